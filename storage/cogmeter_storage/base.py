@@ -1,0 +1,115 @@
+"""The Store protocol: its contract is in the docstrings, and one test suite holds every back end to it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterable, Mapping, Sequence
+
+    from cogmeter_storage.model import (
+        AlertEvent,
+        Cleaned,
+        Operation,
+        Retention,
+        Row,
+        Series,
+        StoreStatus,
+        Totals,
+    )
+
+
+class StorageError(Exception):
+    """The store cannot do what was asked; its text says what is wrong and how to mend it.
+
+    ``permanent`` tells whether trying again is useless (a file that is no database, a newer schema, a second
+    writer) or may help (a full disk, a lock).
+    """
+
+    def __init__(self, message: str, *, permanent: bool) -> None:
+        super().__init__(message)
+        self.permanent = permanent
+
+
+class CorruptStoreError(StorageError):
+    """The database is damaged. ``open_store(..., replace_corrupt=True)`` sets it aside and starts a new one."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(message, permanent=True)
+
+
+class Store(Protocol):
+    """Where operations live.
+
+    One writer appends; reading never waits for it. Every method may raise StorageError, and after a failed
+    write the store is as it was before: the same call can be made again.
+    """
+
+    async def series_ids(self, names: Sequence[tuple[str, str]]) -> list[int]:
+        """The ids of these (service, operation) pairs, in their order; new pairs are added."""
+        ...
+
+    async def series(self) -> list[Series]:
+        """All series, ordered by service and operation."""
+        ...
+
+    async def append(self, slices: Iterable[Sequence[Row]], *, now_us: int) -> int:
+        """Write rows behind the last one, in one transaction, and seal every minute that ended by ``now_us``.
+
+        Rows are ordered by end time; an end time before the last stored one, or before the end of the last sealed
+        minute, is clamped to that and counted. Each slice is taken and written in one turn of the loop, so
+        callers keep slices at 100 to 250 rows and may convert lazily. With no rows it only seals. Returns the
+        number of rows written. History is brought in by the same call, with ``now_us`` the end of what is
+        brought in.
+        """
+        ...
+
+    async def fold(self, *, now_us: int) -> int:
+        """Fold sealed minutes into the hours, and hours into the days, that ended by ``now_us``.
+
+        Returns the number of slots written. Folding again writes nothing.
+        """
+        ...
+
+    async def totals(
+        self, since_us: int, until_us: int, *, groups: Mapping[int, int], step_us: int | None = None
+    ) -> Totals:
+        """Aggregate the operations that ended in [since_us, until_us).
+
+        ``groups`` maps series id to group number 0..n-1; series outside it are left out. Without ``step_us``
+        there is one bin; with it (a multiple of a minute) bins of that width start at the covered start.
+        ``since_us`` is taken down to its minute; where the minutes (or hours) are no longer kept, down to the
+        hour (or day). ``until_us`` is taken up to the end of its minute. The open minute is included. The result
+        says which range was covered. Days are days in UTC.
+        """
+        ...
+
+    async def recent(
+        self, series: Collection[int], since_us: int, until_us: int, *, limit: int, failed: bool = False
+    ) -> list[Operation]:
+        """The latest operations of these series that ended in the range, newest first; only failures if asked."""
+        ...
+
+    async def slowest(self, series: Collection[int], since_us: int, until_us: int, *, limit: int) -> list[Operation]:
+        """The slowest operations of these series that ended in the range, slowest first."""
+        ...
+
+    async def clean(self, retention: Retention, *, now_us: int) -> Cleaned:
+        """Remove what is older than the retention, in paced chunks, so that no write waits long."""
+        ...
+
+    async def add_alert(self, event: AlertEvent) -> AlertEvent:
+        """Keep an alert event; returns it with its id."""
+        ...
+
+    async def alerts(self, since_us: int, *, limit: int = 100) -> list[AlertEvent]:
+        """Alert events since then, newest first."""
+        ...
+
+    async def status(self) -> StoreStatus:
+        """Size, extent and last write."""
+        ...
+
+    async def close(self) -> None:
+        """Give everything back: connections, threads, the writer's lock. Calling it again does nothing."""
+        ...
