@@ -1,0 +1,1 @@
+"""Performance monitoring that lives inside a discord.py bot."""

@@ -1,0 +1,313 @@
+"""The read side: turns the store's totals into the records that embeds, charts, exports and pages show."""
+
+from __future__ import annotations
+
+import difflib
+import enum
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from cogmeter_storage.histogram import quantiles
+from cogmeter_storage.model import FAILURES, HOUR_US, MINUTE_US, Operation, Totals
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+    from cogmeter_storage.base import Store
+
+PERCENTILES = (0.50, 0.95, 0.99)
+LISTED = 5  # slowest operations, recent errors
+
+
+def now_us() -> int:
+    """The wall time, in microseconds since 1970 UTC."""
+    return time.time_ns() // 1000
+
+
+class Period(enum.Enum):
+    """A range that ends now: its name, its words, its length and the width of a chart's bin in minutes."""
+
+    HOUR = ("1h", "last hour", 60, 1)
+    SIX_HOURS = ("6h", "last 6 hours", 360, 5)
+    DAY = ("24h", "last 24 hours", 1440, 15)
+    WEEK = ("7d", "last 7 days", 7 * 1440, 120)
+    MONTH = ("30d", "last 30 days", 30 * 1440, 360)
+
+    def __init__(self, key: str, label: str, minutes: int, bin_minutes: int) -> None:
+        self.key = key
+        self.label = label
+        self.length_us = minutes * MINUTE_US
+        self.step_us = bin_minutes * MINUTE_US
+
+    def range_at(self, now: int) -> Range:
+        """The range of this period that ends now, and the one before it, both on borders that slots have.
+
+        Long periods start on a whole hour: their minutes may be gone already, and nobody reads a week to the minute.
+        """
+        border = MINUTE_US if self.length_us <= 24 * HOUR_US else HOUR_US
+        since = (now - self.length_us) // border * border
+        return Range(since, now, self.label)
+
+
+@dataclass(frozen=True, slots=True)
+class Range:
+    """A stretch of time [since_us, until_us) and the words for it."""
+
+    since_us: int
+    until_us: int
+    label: str
+
+    @property
+    def before(self) -> Range:
+        """The stretch of the same length just before."""
+        # Up to this one's start, so that nothing is counted twice.
+        return Range(2 * self.since_us - self.until_us, self.since_us, "the period before")
+
+
+@dataclass(frozen=True, slots=True)
+class Figures:
+    """The key figures of a set of operations. Durations in microseconds, None where there was no operation."""
+
+    operations: int
+    outcomes: tuple[int, ...]  # by Outcome
+    span_us: int  # the length of the range
+    mean_us: float | None
+    p50_us: float | None
+    p95_us: float | None
+    p99_us: float | None
+    max_us: int | None
+
+    @property
+    def failures(self) -> int:
+        """Operations that the error rate counts (outcome ``error`` or ``upstream``)."""
+        return sum(self.outcomes[outcome] for outcome in FAILURES)
+
+    @property
+    def error_rate(self) -> float:
+        """Failures over operations, 0 to 1; 0 without operations."""
+        return self.failures / self.operations if self.operations else 0.0
+
+    @property
+    def success_rate(self) -> float:
+        """1 - error rate."""
+        return 1.0 - self.error_rate
+
+    @property
+    def per_minute(self) -> float:
+        """Operations a minute over the whole range."""
+        return self.operations * MINUTE_US / self.span_us if self.span_us else 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Timeline:
+    """What a chart draws: one value a bin. Latencies in microseconds, None in a bin without operations."""
+
+    title: str
+    range: Range
+    step_us: int
+    edges_us: list[int]  # the start of each bin
+    per_minute: list[float]  # operations a minute
+    failures_per_minute: list[float]
+    p50_us: list[float | None]
+    p95_us: list[float | None]
+    p99_us: list[float | None]
+
+
+@dataclass(frozen=True, slots=True)
+class Summary:
+    """All services over a range."""
+
+    range: Range
+    total: Figures
+    before: Figures
+    services: list[tuple[str, Figures]]  # with operations in the range, busiest first
+    timeline: Timeline
+    last_end_us: int | None  # when the newest stored operation ended
+
+
+@dataclass(frozen=True, slots=True)
+class ServiceStats:
+    """One service, or one operation of it, over a range."""
+
+    range: Range
+    service: str
+    operation: str | None
+    total: Figures
+    before: Figures
+    operations: list[tuple[str, Figures]]  # busiest first
+    slowest: list[Operation]
+    errors: list[Operation]  # newest first
+    timeline: Timeline
+    last_end_us: int | None
+
+
+class UnknownNameError(LookupError):
+    """No such service or operation is stored; ``near`` holds stored names like it, best first."""
+
+    def __init__(self, kind: str, name: str, near: Sequence[str]) -> None:
+        hint = f" Did you mean {' or '.join(near)}?" if near else ""
+        super().__init__(f"No {kind} {name!r} has been recorded.{hint}")
+        self.kind = kind
+        self.name = name
+        self.near = tuple(near)
+
+
+class Query:
+    """Answers questions about what is stored."""
+
+    def __init__(self, store: Store, *, clock: Callable[[], int] = now_us) -> None:
+        self._store = store
+        self._clock = clock
+
+    async def names(self) -> dict[str, list[str]]:
+        """Each stored service with its operation names, both in alphabetical order."""
+        names: dict[str, list[str]] = {}
+        for series in await self._store.series():
+            names.setdefault(series.service, []).append(series.operation)
+        return names
+
+    async def summary(self, period: Period = Period.DAY) -> Summary:
+        """The key figures of all services, each service's own, and the timeline of the whole."""
+        span = period.range_at(self._clock())
+        series = await self._store.series()
+        services = sorted({one.service for one in series})
+        group_of = {one.id: services.index(one.service) for one in series}
+        everything = dict.fromkeys(group_of, 0)
+        totals = await self._store.totals(span.since_us, span.until_us, groups=group_of)
+        before = await self._store.totals(span.before.since_us, span.before.until_us, groups=everything)
+        return Summary(
+            range=span,
+            total=figures(totals, span),
+            before=figures(before, span.before),
+            services=_ranked(services, totals, span),
+            timeline=await self._timeline("All services", everything, period, span),
+            last_end_us=(await self._store.status()).last_end_us,
+        )
+
+    async def stats(self, service: str, operation: str | None = None, period: Period = Period.DAY) -> ServiceStats:
+        """The statistics of one service or of one operation in it.
+
+        Raises:
+            UnknownNameError: nothing is stored under that service or operation.
+        """
+        span = period.range_at(self._clock())
+        ids = await self._ids(service, operation)
+        operations = sorted(ids)
+        group_of = {ids[name]: number for number, name in enumerate(operations)}
+        everything = dict.fromkeys(group_of, 0)
+        totals = await self._store.totals(span.since_us, span.until_us, groups=group_of)
+        before = await self._store.totals(span.before.since_us, span.before.until_us, groups=everything)
+        at = (tuple(group_of), span.since_us, span.until_us)
+        return ServiceStats(
+            range=span,
+            service=service,
+            operation=operation,
+            total=figures(totals, span),
+            before=figures(before, span.before),
+            operations=_ranked(operations, totals, span),
+            slowest=await self._store.slowest(*at, limit=LISTED),
+            errors=await self._store.recent(*at, limit=LISTED, failed=True),
+            timeline=await self._timeline(_title(service, operation), everything, period, span),
+            last_end_us=(await self._store.status()).last_end_us,
+        )
+
+    async def timeline(self, service: str, period: Period = Period.HOUR) -> Timeline:
+        """What a chart of one service draws; raises UnknownNameError like stats()."""
+        span = period.range_at(self._clock())
+        groups = dict.fromkeys((await self._ids(service, None)).values(), 0)
+        return await self._timeline(service, groups, period, span)
+
+    async def _ids(self, service: str, operation: str | None) -> dict[str, int]:
+        """The series ids of a service by operation name, narrowed to one operation if given."""
+        series = await self._store.series()
+        ids = {one.operation: one.id for one in series if one.service == service}
+        if not ids:
+            raise UnknownNameError("service", service, near(service, {one.service for one in series}))
+        if operation is None:
+            return ids
+        if operation not in ids:
+            raise UnknownNameError("operation", operation, near(operation, ids))
+        return {operation: ids[operation]}
+
+    async def _timeline(self, title: str, groups: Mapping[int, int], period: Period, span: Range) -> Timeline:
+        totals = await self._store.totals(span.since_us, span.until_us, groups=groups, step_us=period.step_us)
+        edges = totals.edges_us.tolist()
+        ends = [*edges[1:], totals.until_us] if edges else []
+        # The last bin is still filling: its rate is over the part that has passed, at least a second of it.
+        minutes = [
+            max(min(end, span.until_us) - edge, 1_000_000) / MINUTE_US for edge, end in zip(edges, ends, strict=True)
+        ]
+        merged = quantiles(totals.buckets.sum(axis=1), PERCENTILES)
+        return Timeline(
+            title=title,
+            range=span,
+            step_us=period.step_us,
+            edges_us=edges,
+            per_minute=_rates(totals.counts, minutes),
+            failures_per_minute=_rates(totals.failures, minutes),
+            p50_us=_column(merged, 0),
+            p95_us=_column(merged, 1),
+            p99_us=_column(merged, 2),
+        )
+
+
+def figures(totals: Totals, span: Range) -> Figures:
+    """The key figures of all groups and bins of the totals together."""
+    return _figures(totals, span, merged=True)[0]
+
+
+def near(name: str, names: Sequence[str] | set[str] | Mapping[str, object], limit: int = 3) -> list[str]:
+    """The names most like this one, best first: those that hold it as a part, then those spelled alike."""
+    wanted = name.casefold()
+    holding = sorted((one for one in names if wanted and wanted in one.casefold()), key=len)
+    folded = {one.casefold(): one for one in names}
+    alike = [folded[one] for one in difflib.get_close_matches(wanted, folded, n=limit, cutoff=0.5)]
+    return list(dict.fromkeys([*holding, *alike]))[:limit]
+
+
+def _title(service: str, operation: str | None) -> str:
+    return service if operation is None else f"{service} / {operation}"
+
+
+def _ranked(names: Sequence[str], totals: Totals, span: Range) -> list[tuple[str, Figures]]:
+    """Figures by name, busiest first, without those that did nothing in the range."""
+    ranked = zip(names, _figures(totals, span), strict=True)
+    return sorted((one for one in ranked if one[1].operations), key=lambda one: (-one[1].operations, one[0]))
+
+
+def _figures(totals: Totals, span: Range, *, merged: bool = False) -> list[Figures]:
+    """The figures of each group over all bins, or of all groups as one."""
+    over = (0, 1) if merged else (0,)
+    outcomes = np.atleast_2d(totals.outcomes.sum(axis=over))
+    sums = np.atleast_1d(totals.sum_us.sum(axis=over))
+    highest = np.atleast_1d(totals.max_us.max(axis=over, initial=0))
+    answers = quantiles(np.atleast_2d(totals.buckets.sum(axis=over)), PERCENTILES)
+    covered_us = min(totals.until_us, span.until_us) - totals.since_us
+    rows = zip(outcomes.tolist(), sums.tolist(), highest.tolist(), answers.tolist(), strict=True)
+    return [_one(*row, span_us=covered_us) for row in rows]
+
+
+def _one(outcomes: list[int], sum_us: int, max_us: int, answers: list[float], *, span_us: int) -> Figures:
+    count = sum(outcomes)
+    p50, p95, p99 = answers if count else (None, None, None)
+    return Figures(
+        operations=count,
+        outcomes=tuple(outcomes),
+        span_us=span_us,
+        mean_us=sum_us / count if count else None,
+        p50_us=p50,
+        p95_us=p95,
+        p99_us=p99,
+        max_us=max_us if count else None,
+    )
+
+
+def _rates(counts: np.ndarray, minutes: Sequence[float]) -> list[float]:
+    return [count / length for count, length in zip(counts.sum(axis=1).tolist(), minutes, strict=True)]
+
+
+def _column(answers: np.ndarray, index: int) -> list[float | None]:
+    return [None if value != value else value for value in answers[:, index].tolist()]  # noqa: PLR0124 - NaN alone differs from itself
