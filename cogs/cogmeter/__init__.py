@@ -1,1 +1,34 @@
-"""Performance monitoring that lives inside a discord.py bot."""
+"""Performance monitoring that lives inside a discord.py bot.
+
+Record from anywhere, before or after the extension ``cogmeter.cog`` is loaded, with or without it::
+
+    with cogmeter.operation("knowledge-graph", "query", model="gpt-4o") as op:
+        op.annotate(tokens_in=512)
+
+    @cogmeter.track("sentiment-analysis", "analyze")
+    async def analyze(text): ...
+
+    cogmeter.record("context-memory", "retrieve", duration_ms=12.3)
+"""
+
+from cogmeter.recorder import Recorder, Tracker
+from cogmeter.timing import Operation
+from cogmeter.version import __version__
+from cogmeter_storage.model import Outcome
+
+__all__ = [
+    "Operation",
+    "Outcome",
+    "Recorder",
+    "Tracker",
+    "__version__",
+    "default_recorder",
+    "operation",
+    "record",
+    "track",
+]
+
+default_recorder = Recorder()  # passive: a list and two dictionaries until something is recorded
+operation = default_recorder.operation
+record = default_recorder.record
+track = default_recorder.track

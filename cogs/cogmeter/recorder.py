@@ -1,0 +1,218 @@
+"""Recording: ``track()``, ``operation()`` and ``record()`` turn what the host does into atoms in the buffer.
+
+Nothing here awaits, raises into the host, or grows without bound.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final, ParamSpec, Protocol, TypeVar, cast, overload
+
+from cogmeter.buffer import Buffer
+from cogmeter.decorate import decorated
+from cogmeter.timing import OUTCOMES, Note, Operation, error_text, now_ns, operation_class, outcome_of
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from cogmeter_storage.model import Outcome
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+MAX_SERIES: Final = 2000
+MAX_NAME: Final = 100
+OTHER: Final = "(other)"
+MAX_DURATION_MS: Final = 1e11  # three years; also refuses infinity
+
+
+class Tracker(Protocol):
+    """A series, ready to record: call it for a ``with`` block, or use it as a decorator."""
+
+    @overload
+    def __call__(self) -> Operation: ...
+    @overload
+    def __call__(self, function: Callable[P, R], /) -> Callable[P, R]: ...
+
+
+class Record(Protocol):
+    """Record an operation that ends now and took ``duration_ms`` milliseconds.
+
+    With an ``error`` (text or exception) and no ``outcome``, the outcome is ``error`` (or ``cancelled``).
+    """
+
+    def __call__(
+        self,
+        service: str,
+        operation: str,
+        *,
+        duration_ms: float,
+        error: object = None,
+        outcome: Outcome | str | None = None,
+        metadata: Mapping[str, Any] | None = None,
+    ) -> None:
+        """See the class."""
+        ...
+
+
+class Recorder:
+    """Knows the series, and writes into one buffer. The package has one; tests make their own."""
+
+    def __init__(self, buffer: Buffer | None = None) -> None:
+        self.buffer = buffer or Buffer()
+        self.names: list[tuple[str, str]] = [(OTHER, OTHER)]  # a series' number here is its place in this list
+        self.refused = 0  # operations with a bad name, outcome or duration
+        self.overflowed = 0  # times that a new series was asked for beyond MAX_SERIES
+        self._numbers: dict[str, dict[str, int]] = {OTHER: {OTHER: 0}}
+        self._kinds: dict[tuple[str, str], type[Operation]] = {}
+        self.record: Record = _record(self, self._numbers)
+
+    def track(self, service: str, operation: str) -> Tracker:
+        """Define a series once, to record it cheaply ever after.
+
+        Raises:
+            ValueError: a name is not 1 to 100 printable characters.
+        """
+        for kind, name in (("service", service), ("operation", operation)):
+            if not valid_name(name):
+                raise ValueError(
+                    f"The {kind} name {name!r} is not 1 to {MAX_NAME} printable characters; give it another"
+                )
+        series = self.series(service, operation)
+        return _tracker(self, series, self._kind(service, operation, series))
+
+    def operation(self, service: str, operation: str, /, **metadata: Any) -> Operation:
+        """One operation, for ``with`` or ``async with``; the keyword arguments are its metadata."""
+        try:
+            one = self._kinds[service, operation]()
+        except (KeyError, TypeError):
+            one = self._first(service, operation)
+        one._note = Note(metadata) if metadata else None  # noqa: SLF001 - made here, one step before it starts
+        return one
+
+    def series(self, service: str, operation: str) -> int:
+        """The number of a series with valid names; beyond MAX_SERIES new ones share ``(other)``."""
+        numbers = self._numbers.get(service, {})
+        if operation in numbers:
+            return numbers[operation]
+        if len(self.names) >= MAX_SERIES:
+            self.overflowed += 1
+            return 0
+        # setdefault keeps two threads that meet here from giving one series two numbers.
+        self.names.append((service, operation))
+        return self._numbers.setdefault(service, {}).setdefault(operation, len(self.names) - 1)
+
+    def add(self, series: int, end_ns: int, duration_ns: int, outcome: int, extra: Any) -> None:
+        """Put one operation into the buffer, or count it as dropped."""
+        if len(self.buffer.rows) < self.buffer.limit:
+            self.buffer.rows.extend((series, end_ns, duration_ns, outcome, extra))
+        else:
+            self.buffer.dropped += 1
+
+    def finish(self, series: int, end_ns: int, start_ns: int, note: Note | None, error: BaseException | None) -> None:
+        """The slow path: an operation that failed, was annotated, or was given an outcome."""
+        try:
+            note = note or Note()
+            text = note.error if error is None or isinstance(error, GeneratorExit) else error_text(error)
+            outcome = outcome_of(error) if note.outcome is None else self._outcome(note.outcome, error)
+            extra = (text, note.metadata) if text is not None or note.metadata else None
+            self.add(series, end_ns, end_ns - start_ns, int(outcome), extra)
+        except Exception:  # noqa: BLE001 - whatever a host's objects do, it must not reach the host's command
+            self.refused += 1
+
+    def _outcome(self, outcome: Outcome | str, error: BaseException | None) -> Outcome:
+        try:
+            return OUTCOMES[outcome]
+        except (KeyError, TypeError):
+            self.refused += 1
+            return outcome_of(error)
+
+    def _first(self, service: str, operation: str) -> Operation:
+        """An operation whose series was not used before, or whose names are bad."""
+        if not (valid_name(service) and valid_name(operation)):
+            self.refused += 1
+            return Operation()
+        return self._kind(service, operation, self.series(service, operation))()
+
+    def _kind(self, service: str, operation: str, series: int) -> type[Operation]:
+        # Names beyond the limit all share one class, so that they cannot fill the memory either.
+        key = (service, operation) if series else (OTHER, OTHER)
+        kind = self._kinds.get(key)
+        if kind is None:
+            kind = self._kinds[key] = operation_class(self, series)
+        return kind
+
+    def record_checked(
+        self,
+        service: str,
+        operation: str,
+        *,
+        duration_ms: float,
+        error: object,
+        outcome: Outcome | str | None,
+        metadata: Mapping[str, Any] | None,
+    ) -> None:
+        """The same as record() for what is new, failed, annotated, or wrong."""
+        end = now_ns()
+        try:
+            fine = valid_name(service) and valid_name(operation) and 0 <= duration_ms < MAX_DURATION_MS
+            known = OUTCOMES.get(outcome) if outcome is not None else outcome_of(error)
+            if not fine or known is None:
+                self.refused += 1
+                return
+            text = None if error is None else error_text(error)
+            extra = (text, metadata) if text is not None or metadata else None
+            self.add(self.series(service, operation), end, int(duration_ms * 1e6), int(known), extra)
+        except Exception:  # noqa: BLE001 - recording never raises, whatever it is given
+            self.refused += 1
+
+
+def valid_name(name: object) -> bool:
+    """Whether a name is 1 to 100 printable characters and not blank."""
+    return isinstance(name, str) and len(name) <= MAX_NAME and name.isprintable() and not name.isspace() and name != ""
+
+
+def _tracker(recorder: Recorder, series: int, kind: type[Operation]) -> Tracker:
+    """What ``track()`` gives: a function, because calling one costs less than calling an object."""
+
+    def tracker(function: Callable[..., Any] | None = None, /) -> Any:
+        """Without a function: the next operation. With one: that function, each call of it recorded."""
+        if function is not None:
+            return decorated(function, recorder, series, tracker)
+        one = kind()
+        one._note = None  # noqa: SLF001 - made here, one step before it starts
+        return one
+
+    return cast("Tracker", tracker)
+
+
+def _record(recorder: Recorder, numbers: dict[str, dict[str, int]]) -> Record:
+    """What ``record()`` is: a closure without checks of the duration, which the flusher does, off the host's path."""
+    buffer = recorder.buffer
+    rows, extend, now = buffer.rows, buffer.rows.extend, now_ns
+
+    def record(
+        service: str,
+        operation: str,
+        *,
+        duration_ms: float,
+        error: object = None,
+        outcome: Outcome | str | None = None,
+        metadata: Mapping[str, Any] | None = None,
+    ) -> None:
+        if error is outcome is metadata is None:
+            try:
+                atoms = (numbers[service][operation], now(), duration_ms, None, None)
+            except (KeyError, TypeError):
+                pass  # a new series, or a bad name: the checked way tells which
+            else:
+                if len(rows) < buffer.limit:
+                    extend(atoms)
+                else:
+                    buffer.dropped += 1
+                return
+        recorder.record_checked(
+            service, operation, duration_ms=duration_ms, error=error, outcome=outcome, metadata=metadata
+        )
+
+    record.__doc__ = Record.__doc__
+    return record
