@@ -54,6 +54,11 @@ class Buffer:
         """Give back the room of atoms that are safely stored."""
         self.limit += len(taken)
 
+    def put_back(self, taken: list[Any]) -> None:
+        """Give back atoms that could not be stored, ahead of what came since."""
+        self.rows[:0] = taken
+        self.limit += len(taken)
+
     def shut(self) -> None:
         """Hold nothing from now on: recording stays free of cost, and nothing is kept."""
         self.capacity = 0

@@ -152,8 +152,10 @@ def error_text(error: object) -> str:
         text = "(no text: its __str__ failed)"
     if isinstance(error, BaseException):
         text = f"{type(error).__name__}: {text}" if text else type(error).__name__
-    # Cut twice: before, so that a megabyte is not searched for secrets; after, to the length that is kept.
-    return redact(text[: 4 * MAX_ERROR])[:MAX_ERROR]
+    # Cut twice: before, so that a megabyte is not searched for secrets; after, to the length that is kept. Lone
+    # surrogates and NUL are text to Python, but not to a database.
+    kept = redact(text[: 4 * MAX_ERROR])[:MAX_ERROR]
+    return kept.encode("utf-8", "replace").decode("utf-8").replace("\0", "\N{REPLACEMENT CHARACTER}")
 
 
 def outcome_of(error: object) -> Outcome:

@@ -1,0 +1,167 @@
+"""Moves operations from the buffer into the store: about once a second, in slices, with back-off and a last flush."""
+
+from __future__ import annotations
+
+import asyncio
+import contextvars
+import logging
+import time
+from typing import TYPE_CHECKING, Any
+
+from cogmeter.rows import Batch
+from cogmeter_storage.base import CorruptStoreError, StorageError
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    from cogmeter.recorder import Recorder
+    from cogmeter_storage.base import Store
+
+INTERVAL_S = 1.0
+POLL_S = 0.2  # how often the buffer's level is looked at between two flushes
+FIRST_RETRY_S, LAST_RETRY_S = 1.0, 60.0
+ATTEMPTS = 3  # at a batch that fails for a reason that is not the store's
+
+_logger = logging.getLogger("cogmeter.flusher")
+
+
+class Flusher:
+    """The one task that writes. A store that fails is tried again with growing pauses; the buffer holds meanwhile."""
+
+    def __init__(
+        self,
+        recorder: Recorder,
+        store: Store,
+        *,
+        watch: Callable[[list[Any]], Awaitable[None]] | None = None,
+        replace: Callable[[CorruptStoreError], Awaitable[Store]] | None = None,
+    ) -> None:
+        """``watch`` sees each batch's atoms once, stored or not; ``replace`` gives a new store for a corrupt one."""
+        self.recorder = recorder
+        self.store = store
+        self.written = 0
+        self.failures = 0  # of the store, since the last success
+        self.last_error: str | None = None
+        self.last_flush_us: int | None = None
+        self._watch = watch
+        self._replace = replace
+        self._ids: list[int] = []  # the store's id of each of the recorder's series
+        self._pending: Batch | None = None
+        self._task: asyncio.Task[None] | None = None
+        self._stopping = asyncio.Event()
+
+    @property
+    def pending(self) -> int:
+        """Operations that were taken from the buffer and are not stored yet."""
+        return self._pending.operations if self._pending else 0
+
+    def start(self) -> None:
+        """Begin to flush in the background."""
+        # An empty context: no interaction's context may leak into a task that outlives it.
+        self._task = asyncio.create_task(self._run(), name="cogmeter-flusher", context=contextvars.Context())
+
+    async def stop(self) -> None:
+        """Flush a last time, and end. What cannot be stored now stays in the buffer for the next start."""
+        self._stopping.set()
+        if self._task is not None:
+            await self._task
+            self._task = None
+        if self._pending is not None:
+            buffer = self.recorder.buffer
+            buffer.put_back(self._pending.atoms)
+            self._pending = None
+
+    async def flush(self) -> None:
+        """Write what is in the buffer now, and seal what has ended.
+
+        Raises:
+            StorageError: the store did not take it; the batch is kept, and the next flush tries it again.
+        """
+        if self._pending is None:
+            atoms = self.recorder.buffer.take()
+            self._pending = Batch(atoms, wall_minus_perf_ns=time.time_ns() - time.perf_counter_ns())
+            if self._watch is not None and atoms:
+                await self._watch(atoms)
+        batch = self._pending
+        names = self.recorder.names
+        if len(self._ids) < len(names):
+            self._ids += await self.store.series_ids(names[len(self._ids) :])
+        batch.sort()
+        slices = batch.slices(self._ids, self.recorder)
+        self.written += await self.store.append(slices, now_us=time.time_ns() // 1000)
+        self.recorder.buffer.release(batch.atoms)
+        self._pending = None
+        self.last_flush_us = time.time_ns() // 1000
+
+    async def _run(self) -> None:
+        while not self._stopping.is_set():
+            await self._pause(self._delay_s())
+            await self._attempt()
+        if self.recorder.buffer.rows and not self.failures:
+            await self._attempt()
+
+    async def _attempt(self) -> None:
+        try:
+            await self.flush()
+        except CorruptStoreError as error:
+            await self._start_over(error)
+        except StorageError as error:
+            self._failed(error)
+        except Exception as error:  # noqa: BLE001 - a fault of ours must end neither the task nor the bot
+            self._failed(error)
+            self._give_up()
+        else:
+            if self.failures:
+                _logger.warning("The store works again after %d failed attempts", self.failures)
+            self.failures, self.last_error = 0, None
+
+    async def _start_over(self, error: CorruptStoreError) -> None:
+        if self._replace is None:
+            self._failed(error)
+            return
+        try:
+            self.store = await self._replace(error)
+        except StorageError as again:
+            self._failed(again)
+        else:
+            self._ids.clear()
+
+    def _failed(self, error: Exception) -> None:
+        self.failures += 1
+        self.last_error = str(error)
+        level = logging.ERROR if self.failures == 1 else logging.DEBUG
+        _logger.log(
+            level,
+            "Could not store %d operations, trying again in %.0f s: %s",
+            self.pending,
+            self._delay_s(),
+            error,
+            exc_info=None if isinstance(error, StorageError) else error,
+        )
+
+    def _give_up(self) -> None:
+        """Drop a batch that cannot be written for a reason of its own, so that it does not hold up all others."""
+        if self._pending is not None and self.failures >= ATTEMPTS:
+            _logger.error("Dropped %d operations that could not be stored", self.pending)
+            self.recorder.buffer.dropped += self.pending
+            self.recorder.buffer.release(self._pending.atoms)
+            self._pending, self.failures = None, 0
+
+    def _delay_s(self) -> float:
+        if not self.failures:
+            return INTERVAL_S
+        return float(min(FIRST_RETRY_S * 2 ** min(self.failures - 1, 10), LAST_RETRY_S))
+
+    async def _pause(self, delay_s: float) -> None:
+        """Wait for the next flush: the delay, the end, or a buffer that is half full, whichever is first."""
+        until = time.perf_counter() + delay_s
+        buffer = self.recorder.buffer
+        while (left := until - time.perf_counter()) > 0:
+            if not self.failures and 2 * len(buffer.rows) > buffer.limit:
+                return
+            try:
+                async with asyncio.timeout(min(left, POLL_S)):
+                    await self._stopping.wait()
+            except TimeoutError:
+                continue
+            return

@@ -1,0 +1,211 @@
+"""Every setting: its name, default, unit and limits, read from the environment and ``.env``, never at import."""
+
+from __future__ import annotations
+
+import difflib
+import logging
+import os
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from dotenv import dotenv_values
+from pydantic import Field, SecretStr, ValidationError, field_validator
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+PREFIX = "PERFORMANCE_"
+ENV_FILE = ".env"
+
+_logger = logging.getLogger("cogmeter.settings")
+
+
+class SettingsError(ValueError):
+    """One line for each bad setting: its name, its value, and the mend."""
+
+
+def _setting(default: Any, unit: str, text: str, *, name: str | None = None, **limits: Any) -> Any:
+    """A field with its unit; ``name`` where the environment's name has not the common prefix."""
+    extra: dict[str, Any] = {"unit": unit}
+    if name is not None:
+        limits["validation_alias"] = name
+    return Field(default=default, description=text, json_schema_extra=extra, **limits)
+
+
+class Settings(BaseSettings):
+    """The product's settings. Field names are the environment's, in lower case and without ``PERFORMANCE_``."""
+
+    model_config = SettingsConfigDict(
+        env_prefix=PREFIX, extra="ignore", frozen=True, env_ignore_empty=True, populate_by_name=True
+    )
+
+    enabled: bool = _setting(
+        True, "true or false", "Switches everything off when false", name="ENABLE_PERFORMANCE_MONITORING"
+    )
+    log_level: Literal["debug", "info", "warn", "error"] = _setting(
+        "info", "debug, info, warn, error", "How much cogmeter logs, under the loggers cogmeter.*"
+    )
+
+    database_url: str = _setting(
+        "sqlite:///data/performance.db", "URL", "Where operations are kept: sqlite:/// and a path", min_length=1
+    )
+    retention_hours: float = _setting(168, "hours", "How long operations and minutes are kept", ge=1, le=87_600)
+    retention_hourly_days: float = _setting(90, "days", "How long hourly totals are kept", ge=1, le=3_650)
+    retention_daily_days: float = _setting(730, "days", "How long daily totals are kept", ge=1, le=36_500)
+    cleanup_interval_minutes: float = _setting(60, "minutes", "How often old data is removed", ge=1, le=1_440)
+    max_operations_in_memory: int = _setting(
+        10_000,
+        "operations",
+        "How many may wait for the database; beyond it they are dropped and counted",
+        ge=100,
+        le=10_000_000,
+    )
+
+    command_group: str = _setting(
+        "perf", "name", "The slash command group, for a bot that has its own /perf", pattern=r"^[a-z0-9_-]{1,32}$"
+    )
+    guild_id: int | None = _setting(None, "Discord id", "Register the commands in this guild alone", gt=0)
+    ops_role_ids: Annotated[frozenset[int], NoDecode] = _setting(
+        frozenset(), "Discord ids, comma-separated", "Roles that may use the commands, beside the bot's owner or team"
+    )
+    sync_commands: bool = _setting(
+        False, "true or false", "Register the commands with Discord at start; off in a host, which does that itself"
+    )
+
+    alert_threshold_error_rate: float = _setting(
+        0.05, "share, 0 to 1", "Alert above this error rate; 0 switches the rule off", ge=0, le=1
+    )
+    alert_threshold_response_time: float = _setting(
+        5_000, "milliseconds", "Alert above this response time; 0 switches the rule off", ge=0, le=86_400_000
+    )
+    alert_threshold_operations_per_minute: float = _setting(
+        100, "operations a minute", "Alert above this throughput; 0 switches the rule off", ge=0, le=1e9
+    )
+    alert_response_time_statistic: Literal["average", "p50", "p95", "p99"] = _setting(
+        "average", "average, p50, p95, p99", "Which response time is held against the threshold"
+    )
+    alert_window: float = _setting(300, "seconds", "The stretch that each check looks at", ge=10, le=86_400)
+    alert_min_operations: int = _setting(
+        20, "operations", "Fewer than this in the window raise no alert", ge=1, le=1_000_000
+    )
+    alert_check_interval: float = _setting(30, "seconds", "How often the rules are checked", ge=1, le=3_600)
+    alert_cooldown: float = _setting(300, "seconds", "How long the same alert is not repeated", ge=0, le=604_800)
+    alert_channel_id: int | None = _setting(None, "Discord id", "The channel that alerts are posted in", gt=0)
+    alert_discord_webhook: SecretStr | None = _setting(None, "URL", "A Discord webhook that alerts are posted to")
+    alert_webhook_url: SecretStr | None = _setting(None, "URL", "Your own endpoint that alerts are posted to as JSON")
+
+    export_format: Literal["json", "csv", "prometheus"] = _setting(
+        "json", "json, csv, prometheus", "The format of an export that names none"
+    )
+    export_interval: int = _setting(60_000, "milliseconds", "How often metrics are pushed", ge=1_000, le=86_400_000)
+    analytics_dashboard: bool = _setting(
+        False, "true or false", "Serves the web dashboard", name="ENABLE_ANALYTICS_DASHBOARD"
+    )
+    dashboard_refresh_interval: int = _setting(
+        30_000, "milliseconds", "How often the dashboard asks for news", ge=1_000, le=3_600_000
+    )
+    export_datadog: bool = _setting(False, "true or false", "Sends metrics to Datadog")
+    datadog_api_key: SecretStr | None = _setting(None, "key", "Datadog's API key", name="DATADOG_API_KEY")
+    datadog_app_key: SecretStr | None = _setting(None, "key", "Datadog's application key", name="DATADOG_APP_KEY")
+
+    @field_validator("ops_role_ids", mode="before")
+    @classmethod
+    def _ids(cls, value: object) -> object:
+        """Ids stand in the environment as ``1, 2``."""
+        if isinstance(value, str):
+            return [part.strip() for part in value.split(",") if part.strip()]
+        return value
+
+
+# Settings of the guide whose part is not built yet: accepted and checked, and said to do nothing.
+WITHOUT_EFFECT = (
+    "alert_discord_webhook",
+    "alert_webhook_url",
+    "export_format",
+    "export_interval",
+    "analytics_dashboard",
+    "dashboard_refresh_interval",
+    "export_datadog",
+    "datadog_api_key",
+    "datadog_app_key",
+)
+
+
+def env_name(field: str) -> str:
+    """The environment's name of a field."""
+    alias = Settings.model_fields[field].validation_alias
+    return alias if isinstance(alias, str) else PREFIX + field.upper()
+
+
+def load_settings(env_file: str | Path | None = ENV_FILE) -> Settings:
+    """Read the settings from the environment and, below it, from ``env_file`` in the working directory.
+
+    An unknown name with our prefix is an error in the file, which is the bot's own, and a warning in the environment.
+
+    Raises:
+        SettingsError: one line for each setting that is wrong.
+    """
+    written = _written(env_file)
+    wrong = [f"{name} in {env_file} is no setting{_near(name)}" for name in written if _unknown(name)]
+    for name in filter(_unknown, os.environ):
+        _logger.warning("%s in the environment is no setting%s", name, _near(name))
+    try:
+        settings = Settings(_env_file=env_file)
+    except ValidationError as error:
+        wrong += [_line(fault["loc"], fault["msg"], fault["input"]) for fault in error.errors()]
+    if wrong:
+        # The cause would only repeat it over twenty lines, and could show a secret.
+        raise SettingsError("\n".join(wrong)) from None
+    for field in WITHOUT_EFFECT:
+        if getattr(settings, field) == Settings.model_fields[field].default:
+            continue
+        _logger.warning("%s is set, and has no effect in this version", env_name(field))
+    return settings
+
+
+def _written(env_file: str | Path | None) -> list[str]:
+    """The names in the file; none if there is no such file."""
+    if env_file is None or not Path(env_file).is_file():
+        return []
+    return list(dotenv_values(env_file, interpolate=False))
+
+
+def _unknown(name: str) -> bool:
+    return name.upper().startswith(PREFIX) and name.upper() not in _names()
+
+
+def _names() -> set[str]:
+    return {env_name(field) for field in Settings.model_fields}
+
+
+def _near(name: str) -> str:
+    near = difflib.get_close_matches(name.upper(), _names(), n=1, cutoff=0.75)
+    return f"; did you mean {near[0]}?" if near else "; remove it"
+
+
+def _line(place: tuple[int | str, ...], message: str, value: object) -> str:
+    """One line for one fault. Places are field names, or the environment's names where a field has its own."""
+    field = next((one for one in Settings.model_fields if place[0] in {one, env_name(one)}), str(place[0]))
+    info = Settings.model_fields[field]
+    unit = (info.json_schema_extra or {}).get("unit", "") if isinstance(info.json_schema_extra, dict) else ""
+    shown = "(hidden)" if "Secret" in str(info.annotation) else repr(value)
+    reason = message.removeprefix("Input ").removeprefix("String ").removeprefix("Value error, ")
+    mend = f"for example {env_name(field)}={example(field)}"
+    return f"{env_name(field)}={shown}: it {reason[:1].lower()}{reason[1:]} ({unit}); {mend}"
+
+
+def example(field: str) -> str:
+    """A value that the setting takes, as it stands in ``.env``: its default, or a fitting one where that is empty."""
+    default = Settings.model_fields[field].default
+    if isinstance(default, bool):
+        return str(default).lower()
+    if default is None or default == frozenset():
+        return _EXAMPLES.get(field, "")
+    return str(default)
+
+
+_EXAMPLES = {
+    "guild_id": "123456789012345678",
+    "ops_role_ids": "123456789012345678,234567890123456789",
+    "alert_channel_id": "123456789012345678",
+    "alert_discord_webhook": "https://discord.com/api/webhooks/...",
+    "alert_webhook_url": "https://your-monitoring-system.com/alerts",
+}
