@@ -1,0 +1,1 @@
+"""The project's own bot, its command line and its demo."""

@@ -1,0 +1,42 @@
+"""The project's own bot: example commands that do measurable work, watched by the extension ``cogmeter.cog``."""
+
+from __future__ import annotations
+
+import discord
+from discord.ext import commands
+
+from cogmeter_bot.cogs import EXTENSIONS
+from cogmeter_bot.replies import ExampleTree
+from cogmeter_bot.services.graph import Graph
+from cogmeter_bot.services.memory import Memory
+
+MONITOR = "cogmeter.cog"
+
+
+class ExampleBot(commands.Bot):
+    """A bot with slash commands alone: no privileged intents, no message content, no mentions that ping."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            command_prefix=commands.when_mentioned,
+            help_command=None,
+            intents=discord.Intents.default(),
+            allowed_mentions=discord.AllowedMentions.none(),
+            tree_cls=ExampleTree,
+        )
+        self.memory = Memory()
+        self.graph = Graph()
+
+    async def setup_hook(self) -> None:
+        """Load everything before the bot goes online."""
+        await self.load_parts()
+
+    async def load_parts(self) -> None:
+        """Load the example commands and the monitor, and tell Discord of their commands.
+
+        Raises:
+            commands.ExtensionError: a part cannot be loaded, for example because of a bad setting.
+        """
+        for extension in (*EXTENSIONS, MONITOR):
+            await self.load_extension(extension)
+        await self.tree.sync()

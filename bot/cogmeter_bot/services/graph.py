@@ -1,0 +1,95 @@
+"""The service ``knowledge-graph``: things, how they relate, and how one leads to another."""
+
+from __future__ import annotations
+
+from collections import deque
+from dataclasses import dataclass
+from typing import Final
+
+import cogmeter
+from cogmeter_bot.refusal import Refusal
+
+MAX_FACTS: Final = 5000
+
+_link = cogmeter.track("knowledge-graph", "link")
+
+
+@dataclass(frozen=True, slots=True)
+class Fact:
+    """One relation between two things."""
+
+    subject: str
+    relation: str
+    target: str
+
+    def __str__(self) -> str:
+        return f"{self.subject} {self.relation} {self.target}"
+
+
+class Graph:
+    """Facts, reachable from both of their ends; names are compared without regard to case."""
+
+    def __init__(self) -> None:
+        self._facts: dict[str, list[Fact]] = {}
+        self._count = 0
+
+    def __len__(self) -> int:
+        return self._count
+
+    def relate(self, subject: str, relation: str, target: str) -> Fact:
+        """Add a fact; one that is known already is not added again.
+
+        Raises:
+            Refusal: the graph is full, or a name is blank.
+        """
+        with _link() as op:
+            fact = Fact(subject.strip(), relation.strip(), target.strip())
+            if not (fact.subject and fact.relation and fact.target):
+                op.outcome = "user"  # a person's mistake: recorded, but no failure of ours
+                raise Refusal("A fact needs two things and a relation between them.")
+            if fact in self.about(fact.subject):
+                return fact
+            if self._count >= MAX_FACTS:
+                raise Refusal(f"The graph holds {MAX_FACTS} facts already; it takes no more.")
+            self._facts.setdefault(fact.subject.casefold(), []).append(fact)
+            self._facts.setdefault(fact.target.casefold(), []).append(fact)
+            self._count += 1
+            return fact
+
+    def about(self, name: str) -> list[Fact]:
+        """What is known about a thing, oldest first."""
+        return list(self._facts.get(name.strip().casefold(), ()))
+
+    def names(self) -> list[str]:
+        """All things, as they were first written."""
+        spelled = {name.casefold(): name for facts in self._facts.values() for f in facts for name in _ends(f)}
+        return sorted(spelled.values(), key=str.casefold)
+
+    @cogmeter.track("knowledge-graph", "query")
+    def path(self, start: str, goal: str) -> list[Fact] | None:
+        """The shortest chain of facts between two things, breadth first; None when there is none."""
+        start, goal = start.strip().casefold(), goal.strip().casefold()
+        came_from: dict[str, tuple[str, Fact] | None] = {start: None}
+        waiting = deque([start])
+        while waiting:
+            here = waiting.popleft()
+            if here == goal:
+                return _steps(came_from, goal)
+            for fact in self._facts.get(here, ()):
+                there = next((end for end in map(str.casefold, _ends(fact)) if end != here), here)
+                if there not in came_from:
+                    came_from[there] = (here, fact)
+                    waiting.append(there)
+        return None
+
+
+def _ends(fact: Fact) -> tuple[str, str]:
+    return fact.subject, fact.target
+
+
+def _steps(came_from: dict[str, tuple[str, Fact] | None], goal: str) -> list[Fact]:
+    steps: list[Fact] = []
+    while (step := came_from[goal]) is not None:
+        goal, fact = step
+        steps.append(fact)
+    return steps[::-1]
