@@ -1,0 +1,52 @@
+# make run, make test and make check need Python 3.11 or newer, pip and make; uv is used when it is there.
+PYTHON ?= $(shell command -v python3.11 || command -v python3)
+VENV   := .venv
+BIN    := $(VENV)/bin
+UV     := $(shell command -v uv)
+
+.PHONY: run test check bench docs clean
+
+run: $(VENV)/.run
+	$(BIN)/python -m bot
+
+test: $(VENV)/.dev
+	$(BIN)/python -m pytest $(PYTEST)
+
+check: $(VENV)/.dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/pyright
+	$(BIN)/lint-imports
+
+bench: $(VENV)/.bench
+	$(BIN)/python benchmarks/all.py --short
+
+docs: $(VENV)/.dev
+	$(BIN)/python docs/write_settings.py
+
+clean:
+	rm -rf $(VENV) build dist
+
+ifdef UV
+$(VENV)/bin/python:
+	uv venv --quiet --python $(PYTHON) $(VENV)
+INSTALL := uv pip install --quiet --python $(VENV)/bin/python
+else
+$(VENV)/bin/python:
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --upgrade "pip>=25.1"
+INSTALL := $(VENV)/bin/python -m pip install --quiet
+endif
+
+$(VENV)/.run: pyproject.toml $(VENV)/bin/python
+	$(INSTALL) -e ".[demo]"
+	touch $@
+
+$(VENV)/.dev: pyproject.toml $(VENV)/bin/python
+	$(INSTALL) -e ".[demo]" --group dev
+	touch $@ $(VENV)/.run
+
+$(VENV)/.bench: pyproject.toml $(VENV)/bin/python
+	$(INSTALL) -e ".[demo]" --group dev --group bench
+	touch $@ $(VENV)/.run $(VENV)/.dev

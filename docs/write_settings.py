@@ -1,0 +1,53 @@
+"""Writes ``.env.example`` and the README's table of settings from the settings model: ``python docs/write_settings.py``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from cogmeter.settings import WITHOUT_EFFECT, Settings, env_name, example
+
+ROOT = Path(__file__).resolve().parent.parent
+BEGIN, END = "<!-- settings: begin -->", "<!-- settings: end -->"
+HEAD = """\
+# Every setting of cogmeter, with its default. Copy this file to .env and change what you need.
+# A setting that is not set has its default. Lines that begin with # are not read.
+
+# The token of your bot; without it `make run` starts the demo.
+# DISCORD_TOKEN=
+"""
+
+
+def env_example() -> str:
+    """The text of ``.env.example``."""
+    parts = [HEAD]
+    for field, info in Settings.model_fields.items():
+        unit = info.json_schema_extra["unit"]  # type: ignore[index,call-overload]  # every setting has one, see _setting
+        later = " (no effect in this version)" if field in WITHOUT_EFFECT else ""
+        empty = info.default is None or info.default == frozenset()
+        value = f"# {env_name(field)}={example(field)}" if empty else f"{env_name(field)}={example(field)}"
+        parts.append(f"# {info.description}{later}. Unit: {unit}.{' Default: not set.' if empty else ''}\n{value}\n")
+    return "\n".join(parts)
+
+
+def readme_table() -> str:
+    """The README's table."""
+    rows = ["| Setting | Default | Unit | What it does |", "| --- | --- | --- | --- |"]
+    for field, info in Settings.model_fields.items():
+        unit = info.json_schema_extra["unit"]  # type: ignore[index,call-overload]  # every setting has one, see _setting
+        later = " *(no effect yet)*" if field in WITHOUT_EFFECT else ""
+        empty = info.default is None or info.default == frozenset()
+        default = "not set" if empty else f"`{example(field)}`"
+        rows.append(f"| `{env_name(field)}` | {default} | {unit} | {info.description}{later} |")
+    return "\n".join(rows)
+
+
+def readme(text: str) -> str:
+    """The README's text with its table brought up to date."""
+    before, rest = text.split(BEGIN)
+    return f"{before}{BEGIN}\n{readme_table()}\n{END}{rest.split(END)[1]}"
+
+
+if __name__ == "__main__":
+    (ROOT / ".env.example").write_text(env_example(), encoding="utf-8")
+    path = ROOT / "README.md"
+    path.write_text(readme(path.read_text(encoding="utf-8")), encoding="utf-8")
