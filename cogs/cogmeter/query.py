@@ -159,32 +159,32 @@ class Query:
     """Answers questions about what is stored."""
 
     def __init__(self, store: Store, *, clock: Callable[[], int] = now_us) -> None:
-        self._store = store
+        self.store = store  # set anew when a corrupt one is replaced
         self._clock = clock
 
     async def names(self) -> dict[str, list[str]]:
         """Each stored service with its operation names, both in alphabetical order."""
         names: dict[str, list[str]] = {}
-        for series in await self._store.series():
+        for series in await self.store.series():
             names.setdefault(series.service, []).append(series.operation)
         return names
 
     async def summary(self, period: Period = Period.DAY) -> Summary:
         """The key figures of all services, each service's own, and the timeline of the whole."""
         span = period.range_at(self._clock())
-        series = await self._store.series()
+        series = await self.store.series()
         services = sorted({one.service for one in series})
         group_of = {one.id: services.index(one.service) for one in series}
         everything = dict.fromkeys(group_of, 0)
-        totals = await self._store.totals(span.since_us, span.until_us, groups=group_of)
-        before = await self._store.totals(span.before.since_us, span.before.until_us, groups=everything)
+        totals = await self.store.totals(span.since_us, span.until_us, groups=group_of)
+        before = await self.store.totals(span.before.since_us, span.before.until_us, groups=everything)
         return Summary(
             range=span,
             total=figures(totals, span),
             before=figures(before, span.before),
             services=_ranked(services, totals, span),
             timeline=await self._timeline("All services", everything, period, span),
-            last_end_us=(await self._store.status()).last_end_us,
+            last_end_us=(await self.store.status()).last_end_us,
         )
 
     async def stats(self, service: str, operation: str | None = None, period: Period = Period.DAY) -> ServiceStats:
@@ -198,8 +198,8 @@ class Query:
         operations = sorted(ids)
         group_of = {ids[name]: number for number, name in enumerate(operations)}
         everything = dict.fromkeys(group_of, 0)
-        totals = await self._store.totals(span.since_us, span.until_us, groups=group_of)
-        before = await self._store.totals(span.before.since_us, span.before.until_us, groups=everything)
+        totals = await self.store.totals(span.since_us, span.until_us, groups=group_of)
+        before = await self.store.totals(span.before.since_us, span.before.until_us, groups=everything)
         at = (tuple(group_of), span.since_us, span.until_us)
         return ServiceStats(
             range=span,
@@ -208,10 +208,10 @@ class Query:
             total=figures(totals, span),
             before=figures(before, span.before),
             operations=_ranked(operations, totals, span),
-            slowest=await self._store.slowest(*at, limit=LISTED),
-            errors=await self._store.recent(*at, limit=LISTED, failed=True),
+            slowest=await self.store.slowest(*at, limit=LISTED),
+            errors=await self.store.recent(*at, limit=LISTED, failed=True),
             timeline=await self._timeline(_title(service, operation), everything, period, span),
-            last_end_us=(await self._store.status()).last_end_us,
+            last_end_us=(await self.store.status()).last_end_us,
         )
 
     async def timeline(self, service: str, period: Period = Period.HOUR) -> Timeline:
@@ -222,7 +222,7 @@ class Query:
 
     async def _ids(self, service: str, operation: str | None) -> dict[str, int]:
         """The series ids of a service by operation name, narrowed to one operation if given."""
-        series = await self._store.series()
+        series = await self.store.series()
         ids = {one.operation: one.id for one in series if one.service == service}
         if not ids:
             raise UnknownNameError("service", service, near(service, {one.service for one in series}))
@@ -233,7 +233,7 @@ class Query:
         return {operation: ids[operation]}
 
     async def _timeline(self, title: str, groups: Mapping[int, int], period: Period, span: Range) -> Timeline:
-        totals = await self._store.totals(span.since_us, span.until_us, groups=groups, step_us=period.step_us)
+        totals = await self.store.totals(span.since_us, span.until_us, groups=groups, step_us=period.step_us)
         edges = totals.edges_us.tolist()
         ends = [*edges[1:], totals.until_us] if edges else []
         # The last bin is still filling: its rate is over the part that has passed, at least a second of it.

@@ -1,0 +1,25 @@
+"""The extension: ``await bot.load_extension("cogmeter.cog")``."""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING
+
+from cogmeter import default_recorder
+from cogmeter.cog.perf import Perf
+from cogmeter.settings import load_settings
+
+if TYPE_CHECKING:
+    from discord.ext import commands
+
+_logger = logging.getLogger("cogmeter")
+
+
+async def setup(bot: commands.Bot) -> None:
+    """Read the settings and add the cog; with monitoring switched off, leave the bot as it is."""
+    settings = load_settings()
+    if not settings.enabled:
+        default_recorder.buffer.shut()
+        _logger.info("ENABLE_PERFORMANCE_MONITORING is false: nothing is recorded")
+        return
+    await bot.add_cog(Perf(bot, settings))

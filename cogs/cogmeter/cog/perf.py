@@ -1,0 +1,74 @@
+"""The cog: starts the monitor, puts the command group into the bot's tree, and takes both out again."""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING, Final
+
+import discord
+from discord import app_commands
+from discord.ext import commands
+
+from cogmeter.cog import stats, summary
+from cogmeter.cog.desk import Desk
+from cogmeter.cog.gate import Gate
+from cogmeter.cog.registration import Registration
+from cogmeter.runtime import Monitor
+from cogmeter.settings import SettingsError, env_name
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from cogmeter.settings import Settings
+
+_logger = logging.getLogger("cogmeter.cog")
+
+# Every command family; a new one is a file beside this, and a line here.
+FAMILIES: Final[tuple[Callable[[app_commands.Group, Desk], None], ...]] = (summary.add, stats.add)
+
+
+# The name is in lower case because help commands look cogs up so.
+class Perf(commands.Cog, name="cogmeter", description="How this bot performs: summary and statistics."):
+    """``bot.get_cog("cogmeter").monitor`` is the running monitor."""
+
+    def __init__(self, bot: commands.Bot, settings: Settings) -> None:
+        self.bot = bot
+        self.monitor = Monitor(bot, settings)
+        self._guild = None if settings.guild_id is None else discord.Object(settings.guild_id)
+        # No default permissions: they would hide the commands from an owner or role that is no administrator. The
+        # gate decides at each use.
+        self._group = app_commands.Group(name=settings.command_group, description="How this bot performs")
+        self._registration = Registration(bot, self._group, self._guild, sync=settings.sync_commands)
+        desk = Desk(self.monitor, Gate(bot, settings))
+        for add in FAMILIES:
+            add(self._group, desk)
+
+    async def cog_load(self) -> None:
+        """Start the monitor, then offer its commands.
+
+        Raises:
+            SettingsError: a setting does not fit this machine or this bot.
+        """
+        await self.monitor.start()
+        try:
+            self.bot.tree.add_command(self._group, guild=self._guild)
+        except app_commands.CommandAlreadyRegistered:
+            await self.monitor.stop()
+            name = self._group.name
+            raise SettingsError(
+                f"{env_name('command_group')}={name}: the bot has a /{name} of its own; choose another name"
+            ) from None
+        if self.bot.is_ready():
+            self._registration.begin()
+
+    async def cog_unload(self) -> None:
+        """Take the commands out and stop everything; what is buffered is stored first."""
+        await self._registration.end()
+        if self.bot.tree.get_command(self._group.name, guild=self._guild) is self._group:
+            self.bot.tree.remove_command(self._group.name, guild=self._guild)
+        await self.monitor.stop()
+
+    @commands.Cog.listener()
+    async def on_ready(self) -> None:
+        """See to it that the commands are registered, once the bot knows who it is."""
+        self._registration.begin()

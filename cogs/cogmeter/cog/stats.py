@@ -1,0 +1,49 @@
+"""``/perf stats``: one service, or one operation of it, over a period."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import discord
+from discord import app_commands
+
+from cogmeter.cog.desk import Answer, Desk
+from cogmeter.cog.names import Names
+from cogmeter.cog.periods import CHOICES, DEFAULT, period_of
+from cogmeter.query import UnknownNameError
+from cogmeter.render.chart import Chart
+from cogmeter.render.embeds import empty_embed, stats_embed, unknown_embed
+
+if TYPE_CHECKING:
+    from cogmeter.query import Period
+
+
+def add(group: app_commands.Group, desk: Desk) -> None:
+    """Add the command to the group."""
+    names = Names(desk)
+
+    @group.command(name="stats", description="One service: percentiles, slowest operations, recent errors, and a chart")
+    @app_commands.describe(
+        service="Which service", operation="One of its operations (all)", period="How far to look back (24 hours)"
+    )
+    @app_commands.choices(period=CHOICES)
+    @app_commands.autocomplete(service=names.services, operation=names.operations)
+    async def stats(
+        interaction: discord.Interaction, service: str, operation: str | None = None, period: str = DEFAULT
+    ) -> None:
+        await desk.answer(interaction, lambda: _answer(desk, service, operation, period_of(period)))
+
+
+async def _answer(desk: Desk, service: str, operation: str | None, period: Period) -> Answer:
+    try:
+        found = await desk.monitor.query.stats(service, operation, period)
+    except UnknownNameError as error:
+        unknown = unknown_embed(error)
+        return Answer(lambda _: unknown)
+    settings = desk.monitor.settings
+    if not found.total.operations:
+        return Answer(lambda _: empty_embed(found.range, service=service))
+    chart = Chart(found.timeline, latency_threshold_us=settings.alert_threshold_response_time * 1000 or None)
+    return Answer(
+        lambda drawn: stats_embed(found, chart=drawn, error_rate_threshold=settings.alert_threshold_error_rate), chart
+    )

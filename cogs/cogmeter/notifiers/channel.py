@@ -1,0 +1,72 @@
+"""Delivers alerts to a Discord channel, as an embed with the chart of the breach."""
+
+from __future__ import annotations
+
+import io
+from typing import TYPE_CHECKING
+
+import discord
+
+from cogmeter.notifiers.base import NotifyError
+from cogmeter.render.embeds import alert_embed
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    from cogmeter.render.charts import Picture
+    from cogmeter_storage.model import AlertEvent
+
+
+class ChannelNotifier:
+    """One message for each alert, in one channel; nobody is ever mentioned."""
+
+    name = "channel"
+
+    def __init__(
+        self, bot: discord.Client, channel_id: int, picture_of: Callable[[AlertEvent], Awaitable[Picture | None]]
+    ) -> None:
+        """``picture_of`` draws the breach, or gives None where it cannot."""
+        self._bot = bot
+        self._channel_id = channel_id
+        self._picture_of = picture_of
+
+    async def notify(self, event: AlertEvent) -> None:
+        """Post it. A missing channel or permission is permanent; Discord's own trouble is not."""
+        channel = await self._channel()
+        picture = await self._picture_of(event)
+        embed = alert_embed(event, chart=picture is not None)
+        files = [] if picture is None else [picture_file(picture)]
+        try:
+            await channel.send(embed=embed, files=files, allowed_mentions=discord.AllowedMentions.none())
+        except (discord.Forbidden, discord.NotFound) as error:
+            raise self._refused(error) from error
+        except discord.HTTPException as error:
+            raise NotifyError(f"Discord did not take the alert: {error}", permanent=False) from error
+
+    async def _channel(self) -> discord.abc.Messageable:
+        channel = self._bot.get_channel(self._channel_id)
+        if channel is None:
+            try:
+                channel = await self._bot.fetch_channel(self._channel_id)
+            except (discord.Forbidden, discord.NotFound) as error:
+                raise self._refused(error) from error
+            except discord.HTTPException as error:
+                raise NotifyError(f"Discord did not show the alert channel: {error}", permanent=False) from error
+        if not isinstance(channel, discord.abc.Messageable):
+            kind = type(channel).__name__
+            raise NotifyError(
+                f"PERFORMANCE_ALERT_CHANNEL_ID={self._channel_id} is a {kind}; name a text channel", permanent=True
+            )
+        return channel
+
+    def _refused(self, error: discord.HTTPException) -> NotifyError:
+        return NotifyError(
+            f"PERFORMANCE_ALERT_CHANNEL_ID={self._channel_id} cannot be posted in ({error.text or error.status}); "
+            "name another channel, or let the bot view it, send messages, embed links and attach files there",
+            permanent=True,
+        )
+
+
+def picture_file(picture: Picture) -> discord.File:
+    """The chart as an attachment, with its description for screen readers."""
+    return discord.File(io.BytesIO(picture.png), filename="chart.png", description=picture.description)

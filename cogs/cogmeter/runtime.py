@@ -1,0 +1,217 @@
+"""The one place that builds, wires, starts and stops all parts of the monitor."""
+
+from __future__ import annotations
+
+import contextvars
+import logging
+from collections import Counter
+from contextlib import AsyncExitStack
+from datetime import UTC
+from typing import TYPE_CHECKING
+
+from apscheduler.schedulers.asyncio import AsyncIOScheduler
+
+from cogmeter import default_recorder
+from cogmeter.alerts.delivery import Delivery
+from cogmeter.alerts.engine import AlertEngine
+from cogmeter.alerts.rules import STATISTICS, Thresholds
+from cogmeter.alerts.window import Window
+from cogmeter.flusher import Flusher
+from cogmeter.notifiers.table import Surroundings, build
+from cogmeter.query import Period, Query, UnknownNameError, now_us
+from cogmeter.render.chart import Chart
+from cogmeter.render.charts import ChartError, ChartWorker, Picture
+from cogmeter.settings import SettingsError, env_name
+from cogmeter_storage import open_store
+from cogmeter_storage.base import StorageError
+from cogmeter_storage.model import Retention
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    import discord
+
+    from cogmeter.recorder import Recorder
+    from cogmeter.settings import Settings
+    from cogmeter_storage.base import CorruptStoreError, Store
+    from cogmeter_storage.model import AlertEvent
+
+FOLD_INTERVAL_S = 60.0
+LEVELS = {"debug": logging.DEBUG, "info": logging.INFO, "warn": logging.WARNING, "error": logging.ERROR}
+EXECUTOR = "cogmeter"  # APScheduler names its log by it, so that a host's own jobs log as they did
+
+_root = logging.getLogger("cogmeter")
+_logger = logging.getLogger("cogmeter.runtime")
+
+
+class Monitor:
+    """The running monitor of one bot: ``query`` reads, ``charts`` draws, ``flusher`` writes, ``alerts`` watches."""
+
+    store: Store
+    query: Query
+    flusher: Flusher
+    alerts: AlertEngine
+    delivery: Delivery
+
+    def __init__(self, bot: discord.Client, settings: Settings, *, recorder: Recorder | None = None) -> None:
+        """Nothing runs until ``start``. Without a ``recorder`` it serves the package's own."""
+        self.settings = settings
+        self.recorder = recorder or default_recorder
+        self.charts = ChartWorker()
+        self.faults: Counter[str] = Counter()  # of our own jobs, by job
+        self._bot = bot
+        self._undo = AsyncExitStack()
+
+    async def start(self) -> None:
+        """Open the store and start every part; what was started is stopped again if a later part fails.
+
+        Raises:
+            SettingsError: the database cannot be used; the line names the setting, its value and the mend.
+        """
+        async with AsyncExitStack() as undo:
+            previous = _root.level
+            _root.setLevel(LEVELS[self.settings.log_level])
+            undo.callback(_root.setLevel, previous)
+            self.store = await self._open()
+            undo.push_async_callback(self._close_store)
+            self.query = Query(self.store)
+            undo.push_async_callback(self.charts.close)
+            await self._start_alerts()
+            await self._start_flusher(undo)
+            self._start_jobs(undo)
+            self._undo = undo.pop_all()
+        _logger.info("Monitoring; operations are kept in %s", self.settings.database_url)
+
+    async def stop(self) -> None:
+        """Flush what is buffered and stop every part; recording goes on into the buffer. Never raises."""
+        try:
+            await self._undo.aclose()
+        except Exception:
+            _logger.exception("A part of the monitor did not stop as it should")
+        _logger.debug("Stopped")
+
+    async def picture(self, chart: Chart) -> Picture | None:
+        """The chart drawn by the worker, or None, logged, if there is none to be had."""
+        try:
+            return await self.charts.picture(chart)
+        except ChartError as error:
+            self.faults["charts"] += 1
+            _logger.warning("No chart: %s", error)
+            return None
+
+    async def breach_picture(self, event: AlertEvent) -> Picture | None:
+        """The last hour of the alert's service, with the threshold and the window that is in breach."""
+        try:
+            timeline = await self.query.timeline(event.service, Period.HOUR)
+        except (StorageError, UnknownNameError) as error:
+            _logger.warning("No chart for the alert on %s: %s", event.service, error)
+            return None
+        window_us = int(self.settings.alert_window * 1e6)
+        return await self.picture(
+            Chart(
+                timeline,
+                latency_threshold_us=event.threshold * 1000 if event.rule == "response_time" else None,
+                throughput_threshold=event.threshold if event.rule == "throughput" else None,
+                breaches=((event.at_us - window_us, event.at_us),),
+            )
+        )
+
+    async def _open(self) -> Store:
+        url = self.settings.database_url
+        try:
+            return await open_store(url, replace_corrupt=True)
+        except StorageError as error:
+            raise SettingsError(f"{env_name('database_url')}={url}: {error}") from None
+
+    async def _close_store(self) -> None:
+        await self.store.close()
+
+    async def _start_alerts(self) -> None:
+        settings = self.settings
+        quantile, _ = STATISTICS[settings.alert_response_time_statistic]
+        self.delivery = Delivery(build(Surroundings(self._bot, settings, self.breach_picture)))
+        self.alerts = AlertEngine(
+            Window(self.recorder.names, length_s=settings.alert_window, quantile=quantile),
+            Thresholds(
+                error_rate=settings.alert_threshold_error_rate,
+                response_time_ms=settings.alert_threshold_response_time,
+                operations_per_minute=settings.alert_threshold_operations_per_minute,
+                statistic=settings.alert_response_time_statistic,
+                min_operations=settings.alert_min_operations,
+            ),
+            cooldown_s=settings.alert_cooldown,
+            store=self.store,
+            deliver=self.delivery.deliver,
+        )
+        await self.alerts.restore(now_us())
+
+    async def _start_flusher(self, undo: AsyncExitStack) -> None:
+        self.recorder.buffer.capacity = self.settings.max_operations_in_memory
+        for series in await self.store.series():  # what is stored counts against the limit of series
+            self.recorder.series(series.service, series.operation)
+        self.flusher = Flusher(self.recorder, self.store, watch=self.alerts.watch, replace=self._replace)
+        self.flusher.start()
+        undo.push_async_callback(self.flusher.stop)
+
+    def _start_jobs(self, undo: AsyncExitStack) -> None:
+        settings = self.settings
+        scheduler = AsyncIOScheduler(timezone=UTC, logger=logging.getLogger("cogmeter.scheduler"))
+        logging.getLogger(f"apscheduler.executors.{EXECUTOR}").setLevel(logging.WARNING)
+        scheduler.add_executor("asyncio", EXECUTOR)
+        jobs: tuple[tuple[str, Callable[[], Awaitable[object]], float], ...] = (
+            ("alerts", self.alerts.check, settings.alert_check_interval),
+            ("roll-up", self._fold, FOLD_INTERVAL_S),
+            ("clean-up", self._clean, settings.cleanup_interval_minutes * 60),
+        )
+        for name, work, interval_s in jobs:
+            scheduler.add_job(
+                self._guarded(name, work),
+                "interval",
+                seconds=interval_s,
+                id=name,
+                executor=EXECUTOR,
+                coalesce=True,
+                max_instances=1,
+                misfire_grace_time=None,
+            )
+        # An empty context: no interaction's context may leak into jobs that outlive it.
+        contextvars.Context().run(scheduler.start)
+        undo.callback(scheduler.shutdown, wait=False)
+        _logger.debug("Scheduled: %s", ", ".join(f"{name} every {interval_s:g} s" for name, _, interval_s in jobs))
+
+    def _guarded(self, name: str, work: Callable[[], Awaitable[object]]) -> Callable[[], Awaitable[None]]:
+        """The job with its faults counted and logged, so that it runs again at its next time."""
+
+        async def job() -> None:
+            try:
+                await work()
+            except StorageError as error:
+                self.faults[name] += 1
+                _logger.warning("The %s job could not use the store: %s", name, error)
+            except Exception:
+                self.faults[name] += 1
+                _logger.exception("The %s job failed", name)
+
+        return job
+
+    async def _fold(self) -> None:
+        await self.store.fold(now_us=now_us())
+
+    async def _clean(self) -> None:
+        settings = self.settings
+        retention = Retention(
+            raw_hours=settings.retention_hours,
+            hour_hours=settings.retention_hourly_days * 24,
+            day_hours=settings.retention_daily_days * 24,
+        )
+        cleaned = await self.store.clean(retention, now_us=now_us())
+        _logger.debug("Removed %d old operations and %d old slots", cleaned.operations, cleaned.slots)
+
+    async def _replace(self, error: CorruptStoreError) -> Store:
+        """Set a store that turned out corrupt aside, and go on with a new one."""
+        _logger.error("%s", error)
+        await self.store.close()
+        self.store = self.query.store = self.alerts.store = await open_store(
+            self.settings.database_url, replace_corrupt=True
+        )
+        return self.store
