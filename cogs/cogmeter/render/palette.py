@@ -14,9 +14,9 @@ MUTED = "#a5abb5"
 GRID = "#43464c"
 P50 = "#4aa3ff"
 P95 = "#b3dbff"
-P99 = "#f5b335"
-BARS = "#737c89"
-FAILED = "#ff7661"
+P99 = "#ffc440"
+BARS = "#6d7683"
+FAILED = "#ff8466"
 
 DEGRADED_FROM = 1.0  # times the threshold
 CRITICAL_FROM = 1.6  # times the threshold, as alerts have it
@@ -26,9 +26,9 @@ class State(enum.Enum):
     """How a service or the whole is doing: the word for it and its colour (0xRRGGBB)."""
 
     HEALTHY = ("healthy", 0x4CB387)
-    DEGRADED = ("degraded", 0xF5B335)
-    CRITICAL = ("critical", 0xFF7661)
-    NEUTRAL = ("no data", 0x737C89)
+    DEGRADED = ("degraded", 0xFFC440)
+    CRITICAL = ("critical", 0xFF8466)
+    NEUTRAL = ("no data", 0x6D7683)
 
     def __init__(self, word: str, colour: int) -> None:
         self.word = word

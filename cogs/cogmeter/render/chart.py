@@ -1,0 +1,134 @@
+"""A chart request: what is drawn, how it travels to the worker process, and its words for screen readers."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any
+
+from cogmeter.query import Range, Timeline
+from cogmeter.render import text
+from cogmeter_storage.model import DAY_US
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+DESCRIPTION_LIMIT = 1024  # characters of an attachment's description
+_SAID = 3  # breaches and markers that the description names
+
+
+@dataclass(frozen=True, slots=True)
+class Chart:
+    """One picture: latency percentiles over operations a minute, with what an operator should see in them."""
+
+    timeline: Timeline
+    latency_threshold_us: float | None = None
+    latency_statistic: str = ""  # what the threshold is compared with: average, p95
+    throughput_threshold: float | None = None  # operations a minute
+    error_rate_threshold: float | None = None  # a share, 0 to 1; said, not drawn
+    breaches: tuple[tuple[int, int], ...] = ()  # (since_us, until_us), shaded
+    markers: tuple[tuple[int, str], ...] = ()  # (at_us, name), a deploy for one
+
+    @property
+    def empty(self) -> bool:
+        """Whether no bin has an operation."""
+        line = self.timeline
+        return not any(line.per_minute) and all(value is None for value in line.p50_us)
+
+    @property
+    def since_us(self) -> int:
+        """Where the picture begins: the range, or earlier when only whole hours or days are kept of that time."""
+        return min([self.timeline.range.since_us, *self.timeline.edges_us[:1]])
+
+    @property
+    def until_us(self) -> int:
+        """Where the picture ends."""
+        return max(self.timeline.range.until_us, self.since_us + 1)
+
+    def to_json(self) -> bytes:
+        """The request as it goes through the pipe."""
+        return json.dumps(asdict(self), separators=(",", ":")).encode()
+
+    @classmethod
+    def from_json(cls, data: bytes) -> Chart:
+        """The request as it came out of the pipe."""
+        fields: dict[str, Any] = json.loads(data)
+        timeline = fields.pop("timeline")
+        timeline["range"] = Range(**timeline["range"])
+        breaches = tuple((since, until) for since, until in fields.pop("breaches"))
+        markers = tuple((at, name) for at, name in fields.pop("markers"))
+        return cls(Timeline(**timeline), breaches=breaches, markers=markers, **fields)
+
+    def fingerprint(self) -> bytes:
+        """Equal for requests that differ only in the bin that is still filling."""
+        fields = asdict(self)
+        line = fields["timeline"]
+        line["range"]["until_us"] = None
+        for name in ("per_minute", "failures_per_minute", "p50_us", "p95_us", "p99_us"):
+            line[name] = line[name][:-1]
+        last = line["edges_us"][-1] if line["edges_us"] else 0
+        fields["breaches"] = [(since, min(until, last)) for since, until in self.breaches]
+        return json.dumps(fields).encode()
+
+
+def threshold_words(chart: Chart) -> str:
+    """What the dashed line on the latencies means, ``alert above 5 s (average)``; empty without one."""
+    if chart.latency_threshold_us is None:
+        return ""
+    statistic = f" ({chart.latency_statistic})" if chart.latency_statistic else ""
+    return f"alert above {text.duration(chart.latency_threshold_us)}{statistic}"
+
+
+def describe(chart: Chart) -> str:
+    """What the chart shows, for people who do not see it: at most 1024 characters."""
+    line = chart.timeline
+    head = f"Chart of {text.cut(text.clean(line.title), 200) or 'operations'}, {text.clean(line.range.label)}, UTC."
+    if chart.empty:
+        return text.cut(f"{head} No operations in this time.", DESCRIPTION_LIMIT)
+    parts = [head, _latency_words(chart), _volume_words(chart), *_notes(chart)]
+    return text.cut(" ".join(part for part in parts if part), DESCRIPTION_LIMIT)
+
+
+def _latency_words(chart: Chart) -> str:
+    line = chart.timeline
+    typical = [value for value in line.p50_us if value is not None]
+    peak, at = _peak(line.p99_us, line.edges_us)
+    if not typical or peak is None:
+        return ""
+    return (
+        f"Response time: the median lies between {text.duration(min(typical))} and {text.duration(max(typical))}, "
+        f"p95 reaches {text.duration(_peak(line.p95_us, line.edges_us)[0])}, "
+        f"p99 reaches {text.duration(peak)} at {_at(chart, at)}."
+    )
+
+
+def _volume_words(chart: Chart) -> str:
+    line = chart.timeline
+    busiest, at = _peak(line.per_minute, line.edges_us)
+    failed, failed_at = _peak(line.failures_per_minute, line.edges_us)
+    words = f"At most {text.rate(busiest or 0)}, at {_at(chart, at)}; "
+    if not failed:
+        return f"{words}none failed."
+    return f"{words}failures reach {text.rate(failed)} at {_at(chart, failed_at)}."
+
+
+def _notes(chart: Chart) -> list[str]:
+    limits = [threshold_words(chart)] if chart.latency_threshold_us is not None else []
+    if chart.throughput_threshold is not None:
+        limits.append(f"alert above {text.rate(chart.throughput_threshold)}")
+    if chart.error_rate_threshold is not None:
+        limits.append(f"alert above {text.percent(chart.error_rate_threshold)} failed")
+    breaches = [f"{_at(chart, since)} to {_at(chart, until)}" for since, until in chart.breaches[:_SAID]]
+    markers = [f"{text.cut(text.clean(name), 60)} at {_at(chart, at)}" for at, name in chart.markers[:_SAID]]
+    lists = (("Limits", limits), ("Above the threshold", breaches), ("Marked", markers))
+    return [f"{name}: {'; '.join(words)}." for name, words in lists if words]
+
+
+def _peak(values: Sequence[float | None], edges_us: Sequence[int]) -> tuple[float | None, int]:
+    """The highest value and the start of its bin."""
+    known = [(value, edge) for value, edge in zip(values, edges_us, strict=False) if value is not None]
+    return max(known, key=lambda pair: pair[0], default=(None, 0))
+
+
+def _at(chart: Chart, at_us: int) -> str:
+    return text.clock_time(at_us, with_date=chart.until_us - chart.since_us > DAY_US)
