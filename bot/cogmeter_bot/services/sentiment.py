@@ -12,7 +12,7 @@ import cogmeter
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-WORD: Final = re.compile(r"[a-z]+(?:n't)?")
+WORD: Final = re.compile(r"[a-z]+(?:'t)?")
 MILD: Final = 1.5  # how much a plain good or bad word weighs
 STRONG: Final = 3.0
 _PLEASANT = """able calm clean clear easy fair fast fine fun good happy helpful kind like neat nice pleasant quick

@@ -1,0 +1,40 @@
+"""``cogmeter demo``: the same bot in a simulated Discord, in the browser."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+
+@click.command()
+@click.option(
+    "--port", type=click.IntRange(0, 65535), default=0, help="Serve the page on this port; 0 takes a free one."
+)
+@click.option(
+    "--history-days",
+    type=click.FloatRange(0, 30),
+    default=7.0,
+    show_default=True,
+    help="How many days of made-up operations to begin with.",
+)
+@click.option("--no-history", is_flag=True, help="Begin with an empty database.")
+@click.option("--seed", type=int, default=1, show_default=True, help="The seed of everything that is made up.")
+@click.option(
+    "--database",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="Keep the operations in this new SQLite file, instead of a temporary one that is removed in the end.",
+)
+def demo(port: int, history_days: float, no_history: bool, seed: int, database: Path | None) -> None:
+    """Try the product in the browser: a simulated Discord with this bot in it. Needs no account and no network.
+
+    Prints the address of a page in which /perf summary and all other commands can be used.
+    """
+    from cogmeter_bot.demo.plan import DemoError, Plan
+    from cogmeter_bot.demo.show import show
+
+    plan = Plan(port=port, history_days=0.0 if no_history else history_days, seed=seed, database=database)
+    try:
+        show(plan, say=click.echo)
+    except DemoError as error:
+        raise click.ClickException(str(error)) from error

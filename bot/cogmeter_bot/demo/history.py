@@ -1,0 +1,144 @@
+"""A believable past: operations with a daily rhythm, slow tails, failures and a few incidents, all from a seed."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+import numpy as np
+
+from cogmeter.alerts.rules import CRITICAL_FROM
+from cogmeter_bot.demo.incidents import PAST, Incident
+from cogmeter_bot.demo.profiles import PROFILES, Failure, Profile, activity
+from cogmeter_storage.model import DAY_US, FAILURES, HOUR_US, MINUTE_US, AlertEvent, Outcome
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from numpy.random import Generator
+    from numpy.typing import NDArray
+
+    from cogmeter_storage.base import Store
+    from cogmeter_storage.model import Row
+
+SLICE: Final = 200  # rows that the store writes in one turn of the loop
+NOTES: Final = 256  # different token counts
+ALERT_WINDOW_US: Final = 10 * MINUTE_US
+
+
+@dataclass(frozen=True, slots=True)
+class History:
+    """Operations in the order of their end.
+
+    ``table`` is [operations, 6]: series (index into ``names``), end and duration in microseconds, outcome, error (index
+    into ``errors``), metadata (index into ``notes``).
+    """
+
+    table: NDArray[np.int64]
+    names: list[tuple[str, str]]
+    errors: list[str | None]
+    notes: list[str | None]
+
+    def __len__(self) -> int:
+        return len(self.table)
+
+    def slices(self, ids: Sequence[int]) -> Iterator[list[Row]]:
+        """The rows as a store takes them; ``ids`` are its series ids, in the order of ``names``."""
+        for start in range(0, len(self), SLICE):
+            part = self.table[start : start + SLICE].tolist()
+            yield [(ids[s], end, took, how, self.errors[e], self.notes[m]) for s, end, took, how, e, m in part]
+
+
+def make_history(until_us: int, days: float, seed: int) -> History:
+    """The operations of the ``days`` before ``until_us`` (microseconds since 1970 UTC); the same for the same seed."""
+    rng = np.random.default_rng(seed)
+    failures = list(dict.fromkeys(failure for one in PROFILES for failure in one.failures))
+    past = _Past(rng, until_us, np.arange(int(until_us - days * DAY_US), until_us, MINUTE_US), failures)
+    table = np.concatenate([past.operations(number, one) for number, one in enumerate(PROFILES)])
+    return History(
+        table=table[np.argsort(table[:, 1], kind="stable")],
+        names=[(one.service, one.operation) for one in PROFILES],
+        errors=[None, *(text for _, text in failures)],
+        notes=[None, *_notes(rng)],
+    )
+
+
+def past_alerts(history: History, until_us: int) -> list[AlertEvent]:
+    """The alerts that the past incidents raised at cogmeter's default thresholds, oldest first."""
+    alerts = (_alert(one, history, until_us) for one in PAST)
+    return [one for one in alerts if one is not None]
+
+
+async def backfill(store: Store, history: History, alerts: Sequence[AlertEvent], *, until_us: int) -> None:
+    """Bring a history into an empty store, folded into hours and days."""
+    ids = await store.series_ids(history.names)
+    await store.append(history.slices(ids), now_us=until_us)
+    await store.fold(now_us=until_us)
+    for alert in alerts:
+        await store.add_alert(alert)
+
+
+@dataclass(frozen=True, slots=True)
+class _Past:
+    """What all profiles draw from: the numbers, the minutes to fill, and every way to fail."""
+
+    rng: Generator
+    until_us: int
+    minutes: NDArray[np.int64]
+    failures: list[Failure]
+
+    def operations(self, number: int, profile: Profile) -> NDArray[np.int64]:
+        """All operations of one profile, as rows of History.table, in no order."""
+        rng, busy = self.rng, activity(self.minutes)
+        count = rng.poisson(profile.per_minute * busy)
+        size = int(count.sum())
+        end = np.minimum(np.repeat(self.minutes, count) + rng.integers(0, MINUTE_US, size), self.until_us - 1)
+        slow, failing = _trouble(profile, (end - self.until_us) / HOUR_US)
+        load = np.repeat(0.9 + 0.1 * busy, count)  # a busy bot is a little slower
+        took = profile.median_ms * 1000 * load * slow * rng.lognormal(0.0, profile.spread, size)
+        ways = np.array([self.failures.index(one) + 1 for one in profile.failures])
+        error = np.where(rng.random(size) < failing, rng.choice(ways, size), 0)
+        outcome = np.array([Outcome.OK, *(outcome for outcome, _ in self.failures)])[error]
+        note = rng.integers(1, NOTES + 1, size) if profile.model else np.zeros(size)
+        return np.column_stack([np.full(size, number), end, took, outcome, error, note]).astype(np.int64)
+
+
+def _trouble(profile: Profile, hours: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """How many times slower, and with which failure rate, the operations at these hours (before 0) ran."""
+    slow, failing = np.ones(len(hours)), np.full(len(hours), profile.failure_rate)
+    for incident in PAST:
+        if incident.affects(profile):
+            inside = (hours >= incident.start) & (hours < incident.end)
+            slow[inside] *= incident.slowdown
+            failing[inside] += incident.failure_rate
+    return slow, failing
+
+
+def _notes(rng: Generator) -> list[str]:
+    model = next(one.model for one in PROFILES if one.model)
+    sizes = zip(rng.integers(80, 1400, NOTES).tolist(), rng.integers(20, 400, NOTES).tolist(), strict=True)
+    return [json.dumps({"model": model, "tokens_in": asked, "tokens_out": given}) for asked, given in sizes]
+
+
+def _alert(incident: Incident, history: History, until_us: int) -> AlertEvent | None:
+    """What the first ALERT_WINDOW_US of an incident raised; None if it did not reach a threshold."""
+    since_us = int(until_us + incident.start * HOUR_US)
+    at_us = since_us + ALERT_WINDOW_US
+    ours = [number for number, (service, _) in enumerate(history.names) if service == incident.service]
+    series, end, took, outcome = history.table.T[:4]
+    inside = (end >= since_us) & (end < at_us) & np.isin(series, ours)
+    if not inside.any():
+        return None
+    rate, took_ms = float(np.isin(outcome[inside], FAILURES).mean()), float(took[inside].mean() / 1000)
+    if rate > 0.05:
+        text = f"Error rate of {rate:.1%} exceeds threshold of 5%"
+        return AlertEvent("error_rate", incident.service, _severity(rate / 0.05), text, 0.05, rate, at_us)
+    if took_ms > 5000:
+        text = f"Average response time of {took_ms / 1000:.1f}s exceeds threshold of 5s"
+        return AlertEvent("response_time", incident.service, _severity(took_ms / 5000), text, 5000.0, took_ms, at_us)
+    return None
+
+
+def _severity(times_threshold: float) -> str:
+    return "critical" if times_threshold >= CRITICAL_FROM else "warning"

@@ -1,0 +1,23 @@
+"""What a demo is asked for, and the one error it ends with."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+class DemoError(Exception):
+    """The demo cannot run; the text says why and how to mend it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """How the demo runs. ``port`` 0 is any free one; ``database`` None is a temporary file."""
+
+    port: int = 0
+    history_days: float = 7.0
+    seed: int = 1
+    database: Path | None = None

@@ -1,0 +1,110 @@
+"""Runs the demo: history, bot, simulated Discord, page, live traffic; and takes all of it away again."""
+
+from __future__ import annotations
+
+import asyncio
+import importlib.util
+import logging
+import tempfile
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+import discord
+
+from cogmeter_bot.bot import ExampleBot
+from cogmeter_bot.demo.history import backfill, make_history, past_alerts
+from cogmeter_bot.demo.plan import DemoError, Plan
+from cogmeter_bot.demo.surroundings import alerts_to, demo_surroundings
+from cogmeter_bot.demo.traffic import Traffic
+from cogmeter_bot.replies import ANSWER
+from cogmeter_bot.stopping import run_until_stopped
+from cogmeter_storage import open_store
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+EXTRA: Final = ("simcord", "markdown_it", "linkify_it", "regex")
+GREETING: Final = """Nothing here is real: neither this Discord, nor the traffic, nor the incidents. \
+The bot, the monitor, the database, the charts and the alerts are.
+
+Type `/` and try
+- `/perf summary`: how all services are doing
+- `/perf stats`: one service, with its slowest operations and latest errors
+- `/mood`, `/remember`, `/ask`, `/relate`, `/connect`, `/look`: work that is recorded, as in any bot
+
+Within a minute something breaks, and an alert comes into this channel."""
+
+
+class DemoBot(ExampleBot):
+    """The same bot; it loads its parts when the simulated guild is there, not before it goes online."""
+
+    async def setup_hook(self) -> None:
+        """Wait: the settings need the guild's channel, and the simulated clock has to be put right first."""
+
+
+def show(plan: Plan, say: Callable[[str], object]) -> None:
+    """Run the demo until Ctrl+C or SIGTERM; ``say`` gets the lines for the terminal.
+
+    Raises:
+        DemoError: the extra is missing, the port is taken, or the database exists already.
+    """
+    if any(importlib.util.find_spec(name) is None for name in EXTRA):
+        raise DemoError('The demo needs the simulated Discord: pip install "cogmeter[demo]"')
+    database = plan.database.resolve() if plan.database else None
+    if database is not None and database.exists():
+        raise DemoError(f"{database} exists already; the demo writes made-up operations: give --database a new file")
+    _log_to_terminal()
+    with tempfile.TemporaryDirectory(prefix="cogmeter-demo-", ignore_cleanup_errors=True) as folder:
+        url = f"sqlite:///{database or Path(folder) / 'performance.db'}"
+        with demo_surroundings(Path(folder), url):
+            asyncio.run(run_until_stopped(_show(plan, url, say)))
+
+
+async def _show(plan: Plan, url: str, say: Callable[[str], object]) -> None:
+    from cogmeter_bot.demo.world import World
+
+    if plan.history_days:
+        say(f"Making up {plan.history_days:g} days of history ...")
+        await _bring_history(plan, url)
+    bot, traffic = DemoBot(), Traffic(plan.seed)
+    async with World(bot) as world:
+        alerts_to(world.channel.id)
+        await bot.load_parts()
+        await _greet(bot, world.channel.id)
+        traffic.start()
+        try:
+            async with world.page(plan.port) as address:
+                say(f"\nThe demo is ready: {address}\n\nEverything in it is simulated. Ctrl+C ends it.")
+                await asyncio.Event().wait()
+        finally:
+            await traffic.stop()
+
+
+async def _bring_history(plan: Plan, url: str) -> None:
+    until_us = time.time_ns() // 1000
+    history = make_history(until_us, plan.history_days, plan.seed)
+    store = await open_store(url)
+    try:
+        await backfill(store, history, past_alerts(history, until_us), until_us=until_us)
+    finally:
+        await store.close()
+
+
+async def _greet(bot: ExampleBot, channel_id: int) -> None:
+    """Give the bot its name, something to know, and the first word in the channel."""
+    if bot.user is not None:
+        await bot.user.edit(username="cogmeter")
+    for fact in (
+        ("cogmeter", "watches", "this bot"),
+        ("cogmeter", "stores in", "SQLite"),
+        ("SQLite", "is a", "database"),
+    ):
+        bot.graph.relate(*fact)
+    channel = bot.get_partial_messageable(channel_id)
+    await channel.send(embed=discord.Embed(title="This is a simulation", description=GREETING, colour=ANSWER))
+
+
+def _log_to_terminal() -> None:
+    """Warnings of all parts, and the monitor's own lines, on standard error."""
+    discord.utils.setup_logging(level=logging.WARNING, root=True)
