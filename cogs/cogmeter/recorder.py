@@ -58,7 +58,7 @@ class Recorder:
     """Knows the series, and writes into one buffer. The package has one; tests make their own."""
 
     def __init__(self, buffer: Buffer | None = None) -> None:
-        self.buffer = buffer or Buffer()
+        self.buffer = Buffer() if buffer is None else buffer
         self.names: list[tuple[str, str]] = [(OTHER, OTHER)]  # a series' number here is its place in this list
         self.refused = 0  # operations with a bad name, outcome or duration
         self.overflowed = 0  # times that a new series was asked for beyond MAX_SERIES

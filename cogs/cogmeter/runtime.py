@@ -56,7 +56,7 @@ class Monitor:
     def __init__(self, bot: discord.Client, settings: Settings, *, recorder: Recorder | None = None) -> None:
         """Nothing runs until ``start``. Without a ``recorder`` it serves the package's own."""
         self.settings = settings
-        self.recorder = recorder or default_recorder
+        self.recorder = default_recorder if recorder is None else recorder
         self.charts = ChartWorker()
         self.faults: Counter[str] = Counter()  # of our own jobs, by job
         self._bot = bot

@@ -1,0 +1,40 @@
+"""The documents agree with the code: README, .env.example and the settings model."""
+
+import importlib.util
+from pathlib import Path
+
+import pytest
+from dotenv import dotenv_values
+
+from cogmeter.settings import Settings, env_name, load_settings
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+@pytest.fixture(scope="module")
+def writer():
+    spec = importlib.util.spec_from_file_location("write_settings", ROOT / "docs" / "write_settings.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_the_example_file_is_what_the_settings_model_says(writer):
+    assert (ROOT / ".env.example").read_text(encoding="utf-8") == writer.env_example()
+
+
+def test_the_readme_is_what_the_settings_model_says(writer):
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    assert text == writer.readme(text)
+
+
+def test_the_example_file_names_every_setting(writer):
+    text = (ROOT / ".env.example").read_text(encoding="utf-8")
+    assert all(f"{env_name(field)}=" in text for field in Settings.model_fields)
+
+
+def test_the_example_file_loads_and_gives_the_defaults(monkeypatch):
+    for field in Settings.model_fields:
+        monkeypatch.delenv(env_name(field), raising=False)
+    assert load_settings(ROOT / ".env.example") == load_settings(None)
+    assert dotenv_values(ROOT / ".env.example")
