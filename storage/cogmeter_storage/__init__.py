@@ -1,1 +1,33 @@
 """Where operations live. Knows nothing of Discord, and nothing of the packages above it."""
+
+from cogmeter_storage.base import CorruptStoreError, StorageError, Store
+from cogmeter_storage.model import (
+    AlertEvent,
+    Cleaned,
+    Operation,
+    Outcome,
+    Retention,
+    Row,
+    Series,
+    StoreStatus,
+    Tier,
+    Totals,
+)
+from cogmeter_storage.opening import open_store
+
+__all__ = [
+    "AlertEvent",
+    "Cleaned",
+    "CorruptStoreError",
+    "Operation",
+    "Outcome",
+    "Retention",
+    "Row",
+    "Series",
+    "StorageError",
+    "Store",
+    "StoreStatus",
+    "Tier",
+    "Totals",
+    "open_store",
+]

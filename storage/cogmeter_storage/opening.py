@@ -1,0 +1,53 @@
+"""Opens the store that a URL names."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from cogmeter_storage.base import StorageError
+
+if TYPE_CHECKING:
+    from cogmeter_storage.base import Store
+
+_SQLITE = "sqlite:///"
+_EXPECTED = "expected sqlite:///data/performance.db (relative) or sqlite:////var/lib/bot/performance.db (absolute)"
+
+
+async def open_store(url: str, *, replace_corrupt: bool = False, read_only: bool = False) -> Store:
+    """Open the store at ``sqlite:///relative/path.db`` or ``sqlite:////absolute/path.db``; missing folders are made.
+
+    Args:
+        url: where the operations live (the setting PERFORMANCE_DATABASE_URL).
+        replace_corrupt: set a damaged database aside as ``<name>.corrupt-<UTC time>``, with an error in the log, and
+            start a new one.
+        read_only: for another process than the writer: takes no lock, and every writing method raises StorageError.
+
+    Raises:
+        CorruptStoreError: the database is damaged, and ``replace_corrupt`` is not set.
+        StorageError: it cannot be opened; the text says why and how to mend it.
+    """
+    path = sqlite_path(url)
+    from cogmeter_storage.sqlite import SqliteStore
+
+    return await SqliteStore.open(path, url, replace_corrupt=replace_corrupt, read_only=read_only)
+
+
+def sqlite_path(url: str) -> Path:
+    """The file that an SQLite URL names.
+
+    Raises:
+        StorageError: it is no such URL.
+    """
+    scheme, separator, _ = url.partition("://")
+    if separator and scheme.partition("+")[0] in ("postgresql", "postgres"):
+        raise StorageError(
+            f"PERFORMANCE_DATABASE_URL names a PostgreSQL server, which this version cannot use yet: {_EXPECTED}.",
+            permanent=True,
+        )
+    name = url.removeprefix(_SQLITE)
+    if not url.startswith(_SQLITE) or not name or name.endswith("/") or name == ":memory:" or "?" in name:
+        # A URL of another kind may hold a password, so only its scheme is shown.
+        shown = url if scheme == "sqlite" else f"{scheme}://..." if separator else url
+        raise StorageError(f"PERFORMANCE_DATABASE_URL={shown} names no database file: {_EXPECTED}.", permanent=True)
+    return Path(name)

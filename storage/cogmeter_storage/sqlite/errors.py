@@ -1,0 +1,48 @@
+"""Turns SQLite's errors into ours: what happened to which file, whether trying again helps, and how to mend it."""
+
+from __future__ import annotations
+
+import sqlite3
+from typing import TYPE_CHECKING
+
+from cogmeter_storage.base import CorruptStoreError, StorageError
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+_DAMAGED = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
+
+# By primary result code: what it means, what to do, whether it is permanent.
+_MEANINGS = {
+    sqlite3.SQLITE_FULL: ("the disk is full", "free some space; writing goes on by itself then", False),
+    sqlite3.SQLITE_IOERR: ("the disk does not answer as it should", "check the disk and its free space", False),
+    sqlite3.SQLITE_BUSY: ("another program holds a lock on it", "end that program's transaction", False),
+    sqlite3.SQLITE_LOCKED: ("another program holds a lock on it", "end that program's transaction", False),
+    sqlite3.SQLITE_READONLY: ("it cannot be written", "make the file and its folder writable for the bot", True),
+    sqlite3.SQLITE_CANTOPEN: (
+        "it cannot be opened",
+        "check that the folder exists and that the bot may read and write in it",
+        True,
+    ),
+    sqlite3.SQLITE_PERM: ("access is refused", "make the file and its folder writable for the bot", True),
+}
+
+
+def storage_error(error: sqlite3.Error, path: Path) -> StorageError:
+    """Our error for an error of SQLite."""
+    code = getattr(error, "sqlite_errorcode", None)
+    code = -1 if code is None else code & 0xFF
+    if code in _DAMAGED:
+        return damaged(path, str(error))
+    meaning, mend, permanent = _MEANINGS.get(
+        code, ("SQLite refuses", "see the log; if it goes on, set PERFORMANCE_DATABASE_URL to another file", True)
+    )
+    return StorageError(f"Database {path}: {meaning} ({error}). To mend it: {mend}.", permanent=permanent)
+
+
+def damaged(path: Path, reason: str) -> CorruptStoreError:
+    """Our error for a database that is damaged."""
+    return CorruptStoreError(
+        f"Database {path} is damaged ({reason}). To mend it: move it away (with its -wal and -shm files) or restore a "
+        "copy; a new one is started when the file is gone."
+    )

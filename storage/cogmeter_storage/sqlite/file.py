@@ -1,0 +1,241 @@
+"""Opens the file for the store: its folder, its lock, its header, its version, and what the last run left open."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import sqlite3
+import time
+from contextlib import ExitStack
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+import filelock
+
+from cogmeter_storage.base import CorruptStoreError, StorageError
+from cogmeter_storage.model import Tier
+from cogmeter_storage.rollup import Head
+from cogmeter_storage.schema import APPLICATION_ID, SQLITE_MIGRATIONS, SQLITE_VERSION
+from cogmeter_storage.slot import SlotFormatError
+from cogmeter_storage.sqlite.errors import damaged, storage_error
+from cogmeter_storage.sqlite.rows import extents, read_columns, read_slots, seal, transaction
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+_LOG = logging.getLogger("cogmeter.storage")
+_MAGIC = b"SQLite format 3\0"
+_BUSY_TIMEOUT_S = 5.0
+_REBUILD_PAUSE_S = 0.001  # after each chunk, so that the loop's thread gets the interpreter's lock
+_FOR_EVER = 2**63 - 1
+
+
+class Writable:
+    """Opens a file for writing, on the connection's thread; ``head`` then says where writing goes on."""
+
+    def __init__(self, path: Path, *, replace_corrupt: bool) -> None:
+        self.head = Head()
+        self._path = path
+        self._replace_corrupt = replace_corrupt
+
+    def __call__(self, stack: ExitStack) -> sqlite3.Connection:
+        """The open connection; the lock and the connection are given back with the stack.
+
+        Raises:
+            StorageError: the file cannot be had, is in use, is no database of ours, or is damaged.
+        """
+        _make_folder(self._path)
+        stack.callback(_lock(self._path).release)
+        try:
+            return self._opened(stack)
+        except CorruptStoreError as error:
+            if not self._replace_corrupt:
+                raise
+            _LOG.error("%s It is set aside under another name, and a new database is started.", error)
+        _LOG.error("The damaged database is kept as %s.", _set_aside(self._path))
+        return self._opened(stack)
+
+    def _opened(self, stack: ExitStack) -> sqlite3.Connection:
+        check_header(self._path)
+        with _in_our_words(self._path), ExitStack() as until_it_works:
+            raw = _connect(self._path, "rwc")
+            until_it_works.callback(raw.close)
+            _migrate(raw, check_version(raw, self._path))
+            raw.execute("PRAGMA journal_mode = WAL")
+            raw.execute("PRAGMA synchronous = NORMAL")
+            raw.execute("PRAGMA journal_size_limit = 16777216")
+            self.head = recover(raw)
+            stack.push(until_it_works.pop_all())
+        return raw
+
+
+class Readable:
+    """Opens a file for reading alone, on the connection's thread; it neither locks nor changes the database."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+
+    def __call__(self, stack: ExitStack) -> sqlite3.Connection:
+        """The open connection; it is given back with the stack.
+
+        Raises:
+            StorageError: the file is missing, is no database of ours, is of another version, or is damaged.
+        """
+        check_header(self._path, must_exist=True)
+        with _in_our_words(self._path):
+            raw = _connect(self._path, "ro")
+            stack.callback(raw.close)
+            if check_version(raw, self._path) < SQLITE_VERSION:
+                raise StorageError(
+                    f"Database {self._path} was written by an earlier version. To mend it: start the bot once with "
+                    "this version, which brings it up to date.",
+                    permanent=True,
+                )
+        return raw
+
+
+def check_header(path: Path, *, must_exist: bool = False) -> None:
+    """Refuse what is no database of ours by its first bytes, before SQLite opens, and perhaps changes, it.
+
+    Our application id stands there from the first transaction on.
+
+    Raises:
+        StorageError: it is no SQLite database, or not ours, or of a later version; or it is missing or unreadable.
+    """
+    try:
+        with path.open("rb") as file:
+            header = file.read(100)
+    except FileNotFoundError as error:
+        if must_exist:
+            raise StorageError(
+                f"Database {path} does not exist. To mend it: run the bot once, or set PERFORMANCE_DATABASE_URL to the "
+                "file that it writes.",
+                permanent=True,
+            ) from error
+        return
+    except OSError as error:
+        raise _unusable(path, f"cannot be read ({error.strerror or error})", "make it readable for the bot") from error
+    if not header:
+        return
+    if not header.startswith(_MAGIC):
+        raise _unusable(path, "is no SQLite database; it has not been touched", "move it away")
+    if header[68:72] != APPLICATION_ID.to_bytes(4, "big"):
+        raise _unusable(path, "belongs to another program; it has not been touched", "move it away")
+    _refuse_newer(path, int.from_bytes(header[60:64], "big"))
+
+
+def check_version(raw: sqlite3.Connection, path: Path) -> int:
+    """The schema version of the database, 0 for an empty one.
+
+    Raises:
+        StorageError: it is of a later version, which the header alone may not tell yet.
+    """
+    (version,) = raw.execute("PRAGMA user_version").fetchone()
+    _refuse_newer(path, version)
+    return int(version)
+
+
+def recover(raw: sqlite3.Connection) -> Head:
+    """Where writing goes on: what the last run left unsealed is read again, and its finished minutes are sealed.
+
+    It also reads what would tell a damaged file: the schema, the newest slots, the first and the last operation.
+    """
+    kept, sealed_id = extents(raw)
+    raw.execute("SELECT id, service, operation FROM series").fetchall()
+    newest = [slot for tier in kept for slot in read_slots(raw, tier, kept[tier].until_us - tier.width_us, _FOR_EVER)]
+    raw.execute("SELECT * FROM operation ORDER BY id LIMIT 1").fetchone()
+    last = raw.execute("SELECT end_us FROM operation ORDER BY id DESC LIMIT 1").fetchone()
+    # A late minute still joins its hour and its day, so there it is their start that binds.
+    ends = [slot.end_us if slot.tier is Tier.MINUTE else slot.start_us for slot in newest]
+    head = Head(next_id=sealed_id + 1, last_end_us=max([*ends, *(last or ())], default=0), sealed_id=sealed_id)
+    finished = []
+    for columns in read_columns(raw, sealed_id):
+        head, sealed = head.follow(columns)
+        finished += sealed
+        time.sleep(_REBUILD_PAUSE_S)
+    with transaction(raw):
+        for minute in finished:
+            seal(raw, minute)
+    return head
+
+
+def _migrate(raw: sqlite3.Connection, version: int) -> None:
+    """Bring the schema up to date; being able to begin also shows that the file can be written."""
+    with transaction(raw):
+        for statements in SQLITE_MIGRATIONS[version:]:
+            for statement in statements:
+                raw.execute(statement)
+        if version < SQLITE_VERSION:
+            raw.execute(f"PRAGMA application_id = {APPLICATION_ID}")
+            raw.execute(f"PRAGMA user_version = {SQLITE_VERSION}")
+
+
+def _refuse_newer(path: Path, version: int) -> None:
+    if version > SQLITE_VERSION:
+        raise _unusable(
+            path,
+            f"has schema version {version}, later than the {SQLITE_VERSION} known here; it has not been touched",
+            "install that later version of cogmeter again",
+        )
+
+
+def _make_folder(path: Path) -> None:
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise _unusable(path, f"needs a folder that cannot be made ({error})", "make the folder") from error
+
+
+def _lock(path: Path) -> filelock.BaseFileLock:
+    """The writer's lock, taken; the system frees it when the process dies."""
+    lock = filelock.FileLock(f"{path}.lock", thread_local=False)
+    try:
+        lock.acquire(blocking=False)
+    except filelock.Timeout as error:
+        raise _unusable(
+            path,
+            f"is being written by another bot, which holds {path.name}.lock",
+            "end that bot, use a PostgreSQL server (which many bots can share)",
+        ) from error
+    except OSError as error:
+        reason = f"cannot be written: its lock {path.name}.lock cannot be made ({error.strerror or error})"
+        raise _unusable(path, reason, "make the folder writable for the bot") from error
+    return lock
+
+
+def _unusable(path: Path, reason: str, mend: str) -> StorageError:
+    return StorageError(
+        f"Database {path} {reason}. To mend it: {mend}, or set PERFORMANCE_DATABASE_URL to another file.",
+        permanent=True,
+    )
+
+
+def _set_aside(path: Path) -> Path:
+    """Rename the database, its write-ahead log first: a log without its database is nothing, but not the reverse."""
+    stamp = datetime.now(UTC).strftime("%Y%m%dT%H%M%S.%fZ")
+    aside = path.with_name(f"{path.name}.corrupt-{stamp}")
+    try:
+        for suffix in ("-wal", "-shm", ""):
+            with contextlib.suppress(FileNotFoundError):
+                path.with_name(path.name + suffix).rename(aside.with_name(aside.name + suffix))
+    except OSError as error:
+        reason = f"is damaged and cannot be set aside ({error.strerror or error})"
+        raise _unusable(path, reason, "move it away") from error
+    return aside
+
+
+def _connect(path: Path, mode: str) -> sqlite3.Connection:
+    uri = f"{path.absolute().as_uri()}?mode={mode}"
+    return sqlite3.connect(uri, uri=True, isolation_level=None, timeout=_BUSY_TIMEOUT_S)
+
+
+@contextlib.contextmanager
+def _in_our_words(path: Path) -> Iterator[None]:
+    """What SQLite or a slot's decoder raises, as a StorageError."""
+    try:
+        yield
+    except sqlite3.Error as error:
+        raise storage_error(error, path) from error
+    except SlotFormatError as error:
+        raise damaged(path, str(error)) from error

@@ -1,0 +1,109 @@
+"""The reading side: its own read-only connection, so that no question waits for the writer."""
+
+from __future__ import annotations
+
+import contextlib
+from itertools import islice
+from typing import TYPE_CHECKING
+
+from cogmeter_storage.model import AlertEvent, Series, StoreStatus
+from cogmeter_storage.plan import plan
+from cogmeter_storage.rollup import Head
+from cogmeter_storage.sqlite.rows import extents, read_columns, read_slots, snapshot
+from cogmeter_storage.totals import Accumulator
+
+if TYPE_CHECKING:
+    import sqlite3
+    from collections.abc import Iterable, Mapping
+    from pathlib import Path
+
+    from cogmeter_storage.model import Totals
+    from cogmeter_storage.rollup import SealedSlot
+
+_CHUNK_SLOTS = 32  # added up at once: few enough that no numpy call holds the interpreter's lock for long
+
+
+def totals(
+    raw: sqlite3.Connection,
+    head: Head | None,
+    since_us: int,
+    until_us: int,
+    *,
+    groups: Mapping[int, int],
+    step_us: int | None,
+) -> Totals:
+    """See Store.totals. ``head`` is the writer's, taken before; None when another process writes."""
+    with snapshot(raw):
+        kept, sealed_id = extents(raw)
+        covered = plan(since_us, until_us, kept, step_us=step_us)
+        sums = Accumulator(covered.since_us, covered.until_us, groups=groups, step_us=step_us)
+        for piece in covered.pieces:
+            _add(sums, read_slots(raw, piece.tier, piece.since_us, piece.until_us))
+        tail = unsealed(raw, head, sealed_id)
+        _add(sums, (slot for slot in tail if covered.since_us <= slot.start_us < covered.until_us))
+    return sums.totals()
+
+
+def unsealed(raw: sqlite3.Connection, head: Head | None, sealed_id: int) -> list[SealedSlot]:
+    """The minutes behind the last sealed one of this snapshot, as if they were sealed now.
+
+    The writer's open minute is it when both agree on what is sealed; when a minute has been sealed in between, or
+    another process writes, the rows themselves are read.
+    """
+    if head is not None and head.sealed_id == sealed_id:
+        return [head.open.sealed()] if head.open else []
+    head, minutes = Head(), []
+    for columns in read_columns(raw, sealed_id):
+        head, finished = head.follow(columns)
+        minutes += finished
+    return [*minutes, head.open.sealed()] if head.open else []
+
+
+def _add(sums: Accumulator, slots: Iterable[SealedSlot]) -> None:
+    slots = iter(slots)
+    while chunk := list(islice(slots, _CHUNK_SLOTS)):
+        sums.add([slot.start_us for slot in chunk], [slot.slot for slot in chunk])
+
+
+def series(raw: sqlite3.Connection) -> list[Series]:
+    """See Store.series."""
+    rows = raw.execute("SELECT id, service, operation FROM series ORDER BY service, operation")
+    return [Series(*row) for row in rows]
+
+
+def alerts(raw: sqlite3.Connection, since_us: int, limit: int) -> list[AlertEvent]:
+    """See Store.alerts."""
+    rows = raw.execute(
+        "SELECT rule, service, severity, message, threshold, current, at_us, state, id FROM alert_event"
+        " WHERE at_us >= ? ORDER BY at_us DESC, id DESC LIMIT ?",
+        (since_us, limit),
+    )
+    return [AlertEvent(*row) for row in rows]
+
+
+def status(raw: sqlite3.Connection, path: Path, url: str, last_write_us: int | None, clamped: int) -> StoreStatus:
+    """See Store.status."""
+    with snapshot(raw):
+        (version,) = raw.execute("PRAGMA user_version").fetchone()
+        first = raw.execute("SELECT id, end_us FROM operation ORDER BY id LIMIT 1").fetchone() or (0, None)
+        last = raw.execute("SELECT id, end_us FROM operation ORDER BY id DESC LIMIT 1").fetchone() or (-1, None)
+        (names,) = raw.execute("SELECT count(*) FROM series").fetchone()
+    return StoreStatus(
+        url=url,
+        size_bytes=_size(path),
+        schema_version=version,
+        operations=last[0] - first[0] + 1,  # ids have no gaps; counting ten million rows would take a second
+        series=names,
+        first_end_us=first[1],
+        last_end_us=last[1],
+        last_write_us=last_write_us,
+        clamped=clamped,
+    )
+
+
+def _size(path: Path) -> int:
+    size = 0
+    for suffix in ("", "-wal"):
+        with contextlib.suppress(FileNotFoundError):
+            size += path.with_name(path.name + suffix).stat().st_size
+    return size

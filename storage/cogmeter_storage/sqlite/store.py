@@ -1,0 +1,134 @@
+"""The Store on SQLite: which connection each question goes to."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import TYPE_CHECKING
+
+from cogmeter_storage.base import StorageError
+from cogmeter_storage.sqlite import reader, search, upkeep
+from cogmeter_storage.sqlite.connection import Connection
+from cogmeter_storage.sqlite.file import Readable, Writable
+from cogmeter_storage.sqlite.writer import Writer, add_alert, series_ids
+from cogmeter_storage.totals import check_step
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterable, Mapping, Sequence
+    from pathlib import Path
+
+    from cogmeter_storage.model import (
+        AlertEvent,
+        Cleaned,
+        Operation,
+        Retention,
+        Row,
+        Series,
+        StoreStatus,
+        Totals,
+    )
+
+
+class SqliteStore:
+    """Operations in one SQLite file; see Store for what each method promises.
+
+    A cancelled append has written all or nothing; shield it to know which.
+    """
+
+    def __init__(self, path: Path, url: str, reading: Connection, writer: Writer | None) -> None:
+        """Made by ``SqliteStore.open``; without a writer it is for reading alone."""
+        self._path = path
+        self._url = url
+        self._reading = reading
+        self._writer_or_none = writer
+        self._closed = False
+
+    @classmethod
+    async def open(cls, path: Path, url: str, *, replace_corrupt: bool, read_only: bool) -> SqliteStore:
+        """Open the file, for writing with its lock; see open_store."""
+        writer = None if read_only else await _open_writer(path, replace_corrupt=replace_corrupt)
+        reading = Connection(path, Readable(path))
+        try:
+            await reading.open()
+        except BaseException:
+            if writer is not None:
+                writer.abandon()
+            raise
+        return cls(path, url, reading, writer)
+
+    async def series_ids(self, names: Sequence[tuple[str, str]]) -> list[int]:
+        """The ids of these names; new ones are added."""
+        return await self._writer.run(series_ids, names)
+
+    async def series(self) -> list[Series]:
+        """All series."""
+        return await self._reading.run(reader.series)
+
+    async def append(self, slices: Iterable[Sequence[Row]], *, now_us: int) -> int:
+        """Write rows in one transaction, and seal the minutes that ended."""
+        return await self._writer.append(slices, now_us=now_us)
+
+    async def fold(self, *, now_us: int) -> int:
+        """Fold ended hours and days."""
+        return await upkeep.fold_all(self._writer, now_us)
+
+    async def totals(
+        self, since_us: int, until_us: int, *, groups: Mapping[int, int], step_us: int | None = None
+    ) -> Totals:
+        """Aggregates of a range."""
+        check_step(step_us)
+        # The head is taken before the snapshot; the reader notices when a minute has been sealed between the two.
+        head = self._writer_or_none.head if self._writer_or_none else None
+        return await self._reading.run(reader.totals, head, since_us, until_us, groups=dict(groups), step_us=step_us)
+
+    async def recent(
+        self, series: Collection[int], since_us: int, until_us: int, *, limit: int, failed: bool = False
+    ) -> list[Operation]:
+        """The latest operations."""
+        return await self._reading.run(search.recent, tuple(series), since_us, until_us, limit=limit, failed=failed)
+
+    async def slowest(self, series: Collection[int], since_us: int, until_us: int, *, limit: int) -> list[Operation]:
+        """The slowest operations."""
+        return await self._reading.run(search.slowest, tuple(series), since_us, until_us, limit=limit)
+
+    async def clean(self, retention: Retention, *, now_us: int) -> Cleaned:
+        """Remove what is too old."""
+        return await upkeep.clean(self._writer, retention, now_us)
+
+    async def add_alert(self, event: AlertEvent) -> AlertEvent:
+        """Keep an alert event."""
+        return dataclasses.replace(event, id=await self._writer.run(add_alert, event))
+
+    async def alerts(self, since_us: int, *, limit: int = 100) -> list[AlertEvent]:
+        """Alert events, newest first."""
+        return await self._reading.run(reader.alerts, since_us, limit)
+
+    async def status(self) -> StoreStatus:
+        """Size, extent and last write."""
+        writer = self._writer_or_none
+        last_write_us, clamped = (writer.last_write_us, writer.head.clamped) if writer else (None, 0)
+        return await self._reading.run(reader.status, self._path, self._url, last_write_us, clamped)
+
+    async def close(self) -> None:
+        """Give the threads, the file and its lock back."""
+        if self._closed:
+            return
+        self._closed = True
+        try:
+            await self._reading.end()
+        finally:
+            # Last, because the last connection to close empties the write-ahead log, and only the writer may.
+            if self._writer_or_none is not None:
+                await self._writer_or_none.end()
+
+    @property
+    def _writer(self) -> Writer:
+        if self._writer_or_none is None:
+            raise StorageError(f"Database {self._path} has been opened for reading alone.", permanent=True)
+        return self._writer_or_none
+
+
+async def _open_writer(path: Path, *, replace_corrupt: bool) -> Writer:
+    writable = Writable(path, replace_corrupt=replace_corrupt)
+    connection = Connection(path, writable)
+    await connection.open()
+    return Writer(connection, writable.head)

@@ -1,0 +1,105 @@
+"""Folding and clean-up: many small transactions between the writer's own, so that no append waits long."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+
+from cogmeter_storage.model import DAY_US, HOUR_US, Cleaned, Retention, Tier
+from cogmeter_storage.rollup import fold
+from cogmeter_storage.sqlite.rows import edge_slots, extents, first_id_from, read_slots, transaction, write_slot
+
+if TYPE_CHECKING:
+    import sqlite3
+
+    from cogmeter_storage.sqlite.writer import Writer
+
+_DELETE_ROWS = 5000
+_PAUSE_S = 0.005
+_FINER = {Tier.HOUR: Tier.MINUTE, Tier.DAY: Tier.HOUR}
+_DELETE_US = {Tier.MINUTE: 2 * HOUR_US, Tier.HOUR: DAY_US, Tier.DAY: 30 * DAY_US}  # a few megabytes of blobs each
+
+
+async def fold_all(writer: Writer, now_us: int) -> int:
+    """See Store.fold: one transaction a slot."""
+    written = 0
+    for tier in _FINER:
+        for start_us in await writer.run(unfolded, tier, now_us):
+            written += await writer.run(_fold_one, tier, start_us)
+    return written
+
+
+def unfolded(raw: sqlite3.Connection, tier: Tier, until_us: int) -> list[int]:
+    """The starts of the slots that ended by then and can be folded, but are not: those behind the last folded one."""
+    edges = edge_slots(raw, tier)
+    since_us = edges[1][0] + tier.width_us if edges else 0
+    rows = raw.execute(
+        "SELECT DISTINCT start_us / ?1 * ?1 FROM slot WHERE tier = ?2 AND start_us >= ?3 AND start_us < ?4 ORDER BY 1",
+        (tier.width_us, _FINER[tier], since_us, until_us // tier.width_us * tier.width_us),
+    )
+    return [start_us for (start_us,) in rows]
+
+
+def _fold_one(raw: sqlite3.Connection, tier: Tier, start_us: int) -> int:
+    end_us = start_us + tier.width_us
+    # A late minute may have opened an hour of this day a moment ago: the day waits for the next time.
+    if tier is Tier.DAY and unfolded(raw, Tier.HOUR, end_us):
+        return 0
+    with transaction(raw):
+        write_slot(raw, fold(list(read_slots(raw, _FINER[tier], start_us, end_us)), tier))
+    return 1
+
+
+async def clean(writer: Writer, retention: Retention, now_us: int) -> Cleaned:
+    """See Store.clean.
+
+    Cuts are on the coarser tier's borders, so that where a slot stands for finer ones, it stands for all of them; and
+    nothing goes that the coarser tier does not hold yet.
+    """
+    operations = slots = 0
+    raw_cut = _cut(now_us, retention.raw_hours, HOUR_US)
+    first_id, last_id = await writer.run(_operations_before, raw_cut)
+    for start in range(first_id, last_id + 1, _DELETE_ROWS):
+        operations += await writer.run(_delete_operations, start, min(start + _DELETE_ROWS - 1, last_id))
+        await asyncio.sleep(_PAUSE_S)
+    cuts = {
+        Tier.MINUTE: raw_cut,
+        Tier.HOUR: _cut(now_us, retention.hour_hours, DAY_US),
+        Tier.DAY: _cut(now_us, retention.day_hours, DAY_US),
+    }
+    for tier, cut_us in cuts.items():
+        while removed := await writer.run(_delete_slots, tier, cut_us):
+            slots += removed
+            await asyncio.sleep(_PAUSE_S)
+    return Cleaned(operations, slots)
+
+
+def _cut(now_us: int, hours: float, width_us: int) -> int:
+    return int(now_us - hours * HOUR_US) // width_us * width_us
+
+
+def _operations_before(raw: sqlite3.Connection, at_us: int) -> tuple[int, int]:
+    """The first and the last id of the sealed operations that ended before; nothing when the first is the greater."""
+    (first,) = raw.execute("SELECT ifnull(min(id), 1) FROM operation").fetchone()
+    _, sealed_id = extents(raw)
+    return first, min(first_id_from(raw, at_us) - 1, sealed_id)
+
+
+def _delete_operations(raw: sqlite3.Connection, first_id: int, last_id: int) -> int:
+    with transaction(raw):
+        return raw.execute("DELETE FROM operation WHERE id BETWEEN ? AND ?", (first_id, last_id)).rowcount
+
+
+def _delete_slots(raw: sqlite3.Connection, tier: Tier, cut_us: int) -> int:
+    """Delete the oldest few slots of a tier that lie before the cut; 0 when there is none."""
+    edges = edge_slots(raw, tier)
+    kept, _ = extents(raw)
+    coarser = kept.get(Tier(tier + 1)) if tier < Tier.DAY else None
+    if tier is not Tier.DAY:
+        cut_us = min(cut_us, coarser.until_us if coarser else 0)
+    if edges is None or edges[0][0] >= cut_us:
+        return 0
+    width = _DELETE_US[tier]
+    stop_us = min(cut_us, (edges[0][0] // width + 1) * width)
+    with transaction(raw):
+        return raw.execute("DELETE FROM slot WHERE tier = ? AND start_us < ?", (tier, stop_us)).rowcount

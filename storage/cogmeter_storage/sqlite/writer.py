@@ -1,0 +1,135 @@
+"""The writing side: one connection, one transaction at a time, and what is known of the store's end."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Concatenate, ParamSpec, TypeVar
+
+from cogmeter_storage.sqlite.rows import seal, transaction
+
+if TYPE_CHECKING:
+    import sqlite3
+    from collections.abc import Callable, Iterable, Sequence
+
+    from cogmeter_storage.model import AlertEvent, Row
+    from cogmeter_storage.rollup import Head
+    from cogmeter_storage.sqlite.connection import Connection
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+_INSERT = "INSERT INTO operation (series, end_us, duration_us, outcome, error, metadata) VALUES (?, ?, ?, ?, ?, ?)"
+_INSERT_AT = (
+    "INSERT INTO operation (id, series, end_us, duration_us, outcome, error, metadata) VALUES (?, ?, ?, ?, ?, ?, ?)"
+)
+
+
+@dataclass(slots=True)
+class _Draft:
+    """An append on its way: the head as it will be when it is committed."""
+
+    head: Head
+    written: int = 0
+
+
+class Writer:
+    """Appends through one connection.
+
+    ``head`` is replaced on the connection's thread right after the commit, so that it agrees with the file even
+    when the caller has been cancelled meanwhile.
+    """
+
+    def __init__(self, connection: Connection, head: Head) -> None:
+        self.head = head
+        self.last_write_us: int | None = None
+        self._connection = connection
+        self._lock = asyncio.Lock()
+
+    async def append(self, slices: Iterable[Sequence[Row]], *, now_us: int) -> int:
+        """See Store.append."""
+        async with self._lock:
+            draft = _Draft(self.head)
+            try:
+                for rows in slices:
+                    if rows:
+                        await self._connection.run(_write, draft, rows)
+                await self._connection.run(self._finish, draft, now_us)
+            except BaseException:
+                self._connection.run_later(_roll_back)
+                raise
+        return draft.written
+
+    async def run(
+        self, function: Callable[Concatenate[sqlite3.Connection, P], T], *args: P.args, **kwargs: P.kwargs
+    ) -> T:
+        """Run a function that is one transaction, between two others."""
+        async with self._lock:
+            return await self._connection.run(function, *args, **kwargs)
+
+    async def end(self) -> None:
+        """Let a running transaction come to its end, then give the file back."""
+        try:
+            async with self._lock:
+                pass
+        finally:
+            await self._connection.end()
+
+    def abandon(self) -> None:
+        """Give the file back without waiting: everything else failed."""
+        self._connection.stop()
+
+    def _finish(self, raw: sqlite3.Connection, draft: _Draft, now_us: int) -> None:
+        head, sealed = draft.head.passed(now_us)
+        if sealed and not raw.in_transaction:
+            raw.execute("BEGIN IMMEDIATE")
+        for minute in sealed:
+            seal(raw, minute)
+        if raw.in_transaction:
+            raw.execute("COMMIT")
+            self.head, self.last_write_us = head, time.time_ns() // 1000
+
+
+def _write(raw: sqlite3.Connection, draft: _Draft, rows: Sequence[Row]) -> None:
+    """Write one slice, and the minutes that it finished."""
+    first_id = draft.head.next_id
+    draft.head, rows, sealed = draft.head.admit(rows)
+    if not raw.in_transaction:
+        raw.execute("BEGIN IMMEDIATE")
+        # SQLite numbers the rows behind the last one that is there; a clean-up may have removed it.
+        raw.execute(_INSERT_AT, (first_id, *rows[0]))
+        raw.executemany(_INSERT, rows[1:])
+    else:
+        raw.executemany(_INSERT, rows)
+    for minute in sealed:
+        seal(raw, minute)
+    draft.written += len(rows)
+
+
+def _roll_back(raw: sqlite3.Connection) -> None:
+    if raw.in_transaction:
+        raw.execute("ROLLBACK")
+
+
+def series_ids(raw: sqlite3.Connection, names: Sequence[tuple[str, str]]) -> list[int]:
+    """See Store.series_ids; one transaction."""
+    find = "SELECT id FROM series WHERE service = ? AND operation = ?"
+    found = [raw.execute(find, name).fetchone() for name in names]
+    if None in found:
+        with transaction(raw):
+            raw.executemany("INSERT OR IGNORE INTO series (service, operation) VALUES (?, ?)", names)
+        found = [raw.execute(find, name).fetchone() for name in names]
+    return [number for (number,) in found]
+
+
+def add_alert(raw: sqlite3.Connection, event: AlertEvent) -> int:
+    """Store an alert event and return its id; one transaction."""
+    values = (event.at_us, event.rule, event.service, event.severity, event.state, event.message)
+    with transaction(raw):
+        added = raw.execute(
+            "INSERT INTO alert_event (at_us, rule, service, severity, state, message, threshold, current)"
+            " VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+            (*values, event.threshold, event.current),
+        )
+    return int(added.lastrowid or 0)

@@ -1,0 +1,98 @@
+"""Adds slots up into Totals: which bin of time and which group of series each of their numbers belongs to."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from cogmeter_storage.histogram import BUCKETS
+from cogmeter_storage.model import MINUTE_US, Outcome, Totals
+from cogmeter_storage.slot import SlotFormatError, concatenate
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Mapping, Sequence
+
+    from cogmeter_storage.model import Int64Array
+    from cogmeter_storage.slot import Column, Slot
+
+
+class Lookup:
+    """A number for each wanted series id, -1 for all others."""
+
+    def __init__(self, numbers: Mapping[int, int]) -> None:
+        self._table = np.full(max(numbers, default=0) + 2, -1, dtype=np.int64)  # the last one is for ids beyond
+        for series, number in numbers.items():
+            self._table[series] = number
+
+    @classmethod
+    def of(cls, series: Collection[int]) -> Lookup:
+        """A lookup that only tells wanted series from others."""
+        return cls(dict.fromkeys(series, 0))
+
+    def __call__(self, series: Column) -> Int64Array:
+        """The numbers of these series ids."""
+        return self._table[np.minimum(series, self._table.size - 1)]
+
+
+def check_step(step_us: int | None) -> None:
+    """Refuse a bin that slots would straddle.
+
+    Raises:
+        ValueError: the step is no positive multiple of a minute.
+    """
+    if step_us is not None and (step_us <= 0 or step_us % MINUTE_US):
+        raise ValueError(f"step_us is a positive multiple of a minute ({MINUTE_US}), not {step_us}")
+
+
+class Accumulator:
+    """Totals that grow slot by slot."""
+
+    def __init__(self, since_us: int, until_us: int, *, groups: Mapping[int, int], step_us: int | None) -> None:
+        span = until_us - since_us
+        self._since_us, self._until_us = since_us, until_us
+        self._step_us = step_us or max(span, 1)
+        self._bins = 1 if step_us is None else -(-span // step_us)
+        self._groups = max(groups.values(), default=-1) + 1
+        self._lookup = Lookup(groups)
+        size = self._bins * self._groups
+        self._outcomes = np.zeros((size, len(Outcome)), dtype=np.int64)
+        self._sum_us, self._max_us = np.zeros((2, size), dtype=np.int64)
+        self._buckets = np.zeros(size * BUCKETS, dtype=np.int64)
+
+    def add(self, starts_us: Sequence[int], slots: Sequence[Slot]) -> None:
+        """Add slots (at least one) by the bin that each starts in; those outside the range are an error.
+
+        Callers keep the chunks small: each numpy call on them may hold the interpreter's lock.
+
+        Raises:
+            SlotFormatError: the columns of a slot do not fit each other.
+        """
+        all_of = concatenate(slots)
+        if int(all_of.sizes.sum()) != all_of.buckets.size or all_of.buckets.max(initial=0) >= BUCKETS:
+            raise SlotFormatError("a damaged slot: its buckets do not fit its series")
+        bins = (np.array(starts_us, dtype=np.int64) - self._since_us) // self._step_us
+        group = self._lookup(all_of.series)
+        target = np.repeat(bins, [slot.series.size for slot in slots]) * self._groups + group
+        wanted = group >= 0
+        rows = target[wanted]
+        for outcome, column in enumerate(all_of.outcomes):
+            np.add.at(self._outcomes[:, outcome], rows, column[wanted])
+        np.add.at(self._sum_us, rows, all_of.sum_us[wanted])
+        np.maximum.at(self._max_us, rows, all_of.max_us[wanted])
+        inside = np.repeat(wanted, all_of.sizes)
+        keys = np.repeat(target, all_of.sizes)[inside] * BUCKETS + all_of.buckets[inside]
+        np.add.at(self._buckets, keys, all_of.counts[inside])
+
+    def totals(self) -> Totals:
+        """What has been added."""
+        shape = (self._bins, self._groups)
+        return Totals(
+            since_us=self._since_us,
+            until_us=self._until_us,
+            edges_us=self._since_us + np.arange(self._bins, dtype=np.int64) * self._step_us,
+            outcomes=self._outcomes.reshape(*shape, len(Outcome)),
+            sum_us=self._sum_us.reshape(shape),
+            max_us=self._max_us.reshape(shape),
+            buckets=self._buckets.reshape(*shape, BUCKETS),
+        )
