@@ -56,7 +56,8 @@ class Batch:
             yield rows
 
     def _rows(self, atoms: list[Any], ids: Sequence[int], recorder: Recorder) -> list[Row]:
-        offset, piece, rows = self._wall_minus_perf_ns, iter(atoms), list[Row]()
+        offset, piece = self._wall_minus_perf_ns, iter(atoms)
+        rows: list[Row] = []
         for series, end, duration, outcome, extra in zip(piece, piece, piece, piece, piece, strict=True):
             end_us = (end + offset) // 1000
             if outcome is None:

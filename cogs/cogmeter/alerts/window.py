@@ -141,7 +141,7 @@ def _measures(outcomes: list[Any], durations: list[Any]) -> tuple[NDArray[np.int
     """Outcomes and durations in microseconds of buffered operations; what ``record()`` left unchecked is checked."""
     if None in outcomes:
         pairs = zip(outcomes, durations, strict=True)
-        durations = [taken / 1000 if outcome is not None else checked_us(taken) or 0 for outcome, taken in pairs]
+        durations = [taken // 1000 if outcome is not None else checked_us(taken) or 0 for outcome, taken in pairs]
         outcomes = [outcome or 0 for outcome in outcomes]
         return np.array(outcomes, dtype=np.int64), np.array(durations, dtype=np.float64)
-    return np.array(outcomes, dtype=np.int64), np.array(durations, dtype=np.float64) / 1000
+    return np.array(outcomes, dtype=np.int64), np.array(durations, dtype=np.float64) // 1000

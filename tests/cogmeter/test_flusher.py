@@ -1,0 +1,209 @@
+"""The flusher: what is recorded gets stored, once, whatever the store does meanwhile."""
+
+import asyncio
+import sqlite3
+import time
+
+import pytest
+
+from cogmeter.buffer import Buffer
+from cogmeter.flusher import Flusher
+from cogmeter.recorder import Recorder
+from cogmeter_storage import CorruptStoreError, StorageError, open_store
+
+
+@pytest.fixture
+def path(tmp_path):
+    return tmp_path / "performance.db"
+
+
+@pytest.fixture
+async def store(path):
+    store = await open_store(f"sqlite:///{path}")
+    yield store
+    await store.close()
+
+
+@pytest.fixture
+def recorder():
+    return Recorder(Buffer(1_000))
+
+
+def stored(path):
+    connection = sqlite3.connect(path)
+    try:
+        return connection.execute("SELECT service, operation, outcome FROM operations ORDER BY id").fetchall()
+    finally:
+        connection.close()
+
+
+class Failing:
+    """A store whose writes fail a number of times; everything else, and then all, is the real one's."""
+
+    def __init__(self, store, failures, error):
+        self._store, self.failures, self._error = store, failures, error
+
+    def __getattr__(self, name):
+        return getattr(self._store, name)
+
+    async def append(self, slices, *, now_us):
+        if self.failures:
+            self.failures -= 1
+            next(iter(slices), None)  # fails half-way: some rows were converted already
+            raise self._error
+        return await self._store.append(slices, now_us=now_us)
+
+
+async def until(condition):
+    async with asyncio.timeout(30):
+        while not condition():
+            await asyncio.sleep(0.02)
+
+
+async def test_what_is_recorded_is_stored_within_moments(recorder, store, path):
+    flusher = Flusher(recorder, store)
+    flusher.start()
+    with recorder.operation("knowledge-graph", "query"):
+        pass
+    await until(lambda: flusher.written == 1)
+    recorder.record("web-crawling", "fetch", duration_ms=3, error="timeout")
+    await flusher.stop()
+    assert stored(path) == [("knowledge-graph", "query", "ok"), ("web-crawling", "fetch", "error")]
+    assert recorder.buffer.limit == Buffer(1_000).limit
+
+
+async def test_series_recorded_before_and_after_the_start_find_their_names(recorder, store, path):
+    recorder.record("a", "1", duration_ms=1)
+    flusher = Flusher(recorder, store)
+    await flusher.flush()
+    recorder.record("b", "2", duration_ms=1)
+    recorder.record("a", "1", duration_ms=1)
+    await flusher.flush()
+    assert [row[:2] for row in stored(path)] == [("a", "1"), ("b", "2"), ("a", "1")]
+
+
+async def test_end_times_are_wall_times(recorder, store, path):
+    before = time.time_ns() // 1000
+    recorder.record("a", "1", duration_ms=1)
+    await Flusher(recorder, store).flush()
+    after = time.time_ns() // 1000
+    connection = sqlite3.connect(path)
+    (end_us,) = connection.execute("SELECT end_us FROM operation").fetchone()
+    connection.close()
+    assert before - 1_000 <= end_us <= after + 1_000
+
+
+async def test_a_store_that_fails_is_tried_again_and_nothing_is_lost_or_doubled(recorder, store, path, caplog):
+    flusher = Flusher(recorder, Failing(store, 1, StorageError("disk full", permanent=False)))
+    recorder.record("a", "1", duration_ms=1)
+    with pytest.raises(StorageError):
+        await flusher.flush()
+    assert flusher.pending == 1
+    recorder.record("a", "2", duration_ms=1)
+    await flusher.flush()
+    await flusher.flush()
+    assert [row[1] for row in stored(path)] == ["1", "2"]
+
+
+async def test_the_background_task_says_once_that_the_store_fails_and_when_it_works_again(
+    recorder, store, path, caplog, monkeypatch
+):
+    monkeypatch.setattr("cogmeter.flusher.INTERVAL_S", 0.01)
+    monkeypatch.setattr("cogmeter.flusher.FIRST_RETRY_S", 0.01)
+    flusher = Flusher(recorder, Failing(store, 3, StorageError("disk full", permanent=False)))
+    recorder.record("a", "1", duration_ms=1)
+    flusher.start()
+    await until(lambda: flusher.written == 1)
+    await flusher.stop()
+    messages = [record.getMessage() for record in caplog.records if record.name == "cogmeter.flusher"]
+    assert len(messages) == 2
+    assert "disk full" in messages[0]
+    assert "works again" in messages[1]
+    assert stored(path) == [("a", "1", "ok")]
+
+
+async def test_what_could_not_be_stored_waits_in_the_buffer_for_the_next_start(recorder, store, path, monkeypatch):
+    monkeypatch.setattr("cogmeter.flusher.INTERVAL_S", 0.01)
+    broken = Flusher(recorder, Failing(store, 10**6, StorageError("locked", permanent=False)))
+    recorder.record("a", "1", duration_ms=1)
+    broken.start()
+    await until(lambda: broken.failures)
+    await broken.stop()
+    recorder.record("a", "2", duration_ms=1)
+    await Flusher(recorder, store).flush()
+    assert [row[1] for row in stored(path)] == ["1", "2"]
+
+
+async def test_a_buffer_that_fills_up_meanwhile_drops_and_counts(store, path):
+    recorder = Recorder(Buffer(100))
+    flusher = Flusher(recorder, Failing(store, 1, StorageError("disk full", permanent=False)))
+    for number in range(60):
+        recorder.record("a", str(number), duration_ms=1)
+    with pytest.raises(StorageError):
+        await flusher.flush()
+    for number in range(60, 120):
+        recorder.record("a", str(number), duration_ms=1)
+    await flusher.flush()
+    await flusher.flush()
+    assert len(stored(path)) == 100
+    assert recorder.buffer.dropped == 20
+
+
+async def test_a_batch_that_only_a_fault_of_ours_keeps_out_is_dropped_after_three_attempts(
+    recorder, store, path, monkeypatch, caplog
+):
+    monkeypatch.setattr("cogmeter.flusher.INTERVAL_S", 0.01)
+    monkeypatch.setattr("cogmeter.flusher.FIRST_RETRY_S", 0.01)
+    flusher = Flusher(recorder, Failing(store, 3, ZeroDivisionError("our fault")))
+    recorder.record("a", "1", duration_ms=1)
+    flusher.start()
+    await until(lambda: recorder.buffer.dropped)
+    recorder.record("a", "2", duration_ms=1)
+    await until(lambda: flusher.written == 1)
+    await flusher.stop()
+    assert [row[1] for row in stored(path)] == ["2"]
+    assert "our fault" in caplog.text
+
+
+async def test_a_corrupt_store_is_replaced_and_the_batch_goes_into_the_new_one(
+    recorder, store, path, tmp_path, monkeypatch
+):
+    monkeypatch.setattr("cogmeter.flusher.INTERVAL_S", 0.01)
+    other = await open_store(f"sqlite:///{tmp_path / 'new.db'}")
+
+    async def replace(error):
+        assert isinstance(error, CorruptStoreError)
+        return other
+
+    flusher = Flusher(recorder, Failing(store, 1, CorruptStoreError("malformed")), replace=replace)
+    recorder.record("a", "1", duration_ms=1)
+    flusher.start()
+    await until(lambda: flusher.written == 1)
+    await flusher.stop()
+    await other.close()
+    assert stored(path) == []
+    assert stored(tmp_path / "new.db") == [("a", "1", "ok")]
+
+
+async def test_each_batch_is_watched_once_even_when_the_store_fails(recorder, store):
+    seen = []
+
+    async def watch(atoms):
+        seen.append(len(atoms))
+
+    flusher = Flusher(recorder, Failing(store, 1, StorageError("disk full", permanent=False)), watch=watch)
+    recorder.record("a", "1", duration_ms=1)
+    with pytest.raises(StorageError):
+        await flusher.flush()
+    await flusher.flush()
+    assert seen == [5]
+
+
+async def test_a_buffer_that_fills_quickly_is_flushed_before_its_time(recorder, store, monkeypatch):
+    monkeypatch.setattr("cogmeter.flusher.INTERVAL_S", 3_600)
+    flusher = Flusher(recorder, store)
+    flusher.start()
+    for _ in range(501):
+        recorder.record("a", "1", duration_ms=1)
+    await until(lambda: flusher.written == 501)
+    await flusher.stop()
