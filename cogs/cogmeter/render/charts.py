@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
+import logging
 import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     from cogmeter.render.chart import Chart
 
 T = TypeVar("T")
+_log = logging.getLogger(__name__)
 
 __all__ = ["ChartError", "ChartWorker"]
 
@@ -43,9 +45,9 @@ class ChartWorker:
         self._lock = asyncio.Lock()
         self._child: Child | None = None
         self._idle: asyncio.TimerHandle | None = None
-        self._jobs: dict[bytes, asyncio.Task[bytes]] = {}
+        self._jobs: dict[tuple[object, ...], asyncio.Task[bytes]] = {}
         self._ending: set[asyncio.Task[None]] = set()
-        self._pictures: dict[bytes, _Picture] = {}
+        self._pictures: dict[tuple[object, ...], _Picture] = {}
         self._drawn = 0
         self._error = ""
         self._closed = False
@@ -71,14 +73,15 @@ class ChartWorker:
             raise ChartError("The chart worker is closed.")
         self._enter_loop()
         try:
-            key, request = chart.fingerprint(), chart.to_json()
+            key = chart.fingerprint()
+            if png := self._remembered(key):
+                return png
+            request = chart.to_json()
         except (TypeError, ValueError, RecursionError) as error:
             raise self._failed(f"The chart cannot be written as JSON: {error}") from error
-        if png := self._remembered(key):
-            return png
         return await self._awaited(self._jobs.get(key) or self._begin(key, request))
 
-    def _begin(self, key: bytes, request: bytes) -> asyncio.Task[bytes]:
+    def _begin(self, key: tuple[object, ...], request: bytes) -> asyncio.Task[bytes]:
         job = self._jobs[key] = _detached(self._job(key, request))
         job.add_done_callback(_look_at, context=contextvars.Context())
         return job
@@ -120,7 +123,7 @@ class ChartWorker:
         self._jobs.clear()
         self._ending.clear()
 
-    async def _job(self, key: bytes, request: bytes) -> bytes:
+    async def _job(self, key: tuple[object, ...], request: bytes) -> bytes:
         try:
             async with asyncio.timeout(self._timeout_s), self._lock:
                 png = await self._drawn_by_child(request)
@@ -139,6 +142,7 @@ class ChartWorker:
 
     def _failed(self, reason: str) -> ChartError:
         self._error = reason
+        _log.warning("no chart: %s", reason)
         return ChartError(reason)
 
     async def _drawn_by_child(self, request: bytes) -> bytes:
@@ -159,15 +163,17 @@ class ChartWorker:
 
     async def _exchange(self, request: bytes) -> bytes:
         """One request to a child that lives; a child whose answer did not come whole is of no more use."""
-        if self._child is None or not self._child.alive:
+        child = self._child
+        if child is None or not child.alive:
             await self._drop()
-            self._child = await Child.start()
+            child = self._child = await Child.start()
+            _log.debug("chart process %d started", child.pid)
         try:
-            return await self._child.ask(request)
+            return await child.ask(request)
         except ChartError:
             raise
         except BaseException:
-            self._child.kill()
+            child.kill()
             raise
 
     async def _drop(self) -> None:
@@ -189,12 +195,12 @@ class ChartWorker:
             self._ending.add(ending)
             ending.add_done_callback(self._ending.discard)
 
-    def _remembered(self, key: bytes) -> bytes | None:
+    def _remembered(self, key: tuple[object, ...]) -> bytes | None:
         picture = self._pictures.get(key)
         fresh = picture and time.perf_counter() - picture.at_s < self._cache_s
         return picture.png if picture and fresh else None
 
-    def _remember(self, key: bytes, png: bytes) -> None:
+    def _remember(self, key: tuple[object, ...], png: bytes) -> None:
         while len(self._pictures) >= REMEMBERED:
             self._pictures.pop(next(iter(self._pictures)))
         self._pictures[key] = _Picture(png, time.perf_counter())

@@ -65,7 +65,12 @@ def _fit_part(data: dict[str, Any], part: str, key: str, limit: int) -> None:
     inner = dict(data[part])
     _fit_text(inner, key, limit)
     if key in inner:
-        data[part] = {name: value for name, value in inner.items() if not name.endswith("url") or _is_link(value)}
+        # An icon may be an attachment, what a click leads to may not.
+        data[part] = {
+            name: value
+            for name, value in inner.items()
+            if not name.endswith("url") or _is_link(value, attachment=name != "url")
+        }
     else:
         del data[part]
 

@@ -100,7 +100,7 @@ def change(now: float | None, before: float | None, *, more: str = "more", less:
     if abs(ratio) < NO_CHANGE_BELOW:
         return "no change"
     if ratio >= 9.995:
-        return f"▲ over {min(int(now / before), 1_000_000):,} times {more}"
+        return f"▲ over {int(min(now / before, 1e6)):,} times {more}"
     # A figure that fell to almost nothing did not fall by all of it.
     rounded = round(abs(ratio) * 100) if not -1 < ratio < -0.99 else 99
     return f"▲ {rounded} % {more}" if ratio > 0 else f"▼ {rounded} % {less}"

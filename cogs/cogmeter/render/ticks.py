@@ -57,7 +57,7 @@ class Scale:
         """Where a value lies, 0 at the bottom and 1 at the top; held inside the axis."""
         if self.logarithmic:
             held = min(max(value, self.low), self.high)
-            return math.log(held / self.low) / math.log(self.high / self.low)
+            return min(math.log(held / self.low) / math.log(self.high / self.low), 1.0)
         return min(max((value - self.low) / (self.high - self.low), 0.0), 1.0)
 
 
@@ -85,7 +85,7 @@ def _hour(at_us: int, *, with_date: bool) -> Tick:
 
 def duration_scale(values_us: Sequence[float], threshold_us: float | None = None) -> Scale:
     """The axis for these durations: from zero, or logarithmic when they spread over more than 50 times."""
-    positive = [value for value in values_us if value > 0]
+    positive = [max(value, 1.0) for value in values_us if value > 0]  # durations are whole microseconds
     top = max(positive, default=0.0)
     if positive and top / min(positive) > LOG_FROM_SPREAD:
         return _log_scale(min(positive), _with_threshold(top, threshold_us, 10.0) * 1.25)

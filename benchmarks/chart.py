@@ -1,0 +1,177 @@
+"""What a chart costs: against a plain new figure with tight layout, and for the bot's loop while one is drawn.
+
+Run ``python benchmarks/chart.py [--short]``. Both pictures show the same 288 bins; the rounds are interleaved and
+shuffled, and the ratio is taken round by round. Absolute times hold for one machine only.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import dataclasses
+import io
+import math
+import random
+import statistics
+import time
+from datetime import UTC, datetime
+
+from cogmeter.query import Range, Timeline
+from cogmeter.render.chart import Chart
+from cogmeter.render.charts import ChartWorker
+
+GOAL_RATIO = 0.6
+GOAL_LAG_MS = 2.0
+STEP_US = 300_000_000
+BINS = 288
+TICK_S = 0.001
+
+
+def day() -> Chart:
+    """A day in bins of five minutes, with a threshold, a breach and a marker."""
+    numbers = random.Random(7)
+    end_us = 1_755_454_020_000_000
+    edges = [end_us - (BINS - number) * STEP_US for number in range(BINS)]
+    wave = [0.6 + 0.4 * math.sin(number / BINS * math.pi) for number in range(BINS)]
+    p50 = [900_000 * height * numbers.uniform(0.85, 1.15) for height in wave]
+    line = Timeline(
+        title="All services",
+        range=Range(edges[0], end_us, "last 24 hours"),
+        step_us=STEP_US,
+        edges_us=edges,
+        per_minute=[20 * height * numbers.uniform(0.8, 1.2) for height in wave],
+        failures_per_minute=[numbers.choice([0.0, 0.0, 0.5, 1.0]) for _ in wave],
+        p50_us=list(p50),
+        p95_us=[value * numbers.uniform(2, 3) for value in p50],
+        p99_us=[value * numbers.uniform(3, 5) for value in p50],
+    )
+    return Chart(
+        line,
+        latency_threshold_us=5e6,
+        breaches=((edges[200], edges[220]),),
+        markers=((edges[190], "deployed 1.4"),),
+    )
+
+
+def plain(chart: Chart) -> bytes:
+    """The same content as a bot author would draw it: a new figure, subplots, a legend, tight layout, savefig."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.dates import DateFormatter
+    from matplotlib.figure import Figure
+
+    line = chart.timeline
+    times = [datetime.fromtimestamp(edge / 1e6, UTC) for edge in line.edges_us]
+    p50, p95, p99 = ([(value or 0) / 1e6 for value in row] for row in (line.p50_us, line.p95_us, line.p99_us))
+    figure = Figure(figsize=(16, 9), dpi=100, facecolor="#2b2d31")
+    FigureCanvasAgg(figure)
+    upper, lower = figure.subplots(2, 1, sharex=True, height_ratios=[2, 1])
+    upper.fill_between(times, p50, p95, alpha=0.3)
+    for values, name in ((p50, "p50"), (p95, "p95"), (p99, "p99")):
+        upper.plot(times, values, label=name)
+    upper.axhline((chart.latency_threshold_us or 0) / 1e6, linestyle="--", color="red", label="alert above 5 s")
+    for since, until in chart.breaches:
+        upper.axvspan(datetime.fromtimestamp(since / 1e6, UTC), datetime.fromtimestamp(until / 1e6, UTC), alpha=0.2)
+    for at, name in chart.markers:
+        upper.axvline(datetime.fromtimestamp(at / 1e6, UTC), linestyle=":", label=name)
+    lower.bar(times, line.per_minute, width=STEP_US / 86_400e6)
+    lower.bar(times, line.failures_per_minute, width=STEP_US / 86_400e6, color="red")
+    upper.set_title(line.title)
+    upper.set_ylabel("response time in s")
+    lower.set_ylabel("operations a minute")
+    lower.xaxis.set_major_formatter(DateFormatter("%H:%M"))
+    for axes in (upper, lower):
+        axes.grid(visible=True)
+        axes.set_facecolor("#2b2d31")
+    upper.legend()
+    figure.tight_layout()
+    target = io.BytesIO()
+    figure.savefig(target, format="png")
+    return target.getvalue()
+
+
+def drawing(rounds: int) -> float:
+    """Prints the ratio of our drawing time to the plain figure's, and returns its median."""
+    from cogmeter.render.figures import Painter
+
+    chart, ours = day(), Painter().draw
+    sizes = {draw: len(draw(chart)) for draw in (plain, ours)}  # both are warm from here on
+    times: dict[object, list[float]] = {plain: [], ours: []}
+    for _ in range(rounds):
+        for draw in random.sample([plain, ours], 2):
+            start = time.perf_counter()
+            draw(chart)
+            times[draw].append(time.perf_counter() - start)
+    ratios = sorted(mine / theirs for mine, theirs in zip(times[ours], times[plain], strict=True))
+    for draw, name in ((plain, "plain new figure, tight layout"), (ours, "cogmeter")):
+        best, middle = min(times[draw]) * 1e3, statistics.median(times[draw]) * 1e3
+        print(f"{name:32} {best:6.0f} ms best {middle:6.0f} ms median {sizes[draw] / 1000:6.0f} kB")
+    middle = statistics.median(ratios)
+    low, high = ratios[len(ratios) // 10], ratios[-1 - len(ratios) // 10]
+    print(f"{'ratio':32} {middle:6.2f} median ({low:.2f} to {high:.2f}), goal <= {GOAL_RATIO}")
+    return middle
+
+
+async def ticks(until: asyncio.Event) -> list[float]:
+    """How late each tick of a millisecond comes, in milliseconds."""
+    late = []
+    while not until.is_set():
+        start = time.perf_counter()
+        await asyncio.sleep(TICK_S)
+        late.append((time.perf_counter() - start - TICK_S) * 1e3)
+    return late
+
+
+async def measured(work: asyncio.Future[object] | None, seconds: float) -> list[float]:
+    """The ticks while the work goes on, or for a while."""
+    done = asyncio.Event()
+    ticking = asyncio.create_task(ticks(done))
+    await (work if work is not None else asyncio.sleep(seconds))
+    done.set()
+    return await ticking
+
+
+async def draw_for(worker: ChartWorker, seconds: float, latencies: list[float]) -> None:
+    """One chart after the other, none the same as another."""
+    chart, end = day(), time.perf_counter() + seconds
+    while (start := time.perf_counter()) < end:
+        title = f"All services {start}"
+        await worker.draw(dataclasses.replace(chart, timeline=dataclasses.replace(chart.timeline, title=title)))
+        latencies.append((time.perf_counter() - start) * 1e3)
+
+
+async def lag(rounds: int, seconds: float) -> float:
+    """Prints the loop's lag, idle and while the worker draws, and returns by how much its p99 grows."""
+    worker = ChartWorker()
+    cold: list[float] = []
+    starting = await measured(asyncio.ensure_future(draw_for(worker, 0.001, cold)), 0)
+    idle: list[float] = []
+    busy: list[float] = []
+    latencies: list[float] = []
+    for _ in range(rounds):
+        idle += await measured(None, seconds)
+        busy += await measured(asyncio.ensure_future(draw_for(worker, seconds, latencies)), 0)
+    await worker.close()
+    for name, late in (("idle", idle), ("worker starts", starting), ("worker draws", busy)):
+        print(f"{'loop lag, ' + name:32} {p99(late):6.2f} ms p99 {max(late):6.1f} ms max")
+    middle = statistics.median(latencies)
+    print(f"{'one chart through the worker':32} {middle:6.0f} ms median, the first one {cold[0]:.0f} ms")
+    more = p99(busy) - p99(idle)
+    print(f"{'lag p99 above idle':32} {more:6.2f} ms, goal <= {GOAL_LAG_MS:g}")
+    return more
+
+
+def p99(values: list[float]) -> float:
+    """The 99th percentile by nearest rank."""
+    return sorted(values)[math.ceil(0.99 * len(values)) - 1]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--short", action="store_true", help="few rounds: about ten seconds")
+    short = parser.parse_args().short
+    asyncio.run(lag(rounds=2 if short else 6, seconds=1.5 if short else 4.0))
+    drawing(rounds=9 if short else 31)
+
+
+if __name__ == "__main__":
+    main()

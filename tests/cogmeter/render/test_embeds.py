@@ -1,0 +1,181 @@
+"""The embeds say what was asked, in people's form, and keep to the limits with any names."""
+
+import dataclasses
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from cogmeter.query import Figures, Range, ServiceStats, Summary, Timeline, UnknownNameError
+from cogmeter.render import embeds
+from cogmeter.render.chart import Chart, describe
+from cogmeter.render.palette import State
+from cogmeter_storage.model import AlertEvent, Operation, Outcome
+
+UNTIL_US = 1_755_454_020_000_000
+SPAN = Range(UNTIL_US - 86_400_000_000, UNTIL_US, "last 24 hours")
+LINE = Timeline("All services", SPAN, 900_000_000, [], [], [], [], [], [])
+
+
+def figures(operations, failures=0, mean_us=None):
+    times = [mean_us, mean_us * 0.7, mean_us * 2, mean_us * 4, int(mean_us * 9)] if mean_us else [None] * 5
+    return Figures(operations, (operations - failures, failures, 0, 0, 0), 86_400_000_000, *times)
+
+
+NONE = figures(0)
+SUMMARY = Summary(
+    range=SPAN,
+    total=figures(1247, 35, 1_234_000),
+    before=figures(1100, 20, 1_300_000),
+    services=[("core-intelligence", figures(456, 10, 1e6)), ("context_memory", figures(198, 7, 1e6))],
+    timeline=LINE,
+    last_end_us=UNTIL_US - 12_000_000,
+)
+STATS = ServiceStats(
+    range=SPAN,
+    service="sentiment-analysis",
+    operation=None,
+    total=figures(234, 3, 145_000),
+    before=figures(240, 9, 120_000),
+    operations=[("analyze", figures(200, 3, 1e5)), ("embed", figures(34, 0, 1e5))],
+    slowest=[Operation(1, "sentiment-analysis", "analyze", UNTIL_US, 1_200_000, Outcome.OK)],
+    errors=[Operation(2, "sentiment-analysis", "analyze", UNTIL_US, 9, Outcome.ERROR, "Rate limit @everyone")],
+    timeline=LINE,
+    last_end_us=None,
+)
+
+
+def fields(embed):
+    return {field.name: field.value for field in embed.fields}
+
+
+def test_the_summary_says_the_guides_figures_with_the_success_rate_first():
+    embed = embeds.summary_embed(SUMMARY, chart=True)
+    assert embed.title == "Performance Summary (Last 24 Hours)"
+    assert "2 active services" in embed.description
+    assert list(fields(embed).items()) == [
+        ("Success Rate", "**97.2 %**\n▼ 1 point lower"),
+        ("Error Rate", "2.8 % (35 failed)\n▲ 1 point higher"),
+        ("Total Operations", "1,247 (52 an hour)\n▲ 13 % more"),
+        ("Average Response Time", "1.2 s\n▼ 5 % faster"),
+        ("Percentiles", "p50 864 ms · p95 2.5 s · p99 4.9 s\np95: ▼ 5 % faster"),
+        (
+            "Top Services by Volume",
+            "1. core-intelligence: 456 ops (97.8 % success)\n2. context\\_memory: 198 ops (96.5 % success)",
+        ),
+    ]
+    assert embed.footer.text == "Last 24 hours · 1,247 operations · newest 12 s ago"
+    assert embed.image.url == "attachment://chart.png"
+
+
+def test_the_statistics_say_slowest_operations_and_recent_errors_with_their_times():
+    embed = embeds.stats_embed(STATS)
+    said = fields(embed)
+    assert embed.title == "sentiment-analysis Service Statistics (Last 24 Hours)"
+    assert len(said) <= 6
+    assert said["Success Rate"].startswith("**98.7 %** (231 successful)\nFailed: 3 (1.3 %)")
+    assert said["Average Response Time"] == "145 ms\n▲ 21 % slower"
+    assert said["Slowest Operations"] == "1.2 s analyze <t:1755454020:R>"
+    assert said["Recent Errors"] == "<t:1755454020:R>: analyze Rate limit @\u200beveryone"
+
+
+def test_statistics_of_one_operation_name_it_once():
+    embed = embeds.stats_embed(dataclasses.replace(STATS, operation="analyze"))
+    assert embed.title == "sentiment-analysis / analyze Statistics (Last 24 Hours)"
+    assert fields(embed)["Slowest Operations"] == "1.2 s <t:1755454020:R>"
+
+
+def test_without_a_period_before_nothing_is_compared_and_that_is_said():
+    embed = embeds.summary_embed(dataclasses.replace(SUMMARY, before=NONE))
+    assert "nothing is compared" in embed.description
+    assert fields(embed)["Total Operations"] == "1,247 (52 an hour)"
+
+
+def test_an_answer_without_its_chart_says_why():
+    embed = embeds.summary_embed(SUMMARY, chart_trouble="The chart process ended (code -9).")
+    assert "There is no chart this time: The chart process ended (code -9)." in embed.description
+    assert embed.image.url is None
+
+
+@pytest.mark.parametrize(("failures", "state"), [(0, State.HEALTHY), (70, State.DEGRADED), (200, State.CRITICAL)])
+def test_the_state_has_a_colour_and_a_word(failures, state):
+    embed = embeds.summary_embed(dataclasses.replace(SUMMARY, total=figures(1247, failures, 1e6)))
+    assert embed.colour.value == state.colour
+    assert embed.description.startswith(f"**{state.word.capitalize()}**")
+
+
+@pytest.mark.parametrize("embed", [
+    embeds.summary_embed(dataclasses.replace(SUMMARY, total=NONE)),
+    embeds.stats_embed(dataclasses.replace(STATS, total=NONE)),
+])  # fmt: skip
+def test_an_empty_period_says_so_and_how_to_record(embed):
+    assert embed.title == "Nothing recorded yet"
+    assert 'with cogmeter.operation("knowledge-graph", "query"):' in embed.description
+    assert embed.colour.value == State.NEUTRAL.colour
+
+
+def test_an_unknown_name_suggests_near_ones():
+    error = UnknownNameError("service", "know`ledge", ["knowledge-graph", "knowledge"])
+    assert embeds.unknown_embed(error).description.endswith("Did you mean `knowledge-graph` or `knowledge`?")
+    assert "choices" in embeds.unknown_embed(UnknownNameError("service", "x", [])).description
+
+
+@pytest.mark.parametrize(
+    ("rule", "threshold", "current", "said"),
+    [
+        ("error_rate", 0.05, 0.078, ("5 %", "7.8 %")),
+        ("response_time", 5000, 8234, ("5 s", "8.2 s")),
+        ("throughput", 100, 120, ("100 a minute", "120 a minute")),
+        ("unheard_of", 1.5, 2, ("1.5", "2")),
+    ],
+)
+def test_an_alert_says_its_numbers_in_the_unit_of_its_rule(rule, threshold, current, said):
+    event = AlertEvent(rule, "knowledge-graph", "critical", "It exceeds its threshold", threshold, current, UNTIL_US)
+    embed = embeds.alert_embed(event, chart=True)
+    assert (fields(embed)["Threshold"], fields(embed)["Current"]) == said
+    assert embed.title == f"Critical: {rule.replace('_', ' ')} of knowledge-graph"
+    assert embed.colour.value == State.CRITICAL.colour
+    assert "<t:1755454020:R>" in fields(embed)["At"]
+
+
+@pytest.mark.parametrize(
+    ("severity", "state", "shown"),
+    [
+        ("warning", "firing", State.DEGRADED),
+        ("critical", "resolved", State.HEALTHY),
+        ("critical", "acknowledged", State.NEUTRAL),
+    ],
+)
+def test_an_alert_has_the_colour_of_its_state(severity, state, shown):
+    event = AlertEvent("error_rate", "x", severity, "m", 0.05, 0.1, UNTIL_US, state=state)
+    assert embeds.alert_embed(event).colour.value == shown.colour
+
+
+def test_the_picture_carries_its_description():
+    chart = Chart(LINE)
+    file = embeds.chart_file(b"\x89PNG", chart)
+    assert (file.filename, file.description) == ("chart.png", describe(chart))
+
+
+names = st.text(st.characters() | st.sampled_from("*_`[]<>@\n"), min_size=1, max_size=100)
+
+
+@given(names, names, st.text(max_size=500), st.lists(names, max_size=30))
+def test_answers_with_any_names_keep_to_the_limits(service, operation, error, services):
+    failed = Operation(2, service, operation, UNTIL_US, 9, Outcome.ERROR, error)
+    several = [(name, figures(5, 1, 1e5)) for name in services]
+    stats = dataclasses.replace(STATS, service=service, slowest=[failed] * 5, errors=[failed] * 5, operations=several)
+    event = AlertEvent("error_rate", service, operation, error, 0.05, 0.1, UNTIL_US)
+    answers = [
+        embeds.summary_embed(dataclasses.replace(SUMMARY, services=several), chart_trouble=error),
+        embeds.stats_embed(stats),
+        embeds.stats_embed(dataclasses.replace(stats, operation=operation)),
+        embeds.stats_embed(dataclasses.replace(stats, total=NONE)),
+        embeds.alert_embed(event),
+        embeds.unknown_embed(UnknownNameError("service", service, services[:3])),
+    ]
+    for embed in answers:
+        assert len(embed) <= 6000
+        assert len(embed.title) <= 256
+        assert len(embed.fields) <= 6
+        assert all(0 < len(field.value.strip()) <= 1024 for field in embed.fields)
