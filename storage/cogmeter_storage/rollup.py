@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
+import operator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 
 _PENDING_ROWS = 8192  # a minute keeps at most about this many raw rows in memory before it folds them
 _PENDING_PARTS = 64
+_UNSETTLED_ROWS = 4096
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,36 +133,17 @@ class Head:
     open: OpenMinute | None = None
     clamped: int = 0  # rows whose end time was moved forward
 
-    def admit(self, rows: Sequence[Row]) -> tuple[Head, Sequence[Row], list[SealedSlot]]:
-        """The head behind these new rows, the rows as they are to be written, and the minutes that they finished.
-
-        Raises:
-            ValueError: an outcome or a series id cannot be.
-        """
-        series, ends, durations, outcomes, _, _ = zip(*rows, strict=True)
-        columns = Columns(
-            id=np.arange(self.next_id, self.next_id + len(rows)),
-            end_us=np.array(ends, dtype=np.int64),
-            series=np.array(series, dtype=np.int64),
-            duration_us=np.array(durations, dtype=np.int64),
-            outcome=np.array(outcomes, dtype=np.int64),
-        )
-        _check(columns)
-        floors = np.maximum.accumulate(np.maximum(columns.end_us, self.last_end_us))
-        moved = int(np.count_nonzero(floors != columns.end_us))
-        if moved:
-            columns = dataclasses.replace(columns, end_us=floors)
-            rows = [(row[0], end, *row[2:]) for row, end in zip(rows, floors.tolist(), strict=True)]
-        head, sealed = self.follow(columns)
-        return dataclasses.replace(head, clamped=self.clamped + moved), rows, sealed
-
     def follow(self, columns: Columns) -> tuple[Head, list[SealedSlot]]:
         """The head behind rows that are in order (at least one), and the minutes that they finished."""
         minute, sealed = extend(self.open, columns)
-        head = dataclasses.replace(
-            self, next_id=int(columns.id[-1]) + 1, last_end_us=int(columns.end_us[-1]), open=minute
+        head = Head(
+            next_id=int(columns.id[-1]) + 1,
+            last_end_us=int(columns.end_us[-1]),
+            sealed_id=sealed[-1].last_id if sealed else self.sealed_id,
+            open=minute,
+            clamped=self.clamped,
         )
-        return (dataclasses.replace(head, sealed_id=sealed[-1].last_id) if sealed else head), sealed
+        return head, sealed
 
     def passed(self, now_us: int) -> tuple[Head, list[SealedSlot]]:
         """The head when the clock shows ``now_us``, and the minute that ended by then."""
@@ -171,9 +154,70 @@ class Head:
         return dataclasses.replace(self, open=None, sealed_id=sealed.last_id, last_end_us=last_end_us), [sealed]
 
 
+class Draft:
+    """Rows on their way into the store, behind a head; nothing of it counts until they are committed."""
+
+    def __init__(self, head: Head) -> None:
+        self.head = head  # behind the rows that have been settled
+        self.next_id = head.next_id  # behind all rows
+        self._last_end_us = head.last_end_us
+        self._clamped = 0
+        self._series: list[int] = []
+        self._end_us: list[int] = []
+        self._duration_us: list[int] = []
+        self._outcome: list[int] = []
+
+    def add(self, rows: Sequence[Row]) -> Sequence[Row]:
+        """Take rows (at least one); returns them as they are to be written, none before the one before it."""
+        series, ends, durations, outcomes, _, _ = zip(*rows, strict=True)
+        if ends[0] < self._last_end_us or list(ends) != sorted(ends):
+            floors = list(itertools.islice(itertools.accumulate((self._last_end_us, *ends), max), 1, None))
+            self._clamped += sum(map(operator.ne, floors, ends))
+            rows = [(row[0], end, *row[2:]) for row, end in zip(rows, floors, strict=True)]
+            ends = tuple(floors)
+        self._series += series
+        self._end_us += ends
+        self._duration_us += durations
+        self._outcome += outcomes
+        self._last_end_us = ends[-1]
+        self.next_id += len(rows)
+        return rows
+
+    @property
+    def full(self) -> bool:
+        """Whether so many rows wait that settling them all would hold the interpreter's lock too long."""
+        return len(self._series) >= _UNSETTLED_ROWS
+
+    def settle(self) -> list[SealedSlot]:
+        """Bring the head behind the rows taken so far; returns the minutes that they finished.
+
+        Raises:
+            ValueError: an outcome or a series id cannot be.
+        """
+        if not self._series:
+            return []
+        columns = Columns(
+            np.arange(self.head.next_id, self.next_id),
+            *(np.array(one, np.int64) for one in (self._end_us, self._series, self._duration_us, self._outcome)),
+        )
+        _check(columns)
+        head, sealed = self.head.follow(columns)
+        self.head = dataclasses.replace(head, clamped=head.clamped + self._clamped)
+        self._clamped = 0
+        for one in (self._end_us, self._series, self._duration_us, self._outcome):
+            one.clear()
+        return sealed
+
+    def passed(self, now_us: int) -> list[SealedSlot]:
+        """Settle, then let the clock show ``now_us``; returns the minutes that ended."""
+        sealed = self.settle()
+        self.head, last = self.head.passed(now_us)
+        return [*sealed, *last]
+
+
 def _check(columns: Columns) -> None:
-    """Refuse what no later step could count, before anything is written."""
+    """Refuse what no later step could count, before anything is committed."""
     if columns.outcome.min() < 0 or columns.outcome.max() >= len(Outcome):
-        raise ValueError(f"an outcome is 0 to {len(Outcome) - 1}, not {columns.outcome.tolist()}")
+        raise ValueError(f"an outcome is 0 to {len(Outcome) - 1}, not {np.unique(columns.outcome).tolist()}")
     if columns.series.min() < 1:
-        raise ValueError("a series id is what series_ids() gave, 1 or above")
+        raise ValueError(f"a series id is what series_ids() gave, not {int(columns.series.min())}")

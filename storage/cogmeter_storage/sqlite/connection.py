@@ -36,6 +36,8 @@ class Connection(aiosqlite.Connection):
         self.path = path
         self._resources = ExitStack()
         super().__init__(partial(opener, self._resources), iter_chunk_size=64)
+        # A host that ends without closing the store must not hang on this thread; what is committed is safe anyway.
+        self._thread.daemon = True
 
     async def open(self) -> None:
         """Start the thread and open the file; after an error or a cancellation the thread ends by itself.

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import time
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Concatenate, ParamSpec, TypeVar
 
+from cogmeter_storage.rollup import Draft
 from cogmeter_storage.sqlite.rows import seal, transaction
 
 if TYPE_CHECKING:
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
     from cogmeter_storage.model import AlertEvent, Row
-    from cogmeter_storage.rollup import Head
+    from cogmeter_storage.rollup import Head, SealedSlot
     from cogmeter_storage.sqlite.connection import Connection
 
 P = ParamSpec("P")
@@ -24,14 +24,6 @@ _INSERT = "INSERT INTO operation (series, end_us, duration_us, outcome, error, m
 _INSERT_AT = (
     "INSERT INTO operation (id, series, end_us, duration_us, outcome, error, metadata) VALUES (?, ?, ?, ?, ?, ?, ?)"
 )
-
-
-@dataclass(slots=True)
-class _Draft:
-    """An append on its way: the head as it will be when it is committed."""
-
-    head: Head
-    written: int = 0
 
 
 class Writer:
@@ -50,16 +42,20 @@ class Writer:
     async def append(self, slices: Iterable[Sequence[Row]], *, now_us: int) -> int:
         """See Store.append."""
         async with self._lock:
-            draft = _Draft(self.head)
+            draft = Draft(self.head)
+            first_id = draft.next_id
+            upcoming = iter(slices)
             try:
-                for rows in slices:
-                    if rows:
-                        await self._connection.run(_write, draft, rows)
-                await self._connection.run(self._finish, draft, now_us)
+                rows = next(upcoming, ())
+                # The last slice goes with the commit, in one call: most appends are a single slice.
+                while (following := next(upcoming, None)) is not None:
+                    await self._connection.run(_write, draft, rows)
+                    rows = following
+                await self._connection.run(self._finish, draft, rows, now_us)
             except BaseException:
                 self._connection.run_later(_roll_back)
                 raise
-        return draft.written
+        return draft.next_id - first_id
 
     async def run(
         self, function: Callable[Concatenate[sqlite3.Connection, P], T], *args: P.args, **kwargs: P.kwargs
@@ -80,31 +76,37 @@ class Writer:
         """Give the file back without waiting: everything else failed."""
         self._connection.stop()
 
-    def _finish(self, raw: sqlite3.Connection, draft: _Draft, now_us: int) -> None:
-        head, sealed = draft.head.passed(now_us)
-        if sealed and not raw.in_transaction:
-            raw.execute("BEGIN IMMEDIATE")
-        for minute in sealed:
-            seal(raw, minute)
+    def _finish(self, raw: sqlite3.Connection, draft: Draft, rows: Sequence[Row], now_us: int) -> None:
+        """Write the last slice, seal what ended, commit, and let the new head count."""
+        _write(raw, draft, rows)
+        _seal(raw, draft.passed(now_us))
         if raw.in_transaction:
             raw.execute("COMMIT")
-            self.head, self.last_write_us = head, time.time_ns() // 1000
+            self.head, self.last_write_us = draft.head, time.time_ns() // 1000
 
 
-def _write(raw: sqlite3.Connection, draft: _Draft, rows: Sequence[Row]) -> None:
-    """Write one slice, and the minutes that it finished."""
-    first_id = draft.head.next_id
-    draft.head, rows, sealed = draft.head.admit(rows)
-    if not raw.in_transaction:
+def _write(raw: sqlite3.Connection, draft: Draft, rows: Sequence[Row]) -> None:
+    """Write one slice, and what it finished once in a while."""
+    if not rows:
+        return
+    first_id = draft.next_id
+    rows = draft.add(rows)
+    if raw.in_transaction:
+        raw.executemany(_INSERT, rows)
+    else:
         raw.execute("BEGIN IMMEDIATE")
-        # SQLite numbers the rows behind the last one that is there; a clean-up may have removed it.
+        # SQLite numbers rows behind the last one that is there; a clean-up may have removed that.
         raw.execute(_INSERT_AT, (first_id, *rows[0]))
         raw.executemany(_INSERT, rows[1:])
-    else:
-        raw.executemany(_INSERT, rows)
-    for minute in sealed:
+    if draft.full:
+        _seal(raw, draft.settle())
+
+
+def _seal(raw: sqlite3.Connection, minutes: Sequence[SealedSlot]) -> None:
+    if minutes and not raw.in_transaction:
+        raw.execute("BEGIN IMMEDIATE")
+    for minute in minutes:
         seal(raw, minute)
-    draft.written += len(rows)
 
 
 def _roll_back(raw: sqlite3.Connection) -> None:
