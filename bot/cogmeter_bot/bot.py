@@ -5,7 +5,9 @@ from __future__ import annotations
 import discord
 from discord.ext import commands
 
+from cogmeter.settings import SettingsError
 from cogmeter_bot.cogs import EXTENSIONS
+from cogmeter_bot.errors import CannotRunError
 from cogmeter_bot.replies import ExampleTree
 from cogmeter_bot.services.graph import Graph
 from cogmeter_bot.services.memory import Memory
@@ -35,8 +37,15 @@ class ExampleBot(commands.Bot):
         """Load the example commands and the monitor, and tell Discord of their commands.
 
         Raises:
-            commands.ExtensionError: a part cannot be loaded, for example because of a bad setting.
+            CannotRunError: a setting of the monitor is wrong.
         """
-        for extension in (*EXTENSIONS, MONITOR):
+        for extension in EXTENSIONS:
             await self.load_extension(extension)
+        try:
+            await self.load_extension(MONITOR)
+        except commands.ExtensionFailed as error:
+            # Any other bot would go on without the monitor; this one is there for it.
+            if isinstance(error.original, SettingsError):
+                raise CannotRunError(str(error.original)) from None
+            raise
         await self.tree.sync()

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final
 import discord
 from discord import app_commands
 
-from cogmeter_bot.refusal import Refusal
+from cogmeter_bot.errors import Refusal
 
 if TYPE_CHECKING:
     from discord.ext import commands

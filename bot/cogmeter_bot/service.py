@@ -6,21 +6,17 @@ import asyncio
 
 import aiohttp
 import discord
-from discord.ext import commands
 
 from cogmeter_bot.bot import ExampleBot
+from cogmeter_bot.errors import CannotRunError
 from cogmeter_bot.stopping import run_until_stopped
-
-
-class CannotRunError(Exception):
-    """The bot cannot run; the text says why and how to mend it."""
 
 
 def run_bot(token: str) -> None:
     """Run until Ctrl+C or SIGTERM.
 
     Raises:
-        CannotRunError: Discord refuses the token or cannot be reached, or a part of the bot does not load.
+        CannotRunError: Discord refuses the token or cannot be reached, or a setting is wrong.
     """
     discord.utils.setup_logging(root=True)
     try:
@@ -31,8 +27,6 @@ def run_bot(token: str) -> None:
         ) from None
     except (aiohttp.ClientError, discord.HTTPException, discord.GatewayNotFound) as error:
         raise CannotRunError(f"Discord cannot be reached ({error}); try again later") from error
-    except commands.ExtensionFailed as error:
-        raise CannotRunError(f"{error.name} does not load: {error.original}") from error
 
 
 async def _run(bot: ExampleBot, token: str) -> None:

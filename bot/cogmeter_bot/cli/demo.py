@@ -30,11 +30,12 @@ def demo(port: int, history_days: float, no_history: bool, seed: int, database: 
 
     Prints the address of a page in which /perf summary and all other commands can be used.
     """
-    from cogmeter_bot.demo.plan import DemoError, Plan
+    from cogmeter_bot.demo.plan import Plan
     from cogmeter_bot.demo.show import show
+    from cogmeter_bot.errors import CannotRunError
 
     plan = Plan(port=port, history_days=0.0 if no_history else history_days, seed=seed, database=database)
     try:
         show(plan, say=click.echo)
-    except DemoError as error:
+    except CannotRunError as error:
         raise click.ClickException(str(error)) from error

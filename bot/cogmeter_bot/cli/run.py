@@ -30,7 +30,8 @@ def run(context: click.Context, or_demo: bool) -> None:
         click.echo("DISCORD_TOKEN is not set, so this is the demo.")
         context.invoke(demo)
         return
-    from cogmeter_bot.service import CannotRunError, run_bot
+    from cogmeter_bot.errors import CannotRunError
+    from cogmeter_bot.service import run_bot
 
     register_commands_by_default()
     try:

@@ -8,7 +8,7 @@ import discord
 from discord import app_commands
 from discord.ext import commands
 
-from cogmeter_bot.refusal import Refusal
+from cogmeter_bot.errors import Refusal
 from cogmeter_bot.replies import ANSWER, cut
 
 if TYPE_CHECKING:

@@ -9,7 +9,7 @@ import discord
 from discord import app_commands
 from discord.ext import commands
 
-from cogmeter_bot.refusal import Refusal
+from cogmeter_bot.errors import Refusal
 from cogmeter_bot.replies import ANSWER
 from cogmeter_bot.services.images import MAX_BYTES, describe
 

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 SLICE: Final = 200  # rows that the store writes in one turn of the loop
 NOTES: Final = 256  # different token counts
-ALERT_WINDOW_US: Final = 10 * MINUTE_US
+ALERT_DELAY_US: Final = 4 * MINUTE_US
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,19 +122,19 @@ def _notes(rng: Generator) -> list[str]:
 
 
 def _alert(incident: Incident, history: History, until_us: int) -> AlertEvent | None:
-    """What the first ALERT_WINDOW_US of an incident raised; None if it did not reach a threshold."""
-    since_us = int(until_us + incident.start * HOUR_US)
-    at_us = since_us + ALERT_WINDOW_US
+    """What an incident raised, measured over the whole of it; None if it did not reach a threshold."""
+    since_us, end_us = (int(until_us + hours * HOUR_US) for hours in (incident.start, incident.end))
     ours = [number for number, (service, _) in enumerate(history.names) if service == incident.service]
     series, end, took, outcome = history.table.T[:4]
-    inside = (end >= since_us) & (end < at_us) & np.isin(series, ours)
+    inside = (end >= since_us) & (end < end_us) & np.isin(series, ours)
     if not inside.any():
         return None
+    at_us = since_us + ALERT_DELAY_US
     rate, took_ms = float(np.isin(outcome[inside], FAILURES).mean()), float(took[inside].mean() / 1000)
-    if rate > 0.05:
+    if incident.failure_rate and rate > 0.05:
         text = f"Error rate of {rate:.1%} exceeds threshold of 5%"
         return AlertEvent("error_rate", incident.service, _severity(rate / 0.05), text, 0.05, rate, at_us)
-    if took_ms > 5000:
+    if not incident.failure_rate and took_ms > 5000:
         text = f"Average response time of {took_ms / 1000:.1f}s exceeds threshold of 5s"
         return AlertEvent("response_time", incident.service, _severity(took_ms / 5000), text, 5000.0, took_ms, at_us)
     return None

@@ -1,4 +1,4 @@
-"""What a demo is asked for, and the one error it ends with."""
+"""What a demo is asked for."""
 
 from __future__ import annotations
 
@@ -7,10 +7,6 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from pathlib import Path
-
-
-class DemoError(Exception):
-    """The demo cannot run; the text says why and how to mend it."""
 
 
 @dataclass(frozen=True, slots=True)

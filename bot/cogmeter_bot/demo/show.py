@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import importlib.util
 import logging
+import os
+import socket
 import tempfile
 import time
 from pathlib import Path
@@ -14,9 +16,9 @@ import discord
 
 from cogmeter_bot.bot import ExampleBot
 from cogmeter_bot.demo.history import backfill, make_history, past_alerts
-from cogmeter_bot.demo.plan import DemoError, Plan
 from cogmeter_bot.demo.surroundings import alerts_to, demo_surroundings
 from cogmeter_bot.demo.traffic import Traffic
+from cogmeter_bot.errors import CannotRunError
 from cogmeter_bot.replies import ANSWER
 from cogmeter_bot.stopping import run_until_stopped
 from cogmeter_storage import open_store
@@ -24,11 +26,13 @@ from cogmeter_storage import open_store
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from cogmeter_bot.demo.plan import Plan
+
 EXTRA: Final = ("simcord", "markdown_it", "linkify_it", "regex")
 GREETING: Final = """Nothing here is real: neither this Discord, nor the traffic, nor the incidents. \
 The bot, the monitor, the database, the charts and the alerts are.
 
-Type `/` and try
+Type `/`, choose a command and press Send:
 - `/perf summary`: how all services are doing
 - `/perf stats`: one service, with its slowest operations and latest errors
 - `/mood`, `/remember`, `/ask`, `/relate`, `/connect`, `/look`: work that is recorded, as in any bot
@@ -47,18 +51,31 @@ def show(plan: Plan, say: Callable[[str], object]) -> None:
     """Run the demo until Ctrl+C or SIGTERM; ``say`` gets the lines for the terminal.
 
     Raises:
-        DemoError: the extra is missing, the port is taken, or the database exists already.
+        CannotRunError: the extra is missing, the port is taken, the database exists already, or a setting is wrong.
     """
     if any(importlib.util.find_spec(name) is None for name in EXTRA):
-        raise DemoError('The demo needs the simulated Discord: pip install "cogmeter[demo]"')
+        raise CannotRunError('The demo needs the simulated Discord: pip install "cogmeter[demo]"')
     database = plan.database.resolve() if plan.database else None
     if database is not None and database.exists():
-        raise DemoError(f"{database} exists already; the demo writes made-up operations: give --database a new file")
+        raise CannotRunError(
+            f"{database} exists already; the demo writes made-up operations: give --database a new file"
+        )
+    _require_free(plan.port)
     _log_to_terminal()
     with tempfile.TemporaryDirectory(prefix="cogmeter-demo-", ignore_cleanup_errors=True) as folder:
         url = f"sqlite:///{database or Path(folder) / 'performance.db'}"
         with demo_surroundings(Path(folder), url):
             asyncio.run(run_until_stopped(_show(plan, url, say)))
+
+
+def _require_free(port: int) -> None:
+    """Say at once what would only be known when the page is served, seconds later."""
+    try:
+        socket.create_server(("127.0.0.1", port)).close()
+    except OSError as error:
+        raise CannotRunError(
+            f"Port {port} cannot be used ({os.strerror(error.errno or 0)}); choose another with --port"
+        ) from error
 
 
 async def _show(plan: Plan, url: str, say: Callable[[str], object]) -> None:
@@ -106,5 +123,6 @@ async def _greet(bot: ExampleBot, channel_id: int) -> None:
 
 
 def _log_to_terminal() -> None:
-    """Warnings of all parts, and the monitor's own lines, on standard error."""
+    """The monitor's lines, and the warnings of all parts but discord.py: it has no real Discord to warn about."""
     discord.utils.setup_logging(level=logging.WARNING, root=True)
+    logging.getLogger("discord").setLevel(logging.ERROR)

@@ -10,8 +10,6 @@ from typing import TYPE_CHECKING, Final, Self
 
 import simcord
 
-from cogmeter_bot.demo.plan import DemoError
-
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
     from types import TracebackType
@@ -56,24 +54,15 @@ class World:
 
     @asynccontextmanager
     async def page(self, port: int) -> AsyncIterator[str]:
-        """Serve the channel on loopback, and keep it fresh; gives the address.
-
-        Raises:
-            DemoError: the port is taken.
-        """
-        try:
-            preview = self._env.preview(
-                self.channel, viewers=self._viewers, layout="channel", timezone="UTC", port=port
-            )
-            async with preview:
-                refreshing = asyncio.create_task(self._keep_fresh(preview))
-                try:
-                    yield preview.url
-                finally:
-                    refreshing.cancel()
-                    await asyncio.gather(refreshing, return_exceptions=True)
-        except OSError as error:
-            raise DemoError(f"Port {port} cannot be used ({error.strerror}); choose another with --port") from error
+        """Serve the channel on loopback, and keep it fresh; gives the address."""
+        preview = self._env.preview(self.channel, viewers=self._viewers, layout="channel", timezone="UTC", port=port)
+        async with preview:
+            refreshing = asyncio.create_task(self._keep_fresh(preview))
+            try:
+                yield preview.url
+            finally:
+                refreshing.cancel()
+                await asyncio.gather(refreshing, return_exceptions=True)
 
     async def _keep_fresh(self, preview: simcord.Preview) -> None:
         """Move the simulated clock along with the real one, and show what the bot posted by itself."""

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Final
 
 import cogmeter
-from cogmeter_bot.refusal import Refusal
+from cogmeter_bot.errors import Refusal
 
 MAX_FACTS: Final = 5000
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Final
 
 import cogmeter
-from cogmeter_bot.refusal import Refusal
+from cogmeter_bot.errors import Refusal
 
 MAX_BYTES: Final = 8 * 1024 * 1024
 MAX_PIXELS: Final = 40_000_000  # beyond that a small file could unpack into gigabytes

@@ -14,7 +14,7 @@ from urllib.parse import urljoin, urlsplit
 import aiohttp
 
 import cogmeter
-from cogmeter_bot.refusal import Refusal
+from cogmeter_bot.errors import Refusal
 
 if TYPE_CHECKING:
     from aiohttp.abc import ResolveResult

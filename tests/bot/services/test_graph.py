@@ -1,6 +1,6 @@
 import pytest
 
-from cogmeter_bot.refusal import Refusal
+from cogmeter_bot.errors import Refusal
 from cogmeter_bot.services import graph as module
 from cogmeter_bot.services.graph import Fact, Graph
 

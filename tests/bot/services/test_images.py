@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from cogmeter_bot.refusal import Refusal
+from cogmeter_bot.errors import Refusal
 from cogmeter_bot.services.images import MAX_PIXELS, describe, mean_colour, measure
 
 

@@ -5,7 +5,7 @@ from aiohttp import web
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cogmeter_bot.refusal import Refusal
+from cogmeter_bot.errors import Refusal
 from cogmeter_bot.services import web as service
 from cogmeter_bot.services.web import extract, read
 

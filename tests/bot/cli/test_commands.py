@@ -1,0 +1,105 @@
+"""The command line as a person starts it: a process of its own, in an empty folder."""
+
+import os
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from cogmeter.version import __version__
+
+ROOT = Path(__file__).parents[3]
+
+
+@pytest.fixture
+def cogmeter(tmp_path):
+    """Runs the command with these arguments; gives its exit code, output and error output."""
+
+    def run(*arguments, program=("-m", "cogmeter_bot"), **environment):
+        kept = {name: value for name, value in os.environ.items() if not name.startswith(("PERFORMANCE_", "DISCORD_"))}
+        done = subprocess.run(
+            [sys.executable, *program, *arguments],
+            cwd=tmp_path,
+            env={**kept, **environment},
+            capture_output=True,
+            text=True,
+            timeout=100,
+            check=False,
+        )
+        return done.returncode, done.stdout, done.stderr
+
+    return run
+
+
+def test_without_arguments_it_shows_the_help(cogmeter):
+    code, out, _ = cogmeter()
+    assert code == 0
+    assert "run " in out
+    assert "demo " in out
+
+
+def test_it_says_its_version(cogmeter):
+    assert cogmeter("--version")[:2] == (0, f"cogmeter, version {__version__}\n")
+
+
+@pytest.mark.parametrize("command", ["run", "demo"])
+def test_each_command_and_option_has_help(cogmeter, command):
+    code, out, _ = cogmeter(command, "--help")
+    assert code == 0
+    options = [line for line in out.splitlines() if line.startswith("  -")]
+    assert options
+    assert all(len(line.split("  ")) > 2 or line.endswith(("RANGE", "FILE", "INTEGER")) for line in options)
+
+
+def test_the_help_starts_without_discord_or_numpy(cogmeter):
+    script = (
+        "import sys, cogmeter_bot.cli; print(sorted({'discord', 'numpy', 'pydantic', 'simcord'} & set(sys.modules)))"
+    )
+    assert cogmeter(program=("-c", script))[1] == "[]\n"
+
+
+def test_without_a_token_one_line_says_what_to_do(cogmeter):
+    code, _, err = cogmeter("run")
+    assert code == 1
+    assert err.startswith("Error: DISCORD_TOKEN is not set")
+    assert err.count("\n") == 1
+
+
+def test_python_dash_m_bot_in_a_checkout_runs_the_bot(cogmeter):
+    code, _, err = cogmeter(program=("-m", "bot"), PYTHONPATH=str(ROOT))
+    assert code == 1
+    assert err.startswith("Error: DISCORD_TOKEN is not set")
+
+
+def test_the_token_is_also_read_from_the_env_file(cogmeter, tmp_path):
+    (tmp_path / ".env").write_text('DISCORD_TOKEN="  "\nPERFORMANCE_LOG_LEVEL=info\n')
+    assert cogmeter("run")[2].startswith("Error: DISCORD_TOKEN is not set")
+
+
+def test_a_port_that_is_taken_is_said_in_one_line(cogmeter):
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        code, _, err = cogmeter("demo", "--port", str(port))
+    assert code == 1
+    assert err.startswith(f"Error: Port {port} cannot be used")
+    assert err.count("\n") == 1
+
+
+def test_a_database_that_exists_is_never_filled_with_made_up_operations(cogmeter, tmp_path):
+    (tmp_path / "mine.db").write_bytes(b"precious")
+    code, _, err = cogmeter("demo", "--database", "mine.db")
+    assert code == 1
+    assert "exists already" in err
+    assert (tmp_path / "mine.db").read_bytes() == b"precious"
+
+
+def test_the_demo_without_its_extra_says_how_to_install_it(cogmeter):
+    script = (
+        "import importlib.util as u, sys; find = u.find_spec;"
+        "u.find_spec = lambda name, *a: None if name == 'simcord' else find(name, *a);"
+        "from cogmeter_bot.cli import main; main(['demo'])"
+    )
+    code, _, err = cogmeter(program=("-c", script))
+    assert (code, err) == (1, 'Error: The demo needs the simulated Discord: pip install "cogmeter[demo]"\n')

@@ -1,0 +1,148 @@
+"""Fixtures for the bot and the demo: a headless browser driven through the DevTools protocol."""
+
+from __future__ import annotations
+
+import base64
+import contextlib
+import itertools
+import json
+import os
+import shutil
+import subprocess
+import time
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import websocket
+
+FLAGS = (
+    "--headless",
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+    "--remote-debugging-port=0",
+    "--remote-allow-origins=*",
+)
+WAIT_S = 60.0
+KEYS = {"Enter": 13, "Escape": 27, "Tab": 9, "ArrowDown": 40}
+
+
+class Page:
+    """One browser tab: what is typed, what is shown, what the console said, and which addresses were asked."""
+
+    def __init__(self, socket: websocket.WebSocket) -> None:
+        self._socket = socket
+        self._numbers = itertools.count(1)
+        self.errors: list[str] = []
+        self.asked: list[str] = []
+        for domain in ("Page", "Runtime", "Log", "Network"):
+            self.call(f"{domain}.enable")
+
+    def call(self, method: str, **params: Any) -> Any:
+        """One command of the protocol, and its result; events that come in between are noted."""
+        number = next(self._numbers)
+        self._socket.send(json.dumps({"id": number, "method": method, "params": params}))
+        while True:
+            message = json.loads(self._socket.recv())
+            if message.get("id") == number:
+                assert "error" not in message, message
+                return message["result"]
+            self._note(message.get("method"), message.get("params", {}))
+
+    def _note(self, event: str | None, params: dict[str, Any]) -> None:
+        if event == "Network.requestWillBeSent":
+            self.asked.append(params["request"]["url"])
+        elif event == "Runtime.exceptionThrown":
+            self.errors.append(json.dumps(params["exceptionDetails"])[:500])
+        elif event == "Log.entryAdded" and params["entry"]["level"] == "error":
+            self.errors.append(json.dumps(params["entry"])[:500])
+        elif event == "Runtime.consoleAPICalled" and params["type"] == "error":
+            self.errors.append(json.dumps(params["args"])[:500])
+
+    def open(self, url: str, *, width: int = 1280, height: int = 900) -> None:
+        self.resize(width, height)
+        self.call("Page.navigate", url=url)
+
+    def resize(self, width: int, height: int) -> None:
+        mobile = width < 600
+        self.call("Emulation.setDeviceMetricsOverride", width=width, height=height, deviceScaleFactor=1, mobile=mobile)
+
+    def evaluate(self, script: str) -> Any:
+        """The value of a JavaScript expression in the page."""
+        return self.call("Runtime.evaluate", expression=script, returnByValue=True, awaitPromise=True)["result"].get(
+            "value"
+        )
+
+    def wait(self, script: str, what: str = "") -> Any:
+        """Wait until the expression is truthy, and give its value."""
+        deadline = time.perf_counter() + WAIT_S
+        while not (value := self.evaluate(script)):
+            text = self.evaluate("document.body && document.body.innerText")
+            assert time.perf_counter() < deadline, f"still waiting for {what or script}; the page says:\n{text}"
+            time.sleep(0.1)
+        return value
+
+    def insert(self, text: str) -> None:
+        self.call("Input.insertText", text=text)
+
+    def press(self, key: str) -> None:
+        code = {"key": key, "code": key, "windowsVirtualKeyCode": KEYS[key]}
+        text = {"text": "\r"} if key == "Enter" else {}
+        self.call("Input.dispatchKeyEvent", type="keyDown", **code, **text)
+        self.call("Input.dispatchKeyEvent", type="keyUp", **code)
+
+    def screenshot(self, path: Path) -> None:
+        path.write_bytes(base64.b64decode(self.call("Page.captureScreenshot", format="png")["data"]))
+
+
+@pytest.fixture
+def needed():
+    """Skip a test, with the reason, when a program is missing; with COGMETER_TEST_ALL=1 fail it."""
+
+    def need(found: object, what: str) -> None:
+        if not found:
+            report = pytest.fail if os.environ.get("COGMETER_TEST_ALL") == "1" else pytest.skip
+            report(f"{what} is not on this machine")
+
+    return need
+
+
+@pytest.fixture
+def browser(needed, tmp_path) -> Iterator[Page]:
+    """A tab of a headless Chromium that remembers nothing from before."""
+    program = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+    needed(program, "Chromium")
+    profile = tmp_path / "chromium"
+    process = subprocess.Popen(
+        [program, *FLAGS, f"--user-data-dir={profile}", "about:blank"],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    try:
+        with contextlib.closing(
+            websocket.create_connection(_tab(profile / "DevToolsActivePort"), timeout=WAIT_S)
+        ) as tab:
+            yield Page(tab)
+    finally:
+        process.terminate()
+        process.wait(10)
+
+
+def _tab(port_file: Path) -> str:
+    """The debugging address of the first tab, when the browser is up."""
+    deadline = time.perf_counter() + WAIT_S
+    while True:
+        with contextlib.suppress(OSError, IndexError):
+            port = port_file.read_text().splitlines()[0]
+            with urllib.request.urlopen(f"http://127.0.0.1:{port}/json/list", timeout=5) as answer:
+                tabs = [one for one in json.load(answer) if one["type"] == "page"]
+                return tabs[0]["webSocketDebuggerUrl"]
+        assert time.perf_counter() < deadline, "Chromium did not start"
+        time.sleep(0.1)

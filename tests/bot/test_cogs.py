@@ -1,0 +1,179 @@
+"""Every example command, used by a member of a simulated guild, answers and is recorded under its service."""
+
+import io
+
+import pytest
+import simcord
+from PIL import Image
+
+from cogmeter_bot.bot import ExampleBot
+from cogmeter_bot.cogs import EXTENSIONS
+from cogmeter_bot.errors import CannotRunError
+from cogmeter_bot.replies import cut
+from cogmeter_bot.services import web as web_service
+from cogmeter_storage import open_store
+from cogmeter_storage.model import Outcome
+
+
+def picture() -> bytes:
+    buffer = io.BytesIO()
+    Image.new("RGB", (64, 32), (200, 40, 40)).save(buffer, "PNG")
+    return buffer.getvalue()
+
+
+class Guild:
+    """The bot online in a guild with one channel and one member."""
+
+    def __init__(self, env, bot, database):
+        self.env, self.bot = env, bot
+        self._database = database
+        guild = env.create_guild()
+        self.channel = guild.create_text_channel("general")
+        self.member = guild.add_member(env.create_user("ada"))
+
+    async def use(self, command, **options):
+        """The answer to a slash command: its text, or its embed's title and description."""
+        result = await self.member.slash(self.channel, command, **options)
+        message = result.followups[-1] if result.followups else result.response
+        embeds = message.embeds
+        text = "\n".join(filter(None, (message.content, *(f"{e.title}\n{e.description}" for e in embeds))))
+        return text, message.flags.ephemeral
+
+    async def recorded(self):
+        """Close the bot; what it stored: {(service, operation): [outcome]}."""
+        await self.bot.close()
+        store = await open_store(self._database)
+        try:
+            ids = [one.id for one in await store.series()]
+            stored = await store.recent(ids, 0, 2**62, limit=100)
+        finally:
+            await store.close()
+        found = {}
+        for one in stored:
+            found.setdefault((one.service, one.operation), []).append(one.outcome)
+        return found
+
+
+@pytest.fixture
+async def guild(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    database = f"sqlite:///{tmp_path}/performance.db"
+    monkeypatch.setenv("PERFORMANCE_DATABASE_URL", database)
+    bot = ExampleBot()
+    try:
+        async with simcord.run(bot, check_errors=False, settle_timeout=20) as env:
+            yield Guild(env, bot, database)
+            await bot.close()
+    finally:
+        await bot.close()
+
+
+@pytest.mark.parametrize(
+    ("command", "options", "answer", "service", "operation"),
+    [
+        ("mood", {"text": "This is great"}, "It reads positive because of *great*.", "sentiment-analysis", "analyze"),
+        ("remember", {"note": "The key is under the mat"}, "I keep 1 of your notes", "context-memory", "store"),
+        (
+            "relate",
+            {"thing": "SQLite", "relation": "is a", "other": "database"},
+            "I know now that SQLite is a database.",
+            "knowledge-graph",
+            "link",
+        ),
+        ("ask", {"question": "What is the weather?"}, "Nothing I know fits that", "core-intelligence", "process"),
+        ("look", {"image": ("red.png", picture())}, "PNG, 64 x 32 pixels", "multimodal-processing", "describe"),
+    ],
+)
+async def test_a_command_answers_and_is_recorded_under_its_service(guild, command, options, answer, service, operation):
+    text, _ = await guild.use(command, **options)
+    assert answer in text
+    assert (await guild.recorded())[service, operation] == [Outcome.OK]
+
+
+async def test_a_note_is_found_again_by_its_owner_alone(guild):
+    await guild.use("remember", note="The key is under the mat")
+    text, private = await guild.use("recall", question="Where is the key?")
+    assert "The key is under the mat" in text
+    assert private
+
+
+async def test_a_chain_of_facts_is_found_and_its_ends_are_suggested(guild):
+    await guild.use("relate", thing="cogmeter", relation="stores in", other="SQLite")
+    await guild.use("relate", thing="SQLite", relation="is a", other="database")
+    choices = await guild.member.autocomplete(guild.channel, "connect", "start", "SQ")
+    assert [one["name"] for one in choices] == ["SQLite"]
+    text, _ = await guild.use("connect", start="cogmeter", goal="database")
+    assert "1. cogmeter stores in SQLite\n2. SQLite is a database" in text
+    assert (await guild.recorded())["knowledge-graph", "query"] == [Outcome.OK]
+
+
+async def test_a_question_is_answered_from_notes_and_records_each_service_on_the_way(guild):
+    await guild.use("remember", note="The backup runs at three")
+    text, _ = await guild.use("ask", question="When does the backup run?")
+    assert "You told me: The backup runs at three" in text
+    recorded = await guild.recorded()
+    assert {("core-intelligence", "process"), ("sentiment-analysis", "analyze"), ("context-memory", "retrieve")} <= set(
+        recorded
+    )
+
+
+async def test_a_page_of_the_own_network_is_refused_in_private_and_counts_as_the_users_mistake(guild):
+    text, private = await guild.use("read", url="http://127.0.0.1/admin")
+    assert text == "That address is not on the public internet."
+    assert private
+    assert (await guild.recorded())["web-crawling", "fetch"] == [Outcome.USER]
+
+
+async def test_a_web_page_is_read(guild, monkeypatch):
+    page = web_service.extract("<title>Hello</title><p>World</p>")
+
+    async def read(_):
+        return page
+
+    monkeypatch.setattr(web_service, "read", read)
+    assert (await guild.use("read", url="https://example.org/"))[0] == "Hello\nWorld"
+
+
+async def test_a_refusal_is_told_to_the_person_alone(guild):
+    text, private = await guild.use("recall", question="anything")
+    assert text == "No note of yours fits that. Add one with /remember."
+    assert private
+
+
+async def test_a_file_that_is_no_image_is_refused_in_private(guild):
+    text, private = await guild.use("look", image=("notes.txt", b"just text"))
+    assert text == "That is no PNG, GIF, JPEG or WebP image."
+    assert private
+    assert (await guild.recorded())["multimodal-processing", "describe"] == [Outcome.USER]
+
+
+async def test_a_fault_is_logged_and_the_person_gets_an_apology(guild, monkeypatch, caplog):
+    monkeypatch.setattr(guild.bot.graph, "relate", None)
+    text, private = await guild.use("relate", thing="a", relation="is", other="b")
+    assert text == "That went wrong on my side; it is in the log."
+    assert private
+    assert "/relate failed" in caplog.text
+
+
+async def test_every_name_is_short_enough_for_discord_and_used_once(guild):
+    commands = list(guild.bot.tree.walk_commands())
+    assert len({one.qualified_name for one in commands}) == len(commands)
+    assert all(len(one.name) <= 32 and 1 <= len(one.description) <= 100 for one in commands)
+    assert {"perf", "ask", "mood", "remember", "recall", "relate", "connect", "look", "read"} == {
+        one.name for one in guild.bot.tree.get_commands()
+    }
+    assert len(EXTENSIONS) == 6
+
+
+async def test_a_bad_setting_ends_the_bot_with_one_line(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("PERFORMANCE_ALERT_WINDOW", "soon")
+    bot = ExampleBot()
+    with pytest.raises(CannotRunError, match=r"^PERFORMANCE_ALERT_WINDOW='soon'.*$"):
+        await bot.load_parts()
+    await bot.close()
+
+
+def test_a_text_that_is_too_long_ends_with_an_ellipsis():
+    assert cut("a" * 30, 10) == "a" * 9 + "…"
+    assert cut("a" * 10, 10) == "a" * 10

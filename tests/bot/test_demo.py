@@ -1,0 +1,176 @@
+"""The demo as a visitor meets it: started by its command, used in a browser, ended by Ctrl+C."""
+
+import os
+import re
+import signal
+import subprocess
+import sys
+import threading
+import time
+from urllib.parse import urlsplit
+
+import psutil
+import pytest
+
+from cogmeter_storage import open_store
+
+LIST = "document.querySelector('#channel-message-list')"
+INPUT = "document.querySelector('#channel-composer-input')"
+CHARTS = f"[...{LIST}.querySelectorAll('img')].filter(one => one.naturalWidth >= 1000).length"
+START_S = 90  # a cold machine; it is said to be ready in 15
+
+
+class Demo:
+    """The running demo, and what it printed so far."""
+
+    def __init__(self, folder, *arguments):
+        kept = {name: value for name, value in os.environ.items() if not name.startswith("PERFORMANCE_")}
+        self.process = subprocess.Popen(
+            [sys.executable, "-m", "cogmeter_bot", "demo", *arguments],
+            cwd=folder,
+            env={**kept, "TMPDIR": str(folder)},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+        self.lines = []
+        self._reader = threading.Thread(target=self._read)
+        self._reader.start()
+
+    def _read(self):
+        for line in self.process.stdout:
+            self.lines.append(line)
+
+    @property
+    def output(self):
+        return "".join(self.lines)
+
+    def url(self):
+        deadline = time.perf_counter() + START_S
+        while not (found := re.search(r"http://127\.0\.0\.1:\S+", self.output)):
+            assert self.process.poll() is None, self.output
+            assert time.perf_counter() < deadline, self.output
+            time.sleep(0.1)
+        return found[0]
+
+    def stop(self, sent=signal.SIGTERM):
+        if self.process.poll() is None:
+            self.process.send_signal(sent)
+        code = self.process.wait(30)
+        self._reader.join(10)
+        return code
+
+
+@pytest.fixture
+def start(tmp_path):
+    """Starts demos that find their temporary folder, and nothing else, in tmp_path/place."""
+    demos = []
+    place = tmp_path / "place"
+    place.mkdir()
+
+    def one(*arguments):
+        demos.append(Demo(place, *arguments))
+        return demos[-1]
+
+    one.place = place
+    yield one
+    for demo in demos:
+        if demo.process.poll() is None:
+            demo.process.kill()
+            demo.stop()
+
+
+class Visitor:
+    """Uses the page of the demo."""
+
+    def __init__(self, page, url):
+        self.page = page
+        page.open(url)
+        page.wait(f"{LIST} && {LIST}.innerText.includes('This is a simulation')", "the greeting")
+
+    def read(self):
+        return self.page.evaluate(f"{LIST}.innerText")
+
+    def use(self, command, *values):
+        """Type a slash command into the picker, choose it, fill in its options, and send it."""
+        # Right after an answer the page is still busy with the one before.
+        self.page.wait(f"!!{INPUT} && !document.querySelector('#send-message').disabled", "the composer")
+        self.page.evaluate(f"{INPUT}.focus()")
+        self.page.insert(f"/{command}")
+        self.page.wait("document.querySelectorAll('[role=option]').length === 1", f"/{command} in the picker")
+        self.page.press("Enter")
+        for value in values:
+            self.page.wait("document.activeElement.classList.contains('command-option-input')", "an option")
+            self.page.insert(value)
+            self.page.wait(
+                f"[...document.querySelectorAll('[role=option]')].some(one => one.innerText.includes({value!r}))",
+                f"the suggestion {value}",
+            )
+            self.page.press("Enter")
+        self.page.wait("!document.querySelector('#send-message').disabled", "Send")
+        self.page.evaluate("document.querySelector('#send-message').click()")
+
+
+@pytest.mark.timeout(300)
+def test_a_visitor_gets_summary_statistics_and_an_alert_with_their_charts(start, browser, tmp_path):
+    visitor = Visitor(browser, start().url())
+
+    visitor.use("perf summary")
+    browser.wait(f"{CHARTS} >= 1", "the chart of the summary")
+    browser.screenshot(tmp_path / "summary.png")
+    assert "core-intelligence" in visitor.read()
+
+    visitor.use("perf stats", "sentiment-analysis")
+    browser.wait(f"{CHARTS} >= 2", "the chart of the statistics")
+    browser.screenshot(tmp_path / "stats.png")
+    assert "Rate limit exceeded" in visitor.read()
+
+    browser.wait(f"{LIST}.innerText.includes('exceeds threshold of 5%')", "the first alert")
+    browser.wait(f"{CHARTS} >= 3", "the chart of the alert")
+    browser.screenshot(tmp_path / "alert.png")
+    browser.resize(420, 900)
+    browser.wait("window.innerWidth === 420")
+    browser.screenshot(tmp_path / "phone.png")
+
+    # The page of the simulator has no icon of its own; the browser asks for one all the same.
+    assert [one for one in browser.errors if "favicon.ico" not in one] == []
+    asked = {urlsplit(one).hostname for one in browser.asked if one.startswith("http")}
+    assert asked == {"127.0.0.1"}
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="no signals to send there")
+@pytest.mark.parametrize("sent", [signal.SIGINT, signal.SIGTERM])
+def test_the_demo_ends_cleanly_and_leaves_nothing_behind(start, sent):
+    demo = start("--history-days", "0.2")
+    demo.url()
+    assert len(list(start.place.iterdir())) == 1
+    children = psutil.Process(demo.process.pid).children(recursive=True)
+    assert demo.stop(sent) == 0
+    assert "Traceback" not in demo.output
+    assert psutil.wait_procs(children, timeout=10)[1] == []
+    assert list(start.place.iterdir()) == []
+
+
+async def test_a_database_of_ones_own_is_kept_with_history_and_live_operations(start):
+    demo = start("--history-days", "0.1", "--database", "kept.db")
+    demo.url()
+    time.sleep(4)
+    demo.stop()
+    store = await open_store(f"sqlite:///{start.place}/kept.db")
+    try:
+        status = await store.status()
+    finally:
+        await store.close()
+    assert status.operations > 300
+    assert status.series >= 11
+
+
+async def test_without_history_the_database_begins_empty(start):
+    demo = start("--no-history", "--database", "kept.db")
+    demo.url()
+    demo.stop()
+    store = await open_store(f"sqlite:///{start.place}/kept.db")
+    try:
+        assert (await store.status()).operations < 300
+    finally:
+        await store.close()
