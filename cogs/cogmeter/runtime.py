@@ -19,8 +19,8 @@ from cogmeter.alerts.window import Window
 from cogmeter.flusher import Flusher
 from cogmeter.notifiers.table import Surroundings, build
 from cogmeter.query import Period, Query, UnknownNameError, now_us
-from cogmeter.render.chart import Chart
-from cogmeter.render.charts import ChartError, ChartWorker, Picture
+from cogmeter.render.chart import Chart, Picture
+from cogmeter.render.charts import ChartError, ChartWorker
 from cogmeter.settings import SettingsError, env_name
 from cogmeter_storage import open_store
 from cogmeter_storage.base import StorageError
@@ -90,14 +90,14 @@ class Monitor:
             _logger.exception("A part of the monitor did not stop as it should")
         _logger.debug("Stopped")
 
-    async def picture(self, chart: Chart) -> Picture | None:
-        """The chart drawn by the worker, or None, logged, if there is none to be had."""
+    async def picture(self, chart: Chart) -> Picture:
+        """The chart drawn by the worker; without a PNG, logged and counted, if there is none to be had."""
         try:
-            return await self.charts.picture(chart)
+            return Picture(chart, await self.charts.draw(chart))
         except ChartError as error:
             self.faults["charts"] += 1
             _logger.warning("No chart: %s", error)
-            return None
+            return Picture(chart, trouble=str(error))
 
     async def breach_picture(self, event: AlertEvent) -> Picture | None:
         """The last hour of the alert's service, with the threshold and the window that is in breach."""
@@ -111,7 +111,9 @@ class Monitor:
             Chart(
                 timeline,
                 latency_threshold_us=event.threshold * 1000 if event.rule == "response_time" else None,
+                latency_statistic=self.settings.alert_response_time_statistic,
                 throughput_threshold=event.threshold if event.rule == "throughput" else None,
+                error_rate_threshold=event.threshold if event.rule == "error_rate" else None,
                 breaches=((event.at_us - window_us, event.at_us),),
             )
         )

@@ -147,18 +147,24 @@ def load_settings(env_file: str | Path | None = ENV_FILE) -> Settings:
     wrong = [f"{name} in {env_file} is no setting{_near(name)}" for name in written if _unknown(name)]
     for name in filter(_unknown, os.environ):
         _logger.warning("%s in the environment is no setting%s", name, _near(name))
-    try:
-        settings = Settings(_env_file=env_file)
-    except ValidationError as error:
-        wrong += [_line(fault["loc"], fault["msg"], fault["input"]) for fault in error.errors()]
-    if wrong:
-        # The cause would only repeat it over twenty lines, and could show a secret.
-        raise SettingsError("\n".join(wrong)) from None
+    settings, faults = _validated(env_file)
+    wrong += faults
+    if settings is None or wrong:
+        raise SettingsError("\n".join(wrong))
     for field in WITHOUT_EFFECT:
         if getattr(settings, field) == Settings.model_fields[field].default:
             continue
         _logger.warning("%s is set, and has no effect in this version", env_name(field))
     return settings
+
+
+def _validated(env_file: str | Path | None) -> tuple[Settings | None, list[str]]:
+    """The settings, or a line for each that is wrong. pydantic's own text has twenty, and could show a secret."""
+    try:
+        # pydantic-settings takes the file as an argument that type checkers cannot see.
+        return Settings(_env_file=env_file), []  # pyright: ignore[reportCallIssue]
+    except ValidationError as error:
+        return None, [_line(fault["loc"], fault["msg"], fault["input"]) for fault in error.errors()]
 
 
 def _written(env_file: str | Path | None) -> list[str]:

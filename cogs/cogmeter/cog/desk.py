@@ -11,14 +11,15 @@ from typing import TYPE_CHECKING
 
 import discord
 
-from cogmeter.notifiers.channel import picture_file
+from cogmeter.render.chart import Chart
+from cogmeter.render.embeds import chart_file
 from cogmeter_storage.base import StorageError
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
     from cogmeter.cog.gate import Gate
-    from cogmeter.render.chart import Chart
+    from cogmeter.query import Timeline
     from cogmeter.runtime import Monitor
 
 REFUSED = "These figures are for the bot's owner and team, and for the roles in PERFORMANCE_OPS_ROLE_IDS."
@@ -30,10 +31,13 @@ _logger = logging.getLogger("cogmeter.cog")
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What a family answers; ``embed`` is built once it is known whether there is a chart."""
+    """What a family answers; ``embed`` is built once it is known what became of the chart, if there is to be one.
 
-    embed: Callable[[bool], discord.Embed]
-    chart: Chart | None = None
+    Its two arguments are those of the embeds: whether the chart is sent along, and why not.
+    """
+
+    embed: Callable[[bool, str], discord.Embed]
+    timeline: Timeline | None = None
 
 
 class Desk:
@@ -62,11 +66,20 @@ class Desk:
             await self._apologise(interaction, FAILED)
 
     async def _send(self, interaction: discord.Interaction, answer: Answer) -> None:
-        picture = None if answer.chart is None else await self.monitor.picture(answer.chart)
+        picture = None if answer.timeline is None else await self.monitor.picture(self._chart(answer.timeline))
+        drawn, trouble = (picture.drawn, picture.trouble) if picture else (False, "")
         await interaction.followup.send(
-            embed=answer.embed(picture is not None),
-            files=[] if picture is None else [picture_file(picture)],
+            embed=answer.embed(drawn, trouble),
+            files=[chart_file(picture.png, picture.chart)] if picture and drawn else [],
             allowed_mentions=discord.AllowedMentions.none(),
+        )
+
+    def _chart(self, timeline: Timeline) -> Chart:
+        settings = self.monitor.settings
+        return Chart(
+            timeline,
+            latency_threshold_us=settings.alert_threshold_response_time * 1000 or None,
+            latency_statistic=settings.alert_response_time_statistic,
         )
 
     async def _apologise(self, interaction: discord.Interaction, text: str) -> None:

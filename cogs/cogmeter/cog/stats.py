@@ -11,8 +11,7 @@ from cogmeter.cog.desk import Answer, Desk
 from cogmeter.cog.names import Names
 from cogmeter.cog.periods import CHOICES, DEFAULT, period_of
 from cogmeter.query import UnknownNameError
-from cogmeter.render.chart import Chart
-from cogmeter.render.embeds import empty_embed, stats_embed, unknown_embed
+from cogmeter.render.embeds import stats_embed, unknown_embed
 
 if TYPE_CHECKING:
     from cogmeter.query import Period
@@ -39,11 +38,10 @@ async def _answer(desk: Desk, service: str, operation: str | None, period: Perio
         found = await desk.monitor.query.stats(service, operation, period)
     except UnknownNameError as error:
         unknown = unknown_embed(error)
-        return Answer(lambda _: unknown)
-    settings = desk.monitor.settings
-    if not found.total.operations:
-        return Answer(lambda _: empty_embed(found.range, service=service))
-    chart = Chart(found.timeline, latency_threshold_us=settings.alert_threshold_response_time * 1000 or None)
-    return Answer(
-        lambda drawn: stats_embed(found, chart=drawn, error_rate_threshold=settings.alert_threshold_error_rate), chart
-    )
+        return Answer(lambda _drawn, _trouble: unknown)
+    threshold = desk.monitor.settings.alert_threshold_error_rate
+
+    def embed(drawn: bool, trouble: str) -> discord.Embed:
+        return stats_embed(found, chart=drawn, chart_trouble=trouble, error_rate_threshold=threshold)
+
+    return Answer(embed, found.timeline if found.total.operations else None)

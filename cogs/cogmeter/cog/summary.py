@@ -9,8 +9,7 @@ from discord import app_commands
 
 from cogmeter.cog.desk import Answer, Desk
 from cogmeter.cog.periods import CHOICES, DEFAULT, period_of
-from cogmeter.render.chart import Chart
-from cogmeter.render.embeds import empty_embed, summary_embed
+from cogmeter.render.embeds import summary_embed
 
 if TYPE_CHECKING:
     from cogmeter.query import Period
@@ -28,10 +27,9 @@ def add(group: app_commands.Group, desk: Desk) -> None:
 
 async def _answer(desk: Desk, period: Period) -> Answer:
     found = await desk.monitor.query.summary(period)
-    settings = desk.monitor.settings
-    if not found.total.operations:
-        return Answer(lambda _: empty_embed(found.range))
-    chart = Chart(found.timeline, latency_threshold_us=settings.alert_threshold_response_time * 1000 or None)
-    return Answer(
-        lambda drawn: summary_embed(found, chart=drawn, error_rate_threshold=settings.alert_threshold_error_rate), chart
-    )
+    threshold = desk.monitor.settings.alert_threshold_error_rate
+
+    def embed(drawn: bool, trouble: str) -> discord.Embed:
+        return summary_embed(found, chart=drawn, chart_trouble=trouble, error_rate_threshold=threshold)
+
+    return Answer(embed, found.timeline if found.total.operations else None)

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import io
 from typing import TYPE_CHECKING
 
 import discord
 
 from cogmeter.notifiers.base import NotifyError
-from cogmeter.render.embeds import alert_embed
+from cogmeter.render.embeds import alert_embed, chart_file
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
-    from cogmeter.render.charts import Picture
+    from cogmeter.render.chart import Picture
     from cogmeter_storage.model import AlertEvent
 
 
@@ -25,7 +24,7 @@ class ChannelNotifier:
     def __init__(
         self, bot: discord.Client, channel_id: int, picture_of: Callable[[AlertEvent], Awaitable[Picture | None]]
     ) -> None:
-        """``picture_of`` draws the breach, or gives None where it cannot."""
+        """``picture_of`` draws the breach; None where there is nothing to draw."""
         self._bot = bot
         self._channel_id = channel_id
         self._picture_of = picture_of
@@ -34,8 +33,9 @@ class ChannelNotifier:
         """Post it. A missing channel or permission is permanent; Discord's own trouble is not."""
         channel = await self._channel()
         picture = await self._picture_of(event)
-        embed = alert_embed(event, chart=picture is not None)
-        files = [] if picture is None else [picture_file(picture)]
+        drawn, trouble = (picture.drawn, picture.trouble) if picture else (False, "")
+        embed = alert_embed(event, chart=drawn, chart_trouble=trouble)
+        files = [chart_file(picture.png, picture.chart)] if picture and drawn else []
         try:
             await channel.send(embed=embed, files=files, allowed_mentions=discord.AllowedMentions.none())
         except (discord.Forbidden, discord.NotFound) as error:
@@ -65,8 +65,3 @@ class ChannelNotifier:
             "name another channel, or let the bot view it, send messages, embed links and attach files there",
             permanent=True,
         )
-
-
-def picture_file(picture: Picture) -> discord.File:
-    """The chart as an attachment, with its description for screen readers."""
-    return discord.File(io.BytesIO(picture.png), filename="chart.png", description=picture.description)

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     import discord
 
     from cogmeter.notifiers.base import Notifier
-    from cogmeter.render.charts import Picture
+    from cogmeter.render.chart import Picture
     from cogmeter.settings import Settings
     from cogmeter_storage.model import AlertEvent
 

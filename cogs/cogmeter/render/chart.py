@@ -81,6 +81,20 @@ def _shallow(record: DataclassInstance) -> dict[str, Any]:
     return {field.name: getattr(record, field.name) for field in fields(record)}
 
 
+@dataclass(frozen=True, slots=True)
+class Picture:
+    """A chart and what became of it: the PNG, or why there is none."""
+
+    chart: Chart
+    png: bytes = b""
+    trouble: str = ""
+
+    @property
+    def drawn(self) -> bool:
+        """Whether there is a PNG."""
+        return bool(self.png)
+
+
 def threshold_words(chart: Chart) -> str:
     """What the dashed line on the latencies means, ``alert above 5 s (average)``; empty without one."""
     if chart.latency_threshold_us is None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+import signal
 import sys
 from pathlib import Path
 
@@ -12,6 +13,7 @@ import cogmeter_storage
 from cogmeter.render.worker import ANSWER, PICTURE, REQUEST
 
 _LARGEST = 32 * 1024 * 1024  # bytes of an answer; more is not an answer of ours
+_KILL = getattr(signal, "SIGKILL", signal.SIGTERM)  # on Windows the latter ends a process just as surely
 _PATIENCE_S = 2.0  # for a process that was asked to end
 _TAIL = 1500  # characters of its stderr that are kept
 
@@ -87,8 +89,12 @@ class Child:
 
     def kill(self) -> None:
         """Ends the process without asking; works on any event loop, and after its own has closed."""
+        if not self.alive:
+            return
+        # Process.kill() looks first whether it has ended, and then takes its exit code away from asyncio's watcher,
+        # which warns of an unknown child and reports 255.
         with contextlib.suppress(ProcessLookupError):
-            self._process.kill()
+            os.kill(self.pid, _KILL)
 
     async def end(self, *, now: bool = False) -> None:
         """Ends the process, kindly unless ``now``, and waits until it and its pipes are gone."""
