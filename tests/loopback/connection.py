@@ -52,10 +52,10 @@ class Connection:
                 continue
             if self._too_many():
                 await self.close(RATE_LIMITED)
-            elif len(frame.data) > LARGEST_PAYLOAD:
+            elif (payload := _decoded(frame.data)) is None:
                 await self.close(DECODE_ERROR)
             else:
-                await on_payload(self, json.loads(frame.data))
+                await on_payload(self, payload)
 
     async def close(self, code: int = WSCloseCode.GOING_AWAY) -> None:
         """Closes with a code."""
@@ -71,3 +71,14 @@ class Connection:
             self._window_ends_s, self._in_window = self.last_arrival_s + SENDS_PER_S, 0
         self._in_window += 1
         return self._in_window > SENDS
+
+
+def _decoded(text: str) -> JSON | None:
+    """The payload, None if it is too large, no JSON, or no object."""
+    if len(text) > LARGEST_PAYLOAD:
+        return None
+    try:
+        payload = json.loads(text)
+    except ValueError:
+        return None
+    return payload if isinstance(payload, dict) else None

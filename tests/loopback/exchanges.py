@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 from loopback.calls import Refused
 from loopback.payloads import JSON
-from loopback.recording import UploadedFile
+from loopback.recording import UploadedFile, turns
 
 KEPT = 5000
 EPHEMERAL, LOADING = 1 << 6, 1 << 7
@@ -41,6 +41,7 @@ class Exchange:
         async with asyncio.timeout(timeout_s):
             while self.callback is None:
                 await self._next_change()
+        await turns()
         return self.callback
 
     async def answered(self, timeout_s: float = 5.0) -> JSON:
@@ -48,6 +49,7 @@ class Exchange:
         async with asyncio.timeout(timeout_s):
             while self.original is None or self.loading:
                 await self._next_change()
+        await turns()
         return self.original
 
     async def followed_up(self, count: int = 1, timeout_s: float = 5.0) -> list[JSON]:
@@ -55,6 +57,7 @@ class Exchange:
         async with asyncio.timeout(timeout_s):
             while len(self.followups) < count:
                 await self._next_change()
+        await turns()
         return self.followups
 
     async def _next_change(self) -> None:

@@ -71,12 +71,19 @@ class Asker:
         data = {"custom_id": custom_id, "component_type": component_type, "values": values}
         return self._interaction(COMPONENT, data, message)
 
-    def modal(self, custom_id: str, values: dict[str, str], message: JSON | None = None) -> JSON:
-        """A submitted modal whose text inputs stand in action rows; `values` by custom id."""
-        rows = [
-            {"type": 1, "id": number, "components": [{"type": 4, "id": 100 + number, "custom_id": key, "value": value}]}
-            for number, (key, value) in enumerate(values.items(), 1)
-        ]
+    def modal(
+        self, custom_id: str, values: dict[str, str | list[str]], message: JSON | None = None, *, labels: bool = False
+    ) -> JSON:
+        """A submitted modal; `values` by custom id, a list for a select.
+
+        With `labels` each input stands in a label (type 18), otherwise in an action row.
+        """
+        rows: list[JSON] = []
+        for number, (key, value) in enumerate(values.items(), 1):
+            field: JSON = {"id": 100 + number, "custom_id": key}
+            field |= {"type": 3, "values": value} if isinstance(value, list) else {"type": 4, "value": value}
+            holder = {"type": 18, "component": field} if labels else {"type": 1, "components": [field]}
+            rows.append(holder | {"id": number})
         return self._interaction(MODAL, {"custom_id": custom_id, "components": rows}, message)
 
     def resolve_user(self, user: JSON) -> JSON:

@@ -11,6 +11,15 @@ from typing import Any, Generic, TypeVar
 T = TypeVar("T")
 
 
+async def turns(count: int = 30) -> None:
+    """Lets a client in this loop read the answer that was just sent, before somebody reacts to it.
+
+    A person cannot click a button before the bot knows that its message exists; a test can.
+    """
+    for _ in range(count):
+        await asyncio.sleep(0)
+
+
 @dataclass(frozen=True)
 class UploadedFile:
     """One part of a multipart body."""

@@ -20,7 +20,7 @@ from loopback.faults import Fault
 from loopback.gateway import Gateway
 from loopback.interactions import Asker
 from loopback.payloads import JSON
-from loopback.recording import GatewayOp, Log, Request, Violation
+from loopback.recording import GatewayOp, Log, Request, Violation, turns
 from loopback.rest import API, Rest
 from loopback.world import World
 
@@ -131,7 +131,9 @@ class Loopback:
 
     async def requested(self, route: str, *, count: int = 1, timeout_s: float = 5.0) -> list[Request]:
         """The requests to a route such as `POST /channels/{channel_id}/messages`, once there are `count`."""
-        return await self.requests.wait_for(lambda request: request.route == route, count=count, timeout_s=timeout_s)
+        found = await self.requests.wait_for(lambda request: request.route == route, count=count, timeout_s=timeout_s)
+        await turns()
+        return found
 
     async def sent_op(self, op: int, *, count: int = 1, timeout_s: float = 5.0) -> list[GatewayOp]:
         """The gateway payloads with that op, once there are `count`."""
