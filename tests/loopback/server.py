@@ -25,7 +25,7 @@ from loopback.rest import API, Rest
 from loopback.world import World
 
 BotT = TypeVar("BotT", bound=discord.Client)
-TOKEN = "MTIzNDU2Nzg5MDEyMzQ1Njc4.loopback.not-a-secret-but-shaped-like-one"
+TOKEN = "MTIzNDU2Nzg5MDEyMzQ1Njc4.GloopB.not-a-secret-but-shaped-like-one"
 
 
 class Loopback:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import secrets
 import time
 from collections import defaultdict
 from typing import Any
@@ -90,7 +91,7 @@ class World:
         self.webhooks[webhook_id] = {
             "id": webhook_id,
             "type": 1,
-            "token": f"hook-token-{webhook_id}",
+            "token": secrets.token_urlsafe(51),
             "name": name,
             "avatar": None,
             "channel_id": channel_id,
