@@ -48,7 +48,7 @@ class Flusher:
         self._ids: list[int] = []  # the store's id of each of the recorder's series
         self._pending: Batch | None = None
         self._task: asyncio.Task[None] | None = None
-        self._stopping = asyncio.Event()
+        self._stopping = False
 
     @property
     def pending(self) -> int:
@@ -62,7 +62,7 @@ class Flusher:
 
     async def stop(self) -> None:
         """Flush a last time, and end. What cannot be stored now stays in the buffer for the next start."""
-        self._stopping.set()
+        self._stopping = True
         if self._task is not None:
             await self._task
             self._task = None
@@ -94,7 +94,7 @@ class Flusher:
         self.last_flush_us = time.time_ns() // 1000
 
     async def _run(self) -> None:
-        while not self._stopping.is_set():
+        while not self._stopping:
             await self._pause(self._delay_s())
             await self._attempt()
         if self.recorder.buffer.rows and not self.failures:
@@ -156,12 +156,7 @@ class Flusher:
         """Wait for the next flush: the delay, the end, or a buffer that is half full, whichever is first."""
         until = time.perf_counter() + delay_s
         buffer = self.recorder.buffer
-        while (left := until - time.perf_counter()) > 0:
+        while not self._stopping and (left := until - time.perf_counter()) > 0:
             if not self.failures and 2 * len(buffer.rows) > buffer.limit:
                 return
-            try:
-                async with asyncio.timeout(min(left, POLL_S)):
-                    await self._stopping.wait()
-            except TimeoutError:
-                continue
-            return
+            await asyncio.sleep(min(left, POLL_S))

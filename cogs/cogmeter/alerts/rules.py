@@ -66,7 +66,7 @@ def breaches(totals: Totals, thresholds: Thresholds) -> Iterator[Breach]:
 
 
 def _error_rates(totals: Totals) -> NDArray[np.float64]:
-    return totals.failures.astype(np.float64) / np.maximum(totals.operations, 1).astype(np.float64)
+    return (totals.failures / np.maximum(totals.operations, 1)).astype(np.float64)
 
 
 def _response_times_ms(totals: Totals) -> NDArray[np.float64]:

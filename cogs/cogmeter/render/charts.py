@@ -208,7 +208,8 @@ class ChartWorker:
 
 def _detached(coroutine: Coroutine[Any, Any, T]) -> asyncio.Task[T]:
     """A task in an empty context: what is drawn for one command must not carry that command's context on."""
-    return asyncio.get_running_loop().create_task(coroutine, context=contextvars.Context())
+    # Run in that context already when it is made: simcord counts a task by where create_task is called.
+    return contextvars.Context().run(asyncio.get_running_loop().create_task, coroutine)
 
 
 def _look_at(job: asyncio.Task[bytes]) -> None:
