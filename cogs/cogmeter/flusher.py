@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-import contextvars
 import logging
 import time
 from typing import TYPE_CHECKING, Any
 
+from cogmeter.background import detached
 from cogmeter.rows import Batch
 from cogmeter_storage.base import CorruptStoreError, StorageError
 
@@ -57,8 +57,7 @@ class Flusher:
 
     def start(self) -> None:
         """Begin to flush in the background."""
-        # An empty context: no interaction's context may leak into a task that outlives it.
-        self._task = asyncio.create_task(self._run(), name="cogmeter-flusher", context=contextvars.Context())
+        self._task = detached(self._run(), name="cogmeter-flusher")
 
     async def stop(self) -> None:
         """Flush a last time, and end. What cannot be stored now stays in the buffer for the next start."""

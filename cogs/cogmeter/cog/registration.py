@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-import contextvars
 import logging
 from typing import TYPE_CHECKING
 
 import discord
+
+from cogmeter.background import detached
 
 if TYPE_CHECKING:
     from discord import app_commands
@@ -31,7 +32,7 @@ class Registration:
     def begin(self) -> None:
         """Start it, unless it was started before."""
         if self._task is None:
-            self._task = asyncio.create_task(self._run(), name="cogmeter-registration", context=contextvars.Context())
+            self._task = detached(self._run(), name="cogmeter-registration")
 
     async def end(self) -> None:
         """Stop it, and wait until it has stopped."""
