@@ -28,6 +28,7 @@ _HEADER = struct.Struct("<BII11B")
 _WIDTHS = tuple(np.dtype(code) for code in ("<u1", "<u1", "<u2", "<u4", "<u8"))  # by width code; code 0 has no bytes
 _SIZES = (0, 1, 2, 4, 8)
 _OUTCOMES = len(Outcome)
+_BY_SERIES = 4 + _OUTCOMES  # columns with one value a series; the others have one a bucket
 
 
 class SlotFormatError(ValueError):
@@ -108,11 +109,11 @@ def decode(data: bytes) -> Slot:
     if len(data) < _HEADER.size or data[0] != VERSION:
         raise SlotFormatError("not a slot, or one of a later version")
     _, series, buckets, *codes = _HEADER.unpack_from(data)
+    lengths = (series,) * _BY_SERIES + (buckets,) * (len(codes) - _BY_SERIES)
     offset = _HEADER.size
     columns = []
     try:
-        for position, code in enumerate(codes):
-            length = series if position < 9 else buckets
+        for code, length in zip(codes, lengths, strict=True):
             columns.append(np.frombuffer(data, _WIDTHS[code], length, offset) if code else np.zeros(length, np.uint8))
             offset += length * _SIZES[code]
     except (ValueError, IndexError) as error:

@@ -104,8 +104,9 @@ def read_columns(raw: sqlite3.Connection, after_id: int) -> Iterator[Columns]:
 
 def first_id_from(raw: sqlite3.Connection, at_us: int) -> int:
     """The id of the first operation that ended at this time or later, or one beyond the last; tolerates gaps."""
-    low, last = raw.execute("SELECT ifnull(min(id), 1), ifnull(max(id), 0) FROM operation").fetchone()
-    high = last + 1
+    # Asked for together, the two would be found by reading every row.
+    (low,) = raw.execute("SELECT ifnull(min(id), 1) FROM operation").fetchone()
+    (high,) = raw.execute("SELECT ifnull(max(id), 0) + 1 FROM operation").fetchone()
     while low < high:
         probe = (low + high) // 2
         found, end_us = raw.execute(

@@ -1,0 +1,83 @@
+"""The back ends that the contract suite holds to one behaviour, and rows to feed them."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import AsyncIterator, Callable, Sequence
+from pathlib import Path
+
+import pytest
+
+from cogmeter_storage import Row, Store, open_store
+
+NOON = 1_750_075_200_000_000  # 2025-06-16 12:00:00 UTC, a border of minutes and hours
+NAMES = [("alpha", "one"), ("alpha", "two"), ("beta", "one")]
+
+
+class SqliteBackend:
+    """A fresh SQLite file in a folder."""
+
+    def __init__(self, folder: Path) -> None:
+        self.url = f"sqlite:///{folder / 'performance.db'}"
+
+    async def open(self, **options: bool) -> Store:
+        return await open_store(self.url, **options)
+
+    @contextlib.asynccontextmanager
+    async def store(self, **options: bool) -> AsyncIterator[Store]:
+        """The store, open as long as the block runs."""
+        store = await self.open(**options)
+        try:
+            yield store
+        finally:
+            await store.close()
+
+
+BACKENDS = [SqliteBackend]  # another one joins the contract suite by a line here
+
+
+@pytest.fixture(params=BACKENDS)
+def backend_class(request: pytest.FixtureRequest) -> Callable[[Path], SqliteBackend]:
+    return request.param
+
+
+@pytest.fixture
+def backend(backend_class: Callable[[Path], SqliteBackend], tmp_path: Path) -> SqliteBackend:
+    return backend_class(tmp_path)
+
+
+@pytest.fixture
+async def store(backend: SqliteBackend) -> AsyncIterator[Store]:
+    """An empty store that knows NAMES as series 1, 2, 3."""
+    async with backend.store() as store:
+        assert await store.series_ids(NAMES) == [1, 2, 3]
+        yield store
+
+
+@pytest.fixture
+def noon() -> int:
+    return NOON
+
+
+@pytest.fixture
+def make_rows() -> Callable[..., list[Row]]:
+    """``make_rows(count, start_us, gap_us)``: ordered rows of the three series with durations 1, 2, 3, ... ms."""
+
+    def make(count: int, start_us: int, gap_us: int = 1_000_000) -> list[Row]:
+        return [
+            (i % 3 + 1, start_us + i * gap_us, (i + 1) * 1000, 1 if i % 10 == 9 else 0, None, None)
+            for i in range(count)
+        ]
+
+    return make
+
+
+@pytest.fixture
+def append() -> Callable[..., object]:
+    """``await append(store, rows)``: in slices of 100, with the clock at the last row's end."""
+
+    async def append(store: Store, rows: Sequence[Row], *, now_us: int | None = None) -> int:
+        now_us = rows[-1][1] if now_us is None else now_us
+        return await store.append((rows[i : i + 100] for i in range(0, len(rows), 100)), now_us=now_us)
+
+    return append

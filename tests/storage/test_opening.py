@@ -1,0 +1,34 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from cogmeter_storage import StorageError, open_store
+from cogmeter_storage.opening import sqlite_path
+
+
+def test_three_slashes_name_a_relative_path_and_four_an_absolute_one():
+    assert sqlite_path("sqlite:///data/performance.db") == Path("data/performance.db")
+    assert sqlite_path("sqlite:////var/lib/bot/p.db") == Path("/var/lib/bot/p.db")
+
+
+@pytest.mark.parametrize(
+    "url",
+    ["", "data/p.db", "sqlite://data/p.db", "sqlite:///", "sqlite:///data/", "sqlite:///:memory:", "mysql://u:geheim@h/d",
+     "sqlite:///p.db?mode=ro"],
+)  # fmt: skip
+async def test_another_url_is_refused_with_the_form_expected_and_without_its_password(url):
+    with pytest.raises(StorageError, match="sqlite:///data/performance.db") as caught:
+        await open_store(url)
+    assert caught.value.permanent
+    assert "PERFORMANCE_DATABASE_URL" in str(caught.value)
+    assert "geheim" not in str(caught.value)
+
+
+@pytest.mark.parametrize("url", ["postgresql://u:geheim@h/d", "postgres://h/d", "postgresql+asyncpg://h/d"])
+async def test_a_postgresql_url_is_said_to_come_later(url):
+    with pytest.raises(StorageError, match="PostgreSQL") as caught:
+        await open_store(url)
+    assert caught.value.permanent
+    assert "geheim" not in str(caught.value)
