@@ -157,8 +157,10 @@ class Monitor:
 
     def _start_jobs(self, undo: AsyncExitStack) -> None:
         settings = self.settings
+        # APScheduler tells of every run at INFO; our jobs are worth a line when they fail.
+        for name in ("cogmeter.scheduler", f"apscheduler.executors.{EXECUTOR}"):
+            logging.getLogger(name).setLevel(logging.WARNING)
         scheduler = AsyncIOScheduler(timezone=UTC, logger=logging.getLogger("cogmeter.scheduler"))
-        logging.getLogger(f"apscheduler.executors.{EXECUTOR}").setLevel(logging.WARNING)
         scheduler.add_executor("asyncio", EXECUTOR)
         jobs: tuple[tuple[str, Callable[[], Awaitable[object]], float], ...] = (
             ("alerts", self.alerts.check, settings.alert_check_interval),

@@ -66,7 +66,7 @@ def breaches(totals: Totals, thresholds: Thresholds) -> Iterator[Breach]:
 
 
 def _error_rates(totals: Totals) -> NDArray[np.float64]:
-    return (totals.failures / np.maximum(totals.operations, 1)).astype(np.float64)
+    return totals.failures / np.maximum(totals.operations, 1)
 
 
 def _response_times_ms(totals: Totals) -> NDArray[np.float64]:
@@ -75,7 +75,9 @@ def _response_times_ms(totals: Totals) -> NDArray[np.float64]:
 
 def _per_minute(totals: Totals) -> NDArray[np.float64]:
     # In its first minute a window knows too little for a rate: it is taken as a whole minute.
-    return totals.operations * 60.0 / max(totals.span_s, 60.0)
+    rates: NDArray[np.float64] = totals.operations.astype(np.float64)
+    rates *= 60.0 / max(totals.span_s, 60.0)
+    return rates
 
 
 def _error_rate_message(current: float, threshold: float, _: Thresholds) -> str:
