@@ -142,7 +142,7 @@ class ChartWorker:
 
     def _failed(self, reason: str) -> ChartError:
         self._error = reason
-        _log.warning("no chart: %s", reason)
+        _log.debug("no chart: %s", reason)  # callers warn, who know what it was for
         return ChartError(reason)
 
     async def _drawn_by_child(self, request: bytes) -> bytes:
