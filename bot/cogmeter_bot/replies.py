@@ -42,9 +42,8 @@ def cut(text: str, limit: int = 2000) -> str:
 
 
 async def _answer(interaction: discord.Interaction[commands.Bot], text: str) -> None:
-    if not interaction.response.is_done():
+    if interaction.response.is_done():
+        # It takes the place of "thinking", and is as private as that was: so the examples think in private.
+        await interaction.followup.send(text, ephemeral=True)
+    else:
         await interaction.response.send_message(text, ephemeral=True)
-        return
-    # A public "thinking" message takes the first follow-up and stays public: take it away, then answer in private.
-    await interaction.delete_original_response()
-    await interaction.followup.send(text, ephemeral=True)

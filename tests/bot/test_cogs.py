@@ -60,12 +60,11 @@ async def guild(tmp_path, monkeypatch):
     database = f"sqlite:///{tmp_path}/performance.db"
     monkeypatch.setenv("PERFORMANCE_DATABASE_URL", database)
     bot = ExampleBot()
-    try:
-        async with simcord.run(bot, check_errors=False, settle_timeout=20) as env:
-            yield Guild(env, bot, database)
-            await bot.close()
-    finally:
-        await bot.close()
+    env = simcord.Env(bot, check_errors=False, settle_timeout=20)
+    await env.start()
+    yield Guild(env, bot, database)
+    await bot.close()
+    await env.shutdown()
 
 
 @pytest.mark.parametrize(

@@ -26,7 +26,9 @@ class MultimodalProcessing(commands.Cog, name="multimodal-processing"):
         """Look at an image: its size and its main colour."""
         if image.size > MAX_BYTES:
             raise Refusal(f"The file has {image.size:,} bytes; up to {MAX_BYTES:,} are looked at.")
-        await interaction.response.defer(thinking=True)  # the download may take longer than Discord waits
+        await interaction.response.defer(
+            ephemeral=True, thinking=True
+        )  # the download may take longer than Discord waits
         facts = await asyncio.to_thread(describe, await image.read())
         embed = discord.Embed(title=f"{facts.kind}, {facts.width} x {facts.height} pixels")
         embed.colour = discord.Colour(ANSWER if facts.colour is None else facts.colour)

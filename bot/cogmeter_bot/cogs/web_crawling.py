@@ -22,7 +22,7 @@ class WebCrawling(commands.Cog, name="web-crawling"):
     @app_commands.describe(url="The address of a public page")
     async def read(self, interaction: discord.Interaction, url: app_commands.Range[str, 8, 500]) -> None:
         """Read a web page: its title, how it begins, how much it links."""
-        await interaction.response.defer(thinking=True)  # the page may take longer than Discord waits
+        await interaction.response.defer(ephemeral=True, thinking=True)  # the page may take longer than Discord waits
         page = await web.read(url)
         embed = discord.Embed(title=cut(page.title or "A page without a title", 256), colour=ANSWER)
         embed.description = cut(page.text, 500) or "It has no text."

@@ -34,7 +34,7 @@ async def site():
         return web.Response(body=b"\x89PNG", content_type="image/png")
 
     async def slow(_):
-        await asyncio.sleep(5)
+        await asyncio.sleep(1)
 
     app = web.Application()
     for handler in (page, away, circle, endless, image, slow):
