@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import enum
+import re
 import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -14,12 +15,13 @@ from cogmeter_storage.histogram import quantiles
 from cogmeter_storage.model import FAILURES, HOUR_US, MINUTE_US, Operation, Totals
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from cogmeter_storage.base import Store
 
 PERCENTILES = (0.50, 0.95, 0.99)
 LISTED = 5  # slowest operations, recent errors
+ALIKE = 0.6  # of difflib's ratio, 0 to 1
 
 
 def now_us() -> int:
@@ -259,13 +261,27 @@ def figures(totals: Totals, span: Range) -> Figures:
     return _figures(totals, span, merged=True)[0]
 
 
-def near(name: str, names: Sequence[str] | set[str] | Mapping[str, object], limit: int = 3) -> list[str]:
-    """The names most like this one, best first: those that hold it as a part, then those spelled alike."""
-    wanted = name.casefold()
-    holding = sorted((one for one in names if wanted and wanted in one.casefold()), key=len)
-    folded = {one.casefold(): one for one in names}
-    alike = [folded[one] for one in difflib.get_close_matches(wanted, folded, n=limit, cutoff=0.5)]
-    return list(dict.fromkeys([*holding, *alike]))[:limit]
+def near(name: str, names: Iterable[str], limit: int = 3) -> list[str]:
+    """The names most like this one, best first: that begin with it, hold it, hold its letters in order, or are spelled
+    alike as a whole or in one of their words.
+    """
+    wanted = name.casefold().strip()
+    if not wanted:
+        return []
+    scored = sorted((-_likeness(wanted, one.casefold()), len(one), one) for one in names)
+    return [one for score, _, one in scored if score < 0][:limit]
+
+
+def _likeness(wanted: str, name: str) -> float:
+    """How much a stored name is like what was typed, both folded: 0 not at all, above 3 for one that begins with it."""
+    if wanted in name:
+        return 4.0 if name.startswith(wanted) else 3.0
+    letters = iter(name)
+    if all(letter in letters for letter in wanted):
+        return 2.0
+    parts = (name, *re.split(r"[\W_]+", name))
+    best = max(difflib.SequenceMatcher(None, wanted, part).ratio() for part in parts)
+    return best if best >= ALIKE else 0.0
 
 
 def _title(service: str, operation: str | None) -> str:

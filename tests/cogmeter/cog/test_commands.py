@@ -1,0 +1,184 @@
+"""What a user sees who asks, and who may ask."""
+
+import logging
+
+import pytest
+from discord import app_commands
+
+import cogmeter
+from cogmeter.render.child import ChartError
+
+
+def fields(message):
+    return {field.name: field.value for field in message.embeds[0].fields}
+
+
+def seed():
+    for number in range(200):
+        cogmeter.record(
+            "sentiment-analysis",
+            "analyze",
+            duration_ms=number + 1,
+            error="Rate limit exceeded" if number % 50 == 0 else None,
+        )
+    for _ in range(50):
+        cogmeter.record("knowledge-graph", "query", duration_ms=10)
+
+
+async def test_summary_answers_with_figures_services_and_a_chart(move_in):
+    async with move_in() as home:
+        seed()
+        await home.flushed()
+        result = await home.owner.slash(home.channel, "perf summary")
+        message = result.response
+        said = fields(message)
+        assert "Performance Summary" in message.embeds[0].title
+        assert "98.4 %" in said["Success Rate"]
+        assert said["Total Operations"].startswith("250")
+        assert "1. sentiment-analysis: 200 ops (98 % success)" in said["Top Services by Volume"]
+        assert message.attachments[0].filename == "chart.png"
+        assert (await message.attachments[0].read()).startswith(b"\x89PNG")
+        assert any("'type': 5" in str(request) for request in home.env.http_requests)  # deferred first
+
+
+async def test_stats_answers_with_percentiles_slowest_operations_and_errors(move_in):
+    async with move_in() as home:
+        seed()
+        await home.flushed()
+        result = await home.owner.slash(home.channel, "perf stats", service="sentiment-analysis", period="1h")
+        said = fields(result.response)
+        assert "98 %" in said["Success Rate"]
+        assert said["Slowest Operations"].startswith("200 ms")
+        assert "Rate limit exceeded" in said["Recent Errors"]
+        assert "<t:" in said["Recent Errors"]
+        one = await home.owner.slash(
+            home.channel, "perf stats", service="knowledge-graph", operation="query", period="1h"
+        )
+        assert fields(one.response)["Total Operations"].startswith("50")
+
+
+async def test_an_empty_period_says_so_and_how_to_record(move_in):
+    async with move_in() as home:
+        result = await home.owner.slash(home.channel, "perf summary", period="1h")
+        assert "Nothing recorded" in result.response.embeds[0].title
+        assert "cogmeter.operation(" in result.response.embeds[0].description
+        assert result.response.attachments == []
+
+
+async def test_an_unknown_service_suggests_near_ones(move_in):
+    async with move_in() as home:
+        seed()
+        await home.flushed()
+        result = await home.owner.slash(home.channel, "perf stats", service="sentimental-analysis")
+        assert "`sentiment-analysis`" in result.response.embeds[0].description
+
+
+async def test_names_are_completed_from_what_is_stored(move_in):
+    async with move_in() as home:
+        seed()
+        for number in range(40):
+            cogmeter.record("knowledge-graph", f"op {number:02}", duration_ms=1)
+        await home.flushed()
+        services = await home.owner.autocomplete(home.channel, "perf stats", "service", "graf")
+        assert [one["value"] for one in services] == ["knowledge-graph"]
+        operations = await home.owner.autocomplete(
+            home.channel, "perf stats", "operation", "", service="knowledge-graph"
+        )
+        assert len(operations) == 25
+        assert await home.owner.autocomplete(home.channel, "perf stats", "operation", "", service="none") == []
+
+
+async def test_a_stranger_is_refused_where_only_he_sees_it_and_learns_no_names(move_in):
+    async with move_in() as home:
+        seed()
+        await home.flushed()
+        result = await home.stranger.slash(home.channel, "perf summary")
+        assert result.ephemeral
+        assert result.response.embeds == []
+        assert await home.stranger.autocomplete(home.channel, "perf stats", "service", "") == []
+
+
+async def test_a_role_named_by_the_settings_may_ask(move_in):
+    async def prepare(home, monkeypatch):
+        role = home.guild.create_role("ops")
+        home.stranger = home.guild.add_member(home.env.create_user("operator"), roles=[role])
+        monkeypatch.setenv("PERFORMANCE_OPS_ROLE_IDS", str(role.id))
+
+    async with move_in(prepare=prepare) as home:
+        result = await home.stranger.slash(home.channel, "perf summary")
+        assert not result.ephemeral
+        assert result.response.embeds
+
+
+async def test_refusals_and_faults_never_reach_the_hosts_error_handler(move_in, monkeypatch, caplog):
+    seen = []
+
+    async def prepare(home, _):
+        @home.bot.tree.error
+        async def on_error(interaction, error):
+            seen.append(error)
+
+    async with move_in(prepare=prepare) as home:
+        await home.stranger.slash(home.channel, "perf summary")
+        monkeypatch.setattr(home.monitor.query, "summary", None)
+        result = await home.owner.slash(home.channel, "perf summary")
+        assert "Something went wrong" in (result.response or result.followups[0]).content
+        assert home.monitor.faults["commands"] == 1
+    assert seen == []
+    assert any(record.levelno == logging.ERROR for record in caplog.records)
+
+
+async def test_without_a_chart_the_answer_comes_and_says_so(move_in, monkeypatch):
+    async with move_in() as home:
+        seed()
+        await home.flushed()
+
+        async def dead(chart):
+            raise ChartError("The chart process ended.")
+
+        monkeypatch.setattr(home.monitor.charts, "draw", dead)
+        result = await home.owner.slash(home.channel, "perf summary")
+        assert "The chart process ended." in result.response.embeds[0].description
+        assert fields(result.response)["Total Operations"].startswith("250")
+
+
+async def test_in_one_guild_the_commands_are_registered_there_alone(move_in):
+    async def prepare(home, monkeypatch):
+        monkeypatch.setenv("PERFORMANCE_GUILD_ID", str(home.guild.id))
+
+    async with move_in(prepare=prepare) as home:
+        assert home.bot.tree.get_commands() == []
+        assert [one.name for one in home.bot.tree.get_commands(guild=home.guild)] == ["perf"]
+        assert (await home.owner.slash(home.channel, "perf summary")).response.embeds
+        await home.bot.unload_extension("cogmeter.cog")
+        assert home.bot.tree.get_commands(guild=home.guild) == []
+
+
+async def test_a_host_that_does_not_sync_is_told_once_what_to_call(move_in, caplog):
+    with caplog.at_level(logging.WARNING, logger="cogmeter"):
+        async with move_in(PERFORMANCE_SYNC_COMMANDS="false"):
+            pass
+    told = [message for message in caplog.messages if "is not registered" in message]
+    assert told == [
+        "/perf is not registered with Discord yet: call `await bot.tree.sync()` once, or set "
+        "PERFORMANCE_SYNC_COMMANDS=true"
+    ]
+
+
+async def test_the_groups_name_is_a_setting(move_in):
+    async with move_in(PERFORMANCE_COMMAND_GROUP="vitals") as home:
+        assert (await home.owner.slash(home.channel, "vitals summary")).response.embeds
+
+
+def test_every_command_keeps_to_discords_limits(move_in):
+    group = app_commands.Group(name="perf", description="x")
+    from cogmeter.cog.perf import FAMILIES
+
+    for add in FAMILIES:
+        add(group, desk=pytest)  # no command asks the desk before it is used
+    for command in group.commands:
+        assert 1 <= len(command.name) <= 32
+        assert 1 <= len(command.description) <= 100
+        for parameter in command.parameters:
+            assert len(parameter.choices) <= 25
+            assert 1 <= len(str(parameter.description)) <= 100
