@@ -160,8 +160,10 @@ async def test_a_host_that_does_not_sync_is_told_once_what_to_call(move_in, capl
             pass
     told = [message for message in caplog.messages if "is not registered" in message]
     assert told == [
-        "/perf is not registered with Discord yet: call `await bot.tree.sync()` once, or set "
-        "PERFORMANCE_SYNC_COMMANDS=true"
+        (
+            "/perf is not registered with Discord yet: call `await bot.tree.sync()` once, or set "
+            "PERFORMANCE_SYNC_COMMANDS=true"
+        )
     ]
 
 
