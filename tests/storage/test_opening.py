@@ -19,7 +19,7 @@ def test_three_slashes_name_a_relative_path_and_four_an_absolute_one():
      "sqlite:///p.db?mode=ro"],
 )  # fmt: skip
 async def test_another_url_is_refused_with_the_form_expected_and_without_its_password(url):
-    with pytest.raises(StorageError, match="sqlite:///data/performance.db") as caught:
+    with pytest.raises(StorageError, match=r"sqlite:///data/performance\.db") as caught:
         await open_store(url)
     assert caught.value.permanent
     assert "PERFORMANCE_DATABASE_URL" in str(caught.value)

@@ -35,20 +35,24 @@ class Connection(aiosqlite.Connection):
         """``opener`` runs on the thread; what it enters into the stack is given back when the thread ends."""
         self.path = path
         self._resources = ExitStack()
+        self._stopped: asyncio.Future[Any] | None = None
         super().__init__(partial(opener, self._resources), iter_chunk_size=64)
         # A host that ends without closing the store must not hang on this thread; what is committed is safe anyway.
         self._thread.daemon = True
 
     async def open(self) -> None:
-        """Start the thread and open the file; after an error or a cancellation the thread ends by itself.
+        """Start the thread and open the file; after an error or a cancellation no thread is left.
 
         Raises:
             StorageError: what the opener raised, or its sqlite3 error in our words.
         """
         try:
             await self
-        except sqlite3.Error as error:
-            raise storage_error(error, self.path) from error
+        except BaseException as error:
+            await self._ended()
+            if isinstance(error, sqlite3.Error):
+                raise storage_error(error, self.path) from error
+            raise
 
     async def run(
         self, function: Callable[Concatenate[sqlite3.Connection, P], T], *args: P.args, **kwargs: P.kwargs
@@ -80,11 +84,15 @@ class Connection(aiosqlite.Connection):
     def stop(self) -> asyncio.Future[Any] | None:
         """Queue the end of the thread; aiosqlite calls this too, when opening fails or nobody closed."""
         self._tx.put_nowait((None, self._resources.close))
-        return super().stop()
+        self._stopped = super().stop()
+        return self._stopped
 
     async def end(self) -> None:
         """Wait until all that was queued is done, the file is closed and the thread has ended."""
-        stopped = self.stop()
-        if stopped is not None:
-            await stopped
+        self.stop()
+        await self._ended()
+
+    async def _ended(self) -> None:
+        if self._stopped is not None:
+            await self._stopped
         self._thread.join(1.0)  # it has told its end already; this takes microseconds

@@ -10,7 +10,7 @@ import numpy as np
 from cogmeter_storage.model import Tier
 from cogmeter_storage.plan import Extent
 from cogmeter_storage.rollup import Columns, SealedSlot, fold
-from cogmeter_storage.slot import decode, encode
+from cogmeter_storage.slot import SlotFormatError, decode, encode
 
 if TYPE_CHECKING:
     import sqlite3
@@ -94,12 +94,19 @@ def extents(raw: sqlite3.Connection) -> tuple[dict[Tier, Extent], int]:
 
 
 def read_columns(raw: sqlite3.Connection, after_id: int) -> Iterator[Columns]:
-    """The operations behind this id as columns, in small chunks."""
+    """The operations behind this id as columns, in small chunks.
+
+    Raises:
+        SlotFormatError: the rows are damaged, though SQLite can read them.
+    """
     rows = raw.execute(
         "SELECT id, end_us, series, duration_us, outcome FROM operation WHERE id > ? ORDER BY id", (after_id,)
     )
     while chunk := rows.fetchmany(_CHUNK_ROWS):
-        yield Columns(*(np.array(column, dtype=np.int64) for column in zip(*chunk, strict=True)))
+        try:
+            yield Columns(*(np.array(column, dtype=np.int64) for column in zip(*chunk, strict=True)))
+        except (TypeError, ValueError, OverflowError) as error:
+            raise SlotFormatError(f"operations {chunk[0][0]} to {chunk[-1][0]} hold what is no number") from error
 
 
 def first_id_from(raw: sqlite3.Connection, at_us: int) -> int:

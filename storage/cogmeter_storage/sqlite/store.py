@@ -51,7 +51,7 @@ class SqliteStore:
             await reading.open()
         except BaseException:
             if writer is not None:
-                writer.abandon()
+                await writer.end()
             raise
         return cls(path, url, reading, writer)
 

@@ -72,10 +72,6 @@ class Writer:
         finally:
             await self._connection.end()
 
-    def abandon(self) -> None:
-        """Give the file back without waiting: everything else failed."""
-        self._connection.stop()
-
     def _finish(self, raw: sqlite3.Connection, draft: Draft, rows: Sequence[Row], now_us: int) -> None:
         """Write the last slice, seal what ended, commit, and let the new head count."""
         _write(raw, draft, rows)
