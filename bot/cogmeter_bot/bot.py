@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 import discord
 from discord.ext import commands
 
@@ -9,10 +11,16 @@ from cogmeter.settings import SettingsError
 from cogmeter_bot.cogs import EXTENSIONS
 from cogmeter_bot.errors import CannotRunError
 from cogmeter_bot.replies import ExampleTree
-from cogmeter_bot.services.graph import Graph
+from cogmeter_bot.services.graph import Fact, Graph
 from cogmeter_bot.services.memory import Memory
 
-MONITOR = "cogmeter.cog"
+MONITOR: Final = "cogmeter.cog"
+# Something to ask about from the start.
+KNOWN: Final = (
+    Fact("cogmeter", "watches", "this bot"),
+    Fact("cogmeter", "stores in", "SQLite"),
+    Fact("SQLite", "is a", "database"),
+)
 
 
 class ExampleBot(commands.Bot):
@@ -27,7 +35,7 @@ class ExampleBot(commands.Bot):
             tree_cls=ExampleTree,
         )
         self.memory = Memory()
-        self.graph = Graph()
+        self.graph = Graph(KNOWN)
 
     async def setup_hook(self) -> None:
         """Load everything before the bot goes online."""

@@ -74,8 +74,8 @@ async def guild(tmp_path, monkeypatch):
         ("remember", {"note": "The key is under the mat"}, "I keep 1 of your notes", "context-memory", "store"),
         (
             "relate",
-            {"thing": "SQLite", "relation": "is a", "other": "database"},
-            "I know now that SQLite is a database.",
+            {"thing": "Ada", "relation": "wrote", "other": "programs"},
+            "I know now that Ada wrote programs.",
             "knowledge-graph",
             "link",
         ),
@@ -97,12 +97,11 @@ async def test_a_note_is_found_again_by_its_owner_alone(guild):
 
 
 async def test_a_chain_of_facts_is_found_and_its_ends_are_suggested(guild):
-    await guild.use("relate", thing="cogmeter", relation="stores in", other="SQLite")
-    await guild.use("relate", thing="SQLite", relation="is a", other="database")
+    await guild.use("relate", thing="database", relation="holds", other="operations")
     choices = await guild.member.autocomplete(guild.channel, "connect", "start", "SQ")
     assert [one["name"] for one in choices] == ["SQLite"]
-    text, _ = await guild.use("connect", start="cogmeter", goal="database")
-    assert "1. cogmeter stores in SQLite\n2. SQLite is a database" in text
+    text, _ = await guild.use("connect", start="cogmeter", goal="operations")
+    assert "1. cogmeter stores in SQLite\n2. SQLite is a database\n3. database holds operations" in text
     assert (await guild.recorded())["knowledge-graph", "query"] == [Outcome.OK]
 
 

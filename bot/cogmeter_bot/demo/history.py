@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 
 from cogmeter.alerts.rules import CRITICAL_FROM
-from cogmeter_bot.demo.incidents import PAST, Incident
+from cogmeter_bot.demo.incidents import PAST, PAST_RETRIES_PER_MINUTE, Incident, main_operation
 from cogmeter_bot.demo.profiles import PROFILES, Failure, Profile, activity
 from cogmeter_storage.model import DAY_US, FAILURES, HOUR_US, MINUTE_US, AlertEvent, Outcome
 
@@ -91,7 +91,7 @@ class _Past:
     def operations(self, number: int, profile: Profile) -> NDArray[np.int64]:
         """All operations of one profile, as rows of History.table, in no order."""
         rng, busy = self.rng, activity(self.minutes)
-        count = rng.poisson(profile.per_minute * busy)
+        count = rng.poisson(profile.per_minute * busy + self._retries(profile))
         size = int(count.sum())
         end = np.minimum(np.repeat(self.minutes, count) + rng.integers(0, MINUTE_US, size), self.until_us - 1)
         slow, failing = _trouble(profile, (end - self.until_us) / HOUR_US)
@@ -102,6 +102,15 @@ class _Past:
         outcome = np.array([Outcome.OK, *(outcome for outcome, _ in self.failures)])[error]
         note = rng.integers(1, NOTES + 1, size) if profile.model else np.zeros(size)
         return np.column_stack([np.full(size, number), end, took, outcome, error, note]).astype(np.int64)
+
+    def _retries(self, profile: Profile) -> NDArray[np.float64]:
+        """What is tried again in each minute, because the service fails."""
+        hours = (self.minutes - self.until_us) / HOUR_US
+        extra = np.zeros(len(hours))
+        for incident in PAST:
+            if incident.failure_rate and profile is main_operation(incident.service):
+                extra[(hours >= incident.start) & (hours < incident.end)] = PAST_RETRIES_PER_MINUTE
+        return extra
 
 
 def _trouble(profile: Profile, hours: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:

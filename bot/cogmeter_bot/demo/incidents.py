@@ -16,6 +16,7 @@ FIRST_AFTER_S: Final = 22.0  # its alert comes some 20 s later, while a visitor 
 PAUSE_S: Final = (100.0, 200.0)
 LIVE_LENGTH_S: Final = 45.0
 RETRIES_PER_S: Final = 0.9  # what people, and the bot, try again while a service is ill
+PAST_RETRIES_PER_MINUTE: Final = 4.0  # over most of an hour, people give up sooner
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +39,7 @@ PAST: Final = (
     Incident("multimodal-processing", -113.0, -111.6, slowdown=6.0),
     Incident("knowledge-graph", -55.0, -54.2, failure_rate=0.45),
     Incident("context-memory", -29.5, -28.9, slowdown=9.0),
+    Incident("core-intelligence", -9.2, -8.5, slowdown=7.0),
     Incident("web-crawling", -5.3, -4.8, failure_rate=0.55),
 )
 

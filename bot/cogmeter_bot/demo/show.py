@@ -109,15 +109,9 @@ async def _bring_history(plan: Plan, url: str) -> None:
 
 
 async def _greet(bot: ExampleBot, channel_id: int) -> None:
-    """Give the bot its name, something to know, and the first word in the channel."""
+    """Give the bot its name, and the first word in the channel."""
     if bot.user is not None:
         await bot.user.edit(username="cogmeter")
-    for fact in (
-        ("cogmeter", "watches", "this bot"),
-        ("cogmeter", "stores in", "SQLite"),
-        ("SQLite", "is a", "database"),
-    ):
-        bot.graph.relate(*fact)
     channel = bot.get_partial_messageable(channel_id)
     await channel.send(embed=discord.Embed(title="This is a simulation", description=GREETING, colour=ANSWER))
 

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from collections import deque
 from dataclasses import dataclass
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import cogmeter
 from cogmeter_bot.errors import Refusal
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
 
 MAX_FACTS: Final = 5000
 
@@ -29,9 +32,12 @@ class Fact:
 class Graph:
     """Facts, reachable from both of their ends; names are compared without regard to case."""
 
-    def __init__(self) -> None:
+    def __init__(self, facts: Iterable[Fact] = ()) -> None:
+        """``facts`` are known from the start."""
         self._facts: dict[str, list[Fact]] = {}
         self._count = 0
+        for fact in facts:
+            self._add(fact)
 
     def __len__(self) -> int:
         return self._count
@@ -51,9 +57,7 @@ class Graph:
                 return fact
             if self._count >= MAX_FACTS:
                 raise Refusal(f"The graph holds {MAX_FACTS} facts already; it takes no more.")
-            self._facts.setdefault(fact.subject.casefold(), []).append(fact)
-            self._facts.setdefault(fact.target.casefold(), []).append(fact)
-            self._count += 1
+            self._add(fact)
             return fact
 
     def about(self, name: str) -> list[Fact]:
@@ -81,6 +85,11 @@ class Graph:
                     came_from[there] = (here, fact)
                     waiting.append(there)
         return None
+
+    def _add(self, fact: Fact) -> None:
+        self._facts.setdefault(fact.subject.casefold(), []).append(fact)
+        self._facts.setdefault(fact.target.casefold(), []).append(fact)
+        self._count += 1
 
 
 def _ends(fact: Fact) -> tuple[str, str]:

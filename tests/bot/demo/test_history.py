@@ -73,11 +73,15 @@ def test_the_past_alerts_are_those_that_the_operations_would_have_raised(week):
     assert [(one.rule, one.service) for one in alerts] == [
         ("response_time", "multimodal-processing"),
         ("error_rate", "knowledge-graph"),
+        ("response_time", "core-intelligence"),
         ("error_rate", "web-crawling"),
     ]
     assert all(one.current > one.threshold and one.at_us < UNTIL_US for one in alerts)
 
 
 def test_a_short_history_has_only_the_alerts_of_its_time():
-    assert [one.service for one in past_alerts(make_history(UNTIL_US, 1, seed=1), UNTIL_US)] == ["web-crawling"]
+    assert [one.service for one in past_alerts(make_history(UNTIL_US, 1, seed=1), UNTIL_US)] == [
+        "core-intelligence",
+        "web-crawling",
+    ]
     assert past_alerts(make_history(UNTIL_US, 0.01, seed=1), UNTIL_US) == []

@@ -44,6 +44,10 @@ def test_a_fact_about_one_thing_alone_is_no_trap(graph):
     assert graph.path("Ada", "programs") == [Fact("Ada", "wrote", "programs")]
 
 
+def test_facts_that_are_known_from_the_start_are_found_like_others():
+    assert Graph([Fact("Ada", "wrote", "programs")]).path("programs", "ada") == [Fact("Ada", "wrote", "programs")]
+
+
 def test_a_blank_name_is_refused(graph):
     with pytest.raises(Refusal, match="two things"):
         graph.relate("  ", "is", "nothing")
