@@ -60,14 +60,17 @@ class Store(Protocol):
         minute, is clamped to that and counted. Each slice is taken and written in one turn of the loop, so
         callers keep slices at 100 to 250 rows and may convert lazily. With no rows it only seals. Returns the
         number of rows written. History is brought in by the same call, with ``now_us`` the end of what is
-        brought in.
+        brought in. A cancelled append has written all or nothing; a caller who must know which one shields it.
+
+        Raises ValueError when an outcome or a series id cannot be; then nothing is written.
         """
         ...
 
     async def fold(self, *, now_us: int) -> int:
         """Fold sealed minutes into the hours, and hours into the days, that ended by ``now_us``.
 
-        Returns the number of slots written. Folding again writes nothing.
+        Returns the number of slots written. Folding again writes nothing. A minute that is sealed after its hour or
+        day was folded joins them when it is sealed.
         """
         ...
 
@@ -79,8 +82,9 @@ class Store(Protocol):
         ``groups`` maps series id to group number 0..n-1; series outside it are left out. Without ``step_us``
         there is one bin; with it (a multiple of a minute) bins of that width start at the covered start.
         ``since_us`` is taken down to its minute; where the minutes (or hours) are no longer kept, down to the
-        hour (or day). ``until_us`` is taken up to the end of its minute. The open minute is included. The result
-        says which range was covered. Days are days in UTC.
+        hour (or day); ``until_us`` is taken up in the same way. Where only hours (or days) are kept, each counts in
+        the bin that it starts in. The open minute is included. The result says which range was covered. Days are days
+        in UTC. Raises ValueError when ``step_us`` is no positive multiple of a minute.
         """
         ...
 
@@ -91,11 +95,15 @@ class Store(Protocol):
         ...
 
     async def slowest(self, series: Collection[int], since_us: int, until_us: int, *, limit: int) -> list[Operation]:
-        """The slowest operations of these series that ended in the range, slowest first."""
+        """The slowest operations of these series that ended in the range, slowest first; of equal ones the newest."""
         ...
 
     async def clean(self, retention: Retention, *, now_us: int) -> Cleaned:
-        """Remove what is older than the retention, in paced chunks, so that no write waits long."""
+        """Remove what is older than the retention, in paced chunks, so that no write waits long.
+
+        Operations and minutes go in whole hours, hours in whole days. What is not sealed yet, and slots that are not
+        folded into the coarser tier yet, stay: call fold() before.
+        """
         ...
 
     async def add_alert(self, event: AlertEvent) -> AlertEvent:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-from itertools import islice
 from typing import TYPE_CHECKING
 
 from cogmeter_storage.model import AlertEvent, Series, StoreStatus
@@ -20,7 +19,9 @@ if TYPE_CHECKING:
     from cogmeter_storage.model import Totals
     from cogmeter_storage.rollup import SealedSlot
 
-_CHUNK_SLOTS = 32  # added up at once: few enough that no numpy call holds the interpreter's lock for long
+# How many buckets are added up at once: few enough that no numpy call holds the interpreter's lock for long, and
+# enough that its fixed cost does not count.
+_CHUNK_BUCKETS = 40_000
 
 
 def totals(
@@ -60,9 +61,16 @@ def unsealed(raw: sqlite3.Connection, head: Head | None, sealed_id: int) -> list
 
 
 def _add(sums: Accumulator, slots: Iterable[SealedSlot]) -> None:
-    slots = iter(slots)
-    while chunk := list(islice(slots, _CHUNK_SLOTS)):
-        sums.add([slot.start_us for slot in chunk], [slot.slot for slot in chunk])
+    chunk: list[SealedSlot] = []
+    buckets = 0
+    for slot in slots:
+        chunk.append(slot)
+        buckets += slot.slot.buckets.size
+        if buckets > _CHUNK_BUCKETS:
+            sums.add([one.start_us for one in chunk], [one.slot for one in chunk])
+            chunk, buckets = [], 0
+    if chunk:
+        sums.add([one.start_us for one in chunk], [one.slot for one in chunk])
 
 
 def series(raw: sqlite3.Connection) -> list[Series]:

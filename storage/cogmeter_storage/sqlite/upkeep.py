@@ -92,14 +92,13 @@ def _delete_operations(raw: sqlite3.Connection, first_id: int, last_id: int) -> 
 
 def _delete_slots(raw: sqlite3.Connection, tier: Tier, cut_us: int) -> int:
     """Delete the oldest few slots of a tier that lie before the cut; 0 when there is none."""
-    edges = edge_slots(raw, tier)
     kept, _ = extents(raw)
-    coarser = kept.get(Tier(tier + 1)) if tier < Tier.DAY else None
     if tier is not Tier.DAY:
+        coarser = kept.get(Tier(tier + 1))
         cut_us = min(cut_us, coarser.until_us if coarser else 0)
-    if edges is None or edges[0][0] >= cut_us:
+    if tier not in kept or kept[tier].first_us >= cut_us:
         return 0
     width = _DELETE_US[tier]
-    stop_us = min(cut_us, (edges[0][0] // width + 1) * width)
+    stop_us = min(cut_us, (kept[tier].first_us // width + 1) * width)
     with transaction(raw):
         return raw.execute("DELETE FROM slot WHERE tier = ? AND start_us < ?", (tier, stop_us)).rowcount
