@@ -8,6 +8,7 @@ from contextlib import aclosing
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
 from cogmeter.timing import now_ns
+from cogmeter.tracing import current
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable, Generator
@@ -25,16 +26,19 @@ def decorated(function: Callable[..., Any], sink: Sink, series: int, tracker: Ca
     if inspect.isgeneratorfunction(function):
         return _generator(function, tracker)
     if inspect.iscoroutinefunction(function):
-        return _coroutine(function, sink, series)
-    return _plain(function, sink, series)
+        return _coroutine(function, sink, series, tracker)
+    return _plain(function, sink, series, tracker)
 
 
-def _plain(function: Callable[P, R], sink: Sink, series: int) -> Callable[P, R]:
+def _plain(function: Callable[P, R], sink: Sink, series: int, tracker: Callable[[], Operation]) -> Callable[P, R]:
     buffer = sink.buffer
-    rows, extend, now, finish = buffer.rows, buffer.rows.extend, now_ns, sink.finish
+    rows, extend, now, finish, scope = buffer.rows, buffer.rows.extend, now_ns, sink.finish, current
 
     @functools.wraps(function)
     def timed(*args: P.args, **kwargs: P.kwargs) -> R:
+        if scope() is not None:
+            with tracker():
+                return function(*args, **kwargs)
         start = now()
         try:
             result = function(*args, **kwargs)
@@ -51,12 +55,17 @@ def _plain(function: Callable[P, R], sink: Sink, series: int) -> Callable[P, R]:
     return timed
 
 
-def _coroutine(function: Callable[P, Any], sink: Sink, series: int) -> Callable[P, Any]:
+def _coroutine(
+    function: Callable[P, Any], sink: Sink, series: int, tracker: Callable[[], Operation]
+) -> Callable[P, Any]:
     buffer = sink.buffer
-    rows, extend, now, finish = buffer.rows, buffer.rows.extend, now_ns, sink.finish
+    rows, extend, now, finish, scope = buffer.rows, buffer.rows.extend, now_ns, sink.finish, current
 
     @functools.wraps(function)
     async def timed(*args: P.args, **kwargs: P.kwargs) -> Any:
+        if scope() is not None:
+            with tracker():
+                return await function(*args, **kwargs)
         start = now()
         try:
             result = await function(*args, **kwargs)

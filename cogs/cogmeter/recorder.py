@@ -10,10 +10,12 @@ from typing import TYPE_CHECKING, Any, Final, ParamSpec, Protocol, TypeVar, cast
 from cogmeter.buffer import Buffer
 from cogmeter.decorate import decorated
 from cogmeter.timing import OUTCOMES, Note, Operation, error_text, now_ns, operation_class, outcome_of
+from cogmeter.tracing import Span, belonging, current
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
+    from cogmeter.tracing import Entered
     from cogmeter_storage.model import Outcome
 
 P = ParamSpec("P")
@@ -112,12 +114,22 @@ class Recorder:
         """The slow path: an operation that failed, was annotated, or was given an outcome."""
         try:
             note = note or Note()
+            metadata = note.metadata
             text = note.error if error is None or isinstance(error, GeneratorExit) else error_text(error)
             outcome = outcome_of(error) if note.outcome is None else self._outcome(note.outcome, error)
-            extra = (text, note.metadata) if text is not None or note.metadata else None
+            if note.entered is not None:
+                note.entered.leave()
+                metadata = note.entered.belongs(metadata)
+                self._span(note.entered, series, start_ns, end_ns - start_ns, outcome)
+            extra = (text, metadata) if text is not None or metadata else None
             self.add(series, end_ns, end_ns - start_ns, int(outcome), extra)
         except Exception:  # noqa: BLE001 - whatever a host's objects do, it must not reach the host's command
             self.refused += 1
+
+    def _span(self, at: Entered, series: int, start_ns: int, duration_ns: int, outcome: Outcome) -> None:
+        trace = at.scope.trace
+        begun_ns = start_ns - trace.start_ns
+        trace.close(Span(at.span, at.scope.span, *self.names[series], begun_ns, duration_ns, int(outcome)))
 
     def _outcome(self, outcome: Outcome | str, error: BaseException | None) -> Outcome:
         try:
@@ -160,8 +172,14 @@ class Recorder:
                 self.refused += 1
                 return
             text = None if error is None else error_text(error)
+            series, duration_ns, scope = self.series(service, operation), int(duration_ms * 1e6), current()
+            if scope is not None:
+                metadata = belonging(scope, metadata)
+                begun_ns = end - duration_ns - scope.trace.start_ns
+                span = Span(scope.trace.open(), scope.span, service, operation, begun_ns, duration_ns, int(known))
+                scope.trace.close(span)
             extra = (text, metadata) if text is not None or metadata else None
-            self.add(self.series(service, operation), end, int(duration_ms * 1e6), int(known), extra)
+            self.add(series, end, duration_ns, int(known), extra)
         except Exception:  # noqa: BLE001 - recording never raises, whatever it is given
             self.refused += 1
 
@@ -188,7 +206,7 @@ def _tracker(recorder: Recorder, series: int, kind: type[Operation]) -> Tracker:
 def _record(recorder: Recorder, numbers: dict[str, dict[str, int]]) -> Record:
     """What ``record()`` is: a closure without checks of the duration, which the flusher does, off the host's path."""
     buffer = recorder.buffer
-    rows, extend, now = buffer.rows, buffer.rows.extend, now_ns
+    rows, extend, now, scope = buffer.rows, buffer.rows.extend, now_ns, current
 
     def record(
         service: str,
@@ -199,8 +217,8 @@ def _record(recorder: Recorder, numbers: dict[str, dict[str, int]]) -> Record:
         outcome: Outcome | str | None = None,
         metadata: Mapping[str, Any] | None = None,
     ) -> None:
-        # One chain instead of three tests: nothing was said beyond the duration.
-        if error is outcome is metadata is None:  # type: ignore[comparison-overlap]  # all three may be None
+        # One chain instead of four tests: nothing was said beyond the duration, and this is inside no trace.
+        if error is outcome is metadata is scope() is None:  # type: ignore[comparison-overlap]  # all three may be None
             try:
                 atoms = (numbers[service][operation], now(), duration_ms, None, None)
             except (KeyError, TypeError):

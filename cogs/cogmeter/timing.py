@@ -11,6 +11,7 @@ import time
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from cogmeter.redact import redact
+from cogmeter.tracing import Entered, current
 from cogmeter_storage.model import Outcome
 
 if TYPE_CHECKING:
@@ -56,6 +57,12 @@ class Operation:
     def outcome(self, outcome: Outcome | str) -> None:
         self._noted().outcome = outcome
 
+    def _enter_span(self, name: str) -> None:
+        """Take a place in the trace that the running code belongs to."""
+        scope = current()
+        if scope is not None:
+            self._noted().entered = Entered(scope, name)
+
     def _noted(self) -> Note:
         if self._note is None:
             self._note = Note()
@@ -83,10 +90,11 @@ class Operation:
 class Note:
     """What was said about an operation while it ran; most have none."""
 
-    __slots__ = ("error", "metadata", "outcome")
+    __slots__ = ("entered", "error", "metadata", "outcome")
 
     def __init__(self, metadata: Mapping[str, Any] | None = None) -> None:
         self.metadata = metadata
+        self.entered: Entered | None = None  # its place in a trace
         self.error: str | None = None
         self.outcome: Outcome | str | None = None
 
@@ -95,21 +103,25 @@ class Sink(Protocol):
     """Where operations go when they end: the recorder."""
 
     buffer: Buffer
+    names: list[tuple[str, str]]
 
     def finish(self, series: int, end_ns: int, start_ns: int, note: Note | None, error: BaseException | None) -> None:
-        """Take an operation that failed, was annotated, or was given an outcome."""
+        """Take an operation that failed, was annotated, was given an outcome, or ran inside a trace."""
         ...
 
 
-def operation_class(sink: Sink, series: int) -> type[Operation]:
+def operation_class(sink: Sink, series: int) -> type[Operation]:  # noqa: C901 - four short methods, spelled out
     """The class of one series' operations: everything that never changes sits in the closure."""
     buffer = sink.buffer
-    rows, extend, now, finish = buffer.rows, buffer.rows.extend, now_ns, sink.finish
+    rows, extend, now, finish, scope = buffer.rows, buffer.rows.extend, now_ns, sink.finish, current
+    name = "/".join(sink.names[series])
 
     class Timed(Operation):
         __slots__ = ()
 
         def __enter__(self) -> Self:
+            if scope() is not None:
+                self._enter_span(name)
             self._start = now()
             return self
 
@@ -126,6 +138,8 @@ def operation_class(sink: Sink, series: int) -> type[Operation]:
                 finish(series, end, self._start, self._note, error)
 
         async def __aenter__(self) -> Self:
+            if scope() is not None:
+                self._enter_span(name)
             self._start = now()
             return self
 

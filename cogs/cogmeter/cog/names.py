@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from discord import app_commands
 
-from cogmeter.query import near
+from cogmeter.likeness import near
 from cogmeter.render.text import cut
 from cogmeter_storage.base import StorageError
 

@@ -1,0 +1,107 @@
+"""What runs inside one interaction: its trace, the spans in it, and the context variable that carries both.
+
+The variable follows asyncio's rules: a task started inside an interaction belongs to it, too.
+"""
+
+from __future__ import annotations
+
+from contextvars import ContextVar
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from contextvars import Token
+
+MAX_SPANS: Final = 100
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """One operation inside a trace. Times in nanoseconds; the start counts from the trace's own."""
+
+    id: int
+    parent: int  # a span's id; 0 is the trace's root
+    service: str
+    operation: str
+    start_ns: int
+    duration_ns: int
+    outcome: int  # an Outcome
+
+
+class Trace:
+    """The tree of operations of one interaction; at most MAX_SPANS are kept, the others counted."""
+
+    __slots__ = ("_last", "label", "left_out", "own", "spans", "start_ns")
+
+    def __init__(self, label: str, start_ns: int) -> None:
+        self.label = label  # what the interaction is, known better when it is dispatched: "ask", "Confirm.yes"
+        self.start_ns = start_ns  # of time.perf_counter_ns
+        self.own = False  # whether it is one of our own commands, which are not the host's performance
+        self.spans: list[Span] = []
+        self.left_out = 0
+        self._last = 0
+
+    def open(self) -> int:
+        """The id of a span that begins."""
+        self._last += 1
+        return self._last
+
+    def close(self, span: Span) -> None:
+        """Keep a span that has ended."""
+        if len(self.spans) < MAX_SPANS:
+            self.spans.append(span)
+        else:
+            self.left_out += 1
+
+
+class Scope(NamedTuple):
+    """Where the running code stands: in which trace, and inside which of its spans."""
+
+    trace: Trace
+    span: int
+    name: str  # the span's "service/operation", or the trace's label
+
+
+_scope: ContextVar[Scope | None] = ContextVar("cogmeter_scope", default=None)
+current = _scope.get  # bound once: the recorder asks for it at each operation
+
+
+class Entered:
+    """A span under way, and how to leave it."""
+
+    __slots__ = ("_token", "scope", "span")
+
+    def __init__(self, scope: Scope, name: str) -> None:
+        """Enter a span below ``scope``; what runs from now on is below it."""
+        self.scope = scope
+        self.span = scope.trace.open()
+        self._token: Token[Scope | None] | None = _scope.set(Scope(scope.trace, self.span, name))
+
+    def leave(self) -> None:
+        """Go back to the span around it. A generator may be closed in another context than it was begun in."""
+        token, self._token = self._token, None
+        try:
+            if token is not None:
+                _scope.reset(token)
+        except ValueError:
+            return
+
+    def belongs(self, metadata: Mapping[str, Any] | None) -> dict[str, Any]:
+        """The operation's metadata, with the command that it belongs to and what it ran inside of."""
+        return belonging(self.scope, metadata)
+
+
+def belonging(scope: Scope, metadata: Mapping[str, Any] | None) -> dict[str, Any]:
+    """The metadata of an operation that ran in this scope."""
+    return {**(metadata or {}), "command": scope.trace.label, "parent": scope.name}
+
+
+def begin(trace: Trace) -> Token[Scope | None]:
+    """Let everything that is started from here belong to this trace, until ``end``."""
+    return _scope.set(Scope(trace, 0, trace.label))
+
+
+def end(token: Token[Scope | None]) -> None:
+    """Undo ``begin``, in the same context."""
+    _scope.reset(token)
