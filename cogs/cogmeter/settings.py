@@ -70,6 +70,21 @@ class Settings(BaseSettings):
         False, "true or false", "Register the commands with Discord at start; off in a host, which does that itself"
     )
 
+    watch_commands: bool = _setting(True, "true or false", "Records slash, menu, prefix and hybrid commands")
+    watch_components: bool = _setting(True, "true or false", "Records buttons, selects and modals")
+    watch_acknowledgement: bool = _setting(True, "true or false", "Records how soon interactions are answered")
+    watch_listeners: bool = _setting(True, "true or false", "Records event listeners")
+    watch_tasks: bool = _setting(True, "true or false", "Records background loops and scheduled jobs")
+    watch_rest: bool = _setting(True, "true or false", "Records requests to Discord")
+    watch_gateway: bool = _setting(True, "true or false", "Follows the connection to Discord")
+    watch_stalls: bool = _setting(True, "true or false", "Notices what blocks the event loop")
+    watch_resources: bool = _setting(True, "true or false", "Follows memory, CPU, threads and files")
+    stall_threshold: float = _setting(150, "milliseconds", "A blocked loop is noticed from here on", ge=20, le=60_000)
+    trace_threshold: float = _setting(
+        1_000, "milliseconds", "Interactions as slow as this keep their tree of operations", ge=0, le=900_000
+    )
+    sample_interval: float = _setting(15, "seconds", "How often gauges are taken", ge=1, le=3_600)
+
     alert_threshold_error_rate: float = _setting(
         0.05, "share, 0 to 1", "Alert above this error rate; 0 switches the rule off", ge=0, le=1
     )

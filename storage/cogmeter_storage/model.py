@@ -165,3 +165,31 @@ class StoreStatus:
     last_end_us: int | None
     last_write_us: int | None  # wall time of the last commit
     clamped: int  # operations whose end time was moved forward because the clock jumped back
+
+
+@dataclass(frozen=True, slots=True)
+class SpanRecord:
+    """One operation inside a trace; its start counts from the trace's."""
+
+    id: int
+    parent: int  # a span's id; 0 is the interaction itself
+    service: str
+    operation: str
+    start_us: int
+    duration_us: int
+    outcome: Outcome
+
+
+@dataclass(frozen=True, slots=True)
+class TraceRecord:
+    """The tree of operations of one slow or failed interaction."""
+
+    at_us: int  # when it arrived
+    service: str
+    operation: str
+    duration_us: int
+    outcome: Outcome
+    error: str | None
+    left_out: int  # spans beyond the limit
+    spans: tuple[SpanRecord, ...]
+    id: int = 0  # given by the store

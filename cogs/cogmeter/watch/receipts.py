@@ -1,0 +1,130 @@
+"""The interactions that are under way: when each arrived, what it is, when it was acknowledged, how it ended."""
+
+from __future__ import annotations
+
+import time
+from collections import OrderedDict, deque
+from typing import TYPE_CHECKING, Any, Final
+
+from cogmeter.timing import error_text, now_ns
+from cogmeter.tracing import Trace
+from cogmeter_storage.model import FAILURES, Outcome, SpanRecord, TraceRecord
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from cogmeter.recorder import Recorder
+
+MOST: Final = 10_000  # interactions remembered; the oldest goes first
+KEPT_TRACES: Final = 200  # slow and failed ones that wait to be stored
+
+
+class Receipt(Trace):
+    """One interaction (or prefix command) from its arrival on."""
+
+    __slots__ = ("acknowledged", "arrived_wall_us", "finished", "http_ns", "id", "kind")
+
+    def __init__(self, number: int, kind: int, label: str, arrived_ns: int) -> None:
+        super().__init__(label, arrived_ns)
+        self.id = number  # the interaction's; 0 for a prefix command
+        self.kind = kind  # discord.InteractionType's value; 0 for a prefix command
+        self.arrived_wall_us = time.time_ns() // 1000
+        self.acknowledged = False  # whether its acknowledgement, or the lack of one, was recorded
+        self.finished = False  # whether its operation was recorded
+        self.http_ns = 0  # of the first response, the time spent in HTTP
+
+
+class Receipts:
+    """Remembers receipts by interaction id, and records how they ended. Nothing here awaits."""
+
+    def __init__(self, recorder: Recorder, *, slow_ms: float) -> None:
+        """Interactions that take ``slow_ms`` or longer, or fail, keep their tree of operations."""
+        self.recorder = recorder
+        self.traces: deque[TraceRecord] = deque(maxlen=KEPT_TRACES)
+        self._slow_ns = int(slow_ms * 1e6)
+        self._open: OrderedDict[int, Receipt] = OrderedDict()
+
+    def __len__(self) -> int:
+        return len(self._open)
+
+    def arrive(self, data: Mapping[str, Any]) -> Receipt:
+        """Remember an INTERACTION_CREATE as it came from the gateway."""
+        number = int(data["id"])
+        receipt = Receipt(number, int(data["type"]), label_of(data), now_ns())
+        self._open[number] = receipt
+        if len(self._open) > MOST:
+            self._open.popitem(last=False)
+        return receipt
+
+    def get(self, number: int) -> Receipt | None:
+        """The receipt of an interaction that is under way."""
+        return self._open.get(number)
+
+    def forget(self, receipt: Receipt) -> None:
+        """Nothing more is expected of it."""
+        self._open.pop(receipt.id, None)
+
+    def finish(
+        self,
+        receipt: Receipt,
+        service: str,
+        operation: str,
+        *,
+        outcome: Outcome = Outcome.OK,
+        error: object = None,
+        metadata: Mapping[str, Any] | None = None,
+    ) -> None:
+        """Record the interaction as one operation that began when it arrived; the first call counts."""
+        if receipt.finished or receipt.own:
+            return
+        receipt.finished = True
+        end_ns = now_ns()
+        duration_ns = end_ns - receipt.start_ns
+        text = None if error is None else error_text(error)
+        series = self.recorder.series(service[:100], operation[:100])
+        extra = (text, metadata) if text is not None or metadata else None
+        self.recorder.add(series, end_ns, duration_ns, int(outcome), extra)
+        if duration_ns >= self._slow_ns or outcome in FAILURES:
+            self.traces.append(_record(receipt, service, operation, duration_ns, outcome, text))
+
+
+def label_of(data: Mapping[str, Any]) -> str:
+    """What an interaction is, as far as its payload tells: a command's qualified name, or the kind of component."""
+    payload = data.get("data") or {}
+    kind = int(data["type"])
+    if kind == 3:
+        return "component"
+    if kind == 5:
+        return "modal"
+    words = [str(payload.get("name", "interaction"))]
+    options = payload.get("options") or []
+    while options and options[0].get("type") in {1, 2}:  # a subcommand, or a group of them
+        words.append(str(options[0]["name"]))
+        options = options[0].get("options") or []
+    return " ".join(words)
+
+
+def _record(
+    receipt: Receipt, service: str, operation: str, duration_ns: int, outcome: Outcome, error: str | None
+) -> TraceRecord:
+    return TraceRecord(
+        at_us=receipt.arrived_wall_us,
+        service=service,
+        operation=operation,
+        duration_us=duration_ns // 1000,
+        outcome=outcome,
+        error=error,
+        left_out=receipt.left_out,
+        spans=tuple(
+            SpanRecord(
+                id=span.id,
+                parent=span.parent,
+                service=span.service,
+                operation=span.operation,
+                start_us=span.start_ns // 1000,
+                duration_us=span.duration_ns // 1000,
+                outcome=Outcome(span.outcome),
+            )
+            for span in receipt.spans
+        ),
+    )

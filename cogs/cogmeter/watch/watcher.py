@@ -1,0 +1,66 @@
+"""Installs and removes every surface that the settings switch on; the table of all surfaces."""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING, Final
+
+from cogmeter.watch.arrivals import Arrivals
+from cogmeter.watch.receipts import Receipts
+from cogmeter.watch.surface import Finding, Ground, Surface
+
+if TYPE_CHECKING:
+    from discord.ext import commands
+
+    from cogmeter.recorder import Recorder
+    from cogmeter.settings import Settings
+
+_logger = logging.getLogger("cogmeter.watch")
+
+# Every surface, in the order of installation; a new one is a file beside this, and a line here.
+SURFACES: Final[tuple[type[Surface], ...]] = (Arrivals,)
+
+
+class Watcher:
+    """Watches one bot. A surface that fails as a whole is said, and the others go on."""
+
+    def __init__(self, bot: commands.Bot, settings: Settings, recorder: Recorder) -> None:
+        self.receipts = Receipts(recorder, slow_ms=settings.trace_threshold)
+        ground = Ground(bot, settings, recorder, self.receipts)
+        self.surfaces = [surface(ground) for surface in SURFACES if getattr(settings, surface.setting)]
+        self.failed: dict[str, str] = {}
+
+    async def install(self) -> None:
+        """Put every hook in place."""
+        for surface in self.surfaces:
+            try:
+                await surface.install()
+            except Exception as error:
+                self.failed[surface.name] = f"{type(error).__name__}: {error}"
+                _logger.exception("The bot's %s cannot be watched", surface.name)
+            else:
+                _logger.debug("Watching %s", surface.name)
+
+    async def remove(self) -> None:
+        """Take every hook out again, in the opposite order."""
+        for surface in reversed(self.surfaces):
+            try:
+                await surface.remove()
+            except Exception:
+                _logger.exception("The hooks on the bot's %s could not all be removed", surface.name)
+
+    def sample(self) -> dict[str, float]:
+        """The gauges of all surfaces at this moment."""
+        gauges: dict[str, float] = {}
+        for surface in self.surfaces:
+            try:
+                gauges.update(surface.sample())
+            except Exception:
+                _logger.exception("The bot's %s could not be sampled", surface.name)
+        return gauges
+
+    def findings(self) -> list[Finding]:
+        """One line or more for each surface, for ``/perf doctor``."""
+        found = [one for surface in self.surfaces if surface.name not in self.failed for one in surface.findings()]
+        advice = "See the log; the other surfaces go on"
+        return found + [Finding(name, well=False, text=why, advice=advice) for name, why in self.failed.items()]
