@@ -40,7 +40,6 @@ FOLD_INTERVAL_S = 60.0
 LEVELS = {"debug": logging.DEBUG, "info": logging.INFO, "warn": logging.WARNING, "error": logging.ERROR}
 EXECUTOR = "cogmeter"  # APScheduler names its log by it, so that a host's own jobs log as they did
 
-_root = logging.getLogger("cogmeter")
 _logger = logging.getLogger("cogmeter.runtime")
 
 
@@ -69,9 +68,7 @@ class Monitor:
             SettingsError: the database cannot be used; the line names the setting, its value and the mend.
         """
         async with AsyncExitStack() as undo:
-            previous = _root.level
-            _root.setLevel(LEVELS[self.settings.log_level])
-            undo.callback(_root.setLevel, previous)
+            _set_level(undo, "cogmeter", LEVELS[self.settings.log_level])
             self.store = await self._open()
             undo.push_async_callback(self._close_store)
             self.query = Query(self.store)
@@ -159,7 +156,7 @@ class Monitor:
         settings = self.settings
         # APScheduler tells of every run at INFO; our jobs are worth a line when they fail.
         for name in ("cogmeter.scheduler", f"apscheduler.executors.{EXECUTOR}"):
-            logging.getLogger(name).setLevel(logging.WARNING)
+            _set_level(undo, name, logging.WARNING)
         scheduler = AsyncIOScheduler(timezone=UTC, logger=logging.getLogger("cogmeter.scheduler"))
         scheduler.add_executor("asyncio", EXECUTOR)
         jobs: tuple[tuple[str, Callable[[], Awaitable[object]], float], ...] = (
@@ -208,6 +205,7 @@ class Monitor:
             hour_hours=settings.retention_hourly_days * 24,
             day_hours=settings.retention_daily_days * 24,
         )
+        await self._fold()  # what is not folded yet is not removed either
         cleaned = await self.store.clean(retention, now_us=now_us())
         _logger.debug("Removed %d old operations and %d old slots", cleaned.operations, cleaned.slots)
 
@@ -219,3 +217,10 @@ class Monitor:
             self.settings.database_url, replace_corrupt=True
         )
         return self.store
+
+
+def _set_level(undo: AsyncExitStack, name: str, level: int) -> None:
+    """Set a logger's level until everything is undone."""
+    logger = logging.getLogger(name)
+    undo.callback(logger.setLevel, logger.level)
+    logger.setLevel(level)

@@ -85,7 +85,8 @@ class Receipts:
         extra = (text, metadata) if text is not None or metadata else None
         self.recorder.add(series, end_ns, duration_ns, int(outcome), extra)
         if duration_ns >= self._slow_ns or outcome in FAILURES:
-            self.traces.append(_record(receipt, service, operation, duration_ns, outcome, text))
+            root = SpanRecord(0, 0, service, operation, 0, duration_ns // 1000, outcome)
+            self.traces.append(_record(receipt, root, text))
 
 
 def label_of(data: Mapping[str, Any]) -> str:
@@ -104,15 +105,13 @@ def label_of(data: Mapping[str, Any]) -> str:
     return " ".join(words)
 
 
-def _record(
-    receipt: Receipt, service: str, operation: str, duration_ns: int, outcome: Outcome, error: str | None
-) -> TraceRecord:
+def _record(receipt: Receipt, root: SpanRecord, error: str | None) -> TraceRecord:
     return TraceRecord(
         at_us=receipt.arrived_wall_us,
-        service=service,
-        operation=operation,
-        duration_us=duration_ns // 1000,
-        outcome=outcome,
+        service=root.service,
+        operation=root.operation,
+        duration_us=root.duration_us,
+        outcome=root.outcome,
         error=error,
         left_out=receipt.left_out,
         spans=tuple(

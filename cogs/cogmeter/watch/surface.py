@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from cogmeter.watch.hook import HookState
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Callable, Coroutine
 
     from discord.ext import commands
 
@@ -52,7 +52,7 @@ class Surface:
 
     ground: Ground
     hooks: list[Hook] = field(default_factory=list)
-    listeners: list[tuple[str, Callable[..., Awaitable[None]]]] = field(default_factory=list)
+    listeners: list[tuple[str, Callable[..., Coroutine[Any, Any, None]]]] = field(default_factory=list)
 
     name: ClassVar[str]
     setting: ClassVar[str]
