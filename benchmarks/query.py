@@ -1,0 +1,230 @@
+"""What reading costs with ten million operations of a week in the store, beside the SQL that an author would write.
+
+Run ``python benchmarks/query.py [--short] [--database PATH]``. The short form has one million operations. With
+``--database`` the file is built there once and used again; otherwise it is built in a temporary folder. Both sides read
+from a warm page cache. The last part deletes a seventh of a copy of the file while a writer goes on appending.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import shutil
+import sqlite3
+import tempfile
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from timing import Goal, Spread, at_most, parser, percentile, row, seconds
+
+from cogmeter.query import Period, Query, Summary
+from cogmeter_storage import Retention, Row, Store, open_store
+from cogmeter_storage.model import DAY_US, HOUR_US
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+SERVICES, OPERATIONS, DAYS = 20, 5, 7
+SLICE, APPEND = 1_000, 50_000  # rows written in one turn of the loop; rows in one transaction
+END_US = 1_755_216_000_000_000 - 1  # the week ends just before a midnight in UTC
+WRITE_ROWS, WRITE_PAUSE_S = 100, 0.01
+P99_LIMIT = 0.01
+
+# The percentile of each series by its rank, as it is found in many an answer.
+WINDOW_SQL = """
+    WITH ranked AS (
+        SELECT series, duration_us, outcome,
+            row_number() OVER (PARTITION BY series ORDER BY duration_us) AS place,
+            count(*) OVER (PARTITION BY series) AS total
+        FROM operation WHERE end_us >= ?
+    )
+    SELECT series, count(*), avg(duration_us), avg(outcome IN (1, 2)), max(duration_us),
+        min(CASE WHEN place >= 0.50 * total THEN duration_us END),
+        min(CASE WHEN place >= 0.95 * total THEN duration_us END),
+        min(CASE WHEN place >= 0.99 * total THEN duration_us END)
+    FROM ranked GROUP BY series
+"""
+ROWS_SQL = "SELECT series, duration_us, outcome FROM operation WHERE end_us >= ?"
+
+
+# 1. The store: a week of operations, evenly spread, each service with durations of its own.
+
+
+def rows(count: int) -> Iterator[list[Row]]:
+    """``count`` operations in order of time, in lists that are one transaction each."""
+    numbers = np.random.default_rng(7)
+    first_us = END_US - DAYS * DAY_US + 1
+    medians_ms = numbers.lognormal(3.5, 1.0, SERVICES * OPERATIONS)
+    for start in range(0, count, APPEND):
+        size = min(APPEND, count - start)
+        ends = first_us + (np.arange(start, start + size) * (DAYS * DAY_US) // count)
+        series = numbers.integers(0, SERVICES * OPERATIONS, size)
+        durations = (medians_ms[series] * numbers.lognormal(0.0, 0.8, size) * 1000).astype(np.int64)
+        outcomes = numbers.choice(5, size, p=(0.96, 0.02, 0.005, 0.01, 0.005))
+        columns = [(series + 1).tolist(), ends.tolist(), durations.tolist(), outcomes.tolist()]
+        yield list(zip(*columns, [None] * size, [None] * size, strict=True))
+
+
+async def build(path: Path, count: int) -> None:
+    """A file with so many operations, unless it is there already."""
+    if path.exists():
+        return
+    path.parent.mkdir(parents=True, exist_ok=True)
+    unfinished = path.with_name(f"{path.name}.unfinished")
+    unfinished.unlink(missing_ok=True)
+    store = await open_store(f"sqlite:///{unfinished.absolute()}")
+    names = [(f"service-{number % SERVICES}", f"operation-{number // SERVICES}") for number in range(100)]
+    await store.series_ids(names)
+    start = time.perf_counter()
+    for batch in rows(count):
+        slices = (batch[at : at + SLICE] for at in range(0, len(batch), SLICE))
+        await store.append(slices, now_us=batch[-1][1])
+    taken = time.perf_counter() - start
+    await store.append([], now_us=END_US + 1)
+    folding = time.perf_counter()
+    await store.fold(now_us=END_US + 1)
+    folded = time.perf_counter() - folding
+    await store.close()
+    unfinished.rename(path)
+    row(
+        f"history of {count:,} brought in", f"{count / taken / 1000:.0f} k operations/s, then {folded:.1f} s of folding"
+    )
+
+
+# 2. Summaries, and what they cost without slots.
+
+
+async def timed_summaries(path: Path, period: Period, rounds: int) -> tuple[list[float], Summary]:
+    store = await open_store(f"sqlite:///{path.absolute()}", read_only=True)
+    query = Query(store, clock=lambda: END_US)
+    taken = []
+    for _ in range(rounds + 1):
+        start = time.perf_counter()
+        summary = await query.summary(period)
+        taken.append(time.perf_counter() - start)
+    await store.close()
+    return taken[1:], summary
+
+
+def exact(raw: sqlite3.Connection, since_us: int) -> dict[str, np.ndarray]:
+    """The durations of each service, in order: what a bot's author gets who reads the rows into numpy."""
+    dtype = np.dtype([("series", "i4"), ("duration_us", "i8"), ("outcome", "i4")])
+    table = np.fromiter(raw.execute(ROWS_SQL, (since_us,)), dtype=dtype)
+    service = (table["series"] - 1) % SERVICES
+    return {f"service-{number}": np.sort(table["duration_us"][service == number]) for number in range(SERVICES)}
+
+
+def worst_p99(summary: Summary, durations: dict[str, np.ndarray]) -> float:
+    """The largest relative error of any service's p99, and of the p99 of all."""
+    everything = np.sort(np.concatenate(list(durations.values())))
+    pairs = [(summary.total, everything), *((figures, durations[name]) for name, figures in summary.services)]
+    errors = []
+    for figures, values in pairs:
+        if figures.operations != values.size:
+            raise SystemExit(f"counted {figures.operations} operations where there are {values.size}")
+        truth = values[max(int(np.ceil(0.99 * values.size)), 1) - 1]
+        errors.append(abs((figures.p99_us or 0) - truth) / truth)
+    return max(errors)
+
+
+def summaries(path: Path, count: int, rounds: int) -> None:
+    raw = sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True)
+    for period in (Period.WEEK, Period.DAY):
+        taken, summary = asyncio.run(timed_summaries(path, period, rounds))
+        since_us = summary.range.since_us
+        middle = Spread.of(taken)
+        by_window = seconds(lambda since_us=since_us: raw.execute(WINDOW_SQL, (since_us,)).fetchall())
+        start = time.perf_counter()
+        durations = exact(raw, since_us)
+        by_numpy = time.perf_counter() - start
+        title = f"summary {period.key} of {count:,}"
+        figure = f"{middle.median * 1e3:.1f} ms ({middle.low * 1e3:.1f} to {middle.high * 1e3:.1f})"
+        goal = at_most(middle.median * 1e3, 20, " ms") if period is Period.WEEK else None
+        row(title, figure, peer=f"SQL {by_window:.2f} s", ratio=f"1/{by_window / middle.median:.0f}", goal=goal)
+        row(title, figure, peer=f"rows into numpy {by_numpy:.2f} s", ratio=f"1/{by_numpy / middle.median:.0f}")
+        error = worst_p99(summary, durations)
+        row(
+            f"p99 {period.key}, worst of all services",
+            f"{error:.2%} off",
+            peer="exact, numpy",
+            goal=Goal(f"<= {P99_LIMIT:.0%}", error <= P99_LIMIT),
+        )
+    raw.close()
+
+
+# 3. A clean-up, and the writer meanwhile.
+
+
+async def writes(store: Store, until: asyncio.Event, waits_ms: list[float]) -> None:
+    """Append now and then, as the flusher does, and note how long each append took."""
+    now_us = END_US + HOUR_US
+    while not until.is_set():
+        now_us += 10_000
+        batch: list[Row] = [(1 + place, now_us, 12_300, 0, None, None) for place in range(WRITE_ROWS)]
+        start = time.perf_counter()
+        await store.append([batch], now_us=now_us)
+        waits_ms.append((time.perf_counter() - start) * 1e3)
+        await asyncio.sleep(WRITE_PAUSE_S)
+
+
+async def alone(store: Store, length_s: float) -> list[float]:
+    until, waits_ms = asyncio.Event(), list[float]()
+    writing = asyncio.create_task(writes(store, until, waits_ms))
+    await asyncio.sleep(length_s)
+    until.set()
+    await writing
+    return waits_ms
+
+
+async def cleaning(path: Path, days: int) -> None:
+    """Delete the oldest day, and the next, each time with a writer at work."""
+    store = await open_store(f"sqlite:///{path.absolute()}")
+    quiet_ms = await alone(store, 2.0)
+    longest, lengths, removed, all_waits = [], [], 0, []
+    for gone in range(1, days + 1):
+        until, waits_ms = asyncio.Event(), list[float]()
+        writing = asyncio.create_task(writes(store, until, waits_ms))
+        start = time.perf_counter()
+        cleaned = await store.clean(Retention(raw_hours=24.0 * (DAYS - gone)), now_us=END_US + 1)
+        lengths.append(time.perf_counter() - start)
+        until.set()
+        await writing
+        removed = cleaned.operations
+        longest.append(max(waits_ms))
+        all_waits += waits_ms
+    await store.close()
+    found = Spread.of(longest)
+    row(
+        f"a writer's longest wait while {removed:,} rows go",
+        f"{found.median:.1f} ms ({found.low:.1f} to {found.high:.1f}), p99 {percentile(all_waits, 0.99):.1f}",
+        peer=f"no deletion: longest {max(quiet_ms):.1f} ms, p99 {percentile(quiet_ms, 0.99):.1f}",
+        ratio=f"takes {Spread.of(lengths).median:.1f} s",
+        goal=at_most(found.median, 10, " ms"),
+    )
+
+
+def main() -> None:
+    options = parser(__doc__)
+    options.add_argument(
+        "--database", type=Path, help="keep the file by this name, with its size added, and use it again"
+    )
+    given = options.parse_args()
+    count = 1_000_000 if given.short else 10_000_000
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "history.db"
+        if given.database:
+            path = given.database.with_name(f"{given.database.stem}-{count}.db")
+        asyncio.run(build(path, count))
+        size = path.stat().st_size / count
+        # The goal is for ten million: in the short form a slot's fixed part is shared by a tenth of the operations.
+        goal = None if given.short else at_most(size, 40, " B")
+        row(f"disk, raw rows and all tiers, {count:,}", f"{size:.1f} B an operation", goal=goal)
+        summaries(path, count, rounds=15 if given.short else 51)
+        copy = Path(folder) / "copy.db"
+        shutil.copyfile(path, copy)
+        asyncio.run(cleaning(copy, days=3))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,96 @@
+"""How every benchmark here measures and what it prints: interleaved rounds, paired ratios, one row a figure."""
+
+from __future__ import annotations
+
+import argparse
+import math
+import random
+import statistics
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping, Sequence
+
+HEADER = ("name", "figure", "peer", "ratio median (spread)", "goal", "met?")
+
+
+@dataclass(frozen=True, slots=True)
+class Spread:
+    """The median of some measurements, and between which values eight of ten of them lie."""
+
+    median: float
+    low: float
+    high: float
+
+    @classmethod
+    def of(cls, values: Iterable[float]) -> Spread:
+        ranked = sorted(values)
+        tenth = len(ranked) // 10
+        return cls(statistics.median(ranked), ranked[tenth], ranked[-1 - tenth])
+
+    def __format__(self, form: str) -> str:
+        return f"{self.median:{form}} ({self.low:{form}} to {self.high:{form}})"
+
+
+@dataclass(frozen=True, slots=True)
+class Goal:
+    """What is promised, and whether this run kept it."""
+
+    text: str
+    met: bool
+
+
+def at_most(value: float, limit: float, unit: str = "") -> Goal:
+    return Goal(f"<= {limit:g}{unit}", value <= limit)
+
+
+def at_least(value: float, limit: float, unit: str = "") -> Goal:
+    return Goal(f">= {limit:g}{unit}", value >= limit)
+
+
+def row(name: str, figure: str, *, peer: str = "", ratio: str = "", goal: Goal | None = None) -> None:
+    """Print one row; ``all.py`` finds it by its separators."""
+    said = (goal.text, "yes" if goal.met else "NO") if goal else ("", "")
+    print(" | ".join((name, figure, peer, ratio, *said)), flush=True)
+
+
+def missing(name: str, error: ImportError) -> None:
+    """Say that a peer is not installed; the rest goes on."""
+    row(name, f"not measured: {error}", peer="missing")
+
+
+def interleaved(cases: Mapping[str, Callable[[], float]], rounds: int) -> dict[str, list[float]]:
+    """What each case returned, round by round; every round runs all of them, in a new order."""
+    for case in cases.values():
+        case()  # once to warm up
+    results: dict[str, list[float]] = {name: [] for name in cases}
+    for _ in range(rounds):
+        for name in random.sample(list(cases), len(cases)):
+            results[name].append(cases[name]())
+    return results
+
+
+def ratio(ours: Sequence[float], theirs: Sequence[float]) -> Spread:
+    """Ours to theirs, pair by pair of the same round: a machine that is slow for a while is slow for both."""
+    return Spread.of(mine / other for mine, other in zip(ours, theirs, strict=True))
+
+
+def seconds(work: Callable[[], object]) -> float:
+    """How long one call takes."""
+    start = time.perf_counter()
+    work()
+    return time.perf_counter() - start
+
+
+def percentile(values: Sequence[float], share: float) -> float:
+    """By nearest rank."""
+    return sorted(values)[max(math.ceil(share * len(values)), 1) - 1]
+
+
+def parser(description: str | None) -> argparse.ArgumentParser:
+    """The options that every benchmark has."""
+    made = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
+    made.add_argument("--short", action="store_true", help="fewer rounds: 10 to 25 seconds")
+    return made
