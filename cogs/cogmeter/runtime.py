@@ -18,10 +18,12 @@ from cogmeter.alerts.rules import STATISTICS, Thresholds
 from cogmeter.alerts.window import Window
 from cogmeter.flusher import Flusher
 from cogmeter.notifiers.table import Surroundings, build
+from cogmeter.overhead import Overhead
 from cogmeter.query import Period, Query, UnknownNameError, now_us
 from cogmeter.render.chart import Chart, Picture
 from cogmeter.render.charts import ChartError, ChartWorker
 from cogmeter.settings import SettingsError, env_name
+from cogmeter.watch.watcher import Watcher
 from cogmeter_storage import open_store
 from cogmeter_storage.base import StorageError
 from cogmeter_storage.model import Retention
@@ -29,7 +31,8 @@ from cogmeter_storage.model import Retention
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
-    import discord
+    from apscheduler.job import Job
+    from discord.ext import commands
 
     from cogmeter.recorder import Recorder
     from cogmeter.settings import Settings
@@ -51,14 +54,16 @@ class Monitor:
     flusher: Flusher
     alerts: AlertEngine
     delivery: Delivery
+    watcher: Watcher
+    overhead: Overhead
 
-    def __init__(self, bot: discord.Client, settings: Settings, *, recorder: Recorder | None = None) -> None:
+    def __init__(self, bot: commands.Bot, settings: Settings, *, recorder: Recorder | None = None) -> None:
         """Nothing runs until ``start``. Without a ``recorder`` it serves the package's own."""
         self.settings = settings
         self.recorder = default_recorder if recorder is None else recorder
         self.charts = ChartWorker()
         self.faults: Counter[str] = Counter()  # of our own jobs, by job
-        self._bot = bot
+        self.bot = bot
         self._undo = AsyncExitStack()
 
     async def start(self) -> None:
@@ -75,6 +80,7 @@ class Monitor:
             undo.push_async_callback(self.charts.close)
             await self._start_alerts()
             await self._start_flusher(undo)
+            await self._start_watching(undo)
             self._start_jobs(undo)
             self._undo = undo.pop_all()
         _logger.info("Monitoring; operations are kept in %s", self.settings.database_url)
@@ -86,6 +92,10 @@ class Monitor:
         except Exception:
             _logger.exception("A part of the monitor did not stop as it should")
         _logger.debug("Stopped")
+
+    def jobs(self) -> list[Job]:
+        """The scheduled jobs, each with the time of its next run."""
+        return list(self._scheduler.get_jobs())
 
     async def picture(self, chart: Chart) -> Picture:
         """The chart drawn by the worker; without a PNG, logged and counted, if there is none to be had."""
@@ -128,7 +138,7 @@ class Monitor:
     async def _start_alerts(self) -> None:
         settings = self.settings
         quantile, _ = STATISTICS[settings.alert_response_time_statistic]
-        self.delivery = Delivery(build(Surroundings(self._bot, settings, self.breach_picture)))
+        self.delivery = Delivery(build(Surroundings(self.bot, settings, self.breach_picture)))
         self.alerts = AlertEngine(
             Window(self.recorder.names, length_s=settings.alert_window, quantile=quantile),
             Thresholds(
@@ -151,6 +161,12 @@ class Monitor:
         self.flusher = Flusher(self.recorder, self.store, watch=self.alerts.watch, replace=self._replace)
         self.flusher.start()
         undo.push_async_callback(self.flusher.stop)
+        self.overhead = Overhead(self.flusher)
+
+    async def _start_watching(self, undo: AsyncExitStack) -> None:
+        self.watcher = Watcher(self.bot, self.settings, self.recorder)
+        undo.push_async_callback(self.watcher.remove)
+        await self.watcher.install()
 
     def _start_jobs(self, undo: AsyncExitStack) -> None:
         settings = self.settings
@@ -161,6 +177,7 @@ class Monitor:
         scheduler.add_executor("asyncio", EXECUTOR)
         jobs: tuple[tuple[str, Callable[[], Awaitable[object]], float], ...] = (
             ("alerts", self.alerts.check, settings.alert_check_interval),
+            ("samples", self._sample, settings.sample_interval),
             ("roll-up", self._fold, FOLD_INTERVAL_S),
             ("clean-up", self._clean, settings.cleanup_interval_minutes * 60),
         )
@@ -177,6 +194,7 @@ class Monitor:
             )
         # An empty context: no interaction's context may leak into jobs that outlive it.
         contextvars.Context().run(scheduler.start)
+        self._scheduler = scheduler
         undo.callback(scheduler.shutdown, wait=False)
         _logger.debug("Scheduled: %s", ", ".join(f"{name} every {interval_s:g} s" for name, _, interval_s in jobs))
 
@@ -194,6 +212,9 @@ class Monitor:
                 _logger.exception("The %s job failed", name)
 
         return job
+
+    async def _sample(self) -> None:
+        await self.store.add_samples(now_us(), self.watcher.sample())
 
     async def _fold(self) -> None:
         await self.store.fold(now_us=now_us())
