@@ -26,7 +26,7 @@ class Incident:
     service: str
     start: float
     end: float
-    failure_rate: float = 0.0  # of the service's operations, above what they have always
+    failure_rate: float = 0.0  # of the operations that are affected
     slowdown: float = 1.0  # how many times longer they take
 
     def affects(self, profile: Profile) -> bool:

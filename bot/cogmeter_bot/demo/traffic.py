@@ -55,7 +55,8 @@ class Traffic:
 
     def _one(self, profile: Profile, incident: Incident | None) -> None:
         ill = incident if incident is not None and incident.affects(profile) else None
-        rate = profile.failure_rate / 4 + (ill.failure_rate if ill else 0.0)  # little noise in a short window
+        # Otherwise little fails: in a short window, two failures of twenty would be an alert of their own.
+        rate = ill.failure_rate if ill else profile.failure_rate / 4
         took_ms = profile.median_ms * (ill.slowdown if ill else 1.0) * float(self._rng.lognormal(0.0, profile.spread))
         details: dict[str, Any] = {}
         if self._rng.random() < rate:

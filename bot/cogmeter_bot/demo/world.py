@@ -18,7 +18,8 @@ if TYPE_CHECKING:
 
     from cogmeter_bot.bot import ExampleBot
 
-REFRESH_S: Final = 0.5
+LOOK_S: Final = 0.5
+CLOCK_S: Final = 15.0
 
 _log = logging.getLogger(__name__)
 
@@ -65,22 +66,32 @@ class World:
                 await asyncio.gather(refreshing, return_exceptions=True)
 
     async def _keep_fresh(self, preview: simcord.Preview) -> None:
-        """Move the simulated clock along with the real one, and show what the bot posted by itself."""
+        """Move the simulated clock along with the real one, and show what the bot posted by itself.
+
+        While either is done, the simulation turns away what the visitor does, and the page then wants to be loaded
+        anew. Both take milliseconds; they are done only when needed, and not while a visitor types or waits.
+        """
+        asked = 0
         while True:
-            await asyncio.sleep(REFRESH_S)
+            await asyncio.sleep(LOOK_S)
+            asked, before = len(self._env.http_requests), asked
+            if asked != before or not (self._news or self._behind_s() > CLOCK_S):
+                continue
+            news, self._news = self._news, False
             try:
                 await self._follow_clock()
-                if self._news:
+                if news:
                     await preview.refresh()
-                    self._news = False
             except simcord.SetupError:
-                continue  # the visitor's command is under way: the page refreshes itself, and we try again
+                self._news = True  # a command is under way: try again after it
             except TimeoutError as error:
                 _log.warning("The simulation is behind: %s", error)
 
     async def _follow_clock(self) -> None:
-        behind = (datetime.now(UTC) - self._env.now()).total_seconds()
-        await self._env.advance_time(max(behind, 0.0))
+        await self._env.advance_time(max(self._behind_s(), 0.0))
+
+    def _behind_s(self) -> float:
+        return (datetime.now(UTC) - self._env.now()).total_seconds()
 
     async def _seen(self, message: discord.Message) -> None:
         # A refresh rejects a click that is on its way. Answers to commands show without one.
