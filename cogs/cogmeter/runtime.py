@@ -130,7 +130,9 @@ class Monitor:
         try:
             return await open_store(url, replace_corrupt=True)
         except StorageError as error:
-            raise SettingsError(f"{env_name('database_url')}={url}: {error}") from None
+            text, name = str(error), env_name("database_url")
+            # A URL that is refused is named already, without the password that it may hold.
+            raise SettingsError(text if text.startswith(name) else f"{name}={url}: {text}") from None
 
     async def _close_store(self) -> None:
         await self.store.close()
