@@ -1,0 +1,3 @@
+"""A host's own storage, which has nothing to do with cogmeter's."""
+
+GREETED: list[int] = []
