@@ -40,6 +40,7 @@ class Flusher:
         self.recorder = recorder
         self.store = store
         self.written = 0
+        self.loop_ns = 0  # spent on the loop to convert operations, for the estimate of our own cost
         self.failures = 0  # of the store, since the last success
         self.last_error: str | None = None
         self.last_flush_us: int | None = None
@@ -89,6 +90,7 @@ class Flusher:
         slices = batch.slices(self._ids, self.recorder)
         self.written += await self.store.append(slices, now_us=time.time_ns() // 1000)
         self.recorder.buffer.release(batch.atoms)
+        self.loop_ns += batch.loop_ns
         self._pending = None
         self.last_flush_us = time.time_ns() // 1000
 

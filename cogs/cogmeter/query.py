@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
-import enum
 import time
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from cogmeter.likeness import near
+from cogmeter.records import Figures, Period, Range, ServiceStats, Summary, Timeline, UnknownNameError
+from cogmeter.services import BACKGROUND
 from cogmeter_storage.histogram import quantiles
-from cogmeter_storage.model import FAILURES, HOUR_US, MINUTE_US, Operation, Totals
+from cogmeter_storage.model import MINUTE_US, Totals
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     from cogmeter_storage.base import Store
+    from cogmeter_storage.model import Series
 
 PERCENTILES = (0.50, 0.95, 0.99)
 LISTED = 5  # slowest operations, recent errors
@@ -25,134 +26,6 @@ LISTED = 5  # slowest operations, recent errors
 def now_us() -> int:
     """The wall time, in microseconds since 1970 UTC."""
     return time.time_ns() // 1000
-
-
-class Period(enum.Enum):
-    """A range that ends now: its name, its words, its length and the width of a chart's bin in minutes."""
-
-    HOUR = ("1h", "last hour", 60, 1)
-    SIX_HOURS = ("6h", "last 6 hours", 360, 5)
-    DAY = ("24h", "last 24 hours", 1440, 15)
-    WEEK = ("7d", "last 7 days", 7 * 1440, 120)
-    MONTH = ("30d", "last 30 days", 30 * 1440, 360)
-
-    def __init__(self, key: str, label: str, minutes: int, bin_minutes: int) -> None:
-        self.key = key
-        self.label = label
-        self.length_us = minutes * MINUTE_US
-        self.step_us = bin_minutes * MINUTE_US
-
-    def range_at(self, now: int) -> Range:
-        """The range of this period that ends now, and the one before it, both on borders that slots have.
-
-        Long periods start on a whole hour: their minutes may be gone already, and nobody reads a week to the minute.
-        """
-        border = MINUTE_US if self.length_us <= 24 * HOUR_US else HOUR_US
-        since = (now - self.length_us) // border * border
-        return Range(since, now, self.label)
-
-
-@dataclass(frozen=True, slots=True)
-class Range:
-    """A stretch of time [since_us, until_us) and the words for it."""
-
-    since_us: int
-    until_us: int
-    label: str
-
-    @property
-    def before(self) -> Range:
-        """The stretch of the same length just before."""
-        # Up to this one's start, so that nothing is counted twice.
-        return Range(2 * self.since_us - self.until_us, self.since_us, "the period before")
-
-
-@dataclass(frozen=True, slots=True)
-class Figures:
-    """The key figures of a set of operations. Durations in microseconds, None where there was no operation."""
-
-    operations: int
-    outcomes: tuple[int, ...]  # by Outcome
-    span_us: int  # the length of the range
-    mean_us: float | None
-    p50_us: float | None
-    p95_us: float | None
-    p99_us: float | None
-    max_us: int | None
-
-    @property
-    def failures(self) -> int:
-        """Operations that the error rate counts (outcome ``error`` or ``upstream``)."""
-        return sum(self.outcomes[outcome] for outcome in FAILURES)
-
-    @property
-    def error_rate(self) -> float:
-        """Failures over operations, 0 to 1; 0 without operations."""
-        return self.failures / self.operations if self.operations else 0.0
-
-    @property
-    def success_rate(self) -> float:
-        """1 - error rate."""
-        return 1.0 - self.error_rate
-
-    @property
-    def per_minute(self) -> float:
-        """Operations a minute over the whole range."""
-        return self.operations * MINUTE_US / self.span_us if self.span_us else 0.0
-
-
-@dataclass(frozen=True, slots=True)
-class Timeline:
-    """What a chart draws: one value a bin. Latencies in microseconds, None in a bin without operations."""
-
-    title: str
-    range: Range
-    step_us: int
-    edges_us: list[int]  # the start of each bin
-    per_minute: list[float]  # operations a minute
-    failures_per_minute: list[float]
-    p50_us: list[float | None]
-    p95_us: list[float | None]
-    p99_us: list[float | None]
-
-
-@dataclass(frozen=True, slots=True)
-class Summary:
-    """All services over a range."""
-
-    range: Range
-    total: Figures
-    before: Figures
-    services: list[tuple[str, Figures]]  # with operations in the range, busiest first
-    timeline: Timeline
-    last_end_us: int | None  # when the newest stored operation ended
-
-
-@dataclass(frozen=True, slots=True)
-class ServiceStats:
-    """One service, or one operation of it, over a range."""
-
-    range: Range
-    service: str
-    operation: str | None
-    total: Figures
-    before: Figures
-    operations: list[tuple[str, Figures]]  # busiest first
-    slowest: list[Operation]
-    errors: list[Operation]  # newest first
-    timeline: Timeline
-    last_end_us: int | None
-
-
-class UnknownNameError(LookupError):
-    """No such service or operation is stored; ``near`` holds stored names like it, best first."""
-
-    def __init__(self, kind: str, name: str, near: Sequence[str]) -> None:
-        hint = f" Did you mean {' or '.join(near)}?" if near else ""
-        super().__init__(f"No {kind} {name!r} has been recorded.{hint}")
-        self.kind = kind
-        self.name = name
-        self.near = tuple(near)
 
 
 class Query:
@@ -173,16 +46,18 @@ class Query:
         """The key figures of all services, each service's own, and the timeline of the whole."""
         span = period.range_at(self._clock())
         series = await self.store.series()
-        services = sorted({one.service for one in series})
-        group_of = {one.id: services.index(one.service) for one in series}
-        everything = dict.fromkeys(group_of, 0)
-        totals = await self.store.totals(span.since_us, span.until_us, groups=group_of)
+        counted = [one for one in series if one.service not in BACKGROUND]
+        apart = [one for one in series if one.service in BACKGROUND]
+        everything = {one.id: 0 for one in counted}
+        services, totals = await self._by_service(counted, span)
+        background, aside = await self._by_service(apart, span)
         before = await self.store.totals(span.before.since_us, span.before.until_us, groups=everything)
         return Summary(
             range=span,
             total=figures(totals, span),
             before=figures(before, span.before),
             services=_ranked(services, totals, span),
+            background=_ranked(background, aside, span),
             timeline=await self._timeline("All services", everything, period, span),
             last_end_us=(await self.store.status()).last_end_us,
         )
@@ -219,6 +94,13 @@ class Query:
         span = period.range_at(self._clock())
         groups = dict.fromkeys((await self._ids(service, None)).values(), 0)
         return await self._timeline(service, groups, period, span)
+
+    async def _by_service(self, series: Sequence[Series], span: Range) -> tuple[list[str], Totals]:
+        """The services of these series in alphabetical order, and the totals with a group for each."""
+        services = sorted({one.service for one in series})
+        place = {service: number for number, service in enumerate(services)}
+        groups = {one.id: place[one.service] for one in series}
+        return services, await self.store.totals(span.since_us, span.until_us, groups=groups)
 
     async def _ids(self, service: str, operation: str | None) -> dict[str, int]:
         """The series ids of a service by operation name, narrowed to one operation if given."""

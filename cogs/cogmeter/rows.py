@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import time
 from typing import TYPE_CHECKING, Any
 
 from cogmeter.buffer import FIELDS
@@ -27,10 +28,11 @@ _traces = logging.getLogger("cogmeter.operations")
 class Batch:
     """What was taken from the buffer in one go, and the distance from its clock to the wall's."""
 
-    __slots__ = ("_wall_minus_perf_ns", "atoms")
+    __slots__ = ("_wall_minus_perf_ns", "atoms", "loop_ns")
 
     def __init__(self, atoms: list[Any], *, wall_minus_perf_ns: int) -> None:
         self.atoms = atoms
+        self.loop_ns = 0  # what its conversion has taken of the loop's time
         self._wall_minus_perf_ns = wall_minus_perf_ns
 
     @property
@@ -50,7 +52,9 @@ class Batch:
         """The rows, each slice converted when it is asked for. ``ids`` are the store's, by the recorder's number."""
         tracing = _traces.isEnabledFor(logging.DEBUG)
         for start in range(0, len(self.atoms), SLICE * FIELDS):
+            began_ns = time.perf_counter_ns()
             rows = self._rows(self.atoms[start : start + SLICE * FIELDS], ids, recorder)
+            self.loop_ns += time.perf_counter_ns() - began_ns
             if tracing:
                 _trace(rows, dict(zip(ids, recorder.names, strict=False)))
             yield rows

@@ -19,7 +19,8 @@ from cogmeter.alerts.window import Window
 from cogmeter.flusher import Flusher
 from cogmeter.notifiers.table import Surroundings, build
 from cogmeter.overhead import Overhead
-from cogmeter.query import Period, Query, UnknownNameError, now_us
+from cogmeter.query import Query, now_us
+from cogmeter.records import Period, UnknownNameError
 from cogmeter.render.chart import Chart, Picture
 from cogmeter.render.charts import ChartError, ChartWorker
 from cogmeter.settings import SettingsError, env_name
@@ -179,7 +180,6 @@ class Monitor:
         scheduler.add_executor("asyncio", EXECUTOR)
         jobs: tuple[tuple[str, Callable[[], Awaitable[object]], float], ...] = (
             ("alerts", self.alerts.check, settings.alert_check_interval),
-            ("samples", self._sample, settings.sample_interval),
             ("roll-up", self._fold, FOLD_INTERVAL_S),
             ("clean-up", self._clean, settings.cleanup_interval_minutes * 60),
         )
@@ -214,9 +214,6 @@ class Monitor:
                 _logger.exception("The %s job failed", name)
 
         return job
-
-    async def _sample(self) -> None:
-        await self.store.add_samples(now_us(), self.watcher.sample())
 
     async def _fold(self) -> None:
         await self.store.fold(now_us=now_us())

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
+from cogmeter.services import BACKGROUND
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
@@ -52,14 +54,18 @@ class Breach:
 
 
 def breaches(totals: Totals, thresholds: Thresholds) -> Iterator[Breach]:
-    """Every breach in the window, in the order of the rules; services with too few operations raise none."""
+    """Every breach in the window, in the order of the rules; services with too few operations raise none.
+
+    What runs in the background alerts by its error rate alone: its volume and its durations are not chosen by people.
+    """
     enough = totals.operations >= thresholds.min_operations
+    front = enough & np.array([service not in BACKGROUND for service in totals.services], dtype=np.bool_)
     for rule, values_of, threshold_of, message_of in RULES:
         threshold = threshold_of(thresholds)
         if threshold <= 0:
             continue
         values = values_of(totals)
-        for place in np.flatnonzero(enough & (values > threshold)).tolist():
+        for place in np.flatnonzero((enough if rule == "error_rate" else front) & (values > threshold)).tolist():
             current = float(values[place])
             message = message_of(current, threshold, thresholds)
             yield Breach(rule, totals.services[place], threshold, current, message)

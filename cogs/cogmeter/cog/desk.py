@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
     from cogmeter.cog.gate import Gate
-    from cogmeter.query import Timeline
+    from cogmeter.records import Timeline
     from cogmeter.runtime import Monitor
 
 REFUSED = "These figures are for the bot's owner and team, and for the roles in PERFORMANCE_OPS_ROLE_IDS."

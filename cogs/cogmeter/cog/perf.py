@@ -9,7 +9,7 @@ import discord
 from discord import app_commands
 from discord.ext import commands
 
-from cogmeter.cog import stats, summary
+from cogmeter.cog import doctor, stats, summary
 from cogmeter.cog.desk import Desk
 from cogmeter.cog.gate import Gate
 from cogmeter.cog.registration import Registration
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 _logger = logging.getLogger("cogmeter.cog")
 
 # Every command family; a new one is a file beside this, and a line here.
-FAMILIES: Final[tuple[Callable[[app_commands.Group, Desk], None], ...]] = (summary.add, stats.add)
+FAMILIES: Final[tuple[Callable[[app_commands.Group, Desk], None], ...]] = (summary.add, stats.add, doctor.add)
 
 
 # The name is in lower case because help commands look cogs up so.

@@ -6,7 +6,7 @@ from typing import Final
 
 from discord import app_commands
 
-from cogmeter.query import Period
+from cogmeter.records import Period
 
 DEFAULT: Final = Period.DAY.key
 CHOICES: Final = [app_commands.Choice(name=period.label, value=period.key) for period in Period]

@@ -10,11 +10,11 @@ from discord import app_commands
 from cogmeter.cog.desk import Answer, Desk
 from cogmeter.cog.names import Names
 from cogmeter.cog.periods import CHOICES, DEFAULT, period_of
-from cogmeter.query import UnknownNameError
+from cogmeter.records import UnknownNameError
 from cogmeter.render.embeds import stats_embed, unknown_embed
 
 if TYPE_CHECKING:
-    from cogmeter.query import Period
+    from cogmeter.records import Period
 
 
 def add(group: app_commands.Group, desk: Desk) -> None:

@@ -12,7 +12,7 @@ from cogmeter.cog.periods import CHOICES, DEFAULT, period_of
 from cogmeter.render.embeds import summary_embed
 
 if TYPE_CHECKING:
-    from cogmeter.query import Period
+    from cogmeter.records import Period
 
 
 def add(group: app_commands.Group, desk: Desk) -> None:

@@ -6,7 +6,7 @@ import json
 from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Any
 
-from cogmeter.query import Range, Timeline
+from cogmeter.records import Range, Timeline
 from cogmeter.render import text
 from cogmeter_storage.model import DAY_US
 

@@ -15,9 +15,10 @@ from cogmeter.render.limits import VALUE, fitted
 from cogmeter.render.palette import State, state_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
 
-    from cogmeter.query import Figures, Range, ServiceStats, Summary, UnknownNameError
+    from cogmeter.finding import Finding
+    from cogmeter.records import Figures, Range, ServiceStats, Summary, UnknownNameError
     from cogmeter.render.chart import Chart
     from cogmeter_storage.model import AlertEvent, Operation
 
@@ -65,6 +66,9 @@ def summary_embed(
         for number, (name, one) in enumerate(summary.services[:LISTED], start=1)
     )
     embed.add_field(name="Top Services by Volume", value=_lines(lines), inline=False)
+    if summary.background:
+        apart = ", ".join(f"{plain(name, 60)} {text.count(one.operations)}" for name, one in summary.background)
+        embed.description = f"{embed.description}\n-# Counted apart: {apart}"
     return _finished(embed, summary, chart=chart, chart_trouble=chart_trouble)
 
 
@@ -144,6 +148,18 @@ def unknown_embed(error: UnknownNameError) -> discord.Embed:
     else:
         lines.append("The choices that appear while you type are all that is stored.")
     return fit(discord.Embed(title=f"Unknown {error.kind}", description="\n".join(lines), colour=State.NEUTRAL.colour))
+
+
+def doctor_embed(findings: Sequence[Finding]) -> discord.Embed:
+    """The monitor's own health: one line for each finding, with advice below those that are not well."""
+    unwell = sum(not one.well for one in findings)
+    state = State.DEGRADED if unwell else State.HEALTHY
+    lines = [f"**{unwell} of {len(findings)} need a look**" if unwell else f"**All {len(findings)} are well**", ""]
+    for one in findings:
+        lines.append(f"{'✓' if one.well else '✗'} **{plain(one.name, 40)}**: {plain(one.text, 300)}")
+        if not one.well and one.advice:
+            lines.append(f"-# {plain(one.advice, 200)}")
+    return fit(discord.Embed(title="cogmeter's own health", description="\n".join(lines), colour=state.colour))
 
 
 def _key_figures(embed: discord.Embed, total: Figures, before: Figures) -> None:

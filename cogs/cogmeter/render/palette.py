@@ -6,7 +6,7 @@ import enum
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from cogmeter.query import Figures
+    from cogmeter.records import Figures
 
 BACKGROUND = "#2b2d31"  # Discord's dark embed
 TEXT = "#dbdee1"

@@ -6,6 +6,7 @@ import logging
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from cogmeter.finding import Finding
 from cogmeter.watch.hook import HookState
 
 if TYPE_CHECKING:
@@ -29,16 +30,6 @@ class Ground:
     settings: Settings
     recorder: Recorder
     receipts: Receipts  # the interactions and messages that are under way
-
-
-@dataclass(frozen=True, slots=True)
-class Finding:
-    """One line of a doctor page: what was looked at, how it is, and what to do if it is not well."""
-
-    name: str
-    well: bool
-    text: str
-    advice: str = ""
 
 
 @dataclass(slots=True)

@@ -5,9 +5,10 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING, Final
 
+from cogmeter.finding import Finding
 from cogmeter.watch.arrivals import Arrivals
 from cogmeter.watch.receipts import Receipts
-from cogmeter.watch.surface import Finding, Ground, Surface
+from cogmeter.watch.surface import Ground, Surface
 
 if TYPE_CHECKING:
     from discord.ext import commands

@@ -81,3 +81,14 @@ def test_the_first_minute_is_not_blown_up_to_a_rate():
 
 def test_every_service_in_breach_is_found():
     assert [one.service for one in found(operations=500, failures=500, services=("a", "b"))] == ["a", "b"]
+
+
+def test_what_runs_in_the_background_alerts_by_its_error_rate_alone():
+    services = ("discord.listeners", "discord.commands")
+    seen = found(operations=600, failures=600, response_ms=60_000, services=services)
+    assert [(one.rule, one.service) for one in seen] == [
+        ("error_rate", "discord.listeners"),
+        ("error_rate", "discord.commands"),
+        ("response_time", "discord.commands"),
+        ("throughput", "discord.commands"),
+    ]

@@ -1,0 +1,27 @@
+"""``/perf doctor``: how the monitor itself is."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import discord  # noqa: TC002 - discord.py evaluates the annotations of a command
+
+from cogmeter.cog.desk import Answer, Desk
+from cogmeter.doctor import examine
+from cogmeter.render.embeds import doctor_embed
+
+if TYPE_CHECKING:
+    from discord import app_commands
+
+
+def add(group: app_commands.Group, desk: Desk) -> None:
+    """Add the command to the group."""
+
+    @group.command(name="doctor", description="The monitor's own health: hooks, buffer, database, jobs, permissions")
+    async def doctor(interaction: discord.Interaction) -> None:
+        await desk.answer(interaction, lambda: _answer(desk))
+
+
+async def _answer(desk: Desk) -> Answer:
+    embed = doctor_embed(await examine(desk.monitor))
+    return Answer(lambda _drawn, _trouble: embed)

@@ -1,0 +1,132 @@
+"""The doctor: looks at every part of the running monitor, and gives a line of advice for each that is not well."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Final
+
+import discord
+
+from cogmeter.finding import Finding
+from cogmeter.recorder import MAX_SERIES
+from cogmeter.render import text
+from cogmeter.settings import env_name
+from cogmeter_storage.base import StorageError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from cogmeter.runtime import Monitor
+    from cogmeter_storage.model import StoreStatus
+
+STALE_S: Final = 30.0  # the flusher runs every second
+BUSY_PERCENT: Final = 5.0  # of a core, for ourselves
+NEEDED: Final = ("view_channel", "send_messages", "embed_links", "attach_files")
+
+
+async def examine(monitor: Monitor) -> list[Finding]:
+    """Every finding, what is not well first."""
+    found = [
+        *_recording(monitor),
+        *_flushing(monitor),
+        *await _database(monitor),
+        *_charts(monitor),
+        *_jobs(monitor),
+        *_channel(monitor),
+        *_overhead(monitor),
+        *monitor.watcher.findings(),
+    ]
+    return sorted(found, key=lambda one: one.well)
+
+
+def _recording(monitor: Monitor) -> Iterator[Finding]:
+    recorder = monitor.recorder
+    buffer = recorder.buffer
+    waiting = f"{len(buffer)} of {buffer.capacity} operations wait in the buffer"
+    capacity = env_name("max_operations_in_memory")
+    yield Finding("buffer", not buffer.dropped, f"{waiting}, {buffer.dropped} dropped", f"Raise {capacity}")
+    refused = f"{recorder.refused} operations refused for a bad name, duration or outcome"
+    yield Finding("recording", not recorder.refused, refused, "Names are 1 to 100 printable characters")
+    series = f"{len(recorder.names)} series, {recorder.overflowed} operations in (other)"
+    advice = f"At most {MAX_SERIES} series: take ids and user input out of operation names"
+    yield Finding("series", not recorder.overflowed, series, advice)
+
+
+def _flushing(monitor: Monitor) -> Iterator[Finding]:
+    flusher = monitor.flusher
+    if flusher.last_error is not None:
+        said = f"{flusher.failures} attempts failed, {flusher.pending} operations wait: {flusher.last_error}"
+        yield Finding("flusher", well=False, text=said, advice="It is tried again by itself; mend what it says")
+        return
+    age_s = None if flusher.last_flush_us is None else time.time() - flusher.last_flush_us / 1e6
+    well = age_s is not None and age_s < STALE_S
+    said = "has not flushed yet" if age_s is None else f"flushed {text.duration(max(age_s, 0) * 1e6)} ago"
+    yield Finding("flusher", well, f"{said}, {text.exact(flusher.written)} operations stored", "See the log")
+
+
+async def _database(monitor: Monitor) -> list[Finding]:
+    try:
+        status = await monitor.store.status()
+    except StorageError as error:
+        return [Finding("database", well=False, text=str(error), advice="Recording goes on into the buffer")]
+    return [Finding("database", well=True, text=_size(status)), _clock(status)]
+
+
+def _size(status: StoreStatus) -> str:
+    written = "nothing written yet" if status.last_write_us is None else f"last write {_ago(status.last_write_us)}"
+    size = text.short(status.size_bytes / 1e6)
+    return f"{size} MB, {text.exact(status.operations)} operations, {status.series} series, {written}"
+
+
+def _clock(status: StoreStatus) -> Finding:
+    said = f"{status.clamped} operations moved forward because the clock jumped back"
+    return Finding("clock", not status.clamped, said, "Let the machine keep its time by NTP")
+
+
+def _charts(monitor: Monitor) -> Iterator[Finding]:
+    faults = monitor.faults["charts"]
+    yield Finding("charts", not faults, f"{monitor.charts.state}, {faults} failed", "See the log; answers come without")
+
+
+def _jobs(monitor: Monitor) -> Iterator[Finding]:
+    jobs = ("alerts", "samples", "roll-up", "clean-up", "commands")
+    failed = {name: count for name in jobs if (count := monitor.faults[name])}
+    said = ", ".join(f"{name} failed {count} times" for name, count in failed.items())
+    due = ", ".join(f"{job.id} {_until(job.next_run_time.timestamp())}" for job in monitor.jobs() if job.next_run_time)
+    yield Finding("jobs", not failed, said or f"next: {due}", "See the log; each runs again at its next time")
+    undelivered = {name: count for name, count in monitor.delivery.failed.items() if count}
+    told = ", ".join(f"{name} failed {count} times" for name, count in undelivered.items())
+    sent = ", ".join(f"{count} by {name}" for name, count in monitor.delivery.delivered.items())
+    yield Finding("alerts", not undelivered, told or f"delivered {sent or 'none so far'}", "See the log")
+
+
+def _channel(monitor: Monitor) -> Iterator[Finding]:
+    channel_id = monitor.settings.alert_channel_id
+    name = f"{env_name('alert_channel_id')}={channel_id}"
+    if channel_id is None:
+        yield Finding("alert channel", well=True, text=f"none: {env_name('alert_channel_id')} is not set")
+        return
+    channel = monitor.bot.get_channel(channel_id)
+    if not isinstance(channel, discord.abc.GuildChannel | discord.Thread):
+        yield Finding(
+            "alert channel", well=False, text=f"{name} is not to be seen", advice="Name a channel of the bot's"
+        )
+        return
+    allowed = channel.permissions_for(channel.guild.me)
+    missing = [one.replace("_", " ") for one in NEEDED if not getattr(allowed, one)]
+    said = f"missing permissions: {', '.join(missing)}" if missing else f"#{channel.name}, all permissions"
+    yield Finding("alert channel", not missing, said, "Allow them to the bot in that channel")
+
+
+def _overhead(monitor: Monitor) -> Iterator[Finding]:
+    percent = monitor.overhead.percent()
+    said = f"about {percent:.2f} % of a core for cogmeter itself"
+    yield Finding("overhead", percent < BUSY_PERCENT, said, "Switch off a PERFORMANCE_WATCH_* surface you do not need")
+
+
+def _ago(at_us: int) -> str:
+    return f"{text.duration(max(time.time_ns() // 1000 - at_us, 0))} ago"
+
+
+def _until(at_s: float) -> str:
+    return f"in {text.duration(max(at_s - time.time(), 0.0) * 1e6)}"

@@ -1,0 +1,89 @@
+"""What the summary counts, what it counts apart, and which names are near."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from cogmeter.likeness import near
+from cogmeter.query import Query
+from cogmeter.records import Period, UnknownNameError
+from cogmeter_storage import open_store
+from cogmeter_storage.model import HOUR_US, MINUTE_US
+
+NOW_US = 1_800_000_000_000_000 + 17 * MINUTE_US + 3_000_000
+
+
+@pytest.fixture
+async def store(tmp_path):
+    store = await open_store(f"sqlite:///{tmp_path / 'performance.db'}")
+    yield store
+    await store.close()
+
+
+async def recorded(store, *operations):
+    """Operations as (service, operation, end_us, duration_us, outcome)."""
+    ids = await store.series_ids([one[:2] for one in operations])
+    rows = [(number, *one[2:], None, None) for number, one in zip(ids, operations, strict=True)]
+    await store.append([sorted(rows, key=lambda row: row[1])], now_us=NOW_US)
+
+
+def query(store):
+    return Query(store, clock=lambda: NOW_US)
+
+
+async def test_what_runs_in_the_background_is_counted_apart(store):
+    await recorded(
+        store,
+        ("discord.commands", "ask", NOW_US - 5, 1_000_000, 1),
+        *(("discord.listeners", "on_message", NOW_US - number, 10, 0) for number in range(6, 100)),
+    )
+    summary = await query(store).summary(Period.HOUR)
+    assert (summary.total.operations, summary.total.error_rate) == (1, 1.0)
+    assert [name for name, _ in summary.services] == ["discord.commands"]
+    assert [(name, one.operations) for name, one in summary.background] == [("discord.listeners", 94)]
+    assert sum(summary.timeline.per_minute) == pytest.approx(20)  # one operation in the three seconds of the last bin
+
+
+async def test_the_period_before_ends_where_this_one_begins(store):
+    begin = (NOW_US - HOUR_US) // MINUTE_US * MINUTE_US
+    await recorded(store, ("a", "x", begin - 1, 1, 0), ("a", "x", begin, 1, 0), ("a", "x", NOW_US - 1, 1, 0))
+    stats = await query(store).stats("a", period=Period.HOUR)
+    assert (stats.before.operations, stats.total.operations) == (1, 2)
+
+
+async def test_the_rate_of_the_bin_that_is_still_filling_is_over_the_time_that_passed(store):
+    await recorded(store, *(("a", "x", NOW_US - 1_000 - number, 1, 0) for number in range(10)))
+    timeline = (await query(store).stats("a", period=Period.HOUR)).timeline
+    assert timeline.per_minute[-1] == pytest.approx(10 / 3 * 60)
+
+
+async def test_an_unknown_operation_is_told_with_near_ones(store):
+    await recorded(store, ("knowledge-graph", "query", NOW_US - 1, 1, 0))
+    with pytest.raises(UnknownNameError, match=r"Did you mean query\?") as raised:
+        await query(store).stats("knowledge-graph", "querry")
+    assert (raised.value.kind, raised.value.near) == ("operation", ("query",))
+
+
+@pytest.mark.parametrize(
+    ("typed", "best"),
+    [
+        ("know", "knowledge-graph"),
+        ("graph", "knowledge-graph"),
+        ("kgr", "knowledge-graph"),
+        ("graf", "knowledge-graph"),
+    ],
+)
+def test_near_names_begin_hold_spell_or_resemble_what_was_typed(typed, best):
+    assert near(typed, ["core-intelligence", "knowledge-graph", "web-crawling"])[0] == best
+
+
+@given(st.text(max_size=40), st.lists(st.text(min_size=1, max_size=40), unique=True, max_size=30))
+def test_near_gives_stored_names_each_once_and_no_more_than_asked(typed, names):
+    found = near(typed, names, limit=5)
+    assert len(found) <= 5
+    assert len(set(found)) == len(found)
+    assert set(found) <= set(names)
+
+
+def test_every_period_has_a_readable_number_of_bins():
+    assert all(50 <= period.length_us / period.step_us <= 130 for period in Period)
