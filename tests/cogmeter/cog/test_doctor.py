@@ -1,0 +1,68 @@
+"""``/perf doctor``: well when all is well, and a line of advice for each thing that is not."""
+
+import time
+
+import cogmeter
+from cogmeter.doctor import examine
+
+
+async def findings(home):
+    return {one.name: one for one in await examine(home.monitor)}
+
+
+async def test_a_bot_that_is_well_is_told_so(move_in):
+    async with move_in() as home:
+        cogmeter.record("a", "x", duration_ms=1)
+        await home.flushed()
+        result = await home.owner.slash(home.channel, "perf doctor")
+        (embed,) = result.response.embeds
+        for name in ("buffer", "flusher", "database", "charts", "jobs", "alert channel", "overhead"):
+            assert f"**{name}**" in embed.description
+        assert "1 operations" in embed.description or "2 operations" in embed.description
+
+
+async def test_each_thing_that_is_not_well_comes_first_with_advice(move_in):
+    async with move_in(PERFORMANCE_ALERT_CHANNEL_ID=42) as home:
+        recorder = home.monitor.recorder
+        recorder.buffer.dropped += 3
+        recorder.record("", "x", duration_ms=1)
+        home.monitor.faults["alerts"] += 1
+        home.monitor.flusher.last_flush_us = time.time_ns() // 1000 - 60_000_000
+        try:
+            found = await findings(home)
+            ill = {name for name, one in found.items() if not one.well}
+            assert ill >= {"buffer", "recording", "jobs", "alert channel", "flusher"}
+            assert all(found[name].advice for name in ill)
+            assert [one.well for one in await examine(home.monitor)] == sorted(
+                one.well for one in await examine(home.monitor)
+            )
+            assert "PERFORMANCE_ALERT_CHANNEL_ID=42" in found["alert channel"].text
+        finally:
+            recorder.buffer.dropped = recorder.refused = 0
+
+
+async def test_missing_permissions_in_the_alert_channel_are_named(move_in):
+    async def prepare(home, monkeypatch):
+        monkeypatch.setenv("PERFORMANCE_ALERT_CHANNEL_ID", str(home.channel.id))
+
+    async with move_in(prepare=prepare) as home:
+        assert (await findings(home))["alert channel"].well
+        channel = home.bot.get_channel(home.channel.id)
+        await channel.set_permissions(channel.guild.default_role, attach_files=False)
+        await home.env.settle()
+        found = (await findings(home))["alert channel"]
+        assert not found.well
+        assert "attach files" in found.text
+
+
+async def test_a_store_that_fails_is_said_with_what_waits(move_in):
+    async with move_in() as home:
+        home.monitor.flusher.failures, home.monitor.flusher.last_error = 2, "disk full"
+        assert "disk full" in (await findings(home))["flusher"].text
+
+
+async def test_only_those_who_may_ask_learn_how_the_monitor_is(move_in):
+    async with move_in() as home:
+        result = await home.stranger.slash(home.channel, "perf doctor")
+        assert result.ephemeral
+        assert result.response.embeds == []
