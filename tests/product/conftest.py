@@ -17,6 +17,7 @@ from packaging.requirements import Requirement
 ROOT = Path(__file__).parents[2]
 HOST = Path(__file__).parent / "host"
 WARNINGS = ("-W", "error", "-W", "ignore:'audioop' is deprecated:DeprecationWarning")
+SETTINGS = ("PERFORMANCE_", "ENABLE_", "DISCORD_", "DATADOG_")
 TIMEOUT_S = 110
 
 
@@ -59,7 +60,7 @@ def host(environment: Path, tmp_path: Path) -> Callable[..., str]:
 
     def scenario(*arguments: str) -> str:
         command = [python_of(environment), *WARNINGS, "scenarios.py", *arguments]
-        done = run(command, cwd=folder, env=clean_environment(PYTHONPATH=str(tools)))
+        done = run(command, cwd=folder, env=without_settings(PYTHONPATH=str(tools)))
         assert "Traceback" not in done.stderr, done.stderr
         assert "never" not in done.stderr, done.stderr  # asyncio's words for what nobody awaited or retrieved
         return done.stdout
@@ -68,9 +69,15 @@ def host(environment: Path, tmp_path: Path) -> Callable[..., str]:
 
 
 @pytest.fixture
+def clean_environment() -> Callable[..., dict[str, str]]:
+    """``clean_environment(NAME="value")``: what a program that a test starts gets as its environment."""
+    return without_settings
+
+
+@pytest.fixture
 def host_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """An empty working directory, and an environment without our settings."""
-    for name in [name for name in os.environ if name not in clean_environment()]:
+    for name in [name for name in os.environ if name.startswith(SETTINGS)]:
         monkeypatch.delenv(name)
     monkeypatch.chdir(tmp_path)
     return tmp_path
@@ -85,10 +92,10 @@ def run(command: list[object], **options: object) -> subprocess.CompletedProcess
     return done
 
 
-def clean_environment(**more: str) -> dict[str, str]:
+def without_settings(**more: str) -> dict[str, str]:
     """The environment of the tests without our settings, and without what would lead Python elsewhere."""
-    ours = ("PERFORMANCE_", "ENABLE_", "DISCORD_", "DATADOG_", "PYTHON", "VIRTUAL_ENV")
-    return {name: value for name, value in os.environ.items() if not name.startswith(ours)} | more
+    kept = {name: value for name, value in os.environ.items() if not name.startswith((*SETTINGS, "PYTHON"))}
+    return kept | more
 
 
 def python_of(folder: Path) -> Path:

@@ -1,0 +1,45 @@
+"""A bot that records without end, for the test that kills it: ``python recording_bot.py EPOCH SPEED FIRST PACE``.
+
+Its wall clock runs SPEED times as fast since EPOCH (seconds), so that minutes end, and hours are folded, while it is
+being killed. Before each operation, PACE seconds apart, it says ``<number> <operations that are committed>``.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import os
+import sys
+import time
+
+import discord
+from discord.ext import commands
+
+import cogmeter
+import cogmeter.runtime
+
+_real_ns = time.time_ns
+
+
+async def main(first: int, pace_s: float) -> None:
+    async with commands.Bot(command_prefix="!", intents=discord.Intents.none()) as bot:
+        await bot.load_extension("cogmeter.cog")
+        flusher = bot.get_cog("cogmeter").monitor.flusher
+        trackers = [cogmeter.track("crash", f"operation-{number}") for number in range(3)]
+        for number in itertools.count(first):
+            os.write(1, b"%d %d\n" % (number, flusher.written))
+            with trackers[number % 3]() as op:
+                op.annotate(number=number)
+            await asyncio.sleep(pace_s)
+
+
+def hurry(epoch_s: float, speed: int) -> None:
+    """Let the wall clock run faster, and fold more often."""
+    epoch_ns = int(epoch_s * 1e9)
+    time.time_ns = lambda: epoch_ns + (_real_ns() - epoch_ns) * speed
+    cogmeter.runtime.FOLD_INTERVAL_S = 0.3
+
+
+if __name__ == "__main__":
+    hurry(float(sys.argv[1]), int(sys.argv[2]))
+    asyncio.run(main(int(sys.argv[3]), float(sys.argv[4])))
