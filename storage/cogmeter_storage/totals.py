@@ -55,10 +55,11 @@ class Accumulator:
         self._bins = 1 if step_us is None else -(-span // step_us)
         self._groups = max(groups.values(), default=-1) + 1
         self._lookup = Lookup(groups)
-        size = self._bins * self._groups
-        self._outcomes = np.zeros((size, len(Outcome)), dtype=np.int64)
-        self._sum_us, self._max_us = np.zeros((2, size), dtype=np.int64)
-        self._buckets = np.zeros(size * BUCKETS, dtype=np.int64)
+        # One row more than there are, for the series that nobody asked for: cheaper than leaving them out.
+        self._size = self._bins * self._groups
+        self._outcomes = np.zeros((len(Outcome), self._size + 1), dtype=np.int64)
+        self._sum_us, self._max_us = np.zeros((2, self._size + 1), dtype=np.int64)
+        self._buckets = np.zeros((self._size + 1) * BUCKETS, dtype=np.int64)
 
     def add(self, starts_us: Sequence[int], slots: Sequence[Slot]) -> None:
         """Add slots (at least one) by the bin that each starts in; those outside the range are an error.
@@ -73,16 +74,15 @@ class Accumulator:
             raise SlotFormatError("a damaged slot: its buckets do not fit its series")
         bins = (np.array(starts_us, dtype=np.int64) - self._since_us) // self._step_us
         group = self._lookup(all_of.series)
-        target = np.repeat(bins, [slot.series.size for slot in slots]) * self._groups + group
-        wanted = group >= 0
-        rows = target[wanted]
-        for outcome, column in enumerate(all_of.outcomes):
-            np.add.at(self._outcomes[:, outcome], rows, column[wanted])
-        np.add.at(self._sum_us, rows, all_of.sum_us[wanted])
-        np.maximum.at(self._max_us, rows, all_of.max_us[wanted])
-        inside = np.repeat(wanted, all_of.sizes)
-        keys = np.repeat(target, all_of.sizes)[inside] * BUCKETS + all_of.buckets[inside]
-        np.add.at(self._buckets, keys, all_of.counts[inside])
+        rows = np.repeat(bins, [slot.series.size for slot in slots]) * self._groups + group
+        rows[group < 0] = self._size
+        for added, column in zip(self._outcomes, all_of.outcomes, strict=True):
+            np.add.at(added, rows, column)
+        np.add.at(self._sum_us, rows, all_of.sum_us)
+        np.maximum.at(self._max_us, rows, all_of.max_us)
+        keys = np.repeat(rows * BUCKETS, all_of.sizes)
+        keys += all_of.buckets
+        np.add.at(self._buckets, keys, all_of.counts)
 
     def totals(self) -> Totals:
         """What has been added."""
@@ -91,8 +91,8 @@ class Accumulator:
             since_us=self._since_us,
             until_us=self._until_us,
             edges_us=self._since_us + np.arange(self._bins, dtype=np.int64) * self._step_us,
-            outcomes=self._outcomes.reshape(*shape, len(Outcome)),
-            sum_us=self._sum_us.reshape(shape),
-            max_us=self._max_us.reshape(shape),
-            buckets=self._buckets.reshape(*shape, BUCKETS),
+            outcomes=self._outcomes[:, :-1].T.reshape(*shape, len(Outcome)),
+            sum_us=self._sum_us[:-1].reshape(shape),
+            max_us=self._max_us[:-1].reshape(shape),
+            buckets=self._buckets[:-BUCKETS].reshape(*shape, BUCKETS),
         )
