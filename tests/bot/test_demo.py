@@ -7,6 +7,7 @@ import subprocess
 import sys
 import threading
 import time
+from pathlib import Path
 from urllib.parse import urlsplit
 
 import psutil
@@ -17,18 +18,19 @@ from cogmeter_storage import open_store
 LIST = "document.querySelector('#channel-message-list')"
 INPUT = "document.querySelector('#channel-composer-input')"
 CHARTS = f"[...{LIST}.querySelectorAll('img')].filter(one => one.naturalWidth >= 1000).length"
+ROOT = Path(__file__).parents[2]
 START_S = 90  # a cold machine; it is said to be ready in 15
 
 
 class Demo:
     """The running demo, and what it printed so far."""
 
-    def __init__(self, folder, *arguments):
-        kept = {name: value for name, value in os.environ.items() if not name.startswith("PERFORMANCE_")}
+    def __init__(self, folder, *arguments, module="cogmeter_bot"):
+        kept = {name: value for name, value in os.environ.items() if not name.startswith(("PERFORMANCE_", "DISCORD_"))}
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "cogmeter_bot", "demo", *arguments],
+            [sys.executable, "-m", module, *arguments],
             cwd=folder,
-            env={**kept, "TMPDIR": str(folder)},
+            env={**kept, "TMPDIR": str(folder), "PYTHONPATH": str(ROOT)},
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
@@ -69,8 +71,8 @@ def start(tmp_path):
     place = tmp_path / "place"
     place.mkdir()
 
-    def one(*arguments):
-        demos.append(Demo(place, *arguments))
+    def one(*arguments, **options):
+        demos.append(Demo(place, *arguments, **options))
         return demos[-1]
 
     one.place = place
@@ -120,7 +122,7 @@ class Visitor:
 
 @pytest.mark.timeout(300)
 def test_a_visitor_gets_summary_statistics_and_an_alert_with_their_charts(start, browser, tmp_path):
-    visitor = Visitor(browser, start().url())
+    visitor = Visitor(browser, start("demo").url())
 
     visitor.use("perf summary")
     browser.wait(f"{CHARTS} >= 1", "the chart of the summary")
@@ -148,7 +150,7 @@ def test_a_visitor_gets_summary_statistics_and_an_alert_with_their_charts(start,
 @pytest.mark.skipif(sys.platform == "win32", reason="no signals to send there")
 @pytest.mark.parametrize("sent", [signal.SIGINT, signal.SIGTERM])
 def test_the_demo_ends_cleanly_and_leaves_nothing_behind(start, sent):
-    demo = start("--history-days", "0.2")
+    demo = start("demo", "--history-days", "0.2")
     demo.url()
     assert len(list(start.place.iterdir())) == 1
     children = psutil.Process(demo.process.pid).children(recursive=True)
@@ -158,8 +160,15 @@ def test_the_demo_ends_cleanly_and_leaves_nothing_behind(start, sent):
     assert list(start.place.iterdir()) == []
 
 
+def test_python_dash_m_bot_without_a_token_is_the_demo(start):
+    demo = start(module="bot")
+    demo.url()
+    assert demo.output.startswith("DISCORD_TOKEN is not set, so this is the demo.")
+    assert demo.stop() == 0
+
+
 async def test_a_database_of_ones_own_is_kept_with_history_and_live_operations(start):
-    demo = start("--history-days", "0.1", "--database", "kept.db")
+    demo = start("demo", "--history-days", "0.1", "--database", "kept.db")
     demo.url()
     time.sleep(4)
     demo.stop()
@@ -173,7 +182,7 @@ async def test_a_database_of_ones_own_is_kept_with_history_and_live_operations(s
 
 
 async def test_without_history_the_database_begins_empty(start):
-    demo = start("--no-history", "--database", "kept.db")
+    demo = start("demo", "--no-history", "--database", "kept.db")
     demo.url()
     demo.stop()
     store = await open_store(f"sqlite:///{start.place}/kept.db")
