@@ -9,9 +9,11 @@ from cogmeter_storage.model import (
     Retention,
     Row,
     Series,
+    SpanRecord,
     StoreStatus,
     Tier,
     Totals,
+    TraceRecord,
 )
 from cogmeter_storage.opening import open_store
 
@@ -24,10 +26,12 @@ __all__ = [
     "Retention",
     "Row",
     "Series",
+    "SpanRecord",
     "StorageError",
     "Store",
     "StoreStatus",
     "Tier",
     "Totals",
+    "TraceRecord",
     "open_store",
 ]

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
         Series,
         StoreStatus,
         Totals,
+        TraceRecord,
     )
 
 
@@ -101,7 +102,8 @@ class Store(Protocol):
     async def clean(self, retention: Retention, *, now_us: int) -> Cleaned:
         """Remove what is older than the retention, in paced chunks, so that no write waits long.
 
-        Operations and minutes go in whole hours, hours in whole days. What is not sealed yet, and slots that are not
+        Operations and minutes go in whole hours, hours in whole days; traces and samples go with the operations of
+        their time. What is not sealed yet, and slots that are not
         folded into the coarser tier yet, stay: call fold() before.
         """
         ...
@@ -112,6 +114,30 @@ class Store(Protocol):
 
     async def alerts(self, since_us: int, *, limit: int = 100) -> list[AlertEvent]:
         """Alert events since then, newest first."""
+        ...
+
+    async def add_traces(self, traces: Sequence[TraceRecord]) -> None:
+        """Keep traces, all or none of them; the store gives the ids."""
+        ...
+
+    async def traces(
+        self, service: str | None, operation: str | None, since_us: int, *, limit: int
+    ) -> list[TraceRecord]:
+        """The traces that began since then, of one service and operation name or (None) of all.
+
+        The slowest first, of equal ones the newest: a limit then leaves out what matters least.
+        """
+        ...
+
+    async def add_samples(self, at_us: int, values: Mapping[str, float]) -> None:
+        """Keep the gauges of one moment, by metric name; again at the same moment, the later value counts.
+
+        What is not finite is left out.
+        """
+        ...
+
+    async def samples(self, names: Collection[str], since_us: int, until_us: int) -> dict[str, list[tuple[int, float]]]:
+        """For each of the names, its (time, value) pairs in [since_us, until_us), in order of time; [] for none."""
         ...
 
     async def status(self) -> StoreStatus:

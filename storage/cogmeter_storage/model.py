@@ -150,6 +150,8 @@ class Cleaned:
 
     operations: int = 0
     slots: int = 0
+    traces: int = 0
+    samples: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -68,5 +68,32 @@ SQLITE_MIGRATIONS: tuple[tuple[str, ...], ...] = (
         FROM operation JOIN series ON series.id = operation.series
         """,
     ),
+    (
+        # The names stand in the row: a trace is that of an interaction, which need not be a series.
+        """
+        CREATE TABLE trace (
+            id INTEGER PRIMARY KEY,
+            at_us INTEGER NOT NULL,
+            service TEXT NOT NULL,
+            operation TEXT NOT NULL,
+            duration_us INTEGER NOT NULL,
+            outcome INTEGER NOT NULL,
+            error TEXT,
+            left_out INTEGER NOT NULL,
+            spans TEXT NOT NULL
+        )
+        """,
+        "CREATE INDEX trace_at_us ON trace (at_us)",
+        "CREATE TABLE metric (id INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE)",
+        # Without a rowid: the samples of a metric lie side by side, in order of time.
+        """
+        CREATE TABLE sample (
+            at_us INTEGER NOT NULL,
+            metric INTEGER NOT NULL,
+            value REAL NOT NULL,
+            PRIMARY KEY (metric, at_us)
+        ) WITHOUT ROWID
+        """,
+    ),
 )
 SQLITE_VERSION = len(SQLITE_MIGRATIONS)

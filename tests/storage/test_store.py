@@ -7,7 +7,7 @@ import asyncio
 import numpy as np
 import pytest
 
-from cogmeter_storage import AlertEvent, Outcome, Retention, StorageError
+from cogmeter_storage import AlertEvent, Outcome, Retention, StorageError, TraceRecord
 from cogmeter_storage.model import DAY_US, HOUR_US, MINUTE_US
 
 ALL = {1: 0, 2: 0, 3: 0}
@@ -306,6 +306,8 @@ async def test_a_store_opened_for_reading_refuses_to_write(backend, store, noon)
             reading.fold(now_us=noon),
             reading.clean(Retention(), now_us=noon),
             reading.add_alert(AlertEvent("error_rate", "a", "warning", "m", 1, 2, noon)),
+            reading.add_traces([TraceRecord(noon, "a", "b", 1, Outcome.OK, None, 0, ())]),
+            reading.add_samples(noon, {"a": 1.0}),
         ):
             with pytest.raises(StorageError, match="reading alone") as caught:
                 await write

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 
 from cogmeter_storage.base import StorageError
 from cogmeter_storage.sqlite import reader, search, upkeep
+from cogmeter_storage.sqlite import samples as sample_rows
+from cogmeter_storage.sqlite import traces as trace_rows
 from cogmeter_storage.sqlite.connection import Connection
 from cogmeter_storage.sqlite.file import Readable, Writable
 from cogmeter_storage.sqlite.writer import Writer, add_alert, series_ids
@@ -25,6 +27,7 @@ if TYPE_CHECKING:
         Series,
         StoreStatus,
         Totals,
+        TraceRecord,
     )
 
 
@@ -101,6 +104,24 @@ class SqliteStore:
     async def alerts(self, since_us: int, *, limit: int = 100) -> list[AlertEvent]:
         """Alert events, newest first."""
         return await self._reading.run(reader.alerts, since_us, limit)
+
+    async def add_traces(self, traces: Sequence[TraceRecord]) -> None:
+        """Keep traces."""
+        await self._writer.run(trace_rows.add, traces)
+
+    async def traces(
+        self, service: str | None, operation: str | None, since_us: int, *, limit: int
+    ) -> list[TraceRecord]:
+        """Traces, slowest first."""
+        return await self._reading.run(trace_rows.slowest, service, operation, since_us, limit)
+
+    async def add_samples(self, at_us: int, values: Mapping[str, float]) -> None:
+        """Keep the gauges of one moment."""
+        await self._writer.run(sample_rows.add, at_us, values)
+
+    async def samples(self, names: Collection[str], since_us: int, until_us: int) -> dict[str, list[tuple[int, float]]]:
+        """Gauges by metric name."""
+        return await self._reading.run(sample_rows.read, tuple(names), since_us, until_us)
 
     async def status(self) -> StoreStatus:
         """Size, extent and last write."""

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+from functools import partial
 from typing import TYPE_CHECKING
 
 from cogmeter_storage.model import DAY_US, HOUR_US, Cleaned, Retention, Tier
 from cogmeter_storage.rollup import fold
+from cogmeter_storage.sqlite import samples, traces
 from cogmeter_storage.sqlite.rows import edge_slots, extents, first_id_from, read_slots, transaction, write_slot
 
 if TYPE_CHECKING:
     import sqlite3
+    from collections.abc import Callable
 
     from cogmeter_storage.sqlite.writer import Writer
 
@@ -56,7 +59,7 @@ async def clean(writer: Writer, retention: Retention, now_us: int) -> Cleaned:
     Cuts are on the coarser tier's borders, so that where a slot stands for finer ones, it stands for all of them; and
     nothing goes that the coarser tier does not hold yet.
     """
-    operations = slots = 0
+    operations = 0
     raw_cut = _cut(now_us, retention.raw_hours, HOUR_US)
     first_id, last_id = await writer.run(_operations_before, raw_cut)
     for start in range(first_id, last_id + 1, _DELETE_ROWS):
@@ -67,11 +70,18 @@ async def clean(writer: Writer, retention: Retention, now_us: int) -> Cleaned:
         Tier.HOUR: _cut(now_us, retention.hour_hours, DAY_US),
         Tier.DAY: _cut(now_us, retention.day_hours, DAY_US),
     }
-    for tier, cut_us in cuts.items():
-        while removed := await writer.run(_delete_slots, tier, cut_us):
-            slots += removed
-            await asyncio.sleep(_PAUSE_S)
-    return Cleaned(operations, slots)
+    slots = sum([await _paced(writer, partial(_delete_slots, tier=tier, cut_us=cut)) for tier, cut in cuts.items()])
+    traced = await _paced(writer, partial(traces.delete, cut_us=raw_cut))
+    return Cleaned(operations, slots, traced, await _paced(writer, partial(samples.delete, cut_us=raw_cut)))
+
+
+async def _paced(writer: Writer, delete: Callable[[sqlite3.Connection], int]) -> int:
+    """Call it, with pauses, until it deletes nothing any more; returns how much it did."""
+    total = 0
+    while removed := await writer.run(delete):
+        total += removed
+        await asyncio.sleep(_PAUSE_S)
+    return total
 
 
 def _cut(now_us: int, hours: float, width_us: int) -> int:

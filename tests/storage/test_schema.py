@@ -1,0 +1,43 @@
+"""A database of each earlier version is brought up to date."""
+
+from __future__ import annotations
+
+import sqlite3
+
+import pytest
+
+from cogmeter_storage import AlertEvent, StorageError
+from cogmeter_storage.model import HOUR_US
+from cogmeter_storage.schema import SQLITE_MIGRATIONS, SQLITE_VERSION
+
+
+def dump(path):
+    """Every table, index, view and row, as the SQL that would make it."""
+    raw = sqlite3.connect(path)
+    lines = set(raw.iterdump())
+    raw.close()
+    return lines
+
+
+@pytest.mark.parametrize("version", range(1, SQLITE_VERSION))
+async def test_a_database_of_an_earlier_version_is_brought_up_and_nothing_is_lost(
+    tmp_path, backend, append, make_rows, noon, monkeypatch, version
+):
+    with monkeypatch.context() as then:
+        then.setattr("cogmeter_storage.sqlite.file.SQLITE_MIGRATIONS", SQLITE_MIGRATIONS[:version])
+        then.setattr("cogmeter_storage.sqlite.file.SQLITE_VERSION", version)
+        async with backend.store() as store:
+            await store.series_ids([("a", "b"), ("a", "c"), ("a", "d")])
+            await append(store, make_rows(3000, noon))
+            await store.fold(now_us=noon + HOUR_US)
+            await store.add_alert(AlertEvent("error_rate", "a", "critical", "High error rate", 0.05, 0.2, noon))
+    path = tmp_path / "performance.db"
+    before = dump(path)
+    with pytest.raises(StorageError, match="earlier version"):
+        await backend.open(read_only=True)
+    async with backend.store() as store:
+        assert before < dump(path)
+        assert (await store.status()).schema_version == SQLITE_VERSION
+        assert (await store.totals(noon, noon + HOUR_US, groups={1: 0, 2: 0, 3: 0})).counts.tolist() == [[3000]]
+        assert await append(store, make_rows(10, noon + HOUR_US)) == 10
+        await store.add_samples(noon, {"gateway.latency_ms": 41.5})

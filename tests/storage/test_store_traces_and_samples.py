@@ -1,0 +1,78 @@
+"""The contract of base.Store for what the watch keeps: traces and gauges."""
+
+from __future__ import annotations
+
+import dataclasses
+
+from cogmeter_storage import Outcome, Retention, SpanRecord, TraceRecord
+from cogmeter_storage.model import DAY_US, HOUR_US
+
+
+def make_trace(at_us, duration_us=5_000_000, *, service="discord.commands", operation="ask", error=None):
+    spans = (
+        SpanRecord(1, 0, "knowledge-graph", "query ☃", 20, 4_000_000, Outcome.OK),
+        SpanRecord(2, 1, "discord.rest", "POST /channels/{channel_id}/messages", 30, 10, Outcome.UPSTREAM),
+    )
+    outcome = Outcome.OK if error is None else Outcome.ERROR
+    return TraceRecord(at_us, service, operation, duration_us, outcome, error, 3, spans)
+
+
+async def test_a_trace_comes_back_as_it_was_kept(store, noon):
+    trace = make_trace(noon, error="ValueError: no")
+    await store.add_traces([trace, make_trace(noon, 10)])
+    found, _ = await store.traces(None, None, noon, limit=10)
+    assert found == dataclasses.replace(trace, id=1)
+
+
+async def test_traces_are_listed_slowest_first_and_only_what_was_asked(store, noon):
+    await store.add_traces([make_trace(noon + i, 1000 * (i % 3), operation=f"ask {i % 2}") for i in range(6)])
+    await store.add_traces([make_trace(noon + 9, 500, service="discord.components", operation="ask 0")])
+    found = await store.traces(None, None, noon, limit=5)
+    assert [trace.at_us - noon for trace in found] == [5, 2, 4, 1, 9]
+    assert [trace.at_us - noon for trace in await store.traces("discord.commands", "ask 0", noon, limit=9)] == [2, 4, 0]
+    assert [trace.at_us - noon for trace in await store.traces("discord.components", None, noon, limit=9)] == [9]
+    assert [trace.at_us - noon for trace in await store.traces(None, "ask 0", noon + 4, limit=9)] == [4, 9]
+    assert await store.traces("nobody", None, 0, limit=9) == []
+    assert await store.traces(None, None, 0, limit=0) == []
+
+
+async def test_no_traces_and_no_samples_are_nothing(store, noon):
+    await store.add_traces([])
+    await store.add_samples(noon, {})
+    assert await store.traces(None, None, 0, limit=10) == []
+    assert await store.samples(["a"], 0, noon + 1) == {"a": []}
+    assert await store.samples([], 0, noon + 1) == {}
+
+
+async def test_samples_come_back_by_name_in_order_of_time(store, noon):
+    for i in (2, 0, 1, 3):
+        await store.add_samples(noon + i, {"latency_ms": i / 4, "guilds": i})
+    found = await store.samples(["guilds", "latency_ms", "unknown"], noon + 1, noon + 3)
+    assert found == {
+        "guilds": [(noon + 1, 1.0), (noon + 2, 2.0)],
+        "latency_ms": [(noon + 1, 0.25), (noon + 2, 0.5)],
+        "unknown": [],
+    }
+
+
+async def test_a_sample_taken_again_at_the_same_moment_replaces_the_first_and_infinite_ones_are_left_out(store, noon):
+    await store.add_samples(noon, {"a": 1.0, "b": 2.0})
+    await store.add_samples(noon, {"a": 3.0, "b": float("nan"), "c": float("inf")})
+    assert await store.samples("abc", noon, noon + 1) == {"a": [(noon, 3.0)], "b": [(noon, 2.0)], "c": []}
+
+
+async def test_clean_removes_old_traces_and_samples_with_the_operations_of_their_time(store, noon):
+    times = range(noon, noon + 100 * HOUR_US, HOUR_US // 60)  # more than one chunk of each
+    await store.add_traces([make_trace(at_us) for at_us in times])
+    for at_us in times[::20]:
+        await store.add_samples(at_us, {"still": 1.0, **({"gone": 2.0} if at_us < noon + HOUR_US else {})})
+    cleaned = await store.clean(Retention(raw_hours=10), now_us=noon + 100 * HOUR_US)
+    assert (cleaned.traces, cleaned.samples) == (90 * 60, 90 * 3 + 3)
+    left = await store.traces(None, None, 0, limit=10_000)
+    assert {trace.at_us >= noon + 90 * HOUR_US for trace in left} == {True}
+    samples = await store.samples(["still", "gone"], 0, noon + 100 * HOUR_US)
+    assert [at_us for at_us, _ in samples["still"]] == list(times[90 * 60 :: 20])
+    assert samples["gone"] == []
+    assert await store.clean(Retention(raw_hours=10), now_us=noon + 100 * HOUR_US) == type(cleaned)()
+    await store.add_samples(noon + 101 * HOUR_US, {"gone": 3.0})
+    assert (await store.samples(["gone"], 0, noon + DAY_US * 9))["gone"] == [(noon + 101 * HOUR_US, 3.0)]
