@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import logging
 import time
+from collections import deque
 from typing import TYPE_CHECKING, Any
 
 from cogmeter.background import detached
@@ -16,10 +18,12 @@ if TYPE_CHECKING:
 
     from cogmeter.recorder import Recorder
     from cogmeter_storage.base import Store
+    from cogmeter_storage.model import TraceRecord
 
 INTERVAL_S = 1.0
 POLL_S = 0.2  # how often the buffer's level is looked at between two flushes
 FIRST_RETRY_S, LAST_RETRY_S = 1.0, 60.0
+TRACES = 200  # stored in one flush
 ATTEMPTS = 3  # at a batch that fails for a reason that is not the store's
 
 _logger = logging.getLogger("cogmeter.flusher")
@@ -35,10 +39,15 @@ class Flusher:
         *,
         watch: Callable[[list[Any]], Awaitable[None]] | None = None,
         replace: Callable[[CorruptStoreError], Awaitable[Store]] | None = None,
+        traces: deque[TraceRecord] | None = None,
     ) -> None:
-        """``watch`` sees each batch's atoms once, stored or not; ``replace`` gives a new store for a corrupt one."""
+        """``watch`` sees each batch's atoms once, stored or not; ``replace`` gives a new store for a corrupt one.
+
+        ``traces`` are stored behind each batch; bound it by ``maxlen``, for the time that the store takes none.
+        """
         self.recorder = recorder
         self.store = store
+        self.traces: deque[TraceRecord] = deque() if traces is None else traces
         self.written = 0
         self.loop_ns = 0  # spent on the loop to convert operations, for the estimate of our own cost
         self.failures = 0  # of the store, since the last success
@@ -93,13 +102,30 @@ class Flusher:
         self.loop_ns += batch.loop_ns
         self._pending = None
         self.last_flush_us = time.time_ns() // 1000
+        if self.traces:
+            await self._store_traces()
 
     async def _run(self) -> None:
         while not self._stopping:
             await self._pause(self._delay_s())
             await self._attempt()
-        if self.recorder.buffer.rows and not self.failures:
+        if (self.recorder.buffer.rows or self.traces) and not self.failures:
             await self._attempt()
+
+    async def _store_traces(self) -> None:
+        """Store the oldest traces that wait. They are a help, no figure: their failure is no failed flush."""
+        taken = list(itertools.islice(self.traces, TRACES))
+        try:
+            await self.store.add_traces(taken)
+        except StorageError as error:
+            _logger.debug("%d traces wait for the store: %s", len(self.traces), error)
+            return
+        except Exception:
+            _logger.exception("Dropped %d traces that could not be stored", len(taken))
+        # A full deque may have dropped some of them meanwhile, at the same end.
+        known = set(map(id, taken))
+        while self.traces and id(self.traces[0]) in known:
+            self.traces.popleft()
 
     async def _attempt(self) -> None:
         try:

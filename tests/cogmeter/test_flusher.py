@@ -3,13 +3,14 @@
 import asyncio
 import sqlite3
 import time
+from collections import deque
 
 import pytest
 
 from cogmeter.buffer import Buffer
 from cogmeter.flusher import Flusher
 from cogmeter.recorder import Recorder
-from cogmeter_storage import CorruptStoreError, StorageError, open_store
+from cogmeter_storage import CorruptStoreError, Outcome, StorageError, TraceRecord, open_store
 
 
 @pytest.fixture
@@ -38,10 +39,11 @@ def stored(path):
 
 
 class Failing:
-    """A store whose writes fail a number of times; everything else, and then all, is the real one's."""
+    """A store whose writes, or writes of traces, fail a number of times; the rest is the real one's."""
 
-    def __init__(self, store, failures, error):
+    def __init__(self, store, failures, error, *, trace_failures=0):
         self._store, self.failures, self._error = store, failures, error
+        self.trace_failures = trace_failures
 
     def __getattr__(self, name):
         return getattr(self._store, name)
@@ -52,6 +54,16 @@ class Failing:
             next(iter(slices), None)  # fails half-way: some rows were converted already
             raise self._error
         return await self._store.append(slices, now_us=now_us)
+
+    async def add_traces(self, traces):
+        if self.trace_failures:
+            self.trace_failures -= 1
+            raise self._error
+        await self._store.add_traces(traces)
+
+
+def slow(name, duration_us=5_000_000):
+    return TraceRecord(1_750_000_000_000_000, "discord.commands", name, duration_us, Outcome.OK, None, 0, ())
 
 
 async def until(condition):
@@ -207,3 +219,55 @@ async def test_a_buffer_that_fills_quickly_is_flushed_before_its_time(recorder, 
         recorder.record("a", "1", duration_ms=1)
     await until(lambda: flusher.written == 501)
     await flusher.stop()
+
+
+async def test_traces_are_stored_behind_the_batch_and_none_twice(recorder, store):
+    traces = deque([slow("a"), slow("b")], maxlen=10)
+    flusher = Flusher(recorder, store, traces=traces)
+    await flusher.flush()
+    traces.append(slow("c"))
+    await flusher.flush()
+    assert not traces
+    assert [trace.operation for trace in await store.traces(None, None, 0, limit=10)] == ["c", "b", "a"]
+
+
+async def test_traces_that_the_store_refuses_wait_and_fail_no_batch(recorder, store, path):
+    error = StorageError("disk full", permanent=False)
+    traces = deque([slow("a")], maxlen=10)
+    flusher = Flusher(recorder, Failing(store, 0, error, trace_failures=1), traces=traces)
+    recorder.record("a", "1", duration_ms=1)
+    await flusher.flush()
+    assert (len(stored(path)), len(traces), flusher.pending) == (1, 1, 0)
+    await flusher.flush()
+    assert not traces
+    assert len(await store.traces(None, None, 0, limit=10)) == 1
+
+
+async def test_traces_that_only_a_fault_of_ours_keeps_out_are_dropped(recorder, store, caplog):
+    traces = deque([slow("a")], maxlen=10)
+    await Flusher(recorder, Failing(store, 0, ZeroDivisionError("our fault"), trace_failures=1), traces=traces).flush()
+    assert not traces
+    assert "our fault" in caplog.text
+
+
+async def test_traces_that_arrive_while_others_are_stored_are_kept(recorder, store):
+    traces = deque([slow("a"), slow("b")], maxlen=2)
+
+    class Arriving(Failing):
+        async def add_traces(self, stored):
+            traces.append(slow("c"))
+            await super().add_traces(stored)
+
+    flusher = Flusher(recorder, Arriving(store, 0, None), traces=traces)
+    await flusher.flush()
+    assert [trace.operation for trace in traces] == ["c"]
+
+
+async def test_the_last_flush_stores_traces_although_nothing_else_waits(recorder, store):
+    traces = deque(maxlen=10)
+    flusher = Flusher(recorder, store, traces=traces)
+    flusher.start()
+    await until(lambda: flusher.last_flush_us)
+    traces.append(slow("a"))
+    await flusher.stop()
+    assert len(await store.traces(None, None, 0, limit=10)) == 1
