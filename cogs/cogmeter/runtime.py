@@ -161,13 +161,14 @@ class Monitor:
         self.recorder.buffer.capacity = self.settings.max_operations_in_memory
         for series in await self.store.series():  # what is stored counts against the limit of series
             self.recorder.series(series.service, series.operation)
-        self.flusher = Flusher(self.recorder, self.store, watch=self.alerts.watch, replace=self._replace)
+        self.watcher = Watcher(self.bot, self.settings, self.recorder)
+        traces = self.watcher.receipts.traces
+        self.flusher = Flusher(self.recorder, self.store, watch=self.alerts.watch, replace=self._replace, traces=traces)
         self.flusher.start()
         undo.push_async_callback(self.flusher.stop)
         self.overhead = Overhead(self.flusher)
 
     async def _start_watching(self, undo: AsyncExitStack) -> None:
-        self.watcher = Watcher(self.bot, self.settings, self.recorder)
         undo.push_async_callback(self.watcher.remove)
         await self.watcher.install()
 
@@ -180,6 +181,7 @@ class Monitor:
         scheduler.add_executor("asyncio", EXECUTOR)
         jobs: tuple[tuple[str, Callable[[], Awaitable[object]], float], ...] = (
             ("alerts", self.alerts.check, settings.alert_check_interval),
+            ("samples", self._sample, settings.sample_interval),
             ("roll-up", self._fold, FOLD_INTERVAL_S),
             ("clean-up", self._clean, settings.cleanup_interval_minutes * 60),
         )
@@ -214,6 +216,11 @@ class Monitor:
                 _logger.exception("The %s job failed", name)
 
         return job
+
+    async def _sample(self) -> None:
+        gauges = self.watcher.sample()
+        if gauges:
+            await self.store.add_samples(now_us(), gauges)
 
     async def _fold(self) -> None:
         await self.store.fold(now_us=now_us())
