@@ -116,8 +116,18 @@ class Visitor:
                 f"the suggestion {value}",
             )
             self.page.press("Enter")
+        # A command that meets a refresh of the page is turned away, stays in the composer, and can be sent again.
+        while self._send() == "Action was not completed.":
+            pass
+
+    def _send(self):
+        """Press Send; what the page says then."""
         self.page.wait("!document.querySelector('#send-message').disabled", "Send")
-        self.page.evaluate("document.querySelector('#send-message').click()")
+        before = "document.querySelector('#action-status').innerText = ''"
+        self.page.evaluate(f"{before}; document.querySelector('#send-message').click()")
+        return self.page.wait(
+            "(document.querySelector('#action-status').innerText.match(/^Action .*/) || [''])[0]", "an outcome"
+        )
 
 
 @pytest.mark.timeout(300)

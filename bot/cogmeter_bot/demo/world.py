@@ -58,6 +58,7 @@ class World:
         """Serve the channel on loopback, and keep it fresh; gives the address."""
         preview = self._env.preview(self.channel, viewers=self._viewers, layout="channel", timezone="UTC", port=port)
         async with preview:
+            self._news = False  # what was posted before is on the page from the start
             refreshing = asyncio.create_task(self._keep_fresh(preview))
             try:
                 yield preview.url
