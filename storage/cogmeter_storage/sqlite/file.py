@@ -161,14 +161,25 @@ def recover(raw: sqlite3.Connection) -> Head:
 
 
 def _migrate(raw: sqlite3.Connection, version: int) -> None:
-    """Bring the schema up to date; being able to begin also shows that the file can be written."""
+    """Bring the schema up to date, or at least show that the file can be written."""
+    if version == SQLITE_VERSION:
+        _probe(raw)
+        return
     with transaction(raw):
         for statements in SQLITE_MIGRATIONS[version:]:
             for statement in statements:
                 raw.execute(statement)
-        if version < SQLITE_VERSION:
-            raw.execute(f"PRAGMA application_id = {APPLICATION_ID}")
-            raw.execute(f"PRAGMA user_version = {SQLITE_VERSION}")
+        raw.execute(f"PRAGMA application_id = {APPLICATION_ID}")
+        raw.execute(f"PRAGMA user_version = {SQLITE_VERSION}")
+
+
+def _probe(raw: sqlite3.Connection) -> None:
+    """Begin to write, and take it back: on a file that cannot be written, SQLite lets a transaction begin."""
+    raw.execute("BEGIN IMMEDIATE")
+    try:
+        raw.execute(f"PRAGMA user_version = {SQLITE_VERSION}")
+    finally:
+        raw.execute("ROLLBACK")
 
 
 def _refuse_newer(path: Path, version: int) -> None:
