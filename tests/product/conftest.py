@@ -69,6 +69,18 @@ def host(environment: Path, tmp_path: Path) -> Callable[..., str]:
 
 
 @pytest.fixture
+def needed() -> Callable[[object, str], None]:
+    """Skip a test, with the reason, when the machine lacks something; with COGMETER_TEST_ALL=1 fail it."""
+
+    def need(found: object, what: str) -> None:
+        if not found:
+            report = pytest.fail if os.environ.get("COGMETER_TEST_ALL") == "1" else pytest.skip
+            report(f"{what} is not to be had on this machine")
+
+    return need
+
+
+@pytest.fixture
 def clean_environment() -> Callable[..., dict[str, str]]:
     """``clean_environment(NAME="value")``: what a program that a test starts gets as its environment."""
     return without_settings
