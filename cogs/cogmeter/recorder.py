@@ -15,7 +15,7 @@ from cogmeter.tracing import Span, belonging, current
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from cogmeter.tracing import Entered
+    from cogmeter.tracing import Entered, Scope
     from cogmeter_storage.model import Outcome
 
 P = ParamSpec("P")
@@ -126,6 +126,26 @@ class Recorder:
         except Exception:  # noqa: BLE001 - whatever a host's objects do, it must not reach the host's command
             self.refused += 1
 
+    def add_timed(
+        self,
+        series: int,
+        start_ns: int,
+        end_ns: int,
+        outcome: Outcome,
+        *,
+        error: str | None = None,
+        metadata: Mapping[str, Any] | None = None,
+        scope: Scope | None = None,
+    ) -> None:
+        """Add an operation that was timed elsewhere; with a ``scope`` it is a span of that trace, without children."""
+        if scope is not None:
+            trace, begun_ns = scope.trace, start_ns - scope.trace.start_ns
+            names, duration_ns = self.names[series], end_ns - start_ns
+            trace.close(Span(trace.open(), scope.span, *names, begun_ns, duration_ns, int(outcome)))
+            metadata = belonging(scope, metadata)
+        extra = (error, metadata) if error is not None or metadata else None
+        self.add(series, end_ns, end_ns - start_ns, int(outcome), extra)
+
     def _span(self, at: Entered, series: int, start_ns: int, duration_ns: int, outcome: Outcome) -> None:
         trace = at.scope.trace
         begun_ns = start_ns - trace.start_ns
@@ -172,14 +192,8 @@ class Recorder:
                 self.refused += 1
                 return
             text = None if error is None else error_text(error)
-            series, duration_ns, scope = self.series(service, operation), int(duration_ms * 1e6), current()
-            if scope is not None:
-                metadata = belonging(scope, metadata)
-                begun_ns = end - duration_ns - scope.trace.start_ns
-                span = Span(scope.trace.open(), scope.span, service, operation, begun_ns, duration_ns, int(known))
-                scope.trace.close(span)
-            extra = (text, metadata) if text is not None or metadata else None
-            self.add(series, end, duration_ns, int(known), extra)
+            series, start = self.series(service, operation), end - int(duration_ms * 1e6)
+            self.add_timed(series, start, end, known, error=text, metadata=metadata, scope=current())
         except Exception:  # noqa: BLE001 - recording never raises, whatever it is given
             self.refused += 1
 

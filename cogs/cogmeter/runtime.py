@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextvars
 import logging
 from collections import Counter
 from contextlib import AsyncExitStack
@@ -16,6 +15,7 @@ from cogmeter.alerts.delivery import Delivery
 from cogmeter.alerts.engine import AlertEngine
 from cogmeter.alerts.rules import STATISTICS, Thresholds
 from cogmeter.alerts.window import Window
+from cogmeter.background import own_context
 from cogmeter.flusher import Flusher
 from cogmeter.notifiers.table import Surroundings, build
 from cogmeter.overhead import Overhead
@@ -177,6 +177,7 @@ class Monitor:
         # APScheduler tells of every run at INFO; our jobs are worth a line when they fail.
         for name in ("cogmeter.scheduler", f"apscheduler.executors.{EXECUTOR}"):
             _set_level(undo, name, logging.WARNING)
+        undo.push_async_callback(asyncio.sleep, 0)  # the scheduler shuts down in the loop's next turn
         scheduler = AsyncIOScheduler(timezone=UTC, logger=logging.getLogger("cogmeter.scheduler"))
         scheduler.add_executor("asyncio", EXECUTOR)
         jobs: tuple[tuple[str, Callable[[], Awaitable[object]], float], ...] = (
@@ -196,8 +197,8 @@ class Monitor:
                 max_instances=1,
                 misfire_grace_time=None,
             )
-        # An empty context: no interaction's context may leak into jobs that outlive it.
-        contextvars.Context().run(scheduler.start)
+        # A context of our own: no interaction's may leak into jobs that outlive it.
+        own_context().run(scheduler.start)
         self._scheduler = scheduler
         undo.callback(scheduler.shutdown, wait=False)
         _logger.debug("Scheduled: %s", ", ".join(f"{name} every {interval_s:g} s" for name, _, interval_s in jobs))

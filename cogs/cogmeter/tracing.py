@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-    from contextvars import Token
+    from contextvars import Context, Token
 
 MAX_SPANS: Final = 100
 
@@ -65,6 +65,11 @@ class Scope(NamedTuple):
 
 _scope: ContextVar[Scope | None] = ContextVar("cogmeter_scope", default=None)
 current = _scope.get  # bound once: the recorder asks for it at each operation
+
+
+def scope_in(context: Context) -> Scope | None:
+    """Where the code that runs in this context stands; any thread may ask."""
+    return context.get(_scope)
 
 
 class Entered:
