@@ -1,0 +1,89 @@
+"""Surfaces installed on bots of the loopback Discord, and the operations that they recorded."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import AsyncIterator, Callable, Mapping
+from typing import Any, NamedTuple
+
+import discord
+import pytest
+from discord.ext import commands
+
+from cogmeter.buffer import Buffer
+from cogmeter.recorder import Recorder
+from cogmeter.settings import Settings
+from cogmeter.watch.receipts import Receipts
+from cogmeter.watch.surface import Ground, Surface
+from cogmeter_storage import Outcome
+
+
+class Recorded(NamedTuple):
+    """One operation, as it lies in the recorder's buffer."""
+
+    service: str
+    operation: str
+    outcome: Outcome
+    duration_ms: float
+    error: str | None
+    metadata: Mapping[str, Any]
+
+
+@pytest.fixture
+def recorder() -> Recorder:
+    return Recorder(Buffer(10_000))
+
+
+@pytest.fixture
+def recorded(recorder: Recorder) -> Callable[..., list[Recorded]]:
+    """``recorded(service=None)``: what has been recorded so far, in order; it stays in the buffer."""
+
+    def read(service: str | None = None) -> list[Recorded]:
+        atoms = iter(list(recorder.buffer.rows))
+        found = []
+        for series, _, duration_ns, outcome, extra in zip(atoms, atoms, atoms, atoms, atoms, strict=True):
+            error, metadata = extra or (None, None)
+            name = recorder.names[series]
+            found.append(Recorded(*name, Outcome(outcome or 0), duration_ns / 1e6, error, metadata or {}))
+        return [one for one in found if service in (None, one.service)]
+
+    return read
+
+
+@pytest.fixture
+def ground(recorder: Recorder) -> Callable[[commands.Bot], Ground]:
+    """``ground(bot)``: what surfaces stand on, with the default settings."""
+
+    def make(bot: commands.Bot, **settings: Any) -> Ground:
+        return Ground(bot, Settings(_env_file=None, **settings), recorder, Receipts(recorder, slow_ms=1000))
+
+    return make
+
+
+@pytest.fixture
+def watching(ground: Callable[..., Ground]) -> Callable[..., Any]:
+    """``async with watching(bot, Surface) as surface``: that surface (or several) is installed during the block."""
+
+    @contextlib.asynccontextmanager
+    async def watch(bot: commands.Bot, *kinds: type[Surface], **settings: Any) -> AsyncIterator[Any]:
+        at = ground(bot, **settings)
+        surfaces = [kind(at) for kind in kinds]
+        for surface in surfaces:
+            await surface.install()
+        try:
+            yield surfaces[0] if len(surfaces) == 1 else surfaces
+        finally:
+            for surface in reversed(surfaces):
+                await surface.remove()
+
+    return watch
+
+
+@pytest.fixture(params=[commands.Bot, commands.AutoShardedBot])
+def make_bot(request: pytest.FixtureRequest) -> Callable[..., commands.Bot]:
+    """``make_bot()``: a bot without commands, a Bot and (another test) an AutoShardedBot."""
+
+    def make(**options: Any) -> commands.Bot:
+        return request.param(command_prefix="!", intents=discord.Intents.all(), help_command=None, **options)
+
+    return make
