@@ -178,6 +178,7 @@ class Monitor:
         for name in ("cogmeter.scheduler", f"apscheduler.executors.{EXECUTOR}"):
             _set_level(undo, name, logging.WARNING)
         undo.push_async_callback(asyncio.sleep, 0)  # the scheduler shuts down in the loop's next turn
+        undo.push_async_callback(asyncio.sleep, 0)  # the scheduler shuts down in the loop's next turn
         scheduler = AsyncIOScheduler(timezone=UTC, logger=logging.getLogger("cogmeter.scheduler"))
         scheduler.add_executor("asyncio", EXECUTOR)
         jobs: tuple[tuple[str, Callable[[], Awaitable[object]], float], ...] = (
