@@ -43,7 +43,7 @@ class Batch:
     def sort(self) -> None:
         """Order the operations by their end: threads that record at once can overtake each other."""
         ends = self.atoms[1::FIELDS]
-        if all(map(int.__le__, ends, ends[1:])):
+        if ends == sorted(ends):
             return
         order = sorted(range(len(ends)), key=ends.__getitem__)
         self.atoms[:] = [atom for place in order for atom in self.atoms[place * FIELDS : (place + 1) * FIELDS]]
