@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections import Counter
 from contextlib import AsyncExitStack
@@ -177,7 +178,6 @@ class Monitor:
         # APScheduler tells of every run at INFO; our jobs are worth a line when they fail.
         for name in ("cogmeter.scheduler", f"apscheduler.executors.{EXECUTOR}"):
             _set_level(undo, name, logging.WARNING)
-        undo.push_async_callback(asyncio.sleep, 0)  # the scheduler shuts down in the loop's next turn
         undo.push_async_callback(asyncio.sleep, 0)  # the scheduler shuts down in the loop's next turn
         scheduler = AsyncIOScheduler(timezone=UTC, logger=logging.getLogger("cogmeter.scheduler"))
         scheduler.add_executor("asyncio", EXECUTOR)
