@@ -38,6 +38,8 @@ def totals(
         kept, sealed_id = extents(raw)
         covered = plan(since_us, until_us, kept, step_us=step_us)
         sums = Accumulator(covered.since_us, covered.until_us, groups=groups, step_us=step_us)
+        if not groups:  # the range is all there is to say
+            return sums.totals()
         for piece in covered.pieces:
             _add(sums, read_slots(raw, piece.tier, piece.since_us, piece.until_us))
         tail = unsealed(raw, head, sealed_id)
