@@ -107,6 +107,11 @@ def begin(trace: Trace) -> Token[Scope | None]:
     return _scope.set(Scope(trace, 0, trace.label))
 
 
+def pause() -> Token[Scope | None]:
+    """Let everything that is started from here belong to no trace, until ``end``: it outlives the interaction."""
+    return _scope.set(None)
+
+
 def end(token: Token[Scope | None]) -> None:
-    """Undo ``begin``, in the same context."""
+    """Undo ``begin`` or ``pause``, in the same context."""
     _scope.reset(token)

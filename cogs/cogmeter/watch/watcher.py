@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Final
 from cogmeter.finding import Finding
 from cogmeter.watch.arrivals import Arrivals
 from cogmeter.watch.listeners import Listeners
+from cogmeter.watch.loops import Loops
 from cogmeter.watch.receipts import Receipts
 from cogmeter.watch.surface import Ground, Surface
 
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
 _logger = logging.getLogger("cogmeter.watch")
 
 # Every surface, in the order of installation; a new one is a file beside this, and a line here.
-SURFACES: Final[tuple[type[Surface], ...]] = (Arrivals, Listeners)
+SURFACES: Final[tuple[type[Surface], ...]] = (Arrivals, Listeners, Loops)
 
 
 class Watcher:

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 import discord
 import pytest
 from discord.ext import commands
+from loopback import Loopback
 
 from cogmeter.buffer import Buffer
 from cogmeter.recorder import Recorder
@@ -87,3 +88,11 @@ def make_bot(request: pytest.FixtureRequest) -> Callable[..., commands.Bot]:
         return request.param(command_prefix="!", intents=discord.Intents.all(), help_command=None, **options)
 
     return make
+
+
+@pytest.fixture
+async def ready_bot(discord_server: Loopback) -> AsyncIterator[commands.Bot]:
+    """A connected ``Bot``, for what is the same on both kinds."""
+    bot = commands.Bot(command_prefix="!", intents=discord.Intents.all(), help_command=None)
+    async with discord_server.running(bot):
+        yield bot

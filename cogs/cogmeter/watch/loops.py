@@ -1,0 +1,214 @@
+"""Background loops of discord.ext.tasks: how long each iteration takes, how late it begins, and which ones died."""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any, Final
+from weakref import WeakKeyDictionary, WeakSet
+
+from discord.ext.tasks import Loop
+
+from cogmeter import tracing
+from cogmeter.finding import Finding
+from cogmeter.timing import error_text, now_ns
+from cogmeter.watch.hook import Hook
+from cogmeter.watch.names import fitted, qualified
+from cogmeter.watch.outcomes import outcome_of
+from cogmeter.watch.surface import Ground, Surface, own_module
+from cogmeter_storage.model import Outcome
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Coroutine
+    from typing import TypeAlias
+
+    AnyLoop: TypeAlias = Loop[Any]
+    Body: TypeAlias = Callable[..., Coroutine[Any, Any, Any]]
+
+SERVICE: Final = "discord.tasks"
+LATE_MS: Final = 50.0  # a busy event loop alone makes a few milliseconds
+DIED: Final = "the loop died: "
+
+
+class Loops(Surface):
+    """Each iteration is one operation. A loop that should run and does not is said once there, and by the doctor.
+
+    Not a death: ``stop()``, ``cancel()`` and the end of ``count``. Loops that were running before are found among
+    the tasks; later ones pass ``Loop.start``. Without that hook they are looked for whenever samples are taken.
+    """
+
+    name = "tasks"
+    setting = "watch_tasks"
+
+    def __init__(self, ground: Ground) -> None:
+        super().__init__(ground)
+        self._watching = False
+        self._loops: WeakSet[AnyLoop] = WeakSet()
+        self._bodies: WeakSet[Body] = WeakSet()  # our wrappers, by which a copied one is known
+        self._dead: WeakKeyDictionary[AnyLoop, str] = WeakKeyDictionary()
+
+    def prepare(self) -> None:
+        """The class's method, because a cog's loop is copied for each instance of the cog."""
+        self.hooks.append(Hook("task loops", Loop, "start", self._start, expects=["args", "kwargs"]))
+
+    async def install(self) -> None:
+        """Also take the loops that are running already."""
+        await super().install()
+        self._watching = True
+        self._find()
+
+    async def remove(self) -> None:
+        """Give every loop its own body back."""
+        await super().remove()
+        self._watching = False
+        for loop in list(self._loops):
+            if loop.coro in self._bodies:
+                loop.coro = loop.coro.__wrapped__
+            task = loop.get_task()
+            if task is not None:
+                task.remove_done_callback(self._ended)
+        self._loops.clear()
+        self._dead.clear()
+
+    def sample(self) -> dict[str, float]:
+        """No gauges: the moment to look for new loops when their start is not seen."""
+        if not self.hooks[0].active:
+            self._find()
+        return {}
+
+    def findings(self) -> list[Finding]:
+        """The hook, and every loop that died and was not started again."""
+        advice = "It does not run any more: mend what ended it, and start it again (reload its cog)"
+        dead = [
+            Finding(self.name, well=False, text=f"{qualified(loop.coro)}: {text}", advice=advice)
+            for loop, text in self._dead.items()
+        ]
+        return super().findings() + dead
+
+    def _start(self, original: Callable[..., Any], hook: Hook) -> Callable[..., Any]:
+        def start(loop: AnyLoop, *args: Any, **kwargs: Any) -> Any:
+            if not hook.active:
+                return original(loop, *args, **kwargs)
+            try:
+                self._adopt(loop)
+            except Exception as error:  # noqa: BLE001 - our fault must not keep the host's loop from starting
+                hook.fault(error)
+            # Started by a command it still is no part of that: it goes on when the command has long ended.
+            token = tracing.pause()
+            try:
+                task = original(loop, *args, **kwargs)
+            finally:
+                tracing.end(token)
+            self._follow(loop, task)
+            return task
+
+        return start
+
+    def _find(self) -> None:
+        """Take every loop that runs in this event loop."""
+        for task in asyncio.all_tasks():
+            try:
+                coroutine: Any = task.get_coro()
+                if getattr(coroutine, "cr_code", None) is Loop._loop.__code__ and coroutine.cr_frame is not None:  # noqa: SLF001 - the task leads to its loop by nothing else
+                    loop = coroutine.cr_frame.f_locals["self"]
+                    self._adopt(loop)
+                    self._follow(loop, task)
+            except Exception as error:  # noqa: BLE001 - a loop that cannot be read is left alone
+                self.hooks[0].fault(error)
+
+    def _adopt(self, loop: AnyLoop) -> None:
+        """Put our body around the loop's own, once."""
+        if loop in self._loops and loop.coro in self._bodies:
+            return
+        body = loop.coro.__wrapped__ if loop.coro in self._bodies else loop.coro  # copied with ours in it
+        if own_module(body):
+            return
+        loop.coro = self._around(loop, body)
+        self._bodies.add(loop.coro)
+        self._loops.add(loop)
+
+    def _follow(self, loop: AnyLoop, task: asyncio.Task[None]) -> None:
+        """Hear when it ends."""
+        if loop in self._loops:
+            self._dead.pop(loop, None)
+            task.remove_done_callback(self._ended)
+            task.add_done_callback(self._ended)
+
+    def _around(self, loop: AnyLoop, body: Body) -> Body:
+        series = self.ground.recorder.series(SERVICE, fitted(qualified(body)))
+
+        @functools.wraps(body)  # discord.py names the loop by it, in logs and as the cog's attribute
+        async def iteration(*args: Any, **kwargs: Any) -> Any:
+            # A call of the loop as a function is part of what calls it.
+            if not self._watching or asyncio.current_task() is not loop.get_task():
+                return await body(*args, **kwargs)
+            late_ms = _late_ms(loop)
+            start_ns = now_ns()
+            try:
+                result = await body(*args, **kwargs)
+            except BaseException as error:
+                self._failed(loop, series, start_ns, late_ms, error)
+                raise
+            metadata = {"late_ms": late_ms} if late_ms else None
+            self.ground.recorder.add_timed(series, start_ns, now_ns(), Outcome.OK, metadata=metadata)
+            return result
+
+        return iteration
+
+    def _failed(self, loop: AnyLoop, series: int, start_ns: int, late_ms: float, error: BaseException) -> None:
+        """Record an iteration that failed, and whether the loop dies of it."""
+        if isinstance(error, GeneratorExit):  # the event loop is gone, and the coroutine with it
+            return
+        try:
+            outcome, text = outcome_of(error), error_text(error)
+            if _deadly(loop, error):
+                outcome, text = Outcome.ERROR, DIED + text
+                self._dead[loop] = text
+            metadata = {"late_ms": late_ms} if late_ms else None
+            self.ground.recorder.add_timed(series, start_ns, now_ns(), outcome, error=text, metadata=metadata)
+        except Exception as fault:  # noqa: BLE001 - discord.py must see the host's exception, whatever we do
+            self.hooks[0].fault(fault)
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        """Record a death outside of an iteration: before the first one, or in what follows a failure."""
+        try:
+            loop = next((loop for loop in self._loops if loop.get_task() is task), None)
+            error = _end_of(task)
+            if loop is None or error is None or loop in self._dead:
+                return
+            text = self._dead[loop] = DIED + error_text(error)
+            series = self.ground.recorder.series(SERVICE, fitted(qualified(loop.coro)))
+            ended_ns = now_ns()
+            self.ground.recorder.add_timed(series, ended_ns, ended_ns, Outcome.ERROR, error=text)
+        except Exception as fault:  # noqa: BLE001 - asyncio would only log it
+            self.hooks[0].fault(fault)
+
+
+def _late_ms(loop: AnyLoop) -> float:
+    """How long after its time the iteration begins, in milliseconds; 0 when that is nothing or cannot be told."""
+    try:
+        if loop._last_iteration_failed:  # noqa: SLF001 - a retry has no time of its own
+            return 0.0
+        late_ms = (datetime.now(UTC) - loop._last_iteration).total_seconds() * 1000  # noqa: SLF001 - the due time; no public name
+    except (AttributeError, TypeError):
+        return 0.0
+    return round(late_ms, 1) if late_ms >= LATE_MS else 0.0
+
+
+def _deadly(loop: AnyLoop, error: BaseException) -> bool:
+    """Whether this exception of an iteration ends the loop against its will."""
+    task = loop.get_task()
+    if isinstance(error, asyncio.CancelledError):
+        # Nobody cancelled the loop: it awaited something that was cancelled. discord.py then ends it without a word.
+        return task is not None and not task.cancelling()
+    retried = loop.reconnect and isinstance(error, loop._valid_exception)  # noqa: SLF001 - no public name
+    return isinstance(error, Exception) and not retried
+
+
+def _end_of(task: asyncio.Task[None]) -> BaseException | None:
+    """What ended a loop's task against its will; None if it was stopped, cancelled, or came to its end."""
+    if task.cancelled():
+        return None if task.cancelling() else asyncio.CancelledError("what it awaited was cancelled")
+    error: BaseException | None = getattr(task, "_exception", None)  # task.exception() would silence asyncio's warning
+    return error
