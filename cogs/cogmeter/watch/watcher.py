@@ -7,9 +7,11 @@ from typing import TYPE_CHECKING, Final
 
 from cogmeter.finding import Finding
 from cogmeter.watch.arrivals import Arrivals
+from cogmeter.watch.jobs import Jobs
 from cogmeter.watch.listeners import Listeners
 from cogmeter.watch.loops import Loops
 from cogmeter.watch.receipts import Receipts
+from cogmeter.watch.rest import Rest
 from cogmeter.watch.surface import Ground, Surface
 
 if TYPE_CHECKING:
@@ -21,7 +23,7 @@ if TYPE_CHECKING:
 _logger = logging.getLogger("cogmeter.watch")
 
 # Every surface, in the order of installation; a new one is a file beside this, and a line here.
-SURFACES: Final[tuple[type[Surface], ...]] = (Arrivals, Listeners, Loops)
+SURFACES: Final[tuple[type[Surface], ...]] = (Arrivals, Listeners, Loops, Rest)
 
 
 class Watcher:

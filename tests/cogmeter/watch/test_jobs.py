@@ -1,0 +1,155 @@
+"""Scheduled jobs: APScheduler's runs, whoever made the scheduler and whenever it was started."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+import time
+from datetime import UTC, datetime, timedelta
+
+import discord
+import pytest
+from apscheduler.executors.base import BaseExecutor
+from apscheduler.schedulers.asyncio import AsyncIOScheduler
+from apscheduler.schedulers.background import BackgroundScheduler
+from apscheduler.schedulers.base import BaseScheduler
+from discord.ext import commands
+
+from cogmeter import tracing
+from cogmeter.watch.jobs import Jobs
+from cogmeter_storage import Outcome
+
+
+@pytest.fixture
+def bot():
+    return commands.Bot(command_prefix="!", intents=discord.Intents.none())
+
+
+@pytest.fixture
+async def scheduler():
+    scheduler = AsyncIOScheduler(timezone=UTC)
+    scheduler.start()
+    yield scheduler
+    scheduler.shutdown(wait=False)
+    await asyncio.sleep(0)
+
+
+async def until(condition):
+    async with asyncio.timeout(5):
+        while not condition():
+            await asyncio.sleep(0.002)
+
+
+async def digest():
+    await asyncio.sleep(0.02)
+
+
+def block():
+    time.sleep(0.02)
+
+
+async def fail():
+    raise LookupError("no channel")
+
+
+async def test_runs_of_a_scheduler_that_was_running_before_are_recorded(bot, watching, recorded, scheduler):
+    async with watching(bot, Jobs):
+        scheduler.add_job(digest, id="digest of 80351110224678912")
+        scheduler.add_job(block)
+        scheduler.add_job(fail)
+        await until(lambda: len(recorded()) == 3)
+    found = {one.operation: one for one in recorded("discord.tasks")}
+    assert {name: (one.outcome, one.error) for name, one in found.items()} == {
+        "digest": (Outcome.OK, None),
+        "block": (Outcome.OK, None),
+        "fail": (Outcome.ERROR, "LookupError: no channel"),
+    }
+    assert found["digest"].duration_ms >= 19
+    assert found["block"].duration_ms >= 19
+
+
+async def test_a_scheduler_of_threads_is_recorded_too(bot, watching, recorded):
+    async with watching(bot, Jobs):
+        scheduler = BackgroundScheduler(timezone=UTC)
+        scheduler.start()
+        scheduler.add_job(block)
+        await until(recorded)
+        scheduler.shutdown()
+    assert recorded()[0].duration_ms >= 19
+
+
+async def test_late_missed_and_overlapping_runs_are_told(bot, watching, recorded, scheduler):
+    ago = datetime.now(UTC) - timedelta(seconds=0.5)
+    async with watching(bot, Jobs):
+        scheduler.add_job(digest, "date", run_date=ago, misfire_grace_time=10)
+        await until(lambda: len(recorded()) == 1)
+        assert recorded()[0].metadata["late_ms"] >= 500
+        scheduler.add_job(block, "date", run_date=ago, misfire_grace_time=1)
+        job = scheduler.add_job(block, "date", run_date=ago, misfire_grace_time=1, next_run_time=None)
+        BaseExecutor.submit_job(scheduler._lookup_executor("default"), job, [ago - timedelta(seconds=9)])
+        await until(lambda: len(recorded()) == 3)
+        scheduler.add_job(digest, "interval", seconds=0.005, id="often", coalesce=True)
+        await until(lambda: [one for one in recorded() if "skipped" in (one.error or "")])
+        scheduler.remove_job("often")
+        await asyncio.sleep(0.03)
+    assert {one.error for one in recorded() if one.outcome is Outcome.ERROR} == {
+        "missed: it was too late to begin",
+        "skipped: the run before had not ended",
+    }
+
+
+async def test_our_own_jobs_are_not_the_hosts(bot, watching, recorded, scheduler):
+    ran = asyncio.Event()
+
+    async def ours():
+        ran.set()
+
+    ours.__module__ = "cogmeter.runtime"
+    async with watching(bot, Jobs):
+        scheduler.add_job(ours)
+        await asyncio.wait_for(ran.wait(), 5)
+        await asyncio.sleep(0.01)
+    assert recorded() == []
+
+
+async def test_a_run_is_no_part_of_the_command_that_adds_its_job(bot, watching, recorded, scheduler):
+    scopes = []
+
+    async def look():
+        scopes.append(tracing.current())
+
+    async with watching(bot, Jobs):
+        token = tracing.begin(tracing.Trace("remind", time.perf_counter_ns()))
+        scheduler.add_job(look)
+        tracing.end(token)
+        await until(lambda: scopes)
+    assert scopes == [None]
+
+
+async def test_a_job_that_the_schedulers_end_cancels_counts_as_cancelled(bot, watching, recorded):
+    async with watching(bot, Jobs):
+        scheduler = AsyncIOScheduler(timezone=UTC)
+        scheduler.start()
+        scheduler.add_job(asyncio.sleep, args=(60,))
+        await asyncio.sleep(0.02)
+        scheduler.shutdown(wait=False)
+        await until(recorded)
+    assert [(one.operation, one.outcome) for one in recorded()] == [("sleep", Outcome.CANCELLED)]
+
+
+async def test_removal_leaves_apscheduler_as_it_was(bot, watching, recorded, scheduler):
+    before = vars(BaseExecutor)["submit_job"], vars(BaseScheduler)["_dispatch_event"]
+    async with watching(bot, Jobs):
+        scheduler.add_job(digest)
+        await asyncio.sleep(0)
+    assert (vars(BaseExecutor)["submit_job"], vars(BaseScheduler)["_dispatch_event"]) == before
+    await asyncio.sleep(0.04)
+    assert recorded() == []
+
+
+async def test_a_bot_without_a_scheduler_is_left_alone(bot, watching, monkeypatch):
+    monkeypatch.delitem(sys.modules, "apscheduler.schedulers.base")
+    async with watching(bot, Jobs) as surface:
+        assert surface.hooks == []
+        (finding,) = surface.findings()
+    assert finding.well
