@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import logging
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, ClassVar, Protocol
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from cogmeter.finding import Finding
 from cogmeter.watch.hook import HookState
+from cogmeter.watch.skew import Skew
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
@@ -22,14 +23,6 @@ if TYPE_CHECKING:
 _logger = logging.getLogger("cogmeter.watch")
 
 
-class TakesDates(Protocol):
-    """What estimates the distance between Discord's clock and ours."""
-
-    def note(self, date_header: str, sent_wall_s: float, received_wall_s: float) -> None:
-        """Take the ``Date`` of an answer, and when it was asked for and came by our clock (seconds since 1970)."""
-        ...
-
-
 @dataclass(slots=True)
 class Ground:
     """What every surface stands on."""
@@ -38,7 +31,7 @@ class Ground:
     settings: Settings
     recorder: Recorder
     receipts: Receipts  # the interactions and messages that are under way
-    skew: TakesDates | None = None  # what is fed with the Date header of each of Discord's answers
+    skew: Skew = field(default_factory=Skew)  # fed with the Date header of each of Discord's answers
 
 
 @dataclass(slots=True)
