@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 _logger = logging.getLogger("cogmeter.watch")
 
 # Every surface, in the order of installation; a new one is a file beside this, and a line here.
-SURFACES: Final[tuple[type[Surface], ...]] = (Arrivals, Listeners, Loops, Rest)
+SURFACES: Final[tuple[type[Surface], ...]] = (Arrivals, Listeners, Loops, Jobs, Rest)
 
 
 class Watcher:
