@@ -6,8 +6,10 @@ import time
 from collections import OrderedDict, deque
 from typing import TYPE_CHECKING, Any, Final
 
+from cogmeter.recorder import OTHER
 from cogmeter.timing import error_text, now_ns
 from cogmeter.tracing import Trace
+from cogmeter.watch.custom_ids import template_of
 from cogmeter_storage.model import FAILURES, Outcome, SpanRecord, TraceRecord
 
 if TYPE_CHECKING:
@@ -16,13 +18,16 @@ if TYPE_CHECKING:
     from cogmeter.recorder import Recorder
 
 MOST: Final = 10_000  # interactions remembered; the oldest goes first
+LIFE_NS: Final = 15 * 60 * 1_000_000_000  # of an interaction's token: nothing can come of it afterwards
+MOST_TEMPLATES: Final = 200  # components of no known view that have a series of their own
+COMMAND, COMPONENT, AUTOCOMPLETE, MODAL = 2, 3, 4, 5  # discord.InteractionType
 KEPT_TRACES: Final = 200  # slow and failed ones that wait to be stored
 
 
 class Receipt(Trace):
     """One interaction (or prefix command) from its arrival on."""
 
-    __slots__ = ("acknowledged", "arrived_wall_us", "finished", "http_ns", "id", "kind")
+    __slots__ = ("acknowledged", "arrived_wall_us", "finished", "http_ns", "id", "kind", "owned", "sent_ns")
 
     def __init__(self, number: int, kind: int, label: str, arrived_ns: int) -> None:
         super().__init__(label, arrived_ns)
@@ -32,6 +37,13 @@ class Receipt(Trace):
         self.acknowledged = False  # whether its acknowledgement, or the lack of one, was recorded
         self.finished = False  # whether its operation was recorded
         self.http_ns = 0  # of the first response, the time spent in HTTP
+        self.sent_ns = 0  # when the last attempt at a first response was sent, by time.perf_counter_ns; 0: none was
+        self.owned = kind not in {COMPONENT, MODAL}  # whether a view, modal or command of this bot answers it
+
+    @property
+    def sent_age_ns(self) -> int:
+        """How old it was when a first response was sent, or how old it is if none was."""
+        return (self.sent_ns or now_ns()) - self.start_ns
 
 
 class Receipts:
@@ -41,8 +53,11 @@ class Receipts:
         """Interactions that take ``slow_ms`` or longer, or fail, keep their tree of operations."""
         self.recorder = recorder
         self.traces: deque[TraceRecord] = deque(maxlen=KEPT_TRACES)
+        # In order of arrival, for who looks after their acknowledgement, makes this deque, and empties it.
+        self.waiting: deque[Receipt] | None = None
         self._slow_ns = int(slow_ms * 1e6)
         self._open: OrderedDict[int, Receipt] = OrderedDict()
+        self._templates: set[str] = set()
 
     def __len__(self) -> int:
         return len(self._open)
@@ -52,13 +67,29 @@ class Receipts:
         number = int(data["id"])
         receipt = Receipt(number, int(data["type"]), label_of(data), now_ns())
         self._open[number] = receipt
-        if len(self._open) > MOST:
-            self._open.popitem(last=False)
+        if self.waiting is not None:
+            self.waiting.append(receipt)
+        self._drop_oldest(receipt.start_ns)
         return receipt
 
     def get(self, number: int) -> Receipt | None:
         """The receipt of an interaction that is under way."""
         return self._open.get(number)
+
+    def name_of(self, receipt: Receipt) -> str:
+        """Its label as an operation's name: the templates of custom ids that belong to no view share ``(other)``."""
+        label = receipt.label
+        if receipt.owned or label in self._templates:
+            return label
+        if len(self._templates) >= MOST_TEMPLATES:
+            return OTHER
+        self._templates.add(label)
+        return label
+
+    def acknowledge(self, receipt: Receipt) -> None:
+        """Its acknowledgement, or the lack of one, is recorded."""
+        receipt.acknowledged = True
+        self._forget_done(receipt)
 
     def forget(self, receipt: Receipt) -> None:
         """Nothing more is expected of it."""
@@ -75,9 +106,12 @@ class Receipts:
         metadata: Mapping[str, Any] | None = None,
     ) -> None:
         """Record the interaction as one operation that began when it arrived; the first call counts."""
-        if receipt.finished or receipt.own:
+        if receipt.finished:
             return
         receipt.finished = True
+        self._forget_done(receipt)
+        if receipt.own:
+            return
         end_ns = now_ns()
         duration_ns = end_ns - receipt.start_ns
         text = None if error is None else error_text(error)
@@ -88,15 +122,23 @@ class Receipts:
             root = SpanRecord(0, 0, service, operation, 0, duration_ns // 1000, outcome)
             self.traces.append(_record(receipt, root, text))
 
+    def _forget_done(self, receipt: Receipt) -> None:
+        if receipt.finished and receipt.acknowledged:
+            self.forget(receipt)
+
+    def _drop_oldest(self, at_ns: int) -> None:
+        """Drop the oldest if there are too many or its token is dead: with each arrival, so that none stays long."""
+        oldest = next(iter(self._open.values()))
+        if len(self._open) > MOST or at_ns - oldest.start_ns > LIFE_NS:
+            self.forget(oldest)
+
 
 def label_of(data: Mapping[str, Any]) -> str:
-    """What an interaction is, as far as its payload tells: a command's qualified name, or the kind of component."""
+    """What an interaction is, as far as its payload tells: a command's qualified name, or its custom id's template."""
     payload = data.get("data") or {}
     kind = int(data["type"])
-    if kind == 3:
-        return "component"
-    if kind == 5:
-        return "modal"
+    if kind in {COMPONENT, MODAL}:
+        return template_of(str(payload.get("custom_id", "")))
     words = [str(payload.get("name", "interaction"))]
     options = payload.get("options") or []
     while options and options[0].get("type") in {1, 2}:  # a subcommand, or a group of them
