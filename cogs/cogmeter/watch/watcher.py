@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Final
 
 from cogmeter.finding import Finding
 from cogmeter.watch.arrivals import Arrivals
+from cogmeter.watch.gateway import Gateway
 from cogmeter.watch.jobs import Jobs
 from cogmeter.watch.listeners import Listeners
 from cogmeter.watch.loops import Loops
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
 _logger = logging.getLogger("cogmeter.watch")
 
 # Every surface, in the order of installation; a new one is a file beside this, and a line here.
-SURFACES: Final[tuple[type[Surface], ...]] = (Arrivals, Listeners, Loops, Jobs, Rest)
+SURFACES: Final[tuple[type[Surface], ...]] = (Arrivals, Listeners, Loops, Jobs, Rest, Gateway)
 
 
 class Watcher:

@@ -1,0 +1,173 @@
+"""The connection to Discord: latency and heartbeats of each shard, how often it came back, and what the bot serves."""
+
+from __future__ import annotations
+
+import itertools
+import math
+import time
+from collections import Counter
+from typing import TYPE_CHECKING, Any, Final
+
+import discord
+
+from cogmeter.finding import Finding
+from cogmeter.watch.hook import Hook
+from cogmeter.watch.surface import Ground, Surface
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+MOST_SHARDS: Final = 64  # with gauges of their own
+STALE_S: Final = 60.0  # Discord asks for a heartbeat every 41 s
+COUNTERS: Final = ("disconnects", "reconnects", "resumes", "identifies")
+ADVICE: Final = "discord.py reconnects by itself; if this lasts, see the log of discord.gateway and discordstatus.com"
+
+
+class Gateway(Surface):
+    """Counters since loading, and gauges of the moment; nothing here is an operation.
+
+    ``identifies`` are sessions that Discord began (READY), ``resumes`` those that went on (RESUMED), ``reconnects``
+    both together without each shard's first.
+    """
+
+    name = "gateway"
+    setting = "watch_gateway"
+
+    def __init__(self, ground: Ground) -> None:
+        super().__init__(ground)
+        self._counts: Counter[str] = Counter()
+        self._greeted: set[int] = set()  # shards that have had a session
+
+    def prepare(self) -> None:
+        """READY and RESUMED as they come in: a listener for all gateway events would run at each of them."""
+        self._greeted.update(shard for shard, ws in self._sockets() if ws is not None)
+        parsers = self.ground.bot._connection.parsers  # noqa: SLF001 - see arrivals.py
+        self.hooks += [
+            Hook("identifies", parsers, "READY", self._counting(self._identified), expects=["data"]),
+            Hook("resumes", parsers, "RESUMED", self._counting(self._resumed), expects=["data"]),
+        ]
+        self.listeners.append(("on_disconnect", self._on_disconnect))
+
+    def fall_back(self, failed: list[Hook]) -> None:
+        """Count by the public events that follow."""
+        names = {hook.name for hook in failed}
+        if "identifies" in names:
+            sharded = isinstance(self.ground.bot, discord.AutoShardedClient)
+            listener = self._on_shard_ready if sharded else self._on_ready
+            self.listeners.append(("on_shard_ready" if sharded else "on_ready", listener))
+        if "resumes" in names:
+            self.listeners.append(("on_resumed", self._on_resumed))
+
+    def sample(self) -> dict[str, float]:
+        """Latency in ms and age of the last acknowledged heartbeat in s by shard; counters; guilds, users, voice.
+
+        What is not known yet, like the latency before the first acknowledgement, is left out.
+        """
+        gauges = {f"gateway.{name}": float(self._counts[name]) for name in COUNTERS}
+        sockets = self._sockets()
+        gauges["gateway.shards_connected"] = float(sum(_is_open(ws) for _, ws in sockets))
+        for shard, ws in sockets[:MOST_SHARDS]:
+            latency_s, age_s = _latency_s(ws), _heartbeat_age_s(ws)
+            if latency_s is not None:
+                gauges[f"gateway.latency_ms.shard_{shard}"] = latency_s * 1000
+            if age_s is not None:
+                gauges[f"gateway.heartbeat_age_s.shard_{shard}"] = age_s
+        return gauges | self._audience()
+
+    def findings(self) -> list[Finding]:
+        """The hooks, each shard that is not well, and a line on the whole."""
+        sockets = self._sockets()
+        bad = [Finding(self.name, well=False, text=text, advice=ADVICE) for text in _troubles(sockets)]
+        latencies = [latency for _, ws in sockets if (latency := _latency_s(ws)) is not None]
+        slowest = f"slowest latency {max(latencies) * 1000:.0f} ms" if latencies else "latency not known yet"
+        counts = ", ".join(f"{self._counts[name]} {name}" for name in COUNTERS)
+        connected = sum(_is_open(ws) for _, ws in sockets)
+        text = f"{connected} of {len(sockets)} shards connected, {slowest}, {counts}"
+        return [*super().findings(), *bad, Finding(self.name, well=not bad, text=text, advice=ADVICE)]
+
+    def _sockets(self) -> list[tuple[int, Any]]:
+        """The WebSocket of each shard, None while there is none. It is a new one after each reconnect."""
+        bot = self.ground.bot
+        if isinstance(bot, discord.AutoShardedClient):
+            return sorted((shard, info._parent.ws) for shard, info in bot.shards.items())  # noqa: SLF001 - the heartbeat has no public name
+        return [(bot.shard_id or 0, bot.ws or None)]
+
+    def _audience(self) -> dict[str, float]:
+        """How many guilds, members of them, cached users and voice connections; empty while READY fills the cache."""
+        bot = self.ground.bot
+        filling = bot._connection._ready_task  # noqa: SLF001 - READY empties the cache first
+        if not bot.is_ready() or (filling is not None and not filling.done()):
+            return {}
+        return {
+            "gateway.guilds": float(len(bot.guilds)),
+            "gateway.members": float(sum(guild.member_count or 0 for guild in bot.guilds)),
+            "gateway.users_cached": float(len(bot._connection._users)),  # noqa: SLF001 - bot.users copies them all
+            "gateway.voice_connections": float(len(bot.voice_clients)),
+        }
+
+    def _counting(self, count: Callable[[int], None]) -> Callable[[Callable[[Any], Any], Hook], Callable[[Any], Any]]:
+        def wrap(original: Callable[[Any], Any], hook: Hook) -> Callable[[Any], Any]:
+            def counted(data: Any) -> Any:
+                if hook.active:
+                    try:
+                        count(data.get("__shard_id__") or 0)  # discord.py's own key; None without shards
+                    except Exception as error:  # noqa: BLE001 - the session must begin, whatever we do
+                        hook.fault(error)
+                return original(data)
+
+            return counted
+
+        return wrap
+
+    def _identified(self, shard: int) -> None:
+        self._counts["identifies"] += 1
+        if shard in self._greeted:
+            self._counts["reconnects"] += 1
+        self._greeted.add(shard)
+
+    def _resumed(self, _: int) -> None:
+        self._counts["resumes"] += 1
+        self._counts["reconnects"] += 1
+
+    async def _on_disconnect(self) -> None:
+        self._counts["disconnects"] += 1
+
+    async def _on_ready(self) -> None:
+        self._identified(0)
+
+    async def _on_shard_ready(self, shard: int) -> None:
+        self._identified(shard)
+
+    async def _on_resumed(self) -> None:
+        self._resumed(0)
+
+
+def _troubles(sockets: list[tuple[int, Any]]) -> Iterator[str]:
+    """What is wrong, a line for each of the first few shards."""
+    lines = (f"shard {shard} {text}" for shard, ws in sockets if (text := _trouble(ws)))
+    if not sockets:
+        yield "not connected yet"
+    yield from itertools.islice(lines, MOST_SHARDS)
+
+
+def _trouble(ws: Any) -> str:
+    if not _is_open(ws):
+        return "is not connected"
+    age_s = _heartbeat_age_s(ws)
+    return f"had its last heartbeat acknowledged {age_s:.0f} s ago" if age_s is not None and age_s > STALE_S else ""
+
+
+def _is_open(ws: Any) -> bool:
+    return ws is not None and bool(ws.open)
+
+
+def _latency_s(ws: Any) -> float | None:
+    """Between a heartbeat and its acknowledgement, in seconds; None before the first one."""
+    latency_s = math.inf if ws is None else float(ws.latency)
+    return latency_s if math.isfinite(latency_s) else None
+
+
+def _heartbeat_age_s(ws: Any) -> float | None:
+    """The seconds since the last acknowledgement, or since the connection began; None without a connection."""
+    acknowledged_s = getattr(getattr(ws, "_keep_alive", None), "_last_ack", None)
+    return None if acknowledged_s is None else time.perf_counter() - acknowledged_s
