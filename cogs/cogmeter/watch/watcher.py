@@ -12,6 +12,7 @@ from cogmeter.watch.jobs import Jobs
 from cogmeter.watch.listeners import Listeners
 from cogmeter.watch.loops import Loops
 from cogmeter.watch.receipts import Receipts
+from cogmeter.watch.resources import Resources
 from cogmeter.watch.rest import Rest
 from cogmeter.watch.surface import Ground, Surface
 
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
 _logger = logging.getLogger("cogmeter.watch")
 
 # Every surface, in the order of installation; a new one is a file beside this, and a line here.
-SURFACES: Final[tuple[type[Surface], ...]] = (Arrivals, Listeners, Loops, Jobs, Rest, Gateway)
+SURFACES: Final[tuple[type[Surface], ...]] = (Arrivals, Listeners, Loops, Jobs, Rest, Gateway, Resources)
 
 
 class Watcher:

@@ -1,0 +1,136 @@
+"""What the bot's process uses: CPU, memory, threads, open files, garbage collection; and the machine's network."""
+
+from __future__ import annotations
+
+import gc
+from typing import TYPE_CHECKING, Any, Final
+
+import psutil
+
+from cogmeter.finding import Finding
+from cogmeter.timing import now_ns
+from cogmeter.watch.surface import Ground, Surface
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+FULL: Final = 0.8  # of the open files that the system allows
+_UNKNOWN: Final = (psutil.Error, OSError, NotImplementedError, AttributeError)  # not told on this platform, or to us
+
+
+class Pauses:
+    """Garbage collections, which hold up every thread; called by the interpreter before and after each."""
+
+    def __init__(self) -> None:
+        self.count = 0
+        self.total_ns = 0
+        self.longest_ns = 0  # since it was last taken
+        self._began_ns: int | None = None
+
+    def __call__(self, phase: str, _: dict[str, int]) -> None:
+        """Take the time; ``phase`` is "start" or "stop"."""
+        if phase == "start":
+            self._began_ns = now_ns()
+        elif self._began_ns is not None:
+            pause_ns = now_ns() - self._began_ns
+            self._began_ns = None
+            self.count += 1
+            self.total_ns += pause_ns
+            self.longest_ns = max(self.longest_ns, pause_ns)
+
+    def take_longest_ns(self) -> int:
+        """The longest pause since this was last asked for."""
+        longest_ns, self.longest_ns = self.longest_ns, 0
+        return longest_ns
+
+
+class Resources(Surface):
+    """Gauges alone; what a platform does not tell is left out."""
+
+    name = "resources"
+    setting = "watch_resources"
+
+    def __init__(self, ground: Ground) -> None:
+        super().__init__(ground)
+        self._process = psutil.Process()
+        self._pauses = Pauses()
+
+    def prepare(self) -> None:
+        """No hooks: the interpreter and the system tell by themselves."""
+        self._process.cpu_percent(None)  # the next call counts from here
+
+    async def install(self) -> None:
+        """Also hear of garbage collections."""
+        await super().install()
+        gc.callbacks.append(self._pauses)
+
+    async def remove(self) -> None:
+        """Hear of them no more."""
+        if self._pauses in gc.callbacks:
+            gc.callbacks.remove(self._pauses)
+        await super().remove()
+
+    def sample(self) -> dict[str, float]:
+        """CPU in percent of one core since the last sample, memory in bytes, counts of threads and open files.
+
+        Garbage collection: how many and their sum since loading, the longest since the last sample. Network: bytes
+        since the machine's start, without its loopback, because no system counts them by process.
+        """
+        with self._process.oneshot():  # reads what several of them need once
+            gauges = _known(
+                {
+                    "cpu_percent": lambda: self._process.cpu_percent(None),
+                    "memory_bytes": lambda: self._process.memory_info().rss,
+                    "threads": self._process.num_threads,
+                    "open_files": self._open_files,
+                }
+            )
+        gauges["gc_pauses"] = self._pauses.count
+        gauges["gc_pause_ms_sum"] = self._pauses.total_ns / 1e6
+        gauges["gc_pause_ms_max"] = self._pauses.take_longest_ns() / 1e6
+        gauges |= _network()
+        return {f"resources.{name}": float(value) for name, value in gauges.items()}
+
+    def findings(self) -> list[Finding]:
+        """What is used now, and whether the system's limit of open files is near."""
+        used = _known({"memory": lambda: self._process.memory_info().rss, "files": self._open_files})
+        limit = _known({"files": self._most_files}).get("files", -1)
+        files = used.get("files", 0)
+        said = f"{used.get('memory', 0) / 1e6:.0f} MB of memory, {files:.0f} open files"
+        said += f" of {limit:.0f}" if limit > 0 else ""
+        collected = f"{self._pauses.count} garbage collections took {self._pauses.total_ns / 1e6:.0f} ms"
+        advice = "Close what is opened (sessions, files, databases), or raise the limit with ulimit -n"
+        return [Finding(self.name, not 0 < FULL * limit <= files, f"{said}, {collected}", advice)]
+
+    def _open_files(self) -> float:
+        """File descriptors, or on Windows handles: counted by the system, not listed."""
+        process: Any = self._process
+        return float(process.num_handles() if psutil.WINDOWS else process.num_fds())
+
+    def _most_files(self) -> float:
+        """How many files the process may open; only Linux tells. Below 0 is no limit."""
+        process: Any = self._process
+        return float(process.rlimit(psutil.RLIMIT_NOFILE)[0])
+
+
+def _known(gauges: dict[str, Callable[[], float]]) -> dict[str, float]:
+    """The gauges that this platform tells us."""
+    known = {}
+    for name, read in gauges.items():
+        try:
+            known[name] = read()
+        except _UNKNOWN:
+            continue
+    return known
+
+
+def _network() -> dict[str, float]:
+    try:
+        interfaces = psutil.net_io_counters(pernic=True)
+    except _UNKNOWN:
+        return {}
+    real = [counters for name, counters in interfaces.items() if not name.lower().startswith("lo")]
+    return {
+        "machine_network_bytes_sent": sum(counters.bytes_sent for counters in real),
+        "machine_network_bytes_received": sum(counters.bytes_recv for counters in real),
+    }
