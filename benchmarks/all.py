@@ -37,7 +37,7 @@ def chart_row(found: re.Match[str]) -> tuple[str, ...]:
         "",
         f"{figure} {spread}".strip(),
         f"<= {found['goal']}",
-        "yes" if met else "NO",
+        met,
     )
 
 
