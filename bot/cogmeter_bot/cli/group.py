@@ -8,9 +8,10 @@ import click
 
 from cogmeter.version import __version__
 from cogmeter_bot.cli.demo import demo
+from cogmeter_bot.cli.health import health
 from cogmeter_bot.cli.run import run
 
-COMMANDS: Final = (run, demo)
+COMMANDS: Final = (run, demo, health)
 
 
 # Without arguments click shows the help and ends with 2, wrong usage; asking for nothing is not wrong.

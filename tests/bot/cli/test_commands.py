@@ -44,7 +44,7 @@ def test_it_says_its_version(cogmeter):
     assert cogmeter("--version")[:2] == (0, f"cogmeter, version {__version__}\n")
 
 
-@pytest.mark.parametrize("command", ["run", "demo"])
+@pytest.mark.parametrize("command", ["run", "demo", "health"])
 def test_each_command_and_option_has_help(cogmeter, command):
     code, out, _ = cogmeter(command, "--help")
     assert code == 0

@@ -1,0 +1,76 @@
+"""``cogmeter health``: whether the monitor writes and its bot is connected, by a look into the database."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from typing import TYPE_CHECKING, Final
+
+import click
+
+if TYPE_CHECKING:
+    from cogmeter.settings import Settings
+    from cogmeter_storage import Store
+
+CONNECTED: Final = "gateway.shards_connected"  # sampled with all other gauges, whether anything happens or not
+LEAST_S: Final = 120.0
+MISSED_SAMPLES: Final = 4  # before the bot counts as hung
+
+
+@click.command()
+@click.option(
+    "--within",
+    type=click.FloatRange(1, 86_400),
+    help="How old the newest record may be, in seconds; 120, or four sample intervals where that is more.",
+)
+def health(within: float | None) -> None:
+    """Tell in one line whether the bot runs; end with 0 if so, with 1 if not. Made for a container's health check.
+
+    It needs no connection to the bot: it reads the database of PERFORMANCE_DATABASE_URL, in which a bot that runs
+    leaves its gauges every PERFORMANCE_SAMPLE_INTERVAL.
+    """
+    from cogmeter.settings import SettingsError, load_settings
+    from cogmeter_storage import StorageError
+
+    try:
+        settings = load_settings()
+        click.echo(asyncio.run(_examine(settings, within or limit_s(settings.sample_interval))))
+    except (SettingsError, StorageError, UnhealthyError) as error:
+        raise click.ClickException(str(error)) from error
+
+
+class UnhealthyError(Exception):
+    """The bot does not run as it should; the text says what is wrong."""
+
+
+def limit_s(sample_interval_s: float) -> float:
+    """How old the newest record may be by default, in seconds."""
+    return max(LEAST_S, MISSED_SAMPLES * sample_interval_s)
+
+
+async def _examine(settings: Settings, within_s: float) -> str:
+    from cogmeter_storage import open_store
+
+    store = await open_store(settings.database_url, read_only=True)
+    try:
+        return await verdict(store, within_s, now_us=time.time_ns() // 1000)
+    finally:
+        await store.close()
+
+
+async def verdict(store: Store, within_s: float, *, now_us: int) -> str:
+    """One line on a bot that runs.
+
+    Raises:
+        UnhealthyError: nothing was written in the last ``within_s`` seconds, or no shard is connected.
+        StorageError: the database cannot be read.
+    """
+    since_us = now_us - int(within_s * 1e6)
+    samples = (await store.samples([CONNECTED], since_us, now_us + 1))[CONNECTED]
+    last_end_us = (await store.status()).last_end_us or 0
+    newest_us = max(last_end_us, samples[-1][0] if samples else 0)
+    if newest_us < since_us:
+        raise UnhealthyError(f"Nothing has been written for {within_s:g} s; the bot hangs, or does not run")
+    if samples and not samples[-1][1]:
+        raise UnhealthyError("The bot runs, and is not connected to Discord")
+    return f"Well: the last record is {max(now_us - newest_us, 0) / 1e6:.0f} s old"

@@ -1,0 +1,81 @@
+"""The health check: one line and an exit code, from what the bot wrote."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+
+import pytest
+from click.testing import CliRunner
+
+from cogmeter_bot.cli import main
+from cogmeter_bot.cli.health import CONNECTED, UnhealthyError, limit_s, verdict
+from cogmeter_storage import open_store
+
+NOW = 1_750_075_200_000_000
+SECOND = 1_000_000
+
+
+@pytest.fixture
+async def store(tmp_path):
+    store = await open_store(f"sqlite:///{tmp_path / 'performance.db'}")
+    yield store
+    await store.close()
+
+
+async def write(store, at_us):
+    (number,) = await store.series_ids([("alpha", "one")])
+    await store.append([[(number, at_us, 1000, 0, None, None)]], now_us=at_us)
+
+
+async def test_a_connected_bot_that_has_nothing_to_do_is_well(store):
+    await store.add_samples(NOW - 100 * SECOND, {CONNECTED: 1.0})
+    assert await verdict(store, 120, now_us=NOW) == "Well: the last record is 100 s old"
+
+
+async def test_a_bot_whose_gateway_is_not_followed_is_judged_by_its_operations(store):
+    await write(store, NOW - 20 * SECOND)
+    assert "20 s old" in await verdict(store, 120, now_us=NOW)
+
+
+async def test_a_bot_that_writes_nothing_any_more_is_not_well(store):
+    await write(store, NOW - 130 * SECOND)
+    await store.add_samples(NOW - 121 * SECOND, {CONNECTED: 1.0})
+    with pytest.raises(UnhealthyError, match="Nothing has been written for 120 s"):
+        await verdict(store, 120, now_us=NOW)
+
+
+async def test_a_bot_that_lost_discord_is_not_well(store):
+    await write(store, NOW - SECOND)
+    await store.add_samples(NOW - 20 * SECOND, {CONNECTED: 1.0})
+    await store.add_samples(NOW - 5 * SECOND, {CONNECTED: 0.0})
+    with pytest.raises(UnhealthyError, match="not connected"):
+        await verdict(store, 120, now_us=NOW)
+
+
+def test_rare_samples_are_waited_for():
+    assert limit_s(15) == 120
+    assert limit_s(600) == 2400
+
+
+def invoke(*arguments):
+    return CliRunner().invoke(main, ["health", *arguments])
+
+
+async def test_the_command_reads_the_database_of_the_settings_beside_its_writer(store, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("PERFORMANCE_DATABASE_URL", "sqlite:///performance.db")
+    await store.add_samples(time.time_ns() // 1000, {CONNECTED: 1.0})
+    result = await asyncio.to_thread(invoke)
+    assert (result.exit_code, result.output.splitlines()[0][:5]) == (0, "Well:")
+
+
+@pytest.mark.parametrize("url", ["sqlite:///none.db", "sqlite:///"])
+def test_what_is_wrong_is_one_line_and_the_exit_code_one(url, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("PERFORMANCE_DATABASE_URL", url)
+    result = invoke()
+    assert result.exit_code == 1
+    assert result.output.startswith("Error: ")
+    assert len(result.output.splitlines()) == 1
+    assert not list(tmp_path.iterdir())
