@@ -7,7 +7,7 @@ UV     := $(shell command -v uv)
 .PHONY: run test check bench docs clean
 
 run: $(VENV)/.run
-	$(BIN)/python -m bot
+	$(BIN)/python -m bot run --or-demo
 
 test: $(VENV)/.dev
 	$(BIN)/python -m pytest $(PYTEST)
