@@ -1,0 +1,54 @@
+"""Loop lag: how late the event loop runs what is due, as a log histogram."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+import numpy as np
+
+from cogmeter_storage import histogram
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+FOLD_AT: Final = 1024  # latenesses are put into buckets together: one by one it costs fifty times as much
+
+
+class Lag:
+    """Takes latenesses (nanoseconds) one by one; ``buckets`` holds all of them since it was made."""
+
+    def __init__(self) -> None:
+        self.buckets: NDArray[np.int64] = np.zeros(histogram.BUCKETS, dtype=np.int64)
+        self._recent = np.zeros_like(self.buckets)  # since the last ``take``
+        self._most_ns = 0
+        self._waiting: list[int] = []
+
+    def add(self, late_ns: int) -> None:
+        """Take one."""
+        self._waiting.append(late_ns)
+        if len(self._waiting) >= FOLD_AT:
+            self._fold()
+
+    def take(self) -> dict[str, float]:
+        """The median, 99th percentile and greatest lag in milliseconds since the last call; empty if there was none."""
+        self._fold()
+        recent, most_ns = self._recent, self._most_ns
+        if not recent.any():
+            return {}
+        self._recent, self._most_ns = np.zeros_like(recent), 0
+        p50_us, p99_us = histogram.quantiles(recent, (0.5, 0.99))
+        return {
+            "loop.lag_p50_ms": float(p50_us) / 1e3,
+            "loop.lag_p99_ms": min(float(p99_us) / 1e3, most_ns / 1e6),  # a bucket's value may exceed what is in it
+            "loop.lag_max_ms": most_ns / 1e6,
+        }
+
+    def _fold(self) -> None:
+        if not self._waiting:
+            return
+        late_ns, self._waiting = self._waiting, []
+        buckets = histogram.bucket_of(np.array(late_ns) / 1e3)
+        counts = np.bincount(buckets, minlength=histogram.BUCKETS)
+        self.buckets += counts
+        self._recent += counts
+        self._most_ns = max(self._most_ns, *late_ns)
