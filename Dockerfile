@@ -1,0 +1,29 @@
+# The project's own bot, watched by cogmeter. Build it with `docker build -t cogmeter .`, and run it with
+#   docker run -d --env-file .env -v cogmeter:/data/performance cogmeter
+# Other commands go behind the image's name: `docker run --rm cogmeter --help`.
+
+FROM python:3.11-slim AS build
+WORKDIR /source
+COPY pyproject.toml README.md LICENSE ./
+COPY storage storage
+COPY cogs cogs
+COPY bot bot
+RUN pip wheel --no-cache-dir --no-deps --wheel-dir /wheels . \
+    && python -m venv /opt/cogmeter \
+    && /opt/cogmeter/bin/pip install --no-cache-dir /wheels/*.whl
+
+FROM python:3.11-slim
+RUN useradd --system --uid 10001 --user-group --home-dir /nonexistent --shell /usr/sbin/nologin cogmeter \
+    && install --directory --owner=cogmeter --group=cogmeter /data/performance
+COPY --from=build /opt/cogmeter /opt/cogmeter
+ENV PATH=/opt/cogmeter/bin:$PATH \
+    PYTHONUNBUFFERED=1 \
+    MPLCONFIGDIR=/tmp/matplotlib \
+    PERFORMANCE_DATABASE_URL=sqlite:////data/performance/performance.db
+USER cogmeter
+WORKDIR /data
+VOLUME /data/performance
+# There is no port to ask: the check reads what the bot leaves in its database every quarter of a minute.
+HEALTHCHECK --interval=60s --timeout=20s --start-period=90s --retries=3 CMD ["cogmeter", "health"]
+ENTRYPOINT ["cogmeter"]
+CMD ["run"]
