@@ -39,7 +39,7 @@ class Jobs(Surface):
     Without these hooks, jobs are not recorded.
     """
 
-    name = "jobs"
+    name = "scheduled jobs"
     setting = "watch_tasks"
 
     def __init__(self, ground: Ground) -> None:
