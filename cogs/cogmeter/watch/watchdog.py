@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from cogmeter.tracing import Scope
 
 SAMPLES: Final = 20  # looks at one stall; the place that most of them saw is the culprit
-BUSY: Final = 0.5  # of the time, by the process' CPU clock: then something ran, although the watchdog could not
+BUSY: Final = 0.3  # of the time, by the process' CPU clock: then something ran, although the watchdog could not
 C_CODE: Final = "(no stack: C code held the interpreter)"
 NOTHING_RAN: Final = "(no stack: nothing ran in this process)"
 NO_TURN: Final = "(no stack: the loop was given no turn)"
@@ -66,9 +66,11 @@ class Watchdog:
     def __init__(self, threshold_ms: float, *, stalled: Callable[[Stall], None], late: Callable[[int], None]) -> None:
         """``stalled`` gets each stall of at least the threshold; ``late`` each beat's lateness in nanoseconds."""
         self._threshold_ns = int(threshold_ms * 1e6)
-        self._beat_every_ns = min(max(self._threshold_ns // 6, 5_000_000), 250_000_000)
+        # Waking an idle loop costs more than the beat itself: more of them would tell a stall's begin more closely,
+        # and take more than half a percent of a core.
+        self._beat_every_ns = min(max(self._threshold_ns // 3, 5_000_000), 250_000_000)
         # Earlier than the threshold, so that no stall which reaches it is over before anybody looks.
-        self._look_after_ns = self._threshold_ns * 6 // 10
+        self._look_after_ns = self._threshold_ns * 8 // 10
         self._stalled, self._late = stalled, late
         self._samples: list[Sample] = []
         self._beat_ns = 0
