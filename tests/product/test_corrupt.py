@@ -77,7 +77,9 @@ def record(*numbers):
 
 def stored(path=DATABASE):
     with contextlib.closing(sqlite3.connect(path)) as database:
-        rows = database.execute("SELECT json_extract(metadata, '$.number') FROM operation ORDER BY id").fetchall()
+        rows = database.execute(
+            "SELECT json_extract(metadata, '$.number') FROM operations WHERE service = 'host' ORDER BY id"
+        ).fetchall()
     return [number for (number,) in rows]
 
 

@@ -74,7 +74,7 @@ def read_until(descriptor, deadline):
 
 def stored_numbers():
     with contextlib.closing(sqlite3.connect(DATABASE)) as database:
-        rows = database.execute("SELECT metadata FROM operation ORDER BY id").fetchall()
+        rows = database.execute("SELECT metadata FROM operations WHERE service = 'crash' ORDER BY id").fetchall()
     return [json.loads(metadata)["number"] for (metadata,) in rows]
 
 

@@ -126,7 +126,8 @@ def stored() -> list[int]:
     with contextlib.closing(sqlite3.connect(f"file:{DATABASE}?mode=ro", uri=True)) as database:
         assert database.execute("PRAGMA integrity_check").fetchone() == ("ok",)
         return [
-            json.loads(text)["number"] for (text,) in database.execute("SELECT metadata FROM operation ORDER BY id")
+            json.loads(text)["number"]
+            for (text,) in database.execute("SELECT metadata FROM operations WHERE service = 'host' ORDER BY id")
         ]
 
 
