@@ -27,7 +27,17 @@ KEPT_TRACES: Final = 200  # slow and failed ones that wait to be stored
 class Receipt(Trace):
     """One interaction (or prefix command) from its arrival on."""
 
-    __slots__ = ("acknowledged", "arrived_wall_us", "finished", "http_ns", "id", "kind", "owned", "sent_ns")
+    __slots__ = (
+        "acknowledged",
+        "arrived_wall_us",
+        "failure",
+        "finished",
+        "http_ns",
+        "id",
+        "kind",
+        "owned",
+        "sent_ns",
+    )
 
     def __init__(self, number: int, kind: int, label: str, arrived_ns: int) -> None:
         super().__init__(label, arrived_ns)
@@ -36,6 +46,7 @@ class Receipt(Trace):
         self.arrived_wall_us = time.time_ns() // 1000
         self.acknowledged = False  # whether its acknowledgement, or the lack of one, was recorded
         self.finished = False  # whether its operation was recorded
+        self.failure: BaseException | None = None  # what discord.py caught and handed to its error handlers
         self.http_ns = 0  # of the first response, the time spent in HTTP
         self.sent_ns = 0  # when the last attempt at a first response was sent, by time.perf_counter_ns; 0: none was
         self.owned = kind not in {COMPONENT, MODAL}  # whether a view, modal or command of this bot answers it
@@ -110,6 +121,7 @@ class Receipts:
             return
         receipt.finished = True
         self._forget_done(receipt)
+        receipt.failure = None  # an exception holds on to its frames
         if receipt.own:
             return
         end_ns = now_ns()
@@ -118,7 +130,7 @@ class Receipts:
         series = self.recorder.series(service[:100], operation[:100])
         extra = (text, metadata) if text is not None or metadata else None
         self.recorder.add(series, end_ns, duration_ns, int(outcome), extra)
-        if duration_ns >= self._slow_ns or outcome in FAILURES:
+        if receipt.kind != AUTOCOMPLETE and (duration_ns >= self._slow_ns or outcome in FAILURES):
             root = SpanRecord(0, 0, service, operation, 0, duration_ns // 1000, outcome)
             self.traces.append(_record(receipt, root, text))
 

@@ -11,9 +11,12 @@ from cogmeter.watch.gateway import Gateway
 from cogmeter.watch.jobs import Jobs
 from cogmeter.watch.listeners import Listeners
 from cogmeter.watch.loops import Loops
+from cogmeter.watch.prefix import PrefixCommands
 from cogmeter.watch.receipts import Receipts
 from cogmeter.watch.resources import Resources
 from cogmeter.watch.rest import Rest
+from cogmeter.watch.slash import SlashCommands
+from cogmeter.watch.stalls import Stalls
 from cogmeter.watch.surface import Ground, Surface
 
 if TYPE_CHECKING:
@@ -25,7 +28,18 @@ if TYPE_CHECKING:
 _logger = logging.getLogger("cogmeter.watch")
 
 # Every surface, in the order of installation; a new one is a file beside this, and a line here.
-SURFACES: Final[tuple[type[Surface], ...]] = (Arrivals, Listeners, Loops, Jobs, Rest, Gateway, Resources)
+SURFACES: Final[tuple[type[Surface], ...]] = (
+    Arrivals,
+    SlashCommands,
+    PrefixCommands,
+    Listeners,
+    Loops,
+    Jobs,
+    Rest,
+    Gateway,
+    Stalls,
+    Resources,
+)
 
 
 class Watcher:
