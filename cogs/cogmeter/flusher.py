@@ -57,6 +57,8 @@ class Flusher:
         self._replace = replace
         self._ids: list[int] = []  # the store's id of each of the recorder's series
         self._pending: Batch | None = None
+        # Kept until a replacement has succeeded: one that failed may have closed the old store already.
+        self._corrupt: CorruptStoreError | None = None
         self._task: asyncio.Task[None] | None = None
         self._stopping = False
 
@@ -129,9 +131,14 @@ class Flusher:
 
     async def _attempt(self) -> None:
         try:
+            if self._corrupt is not None and self._replace is not None:
+                self.store = await self._replace(self._corrupt)
+                self._corrupt = None
+                self._ids.clear()
             await self.flush()
         except CorruptStoreError as error:
-            await self._start_over(error)
+            self._corrupt = error
+            self._failed(error)
         except StorageError as error:
             self._failed(error)
         except Exception as error:  # noqa: BLE001 - a fault of ours must end neither the task nor the bot
@@ -141,17 +148,6 @@ class Flusher:
             if self.failures:
                 _logger.warning("The store works again after %d failed attempts", self.failures)
             self.failures, self.last_error = 0, None
-
-    async def _start_over(self, error: CorruptStoreError) -> None:
-        if self._replace is None:
-            self._failed(error)
-            return
-        try:
-            self.store = await self._replace(error)
-        except StorageError as again:
-            self._failed(again)
-        else:
-            self._ids.clear()
 
     def _failed(self, error: Exception) -> None:
         self.failures += 1

@@ -197,6 +197,30 @@ async def test_a_corrupt_store_is_replaced_and_the_batch_goes_into_the_new_one(
     assert stored(tmp_path / "new.db") == [("a", "1", "ok")]
 
 
+async def test_a_replacement_that_fails_is_tried_again_though_the_old_store_is_closed(
+    recorder, store, path, tmp_path, monkeypatch
+):
+    monkeypatch.setattr("cogmeter.flusher.INTERVAL_S", 0.01)
+    monkeypatch.setattr("cogmeter.flusher.FIRST_RETRY_S", 0.01)
+    replaced = []
+
+    async def replace(error):
+        await store.close()
+        if not replaced:
+            replaced.append(error)
+            raise StorageError("the disk is full", permanent=False)
+        replaced.append(await open_store(f"sqlite:///{tmp_path / 'new.db'}"))
+        return replaced[-1]
+
+    flusher = Flusher(recorder, Failing(store, 1, CorruptStoreError("malformed")), replace=replace)
+    recorder.record("a", "1", duration_ms=1)
+    flusher.start()
+    await until(lambda: flusher.written == 1)
+    await flusher.stop()
+    await replaced[1].close()
+    assert stored(tmp_path / "new.db") == [("a", "1", "ok")]
+
+
 async def test_each_batch_is_watched_once_even_when_the_store_fails(recorder, store):
     seen = []
 
