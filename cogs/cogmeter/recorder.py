@@ -231,17 +231,13 @@ def _record(recorder: Recorder, numbers: dict[str, dict[str, int]]) -> Record:
         outcome: Outcome | str | None = None,
         metadata: Mapping[str, Any] | None = None,
     ) -> None:
-        # One chain instead of four tests: nothing was said beyond the duration, and this is inside no trace.
-        if error is outcome is metadata is scope() is None:  # type: ignore[comparison-overlap]  # all three may be None
+        # One chain of tests: nothing was said beyond the duration, this is inside no trace, and there is room.
+        if error is outcome is metadata is scope() is None and len(rows) < buffer.limit:  # type: ignore[comparison-overlap]  # all may be None
             try:
-                atoms = (numbers[service][operation], now(), duration_ms, None, None)
+                extend((numbers[service][operation], now(), duration_ms, None, None))
             except (KeyError, TypeError):
                 pass  # a new series, or a bad name: the checked way tells which
             else:
-                if len(rows) < buffer.limit:
-                    extend(atoms)
-                else:
-                    buffer.dropped += 1
                 return
         recorder.record_checked(
             service, operation, duration_ms=duration_ms, error=error, outcome=outcome, metadata=metadata

@@ -106,11 +106,11 @@ class Sink(Protocol):
     names: list[tuple[str, str]]
 
     def finish(self, series: int, end_ns: int, start_ns: int, note: Note | None, error: BaseException | None) -> None:
-        """Take an operation that failed, was annotated, was given an outcome, or ran inside a trace."""
+        """Take an operation that failed, was annotated, was given an outcome, ran inside a trace, or finds no room."""
         ...
 
 
-def operation_class(sink: Sink, series: int) -> type[Operation]:  # noqa: C901 - four short methods, spelled out
+def operation_class(sink: Sink, series: int) -> type[Operation]:
     """The class of one series' operations: everything that never changes sits in the closure."""
     buffer = sink.buffer
     rows, extend, now, finish, scope = buffer.rows, buffer.rows.extend, now_ns, sink.finish, current
@@ -129,11 +129,8 @@ def operation_class(sink: Sink, series: int) -> type[Operation]:  # noqa: C901 -
             self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
         ) -> None:
             end = now()
-            if self._note is None and kind is None:
-                if len(rows) < buffer.limit:
-                    extend((series, end, end - self._start, 0, None))
-                else:
-                    buffer.dropped += 1
+            if kind is None and self._note is None and len(rows) < buffer.limit:
+                extend((series, end, end - self._start, 0, None))
             else:
                 finish(series, end, self._start, self._note, error)
 
@@ -147,11 +144,8 @@ def operation_class(sink: Sink, series: int) -> type[Operation]:  # noqa: C901 -
             self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
         ) -> None:
             end = now()
-            if self._note is None and kind is None:
-                if len(rows) < buffer.limit:
-                    extend((series, end, end - self._start, 0, None))
-                else:
-                    buffer.dropped += 1
+            if kind is None and self._note is None and len(rows) < buffer.limit:
+                extend((series, end, end - self._start, 0, None))
             else:
                 finish(series, end, self._start, self._note, error)
 
