@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import time
 from typing import TYPE_CHECKING
 
@@ -17,7 +18,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     from cogmeter_storage.base import Store
-    from cogmeter_storage.model import Series
 
 PERCENTILES = (0.50, 0.95, 0.99)
 LISTED = 5  # slowest operations, recent errors
@@ -46,19 +46,22 @@ class Query:
         """The key figures of all services, each service's own, and the timeline of the whole."""
         span = period.range_at(self._clock())
         series = await self.store.series()
-        counted = [one for one in series if one.service not in BACKGROUND]
-        apart = [one for one in series if one.service in BACKGROUND]
-        everything = {one.id: 0 for one in counted}
-        services, totals = await self._by_service(counted, span)
-        background, aside = await self._by_service(apart, span)
-        before = await self.store.totals(span.before.since_us, span.before.until_us, groups=everything)
+        services = sorted({one.service for one in series}, key=lambda service: (service in BACKGROUND, service))
+        place = {service: number for number, service in enumerate(services)}
+        counted = {one.id: 0 for one in series if one.service not in BACKGROUND}
+        # One reading serves both: what people asked for stands in front, what ran in the background behind it.
+        border = len(services) - sum(service in BACKGROUND for service in services)
+        groups = {one.id: place[one.service] for one in series}
+        totals = await self.store.totals(span.since_us, span.until_us, groups=groups)
+        front, behind = _part(totals, slice(0, border)), _part(totals, slice(border, None))
+        before = await self.store.totals(span.before.since_us, span.before.until_us, groups=counted)
         return Summary(
             range=span,
-            total=figures(totals, span),
+            total=figures(front, span),
             before=figures(before, span.before),
-            services=_ranked(services, totals, span),
-            background=_ranked(background, aside, span),
-            timeline=await self._timeline("All services", everything, period, span),
+            services=_ranked(services[:border], front, span),
+            background=_ranked(services[border:], behind, span),
+            timeline=await self._timeline("All services", counted, period, span),
             last_end_us=(await self.store.status()).last_end_us,
         )
 
@@ -94,13 +97,6 @@ class Query:
         span = period.range_at(self._clock())
         groups = dict.fromkeys((await self._ids(service, None)).values(), 0)
         return await self._timeline(service, groups, period, span)
-
-    async def _by_service(self, series: Sequence[Series], span: Range) -> tuple[list[str], Totals]:
-        """The services of these series in alphabetical order, and the totals with a group for each."""
-        services = sorted({one.service for one in series})
-        place = {service: number for number, service in enumerate(services)}
-        groups = {one.id: place[one.service] for one in series}
-        return services, await self.store.totals(span.since_us, span.until_us, groups=groups)
 
     async def _ids(self, service: str, operation: str | None) -> dict[str, int]:
         """The series ids of a service by operation name, narrowed to one operation if given."""
@@ -143,6 +139,17 @@ def figures(totals: Totals, span: Range) -> Figures:
 
 def _title(service: str, operation: str | None) -> str:
     return service if operation is None else f"{service} / {operation}"
+
+
+def _part(totals: Totals, groups: slice) -> Totals:
+    """The totals of some of the groups."""
+    return dataclasses.replace(
+        totals,
+        outcomes=totals.outcomes[:, groups],
+        sum_us=totals.sum_us[:, groups],
+        max_us=totals.max_us[:, groups],
+        buckets=totals.buckets[:, groups],
+    )
 
 
 def _ranked(names: Sequence[str], totals: Totals, span: Range) -> list[tuple[str, Figures]]:
