@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 
     import discord
 
+    from cogmeter.settings import Settings
+
 # When the message that is being handled arrived, by time.perf_counter_ns; None outside of a message.
 message_arrived_ns: ContextVar[int | None] = ContextVar("cogmeter_message_arrived_ns", default=None)
 
@@ -24,6 +26,11 @@ class Arrivals(Surface):
 
     name = "arrivals"
     setting = "watch_commands"
+
+    @classmethod
+    def wanted(cls, settings: Settings) -> bool:
+        """All that is timed from the arrival on needs it."""
+        return settings.watch_commands or settings.watch_components or settings.watch_acknowledgement
 
     def prepare(self) -> None:
         """The parsers' dictionary is shared by all gateway connections: its entries are replaced in place."""

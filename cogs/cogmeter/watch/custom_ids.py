@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import itertools
 import re
 from typing import Final
@@ -26,6 +27,7 @@ def template_of(custom_id: str) -> str:
     return fitted(_HOLES.sub(HOLE, whole))
 
 
+@functools.lru_cache(maxsize=256)
 def readable(pattern: str) -> str:
     """A dynamic item's pattern with its named groups as ``{name}``: ``vote:(?P<poll>[0-9]+)`` is ``vote:{poll}``."""
     return _GROUP.sub(r"{\1}", pattern)

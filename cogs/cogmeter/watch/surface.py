@@ -50,6 +50,11 @@ class Surface:
     name: ClassVar[str]
     setting: ClassVar[str]
 
+    @classmethod
+    def wanted(cls, settings: Settings) -> bool:
+        """Whether the settings switch it on."""
+        return bool(getattr(settings, cls.setting))
+
     def prepare(self) -> None:
         """Build the hooks; called once, before install."""
         raise NotImplementedError

@@ -6,7 +6,9 @@ import logging
 from typing import TYPE_CHECKING, Final
 
 from cogmeter.finding import Finding
+from cogmeter.watch.acknowledgement import Acknowledgement
 from cogmeter.watch.arrivals import Arrivals
+from cogmeter.watch.components import Components
 from cogmeter.watch.gateway import Gateway
 from cogmeter.watch.jobs import Jobs
 from cogmeter.watch.listeners import Listeners
@@ -32,6 +34,8 @@ SURFACES: Final[tuple[type[Surface], ...]] = (
     Arrivals,
     SlashCommands,
     PrefixCommands,
+    Components,
+    Acknowledgement,
     Listeners,
     Loops,
     Jobs,
@@ -48,7 +52,7 @@ class Watcher:
     def __init__(self, bot: commands.Bot, settings: Settings, recorder: Recorder) -> None:
         self.receipts = Receipts(recorder, slow_ms=settings.trace_threshold)
         ground = Ground(bot, settings, recorder, self.receipts)
-        self.surfaces = [surface(ground) for surface in SURFACES if getattr(settings, surface.setting)]
+        self.surfaces = [surface(ground) for surface in SURFACES if surface.wanted(settings)]
         self.failed: dict[str, str] = {}
 
     async def install(self) -> None:
