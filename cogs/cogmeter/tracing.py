@@ -113,5 +113,8 @@ def pause() -> Token[Scope | None]:
 
 
 def end(token: Token[Scope | None]) -> None:
-    """Undo ``begin`` or ``pause``, in the same context."""
-    _scope.reset(token)
+    """Undo ``begin`` or ``pause``. A coroutine may be closed in another context than it was begun in."""
+    try:
+        _scope.reset(token)
+    except ValueError:
+        return

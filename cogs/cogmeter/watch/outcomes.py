@@ -31,12 +31,17 @@ _WRAPPERS: Final = (
     commands.ConversionError,
     commands.HybridCommandError,
 )
+# GeneratorExit: a coroutine that is closed before its end, as when its loop goes away.
+_CANCELLATIONS: Final = (asyncio.CancelledError, GeneratorExit, KeyboardInterrupt, SystemExit)
 
 
 def cause_of(error: BaseException) -> BaseException:
     """The exception that the host's code raised, out of discord.py's wrappers."""
     while isinstance(error, _WRAPPERS):
         error = error.original
+    # A transformer's exception says that the argument is bad, unless it was Discord that could not answer.
+    if isinstance(error, app_commands.TransformerError) and isinstance(error.__cause__, discord.DiscordServerError):
+        return error.__cause__
     return error
 
 
@@ -48,7 +53,7 @@ def outcome_of(error: BaseException | None, *, age_ns: int = 0) -> Outcome:
     if error is None:
         return Outcome.OK
     cause = cause_of(error)
-    if isinstance(cause, asyncio.CancelledError):
+    if isinstance(cause, _CANCELLATIONS):
         return Outcome.CANCELLED
     if isinstance(cause, USER_ERRORS):
         return Outcome.USER

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
+import inspect
 from typing import TYPE_CHECKING, Any, Final
+from weakref import WeakKeyDictionary
 
 from discord.ext import commands
 
@@ -11,9 +14,8 @@ from cogmeter.timing import now_ns
 from cogmeter.watch.arrivals import message_arrived_ns
 from cogmeter.watch.hook import Hook
 from cogmeter.watch.names import fitted
-from cogmeter.watch.outcomes import cause_of, outcome_of
 from cogmeter.watch.receipts import Receipt
-from cogmeter.watch.surface import Surface, own_module
+from cogmeter.watch.surface import Ground, Surface, own_module
 from cogmeter_storage.model import Outcome
 
 if TYPE_CHECKING:
@@ -23,114 +25,142 @@ if TYPE_CHECKING:
     Context = commands.Context[Any]
 
 UNKNOWN: Final = "(unknown)"  # never the text that was typed
+DEEPEST: Final = 5  # words of a message in which subcommands are looked for
 
 
 class PrefixCommands(Surface):
     """Each invocation is a trace of its own, from the message's arrival on.
 
-    discord.py catches what a prefix or hybrid command raises and passes it to ``dispatch_error``: there it is noted,
-    into the operation that is under way.
+    discord.py catches what a prefix or hybrid command raises and passes it to ``dispatch_error``: there the operation
+    that is under way ends, before any error handler.
     """
 
     name = "prefix commands"
     setting = "watch_commands"
 
+    def __init__(self, ground: Ground) -> None:
+        super().__init__(ground)
+        self._begun: WeakKeyDictionary[Context, Receipt] = WeakKeyDictionary()  # for the public events alone
+
     def prepare(self) -> None:
         """``invoke`` is looked up on the bot at each message; ``dispatch_error`` has no override in the library."""
-        bot = self.ground.bot
-        self.hooks += [
-            Hook("prefix commands", bot, "invoke", self._invoked, expects=["ctx"]),
-            Hook("command errors", commands.Command, "dispatch_error", self._noted, expects=["ctx", "error"]),
-        ]
+        expects = ["ctx", "error"]
+        self._invoke = Hook("prefix commands", self.ground.bot, "invoke", self._invoked)
+        self._errors = Hook("command errors", commands.Command, "dispatch_error", self._raised, expects=expects)
+        self.hooks += [self._invoke, self._errors]
 
     def fall_back(self, failed: list[Hook]) -> None:
-        """The public events tell of each end."""
-        if any(hook.name == "prefix commands" for hook in failed):
+        """The public events tell of each begin and end, errors after the command's own handlers."""
+        if self._invoke in failed:
+            self.listeners.append(("on_command", self._on_command))
             self.listeners.append(("on_command_completion", self._on_completion))
-            self.listeners.append(("on_command_error", self._on_error))
+        self.listeners.append(("on_command_error", self._on_error))
 
     def _invoked(self, original: Call, hook: Hook) -> Call:
-        async def invoke(ctx: Context) -> None:
-            receipt = self._begun(ctx, hook)
+        inspect.signature(original).bind(None)  # a host may override it and call its parameter as it likes
+
+        async def invoke(ctx: Context, *args: Any, **kwargs: Any) -> Any:
+            receipt = self._receipt(ctx, hook)
             if receipt is None:
-                await original(ctx)
-                return
+                return await original(ctx, *args, **kwargs)
             token = tracing.begin(receipt)
             error: BaseException | None = None
             try:
-                await original(ctx)
+                return await original(ctx, *args, **kwargs)
             except BaseException as raised:
                 error = raised
                 raise
             finally:
                 tracing.end(token)
-                self._ended(receipt, ctx, error, hook)
+                self._end(receipt, ctx, error, hook)
 
         return invoke
 
-    def _noted(self, original: Call, hook: Hook) -> Call:
-        async def dispatch_error(command: Any, ctx: Context, error: commands.CommandError) -> None:
-            if hook.active and ctx.bot is self.ground.bot:
-                try:
-                    self._note(ctx, error)
-                except Exception as fault:  # noqa: BLE001 - our fault must not keep the host's handlers from running
-                    hook.fault(fault)
-            await original(command, ctx, error)
+    def _raised(self, original: Call, hook: Hook) -> Call:
+        async def dispatch_error(command: Any, ctx: Context, error: commands.CommandError) -> Any:
+            receipt = _running()
+            if hook.active and receipt is not None and ctx.bot is self.ground.bot:
+                self._end(receipt, ctx, error, hook)
+            return await original(command, ctx, error)
 
         return dispatch_error
 
-    def _begun(self, ctx: Context, hook: Hook) -> Receipt | None:
-        """The receipt of a message that is a command, or looks like one."""
-        if not hook.active or (ctx.command is None and not ctx.invoked_with):
-            return None
+    def _receipt(self, ctx: Context, hook: Hook) -> Receipt | None:
+        """The beginning of an invocation; None for a message that neither is a command nor looks like one."""
         try:
-            receipt = Receipt(0, 0, UNKNOWN, message_arrived_ns.get() or now_ns())
-            if ctx.command is not None:
-                receipt.label = fitted(ctx.command.qualified_name)
-                receipt.own = own_module(ctx.command.callback)
-        except Exception as fault:  # noqa: BLE001 - see above
+            if not hook.active or (ctx.command is None and not ctx.invoked_with):
+                return None
+            # A command that invokes another begins it now, not when the message arrived.
+            arrived_ns = message_arrived_ns.get() if tracing.current() is None else None
+            receipt = Receipt(0, 0, _label(ctx), arrived_ns or now_ns())
+            # Known here, not at the end: so is whatever the command does meanwhile.
+            receipt.own = own_module(getattr(ctx.command, "callback", None))
+        except Exception as fault:  # noqa: BLE001 - our fault must not keep the host's command from running
             hook.fault(fault)
             return None
         return receipt
 
-    def _note(self, ctx: Context, error: BaseException) -> None:
-        if ctx.interaction is not None:
-            receipt = self.ground.receipts.get(ctx.interaction.id)
-        else:
-            scope = tracing.current()
-            receipt = scope.trace if scope is not None and isinstance(scope.trace, Receipt) else None
-        if receipt is not None:
-            receipt.failure = error
-
-    def _ended(self, receipt: Receipt, ctx: Context, error: BaseException | None, hook: Hook) -> None:
+    def _end(self, receipt: Receipt, ctx: Context, error: BaseException | None, hook: Hook) -> None:
+        """Record it, unless that is done: discord.py has caught an error before the invocation ends."""
         try:
-            if ctx.command is not None:  # a group has found the subcommand meanwhile
+            if receipt.finished:
+                return
+            if not receipt.id and ctx.command is not None:  # a group has found the subcommand meanwhile
                 receipt.label = fitted(ctx.command.qualified_name)
-            cause = error if error is not None else receipt.failure
-            outcome = outcome_of(cause)
-            if ctx.command is None and cause is None:
-                outcome = Outcome.USER  # no such command
-            elif cause is None and ctx.command_failed:
-                outcome = Outcome.CANCELLED  # discord.py swallows a command's cancellation
-            text = None if cause is None else cause_of(cause)
-            self.ground.receipts.finish(receipt, services.COMMANDS, receipt.label, outcome=outcome, error=text)
+            if ctx.command is None and (error is None or isinstance(error, commands.CommandNotFound)):
+                self._finish(receipt, Outcome.USER)  # without the error's text, which has what was typed
+            elif error is not None or not ctx.command_failed:
+                self.ground.receipts.end(receipt, services.COMMANDS, receipt.label, error)
+            elif self._errors.active:  # failed without an error: discord.py swallows a command's cancellation
+                self._finish(receipt, Outcome.CANCELLED)
+            else:  # the event of its error is on its way, if it has one
+                asyncio.get_running_loop().call_soon(self._finish, receipt, Outcome.CANCELLED)
         except Exception as fault:  # noqa: BLE001 - our fault must not take the place of the host's exception
             hook.fault(fault)
 
+    def _finish(self, receipt: Receipt, outcome: Outcome) -> None:
+        self.ground.receipts.finish(receipt, services.COMMANDS, receipt.label, outcome=outcome)
+
+    # Without the hooks: the public events. What a hybrid does as a slash command is the other surface's.
+
+    async def _on_command(self, ctx: Context) -> None:
+        if ctx.interaction is None:
+            self._begun[ctx] = self._stand_in(ctx)
+
     async def _on_completion(self, ctx: Context) -> None:
-        self._public(ctx, None)
+        if ctx.interaction is None:
+            self._end(self._stood_in(ctx), ctx, None, self._invoke)
 
     async def _on_error(self, ctx: Context, error: commands.CommandError) -> None:
-        self._public(ctx, error)
+        invoked = self._invoke.active or ctx.interaction is not None  # then the event belongs to what is recorded
+        receipt = _running() if invoked else self._stood_in(ctx)
+        if receipt is not None:
+            self._end(receipt, ctx, error, self._invoke)
 
-    def _public(self, ctx: Context, error: BaseException | None) -> None:
-        if ctx.interaction is not None:
-            return  # a hybrid's slash half is seen by the other surface
-        try:
-            receipt = Receipt(0, 0, UNKNOWN, message_arrived_ns.get() or now_ns())
-            receipt.failure = error
-            if ctx.command is not None:
-                receipt.own = own_module(ctx.command.callback)
-            self._ended(receipt, ctx, None, self.hooks[0])
-        except Exception as fault:  # noqa: BLE001 - see above
-            self.hooks[0].fault(fault)
+    def _stand_in(self, ctx: Context) -> Receipt:
+        receipt = Receipt(0, 0, _label(ctx), message_arrived_ns.get() or now_ns())
+        receipt.own = own_module(getattr(ctx.command, "callback", None))
+        return receipt
+
+    def _stood_in(self, ctx: Context) -> Receipt:
+        return self._begun.pop(ctx) if ctx in self._begun else self._stand_in(ctx)
+
+
+def _running() -> Receipt | None:
+    """The receipt of the interaction or prefix command that the running code belongs to."""
+    scope = tracing.current()
+    return scope.trace if scope is not None and isinstance(scope.trace, Receipt) else None
+
+
+def _label(ctx: Context) -> str:
+    """The qualified name of the command that a message means, subcommands included, before it is parsed."""
+    command: Any = ctx.command
+    if command is None:
+        return UNKNOWN
+    if isinstance(command, commands.GroupMixin):
+        for word in ctx.view.buffer[ctx.view.index :].split(maxsplit=DEEPEST)[:DEEPEST]:
+            found = command.all_commands.get(word) if isinstance(command, commands.GroupMixin) else None
+            if found is None:
+                break
+            command = found
+    return fitted(command.qualified_name)

@@ -10,10 +10,14 @@ from cogmeter.recorder import OTHER
 from cogmeter.timing import error_text, now_ns
 from cogmeter.tracing import Trace
 from cogmeter.watch.custom_ids import template_of
+from cogmeter.watch.names import fitted
+from cogmeter.watch.outcomes import cause_of, outcome_of
 from cogmeter_storage.model import FAILURES, Outcome, SpanRecord, TraceRecord
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+
+    import discord
 
     from cogmeter.recorder import Recorder
 
@@ -27,26 +31,15 @@ KEPT_TRACES: Final = 200  # slow and failed ones that wait to be stored
 class Receipt(Trace):
     """One interaction (or prefix command) from its arrival on."""
 
-    __slots__ = (
-        "acknowledged",
-        "arrived_wall_us",
-        "failure",
-        "finished",
-        "http_ns",
-        "id",
-        "kind",
-        "owned",
-        "sent_ns",
-    )
+    __slots__ = ("acknowledged", "arrived_wall_us", "finished", "http_ns", "id", "kind", "owned", "sent_ns")
 
     def __init__(self, number: int, kind: int, label: str, arrived_ns: int) -> None:
         super().__init__(label, arrived_ns)
         self.id = number  # the interaction's; 0 for a prefix command
         self.kind = kind  # discord.InteractionType's value; 0 for a prefix command
-        self.arrived_wall_us = time.time_ns() // 1000
+        self.arrived_wall_us = (time.time_ns() - (now_ns() - arrived_ns)) // 1000
         self.acknowledged = False  # whether its acknowledgement, or the lack of one, was recorded
         self.finished = False  # whether its operation was recorded
-        self.failure: BaseException | None = None  # what discord.py caught and handed to its error handlers
         self.http_ns = 0  # of the first response, the time spent in HTTP
         self.sent_ns = 0  # when the last attempt at a first response was sent, by time.perf_counter_ns; 0: none was
         self.owned = kind not in {COMPONENT, MODAL}  # whether a view, modal or command of this bot answers it
@@ -87,6 +80,14 @@ class Receipts:
         """The receipt of an interaction that is under way."""
         return self._open.get(number)
 
+    def of(self, interaction: discord.Interaction) -> Receipt:
+        """The receipt of an interaction; one whose arrival was not seen arrives now."""
+        receipt = self._open.get(interaction.id)
+        if receipt is None:
+            payload = {"id": interaction.id, "type": interaction.type.value, "data": interaction.data}
+            receipt = self.arrive(payload)
+        return receipt
+
     def name_of(self, receipt: Receipt) -> str:
         """Its label as an operation's name: the templates of custom ids that belong to no view share ``(other)``."""
         label = receipt.label
@@ -121,7 +122,6 @@ class Receipts:
             return
         receipt.finished = True
         self._forget_done(receipt)
-        receipt.failure = None  # an exception holds on to its frames
         if receipt.own:
             return
         end_ns = now_ns()
@@ -133,6 +133,14 @@ class Receipts:
         if receipt.kind != AUTOCOMPLETE and (duration_ns >= self._slow_ns or outcome in FAILURES):
             root = SpanRecord(0, 0, service, operation, 0, duration_ns // 1000, outcome)
             self.traces.append(_record(receipt, root, text))
+
+    def end(self, receipt: Receipt, service: str, operation: str, error: BaseException | None) -> None:
+        """Finish it by the exception that ended it, as discord.py handed it on, or by none."""
+        if error is None:
+            self.finish(receipt, service, operation)
+        else:
+            outcome = outcome_of(error, age_ns=receipt.sent_age_ns)
+            self.finish(receipt, service, operation, outcome=outcome, error=cause_of(error))
 
     def _forget_done(self, receipt: Receipt) -> None:
         if receipt.finished and receipt.acknowledged:
@@ -146,7 +154,9 @@ class Receipts:
 
 
 def label_of(data: Mapping[str, Any]) -> str:
-    """What an interaction is, as far as its payload tells: a command's qualified name, or its custom id's template."""
+    """What an interaction is, by its payload: a command's qualified name (and the option that is being typed), or the
+    template of a custom id.
+    """
     payload = data.get("data") or {}
     kind = int(data["type"])
     if kind in {COMPONENT, MODAL}:
@@ -156,7 +166,9 @@ def label_of(data: Mapping[str, Any]) -> str:
     while options and options[0].get("type") in {1, 2}:  # a subcommand, or a group of them
         words.append(str(options[0]["name"]))
         options = options[0].get("options") or []
-    return " ".join(words)
+    if kind == AUTOCOMPLETE:
+        words += [str(option["name"]) for option in options if option.get("focused")]
+    return fitted(" ".join(words))
 
 
 def _record(receipt: Receipt, root: SpanRecord, error: str | None) -> TraceRecord:

@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import TYPE_CHECKING, Any, Final
 
 from discord import InteractionType, app_commands
 from discord.ext import commands
 
-from cogmeter import services
-from cogmeter.timing import now_ns
+from cogmeter import services, tracing
 from cogmeter.watch.hook import Hook
-from cogmeter.watch.names import fitted
-from cogmeter.watch.outcomes import cause_of, outcome_of
-from cogmeter.watch.receipts import Receipt, label_of
-from cogmeter.watch.surface import Surface, own_module
+from cogmeter.watch.receipts import AUTOCOMPLETE, Receipt
+from cogmeter.watch.surface import Ground, Surface, own_module
 from cogmeter_storage.model import Outcome
 
 if TYPE_CHECKING:
@@ -23,18 +21,26 @@ if TYPE_CHECKING:
 
     Invoke = Callable[..., Coroutine[Any, Any, Any]]
 
-REFUSED: Final = "refused by interaction_check"
+REFUSED: Final = "refused by the command tree's interaction_check"
 UNSEEN: Final = "it failed; the exception was not seen"
+TREE: Final = "command tree"
+FOUND: Final = "_cs_command"  # where discord.py keeps an interaction's command, once it was found
 
 
 class SlashCommands(Surface):
     """Hooks on the classes see exceptions before any error handler, and even when another replaces the handlers.
 
-    They serve every bot of the process, so each asks first whether the interaction is this bot's.
+    They serve every bot of the process, so each asks first whether the interaction is this bot's. A command ends
+    before its error handlers begin; what a hybrid raises is seen by ``PrefixCommands``. The receipt's label, from the
+    payload, is the command's qualified name.
     """
 
     name = "commands"
     setting = "watch_commands"
+
+    def __init__(self, ground: Ground) -> None:
+        super().__init__(ground)
+        self._sees_all = True  # no command runs unseen: what the tree ends without one was refused
 
     def prepare(self) -> None:
         """Where a command is invoked; the tree's own call sees what fails before a command is found."""
@@ -45,114 +51,114 @@ class SlashCommands(Surface):
             Hook("slash commands", app_commands.Command, "_invoke_with_namespace", self._invoked, expects=invoke),
             Hook("hybrid slash commands", hybrid, "_invoke_with_namespace", self._invoked, expects=invoke),
             Hook("context menus", app_commands.ContextMenu, "_invoke", self._invoked, expects=menu),
-            Hook("autocomplete", app_commands.Command, "_invoke_autocomplete", self._completed, expects=complete),
-            Hook("command tree", self.ground.bot.tree, "_call", self._called, expects=["interaction"]),
+            Hook("autocomplete", app_commands.Command, "_invoke_autocomplete", self._invoked, expects=complete),
+            Hook(TREE, self.ground.bot.tree, "_call", self._called, expects=["interaction"]),
         ]
 
     def fall_back(self, failed: list[Hook]) -> None:
         """Completions have a public event; failures are then seen by the tree's hook alone, without their exception."""
-        if any(hook.name != "command tree" for hook in failed):
+        if any(hook.name != TREE for hook in failed):
+            self._sees_all = False
             self.listeners.append(("on_app_command_completion", self._on_completion))
-
-    def receipt_of(self, interaction: discord.Interaction) -> Receipt:
-        """The interaction's receipt; one that begins now where its arrival was not seen."""
-        receipt = self.ground.receipts.get(interaction.id)
-        if receipt is not None:
-            return receipt
-        payload = {"id": interaction.id, "type": interaction.type.value, "data": interaction.data}
-        return Receipt(interaction.id, interaction.type.value, label_of(payload), now_ns())
+        if any(hook.name == TREE for hook in failed):
+            self.listeners.append(("on_interaction", self._on_interaction))
 
     def _invoked(self, original: Invoke, hook: Hook) -> Invoke:
-        async def invoke(command: Any, interaction: discord.Interaction, argument: Any) -> Any:
-            receipt = self._begun(command, interaction, hook)
+        async def invoke(command: Any, interaction: discord.Interaction, *arguments: Any) -> Any:
+            receipt = self._begun(interaction, hook)
             if receipt is None:
-                return await original(command, interaction, argument)
+                return await original(command, interaction, *arguments)
+            # Known here, not at the end: so is whatever the command does meanwhile.
+            receipt.own = own_module(getattr(command, "callback", None))
             error: BaseException | None = None
             try:
-                return await original(command, interaction, argument)
+                return await original(command, interaction, *arguments)
             except BaseException as raised:
                 error = raised
                 raise
             finally:
-                self._ended(receipt, command.qualified_name, error, hook)
+                # A hybrid whose error nobody noted was handled by discord.py: the tree's hook settles it.
+                if error is not None or not interaction.command_failed:
+                    self._end(receipt, error, hook)
 
         return invoke
 
-    def _completed(self, original: Invoke, hook: Hook) -> Invoke:
-        async def complete(command: Any, interaction: discord.Interaction, name: str, namespace: Any) -> Any:
-            receipt = self._begun(command, interaction, hook)
-            if receipt is None:
-                return await original(command, interaction, name, namespace)
-            error: BaseException | None = None
-            try:
-                return await original(command, interaction, name, namespace)
-            except BaseException as raised:
-                error = raised
-                raise
-            finally:
-                self._ended(receipt, f"{command.qualified_name} {name}", error, hook)
-
-        return complete
-
     def _called(self, original: Invoke, hook: Hook) -> Invoke:
-        async def call(interaction: discord.Interaction) -> None:
+        async def call(interaction: discord.Interaction) -> Any:
+            receipt = self._begun(interaction, hook)
+            if receipt is None:
+                return await original(interaction)
+            token = tracing.begin(receipt)  # again, for the case that its arrival was not seen
             error: BaseException | None = None
             try:
-                await original(interaction)
+                return await original(interaction)
             except BaseException as raised:
                 error = raised
                 raise
             finally:
-                if hook.active:
-                    self._outside(interaction, error, hook)
+                tracing.end(token)
+                if not receipt.finished:
+                    self._settle(receipt, interaction, error, hook)
 
         return call
 
-    def _begun(self, command: Any, interaction: discord.Interaction, hook: Hook) -> Receipt | None:
-        """The receipt of an invocation that is to be recorded."""
-        if not hook.active or interaction.client is not self.ground.bot:
-            return None
+    def _begun(self, interaction: discord.Interaction, hook: Hook) -> Receipt | None:
+        """The receipt of an interaction that is to be recorded."""
         try:
-            receipt = self.receipt_of(interaction)
-            receipt.label = fitted(command.qualified_name)
-            # Looked at here, not at the end: whatever the command does meanwhile is already known to be ours.
-            receipt.own = own_module(command.callback)
+            if hook.active and interaction.client is self.ground.bot:
+                return self.ground.receipts.of(interaction)
         except Exception as fault:  # noqa: BLE001 - our fault must not keep the host's command from running
             hook.fault(fault)
-            return None
-        return receipt
+        return None
 
-    def _ended(self, receipt: Receipt, name: str, error: BaseException | None, hook: Hook) -> None:
+    def _end(self, receipt: Receipt, error: BaseException | None, hook: Hook) -> None:
         try:
-            cause = error if error is not None else receipt.failure
-            outcome = outcome_of(cause, age_ns=receipt.sent_age_ns)
-            completing = receipt.kind == InteractionType.autocomplete.value
-            service = services.AUTOCOMPLETE if completing else services.COMMANDS
-            text = None if cause is None else cause_of(cause)
-            self.ground.receipts.finish(receipt, service, fitted(name), outcome=outcome, error=text)
+            self.ground.receipts.end(receipt, _service(receipt), receipt.label, error)
         except Exception as fault:  # noqa: BLE001 - our fault must not take the place of the host's exception
             hook.fault(fault)
 
-    def _outside(self, interaction: discord.Interaction, error: BaseException | None, hook: Hook) -> None:
-        """What ended before a command was invoked: refused by the tree's check, or not found in the code."""
+    def _settle(
+        self, receipt: Receipt, interaction: discord.Interaction, error: BaseException | None, hook: Hook
+    ) -> None:
+        """Record what no command hook saw: it was refused, or not found, or its hook could not be installed."""
         try:
-            receipt = self.ground.receipts.get(interaction.id)
-            if receipt is None or receipt.finished or interaction.type is not InteractionType.application_command:
-                return
-            outcome = outcome_of(error, age_ns=receipt.sent_age_ns)
-            text: object = None if error is None else cause_of(error)
-            if error is None and interaction.command_failed:
-                # The command's slot is filled once one was found: without it, the tree's own check refused.
-                found = hasattr(interaction, "_cs_command")
-                outcome, text = (Outcome.ERROR, UNSEEN) if found else (Outcome.USER, REFUSED)
-            self.ground.receipts.finish(receipt, services.COMMANDS, receipt.label, outcome=outcome, error=text)
+            found = not self._sees_all and hasattr(interaction, FOUND)
+            receipt.own = own_module(getattr(interaction.command, "callback", None))
+            if error is not None or not found:
+                self._end_unseen(receipt, interaction, error)
+            else:  # the event of its completion or error, which tells more, is on its way
+                asyncio.get_running_loop().call_soon(self._give_up, receipt, interaction, hook)
         except Exception as fault:  # noqa: BLE001 - see above
             hook.fault(fault)
 
-    async def _on_completion(self, interaction: discord.Interaction, command: Any) -> None:
+    def _end_unseen(self, receipt: Receipt, interaction: discord.Interaction, error: BaseException | None) -> None:
+        if error is None and interaction.command_failed:
+            receipts, service = self.ground.receipts, _service(receipt)
+            receipts.finish(receipt, service, receipt.label, outcome=Outcome.USER, error=REFUSED)
+        else:
+            self.ground.receipts.end(receipt, _service(receipt), receipt.label, error)
+
+    def _give_up(self, receipt: Receipt, interaction: discord.Interaction, hook: Hook) -> None:
+        """No event told of its end: only an autocomplete, which has none, may have ended well."""
         try:
-            receipt = self.receipt_of(interaction)
-            receipt.own = own_module(command.callback)
-            self.ground.receipts.finish(receipt, services.COMMANDS, fitted(command.qualified_name))
-        except Exception as fault:  # noqa: BLE001 - see above
-            self.hooks[0].fault(fault)
+            well = receipt.kind == AUTOCOMPLETE and interaction.response.is_done()
+            outcome, text = (Outcome.OK, None) if well else (Outcome.ERROR, UNSEEN)
+            self.ground.receipts.finish(receipt, _service(receipt), receipt.label, outcome=outcome, error=text)
+        except Exception as fault:  # noqa: BLE001 - it would reach the loop's exception handler
+            hook.fault(fault)
+
+    async def _on_completion(self, interaction: discord.Interaction, command: Any) -> None:
+        receipt = self.ground.receipts.get(interaction.id)
+        if receipt is not None:  # otherwise it is recorded and forgotten
+            receipt.own = own_module(getattr(command, "callback", None))
+            self._end(receipt, None, self.hooks[0])
+
+    async def _on_interaction(self, interaction: discord.Interaction) -> None:
+        """Without the tree's hook, a command that is not found can still be told; a refused one cannot."""
+        if interaction.type is InteractionType.application_command and interaction.command is None:
+            receipt = self.ground.receipts.of(interaction)
+            self._end(receipt, app_commands.CommandNotFound(receipt.label, []), self.hooks[-1])
+
+
+def _service(receipt: Receipt) -> str:
+    return services.AUTOCOMPLETE if receipt.kind == AUTOCOMPLETE else services.COMMANDS
