@@ -1,4 +1,4 @@
-"""Loop lag: how late the event loop runs what is due, as a log histogram."""
+"""Loop lag: how long what is due waits for the event loop, as a log histogram."""
 
 from __future__ import annotations
 
@@ -29,6 +29,11 @@ class Lag:
         if len(self._waiting) >= FOLD_AT:
             self._fold()
 
+    def add_none(self, times: int) -> None:
+        """Take so many looks at which the loop was waiting for events: nothing would have been late."""
+        self.buckets[0] += times
+        self._recent[0] += times
+
     def take(self) -> dict[str, float]:
         """The median, 99th percentile and greatest lag in milliseconds since the last call; empty if there was none."""
         self._fold()
@@ -36,10 +41,11 @@ class Lag:
         if not recent.any():
             return {}
         self._recent, self._most_ns = np.zeros_like(recent), 0
-        p50_us, p99_us = histogram.quantiles(recent, (0.5, 0.99))
+        # A bucket's value may exceed what is in it.
+        p50_ms, p99_ms = np.minimum(histogram.quantiles(recent, (0.5, 0.99)) / 1e3, most_ns / 1e6).tolist()
         return {
-            "loop.lag_p50_ms": float(p50_us) / 1e3,
-            "loop.lag_p99_ms": min(float(p99_us) / 1e3, most_ns / 1e6),  # a bucket's value may exceed what is in it
+            "loop.lag_p50_ms": p50_ms,
+            "loop.lag_p99_ms": p99_ms,
             "loop.lag_max_ms": most_ns / 1e6,
         }
 

@@ -43,6 +43,7 @@ class Stalls(Surface):
         super().__init__(ground)
         self.lag = Lag()
         self.watchdog = Watchdog(ground.settings.stall_threshold, stalled=self._stalled, late=self.lag.add)
+        self._quiet = 0  # of the watchdog's quiet looks, those in the lag already
         self._places: set[str] = set()
         self._recent: deque[Stall] = deque(maxlen=REMEMBERED)
 
@@ -61,6 +62,9 @@ class Stalls(Surface):
 
     def sample(self) -> dict[str, float]:
         """The loop's lag since the last sample: ``loop.lag_p50_ms``, ``loop.lag_p99_ms``, ``loop.lag_max_ms``."""
+        quiet = self.watchdog.quiet
+        self.lag.add_none(quiet - self._quiet)
+        self._quiet = quiet
         return self.lag.take()
 
     def findings(self) -> list[Finding]:

@@ -1,12 +1,15 @@
 """A thread that notices when the event loop is blocked, and looks at what blocks it while it does.
 
-The loop beats by a timer; the thread wakes when a beat is overdue and reads the stack of the loop's thread. What it saw
-is told on the loop, with the next beat. Times are nanoseconds of time.perf_counter_ns.
+The thread looks at the loop's thread a few times within the threshold. A loop that waits for events is left alone; one
+that works is asked for an answer, and its stack is read for as long as none comes. What was seen is told on the loop,
+with the answer. Times are nanoseconds of time.perf_counter_ns. There is no timer on the loop: an idle loop would be
+woken by it, which costs more than all else here, and a simulated clock would be driven by it.
 """
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import contextvars
 import gc
 import logging
@@ -19,10 +22,11 @@ from typing import TYPE_CHECKING, Any, Final
 
 from cogmeter import tracing
 from cogmeter.timing import now_ns
-from cogmeter.watch.stacks import culprit_of, depth_of, import_roots, shortened, stack_of
+from cogmeter.watch.stacks import Frame, culprit_of, depth_of, import_roots, shortened, stack_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from types import CodeType, FrameType
 
     from cogmeter.tracing import Scope
 
@@ -33,24 +37,29 @@ NOTHING_RAN: Final = "(no stack: nothing ran in this process)"
 NO_TURN: Final = "(no stack: the loop was given no turn)"
 TASK_OF_LISTENER: Final = "discord.py: "  # how discord.py names the task of an event's listener
 JOIN_S: Final = 2.0
+ANSWER_AT_LEAST_NS: Final = 2_000_000_000  # after so long the loop is asked in any case
 
 _logger = logging.getLogger("cogmeter.watch")
 
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """One look at the blocked loop."""
+    """One look at a loop that works."""
 
-    place: str
-    stack: tuple[str, ...]  # file:line:function, innermost first
+    stack: list[Frame]  # innermost first; empty if the loop itself was at work
     scope: Scope | None  # the interaction that was running
     task: str  # what was running, if it was no interaction
     late: bool  # whether the watchdog itself could not run just before
 
+    @property
+    def culprit(self) -> Frame | None:
+        """The line that blocks."""
+        return culprit_of(self.stack)
+
 
 @dataclass(frozen=True, slots=True)
 class Stall:
-    """One stretch in which the loop was blocked. Its begin is known to half a beat."""
+    """One stretch in which the loop was blocked. Its begin is known to a fifth of the threshold."""
 
     start_ns: int
     end_ns: int
@@ -61,26 +70,29 @@ class Stall:
 
 
 class Watchdog:
-    """Watches one loop, from ``start`` (on the loop) to ``stop``. Its callbacks run on the loop."""
+    """Watches one loop, from ``start`` (on the loop) to ``stop``; what it was given is called on the loop."""
 
     def __init__(self, threshold_ms: float, *, stalled: Callable[[Stall], None], late: Callable[[int], None]) -> None:
-        """``stalled`` gets each stall of at least the threshold; ``late`` each beat's lateness in nanoseconds."""
+        """``stalled`` gets each stall of at least the threshold, ``late`` how long the loop took to answer (ns).
+
+        A loop that was waiting for events is not asked, and counted in ``quiet``.
+        """
         self._threshold_ns = int(threshold_ms * 1e6)
-        # Waking an idle loop costs more than the beat itself: more of them would tell a stall's begin more closely,
-        # and take more than half a percent of a core.
-        self._beat_every_ns = min(max(self._threshold_ns // 3, 5_000_000), 250_000_000)
-        # Earlier than the threshold, so that no stall which reaches it is over before anybody looks.
-        self._look_after_ns = self._threshold_ns * 8 // 10
+        # Nearly all that a look costs is to wake up for it.
+        self._every_ns = max(self._threshold_ns * 2 // 5, 5_000_000)
         self._stalled, self._late = stalled, late
+        self.quiet = 0
         self._samples: list[Sample] = []
-        self._beat_ns = 0
-        self._beat_cpu_s = 0.0
+        self._called_ns = 0  # when the loop was called
+        self._waiting = False  # whether it has not answered yet
+        self._well_ns = 0  # when it last answered or was quiet, and the CPU time of the process then
+        self._well_cpu_s = 0.0
         self._due_ns = 0  # when the thread wants to wake
-        self._overslept_ns = 0  # the longest that it woke too late, since the last beat
+        self._overslept_ns = 0  # the longest that it woke too late, since the last answer
         self._paused = False  # the loop was not running at all
-        self._base = 0  # frames of the loop itself, below any callback
+        self._base = 0  # frames of the loop itself, below any callback; 0 if not known yet
+        self._working: tuple[CodeType, ...] = ()  # the innermost of them while it works: what runs callbacks
         self._loop_thread = 0
-        self._timer: asyncio.TimerHandle | None = None
         self._end = threading.Event()
         self._thread: threading.Thread | None = None
 
@@ -92,25 +104,23 @@ class Watchdog:
     @property
     def blocked_since_ns(self) -> int | None:
         """Since when the loop is blocked, by time.perf_counter_ns, or None; any thread may ask."""
-        due_ns = self._beat_ns + self._beat_every_ns
-        blocked = self.alive and not self._paused and now_ns() - due_ns >= self._threshold_ns
-        return due_ns if blocked else None
+        called_ns = self._called_ns
+        blocked = self.alive and self._waiting and not self._paused and now_ns() - called_ns >= self._threshold_ns
+        return called_ns if blocked else None
 
     def start(self, loop: asyncio.AbstractEventLoop) -> None:
         """Begin to watch the loop that this is called on."""
         self._loop = loop
         self._loop_thread = threading.get_ident()
-        self._context = contextvars.Context()  # no interaction's context may leak into what outlives it
-        self._start_beat(now_ns())
+        self._context = contextvars.Context()  # the answers run in no interaction's
+        self._begin_anew(now_ns())
+        self._due_ns = 0
         self._end.clear()
         self._thread = threading.Thread(target=self._run, name="cogmeter-watchdog", daemon=True)
         self._thread.start()
 
     def stop(self) -> None:
         """End the thread and wait for that: no longer than it takes to wake it."""
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
         self._end.set()
         if self._thread is not None:
             self._thread.join(JOIN_S)
@@ -118,91 +128,99 @@ class Watchdog:
 
     # On the loop.
 
-    def _start_beat(self, at_ns: int) -> None:
+    def _begin_anew(self, at_ns: int) -> None:
         self._samples, self._overslept_ns, self._paused = [], 0, False
-        self._beat_cpu_s = time.process_time()
-        self._beat_ns = at_ns  # last: the thread looks at this first
-        self._timer = self._loop.call_later(self._beat_every_ns / 1e9, self._beat, context=self._context)
+        self._well_ns, self._well_cpu_s = at_ns, time.process_time()
+        self._waiting = False  # last: now the thread may call again
 
-    def _beat(self) -> None:
+    def _answer(self) -> None:
         end_ns = now_ns()
-        late_ns = max(end_ns - self._beat_ns - self._beat_every_ns, 0)
         self._loop_thread = threading.get_ident()
-        self._base = depth_of(sys._getframe()) - 1  # noqa: SLF001 - the documented way to the running frame
+        self._know_base(sys._getframe(1))  # noqa: SLF001 - the documented way to the caller's frame
         try:
-            if not self._paused:
-                self._late(late_ns)
-                if late_ns + self._beat_every_ns // 2 >= self._threshold_ns:
-                    self._stalled(self._judge(late_ns, end_ns))
+            if not (self._paused or self._end.is_set()):
+                self._late(end_ns - self._called_ns)
+                # The blocking began after it was well and before this call: in the middle, on average.
+                start_ns = (self._well_ns + self._called_ns) // 2
+                if end_ns - start_ns >= self._threshold_ns:
+                    self._stalled(self._judge(start_ns, end_ns))
         except Exception:
             _logger.exception("A stall of the loop could not be recorded")
-        self._start_beat(end_ns)
+        self._begin_anew(end_ns)
 
-    def _judge(self, late_ns: int, end_ns: int) -> Stall:
-        """The blocking began somewhere between the last beat and the one that was due: in the middle, on average."""
-        start_ns = end_ns - late_ns - self._beat_every_ns // 2
-        sample, place = self._culprit(late_ns, end_ns)
-        if sample is None:
-            return Stall(start_ns, end_ns, place, (), None, "")
-        if sample.scope is not None:  # not before it arrived, if it did since the last beat
-            arrived_ns = sample.scope.trace.start_ns
-            start_ns = max(start_ns, min(arrived_ns, end_ns - late_ns))
-        during = sample.task if sample.scope is None else sample.scope.trace.label
-        return Stall(start_ns, end_ns, place, sample.stack, sample.scope, during)
+    def _know_base(self, caller: FrameType) -> None:
+        outer = caller.f_back
+        self._working = (caller.f_code,) if outer is None else (caller.f_code, outer.f_code)
+        self._base = depth_of(caller)
 
-    def _culprit(self, late_ns: int, end_ns: int) -> tuple[Sample | None, str]:
-        samples = list(self._samples)
-        overslept_ns = max(self._overslept_ns, end_ns - self._due_ns)
-        if not any(not sample.late for sample in samples) and overslept_ns >= late_ns // 2:
-            # The watchdog could not run either. By CPU time, because a stopped process or container has its clocks
-            # go on like those of one that works. C code that lets go may still be found by the line that called it.
-            busy = time.process_time() - self._beat_cpu_s >= BUSY * late_ns / 1e9
-            samples = [sample for sample in samples if busy and sample.stack]
-            if not samples:
-                return None, C_CODE if busy else NOTHING_RAN
+    def _judge(self, start_ns: int, end_ns: int) -> Stall:
+        samples, trouble = self._blamed(end_ns - self._called_ns, end_ns)
         if not samples:
-            return None, NO_TURN
-        place, _ = Counter(sample.place for sample in samples).most_common(1)[0]
-        return next(sample for sample in samples if sample.place == place), place
+            return Stall(start_ns, end_ns, trouble, (), None, "")
+        culprit, _ = Counter(sample.culprit for sample in samples).most_common(1)[0]
+        sample = next(sample for sample in samples if sample.culprit == culprit)
+        roots = import_roots()
+        place = trouble if culprit is None else shortened(culprit, roots).place
+        if sample.scope is not None:  # not before it arrived, if it did since the loop was well
+            start_ns = max(start_ns, min(sample.scope.trace.start_ns, self._called_ns))
+        during = sample.task if sample.scope is None else sample.scope.trace.label
+        stack = tuple(str(shortened(frame, roots)) for frame in sample.stack)
+        return Stall(start_ns, end_ns, place, stack, sample.scope, during)
+
+    def _blamed(self, late_ns: int, end_ns: int) -> tuple[list[Sample], str]:
+        """The looks that tell the culprit, and what to say where they tell none."""
+        samples = list(self._samples)
+        in_time = any(not sample.late for sample in samples)
+        if in_time or max(self._overslept_ns, end_ns - self._due_ns) < late_ns // 2:
+            return samples, NO_TURN
+        # The watchdog could not run either. By CPU time, because a stopped process or container has its clocks go on
+        # like those of one that works. C code that lets go may still be found by the line that called it.
+        busy = time.process_time() - self._well_cpu_s >= BUSY * late_ns / 1e9
+        return [sample for sample in samples if busy and sample.stack], C_CODE if busy else NOTHING_RAN
 
     # On the thread.
 
     def _run(self) -> None:
-        while not self._loop.is_closed():
-            now = now_ns()
+        while not (self._end.is_set() or self._loop.is_closed()):
             if not self._loop.is_running():
-                self._paused = True
-            overdue_ns = now - self._beat_ns - self._look_after_ns
-            if overdue_ns < 0:
-                wait_ns = -overdue_ns
+                self._paused, self._base = True, 0
+            elif self._waiting:
+                self._look(sys._current_frames().get(self._loop_thread))  # noqa: SLF001 - the documented way
             else:
-                self._look()
-                wait_ns = self._threshold_ns // 2
-            self._due_ns = now_ns() + wait_ns
-            if self._end.wait(wait_ns / 1e9):
-                return
+                self._check(sys._current_frames().get(self._loop_thread))  # noqa: SLF001 - see above
+            self._due_ns = now_ns() + self._every_ns
+            self._end.wait(self._every_ns / 1e9)
             self._overslept_ns = max(self._overslept_ns, now_ns() - self._due_ns)
 
-    def _look(self) -> None:
+    def _check(self, frame: FrameType | None) -> None:
+        now = now_ns()
+        if self._is_quiet(frame) and not self._overslept() and now - self._called_ns < ANSWER_AT_LEAST_NS:
+            self._well_ns, self._well_cpu_s = now, time.process_time()
+            self._overslept_ns = 0
+            self.quiet += 1
+            return
+        self._look(frame)
+        self._called_ns = self._due_ns or now  # as of when it was due: what kept us may have kept the loop
+        self._waiting = True
+        with contextlib.suppress(RuntimeError):  # the loop was closed just now
+            self._loop.call_soon_threadsafe(self._answer, context=self._context)
+
+    def _is_quiet(self, frame: FrameType | None) -> bool:
+        """Whether the loop waits for events: it runs no callback, and is not between two of them either."""
+        return frame is not None and depth_of(frame) <= self._base and frame.f_code not in self._working
+
+    def _overslept(self) -> bool:
+        return self._overslept_ns >= self._every_ns // 2
+
+    def _look(self, frame: FrameType | None) -> None:
+        """Note what runs. The frame is not kept: it would hold the host's objects."""
         samples = self._samples
         if self._paused or len(samples) >= SAMPLES or not self._base:
             return
         try:
-            samples.append(self._sample())
+            samples.append(Sample(stack_of(frame, self._base), *_running(self._loop), self._overslept()))
         except Exception as error:
             _logger.debug("Could not look at the blocked loop", exc_info=error)
-
-    def _sample(self) -> Sample:
-        late = self._overslept_ns >= self._look_after_ns // 2
-        # A frame must not be kept: it would hold the host's objects.
-        stack = stack_of(sys._current_frames().get(self._loop_thread), self._base)  # noqa: SLF001 - the documented way
-        culprit = culprit_of(stack)
-        if culprit is None:
-            return Sample(NO_TURN, (), None, "", late)
-        roots = import_roots()
-        scope, task = _running(self._loop)
-        shown = tuple(str(shortened(frame, roots)) for frame in stack)
-        return Sample(shortened(culprit, roots).place, shown, scope, task, late)
 
 
 def _running(loop: asyncio.AbstractEventLoop) -> tuple[Scope | None, str]:

@@ -31,3 +31,12 @@ def test_each_sample_begins_anew_and_the_histogram_goes_on():
     lag.add(2_000_000)
     assert lag.take()["loop.lag_p50_ms"] == pytest.approx(2, rel=0.01)
     assert lag.buckets.sum() == 2 * FOLD_AT + 6
+
+
+def test_a_loop_that_waits_for_events_has_no_lag():
+    lag = Lag()
+    lag.add(5_000_000)
+    lag.add_none(99)
+    assert lag.take() == {"loop.lag_p50_ms": 0, "loop.lag_p99_ms": 0, "loop.lag_max_ms": 5}
+    lag.add_none(3)
+    assert lag.take()["loop.lag_max_ms"] == 0
