@@ -17,8 +17,17 @@ if TYPE_CHECKING:
 
     from cogmeter.settings import Settings
 
-# When the message that is being handled arrived, by time.perf_counter_ns; None outside of a message.
-message_arrived_ns: ContextVar[int | None] = ContextVar("cogmeter_message_arrived_ns", default=None)
+# The id of the message that is being handled, and when it arrived; None outside of a message.
+_message: ContextVar[tuple[str, int] | None] = ContextVar("cogmeter_message", default=None)
+
+
+def message_arrived_ns(message_id: int) -> int | None:
+    """When this message arrived, by time.perf_counter_ns; None if the running code was not started by it.
+
+    A task that began with one message and goes on to serve others does not count them from the first one's arrival.
+    """
+    message = _message.get()
+    return message[1] if message is not None and message[0] == str(message_id) else None
 
 
 class Arrivals(Surface):
@@ -65,21 +74,22 @@ class Arrivals(Surface):
 
     def _messages(self, original: Callable[[Any], None], hook: Hook) -> Callable[[Any], None]:
         def received(data: Any) -> None:
-            if not hook.active:
-                original(data)
-                return
-            token = message_arrived_ns.set(now_ns())
+            token = None
+            if hook.active:
+                try:
+                    token = _message.set((data["id"], now_ns()))
+                except Exception as error:  # noqa: BLE001 - our fault must not lose the host's message
+                    hook.fault(error)
             try:
                 original(data)
             finally:
-                message_arrived_ns.reset(token)
+                if token is not None:
+                    _message.reset(token)
 
         return received
 
     async def _on_interaction(self, interaction: discord.Interaction) -> None:
         try:
-            if self.ground.receipts.get(interaction.id) is None:
-                payload = {"id": interaction.id, "type": interaction.type.value, "data": interaction.data}
-                self.ground.receipts.arrive(payload)
+            self.ground.receipts.of(interaction)
         except Exception as error:  # noqa: BLE001 - see above
             self.hooks[0].fault(error)

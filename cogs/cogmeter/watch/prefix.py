@@ -14,7 +14,7 @@ from cogmeter.timing import now_ns
 from cogmeter.watch.arrivals import message_arrived_ns
 from cogmeter.watch.hook import Hook
 from cogmeter.watch.names import fitted
-from cogmeter.watch.receipts import Receipt
+from cogmeter.watch.receipts import COMMAND, Receipt
 from cogmeter.watch.surface import Ground, Surface, own_module
 from cogmeter_storage.model import Outcome
 
@@ -90,15 +90,10 @@ class PrefixCommands(Surface):
         try:
             if not hook.active or (ctx.command is None and not ctx.invoked_with):
                 return None
-            # A command that invokes another begins it now, not when the message arrived.
-            arrived_ns = message_arrived_ns.get() if tracing.current() is None else None
-            receipt = Receipt(0, 0, _label(ctx), arrived_ns or now_ns())
-            # Known here, not at the end: so is whatever the command does meanwhile.
-            receipt.own = own_module(getattr(ctx.command, "callback", None))
+            return _arrived(ctx)
         except Exception as fault:  # noqa: BLE001 - our fault must not keep the host's command from running
             hook.fault(fault)
             return None
-        return receipt
 
     def _end(self, receipt: Receipt, ctx: Context, error: BaseException | None, hook: Hook) -> None:
         """Record it, unless that is done: discord.py has caught an error before the invocation ends."""
@@ -124,42 +119,55 @@ class PrefixCommands(Surface):
     # Without the hooks: the public events. What a hybrid does as a slash command is the other surface's.
 
     async def _on_command(self, ctx: Context) -> None:
-        if ctx.interaction is None:
-            self._begun[ctx] = self._stand_in(ctx)
+        try:
+            if ctx.interaction is None:
+                self._begun[ctx] = _arrived(ctx)
+        except Exception as fault:  # noqa: BLE001 - it would reach the host's on_error
+            self._invoke.fault(fault)
 
     async def _on_completion(self, ctx: Context) -> None:
         if ctx.interaction is None:
-            self._end(self._stood_in(ctx), ctx, None, self._invoke)
+            self._public_end(ctx, None)
 
     async def _on_error(self, ctx: Context, error: commands.CommandError) -> None:
-        invoked = self._invoke.active or ctx.interaction is not None  # then the event belongs to what is recorded
-        receipt = _running() if invoked else self._stood_in(ctx)
-        if receipt is not None:
-            self._end(receipt, ctx, error, self._invoke)
+        self._public_end(ctx, error)
 
-    def _stand_in(self, ctx: Context) -> Receipt:
-        receipt = Receipt(0, 0, _label(ctx), message_arrived_ns.get() or now_ns())
-        receipt.own = own_module(getattr(ctx.command, "callback", None))
-        return receipt
+    def _public_end(self, ctx: Context, error: BaseException | None) -> None:
+        try:
+            if self._invoke.active or ctx.interaction is not None:
+                receipt = _running()  # the event was dispatched inside of what is recorded
+            else:
+                receipt = self._begun.pop(ctx) if ctx in self._begun else _arrived(ctx)
+            if receipt is not None:
+                self._end(receipt, ctx, error, self._invoke)
+        except Exception as fault:  # noqa: BLE001 - see above
+            self._invoke.fault(fault)
 
-    def _stood_in(self, ctx: Context) -> Receipt:
-        return self._begun.pop(ctx) if ctx in self._begun else self._stand_in(ctx)
+
+def _arrived(ctx: Context) -> Receipt:
+    """The receipt of an invocation that begins. A command that invokes another begins it now, not with the message."""
+    arrived_ns = message_arrived_ns(ctx.message.id) if tracing.current() is None else None
+    receipt = Receipt(0, 0, _label(ctx), arrived_ns or now_ns())
+    # Known here, not at the end: so is whatever the command does meanwhile.
+    receipt.own = own_module(getattr(ctx.command, "callback", None))
+    return receipt
 
 
 def _running() -> Receipt | None:
-    """The receipt of the interaction or prefix command that the running code belongs to."""
+    """The receipt of the slash or prefix command that the running code belongs to."""
     scope = tracing.current()
-    return scope.trace if scope is not None and isinstance(scope.trace, Receipt) else None
+    trace = None if scope is None else scope.trace
+    return trace if isinstance(trace, Receipt) and trace.kind in {0, COMMAND} else None
 
 
 def _label(ctx: Context) -> str:
     """The qualified name of the command that a message means, subcommands included, before it is parsed."""
-    command: Any = ctx.command
-    if command is None:
+    if ctx.command is None:
         return UNKNOWN
-    if isinstance(command, commands.GroupMixin):
+    command: commands.Command[Any, ..., Any] = ctx.command
+    if isinstance(command, commands.Group):
         for word in ctx.view.buffer[ctx.view.index :].split(maxsplit=DEEPEST)[:DEEPEST]:
-            found = command.all_commands.get(word) if isinstance(command, commands.GroupMixin) else None
+            found = command.all_commands.get(word) if isinstance(command, commands.Group) else None
             if found is None:
                 break
             command = found

@@ -31,13 +31,14 @@ KEPT_TRACES: Final = 200  # slow and failed ones that wait to be stored
 class Receipt(Trace):
     """One interaction (or prefix command) from its arrival on."""
 
-    __slots__ = ("acknowledged", "arrived_wall_us", "finished", "http_ns", "id", "kind", "owned", "sent_ns")
+    __slots__ = ("acknowledged", "arrived_wall_us", "finished", "http_ns", "id", "invoked", "kind", "owned", "sent_ns")
 
     def __init__(self, number: int, kind: int, label: str, arrived_ns: int) -> None:
         super().__init__(label, arrived_ns)
         self.id = number  # the interaction's; 0 for a prefix command
         self.kind = kind  # discord.InteractionType's value; 0 for a prefix command
         self.arrived_wall_us = (time.time_ns() - (now_ns() - arrived_ns)) // 1000
+        self.invoked = False  # whether its command was found, and allowed by the tree
         self.acknowledged = False  # whether its acknowledgement, or the lack of one, was recorded
         self.finished = False  # whether its operation was recorded
         self.http_ns = 0  # of the first response, the time spent in HTTP

@@ -68,6 +68,7 @@ class SlashCommands(Surface):
             receipt = self._begun(interaction, hook)
             if receipt is None:
                 return await original(command, interaction, *arguments)
+            receipt.invoked = True
             # Known here, not at the end: so is whatever the command does meanwhile.
             receipt.own = own_module(getattr(command, "callback", None))
             error: BaseException | None = None
@@ -122,9 +123,9 @@ class SlashCommands(Surface):
     ) -> None:
         """Record what no command hook saw: it was refused, or not found, or its hook could not be installed."""
         try:
-            found = not self._sees_all and hasattr(interaction, FOUND)
+            invoked = receipt.invoked or (not self._sees_all and hasattr(interaction, FOUND))
             receipt.own = own_module(getattr(interaction.command, "callback", None))
-            if error is not None or not found:
+            if error is not None or not invoked:
                 self._end_unseen(receipt, interaction, error)
             else:  # the event of its completion or error, which tells more, is on its way
                 asyncio.get_running_loop().call_soon(self._give_up, receipt, interaction, hook)
@@ -149,15 +150,18 @@ class SlashCommands(Surface):
 
     async def _on_completion(self, interaction: discord.Interaction, command: Any) -> None:
         receipt = self.ground.receipts.get(interaction.id)
-        if receipt is not None:  # otherwise it is recorded and forgotten
+        if receipt is not None and not receipt.finished:  # otherwise it is recorded, and may be forgotten
             receipt.own = own_module(getattr(command, "callback", None))
             self._end(receipt, None, self.hooks[0])
 
     async def _on_interaction(self, interaction: discord.Interaction) -> None:
         """Without the tree's hook, a command that is not found can still be told; a refused one cannot."""
-        if interaction.type is InteractionType.application_command and interaction.command is None:
-            receipt = self.ground.receipts.of(interaction)
-            self._end(receipt, app_commands.CommandNotFound(receipt.label, []), self.hooks[-1])
+        try:
+            if interaction.type is InteractionType.application_command and interaction.command is None:
+                receipt = self.ground.receipts.of(interaction)
+                self._end(receipt, app_commands.CommandNotFound(receipt.label, []), self.hooks[-1])
+        except Exception as fault:  # noqa: BLE001 - it would reach the host's on_error
+            self.hooks[-1].fault(fault)
 
 
 def _service(receipt: Receipt) -> str:
