@@ -159,7 +159,10 @@ class Monitor:
         await self.alerts.restore(now_us())
 
     async def _start_flusher(self, undo: AsyncExitStack) -> None:
-        self.recorder.buffer.capacity = self.settings.max_operations_in_memory
+        buffer = self.recorder.buffer
+        if not buffer.capacity:  # it was switched off: what was dropped then was meant to be
+            buffer.dropped = 0
+        buffer.capacity = self.settings.max_operations_in_memory
         for series in await self.store.series():  # what is stored counts against the limit of series
             self.recorder.series(series.service, series.operation)
         self.watcher = Watcher(self.bot, self.settings, self.recorder)

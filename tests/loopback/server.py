@@ -151,6 +151,7 @@ class Loopback:
         """
         if hurry:
             _hurry(bot)
+        others = set(threading.enumerate())
         async with bot:
             await bot.login(self.token)
             connection = asyncio.create_task(bot.connect(), name="loopback: connect")
@@ -160,7 +161,7 @@ class Loopback:
             finally:
                 await bot.close()
                 await asyncio.gather(connection, return_exceptions=True)
-                await _threads_ended()
+                await _threads_ended(others)
 
     def _shard_of(self, payload: JSON) -> int:
         shards = max(self.gateway.shards_identified, 1)
@@ -188,8 +189,8 @@ async def _ready(bot: discord.Client, connection: asyncio.Task[None], timeout_s:
         ready.cancel()
 
 
-async def _threads_ended(timeout_s: float = 2.0) -> None:
-    """discord.py asks its heartbeat threads to end; this waits until they did."""
+async def _threads_ended(others: set[threading.Thread], timeout_s: float = 2.0) -> None:
+    """discord.py asks its heartbeat threads to end; this waits until they did, but for those of other bots."""
     async with asyncio.timeout(timeout_s):
-        while any(thread.name.startswith("keep-alive-handler") for thread in threading.enumerate()):
+        while any(one.name.startswith("keep-alive-handler") for one in set(threading.enumerate()) - others):
             await asyncio.sleep(0.005)
