@@ -95,25 +95,20 @@ class Components(Surface):
         try:
             if interaction.client is not self.ground.bot:  # the hooks are on classes that all bots share
                 return None
-            receipt = self._receipt(interaction)
+            receipt = self.ground.receipts.of(interaction)
             receipt.label, metadata = what()
             receipt.owned = True
-            receipt.own = any(own_module(part if isinstance(part, type) else type(part)) for part in parts)
+            for part in parts:
+                receipt.own = receipt.own or own_module(part if isinstance(part, type) else type(part))
             return Press(self.ground.receipts, receipt, hook, metadata)
         except Exception as error:  # noqa: BLE001 - our fault must not lose the host's press
             hook.fault(error)
             return None
 
-    def _receipt(self, interaction: discord.Interaction) -> Receipt:
-        """The interaction's receipt; if arrivals are not watched, it arrives now."""
-        receipts = self.ground.receipts
-        data = {"id": interaction.id, "type": interaction.type.value, "data": interaction.data}
-        return receipts.get(interaction.id) or receipts.arrive(data)
-
     async def _on_interaction(self, interaction: discord.Interaction) -> None:
         try:
             if interaction.type.value in {COMPONENT, MODAL}:
-                receipt = self._receipt(interaction)
+                receipt = self.ground.receipts.of(interaction)
                 if not receipt.owned:
                     self.ground.receipts.finish(receipt, services.COMPONENTS, self.ground.receipts.name_of(receipt))
         except Exception as error:  # noqa: BLE001 - it would reach the host's on_error

@@ -18,6 +18,7 @@ _HOLES: Final = re.compile(r"\{\}(?:[-_]?\{\})+")
 _GROUP: Final = re.compile(r"\(\?P<(\w+)>[^()]*\)")
 
 
+@functools.lru_cache(maxsize=1024)
 def template_of(custom_id: str) -> str:
     """The custom id with digits and random parts replaced: ``vote:81234:yes`` is ``vote:{}:yes``.
 

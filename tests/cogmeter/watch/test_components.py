@@ -531,7 +531,7 @@ async def test_a_hook_that_fails_is_replaced_by_counting_the_public_event(
 
 async def test_our_own_fault_costs_the_host_nothing(discord_server, ready_bot, watching, shown, monkeypatch):
     async with watching(ready_bot, Arrivals, Components) as surfaces:
-        monkeypatch.setattr(surfaces[1], "_receipt", lambda interaction: 1 / 0)
+        monkeypatch.setattr(surfaces[1].ground.receipts, "of", lambda interaction: 1 / 0)
         await press_each(discord_server, ready_bot, shown)
         assert [hook.faults for hook in surfaces[1].hooks] == [1, 1, 1]
 
