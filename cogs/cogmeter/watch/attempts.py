@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from cogmeter.watch.surface import Ground
 
 SERVICE: Final = "discord.rest"
-LEAST_WAIT_NS: Final = 1_000_000  # less is the work between two steps, no wait
+LEAST_WAIT_NS: Final = 1_000_000  # less is no rate limit
 
 _STATUS: Final = {status: {"status": status} for status in (200, 201, 204)}  # metadata that most attempts share
 
@@ -54,16 +54,30 @@ def outcome_of_error(error: BaseException) -> Outcome:
 class Flight:
     """One call of discord.py's ``request`` and the attempts that it makes."""
 
-    __slots__ = ("attempts", "began_ns", "held", "limited", "mark_ns", "operation", "owner", "scope")
+    __slots__ = ("attempts", "began_ns", "held", "limited", "mark_ns", "operation", "owner", "scope", "turned")
 
     def __init__(self, owner: Attempts, operation: str) -> None:
         self.owner = owner
         self.operation = operation
         self.attempts = 0
-        self.began_ns = self.mark_ns = now_ns()  # the mark: since when it waits for the next attempt
+        self.mark()
+        self.began_ns = self.mark_ns
         self.limited = True  # whether what it waits for is a rate limit, not the back-off after a fault
         self.held: Attempt | None = None  # answered, and recorded when the caller has the answer
         self.scope = tracing.current()
+
+    def mark(self) -> None:
+        """From now on it waits for the next attempt, or for the caller to get the answer."""
+        self.mark_ns = now_ns()
+        self.turned = False  # whether the loop did something else since: what reads a long body is no waiting
+        asyncio.get_running_loop().call_soon(self._turn)
+
+    def waited_ns(self, until_ns: int) -> int:
+        """How long it has been waiting since the mark."""
+        return until_ns - self.mark_ns if self.turned else 0
+
+    def _turn(self) -> None:
+        self.turned = True
 
 
 class Attempt:
@@ -76,7 +90,7 @@ class Attempt:
         self.flight = flight
         self.began_wall_s = time.time()
         self.began_ns = self.ended_ns = now_ns()
-        self.wait_ns = self.began_ns - flight.mark_ns if flight.limited else 0
+        self.wait_ns = flight.waited_ns(self.began_ns) if flight.limited else 0
         self.status = 0
         self.read = False  # whether the body of its answer has come
         self.limit: str | None = None  # the scope of a 429
@@ -111,14 +125,15 @@ class Attempts:
     def read(self, attempt: Attempt) -> None:
         """The body is read. What will be tried again is recorded now, the others when the caller has the answer."""
         attempt.read = True
-        attempt.ended_ns = attempt.flight.mark_ns = now_ns()
+        attempt.flight.mark()
+        attempt.ended_ns = attempt.flight.mark_ns
         if attempt.status == 429 or attempt.status >= 500:
             self._record_held(attempt.flight, None)
 
     def failed(self, attempt: Attempt, error: BaseException) -> None:
         """There will be no answer."""
         flight = attempt.flight
-        attempt.ended_ns = flight.mark_ns = now_ns()
+        attempt.ended_ns = now_ns()
         flight.limited = False
         self._record(attempt, outcome_of_error(error), error_text(error))
 
@@ -127,9 +142,8 @@ class Attempts:
         held = flight.held
         if held is None:
             return
-        waited_ns = now_ns() - held.ended_ns
-        if held.read and waited_ns >= LEAST_WAIT_NS:
-            held.wait_ns += waited_ns
+        if held.read:
+            held.wait_ns += flight.waited_ns(now_ns())
         self._record_held(flight, error)
 
     def whole(self, flight: Flight, error: BaseException | None, status: int, headers: Mapping[str, str]) -> None:
