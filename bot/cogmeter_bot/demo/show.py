@@ -120,3 +120,5 @@ def _log_to_terminal() -> None:
     """The monitor's lines, and the warnings of all parts but discord.py: it has no real Discord to warn about."""
     discord.utils.setup_logging(level=logging.WARNING, root=True)
     logging.getLogger("discord").setLevel(logging.ERROR)
+    # The simulator stands in for one of the parts that are watched; the doctor says so to who asks.
+    logging.getLogger("cogmeter.watch").setLevel(logging.ERROR)
