@@ -102,12 +102,12 @@ class Acknowledgement(Surface):
     def _clock(self) -> Finding:
         skew = self.ground.skew
         if skew.seconds is None:
-            return Finding("clock", well=True, text="not compared with Discord's yet")
+            return Finding("Discord's clock", well=True, text="not compared with Discord's yet")
         side = "ahead of" if skew.seconds >= 0 else "behind"
         text = f"{abs(skew.seconds):.2f} s {side} Discord's, ± {skew.uncertainty_s:.2f} s"
         well = abs(skew.seconds) - skew.uncertainty_s < CLOCKS_APART_S
         return Finding(
-            "clock", well, text, "" if well else "Let the machine's clock be set by NTP; durations are right"
+            "Discord's clock", well, text, "" if well else "Let the machine's clock be set by NTP; durations are right"
         )
 
     def _sent(self, original: Respond, hook: Hook) -> Respond:

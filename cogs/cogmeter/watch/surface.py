@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, Final
 
 from cogmeter.finding import Finding
 from cogmeter.watch.hook import HookState
@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from cogmeter.settings import Settings
     from cogmeter.watch.hook import Hook
     from cogmeter.watch.receipts import Receipts
+
+IN_PLACE: Final = "in place"
 
 _logger = logging.getLogger("cogmeter.watch")
 
@@ -82,7 +84,7 @@ class Surface:
         """How this surface is, for ``/perf doctor``: one line for each hook that is not well, one if all are."""
         bad = [hook for hook in self.hooks if hook.state is not HookState.ON or hook.faults]
         if not bad:
-            return [Finding(self.name, well=True, text=f"{len(self.hooks)} hooks in place")]
+            return [Finding(self.name, well=True, text=IN_PLACE)]
         return [_finding(self.name, hook) for hook in bad]
 
     def sample(self) -> dict[str, float]:

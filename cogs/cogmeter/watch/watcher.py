@@ -19,7 +19,7 @@ from cogmeter.watch.resources import Resources
 from cogmeter.watch.rest import Rest
 from cogmeter.watch.slash import SlashCommands
 from cogmeter.watch.stalls import Stalls
-from cogmeter.watch.surface import Ground, Surface
+from cogmeter.watch.surface import IN_PLACE, Ground, Surface
 
 if TYPE_CHECKING:
     from discord.ext import commands
@@ -85,7 +85,10 @@ class Watcher:
         return gauges
 
     def findings(self) -> list[Finding]:
-        """One line or more for each surface, for ``/perf doctor``."""
+        """One line for all surfaces whose hooks are in place, and one or more for each that has more to tell."""
         found = [one for surface in self.surfaces if surface.name not in self.failed for one in surface.findings()]
+        in_place = [one.name for one in found if one.text == IN_PLACE]
+        told = [one for one in found if one.text != IN_PLACE]
         advice = "See the log; the other surfaces go on"
-        return found + [Finding(name, well=False, text=why, advice=advice) for name, why in self.failed.items()]
+        told += [Finding(name, well=False, text=why, advice=advice) for name, why in self.failed.items()]
+        return [Finding("hooks", well=True, text=f"in place: {', '.join(in_place) or 'none'}"), *told]

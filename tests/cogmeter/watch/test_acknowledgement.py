@@ -420,5 +420,5 @@ async def test_the_clocks_distance_is_shown_and_advised_on(ready_bot, ground, ah
     assert "not compared" in surface.findings()[-1].text
     surface.ground.skew.note("Wed, 21 Oct 2015 07:28:00 GMT", 1445412480.4 + ahead_s, 1445412480.6 + ahead_s)
     finding = surface.findings()[-1]
-    assert (finding.name, finding.well, bool(finding.advice)) == ("clock", well, not well)
+    assert (finding.name, finding.well, bool(finding.advice)) == ("Discord's clock", well, not well)
     assert surface.sample()["clock_skew_s"] == pytest.approx(ahead_s, abs=0.6)
