@@ -1,7 +1,8 @@
 """What becomes of each attempt at a REST request: its name, outcome, waits, and its place in the trace.
 
-An attempt takes from its begin until its body is read. What a rate limit holds back before it, or after it until the
-caller gets the answer, is ``rate_limit_wait_ms`` in its metadata and no part of its duration; so is no back-off.
+An attempt takes from its begin until its body is read; one that discord.py tries again, until its head is there. What a
+rate limit holds back before it, or after it until the caller gets the answer, is ``rate_limit_wait_ms`` in its metadata
+and no part of its duration; so is no back-off.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
     from cogmeter.watch.surface import Ground
 
 SERVICE: Final = "discord.rest"
-LEAST_WAIT_NS: Final = 1_000_000  # less is no rate limit
+LEAST_WAIT_NS: Final = 5_000_000  # less is the machine's, and no rate limit
 
 _STATUS: Final = {status: {"status": status} for status in (200, 201, 204)}  # metadata that most attempts share
 
@@ -54,27 +55,24 @@ def outcome_of_error(error: BaseException) -> Outcome:
 class Flight:
     """One call of discord.py's ``request`` and the attempts that it makes."""
 
-    __slots__ = ("attempts", "began_ns", "held", "limited", "mark_ns", "operation", "owner", "scope", "turned")
+    __slots__ = ("alone", "attempts", "began_ns", "held", "limited", "mark_ns", "operation", "owner", "scope", "turned")
 
-    def __init__(self, owner: Attempts, operation: str) -> None:
+    def __init__(self, owner: Attempts, operation: str, *, alone: bool = False) -> None:
+        """``alone``: nothing is known of the call but this attempt."""
         self.owner = owner
         self.operation = operation
+        self.alone = alone
         self.attempts = 0
-        self.mark()
-        self.began_ns = self.mark_ns
+        self.began_ns = self.mark_ns = now_ns()  # the mark: since when it waits
+        self.turned = False  # whether the loop did anything else since the begin: building a long body is no waiting
+        asyncio.get_running_loop().call_soon(self._turn)
         self.limited = True  # whether what it waits for is a rate limit, not the back-off after a fault
         self.held: Attempt | None = None  # answered, and recorded when the caller has the answer
         self.scope = tracing.current()
 
-    def mark(self) -> None:
-        """From now on it waits for the next attempt, or for the caller to get the answer."""
-        self.mark_ns = now_ns()
-        self.turned = False  # whether the loop did something else since: what reads a long body is no waiting
-        asyncio.get_running_loop().call_soon(self._turn)
-
     def waited_ns(self, until_ns: int) -> int:
-        """How long it has been waiting since the mark."""
-        return until_ns - self.mark_ns if self.turned else 0
+        """How long it has been waiting for a rate limit."""
+        return until_ns - self.mark_ns if self.limited and self.turned else 0
 
     def _turn(self) -> None:
         self.turned = True
@@ -83,16 +81,15 @@ class Flight:
 class Attempt:
     """One attempt under way."""
 
-    __slots__ = ("began_ns", "began_wall_s", "ended_ns", "flight", "limit", "read", "status", "wait_ns")
+    __slots__ = ("began_ns", "began_wall_s", "ended_ns", "flight", "limit", "status", "wait_ns")
 
     def __init__(self, flight: Flight) -> None:
         """It begins now."""
         self.flight = flight
         self.began_wall_s = time.time()
         self.began_ns = self.ended_ns = now_ns()
-        self.wait_ns = flight.waited_ns(self.began_ns) if flight.limited else 0
+        self.wait_ns = flight.waited_ns(self.began_ns)
         self.status = 0
-        self.read = False  # whether the body of its answer has come
         self.limit: str | None = None  # the scope of a 429
 
 
@@ -111,24 +108,31 @@ class Attempts:
 
     def answered(self, attempt: Attempt, status: int, headers: Mapping[str, str]) -> None:
         """The head of the answer is there."""
+        flight = attempt.flight
         attempt.ended_ns = now_ns()
         attempt.status = status
         if status == 429:
             attempt.limit = _limit(headers)
         date = headers.get("Date")
-        if date is not None and self._ground.skew is not None:
+        if date is not None:
             self._ground.skew.note(date, attempt.began_wall_s, time.time())
-        self.budget.answered(attempt.flight.operation, status, attempt.limit, attempt.ended_ns / 1e9)
-        attempt.flight.held = attempt
-        attempt.flight.limited = status == 429
+        self.budget.answered(flight.operation, status, attempt.limit, attempt.ended_ns / 1e9)
+        flight.limited = status < 500
+        if status == 429 or status >= 500 or flight.alone:
+            flight.mark_ns = attempt.ended_ns
+            self._record_answer(attempt)
+        else:
+            flight.held = attempt
 
-    def read(self, attempt: Attempt) -> None:
-        """The body is read. What will be tried again is recorded now, the others when the caller has the answer."""
-        attempt.read = True
-        attempt.flight.mark()
-        attempt.ended_ns = attempt.flight.mark_ns
-        if attempt.status == 429 or attempt.status >= 500:
-            self._record_held(attempt.flight, None)
+    def left(self, attempt: Attempt, error: BaseException | None) -> None:
+        """discord.py has read the body, or failed to, and looked at the status."""
+        flight = attempt.flight
+        if flight.held is not attempt:
+            return
+        attempt.ended_ns = flight.mark_ns = now_ns()
+        if error is not None and attempt.status < 400:
+            flight.held = None
+            self._record(attempt, outcome_of_error(error), error_text(error))
 
     def failed(self, attempt: Attempt, error: BaseException) -> None:
         """There will be no answer."""
@@ -137,33 +141,27 @@ class Attempts:
         flight.limited = False
         self._record(attempt, outcome_of_error(error), error_text(error))
 
-    def landed(self, flight: Flight, error: BaseException | None) -> None:
-        """The caller has its answer, or this error."""
-        held = flight.held
-        if held is None:
-            return
-        if held.read:
+    def landed(self, flight: Flight) -> None:
+        """The caller has its answer."""
+        held, flight.held = flight.held, None
+        if held is not None:
             held.wait_ns += flight.waited_ns(now_ns())
-        self._record_held(flight, error)
+            self._record_answer(held)
 
-    def whole(self, flight: Flight, error: BaseException | None, status: int, headers: Mapping[str, str]) -> None:
-        """Record a call whose attempts cannot be seen as one operation; ``status`` is 0 where there was no answer."""
+    def whole(self, flight: Flight, error: BaseException | None) -> None:
+        """Record a call whose attempts could not be seen as one operation."""
         attempt = Attempt(flight)
-        attempt.wait_ns, attempt.began_ns = 0, flight.began_ns
-        if error is not None and not status:
+        attempt.wait_ns, attempt.began_ns, flight.alone = 0, flight.began_ns, True
+        answer = getattr(error, "response", None)
+        if answer is not None:
+            self.answered(attempt, answer.status, answer.headers)
+        elif error is not None:
             self.failed(attempt, error)
         else:
-            self.answered(attempt, status, headers)
-            self.read(attempt)
-            self._record_held(flight, None)
+            attempt.ended_ns = now_ns()
+            self._record(attempt, Outcome.OK, None)
 
-    def _record_held(self, flight: Flight, error: BaseException | None) -> None:
-        attempt, flight.held = flight.held, None
-        if attempt is None:
-            return
-        if error is not None and not attempt.read:  # it broke off between its head and the end of its body
-            self._record(attempt, outcome_of_error(error), error_text(error))
-            return
+    def _record_answer(self, attempt: Attempt) -> None:
         outcome = outcome_of_status(attempt.status)
         self._record(attempt, outcome, None if outcome is Outcome.OK else _said(attempt))
 

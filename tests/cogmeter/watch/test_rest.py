@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import gc
 import io
 import logging
 from collections.abc import AsyncIterator
@@ -20,7 +19,7 @@ from cogmeter import tracing
 from cogmeter.background import detached
 from cogmeter.flusher import Flusher
 from cogmeter.timing import now_ns
-from cogmeter.watch import rest as rest_module
+from cogmeter.watch.attempts import Flight
 from cogmeter.watch.hook import HookState
 from cogmeter.watch.rest import Rest
 from cogmeter_storage import open_store
@@ -197,23 +196,17 @@ async def test_our_own_requests_count_as_used_up_but_are_not_the_hosts_operation
     assert surface.sample()["rest.rate_limited.user"] == 1
 
 
-async def test_the_login_is_recorded_and_each_new_session_is_followed(discord_server, make_bot, watching, recorded):
+async def test_logins_are_recorded_although_each_has_a_new_session(discord_server, make_bot, watching, recorded):
     bot = make_bot()
-    async with watching(bot, Rest) as surface:
-        async with discord_server.running(bot):
-            first = bot.http._HTTPClient__session
-            assert first.trace_configs == [surface._config]
-            await bot.login(discord_server.token)
-            second = bot.http._HTTPClient__session
-            assert second is not first
-            assert second.trace_configs == [surface._config]
-            await first.close()
-        names = [one.operation for one in recorded()]
-    assert names.count("GET /users/@me") == 2
-    assert second.trace_configs == []
+    async with watching(bot, Rest), discord_server.running(bot):
+        first = bot.http._HTTPClient__session
+        await bot.login(discord_server.token)
+        assert bot.http._HTTPClient__session is not first
+        await first.close()
+    assert [one.operation for one in recorded()].count("GET /users/@me") == 2
 
 
-async def test_a_hosts_own_tracing_is_left_alone(discord_server, watching):
+async def test_a_hosts_own_tracing_goes_on(discord_server, watching, recorded):
     theirs, calls = aiohttp.TraceConfig(), []
 
     async def on_end(*_: object) -> None:
@@ -221,31 +214,22 @@ async def test_a_hosts_own_tracing_is_left_alone(discord_server, watching):
 
     theirs.on_request_end.append(on_end)
     bot = commands.Bot("!", intents=discord.Intents.all(), http_trace=theirs)
-    async with discord_server.running(bot):
-        async with watching(bot, Rest) as surface:
-            session = bot.http._HTTPClient__session
-            before = len(calls)
-            await bot.fetch_user(discord_server.world.member["id"])
-            assert session.trace_configs == [theirs, surface._config]
-        assert session.trace_configs == [theirs]
+    async with discord_server.running(bot), watching(bot, Rest):
+        before = len(calls)
+        await bot.application_info()
         assert len(calls) == before + 1
+    assert len(recorded()) == 1
 
 
-async def test_removal_restores_every_hook_and_forgotten_sessions_are_not_kept(ready_bot, watching, hook_url):
-    of_the_class, own = AsyncWebhookAdapter.request, "request" in vars(ready_bot.http)
+async def test_removal_restores_every_hook(ready_bot, watching):
+    before = AsyncWebhookAdapter.request, aiohttp.ClientSession.request
     for _ in range(100):
         async with watching(ready_bot, Rest):
-            assert AsyncWebhookAdapter.request is not of_the_class
-    await ready_bot.application_info()
-    assert AsyncWebhookAdapter.request is of_the_class
-    assert ("request" in vars(ready_bot.http)) == own
-    assert ready_bot.http._HTTPClient__session.trace_configs == []
-    async with watching(ready_bot, Rest) as surface:
-        async with aiohttp.ClientSession() as session:
-            await discord.Webhook.from_url(hook_url, session=session).send("once")
-        del session
-        gc.collect()
-        assert len(surface._followed) == 0
+            assert AsyncWebhookAdapter.request is not before[0]
+            assert aiohttp.ClientSession.request is not before[1]
+    assert (AsyncWebhookAdapter.request, aiohttp.ClientSession.request) == before
+    assert "request" not in vars(ready_bot.http)
+    assert (await ready_bot.application_info()).name
 
 
 async def test_a_hook_below_anothers_wrapper_only_passes_on(ready_bot, watching, recorded):
@@ -275,34 +259,80 @@ async def test_without_its_hook_requests_are_named_by_their_address(ready_bot, w
     assert "surprise" in failed[0].text
 
 
-async def test_a_session_that_cannot_be_followed_is_recorded_call_by_call(
-    discord_server, ready_bot, surface, recorded, hook_url
-):
-    class Odd:
-        trace_configs = ()
-
-        def __init__(self, session):
-            self.request = session.request
-
+async def test_without_the_address_hook_the_hosts_own_requests_are_untouched(discord_server, surface, recorded):
     async with aiohttp.ClientSession() as session:
-        adapter = AsyncWebhookAdapter()
-        hook = discord_server.world.add_webhook(discord_server.world.channel["id"])
-        sending = {"session": Odd(session), "payload": {"content": "x"}}
-        await adapter.execute_webhook(int(hook["id"]), hook["token"], **sending)
-        with pytest.raises(discord.HTTPException):
-            await adapter.execute_webhook(int(hook["id"]), "wrong", **sending)
-    assert [(one.operation, one.metadata["status"], one.outcome) for one in recorded()] == [
-        (HOOK, 200, Outcome.OK),
-        (HOOK, 401, Outcome.ERROR),
+        async with session.get(f"{discord_server.url}/api/v10/users/@me") as answer:
+            assert answer.status == 401
+        plain = await session.request("GET", f"{discord_server.url}/api/v10/users/@me")
+        assert isinstance(plain, aiohttp.ClientResponse)
+    assert recorded() == []
+
+
+@pytest.mark.parametrize("entered", [True, False])
+async def test_by_address_a_request_may_be_entered_or_awaited(discord_server, ready_bot, watching, recorded, entered):
+    ready_bot.http.request = None
+    async with watching(ready_bot, Rest), aiohttp.ClientSession() as session:
+        sending = session.request("GET", f"{discord_server.url}/api/v10/users/@me?with=query")
+        if entered:
+            async with sending as answer:
+                assert answer.status == 401
+        else:
+            assert (await sending).status == 401
+    del ready_bot.http.request
+    assert [(one.operation, one.outcome) for one in recorded()] == [("GET /users/@me", Outcome.ERROR)]
+
+
+async def test_without_the_attempts_a_call_is_one_operation(discord_server, ready_bot, watching, recorded, monkeypatch):
+    sending = aiohttp.ClientSession.request
+
+    def of_another_version(session, verb, url, **options):
+        return sending(session, verb, url, **options)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(aiohttp.ClientSession, "request", of_another_version)
+        async with watching(ready_bot, Rest) as surface:
+            channel = ready_bot.guilds[0].text_channels[0]
+            discord_server.fail(rate_limited(0.02), SEND)
+            await channel.send("one operation, with its retry")
+            with pytest.raises(discord.NotFound):
+                await channel.fetch_message(123456789012345678)
+            discord_server.fail(connection_reset(), SEND)
+            with pytest.raises(aiohttp.ClientError):
+                await channel.send("gone")
+            assert not surface.findings()[0].well
+    assert [(one.metadata, one.outcome) for one in recorded()] == [
+        ({}, Outcome.OK),
+        ({"status": 404}, Outcome.USER),
+        ({}, Outcome.UPSTREAM),
     ]
-    assert any("Odd" in one.text for one in surface.findings())
+
+
+async def test_what_is_given_up_before_it_is_sent_is_no_attempt(discord_server, ready_bot, channel, recorded):
+    discord_server.rest.buckets.limit(SEND, limit=1, window_s=5.0)
+    ready_bot.http.max_ratelimit_timeout = 1.0
+    with pytest.raises(discord.RateLimited):
+        await channel.send("the only one")
+        await channel.send("never sent")
+    sent = discord_server.requests.where(lambda request: request.route == SEND)
+    assert len([one for one in recorded() if one.operation == SEND]) == len(sent)
+
+
+async def test_a_body_that_breaks_off_is_upstream(recorder, ready_bot, ground, recorded):
+    attempts = Rest(ground(ready_bot)).attempts
+    flight = Flight(attempts, SEND)
+    attempt = attempts.begin(flight)
+    attempts.answered(attempt, 200, {})
+    attempts.left(attempt, aiohttp.ClientPayloadError("half of it"))
+    attempts.landed(flight)
+    (broken,) = recorded()
+    assert (broken.outcome, broken.error) == (Outcome.UPSTREAM, "ClientPayloadError: half of it")
 
 
 async def test_a_fault_of_ours_is_counted_and_the_request_goes_on(channel, surface, monkeypatch, caplog):
     monkeypatch.setattr(surface.attempts, "begin", lambda flight: 1 / 0)
     assert (await channel.send("still")).content == "still"
-    assert surface.hooks[0].faults >= 1
-    assert not surface.findings()[0].well
+    assert any(not one.well and "faults of our own" in one.text for one in surface.findings())
+    assert "ZeroDivisionError" in caplog.text
 
 
 async def test_the_clock_is_fed_with_each_date(surface, channel):
@@ -353,7 +383,7 @@ async def test_no_token_is_found_in_the_database_or_the_log(
         except (aiohttp.ClientError, TimeoutError):
             pass
     broken = aiohttp.InvalidURL(hook_url, f"and {discord_server.token}")
-    attempt = surface.attempts.begin(rest_module.Flight(surface.attempts, HOOK))
+    attempt = surface.attempts.begin(Flight(surface.attempts, HOOK))
     surface.attempts.failed(attempt, broken)
     store = await open_store(f"sqlite:///{tmp_path}/tokens.db")
     flusher = Flusher(recorder, store)
