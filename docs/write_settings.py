@@ -1,4 +1,4 @@
-"""Writes ``.env.example`` and the README's table of settings from the settings model: ``python docs/write_settings.py``."""
+"""Writes ``.env.example`` and the README's table of settings from the settings model: ``make docs``."""
 
 from __future__ import annotations
 
