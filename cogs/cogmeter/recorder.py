@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final, ParamSpec, Protocol, TypeVar, cast
 
 from cogmeter.buffer import Buffer
 from cogmeter.decorate import decorated
-from cogmeter.timing import OUTCOMES, Note, Operation, error_text, now_ns, operation_class, outcome_of
+from cogmeter.timing import OUTCOMES, Note, Operation, error_text, mark, now_ns, operation_class, outcome_of
 from cogmeter.tracing import Span, belonging, current
 
 if TYPE_CHECKING:
@@ -117,6 +117,8 @@ class Recorder:
             metadata = note.metadata
             text = note.error if error is None or isinstance(error, GeneratorExit) else error_text(error)
             outcome = outcome_of(error) if note.outcome is None else self._outcome(note.outcome, error)
+            if note.outcome is not None and error is not None:
+                mark(error, outcome)
             if note.entered is not None:
                 note.entered.leave()
                 metadata = note.entered.belongs(metadata)

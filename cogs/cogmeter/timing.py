@@ -7,6 +7,7 @@ much as all the rest of it.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import time
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from cogmeter.buffer import Buffer
 
 MAX_ERROR: Final = 500
+_MARK: Final = "cogmeter_outcome"
 OUTCOMES: Final[dict[object, Outcome]] = {name: one for one in Outcome for name in (one, one.label)}
 
 now_ns = time.perf_counter_ns
@@ -172,4 +174,16 @@ def outcome_of(error: object) -> Outcome:
         return Outcome.OK
     if isinstance(error, asyncio.CancelledError | KeyboardInterrupt | SystemExit):
         return Outcome.CANCELLED
-    return Outcome.ERROR
+    return marked(error) or Outcome.ERROR
+
+
+def mark(error: BaseException, outcome: Outcome) -> None:
+    """Let an exception that leaves an operation carry its outcome to what is around it, up to the command."""
+    with contextlib.suppress(AttributeError, TypeError):  # an exception class with slots keeps its secret
+        error.__dict__[_MARK] = outcome
+
+
+def marked(error: object) -> Outcome | None:
+    """The outcome that an operation which this exception left was given by hand."""
+    outcome = getattr(error, "__dict__", {}).get(_MARK)
+    return outcome if isinstance(outcome, Outcome) else None

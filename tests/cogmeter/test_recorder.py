@@ -248,3 +248,10 @@ def test_threads_that_record_at_once_lose_nothing():
     taken += recorder.buffer.take()
     assert len(taken) == 8_000 * FIELDS
     assert recorder.buffer.dropped == 0
+
+
+def test_an_outcome_given_by_hand_goes_out_with_the_exception(recorder):
+    with pytest.raises(OSError), recorder.operation("command", "ask"), recorder.operation("model", "call") as op:
+        op.outcome = "upstream"
+        raise OSError("502")
+    assert [row[3] for row in recorded(recorder)] == [Outcome.UPSTREAM, Outcome.UPSTREAM]

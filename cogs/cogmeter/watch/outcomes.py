@@ -9,6 +9,7 @@ import discord
 from discord import app_commands
 from discord.ext import commands
 
+from cogmeter.timing import marked
 from cogmeter_storage.model import Outcome
 
 UNKNOWN_INTERACTION: Final = 10062
@@ -61,4 +62,4 @@ def outcome_of(error: BaseException | None, *, age_ns: int = 0) -> Outcome:
         return Outcome.ERROR if age_ns >= ACK_LIMIT_NS else Outcome.UPSTREAM
     if isinstance(cause, discord.DiscordServerError):
         return Outcome.UPSTREAM
-    return Outcome.ERROR
+    return marked(cause) or Outcome.ERROR

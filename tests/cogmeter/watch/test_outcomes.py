@@ -127,3 +127,11 @@ def test_the_cause_is_what_the_hosts_code_raised():
     cause = LookupError("x")
     wrapped = commands.HybridCommandError(app_commands.CommandInvokeError(COMMAND, cause))
     assert cause_of(wrapped) is cause
+
+
+def test_an_error_that_an_operation_marked_as_anothers_is_the_commands_too(recorder):
+    failure = OSError("502")
+    with pytest.raises(OSError), recorder.operation("model", "call") as op:
+        op.outcome = "upstream"
+        raise failure
+    assert outcome_of(app_commands.CommandInvokeError(COMMAND, failure)) is Outcome.UPSTREAM
