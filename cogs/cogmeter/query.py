@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
+import logging
 import time
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -21,6 +23,8 @@ if TYPE_CHECKING:
 
 PERCENTILES = (0.50, 0.95, 0.99)
 LISTED = 5  # slowest operations, recent errors
+
+_logger = logging.getLogger("cogmeter.query")
 
 
 def now_us() -> int:
@@ -158,6 +162,21 @@ def _ranked(names: Sequence[str], totals: Totals, span: Range) -> list[tuple[str
     return sorted((one for one in ranked if one[1].operations), key=lambda one: (-one[1].operations, one[0]))
 
 
+def _told(totals: Totals, span: Range, made: Sequence[Figures]) -> None:
+    """Say at debug how figures came about."""
+    if not _logger.isEnabledFor(logging.DEBUG):
+        return
+    since, until = (datetime.fromtimestamp(at_us / 1e6, UTC) for at_us in (totals.since_us, totals.until_us))
+    _logger.debug(
+        "%s: %d operations in %d groups, from the slots of %s to %s; percentiles by nearest rank in buckets of 2 %%",
+        span.label,
+        sum(one.operations for one in made),
+        len(made),
+        since.isoformat(timespec="seconds"),
+        until.isoformat(timespec="seconds"),
+    )
+
+
 def _figures(totals: Totals, span: Range, *, merged: bool = False) -> list[Figures]:
     """The figures of each group over all bins, or of all groups as one."""
     over = (0, 1) if merged else (0,)
@@ -167,7 +186,9 @@ def _figures(totals: Totals, span: Range, *, merged: bool = False) -> list[Figur
     answers = quantiles(np.atleast_2d(totals.buckets.sum(axis=over)), PERCENTILES)
     covered_us = min(totals.until_us, span.until_us) - totals.since_us
     rows = zip(outcomes.tolist(), sums.tolist(), highest.tolist(), answers.tolist(), strict=True)
-    return [_one(*row, span_us=covered_us) for row in rows]
+    made = [_one(*row, span_us=covered_us) for row in rows]
+    _told(totals, span, made)
+    return made
 
 
 def _one(outcomes: list[int], sum_us: int, max_us: int, answers: list[float], *, span_us: int) -> Figures:

@@ -79,6 +79,7 @@ class Monitor:
             self.store = await self._open()
             undo.push_async_callback(self._close_store)
             self.query = Query(self.store)
+            _logger.debug("Opened the store %s", self.settings.database_url.partition("?")[0].rpartition("@")[2])
             undo.push_async_callback(self.charts.close)
             await self._start_alerts()
             await self._start_flusher(undo)
@@ -157,6 +158,7 @@ class Monitor:
             deliver=self.delivery.deliver,
         )
         await self.alerts.restore(now_us())
+        _logger.debug("Alerting by %s to %s", self.alerts.thresholds, [one.name for one in self.delivery.notifiers])
 
     async def _start_flusher(self, undo: AsyncExitStack) -> None:
         buffer = self.recorder.buffer
@@ -169,6 +171,7 @@ class Monitor:
         traces = self.watcher.receipts.traces
         self.flusher = Flusher(self.recorder, self.store, watch=self.alerts.watch, replace=self._replace, traces=traces)
         self.flusher.start()
+        _logger.debug("Flushing; %d series are known", len(self.recorder.names))
         undo.push_async_callback(self.flusher.stop)
         self.overhead = Overhead(self.flusher)
 

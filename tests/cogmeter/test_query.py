@@ -87,3 +87,10 @@ def test_near_gives_stored_names_each_once_and_no_more_than_asked(typed, names):
 
 def test_every_period_has_a_readable_number_of_bins():
     assert all(50 <= period.length_us / period.step_us <= 130 for period in Period)
+
+
+async def test_how_a_figure_was_computed_is_said_at_debug(store, caplog):
+    await recorded(store, ("a", "x", NOW_US - 1, 1, 0))
+    with caplog.at_level("DEBUG", logger="cogmeter.query"):
+        await query(store).stats("a", period=Period.HOUR)
+    assert any(message.startswith("last hour: 1 operations in 1 groups") for message in caplog.messages)

@@ -14,6 +14,7 @@ from discord import app_commands
 from discord.ext import commands, tasks
 
 import cogmeter
+from cogmeter.records import Period
 from cogmeter.settings import Settings, env_name
 
 
@@ -276,9 +277,15 @@ async def watched(server, kind, *, early, reloads=0):
             await bot.reload_extension("cogmeter.cog")
         ticking.start()
         await use(server, bot)
+        await asyncio.gather(
+            ticking.get_task(), return_exceptions=True
+        )  # or asyncio would tell of it at some later time
         monitor = bot.get_cog("cogmeter").monitor
+        await monitor.flusher.flush()
+        for refused in ("forbidden", "cooled"):
+            stats = await monitor.query.stats("discord.commands", refused, Period.HOUR)
+            assert (stats.total.failures, stats.total.error_rate) == (0, 0.0)
         await bot.unload_extension("cogmeter.cog")
-    return monitor
 
 
 @pytest.mark.parametrize("early", [True, False], ids=["before login", "after login"])
