@@ -322,9 +322,9 @@ def expect_everything():
     assert blocking[2] >= 500
     (acknowledged,) = [row for row in stored("discord.acknowledgement") if row[0] == "blocking"]
     assert acknowledged[2] >= 500
-    stall = max(stored("discord.stalls"), key=lambda row: row[2])
+    # A busy machine can add stalls of its own; this one is known by the line that blocked.
+    stall = max((row for row in stored("discord.stalls") if "blocking" in row[0]), key=lambda row: row[2])
     assert stall[2] >= 400
-    assert "blocking" in stall[0]
     assert "blocking" in json.loads(stall[4])["during"]
     sent = counted("discord.rest")
     assert sent[("POST /interactions/{webhook_id}/{webhook_token}/callback", "ok")] >= 12
