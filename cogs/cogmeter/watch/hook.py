@@ -7,6 +7,7 @@ top; otherwise it stays below the other's wrapper and does nothing but pass on.
 from __future__ import annotations
 
 import enum
+import functools
 import inspect
 import logging
 from typing import TYPE_CHECKING, Any
@@ -70,7 +71,9 @@ class Hook:
             original = self._read()
             self._check(original)
             self._before = self._own()
-            self._wrapper = self._wrap(original, self)
+            # It looks like the original, so that a hook on top of it finds the signature that it expects: after a
+            # reload, our own wrapper may lie buried below another's.
+            self._wrapper = functools.update_wrapper(self._wrap(original, self), original)
             self._write(self._wrapper)
         except Exception as error:  # noqa: BLE001 - private parts of another library may have become anything
             self.state, self.reason = HookState.FAILED, f"{type(error).__name__}: {error}"

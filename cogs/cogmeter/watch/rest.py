@@ -106,6 +106,8 @@ class Rest(Surface):
 
     async def _flown(self, hook: Hook, route: Route, call: Coroutine[Any, Any, Any]) -> Any:
         """Await the call, inside its flight."""
+        if _flight.get() is not None:
+            return await call  # another monitor of this process has hooked the call, too, and was asked first
         flight = token = error = None
         try:
             flight = Flight(self.attempts, operation_name(route.method, route.path))
@@ -142,7 +144,7 @@ class Rest(Surface):
             flight = _flight.get()
             if flight is None and self._by_address:
                 flight = self._named_by_address(hook, method, url)
-            # Another monitor of this process may have hooked the call.
+            # The flight may be that of another monitor of this process.
             if flight is None or flight.owner is not self.attempts:
                 return sending
             return _Sending(self.attempts, hook, flight, sending)
