@@ -13,6 +13,7 @@ import time
 from typing import TYPE_CHECKING, Any, Final
 
 from cogmeter import background, tracing
+from cogmeter.services import REST
 from cogmeter.timing import error_text, now_ns
 from cogmeter.watch.budget import SCOPES, Budget
 from cogmeter_storage.model import Outcome
@@ -23,7 +24,6 @@ if TYPE_CHECKING:
     from cogmeter.recorder import Recorder
     from cogmeter.watch.surface import Ground
 
-SERVICE: Final = "discord.rest"
 LEAST_WAIT_NS: Final = 5_000_000  # less is the machine's, and no rate limit
 
 _STATUS: Final = {status: {"status": status} for status in (200, 201, 204)}  # metadata that most attempts share
@@ -175,7 +175,7 @@ class Attempts:
             return
         end_ns = now_ns()
         self._recorder.add_timed(
-            self._recorder.series(SERVICE, flight.operation),
+            self._recorder.series(REST, flight.operation),
             end_ns - (attempt.ended_ns - attempt.began_ns),
             end_ns,
             outcome,

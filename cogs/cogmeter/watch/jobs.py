@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from cogmeter import tracing
+from cogmeter.services import TASKS
 from cogmeter.timing import error_text, now_ns
 from cogmeter.watch.hook import Hook
 from cogmeter.watch.names import fitted, qualified
@@ -18,7 +19,6 @@ from cogmeter_storage.model import Outcome
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-SERVICE: Final = "discord.tasks"
 MOST: Final = 1_000  # runs under way that are remembered
 LATE_MS: Final = 50.0  # see loops.py
 
@@ -99,7 +99,7 @@ class Jobs(Surface):
         return dispatch_event
 
     def _begin(self, job: Any, run_times: Sequence[datetime]) -> None:
-        series = self.ground.recorder.series(SERVICE, fitted(qualified(job.func)))
+        series = self.ground.recorder.series(TASKS, fitted(qualified(job.func)))
         start_ns, now = now_ns(), datetime.now(UTC)
         for due in run_times:
             late_ms = (now - due).total_seconds() * 1000

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
+from cogmeter.services import LISTENERS
 from cogmeter.watch.hook import Hook
 from cogmeter.watch.names import fitted, qualified
 from cogmeter.watch.outcomes import outcome_of
@@ -17,7 +18,6 @@ if TYPE_CHECKING:
 
     Listener: TypeAlias = Callable[..., Coroutine[Any, Any, Any]]
 
-SERVICE: Final = "discord.listeners"
 KNOWN: Final = 4_000  # listeners whose series is remembered; a bot that defines more on the fly starts again
 PREFIX_COMMANDS: Final = ("discord.ext.commands.bot", "BotBase.on_message")  # it dispatches commands, nothing else
 
@@ -65,7 +65,7 @@ class Listeners(Surface):
         if key not in known:
             operation = name if name == event_name else f"{event_name} {name}"
             skipped = own_module(coro) or (module, name) == PREFIX_COMMANDS
-            known[key] = None if skipped else self.ground.recorder.track(SERVICE, fitted(operation))
+            known[key] = None if skipped else self.ground.recorder.track(LISTENERS, fitted(operation))
         return known[key]
 
 

@@ -12,6 +12,7 @@ from discord.ext.tasks import Loop
 
 from cogmeter import tracing
 from cogmeter.finding import Finding
+from cogmeter.services import TASKS
 from cogmeter.timing import error_text, now_ns
 from cogmeter.watch.hook import Hook
 from cogmeter.watch.names import fitted, qualified
@@ -26,7 +27,6 @@ if TYPE_CHECKING:
     AnyLoop: TypeAlias = Loop[Any]
     Body: TypeAlias = Callable[..., Coroutine[Any, Any, Any]]
 
-SERVICE: Final = "discord.tasks"
 LATE_MS: Final = 50.0  # a busy event loop alone makes a few milliseconds
 DIED: Final = "the loop died: "
 
@@ -136,7 +136,7 @@ class Loops(Surface):
             task.add_done_callback(self._ended)
 
     def _around(self, loop: AnyLoop, body: Body) -> Body:
-        series = self.ground.recorder.series(SERVICE, fitted(qualified(body)))
+        series = self.ground.recorder.series(TASKS, fitted(qualified(body)))
 
         @functools.wraps(body)  # discord.py names the loop by it, in logs and as the cog's attribute
         async def iteration(*args: Any, **kwargs: Any) -> Any:
@@ -178,7 +178,7 @@ class Loops(Surface):
             if loop is None or error is None or loop in self._dead:
                 return
             text = self._dead[loop] = DIED + error_text(error)
-            series = self.ground.recorder.series(SERVICE, fitted(qualified(loop.coro)))
+            series = self.ground.recorder.series(TASKS, fitted(qualified(loop.coro)))
             ended_ns = now_ns()
             self.ground.recorder.add_timed(series, ended_ns, ended_ns, Outcome.ERROR, error=text)
         except Exception as fault:  # noqa: BLE001 - asyncio would only log it

@@ -8,6 +8,7 @@ from collections import deque
 from typing import TYPE_CHECKING, Final
 
 from cogmeter.finding import Finding
+from cogmeter.services import STALLS
 from cogmeter.timing import now_ns
 from cogmeter.watch.lag import Lag
 from cogmeter.watch.names import fitted
@@ -18,7 +19,6 @@ from cogmeter_storage.model import Outcome
 if TYPE_CHECKING:
     from cogmeter.watch.surface import Ground
 
-SERVICE: Final = "discord.stalls"
 MOST_PLACES: Final = 200
 OTHER_PLACES: Final = "(other places)"
 HOUR_NS: Final = 3_600 * 10**9
@@ -91,7 +91,7 @@ class Stalls(Surface):
             self._places.add(place)
         recorder = self.ground.recorder
         recorder.add_timed(
-            recorder.series(SERVICE, fitted(place)),
+            recorder.series(STALLS, fitted(place)),
             stall.start_ns,
             stall.end_ns,
             Outcome.OK,
