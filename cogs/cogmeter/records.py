@@ -28,7 +28,7 @@ class Period(enum.Enum):
         self.step_us = bin_minutes * MINUTE_US
 
     def range_at(self, now: int) -> Range:
-        """The range of this period that ends now, and the one before it, both on borders that slots have.
+        """The range of this period that ends now, beginning on a border that slots have.
 
         Long periods start on a whole hour: their minutes may be gone already, and nobody reads a week to the minute.
         """
