@@ -7,9 +7,11 @@ from typing import TYPE_CHECKING, Protocol
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping, Sequence
 
+    from cogmeter_storage.alerting import AlertStore
     from cogmeter_storage.model import (
         AlertEvent,
         Cleaned,
+        Marker,
         Operation,
         Retention,
         Row,
@@ -138,6 +140,27 @@ class Store(Protocol):
 
     async def samples(self, names: Collection[str], since_us: int, until_us: int) -> dict[str, list[tuple[int, float]]]:
         """For each of the names, its (time, value) pairs in [since_us, until_us), in order of time; [] for none."""
+        ...
+
+    async def add_marker(self, marker: Marker) -> Marker:
+        """Keep a marker; returns it with its id."""
+        ...
+
+    async def markers(self, since_us: int, until_us: int, *, limit: int = 100) -> list[Marker]:
+        """The newest ``limit`` markers in [since_us, until_us), in order of time."""
+        ...
+
+    async def remember(self, key: str, value: bytes) -> None:
+        """Keep a few bytes under a key, in place of what it held."""
+        ...
+
+    async def recall(self, key: str) -> bytes | None:
+        """What is kept under the key."""
+        ...
+
+    @property
+    def alerting(self) -> AlertStore:
+        """Alerts, their deliveries, mutes and changed thresholds; see AlertStore."""
         ...
 
     async def status(self) -> StoreStatus:

@@ -136,6 +136,16 @@ class AlertEvent:
 
 
 @dataclass(frozen=True, slots=True)
+class Marker:
+    """A moment worth knowing when figures change: a deploy, a reload, a changed threshold."""
+
+    at_us: int
+    kind: str  # start, version, extension, threshold, mark
+    name: str  # as people read it: "deployed 1.4"
+    id: int = 0  # given by the store
+
+
+@dataclass(frozen=True, slots=True)
 class Retention:
     """How long each kind of data is kept, in hours."""
 

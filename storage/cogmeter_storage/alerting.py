@@ -1,0 +1,246 @@
+"""The records of alerting: what an alert, its events, its deliveries, mutes and changed settings are, as they are stored."""
+
+from __future__ import annotations
+
+import enum
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Mapping, Sequence
+
+
+class AlertState(enum.StrEnum):
+    """Where an alert stands; the words are what the store keeps and people read."""
+
+    PENDING = "pending"  # in breach, not yet for long enough
+    FIRING = "firing"
+    ACKNOWLEDGED = "acknowledged"  # somebody has taken it up
+    MUTED = "muted"  # in breach, and nobody wants to hear of it
+    RESOLVED = "resolved"
+
+    @property
+    def active(self) -> bool:
+        """Whether the breach goes on."""
+        return self is not AlertState.RESOLVED
+
+
+ACTIVE = tuple(state for state in AlertState if state.active)
+
+
+@dataclass(frozen=True, slots=True)
+class Alert:
+    """One breach of one rule from its first measurement to its end; the same record changes as it goes on.
+
+    ``current``, ``worst`` and ``threshold`` are in the rule's unit. ``worst`` is the value farthest beyond the threshold.
+    """
+
+    uid: str  # given by the engine, unique everywhere; what buttons, webhooks and groups refer to
+    rule: str
+    service: str
+    operation: str  # empty: the service as a whole
+    state: AlertState
+    severity: str  # info, warning, critical
+    message: str  # of the newest measurement, in the guide's words
+    threshold: float
+    current: float
+    worst: float
+    started_us: int  # when the breach was first measured
+    seen_us: int  # when it was last measured
+    changed_us: int  # when the state last changed
+    fired_us: int | None = None  # when it was first told
+    acknowledged_us: int | None = None
+    acknowledged_by: str = ""  # a display name
+    resolved_us: int | None = None
+    muted_until_us: int | None = None
+    reminded_us: int | None = None
+    escalated: bool = False
+    flapping: bool = False  # it came and went several times within a short time
+    group: str = ""  # the uid of the alert that speaks for it
+    version: int = 0  # raised by the store with each change
+    id: int = 0  # given by the store, for people: "Alert 12"
+
+
+@dataclass(frozen=True, slots=True)
+class AlertChange:
+    """A stored change of an alert: the event. ``kind`` says what happened, ``state`` is the alert's state after it."""
+
+    alert: str  # its uid
+    kind: str  # fired, escalated, reminded, acknowledged, muted, unmuted, worsened, eased, flapping, joined, resolved
+    state: AlertState
+    severity: str
+    message: str
+    current: float
+    threshold: float
+    at_us: int
+    actor: str = ""  # the display name of who did it; empty: the engine
+    note: str = ""
+    id: int = 0  # given by the store
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """What is stored in one go: the alert as it is now, what happened to it, and whom to tell.
+
+    Without a ``change`` only the alert's figures are brought up to date.
+    """
+
+    alert: Alert
+    change: AlertChange | None = None
+    targets: tuple[str, ...] = ()  # notifiers by name; each gets a delivery
+
+
+@dataclass(frozen=True, slots=True)
+class Delivery:
+    """One change on its way to one target, with the alert as it is now."""
+
+    id: int
+    target: str
+    change: AlertChange
+    alert: Alert
+    attempts: int  # begun so far
+    due_us: int
+    begun_us: int | None  # an attempt that was begun and whose end was never stored: it may have arrived
+    receipt: str | None  # what the target gave for this alert before: a message's id, for one
+    superseded: bool  # whether a later change of the same alert waits for the same target
+
+
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """The record of one attempt at a delivery."""
+
+    delivery: int
+    target: str
+    alert: str
+    at_us: int
+    took_us: int
+    outcome: str  # sent, retry, failed, superseded
+    error: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Mute:
+    """Alerts that nobody wants to hear of for a while. Empty ``service`` or ``rule``: every one."""
+
+    service: str
+    rule: str
+    since_us: int
+    until_us: int
+    actor: str
+    reason: str = ""
+    id: int = 0  # given by the store
+
+    def covers(self, rule: str, service: str, at_us: int) -> bool:
+        """Whether it holds for this rule and service at this time."""
+        return self.since_us <= at_us < self.until_us and self.rule in {"", rule} and self.service in {"", service}
+
+
+@dataclass(frozen=True, slots=True)
+class AuditEntry:
+    """Who changed what, when, from what to what."""
+
+    at_us: int
+    actor: str
+    action: str  # threshold set, threshold reset, mute, unmute, acknowledge
+    subject: str  # what was changed: error_rate@knowledge-graph
+    before: str
+    after: str
+    id: int = 0  # given by the store
+
+
+class AlertStore(Protocol):
+    """Where alerting keeps its state: ``store.alerting``. Every method may raise StorageError, as Store's do."""
+
+    async def save(self, steps: Sequence[Step]) -> list[Alert]:
+        """Store all steps in one transaction: alerts (new by their uid, or changed), changes, and their deliveries.
+
+        Returns the alerts with their ids and versions. Deliveries are due at once.
+        """
+        ...
+
+    async def drop(self, uids: Collection[str]) -> None:
+        """Forget alerts that never fired, with all that belongs to them."""
+        ...
+
+    async def alerts(
+        self,
+        states: Collection[AlertState] = ACTIVE,
+        *,
+        since_us: int = 0,
+        service: str | None = None,
+        group: str | None = None,
+        limit: int = 1_000,
+        offset: int = 0,
+    ) -> list[Alert]:
+        """Alerts in these states that changed since then, the last changed first; of one service or group if given."""
+        ...
+
+    async def alert(self, uid: str) -> Alert | None:
+        """One alert by its uid."""
+        ...
+
+    async def changes(self, alert: str | None = None, *, since_us: int = 0, limit: int = 1_000) -> list[AlertChange]:
+        """What happened, newest first; to one alert (its uid) or to all."""
+        ...
+
+    async def due(self, now_us: int, *, limit: int = 100) -> list[Delivery]:
+        """Deliveries that wait and are due, oldest first; those of one alert to one target in the order of changes.
+
+        A delivery does not stand before an earlier one of the same alert and target has ended.
+        """
+        ...
+
+    async def next_due_us(self) -> int | None:
+        """When the next waiting delivery is due; None when none waits."""
+        ...
+
+    async def begin(self, delivery: int, *, now_us: int) -> None:
+        """Note, before it is tried, that an attempt begins."""
+        ...
+
+    async def end(
+        self,
+        delivery: int,
+        *,
+        outcome: str,
+        now_us: int,
+        error: str = "",
+        due_us: int | None = None,
+        receipt: str | None = None,
+    ) -> None:
+        """Note how the attempt ended: ``sent`` (with a receipt, if any), ``retry`` (due again at ``due_us``), ``failed``,
+        ``superseded``. One transaction with the record of the attempt.
+        """
+        ...
+
+    async def receipt(self, alert: str, target: str) -> str | None:
+        """What the target last gave for this alert."""
+        ...
+
+    async def attempts(self, alert: str | None = None, *, limit: int = 100) -> list[Attempt]:
+        """The record of attempts, newest first."""
+        ...
+
+    async def add_mute(self, mute: Mute) -> Mute:
+        """Keep a mute; returns it with its id. Audited by its actor in the same transaction."""
+        ...
+
+    async def mutes(self, now_us: int) -> list[Mute]:
+        """The mutes that hold now or later, the first to end first."""
+        ...
+
+    async def end_mutes(self, ids: Collection[int], *, now_us: int, actor: str) -> list[Mute]:
+        """End mutes now; returns those that still held. Audited in the same transaction."""
+        ...
+
+    async def overrides(self) -> dict[str, str]:
+        """Thresholds that were changed while running, by key; see ``cogmeter.alerts.limits`` for keys and values."""
+        ...
+
+    async def override(self, values: Mapping[str, str | None], *, now_us: int, actor: str) -> list[AuditEntry]:
+        """Set (or, with None, reset) overrides in one transaction; each change is audited, from what to what."""
+        ...
+
+    async def audit(self, *, limit: int = 100, offset: int = 0) -> list[AuditEntry]:
+        """The newest changes first."""
+        ...
