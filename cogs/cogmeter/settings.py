@@ -102,10 +102,86 @@ class Settings(BaseSettings):
         20, "operations", "Fewer than this in the window raise no alert", ge=1, le=1_000_000
     )
     alert_check_interval: float = _setting(30, "seconds", "How often the rules are checked", ge=1, le=3_600)
+    alert_for: float = _setting(0, "seconds", "How long a breach has to last before it is told", ge=0, le=86_400)
+    alert_recovery: float = _setting(
+        120, "seconds", "How long a breach has to be over before its alert is resolved", ge=0, le=86_400
+    )
     alert_cooldown: float = _setting(300, "seconds", "How long the same alert is not repeated", ge=0, le=604_800)
+    alert_group_from: int = _setting(
+        4, "services", "From so many breaches at once on, one message speaks for all", ge=2, le=1_000
+    )
+    alert_reminder_interval: float = _setting(
+        3_600, "seconds", "How often an alert that nobody acknowledged is repeated; 0: never", ge=0, le=604_800
+    )
+    alert_escalate_after: float = _setting(
+        900, "seconds", "An alert that nobody acknowledged pings from then on; 0: never", ge=0, le=604_800
+    )
+    alert_escalate_role_id: int | None = _setting(None, "Discord id", "The role that an escalation pings", gt=0)
+    alert_escalate_user_id: int | None = _setting(None, "Discord id", "The user that an escalation pings", gt=0)
+    alert_weekly_report: bool = _setting(
+        False, "true or false", "Posts the report on the alerts themselves once a week"
+    )
+
+    alert_threshold_low_traffic: float = _setting(
+        0.1, "share, 0 to 1", "Alert below this share of a service's usual traffic; 0 switches the rule off", ge=0, le=1
+    )
+    alert_slo_target: float = _setting(
+        0.99, "share, 0 to 1", "The success rate that is promised; alerts when it burns up too fast; 0: off", ge=0, lt=1
+    )
+    alert_threshold_acknowledgement: float = _setting(
+        0.05, "share, 0 to 1", "Alert above this share of late or missing first responses; 0: off", ge=0, le=1
+    )
+    alert_threshold_stall: float = _setting(
+        2_000, "milliseconds", "Alert when the event loop was blocked for longer; 0: off", ge=0, le=3_600_000
+    )
+    alert_threshold_gateway_latency: float = _setting(
+        1_000, "milliseconds", "Alert above this latency of the connection to Discord; 0: off", ge=0, le=600_000
+    )
+    alert_threshold_disconnects: float = _setting(
+        5, "times in 10 minutes", "Alert when the connection to Discord is lost more often; 0: off", ge=0, le=10_000
+    )
+    alert_threshold_dead_loops: float = _setting(
+        1, "loops", "Alert when so many background loops have died or are overdue; 0: off", ge=0, le=10_000
+    )
+    alert_threshold_rate_limits: float = _setting(
+        50, "times in 10 minutes", "Alert when Discord limits more requests; 0: off", ge=0, le=1e6
+    )
+    alert_threshold_invalid_requests: float = _setting(
+        0.3, "share, 0 to 1", "Alert above this share of the invalid requests that Discord bans for; 0: off", ge=0, le=1
+    )
+    alert_threshold_memory_growth: float = _setting(
+        0.5, "share", "Alert when memory has grown by this share within 6 hours; 0: off", ge=0, le=1_000
+    )
+    alert_threshold_cost: float = _setting(
+        0, "US dollars a day", "Alert when operations cost more within 24 hours; 0: off", ge=0, le=1e9
+    )
+    alert_threshold_cost_growth: float = _setting(
+        4, "times", "Alert when an hour costs so many times the hour before; 0: off", ge=0, le=1e6
+    )
+    alert_threshold_deviation: float = _setting(
+        0.95, "score, 0 to 1", "Alert when a service deviates so much from its own baseline; 0: off", ge=0, le=1
+    )
+
     alert_channel_id: int | None = _setting(None, "Discord id", "The channel that alerts are posted in", gt=0)
+    alert_thread: bool = _setting(False, "true or false", "Opens a thread at each alert's message")
     alert_discord_webhook: SecretStr | None = _setting(None, "URL", "A Discord webhook that alerts are posted to")
     alert_webhook_url: SecretStr | None = _setting(None, "URL", "Your own endpoint that alerts are posted to as JSON")
+    alert_webhook_secret: SecretStr | None = _setting(
+        None, "key", "Signs what is posted to your endpoint (HMAC-SHA256)"
+    )
+    alert_webhook_private_redirects: bool = _setting(
+        False, "true or false", "Follows redirects of your endpoint to private addresses"
+    )
+    alert_lifeline_after: float = _setting(
+        10, "seconds", "A loop blocked for so long is told by webhook from outside of it; 0: never", ge=0, le=3_600
+    )
+    alert_gateway_lost_after: float = _setting(
+        120, "seconds", "A connection to Discord lost for so long is told by webhook; 0: never", ge=0, le=86_400
+    )
+    heartbeat_url: SecretStr | None = _setting(
+        None, "URL", "Pinged only while loop, gateway and database are all fresh (Uptime Kuma, healthchecks)"
+    )
+    heartbeat_interval: float = _setting(60, "seconds", "How often the heartbeat URL is pinged", ge=5, le=86_400)
 
     export_format: Literal["json", "csv", "prometheus"] = _setting(
         "json", "json, csv, prometheus", "The format of an export that names none"
@@ -229,4 +305,8 @@ _EXAMPLES = {
     "alert_channel_id": "123456789012345678",
     "alert_discord_webhook": "https://discord.com/api/webhooks/...",
     "alert_webhook_url": "https://your-monitoring-system.com/alerts",
+    "alert_webhook_secret": "a-long-random-text",
+    "alert_escalate_role_id": "123456789012345678",
+    "alert_escalate_user_id": "123456789012345678",
+    "heartbeat_url": "https://uptime.example.com/api/push/your-key",
 }

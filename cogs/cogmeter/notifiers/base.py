@@ -2,28 +2,57 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
+    from cogmeter_storage.alerting import Alert, AlertChange
     from cogmeter_storage.model import AlertEvent
 
 
 class NotifyError(Exception):
-    """An alert was not delivered; ``permanent`` tells whether trying again is useless."""
+    """An alert was not delivered.
 
-    def __init__(self, message: str, *, permanent: bool) -> None:
+    ``permanent`` tells whether trying this change again is useless, ``gone`` whether the target as a whole is (a 404 or
+    401, a channel that is not there): it is told nothing more until the next start. ``retry_after_s`` is the target's
+    own wish. The text never holds a secret.
+    """
+
+    def __init__(
+        self, message: str, *, permanent: bool, gone: bool = False, retry_after_s: float | None = None
+    ) -> None:
         super().__init__(message)
         self.permanent = permanent
+        self.gone = gone
+        self.retry_after_s = retry_after_s
+
+
+@dataclass(frozen=True, slots=True)
+class Notice:
+    """What a notifier tells: one change of an alert, and the alert as it is now."""
+
+    change: AlertChange
+    alert: Alert
+    members: tuple[Alert, ...] = ()  # of a group's root: the alerts that it speaks for
+    receipt: str | None = None  # what this notifier returned for this alert before
+    uncertain: bool = False  # an attempt at this very change was begun and its end is not known: it may have arrived
+    test: bool = False  # no alert at all: somebody tries the way
 
 
 class Notifier(Protocol):
-    """Delivers an alert event somewhere."""
+    """Delivers changes of alerts somewhere."""
 
     name: str
+    living: bool  # shows an alert's present state in one place: of several changes that wait only the newest is told
+    single: bool  # told of each alert, also of those that a group speaks for
 
-    async def notify(self, event: AlertEvent) -> None:
-        """Deliver it and return None, or raise NotifyError, and nothing else that can be foreseen."""
+    async def prepare(self) -> None:
+        """Look once, at start, whether it can deliver; raises NotifyError like ``notify``. Tells nobody."""
+        ...
+
+    async def notify(self, notice: Notice) -> str | None:
+        """Deliver it and return a receipt (or None), or raise NotifyError, and nothing else that can be foreseen."""
         ...
 
 
