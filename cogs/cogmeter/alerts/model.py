@@ -48,3 +48,13 @@ class Reading:
     message: str  # with a capital and without a full stop: "Error rate of 7.8% exceeds threshold of 5%"
     severity: str
     breached: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class LoopState:
+    """A background loop or scheduled job that should run and does not, or is late."""
+
+    name: str  # as its operations are named under discord.tasks
+    dead: bool  # ended against its will; else overdue
+    overdue_s: float  # since when its next iteration is due; 0 for a dead one
+    text: str  # why, for people
