@@ -6,7 +6,7 @@ import enum
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from cogmeter_storage.model import FAILURES, HOUR_US, MINUTE_US, Operation
+from cogmeter_storage.model import FAILURES, HOUR_US, MINUTE_US, Marker, Operation
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -128,6 +128,23 @@ class ServiceStats:
     errors: list[Operation]  # newest first
     timeline: Timeline
     last_end_us: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Story:
+    """The circumstances of a breach, from its window's beginning on. Counts are None where nothing is known."""
+
+    since_us: int
+    until_us: int
+    operations: int
+    failures: int
+    users: int | None = None  # different people whose interactions were touched (failed, or for slowness: slow)
+    guilds: int | None = None
+    commonest_error: str | None = None
+    commonest_count: int = 0
+    example: Operation | None = None  # the newest failure, or the slowest operation
+    example_url: str | None = None  # leads to its place in Discord; kept in memory only, never stored
+    markers: tuple[Marker, ...] = ()  # what changed shortly before, newest first
 
 
 class UnknownNameError(LookupError):
