@@ -193,6 +193,19 @@ class Settings(BaseSettings):
     dashboard_refresh_interval: int = _setting(
         30_000, "milliseconds", "How often the dashboard asks for news", ge=1_000, le=3_600_000
     )
+    dashboard_port: int = _setting(3001, "port", "The web dashboard's port, at /performance", ge=1, le=65_535)
+    http_port: int | None = _setting(
+        None, "port", "The port of REST, health and metrics; not set: nothing listens", ge=1, le=65_535
+    )
+    http_host: str = _setting(
+        "127.0.0.1", "address", "Where the servers listen; any other than loopback needs a token", min_length=1
+    )
+    http_token: SecretStr | None = _setting(
+        None, "text of 32 or more characters", "What clients send as Authorization: Bearer", min_length=32
+    )
+    metrics_namespace: str = _setting(
+        "chatterbot", "name", "What the names at /metrics begin with", pattern=r"^[a-zA-Z_][a-zA-Z0-9_]{0,40}$"
+    )
     export_datadog: bool = _setting(False, "true or false", "Sends metrics to Datadog")
     datadog_api_key: SecretStr | None = _setting(None, "key", "Datadog's API key", name="DATADOG_API_KEY")
     datadog_app_key: SecretStr | None = _setting(None, "key", "Datadog's application key", name="DATADOG_APP_KEY")
@@ -214,6 +227,11 @@ WITHOUT_EFFECT = (
     "export_interval",
     "analytics_dashboard",
     "dashboard_refresh_interval",
+    "dashboard_port",
+    "http_port",
+    "http_host",
+    "http_token",
+    "metrics_namespace",
     "export_datadog",
     "datadog_api_key",
     "datadog_app_key",
@@ -308,5 +326,7 @@ _EXAMPLES = {
     "alert_webhook_secret": "a-long-random-text",
     "alert_escalate_role_id": "123456789012345678",
     "alert_escalate_user_id": "123456789012345678",
+    "http_port": "3000",
+    "http_token": "at-least-32-characters-of-random-text",
     "heartbeat_url": "https://uptime.example.com/api/push/your-key",
 }
