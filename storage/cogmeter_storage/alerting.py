@@ -183,15 +183,15 @@ class AlertStore(Protocol):
         """What happened, newest first; to one alert (its uid) or to all."""
         ...
 
-    async def due(self, now_us: int, *, limit: int = 100) -> list[Delivery]:
-        """Deliveries that wait and are due, oldest first; those of one alert to one target in the order of changes.
+    async def due(self, now_us: int, *, target: str | None = None, limit: int = 100) -> list[Delivery]:
+        """Deliveries that wait and are due, to one target if given, oldest first; of one alert in the order of changes.
 
         A delivery does not stand before an earlier one of the same alert and target has ended.
         """
         ...
 
-    async def next_due_us(self) -> int | None:
-        """When the next waiting delivery is due; None when none waits."""
+    async def next_due_us(self, target: str | None = None) -> int | None:
+        """When the next waiting delivery, to one target if given, is due; None when none waits."""
         ...
 
     async def begin(self, delivery: int, *, now_us: int) -> None:
