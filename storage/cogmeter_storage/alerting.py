@@ -1,4 +1,4 @@
-"""The records of alerting: what an alert, its events, its deliveries, mutes and changed settings are, as they are stored."""
+"""The records of alerting: what an alert, its changes, its deliveries, mutes and overrides are, as they are stored."""
 
 from __future__ import annotations
 
@@ -32,7 +32,8 @@ ACTIVE = tuple(state for state in AlertState if state.active)
 class Alert:
     """One breach of one rule from its first measurement to its end; the same record changes as it goes on.
 
-    ``current``, ``worst`` and ``threshold`` are in the rule's unit. ``worst`` is the value farthest beyond the threshold.
+    ``current``, ``worst`` and ``threshold`` are in the rule's unit, and numbers. ``worst`` is the value farthest beyond
+    the threshold.
     """
 
     uid: str  # given by the engine, unique everywhere; what buttons, webhooks and groups refer to
@@ -57,7 +58,7 @@ class Alert:
     escalated: bool = False
     flapping: bool = False  # it came and went several times within a short time
     group: str = ""  # the uid of the alert that speaks for it
-    version: int = 0  # raised by the store with each change
+    version: int = 0  # how many changes are stored of it; the store counts
     id: int = 0  # given by the store, for people: "Alert 12"
 
 
@@ -154,12 +155,17 @@ class AlertStore(Protocol):
     async def save(self, steps: Sequence[Step]) -> list[Alert]:
         """Store all steps in one transaction: alerts (new by their uid, or changed), changes, and their deliveries.
 
-        Returns the alerts with their ids and versions. Deliveries are due at once.
+        Returns the alerts of the steps, in their order, with ids and versions. A version rises by one with each step
+        that has a change, and with no other; what the given record says of id and version does not count. Deliveries
+        are due at once. A change ``acknowledged`` is audited by its actor. A cancelled save has stored all or nothing.
+
+        Raises ValueError when a change is of another alert, when there are targets without a change, or when a figure
+        is not a number (NaN); then nothing is stored.
         """
         ...
 
     async def drop(self, uids: Collection[str]) -> None:
-        """Forget alerts that never fired, with all that belongs to them."""
+        """Forget alerts that never fired, with all that belongs to them; of those that did, none goes."""
         ...
 
     async def alerts(
@@ -172,7 +178,10 @@ class AlertStore(Protocol):
         limit: int = 1_000,
         offset: int = 0,
     ) -> list[Alert]:
-        """Alerts in these states that changed since then, the last changed first; of one service or group if given."""
+        """Alerts in these states that changed since then, the last changed first; of one service or group if given.
+
+        Group "" is that of the alerts that speak for themselves.
+        """
         ...
 
     async def alert(self, uid: str) -> Alert | None:
@@ -195,7 +204,10 @@ class AlertStore(Protocol):
         ...
 
     async def begin(self, delivery: int, *, now_us: int) -> None:
-        """Note, before it is tried, that an attempt begins."""
+        """Note, before it is tried, that an attempt begins: ``begun_us`` is set, and ``attempts`` rises.
+
+        Raises StorageError (permanent) when no such delivery waits: it must not be sent.
+        """
         ...
 
     async def end(
@@ -208,8 +220,14 @@ class AlertStore(Protocol):
         due_us: int | None = None,
         receipt: str | None = None,
     ) -> None:
-        """Note how the attempt ended: ``sent`` (with a receipt, if any), ``retry`` (due again at ``due_us``), ``failed``,
-        ``superseded``. One transaction with the record of the attempt.
+        """Note how the attempt ended: ``sent``, ``retry`` (due again at ``due_us``), ``failed`` or ``superseded``.
+
+        One transaction with the record of the attempt, which counts from its beginning (a delivery that ends without
+        having begun took no time). All but a retry end the delivery for good. A receipt takes the place of the one
+        before; without one that stays.
+
+        Raises ValueError for another outcome, and for a retry without ``due_us`` or anything else with it; StorageError
+        (permanent) when no such delivery waits.
         """
         ...
 
@@ -218,11 +236,11 @@ class AlertStore(Protocol):
         ...
 
     async def attempts(self, alert: str | None = None, *, limit: int = 100) -> list[Attempt]:
-        """The record of attempts, newest first."""
+        """The record of attempts, those that ended last first; at one alert (its uid) or at all."""
         ...
 
     async def add_mute(self, mute: Mute) -> Mute:
-        """Keep a mute; returns it with its id. Audited by its actor in the same transaction."""
+        """Keep a mute; returns it with its id. Audited by its actor, at its beginning, in the same transaction."""
         ...
 
     async def mutes(self, now_us: int) -> list[Mute]:
@@ -230,7 +248,7 @@ class AlertStore(Protocol):
         ...
 
     async def end_mutes(self, ids: Collection[int], *, now_us: int, actor: str) -> list[Mute]:
-        """End mutes now; returns those that still held. Audited in the same transaction."""
+        """End mutes now, audited in the same transaction; returns those that held still or were to come, as they were."""
         ...
 
     async def overrides(self) -> dict[str, str]:
@@ -238,7 +256,10 @@ class AlertStore(Protocol):
         ...
 
     async def override(self, values: Mapping[str, str | None], *, now_us: int, actor: str) -> list[AuditEntry]:
-        """Set (or, with None, reset) overrides in one transaction; each change is audited, from what to what."""
+        """Set (or, with None, reset) overrides in one transaction; each change is audited, from what to what.
+
+        Returns the entries; what was so already has none.
+        """
         ...
 
     async def audit(self, *, limit: int = 100, offset: int = 0) -> list[AuditEntry]:

@@ -162,6 +162,7 @@ class Cleaned:
     slots: int = 0
     traces: int = 0
     samples: int = 0
+    alerts: int = 0  # with all that belongs to them
 
 
 @dataclass(frozen=True, slots=True)

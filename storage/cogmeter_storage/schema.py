@@ -95,5 +95,176 @@ SQLITE_MIGRATIONS: tuple[tuple[str, ...], ...] = (
         ) WITHOUT ROWID
         """,
     ),
+    (
+        # The ids of alerts, changes and deliveries are spoken of outside ("Alert 12") or held while something is
+        # sent, so none is ever given twice.
+        """
+        CREATE TABLE alert (
+            id INTEGER PRIMARY KEY AUTOINCREMENT,
+            uid TEXT NOT NULL UNIQUE,
+            rule TEXT NOT NULL,
+            service TEXT NOT NULL,
+            operation TEXT NOT NULL,
+            state TEXT NOT NULL,
+            severity TEXT NOT NULL,
+            message TEXT NOT NULL,
+            threshold REAL NOT NULL,
+            current REAL NOT NULL,
+            worst REAL NOT NULL,
+            started_us INTEGER NOT NULL,
+            seen_us INTEGER NOT NULL,
+            changed_us INTEGER NOT NULL,
+            fired_us INTEGER,
+            acknowledged_us INTEGER,
+            acknowledged_by TEXT NOT NULL,
+            resolved_us INTEGER,
+            muted_until_us INTEGER,
+            reminded_us INTEGER,
+            escalated INTEGER NOT NULL,
+            flapping INTEGER NOT NULL,
+            group_uid TEXT NOT NULL,
+            version INTEGER NOT NULL
+        )
+        """,
+        "CREATE INDEX alert_state ON alert (state, changed_us)",
+        "CREATE INDEX alert_group ON alert (group_uid)",
+        """
+        CREATE TABLE alert_change (
+            id INTEGER PRIMARY KEY AUTOINCREMENT,
+            alert INTEGER NOT NULL,
+            kind TEXT NOT NULL,
+            state TEXT NOT NULL,
+            severity TEXT NOT NULL,
+            message TEXT NOT NULL,
+            current REAL NOT NULL,
+            threshold REAL NOT NULL,
+            at_us INTEGER NOT NULL,
+            actor TEXT NOT NULL,
+            note TEXT NOT NULL
+        )
+        """,
+        "CREATE INDEX alert_change_alert ON alert_change (alert, at_us)",
+        "CREATE INDEX alert_change_at_us ON alert_change (at_us)",
+        # The outbox. state: waiting, sent, failed, superseded.
+        """
+        CREATE TABLE delivery (
+            id INTEGER PRIMARY KEY AUTOINCREMENT,
+            alert INTEGER NOT NULL,
+            change INTEGER NOT NULL,
+            target TEXT NOT NULL,
+            state TEXT NOT NULL,
+            attempts INTEGER NOT NULL,
+            due_us INTEGER NOT NULL,
+            begun_us INTEGER,
+            ended_us INTEGER
+        )
+        """,
+        # What waits is little, however long the history grows.
+        "CREATE INDEX delivery_waiting ON delivery (alert, target, id) WHERE state = 'waiting'",
+        "CREATE INDEX delivery_alert ON delivery (alert)",
+        "CREATE INDEX delivery_ended_us ON delivery (ended_us)",
+        """
+        CREATE TABLE attempt (
+            id INTEGER PRIMARY KEY,
+            delivery INTEGER NOT NULL,
+            alert INTEGER NOT NULL,
+            target TEXT NOT NULL,
+            at_us INTEGER NOT NULL,
+            took_us INTEGER NOT NULL,
+            outcome TEXT NOT NULL,
+            error TEXT NOT NULL
+        )
+        """,
+        "CREATE INDEX attempt_alert ON attempt (alert)",
+        "CREATE INDEX attempt_at_us ON attempt (at_us)",
+        """
+        CREATE TABLE receipt (
+            alert INTEGER NOT NULL,
+            target TEXT NOT NULL,
+            value TEXT NOT NULL,
+            PRIMARY KEY (alert, target)
+        ) WITHOUT ROWID
+        """,
+        """
+        CREATE TABLE mute (
+            id INTEGER PRIMARY KEY AUTOINCREMENT,
+            service TEXT NOT NULL,
+            rule TEXT NOT NULL,
+            since_us INTEGER NOT NULL,
+            until_us INTEGER NOT NULL,
+            actor TEXT NOT NULL,
+            reason TEXT NOT NULL
+        )
+        """,
+        """
+        CREATE TABLE threshold_override (
+            name TEXT PRIMARY KEY,
+            value TEXT NOT NULL,
+            at_us INTEGER NOT NULL,
+            actor TEXT NOT NULL
+        )
+        """,
+        """
+        CREATE TABLE audit (
+            id INTEGER PRIMARY KEY AUTOINCREMENT,
+            at_us INTEGER NOT NULL,
+            actor TEXT NOT NULL,
+            action TEXT NOT NULL,
+            subject TEXT NOT NULL,
+            value_before TEXT NOT NULL,
+            value_after TEXT NOT NULL
+        )
+        """,
+        "CREATE INDEX audit_at_us ON audit (at_us)",
+        """
+        CREATE TABLE marker (
+            id INTEGER PRIMARY KEY,
+            at_us INTEGER NOT NULL,
+            kind TEXT NOT NULL,
+            name TEXT NOT NULL
+        )
+        """,
+        "CREATE INDEX marker_at_us ON marker (at_us)",
+        "CREATE TABLE memory (name TEXT PRIMARY KEY, value BLOB NOT NULL)",
+        # An event of version 2 knew no end: it becomes an alert that began, was told and ended at once.
+        """
+        INSERT INTO alert
+        SELECT
+            id, lower(hex(randomblob(16))), rule, service, '', 'resolved', severity, message,
+            threshold, current, current, at_us, at_us, at_us, at_us, NULL, '', at_us, NULL, NULL, 0, 0, '', 1
+        FROM alert_event ORDER BY id
+        """,
+        """
+        INSERT INTO alert_change
+        SELECT id, id, 'fired', state, severity, message, current, threshold, at_us, '', ''
+        FROM alert_event ORDER BY id
+        """,
+        "DROP TABLE alert_event",
+        """
+        CREATE VIEW alerts AS
+        SELECT
+            id,
+            rule,
+            service,
+            operation,
+            state,
+            severity,
+            message,
+            threshold,
+            current,
+            worst,
+            strftime('%Y-%m-%dT%H:%M:%fZ', started_us / 1000000.0, 'unixepoch') AS started,
+            strftime('%Y-%m-%dT%H:%M:%fZ', fired_us / 1000000.0, 'unixepoch') AS fired,
+            strftime('%Y-%m-%dT%H:%M:%fZ', acknowledged_us / 1000000.0, 'unixepoch') AS acknowledged,
+            acknowledged_by,
+            strftime('%Y-%m-%dT%H:%M:%fZ', resolved_us / 1000000.0, 'unixepoch') AS resolved,
+            (ifnull(resolved_us, seen_us) - started_us) / 1000000.0 AS duration_s,
+            escalated,
+            flapping,
+            group_uid,
+            uid
+        FROM alert
+        """,
+    ),
 )
 SQLITE_VERSION = len(SQLITE_MIGRATIONS)

@@ -7,6 +7,7 @@ import sqlite3
 import pytest
 
 from cogmeter_storage import AlertEvent, StorageError
+from cogmeter_storage.alerting import AlertChange, AlertState
 from cogmeter_storage.model import HOUR_US
 from cogmeter_storage.schema import SQLITE_MIGRATIONS, SQLITE_VERSION
 
@@ -17,6 +18,18 @@ def dump(path):
     lines = set(raw.iterdump())
     raw.close()
     return lines
+
+
+def add_alert_event(path, *event):
+    """A row as versions 1 and 2 wrote it."""
+    raw = sqlite3.connect(path)
+    with raw:
+        raw.execute(
+            "INSERT INTO alert_event (rule, service, severity, state, message, threshold, current, at_us)"
+            " VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+            event,
+        )
+    raw.close()
 
 
 @pytest.mark.parametrize("version", range(1, SQLITE_VERSION))
@@ -30,9 +43,10 @@ async def test_a_database_of_an_earlier_version_is_brought_up_and_nothing_is_los
             await store.series_ids([("a", "b"), ("a", "c"), ("a", "d")])
             await append(store, make_rows(3000, noon))
             await store.fold(now_us=noon + HOUR_US)
-            await store.add_alert(AlertEvent("error_rate", "a", "critical", "High error rate", 0.05, 0.2, noon))
     path = tmp_path / "performance.db"
-    before = dump(path)
+    add_alert_event(path, "error_rate", "a", "critical", "firing", "High error rate", 0.05, 0.2, noon)
+    add_alert_event(path, "throughput", "b", "warning", "firing", "Low throughput", 1, 0.5, noon + 1)
+    before = {line for line in dump(path) if "alert_event" not in line}
     with pytest.raises(StorageError, match="earlier version"):
         await backend.open(read_only=True)
     async with backend.store() as store:
@@ -41,3 +55,15 @@ async def test_a_database_of_an_earlier_version_is_brought_up_and_nothing_is_los
         assert (await store.totals(noon, noon + HOUR_US, groups={1: 0, 2: 0, 3: 0})).counts.tolist() == [[3000]]
         assert await append(store, make_rows(10, noon + HOUR_US)) == 10
         await store.add_samples(noon, {"gateway.latency_ms": 41.5})
+        low, high = await store.alerting.alerts(list(AlertState))
+        assert (low.id, low.rule, high.id, high.rule) == (2, "throughput", 1, "error_rate")
+        assert (high.state, high.fired_us, high.resolved_us) == (AlertState.RESOLVED, noon, noon)
+        assert (high.message, high.severity, high.threshold, high.worst) == ("High error rate", "critical", 0.05, 0.2)
+        assert len({low.uid, high.uid}) == 2
+        fired = AlertChange(
+            high.uid, "fired", AlertState.FIRING, "critical", "High error rate", 0.2, 0.05, noon, id=high.id
+        )
+        assert await store.alerting.changes(high.uid) == [fired]
+        assert [event.id for event in await store.alerts(noon)] == [2, 1]
+        # New ids go on behind the old ones.
+        assert (await store.add_alert(AlertEvent("error_rate", "a", "warning", "m", 1, 2, noon + 2))).id == 3

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 from typing import TYPE_CHECKING
 
-from cogmeter_storage.model import AlertEvent, Series, StoreStatus
+from cogmeter_storage.model import Series, StoreStatus
 from cogmeter_storage.plan import plan
 from cogmeter_storage.rollup import Head
 from cogmeter_storage.sqlite.rows import extents, read_columns, read_slots, snapshot
@@ -79,16 +79,6 @@ def series(raw: sqlite3.Connection) -> list[Series]:
     """See Store.series."""
     rows = raw.execute("SELECT id, service, operation FROM series ORDER BY service, operation")
     return [Series(*row) for row in rows]
-
-
-def alerts(raw: sqlite3.Connection, since_us: int, limit: int) -> list[AlertEvent]:
-    """See Store.alerts."""
-    rows = raw.execute(
-        "SELECT rule, service, severity, message, threshold, current, at_us, state, id FROM alert_event"
-        " WHERE at_us >= ? ORDER BY at_us DESC, id DESC LIMIT ?",
-        (since_us, limit),
-    )
-    return [AlertEvent(*row) for row in rows]
 
 
 def status(raw: sqlite3.Connection, path: Path, url: str, last_write_us: int | None, clamped: int) -> StoreStatus:

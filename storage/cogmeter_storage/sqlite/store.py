@@ -6,12 +6,13 @@ import dataclasses
 from typing import TYPE_CHECKING
 
 from cogmeter_storage.base import StorageError
-from cogmeter_storage.sqlite import reader, search, upkeep
+from cogmeter_storage.sqlite import alert_events, markers, reader, search, upkeep
 from cogmeter_storage.sqlite import samples as sample_rows
 from cogmeter_storage.sqlite import traces as trace_rows
+from cogmeter_storage.sqlite.alerting import SqliteAlertStore
 from cogmeter_storage.sqlite.connection import Connection
 from cogmeter_storage.sqlite.file import Readable, Writable
-from cogmeter_storage.sqlite.writer import Writer, add_alert, series_ids
+from cogmeter_storage.sqlite.writer import Writer, series_ids
 from cogmeter_storage.totals import check_step
 
 if TYPE_CHECKING:
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from cogmeter_storage.model import (
         AlertEvent,
         Cleaned,
+        Marker,
         Operation,
         Retention,
         Row,
@@ -44,6 +46,7 @@ class SqliteStore:
         self._reading = reading
         self._writer_or_none = writer
         self._closed = False
+        self._alerting = SqliteAlertStore(reading, lambda: self._writer)
 
     @classmethod
     async def open(cls, path: Path, url: str, *, replace_corrupt: bool, read_only: bool) -> SqliteStore:
@@ -99,11 +102,11 @@ class SqliteStore:
 
     async def add_alert(self, event: AlertEvent) -> AlertEvent:
         """Keep an alert event."""
-        return dataclasses.replace(event, id=await self._writer.run(add_alert, event))
+        return dataclasses.replace(event, id=await self._writer.run(alert_events.add, event))
 
     async def alerts(self, since_us: int, *, limit: int = 100) -> list[AlertEvent]:
         """Alert events, newest first."""
-        return await self._reading.run(reader.alerts, since_us, limit)
+        return await self._reading.run(alert_events.newest, since_us, limit)
 
     async def add_traces(self, traces: Sequence[TraceRecord]) -> None:
         """Keep traces."""
@@ -122,6 +125,27 @@ class SqliteStore:
     async def samples(self, names: Collection[str], since_us: int, until_us: int) -> dict[str, list[tuple[int, float]]]:
         """Gauges by metric name."""
         return await self._reading.run(sample_rows.read, tuple(names), since_us, until_us)
+
+    async def add_marker(self, marker: Marker) -> Marker:
+        """Keep a marker."""
+        return await self._writer.run(markers.add, marker)
+
+    async def markers(self, since_us: int, until_us: int, *, limit: int = 100) -> list[Marker]:
+        """Markers in order of time."""
+        return await self._reading.run(markers.read, since_us, until_us, limit)
+
+    async def remember(self, key: str, value: bytes) -> None:
+        """Keep a few bytes."""
+        await self._writer.run(markers.remember, key, value)
+
+    async def recall(self, key: str) -> bytes | None:
+        """The bytes that are kept."""
+        return await self._reading.run(markers.recall, key)
+
+    @property
+    def alerting(self) -> SqliteAlertStore:
+        """Alerts and what belongs to them."""
+        return self._alerting
 
     async def status(self) -> StoreStatus:
         """Size, extent and last write."""

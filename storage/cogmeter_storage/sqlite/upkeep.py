@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from cogmeter_storage.model import DAY_US, HOUR_US, Cleaned, Retention, Tier
 from cogmeter_storage.rollup import fold
-from cogmeter_storage.sqlite import samples, traces
+from cogmeter_storage.sqlite import alert_rows, samples, traces
 from cogmeter_storage.sqlite.rows import edge_slots, extents, first_id_from, read_slots, transaction, write_slot
 
 if TYPE_CHECKING:
@@ -72,7 +72,17 @@ async def clean(writer: Writer, retention: Retention, now_us: int) -> Cleaned:
     }
     slots = sum([await _paced(writer, partial(_delete_slots, tier=tier, cut_us=cut)) for tier, cut in cuts.items()])
     traced = await _paced(writer, partial(traces.delete, cut_us=raw_cut))
-    return Cleaned(operations, slots, traced, await _paced(writer, partial(samples.delete, cut_us=raw_cut)))
+    sampled = await _paced(writer, partial(samples.delete, cut_us=raw_cut))
+    alerts = await _paced(writer, partial(alert_rows.delete, cut_us=cuts[Tier.DAY]))
+    for table, time, cut in (
+        ("attempt", "at_us", raw_cut),
+        ("delivery", "ended_us", raw_cut),  # NULL, and so never before the cut, while it waits
+        ("mute", "until_us", raw_cut),
+        ("audit", "at_us", cuts[Tier.DAY]),
+        ("marker", "at_us", cuts[Tier.DAY]),
+    ):
+        await _paced(writer, partial(_delete_rows, table=table, time=time, cut_us=cut))
+    return Cleaned(operations, slots, traced, sampled, alerts)
 
 
 async def _paced(writer: Writer, delete: Callable[[sqlite3.Connection], int]) -> int:
@@ -98,6 +108,13 @@ def _operations_before(raw: sqlite3.Connection, at_us: int) -> tuple[int, int]:
 def _delete_operations(raw: sqlite3.Connection, first_id: int, last_id: int) -> int:
     with transaction(raw):
         return raw.execute("DELETE FROM operation WHERE id BETWEEN ? AND ?", (first_id, last_id)).rowcount
+
+
+def _delete_rows(raw: sqlite3.Connection, table: str, time: str, cut_us: int) -> int:
+    """Delete the oldest few rows of a small table whose time lies before the cut; 0 when there is none."""
+    oldest = f"SELECT id FROM {table} WHERE {time} < ? ORDER BY {time} LIMIT ?"  # noqa: S608 - names of our tables
+    with transaction(raw):
+        return raw.execute(f"DELETE FROM {table} WHERE id IN ({oldest})", (cut_us, _DELETE_ROWS)).rowcount  # noqa: S608 - the text above
 
 
 def _delete_slots(raw: sqlite3.Connection, tier: Tier, cut_us: int) -> int:

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     import sqlite3
     from collections.abc import Callable, Iterable, Sequence
 
-    from cogmeter_storage.model import AlertEvent, Row
+    from cogmeter_storage.model import Row
     from cogmeter_storage.rollup import Head, SealedSlot
     from cogmeter_storage.sqlite.connection import Connection
 
@@ -119,15 +119,3 @@ def series_ids(raw: sqlite3.Connection, names: Sequence[tuple[str, str]]) -> lis
             raw.executemany("INSERT OR IGNORE INTO series (service, operation) VALUES (?, ?)", names)
         found = [raw.execute(find, name).fetchone() for name in names]
     return [number for (number,) in found]
-
-
-def add_alert(raw: sqlite3.Connection, event: AlertEvent) -> int:
-    """Store an alert event and return its id; one transaction."""
-    values = (event.at_us, event.rule, event.service, event.severity, event.state, event.message)
-    with transaction(raw):
-        added = raw.execute(
-            "INSERT INTO alert_event (at_us, rule, service, severity, state, message, threshold, current)"
-            " VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
-            (*values, event.threshold, event.current),
-        )
-    return int(added.lastrowid or 0)
