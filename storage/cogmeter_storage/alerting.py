@@ -195,12 +195,17 @@ class AlertStore(Protocol):
     async def due(self, now_us: int, *, target: str | None = None, limit: int = 100) -> list[Delivery]:
         """Deliveries that wait and are due, to one target if given, oldest first; of one alert in the order of changes.
 
-        A delivery does not stand before an earlier one of the same alert and target has ended.
+        A delivery is not given before every earlier one of the same alert and target has ended, so of each pair there
+        is at most one; ``superseded`` tells that a later one waits behind it. One that was begun and not ended, by this
+        process or by one that died, is given again and shows when it was begun.
         """
         ...
 
     async def next_due_us(self, target: str | None = None) -> int | None:
-        """When the next waiting delivery, to one target if given, is due; None when none waits."""
+        """When ``due`` has something to give, to one target if given; None when nothing waits.
+
+        It lies in the past when there is something already.
+        """
         ...
 
     async def begin(self, delivery: int, *, now_us: int) -> None:
@@ -226,8 +231,8 @@ class AlertStore(Protocol):
         having begun took no time). All but a retry end the delivery for good. A receipt takes the place of the one
         before; without one that stays.
 
-        Raises ValueError for another outcome, and for a retry without ``due_us`` or anything else with it; StorageError
-        (permanent) when no such delivery waits.
+        Raises ValueError for another outcome, and for a retry without ``due_us``; StorageError (permanent) when no such
+        delivery waits.
         """
         ...
 
@@ -248,7 +253,7 @@ class AlertStore(Protocol):
         ...
 
     async def end_mutes(self, ids: Collection[int], *, now_us: int, actor: str) -> list[Mute]:
-        """End mutes now, audited in the same transaction; returns those that held still or were to come, as they were."""
+        """End mutes now, audited in the same transaction; returns those that were yet to end, as they were."""
         ...
 
     async def overrides(self) -> dict[str, str]:

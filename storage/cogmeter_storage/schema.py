@@ -160,7 +160,7 @@ SQLITE_MIGRATIONS: tuple[tuple[str, ...], ...] = (
         )
         """,
         # What waits is little, however long the history grows.
-        "CREATE INDEX delivery_waiting ON delivery (alert, target, id) WHERE state = 'waiting'",
+        "CREATE INDEX delivery_waiting ON delivery (target, alert, id) WHERE state = 'waiting'",
         "CREATE INDEX delivery_alert ON delivery (alert)",
         "CREATE INDEX delivery_ended_us ON delivery (ended_us)",
         """

@@ -61,13 +61,13 @@ class SqliteAlertStore:
         """What happened, newest first."""
         return await self._reading.run(alert_rows.changes, alert, since_us, limit)
 
-    async def due(self, now_us: int, *, limit: int = 100) -> list[Delivery]:
+    async def due(self, now_us: int, *, target: str | None = None, limit: int = 100) -> list[Delivery]:
         """Deliveries that can be tried now."""
-        return await self._reading.run(outbox.due, now_us, limit)
+        return await self._reading.run(outbox.due, now_us, target, limit)
 
-    async def next_due_us(self) -> int | None:
+    async def next_due_us(self, target: str | None = None) -> int | None:
         """When there is something to try."""
-        return await self._reading.run(outbox.next_due_us)
+        return await self._reading.run(outbox.next_due_us, target)
 
     async def begin(self, delivery: int, *, now_us: int) -> None:
         """Note that an attempt begins."""

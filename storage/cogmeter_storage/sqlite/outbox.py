@@ -23,19 +23,19 @@ _OTHER = (
     "SELECT 1 FROM delivery AS other"
     " WHERE other.state = 'waiting' AND other.alert = delivery.alert AND other.target = delivery.target AND other.id"
 )
-_FIRST = f"delivery.state = 'waiting' AND NOT EXISTS ({_OTHER} < delivery.id)"
+_FIRST = f"delivery.state = 'waiting' AND (?1 IS NULL OR delivery.target = ?1) AND NOT EXISTS ({_OTHER} < delivery.id)"
 _DUE = (
     f"SELECT {_DELIVERY_COLUMNS}, receipt.value, EXISTS ({_OTHER} > delivery.id),"  # noqa: S608 - the texts above
     f" {CHANGE_COLUMNS}, {ALERT_COLUMNS} FROM {_WAITING}"
     " JOIN alert_change ON alert_change.id = delivery.change JOIN alert ON alert.id = delivery.alert"
     " LEFT JOIN receipt ON receipt.alert = delivery.alert AND receipt.target = delivery.target"
-    f" WHERE {_FIRST} AND delivery.due_us <= ? ORDER BY delivery.id LIMIT ?"
+    f" WHERE {_FIRST} AND delivery.due_us <= ?2 ORDER BY delivery.id LIMIT ?3"
 )
 
 
-def due(raw: sqlite3.Connection, now_us: int, limit: int) -> list[Delivery]:
+def due(raw: sqlite3.Connection, now_us: int, target: str | None, limit: int) -> list[Delivery]:
     """See AlertStore.due."""
-    return [_delivery(row) for row in raw.execute(_DUE, (now_us, max(limit, 0)))]
+    return [_delivery(row) for row in raw.execute(_DUE, (target, now_us, max(limit, 0)))]
 
 
 def _delivery(row: Sequence[Any]) -> Delivery:
@@ -44,9 +44,9 @@ def _delivery(row: Sequence[Any]) -> Delivery:
     return Delivery(number, target, change, alert, attempts, due_us, begun_us, given, bool(superseded))
 
 
-def next_due_us(raw: sqlite3.Connection) -> int | None:
+def next_due_us(raw: sqlite3.Connection, target: str | None) -> int | None:
     """See AlertStore.next_due_us."""
-    (first,) = raw.execute(f"SELECT min(delivery.due_us) FROM {_WAITING} WHERE {_FIRST}").fetchone()  # noqa: S608 - the text above
+    (first,) = raw.execute(f"SELECT min(delivery.due_us) FROM {_WAITING} WHERE {_FIRST}", (target,)).fetchone()  # noqa: S608 - the text above
     return None if first is None else int(first)
 
 
@@ -65,8 +65,8 @@ def check_end(outcome: str, due_us: int | None) -> None:
     """
     if outcome not in (*_ENDS, "retry"):
         raise ValueError(f"outcome {outcome!r}: expected {', '.join(_ENDS)} or retry")
-    if (outcome == "retry") is (due_us is None):
-        raise ValueError("due_us is the time of the next attempt: a retry needs it, nothing else has it")
+    if outcome == "retry" and due_us is None:
+        raise ValueError("a retry needs due_us, the time of the next attempt")
 
 
 def end(
