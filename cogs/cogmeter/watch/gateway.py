@@ -40,7 +40,7 @@ class Gateway(Surface):
 
     def prepare(self) -> None:
         """READY and RESUMED as they come in: a listener for all gateway events would run at each of them."""
-        self._greeted.update(shard for shard, ws in self._sockets() if ws is not None)
+        self._greeted.update(shard for shard, ws in sockets_of(self.ground.bot) if ws is not None)
         parsers = self.ground.bot._connection.parsers  # noqa: SLF001 - see arrivals.py
         self.hooks += [
             Hook("identifies", parsers, "READY", self._counting(self._identified), expects=["data"]),
@@ -64,7 +64,7 @@ class Gateway(Surface):
         What is not known yet, like the latency before the first acknowledgement, is left out.
         """
         gauges = {f"gateway.{name}": float(self._counts[name]) for name in COUNTERS}
-        sockets = self._sockets()
+        sockets = sockets_of(self.ground.bot)
         gauges["gateway.shards_connected"] = float(sum(_is_open(ws) for _, ws in sockets))
         for shard, ws in sockets[:MOST_SHARDS]:
             latency_s, age_s = _latency_s(ws), _heartbeat_age_s(ws)
@@ -76,7 +76,7 @@ class Gateway(Surface):
 
     def findings(self) -> list[Finding]:
         """The hooks, each shard that is not well, and a line on the whole."""
-        sockets = self._sockets()
+        sockets = sockets_of(self.ground.bot)
         bad = [Finding(self.name, well=False, text=text, advice=ADVICE) for text in _troubles(sockets)]
         latencies = [latency for _, ws in sockets if (latency := _latency_s(ws)) is not None]
         slowest = f"slowest latency {max(latencies) * 1000:.0f} ms" if latencies else "latency not known yet"
@@ -84,13 +84,6 @@ class Gateway(Surface):
         connected = sum(_is_open(ws) for _, ws in sockets)
         text = f"{connected} of {len(sockets)} shards connected, {slowest}, {counts}"
         return [*super().findings(), *bad, Finding(self.name, well=not bad, text=text, advice=ADVICE)]
-
-    def _sockets(self) -> list[tuple[int, Any]]:
-        """The WebSocket of each shard, None while there is none. It is a new one after each reconnect."""
-        bot = self.ground.bot
-        if isinstance(bot, discord.AutoShardedClient):
-            return sorted((shard, info._parent.ws) for shard, info in bot.shards.items())  # noqa: SLF001 - the heartbeat has no public name
-        return [(bot.shard_id or 0, bot.ws or None)]
 
     def _audience(self) -> dict[str, float]:
         """How many guilds, members of them, cached users and voice connections; empty while READY fills the cache."""
@@ -140,6 +133,18 @@ class Gateway(Surface):
 
     async def _on_resumed(self) -> None:
         self._resumed(0)
+
+
+def sockets_of(bot: discord.Client) -> list[tuple[int, Any]]:
+    """The WebSocket of each shard, None while there is none. It is a new one after each reconnect."""
+    if isinstance(bot, discord.AutoShardedClient):
+        return sorted((shard, info._parent.ws) for shard, info in bot.shards.items())  # noqa: SLF001 - the heartbeat has no public name
+    return [(bot.shard_id or 0, bot.ws or None)]
+
+
+def trouble_of(bot: discord.Client) -> str:
+    """What is wrong with the connection to Discord, empty if nothing; any thread may ask, also before the login."""
+    return next(_troubles(sockets_of(bot)), "")
 
 
 def _troubles(sockets: list[tuple[int, Any]]) -> Iterator[str]:

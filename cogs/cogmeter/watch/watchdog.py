@@ -108,6 +108,12 @@ class Watchdog:
         blocked = self.alive and self._waiting and not self._paused and now_ns() - called_ns >= self._threshold_ns
         return called_ns if blocked else None
 
+    @property
+    def blocked_at(self) -> str:
+        """The line that blocks the loop at this moment, as far as is known; any thread may ask."""
+        culprit = next((sample.culprit for sample in reversed(list(self._samples)) if sample.culprit), None)
+        return "an unknown place" if culprit is None else shortened(culprit, import_roots()).place
+
     def start(self, loop: asyncio.AbstractEventLoop) -> None:
         """Begin to watch the loop that this is called on."""
         self._loop = loop
