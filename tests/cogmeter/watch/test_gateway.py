@@ -10,7 +10,7 @@ import pytest
 from discord.ext import commands
 from loopback import Loopback
 
-from cogmeter.watch.gateway import Gateway
+from cogmeter.watch.gateway import Gateway, sockets_of, trouble_of
 
 
 async def until(condition):
@@ -93,11 +93,12 @@ async def test_each_shard_has_gauges_of_its_own_and_one_that_is_gone_is_told(wat
 async def test_a_heartbeat_that_nobody_acknowledges_is_told(discord_server, make_bot, watching):
     bot = make_bot()
     async with discord_server.running(bot), watching(bot, Gateway) as surface:
-        ws = surface._sockets()[0][1]
+        ws = sockets_of(bot)[0][1]
         ws._keep_alive._last_ack -= 75
         assert 74 < surface.sample()["gateway.heartbeat_age_s.shard_0"] < 85
         bad = [finding for finding in surface.findings() if not finding.well]
         assert "acknowledged 75 s ago" in bad[0].text
+        assert "acknowledged 75 s ago" in trouble_of(bot)
         assert "discord.py reconnects by itself" in bad[0].advice
 
 
