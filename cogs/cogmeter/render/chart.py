@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 
     from _typeshed import DataclassInstance
 
+CHART_NAME = "chart.png"  # of the attachment that embeds show
+NO_CHART = "There is no chart this time:"
 DESCRIPTION_LIMIT = 1024  # characters of an attachment's description
 _SAID = 3  # breaches and markers that the description names
 

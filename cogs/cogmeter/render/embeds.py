@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import discord
 
 from cogmeter.render import text
-from cogmeter.render.chart import describe
+from cogmeter.render.chart import CHART_NAME, NO_CHART, describe
 from cogmeter.render.escape import code, plain, when
 from cogmeter.render.limits import VALUE, fitted
 from cogmeter.render.palette import State, state_of
@@ -20,10 +20,8 @@ if TYPE_CHECKING:
     from cogmeter.finding import Finding
     from cogmeter.records import Figures, Range, ServiceStats, Summary, UnknownNameError
     from cogmeter.render.chart import Chart
-    from cogmeter_storage.model import AlertEvent, Operation
+    from cogmeter_storage.model import Operation
 
-CHART_NAME = "chart.png"
-NO_CHART = "There is no chart this time:"
 LISTED = 5  # lines of a list
 HOW_TO_RECORD = """```python
 import cogmeter
@@ -95,38 +93,6 @@ def stats_embed(
         lines = (f"{when(one.end_us)}: {_error(one, stats)}" for one in stats.errors[:LISTED])
         embed.add_field(name="Recent Errors", value=_lines(lines), inline=False)
     return _finished(embed, stats, chart=chart, chart_trouble=chart_trouble)
-
-
-def alert_embed(event: AlertEvent, *, chart: bool = False, chart_trouble: str = "") -> discord.Embed:
-    """A change of an alert: what was measured, against which threshold, since when."""
-    firing = event.state == "firing"
-    state = (State.CRITICAL if event.severity == "critical" else State.DEGRADED) if firing else State.NEUTRAL
-    if event.state == "resolved":
-        state = State.HEALTHY
-    word = event.severity if firing else event.state
-    rule = plain(event.rule.replace("_", " "), 60)
-    embed = discord.Embed(
-        title=f"{plain(word, 30).capitalize()}: {rule} of {plain(event.service, 100)}",
-        description=f"**{plain(event.message, 500)}**",
-        colour=state.colour,
-    )
-    embed.add_field(name="Current", value=_measured(event, event.current))
-    embed.add_field(name="Threshold", value=_measured(event, event.threshold))
-    embed.add_field(name="At", value=f"<t:{event.at_us // 1_000_000}:f> ({when(event.at_us)})")
-    embed.timestamp = datetime.fromtimestamp(event.at_us / 1e6, UTC)
-    embed.set_footer(text=f"Alert {event.id}" if event.id else "Alert")
-    _attach(embed, chart, chart_trouble)
-    return fit(embed)
-
-
-def _measured(event: AlertEvent, value: float) -> str:
-    """An alert's number in its rule's unit: a share, milliseconds, or operations a minute."""
-    said = {
-        "error_rate": text.percent(value),
-        "response_time": text.duration(value * 1000),
-        "throughput": text.rate(value),
-    }
-    return said.get(event.rule, f"{value:g}")
 
 
 def empty_embed(span: Range, *, name: str | None = None) -> discord.Embed:

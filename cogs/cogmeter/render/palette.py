@@ -5,6 +5,8 @@ from __future__ import annotations
 import enum
 from typing import TYPE_CHECKING
 
+from cogmeter_storage.alerting import AlertState
+
 if TYPE_CHECKING:
     from cogmeter.records import Figures
 
@@ -33,6 +35,35 @@ class State(enum.Enum):
     def __init__(self, word: str, colour: int) -> None:
         self.word = word
         self.colour = colour
+
+
+class Look(enum.Enum):
+    """How an alert is shown: its icon, its word, its colour (0xRRGGBB). Icons differ in shape, not in colour alone."""
+
+    INFO = ("\N{INFORMATION SOURCE}\N{VARIATION SELECTOR-16}", "info", 0x4AA3FF)
+    WARNING = ("\N{WARNING SIGN}\N{VARIATION SELECTOR-16}", "warning", 0xFFC440)
+    CRITICAL = ("\N{OCTAGONAL SIGN}", "critical", 0xFF8466)
+    ACKNOWLEDGED = ("\N{EYES}", "acknowledged", 0xB3DBFF)
+    MUTED = ("\N{BELL WITH CANCELLATION STROKE}", "muted", 0x6D7683)
+    RESOLVED = ("\N{WHITE HEAVY CHECK MARK}", "resolved", 0x4CB387)
+
+    def __init__(self, icon: str, word: str, colour: int) -> None:
+        self.icon = icon
+        self.word = word
+        self.colour = colour
+
+
+_BY_STATE = {
+    AlertState.ACKNOWLEDGED: Look.ACKNOWLEDGED,
+    AlertState.MUTED: Look.MUTED,
+    AlertState.RESOLVED: Look.RESOLVED,
+}
+_BY_SEVERITY = {look.word: look for look in (Look.INFO, Look.WARNING, Look.CRITICAL)}
+
+
+def look_of(severity: str, state: AlertState) -> Look:
+    """By the state once somebody or something has dealt with the alert, by its severity before that."""
+    return _BY_STATE.get(state) or _BY_SEVERITY.get(severity, Look.WARNING)
 
 
 def state_of(figures: Figures, *, error_rate_threshold: float = 0.05) -> State:

@@ -10,7 +10,7 @@ from cogmeter.query import Figures, Range, ServiceStats, Summary, Timeline, Unkn
 from cogmeter.render import embeds
 from cogmeter.render.chart import Chart, describe
 from cogmeter.render.palette import State
-from cogmeter_storage.model import AlertEvent, Operation, Outcome
+from cogmeter_storage.model import Operation, Outcome
 
 UNTIL_US = 1_755_454_020_000_000
 SPAN = Range(UNTIL_US - 86_400_000_000, UNTIL_US, "last 24 hours")
@@ -120,37 +120,6 @@ def test_an_unknown_name_suggests_near_ones():
     assert "choices" in embeds.unknown_embed(UnknownNameError("service", "x", [])).description
 
 
-@pytest.mark.parametrize(
-    ("rule", "threshold", "current", "said"),
-    [
-        ("error_rate", 0.05, 0.078, ("5 %", "7.8 %")),
-        ("response_time", 5000, 8234, ("5 s", "8.2 s")),
-        ("throughput", 100, 120, ("100 a minute", "120 a minute")),
-        ("unheard_of", 1.5, 2, ("1.5", "2")),
-    ],
-)
-def test_an_alert_says_its_numbers_in_the_unit_of_its_rule(rule, threshold, current, said):
-    event = AlertEvent(rule, "knowledge-graph", "critical", "It exceeds its threshold", threshold, current, UNTIL_US)
-    embed = embeds.alert_embed(event, chart=True)
-    assert (fields(embed)["Threshold"], fields(embed)["Current"]) == said
-    assert embed.title == f"Critical: {rule.replace('_', ' ')} of knowledge-graph"
-    assert embed.colour.value == State.CRITICAL.colour
-    assert "<t:1755454020:R>" in fields(embed)["At"]
-
-
-@pytest.mark.parametrize(
-    ("severity", "state", "shown"),
-    [
-        ("warning", "firing", State.DEGRADED),
-        ("critical", "resolved", State.HEALTHY),
-        ("critical", "acknowledged", State.NEUTRAL),
-    ],
-)
-def test_an_alert_has_the_colour_of_its_state(severity, state, shown):
-    event = AlertEvent("error_rate", "x", severity, "m", 0.05, 0.1, UNTIL_US, state=state)
-    assert embeds.alert_embed(event).colour.value == shown.colour
-
-
 def test_the_picture_carries_its_description():
     chart = Chart(LINE)
     file = embeds.chart_file(b"\x89PNG", chart)
@@ -165,13 +134,11 @@ def test_answers_with_any_names_keep_to_the_limits(service, operation, error, se
     failed = Operation(2, service, operation, UNTIL_US, 9, Outcome.ERROR, error)
     several = [(name, figures(5, 1, 1e5)) for name in services]
     stats = dataclasses.replace(STATS, service=service, slowest=[failed] * 5, errors=[failed] * 5, operations=several)
-    event = AlertEvent("error_rate", service, operation, error, 0.05, 0.1, UNTIL_US)
     answers = [
         embeds.summary_embed(dataclasses.replace(SUMMARY, services=several), chart_trouble=error),
         embeds.stats_embed(stats),
         embeds.stats_embed(dataclasses.replace(stats, operation=operation)),
         embeds.stats_embed(dataclasses.replace(stats, total=NONE)),
-        embeds.alert_embed(event),
         embeds.unknown_embed(UnknownNameError("service", service, services[:3])),
     ]
     for embed in answers:

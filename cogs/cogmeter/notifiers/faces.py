@@ -1,0 +1,110 @@
+"""What an alert's message shows: the embed with its circumstances, and the chart, which may come later or never."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import discord
+
+from cogmeter.background import detached
+from cogmeter.query import now_us
+from cogmeter.render.alerts import alert_embed_data
+from cogmeter.render.details import details_embed_data
+from cogmeter.render.embeds import chart_file
+
+if TYPE_CHECKING:
+    import asyncio
+    from collections.abc import Awaitable, Callable, Sequence
+
+    from cogmeter.records import Story
+    from cogmeter.render.chart import Picture
+    from cogmeter_storage.alerting import Alert, AlertChange, Attempt
+
+_logger = logging.getLogger("cogmeter.notifiers")
+
+
+@dataclass(frozen=True, slots=True)
+class Face:
+    """An embed, and the chart that is sent along with it."""
+
+    embed: discord.Embed
+    picture: Picture | None = None
+
+    @property
+    def drawn(self) -> bool:
+        """Whether a new chart is sent along."""
+        return self.picture is not None and self.picture.drawn
+
+    def files(self) -> list[discord.File]:
+        """The chart as an attachment, made anew at each call: discord.py closes what it has sent."""
+        return [chart_file(self.picture.png, self.picture.chart)] if self.picture and self.drawn else []
+
+
+class Faces:
+    """Builds what is shown. An alert without its story or chart is still an alert: neither ever holds it up."""
+
+    def __init__(
+        self,
+        story_of: Callable[[Alert], Awaitable[Story]],
+        picture_of: Callable[[Alert], Awaitable[Picture | None]],
+        clock: Callable[[], int] = now_us,
+    ) -> None:
+        self._story_of = story_of
+        self._picture_of = picture_of
+        self._clock = clock
+
+    async def of(
+        self,
+        alert: Alert,
+        members: Sequence[Alert] = (),
+        *,
+        picture: Picture | None = None,
+        chart: bool = False,
+    ) -> Face:
+        """The alert as it is now, with a new ``picture``, or with the ``chart`` that its message has already."""
+        shown = alert_embed_data(
+            alert,
+            await self._story(alert),
+            members,
+            chart=chart or (picture is not None and picture.drawn),
+            chart_trouble="" if picture is None else picture.trouble,
+            now_us=self._clock(),
+        )
+        return Face(discord.Embed.from_dict(shown), picture)
+
+    def bare(self, alert: Alert, *, test: bool) -> Face:
+        """What is no stored alert, and has neither circumstances nor a chart."""
+        shown = alert_embed_data(alert, None, chart=False, now_us=self._clock(), test=test)
+        return Face(discord.Embed.from_dict(shown))
+
+    async def details(
+        self,
+        alert: Alert,
+        members: Sequence[Alert] = (),
+        changes: Sequence[AlertChange] = (),
+        attempts: Sequence[Attempt] = (),
+    ) -> discord.Embed:
+        """All that is known of the alert, for whoever looks into it."""
+        story = await self._story(alert)
+        shown = details_embed_data(alert, story, members, changes, attempts, now_us=self._clock())
+        return discord.Embed.from_dict(shown)
+
+    def begin_picture(self, alert: Alert) -> asyncio.Task[Picture | None]:
+        """Have the chart drawn; the task never raises."""
+        return detached(self._picture(alert), name="cogmeter: an alert's chart")
+
+    async def _story(self, alert: Alert) -> Story | None:
+        try:
+            return await self._story_of(alert)
+        except Exception:
+            _logger.exception("The circumstances of alert %d are not known", alert.id)
+            return None
+
+    async def _picture(self, alert: Alert) -> Picture | None:
+        try:
+            return await self._picture_of(alert)
+        except Exception:
+            _logger.exception("Alert %d has no chart", alert.id)
+            return None
