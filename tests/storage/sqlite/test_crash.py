@@ -32,10 +32,37 @@ async def main():
 asyncio.run(main())
 """
 
+ALERTING = """
+import asyncio, sys
+from cogmeter_storage import open_store
+from cogmeter_storage.alerting import Alert, AlertChange, AlertState, Step
 
-def write_and_kill(url, after_s):
+def step(number):
+    uid, at_us = f"{number:09}", 1_750_075_200_000_000 + number
+    firing = AlertState.FIRING
+    alert = Alert(uid, "slow", "a", "", firing, "critical", "m", 1, 2, 2, at_us, at_us, at_us, at_us)
+    return Step(alert, AlertChange(uid, "fired", firing, "critical", "m", 2, 1, at_us), ("log", "channel"))
+
+async def main():
+    store = await open_store(sys.argv[1])
+    alerting = store.alerting
+    count = len(await alerting.alerts(limit=10**6))
+    print("stored", count, flush=True)
+    while True:
+        await alerting.save([step(count + i) for i in range(5)])
+        count += 5
+        print("stored", count, flush=True)
+        for delivery in await alerting.due(2**60, limit=3):
+            await alerting.begin(delivery.id, now_us=1)
+            await alerting.end(delivery.id, outcome="sent", now_us=2, receipt=str(delivery.id))
+
+asyncio.run(main())
+"""
+
+
+def write_and_kill(url, after_s, script=WRITER):
     """Let a child write for a while, kill it, and return what it said it had committed last."""
-    child = subprocess.Popen([sys.executable, "-c", WRITER, url], stdout=subprocess.PIPE, text=True)
+    child = subprocess.Popen([sys.executable, "-c", script, url], stdout=subprocess.PIPE, text=True)
     assert child.stdout is not None
     child.stdout.readline()
     time.sleep(after_s)
@@ -66,3 +93,27 @@ async def test_after_kill_9_no_committed_operation_is_lost_or_counted_twice(path
         slots_agree_with_rows(path)
         committed = count
     assert committed > 0
+
+
+async def test_after_kill_9_each_alert_has_its_change_and_each_delivery_is_waiting_or_recorded_as_sent(path, url):
+    committed = sent = 0
+    for seed in range(6):
+        committed = max(write_and_kill(url, random.Random(seed).uniform(0.02, 0.4), ALERTING), committed)
+        store = await open_store(url)
+        alerts = await store.alerting.alerts(limit=10**6)
+        changes = await store.alerting.changes(limit=10**6)
+        waiting = await store.alerting.due(2**60, limit=10**6)
+        attempts = await store.alerting.attempts(limit=10**6)
+        receipts = {await store.alerting.receipt(one.alert, one.target) for one in attempts}
+        await store.close()
+        assert committed <= len(alerts)
+        assert len(alerts) % 5 == 0
+        assert [one.alert for one in changes] == [one.uid for one in alerts]
+        assert sorted([*(one.id for one in waiting), *(one.delivery for one in attempts)]) == list(
+            range(1, 2 * len(alerts) + 1)
+        )
+        assert receipts == {str(one.delivery) for one in attempts}
+        assert sum(one.begun_us is not None for one in waiting) <= 1
+        committed, sent = len(alerts), len(attempts)
+    assert committed > 0
+    assert sent > 0
