@@ -4,6 +4,7 @@ from cogmeter_storage.base import CorruptStoreError, StorageError, Store
 from cogmeter_storage.model import (
     AlertEvent,
     Cleaned,
+    Marker,
     Operation,
     Outcome,
     Retention,
@@ -21,6 +22,7 @@ __all__ = [
     "AlertEvent",
     "Cleaned",
     "CorruptStoreError",
+    "Marker",
     "Operation",
     "Outcome",
     "Retention",

@@ -104,18 +104,19 @@ class Store(Protocol):
     async def clean(self, retention: Retention, *, now_us: int) -> Cleaned:
         """Remove what is older than the retention, in paced chunks, so that no write waits long.
 
-        Operations and minutes go in whole hours, hours in whole days; traces and samples go with the operations of
-        their time. What is not sealed yet, and slots that are not
-        folded into the coarser tier yet, stay: call fold() before.
+        Operations and minutes go in whole hours, hours in whole days; traces, samples, ended deliveries, attempts and
+        ended mutes go with the operations of their time; resolved alerts (with all that belongs to them), markers and
+        the audit with the days. What is not sealed yet, slots that are not folded into the coarser tier yet (call
+        fold() before), alerts that are not resolved and deliveries that wait stay.
         """
         ...
 
     async def add_alert(self, event: AlertEvent) -> AlertEvent:
-        """Keep an alert event; returns it with its id."""
+        """Keep an alert event as an alert that has come and gone; returns it with its id. To go: use ``alerting``."""
         ...
 
     async def alerts(self, since_us: int, *, limit: int = 100) -> list[AlertEvent]:
-        """Alert events since then, newest first."""
+        """What was fired since then, newest first. To go: use ``alerting``."""
         ...
 
     async def add_traces(self, traces: Sequence[TraceRecord]) -> None:

@@ -73,16 +73,22 @@ async def clean(writer: Writer, retention: Retention, now_us: int) -> Cleaned:
     slots = sum([await _paced(writer, partial(_delete_slots, tier=tier, cut_us=cut)) for tier, cut in cuts.items()])
     traced = await _paced(writer, partial(traces.delete, cut_us=raw_cut))
     sampled = await _paced(writer, partial(samples.delete, cut_us=raw_cut))
-    alerts = await _paced(writer, partial(alert_rows.delete, cut_us=cuts[Tier.DAY]))
-    for table, time, cut in (
+    alerts = await _clean_alerting(writer, raw_cut, cuts[Tier.DAY])
+    return Cleaned(operations, slots, traced, sampled, alerts)
+
+
+async def _clean_alerting(writer: Writer, raw_cut: int, day_cut: int) -> int:
+    """Remove ended alerts and what was noted on the way; returns how many alerts it were."""
+    alerts = await _paced(writer, partial(alert_rows.delete, cut_us=day_cut))
+    for table, time, cut_us in (
         ("attempt", "at_us", raw_cut),
         ("delivery", "ended_us", raw_cut),  # NULL, and so never before the cut, while it waits
         ("mute", "until_us", raw_cut),
-        ("audit", "at_us", cuts[Tier.DAY]),
-        ("marker", "at_us", cuts[Tier.DAY]),
+        ("audit", "at_us", day_cut),
+        ("marker", "at_us", day_cut),
     ):
-        await _paced(writer, partial(_delete_rows, table=table, time=time, cut_us=cut))
-    return Cleaned(operations, slots, traced, sampled, alerts)
+        await _paced(writer, partial(_delete_rows, table=table, time=time, cut_us=cut_us))
+    return alerts
 
 
 async def _paced(writer: Writer, delete: Callable[[sqlite3.Connection], int]) -> int:
