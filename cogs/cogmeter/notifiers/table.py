@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Final
 
 from cogmeter.notifiers.channel import ChannelNotifier
 from cogmeter.notifiers.log import LogNotifier
+from cogmeter.notifiers.webhook import WebhookNotifier
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -14,9 +15,10 @@ if TYPE_CHECKING:
     import discord
 
     from cogmeter.notifiers.base import Notifier
+    from cogmeter.records import Story
     from cogmeter.render.chart import Picture
     from cogmeter.settings import Settings
-    from cogmeter_storage.model import AlertEvent
+    from cogmeter_storage.alerting import Alert
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,18 +27,31 @@ class Surroundings:
 
     bot: discord.Client
     settings: Settings
-    picture_of: Callable[[AlertEvent], Awaitable[Picture | None]]
+    story_of: Callable[[Alert], Awaitable[Story]]
+    picture_of: Callable[[Alert], Awaitable[Picture | None]]
 
 
 def _channel(around: Surroundings) -> Notifier | None:
-    channel_id = around.settings.alert_channel_id
-    return None if channel_id is None else ChannelNotifier(around.bot, channel_id, around.picture_of)
+    if around.settings.alert_channel_id is None:
+        return None
+    return ChannelNotifier(around.bot, around.settings, story_of=around.story_of, picture_of=around.picture_of)
 
 
-# The order is the order of delivery: the log first, because it cannot fail.
+def _webhook(around: Surroundings) -> Notifier | None:
+    settings = around.settings
+    if settings.alert_webhook_url is None:
+        return None
+    return WebhookNotifier(
+        settings.alert_webhook_url,
+        settings.alert_webhook_secret,
+        private_redirects=settings.alert_webhook_private_redirects,
+    )
+
+
 NOTIFIERS: Final[dict[str, Callable[[Surroundings], Notifier | None]]] = {
     "log": lambda _: LogNotifier(),
     "channel": _channel,
+    "webhook": _webhook,
 }
 
 

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cogmeter.records import Period, Story
-from cogmeter.render import measures
+from cogmeter.render import measures, text
 from cogmeter.render.alerts import alert_embed_data, headline, several, subject
 from cogmeter.render.breach import breach_chart, breach_period
 from cogmeter.render.details import details_embed_data
@@ -154,8 +154,8 @@ def test_a_link_that_could_break_out_of_its_markdown_is_left_out():
         ("deviation", 0.973, "0.97"),
         ("many_services", 5, "5 services"),
         ("unheard_of", 1.5, "1.5"),
-        ("throughput", math.inf, "–"),
-        ("response_time", math.nan, "–"),
+        ("throughput", math.inf, text.NOTHING),
+        ("response_time", math.nan, text.NOTHING),
     ],
 )
 def test_numbers_are_said_in_the_unit_of_their_rule(rule, value, said):
