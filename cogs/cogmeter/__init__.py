@@ -9,6 +9,8 @@ Record from anywhere, before or after the extension ``cogmeter.cog`` is loaded, 
     async def analyze(text): ...
 
     cogmeter.record("context-memory", "retrieve", duration_ms=12.3)
+
+    cogmeter.mark("deployed 1.4")
 """
 
 from cogmeter.recorder import Recorder, Tracker
@@ -23,12 +25,14 @@ __all__ = [
     "Tracker",
     "__version__",
     "default_recorder",
+    "mark",
     "operation",
     "record",
     "track",
 ]
 
 default_recorder = Recorder()  # passive: a list and two dictionaries until something is recorded
+mark = default_recorder.marks.mark
 operation = default_recorder.operation
 record = default_recorder.record
 track = default_recorder.track

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Final, ParamSpec, Protocol, TypeVar, cast
 
 from cogmeter.buffer import Buffer
 from cogmeter.decorate import decorated
+from cogmeter.marks import Marks
 from cogmeter.timing import OUTCOMES, Note, Operation, error_text, mark, now_ns, operation_class, outcome_of
 from cogmeter.tracing import Span, belonging, current
 
@@ -62,6 +63,7 @@ class Recorder:
     def __init__(self, buffer: Buffer | None = None) -> None:
         self.buffer = Buffer() if buffer is None else buffer
         self.names: list[tuple[str, str]] = [(OTHER, OTHER)]  # a series' number here is its place in this list
+        self.marks = Marks()  # moments worth knowing, beside the operations
         self.refused = 0  # operations with a bad name, outcome or duration
         self.overflowed = 0  # times that a new series was asked for beyond MAX_SERIES
         self._numbers: dict[str, dict[str, int]] = {OTHER: {OTHER: 0}}

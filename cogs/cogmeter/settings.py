@@ -44,6 +44,10 @@ class Settings(BaseSettings):
         "info", "debug, info, warn, error", "How much cogmeter logs, under the loggers cogmeter.*"
     )
 
+    version: str | None = _setting(
+        None, "text", "Your bot's version, marked on charts when it changes; not set: its git commit", max_length=80
+    )
+
     database_url: str = _setting(
         "sqlite:///data/performance.db", "URL", "Where operations are kept: sqlite:/// and a path", min_length=1
     )
@@ -79,6 +83,7 @@ class Settings(BaseSettings):
     watch_gateway: bool = _setting(True, "true or false", "Follows the connection to Discord")
     watch_stalls: bool = _setting(True, "true or false", "Notices what blocks the event loop")
     watch_resources: bool = _setting(True, "true or false", "Follows memory, CPU, threads and files")
+    watch_changes: bool = _setting(True, "true or false", "Marks loads and reloads of extensions and cogs")
     stall_threshold: float = _setting(150, "milliseconds", "A blocked loop is noticed from here on", ge=20, le=60_000)
     trace_threshold: float = _setting(
         1_000, "milliseconds", "Interactions as slow as this keep their tree of operations", ge=0, le=900_000
@@ -318,6 +323,7 @@ def example(field: str) -> str:
 
 
 _EXAMPLES = {
+    "version": "1.4.0",
     "guild_id": "123456789012345678",
     "ops_role_ids": "123456789012345678,234567890123456789",
     "alert_channel_id": "123456789012345678",
