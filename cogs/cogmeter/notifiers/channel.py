@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 LOOKED_AT: Final = 200  # of a channel's newest messages, for one that may have arrived
 PATIENCE_S: Final = 1.0  # for the chart; one that takes longer is added to the message when it is there
 OLD_EDIT_S: Final = 15.0  # discord.py waits and tries again by itself when Discord refuses to edit an old message
+NOT_ALLOWED_FILES: Final = "the bot is not allowed to attach files here"
 KEPT_OPEN_MINUTES: Final = 1440  # a thread in which nobody writes
 REDRAWN: Final = frozenset({"worsened", "resolved"})  # changes that the chart should show
 NOBODY: Final = discord.AllowedMentions.none()
@@ -98,14 +99,14 @@ class ChannelNotifier:
 
     async def _post(self, notice: Notice) -> Posted:
         room = await self._place.room()
-        drawing = self.faces.begin_picture(notice.alert) if self._place.may(room, "attach_files") else None
-        if drawing is not None:
-            await asyncio.wait({drawing}, timeout=PATIENCE_S)
-        picture = drawing.result() if drawing is not None and drawing.done() else None
-        face = await self.faces.of(notice.alert, notice.members, picture=picture)
+        allowed = self._place.may(room, "attach_files")
+        drawing = self.faces.begin_picture(notice.alert) if allowed else None
+        picture = await _within(drawing, PATIENCE_S)
+        face = await self.faces.of(
+            notice.alert, notice.members, picture=picture, trouble="" if allowed else NOT_ALLOWED_FILES
+        )
         message = await self._send(room, notice, face)
-        thread = await self._open_thread(message, notice)
-        posted = Posted(room.id, message.id, self._clock(), thread, face.drawn)
+        posted = Posted(room.id, message.id, self._clock(), await self._open_thread(message, notice), face.drawn)
         if drawing is None or picture is not None:
             return posted
         late = await drawing
@@ -274,3 +275,11 @@ class ChannelNotifier:
             replied_user=False,
         )
         return " ".join([*mentions, words]), allowed
+
+
+async def _within(drawing: asyncio.Task[Picture | None] | None, patience_s: float) -> Picture | None:
+    """The picture, if it is there in time; the task goes on otherwise."""
+    if drawing is None:
+        return None
+    await asyncio.wait({drawing}, timeout=patience_s)
+    return drawing.result() if drawing.done() else None

@@ -62,14 +62,17 @@ class Faces:
         *,
         picture: Picture | None = None,
         chart: bool = False,
+        trouble: str = "",
     ) -> Face:
-        """The alert as it is now, with a new ``picture``, or with the ``chart`` that its message has already."""
+        """The alert as it is now, with a new ``picture``, with the ``chart`` that its message has already, or with
+        the ``trouble`` why it has none.
+        """
         shown = alert_embed_data(
             alert,
             await self._story(alert),
             members,
             chart=chart or (picture is not None and picture.drawn),
-            chart_trouble="" if picture is None else picture.trouble,
+            chart_trouble=trouble if picture is None else picture.trouble,
             now_us=self._clock(),
         )
         return Face(discord.Embed.from_dict(shown), picture)
