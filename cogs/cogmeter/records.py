@@ -4,28 +4,31 @@ from __future__ import annotations
 
 import enum
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
-from cogmeter_storage.model import FAILURES, HOUR_US, MINUTE_US, Marker, Operation
+from cogmeter_storage.model import DAY_US, FAILURES, HOUR_US, MINUTE_US, Marker, Operation
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
 
+STEPS_MINUTES: Final = (1, 5, 15, 30, 60, 120, 360, 720, 1440)  # of a chart's bins
+MOST_BINS: Final = 125  # more are too narrow to be told apart at the width of a phone
+
+
 class Period(enum.Enum):
-    """A range that ends now: its name, its words, its length and the width of a chart's bin in minutes."""
+    """A range that ends now: its name, its words, and its length."""
 
-    HOUR = ("1h", "last hour", 60, 1)
-    SIX_HOURS = ("6h", "last 6 hours", 360, 5)
-    DAY = ("24h", "last 24 hours", 1440, 15)
-    WEEK = ("7d", "last 7 days", 7 * 1440, 120)
-    MONTH = ("30d", "last 30 days", 30 * 1440, 360)
+    HOUR = ("1h", "last hour", 60)
+    SIX_HOURS = ("6h", "last 6 hours", 360)
+    DAY = ("24h", "last 24 hours", 1440)
+    WEEK = ("7d", "last 7 days", 7 * 1440)
+    MONTH = ("30d", "last 30 days", 30 * 1440)
 
-    def __init__(self, key: str, label: str, minutes: int, bin_minutes: int) -> None:
+    def __init__(self, key: str, label: str, minutes: int) -> None:
         self.key = key
         self.label = label
         self.length_us = minutes * MINUTE_US
-        self.step_us = bin_minutes * MINUTE_US
 
     def range_at(self, now: int) -> Range:
         """The range of this period that ends now, beginning on a border that slots have.
@@ -50,6 +53,18 @@ class Range:
         """The stretch of the same length just before."""
         # Up to this one's start, so that nothing is counted twice.
         return Range(2 * self.since_us - self.until_us, self.since_us, "the period before")
+
+    @property
+    def step_us(self) -> int:
+        """The width of a chart's bin: the least of some round ones that makes no more than MOST_BINS."""
+        steps_us = (minutes * MINUTE_US for minutes in STEPS_MINUTES)
+        length_us = self.until_us - self.since_us
+        return next((step_us for step_us in steps_us if step_us * MOST_BINS >= length_us), _days(length_us))
+
+
+def _days(length_us: int) -> int:
+    """Whole days, for ranges of many months."""
+    return -(-length_us // (MOST_BINS * DAY_US)) * DAY_US
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,6 +160,85 @@ class Story:
     example: Operation | None = None  # the newest failure, or the slowest operation
     example_url: str | None = None  # leads to its place in Discord; kept in memory only, never stored
     markers: tuple[Marker, ...] = ()  # what changed shortly before, newest first
+
+
+@dataclass(frozen=True, slots=True)
+class Outlook:
+    """What a rule would have told in a range, were a limit another one; ``now_*`` is what it told as it is."""
+
+    since_us: int
+    until_us: int
+    times: int
+    length_us: int  # of all that would have been told
+    now_times: int
+    now_length_us: int
+    subjects: int  # services or operations that were looked at
+    left_out: int = 0  # quieter ones that were not
+
+
+@dataclass(frozen=True, slots=True)
+class Holding:
+    """One limit that holds, and where it comes from."""
+
+    key: str  # error_rate@knowledge-graph, response_time.for
+    rule: str
+    field: str  # threshold, recovery, for, recovery_delay, min_operations, severity, statistic
+    value: float | str
+    origin: str  # default, .env, changed
+    changed_by: str = ""
+    changed_us: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Advice:
+    """A change of one subject's limit and what it would have done to the alerts of a range."""
+
+    rule: str
+    service: str
+    operation: str
+    field: str  # threshold or for
+    before: float
+    after: float
+    alerts: int  # that would have been told as it is
+    removed: int  # of them
+    acted: int  # of them people acted on; none of these is lost
+
+    @property
+    def key(self) -> str:
+        """The key of the override that makes the change."""
+        place = f"@{self.service}" + (f"/{self.operation}" if self.operation else "")
+        return f"{self.rule}{place}" + ("" if self.field == "threshold" else f".{self.field}")
+
+    @property
+    def share(self) -> float:
+        """The share of the alerts that go."""
+        return self.removed / self.alerts if self.alerts else 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class AlertLine:
+    """What one rule did at one service in a range. ``*_us`` are medians, counted from when an alert was first told."""
+
+    rule: str
+    service: str
+    fired: int
+    acknowledged: int
+    muted: int
+    flaps: int
+    resolved: int
+    acknowledge_us: float | None
+    resolve_us: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class AlertReport:
+    """How good the alerts of a range were, and what would make them better."""
+
+    range: Range
+    total: AlertLine  # without rule and service
+    lines: tuple[AlertLine, ...]  # the most alerts first
+    ignored: tuple[AlertLine, ...]  # that nobody ever acted on
+    advice: tuple[Advice, ...]  # what removes most first
 
 
 class UnknownNameError(LookupError):

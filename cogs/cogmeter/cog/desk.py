@@ -5,20 +5,24 @@ Nothing is raised to the host's command tree: its error handler would answer a s
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import discord
 
+from cogmeter.background import detached
 from cogmeter.render.chart import Chart
 from cogmeter.render.embeds import chart_file
+from cogmeter.render.text import cut
 from cogmeter_storage.base import StorageError
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
     from cogmeter.cog.gate import Gate
+    from cogmeter.cog.views import Buttons
     from cogmeter.records import Timeline
     from cogmeter.runtime import Monitor
 
@@ -26,7 +30,14 @@ REFUSED = "These figures are for the bot's owner and team, and for the roles in 
 STORE_FAILED = "The database does not answer: {error}"
 FAILED = "Something went wrong in cogmeter; the log says what. Recording goes on."
 
+CONTENT = 2_000  # Discord's limit of a message's text
+CLOSING_S = 3.0  # how long an unload waits until dead buttons are taken away
+
 _logger = logging.getLogger("cogmeter.cog")
+
+
+class Refusal(Exception):  # noqa: N818 - what was asked is refused; nothing went wrong
+    """What was asked cannot be done; its text says so to who asked, and only there."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +49,12 @@ class Answer:
 
     embed: Callable[[bool, str], discord.Embed]
     timeline: Timeline | None = None
+    buttons: Buttons | None = None
+
+    @classmethod
+    def plain(cls, embed: discord.Embed, buttons: Buttons | None = None) -> Answer:
+        """An answer without a chart."""
+        return cls(lambda _drawn, _trouble: embed, buttons=buttons)
 
 
 class Desk:
@@ -46,15 +63,29 @@ class Desk:
     def __init__(self, monitor: Monitor, gate: Gate) -> None:
         self.monitor = monitor
         self.gate = gate
+        self.open: set[Buttons] = set()  # buttons that may still be pressed
 
-    async def answer(self, interaction: discord.Interaction, work: Callable[[], Awaitable[Answer]]) -> None:
-        """Run ``work`` for a user that the gate admits, and send what it answers."""
+    async def answer(
+        self,
+        interaction: discord.Interaction,
+        work: Callable[[], Awaitable[Answer]],
+        *,
+        check: Callable[[], object] | None = None,
+    ) -> None:
+        """Run ``work`` for a user that the gate admits, and send what it answers.
+
+        ``check`` looks at what was asked before anything is shown in the channel; it and ``work`` may raise a Refusal.
+        """
         try:
             if not await self.gate.admits(interaction):
                 await interaction.response.send_message(REFUSED, ephemeral=True)
                 return
+            if check is not None:
+                check()
             await interaction.response.defer(thinking=True)
             await self._send(interaction, await work())
+        except Refusal as refusal:
+            await self._apologise(interaction, str(refusal))
         except StorageError as error:
             _logger.warning("A command could not be answered: %s", error)
             await self._apologise(interaction, STORE_FAILED.format(error=error))
@@ -65,14 +96,26 @@ class Desk:
             _logger.exception("A command failed")
             await self._apologise(interaction, FAILED)
 
+    async def close(self) -> None:
+        """Take away the buttons that are still there, as far as Discord answers in time."""
+        ending = [detached(buttons.end(), name="cogmeter-buttons") for buttons in list(self.open)]
+        if ending:
+            _, late = await asyncio.wait(ending, timeout=CLOSING_S)
+            for task in late:
+                task.cancel()
+            await asyncio.gather(*late, return_exceptions=True)
+
     async def _send(self, interaction: discord.Interaction, answer: Answer) -> None:
         picture = None if answer.timeline is None else await self.monitor.picture(self._chart(answer.timeline))
         drawn, trouble = (picture.drawn, picture.trouble) if picture else (False, "")
         await interaction.followup.send(
             embed=answer.embed(drawn, trouble),
             files=[chart_file(picture.png, picture.chart)] if picture and drawn else [],
+            view=answer.buttons or discord.utils.MISSING,
             allowed_mentions=discord.AllowedMentions.none(),
         )
+        if answer.buttons is not None:
+            answer.buttons.shown(interaction)
 
     def _chart(self, timeline: Timeline) -> Chart:
         settings = self.monitor.settings
@@ -83,10 +126,13 @@ class Desk:
         )
 
     async def _apologise(self, interaction: discord.Interaction, text: str) -> None:
+        text, nobody = cut(text, CONTENT), discord.AllowedMentions.none()
         try:
             if interaction.response.is_done():
-                await interaction.followup.send(text, ephemeral=True)
+                # What follows a public "thinking" takes its place, and would be as public.
+                await interaction.delete_original_response()
+                await interaction.followup.send(text, ephemeral=True, allowed_mentions=nobody)
             else:
-                await interaction.response.send_message(text, ephemeral=True)
+                await interaction.response.send_message(text, ephemeral=True, allowed_mentions=nobody)
         except discord.HTTPException as error:
             _logger.warning("Discord did not take an apology: %s", error)

@@ -1,0 +1,164 @@
+"""What a rule would have told: slides the alert window over stored minutes and holds each value against a limit.
+
+The live rules look every half minute at a window that ends now; a replay looks at the end of each whole minute, so it
+can differ by a minute, and misses what came and went between two of them.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+import numpy as np
+
+from cogmeter.alerts.minutes import histograms, minutes_of, windowed
+from cogmeter.alerts.rules.values import STATISTICS, values_of
+from cogmeter_storage.histogram import BUCKETS
+from cogmeter_storage.model import MINUTE_US
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from cogmeter.alerts.minutes import Minutes
+    from cogmeter.alerts.model import Limit
+    from cogmeter_storage.model import Int64Array, Totals
+
+# Rules that are measured by the counts of one window alone. The others look at gauges, at what the bot is doing now, at
+# several windows, or at what they learned, none of which the slots hold.
+REPLAYED: Final = ("error_rate", "response_time", "throughput", "acknowledgement", "stall")
+_BY_DURATIONS: Final = frozenset({"acknowledgement", "stall"})
+
+
+class NotReplayableError(LookupError):
+    """The rule cannot be replayed from what is stored."""
+
+    def __init__(self, rule: str) -> None:
+        super().__init__(f"{rule} cannot be replayed: it is not measured by stored operations alone")
+        self.rule = rule
+
+
+@dataclass(frozen=True, slots=True)
+class Trail:
+    """The values of one subject, one at the end of each minute, in the rule's unit."""
+
+    at_us: Int64Array  # [n]
+    values: NDArray[np.float64]  # [n]
+    operations: Int64Array  # [n] in the window
+
+    def since(self, since_us: int) -> Trail:
+        """The part from this time on."""
+        first = int(np.searchsorted(self.at_us, since_us, side="right"))
+        return Trail(self.at_us[first:], self.values[first:], self.operations[first:])
+
+
+@dataclass(frozen=True, slots=True)
+class Episode:
+    """One alert that would have been told: from the first measurement of the breach to its recovery."""
+
+    began_us: int
+    fired_us: int
+    ended_us: int  # resolved, or the end of what is stored
+    worst: float
+
+    @property
+    def length_us(self) -> int:
+        """How long it would have stood."""
+        return self.ended_us - self.fired_us
+
+
+def replay(
+    totals: Totals, group: int, rule: str, limit: Limit, *, window_s: float, statistic: str = "average"
+) -> list[Episode]:
+    """What this rule would have told of one group of totals whose bins are minutes.
+
+    Raises:
+        NotReplayableError: the rule is none of ``REPLAYED``.
+    """
+    return episodes(trail_of(minutes_of(totals, group), rule, window_s=window_s, statistic=statistic), limit)
+
+
+def trail_of(minutes: Minutes, rule: str, *, window_s: float, statistic: str = "average") -> Trail:
+    """The values that a rule would have seen; ``statistic`` is that of the response time.
+
+    Raises:
+        NotReplayableError: the rule is none of ``REPLAYED``.
+    """
+    if rule not in REPLAYED:
+        raise NotReplayableError(rule)
+    width = max(round(window_s * 1e6 / MINUTE_US), 1)
+    operations, failures, sum_us = (
+        windowed(one, width) for one in (minutes.operations, minutes.failures, minutes.sum_us)
+    )
+    values = np.zeros(operations.size)
+    by_durations = rule in _BY_DURATIONS or (rule == "response_time" and STATISTICS[statistic][0] is not None)
+    whole = slice(0, operations.size), np.zeros((0, BUCKETS), dtype=np.int64)
+    for part, buckets in histograms(minutes, width) if by_durations else [whole]:
+        values[part] = values_of(
+            rule,
+            operations=operations[part],
+            failures=failures[part],
+            sum_us=sum_us[part],
+            buckets=buckets,
+            span_s=width * 60.0,
+            statistic=statistic,
+        )
+    return Trail(minutes.ends_us, values, operations)
+
+
+def episodes(trail: Trail, limit: Limit) -> list[Episode]:
+    """What would have been told under this limit, in order of time; nothing where its threshold is 0."""
+    if limit.threshold <= 0:
+        return []
+    enough = trail.operations >= limit.min_operations
+    breached = enough & (trail.values > limit.threshold)
+    if not breached.any():
+        return []
+    well = ~(enough & (trail.values > limit.recovery))
+    found = []
+    place = 0
+    while (one := _next(trail, breached, well, limit, place)) is not None:
+        episode, place = one
+        if episode is not None:
+            found.append(episode)
+    return found
+
+
+def _next(
+    trail: Trail, breached: NDArray[np.bool_], well: NDArray[np.bool_], limit: Limit, place: int
+) -> tuple[Episode | None, int] | None:
+    """The next breach from this place on (None if it was over before it would have been told), and where to go on."""
+    begin = _first(breached, place)
+    if begin is None:
+        return None
+    at_us = trail.at_us
+    over = _first(~breached, begin)
+    lasting = np.searchsorted(at_us, at_us[begin] + int(limit.for_s * 1e6))
+    if lasting >= at_us.size:
+        return None
+    if over is not None and over <= lasting:
+        return None, over
+    end = _recovered(at_us, well, limit, int(lasting))
+    worst = float(trail.values[begin : end + 1].max())
+    return Episode(int(at_us[begin]), int(at_us[lasting]), int(at_us[end]), worst), end + 1
+
+
+def _recovered(at_us: Int64Array, well: NDArray[np.bool_], limit: Limit, place: int) -> int:
+    """The place at which it has been well for long enough; the last one if it never was."""
+    need_us = int(limit.recovery_s * 1e6)
+    last = at_us.size - 1
+    while (begin := _first(well, place)) is not None:
+        ill = _first(~well, begin)
+        enough = int(np.searchsorted(at_us, at_us[begin] + need_us))
+        if enough > last:
+            return last
+        if ill is None or enough < ill:
+            return enough
+        place = ill
+    return last
+
+
+def _first(flags: NDArray[np.bool_], place: int) -> int | None:
+    """The first set flag from this place on."""
+    ahead = flags[place:]
+    found = int(ahead.argmax()) if ahead.size else 0
+    return place + found if ahead.size and ahead[found] else None

@@ -1,0 +1,78 @@
+"""How good the alerts are: what fired, how soon people acted, what nobody ever acted on."""
+
+from __future__ import annotations
+
+from collections import Counter
+from statistics import median
+from typing import TYPE_CHECKING, Final
+
+from cogmeter.records import AlertLine, AlertReport
+from cogmeter_storage.alerting import AlertState
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from cogmeter.records import Advice, Range
+    from cogmeter_storage.alerting import Alert, AlertChange
+
+IGNORED_FROM: Final = 3  # alerts that nobody acted on are worth a word from so many on
+GROUP: Final = "many_services"  # the rule of an alert that has no breach of its own and speaks for others
+
+
+def report_of(
+    alerts: Iterable[Alert], changes: Iterable[AlertChange], span: Range, advice: Sequence[Advice] = ()
+) -> AlertReport:
+    """The report on the alerts that were first told within the range."""
+    told = told_in(alerts, span)
+    within = [change for change in changes if span.since_us <= change.at_us < span.until_us]
+    flaps = Counter(change.alert for change in within if change.kind == "flapping")
+    muted = {change.alert for change in within if change.kind == "muted"}
+    groups: dict[tuple[str, str], list[Alert]] = {}
+    for alert in told:
+        groups.setdefault((alert.rule, alert.service), []).append(alert)
+    lines = [_line(*names, members, flaps, muted) for names, members in groups.items()]
+    lines.sort(key=lambda line: (-line.fired, line.rule, line.service))
+    return AlertReport(
+        range=span,
+        total=_line("", "", told, flaps, muted),
+        lines=tuple(lines),
+        ignored=tuple(line for line in lines if _ignored(line)),
+        advice=tuple(sorted(advice, key=lambda one: (-one.removed, one.key))),
+    )
+
+
+def told_in(alerts: Iterable[Alert], span: Range) -> list[Alert]:
+    """The alerts that were first told within the range, without those that only speak for others."""
+    return [
+        alert
+        for alert in alerts
+        if alert.fired_us is not None and span.since_us <= alert.fired_us < span.until_us and alert.rule != GROUP
+    ]
+
+
+def _ignored(line: AlertLine) -> bool:
+    """Fired often, and each time it went away without anybody having done anything."""
+    return line.fired >= IGNORED_FROM and not line.acknowledged and not line.muted and line.resolved == line.fired
+
+
+def _line(rule: str, service: str, alerts: Sequence[Alert], flaps: Counter[str], muted: set[str]) -> AlertLine:
+    return AlertLine(
+        rule=rule,
+        service=service,
+        fired=len(alerts),
+        acknowledged=sum(alert.acknowledged_us is not None for alert in alerts),
+        muted=sum(alert.state is AlertState.MUTED or alert.uid in muted for alert in alerts),
+        flaps=sum(flaps[alert.uid] or alert.flapping for alert in alerts),
+        resolved=sum(alert.resolved_us is not None for alert in alerts),
+        acknowledge_us=_median(_since_told(alert, alert.acknowledged_us) for alert in alerts),
+        resolve_us=_median(_since_told(alert, alert.resolved_us) for alert in alerts),
+    )
+
+
+def _since_told(alert: Alert, at_us: int | None) -> int | None:
+    return None if at_us is None or alert.fired_us is None else max(at_us - alert.fired_us, 0)
+
+
+def _median(values: Iterable[int | None]) -> float | None:
+    known = [value for value in values if value is not None]
+    return median(known) if known else None
