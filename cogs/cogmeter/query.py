@@ -17,7 +17,7 @@ from cogmeter_storage.histogram import quantiles
 from cogmeter_storage.model import MINUTE_US, Totals
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Collection, Mapping, Sequence
 
     from cogmeter_storage.base import Store
 
@@ -46,15 +46,19 @@ class Query:
             names.setdefault(series.service, []).append(series.operation)
         return names
 
-    async def summary(self, period: Period = Period.DAY) -> Summary:
-        """The key figures of all services, each service's own, and the timeline of the whole."""
-        span = period.range_at(self._clock())
-        series = await self.store.series()
-        services = sorted({one.service for one in series}, key=lambda service: (service in BACKGROUND, service))
-        place = {service: number for number, service in enumerate(services)}
+    def span(self, period: Period | Range) -> Range:
+        """The range itself, or that of the period that ends now."""
+        return period if isinstance(period, Range) else period.range_at(self._clock())
+
+    async def summary(self, period: Period | Range = Period.DAY, *, services: Collection[str] | None = None) -> Summary:
+        """The key figures of all services (or of those named), each one's own, and the timeline of the whole."""
+        span = self.span(period)
+        series = [one for one in await self.store.series() if services is None or one.service in services]
+        names = sorted({one.service for one in series}, key=lambda service: (service in BACKGROUND, service))
+        place = {service: number for number, service in enumerate(names)}
         counted = {one.id: 0 for one in series if one.service not in BACKGROUND}
         # One reading serves both: what people asked for stands in front, what ran in the background behind it.
-        border = len(services) - sum(service in BACKGROUND for service in services)
+        border = len(names) - sum(service in BACKGROUND for service in names)
         groups = {one.id: place[one.service] for one in series}
         totals = await self.store.totals(span.since_us, span.until_us, groups=groups)
         front, behind = _part(totals, slice(0, border)), _part(totals, slice(border, None))
@@ -63,19 +67,21 @@ class Query:
             range=span,
             total=figures(front, span),
             before=figures(before, span.before),
-            services=_ranked(services[:border], front, span),
-            background=_ranked(services[border:], behind, span),
-            timeline=await self._timeline("All services", counted, period, span),
+            services=_ranked(names[:border], front, span),
+            background=_ranked(names[border:], behind, span),
+            timeline=await self._timeline("All services", counted, span, span.step_us),
             last_end_us=(await self.store.status()).last_end_us,
         )
 
-    async def stats(self, service: str, operation: str | None = None, period: Period = Period.DAY) -> ServiceStats:
+    async def stats(
+        self, service: str, operation: str | None = None, period: Period | Range = Period.DAY
+    ) -> ServiceStats:
         """The statistics of one service or of one operation in it.
 
         Raises:
             UnknownNameError: nothing is stored under that service or operation.
         """
-        span = period.range_at(self._clock())
+        span = self.span(period)
         ids = await self._ids(service, operation)
         operations = sorted(ids)
         group_of = {ids[name]: number for number, name in enumerate(operations)}
@@ -92,15 +98,31 @@ class Query:
             operations=_ranked(operations, totals, span),
             slowest=await self.store.slowest(*at, limit=LISTED),
             errors=await self.store.recent(*at, limit=LISTED, failed=True),
-            timeline=await self._timeline(_title(service, operation), everything, period, span),
+            timeline=await self._timeline(_title(service, operation), everything, span, span.step_us),
             last_end_us=(await self.store.status()).last_end_us,
         )
 
-    async def timeline(self, service: str, period: Period = Period.HOUR) -> Timeline:
-        """What a chart of one service draws; raises UnknownNameError like stats()."""
-        span = period.range_at(self._clock())
-        groups = dict.fromkeys((await self._ids(service, None)).values(), 0)
-        return await self._timeline(service, groups, period, span)
+    async def timeline(
+        self,
+        service: str | None = None,
+        operation: str | None = None,
+        period: Period | Range = Period.HOUR,
+        *,
+        step_us: int | None = None,
+    ) -> Timeline:
+        """What a chart of one service or operation draws, or of all that people asked for; a bin is ``step_us`` wide.
+
+        Raises:
+            UnknownNameError: nothing is stored under that service or operation.
+        """
+        span = self.span(period)
+        if service is None:
+            ids = [one.id for one in await self.store.series() if one.service not in BACKGROUND]
+            title = "All services"
+        else:
+            ids = list((await self._ids(service, operation)).values())
+            title = _title(service, operation)
+        return await self._timeline(title, dict.fromkeys(ids, 0), span, step_us or span.step_us)
 
     async def _ids(self, service: str, operation: str | None) -> dict[str, int]:
         """The series ids of a service by operation name, narrowed to one operation if given."""
@@ -114,8 +136,8 @@ class Query:
             raise UnknownNameError("operation", operation, near(operation, ids))
         return {operation: ids[operation]}
 
-    async def _timeline(self, title: str, groups: Mapping[int, int], period: Period, span: Range) -> Timeline:
-        totals = await self.store.totals(span.since_us, span.until_us, groups=groups, step_us=period.step_us)
+    async def _timeline(self, title: str, groups: Mapping[int, int], span: Range, step_us: int) -> Timeline:
+        totals = await self.store.totals(span.since_us, span.until_us, groups=groups, step_us=step_us)
         edges = totals.edges_us.tolist()
         ends = [*edges[1:], totals.until_us] if edges else []
         # The last bin is still filling: its rate is over the part that has passed, at least a second of it.
@@ -126,7 +148,7 @@ class Query:
         return Timeline(
             title=title,
             range=span,
-            step_us=period.step_us,
+            step_us=step_us,
             edges_us=edges,
             per_minute=_rates(totals.counts, minutes),
             failures_per_minute=_rates(totals.failures, minutes),

@@ -112,7 +112,7 @@ class Monitor:
     async def breach_picture(self, event: AlertEvent) -> Picture | None:
         """The last hour of the alert's service, with the threshold and the window that is in breach."""
         try:
-            timeline = await self.query.timeline(event.service, Period.HOUR)
+            timeline = await self.query.timeline(event.service, period=Period.HOUR)
         except (StorageError, UnknownNameError) as error:
             _logger.warning("No chart for the alert on %s: %s", event.service, error)
             return None

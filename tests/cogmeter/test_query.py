@@ -6,9 +6,9 @@ from hypothesis import strategies as st
 
 from cogmeter.likeness import near
 from cogmeter.query import Query
-from cogmeter.records import Period, UnknownNameError
+from cogmeter.records import MOST_BINS, Period, Range, UnknownNameError
 from cogmeter_storage import open_store
-from cogmeter_storage.model import HOUR_US, MINUTE_US
+from cogmeter_storage.model import DAY_US, HOUR_US, MINUTE_US
 
 NOW_US = 1_800_000_000_000_000 + 17 * MINUTE_US + 3_000_000
 
@@ -86,7 +86,38 @@ def test_near_gives_stored_names_each_once_and_no_more_than_asked(typed, names):
 
 
 def test_every_period_has_a_readable_number_of_bins():
-    assert all(50 <= period.length_us / period.step_us <= 130 for period in Period)
+    for period in Period:
+        span = period.range_at(NOW_US)
+        assert 50 <= (span.until_us - span.since_us) / span.step_us <= 130
+
+
+@given(st.integers(1, 10_000 * DAY_US))
+def test_no_range_has_more_bins_than_can_be_told_apart(length_us):
+    span = Range(0, length_us, "some time")
+    assert length_us <= MOST_BINS * span.step_us
+    assert span.step_us % MINUTE_US == 0
+
+
+async def test_a_range_is_answered_as_a_period_is(store):
+    await recorded(store, ("a", "x", NOW_US - 1, 1, 0))
+    span = Period.HOUR.range_at(NOW_US)
+    assert await query(store).summary(span) == await query(store).summary(Period.HOUR)
+    assert (await query(store).stats("a", period=Range(0, 10 * MINUTE_US, "long ago"))).total.operations == 0
+
+
+async def test_a_timeline_of_all_services_leaves_out_what_runs_in_the_background(store):
+    await recorded(store, ("a", "x", NOW_US - 1, 1, 0), ("discord.rest", "GET", NOW_US - 1, 1, 0))
+    line = await query(store).timeline(step_us=10 * MINUTE_US)
+    assert line.step_us == 10 * MINUTE_US
+    assert sum(line.per_minute) > 0
+    assert sum(line.per_minute) == sum((await query(store).timeline("a", "x", step_us=10 * MINUTE_US)).per_minute)
+
+
+async def test_a_summary_of_some_services_counts_those_alone(store):
+    await recorded(store, ("a", "x", NOW_US - 1, 1, 0), ("b", "x", NOW_US - 1, 1, 0))
+    found = await query(store).summary(Period.HOUR, services=["b"])
+    assert [name for name, _ in found.services] == ["b"]
+    assert found.total.operations == 1
 
 
 async def test_how_a_figure_was_computed_is_said_at_debug(store, caplog):

@@ -14,12 +14,12 @@ NOW_US = 1_755_454_020_000_000  # 2025-08-17 18:07 UTC
 def _timeline(period=Period.DAY, title="All services", bins=None, spread=1.0):
     numbers = random.Random(4)
     span = period.range_at(NOW_US)
-    edges = list(range(span.since_us, span.until_us, period.step_us))[:bins]
+    edges = list(range(span.since_us, span.until_us, span.step_us))[:bins]
     p50 = [900_000 * numbers.uniform(0.8, 1.3) for _ in edges]
     return Timeline(
         title=title,
         range=span,
-        step_us=period.step_us,
+        step_us=span.step_us,
         edges_us=edges,
         per_minute=[numbers.uniform(5, 20) for _ in edges],
         failures_per_minute=[numbers.choice([0.0, 0.0, 1.5]) for _ in edges],
