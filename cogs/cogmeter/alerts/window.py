@@ -1,31 +1,37 @@
-"""Running totals of the last minutes for each service, kept up to date batch by batch, so that a check reads no SQL."""
+"""Running totals of the last minutes by series and by service, kept up to date batch by batch: a check reads no SQL."""
 
 from __future__ import annotations
 
 import asyncio
 from collections import deque
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
 from cogmeter.buffer import FIELDS
 from cogmeter.rows import checked_us
+from cogmeter.services import STALLS
 from cogmeter_storage.histogram import BUCKETS, bucket_of, quantiles
-from cogmeter_storage.model import FAILURES
+from cogmeter_storage.model import FAILURES, Outcome
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from numpy.typing import NDArray
 
-SLICES = 60  # the window moves on in steps of a sixtieth of its length
-PIECE = 1_000 * FIELDS  # atoms counted in one turn of the loop
+SLICES: Final = 60  # the window moves on in steps of a sixtieth of its length
+PIECE: Final = 1_000 * FIELDS  # atoms counted in one turn of the loop
+FOLD_AT: Final = 8_192  # keys that a slice gathers before equal ones are put together
+
+OPERATIONS, FAILED, SUM_US = range(3)  # the rows of counts
+
+_FAILED: Final = np.isin(np.arange(len(Outcome)), FAILURES)
 
 
 @dataclass(frozen=True, slots=True)
 class Totals:
-    """What happened in the window, one value for each service. Durations in microseconds."""
+    """What the engine before this one reads, one value for each service. Durations in microseconds."""
 
     services: Sequence[str]
     span_s: float  # how much of the window there is data for
@@ -34,107 +40,238 @@ class Totals:
     response_us: NDArray[np.float64]  # the statistic that was asked for; NaN without operations
 
 
+@dataclass(frozen=True, slots=True)
+class Counts:
+    """What happened in the window, one value for each service or series. Durations in microseconds."""
+
+    operations: NDArray[np.int64]
+    failures: NDArray[np.int64]
+    sum_us: NDArray[np.int64]
+
+
 class _Slice:
     """The part of the totals that came in during one step of the window."""
 
-    __slots__ = ("counts", "keys", "start_s")
+    __slots__ = ("_fresh", "_gathered", "_keys", "_times", "counts", "longest", "start_s")
 
-    def __init__(self, start_s: float, services: int) -> None:
+    def __init__(self, start_s: float) -> None:
         self.start_s = start_s
-        self.counts = np.zeros((3, services))  # operations, failures, sum of durations
-        self.keys: list[NDArray[np.int64]] = []  # service * BUCKETS + bucket, one for each operation
+        self.counts = np.zeros((3, 0), dtype=np.int64)  # by series
+        self.longest: tuple[float, int] = (0.0, 0)  # stall: microseconds, series
+        self._keys = np.zeros(0, dtype=np.int32)  # series * BUCKETS + bucket, each once
+        self._times = np.zeros(0, dtype=np.int32)
+        self._fresh: list[NDArray[np.int32]] = []  # keys that are not put together yet
+        self._gathered = 0
+
+    def add(self, counts: NDArray[np.int64], keys: NDArray[np.int32]) -> None:
+        self.counts = grown(self.counts, counts.shape[1])
+        self.counts += counts
+        self._fresh.append(keys)
+        self._gathered += len(keys)
+        if self._gathered >= max(FOLD_AT, len(self._keys)):
+            self.folded()
+
+    def folded(self) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
+        """Its distinct keys, and how often each came."""
+        if self._fresh:
+            keys, times = np.unique(np.concatenate(self._fresh), return_counts=True)
+            self.put(keys, times.astype(np.int32))
+            self._fresh, self._gathered = [], 0
+        return self._keys, self._times
+
+    def put(self, keys: NDArray[np.int32], times: NDArray[np.int32]) -> None:
+        """Add keys that come so many times each."""
+        if not len(self._keys):
+            self._keys, self._times = keys, times
+            return
+        merged, places = np.unique(np.concatenate([self._keys, keys]), return_inverse=True)
+        both = np.concatenate([self._times, times])
+        self._keys, self._times = merged, np.bincount(places, weights=both).astype(np.int32)
 
 
 class Window:
-    """Sums over a moving window. ``quantile`` None keeps averages only, which costs no memory per operation."""
+    """Sums and histograms over a moving window.
 
-    def __init__(self, names: list[tuple[str, str]], *, length_s: float, quantile: float | None = None) -> None:
+    Dense are the sums by series and by service and a histogram by service; each slice keeps what it added, so that it
+    can be taken out again. The clock is any that only goes forward, in seconds.
+    """
+
+    def __init__(self, names: Sequence[tuple[str, str]], *, length_s: float, quantile: float | None = None) -> None:
         """``names`` is the recorder's growing list of (service, operation), by series number."""
-        self._names = names
-        self._length_s = length_s
         self._quantile = quantile
-        self._services: list[str] = []
-        self._service_of = np.zeros(0, dtype=np.int64)  # by series number
+        self.services: list[str] = []
+        self.length_s = length_s
+        self.service_of = np.zeros(0, dtype=np.int64)  # by series number
+        self._names = names
+        self._places: dict[str, int] = {}
         self._slices: deque[_Slice] = deque()
-        self._sums = np.zeros((3, 0))
+        self._by_series = np.zeros((3, 0), dtype=np.int64)
+        self._by_service = np.zeros((3, 0), dtype=np.int64)
+        self._dense = np.zeros((0, BUCKETS), dtype=np.int32)  # may have more rows than there are services
         self._since_s: float | None = None
 
-    async def add(self, atoms: list[Any], now_s: float) -> None:
-        """Count the operations of a batch of the buffer's atoms; ``now_s`` is any clock that only goes forward."""
-        self._grow()
-        current = self._current(now_s)
-        for start in range(0, len(atoms), PIECE):
-            self._count(atoms[start : start + PIECE], current)
-            await asyncio.sleep(0)
+    @property
+    def series(self) -> Sequence[tuple[str, str]]:
+        """(service, operation) of every series that is counted."""
+        return self._names[: len(self.service_of)]
+
+    @property
+    def by_service(self) -> Counts:
+        """The sums since the last ``move``, by the place in ``services``."""
+        return Counts(*self._by_service)
+
+    @property
+    def by_series(self) -> Counts:
+        """The same by series number."""
+        return Counts(*self._by_series)
+
+    @property
+    def buckets(self) -> NDArray[np.int32]:
+        """Histograms of the durations, [services, BUCKETS]; a view, which changes with the window."""
+        return self._dense[: len(self.services)]
+
+    def buckets_of(self, series: int) -> NDArray[np.int64]:
+        """The histogram of one series, which is put together now."""
+        histogram = np.zeros(BUCKETS, dtype=np.int64)
+        for part in self._slices:
+            keys, times = part.folded()
+            first, last = np.searchsorted(keys, [series * BUCKETS, (series + 1) * BUCKETS])
+            histogram[keys[first:last] - series * BUCKETS] += times[first:last]
+        return histogram
+
+    def longest_stall(self) -> tuple[float, str] | None:
+        """The longest block of the event loop in milliseconds, and where it was."""
+        longest_us, series = max((part.longest for part in self._slices), default=(0.0, 0))
+        return (longest_us / 1000, self._names[series][1]) if longest_us else None
 
     def totals(self, now_s: float) -> Totals:
-        """The sums over the window that ends now."""
-        self._expire(now_s)
-        operations, failures, sums = self._sums
-        since_s = now_s if self._since_s is None else self._since_s
+        """What the engine before this one reads."""
+        self.learn()
+        self.move(now_s)
+        counts = self.by_service
+        with np.errstate(invalid="ignore", divide="ignore"):
+            means = np.where(counts.operations > 0, counts.sum_us / counts.operations, np.nan)
         return Totals(
-            services=self._services,
-            span_s=min(now_s - since_s, self._length_s),
-            operations=np.rint(operations).astype(np.int64),
-            failures=np.rint(failures).astype(np.int64),
-            response_us=self._means(operations, sums) if self._quantile is None else self._quantiles(self._quantile),
+            services=self.services,
+            span_s=self.span_s(now_s),
+            operations=counts.operations,
+            failures=counts.failures,
+            response_us=means
+            if self._quantile is None
+            else quantiles(self.buckets.astype(np.int64), (self._quantile,))[:, 0],
         )
 
-    def _grow(self) -> None:
-        """Learn the services of the series that are new."""
-        known = len(self._service_of)
-        if known == len(self._names):
-            return
-        place = {service: number for number, service in enumerate(self._services)}
-        new = [place.setdefault(service, len(place)) for service, _ in self._names[known:]]
-        self._services = list(place)
-        self._service_of = np.append(self._service_of, np.array(new, dtype=np.int64))
-        missing = len(place) - self._sums.shape[1]
-        for holder in self._slices:
-            holder.counts = np.pad(holder.counts, ((0, 0), (0, missing)))
-        self._sums = np.pad(self._sums, ((0, 0), (0, missing)))
+    def span_s(self, now_s: float) -> float:
+        """How much of the window there is data for."""
+        return 0.0 if self._since_s is None else min(now_s - self._since_s, self.length_s)
+
+    async def add(self, atoms: list[Any], now_s: float) -> NDArray[np.int64]:
+        """Count the operations of a batch of the buffer's atoms; returns the batch's own counts, [3, services]."""
+        self.learn()
+        self.move(now_s)
+        current = self._current(now_s)
+        batch = np.zeros((3, len(self.services)), dtype=np.int64)
+        for start in range(0, len(atoms), PIECE):
+            if start:
+                await asyncio.sleep(0)
+            counted = self._count(atoms[start : start + PIECE], current)
+            self._by_service += counted
+            batch += counted
+        return batch
+
+    def move(self, now_s: float) -> None:
+        """Take out what is older than the window that ends now."""
+        while self._slices and now_s - self._slices[0].start_s >= self.length_s:
+            self._take_out(self._slices.popleft())
+
+    def learn(self) -> None:
+        """Know the services of the series that are new."""
+        known = len(self.service_of)
+        if known < len(self._names):
+            new = [self.place(service) for service, _ in self._names[known:]]
+            self.service_of = np.append(self.service_of, np.array(new, dtype=np.int64))
+            self._by_series = grown(self._by_series, len(self.service_of))
+
+    def place(self, service: str) -> int:
+        """The place of a service, which is new or known."""
+        number = self._places.setdefault(service, len(self.services))
+        if number == len(self.services):
+            self.services.append(service)
+            self._by_service = grown(self._by_service, number + 1)
+            if number >= len(self._dense):  # twice as many rows, so that services may come one by one
+                self._dense = np.pad(self._dense, ((0, max(number, 16)), (0, 0)))
+        return number
+
+    def put_back(self, age_s: float, now_s: float, counts: NDArray[np.int64], histograms: NDArray[np.int64]) -> None:
+        """Take in what was counted before this process began, from the oldest to the newest: [3, series] by number.
+
+        ``age_s`` is how long ago that stretch began, and ``histograms`` is [series, BUCKETS].
+        """
+        part = _Slice(now_s - age_s)
+        keys = np.flatnonzero(histograms)
+        times = histograms.reshape(-1)[keys].astype(np.int32)
+        part.put(keys.astype(np.int32), times)
+        part.counts = counts.copy()
+        self._slices.append(part)
+        self._since_s = part.start_s if self._since_s is None else self._since_s
+        self._by_series += counts
+        self._by_service += self._services_of(counts)
+        np.add.at(self._dense.reshape(-1), self._flat(part.folded()[0]), times)
 
     def _current(self, now_s: float) -> _Slice:
-        self._expire(now_s)
         if self._since_s is None:
             self._since_s = now_s
-        if not self._slices or now_s - self._slices[-1].start_s >= self._length_s / SLICES:
-            self._slices.append(_Slice(now_s, len(self._services)))
+        if not self._slices or now_s - self._slices[-1].start_s >= self.length_s / SLICES:
+            self._slices.append(_Slice(now_s))
         return self._slices[-1]
 
-    def _expire(self, now_s: float) -> None:
-        while self._slices and now_s - self._slices[0].start_s >= self._length_s:
-            self._sums -= self._slices.popleft().counts
-        if not self._slices:
-            self._sums[:] = 0.0  # sums of floats that went in and out again leave dust
+    def _take_out(self, part: _Slice) -> None:
+        self._by_series[:, : part.counts.shape[1]] -= part.counts
+        self._by_service -= self._services_of(part.counts)
+        keys, times = part.folded()
+        np.subtract.at(self._dense.reshape(-1), self._flat(keys), times)
 
-    def _count(self, atoms: list[Any], into: _Slice) -> None:
-        services = self._service_of[atoms[0::FIELDS]]
+    def _count(self, atoms: list[Any], into: _Slice) -> NDArray[np.int64]:
+        """Count one piece; returns its counts by service."""
+        series = np.array(atoms[0::FIELDS], dtype=np.int64)
         outcomes, durations = _measures(atoms[3::FIELDS], atoms[2::FIELDS])
-        size = len(self._services)
-        counts = np.stack(
-            [
-                np.bincount(services, minlength=size).astype(float),
-                np.bincount(services, weights=np.isin(outcomes, FAILURES), minlength=size),
-                np.bincount(services, weights=durations, minlength=size),
-            ]
-        )
-        into.counts += counts
-        self._sums += counts
-        if self._quantile is not None:
-            into.keys.append(services * BUCKETS + bucket_of(durations))
+        size = len(self.service_of)
+        counts = np.empty((3, size), dtype=np.int64)
+        counts[OPERATIONS] = np.bincount(series, minlength=size)
+        counts[FAILED] = np.bincount(series[_FAILED[outcomes]], minlength=size)
+        counts[SUM_US] = np.bincount(series, weights=durations, minlength=size)
+        buckets = bucket_of(durations)
+        into.add(counts, (series * BUCKETS + buckets).astype(np.int32))
+        self._by_series += counts
+        services = self.service_of[series]
+        np.add.at(self._dense.reshape(-1), services * BUCKETS + buckets, np.int32(1))
+        self._note_stall(series, services, durations, into)
+        return self._services_of(counts)
 
-    def _means(self, operations: NDArray[np.float64], sums: NDArray[np.float64]) -> NDArray[np.float64]:
-        with np.errstate(invalid="ignore", divide="ignore"):
-            means: NDArray[np.float64] = np.where(operations > 0, sums / operations, np.nan)
-        return means
+    def _note_stall(
+        self, series: NDArray[np.int64], services: NDArray[np.int64], durations: NDArray[np.float64], into: _Slice
+    ) -> None:
+        stalled = services == self._places.get(STALLS, -1)
+        if stalled.any():
+            place = int(np.where(stalled, durations, -1.0).argmax())
+            into.longest = max(into.longest, (float(durations[place]), int(series[place])))
 
-    def _quantiles(self, quantile: float) -> NDArray[np.float64]:
-        keys = [key for part in self._slices for key in part.keys]
-        if not keys:
-            return np.full(len(self._services), np.nan)
-        flat = np.bincount(np.concatenate(keys), minlength=len(self._services) * BUCKETS)
-        return quantiles(flat.reshape(-1, BUCKETS).astype(np.int64), (quantile,))[:, 0]
+    def _services_of(self, counts: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Counts by series, added up by service."""
+        size, of = len(self.services), self.service_of[: counts.shape[1]]
+        return np.array([np.bincount(of, weights=row, minlength=size) for row in counts], dtype=np.int64)
+
+    def _flat(self, keys: NDArray[np.int32]) -> NDArray[np.int64]:
+        """Where keys by series stand in the histograms by service."""
+        series, bucket = np.divmod(keys.astype(np.int64), BUCKETS)
+        flat: NDArray[np.int64] = self.service_of[series] * BUCKETS + bucket
+        return flat
+
+
+def grown(array: NDArray[np.int64], columns: int) -> NDArray[np.int64]:
+    """The array with zeros behind it, up to so many columns."""
+    missing = columns - array.shape[-1]
+    return np.pad(array, [(0, 0)] * (array.ndim - 1) + [(0, missing)]) if missing > 0 else array
 
 
 def _measures(outcomes: list[Any], durations: list[Any]) -> tuple[NDArray[np.int64], NDArray[np.float64]]:

@@ -1,0 +1,142 @@
+"""The guide's three rules: error rate, response time and throughput, by service and by operation."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from cogmeter.alerts.model import Reading, Subject
+from cogmeter.alerts.rules import values
+from cogmeter.alerts.rules.rule import severity
+from cogmeter.alerts.rules.words import against, duration, number, percent
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from cogmeter.alerts.limits import Bounds, Limits
+    from cogmeter.alerts.model import Limit
+    from cogmeter.alerts.view import View
+    from cogmeter.alerts.window import Counts
+
+ERROR_RATE = "error_rate"
+RESPONSE_TIME = "response_time"
+THROUGHPUT = "throughput"
+
+
+def error_rate(view: View, limits: Limits) -> Iterator[Reading]:
+    """Services by the share of their operations that failed, and single operations beside others of their service."""
+    bounds = limits.bounds(ERROR_RATE, view.services)
+    for place, rate in _beyond(
+        values.error_rates(view.by_service.operations, view.by_service.failures), bounds, view.by_service
+    ):
+        yield _share(Subject(ERROR_RATE, view.services[place]), rate, limits)
+    by_series = limits.bounds_by_series(ERROR_RATE, view.services, view.series)
+    rates = values.error_rates(view.by_series.operations, view.by_series.failures)
+    for place, rate in _beyond(rates, by_series, view.by_series):
+        # An operation that is all that its service does is judged as the service.
+        if view.by_series.operations[place] < view.by_service.operations[view.service_of[place]]:
+            yield _share(Subject(ERROR_RATE, *view.series[place]), rate, limits)
+
+
+def response_time(view: View, limits: Limits) -> Iterator[Reading]:
+    """Services by how long their operations take, and operations that have a limit of their own."""
+    bounds = limits.bounds(RESPONSE_TIME, view.services)
+    statistics = {subject: limits.statistic_of(subject) for subject in limits.explicit(RESPONSE_TIME, "statistic")}
+    usual = limits.statistic_of(Subject(RESPONSE_TIME, ""))
+    measured = _times_ms(view, bounds, usual)
+    for place, service in enumerate(view.services):
+        own = statistics.get(Subject(RESPONSE_TIME, service))
+        if own is not None and own != usual:
+            measured[place] = _time_ms(view.by_service, view.buckets[place], place, own)
+    for place, value in _beyond(measured, bounds, view.by_service):
+        yield _time(Subject(RESPONSE_TIME, view.services[place]), value, limits)
+    for subject, place in _operations(view, limits, RESPONSE_TIME):
+        statistic = limits.statistic_of(subject)
+        buckets = np.zeros(0) if statistic == "average" else view.buckets_of(place)
+        value = _time_ms(view.by_series, buckets, place, statistic)
+        if _enough(limits.of(subject), value, view.by_series.operations[place]):
+            yield _time(subject, value, limits)
+
+
+def throughput(view: View, limits: Limits) -> Iterator[Reading]:
+    """Services by their operations a minute, and operations that have a limit of their own."""
+    bounds = limits.bounds(THROUGHPUT, view.services)
+    rates = values.per_minute(view.by_service.operations, view.span_s)
+    for place, rate in _beyond(rates, bounds, view.by_service):
+        yield _rate(Subject(THROUGHPUT, view.services[place]), rate, limits)
+    for subject, place in _operations(view, limits, THROUGHPUT):
+        rate = float(values.per_minute(view.by_series.operations[place : place + 1], view.span_s)[0])
+        if _enough(limits.of(subject), rate, view.by_series.operations[place]):
+            yield _rate(subject, rate, limits)
+
+
+def _beyond(measured: values.Values, bounds: Bounds, counts: Counts) -> Iterator[tuple[int, float]]:
+    """The places whose values are beyond the recovery threshold, with enough operations to say so."""
+    found = (measured > bounds.recovery) & (counts.operations >= bounds.min_operations) & (counts.operations > 0)
+    for place in np.flatnonzero(found).tolist():
+        yield place, float(measured[place])
+
+
+def _operations(view: View, limits: Limits, rule: str) -> Iterator[tuple[Subject, int]]:
+    """The operations that have a threshold of their own, with their series numbers."""
+    wanted = [subject for subject in limits.explicit(rule, "threshold") if subject.operation]
+    if not wanted:
+        return
+    place = {names: number for number, names in enumerate(view.series)}
+    for subject in wanted:
+        number = place.get((subject.service, subject.operation))
+        if number is not None:
+            yield subject, number
+
+
+def _enough(limit: Limit, value: float, operations: int) -> bool:
+    """Whether one value is beyond its recovery threshold, with enough operations to say so."""
+    return bool(limit.threshold) and value > limit.recovery and operations >= max(limit.min_operations, 1)
+
+
+def _times_ms(view: View, bounds: Bounds, statistic: str) -> values.Values:
+    """The statistic of every service; of quantiles those alone that are beyond the recovery threshold, 0 for others."""
+    counts = view.by_service
+    quantile, _ = values.STATISTICS[statistic]
+    if quantile is None:
+        return values.averages_ms(counts.operations, counts.sum_us)
+    above = np.zeros(len(view.services), dtype=np.int64)
+    for recovery in np.unique(bounds.recovery[np.isfinite(bounds.recovery)]).tolist():
+        rows = bounds.recovery == recovery
+        # Most services share one threshold: the sum over all rows in place costs less than a copy of some of them.
+        above[rows] = view.buckets[:, values.first_above(recovery) :].sum(axis=1)[rows]
+    measured = np.zeros(len(view.services))
+    beyond = np.flatnonzero(values.quantile_above(counts.operations, above, quantile))
+    measured[beyond] = values.quantiles_ms(view.buckets[beyond], quantile)
+    return measured
+
+
+def _time_ms(counts: Counts, buckets: values.Counts, place: int, statistic: str) -> float:
+    """The statistic of one service or series."""
+    quantile, _ = values.STATISTICS[statistic]
+    if quantile is None:
+        return float(values.averages_ms(counts.operations[place], counts.sum_us[place]))
+    return float(values.quantiles_ms(buckets, quantile))
+
+
+def _share(subject: Subject, rate: float, limits: Limits) -> Reading:
+    limit = limits.of(subject)
+    breached = rate > limit.threshold
+    text = against(f"Error rate of {percent(rate)}", breached, percent(limit.threshold))
+    return Reading(subject, rate, limit.threshold, text, severity(limit, rate), breached)
+
+
+def _time(subject: Subject, value_ms: float, limits: Limits) -> Reading:
+    limit = limits.of(subject)
+    breached = value_ms > limit.threshold
+    _, words = values.STATISTICS[limits.statistic_of(subject)]
+    text = against(f"{words} response time of {duration(value_ms)}", breached, duration(limit.threshold))
+    return Reading(subject, value_ms, limit.threshold, text, severity(limit, value_ms), breached)
+
+
+def _rate(subject: Subject, rate: float, limits: Limits) -> Reading:
+    limit = limits.of(subject)
+    breached = rate > limit.threshold
+    text = against(f"{number(rate)} operations/minute", breached, number(limit.threshold))
+    return Reading(subject, rate, limit.threshold, text, severity(limit, rate), breached)

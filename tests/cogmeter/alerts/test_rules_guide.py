@@ -1,0 +1,170 @@
+"""The guide's three rules find what is beyond a threshold, and say it in the guide's words."""
+
+import numpy as np
+import pytest
+
+
+@pytest.mark.parametrize(
+    ("seen", "rule", "message", "severity"),
+    [
+        ({"count": 360, "failures": 28}, "error_rate", "Error rate of 7.8% exceeds threshold of 5%", "warning"),
+        (
+            {"count": 400, "duration_ms": 8234},
+            "response_time",
+            "Average response time of 8.2s exceeds threshold of 5s",
+            "critical",
+        ),
+        ({"count": 600}, "throughput", "120 operations/minute exceeds threshold of 100", "warning"),
+    ],
+)
+async def test_the_guides_examples_come_out_as_the_guide_has_them(measured, seen, rule, message, severity):
+    one = await measured().see("knowledge-graph", count=0)
+    one.after(299)
+    await one.see("knowledge-graph", **seen)
+    one.after(1)
+    (reading,) = await one.readings()
+    assert (reading.subject.rule, reading.message, reading.severity) == (rule, message, severity)
+    assert reading.breached
+
+
+async def test_nothing_is_found_where_nothing_is_wrong(measured):
+    one = await measured().see("web", count=70)
+    assert await one.readings() == []
+
+
+async def test_a_value_on_the_threshold_is_no_breach_and_keeps_one_that_is_there(measured):
+    one = await measured(alert_threshold_operations_per_minute=0).see("web", count=100, failures=5, duration_ms=5_000)
+    readings = await one.readings()
+    assert [(reading.subject.rule, reading.breached) for reading in readings] == [
+        ("error_rate", False),
+        ("response_time", False),
+    ]
+    assert readings[0].message == "Error rate of 5% is still near threshold of 5%"
+
+
+async def test_below_its_recovery_threshold_nothing_is_read(measured):
+    one = await measured(alert_threshold_operations_per_minute=0).see("web", count=100, failures=4)
+    assert await one.readings() == []
+
+
+async def test_severity_is_critical_from_one_point_six_times_the_threshold_on_unless_it_is_set(measured):
+    one = measured(alert_threshold_error_rate=0.5)
+    await one.see("a", count=50, failures=39)
+    await one.see("b", count=50, failures=40)
+    assert [reading.severity for reading in await one.readings()] == ["warning", "critical"]
+    one.limits.override({"error_rate@b.severity": "info"})
+    assert [reading.severity for reading in await one.readings()] == ["warning", "info"]
+
+
+async def test_too_few_operations_raise_nothing(measured):
+    one = await measured().see("web", count=19, failures=19, duration_ms=60_000)
+    assert await one.readings() == []
+    await one.see("web", count=1)
+    assert len(await one.breached()) == 2
+
+
+async def test_a_threshold_of_zero_switches_its_rule_off(measured):
+    off = dict.fromkeys(("error_rate", "response_time", "operations_per_minute"), 0)
+    one = measured(**{f"alert_threshold_{name}": value for name, value in off.items()}, alert_slo_target=0)
+    await one.see("web", count=10_000, failures=10_000, duration_ms=60_000)
+    assert await one.readings() == []
+
+
+@pytest.mark.parametrize(
+    ("statistic", "words"), [("p50", "Median"), ("p95", "95th percentile"), ("p99", "99th percentile")]
+)
+async def test_other_statistics_are_named(measured, statistic, words):
+    one = measured(alert_threshold_response_time=800, alert_response_time_statistic=statistic)
+    await one.see("web", count=50, duration_ms=902)
+    (reading,) = await one.readings("response_time")
+    assert reading.message.startswith(f"{words} response time of 90")
+    assert reading.message.endswith("ms exceeds threshold of 800ms")
+
+
+@pytest.mark.parametrize(("slow", "breached"), [(5, False), (6, True)])
+async def test_a_quantile_is_above_when_more_than_its_rest_is(measured, slow, breached):
+    one = measured(alert_threshold_response_time=800, alert_response_time_statistic="p95")
+    await one.see("web", count=100 - slow, duration_ms=10)
+    await one.see("web", count=slow, duration_ms=2_000)
+    assert bool(await one.breached("response_time")) is breached
+
+
+async def test_quantiles_agree_with_a_computation_over_all_durations(measured):
+    random = np.random.default_rng(1)
+    one = measured(alert_threshold_response_time=300, alert_response_time_statistic="p95")
+    wanted = {}
+    for number in range(40):
+        durations = random.lognormal(np.log(120), random.uniform(0.1, 1.0), 60)
+        for duration in durations:
+            await one.see(f"s{number}", count=1, duration_ms=duration)
+        wanted[f"s{number}"] = float(np.percentile(durations, 95, method="inverted_cdf"))
+    found = {reading.subject.service: reading.current for reading in await one.readings("response_time")}
+    clearly = {name for name, value in wanted.items() if value > 300 * 0.8 * 1.02}
+    assert clearly <= found.keys()
+    assert all(wanted[name] == pytest.approx(value, rel=0.011) for name, value in found.items())
+
+
+async def test_a_service_may_have_its_own_statistic_and_threshold(measured):
+    one = measured({"response_time@web": "500", "response_time@web.statistic": "p50"})
+    await one.see("web", count=30, duration_ms=600)
+    await one.see("web", count=20, duration_ms=1)
+    await one.see("other", count=50, duration_ms=600)
+    (reading,) = await one.readings("response_time")
+    assert reading.subject.service == "web"
+    assert reading.message.startswith("Median response time of 596ms")
+
+
+async def test_the_first_minute_is_not_blown_up_to_a_rate(measured):
+    one = await measured().see("web", count=70)
+    one.after(5)
+    assert await one.readings() == []
+    await one.see("web", count=40)
+    assert await one.breached() == [("throughput", "web", "")]
+
+
+async def test_what_runs_in_the_background_alerts_by_its_error_rate_alone(measured):
+    one = measured()
+    for service in ("discord.listeners", "discord.commands"):
+        await one.see(service, count=600, failures=600, duration_ms=60_000)
+    assert [(rule, service) for rule, service, _ in await one.breached()] == [
+        ("error_rate", "discord.listeners"),
+        ("error_rate", "discord.commands"),
+        ("response_time", "discord.commands"),
+        ("throughput", "discord.commands"),
+    ]
+
+
+async def test_one_bad_operation_inside_a_busy_service_is_found(measured):
+    one = measured(alert_threshold_operations_per_minute=0)
+    await one.see("web", "fetch", count=2_000, failures=2)
+    await one.see("web", "parse", count=30, failures=10)
+    (reading,) = await one.readings()
+    assert (reading.subject.service, reading.subject.operation, reading.breached) == ("web", "parse", True)
+    assert reading.message == "Error rate of 33.3% exceeds threshold of 5%"
+
+
+async def test_an_operation_that_is_all_its_service_does_is_judged_once(measured):
+    one = measured(alert_threshold_operations_per_minute=0)
+    await one.see("web", "fetch", count=100, failures=50)
+    assert await one.breached("error_rate") == [("error_rate", "web", "")]
+
+
+async def test_an_operation_may_have_a_limit_of_its_own(measured):
+    one = measured({"response_time@web/fetch": "100", "throughput@web/fetch": "10", "error_rate@web/fetch": "0.9"})
+    await one.see("web", "fetch", count=60, failures=40, duration_ms=200)
+    await one.see("web", "parse", count=2_000, duration_ms=200)
+    assert ("response_time", "web", "fetch") in await one.breached()
+    assert ("throughput", "web", "fetch") in await one.breached()
+    assert ("error_rate", "web", "fetch") not in await one.breached()
+    one.limits.override({"response_time@web/fetch": "100", "response_time@web.statistic": "p95"})
+    (reading,) = await one.readings("response_time")
+    assert reading.message.startswith("95th percentile response time of")
+
+
+async def test_a_changed_threshold_takes_effect_at_the_next_check(measured):
+    one = await measured().see("web", count=100, failures=3)
+    assert await one.breached() == []
+    one.limits.override({"error_rate@web": "0.02"})
+    assert await one.breached() == [("error_rate", "web", "")]
+    one.limits.override({"response_time": "0.5", "response_time.statistic": "p99"})
+    assert await one.breached() == [("response_time", "web", "")]
