@@ -7,6 +7,7 @@ import logging
 import os
 from pathlib import Path
 from typing import Annotated, Any, Literal
+from urllib.parse import urlsplit
 
 from dotenv import dotenv_values
 from pydantic import Field, SecretStr, ValidationError, field_validator
@@ -223,11 +224,18 @@ class Settings(BaseSettings):
             return [part.strip() for part in value.split(",") if part.strip()]
         return value
 
+    @field_validator("alert_discord_webhook", "alert_webhook_url", "heartbeat_url")
+    @classmethod
+    def _address(cls, value: SecretStr | None) -> SecretStr | None:
+        """An address that can be asked, found out at start and not at the first alert."""
+        if value is not None and not _is_http(value.get_secret_value()):
+            raise ValueError("is no http or https URL")
+        return value
+
 
 # Settings of the guide whose part is not built yet: accepted and checked, and said to do nothing.
 WITHOUT_EFFECT = (
     "alert_discord_webhook",
-    "alert_webhook_url",
     "export_format",
     "export_interval",
     "analytics_dashboard",
@@ -241,6 +249,16 @@ WITHOUT_EFFECT = (
     "datadog_api_key",
     "datadog_app_key",
 )
+
+
+def _is_http(address: str) -> bool:
+    try:
+        parts = urlsplit(address)
+        _ = parts.port  # raises where it is no port
+    except ValueError:
+        return False
+    plain = address.isprintable() and " " not in address
+    return plain and parts.scheme in {"http", "https"} and bool(parts.hostname)
 
 
 def env_name(field: str) -> str:

@@ -108,6 +108,19 @@ def test_a_bad_value_gives_one_line_with_its_name_its_value_and_the_mend(monkeyp
     assert re.fullmatch(rf"{name}='{re.escape(shown)}': it .+; for example {name}=.+", text)
 
 
+@pytest.mark.parametrize(
+    "name", ["PERFORMANCE_ALERT_WEBHOOK_URL", "PERFORMANCE_ALERT_DISCORD_WEBHOOK", "PERFORMANCE_HEARTBEAT_URL"]
+)
+@pytest.mark.parametrize(
+    "value", ["s3cret", "ftp://host/s3cret", "https:///s3cret", "http://host:port/s3cret", "https://ho st/s3cret"]
+)
+def test_what_is_no_address_is_refused_without_being_shown(monkeypatch, name, value):
+    monkeypatch.setenv(name, value)
+    text = complaint()
+    assert re.fullmatch(rf"{name}=\(hidden\): it is no http or https URL \(URL\); for example {name}=https://.+", text)
+    assert "s3cret" not in text
+
+
 def test_each_bad_setting_has_its_own_line(monkeypatch):
     monkeypatch.setenv("PERFORMANCE_RETENTION_HOURS", "abc")
     written("PERFORMANCE_ALERT_WINDOW=1\nPERFORMANCE_RETENTON_HOURS=5\n")

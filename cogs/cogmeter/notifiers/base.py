@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
     from cogmeter_storage.alerting import Alert, AlertChange
-    from cogmeter_storage.model import AlertEvent
 
 
 class NotifyError(Exception):
@@ -36,8 +36,18 @@ class Notice:
     alert: Alert
     members: tuple[Alert, ...] = ()  # of a group's root: the alerts that it speaks for
     receipt: str | None = None  # what this notifier returned for this alert before
-    uncertain: bool = False  # an attempt at this very change was begun and its end is not known: it may have arrived
+    uncertain: bool = False  # this very change was tried before, and may have arrived: look before telling it again
     test: bool = False  # no alert at all: somebody tries the way
+
+    @property
+    def event_id(self) -> str:
+        """Unique everywhere, and the same for each attempt at this change: what receivers know a repetition by."""
+        return f"{self.change.alert}-{self.change.id or self.change.kind}"
+
+    @property
+    def stored(self) -> bool:
+        """Whether there is such an alert; a test, and word about another target, cannot be acknowledged or muted."""
+        return bool(self.alert.id)
 
 
 class Notifier(Protocol):
@@ -56,21 +66,29 @@ class Notifier(Protocol):
         ...
 
 
-def guide_fields(event: AlertEvent) -> dict[str, Any]:
-    """The event as the guide's JSON: response times in whole milliseconds, rates as shares, the time in UTC."""
-    digits = {"error_rate": 3, "response_time": 0, "throughput": 1}.get(event.rule, 3)
+def guide_fields(notice: Notice) -> dict[str, Any]:
+    """The change as the guide's JSON: response times in whole milliseconds, rates as shares, the time in UTC."""
+    rule, change = notice.alert.rule, notice.change
+    digits = {"error_rate": 3, "response_time": 0, "throughput": 1}.get(rule, 3)
     return {
-        "type": event.rule,
-        "service": event.service,
-        "message": event.message,
-        "threshold": _number(event.threshold, digits + 1),
-        "current": _number(event.current, digits),
-        "timestamp": datetime.fromtimestamp(event.at_us / 1e6, UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
-        "severity": event.severity,
+        "type": rule,
+        "service": notice.alert.service,
+        "message": change.message,
+        "threshold": _number(change.threshold, digits + 1),
+        "current": _number(change.current, digits),
+        "timestamp": iso(change.at_us),
+        "severity": change.severity,
     }
 
 
-def _number(value: float, digits: int) -> float | int:
+def iso(at_us: int) -> str:
+    """A moment as the guide writes it: ``2025-08-17T10:30:00Z``."""
+    return datetime.fromtimestamp(at_us / 1e6, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def _number(value: float, digits: int) -> float | int | None:
     """Rounded; whole numbers without a decimal point, as JSON readers expect of counts and milliseconds."""
+    if not math.isfinite(value):
+        return None  # JSON has no word for it
     rounded = round(value, digits)
     return int(rounded) if rounded == int(rounded) else rounded
