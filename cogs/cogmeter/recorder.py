@@ -123,8 +123,9 @@ class Recorder:
                 mark(error, outcome)
             if note.entered is not None:
                 note.entered.leave()
-                metadata = note.entered.belongs(metadata)
-                self._span(note.entered, series, start_ns, end_ns - start_ns, outcome)
+                scope, duration_ns = note.entered.scope, end_ns - start_ns
+                metadata = belonging(scope, metadata, outcome=outcome, duration_ns=duration_ns)
+                self._span(note.entered, series, start_ns, duration_ns, outcome)
             extra = (text, metadata) if text is not None or metadata else None
             self.add(series, end_ns, end_ns - start_ns, int(outcome), extra)
         except Exception:  # noqa: BLE001 - whatever a host's objects do, it must not reach the host's command
@@ -146,7 +147,7 @@ class Recorder:
             trace, begun_ns = scope.trace, start_ns - scope.trace.start_ns
             names, duration_ns = self.names[series], end_ns - start_ns
             trace.close(Span(trace.open(), scope.span, *names, begun_ns, duration_ns, int(outcome)))
-            metadata = belonging(scope, metadata)
+            metadata = belonging(scope, metadata, outcome=outcome, duration_ns=duration_ns)
         extra = (error, metadata) if error is not None or metadata else None
         self.add(series, end_ns, end_ns - start_ns, int(outcome), extra)
 

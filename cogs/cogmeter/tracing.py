@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from contextvars import Context, Token
 
 MAX_SPANS: Final = 100
+_NOBODY: Final[Mapping[str, str]] = {}
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +55,10 @@ class Trace:
         else:
             self.left_out += 1
 
+    def touched(self, outcome: int, duration_ns: int) -> Mapping[str, str]:  # noqa: ARG002 - who knows more, overrides it
+        """Metadata that says, in hashes, whom an operation of it with this end touched; empty where nobody knows."""
+        return _NOBODY
+
 
 class Scope(NamedTuple):
     """Where the running code stands: in which trace, and inside which of its spans."""
@@ -92,14 +97,14 @@ class Entered:
         except ValueError:
             return
 
-    def belongs(self, metadata: Mapping[str, Any] | None) -> dict[str, Any]:
-        """The operation's metadata, with the command that it belongs to and what it ran inside of."""
-        return belonging(self.scope, metadata)
 
-
-def belonging(scope: Scope, metadata: Mapping[str, Any] | None) -> dict[str, Any]:
-    """The metadata of an operation that ran in this scope."""
-    return {**(metadata or {}), "command": scope.trace.label, "parent": scope.name}
+def belonging(scope: Scope, metadata: Mapping[str, Any] | None, *, outcome: int, duration_ns: int) -> Mapping[str, Any]:
+    """The metadata of an operation that ran in this scope: with the command that it belongs to, what it ran inside of,
+    and whom it touched.
+    """
+    # What the host itself calls "user" or "guild" stays.
+    touched = scope.trace.touched(outcome, duration_ns)
+    return {**touched, **(metadata or {}), "command": scope.trace.label, "parent": scope.name}
 
 
 def begin(trace: Trace) -> Token[Scope | None]:

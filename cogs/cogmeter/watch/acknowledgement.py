@@ -226,7 +226,8 @@ class Acknowledgement(Surface):
             recorder = receipts.recorder
             series = recorder.series(services.ACKNOWLEDGEMENT, receipts.name_of(receipt))
             start_ns = end_ns - how.duration_ns
-            recorder.add_timed(series, start_ns, end_ns, how.outcome, error=how.error, metadata=how.metadata)
+            metadata = {**receipt.touched(how.outcome, how.duration_ns), **(how.metadata or {})}
+            recorder.add_timed(series, start_ns, end_ns, how.outcome, error=how.error, metadata=metadata)
         self._done(receipt)
 
     def _done(self, receipt: Receipt) -> None:

@@ -14,12 +14,15 @@ from cogmeter.timing import now_ns
 from cogmeter.watch.arrivals import message_arrived_ns
 from cogmeter.watch.hook import Hook
 from cogmeter.watch.names import fitted
+from cogmeter.watch.people import Who
 from cogmeter.watch.receipts import COMMAND, Receipt
 from cogmeter.watch.surface import Ground, Surface, own_module
 from cogmeter_storage.model import Outcome
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
+
+    from cogmeter.watch.receipts import Receipts
 
     Call = Callable[..., Coroutine[Any, Any, Any]]
     Context = commands.Context[Any]
@@ -90,7 +93,7 @@ class PrefixCommands(Surface):
         try:
             if not hook.active or (ctx.command is None and not ctx.invoked_with):
                 return None
-            return _arrived(ctx)
+            return _arrived(ctx, self.ground.receipts)
         except Exception as fault:  # noqa: BLE001 - our fault must not keep the host's command from running
             hook.fault(fault)
             return None
@@ -121,7 +124,7 @@ class PrefixCommands(Surface):
     async def _on_command(self, ctx: Context) -> None:
         try:
             if ctx.interaction is None:
-                self._begun[ctx] = _arrived(ctx)
+                self._begun[ctx] = _arrived(ctx, self.ground.receipts)
         except Exception as fault:  # noqa: BLE001 - it would reach the host's on_error
             self._invoke.fault(fault)
 
@@ -137,17 +140,18 @@ class PrefixCommands(Surface):
             if self._invoke.active or ctx.interaction is not None:
                 receipt = _running()  # the event was dispatched inside of what is recorded
             else:
-                receipt = self._begun.pop(ctx) if ctx in self._begun else _arrived(ctx)
+                receipt = self._begun.pop(ctx) if ctx in self._begun else _arrived(ctx, self.ground.receipts)
             if receipt is not None:
                 self._end(receipt, ctx, error, self._invoke)
         except Exception as fault:  # noqa: BLE001 - see above
             self._invoke.fault(fault)
 
 
-def _arrived(ctx: Context) -> Receipt:
+def _arrived(ctx: Context, receipts: Receipts) -> Receipt:
     """The receipt of an invocation that begins. A command that invokes another begins it now, not with the message."""
     arrived_ns = message_arrived_ns(ctx.message.id) if tracing.current() is None else None
-    receipt = Receipt(0, 0, _label(ctx), arrived_ns or now_ns())
+    who = Who(ctx.author.id, None if ctx.guild is None else ctx.guild.id, ctx.channel.id, ctx.message.id)
+    receipt = receipts.begin(_label(ctx), arrived_ns or now_ns(), who)
     # Known here, not at the end: so is whatever the command does meanwhile.
     receipt.own = own_module(getattr(ctx.command, "callback", None))
     return receipt

@@ -12,6 +12,7 @@ from cogmeter.tracing import Trace
 from cogmeter.watch.custom_ids import template_of
 from cogmeter.watch.names import fitted
 from cogmeter.watch.outcomes import cause_of, outcome_of
+from cogmeter.watch.people import NOBODY, People, Place, Who, who_of
 from cogmeter_storage.model import FAILURES, Outcome, SpanRecord, TraceRecord
 
 if TYPE_CHECKING:
@@ -31,10 +32,37 @@ KEPT_TRACES: Final = 200  # slow and failed ones that wait to be stored
 class Receipt(Trace):
     """One interaction (or prefix command) from its arrival on."""
 
-    __slots__ = ("acknowledged", "arrived_wall_us", "finished", "http_ns", "id", "invoked", "kind", "owned", "sent_ns")
+    __slots__ = (
+        "_hashes",
+        "_people",
+        "_place",
+        "_who",
+        "acknowledged",
+        "arrived_wall_us",
+        "finished",
+        "http_ns",
+        "id",
+        "invoked",
+        "kind",
+        "owned",
+        "sent_ns",
+    )
 
-    def __init__(self, number: int, kind: int, label: str, arrived_ns: int) -> None:
+    def __init__(
+        self,
+        number: int,
+        kind: int,
+        label: str,
+        arrived_ns: int,
+        *,
+        who: Who | None = None,
+        people: People | None = None,
+    ) -> None:
         super().__init__(label, arrived_ns)
+        self._who = who
+        self._people = people
+        self._hashes: Mapping[str, str] = NOBODY  # made when they are needed first
+        self._place: Place | None = None
         self.id = number  # the interaction's; 0 for a prefix command
         self.kind = kind  # discord.InteractionType's value; 0 for a prefix command
         self.arrived_wall_us = (time.time_ns() - (now_ns() - arrived_ns)) // 1000
@@ -50,6 +78,18 @@ class Receipt(Trace):
         """How old it was when a first response was sent, or how old it is if none was."""
         return (self.sent_ns or now_ns()) - self.start_ns
 
+    def touched(self, outcome: int, duration_ns: int) -> Mapping[str, str]:
+        """See Trace; only what failed or was slow says it, and leads to its place from then on."""
+        people, who = self._people, self._who
+        if people is None or who is None or not people.matter(outcome, duration_ns):
+            return NOBODY
+        if not self._hashes:
+            self._hashes = people.of(who)
+            self._place = people.place(who, self._hashes, self.arrived_wall_us)
+        if self._place is not None:
+            self._place.until_us = time.time_ns() // 1000
+        return self._hashes
+
 
 class Receipts:
     """Remembers receipts by interaction id, and records how they ended. Nothing here awaits."""
@@ -57,6 +97,7 @@ class Receipts:
     def __init__(self, recorder: Recorder, *, slow_ms: float) -> None:
         """Interactions that take ``slow_ms`` or longer, or fail, keep their tree of operations."""
         self.recorder = recorder
+        self.people = People(slow_ms=slow_ms)
         self.traces: deque[TraceRecord] = deque(maxlen=KEPT_TRACES)
         # In order of arrival, for who looks after their acknowledgement, makes this deque, and empties it.
         self.waiting: deque[Receipt] | None = None
@@ -70,12 +111,16 @@ class Receipts:
     def arrive(self, data: Mapping[str, Any]) -> Receipt:
         """Remember an INTERACTION_CREATE as it came from the gateway."""
         number = int(data["id"])
-        receipt = Receipt(number, int(data["type"]), label_of(data), now_ns())
+        receipt = Receipt(number, int(data["type"]), label_of(data), now_ns(), who=who_of(data), people=self.people)
         self._open[number] = receipt
         if self.waiting is not None:
             self.waiting.append(receipt)
         self._drop_oldest(receipt.start_ns)
         return receipt
+
+    def begin(self, label: str, arrived_ns: int, who: Who) -> Receipt:
+        """A prefix command; it is not looked for by an id."""
+        return Receipt(0, 0, label, arrived_ns, who=who, people=self.people)
 
     def get(self, number: int) -> Receipt | None:
         """The receipt of an interaction that is under way."""
@@ -85,8 +130,7 @@ class Receipts:
         """The receipt of an interaction; one whose arrival was not seen arrives now."""
         receipt = self._open.get(interaction.id)
         if receipt is None:
-            payload = {"id": interaction.id, "type": interaction.type.value, "data": interaction.data}
-            receipt = self.arrive(payload)
+            receipt = self.arrive(_payload(interaction))
         return receipt
 
     def name_of(self, receipt: Receipt) -> str:
@@ -128,6 +172,9 @@ class Receipts:
         end_ns = now_ns()
         duration_ns = end_ns - receipt.start_ns
         text = None if error is None else error_text(error)
+        touched = receipt.touched(outcome, duration_ns)
+        if touched:
+            metadata = {**touched, **(metadata or {})}
         series = self.recorder.series(service[:100], operation[:100])
         extra = (text, metadata) if text is not None or metadata else None
         self.recorder.add(series, end_ns, duration_ns, int(outcome), extra)
@@ -170,6 +217,18 @@ def label_of(data: Mapping[str, Any]) -> str:
     if kind == AUTOCOMPLETE:
         words += [str(option["name"]) for option in options if option.get("focused")]
     return fitted(" ".join(words))
+
+
+def _payload(interaction: discord.Interaction) -> dict[str, Any]:
+    """What the gateway said of it, as far as a receipt needs it."""
+    return {
+        "id": interaction.id,
+        "type": interaction.type.value,
+        "data": interaction.data,
+        "user": {"id": interaction.user.id},
+        "guild_id": interaction.guild_id,
+        "channel_id": interaction.channel_id,
+    }
 
 
 def _record(receipt: Receipt, root: SpanRecord, error: str | None) -> TraceRecord:

@@ -589,7 +589,7 @@ async def test_a_fault_of_ours_keeps_no_command_from_running(ready_bot, watching
         if surface == "receipts":
             monkeypatch.setattr(surfaces[0].ground.receipts, "end", None)
         else:
-            monkeypatch.setattr(cogmeter.watch.prefix, "Receipt", None)
+            monkeypatch.setattr(cogmeter.watch.prefix, "Who", None)
         await use("hybrid", "!hybrid", "!breaks", quiet=True)
         assert [done.get_nowait(), done.get_nowait()] == ["hybrid", "hybrid"]
         assert sum(hook.faults for one in surfaces for hook in one.hooks) >= 2

@@ -96,6 +96,8 @@ class Interaction:
         self.id = number
         self.type = discord.InteractionType.application_command
         self.data = {"name": "ask"}
+        self.user = discord.Object(80351110224678912)
+        self.guild_id, self.channel_id = 197038439483310086, 381887213238583306
 
 
 def test_an_interaction_whose_arrival_was_not_seen_arrives_when_it_is_asked_for(receipts):
