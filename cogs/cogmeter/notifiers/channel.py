@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 import discord
 
 from cogmeter.notifiers.buttons import view_of
-from cogmeter.notifiers.faces import Faces
+from cogmeter.notifiers.faces import Faces, begin_picture
 from cogmeter.notifiers.followups import OLD_US, followup, loud
 from cogmeter.notifiers.place import BROKEN, EDITED_TOO_OFTEN, THREAD_EXISTS, UNKNOWN_CHANNEL, UNKNOWN_MESSAGE, Place
 from cogmeter.notifiers.posted import MessageGoneError, Posted, is_about, nonce_of
@@ -62,7 +62,8 @@ class ChannelNotifier:
         clock: Callable[[], int] = now_us,
     ) -> None:
         """``story_of`` finds the circumstances of a breach; ``picture_of`` draws it, None where there is no chart."""
-        self.faces = Faces(story_of, picture_of, clock)
+        self._faces = Faces(story_of, clock)
+        self._picture_of = picture_of
         self._bot = bot
         self._settings = settings
         self._clock = clock
@@ -76,7 +77,7 @@ class ChannelNotifier:
         """Post the alert's message, or bring it up to date; the receipt says where it is."""
         try:
             if not notice.stored:
-                await self._send(await self._place.room(), notice, self.faces.bare(notice.alert, test=notice.test))
+                await self._send(await self._place.room(), notice, self._faces.bare(notice.alert, test=notice.test))
                 return None
             posted = await self._told(notice)
         except (discord.DiscordException, *BROKEN) as error:
@@ -100,9 +101,9 @@ class ChannelNotifier:
     async def _post(self, notice: Notice) -> Posted:
         room = await self._place.room()
         allowed = self._place.may(room, "attach_files")
-        drawing = self.faces.begin_picture(notice.alert) if allowed else None
+        drawing = begin_picture(self._picture_of, notice.alert) if allowed else None
         picture = await _within(drawing, PATIENCE_S)
-        face = await self.faces.of(
+        face = await self._faces.of(
             notice.alert, notice.members, picture=picture, trouble="" if allowed else NOT_ALLOWED_FILES
         )
         message = await self._send(room, notice, face)
@@ -147,9 +148,9 @@ class ChannelNotifier:
         """Bring the message up to date; False if Discord allows no more edits of it."""
         picture = None
         if notice.change.kind in REDRAWN:
-            picture = await self.faces.begin_picture(notice.alert)
+            picture = await begin_picture(self._picture_of, notice.alert)
         drawn = picture is not None and picture.drawn
-        face = await self.faces.of(
+        face = await self._faces.of(
             notice.alert, notice.members, picture=picture if drawn else None, chart=posted.chart or drawn
         )
         try:
@@ -183,7 +184,7 @@ class ChannelNotifier:
     async def _with_chart(self, posted: Posted, notice: Notice, picture: Picture) -> Posted:
         """Add the chart that was not drawn in time; a message that stays without it is complete."""
         try:
-            face = await self.faces.of(notice.alert, notice.members, picture=picture)
+            face = await self._faces.of(notice.alert, notice.members, picture=picture)
             await self._edit_in_time(posted, notice, face)
         except (discord.DiscordException, *BROKEN) as error:
             _logger.warning("Alert %d stays without its chart: %s", notice.alert.id, error)
@@ -228,7 +229,7 @@ class ChannelNotifier:
             _logger.warning("Alert %d has no thread: %s", alert.id, error)
             return None
         try:
-            details = await self.faces.details(alert, notice.members, [notice.change])
+            details = await self._faces.details(alert, notice.members, [notice.change])
             await thread.send(embed=details, silent=True, allowed_mentions=NOBODY)
         except (discord.DiscordException, *BROKEN) as error:
             _logger.warning("The thread of alert %d stays without details: %s", alert.id, error)

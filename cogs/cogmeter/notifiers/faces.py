@@ -43,16 +43,11 @@ class Face:
 
 
 class Faces:
-    """Builds what is shown. An alert without its story or chart is still an alert: neither ever holds it up."""
+    """Builds what is shown. An alert without its story is still an alert: it never waits for one that fails."""
 
-    def __init__(
-        self,
-        story_of: Callable[[Alert], Awaitable[Story]],
-        picture_of: Callable[[Alert], Awaitable[Picture | None]],
-        clock: Callable[[], int] = now_us,
-    ) -> None:
+    def __init__(self, story_of: Callable[[Alert], Awaitable[Story]], clock: Callable[[], int] = now_us) -> None:
+        """``story_of`` finds the circumstances of a breach."""
         self._story_of = story_of
-        self._picture_of = picture_of
         self._clock = clock
 
     async def of(
@@ -94,10 +89,6 @@ class Faces:
         shown = details_embed_data(alert, story, members, changes, attempts, now_us=self._clock())
         return discord.Embed.from_dict(shown)
 
-    def begin_picture(self, alert: Alert) -> asyncio.Task[Picture | None]:
-        """Have the chart drawn; the task never raises."""
-        return detached(self._picture(alert), name="cogmeter: an alert's chart")
-
     async def _story(self, alert: Alert) -> Story | None:
         try:
             return await self._story_of(alert)
@@ -105,9 +96,17 @@ class Faces:
             _logger.exception("The circumstances of alert %d are not known", alert.id)
             return None
 
-    async def _picture(self, alert: Alert) -> Picture | None:
+
+def begin_picture(
+    picture_of: Callable[[Alert], Awaitable[Picture | None]], alert: Alert
+) -> asyncio.Task[Picture | None]:
+    """Have the chart drawn; the task never raises."""
+
+    async def drawn() -> Picture | None:
         try:
-            return await self._picture_of(alert)
+            return await picture_of(alert)
         except Exception:
             _logger.exception("Alert %d has no chart", alert.id)
             return None
+
+    return detached(drawn(), name="cogmeter: an alert's chart")
