@@ -59,12 +59,15 @@ class Writable:
     def _opened(self, stack: ExitStack) -> sqlite3.Connection:
         check_header(self._path)
         with _in_our_words(self._path), ExitStack() as until_it_works:
-            raw = _connect(self._path, "rwc")
+            raw = connect(self._path, "rwc")
             until_it_works.callback(raw.close)
             _migrate(raw, check_version(raw, self._path))
             raw.execute("PRAGMA journal_mode = WAL")
             raw.execute("PRAGMA synchronous = NORMAL")
             raw.execute("PRAGMA journal_size_limit = 16777216")
+            # Upkeep makes the checkpoints, beside the writer; a commit makes one only when far more has been written
+            # since then than usual (16 MB).
+            raw.execute("PRAGMA wal_autocheckpoint = 4000")
             self.head = recover(raw)
             stack.push(until_it_works.pop_all())
         return raw
@@ -84,7 +87,7 @@ class Readable:
         """
         check_header(self._path, must_exist=True)
         with _in_our_words(self._path):
-            raw = _connect(self._path, "ro")
+            raw = connect(self._path, "ro")
             stack.callback(raw.close)
             if check_version(raw, self._path) < SQLITE_VERSION:
                 raise StorageError(
@@ -236,7 +239,8 @@ def _set_aside(path: Path) -> Path:
     return aside
 
 
-def _connect(path: Path, mode: str) -> sqlite3.Connection:
+def connect(path: Path, mode: str) -> sqlite3.Connection:
+    """A connection to the file, in SQLite's mode ``ro``, ``rw`` or ``rwc``."""
     uri = f"{path.absolute().as_uri()}?mode={mode}"
     return sqlite3.connect(uri, uri=True, isolation_level=None, timeout=_BUSY_TIMEOUT_S)
 

@@ -9,13 +9,17 @@ from typing import TYPE_CHECKING
 from cogmeter_storage.model import DAY_US, HOUR_US, Cleaned, Retention, Tier
 from cogmeter_storage.rollup import fold
 from cogmeter_storage.sqlite import alert_rows, samples, traces
+from cogmeter_storage.sqlite.checkpoint import Checkpoints
 from cogmeter_storage.sqlite.rows import edge_slots, extents, first_id_from, read_slots, transaction, write_slot
 
 if TYPE_CHECKING:
     import sqlite3
-    from collections.abc import Callable
+    from collections.abc import Awaitable, Callable
+    from typing import TypeAlias
 
     from cogmeter_storage.sqlite.writer import Writer
+
+    Deletion: TypeAlias = Callable[[sqlite3.Connection], int]  # deletes a few rows, and says how many
 
 _DELETE_ROWS = 5000
 _PAUSE_S = 0.005
@@ -26,9 +30,10 @@ _DELETE_US = {Tier.MINUTE: 2 * HOUR_US, Tier.HOUR: DAY_US, Tier.DAY: 30 * DAY_US
 async def fold_all(writer: Writer, now_us: int) -> int:
     """See Store.fold: one transaction a slot."""
     written = 0
-    for tier in _FINER:
-        for start_us in await writer.run(unfolded, tier, now_us):
-            written += await writer.run(_fold_one, tier, start_us)
+    async with Checkpoints(writer.path):
+        for tier in _FINER:
+            for start_us in await writer.run(unfolded, tier, now_us):
+                written += await writer.run(_fold_one, tier, start_us)
     return written
 
 
@@ -59,27 +64,26 @@ async def clean(writer: Writer, retention: Retention, now_us: int) -> Cleaned:
     Cuts are on the coarser tier's borders, so that where a slot stands for finer ones, it stands for all of them; and
     nothing goes that the coarser tier does not hold yet.
     """
-    operations = 0
     raw_cut = _cut(now_us, retention.raw_hours, HOUR_US)
-    first_id, last_id = await writer.run(_operations_before, raw_cut)
-    for start in range(first_id, last_id + 1, _DELETE_ROWS):
-        operations += await writer.run(_delete_operations, start, min(start + _DELETE_ROWS - 1, last_id))
-        await asyncio.sleep(_PAUSE_S)
     cuts = {
         Tier.MINUTE: raw_cut,
         Tier.HOUR: _cut(now_us, retention.hour_hours, DAY_US),
         Tier.DAY: _cut(now_us, retention.day_hours, DAY_US),
     }
-    slots = sum([await _paced(writer, partial(_delete_slots, tier=tier, cut_us=cut)) for tier, cut in cuts.items()])
-    traced = await _paced(writer, partial(traces.delete, cut_us=raw_cut))
-    sampled = await _paced(writer, partial(samples.delete, cut_us=raw_cut))
-    alerts = await _clean_alerting(writer, raw_cut, cuts[Tier.DAY])
-    return Cleaned(operations, slots, traced, sampled, alerts)
+    async with Checkpoints(writer.path) as checkpoints:
+        paced = partial(_paced, writer, checkpoints)
+        return Cleaned(
+            operations=await paced(partial(_delete_operations, cut_us=raw_cut)),
+            slots=sum([await paced(partial(_delete_slots, tier=tier, cut_us=cut)) for tier, cut in cuts.items()]),
+            traces=await paced(partial(traces.delete, cut_us=raw_cut)),
+            samples=await paced(partial(samples.delete, cut_us=raw_cut)),
+            alerts=await _clean_alerting(paced, raw_cut, cuts[Tier.DAY]),
+        )
 
 
-async def _clean_alerting(writer: Writer, raw_cut: int, day_cut: int) -> int:
+async def _clean_alerting(paced: Callable[[Deletion], Awaitable[int]], raw_cut: int, day_cut: int) -> int:
     """Remove ended alerts and what was noted on the way; returns how many alerts it were."""
-    alerts = await _paced(writer, partial(alert_rows.delete, cut_us=day_cut))
+    alerts = await paced(partial(alert_rows.delete, cut_us=day_cut))
     for table, time, cut_us in (
         ("attempt", "at_us", raw_cut),
         ("delivery", "ended_us", raw_cut),  # NULL, and so never before the cut, while it waits
@@ -87,15 +91,16 @@ async def _clean_alerting(writer: Writer, raw_cut: int, day_cut: int) -> int:
         ("audit", "at_us", day_cut),
         ("marker", "at_us", day_cut),
     ):
-        await _paced(writer, partial(_delete_rows, table=table, time=time, cut_us=cut_us))
+        await paced(partial(_delete_rows, table=table, time=time, cut_us=cut_us))
     return alerts
 
 
-async def _paced(writer: Writer, delete: Callable[[sqlite3.Connection], int]) -> int:
+async def _paced(writer: Writer, checkpoints: Checkpoints, delete: Deletion) -> int:
     """Call it, with pauses, until it deletes nothing any more; returns how much it did."""
     total = 0
     while removed := await writer.run(delete):
         total += removed
+        await checkpoints.make()
         await asyncio.sleep(_PAUSE_S)
     return total
 
@@ -104,14 +109,13 @@ def _cut(now_us: int, hours: float, width_us: int) -> int:
     return int(now_us - hours * HOUR_US) // width_us * width_us
 
 
-def _operations_before(raw: sqlite3.Connection, at_us: int) -> tuple[int, int]:
-    """The first and the last id of the sealed operations that ended before; nothing when the first is the greater."""
-    (first,) = raw.execute("SELECT ifnull(min(id), 1) FROM operation").fetchone()
+def _delete_operations(raw: sqlite3.Connection, cut_us: int) -> int:
+    """Delete the oldest few sealed operations that ended before the cut; 0 when there is none."""
+    (first_id,) = raw.execute("SELECT ifnull(min(id), 1) FROM operation").fetchone()
     _, sealed_id = extents(raw)
-    return first, min(first_id_from(raw, at_us) - 1, sealed_id)
-
-
-def _delete_operations(raw: sqlite3.Connection, first_id: int, last_id: int) -> int:
+    last_id = min(first_id_from(raw, cut_us) - 1, sealed_id, first_id + _DELETE_ROWS - 1)
+    if last_id < first_id:
+        return 0
     with transaction(raw):
         return raw.execute("DELETE FROM operation WHERE id BETWEEN ? AND ?", (first_id, last_id)).rowcount
 

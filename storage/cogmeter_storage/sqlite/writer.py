@@ -12,6 +12,7 @@ from cogmeter_storage.sqlite.rows import seal, transaction
 if TYPE_CHECKING:
     import sqlite3
     from collections.abc import Callable, Iterable, Sequence
+    from pathlib import Path
 
     from cogmeter_storage.model import Row
     from cogmeter_storage.rollup import Head, SealedSlot
@@ -38,6 +39,11 @@ class Writer:
         self.last_write_us: int | None = None
         self._connection = connection
         self._lock = asyncio.Lock()
+
+    @property
+    def path(self) -> Path:
+        """The file."""
+        return self._connection.path
 
     async def append(self, slices: Iterable[Sequence[Row]], *, now_us: int) -> int:
         """See Store.append."""

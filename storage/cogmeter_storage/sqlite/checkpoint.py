@@ -1,0 +1,60 @@
+"""Brings the write-ahead log into the database beside the writer, so that hardly any commit has to wait for it."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING
+
+from cogmeter_storage.sqlite.connection import Connection
+from cogmeter_storage.sqlite.file import connect
+
+if TYPE_CHECKING:
+    import sqlite3
+    from contextlib import ExitStack
+    from pathlib import Path
+    from types import TracebackType
+    from typing import Self
+
+_INTERVAL_S = 0.25  # each one waits for the disk, and would have little to do right after another
+
+
+class Checkpoints:
+    """Open as long as a job runs: checkpoints by a connection of its own, now and then and at the end.
+
+    They are passive: neither the writer nor a reader waits for one, and it takes what they let it take.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._connection = Connection(path, self._opened)
+        self._last_s = time.perf_counter()
+
+    async def __aenter__(self) -> Self:
+        """Open the connection."""
+        await self._connection.open()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        """Make the last checkpoint, unless the job failed, and close the connection."""
+        try:
+            if kind is None:
+                await self._connection.run(_checkpoint)
+        finally:
+            await self._connection.end()
+
+    async def make(self) -> None:
+        """Make a checkpoint, unless there has been one a moment ago."""
+        if time.perf_counter() - self._last_s >= _INTERVAL_S:
+            await self._connection.run(_checkpoint)
+            self._last_s = time.perf_counter()
+
+    def _opened(self, stack: ExitStack) -> sqlite3.Connection:
+        raw = connect(self._path, "rw")
+        stack.callback(raw.close)
+        return raw
+
+
+def _checkpoint(raw: sqlite3.Connection) -> None:
+    raw.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchall()
