@@ -5,6 +5,7 @@ Nothing here raises into the host or grows without bound, and any thread may mar
 
 from __future__ import annotations
 
+import dataclasses
 import logging
 import time
 from collections import deque
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 MARK, START, VERSION, EXTENSION, THRESHOLD = "mark", "start", "version", "extension", "threshold"  # kinds of markers
 MAX_NAME: Final = 100
 CAPACITY: Final = 100
+CUT: Final = "…"  # in place of what is too long
 NAMELESS: Final = "(nameless)"
 VERSION_KEY: Final = "version"  # under which the store remembers the version that was last seen
 
@@ -33,7 +35,7 @@ class Marks:
         self.dropped = 0
         self.started = False  # whether this process has its start marked
         self._capacity = capacity
-        self._queue: deque[Marker] = deque()  # its ends are safe between threads
+        self._queue: deque[tuple[Marker, str]] = deque()  # with the verb, if any; its ends are safe between threads
 
     def __len__(self) -> int:
         return len(self._queue)
@@ -45,31 +47,33 @@ class Marks:
         """
         self.add(MARK, name)
 
-    def add(self, kind: str, name: object) -> None:
-        """Mark this moment as one of another kind."""
+    def add(self, kind: str, name: object, *, verb: str = "") -> None:
+        """Mark this moment as one of another kind. What one verb was done to, one after the other, is one marker."""
         try:
             if len(self._queue) < self._capacity:
-                self._queue.append(Marker(time.time_ns() // 1000, kind, cleaned(name)))
+                self._queue.append((Marker(time.time_ns() // 1000, kind, cleaned(name)), verb))
                 return
         except Exception as error:
             _logger.debug("A marker has no text", exc_info=error)
         self.dropped += 1
 
     def take(self) -> list[Marker]:
-        """Take out all that wait, in order; changes of extensions that followed each other are one."""
+        """Take out all that wait, in order; those of one verb joined: "reloaded cogs.music, cogs.quotes"."""
         taken: list[Marker] = []
+        last_verb = ""
         while self._queue:
-            marker = self._queue.popleft()
-            joint = _joint(taken[-1], marker) if taken else None
-            if joint is None:
-                taken.append(marker)
+            marker, verb = self._queue.popleft()
+            if verb and verb == last_verb:
+                taken[-1] = _joined(taken[-1], marker.name)
             else:
-                taken[-1] = joint
+                name = cleaned(f"{verb} {marker.name}") if verb else marker.name
+                taken.append(dataclasses.replace(marker, name=name))
+            last_verb = verb
         return taken
 
     def put_back(self, markers: list[Marker]) -> None:
         """Give back markers that could not be stored, ahead of what came since."""
-        self._queue.extendleft(reversed(markers))
+        self._queue.extendleft((marker, "") for marker in reversed(markers))
 
 
 def cleaned(name: object) -> str:
@@ -111,15 +115,10 @@ async def mark_start(store: Store, marks: Marks, version: str | None) -> None:
         await store.remember(VERSION_KEY, name.encode())
 
 
-def _joint(before: Marker, marker: Marker) -> Marker | None:
-    """Both in one, if they are changes of extensions of the same sort: "reloaded cogs.music, cogs.quotes"."""
-    sort, _, thing = marker.name.partition(" ")
-    if not (before.kind == marker.kind == EXTENSION) or before.name.partition(" ")[0] != sort:
-        return None
-    if before.name.endswith(("…", f" {thing}")):
-        return before
-    return Marker(before.at_us, EXTENSION, _cut(f"{before.name}, {thing}"))
+def _joined(marker: Marker, name: str) -> Marker:
+    known = marker.name.endswith((CUT, f" {name}"))  # nothing fits any more, or the same thing twice
+    return marker if known else dataclasses.replace(marker, name=_cut(f"{marker.name}, {name}"))
 
 
 def _cut(text: str) -> str:
-    return text if len(text) <= MAX_NAME else f"{text[: MAX_NAME - 1]}…"
+    return text if len(text) <= MAX_NAME else f"{text[: MAX_NAME - 1]}{CUT}"

@@ -89,28 +89,42 @@ def test_threads_may_mark_at_once(marks):
     assert names(marks) == ["x"] * 90
 
 
-def test_changes_of_extensions_that_follow_each_other_are_one_marker(marks):
-    for kind, name in (
-        (EXTENSION, "reloaded cogs.music"),
-        (EXTENSION, "reloaded cogs.quotes"),
-        (EXTENSION, "reloaded cogs.quotes"),
-        (EXTENSION, "unloaded cogs.quotes"),
-        (MARK, "reloaded by hand"),
-        (EXTENSION, "reloaded cogs.music"),
+def test_what_one_verb_was_done_to_is_one_marker(marks):
+    for verb, name in (
+        ("reloaded", "cogs.music"),
+        ("reloaded", "cogs.quotes"),
+        ("reloaded", "cogs.quotes"),
+        ("unloaded", "cogs.quotes"),
+        ("", "reloaded by hand"),
+        ("", "reloaded by hand"),
+        ("reloaded", "cogs.music"),
     ):
-        marks.add(kind, name)
+        marks.add(EXTENSION, name, verb=verb)
     first, *others = marks.take()
-    assert first.name == "reloaded cogs.music, cogs.quotes"
+    assert (first.kind, first.name) == (EXTENSION, "reloaded cogs.music, cogs.quotes")
     assert first.at_us <= others[0].at_us
-    assert [one.name for one in others] == ["unloaded cogs.quotes", "reloaded by hand", "reloaded cogs.music"]
+    assert [one.name for one in others] == [
+        "unloaded cogs.quotes",
+        "reloaded by hand",
+        "reloaded by hand",
+        "reloaded cogs.music",
+    ]
 
 
 def test_a_hundred_reloads_at_once_are_one_marker_of_bounded_length(marks):
     for number in range(CAPACITY):
-        marks.add(EXTENSION, f"reloaded cogs.number_{number}")
+        marks.add(EXTENSION, f"cogs.number_{number}", verb="reloaded")
     (name,) = names(marks)
     assert len(name) == MAX_NAME
     assert name.endswith("…")
+
+
+def test_what_could_not_be_stored_stays_as_it_was_taken(marks):
+    for name in ("cogs.music", "cogs.quotes"):
+        marks.add(EXTENSION, name, verb="reloaded")
+    marks.put_back(marks.take())
+    marks.add(EXTENSION, "cogs.music", verb="reloaded")
+    assert names(marks) == ["reloaded cogs.music, cogs.quotes", "reloaded cogs.music"]
 
 
 async def test_what_waits_is_stored_in_order(store, marks):

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Final
 from cogmeter.finding import Finding
 from cogmeter.watch.acknowledgement import Acknowledgement
 from cogmeter.watch.arrivals import Arrivals
+from cogmeter.watch.changes import Changes
 from cogmeter.watch.components import Components
 from cogmeter.watch.gateway import Gateway
 from cogmeter.watch.jobs import Jobs
@@ -39,6 +40,7 @@ SURFACES: Final[tuple[type[Surface], ...]] = (
     Listeners,
     Loops,
     Jobs,
+    Changes,
     Rest,
     Gateway,
     Stalls,
