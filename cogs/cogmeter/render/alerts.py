@@ -114,7 +114,7 @@ def _since(alert: Alert) -> dict[str, Any]:
     if alert.resolved_us is None:
         return _field("Since", f"<t:{began}:f>\n{when(alert.started_us)}", inline=True)
     ended = alert.resolved_us // 1_000_000
-    return _field("Lasted", f"{text.duration(length_us(alert, 0))}\n<t:{began}:f> to <t:{ended}:t>", inline=True)
+    return _field("When", f"<t:{began}:f> to <t:{ended}:t>", inline=True)
 
 
 def _circumstances(story: Story | None, members: Sequence[Alert]) -> list[dict[str, Any]]:
@@ -134,8 +134,8 @@ def _touched(story: Story) -> str:
     failed = text.exact(story.failures) if story.failures else "none"
     lines = [f"{_counted(story.operations, 'operation')}, {failed} failed"]
     people = [(story.users, "user"), (story.guilds, "guild")]
-    lines += [_counted(number, word) for number, word in people if number is not None]
-    return "\n".join(lines)
+    lines.append(" · ".join(_counted(number, word) for number, word in people if number is not None))
+    return "\n".join(line for line in lines if line)
 
 
 def _from_the_errors(story: Story) -> list[dict[str, Any]]:

@@ -460,6 +460,30 @@ async def test_a_test_is_marked_and_has_no_buttons(open_room):
         assert not message.components
 
 
+async def test_discord_takes_the_message_its_edits_and_its_follow_up(discord_server):
+    bot = commands.Bot("!", intents=discord.Intents.default())
+    settings = Settings(_env_file=None, alert_channel_id=int(discord_server.world.channel["id"]), alert_thread=True)
+    async with discord_server.running(bot):
+        room = Room(None, bot, None, None, settings)
+        await room.notifier.prepare()
+        receipt = await room.tell("fired", FIRING)
+        receipt = await room.tell("acknowledged", ACKNOWLEDGED, receipt=receipt)
+        room.now_us += 65 * MINUTE_US
+        receipt = await room.tell("reminded", ACKNOWLEDGED, receipt=receipt)
+        room.picture = REDRAWN
+        again = await room.tell("resolved", resolved(65 * MINUTE_US), receipt=receipt, uncertain=True)
+        assert again == receipt
+        known = json.loads(receipt)
+        stored = discord_server.world.messages
+        message = stored[str(known["channel"])][str(known["message"])]
+        assert [entry["filename"] for entry in message["attachments"]] == ["chart.png"]
+        assert message["embeds"][0]["image"]["url"] == message["attachments"][0]["url"]
+        assert not message["components"]
+        said = [one["content"] for one in stored[str(known["thread"])].values()]
+        assert [words[2:].split(" ")[0] for words in said] == ["", "Acknowledged", "Still", "Resolved"]
+        assert not discord_server.violations
+
+
 # -- what is wrong with the channel
 
 

@@ -70,7 +70,7 @@ def test_a_firing_alert_says_it_all_with_the_number_that_matters_first():
     assert list(fields(data).items()) == [
         ("Now", "**7.8 %**\nthreshold 5 %\nworst 12.4 %"),
         ("Since", "<t:1755453300:f>\n<t:1755453300:R>"),
-        ("Touched", "1,280 operations, 41 failed\n7 users\n3 guilds"),
+        ("Touched", "1,280 operations, 41 failed\n7 users · 3 guilds"),
         ("Commonest error", "Rate limit exceeded for @\u200beveryone (30 times)"),
         (
             "Example",
@@ -88,7 +88,7 @@ def test_a_resolved_alert_says_how_long_it_lasted_and_who_took_it_up():
         "Acknowledged by Ada <t:1755453360:R>",
     ]
     assert fields(data)["Worst"] == "**12.4 %**\nthreshold 5 %"
-    assert fields(data)["Lasted"] == "12 min\n<t:1755453300:f> to <t:1755454020:t>"
+    assert fields(data)["When"] == "<t:1755453300:f> to <t:1755454020:t>"
     assert data["color"] == Look.RESOLVED.colour
     assert "image" not in data
 
