@@ -235,7 +235,6 @@ class Settings(BaseSettings):
 
 # Settings of the guide whose part is not built yet: accepted and checked, and said to do nothing.
 WITHOUT_EFFECT = (
-    "alert_discord_webhook",
     "export_format",
     "export_interval",
     "analytics_dashboard",

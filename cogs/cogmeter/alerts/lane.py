@@ -26,6 +26,7 @@ PACES: Final = {  # the log needs none, and discord.py keeps to Discord's limits
     "webhook": Pace(burst=5, per_s=1.0),
 }
 GIVE_UP_US: Final = 24 * 3_600_000_000  # nobody is helped by an alert of yesterday
+ATTEMPTS: Final = 10  # before it counts as too old: it may have waited for the bot itself
 FAULTS: Final = 3  # attempts that end in a fault of ours
 FAR_US: Final = 2**62  # later than anything is due
 IDLE_S: Final = 60.0  # how long the clock is trusted to be the one that the outbox was written by
@@ -183,7 +184,8 @@ class Lane:
         if error.gone:
             self._give_up_target(error)
         pause_us = delay_us(attempts, wish_s=error.retry_after_s)
-        if not error.permanent and not error.gone and now_us + pause_us - delivery.change.at_us < GIVE_UP_US:
+        late = now_us + pause_us - delivery.change.at_us >= GIVE_UP_US and attempts >= ATTEMPTS
+        if not error.permanent and not error.gone and not late:
             if error.retry_after_s is not None:
                 self._bucket.close(now_us + pause_us)
             level = logging.WARNING if attempts == 1 else logging.DEBUG

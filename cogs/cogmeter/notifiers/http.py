@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from aiohttp.abc import AbstractResolver
 
 HOPS: Final = 3  # redirects in a row
-BODY: Final = 16_384  # bytes of an answer that are looked at
+BODY: Final = 65_536  # bytes of an answer that are looked at: Discord's repeat the message
 KEEPING: Final = frozenset({307, 308})  # redirects that keep method and body (RFC 9110, 15.4)
 REDIRECTS: Final = frozenset({301, 302, 303}) | KEEPING
 GONE: Final = frozenset({401, 404, 410})
@@ -76,13 +76,23 @@ class Http:
         Raises:
             NotifyError: there was none, or it led where alerts do not go.
         """
-        address, sent = self._parsed(url), {"User-Agent": _USER_AGENT, "Accept-Encoding": "identity", **(headers or {})}
+        address, sent = self.parsed(url), {"User-Agent": _USER_AGENT, "Accept-Encoding": "identity", **(headers or {})}
         for hop in range(HOPS + 1):
             answer = await self._once(method, address, body, sent, redirected=hop > 0)
             if answer.status not in REDIRECTS:
                 return answer
             address = self._next(address, answer)
         raise NotifyError(f"{self.setting}: more than {HOPS} redirects in a row", permanent=True)
+
+    def parsed(self, url: str) -> URL:
+        """The address.
+
+        Raises:
+            NotifyError: it is none; yarl's own error would show it.
+        """
+        with contextlib.suppress(ValueError):
+            return URL(url)
+        raise NotifyError(f"{self.setting} is no URL", permanent=True, gone=True)
 
     async def _once(
         self, method: str, address: URL, body: bytes | None, headers: Mapping[str, str], *, redirected: bool
@@ -122,11 +132,6 @@ class Http:
         with contextlib.suppress(aiohttp.ClientError, OSError, TimeoutError):
             await asyncio.wait_for(read(), self._patience.body_s)
         return bytes(kept)
-
-    def _parsed(self, url: str) -> URL:
-        with contextlib.suppress(ValueError):
-            return URL(url)
-        raise NotifyError(f"{self.setting} is no URL", permanent=True, gone=True)
 
     def _next(self, here: URL, answer: Answer) -> URL:
         """Where a redirect leads, if alerts may go there."""

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from cogmeter.notifiers.channel import ChannelNotifier
+from cogmeter.notifiers.discord_webhook import DiscordWebhookNotifier
 from cogmeter.notifiers.log import LogNotifier
 from cogmeter.notifiers.webhook import WebhookNotifier
 
@@ -37,6 +38,19 @@ def _channel(around: Surroundings) -> Notifier | None:
     return ChannelNotifier(around.bot, around.settings, story_of=around.story_of, picture_of=around.picture_of)
 
 
+def _discord_webhook(around: Surroundings) -> Notifier | None:
+    settings = around.settings
+    if settings.alert_discord_webhook is None:
+        return None
+    alone = settings.alert_channel_id is None  # else the channel pings, and once is enough
+    return DiscordWebhookNotifier(
+        settings.alert_discord_webhook,
+        story_of=around.story_of,
+        ping_role=settings.alert_escalate_role_id if alone else None,
+        ping_user=settings.alert_escalate_user_id if alone else None,
+    )
+
+
 def _webhook(around: Surroundings) -> Notifier | None:
     settings = around.settings
     if settings.alert_webhook_url is None:
@@ -51,6 +65,7 @@ def _webhook(around: Surroundings) -> Notifier | None:
 NOTIFIERS: Final[dict[str, Callable[[Surroundings], Notifier | None]]] = {
     "log": lambda _: LogNotifier(),
     "channel": _channel,
+    "discord_webhook": _discord_webhook,
     "webhook": _webhook,
 }
 

@@ -227,6 +227,17 @@ async def test_what_nobody_takes_for_a_day_is_given_up(store, clock):
     assert 100 < len(target.tried) < 1_000
 
 
+async def test_what_waited_for_the_bot_for_days_gets_its_attempts_too(store, clock):
+    target = Target("target", again(), again())
+    await store.alerting.save([step(alert())])
+    clock.advance(3 * 86_400)
+    delivery = Delivery(store, [target], clock=clock)
+    for _ in range(3):
+        await delivery.deliver_due()
+        clock.advance(600)
+    assert (target.kinds, delivery.failed) == (["fired"], {})
+
+
 async def test_a_target_that_asks_for_a_pause_gets_it_for_all_alerts(store, clock):
     target = Target("target", again(retry_after_s=30))
     delivery = Delivery(store, [target], clock=clock)

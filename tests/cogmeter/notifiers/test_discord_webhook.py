@@ -1,0 +1,222 @@
+"""The Discord webhook, against a real receiver that speaks as Discord does."""
+
+import json
+
+import pytest
+from aiohttp import web
+from pydantic import SecretStr
+
+from cogmeter.alerts.delivery import Delivery
+from cogmeter.notifiers.base import NotifyError
+from cogmeter.notifiers.discord_webhook import DISCORD_EPOCH_MS, FIELD, DiscordWebhookNotifier, posted_us
+from cogmeter.notifiers.http import Http, Patience
+from cogmeter.records import Story
+from cogmeter_storage.alerting import AlertState, Step
+
+NOW_US = 1_755_426_610_000_000
+PATH = "/api/webhooks/123456789012345678/T0ken-s3cret"
+SETTING = "PERFORMANCE_ALERT_DISCORD_WEBHOOK"
+NEW = (NOW_US // 1_000 - DISCORD_EPOCH_MS) << 22  # an id of this very moment
+
+
+async def story_of(alert):
+    return Story(alert.started_us, NOW_US, operations=500, failures=39, users=7)
+
+
+def notifier(receiver, path=PATH, **options):
+    http = Http(FIELD, patience=Patience(answer_s=0.5, body_s=0.2))
+    url = path if path.startswith("http") else receiver.url(path)
+    return DiscordWebhookNotifier(SecretStr(url), **{"story_of": story_of, **options}, http=http, clock=lambda: NOW_US)
+
+
+def says(status, **said):
+    async def answer(request):
+        return web.json_response(said, status=status)
+
+    return answer
+
+
+@pytest.fixture
+def messages(receiver):
+    """Discord's answers to what is posted: messages with new ids."""
+    receiver.script += [says(200, id=str(NEW + number)) for number in range(10)]
+    return receiver
+
+
+async def refused(notifier, notice):
+    with pytest.raises(NotifyError) as raised:
+        await notifier.notify(notice)
+    return raised.value
+
+
+async def test_an_alert_is_an_embed_that_pings_nobody_and_its_receipt_is_the_message(messages, make_notice):
+    assert await notifier(messages).notify(make_notice(message="@everyone look")) == str(NEW)
+    (seen,) = messages.seen
+    assert (seen.method, seen.path) == ("POST", f"{PATH}?wait=true")
+    assert (seen.json["allowed_mentions"], seen.json["flags"]) == ({"parse": []}, 0)
+    (embed,) = seen.json["embeds"]
+    assert "knowledge-graph" in embed["title"]
+    assert any("500 operations" in field["value"] for field in embed["fields"])
+    assert "content" not in seen.json
+
+
+async def test_later_changes_edit_that_message(messages, make_notice):
+    sender = notifier(messages)
+    receipt = await sender.notify(make_notice())
+    assert await sender.notify(make_notice("resolved", state=AlertState.RESOLVED, receipt=receipt)) == receipt
+    posted, edited = messages.seen
+    assert (edited.method, edited.path) == ("PATCH", f"{PATH}/messages/{NEW}")
+    assert edited.json["embeds"][0]["title"] != posted.json["embeds"][0]["title"]
+    assert edited.json["allowed_mentions"] == {"parse": []}
+
+
+async def test_a_thread_of_the_address_is_kept(messages, make_notice):
+    sender = notifier(messages, PATH + "?thread_id=5")
+    await sender.notify(make_notice("resolved", receipt=await sender.notify(make_notice())))
+    assert [seen.path for seen in messages.seen] == [
+        f"{PATH}?thread_id=5&wait=true",
+        f"{PATH}/messages/{NEW}?thread_id=5",
+    ]
+
+
+async def test_a_message_that_was_deleted_is_posted_anew(receiver, make_notice):
+    receiver.script += [says(404, code=10008, message="Unknown Message"), says(200, id="2")]
+    assert await notifier(receiver).notify(make_notice("worsened", receipt="1")) == "2"
+    assert [seen.method for seen in receiver.seen] == ["PATCH", "POST"]
+
+
+async def test_a_message_that_takes_no_more_edits_is_followed_by_a_short_one(receiver, make_notice):
+    receiver.script += [says(400, code=30046, message="Maximum number of edits"), says(200, id="2")]
+    notice = make_notice("resolved", state=AlertState.RESOLVED, receipt=str(NEW))
+    assert await notifier(receiver).notify(notice) == str(NEW)
+    followup = receiver.seen[1].json
+    assert "Resolved" in followup["content"]
+    assert (followup["flags"], followup["allowed_mentions"]) == (4096, {"parse": []})
+    assert "embeds" not in followup
+
+
+async def test_the_end_of_an_old_alert_is_said_in_a_message_of_its_own_too(messages, make_notice):
+    old = str(1)  # of 2015
+    await notifier(messages).notify(make_notice("resolved", state=AlertState.RESOLVED, receipt=old))
+    assert [seen.method for seen in messages.seen] == ["PATCH", "POST"]
+
+
+async def test_an_escalation_pings_whom_the_settings_name_and_nobody_else(messages, make_notice):
+    await notifier(messages, ping_role=11, ping_user=22).notify(make_notice("escalated", receipt=str(NEW)))
+    await notifier(messages).notify(make_notice("escalated", receipt=str(NEW)))
+    await notifier(messages, ping_role=11).notify(make_notice("escalated"))
+    named, unnamed, alone = [seen.json for seen in messages.seen if seen.method == "POST"]
+    assert named["content"].startswith("<@&11> <@22> ")
+    assert named["allowed_mentions"] == {"parse": [], "roles": ["11"], "users": ["22"]}
+    assert ("<@" in unnamed["content"], unnamed["allowed_mentions"]) == (False, {"parse": []})
+    assert alone["content"].startswith("<@&11> ")
+    assert alone["embeds"]
+    assert (named["flags"], alone["flags"]) == (0, 0)
+
+
+@pytest.mark.parametrize(("severity", "flags"), [("info", 4096), ("warning", 0), ("critical", 0)])
+async def test_only_what_is_of_low_severity_is_silent(messages, make_notice, severity, flags):
+    await notifier(messages).notify(make_notice(severity=severity))
+    assert messages.seen[0].json["flags"] == flags
+
+
+async def test_what_is_no_stored_alert_is_posted_once_and_leaves_no_receipt(messages, make_notice):
+    assert await notifier(messages).notify(make_notice(id=0, rule="test", severity="info", test=True)) is None
+    (seen,) = messages.seen
+    assert "Test" in seen.json["embeds"][0]["title"]
+    assert seen.json["flags"] == 0  # whoever tries the way wants to see it
+
+
+async def test_an_alert_without_its_story_is_still_told(messages, make_notice, caplog):
+    async def broken(alert):
+        raise RuntimeError("no story")
+
+    assert await notifier(messages, story_of=broken).notify(make_notice()) == str(NEW)
+    assert "The circumstances of alert 12 are not known" in caplog.text
+
+
+async def test_an_answer_that_breaks_off_counts_as_delivered(receiver, make_notice):
+    receiver.script.append(receiver.drip)
+    assert await notifier(receiver).notify(make_notice()) is None
+
+
+@pytest.mark.parametrize(
+    ("status", "said", "permanent", "gone", "wish_s"),
+    [
+        (404, {"code": 10015, "message": "Unknown Webhook"}, True, True, None),
+        (401, {"code": 50027, "message": "Invalid Webhook Token"}, True, True, None),
+        (403, {"code": 50013}, True, False, None),
+        (400, {"code": 50035}, True, False, None),
+        (429, {"retry_after": 1.337, "global": False}, False, False, 1.337),
+        (500, {}, False, False, None),
+    ],
+)
+@pytest.mark.parametrize("receipt", [None, "1"])
+async def test_what_discord_refuses_is_sorted(
+    receiver, make_notice, secret_free, status, said, permanent, gone, wish_s, receipt
+):
+    receiver.script.append(says(status, **said))
+    error = await refused(notifier(receiver), make_notice("worsened", receipt=receipt))
+    assert (error.permanent, error.gone, error.retry_after_s) == (permanent, gone, wish_s)
+    assert f"{SETTING} answered {status}" in str(error)
+    if "code" in said:
+        assert str(said["code"]) in str(error)
+    secret_free(error)
+
+
+async def test_a_limit_without_discords_words_is_read_from_the_header(receiver, make_notice):
+    receiver.script.append((429, {"Retry-After": "3"}))
+    error = await refused(notifier(receiver), make_notice())
+    assert error.retry_after_s == 3
+
+
+@pytest.mark.parametrize("receipt", ["x", "", "12/../../other", json.dumps({"message": 1})])
+async def test_a_receipt_that_is_none_is_not_made_an_address(messages, make_notice, receipt):
+    await notifier(messages).notify(make_notice("worsened", receipt=receipt))
+    assert [(seen.method, seen.path) for seen in messages.seen] == [("POST", f"{PATH}?wait=true")]
+
+
+async def test_at_start_it_looks_whether_the_webhook_is_there_and_tells_nobody(receiver, secret_free):
+    receiver.script += [says(200, id="123456789012345678"), says(404, code=10015)]
+    await notifier(receiver).prepare()
+    with pytest.raises(NotifyError, match=f"{SETTING} answered 404") as raised:
+        await notifier(receiver).prepare()
+    assert raised.value.gone
+    assert [(seen.method, seen.path) for seen in receiver.seen] == [("GET", PATH)] * 2
+    secret_free(raised.value)
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/T0ken-s3cret",
+        "/api/webhooks/T0ken-s3cret",
+        "/api/webhooks/12/T0ken-s3cret/slack",
+        "http://discord.example" + PATH,
+        "https://discord.example/x" + PATH,
+    ],
+)
+async def test_what_is_no_address_of_a_webhook_is_given_up_with_the_mend(receiver, secret_free, path):
+    with pytest.raises(NotifyError, match=f"{SETTING} is no Discord webhook; copy it from") as raised:
+        await notifier(receiver, path).prepare()
+    assert raised.value.gone
+    assert receiver.seen == []
+    secret_free(raised.value)
+
+
+async def test_through_the_outbox_an_alert_is_one_message_that_lives_on(receiver, store, make_notice):
+    receiver.script += [says(200, id=str(NEW))]
+    delivery = Delivery(store, [notifier(receiver)])
+    for kind, state in (("fired", AlertState.FIRING), ("acknowledged", AlertState.ACKNOWLEDGED)):
+        notice = make_notice(kind, state=state, id=0)
+        await store.alerting.save([Step(notice.alert, notice.change, ("discord_webhook",))])
+        await delivery.deliver_due()
+    assert [(seen.method, seen.path) for seen in receiver.seen] == [
+        ("POST", f"{PATH}?wait=true"),
+        ("PATCH", f"{PATH}/messages/{NEW}"),
+    ]
+    assert await store.alerting.receipt("5f0c", "discord_webhook") == str(NEW)
+
+
+def test_an_id_tells_when_its_message_was_posted():
+    assert posted_us(175928847299117063) == 1_462_015_105_796_000  # Discord's documentation, "Snowflakes"

@@ -1,0 +1,365 @@
+"""The endpoint of one's own, against a real receiver: what it is told, and what becomes of each of its answers."""
+
+import asyncio
+import hashlib
+import hmac
+import json
+from datetime import UTC, datetime
+from email.utils import format_datetime
+
+import pytest
+from pydantic import SecretStr
+
+from cogmeter.alerts.delivery import Delivery
+from cogmeter.notifiers.base import NotifyError
+from cogmeter.notifiers.http import Http, Patience
+from cogmeter.notifiers.webhook import FIELD, WebhookNotifier, payload
+from cogmeter.query import now_us
+from cogmeter.version import __version__
+from cogmeter_storage.alerting import AlertState, Step
+
+NOW_US = 1_755_426_610_000_000
+QUICK = Patience(connect_s=2, answer_s=0.3, body_s=0.2)
+SETTING = "PERFORMANCE_ALERT_WEBHOOK_URL"
+
+
+def notifier(url, *, key=None, patience=None, **options):
+    secret = None if key is None else SecretStr(key)
+    http = Http(FIELD, patience=patience, **options)
+    return WebhookNotifier(SecretStr(url), secret, http=http, clock=lambda: NOW_US)
+
+
+async def refused(notifier, notice):
+    with pytest.raises(NotifyError) as raised:
+        await notifier.notify(notice)
+    return raised.value
+
+
+async def test_it_posts_the_guides_fields_and_says_what_happened_to_which_alert(receiver, make_notice):
+    assert await notifier(receiver.url()).notify(make_notice()) is None
+    (seen,) = receiver.seen
+    assert (seen.method, seen.headers["Content-Type"]) == ("POST", "application/json")
+    assert seen.json == {
+        "type": "error_rate",
+        "service": "knowledge-graph",
+        "message": "Error rate of 7.8% exceeds threshold of 5%",
+        "threshold": 0.05,
+        "current": 0.078,
+        "timestamp": "2025-08-17T10:30:00Z",
+        "severity": "warning",
+        "id": "5f0c-7",
+        "version": 1,
+        "alert": "5f0c",
+        "kind": "fired",
+        "state": "firing",
+        "operation": None,
+        "startedAt": "2025-08-17T10:30:00Z",
+        "resolvedAt": None,
+        "acknowledgedBy": None,
+    }
+    assert seen.headers["Idempotency-Key"] == "5f0c-7"
+    assert seen.headers["User-Agent"] == f"cogmeter/{__version__}"
+    assert "X-Cogmeter-Signature" not in seen.headers
+
+
+def test_a_response_time_is_told_in_whole_milliseconds_and_what_is_no_number_as_null(make_notice):
+    fields = payload(make_notice(rule="response_time", current=8234.4, threshold=5000.0))
+    assert (fields["current"], fields["threshold"]) == (8234, 5000)
+    assert payload(make_notice(current=float("inf")))["current"] is None
+
+
+def test_the_end_of_an_alert_names_its_time_and_who_took_it_up(make_notice):
+    started_us = 1_755_426_600_000_000
+    fields = payload(
+        make_notice(
+            "resolved",
+            state=AlertState.RESOLVED,
+            acknowledged_us=started_us + 60_000_000,
+            acknowledged_by="Ada",
+            resolved_us=started_us + 120_000_000,
+            changed_us=started_us + 120_000_000,
+            operation="query",
+        )
+    )
+    assert (fields["state"], fields["operation"]) == ("resolved", "query")
+    assert (fields["resolvedAt"], fields["acknowledgedBy"]) == ("2025-08-17T10:32:00Z", "Ada")
+
+
+def test_what_happened_since_does_not_change_what_is_told_of_an_earlier_change(make_notice):
+    notice = make_notice()
+    later = make_notice(
+        state=AlertState.FIRING,
+        acknowledged_us=NOW_US,
+        acknowledged_by="Ada",
+        resolved_us=NOW_US + 1,
+    )
+    assert payload(notice) == payload(later)
+
+
+def test_a_group_lists_its_members_and_a_test_says_that_it_is_one(make_notice):
+    members = [make_notice(uid="a").alert, make_notice(uid="b", service="web-crawling").alert]
+    fields = payload(make_notice(members=members, test=True))
+    assert [(one["alert"], one["service"], one["state"]) for one in fields["members"]] == [
+        ("a", "knowledge-graph", "firing"),
+        ("b", "web-crawling", "firing"),
+    ]
+    assert fields["test"] is True
+
+
+async def test_a_receiver_can_verify_the_signature(receiver, make_notice):
+    await notifier(receiver.url(), key="hmac-key").notify(make_notice(message="Größe: 5 %"))
+    (seen,) = receiver.seen
+    at_s = seen.headers["X-Cogmeter-Timestamp"]
+    expected = hmac.new(b"hmac-key", at_s.encode() + b"." + seen.body, hashlib.sha256).hexdigest()
+    assert hmac.compare_digest(seen.headers["X-Cogmeter-Signature"], f"v1={expected}")
+    assert int(at_s) == NOW_US // 1_000_000
+
+
+@pytest.mark.parametrize("status", [200, 201, 202, 204])
+async def test_any_2xx_is_delivered(receiver, make_notice, status):
+    receiver.script.append(status)
+    await notifier(receiver.url()).notify(make_notice())
+    assert len(receiver.seen) == 1
+
+
+@pytest.mark.parametrize(
+    ("status", "permanent", "gone"),
+    [
+        (400, True, False),
+        (403, True, False),
+        (413, True, False),
+        (422, True, False),
+        (401, True, True),
+        (404, True, True),
+        (410, True, True),
+        (408, False, False),
+        (425, False, False),
+        (429, False, False),
+        (500, False, False),
+        (502, False, False),
+        (503, False, False),
+        (304, True, False),
+    ],
+)
+async def test_each_other_answer_is_given_up_tried_again_or_the_end_of_the_target(
+    receiver, make_notice, secret_free, status, permanent, gone
+):
+    receiver.script.append(status)
+    error = await refused(notifier(receiver.url(), key="hmac-key"), make_notice())
+    assert (error.permanent, error.gone, error.retry_after_s) == (permanent, gone, None)
+    assert f"{SETTING} answered {status}" in str(error)
+    secret_free(error)
+
+
+@pytest.mark.parametrize("status", [429, 503])
+@pytest.mark.parametrize(
+    ("wish", "seconds"),
+    [
+        ("17", 17),
+        ("0", 0),
+        ("1.5", 1.5),
+        (format_datetime(datetime.fromtimestamp(NOW_US / 1e6 + 90, UTC), usegmt=True), 90),
+        (format_datetime(datetime.fromtimestamp(NOW_US / 1e6 - 90, UTC), usegmt=True), 0),
+        ("-5", None),
+        ("nan", None),
+        ("inf", None),
+        ("soon", None),
+        ("", None),
+    ],
+)
+async def test_a_wish_for_a_pause_is_read_in_seconds_or_as_a_date(receiver, make_notice, status, wish, seconds):
+    receiver.script.append((status, {"Retry-After": wish}))
+    error = await refused(notifier(receiver.url()), make_notice())
+    assert error.retry_after_s == seconds
+
+
+async def test_no_answer_is_tried_again(receiver, make_notice, secret_free):
+    receiver.script.append(receiver.hang)
+    error = await refused(notifier(receiver.url(), patience=QUICK), make_notice())
+    assert (str(error), error.permanent) == (f"{SETTING}: it did not answer in time", False)
+    secret_free(error)
+
+
+async def test_a_connection_that_is_closed_without_an_answer_is_tried_again(receiver, make_notice, secret_free):
+    receiver.script.append(receiver.hang_up)
+    error = await refused(notifier(receiver.url()), make_notice())
+    assert (str(error), error.permanent) == (f"{SETTING}: the connection was closed before it answered", False)
+    secret_free(error)
+
+
+async def test_nobody_there_is_tried_again(receiver, make_notice, secret_free, unused_port):
+    error = await refused(notifier(f"http://127.0.0.1:{unused_port}/T0ken-s3cret"), make_notice())
+    assert (str(error), error.permanent) == (f"{SETTING}: no connection (Connection refused)", False)
+    secret_free(error)
+
+
+async def test_a_name_that_nobody_knows_is_tried_again(make_notice, secret_free, names):
+    error = await refused(notifier("http://T0ken-s3cret.example/", resolver=names()), make_notice())
+    assert (str(error), error.permanent) == (f"{SETTING}: the name of its host could not be resolved", False)
+    secret_free(error)
+
+
+async def test_what_is_no_http_is_tried_again(make_notice, secret_free):
+    async def talk(reader, writer):
+        writer.write(b"SSH-2.0-T0ken-s3cret\r\n")
+        await writer.drain()
+        writer.close()
+
+    server = await asyncio.start_server(talk, "127.0.0.1", 0)
+    async with server:
+        port = server.sockets[0].getsockname()[1]
+        error = await refused(notifier(f"http://127.0.0.1:{port}/"), make_notice())
+    assert not error.permanent
+    secret_free(error)
+
+
+async def test_what_is_no_tls_is_tried_again(receiver, make_notice, secret_free):
+    error = await refused(notifier(receiver.url().replace("http:", "https:")), make_notice())
+    assert (str(error), error.permanent) == (f"{SETTING}: its certificate or its TLS was not accepted", False)
+    secret_free(error)
+
+
+async def test_a_body_that_never_ends_changes_nothing(receiver, make_notice):
+    receiver.script += [receiver.drip, receiver.flood]
+    for _ in range(2):
+        await notifier(receiver.url(), patience=QUICK).notify(make_notice())
+    assert len(receiver.seen) == 2
+
+
+async def test_a_redirect_that_keeps_the_post_is_followed_where_it_may_lead(receiver, make_notice):
+    for status in (307, 308):
+        receiver.script += [(status, {"Location": "/moved"}), (status, {"Location": receiver.url("/again")}), 204]
+        await notifier(receiver.url(), key="hmac-key", private_redirects=True).notify(make_notice())
+    assert [seen.path for seen in receiver.seen] == ["/alerts/T0ken-s3cret", "/moved", "/again"] * 2
+    assert len({seen.body for seen in receiver.seen}) == 1
+    assert {seen.method for seen in receiver.seen} == {"POST"}
+    assert {seen.headers["Idempotency-Key"] for seen in receiver.seen} == {"5f0c-7"}
+
+
+@pytest.mark.parametrize("status", [301, 302, 303])
+async def test_a_redirect_that_would_drop_the_post_is_refused_with_the_mend(receiver, make_notice, secret_free, status):
+    receiver.script.append((status, {"Location": receiver.url("/moved/T0ken-s3cret")}))
+    error = await refused(notifier(receiver.url(), private_redirects=True), make_notice())
+    assert error.permanent
+    assert not error.gone
+    assert f"{SETTING} answers with a redirect ({status}) that drops what is posted; set the final address" in str(
+        error
+    )
+    assert len(receiver.seen) == 1
+    secret_free(error)
+
+
+@pytest.mark.parametrize(
+    "host",
+    [
+        "127.0.0.1",
+        "localhost",
+        "inside.example",
+        "half.example",
+        "[::1]",
+        "[::ffff:127.0.0.1]",
+        "[fe80::1]",
+        "2130706433",
+        "127.1",
+        "0x7f.1",
+        "10.0.0.8",
+        "169.254.169.254",
+        "0.0.0.0",
+    ],
+)
+async def test_a_redirect_to_a_private_address_is_refused_whatever_name_it_has(
+    receiver, make_notice, secret_free, names, host
+):
+    receiver.script.append((307, {"Location": f"http://{host}:{receiver.port}/T0ken-s3cret"}))
+    resolver = names(
+        outside_example="127.0.0.1",  # the setting's own address may be private
+        inside_example="127.0.0.1",
+        half_example="93.184.216.34 127.0.0.1",
+        localhost="127.0.0.1",
+        **{"0x7f_1": "127.0.0.1"},
+    )
+    error = await refused(notifier(receiver.url(host="outside.example"), resolver=resolver), make_notice())
+    assert error.permanent
+    assert "PERFORMANCE_ALERT_WEBHOOK_PRIVATE_REDIRECTS=true" in str(error)
+    assert [seen.path for seen in receiver.seen] == ["/alerts/T0ken-s3cret"]
+    secret_free(error)
+
+
+async def test_a_name_is_looked_up_once_for_the_check_and_the_connection(receiver, make_notice, names):
+    resolver = names(outside_example="127.0.0.1", inside_example="127.0.0.1")
+    receiver.script.append((307, {"Location": receiver.url("/moved", host="inside.example")}))
+    sender = notifier(receiver.url(host="outside.example"), resolver=resolver, private_redirects=True)
+    await sender.notify(make_notice())
+    assert resolver.asked == ["outside.example", "inside.example"]
+
+
+async def test_redirects_in_a_circle_come_to_an_end(receiver, make_notice):
+    receiver.script += [(307, {"Location": "/round"})] * 10
+    error = await refused(notifier(receiver.url(), private_redirects=True), make_notice())
+    assert (str(error), error.permanent) == (f"{SETTING}: more than 3 redirects in a row", True)
+    assert len(receiver.seen) == 4
+
+
+@pytest.mark.parametrize("place", ["", "mailto:T0ken-s3cret@example.org", "http://[T0ken-s3cret", "ftp://h/"])
+async def test_a_redirect_to_nowhere_is_refused(receiver, make_notice, secret_free, place):
+    receiver.script.append((307, {"Location": place}))
+    error = await refused(notifier(receiver.url(), private_redirects=True), make_notice())
+    assert (str(error), error.permanent) == (f"{SETTING} answers with a redirect (307) that leads nowhere", True)
+    secret_free(error)
+
+
+async def until(true):
+    for _ in range(3_000):
+        if await true():
+            return
+        await asyncio.sleep(0.01)
+    raise AssertionError("it did not come about")
+
+
+async def test_whatever_the_receiver_does_nothing_is_lost_nothing_doubled_and_no_secret_said(
+    receiver, store, make_notice, secret_free, monkeypatch
+):
+    monkeypatch.setattr("cogmeter.alerts.lane.delay_us", lambda attempts, wish_s: 1_000)
+    monkeypatch.setattr("cogmeter.alerts.lane.PACES", {})
+    receiver.script += [
+        *[500, 200, (429, {"Retry-After": "0"}), receiver.hang, 204, receiver.hang_up, 503, 200, 400],
+        *[receiver.drip, (302, {"Location": "/T0ken-s3cret"}), 502],
+    ]
+    steps = []
+    for number in range(8):
+        for kind in ("fired", "resolved"):
+            notice = make_notice(kind, uid=f"alert-{number}", id=0, changed_us=now_us())
+            steps.append(Step(notice.alert, notice.change, ("webhook",)))
+    delivery = Delivery(store, [notifier(receiver.url(), key="hmac-key", patience=QUICK)])
+    delivery.start()
+    await store.alerting.save(steps)
+    delivery.wake()
+
+    async def over():
+        return await store.alerting.next_due_us() is None
+
+    await until(over)
+    await delivery.stop()
+    attempts = await store.alerting.attempts(limit=1_000)
+    outcomes = [attempt.outcome for attempt in attempts]
+    assert (outcomes.count("sent"), outcomes.count("failed")) == (14, 2)  # 400 and 302 are meant for good
+    assert (delivery.delivered, delivery.failed, delivery.stopped) == ({"webhook": 14}, {"webhook": 2}, {})
+    told = [(seen.json["alert"], seen.json["kind"], seen.headers["Idempotency-Key"]) for seen in receiver.seen]
+    assert len({key for *_, key in told}) == len({(alert, kind) for alert, kind, _ in told}) == 16
+    for number in range(8):  # in order, however often each was tried
+        kinds = [kind for alert, kind, _ in told if alert == f"alert-{number}"]
+        assert kinds == sorted(kinds)
+    assert all(json.loads(seen.body)["id"] == seen.headers["Idempotency-Key"] for seen in receiver.seen)
+    secret_free(texts=[attempt.error for attempt in attempts] + [one.text for one in delivery.findings()])
+
+
+async def test_an_answer_of_404_ends_the_target_and_the_finding_names_the_setting(receiver, store, make_notice):
+    receiver.script += [200, 404]
+    delivery = Delivery(store, [notifier(receiver.url())])
+    notices = [make_notice(uid=uid, id=0) for uid in "abc"]
+    await store.alerting.save([Step(one.alert, one.change, ("webhook",)) for one in notices])
+    await delivery.deliver_due()
+    assert len(receiver.seen) == 2
+    (finding,) = delivery.findings()
+    assert not finding.well
+    assert finding.text.startswith(f"stopped: {SETTING} answered 404")
