@@ -9,6 +9,7 @@ from cogmeter.render.alerts import length_us
 from cogmeter.render.escape import plain
 from cogmeter.render.measures import measured
 from cogmeter.render.palette import look_of
+from cogmeter_storage.alerting import AlertState
 from cogmeter_storage.model import HOUR_US
 
 if TYPE_CHECKING:
@@ -30,7 +31,9 @@ def followup(notice: Notice, *, edited: bool, posted_us: int, threaded: bool) ->
     old = kind == "resolved" and notice.change.at_us - posted_us > OLD_US
     if not (loud(notice) or old or threaded or not edited):
         return ""
-    return f"{look_of(notice.change.severity, notice.change.state).icon} {_WORDS.get(kind, _message)(notice)}"
+    # What should be noticed looks as bad as it is, even when somebody has dealt with the alert before.
+    state = AlertState.FIRING if loud(notice) else notice.change.state
+    return f"{look_of(notice.change.severity, state).icon} {_WORDS.get(kind, _message)(notice)}"
 
 
 def loud(notice: Notice) -> bool:

@@ -72,5 +72,5 @@ MEASURES: Final[dict[str, Measure]] = {
     "cost": Measure("Cost", _dollars),
     "cost_growth": Measure("Cost growth", _times_as_fast),
     "deviation": Measure("Unusual behaviour", lambda value: f"{value:.2f}"),
-    "many_services": Measure("Many services at once", _counted("service")),
+    "many_services": Measure("Many alerts at once", _counted("alert")),
 }

@@ -115,13 +115,13 @@ def test_a_group_lists_its_alerts_the_worst_first_and_says_how_many_more_there_a
     ]
     root = dataclasses.replace(ALERT, rule="many_services", service="(bot)", current=31, worst=31, threshold=4)
     data = alert_embed_data(root, STORY, members, chart=False, now_us=NOW_US)
-    assert headline(root) == "\N{OCTAGONAL SIGN} Critical: Many services at once"
+    assert headline(root) == "\N{OCTAGONAL SIGN} Critical: Many alerts at once"
     lines = fields(data)["Alerts"].splitlines()
     assert lines[0] == "\N{OCTAGONAL SIGN} Error rate of service-number-30-with-a-name: 12.4 %"
     assert lines[-1] == f"and {31 - (len(lines) - 1)} more"
     assert len(fields(data)["Alerts"]) <= 1024
     assert "Commonest error" not in fields(data)
-    assert fields(data)["Now"].startswith("**31 services**")
+    assert fields(data)["Now"].startswith("**31 alerts**")
 
 
 def test_a_test_is_marked_as_one():
@@ -152,7 +152,7 @@ def test_a_link_that_could_break_out_of_its_markdown_is_left_out():
         ("cost", 1234.5, "$1,234.50"),
         ("cost_growth", 4.25, "4.2x"),
         ("deviation", 0.973, "0.97"),
-        ("many_services", 5, "5 services"),
+        ("many_services", 5, "5 alerts"),
         ("unheard_of", 1.5, "1.5"),
         ("throughput", math.inf, text.NOTHING),
         ("response_time", math.nan, text.NOTHING),
