@@ -6,13 +6,14 @@ import dataclasses
 import math
 from typing import TYPE_CHECKING, Final
 
-from cogmeter.alerts.replay import episodes
+from cogmeter.alerts.replay import USUAL, episodes
 from cogmeter.records import Advice
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
     from cogmeter.alerts.model import Limit, Subject
+    from cogmeter.alerts.policy import Policy
     from cogmeter.alerts.replay import Episode, Trail
 
 NOISY_FROM: Final = 3  # alerts that nobody acted on
@@ -23,28 +24,39 @@ LASTING_S: Final = (60.0, 120.0, 300.0, 600.0, 900.0)  # how long a breach might
 
 
 def advise(
-    subject: Subject, trail: Trail, limit: Limit, acted: Sequence[tuple[int, int]], *, most: float = math.inf
+    subject: Subject,
+    trail: Trail,
+    limit: Limit,
+    acted: Sequence[tuple[int, int]],
+    *,
+    most: float = math.inf,
+    policy: Policy = USUAL,
 ) -> Advice | None:
-    """The mildest change that removes most of what nobody acted on, and nothing of what somebody did; None if none does.
+    """The mildest change that removes most of what nobody acted on, and nothing of what somebody did; else None.
 
     ``acted`` are the (since_us, until_us) of alerts that were acknowledged. ``most`` is the highest threshold that the
     rule takes.
     """
-    now = episodes(trail, limit)
+
+    def told(changed: Limit) -> list[Episode]:
+        return episodes(trail, changed, policy)
+
+    now = told(limit)
     noise = [one for one in now if not _meets(one, acted)]
     if len(noise) < NOISY_FROM:
         return None
     kept = [span for span in acted if any(_meets(one, [span]) for one in now)]
     ceiling = min(FARTHEST * limit.threshold, most)
     thresholds = sorted({_above(one.worst) for one in noise if _above(one.worst) <= ceiling})
-    ways: tuple[tuple[str, Iterable[float], Callable[[float], Limit]], ...] = (
-        ("threshold", thresholds, lambda value: _raised(limit, value)),
-        ("for", (one for one in LASTING_S if one > limit.for_s), lambda value: dataclasses.replace(limit, for_s=value)),
-    )
-    tried = [_mildest(field, values, make, trail, kept, len(noise)) for field, values, make in ways]
-    found = [one for one in tried if one is not None]
+    lasting = [one for one in LASTING_S if one > limit.for_s]
+    ways = {
+        "threshold": _mildest(thresholds, lambda one: told(_raised(limit, one)), kept, len(noise)),
+        "for": _mildest(lasting, lambda one: told(dataclasses.replace(limit, for_s=one)), kept, len(noise)),
+    }
+    found = [(field, *one) for field, one in ways.items() if one is not None]
     if not found:
         return None
+    # Of two that remove enough, the threshold: a breach that has to last is also told later.
     field, value, left = max(found, key=lambda one: min((len(noise) - one[2]) / len(noise), WANTED))
     before = limit.threshold if field == "threshold" else limit.for_s
     return Advice(
@@ -61,25 +73,20 @@ def advise(
 
 
 def _mildest(
-    field: str,
-    values: Iterable[float],
-    make: Callable[[float], Limit],
-    trail: Trail,
-    kept: Sequence[tuple[int, int]],
-    noise: int,
-) -> tuple[str, float, int] | None:
-    """The first value that removes enough, else the one that removes most: the field, the value, and what is left."""
-    best: tuple[str, float, int] | None = None
+    values: Iterable[float], after_of: Callable[[float], list[Episode]], kept: Sequence[tuple[int, int]], noise: int
+) -> tuple[float, int] | None:
+    """The first value that removes enough, else the one that removes most, and how much of the noise is left."""
+    best: tuple[float, int] | None = None
     for value in values:
-        after = episodes(trail, make(value))
+        after = after_of(value)
         if not all(any(_meets(one, [span]) for one in after) for span in kept):
             break  # a higher one keeps even less
         left = sum(not _meets(one, kept) for one in after)
-        if best is None or left < best[2]:
-            best = (field, value, left)
+        if best is None or left < best[1]:
+            best = (value, left)
         if noise - left >= WANTED * noise:
             break
-    return best if best is not None and noise - best[2] >= LEAST * noise else None
+    return best if best is not None and noise - best[1] >= LEAST * noise else None
 
 
 def _raised(limit: Limit, threshold: float) -> Limit:

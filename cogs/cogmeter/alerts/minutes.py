@@ -17,8 +17,8 @@ if TYPE_CHECKING:
     from cogmeter_storage.base import Store
     from cogmeter_storage.model import Int64Array, Totals
 
-# A bin of one group is 12 kB of histogram, nearly all of it zeros: a week of minutes is read in pieces of 18 MB, each of
-# which is thinned out before the next one is read.
+# A bin of one group is 12 kB of histogram, nearly all of it zeros: a week of minutes is read in pieces of 18 MB, each
+# thinned out before the next one is read.
 PIECE = 1_440  # minutes times groups
 BLOCK = 512  # windows whose histograms are made at once
 
@@ -93,15 +93,14 @@ async def read_minutes(store: Store, groups: Sequence[Sequence[int]], since_us: 
 
 
 def _disjoint(groups: Sequence[Sequence[int]]) -> list[tuple[list[int], Mapping[int, int]]]:
-    """The groups sorted into rounds in which no series stands twice: the groups' numbers, and the place of each series."""
+    """The groups sorted into rounds in which no series stands twice: the groups' numbers, and each series' place."""
     rounds: list[tuple[list[int], dict[int, int]]] = []
     for number, group in enumerate(groups):
-        for numbers, places in rounds:
-            if places.keys().isdisjoint(group):
-                break
-        else:
-            numbers, places = [], {}
-            rounds.append((numbers, places))
+        fitting = next((one for one in rounds if one[1].keys().isdisjoint(group)), None)
+        if fitting is None:
+            fitting = ([], {})
+            rounds.append(fitting)
+        numbers, places = fitting
         places.update(dict.fromkeys(group, len(numbers)))
         numbers.append(number)
     return [*rounds]
@@ -116,7 +115,7 @@ def windowed(values: Int64Array, width: int) -> Int64Array:
 
 
 def histograms(minutes: Minutes, width: int) -> Iterator[tuple[slice, Int64Array]]:
-    """The histogram of the ``width`` minutes that end at each, block by block: which minutes, and [minutes, BUCKETS]."""
+    """The histogram of the ``width`` minutes that end at each, in blocks: which minutes, and [minutes, BUCKETS]."""
     used, column = np.unique(minutes.buckets, return_inverse=True)
     size = minutes.operations.size
     for start in range(0, size, BLOCK):

@@ -9,6 +9,7 @@ from cogmeter.alerts.advice import advise
 from cogmeter.alerts.limits import THRESHOLD, Key, Limits, span_of
 from cogmeter.alerts.minutes import read_minutes
 from cogmeter.alerts.model import BOT, Subject
+from cogmeter.alerts.policy import Policy
 from cogmeter.alerts.replay import REPLAYED, NotReplayableError, episodes, trail_of
 from cogmeter.alerts.report import told_in
 from cogmeter.records import Outlook
@@ -40,6 +41,7 @@ class Replayer:
         self._store = store
         self._settings = settings
         self._now_us = now_us
+        self._policy = Policy(cooldown_s=settings.alert_cooldown)
 
     async def outlook(self, key: str, value: str) -> Outlook:
         """What the rule would have told in the last 7 days, as far as minutes are kept, with this override.
@@ -62,7 +64,7 @@ class Replayer:
         def told(limits: Limits) -> tuple[int, int]:
             spans: dict[str, list[tuple[int, int]]] = {}
             for one, trail in zip(subjects, self._trails(subjects, minutes, limits, since_us), strict=True):
-                found = [(each.fired_us, each.ended_us) for each in episodes(trail, limits.of(one))]
+                found = [(each.fired_us, each.ended_us) for each in episodes(trail, limits.of(one), self._policy)]
                 spans.setdefault(one.service, []).extend(found)
             merged = [span for several in spans.values() for span in united(several)]
             return len(merged), sum(end - start for start, end in merged)
@@ -93,6 +95,7 @@ class Replayer:
                     limits.of(one),
                     [_acted(alert, until_us) for alert in told[one] if alert.acknowledged_us is not None],
                     most=span_of(Key(one, THRESHOLD)).most,
+                    policy=self._policy,
                 )
                 for one, trail in zip(subjects, trails, strict=True)
             ]
@@ -159,7 +162,7 @@ class Replayer:
 
 
 def united(spans: Iterable[tuple[int, int]]) -> list[tuple[int, int]]:
-    """Stretches of time with those that overlap put together, in order: a service's and its operations' are one alert."""
+    """Stretches of time, those that overlap put together, in order: a service's and its operations' are one alert."""
     kept: list[tuple[int, int]] = []
     for since, until in sorted(spans):
         if kept and since <= kept[-1][1]:

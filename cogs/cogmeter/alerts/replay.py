@@ -12,11 +12,14 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 
 from cogmeter.alerts.minutes import histograms, minutes_of, windowed
+from cogmeter.alerts.policy import Policy
 from cogmeter.alerts.rules.values import STATISTICS, values_of
 from cogmeter_storage.histogram import BUCKETS
 from cogmeter_storage.model import MINUTE_US
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from numpy.typing import NDArray
 
     from cogmeter.alerts.minutes import Minutes
@@ -26,6 +29,7 @@ if TYPE_CHECKING:
 # Rules that are measured by the counts of one window alone. The others look at gauges, at what the bot is doing now, at
 # several windows, or at what they learned, none of which the slots hold.
 REPLAYED: Final = ("error_rate", "response_time", "throughput", "acknowledgement", "stall")
+USUAL: Final = Policy()
 _BY_DURATIONS: Final = frozenset({"acknowledgement", "stall"})
 
 
@@ -105,54 +109,60 @@ def trail_of(minutes: Minutes, rule: str, *, window_s: float, statistic: str = "
     return Trail(minutes.ends_us, values, operations)
 
 
-def episodes(trail: Trail, limit: Limit) -> list[Episode]:
-    """What would have been told under this limit, in order of time; nothing where its threshold is 0."""
-    if limit.threshold <= 0:
+def episodes(trail: Trail, limit: Limit, policy: Policy = USUAL) -> list[Episode]:
+    """What would have been told under this limit, in order of time, as ``lifecycle.py`` has it."""
+    if limit.threshold <= 0 or not trail.at_us.size:
         return []
     enough = trail.operations >= limit.min_operations
-    breached = enough & (trail.values > limit.threshold)
-    if not breached.any():
-        return []
-    well = ~(enough & (trail.values > limit.recovery))
-    found = []
-    place = 0
-    while (one := _next(trail, breached, well, limit, place)) is not None:
-        episode, place = one
-        if episode is not None:
-            found.append(episode)
+    course = _Course(trail, enough & (trail.values > limit.threshold), ~(enough & (trail.values > limit.recovery)))
+    found: list[Episode] = []
+    place: int | None = 0
+    while place is not None and (began := _first(course.breached, place)) is not None:
+        told = _told(course, began, limit, policy, found)
+        if told is None:
+            place = _first(course.well, began)  # over before it would have been told
+            continue
+        fires = [one.fired_us for one in found] + [int(trail.at_us[told])]
+        recent = sum(fires[-1] - one < policy.flap_window_s * 1e6 for one in fires)
+        calm_s = limit.recovery_s
+        if recent >= policy.flap_from:
+            calm_s = max(policy.flap_calm_factor * calm_s, policy.flap_calm_s)
+        end = _calm(course, told, calm_s)
+        worst = float(trail.values[began : end + 1].max())
+        found.append(Episode(int(trail.at_us[began]), fires[-1], int(trail.at_us[end]), worst))
+        place = end + 1
     return found
 
 
-def _next(
-    trail: Trail, breached: NDArray[np.bool_], well: NDArray[np.bool_], limit: Limit, place: int
-) -> tuple[Episode | None, int] | None:
-    """The next breach from this place on (None if it was over before it would have been told), and where to go on."""
-    begin = _first(breached, place)
-    if begin is None:
-        return None
-    at_us = trail.at_us
-    over = _first(~breached, begin)
-    lasting = np.searchsorted(at_us, at_us[begin] + int(limit.for_s * 1e6))
-    if lasting >= at_us.size:
-        return None
-    if over is not None and over <= lasting:
-        return None, over
-    end = _recovered(at_us, well, limit, int(lasting))
-    worst = float(trail.values[begin : end + 1].max())
-    return Episode(int(at_us[begin]), int(at_us[lasting]), int(at_us[end]), worst), end + 1
+@dataclass(frozen=True, slots=True)
+class _Course:
+    """A trail held against a limit. What is neither breached nor well is between threshold and recovery threshold."""
+
+    trail: Trail
+    breached: NDArray[np.bool_]
+    well: NDArray[np.bool_]
 
 
-def _recovered(at_us: Int64Array, well: NDArray[np.bool_], limit: Limit, place: int) -> int:
-    """The place at which it has been well for long enough; the last one if it never was."""
-    need_us = int(limit.recovery_s * 1e6)
+def _told(course: _Course, began: int, limit: Limit, policy: Policy, before: Sequence[Episode]) -> int | None:
+    """Where a breach that began here is told: it lasts for long enough, and no cooldown runs; None if it is not."""
+    at_us = course.trail.at_us
+    from_us = int(at_us[began]) + int(limit.for_s * 1e6)
+    if before:
+        from_us = max(from_us, before[-1].fired_us + int(policy.cooldown_s * 1e6))
+    told = _first(course.breached, int(np.searchsorted(at_us, from_us)))
+    over = _first(course.well, began)
+    return None if told is None or (over is not None and over < told) else told
+
+
+def _calm(course: _Course, place: int, calm_s: float) -> int:
+    """Where it has been well for so long since it last was not; the last minute if it never is."""
+    at_us = course.trail.at_us
     last = at_us.size - 1
-    while (begin := _first(well, place)) is not None:
-        ill = _first(~well, begin)
-        enough = int(np.searchsorted(at_us, at_us[begin] + need_us))
-        if enough > last:
-            return last
+    while (well := _first(course.well, place)) is not None:
+        ill = _first(~course.well, well)
+        enough = max(int(np.searchsorted(at_us, at_us[well - 1] + int(calm_s * 1e6))), well)
         if ill is None or enough < ill:
-            return enough
+            return min(enough, last)
         place = ill
     return last
 

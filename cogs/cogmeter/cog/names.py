@@ -1,4 +1,4 @@
-"""Completes service and operation names while the user types, from what is stored."""
+"""Completes the names of services, operations and rules while the user types."""
 
 from __future__ import annotations
 
@@ -7,7 +7,10 @@ from typing import TYPE_CHECKING
 
 from discord import app_commands
 
+from cogmeter.alerts.rules import RULES
+from cogmeter.cog.desk import Refusal
 from cogmeter.likeness import near
+from cogmeter.render.escape import code
 from cogmeter.render.text import cut
 from cogmeter_storage.base import StorageError
 
@@ -55,3 +58,21 @@ def choices(names: Iterable[str], typed: str) -> list[app_commands.Choice[str]]:
     """At most 25 choices: all names in order while nothing is typed, else the most alike."""
     chosen = near(typed, list(names), limit=MOST) if typed.strip() else list(names)[:MOST]
     return [app_commands.Choice(name=cut(name, 100), value=name) for name in chosen]
+
+
+async def rule_choices(_: discord.Interaction, current: str) -> list[app_commands.Choice[str]]:
+    """Alert rules like what is typed. Their names are the product's own, and no secret."""
+    return choices(RULES, current)
+
+
+def rule_named(typed: str) -> str:
+    """The alert rule of this name.
+
+    Raises:
+        Refusal: there is none; the text names some like it.
+    """
+    rule = typed.strip().casefold().replace(" ", "_")
+    if rule not in RULES:
+        names = near(rule, RULES) or list(RULES)
+        raise Refusal(f"{code(typed, 50)} is no rule. Did you mean {' or '.join(code(one, 50) for one in names[:3])}?")
+    return rule

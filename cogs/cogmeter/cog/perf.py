@@ -9,7 +9,7 @@ import discord
 from discord import app_commands
 from discord.ext import commands
 
-from cogmeter.cog import doctor, stats, summary
+from cogmeter.cog import alerts, doctor, mutes, report, stats, summary, thresholds, trial
 from cogmeter.cog.desk import Desk
 from cogmeter.cog.gate import Gate
 from cogmeter.cog.registration import Registration
@@ -24,7 +24,16 @@ if TYPE_CHECKING:
 _logger = logging.getLogger("cogmeter.cog")
 
 # Every command family; a new one is a file beside this, and a line here.
-FAMILIES: Final[tuple[Callable[[app_commands.Group, Desk], None], ...]] = (summary.add, stats.add, doctor.add)
+FAMILIES: Final[tuple[Callable[[app_commands.Group, Desk], None], ...]] = (
+    summary.add,
+    stats.add,
+    alerts.add,
+    thresholds.add,
+    mutes.add,
+    report.add,
+    trial.add,
+    doctor.add,
+)
 
 
 # The name is in lower case because help commands look cogs up so.
@@ -39,9 +48,9 @@ class Perf(commands.Cog, name="cogmeter", description="How this bot performs: su
         # gate decides at each use.
         self._group = app_commands.Group(name=settings.command_group, description="How this bot performs")
         self._registration = Registration(bot, self._group, self._guild, sync=settings.sync_commands)
-        desk = Desk(self.monitor, Gate(bot, settings))
+        self._desk = Desk(self.monitor, Gate(bot, settings))
         for add in FAMILIES:
-            add(self._group, desk)
+            add(self._group, self._desk)
 
     async def cog_load(self) -> None:
         """Start the monitor, then offer its commands.
@@ -66,6 +75,7 @@ class Perf(commands.Cog, name="cogmeter", description="How this bot performs: su
         await self._registration.end()
         if self.bot.tree.get_command(self._group.name, guild=self._guild) is self._group:
             self.bot.tree.remove_command(self._group.name, guild=self._guild)
+        await self._desk.close()
         await self.monitor.stop()
 
     @commands.Cog.listener()

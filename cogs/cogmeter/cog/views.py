@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 import aiohttp
 import discord
 
-from cogmeter.cog.desk import FAILED, REFUSED, STORE_FAILED, Refusal
+from cogmeter.cog.desk import FAILED, REFUSED, STORE_FAILED, Answer, Refusal
 from cogmeter_storage.base import StorageError
 
 if TYPE_CHECKING:
@@ -94,16 +94,11 @@ class Pages(Buttons):
         self._page = page
         self._number = 0
 
-    async def first(self) -> discord.Embed:
-        """The first page."""
-        embed, more = await self._page(0)
-        self._place(0, more=more)
-        return embed
-
-    @property
-    def needed(self) -> bool:
-        """Whether there is more than one page."""
-        return not self.forward.disabled
+    @classmethod
+    async def answer(cls, desk: Desk, page: Callable[[int], Awaitable[tuple[discord.Embed, bool]]]) -> Answer:
+        """The first page, with buttons if there are more."""
+        embed, more = await page(0)
+        return Answer.plain(embed, cls(desk, page) if more else None)
 
     @discord.ui.button(label="Previous", custom_id="cogmeter:pages:previous", disabled=True)
     async def back(self, interaction: discord.Interaction, _: discord.ui.Button[Pages]) -> None:

@@ -1,0 +1,53 @@
+"""``/perf alerts``: which alerts stand, and which there were."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+import discord
+from discord import app_commands
+
+from cogmeter.cog.names import Names
+from cogmeter.cog.views import Pages
+from cogmeter.query import now_us
+from cogmeter.render.alert_lists import alert_list_embed
+from cogmeter_storage.alerting import ACTIVE, AlertState
+
+if TYPE_CHECKING:
+    from collections.abc import Collection
+
+    from cogmeter.cog.desk import Answer, Desk
+
+PAGE: Final = 8
+# What each choice lists. A breach that was not told yet is no history.
+STATES: Final[dict[str, Collection[AlertState]]] = {
+    "active": ACTIVE,
+    "history": tuple(state for state in AlertState if state is not AlertState.PENDING),
+    **{
+        state.value: (state,)
+        for state in (AlertState.FIRING, AlertState.ACKNOWLEDGED, AlertState.MUTED, AlertState.RESOLVED)
+    },
+}
+
+
+def add(group: app_commands.Group, desk: Desk) -> None:
+    """Add the command to the group."""
+    names = Names(desk)
+
+    @group.command(name="alerts", description="Which alerts stand, or stood: how bad, since when, in whose hands")
+    @app_commands.describe(state="Which ones (active)", service="Of one service (all)")
+    @app_commands.choices(state=[app_commands.Choice(name=name.capitalize(), value=name) for name in STATES])
+    @app_commands.autocomplete(service=names.services)
+    async def alerts(interaction: discord.Interaction, state: str = "active", service: str | None = None) -> None:
+        await desk.answer(interaction, lambda: _answer(desk, state, service))
+
+
+async def _answer(desk: Desk, state: str, service: str | None) -> Answer:
+    async def page(number: int) -> tuple[discord.Embed, bool]:
+        alerting = desk.monitor.store.alerting
+        # One more than is shown tells whether there is another page.
+        found = await alerting.alerts(STATES[state], service=service, limit=PAGE + 1, offset=number * PAGE)
+        shown, more = found[:PAGE], len(found) > PAGE
+        return alert_list_embed(shown, state=state, service=service, page=number, more=more, now_us=now_us()), more
+
+    return await Pages.answer(desk, page)

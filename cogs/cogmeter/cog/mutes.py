@@ -1,0 +1,134 @@
+"""``/perf mute`` and ``/perf unmute``: what nobody wants to hear of for a while."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+import discord
+from discord import app_commands
+
+from cogmeter.alerts.model import BOT
+from cogmeter.cog.desk import Answer, Desk, Refusal
+from cogmeter.cog.lengths import seconds_of
+from cogmeter.cog.names import MOST, Names, rule_choices, rule_named
+from cogmeter.likeness import near
+from cogmeter.query import now_us
+from cogmeter.records import UnknownNameError
+from cogmeter.render.alert_lists import muted_embed, scope, unmuted_embed
+from cogmeter.render.text import clock_time, cut
+from cogmeter_storage.alerting import Mute
+from cogmeter_storage.base import StorageError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+ALL: Final = "all"
+REASON: Final = 300  # characters
+NOTHING_NAMED: Final = "Name a service or a rule to mute, or `all` as the service for every one."
+
+
+def add(group: app_commands.Group, desk: Desk) -> None:
+    """Add the commands to the group."""
+    names = Names(desk)
+
+    async def muted(interaction: discord.Interaction, current: str) -> list[app_commands.Choice[str]]:
+        return await _choices(desk, interaction, current)
+
+    @group.command(name="mute", description="Tell nobody of alerts of a service or a rule for a while")
+    @app_commands.describe(
+        duration="For how long: 30m, 4h, 1d, at most 30d",
+        service="Of which service, or: all",
+        rule="Of which rule (every one)",
+        reason="Why, for others to read",
+    )
+    @app_commands.autocomplete(service=names.services, rule=rule_choices)
+    async def mute(
+        interaction: discord.Interaction,
+        duration: str,
+        service: str | None = None,
+        rule: str | None = None,
+        reason: app_commands.Range[str, 1, REASON] | None = None,
+    ) -> None:
+        wanted: list[Mute] = []
+
+        def check() -> None:
+            wanted.append(_wanted(interaction, duration, service, rule, reason))
+
+        await desk.answer(interaction, lambda: _mute(desk, wanted[0]), check=check)
+
+    @group.command(name="unmute", description="End a mute, or all that fit a service or a rule")
+    @app_commands.describe(mute="Which one", service="All of this service, or: all", rule="All of this rule")
+    @app_commands.autocomplete(mute=muted, service=names.services, rule=rule_choices)
+    async def unmute(
+        interaction: discord.Interaction, mute: str | None = None, service: str | None = None, rule: str | None = None
+    ) -> None:
+        def check() -> None:
+            if mute is None and service is None and rule is None:
+                raise Refusal("Name the mute to end, or a service or a rule, or `all` as the service for every one.")
+
+        await desk.answer(
+            interaction, lambda: _unmute(desk, interaction.user.display_name, mute, service, rule), check=check
+        )
+
+
+def _wanted(
+    interaction: discord.Interaction, duration: str, service: str | None, rule: str | None, reason: str | None
+) -> Mute:
+    """The mute that is asked for; raises Refusal."""
+    if service is None and rule is None:
+        raise Refusal(NOTHING_NAMED)
+    length_us, begin_us = int(seconds_of(duration) * 1e6), now_us()
+    return Mute(
+        service="" if service is None or service.casefold() == ALL else service,
+        rule="" if rule is None else rule_named(rule),
+        since_us=begin_us,
+        until_us=begin_us + length_us,
+        actor=interaction.user.display_name,
+        reason=(reason or "").strip(),
+    )
+
+
+async def _mute(desk: Desk, mute: Mute) -> Answer:
+    if mute.service:
+        await _known(desk, mute.service)
+    return Answer.plain(muted_embed(await desk.monitor.alerts.mute(mute, mute.since_us)))
+
+
+async def _known(desk: Desk, service: str) -> None:
+    """Refuse a service that has neither operations nor alerts: a mute of it would be a mute of nothing."""
+    stored = await desk.monitor.query.names()
+    alerts = await desk.monitor.store.alerting.alerts(service=service, limit=1)
+    if service not in stored and not alerts and service != BOT:
+        error = UnknownNameError("service", service, near(service, stored))
+        raise Refusal(str(error))
+
+
+async def _unmute(desk: Desk, actor: str, mute: str | None, service: str | None, rule: str | None) -> Answer:
+    at_us = now_us()
+    holding = await desk.monitor.store.alerting.mutes(at_us)
+    ids = [one.id for one in holding if _meant(one, mute, service, None if rule is None else rule_named(rule))]
+    ended = await desk.monitor.alerts.unmute(ids, actor, at_us) if ids else []
+    return Answer.plain(unmuted_embed(ended))
+
+
+def _meant(one: Mute, mute: str | None, service: str | None, rule: str | None) -> bool:
+    """Whether a mute is the one that was chosen, or fits the service and the rule that were named."""
+    if mute is not None:
+        return str(one.id) == mute.strip()
+    everything = service is not None and service.casefold() == ALL
+    return (service is None or everything or one.service == service) and (rule is None or one.rule == rule)
+
+
+async def _choices(desk: Desk, interaction: discord.Interaction, current: str) -> list[app_commands.Choice[str]]:
+    """The mutes that hold, like what is typed; none for a user whom the gate does not admit."""
+    if not await desk.gate.admits(interaction):
+        return []
+    try:
+        mutes: Sequence[Mute] = await desk.monitor.store.alerting.mutes(now_us())
+    except StorageError:
+        return []  # the command itself will say what is wrong
+    named = [(f"{scope(one)} until {clock_time(one.until_us, with_date=True)} UTC", one) for one in mutes]
+    typed = current.casefold().strip()
+    return [
+        app_commands.Choice(name=cut(name, 100), value=str(one.id)) for name, one in named if typed in name.casefold()
+    ][:MOST]
