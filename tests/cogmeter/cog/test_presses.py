@@ -298,3 +298,29 @@ async def test_two_presses_at_once_leave_the_first_ones_name(breach):
         result = await home.owner.click(message, label="Acknowledge")
         assert "Acknowledged by Ada" in home.channel.last_message.embeds[0].description
         assert not words(result)
+
+
+class Vote(discord.ui.View):
+    @discord.ui.button(label="Vote", custom_id="vote")
+    async def vote(self, interaction, _):
+        await interaction.response.send_message("counted")
+
+
+@pytest.mark.parametrize("components", [True, False])
+async def test_presses_are_not_the_hosts_performance(breach, components):
+    async with breach(watch_components=components) as (home, watch, message):
+        recorder = cogmeter.default_recorder
+        await watch.watcher.install()
+        try:
+            poll = await home.bot.get_channel(home.channel.id).send("Shall we?", view=Vote(timeout=None))
+            recorder.buffer.take()
+            for label in ("Details", "Mute 1 h", "Acknowledge"):
+                await home.owner.click(message, label=label)
+            await home.stranger.click(message, label="Details")
+            atoms = recorder.buffer.take()
+            assert {recorder.names[series] for series in atoms[::5]} == set()
+            await home.owner.click(poll, label="Vote")
+            seen = {recorder.names[series] for series in recorder.buffer.take()[::5]}
+            assert {service for service, _ in seen} >= {"discord.acknowledgement"}
+        finally:
+            await watch.watcher.remove()
