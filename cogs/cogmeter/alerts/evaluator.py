@@ -3,25 +3,35 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import logging
 import time
 from collections import Counter
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from cogmeter.alerts.costs import Costs
+from cogmeter.alerts.deviations import Deviations
 from cogmeter.alerts.gauges import Gauges
-from cogmeter.alerts.history import History
+from cogmeter.alerts.history import FIVE_MINUTES_S, History
+from cogmeter.alerts.past import refill
 from cogmeter.alerts.rules import RULES
+from cogmeter.alerts.rules.echoes import Echoes
+from cogmeter.alerts.rules.traffic import LOW_TRAFFIC
+from cogmeter.alerts.usual import Usual
 from cogmeter.alerts.view import View
 from cogmeter.alerts.window import PIECE, SUM_US, Window
 from cogmeter.query import now_us as wall_us
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 
     from cogmeter.alerts.limits import Limits
     from cogmeter.alerts.model import LoopState, Reading
     from cogmeter_storage.base import Store
+
+BASELINES: Final = "alerts.baselines"  # keys of what the store remembers for us
+MEASURED: Final = "alerts.measured"
+ECHO_WINDOWS: Final = 2  # for so many windows after its explanation an echo stays one
 
 _logger = logging.getLogger("cogmeter.alerts")
 
@@ -47,20 +57,27 @@ class Evaluator:
         self._limits = limits
         self._window = Window(names, length_s=window_s)
         self._history = History()
+        self._usual = Usual()
         self._costs = Costs()
         self._gauges = Gauges()
         self._loops: Sequence[LoopState] = ()
+        self._deviations = Deviations(limits.settings.alert_min_operations)
+        self._echoes = Echoes(ECHO_WINDOWS * window_s)
+        self._silent_before: Collection[str] = ()
         self._clock_s, self._wall = clock_s, wall
         self._began_s = clock_s()
 
     async def restore(self, store: Store, now_us: int) -> None:
         """Take up what is stored: the window, the long windows, costs and baselines.
 
-        The names of what is stored have to be known already: series that are not are left out of the window.
+        Series that the recorder does not know yet are left out of the window: let it know those of the store before.
         """
         series = await store.series()
         place = {service: self._window.place(service) for service in sorted({one.service for one in series})}
         await self._history.restore(store, place, series, now_us)
+        await refill(self._window, store, series, now_us, self._clock_s())
+        await self._deviations.load(await store.recall(BASELINES) or b"")
+        self._take_up(await store.recall(MEASURED), now_us)
 
     async def watch(self, atoms: list[Any]) -> None:
         """Count a batch of the buffer's atoms."""
@@ -71,6 +88,8 @@ class Evaluator:
             if start:
                 await asyncio.sleep(0)
             self._costs.count(atoms[start : start + PIECE], self._names, now_us)
+        if self._deviations.due:
+            self._deviations.learn(self._view(now_us))
 
     def sampled(self, at_us: int, gauges: Mapping[str, float], loops: Sequence[LoopState] = ()) -> None:
         """Take the gauges of one moment, and the loops that are not well at it."""
@@ -78,20 +97,53 @@ class Evaluator:
         self._loops = tuple(loops)
 
     async def evaluate(self, now_us: int) -> list[Reading]:
-        """All that is beyond its recovery threshold now."""
+        """All that is beyond its recovery threshold now; what another reading explains is not breached."""
         view = self._view(now_us)
+        while self._deviations.due and self._deviations.new_minute(now_us):
+            self._deviations.learn(view)  # what the minute before left undone
+            await asyncio.sleep(0)
+        self._deviations.plan(view)
+        self._deviations.learn(view)
+        self._costs.expire(now_us)
         readings: list[Reading] = []
-        for rule in RULES.values():
-            try:
-                readings += rule.find(view, self._limits)
-            except Exception:
-                self.faults[rule.name] += 1
-                _logger.exception("The rule %s failed; the others go on", rule.name)
+        for found in self._found(view):
+            readings += found
+            await asyncio.sleep(0)
+        self._note_silent(readings)
+        readings = self._echoes.mark(readings, now_us)
         _logger.debug("%d readings, %d of them in breach", len(readings), sum(one.breached for one in readings))
         return readings
 
     async def keep(self, store: Store) -> None:
         """Keep what was learned, for the next start."""
+        await store.remember(BASELINES, await self._deviations.dump())
+        measured = {"costs": self._costs.state(), "silent": self._usual.kept}
+        await store.remember(MEASURED, json.dumps(measured).encode())
+
+    def _found(self, view: View) -> Iterator[list[Reading]]:
+        """Each rule's readings; one that fails is said and counted, and keeps no other from being read."""
+        for rule in RULES.values():
+            try:
+                yield list(rule.find(view, self._limits))
+            except Exception:
+                self.faults[rule.name] += 1
+                _logger.exception("The rule %s failed; the others go on", rule.name)
+
+    def _note_silent(self, readings: Sequence[Reading]) -> None:
+        silent = [one.subject.service for one in readings if one.subject.rule == LOW_TRAFFIC]
+        began = self._clock_s() - self._began_s < FIVE_MINUTES_S
+        self._usual.note([*silent, *(self._silent_before if began else ())], self._window.places)
+
+    def _take_up(self, measured: bytes | None, now_us: int) -> None:
+        if measured is None:
+            return
+        try:
+            state = json.loads(measured)
+            self._costs.restore(state["costs"], now_us)
+            self._usual.kept = {str(service): float(rate) for service, rate in state["silent"].items()}
+        except (ValueError, TypeError, KeyError, AttributeError) as error:
+            _logger.warning("Costs that cannot be read are counted anew: %s", error)
+        self._silent_before = frozenset(self._usual.kept)
 
     def _view(self, now_us: int) -> View:
         now_s = self._clock_s()
@@ -112,7 +164,10 @@ class Evaluator:
             buckets_of=window.buckets_of,
             history=self._history,
             costs=self._costs,
+            usual_per_minute=self._usual.per_minute(self._history, window.services, now_us),
+            silent_before=self._silent_before,
             gauges=self._gauges,
             loops=self._loops,
             longest_stall=window.longest_stall(),
+            deviations=self._deviations.found,
         )

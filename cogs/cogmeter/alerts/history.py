@@ -114,25 +114,31 @@ class History:
         """For how long the counts are known."""
         return 0.0 if self.since_us is None else (now_us - self.since_us) / 1e6
 
-    def usual_per_minute(self) -> NDArray[np.float64]:
-        """What is usual now, by service: the least of what the last hour, the last six hours and other days say.
+    def recent_per_minute(self) -> NDArray[np.float64]:
+        """The usual rate by service: the lesser of what the last hour and the last six hours say.
 
-        The medians of the last hour's six stretches of ten minutes and of the six whole hours before this one; and, for
-        the days that are known, the median of the lower of the same hour and the next. Stretches without operations
-        count, so a service that began, was idle or was down has nothing usual to miss.
+        The medians of the last hour's six stretches of ten minutes, and of the six whole hours before this one.
+        Stretches without operations count, so a service that began, was idle or was down has nothing usual to miss.
         """
         minutes, hours = self._rings[HOUR_S], self._rings[THREE_DAYS_S]
-        if minutes.newest is None or hours.newest is None:
-            return np.zeros(minutes.sums.shape[1])
         blocks = minutes.counts[:, 0].reshape(-1, BLOCK, minutes.sums.shape[1]).sum(axis=1)
-        now = hours.newest
+        now = hours.newest or 0
         last_hours = np.stack([hours.bin(now - ago)[0] for ago in range(1, 7)])
-        usual = np.minimum(_lower_median(blocks) / BLOCK, _lower_median(last_hours) / 60.0)
+        return np.minimum(_lower_median(blocks) / BLOCK, _lower_median(last_hours) / 60.0)
+
+    def days_per_minute(self) -> NDArray[np.float64] | None:
+        """What the days before had at this time, by service: their median. None without a day that is known.
+
+        Of each day the lesser of the same hour and the next, because an evening may begin a little earlier.
+        """
+        hours = self._rings[THREE_DAYS_S]
+        now = hours.newest or 0
         known = [day for day in range(1, DAYS + 1) if self._knows((now - 24 * day) * HOUR_US)]
-        if known:
-            days = [np.minimum(hours.bin(now - 24 * day)[0], hours.bin(now - 24 * day + 1)[0]) for day in known]
-            usual = np.minimum(usual, np.median(np.stack(days), axis=0) / 60.0)
-        return usual
+        if not known:
+            return None
+        days = [np.minimum(hours.bin(now - 24 * day)[0], hours.bin(now - 24 * day + 1)[0]) for day in known]
+        middle: NDArray[np.float64] = np.median(np.stack(days), axis=0) / 60.0
+        return middle
 
     async def restore(self, store: Store, place: Mapping[str, int], series: Sequence[Series], now_us: int) -> None:
         """Take up what is stored; ``place`` is where each service stands."""

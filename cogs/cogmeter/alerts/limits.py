@@ -95,8 +95,9 @@ class Key:
         rule, at, place = path.partition("@")
         service, slash, operation = place.partition("/")
         if rule not in RULES:
-            names = near(rule, RULES) or list(RULES)
-            raise LimitError(f"{text}: {rule!r} is no rule; did you mean {' or '.join(names[:3])}?")
+            alike = " or ".join(near(rule, RULES, 2))
+            mend = f"did you mean {alike}?" if alike else f"there are {', '.join(RULES)}"
+            raise LimitError(f"{text}: {rule!r} is no rule; {mend}")
         if (at and not service) or (slash and not operation):
             raise LimitError(f"{text}: a name is missing; write rule, rule@service or rule@service/operation")
         if field == "statistic" and rule != "response_time":

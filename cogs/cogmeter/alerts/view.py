@@ -5,17 +5,16 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-import numpy as np
-
 from cogmeter.alerts.gauges import Gauges
-from cogmeter.services import BACKGROUND
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Collection, Mapping, Sequence
 
+    import numpy as np
     from numpy.typing import NDArray
 
     from cogmeter.alerts.costs import Costs
+    from cogmeter.alerts.deviations import Deviation
     from cogmeter.alerts.history import History
     from cogmeter.alerts.model import LoopState
     from cogmeter.alerts.window import Counts
@@ -37,10 +36,9 @@ class View:
     buckets_of: Callable[[int], NDArray[np.int64]]  # of one series
     history: History
     costs: Costs
+    usual_per_minute: NDArray[np.float64]  # operations by service, at this time of the day
+    silent_before: Collection[str] = ()  # services whose traffic was low when the last run ended
     gauges: Gauges = field(default_factory=Gauges)
     loops: Sequence[LoopState] = ()
     longest_stall: tuple[float, str] | None = None  # milliseconds, and where
-
-    def front(self) -> NDArray[np.bool_]:
-        """Which services are asked for by people."""
-        return np.array([service not in BACKGROUND for service in self.services], dtype=np.bool_)
+    deviations: Mapping[str, Deviation] = field(default_factory=dict)  # by service

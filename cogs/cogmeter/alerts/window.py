@@ -12,7 +12,7 @@ import numpy as np
 from cogmeter.buffer import FIELDS
 from cogmeter.rows import checked_us
 from cogmeter.services import STALLS
-from cogmeter_storage.histogram import BUCKETS, bucket_of, quantiles
+from cogmeter_storage.histogram import BUCKETS, bucket_of
 from cogmeter_storage.model import FAILURES, Outcome
 
 if TYPE_CHECKING:
@@ -27,17 +27,6 @@ FOLD_AT: Final = 8_192  # keys that a slice gathers before equal ones are put to
 OPERATIONS, FAILED, SUM_US = range(3)  # the rows of counts
 
 _FAILED: Final = np.isin(np.arange(len(Outcome)), FAILURES)
-
-
-@dataclass(frozen=True, slots=True)
-class Totals:
-    """What the engine before this one reads, one value for each service. Durations in microseconds."""
-
-    services: Sequence[str]
-    span_s: float  # how much of the window there is data for
-    operations: NDArray[np.int64]
-    failures: NDArray[np.int64]
-    response_us: NDArray[np.float64]  # the statistic that was asked for; NaN without operations
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,14 +85,13 @@ class Window:
     can be taken out again. The clock is any that only goes forward, in seconds.
     """
 
-    def __init__(self, names: Sequence[tuple[str, str]], *, length_s: float, quantile: float | None = None) -> None:
+    def __init__(self, names: Sequence[tuple[str, str]], *, length_s: float) -> None:
         """``names`` is the recorder's growing list of (service, operation), by series number."""
-        self._quantile = quantile
         self.services: list[str] = []
         self.length_s = length_s
         self.service_of = np.zeros(0, dtype=np.int64)  # by series number
         self._names = names
-        self._places: dict[str, int] = {}
+        self.places: dict[str, int] = {}  # of the services
         self._slices: deque[_Slice] = deque()
         self._by_series = np.zeros((3, 0), dtype=np.int64)
         self._by_service = np.zeros((3, 0), dtype=np.int64)
@@ -144,23 +132,6 @@ class Window:
         longest_us, series = max((part.longest for part in self._slices), default=(0.0, 0))
         return (longest_us / 1000, self._names[series][1]) if longest_us else None
 
-    def totals(self, now_s: float) -> Totals:
-        """What the engine before this one reads."""
-        self.learn()
-        self.move(now_s)
-        counts = self.by_service
-        with np.errstate(invalid="ignore", divide="ignore"):
-            means = np.where(counts.operations > 0, counts.sum_us / counts.operations, np.nan)
-        return Totals(
-            services=self.services,
-            span_s=self.span_s(now_s),
-            operations=counts.operations,
-            failures=counts.failures,
-            response_us=means
-            if self._quantile is None
-            else quantiles(self.buckets.astype(np.int64), (self._quantile,))[:, 0],
-        )
-
     def span_s(self, now_s: float) -> float:
         """How much of the window there is data for."""
         return 0.0 if self._since_s is None else min(now_s - self._since_s, self.length_s)
@@ -194,7 +165,7 @@ class Window:
 
     def place(self, service: str) -> int:
         """The place of a service, which is new or known."""
-        number = self._places.setdefault(service, len(self.services))
+        number = self.places.setdefault(service, len(self.services))
         if number == len(self.services):
             self.services.append(service)
             self._by_service = grown(self._by_service, number + 1)
@@ -202,21 +173,31 @@ class Window:
                 self._dense = np.pad(self._dense, ((0, max(number, 16)), (0, 0)))
         return number
 
-    def put_back(self, age_s: float, now_s: float, counts: NDArray[np.int64], histograms: NDArray[np.int64]) -> None:
-        """Take in what was counted before this process began, from the oldest to the newest: [3, series] by number.
+    def put_back(
+        self,
+        numbers: NDArray[np.int64],
+        counts: NDArray[np.int64],
+        histograms: NDArray[np.int64],
+        *,
+        start_s: float,
+        longest: tuple[float, int] = (0.0, 0),
+    ) -> None:
+        """Take in what was counted before this process began; a stretch that began later comes later.
 
-        ``age_s`` is how long ago that stretch began, and ``histograms`` is [series, BUCKETS].
+        ``numbers`` are known series, ascending; ``counts`` is [3, series], ``histograms`` [series, BUCKETS].
         """
-        part = _Slice(now_s - age_s)
-        keys = np.flatnonzero(histograms)
-        times = histograms.reshape(-1)[keys].astype(np.int32)
-        part.put(keys.astype(np.int32), times)
-        part.counts = counts.copy()
+        part = _Slice(start_s)
+        row, bucket = np.nonzero(histograms)
+        keys, times = (numbers[row] * BUCKETS + bucket).astype(np.int32), histograms[row, bucket].astype(np.int32)
+        part.put(keys, times)
+        part.counts = np.zeros((3, len(self.service_of)), dtype=np.int64)
+        part.counts[:, numbers] = counts
+        part.longest = longest
         self._slices.append(part)
-        self._since_s = part.start_s if self._since_s is None else self._since_s
-        self._by_series += counts
-        self._by_service += self._services_of(counts)
-        np.add.at(self._dense.reshape(-1), self._flat(part.folded()[0]), times)
+        self._since_s = start_s if self._since_s is None else min(self._since_s, start_s)
+        self._by_series += part.counts
+        self._by_service += self._services_of(part.counts)
+        np.add.at(self._dense.reshape(-1), self._flat(keys), times)
 
     def _current(self, now_s: float) -> _Slice:
         if self._since_s is None:
@@ -251,7 +232,7 @@ class Window:
     def _note_stall(
         self, series: NDArray[np.int64], services: NDArray[np.int64], durations: NDArray[np.float64], into: _Slice
     ) -> None:
-        stalled = services == self._places.get(STALLS, -1)
+        stalled = services == self.places.get(STALLS, -1)
         if stalled.any():
             place = int(np.where(stalled, durations, -1.0).argmax())
             into.longest = max(into.longest, (float(durations[place]), int(series[place])))

@@ -109,7 +109,7 @@ def test_values_are_stored_in_one_form(key, value, stored):
         ("error_rate.min_operations", "2.5", "error_rate.min_operations=2.5: is no whole number"),
         ("error_rate.severity", "loud", "error_rate.severity=loud: is not one of info, warning, critical"),
         ("error_rate.statistic", "p95", "error_rate.statistic: only response_time has a statistic"),
-        ("eror_rate", "1", "eror_rate: 'eror_rate' is no rule; did you mean error_rate?"),
+        ("eror_rate", "1", "eror_rate: 'eror_rate' is no rule; did you mean error_rate or burn_rate?"),
         ("error_rate@", "1", "error_rate@: a name is missing; write rule, rule@service or rule@service/operation"),
         ("error_rate", "nan", "error_rate=nan: is not within 0 to 1 (share)"),
     ],

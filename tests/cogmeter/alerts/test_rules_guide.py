@@ -150,7 +150,14 @@ async def test_an_operation_that_is_all_its_service_does_is_judged_once(measured
 
 
 async def test_an_operation_may_have_a_limit_of_its_own(measured):
-    one = measured({"response_time@web/fetch": "100", "throughput@web/fetch": "10", "error_rate@web/fetch": "0.9"})
+    one = measured(
+        {
+            "response_time@web/fetch": "100",
+            "throughput@web/fetch": "10",
+            "throughput@web": "0",
+            "error_rate@web/fetch": "0.9",
+        }
+    )
     await one.see("web", "fetch", count=60, failures=40, duration_ms=200)
     await one.see("web", "parse", count=2_000, duration_ms=200)
     assert ("response_time", "web", "fetch") in await one.breached()

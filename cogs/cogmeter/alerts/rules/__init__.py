@@ -4,16 +4,74 @@ from __future__ import annotations
 
 from typing import Final
 
-from cogmeter.alerts.rules import guide
-from cogmeter.alerts.rules.before import CRITICAL_FROM, STATISTICS, Breach, Thresholds, breaches
-from cogmeter.alerts.rules.rule import Rule
+from cogmeter.alerts.rules import burn, connection, costs, deviation, guide, process, traffic
+from cogmeter.alerts.rules.rule import CRITICAL_FROM, Rule
 
-__all__ = ["CRITICAL_FROM", "RULES", "STATISTICS", "Breach", "Rule", "Thresholds", "breaches"]
+__all__ = ["CRITICAL_FROM", "RULES", "Rule"]
 
 _TABLE: Final = (
     Rule("error_rate", "alert_threshold_error_rate", "share", guide.error_rate),
     Rule("response_time", "alert_threshold_response_time", "ms", guide.response_time, background=False),
     Rule("throughput", "alert_threshold_operations_per_minute", "a minute", guide.throughput, background=False),
+    Rule(
+        "low_traffic",
+        "alert_threshold_low_traffic",
+        "share",
+        traffic.low_traffic,
+        recovery=traffic.recovered,
+        critical_from=None,
+        background=False,
+    ),
+    Rule(
+        "burn_rate",
+        "alert_slo_target",
+        "share",
+        burn.burn_rate,
+        recovery=burn.recovered,
+        critical_from=None,
+        min_operations=100,
+        background=False,
+    ),
+    Rule("acknowledgement", "alert_threshold_acknowledgement", "share", connection.acknowledgement),
+    Rule("stall", "alert_threshold_stall", "ms", process.stall, min_operations=0),
+    Rule(
+        "gateway_latency",
+        "alert_threshold_gateway_latency",
+        "ms",
+        connection.gateway_latency,
+        for_s=60,
+        min_operations=0,
+    ),
+    Rule("disconnects", "alert_threshold_disconnects", "in 10 min", connection.disconnects, min_operations=0),
+    Rule("dead_loops", "alert_threshold_dead_loops", "loops", process.dead_loops, critical_from=None, min_operations=0),
+    Rule("rate_limits", "alert_threshold_rate_limits", "in 10 min", connection.rate_limits, min_operations=0),
+    Rule(
+        "invalid_requests",
+        "alert_threshold_invalid_requests",
+        "share",
+        connection.invalid_requests,
+        critical_from=None,
+        min_operations=0,
+    ),
+    Rule(
+        "memory_growth",
+        "alert_threshold_memory_growth",
+        "share",
+        process.memory_growth,
+        critical_from=None,
+        min_operations=0,
+    ),
+    Rule("cost", "alert_threshold_cost", "USD", costs.cost, min_operations=0),
+    Rule("cost_growth", "alert_threshold_cost_growth", "times", costs.cost_growth, min_operations=0),
+    Rule(
+        "deviation",
+        "alert_threshold_deviation",
+        "score",
+        deviation.deviation,
+        critical_from=None,
+        for_s=180,
+        background=False,
+    ),
 )
 
 RULES: Final[dict[str, Rule]] = {rule.name: rule for rule in _TABLE}

@@ -1,0 +1,88 @@
+"""Burn rate: how fast a service uses up the failures that its target allows, over two windows at once.
+
+The windows and factors are those of Google's "The Site Reliability Workbook", chapter 5 (table 5-8), for a budget of
+thirty days: 14.4 times uses 2 % of it within an hour, 6 times 5 % within six hours, once 10 % within three days.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+import numpy as np
+
+from cogmeter.alerts.history import FIVE_MINUTES_S, HALF_HOUR_S, HOUR_S, SIX_HOURS_S, THREE_DAYS_S
+from cogmeter.alerts.model import CRITICAL, INFO, WARNING, Reading, Subject
+from cogmeter.alerts.rules import values
+from cogmeter.alerts.rules.words import against, number, percent
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from numpy.typing import NDArray
+
+    from cogmeter.alerts.limits import Bounds, Limits
+    from cogmeter.alerts.view import View
+
+BURN_RATE: Final = "burn_rate"
+MIN_FAILURES: Final = 10  # in the long window: fewer are an accident
+KNOWN: Final = 0.25  # of the long window has to be known
+
+
+@dataclass(frozen=True, slots=True)
+class Level:
+    """A factor that both windows have to exceed. ``name`` is the long one's, for people."""
+
+    factor: float
+    long_s: int
+    short_s: int
+    severity: str
+    name: str
+
+
+LEVELS: Final = (
+    Level(14.4, HOUR_S, FIVE_MINUTES_S, CRITICAL, "the last hour"),
+    Level(6.0, SIX_HOURS_S, HALF_HOUR_S, WARNING, "the last 6 hours"),
+    Level(1.0, THREE_DAYS_S, SIX_HOURS_S, INFO, "the last 3 days"),
+)
+
+
+def recovered(target: float) -> float:
+    """The target at which a service is well again: four fifths of the failures that its own allows."""
+    return 1.0 - 0.8 * (1.0 - target)
+
+
+def burn_rate(view: View, limits: Limits) -> Iterator[Reading]:
+    """Services that burn their budget in both windows of a level; the worst level speaks."""
+    bounds = limits.bounds(BURN_RATE, view.services)
+    told = np.zeros(len(view.services), dtype=np.bool_)
+    for breached in (True, False):
+        for level in LEVELS:
+            burning = _burning(view, bounds, level, bounds.threshold if breached else bounds.recovery) & ~told
+            told |= burning
+            for place in np.flatnonzero(burning).tolist():
+                yield _reading(view, limits, place, level, breached=breached)
+
+
+def _burning(view: View, bounds: Bounds, level: Level, targets: values.Values) -> NDArray[np.bool_]:
+    """Which services use up what this target allows faster than the level's factor."""
+    if view.history.known_s(view.now_us) < KNOWN * level.long_s:
+        return np.zeros(len(view.services), dtype=np.bool_)
+    on = np.isfinite(bounds.threshold)
+    allowed = level.factor * (1.0 - np.where(on, targets, 0.0))
+    operations, failures = view.history.totals(level.long_s)
+    burning: NDArray[np.bool_] = on & (operations >= bounds.min_operations) & (failures >= MIN_FAILURES)
+    burning &= values.error_rates(operations, failures) > allowed
+    burning &= values.error_rates(*view.history.totals(level.short_s)) > allowed
+    return burning
+
+
+def _reading(view: View, limits: Limits, place: int, level: Level, *, breached: bool) -> Reading:
+    subject = Subject(BURN_RATE, view.services[place])
+    limit = limits.of(subject)
+    operations, failures = (counts[place] for counts in view.history.totals(level.long_s))
+    current = float(values.burn_rates(operations, failures, limit.threshold))
+    rate = percent(float(values.error_rates(operations, failures)))
+    text = against(f"Error budget burn of {number(current)} times", breached, f"{number(level.factor)} times")
+    text += f": {rate} failed in {level.name}, {percent(1.0 - limit.threshold)} may fail"
+    return Reading(subject, current, level.factor, text, limit.severity or level.severity, breached)

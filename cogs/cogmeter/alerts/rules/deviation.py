@@ -1,0 +1,29 @@
+"""Deviation: services that behave unlike themselves. It tells that something changed, not that something is wrong."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from cogmeter.alerts.model import CRITICAL, INFO, WARNING, Reading, Subject
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from cogmeter.alerts.limits import Limits
+    from cogmeter.alerts.view import View
+
+DEVIATION: Final = "deviation"
+
+
+def deviation(view: View, limits: Limits) -> Iterator[Reading]:
+    """Services of which a figure's score is above the threshold."""
+    for service, found in view.deviations.items():
+        subject = Subject(DEVIATION, service)
+        limit = limits.of(subject)
+        if limit.threshold and found.score > limit.recovery and found.operations >= limit.min_operations:
+            breached = found.score > limit.threshold
+            side = "unlike" if breached else "still not quite like"
+            text = f"{found.figure} is {side} what is usual at this time (score {found.score:.2f})"
+            # Never critical by itself: unusual is not broken.
+            level = WARNING if limit.severity == CRITICAL else limit.severity or INFO
+            yield Reading(subject, found.score, limit.threshold, text, level, breached)
