@@ -5,8 +5,6 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING, Final
 
-import discord
-
 from cogmeter.finding import Finding
 from cogmeter.recorder import MAX_SERIES
 from cogmeter.render import text
@@ -21,7 +19,6 @@ if TYPE_CHECKING:
 
 STALE_S: Final = 30.0  # the flusher runs every second
 BUSY_PERCENT: Final = 5.0  # of a core, for ourselves
-NEEDED: Final = ("view_channel", "send_messages", "embed_links", "attach_files")
 
 
 async def examine(monitor: Monitor) -> list[Finding]:
@@ -32,7 +29,7 @@ async def examine(monitor: Monitor) -> list[Finding]:
         *await _database(monitor),
         *_charts(monitor),
         *_jobs(monitor),
-        *_channel(monitor),
+        *_telling(monitor),
         *_overhead(monitor),
         *monitor.watcher.findings(),
     ]
@@ -89,33 +86,20 @@ def _charts(monitor: Monitor) -> Iterator[Finding]:
 
 
 def _jobs(monitor: Monitor) -> Iterator[Finding]:
-    jobs = ("alerts", "samples", "roll-up", "clean-up", "commands")
+    jobs = ("alerts", "samples", "roll-up", "clean-up", "baselines", "heartbeat", "commands")
     failed = {name: count for name in jobs if (count := monitor.faults[name])}
     said = ", ".join(f"{name} failed {count} times" for name, count in failed.items())
     due = ", ".join(f"{job.id} {_until(job.next_run_time.timestamp())}" for job in monitor.jobs() if job.next_run_time)
     yield Finding("jobs", not failed, said or f"next: {due}", "See the log; each runs again at its next time")
-    undelivered = {name: count for name, count in monitor.delivery.failed.items() if count}
-    told = ", ".join(f"{name} failed {count} times" for name, count in undelivered.items())
-    sent = ", ".join(f"{count} by {name}" for name, count in monitor.delivery.delivered.items())
-    yield Finding("alerts", not undelivered, told or f"delivered {sent or 'none so far'}", "See the log")
 
 
-def _channel(monitor: Monitor) -> Iterator[Finding]:
-    channel_id = monitor.settings.alert_channel_id
-    name = f"{env_name('alert_channel_id')}={channel_id}"
-    if channel_id is None:
-        yield Finding("alert channel", well=True, text=f"none: {env_name('alert_channel_id')} is not set")
-        return
-    channel = monitor.bot.get_channel(channel_id)
-    if not isinstance(channel, discord.abc.GuildChannel | discord.Thread):
-        yield Finding(
-            "alert channel", well=False, text=f"{name} is not to be seen", advice="Name a channel of the bot's"
-        )
-        return
-    allowed = channel.permissions_for(channel.guild.me)
-    missing = [one.replace("_", " ") for one in NEEDED if not getattr(allowed, one)]
-    said = f"missing permissions: {', '.join(missing)}" if missing else f"#{channel.name}, all permissions"
-    yield Finding("alert channel", not missing, said, "Allow them to the bot in that channel")
+def _telling(monitor: Monitor) -> Iterator[Finding]:
+    yield from monitor.alerting.delivery.findings()
+    yield from monitor.lifeline.findings()
+    if monitor.heartbeat is not None:
+        yield from monitor.heartbeat.findings()
+    dropped = monitor.recorder.marks.dropped
+    yield Finding("markers", not dropped, f"{dropped} dropped", "Mark less often: a deploy, a release, a switch")
 
 
 def _overhead(monitor: Monitor) -> Iterator[Finding]:

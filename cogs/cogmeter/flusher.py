@@ -24,6 +24,7 @@ INTERVAL_S = 1.0
 POLL_S = 0.2  # how often the buffer's level is looked at between two flushes
 FIRST_RETRY_S, LAST_RETRY_S = 1.0, 60.0
 TRACES = 200  # stored in one flush
+STALE_S = 30.0  # it runs every second
 ATTEMPTS = 3  # at a batch that fails for a reason that is not the store's
 
 _logger = logging.getLogger("cogmeter.flusher")
@@ -66,6 +67,15 @@ class Flusher:
     def pending(self) -> int:
         """Operations that were taken from the buffer and are not stored yet."""
         return self._pending.operations if self._pending else 0
+
+    def trouble(self) -> str:
+        """Why what is stored is not fresh, in words; empty if it is."""
+        if self.last_error is not None:
+            return f"the database does not take operations: {self.last_error}"
+        age_s = None if self.last_flush_us is None else time.time() - self.last_flush_us / 1e6
+        if age_s is None or age_s > STALE_S:
+            return "nothing was flushed yet" if age_s is None else f"the last flush was {age_s:.0f} s ago"
+        return ""
 
     def start(self) -> None:
         """Begin to flush in the background."""

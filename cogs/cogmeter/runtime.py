@@ -12,36 +12,45 @@ from typing import TYPE_CHECKING
 from apscheduler.schedulers.asyncio import AsyncIOScheduler
 
 from cogmeter import default_recorder
-from cogmeter.alerts.delivery import Delivery
-from cogmeter.alerts.engine import AlertEngine
-from cogmeter.alerts.rules import STATISTICS, Thresholds
-from cogmeter.alerts.window import Window
+from cogmeter.alerts.alerting import Alerting
+from cogmeter.alerts.lifeline import Lifeline
+from cogmeter.alerts.limits import Limits
 from cogmeter.background import own_context
 from cogmeter.flusher import Flusher
-from cogmeter.notifiers.table import Surroundings, build
+from cogmeter.heartbeat import Heartbeat
+from cogmeter.marks import THRESHOLD, mark_start, store_marks
+from cogmeter.notifiers.table import Surroundings, build, build_apart
 from cogmeter.overhead import Overhead
 from cogmeter.query import Query, now_us
-from cogmeter.records import Period, UnknownNameError
+from cogmeter.records import UnknownNameError
+from cogmeter.render.breach import breach_chart, breach_period
 from cogmeter.render.chart import Chart, Picture
 from cogmeter.render.charts import ChartError, ChartWorker
+from cogmeter.revision import revision
 from cogmeter.settings import SettingsError, env_name
+from cogmeter.watch.dangers import dangers
+from cogmeter.watch.gateway import trouble_of
+from cogmeter.watch.people import privacy_key
 from cogmeter.watch.watcher import Watcher
 from cogmeter_storage import open_store
 from cogmeter_storage.base import StorageError
 from cogmeter_storage.model import Retention
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Awaitable, Callable, Mapping
 
     from apscheduler.job import Job
     from discord.ext import commands
 
     from cogmeter.recorder import Recorder
+    from cogmeter.records import Range
     from cogmeter.settings import Settings
+    from cogmeter_storage.alerting import Alert, AuditEntry
     from cogmeter_storage.base import CorruptStoreError, Store
-    from cogmeter_storage.model import AlertEvent
+    from cogmeter_storage.model import Marker
 
 FOLD_INTERVAL_S = 60.0
+KEEP_INTERVAL_S = 3600.0
 LEVELS = {"debug": logging.DEBUG, "info": logging.INFO, "warn": logging.WARNING, "error": logging.ERROR}
 EXECUTOR = "cogmeter"  # APScheduler names its log by it, so that a host's own jobs log as they did
 
@@ -49,13 +58,14 @@ _logger = logging.getLogger("cogmeter.runtime")
 
 
 class Monitor:
-    """The running monitor of one bot: ``query`` reads, ``charts`` draws, ``flusher`` writes, ``alerts`` watches."""
+    """The running monitor of one bot: ``query`` reads, ``charts`` draws, ``flusher`` writes, ``alerting`` warns."""
 
     store: Store
     query: Query
     flusher: Flusher
-    alerts: AlertEngine
-    delivery: Delivery
+    alerting: Alerting
+    lifeline: Lifeline
+    heartbeat: Heartbeat | None = None
     watcher: Watcher
     overhead: Overhead
 
@@ -81,7 +91,7 @@ class Monitor:
             self.query = Query(self.store)
             _logger.debug("Opened the store %s", self.settings.database_url.partition("?")[0].rpartition("@")[2])
             undo.push_async_callback(self.charts.close)
-            await self._start_alerts()
+            await self._start_alerts(undo)
             await self._start_flusher(undo)
             await self._start_watching(undo)
             self._start_jobs(undo)
@@ -109,24 +119,50 @@ class Monitor:
             _logger.warning("No chart: %s", error)
             return Picture(chart, trouble=str(error))
 
-    async def breach_picture(self, event: AlertEvent) -> Picture | None:
-        """The last hour of the alert's service, with the threshold and the window that is in breach."""
+    async def breach_picture(self, alert: Alert) -> Picture | None:
+        """The alert's service around the breach, with the threshold and the stretch that is in breach."""
         try:
-            timeline = await self.query.timeline(event.service, period=Period.HOUR)
-        except (StorageError, UnknownNameError) as error:
-            _logger.warning("No chart for the alert on %s: %s", event.service, error)
+            timeline = await self.query.timeline(alert.service, period=breach_period(alert, now_us()))
+            markers = await self.markers(timeline.range)
+        except UnknownNameError:
+            return None  # an alert on the bot as a whole has no series of its own
+        except StorageError as error:
+            _logger.warning("No chart for the alert on %s: %s", alert.service, error)
             return None
-        window_us = int(self.settings.alert_window * 1e6)
+        settings = self.settings
+        window_us, statistic = int(settings.alert_window * 1e6), settings.alert_response_time_statistic
         return await self.picture(
-            Chart(
-                timeline,
-                latency_threshold_us=event.threshold * 1000 if event.rule == "response_time" else None,
-                latency_statistic=self.settings.alert_response_time_statistic,
-                throughput_threshold=event.threshold if event.rule == "throughput" else None,
-                error_rate_threshold=event.threshold if event.rule == "error_rate" else None,
-                breaches=((event.at_us - window_us, event.at_us),),
-            )
+            breach_chart(alert, timeline, window_us=window_us, statistic=statistic, markers=markers)
         )
+
+    async def markers(self, span: Range) -> list[Marker]:
+        """What changed within the range, with what is not stored yet.
+
+        Raises:
+            StorageError: the store cannot be read now.
+        """
+        await store_marks(self.store, self.recorder.marks)
+        return await self.store.markers(span.since_us, span.until_us)
+
+    async def override(self, values: Mapping[str, str | None], actor: str) -> list[AuditEntry]:
+        """Change thresholds while running (None: back to the setting): stored, audited, marked, and effective at once.
+
+        Returns what was really changed. Keys and values are those of ``Limits``.
+
+        Raises:
+            LimitError: a key or value cannot be; its text names it and the allowed range. Nothing is changed.
+            StorageError: it cannot be stored. Nothing is changed.
+        """
+        checked = {key: None if value is None else Limits.check(key, value) for key, value in values.items()}
+        entries = await self.store.alerting.override(checked, now_us=now_us(), actor=actor)
+        await self.alerting.apply_overrides()
+        for entry in entries:
+            self.recorder.marks.add(THRESHOLD, f"{entry.subject} {entry.after or 'reset'}")
+        return entries
+
+    async def ready(self) -> None:
+        """The bot is connected: see now, not at the first alert, whether alerts can be told."""
+        await self.alerting.delivery.prepare()
 
     async def _open(self) -> Store:
         url = self.settings.database_url
@@ -140,36 +176,26 @@ class Monitor:
     async def _close_store(self) -> None:
         await self.store.close()
 
-    async def _start_alerts(self) -> None:
-        settings = self.settings
-        quantile, _ = STATISTICS[settings.alert_response_time_statistic]
-        self.delivery = Delivery(build(Surroundings(self.bot, settings, self.breach_picture)))
-        self.alerts = AlertEngine(
-            Window(self.recorder.names, length_s=settings.alert_window, quantile=quantile),
-            Thresholds(
-                error_rate=settings.alert_threshold_error_rate,
-                response_time_ms=settings.alert_threshold_response_time,
-                operations_per_minute=settings.alert_threshold_operations_per_minute,
-                statistic=settings.alert_response_time_statistic,
-                min_operations=settings.alert_min_operations,
-            ),
-            cooldown_s=settings.alert_cooldown,
-            store=self.store,
-            deliver=self.delivery.deliver,
-        )
-        await self.alerts.restore(now_us())
-        _logger.debug("Alerting by %s to %s", self.alerts.thresholds, [one.name for one in self.delivery.notifiers])
+    async def _start_alerts(self, undo: AsyncExitStack) -> None:
+        for series in await self.store.series():  # what is stored counts against the limit of series
+            self.recorder.series(series.service, series.operation)
+        self.watcher = Watcher(self.bot, self.settings, self.recorder)
+        people = self.watcher.receipts.people
+        people.key = await privacy_key(self.store)
+        self.alerting = Alerting(self.settings, self.recorder.names, self.store, url_of=people.url_of)
+        around = Surroundings(self.bot, self.settings, self.alerting.storyteller.of, self.breach_picture)
+        undo.push_async_callback(self.alerting.stop)
+        await self.alerting.start(build(around))
 
     async def _start_flusher(self, undo: AsyncExitStack) -> None:
         buffer = self.recorder.buffer
         if not buffer.capacity:  # it was switched off: what was dropped then was meant to be
             buffer.dropped = 0
         buffer.capacity = self.settings.max_operations_in_memory
-        for series in await self.store.series():  # what is stored counts against the limit of series
-            self.recorder.series(series.service, series.operation)
-        self.watcher = Watcher(self.bot, self.settings, self.recorder)
         traces = self.watcher.receipts.traces
-        self.flusher = Flusher(self.recorder, self.store, watch=self.alerts.watch, replace=self._replace, traces=traces)
+        self.flusher = Flusher(
+            self.recorder, self.store, watch=self.alerting.evaluator.watch, replace=self._replace, traces=traces
+        )
         self.flusher.start()
         _logger.debug("Flushing; %d series are known", len(self.recorder.names))
         undo.push_async_callback(self.flusher.stop)
@@ -178,6 +204,11 @@ class Monitor:
     async def _start_watching(self, undo: AsyncExitStack) -> None:
         undo.push_async_callback(self.watcher.remove)
         await self.watcher.install()
+        version = self.settings.version or await asyncio.to_thread(revision)
+        await mark_start(self.store, self.recorder.marks, version)
+        self.lifeline = Lifeline(dangers(self.bot, self.settings, self.watcher), build_apart(self.settings))
+        self.lifeline.start()
+        undo.callback(self.lifeline.stop)
 
     def _start_jobs(self, undo: AsyncExitStack) -> None:
         settings = self.settings
@@ -187,12 +218,17 @@ class Monitor:
         undo.push_async_callback(asyncio.sleep, 0)  # the scheduler shuts down in the loop's next turn
         scheduler = AsyncIOScheduler(timezone=UTC, logger=logging.getLogger("cogmeter.scheduler"))
         scheduler.add_executor("asyncio", EXECUTOR)
-        jobs: tuple[tuple[str, Callable[[], Awaitable[object]], float], ...] = (
-            ("alerts", self.alerts.check, settings.alert_check_interval),
+        jobs: list[tuple[str, Callable[[], Awaitable[object]], float]] = [
+            ("alerts", self.alerting.check, settings.alert_check_interval),
             ("samples", self._sample, settings.sample_interval),
             ("roll-up", self._fold, FOLD_INTERVAL_S),
+            ("baselines", self.alerting.keep, KEEP_INTERVAL_S),
             ("clean-up", self._clean, settings.cleanup_interval_minutes * 60),
-        )
+        ]
+        if settings.heartbeat_url is not None:
+            self.heartbeat = Heartbeat(settings.heartbeat_url.get_secret_value(), self._trouble)
+            undo.push_async_callback(self.heartbeat.close)
+            jobs.append(("heartbeat", self.heartbeat.beat, settings.heartbeat_interval))
         for name, work, interval_s in jobs:
             scheduler.add_job(
                 self._guarded(name, work),
@@ -226,9 +262,17 @@ class Monitor:
         return job
 
     async def _sample(self) -> None:
-        gauges = self.watcher.sample()
+        gauges, at_us = self.watcher.sample(), now_us()
+        self.alerting.evaluator.sampled(at_us, gauges, self.watcher.loops())
         if gauges:
-            await self.store.add_samples(now_us(), gauges)
+            await self.store.add_samples(at_us, gauges)
+        await store_marks(self.store, self.recorder.marks)
+
+    def _trouble(self) -> str:
+        """What keeps the bot from being well, in words; empty if nothing does. That it is asked, the loop has shown."""
+        if not self.bot.is_ready():
+            return "the bot is not connected to Discord yet"
+        return trouble_of(self.bot) or self.flusher.trouble()
 
     async def _fold(self) -> None:
         await self.store.fold(now_us=now_us())
@@ -248,9 +292,8 @@ class Monitor:
         """Set a store that turned out corrupt aside, and go on with a new one."""
         _logger.error("%s", error)
         await self.store.close()
-        self.store = self.query.store = self.alerts.store = await open_store(
-            self.settings.database_url, replace_corrupt=True
-        )
+        self.store = self.query.store = await open_store(self.settings.database_url, replace_corrupt=True)
+        self.alerting.use(self.store)
         return self.store
 
 

@@ -91,7 +91,7 @@ def _wanted(
 async def _mute(desk: Desk, mute: Mute) -> Answer:
     if mute.service:
         await _known(desk, mute.service)
-    return Answer.plain(muted_embed(await desk.monitor.alerts.mute(mute, mute.since_us)))
+    return Answer.plain(muted_embed(await desk.monitor.alerting.engine.mute(mute, mute.since_us)))
 
 
 async def _known(desk: Desk, service: str) -> None:
@@ -107,7 +107,7 @@ async def _unmute(desk: Desk, actor: str, mute: str | None, service: str | None,
     at_us = now_us()
     holding = await desk.monitor.store.alerting.mutes(at_us)
     ids = [one.id for one in holding if _meant(one, mute, service, None if rule is None else rule_named(rule))]
-    ended = await desk.monitor.alerts.unmute(ids, actor, at_us) if ids else []
+    ended = await desk.monitor.alerting.engine.unmute(ids, actor, at_us) if ids else []
     return Answer.plain(unmuted_embed(ended))
 
 

@@ -9,7 +9,7 @@ import discord
 from discord import app_commands
 from discord.ext import commands
 
-from cogmeter.cog import alerts, doctor, mutes, report, stats, summary, thresholds, trial
+from cogmeter.cog import alerts, doctor, mutes, presses, report, stats, summary, thresholds, trial
 from cogmeter.cog.desk import Desk
 from cogmeter.cog.gate import Gate
 from cogmeter.cog.registration import Registration
@@ -67,12 +67,14 @@ class Perf(commands.Cog, name="cogmeter", description="How this bot performs: su
             raise SettingsError(
                 f"{env_name('command_group')}={name}: the bot has a /{name} of its own; choose another name"
             ) from None
+        presses.add(self.bot, self._desk)
         if self.bot.is_ready():
-            self._registration.begin()
+            await self.on_ready()
 
     async def cog_unload(self) -> None:
         """Take the commands out and stop everything; what is buffered is stored first."""
         await self._registration.end()
+        presses.remove(self.bot)
         if self.bot.tree.get_command(self._group.name, guild=self._guild) is self._group:
             self.bot.tree.remove_command(self._group.name, guild=self._guild)
         await self._desk.close()
@@ -80,5 +82,6 @@ class Perf(commands.Cog, name="cogmeter", description="How this bot performs: su
 
     @commands.Cog.listener()
     async def on_ready(self) -> None:
-        """See to it that the commands are registered, once the bot knows who it is."""
+        """See to it that commands are registered and alerts can be told, once the bot knows who and where it is."""
         self._registration.begin()
+        await self.monitor.ready()

@@ -116,11 +116,11 @@ class Press:
         self._uid = uid
         self._action = action
         self._actor = interaction.user.display_name
-        self._faces = Faces(desk.monitor.storyteller.of)
+        self._faces = Faces(desk.monitor.alerting.storyteller.of)
 
     async def acknowledge(self) -> None:
         """Take the alert up."""
-        await self._show(await self._monitor.alerts.acknowledge(self._uid, self._actor, now_us()))
+        await self._show(await self._monitor.alerting.engine.acknowledge(self._uid, self._actor, now_us()))
 
     async def mute(self) -> None:
         """Hear nothing of this rule and service for a while."""
@@ -130,7 +130,7 @@ class Press:
         _, length_us = MUTES[self._action]
         reason = f"Alert {alert.id}"
         mute = Mute(alert.service, alert.rule, now, now + length_us, self._actor, reason)
-        await self._monitor.alerts.mute(mute, now)
+        await self._monitor.alerting.engine.mute(mute, now)
         await self._show(await self._alert())
 
     async def unmute(self) -> None:
@@ -139,7 +139,7 @@ class Press:
         mutes = [one for one in await self._monitor.store.alerting.mutes(now) if _covers(one, alert, now)]
         narrow = [one.id for one in mutes if (one.rule, one.service) == (alert.rule, alert.service)]
         if narrow:
-            await self._monitor.alerts.unmute(narrow, self._actor, now)
+            await self._monitor.alerting.engine.unmute(narrow, self._actor, now)
         await self._show(await self._alert())
         wide = [one.until_us for one in mutes if one.id not in narrow]
         if wide:

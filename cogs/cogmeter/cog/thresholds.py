@@ -9,7 +9,7 @@ import discord
 from discord import app_commands
 
 from cogmeter.alerts.holdings import Holdings, key_of
-from cogmeter.alerts.limits import FIELDS, THRESHOLD, LimitError, Limits
+from cogmeter.alerts.limits import FIELDS, THRESHOLD, Key, LimitError, Limits
 from cogmeter.alerts.model import Subject
 from cogmeter.alerts.outlook import Replayer
 from cogmeter.alerts.replay import NotReplayableError
@@ -133,8 +133,11 @@ def _subject(rule: str, service: str | None, operation: str | None) -> Subject:
 
 def _wanted(interaction: discord.Interaction, subject: Subject, field: str, value: str | None) -> Change:
     """The change that is asked for; raises Refusal where it cannot be."""
+    key = key_of(subject, field)
     try:
-        checked = None if value is None else Limits.check(key_of(subject, field), value)
+        if Key.parse(key) != Key(subject, field):
+            raise Refusal(f"{key} can be read in two ways, so nothing can be set for a service of that name.")
+        checked = None if value is None else Limits.check(key, value)
     except LimitError as error:
         raise Refusal(str(error)) from None
     return Change(subject, field, checked, interaction.user.display_name)
@@ -174,7 +177,7 @@ async def _apply(desk: Desk, change: Change) -> discord.Embed:
     monitor = desk.monitor
     before = (await _holdings(desk)).of(change.subject, change.field)
     entries = await monitor.store.alerting.override({change.key: change.value}, now_us=now_us(), actor=change.actor)
-    await monitor.apply_overrides()
+    await monitor.alerting.apply_overrides()
     if not entries:
         return unchanged_embed("Somebody else has made the same change in the meantime.")
     after = (await _holdings(desk)).of(change.subject, change.field)

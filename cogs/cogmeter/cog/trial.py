@@ -22,4 +22,4 @@ def add(group: app_commands.Group, desk: Desk) -> None:
 
 
 async def _answer(desk: Desk, actor: str) -> Answer:
-    return Answer.plain(trial_embed(await desk.monitor.delivery.test(actor)))
+    return Answer.plain(trial_embed(await desk.monitor.alerting.delivery.test(actor)))

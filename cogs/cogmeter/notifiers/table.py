@@ -9,14 +9,15 @@ from cogmeter.notifiers.channel import ChannelNotifier
 from cogmeter.notifiers.discord_webhook import DiscordWebhookNotifier
 from cogmeter.notifiers.log import LogNotifier
 from cogmeter.notifiers.webhook import WebhookNotifier
+from cogmeter.records import Story
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
     import discord
+    from pydantic import SecretStr
 
     from cogmeter.notifiers.base import Notifier
-    from cogmeter.records import Story
     from cogmeter.render.chart import Picture
     from cogmeter.settings import Settings
     from cogmeter_storage.alerting import Alert
@@ -52,13 +53,13 @@ def _discord_webhook(around: Surroundings) -> Notifier | None:
 
 
 def _webhook(around: Surroundings) -> Notifier | None:
-    settings = around.settings
-    if settings.alert_webhook_url is None:
-        return None
+    url = around.settings.alert_webhook_url
+    return None if url is None else _own_endpoint(around.settings, url)
+
+
+def _own_endpoint(settings: Settings, url: SecretStr) -> Notifier:
     return WebhookNotifier(
-        settings.alert_webhook_url,
-        settings.alert_webhook_secret,
-        private_redirects=settings.alert_webhook_private_redirects,
+        url, settings.alert_webhook_secret, private_redirects=settings.alert_webhook_private_redirects
     )
 
 
@@ -68,6 +69,21 @@ NOTIFIERS: Final[dict[str, Callable[[Surroundings], Notifier | None]]] = {
     "discord_webhook": _discord_webhook,
     "webhook": _webhook,
 }
+
+
+async def _untold(alert: Alert) -> Story:
+    """No circumstances: nobody can look for them now."""
+    return Story(alert.started_us, alert.seen_us, 0, 0)
+
+
+def build_apart(settings: Settings) -> list[Notifier]:
+    """Those that need nothing of the bot: for the lifeline, which tells what the bot itself cannot."""
+    made: list[Notifier] = []
+    if settings.alert_discord_webhook is not None:
+        made.append(DiscordWebhookNotifier(settings.alert_discord_webhook, story_of=_untold))
+    if settings.alert_webhook_url is not None:
+        made.append(_own_endpoint(settings, settings.alert_webhook_url))
+    return made
 
 
 def build(around: Surroundings) -> list[Notifier]:

@@ -47,7 +47,7 @@ async def test_each_kind_of_alert_reaches_the_channel_and_the_log_once(alerting,
         await home.flushed()
         with caplog.at_level(logging.WARNING, logger="cogmeter.alerts"):
             for _ in range(3):  # the cooldown holds
-                await home.monitor.alerts.check()
+                await home.monitor.alerting.check()
         await home.env.settle()
         (stored,) = await home.monitor.store.alerts(0)
         assert (stored.rule, stored.service) == (rule, "knowledge-graph")
@@ -62,11 +62,11 @@ async def test_each_kind_of_alert_reaches_the_channel_and_the_log_once(alerting,
 
 async def test_a_channel_that_is_not_there_is_said_with_the_setting_and_holds_up_no_other_notifier(move_in):
     async with move_in(PERFORMANCE_ALERT_CHANNEL_ID=999_999_999_999_999_999) as home:
-        (notifier,) = [one for one in home.monitor.delivery.notifiers if one.name == "channel"]
+        (notifier,) = [one for one in home.monitor.alerting.delivery.notifiers if one.name == "channel"]
         event = AlertEvent("error_rate", "knowledge-graph", "warning", "m", 0.05, 0.08, 1)
         with pytest.raises(NotifyError, match="PERFORMANCE_ALERT_CHANNEL_ID=999999999999999999") as raised:
             await notifier.notify(event)
         assert raised.value.permanent
-        await home.monitor.delivery.deliver(event)
-        assert home.monitor.delivery.failed == {"channel": 1}
-        assert home.monitor.delivery.delivered == {"log": 1}
+        await home.monitor.alerting.delivery.deliver(event)
+        assert home.monitor.alerting.delivery.failed == {"channel": 1}
+        assert home.monitor.alerting.delivery.delivered == {"log": 1}

@@ -1,0 +1,95 @@
+"""Alerting as a whole: what is measured, what holds, which alerts stand, and how they are told."""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING
+
+from cogmeter.alerts.delivery import Delivery
+from cogmeter.alerts.engine import AlertEngine, Policy
+from cogmeter.alerts.evaluator import Evaluator
+from cogmeter.alerts.limits import Limits
+from cogmeter.alerts.storyteller import Storyteller
+from cogmeter.query import now_us
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from cogmeter.notifiers.base import Notifier
+    from cogmeter.settings import Settings
+    from cogmeter_storage.alerting import Alert
+    from cogmeter_storage.base import Store
+    from cogmeter_storage.model import Operation
+
+_logger = logging.getLogger("cogmeter.alerts")
+
+
+class Alerting:
+    """Wires limits, evaluator, engine and delivery of one monitor."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        names: list[tuple[str, str]],
+        store: Store,
+        *,
+        url_of: Callable[[Operation], str | None] = lambda _: None,
+    ) -> None:
+        """``names`` is the recorder's growing list of (service, operation), by series number.
+
+        ``url_of`` finds the way to an operation's place in Discord, if it is remembered.
+        """
+        self._store = store
+        self.limits = Limits(settings)
+        self.evaluator = Evaluator(names, self.limits, window_s=settings.alert_window)
+        self.storyteller = Storyteller(store, window_s=settings.alert_window, url_of=url_of)
+        self.delivery = Delivery(store, ())
+        self.engine = AlertEngine(
+            store,
+            self.limits.of,
+            Policy(
+                cooldown_s=settings.alert_cooldown,
+                group_from=settings.alert_group_from,
+                reminder_s=settings.alert_reminder_interval,
+                escalate_after_s=settings.alert_escalate_after,
+            ),
+            targets=self._targets,
+            told=self._told,
+        )
+
+    async def start(self, notifiers: Sequence[Notifier]) -> None:
+        """Take up where the last run ended, and deliver what it left."""
+        self.delivery.notifiers = notifiers
+        await self.apply_overrides()
+        await self.evaluator.restore(self._store, now_us())
+        await self.engine.restore(now_us())
+        self.delivery.start()
+        _logger.debug("Alerting to %s", [one.name for one in notifiers])
+
+    async def stop(self) -> None:
+        """Let what is being delivered arrive, and keep what was learned."""
+        await self.delivery.stop()
+        await self.evaluator.keep(self._store)
+
+    async def check(self) -> None:
+        """Hold what was measured against the rules once."""
+        readings = await self.evaluator.evaluate(now_us())
+        await self.engine.step(readings, now_us())
+
+    async def apply_overrides(self) -> None:
+        """Let the thresholds that were changed from chat hold from now on."""
+        self.limits.override(await self._store.alerting.overrides())
+
+    async def keep(self) -> None:
+        """Keep what was learned, for the next start."""
+        await self.evaluator.keep(self._store)
+
+    def use(self, store: Store) -> None:
+        """Go on with another store: a corrupt one was replaced."""
+        self._store = self.engine.store = self.delivery.store = self.storyteller.store = store
+
+    def _targets(self, alert: Alert) -> tuple[str, ...]:
+        return self.delivery.targets(alert)
+
+    def _told(self) -> None:
+        self.delivery.wake()

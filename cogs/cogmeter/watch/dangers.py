@@ -1,0 +1,58 @@
+"""What keeps a bot from speaking for itself: a blocked loop, a lost connection. Asked from the lifeline's thread."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from cogmeter.alerts.lifeline import Danger
+from cogmeter.timing import now_ns
+from cogmeter.watch.gateway import trouble_of
+from cogmeter.watch.stalls import Stalls
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    import discord
+
+    from cogmeter.settings import Settings
+    from cogmeter.watch.watcher import Watcher
+
+
+def dangers(bot: discord.Client, settings: Settings, watcher: Watcher) -> list[Danger]:
+    """The dangers of this bot; that of a blocked loop needs PERFORMANCE_WATCH_STALLS."""
+    connection = _Connection(bot)
+    gateway = Danger("gateway", settings.alert_gateway_lost_after, connection.since_ns, connection.words)
+    return [*_stall(settings, watcher), gateway]
+
+
+def _stall(settings: Settings, watcher: Watcher) -> Iterator[Danger]:
+    for surface in watcher.surfaces:
+        if isinstance(surface, Stalls):
+            watchdog = surface.watchdog
+
+            def words(lasted_s: float) -> str:
+                return f"Event loop has been blocked for {lasted_s:.0f}s at {watchdog.blocked_at}"
+
+            yield Danger("stall", settings.alert_lifeline_after, lambda: watchdog.blocked_since_ns, words)
+
+
+class _Connection:
+    """Since when the bot, once it was connected, is not."""
+
+    def __init__(self, bot: discord.Client) -> None:
+        self._bot = bot
+        self._lost_ns: int | None = None
+        self.trouble = ""
+
+    def since_ns(self) -> int | None:
+        # A bot that is starting, or closing on purpose, is not lost.
+        away = self._bot.is_closed() or not self._bot.is_ready()
+        self.trouble = "" if away else trouble_of(self._bot)
+        if not self.trouble:
+            self._lost_ns = None
+        elif self._lost_ns is None:
+            self._lost_ns = now_ns()
+        return self._lost_ns
+
+    def words(self, lasted_s: float) -> str:
+        return f"Connection to Discord has been lost for {lasted_s:.0f}s: {self.trouble}"
