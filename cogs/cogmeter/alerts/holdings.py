@@ -5,9 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from cogmeter.alerts.limits import THRESHOLD, Key, LimitError, Limits
-from cogmeter.alerts.model import Subject
+from cogmeter.alerts.model import BOT, Subject
 from cogmeter.alerts.rules import RULES
 from cogmeter.records import Holding
+from cogmeter.services import ACKNOWLEDGEMENT
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
@@ -24,6 +25,17 @@ _SETTING_OF: Final = {
     "min_operations": "alert_min_operations",
     "statistic": "alert_response_time_statistic",
 }
+# Rules that know one service alone; the others judge every service.
+WHOLE: Final = {
+    "acknowledgement": ACKNOWLEDGEMENT,
+    "stall": BOT,
+    "gateway_latency": BOT,
+    "disconnects": BOT,
+    "rate_limits": BOT,
+    "invalid_requests": BOT,
+    "memory_growth": BOT,
+}
+BY_OPERATION: Final = frozenset({"error_rate", "response_time", "throughput", "dead_loops"})
 
 
 def key_of(subject: Subject, field: str = THRESHOLD) -> str:
@@ -31,6 +43,16 @@ def key_of(subject: Subject, field: str = THRESHOLD) -> str:
     place = f"@{subject.service}" if subject.service else ""
     place += f"/{subject.operation}" if subject.operation else ""
     return f"{subject.rule}{place}" + ("" if field == THRESHOLD else f".{field}")
+
+
+def misplaced(subject: Subject) -> str:
+    """Why a limit of this subject would never be asked for; empty if it would."""
+    whole = WHOLE.get(subject.rule)
+    if whole is not None and (subject.service not in {"", whole} or subject.operation):
+        return f"{subject.rule} is about the bot as a whole: leave the service and the operation out."
+    if subject.operation and subject.rule not in BY_OPERATION:
+        return f"{subject.rule} judges whole services: leave the operation out."
+    return ""
 
 
 class Holdings:

@@ -6,9 +6,10 @@ import asyncio
 from typing import TYPE_CHECKING, Final
 
 from cogmeter.alerts.advice import advise
+from cogmeter.alerts.holdings import WHOLE
 from cogmeter.alerts.limits import THRESHOLD, Key, Limits, span_of
 from cogmeter.alerts.minutes import read_minutes
-from cogmeter.alerts.model import BOT, Subject
+from cogmeter.alerts.model import Subject
 from cogmeter.alerts.policy import Policy
 from cogmeter.alerts.replay import REPLAYED, NotReplayableError, episodes, trail_of
 from cogmeter.alerts.report import told_in
@@ -30,7 +31,7 @@ if TYPE_CHECKING:
 LOOKED_AT: Final = 20  # the busiest services, and operations of one service, whose minutes are read
 BACK_US: Final = 7 * DAY_US
 ADVISED: Final = 10  # the noisiest subjects that advice is sought for
-# Rules whose alerts are about one service, whatever their subject says.
+# Where the operations are that a rule about the bot as a whole is measured by.
 _MEASURED_AT: Final = {"acknowledgement": ACKNOWLEDGEMENT, "stall": STALLS}
 
 
@@ -114,7 +115,9 @@ class Replayer:
         self, wanted: Subject, series: Sequence[Series], limits: Limits, since_us: int
     ) -> tuple[list[Subject], int]:
         """Whatever a limit of this subject holds for, the busiest first, and how many quieter ones are left out."""
-        if wanted.operation or wanted.rule in _MEASURED_AT:
+        if wanted.rule in WHOLE:
+            return [Subject(wanted.rule, WHOLE[wanted.rule])], 0
+        if wanted.operation:
             return [wanted], 0
         services = [wanted.service] if wanted.service else sorted({one.service for one in series})
         subjects = [Subject(wanted.rule, service) for service in services]
@@ -174,7 +177,7 @@ def united(spans: Iterable[tuple[int, int]]) -> list[tuple[int, int]]:
 
 def _ids(subject: Subject, series: Iterable[Series]) -> list[int]:
     """The series that a subject's operations are in."""
-    service = _MEASURED_AT.get(subject.rule, subject.service) if subject.service in {"", BOT} else subject.service
+    service = _MEASURED_AT.get(subject.rule, subject.service)
     return [one.id for one in series if one.service == service and subject.operation in {"", one.operation}]
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final
 import discord
 from discord import app_commands
 
-from cogmeter.alerts.holdings import Holdings, key_of
+from cogmeter.alerts.holdings import Holdings, key_of, misplaced
 from cogmeter.alerts.limits import FIELDS, THRESHOLD, Key, LimitError, Limits
 from cogmeter.alerts.model import Subject
 from cogmeter.alerts.outlook import Replayer
@@ -128,7 +128,10 @@ def _subject(rule: str, service: str | None, operation: str | None) -> Subject:
     """What the options name; raises Refusal where there is no such thing."""
     if operation is not None and service is None:
         raise Refusal("Name the service of that operation, too.")
-    return Subject(rule_named(rule), service or "", operation or "")
+    subject = Subject(rule_named(rule), service or "", operation or "")
+    if words := misplaced(subject):
+        raise Refusal(words)
+    return subject
 
 
 def _wanted(interaction: discord.Interaction, subject: Subject, field: str, value: str | None) -> Change:
@@ -173,12 +176,10 @@ async def _reset(desk: Desk, change: Change) -> Answer:
 
 
 async def _apply(desk: Desk, change: Change) -> discord.Embed:
-    """Store the change, audited, and let it hold at once."""
+    """Make the change: stored, audited, marked, and effective at once."""
     monitor = desk.monitor
     before = (await _holdings(desk)).of(change.subject, change.field)
-    entries = await monitor.store.alerting.override({change.key: change.value}, now_us=now_us(), actor=change.actor)
-    await monitor.alerting.apply_overrides()
-    if not entries:
+    if not await monitor.override({change.key: change.value}, change.actor):
         return unchanged_embed("Somebody else has made the same change in the meantime.")
     after = (await _holdings(desk)).of(change.subject, change.field)
     return changed_embed(change.key, before, after, change.actor)

@@ -94,12 +94,17 @@ def value_of(one: Holding) -> str:
     if isinstance(one.value, str):
         value = one.value or "by how far it is beyond"
     elif one.field in {"threshold", "recovery"}:
-        value = measured(one.rule, one.value) if one.value else "off"
+        value = _limit(one.rule, one.value) if one.value else "off"
     elif one.field == "min_operations":
         value = f"{text.exact(int(one.value))} operations"
     else:
         value = "no delay" if not one.value else text.duration(one.value * 1e6)
     return f"{words} {value}".strip()
+
+
+def _limit(rule: str, value: float) -> str:
+    """A threshold in its rule's unit; that of the burn rate is the success rate that is promised."""
+    return f"{text.percent(value)} success" if rule == "burn_rate" else measured(rule, value)
 
 
 def _told(times: int, length_us: int) -> str:
