@@ -1,0 +1,302 @@
+"""A series' own baseline: how far each new value is from what is usual for it, from 0 to 1, learned as it goes."""
+
+from __future__ import annotations
+
+import math
+import struct
+import zlib
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Final
+
+from cogmeter.alerts.oddness import Tail
+from cogmeter.alerts.rhythm import Rhythm
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+ALERT_FROM: Final = 0.95  # the score from which on the product alerts
+
+_DAY_S: Final = 86_400.0
+_VERSION: Final = 1
+_LARGEST: Final = 1e100  # of a value: products of differences stay finite
+
+# The plain windows: over so many days, and at least so many values.
+_WINDOWS: Final = ((2 / 24, 20), (1.0, 100), (7.0, 200))
+_ERROR_DAYS: Final = 2.0  # the errors of all that foretell are averaged over so long, to compare them, ...
+_ERROR_VALUES: Final = 200  # ... and at least over so many values
+_CHANGE_VALUES: Final = 500  # the usual change from one value to the next is averaged over
+_COMPETENT: Final = 1.3  # times the best error: who is off by more has no vote
+_EARNED: Final = 0.8  # times the plain windows' error: a rhythm that foretells as well as this is one
+
+_SHORT, _LONG = 0.15, 0.045  # shares by which the short-term and the long-term mean deviation follow
+_ACTIVITY: Final = 0.1  # the same for how much the series moves
+_MOVING: Final = 0.3  # and for the mean of the last few values
+_CLIP: Final = 8.0  # one value's part in the mean deviations
+
+_MIN_VALUES, _SURE_VALUES = 30, 200  # before the first nothing is odd; from the second on the evidence counts fully
+_COLD_DAYS: Final = 2.0  # so long a series that wanders has not shown its range
+_NEW_HOUR: Final = 0.85  # of the evidence counts in an hour of the week that was never seen, if there is a rhythm
+_THIRD: Final = 0.15  # of the third witness
+_HALF: Final = 2.4  # decades of rarity that make a score of a half
+
+_DOUBTED: Final = 3.0  # from so much surprise on a value is learned from with caution, ...
+_LEAST_TRUST: Final = 0.1  # ... by at least so much, ...
+_PATIENCE_DAYS: Final = 1.5  # ... and fully when it has lasted so long: then it is how things are
+_EPISODE: Final = 2.0  # from so much surprise on values in a row are one event, ...
+_CALM: Final = 1.5  # ... until it is below this
+_MEMORY_DAYS: Final = 14.0  # of what is rare, ...
+_MEMORY_VALUES: Final = 2000  # ... and at least so many values
+_FORGETTING: Final = 2.0  # early on: what was odd while little was known is soon worth less
+
+
+class Baseline:
+    """Scores the values of one series, in the order of their times.
+
+    How the score comes about, each step from what was known before the value:
+
+    1. *What was expected?* Five answers: robust means over 2 hours, a day and a week, and what the hour of the day and
+       the hour of the week usually bring. An answer has a vote only if its error over the last days is at most 1.3
+       times the best one's. So a rhythm counts when it has earned it, and plain windows stop counting when it has.
+       The deviation is the smallest among the voters', in units of their usual error: all windows have to agree that a
+       value is odd, as do the models of Netdata's anomaly detection.
+    2. *Six witnesses*: the deviation; the change against the last value and the last few; the short and the long mean
+       of signed deviations (as the anomaly likelihood of Lavin and Ahmad 2015 compares recent errors with all errors);
+       and how much the series moves, more and less than usual.
+    3. *How rare is that?* Each witness against its own history (``oddness.Tail``): the share of values at which it said
+       as much. Heavy tails, autocorrelation and spikes that always were there are usual by that, without a model.
+    4. ``surprise`` = half of the most surprised witness + half of the second + 0.15 (third - 1), in decades of rarity;
+       less while few values are known. ``score = surprise^4 / (surprise^4 + 2.4^4)``: 0.03 at one in ten, 0.33 at one
+       in a hundred, 0.71 at one in a thousand, 0.89 at one in ten thousand, 0.95 at one in a hundred thousand.
+    5. *Learning*: an odd value is learned from with a tenth of the weight, until the oddness has lasted for a day and a
+       half. A run of odd values counts as about one event, so that an incident is as odd the next time.
+
+    The product alerts from 0.95 on (``ALERT_FROM``); from 0.9 on a value deserves a look. Memory is about 30 kB and
+    does not grow. There is no clock and no chance in it: the same values give the same scores.
+    """
+
+    __slots__ = (
+        "_activity", "_count", "_days", "_errors", "_interval", "_levels", "_long", "_moving", "_moving_error",
+        "_previous", "_previous_error", "_rhythms", "_run", "_short", "_tails", "_time", "_trouble", "_whole",
+    )  # fmt: skip
+    _NUMBERS: Final = (
+        "_count", "_time", "_days", "_interval", "_whole", "_previous", "_previous_error", "_moving", "_moving_error",
+        "_short", "_long", "_activity", "_run", "_trouble",
+    )  # fmt: skip
+
+    def __init__(self) -> None:
+        self._count = 0.0
+        self._time = 0.0  # of the last value, seconds since 1970 UTC
+        self._days = 0.0  # measured in all, without gaps
+        self._interval = 0.0  # usual seconds from value to value
+        self._whole = 1.0  # whether all values were whole numbers so far
+        self._levels = [0.0] * len(_WINDOWS)
+        self._errors = [0.0] * len(_WINDOWS)
+        self._rhythms = (Rhythm(24, keep=4.0), Rhythm(168, keep=3.0))
+        self._previous = self._moving = 0.0  # the last value, the mean of the last few
+        self._previous_error = self._moving_error = 0.0
+        self._short = self._long = 0.0
+        self._activity = 1.0
+        self._run = 0.0  # values of the present event
+        self._trouble = 0.0  # days that the series has been odd for
+        self._tails = [Tail() for _ in range(6)]
+
+    def update(self, time: float | datetime, value: float) -> float:
+        """The score of a value, from 0 (as usual) to 1 (like nothing before); then learns from it.
+
+        ``time`` is in seconds since 1970 UTC, or a datetime, which is UTC if it has no zone. A value that is not a
+        finite number is a gap: it scores 0 and teaches nothing. A time before the last one is taken as the last one.
+        """
+        at_s = _seconds(time) if isinstance(time, datetime) else time
+        if not math.isfinite(value):
+            return 0.0
+        value = min(max(float(value), -_LARGEST), _LARGEST)
+        if not self._count:
+            return self._begin(at_s, value)
+        days = self._advance(at_s)
+        grain = self._grain(value)
+        deviation = self._deviation(value, grain)
+        figures = self._figures(deviation, self._change(value, grain))
+        surprise = self._surprise(figures)
+        trust = self._trust(surprise, days)
+        self._learn(value, days, trust)
+        self._remember(figures, days)
+        fourth = surprise**4
+        return fourth / (fourth + _HALF**4)
+
+    def state(self) -> bytes:
+        """All that was learned, about 8 kB before compression; ``from_state`` goes on exactly from here."""
+        numbers = list(self._numbers())
+        return bytes([_VERSION]) + zlib.compress(struct.pack(f"<{len(numbers)}d", *numbers), 1)
+
+    @classmethod
+    def from_state(cls, state: bytes) -> Baseline:
+        """A baseline that goes on where the one that gave ``state`` was.
+
+        Raises:
+            ValueError: this is no baseline's state, or one of another version.
+        """
+        if not state or state[0] != _VERSION:
+            raise ValueError(f"The state of a baseline begins with {_VERSION}, not with {state[:1]!r}")
+        made = cls()
+        length = struct.calcsize(f"<{sum(1 for _ in made._numbers())}d")
+        try:
+            packed = zlib.decompressobj().decompress(state[1:], length + 1)
+        except zlib.error as error:
+            raise ValueError(f"The state of a baseline is damaged: {error}") from error
+        if len(packed) != length:
+            raise ValueError(f"The state of a baseline has {length} bytes, not {len(packed)}")
+        made._take(iter(struct.unpack(f"<{length // 8}d", packed)))
+        return made
+
+    def _numbers(self) -> Iterator[float]:
+        for name in self._NUMBERS:
+            yield getattr(self, name)
+        yield from self._levels
+        yield from self._errors
+        for part in (*self._rhythms, *self._tails):
+            yield from part.numbers()
+
+    def _take(self, numbers: Iterator[float]) -> None:
+        for name in self._NUMBERS:
+            setattr(self, name, next(numbers))
+        for column in (self._levels, self._errors):
+            column[:] = [next(numbers) for _ in column]
+        for part in (*self._rhythms, *self._tails):
+            part.take(numbers)
+
+    def _begin(self, at_s: float, value: float) -> float:
+        self._count, self._time = 1.0, at_s
+        self._levels = [value] * len(_WINDOWS)
+        self._previous = self._moving = value
+        self._whole = float(value.is_integer())
+        return 0.0
+
+    def _advance(self, at_s: float) -> float:
+        """Days since the last value; a gap counts as four usual intervals: it brings no more evidence than they."""
+        passed = max(at_s - self._time, 0.0)
+        self._time = max(at_s, self._time)
+        self._count += 1.0
+        if self._interval == 0.0:
+            self._interval = passed
+        elif passed > 0.0:
+            nearer = min(passed, 3.0 * self._interval) - self._interval
+            self._interval += nearer * max(1.0 / self._count, 0.02)
+        days = min(passed, 4.0 * self._interval) / _DAY_S
+        self._days += days
+        for rhythm in self._rhythms:
+            rhythm.look(self._time)
+        return days
+
+    def _grain(self, value: float) -> float:
+        """A difference too small to mean anything: half of a count, or a five-hundredth of the level."""
+        if self._whole and not value.is_integer():
+            self._whole = 0.0
+        level = abs(self._levels[-1])
+        grain = max(0.5 * self._whole, 0.002 * level)
+        if abs(value) > 1000.0 * (level + self._errors[-1]):
+            grain = max(grain, 0.3 * abs(value))  # there never was anything to compare its size with
+        return grain + 1e-12
+
+    def _deviation(self, value: float, grain: float) -> float:
+        """How many usual errors the value is from what was expected: the least among those who have a vote."""
+        errors = self._errors
+        voters = [rhythm for rhythm in self._rhythms if rhythm.known and rhythm.proven >= 1.0]
+        limit = _COMPETENT * min(*errors, *(one.error for one in voters)) + 1e-12
+        least = math.inf
+        for level, error in zip(self._levels, errors, strict=True):
+            if error <= limit:
+                found = (value - level) / (error + grain)
+                if abs(found) < abs(least):
+                    least = found
+        for rhythm in voters:
+            if rhythm.error <= limit:
+                found = (value - rhythm.expected) / (rhythm.deviation() + grain)
+                if abs(found) < abs(least):
+                    least = found
+        return least
+
+    def _change(self, value: float, grain: float) -> float:
+        """How unusual the step is, from the last value and from the last few: the smaller of both."""
+        return min(
+            abs(value - self._moving) / (self._moving_error + grain),
+            abs(value - self._previous) / (self._previous_error + grain),
+        )
+
+    def _figures(self, deviation: float, change: float) -> tuple[float, ...]:
+        """What the six witnesses say; each is about 1 where nothing is odd."""
+        part = min(max(deviation, -_CLIP), _CLIP)
+        self._short += _SHORT * (part - self._short)
+        self._long += _LONG * (part - self._long)
+        self._activity += _ACTIVITY * (min(change, 4.0) - self._activity)
+        short = 2.0 * abs(self._short)
+        # The long mean counts while the short one agrees: what is over is over.
+        long = min(short, 5.0 * abs(self._long)) if self._short * self._long > 0.0 else 0.0
+        return abs(deviation), change, short, long, self._activity, 1.0 / (self._activity + 0.02)
+
+    def _surprise(self, figures: tuple[float, ...]) -> float:
+        if self._count <= _MIN_VALUES:
+            return 0.0
+        found = [tail.surprise(figure) for tail, figure in zip(self._tails, figures, strict=True)]
+        range_known = self._range_known()
+        if range_known < 1.0:
+            for place in (0, 2, 3):  # the witnesses that speak of levels
+                found[place] *= range_known
+        found.sort()
+        surprise = 0.5 * (found[-1] + found[-2]) + _THIRD * max(found[-3] - 1.0, 0.0)
+        return surprise * math.sqrt(min(self._count / _SURE_VALUES, 1.0))
+
+    def _range_known(self) -> float:
+        """How far levels can be judged: not while a series that wanders is new, nor in an hour never seen."""
+        share = 1.0
+        if self._days < _COLD_DAYS:
+            steady = min(1.2 * (self._moving_error + 1e-12) / (self._errors[1] + 1e-12), 1.0)
+            share = steady + (1.0 - steady) * max(self._days - 1.0, 0.0) / (_COLD_DAYS - 1.0)
+        plain = _EARNED * min(self._errors[1:])
+        of_day, of_week = self._rhythms
+        rhythmic = any(one.known and one.proven >= 1.0 and one.error < plain for one in (of_day, of_week))
+        return share * _NEW_HOUR if rhythmic and not of_week.known else share
+
+    def _trust(self, surprise: float, days: float) -> float:
+        """The weight that the value is learned with."""
+        if surprise > _EPISODE:
+            self._run += 1.0
+        elif surprise < _CALM:
+            self._run *= 0.8
+        if surprise > _DOUBTED:
+            self._trouble += days
+        else:
+            self._trouble = max(0.98 * self._trouble - 2.0 * days, 0.0)
+        doubt = max(1.0 / (1.0 + 10.0 ** (surprise - _DOUBTED)), _LEAST_TRUST)
+        return min(max(doubt, (self._trouble / _PATIENCE_DAYS) ** 2), 1.0)
+
+    def _learn(self, value: float, days: float, trust: float) -> None:
+        count, interval = self._count, self._interval / _DAY_S
+        memory = max(_ERROR_DAYS, _ERROR_VALUES * interval)
+        rate = days / memory if memory else 0.0
+        follow = trust * max(rate, 1.0 / count)
+        for place, (span, values) in enumerate(_WINDOWS):
+            span = max(span, values * interval)  # noqa: PLW2901 - the window as it is for values this rare
+            residual = value - self._levels[place]
+            self._errors[place] += follow * (abs(residual) - self._errors[place])
+            share = days / min(span, self._days) if self._days else 0.0
+            self._levels[place] += trust * min(max(share, 1.0 / count if count < 5 else 0.0), 1.0) * residual
+        for rhythm in self._rhythms:
+            rhythm.learn(value, days, trust, rate, min(days, 1.0))
+        follow = trust * max(1.0 / count, min(1.0 / _CHANGE_VALUES, interval / memory if memory else 1.0))
+        self._moving_error += follow * (abs(value - self._moving) - self._moving_error)
+        self._previous_error += follow * (abs(value - self._previous) - self._previous_error)
+        self._moving += _MOVING * (value - self._moving)
+        self._previous = value
+
+    def _remember(self, figures: tuple[float, ...], days: float) -> None:
+        """Count what the witnesses said; a run of odd values as about one, until it has become how things are."""
+        if self._count <= _MIN_VALUES - 10:
+            return
+        weight = max(1.0 / (1.0 + self._run), 0.5 * min((self._trouble / _PATIENCE_DAYS) ** 2, 1.0), 0.005)
+        fading = math.exp(max(min(days / _MEMORY_DAYS, 1.0 / _MEMORY_VALUES), _FORGETTING / self._count))
+        for tail, figure in zip(self._tails, figures, strict=True):
+            tail.add(figure, weight, fading)
+
+
+def _seconds(time: datetime) -> float:
+    return (time if time.tzinfo else time.replace(tzinfo=UTC)).timestamp()
