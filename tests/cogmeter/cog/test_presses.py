@@ -11,10 +11,8 @@ import pytest
 from discord.ext import commands
 
 import cogmeter
-from cogmeter.alerts.delivery import Delivery
-from cogmeter.alerts.engine import AlertEngine, Policy
-from cogmeter.alerts.model import Limit, Reading, Subject
-from cogmeter.alerts.storyteller import Storyteller
+from cogmeter.alerts.alerting import Alerting
+from cogmeter.alerts.model import Reading, Subject
 from cogmeter.cog import presses
 from cogmeter.cog.desk import FAILED, Desk
 from cogmeter.cog.gate import Gate
@@ -30,7 +28,7 @@ from cogmeter_storage.model import HOUR_US, MINUTE_US
 
 SUBJECT = Subject("error_rate", "knowledge-graph")
 BREACH = Reading(SUBJECT, 0.078, 0.05, "Error rate of 7.8% exceeds threshold of 5%", "warning")
-LIMIT = Limit(0.05, 0.04, 0, 0, 20)
+QUICK = {"alert_recovery": 0, "alert_cooldown": 0, "alert_group_from": 2}
 
 
 async def nothing(_):
@@ -43,22 +41,19 @@ class Watch:
     def __init__(self, store, settings):
         self.store, self.settings = store, settings
         self.faults = Counter()
-        self.storyteller = Storyteller(store, window_s=300)
 
     def move_into(self, bot):
         """Serve this bot, as after a restart."""
         self.watcher = Watcher(bot, self.settings, cogmeter.default_recorder)
-        notifier = ChannelNotifier(bot, self.settings, story_of=self.storyteller.of, picture_of=nothing)
-        self.delivery = Delivery(self.store, [notifier])
-        policy = Policy(cooldown_s=0, group_from=2, reminder_s=0, escalate_after_s=0)
-        told = self.delivery.wake
-        self.alerts = AlertEngine(self.store, lambda _: LIMIT, policy, targets=self.delivery.targets, told=told)
+        self.alerting = Alerting(self.settings, [], self.store)
+        story_of = self.alerting.storyteller.of
+        self.alerting.delivery.notifiers = [ChannelNotifier(bot, self.settings, story_of=story_of, picture_of=nothing)]
         presses.add(bot, Desk(self, Gate(bot, self.settings)))
 
     async def check(self, *readings):
         """One check with these readings, and the delivery of what it changed."""
-        await self.alerts.step(readings, now_us())
-        await self.delivery.deliver_due()
+        await self.alerting.engine.step(readings, now_us())
+        await self.alerting.delivery.deliver_due()
 
     async def alert(self):
         """The alert that was stored last."""
@@ -75,7 +70,7 @@ def breach(move_in):
         async with move_in(load=False) as home:
             store = await open_store("sqlite:///performance.db")
             try:
-                watch = Watch(store, Settings(_env_file=None, alert_channel_id=home.channel.id, **settings))
+                watch = Watch(store, Settings(_env_file=None, alert_channel_id=home.channel.id, **QUICK, **settings))
                 watch.move_into(home.bot)
                 await watch.check(*(readings or [BREACH]))
                 yield home, watch, home.channel.last_message
@@ -109,7 +104,7 @@ async def test_acknowledge_takes_the_alert_up_and_shows_it_at_once(breach):
         assert labels(shown) == ["Mute 1 h", "Mute 4 h", "Mute 1 d", "Details"]
         assert not words(result)
         assert ((await watch.alert()).state, (await watch.alert()).acknowledged_by) == ("acknowledged", "owner")
-        await watch.delivery.deliver_due()
+        await watch.alerting.delivery.deliver_due()
         assert len(home.channel.history()) == 1
 
 
@@ -145,8 +140,8 @@ async def test_mute_keeps_the_rule_of_that_service_quiet_until_it_is_unmuted(bre
 async def test_a_mute_that_covers_more_is_left_to_the_command_that_says_so(breach):
     async with breach() as (home, watch, _):
         until_us = now_us() + HOUR_US
-        await watch.alerts.mute(Mute("", "", now_us() - 1, until_us, "Ada"), now_us())
-        await watch.delivery.deliver_due()
+        await watch.alerting.engine.mute(Mute("", "", now_us() - 1, until_us, "Ada"), now_us())
+        await watch.alerting.delivery.deliver_due()
         result = await home.owner.click(home.channel.last_message, label="Unmute")
         said = f"It stays muted: a mute of more than this alert holds until <t:{until_us // 1_000_000}:f>. "
         assert words(result) == [f"{said}`/perf unmute` ends it."]
@@ -178,7 +173,7 @@ async def test_a_role_that_the_settings_name_may_press(breach):
 async def test_details_show_history_and_deliveries_to_who_asked_alone(breach):
     async with breach() as (home, watch, message):
         await home.owner.click(message, label="Acknowledge")
-        await watch.delivery.deliver_due()
+        await watch.alerting.delivery.deliver_due()
         result = await home.owner.click(message, label="Details")
         (answer,) = answers(result)
         fields = {field.name: field.value for field in answer.embeds[0].fields}
@@ -193,11 +188,11 @@ async def test_the_buttons_of_a_former_run_are_answered(breach):
         bot = commands.Bot("!", intents=discord.Intents.default(), owner_id=home.bot.owner_id)
         await home.env.restart_bot(bot)
         watch.move_into(bot)
-        await watch.alerts.restore(now_us())
+        await watch.alerting.engine.restore(now_us())
         await home.owner.click(message, label="Acknowledge")
         assert "Acknowledged by owner" in home.channel.last_message.embeds[0].description
         await watch.check()
-        await watch.delivery.deliver_due()
+        await watch.alerting.delivery.deliver_due()
         (shown,) = home.channel.history()
         assert shown.id == message.id
         assert "Resolved" in shown.embeds[0].title
@@ -205,7 +200,7 @@ async def test_the_buttons_of_a_former_run_are_answered(breach):
 
 async def test_what_is_over_can_be_neither_acknowledged_nor_muted(breach):
     async with breach() as (home, watch, message):
-        await watch.alerts.step([], now_us() + MINUTE_US)  # and its message was not brought up to date yet
+        await watch.alerting.engine.step([], now_us() + MINUTE_US)  # and its message was not brought up to date yet
         for label, said in (("Acknowledge", "Alert 1 is resolved already"), ("Mute 1 h", presses.OVER)):
             result = await home.owner.click(message, label=label)
             assert words(result) == [said]
@@ -216,8 +211,8 @@ async def test_an_alert_that_is_kept_no_more_is_said(breach):
     async with breach() as (home, watch, message):
         new = await open_store("sqlite:///new.db")  # the old one was corrupt, say
         try:
-            watch.store = watch.alerts.store = new
-            await watch.alerts.restore(now_us())
+            watch.store = watch.alerting.engine.store = new
+            await watch.alerting.engine.restore(now_us())
             for label in ("Acknowledge", "Mute 1 h", "Details"):
                 (said,) = words(await home.owner.click(message, label=label))
                 assert "kept" in said
@@ -243,7 +238,7 @@ async def test_a_failing_store_is_said(breach, monkeypatch):
         async def fails(*_, **__):
             raise StorageError("the disk is full", permanent=False)
 
-        monkeypatch.setattr(watch.alerts, "acknowledge", fails)
+        monkeypatch.setattr(watch.alerting.engine, "acknowledge", fails)
         result = await home.owner.click(message, label="Acknowledge")
         assert words(result) == ["The database does not answer: the disk is full"]
 
@@ -254,7 +249,7 @@ async def test_a_fault_of_ours_is_said_counted_and_kept_from_the_host(breach, mo
         async def fails(*_, **__):
             raise ZeroDivisionError
 
-        monkeypatch.setattr(watch.alerts, "acknowledge", fails)
+        monkeypatch.setattr(watch.alerting.engine, "acknowledge", fails)
         with caplog.at_level(logging.ERROR, logger="cogmeter"):
             result = await home.owner.click(message, label="Acknowledge")
         assert words(result) == [FAILED]
@@ -271,7 +266,7 @@ async def test_discords_refusal_of_an_answer_is_logged_and_the_notifier_edits_al
             await home.owner.click(message, label="Acknowledge")
         assert not home.env.errors
         if "webhooks" in path:
-            await watch.delivery.deliver_due()
+            await watch.alerting.delivery.deliver_due()
             assert "Acknowledged by owner" in home.channel.last_message.embeds[0].description
         else:
             assert "Discord did not take the answer to a press" in caplog.text
@@ -293,7 +288,7 @@ async def test_many_loads_leave_one_answer_and_an_unload_none(breach):
 async def test_two_presses_at_once_leave_the_first_ones_name(breach):
     async with breach() as (home, watch, message):
         alert = await watch.alert()
-        await asyncio.gather(*(watch.alerts.acknowledge(alert.uid, name, now_us()) for name in ("Ada", "Ben")))
+        await asyncio.gather(*(watch.alerting.engine.acknowledge(alert.uid, name, now_us()) for name in ("Ada", "Ben")))
         assert (await watch.alert()).acknowledged_by == "Ada"
         result = await home.owner.click(message, label="Acknowledge")
         assert "Acknowledged by Ada" in home.channel.last_message.embeds[0].description
