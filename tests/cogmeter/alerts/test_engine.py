@@ -1,28 +1,17 @@
-"""The engine: stored before delivered, once in a cooldown, also across a restart."""
+"""The engine on a real store: stored before told, across restarts, failures and presses."""
 
-import time
+import asyncio
 
 import pytest
 
-from cogmeter.alerts.delivery import Delivery
-from cogmeter.alerts.engine import AlertEngine
-from cogmeter.alerts.rules import Thresholds
-from cogmeter.alerts.window import Window
-from cogmeter.notifiers.base import NotifyError, guide_fields
-from cogmeter.notifiers.log import LogNotifier
+from cogmeter.alerts.engine import AlertEngine, ClosedAlertError, Policy, UnknownAlertError
+from cogmeter.alerts.model import Limit, Reading, Subject
 from cogmeter_storage import StorageError, open_store
-from cogmeter_storage.model import AlertEvent
+from cogmeter_storage.alerting import AlertState, Mute
 
-NAMES = [("(other)", "(other)"), ("knowledge-graph", "query"), ("core-intelligence", "ask")]
-EXAMPLE = AlertEvent(
-    rule="error_rate",
-    service="knowledge-graph",
-    severity="warning",
-    message="Error rate of 7.8% exceeds threshold of 5%",
-    threshold=0.05,
-    current=0.078,
-    at_us=1_755_426_600_000_000,
-)
+START_US = 1_800_000_000_000_000
+CHECK_US = 30_000_000
+LIMIT = Limit(threshold=0.05, recovery=0.04, for_s=0, recovery_s=120, min_operations=20)
 
 
 @pytest.fixture
@@ -32,161 +21,345 @@ async def store(tmp_path):
     await store.close()
 
 
-class Inbox:
-    """A notifier that keeps what it is given, together with what was stored at that moment."""
+class Bench:
+    """An engine and its clock; a check every 30 s."""
 
-    name = "inbox"
+    def __init__(self, store, *, limit=LIMIT, **policy):
+        self.store = store
+        self.now_us = START_US
+        self.told = 0
+        self._limit = limit
+        self._policy = Policy(**policy)
+        self._make()
 
-    def __init__(self, store):
-        self._store = store
-        self.events = []
-        self.stored = []
+    def _make(self):
+        self.engine = AlertEngine(
+            self.store, lambda _: self._limit, self._policy, targets=self.targets, told=self._tell
+        )
 
-    async def notify(self, event):
-        self.events.append(event)
-        self.stored.append(event in await self._store.alerts(0))
+    def targets(self, alert):
+        return ("webhook",) if alert.group else ("log", "webhook")
 
+    def _tell(self):
+        self.told += 1
 
-class Deaf:
-    name = "deaf"
+    async def restart(self, down_s=0):
+        self.now_us += down_s * 1_000_000
+        self._make()
+        await self.engine.restore(self.now_us)
 
-    def __init__(self, error):
-        self._error = error
+    async def check(self, *services, times=1, severity="warning"):
+        changed = []
+        for _ in range(times):
+            readings = [reading(service, severity) for service in services]
+            changed += await self.engine.step(readings, self.now_us)
+            self.now_us += CHECK_US
+        return [(alert.service, alert.state) for alert in changed]
 
-    async def notify(self, event):
-        raise self._error
+    async def kinds(self):
+        return [(change.kind, change.at_us - START_US) for change in (await self.store.alerting.changes())[::-1]]
 
-
-def engine(store, *notifiers, cooldown_s=300, **thresholds):
-    limits = {"error_rate": 0.05, "response_time_ms": 5_000, "operations_per_minute": 100, **thresholds}
-    return AlertEngine(
-        Window(NAMES, length_s=300),
-        Thresholds(**limits),
-        cooldown_s=cooldown_s,
-        store=store,
-        deliver=Delivery(notifiers).deliver,
-    )
-
-
-def atoms(*, count, failures=0, duration_ms=1, series=1):
-    flat = []
-    for number in range(count):
-        flat += [series, 1, duration_ms * 1_000_000, 1 if number < failures else 0, None]
-    return flat
-
-
-async def test_each_kind_of_alert_is_stored_once_and_then_delivered(store):
-    inbox = Inbox(store)
-    alerting = engine(store, inbox)
-    await alerting.watch(atoms(count=500, failures=39, duration_ms=8234))
-    await alerting.check()
-    assert [event.rule for event in inbox.events] == ["error_rate", "response_time", "throughput"]
-    assert inbox.stored == [True, True, True]
-    assert sorted(event.id for event in await store.alerts(0)) == sorted(event.id for event in inbox.events)
+    async def due(self):
+        due = await self.store.alerting.due(self.now_us)
+        return [(one.target, one.alert.service, one.change.kind) for one in due]
 
 
-async def test_the_cooldown_holds_for_each_rule_and_service(store):
-    inbox = Inbox(store)
-    alerting = engine(store, inbox, operations_per_minute=0, response_time_ms=0)
-    await alerting.watch(atoms(count=100, failures=100))
+def reading(service="knowledge-graph", severity="warning", *, current=0.078):
+    text = "Error rate of 7.8% exceeds threshold of 5%"
+    return Reading(Subject("error_rate", service), current, 0.05, text, severity)
+
+
+def mute(now_us, *, minutes=60, service="", rule=""):
+    return Mute(service, rule, now_us, now_us + minutes * 60_000_000, "Ada", "known")
+
+
+async def test_an_alert_is_stored_with_its_deliveries_before_anybody_is_told(store, monkeypatch):
+    bench = Bench(store)
+    order = []
+    save = store.alerting.save
+
+    async def saved(steps):
+        found = await save(steps)
+        order.append("stored")
+        return found
+
+    monkeypatch.setattr(type(store.alerting), "save", lambda _, steps: saved(steps))
+    monkeypatch.setattr(bench, "_tell", lambda: order.append("told"))
+    bench._make()
+    assert await bench.check("knowledge-graph") == [("knowledge-graph", AlertState.FIRING)]
+    assert order == ["stored", "told"]
+    assert await bench.due() == [("log", "knowledge-graph", "fired"), ("webhook", "knowledge-graph", "fired")]
+    [alert] = bench.engine.active
+    assert alert == await store.alerting.alert(alert.uid)
+    assert (alert.id, alert.version) == (1, 1)
+
+
+async def test_a_check_writes_once_and_one_in_which_nothing_happens_not_at_all(store, monkeypatch):
+    bench = Bench(store)
+    saves = []
+    save = type(store.alerting).save
+    monkeypatch.setattr(type(store.alerting), "save", lambda self, steps: saves.append(len(steps)) or save(self, steps))
+    services = [f"service-{number}" for number in range(100)]
+    await bench.check(*services, times=20)
+    assert saves == [101]  # the group speaks for them
+    assert bench.told == 1
+
+
+async def test_the_cooldown_and_pending_alerts_hold_across_a_restart(store):
+    bench = Bench(store, limit=Limit(0.05, 0.04, for_s=60, recovery_s=60, min_operations=20))
+    await bench.check("a", times=2)
+    await bench.restart()
+    await bench.check("a")
+    assert await bench.kinds() == [("fired", 60_000_000)]
+    await bench.check(times=2)
+    assert [kind for kind, _ in await bench.kinds()] == ["fired", "resolved"]
+    await bench.check("a", times=4)
+    await bench.restart()
+    await bench.check("a", times=10)
+    assert await bench.kinds() == [("fired", 60_000_000), ("resolved", 120_000_000), ("fired", 360_000_000)]
+
+
+async def test_a_pending_alert_that_ends_leaves_nothing_behind(store):
+    bench = Bench(store, limit=Limit(0.05, 0.04, for_s=60, recovery_s=60, min_operations=20))
+    await bench.check("a", times=2)
+    [alert] = await store.alerting.alerts()
+    assert (alert.state, alert.started_us) == (AlertState.PENDING, START_US)
+    await bench.check()
+    assert await store.alerting.alerts(tuple(AlertState)) == []
+    assert bench.engine.active == ()
+
+
+async def test_what_ended_while_down_is_resolved_after_two_recovery_delays(store):
+    bench = Bench(store)
+    await bench.check("a")
+    await bench.restart(down_s=3_600)
+    up_us = bench.now_us
+    await bench.check(times=20)
+    assert await bench.kinds() == [("fired", 0), ("resolved", up_us - START_US + 240_000_000)]
+    assert bench.told == 2
+
+
+async def test_what_is_measured_after_a_restart_recovers_as_ever(store):
+    bench = Bench(store)
+    await bench.check("a")
+    await bench.restart(down_s=600)
+    up_us = bench.now_us
+    await bench.check("a")
+    await bench.check(times=20)
+    assert await bench.kinds() == [("fired", 0), ("resolved", up_us - START_US + 120_000_000)]
+
+
+async def test_flapping_is_known_across_a_restart(store):
+    bench = Bench(store)
     for _ in range(3):
-        await alerting.check()
-    await alerting.watch(atoms(count=100, failures=100, series=2))
-    await alerting.check()
-    assert [event.service for event in inbox.events] == ["knowledge-graph", "core-intelligence"]
+        await bench.check("a")
+        await bench.check(times=10)
+        await bench.restart()
+    kinds = [kind for kind, _ in await bench.kinds()]
+    assert kinds == ["fired", "resolved", "fired", "resolved", "fired", "flapping"]
+    assert bench.engine.active[0].flapping
 
 
-async def test_the_cooldown_holds_across_a_restart(store):
-    inbox = Inbox(store)
-    for _ in range(2):
-        alerting = engine(store, inbox, operations_per_minute=0, response_time_ms=0)
-        await alerting.restore(time.time_ns() // 1000)
-        await alerting.watch(atoms(count=100, failures=100))
-        await alerting.check()
-    assert len(inbox.events) == 1
+async def test_a_group_goes_on_after_a_restart(store):
+    bench = Bench(store)
+    await bench.check("a", "b", "c", "d")
+    await bench.restart()
+    await bench.check("a", "b", "c", "d", "e")
+    root = next(alert for alert in bench.engine.active if alert.rule == "many_services")
+    assert {alert.group for alert in bench.engine.active} == {root.uid, ""}
+    assert [kind for kind, _ in await bench.kinds()][-2:] == ["joined", "fired"]
+    assert (await store.alerting.changes(root.uid))[0].note == "e"
+    assert len(await store.alerting.alerts(group=root.uid)) == 5
 
 
-async def test_after_the_cooldown_the_alert_comes_again(store):
-    inbox = Inbox(store)
-    alerting = engine(store, inbox, cooldown_s=0, operations_per_minute=0, response_time_ms=0)
-    await alerting.watch(atoms(count=100, failures=100))
-    await alerting.check()
-    await alerting.check()
-    assert len(inbox.events) == 2
+async def test_of_a_group_the_root_alone_goes_to_all(store):
+    bench = Bench(store)
+    await bench.check("a", "b", "c", "d")
+    due = await bench.due()
+    assert due[:2] == [("log", "(bot)", "fired"), ("webhook", "(bot)", "fired")]
+    assert due[2:] == [("webhook", one, "fired") for one in "abcd"]
+    assert bench.told == 1
 
 
-async def test_what_cannot_be_stored_is_not_delivered_and_comes_with_the_next_check(store, monkeypatch):
-    inbox = Inbox(store)
-    alerting = engine(store, inbox, operations_per_minute=0, response_time_ms=0)
-    await alerting.watch(atoms(count=100, failures=100))
-    add = store.add_alert
+async def test_what_cannot_be_stored_has_not_happened_and_comes_with_the_next_check(store, monkeypatch, caplog):
+    bench = Bench(store)
 
-    async def refuse(event):
+    async def refuse(self, steps):
         raise StorageError("disk full", permanent=False)
 
-    monkeypatch.setattr(store, "add_alert", refuse)
-    assert await alerting.check() == []
-    assert inbox.events == []
-    monkeypatch.setattr(store, "add_alert", add)
-    assert len(await alerting.check()) == 1
+    with monkeypatch.context() as patch:
+        patch.setattr(type(store.alerting), "save", refuse)
+        assert await bench.check("a", "b", "c", "d") == []
+        assert bench.told == 0
+        assert "disk full" in caplog.text
+    assert len(await bench.check("a", "b", "c", "d")) == 5
+    assert await bench.check("a", "b", "c", "d", times=3) == []
+    assert bench.told == 1
+    assert {alert.started_us for alert in bench.engine.active if alert.group} == {START_US}
+    with monkeypatch.context() as patch:
+        patch.setattr(type(store.alerting), "save", refuse)
+        await bench.check(times=6)
+        assert len(bench.engine.active) == 5
+    await bench.check()
+    assert bench.engine.active == ()
 
 
-@pytest.mark.parametrize("error", [NotifyError("gone", permanent=True), RuntimeError("a fault")])
-async def test_a_notifier_that_fails_holds_up_no_other(store, error, caplog):
-    inbox = Inbox(store)
-    delivery = Delivery([Deaf(error), inbox])
-    await delivery.deliver(EXAMPLE)
-    assert inbox.events == [EXAMPLE]
-    assert (delivery.failed, delivery.delivered) == ({"deaf": 1}, {"inbox": 1})
-    assert str(error) in caplog.text
+async def test_what_cannot_be_dropped_is_dropped_later(store, monkeypatch):
+    bench = Bench(store, limit=Limit(0.05, 0.04, for_s=60, recovery_s=60, min_operations=20))
+    await bench.check("a")
+
+    async def refuse(self, uids):
+        raise StorageError("disk full", permanent=False)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(type(store.alerting), "drop", refuse)
+        await bench.check()
+        assert bench.engine.active == ()
+        await bench.check("a")  # a new breach, while the row of the one before is still there
+        assert len(await store.alerting.alerts()) == 2
+        await bench.restart()
+        await bench.check("a", times=2)
+    await bench.check(times=20)
+    assert await store.alerting.alerts() == []
+    assert [kind for kind, _ in await bench.kinds()] == ["fired", "resolved"]
+
+
+async def test_a_check_that_is_cancelled_is_finished_and_fires_nothing_twice(store):
+    bench = Bench(store)
+    check = asyncio.ensure_future(bench.engine.step([reading()], START_US))
+    await asyncio.sleep(0)
+    check.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await check
+    await bench.check("knowledge-graph", times=3)
+    assert await bench.kinds() == [("fired", 0)]
+    assert bench.told == 1
+
+
+async def test_acknowledging_is_audited_and_a_second_click_changes_nothing(store):
+    bench = Bench(store)
+    await bench.check("a")
+    [alert] = bench.engine.active
+    first = await bench.engine.acknowledge(alert.uid, "Ada", bench.now_us)
+    second = await bench.engine.acknowledge(alert.uid, "Bob", bench.now_us + 1)
+    assert first == second
+    assert (first.state, first.acknowledged_by, first.acknowledged_us) == (
+        AlertState.ACKNOWLEDGED,
+        "Ada",
+        bench.now_us,
+    )
+    [entry] = await store.alerting.audit()
+    assert (entry.actor, entry.action) == ("Ada", "acknowledge")
+    assert [change.actor for change in await store.alerting.changes(alert.uid)] == ["Ada", ""]
+    assert bench.told == 2
+
+
+async def test_two_who_click_at_once_are_one(store):
+    bench = Bench(store)
+    await bench.check("a")
+    [alert] = bench.engine.active
+    clicks = [bench.engine.acknowledge(alert.uid, name, bench.now_us) for name in ("Ada", "Bob")]
+    assert {one.acknowledged_by for one in await asyncio.gather(*clicks)} == {"Ada"}
+
+
+async def test_what_is_resolved_or_unknown_cannot_be_acknowledged(store):
+    bench = Bench(store)
+    await bench.check("a")
+    [alert] = bench.engine.active
+    await bench.check(times=6)
+    with pytest.raises(ClosedAlertError, match="Alert 1 is resolved already"):
+        await bench.engine.acknowledge(alert.uid, "Ada", bench.now_us)
+    with pytest.raises(UnknownAlertError, match="no such alert"):
+        await bench.engine.acknowledge("nothing", "Ada", bench.now_us)
+
+
+async def test_an_acknowledgement_that_cannot_be_stored_has_not_happened(store, monkeypatch):
+    bench = Bench(store)
+    await bench.check("a")
+    [alert] = bench.engine.active
+
+    async def refuse(self, steps):
+        raise StorageError("disk full", permanent=False)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(type(store.alerting), "save", refuse)
+        with pytest.raises(StorageError):
+            await bench.engine.acknowledge(alert.uid, "Ada", bench.now_us)
+    assert bench.engine.active == (alert,)
+
+
+async def test_a_mute_holds_across_a_restart_and_ends_by_hand(store):
+    bench = Bench(store)
+    await bench.check("a")
+    kept = await bench.engine.mute(mute(bench.now_us, service="a"), bench.now_us)
+    assert kept.id
+    [alert] = bench.engine.active
+    assert (alert.state, alert.muted_until_us) == (AlertState.MUTED, kept.until_us)
+    await bench.restart()
+    await bench.check("a", times=3)
+    assert [one.id for one in await bench.engine.unmute([kept.id], "Bob", bench.now_us)] == [kept.id]
+    assert [one.state for one in bench.engine.active] == [AlertState.FIRING]
+    changes = await store.alerting.changes(alert.uid)
+    assert [(one.kind, one.actor, one.note) for one in changes] == [
+        ("unmuted", "Bob", ""),
+        ("muted", "Ada", "known"),
+        ("fired", "", ""),
+    ]
+    assert await bench.engine.unmute([kept.id], "Bob", bench.now_us) == []
+
+
+async def test_nobody_is_told_of_what_is_muted_from_its_beginning(store):
+    bench = Bench(store)
+    kept = await bench.engine.mute(mute(bench.now_us, rule="error_rate"), bench.now_us)
+    await bench.check("a", times=3)
+    assert (await bench.due(), bench.told) == ([], 0)
+    await bench.engine.unmute([kept.id], "Ada", bench.now_us)
+    assert bench.told == 0  # whether the breach goes on is known at the next check
+    assert await bench.check("a") == [("a", AlertState.FIRING)]
+    assert [kind for kind, _ in await bench.kinds()] == ["muted", "fired"]
+
+
+async def test_a_mute_that_is_kept_but_could_not_be_shown_is_shown_by_the_next_check(store, monkeypatch):
+    bench = Bench(store)
+    await bench.check("a")
+
+    async def refuse(self, steps):
+        raise StorageError("disk full", permanent=False)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(type(store.alerting), "save", refuse)
+        await bench.engine.mute(mute(bench.now_us), bench.now_us)
+        assert bench.engine.active[0].state is AlertState.FIRING
+    assert await bench.check("a") == [("a", AlertState.MUTED)]
+
+
+async def test_alerts_go_on_in_a_new_store(store, tmp_path):
+    bench = Bench(store)
+    await bench.check("a")
+    new = await open_store(f"sqlite:///{tmp_path / 'new.db'}")
+    bench.engine.store = new
+    await bench.check(times=6)
+    assert [(one.service, one.state) for one in await new.alerting.alerts(tuple(AlertState))] == [
+        ("a", AlertState.RESOLVED)
+    ]
+    await new.close()
+
+
+async def test_more_alerts_than_a_page_are_restored(store):
+    bench = Bench(store)
+    services = [f"service-{number}" for number in range(1_200)]
+    await bench.check(*services)
+    await bench.restart()
+    assert len(bench.engine.active) == 1_201
+    assert await bench.check(*services) == []
 
 
 async def test_why_an_alert_fired_or_did_not_is_said_at_debug(store, caplog):
-    alerting = engine(store, operations_per_minute=0, response_time_ms=0)
-    await alerting.watch(atoms(count=100, failures=100))
+    bench = Bench(store)
     with caplog.at_level("DEBUG", logger="cogmeter.alerts"):
-        await alerting.check()
-        await alerting.check()
-    text = "knowledge-graph: Error rate of 100% exceeds threshold of 5%"
-    assert [message for message in caplog.messages if text in message] == [
-        f"{text}: alerting",
-        f"{text}: in its cooldown",
-    ]
-
-
-async def test_the_log_line_is_the_guides(caplog):
-    await LogNotifier().notify(EXAMPLE)
-    assert caplog.messages == ["[ALERT] ERROR_RATE: knowledge-graph error rate of 7.8% exceeds threshold of 5%"]
-
-
-@pytest.mark.parametrize(
-    ("event", "fields"),
-    [
-        (
-            EXAMPLE,
-            {
-                "type": "error_rate",
-                "service": "knowledge-graph",
-                "message": "Error rate of 7.8% exceeds threshold of 5%",
-                "threshold": 0.05,
-                "current": 0.078,
-                "timestamp": "2025-08-17T10:30:00Z",
-                "severity": "warning",
-            },
-        ),
-        (
-            AlertEvent("response_time", "multimodal-processing", "critical", "m", 5000.0, 8234.4, EXAMPLE.at_us),
-            {
-                "type": "response_time",
-                "service": "multimodal-processing",
-                "message": "m",
-                "threshold": 5000,
-                "current": 8234,
-                "timestamp": "2025-08-17T10:30:00Z",
-                "severity": "critical",
-            },
-        ),
-    ],
-)
-def test_the_fields_are_the_guides(event, fields):
-    assert guide_fields(event) == fields
+        await bench.check("a")
+        await bench.check(times=5)
+        await bench.check("a")
+    text = "a: Error rate of 7.8% exceeds threshold of 5%"
+    said = [message.removeprefix(f"{text}: ") for message in caplog.messages if message.startswith(text)]
+    assert said == ["fired", "firing", "firing", "firing", "resolved", "in its cooldown"]
