@@ -8,13 +8,16 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final
 from weakref import WeakKeyDictionary, WeakSet
 
+from discord.ext import commands
 from discord.ext.tasks import Loop
 
 from cogmeter import tracing
+from cogmeter.alerts.model import LoopState
 from cogmeter.finding import Finding
 from cogmeter.services import TASKS
 from cogmeter.timing import error_text, now_ns
 from cogmeter.watch.hook import Hook
+from cogmeter.watch.lateness import Progress, overdue
 from cogmeter.watch.names import fitted, qualified
 from cogmeter.watch.outcomes import outcome_of
 from cogmeter.watch.surface import Ground, Surface, own_module
@@ -46,7 +49,8 @@ class Loops(Surface):
         self._watching = False
         self._loops: WeakSet[AnyLoop] = WeakSet()
         self._bodies: WeakSet[Body] = WeakSet()  # our wrappers, by which a copied one is known
-        self._dead: WeakKeyDictionary[AnyLoop, str] = WeakKeyDictionary()
+        self._progress: WeakKeyDictionary[AnyLoop, Progress] = WeakKeyDictionary()
+        self._dead: WeakKeyDictionary[AnyLoop, str] = WeakKeyDictionary()  # with what ended it
 
     def prepare(self) -> None:
         """The class's method, because a cog's loop is copied for each instance of the cog."""
@@ -69,6 +73,7 @@ class Loops(Surface):
             if task is not None:
                 task.remove_done_callback(self._ended)
         self._loops.clear()
+        self._progress.clear()
         self._dead.clear()
 
     def sample(self) -> dict[str, float]:
@@ -81,10 +86,38 @@ class Loops(Surface):
         """The hook, and every loop that died and was not started again."""
         advice = "It does not run any more: mend what ended it, and start it again (reload its cog)"
         dead = [
-            Finding(self.name, well=False, text=f"{qualified(loop.coro)}: {text}", advice=advice)
-            for loop, text in self._dead.items()
+            Finding(self.name, well=False, text=f"{qualified(loop.coro)}: {DIED}{text}", advice=advice)
+            for loop, text in self._missed()
         ]
         return super().findings() + dead
+
+    def loops(self) -> list[LoopState]:
+        """Every loop that died and was not started again, and every one that runs and is overdue."""
+        dead = [LoopState(_name(loop), dead=True, overdue_s=0.0, text=text) for loop, text in self._missed()]
+        states = (self._overdue(loop) for loop in list(self._loops))
+        return dead + [state for state in states if state is not None]
+
+    def _missed(self) -> list[tuple[AnyLoop, str]]:
+        """The dead loops, with what ended each. One whose cog was taken out of the bot is not missed."""
+        return [(loop, text) for loop, text in list(self._dead.items()) if not self._removed(loop)]
+
+    def _removed(self, loop: AnyLoop) -> bool:
+        cog = getattr(loop, "_injected", None)  # what the loop is a method of, if it is one; no public name
+        return isinstance(cog, commands.Cog) and self.ground.bot.get_cog(cog.qualified_name) is not cog
+
+    def _overdue(self, loop: AnyLoop) -> LoopState | None:
+        """How a loop stands that should have done something long ago; None if all is well, or cannot be told."""
+        due, progress = loop.next_iteration, self._progress.get(loop)
+        resting = not loop.is_running() or loop.is_being_cancelled() or _retrying(loop)
+        if due is None or resting or progress is None or not progress.ended:
+            return None
+        interval_s = (due - loop._last_iteration).total_seconds()  # noqa: SLF001 - the time before due; no public name
+        # A loop whose iterations take longer than its interval falls behind for ever, and is at work all the same.
+        late_s = min((datetime.now(UTC) - due).total_seconds(), progress.stuck_s(interval_s))
+        if not overdue(late_s, interval_s):
+            return None
+        text = "nothing has woken it" if progress.begun_ns is None else "its iteration does not come to an end"
+        return LoopState(_name(loop), dead=False, overdue_s=late_s, text=text)
 
     def _start(self, original: Callable[..., Any], hook: Hook) -> Callable[..., Any]:
         def start(loop: AnyLoop, *args: Any, **kwargs: Any) -> Any:
@@ -132,11 +165,13 @@ class Loops(Surface):
         """Hear when it ends."""
         if loop in self._loops:
             self._dead.pop(loop, None)
+            self._progress[loop].follow(task)
             task.remove_done_callback(self._ended)
             task.add_done_callback(self._ended)
 
     def _around(self, loop: AnyLoop, body: Body) -> Body:
         series = self.ground.recorder.series(TASKS, fitted(qualified(body)))
+        progress = self._progress.setdefault(loop, Progress())
 
         @functools.wraps(body)  # discord.py names the loop by it, in logs and as the cog's attribute
         async def iteration(*args: Any, **kwargs: Any) -> Any:
@@ -145,11 +180,14 @@ class Loops(Surface):
                 return await body(*args, **kwargs)
             late_ms = _late_ms(loop)
             start_ns = now_ns()
+            progress.begin()
             try:
                 result = await body(*args, **kwargs)
             except BaseException as error:
                 self._failed(loop, series, start_ns, late_ms, error)
                 raise
+            finally:
+                progress.end()
             metadata = {"late_ms": late_ms} if late_ms else None
             self.ground.recorder.add_timed(series, start_ns, now_ns(), Outcome.OK, metadata=metadata)
             return result
@@ -163,8 +201,8 @@ class Loops(Surface):
         try:
             outcome, text = outcome_of(error), error_text(error)
             if _deadly(loop, error):
-                outcome, text = Outcome.ERROR, DIED + text
                 self._dead[loop] = text
+                outcome, text = Outcome.ERROR, DIED + text
             metadata = {"late_ms": late_ms} if late_ms else None
             self.ground.recorder.add_timed(series, start_ns, now_ns(), outcome, error=text, metadata=metadata)
         except Exception as fault:  # noqa: BLE001 - discord.py must see the host's exception, whatever we do
@@ -177,12 +215,22 @@ class Loops(Surface):
             error = _end_of(task)
             if loop is None or error is None or loop in self._dead:
                 return
-            text = self._dead[loop] = DIED + error_text(error)
-            series = self.ground.recorder.series(TASKS, fitted(qualified(loop.coro)))
+            text = self._dead[loop] = error_text(error)
+            series = self.ground.recorder.series(TASKS, _name(loop))
             ended_ns = now_ns()
-            self.ground.recorder.add_timed(series, ended_ns, ended_ns, Outcome.ERROR, error=text)
+            self.ground.recorder.add_timed(series, ended_ns, ended_ns, Outcome.ERROR, error=DIED + text)
         except Exception as fault:  # noqa: BLE001 - asyncio would only log it
             self.hooks[0].fault(fault)
+
+
+def _name(loop: AnyLoop) -> str:
+    """As its operations are named."""
+    return fitted(qualified(loop.coro))
+
+
+def _retrying(loop: AnyLoop) -> bool:
+    """Whether it waits to try again what failed; how long, grows with each time."""
+    return bool(getattr(loop, "_last_iteration_failed", False))  # no public name
 
 
 def _late_ms(loop: AnyLoop) -> float:

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
     from discord.ext import commands
 
+    from cogmeter.alerts.model import LoopState
     from cogmeter.recorder import Recorder
     from cogmeter.settings import Settings
     from cogmeter.watch.hook import Hook
@@ -90,6 +91,10 @@ class Surface:
     def sample(self) -> dict[str, float]:
         """Gauges of the moment by metric name, unit in the name; taken every PERFORMANCE_SAMPLE_INTERVAL."""
         return {}
+
+    def loops(self) -> list[LoopState]:
+        """Background loops and jobs that should run and do not; asked for whenever samples are taken."""
+        return []
 
 
 def _finding(name: str, hook: Hook) -> Finding:

@@ -25,8 +25,10 @@ from cogmeter.watch.surface import IN_PLACE, Ground, Surface
 if TYPE_CHECKING:
     from discord.ext import commands
 
+    from cogmeter.alerts.model import LoopState
     from cogmeter.recorder import Recorder
     from cogmeter.settings import Settings
+    from cogmeter_storage.model import Operation
 
 _logger = logging.getLogger("cogmeter.watch")
 
@@ -85,6 +87,25 @@ class Watcher:
             except Exception:
                 _logger.exception("The bot's %s could not be sampled", surface.name)
         return gauges
+
+    def loops(self) -> list[LoopState]:
+        """Background loops and jobs that should run and do not: one for each name, the worst."""
+        worst: dict[str, LoopState] = {}
+        for surface in self.surfaces:
+            try:
+                states = surface.loops()
+            except Exception:
+                _logger.exception("The bot's %s could not be asked for their loops", surface.name)
+                continue
+            for one in states:
+                known = worst.get(one.name)
+                if known is None or (known.dead, known.overdue_s) < (one.dead, one.overdue_s):
+                    worst[one.name] = one
+        return list(worst.values())
+
+    def url_of(self, operation: Operation) -> str | None:
+        """Leads to where in Discord an operation that failed or was slow happened, while that is remembered."""
+        return self.receipts.people.url_of(operation)
 
     def findings(self) -> list[Finding]:
         """One line for all surfaces whose hooks are in place, and one or more for each that has more to tell."""

@@ -16,7 +16,13 @@ from apscheduler.schedulers.base import BaseScheduler
 from discord.ext import commands
 
 from cogmeter import tracing
+from cogmeter.alerts.model import LoopState
+from cogmeter.settings import Settings
+from cogmeter.watch import jobs as module
+from cogmeter.watch import lateness
 from cogmeter.watch.jobs import Jobs
+from cogmeter.watch.loops import Loops
+from cogmeter.watch.watcher import Watcher
 from cogmeter_storage import Outcome
 
 
@@ -153,3 +159,127 @@ async def test_a_bot_without_a_scheduler_is_left_alone(bot, watching, monkeypatc
         assert surface.hooks == []
         (finding,) = surface.findings()
     assert finding.well
+
+
+# The states that alerts are made of
+
+
+@pytest.fixture
+def impatient(monkeypatch):
+    """Overdue after two intervals, or a short while."""
+    monkeypatch.setattr(lateness, "GRACE_S", 0.1)
+
+
+@pytest.fixture
+def stuck():
+    """An event that a job waits for."""
+    return asyncio.Event()
+
+
+async def test_a_job_whose_run_hangs_is_overdue_until_it_runs_again(bot, watching, scheduler, stuck, impatient):
+    async def fetch():
+        await stuck.wait()
+
+    async with watching(bot, Jobs) as surface:
+        scheduler.add_job(fetch, "interval", seconds=0.02, id="of 80351110224678912")
+        await asyncio.sleep(0.05)
+        assert surface.loops() == []
+        await until(surface.loops)
+        (one,) = surface.loops()
+        assert (one.name.rpartition(".")[2], one.dead) == ("fetch", False)
+        assert one.overdue_s > 0.1
+        assert one.text.endswith("runs did not take place")
+        stuck.set()
+        await until(lambda: not surface.loops())
+
+
+@pytest.mark.parametrize("end", ["removed", "all removed", "paused", "scheduler paused", "scheduler shut down"])
+async def test_a_job_that_nobody_wants_to_run_is_not_overdue(bot, watching, stuck, impatient, end):
+    scheduler = AsyncIOScheduler(timezone=UTC)
+    scheduler.start()
+
+    async def fetch():
+        await stuck.wait()
+
+    async with watching(bot, Jobs) as surface:
+        job = scheduler.add_job(fetch, "interval", seconds=0.02)
+        await until(surface.loops)
+        {
+            "removed": job.remove,
+            "all removed": scheduler.remove_all_jobs,
+            "paused": job.pause,
+            "scheduler paused": scheduler.pause,
+            "scheduler shut down": lambda: scheduler.shutdown(wait=False),
+        }[end]()
+        await asyncio.sleep(0.3)
+        assert surface.loops() == []
+    if scheduler.running:
+        scheduler.shutdown(wait=False)
+        await asyncio.sleep(0)
+
+
+async def test_jobs_that_fail_are_late_or_run_once_are_not_overdue(bot, watching, recorded, scheduler, impatient):
+    async def busy():
+        await asyncio.sleep(0.05)
+
+    async with watching(bot, Jobs) as surface:
+        scheduler.add_job(fail, "interval", seconds=0.02)
+        scheduler.add_job(busy, "interval", seconds=0.01)  # most of its runs are skipped
+        scheduler.add_job(digest)
+        scheduler.add_job(digest, "date", run_date=datetime.now(UTC) - timedelta(hours=1), misfire_grace_time=1)
+        await until(lambda: sum(one.operation.endswith("busy") for one in recorded()) > 20)
+        assert surface.loops() == []
+
+
+async def test_a_job_that_its_scheduler_forgets_is_overdue(bot, watching, recorded, scheduler, impatient):
+    async with watching(bot, Jobs) as surface:
+        scheduler.add_job(digest, "interval", seconds=0.1)
+        await until(recorded)
+        scheduler._stop_timer()  # as a timer that is lost
+        await until(surface.loops)
+        (one,) = surface.loops()
+        assert (one.name, one.dead, one.text) == ("digest", False, "its scheduler does not begin it")
+        scheduler.wakeup()
+        await until(lambda: not surface.loops())
+
+
+async def test_only_so_many_jobs_are_remembered(bot, watching, scheduler, monkeypatch):
+    monkeypatch.setattr(module, "MOST", 5)
+    async with watching(bot, Jobs) as surface:
+        jobs = [scheduler.add_job(digest, "interval", seconds=60, next_run_time=datetime.now(UTC)) for _ in range(9)]
+        await until(lambda: surface._known)
+        await asyncio.sleep(0.05)
+        assert len(surface._known) == 5
+        assert len(jobs) == 9
+        assert surface.loops() == []
+
+
+async def test_jobs_of_one_function_are_told_as_one_loop_by_the_watcher(bot, recorder, scheduler, stuck, impatient):
+    async def remind(number):
+        await stuck.wait()
+
+    watcher = Watcher(bot, Settings(_env_file=None), recorder)
+    watcher.surfaces = [one for one in watcher.surfaces if isinstance(one, Jobs)]
+    await watcher.install()
+    for number in range(3):
+        scheduler.add_job(remind, "interval", seconds=0.02, args=(number,))
+    await until(lambda: len(watcher.surfaces[0].loops()) == 3)
+    states = watcher.surfaces[0].loops()
+    (one,) = watcher.loops()
+    assert one.overdue_s >= max(state.overdue_s for state in states)
+    await watcher.remove()
+    assert watcher.loops() == []
+
+
+async def test_a_surface_that_cannot_be_asked_keeps_no_other_from_being_asked(bot, recorder, caplog, monkeypatch):
+    watcher = Watcher(bot, Settings(_env_file=None), recorder)
+    dead = LoopState("feed", dead=True, overdue_s=0.0, text="ValueError")
+    late = LoopState("feed", dead=False, overdue_s=90.0, text="nothing has woken it")
+
+    def broken(surface):
+        raise RuntimeError("broken")
+
+    monkeypatch.setattr(Jobs, "loops", broken)
+    monkeypatch.setattr(Loops, "loops", lambda surface: [late, dead, late])
+    assert watcher.loops() == [dead]
+    assert "could not be asked for their loops" in caplog.text

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import time
+from datetime import time as datetime_time
 
 import discord
 import pytest
 from discord.ext import commands, tasks
 
 from cogmeter import tracing
+from cogmeter.watch import lateness
 from cogmeter.watch.loops import DIED, Loops
 from cogmeter_storage import Outcome
 
@@ -283,3 +285,138 @@ async def test_without_the_hook_loops_are_found_when_samples_are_taken(bot, watc
         await asyncio.sleep(0)
         assert surface.sample() == {}
         await until(recorded)
+
+
+# The states that alerts are made of
+
+
+@pytest.fixture
+def impatient(monkeypatch):
+    """Overdue after two intervals, or a short while."""
+    monkeypatch.setattr(lateness, "GRACE_S", 0.2)
+
+
+async def test_a_dead_loop_is_dead_until_it_is_started_again_or_its_cog_is_taken_out(bot, watching, started):
+    class Feed(commands.Cog):
+        @tasks.loop(seconds=FAST)
+        async def poll(self):
+            raise ValueError("zero")
+
+        @poll.error
+        async def on_error(self, error):
+            pass
+
+    async with bot, watching(bot, Loops) as surface:
+        cog = Feed()
+        await bot.add_cog(cog)
+        for _ in range(2):
+            cog.poll.start()
+            assert surface.loops() == []
+            await asyncio.wait([cog.poll.get_task()])
+            (one,) = surface.loops()
+            assert (one.dead, one.overdue_s, one.text) == (True, 0.0, "ValueError: zero")
+            assert one.name.endswith("Feed.poll")
+            cog.poll.get_task().exception()
+        await bot.remove_cog("Feed")
+        assert surface.loops() == []
+        assert all(finding.well for finding in surface.findings())
+
+
+async def test_a_loop_that_keeps_its_times_is_well(bot, watching, recorded, started, impatient):
+    async with watching(bot, Loops) as surface:
+        started(make_loop(work, seconds=0.2))
+        started(tasks.loop(time=[datetime_time(hour) for hour in range(0, 24, 6)])(work))
+        await until(lambda: len(recorded()) >= 2)
+        assert surface.loops() == []
+
+
+async def test_a_loop_that_nothing_wakes_is_overdue_until_it_runs_again(bot, watching, recorded, started, impatient):
+    async with watching(bot, Loops) as surface:
+        loop = started(make_loop(work, seconds=0.3))
+        await until(lambda: len(recorded()) >= 1)
+        loop._handle.handle.cancel()  # as a timer that is lost
+        await until(surface.loops)
+        (one,) = surface.loops()
+        assert (one.name, one.dead, one.text) == ("work", False, "nothing has woken it")
+        assert one.overdue_s > 0.6
+        loop._handle._wrapped_set_result(loop._handle.future)
+        await until(lambda: len(recorded()) >= 2)
+        assert surface.loops() == []
+
+
+async def test_an_iteration_that_does_not_end_is_overdue_when_it_never_took_nearly_as_long(
+    bot, watching, recorded, started, impatient
+):
+    hang = asyncio.Event()
+
+    async def fetch():
+        if len(recorded()) >= lateness.ENOUGH:
+            await hang.wait()
+
+    async with watching(bot, Loops) as surface:
+        started(make_loop(fetch, seconds=0.05))
+        await until(surface.loops)
+        (one,) = surface.loops()
+        assert (one.name, one.dead, one.text) == ("fetch", False, "its iteration does not come to an end")
+        hang.set()
+        await until(lambda: len(recorded()) > lateness.ENOUGH)
+        assert surface.loops() == []
+
+
+async def test_a_loop_that_waits_for_what_happens_and_one_that_falls_behind_are_at_work(
+    bot, watching, recorded, started, impatient
+):
+    queue = asyncio.Queue()
+
+    async def take():
+        await queue.get()
+
+    async def slow():
+        await asyncio.sleep(0.15)
+
+    async with watching(bot, Loops) as surface:
+        started(make_loop(take, seconds=0))
+        started(make_loop(slow, seconds=0.05))
+        for _ in range(10):
+            queue.put_nowait(None)
+            await asyncio.sleep(0.1)
+            assert surface.loops() == []
+        await asyncio.sleep(0.5)
+        assert surface.loops() == []
+        assert sum(one.operation == "slow" for one in recorded()) > 3
+
+
+async def test_stopped_cancelled_retrying_and_restarted_loops_are_not_overdue(
+    bot, watching, recorded, started, impatient
+):
+    async def refused():
+        if sum(one.operation == "refused" for one in recorded()) >= 1:
+            raise OSError("no route")
+
+    async def wait():
+        await asyncio.sleep(60)
+
+    async with watching(bot, Loops) as surface:
+        stopped = started(make_loop(work, seconds=0.01))
+        restarted = make_loop(work, seconds=0.01)
+        started(make_loop(refused, seconds=0.01))
+        started(restarted)
+        await until(lambda: {one.operation for one in recorded()} == {"work", "refused"} and len(recorded()) > 8)
+        stopped.cancel()
+        restarted.cancel()
+        await ended(restarted)
+        restarted.before_loop(wait)
+        restarted.start()
+        await asyncio.sleep(0.4)
+        assert surface.loops() == []
+        assert restarted.is_running()
+
+
+async def test_a_short_delay_of_a_loop_is_nothing_to_tell(bot, watching, recorded, started):
+    async with watching(bot, Loops) as surface:
+        loop = started(make_loop(work, seconds=0.01))
+        await until(lambda: len(recorded()) >= 2)
+        await until(lambda: loop._handle is not None and not loop._handle.done())
+        loop._handle.handle.cancel()
+        await asyncio.sleep(0.1)
+        assert surface.loops() == []
