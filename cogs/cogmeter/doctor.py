@@ -29,7 +29,7 @@ async def examine(monitor: Monitor) -> list[Finding]:
         *await _database(monitor),
         *_charts(monitor),
         *_jobs(monitor),
-        *_telling(monitor),
+        *await _telling(monitor),
         *_overhead(monitor),
         *monitor.watcher.findings(),
     ]
@@ -93,13 +93,15 @@ def _jobs(monitor: Monitor) -> Iterator[Finding]:
     yield Finding("jobs", not failed, said or f"next: {due}", "See the log; each runs again at its next time")
 
 
-def _telling(monitor: Monitor) -> Iterator[Finding]:
-    yield from monitor.alerting.delivery.findings()
-    yield from monitor.lifeline.findings()
-    if monitor.heartbeat is not None:
-        yield from monitor.heartbeat.findings()
-    dropped = monitor.recorder.marks.dropped
-    yield Finding("markers", not dropped, f"{dropped} dropped", "Mark less often: a deploy, a release, a switch")
+async def _telling(monitor: Monitor) -> list[Finding]:
+    delivery, dropped = monitor.alerting.delivery, monitor.recorder.marks.dropped
+    await delivery.prepare()  # a channel or permission may have come or gone since the start
+    return [
+        *delivery.findings(),
+        *monitor.lifeline.findings(),
+        *(monitor.heartbeat.findings() if monitor.heartbeat else ()),
+        Finding("markers", not dropped, f"{dropped} dropped", "Mark less often: a deploy, a release, a switch"),
+    ]
 
 
 def _overhead(monitor: Monitor) -> Iterator[Finding]:

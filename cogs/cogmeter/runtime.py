@@ -42,6 +42,8 @@ if TYPE_CHECKING:
     from apscheduler.job import Job
     from discord.ext import commands
 
+    from cogmeter.alerts.storyteller import Storyteller
+    from cogmeter.notifiers.base import Notifier
     from cogmeter.recorder import Recorder
     from cogmeter.records import Range
     from cogmeter.settings import Settings
@@ -182,10 +184,14 @@ class Monitor:
         self.watcher = Watcher(self.bot, self.settings, self.recorder)
         people = self.watcher.receipts.people
         people.key = await privacy_key(self.store)
-        self.alerting = Alerting(self.settings, self.recorder.names, self.store, url_of=people.url_of)
-        around = Surroundings(self.bot, self.settings, self.alerting.storyteller.of, self.breach_picture)
+        self.alerting = Alerting(
+            self.settings, self.recorder.names, self.store, notifiers_of=self._notifiers, url_of=people.url_of
+        )
         undo.push_async_callback(self.alerting.stop)
-        await self.alerting.start(build(around))
+        await self.alerting.start()
+
+    def _notifiers(self, storyteller: Storyteller) -> list[Notifier]:
+        return build(Surroundings(self.bot, self.settings, storyteller.of, self.breach_picture))
 
     async def _start_flusher(self, undo: AsyncExitStack) -> None:
         buffer = self.recorder.buffer

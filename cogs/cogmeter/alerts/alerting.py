@@ -33,17 +33,19 @@ class Alerting:
         names: list[tuple[str, str]],
         store: Store,
         *,
-        url_of: Callable[[Operation], str | None] = lambda _: None,
+        notifiers_of: Callable[[Storyteller], Sequence[Notifier]],
+        url_of: Callable[[Operation], str | None],
     ) -> None:
         """``names`` is the recorder's growing list of (service, operation), by series number.
 
-        ``url_of`` finds the way to an operation's place in Discord, if it is remembered.
+        ``notifiers_of`` builds those who tell, who may ask the storyteller; ``url_of`` finds the way to an operation's
+        place in Discord, if it is remembered.
         """
         self._store = store
         self.limits = Limits(settings)
         self.evaluator = Evaluator(names, self.limits, window_s=settings.alert_window)
         self.storyteller = Storyteller(store, window_s=settings.alert_window, url_of=url_of)
-        self.delivery = Delivery(store, ())
+        self.delivery = Delivery(store, notifiers_of(self.storyteller))
         self.engine = AlertEngine(
             store,
             self.limits.of,
@@ -57,14 +59,13 @@ class Alerting:
             told=self._told,
         )
 
-    async def start(self, notifiers: Sequence[Notifier]) -> None:
+    async def start(self) -> None:
         """Take up where the last run ended, and deliver what it left."""
-        self.delivery.notifiers = notifiers
         await self.apply_overrides()
         await self.evaluator.restore(self._store, now_us())
         await self.engine.restore(now_us())
         self.delivery.start()
-        _logger.debug("Alerting to %s", [one.name for one in notifiers])
+        _logger.debug("Alerting to %s", [one.name for one in self.delivery.notifiers])
 
     async def stop(self) -> None:
         """Let what is being delivered arrive, and keep what was learned."""

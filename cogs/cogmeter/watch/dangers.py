@@ -10,11 +10,10 @@ from cogmeter.watch.gateway import trouble_of
 from cogmeter.watch.stalls import Stalls
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     import discord
 
     from cogmeter.settings import Settings
+    from cogmeter.watch.watchdog import Watchdog
     from cogmeter.watch.watcher import Watcher
 
 
@@ -22,18 +21,15 @@ def dangers(bot: discord.Client, settings: Settings, watcher: Watcher) -> list[D
     """The dangers of this bot; that of a blocked loop needs PERFORMANCE_WATCH_STALLS."""
     connection = _Connection(bot)
     gateway = Danger("gateway", settings.alert_gateway_lost_after, connection.since_ns, connection.words)
-    return [*_stall(settings, watcher), gateway]
+    stalls = (surface for surface in watcher.surfaces if isinstance(surface, Stalls))
+    return [*(_stall(surface.watchdog, settings.alert_lifeline_after) for surface in stalls), gateway]
 
 
-def _stall(settings: Settings, watcher: Watcher) -> Iterator[Danger]:
-    for surface in watcher.surfaces:
-        if isinstance(surface, Stalls):
-            watchdog = surface.watchdog
+def _stall(watchdog: Watchdog, limit_s: float) -> Danger:
+    def words(lasted_s: float) -> str:
+        return f"Event loop has been blocked for {lasted_s:.0f}s at {watchdog.blocked_at}"
 
-            def words(lasted_s: float) -> str:
-                return f"Event loop has been blocked for {lasted_s:.0f}s at {watchdog.blocked_at}"
-
-            yield Danger("stall", settings.alert_lifeline_after, lambda: watchdog.blocked_since_ns, words)
+    return Danger("stall", limit_s, lambda: watchdog.blocked_since_ns, words)
 
 
 class _Connection:

@@ -16,7 +16,7 @@ async def test_a_bot_that_is_well_is_told_so(move_in):
         await home.flushed()
         result = await home.owner.slash(home.channel, "perf doctor")
         (embed,) = result.response.embeds
-        for name in ("buffer", "flusher", "database", "charts", "jobs", "alert channel", "overhead"):
+        for name in ("buffer", "flusher", "database", "charts", "jobs", "alerts: log", "lifeline", "markers", "overhead"):
             assert f"**{name}**" in embed.description
         assert "1 operations" in embed.description or "2 operations" in embed.description
 
@@ -31,12 +31,12 @@ async def test_each_thing_that_is_not_well_comes_first_with_advice(move_in):
         try:
             found = await findings(home)
             ill = {name for name, one in found.items() if not one.well}
-            assert ill >= {"buffer", "recording", "jobs", "alert channel", "flusher"}
+            assert ill >= {"buffer", "recording", "jobs", "alerts: channel", "flusher"}
             assert all(found[name].advice for name in ill)
             assert [one.well for one in await examine(home.monitor)] == sorted(
                 one.well for one in await examine(home.monitor)
             )
-            assert "PERFORMANCE_ALERT_CHANNEL_ID=42" in found["alert channel"].text
+            assert "PERFORMANCE_ALERT_CHANNEL_ID=42" in found["alerts: channel"].text
         finally:
             recorder.buffer.dropped = recorder.refused = 0
 
@@ -46,11 +46,11 @@ async def test_missing_permissions_in_the_alert_channel_are_named(move_in):
         monkeypatch.setenv("PERFORMANCE_ALERT_CHANNEL_ID", str(home.channel.id))
 
     async with move_in(prepare=prepare) as home:
-        assert (await findings(home))["alert channel"].well
+        assert (await findings(home))["alerts: channel"].well
         channel = home.bot.get_channel(home.channel.id)
         await channel.set_permissions(channel.guild.default_role, attach_files=False)
         await home.env.settle()
-        found = (await findings(home))["alert channel"]
+        found = (await findings(home))["alerts: channel"]
         assert not found.well
         assert "attach files" in found.text
 
