@@ -138,6 +138,8 @@ class Lane:
         except Exception:
             self.trouble = "it could not be looked at; see the log"
             _logger.exception("The %s target could not be looked at", self.name)
+        else:
+            self.trouble = ""
 
     async def test(self, notice: Notice) -> str:
         """Tell it, beside the outbox; empty, or what went wrong."""

@@ -52,7 +52,7 @@ async def test_missing_permissions_in_the_alert_channel_are_named(move_in):
         await home.env.settle()
         found = (await findings(home))["alerts: channel"]
         assert not found.well
-        assert "attach files" in found.text
+        assert "Attach Files" in found.text
 
 
 async def test_a_store_that_fails_is_said_with_what_waits(move_in):
