@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING
 
 import discord
 
-from cogmeter.background import detached
 from cogmeter.render.chart import Chart
 from cogmeter.render.embeds import chart_file
 from cogmeter.render.text import cut
@@ -98,7 +97,7 @@ class Desk:
 
     async def close(self) -> None:
         """Take away the buttons that are still there, as far as Discord answers in time."""
-        ending = [detached(buttons.end(), name="cogmeter-buttons") for buttons in list(self.open)]
+        ending = [asyncio.create_task(buttons.end(), name="cogmeter-buttons") for buttons in list(self.open)]
         if ending:
             _, late = await asyncio.wait(ending, timeout=CLOSING_S)
             for task in late:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING, Any, Final
 
-import aiohttp
 import discord
 
 from cogmeter.cog.desk import FAILED, REFUSED, STORE_FAILED, Answer, Refusal
@@ -50,7 +49,7 @@ class Buttons(discord.ui.View):
             return
         try:
             await self._answered.edit_original_response(view=None)
-        except (discord.DiscordException, aiohttp.ClientError, OSError, RuntimeError) as error:
+        except Exception as error:  # noqa: BLE001 - a bot that closes has let go of its connection, in whatever way
             _logger.debug("Buttons could not be taken away: %s", error)
 
     async def interaction_check(self, interaction: discord.Interaction) -> bool:

@@ -1,0 +1,159 @@
+"""``/perf alerts`` and ``/perf test-alert``: what stands, page by page, and whether the targets can be reached."""
+
+import dataclasses
+import time
+
+import pytest
+
+from cogmeter_storage.alerting import Alert, AlertState, Step
+from cogmeter_storage.model import HOUR_US, MINUTE_US
+
+
+def alert(number=1, **more):
+    now_us = time.time_ns() // 1000
+    made = Alert(
+        uid=f"alert-{number}",
+        rule="error_rate",
+        service="knowledge-graph",
+        operation="",
+        state=AlertState.FIRING,
+        severity="critical",
+        message="Error rate of 7.8% exceeds threshold of 5%",
+        threshold=0.05,
+        current=0.078,
+        worst=0.12,
+        started_us=now_us - 12 * MINUTE_US,
+        seen_us=now_us,
+        changed_us=now_us - (100 - number) * MINUTE_US,
+        fired_us=now_us - 10 * MINUTE_US,
+    )
+    return dataclasses.replace(made, **more)
+
+
+async def keep(home, *alerts):
+    return await home.monitor.store.alerting.save([Step(one) for one in alerts])
+
+
+def buttons(message):
+    """Whether each button can be pressed."""
+    return {item.label: not item.disabled for row in message.components for item in row.children}
+
+
+async def asked(home, command, **options):
+    (embed,) = (await home.owner.slash(home.channel, f"perf {command}", **options)).response.embeds
+    return embed
+
+
+async def test_a_line_says_what_how_bad_since_when_and_in_whose_hands(move_in):
+    async with move_in() as home:
+        now_us = time.time_ns() // 1000
+        await keep(
+            home,
+            alert(1),
+            alert(2, rule="response_time", operation="query", severity="warning", threshold=5_000, current=8_200),
+            alert(
+                3, service="web-crawling", state=AlertState.ACKNOWLEDGED, acknowledged_us=now_us, acknowledged_by="ann"
+            ),
+            alert(4, rule="throughput", state=AlertState.MUTED, muted_until_us=now_us + HOUR_US, flapping=True),
+        )
+        said = (await asked(home, "alerts")).description
+        lines = said.split("\n")
+        assert "\N{OCTAGONAL SIGN} Error rate of knowledge-graph: **7.8 %** (threshold 5 %, worst 12 %)" in lines
+        assert any("Response time of knowledge-graph / query: **8.2 s** (threshold 5 s" in line for line in lines)
+        assert any("critical · firing · since <t:" in line and "(12 min)" in line for line in lines)
+        assert any("acknowledged by ann" in line and "Alert " in line for line in lines)
+        assert any("muted until <t:" in line and "flapping" in line for line in lines)
+        assert "\N{EYES}" in said
+
+
+async def test_states_and_services_are_told_apart(move_in):
+    async with move_in() as home:
+        now_us = time.time_ns() // 1000
+        await keep(
+            home,
+            alert(1),
+            alert(2, rule="throughput", state=AlertState.RESOLVED, resolved_us=now_us),
+            alert(3, service="web-crawling", state=AlertState.PENDING, fired_us=None),
+        )
+        assert "Throughput" not in (await asked(home, "alerts")).description
+        assert "Error rate of web-crawling" in (await asked(home, "alerts")).description
+        resolved = (await asked(home, "alerts", state="resolved")).description
+        assert "Throughput of knowledge-graph: **worst" in resolved
+        assert "after 12 min" in resolved
+        assert "Error rate" not in resolved
+        history = (await asked(home, "alerts", state="history")).description
+        assert "Throughput" in history
+        assert "web-crawling" not in history  # it was not told yet
+        one = await asked(home, "alerts", service="web-crawling")
+        assert "knowledge-graph" not in one.description
+        assert one.title.endswith("of web-crawling")
+
+
+@pytest.mark.parametrize("state", ["active", "history", "firing", "acknowledged", "muted", "resolved"])
+async def test_an_empty_list_is_said_kindly(move_in, state):
+    async with move_in() as home:
+        embed = await asked(home, "alerts", state=state)
+        assert embed.description.endswith(".")
+        assert "None" not in embed.description
+
+
+async def test_a_long_list_is_turned_page_by_page_and_a_stranger_turns_none(move_in):
+    async with move_in() as home:
+        await keep(home, *(alert(number, service=f"service-{number:02}") for number in range(20)))
+        await home.owner.slash(home.channel, "perf alerts")
+        message = home.channel.last_message
+        assert buttons(message) == {"Previous": False, "Next": True}
+        assert "service-19" in message.embeds[0].description
+        refused = await home.stranger.click(message, label="Next")
+        assert refused.ephemeral
+        assert "owner and team" in refused.response.content
+        await home.owner.click(message, label="Next")
+        await home.owner.click(message, label="Next")
+        message = home.channel.last_message
+        assert message.embeds[0].footer.text == "Page 3, the last one"
+        assert "service-00" in message.embeds[0].description
+        assert buttons(message) == {"Previous": True, "Next": False}
+        await home.owner.click(message, label="Previous")
+        assert "service-10" in home.channel.last_message.embeds[0].description
+
+
+async def test_buttons_end_with_their_time_and_with_the_cog(move_in):
+    async with move_in() as home:
+        await keep(home, *(alert(number) for number in range(20)))
+        await home.owner.slash(home.channel, "perf alerts")
+        assert home.channel.last_message.components
+        await home.env.advance_time(700)
+        await home.env.settle()
+        assert home.channel.last_message.components == []
+        await home.owner.slash(home.channel, "perf alerts")
+        await home.bot.unload_extension("cogmeter.cog")
+        await home.env.settle()
+        assert home.channel.last_message.components == []
+        await home.bot.load_extension("cogmeter.cog")
+
+
+async def test_a_stranger_is_told_nothing(move_in):
+    async with move_in() as home:
+        await keep(home, alert())
+        for command in ("alerts", "thresholds view", "thresholds audit", "report", "test-alert"):
+            result = await home.stranger.slash(home.channel, f"perf {command}")
+            assert result.ephemeral
+            assert result.response.embeds == []
+
+
+async def test_a_test_alert_tells_how_each_target_fared(move_in):
+    async def prepare(home, monkeypatch):
+        monkeypatch.setenv("PERFORMANCE_ALERT_CHANNEL_ID", str(home.channel.id))
+
+    async with move_in(prepare=prepare) as home:
+        embed = await asked(home, "test-alert")
+        assert "every target" in embed.title
+        assert "✓ **channel**" in embed.description
+        assert "✓ **log**" in embed.description
+        assert any("Test" in (one.embeds[0].title or "") for one in home.channel.history() if one.embeds)
+        home.env.inject_error("POST", "/channels/*/messages", status=403, code=50013, message="Missing Permissions")
+        embed = await asked(home, "test-alert")
+        assert embed.title == "Test alert: 1 of 2 targets failed"
+        assert "✗ **channel**: PERFORMANCE\\_ALERT\\_CHANNEL\\_ID=" in embed.description
+        assert "Missing Permissions" in embed.description
+        assert "✓ **log**" in embed.description
