@@ -47,7 +47,7 @@ def alert_embed_data(
         "title": f"Test: {title}" if test else title,
         "description": "\n".join([f"**{plain(alert.message, 500)}**", *_states(alert, now_us)]),
         "color": look_of(alert.severity, alert.state).colour,
-        "fields": [_how_bad(alert), _since(alert), *_circumstances(story, members)],
+        "fields": [*_how_bad(alert), _since(alert), *_circumstances(story, members)],
         "footer": {"text": _footer(alert, story)},
         "timestamp": datetime.fromtimestamp(now_us / 1e6, UTC).isoformat(),
     }
@@ -101,12 +101,14 @@ def _states(alert: Alert, now_us: int) -> list[str]:
     return lines
 
 
-def _how_bad(alert: Alert) -> dict[str, Any]:
-    """The most important number: how it is now, or how bad it was."""
+def _how_bad(alert: Alert) -> list[dict[str, Any]]:
+    """The most important number: how it is now, or how bad it was; none where there is no threshold to hold against."""
+    if not alert.threshold:
+        return []
     limit, worst = measured(alert.rule, alert.threshold), measured(alert.rule, alert.worst)
     if alert.state is AlertState.RESOLVED:
-        return _field("Worst", f"**{worst}**\nthreshold {limit}", inline=True)
-    return _field("Now", f"**{measured(alert.rule, alert.current)}**\nthreshold {limit}\nworst {worst}", inline=True)
+        return [_field("Worst", f"**{worst}**\nthreshold {limit}", inline=True)]
+    return [_field("Now", f"**{measured(alert.rule, alert.current)}**\nthreshold {limit}\nworst {worst}", inline=True)]
 
 
 def _since(alert: Alert) -> dict[str, Any]:
