@@ -119,7 +119,10 @@ class AlertEngine:
 
     async def _step(self, readings: Sequence[Reading], now_us: int) -> list[Alert]:
         self.checks += 1
-        plan = self._book.check(readings, now_us)
+        plan: Plan = {}
+        for growing in self._book.check(readings, now_us):
+            plan = growing
+            await asyncio.sleep(0)  # with many alerts at once, the host's own work comes in between
         self._explain(plan, len(readings))
         self._over.update(move.before.alert.uid for move in plan.values() if _to_drop(move) and move.before.alert)
         changed = await self._try(plan, now_us)

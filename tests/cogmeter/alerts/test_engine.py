@@ -345,6 +345,18 @@ async def test_alerts_go_on_in_a_new_store(store, tmp_path):
     await new.close()
 
 
+async def test_a_check_of_many_alerts_gives_way_to_others(store):
+    bench = Bench(store)
+    services = [f"service-{number}" for number in range(500)]
+    await bench.check(*services)
+    turns = 0
+    check = asyncio.ensure_future(bench.check(*services))
+    while not check.done():
+        await asyncio.sleep(0)
+        turns += 1
+    assert turns >= 10
+
+
 async def test_more_alerts_than_a_page_are_restored(store):
     bench = Bench(store)
     services = [f"service-{number}" for number in range(1_200)]

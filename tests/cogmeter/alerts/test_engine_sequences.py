@@ -106,9 +106,8 @@ class World:
         await self.engine.restore(self.now_us)
 
     async def check(self, letters):
-        await self.engine.step(
-            [_reading(*one) for one in zip(SERVICES, letters, strict=True) if one[1] != "."], self.now_us
-        )
+        measured = [one for one in zip(SERVICES, letters, strict=True) if one[1] != "."]
+        await self.engine.step([_reading(*one) for one in measured], self.now_us)
         self.now_us += CHECK_US
 
     async def acknowledge(self, place):
@@ -303,7 +302,9 @@ async def test_the_store_in_memory_is_as_the_real_one(tmp_path):
     await store.close()
     told = _history(changes, rows)
     assert told == _history(memory.store.log, memory.store.rows)
-    assert [
-        (one.id, _subject(one), one.state, one.version) for one in sorted(rows.values(), key=lambda one: one.id)
-    ] == [(one.id, _subject(one), one.state, one.version) for one in memory.store.rows.values()]
+    assert _numbered(rows) == _numbered(memory.store.rows)
     assert {kind for *_, kind, _ in told} >= {"fired", "worsened", "muted", "unmuted", "acknowledged", "resolved"}
+
+
+def _numbered(rows):
+    return sorted((row.id, *_subject(row), row.state, row.version) for row in rows.values())

@@ -1,4 +1,4 @@
-"""The life of alerts on a virtual clock: what is measured at each check goes in, what happens and who is told comes out.
+"""The life of alerts on a virtual clock: what is measured at each check goes in, what happens comes out.
 
 A check every 30 s. In a timeline each letter is one check of one service: ``w`` and ``c`` are beyond the threshold as a
 warning and as critical, ``i`` as info, ``h`` is held between recovery and threshold, ``.`` is nothing measured.
@@ -34,8 +34,12 @@ class Life:
         return self
 
     def check(self, letters, current=10.0):
-        self.enter(self.book.check([reading(*one, current) for one in letters.items()], self.now_us))
+        self.measure([reading(*one, current) for one in letters.items()])
         self.now_us += CHECK_S * 1_000_000
+
+    def measure(self, readings):
+        *_, plan = self.book.check(readings, self.now_us)
+        self.enter(plan)
 
     def enter(self, plan):
         at_s = (self.now_us - START_US) // 1_000_000
@@ -251,7 +255,7 @@ def test_many_at_once_are_told_as_one():
 def test_a_groups_alert_says_how_many_are_in_breach_of_what():
     life = Life()
     readings = [reading(one, "w") for one in "abc"] + [reading(one, "c", rule="response_time") for one in "cd"]
-    life.enter(life.book.check(readings, life.now_us))
+    life.measure(readings)
     root = life.alert("(bot)")
     assert root.message == "4 services are in breach: error rate of 3, response time of 2"
     assert (root.rule, root.severity, root.current, root.threshold) == ("many_services", "critical", 5, 4)
@@ -260,7 +264,7 @@ def test_a_groups_alert_says_how_many_are_in_breach_of_what():
 
 def test_many_alerts_of_one_service_are_one_too():
     life = Life(group_from=2)
-    life.enter(life.book.check([reading("a", "w"), reading("a", "w", rule="response_time")], life.now_us))
+    life.measure([reading("a", "w"), reading("a", "w", rule="response_time")])
     assert life.alert("(bot)").message == "a is in breach of several rules: error rate, response time"
 
 
