@@ -8,8 +8,8 @@ import zlib
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final
 
-from cogmeter.alerts.oddness import Tail
-from cogmeter.alerts.rhythm import Rhythm
+from cogmeter.alerts.expectation import Expectation
+from cogmeter.alerts.oddness import Oddness
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -20,23 +20,16 @@ _DAY_S: Final = 86_400.0
 _VERSION: Final = 1
 _LARGEST: Final = 1e100  # of a value: products of differences stay finite
 
-# The plain windows: over so many days, and at least so many values.
-_WINDOWS: Final = ((2 / 24, 20), (1.0, 100), (7.0, 200))
-_ERROR_DAYS: Final = 2.0  # the errors of all that foretell are averaged over so long, to compare them, ...
-_ERROR_VALUES: Final = 200  # ... and at least over so many values
 _CHANGE_VALUES: Final = 500  # the usual change from one value to the next is averaged over
-_COMPETENT: Final = 1.3  # times the best error: who is off by more has no vote
-_EARNED: Final = 0.8  # times the plain windows' error: a rhythm that foretells as well as this is one
-
 _SHORT, _LONG = 0.15, 0.045  # shares by which the short-term and the long-term mean deviation follow
 _ACTIVITY: Final = 0.1  # the same for how much the series moves
 _MOVING: Final = 0.3  # and for the mean of the last few values
 _CLIP: Final = 8.0  # one value's part in the mean deviations
 
-_MIN_VALUES, _SURE_VALUES = 30, 200  # before the first nothing is odd; from the second on the evidence counts fully
+_MIN_VALUES, _SURE_VALUES = 30, 200  # up to the first nothing is odd; from the second on the evidence counts fully
 _COLD_DAYS: Final = 2.0  # so long a series that wanders has not shown its range
 _NEW_HOUR: Final = 0.85  # of the evidence counts in an hour of the week that was never seen, if there is a rhythm
-_THIRD: Final = 0.15  # of the third witness
+_THIRD: Final = 0.15  # of the third witness counts
 _HALF: Final = 2.4  # decades of rarity that make a score of a half
 
 _DOUBTED: Final = 3.0  # from so much surprise on a value is learned from with caution, ...
@@ -60,23 +53,23 @@ class Baseline:
        The deviation is the smallest among the voters', in units of their usual error: all windows have to agree that a
        value is odd, as do the models of Netdata's anomaly detection.
     2. *Six witnesses*: the deviation; the change against the last value and the last few; the short and the long mean
-       of signed deviations (as the anomaly likelihood of Lavin and Ahmad 2015 compares recent errors with all errors);
+       of signed deviations (the anomaly likelihood of Lavin and Ahmad 2015 compares recent errors with all errors);
        and how much the series moves, more and less than usual.
-    3. *How rare is that?* Each witness against its own history (``oddness.Tail``): the share of values at which it said
-       as much. Heavy tails, autocorrelation and spikes that always were there are usual by that, without a model.
+    3. *How rare is that?* Each witness against its own history (``oddness``): the share of values at which it said as
+       much. Heavy tails, autocorrelation and spikes that always were there are usual by that, without a model.
     4. ``surprise`` = half of the most surprised witness + half of the second + 0.15 (third - 1), in decades of rarity;
        less while few values are known. ``score = surprise^4 / (surprise^4 + 2.4^4)``: 0.03 at one in ten, 0.33 at one
        in a hundred, 0.71 at one in a thousand, 0.89 at one in ten thousand, 0.95 at one in a hundred thousand.
     5. *Learning*: an odd value is learned from with a tenth of the weight, until the oddness has lasted for a day and a
        half. A run of odd values counts as about one event, so that an incident is as odd the next time.
 
-    The product alerts from 0.95 on (``ALERT_FROM``); from 0.9 on a value deserves a look. Memory is about 30 kB and
+    The product alerts from 0.95 on (``ALERT_FROM``); from 0.9 on a value deserves a look. Memory is about 40 kB and
     does not grow. There is no clock and no chance in it: the same values give the same scores.
     """
 
     __slots__ = (
-        "_activity", "_count", "_days", "_errors", "_interval", "_levels", "_long", "_moving", "_moving_error",
-        "_previous", "_previous_error", "_rhythms", "_run", "_short", "_tails", "_time", "_trouble", "_whole",
+        "_activity", "_count", "_days", "_expectation", "_interval", "_long", "_moving", "_moving_error", "_oddness",
+        "_previous", "_previous_error", "_run", "_short", "_time", "_trouble", "_whole",
     )  # fmt: skip
     _NUMBERS: Final = (
         "_count", "_time", "_days", "_interval", "_whole", "_previous", "_previous_error", "_moving", "_moving_error",
@@ -89,16 +82,14 @@ class Baseline:
         self._days = 0.0  # measured in all, without gaps
         self._interval = 0.0  # usual seconds from value to value
         self._whole = 1.0  # whether all values were whole numbers so far
-        self._levels = [0.0] * len(_WINDOWS)
-        self._errors = [0.0] * len(_WINDOWS)
-        self._rhythms = (Rhythm(24, keep=4.0), Rhythm(168, keep=3.0))
         self._previous = self._moving = 0.0  # the last value, the mean of the last few
         self._previous_error = self._moving_error = 0.0
-        self._short = self._long = 0.0
+        self._short = self._long = 0.0  # mean deviations
         self._activity = 1.0
         self._run = 0.0  # values of the present event
         self._trouble = 0.0  # days that the series has been odd for
-        self._tails = [Tail() for _ in range(6)]
+        self._expectation = Expectation()
+        self._oddness = Oddness(6)
 
     def update(self, time: float | datetime, value: float) -> float:
         """The score of a value, from 0 (as usual) to 1 (like nothing before); then learns from it.
@@ -114,17 +105,18 @@ class Baseline:
             return self._begin(at_s, value)
         days = self._advance(at_s)
         grain = self._grain(value)
-        deviation = self._deviation(value, grain)
-        figures = self._figures(deviation, self._change(value, grain))
-        surprise = self._surprise(figures)
-        trust = self._trust(surprise, days)
-        self._learn(value, days, trust)
-        self._remember(figures, days)
+        change = min(
+            abs(value - self._moving) / (self._moving_error + grain),
+            abs(value - self._previous) / (self._previous_error + grain),
+        )
+        surprise = self._surprise(self._figures(self._expectation.deviation(value, grain), change))
+        self._learn(value, days, self._trust(surprise, days))
+        self._remember(days)
         fourth = surprise**4
         return fourth / (fourth + _HALF**4)
 
     def state(self) -> bytes:
-        """All that was learned, about 8 kB before compression; ``from_state`` goes on exactly from here."""
+        """All that was learned, about 4 kB; ``from_state`` goes on exactly from here."""
         numbers = list(self._numbers())
         return bytes([_VERSION]) + zlib.compress(struct.pack(f"<{len(numbers)}d", *numbers), 1)
 
@@ -136,7 +128,7 @@ class Baseline:
             ValueError: this is no baseline's state, or one of another version.
         """
         if not state or state[0] != _VERSION:
-            raise ValueError(f"The state of a baseline begins with {_VERSION}, not with {state[:1]!r}")
+            raise ValueError(f"The state of a baseline begins with {bytes([_VERSION])!r}, not with {state[:1]!r}")
         made = cls()
         length = struct.calcsize(f"<{sum(1 for _ in made._numbers())}d")
         try:
@@ -151,22 +143,18 @@ class Baseline:
     def _numbers(self) -> Iterator[float]:
         for name in self._NUMBERS:
             yield getattr(self, name)
-        yield from self._levels
-        yield from self._errors
-        for part in (*self._rhythms, *self._tails):
-            yield from part.numbers()
+        yield from self._expectation.numbers()
+        yield from self._oddness.numbers()
 
     def _take(self, numbers: Iterator[float]) -> None:
         for name in self._NUMBERS:
             setattr(self, name, next(numbers))
-        for column in (self._levels, self._errors):
-            column[:] = [next(numbers) for _ in column]
-        for part in (*self._rhythms, *self._tails):
-            part.take(numbers)
+        self._expectation.take(numbers)
+        self._oddness.take(numbers)
 
     def _begin(self, at_s: float, value: float) -> float:
         self._count, self._time = 1.0, at_s
-        self._levels = [value] * len(_WINDOWS)
+        self._expectation.begin(value)
         self._previous = self._moving = value
         self._whole = float(value.is_integer())
         return 0.0
@@ -174,7 +162,7 @@ class Baseline:
     def _advance(self, at_s: float) -> float:
         """Days since the last value; a gap counts as four usual intervals: it brings no more evidence than they."""
         passed = max(at_s - self._time, 0.0)
-        self._time = max(at_s, self._time)
+        self._time = max(float(at_s), self._time)
         self._count += 1.0
         if self._interval == 0.0:
             self._interval = passed
@@ -183,48 +171,22 @@ class Baseline:
             self._interval += nearer * max(1.0 / self._count, 0.02)
         days = min(passed, 4.0 * self._interval) / _DAY_S
         self._days += days
-        for rhythm in self._rhythms:
-            rhythm.look(self._time)
+        self._expectation.look(self._time)
         return days
 
     def _grain(self, value: float) -> float:
         """A difference too small to mean anything: half of a count, or a five-hundredth of the level."""
         if self._whole and not value.is_integer():
             self._whole = 0.0
-        level = abs(self._levels[-1])
+        level = abs(self._expectation.level)
         grain = max(0.5 * self._whole, 0.002 * level)
-        if abs(value) > 1000.0 * (level + self._errors[-1]):
+        if abs(value) > 1000.0 * (level + self._expectation.spread):
             grain = max(grain, 0.3 * abs(value))  # there never was anything to compare its size with
         return grain + 1e-12
 
-    def _deviation(self, value: float, grain: float) -> float:
-        """How many usual errors the value is from what was expected: the least among those who have a vote."""
-        errors = self._errors
-        voters = [rhythm for rhythm in self._rhythms if rhythm.known and rhythm.proven >= 1.0]
-        limit = _COMPETENT * min(*errors, *(one.error for one in voters)) + 1e-12
-        least = math.inf
-        for level, error in zip(self._levels, errors, strict=True):
-            if error <= limit:
-                found = (value - level) / (error + grain)
-                if abs(found) < abs(least):
-                    least = found
-        for rhythm in voters:
-            if rhythm.error <= limit:
-                found = (value - rhythm.expected) / (rhythm.deviation() + grain)
-                if abs(found) < abs(least):
-                    least = found
-        return least
-
-    def _change(self, value: float, grain: float) -> float:
-        """How unusual the step is, from the last value and from the last few: the smaller of both."""
-        return min(
-            abs(value - self._moving) / (self._moving_error + grain),
-            abs(value - self._previous) / (self._previous_error + grain),
-        )
-
     def _figures(self, deviation: float, change: float) -> tuple[float, ...]:
         """What the six witnesses say; each is about 1 where nothing is odd."""
-        part = min(max(deviation, -_CLIP), _CLIP)
+        part = deviation if -_CLIP < deviation < _CLIP else math.copysign(_CLIP, deviation)
         self._short += _SHORT * (part - self._short)
         self._long += _LONG * (part - self._long)
         self._activity += _ACTIVITY * (min(change, 4.0) - self._activity)
@@ -234,13 +196,12 @@ class Baseline:
         return abs(deviation), change, short, long, self._activity, 1.0 / (self._activity + 0.02)
 
     def _surprise(self, figures: tuple[float, ...]) -> float:
+        found = self._oddness.surprises(figures)
         if self._count <= _MIN_VALUES:
             return 0.0
-        found = [tail.surprise(figure) for tail, figure in zip(self._tails, figures, strict=True)]
-        range_known = self._range_known()
-        if range_known < 1.0:
+        if (share := self._range_known()) < 1.0:
             for place in (0, 2, 3):  # the witnesses that speak of levels
-                found[place] *= range_known
+                found[place] *= share
         found.sort()
         surprise = 0.5 * (found[-1] + found[-2]) + _THIRD * max(found[-3] - 1.0, 0.0)
         return surprise * math.sqrt(min(self._count / _SURE_VALUES, 1.0))
@@ -249,12 +210,10 @@ class Baseline:
         """How far levels can be judged: not while a series that wanders is new, nor in an hour never seen."""
         share = 1.0
         if self._days < _COLD_DAYS:
-            steady = min(1.2 * (self._moving_error + 1e-12) / (self._errors[1] + 1e-12), 1.0)
-            share = steady + (1.0 - steady) * max(self._days - 1.0, 0.0) / (_COLD_DAYS - 1.0)
-        plain = _EARNED * min(self._errors[1:])
-        of_day, of_week = self._rhythms
-        rhythmic = any(one.known and one.proven >= 1.0 and one.error < plain for one in (of_day, of_week))
-        return share * _NEW_HOUR if rhythmic and not of_week.known else share
+            # A series that wanders is further from its day's mean than from its last values.
+            share = min(1.2 * (self._moving_error + 1e-12) / (self._expectation.day_spread + 1e-12), 1.0)
+            share += (1.0 - share) * max(self._days - 1.0, 0.0) / (_COLD_DAYS - 1.0)
+        return share * _NEW_HOUR if self._expectation.in_new_hour() else share
 
     def _trust(self, surprise: float, days: float) -> float:
         """The weight that the value is learned with."""
@@ -264,38 +223,28 @@ class Baseline:
             self._run *= 0.8
         if surprise > _DOUBTED:
             self._trouble += days
-        else:
+        elif self._trouble:
             self._trouble = max(0.98 * self._trouble - 2.0 * days, 0.0)
         doubt = max(1.0 / (1.0 + 10.0 ** (surprise - _DOUBTED)), _LEAST_TRUST)
         return min(max(doubt, (self._trouble / _PATIENCE_DAYS) ** 2), 1.0)
 
     def _learn(self, value: float, days: float, trust: float) -> None:
-        count, interval = self._count, self._interval / _DAY_S
-        memory = max(_ERROR_DAYS, _ERROR_VALUES * interval)
-        rate = days / memory if memory else 0.0
-        follow = trust * max(rate, 1.0 / count)
-        for place, (span, values) in enumerate(_WINDOWS):
-            span = max(span, values * interval)  # noqa: PLW2901 - the window as it is for values this rare
-            residual = value - self._levels[place]
-            self._errors[place] += follow * (abs(residual) - self._errors[place])
-            share = days / min(span, self._days) if self._days else 0.0
-            self._levels[place] += trust * min(max(share, 1.0 / count if count < 5 else 0.0), 1.0) * residual
-        for rhythm in self._rhythms:
-            rhythm.learn(value, days, trust, rate, min(days, 1.0))
-        follow = trust * max(1.0 / count, min(1.0 / _CHANGE_VALUES, interval / memory if memory else 1.0))
+        first, interval = 1.0 / self._count, self._interval / _DAY_S
+        memory = self._expectation.learn(value, days, trust, interval=interval, first=first, known=self._days)
+        follow = trust * max(first, min(1.0 / _CHANGE_VALUES, interval / memory))
         self._moving_error += follow * (abs(value - self._moving) - self._moving_error)
         self._previous_error += follow * (abs(value - self._previous) - self._previous_error)
         self._moving += _MOVING * (value - self._moving)
         self._previous = value
 
-    def _remember(self, figures: tuple[float, ...], days: float) -> None:
+    def _remember(self, days: float) -> None:
         """Count what the witnesses said; a run of odd values as about one, until it has become how things are."""
         if self._count <= _MIN_VALUES - 10:
             return
-        weight = max(1.0 / (1.0 + self._run), 0.5 * min((self._trouble / _PATIENCE_DAYS) ** 2, 1.0), 0.005)
-        fading = math.exp(max(min(days / _MEMORY_DAYS, 1.0 / _MEMORY_VALUES), _FORGETTING / self._count))
-        for tail, figure in zip(self._tails, figures, strict=True):
-            tail.add(figure, weight, fading)
+        lasted = min(self._trouble / _PATIENCE_DAYS, 1.0)
+        weight = max(1.0 / (1.0 + self._run), 0.5 * lasted * lasted, 0.005)
+        fading = max(min(days / _MEMORY_DAYS, 1.0 / _MEMORY_VALUES), _FORGETTING / self._count)
+        self._oddness.count(weight, math.exp(fading))
 
 
 def _seconds(time: datetime) -> float:

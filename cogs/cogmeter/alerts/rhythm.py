@@ -59,16 +59,17 @@ class Rhythm:
         visits = self._visits[self._place]
         return (self._deviations[self._place] * visits + self.error * _SHRINK) / (visits + _SHRINK)
 
-    def learn(self, value: float, days: float, weight: float, rate: float, drift: float) -> None:
+    def learn(self, value: float, days: float, weight: float, rate: float) -> None:
         """Learn the value of the moment that was looked at, ``days`` after the one before.
 
-        ``weight`` is how far it is to be trusted; ``rate`` the share by which the error follows, ``drift`` the offset.
+        ``weight`` is how far it is to be trusted, ``rate`` the share by which the error follows. The offset follows
+        within about a day.
         """
         residual = abs(value - self.expected)
         if self.known:
             self.proven += days
-            self.error += weight * min(max(rate, days / (self.proven + 1e-9)), 1.0) * (residual - self.error)
-            self.offset += weight * drift * (value - self.expected)
+            self.error += weight * max(rate, days / (self.proven + 1e-9)) * (residual - self.error)
+            self.offset += weight * min(days, 1.0) * (value - self.expected)
         if self._place != self._current:
             self._end_visit()
             self._current = self._place
