@@ -45,9 +45,11 @@ class Watch:
     def move_into(self, bot):
         """Serve this bot, as after a restart."""
         self.watcher = Watcher(bot, self.settings, cogmeter.default_recorder)
-        self.alerting = Alerting(self.settings, [], self.store)
-        story_of = self.alerting.storyteller.of
-        self.alerting.delivery.notifiers = [ChannelNotifier(bot, self.settings, story_of=story_of, picture_of=nothing)]
+
+        def channel(storyteller):
+            return [ChannelNotifier(bot, self.settings, story_of=storyteller.of, picture_of=nothing)]
+
+        self.alerting = Alerting(self.settings, [], self.store, notifiers_of=channel, url_of=lambda _: None)
         presses.add(bot, Desk(self, Gate(bot, self.settings)))
 
     async def check(self, *readings):

@@ -480,7 +480,7 @@ async def test_discord_takes_the_message_its_edits_and_its_follow_up(discord_ser
         assert message["embeds"][0]["image"]["url"] == message["attachments"][0]["url"]
         assert not message["components"]
         said = [one["content"] for one in stored[str(known["thread"])].values()]
-        assert [words[2:].split(" ")[0] for words in said] == ["", "Acknowledged", "Still", "Resolved"]
+        assert [words.split(" ")[1:2] for words in said] == [[], ["Acknowledged"], ["Still"], ["Resolved"]]
         assert not discord_server.violations
 
 
