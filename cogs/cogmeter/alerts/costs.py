@@ -6,10 +6,14 @@ import math
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Final
 
+import numpy as np
+
 from cogmeter.buffer import FIELDS
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+    from numpy.typing import NDArray
 
 COST_KEY: Final = "cost_usd"
 BIN_US: Final = 300_000_000
@@ -20,40 +24,57 @@ MOST_COST: Final = 1e6  # dollars of one operation; more is a mistake
 
 
 class Costs:
-    """Sums of five minutes by service; a service without costs takes no room."""
+    """Sums of five minutes over 24 hours, for the services that have costs."""
 
     def __init__(self) -> None:
-        self._bins: dict[str, dict[int, float]] = {}  # by service: the dollars by the number of the five minutes
+        self._places: dict[str, int] = {}
+        self._bins = np.zeros((0, BINS))
+        self._newest = 0  # the number of the newest five minutes
         self._first: int | None = None  # since when costs are counted
 
     def count(self, atoms: list[Any], names: Sequence[tuple[str, str]], now_us: int) -> None:
         """Count the costs of some of the buffer's atoms."""
-        number = now_us // BIN_US
-        if self._first is None:
-            self._first = number
+        self.move(now_us)
         extras = atoms[4::FIELDS]
         if not any(extras):
             return
         for place, extra in enumerate(extras):
             cost = _cost(extra[1]) if extra else 0.0
             if cost:
-                self._add(names[atoms[place * FIELDS]][0], number, cost)
+                self._add(names[atoms[place * FIELDS]][0], self._newest, cost)
 
-    def day(self, now_us: int) -> dict[str, float]:
+    def move(self, now_us: int) -> None:
+        """Go on to this time, and forget what is older than a day."""
+        number = now_us // BIN_US
+        if self._first is None:
+            self._first = self._newest = number
+        for step in range(self._newest + 1, min(number, self._newest + BINS) + 1):
+            self._bins[:, step % BINS] = 0.0
+        self._newest = max(self._newest, number)
+
+    def day(self) -> dict[str, float]:
         """The dollars of the last 24 hours by service."""
-        return self._sums(now_us, 0, BINS)
+        return self._named(self._bins.sum(axis=1))
 
-    def hour(self, now_us: int, ago: int = 0) -> dict[str, float]:
-        """The dollars of the last hour, or of one some hours ago."""
-        return self._sums(now_us, ago * BINS_AN_HOUR, (ago + 1) * BINS_AN_HOUR)
+    def hour(self, ago: int = 0) -> dict[str, float]:
+        """The dollars of the last hour, or of one some hours ago, by service."""
+        last = self._newest - ago * BINS_AN_HOUR
+        columns = [number % BINS for number in range(last - BINS_AN_HOUR + 1, last + 1)]
+        return self._named(self._bins[:, columns].sum(axis=1))
 
-    def known_hours(self, now_us: int) -> float:
+    @property
+    def known_hours(self) -> float:
         """For how many hours costs have been counted."""
-        return 0.0 if self._first is None else (now_us // BIN_US - self._first) / BINS_AN_HOUR
+        return 0.0 if self._first is None else (self._newest - self._first) / BINS_AN_HOUR
 
     def state(self) -> dict[str, Any]:
         """What ``restore`` takes."""
-        return {"first": self._first, "bins": {name: list(bins.items()) for name, bins in self._bins.items()}}
+        numbers = [self._newest - (self._newest - column) % BINS for column in range(BINS)]
+        bins = {
+            service: [(numbers[column], float(row[column])) for column in np.flatnonzero(row).tolist()]
+            for service, row in zip(self._places, self._bins, strict=False)
+        }
+        return {"first": self._first, "bins": bins}
 
     def restore(self, state: Mapping[str, Any], now_us: int) -> None:
         """Take up what was counted before.
@@ -61,31 +82,26 @@ class Costs:
         Raises:
             ValueError, TypeError, KeyError: it is no state.
         """
+        self.move(now_us)
         for service, bins in state["bins"].items():
             for number, dollars in bins:
-                if number > now_us // BIN_US - BINS:
+                if 0 <= self._newest - number < BINS:
                     self._add(str(service), int(number), float(dollars))
-        self._first = state["first"]
+        if state["first"] is not None:
+            self._first = min(int(state["first"]), self._newest)
 
-    def expire(self, now_us: int) -> None:
-        """Forget what is older than a day."""
-        oldest = now_us // BIN_US - BINS
-        for service, bins in list(self._bins.items()):
-            for number in [one for one in bins if one <= oldest]:
-                del bins[number]
-            if not bins:
-                del self._bins[service]
-
-    def _sums(self, now_us: int, newest: int, oldest: int) -> dict[str, float]:
-        last = now_us // BIN_US
-        wanted = range(last - oldest + 1, last - newest + 1)
-        sums = {name: sum(value for at, value in bins.items() if at in wanted) for name, bins in self._bins.items()}
-        return {name: dollars for name, dollars in sums.items() if dollars}
+    def _named(self, sums: NDArray[np.float64]) -> dict[str, float]:
+        return {service: amount for service, amount in zip(self._places, sums.tolist(), strict=False) if amount}
 
     def _add(self, service: str, number: int, dollars: float) -> None:
-        if service in self._bins or len(self._bins) < MOST_SERVICES:
-            bins = self._bins.setdefault(service, {})
-            bins[number] = bins.get(number, 0.0) + dollars
+        place = self._places.get(service)
+        if place is None:
+            if len(self._places) >= MOST_SERVICES:
+                return
+            place = self._places[service] = len(self._places)
+            if place >= len(self._bins):
+                self._bins = np.pad(self._bins, ((0, max(place, 8)), (0, 0)))
+        self._bins[place, number % BINS] += dollars
 
 
 def _cost(metadata: Any) -> float:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import json
 import logging
 import time
@@ -12,6 +13,7 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
+from cogmeter.alerts.baseline import Baseline
 from cogmeter.alerts.history import THREE_DAYS_S
 from cogmeter.alerts.rules import values
 from cogmeter.alerts.rules.words import duration, number, percent
@@ -25,13 +27,7 @@ if TYPE_CHECKING:
 
 MOST_SERVICES: Final = 100
 BUDGET_S: Final = 0.0005  # of the loop's time in one go
-FIGURES: Final = ("rate", "p95", "error_rate")
 P95: Final = 0.95
-
-try:
-    from cogmeter.alerts.baseline import Baseline
-except ModuleNotFoundError:
-    Baseline = None  # type: ignore[assignment,misc]  # until it is there
 
 _logger = logging.getLogger("cogmeter.alerts")
 
@@ -51,6 +47,7 @@ class Deviations:
     def __init__(self, min_operations: int) -> None:
         """Durations and error rates of fewer operations in the window are not learned."""
         self.found: dict[str, Deviation] = {}
+        self.faults = 0  # of our own
         self._min_operations = min_operations
         self._baselines: dict[str, dict[str, Baseline]] = {}
         self._due: deque[tuple[int, str]] = deque()
@@ -67,7 +64,7 @@ class Deviations:
 
     def plan(self, view: View) -> None:
         """Let the busiest services be due, if a minute has begun since the last time."""
-        if Baseline is None or not self.new_minute(view.now_us):
+        if not self.new_minute(view.now_us):
             return
         self._minute = view.now_us // MINUTE_US
         operations, _ = view.history.totals(THREE_DAYS_S)
@@ -76,8 +73,11 @@ class Deviations:
         busiest = [place for place in np.argsort(-volume, kind="stable")[:MOST_SERVICES].tolist() if volume[place]]
         self._due = deque((place, view.services[place]) for place in busiest)
         chosen = {service for _, service in self._due}
-        for service in self._baselines.keys() - chosen:
-            self._forget(service)
+        others = [service for service in self._baselines if service not in chosen]
+        for place, service in enumerate(others):  # a service that is idle today keeps what it taught, if there is room
+            self.found.pop(service, None)
+            if place < len(others) + len(chosen) - MOST_SERVICES:
+                del self._baselines[service]
 
     def learn(self, view: View, budget_s: float = BUDGET_S) -> None:
         """Work for so long on what is due."""
@@ -86,29 +86,32 @@ class Deviations:
             place, service = self._due.popleft()
             try:
                 self._learn(view, place, service)
-            except Exception:
-                _logger.exception("The baselines of %s begin anew", service)
-                self._forget(service)
+            except Exception as error:  # what one service has must not end the check
+                self.faults += 1
+                level = logging.ERROR if self.faults == 1 else logging.DEBUG
+                _logger.log(level, "The baselines of %s begin anew: %r", service, error, exc_info=self.faults == 1)
+                self._baselines.pop(service, None)
+                self.found.pop(service, None)
             if time.perf_counter() >= until_s:
                 break
 
     async def dump(self) -> bytes:
-        """All baselines, one line of JSON for each service; the loop has its turn after each."""
+        """All baselines, one line of JSON for each; the loop has its turn after each."""
         lines = []
         for service, baselines in list(self._baselines.items()):
-            states = {figure: baseline.state() for figure, baseline in baselines.items()}
-            lines.append(json.dumps([service, states]))
-            await asyncio.sleep(0)
+            for figure, baseline in list(baselines.items()):
+                lines.append(json.dumps([service, figure, base64.b64encode(baseline.state()).decode()]))
+                await asyncio.sleep(0)
         return "\n".join(lines).encode()
 
     async def load(self, dumped: bytes) -> None:
         """Take up what ``dump`` gave; what cannot be read is learned anew."""
         for line in dumped.decode(errors="replace").splitlines():
             try:
-                service, states = json.loads(line)
-                self._baselines[service] = {one: Baseline.from_state(states[one]) for one in FIGURES if one in states}
-            except Exception as error:  # noqa: BLE001 - whatever another version wrote, the start goes on
-                _logger.warning("Baselines that cannot be read are learned anew: %s", error)
+                service, figure, state = json.loads(line)
+                self._baselines.setdefault(service, {})[figure] = Baseline.from_state(base64.b64decode(state))
+            except (ValueError, TypeError) as error:
+                _logger.warning("A baseline that cannot be read is learned anew: %s", error)
             await asyncio.sleep(0)
 
     def _learn(self, view: View, place: int, service: str) -> None:
@@ -132,10 +135,6 @@ class Deviations:
             figures["p95"] = float(values.quantiles_ms(view.buckets[place], P95))
             figures["error_rate"] = float(values.error_rates(counts.operations[at], counts.failures[at])[0])
         return figures
-
-    def _forget(self, service: str) -> None:
-        self._baselines.pop(service, None)
-        self.found.pop(service, None)
 
 
 def _text(figure: str, value: float) -> str:

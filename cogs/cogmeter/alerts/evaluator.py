@@ -15,6 +15,7 @@ from cogmeter.alerts.gauges import Gauges
 from cogmeter.alerts.history import FIVE_MINUTES_S, History
 from cogmeter.alerts.past import refill
 from cogmeter.alerts.rules import RULES
+from cogmeter.alerts.rules.deviation import DEVIATION
 from cogmeter.alerts.rules.echoes import Echoes
 from cogmeter.alerts.rules.traffic import LOW_TRAFFIC
 from cogmeter.alerts.usual import Usual
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
 BASELINES: Final = "alerts.baselines"  # keys of what the store remembers for us
 MEASURED: Final = "alerts.measured"
 ECHO_WINDOWS: Final = 2  # for so many windows after its explanation an echo stays one
+TURN_S: Final = 0.0005  # a check gives the loop a turn when it has held it for so long
 
 _logger = logging.getLogger("cogmeter.alerts")
 
@@ -102,13 +104,17 @@ class Evaluator:
         while self._deviations.due and self._deviations.new_minute(now_us):
             self._deviations.learn(view)  # what the minute before left undone
             await asyncio.sleep(0)
-        self._deviations.plan(view)
+        if self._limits.active(DEVIATION):
+            self._deviations.plan(view)
         self._deviations.learn(view)
-        self._costs.expire(now_us)
+        self._costs.move(now_us)
         readings: list[Reading] = []
+        held_s = time.perf_counter()
         for found in self._found(view):
             readings += found
-            await asyncio.sleep(0)
+            if time.perf_counter() - held_s >= TURN_S:
+                await asyncio.sleep(0)
+                held_s = time.perf_counter()
         self._note_silent(readings)
         readings = self._echoes.mark(readings, now_us)
         _logger.debug("%d readings, %d of them in breach", len(readings), sum(one.breached for one in readings))
@@ -123,6 +129,8 @@ class Evaluator:
     def _found(self, view: View) -> Iterator[list[Reading]]:
         """Each rule's readings; one that fails is said and counted, and keeps no other from being read."""
         for rule in RULES.values():
+            if not self._limits.active(rule.name):
+                continue
             try:
                 yield list(rule.find(view, self._limits))
             except Exception:
@@ -158,6 +166,7 @@ class Evaluator:
             services=window.services,
             by_service=window.by_service,
             buckets=window.buckets,
+            top=window.top,
             series=window.series,
             service_of=window.service_of,
             by_series=window.by_series,

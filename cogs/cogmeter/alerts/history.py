@@ -153,8 +153,10 @@ class History:
             widest = rings[-1]
             step_us = max(ring.width_us, MINUTE_US)
             since_us = (now_us - (len(widest.counts) - 1) * widest.width_us) // step_us * step_us
-            await _read(store, groups, rings, (since_us, now_us), step_us)
-        self.since_us = min(now_us, self._first_us())
+            await _read(store, groups, rings, (since_us, now_us + 1), step_us)
+        # The first hour may have begun long before its first operation.
+        first_end_us = (await store.status()).first_end_us
+        self.since_us = min(now_us, max(self._first_us(), min(first_end_us or 0, self._first_us() + HOUR_US)))
 
     def _first_us(self) -> int:
         """The hour of the first operation that is kept."""

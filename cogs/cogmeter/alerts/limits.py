@@ -167,6 +167,12 @@ class Limits:
             if subject.rule == rule and subject.service and not said.keys().isdisjoint(fields):
                 yield subject
 
+    def active(self, rule: str) -> bool:
+        """Whether the rule is on for anything."""
+        if self.of(Subject(rule, "")).threshold:
+            return True
+        return any(said.get(THRESHOLD) for subject, said in self._said.items() if subject.rule == rule)
+
     def bounds(self, rule: str, services: Sequence[str]) -> Bounds:
         """The limits for services, which are always the same list, or grow at its end."""
         known = self._columns.get(rule)

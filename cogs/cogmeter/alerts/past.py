@@ -28,9 +28,9 @@ async def refill(window: Window, store: Store, series: Sequence[Series], now_us:
     length_us = int(window.length_s * 1e6)
     step_us = max(1, -(-length_us // (SLICES * MINUTE_US))) * MINUTE_US
     first_us = -(-(now_us - length_us) // step_us) * step_us
-    for start_us in range(first_us, now_us, step_us):
+    for start_us in range(first_us, now_us + 1, step_us):
         for at in range(0, len(known), PIECE):
-            span = (start_us, min(start_us + step_us, now_us))
+            span = (start_us, min(start_us + step_us, now_us + 1))
             await _put_back(window, store, known[at : at + PIECE], span, start_s=now_s - (now_us - start_us) / 1e6)
 
 

@@ -30,6 +30,7 @@ class View:
     services: Sequence[str]
     by_service: Counts  # by the place in ``services``
     buckets: NDArray[np.int32]  # [services, BUCKETS]
+    top: int  # the last bucket that anything is in
     series: Sequence[tuple[str, str]]  # (service, operation)
     service_of: NDArray[np.int64]  # the place in ``services`` of each series
     by_series: Counts

@@ -95,6 +95,7 @@ class Window:
         self._slices: deque[_Slice] = deque()
         self._by_series = np.zeros((3, 0), dtype=np.int64)
         self._by_service = np.zeros((3, 0), dtype=np.int64)
+        self.top = 0  # the last bucket that anything has been in
         self._dense = np.zeros((0, BUCKETS), dtype=np.int32)  # may have more rows than there are services
         self._since_s: float | None = None
 
@@ -190,6 +191,7 @@ class Window:
         row, bucket = np.nonzero(histograms)
         keys, times = (numbers[row] * BUCKETS + bucket).astype(np.int32), histograms[row, bucket].astype(np.int32)
         part.put(keys, times)
+        self.top = max(self.top, int(bucket.max(initial=0)))
         part.counts = np.zeros((3, len(self.service_of)), dtype=np.int64)
         part.counts[:, numbers] = counts
         part.longest = longest
@@ -222,6 +224,7 @@ class Window:
         counts[FAILED] = np.bincount(series[_FAILED[outcomes]], minlength=size)
         counts[SUM_US] = np.bincount(series, weights=durations, minlength=size)
         buckets = bucket_of(durations)
+        self.top = max(self.top, int(buckets.max(initial=0)))
         into.add(counts, (series * BUCKETS + buckets).astype(np.int32))
         self._by_series += counts
         services = self.service_of[series]

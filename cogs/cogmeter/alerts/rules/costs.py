@@ -22,7 +22,7 @@ FLOOR_USD: Final = 0.1  # the hour before counts as at least this: the first cen
 
 def cost(view: View, limits: Limits) -> Iterator[Reading]:
     """The dollars of the last 24 hours: the bot's as a whole, and those of services that have a budget of their own."""
-    by_service = view.costs.day(view.now_us)
+    by_service = view.costs.day()
     spent = {Subject(COST, BOT): sum(by_service.values())}
     for subject in limits.explicit(COST, "threshold"):
         if not subject.operation and subject.service != BOT:
@@ -38,16 +38,19 @@ def cost(view: View, limits: Limits) -> Iterator[Reading]:
 
 def cost_growth(view: View, limits: Limits) -> Iterator[Reading]:
     """The bot and its services whose last hour cost many times the hour before."""
-    if view.costs.known_hours(view.now_us) < 2:
+    if view.costs.known_hours < 2:
         return
-    last, before = view.costs.hour(view.now_us), view.costs.hour(view.now_us, ago=1)
+    last = view.costs.hour()
+    if sum(last.values()) < LEAST_USD:
+        return
+    before = view.costs.hour(ago=1)
     amounts = {BOT: (sum(last.values()), sum(before.values()))}
-    amounts |= {service: (amount, before.get(service, 0.0)) for service, amount in last.items()}
+    amounts |= {service: (now, before.get(service, 0.0)) for service, now in last.items() if now >= LEAST_USD}
     for service, (now, then) in amounts.items():
         subject = Subject(COST_GROWTH, service)
         limit = limits.of(subject)
         times = now / max(then, FLOOR_USD)
-        if limit.threshold and now >= LEAST_USD and times > limit.recovery:
+        if limit.threshold and times > limit.recovery:
             breached = times > limit.threshold
             most = _most(last) if service == BOT else ""
             what = f"Costs of {dollars(now)} in the last hour{most}, {number(times)} times the hour before,"

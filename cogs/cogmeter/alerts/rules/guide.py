@@ -45,9 +45,9 @@ def response_time(view: View, limits: Limits) -> Iterator[Reading]:
     statistics = {subject: limits.statistic_of(subject) for subject in limits.explicit(RESPONSE_TIME, "statistic")}
     usual = limits.statistic_of(Subject(RESPONSE_TIME, ""))
     measured = _times_ms(view, bounds, usual)
-    for place, service in enumerate(view.services):
-        own = statistics.get(Subject(RESPONSE_TIME, service))
-        if own is not None and own != usual:
+    for place, service in enumerate(view.services) if statistics else ():
+        own = statistics.get(Subject(RESPONSE_TIME, service), usual)
+        if own != usual:
             measured[place] = _time_ms(view.by_service, view.buckets[place], place, own)
     for place, value in _beyond(measured, bounds, view.by_service):
         yield _time(Subject(RESPONSE_TIME, view.services[place]), value, limits)
@@ -105,7 +105,7 @@ def _times_ms(view: View, bounds: Bounds, statistic: str) -> values.Values:
     for recovery in np.unique(bounds.recovery[np.isfinite(bounds.recovery)]).tolist():
         rows = bounds.recovery == recovery
         # Most services share one threshold: the sum over all rows in place costs less than a copy of some of them.
-        above[rows] = view.buckets[:, values.first_above(recovery) :].sum(axis=1)[rows]
+        above[rows] = view.buckets[:, values.first_above(recovery) : view.top + 1].sum(axis=1)[rows]
     measured = np.zeros(len(view.services))
     beyond = np.flatnonzero(values.quantile_above(counts.operations, above, quantile))
     measured[beyond] = values.quantiles_ms(view.buckets[beyond], quantile)

@@ -36,8 +36,8 @@ def low_traffic(view: View, limits: Limits) -> Iterator[Reading]:
     bounds = limits.bounds(LOW_TRAFFIC, view.services)
     operations, _ = view.history.totals(FIVE_MINUTES_S)
     expected = view.usual_per_minute * (FIVE_MINUTES_S / 60.0)
-    enough = (expected >= np.maximum(bounds.min_operations, 1)) & np.isfinite(bounds.threshold)
-    few = enough & (operations < bounds.recovery * expected)
+    share = np.where(np.isfinite(bounds.threshold), bounds.recovery, 0.0)
+    few = (expected >= np.maximum(bounds.min_operations, 1)) & (operations < share * expected)
     few &= values.silence(operations, expected) < IMPROBABLE
     began = view.up_s < FIVE_MINUTES_S
     for place in np.flatnonzero(few).tolist():
