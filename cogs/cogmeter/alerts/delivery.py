@@ -79,6 +79,7 @@ class Delivery:
     def start(self) -> None:
         """Deliver in the background, beginning with what the last run left."""
         for lane in self._lanes.values():
+            lane.resume()
             self._run(lane.run(), name=f"cogmeter-alerts-{lane.name}")
         self._run(self._end_orphans(), name="cogmeter-alerts-orphans")
 

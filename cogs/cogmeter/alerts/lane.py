@@ -82,6 +82,10 @@ class Lane:
         """Look at the outbox now."""
         self._woken.set()
 
+    def resume(self) -> None:
+        """Attempts may begin again; to be called before ``run``."""
+        self._halted.clear()
+
     def halt(self) -> None:
         """Begin no other attempt."""
         self._halted.set()
@@ -89,7 +93,6 @@ class Lane:
 
     async def run(self) -> None:
         """Deliver until it is halted. A store that fails is left alone for growing pauses, whatever comes in."""
-        self._halted.clear()
         failures = 0
         while not self._halted.is_set():
             self._woken.clear()
@@ -103,6 +106,8 @@ class Lane:
                 failures = 0
                 wait_s = IDLE_S if at_us is None else (at_us - self._clock()) / 1e6
                 await _wait(self._woken, min(max(wait_s, SHORTEST_PAUSE_S), IDLE_S))
+        with contextlib.suppress(StorageError):
+            await self._settle()
 
     async def drain(self) -> int | None:
         """Deliver what is due and what the target's pace allows; returns when to look again, None: when woken.

@@ -368,6 +368,35 @@ async def test_an_attempt_that_does_not_end_is_cut_off_and_counts_as_uncertain(s
     assert [notice.uncertain for notice in after.told] == [True]
 
 
+async def test_it_can_be_stopped_at_once_and_started_again(store, clock):
+    target = Target()
+    delivery = Delivery(store, [target], clock=clock)
+    delivery.start()
+    tasks = set(delivery._tasks)
+    await delivery.stop()
+    assert [(task.done(), task.cancelled()) for task in tasks] == [(True, False)] * 2
+    await store.alerting.save([step(alert())])
+    async with running(delivery):
+        await until(lambda: target.told)
+
+
+async def test_what_the_store_did_not_take_is_offered_once_more_at_the_end(store, clock, monkeypatch):
+    target = Target()
+    delivery = Delivery(store, [target], clock=clock)
+    await store.alerting.save([step(alert())])
+    end, refused = store.alerting.end, []
+
+    async def refuse(*args, **options):
+        refused.append(options)
+        raise StorageError("disk full", permanent=False)
+
+    monkeypatch.setattr(store.alerting, "end", refuse)
+    async with running(delivery):
+        await until(lambda: refused)
+        monkeypatch.setattr(store.alerting, "end", end)
+    assert await outcomes(store) == ["sent"]
+
+
 async def test_a_store_that_fails_after_the_target_was_told_has_it_told_once(store, clock, monkeypatch):
     target = Target()
     delivery = Delivery(store, [target], clock=clock)
