@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING
 
 import discord
 
-from cogmeter.render.chart import Chart
 from cogmeter.render.embeds import chart_file
 from cogmeter.render.text import cut
 from cogmeter_storage.base import StorageError
@@ -23,6 +22,7 @@ if TYPE_CHECKING:
     from cogmeter.cog.gate import Gate
     from cogmeter.cog.views import Buttons
     from cogmeter.records import Timeline
+    from cogmeter.render.chart import Picture
     from cogmeter.runtime import Monitor
 
 REFUSED = "These figures are for the bot's owner and team, and for the roles in PERFORMANCE_OPS_ROLE_IDS."
@@ -69,18 +69,19 @@ class Desk:
         interaction: discord.Interaction,
         work: Callable[[], Awaitable[Answer]],
         *,
-        check: Callable[[], object] | None = None,
+        check: Callable[[], Awaitable[object]] | None = None,
     ) -> None:
         """Run ``work`` for a user that the gate admits, and send what it answers.
 
-        ``check`` looks at what was asked before anything is shown in the channel; it and ``work`` may raise a Refusal.
+        ``check`` looks at what was asked before anything is shown in the channel: its Refusal is seen by who asked
+        alone. It must be quick; what takes longer is ``work``'s.
         """
         try:
             if not await self.gate.admits(interaction):
                 await interaction.response.send_message(REFUSED, ephemeral=True)
                 return
             if check is not None:
-                check()
+                await check()
             await interaction.response.defer(thinking=True)
             await self._send(interaction, await work())
         except Refusal as refusal:
@@ -105,7 +106,7 @@ class Desk:
             await asyncio.gather(*late, return_exceptions=True)
 
     async def _send(self, interaction: discord.Interaction, answer: Answer) -> None:
-        picture = None if answer.timeline is None else await self.monitor.picture(self._chart(answer.timeline))
+        picture = None if answer.timeline is None else await self._picture(answer.timeline)
         drawn, trouble = (picture.drawn, picture.trouble) if picture else (False, "")
         await interaction.followup.send(
             embed=answer.embed(drawn, trouble),
@@ -116,20 +117,14 @@ class Desk:
         if answer.buttons is not None:
             answer.buttons.shown(interaction)
 
-    def _chart(self, timeline: Timeline) -> Chart:
-        settings = self.monitor.settings
-        return Chart(
-            timeline,
-            latency_threshold_us=settings.alert_threshold_response_time * 1000 or None,
-            latency_statistic=settings.alert_response_time_statistic,
-        )
+    async def _picture(self, timeline: Timeline) -> Picture:
+        limit = self.monitor.alerting.limits.of(Subject("response_time", timeline.service or ""))
+        return await self.monitor.artist.timeline(timeline, response_time_ms=limit.threshold)
 
     async def _apologise(self, interaction: discord.Interaction, text: str) -> None:
         text, nobody = cut(text, CONTENT), discord.AllowedMentions.none()
         try:
             if interaction.response.is_done():
-                # What follows a public "thinking" takes its place, and would be as public.
-                await interaction.delete_original_response()
                 await interaction.followup.send(text, ephemeral=True, allowed_mentions=nobody)
             else:
                 await interaction.response.send_message(text, ephemeral=True, allowed_mentions=nobody)

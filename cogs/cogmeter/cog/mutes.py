@@ -51,8 +51,9 @@ def add(group: app_commands.Group, desk: Desk) -> None:
     ) -> None:
         wanted: list[Mute] = []
 
-        def check() -> None:
+        async def check() -> None:
             wanted.append(_wanted(interaction, duration, service, rule, reason))
+            await _known(desk, wanted[0].service)
 
         await desk.answer(interaction, lambda: _mute(desk, wanted[0]), check=check)
 
@@ -62,13 +63,15 @@ def add(group: app_commands.Group, desk: Desk) -> None:
     async def unmute(
         interaction: discord.Interaction, mute: str | None = None, service: str | None = None, rule: str | None = None
     ) -> None:
-        def check() -> None:
+        named: list[str | None] = []
+
+        async def check() -> None:
             if mute is None and service is None and rule is None:
                 raise Refusal("Name the mute to end, or a service or a rule, or `all` as the service for every one.")
+            named.append(None if rule is None else rule_named(rule))
 
-        await desk.answer(
-            interaction, lambda: _unmute(desk, interaction.user.display_name, mute, service, rule), check=check
-        )
+        actor = interaction.user.display_name
+        await desk.answer(interaction, lambda: _unmute(desk, actor, mute, service, named[0]), check=check)
 
 
 def _wanted(
@@ -89,16 +92,16 @@ def _wanted(
 
 
 async def _mute(desk: Desk, mute: Mute) -> Answer:
-    if mute.service:
-        await _known(desk, mute.service)
     return Answer.plain(muted_embed(await desk.monitor.alerting.engine.mute(mute, mute.since_us)))
 
 
 async def _known(desk: Desk, service: str) -> None:
     """Refuse a service that has neither operations nor alerts: a mute of it would be a mute of nothing."""
+    if service in {"", BOT}:
+        return
     stored = await desk.monitor.query.names()
     alerts = await desk.monitor.store.alerting.alerts(service=service, limit=1)
-    if service not in stored and not alerts and service != BOT:
+    if service not in stored and not alerts:
         error = UnknownNameError("service", service, near(service, stored))
         raise Refusal(str(error))
 
@@ -106,7 +109,7 @@ async def _known(desk: Desk, service: str) -> None:
 async def _unmute(desk: Desk, actor: str, mute: str | None, service: str | None, rule: str | None) -> Answer:
     at_us = now_us()
     holding = await desk.monitor.store.alerting.mutes(at_us)
-    ids = [one.id for one in holding if _meant(one, mute, service, None if rule is None else rule_named(rule))]
+    ids = [one.id for one in holding if _meant(one, mute, service, rule)]
     ended = await desk.monitor.alerting.engine.unmute(ids, actor, at_us) if ids else []
     return Answer.plain(unmuted_embed(ended))
 

@@ -91,8 +91,9 @@ def add(group: app_commands.Group, desk: Desk) -> None:
     ) -> None:
         wanted: list[Change] = []
 
-        def check() -> None:
+        async def check() -> None:
             wanted.append(_wanted(interaction, _subject(rule, service, operation), field, value))
+            await _makes_a_difference(desk, wanted[0])
 
         await desk.answer(interaction, lambda: _preview(desk, wanted[0]), check=check)
 
@@ -114,8 +115,9 @@ def add(group: app_commands.Group, desk: Desk) -> None:
     ) -> None:
         wanted: list[Change] = []
 
-        def check() -> None:
+        async def check() -> None:
             wanted.append(_wanted(interaction, _subject(rule, service, operation), field, None))
+            await _makes_a_difference(desk, wanted[0])
 
         await desk.answer(interaction, lambda: _reset(desk, wanted[0]), check=check)
 
@@ -146,6 +148,17 @@ def _wanted(interaction: discord.Interaction, subject: Subject, field: str, valu
     return Change(subject, field, checked, interaction.user.display_name)
 
 
+async def _makes_a_difference(desk: Desk, change: Change) -> None:
+    """Refuse what is so already."""
+    now = (await desk.monitor.store.alerting.overrides()).get(change.key)
+    if now == change.value:
+        raise Refusal(
+            f"{change.key} is {now} already."
+            if now is not None
+            else f"{change.key} has not been changed from chat, so there is nothing to reset."
+        )
+
+
 async def _view(desk: Desk, service: str | None) -> Answer:
     holdings = await _holdings(desk)
     common = _common(desk.monitor.settings)
@@ -157,8 +170,6 @@ async def _preview(desk: Desk, change: Change) -> Answer:
     assert change.value is not None
     store, settings = desk.monitor.store, desk.monitor.settings
     overrides = await store.alerting.overrides()
-    if overrides.get(change.key) == change.value:
-        raise Refusal(f"{change.key} is {change.value} already.")
     before = (await _holdings(desk)).of(change.subject, change.field)
     after = Holdings(settings, {**overrides, change.key: change.value}).of(change.subject, change.field)
     outlook, why_not = None, ""
@@ -170,8 +181,6 @@ async def _preview(desk: Desk, change: Change) -> Answer:
 
 
 async def _reset(desk: Desk, change: Change) -> Answer:
-    if change.key not in await desk.monitor.store.alerting.overrides():
-        raise Refusal(f"{change.key} has not been changed from chat, so there is nothing to reset.")
     return Answer.plain(await _apply(desk, change))
 
 

@@ -9,7 +9,7 @@ import discord
 from cogmeter.render import text
 from cogmeter.render.alerts import length_us, subject
 from cogmeter.render.embeds import fit
-from cogmeter.render.escape import plain, when
+from cogmeter.render.escape import code, plain, when
 from cogmeter.render.measures import measure_of, measured
 from cogmeter.render.palette import Look, State, look_of
 from cogmeter_storage.alerting import AlertState
@@ -154,5 +154,5 @@ def _until(mute: Mute) -> str:
 def _change(entry: AuditEntry) -> str:
     if not entry.before and not entry.after:
         return ""
-    before, after = (plain(words, 60) or "as the settings have it" for words in (entry.before, entry.after))
+    before, after = (code(words, 60) if words else "as the settings have it" for words in (entry.before, entry.after))
     return f": {before} → {after}"

@@ -1,0 +1,197 @@
+"""``/perf thresholds``: what holds, set with a preview, reset, and who changed what."""
+
+import pytest
+
+import cogmeter
+from cogmeter.alerts.model import Subject
+from cogmeter.alerts.rules import RULES
+
+ERRORS = Subject("error_rate", "knowledge-graph")
+
+
+async def asked(home, command, **options):
+    return (await home.owner.slash(home.channel, f"perf thresholds {command}", **options)).response
+
+
+async def viewed(home, **options):
+    (embed,) = (await asked(home, "view", **options)).embeds
+    return embed.description
+
+
+async def apply(home, **options):
+    await asked(home, "set", **options)
+    await home.owner.click(home.channel.last_message, label="Apply")
+    return home.channel.last_message.embeds[0]
+
+
+def holds(home, subject=ERRORS):
+    return home.monitor.alerting.limits.of(subject)
+
+
+async def test_every_rule_is_listed_with_its_value_and_where_that_comes_from(move_in):
+    async with move_in(PERFORMANCE_ALERT_THRESHOLD_ERROR_RATE=0.08, PERFORMANCE_ALERT_THRESHOLD_STALL=0) as home:
+        said = await viewed(home)
+        assert all(f"**{rule.replace('_', chr(92) + '_')}**" in said for rule in RULES)
+        assert "**error\\_rate**: 8 % (.env)" in said
+        assert "**response\\_time**: 5 s (default)" in said
+        assert "**stall**: off (.env)" in said
+        assert "**burn\\_rate**: 99 % success (default)" in said
+
+
+async def test_a_change_is_previewed_and_holds_from_apply_on(move_in):
+    async with move_in() as home:
+        for number in range(40):
+            cogmeter.record("knowledge-graph", "query", duration_ms=1, error="no" if number % 2 else None)
+        await home.flushed()
+        message = await asked(home, "set", rule="error_rate", value="7%", service="knowledge-graph")
+        said = message.embeds[0].description
+        assert "**error\\_rate@knowledge-graph**: 5 % → **7 %**" in said
+        assert "this would have fired **once, for" in said
+        assert "as it is now: once, for" in said
+        assert holds(home).threshold == 0.05
+        await home.owner.click(home.channel.last_message, label="Apply")
+        changed = home.channel.last_message
+        assert changed.embeds[0].title == "Threshold changed"
+        assert changed.components == []
+        assert holds(home).threshold == 0.07
+        assert holds(home, Subject("error_rate", "web-crawling")).threshold == 0.05
+        assert "**error\\_rate**: 7 % (changed by owner <t:" in await viewed(home, service="knowledge-graph")
+        assert "**error\\_rate@knowledge-graph**: 7 % (changed by owner <t:" in await viewed(home)
+
+
+async def test_a_higher_threshold_is_said_to_tell_less(move_in):
+    async with move_in() as home:
+        for number in range(40):
+            cogmeter.record("knowledge-graph", "query", duration_ms=1, error="no" if number % 2 else None)
+        await home.flushed()
+        message = await asked(home, "set", rule="error_rate", value="0.6")
+        assert "fired **not once**; as it is now: once, for" in message.embeds[0].description
+
+
+async def test_what_cannot_be_replayed_can_be_set_all_the_same(move_in):
+    async with move_in() as home:
+        message = await asked(home, "set", rule="memory_growth", value="0.8")
+        assert "cannot be said" in message.embeds[0].description
+        await home.owner.click(home.channel.last_message, label="Apply")
+        assert holds(home, Subject("memory_growth", "(bot)")).threshold == 0.8
+
+
+async def test_nothing_is_changed_by_cancel(move_in):
+    async with move_in() as home:
+        await asked(home, "set", rule="error_rate", value="0.5")
+        await home.owner.click(home.channel.last_message, label="Cancel")
+        assert "stays as it is" in home.channel.last_message.embeds[0].description
+        assert home.channel.last_message.components == []
+        assert await home.monitor.store.alerting.overrides() == {}
+
+
+async def test_a_stranger_can_apply_nothing(move_in):
+    async with move_in() as home:
+        await asked(home, "set", rule="error_rate", value="0.5")
+        refused = await home.stranger.click(home.channel.last_message, label="Apply")
+        assert refused.ephemeral
+        assert "owner and team" in refused.response.content
+        result = await home.stranger.slash(home.channel, "perf thresholds set", rule="error_rate", value="1")
+        assert result.ephemeral
+        assert await home.monitor.store.alerting.overrides() == {}
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"rule": "error_rate", "value": "7"}, "0 to 1"),
+        ({"rule": "error_rate", "value": "many"}, "0 to 1"),
+        ({"rule": "response_time", "value": "-1"}, "0 to 86400000"),
+        ({"rule": "response_time", "value": "90000s"}, "0 to 86400000"),
+        ({"rule": "response_time", "value": "p42", "field": "statistic"}, "average, p50, p95, p99"),
+        ({"rule": "error_rate", "value": "bad", "field": "severity"}, "info, warning, critical"),
+        ({"rule": "error_rate", "value": "2.5", "field": "min_operations"}, "whole number"),
+        ({"rule": "error_rat", "value": "0.1"}, "`error_rate`"),
+        ({"rule": "error_rate", "value": "0.1", "operation": "query"}, "Name the service"),
+        ({"rule": "stall", "value": "1s", "service": "knowledge-graph"}, "leave the service"),
+        ({"rule": "low_traffic", "value": "0.1", "service": "a", "operation": "b"}, "leave the operation out"),
+        ({"rule": "error_rate", "value": "0.1", "service": "odd.for"}, "two ways"),
+    ],
+)
+async def test_what_cannot_be_is_refused_with_what_can_where_only_who_asked_sees_it(move_in, options, words):
+    async with move_in() as home:
+        result = await home.owner.slash(home.channel, "perf thresholds set", **options)
+        assert result.ephemeral
+        assert words in result.response.content
+        assert home.channel.history() == []
+        assert await home.monitor.store.alerting.audit() == []
+
+
+async def test_a_change_survives_a_restart_and_wins_over_the_settings_until_it_is_reset(move_in, monkeypatch):
+    async with move_in() as home:
+        await apply(home, rule="error_rate", value="0.3", service="knowledge-graph")
+        await apply(home, rule="response_time", value="2m", field="for")
+        monkeypatch.setenv("PERFORMANCE_ALERT_THRESHOLD_ERROR_RATE", "0.02")
+        await home.bot.unload_extension("cogmeter.cog")
+        await home.bot.load_extension("cogmeter.cog")
+        await home.env.settle()
+        assert holds(home).threshold == 0.3
+        assert holds(home, Subject("response_time", "a")).for_s == 120
+        assert holds(home, Subject("error_rate", "web-crawling")).threshold == 0.02
+        said = await viewed(home)
+        assert "**response\\_time.for**: told after 2 min (changed by owner" in said
+        reset = await asked(home, "reset", rule="error_rate", service="knowledge-graph")
+        assert "30 % → **2 %** (.env)" in reset.embeds[0].description
+        assert holds(home).threshold == 0.02
+
+
+async def test_a_reset_of_what_was_never_changed_is_refused(move_in):
+    async with move_in() as home:
+        result = await home.owner.slash(home.channel, "perf thresholds reset", rule="error_rate")
+        assert result.ephemeral
+        assert "nothing to reset" in result.response.content
+
+
+async def test_every_change_is_audited_by_who_when_from_and_to(move_in):
+    async with move_in() as home:
+        await apply(home, rule="error_rate", value="10%")
+        await apply(home, rule="error_rate", value="0.2")
+        await asked(home, "reset", rule="error_rate")
+        entries = await home.monitor.store.alerting.audit()
+        assert [(one.actor, one.action, one.subject, one.before, one.after) for one in entries] == [
+            ("owner", "threshold reset", "error_rate", "0.2", ""),
+            ("owner", "threshold set", "error_rate", "0.1", "0.2"),
+            ("owner", "threshold set", "error_rate", "", "0.1"),
+        ]
+        said = (await asked(home, "audit")).embeds[0].description.split("\n")
+        assert len(said) == 3
+        assert "**owner**: threshold set error\\_rate: `0.1` → `0.2`" in said[1]
+        assert said[1].startswith("<t:")
+        assert "`0.2` → as the settings have it" in said[0]
+
+
+async def test_the_same_value_again_changes_nothing(move_in):
+    async with move_in() as home:
+        await apply(home, rule="error_rate", value="10%")
+        result = await home.owner.slash(home.channel, "perf thresholds set", rule="error_rate", value="0.1")
+        assert result.ephemeral
+        assert "is 0.1 already" in result.response.content
+        assert len(await home.monitor.store.alerting.audit()) == 1
+
+
+async def test_a_change_is_marked(move_in):
+    async with move_in() as home:
+        await apply(home, rule="error_rate", value="10%")
+        await home.monitor._sample()
+        markers = await home.monitor.store.markers(0, 2**62)
+        assert any(one.kind == "threshold" and "error_rate" in one.name for one in markers)
+
+
+async def test_rules_services_and_operations_are_completed(move_in):
+    async with move_in() as home:
+        cogmeter.record("knowledge-graph", "query", duration_ms=1)
+        await home.flushed()
+
+        async def completed(option, typed, **chosen):
+            found = await home.owner.autocomplete(home.channel, "perf thresholds set", option, typed, **chosen)
+            return [one["value"] for one in found]
+
+        assert (await completed("rule", "error"))[0] == "error_rate"
+        assert len(await completed("rule", "")) == len(RULES)
+        assert await completed("service", "graph") == ["knowledge-graph"]
+        assert await completed("operation", "", service="knowledge-graph") == ["query"]
