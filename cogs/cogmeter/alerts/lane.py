@@ -6,10 +6,10 @@ import asyncio
 import contextlib
 import logging
 from collections import deque
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from cogmeter.alerts.backoff import Bucket, Pace, delay_us
+from cogmeter.alerts.endings import End, Endings
 from cogmeter.notifiers.base import Notice, NotifyError
 from cogmeter_storage.alerting import AlertState
 from cogmeter_storage.base import StorageError
@@ -37,16 +37,6 @@ LONGEST_PAUSE_S: Final = 60.0
 _logger = logging.getLogger("cogmeter.notifiers")
 
 
-@dataclass(frozen=True, slots=True)
-class _End:
-    """How an attempt ended, as the store notes it."""
-
-    outcome: str
-    error: str = ""
-    due_us: int | None = None
-    receipt: str | None = None
-
-
 class Lane:
     """Delivers to one notifier. It holds up nobody else, and nobody else holds it up."""
 
@@ -71,7 +61,7 @@ class Lane:
         self._woken = asyncio.Event()
         self._halted = asyncio.Event()
         self._lock = asyncio.Lock()
-        self._unsettled: tuple[Store, Delivery, _End] | None = None
+        self._endings = Endings(store, clock)
 
     @property
     def name(self) -> str:
@@ -107,7 +97,7 @@ class Lane:
                 wait_s = IDLE_S if at_us is None else (at_us - self._clock()) / 1e6
                 await _wait(self._woken, min(max(wait_s, SHORTEST_PAUSE_S), IDLE_S))
         with contextlib.suppress(StorageError):
-            await self._settle()
+            await self._endings.settle()
 
     async def drain(self) -> int | None:
         """Deliver what is due and what the target's pace allows; returns when to look again, None: when woken.
@@ -116,7 +106,7 @@ class Lane:
             StorageError: the store cannot be used now; nothing is lost, call it again.
         """
         async with self._lock:
-            await self._settle()
+            await self._endings.settle()
             while self.words and not self.stopped:
                 await self._tell(self.words.popleft())
             while not self._halted.is_set() and not self.stopped:
@@ -163,14 +153,14 @@ class Lane:
     async def _deliver(self, delivery: Delivery, now_us: int) -> None:
         store = self._store()
         if self.notifier.living and _pointless(delivery):
-            await self._end(store, delivery, _End("superseded"))
+            await self._endings.note(store, delivery, End("superseded"))
             return
         notice = await self._notice(store, delivery)
         await store.alerting.begin(delivery.id, now_us=now_us)
         self._bucket.take(now_us)
-        await self._end(store, delivery, await self._attempt(delivery, notice))
+        await self._endings.note(store, delivery, await self._attempt(delivery, notice))
 
-    async def _attempt(self, delivery: Delivery, notice: Notice) -> _End:
+    async def _attempt(self, delivery: Delivery, notice: Notice) -> End:
         """Try once; how it ended."""
         try:
             receipt = await self.notifier.notify(notice)
@@ -182,9 +172,9 @@ class Lane:
             return self._not_delivered(delivery, NotifyError(said, permanent=delivery.attempts + 1 >= FAULTS))
         self.delivered += 1
         self.trouble = ""
-        return _End("sent", receipt=receipt)
+        return End("sent", receipt=receipt)
 
-    def _not_delivered(self, delivery: Delivery, error: NotifyError) -> _End:
+    def _not_delivered(self, delivery: Delivery, error: NotifyError) -> End:
         """Whether a failed attempt is tried again, or given up."""
         attempts, now_us = delivery.attempts + 1, self._clock()
         self.trouble = str(error)
@@ -198,11 +188,11 @@ class Lane:
             level = logging.WARNING if attempts == 1 else logging.DEBUG
             text = "The %s target did not take %s, trying again in %.0f s: %s"
             _logger.log(level, text, self.name, _what(delivery), pause_us / 1e6, error)
-            return _End("retry", str(error), due_us=now_us + pause_us)
+            return End("retry", str(error), due_us=now_us + pause_us)
         self.failed += 1
         text = "The %s target was not told of %s, in %d attempts: %s"
         _logger.error(text, self.name, _what(delivery), attempts, error)
-        return _End("failed", str(error))
+        return End("failed", str(error))
 
     async def _tell(self, notice: Notice) -> None:
         trouble = await self.test(notice)
@@ -225,37 +215,13 @@ class Lane:
 
     async def _give_up_all(self) -> None:
         """End what waits for a target that is gone. An earlier delivery's end brings the next one of its alert up."""
-        store = self._store()
-        while found := await store.alerting.due(FAR_US, target=self.name):
+        store, ended = self._store(), set[int]()
+        # One that a broken store gives again is left to it: this must not go on for ever.
+        while found := [one for one in await store.alerting.due(FAR_US, target=self.name) if one.id not in ended]:
             for delivery in found:
                 self.failed += 1
-                await self._end(store, delivery, _End("failed", self.stopped))
-
-    async def _end(self, store: Store, delivery: Delivery, end: _End) -> None:
-        """Store how it ended; what the store does not take now is kept, so that nothing is told twice for it."""
-        self._unsettled = (store, delivery, end)
-        await self._settle()
-
-    async def _settle(self) -> None:
-        if self._unsettled is None:
-            return
-        store, delivery, end = self._unsettled
-        if store is self._store():  # else it went with a store that was replaced
-            try:
-                await store.alerting.end(
-                    delivery.id,
-                    outcome=end.outcome,
-                    now_us=self._clock(),
-                    error=end.error,
-                    due_us=end.due_us,
-                    receipt=end.receipt,
-                )
-            except StorageError as error:
-                if not error.permanent:
-                    raise
-                # It has ended already, or its alert was dropped; otherwise it is looked for before it is told again.
-                _logger.debug("The end of %s was not stored: %s", _what(delivery), error)
-        self._unsettled = None
+                ended.add(delivery.id)
+                await self._endings.note(store, delivery, End("failed", self.stopped))
 
     async def _next_us(self) -> int | None:
         due_us = await self._store().alerting.next_due_us(self.name)

@@ -434,6 +434,19 @@ async def test_a_store_that_fails_is_left_alone_for_a_while_and_then_it_goes_on(
     assert caplog.text.count("The alerts for the target target wait: locked") == 1
 
 
+async def test_a_store_that_ends_nothing_any_more_is_not_asked_for_ever(store, clock, monkeypatch):
+    gone = NotifyError("answered 404", permanent=True, gone=True)
+    delivery = Delivery(store, [Target("target", gone)], clock=clock)
+    await store.alerting.save([step(alert("a")), step(alert("b"))])
+
+    async def refuse(*args, **options):
+        raise StorageError("no such delivery", permanent=True)
+
+    monkeypatch.setattr(store.alerting, "end", refuse)
+    await delivery.deliver_due()
+    assert delivery.stopped == {"target": "answered 404"}
+
+
 async def test_a_replaced_store_is_used_from_then_on(store, clock, tmp_path):
     target = Target()
     delivery = Delivery(store, [target], clock=clock)
