@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 
 LOOKED_AT: Final = 200  # of a channel's newest messages, for one that may have arrived
 PATIENCE_S: Final = 1.0  # for the chart; one that takes longer is added to the message when it is there
+LATE_S: Final = 5.0  # for a chart that comes later: the next alert waits meanwhile
 OLD_EDIT_S: Final = 15.0  # discord.py waits and tries again by itself when Discord refuses to edit an old message
 NOT_ALLOWED_FILES: Final = "the bot is not allowed to attach files here"
 KEPT_OPEN_MINUTES: Final = 1440  # a thread in which nobody writes
@@ -85,17 +86,17 @@ class ChannelNotifier:
         return None if posted is None else posted.written()
 
     async def _told(self, notice: Notice) -> Posted | None:
-        posted, again = Posted.read(notice.receipt), notice.uncertain
+        posted, found = Posted.read(notice.receipt), False
         # Without a receipt a later change may follow one whose attempt broke off, and was never ended.
         if posted is None and (notice.uncertain or notice.change.kind != "fired"):
-            posted, again = await self._found(notice), True
+            posted, found = await self._found(notice), True
         if posted is None:
             return await self._post(notice)
         try:
-            posted, edited = await self._edit(posted, notice)
+            posted, edited = await self._edit(posted, notice, redraw=found or notice.change.kind in REDRAWN)
         except MessageGoneError:
             return await self._post_again(notice)
-        await self._follow_up(posted, notice, edited=edited, again=again)
+        await self._follow_up(posted, notice, edited=edited, again=found or notice.uncertain)
         return posted
 
     async def _post(self, notice: Notice) -> Posted:
@@ -110,8 +111,8 @@ class ChannelNotifier:
         posted = Posted(room.id, message.id, self._clock(), await self._open_thread(message, notice), face.drawn)
         if drawing is None or picture is not None:
             return posted
-        late = await drawing
-        return await self._with_chart(posted, notice, late) if late is not None and late.drawn else posted
+        late = await _within(drawing, LATE_S)
+        return posted if late is None else await self._with_chart(posted, notice, late)
 
     async def _post_again(self, notice: Notice) -> Posted | None:
         """Its message was deleted. One about what is over is not missed, unless it was critical."""
@@ -133,8 +134,8 @@ class ChannelNotifier:
         }
         if view is not None:
             options["view"] = view
-        if notice.change.kind == "escalated":
-            words = followup(notice, edited=True, posted_us=self._clock(), threaded=False)
+        words = followup(notice, edited=True, posted_us=self._clock(), threaded=False)
+        if words and notice.change.kind == "escalated":
             options["content"], options["allowed_mentions"] = self._pinging(words)
         try:
             return await room.send(**options, files=face.files(), nonce=nonce_of(notice, "m"))
@@ -144,11 +145,10 @@ class ChannelNotifier:
             # The message of this nonce was posted, and deleted since.
             return await room.send(**options, files=face.files())
 
-    async def _edit(self, posted: Posted, notice: Notice) -> tuple[Posted, bool]:
+    async def _edit(self, posted: Posted, notice: Notice, *, redraw: bool) -> tuple[Posted, bool]:
         """Bring the message up to date; False if Discord allows no more edits of it."""
-        picture = None
-        if notice.change.kind in REDRAWN:
-            picture = await begin_picture(self._picture_of, notice.alert)
+        drawing = begin_picture(self._picture_of, notice.alert) if redraw else None
+        picture = await _within(drawing, LATE_S)
         drawn = picture is not None and picture.drawn
         face = await self._faces.of(
             notice.alert, notice.members, picture=picture if drawn else None, chart=posted.chart or drawn
@@ -182,14 +182,14 @@ class ChannelNotifier:
         return True
 
     async def _with_chart(self, posted: Posted, notice: Notice, picture: Picture) -> Posted:
-        """Add the chart that was not drawn in time; a message that stays without it is complete."""
+        """Add the chart that was not drawn in time, or why there is none; a message without it is complete."""
         try:
             face = await self._faces.of(notice.alert, notice.members, picture=picture)
             await self._edit_in_time(posted, notice, face)
         except (discord.DiscordException, *BROKEN) as error:
             _logger.warning("Alert %d stays without its chart: %s", notice.alert.id, error)
             return posted
-        return replace(posted, chart=True)
+        return replace(posted, chart=picture.drawn)
 
     async def _follow_up(self, posted: Posted, notice: Notice, *, edited: bool, again: bool) -> None:
         """Say what the edit does not; ``again`` if it may have been said before."""
@@ -206,8 +206,11 @@ class ChannelNotifier:
         if posted.thread is not None:
             try:
                 await self._at(posted.thread).send(**options)
-            except discord.NotFound:
-                _logger.warning("The thread of alert %d is gone; it goes on in the channel", notice.alert.id)
+            except discord.HTTPException as error:
+                if error.status not in {400, 403, 404}:
+                    raise
+                words = "The thread of alert %d takes nothing more, so it goes on in the channel: %s"
+                _logger.warning(words, notice.alert.id, error)
             else:
                 return
         reference = discord.MessageReference(

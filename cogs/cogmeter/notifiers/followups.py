@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 # Discord limits how often a message older than this may be edited (error 30046).
 OLD_US: Final = HOUR_US
+_URGES: Final = frozenset({"escalated", "reminded"})
 
 
 def followup(notice: Notice, *, edited: bool, posted_us: int, threaded: bool) -> str:
@@ -28,6 +29,8 @@ def followup(notice: Notice, *, edited: bool, posted_us: int, threaded: bool) ->
     which takes every change. The words of one change are always the same, so that they can be found again.
     """
     kind = notice.change.kind
+    if kind == "fired" or (kind in _URGES and notice.alert.state is not AlertState.FIRING):
+        return ""  # the message itself says so; somebody has dealt with it meanwhile
     old = kind == "resolved" and notice.change.at_us - posted_us > OLD_US
     if not (loud(notice) or old or threaded or not edited):
         return ""
@@ -39,7 +42,7 @@ def followup(notice: Notice, *, edited: bool, posted_us: int, threaded: bool) ->
 def loud(notice: Notice) -> bool:
     """Whether people should be notified of this change, not only find it when they look."""
     kind = notice.change.kind
-    return kind in {"escalated", "reminded"} or (kind == "worsened" and notice.change.severity == "critical")
+    return kind in _URGES or (kind == "worsened" and notice.change.severity == "critical")
 
 
 def _message(notice: Notice) -> str:

@@ -85,9 +85,9 @@ class Place:
         if not isinstance(error, discord.HTTPException):
             return NotifyError(f"Discord cannot be reached: {type(error).__name__}", permanent=False)
         reason = error.text or str(error.status)
-        if error.status == 404:
+        if error.code == UNKNOWN_CHANNEL:
             text = f"{self._named}: there is no such channel ({reason}); name another one"
-            return NotifyError(text, permanent=True, gone=error.code == UNKNOWN_CHANNEL)
+            return NotifyError(text, permanent=True, gone=True)
         if error.status in {401, 403}:
             allow = _and([*NEEDED.values()])
             text = f"{self._named} cannot be posted in ({reason}); name another channel, or allow the bot {allow} there"

@@ -420,6 +420,54 @@ async def test_a_chart_that_takes_long_is_added_when_it_is_there(open_room, monk
         assert labels(message)[0] == "Acknowledge"
 
 
+async def test_a_chart_that_never_comes_holds_up_no_other_alert(open_room, monkeypatch):
+    monkeypatch.setattr("cogmeter.notifiers.channel.PATIENCE_S", 0.01)
+    monkeypatch.setattr("cogmeter.notifiers.channel.LATE_S", 0.01)
+    async with open_room() as room:
+        ended = asyncio.Event()
+
+        async def never(_):
+            await ended.wait()
+
+        room.drawn = never
+        room.notifier = room.another()
+        receipt = await room.tell("fired", FIRING)
+        assert not json.loads(receipt)["chart"]
+        await room.tell("resolved", resolved(MINUTE_US), receipt=receipt)
+        assert "Resolved" in title(room.messages[0])
+        ended.set()
+
+
+async def test_a_late_chart_that_failed_is_said(open_room, monkeypatch):
+    monkeypatch.setattr("cogmeter.notifiers.channel.PATIENCE_S", 0.0)
+    async with open_room() as room:
+        room.picture = Picture(Chart(LINE), trouble="The chart was not drawn within 20 s.")
+        assert not json.loads(await room.tell("fired", FIRING))["chart"]
+        assert "There is no chart this time: The chart was not drawn" in room.messages[0].embeds[0].description
+
+
+async def test_a_message_that_was_found_again_gets_the_chart_that_it_still_lacks(open_room):
+    async with open_room() as room:
+        room.picture = None
+        fired = room.notice("fired", FIRING)
+        await room.notifier.notify(fired)
+        room.picture = PICTURE
+        assert json.loads(await room.notifier.notify(dataclasses.replace(fired, uncertain=True)))["chart"]
+        (message,) = room.messages
+        assert message.attachments
+
+
+@pytest.mark.parametrize("kind", ["escalated", "reminded"])
+async def test_nobody_is_urged_about_what_was_taken_up_meanwhile(open_room, kind):
+    async with open_room(alert_escalate_role_id=77, alert_thread=True) as room:
+        receipt = await room.tell("fired", FIRING)
+        for known in (receipt, None):
+            room.env.backend.messages[room.channel.id].clear()
+            await room.tell(kind, ACKNOWLEDGED, receipt=known)
+            assert [message.content for message in room.messages if message.embeds] == [""]
+        assert all("<@&77>" not in str(one.json) for one in room.requests("POST"))
+
+
 async def test_a_thread_takes_the_details_and_each_follow_up(open_room):
     async with open_room(alert_thread=True) as room:
         receipt = await room.tell("fired", FIRING)
@@ -449,6 +497,10 @@ async def test_a_thread_that_is_gone_sends_the_alert_back_to_its_channel(open_ro
         gone = json.dumps(json.loads(receipt) | {"thread": 5})
         await room.tell("reminded", FIRING, receipt=gone)
         assert "Still firing" in room.messages[-1].content
+        room.env.inject_error("POST", "/channels/*/messages", status=400, code=50083, message="Thread is archived")
+        room.now_us += HOUR_US
+        await room.tell("reminded", FIRING, receipt=receipt)
+        assert "Still firing after 1 h" in room.messages[-1].content
 
 
 async def test_a_test_is_marked_and_has_no_buttons(open_room):
@@ -469,7 +521,7 @@ async def test_discord_takes_the_message_its_edits_and_its_follow_up(discord_ser
         receipt = await room.tell("fired", FIRING)
         receipt = await room.tell("acknowledged", ACKNOWLEDGED, receipt=receipt)
         room.now_us += 65 * MINUTE_US
-        receipt = await room.tell("reminded", ACKNOWLEDGED, receipt=receipt)
+        receipt = await room.tell("reminded", FIRING, receipt=receipt)
         room.picture = REDRAWN
         again = await room.tell("resolved", resolved(65 * MINUTE_US), receipt=receipt, uncertain=True)
         assert again == receipt
