@@ -76,7 +76,7 @@ def joined(parts: Sequence[Minutes]) -> Minutes:
 
 
 async def read_minutes(store: Store, groups: Sequence[Sequence[int]], since_us: int, until_us: int) -> list[Minutes]:
-    """The minutes in [since_us, until_us) of each group of series ids; a series may stand in several groups.
+    """The minutes in [since_us, until_us) of each group of series ids; none is empty, and a series may be in several.
 
     Nothing long runs on the loop: the store adds up on its own thread, and the thinning out goes to another.
     """

@@ -79,13 +79,14 @@ class Replayer:
         for alert in told_in(alerts, span):
             if alert.rule in REPLAYED:
                 told.setdefault(Subject(alert.rule, alert.service, alert.operation), []).append(alert)
-        subjects = sorted(told, key=lambda one: -len(told[one]))[:ADVISED]
+        series = await self._store.series()
+        subjects = sorted((one for one in told if _ids(one, series)), key=lambda one: -len(told[one]))[:ADVISED]
         since_us, until_us = await self._span()
         since_us, until_us = max(since_us, span.since_us), min(until_us, span.until_us)
         if not subjects or since_us >= until_us:
             return []
         limits = Limits(self._settings, await self._store.alerting.overrides())
-        minutes = await self._minutes(subjects, await self._store.series(), since_us, until_us)
+        minutes = await self._minutes(subjects, series, since_us, until_us)
 
         def found() -> list[Advice]:
             trails = self._trails(subjects, minutes, limits, since_us)
@@ -107,18 +108,18 @@ class Replayer:
     async def _span(self) -> tuple[int, int]:
         """The last days, as far as minutes are kept and anything was recorded."""
         first_us = (await self._store.status()).first_end_us
-        kept_us = int(self._settings.retention_hours * HOUR_US)
-        since_us = max(self._now_us - min(BACK_US, kept_us), first_us or 0)
+        # The first window needs minutes too: where only hours are kept, an hour would count as one of its minutes.
+        kept_us = int(self._settings.retention_hours * HOUR_US - self._settings.alert_window * 1e6)
+        since_us = max(self._now_us - min(BACK_US, max(kept_us, 0)), first_us or 0)
         return min(since_us, self._now_us), self._now_us
 
     async def _subjects(
         self, wanted: Subject, series: Sequence[Series], limits: Limits, since_us: int
     ) -> tuple[list[Subject], int]:
         """Whatever a limit of this subject holds for, the busiest first, and how many quieter ones are left out."""
-        if wanted.rule in WHOLE:
-            return [Subject(wanted.rule, WHOLE[wanted.rule])], 0
-        if wanted.operation:
-            return [wanted], 0
+        if wanted.rule in WHOLE or wanted.operation:
+            only = Subject(wanted.rule, WHOLE.get(wanted.rule, wanted.service), wanted.operation)
+            return [only] if _ids(only, series) else [], 0
         services = [wanted.service] if wanted.service else sorted({one.service for one in series})
         subjects = [Subject(wanted.rule, service) for service in services]
         # Of operations, error rates are looked at beside their service's; other rules where one has its own limit.
