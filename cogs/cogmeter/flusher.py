@@ -62,6 +62,7 @@ class Flusher:
         self._corrupt: CorruptStoreError | None = None
         self._task: asyncio.Task[None] | None = None
         self._stopping = False
+        self._lock = asyncio.Lock()
 
     @property
     def pending(self) -> int:
@@ -98,6 +99,10 @@ class Flusher:
         Raises:
             StorageError: the store did not take it; the batch is kept, and the next flush tries it again.
         """
+        async with self._lock:  # two at once would both write the batch that is pending
+            await self._flush()
+
+    async def _flush(self) -> None:
         if self._pending is None:
             atoms = self.recorder.buffer.take()
             self._pending = Batch(atoms, wall_minus_perf_ns=time.time_ns() - time.perf_counter_ns())

@@ -295,3 +295,11 @@ async def test_the_last_flush_stores_traces_although_nothing_else_waits(recorder
     traces.append(slow("a"))
     await flusher.stop()
     assert len(await store.traces(None, None, 0, limit=10)) == 1
+
+
+async def test_two_flushes_at_once_write_each_operation_once(recorder, store, path):
+    flusher = Flusher(recorder, store)
+    recorder.record("a", "b", duration_ms=1)
+    await asyncio.gather(flusher.flush(), flusher.flush())
+    assert flusher.written == 1
+    assert flusher.pending == 0
