@@ -98,7 +98,7 @@ class Query:
             operations=_ranked(operations, totals, span),
             slowest=await self.store.slowest(*at, limit=LISTED),
             errors=await self.store.recent(*at, limit=LISTED, failed=True),
-            timeline=await self._timeline(_title(service, operation), everything, span, span.step_us),
+            timeline=await self._timeline(_title(service, operation), everything, span, span.step_us, service),
             last_end_us=(await self.store.status()).last_end_us,
         )
 
@@ -122,7 +122,7 @@ class Query:
         else:
             ids = list((await self._ids(service, operation)).values())
             title = _title(service, operation)
-        return await self._timeline(title, dict.fromkeys(ids, 0), span, step_us or span.step_us)
+        return await self._timeline(title, dict.fromkeys(ids, 0), span, step_us or span.step_us, service)
 
     async def _ids(self, service: str, operation: str | None) -> dict[str, int]:
         """The series ids of a service by operation name, narrowed to one operation if given."""
@@ -136,7 +136,9 @@ class Query:
             raise UnknownNameError("operation", operation, near(operation, ids))
         return {operation: ids[operation]}
 
-    async def _timeline(self, title: str, groups: Mapping[int, int], span: Range, step_us: int) -> Timeline:
+    async def _timeline(
+        self, title: str, groups: Mapping[int, int], span: Range, step_us: int, service: str | None = None
+    ) -> Timeline:
         totals = await self.store.totals(span.since_us, span.until_us, groups=groups, step_us=step_us)
         edges = totals.edges_us.tolist()
         ends = [*edges[1:], totals.until_us] if edges else []
@@ -155,6 +157,7 @@ class Query:
             p50_us=_column(merged, 0),
             p95_us=_column(merged, 1),
             p99_us=_column(merged, 2),
+            service=service,
         )
 
 

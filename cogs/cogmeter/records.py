@@ -114,6 +114,7 @@ class Timeline:
     p50_us: list[float | None]
     p95_us: list[float | None]
     p99_us: list[float | None]
+    service: str | None = None  # None: all of them
 
 
 @dataclass(frozen=True, slots=True)

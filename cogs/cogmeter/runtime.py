@@ -22,10 +22,8 @@ from cogmeter.marks import THRESHOLD, mark_start, store_marks
 from cogmeter.notifiers.table import Surroundings, build, build_apart
 from cogmeter.overhead import Overhead
 from cogmeter.query import Query, now_us
-from cogmeter.records import UnknownNameError
-from cogmeter.render.breach import breach_chart, breach_period
-from cogmeter.render.chart import Chart, Picture
-from cogmeter.render.charts import ChartError, ChartWorker
+from cogmeter.render.artist import Artist
+from cogmeter.render.charts import ChartWorker
 from cogmeter.revision import revision
 from cogmeter.settings import SettingsError, env_name
 from cogmeter.watch.dangers import dangers
@@ -45,11 +43,9 @@ if TYPE_CHECKING:
     from cogmeter.alerts.storyteller import Storyteller
     from cogmeter.notifiers.base import Notifier
     from cogmeter.recorder import Recorder
-    from cogmeter.records import Range
     from cogmeter.settings import Settings
-    from cogmeter_storage.alerting import Alert, AuditEntry
+    from cogmeter_storage.alerting import AuditEntry
     from cogmeter_storage.base import CorruptStoreError, Store
-    from cogmeter_storage.model import Marker
 
 FOLD_INTERVAL_S = 60.0
 KEEP_INTERVAL_S = 3600.0
@@ -65,6 +61,7 @@ class Monitor:
     store: Store
     query: Query
     flusher: Flusher
+    artist: Artist
     alerting: Alerting
     lifeline: Lifeline
     heartbeat: Heartbeat | None = None
@@ -91,6 +88,7 @@ class Monitor:
             self.store = await self._open()
             undo.push_async_callback(self._close_store)
             self.query = Query(self.store)
+            self.artist = Artist(self.charts, self.query, self.recorder.marks, self.settings, self.faults)
             _logger.debug("Opened the store %s", self.settings.database_url.partition("?")[0].rpartition("@")[2])
             undo.push_async_callback(self.charts.close)
             await self._start_alerts(undo)
@@ -111,40 +109,6 @@ class Monitor:
     def jobs(self) -> list[Job]:
         """The scheduled jobs, each with the time of its next run."""
         return list(self._scheduler.get_jobs())
-
-    async def picture(self, chart: Chart) -> Picture:
-        """The chart drawn by the worker; without a PNG, logged and counted, if there is none to be had."""
-        try:
-            return Picture(chart, await self.charts.draw(chart))
-        except ChartError as error:
-            self.faults["charts"] += 1
-            _logger.warning("No chart: %s", error)
-            return Picture(chart, trouble=str(error))
-
-    async def breach_picture(self, alert: Alert) -> Picture | None:
-        """The alert's service around the breach, with the threshold and the stretch that is in breach."""
-        try:
-            timeline = await self.query.timeline(alert.service, period=breach_period(alert, now_us()))
-            markers = await self.markers(timeline.range)
-        except UnknownNameError:
-            return None  # an alert on the bot as a whole has no series of its own
-        except StorageError as error:
-            _logger.warning("No chart for the alert on %s: %s", alert.service, error)
-            return None
-        settings = self.settings
-        window_us, statistic = int(settings.alert_window * 1e6), settings.alert_response_time_statistic
-        return await self.picture(
-            breach_chart(alert, timeline, window_us=window_us, statistic=statistic, markers=markers)
-        )
-
-    async def markers(self, span: Range) -> list[Marker]:
-        """What changed within the range, with what is not stored yet.
-
-        Raises:
-            StorageError: the store cannot be read now.
-        """
-        await store_marks(self.store, self.recorder.marks)
-        return await self.store.markers(span.since_us, span.until_us)
 
     async def override(self, values: Mapping[str, str | None], actor: str) -> list[AuditEntry]:
         """Change thresholds while running (None: back to the setting): stored, audited, marked, and effective at once.
@@ -191,7 +155,7 @@ class Monitor:
         await self.alerting.start()
 
     def _notifiers(self, storyteller: Storyteller) -> list[Notifier]:
-        return build(Surroundings(self.bot, self.settings, storyteller.of, self.breach_picture))
+        return build(Surroundings(self.bot, self.settings, storyteller.of, self.artist.breach))
 
     async def _start_flusher(self, undo: AsyncExitStack) -> None:
         buffer = self.recorder.buffer

@@ -91,7 +91,7 @@ async def test_a_blocked_loop_is_told_while_it_is_blocked(
         await bot.load_extension("cogmeter.cog")
         try:
             await asyncio.sleep(1)
-            time.sleep(20)  # noqa: ASYNC251 - this is the fault
+            time.sleep(20)
             ended_s = time.perf_counter()
             (letter,) = mailbox.told("firing")
             (at_s, headers, body), *_ = mailbox.letters

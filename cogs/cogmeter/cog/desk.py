@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 import discord
 
+from cogmeter.alerts.model import Subject
 from cogmeter.render.embeds import chart_file
 from cogmeter.render.text import cut
 from cogmeter_storage.base import StorageError

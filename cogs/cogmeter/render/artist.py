@@ -1,0 +1,87 @@
+"""Turns timelines and alerts into pictures: adds what changed meanwhile, and has the worker draw them."""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING
+
+from cogmeter.marks import store_marks
+from cogmeter.query import now_us
+from cogmeter.records import UnknownNameError
+from cogmeter.render.breach import breach_chart, breach_period
+from cogmeter.render.chart import Chart, Picture
+from cogmeter.render.charts import ChartError
+from cogmeter_storage.base import StorageError
+
+if TYPE_CHECKING:
+    from collections import Counter
+
+    from cogmeter.marks import Marks
+    from cogmeter.query import Query
+    from cogmeter.records import Range, Timeline
+    from cogmeter.render.charts import ChartWorker
+    from cogmeter.settings import Settings
+    from cogmeter_storage.alerting import Alert
+    from cogmeter_storage.model import Marker
+
+_logger = logging.getLogger("cogmeter.charts")
+
+
+class Artist:
+    """Never raises for want of a picture: an answer comes without one, and says why."""
+
+    def __init__(
+        self, charts: ChartWorker, query: Query, marks: Marks, settings: Settings, faults: Counter[str]
+    ) -> None:
+        """``marks`` are those that may wait to be stored; what fails is counted among the ``faults``."""
+        self._charts = charts
+        self._query = query
+        self._marks = marks
+        self._settings = settings
+        self._faults = faults
+
+    async def draw(self, chart: Chart) -> Picture:
+        """The chart drawn by the worker; without a PNG, logged and counted, if there is none to be had."""
+        try:
+            return Picture(chart, await self._charts.draw(chart))
+        except ChartError as error:
+            self._faults["charts"] += 1
+            _logger.warning("No chart: %s", error)
+            return Picture(chart, trouble=str(error))
+
+    async def timeline(self, timeline: Timeline, *, response_time_ms: float) -> Picture:
+        """A timeline with the threshold of the response time (0: none) and what changed within it.
+
+        Raises:
+            StorageError: the store cannot be read now.
+        """
+        return await self.draw(
+            Chart(
+                timeline,
+                latency_threshold_us=response_time_ms * 1000 or None,
+                latency_statistic=self._settings.alert_response_time_statistic,
+                markers=tuple((one.at_us, one.name) for one in await self.markers(timeline.range)),
+            )
+        )
+
+    async def breach(self, alert: Alert) -> Picture | None:
+        """The alert's service around the breach, with the threshold and the stretch that is in breach."""
+        try:
+            timeline = await self._query.timeline(alert.service, period=breach_period(alert, now_us()))
+            markers = await self.markers(timeline.range)
+        except UnknownNameError:
+            return None  # an alert on the bot as a whole has no series of its own
+        except StorageError as error:
+            _logger.warning("No chart for the alert on %s: %s", alert.service, error)
+            return None
+        window_us, statistic = int(self._settings.alert_window * 1e6), self._settings.alert_response_time_statistic
+        return await self.draw(breach_chart(alert, timeline, window_us=window_us, statistic=statistic, markers=markers))
+
+    async def markers(self, span: Range) -> list[Marker]:
+        """What changed within the range, with what was not stored yet.
+
+        Raises:
+            StorageError: the store cannot be read now.
+        """
+        await store_marks(self._query.store, self._marks)
+        return await self._query.store.markers(span.since_us, span.until_us)
