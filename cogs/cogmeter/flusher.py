@@ -10,6 +10,7 @@ from collections import deque
 from typing import TYPE_CHECKING, Any
 
 from cogmeter.background import detached
+from cogmeter.marks import store_marks
 from cogmeter.rows import Batch
 from cogmeter_storage.base import CorruptStoreError, StorageError
 
@@ -121,12 +122,14 @@ class Flusher:
         self.last_flush_us = time.time_ns() // 1000
         if self.traces:
             await self._store_traces()
+        if self.recorder.marks:
+            await store_marks(self.store, self.recorder.marks)
 
     async def _run(self) -> None:
         while not self._stopping:
             await self._pause(self._delay_s())
             await self._attempt()
-        if (self.recorder.buffer.rows or self.traces) and not self.failures:
+        if (self.recorder.buffer.rows or self.traces or self.recorder.marks) and not self.failures:
             await self._attempt()
 
     async def _store_traces(self) -> None:

@@ -8,10 +8,12 @@ without the key.
 from __future__ import annotations
 
 import hashlib
+import logging
 import secrets
 from collections import deque
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
+from cogmeter_storage.base import StorageError
 from cogmeter_storage.model import FAILURES
 
 if TYPE_CHECKING:
@@ -26,6 +28,8 @@ HASH_BYTES: Final = 4  # eight characters: of 10,000 people, about one in 100 au
 PLACES: Final = 500  # interactions that an alert's example may lead to
 EARLY_US: Final = 1_000_000  # the wall clock may be set between the two times that are compared
 NOBODY: Final[Mapping[str, str]] = {}
+
+_logger = logging.getLogger("cogmeter.watch")
 
 
 class Who(NamedTuple):
@@ -90,13 +94,16 @@ class People:
 async def privacy_key(store: Store) -> bytes:
     """The key of the hashes: made at random once, and kept in the store that holds them.
 
-    Raises:
-        StorageError: it can be neither read nor kept.
+    One that the store does not keep now serves until the next start, and what was stored meanwhile is somebody else's.
     """
-    key = await store.recall(KEY)
-    if key is None or len(key) != KEY_BYTES:
-        key = secrets.token_bytes(KEY_BYTES)
-        await store.remember(KEY, key)
+    try:
+        key = await store.recall(KEY)
+        if key is None or len(key) != KEY_BYTES:
+            key = secrets.token_bytes(KEY_BYTES)
+            await store.remember(KEY, key)
+    except StorageError as error:
+        _logger.warning("People are counted anew after the next start: %s", error)
+        return secrets.token_bytes(KEY_BYTES)
     return key
 
 

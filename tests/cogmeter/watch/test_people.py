@@ -218,6 +218,17 @@ def fit_out(bot, recorder: Recorder):
         pass
 
 
+async def test_a_key_that_cannot_be_kept_serves_until_the_next_start(tmp_path, caplog):
+    url = f"sqlite:///{tmp_path / 'people.db'}"
+    store = await open_store(url)
+    await store.close()
+    assert len(await privacy_key(store)) == KEY_BYTES
+    assert "counted anew" in caplog.text
+    store = await open_store(url)
+    assert await store.recall(module.KEY) is None
+    await store.close()
+
+
 async def test_every_kind_of_interaction_says_in_hashes_whom_its_failure_touched(
     discord_server, ready_bot, watching, recorded, recorder, caplog
 ):
