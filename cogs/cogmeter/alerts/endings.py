@@ -35,6 +35,17 @@ class Endings:
         self._store = store
         self._clock = clock
         self._open: tuple[Store, Delivery, End] | None = None
+        self._refused: dict[int, Store] = {}
+
+    async def due(self, target: str, now_us: int, *, limit: int) -> list[Delivery]:
+        """What is due to a target, without what has ended and is given again by a store that would not note it.
+
+        Raises:
+            StorageError: it cannot be read now.
+        """
+        store = self._store()
+        found = await store.alerting.due(now_us, target=target, limit=limit + len(self._refused))
+        return [one for one in found if self._refused.get(one.id) is not store][:limit]
 
     async def note(self, store: Store, delivery: Delivery, end: End) -> None:
         """Store the end of an attempt that was taken from ``store``.
@@ -67,5 +78,6 @@ class Endings:
         except StorageError as error:
             if not error.permanent:
                 raise
-            # It has ended already, or its alert was dropped; otherwise it is looked for before it is told again.
-            _logger.debug("The end of delivery %d was not stored: %s", delivery.id, error)
+            # It had ended already, or the store is broken: then the next start looks whether it arrived.
+            self._refused[delivery.id] = store
+            _logger.warning("The end of delivery %d (%s) was not stored: %s", delivery.id, end.outcome, error)

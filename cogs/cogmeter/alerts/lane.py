@@ -111,7 +111,7 @@ class Lane:
                 await self._tell(self.words.popleft())
             while not self._halted.is_set() and not self.stopped:
                 now_us = self._clock()
-                found = await self._store().alerting.due(now_us, target=self.name, limit=1)
+                found = await self._endings.due(self.name, now_us, limit=1)
                 if not found or self._bucket.ready_us(now_us) > now_us:
                     break
                 await self._deliver(found[0], now_us)
@@ -215,12 +215,10 @@ class Lane:
 
     async def _give_up_all(self) -> None:
         """End what waits for a target that is gone. An earlier delivery's end brings the next one of its alert up."""
-        store, ended = self._store(), set[int]()
-        # One that a broken store gives again is left to it: this must not go on for ever.
-        while found := [one for one in await store.alerting.due(FAR_US, target=self.name) if one.id not in ended]:
+        store = self._store()
+        while found := await self._endings.due(self.name, FAR_US, limit=100):
             for delivery in found:
                 self.failed += 1
-                ended.add(delivery.id)
                 await self._endings.note(store, delivery, End("failed", self.stopped))
 
     async def _next_us(self) -> int | None:

@@ -434,6 +434,21 @@ async def test_a_store_that_fails_is_left_alone_for_a_while_and_then_it_goes_on(
     assert caplog.text.count("The alerts for the target target wait: locked") == 1
 
 
+async def test_a_store_that_never_notes_an_end_does_not_have_it_told_again(store, clock, monkeypatch, caplog):
+    target = Target()
+    delivery = Delivery(store, [target], clock=clock)
+    await store.alerting.save([step(alert("a")), step(alert("b"))])
+
+    async def refuse(*args, **options):
+        raise StorageError("the table of attempts is damaged", permanent=True)
+
+    monkeypatch.setattr(store.alerting, "end", refuse)
+    for _ in range(3):
+        await delivery.deliver_due()
+    assert sorted(notice.alert.uid for notice in target.told) == ["a", "b"]
+    assert caplog.text.count("(sent) was not stored: the table of attempts is damaged") == 2
+
+
 async def test_a_store_that_ends_nothing_any_more_is_not_asked_for_ever(store, clock, monkeypatch):
     gone = NotifyError("answered 404", permanent=True, gone=True)
     delivery = Delivery(store, [Target("target", gone)], clock=clock)

@@ -23,8 +23,8 @@ async def story_of(alert):
     return Story(alert.started_us, NOW_US, operations=500, failures=39, users=7)
 
 
-def notifier(receiver, path=PATH, **options):
-    http = Http(FIELD, patience=Patience(answer_s=0.5, body_s=0.2))
+def notifier(receiver, path=PATH, *, patience=None, **options):
+    http = Http(FIELD, patience=patience)
     url = path if path.startswith("http") else receiver.url(path)
     return DiscordWebhookNotifier(SecretStr(url), **{"story_of": story_of, **options}, http=http, clock=lambda: NOW_US)
 
@@ -137,7 +137,7 @@ async def test_an_alert_without_its_story_is_still_told(messages, make_notice, c
 
 async def test_an_answer_that_breaks_off_counts_as_delivered(receiver, make_notice):
     receiver.script.append(receiver.drip)
-    assert await notifier(receiver).notify(make_notice()) is None
+    assert await notifier(receiver, patience=Patience(body_s=0.2)).notify(make_notice()) is None
 
 
 @pytest.mark.parametrize(

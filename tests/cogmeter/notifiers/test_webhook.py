@@ -222,7 +222,7 @@ async def test_what_is_no_tls_is_tried_again(receiver, make_notice, secret_free)
 async def test_a_body_that_never_ends_changes_nothing(receiver, make_notice):
     receiver.script += [receiver.drip, receiver.flood]
     for _ in range(2):
-        await notifier(receiver.url(), patience=QUICK).notify(make_notice())
+        await notifier(receiver.url(), patience=Patience(body_s=0.2)).notify(make_notice())
     assert len(receiver.seen) == 2
 
 
