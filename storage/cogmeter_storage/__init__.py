@@ -4,6 +4,7 @@ from cogmeter_storage.base import CorruptStoreError, StorageError, Store
 from cogmeter_storage.model import (
     AlertEvent,
     Cleaned,
+    ErrorGroup,
     Marker,
     Operation,
     Outcome,
@@ -22,6 +23,7 @@ __all__ = [
     "AlertEvent",
     "Cleaned",
     "CorruptStoreError",
+    "ErrorGroup",
     "Marker",
     "Operation",
     "Outcome",

@@ -5,14 +5,16 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Mapping, Sequence
+    from collections.abc import AsyncIterator, Collection, Iterable, Mapping, Sequence
 
     from cogmeter_storage.alerting import AlertStore
     from cogmeter_storage.model import (
         AlertEvent,
         Cleaned,
+        ErrorGroup,
         Marker,
         Operation,
+        Outcome,
         Retention,
         Row,
         Series,
@@ -99,6 +101,46 @@ class Store(Protocol):
 
     async def slowest(self, series: Collection[int], since_us: int, until_us: int, *, limit: int) -> list[Operation]:
         """The slowest operations of these series that ended in the range, slowest first; of equal ones the newest."""
+        ...
+
+    async def page(
+        self,
+        series: Collection[int] | None,
+        since_us: int,
+        until_us: int,
+        *,
+        limit: int,
+        before_id: int | None = None,
+        outcomes: Collection[Outcome] | None = None,
+        slower_than_us: int = 0,
+    ) -> list[Operation]:
+        """The latest operations of these series (None: of all) that ended in the range, newest first, page by page.
+
+        ``before_id`` is the id of the last one of the page before. ``outcomes`` (None: any) and ``slower_than_us``
+        (they took at least so long) narrow it. What is recorded meanwhile stands before the first page and moves
+        nothing.
+        """
+        ...
+
+    def stream(
+        self, series: Collection[int] | None, since_us: int, until_us: int, *, rows: int = 1_000
+    ) -> AsyncIterator[list[Operation]]:
+        """The operations of these series (None: of all) that ended in the range, in order of end time and id.
+
+        In chunks of 1 to ``rows``, each read by itself when it is asked for: between two of them nothing is held, so a
+        slow reader blocks neither writing, nor clean-up, nor other questions. What is recorded after the first chunk
+        was asked for is not in it, nor is what is cleaned away before it is reached. Raises ValueError when ``rows``
+        is below 1.
+        """
+        ...
+
+    async def error_groups(
+        self, series: Collection[int] | None, since_us: int, until_us: int, *, limit: int = 50
+    ) -> list[ErrorGroup]:
+        """The failures of these series (None: of all) that ended in the range, grouped; the largest groups first.
+
+        No more than the newest 20,000 are looked at; when there are more, every group says so (``truncated``).
+        """
         ...
 
     async def clean(self, retention: Retention, *, now_us: int) -> Cleaned:

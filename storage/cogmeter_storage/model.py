@@ -92,6 +92,21 @@ class Operation:
 
 
 @dataclass(frozen=True, slots=True)
+class ErrorGroup:
+    """Failures of one service and operation whose texts differ in numbers and ids alone, and that ended alike."""
+
+    service: str
+    operation: str
+    kind: str  # their text with numbers and ids as "#"; "" for those without a text
+    outcome: Outcome
+    count: int
+    first_us: int  # when the oldest and the newest of them ended
+    last_us: int
+    example: Operation  # the newest
+    truncated: bool  # older failures were not looked at: there may be more, and earlier ones
+
+
+@dataclass(frozen=True, slots=True)
 class Totals:
     """Aggregates of a time range, cut into ``bins`` of time and ``groups`` of series.
 

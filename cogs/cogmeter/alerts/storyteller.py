@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Final
 from cogmeter import services
 from cogmeter.alerts.model import BOT
 from cogmeter.records import Story
+from cogmeter_storage.failures import kind_of
 from cogmeter_storage.model import HOUR_US
 
 if TYPE_CHECKING:
@@ -27,7 +28,6 @@ SLOWNESS: Final = frozenset({"response_time", "stall"})  # rules whose example i
 SOURCES: Final = {"stall": services.STALLS, "rate_limits": services.REST, "invalid_requests": services.REST}
 
 _PERSON = re.compile(r"[0-9a-f]{8}")  # as watch.people makes them: what a host calls "user" itself is not counted
-_CHANGING = re.compile(r"0x[0-9a-f]+|\b[0-9a-f]{8,}\b(?:-[0-9a-f]+)*|\d+", re.IGNORECASE)  # ids, addresses, numbers
 _SNOWFLAKE = re.compile(r"\b\d{15,21}\b")
 
 
@@ -116,7 +116,7 @@ def _commonest(operations: Sequence[Operation]) -> tuple[str | None, int]:
     Errors that differ in numbers and ids alone are the same.
     """
     texts = [one.error for one in operations if one.error]
-    kinds = [_CHANGING.sub("#", text) for text in texts]
+    kinds = [kind_of(text) for text in texts]
     if not kinds:
         return None, 0
     kind, count = Counter(kinds).most_common(1)[0]

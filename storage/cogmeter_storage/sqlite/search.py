@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import heapq
 import json
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from cogmeter_storage.model import FAILURES, Operation, Outcome, Tier
+from cogmeter_storage.model import Operation, Outcome, Tier
 from cogmeter_storage.plan import plan
 from cogmeter_storage.sqlite.rows import extents, first_id_from, read_slots, snapshot
 from cogmeter_storage.totals import Lookup
@@ -18,18 +19,40 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Iterator
 
     from cogmeter_storage.rollup import SealedSlot
+    from cogmeter_storage.slot import Slot
 
-_COLUMNS = (
-    "SELECT operation.id, series.service, series.operation, end_us, duration_us, outcome, error, metadata"
-    # CROSS JOIN keeps SQLite from starting at the series.
-    " FROM operation CROSS JOIN series ON series.id = operation.series"
+COLUMNS = "operation.id, series.service, series.operation, end_us, duration_us, outcome, error, metadata"
+# CROSS JOIN keeps SQLite from starting at the series.
+SOURCE = (
+    "operation CROSS JOIN series ON series.id = operation.series"
     " WHERE operation.id BETWEEN ? AND ? AND operation.series IN (SELECT value FROM json_each(?))"
 )
-_NEWEST = f"{_COLUMNS} ORDER BY operation.id DESC LIMIT ?"
-_NEWEST_FAILED = (
-    f"{_COLUMNS} AND outcome IN ({', '.join(str(int(one)) for one in FAILURES)}) ORDER BY operation.id DESC LIMIT ?"
+# An outcome is looked up as a bit: asked for by IN, SQLite would build a table of them for every stretch.
+_NEWEST = (
+    f"SELECT {COLUMNS} FROM {SOURCE} AND max(duration_us, 0) >= ? AND (1 << outcome) & ?"  # noqa: S608 - the constants above
+    " ORDER BY operation.id DESC LIMIT ?"
 )
-_SLOWEST = f"{_COLUMNS} AND duration_us >= ? ORDER BY duration_us DESC, operation.id DESC LIMIT ?"
+_SLOWEST = f"SELECT {COLUMNS} FROM {SOURCE} AND duration_us >= ? ORDER BY duration_us DESC, operation.id DESC LIMIT ?"  # noqa: S608 - the constants above
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """What kind of operations is looked for; as it is, every one."""
+
+    outcomes: frozenset[int] = frozenset(Outcome)
+    least_us: int = 0  # they took at least so long
+
+    @property
+    def bits(self) -> int:
+        """The outcomes as the bits of a number."""
+        return sum(1 << outcome for outcome in self.outcomes)
+
+    def may_be_in(self, slot: Slot, lookup: Lookup) -> bool:
+        """Whether the slot can hold one of the series that ``lookup`` knows."""
+        fitting = (lookup(slot.series) >= 0) & (slot.max_us >= self.least_us)
+        if not fitting.any():
+            return False
+        return bool(np.any(np.stack([slot.outcomes[outcome] for outcome in self.outcomes])[:, fitting]))
 
 
 class _Candidate(NamedTuple):
@@ -45,21 +68,33 @@ class _Candidate(NamedTuple):
 class Search:
     """One question about single operations of some series, in a snapshot."""
 
-    def __init__(self, raw: sqlite3.Connection, series: Collection[int], since_us: int, until_us: int) -> None:
+    def __init__(
+        self,
+        raw: sqlite3.Connection,
+        series: Collection[int] | None,
+        since_us: int,
+        until_us: int,
+        *,
+        before_id: int | None = None,
+    ) -> None:
+        """``series`` None: all of them. With ``before_id``, those before it alone."""
         kept, self._sealed_id = extents(raw)
         self._raw = raw
+        series = known(raw) if series is None else series
         self._lookup = Lookup.of(series)
         self._series = json.dumps(sorted(series))
         self._first_id = first_id_from(raw, since_us)
         self._last_id = first_id_from(raw, until_us) - 1
+        if before_id is not None and before_id <= self._last_id:
+            self._last_id = before_id - 1
+            until_us = _end_of(raw, before_id) + 1  # so that no slot is read that came before it
         self._pieces = plan(since_us, until_us, kept).pieces
 
-    def newest(self, limit: int, *, failed: bool) -> list[Operation]:
+    def newest(self, limit: int, wanted: Wanted) -> list[Operation]:
         """The latest ones, newest first."""
-        statement = _NEWEST_FAILED if failed else _NEWEST
         found: list[Operation] = []
-        for first_id, last_id in self._newest_first(failed=failed):
-            found += self._rows(statement, first_id, last_id, limit - len(found))
+        for first_id, last_id in self._newest_first(wanted):
+            found += self._rows(_NEWEST, first_id, last_id, wanted.least_us, wanted.bits, limit - len(found))
             if len(found) >= limit:
                 break
         return found
@@ -86,18 +121,17 @@ class Search:
                 best = heapq.nlargest(limit, [*best, *found], key=_rank)
         return best
 
-    def _newest_first(self, *, failed: bool) -> Iterator[tuple[int, int]]:
+    def _newest_first(self, wanted: Wanted) -> Iterator[tuple[int, int]]:
         """Stretches of ids that can hold what is looked for, newest first."""
         yield self._sealed_id + 1, self._last_id
         for piece in reversed(self._pieces):
-            yield from self._stretches(piece.tier, piece.since_us, piece.until_us, failed=failed)
+            yield from self._stretches(wanted, piece.tier, piece.since_us, piece.until_us)
 
-    def _stretches(self, tier: Tier, since_us: int, until_us: int, *, failed: bool) -> Iterator[tuple[int, int]]:
+    def _stretches(self, wanted: Wanted, tier: Tier, since_us: int, until_us: int) -> Iterator[tuple[int, int]]:
         for one in self._slots(tier, since_us, until_us):
-            counts = [one.slot.outcomes[outcome] for outcome in FAILURES] if failed else [one.slot.sizes]
-            if not np.any(np.stack(counts)[:, self._lookup(one.slot.series) >= 0]):
+            if not wanted.may_be_in(one.slot, self._lookup):
                 continue
-            finer = self._stretches(*_finer(tier, one.start_us), failed=failed)
+            finer = self._stretches(wanted, *_finer(tier, one.start_us))
             first = next(finer, None)
             if first is None:
                 yield one.first_id, one.last_id
@@ -122,15 +156,24 @@ class Search:
         bounds = max(first_id, self._first_id), min(last_id, self._last_id)
         if bounds[0] > bounds[1]:
             return []
-        return [_operation(row) for row in self._raw.execute(statement, (*bounds, self._series, *rest))]
+        return [operation_of(row) for row in self._raw.execute(statement, (*bounds, self._series, *rest))]
 
 
-def recent(
-    raw: sqlite3.Connection, series: Collection[int], since_us: int, until_us: int, *, limit: int, failed: bool
+def newest(
+    raw: sqlite3.Connection,
+    series: Collection[int] | None,
+    since_us: int,
+    until_us: int,
+    wanted: Wanted,
+    *,
+    limit: int,
+    before_id: int | None = None,
 ) -> list[Operation]:
-    """See Store.recent."""
+    """See Store.page."""
+    if limit <= 0 or not wanted.outcomes:
+        return []
     with snapshot(raw):
-        return Search(raw, series, since_us, until_us).newest(limit, failed=failed) if limit > 0 else []
+        return Search(raw, series, since_us, until_us, before_id=before_id).newest(limit, wanted)
 
 
 def slowest(
@@ -139,6 +182,17 @@ def slowest(
     """See Store.slowest."""
     with snapshot(raw):
         return Search(raw, series, since_us, until_us).slowest(limit) if limit > 0 else []
+
+
+def known(raw: sqlite3.Connection) -> list[int]:
+    """The ids of all series."""
+    return [number for (number,) in raw.execute("SELECT id FROM series")]
+
+
+def _end_of(raw: sqlite3.Connection, number: int) -> int:
+    """When the operation with this id ended, or the next one that is kept; there is one."""
+    found = raw.execute("SELECT end_us FROM operation WHERE id >= ? ORDER BY id LIMIT 1", (number,))
+    return int(found.fetchone()[0])
 
 
 def _finer(tier: Tier, start_us: int) -> tuple[Tier, int, int]:
@@ -152,7 +206,8 @@ def _rank(operation: Operation) -> tuple[int, int]:
     return operation.duration_us, operation.id
 
 
-def _operation(row: tuple[Any, ...]) -> Operation:
+def operation_of(row: tuple[Any, ...]) -> Operation:
+    """The record of a row of COLUMNS."""
     number, service, operation, end_us, duration_us, outcome, error, metadata = row
     return Operation(number, service, operation, end_us, duration_us, Outcome(outcome), error, _metadata(metadata))
 

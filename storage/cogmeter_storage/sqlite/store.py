@@ -5,8 +5,10 @@ from __future__ import annotations
 import dataclasses
 from typing import TYPE_CHECKING
 
+from cogmeter_storage import failures
 from cogmeter_storage.base import StorageError
-from cogmeter_storage.sqlite import alert_events, markers, reader, search, upkeep
+from cogmeter_storage.model import FAILURES, Outcome
+from cogmeter_storage.sqlite import alert_events, browse, markers, reader, search, upkeep
 from cogmeter_storage.sqlite import samples as sample_rows
 from cogmeter_storage.sqlite import traces as trace_rows
 from cogmeter_storage.sqlite.alerting import SqliteAlertStore
@@ -16,12 +18,13 @@ from cogmeter_storage.sqlite.writer import Writer, series_ids
 from cogmeter_storage.totals import check_step
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Mapping, Sequence
+    from collections.abc import AsyncIterator, Collection, Iterable, Mapping, Sequence
     from pathlib import Path
 
     from cogmeter_storage.model import (
         AlertEvent,
         Cleaned,
+        ErrorGroup,
         Marker,
         Operation,
         Retention,
@@ -90,7 +93,37 @@ class SqliteStore:
         self, series: Collection[int], since_us: int, until_us: int, *, limit: int, failed: bool = False
     ) -> list[Operation]:
         """The latest operations."""
-        return await self._reading.run(search.recent, tuple(series), since_us, until_us, limit=limit, failed=failed)
+        outcomes = FAILURES if failed else None
+        return await self.page(series, since_us, until_us, limit=limit, outcomes=outcomes)
+
+    async def page(
+        self,
+        series: Collection[int] | None,
+        since_us: int,
+        until_us: int,
+        *,
+        limit: int,
+        before_id: int | None = None,
+        outcomes: Collection[Outcome] | None = None,
+        slower_than_us: int = 0,
+    ) -> list[Operation]:
+        """The latest operations, page by page."""
+        wanted = search.Wanted(frozenset(Outcome if outcomes is None else outcomes), slower_than_us)
+        ids = None if series is None else tuple(series)
+        at = (ids, since_us, until_us, wanted)
+        return await self._reading.run(search.newest, *at, limit=limit, before_id=before_id)
+
+    def stream(
+        self, series: Collection[int] | None, since_us: int, until_us: int, *, rows: int = 1_000
+    ) -> AsyncIterator[list[Operation]]:
+        """All operations in order, in chunks."""
+        return browse.stream(self._reading, series, since_us, until_us, rows=rows)
+
+    async def error_groups(
+        self, series: Collection[int] | None, since_us: int, until_us: int, *, limit: int = 50
+    ) -> list[ErrorGroup]:
+        """Failures by what they say."""
+        return await failures.group(self, series, since_us, until_us, limit=limit)
 
     async def slowest(self, series: Collection[int], since_us: int, until_us: int, *, limit: int) -> list[Operation]:
         """The slowest operations."""

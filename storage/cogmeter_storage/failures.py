@@ -1,0 +1,80 @@
+"""Groups failures by what they say: texts that differ in numbers and ids alone are of one kind. For every back end."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Final
+
+from cogmeter_storage.model import FAILURES, ErrorGroup, Operation, Outcome
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterable
+    from typing import TypeAlias
+
+    from cogmeter_storage.base import Store
+
+    Key: TypeAlias = tuple[str, str, str, Outcome]  # service, operation, kind of text, outcome
+
+MOST: Final = 20_000  # failures that one question looks at
+_PAGE: Final = 500  # of them at once: what is converted in one go on the store's thread, and grouped in one turn
+
+_CHANGING = re.compile(r"0x[0-9a-f]+|\b[0-9a-f]{8,}\b(?:-[0-9a-f]+)*|\d+", re.IGNORECASE)  # addresses, ids, numbers
+
+
+def kind_of(error: str) -> str:
+    """The error's text with each number, id and address in it replaced by ``#``."""
+    return _CHANGING.sub("#", error)
+
+
+class Groups:
+    """Groups that grow failure by failure, the newest first."""
+
+    def __init__(self) -> None:
+        self._kinds: dict[str | None, str] = {None: ""}  # most texts come again, and masking costs most
+        self._found: dict[Key, tuple[Operation, Operation, int]] = {}  # newest, oldest, how many
+
+    def add(self, failures: Iterable[Operation]) -> None:
+        """Count them; none may be newer than those before it."""
+        for one in failures:
+            kind = self._kinds.get(one.error)
+            if kind is None:
+                kind = self._kinds[one.error] = kind_of(one.error or "")
+            key = (one.service, one.operation, kind, one.outcome)
+            newest, _, count = self._found.get(key, (one, one, 0))
+            self._found[key] = (newest, one, count + 1)
+
+    def largest(self, limit: int, *, truncated: bool) -> list[ErrorGroup]:
+        """The groups that hold most failures, of equal ones the one last seen."""
+        made = [
+            ErrorGroup(
+                service=service,
+                operation=operation,
+                kind=kind,
+                outcome=outcome,
+                count=count,
+                first_us=oldest.end_us,
+                last_us=newest.end_us,
+                example=newest,
+                truncated=truncated,
+            )
+            for (service, operation, kind, outcome), (newest, oldest, count) in self._found.items()
+        ]
+        return sorted(made, key=lambda one: (-one.count, -one.last_us, -one.example.id))[: max(limit, 0)]
+
+
+async def group(
+    store: Store, series: Collection[int] | None, since_us: int, until_us: int, *, limit: int, most: int = MOST
+) -> list[ErrorGroup]:
+    """See Store.error_groups; page by page, so that other questions and the caller's loop get their turns."""
+    at, groups, room = (series, since_us, until_us), Groups(), most
+    before_id: int | None = None
+    while room:
+        asked = min(_PAGE, room)
+        page = await store.page(*at, limit=asked, before_id=before_id, outcomes=FAILURES)
+        groups.add(page)
+        if len(page) < asked:
+            return groups.largest(limit, truncated=False)
+        room -= asked
+        before_id = page[-1].id
+    older = await store.page(*at, limit=1, before_id=before_id, outcomes=FAILURES)
+    return groups.largest(limit, truncated=bool(older))

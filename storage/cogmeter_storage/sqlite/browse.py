@@ -1,0 +1,54 @@
+"""Reads a long stretch of operations in order, a short question at a time."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, NamedTuple
+
+from cogmeter_storage.sqlite.rows import first_id_from, snapshot
+from cogmeter_storage.sqlite.search import COLUMNS, SOURCE, known, operation_of
+
+if TYPE_CHECKING:
+    import sqlite3
+    from collections.abc import AsyncIterator, Collection
+
+    from cogmeter_storage.model import Operation
+    from cogmeter_storage.sqlite.connection import Connection
+
+_SCANNED_ROWS = 20_000  # that one question passes by at most: a few milliseconds, however rare the series is
+_NEXT = f"SELECT {COLUMNS} FROM {SOURCE} ORDER BY operation.id LIMIT ?"  # noqa: S608 - constants of search.py
+
+
+class _Way(NamedTuple):
+    """What is still to be read: ids from ``next_id`` to ``last_id``, of the series in a JSON list."""
+
+    next_id: int
+    last_id: int
+    series: str
+
+
+async def stream(
+    reading: Connection, series: Collection[int] | None, since_us: int, until_us: int, *, rows: int
+) -> AsyncIterator[list[Operation]]:
+    """See Store.stream."""
+    if rows < 1:
+        raise ValueError(f"rows is at least 1, not {rows}")
+    way = await reading.run(_way, None if series is None else tuple(series), since_us, until_us)
+    while way.next_id <= way.last_id:
+        chunk, way = await reading.run(_chunk, way, rows)
+        if chunk:
+            yield chunk
+
+
+def _way(raw: sqlite3.Connection, series: Collection[int] | None, since_us: int, until_us: int) -> _Way:
+    with snapshot(raw):
+        ids = known(raw) if series is None else series
+        return _Way(first_id_from(raw, since_us), first_id_from(raw, until_us) - 1, json.dumps(sorted(ids)))
+
+
+def _chunk(raw: sqlite3.Connection, way: _Way, rows: int) -> tuple[list[Operation], _Way]:
+    """The next rows, and the way behind them; one statement, so one read transaction of its own."""
+    last_id = min(way.last_id, way.next_id + _SCANNED_ROWS - 1)
+    found = raw.execute(_NEXT, (way.next_id, last_id, way.series, rows))
+    chunk = [operation_of(row) for row in found]
+    return chunk, way._replace(next_id=chunk[-1].id + 1 if len(chunk) == rows else last_id + 1)
