@@ -17,10 +17,10 @@ if TYPE_CHECKING:
     from cogmeter_storage.base import Store
     from cogmeter_storage.model import Int64Array, Totals
 
-# A bin of one group is 12 kB of histogram, nearly all of it zeros: a week of minutes is read in pieces of 18 MB, each
-# thinned out before the next one is read.
-PIECE = 1_440  # minutes times groups
-BLOCK = 512  # windows whose histograms are made at once
+# A bin of one group is 12 kB of histogram, nearly all of it zeros: a week of minutes is read in pieces of 6 MB, each
+# thinned out before the next one is read. Small, so that no numpy call holds the interpreter's lock for long.
+PIECE = 480  # minutes times groups
+BLOCK = 128  # windows whose histograms are made at once
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,7 +89,7 @@ async def read_minutes(store: Store, groups: Sequence[Sequence[int]], since_us: 
             thinned = await asyncio.to_thread(lambda: [minutes_of(totals, place) for place in range(len(numbers))])  # noqa: B023 - awaited within the turn
             for number, minutes in zip(numbers, thinned, strict=True):
                 found[number].append(minutes)
-    return [joined(parts) for parts in found]
+    return await asyncio.to_thread(lambda: [joined(parts) for parts in found])
 
 
 def _disjoint(groups: Sequence[Sequence[int]]) -> list[tuple[list[int], Mapping[int, int]]]:

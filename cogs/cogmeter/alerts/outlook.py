@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from typing import TYPE_CHECKING, Final
 
 from cogmeter.alerts.advice import advise
@@ -18,7 +19,7 @@ from cogmeter.services import ACKNOWLEDGEMENT, STALLS
 from cogmeter_storage.model import DAY_US, HOUR_US
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
 
     from cogmeter.alerts.minutes import Minutes
     from cogmeter.alerts.replay import Trail
@@ -59,14 +60,15 @@ class Replayer:
             raise NotReplayableError(subject.rule)
         since_us, until_us = await self._span()
         series = await self._store.series()
-        subjects, left_out = await self._subjects(subject, series, then, since_us)
+        subjects, left_out = await self._subjects(subject, series, (now, then), since_us)
         minutes = await self._minutes(subjects, series, since_us, until_us)
+        trails = self._trails(since_us)
 
         def told(limits: Limits) -> tuple[int, int]:
             spans: dict[str, list[tuple[int, int]]] = {}
-            for one, trail in zip(subjects, self._trails(subjects, minutes, limits, since_us), strict=True):
-                found = [(each.fired_us, each.ended_us) for each in episodes(trail, limits.of(one), self._policy)]
-                spans.setdefault(one.service, []).extend(found)
+            for one, part in zip(subjects, minutes, strict=True):
+                found = episodes(trails(one, part, limits), limits.of(one), self._policy)
+                spans.setdefault(one.service, []).extend((each.fired_us, each.ended_us) for each in found)
             merged = [span for several in spans.values() for span in united(several)]
             return len(merged), sum(end - start for start, end in merged)
 
@@ -87,19 +89,19 @@ class Replayer:
             return []
         limits = Limits(self._settings, await self._store.alerting.overrides())
         minutes = await self._minutes(subjects, series, since_us, until_us)
+        trails = self._trails(since_us)
 
         def found() -> list[Advice]:
-            trails = self._trails(subjects, minutes, limits, since_us)
             each = [
                 advise(
                     one,
-                    trail,
+                    trails(one, part, limits),
                     limits.of(one),
                     [_acted(alert, until_us) for alert in told[one] if alert.acknowledged_us is not None],
                     most=span_of(Key(one, THRESHOLD)).most,
                     policy=self._policy,
                 )
-                for one, trail in zip(subjects, trails, strict=True)
+                for one, part in zip(subjects, minutes, strict=True)
             ]
             return [one for one in each if one is not None]
 
@@ -114,9 +116,9 @@ class Replayer:
         return min(since_us, self._now_us), self._now_us
 
     async def _subjects(
-        self, wanted: Subject, series: Sequence[Series], limits: Limits, since_us: int
+        self, wanted: Subject, series: Sequence[Series], limits: Sequence[Limits], since_us: int
     ) -> tuple[list[Subject], int]:
-        """Whatever a limit of this subject holds for, the busiest first, and how many quieter ones are left out."""
+        """Whatever one of the limits holds for, the busiest first, and how many quieter ones are left out."""
         if wanted.rule in WHOLE or wanted.operation:
             only = Subject(wanted.rule, WHOLE.get(wanted.rule, wanted.service), wanted.operation)
             return [only] if _ids(only, series) else [], 0
@@ -124,27 +126,30 @@ class Replayer:
         subjects = [Subject(wanted.rule, service) for service in services]
         # Of operations, error rates are looked at beside their service's; other rules where one has its own limit.
         if wanted.rule == "error_rate":
+            many = {service for service, count in Counter(one.service for one in series).items() if count > 1}
             subjects += [
-                Subject(wanted.rule, service, name)
-                for service in services
-                if len(names := [one.operation for one in series if one.service == service]) > 1
-                for name in names
+                Subject(wanted.rule, one.service, one.operation)
+                for one in series
+                if one.service in many and wanted.service in {"", one.service}
             ]
         else:
-            subjects += [
-                one for one in limits.explicit(wanted.rule, THRESHOLD) if one.operation and one.service in services
-            ]
-        subjects = [one for one in subjects if limits.of(one).threshold]
+            named = dict.fromkeys(one for each in limits for one in each.explicit(wanted.rule, THRESHOLD))
+            subjects += [one for one in named if one.operation and one.service in services]
+        subjects = [one for one in subjects if any(each.of(one).threshold for each in limits)]
         busiest = await self._busiest(subjects, series, since_us)
         return busiest[:LOOKED_AT], max(len(busiest) - LOOKED_AT, 0)
 
     async def _busiest(self, subjects: Sequence[Subject], series: Sequence[Series], since_us: int) -> list[Subject]:
-        """The subjects that did anything, the busiest first."""
+        """The subjects, all of one rule, that did anything, the busiest first."""
+        rule = subjects[0].rule if subjects else ""
         places = {one.id: number for number, one in enumerate(series)}
         if not places:
             return []
-        counts = (await self._store.totals(since_us, self._now_us, groups=places)).counts[0]
-        done = {one: int(sum(counts[places[number]] for number in _ids(one, series))) for one in subjects}
+        counts = (await self._store.totals(since_us, self._now_us, groups=places)).counts[0].tolist()
+        done: Counter[Subject] = Counter()
+        for one, count in zip(series, counts, strict=True):
+            done[Subject(rule, one.service)] += count
+            done[Subject(rule, one.service, one.operation)] += count
         return sorted((one for one in subjects if done[one]), key=lambda one: -done[one])
 
     async def _minutes(
@@ -155,14 +160,18 @@ class Replayer:
         groups = [_ids(one, series) for one in subjects]
         return await read_minutes(self._store, groups, max(since_us - lead_us, 0), until_us)
 
-    def _trails(
-        self, subjects: Iterable[Subject], minutes: Iterable[Minutes], limits: Limits, since_us: int
-    ) -> list[Trail]:
-        window_s = self._settings.alert_window
-        return [
-            trail_of(part, one.rule, window_s=window_s, statistic=limits.statistic_of(one)).since(since_us)
-            for one, part in zip(subjects, minutes, strict=True)
-        ]
+    def _trails(self, since_us: int) -> Callable[[Subject, Minutes, Limits], Trail]:
+        """Finds a subject's trail under given limits, each only once: most changes leave the statistic as it is."""
+        known: dict[tuple[Subject, str], Trail] = {}
+
+        def trail(subject: Subject, minutes: Minutes, limits: Limits) -> Trail:
+            statistic = limits.statistic_of(subject)
+            if (subject, statistic) not in known:
+                whole = trail_of(minutes, subject.rule, window_s=self._settings.alert_window, statistic=statistic)
+                known[subject, statistic] = whole.since(since_us)
+            return known[subject, statistic]
+
+        return trail
 
 
 def united(spans: Iterable[tuple[int, int]]) -> list[tuple[int, int]]:

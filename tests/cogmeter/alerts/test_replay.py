@@ -201,6 +201,8 @@ async def test_the_outlook_of_a_threshold_says_how_often_and_how_long_it_would_h
     assert (await replayer.outlook("error_rate@busy/bad", "0")).now_times == 1
     assert (await replayer.outlook("throughput", "15")).times == 1
     assert (await replayer.outlook("throughput", "15")).subjects == 2
+    off = await replayer.outlook("error_rate", "0")
+    assert (off.times, off.now_times) == (0, 1)
 
 
 async def test_the_outlook_of_other_fields_and_of_what_cannot_be_replayed(store):
