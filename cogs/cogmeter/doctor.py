@@ -86,10 +86,11 @@ def _charts(monitor: Monitor) -> Iterator[Finding]:
 
 
 def _jobs(monitor: Monitor) -> Iterator[Finding]:
-    jobs = ("alerts", "samples", "roll-up", "clean-up", "baselines", "heartbeat", "commands")
-    failed = {name: count for name in jobs if (count := monitor.faults[name])}
+    failed = {name: count for name, count in monitor.faults.items() if name != "charts"}
     said = ", ".join(f"{name} failed {count} times" for name, count in failed.items())
-    due = ", ".join(f"{job.id} {_until(job.next_run_time.timestamp())}" for job in monitor.jobs() if job.next_run_time)
+    due = ", ".join(
+        f"{job.id} {_until(job.next_run_time.timestamp())}" for job in monitor.schedule.jobs if job.next_run_time
+    )
     yield Finding("jobs", not failed, said or f"next: {due}", "See the log; each runs again at its next time")
 
 

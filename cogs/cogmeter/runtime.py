@@ -6,16 +6,12 @@ import asyncio
 import logging
 from collections import Counter
 from contextlib import AsyncExitStack
-from datetime import UTC
 from typing import TYPE_CHECKING
-
-from apscheduler.schedulers.asyncio import AsyncIOScheduler
 
 from cogmeter import default_recorder
 from cogmeter.alerts.alerting import Alerting
 from cogmeter.alerts.lifeline import Lifeline
 from cogmeter.alerts.limits import Limits
-from cogmeter.background import own_context
 from cogmeter.flusher import Flusher
 from cogmeter.heartbeat import Heartbeat
 from cogmeter.marks import THRESHOLD, mark_start, store_marks
@@ -25,6 +21,7 @@ from cogmeter.query import Query, now_us
 from cogmeter.render.artist import Artist
 from cogmeter.render.charts import ChartWorker
 from cogmeter.revision import revision
+from cogmeter.schedule import Schedule
 from cogmeter.settings import SettingsError, env_name
 from cogmeter.watch.dangers import dangers
 from cogmeter.watch.gateway import trouble_of
@@ -35,9 +32,8 @@ from cogmeter_storage.base import StorageError
 from cogmeter_storage.model import Retention
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Mapping
+    from collections.abc import Mapping
 
-    from apscheduler.job import Job
     from discord.ext import commands
 
     from cogmeter.alerts.storyteller import Storyteller
@@ -50,7 +46,6 @@ if TYPE_CHECKING:
 FOLD_INTERVAL_S = 60.0
 KEEP_INTERVAL_S = 3600.0
 LEVELS = {"debug": logging.DEBUG, "info": logging.INFO, "warn": logging.WARNING, "error": logging.ERROR}
-EXECUTOR = "cogmeter"  # APScheduler names its log by it, so that a host's own jobs log as they did
 
 _logger = logging.getLogger("cogmeter.runtime")
 
@@ -73,7 +68,8 @@ class Monitor:
         self.settings = settings
         self.recorder = default_recorder if recorder is None else recorder
         self.charts = ChartWorker()
-        self.faults: Counter[str] = Counter()  # of our own jobs, by job
+        self.faults: Counter[str] = Counter()  # of our own parts, by part or job
+        self.schedule = Schedule(self.faults)
         self.bot = bot
         self._undo = AsyncExitStack()
 
@@ -105,10 +101,6 @@ class Monitor:
         except Exception:
             _logger.exception("A part of the monitor did not stop as it should")
         _logger.debug("Stopped")
-
-    def jobs(self) -> list[Job]:
-        """The scheduled jobs, each with the time of its next run."""
-        return list(self._scheduler.get_jobs())
 
     async def override(self, values: Mapping[str, str | None], actor: str) -> list[AuditEntry]:
         """Change thresholds while running (None: back to the setting): stored, audited, marked, and effective at once.
@@ -181,55 +173,19 @@ class Monitor:
         undo.callback(self.lifeline.stop)
 
     def _start_jobs(self, undo: AsyncExitStack) -> None:
-        settings = self.settings
-        # APScheduler tells of every run at INFO; our jobs are worth a line when they fail.
-        for name in ("cogmeter.scheduler", f"apscheduler.executors.{EXECUTOR}"):
-            _set_level(undo, name, logging.WARNING)
-        undo.push_async_callback(asyncio.sleep, 0)  # the scheduler shuts down in the loop's next turn
-        scheduler = AsyncIOScheduler(timezone=UTC, logger=logging.getLogger("cogmeter.scheduler"))
-        scheduler.add_executor("asyncio", EXECUTOR)
-        jobs: list[tuple[str, Callable[[], Awaitable[object]], float]] = [
-            ("alerts", self.alerting.check, settings.alert_check_interval),
-            ("samples", self._sample, settings.sample_interval),
-            ("roll-up", self._fold, FOLD_INTERVAL_S),
-            ("baselines", self.alerting.keep, KEEP_INTERVAL_S),
-            ("clean-up", self._clean, settings.cleanup_interval_minutes * 60),
-        ]
+        settings, schedule = self.settings, self.schedule
+        schedule.every(settings.alert_check_interval, "alerts", self.alerting.check)
+        schedule.every(settings.sample_interval, "samples", self._sample)
+        schedule.every(FOLD_INTERVAL_S, "roll-up", self._fold)
+        schedule.every(KEEP_INTERVAL_S, "baselines", self.alerting.keep)
+        schedule.every(settings.cleanup_interval_minutes * 60, "clean-up", self._clean)
         if settings.heartbeat_url is not None:
             self.heartbeat = Heartbeat(settings.heartbeat_url.get_secret_value(), self._trouble)
             undo.push_async_callback(self.heartbeat.close)
-            jobs.append(("heartbeat", self.heartbeat.beat, settings.heartbeat_interval))
-        for name, work, interval_s in jobs:
-            scheduler.add_job(
-                self._guarded(name, work),
-                "interval",
-                seconds=interval_s,
-                id=name,
-                executor=EXECUTOR,
-                coalesce=True,
-                max_instances=1,
-                misfire_grace_time=None,
-            )
-        # A context of our own: no interaction's may leak into jobs that outlive it.
-        own_context().run(scheduler.start)
-        self._scheduler = scheduler
-        undo.callback(scheduler.shutdown, wait=False)
-        _logger.debug("Scheduled: %s", ", ".join(f"{name} every {interval_s:g} s" for name, _, interval_s in jobs))
-
-    def _guarded(self, name: str, work: Callable[[], Awaitable[object]]) -> Callable[[], Awaitable[None]]:
-        """The job with its faults counted and logged, so that it runs again at its next time."""
-
-        async def job() -> None:
-            try:
-                await work()
-            except StorageError as error:
-                self.faults[name] += 1
-                _logger.warning("The %s job could not use the store: %s", name, error)
-            except Exception:
-                self.faults[name] += 1
-                _logger.exception("The %s job failed", name)
-
-        return job
+            schedule.every(settings.heartbeat_interval, "heartbeat", self.heartbeat.beat)
+        undo.push_async_callback(asyncio.sleep, 0)  # the scheduler shuts down in the loop's next turn
+        schedule.start()
+        undo.callback(schedule.stop)
 
     async def _sample(self) -> None:
         gauges, at_us = self.watcher.sample(), now_us()

@@ -9,7 +9,7 @@ import discord
 from discord import app_commands
 from discord.ext import commands
 
-from cogmeter.cog import alerts, doctor, mutes, presses, report, stats, summary, thresholds, trial
+from cogmeter.cog import alerts, doctor, mutes, presses, report, stats, summary, thresholds, trial, weekly
 from cogmeter.cog.desk import Desk
 from cogmeter.cog.gate import Gate
 from cogmeter.cog.registration import Registration
@@ -68,6 +68,7 @@ class Perf(commands.Cog, name="cogmeter", description="How this bot performs: su
                 f"{env_name('command_group')}={name}: the bot has a /{name} of its own; choose another name"
             ) from None
         presses.add(self.bot, self._desk)
+        self.monitor.schedule.every(weekly.INTERVAL_S, "weekly report", weekly.Weekly(self.monitor).run)
         if self.bot.is_ready():
             await self.on_ready()
 

@@ -1,0 +1,81 @@
+"""What is done again and again: each job at its own interval, with its faults counted and logged, never raised."""
+
+from __future__ import annotations
+
+import logging
+from contextlib import ExitStack
+from datetime import UTC
+from typing import TYPE_CHECKING, Final
+
+from apscheduler.schedulers.asyncio import AsyncIOScheduler
+
+from cogmeter.background import own_context
+from cogmeter_storage.base import StorageError
+
+if TYPE_CHECKING:
+    from collections import Counter
+    from collections.abc import Awaitable, Callable
+
+    from apscheduler.job import Job
+
+EXECUTOR: Final = "cogmeter"  # APScheduler names its log by it, so that a host's own jobs log as they did
+
+_logger = logging.getLogger("cogmeter.schedule")
+
+
+class Schedule:
+    """The jobs of one monitor, from ``start`` to ``stop``."""
+
+    def __init__(self, faults: Counter[str]) -> None:
+        """What fails is counted among the ``faults``, by the job's name."""
+        self._faults = faults
+        self._quiet = ExitStack()
+        self._scheduler = AsyncIOScheduler(timezone=UTC, logger=logging.getLogger("cogmeter.scheduler"))
+        self._scheduler.add_executor("asyncio", EXECUTOR)
+
+    def every(self, interval_s: float, name: str, work: Callable[[], Awaitable[object]]) -> None:
+        """Do ``work`` every ``interval_s`` seconds, never twice at once; also after the start."""
+        self._scheduler.add_job(
+            self._guarded(name, work),
+            "interval",
+            seconds=interval_s,
+            id=name,
+            executor=EXECUTOR,
+            coalesce=True,
+            max_instances=1,
+            misfire_grace_time=None,
+        )
+        _logger.debug("Scheduled: %s every %g s", name, interval_s)
+
+    @property
+    def jobs(self) -> list[Job]:
+        """The jobs, each with the time of its next run."""
+        return list(self._scheduler.get_jobs())
+
+    def start(self) -> None:
+        """Begin, on the running loop."""
+        # APScheduler tells of every run at INFO; our jobs are worth a line when they fail.
+        for name in ("cogmeter.scheduler", f"apscheduler.executors.{EXECUTOR}"):
+            logger = logging.getLogger(name)
+            self._quiet.callback(logger.setLevel, logger.level)
+            logger.setLevel(logging.WARNING)
+        # A context of our own: no interaction's may leak into jobs that outlive it.
+        own_context().run(self._scheduler.start)
+
+    def stop(self) -> None:
+        """Begin no job any more; the scheduler itself shuts down in the loop's next turn."""
+        self._scheduler.shutdown(wait=False)
+        self._quiet.close()
+
+    def _guarded(self, name: str, work: Callable[[], Awaitable[object]]) -> Callable[[], Awaitable[None]]:
+        async def job() -> None:
+            try:
+                await work()
+            except StorageError as error:
+                self._faults[name] += 1
+                _logger.warning("The %s job could not use the store: %s", name, error)
+            except Exception:
+                self._faults[name] += 1
+                _logger.exception("The %s job failed", name)
+
+        return job
