@@ -35,7 +35,9 @@ class Schedule:
 
     def every(self, interval_s: float, name: str, work: Callable[[], Awaitable[object]]) -> None:
         """Do ``work`` every ``interval_s`` seconds, never twice at once; also after the start."""
-        self._scheduler.add_job(
+        # A context of our own: no interaction's may leak into jobs that outlive it.
+        own_context().run(
+            self._scheduler.add_job,
             self._guarded(name, work),
             "interval",
             seconds=interval_s,
@@ -59,7 +61,6 @@ class Schedule:
             logger = logging.getLogger(name)
             self._quiet.callback(logger.setLevel, logger.level)
             logger.setLevel(logging.WARNING)
-        # A context of our own: no interaction's may leak into jobs that outlive it.
         own_context().run(self._scheduler.start)
 
     def stop(self) -> None:
