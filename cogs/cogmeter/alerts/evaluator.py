@@ -148,7 +148,9 @@ class Evaluator:
         try:
             state = json.loads(measured)
             self._costs.restore(state["costs"], now_us)
-            self._usual.kept = {str(service): float(rate) for service, rate in state["silent"].items()}
+            self._usual.kept = {
+                str(name): (float(rate), float(burst)) for name, (rate, burst) in state["silent"].items()
+            }
         except (ValueError, TypeError, KeyError, AttributeError) as error:
             _logger.warning("Costs that cannot be read are counted anew: %s", error)
         self._silent_before = frozenset(self._usual.kept)
@@ -159,6 +161,7 @@ class Evaluator:
         window.learn()
         window.move(now_s)
         self._history.move(now_us, len(window.services))
+        self._usual.update(self._history, window.services, now_us)
         return View(
             now_us=now_us,
             span_s=window.span_s(now_s),
@@ -173,7 +176,8 @@ class Evaluator:
             buckets_of=window.buckets_of,
             history=self._history,
             costs=self._costs,
-            usual_per_minute=self._usual.per_minute(self._history, window.services, now_us),
+            usual_per_minute=self._usual.per_minute,
+            burstiness=self._usual.burstiness,
             silent_before=self._silent_before,
             gauges=self._gauges,
             loops=self._loops,

@@ -32,7 +32,6 @@ RINGS: Final = (
     (SIX_HOURS_S, 5 * MINUTE_US, 72),
     (THREE_DAYS_S, HOUR_US, HOURS),
 )
-BLOCK: Final = 10  # minutes: the last hour is judged by six such stretches
 PIECE: Final = 1_500  # bins times services that are read at once: a histogram of each is 12 kB
 
 
@@ -114,17 +113,31 @@ class History:
         """For how long the counts are known."""
         return 0.0 if self.since_us is None else (now_us - self.since_us) / 1e6
 
-    def recent_per_minute(self) -> NDArray[np.float64]:
-        """The usual rate by service: the lesser of what the last hour and the last six hours say.
+    def before_per_minute(self, window_s: int) -> NDArray[np.float64]:
+        """The usual rate by service before a window that ends now: the lesser of what an hour and six hours say.
 
-        The medians of the last hour's six stretches of ten minutes, and of the six whole hours before this one.
+        The medians of the six stretches of ten minutes before the window, and of the six whole hours before this one.
         Stretches without operations count, so a service that began, was idle or was down has nothing usual to miss.
         """
-        minutes, hours = self._rings[HOUR_S], self._rings[THREE_DAYS_S]
-        blocks = minutes.counts[:, 0].reshape(-1, BLOCK, minutes.sums.shape[1]).sum(axis=1)
+        fives, hours = self._rings[SIX_HOURS_S], self._rings[THREE_DAYS_S]
+        last = (fives.newest or 0) - window_s // 300 - 1
+        bins = np.stack([fives.bin(last - ago)[0] for ago in range(12)])
+        blocks = bins.reshape(6, 2, -1).sum(axis=1)
         now = hours.newest or 0
         last_hours = np.stack([hours.bin(now - ago)[0] for ago in range(1, 7)])
-        return np.minimum(_lower_median(blocks) / BLOCK, _lower_median(last_hours) / 60.0)
+        return np.minimum(_lower_median(blocks) / 10.0, _lower_median(last_hours) / 60.0)
+
+    def burstiness(self) -> NDArray[np.float64]:
+        """How much more the counts of five minutes vary within an hour than by chance, by service: 0 is chance alone.
+
+        1 / k of a negative binomial distribution, by moments: its variance is m + m^2 / k around a mean of m.
+        """
+        ring = self._rings[SIX_HOURS_S]
+        counts = ring.counts[:, 0].reshape(6, 12, -1).astype(np.float64)
+        means, variances = counts.mean(axis=1), counts.var(axis=1, ddof=1)
+        excess, squares = (variances - means).sum(axis=0), np.square(means).sum(axis=0)
+        burst: NDArray[np.float64] = np.maximum(excess, 0.0) / np.maximum(squares, 1e-9)
+        return burst
 
     def days_per_minute(self) -> NDArray[np.float64] | None:
         """What the days before had at this time, by service: their median. None without a day that is known.

@@ -37,7 +37,8 @@ class View:
     buckets_of: Callable[[int], NDArray[np.int64]]  # of one series
     history: History
     costs: Costs
-    usual_per_minute: NDArray[np.float64]  # operations by service, at this time of the day
+    usual_per_minute: Mapping[int, NDArray[np.float64]]  # before each of some windows (seconds), by service
+    burstiness: NDArray[np.float64]  # of each service's traffic, see History
     silent_before: Collection[str] = ()  # services whose traffic was low when the last run ended
     gauges: Gauges = field(default_factory=Gauges)
     loops: Sequence[LoopState] = ()

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cogmeter.alerts.history import HOUR_S, RINGS, History, Ring
+from cogmeter.alerts.history import FIVE_MINUTES_S, HOUR_S, RINGS, History, Ring
 from cogmeter_storage import open_store
 from cogmeter_storage.model import HOUR_US, MINUTE_US
 
@@ -48,13 +48,13 @@ def test_services_that_come_later_begin_at_nothing():
     assert (operations.tolist(), failures.tolist()) == ([5, 7], [1, 2])
 
 
-def test_usual_are_the_lesser_of_hour_and_hours_and_days():
+def test_usual_is_the_lesser_of_the_hour_and_the_hours_before():
     history = History()
     for minute in range(8 * 24 * 60 + 1):
         at_us = BEGIN_US + minute * MINUTE_US
         hour = (at_us // HOUR_US) % 24
         history.add(np.array([[40 if 8 <= hour < 20 else 2], [0]]), at_us)
-    assert history.recent_per_minute().tolist() == [2.0]  # the hours before ten are mostly night
+    assert history.before_per_minute(FIVE_MINUTES_S).tolist() == [2.0]  # the hours before ten are mostly night
     assert history.days_per_minute().tolist() == [40.0]
 
 
@@ -83,7 +83,7 @@ async def test_what_is_stored_is_taken_up_into_every_ring(tmp_path):
     for length_s, _, _ in RINGS[1:]:
         for was, now in zip(lived.totals(length_s), again.totals(length_s), strict=True):
             assert was.tolist() == now.tolist()
-    assert again.recent_per_minute().tolist() == lived.recent_per_minute().tolist()
+    assert again.before_per_minute(1_800).tolist() == lived.before_per_minute(1_800).tolist()
     assert again.days_per_minute().tolist() == lived.days_per_minute().tolist()
     assert again.known_s(now_us) == pytest.approx(lived.known_s(now_us), abs=3_600)
     await store.close()

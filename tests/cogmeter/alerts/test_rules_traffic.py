@@ -6,6 +6,8 @@ import re
 import numpy as np
 import pytest
 
+from cogmeter.alerts.rules.values import silence
+
 HOUR = 3_600
 
 
@@ -54,8 +56,42 @@ async def test_a_service_with_a_tenth_of_its_traffic_is_a_warning(measured, quie
 
 async def test_a_service_with_little_traffic_never_alerts(measured, quiet):
     one = measured(**quiet)
-    await run(one, 7, lambda _: 1.5, check=False)
+    await run(one, 7, lambda _: 0.2, check=False)
     assert await run(one, 3, lambda _: 0) == []
+
+
+async def test_a_service_with_some_traffic_is_missed_after_half_an_hour(measured, quiet):
+    one = measured(**quiet)
+    assert await run(one, 7, lambda _: 1.5) == []
+    found = await run(one, 3, lambda _: 0)
+    assert 0.4 <= found[0][1] <= 0.6
+    assert found[-1][1] == pytest.approx(3, abs=0.1)
+    assert found[-1][0].message.startswith("No operations in 30 min, where 1")
+
+
+async def test_traffic_in_bursts_is_missed_only_when_no_burst_explains_it(measured, quiet):
+    one = measured(**quiet)
+    random = np.random.default_rng(4)
+    bursts = np.exp(np.convolve(random.normal(0, 0.9, 1_200), np.full(6, 6**-0.5), "same"))
+    assert await run(one, 48, lambda hour: 12 * float(bursts[int(hour * 12)]), step_s=60) == []
+    found = await run(one, 3, lambda _: 0)
+    assert found[0][1] <= 1.05
+
+
+@pytest.mark.parametrize(("mean", "size"), [(20, 1e6), (60, 1e6), (60, 4.0), (300, 1.2)])
+def test_the_bound_is_above_the_probability_and_not_far(mean, size):
+    for few in (0, mean // 10):
+        logs = [
+            math.lgamma(k + size)
+            - math.lgamma(size)
+            - math.lgamma(k + 1)
+            + size * math.log(size / (size + mean))
+            + k * math.log(mean / (size + mean))
+            for k in range(few + 1)
+        ]
+        exact = max(logs) + math.log(sum(math.exp(one - max(logs)) for one in logs))
+        (bound,) = silence(np.array([few]), np.array([float(mean)]), 1.0 / size).tolist()
+        assert exact - 1e-6 <= bound <= exact + 5.0
 
 
 async def test_a_night_is_no_incident_on_the_first_day_and_on_later_ones(measured, quiet):

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 ERROR_RATE = "error_rate"
 RESPONSE_TIME = "response_time"
 THROUGHPUT = "throughput"
+MIN_FAILURES = 5  # of one operation among others
 
 
 def error_rate(view: View, limits: Limits) -> Iterator[Reading]:
@@ -33,9 +34,13 @@ def error_rate(view: View, limits: Limits) -> Iterator[Reading]:
         yield _share(Subject(ERROR_RATE, view.services[place]), rate, limits)
     by_series = limits.bounds_by_series(ERROR_RATE, view.services, view.series)
     rates = values.error_rates(view.by_series.operations, view.by_series.failures)
+    named = set(limits.explicit(ERROR_RATE, "threshold"))
     for place, rate in _beyond(rates, by_series, view.by_series):
-        # An operation that is all that its service does is judged as the service.
-        if view.by_series.operations[place] < view.by_service.operations[view.service_of[place]]:
+        # An operation that is all that its service does is judged as the service. There are many operations, and two
+        # failures among twenty are nothing: it takes more, unless the operation has a threshold of its own.
+        alone = view.by_series.operations[place] == view.by_service.operations[view.service_of[place]]
+        enough = view.by_series.failures[place] >= MIN_FAILURES
+        if (enough and not alone) or Subject(ERROR_RATE, *view.series[place]) in named:
             yield _share(Subject(ERROR_RATE, *view.series[place]), rate, limits)
 
 

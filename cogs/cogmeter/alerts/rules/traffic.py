@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
-from cogmeter.alerts.history import FIVE_MINUTES_S
+from cogmeter.alerts.history import FIVE_MINUTES_S, HALF_HOUR_S, HOUR_S
 from cogmeter.alerts.model import CRITICAL, WARNING, Reading, Subject
 from cogmeter.alerts.rules import values
 from cogmeter.alerts.rules.words import number, percent
@@ -16,11 +16,13 @@ from cogmeter.alerts.rules.words import number, percent
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from cogmeter.alerts.limits import Limits
+    from cogmeter.alerts.limits import Bounds, Limits
     from cogmeter.alerts.view import View
 
 LOW_TRAFFIC: Final = "low_traffic"
 IMPROBABLE: Final = math.log(1e-6)  # that so few operations come by chance: five hundred services are checked all day
+WINDOWS_S: Final = (FIVE_MINUTES_S, HALF_HOUR_S, HOUR_S)  # the first in which the silence is improbable speaks
+BURST_S: Final = 600.0  # within which what comes is of one burst
 
 
 def recovered(threshold: float) -> float:
@@ -29,35 +31,52 @@ def recovered(threshold: float) -> float:
 
 
 def low_traffic(view: View, limits: Limits) -> Iterator[Reading]:
-    """Services whose rate in the last five minutes is below a share of the usual one, where chance does not explain it.
+    """Services whose rate is below a share of the usual one, in the shortest window in which that is no chance.
 
-    A bot that began within these five minutes knows nothing yet; what was silent before that, stays so for so long.
+    A process that began within the window knows nothing yet; what was silent when the last one ended, stays so for the
+    first five minutes.
     """
     bounds = limits.bounds(LOW_TRAFFIC, view.services)
-    operations, _ = view.history.totals(FIVE_MINUTES_S)
-    expected = view.usual_per_minute * (FIVE_MINUTES_S / 60.0)
+    told: set[int] = set()
+    for window_s in WINDOWS_S:
+        began = view.up_s < window_s
+        if began and window_s != FIVE_MINUTES_S:
+            return
+        for place in _low(view, bounds, window_s):
+            service = view.services[place]
+            if place in told or (began and service not in view.silent_before):
+                continue
+            told.add(place)
+            reading = _reading(view, limits, Subject(LOW_TRAFFIC, service), place, window_s)
+            yield dataclasses.replace(reading, breached=False) if began else reading
+
+
+def _low(view: View, bounds: Bounds, window_s: int) -> list[int]:
+    """The services whose traffic in this window is below the recovery threshold, and not by chance."""
+    operations, _ = view.history.totals(window_s)
+    expected = view.usual_per_minute[window_s] * (window_s / 60.0)
     share = np.where(np.isfinite(bounds.threshold), bounds.recovery, 0.0)
-    few = (expected >= np.maximum(bounds.min_operations, 1)) & (operations < share * expected)
-    few &= values.silence(operations, expected) < IMPROBABLE
-    began = view.up_s < FIVE_MINUTES_S
-    for place in np.flatnonzero(few).tolist():
-        service = view.services[place]
-        if not began:
-            yield _reading(Subject(LOW_TRAFFIC, service), int(operations[place]), float(expected[place]), limits)
-        elif service in view.silent_before:
-            reading = _reading(Subject(LOW_TRAFFIC, service), int(operations[place]), float(expected[place]), limits)
-            yield dataclasses.replace(reading, breached=False)
+    low = (expected >= np.maximum(bounds.min_operations, 1)) & (operations < share * expected)
+    if not low.any():
+        return []
+    # Counts over a window that holds several bursts vary less.
+    burstiness = view.burstiness * min(BURST_S / window_s, 1.0)
+    low &= values.silence(operations, expected, burstiness) < IMPROBABLE
+    return np.flatnonzero(low).tolist()
 
 
-def _reading(subject: Subject, operations: int, expected: float, limits: Limits) -> Reading:
+def _reading(view: View, limits: Limits, subject: Subject, place: int, window_s: int) -> Reading:
     limit = limits.of(subject)
-    share = operations / expected
+    operations = int(view.history.totals(window_s)[0][place])
+    usual = float(view.usual_per_minute[window_s][place])
+    now = operations * 60.0 / window_s
+    share = now / usual
     breached = share < limit.threshold
-    usual, now = (number(count * 60 / FIVE_MINUTES_S) for count in (expected, operations))
-    if not operations:
-        text = f"No operations in 5 min, where {usual} a minute are usual"
-    else:
+    text = f"No operations in {window_s // 60} min, where {number(usual)} a minute are usual"
+    if operations:
         side = "is below" if breached else "is still near"
-        text = f"{now} operations/minute of {usual} usual {side} threshold of {percent(limit.threshold)}"
+        text = (
+            f"{number(now)} operations/minute of {number(usual)} usual {side} threshold of {percent(limit.threshold)}"
+        )
     severity = limit.severity or (WARNING if operations else CRITICAL)
     return Reading(subject, share, limit.threshold, text, severity, breached)

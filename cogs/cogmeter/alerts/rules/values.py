@@ -91,15 +91,17 @@ def burn_rates(operations: Counts, failures: Counts, target: float | Values) -> 
     return rates
 
 
-def silence(operations: Counts, expected: Values) -> Values:
+def silence(operations: Counts, expected: Values, burstiness: float | Values = 0.0) -> Values:
     """A bound on the probability of so few operations where so many are usual, as the natural logarithm.
 
-    Chernoff's for the lower tail of a Poisson variable with mean m: P(X <= k) <= exp(k - m + k ln(m / k)), k < m.
+    Chernoff's for the lower tail of a negative binomial variable X with mean m and variance m + m^2 / k, where
+    burstiness is 1 / k: ln P(X <= x) <= x ln(m / x) - (x + k) ln((m + k) / (x + k)), for x < m. Without burstiness it
+    is that of a Poisson variable, x - m + x ln(m / x).
     """
-    seen = operations.astype(np.float64)
-    mean = np.maximum(expected, 1e-12)
-    ratio = np.log(mean / np.maximum(seen, 1e-12))
-    bound: Values = np.where(seen < mean, seen - mean + seen * np.where(seen > 0, ratio, 0.0), 0.0)
+    few = np.minimum(operations.astype(np.float64), expected)
+    mean, size = np.maximum(expected, 1e-12), 1.0 / np.maximum(burstiness, 1e-9)
+    own = np.where(few > 0, few * np.log(mean / np.maximum(few, 1e-12)), 0.0)
+    bound: Values = own - (few + size) * np.log1p((mean - few) / (few + size))
     return bound
 
 
