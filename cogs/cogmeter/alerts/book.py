@@ -37,7 +37,7 @@ class Book:
     def alerts(self) -> list[Alert]:
         """Those that are not resolved, with the newest figures, the oldest first."""
         found = [track.alert for track in self.tracks.values() if track.alert is not None]
-        return sorted(found, key=lambda alert: alert.started_us)
+        return sorted(found, key=lambda alert: (alert.started_us, alert.id))
 
     def recall(self, alerts: Iterable[Alert], now_us: int) -> None:
         """Take in what a run before has stored, the last changed first.
