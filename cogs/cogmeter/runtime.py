@@ -14,7 +14,7 @@ from cogmeter.alerts.lifeline import Lifeline
 from cogmeter.alerts.limits import Limits
 from cogmeter.flusher import Flusher
 from cogmeter.heartbeat import Heartbeat
-from cogmeter.marks import THRESHOLD, mark_start, store_marks
+from cogmeter.marks import THRESHOLD, mark_start
 from cogmeter.notifiers.table import Surroundings, build, build_apart
 from cogmeter.overhead import Overhead
 from cogmeter.query import Query, now_us
@@ -192,7 +192,6 @@ class Monitor:
         self.alerting.evaluator.sampled(at_us, gauges, self.watcher.loops())
         if gauges:
             await self.store.add_samples(at_us, gauges)
-        await store_marks(self.store, self.recorder.marks)
 
     def _trouble(self) -> str:
         """What keeps the bot from being well, in words; empty if nothing does. That it is asked, the loop has shown."""
@@ -220,6 +219,7 @@ class Monitor:
         await self.store.close()
         self.store = self.query.store = await open_store(self.settings.database_url, replace_corrupt=True)
         self.alerting.use(self.store)
+        self.watcher.receipts.people.key = await privacy_key(self.store)
         return self.store
 
 
