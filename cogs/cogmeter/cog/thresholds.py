@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import asyncio
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 
 import discord
@@ -221,22 +222,26 @@ def _common(settings: Settings) -> str:
 
 
 class Confirmation(Buttons):
-    """Apply and Cancel below a preview."""
+    """Apply and Cancel below a preview. Of presses that come together the first one counts."""
 
     def __init__(self, desk: Desk, change: Change) -> None:
         super().__init__(desk)
         self._change = change
+        self._deciding = asyncio.Lock()
 
     @discord.ui.button(label="Apply", style=discord.ButtonStyle.primary, custom_id="cogmeter:threshold:apply")
     async def apply(self, interaction: discord.Interaction, _: discord.ui.Button[Confirmation]) -> None:
         """Make the change, in the name of who pressed."""
         await interaction.response.defer()
-        change = Change(self._change.subject, self._change.field, self._change.value, interaction.user.display_name)
-        await self.show(interaction, await _apply(self._desk, change), last=True)
+        async with self._deciding:
+            if not self.is_finished():
+                change = replace(self._change, actor=interaction.user.display_name)
+                await self.show(interaction, await _apply(self._desk, change), last=True)
 
     @discord.ui.button(label="Cancel", custom_id="cogmeter:threshold:cancel")
     async def cancel(self, interaction: discord.Interaction, _: discord.ui.Button[Confirmation]) -> None:
         """Leave it as it is."""
         await interaction.response.defer()
-        words = f"{self._change.key} stays as it is."
-        await self.show(interaction, unchanged_embed(words), last=True)
+        async with self._deciding:
+            if not self.is_finished():
+                await self.show(interaction, unchanged_embed(f"{self._change.key} stays as it is."), last=True)

@@ -1,6 +1,7 @@
 """``/perf alerts`` and ``/perf test-alert``: what stands, page by page, and whether the targets can be reached."""
 
 import dataclasses
+import re
 import time
 
 import pytest
@@ -157,3 +158,41 @@ async def test_a_test_alert_tells_how_each_target_fared(move_in):
         assert "✗ **channel**: PERFORMANCE\\_ALERT\\_CHANNEL\\_ID=" in embed.description
         assert "Missing Permissions" in embed.description
         assert "✓ **log**" in embed.description
+
+
+def texts(command):
+    """Every name and description below a command, as (key, text)."""
+    for key in ("name", "description"):
+        yield key, command[key]
+    for option in command.get("options", []):
+        yield from texts(option)
+        choices = option.get("choices", [])
+        assert len(choices) <= 25
+        for choice in choices:
+            yield "choice", choice["name"]
+            yield "choice", str(choice["value"])
+        wanted = [bool(one.get("required")) for one in option.get("options", [])]
+        assert wanted == sorted(wanted, reverse=True), "options that are required come first"
+
+
+async def test_discord_takes_the_commands_as_they_are(move_in):
+    async with move_in() as home:
+        (group,) = [one for one in home.bot.tree.get_commands() if one.name == "perf"]
+        said = list(texts(group.to_dict(home.bot.tree)))
+        assert all(re.fullmatch(r"[-_a-z0-9]{1,32}", text) for key, text in said if key == "name")
+        assert all(1 <= len(text) <= 100 for key, text in said if key != "name")
+        assert sum(len(text) for _, text in said) < 8_000
+        assert {"alerts", "thresholds", "mute", "unmute", "test-alert", "report"} <= {text for _, text in said}
+
+
+async def test_names_from_users_are_shown_as_they_are_and_lists_stay_within_discords_limits(move_in):
+    async with move_in() as home:
+        odd = "**@everyone** `<@1>` " + "long " * 60
+        await keep(
+            home,
+            *(alert(number, service=odd, operation=odd, acknowledged_by=odd, acknowledged_us=1) for number in range(9)),
+        )
+        embed = await asked(home, "alerts")
+        assert len(embed) <= 6_000
+        assert "\\*\\*@\u200beveryone\\*\\*" in embed.description
+        assert "<@1>" not in embed.description.replace("\\<@1\\>", "")

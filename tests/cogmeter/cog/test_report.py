@@ -166,3 +166,8 @@ async def test_what_was_remembered_by_another_version_is_taken_as_nothing(weekly
         await home.monitor.store.remember(KEY, b"\xff tuesday")
         assert await at(home, MONDAY_US) == 0
         assert await at(home, MONDAY_US + WEEK_US) == 1
+
+
+async def test_the_weekly_post_is_looked_after_by_a_job(weekly):
+    async with weekly() as home:
+        assert "weekly report" in {job.id for job in home.monitor.schedule.jobs}
