@@ -30,6 +30,8 @@ _FIELDS: Final = {
     "statistic": "statistic",
 }
 
+_WITHIN: Final = {"disconnects": " in 10 min", "rate_limits": " in 10 min", "cost": " a day"}
+
 
 def thresholds_embed(
     rules: Sequence[Holding], others: Sequence[Holding], *, service: str | None, common: str
@@ -104,7 +106,9 @@ def value_of(one: Holding) -> str:
 
 def _limit(rule: str, value: float) -> str:
     """A threshold in its rule's unit; that of the burn rate is the success rate that is promised."""
-    return f"{text.percent(value)} success" if rule == "burn_rate" else measured(rule, value)
+    if rule == "burn_rate":
+        return f"{text.percent(value)} success"
+    return measured(rule, value) + _WITHIN.get(rule, "")
 
 
 def _told(times: int, length_us: int) -> str:

@@ -36,6 +36,7 @@ async def test_every_rule_is_listed_with_its_value_and_where_that_comes_from(mov
         assert "**response\\_time**: 5 s (default)" in said
         assert "**stall**: off (.env)" in said
         assert "**burn\\_rate**: 99 % success (default)" in said
+        assert "**disconnects**: 5 times in 10 min (default)" in said
 
 
 async def test_a_change_is_previewed_and_holds_from_apply_on(move_in):
@@ -177,7 +178,7 @@ async def test_the_same_value_again_changes_nothing(move_in):
 async def test_a_change_is_marked(move_in):
     async with move_in() as home:
         await apply(home, rule="error_rate", value="10%")
-        await home.monitor._sample()
+        await home.flushed()
         markers = await home.monitor.store.markers(0, 2**62)
         assert any(one.kind == "threshold" and "error_rate" in one.name for one in markers)
 
