@@ -8,10 +8,9 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
-from cogmeter.alerts.rules import CRITICAL_FROM
-from cogmeter_bot.demo.incidents import PAST, PAST_RETRIES_PER_MINUTE, Incident, main_operation
-from cogmeter_bot.demo.profiles import PROFILES, Failure, Profile, activity
-from cogmeter_storage.model import DAY_US, FAILURES, HOUR_US, MINUTE_US, AlertEvent, Outcome
+from cogmeter_bot.demo.incidents import PAST, PAST_RETRIES_PER_MINUTE, main_operation
+from cogmeter_bot.demo.profiles import PROFILES, Failure, Profile, activity, cost_usd
+from cogmeter_storage.model import DAY_US, HOUR_US, MINUTE_US, Outcome
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -24,7 +23,6 @@ if TYPE_CHECKING:
 
 SLICE: Final = 200  # rows that the store writes in one turn of the loop
 NOTES: Final = 256  # different token counts
-ALERT_DELAY_US: Final = 4 * MINUTE_US
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,19 +62,11 @@ def make_history(until_us: int, days: float, seed: int) -> History:
     )
 
 
-def past_alerts(history: History, until_us: int) -> list[AlertEvent]:
-    """The alerts that the past incidents raised at cogmeter's default thresholds, oldest first."""
-    alerts = (_alert(one, history, until_us) for one in PAST)
-    return [one for one in alerts if one is not None]
-
-
-async def backfill(store: Store, history: History, alerts: Sequence[AlertEvent], *, until_us: int) -> None:
+async def backfill(store: Store, history: History, *, until_us: int) -> None:
     """Bring a history into an empty store, folded into hours and days."""
     ids = await store.series_ids(history.names)
     await store.append(history.slices(ids), now_us=until_us)
     await store.fold(now_us=until_us)
-    for alert in alerts:
-        await store.add_alert(alert)
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,27 +117,7 @@ def _trouble(profile: Profile, hours: NDArray[np.float64]) -> tuple[NDArray[np.f
 def _notes(rng: Generator) -> list[str]:
     model = next(one.model for one in PROFILES if one.model)
     sizes = zip(rng.integers(80, 1400, NOTES).tolist(), rng.integers(20, 400, NOTES).tolist(), strict=True)
-    return [json.dumps({"model": model, "tokens_in": asked, "tokens_out": given}) for asked, given in sizes]
-
-
-def _alert(incident: Incident, history: History, until_us: int) -> AlertEvent | None:
-    """What an incident raised, measured over the whole of it; None if it did not reach a threshold."""
-    since_us, end_us = (int(until_us + hours * HOUR_US) for hours in (incident.start, incident.end))
-    ours = [number for number, (service, _) in enumerate(history.names) if service == incident.service]
-    series, end, took, outcome = history.table.T[:4]
-    inside = (end >= since_us) & (end < end_us) & np.isin(series, ours)
-    if not inside.any():
-        return None
-    at_us = since_us + ALERT_DELAY_US
-    rate, took_ms = float(np.isin(outcome[inside], FAILURES).mean()), float(took[inside].mean() / 1000)
-    if incident.failure_rate and rate > 0.05:
-        text = f"Error rate of {rate:.1%} exceeds threshold of 5%"
-        return AlertEvent("error_rate", incident.service, _severity(rate / 0.05), text, 0.05, rate, at_us)
-    if not incident.failure_rate and took_ms > 5000:
-        text = f"Average response time of {took_ms / 1000:.1f}s exceeds threshold of 5s"
-        return AlertEvent("response_time", incident.service, _severity(took_ms / 5000), text, 5000.0, took_ms, at_us)
-    return None
-
-
-def _severity(times_threshold: float) -> str:
-    return "critical" if times_threshold >= CRITICAL_FROM else "warning"
+    return [
+        json.dumps({"model": model, "tokens_in": asked, "tokens_out": given, "cost_usd": cost_usd(asked, given)})
+        for asked, given in sizes
+    ]

@@ -67,3 +67,8 @@ def activity(at_us: ArrayLike) -> NDArray[np.float64]:
     angle = 2 * np.pi * ((at % DAY_US) / HOUR_US - _BUSIEST_HOUR) / 24
     weekday = (at // DAY_US + 3) % 7  # 1970-01-01 was a Thursday; Monday is 0
     return (1 + 0.6 * np.cos(angle)) * np.where(weekday >= 5, 1.2, 0.92)
+
+
+def cost_usd(tokens_in: int, tokens_out: int) -> float:
+    """What a made-up model costs: 2.50 dollars for a million tokens read, 10 for a million written."""
+    return round((2.5 * tokens_in + 10.0 * tokens_out) / 1e6, 6)

@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING, Final
 import discord
 
 from cogmeter_bot.bot import ExampleBot
-from cogmeter_bot.demo.history import backfill, make_history, past_alerts
+from cogmeter_bot.demo.history import backfill, make_history
+from cogmeter_bot.demo.past_alerts import bring_alerts, past_alerts
 from cogmeter_bot.demo.surroundings import alerts_to, demo_surroundings
 from cogmeter_bot.demo.traffic import Traffic
 from cogmeter_bot.errors import CannotRunError
@@ -103,7 +104,8 @@ async def _bring_history(plan: Plan, url: str) -> None:
     history = make_history(until_us, plan.history_days, plan.seed)
     store = await open_store(url)
     try:
-        await backfill(store, history, past_alerts(history, until_us), until_us=until_us)
+        await backfill(store, history, until_us=until_us)
+        await bring_alerts(store, past_alerts(history, until_us), until_us=until_us, days=plan.history_days)
     finally:
         await store.close()
 

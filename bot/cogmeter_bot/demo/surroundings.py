@@ -18,6 +18,7 @@ DEFAULTS: Final = {
     "alert_window": "60",
     "alert_min_operations": "15",
     "alert_cooldown": "120",
+    "alert_recovery": "15",
 }
 # What a person may still set for the demo. Anything else (a database, a webhook, a guild) belongs to a real bot.
 KEPT: Final = (

@@ -11,7 +11,7 @@ import numpy as np
 
 import cogmeter
 from cogmeter_bot.demo.incidents import RETRIES_PER_S, Incident, live, main_operation
-from cogmeter_bot.demo.profiles import PROFILES, Profile, activity
+from cogmeter_bot.demo.profiles import PROFILES, Profile, activity, cost_usd
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -63,8 +63,9 @@ class Traffic:
             outcome, text = profile.failures[int(self._rng.integers(len(profile.failures)))]
             details = {"outcome": outcome, "error": text}
         if profile.model:
-            tokens = self._rng.integers(20, 1400, 2).tolist()
-            details["metadata"] = {"model": profile.model, "tokens_in": tokens[0], "tokens_out": tokens[1]}
+            asked, given = self._rng.integers(20, 1400, 2).tolist()
+            spent = {"tokens_in": asked, "tokens_out": given, "cost_usd": cost_usd(asked, given)}
+            details["metadata"] = {"model": profile.model, **spent}
         self._record(profile.service, profile.operation, duration_ms=took_ms, **details)
 
     async def _run(self) -> None:

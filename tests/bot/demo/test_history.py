@@ -1,8 +1,9 @@
 import numpy as np
 import pytest
 
-from cogmeter_bot.demo.history import SLICE, make_history, past_alerts
+from cogmeter_bot.demo.history import SLICE, make_history
 from cogmeter_bot.demo.incidents import PAST
+from cogmeter_bot.demo.past_alerts import past_alerts
 from cogmeter_bot.demo.profiles import PROFILES
 from cogmeter_storage.model import DAY_US, HOUR_US, Outcome
 
@@ -76,7 +77,7 @@ def test_the_past_alerts_are_those_that_the_operations_would_have_raised(week):
         ("response_time", "core-intelligence"),
         ("error_rate", "web-crawling"),
     ]
-    assert all(one.current > one.threshold and one.at_us < UNTIL_US for one in alerts)
+    assert all(one.current > one.threshold and one.fired_us < one.resolved_us < UNTIL_US for one in alerts)
 
 
 def test_a_short_history_has_only_the_alerts_of_its_time():
