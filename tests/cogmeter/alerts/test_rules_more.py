@@ -2,8 +2,10 @@
 
 import pytest
 
+from cogmeter.alerts.evaluator import Evaluator
 from cogmeter.alerts.model import BOT, LoopState
 from cogmeter.alerts.rules.process import steady_growth
+from cogmeter.recorder import Recorder
 
 QUIET = {
     "gateway.latency_ms.shard_0": 120.0,
@@ -195,6 +197,16 @@ async def test_costs_are_held_against_the_budget_of_the_bot_and_of_services(meas
     assert await one.breached() == [("cost", "image", "")]
     one.after(86_400)
     assert await one.readings() == []
+
+
+async def test_costs_are_what_operations_are_annotated_with(measured):
+    one, recorder = measured(alert_threshold_cost=1), Recorder()
+    one.evaluator = Evaluator(recorder.names, one.limits, window_s=300)
+    async with recorder.operation("openai", "chat") as op:
+        op.annotate(cost_usd=1.25)
+    await one.evaluator.watch(recorder.buffer.take())
+    (reading,) = await one.readings("cost")
+    assert reading.current == 1.25
 
 
 @pytest.mark.parametrize("bad", [-1.0, float("nan"), "1", True, None, 1e9])

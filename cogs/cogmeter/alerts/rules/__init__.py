@@ -5,21 +5,23 @@ from __future__ import annotations
 from typing import Final
 
 from cogmeter.alerts.rules import burn, connection, costs, deviation, guide, process, traffic
-from cogmeter.alerts.rules.rule import CRITICAL_FROM, Rule
+from cogmeter.alerts.rules.rule import CRITICAL_FROM, LOOP, OPERATION, WHOLE_BOT, Rule
+from cogmeter.services import ACKNOWLEDGEMENT
 
 __all__ = ["CRITICAL_FROM", "RULES", "Rule"]
 
 _TABLE: Final = (
-    Rule("error_rate", "alert_threshold_error_rate", "share", guide.error_rate),
-    Rule("response_time", "alert_threshold_response_time", "ms", guide.response_time, background=False),
-    Rule("throughput", "alert_threshold_operations_per_minute", "a minute", guide.throughput, background=False),
+    Rule("error_rate", "alert_threshold_error_rate", "share", guide.error_rate, OPERATION),
+    Rule("response_time", "alert_threshold_response_time", "ms", guide.response_time, OPERATION, background=False),
+    Rule(
+        "throughput", "alert_threshold_operations_per_minute", "a minute", guide.throughput, OPERATION, background=False
+    ),
     Rule(
         "low_traffic",
         "alert_threshold_low_traffic",
         "share",
         traffic.low_traffic,
         recovery=traffic.recovered,
-        critical_from=None,
         background=False,
     ),
     Rule(
@@ -28,29 +30,40 @@ _TABLE: Final = (
         "share",
         burn.burn_rate,
         recovery=burn.recovered,
-        critical_from=None,
         min_operations=100,
         background=False,
     ),
-    Rule("acknowledgement", "alert_threshold_acknowledgement", "share", connection.acknowledgement),
-    Rule("stall", "alert_threshold_stall", "ms", process.stall, min_operations=0),
+    Rule("acknowledgement", "alert_threshold_acknowledgement", "share", connection.acknowledgement, ACKNOWLEDGEMENT),
+    Rule("stall", "alert_threshold_stall", "ms", process.stall, WHOLE_BOT, min_operations=0),
     Rule(
         "gateway_latency",
         "alert_threshold_gateway_latency",
         "ms",
         connection.gateway_latency,
+        WHOLE_BOT,
         for_s=60,
         min_operations=0,
     ),
-    Rule("disconnects", "alert_threshold_disconnects", "in 10 min", connection.disconnects, min_operations=0),
-    Rule("dead_loops", "alert_threshold_dead_loops", "loops", process.dead_loops, critical_from=None, min_operations=0),
-    Rule("rate_limits", "alert_threshold_rate_limits", "in 10 min", connection.rate_limits, min_operations=0),
+    Rule(
+        "disconnects", "alert_threshold_disconnects", "in 10 min", connection.disconnects, WHOLE_BOT, min_operations=0
+    ),
+    Rule(
+        "dead_loops",
+        "alert_threshold_dead_loops",
+        "loops",
+        process.dead_loops,
+        LOOP,
+        min_operations=0,
+    ),
+    Rule(
+        "rate_limits", "alert_threshold_rate_limits", "in 10 min", connection.rate_limits, WHOLE_BOT, min_operations=0
+    ),
     Rule(
         "invalid_requests",
         "alert_threshold_invalid_requests",
         "share",
         connection.invalid_requests,
-        critical_from=None,
+        WHOLE_BOT,
         min_operations=0,
     ),
     Rule(
@@ -58,17 +71,16 @@ _TABLE: Final = (
         "alert_threshold_memory_growth",
         "share",
         process.memory_growth,
-        critical_from=None,
+        WHOLE_BOT,
         min_operations=0,
     ),
-    Rule("cost", "alert_threshold_cost", "USD", costs.cost, min_operations=0),
-    Rule("cost_growth", "alert_threshold_cost_growth", "times", costs.cost_growth, min_operations=0),
+    Rule("cost", "alert_threshold_cost", "USD", costs.cost, "bot, service", min_operations=0),
+    Rule("cost_growth", "alert_threshold_cost_growth", "times", costs.cost_growth, "bot, service", min_operations=0),
     Rule(
         "deviation",
         "alert_threshold_deviation",
         "score",
         deviation.deviation,
-        critical_from=None,
         for_s=180,
         background=False,
     ),

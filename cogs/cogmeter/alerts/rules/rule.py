@@ -15,6 +15,10 @@ if TYPE_CHECKING:
     from cogmeter.alerts.view import View
 
 CRITICAL_FROM: Final = 1.6  # times the threshold; the guide's three examples fit this
+SERVICE: Final = "service"
+OPERATION: Final = "service, operation"
+WHOLE_BOT: Final = "bot"
+LOOP: Final = "loop"
 RECOVERED_AT: Final = 0.8  # times the threshold
 
 
@@ -31,8 +35,8 @@ class Rule:
     setting: str  # the field of Settings that its threshold comes from; its limits are the threshold's, too
     unit: str  # share, ms, a minute, times, loops, USD, score
     find: Callable[[View, Limits], Iterable[Reading]]
+    about: str = SERVICE  # what its readings are about
     recovery: Callable[[float], float] = below
-    critical_from: float | None = CRITICAL_FROM  # times the threshold; None: the rule's own text says when
     for_s: float = 0.0  # a breach lasts at least so long before it is told, if the setting asks for less
     min_operations: int | None = None  # None: PERFORMANCE_ALERT_MIN_OPERATIONS; 0: it counts no operations
     background: bool = True  # whether it reads what runs in the background without being told so by name
