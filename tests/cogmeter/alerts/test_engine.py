@@ -119,14 +119,18 @@ async def test_the_cooldown_and_pending_alerts_hold_across_a_restart(store):
     assert await bench.kinds() == [("fired", 60_000_000), ("resolved", 120_000_000), ("fired", 360_000_000)]
 
 
-async def test_a_pending_alert_that_ends_leaves_nothing_behind(store):
+async def test_a_pending_alert_that_ends_leaves_nothing_behind(store, monkeypatch):
     bench = Bench(store, limit=Limit(0.05, 0.04, for_s=60, recovery_s=60, min_operations=20))
     await bench.check("a", times=2)
     [alert] = await store.alerting.alerts()
     assert (alert.state, alert.started_us) == (AlertState.PENDING, START_US)
-    await bench.check()
+    drops = []
+    drop = type(store.alerting).drop
+    monkeypatch.setattr(type(store.alerting), "drop", lambda self, uids: drops.append(uids) or drop(self, uids))
+    await bench.check(times=3)
     assert await store.alerting.alerts(tuple(AlertState)) == []
     assert bench.engine.active == ()
+    assert drops == [(alert.uid,)]
 
 
 async def test_what_ended_while_down_is_resolved_after_two_recovery_delays(store):
@@ -224,10 +228,13 @@ async def test_what_cannot_be_dropped_is_dropped_later(store, monkeypatch):
     assert [kind for kind, _ in await bench.kinds()] == ["fired", "resolved"]
 
 
-async def test_a_check_that_is_cancelled_is_finished_and_fires_nothing_twice(store):
+async def test_a_check_that_is_cancelled_is_finished_and_fires_nothing_twice(store, monkeypatch):
     bench = Bench(store)
+    save = type(store.alerting).save
+    saving = asyncio.Event()
+    monkeypatch.setattr(type(store.alerting), "save", lambda self, steps: saving.set() or save(self, steps))
     check = asyncio.ensure_future(bench.engine.step([reading()], START_US))
-    await asyncio.sleep(0)
+    await saving.wait()
     check.cancel()
     with pytest.raises(asyncio.CancelledError):
         await check

@@ -217,7 +217,7 @@ def _assert_a_life(changes):
         assert kinds.index("resolved") == len(kinds) - 1
         assert kinds[0] in {"fired", "muted", "acknowledged"}
         if "fired" not in kinds:
-            assert set(kinds) <= {"muted", "joined", "acknowledged", "resolved"}, "what was never told has nothing to tell"
+            assert set(kinds) <= {"muted", "joined", "acknowledged", "resolved"}, "untold, it has nothing to tell"
     alerts = [key for key, _ in itertools.groupby(changes, key=lambda change: change.alert)]
     assert len(alerts) == len(set(alerts)), "one began before the one before had ended"
 

@@ -143,6 +143,13 @@ def test_an_alert_keeps_its_worst_and_its_newest_figures():
     assert alert.seen_us == START_US + 90_000_000
 
 
+def test_what_is_held_is_never_the_worst():
+    life = Life()
+    life.check({"a": "w"}, 5.5)
+    life.check({"a": "h"}, 4.1)
+    assert life.alert().worst == 5.5
+
+
 def test_of_a_rule_that_breaks_below_the_worst_is_the_lowest():
     life = Life()
     for current in (3, 1, 2):
@@ -234,6 +241,18 @@ def test_a_longer_mute_is_shown_and_a_shorter_one_changes_nothing():
     life.mute(5)
     life.run("w" * 41)
     assert _said(life.told) == "0 fired, 30 muted, 30 muted, 1230 unmuted"
+
+
+def test_when_the_longer_of_two_mutes_ends_the_shorter_is_shown_and_nobody_told():
+    life = Life().run("w")
+    life.mute(10)
+    life.mute(20)
+    shorter, _ = life.book.mutes
+    life.book.mutes = [shorter]
+    stored = life.stored
+    life.run("w")
+    assert (life.alert().muted_until_us, life.stored) == (shorter.until_us, stored + 1)
+    assert _said(life.told) == "0 fired, 30 muted, 30 muted"
 
 
 def test_a_mute_of_another_rule_or_service_mutes_nothing():
