@@ -33,6 +33,8 @@ async def stream(
     """See Store.stream."""
     if rows < 1:
         raise ValueError(f"rows is at least 1, not {rows}")
+    if series is not None and not series:
+        return  # nothing has to be passed by to know that
     way = await reading.run(_way, None if series is None else tuple(series), since_us, until_us)
     while way.next_id <= way.last_id:
         chunk, way = await reading.run(_chunk, way, rows)

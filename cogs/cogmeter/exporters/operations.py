@@ -1,0 +1,51 @@
+"""An operation as JSON: what the guide shows of it, and beside that all else that is known, so that nothing is lost.
+
+``startTime`` and ``endTime`` are exact to the microsecond, and so is ``duration``, in milliseconds.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+from cogmeter.exporters.base import iso, milliseconds
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from cogmeter_storage.model import Operation
+
+# Pure ASCII: whatever a text holds, half a surrogate pair in metadata too, its escapes are valid in every encoding.
+_encode = json.JSONEncoder(allow_nan=False, separators=(",", ":"), check_circular=False).encode
+
+
+def as_json(operations: Iterable[Operation]) -> list[str]:
+    """Each one as a JSON object, on one line."""
+    return [_one(operation) for operation in operations]
+
+
+def _one(operation: Operation) -> str:
+    shown = {
+        "operationId": f"op_{operation.id}",
+        "service": operation.service,
+        "operation": operation.operation,
+        "startTime": iso(operation.start_us),
+        "endTime": iso(operation.end_us),
+        "duration": milliseconds(operation.duration_us),
+        "success": not operation.outcome.failed,
+        "outcome": operation.outcome.label,
+        "error": operation.error,
+        "metadata": operation.metadata,
+    }
+    try:
+        return _encode(shown)
+    except (ValueError, RecursionError):
+        return _encode({**shown, "metadata": _plain(operation.metadata)})
+
+
+def _plain(metadata: Mapping[str, Any]) -> Any:
+    """Metadata that JSON has no word for: what is no finite number becomes its name, what is nested too deep is cut."""
+    try:
+        return json.loads(json.dumps(metadata), parse_constant=str)
+    except RecursionError:
+        return {"(cut)": "nested too deep"}
