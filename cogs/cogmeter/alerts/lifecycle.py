@@ -12,8 +12,8 @@ until it is over; a breach that ends before is dropped, and is no turn. So withi
 and a subject fires at most once in it. Flapping counts what was told: when the last of at least ``flap_from`` alerts
 of a subject fired within ``flap_window_s`` of the first, that alert is said to flap, once, and stays open through the
 calm between the breaches, until the calm has lasted for ``flap_calm_s`` and ``flap_calm_factor`` times the recovery
-delay. While it is open there is nothing to cool down. With a cooldown longer than the flap window divided by
-``flap_from``, the cooldown alone keeps such a subject quiet, and nothing ever flaps.
+delay. While it is open there is nothing to cool down. With a cooldown of half the flap window or more, so that three
+cannot fire within it, the cooldown alone keeps such a subject quiet, and nothing is said to flap.
 """
 
 from __future__ import annotations
