@@ -75,8 +75,8 @@ class Evaluator:
         Series that the recorder does not know yet are left out of the window: let it know those of the store before.
         """
         series = await store.series()
-        place = {service: self._window.place(service) for service in sorted({one.service for one in series})}
-        await self._history.restore(store, place, series, now_us)
+        self._window.learn(sorted({one.service for one in series}))
+        await self._history.restore(store, self._window.places, series, now_us)
         await refill(self._window, store, series, now_us, self._clock_s())
         await self._deviations.load(await store.recall(BASELINES) or b"")
         self._take_up(await store.recall(MEASURED), now_us)
@@ -123,7 +123,7 @@ class Evaluator:
     async def keep(self, store: Store) -> None:
         """Keep what was learned, for the next start."""
         await store.remember(BASELINES, await self._deviations.dump())
-        measured = {"costs": self._costs.state(), "silent": self._usual.kept}
+        measured = {"costs": self._costs.state(), "silent": self._usual.kept, "echoes": self._echoes.state()}
         await store.remember(MEASURED, json.dumps(measured).encode())
 
     def _found(self, view: View) -> Iterator[list[Reading]]:
@@ -151,6 +151,7 @@ class Evaluator:
             self._usual.kept = {
                 str(name): (float(rate), float(burst)) for name, (rate, burst) in state["silent"].items()
             }
+            self._echoes.restore(state["echoes"])
         except (ValueError, TypeError, KeyError, AttributeError) as error:
             _logger.warning("Costs that cannot be read are counted anew: %s", error)
         self._silent_before = frozenset(self._usual.kept)

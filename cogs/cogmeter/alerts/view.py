@@ -34,7 +34,7 @@ class View:
     series: Sequence[tuple[str, str]]  # (service, operation)
     service_of: NDArray[np.int64]  # the place in ``services`` of each series
     by_series: Counts
-    buckets_of: Callable[[int], NDArray[np.int64]]  # of one series
+    buckets_of: Callable[[int], NDArray[np.int32]]  # of one series
     history: History
     costs: Costs
     usual_per_minute: Mapping[int, NDArray[np.float64]]  # before each of some windows (seconds), by service

@@ -16,16 +16,17 @@ from cogmeter_storage.histogram import BUCKETS, bucket_of
 from cogmeter_storage.model import FAILURES, Outcome
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
     from numpy.typing import NDArray
 
 SLICES: Final = 60  # the window moves on in steps of a sixtieth of its length
 PIECE: Final = 1_000 * FIELDS  # atoms counted in one turn of the loop
-FOLD_AT: Final = 8_192  # keys that a slice gathers before equal ones are put together
+FOLD_AT: Final = 8_192  # operations that a slice gathers before those of one series and bucket are put together
 
 OPERATIONS, FAILED, SUM_US = range(3)  # the rows of counts
 
+_TIMES: Final = 0xFFFF_FFFF  # the half of a run's entry that counts
 _FAILED: Final = np.isin(np.arange(len(Outcome)), FAILURES)
 
 
@@ -39,43 +40,55 @@ class Counts:
 
 
 class _Slice:
-    """The part of the totals that came in during one step of the window."""
+    """The part of the totals that came in during one step of the window.
 
-    __slots__ = ("_fresh", "_gathered", "_keys", "_times", "counts", "longest", "start_s")
+    Keys are series * BUCKETS + bucket, one for each operation. When many have come, equal ones are put together into a
+    sorted run of key << 32 | times; runs of like size are merged, so that few are left and each key is moved seldom.
+    """
+
+    __slots__ = ("_gathered", "_keys", "_runs", "counts", "longest", "start_s")
 
     def __init__(self, start_s: float) -> None:
         self.start_s = start_s
         self.counts = np.zeros((3, 0), dtype=np.int64)  # by series
         self.longest: tuple[float, int] = (0.0, 0)  # stall: microseconds, series
-        self._keys = np.zeros(0, dtype=np.int32)  # series * BUCKETS + bucket, each once
-        self._times = np.zeros(0, dtype=np.int32)
-        self._fresh: list[NDArray[np.int32]] = []  # keys that are not put together yet
+        self._keys: list[NDArray[np.int64]] = []
         self._gathered = 0
+        self._runs: list[NDArray[np.int64]] = []
 
-    def add(self, counts: NDArray[np.int64], keys: NDArray[np.int32]) -> None:
+    def add(self, counts: NDArray[np.int64], keys: NDArray[np.int64]) -> None:
+        """Add operations, by their counts and keys."""
         self.counts = grown(self.counts, counts.shape[1])
         self.counts += counts
-        self._fresh.append(keys)
+        self._keys.append(keys.astype(np.int32))
         self._gathered += len(keys)
-        if self._gathered >= max(FOLD_AT, len(self._keys)):
-            self.folded()
+        if self._gathered >= FOLD_AT:
+            folded, times = np.unique(np.concatenate(self._keys), return_counts=True)
+            self._keys, self._gathered = [], 0
+            self.put(folded.astype(np.int64), times)
 
-    def folded(self) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
-        """Its distinct keys, and how often each came."""
-        if self._fresh:
-            keys, times = np.unique(np.concatenate(self._fresh), return_counts=True)
-            self.put(keys, times.astype(np.int32))
-            self._fresh, self._gathered = [], 0
-        return self._keys, self._times
+    def put(self, keys: NDArray[np.int64], times: NDArray[np.int64]) -> None:
+        """Add ascending keys that came so many times each."""
+        self._runs.append(keys << 32 | times)
+        while len(self._runs) > 1 and len(self._runs[-2]) <= 2 * len(self._runs[-1]):
+            self._runs.append(_merged(self._runs.pop(), self._runs.pop()))
 
-    def put(self, keys: NDArray[np.int32], times: NDArray[np.int32]) -> None:
-        """Add keys that come so many times each."""
-        if not len(self._keys):
-            self._keys, self._times = keys, times
-            return
-        merged, places = np.unique(np.concatenate([self._keys, keys]), return_inverse=True)
-        both = np.concatenate([self._times, times])
-        self._keys, self._times = merged, np.bincount(places, weights=both).astype(np.int32)
+    def pairs(self) -> Iterator[tuple[NDArray[np.int64], NDArray[np.int32]]]:
+        """All keys, and how often each came; a key may come up several times."""
+        for run in self._runs:
+            yield run >> 32, (run & _TIMES).astype(np.int32)
+        if self._keys:
+            keys = np.concatenate(self._keys).astype(np.int64)
+            yield keys, np.ones(len(keys), dtype=np.int32)
+
+
+def _merged(one: NDArray[np.int64], other: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Two runs as one."""
+    both = np.sort(np.concatenate([one, other]), kind="stable")
+    keys = both >> 32
+    first = np.flatnonzero(np.concatenate([[True], keys[1:] != keys[:-1]]))
+    merged: NDArray[np.int64] = keys[first] << 32 | np.add.reduceat(both & _TIMES, first)
+    return merged
 
 
 class Window:
@@ -119,13 +132,13 @@ class Window:
         """Histograms of the durations, [services, BUCKETS]; a view, which changes with the window."""
         return self._dense[: len(self.services)]
 
-    def buckets_of(self, series: int) -> NDArray[np.int64]:
+    def buckets_of(self, series: int) -> NDArray[np.int32]:
         """The histogram of one series, which is put together now."""
-        histogram = np.zeros(BUCKETS, dtype=np.int64)
+        histogram = np.zeros(BUCKETS, dtype=np.int32)
         for part in self._slices:
-            keys, times = part.folded()
-            first, last = np.searchsorted(keys, [series * BUCKETS, (series + 1) * BUCKETS])
-            histogram[keys[first:last] - series * BUCKETS] += times[first:last]
+            for keys, times in part.pairs():
+                own = np.flatnonzero(keys // BUCKETS == series)
+                np.add.at(histogram, keys[own] % BUCKETS, times[own])
         return histogram
 
     def longest_stall(self) -> tuple[float, str] | None:
@@ -156,22 +169,26 @@ class Window:
         while self._slices and now_s - self._slices[0].start_s >= self.length_s:
             self._take_out(self._slices.popleft())
 
-    def learn(self) -> None:
-        """Know the services of the series that are new."""
+    def learn(self, services: Iterable[str] = ()) -> None:
+        """Know the services of the series that are new, and these."""
         known = len(self.service_of)
-        if known < len(self._names):
-            new = [self.place(service) for service, _ in self._names[known:]]
-            self.service_of = np.append(self.service_of, np.array(new, dtype=np.int64))
-            self._by_series = grown(self._by_series, len(self.service_of))
+        if known == len(self._names) and not services:
+            return
+        new = [self._place(service) for service, _ in self._names[known:]]
+        self.service_of = np.append(self.service_of, np.array(new, dtype=np.int64))
+        for service in services:
+            self._place(service)
+        self._by_series = grown(self._by_series, len(self.service_of))
+        self._by_service = grown(self._by_service, len(self.services))
+        missing = len(self.services) - len(self._dense)
+        if missing > 0:  # twice as many rows, so that services may come one by one
+            self._dense = np.pad(self._dense, ((0, max(missing, len(self._dense), 16)), (0, 0)))
 
-    def place(self, service: str) -> int:
+    def _place(self, service: str) -> int:
         """The place of a service, which is new or known."""
         number = self.places.setdefault(service, len(self.services))
         if number == len(self.services):
             self.services.append(service)
-            self._by_service = grown(self._by_service, number + 1)
-            if number >= len(self._dense):  # twice as many rows, so that services may come one by one
-                self._dense = np.pad(self._dense, ((0, max(number, 16)), (0, 0)))
         return number
 
     def put_back(
@@ -189,7 +206,7 @@ class Window:
         """
         part = _Slice(start_s)
         row, bucket = np.nonzero(histograms)
-        keys, times = (numbers[row] * BUCKETS + bucket).astype(np.int32), histograms[row, bucket].astype(np.int32)
+        keys, times = numbers[row] * BUCKETS + bucket, histograms[row, bucket]
         part.put(keys, times)
         self.top = max(self.top, int(bucket.max(initial=0)))
         part.counts = np.zeros((3, len(self.service_of)), dtype=np.int64)
@@ -199,7 +216,7 @@ class Window:
         self._since_s = start_s if self._since_s is None else min(self._since_s, start_s)
         self._by_series += part.counts
         self._by_service += self._services_of(part.counts)
-        np.add.at(self._dense.reshape(-1), self._flat(keys), times)
+        np.add.at(self._dense.reshape(-1), self._flat(keys), times.astype(np.int32))
 
     def _current(self, now_s: float) -> _Slice:
         if self._since_s is None:
@@ -211,8 +228,8 @@ class Window:
     def _take_out(self, part: _Slice) -> None:
         self._by_series[:, : part.counts.shape[1]] -= part.counts
         self._by_service -= self._services_of(part.counts)
-        keys, times = part.folded()
-        np.subtract.at(self._dense.reshape(-1), self._flat(keys), times)
+        for keys, times in part.pairs():
+            np.subtract.at(self._dense.reshape(-1), self._flat(keys), times)
 
     def _count(self, atoms: list[Any], into: _Slice) -> NDArray[np.int64]:
         """Count one piece; returns its counts by service."""
@@ -225,7 +242,7 @@ class Window:
         counts[SUM_US] = np.bincount(series, weights=durations, minlength=size)
         buckets = bucket_of(durations)
         self.top = max(self.top, int(buckets.max(initial=0)))
-        into.add(counts, (series * BUCKETS + buckets).astype(np.int32))
+        into.add(counts, series * BUCKETS + buckets)
         self._by_series += counts
         services = self.service_of[series]
         np.add.at(self._dense.reshape(-1), services * BUCKETS + buckets, np.int32(1))
@@ -233,11 +250,11 @@ class Window:
         return self._services_of(counts)
 
     def _note_stall(
-        self, series: NDArray[np.int64], services: NDArray[np.int64], durations: NDArray[np.float64], into: _Slice
+        self, series: NDArray[np.int64], services: NDArray[np.int64], durations: NDArray[np.int64], into: _Slice
     ) -> None:
         stalled = services == self.places.get(STALLS, -1)
         if stalled.any():
-            place = int(np.where(stalled, durations, -1.0).argmax())
+            place = int(np.where(stalled, durations, -1).argmax())
             into.longest = max(into.longest, (float(durations[place]), int(series[place])))
 
     def _services_of(self, counts: NDArray[np.int64]) -> NDArray[np.int64]:
@@ -245,9 +262,9 @@ class Window:
         size, of = len(self.services), self.service_of[: counts.shape[1]]
         return np.array([np.bincount(of, weights=row, minlength=size) for row in counts], dtype=np.int64)
 
-    def _flat(self, keys: NDArray[np.int32]) -> NDArray[np.int64]:
+    def _flat(self, keys: NDArray[np.int64]) -> NDArray[np.int64]:
         """Where keys by series stand in the histograms by service."""
-        series, bucket = np.divmod(keys.astype(np.int64), BUCKETS)
+        series, bucket = np.divmod(keys, BUCKETS)
         flat: NDArray[np.int64] = self.service_of[series] * BUCKETS + bucket
         return flat
 
@@ -258,11 +275,11 @@ def grown(array: NDArray[np.int64], columns: int) -> NDArray[np.int64]:
     return np.pad(array, [(0, 0)] * (array.ndim - 1) + [(0, missing)]) if missing > 0 else array
 
 
-def _measures(outcomes: list[Any], durations: list[Any]) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+def _measures(outcomes: list[Any], durations: list[Any]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Outcomes and durations in microseconds of buffered operations; what ``record()`` left unchecked is checked."""
     if None in outcomes:
         pairs = zip(outcomes, durations, strict=True)
         durations = [taken // 1000 if outcome is not None else checked_us(taken) or 0 for outcome, taken in pairs]
         outcomes = [outcome or 0 for outcome in outcomes]
-        return np.array(outcomes, dtype=np.int64), np.array(durations, dtype=np.float64)
-    return np.array(outcomes, dtype=np.int64), np.array(durations, dtype=np.float64) // 1000
+        return np.array(outcomes, dtype=np.int64), np.array(durations, dtype=np.int64)
+    return np.array(outcomes, dtype=np.int64), np.array(durations, dtype=np.int64) // 1000

@@ -65,9 +65,15 @@ def agree(counts, buckets, place, kept):
 
 async def test_a_slice_with_many_operations_puts_equal_ones_together():
     window = Window(NAMES, length_s=LENGTH_S)
-    for second in range(3):
-        await window.add(atoms_of([(1, 10**6 * (number % 7), 0) for number in range(FOLD_AT)]), second / 10)
-    assert window.buckets_of(1).sum() == 3 * FOLD_AT
+    random = np.random.default_rng(9)
+    durations_ns = (random.lognormal(16, 2, 3 * FOLD_AT)).astype(int).tolist()
+    for place in range(3):
+        part = durations_ns[place * FOLD_AT : (place + 1) * FOLD_AT]
+        await window.add(atoms_of([(number % 3, duration, 0) for number, duration in enumerate(part)]), place / 10)
+    mine = [duration // 1000 for number, duration in enumerate(durations_ns) if number % FOLD_AT % 3 == 1]
+    assert window.buckets_of(1).tolist() == np.bincount(bucket_of(mine), minlength=BUCKETS).tolist()
+    (part,) = window._slices
+    assert sum(len(keys) for keys, _ in part.pairs()) < FOLD_AT  # and not three times as many
     window.move(LENGTH_S + 1)
     assert not window.buckets.any()
     assert not window.buckets_of(1).any()

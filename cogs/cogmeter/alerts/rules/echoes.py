@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from cogmeter.alerts.model import BOT, Subject
 from cogmeter.alerts.rules.burn import BURN_RATE, LEVELS
@@ -53,6 +53,19 @@ class Echoes:
         for gone in self._explained_us.keys() - here:
             del self._explained_us[gone]
         return [self._marked(one, breached, now_us) for one in readings]
+
+    def state(self) -> list[list[Any]]:
+        """What ``restore`` takes: after a restart an echo is one still."""
+        return [[one.rule, one.service, one.operation, at_us] for one, at_us in self._explained_us.items()]
+
+    def restore(self, state: Iterable[Iterable[Any]]) -> None:
+        """Take up what was remembered before.
+
+        Raises:
+            ValueError, TypeError: it is no state.
+        """
+        for rule, service, operation, at_us in state:
+            self._explained_us[Subject(str(rule), str(service), str(operation))] = int(at_us)
 
     def _marked(self, reading: Reading, breached: set[Subject], now_us: int) -> Reading:
         subject = reading.subject
