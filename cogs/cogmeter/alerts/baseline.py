@@ -29,14 +29,16 @@ _CLIP: Final = 8.0  # one value's part in the mean deviations
 _MIN_VALUES, _SURE_VALUES = 30, 200  # up to the first nothing is odd; from the second on the evidence counts fully
 _COLD_DAYS: Final = 2.0  # so long a series that wanders has not shown its range
 _NEW_HOUR: Final = 0.85  # of the evidence counts in an hour of the week that was never seen, if there is a rhythm
-_THIRD: Final = 0.15  # of the third witness counts
+_THIRD: Final = 0.3  # of the third witness counts
+_STILL: Final = 0.8  # of the witness of stillness counts as a second one
 _HALF: Final = 2.4  # decades of rarity that make a score of a half
 
 _DOUBTED: Final = 3.0  # from so much surprise on a value is learned from with caution, ...
-_LEAST_TRUST: Final = 0.1  # ... by at least so much, ...
-_PATIENCE_DAYS: Final = 1.5  # ... and fully when it has lasted so long: then it is how things are
+_LEAST_TRUST: Final = 0.05  # ... by at least so much, ...
+_PATIENCE_DAYS: Final = 2.5  # ... and fully when it has lasted so long: then it is how things are
 _EPISODE: Final = 2.0  # from so much surprise on values in a row are one event, ...
-_CALM: Final = 1.5  # ... until it is below this
+_CALM: Final = 1.5  # ... until it is below this, ...
+_LEAST_COUNT: Final = 0.002  # ... and each of them counts so much at least
 _MEMORY_DAYS: Final = 14.0  # of what is rare, ...
 _MEMORY_VALUES: Final = 2000  # ... and at least so many values
 _FORGETTING: Final = 2.0  # early on: what was odd while little was known is soon worth less
@@ -57,11 +59,11 @@ class Baseline:
        and how much the series moves, more and less than usual.
     3. *How rare is that?* Each witness against its own history (``oddness``): the share of values at which it said as
        much. Heavy tails, autocorrelation and spikes that always were there are usual by that, without a model.
-    4. ``surprise`` = half of the most surprised witness + half of the second + 0.15 (third - 1), in decades of rarity;
+    4. ``surprise`` = half of the most surprised witness + half of the second + 0.3 (third - 1), in decades of rarity;
        less while few values are known. ``score = surprise^4 / (surprise^4 + 2.4^4)``: 0.03 at one in ten, 0.33 at one
        in a hundred, 0.71 at one in a thousand, 0.89 at one in ten thousand, 0.95 at one in a hundred thousand.
-    5. *Learning*: an odd value is learned from with a tenth of the weight, until the oddness has lasted for a day and a
-       half. A run of odd values counts as about one event, so that an incident is as odd the next time.
+    5. *Learning*: an odd value is learned from with a twentieth of the weight, until the oddness has lasted for two
+       days and a half. A run of odd values counts as about one event, so that an incident is as odd the next time.
 
     The product alerts from 0.95 on (``ALERT_FROM``); from 0.9 on a value deserves a look. Memory is about 40 kB and
     does not grow. There is no clock and no chance in it: the same values give the same scores.
@@ -69,11 +71,11 @@ class Baseline:
 
     __slots__ = (
         "_activity", "_count", "_days", "_expectation", "_interval", "_long", "_moving", "_moving_error", "_oddness",
-        "_previous", "_previous_error", "_run", "_short", "_time", "_trouble", "_whole",
+        "_peak", "_previous", "_previous_error", "_run", "_short", "_time", "_trouble", "_whole",
     )  # fmt: skip
     _NUMBERS: Final = (
         "_count", "_time", "_days", "_interval", "_whole", "_previous", "_previous_error", "_moving", "_moving_error",
-        "_short", "_long", "_activity", "_run", "_trouble",
+        "_short", "_long", "_activity", "_run", "_trouble", "_peak",
     )  # fmt: skip
 
     def __init__(self) -> None:
@@ -87,6 +89,7 @@ class Baseline:
         self._short = self._long = 0.0  # mean deviations
         self._activity = 1.0
         self._run = 0.0  # values of the present event
+        self._peak = 0.0  # the largest value of late
         self._trouble = 0.0  # days that the series has been odd for
         self._expectation = Expectation()
         self._oddness = Oddness(6)
@@ -103,13 +106,17 @@ class Baseline:
         value = min(max(float(value), -_LARGEST), _LARGEST)
         if not self._count:
             return self._begin(at_s, value)
+        gap = at_s - self._time > 4.0 * self._interval > 0.0
         days = self._advance(at_s)
         grain = self._grain(value)
+        deviation = self._expectation.deviation(value, grain)
         change = min(
             abs(value - self._moving) / (self._moving_error + grain),
             abs(value - self._previous) / (self._previous_error + grain),
         )
-        surprise = self._surprise(self._figures(self._expectation.deviation(value, grain), change))
+        if gap:  # the last values say nothing about this one
+            change, self._moving = min(change, abs(deviation)), value
+        surprise = self._surprise(self._figures(deviation, change))
         self._learn(value, days, self._trust(surprise, days))
         self._remember(days)
         fourth = surprise**4
@@ -179,10 +186,12 @@ class Baseline:
         if self._whole and not value.is_integer():
             self._whole = 0.0
         level = abs(self._expectation.level)
-        grain = max(0.5 * self._whole, 0.002 * level)
-        if abs(value) > 1000.0 * (level + self._expectation.spread):
-            grain = max(grain, 0.3 * abs(value))  # there never was anything to compare its size with
-        return grain + 1e-12
+        if self._whole:
+            return max(0.5, 0.002 * level)
+        # Where nearly all values are 0, the others are compared with one another.
+        size = 0.3 * (self._peak or abs(value)) - 30.0 * (level + self._expectation.spread)
+        self._peak = max(0.999 * self._peak, abs(value))
+        return max(size, 0.002 * level) + 1e-12
 
     def _figures(self, deviation: float, change: float) -> tuple[float, ...]:
         """What the six witnesses say; each is about 1 where nothing is odd."""
@@ -202,6 +211,7 @@ class Baseline:
         if (share := self._range_known()) < 1.0:
             for place in (0, 2, 3):  # the witnesses that speak of levels
                 found[place] *= share
+        found.append(_STILL * found[-1])  # stillness has no other witness
         found.sort()
         surprise = 0.5 * (found[-1] + found[-2]) + _THIRD * max(found[-3] - 1.0, 0.0)
         return surprise * math.sqrt(min(self._count / _SURE_VALUES, 1.0))
@@ -242,7 +252,7 @@ class Baseline:
         if self._count <= _MIN_VALUES - 10:
             return
         lasted = min(self._trouble / _PATIENCE_DAYS, 1.0)
-        weight = max(1.0 / (1.0 + self._run), 0.5 * lasted * lasted, 0.005)
+        weight = max((1.0 + self._run) ** -1.5, 0.5 * lasted * lasted, _LEAST_COUNT)
         fading = max(min(days / _MEMORY_DAYS, 1.0 / _MEMORY_VALUES), _FORGETTING / self._count)
         self._oddness.count(weight, math.exp(fading))
 

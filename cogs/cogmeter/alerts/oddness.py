@@ -17,7 +17,8 @@ _TOP_LEAST: Final = 5.0  # ... and to at least so many
 _EXPONENT: Final = 4.0  # of the law before anything is known, ...
 _EXPONENT_WEIGHT: Final = 10.0  # ... which counts as much as so many figures
 _EXPONENTS: Final = (1.0, 8.0)
-_BEYOND_EVIDENCE: Final = 3.0  # decades that the law may claim beyond one in all that was seen
+_BEYOND: Final = 2.0  # decades that the law may fully claim beyond one in all that was seen, ...
+_SLOWING: Final = 3.0  # ... and less and less from there on, so many in all
 _FIT_EVERY: Final = 32
 
 _log2 = math.log2  # called six times for each value of a series
@@ -65,12 +66,12 @@ class Oddness:
     def surprises(self, figures: Sequence[float]) -> list[float]:
         """How rare each figure is: minus the decimal logarithm of the share that was as large. 0 is usual, 3 is rare.
 
-        The share is counted where there are counts, and otherwise taken from the power law; it is never more than three
-        decades beyond what the evidence can say.
+        The share is counted where there are counts, and otherwise taken from the power law. The further it is beyond
+        what the evidence can say, the less a larger figure adds.
         """
         total = self._total / self._unit
         scale = self._unit * (total + 1.0)
-        most = math.log10(total + 1.0) + _BEYOND_EVIDENCE
+        most = math.log10(total + 1.0) + _BEYOND
         found = []
         for place, figure in enumerate(figures):
             bucket = int(_PER_DOUBLING * _log2(figure) + _ONE) if figure > 0.126 else 0
@@ -82,9 +83,13 @@ class Oddness:
                 continue
             tail = self._tails[place]
             share = (sum(tail.counts[bucket + 1 :]) + 0.5 * tail.counts[bucket]) / scale
+            surprise = -math.log10(share) if share > 0.0 else math.inf
             if figure > tail.begin:
-                share = max(share, tail.share * (figure / tail.begin) ** -tail.exponent)
-            found.append(min(-math.log10(share), most) if share > 0.0 else most)
+                surprise = min(surprise, tail.exponent * math.log10(figure / tail.begin) - math.log10(tail.share))
+            if surprise > most:
+                beyond = min(surprise, 1e3) - most
+                surprise = most + _SLOWING * beyond / (beyond + _SLOWING)
+            found.append(surprise)
         return found
 
     def count(self, weight: float, fading: float) -> None:
