@@ -105,12 +105,13 @@ async def test_a_budget_goes_on_burning_across_a_restart(measured, store):
 async def test_a_trouble_that_was_mended_by_a_restart_is_not_told_again_as_a_burning_budget(measured, store):
     settings = {"alert_threshold_operations_per_minute": 0}
     kept = Kept(measured(**settings), store)
-    for minute in range(60):
+    for minute in range(150):
         kept.one.after(60)
-        await kept.see("web", count=20, failures=10 if minute > 30 else 0)
+        await kept.see("web", count=20, failures=10 if minute > 120 else 0)
     assert await kept.one.breached() == [("error_rate", "web", "")]
     await kept.one.evaluator.keep(store)
-    after = await kept.restart(lambda: measured(**settings))
+    after = await kept.restart(lambda: measured(**settings), down_s=600)
+    assert [one.breached for one in await after.readings("burn_rate")] == [False]
     for _ in range(60):
         after.after(30)
         await after.see("web", count=20)
