@@ -119,8 +119,8 @@ class Baseline:
         surprise = self._surprise(self._figures(deviation, change))
         self._learn(value, days, self._trust(surprise, days))
         self._remember(days)
-        fourth = surprise**4
-        return fourth / (fourth + _HALF**4)
+        square = surprise * surprise
+        return square * square / (square * square + _HALF**4)
 
     def state(self) -> bytes:
         """All that was learned, about 4 kB; ``from_state`` goes on exactly from here."""
@@ -252,7 +252,7 @@ class Baseline:
         if self._count <= _MIN_VALUES - 10:
             return
         lasted = min(self._trouble / _PATIENCE_DAYS, 1.0)
-        weight = max((1.0 + self._run) ** -1.5, 0.5 * lasted * lasted, _LEAST_COUNT)
+        weight = max(math.pow(1.0 + self._run, -1.5), 0.5 * lasted * lasted, _LEAST_COUNT)
         fading = max(min(days / _MEMORY_DAYS, 1.0 / _MEMORY_VALUES), _FORGETTING / self._count)
         self._oddness.count(weight, math.exp(fading))
 
