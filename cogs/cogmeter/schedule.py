@@ -29,12 +29,14 @@ class Schedule:
     def __init__(self, faults: Counter[str]) -> None:
         """What fails is counted among the ``faults``, by the job's name."""
         self._faults = faults
-        self._quiet = ExitStack()
+        self._quiet = ExitStack()  # gives the loggers their levels back
+        self._hushed = False
         self._scheduler = AsyncIOScheduler(timezone=UTC, logger=logging.getLogger("cogmeter.scheduler"))
         self._scheduler.add_executor("asyncio", EXECUTOR)
 
     def every(self, interval_s: float, name: str, work: Callable[[], Awaitable[object]]) -> None:
         """Do ``work`` every ``interval_s`` seconds, never twice at once; also after the start."""
+        self._hush()
         # A context of our own: no interaction's may leak into jobs that outlive it.
         own_context().run(
             self._scheduler.add_job,
@@ -56,17 +58,24 @@ class Schedule:
 
     def start(self) -> None:
         """Begin, on the running loop."""
-        # APScheduler tells of every run at INFO; our jobs are worth a line when they fail.
-        for name in ("cogmeter.scheduler", f"apscheduler.executors.{EXECUTOR}"):
-            logger = logging.getLogger(name)
-            self._quiet.callback(logger.setLevel, logger.level)
-            logger.setLevel(logging.WARNING)
+        self._hush()
         own_context().run(self._scheduler.start)
 
     def stop(self) -> None:
         """Begin no job any more; the scheduler itself shuts down in the loop's next turn."""
         self._scheduler.shutdown(wait=False)
         self._quiet.close()
+        self._hushed = False
+
+    def _hush(self) -> None:
+        """APScheduler tells of every job and run at INFO; ours are worth a line when they fail."""
+        if self._hushed:
+            return
+        self._hushed = True
+        for name in ("cogmeter.scheduler", f"apscheduler.executors.{EXECUTOR}"):
+            logger = logging.getLogger(name)
+            self._quiet.callback(logger.setLevel, logger.level)
+            logger.setLevel(logging.WARNING)
 
     def _guarded(self, name: str, work: Callable[[], Awaitable[object]]) -> Callable[[], Awaitable[None]]:
         async def job() -> None:

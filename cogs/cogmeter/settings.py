@@ -132,7 +132,7 @@ class Settings(BaseSettings):
         0.1, "share, 0 to 1", "Alert below this share of a service's usual traffic; 0 switches the rule off", ge=0, le=1
     )
     alert_slo_target: float = _setting(
-        0.99, "share, 0 to 1", "The success rate that is promised; alerts when it burns up too fast; 0: off", ge=0, lt=1
+        0, "share, 0 to 1", "The success rate that is promised; alerts when it burns up too fast; 0: off", ge=0, lt=1
     )
     alert_threshold_acknowledgement: float = _setting(
         0.05, "share, 0 to 1", "Alert above this share of late or missing first responses; 0: off", ge=0, le=1

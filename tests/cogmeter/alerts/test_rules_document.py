@@ -42,8 +42,9 @@ def test_what_the_table_says_of_a_rule_holds(name):
     limit = Limits(Settings(_env_file=None, alert_min_operations=77, **{rule.setting: 0.4})).of(Subject(name, "web"))
     assert f"{limit.for_s:g} s" == for_s
     assert {"setting": 77, "none": 0}.get(minimum, minimum) in {limit.min_operations, str(limit.min_operations)}
-    if recovery.endswith(" itself"):
-        assert rule.recovery(float(default)) == pytest.approx(float(recovery.removesuffix(" itself")))
+    if " at " in recovery:
+        value, threshold = recovery.split(" at ")
+        assert rule.recovery(float(threshold)) == pytest.approx(float(value))
     else:
         assert limit.recovery == pytest.approx(float(recovery) * 0.4)
 
