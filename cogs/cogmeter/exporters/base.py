@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from functools import lru_cache
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
@@ -11,7 +12,7 @@ if TYPE_CHECKING:
 
     from cogmeter_storage.base import Store
 
-ROWS: Final = 200  # operations that are read, and then written, in one turn: a few milliseconds
+ROWS: Final = 100  # operations that are read, and then written, in one turn: about a millisecond of each thread
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _FIRST_US = -62_135_596_800_000_000  # what a year of four digits can say
@@ -60,9 +61,13 @@ async def wanted_ids(store: Store, export: Export) -> Collection[int] | None:
 
 def iso(at_us: int) -> str:
     """A time in ISO 8601, UTC: to the second where it is a whole one, else to the millisecond or microsecond."""
-    at = _EPOCH + timedelta(microseconds=min(max(at_us, _FIRST_US), _LAST_US))
-    digits = "seconds" if not at.microsecond else "microseconds" if at.microsecond % 1000 else "milliseconds"
-    return at.replace(tzinfo=None).isoformat(timespec=digits) + "Z"
+    seconds, us = divmod(min(max(at_us, _FIRST_US), _LAST_US), 1_000_000)
+    return _second(seconds) + (f".{us:06}Z" if us % 1000 else f".{us // 1000:03}Z" if us else "Z")
+
+
+@lru_cache(maxsize=1024)  # operations of one second stand beside each other
+def _second(seconds: int) -> str:
+    return (_EPOCH + timedelta(seconds=seconds)).isoformat(timespec="seconds")[:19]  # without the offset
 
 
 def milliseconds(duration_us: int) -> int | float:

@@ -24,23 +24,22 @@ def as_json(operations: Iterable[Operation]) -> list[str]:
     return [_one(operation) for operation in operations]
 
 
-def _one(operation: Operation) -> str:
-    shown = {
-        "operationId": f"op_{operation.id}",
-        "service": operation.service,
-        "operation": operation.operation,
-        "startTime": iso(operation.start_us),
-        "endTime": iso(operation.end_us),
-        "duration": milliseconds(operation.duration_us),
-        "success": not operation.outcome.failed,
-        "outcome": operation.outcome.label,
-        "error": operation.error,
-        "metadata": operation.metadata,
-    }
+def _one(one: Operation) -> str:
+    # Written out, and not encoded from a dict, because a million of them takes half the time.
+    return (
+        f'{{"operationId":"op_{one.id}","service":{_encode(one.service)},"operation":{_encode(one.operation)},'
+        f'"startTime":"{iso(one.start_us)}","endTime":"{iso(one.end_us)}","duration":{milliseconds(one.duration_us)},'
+        f'"success":{"false" if one.outcome.failed else "true"},"outcome":"{one.outcome.label}",'
+        f'"error":{"null" if one.error is None else _encode(one.error)},'
+        f'"metadata":{_metadata(one.metadata) if one.metadata else "{}"}}}'
+    )
+
+
+def _metadata(metadata: Mapping[str, Any]) -> str:
     try:
-        return _encode(shown)
+        return _encode(metadata)
     except (ValueError, RecursionError):
-        return _encode({**shown, "metadata": _plain(operation.metadata)})
+        return _encode(_plain(metadata))
 
 
 def _plain(metadata: Mapping[str, Any]) -> Any:
