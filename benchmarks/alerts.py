@@ -125,7 +125,11 @@ def main() -> None:
     short = parser(__doc__).parse_args().short
     history, clock = traffic(), Clock()
     off = dict.fromkeys((rule.setting for name, rule in RULES.items() if name not in GUIDE), 0)
-    usual = {"alert_threshold_cost": 1_000.0, "alert_threshold_operations_per_minute": 1_000.0}
+    usual = {
+        "alert_slo_target": 0.99,
+        "alert_threshold_cost": 1_000.0,
+        "alert_threshold_operations_per_minute": 1_000.0,
+    }
     loop = asyncio.new_event_loop()
 
     def check(name: str, settings: Settings) -> tuple[str, object]:

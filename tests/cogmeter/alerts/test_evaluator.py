@@ -90,7 +90,11 @@ async def test_what_the_recorder_does_not_know_is_left_out(measured, store):
 
 
 async def test_a_budget_goes_on_burning_across_a_restart(measured, store):
-    settings = {"alert_threshold_error_rate": 0, "alert_threshold_operations_per_minute": 0}
+    settings = {
+        "alert_threshold_error_rate": 0,
+        "alert_threshold_operations_per_minute": 0,
+        "alert_slo_target": 0.99,
+    }
     kept = Kept(measured(**settings), store)
     for _ in range(60):
         kept.one.after(60)
@@ -103,7 +107,7 @@ async def test_a_budget_goes_on_burning_across_a_restart(measured, store):
 
 
 async def test_a_trouble_that_was_mended_by_a_restart_is_not_told_again_as_a_burning_budget(measured, store):
-    settings = {"alert_threshold_operations_per_minute": 0}
+    settings = {"alert_threshold_operations_per_minute": 0, "alert_slo_target": 0.99}
     kept = Kept(measured(**settings), store)
     for minute in range(150):
         kept.one.after(60)
