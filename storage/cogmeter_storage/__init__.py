@@ -2,7 +2,6 @@
 
 from cogmeter_storage.base import CorruptStoreError, StorageError, Store
 from cogmeter_storage.model import (
-    AlertEvent,
     Cleaned,
     ErrorGroup,
     Marker,
@@ -20,7 +19,6 @@ from cogmeter_storage.model import (
 from cogmeter_storage.opening import open_store
 
 __all__ = [
-    "AlertEvent",
     "Cleaned",
     "CorruptStoreError",
     "ErrorGroup",

@@ -9,7 +9,6 @@ if TYPE_CHECKING:
 
     from cogmeter_storage.alerting import AlertStore
     from cogmeter_storage.model import (
-        AlertEvent,
         Cleaned,
         ErrorGroup,
         Marker,
@@ -151,14 +150,6 @@ class Store(Protocol):
         the audit with the days. What is not sealed yet, slots that are not folded into the coarser tier yet (call
         fold() before), alerts that are not resolved and deliveries that wait stay.
         """
-        ...
-
-    async def add_alert(self, event: AlertEvent) -> AlertEvent:
-        """Keep an alert event as an alert that has come and gone; returns it with its id. To go: use ``alerting``."""
-        ...
-
-    async def alerts(self, since_us: int, *, limit: int = 100) -> list[AlertEvent]:
-        """What was fired since then, newest first. To go: use ``alerting``."""
         ...
 
     async def add_traces(self, traces: Sequence[TraceRecord]) -> None:

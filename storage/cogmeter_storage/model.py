@@ -1,4 +1,4 @@
-"""The records that pass between the steps: what an operation, a series, a slot's totals and an alert event are.
+"""The records that pass between the steps: what an operation, a series, a slot's totals and a trace are.
 
 Units stand in the names. ``*_us`` is microseconds; a time is microseconds since 1970-01-01 UTC.
 """
@@ -133,21 +133,6 @@ class Totals:
         """Operations that the error rate counts: [bins, groups]."""
         failures: Int64Array = self.outcomes[:, :, list(FAILURES)].sum(axis=2)
         return failures
-
-
-@dataclass(frozen=True, slots=True)
-class AlertEvent:
-    """A stored change of an alert: what was measured, against which threshold, and when."""
-
-    rule: str  # error_rate, response_time, throughput
-    service: str
-    severity: str  # warning, critical
-    message: str
-    threshold: float
-    current: float
-    at_us: int
-    state: str = "firing"
-    id: int = 0  # given by the store
 
 
 @dataclass(frozen=True, slots=True)

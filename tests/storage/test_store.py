@@ -7,7 +7,7 @@ import asyncio
 import numpy as np
 import pytest
 
-from cogmeter_storage import AlertEvent, Outcome, Retention, StorageError, TraceRecord
+from cogmeter_storage import Marker, Outcome, Retention, StorageError, TraceRecord
 from cogmeter_storage.model import DAY_US, HOUR_US, MINUTE_US
 
 ALL = {1: 0, 2: 0, 3: 0}
@@ -253,16 +253,6 @@ async def test_a_cancelled_append_has_written_all_or_nothing(store, make_rows, n
         assert totals.counts.tolist() == [[expected]]
 
 
-async def test_alert_events_are_kept_and_listed_newest_first(store, noon):
-    event = AlertEvent("error_rate", "alpha", "critical", "High error rate", 0.05, 0.2, noon)
-    first = await store.add_alert(event)
-    second = await store.add_alert(AlertEvent("throughput", "beta", "warning", "Low", 10, 2.5, noon + 1, "resolved"))
-    assert (first.id, second.id) == (1, 2)
-    assert await store.alerts(noon) == [second, first]
-    assert await store.alerts(noon + 1) == [second]
-    assert await store.alerts(0, limit=1) == [second]
-
-
 async def test_status_tells_the_extent(backend, store, append, make_rows, noon):
     empty = await store.status()
     assert (empty.operations, empty.first_end_us, empty.last_end_us, empty.last_write_us) == (0, None, None, None)
@@ -305,7 +295,7 @@ async def test_a_store_opened_for_reading_refuses_to_write(backend, store, noon)
             reading.series_ids([("a", "b")]),
             reading.fold(now_us=noon),
             reading.clean(Retention(), now_us=noon),
-            reading.add_alert(AlertEvent("error_rate", "a", "warning", "m", 1, 2, noon)),
+            reading.add_marker(Marker(noon, "mark", "deployed")),
             reading.add_traces([TraceRecord(noon, "a", "b", 1, Outcome.OK, None, 0, ())]),
             reading.add_samples(noon, {"a": 1.0}),
         ):

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import dataclasses
 from typing import TYPE_CHECKING
 
 from cogmeter_storage import failures
 from cogmeter_storage.base import StorageError
 from cogmeter_storage.model import FAILURES, Outcome
-from cogmeter_storage.sqlite import alert_events, browse, markers, reader, search, upkeep
+from cogmeter_storage.sqlite import browse, markers, reader, search, upkeep
 from cogmeter_storage.sqlite import samples as sample_rows
 from cogmeter_storage.sqlite import traces as trace_rows
 from cogmeter_storage.sqlite.alerting import SqliteAlertStore
@@ -22,7 +21,6 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from cogmeter_storage.model import (
-        AlertEvent,
         Cleaned,
         ErrorGroup,
         Marker,
@@ -132,14 +130,6 @@ class SqliteStore:
     async def clean(self, retention: Retention, *, now_us: int) -> Cleaned:
         """Remove what is too old."""
         return await upkeep.clean(self._writer, retention, now_us)
-
-    async def add_alert(self, event: AlertEvent) -> AlertEvent:
-        """Keep an alert event."""
-        return dataclasses.replace(event, id=await self._writer.run(alert_events.add, event))
-
-    async def alerts(self, since_us: int, *, limit: int = 100) -> list[AlertEvent]:
-        """Alert events, newest first."""
-        return await self._reading.run(alert_events.newest, since_us, limit)
 
     async def add_traces(self, traces: Sequence[TraceRecord]) -> None:
         """Keep traces."""
