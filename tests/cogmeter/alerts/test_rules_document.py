@@ -38,7 +38,7 @@ def test_what_the_table_says_of_a_rule_holds(name):
     rule = RULES[name]
     about, default, unit, setting, recovery, for_s, minimum = ROWS[name]
     assert (about, unit, setting) == (rule.about, rule.unit, env_name(rule.setting))
-    assert float(default.removesuffix(" (off)")) == Settings.model_fields[rule.setting].default
+    assert float(default) == Settings.model_fields[rule.setting].default
     limit = Limits(Settings(_env_file=None, alert_min_operations=77, **{rule.setting: 0.4})).of(Subject(name, "web"))
     assert f"{limit.for_s:g} s" == for_s
     assert {"setting": 77, "none": 0}.get(minimum, minimum) in {limit.min_operations, str(limit.min_operations)}
