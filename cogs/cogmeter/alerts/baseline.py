@@ -235,7 +235,7 @@ class Baseline:
             self._trouble += days
         elif self._trouble:
             self._trouble = max(0.98 * self._trouble - 2.0 * days, 0.0)
-        doubt = max(1.0 / (1.0 + 10.0 ** (surprise - _DOUBTED)), _LEAST_TRUST)
+        doubt = max(1.0 / (1.0 + math.pow(10.0, surprise - _DOUBTED)), _LEAST_TRUST)
         return min(max(doubt, (self._trouble / _PATIENCE_DAYS) ** 2), 1.0)
 
     def _learn(self, value: float, days: float, trust: float) -> None:
