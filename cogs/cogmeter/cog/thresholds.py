@@ -9,24 +9,20 @@ from typing import TYPE_CHECKING, Final
 import discord
 from discord import app_commands
 
-from cogmeter.alerts.holdings import Holdings, key_of, misplaced
-from cogmeter.alerts.limits import FIELDS, THRESHOLD, Key, LimitError, Limits
+from cogmeter.alerts.changes import NOT_REPLAYABLE, Change, holdings, preview
+from cogmeter.alerts.limits import FIELDS, THRESHOLD, LimitError
 from cogmeter.alerts.model import Subject
-from cogmeter.alerts.outlook import Replayer
-from cogmeter.alerts.replay import NotReplayableError
 from cogmeter.cog.desk import Answer, Desk, Refusal
 from cogmeter.cog.names import Names, rule_choices, rule_named
 from cogmeter.cog.views import Buttons, Pages
-from cogmeter.query import now_us
 from cogmeter.render import text
 from cogmeter.render.alert_lists import audit_embed
 from cogmeter.render.thresholds import changed_embed, preview_embed, thresholds_embed, unchanged_embed
 
 if TYPE_CHECKING:
+    from cogmeter.alerts.holdings import Holdings
     from cogmeter.settings import Settings
-    from cogmeter_storage.alerting import AuditEntry
 
-REMEMBERED: Final = 1_000  # entries of the audit that are searched for who changed a threshold
 PAGE: Final = 15
 FIELD_CHOICES: Final = [
     app_commands.Choice(name=words, value=field)
@@ -47,18 +43,11 @@ FIELD_CHOICES: Final = [
 
 
 @dataclass(frozen=True, slots=True)
-class Change:
-    """A change that somebody asks for; ``value`` as it is stored, None to reset."""
+class Wish:
+    """A change and who asks for it."""
 
-    subject: Subject
-    field: str
-    value: str | None
+    change: Change
     actor: str
-
-    @property
-    def key(self) -> str:
-        """The key of the override."""
-        return key_of(self.subject, self.field)
 
 
 def add(group: app_commands.Group, desk: Desk) -> None:
@@ -90,7 +79,7 @@ def add(group: app_commands.Group, desk: Desk) -> None:
         operation: str | None = None,
         field: str = THRESHOLD,
     ) -> None:
-        wanted: list[Change] = []
+        wanted: list[Wish] = []
 
         async def check() -> None:
             wanted.append(_wanted(interaction, _subject(rule, service, operation), field, value))
@@ -114,7 +103,7 @@ def add(group: app_commands.Group, desk: Desk) -> None:
         operation: str | None = None,
         field: str = THRESHOLD,
     ) -> None:
-        wanted: list[Change] = []
+        wanted: list[Wish] = []
 
         async def check() -> None:
             wanted.append(_wanted(interaction, _subject(rule, service, operation), field, None))
@@ -131,26 +120,20 @@ def _subject(rule: str, service: str | None, operation: str | None) -> Subject:
     """What the options name; raises Refusal where there is no such thing."""
     if operation is not None and service is None:
         raise Refusal("Name the service of that operation, too.")
-    subject = Subject(rule_named(rule), service or "", operation or "")
-    if words := misplaced(subject):
-        raise Refusal(words)
-    return subject
+    return Subject(rule_named(rule), service or "", operation or "")
 
 
-def _wanted(interaction: discord.Interaction, subject: Subject, field: str, value: str | None) -> Change:
+def _wanted(interaction: discord.Interaction, subject: Subject, field: str, value: str | None) -> Wish:
     """The change that is asked for; raises Refusal where it cannot be."""
-    key = key_of(subject, field)
     try:
-        if Key.parse(key) != Key(subject, field):
-            raise Refusal(f"{key} can be read in two ways, so nothing can be set for a service of that name.")
-        checked = None if value is None else Limits.check(key, value)
+        return Wish(Change.of(subject, field, value), interaction.user.display_name)
     except LimitError as error:
         raise Refusal(str(error)) from None
-    return Change(subject, field, checked, interaction.user.display_name)
 
 
-async def _makes_a_difference(desk: Desk, change: Change) -> None:
+async def _makes_a_difference(desk: Desk, wish: Wish) -> None:
     """Refuse what is so already."""
+    change = wish.change
     now = (await desk.monitor.store.alerting.overrides()).get(change.key)
     if now == change.value:
         raise Refusal(
@@ -167,32 +150,26 @@ async def _view(desk: Desk, service: str | None) -> Answer:
     return Answer.plain(embed)
 
 
-async def _preview(desk: Desk, change: Change) -> Answer:
-    assert change.value is not None
-    store, settings = desk.monitor.store, desk.monitor.settings
-    overrides = await store.alerting.overrides()
-    before = (await _holdings(desk)).of(change.subject, change.field)
-    after = Holdings(settings, {**overrides, change.key: change.value}).of(change.subject, change.field)
-    outlook, why_not = None, ""
-    try:
-        outlook = await Replayer(store, settings, now_us=now_us()).outlook(change.key, change.value)
-    except NotReplayableError:
-        why_not = "What it would have told cannot be said: this rule looks at more than stored operations."
-    return Answer.plain(preview_embed(change.key, before, after, outlook, why_not), Confirmation(desk, change))
+async def _preview(desk: Desk, wish: Wish) -> Answer:
+    change = wish.change
+    found = await preview(desk.monitor.store, desk.monitor.settings, change)
+    why_not = NOT_REPLAYABLE if found.outlook is None else ""
+    embed = preview_embed(change.key, found.before, found.after, found.outlook, why_not)
+    return Answer.plain(embed, Confirmation(desk, wish))
 
 
-async def _reset(desk: Desk, change: Change) -> Answer:
-    return Answer.plain(await _apply(desk, change))
+async def _reset(desk: Desk, wish: Wish) -> Answer:
+    return Answer.plain(await _apply(desk, wish))
 
 
-async def _apply(desk: Desk, change: Change) -> discord.Embed:
+async def _apply(desk: Desk, wish: Wish) -> discord.Embed:
     """Make the change: stored, audited, marked, and effective at once."""
-    monitor = desk.monitor
+    monitor, change = desk.monitor, wish.change
     before = (await _holdings(desk)).of(change.subject, change.field)
-    if not await monitor.override({change.key: change.value}, change.actor):
+    if not await monitor.override({change.key: change.value}, wish.actor):
         return unchanged_embed("Somebody else has made the same change in the meantime.")
     after = (await _holdings(desk)).of(change.subject, change.field)
-    return changed_embed(change.key, before, after, change.actor)
+    return changed_embed(change.key, before, after, wish.actor)
 
 
 async def _audit(desk: Desk) -> Answer:
@@ -205,10 +182,7 @@ async def _audit(desk: Desk) -> Answer:
 
 
 async def _holdings(desk: Desk) -> Holdings:
-    alerting = desk.monitor.store.alerting
-    overrides = await alerting.overrides()
-    entries: list[AuditEntry] = await alerting.audit(limit=REMEMBERED) if overrides else []
-    return Holdings(desk.monitor.settings, overrides, entries)
+    return await holdings(desk.monitor.store, desk.monitor.settings)
 
 
 def _common(settings: Settings) -> str:
@@ -224,9 +198,9 @@ def _common(settings: Settings) -> str:
 class Confirmation(Buttons):
     """Apply and Cancel below a preview. Of presses that come together the first one counts."""
 
-    def __init__(self, desk: Desk, change: Change) -> None:
+    def __init__(self, desk: Desk, wish: Wish) -> None:
         super().__init__(desk)
-        self._change = change
+        self._wish = wish
         self._deciding = asyncio.Lock()
 
     @discord.ui.button(label="Apply", style=discord.ButtonStyle.primary, custom_id="cogmeter:threshold:apply")
@@ -235,8 +209,8 @@ class Confirmation(Buttons):
         await interaction.response.defer()
         async with self._deciding:
             if not self.is_finished():
-                change = replace(self._change, actor=interaction.user.display_name)
-                await self.show(interaction, await _apply(self._desk, change), last=True)
+                wish = replace(self._wish, actor=interaction.user.display_name)
+                await self.show(interaction, await _apply(self._desk, wish), last=True)
 
     @discord.ui.button(label="Cancel", custom_id="cogmeter:threshold:cancel")
     async def cancel(self, interaction: discord.Interaction, _: discord.ui.Button[Confirmation]) -> None:
@@ -244,4 +218,4 @@ class Confirmation(Buttons):
         await interaction.response.defer()
         async with self._deciding:
             if not self.is_finished():
-                await self.show(interaction, unchanged_embed(f"{self._change.key} stays as it is."), last=True)
+                await self.show(interaction, unchanged_embed(f"{self._wish.change.key} stays as it is."), last=True)
