@@ -1,0 +1,44 @@
+"""Renders templates: everything that stands in one is escaped, whatever its name."""
+
+from __future__ import annotations
+
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+from aiohttp import web
+
+if TYPE_CHECKING:
+    from jinja2 import Environment
+
+HERE: Final = Path(__file__).parent
+FOLDERS: Final = (HERE / "templates", HERE / "pages" / "templates")
+STATIC: Final = "/performance/static"  # where pages find their style sheet and scripts
+STATIC_FOLDER: Final = HERE / "pages" / "static"
+
+
+@cache
+def environment() -> Environment:
+    """The templates' surroundings, made once. The first call imports Jinja2, which takes long: call it in a thread."""
+    from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+    made = Environment(
+        loader=FileSystemLoader(FOLDERS),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        auto_reload=False,
+    )
+    made.globals["static"] = STATIC
+    return made
+
+
+def render(template: str, **values: Any) -> str:
+    """The text of a template."""
+    return environment().get_template(template).render(**values)
+
+
+def page(template: str, *, status: int = 200, **values: Any) -> web.Response:
+    """The page as an answer."""
+    return web.Response(text=render(template, **values), status=status, content_type="text/html", charset="utf-8")

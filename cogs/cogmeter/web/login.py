@@ -1,0 +1,103 @@
+"""The login page: takes the token once, and gives a session in its place. A plain form, without any script."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Final
+from urllib.parse import parse_qs
+
+from aiohttp import web
+
+from cogmeter.web.api import Ask, Route
+from cogmeter.web.html import page
+from cogmeter.web.problems import Problem
+from cogmeter.web.reading import read_bytes
+from cogmeter.web.security import GUARD, LOGIN, LOGOUT, SESSION_S
+
+if TYPE_CHECKING:
+    from cogmeter.runtime import Monitor
+
+HOME: Final = "/"
+# Paths of ours alone: a second slash or a backslash would lead to another host.
+_OWN_PATH: Final = re.compile(r"/(?![/\\])[\x21-\x5b\x5d-\x7e]{0,500}")
+
+
+class LoginAsk(Ask):
+    """Where to go when it has worked."""
+
+    next: str = HOME
+
+
+def _safe(path: str) -> str:
+    return path if _OWN_PATH.fullmatch(path) else HOME
+
+
+def _to(path: str) -> web.Response:
+    return web.Response(status=303, headers={"Location": path})
+
+
+async def login_page(_monitor: Monitor, ask: LoginAsk, request: web.Request) -> web.Response:
+    """The form; without a token there is nothing to sign in to."""
+    if not request.app[GUARD].has_token:
+        return _to(_safe(ask.next))
+    return page("login.html", next=_safe(ask.next), wrong="")
+
+
+async def login(_monitor: Monitor, ask: LoginAsk, request: web.Request) -> web.Response:
+    """Begin a session, or show the form again."""
+    guard = request.app[GUARD]
+    given = (await _form(request)).get("token", "")
+    try:
+        known = guard.is_token(given, request)
+    except Problem as problem:
+        made = page("login.html", status=problem.status, next=_safe(ask.next), wrong=problem.detail)
+        made.headers.update(problem.headers)
+        return made
+    if not known:
+        wrong = "This is not the token in PERFORMANCE_HTTP_TOKEN"
+        return page("login.html", status=401, next=_safe(ask.next), wrong=wrong)
+    response = _to(_safe(ask.next))
+    response.set_cookie(
+        guard.cookie,
+        guard.begin_session(),
+        max_age=SESSION_S,
+        path="/",
+        httponly=True,
+        samesite="Strict",
+        secure=_by_https(request),
+    )
+    return response
+
+
+async def logout(_monitor: Monitor, request: web.Request) -> web.Response:
+    """End the session."""
+    guard = request.app[GUARD]
+    guard.check_csrf((await _form(request)).get("csrf", ""))
+    guard.end_session()
+    response = _to(LOGIN)
+    response.del_cookie(guard.cookie, path="/", httponly=True, samesite="Strict", secure=_by_https(request))
+    return response
+
+
+def _by_https(request: web.Request) -> bool:
+    """Whether the cookie may insist on https.
+
+    A proxy's X-Forwarded-Proto is believed for this alone: who makes it up gets a cookie that is guarded more, and no
+    other site can make a browser send it.
+    """
+    return request.secure or request.headers.get("X-Forwarded-Proto", "").lower() == "https"
+
+
+async def _form(request: web.Request) -> dict[str, str]:
+    """The fields of a plain form, each once."""
+    if request.content_type != "application/x-www-form-urlencoded":
+        raise Problem.of(415, "Send the form as application/x-www-form-urlencoded")
+    data = await read_bytes(request)
+    return {name: values[-1] for name, values in parse_qs(data.decode(errors="replace"), max_num_fields=10).items()}
+
+
+ROUTES: Final = (
+    Route("GET", LOGIN, login_page, "The login form", query=LoginAsk, documented=False),
+    Route("POST", LOGIN, login, "Begin a session", query=LoginAsk, documented=False),
+    Route("POST", LOGOUT, logout, "End the session", documented=False),
+)

@@ -1,0 +1,38 @@
+"""What the API says of itself: ``/openapi.json``, and the same as a page to read at ``/api``."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Final
+
+from aiohttp import web
+
+from cogmeter.web.api import Route
+from cogmeter.web.html import page
+from cogmeter.web.openapi import DOCUMENT
+from cogmeter.web.problems import MEANINGS
+
+if TYPE_CHECKING:
+    from cogmeter.runtime import Monitor
+
+
+async def read_openapi(_monitor: Monitor, request: web.Request) -> web.Response:
+    """The document, built once when its server started."""
+    return web.Response(body=json.dumps(request.app[DOCUMENT]).encode(), content_type="application/json")
+
+
+async def read_api_page(_monitor: Monitor, request: web.Request) -> web.Response:
+    """The document as a list without any script."""
+    return page("api.html", document=request.app[DOCUMENT], meanings=MEANINGS)
+
+
+ROUTES: Final = (
+    Route(
+        "GET",
+        "/openapi.json",
+        read_openapi,
+        "This API as an OpenAPI 3.1 document",
+        media={"application/json": "An OpenAPI 3.1 document"},
+    ),
+    Route("GET", "/api", read_api_page, "This API as a page to read", media={"text/html": "A page"}, documented=False),
+)

@@ -1,0 +1,19 @@
+"""Every family of routes; a new one is a file beside this, and a line here."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from cogmeter.web import login
+from cogmeter.web.routes import openapi
+
+if TYPE_CHECKING:
+    from cogmeter.web.api import Route
+
+ROUTES: Final[tuple[Route, ...]] = (
+    *openapi.ROUTES,
+    *login.ROUTES,
+)
+
+# The dashboard's, served where ENABLE_ANALYTICS_DASHBOARD=true.
+PAGES: Final[tuple[Route, ...]] = ()

@@ -1,0 +1,58 @@
+"""The stretch of time that a route is asked for: ``since`` and ``until``, either, or neither."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from pydantic import model_validator
+from pydantic_core import PydanticCustomError
+
+from cogmeter.answers.times import Since, Until, iso, iso_end
+from cogmeter.records import Period, Range
+from cogmeter.web.problems import Problem
+from cogmeter.web.reading import Ask
+
+if TYPE_CHECKING:
+    from typing import Self
+
+
+class SpanAsk(Ask):
+    """The base of questions over a stretch of time; times are UTC microseconds, ``until`` is exclusive."""
+
+    since: Since | None = None
+    until: Until | None = None
+
+    @model_validator(mode="after")
+    def _in_order(self) -> Self:
+        if self.since is not None and self.until is not None and self.since >= self.until:
+            raise PydanticCustomError(
+                "between",
+                "since={since} is not before until={until}",
+                {"since": iso(self.since), "until": iso(self.until), "parameters": "since, until"},
+            )
+        return self
+
+    def asked(self, now_us: int, default: Period = Period.DAY) -> Range:
+        """The stretch as it was asked; its end may lie ahead. Without ``until`` it ends now.
+
+        Without ``since`` it is as long as the default period.
+
+        Raises:
+            Problem: 422; ``since`` lies ahead.
+        """
+        if self.since is not None and self.since >= now_us:
+            raise Problem.of(422, f"since={iso(self.since)} has not come yet; it is {iso(now_us)}", parameter="since")
+        if self.since is None and self.until is None:
+            return default.range_at(now_us)
+        until = now_us if self.until is None else self.until
+        since = max(min(until, now_us) - default.length_us, 0) if self.since is None else self.since
+        return Range(since, until, f"{iso(since)} to {iso_end(until)}")
+
+    def span(self, now_us: int, default: Period = Period.DAY) -> Range:
+        """The part of it that has passed, which is what figures are over.
+
+        Raises:
+            Problem: 422; ``since`` lies ahead.
+        """
+        asked = self.asked(now_us, default)
+        return Range(asked.since_us, max(min(asked.until_us, now_us), asked.since_us + 1), asked.label)
