@@ -4,7 +4,8 @@
 
 FROM python:3.11-slim AS build
 WORKDIR /source
-COPY pyproject.toml README.md LICENSE ./
+COPY pyproject.toml hatch_build.py README.md LICENSE ./
+COPY assets assets
 COPY storage storage
 COPY cogs cogs
 COPY bot bot
