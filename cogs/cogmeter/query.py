@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from cogmeter.likeness import near
-from cogmeter.records import Figures, Period, Range, ServiceStats, Summary, Timeline, UnknownNameError
+from cogmeter.records import Figures, Overview, Period, Range, ServiceStats, Summary, Timeline, UnknownNameError
 from cogmeter.services import BACKGROUND
 from cogmeter_storage.histogram import quantiles
 from cogmeter_storage.model import MINUTE_US, Totals
@@ -50,27 +50,42 @@ class Query:
         """The range itself, or that of the period that ends now."""
         return period if isinstance(period, Range) else period.range_at(self._clock())
 
-    async def summary(self, period: Period | Range = Period.DAY, *, services: Collection[str] | None = None) -> Summary:
-        """The key figures of all services (or of those named), each one's own, and the timeline of the whole."""
+    async def overview(
+        self, period: Period | Range = Period.DAY, *, services: Collection[str] | None = None
+    ) -> Overview:
+        """The key figures of all services (or of those named) together, and each one's own."""
         span = self.span(period)
         series = [one for one in await self.store.series() if services is None or one.service in services]
         names = sorted({one.service for one in series}, key=lambda service: (service in BACKGROUND, service))
         place = {service: number for number, service in enumerate(names)}
-        counted = {one.id: 0 for one in series if one.service not in BACKGROUND}
         # One reading serves both: what people asked for stands in front, what ran in the background behind it.
         border = len(names) - sum(service in BACKGROUND for service in names)
         groups = {one.id: place[one.service] for one in series}
         totals = await self.store.totals(span.since_us, span.until_us, groups=groups)
         front, behind = _part(totals, slice(0, border)), _part(totals, slice(border, None))
+        return Overview(
+            range=span,
+            total=figures(front, span),
+            services=_ranked(names[:border], front, span),
+            background=_ranked(names[border:], behind, span),
+            last_end_us=(await self.store.status()).last_end_us,
+        )
+
+    async def summary(self, period: Period | Range = Period.DAY, *, services: Collection[str] | None = None) -> Summary:
+        """The overview, with the period before and the timeline of the whole."""
+        view = await self.overview(period, services=services)
+        span = view.range
+        series = [one for one in await self.store.series() if services is None or one.service in services]
+        counted = {one.id: 0 for one in series if one.service not in BACKGROUND}
         before = await self.store.totals(span.before.since_us, span.before.until_us, groups=counted)
         return Summary(
             range=span,
-            total=figures(front, span),
+            total=view.total,
             before=figures(before, span.before),
-            services=_ranked(names[:border], front, span),
-            background=_ranked(names[border:], behind, span),
+            services=view.services,
+            background=view.background,
             timeline=await self._timeline("All services", counted, span, span.step_us),
-            last_end_us=(await self.store.status()).last_end_us,
+            last_end_us=view.last_end_us,
         )
 
     async def stats(
@@ -102,6 +117,17 @@ class Query:
             last_end_us=(await self.store.status()).last_end_us,
         )
 
+    async def operations(self, service: str, period: Period | Range = Period.DAY) -> dict[str, Figures]:
+        """The key figures of each operation of a service, the busiest first.
+
+        Raises:
+            UnknownNameError: nothing is stored under that service.
+        """
+        span, ids = self.span(period), await self._ids(service, None)
+        names = sorted(ids)
+        groups = {ids[name]: number for number, name in enumerate(names)}
+        return dict(_ranked(names, await self.store.totals(span.since_us, span.until_us, groups=groups), span))
+
     async def timeline(
         self,
         service: str | None = None,
@@ -123,6 +149,25 @@ class Query:
             ids = list((await self._ids(service, operation)).values())
             title = _title(service, operation)
         return await self._timeline(title, dict.fromkeys(ids, 0), span, step_us or span.step_us, service)
+
+    async def ids(self, service: str | None, operation: str | None = None) -> list[int] | None:
+        """The store's ids of the series of a service, or of one operation in it; None, which is all, without either.
+
+        Raises:
+            UnknownNameError: nothing is stored under that service or operation.
+        """
+        return None if service is None else list((await self._ids(service, operation)).values())
+
+    async def known(self, services: Collection[str]) -> None:
+        """Make sure that each of these services is stored.
+
+        Raises:
+            UnknownNameError: one is not.
+        """
+        stored = {one.service for one in await self.store.series()}
+        for service in services:
+            if service not in stored:
+                raise UnknownNameError("service", service, near(service, stored))
 
     async def _ids(self, service: str, operation: str | None) -> dict[str, int]:
         """The series ids of a service by operation name, narrowed to one operation if given."""

@@ -118,6 +118,17 @@ class Timeline:
 
 
 @dataclass(frozen=True, slots=True)
+class Overview:
+    """All services over a range. What runs in the background (services.BACKGROUND) is counted apart."""
+
+    range: Range
+    total: Figures
+    services: list[tuple[str, Figures]]  # with operations in the range, busiest first
+    background: list[tuple[str, Figures]]
+    last_end_us: int | None  # when the newest stored operation ended
+
+
+@dataclass(frozen=True, slots=True)
 class Summary:
     """All services over a range. What runs in the background (services.BACKGROUND) is counted apart."""
 

@@ -7,27 +7,16 @@ from typing import TYPE_CHECKING, Final
 import discord
 from discord import app_commands
 
+from cogmeter.answers.alerts import STATES
 from cogmeter.cog.names import Names
 from cogmeter.cog.views import Pages
 from cogmeter.query import now_us
 from cogmeter.render.alert_lists import alert_list_embed
-from cogmeter_storage.alerting import ACTIVE, AlertState
 
 if TYPE_CHECKING:
-    from collections.abc import Collection
-
     from cogmeter.cog.desk import Answer, Desk
 
 PAGE: Final = 8
-# What each choice lists. A breach that was not told yet is no history.
-STATES: Final[dict[str, Collection[AlertState]]] = {
-    "active": ACTIVE,
-    "history": tuple(state for state in AlertState if state is not AlertState.PENDING),
-    **{
-        state.value: (state,)
-        for state in (AlertState.FIRING, AlertState.ACKNOWLEDGED, AlertState.MUTED, AlertState.RESOLVED)
-    },
-}
 
 
 def add(group: app_commands.Group, desk: Desk) -> None:

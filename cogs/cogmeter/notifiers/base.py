@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Protocol
+
+from cogmeter.answers.numbers import measured
 
 if TYPE_CHECKING:
     from cogmeter_storage.alerting import Alert, AlertChange
@@ -69,13 +70,12 @@ class Notifier(Protocol):
 def guide_fields(notice: Notice) -> dict[str, Any]:
     """The change as the guide's JSON: response times in whole milliseconds, rates as shares, the time in UTC."""
     rule, change = notice.alert.rule, notice.change
-    digits = {"error_rate": 3, "response_time": 0, "throughput": 1}.get(rule, 3)
     return {
         "type": rule,
         "service": notice.alert.service,
         "message": change.message,
-        "threshold": _number(change.threshold, digits + 1),
-        "current": _number(change.current, digits),
+        "threshold": measured(rule, change.threshold, threshold=True),
+        "current": measured(rule, change.current),
         "timestamp": iso(change.at_us),
         "severity": change.severity,
     }
@@ -84,11 +84,3 @@ def guide_fields(notice: Notice) -> dict[str, Any]:
 def iso(at_us: int) -> str:
     """A moment as the guide writes it: ``2025-08-17T10:30:00Z``."""
     return datetime.fromtimestamp(at_us / 1e6, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-
-
-def _number(value: float, digits: int) -> float | int | None:
-    """Rounded; whole numbers without a decimal point, as JSON readers expect of counts and milliseconds."""
-    if not math.isfinite(value):
-        return None  # JSON has no word for it
-    rounded = round(value, digits)
-    return int(rounded) if rounded == int(rounded) else rounded
