@@ -13,7 +13,7 @@ import numpy as np
 
 from cogmeter.alerts.minutes import histograms, minutes_of, windowed
 from cogmeter.alerts.policy import Policy
-from cogmeter.alerts.rules.values import STATISTICS, values_of
+from cogmeter.alerts.rules.values import STATISTICS, enough_failures, values_of
 from cogmeter_storage.histogram import BUCKETS
 from cogmeter_storage.model import MINUTE_US
 
@@ -48,11 +48,13 @@ class Trail:
     at_us: Int64Array  # [n]
     values: NDArray[np.float64]  # [n]
     operations: Int64Array  # [n] in the window
+    failures: Int64Array | None = None  # [n] of an error rate, which needs a few of them
 
     def since(self, since_us: int) -> Trail:
         """The part from this time on."""
         first = int(np.searchsorted(self.at_us, since_us, side="right"))
-        return Trail(self.at_us[first:], self.values[first:], self.operations[first:])
+        failures = None if self.failures is None else self.failures[first:]
+        return Trail(self.at_us[first:], self.values[first:], self.operations[first:], failures)
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,7 +108,7 @@ def trail_of(minutes: Minutes, rule: str, *, window_s: float, statistic: str = "
             span_s=width * 60.0,
             statistic=statistic,
         )
-    return Trail(minutes.ends_us, values, operations)
+    return Trail(minutes.ends_us, values, operations, failures if rule == "error_rate" else None)
 
 
 def episodes(trail: Trail, limit: Limit, policy: Policy = USUAL) -> list[Episode]:
@@ -114,6 +116,8 @@ def episodes(trail: Trail, limit: Limit, policy: Policy = USUAL) -> list[Episode
     if limit.threshold <= 0 or not trail.at_us.size:
         return []
     enough = trail.operations >= limit.min_operations
+    if trail.failures is not None:
+        enough &= enough_failures(trail.failures, limit.min_operations)
     course = _Course(trail, enough & (trail.values > limit.threshold), ~(enough & (trail.values > limit.recovery)))
     found: list[Episode] = []
     place: int | None = 0

@@ -59,6 +59,12 @@ def test_a_burst_of_errors_is_told_while_it_is_in_the_window_and_resolved_when_i
     assert found[0].length_us == 8 * MINUTE_US
 
 
+def test_two_failures_of_twenty_tell_nothing_as_in_the_live_rule():
+    quiet, loud = totals([(20, 2, 1)] * 30), totals([(20, 3, 1)] * 30)
+    assert replay(quiet, 0, "error_rate", LIMIT, window_s=60) == []
+    assert len(replay(loud, 0, "error_rate", LIMIT, window_s=60)) == 1
+
+
 def test_too_few_operations_tell_nothing():
     minutes = [(1, 1, 5)] * 40
     assert replay(totals(minutes), 0, "error_rate", LIMIT, window_s=300) == []

@@ -56,6 +56,18 @@ async def test_severity_is_critical_from_one_point_six_times_the_threshold_on_un
     assert [reading.severity for reading in await one.readings()] == ["warning", "info"]
 
 
+@pytest.mark.parametrize(("failures", "told"), [(2, False), (3, True)])
+async def test_two_failures_of_twenty_are_chance(measured, failures, told):
+    one = await measured().see("web", count=20, failures=failures)
+    assert bool(await one.readings()) is told
+
+
+async def test_who_asks_for_single_operations_hears_of_single_failures(measured):
+    one = await measured(alert_min_operations=1).see("web", count=1, failures=1)
+    (reading,) = await one.readings()
+    assert reading.subject.rule == "error_rate"
+
+
 async def test_too_few_operations_raise_nothing(measured):
     one = await measured().see("web", count=19, failures=19, duration_ms=60_000)
     assert await one.readings() == []

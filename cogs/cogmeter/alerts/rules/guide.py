@@ -28,15 +28,16 @@ MIN_FAILURES = 5  # of one operation among others
 def error_rate(view: View, limits: Limits) -> Iterator[Reading]:
     """Services by the share of their operations that failed, and single operations beside others of their service."""
     bounds = limits.bounds(ERROR_RATE, view.services)
-    for place, rate in _beyond(
-        values.error_rates(view.by_service.operations, view.by_service.failures), bounds, view.by_service
-    ):
-        yield _share(Subject(ERROR_RATE, view.services[place]), rate, limits)
+    counts = view.by_service
+    enough_of = values.enough_failures(counts.failures, bounds.min_operations)
+    for place, rate in _beyond(values.error_rates(counts.operations, counts.failures), bounds, counts):
+        if enough_of[place]:
+            yield _share(Subject(ERROR_RATE, view.services[place]), rate, limits)
     by_series = limits.bounds_by_series(ERROR_RATE, view.services, view.series)
     rates = values.error_rates(view.by_series.operations, view.by_series.failures)
     named = set(limits.explicit(ERROR_RATE, "threshold"))
     for place, rate in _beyond(rates, by_series, view.by_series):
-        # An operation that is all that its service does is judged as the service. There are many operations, and two
+        # An operation that is all that its service does is judged as the service. There are many operations, and a few
         # failures among twenty are nothing: it takes more, unless the operation has a threshold of its own.
         alone = view.by_series.operations[place] == view.by_service.operations[view.service_of[place]]
         enough = view.by_series.failures[place] >= MIN_FAILURES

@@ -23,10 +23,20 @@ STATISTICS: Final[dict[str, tuple[float | None, str]]] = {
     "p95": (0.95, "95th percentile"),
     "p99": (0.99, "99th percentile"),
 }
+FEWEST_FAILURES: Final = 3  # make an error rate
 LATE_US: Final = 2_000_000  # a first response is a near miss from here on; Discord gives up after three seconds
 
 _VALUES_US: Final = value_of(np.arange(BUCKETS))
 _FIRST_LATE: Final = int(bucket_of(LATE_US)) + 1
+
+
+def enough_failures(failures: Counts, min_operations: Counts | int) -> NDArray[np.bool_]:
+    """Whether so many failed that it is no chance: among the fewest operations that count, two may be.
+
+    Who asks for fewer operations than that wants to hear of each failure.
+    """
+    result: NDArray[np.bool_] = failures >= np.minimum(FEWEST_FAILURES, min_operations)
+    return result
 
 
 def error_rates(operations: Counts, failures: Counts) -> Values:
