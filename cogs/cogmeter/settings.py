@@ -194,14 +194,18 @@ class Settings(BaseSettings):
     )
     export_interval: int = _setting(60_000, "milliseconds", "How often metrics are pushed", ge=1_000, le=86_400_000)
     analytics_dashboard: bool = _setting(
-        False, "true or false", "Serves the web dashboard", name="ENABLE_ANALYTICS_DASHBOARD"
+        False, "true or false", "Serves the web dashboard, and the API beside it", name="ENABLE_ANALYTICS_DASHBOARD"
     )
     dashboard_refresh_interval: int = _setting(
         30_000, "milliseconds", "How often the dashboard asks for news", ge=1_000, le=3_600_000
     )
     dashboard_port: int = _setting(3001, "port", "The web dashboard's port, at /performance", ge=1, le=65_535)
     http_port: int | None = _setting(
-        None, "port", "The port of REST, health and metrics; not set: nothing listens", ge=1, le=65_535
+        None,
+        "port",
+        "The port of REST, health and metrics; not set: the dashboard's, or a bot host's SERVER_PORT or PORT",
+        ge=1,
+        le=65_535,
     )
     http_host: str = _setting(
         "127.0.0.1", "address", "Where the servers listen; any other than loopback needs a token", min_length=1
@@ -237,12 +241,7 @@ class Settings(BaseSettings):
 WITHOUT_EFFECT = (
     "export_format",
     "export_interval",
-    "analytics_dashboard",
     "dashboard_refresh_interval",
-    "dashboard_port",
-    "http_port",
-    "http_host",
-    "http_token",
     "metrics_namespace",
     "export_datadog",
     "datadog_api_key",

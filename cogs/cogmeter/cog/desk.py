@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from cogmeter.records import Timeline
     from cogmeter.render.chart import Picture
     from cogmeter.runtime import Monitor
+    from cogmeter.web.servers import Servers
 
 REFUSED = "These figures are for the bot's owner and team, and for the roles in PERFORMANCE_OPS_ROLE_IDS."
 STORE_FAILED = "The database does not answer: {error}"
@@ -60,8 +61,9 @@ class Answer:
 class Desk:
     """What every command family answers through."""
 
-    def __init__(self, monitor: Monitor, gate: Gate) -> None:
+    def __init__(self, monitor: Monitor, gate: Gate, servers: Servers | None = None) -> None:
         self.monitor = monitor
+        self.servers = servers
         self.gate = gate
         self.open: set[Buttons] = set()  # buttons that may still be pressed
 

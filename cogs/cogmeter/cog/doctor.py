@@ -23,5 +23,6 @@ def add(group: app_commands.Group, desk: Desk) -> None:
 
 
 async def _answer(desk: Desk) -> Answer:
-    embed = doctor_embed(await examine(desk.monitor))
+    found = [*await examine(desk.monitor), *(desk.servers.findings() if desk.servers is not None else ())]
+    embed = doctor_embed(sorted(found, key=lambda one: one.well))
     return Answer(lambda _drawn, _trouble: embed)

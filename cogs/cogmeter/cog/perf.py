@@ -15,6 +15,7 @@ from cogmeter.cog.gate import Gate
 from cogmeter.cog.registration import Registration
 from cogmeter.runtime import Monitor
 from cogmeter.settings import SettingsError, env_name
+from cogmeter.web.servers import Servers
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -38,17 +39,18 @@ FAMILIES: Final[tuple[Callable[[app_commands.Group, Desk], None], ...]] = (
 
 # The name is in lower case because help commands look cogs up so.
 class Perf(commands.Cog, name="cogmeter", description="How this bot performs: summary and statistics."):
-    """``bot.get_cog("cogmeter").monitor`` is the running monitor."""
+    """``bot.get_cog("cogmeter").monitor`` is the running monitor, ``.servers`` what serves it to browsers."""
 
     def __init__(self, bot: commands.Bot, settings: Settings) -> None:
         self.bot = bot
         self.monitor = Monitor(bot, settings)
+        self.servers = Servers(self.monitor)
         self._guild = None if settings.guild_id is None else discord.Object(settings.guild_id)
         # No default permissions: they would hide the commands from an owner or role that is no administrator. The
         # gate decides at each use.
         self._group = app_commands.Group(name=settings.command_group, description="How this bot performs")
         self._registration = Registration(bot, self._group, self._guild, sync=settings.sync_commands)
-        self._desk = Desk(self.monitor, Gate(bot, settings))
+        self._desk = Desk(self.monitor, Gate(bot, settings), self.servers)
         for add in FAMILIES:
             add(self._group, self._desk)
 
@@ -69,6 +71,7 @@ class Perf(commands.Cog, name="cogmeter", description="How this bot performs: su
             ) from None
         presses.add(self.bot, self._desk)
         self.monitor.schedule.every(weekly.INTERVAL_S, "weekly report", weekly.Weekly(self.monitor).run)
+        await self.servers.start()
         if self.bot.is_ready():
             await self.on_ready()
 
@@ -79,6 +82,7 @@ class Perf(commands.Cog, name="cogmeter", description="How this bot performs: su
         if self.bot.tree.get_command(self._group.name, guild=self._guild) is self._group:
             self.bot.tree.remove_command(self._group.name, guild=self._guild)
         await self._desk.close()
+        await self.servers.stop()
         await self.monitor.stop()
 
     @commands.Cog.listener()

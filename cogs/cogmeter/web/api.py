@@ -20,7 +20,7 @@ from aiohttp import web
 from cogmeter.background import detached
 from cogmeter.records import UnknownNameError
 from cogmeter.web.problems import Problem
-from cogmeter.web.reading import Ask, Body, parameters, read_body, read_parameters
+from cogmeter.web.reading import BODY_BYTES, Ask, Body, parameters, read_body, read_parameters
 from cogmeter_storage.base import StorageError
 
 if TYPE_CHECKING:
@@ -54,7 +54,7 @@ class Caller:
     session: str = ""
 
 
-MONITOR: Final[web.AppKey[Monitor]] = web.AppKey("cogmeter.monitor")  # type: ignore[arg-type]  # a type by name only
+MONITOR: Final[web.AppKey[Monitor]] = web.AppKey("cogmeter.monitor")
 CALLER: Final[ContextVar[Caller]] = ContextVar("cogmeter_caller")  # each request is handled in a context of its own
 FAULT: Final = "web"  # what unforeseen errors are counted under in Monitor.faults
 
@@ -177,19 +177,26 @@ def problem_of(error: Exception, request: web.Request) -> Problem:
         return error
     if isinstance(error, UnknownNameError):
         return Problem(404, f"Unknown {error.kind}", str(error), parameter=error.kind, near=list(error.near))
-    if isinstance(error, web.HTTPMethodNotAllowed):
-        allow = ", ".join(sorted(error.allowed_methods))
-        return Problem.of(405, f"{request.method} is not known here; there are: {allow}", headers={"Allow": allow})
-    if isinstance(error, web.HTTPRequestEntityTooLarge):
-        return Problem.of(413, "The body may have 65536 bytes", headers={"Connection": "close"})
-    if isinstance(error, web.HTTPNotFound):
-        return Problem.of(404, "There is nothing at this path; /api lists what there is")
+    if isinstance(error, web.HTTPException):
+        return _of_http(error, request)
     if isinstance(error, StorageError):
         _logger.warning("%s %s: the store does not answer: %s", request.method, _template(request), error)
         return Problem.of(503, "The database does not answer; the bot's log says why", headers={"Retry-After": "5"})
     request.app[MONITOR].faults[FAULT] += 1
     _logger.error("%s %s failed", request.method, _template(request), exc_info=error)
     return Problem.of(500, "Something went wrong in cogmeter; the bot's log says what")
+
+
+def _of_http(error: web.HTTPException, request: web.Request) -> Problem:
+    """The problem in place of aiohttp's own page."""
+    if isinstance(error, web.HTTPMethodNotAllowed):
+        allow = ", ".join(sorted(error.allowed_methods))
+        return Problem.of(405, f"{request.method} is not known here; there are: {allow}", headers={"Allow": allow})
+    if isinstance(error, web.HTTPRequestEntityTooLarge):
+        return Problem.of(413, f"The body may have {BODY_BYTES} bytes", headers={"Connection": "close"})
+    if isinstance(error, web.HTTPNotFound):
+        return Problem.of(404, "There is nothing at this path; /api lists what there is")
+    return Problem(error.status, error.reason, f"The request is answered with {error.status} {error.reason}")
 
 
 def _template(request: web.Request) -> str:

@@ -92,7 +92,7 @@ async def _problems(request: web.Request, handler: Handler) -> web.StreamRespons
         return await handler(request)
     except (asyncio.CancelledError, ConnectionError):  # the client has left
         raise
-    except Exception as error:
+    except Exception as error:  # noqa: BLE001 - problem_of logs and counts what nobody foresaw
         problem = problem_of(error, request)
     if not _wants_page(request):
         return problem.response(request.rel_url.raw_path)

@@ -26,7 +26,7 @@ ABOUT: Final = (
     "How this bot performs. Times are ISO 8601 in UTC, durations milliseconds, rates shares from 0 to 1. "
     "Every error is a problem document (RFC 9457)."
 )
-SECURITY: Final = [{"bearer": []}, {"session": []}]
+SECURITY: Final[list[dict[str, list[str]]]] = [{"bearer": []}, {"session": []}]
 
 
 def document(routes: Iterable[Route], *, cookie: str | None) -> dict[str, Any]:

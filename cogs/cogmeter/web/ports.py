@@ -7,12 +7,10 @@ import logging
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from cogmeter.settings import env_name
+from cogmeter.settings import Settings, env_name
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-
-    from cogmeter.settings import Settings
 
 HOST_PORTS: Final = ("SERVER_PORT", "PORT")  # how bot hosts name the one port that is reached from outside
 
@@ -38,13 +36,13 @@ def plans(settings: Settings, environ: Mapping[str, str]) -> list[Plan]:
 
     The dashboard's server serves the API as well, so that pages ask their own origin. A bot host's SERVER_PORT or PORT
     stands in for ours where the dashboard is wanted and PERFORMANCE_HTTP_PORT is not set; and for the dashboard's, too,
-    where that is not set either: such a host lets no other port through.
+    where that is left at its default: such a host lets no other port through.
     """
     dashboard = settings.dashboard_port if settings.analytics_dashboard else None
     http, named = settings.http_port, env_name("http_port")
     if dashboard is not None and http is None:
         http, named = _given(environ)
-        if http is not None and "dashboard_port" not in settings.model_fields_set:
+        if http is not None and dashboard == Settings.model_fields["dashboard_port"].default:
             dashboard = http
     found = [] if http is None else [Plan(http, named, pages=http == dashboard)]
     if dashboard is not None and dashboard != http:

@@ -179,7 +179,7 @@ def validated(model: type[M], data: bytes) -> M:
     if faults[0]["type"] == "json_invalid":
         raise Problem.of(400, f"The body is no JSON: {faults[0]['msg'].removeprefix('Invalid JSON: ')}")
     told = [{"parameter": _place(fault), "detail": _told(fault)} for fault in faults]
-    more = {"errors": told} if len(told) > 1 else {}
+    more: dict[str, Any] = {"errors": told} if len(told) > 1 else {}
     raise Problem.of(422, told[0]["detail"], parameter=told[0]["parameter"], **more)
 
 

@@ -7,7 +7,7 @@ import errno
 import logging
 import os
 from itertools import chain, repeat
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from cogmeter.background import detached
 from cogmeter.finding import Finding
@@ -140,7 +140,7 @@ class Listener:
         from cogmeter.web.limits import HEADERS, LINE_BYTES
 
         app = await asyncio.to_thread(build, self._shared, pages=self.plan.pages)
-        self._options = {
+        self._options: dict[str, Any] = {
             "access_log": None,
             "keepalive_timeout": KEEPALIVE_S,
             "max_line_size": LINE_BYTES,
