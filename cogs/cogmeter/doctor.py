@@ -17,7 +17,6 @@ if TYPE_CHECKING:
     from cogmeter.runtime import Monitor
     from cogmeter_storage.model import StoreStatus
 
-STALE_S: Final = 30.0  # the flusher runs every second
 BUSY_PERCENT: Final = 5.0  # of a core, for ourselves
 
 
@@ -56,9 +55,9 @@ def _flushing(monitor: Monitor) -> Iterator[Finding]:
         yield Finding("flusher", well=False, text=said, advice="It is tried again by itself; mend what it says")
         return
     age_s = None if flusher.last_flush_us is None else time.time() - flusher.last_flush_us / 1e6
-    well = age_s is not None and age_s < STALE_S
     said = "has not flushed yet" if age_s is None else f"flushed {text.duration(max(age_s, 0) * 1e6)} ago"
-    yield Finding("flusher", well, f"{said}, {text.exact(flusher.written)} operations stored", "See the log")
+    said += f", {text.exact(flusher.written)} operations stored"
+    yield Finding("flusher", well=not flusher.trouble(), text=said, advice="See the log")
 
 
 async def _database(monitor: Monitor) -> list[Finding]:

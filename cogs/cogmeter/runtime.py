@@ -23,6 +23,7 @@ from cogmeter.render.charts import ChartWorker
 from cogmeter.revision import revision
 from cogmeter.schedule import Schedule
 from cogmeter.settings import SettingsError, env_name
+from cogmeter.timing import now_ns
 from cogmeter.watch.dangers import dangers
 from cogmeter.watch.gateway import trouble_of
 from cogmeter.watch.people import privacy_key
@@ -69,6 +70,8 @@ class Monitor:
         self.recorder = default_recorder if recorder is None else recorder
         self.charts = ChartWorker()
         self.faults: Counter[str] = Counter()  # of our own parts, by part or job
+        self.gauges: Mapping[str, float] = {}  # the newest sample of all surfaces
+        self.began_ns = self.sampled_ns = now_ns()  # when it was made, and when that sample was taken
         self.schedule = Schedule(self.faults)
         self.bot = bot
         self._undo = AsyncExitStack()
@@ -189,6 +192,7 @@ class Monitor:
 
     async def _sample(self) -> None:
         gauges, at_us = self.watcher.sample(), now_us()
+        self.gauges, self.sampled_ns = gauges, now_ns()
         self.alerting.evaluator.sampled(at_us, gauges, self.watcher.loops())
         if gauges:
             await self.store.add_samples(at_us, gauges)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Final
 from apscheduler.schedulers.asyncio import AsyncIOScheduler
 
 from cogmeter.background import own_context
+from cogmeter.timing import now_ns
 from cogmeter_storage.base import StorageError
 
 if TYPE_CHECKING:
@@ -29,6 +30,8 @@ class Schedule:
     def __init__(self, faults: Counter[str]) -> None:
         """What fails is counted among the ``faults``, by the job's name."""
         self._faults = faults
+        self.ended_ns: dict[str, int] = {}  # when each job last came to an end, well or not
+        self.failing: set[str] = set()  # the jobs whose last run failed
         self._quiet = ExitStack()  # gives the loggers their levels back
         self._hushed = False
         self._scheduler = AsyncIOScheduler(timezone=UTC, logger=logging.getLogger("cogmeter.scheduler"))
@@ -79,13 +82,18 @@ class Schedule:
 
     def _guarded(self, name: str, work: Callable[[], Awaitable[object]]) -> Callable[[], Awaitable[None]]:
         async def job() -> None:
+            failed = True
             try:
                 await work()
+                failed = False
             except StorageError as error:
                 self._faults[name] += 1
                 _logger.warning("The %s job could not use the store: %s", name, error)
             except Exception:
                 self._faults[name] += 1
                 _logger.exception("The %s job failed", name)
+            finally:
+                self.ended_ns[name] = now_ns()
+                (self.failing.add if failed else self.failing.discard)(name)
 
         return job

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import math
+from collections import Counter
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Final
 
@@ -11,7 +11,7 @@ import numpy as np
 from cogmeter.buffer import FIELDS
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     from numpy.typing import NDArray
 
@@ -20,13 +20,14 @@ BIN_US: Final = 300_000_000
 BINS_AN_HOUR: Final = 12
 BINS: Final = 24 * BINS_AN_HOUR
 MOST_SERVICES: Final = 500
-MOST_COST: Final = 1e6  # dollars of one operation; more is a mistake
+MOST: Final = {COST_KEY: 1e6, "tokens_in": 1e9, "tokens_out": 1e9}  # of one operation; more is a mistake
 
 
 class Costs:
     """Sums of five minutes over 24 hours, for the services that have costs."""
 
     def __init__(self) -> None:
+        self.spent: Counter[tuple[str, str]] = Counter()  # by service and key of MOST, since this was made
         self._places: dict[str, int] = {}
         self._bins = np.zeros((0, BINS))
         self._newest = 0  # the number of the newest five minutes
@@ -39,9 +40,12 @@ class Costs:
         if not any(extras):
             return
         for place, extra in enumerate(extras):
-            cost = _cost(extra[1]) if extra else 0.0
-            if cost:
-                self._add(names[atoms[place * FIELDS]][0], self._newest, cost)
+            for key, amount in _amounts(extra[1]) if extra else ():
+                service = names[atoms[place * FIELDS]][0]
+                if key == COST_KEY:
+                    self._add(service, self._newest, amount)
+                if (service, key) in self.spent or len(self.spent) < MOST_SERVICES * len(MOST):
+                    self.spent[service, key] += amount
 
     def move(self, now_us: int) -> None:
         """Go on to this time, and forget what is older than a day."""
@@ -104,9 +108,9 @@ class Costs:
         self._bins[place, number % BINS] += dollars
 
 
-def _cost(metadata: Any) -> float:
-    """The dollars in an operation's metadata; 0 for what is none."""
-    value = metadata.get(COST_KEY) if isinstance(metadata, Mapping) else None
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        return 0.0
-    return float(value) if math.isfinite(value) and 0 < value <= MOST_COST else 0.0
+def _amounts(metadata: Any) -> Iterator[tuple[str, float]]:
+    """The dollars and tokens in an operation's metadata, without what is none."""
+    for key, most in MOST.items() if isinstance(metadata, Mapping) else ():
+        value = metadata.get(key)
+        if isinstance(value, int | float) and not isinstance(value, bool) and 0 < value <= most:
+            yield key, float(value)

@@ -69,6 +69,18 @@ class Evaluator:
         self._clock_s, self._wall = clock_s, wall
         self._began_s = clock_s()
 
+    @property
+    def window(self) -> Window:
+        """The running totals of the last minutes, up to now."""
+        self._window.learn()
+        self._window.move(self._clock_s())
+        return self._window
+
+    @property
+    def costs(self) -> Costs:
+        """What operations cost."""
+        return self._costs
+
     async def restore(self, store: Store, now_us: int) -> None:
         """Take up what is stored: the window, the long windows, costs and baselines.
 

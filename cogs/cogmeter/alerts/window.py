@@ -141,6 +141,13 @@ class Window:
                 np.add.at(histogram, keys[own] % BUCKETS, times[own])
         return histogram
 
+    def began_s(self) -> NDArray[np.float64]:
+        """When the newest step of the window began in which each service did anything, by its clock; else NaN."""
+        began = np.full(len(self.services), np.nan)
+        for part in self._slices:
+            began[self._services_of(part.counts)[OPERATIONS] > 0] = part.start_s
+        return began
+
     def longest_stall(self) -> tuple[float, str] | None:
         """The longest block of the event loop in milliseconds, and where it was."""
         longest_us, series = max((part.longest for part in self._slices), default=(0.0, 0))

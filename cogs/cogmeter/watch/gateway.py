@@ -147,6 +147,12 @@ def trouble_of(bot: discord.Client) -> str:
     return next(_troubles(sockets_of(bot)), "")
 
 
+def troubles_of(bot: discord.Client) -> tuple[list[str], int]:
+    """What is wrong with each shard that is not well, and how many shards there are."""
+    sockets = sockets_of(bot)
+    return list(_troubles(sockets)), len(sockets)
+
+
 def _troubles(sockets: list[tuple[int, Any]]) -> Iterator[str]:
     """What is wrong, a line for each of the first few shards."""
     lines = (f"shard {shard} {text}" for shard, ws in sockets if (text := _trouble(ws)))
