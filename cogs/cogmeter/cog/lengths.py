@@ -5,12 +5,11 @@ from __future__ import annotations
 import re
 from typing import Final
 
+from cogmeter.alerts.muting import LONGEST_S, SHORTEST_S
 from cogmeter.cog.desk import Refusal
 from cogmeter.render.escape import code
 
 UNITS_S: Final = {"s": 1, "m": 60, "h": 3_600, "d": 86_400, "w": 604_800}
-SHORTEST_S: Final = 60
-LONGEST_S: Final = 30 * 86_400
 _PART: Final = re.compile(r"(\d{1,9}(?:\.\d{1,3})?)\s*(s|m|h|d|w)[a-z]*\s*", re.IGNORECASE)
 
 

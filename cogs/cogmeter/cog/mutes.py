@@ -7,11 +7,10 @@ from typing import TYPE_CHECKING, Final
 import discord
 from discord import app_commands
 
-from cogmeter.alerts.model import BOT
+from cogmeter.alerts.muting import REASON, check_service
 from cogmeter.cog.desk import Answer, Desk, Refusal
 from cogmeter.cog.lengths import seconds_of
 from cogmeter.cog.names import MOST, Names, rule_choices, rule_named
-from cogmeter.likeness import near
 from cogmeter.query import now_us
 from cogmeter.records import UnknownNameError
 from cogmeter.render.alert_lists import muted_embed, scope, unmuted_embed
@@ -23,7 +22,6 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 ALL: Final = "all"
-REASON: Final = 300  # characters
 NOTHING_NAMED: Final = "Name a service or a rule to mute, or `all` as the service for every one."
 
 
@@ -97,13 +95,10 @@ async def _mute(desk: Desk, mute: Mute) -> Answer:
 
 async def _known(desk: Desk, service: str) -> None:
     """Refuse a service that has neither operations nor alerts: a mute of it would be a mute of nothing."""
-    if service in {"", BOT}:
-        return
-    stored = await desk.monitor.query.names()
-    alerts = await desk.monitor.store.alerting.alerts(service=service, limit=1)
-    if service not in stored and not alerts:
-        error = UnknownNameError("service", service, near(service, stored))
-        raise Refusal(str(error))
+    try:
+        await check_service(desk.monitor.query, service)
+    except UnknownNameError as error:
+        raise Refusal(str(error)) from None
 
 
 async def _unmute(desk: Desk, actor: str, mute: str | None, service: str | None, rule: str | None) -> Answer:

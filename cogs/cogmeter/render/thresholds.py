@@ -12,6 +12,7 @@ from cogmeter.render.embeds import fit
 from cogmeter.render.escape import plain, when
 from cogmeter.render.limits import DESCRIPTION
 from cogmeter.render.measures import measured
+from cogmeter.render.outlook import said
 from cogmeter.render.palette import State
 
 if TYPE_CHECKING:
@@ -52,25 +53,13 @@ def thresholds_embed(
 def preview_embed(key: str, before: Holding, after: Holding, outlook: Outlook | None, why_not: str) -> discord.Embed:
     """A change that waits to be applied, and what it would have told; ``why_not`` where nothing can be said of that."""
     lines = [f"**{plain(key, 150)}**: {value_of(before)} → **{value_of(after)}**", ""]
-    lines.append(plain(why_not, 300) if outlook is None else said(outlook))
+    lines.append(plain(why_not, 300) if outlook is None else said(outlook, strong="**"))
     embed = discord.Embed(title="Change this threshold?", description="\n".join(lines), colour=State.NEUTRAL.colour)
     if outlook is not None and outlook.left_out:
         embed.set_footer(
             text=f"The {outlook.subjects} busiest were looked at; {outlook.left_out} quieter ones were not."
         )
     return fit(embed)
-
-
-def said(outlook: Outlook) -> str:
-    """The outlook as a sentence: "In the last 7 days this would have fired 3 times, for 40 min in all"."""
-    if not outlook.subjects:
-        return "Nothing that it holds for has been recorded yet, so there is nothing to try it on."
-    then = _told(outlook.times, outlook.length_us)
-    now = _told(outlook.now_times, outlook.now_length_us)
-    length = text.duration(outlook.until_us - outlook.since_us)
-    days = round((outlook.until_us - outlook.since_us) / 86_400e6, 1)
-    stretch = f"{days:.0f} days" if days >= 2 and days == int(days) else length
-    return f"In the last {stretch} this would have fired **{then}**; as it is now: {now}."
 
 
 def changed_embed(key: str, before: Holding, after: Holding, actor: str) -> discord.Embed:
@@ -109,12 +98,6 @@ def _limit(rule: str, value: float) -> str:
     if rule == "burn_rate":
         return f"{text.percent(value)} success"
     return measured(rule, value) + _WITHIN.get(rule, "")
-
-
-def _told(times: int, length_us: int) -> str:
-    if not times:
-        return "not once"
-    return f"{'once' if times == 1 else f'{text.exact(times)} times'}, for {text.duration(length_us)} in all"
 
 
 def _origin(one: Holding) -> str:

@@ -1,0 +1,29 @@
+"""What chat and the web ask of a mute alike: how long it may be, and that it mutes something."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from cogmeter.alerts.model import BOT
+from cogmeter.likeness import near
+from cogmeter.records import UnknownNameError
+
+if TYPE_CHECKING:
+    from cogmeter.query import Query
+
+SHORTEST_S: Final = 60
+LONGEST_S: Final = 30 * 86_400
+REASON: Final = 300  # characters
+
+
+async def check_service(query: Query, service: str) -> None:
+    """Make sure that a service has operations or alerts: a mute of it would else be a mute of nothing.
+
+    Raises:
+        UnknownNameError: it has neither.
+    """
+    if service in {"", BOT}:
+        return
+    stored = await query.names()
+    if service not in stored and not await query.store.alerting.alerts(service=service, limit=1):
+        raise UnknownNameError("service", service, near(service, stored))
