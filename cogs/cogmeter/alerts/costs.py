@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import defaultdict
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Final
 
@@ -27,7 +27,9 @@ class Costs:
     """Sums of five minutes over 24 hours, for the services that have costs."""
 
     def __init__(self) -> None:
-        self.spent: Counter[tuple[str, str]] = Counter()  # by service and key of MOST, since this was made
+        self.spent: defaultdict[tuple[str, str], float] = defaultdict(
+            float
+        )  # by service and key of MOST, since this was made
         self._places: dict[str, int] = {}
         self._bins = np.zeros((0, BINS))
         self._newest = 0  # the number of the newest five minutes

@@ -5,14 +5,27 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from cogmeter.web import login
-from cogmeter.web.routes import openapi
+from cogmeter.web.routes import health, metrics, openapi
 
 if TYPE_CHECKING:
     from cogmeter.web.api import Route
 
 ROUTES: Final[tuple[Route, ...]] = (
+    *dashboard.ROUTES,
+    *services.ROUTES,
+    *series.ROUTES,
+    *operations.ROUTES,
+    *errors.ROUTES,
+    *stalls.ROUTES,
+    *alerts.ROUTES,
+    *mutes.ROUTES,
+    *thresholds.ROUTES,
+    *markers.ROUTES,
+    *export.ROUTES,
     *openapi.ROUTES,
     *login.ROUTES,
+    *health.ROUTES,
+    *metrics.ROUTES,
 )
 
 # The dashboard's, served where ENABLE_ANALYTICS_DASHBOARD=true.

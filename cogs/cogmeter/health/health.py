@@ -1,0 +1,105 @@
+"""All judgements on one monitor, each made at most once a second however often they are asked for."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar
+from weakref import WeakKeyDictionary
+
+from cogmeter.health import own, vital
+from cogmeter.health.services import Services
+from cogmeter.timing import now_ns
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    from cogmeter.condition import Check, ServiceHealth
+    from cogmeter.runtime import Monitor
+
+FRESH_NS: Final = 10**9
+DROPPING_NS: Final = 300 * 10**9  # so long a loss is remembered
+
+T = TypeVar("T")
+
+
+class _Fresh(Generic[T]):
+    """What was found out less than a second ago."""
+
+    def __init__(self, find: Callable[[], Awaitable[T]]) -> None:
+        self._find = find
+        self._lock = asyncio.Lock()
+        self._found: tuple[int, T] | None = None
+
+    async def __call__(self) -> T:
+        async with self._lock:
+            if self._found is None or now_ns() - self._found[0] >= FRESH_NS:
+                self._found = now_ns(), await self._find()
+            return self._found[1]
+
+
+class Health:
+    """Asked on the loop; nothing here takes more of it than a fraction of a millisecond."""
+
+    def __init__(self, monitor: Monitor) -> None:
+        self._monitor = monitor
+        self._services = Services()
+        self._lost_ns: int | None = None  # since when no shard has been well, as far as was asked
+        self._dropped = 0
+        self._dropped_ns: int | None = None  # when it was seen last that the buffer dropped
+        self.vital: _Fresh[list[Check]] = _Fresh(self._vital)
+        self.own: _Fresh[list[Check]] = _Fresh(self._own)
+        self.services: _Fresh[dict[str, ServiceHealth]] = _Fresh(lambda: self._services.judge(monitor))
+
+    @property
+    def up_s(self) -> float:
+        """For how long the monitor has been running, in seconds."""
+        return (now_ns() - self._monitor.began_ns) / 1e9
+
+    async def _vital(self) -> list[Check]:
+        """What the bot needs to serve."""
+        monitor = self._monitor
+        return [
+            vital.gateway(monitor, self._lost_s()),
+            vital.loop(monitor),
+            vital.flusher(monitor),
+            await vital.database(monitor),
+            vital.jobs(monitor),
+        ]
+
+    async def _own(self) -> list[Check]:
+        """How the monitor itself is."""
+        monitor = self._monitor
+        shared = {one.name: one for one in await self.vital()}
+        return [
+            shared["flusher"],
+            own.buffer(monitor, dropping=self._dropping()),
+            shared["database"],
+            shared["jobs"],
+            own.alerts(monitor),
+            own.hooks(monitor),
+            await own.overhead(monitor),
+        ]
+
+    def _lost_s(self) -> float:
+        if not vital.all_lost(self._monitor):
+            self._lost_ns = None
+            return 0.0
+        self._lost_ns = self._lost_ns or now_ns()
+        return (now_ns() - self._lost_ns) / 1e9
+
+    def _dropping(self) -> bool:
+        dropped = self._monitor.recorder.buffer.dropped
+        if dropped > self._dropped:
+            self._dropped_ns = now_ns()
+        self._dropped = dropped
+        return self._dropped_ns is not None and now_ns() - self._dropped_ns < DROPPING_NS
+
+
+_KNOWN: Final[WeakKeyDictionary[Any, Health]] = WeakKeyDictionary()
+
+
+def health_of(monitor: Monitor) -> Health:
+    """The judge of this monitor, the same at every call."""
+    if monitor not in _KNOWN:
+        _KNOWN[monitor] = Health(monitor)
+    return _KNOWN[monitor]

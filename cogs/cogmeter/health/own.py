@@ -1,0 +1,52 @@
+"""The monitor itself: what it loses, whom it cannot tell, which hooks fell back, and what it costs."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Final
+
+from cogmeter.condition import Check, Status
+from cogmeter.doctor import BUSY_PERCENT
+from cogmeter.watch.hook import HookState
+
+if TYPE_CHECKING:
+    from cogmeter.runtime import Monitor
+
+FULL: Final = 0.8  # of the buffer
+
+
+def buffer(monitor: Monitor, *, dropping: bool) -> Check:
+    """The buffer between recording and the flusher; ``dropping``: it was full a short while ago."""
+    one = monitor.recorder.buffer
+    reason = f"{len(one)} of {one.capacity} operations wait, {one.dropped} were dropped since the start"
+    if dropping:
+        return Check("buffer", Status.UNHEALTHY, reason)
+    return Check("buffer", Status.DEGRADED if len(one) > FULL * one.capacity else Status.HEALTHY, reason)
+
+
+def alerts(monitor: Monitor) -> Check:
+    """Whether alerts can be told to those whom the settings name."""
+    delivery = monitor.alerting.delivery
+    names = [one.name for one in delivery.notifiers]
+    bad = [one.name.removeprefix("alerts: ") for one in delivery.findings() if not one.well]
+    if not bad:
+        return Check("alerts", Status.HEALTHY, f"they are told to {', '.join(names) or 'nobody'}")
+    status = Status.UNHEALTHY if len(delivery.stopped) == len(names) else Status.DEGRADED
+    return Check("alerts", status, f"not told, or not always: {', '.join(bad)}; /perf doctor says why")
+
+
+def hooks(monitor: Monitor) -> Check:
+    """What is watched without code in the host."""
+    watcher = monitor.watcher
+    states = [hook for surface in watcher.surfaces for hook in surface.hooks]
+    bad = sorted({hook.name for hook in states if hook.state is HookState.FAILED or hook.faults} | set(watcher.failed))
+    if bad:
+        return Check("hooks", Status.DEGRADED, f"not as they should be: {', '.join(bad)}; /perf doctor says why")
+    return Check("hooks", Status.HEALTHY, f"{len(states)} in place")
+
+
+async def overhead(monitor: Monitor) -> Check:
+    """What the monitor costs the bot."""
+    percent = await asyncio.to_thread(monitor.overhead.percent)
+    status = Status.HEALTHY if percent < BUSY_PERCENT else Status.DEGRADED
+    return Check("overhead", status, f"about {percent:.1f} % of a core")

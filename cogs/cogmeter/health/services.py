@@ -1,0 +1,117 @@
+"""How each recorded service is, by what its operations did within the alerts' window."""
+
+from __future__ import annotations
+
+import math
+import time
+from typing import TYPE_CHECKING, Final
+
+import numpy as np
+
+from cogmeter.alerts.model import CRITICAL, WARNING, Subject
+from cogmeter.alerts.rules.guide import ERROR_RATE
+from cogmeter.alerts.rules.rule import severity
+from cogmeter.condition import Check, ServiceHealth, Status
+from cogmeter.query import now_us
+from cogmeter_storage.alerting import AlertState
+from cogmeter_storage.histogram import quantiles
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from cogmeter.alerts.window import Window
+    from cogmeter.runtime import Monitor
+    from cogmeter_storage.alerting import Alert
+    from cogmeter_storage.model import Series
+
+LOOKED_UP: Final = 10  # services that were quiet all along, whose last operation is looked for in one go
+_OF_SEVERITY: Final = {WARNING: Status.DEGRADED, CRITICAL: Status.UNHEALTHY}
+_TOLD: Final = (AlertState.FIRING, AlertState.ACKNOWLEDGED)
+
+
+class Services:
+    """Remembers when services that are quiet now were last seen."""
+
+    def __init__(self) -> None:
+        self._seen_us: dict[str, int | None] = {}
+
+    async def judge(self, monitor: Monitor) -> dict[str, ServiceHealth]:
+        """Every recorded service, in alphabetical order."""
+        window = monitor.alerting.evaluator.window
+        alerts = _worst_alerts(monitor.alerting.engine.active)
+        found = {one.check.name: one for one in _active(monitor, window, alerts)}
+        self._seen_us |= {name: one.last_seen_us for name, one in found.items()}
+        recorded = await monitor.store.series()
+        await self._look_up(monitor, [one for one in recorded if one.service not in found])
+        quiet = {one.service for one in recorded} - found.keys()
+        found |= {name: self._quiet(name, window.length_s, alerts.get(name)) for name in quiet}
+        return dict(sorted(found.items()))
+
+    async def _look_up(self, monitor: Monitor, quiet: Sequence[Series]) -> None:
+        ids: dict[str, list[int]] = {}
+        for one in quiet:
+            if one.service not in self._seen_us:
+                ids.setdefault(one.service, []).append(one.id)
+        for name in list(ids)[:LOOKED_UP]:
+            newest = await monitor.store.page(ids[name], 0, now_us() + 1, limit=1)
+            self._seen_us[name] = newest[0].end_us if newest else None
+
+    def _quiet(self, name: str, window_s: float, alert: Alert | None) -> ServiceHealth:
+        seen_us = self._seen_us.get(name)
+        age_s = None if seen_us is None else (now_us() - seen_us) / 1e6
+        status, reason = Status.UNKNOWN, f"no operations within {window_s:g} s"
+        if alert is not None:
+            status, reason = _OF_SEVERITY.get(alert.severity, Status.DEGRADED), alert.message
+        return ServiceHealth(Check(name, status, reason, age_s), last_seen_us=seen_us)
+
+
+def _active(monitor: Monitor, window: Window, alerts: dict[str, Alert]) -> Iterator[ServiceHealth]:
+    counts, began_s, clock_s, at_us = window.by_service, window.began_s(), time.perf_counter(), now_us()
+    p95_us = quantiles(window.buckets.astype(np.int64), (0.95,))[:, 0].tolist()
+    rows = zip(
+        window.services,
+        counts.operations.tolist(),
+        counts.failures.tolist(),
+        counts.sum_us.tolist(),
+        p95_us,
+        began_s.tolist(),
+        strict=True,
+    )
+    for name, operations, failures, sum_us, p95, began in rows:
+        if not operations:
+            continue
+        age_s = 0.0 if math.isnan(began) else clock_s - began
+        status, reason = _judged(monitor, name, operations, failures, alerts.get(name))
+        yield ServiceHealth(
+            Check(name, status, reason, age_s),
+            operations,
+            failures / operations,
+            sum_us / operations,
+            p95,
+            at_us - int(age_s * 1e6),
+        )
+
+
+def _judged(monitor: Monitor, name: str, operations: int, failures: int, alert: Alert | None) -> tuple[Status, str]:
+    """By the alert that stands, else by the limit of the error rate as it holds for the service."""
+    rate = failures / operations
+    said = f"{failures} of {operations} operations failed"
+    if alert is not None:
+        return _OF_SEVERITY.get(alert.severity, Status.DEGRADED), alert.message
+    limit = monitor.alerting.limits.of(Subject(ERROR_RATE, name))
+    if operations < limit.min_operations:
+        # Too few to raise an alert; when most of them fail it is said all the same.
+        return (Status.DEGRADED if rate > 0.5 else Status.HEALTHY), said
+    if limit.threshold and rate > limit.threshold:
+        return _OF_SEVERITY.get(severity(limit, rate), Status.DEGRADED), f"{said}, more than {limit.threshold:.0%}"
+    return Status.HEALTHY, said
+
+
+def _worst_alerts(active: Sequence[Alert]) -> dict[str, Alert]:
+    """The worst alert that stands for each service and has been told."""
+    worst: dict[str, Alert] = {}
+    for alert in active:
+        known = worst.get(alert.service)
+        if alert.state in _TOLD and alert.severity in _OF_SEVERITY and (known is None or known.severity != CRITICAL):
+            worst[alert.service] = alert
+    return worst

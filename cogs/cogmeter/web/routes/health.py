@@ -1,0 +1,116 @@
+"""Health of the bot, of the monitor, and of each service. None of it needs a token, and none of it tells a secret."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from pydantic import Field
+
+from cogmeter.answers.health import HealthAnswer, ServiceHealthAnswer, ServicesHealthAnswer
+from cogmeter.condition import Status, worst
+from cogmeter.health import health_of
+from cogmeter.likeness import near
+from cogmeter.records import UnknownNameError
+from cogmeter.web.api import Ask, Reply, Route
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from pydantic import BaseModel
+
+    from cogmeter.condition import ServiceHealth
+    from cogmeter.runtime import Monitor
+
+DISCORD: Final = "discord."  # how the names of what we record of Discord begin
+
+
+class ServiceAsk(Ask):
+    """Which service."""
+
+    service: str = Field(description="Its name", min_length=1)
+
+
+async def read_health(monitor: Monitor) -> Reply:
+    """The gateway, the event loop, the flusher, the database, the jobs."""
+    health = health_of(monitor)
+    checks = await health.vital()
+    status = worst(one.status for one in checks)
+    return _reply(HealthAnswer.of(status, checks, health.up_s), status)
+
+
+async def read_own_health(monitor: Monitor) -> Reply:
+    """The monitor: what it loses, whom it cannot tell, what it costs."""
+    health = health_of(monitor)
+    checks = await health.own()
+    status = worst(one.status for one in checks)
+    return _reply(HealthAnswer.of(status, checks, health.up_s), status)
+
+
+async def read_services_health(monitor: Monitor) -> Reply:
+    """Every recorded service."""
+    health = health_of(monitor)
+    services = await health.services()
+    own = {name: one for name, one in services.items() if not name.startswith(DISCORD)}
+    status = overall(own.values())
+    discord = {name: one for name, one in services.items() if name.startswith(DISCORD)}
+    return _reply(ServicesHealthAnswer.of(status, own, discord, health.up_s), status)
+
+
+async def read_service_health(monitor: Monitor, service: str) -> Reply:
+    """One service."""
+    services = await health_of(monitor).services()
+    if service not in services:
+        raise UnknownNameError("service", service, near(service, services))
+    one = services[service]
+    # A service without work is not ill: its watchers would be woken every night.
+    status = Status.HEALTHY if one.check.status is Status.UNKNOWN else one.check.status
+    return _reply(ServiceHealthAnswer.of_service(one), status)
+
+
+def overall(services: Iterable[ServiceHealth]) -> Status:
+    """The worst of them. A quiet service has no say, unless all are: then they are well; without any it is unknown."""
+    statuses = [one.check.status for one in services]
+    known = [status for status in statuses if status is not Status.UNKNOWN]
+    return worst(known or [Status.HEALTHY for _ in statuses])
+
+
+def _reply(answer: BaseModel, status: Status) -> Reply:
+    return Reply(answer, status=200 if status.serves else 503)
+
+
+ROUTES: Final = (
+    Route(
+        "GET",
+        "/health",
+        read_health,
+        "How the bot is: 503 while it is starting or cannot serve",
+        answer=HealthAnswer,
+        others={503: HealthAnswer},
+    ),
+    Route(
+        "GET",
+        "/health/performance",
+        read_own_health,
+        "How the monitor itself is",
+        answer=HealthAnswer,
+        others={503: HealthAnswer},
+    ),
+    Route(
+        "GET",
+        "/health/ai-services",
+        read_services_health,
+        "How each recorded service is, by its last minutes",
+        answer=ServicesHealthAnswer,
+        others={503: ServicesHealthAnswer},
+    ),
+    Route(
+        "GET",
+        "/health/ai-services/{service}",
+        read_service_health,
+        "How one service is; 200 too while it has nothing to do",
+        query=ServiceAsk,
+        answer=ServiceHealthAnswer,
+        others={503: ServiceHealthAnswer},
+        problems=(404,),
+    ),
+)
