@@ -116,7 +116,7 @@ class Baseline:
         )
         if gap:  # the last values say nothing about this one
             change, self._moving = min(change, abs(deviation)), value
-        surprise = self._surprise(self._figures(deviation, change))
+        surprise = self._surprise(self._figures(deviation, change), still=value != 0.0)
         self._learn(value, days, self._trust(surprise, days))
         self._remember(days)
         square = surprise * surprise
@@ -204,14 +204,16 @@ class Baseline:
         long = min(short, 5.0 * abs(self._long)) if self._short * self._long > 0.0 else 0.0
         return abs(deviation), change, short, long, self._activity, 1.0 / (self._activity + 0.02)
 
-    def _surprise(self, figures: tuple[float, ...]) -> float:
+    def _surprise(self, figures: tuple[float, ...], *, still: bool) -> float:
+        """Decades of rarity. Without ``still``, stillness is none: where nothing is counted, nothing moves."""
         found = self._oddness.surprises(figures)
         if self._count <= _MIN_VALUES:
             return 0.0
         if (share := self._range_known()) < 1.0:
             for place in (0, 2, 3):  # the witnesses that speak of levels
                 found[place] *= share
-        found.append(_STILL * found[-1])  # stillness has no other witness
+        # Stillness has no other witness, so it is heard twice.
+        found[-1:] = [found[-1], _STILL * found[-1]] if still else [0.0]
         found.sort()
         surprise = 0.5 * (found[-1] + found[-2]) + _THIRD * max(found[-3] - 1.0, 0.0)
         return surprise * math.sqrt(min(self._count / _SURE_VALUES, 1.0))
