@@ -5,7 +5,22 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from cogmeter.web import login
-from cogmeter.web.routes import health, metrics, openapi
+from cogmeter.web.routes import (
+    alerts,
+    dashboard,
+    errors,
+    export,
+    health,
+    markers,
+    metrics,
+    mutes,
+    openapi,
+    operations,
+    series,
+    services,
+    stalls,
+    thresholds,
+)
 
 if TYPE_CHECKING:
     from cogmeter.web.api import Route

@@ -1,0 +1,88 @@
+"""What several routes are asked alike: names, pages, and the cursors that lead from page to page."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import json
+from typing import TYPE_CHECKING, Annotated, Final
+
+from pydantic import Field, model_validator
+from pydantic_core import PydanticCustomError
+
+from cogmeter.web.problems import Problem
+from cogmeter.web.reading import Ask
+from cogmeter.web.spans import SpanAsk
+
+if TYPE_CHECKING:
+    from typing import Self
+
+LONGEST: Final = 100  # characters of a name, as they are recorded
+MOST_PAGE: Final = 500
+_MOST: Final = 2**63 - 1
+
+Name = Annotated[str, Field(min_length=1, max_length=LONGEST)]
+Service = Annotated[Name, Field(description="Of this service alone")]
+Operation = Annotated[Name, Field(description="Of this operation of the service alone")]
+Services = Annotated[
+    tuple[Name, ...], Field(min_length=1, max_length=100, description="Of these services alone, with commas between")
+]
+Limit = Annotated[int, Field(ge=1, le=MOST_PAGE, description="How many at most")]
+Cursor = Annotated[
+    str, Field(pattern="^[A-Za-z0-9_-]{1,200}$", description="The `next` of the page before; ask all else as for it")
+]
+
+
+class OfAsk(Ask):
+    """Of all services, of one, or of one operation in it."""
+
+    service: Service | None = None
+    operation: Operation | None = None
+
+    @model_validator(mode="after")
+    def _of_a_service(self) -> Self:
+        if self.operation is not None and self.service is None:
+            raise PydanticCustomError("between", "operation needs its service", {"parameters": "operation"})
+        return self
+
+
+class NamedAsk(OfAsk, SpanAsk):
+    """The same over a stretch of time."""
+
+
+class PagedAsk(Ask):
+    """A question that is answered page by page."""
+
+    limit: Limit = 50
+    cursor: Cursor | None = None
+
+
+def cursor_of(*numbers: int | None) -> str | None:
+    """The cursor that holds these numbers; None, which is no further page, if one is missing."""
+    if None in numbers:
+        return None
+    text = json.dumps(numbers, separators=(",", ":"))
+    return base64.urlsafe_b64encode(text.encode()).decode().rstrip("=")
+
+
+def numbers_of(cursor: str | None, count: int) -> list[int] | None:
+    """The numbers of a cursor; None without one.
+
+    Raises:
+        Problem: 422; no page has given it.
+    """
+    if cursor is None:
+        return None
+    try:
+        found = json.loads(base64.b64decode(cursor + "=" * (-len(cursor) % 4), altchars=b"-_", validate=True))
+    except (binascii.Error, ValueError, RecursionError):
+        found = None
+    if not isinstance(found, list) or [type(one) for one in found] != [int] * count:
+        raise _unknown(cursor)
+    if not all(0 <= one <= _MOST for one in found):
+        raise _unknown(cursor)
+    return found
+
+
+def _unknown(cursor: str) -> Problem:
+    return Problem.of(422, f"cursor={cursor[:60]} is none that a page has given as its `next`", parameter="cursor")

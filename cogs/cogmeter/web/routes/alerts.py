@@ -1,0 +1,144 @@
+"""Alerts: which stand and stood, one in full, taking one up, and trying the targets."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated, Final, Literal
+
+from pydantic import Field
+
+from cogmeter.alerts.engine import ClosedAlertError, UnknownAlertError
+from cogmeter.answers import safe
+from cogmeter.answers.alerts import AlertAnswer, AlertDetail, AlertPage, detail, page
+from cogmeter.answers.changes import TargetAnswer, TestAlert
+from cogmeter.query import now_us
+from cogmeter.web.api import Ask, Body, Problem, Route
+from cogmeter.web.asks import PagedAsk, Service, cursor_of, numbers_of
+from cogmeter_storage.alerting import AlertState
+
+if TYPE_CHECKING:
+    from cogmeter.runtime import Monitor
+    from cogmeter_storage.alerting import Alert
+
+SEARCHED: Final = 1_000  # alerts read at once for one of a number
+
+
+class AlertsAsk(PagedAsk):
+    """Which alerts."""
+
+    state: Annotated[
+        Literal["active", "history", "firing", "acknowledged", "muted", "resolved"],
+        Field(description="active: what is not over, also before it is told; history: what was ever told"),
+    ] = "active"
+    service: Service | None = None
+
+
+class AlertAsk(Ask):
+    """Which alert."""
+
+    id: Annotated[str, Field(pattern="^[A-Za-z0-9_-]{1,64}$", description="The alert's id, or its number")]
+
+
+class Nothing(Body):
+    """An empty body, or none."""
+
+
+async def read_alerts(monitor: Monitor, ask: AlertsAsk) -> AlertPage:
+    """One page of alerts."""
+    (offset,) = numbers_of(ask.cursor, 1) or (0,)
+    found, following = await page(
+        monitor.store.alerting, ask.state, service=ask.service, limit=ask.limit, offset=offset
+    )
+    return AlertPage(alerts=found, next=cursor_of(following))
+
+
+async def read_alert(monitor: Monitor, ask: AlertAsk) -> AlertDetail:
+    """One alert in full."""
+    return await detail(monitor.store.alerting, await _alert(monitor, ask.id))
+
+
+async def acknowledge_alert(monitor: Monitor, ask: AlertAsk, actor: str) -> AlertAnswer:
+    """Take an alert up."""
+    alert = await _alert(monitor, ask.id)
+    try:
+        return AlertAnswer.of(await monitor.alerting.engine.acknowledge(alert.uid, actor, now_us()))
+    except UnknownAlertError as error:
+        raise Problem(404, "Unknown alert", str(error), parameter="id") from None
+    except ClosedAlertError as error:
+        raise Problem(409, "Resolved already", str(error), parameter="id") from None
+
+
+async def send_test_alert(monitor: Monitor, actor: str) -> TestAlert:
+    """Try every target."""
+    said = await monitor.alerting.delivery.test(actor)
+    return TestAlert(
+        targets=[
+            TargetAnswer(target=name, delivered=not trouble, error=safe.text(trouble) or None)
+            for name, trouble in said.items()
+        ]
+    )
+
+
+async def _alert(monitor: Monitor, wanted: str) -> Alert:
+    """The alert of this id or number.
+
+    Raises:
+        Problem: 404; there is none.
+    """
+    kept = monitor.store.alerting
+    found = await kept.alert(wanted)
+    if found is None and wanted.isdecimal():
+        found = await _numbered(monitor, int(wanted))
+    if found is None:
+        raise Problem(404, "Unknown alert", f"There is no alert {wanted}; it may be too old to be kept", parameter="id")
+    return found
+
+
+async def _numbered(monitor: Monitor, number: int) -> Alert | None:
+    offset = 0
+    while page := await monitor.store.alerting.alerts(tuple(AlertState), limit=SEARCHED, offset=offset):
+        for one in page:
+            if one.id == number:
+                return one
+        offset += SEARCHED
+    return None
+
+
+ROUTES: Final = (
+    Route(
+        "GET",
+        "/api/performance/alerts",
+        read_alerts,
+        "Alerts that stand, or stood, the last changed first, page by page",
+        query=AlertsAsk,
+        answer=AlertPage,
+    ),
+    Route(
+        "GET",
+        "/api/performance/alerts/{id}",
+        read_alert,
+        "One alert, what happened to it, and who was told",
+        query=AlertAsk,
+        answer=AlertDetail,
+        problems=(404,),
+    ),
+    Route(
+        "POST",
+        "/api/performance/alerts/{id}/acknowledge",
+        acknowledge_alert,
+        "Take an alert up; the first one to do so stays",
+        query=AlertAsk,
+        body=Nothing,
+        answer=AlertAnswer,
+        problems=(404, 409),
+        changes=True,
+    ),
+    Route(
+        "POST",
+        "/api/performance/test-alert",
+        send_test_alert,
+        "Send a test to every alert target, and say how each of them fared",
+        body=Nothing,
+        answer=TestAlert,
+        changes=True,
+    ),
+)

@@ -1,0 +1,105 @@
+"""Mutes: what nobody wants to hear of for a while."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated, Final, Literal
+
+from pydantic import Field, model_validator
+from pydantic_core import PydanticCustomError
+
+from cogmeter.alerts.muting import LONGEST_S, REASON, SHORTEST_S, check_service
+from cogmeter.alerts.rules import RULES
+from cogmeter.answers.changes import MuteAnswer, Mutes
+from cogmeter.query import now_us
+from cogmeter.web.api import Ask, Body, Problem, Route
+from cogmeter.web.asks import Name
+from cogmeter_storage.alerting import Mute
+
+if TYPE_CHECKING:
+    from typing import Self
+
+    from cogmeter.runtime import Monitor
+
+Rule = Annotated[str, Field(json_schema_extra={"enum": list(RULES)}, pattern=f"^({'|'.join(RULES)})$")]
+
+
+class MuteBody(Body):
+    """What to mute, and for how long."""
+
+    service: Annotated[Name | None, Field(description="Left out: every service")] = None
+    rule: Annotated[Rule | None, Field(description="Left out: every rule")] = None
+    all: Annotated[Literal[True] | None, Field(description="Needed to mute every rule of every service")] = None
+    seconds: Annotated[int, Field(ge=SHORTEST_S, le=LONGEST_S)]
+    reason: Annotated[str, Field(max_length=REASON)] = ""
+
+    @model_validator(mode="after")
+    def _of_something(self) -> Self:
+        if self.service is None and self.rule is None and not self.all:
+            raise PydanticCustomError("between", "name a service or a rule, or say all", {"parameters": "service"})
+        return self
+
+
+class MuteAsk(Ask):
+    """Which mute."""
+
+    id: Annotated[int, Field(ge=1, le=2**53)]
+
+
+async def read_mutes(monitor: Monitor) -> Mutes:
+    """The mutes that hold."""
+    return _listed(await monitor.store.alerting.mutes(now_us()))
+
+
+async def add_mute(monitor: Monitor, body: MuteBody, actor: str) -> MuteAnswer:
+    """Mute."""
+    if body.service is not None:
+        await check_service(monitor.query, body.service)
+    begin_us = now_us()
+    mute = Mute(
+        service=body.service or "",
+        rule=body.rule or "",
+        since_us=begin_us,
+        until_us=begin_us + body.seconds * 1_000_000,
+        actor=actor,
+        reason=body.reason.strip(),
+    )
+    return MuteAnswer.of(await monitor.alerting.engine.mute(mute, begin_us))
+
+
+async def end_mute(monitor: Monitor, ask: MuteAsk, actor: str) -> MuteAnswer:
+    """End a mute."""
+    ended = await monitor.alerting.engine.unmute([ask.id], actor, now_us())
+    if not ended:
+        raise Problem(404, "Unknown mute", f"No mute {ask.id} holds; it may be over", parameter="id")
+    return MuteAnswer.of(ended[0])
+
+
+def _listed(mutes: list[Mute]) -> Mutes:
+    return Mutes(mutes=[MuteAnswer.of(one) for one in mutes])
+
+
+PATH: Final = "/api/performance/mutes"
+ROUTES: Final = (
+    Route("GET", PATH, read_mutes, "The mutes that hold, the first to end first", answer=Mutes),
+    Route(
+        "POST",
+        PATH,
+        add_mute,
+        "Tell nobody of alerts of a service or a rule for a while",
+        body=MuteBody,
+        answer=MuteAnswer,
+        status=201,
+        problems=(404,),
+        changes=True,
+    ),
+    Route(
+        "DELETE",
+        f"{PATH}/{{id}}",
+        end_mute,
+        "End a mute",
+        query=MuteAsk,
+        answer=MuteAnswer,
+        problems=(404,),
+        changes=True,
+    ),
+)
