@@ -107,7 +107,7 @@ def read_parameters(model: type[M], known: list[Parameter], path: Mapping[str, s
         if name not in by_name or name in path:
             allowed = ", ".join(one for one in by_name if one not in path) or "none"
             raise Problem.of(422, f"{_shown(name)} is no parameter here; there are: {allowed}", parameter=name)
-        if name in values:
+        if len(query.getall(name)) > 1:
             raise Problem.of(422, f"{name} is given more than once; give it once", parameter=name)
         values[name] = _value(by_name[name], query[name])
     return validated(model, json.dumps(values).encode())

@@ -28,7 +28,7 @@ class SpanAsk(Ask):
             raise PydanticCustomError(
                 "between",
                 "since={since} is not before until={until}",
-                {"since": iso(self.since), "until": iso(self.until), "parameters": "since, until"},
+                {"since": iso(self.since), "until": iso_end(self.until), "parameters": "since, until"},
             )
         return self
 
