@@ -35,7 +35,7 @@ async def test_every_rule_is_listed_with_its_value_and_where_that_comes_from(mov
         assert "**error\\_rate**: 8 % (.env)" in said
         assert "**response\\_time**: 5 s (default)" in said
         assert "**stall**: off (.env)" in said
-        assert "**burn\\_rate**: 99 % success (default)" in said
+        assert "**burn\\_rate**: off (default)" in said
         assert "**disconnects**: 5 times in 10 min (default)" in said
 
 
