@@ -12,6 +12,12 @@ import click
     "--port", type=click.IntRange(0, 65535), default=0, help="Serve the page on this port; 0 takes a free one."
 )
 @click.option(
+    "--dashboard-port",
+    type=click.IntRange(0, 65535),
+    default=0,
+    help="Serve the dashboard, API, health and metrics on this port; 0 takes a free one.",
+)
+@click.option(
     "--history-days",
     type=click.FloatRange(0, 30),
     default=7.0,
@@ -25,16 +31,19 @@ import click
     type=click.Path(dir_okay=False, path_type=Path),
     help="Keep the operations in this new SQLite file, instead of a temporary one that is removed in the end.",
 )
-def demo(port: int, history_days: float, no_history: bool, seed: int, database: Path | None) -> None:
+def demo(
+    port: int, dashboard_port: int, history_days: float, no_history: bool, seed: int, database: Path | None
+) -> None:
     """Try the product in the browser: a simulated Discord with this bot in it. Needs no account and no network.
 
-    Prints the address of a page in which /perf summary and all other commands can be used.
+    Prints the address of a page in which /perf summary and all other commands can be used, and the dashboard's.
     """
     from cogmeter_bot.demo.plan import Plan
     from cogmeter_bot.demo.show import show
     from cogmeter_bot.errors import CannotRunError
 
-    plan = Plan(port=port, history_days=0.0 if no_history else history_days, seed=seed, database=database)
+    days = 0.0 if no_history else history_days
+    plan = Plan(port=port, dashboard_port=dashboard_port, history_days=days, seed=seed, database=database)
     try:
         show(plan, say=click.echo)
     except CannotRunError as error:

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 
 from cogmeter_bot.demo.incidents import PAST, PAST_RETRIES_PER_MINUTE, main_operation
-from cogmeter_bot.demo.profiles import PROFILES, Failure, Profile, activity, cost_usd
+from cogmeter_bot.demo.notes import NEAR_MISS_MS
+from cogmeter_bot.demo.profiles import PROFILES, Failure, Profile, activity
 from cogmeter_storage.model import DAY_US, HOUR_US, MINUTE_US, Outcome
 
 if TYPE_CHECKING:
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
     from cogmeter_storage.model import Row
 
 SLICE: Final = 200  # rows that the store writes in one turn of the loop
-NOTES: Final = 256  # different token counts
+NOTES: Final = 128  # different ones of a profile's short operations, and as many of its long ones
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,11 +55,12 @@ def make_history(until_us: int, days: float, seed: int) -> History:
     failures = list(dict.fromkeys(failure for one in PROFILES for failure in one.failures))
     past = _Past(rng, until_us, np.arange(int(until_us - days * DAY_US), until_us, MINUTE_US), failures)
     table = np.concatenate([past.operations(number, one) for number, one in enumerate(PROFILES)])
+    notes = [text for one in PROFILES for text in _notes(rng, one)]
     return History(
         table=table[np.argsort(table[:, 1], kind="stable")],
         names=[(one.service, one.operation) for one in PROFILES],
         errors=[None, *(text for _, text in failures)],
-        notes=[None, *_notes(rng)],
+        notes=[None, *notes],
     )
 
 
@@ -87,10 +89,13 @@ class _Past:
         slow, failing = _trouble(profile, (end - self.until_us) / HOUR_US)
         load = np.repeat(0.9 + 0.1 * busy, count)  # a busy bot is a little slower
         took = profile.median_ms * 1000 * load * slow * rng.lognormal(0.0, profile.spread, size)
-        ways = np.array([self.failures.index(one) + 1 for one in profile.failures])
+        took = np.minimum(took, profile.most_ms * 1000)
+        ways = np.array([self.failures.index(one) + 1 for one in profile.failures] or [0])
         error = np.where(rng.random(size) < failing, rng.choice(ways, size), 0)
         outcome = np.array([Outcome.OK, *(outcome for outcome, _ in self.failures)])[error]
-        note = rng.integers(1, NOTES + 1, size) if profile.model else np.zeros(size)
+        if profile.failed_ms is not None:
+            took = np.where(error > 0, profile.failed_ms * 1000, took)
+        note = _note_numbers(rng, number, took)
         return np.column_stack([np.full(size, number), end, took, outcome, error, note]).astype(np.int64)
 
     def _retries(self, profile: Profile) -> NDArray[np.float64]:
@@ -114,10 +119,15 @@ def _trouble(profile: Profile, hours: NDArray[np.float64]) -> tuple[NDArray[np.f
     return slow, failing
 
 
-def _notes(rng: Generator) -> list[str]:
-    model = next(one.model for one in PROFILES if one.model)
-    sizes = zip(rng.integers(80, 1400, NOTES).tolist(), rng.integers(20, 400, NOTES).tolist(), strict=True)
-    return [
-        json.dumps({"model": model, "tokens_in": asked, "tokens_out": given, "cost_usd": cost_usd(asked, given)})
-        for asked, given in sizes
-    ]
+def _note_numbers(rng: Generator, number: int, took_us: NDArray[np.float64]) -> NDArray[np.int64]:
+    """For each operation of a profile, the place of a note in History.notes."""
+    first = 1 + 2 * NOTES * number
+    return first + rng.integers(0, NOTES, len(took_us)) + NOTES * (took_us > NEAR_MISS_MS * 1000)
+
+
+def _notes(rng: Generator, profile: Profile) -> list[str | None]:
+    """NOTES of a profile's short operations, and as many of its long ones."""
+    if profile.note is None:
+        return [None] * 2 * NOTES
+    short_ms, long_ms = min(profile.median_ms, NEAR_MISS_MS), max(profile.median_ms, 1.2 * NEAR_MISS_MS)
+    return [json.dumps(profile.note(rng, took_ms)) for took_ms in (short_ms, long_ms) for _ in range(NOTES)]

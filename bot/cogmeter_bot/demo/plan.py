@@ -11,9 +11,10 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """How the demo runs. ``port`` 0 is any free one; ``database`` None is a temporary file."""
+    """How the demo runs. A port of 0 is any free one; ``database`` None is a temporary file."""
 
-    port: int = 0
+    port: int = 0  # of the simulated Discord
+    dashboard_port: int = 0
     history_days: float = 7.0
     seed: int = 1
     database: Path | None = None

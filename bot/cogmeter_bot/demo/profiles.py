@@ -6,14 +6,18 @@ History and live traffic draw from the same profiles, so that charts run on with
 from __future__ import annotations
 
 from dataclasses import dataclass
+from math import inf
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
+from cogmeter_bot.demo.notes import acknowledged, blocked, spent
 from cogmeter_storage.model import DAY_US, HOUR_US, Outcome
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
+
+    from cogmeter_bot.demo.notes import Note
 
 Failure = tuple[Outcome, str]
 
@@ -25,6 +29,9 @@ _LOCKED = (Outcome.ERROR, "OperationalError: database is locked")
 _IMAGE = (Outcome.ERROR, "UnidentifiedImageError: cannot identify image file")
 _STATUS = (Outcome.UPSTREAM, "ClientResponseError: 503, message='Service Unavailable'")
 _DNS = (Outcome.UPSTREAM, "ClientConnectorError: Cannot connect to host example.org:443")
+_COOLDOWN = (Outcome.USER, "CommandOnCooldown: You are on cooldown. Try again in 4 s")
+_SILENT = (Outcome.ERROR, "never acknowledged within 3 s")
+_LIMITED = (Outcome.UPSTREAM, "429 Too Many Requests")
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,22 +45,65 @@ class Profile:
     spread: float  # standard deviation of the logarithm of the duration
     failure_rate: float
     failures: tuple[Failure, ...]
-    model: str | None = None  # a language model, whose tokens are noted
+    note: Note | None = None  # what is noted with each operation; see notes.py
+    most_ms: float = inf  # no success takes longer
+    failed_ms: float | None = None  # how long a failure takes, where that is always the same
 
 
-PROFILES: Final = (
-    Profile("core-intelligence", "process", 3.2, 950.0, 0.50, 0.012, (_TIMEOUT, _RATE), model="gpt-4o-mini"),
+_SERVICES: Final = (
+    Profile("core-intelligence", "process", 3.2, 950.0, 0.50, 0.012, (_TIMEOUT, _RATE), spent("gpt-4o")),
     Profile("core-intelligence", "route", 1.2, 14.0, 0.40, 0.001, (_FORMAT,)),
-    Profile("sentiment-analysis", "analyze", 2.4, 138.0, 0.34, 0.010, (_RATE, _FORMAT)),
+    Profile("sentiment-analysis", "analyze", 2.4, 138.0, 0.34, 0.010, (_RATE, _FORMAT), spent("gpt-4o-mini")),
     Profile("context-memory", "retrieve", 1.7, 46.0, 0.55, 0.006, (_LOCKED,)),
     Profile("context-memory", "store", 0.6, 19.0, 0.45, 0.008, (_LOCKED,)),
-    Profile("knowledge-graph", "query", 1.0, 215.0, 0.60, 0.014, (_GRAPH,)),
+    Profile("knowledge-graph", "query", 1.0, 215.0, 0.60, 0.014, (_GRAPH,), spent("text-embedding-3-small")),
     Profile("knowledge-graph", "link", 0.4, 72.0, 0.40, 0.006, (_GRAPH,)),
-    Profile("multimodal-processing", "describe", 0.5, 1_900.0, 0.45, 0.020, (_TIMEOUT, _IMAGE)),
+    Profile("multimodal-processing", "describe", 0.5, 1_900.0, 0.45, 0.020, (_TIMEOUT, _IMAGE), spent("gpt-4o-mini")),
     Profile("multimodal-processing", "thumbnail", 0.3, 240.0, 0.35, 0.010, (_IMAGE,)),
     Profile("web-crawling", "fetch", 0.7, 620.0, 0.75, 0.030, (_STATUS, _DNS)),
     Profile("web-crawling", "extract", 0.6, 38.0, 0.50, 0.004, (_FORMAT,)),
 )
+
+
+def _acknowledgement(command: str, per_minute: float, median_ms: float, spread: float) -> Profile:
+    """The first response to a command: within three seconds, or never."""
+    return Profile(
+        "discord.acknowledgement", command, per_minute, median_ms, spread, 0.003, (_SILENT,),
+        acknowledged, most_ms=2_950.0, failed_ms=4_000.0,
+    )  # fmt: skip
+
+
+_THUMBNAIL: Final = blocked(
+    "PIL/Image.py:2365:resize",
+    "services/images.py:41:thumbnail",
+    "cogs/gallery.py:27:look",
+    during="look",
+)
+_COMPRESS: Final = blocked(
+    "zipfile.py:1817:write",
+    "services/archive.py:88:compress",
+    "services/archive.py:60:keep",
+    "cogs/archive.py:19:nightly",
+    during="Archive.nightly",
+)
+
+# What the watch would record of a bot that people use.
+_DISCORD: Final = (
+    Profile("discord.commands", "ask", 0.9, 1_120.0, 0.50, 0.010, (_TIMEOUT, _COOLDOWN)),
+    Profile("discord.commands", "mood", 0.5, 190.0, 0.35, 0.008, (_RATE, _COOLDOWN)),
+    Profile("discord.commands", "remember", 0.3, 62.0, 0.45, 0.004, (_LOCKED,)),
+    Profile("discord.commands", "look", 0.2, 2_150.0, 0.45, 0.020, (_IMAGE, _COOLDOWN)),
+    _acknowledgement("ask", 0.9, 260.0, 0.75),
+    _acknowledgement("mood", 0.5, 205.0, 0.45),
+    _acknowledgement("remember", 0.3, 110.0, 0.40),
+    _acknowledgement("look", 0.2, 420.0, 0.80),
+    Profile("discord.rest", "POST /interactions/{id}/{token}/callback", 1.9, 92.0, 0.35, 0.002, (_LIMITED,)),
+    Profile("discord.rest", "POST /channels/{channel_id}/messages", 0.6, 135.0, 0.40, 0.009, (_LIMITED,)),
+    Profile("discord.tasks", "Chores.refresh_feeds", 3.0, 124.0, 0.10, 0.002, (_STATUS,)),
+    Profile("discord.stalls", "services/images.py:41 thumbnail", 0.012, 260.0, 0.22, 0.0, (), _THUMBNAIL),
+    Profile("discord.stalls", "services/archive.py:88 compress", 0.004, 640.0, 0.20, 0.0, (), _COMPRESS),
+)
+PROFILES: Final = (*_SERVICES, *_DISCORD)
 
 _BUSIEST_HOUR: Final = 19.5  # UTC: the evening of Europe and the afternoon of America
 
@@ -67,8 +117,3 @@ def activity(at_us: ArrayLike) -> NDArray[np.float64]:
     angle = 2 * np.pi * ((at % DAY_US) / HOUR_US - _BUSIEST_HOUR) / 24
     weekday = (at // DAY_US + 3) % 7  # 1970-01-01 was a Thursday; Monday is 0
     return (1 + 0.6 * np.cos(angle)) * np.where(weekday >= 5, 1.2, 0.92)
-
-
-def cost_usd(tokens_in: int, tokens_out: int) -> float:
-    """What a made-up model costs: 2.50 dollars for a million tokens read, 10 for a million written."""
-    return round((2.5 * tokens_in + 10.0 * tokens_out) / 1e6, 6)

@@ -15,8 +15,12 @@ from typing import TYPE_CHECKING, Final
 import discord
 
 from cogmeter_bot.bot import ExampleBot
+from cogmeter_bot.demo.chores import Chores
+from cogmeter_bot.demo.gauges import bring_gauges
 from cogmeter_bot.demo.history import backfill, make_history
 from cogmeter_bot.demo.past_alerts import bring_alerts, past_alerts
+from cogmeter_bot.demo.past_traces import bring_traces
+from cogmeter_bot.demo.pulse import beat
 from cogmeter_bot.demo.surroundings import alerts_to, demo_surroundings
 from cogmeter_bot.demo.traffic import Traffic
 from cogmeter_bot.errors import CannotRunError
@@ -38,7 +42,8 @@ Type `/`, choose a command and press Send:
 - `/perf stats`: one service, with its slowest operations and latest errors
 - `/mood`, `/remember`, `/ask`, `/relate`, `/connect`, `/look`: work that is recorded, as in any bot
 
-Within a minute something breaks, and an alert comes into this channel."""
+Within a minute something breaks, and an alert comes into this channel. The same figures are on the dashboard: \
+{dashboard}"""
 
 
 class DemoBot(ExampleBot):
@@ -61,21 +66,24 @@ def show(plan: Plan, say: Callable[[str], object]) -> None:
         raise CannotRunError(
             f"{database} exists already; the demo writes made-up operations: give --database a new file"
         )
-    _require_free(plan.port)
+    _free_port(plan.port, "--port")
+    dashboard_port = _free_port(plan.dashboard_port, "--dashboard-port")
     _log_to_terminal()
     with tempfile.TemporaryDirectory(prefix="cogmeter-demo-", ignore_cleanup_errors=True) as folder:
         url = f"sqlite:///{database or Path(folder) / 'performance.db'}"
-        with demo_surroundings(Path(folder), url):
+        with demo_surroundings(Path(folder), url, dashboard_port):
             asyncio.run(run_until_stopped(_show(plan, url, say)))
 
 
-def _require_free(port: int) -> None:
-    """Say at once what would only be known when the page is served, seconds later."""
+def _free_port(port: int, option: str) -> int:
+    """The port, or a free one for 0; says at once what would only be known when it is served, seconds later."""
     try:
-        socket.create_server(("127.0.0.1", port)).close()
+        with socket.create_server(("127.0.0.1", port)) as server:
+            free: int = server.getsockname()[1]
+            return free
     except OSError as error:
         raise CannotRunError(
-            f"Port {port} cannot be used ({os.strerror(error.errno or 0)}); choose another with --port"
+            f"Port {port} cannot be used ({os.strerror(error.errno or 0)}); choose another with {option}"
         ) from error
 
 
@@ -88,12 +96,16 @@ async def _show(plan: Plan, url: str, say: Callable[[str], object]) -> None:
     bot, traffic = DemoBot(), Traffic(plan.seed)
     async with World(bot) as world:
         alerts_to(world.channel.id)
+        beat(bot)
         await bot.load_parts()
-        await _greet(bot, world.channel.id)
+        await bot.add_cog(Chores())
+        dashboard = _dashboard(bot)
+        await _greet(bot, world.channel.id, dashboard)
         traffic.start()
         try:
             async with world.page(plan.port) as address:
-                say(f"\nThe demo is ready: {address}\n\nEverything in it is simulated. Ctrl+C ends it.")
+                say(f"\nThe demo is ready: {address}\nIts dashboard:     {dashboard}")
+                say("\nEverything in it is simulated. Ctrl+C ends it.")
                 await asyncio.Event().wait()
         finally:
             await traffic.stop()
@@ -106,16 +118,35 @@ async def _bring_history(plan: Plan, url: str) -> None:
     try:
         await backfill(store, history, until_us=until_us)
         await bring_alerts(store, past_alerts(history, until_us), until_us=until_us, days=plan.history_days)
+        await bring_gauges(store, until_us=until_us, days=plan.history_days, seed=plan.seed)
+        await bring_traces(store, until_us=until_us, days=plan.history_days, seed=plan.seed)
     finally:
         await store.close()
 
 
-async def _greet(bot: ExampleBot, channel_id: int) -> None:
+def _dashboard(bot: ExampleBot) -> str:
+    """The dashboard's address.
+
+    Raises:
+        CannotRunError: it is not served.
+    """
+    monitor = bot.get_cog("cogmeter")
+    addresses: list[str] = monitor.servers.addresses  # type: ignore[union-attr]  # the cog of the extension just loaded
+    if not addresses:
+        raise CannotRunError("The dashboard's port was taken meanwhile; start the demo again")
+    return addresses[0]
+
+
+async def _greet(bot: ExampleBot, channel_id: int, dashboard: str) -> None:
     """Give the bot its name, and the first word in the channel."""
     if bot.user is not None:
         await bot.user.edit(username="cogmeter")
     channel = bot.get_partial_messageable(channel_id)
-    await channel.send(embed=discord.Embed(title="This is a simulation", description=GREETING, colour=ANSWER))
+    await channel.send(
+        embed=discord.Embed(
+            title="This is a simulation", description=GREETING.format(dashboard=dashboard), colour=ANSWER
+        )
+    )
 
 
 def _log_to_terminal() -> None:

@@ -19,6 +19,8 @@ DEFAULTS: Final = {
     "alert_min_operations": "15",
     "alert_cooldown": "120",
     "alert_recovery": "15",
+    "alert_threshold_cost": "25",
+    "dashboard_refresh_interval": "5000",
 }
 # What a person may still set for the demo. Anything else (a database, a webhook, a guild) belongs to a real bot.
 KEPT: Final = (
@@ -30,10 +32,12 @@ KEPT: Final = (
     "alert_response_time_statistic",
 )
 _CHANNEL: Final = env_name("alert_channel_id")
+# The dashboard with all else that is served, on one port of this machine.
+_DASHBOARD: Final = ("dashboard_port", "http_port")
 
 
 @contextmanager
-def demo_surroundings(folder: Path, database_url: str) -> Iterator[None]:
+def demo_surroundings(folder: Path, database_url: str, dashboard_port: int) -> Iterator[None]:
     """Work in ``folder``, away from any ``.env``, with the demo's settings; puts everything back in the end."""
     before = dict(os.environ)
     foreign = {env_name(field) for field in Settings.model_fields if field not in KEPT}
@@ -42,6 +46,9 @@ def demo_surroundings(folder: Path, database_url: str) -> Iterator[None]:
     for field, value in DEFAULTS.items():
         os.environ.setdefault(env_name(field), value)
     os.environ[env_name("database_url")] = database_url
+    os.environ[env_name("analytics_dashboard")] = "true"
+    for field in _DASHBOARD:
+        os.environ[env_name(field)] = str(dashboard_port)
     try:
         with chdir(folder):
             yield

@@ -11,7 +11,7 @@ import numpy as np
 
 import cogmeter
 from cogmeter_bot.demo.incidents import RETRIES_PER_S, Incident, live, main_operation
-from cogmeter_bot.demo.profiles import PROFILES, Profile, activity, cost_usd
+from cogmeter_bot.demo.profiles import PROFILES, Profile, activity
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -58,14 +58,14 @@ class Traffic:
         # Otherwise little fails: in a short window, two failures of twenty would be an alert of their own.
         rate = ill.failure_rate if ill else profile.failure_rate / 4
         took_ms = profile.median_ms * (ill.slowdown if ill else 1.0) * float(self._rng.lognormal(0.0, profile.spread))
+        took_ms = min(took_ms, profile.most_ms)
         details: dict[str, Any] = {}
         if self._rng.random() < rate:
             outcome, text = profile.failures[int(self._rng.integers(len(profile.failures)))]
             details = {"outcome": outcome, "error": text}
-        if profile.model:
-            asked, given = self._rng.integers(20, 1400, 2).tolist()
-            spent = {"tokens_in": asked, "tokens_out": given, "cost_usd": cost_usd(asked, given)}
-            details["metadata"] = {"model": profile.model, **spent}
+            took_ms = profile.failed_ms or took_ms
+        if profile.note is not None:
+            details["metadata"] = profile.note(self._rng, took_ms)
         self._record(profile.service, profile.operation, duration_ms=took_ms, **details)
 
     async def _run(self) -> None:
