@@ -81,7 +81,7 @@ _TABLE: Final = (
         "alert_threshold_deviation",
         "score",
         deviation.deviation,
-        for_s=180,
+        for_s=600,  # twice the usual window: what happened once is in it for five minutes
         background=False,
     ),
 )
