@@ -24,6 +24,7 @@ bench: $(VENV)/.bench
 
 docs: $(VENV)/.dev
 	$(BIN)/python docs/write_settings.py
+	$(BIN)/python docs/write_grafana.py
 
 clean:
 	rm -rf $(VENV) build dist

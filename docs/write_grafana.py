@@ -1,0 +1,251 @@
+"""Writes ``grafana-dashboard.json`` beside it, with grafana-foundation-sdk: ``make docs``."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+from grafana_foundation_sdk.builders import common, dashboard, heatmap, prometheus, stat, timeseries
+from grafana_foundation_sdk.cog.encoder import JSONEncoder
+from grafana_foundation_sdk.models import common as common_models
+from grafana_foundation_sdk.models import dashboard as models
+from grafana_foundation_sdk.models import heatmap as heatmap_models
+from grafana_foundation_sdk.models.prometheus import PromQueryFormat
+
+from cogmeter.services import BACKGROUND
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+TARGET: Final = Path(__file__).resolve().with_name("grafana-dashboard.json")
+NAMESPACE: Final = "chatterbot"  # PERFORMANCE_METRICS_NAMESPACE; for another, replace it in the file
+SOURCE: Final = models.DataSourceRef(type_val="prometheus", uid="${datasource}")
+GREEN, ORANGE, RED = "#4c9f70", "#d98c21", "#c8443c"
+
+JOB: Final = 'job=~"$job"'
+ASKED: Final = f'{JOB},service=~"$service"'
+# What runs beside what people ask for; the figures of the whole leave it out, as the summary in Discord does.
+FRONT: Final = f'{JOB},service!~"{"|".join(re.escape(one) for one in sorted(BACKGROUND))}"'.replace("\\", "\\\\")
+FAILED: Final = 'outcome=~"error|upstream"'
+RATE: Final = "[$__rate_interval]"
+OPERATIONS: Final = f"{NAMESPACE}_operations_total"
+DURATION: Final = f"{NAMESPACE}_operation_duration_seconds"
+
+
+class Chart(NamedTuple):
+    """One panel: its title, its queries (expression, legend), its unit in Grafana's words, and a word on it."""
+
+    title: str
+    queries: Sequence[tuple[str, str]]
+    unit: str
+    text: str = ""
+    steps: tuple[tuple[float, str], ...] = ()  # of a single figure: its colour from a value on; green below the first
+
+
+def name(metric: str, labels: str = JOB) -> str:
+    """A metric's selector."""
+    return f"{NAMESPACE}_{metric}{{{labels}}}"
+
+
+def ratio(labels: str, by: str = "") -> str:
+    """Failed of all operations; by some labels."""
+    grouped = f" by ({by}) " if by else ""
+    failed = f"sum{grouped}(rate({OPERATIONS}{{{labels},{FAILED}}}{RATE}))"
+    return f"{failed} / sum{grouped}(rate({OPERATIONS}{{{labels}}}{RATE}))"
+
+
+def quantile(share: float, labels: str, by: str = "") -> str:
+    """A quantile of the durations; by some labels."""
+    grouped = f"le, {by}" if by else "le"
+    return f"histogram_quantile({share}, sum by ({grouped}) (rate({DURATION}_bucket{{{labels}}}{RATE})))"
+
+
+KEY_FIGURES: Final = (
+    Chart("Operations a minute", [(f"60 * sum(rate({OPERATIONS}{{{FRONT}}}{RATE}))", "")], "short"),
+    Chart("Error rate", [(ratio(FRONT), "")], "percentunit", "Ended as error or upstream",
+          ((0.01, ORANGE), (0.05, RED))),
+    Chart("95th percentile", [(quantile(0.95, FRONT), "")], "s", "", ((2.5, ORANGE), (5, RED))),
+    Chart("Health", [(f"min({name('health')})", "")], "percentunit", "1 healthy, 0.5 degraded, 0 unhealthy",
+          ((0, RED), (0.5, ORANGE), (1, GREEN))),
+    Chart("Alerts that stand", [(f"sum({name('alerts_active')})", "")], "short", "", ((1, ORANGE), (3, RED))),
+    Chart("Shards connected", [(f"sum({name('gateway_shards_connected')})", "")], "short"),
+)  # fmt: skip
+
+ROWS: Final[dict[str, tuple[Chart, ...]]] = {
+    "Services": (
+        Chart("Operations a minute", [(f"60 * sum by (service) (rate({OPERATIONS}{{{ASKED}}}{RATE}))", "{{service}}")],
+              "short"),
+        Chart("Error rate", [(ratio(ASKED, "service"), "{{service}}")], "percentunit", "Ended as error or upstream"),
+        Chart("Response time", [(quantile(share, FRONT), f"p{share * 100:g}") for share in (0.5, 0.95, 0.99)], "s",
+              "Of what people asked for; within the width of a bucket"),
+        Chart("95th percentile by service", [(quantile(0.95, ASKED, "service"), "{{service}}")], "s"),
+        Chart("Slowest operations",
+              [(f"topk(10, {quantile(0.95, ASKED, 'service, operation')})", "{{service}} / {{operation}}")], "s",
+              "95th percentile of the ten slowest"),
+        Chart("How operations ended",
+              [(f"60 * sum by (outcome) (rate({OPERATIONS}{{{ASKED}}}{RATE}))", "{{outcome}}")], "short", "A minute"),
+    ),
+    "Discord": (
+        Chart("First response to interactions",
+              [(quantile(share, f'{JOB},service="discord.acknowledgement"'), f"p{share * 100:g}")
+               for share in (0.5, 0.99)], "s", "Discord gives three seconds"),
+        Chart("Latency of the gateway", [(name("gateway_latency_seconds"), "shard {{shard}}")], "s"),
+        Chart("Age of the last heartbeat", [(name("gateway_heartbeat_age_seconds"), "shard {{shard}}")], "s",
+              "Above a minute the connection is dead"),
+        Chart("Lost and begun connections",
+              [(f"sum by (event) (increase({name('gateway_events_total')}[1h]))", "{{event}}")], "short", "An hour"),
+        Chart("Rate limits", [(f"sum by (scope) ({name('rate_limits_recent')})", "{{scope}}")], "short",
+              "Within ten minutes"),
+        Chart("Budget of invalid requests", [(f"max({name('invalid_requests_ratio')})", "used")], "percentunit",
+              "At 100 % Discord bans the address for a while"),
+        Chart("Lag of the event loop", [(f"max by (statistic) ({name('loop_lag_seconds')})", "{{statistic}}")], "s"),
+        Chart("Guilds", [(f"sum({name('guilds')})", "guilds")], "short"),
+    ),
+    "Process": (
+        Chart("Memory", [(name("process_memory_bytes"), "resident")], "bytes"),
+        Chart("CPU", [(name("process_cpu_ratio"), "of one core")], "percentunit"),
+        Chart("Threads and open files",
+              [(name("process_threads"), "threads"), (name("process_open_files"), "open files")], "short"),
+        Chart("Garbage collection", [(f"rate({name('gc_pause_seconds_total')}{RATE})", "share of time")],
+              "percentunit"),
+    ),
+    "Cost": (
+        Chart("Dollars within 24 hours", [(f"sum by (service) ({name('cost_usd_day', ASKED)})", "{{service}}")],
+              "currencyUSD"),
+        Chart("Tokens a minute",
+              [(f"60 * sum by (service, direction) (rate({name('tokens_total', ASKED)}{RATE}))",
+                "{{service}} {{direction}}")], "short"),
+    ),
+    "The monitor itself": (
+        Chart("Health of the parts", [(name("health"), "{{component}}")], "percentunit",
+              "1 healthy, 0.5 degraded, 0 unhealthy"),
+        Chart("Buffer", [(f"{name('monitor_buffer_operations')} / {name('monitor_buffer_capacity')}", "filled")],
+              "percentunit"),
+        Chart("Age of the last flush", [(name("monitor_flush_age_seconds"), "age")], "s"),
+        Chart("Lost operations and faults",
+              [(f"increase({name('monitor_dropped_total')}[1h])", "dropped"),
+               (f"increase({name('monitor_refused_total')}[1h])", "refused"),
+               (f"sum(increase({name('monitor_faults_total')}[1h]))", "faults")], "short", "An hour"),
+        Chart("Own cost", [(name("monitor_overhead_ratio"), "of one core")], "percentunit"),
+        Chart("Duration of a scrape", [(name("monitor_scrape_duration_seconds"), "scrape")], "s"),
+        Chart("Alerts told", [(f"sum by (target, outcome) (increase({name('alert_deliveries_total')}[1h]))",
+                               "{{target}} {{outcome}}")], "short", "An hour"),
+        Chart("Database", [(name("monitor_store_size_bytes"), "size")], "bytes"),
+    ),
+}  # fmt: skip
+
+
+def query(expression: str, legend: str, place: int) -> prometheus.Dataquery:
+    """A query of a panel."""
+    return prometheus.Dataquery().expr(expression).legend_format(legend).ref_id(chr(ord("A") + place))
+
+
+def figure(chart: Chart) -> stat.Panel:
+    """A single figure with its way behind it."""
+    panel = (
+        stat.Panel()
+        .title(chart.title)
+        .description(chart.text)
+        .datasource(SOURCE)
+        .unit(chart.unit)
+        .span(4)
+        .height(4)
+        .graph_mode(common_models.BigValueGraphMode.AREA)
+        .reduce_options(common.ReduceDataOptions().calcs(["lastNotNull"]))
+    )
+    steps = [models.Threshold(color=GREEN), *(models.Threshold(at, color) for at, color in chart.steps)]
+    panel.thresholds(dashboard.ThresholdsConfig().mode(models.ThresholdsMode.ABSOLUTE).steps(steps))
+    for place, (expression, legend) in enumerate(chart.queries):
+        panel.with_target(query(expression, legend, place))
+    return panel
+
+
+def lines(chart: Chart) -> timeseries.Panel:
+    """Lines over time."""
+    panel = (
+        timeseries.Panel()
+        .title(chart.title)
+        .description(chart.text)
+        .datasource(SOURCE)
+        .unit(chart.unit)
+        .min(0)
+        .span(12)
+        .height(8)
+        .fill_opacity(8)
+        .show_points(common_models.VisibilityMode.NEVER)
+        .legend(
+            common.VizLegendOptions()
+            .display_mode(common_models.LegendDisplayMode.LIST)
+            .placement(common_models.LegendPlacement.BOTTOM)
+            .show_legend(True)
+        )
+        .tooltip(common.VizTooltipOptions().mode(common_models.TooltipDisplayMode.MULTI))
+    )
+    for place, (expression, legend) in enumerate(chart.queries):
+        panel.with_target(query(expression, legend, place).exemplar("_bucket" in expression))
+    return panel
+
+
+def durations() -> heatmap.Panel:
+    """All durations as a heatmap."""
+    expression = f"sum by (le) (increase({DURATION}_bucket{{{ASKED}}}{RATE}))"
+    return (
+        heatmap.Panel()
+        .title("Durations")
+        .description("How many operations took how long")
+        .datasource(SOURCE)
+        .span(24)
+        .height(8)
+        .calculate(False)
+        .y_axis(heatmap.YAxisConfig().unit("s"))
+        .color(heatmap.HeatmapColorOptions().mode(heatmap_models.HeatmapColorMode.SCHEME).scheme("Oranges").steps(64))
+        .with_target(query(expression, "{{le}}", 0).format(PromQueryFormat.HEATMAP))
+    )
+
+
+def variable(label: str, metric: str, key: str, text: str) -> dashboard.QueryVariable:
+    """A variable with all values of a label."""
+    return (
+        dashboard.QueryVariable(key)
+        .label(text)
+        .datasource(SOURCE)
+        .query({"query": f"label_values({metric}, {label})", "refId": key})
+        .refresh(models.VariableRefresh.ON_TIME_RANGE_CHANGED)
+        .sort(models.VariableSort.ALPHABETICAL_ASC)
+        .multi(True)
+        .include_all(True)
+        .all_value(".*")
+        .current(models.VariableOption(selected=True, text="All", value="$__all"))
+    )
+
+
+def built() -> str:
+    """The dashboard as JSON."""
+    made = (
+        dashboard.Dashboard("Discord bot performance")
+        .uid("cogmeter")
+        .description("What cogmeter records of a bot: its services, Discord, its process, its costs, and the monitor.")
+        .tags(["discord", "cogmeter"])
+        .tooltip(models.DashboardCursorSync.CROSSHAIR)
+        .refresh("30s")
+        .time("now-6h", "now")
+        .timezone("utc")
+        .with_variable(dashboard.DatasourceVariable("datasource").label("Data source").type("prometheus"))
+        .with_variable(variable("job", f"{NAMESPACE}_monitor_info", "job", "Bot"))
+        .with_variable(variable("service", f'{OPERATIONS}{{job=~"$job"}}', "service", "Service"))
+    )
+    made.with_row(dashboard.Row("Overview"))
+    for chart in KEY_FIGURES:
+        made.with_panel(figure(chart))
+    for title, charts in ROWS.items():
+        made.with_row(dashboard.Row(title))
+        for chart in charts:
+            made.with_panel(lines(chart))
+        if title == "Services":
+            made.with_panel(durations())
+    return JSONEncoder(sort_keys=True, indent=2).encode(made.build()) + "\n"
+
+
+if __name__ == "__main__":
+    TARGET.write_text(built(), encoding="utf-8")
