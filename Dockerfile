@@ -1,5 +1,7 @@
 # The project's own bot, watched by cogmeter. Build it with `docker build -t cogmeter .`, and run it with
-#   docker run -d --env-file .env -v cogmeter:/data/performance cogmeter
+#   docker run -d --env-file .env -v cogmeter:/data/performance -p 127.0.0.1:3000-3001:3000-3001 cogmeter
+# With PERFORMANCE_HTTP_TOKEN in .env, the dashboard is then at http://localhost:3001/performance, and the API, health
+# and metrics are at port 3000; without a token they are served inside the container alone.
 # Other commands go behind the image's name: `docker run --rm cogmeter --help`.
 
 FROM python:3.11-slim AS build
@@ -20,11 +22,16 @@ COPY --from=build /opt/cogmeter /opt/cogmeter
 ENV PATH=/opt/cogmeter/bin:$PATH \
     PYTHONUNBUFFERED=1 \
     MPLCONFIGDIR=/tmp/matplotlib \
+    COGMETER_IN_CONTAINER=1 \
+    ENABLE_ANALYTICS_DASHBOARD=true \
+    PERFORMANCE_HTTP_PORT=3000 \
     PERFORMANCE_DATABASE_URL=sqlite:////data/performance/performance.db
 USER cogmeter
 WORKDIR /data
 VOLUME /data/performance
-# There is no port to ask: the check reads what the bot leaves in its database every quarter of a minute.
+EXPOSE 3000 3001
+# The check asks no port, which may be another one or closed: it reads what the bot leaves in its database every quarter
+# of a minute.
 HEALTHCHECK --interval=60s --timeout=20s --start-period=90s --retries=3 CMD ["cogmeter", "health"]
 ENTRYPOINT ["cogmeter"]
 CMD ["run"]

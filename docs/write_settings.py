@@ -5,11 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 
 from cogmeter.settings import WITHOUT_EFFECT, Settings, env_name, example
+from cogmeter_bot.settings import DASHBOARD, HTTP_PORT, OWN
 
 ROOT = Path(__file__).resolve().parent.parent
 BEGIN, END = "<!-- settings: begin -->", "<!-- settings: end -->"
+SWITCHED_ON = {name: OWN[name] for name in (DASHBOARD, HTTP_PORT)}  # off by default, on in our own bot and here
 HEAD = """\
-# Every setting of cogmeter, with its default. Copy this file to .env and change what you need.
+# Every setting of cogmeter, with its default; the web is switched on. Copy this file to .env and change what you need.
 # A setting that is not set has its default. Lines that begin with # are not read.
 
 # The token of your bot; without it `make run` starts the demo.
@@ -24,7 +26,8 @@ def env_example() -> str:
         unit = info.json_schema_extra["unit"]  # type: ignore[index,call-overload]  # every setting has one, see _setting
         later = " (no effect in this version)" if field in WITHOUT_EFFECT else ""
         empty = info.default is None or info.default == frozenset()
-        value = f"# {env_name(field)}={example(field)}" if empty else f"{env_name(field)}={example(field)}"
+        line = f"{env_name(field)}={SWITCHED_ON.get(env_name(field), example(field))}"
+        value = f"# {line}" if empty and env_name(field) not in SWITCHED_ON else line
         parts.append(f"# {info.description}{later}. Unit: {unit}.{' Default: not set.' if empty else ''}\n{value}\n")
     return "\n".join(parts)
 

@@ -33,8 +33,9 @@ def test_the_example_file_names_every_setting(writer):
     assert all(f"{env_name(field)}=" in text for field in Settings.model_fields)
 
 
-def test_the_example_file_loads_and_gives_the_defaults(monkeypatch):
+def test_the_example_file_loads_and_gives_the_defaults_with_the_web_switched_on(monkeypatch):
     for field in Settings.model_fields:
         monkeypatch.delenv(env_name(field), raising=False)
-    assert load_settings(ROOT / ".env.example") == load_settings(None)
+    switched_on = {"analytics_dashboard": True, "http_port": 3000}
+    assert load_settings(ROOT / ".env.example") == load_settings(None).model_copy(update=switched_on)
     assert dotenv_values(ROOT / ".env.example")

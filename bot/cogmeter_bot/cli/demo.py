@@ -31,7 +31,7 @@ import click
     type=click.Path(dir_okay=False, path_type=Path),
     help="Keep the operations in this new SQLite file, instead of a temporary one that is removed in the end.",
 )
-def demo(
+def demo(  # noqa: PLR0917 - click gives one for each option
     port: int, dashboard_port: int, history_days: float, no_history: bool, seed: int, database: Path | None
 ) -> None:
     """Try the product in the browser: a simulated Discord with this bot in it. Needs no account and no network.

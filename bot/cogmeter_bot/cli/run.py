@@ -19,7 +19,7 @@ def run(context: click.Context, or_demo: bool) -> None:
     Its token comes from DISCORD_TOKEN, in the environment or in a file .env in the working directory; so do the
     settings PERFORMANCE_* of the monitor.
     """
-    from cogmeter_bot.settings import BotSettings, register_commands_by_default
+    from cogmeter_bot.settings import BotSettings, set_own_defaults
 
     token = BotSettings().token()
     if token is None:
@@ -33,7 +33,9 @@ def run(context: click.Context, or_demo: bool) -> None:
     from cogmeter_bot.errors import CannotRunError
     from cogmeter_bot.service import run_bot
 
-    register_commands_by_default()
+    said = set_own_defaults()
+    if said:
+        click.echo(said)
     try:
         run_bot(token)
     except CannotRunError as error:
