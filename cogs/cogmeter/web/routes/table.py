@@ -5,12 +5,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from cogmeter.web import login
+from cogmeter.web.pages import table as pages
 from cogmeter.web.routes import (
     alerts,
     dashboard,
     errors,
     export,
     health,
+    live,
     markers,
     metrics,
     mutes,
@@ -37,6 +39,7 @@ ROUTES: Final[tuple[Route, ...]] = (
     *thresholds.ROUTES,
     *markers.ROUTES,
     *export.ROUTES,
+    *live.ROUTES,
     *openapi.ROUTES,
     *login.ROUTES,
     *health.ROUTES,
@@ -44,4 +47,4 @@ ROUTES: Final[tuple[Route, ...]] = (
 )
 
 # The dashboard's, served where ENABLE_ANALYTICS_DASHBOARD=true.
-PAGES: Final[tuple[Route, ...]] = ()
+PAGES: Final[tuple[Route, ...]] = pages.PAGES
