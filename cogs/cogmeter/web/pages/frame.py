@@ -1,0 +1,210 @@
+"""What all pages share: what they are asked, the addresses that keep it, and the frame around each."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
+from urllib.parse import quote, urlencode
+
+from aiohttp import web
+from pydantic import BeforeValidator, Field
+
+from cogmeter.answers import safe
+from cogmeter.answers.times import SECOND_US, iso, iso_end
+from cogmeter.query import now_us
+from cogmeter.records import Period
+from cogmeter.render import text
+from cogmeter.render.measures import measure_of, measured
+from cogmeter.render.palette import look_of, state_of
+from cogmeter.version import __version__
+from cogmeter.web import html
+from cogmeter.web.security import GUARD, LOGOUT
+from cogmeter.web.spans import SpanAsk
+
+if TYPE_CHECKING:
+    from cogmeter.records import Range
+    from cogmeter.runtime import Monitor
+
+HOME: Final = "/performance"
+API: Final = "/api/performance"
+CHART: Final = f"{HOME}/chart.png"
+VENDOR: Final = html.STATIC_FOLDER / "vendor"
+# The menu: name, address, title. A page that is not in it is reached from one that is, and stands under that one's name.
+MENU: Final = (
+    ("overview", HOME, "Overview"),
+    ("discord", f"{HOME}/discord", "Discord"),
+    ("cost", f"{HOME}/cost", "Cost"),
+    ("alerts", f"{HOME}/alerts", "Alerts"),
+)
+REFRESHES_S: Final = (0, 5, 15, 30, 60, 300)  # to choose from; 0: never
+PIECE_S: Final = 0.001  # of rendering; between two of them the bot's loop goes on
+
+
+def _or_none(value: object) -> object:
+    """A form sends what was not chosen as an empty text."""
+    return None if value == "" else value
+
+
+class PageAsk(SpanAsk):
+    """What every page is asked: a period that ends now, or ``since`` and ``until``; a service; how often it renews."""
+
+    period: Literal["1h", "6h", "24h", "7d", "30d"] = "24h"
+    service: Annotated[str | None, BeforeValidator(_or_none)] = None
+    refresh: Annotated[int | None, BeforeValidator(_or_none), Field(ge=0, le=3_600)] = None
+
+
+@dataclass(frozen=True, slots=True)
+class View:
+    """One look at one page: who asks for what, and the addresses of other looks."""
+
+    monitor: Monitor
+    request: web.Request
+    ask: PageAsk
+    page: str  # a name in MENU
+    now_us: int = field(default_factory=now_us)
+
+    @property
+    def zoomed(self) -> bool:
+        """Whether a stretch of time was asked for, and not a period that ends now."""
+        return self.ask.since is not None or self.ask.until is not None
+
+    @property
+    def span(self) -> Range:
+        """The stretch of time that the page is over.
+
+        Raises:
+            Problem: 422; it lies ahead.
+        """
+        if self.zoomed:
+            return self.ask.span(self.now_us)
+        return next(one for one in Period if one.key == self.ask.period).range_at(self.now_us)
+
+    @property
+    def refresh_s(self) -> float:
+        """How often the page renews itself; 0: never."""
+        if self.ask.refresh is not None:
+            return self.ask.refresh
+        return self.monitor.settings.dashboard_refresh_interval / 1000
+
+    def kept(self, **changes: object) -> str:
+        """The query of an address that asks the same but for the changes; a None is left out."""
+        asked = {
+            "period": None if self.zoomed or self.ask.period == "24h" else self.ask.period,
+            "since": None if self.ask.since is None else iso(self.ask.since),
+            "until": None if self.ask.until is None else iso(self.ask.until),
+            "service": self.ask.service,
+            "refresh": self.ask.refresh,
+        }
+        return query(asked | changes)
+
+    def to(self, path: str, **changes: object) -> str:
+        """The address of a page over the same time."""
+        return f"{path}{self.kept(**changes)}"
+
+    def here(self, **changes: object) -> str:
+        """The address of this page with something changed."""
+        return self.to(self.request.rel_url.raw_path, **changes)
+
+    def service(self, name: str, **changes: object) -> str:
+        """The address of a service's page."""
+        return self.to(f"{HOME}/services/{quote(name, safe='')}", **{"service": None, **changes})
+
+    def times(self) -> dict[str, str | None]:
+        """``since`` and ``until`` as API and charts take them; without an end where the page goes on to now."""
+        span = self.span
+        return {"since": iso(span.since_us), "until": iso(span.until_us) if self.ask.until is not None else None}
+
+    def api(self, path: str, **more: object) -> str:
+        """The address of what the API tells over the same time: ``view.api("series", service="memory")``."""
+        return f"{API}/{path}{query({**self.times(), **more})}"
+
+    def chart(self, **more: object) -> str:
+        """The address of the picture that stands in for charts."""
+        return f"{CHART}{query({**self.times(), **more})}"
+
+    def ago(self, at_us: int | None) -> str:
+        """How long ago it was, for people."""
+        if at_us is None:
+            return "never"
+        return "just now" if self.now_us - at_us < SECOND_US else f"{text.duration(self.now_us - at_us)} ago"
+
+    @staticmethod
+    def better(before: float | None, now: float | None) -> bool | None:
+        """Whether a figure that should be low fell (True) or rose (False) by a twentieth or more; else None."""
+        if before is None or now is None or abs(now - before) < 0.05 * before or now == before:
+            return None
+        return now < before
+
+    def clock(self, at_us: int) -> str:
+        """A time of day in UTC, with its day where that is not today."""
+        return text.clock_time(at_us, with_date=at_us // 86_400_000_000 != self.now_us // 86_400_000_000)
+
+
+def query(values: dict[str, Any]) -> str:
+    """Parameters as they stand behind an address, without those that are None; empty without any."""
+    said = {name: value for name, value in values.items() if value is not None}
+    return f"?{urlencode(said, quote_via=quote)}" if said else ""
+
+
+def has_uplot() -> bool:
+    """Whether the chart library is there; without it, charts are pictures."""
+    return (VENDOR / "uPlot.iife.min.js").is_file()
+
+
+async def answer(view: View, template: str, *, title: str, **values: Any) -> web.Response:
+    """The page, in its frame. Templates are given the view, ``text`` (render/text.py) and the values."""
+    guard = view.request.app[GUARD]
+    made = await paced(
+        template,
+        view=view,
+        title=title,
+        menu=MENU,
+        periods=tuple(Period),
+        refreshes=REFRESHES_S,
+        all_services=await _services(view),
+        shown_span=shown_span(view),
+        uplot=has_uplot(),
+        csrf=guard.csrf_token(),
+        logout=LOGOUT if guard.has_token else None,
+        version=__version__,
+        text=text,
+        safe=safe.text,
+        iso=iso,
+        state_of=state_of,
+        look_of=look_of,
+        measure_of=measure_of,
+        measured=measured,
+        **values,
+    )
+    return web.Response(text=made, content_type="text/html", charset="utf-8")
+
+
+async def paced(template: str, **values: Any) -> str:
+    """The text of a template, made in pieces, so that a table of a hundred services holds nobody up."""
+    pieces: list[str] = []
+    began = time.perf_counter()
+    for piece in html.environment().get_template(template).generate(**values):
+        pieces.append(piece)
+        if time.perf_counter() - began > PIECE_S:
+            await asyncio.sleep(0)
+            began = time.perf_counter()
+    return "".join(pieces)
+
+
+async def _services(view: View) -> list[str]:
+    """The services to choose from."""
+    return list(await view.monitor.query.names())
+
+
+def shown_span(view: View) -> str:
+    """The stretch of time in people's words."""
+    span = view.span
+    if not view.zoomed:
+        return span.label
+    return f"{_day_time(span.since_us)} to {_day_time(span.until_us)} UTC"
+
+
+def _day_time(at_us: int) -> str:
+    return iso_end(at_us).replace("T", " ")[:16]

@@ -1,0 +1,90 @@
+"""The first page: how the bot is, its key figures against the period before, its services, and what stands now."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from cogmeter.answers.alerts import TOLD
+from cogmeter.condition import Status, worst
+from cogmeter.health import health_of
+from cogmeter.web.pages.around import around, error_limit, latency_limit
+from cogmeter.web.pages.frame import PageAsk, View, answer
+from cogmeter.web.pages.sparks import Spark, sparks
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from aiohttp import web
+
+    from cogmeter.condition import ServiceHealth
+    from cogmeter.records import Figures, Overview
+    from cogmeter.runtime import Monitor
+    from cogmeter_storage.alerting import Alert
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One service in the table."""
+
+    name: str
+    figures: Figures
+    before: Figures | None
+    health: ServiceHealth | None
+    spark: Spark | None
+
+
+async def show_overview(monitor: Monitor, ask: PageAsk, request: web.Request) -> web.Response:
+    """All services, or the one that is chosen."""
+    view = View(monitor, request, ask, "overview")
+    chosen = None if ask.service is None else {ask.service}
+    if chosen is not None:
+        await monitor.query.known(chosen)
+    span = view.span
+    found = await monitor.query.overview(span, services=chosen)
+    before = await monitor.query.overview(span.before, services=chosen)
+    health = health_of(monitor)
+    checks = await health.vital()
+    drawn = await _sparks(view, found)
+    known = await health.services()
+    return await answer(
+        view,
+        "overview.html",
+        title="Overview",
+        found=found,
+        before=before.total,
+        status=worst(one.status for one in checks),
+        checks=checks,
+        rows=list(_rows(found.services, dict(before.services), known, drawn)),
+        background=list(_rows(found.background, dict(before.background), known, drawn)),
+        alerts=_alerts(monitor, ask.service),
+        around=await around(view, ask.service),
+        latency=latency_limit(view, ask.service or ""),
+        errors=error_limit(view, ask.service or ""),
+        Status=Status,
+    )
+
+
+async def _sparks(view: View, found: Overview) -> dict[str, Spark]:
+    ids: dict[str, list[int]] = {name: [] for name, _ in (*found.services, *found.background)}
+    for one in await view.monitor.store.series():
+        if one.service in ids:
+            ids[one.service].append(one.id)
+    return await sparks(view.monitor.store, ids, found.range)
+
+
+def _rows(
+    services: Iterable[tuple[str, Figures]],
+    before: Mapping[str, Figures],
+    health: Mapping[str, ServiceHealth],
+    drawn: Mapping[str, Spark],
+) -> Iterable[Row]:
+    for name, figures in services:
+        yield Row(name, figures, before.get(name), health.get(name), drawn.get(name))
+
+
+def _alerts(monitor: Monitor, service: str | None) -> list[Alert]:
+    """What people are told of now, the newest first."""
+    active = monitor.alerting.engine.active
+    told = [one for one in active if one.state in TOLD and service in {None, one.service}]
+    return sorted(told, key=lambda one: -one.changed_us)

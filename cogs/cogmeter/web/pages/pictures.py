@@ -1,0 +1,42 @@
+"""Pictures: charts drawn by the chart worker for browsers that cannot draw them, and the icon."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from aiohttp import web
+
+from cogmeter.alerts.model import Subject
+from cogmeter.query import now_us
+from cogmeter.web.asks import NamedAsk
+from cogmeter.web.html import STATIC_FOLDER
+from cogmeter.web.problems import Problem
+
+if TYPE_CHECKING:
+    from cogmeter.runtime import Monitor
+
+ICON: Final = STATIC_FOLDER / "icon.svg"
+
+
+class ChartAsk(NamedAsk):
+    """Of what the chart is to be, and over which stretch of time."""
+
+
+async def show_chart(monitor: Monitor, ask: ChartAsk) -> web.Response:
+    """The chart that Discord shows, as a PNG.
+
+    Raises:
+        Problem: 503; the chart worker cannot draw it now.
+        UnknownNameError: nothing is stored under that service or operation.
+    """
+    timeline = await monitor.query.timeline(ask.service, ask.operation, ask.span(now_us()))
+    limit = monitor.alerting.limits.of(Subject("response_time", ask.service or "", ask.operation or ""))
+    picture = await monitor.artist.timeline(timeline, response_time_ms=limit.threshold)
+    if not picture.drawn:
+        raise Problem.of(503, f"The chart cannot be drawn now: {picture.trouble}", headers={"Retry-After": "5"})
+    return web.Response(body=picture.png, content_type="image/png")
+
+
+async def show_icon(_monitor: Monitor) -> web.FileResponse:
+    """What browsers ask for by themselves."""
+    return web.FileResponse(ICON)

@@ -1,0 +1,72 @@
+"""Small bars for each row of a table: its operations over time, and the failures among them, as an SVG path."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+from cogmeter_storage.model import HOUR_US, MINUTE_US
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from cogmeter.records import Range
+    from cogmeter_storage.base import Store
+
+BINS: Final = 24
+TOGETHER: Final = 8  # rows that are read at once: each is a histogram of 12 kB for every bin
+MOST: Final = 40  # rows that have one, the first of them
+WIDTH, HEIGHT = 108, 26
+
+
+@dataclass(frozen=True, slots=True)
+class Spark:
+    """Paths in a box of WIDTH x HEIGHT."""
+
+    all: str
+    bad: str
+
+
+async def sparks(store: Store, ids: Mapping[str, Sequence[int]], span: Range) -> dict[str, Spark]:
+    """The spark of each name, drawn from its series; of very many names, the first ones'.
+
+    Raises:
+        StorageError: the store cannot be read now.
+    """
+    names = list(ids)[:MOST]
+    found: dict[str, Spark] = {}
+    for start in range(0, len(names), TOGETHER):
+        part = names[start : start + TOGETHER]
+        groups = {one: place for place, name in enumerate(part) for one in ids[name]}
+        totals = await store.totals(span.since_us, span.until_us, groups=groups, step_us=_step_us(span))
+        counts, failures = totals.counts, totals.failures
+        for place, name in enumerate(part):
+            found[name] = spark(counts[:, place].tolist(), failures[:, place].tolist())
+        await asyncio.sleep(0)
+    return found
+
+
+def _step_us(span: Range) -> int:
+    """Bins of whole hours where they are long enough: the store then has nothing to take apart."""
+    wanted_us = -(-(span.until_us - span.since_us) // BINS)
+    unit_us = HOUR_US if wanted_us > HOUR_US // 2 else MINUTE_US
+    return max(-(-wanted_us // unit_us), 1) * unit_us
+
+
+def spark(counts: Sequence[int], failures: Sequence[int]) -> Spark:
+    """The bars of these bins, the highest as high as the box."""
+    most = max(counts, default=0)
+    if not most:
+        return Spark("", "")
+    step = WIDTH / len(counts)
+    return Spark(_bars(counts, most, step), _bars(failures, most, step))
+
+
+def _bars(values: Sequence[int], most: int, step: float) -> str:
+    wide = f"{step * 0.8:.1f}"
+    return "".join(
+        f"M{place * step:.1f} {HEIGHT}h{wide}v-{high}h-{wide}z"
+        for place, value in enumerate(values)
+        if value and (high := max(round(value / most * HEIGHT), 1))
+    )

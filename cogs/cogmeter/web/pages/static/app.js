@@ -1,0 +1,156 @@
+// The page's own life: it renews itself, keeps what is shown in its address, and draws charts. Tables and figures come
+// from the server as HTML and are put in place of the old ones; what charts draw comes from /api/performance.
+
+import { draw, onZoom, recolour } from "./charts.js";
+import { morph } from "./morph.js";
+import { listen } from "./live.js";
+import { arrangeAll } from "./tables.js";
+
+const root = document.documentElement;
+const main = document.getElementById("main");
+const hasCharts = root.dataset.charts === "uplot" && typeof uPlot === "function";
+let timer;
+let running;
+
+// Renewing -----------------------------------------------------------------------------------------------------
+
+/** Show what this page's address says now. Other modules may call it after a change. */
+export async function refresh() {
+  clearTimeout(timer);
+  running?.abort();
+  const mine = (running = new AbortController());
+  main.setAttribute("aria-busy", "true");
+  try {
+    await renew(mine.signal);
+    trouble("");
+  } catch (error) {
+    if (mine.signal.aborted) return;
+    trouble(`This page could not be renewed: ${error.message}. What it shows may be old; it is tried again.`);
+  }
+  main.removeAttribute("aria-busy");
+  later();
+}
+
+async function renew(signal) {
+  const response = await fetch(location.href, { headers: { Accept: "text/html" }, signal });
+  if (response.redirected) return location.assign(response.url); // the session is over
+  const fresh = new DOMParser().parseFromString(await response.text(), "text/html");
+  const wanted = fresh.getElementById("main");
+  if (!response.ok || !wanted) throw new Error(fresh.querySelector("main p")?.textContent || `status ${response.status}`);
+  arrangeAll(fresh);
+  const focused = document.activeElement;
+  document.title = fresh.title;
+  document.body.dataset.refresh = fresh.body.dataset.refresh;
+  for (const part of document.querySelectorAll("header [data-part]")) {
+    morph(part, fresh.querySelector(`header [data-part="${part.dataset.part}"]`));
+  }
+  morph(main, wanted);
+  if (focused !== document.activeElement && focused?.isConnected) focused.focus();
+  document.dispatchEvent(new CustomEvent("cogmeter:renewed"));
+  if (hasCharts) await draw();
+}
+
+function later() {
+  clearTimeout(timer);
+  const seconds = Number(document.body.dataset.refresh);
+  if (seconds > 0) timer = setTimeout(refresh, seconds * 1000);
+}
+
+function trouble(words) {
+  const banner = document.getElementById("trouble");
+  if (banner.textContent !== words) banner.textContent = words;
+  banner.hidden = !words;
+}
+
+// The address --------------------------------------------------------------------------------------------------
+
+/** Show another stretch of time, service or refresh: parameters by name, null to leave one out. */
+export function go(changes) {
+  const url = new URL(location.href);
+  for (const [name, value] of Object.entries(changes)) {
+    if (value === null || value === "") url.searchParams.delete(name);
+    else url.searchParams.set(name, value);
+  }
+  show(url);
+}
+
+function show(url) {
+  if (url.href !== location.href) history.pushState(null, "", url);
+  refresh();
+}
+
+const iso = (at) => new Date(at * 1000).toISOString().replace(".000Z", "Z");
+onZoom((since, until) => go({ since: iso(since), until: iso(until), period: null }));
+addEventListener("popstate", refresh);
+
+document.addEventListener("change", (event) => {
+  const { form, name, value } = event.target;
+  if (form?.id === "controls") go({ [name]: value });
+});
+document.addEventListener("submit", (event) => {
+  if (event.target.id === "controls") event.preventDefault();
+});
+document.addEventListener("click", (event) => {
+  const link = event.target.closest("a[data-go]");
+  if (!link || event.button || event.ctrlKey || event.metaKey || event.shiftKey) return;
+  event.preventDefault();
+  show(new URL(link.href));
+});
+
+// Changes ------------------------------------------------------------------------------------------------------
+
+/** Send a change to the API, and give its answer; a problem is raised with its own words. */
+export async function send(method, path, body) {
+  const token = document.querySelector('meta[name="csrf"]').content;
+  const headers = { Accept: "application/json", "X-CSRF-Token": token };
+  if (body !== undefined) headers["Content-Type"] = "application/json";
+  const response = await fetch(path, { method, headers, body: body === undefined ? undefined : JSON.stringify(body) });
+  const answer = await response.json().catch(() => ({}));
+  if (!response.ok) throw new Error(answer.detail || `status ${response.status}`);
+  return answer;
+}
+
+/** Say something for a moment, aloud for screen readers. */
+export function toast(words, style = "") {
+  const line = document.createElement("p");
+  line.className = `toast ${style}`;
+  line.textContent = words;
+  document.getElementById("toasts").append(line);
+  setTimeout(() => line.remove(), 8000);
+}
+
+// Dark and light -----------------------------------------------------------------------------------------------
+
+const THEMES = ["system", "dark", "light"];
+const themeButton = document.getElementById("theme");
+
+function theme() {
+  return root.dataset.theme ?? "system";
+}
+
+function nameTheme() {
+  themeButton.textContent = `Theme: ${theme()}`;
+  themeButton.hidden = false;
+}
+
+themeButton.addEventListener("click", () => {
+  const next = THEMES[(THEMES.indexOf(theme()) + 1) % THEMES.length];
+  if (next === "system") delete root.dataset.theme;
+  else root.dataset.theme = next;
+  try {
+    if (next === "system") localStorage.removeItem("cogmeter.theme");
+    else localStorage.setItem("cogmeter.theme", next);
+  } catch {
+    // Storage is refused: it holds until the page is left.
+  }
+  nameTheme();
+  recolour();
+});
+matchMedia("(prefers-color-scheme: light)").addEventListener("change", recolour);
+
+// The start ----------------------------------------------------------------------------------------------------
+
+nameTheme();
+arrangeAll(document);
+if (hasCharts) draw();
+later();

@@ -1,0 +1,45 @@
+// Makes one piece of a page like another, touching only what differs: focus, open details and what is typed stay.
+// What is marked data-own belongs to a script: its attributes and what is in it are left alone.
+
+/** Make `old` like `fresh`, which is of the same kind. */
+export function morph(old, fresh) {
+  if (old.hasAttribute("data-own")) return;
+  attributes(old, fresh);
+  children(old, fresh);
+}
+
+const keyOf = (node) => (node.nodeType === Node.ELEMENT_NODE ? node.dataset?.key || node.id || "" : "");
+
+function attributes(old, fresh) {
+  for (const { name, value } of fresh.attributes) {
+    if (old.getAttribute(name) !== value) old.setAttribute(name, value);
+  }
+  for (const { name } of [...old.attributes]) {
+    if (!fresh.hasAttribute(name) && !(name === "open" && old.localName === "details")) old.removeAttribute(name);
+  }
+  if (old.localName === "option" && document.activeElement !== old.parentElement) old.selected = fresh.selected;
+}
+
+function children(old, fresh) {
+  const keyed = new Map();
+  for (const child of old.children) if (keyOf(child)) keyed.set(keyOf(child), child);
+  let at = old.firstChild;
+  for (const wanted of [...fresh.childNodes]) {
+    const key = keyOf(wanted);
+    const match = key ? keyed.get(key) : at && !keyOf(at) ? at : null;
+    if (!match || match.nodeName !== wanted.nodeName) {
+      old.insertBefore(document.importNode(wanted, true), at);
+      continue;
+    }
+    keyed.delete(key);
+    if (match === at) at = at.nextSibling;
+    else old.insertBefore(match, at);
+    if (match.nodeType === Node.ELEMENT_NODE) morph(match, wanted);
+    else if (match.data !== wanted.data) match.data = wanted.data;
+  }
+  while (at) {
+    const next = at.nextSibling;
+    at.remove();
+    at = next;
+  }
+}

@@ -1,0 +1,29 @@
+"""Every page; a new one is a view beside this, its template, its line in ``frame.MENU``, and a line here."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from cogmeter.web.api import Route
+from cogmeter.web.pages.frame import CHART, HOME, PageAsk
+from cogmeter.web.pages.overview import show_overview
+from cogmeter.web.pages.pictures import ChartAsk, show_chart, show_icon
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    from aiohttp import web
+    from pydantic import BaseModel
+
+
+def _page(
+    path: str, handler: Callable[..., Awaitable[web.StreamResponse]], summary: str, query: type[BaseModel] = PageAsk
+) -> Route:
+    return Route("GET", path, handler, summary, query=query, media={"text/html": "A page"}, documented=False)
+
+
+PAGES: Final = (
+    _page(HOME, show_overview, "All services"),
+    Route("GET", CHART, show_chart, "A chart as a picture", query=ChartAsk, documented=False),
+    Route("GET", "/favicon.ico", show_icon, "The icon", documented=False),
+)
