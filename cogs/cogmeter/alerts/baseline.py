@@ -94,6 +94,11 @@ class Baseline:
         self._expectation = Expectation()
         self._oddness = Oddness(6)
 
+    @property
+    def days(self) -> float:
+        """How long the series is known, without its gaps. What is usual at this time is known after a day."""
+        return self._days
+
     def update(self, time: float | datetime, value: float) -> float:
         """The score of a value, from 0 (as usual) to 1 (like nothing before); then learns from it.
 

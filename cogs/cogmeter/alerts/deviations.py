@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 MOST_SERVICES: Final = 100
 BUDGET_S: Final = 0.0005  # of the loop's time in one go
 P95: Final = 0.95
+KNOWN_DAYS: Final = 1.0  # before, a first morning would be unlike all that was seen
 
 _logger = logging.getLogger("cogmeter.alerts")
 
@@ -121,7 +122,8 @@ class Deviations:
         scores = {}
         for figure, value in figures.items():
             baseline = baselines.setdefault(figure, Baseline())
-            scores[figure] = baseline.update(time_s, value)
+            score = baseline.update(time_s, value)
+            scores[figure] = score if baseline.days >= KNOWN_DAYS else 0.0
         figure = max(scores, key=lambda one: scores[one])
         count = int(view.by_service.operations[place])
         self.found[service] = Deviation(scores[figure], _text(figure, figures[figure]), count)
