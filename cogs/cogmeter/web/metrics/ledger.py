@@ -70,11 +70,11 @@ class Reading:
 class Ledger:
     """One for a monitor. Names are told without Discord ids; those beyond ``most`` count as ``(other)``."""
 
-    def __init__(self, store_of: Callable[[], Store], *, most: int = MAX_SERIES) -> None:
+    def __init__(self, store_of: Callable[[], Store], *, most: int = MAX_SERIES, fresh_s: float = FRESH_S) -> None:
         """``store_of`` gives the store as it is now: a corrupt one may have been replaced."""
         self._store_of = store_of
         self._store: Store | None = None
-        self._most = most
+        self._most, self._fresh_s = most, fresh_s
         self._places: dict[tuple[str, str], int] = {(OTHER, OTHER): 0}
         self._groups: dict[int, int] = {}  # the row of each of the store's series
         self._day = self._near = Sheet.empty()  # up to the begin of a day, and up to a minute; both final
@@ -89,7 +89,7 @@ class Ledger:
             StorageError: the store cannot be read.
         """
         async with self._lock:
-            if self._read_s is None or time.perf_counter() - self._read_s >= FRESH_S:
+            if self._read_s is None or time.perf_counter() - self._read_s >= self._fresh_s:
                 await self._read()
                 self._read_s = time.perf_counter()
             return self._reading
@@ -109,7 +109,18 @@ class Ledger:
         if latest is None:  # its minutes are gone, and hours would count twice what the sheet holds of them
             latest = await self._brought_up(store, self._day, FAR_US)
             assert latest is not None, "a day's slots end where it ends"
-        self._reading = Reading(tuple(self._places), _padded(latest.values, len(self._places)))
+        values = _padded(latest.values, len(self._places)) + await self._forgotten(store, latest)
+        self._reading = Reading(tuple(self._places), values)
+
+    async def _forgotten(self, store: Store, latest: Sheet) -> NDArray[np.int64]:
+        """What was cleaned away although it was not final: of a bot that was idle for longer than the store keeps."""
+        rows = len(self._places)
+        lost = np.maximum(_padded(self._reading.values, rows) - _padded(latest.values, rows), 0)
+        if lost.any():
+            self._day = self._day.plus(lost, self._day.until_us)
+            self._near = self._near.plus(lost, self._near.until_us)
+            await self._keep(store)
+        return lost
 
     async def _advance(self, store: Store, last_us: int) -> None:
         """Take in what is final: no operation will be stored that ended before the last one."""
