@@ -40,6 +40,8 @@ COMPRESSION: Final = 1  # a fifth of the size for a fifth of the time that the u
 
 _LES: Final = tuple(str(bound) for bound in (*BOUNDS_S, "+Inf"))
 _PLAIN: Final = "text/plain"
+_VERSION: Final = re.compile(r"version\s*=\s*([^;,\s]*)", re.IGNORECASE)
+_VERSIONS: Final = frozenset({"0.0.1", "0.0.4", "1.0.0"})
 _OUTCOMES: Final = tuple(outcome.label for outcome in Outcome)
 
 
@@ -116,10 +118,9 @@ def wants_exemplars(accept: str) -> bool:
 
 
 def _encoder(accept: str) -> tuple[Callable[[Collector], bytes], str]:
-    try:
-        return choose_encoder(accept)
-    except ValueError:  # it names a version that is none
-        return choose_encoder("")
+    # What asks for another version is left out: prometheus_client would stumble over it, or promise what it is not.
+    ranges = (one for one in accept.split(",") if all(found in _VERSIONS for found in _VERSION.findall(one)))
+    return choose_encoder(",".join(ranges))
 
 
 class _Paced:
