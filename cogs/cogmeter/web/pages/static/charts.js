@@ -1,5 +1,6 @@
 // Draws every figure[data-chart] by uPlot from the JSON at its data-src. A kind of chart is a function of that JSON and
-// the figure: { x: [seconds], step, series: [{ label, values, unit, colour, ... }], ... }. register() adds one.
+// the figure: { x: [seconds], step, series: [{ label, values, unit, colour, ... }], ... }. register() adds one. A series that
+// is drawn on top of others gives what it says itself as `said`.
 
 import { clock, day, dayClock, UNITS } from "./format.js";
 
@@ -137,7 +138,7 @@ function options(figure, model, place) {
     },
     axes: [
       { ...axis, values: (u, splits, _axis, _space, step) => splits.map((at) => (step >= 86_400 ? day(at) : clock(at) === "00:00" ? day(at) : clock(at))) },
-      { ...axis, size: 62, values: (u, splits) => splits.map((value) => (value === null ? "" : format(value))) },
+      { ...axis, size: 62, splits: log ? (u, _axis, least, most) => decades(least, most) : undefined, values: (u, splits) => splits.map((value) => (value === null ? "" : format(value))) },
     ],
     series: [{}, ...model.series.map((one) => line(one))],
     bands: (model.bands ?? []).map(([high, low, colour]) => ({ series: [high + 1, low + 1], fill: fade(css(colour), 0.3) })),
@@ -148,6 +149,14 @@ function options(figure, model, place) {
       setSelect: [(u) => dragged(u)],
     },
   };
+}
+
+/** The ticks of a logarithmic axis: 1, 2 and 5 of each power of ten; of many powers, 1 alone. */
+function decades(least, most) {
+  const powers = [];
+  for (let power = Math.floor(Math.log10(least)); power <= Math.ceil(Math.log10(most)); power++) powers.push(power);
+  const steps = powers.length > 4 ? [1] : [1, 2, 5];
+  return powers.flatMap((power) => steps.map((step) => step * 10 ** power)).filter((at) => at >= least && at <= most);
 }
 
 /** A threshold far above everything that happened would press the line flat against the ground: it is left out. */
@@ -194,6 +203,8 @@ function marks(u, figure) {
   ctx.strokeStyle = ctx.fillStyle = css("muted");
   ctx.lineWidth = ratio;
   ctx.font = `${11 * ratio}px system-ui, sans-serif`;
+  ctx.textAlign = "left";
+  ctx.textBaseline = "alphabetic";
   let free = left; // names that would stand on one another are left out; the list below the charts has them all
   for (const [at, name] of surroundings(figure).marks ?? []) {
     const x = Math.round(u.valToPos(at, "x", true));
@@ -230,6 +241,8 @@ function threshold(u, figure, limit) {
   ctx.lineTo(left + width, y);
   ctx.stroke();
   ctx.font = `${12 * ratio}px system-ui, sans-serif`;
+  ctx.textAlign = "left";
+  ctx.textBaseline = "alphabetic";
   ctx.fillText(figure.dataset.limitText || "", left + 4 * ratio, y - 5 * ratio);
   ctx.restore();
 }
@@ -272,7 +285,7 @@ function legend(figure, model, place) {
     figure.querySelector(".plot").before(list);
   }
   const format = UNITS[model.unit];
-  const words = model.series.map((one) => (place === null || place === undefined ? "" : (UNITS[one.unit] ?? format)(one.values[place])));
+  const words = model.series.map((one) => (place === null || place === undefined ? "" : (UNITS[one.unit] ?? format)((one.said ?? one.values)[place])));
   const items = model.series.map((one, number) => {
     const item = document.createElement("li");
     item.dataset.colour = one.colour;
@@ -290,7 +303,7 @@ function legend(figure, model, place) {
   list.replaceChildren(...items, at);
   const plot = figure.querySelector(".plot");
   const shown = place ?? model.x.length - 1;
-  const told = model.series.map((one) => `${one.label} ${(UNITS[one.unit] ?? format)(one.values[shown])}`).join(", ");
+  const told = model.series.map((one) => `${one.label} ${(UNITS[one.unit] ?? format)((one.said ?? one.values)[shown])}`).join(", ");
   plot.setAttribute("aria-valuemax", String(model.x.length));
   plot.setAttribute("aria-valuenow", String(shown + 1));
   plot.setAttribute("aria-valuetext", `${dayClock(model.x[shown])}: ${told}`);
@@ -313,7 +326,7 @@ function numbers(figure, model) {
     for (const [place, at] of model.x.entries()) {
       const row = body.insertRow();
       row.insertCell().textContent = dayClock(at);
-      for (const one of model.series) row.insertCell().textContent = (UNITS[one.unit] ?? UNITS[model.unit])(one.values[place]);
+      for (const one of model.series) row.insertCell().textContent = (UNITS[one.unit] ?? UNITS[model.unit])((one.said ?? one.values)[place]);
     }
     details.querySelector(".scroll").replaceChildren(table);
   };
