@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Final
 from cogmeter.alerts.limits import THRESHOLD, Key, LimitError, Limits
 from cogmeter.alerts.model import BOT, Subject
 from cogmeter.alerts.rules import RULES
+from cogmeter.alerts.rules.rule import LOOP, OPERATION, WHOLE_BOT
 from cogmeter.records import Holding
 from cogmeter.services import ACKNOWLEDGEMENT
 
@@ -26,16 +27,9 @@ _SETTING_OF: Final = {
     "statistic": "alert_response_time_statistic",
 }
 # Rules that know one service alone; the others judge every service.
-WHOLE: Final = {
-    "acknowledgement": ACKNOWLEDGEMENT,
-    "stall": BOT,
-    "gateway_latency": BOT,
-    "disconnects": BOT,
-    "rate_limits": BOT,
-    "invalid_requests": BOT,
-    "memory_growth": BOT,
-}
-BY_OPERATION: Final = frozenset({"error_rate", "response_time", "throughput", "dead_loops"})
+_ONE: Final = {WHOLE_BOT: BOT, ACKNOWLEDGEMENT: ACKNOWLEDGEMENT}
+WHOLE: Final = {name: _ONE[rule.about] for name, rule in RULES.items() if rule.about in _ONE}
+BY_OPERATION: Final = frozenset(name for name, rule in RULES.items() if rule.about in {OPERATION, LOOP})
 
 
 def key_of(subject: Subject, field: str = THRESHOLD) -> str:
