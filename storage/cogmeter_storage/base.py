@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Collection, Iterable, Mapping, Sequence
+    from collections.abc import AsyncIterator, Callable, Collection, Iterable, Mapping, Sequence
+    from pathlib import Path
 
     from cogmeter_storage.alerting import AlertStore
     from cogmeter_storage.model import (
@@ -14,6 +15,7 @@ if TYPE_CHECKING:
         Marker,
         Operation,
         Outcome,
+        Person,
         Retention,
         Row,
         Series,
@@ -199,6 +201,27 @@ class Store(Protocol):
 
     async def status(self) -> StoreStatus:
         """Size, extent and last write."""
+        ...
+
+    async def backup(self, path: Path, *, progress: Callable[[int, int], None] | None = None) -> None:
+        """Write a copy of all that is stored now to a new file, which can then be opened as a store.
+
+        Neither writing nor reading waits for it, and what is written meanwhile is not in it. ``progress`` is told, on
+        another thread, how much of how much is done. A failed or cancelled backup leaves no file. Raises
+        FileExistsError when the file exists.
+        """
+        ...
+
+    async def vacuum(self) -> None:
+        """Give the room of what was removed back to the system. Writing waits for as long as copying it all takes."""
+        ...
+
+    async def forget(self, person: Person) -> int:
+        """Remove what leads to one person; returns how many rows held it. The operations themselves stay.
+
+        The member of metadata goes; the number is replaced wherever texts or metadata hold it, as text or number; the
+        name is replaced where it stands for who did something. In paced chunks, as clean().
+        """
         ...
 
     async def close(self) -> None:

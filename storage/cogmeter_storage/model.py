@@ -166,6 +166,15 @@ class Cleaned:
 
 
 @dataclass(frozen=True, slots=True)
+class Person:
+    """What leads to one person in stored texts and metadata."""
+
+    member: tuple[str, str]  # a name and a value of metadata, such as ("user", "0a1b2c3d")
+    number: str  # digits that stand for the person wherever they stand alone
+    name: str | None = None  # of one who acknowledged, muted or changed something
+
+
+@dataclass(frozen=True, slots=True)
 class StoreStatus:
     """The store's own health, for ``/perf doctor`` and the logs."""
 

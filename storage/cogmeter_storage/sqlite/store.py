@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from cogmeter_storage import failures
 from cogmeter_storage.base import StorageError
 from cogmeter_storage.model import FAILURES, Outcome
-from cogmeter_storage.sqlite import browse, markers, reader, search, upkeep
+from cogmeter_storage.sqlite import browse, copy, forget, markers, reader, search, upkeep
 from cogmeter_storage.sqlite import samples as sample_rows
 from cogmeter_storage.sqlite import traces as trace_rows
 from cogmeter_storage.sqlite.alerting import SqliteAlertStore
@@ -17,7 +17,7 @@ from cogmeter_storage.sqlite.writer import Writer, series_ids
 from cogmeter_storage.totals import check_step
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Collection, Iterable, Mapping, Sequence
+    from collections.abc import AsyncIterator, Callable, Collection, Iterable, Mapping, Sequence
     from pathlib import Path
 
     from cogmeter_storage.model import (
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
         ErrorGroup,
         Marker,
         Operation,
+        Person,
         Retention,
         Row,
         Series,
@@ -175,6 +176,18 @@ class SqliteStore:
         writer = self._writer_or_none
         last_write_us, clamped = (writer.last_write_us, writer.head.clamped) if writer else (None, 0)
         return await self._reading.run(reader.status, self._path, self._url, last_write_us, clamped)
+
+    async def backup(self, path: Path, *, progress: Callable[[int, int], None] | None = None) -> None:
+        """Write a copy to a new file."""
+        await copy.backup(self._path, path, progress)
+
+    async def vacuum(self) -> None:
+        """Give free room back."""
+        await self._writer.run(copy.compact)
+
+    async def forget(self, person: Person) -> int:
+        """Remove what leads to one person."""
+        return await forget.forget(self._writer, person)
 
     async def close(self) -> None:
         """Give the threads, the file and its lock back."""
