@@ -24,6 +24,8 @@ from cogmeter.web.security import GUARD, LOGOUT
 from cogmeter.web.spans import SpanAsk
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from cogmeter.records import Range
     from cogmeter.runtime import Monitor
 
@@ -31,7 +33,7 @@ HOME: Final = "/performance"
 API: Final = "/api/performance"
 CHART: Final = f"{HOME}/chart.png"
 VENDOR: Final = html.STATIC_FOLDER / "vendor"
-# The menu: name, address, title. A page that is not in it is reached from one that is, and stands under that one's name.
+# The menu: name, address, title. A page that is not in it stands under the name of one that is.
 MENU: Final = (
     ("overview", HOME, "Overview"),
     ("discord", f"{HOME}/discord", "Discord"),
@@ -42,7 +44,7 @@ REFRESHES_S: Final = (0, 5, 15, 30, 60, 300)  # to choose from; 0: never
 PIECE_S: Final = 0.001  # of rendering; between two of them the bot's loop goes on
 
 
-def _or_none(value: object) -> object:
+def or_none(value: object) -> object:
     """A form sends what was not chosen as an empty text."""
     return None if value == "" else value
 
@@ -51,8 +53,8 @@ class PageAsk(SpanAsk):
     """What every page is asked: a period that ends now, or ``since`` and ``until``; a service; how often it renews."""
 
     period: Literal["1h", "6h", "24h", "7d", "30d"] = "24h"
-    service: Annotated[str | None, BeforeValidator(_or_none)] = None
-    refresh: Annotated[int | None, BeforeValidator(_or_none), Field(ge=0, le=3_600)] = None
+    service: Annotated[str | None, BeforeValidator(or_none)] = None
+    refresh: Annotated[int | None, BeforeValidator(or_none), Field(ge=0, le=3_600)] = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +65,7 @@ class View:
     request: web.Request
     ask: PageAsk
     page: str  # a name in MENU
+    own: Mapping[str, object] = field(default_factory=dict)  # what this page alone is asked, kept in its own addresses
     now_us: int = field(default_factory=now_us)
 
     @property
@@ -105,7 +108,7 @@ class View:
 
     def here(self, **changes: object) -> str:
         """The address of this page with something changed."""
-        return self.to(self.request.rel_url.raw_path, **changes)
+        return self.to(self.request.rel_url.raw_path, **{**self.own, **changes})
 
     def service(self, name: str, **changes: object) -> str:
         """The address of a service's page."""

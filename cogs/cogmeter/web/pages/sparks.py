@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from cogmeter.records import Range
     from cogmeter_storage.base import Store
 
-BINS: Final = 24
+BINS: Final = 25  # a day in hours, of which the first has begun before it
 TOGETHER: Final = 8  # rows that are read at once: each is a histogram of 12 kB for every bin
 MOST: Final = 40  # rows that have one, the first of them
 WIDTH, HEIGHT = 108, 26

@@ -8,6 +8,7 @@ from cogmeter.web.api import Route
 from cogmeter.web.pages.frame import CHART, HOME, PageAsk
 from cogmeter.web.pages.overview import show_overview
 from cogmeter.web.pages.pictures import ChartAsk, show_chart, show_icon
+from cogmeter.web.pages.service import ServicePageAsk, show_service
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -24,6 +25,7 @@ def _page(
 
 PAGES: Final = (
     _page(HOME, show_overview, "All services"),
+    _page(f"{HOME}/services/{{service}}", show_service, "One service", ServicePageAsk),
     Route("GET", CHART, show_chart, "A chart as a picture", query=ChartAsk, documented=False),
     Route("GET", "/favicon.ico", show_icon, "The icon", documented=False),
 )

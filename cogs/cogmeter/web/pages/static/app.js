@@ -3,7 +3,8 @@
 
 import { draw, onZoom, recolour } from "./charts.js";
 import { morph } from "./morph.js";
-import { listen } from "./live.js";
+import { listen, rest } from "./live.js";
+import { tell } from "./feed.js";
 import { arrangeAll } from "./tables.js";
 
 const root = document.documentElement;
@@ -53,7 +54,14 @@ async function renew(signal) {
 function later() {
   clearTimeout(timer);
   const seconds = Number(document.body.dataset.refresh);
-  if (seconds > 0) timer = setTimeout(refresh, seconds * 1000);
+  if (seconds > 0 && !document.hidden) timer = setTimeout(refresh, seconds * 1000);
+}
+
+/** Renew soon, once for many reasons; a page that is never to renew itself is left alone. */
+function soon() {
+  if (!Number(document.body.dataset.refresh)) return;
+  clearTimeout(timer);
+  timer = setTimeout(refresh, 1000);
 }
 
 function trouble(words) {
@@ -148,9 +156,28 @@ themeButton.addEventListener("click", () => {
 });
 matchMedia("(prefers-color-scheme: light)").addEventListener("change", recolour);
 
+// What happens ---------------------------------------------------------------------------------------------------
+
+function follow() {
+  listen("/api/performance/live", ["snapshot", "alert", "marker", "trouble"], (name, data) => {
+    tell(name, data);
+    document.dispatchEvent(new CustomEvent(`cogmeter:${name}`, { detail: data }));
+    if (name === "alert" || name === "marker") soon();
+  });
+}
+
+// A page that nobody looks at asks for nothing.
+document.addEventListener("visibilitychange", () => {
+  clearTimeout(timer);
+  if (document.hidden) return rest();
+  follow();
+  if (Number(document.body.dataset.refresh)) refresh();
+});
+
 // The start ----------------------------------------------------------------------------------------------------
 
 nameTheme();
 arrangeAll(document);
 if (hasCharts) draw();
+follow();
 later();

@@ -138,7 +138,7 @@ function options(figure, model, place) {
     },
     axes: [
       { ...axis, values: (u, splits, _axis, _space, step) => splits.map((at) => (step >= 86_400 ? day(at) : clock(at) === "00:00" ? day(at) : clock(at))) },
-      { ...axis, size: 62, splits: log ? (u, _axis, least, most) => decades(least, most) : undefined, values: (u, splits) => splits.map((value) => (value === null ? "" : format(value))) },
+      { ...axis, size: 62, ...(log && { splits: (u, _axis, least, most) => decades(least, most) }), values: (u, splits) => splits.map((value) => (value === null ? "" : format(value))) },
     ],
     series: [{}, ...model.series.map((one) => line(one))],
     bands: (model.bands ?? []).map(([high, low, colour]) => ({ series: [high + 1, low + 1], fill: fade(css(colour), 0.3) })),

@@ -12,6 +12,13 @@ function say(state, words) {
   if (text.textContent !== words) text.textContent = words;
 }
 
+/** Close the stream until it is listened to again. */
+export function rest() {
+  source?.close();
+  clearTimeout(timer);
+  say("off", "Not live");
+}
+
 /** Open the stream; `told(name, data)` is called for each of the named events. */
 export function listen(address, names, told) {
   source?.close();

@@ -1,0 +1,64 @@
+// "As it happens": operations second by second, and alerts and markers as they come.
+
+import { count, duration, percent } from "./format.js";
+
+const SECONDS = 60;
+const SHOWN = 20;
+const rates = []; // of the last minute: [operations, failures] a second
+
+/** Show one event of the live stream, where the page has a place for it. */
+export function tell(name, data) {
+  if (name === "snapshot") {
+    rates.push([data.operationsPerSecond, data.failuresPerSecond]);
+    rates.splice(0, rates.length - SECONDS);
+    pulse(data);
+  } else if (name === "alert") {
+    const words = { firing: "fires", acknowledged: "is acknowledged", muted: "is muted", resolved: "is resolved" }[data.state];
+    if (words) add(data.state === "firing" ? data.severity : data.state, `${data.service}: ${data.message}`, words);
+  } else if (name === "marker") {
+    add("info", data.name, data.kind);
+  } else if (name === "trouble") {
+    words(data.detail);
+  }
+}
+
+function words(text) {
+  const place = document.getElementById("pulse-words");
+  if (place && place.textContent !== text) place.textContent = text;
+}
+
+function pulse(data) {
+  const shown = document.querySelector(".pulse");
+  if (!shown) return;
+  const most = Math.max(1, ...rates.map(([all]) => all));
+  const bars = (place) =>
+    rates
+      .map((rate, at) => {
+        const high = rate[place] ? Math.max(Math.round((rate[place] / most) * 46), 2) : 0;
+        return high ? `M${(SECONDS - rates.length + at) * 10} 48h8v-${high}h-8z` : "";
+      })
+      .join("");
+  shown.querySelector(".all").setAttribute("d", bars(0));
+  shown.querySelector(".bad").setAttribute("d", bars(1));
+  words(`${count(data.operationsPerSecond)} a second, p95 ${duration(data.p95ResponseTime)}, ${percent(data.errorRate)} failed`);
+}
+
+function add(style, text, what) {
+  const feed = document.getElementById("feed");
+  if (!feed) return;
+  feed.querySelector(".hint:only-child")?.remove();
+  const item = document.createElement("li");
+  const head = document.createElement("span");
+  head.className = "row";
+  const badge = document.createElement("span");
+  badge.className = `badge ${style}`;
+  badge.textContent = what;
+  const at = document.createElement("time");
+  at.textContent = new Date().toISOString().slice(11, 19);
+  head.append(badge, at);
+  const line = document.createElement("span");
+  line.textContent = text;
+  item.append(head, line);
+  feed.prepend(item);
+  while (feed.children.length > SHOWN) feed.lastChild.remove();
+}
