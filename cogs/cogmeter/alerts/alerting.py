@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from typing import TYPE_CHECKING
 
@@ -10,6 +11,7 @@ from cogmeter.alerts.engine import AlertEngine, Policy
 from cogmeter.alerts.evaluator import Evaluator
 from cogmeter.alerts.limits import Limits
 from cogmeter.alerts.storyteller import Storyteller
+from cogmeter.background import detached
 from cogmeter.query import now_us
 
 if TYPE_CHECKING:
@@ -42,6 +44,7 @@ class Alerting:
         place in Discord, if it is remembered.
         """
         self._store = store
+        self._catching_up: asyncio.Task[None] | None = None
         self.limits = Limits(settings)
         self.evaluator = Evaluator(names, self.limits, window_s=settings.alert_window)
         self.storyteller = Storyteller(store, window_s=settings.alert_window, url_of=url_of)
@@ -65,11 +68,15 @@ class Alerting:
         await self.evaluator.restore(self._store, now_us())
         await self.engine.restore(now_us())
         self.delivery.start()
+        self._catching_up = detached(self.evaluator.spending.catch_up(self._store), name="cogmeter-costs")
         _logger.debug("Alerting to %s", [one.name for one in self.delivery.notifiers])
 
     async def stop(self) -> None:
         """Let what is being delivered arrive, and keep what was learned."""
         await self.delivery.stop()
+        if self._catching_up is not None:
+            self._catching_up.cancel()
+            await asyncio.wait([self._catching_up])
         await self.evaluator.keep(self._store)
 
     async def check(self) -> None:

@@ -42,7 +42,7 @@ class Costs:
         if not any(extras):
             return
         for place, extra in enumerate(extras):
-            for key, amount in _amounts(extra[1]) if extra else ():
+            for key, amount in amounts(extra[1]) if extra else ():
                 service = names[atoms[place * FIELDS]][0]
                 if key == COST_KEY:
                     self._add(service, self._newest, amount)
@@ -110,7 +110,7 @@ class Costs:
         self._bins[place, number % BINS] += dollars
 
 
-def _amounts(metadata: Any) -> Iterator[tuple[str, float]]:
+def amounts(metadata: Any) -> Iterator[tuple[str, float]]:
     """The dollars and tokens in an operation's metadata, without what is none."""
     for key, most in MOST.items() if isinstance(metadata, Mapping) else ():
         value = metadata.get(key)

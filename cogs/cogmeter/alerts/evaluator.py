@@ -18,6 +18,7 @@ from cogmeter.alerts.rules import RULES
 from cogmeter.alerts.rules.deviation import DEVIATION
 from cogmeter.alerts.rules.echoes import Echoes
 from cogmeter.alerts.rules.traffic import LOW_TRAFFIC
+from cogmeter.alerts.spending import Spending
 from cogmeter.alerts.usual import Usual
 from cogmeter.alerts.view import View
 from cogmeter.alerts.window import PIECE, SUM_US, Window
@@ -61,6 +62,7 @@ class Evaluator:
         self._history = History()
         self._usual = Usual()
         self._costs = Costs()
+        self.spending = Spending()
         self._gauges = Gauges()
         self._loops: Sequence[LoopState] = ()
         self._deviations = Deviations(limits.settings.alert_min_operations)
@@ -92,6 +94,7 @@ class Evaluator:
         await refill(self._window, store, series, now_us, self._clock_s())
         await self._deviations.load(await store.recall(BASELINES) or b"")
         self._take_up(await store.recall(MEASURED), now_us)
+        await self.spending.begin(store, now_us)
 
     async def watch(self, atoms: list[Any]) -> None:
         """Count a batch of the buffer's atoms."""
@@ -102,6 +105,7 @@ class Evaluator:
             if start:
                 await asyncio.sleep(0)
             self._costs.count(atoms[start : start + PIECE], self._names, now_us)
+            self.spending.count(atoms[start : start + PIECE], self._names)
         if self._deviations.due:
             self._deviations.learn(self._view(now_us))
 
@@ -137,6 +141,7 @@ class Evaluator:
         await store.remember(BASELINES, await self._deviations.dump())
         measured = {"costs": self._costs.state(), "silent": self._usual.kept, "echoes": self._echoes.state()}
         await store.remember(MEASURED, json.dumps(measured).encode())
+        await self.spending.keep(store)
 
     def _found(self, view: View) -> Iterator[list[Reading]]:
         """Each rule's readings; one that fails is said and counted, and keeps no other from being read."""

@@ -8,6 +8,7 @@ from cogmeter.web import login
 from cogmeter.web.pages import table as pages
 from cogmeter.web.routes import (
     alerts,
+    costs,
     dashboard,
     errors,
     export,
@@ -34,6 +35,7 @@ ROUTES: Final[tuple[Route, ...]] = (
     *operations.ROUTES,
     *errors.ROUTES,
     *stalls.ROUTES,
+    *costs.ROUTES,
     *alerts.ROUTES,
     *mutes.ROUTES,
     *thresholds.ROUTES,
