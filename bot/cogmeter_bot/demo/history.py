@@ -128,6 +128,6 @@ def _note_numbers(rng: Generator, number: int, took_us: NDArray[np.float64]) -> 
 def _notes(rng: Generator, profile: Profile) -> list[str | None]:
     """NOTES of a profile's short operations, and as many of its long ones."""
     if profile.note is None:
-        return [None] * 2 * NOTES
+        return [None for _ in range(2 * NOTES)]
     short_ms, long_ms = min(profile.median_ms, NEAR_MISS_MS), max(profile.median_ms, 1.2 * NEAR_MISS_MS)
     return [json.dumps(profile.note(rng, took_ms)) for took_ms in (short_ms, long_ms) for _ in range(NOTES)]

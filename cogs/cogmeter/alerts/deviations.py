@@ -71,7 +71,8 @@ class Deviations:
         operations, _ = view.history.totals(THREE_DAYS_S)
         front = np.array([service not in BACKGROUND for service in view.services], dtype=np.bool_)
         volume = np.where(front, operations, 0)
-        busiest = [place for place in np.argsort(-volume, kind="stable")[:MOST_SERVICES].tolist() if volume[place]]
+        order: list[int] = np.argsort(-volume, kind="stable")[:MOST_SERVICES].tolist()
+        busiest = [place for place in order if volume[place]]
         self._due = deque((place, view.services[place]) for place in busiest)
         chosen = {service for _, service in self._due}
         others = [service for service in self._baselines if service not in chosen]

@@ -52,7 +52,7 @@ class _Slice:
         self.start_s = start_s
         self.counts = np.zeros((3, 0), dtype=np.int64)  # by series
         self.longest: tuple[float, int] = (0.0, 0)  # stall: microseconds, series
-        self._keys: list[NDArray[np.int64]] = []
+        self._keys: list[NDArray[np.int32]] = []
         self._gathered = 0
         self._runs: list[NDArray[np.int64]] = []
 

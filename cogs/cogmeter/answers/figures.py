@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime  # noqa: TC003 - pydantic evaluates the annotations
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from pydantic import Field
 
@@ -52,7 +52,7 @@ class Stats(Answer):
         return cls(**fields_of(figures))
 
 
-def fields_of(figures: Figures) -> dict[str, object]:
+def fields_of(figures: Figures) -> dict[str, Any]:
     """The fields of Stats, for models that have more than these."""
     return {
         "total_operations": figures.operations,

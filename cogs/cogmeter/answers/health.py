@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from pydantic import Field
 
@@ -95,7 +95,7 @@ def _named(services: Mapping[str, ServiceHealth]) -> dict[str, ServiceHealthAnsw
     return {text(name): ServiceHealthAnswer.of_service(one) for name, one in services.items()}
 
 
-def _fields(check: Check) -> dict[str, object]:
+def _fields(check: Check) -> dict[str, Any]:
     return {
         "status": check.status,
         "reason": text(check.reason),
@@ -103,5 +103,5 @@ def _fields(check: Check) -> dict[str, object]:
     }
 
 
-def _about(status: Status, up_s: float) -> dict[str, object]:
+def _about(status: Status, up_s: float) -> dict[str, Any]:
     return {"status": status, "version": __version__, "uptime_seconds": rounded(up_s, 3), "timestamp": at(now_us())}

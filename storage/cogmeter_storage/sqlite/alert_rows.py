@@ -166,12 +166,13 @@ def alert_of(row: Sequence[Any]) -> Alert:
     Raises:
         SlotFormatError: it holds what was never written.
     """
-    values = dict(zip(_FIELDS, row, strict=True))
+    values: dict[str, Any] = dict(zip(_FIELDS, row, strict=True))
     try:
         values["state"] = AlertState(values["state"])
     except ValueError as wrong:
         raise SlotFormatError(f"alert {values['id']} has the state {values['state']!r}") from wrong
-    return Alert(**values | {name: bool(values[name]) for name in ("escalated", "flapping")})
+    values |= {name: bool(values[name]) for name in ("escalated", "flapping")}
+    return Alert(**values)
 
 
 def change_of(row: Sequence[Any]) -> AlertChange:
