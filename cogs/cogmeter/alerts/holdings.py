@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from cogmeter.alerts.limits import THRESHOLD, Key, LimitError, Limits
+from cogmeter.alerts.limits import THRESHOLD, Key, LimitError, Limits, key_of
 from cogmeter.alerts.model import BOT, Subject
 from cogmeter.alerts.rules import RULES
 from cogmeter.alerts.rules.rule import LOOP, OPERATION, WHOLE_BOT
@@ -30,13 +30,6 @@ _SETTING_OF: Final = {
 _ONE: Final = {WHOLE_BOT: BOT, ACKNOWLEDGEMENT: ACKNOWLEDGEMENT}
 WHOLE: Final = {name: _ONE[rule.about] for name, rule in RULES.items() if rule.about in _ONE}
 BY_OPERATION: Final = frozenset(name for name, rule in RULES.items() if rule.about in {OPERATION, LOOP})
-
-
-def key_of(subject: Subject, field: str = THRESHOLD) -> str:
-    """The key of a limit, as overrides have it; a subject without service is the rule as a whole."""
-    place = f"@{subject.service}" if subject.service else ""
-    place += f"/{subject.operation}" if subject.operation else ""
-    return f"{subject.rule}{place}" + ("" if field == THRESHOLD else f".{field}")
 
 
 def misplaced(subject: Subject) -> str:

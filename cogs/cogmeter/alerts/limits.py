@@ -2,7 +2,9 @@
 
 A key is ``rule``, ``rule@service`` or ``rule@service/operation``. Behind it may stand ``.`` and a field: ``threshold``
 (meant without a field), ``recovery``, ``for``, ``recovery_delay``, ``min_operations``, ``severity``, ``statistic``.
-What is said of an operation wins over what is said of its service, and that over what is said of the rule.
+What is said of an operation wins over what is said of its service, and that over what is said of the rule. In a
+service's name ``%2F`` stands for a slash and ``%25`` for a percent sign; a name that ends like a field has the field
+``threshold`` behind it. ``key_of`` writes what ``Key.parse`` reads.
 """
 
 from __future__ import annotations
@@ -102,7 +104,17 @@ class Key:
             raise LimitError(f"{text}: a name is missing; write rule, rule@service or rule@service/operation")
         if field == "statistic" and rule != "response_time":
             raise LimitError(f"{text}: only response_time has a statistic")
+        service = service.replace("%2F", "/").replace("%25", "%")
         return cls(Subject(rule, service, operation), field)
+
+
+def key_of(subject: Subject, field: str = THRESHOLD) -> str:
+    """The key of a limit, as overrides have it; a subject without service is the rule as a whole."""
+    service = subject.service.replace("%", "%25").replace("/", "%2F")
+    place = f"@{service}" if service else ""
+    place += f"/{subject.operation}" if subject.operation else ""
+    plain = field == THRESHOLD and not place.endswith(tuple(f".{one}" for one in FIELDS))
+    return f"{subject.rule}{place}" + ("" if plain else f".{field}")
 
 
 @dataclass(frozen=True, slots=True)

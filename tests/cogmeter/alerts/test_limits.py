@@ -1,8 +1,10 @@
 """Limits: settings below, changes above, the more exact word first; bad ones are refused with the range."""
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from cogmeter.alerts.limits import LimitError, Limits
+from cogmeter.alerts.limits import FIELDS, Key, LimitError, Limits, key_of
 from cogmeter.alerts.model import Subject
 from cogmeter.settings import Settings
 
@@ -79,6 +81,24 @@ def test_dots_and_slashes_in_names_do_no_harm():
     held = limits({"error_rate@discord.rest/GET /channels/{id}": "0.9", "error_rate@discord.rest.severity": "info"})
     limit = held.of(Subject("error_rate", "discord.rest", "GET /channels/{id}"))
     assert (limit.threshold, limit.severity) == (0.9, "info")
+
+
+def test_a_service_with_a_slash_in_its_name_has_limits_of_its_own():
+    subject = Subject("error_rate", "openai/gpt-4 at 100%")
+    assert key_of(subject) == "error_rate@openai%2Fgpt-4 at 100%25"
+    held = limits({key_of(subject): "0.9"})
+    assert held.of(subject).threshold == 0.9
+    assert held.of(Subject("error_rate", "openai", "gpt-4 at 100%")).threshold == 0.05
+
+
+@given(
+    st.text("ab/%2F5.@", min_size=1),
+    st.text("ab/%2F5.@") | st.sampled_from(["job.for", ".for"]),
+    st.sampled_from(FIELDS),
+)
+def test_a_key_is_read_as_it_was_written_whatever_the_names_are(service, operation, field):
+    subject = Subject("response_time", service, operation)
+    assert Key.parse(key_of(subject, field)) == Key(subject, field)
 
 
 @pytest.mark.parametrize(

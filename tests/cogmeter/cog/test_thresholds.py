@@ -111,7 +111,6 @@ async def test_a_stranger_can_apply_nothing(move_in):
         ({"rule": "error_rate", "value": "0.1", "operation": "query"}, "Name the service"),
         ({"rule": "stall", "value": "1s", "service": "knowledge-graph"}, "leave the service"),
         ({"rule": "low_traffic", "value": "0.1", "service": "a", "operation": "b"}, "leave the operation out"),
-        ({"rule": "error_rate", "value": "0.1", "service": "odd.for"}, "two ways"),
     ],
 )
 async def test_what_cannot_be_is_refused_with_what_can_where_only_who_asked_sees_it(move_in, options, words):
@@ -121,6 +120,16 @@ async def test_what_cannot_be_is_refused_with_what_can_where_only_who_asked_sees
         assert words in result.response.content
         assert home.channel.history() == []
         assert await home.monitor.store.alerting.audit() == []
+
+
+@pytest.mark.parametrize("service", ["odd.for", "openai/gpt-4", "a%2Fb", "@everyone"])
+async def test_a_service_of_any_name_has_thresholds_of_its_own(move_in, service):
+    async with move_in() as home:
+        assert (await apply(home, rule="error_rate", value="0.3", service=service)).title == "Threshold changed"
+        assert holds(home, Subject("error_rate", service)).threshold == 0.3
+        assert "30 % (changed by owner" in await viewed(home, service=service)
+        assert (await asked(home, "reset", rule="error_rate", service=service)).embeds[0].title == "Threshold changed"
+        assert holds(home, Subject("error_rate", service)).threshold == 0.05
 
 
 async def test_a_change_survives_a_restart_and_wins_over_the_settings_until_it_is_reset(move_in, monkeypatch):
