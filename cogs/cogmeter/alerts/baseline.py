@@ -31,6 +31,8 @@ _COLD_DAYS: Final = 2.0  # so long a series that wanders has not shown its range
 _NEW_HOUR: Final = 0.85  # of the evidence counts in an hour of the week that was never seen, if there is a rhythm
 _THIRD: Final = 0.3  # of the third witness counts
 _STILL: Final = 0.8  # of the witness of stillness counts as a second one
+_SPARSE: Final = 0.85  # so large a share of zeros makes a single other value say less, ...
+_ALONE: Final = 0.6  # ... by so much
 _HALF: Final = 2.4  # decades of rarity that make a score of a half
 
 _DOUBTED: Final = 3.0  # from so much surprise on a value is learned from with caution, ...
@@ -70,12 +72,12 @@ class Baseline:
     """
 
     __slots__ = (
-        "_activity", "_count", "_days", "_expectation", "_interval", "_long", "_moving", "_moving_error", "_oddness",
-        "_peak", "_previous", "_previous_error", "_run", "_short", "_time", "_trouble", "_whole",
+        "_activity", "_count", "_days", "_empty", "_expectation", "_interval", "_long", "_moving", "_moving_error",
+        "_oddness", "_peak", "_previous", "_previous_error", "_run", "_short", "_time", "_trouble", "_whole",
     )  # fmt: skip
     _NUMBERS: Final = (
         "_count", "_time", "_days", "_interval", "_whole", "_previous", "_previous_error", "_moving", "_moving_error",
-        "_short", "_long", "_activity", "_run", "_trouble", "_peak",
+        "_short", "_long", "_activity", "_run", "_trouble", "_peak", "_empty",
     )  # fmt: skip
 
     def __init__(self) -> None:
@@ -89,6 +91,7 @@ class Baseline:
         self._short = self._long = 0.0  # mean deviations
         self._activity = 1.0
         self._run = 0.0  # values of the present event
+        self._empty = 0.0  # share of the values that are 0
         self._peak = 0.0  # the largest value of late
         self._trouble = 0.0  # days that the series has been odd for
         self._expectation = Expectation()
@@ -121,7 +124,7 @@ class Baseline:
         )
         if gap:  # the last values say nothing about this one
             change, self._moving = min(change, abs(deviation)), value
-        surprise = self._surprise(self._figures(deviation, change), still=value != 0.0)
+        surprise = self._surprise(self._figures(deviation, change), empty=value == 0.0)
         self._learn(value, days, self._trust(surprise, days))
         self._remember(days)
         square = surprise * surprise
@@ -209,16 +212,20 @@ class Baseline:
         long = min(short, 5.0 * abs(self._long)) if self._short * self._long > 0.0 else 0.0
         return abs(deviation), change, short, long, self._activity, 1.0 / (self._activity + 0.02)
 
-    def _surprise(self, figures: tuple[float, ...], *, still: bool) -> float:
-        """Decades of rarity. Without ``still``, stillness is none: where nothing is counted, nothing moves."""
+    def _surprise(self, figures: tuple[float, ...], *, empty: bool) -> float:
+        """Decades of rarity; ``empty`` if the value is 0, where nothing can move."""
         found = self._oddness.surprises(figures)
+        self._empty += max(1.0 / self._count, 0.005) * (empty - self._empty)
+        if self._empty > _SPARSE and not empty:
+            # Where nearly all values are 0, the few others are no measure of each other: one alone says little.
+            found[:2] = [_ALONE * one for one in found[:2]]
         if self._count <= _MIN_VALUES:
             return 0.0
         if (share := self._range_known()) < 1.0:
             for place in (0, 2, 3):  # the witnesses that speak of levels
                 found[place] *= share
         # Stillness has no other witness, so it is heard twice.
-        found[-1:] = [found[-1], _STILL * found[-1]] if still else [0.0]
+        found[-1:] = [found[-1], _STILL * found[-1]] if not empty else [0.0]
         found.sort()
         surprise = 0.5 * (found[-1] + found[-2]) + _THIRD * max(found[-3] - 1.0, 0.0)
         return surprise * math.sqrt(min(self._count / _SURE_VALUES, 1.0))
