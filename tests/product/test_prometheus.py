@@ -46,8 +46,8 @@ ILL = {
 }
 
 
-def promtool(*arguments, input=None):
-    done = subprocess.run(["promtool", *map(str, arguments)], input=input, capture_output=True, timeout=60, check=False)
+def promtool(*arguments, told=None):
+    done = subprocess.run(["promtool", *map(str, arguments)], input=told, capture_output=True, timeout=60, check=False)
     assert done.returncode == 0, (done.stdout + done.stderr).decode()
     return (done.stdout + done.stderr).decode()
 
@@ -107,11 +107,15 @@ async def work(monitor):
         await asyncio.sleep(0.1)
 
 
-async def trouble(monitor):
-    """A monitor that loses operations and stores nothing, of a bot that is in every trouble."""
+async def fall_ill(monitor):
+    """Let it store nothing any more, of a bot that is in every trouble."""
     monitor.gauges = {**monitor.gauges, **ILL}
     await monitor.flusher.stop()
     monitor.flusher.last_flush_us = time.time_ns() // 1000 - 100_000_000
+
+
+async def lose(monitor):
+    """It loses operations, without end."""
     while True:
         monitor.recorder.buffer.dropped += 1
         await asyncio.sleep(0.1)
@@ -133,7 +137,8 @@ async def ports(host_folder, discord_server):
         while "gateway.latency_ms.shard_0" not in monitors[0].gauges and time.monotonic() < deadline:
             await monitors[0]._sample()
             await asyncio.sleep(0.1)
-        tasks = [asyncio.create_task(work(monitors[0])), asyncio.create_task(trouble(monitors[1]))]
+        await fall_ill(monitors[1])
+        tasks = [asyncio.create_task(work(monitors[0])), asyncio.create_task(lose(monitors[1]))]
         try:
             yield well, ill
         finally:
@@ -221,7 +226,7 @@ async def test_a_real_scrape_passes_promtools_checks(needed, ports):
     async with aiohttp.ClientSession() as session:
         for port in ports:
             async with session.get(f"http://127.0.0.1:{port}/metrics") as answer:
-                assert promtool("check", "metrics", input=await answer.read()) == ""
+                assert promtool("check", "metrics", told=await answer.read()) == ""
 
 
 def test_rules_and_configurations_pass_promtools_checks_and_the_rules_their_tests(needed):
@@ -283,10 +288,9 @@ def test_all_that_the_compose_file_mounts_is_there(compose):
 
 
 def test_docker_compose_reads_it(needed, clean_environment):
-    found = shutil.which("docker") and subprocess.run(
-        ["docker", "compose", "version"], capture_output=True, check=False
-    )
-    needed(found and found.returncode == 0, "docker compose")
+    version = ["docker", "compose", "version"]
+    found = shutil.which("docker") and subprocess.run(version, capture_output=True, check=False).returncode == 0
+    needed(found, "docker compose")
     done = subprocess.run(
         ["docker", "compose", "-f", DEPLOY / "docker-compose.yml", "config", "--quiet"],
         env=clean_environment(PERFORMANCE_HTTP_TOKEN="x" * 32, DISCORD_TOKEN="x"),
