@@ -127,7 +127,7 @@ class Delivery:
                 yield Finding(name, well=False, text=lane.trouble, advice="See the log, and try it by a test alert")
             else:
                 said = f"{lane.delivered} delivered, {lane.failed} given up"
-                yield Finding(name, not lane.failed, said, "See the log, and try it by a test alert")
+                yield Finding(name, not lane.missed, said, "See the log, and try it by a test alert")
 
     def _gone(self, lane: Lane) -> None:
         """Tell the others that one of them is told nothing more. Beside the outbox: the next start finds out anew."""

@@ -51,6 +51,7 @@ class Lane:
         self.notifier = notifier
         self.delivered = 0
         self.failed = 0  # deliveries that were given up
+        self.missed = 0  # of these, since it was last told of anything
         self.trouble = ""  # of the last attempt, while it is not over
         self.stopped = ""  # why the target is told nothing more
         self.words: deque[Notice] = deque()  # to be told once, beside the outbox
@@ -147,7 +148,7 @@ class Lane:
         except Exception as error:
             _logger.exception("The %s target failed on a test", self.name)
             return f"A fault of cogmeter's ({type(error).__name__}); see the log"
-        self.trouble = ""
+        self.trouble, self.missed = "", 0
         return ""
 
     async def _deliver(self, delivery: Delivery, now_us: int) -> None:
@@ -171,7 +172,7 @@ class Lane:
             said = f"a fault of cogmeter's ({type(error).__name__}); see the log"
             return self._not_delivered(delivery, NotifyError(said, permanent=delivery.attempts + 1 >= FAULTS))
         self.delivered += 1
-        self.trouble = ""
+        self.trouble, self.missed = "", 0
         return End("sent", receipt=receipt)
 
     def _not_delivered(self, delivery: Delivery, error: NotifyError) -> End:
@@ -190,6 +191,7 @@ class Lane:
             _logger.log(level, text, self.name, _what(delivery), pause_us / 1e6, error)
             return End("retry", str(error), due_us=now_us + pause_us)
         self.failed += 1
+        self.missed += 1
         text = "The %s target was not told of %s, in %d attempts: %s"
         _logger.error(text, self.name, _what(delivery), attempts, error)
         return End("failed", str(error))

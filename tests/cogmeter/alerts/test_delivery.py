@@ -211,8 +211,20 @@ async def test_what_fails_permanently_is_given_up_and_said_and_the_next_change_i
     assert await outcomes(store) == ["failed", "sent"]
     assert (delivery.failed, delivery.stopped) == ({"target": 1}, {})
     assert "not told of fired of error_rate@knowledge-graph, in 1 attempts: it does not take this" in caplog.text
+
+
+async def test_a_target_that_missed_something_is_well_again_once_it_is_told(store, clock):
+    target = Target("target", NotifyError("it does not take this", permanent=True))
+    delivery = Delivery(store, [target], clock=clock)
+    await store.alerting.save([step(alert())])
+    await delivery.deliver_due()
+    await delivery.prepare()  # that it could be told now does not make good what it missed
     (finding,) = delivery.findings()
-    assert (finding.well, finding.text) == (False, "1 delivered, 1 given up")
+    assert (finding.well, finding.text) == (False, "0 delivered, 1 given up")
+    await store.alerting.save([step(alert(), "resolved")])
+    await delivery.deliver_due()
+    (finding,) = delivery.findings()
+    assert (finding.well, finding.text) == (True, "1 delivered, 1 given up")
 
 
 async def test_what_nobody_takes_for_a_day_is_given_up(store, clock):
