@@ -46,7 +46,7 @@ class ChannelNotifier:
     """One message for each alert, edited as the alert goes on. An escalation pings whom the settings name, else nobody.
 
     What an edit cannot do, because it notifies nobody and Discord allows few of old messages, a short reply to the
-    message does, or a line in the alert's thread.
+    message does, or a line in the alert's thread, where there is one and nobody is to be pinged.
     """
 
     name = "channel"
@@ -193,19 +193,21 @@ class ChannelNotifier:
 
     async def _follow_up(self, posted: Posted, notice: Notice, *, edited: bool, again: bool) -> None:
         """Say what the edit does not; ``again`` if it may have been said before."""
-        words = followup(notice, edited=edited, posted_us=posted.posted_us, threaded=posted.thread is not None)
-        if not words or (again and await self._said(posted, words)):
+        pings = notice.change.kind == "escalated"
+        thread = None if pings else posted.thread  # who is called has not opened the thread yet
+        words = followup(notice, edited=edited, posted_us=posted.posted_us, threaded=thread is not None)
+        if not words or (again and await self._said(thread or posted.channel, words)):
             return
-        content, mentions = self._pinging(words) if notice.change.kind == "escalated" else (words, NOBODY)
+        content, mentions = self._pinging(words) if pings else (words, NOBODY)
         options: dict[str, Any] = {
             "content": content,
             "allowed_mentions": mentions,
             "silent": not loud(notice),
             "nonce": nonce_of(notice, "f"),
         }
-        if posted.thread is not None:
+        if thread is not None:
             try:
-                await self._at(posted.thread).send(**options)
+                await self._at(thread).send(**options)
             except discord.HTTPException as error:
                 if error.status not in {400, 403, 404}:
                     raise
@@ -252,10 +254,10 @@ class ChannelNotifier:
             _logger.warning("Cannot look whether alert %d is in the channel already: %s", notice.alert.id, error)
         return None
 
-    async def _said(self, posted: Posted, words: str) -> bool:
-        """Whether this follow-up arrived before."""
+    async def _said(self, place: int, words: str) -> bool:
+        """Whether this follow-up arrived there before."""
         try:
-            async for message in self._at(posted.thread or posted.channel).history(limit=LOOKED_AT):
+            async for message in self._at(place).history(limit=LOOKED_AT):
                 if self._own(message) and message.content.endswith(words):
                     return True
         except discord.HTTPException as error:

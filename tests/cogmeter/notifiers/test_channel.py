@@ -483,6 +483,17 @@ async def test_a_thread_takes_the_details_and_each_follow_up(open_room):
         assert "Still firing" in reminded.content
 
 
+async def test_who_is_pinged_sees_it_in_the_channel_also_where_there_are_threads(open_room):
+    async with open_room(alert_thread=True, alert_escalate_role_id=4242) as room:
+        receipt = await room.tell("fired", FIRING)
+        await room.tell("escalated", FIRING, receipt=receipt)
+        await room.tell("escalated", FIRING, receipt=receipt, uncertain=True)  # it arrived, and is found there
+        (said,) = [one for one in room.messages if one.type is discord.MessageType.reply]
+        assert said.content.startswith("<@&4242> ")
+        (thread,) = room.channel.threads
+        assert len(thread.history()) == 1
+
+
 async def test_without_the_permission_for_threads_the_alert_is_posted_without_one(open_room, caplog):
     async with open_room(alert_thread=True) as room:
         room.env.inject_error("POST", "/channels/*/messages/*/threads", status=403, code=50013, message="Missing")
