@@ -1,4 +1,5 @@
-"""Fixtures for the bot and the demo: a headless browser driven through the DevTools protocol."""
+"""A headless Chromium driven through the DevTools protocol. Everything here blocks: a test whose own loop serves the
+page looks at it from a thread (``await asyncio.to_thread(look, browser)``)."""
 
 from __future__ import annotations
 
@@ -6,7 +7,6 @@ import base64
 import contextlib
 import itertools
 import json
-import os
 import shutil
 import subprocess
 import time
@@ -15,7 +15,6 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import pytest
 import websocket
 
 FLAGS = (
@@ -31,7 +30,17 @@ FLAGS = (
     "--remote-allow-origins=*",
 )
 WAIT_S = 60.0
-KEYS = {"Enter": 13, "Escape": 27, "Tab": 9, "ArrowDown": 40}
+KEYS = {
+    "Enter": 13,
+    "Escape": 27,
+    "Tab": 9,
+    "End": 35,
+    "Home": 36,
+    "ArrowLeft": 37,
+    "ArrowUp": 38,
+    "ArrowRight": 39,
+    "ArrowDown": 40,
+}
 
 
 class Page:
@@ -70,6 +79,22 @@ class Page:
         self.resize(width, height)
         self.call("Page.navigate", url=url)
 
+    def prefer(self, *, dark: bool) -> None:
+        """What the system says of dark and light."""
+        scheme = {"name": "prefers-color-scheme", "value": "dark" if dark else "light"}
+        self.call("Emulation.setEmulatedMedia", features=[scheme])
+
+    def drag(self, start: tuple[float, float], end: tuple[float, float]) -> None:
+        """With the left button, in the window's pixels."""
+        for kind, (x, y), buttons in (
+            ("mouseMoved", start, 0),
+            ("mousePressed", start, 1),
+            ("mouseMoved", end, 1),
+            ("mouseReleased", end, 0),
+        ):
+            button = "none" if kind == "mouseMoved" and not buttons else "left"
+            self.call("Input.dispatchMouseEvent", type=kind, x=x, y=y, button=button, buttons=buttons, clickCount=1)
+
     def resize(self, width: int, height: int) -> None:
         mobile = width < 600
         self.call("Emulation.setDeviceMetricsOverride", width=width, height=height, deviceScaleFactor=1, mobile=mobile)
@@ -102,24 +127,9 @@ class Page:
         path.write_bytes(base64.b64decode(self.call("Page.captureScreenshot", format="png")["data"]))
 
 
-@pytest.fixture
-def needed():
-    """Skip a test, with the reason, when a program is missing; with COGMETER_TEST_ALL=1 fail it."""
-
-    def need(found: object, what: str) -> None:
-        if not found:
-            report = pytest.fail if os.environ.get("COGMETER_TEST_ALL") == "1" else pytest.skip
-            report(f"{what} is not on this machine")
-
-    return need
-
-
-@pytest.fixture
-def browser(needed, tmp_path) -> Iterator[Page]:
-    """A tab of a headless Chromium that remembers nothing from before."""
-    program = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-    needed(program, "Chromium")
-    profile = tmp_path / "chromium"
+@contextlib.contextmanager
+def chromium(program: str, profile: Path) -> Iterator[Page]:
+    """A tab of a browser that remembers nothing from before."""
     process = subprocess.Popen(
         [program, *FLAGS, f"--user-data-dir={profile}", "about:blank"],
         stdout=subprocess.DEVNULL,
@@ -133,6 +143,11 @@ def browser(needed, tmp_path) -> Iterator[Page]:
     finally:
         process.terminate()
         process.wait(10)
+
+
+def found() -> str | None:
+    """The program, where there is one."""
+    return shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 
 
 def _tab(port_file: Path) -> str:
