@@ -121,7 +121,7 @@ function options(figure, model, place) {
   return {
     width: place.clientWidth || 600,
     height: figure.classList.contains("tall") ? 300 : 200,
-    padding: [12, 8, 0, 0],
+    padding: [12, 22, 0, 0],
     legend: { show: false },
     tzDate: (at) => uPlot.tzDate(new Date(at * 1000), "Etc/UTC"),
     cursor: {
@@ -137,7 +137,7 @@ function options(figure, model, place) {
         : { range: (u, least, most) => [Math.min(0, least ?? 0), Math.max(most ?? 0, nearLimit(limit, most), model.least ?? 1) * 1.08] },
     },
     axes: [
-      { ...axis, values: (u, splits, _axis, _space, step) => splits.map((at) => (step >= 86_400 ? day(at) : clock(at) === "00:00" ? day(at) : clock(at))) },
+      { ...axis, size: 28, values: (u, splits, _axis, _space, step) => splits.map((at) => (step >= 86_400 ? day(at) : clock(at) === "00:00" ? day(at) : clock(at))) },
       { ...axis, size: 62, ...(log && { splits: (u, _axis, least, most) => decades(least, most) }), values: (u, splits) => splits.map((value) => (value === null ? "" : format(value))) },
     ],
     series: [{}, ...model.series.map((one) => line(one))],
