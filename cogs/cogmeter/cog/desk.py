@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 import discord
 
 from cogmeter.alerts.model import Subject
+from cogmeter.notifiers.place import BROKEN
 from cogmeter.render.embeds import chart_file
 from cogmeter.render.text import cut
 from cogmeter_storage.base import StorageError
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
     from cogmeter.web.servers import Servers
 
 REFUSED = "These figures are for the bot's owner and team, and for the roles in PERFORMANCE_OPS_ROLE_IDS."
-STORE_FAILED = "The database does not answer: {error}"
+STORE_FAILED = "The database does not answer; the bot's log says why. Recording goes on."
 FAILED = "Something went wrong in cogmeter; the log says what. Recording goes on."
 
 CONTENT = 2_000  # Discord's limit of a message's text
@@ -91,8 +92,8 @@ class Desk:
             await self._apologise(interaction, str(refusal))
         except StorageError as error:
             _logger.warning("A command could not be answered: %s", error)
-            await self._apologise(interaction, STORE_FAILED.format(error=error))
-        except discord.HTTPException as error:
+            await self._apologise(interaction, STORE_FAILED)
+        except (discord.DiscordException, *BROKEN) as error:
             _logger.warning("Discord did not take an answer: %s", error)
         except Exception:
             self.monitor.faults["commands"] += 1
@@ -125,11 +126,12 @@ class Desk:
         return await self.monitor.artist.timeline(timeline, response_time_ms=limit.threshold)
 
     async def _apologise(self, interaction: discord.Interaction, text: str) -> None:
+        """Say it to who asked alone; after the defer to the whole channel, so that no text tells of our insides."""
         text, nobody = cut(text, CONTENT), discord.AllowedMentions.none()
         try:
             if interaction.response.is_done():
-                await interaction.followup.send(text, ephemeral=True, allowed_mentions=nobody)
+                await interaction.followup.send(text, allowed_mentions=nobody)  # Discord would show it to all anyway
             else:
                 await interaction.response.send_message(text, ephemeral=True, allowed_mentions=nobody)
-        except discord.HTTPException as error:
+        except (discord.DiscordException, *BROKEN) as error:
             _logger.warning("Discord did not take an apology: %s", error)

@@ -90,7 +90,7 @@ class AlertPress(DynamicItem[Button[Any]], template=TEMPLATE):
             await _say(interaction, str(refusal))
         except StorageError as error:
             _logger.warning("A press could not be answered: %s", error)
-            await _say(interaction, STORE_FAILED.format(error=error))
+            await _say(interaction, STORE_FAILED)
         except (discord.DiscordException, aiohttp.ClientError, OSError) as error:
             _logger.warning("Discord did not take the answer to a press: %s", error)
         except Exception:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 import discord
 
 from cogmeter.cog.desk import FAILED, REFUSED, STORE_FAILED, Answer, Refusal
+from cogmeter.notifiers.place import BROKEN
 from cogmeter_storage.base import StorageError
 
 if TYPE_CHECKING:
@@ -69,7 +70,10 @@ class Buttons(discord.ui.View):
             words = str(error)
         elif isinstance(error, StorageError):
             _logger.warning("A press could not be answered: %s", error)
-            words = STORE_FAILED.format(error=error)
+            words = STORE_FAILED
+        elif isinstance(error, (discord.DiscordException, *BROKEN)):
+            _logger.warning("Discord did not take the answer to a press: %s", error)
+            return
         else:
             self._desk.monitor.faults["commands"] += 1
             _logger.error("The button %s failed", item, exc_info=error)
@@ -77,7 +81,7 @@ class Buttons(discord.ui.View):
         send = interaction.followup.send if interaction.response.is_done() else interaction.response.send_message
         try:
             await send(words, ephemeral=True, allowed_mentions=discord.AllowedMentions.none())
-        except discord.HTTPException as trouble:
+        except (discord.DiscordException, *BROKEN) as trouble:
             _logger.warning("Discord did not take an apology: %s", trouble)
 
     def _close(self) -> None:

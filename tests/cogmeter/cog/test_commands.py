@@ -2,11 +2,14 @@
 
 import logging
 
+import aiohttp
+import discord
 import pytest
 from discord import app_commands
 
 import cogmeter
 from cogmeter.render.child import ChartError
+from cogmeter_storage import StorageError
 
 
 def fields(message):
@@ -126,6 +129,33 @@ async def test_refusals_and_faults_never_reach_the_hosts_error_handler(move_in, 
         assert home.monitor.faults["commands"] == 1
     assert seen == []
     assert any(record.levelno == logging.ERROR for record in caplog.records)
+
+
+async def test_what_fails_after_the_defer_is_said_to_the_channel_without_our_insides(move_in, monkeypatch, caplog):
+    async def fails(*_, **__):
+        raise StorageError("/home/ada/secret.db: the disk is full", permanent=False)
+
+    async with move_in() as home:
+        monkeypatch.setattr(home.monitor.query, "summary", fails)
+        result = await home.owner.slash(home.channel, "perf summary")
+        said = (result.response or result.followups[0]).content
+        assert said == "The database does not answer; the bot's log says why. Recording goes on."
+        assert "the disk is full" in caplog.text
+        assert home.monitor.faults["commands"] == 0
+
+
+async def test_a_connection_that_breaks_while_answering_is_not_raised_to_the_host(move_in, monkeypatch, caplog):
+    async def broken(*_, **__):
+        raise aiohttp.ClientOSError("the connection is gone")
+
+    async with move_in() as home:
+        monkeypatch.setattr(discord.Webhook, "send", broken)
+        await home.owner.slash(home.channel, "perf doctor")
+        monkeypatch.setattr(home.monitor.query, "summary", None)
+        await home.owner.slash(home.channel, "perf summary")
+        assert "Discord did not take an answer: the connection is gone" in caplog.text
+        assert "Discord did not take an apology: the connection is gone" in caplog.text
+        assert not home.env.errors
 
 
 async def test_without_a_chart_the_answer_comes_and_says_so(move_in, monkeypatch):
