@@ -12,6 +12,7 @@ from cogmeter import default_recorder
 from cogmeter.alerts.alerting import Alerting
 from cogmeter.alerts.lifeline import Lifeline
 from cogmeter.alerts.limits import Limits
+from cogmeter.asking import Asking
 from cogmeter.flusher import Flusher
 from cogmeter.heartbeat import Heartbeat
 from cogmeter.marks import THRESHOLD, mark_start
@@ -51,7 +52,7 @@ LEVELS = {"debug": logging.DEBUG, "info": logging.INFO, "warn": logging.WARNING,
 _logger = logging.getLogger("cogmeter.runtime")
 
 
-class Monitor:
+class Monitor(Asking):
     """The running monitor of one bot: ``query`` reads, ``charts`` draws, ``flusher`` writes, ``alerting`` warns."""
 
     store: Store

@@ -151,8 +151,8 @@ class Spending:
             looked_at += len(operations)
             await asyncio.sleep(PAUSE_S)
         for number, day in found.days.items():
-            for key, one in day.items():
-                self._line(number, key).join(one)
+            for key, sums in day.items():
+                self._line(number, key).join(sums)
         self._forget()
         return looked_at
 

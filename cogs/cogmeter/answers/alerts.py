@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, Literal
 
 from pydantic import Field
 
@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence
 
     from cogmeter_storage.alerting import Alert, AlertChange, AlertStore, Attempt
+
+Listed = Literal["active", "history", "firing", "acknowledged", "muted", "resolved"]
 
 # What each word lists. A breach that was not told yet is no history.
 STATES: Final[Mapping[str, Collection[AlertState]]] = {
@@ -145,7 +147,7 @@ class AlertDetail(Answer):
 
 
 async def page(
-    kept: AlertStore, state: str, *, service: str | None = None, limit: int = 50, offset: int = 0
+    kept: AlertStore, state: Listed, *, service: str | None = None, limit: int = 50, offset: int = 0
 ) -> tuple[list[AlertAnswer], int | None]:
     """One page of the alerts that a word of STATES lists, and where the next one begins; None behind the last one."""
     # One more than is shown tells whether there is another page.

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from pydantic import model_validator
 from pydantic_core import PydanticCustomError
 
+from cogmeter.answers.ranges import asked, passed
 from cogmeter.answers.times import Since, Until, iso, iso_end
 from cogmeter.records import Period, Range
 from cogmeter.web.problems import Problem
@@ -42,11 +43,7 @@ class SpanAsk(Ask):
         """
         if self.since is not None and self.since >= now_us:
             raise Problem.of(422, f"since={iso(self.since)} has not come yet; it is {iso(now_us)}", parameter="since")
-        if self.since is None and self.until is None:
-            return default.range_at(now_us)
-        until = now_us if self.until is None else self.until
-        since = max(min(until, now_us) - default.length_us, 0) if self.since is None else self.since
-        return Range(since, until, f"{iso(since)} to {iso_end(until)}")
+        return asked(self.since, self.until, now_us, default)
 
     def span(self, now_us: int, default: Period = Period.DAY) -> Range:
         """The part of it that has passed, which is what figures are over.
@@ -54,5 +51,4 @@ class SpanAsk(Ask):
         Raises:
             Problem: 422; ``since`` lies ahead.
         """
-        asked = self.asked(now_us, default)
-        return Range(asked.since_us, max(min(asked.until_us, now_us), asked.since_us + 1), asked.label)
+        return passed(self.asked(now_us, default), now_us)

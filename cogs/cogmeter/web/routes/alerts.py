@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Final, Literal
+from typing import TYPE_CHECKING, Annotated, Final
 
 from pydantic import Field
 
 from cogmeter.alerts.engine import ClosedAlertError, UnknownAlertError
 from cogmeter.answers import safe
-from cogmeter.answers.alerts import AlertAnswer, AlertDetail, AlertPage, detail, page
+from cogmeter.answers.alerts import AlertAnswer, AlertDetail, AlertPage, Listed, detail, page
 from cogmeter.answers.changes import TargetAnswer, TestAlert
 from cogmeter.query import now_us
 from cogmeter.web.api import Ask, Body, Problem, Route
@@ -26,7 +26,7 @@ class AlertsAsk(PagedAsk):
     """Which alerts."""
 
     state: Annotated[
-        Literal["active", "history", "firing", "acknowledged", "muted", "resolved"],
+        Listed,
         Field(description="active: what is not over, also before it is told; history: what was ever told"),
     ] = "active"
     service: Service | None = None

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import zlib
-from contextlib import aclosing
+from collections.abc import AsyncGenerator
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Annotated, Final, Literal
 
@@ -17,7 +17,7 @@ from cogmeter.web.asks import Services
 from cogmeter.web.spans import SpanAsk
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator
+    from collections.abc import AsyncIterator
 
     from aiohttp import web
 
@@ -63,15 +63,18 @@ async def export_operations(monitor: Monitor, ask: ExportAsk, request: web.Reque
     return Stream(pieces, exporter.media_type, headers)
 
 
-async def _packed(pieces: AsyncGenerator[bytes, None]) -> AsyncGenerator[bytes, None]:
+async def _packed(pieces: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
     """The pieces as one gzip file; what is packed already is given as soon as it is some kilobytes."""
     packer = zlib.compressobj(GZIP_LEVEL, wbits=_GZIP_WINDOW)
-    async with aclosing(pieces):
+    try:
         async for piece in pieces:
             packed = packer.compress(piece)
             if packed:
                 yield packed
-    yield packer.flush()
+        yield packer.flush()
+    finally:
+        if isinstance(pieces, AsyncGenerator):
+            await pieces.aclose()
 
 
 def _takes_gzip(accepted: str) -> bool:

@@ -21,6 +21,7 @@ from cogmeter.web.routes import (
     operations,
     series,
     services,
+    slowest,
     stalls,
     thresholds,
 )
@@ -33,6 +34,7 @@ ROUTES: Final[tuple[Route, ...]] = (
     *services.ROUTES,
     *series.ROUTES,
     *operations.ROUTES,
+    *slowest.ROUTES,
     *errors.ROUTES,
     *stalls.ROUTES,
     *costs.ROUTES,

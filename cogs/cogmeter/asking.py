@@ -1,0 +1,83 @@
+"""What the bot's own code may ask of the monitor; REST answers the same records as JSON."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import TYPE_CHECKING
+
+from cogmeter.answers.alerts import page
+from cogmeter.answers.dashboard import dashboard
+from cogmeter.answers.ranges import between
+from cogmeter.answers.series import series
+from cogmeter.answers.service import service_stats
+from cogmeter.query import now_us
+from cogmeter.records import Period
+
+if TYPE_CHECKING:
+    from collections.abc import Collection
+
+    from cogmeter.alerts.alerting import Alerting
+    from cogmeter.answers.alerts import AlertAnswer, Listed
+    from cogmeter.answers.dashboard import Dashboard
+    from cogmeter.answers.ranges import Moment
+    from cogmeter.answers.series import Series
+    from cogmeter.answers.service import ServiceAnswer
+    from cogmeter.query import Query
+    from cogmeter_storage.base import Store
+
+
+class Asking:
+    """The public questions of a running monitor."""
+
+    store: Store
+    query: Query
+    alerting: Alerting
+
+    async def dashboard(
+        self,
+        *,
+        since: Moment | None = None,
+        until: Moment | None = None,
+        services: Collection[str] | None = None,
+    ) -> Dashboard:
+        """All services over a stretch of time (the last 24 hours), and the alerts that stand.
+
+        Times are datetimes, dates or ISO 8601 texts, in UTC where they name no offset; a plain day as ``until``
+        includes that day. This, and what the methods below answer, is what REST answers too.
+
+        Raises:
+            UnknownNameError: nothing is stored under one of the services.
+            ValueError: a time cannot be.
+            StorageError: the store does not answer.
+        """
+        span = between(since, until, now_us())
+        return await dashboard(self.query, span, services=services, alerts=self.alerting.engine.active)
+
+    async def service(
+        self, name: str, operation: str | None = None, *, since: Moment | None = None, until: Moment | None = None
+    ) -> ServiceAnswer:
+        """One service, or one operation of it, over a stretch of time (the last 24 hours); see ``dashboard``."""
+        return await service_stats(self.query, name, operation, between(since, until, now_us()))
+
+    async def series(
+        self,
+        service: str | None = None,
+        operation: str | None = None,
+        *,
+        since: Moment | None = None,
+        until: Moment | None = None,
+        step: timedelta | None = None,
+    ) -> Series:
+        """Throughput, failures and latency step by step (the last hour), of all that people asked for, of one service
+        or of one operation of it; ``step`` is taken up to whole minutes. See ``dashboard``.
+        """
+        span = between(since, until, now_us(), Period.HOUR)
+        step_us = None if step is None else step // timedelta(microseconds=1)
+        return await series(self.query, service, operation, span, step_us=step_us)
+
+    async def alerts(
+        self, state: Listed = "active", *, service: str | None = None, limit: int = 100, offset: int = 0
+    ) -> list[AlertAnswer]:
+        """Alerts that stand, or (``"history"``) stood, the last changed first; see ``dashboard``."""
+        found, _ = await page(self.store.alerting, state, service=service, limit=limit, offset=offset)
+        return found
