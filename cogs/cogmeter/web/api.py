@@ -107,7 +107,7 @@ def serve(route: Route) -> Callable[[web.Request], Awaitable[web.StreamResponse]
 
     async def handle(request: web.Request) -> web.StreamResponse:
         given: dict[str, Any] = {"request": request, "actor": CALLER.get().actor}
-        ask = given["ask"] = read_parameters(ask_of, known, request.match_info, request.query)
+        ask = given["ask"] = read_parameters(ask_of, known, request.match_info, _query(request))
         if route.body is not None:
             given["body"] = await read_body(route.body, request)
         for one in known:
@@ -118,6 +118,11 @@ def serve(route: Route) -> Callable[[web.Request], Awaitable[web.StreamResponse]
         return await _response(made, route, request)
 
     return handle
+
+
+def _query(request: web.Request) -> str:
+    """The query as it was sent: aiohttp's own reading takes a value's comma for one between values."""
+    return request.raw_path.partition("#")[0].partition("?")[2]
 
 
 async def _whole(work: Awaitable[Any], route: Route) -> Any:

@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Final
 
 from aiohttp import web
+from aiohttp.http_exceptions import LineTooLong
 
 from cogmeter.web.problems import Problem
 
@@ -23,7 +24,7 @@ ADDRESSES: Final = 1_000  # remembered with their tries; the oldest goes first
 IDLE_S: Final = 30.0  # a connection that brings no whole request for so long is closed
 STUCK_S: Final = 30.0  # a client that takes nothing for so long is cut
 SWEEP_S: Final = 5.0
-LINE_BYTES: Final = 8_190  # of the request's first line, and of a header
+LINE_BYTES: Final = 32_768  # of the request's first line, and of a header
 HEADERS: Final = 64  # of a request
 
 FULL: Final = b"HTTP/1.1 503 Service Unavailable\r\nContent-Length: 0\r\nRetry-After: 5\r\nConnection: close\r\n\r\n"
@@ -117,11 +118,17 @@ class Connection(web.RequestHandler):
             raise ConnectionError("a part of the answer is sent already")
         if status >= 500:
             self.log_exception("A request failed outside of its handler", exc_info=exc)
-        detail = "The request is no HTTP that is understood here"
-        response = Problem.of(500 if status >= 500 else 400, detail).response("")
+        response = _unread(status, exc).response("")
         response.headers["Server"] = "cogmeter"  # else aiohttp would name itself and its version
         response.force_close()
         return response
+
+
+def _unread(status: int, error: BaseException | None) -> Problem:
+    """Why a request never got to a handler."""
+    if isinstance(error, LineTooLong):
+        return Problem.of(414, f"The address and each header may have {LINE_BYTES} bytes")
+    return Problem.of(500 if status >= 500 else 400, "The request is no HTTP that is understood here")
 
 
 class Refusal(asyncio.Protocol):

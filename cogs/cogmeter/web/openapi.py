@@ -133,7 +133,7 @@ def _responses(route: Route, places: Mapping[Any, Any], *, with_token: bool) -> 
 
 def problem_statuses(route: Route, *, with_token: bool) -> set[int]:
     """The statuses of problems that any such route may answer, whatever it does itself."""
-    found = {403, 422, 500, 503}
+    found = {403, 414, 422, 500, 503}
     if with_token:
         found |= {401, 429}
     if route.body is not None:

@@ -23,6 +23,7 @@ MEANINGS: Final[Mapping[int, tuple[str, str]]] = {
     408: ("Too slow", "The body did not arrive in time."),
     409: ("Conflict", "It cannot be done in the present state; the detail says why."),
     413: ("Too large", "The body is larger than 64 kB."),
+    414: ("Too long", "The address or a header is longer than 32 kB."),
     415: ("Unsupported media type", "Bodies are application/json, not compressed."),
     422: ("Invalid", "A parameter or a part of the body cannot be; `parameter` names it."),
     429: ("Too many tries", "Too many wrong tokens from this address; wait as long as `Retry-After` says."),

@@ -7,17 +7,18 @@ import json
 import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, TypeVar
+from urllib.parse import unquote_plus
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 from pydantic.alias_generators import to_camel
+from pydantic_core import from_json
 
 from cogmeter.web.problems import Problem
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
 
     from aiohttp import web
-    from multidict import MultiMapping
     from pydantic_core import ErrorDetails
 
 BODY_BYTES: Final = 64 * 1024
@@ -95,30 +96,62 @@ def _plain(schema: Mapping[str, Any], defs: Mapping[str, Any]) -> dict[str, Any]
     return plain
 
 
-def read_parameters(model: type[M], known: list[Parameter], path: Mapping[str, str], query: MultiMapping[str]) -> M:
-    """The model filled from the path and the query.
+def read_parameters(model: type[M], known: list[Parameter], path: Mapping[str, str], query: str) -> M:
+    """The model filled from the path's names and from the query, which is as it was sent.
 
     Raises:
         Problem: 422; a parameter is unknown, stands there twice, is missing, or cannot be.
     """
     by_name = {one.name: one for one in known}
-    values: dict[str, object] = {name: _value(by_name[name], text) for name, text in path.items() if name in by_name}
-    for name in query:
+    values: dict[str, object] = {
+        name: _scalar(by_name[name].schema.get("type"), text) for name, text in path.items() if name in by_name
+    }
+    given = set()
+    for name, sent in _pairs(query):
         if name not in by_name or name in path:
             allowed = ", ".join(one for one in by_name if one not in path) or "none"
             raise Problem.of(422, f"{_shown(name)} is no parameter here; there are: {allowed}", parameter=name)
-        if len(query.getall(name)) > 1:
+        if name in given:
             raise Problem.of(422, f"{name} is given more than once; give it once", parameter=name)
-        values[name] = _value(by_name[name], query[name])
+        given.add(name)
+        values[name] = _value(by_name[name], sent)
     return validated(model, json.dumps(values).encode())
 
 
-def _value(parameter: Parameter, text: str) -> object:
+def _pairs(query: str) -> Iterator[tuple[str, str]]:
+    """The names of a query, and their values as they were sent."""
+    for part in query.split("&"):
+        name, _, sent = part.partition("=")
+        if part:
+            yield _unquoted(name, "the query"), sent
+
+
+def _unquoted(sent: str, where: str) -> str:
+    try:
+        return unquote_plus(sent, errors="strict")
+    except UnicodeDecodeError:
+        raise Problem.of(422, f"{where} is no UTF-8", parameter=where) from None
+
+
+def _value(parameter: Parameter, sent: str) -> object:
     """The text of an address as the JSON value that its schema wants; left alone where it cannot be one."""
     kind = parameter.schema.get("type")
-    if kind == "array":
-        return [_scalar(parameter.schema.get("items", {}).get("type"), part) for part in text.split(",")]
-    return _scalar(kind, text)
+    if kind != "array":
+        return _scalar(kind, _unquoted(sent, parameter.name))
+    item = parameter.schema.get("items", {}).get("type")
+    return [_scalar(item, part) for part in _parts(sent, parameter.name)]
+
+
+def _parts(sent: str, name: str) -> list[str]:
+    """The values with commas between them; a value's own comma is written as %2C.
+
+    Many clients write every comma so: where there is no plain one, those stand between values, too.
+    """
+    if "," in sent:
+        return [_unquoted(part, name) for part in sent.split(",")]
+    whole = _unquoted(sent, name)
+    parts = whole.split(",") if whole else []
+    return parts if all(parts) else [whole]
 
 
 def _scalar(kind: object, text: str) -> object:
@@ -146,10 +179,21 @@ async def read_body(model: type[M], request: web.Request) -> M:
         raise Problem.of(415, "Send the body without Content-Encoding")
     data = await read_bytes(request)
     try:
-        data.decode()
+        value = from_json(data.decode() or ("" if required else "{}"))
     except UnicodeDecodeError:
         raise Problem.of(400, "The body is no UTF-8") from None
-    return validated(model, data or (b"" if required else b"{}"))
+    except ValueError as error:
+        raise Problem.of(400, f"The body is no JSON: {error}") from None
+    return validated(model, json.dumps(_whole(value)).encode())
+
+
+def _whole(value: object) -> object:
+    """The JSON value with 2.0 as 2: JSON knows no difference, and JSON Schema takes either for an integer."""
+    if isinstance(value, dict):
+        return {name: _whole(one) for name, one in value.items()}
+    if isinstance(value, list):
+        return [_whole(one) for one in value]
+    return int(value) if isinstance(value, float) and value.is_integer() else value
 
 
 async def read_bytes(request: web.Request) -> bytes:
@@ -170,14 +214,12 @@ def validated(model: type[M], data: bytes) -> M:
     """The model of this JSON.
 
     Raises:
-        Problem: 400 when it is no JSON, 422 naming what cannot be.
+        Problem: 422 naming what cannot be.
     """
     try:
         return model.model_validate_json(data, strict=True)
     except ValidationError as error:
         faults = error.errors(include_url=False)
-    if faults[0]["type"] == "json_invalid":
-        raise Problem.of(400, f"The body is no JSON: {faults[0]['msg'].removeprefix('Invalid JSON: ')}")
     told = [{"parameter": _place(fault), "detail": _told(fault)} for fault in faults]
     more: dict[str, Any] = {"errors": told} if len(told) > 1 else {}
     raise Problem.of(422, told[0]["detail"], parameter=told[0]["parameter"], **more)

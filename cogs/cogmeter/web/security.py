@@ -61,8 +61,8 @@ class Guard:
         if not self.has_token:
             self._check_local(request)
         by_token = self._signed_in(request)
-        if request.method in SAFE or by_token:
-            return
+        if request.method in SAFE or by_token or request.match_info.http_exception is not None:
+            return  # it reads, or brings the token itself, or leads nowhere
         self.check_origin(request)
         if request.path not in FORMS:
             self.check_csrf(request.headers.get(CSRF_HEADER, ""))

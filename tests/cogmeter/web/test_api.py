@@ -7,6 +7,7 @@ import logging
 import aiohttp
 import pytest
 from pydantic import Field
+from yarl import URL
 
 from cogmeter.answers.base import Answer
 from cogmeter.answers.times import Instant, at
@@ -107,7 +108,7 @@ class Stage:
     error: Exception = ValueError("the secret of the house")
 
 
-class None_(Ask):
+class Nothing(Ask):
     pass
 
 
@@ -119,7 +120,7 @@ def stage(monkeypatch):
         Route("GET", "/names/{service}", made.by_names, "Names", query=Question, answer=Said),
         Route("POST", "/wish", made.wish, "Wishes", body=Wish, answer=Said, changes=True),
         Route("POST", "/comment", made.comment, "Says", body=Comment, answer=Said, status=201, others={202: Said}),
-        Route("GET", "/fail", made.fail, "Fails", query=None_, answer=Said),
+        Route("GET", "/fail", made.fail, "Fails", query=Nothing, answer=Said),
         Route("GET", "/stream", made.stream, "Streams", media={"text/csv": "Rows"}),
         Route("GET", "/torn", made.torn, "Tears", media={"text/csv": "Rows"}),
         Route("GET", "/wait", made.wait, "Waits", answer=Said),
@@ -178,6 +179,36 @@ async def test_a_parameter_that_cannot_be_is_named(served, stage, query, paramet
         assert problem["type"] == "/api#problem-422"
 
 
+@pytest.mark.parametrize(
+    ("sent", "services"),
+    [
+        ("a,b", ["a", "b"]),
+        ("a%2Cb", ["a", "b"]),
+        ("a%2Cb,c", ["a,b", "c"]),
+        ("%2C", [","]),
+        ("", []),
+        ("a+b,c%20d,%26%3D%2B", ["a b", "c d", "&=+"]),
+        ("%E2%82%AC", ["€"]),
+    ],
+)
+async def test_values_stand_between_commas(served, stage, sent, services):
+    async with served() as web:
+        url = URL(f"{web.url}/try/x?services={sent}", encoded=True)
+        async with web.session.get(url) as answer:
+            assert (await answer.json())["services"] == services
+
+
+async def test_a_query_that_is_no_utf_8_is_refused(served, stage):
+    async with served() as web, web.session.get(URL(f"{web.url}/try/x?services=%FF", encoded=True)) as answer:
+        assert (answer.status, (await answer.json())["parameter"]) == (422, "services")
+
+
+async def test_an_address_that_is_too_long_is_a_problem(served, stage):
+    async with served() as web:
+        problem = (await web.get(f"/try/{'x' * 40_000}")).problem
+        assert (problem["status"], problem["title"]) == (414, "Too long")
+
+
 async def test_several_faults_are_all_told(served, stage):
     async with served() as web:
         problem = (await web.get(f"/try/{'s' * 101}?pageSize=x")).problem
@@ -201,7 +232,7 @@ async def test_answers_are_camel_case_with_iso_times(served, stage):
 
 async def test_a_body_is_read_strictly(served, stage):
     async with served() as web:
-        answer = await web.send("POST", "/wish", json={"name": HOSTILE, "count": 2, "share": 1})
+        answer = await web.send("POST", "/wish", json={"name": HOSTILE, "count": 2.0, "share": 1})
         assert answer.json()["someText"] == f"{HOSTILE}21.0"
 
 

@@ -1,7 +1,8 @@
 """The stretch that since and until ask for."""
 
+from urllib.parse import urlencode
+
 import pytest
-from multidict import MultiDict
 
 from cogmeter.answers.times import DAY_US, moment_us
 from cogmeter.records import Period
@@ -13,7 +14,7 @@ NOW_US = moment_us("2025-08-17T10:30:00Z")
 
 
 def asked(**query: str) -> SpanAsk:
-    return read_parameters(SpanAsk, parameters(SpanAsk), {}, MultiDict(query))
+    return read_parameters(SpanAsk, parameters(SpanAsk), {}, urlencode(query))
 
 
 def test_neither_is_the_default_period():
