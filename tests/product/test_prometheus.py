@@ -188,12 +188,12 @@ async def answers(session, base, expression):
     """The values that an expression has now; [] before Prometheus is up."""
     try:
         async with session.get(f"{base}/api/v1/query", params={"query": expression}) as answer:
-            found = await answer.json()
+            status, text = answer.status, await answer.text()
     except aiohttp.ClientConnectionError:
         return []
-    assert answer.status in {200, 503}, f"{expression}: {found}"
-    result = found["data"]["result"] if answer.status == 200 else []
-    return [one for one in result if not math.isnan(float(one["value"][1]))]
+    assert status in {200, 503}, f"{expression}: {text}"  # 503 in plain words while it is starting
+    found = json.loads(text)["data"]["result"] if status == 200 else []
+    return [one for one in found if not math.isnan(float(one["value"][1]))]
 
 
 async def test_every_expression_of_dashboard_and_rules_finds_data_in_a_real_prometheus(prometheus, ports):

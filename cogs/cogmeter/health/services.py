@@ -13,6 +13,7 @@ from cogmeter.alerts.rules.guide import ERROR_RATE
 from cogmeter.alerts.rules.rule import severity
 from cogmeter.condition import Check, ServiceHealth, Status
 from cogmeter.query import now_us
+from cogmeter.recorder import OTHER
 from cogmeter_storage.alerting import AlertState
 from cogmeter_storage.histogram import quantiles
 
@@ -41,10 +42,9 @@ class Services:
         alerts = _worst_alerts(monitor.alerting.engine.active)
         found = {one.check.name: one for one in _active(monitor, window, alerts)}
         self._seen_us |= {name: one.last_seen_us for name, one in found.items()}
-        recorded = await monitor.store.series()
-        await self._look_up(monitor, [one for one in recorded if one.service not in found])
-        quiet = {one.service for one in recorded} - found.keys()
-        found |= {name: self._quiet(name, window.length_s, alerts.get(name)) for name in quiet}
+        quiet = [one for one in await monitor.store.series() if one.service != OTHER and one.service not in found]
+        await self._look_up(monitor, quiet)
+        found |= {one.service: self._quiet(one.service, window.length_s, alerts.get(one.service)) for one in quiet}
         return dict(sorted(found.items()))
 
     async def _look_up(self, monitor: Monitor, quiet: Sequence[Series]) -> None:
