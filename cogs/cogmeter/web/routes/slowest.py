@@ -1,0 +1,43 @@
+"""The slowest single operations."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated, Final
+
+from pydantic import Field
+
+from cogmeter.answers.slowest import Slowest, slowest
+from cogmeter.query import now_us
+from cogmeter.web.api import Route
+from cogmeter.web.asks import Name, Services
+from cogmeter.web.spans import SpanAsk
+
+if TYPE_CHECKING:
+    from cogmeter.runtime import Monitor
+
+
+class SlowestAsk(SpanAsk):
+    """Of which services, which operation of them, and how many."""
+
+    services: Services | None = None
+    operation: Annotated[Name | None, Field(description="Of operations of this name alone")] = None
+    limit: Annotated[int, Field(ge=1, le=100, description="How many of the slowest")] = 20
+
+
+async def read_slowest(monitor: Monitor, ask: SlowestAsk) -> Slowest:
+    """The slowest operations."""
+    span = ask.span(now_us())
+    return await slowest(monitor.query, span, services=ask.services, operation=ask.operation, limit=ask.limit)
+
+
+ROUTES: Final = (
+    Route(
+        "GET",
+        "/api/performance/slowest",
+        read_slowest,
+        "The slowest operations, without what runs in the background unless it is named (the last 24 hours)",
+        query=SlowestAsk,
+        answer=Slowest,
+        problems=(404,),
+    ),
+)
