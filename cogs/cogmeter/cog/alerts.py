@@ -8,7 +8,7 @@ import discord
 from discord import app_commands
 
 from cogmeter.answers.alerts import STATES
-from cogmeter.cog.names import Names
+from cogmeter.cog.names import Names, known_service
 from cogmeter.cog.views import Pages
 from cogmeter.query import now_us
 from cogmeter.render.alert_lists import alert_list_embed
@@ -28,7 +28,9 @@ def add(group: app_commands.Group, desk: Desk) -> None:
     @app_commands.choices(state=[app_commands.Choice(name=name.capitalize(), value=name) for name in STATES])
     @app_commands.autocomplete(service=names.services)
     async def alerts(interaction: discord.Interaction, state: str = "active", service: str | None = None) -> None:
-        await desk.answer(interaction, lambda: _answer(desk, state, service))
+        await desk.answer(
+            interaction, lambda: _answer(desk, state, service), check=lambda: known_service(desk, service or "")
+        )
 
 
 async def _answer(desk: Desk, state: str, service: str | None) -> Answer:

@@ -7,12 +7,11 @@ from typing import TYPE_CHECKING, Final
 import discord
 from discord import app_commands
 
-from cogmeter.alerts.muting import REASON, check_service
+from cogmeter.alerts.muting import REASON
 from cogmeter.cog.desk import Answer, Desk, Refusal
 from cogmeter.cog.lengths import seconds_of
-from cogmeter.cog.names import MOST, Names, rule_choices, rule_named
+from cogmeter.cog.names import MOST, Names, known_service, rule_choices, rule_named
 from cogmeter.query import now_us
-from cogmeter.records import UnknownNameError
 from cogmeter.render.alert_lists import muted_embed, scope, unmuted_embed
 from cogmeter.render.text import clock_time, cut
 from cogmeter_storage.alerting import Mute
@@ -51,7 +50,7 @@ def add(group: app_commands.Group, desk: Desk) -> None:
 
         async def check() -> None:
             wanted.append(_wanted(interaction, duration, service, rule, reason))
-            await _known(desk, wanted[0].service)
+            await known_service(desk, wanted[0].service)
 
         await desk.answer(interaction, lambda: _mute(desk, wanted[0]), check=check)
 
@@ -90,15 +89,8 @@ def _wanted(
 
 
 async def _mute(desk: Desk, mute: Mute) -> Answer:
-    return Answer.plain(muted_embed(await desk.monitor.alerting.engine.mute(mute, mute.since_us)))
-
-
-async def _known(desk: Desk, service: str) -> None:
-    """Refuse a service that has neither operations nor alerts: a mute of it would be a mute of nothing."""
-    try:
-        await check_service(desk.monitor.query, service)
-    except UnknownNameError as error:
-        raise Refusal(str(error)) from None
+    kept = await desk.monitor.alerting.engine.mute(mute, mute.since_us)
+    return Answer.plain(muted_embed(kept, desk.monitor.settings.command_group))
 
 
 async def _unmute(desk: Desk, actor: str, mute: str | None, service: str | None, rule: str | None) -> Answer:

@@ -7,9 +7,11 @@ from typing import TYPE_CHECKING
 
 from discord import app_commands
 
+from cogmeter.alerts.muting import check_service
 from cogmeter.alerts.rules import RULES
 from cogmeter.cog.desk import Refusal
 from cogmeter.likeness import near
+from cogmeter.records import UnknownNameError
 from cogmeter.render.escape import code
 from cogmeter.render.text import cut
 from cogmeter_storage.base import StorageError
@@ -52,6 +54,18 @@ class Names:
             except StorageError:
                 return {}  # the command itself will say what is wrong
         return self._names
+
+
+async def known_service(desk: Desk, service: str) -> None:
+    """Make sure that a service has operations or alerts: what is asked of another one is asked of nothing.
+
+    Raises:
+        Refusal: it has neither; the text names some like it.
+    """
+    try:
+        await check_service(desk.monitor.query, service)
+    except UnknownNameError as error:
+        raise Refusal(str(error)) from None
 
 
 def choices(names: Iterable[str], typed: str) -> list[app_commands.Choice[str]]:

@@ -191,7 +191,7 @@ def _common(settings: Settings) -> str:
     recovery = text.duration(settings.alert_recovery * 1e6)
     return (
         f"Over {window}, from {settings.alert_min_operations} operations on; resolved when over for {recovery}. "
-        "Change with /perf thresholds set, or in .env."
+        f"Change with /{settings.command_group} thresholds set, or in .env."
     )
 
 

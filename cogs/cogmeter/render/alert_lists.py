@@ -45,15 +45,15 @@ def alert_list_embed(
     return fit(embed)
 
 
-def muted_embed(mute: Mute) -> discord.Embed:
-    """A mute that begins."""
+def muted_embed(mute: Mute, group: str) -> discord.Embed:
+    """A mute that begins; the command ``group`` ends it."""
     embed = discord.Embed(
         title=f"{Look.MUTED.icon} Muted: {scope(mute)}",
         description=f"Until {_until(mute)}, by {plain(mute.actor, 60)}."
         + (f"\nReason: {plain(mute.reason, 300)}" if mute.reason else ""),
         colour=Look.MUTED.colour,
     )
-    embed.set_footer(text="What is in breach is still noted, and listed; nobody is told. /perf unmute ends it.")
+    embed.set_footer(text=f"What is in breach is still noted, and listed; nobody is told. /{group} unmute ends it.")
     return fit(embed)
 
 

@@ -6,6 +6,7 @@ import time
 
 import pytest
 
+import cogmeter
 from cogmeter_storage.alerting import Alert, AlertState, Step
 from cogmeter_storage.model import HOUR_US, MINUTE_US
 
@@ -88,6 +89,16 @@ async def test_states_and_services_are_told_apart(move_in):
         one = await asked(home, "alerts", service="web-crawling")
         assert "knowledge-graph" not in one.description
         assert one.title.endswith("of web-crawling")
+
+
+async def test_a_service_that_is_not_known_is_said_to_who_asked_with_names_like_it(move_in):
+    async with move_in() as home:
+        cogmeter.record("knowledge-graph", "query", duration_ms=1)
+        await home.flushed()
+        result = await home.owner.slash(home.channel, "perf alerts", service="knowlege-graph")
+        assert result.ephemeral
+        assert result.response.content == "No service 'knowlege-graph' has been recorded. Did you mean knowledge-graph?"
+        assert (await asked(home, "alerts", service="(bot)")).description.startswith("Nothing is wrong")
 
 
 @pytest.mark.parametrize("state", ["active", "history", "firing", "acknowledged", "muted", "resolved"])

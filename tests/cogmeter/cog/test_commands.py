@@ -202,6 +202,16 @@ async def test_the_groups_name_is_a_setting(move_in):
         assert (await home.owner.slash(home.channel, "vitals summary")).response.embeds
 
 
+async def test_hints_name_the_command_group_that_is_set(move_in):
+    async with move_in(PERFORMANCE_COMMAND_GROUP="vitals") as home:
+        viewed = await home.owner.slash(home.channel, "vitals thresholds view")
+        muted = await home.owner.slash(home.channel, "vitals mute", duration="1h", service="all")
+        said = [str(one.response.embeds[0].to_dict()) for one in (viewed, muted)]
+        assert "/vitals thresholds set" in said[0]
+        assert "/vitals unmute" in said[1]
+        assert not any("/perf" in one for one in said)
+
+
 def test_every_command_keeps_to_discords_limits(move_in):
     group = app_commands.Group(name="perf", description="x")
     from cogmeter.cog.perf import FAMILIES

@@ -194,7 +194,7 @@ async def test_a_change_is_marked(move_in):
 
 async def test_rules_services_and_operations_are_completed(move_in):
     async with move_in() as home:
-        cogmeter.record("knowledge-graph", "query", duration_ms=1)
+        cogmeter.record("lexicon", "query", duration_ms=1)
         await home.flushed()
 
         async def completed(option, typed, **chosen):
@@ -203,5 +203,5 @@ async def test_rules_services_and_operations_are_completed(move_in):
 
         assert (await completed("rule", "error"))[0] == "error_rate"
         assert len(await completed("rule", "")) == len(RULES)
-        assert await completed("service", "graph") == ["knowledge-graph"]
-        assert await completed("operation", "", service="knowledge-graph") == ["query"]
+        assert await completed("service", "lexic") == ["lexicon"]
+        assert await completed("operation", "", service="lexicon") == ["query"]
