@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 import discord
 
-from cogmeter.render import text
 from cogmeter.render.alerts import several
 from cogmeter.render.embeds import fit
 from cogmeter.render.escape import plain, when
+from cogmeter.render.held import value_of
 from cogmeter.render.limits import DESCRIPTION
-from cogmeter.render.measures import measured
 from cogmeter.render.outlook import said
 from cogmeter.render.palette import State
 
@@ -19,19 +18,6 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from cogmeter.records import Holding, Outlook
-
-# A field's words behind a rule's name.
-_FIELDS: Final = {
-    "threshold": "",
-    "recovery": "recovers at",
-    "for": "told after",
-    "recovery_delay": "resolved after",
-    "min_operations": "from",
-    "severity": "severity",
-    "statistic": "statistic",
-}
-
-_WITHIN: Final = {"disconnects": " in 10 min", "rate_limits": " in 10 min", "cost": " a day"}
 
 
 def thresholds_embed(
@@ -77,27 +63,6 @@ def changed_embed(key: str, before: Holding, after: Holding, actor: str) -> disc
 def unchanged_embed(words: str) -> discord.Embed:
     """Nothing was changed, and why."""
     return fit(discord.Embed(title="Nothing changed", description=words, colour=State.NEUTRAL.colour))
-
-
-def value_of(one: Holding) -> str:
-    """A limit's value in people's form; a threshold of 0 is ``off``."""
-    words = _FIELDS.get(one.field, one.field)
-    if isinstance(one.value, str):
-        value = one.value or "by how far it is beyond"
-    elif one.field in {"threshold", "recovery"}:
-        value = _limit(one.rule, one.value) if one.value else "off"
-    elif one.field == "min_operations":
-        value = f"{text.exact(int(one.value))} operations"
-    else:
-        value = "no delay" if not one.value else text.duration(one.value * 1e6)
-    return f"{words} {value}".strip()
-
-
-def _limit(rule: str, value: float) -> str:
-    """A threshold in its rule's unit; that of the burn rate is the success rate that is promised."""
-    if rule == "burn_rate":
-        return f"{text.percent(value)} success"
-    return measured(rule, value) + _WITHIN.get(rule, "")
 
 
 def _origin(one: Holding) -> str:

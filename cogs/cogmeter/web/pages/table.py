@@ -5,6 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from cogmeter.web.api import Route
+from cogmeter.web.pages.alerts import AlertsPageAsk, show_alerts
+from cogmeter.web.pages.cost import CostPageAsk, show_cost
+from cogmeter.web.pages.discord_side import show_discord
 from cogmeter.web.pages.frame import CHART, HOME, PageAsk
 from cogmeter.web.pages.overview import show_overview
 from cogmeter.web.pages.pictures import ChartAsk, show_chart, show_icon
@@ -26,6 +29,9 @@ def _page(
 PAGES: Final = (
     _page(HOME, show_overview, "All services"),
     _page(f"{HOME}/services/{{service}}", show_service, "One service", ServicePageAsk),
+    _page(f"{HOME}/discord", show_discord, "How the bot stands with Discord"),
+    _page(f"{HOME}/cost", show_cost, "Tokens and money", CostPageAsk),
+    _page(f"{HOME}/alerts", show_alerts, "Alerts, mutes, thresholds and targets", AlertsPageAsk),
     Route("GET", CHART, show_chart, "A chart as a picture", query=ChartAsk, documented=False),
     Route("GET", "/favicon.ico", show_icon, "The icon", documented=False),
 )

@@ -1,0 +1,224 @@
+"""Alerts: what stands and stood, mutes, thresholds, who is told, and who changed what."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
+
+from pydantic import Field
+
+from cogmeter.alerts.changes import holdings
+from cogmeter.alerts.holdings import BY_OPERATION, WHOLE
+from cogmeter.alerts.limits import FIELDS, Key, span_of
+from cogmeter.alerts.model import BOT
+from cogmeter.alerts.muting import REASON
+from cogmeter.alerts.rules import RULES
+from cogmeter.answers.alerts import STATES
+from cogmeter.render import text
+from cogmeter.render.held import value_of
+from cogmeter.render.measures import measure_of
+from cogmeter.settings import env_name
+from cogmeter.web.pages.frame import PageAsk, View, answer
+from cogmeter_storage.alerting import AlertState
+
+if TYPE_CHECKING:
+    from aiohttp import web
+
+    from cogmeter.records import Holding
+    from cogmeter.runtime import Monitor
+    from cogmeter_storage.alerting import Alert, AlertChange, Attempt, Mute
+
+PAGE: Final = 15
+MOST_ACTIVE: Final = 50
+MOST_TOLD: Final = 20  # active alerts that are shown with what happened to them
+MOST_CHANGES: Final = 12
+LATER: Final = 10_000  # pages
+PageNumber = Annotated[int, Field(ge=1, le=LATER)]
+_RANK: Final = {"critical": 0, "warning": 1, "info": 2}
+_ORDER: Final = (AlertState.FIRING, AlertState.ACKNOWLEDGED, AlertState.PENDING, AlertState.MUTED)
+CLOSED: Final = {AlertState.ACKNOWLEDGED, AlertState.RESOLVED}  # what cannot be taken up (any more)
+
+FIELD_WORDS: Final = dict(
+    zip(
+        FIELDS,
+        (
+            "Threshold",
+            "Recovery threshold",
+            "For how long a breach has to last",
+            "For how long it has to be over",
+            "Fewest operations in the window",
+            "Severity",
+            "Statistic of the response time",
+        ),
+        strict=True,
+    )
+)
+# How long a mute may last, in seconds.
+LENGTHS: Final = {3_600: "1 hour", 14_400: "4 hours", 43_200: "12 hours", 86_400: "1 day", 604_800: "7 days"}
+# Every target of alerts, with the setting that switches it on.
+TARGETS: Final = {
+    "log": ("the bot's log", None),
+    "channel": ("a channel of Discord", "alert_channel_id"),
+    "discord_webhook": ("a Discord webhook", "alert_discord_webhook"),
+    "webhook": ("an endpoint of your own", "alert_webhook_url"),
+}
+
+
+class AlertsPageAsk(PageAsk):
+    """Which alerts of the past, and which page of them and of the audit."""
+
+    state: Literal["history", "firing", "acknowledged", "muted", "resolved"] = "history"
+    page: PageNumber = 1
+    audit: PageNumber = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """An active alert with what happened to it, newest first."""
+
+    alert: Alert
+    changes: list[AlertChange]
+    attempts: list[Attempt]
+
+    @property
+    def open(self) -> bool:
+        """Whether somebody may take it up."""
+        return self.alert.state not in CLOSED
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One limit in the table of thresholds."""
+
+    holding: Holding
+    whole: bool  # it is about the bot as a whole
+    by_operation: bool
+    unit: str
+
+    @property
+    def key(self) -> str:
+        """As overrides have it."""
+        return self.holding.key
+
+    @property
+    def title(self) -> str:
+        """The rule in people's words."""
+        return measure_of(self.holding.rule).title
+
+    @property
+    def value(self) -> str:
+        """The limit in people's words."""
+        return value_of(self.holding)
+
+    @property
+    def changed(self) -> bool:
+        """Whether somebody changed this very limit, and can reset it."""
+        return self.holding.origin == "changed"
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """One target of alerts: whether it is set, and how it is."""
+
+    name: str
+    words: str
+    setting: str | None
+    on: bool
+    well: bool = True
+    text: str = ""
+    advice: str = ""
+
+
+async def show_alerts(monitor: Monitor, ask: AlertsPageAsk, request: web.Request) -> web.Response:
+    """All about alerts, of one service where that is chosen."""
+    view = View(monitor, request, ask, "alerts")
+    if ask.service not in {None, BOT}:
+        await monitor.query.known([ask.service or ""])
+    kept = monitor.store.alerting
+    held = await holdings(monitor.store, monitor.settings)
+    history = await kept.alerts(STATES[ask.state], service=ask.service, limit=PAGE + 1, offset=(ask.page - 1) * PAGE)
+    audit = await kept.audit(limit=PAGE + 1, offset=(ask.audit - 1) * PAGE)
+    active = _active(monitor, ask.service)
+    return await answer(
+        view,
+        "alerts.html",
+        title="Alerts",
+        ask=ask,
+        link=_link(view, ask),
+        active=[await _standing(view, one, told=place < MOST_TOLD) for place, one in enumerate(active[:MOST_ACTIVE])],
+        left_out=max(len(active) - MOST_ACTIVE, 0),
+        history=history[:PAGE],
+        older=len(history) > PAGE,
+        states=[state for state in STATES if state != "active"],
+        mutes=[one for one in await kept.mutes(view.now_us) if ask.service in {None, one.service} or not one.service],
+        rules={name: measure_of(name).title for name in RULES},
+        rows=[_row(one) for one in held.rules(ask.service)],
+        others=[_row(one) for one in held.others(ask.service)],
+        targets=targets(monitor),
+        settings=monitor.settings,
+        audit=audit[:PAGE],
+        older_audit=len(audit) > PAGE,
+        fields=FIELD_WORDS,
+        lengths=LENGTHS,
+        longest_reason=REASON,
+        BOT=BOT,
+        scope=scope,
+        lasted=_lasted,
+    )
+
+
+def targets(monitor: Monitor) -> list[Target]:
+    """Every target there can be, those that are set first in the settings' order."""
+    found = {one.name.removeprefix("alerts: "): one for one in monitor.alerting.delivery.findings()}
+    made = []
+    for name, (words, field) in TARGETS.items():
+        setting, one = None if field is None else env_name(field), found.pop(name, None)
+        if one is None:
+            made.append(Target(name, words, setting, on=False))
+        else:
+            advice = "" if one.well else one.advice
+            made.append(Target(name, words, setting, on=True, well=one.well, text=one.text, advice=advice))
+    return [*made, *(Target(name, name, None, on=True, well=one.well, text=one.text) for name, one in found.items())]
+
+
+def scope(mute: Mute) -> str:
+    """What a mute covers, in words."""
+    if not mute.rule and not mute.service:
+        return "Everything"
+    what = measure_of(mute.rule).title if mute.rule else "Every rule"
+    return f"{what} of {mute.service}" if mute.service else f"{what} of every service"
+
+
+def _active(monitor: Monitor, service: str | None) -> list[Alert]:
+    """The alerts that are not over: what waits for somebody first, then the worst, then the newest."""
+    found = [one for one in monitor.alerting.engine.active if service in {None, one.service}]
+    return sorted(found, key=lambda one: (_ORDER.index(one.state), _RANK.get(one.severity, 1), -one.changed_us))
+
+
+async def _standing(view: View, alert: Alert, *, told: bool) -> Standing:
+    kept = view.monitor.store.alerting
+    if not told:
+        return Standing(alert, [], [])
+    changes = await kept.changes(alert.uid, limit=MOST_CHANGES)
+    return Standing(alert, changes, await kept.attempts(alert.uid, limit=MOST_CHANGES))
+
+
+def _row(one: Holding) -> Row:
+    words = isinstance(one.value, str)
+    unit = "" if words else span_of(Key.parse(one.key)).unit
+    return Row(one, whole=one.rule in WHOLE, by_operation=one.rule in BY_OPERATION, unit=unit)
+
+
+def _lasted(alert: Alert, now_us: int) -> str:
+    until_us = now_us if alert.resolved_us is None else alert.resolved_us
+    return text.duration(max(until_us - alert.started_us, 0))
+
+
+def _link(view: View, ask: AlertsPageAsk) -> Any:
+    """Makes addresses of this page that keep what is shown but for the changes."""
+    shown = {
+        "state": None if ask.state == "history" else ask.state,
+        "page": None if ask.page == 1 else ask.page,
+        "audit": None if ask.audit == 1 else ask.audit,
+    }
+    return lambda **changes: view.here(**{**shown, **{key: None if one == 1 else one for key, one in changes.items()}})

@@ -1,0 +1,162 @@
+"""Tokens and money: by day, service and model, against the budget, and what the month may come to."""
+
+from __future__ import annotations
+
+import calendar
+from collections import defaultdict
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Final, Literal
+
+from cogmeter.alerts.model import Subject
+from cogmeter.answers.times import iso
+from cogmeter.records import Range
+from cogmeter.web.pages.frame import API, PageAsk, View, answer, query
+from cogmeter_storage.model import DAY_US
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from aiohttp import web
+
+    from cogmeter.alerts.spending import Spent
+    from cogmeter.runtime import Monitor
+
+BASIS: Final = 7  # whole days that a forecast looks at
+LEAST_BASIS: Final = 3
+
+
+class CostPageAsk(PageAsk):
+    """Over how many days, unless a stretch of time is asked for."""
+
+    days: Literal["7", "30", "90"] = "30"
+
+
+@dataclass(slots=True)
+class Sum:
+    """What was spent together."""
+
+    operations: int = 0
+    tokens_in: float = 0.0
+    tokens_out: float = 0.0
+    dollars: float = 0.0
+
+    def add(self, one: Spent | Sum) -> None:
+        """Count more."""
+        self.operations += one.operations
+        self.tokens_in += one.tokens_in
+        self.tokens_out += one.tokens_out
+        self.dollars += one.dollars
+
+
+@dataclass(frozen=True, slots=True)
+class Spendings:
+    """What was spent on the days of a range."""
+
+    total: Sum = field(default_factory=Sum)
+    days: dict[int, Sum] = field(default_factory=lambda: defaultdict(Sum))  # by days since 1970 UTC
+    pairs: dict[tuple[str, str], Sum] = field(default_factory=lambda: defaultdict(Sum))  # by service and model
+
+    @classmethod
+    def of(
+        cls, days: Mapping[int, Mapping[tuple[str, str], Spent]], first: int, last: int, service: str | None
+    ) -> Spendings:
+        """Those of the days from ``first`` to ``last``, of one service if given."""
+        made = cls()
+        for day in sorted(days):
+            for (name, model), spent in days[day].items() if first <= day <= last else ():
+                if service in {None, name}:
+                    for part in (made.total, made.days[day], made.pairs[name, model]):
+                        part.add(spent)
+        return made
+
+    @property
+    def dearest(self) -> list[tuple[tuple[str, str], Sum]]:
+        """By service and model, the dearest first."""
+        return sorted(self.pairs.items(), key=lambda one: (-one[1].dollars, -one[1].operations, one[0]))
+
+
+@dataclass(frozen=True, slots=True)
+class Forecast:
+    """What a month may come to, in dollars, if its other days are like the last whole ones."""
+
+    spent: float  # in this month so far
+    since: int  # the first day that is known of it, in days since 1970
+    days: int  # whole ones that it looks at
+    expected: float | None  # by their mean; None when they are too few
+    least: float = 0.0  # by the cheapest and the dearest of them
+    most: float = 0.0
+
+
+def forecast(daily: Mapping[int, float], known_since: int, now_us: int) -> Forecast:
+    """Of the month that ``now_us`` lies in. ``daily`` are dollars by days since 1970 UTC; others are 0.
+
+    ``known_since`` is the first day that is known as a whole.
+    """
+    today, moment = now_us // DAY_US, datetime.fromtimestamp(now_us / 1e6, UTC)
+    first = today - moment.day + 1
+    spent = sum(dollars for day, dollars in daily.items() if first <= day <= today)
+    basis = [daily.get(day, 0.0) for day in range(max(today - BASIS, known_since), today)]
+    since = max(first, known_since)
+    if len(basis) < LEAST_BASIS:
+        return Forecast(spent, since, len(basis), None)
+    last = first + calendar.monthrange(moment.year, moment.month)[1]
+    left = last - now_us / DAY_US
+    mean = sum(basis) / len(basis)
+    return Forecast(spent, since, len(basis), spent + mean * left, spent + min(basis) * left, spent + max(basis) * left)
+
+
+async def show_cost(monitor: Monitor, ask: CostPageAsk, request: web.Request) -> web.Response:
+    """What operations cost whose metadata says so."""
+    view = View(monitor, request, ask, "cost")
+    if ask.service is not None:
+        await monitor.query.known([ask.service])
+    spending = monitor.alerting.evaluator.spending
+    span = _span(view, int(ask.days))
+    today = view.now_us // DAY_US
+    ever = Spendings.of(spending.days, 0, today, ask.service)
+    whole_us = view.now_us if spending.since_us is None else spending.since_us
+    return await answer(
+        view,
+        "cost.html",
+        title="Cost",
+        span=span,
+        src=_source(view, span),
+        counted_us=spending.since_us,
+        found=Spendings.of(spending.days, span.since_us // DAY_US, (span.until_us - 1) // DAY_US, ask.service),
+        today=ever.days.get(today, Sum()),
+        yesterday=ever.days.get(today - 1, Sum()),
+        forecast=forecast({day: one.dollars for day, one in ever.days.items()}, -(-whole_us // DAY_US), view.now_us),
+        last_day=_last_day(monitor, ask.service),
+        budget=monitor.alerting.limits.of(Subject("cost", ask.service or "")).threshold,
+        day_us=DAY_US,
+        choices=("7", "30", "90"),
+        dollars=dollars,
+    )
+
+
+def _span(view: View, days: int) -> Range:
+    """Whole days, the last of them today unless a stretch was asked for."""
+    if view.zoomed:
+        return view.span
+    tomorrow_us = (view.now_us // DAY_US + 1) * DAY_US
+    return Range(tomorrow_us - days * DAY_US, view.now_us, f"last {days} days")
+
+
+def _source(view: View, span: Range) -> str:
+    """Where the chart's numbers are."""
+    until = view.times()["until"]
+    return f"{API}/costs{query({'since': iso(span.since_us), 'until': until, 'service': view.ask.service})}"
+
+
+def _last_day(monitor: Monitor, service: str | None) -> float:
+    """The dollars of the last 24 hours, which are what the budget's alert looks at."""
+    by_service = monitor.alerting.evaluator.costs.day()
+    return sum(by_service.values()) if service is None else by_service.get(service, 0.0)
+
+
+def dollars(amount: float) -> str:
+    """Money as people write it: $18.40, $1,204, $0.0042."""
+    if amount >= 1_000:
+        return f"${amount:,.0f}"
+    return f"${amount:.2f}" if amount >= 0.1 or not amount else f"${amount:.4f}"
