@@ -28,6 +28,7 @@ async def examine(monitor: Monitor) -> list[Finding]:
         *await _database(monitor),
         *_charts(monitor),
         *_jobs(monitor),
+        *_rules(monitor),
         *await _telling(monitor),
         *_overhead(monitor),
         *monitor.watcher.findings(),
@@ -91,6 +92,13 @@ def _jobs(monitor: Monitor) -> Iterator[Finding]:
         f"{job.id} {_until(job.next_run_time.timestamp())}" for job in monitor.schedule.jobs if job.next_run_time
     )
     yield Finding("jobs", not failed, said or f"next: {due}", "See the log; each runs again at its next time")
+
+
+def _rules(monitor: Monitor) -> Iterator[Finding]:
+    faults = monitor.alerting.evaluator.faults
+    failed = ", ".join(f"{rule} failed {count} times" for rule, count in faults.items())
+    said = failed or f"{monitor.alerting.engine.checks} checks, {len(monitor.alerting.engine.active)} alerts stand"
+    yield Finding("rules", not failed, said, "A fault of cogmeter's, and no alert of that rule: see the log")
 
 
 async def _telling(monitor: Monitor) -> list[Finding]:

@@ -16,7 +16,17 @@ async def test_a_bot_that_is_well_is_told_so(move_in):
         await home.flushed()
         result = await home.owner.slash(home.channel, "perf doctor")
         (embed,) = result.response.embeds
-        for name in ("buffer", "flusher", "database", "charts", "jobs", "alerts: log", "lifeline", "markers", "overhead"):
+        for name in (
+            "buffer",
+            "flusher",
+            "database",
+            "charts",
+            "jobs",
+            "alerts: log",
+            "lifeline",
+            "markers",
+            "overhead",
+        ):
             assert f"**{name}**" in embed.description
         assert "1 operations" in embed.description or "2 operations" in embed.description
 
