@@ -16,17 +16,8 @@ async def test_a_bot_that_is_well_is_told_so(move_in):
         await home.flushed()
         result = await home.owner.slash(home.channel, "perf doctor")
         (embed,) = result.response.embeds
-        for name in (
-            "buffer",
-            "flusher",
-            "database",
-            "charts",
-            "jobs",
-            "alerts: log",
-            "lifeline",
-            "markers",
-            "overhead",
-        ):
+        names = ("buffer", "flusher", "database", "charts", "jobs", "rules", "alerts: log", "lifeline", "markers")
+        for name in (*names, "overhead"):
             assert f"**{name}**" in embed.description
         assert "1 operations" in embed.description or "2 operations" in embed.description
 
@@ -37,18 +28,21 @@ async def test_each_thing_that_is_not_well_comes_first_with_advice(move_in):
         recorder.buffer.dropped += 3
         recorder.record("", "x", duration_ms=1)
         home.monitor.faults["alerts"] += 1
+        home.monitor.alerting.evaluator.faults["stall"] += 2
+        recorder.marks.dropped += 1
         home.monitor.flusher.last_flush_us = time.time_ns() // 1000 - 60_000_000
         try:
             found = await findings(home)
             ill = {name for name, one in found.items() if not one.well}
-            assert ill >= {"buffer", "recording", "jobs", "alerts: channel", "flusher"}
+            assert ill >= {"buffer", "recording", "jobs", "rules", "alerts: channel", "flusher", "markers"}
+            assert found["rules"].text == "stall failed 2 times"
             assert all(found[name].advice for name in ill)
             assert [one.well for one in await examine(home.monitor)] == sorted(
                 one.well for one in await examine(home.monitor)
             )
             assert "PERFORMANCE_ALERT_CHANNEL_ID=42" in found["alerts: channel"].text
         finally:
-            recorder.buffer.dropped = recorder.refused = 0
+            recorder.buffer.dropped = recorder.refused = recorder.marks.dropped = 0
 
 
 async def test_missing_permissions_in_the_alert_channel_are_named(move_in):
