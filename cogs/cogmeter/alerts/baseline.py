@@ -67,17 +67,18 @@ class Baseline:
     5. *Learning*: an odd value is learned from with a twentieth of the weight, until the oddness has lasted for two
        days and a half. A run of odd values counts as about one event, so that an incident is as odd the next time.
 
-    The product alerts from 0.95 on (``ALERT_FROM``); from 0.9 on a value deserves a look. Memory is about 40 kB and
+    The product alerts from 0.95 on (``ALERT_FROM``); from 0.9 on a value deserves a look. Memory is about 25 kB and
     does not grow. There is no clock and no chance in it: the same values give the same scores.
     """
 
     __slots__ = (
-        "_activity", "_count", "_days", "_empty", "_expectation", "_interval", "_long", "_moving", "_moving_error",
-        "_oddness", "_peak", "_previous", "_previous_error", "_run", "_short", "_time", "_trouble", "_whole",
+        "_activity", "_count", "_crest", "_days", "_empty", "_expectation", "_interval", "_long", "_moving",
+        "_moving_error", "_oddness", "_peak", "_previous", "_previous_error", "_run", "_short", "_time", "_trouble",
+        "_whole",
     )  # fmt: skip
     _NUMBERS: Final = (
         "_count", "_time", "_days", "_interval", "_whole", "_previous", "_previous_error", "_moving", "_moving_error",
-        "_short", "_long", "_activity", "_run", "_trouble", "_peak", "_empty",
+        "_short", "_long", "_activity", "_run", "_trouble", "_peak", "_crest", "_empty",
     )  # fmt: skip
 
     def __init__(self) -> None:
@@ -92,7 +93,7 @@ class Baseline:
         self._activity = 1.0
         self._run = 0.0  # values of the present event
         self._empty = 0.0  # share of the values that are 0
-        self._peak = 0.0  # the largest value of late
+        self._peak = self._crest = 0.0  # the largest value of late, and of the present event
         self._trouble = 0.0  # days that the series has been odd for
         self._expectation = Expectation()
         self._oddness = Oddness(6)
@@ -198,7 +199,7 @@ class Baseline:
             return max(0.5, 0.002 * level)
         # Where nearly all values are 0, the others are compared with one another.
         size = 0.3 * (self._peak or abs(value)) - 30.0 * (level + self._expectation.spread)
-        self._peak = max(0.999 * self._peak, abs(value))
+        self._crest = max(self._crest, abs(value))
         return max(size, 0.002 * level) + 1e-12
 
     def _figures(self, deviation: float, change: float) -> tuple[float, ...]:
@@ -245,6 +246,7 @@ class Baseline:
             self._run += 1.0
         elif surprise < _CALM:
             self._run *= 0.8
+            self._peak, self._crest = max(0.999 * self._peak, self._crest), 0.0
         if surprise > _DOUBTED:
             self._trouble += days
         elif self._trouble:
