@@ -1,4 +1,4 @@
-"""The incidents: one row for each, with the time it is told for, and how soon it has to be found, and by which rules."""
+"""The incidents, one row for each: when it is there, how soon it has to be found, and by which rules."""
 
 from __future__ import annotations
 
@@ -61,9 +61,7 @@ INCIDENTS = (
         slower=8.0,
         grows=True,
     ),
-    Incident(
-        "step below the threshold", "knowledge-graph", *_at(3, 13, 60), 15 * MINUTE, _rules("deviation"), slower=4.0
-    ),
+    Incident("low step", "knowledge-graph", *_at(3, 13, 60), 15 * MINUTE, _rules("deviation"), slower=4.0),
     Incident("silence", "core-intelligence", *_at(2, 19, 30), 7 * MINUTE, _rules("low_traffic"), volume=0.0),
     Incident(
         "flapping",
@@ -77,13 +75,13 @@ INCIDENTS = (
         most_alerts=3,
     ),
     Incident(
-        "slow burn", "translation", *_at(0, 12, 80 * 60), 24 * HOUR, _rules("burn_rate", "deviation"), failing=0.016
+        "slow burn", "translation", *_at(0, 12, 80 * 60), 34 * HOUR, _rules("burn_rate", "deviation"), failing=0.014
     ),
     Incident(
-        "one bad operation",
+        "bad operation",
         "image-search",
         *_at(3, 17, 30),
-        5 * MINUTE,
+        8 * MINUTE,
         _rules("error_rate"),
         operation="ocr",
         failing=0.3,
