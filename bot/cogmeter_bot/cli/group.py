@@ -2,21 +2,83 @@
 
 from __future__ import annotations
 
-from typing import Final
+import sys
+from typing import Any, Final
 
 import click
 
-from cogmeter.version import __version__
+from cogmeter_bot.cli.alerts import alerts
 from cogmeter_bot.cli.demo import demo
+from cogmeter_bot.cli.doctor import doctor
+from cogmeter_bot.cli.errors import errors
+from cogmeter_bot.cli.failing import INTERRUPTED, WRONG_USAGE, usage_line
 from cogmeter_bot.cli.health import health
 from cogmeter_bot.cli.run import run
+from cogmeter_bot.cli.slow import slow
+from cogmeter_bot.cli.stats import stats
+from cogmeter_bot.cli.summary import summary
 
-COMMANDS: Final = (run, demo, health)
+# Every module here imports click alone: a help page must not wait for numpy. What a command needs, it imports itself.
+COMMANDS: Final = (
+    summary,
+    stats,
+    alerts,
+    errors,
+    slow,
+    doctor,
+    run,
+    demo,
+    health,
+)
+
+
+class Cogmeter(click.Group):
+    """A group that tells what is wrong in one line."""
+
+    def list_commands(self, _context: click.Context) -> list[str]:
+        """In the table's order, which is by use, and not by the alphabet."""
+        return list(self.commands)
+
+    def main(self, *arguments: Any, standalone_mode: bool = True, **extra: Any) -> Any:
+        """Run the command; standing alone, it ends the process."""
+        if not standalone_mode:
+            return super().main(*arguments, standalone_mode=False, **extra)
+        for stream in (sys.stdout, sys.stderr):
+            if hasattr(stream, "reconfigure"):
+                stream.reconfigure(errors="backslashreplace")  # names that the terminal's encoding does not know
+        try:
+            code = super().main(*arguments, standalone_mode=False, **extra)
+        except click.UsageError as error:
+            click.echo(f"Error: {usage_line(error)}", err=True)
+            sys.exit(WRONG_USAGE)
+        except click.ClickException as error:
+            error.show()
+            sys.exit(error.exit_code)
+        except click.Abort:
+            click.echo("Interrupted.", err=True)
+            sys.exit(INTERRUPTED)
+        sys.exit(code if isinstance(code, int) else 0)
+
+
+def _version(context: click.Context, _parameter: click.Parameter, wanted: bool) -> None:
+    if wanted:
+        from cogmeter.version import __version__
+
+        click.echo(f"cogmeter, version {__version__}")
+        context.exit()
 
 
 # Without arguments click shows the help and ends with 2, wrong usage; asking for nothing is not wrong.
-@click.group(invoke_without_command=True, context_settings={"help_option_names": ["-h", "--help"]})
-@click.version_option(__version__, "-V", "--version", prog_name="cogmeter")
+@click.group(cls=Cogmeter, invoke_without_command=True, context_settings={"help_option_names": ["-h", "--help"]})
+@click.option(
+    "-V",
+    "--version",
+    is_flag=True,
+    expose_value=False,
+    is_eager=True,
+    callback=_version,
+    help="Show the version and exit.",
+)
 @click.pass_context
 def main(context: click.Context) -> None:
     """Performance monitoring that lives inside a discord.py bot."""

@@ -4,17 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import time
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 import click
+
+from cogmeter_bot.reading.freshness import CONNECTED, limit_s
 
 if TYPE_CHECKING:
     from cogmeter.settings import Settings
     from cogmeter_storage import Store
-
-CONNECTED: Final = "gateway.shards_connected"  # sampled with all other gauges, whether anything happens or not
-LEAST_S: Final = 120.0
-MISSED_SAMPLES: Final = 4  # before the bot counts as hung
 
 
 @click.command()
@@ -41,11 +39,6 @@ def health(within: float | None) -> None:
 
 class UnhealthyError(Exception):
     """The bot does not run as it should; the text says what is wrong."""
-
-
-def limit_s(sample_interval_s: float) -> float:
-    """How old the newest record may be by default, in seconds."""
-    return max(LEAST_S, MISSED_SAMPLES * sample_interval_s)
 
 
 async def _examine(settings: Settings, within_s: float) -> str:

@@ -1,0 +1,49 @@
+"""``cogmeter doctor``: how bot, monitor and services are, as far as it can be known from outside."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import click
+
+from cogmeter_bot.cli.options import Ask, reading
+
+if TYPE_CHECKING:
+    from cogmeter_bot.cli.page import Page
+    from cogmeter_bot.reading.diagnosis import Diagnosis
+
+
+@click.command()
+@reading
+def doctor(ask: Ask) -> None:
+    """Look at the database: its size, how fresh it is, the gateway, free disk space, alerts, and what waits to be sent.
+
+    With --url, what the bot says of itself. Services are judged by the last hour, or by the stretch asked for.
+
+    --check: one of the findings is not well.
+    """
+    from cogmeter.records import Period
+    from cogmeter_bot.cli.page import show, show_json
+
+    span = ask.span(Period.HOUR)
+    found = ask.answer(lambda source: source.diagnosis(span, ask.services))
+    if ask.as_json:
+        show_json(found)
+    else:
+        show(page(found))
+    ask.checked(well=found.healthy)
+
+
+def page(found: Diagnosis) -> Page:
+    """The page; what is not well stands first."""
+    from cogmeter_bot.cli import words
+    from cogmeter_bot.cli.page import BAD, GOOD, Fact, Page
+
+    def fact(name: str, well: bool, text: str, advice: str) -> Fact:
+        said = f"{words.line(text)}. {advice}." if advice else words.line(text)
+        return Fact(f"[{'ok' if well else '!!'}] {words.line(name)}", said, "" if well else BAD)
+
+    bad = sum(not one.well for one in found.findings)
+    verdict = Fact("Verdict", f"{bad} of {len(found.findings)} not well" if bad else "all well", BAD if bad else GOOD)
+    facts = [fact(one.name, one.well, one.text, one.advice) for one in found.findings]
+    return Page(f"Doctor ({words.line(found.source)})", [verdict, *facts])

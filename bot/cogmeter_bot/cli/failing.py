@@ -1,0 +1,64 @@
+"""How commands end when something is wrong: one line that says what and how to mend it, and an exit code."""
+
+from __future__ import annotations
+
+import os
+import sys
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Final, NoReturn
+
+import click
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+UNHEALTHY: Final = 1  # asked by --check; also what could not be done
+WRONG_USAGE: Final = 2
+NO_DATA: Final = 3  # or no database
+INTERRUPTED: Final = 130  # 128 + SIGINT, as shells say it
+CLOSED_PIPE: Final = 141  # 128 + SIGPIPE
+
+
+class Failure(click.ClickException):
+    """Ends the command with this line and this exit code."""
+
+    def __init__(self, message: str, code: int = UNHEALTHY) -> None:
+        super().__init__(message)
+        self.exit_code = code
+
+
+@contextmanager
+def told() -> Iterator[None]:
+    """What sources, stores and settings refuse, as a Failure."""
+    from cogmeter.settings import SettingsError
+    from cogmeter_bot.errors import CannotRunError
+    from cogmeter_bot.reading.base import AskedError, NoDataError
+    from cogmeter_storage import StorageError
+
+    try:
+        yield
+    except (AskedError, SettingsError) as error:
+        raise Failure(str(error), WRONG_USAGE) from error
+    except (NoDataError, StorageError) as error:
+        raise Failure(str(error), NO_DATA) from error
+    except CannotRunError as error:
+        raise Failure(str(error)) from error
+    except BrokenPipeError:
+        closed_pipe()
+    except OSError as error:
+        place = f"{error.filename}: " if error.filename else ""
+        raise Failure(f"{place}{error.strerror or error}") from error
+
+
+def closed_pipe() -> NoReturn:
+    """End as a program does whose reader has gone: at once, without a word."""
+    # Or Python would complain when it flushes what is left.
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    raise click.exceptions.Exit(CLOSED_PIPE)
+
+
+def usage_line(error: click.UsageError) -> str:
+    """The complaint of click on one line, with the way to the help."""
+    path = error.ctx.command_path if error.ctx else "cogmeter"
+    said = " ".join(error.format_message().split())
+    return f"{said.rstrip('.')}. See `{path} --help`."

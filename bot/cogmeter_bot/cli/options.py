@@ -1,0 +1,158 @@
+"""The options that all reading commands have."""
+
+from __future__ import annotations
+
+import functools
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final, TypeVar
+
+import click
+
+from cogmeter_bot.cli.failing import UNHEALTHY, told
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Iterable
+
+    from cogmeter.records import Period, Range
+    from cogmeter.settings import Settings
+    from cogmeter_bot.reading.base import Source
+
+T = TypeVar("T")
+F = TypeVar("F", bound="Callable[..., Any]")
+
+PERIODS: Final = ("1h", "6h", "24h", "7d", "30d")  # records.Period, which is not imported for a help page
+
+
+@dataclass(frozen=True, slots=True)
+class Ask:
+    """What the common options say."""
+
+    since: str | None
+    until: str | None
+    period: str | None
+    services: tuple[str, ...] | None
+    as_json: bool
+    check: bool
+    url: str | None
+    token: str | None
+    database: Path | None
+
+    def span(self, default: Period | None) -> Range:
+        """The range that was asked for; without a default and a question, all that is kept."""
+        from cogmeter.query import now_us
+        from cogmeter_bot.reading.spans import span_of
+
+        with told():
+            return span_of(self.since, self.until, self.period, now_us=now_us(), default=default)
+
+    async def open(self) -> Source:
+        """The source, opened."""
+        from cogmeter_bot.reading.opening import open_source
+
+        return await open_source(self.url, self.token, self.database)
+
+    def answer(self, question: Callable[[Source], Awaitable[T]]) -> T:
+        """What the source answers.
+
+        Raises:
+            Failure: it cannot; the text says why.
+        """
+        with told():
+            from cogmeter_bot.reading.opening import ask
+
+            return ask(self.open, question)
+
+    @property
+    def settings(self) -> Settings:
+        """The settings of this machine."""
+        from cogmeter_bot.reading.opening import quiet_settings
+
+        with told():
+            return quiet_settings()
+
+    def checked(self, *, well: bool) -> None:
+        """With --check, end with 1 if something is not well."""
+        if self.check and not well:
+            raise click.exceptions.Exit(UNHEALTHY)
+
+
+def service_names(context: click.Context, _parameter: click.Parameter, incomplete: str) -> list[str]:
+    """Recorded services for the shell's completion; none where the database does not answer."""
+    from cogmeter_bot.reading.opening import ask, open_source
+
+    given = context.params
+    try:
+        names = ask(
+            lambda: open_source(given.get("url"), given.get("token"), given.get("database")),
+            lambda source: source.names(),
+        )
+    except Exception:  # noqa: BLE001 - a shell shows nothing but names here
+        return []
+    head, comma, last = incomplete.rpartition(",")
+    return [f"{head}{comma}{name}" for name in names if name.startswith(last)]
+
+
+def _listed(_context: click.Context, _parameter: click.Parameter, value: str | None) -> tuple[str, ...] | None:
+    if value is None:
+        return None
+    names = tuple(dict.fromkeys(name.strip() for name in value.split(",") if name.strip()))
+    if not names:
+        raise click.BadParameter("name one service or more, with commas between")
+    return names
+
+
+_RANGE: Final = (
+    click.option("--since", metavar="TIME", help="From then on: 2025-08-16, 2025-08-16T10:30:00Z, 90m, 6h, 2d (UTC)."),
+    click.option("--until", metavar="TIME", help="Up to then; a plain day is included."),
+    click.option(
+        "--period", type=click.Choice(PERIODS), help="How long a stretch; without --since and --until, up to now."
+    ),
+    click.option(
+        "--services",
+        metavar="NAMES",
+        callback=_listed,
+        shell_complete=service_names,
+        help="Of these services alone, with commas between.",
+    ),
+)
+_SOURCE: Final = (
+    click.option(
+        "--url", envvar="COGMETER_URL", metavar="URL", help="Ask the API of a bot elsewhere, like http://host:3000."
+    ),
+    click.option(
+        "--token", envvar="COGMETER_TOKEN", metavar="TOKEN", help="The API's token; better by COGMETER_TOKEN."
+    ),
+    click.option(
+        "--database",
+        type=click.Path(dir_okay=False, path_type=Path),
+        help="Read this SQLite file instead of that of PERFORMANCE_DATABASE_URL.",
+    ),
+)
+_FORM: Final = (
+    click.option("--json", "as_json", is_flag=True, help="Print JSON, as the API answers it."),
+    click.option("--check", is_flag=True, help="End with 1 when something is unhealthy."),
+)
+_NEVER: Final = {"as_json": False, "check": False}
+
+
+def reading(command: F) -> F:
+    """Give a command all common options, as the one parameter ``ask``."""
+    return _with(command, (*_RANGE, *_FORM, *_SOURCE))
+
+
+def exporting(command: F) -> F:
+    """The same without --json and --check, for a command whose output is a format of its own."""
+    return _with(command, (*_RANGE, *_SOURCE))
+
+
+def _with(command: F, options: Iterable[Callable[[Any], Any]]) -> F:
+    @functools.wraps(command)
+    def packed(**given: Any) -> Any:
+        asked = Ask(**{one.name: given.pop(one.name, _NEVER.get(one.name)) for one in fields(Ask)})
+        return command(asked, **given)
+
+    made: Any = packed
+    for option in reversed(tuple(options)):
+        made = option(made)
+    return made  # type: ignore[no-any-return]  # click's decorators keep the kind of what they are given

@@ -1,0 +1,194 @@
+"""What a command shows, and the two ways to show it: plain text, or tables and colours on a terminal."""
+
+from __future__ import annotations
+
+import os
+import sys
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
+
+import click
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from pydantic import BaseModel
+    from rich.console import Console, RenderableType
+
+UNDERLINE: Final = "=" * 35  # as long as the guide draws it, under every title
+LEAST_WIDTH: Final = 60  # columns
+GOOD, WARN, BAD, DIM = "green", "yellow", "bold red", "dim"
+
+
+@dataclass(frozen=True, slots=True)
+class Fact:
+    """``label: value``, and the colour of the value."""
+
+    label: str
+    value: str
+    style: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Listing:
+    """A headed list; its items bear their own numbers or dashes."""
+
+    title: str
+    items: Sequence[str]
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """A column of a table; it is left out where the terminal has fewer columns than it ``needs``."""
+
+    title: str
+    right: bool = False
+    needs: int = 0
+    style: str = ""
+    flexible: bool = False  # takes what room is left, and is cut
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """Rows of texts; a cell may come with its colour."""
+
+    columns: Sequence[Column]
+    rows: Sequence[Sequence[Cell]]
+    title: str = ""
+
+
+Cell: TypeAlias = "str | tuple[str, str]"
+Block: TypeAlias = "Fact | Listing | Table | str"  # a plain text is a paragraph
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """A title and what stands below it."""
+
+    title: str
+    blocks: list[Block] = field(default_factory=list)
+
+
+def is_rich() -> bool:
+    """Whether to show tables and colours: on a terminal that can."""
+    return sys.stdout.isatty() and os.environ.get("TERM") != "dumb"
+
+
+def console() -> Console:
+    """The terminal; it takes nothing of what it is given for markup, and honours NO_COLOR."""
+    from rich.console import Console
+
+    made = Console(markup=False, highlight=False, emoji=False, soft_wrap=False)
+    made.width = max(made.width, LEAST_WIDTH)
+    return made
+
+
+def show(page: Page) -> None:
+    """Print a page."""
+    if not is_rich():
+        click.echo("\n".join(plain(page)))
+        return
+    screen = console()
+    screen.print(rich(page, screen.width))
+
+
+def show_json(*answers: BaseModel) -> None:
+    """Print an answer as JSON; several of them as a list."""
+    texts = [one.model_dump_json(indent=2) for one in answers]
+    if len(texts) == 1:
+        click.echo(texts[0])
+        return
+    click.echo("[\n" + ",\n".join(texts) + "\n]")
+
+
+def plain(page: Page) -> Iterator[str]:
+    """The lines of a page as text alone."""
+    yield page.title
+    yield UNDERLINE
+    before: Block | None = None
+    for block in page.blocks:
+        if isinstance(block, Fact):
+            yield from [""] if before is not None and not isinstance(before, Fact) else []
+            yield f"{block.label}: {block.value}"
+        else:
+            yield from [""] if before is not None else []
+            yield from _plain(block)
+        before = block
+
+
+def _plain(block: Listing | Table | str) -> Iterator[str]:
+    if isinstance(block, str):
+        yield block
+        return
+    if block.title:
+        yield f"{block.title}:"
+    if isinstance(block, Listing):
+        yield from block.items
+        return
+    rows = [[column.title for column in block.columns], *([_text(cell) for cell in row] for row in block.rows)]
+    widths = [max(len(row[place]) for row in rows) for place in range(len(block.columns))]
+    for row in rows:
+        cells = zip(row, widths, block.columns, strict=True)
+        padded = [cell.rjust(width) if column.right else cell.ljust(width) for cell, width, column in cells]
+        yield "  ".join(padded).rstrip()
+
+
+def rich(page: Page, width: int) -> RenderableType:
+    """A page for a terminal of so many columns."""
+    from rich.console import Group
+    from rich.text import Text
+
+    parts: list[RenderableType] = [Text(page.title, "bold"), Text(UNDERLINE, DIM)]
+    before: Block | None = None
+    for block in page.blocks:
+        facts = isinstance(block, Fact) and (before is None or isinstance(before, Fact))
+        if before is not None and not facts:
+            parts.append(Text())
+        parts.append(_rich(block, width))
+        before = block
+    return Group(*parts)
+
+
+def _rich(block: Block, width: int) -> RenderableType:
+    from rich.console import Group
+    from rich.text import Text
+
+    if isinstance(block, str):
+        return Text(block)
+    if isinstance(block, Fact):
+        return Text.assemble((f"{block.label}: ", ""), (block.value, block.style or "bold"))
+    head = [Text(f"{block.title}:", "bold")] if block.title else []
+    if isinstance(block, Listing):
+        return Group(*head, *(Text(one) for one in block.items))
+    return Group(*head, _table(block, width))
+
+
+def _table(block: Table, width: int) -> RenderableType:
+    from rich import box
+    from rich.table import Table as RichTable
+    from rich.text import Text
+
+    shown = [place for place, column in enumerate(block.columns) if column.needs <= width]
+    made: Any = RichTable(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0), header_style="bold", expand=False)
+    for place in shown:
+        column = block.columns[place]
+        made.add_column(
+            column.title,
+            justify="right" if column.right else "left",
+            style=column.style,
+            no_wrap=True,
+            overflow="ellipsis",
+            min_width=None if column.flexible else min(len(column.title), 12),
+            ratio=None,
+        )
+    for row in block.rows:
+        made.add_row(*(Text(_text(row[place]), _style(row[place])) for place in shown))
+    return made  # type: ignore[no-any-return]  # rich's table is typed by what it is shown as
+
+
+def _text(cell: Cell) -> str:
+    return cell if isinstance(cell, str) else cell[0]
+
+
+def _style(cell: Cell) -> str:
+    return "" if isinstance(cell, str) else cell[1]

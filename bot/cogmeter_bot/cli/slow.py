@@ -1,0 +1,63 @@
+"""``cogmeter slow``: the slowest operations."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import click
+
+from cogmeter_bot.cli.options import Ask, reading
+
+if TYPE_CHECKING:
+    from cogmeter.answers.slowest import Slowest
+    from cogmeter_bot.cli.page import Page
+
+
+@click.command()
+@click.option("--operation", metavar="NAME", help="Of operations of this name alone.")
+@click.option("--limit", type=click.IntRange(1, 100), default=20, show_default=True, help="How many at most.")
+@reading
+def slow(ask: Ask, operation: str | None, limit: int) -> None:
+    """List the slowest operations, without loops, listeners and REST unless --services names them.
+
+    --check: one took longer than PERFORMANCE_ALERT_THRESHOLD_RESPONSE_TIME.
+    """
+    from cogmeter.records import Period
+    from cogmeter_bot.cli.page import show, show_json
+
+    span = ask.span(Period.DAY)
+    found = ask.answer(lambda source: source.slowest(span, ask.services, operation, limit=limit))
+    threshold_ms = ask.settings.alert_threshold_response_time or float("inf")
+    if ask.as_json:
+        show_json(found)
+    else:
+        show(page(found, span.label, threshold_ms))
+    ask.checked(well=not any(one.duration > threshold_ms for one in found.operations))
+
+
+def page(found: Slowest, label: str, threshold_ms: float) -> Page:
+    """The page."""
+    from cogmeter_bot.cli import words
+    from cogmeter_bot.cli.page import WARN, Column, Page, Table
+
+    title = f"Slowest Operations ({words.heading(label)})"
+    if not found.operations:
+        return Page(title, ["None."])
+    columns = [
+        Column("took", right=True),
+        Column("ended"),
+        Column("service / operation", flexible=True),
+        Column("outcome", needs=80),
+        Column("error", needs=110, flexible=True),
+    ]
+    rows = [
+        (
+            (words.ms(one.duration), WARN if one.duration > threshold_ms else ""),
+            words.when(one.end_time),
+            words.line(f"{one.service} / {one.operation}"),
+            one.outcome,
+            words.line(one.error, 200),
+        )
+        for one in found.operations
+    ]
+    return Page(title, [Table(columns, rows)])

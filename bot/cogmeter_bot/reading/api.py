@@ -1,0 +1,201 @@
+"""The REST API of a bot elsewhere as a source."""
+
+from __future__ import annotations
+
+import json
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING, Any, Final, TypeVar
+
+import aiohttp
+from pydantic import BaseModel, ValidationError
+
+from cogmeter.answers.alerts import AlertPage
+from cogmeter.answers.dashboard import Dashboard
+from cogmeter.answers.errors import Errors
+from cogmeter.answers.health import HealthAnswer, ServicesHealthAnswer
+from cogmeter.answers.operations import OperationPage
+from cogmeter.answers.series import Series
+from cogmeter.answers.service import ServiceAnswer
+from cogmeter.answers.slowest import Slowest
+from cogmeter.exporters.base import iso
+from cogmeter_bot.reading.base import AskedError, Exporting, NoDataError
+from cogmeter_bot.reading.diagnosis import Diagnosis, named, of_checks, of_view
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Collection, Mapping
+
+    from cogmeter.answers.alerts import AlertAnswer
+    from cogmeter.records import Range
+    from cogmeter.settings import Settings
+
+PAGE: Final = 500  # alerts that are asked for at once
+TIMES: Final = aiohttp.ClientTimeout(total=None, sock_connect=10, sock_read=60)
+_API: Final = "/api/performance"
+_PIECE: Final = 64 * 1024
+
+M = TypeVar("M", bound=BaseModel)
+
+
+class ApiSource:
+    """Answers from ``<url>/api/performance`` and ``<url>/health``."""
+
+    def __init__(self, url: str, token: str | None, settings: Settings) -> None:
+        """Made inside a running loop, by ``open``."""
+        self.name = url
+        self._settings = settings
+        headers = {"Authorization": f"Bearer {token}"} if token else {}
+        self._session = aiohttp.ClientSession(headers=headers, timeout=TIMES)
+
+    @classmethod
+    async def open(cls, url: str, token: str | None, settings: Settings) -> ApiSource:
+        """A source for this address, with or without a path in front of ``/api``; nothing is asked yet.
+
+        Raises:
+            AskedError: it is no address, or the token cannot be one.
+        """
+        plain = url.rstrip("/")
+        if not plain.startswith(("http://", "https://")) or not plain.partition("://")[2]:
+            raise AskedError(f"--url {url} is no address; write it like http://127.0.0.1:3000.")
+        if token is not None and not (token.isascii() and token.isprintable()):
+            raise AskedError("The token holds characters that none has; copy the bot's PERFORMANCE_HTTP_TOKEN again.")
+        return cls(plain.removesuffix(_API), token, settings)
+
+    async def dashboard(self, span: Range, services: Collection[str] | None) -> Dashboard:
+        """See Source."""
+        return await self._get(Dashboard, f"{_API}/dashboard", _span(span), services=_listed(services))
+
+    async def service(self, service: str, operation: str | None, span: Range) -> ServiceAnswer:
+        """See Source."""
+        from urllib.parse import quote
+
+        path = f"{_API}/services/{quote(service, safe='')}"
+        return await self._get(ServiceAnswer, path, _span(span), operation=operation)
+
+    async def series(self, service: str | None, span: Range) -> Series:
+        """See Source."""
+        return await self._get(Series, f"{_API}/series", _span(span), service=service)
+
+    async def alerts(self, state: str, *, limit: int) -> list[AlertAnswer]:
+        """See Source."""
+        found: list[AlertAnswer] = []
+        cursor: str | None = None
+        while len(found) < limit:
+            asked = {"state": state, "limit": str(min(limit - len(found), PAGE))}
+            page = await self._get(AlertPage, f"{_API}/alerts", asked, cursor=cursor)
+            found += page.alerts
+            cursor = page.next
+            if cursor is None:
+                break
+        return found
+
+    async def errors(self, span: Range, service: str | None, operation: str | None, *, limit: int) -> Errors:
+        """See Source."""
+        asked = {**_span(span), "limit": str(limit)}
+        return await self._get(Errors, f"{_API}/errors", asked, service=service, operation=operation)
+
+    async def failures(self, span: Range, service: str | None, *, limit: int) -> OperationPage:
+        """See Source."""
+        asked = {**_span(span), "limit": str(limit), "outcome": "failed"}
+        return await self._get(OperationPage, f"{_API}/operations", asked, service=service)
+
+    async def slowest(
+        self, span: Range, services: Collection[str] | None, operation: str | None, *, limit: int
+    ) -> Slowest:
+        """See Source."""
+        asked = {**_span(span), "limit": str(limit)}
+        return await self._get(Slowest, f"{_API}/slowest", asked, services=_listed(services), operation=operation)
+
+    async def names(self) -> list[str]:
+        """See Source; those that did something within the last day."""
+        view = await self._get(Dashboard, f"{_API}/dashboard", {})
+        return sorted({**view.service_stats, **view.background})
+
+    async def diagnosis(self, span: Range, services: Collection[str] | None) -> Diagnosis:
+        """See Source; what the bot itself says, and its figures."""
+        vital = await self._get(HealthAnswer, "/health", {})
+        own = await self._get(HealthAnswer, "/health/performance", {})
+        each = await self._get(ServicesHealthAnswer, "/health/ai-services", {})
+        view = await self.dashboard(span, None)
+        found = [
+            *of_checks(vital.checks),
+            *of_checks(own.checks, "monitor: "),
+            *of_checks({**each.checks, **each.discord}, "service "),
+            *(one for one in of_view(view, self._settings) if one.name == "alerts"),
+        ]
+        return Diagnosis.of(self.name, named(found, services))
+
+    async def export(self, kind: str, span: Range, services: Collection[str] | None) -> Exporting:
+        """See Source."""
+        asked = _known({**_span(span), "format": kind, "services": _listed(services)})
+        return Exporting(self._pieces(asked), None, lambda: 0)
+
+    async def close(self) -> None:
+        """See Source."""
+        await self._session.close()
+
+    async def _pieces(self, asked: Mapping[str, str]) -> AsyncIterator[bytes]:
+        async with self._asked(f"{_API}/export", asked) as response:
+            async for piece in response.content.iter_chunked(_PIECE):
+                yield piece
+
+    async def _get(self, model: type[M], path: str, asked: Mapping[str, str], **more: str | None) -> M:
+        async with self._asked(path, {**asked, **_known(more)}) as response:
+            body = await response.read()
+        try:
+            return model.model_validate_json(body)
+        except ValidationError:
+            said = f"{self.name}{path} does not answer as cogmeter does; check the address, and that both versions fit."
+            raise NoDataError(said) from None
+
+    @asynccontextmanager
+    async def _asked(self, path: str, asked: Mapping[str, str]) -> AsyncIterator[aiohttp.ClientResponse]:
+        """The answer, as long as the block runs.
+
+        Raises:
+            SourceError: nobody answers, or what they say is no answer.
+        """
+        from yarl import URL
+
+        try:
+            address = URL(self.name + path, encoded=True).with_query(dict(asked))
+            async with self._session.get(address, allow_redirects=False) as response:
+                if response.status != 200 and not (path.startswith("/health") and response.status == 503):
+                    raise await self._refusal(response)
+                yield response
+        except (aiohttp.ClientError, TimeoutError, OSError, ValueError) as error:
+            reason = str(error) or type(error).__name__
+            said = f"{self.name} does not answer ({reason}); check the address, and that the bot runs and serves HTTP."
+            raise NoDataError(said) from error
+
+    async def _refusal(self, response: aiohttp.ClientResponse) -> Exception:
+        if response.status == 401:
+            held = "Authorization" in self._session.headers
+            what = "refuses the token" if held else "wants a token"
+            mend = "set COGMETER_TOKEN (or --token) to the PERFORMANCE_HTTP_TOKEN of the bot"
+            return AskedError(f"{self.name} {what}; {mend}.")
+        detail = _detail(await response.content.read(_PIECE))
+        if (response.status == 404 and detail is None) or response.status // 100 == 3:
+            return NoDataError(f"{self.name} serves no cogmeter there (status {response.status}); check the address.")
+        kind = AskedError if response.status // 100 == 4 else NoDataError
+        return kind(f"{self.name}: {detail or f'status {response.status}'}")
+
+
+def _detail(body: bytes) -> str | None:
+    """What a problem document says."""
+    try:
+        said: Any = json.loads(body)
+        return str(said["detail"])
+    except (ValueError, KeyError, TypeError):
+        return None
+
+
+def _span(span: Range) -> dict[str, str]:
+    return {"since": iso(span.since_us), "until": iso(span.until_us)}
+
+
+def _listed(services: Collection[str] | None) -> str | None:
+    return None if services is None else ",".join(services)
+
+
+def _known(asked: Mapping[str, str | None]) -> dict[str, str]:
+    return {name: value for name, value in asked.items() if value is not None}
