@@ -56,7 +56,7 @@ def gauges(rng: Generator, at_us: int, now_us: int) -> dict[str, float]:
         "rest.rate_limited.proxy": 0.0,
         "rest.rate_limit_wait_s": limited * 0.8,
         "rest.invalid_share": (limited + float(rng.poisson(3.0 * busy))) / 10_000,
-        "resources.memory_bytes": 1e6 * (178.0 + 14.0 * busy + float(rng.normal(0.0, 1.2))),
+        "resources.memory_bytes": 1e6 * (160.0 + 14.0 * busy + float(rng.normal(0.0, 1.2))),
         "resources.cpu_percent": 2.2 + 2.5 * busy * float(rng.lognormal(0.0, 0.3)),
     }
 

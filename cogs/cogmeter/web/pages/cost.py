@@ -132,6 +132,7 @@ async def show_cost(monitor: Monitor, ask: CostPageAsk, request: web.Request) ->
         day_us=DAY_US,
         choices=("7", "30", "90"),
         dollars=dollars,
+        rough=rough,
     )
 
 
@@ -144,14 +145,19 @@ def _span(view: View, days: int) -> Range:
 
 
 def _source(view: View, span: Range) -> str:
-    """Where the chart's numbers are."""
+    """Where the chart's numbers are; it begins with the first day of which something is known."""
+    known_us = (view.monitor.alerting.evaluator.spending.since_us or 0) // DAY_US * DAY_US
+    since_us = max(span.since_us, min(known_us, span.until_us - 1))
     until = view.times()["until"]
-    return f"{API}/costs{query({'since': iso(span.since_us), 'until': until, 'service': view.ask.service})}"
+    return f"{API}/costs{query({'since': iso(since_us), 'until': until, 'service': view.ask.service})}"
 
 
-def _last_day(monitor: Monitor, service: str | None) -> float:
-    """The dollars of the last 24 hours, which are what the budget's alert looks at."""
-    by_service = monitor.alerting.evaluator.costs.day()
+def _last_day(monitor: Monitor, service: str | None) -> float | None:
+    """The dollars of the last 24 hours, which are what the budget's alert looks at; None while they are not known."""
+    costs = monitor.alerting.evaluator.costs
+    if costs.known_hours < 24:
+        return None
+    by_service = costs.day()
     return sum(by_service.values()) if service is None else by_service.get(service, 0.0)
 
 
@@ -160,3 +166,8 @@ def dollars(amount: float) -> str:
     if amount >= 1_000:
         return f"${amount:,.0f}"
     return f"${amount:.2f}" if amount >= 0.1 or not amount else f"${amount:.4f}"
+
+
+def rough(amount: float) -> str:
+    """Money that is not known to the cent: $265."""
+    return dollars(amount) if amount < 10 else f"${amount:,.0f}"
