@@ -7,6 +7,7 @@ import gzip
 import re
 import shutil
 import subprocess
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -20,6 +21,7 @@ from cogmeter.web.metrics.ledger import BOUNDS, COLUMNS, SUM, Reading
 from cogmeter.web.metrics.scrape import Scraper
 
 OPENMETRICS = {"Accept": "application/openmetrics-text;version=1.0.0,text/plain;version=0.0.4;q=0.5"}
+ROOT = Path(__file__).parents[3]
 LABELS = {
     *("service", "operation", "outcome", "le", "shard", "event", "statistic", "scope", "direction", "component"),
     *("severity", "rule", "state", "target", "part", "version"),
@@ -235,3 +237,14 @@ async def test_prometheus_own_parser_and_linter_find_no_fault(seeded, headers):
         ["promtool", "check", "metrics"], input=answer.body, capture_output=True, timeout=60, check=False
     )
     assert (done.returncode, done.stdout, done.stderr) == (0, b"", b"")
+
+
+async def test_every_metric_stands_in_the_documents_table(served):
+    table = re.findall(r"^\| (`[^|]+) \|", (ROOT / "docs" / "metrics.md").read_text(), re.MULTILINE)
+    documented = {name for cell in table for name in re.findall(r"`([a-z_]+)`", cell)}
+    async with served() as web:
+        await web.monitor._sample()
+        await scraped(web)
+        families = {line.split()[2] for line in (await scraped(web)).text.splitlines() if line.startswith("# TYPE")}
+    known = {name.removeprefix("chatterbot_") for name in families} | {how.name for how in SAMPLED.values()}
+    assert {name.removesuffix("_total") for name in known} <= {name.removesuffix("_total") for name in documented}
