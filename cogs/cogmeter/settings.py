@@ -242,7 +242,6 @@ WITHOUT_EFFECT = (
     "export_format",
     "export_interval",
     "dashboard_refresh_interval",
-    "metrics_namespace",
     "export_datadog",
     "datadog_api_key",
     "datadog_app_key",

@@ -115,7 +115,7 @@ class Ledger:
     async def _forgotten(self, store: Store, latest: Sheet) -> NDArray[np.int64]:
         """What was cleaned away although it was not final: of a bot that was idle for longer than the store keeps."""
         rows = len(self._places)
-        lost = np.maximum(_padded(self._reading.values, rows) - _padded(latest.values, rows), 0)
+        lost: NDArray[np.int64] = np.maximum(_padded(self._reading.values, rows) - _padded(latest.values, rows), 0)
         if lost.any():
             self._day = self._day.plus(lost, self._day.until_us)
             self._near = self._near.plus(lost, self._near.until_us)
