@@ -153,7 +153,8 @@ class Guard:
         if fetch is None and origin is None:
             raise Problem.of(403, "A change needs an Origin, or the token as Authorization: Bearer")
         # The scheme is not compared: behind a proxy that ends TLS, it is another one here.
-        same = origin is None or (urlsplit(origin).netloc or None) == request.headers.get("Host")
+        sent_from = None if origin is None else origin.partition("://")[2].lower()
+        same = sent_from is None or sent_from == (request.headers.get("Host") or "none").lower()
         if fetch not in {None, "same-origin"} or not same:
             raise Problem.of(403, "A change from another site is refused; a proxy has to pass the Host header on")
 

@@ -27,9 +27,9 @@ def before_call(ctx, case, **kwargs):
         if isinstance(query.get("cursor"), str) and CURSOR.fullmatch(query["cursor"]):
             del query["cursor"]  # a cursor comes from a page; one that is made up is refused
     body = case.body
-    if case.path.endswith("/mutes") and isinstance(body, dict):
-        if all(body.get(name, None) is None for name in ("service", "rule", "all")):
-            body["all"] = True
+    of_nothing = isinstance(body, dict) and all(body.get(name) is None for name in ("service", "rule", "all"))
+    if case.path.endswith("/mutes") and of_nothing:
+        body["all"] = True
 
 
 def in_order(query):
