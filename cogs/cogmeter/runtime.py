@@ -6,7 +6,7 @@ import asyncio
 import logging
 from collections import Counter
 from contextlib import AsyncExitStack
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from cogmeter import default_recorder
 from cogmeter.alerts.alerting import Alerting
@@ -73,6 +73,7 @@ class Monitor(Asking):
         self.faults: Counter[str] = Counter()  # of our own parts, by part or job
         self.gauges: Mapping[str, float] = {}  # the newest sample of all surfaces
         self.began_ns = self.sampled_ns = now_ns()  # when it was made, and when that sample was taken
+        self.beside: dict[type, Any] = {}  # what layers above keep for as long as it lives, by its class
         self.schedule = Schedule(self.faults)
         self.bot = bot
         self._undo = AsyncExitStack()

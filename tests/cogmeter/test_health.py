@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import time
+import weakref
 from contextlib import asynccontextmanager
 
 import discord
@@ -16,6 +18,7 @@ from cogmeter.recorder import Recorder
 from cogmeter.runtime import Monitor
 from cogmeter.settings import Settings
 from cogmeter.watch.gateway import sockets_of
+from cogmeter.web.metrics.scrape import scraper_of
 from cogmeter_storage.base import StorageError
 
 PATIENCE_S = 20
@@ -258,6 +261,20 @@ async def test_a_quiet_service_is_unknown_with_when_it_was_last_seen(monitored):
         assert (one.check.status, one.operations, one.error_rate) == (Status.UNKNOWN, 0, None)
         assert one.last_seen_us == seen_us
         assert one.check.age_s == pytest.approx(3600, abs=60)
+
+
+async def test_a_monitor_that_was_judged_and_scraped_is_forgotten_with_its_bot(monitored):
+    async with monitored(connected=False) as monitor:
+        await health_of(monitor).vital()
+        await scraper_of(monitor).scrape()
+        gone = weakref.ref(monitor)
+    del monitor
+    for _ in range(100):
+        gc.collect()
+        await asyncio.sleep(0.01)
+        if gone() is None:
+            break
+    assert gone() is None
 
 
 async def test_who_asks_again_within_a_second_gets_the_same_answer(monitored):

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar
-from weakref import WeakKeyDictionary
+from typing import TYPE_CHECKING, Final, Generic, TypeVar
 
 from cogmeter.health import own, vital
 from cogmeter.health.services import Services
@@ -95,11 +94,9 @@ class Health:
         return self._dropped_ns is not None and now_ns() - self._dropped_ns < DROPPING_NS
 
 
-_KNOWN: Final[WeakKeyDictionary[Any, Health]] = WeakKeyDictionary()
-
-
 def health_of(monitor: Monitor) -> Health:
     """The judge of this monitor, the same at every call."""
-    if monitor not in _KNOWN:
-        _KNOWN[monitor] = Health(monitor)
-    return _KNOWN[monitor]
+    if Health not in monitor.beside:
+        monitor.beside[Health] = Health(monitor)
+    health: Health = monitor.beside[Health]
+    return health

@@ -6,7 +6,6 @@ import asyncio
 import importlib
 import time
 from typing import TYPE_CHECKING, Any, Final
-from weakref import WeakKeyDictionary
 
 from cogmeter.health import health_of
 from cogmeter.query import now_us
@@ -77,11 +76,9 @@ async def _exposition() -> Any:
     return await asyncio.to_thread(importlib.import_module, "cogmeter.web.metrics.exposition")
 
 
-_KNOWN: Final[WeakKeyDictionary[Any, Scraper]] = WeakKeyDictionary()
-
-
 def scraper_of(monitor: Monitor) -> Scraper:
     """The scraper of this monitor, the same at every call."""
-    if monitor not in _KNOWN:
-        _KNOWN[monitor] = Scraper(monitor)
-    return _KNOWN[monitor]
+    if Scraper not in monitor.beside:
+        monitor.beside[Scraper] = Scraper(monitor)
+    scraper: Scraper = monitor.beside[Scraper]
+    return scraper
