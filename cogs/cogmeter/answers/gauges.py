@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import TYPE_CHECKING, Final
 
 from pydantic import Field
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
     from cogmeter_storage.base import Store
 
 POINTS: Final = 200  # of one gauge; each is of at least one sample
-PIECE_US: Final = 6 * 3_600_000_000  # read at once: with a sample every 15 s, 1,440 of each gauge
+PIECE_US: Final = 2 * 3_600_000_000  # read at once: with a sample every 15 s, 480 of each gauge
 DIGITS: Final = 6
 
 
@@ -77,14 +78,18 @@ async def gauges(store: Store, span: Range, names: Collection[str], latest: Mapp
     first_us = max(span.since_us, await _first(store, span))
     for start_us in range(first_us, span.until_us, PIECE_US) if points else ():
         end_us = min(start_us + PIECE_US, span.until_us)
-        for name, samples in (await store.samples(names, start_us, end_us)).items():
-            for at_us, value in samples:
-                points[name].add(at_us, value)
+        await asyncio.to_thread(_add, points, await store.samples(names, start_us, end_us))
     return Gauges(
         time_range=TimeRange.of(span),
         gauges={name: one.gauge() for name, one in points.items()},
         latest={name: rounded(value, DIGITS) for name, value in sorted(latest.items())},
     )
+
+
+def _add(points: Mapping[str, _Points], found: Mapping[str, list[tuple[int, float]]]) -> None:
+    for name, samples in found.items():
+        for at_us, value in samples:
+            points[name].add(at_us, value)
 
 
 async def _first(store: Store, span: Range) -> int:

@@ -41,7 +41,7 @@ async def test_an_unknown_operation_is_404_with_near_names(seeded):
         ("series?step=0", "step"),
         ("series?operation=query", "operation"),
         ("operations?outcome=good", "outcome.0"),
-        ("operations?limit=501", "limit"),
+        ("operations?limit=201", "limit"),
         ("operations?cursor=zzz", "cursor"),
         ("operations?cursor=W10", "cursor"),
         ("alerts?cursor=WzEsMl0", "cursor"),
