@@ -88,16 +88,16 @@ class Forecast:
     most: float = 0.0
 
 
-def forecast(daily: Mapping[int, float], known_since: int, now_us: int) -> Forecast:
+def forecast(daily: Mapping[int, float], known_us: int, now_us: int) -> Forecast:
     """Of the month that ``now_us`` lies in. ``daily`` are dollars by days since 1970 UTC; others are 0.
 
-    ``known_since`` is the first day that is known as a whole.
+    From ``known_us`` on, costs are known; the day that it lies in is no basis, unless it is its first moment.
     """
     today, moment = now_us // DAY_US, datetime.fromtimestamp(now_us / 1e6, UTC)
     first = today - moment.day + 1
     spent = sum(dollars for day, dollars in daily.items() if first <= day <= today)
-    basis = [daily.get(day, 0.0) for day in range(max(today - BASIS, known_since), today)]
-    since = max(first, known_since)
+    basis = [daily.get(day, 0.0) for day in range(max(today - BASIS, -(-known_us // DAY_US)), today)]
+    since = max(first, known_us // DAY_US)
     if len(basis) < LEAST_BASIS:
         return Forecast(spent, since, len(basis), None)
     last = first + calendar.monthrange(moment.year, moment.month)[1]
@@ -115,7 +115,7 @@ async def show_cost(monitor: Monitor, ask: CostPageAsk, request: web.Request) ->
     span = _span(view, int(ask.days))
     today = view.now_us // DAY_US
     ever = Spendings.of(spending.days, 0, today, ask.service)
-    whole_us = view.now_us if spending.since_us is None else spending.since_us
+    known_us = view.now_us if spending.since_us is None else spending.since_us
     return await answer(
         view,
         "cost.html",
@@ -126,7 +126,7 @@ async def show_cost(monitor: Monitor, ask: CostPageAsk, request: web.Request) ->
         found=Spendings.of(spending.days, span.since_us // DAY_US, (span.until_us - 1) // DAY_US, ask.service),
         today=ever.days.get(today, Sum()),
         yesterday=ever.days.get(today - 1, Sum()),
-        forecast=forecast({day: one.dollars for day, one in ever.days.items()}, -(-whole_us // DAY_US), view.now_us),
+        forecast=forecast({day: one.dollars for day, one in ever.days.items()}, known_us, view.now_us),
         last_day=_last_day(monitor, ask.service),
         budget=monitor.alerting.limits.of(Subject("cost", ask.service or "")).threshold,
         day_us=DAY_US,
