@@ -145,7 +145,7 @@ class Window:
         """When the newest step of the window began in which each service did anything, by its clock; else NaN."""
         began = np.full(len(self.services), np.nan)
         for part in self._slices:
-            began[self._services_of(part.counts)[OPERATIONS] > 0] = part.start_s
+            began[self.service_of[np.flatnonzero(part.counts[OPERATIONS])]] = part.start_s
         return began
 
     def longest_stall(self) -> tuple[float, str] | None:
