@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import sys
 from contextlib import contextmanager
@@ -32,12 +33,13 @@ def told() -> Iterator[None]:
     """What sources, stores and settings refuse, as a Failure."""
     from cogmeter.settings import SettingsError
     from cogmeter_bot.errors import CannotRunError
+    from cogmeter_bot.files import TakenError
     from cogmeter_bot.reading.base import AskedError, NoDataError
     from cogmeter_storage import StorageError
 
     try:
         yield
-    except (AskedError, SettingsError) as error:
+    except (AskedError, SettingsError, TakenError) as error:
         raise Failure(str(error), WRONG_USAGE) from error
     except (NoDataError, StorageError) as error:
         raise Failure(str(error), NO_DATA) from error
@@ -46,8 +48,14 @@ def told() -> Iterator[None]:
     except BrokenPipeError:
         closed_pipe()
     except OSError as error:
-        place = f"{error.filename}: " if error.filename else ""
-        raise Failure(f"{place}{error.strerror or error}") from error
+        raise Failure(_words(error)) from error
+
+
+def _words(error: OSError) -> str:
+    if error.errno in {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}:
+        return f"There is no room for the file ({error.strerror}); free some space, or write it elsewhere."
+    place = f"{error.filename}: " if error.filename else ""
+    return f"{place}{error.strerror or error}."
 
 
 def closed_pipe() -> NoReturn:

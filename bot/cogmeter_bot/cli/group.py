@@ -8,15 +8,22 @@ from typing import Any, Final
 import click
 
 from cogmeter_bot.cli.alerts import alerts
+from cogmeter_bot.cli.completion import completion
+from cogmeter_bot.cli.config import config
 from cogmeter_bot.cli.demo import demo
 from cogmeter_bot.cli.doctor import doctor
 from cogmeter_bot.cli.errors import errors
+from cogmeter_bot.cli.export import export
 from cogmeter_bot.cli.failing import INTERRUPTED, WRONG_USAGE, usage_line
 from cogmeter_bot.cli.health import health
+from cogmeter_bot.cli.import_file import import_file
+from cogmeter_bot.cli.init import init
+from cogmeter_bot.cli.live import live
 from cogmeter_bot.cli.run import run
 from cogmeter_bot.cli.slow import slow
 from cogmeter_bot.cli.stats import stats
 from cogmeter_bot.cli.summary import summary
+from cogmeter_bot.cli.upkeep import backup, forget, vacuum
 
 # Every module here imports click alone: a help page must not wait for numpy. What a command needs, it imports itself.
 COMMANDS: Final = (
@@ -25,10 +32,19 @@ COMMANDS: Final = (
     alerts,
     errors,
     slow,
+    live,
     doctor,
+    export,
+    import_file,
     run,
     demo,
     health,
+    init,
+    config,
+    backup,
+    vacuum,
+    forget,
+    completion,
 )
 
 

@@ -102,6 +102,11 @@ def _listed(_context: click.Context, _parameter: click.Parameter, value: str | N
     return names
 
 
+database_option: Final = click.option(
+    "--database",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="This SQLite file instead of that of PERFORMANCE_DATABASE_URL.",
+)
 _RANGE: Final = (
     click.option("--since", metavar="TIME", help="From then on: 2025-08-16, 2025-08-16T10:30:00Z, 90m, 6h, 2d (UTC)."),
     click.option("--until", metavar="TIME", help="Up to then; a plain day is included."),
@@ -123,11 +128,7 @@ _SOURCE: Final = (
     click.option(
         "--token", envvar="COGMETER_TOKEN", metavar="TOKEN", help="The API's token; better by COGMETER_TOKEN."
     ),
-    click.option(
-        "--database",
-        type=click.Path(dir_okay=False, path_type=Path),
-        help="Read this SQLite file instead of that of PERFORMANCE_DATABASE_URL.",
-    ),
+    database_option,
 )
 _FORM: Final = (
     click.option("--json", "as_json", is_flag=True, help="Print JSON, as the API answers it."),

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
     from cogmeter.settings import Settings
     from cogmeter_bot.reading.base import Source
+    from cogmeter_storage import Store
 
 T = TypeVar("T")
 
@@ -70,3 +71,19 @@ def ask(opened: Callable[[], Awaitable[Source]], question: Callable[[Source], Aw
             await source.close()
 
     return asyncio.run(asked())
+
+
+async def writing(database: Path | None, work: Callable[[Store], Awaitable[T]]) -> T:
+    """Open the database for writing, do the work, and close it.
+
+    Raises:
+        SourceError: the settings are wrong.
+        StorageError: it cannot be opened, as while a bot writes it, or the work cannot be done.
+    """
+    from cogmeter_storage import open_store
+
+    store = await open_store(url_of(quiet_settings(), database))
+    try:
+        return await work(store)
+    finally:
+        await store.close()

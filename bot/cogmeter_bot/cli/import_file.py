@@ -1,0 +1,47 @@
+"""``cogmeter import``: an export back into a database."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from cogmeter_bot.cli.failing import WRONG_USAGE, Failure, told
+from cogmeter_bot.cli.options import database_option
+
+if TYPE_CHECKING:
+    from cogmeter_bot.importing import Imported
+
+
+@click.command("import")
+@click.argument("path", metavar="FILE", type=click.Path(path_type=Path, allow_dash=True))
+@database_option
+def import_file(path: Path, database: Path | None) -> None:
+    """Bring the operations of FILE, a JSON, NDJSON or CSV export (.gz too), into a database; - is standard input.
+
+    The database is made if there is none; one that has operations takes only later ones. No bot may be running on it.
+    All of the file is brought in, or, if something is wrong with it, nothing. For whole databases see `backup`.
+    """
+    from cogmeter.exporters.base import iso
+    from cogmeter_bot.cli.progress import ended_by_signals
+    from cogmeter_bot.importing import ImportFileError
+
+    with told(), ended_by_signals():
+        try:
+            done = _run(path, database)
+        except ImportFileError as error:
+            raise Failure(str(error), WRONG_USAGE) from error
+    since, until = iso(done.since_us), iso(done.until_us)
+    click.echo(f"Imported {done.operations:,} operations of {done.series} series, {since} to {until}")
+
+
+def _run(path: Path, database: Path | None) -> Imported:
+    from cogmeter.query import now_us
+    from cogmeter_bot.cli.progress import progress
+    from cogmeter_bot.importing import bring_in, stage
+    from cogmeter_bot.reading.opening import writing
+
+    with progress("Reading", "operations") as step, stage(path, lambda done: step(done, None)) as staged:
+        return asyncio.run(writing(database, lambda store: bring_in(store, staged, now_us=now_us())))

@@ -1,0 +1,191 @@
+"""``cogmeter live``: what goes on now, refreshed until Ctrl+C."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
+
+import click
+
+from cogmeter_bot.cli.failing import closed_pipe, told
+from cogmeter_bot.cli.options import Ask, reading
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+
+    from cogmeter.answers.dashboard import Dashboard
+    from cogmeter.answers.operations import OperationAnswer
+    from cogmeter.answers.series import Series
+    from cogmeter.settings import Settings
+    from cogmeter_bot.cli.page import Block, Page
+    from cogmeter_bot.reading.base import Source
+
+NOW_US: Final = 60_000_000  # what "now" is over
+TREND_US: Final = 30 * 60_000_000
+FAILURES: Final = 5
+BARS: Final = "▁▂▃▄▅▆▇█"
+
+
+class Moment(NamedTuple):
+    """What is shown at one time."""
+
+    view: Dashboard
+    trend: Series
+    failures: Sequence[OperationAnswer]
+
+
+@click.command()
+@click.option(
+    "--interval", type=click.FloatRange(0.5, 3600), default=2.0, show_default=True, help="Seconds between two looks."
+)
+@click.option("--count", type=click.IntRange(1), help="End after so many looks; without it, at Ctrl+C.")
+@reading
+def live(ask: Ask, interval: float, count: int | None) -> None:
+    """Watch operations a second, latency, errors, active alerts and the last failures, refreshed by itself.
+
+    "Now" is the last minute, or the stretch asked for. Not on a terminal, one look is printed below the other; with
+    --json, each is a JSON document on a line. A database or bot that goes away is waited for.
+
+    --check: at the end, an alert stands.
+    """
+    settings = ask.settings
+    ask.span(None)  # what cannot be read is said at once
+    try:
+        with told(), _screen() as show:
+            well = asyncio.run(_Watch(ask, settings, show).go(interval, count))
+    except KeyboardInterrupt:
+        return  # Ctrl+C is how this ends
+    ask.checked(well=well)
+
+
+class _Watch:
+    """Looks again and again, at a source that may go away and come back."""
+
+    def __init__(self, ask: Ask, settings: Settings, show: Callable[[Page | str], None]) -> None:
+        self._ask = ask
+        self._settings = settings
+        self._show = show
+        self._source: Source | None = None
+
+    async def go(self, interval_s: float, count: int | None) -> bool:
+        """Look until the count is reached; says whether no alert stood at the last look."""
+        from cogmeter_bot.reading.base import NoDataError
+
+        try:
+            while True:
+                try:
+                    well = await self._look()
+                except NoDataError as error:
+                    await self._close()
+                    if count == 1:
+                        raise
+                    well = False
+                    self._show(f"{error} Looking again every {interval_s:g} s.")
+                count = None if count is None else count - 1
+                if count == 0:
+                    return well
+                await asyncio.sleep(interval_s)
+        finally:
+            await self._close()
+
+    async def _look(self) -> bool:
+        if self._source is None:
+            self._source = await self._ask.open()
+        moment = await look(self._source, self._ask)
+        self._show(as_line(moment) if self._ask.as_json else page(moment, self._source.name, self._settings))
+        return not moment.view.alerts
+
+    async def _close(self) -> None:
+        source, self._source = self._source, None
+        if source is not None:
+            await source.close()
+
+
+async def look(source: Source, ask: Ask) -> Moment:
+    """What goes on now."""
+    from cogmeter.query import now_us
+    from cogmeter.records import Range
+
+    now = now_us()
+    ranged = any((ask.since, ask.until, ask.period))
+    span = ask.span(None) if ranged else Range(now - NOW_US, now, "last minute")
+    trend = await source.series(ask.services[0] if ask.services else None, Range(now - TREND_US, now, ""))
+    recent = [
+        await source.failures(Range(now - TREND_US, now, ""), name, limit=FAILURES) for name in ask.services or (None,)
+    ]
+    failures = sorted((one for page in recent for one in page.operations), key=lambda one: one.end_time, reverse=True)
+    return Moment(await source.dashboard(span, ask.services), trend, failures[:FAILURES])
+
+
+def as_line(moment: Moment) -> str:
+    """A moment as JSON on one line."""
+    import json
+
+    parts = {
+        "dashboard": moment.view.model_dump(mode="json"),
+        "recentFailures": [one.model_dump(mode="json") for one in moment.failures],
+    }
+    return json.dumps(parts, separators=(",", ":"))
+
+
+def page(moment: Moment, name: str, settings: Settings) -> Page:
+    """The page."""
+    from cogmeter_bot.cli import words
+    from cogmeter_bot.cli.page import BAD, DIM, GOOD, Fact, Listing, Page
+    from cogmeter_bot.cli.summary import table
+
+    total = moment.view.overall_stats
+    count, failed = total.total_operations, total.failed_operations
+    alerts = [f"- {one.severity}: {words.line(one.service)}: {words.line(one.message)}" for one in moment.view.alerts]
+    errors = [
+        f"- {words.when(one.end_time)}: {words.line(one.service)} / {words.line(one.operation)}:"
+        f" {words.line(one.error, 200) or one.outcome}"
+        for one in moment.failures
+    ]
+    blocks: list[Block] = [
+        Fact("Time", f"{words.when(moment.view.time_range.until)} UTC", DIM),
+        Fact("Operations", f"{total.operations_per_minute / 60:,.2f} a second"),
+        Fact("Latency", f"{words.ms(total.average_response_time)} average, {words.ms(total.p95_response_time)} p95"),
+        Fact("Errors", f"{failed:,} of {count:,} ({words.share(failed, count)})", BAD if failed else GOOD),
+        Fact("Last 30 Minutes", f"{bars(moment.trend.operations_per_minute)} operations a minute"),
+    ]
+    if moment.view.service_stats:
+        blocks.append(table(dict(list(moment.view.service_stats.items())[:8]), settings, "Services"))
+    blocks.append(Listing(f"Active Alerts ({len(alerts)})", alerts or ["none"]))
+    blocks.append(Listing("Last Failures", errors or ["none"]))
+    return Page(f"Live ({words.line(name)})", blocks)
+
+
+def bars(values: Sequence[float]) -> str:
+    """Values as small columns, the highest of them as high as there is room."""
+    most = max(values, default=0)
+    return "".join(BARS[round(value / most * (len(BARS) - 1))] if most else BARS[0] for value in values)
+
+
+@contextmanager
+def _screen() -> Iterator[Callable[[Page | str], None]]:
+    """How a page or a line is shown: in the place of the one before on a terminal, else below it."""
+    from cogmeter_bot.cli.page import console, is_rich, plain, rich
+
+    if not is_rich():
+        yield lambda shown: _echo(shown if isinstance(shown, str) else "\n".join([*plain(shown), ""]))
+        return
+    from rich.live import Live
+    from rich.text import Text
+
+    screen = console()
+    with Live(console=screen, screen=True, auto_refresh=False) as view:
+
+        def show(shown: Page | str) -> None:
+            made: Any = Text(shown) if isinstance(shown, str) else rich(shown, screen.width)
+            view.update(made, refresh=True)
+
+        yield show
+
+
+def _echo(text: str) -> None:
+    try:
+        click.echo(text)
+    except BrokenPipeError:
+        closed_pipe()

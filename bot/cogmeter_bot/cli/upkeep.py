@@ -1,0 +1,105 @@
+"""``cogmeter backup``, ``vacuum`` and ``forget``: the care of a database."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from cogmeter_bot.cli.failing import NO_DATA, Failure, told
+from cogmeter_bot.cli.options import database_option
+
+if TYPE_CHECKING:
+    from cogmeter_bot.cli.progress import Step
+    from cogmeter_storage import Store
+
+
+@click.command()
+@click.argument("path", metavar="FILE", type=click.Path(path_type=Path))
+@click.option("--force", is_flag=True, help="Replace FILE if it exists.")
+@database_option
+def backup(path: Path, force: bool, database: Path | None) -> None:
+    """Copy the database to FILE: all of it, as it is at one moment, while the bot goes on writing.
+
+    FILE is there when it is finished, and not before. To go back to it, stop the bot and put FILE in the database's
+    place (and remove the files beside it that end in -wal and -shm).
+    """
+    from cogmeter_bot.cli.progress import ended_by_signals, progress
+    from cogmeter_bot.files import unfinished
+
+    with told(), ended_by_signals(), unfinished(path, force=force) as part, progress("Copying", "pages") as step:
+        asyncio.run(_copied(database, part, step))
+    click.echo(f"Wrote {path} ({path.stat().st_size:,} bytes)")
+
+
+async def _copied(database: Path | None, part: Path, step: Step) -> None:
+    from cogmeter_bot.reading.opening import quiet_settings, url_of
+    from cogmeter_storage import open_store
+
+    store = await open_store(url_of(quiet_settings(), database), read_only=True)
+    try:
+        await store.backup(part, progress=step)
+    finally:
+        await store.close()
+
+
+@click.command()
+@database_option
+def vacuum(database: Path | None) -> None:
+    """Give the room of removed operations back to the system. No bot may be running on the database.
+
+    Needs about as much free space as the database has, for as long as it takes.
+    """
+    from cogmeter_bot.reading.opening import writing
+
+    async def work(store: Store) -> tuple[int, int]:
+        before = (await store.status()).size_bytes
+        await store.vacuum()
+        return before, (await store.status()).size_bytes
+
+    with told():
+        _must_exist(database)
+        before, after = asyncio.run(writing(database, work))
+    click.echo(f"{before:,} bytes before, {after:,} bytes now")
+
+
+@click.command()
+@click.option("--user", required=True, metavar="ID", help="The user's Discord id.")
+@click.option("--name", metavar="NAME", help="Also this display name, where its bearer acknowledged, muted or changed.")
+@click.option("--yes", is_flag=True, help="Do not ask.")
+@database_option
+def forget(user: str, name: str | None, yes: bool, database: Path | None) -> None:
+    """Remove what leads to one user from the database: their keyed hash, and their id in texts and metadata.
+
+    The operations stay, as nobody's. No bot may be running on the database. Exports and backups made before are not
+    changed: remove those.
+    """
+    from cogmeter_bot.forgetting import person_of
+    from cogmeter_bot.reading.opening import writing
+
+    if not (user.isascii() and user.isdecimal() and 15 <= len(user) <= 20):
+        raise click.BadParameter(f"{user!r} is no Discord id of 15 to 20 digits", param_hint="'--user'")
+    with told():
+        _must_exist(database)
+        if not yes:
+            click.confirm(f"Remove the traces of user {user} for good?", abort=True)
+
+        async def work(store: Store) -> int:
+            return await store.forget(await person_of(store, user, name))
+
+        found = asyncio.run(writing(database, work))
+    click.echo(f"Removed from {found:,} rows")
+
+
+def _must_exist(database: Path | None) -> None:
+    """Refuse to make a new database where one is only to be cared for."""
+    from cogmeter_bot.reading.opening import quiet_settings, url_of
+    from cogmeter_storage.opening import sqlite_path
+
+    path = sqlite_path(url_of(quiet_settings(), database))
+    if not path.exists():
+        raise Failure(
+            f"Database {path} does not exist; name another by --database, or set PERFORMANCE_DATABASE_URL.", NO_DATA
+        )

@@ -1,0 +1,180 @@
+"""Reads our JSON, NDJSON and CSV exports back, operation by operation.
+
+JSON and NDJSON hold all that is known of an operation. CSV has no metadata, and of outcomes only whether it failed:
+``true`` becomes ``ok`` and ``false`` becomes ``error``.
+"""
+
+from __future__ import annotations
+
+import csv
+import json
+import re
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
+
+from cogmeter.exporters.csv_table import HEADER, unguarded
+from cogmeter.recorder import valid_name
+from cogmeter.redact import redact
+from cogmeter.rows import MAX_DURATION_US, metadata_json
+from cogmeter_storage.model import Outcome
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+    from typing import TextIO
+
+_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+_NUMBER: Final = re.compile(r"op_([0-9]{1,18})")
+_LAST_LINE: Final = "]}}"  # of our JSON
+_OUTCOMES: Final = {outcome.label: outcome for outcome in Outcome}
+_MAX_ERROR: Final = 500  # characters, as recorded
+
+
+class FormatError(ValueError):
+    """The file is none of ours, or damaged; the text says where and how."""
+
+
+class Read(NamedTuple):
+    """One operation of a file. ``number`` is its id there, or 0."""
+
+    number: int
+    service: str
+    operation: str
+    end_us: int
+    duration_us: int
+    outcome: Outcome
+    error: str | None
+    metadata: str | None  # JSON
+
+
+def operations(file: TextIO) -> Iterator[Read]:
+    """The operations of an export, in its order; which format it has is seen from its beginning.
+
+    ``file`` is opened with ``newline=""``, so that line ends inside of CSV's quotes stay.
+
+    Raises:
+        FormatError: it is no export of ours, ends too early, or holds what cannot be; what was read so far was fine.
+    """
+    try:
+        first = file.readline().removeprefix("\N{ZERO WIDTH NO-BREAK SPACE}")
+        if first.rstrip("\r\n") == HEADER:
+            yield from _of_csv(file)
+        elif first.startswith('{"operationId":'):
+            yield from _of_lines(_chained(first, file))
+        elif first.startswith('{"exportTime":') and first.rstrip().endswith('"services":{'):
+            yield from _of_json(file)
+        else:
+            yield from _of_document(first, file)
+    except UnicodeDecodeError as error:
+        raise FormatError(f"is no UTF-8 text ({error.reason} at byte {error.start})") from error
+    except (EOFError, OSError) as error:
+        raise FormatError(f"cannot be read to its end ({error})") from error
+
+
+def _of_csv(file: TextIO) -> Iterator[Read]:
+    rows = csv.reader(file, strict=True)
+    try:
+        for row in rows:
+            yield _of_row(row, rows.line_num + 1)
+    except csv.Error as error:
+        raise FormatError(f"line {rows.line_num + 1}: {error}") from error
+
+
+def _of_row(row: list[str], line: int) -> Read:
+    if len(row) != HEADER.count(",") + 1:
+        raise FormatError(f"line {line}: it has {len(row)} columns, and {HEADER} is wanted")
+    at, service, operation, duration, success, error = row
+    if success not in {"true", "false"}:
+        raise FormatError(f"line {line}: success={success!r} is neither true nor false")
+    try:
+        took_ms = float(duration)
+    except ValueError:
+        raise FormatError(f"line {line}: duration={duration!r} is no number of milliseconds") from None
+    fields = {
+        "service": unguarded(service),
+        "operation": unguarded(operation),
+        "endTime": at,
+        "duration": took_ms,
+        "outcome": "ok" if success == "true" else "error",
+        "error": unguarded(error) or None,
+    }
+    return _checked(fields, f"line {line}")
+
+
+def _of_lines(lines: Iterable[str]) -> Iterator[Read]:
+    for number, line in enumerate(lines, 1):
+        if line.strip():
+            yield _of_line(line, number)
+
+
+def _of_json(file: TextIO) -> Iterator[Read]:
+    """Our JSON as we write it: each operation on a line of its own, so that none has to be held."""
+    last = ""
+    for number, line in enumerate(file, 2):
+        last = line.strip() or last
+        if line.startswith('{"operationId":'):
+            yield _of_line(line.rstrip().removesuffix(","), number)
+    if last != _LAST_LINE:
+        raise FormatError("ends in the middle: it was not written to its end, or cut")
+
+
+def _of_document(first: str, file: TextIO) -> Iterator[Read]:
+    """Our JSON in another layout, as other programs write it again; held as a whole."""
+    text = first + file.read()
+    try:
+        services = json.loads(text)["metrics"]["services"].values()
+        listed = [one for service in services for one in service["operations"]]
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
+        raise FormatError("is none of our exports with operations; export with --format json, ndjson or csv") from None
+    for number, one in enumerate(listed, 1):
+        yield _checked(one, f"operation {number}")
+
+
+def _of_line(line: str, number: int) -> Read:
+    try:
+        fields = json.loads(line)
+    except (ValueError, RecursionError) as error:
+        raise FormatError(f"line {number}: {error}; it was not written to its end, or changed") from None
+    return _checked(fields, f"line {number}")
+
+
+def _checked(fields: Any, place: str) -> Read:
+    """The operation, if it is one that could have been recorded."""
+    try:
+        service, operation, outcome = fields["service"], fields["operation"], _OUTCOMES[fields["outcome"]]
+        end_us = _time_us(fields["endTime"])
+        duration_us = round(fields["duration"] * 1000)
+        error, metadata = fields.get("error"), fields.get("metadata") or None
+    except (KeyError, TypeError, ValueError, OverflowError, AttributeError) as wrong:
+        said = f"{type(wrong).__name__}: {wrong}".strip()
+        raise FormatError(f"{place}: it is no operation as we write them ({said[:120]})") from None
+    for name in (service, operation):
+        if not isinstance(name, str) or not valid_name(name):
+            raise FormatError(f"{place}: {str(name)[:100]!r} is no name of 1 to 100 printable characters")
+    if not 0 <= duration_us <= MAX_DURATION_US:
+        raise FormatError(f"{place}: duration={fields['duration']} is no duration in milliseconds")
+    return Read(
+        number=_number(fields.get("operationId")),
+        service=service,
+        operation=operation,
+        end_us=end_us,
+        duration_us=duration_us,
+        outcome=outcome,
+        error=None if error is None else redact(str(error))[:_MAX_ERROR],
+        metadata=None if metadata is None else metadata_json(metadata),
+    )
+
+
+def _number(text: object) -> int:
+    found = _NUMBER.fullmatch(text) if isinstance(text, str) else None
+    return int(found[1]) if found else 0
+
+
+def _time_us(text: str) -> int:
+    read = datetime.fromisoformat(text)
+    at_us = (read.replace(tzinfo=UTC) if read.tzinfo is None else read) - _EPOCH
+    return at_us // timedelta(microseconds=1)
+
+
+def _chained(first: str, rest: Iterable[str]) -> Iterator[str]:
+    yield first
+    yield from rest
