@@ -147,7 +147,7 @@ class AlertDetail(Answer):
 
 
 async def page(
-    kept: AlertStore, state: Listed, *, service: str | None = None, limit: int = 50, offset: int = 0
+    kept: AlertStore, state: str, *, service: str | None = None, limit: int = 50, offset: int = 0
 ) -> tuple[list[AlertAnswer], int | None]:
     """One page of the alerts that a word of STATES lists, and where the next one begins; None behind the last one."""
     # One more than is shown tells whether there is another page.
