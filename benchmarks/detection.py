@@ -17,6 +17,7 @@ import asyncio
 import statistics
 import sys
 import tempfile
+from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -148,7 +149,11 @@ def main() -> None:
         figures = (f"{one.false_a_week:.1f}", f"{plain.false_a_week:.1f}")
         said(f"{name}: false alarms a week, 13 services", *figures, alarms if own else None)
         said(f"{name}: median delay", f"{one.delay_min:.1f} min", f"{plain.delay_min:.1f} min")
-        said(f"{name}: missed", ", ".join(one.missed) or "none", ", ".join(plain.missed) or "none")
+        said(f"{name}: missed", kinds(one.missed), kinds(plain.missed))
+
+
+def kinds(missed: list[str]) -> str:
+    return ", ".join(f"{kind} ({times}x)" for kind, times in Counter(missed).items()) or "none"
 
 
 def said(name: str, figure: str, plain: str, goal: Goal | None = None) -> None:
