@@ -224,8 +224,9 @@ class Monitor(Asking):
         _logger.error("%s", error)
         await self.store.close()
         self.store = self.query.store = await open_store(self.settings.database_url, replace_corrupt=True)
-        self.alerting.use(self.store)
-        self.watcher.receipts.people.key = await privacy_key(self.store)
+        people = self.watcher.receipts.people
+        people.key = await privacy_key(self.store, people.key)
+        await self.alerting.move(self.store)
         return self.store
 
 

@@ -18,7 +18,9 @@ import pytest
 from discord.ext import commands
 
 import cogmeter
+from cogmeter.alerts.model import Subject
 from cogmeter_storage import open_store
+from cogmeter_storage.alerting import AlertState, Mute
 
 PROGRAM = Path(__file__).with_name("troubled_bot.py")
 DATABASE = Path("data/performance.db")
@@ -127,15 +129,20 @@ async def test_a_corrupt_database_is_set_aside_loudly_and_a_new_one_is_started(b
     assert any(aside.name in error for error in errors)
 
 
+def damage():
+    """Break the table of operations of a database that is in use."""
+    with contextlib.closing(sqlite3.connect(DATABASE, isolation_level=None)) as vandal:
+        vandal.execute("PRAGMA writable_schema = ON")
+        vandal.execute("UPDATE sqlite_schema SET rootpage = 4000 WHERE name = 'operation'")
+        vandal.execute("PRAGMA schema_version = 4000")
+
+
 async def test_a_database_that_is_damaged_while_the_bot_runs_is_replaced_and_no_batch_is_lost(bot, caplog):
     await bot.load_extension(EXTENSION)
     flusher = bot.get_cog("cogmeter").monitor.flusher
     record(0)
     await until(lambda: flusher.written == 1)
-    with contextlib.closing(sqlite3.connect(DATABASE, isolation_level=None)) as vandal:
-        vandal.execute("PRAGMA writable_schema = ON")
-        vandal.execute("UPDATE sqlite_schema SET rootpage = 4000 WHERE name = 'operation'")
-        vandal.execute("PRAGMA schema_version = 4000")
+    damage()
     record(1, 2)
     await until(lambda: flusher.written == 3)
     record(3)
@@ -146,6 +153,38 @@ async def test_a_database_that_is_damaged_while_the_bot_runs_is_replaced_and_no_
     assert stored() == [1, 2, 3]
     assert len([path for path in DATABASE.parent.glob("*.corrupt-*") if path.suffix.endswith("Z")]) == 1
     assert "is damaged" in caplog.text
+
+
+async def test_what_stands_of_alerts_goes_into_the_new_database_and_none_is_told_again(bot, caplog):
+    await bot.load_extension(EXTENSION)
+    monitor = bot.get_cog("cogmeter").monitor
+    alerting, key = monitor.alerting, monitor.watcher.receipts.people.key
+    for _ in range(60):
+        cogmeter.record("web", "fetch", duration_ms=1, error="no")
+    await until(lambda: monitor.flusher.written == 60)
+    await alerting.check()
+    await until(lambda: alerting.delivery.delivered["log"] == 1)
+    (alert,) = alerting.engine.active
+    at_us = alert.seen_us
+    await alerting.engine.mute(Mute("memory", "", at_us, at_us + 3_600_000_000, "Ada"), at_us)
+    await monitor.override({"response_time@web": "1s"}, "Ada")
+    damage()
+    record(1)
+    await until(lambda: monitor.flusher.written == 61)
+    await alerting.check()
+    kept = monitor.store.alerting
+    assert [(one.uid, one.state) for one in await kept.alerts()] == [(alert.uid, AlertState.FIRING)]
+    assert [one.service for one in await kept.mutes(at_us)] == ["memory"]
+    assert await kept.overrides() == {"response_time@web": "1000"}
+    await bot.unload_extension(EXTENSION)
+    await bot.load_extension(EXTENSION)
+    monitor = bot.get_cog("cogmeter").monitor
+    await monitor.alerting.check()
+    assert [one.uid for one in monitor.alerting.engine.active] == [alert.uid]
+    assert monitor.alerting.limits.of(Subject("response_time", "web")).threshold == 1_000
+    assert monitor.watcher.receipts.people.key == key
+    await bot.unload_extension(EXTENSION)
+    assert len([line for line in caplog.messages if line.startswith("[ALERT]")]) == 1
 
 
 @pytest.mark.parametrize("content", [b"dear diary", b"x" * 8192])

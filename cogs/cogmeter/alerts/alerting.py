@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from cogmeter.alerts.delivery import Delivery
 from cogmeter.alerts.engine import AlertEngine, Policy
@@ -13,15 +13,18 @@ from cogmeter.alerts.limits import Limits
 from cogmeter.alerts.storyteller import Storyteller
 from cogmeter.background import detached
 from cogmeter.query import now_us
+from cogmeter_storage.base import StorageError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from cogmeter.notifiers.base import Notifier
     from cogmeter.settings import Settings
     from cogmeter_storage.alerting import Alert
     from cogmeter_storage.base import Store
     from cogmeter_storage.model import Operation
+
+MOVED_BY: Final = "cogmeter"  # in the audit of a new database: who changed a threshold stands in the old one
 
 _logger = logging.getLogger("cogmeter.alerts")
 
@@ -44,6 +47,8 @@ class Alerting:
         place in Discord, if it is remembered.
         """
         self._store = store
+        self._overrides: Mapping[str, str] = {}
+        self._outdated = False  # whether others are stored
         self._catching_up: asyncio.Task[None] | None = None
         self.limits = Limits(settings)
         self.evaluator = Evaluator(names, self.limits, window_s=settings.alert_window)
@@ -81,20 +86,38 @@ class Alerting:
 
     async def check(self) -> None:
         """Hold what was measured against the rules once."""
+        if self._outdated:
+            await self.apply_overrides()
         readings = await self.evaluator.evaluate(now_us())
         await self.engine.step(readings, now_us())
 
     async def apply_overrides(self) -> None:
-        """Let the thresholds that were changed from chat hold from now on."""
-        self.limits.override(await self._store.alerting.overrides())
+        """Let the thresholds that were changed while running hold from now on, or from when the store gives them."""
+        try:
+            self._overrides = await self._store.alerting.overrides()
+        except StorageError as error:
+            if not self._outdated:
+                _logger.warning("Changed thresholds cannot be read, and hold from when they can be: %s", error)
+            self._outdated = True
+        else:
+            self._outdated = False
+            self.limits.override(self._overrides)
 
     async def keep(self) -> None:
         """Keep what was learned, for the next start."""
         await self.evaluator.keep(self._store)
 
-    def use(self, store: Store) -> None:
-        """Go on with another store: a corrupt one was replaced."""
-        self._store = self.engine.store = self.delivery.store = self.storyteller.store = store
+    async def move(self, store: Store) -> None:
+        """Go on with an empty store: a corrupt one was replaced. What is known of alerts, mutes, changed thresholds and
+        what is usual goes along; what waited to be delivered is lost, and told with the alert's next change.
+        """
+        self._store = self.delivery.store = self.storyteller.store = store
+        try:
+            await self.engine.move(store, now_us())
+            await store.alerting.override(self._overrides, now_us=now_us(), actor=MOVED_BY)
+            await self.evaluator.keep(store)
+        except StorageError as error:
+            _logger.error("Not all that was known of alerts was taken into the new database: %s", error)  # noqa: TRY400 - the text says it all
 
     def _targets(self, alert: Alert) -> tuple[str, ...]:
         return self.delivery.targets(alert)

@@ -115,6 +115,13 @@ class Book:
                 track = replace(track, alert=alert if alert.state.active else None, stored=alert, stored_us=now_us)
             self._keep(subject, track)
 
+    def take(self, stored: Iterable[Alert], now_us: int) -> None:
+        """Let active alerts be as another store has given them back."""
+        for alert in stored:
+            subject = self.find(alert.uid)
+            if subject is not None:
+                self.tracks[subject] = replace(self.tracks[subject], alert=alert, stored=alert, stored_us=now_us)
+
     def enter_figures(self, plan: Plan) -> None:
         """Let only what was measured hold: nothing could be stored, and so nothing has happened."""
         for subject, move in plan.items():

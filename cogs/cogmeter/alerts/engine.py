@@ -117,6 +117,14 @@ class AlertEngine:
         """
         return await self._alone(self._unmute(ids, actor, now_us))
 
+    async def move(self, store: Store, now_us: int) -> None:
+        """Go on with an empty store: take the alerts that stand and the mutes that hold into it.
+
+        Raises:
+            StorageError: not all could be stored; what is missing is stored with its next change.
+        """
+        await self._alone(self._move(store, now_us))
+
     async def _step(self, readings: Sequence[Reading], now_us: int) -> list[Alert]:
         self.checks += 1
         plan: Plan = {}
@@ -194,6 +202,13 @@ class AlertEngine:
             note=move.note,
         )
         return Step(alert, change, self._targets(alert) if move.told else ())
+
+    async def _move(self, store: Store, now_us: int) -> None:
+        self.store = store
+        self._over.clear()
+        for number, mute in enumerate(self._book.mutes):
+            self._book.mutes[number] = await store.alerting.add_mute(mute)
+        self._book.take(await store.alerting.save([Step(alert) for alert in self._book.alerts]), now_us)
 
     async def _drop(self) -> None:
         if not self._over:

@@ -91,19 +91,21 @@ class People:
         return None
 
 
-async def privacy_key(store: Store) -> bytes:
+async def privacy_key(store: Store, known: bytes | None = None) -> bytes:
     """The key of the hashes: made at random once, and kept in the store that holds them.
+
+    A ``known`` one goes on in a store that has none: it took a corrupt one's place.
 
     One that the store does not keep now serves until the next start, and what was stored meanwhile is somebody else's.
     """
     try:
         key = await store.recall(KEY)
         if key is None or len(key) != KEY_BYTES:
-            key = secrets.token_bytes(KEY_BYTES)
+            key = known or secrets.token_bytes(KEY_BYTES)
             await store.remember(KEY, key)
     except StorageError as error:
         _logger.warning("People are counted anew after the next start: %s", error)
-        return secrets.token_bytes(KEY_BYTES)
+        return known or secrets.token_bytes(KEY_BYTES)
     return key
 
 

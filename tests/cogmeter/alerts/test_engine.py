@@ -352,6 +352,27 @@ async def test_alerts_go_on_in_a_new_store(store, tmp_path):
     await new.close()
 
 
+async def test_a_new_store_has_what_stands_and_what_is_muted(store, tmp_path):
+    bench = Bench(store)
+    await bench.check("a", "b")
+    await bench.engine.mute(mute(bench.now_us, service="b"), bench.now_us)
+    await bench.engine.mute(mute(bench.now_us, service="c"), bench.now_us)
+    new = await open_store(f"sqlite:///{tmp_path / 'new.db'}")
+    await bench.engine.move(new, bench.now_us)
+    assert {(one.service, one.state) for one in await new.alerting.alerts()} == {
+        ("a", AlertState.FIRING),
+        ("b", AlertState.MUTED),
+    }
+    assert set(bench.engine.active) == set(await new.alerting.alerts())
+    assert [(one.service, one.actor) for one in await new.alerting.mutes(bench.now_us)] == [("b", "Ada"), ("c", "Ada")]
+    bench.store = new
+    await bench.restart()
+    assert await bench.check("a", "b", "c") == [("c", AlertState.MUTED)]  # nothing is told anew
+    ended = await bench.engine.unmute([one.id for one in await new.alerting.mutes(bench.now_us)], "Bob", bench.now_us)
+    assert len(ended) == 2
+    await new.close()
+
+
 async def test_a_check_of_many_alerts_gives_way_to_others(store):
     bench = Bench(store)
     services = [f"service-{number}" for number in range(500)]
