@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 UNDERLINE: Final = "=" * 35  # as long as the guide draws it, under every title
 LEAST_WIDTH: Final = 60  # columns
+LEAST_CELLS: Final = 6  # of a column that is cut
 GOOD, WARN, BAD, DIM = "green", "yellow", "bold red", "dim"
 
 
@@ -165,25 +166,38 @@ def _rich(block: Block, width: int) -> RenderableType:
 
 def _table(block: Table, width: int) -> RenderableType:
     from rich import box
+    from rich.cells import cell_len
     from rich.table import Table as RichTable
     from rich.text import Text
 
     shown = [place for place, column in enumerate(block.columns) if column.needs <= width]
-    made: Any = RichTable(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0), header_style="bold", expand=False)
-    for place in shown:
+    made: Any = RichTable(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0), header_style="bold")
+    texts = [[block.columns[place].title, *(_text(row[place]) for row in block.rows)] for place in shown]
+    natural = [max(map(cell_len, column)) for column in texts]
+    room = fitted(natural, [block.columns[place].flexible for place in shown], width - 2 * len(shown) - 1)
+    for place, cells in zip(shown, room, strict=True):
         column = block.columns[place]
-        made.add_column(
-            column.title,
-            justify="right" if column.right else "left",
-            style=column.style,
-            no_wrap=True,
-            overflow="ellipsis",
-            min_width=None if column.flexible else min(len(column.title), 12),
-            ratio=None,
-        )
+        align: Any = "right" if column.right else "left"
+        made.add_column(column.title, justify=align, style=column.style, no_wrap=True, overflow="ellipsis", width=cells)
     for row in block.rows:
         made.add_row(*(Text(_text(row[place]), _style(row[place])) for place in shown))
     return made  # type: ignore[no-any-return]  # rich's table is typed by what it is shown as
+
+
+def fitted(natural: Sequence[int], flexible: Sequence[bool], width: int) -> list[int]:
+    """How many columns of the terminal each column of a table gets.
+
+    What is not flexible is never cut: figures and times without their ends would tell something else. What is left is
+    shared by the others; who needs less than an equal share leaves the rest to those that need more.
+    """
+    given = list(natural)
+    left = width - sum(size for size, cut in zip(natural, flexible, strict=True) if not cut)
+    waiting = sorted((place for place, cut in enumerate(flexible) if cut), key=natural.__getitem__)
+    while waiting:
+        place = waiting.pop(0)
+        given[place] = max(min(natural[place], left // (len(waiting) + 1)), LEAST_CELLS)
+        left -= given[place]
+    return given
 
 
 def _text(cell: Cell) -> str:
