@@ -144,7 +144,7 @@ def main() -> None:
     plain = scores["thresholds"]
     for name in ("rules", "baseline"):
         one, own = scores[name], name == "rules"  # the baseline alone is no promise: the rules hold it back
-        recall, alarms = at_least(one.recall, 1), at_most(one.false_a_week, 1)
+        recall, alarms = at_least(one.recall, 1), at_most(one.false_a_week, 2)
         said(f"{name}: recall", f"{one.recall:.0%}", f"{plain.recall:.0%}", recall if own else None)
         figures = (f"{one.false_a_week:.1f}", f"{plain.false_a_week:.1f}")
         said(f"{name}: false alarms a week, 13 services", *figures, alarms if own else None)
