@@ -5,6 +5,7 @@ import pytest
 import cogmeter
 from cogmeter.alerts.model import Subject
 from cogmeter.alerts.rules import RULES
+from cogmeter_storage import StorageError
 
 ERRORS = Subject("error_rate", "knowledge-graph")
 
@@ -182,6 +183,20 @@ async def test_the_same_value_again_changes_nothing(move_in):
         assert result.ephemeral
         assert "is 0.1 already" in result.response.content
         assert len(await home.monitor.store.alerting.audit()) == 1
+
+
+async def test_a_change_that_cannot_be_read_back_at_once_holds_from_the_next_check(move_in, monkeypatch):
+    async def fails(*_):
+        raise StorageError("the disk is busy", permanent=False)
+
+    async with move_in() as home:
+        with monkeypatch.context() as patched:
+            patched.setattr(type(home.monitor.store.alerting), "overrides", fails)
+            assert len(await home.monitor.override({"error_rate": "9%"}, "Ada")) == 1
+            await home.monitor.alerting.check()
+            assert holds(home).threshold == 0.05
+        await home.monitor.alerting.check()
+        assert holds(home).threshold == 0.09
 
 
 async def test_a_change_is_marked(move_in):
