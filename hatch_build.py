@@ -1,8 +1,8 @@
-"""Brings the dashboard's chart library (uPlot, from npm) into the package when it is built, and by ``python hatch_build.py``.
+"""Brings the dashboard's chart library (uPlot, from npm) into the package when it is built.
 
 The files stand in ``cogs/cogmeter/web/pages/static/vendor/``: not in git, but in every wheel and source archive. Where
 they are there already, nothing is fetched. A build that cannot fetch them goes on with a warning, because the pages
-then show the charts as pictures.
+then show the charts as pictures. ``python hatch_build.py`` fetches them into a checkout.
 """
 
 from __future__ import annotations
@@ -79,7 +79,8 @@ def fetch(vendor: Path) -> bool:
     with tempfile.TemporaryDirectory(prefix="cogmeter-assets-") as folder:
         for name in ("package.json", "package-lock.json"):
             shutil.copy(ASSETS / name, folder)
-        subprocess.run([npm, *NPM_CI], cwd=folder, check=True, capture_output=True, text=True, timeout=TIMEOUT_S)
+        command = [npm, *NPM_CI]
+        subprocess.run(command, cwd=folder, check=True, capture_output=True, text=True, timeout=TIMEOUT_S)  # noqa: S603 - ours
         vendor.mkdir(parents=True, exist_ok=True)
         for source, name in FILES.items():
             shutil.copyfile(Path(folder) / "node_modules" / source, vendor / name)

@@ -54,7 +54,7 @@ class PageAsk(SpanAsk):
 
     period: Literal["1h", "6h", "24h", "7d", "30d"] = "24h"
     service: Annotated[str | None, BeforeValidator(or_none)] = None
-    refresh: Annotated[int | None, BeforeValidator(or_none), Field(ge=0, le=3_600)] = None
+    refresh: Annotated[Annotated[int, Field(ge=0, le=3_600)] | None, BeforeValidator(or_none)] = None
 
 
 @dataclass(frozen=True, slots=True)

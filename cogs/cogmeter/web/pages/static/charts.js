@@ -77,7 +77,7 @@ function show(figure, model, anew = false) {
     drawn.get(figure).plot?.destroy();
     drawn.get(figure).plot = undefined;
     figure.querySelector(".plot").replaceChildren();
-    figure.querySelector(".legend")?.remove();
+    figure.querySelector(".legend").replaceChildren();
     say(figure, model.empty || "No operations in this time.", "empty");
     return;
   }
@@ -276,14 +276,7 @@ function steer(figure, place, one) {
 }
 
 function legend(figure, model, place) {
-  let list = figure.querySelector(".legend");
-  if (!list) {
-    list = document.createElement("ul");
-    list.className = "legend";
-    list.setAttribute("data-own", "");
-    list.setAttribute("aria-hidden", "true");
-    figure.querySelector(".plot").before(list);
-  }
+  const list = figure.querySelector(".legend");
   const format = UNITS[model.unit];
   const words = model.series.map((one) => (place === null || place === undefined ? "" : (UNITS[one.unit] ?? format)((one.said ?? one.values)[place])));
   const items = model.series.map((one, number) => {

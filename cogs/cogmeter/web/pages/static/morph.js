@@ -21,17 +21,21 @@ function attributes(old, fresh) {
 }
 
 function children(old, fresh) {
+  const wantedKeys = new Set([...fresh.children].map(keyOf));
   const keyed = new Map();
-  for (const child of old.children) if (keyOf(child)) keyed.set(keyOf(child), child);
+  for (const child of [...old.children]) {
+    const key = keyOf(child);
+    if (key && !wantedKeys.has(key)) child.remove();
+    else if (key) keyed.set(key, child);
+  }
   let at = old.firstChild;
   for (const wanted of [...fresh.childNodes]) {
     const key = keyOf(wanted);
-    const match = key ? keyed.get(key) : at && !keyOf(at) ? at : null;
+    const match = key ? keyed.get(key) : alike(at, wanted);
     if (!match || match.nodeName !== wanted.nodeName) {
       old.insertBefore(document.importNode(wanted, true), at);
       continue;
     }
-    keyed.delete(key);
     if (match === at) at = at.nextSibling;
     else old.insertBefore(match, at);
     if (match.nodeType === Node.ELEMENT_NODE) morph(match, wanted);
@@ -42,4 +46,10 @@ function children(old, fresh) {
     at.remove();
     at = next;
   }
+}
+
+/** The next one of the same kind that has no key. */
+function alike(at, wanted) {
+  while (at && (keyOf(at) || at.nodeName !== wanted.nodeName)) at = at.nextSibling;
+  return at;
 }

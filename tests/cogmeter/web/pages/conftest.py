@@ -1,0 +1,39 @@
+"""Pages with much on them."""
+
+import os
+import shutil
+import subprocess
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import pytest
+from crowd import crowd
+
+AXE = "4.14.1"
+
+
+@pytest.fixture
+def crowded(served):
+    """As ``served``, with a hundred services in the store."""
+
+    @asynccontextmanager
+    async def opened(**settings):
+        async with served(**({"alert_check_interval": 300} | settings)) as web:
+            await crowd(web.monitor)
+            yield web
+
+    return opened
+
+
+@pytest.fixture(scope="session")
+def axe(tmp_path_factory) -> Path:
+    """The script of axe-core, which npm brings into a temporary folder for the tests alone."""
+    npm = shutil.which("npm")
+    if npm is None:
+        report = pytest.fail if os.environ.get("COGMETER_TEST_ALL") == "1" else pytest.skip
+        report("npm is not on this machine")
+    folder = tmp_path_factory.mktemp("axe")
+    (folder / "package.json").write_text('{"private": true}')
+    command = [npm, "install", "--ignore-scripts", "--no-audit", "--no-fund", f"axe-core@{AXE}"]
+    subprocess.run(command, cwd=folder, check=True, capture_output=True, timeout=100)
+    return folder / "node_modules/axe-core/axe.min.js"

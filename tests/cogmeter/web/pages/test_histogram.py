@@ -1,0 +1,43 @@
+import re
+
+import numpy as np
+from hypothesis import given
+from hypothesis import strategies as st
+
+from cogmeter.render import text
+from cogmeter.web.pages.histogram import BARS, HEIGHT, WIDTH, drawn
+from cogmeter_storage.histogram import BUCKETS, bucket_of, quantiles
+
+
+def buckets(*durations_us):
+    return np.bincount(bucket_of(np.array(durations_us)), minlength=BUCKETS)
+
+
+def test_nothing_has_no_histogram():
+    assert drawn(np.zeros(BUCKETS, dtype=np.int64)) is None
+
+
+def test_its_rows_say_up_to_which_duration_there_were_how_many():
+    found = drawn(buckets(*[100_000] * 7, *[2_000_000] * 2))
+    assert [held for _, held in found.rows] == [7, 2]
+    assert [words for words, _ in found.rows] == ["110 ms", "2.1 s"]  # the ends of the bars that they are in
+
+
+def test_lines_stand_at_the_percentiles_from_left_to_right():
+    held = buckets(*range(1_000, 1_000_000, 1_000))
+    found = drawn(held)
+    expected = [text.duration(value) for value in quantiles(held, (0.5, 0.95, 0.99))]
+    assert [(name, words) for name, _, words in found.lines] == list(zip(("p50", "p95", "p99"), expected, strict=True))
+    places = [x for _, x, _ in found.lines]
+    assert places == sorted(places)
+    assert (found.ticks[0], found.ticks[-1]) == ("984 µs", "1.1 s")
+
+
+@given(st.lists(st.integers(0, 10**13), min_size=1, max_size=50))
+def test_whatever_took_however_long_every_operation_is_in_a_row_and_every_bar_in_the_box(durations_us):
+    found = drawn(buckets(*durations_us))
+    assert sum(held for _, held in found.rows) == len(durations_us)
+    bars = re.findall(r"M([\d.]+) \d+h([\d.]+)v-(\d+)h-[\d.]+z", found.bars)
+    assert 1 <= len(bars) <= BARS
+    assert all(float(x) + float(wide) <= WIDTH and int(high) <= HEIGHT for x, wide, high in bars)
+    assert all(0 <= x <= WIDTH for _, x, _ in found.lines)

@@ -1,0 +1,365 @@
+"""The pages in a real browser: how they look at every width, what they say of themselves, what can be done."""
+
+import asyncio
+import itertools
+import json
+import time
+from urllib.parse import quote, urlsplit
+
+import pytest
+from crowd import HOSTILE, LONG, SLOW
+
+from cogmeter.render import text
+
+EMPTY = ["/performance/discord", "/performance/cost", "/performance/alerts", "/performance"]
+FULL = [
+    "/performance",
+    "/performance/discord",
+    "/performance/cost",
+    "/performance/alerts",
+    "/performance?period=7d",
+    f"/performance/services/{quote(HOSTILE, safe='')}",
+    f"/performance/services/{LONG}?period=1h",
+]
+CHARTS = "document.querySelectorAll('.chart[data-state=drawn]').length"
+SETTLED = (
+    "[...document.querySelectorAll('figure[data-chart]')].every(one => ['drawn', 'empty'].includes(one.dataset.state))"
+)
+LIVE = "document.getElementById('live').dataset.state"
+OVERFLOW = "Math.max(document.documentElement.scrollWidth, document.body.scrollWidth) - innerWidth"
+# Elements whose text is cut by their own border, without a way to scroll to it.
+CUT = """[...document.querySelectorAll('main *')].filter(one => {
+  const style = getComputedStyle(one);
+  return one.scrollWidth > one.clientWidth + 1 && one.clientWidth && style.overflowX === 'visible'
+    && style.display !== 'inline' && one.getBoundingClientRect().right > innerWidth + 1;
+}).map(one => one.outerHTML.slice(0, 120))"""
+
+
+def calm(page, url):
+    """Nothing was refused by the content policy, no script failed, and nobody else was asked."""
+    assert page.errors == []
+    assert {urlsplit(one).netloc for one in page.asked if one.startswith("http")} == {urlsplit(url).netloc}
+
+
+def opened(page, url, **size):
+    page.open(url, **size)
+    page.wait("document.readyState === 'complete'")
+    page.wait(SETTLED, "the charts")
+    page.wait(f"{LIVE} === 'live'", "the live stream")
+
+
+def looked_at(page, url, paths):
+    for path, width, dark in itertools.product(paths, (1280, 420), (True, False)):
+        page.prefer(dark=dark)
+        opened(page, url + path, width=width)
+        assert page.evaluate("innerWidth") == width
+        assert page.evaluate(OVERFLOW) <= 0, (path, width)
+        assert page.evaluate(CUT) == [], (path, width)
+        assert page.evaluate("getComputedStyle(document.body).backgroundColor") == (
+            "rgb(30, 31, 34)" if dark else "rgb(239, 241, 244)"
+        )
+    calm(page, url)
+
+
+async def test_full_pages_fit_every_width_in_dark_and_light(crowded, browser):
+    async with crowded() as web:
+        await asyncio.to_thread(looked_at, browser, web.url, FULL)
+        assert await asyncio.to_thread(browser.evaluate, CHARTS) == 3
+
+
+async def test_empty_pages_fit_every_width_in_dark_and_light(served, browser):
+    async with served() as web:
+        await asyncio.to_thread(looked_at, browser, web.url, EMPTY)
+        words = await asyncio.to_thread(browser.evaluate, "document.querySelector('.chart .state').innerText")
+    assert words == "No operations in this time."
+
+
+async def test_a_table_is_sorted_by_a_press_on_its_head_and_stays_so_when_it_is_renewed(crowded, browser):
+    names = "[...document.querySelectorAll('[data-key=services-table] tbody th')].map(one => one.innerText)"
+    heads = "[...document.querySelectorAll('[data-key=services-table] th')]"
+    sorted_by = f"{heads}.filter(one => one.ariaSort).map(one => one.innerText.trim() + ' ' + one.ariaSort)"
+
+    def look():
+        opened(browser, f"{web.url}/performance")
+        browser.evaluate(f"{heads}.find(one => one.innerText.startsWith('p99')).querySelector('button').focus()")
+        browser.press("Enter")
+        assert browser.evaluate(names)[0] == SLOW
+        assert browser.evaluate(sorted_by) == ["p99 descending"]
+        browser.press("Enter")
+        assert browser.evaluate(names)[-1] == SLOW
+        browser.evaluate("import('/performance/static/app.js').then(one => one.refresh())")
+        assert browser.evaluate(sorted_by) == ["p99 ascending"]
+        assert browser.evaluate(names)[-1] == SLOW
+        assert browser.evaluate("document.activeElement.innerText") == "p99"
+        browser.evaluate(f"{heads}[0].querySelector('button').click()")
+        found = browser.evaluate(names)
+        assert found[:2] == [HOSTILE, LONG]
+        calm(browser, web.url)
+
+    async with crowded() as web:
+        await asyncio.to_thread(look)
+
+
+async def test_what_is_shown_stands_in_the_address_and_the_way_back_leads_back(crowded, browser):
+    choose = (
+        (
+            "(name, value) => {{ const one = document.querySelector(`#controls [name=${{name}}]`); one.value = value;"
+            " one.dispatchEvent(new Event('change', {{bubbles: true}})); }}"
+        )
+        .replace("{{", "{")
+        .replace("}}", "}")
+    )
+
+    def look():
+        opened(browser, f"{web.url}/performance")
+        browser.evaluate(f"({choose})('period', '1h')")
+        browser.wait("document.querySelector('.heading .hint').innerText.startsWith('Last hour')")
+        browser.evaluate(f"({choose})('service', {json.dumps(HOSTILE)})")
+        browser.wait(f"document.querySelector('h1').innerText === {json.dumps(HOSTILE)}")
+        assert browser.evaluate("location.search") == f"?period=1h&service={quote(HOSTILE, safe='')}"
+        browser.evaluate("history.back()")
+        browser.wait("document.querySelector('h1').innerText === 'Overview'")
+        assert browser.evaluate("location.search") == "?period=1h"
+        assert browser.evaluate("document.querySelector('#controls [name=service]').value") == ""
+        browser.open(f"{web.url}/performance?period=1h&refresh=60")
+        browser.wait(SETTLED)
+        assert browser.evaluate("document.body.dataset.refresh") == "60"
+        assert browser.evaluate("document.querySelector('#controls [name=refresh]').value") == "60"
+        calm(browser, web.url)
+
+    async with crowded() as web:
+        await asyncio.to_thread(look)
+
+
+async def test_a_stretch_that_is_dragged_out_in_a_chart_is_looked_at_and_shared(crowded, browser):
+    box = "JSON.parse(JSON.stringify(document.querySelector('#chart-latency .u-over').getBoundingClientRect()))"
+
+    def look():
+        opened(browser, f"{web.url}/performance?period=6h")
+        one = browser.evaluate(box)
+        middle = one["top"] + one["height"] / 2
+        browser.drag((one["left"] + one["width"] * 0.6, middle), (one["left"] + one["width"] * 0.9, middle))
+        browser.wait("location.search.includes('since=')", "the stretch in the address")
+        browser.wait("!!document.querySelector('.zoomed')", "the stretch on the page")
+        found = browser.evaluate("Object.fromEntries(new URLSearchParams(location.search))")
+        assert set(found) == {"since", "until"}
+        browser.wait(SETTLED)
+        browser.evaluate("document.querySelector('.zoomed a').click()")
+        browser.wait("!document.querySelector('.zoomed')")
+        assert browser.evaluate("location.search") == ""
+        calm(browser, web.url)
+
+    async with crowded() as web:
+        await asyncio.to_thread(look)
+
+
+async def test_what_happens_is_seen_at_once(seeded, browser):
+    async with seeded() as web:
+        await asyncio.to_thread(opened, browser, f"{web.url}/performance?refresh=3600")
+        web.monitor.recorder.record("newcomer", "run", duration_ms=5)
+        web.monitor.recorder.marks.mark("deployed 2.0")
+        await web.flushed()
+        await asyncio.to_thread(
+            browser.wait, "document.querySelector('.pulse .all').getAttribute('d') !== ''", "the pulse"
+        )
+        await asyncio.to_thread(
+            browser.wait,
+            "document.querySelector('[data-key=services-table]').innerText.includes('newcomer')",
+            "the new service",
+        )
+        await asyncio.to_thread(
+            browser.wait, "document.getElementById('feed').innerText.includes('deployed 2.0')", "the marker"
+        )
+
+
+async def test_a_page_renews_itself_and_keeps_what_is_open_and_where_one_is(seeded, browser):
+    def prepare():
+        opened(browser, f"{web.url}/performance?refresh=1")
+        browser.evaluate("document.querySelector('details.numbers').open = true")
+        browser.evaluate(
+            "[...document.querySelectorAll('main a')].find(one => one.innerText === 'context-memory').focus()"
+        )
+
+    def look():
+        browser.wait("document.querySelector('main').innerText.includes('newcomer')", "the renewed page")
+        assert browser.evaluate("document.querySelector('details.numbers').open")
+        assert browser.evaluate("document.querySelectorAll('details.numbers tbody tr').length") > 10
+        assert browser.evaluate("document.activeElement.innerText") == "context-memory"
+        calm(browser, web.url)
+
+    async with seeded() as web:
+        await asyncio.to_thread(prepare)
+        for number in range(400):
+            web.monitor.recorder.record("newcomer", f"run-{number % 3}", duration_ms=5)
+        await web.flushed()
+        await asyncio.to_thread(look)
+
+
+async def test_a_server_that_is_gone_is_said_and_its_return_too(seeded, browser):
+    trouble = "document.getElementById('trouble')"
+
+    def said():
+        browser.wait(f"{LIVE} === 'reconnecting'", "Reconnecting")
+        browser.wait(f"!{trouble}.hidden && {trouble}.innerText.includes('could not be renewed')", "the trouble")
+
+    def well_again():
+        browser.wait(f"{LIVE} === 'live'", "Live")
+        browser.wait(f"{trouble}.hidden", "no trouble")
+
+    async with seeded() as web:
+        await asyncio.to_thread(opened, browser, f"{web.url}/performance?refresh=1")
+        await web.servers.stop()
+        await asyncio.to_thread(said)
+        await web.servers.start()
+        await asyncio.to_thread(well_again)
+
+
+async def test_a_chart_that_cannot_be_drawn_says_why(seeded, browser):
+    async with seeded() as web:
+        await asyncio.to_thread(opened, browser, f"{web.url}/performance")
+        web.monitor.query.timeline = broken
+        await asyncio.to_thread(browser.evaluate, "import('/performance/static/charts.js').then(one => one.draw())")
+        words = await asyncio.to_thread(browser.evaluate, "document.querySelector('.chart .state').innerText")
+    assert "cannot be drawn now: Something went wrong" in words
+
+
+async def broken(*_, **__):
+    raise RuntimeError("on purpose")
+
+
+async def test_the_keyboard_reaches_everything_in_order_and_shows_where_it_is(seeded, browser):
+    steps = (
+        "({tag: document.activeElement.tagName, text: (document.activeElement.innerText || '').slice(0, 40),"
+        " outline: getComputedStyle(document.activeElement).outlineStyle, role: document.activeElement.role})"
+    )
+    reachable = (
+        "[...document.querySelectorAll('a[href], button, select, input, summary, [tabindex=\"0\"]')]"
+        ".filter(one => one.checkVisibility() && one.type !== 'hidden').length"
+    )
+
+    def look():
+        opened(browser, f"{web.url}/performance")
+        wanted = browser.evaluate(reachable)
+        seen = []
+        for _ in range(wanted):
+            browser.press("Tab")
+            seen.append(browser.evaluate(steps))
+        assert seen[0]["text"] == "Skip to the content"
+        assert all(one["outline"] != "none" for one in seen), [one for one in seen if one["outline"] == "none"]
+        assert {"A", "BUTTON", "SELECT", "SUMMARY", "DIV"} <= {one["tag"] for one in seen}
+        assert "BODY" not in {one["tag"] for one in seen}
+        assert sum(one["role"] == "slider" for one in seen) == 3
+
+    async with seeded() as web:
+        await asyncio.to_thread(look)
+
+
+async def test_a_chart_is_read_point_by_point_with_the_arrow_keys_and_as_a_table(seeded, browser):
+    plot = "document.querySelector('#chart-latency .plot')"
+
+    def look():
+        opened(browser, f"{web.url}/performance?period=1h")
+        browser.evaluate(f"{plot}.focus()")
+        browser.press("Home")
+        assert browser.evaluate(f"{plot}.ariaValueNow") == "1"
+        first = browser.evaluate(f"{plot}.ariaValueText")
+        browser.press("ArrowRight")
+        assert browser.evaluate(f"{plot}.ariaValueNow") == "2"
+        assert browser.evaluate(f"{plot}.ariaValueText") != first
+        assert "p95" in first
+        browser.evaluate("document.querySelector('#chart-latency details').open = true")
+        row = "document.querySelector('#chart-latency details tbody tr')"
+        browser.wait(f"!!{row}")
+        cells = browser.evaluate(f"[...{row}.cells].map(one => one.innerText)")
+        assert first == f"{cells[0]}: p50 {cells[1]}, p95 {cells[2]}, p99 {cells[3]}"
+
+    async with seeded() as web:
+        await asyncio.to_thread(look)
+
+
+async def test_dark_or_light_is_chosen_and_remembered(served, browser):
+    def look():
+        browser.prefer(dark=True)
+        opened(browser, f"{web.url}/performance")
+        button = "document.getElementById('theme')"
+        assert browser.evaluate(f"{button}.innerText") == "Theme: system"
+        browser.evaluate(f"{button}.click(); {button}.click()")
+        assert browser.evaluate(f"{button}.innerText") == "Theme: light"
+        browser.call("Page.reload")
+        time.sleep(0.2)
+        browser.wait("document.readyState === 'complete' && document.documentElement.dataset.theme === 'light'")
+        assert browser.evaluate("getComputedStyle(document.body).backgroundColor") == "rgb(239, 241, 244)"
+        calm(browser, web.url)
+
+    async with served() as web:
+        await asyncio.to_thread(look)
+
+
+async def test_numbers_read_the_same_as_in_discord(served, browser):
+    durations_ms = [
+        0,
+        0.0004,
+        0.5,
+        1,
+        9.94,
+        9.96,
+        145,
+        999.4,
+        999.6,
+        1234,
+        59_499,
+        59_501,
+        125_000,
+        11_520_000,
+        187_200_000,
+    ]
+    counts = [0, 0.004, 0.05, 0.3, 1, 7.26, 12.6, 945, 999.6, 1000, 12_400, 999_960, 1_234_567, 3.1e9]
+    script = """import('/performance/static/format.js').then(one => JSON.stringify([
+      %s.map(one.duration), %s.map(one.count)]))"""
+
+    def look():
+        browser.open(f"{web.url}/performance")
+        browser.wait("document.readyState === 'complete'")
+        return json.loads(browser.evaluate(script % (durations_ms, counts)))
+
+    async with served() as web:
+        durations, amounts = await asyncio.to_thread(look)
+    assert durations == [text.duration(one * 1000) for one in durations_ms]
+    assert amounts == [text.count(one) for one in counts]
+
+
+async def test_without_script_the_page_says_what_it_has_to_say(crowded, browser):
+    def look():
+        browser.call("Emulation.setScriptExecutionDisabled", value=True)
+        browser.open(f"{web.url}/performance")
+        deadline = time.perf_counter() + 30
+        while not (found := browser.call("DOM.getDocument", depth=-1)["root"]["childNodeCount"] > 1):
+            assert time.perf_counter() < deadline
+            time.sleep(0.1)
+        node = browser.call("DOM.getDocument")["root"]["nodeId"]
+        return found, browser.call("DOM.getOuterHTML", nodeId=node)["outerHTML"]
+
+    async with crowded() as web:
+        _, html = await asyncio.to_thread(look)
+    assert "service-050" in html
+    assert "/performance/chart.png?" in html
+
+
+@pytest.mark.parametrize("path", [*EMPTY, *FULL[:4], FULL[5]])
+async def test_axe_finds_nothing_serious(crowded, browser, axe, path):
+    def look():
+        found = []
+        for dark, width in itertools.product((True, False), (1280, 420)):
+            browser.prefer(dark=dark)
+            opened(browser, web.url + path, width=width)
+            browser.evaluate(axe.read_text())
+            result = browser.evaluate("axe.run().then(one => JSON.stringify(one.violations))")
+            found += [
+                (one["id"], one["impact"], [node["html"][:160] for node in one["nodes"]][:3])
+                for one in json.loads(result)
+                if one["impact"] in {"serious", "critical"}
+            ]
+        return found
+
+    async with crowded() as web:
+        assert await asyncio.to_thread(look) == []

@@ -1,0 +1,137 @@
+"""What the pages say, as they leave the server."""
+
+import re
+from html import unescape
+from urllib.parse import quote
+
+import pytest
+from crowd import HOSTILE, LONG, SECRET, SLOW
+
+PATHS = ["/performance", "/performance/services/knowledge-graph"]
+HTML = {"headers": {"Accept": "text/html"}}
+
+
+def names_in(page, key):
+    """The services or operations in a table, in their order."""
+    table = re.search(rf'data-key="{key}".*?</table>', page, re.DOTALL)[0]
+    return [unescape(one) for one in re.findall(r'<th scope="row"[^>]*><a [^>]*>(.*?)</a>', table)]
+
+
+async def test_the_overview_shows_the_figures_that_the_api_tells(seeded):
+    async with seeded() as web:
+        page = (await web.get("/performance", **HTML)).text
+        told = (await web.get("/api/performance/dashboard")).json()
+    assert names_in(page, "services-table") == list(told["serviceStats"])
+    assert f"<strong>{told['overallStats']['totalOperations']}</strong>" in page
+    assert f"{told['overallStats']['overallErrorRate'] * 100:g} %" in page
+
+
+async def test_a_service_shows_its_operations_failures_and_where_time_goes(crowded):
+    async with crowded() as web:
+        page = (await web.get(f"/performance/services/{quote(HOSTILE, safe='')}", **HTML)).text
+        other = (await web.get(f"/performance/services/{SLOW}", **HTML)).text
+    assert names_in(page, "operations-table") == [HOSTILE]
+    text = unescape(page)
+    assert "<script>alert(#)</script> failed for # after # s" in text
+    assert f"{HOSTILE} failed for [id] after" in text
+    assert "40 s" in other
+    assert 'class="trace"' in page
+    assert 'class="trace"' not in other
+    assert "No slow or failed interaction" in other
+
+
+async def test_one_operation_of_a_service_can_be_looked_at_alone(seeded):
+    async with seeded() as web:
+        whole = (await web.get("/performance/services/context-memory", **HTML)).text
+        one = (await web.get("/performance/services/context-memory?operation=retrieve&period=1h", **HTML)).text
+        none = await web.get("/performance/services/context-memory?operation=retreive", **HTML)
+    assert "/performance/services/context-memory?operation=retrieve" in whole
+    assert re.search(
+        r'data-src="/api/performance/series\?since=[^"&]+&amp;service=context-memory&amp;operation=retrieve"', one
+    )
+    assert none.status == 404
+    assert "retrieve" in none.text
+
+
+async def test_an_unknown_service_is_said_with_near_names(seeded):
+    async with seeded() as web:
+        found = await web.get("/performance/services/knowledge-grap", **HTML)
+        filtered = await web.get("/performance?service=knowledge-grap", **HTML)
+    assert (found.status, filtered.status) == (404, 404)
+    assert "knowledge-graph" in found.text
+
+
+@pytest.mark.parametrize("path", PATHS)
+async def test_links_keep_what_is_looked_at(seeded, path):
+    async with seeded() as web:
+        page = (await web.get(f"{path}?period=7d&refresh=60", **HTML)).text
+    links = [unescape(one) for one in re.findall(r'href="(/performance[^"]*)"', page)]
+    links = [one for one in links if "/static/" not in one]
+    assert links
+    assert all("period=7d" in one and "refresh=60" in one for one in links)
+
+
+async def test_what_a_form_sends_empty_is_not_chosen(seeded):
+    async with seeded() as web:
+        found = await web.get("/performance?period=1h&service=&refresh=", **HTML)
+    assert found.status == 200
+
+
+@pytest.mark.parametrize(
+    "query", ["period=2h", "refresh=-1", "refresh=soon", "since=yesterday", "since=2024-02-02&until=2024-01-01", "x=1"]
+)
+async def test_what_cannot_be_shown_is_said(seeded, query):
+    async with seeded() as web:
+        found = await web.get(f"/performance?{query}", **HTML)
+    assert found.status == 422
+    assert query.partition("=")[0] in found.text
+
+
+@pytest.mark.parametrize(
+    "path", ["/performance", f"/performance/services/{quote(HOSTILE, safe='')}", f"/performance/services/{LONG}"]
+)
+async def test_names_and_texts_of_the_host_are_text_and_ids_are_hidden(crowded, path):
+    async with crowded() as web:
+        page = (await web.get(path, **HTML)).text
+    assert "<script>alert" not in page
+    assert SECRET not in page
+    assert not re.search(r"<[^>]+\s(on\w+|style)=", page)
+    assert not re.search(r"<script(?![^>]*\ssrc=)", page)
+
+
+@pytest.mark.parametrize("name", ["a/b", "a b?c#d", "%2e%2e", "ünï", "=1+1", "a\"b'c"])
+async def test_every_name_leads_to_its_page(served, name):
+    async with served() as web:
+        web.monitor.recorder.record(name, name, duration_ms=5)
+        await web.flushed()
+        page = (await web.get("/performance", **HTML)).text
+        link = re.search(
+            r'data-key="services-table".*?<th scope="row" class="names"><a href="([^"]+)"', page, re.DOTALL
+        )[1]
+        found = await web.get(unescape(link), **HTML)
+    assert found.status == 200
+    assert names_in(found.text, "operations-table") == [name]
+
+
+@pytest.mark.parametrize("path", ["/performance"])
+async def test_without_any_operation_the_page_says_so(served, path):
+    async with served() as web:
+        page = (await web.get(path, **HTML)).text
+    assert page.count("No operations in this time.") == 1
+    assert "No alert is active." in page
+
+
+async def test_the_chart_is_to_be_had_as_a_picture(seeded):
+    async with seeded() as web:
+        found = await web.get("/performance/chart.png?service=knowledge-graph")
+        unknown = await web.get("/performance/chart.png?service=knowledge-grap")
+    assert found.headers["Content-Type"] == "image/png"
+    assert found.body.startswith(b"\x89PNG")
+    assert unknown.status == 404
+
+
+async def test_the_icon_is_served_where_browsers_look_for_it(served):
+    async with served() as web:
+        found = await web.get("/favicon.ico")
+    assert found.status == 200
+    assert found.headers["Content-Type"] == "image/svg+xml"

@@ -1,0 +1,35 @@
+from cogmeter.web.pages.waterfall import DEEPEST, waterfall
+from cogmeter_storage.model import Outcome, SpanRecord, TraceRecord
+
+
+def span(number, parent, start_us, duration_us):
+    return SpanRecord(number, parent, "memory", "retrieve", start_us, duration_us, Outcome.OK)
+
+
+def drawn(*spans, duration_us=1_000):
+    return waterfall(TraceRecord(1, "discord.commands", "ask", duration_us, Outcome.OK, None, 0, spans)).bars
+
+
+def test_a_bar_lies_where_its_operation_ran_in_thousandths_of_the_whole():
+    (bar,) = drawn(span(1, 0, 250, 500))
+    assert (bar.left, bar.wide, bar.depth) == (250, 500, 0)
+
+
+def test_bars_stand_in_the_order_of_their_start_and_as_deep_as_what_they_ran_in():
+    bars = drawn(span(3, 2, 30, 10), span(2, 1, 20, 50), span(1, 0, 0, 900))
+    assert [(bar.span.id, bar.depth) for bar in bars] == [(1, 0), (2, 1), (3, 2)]
+
+
+def test_what_takes_no_time_can_still_be_seen():
+    assert drawn(span(1, 0, 10, 0))[0].wide > 0
+
+
+def test_an_operation_that_outlasts_its_interaction_ends_inside_the_picture():
+    (bar,) = drawn(span(1, 0, 500, 1_500))
+    assert bar.left + bar.wide == 1_000
+
+
+def test_a_parent_that_was_left_out_a_circle_and_great_depth_are_drawn_all_the_same():
+    assert drawn(span(5, 99, 0, 10))[0].depth == 0
+    assert len(drawn(span(1, 2, 0, 10), span(2, 1, 0, 10))) == 2
+    assert drawn(*(span(number, number - 1, number, 1) for number in range(1, 40)))[-1].depth == DEEPEST
