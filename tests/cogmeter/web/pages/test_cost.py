@@ -1,0 +1,114 @@
+"""The page of costs: money and tokens by day, service and model, the budget, and what the month may come to."""
+
+import time
+from datetime import UTC, datetime
+
+import pytest
+from crowd import HOSTILE
+
+from cogmeter.alerts.spending import Spent
+from cogmeter.web.pages.cost import Spendings, dollars, forecast, rough
+from cogmeter_storage.model import DAY_US, HOUR_US
+
+NOON_US = int(datetime(2026, 11, 24, 12, tzinfo=UTC).timestamp() * 1e6)
+TODAY = NOON_US // DAY_US
+FIRST = TODAY - 23  # 1 November
+
+
+def test_a_forecast_adds_the_mean_of_the_last_whole_days_for_what_is_left_of_the_month():
+    daily = {day: 10.0 for day in range(FIRST, TODAY)} | {TODAY: 5.0}
+    found = forecast(daily, (FIRST - 40) * DAY_US, NOON_US)
+    assert found.spent == 23 * 10 + 5
+    assert found.expected == pytest.approx(235 + 10 * 6.5)  # half of today, and six days
+    assert (found.least, found.most) == (found.expected, found.expected)
+    assert (found.since, found.days) == (FIRST, 7)
+
+
+def test_its_ends_are_those_of_the_cheapest_and_the_dearest_of_these_days():
+    daily = {TODAY - back: float(back) for back in range(1, 8)}
+    found = forecast(daily, 0, NOON_US)
+    assert found.least == pytest.approx(found.spent + 1 * 6.5)
+    assert found.most == pytest.approx(found.spent + 7 * 6.5)
+    assert found.expected == pytest.approx(found.spent + 4 * 6.5)
+
+
+def test_a_day_without_costs_is_a_cheap_day_and_one_before_anything_was_known_is_none():
+    found = forecast({TODAY - 1: 7.0}, (TODAY - 4) * DAY_US + HOUR_US, NOON_US)
+    assert (found.since, found.days) == (TODAY - 4, 3)  # the day that counting began in is no whole one
+    assert found.least == pytest.approx(7.0)
+    assert found.expected == pytest.approx(7.0 + 7 / 3 * 6.5)
+
+
+def test_nothing_is_foretold_from_fewer_than_three_whole_days():
+    assert forecast({TODAY: 4.0, TODAY - 1: 4.0}, (TODAY - 2) * DAY_US, NOON_US).expected is None
+
+
+def test_what_was_spent_before_this_month_is_not_in_it():
+    assert forecast({FIRST - 1: 99.0, FIRST: 1.0}, 0, NOON_US).spent == 1.0
+
+
+def test_the_days_of_a_range_are_added_up_by_day_and_by_service_and_model():
+    days = {
+        7: {("a", "m"): Spent(1, 10, 5, 0.5), ("b", ""): Spent(2, 0, 0, 0.25)},
+        8: {("a", "m"): Spent(3, 30, 15, 1.5)},
+        9: {("a", "m"): Spent(9, 9, 9, 9)},
+    }
+    found = Spendings.of(days, 7, 8, None)
+    assert (found.total.operations, found.total.dollars) == (6, 2.25)
+    assert {day: one.dollars for day, one in found.days.items()} == {7: 0.75, 8: 1.5}
+    assert [(pair, one.tokens_in) for pair, one in found.dearest] == [(("a", "m"), 40), (("b", ""), 0)]
+    assert Spendings.of(days, 7, 9, "b").total.dollars == 0.25
+
+
+@pytest.mark.parametrize(
+    ("amount", "words", "about"),
+    [(0, "$0.00", "$0.00"), (0.0042, "$0.0042", "$0.0042"), (18.4, "$18.40", "$18"), (1204.3, "$1,204", "$1,204")],
+)
+def test_money_in_words(amount, words, about):
+    assert (dollars(amount), rough(amount)) == (words, about)
+
+
+async def test_the_page_says_what_was_spent_on_what(crowded):
+    async with crowded() as web:
+        page = (await web.get("/performance/cost")).text
+        of_one = (await web.get(f"/performance/cost?service=service-001&days=7")).text
+        nobody = await web.get("/performance/cost?service=nobody", headers={"Accept": "text/html"})
+    assert "Today so far</dt><dd><strong>$1.10" in page
+    assert "Last 30 days</dt><dd><strong>$11.00" in page
+    assert "15 k read, 1 k written" in page
+    assert "&lt;script&gt;alert(1)&lt;/script&gt;" in page
+    assert "<script>alert" not in page
+    assert "Last 7 days</dt><dd><strong>$7.00" in of_one
+    assert nobody.status == 404
+
+
+async def test_the_budget_is_that_of_the_alert_also_after_it_was_changed(crowded):
+    async with crowded() as web:
+        assert "There is no budget" in (await web.get("/performance/cost")).text
+        await web.monitor.override({"cost": "1.2"}, actor="owner")
+        page = (await web.get("/performance/cost")).text
+        assert "of $1.20 a day: 91.7 %" in page
+        assert "nearly used up" in page
+        assert 'data-limit="1.2"' in page
+        await web.monitor.override({"cost": "1"}, actor="owner")
+        assert "above the budget" in (await web.get("/performance/cost")).text
+
+
+async def test_operations_that_are_recorded_while_it_runs_are_in_it(served):
+    async with served() as web:
+        assert "No operation in this time says what it cost." in (await web.get("/performance/cost")).text
+        for _ in range(3):
+            noted = {"model": HOSTILE, "tokens_in": 100, "tokens_out": 20, "cost_usd": 0.5}
+            web.monitor.recorder.record("core-intelligence", "process", duration_ms=5, metadata=noted)
+        await web.flushed()
+        page = (await web.get("/performance/cost")).text
+    assert "Today so far</dt><dd><strong>$1.50" in page
+    assert "said after 3 whole days" in page
+
+
+async def test_a_stretch_of_time_is_taken_by_its_days(crowded):
+    today = time.time_ns() // 1_000 // DAY_US
+    since, until = (datetime.fromtimestamp((today - back) * 86_400, UTC).strftime("%Y-%m-%d") for back in (4, 3))
+    async with crowded() as web:
+        page = (await web.get(f"/performance/cost?since={since}&until={until}")).text
+    assert "In this time</dt><dd><strong>$2.20" in page
