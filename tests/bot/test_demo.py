@@ -2,11 +2,13 @@
 
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
 import threading
 import time
+import urllib.request
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -49,12 +51,20 @@ class Demo:
         return "".join(self.lines)
 
     def url(self):
+        """The address of the simulated Discord."""
+        return self._printed(r"http://127\.0\.0\.1:\S+")
+
+    def dashboard(self):
+        """Where the dashboard, the API and the metrics are: scheme, host and port."""
+        return self._printed(r"Its dashboard: +(http://localhost:[0-9]+)/performance\n", group=1)
+
+    def _printed(self, pattern, group=0):
         deadline = time.perf_counter() + START_S
-        while not (found := re.search(r"http://127\.0\.0\.1:\S+", self.output)):
+        while not (found := re.search(pattern, self.output)):
             assert self.process.poll() is None, self.output
             assert time.perf_counter() < deadline, self.output
             time.sleep(0.1)
-        return found[0]
+        return found[group]
 
     def stop(self, sent=signal.SIGTERM):
         if self.process.poll() is None:
@@ -155,6 +165,57 @@ def test_a_visitor_gets_summary_statistics_and_an_alert_with_their_charts(start,
     assert [one for one in browser.errors if "favicon.ico" not in one] == []
     asked = {urlsplit(one).hostname for one in browser.asked if one.startswith("http")}
     assert asked == {"127.0.0.1"}
+
+
+# What each page of the dashboard shows of the demo's week.
+PAGES = {
+    "/performance": "core-intelligence",
+    "/performance/services/core-intelligence": "TimeoutError",
+    "/performance/discord": "connected",
+    "/performance/cost": "text-embedding-3-small",
+    "/performance/alerts": "Error rate of 4",
+}
+DRAWN = (
+    "document.readyState === 'complete'"
+    " && [...document.querySelectorAll('figure[data-chart]')].every(one => one.dataset.state === 'drawn')"
+)
+LIVE = "document.getElementById('live').dataset.state === 'live'"
+
+
+@pytest.mark.timeout(300)
+def test_every_page_of_the_dashboard_is_full_from_the_start(start, browser, tmp_path):
+    demo = start("demo")
+    address = demo.dashboard()
+    demo.url()
+    for number, (path, words) in enumerate(PAGES.items()):
+        for width in (1280, 420):
+            browser.open(f"{address}{path}?period=7d", width=width)
+            browser.wait(DRAWN, f"the charts of {path}")
+            browser.wait(LIVE, "the live stream")
+            browser.screenshot(tmp_path / f"{number}-{width}.png")
+            assert words in browser.evaluate("document.body.textContent"), path
+    assert browser.errors == []
+    asked = {urlsplit(one).netloc for one in browser.asked if one.startswith("http")}
+    assert asked == {urlsplit(address).netloc}
+
+
+def test_the_demo_greets_with_the_dashboards_address(start, browser):
+    demo = start("demo", "--history-days", "0.1")
+    address = demo.dashboard()
+    assert f"{address}/performance" in Visitor(browser, demo.url()).read()
+
+
+def test_the_running_demo_tells_its_metrics_on_the_printed_port(start):
+    demo = start("demo", "--history-days", "0.1")
+    with urllib.request.urlopen(f"{demo.dashboard()}/metrics", timeout=30) as answer:
+        text = answer.read().decode()
+    assert re.search(r'^chatterbot_operations_total\{.*service="core-intelligence".*\} [1-9]', text, re.MULTILINE)
+    promtool = shutil.which("promtool")
+    if promtool is not None:
+        checked = subprocess.run(
+            [promtool, "check", "metrics"], input=text, capture_output=True, text=True, check=False
+        )
+        assert (checked.returncode, checked.stderr) == (0, "")
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="no signals to send there")

@@ -78,12 +78,14 @@ def test_the_token_is_also_read_from_the_env_file(cogmeter, tmp_path):
     assert cogmeter("run")[2].startswith("Error: DISCORD_TOKEN is not set")
 
 
-def test_a_port_that_is_taken_is_said_in_one_line(cogmeter):
+@pytest.mark.parametrize("option", ["--port", "--dashboard-port"])
+def test_a_port_that_is_taken_is_said_in_one_line(cogmeter, option):
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
-        code, _, err = cogmeter("demo", "--port", str(port))
+        code, _, err = cogmeter("demo", option, str(port))
     assert code == 1
     assert err.startswith(f"Error: Port {port} cannot be used")
+    assert err.endswith(f"choose another with {option}\n")
     assert err.count("\n") == 1
 
 

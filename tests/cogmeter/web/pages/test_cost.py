@@ -16,7 +16,7 @@ FIRST = TODAY - 23  # 1 November
 
 
 def test_a_forecast_adds_the_mean_of_the_last_whole_days_for_what_is_left_of_the_month():
-    daily = {day: 10.0 for day in range(FIRST, TODAY)} | {TODAY: 5.0}
+    daily = dict.fromkeys(range(FIRST, TODAY), 10.0) | {TODAY: 5.0}
     found = forecast(daily, (FIRST - 40) * DAY_US, NOON_US)
     assert found.spent == 23 * 10 + 5
     assert found.expected == pytest.approx(235 + 10 * 6.5)  # half of today, and six days
@@ -71,7 +71,7 @@ def test_money_in_words(amount, words, about):
 async def test_the_page_says_what_was_spent_on_what(crowded):
     async with crowded() as web:
         page = (await web.get("/performance/cost")).text
-        of_one = (await web.get(f"/performance/cost?service=service-001&days=7")).text
+        of_one = (await web.get("/performance/cost?service=service-001&days=7")).text
         nobody = await web.get("/performance/cost?service=nobody", headers={"Accept": "text/html"})
     assert "Today so far</dt><dd><strong>$1.10" in page
     assert "Last 30 days</dt><dd><strong>$11.00" in page
