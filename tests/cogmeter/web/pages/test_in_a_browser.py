@@ -363,3 +363,21 @@ async def test_axe_finds_nothing_serious(crowded, browser, axe, path):
 
     async with crowded() as web:
         assert await asyncio.to_thread(look) == []
+
+
+async def test_without_the_chart_library_charts_are_pictures(crowded, browser, monkeypatch, tmp_path):
+    monkeypatch.setattr("cogmeter.web.pages.frame.VENDOR", tmp_path)
+    picture = "document.querySelector('.charts img')"
+
+    def look():
+        for path in ("/performance?period=1h", f"/performance/services/{SLOW}"):
+            browser.open(web.url + path)
+            browser.wait(f"!!{picture} && {picture}.complete", "the picture")
+            assert browser.evaluate(f"{picture}.naturalWidth") == 1600
+            browser.wait(f"{LIVE} === 'live'", "the live stream")
+            assert browser.evaluate(OVERFLOW) <= 0
+        assert not [one for one in browser.asked if "/vendor/" in one or "/api/performance/series" in one]
+        calm(browser, web.url)
+
+    async with crowded() as web:
+        await asyncio.to_thread(look)
