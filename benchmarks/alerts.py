@@ -7,18 +7,27 @@ gauges, costs, stalls, and a week of hours behind it.
 from __future__ import annotations
 
 import asyncio
+import itertools
 import random
 import sqlite3
+import tempfile
 import time
+from typing import TYPE_CHECKING
 
 from timing import Spread, at_most, interleaved, parser, ratio, row, seconds
 
+from cogmeter.alerts.engine import AlertEngine, Policy
 from cogmeter.alerts.evaluator import Evaluator
 from cogmeter.alerts.limits import Limits
+from cogmeter.alerts.model import WARNING, Limit, Reading, Subject
 from cogmeter.alerts.rules import RULES
 from cogmeter.alerts.window import Window
 from cogmeter.services import ACKNOWLEDGEMENT, STALLS
 from cogmeter.settings import Settings
+from cogmeter_storage import open_store
+
+if TYPE_CHECKING:
+    from cogmeter_storage.base import Store
 
 SERVICES, WINDOW_S, PER_SECOND = 500, 300, 100
 GUIDE = ("error_rate", "response_time", "throughput")
@@ -121,6 +130,80 @@ async def cpu_of_counting(history: list[Second], window_alone: bool) -> float:
     return (time.thread_time() - start) / (10 * 10 * PER_SECOND)
 
 
+class Engines:
+    """Checks by the engine for 500 services, on a real store: none in breach, all for long, all at once.
+
+    Of CPU time of the loop's thread: what the machine gives to others meanwhile is not the check's.
+    """
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self._now_us = time.time_ns() // 1000
+        self._rounds = 0
+        self._standing = self._engine()
+
+    async def ready(self) -> None:
+        await self._standing.step(self._readings("standing"), self._now_us)
+
+    def next_check(self, case: str) -> tuple[AlertEngine, list[Reading]]:
+        self._rounds += 1
+        self._now_us += 30_000_000
+        if case == "alerts stand":
+            return self._standing, self._readings("standing")
+        return self._engine(), self._readings(f"round {self._rounds}") if case == "alerts fire at once" else []
+
+    async def cpu(self, case: str) -> float:
+        """The seconds of one check."""
+        engine, readings = self.next_check(case)
+        start = time.thread_time()
+        await engine.step(readings, self._now_us)
+        return time.thread_time() - start
+
+    async def hold(self, case: str) -> float:
+        """The longest stretch in seconds for which one check keeps the loop to itself."""
+        engine, readings = self.next_check(case)
+        turns: list[float] = []
+
+        async def turn() -> None:
+            while True:
+                turns.append(time.thread_time())
+                await asyncio.sleep(0)
+
+        beside = asyncio.create_task(turn())
+        await asyncio.sleep(0)
+        await engine.step(readings, self._now_us)
+        beside.cancel()
+        return max(after - before for before, after in itertools.pairwise([*turns, time.thread_time()]))
+
+    def _engine(self) -> AlertEngine:
+        limit = Limit(threshold=0.05, recovery=0.04, for_s=0, recovery_s=120, min_operations=20)
+        return AlertEngine(self._store, lambda _: limit, Policy(), targets=lambda _: ("log",), told=lambda: None)
+
+    def _readings(self, prefix: str) -> list[Reading]:
+        said = "Error rate of 7.8% exceeds threshold of 5%"
+        subjects = (Subject("error_rate", f"{prefix} {number}") for number in range(SERVICES))
+        return [Reading(subject, 0.078, 0.05, said, WARNING) for subject in subjects]
+
+
+def engine_rows(loop: asyncio.AbstractEventLoop, rounds: int) -> None:
+    """What a check costs beyond the rules: alerts that fire, stand, and are stored."""
+    with tempfile.TemporaryDirectory() as folder:
+        store = loop.run_until_complete(open_store(f"sqlite:///{folder}/performance.db"))
+        bench = Engines(store)
+        loop.run_until_complete(bench.ready())
+        works = {
+            (case, of.__name__): lambda case=case, of=of: loop.run_until_complete(of(case))
+            for case in ("services without alerts", "alerts stand", "alerts fire at once")
+            for of in (bench.cpu, bench.hold)
+        }
+        for (case, of), taken in interleaved(works, rounds).items():
+            middle = Spread.of(taken).median * 1e3
+            goal = at_most(middle, 2.0, " ms") if of == "hold" else None
+            what = "longest hold of the loop" if of == "hold" else "CPU a check"
+            row(f"alert engine, {what}: {SERVICES} {case}", f"{middle:.2f} ms", goal=goal)
+        loop.run_until_complete(store.close())
+
+
 def main() -> None:
     short = parser(__doc__).parse_args().short
     history, clock = traffic(), Clock()
@@ -163,6 +246,8 @@ def main() -> None:
     for name, alone in (("window", True), ("window, long windows, costs", False)):
         costs = [asyncio.run(cpu_of_counting(history, alone)) for _ in range(21)]
         row(f"alert totals, CPU an operation: {name}", f"{Spread.of(costs).median * 1e9:.0f} ns")
+    engine_rows(loop, 21 if short else 201)
+    loop.close()
 
 
 if __name__ == "__main__":

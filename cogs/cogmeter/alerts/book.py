@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import math
 import uuid
+from collections.abc import Generator
 from dataclasses import replace
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, TypeAlias, TypeVar
 
 from cogmeter.alerts import grouping, lifecycle
 from cogmeter.alerts.grouping import MANY, ROOT
@@ -13,15 +14,17 @@ from cogmeter.alerts.model import Subject
 from cogmeter.alerts.track import DROPPED, DUE, NOTHING, Moment, Move, Track, worth_storing
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from cogmeter.alerts.model import Limit, Reading
     from cogmeter.alerts.policy import Policy
     from cogmeter_storage.alerting import Alert, Mute
 
-Plan = dict[Subject, Move]
+T = TypeVar("T")
+Plan: TypeAlias = dict[Subject, Move]
+Growing: TypeAlias = Generator[Plan, None, T]  # yields the plan whenever the caller may give way to others
 
-SLICE: Final = 50  # subjects; some 0.5 ms
+SLICE: Final = 25  # subjects; some 0.5 ms
 
 
 class Book:
@@ -63,7 +66,7 @@ class Book:
         """The subject of an active alert."""
         return next((one for one, track in self.tracks.items() if track.alert and track.alert.uid == uid), None)
 
-    def check(self, readings: Iterable[Reading], now_us: int) -> Iterator[Plan]:
+    def check(self, readings: Iterable[Reading], now_us: int) -> Growing[None]:
         """What becomes of everything, when these readings are all that there are.
 
         Yields the plan as it grows, so that the caller can give way to others; the last one is whole.
@@ -79,8 +82,8 @@ class Book:
                 plan[subject] = lifecycle.advance(track, found.get(subject), at)
             if count % SLICE == 0:
                 yield plan
-        joined = self._fire(plan, roots, now_us)
-        self._lead(plan, joined, now_us)
+        joined = yield from self._fire(plan, roots, now_us)
+        yield from self._lead(plan, joined, now_us)
         yield plan
 
     def acknowledge(self, subject: Subject, actor: str, now_us: int) -> Plan:
@@ -144,10 +147,12 @@ class Book:
             if now_us - max(self.tracks[subject].fires) >= memory_us:
                 del self.tracks[subject]
 
-    def _fire(self, plan: Plan, roots: dict[str, Alert], now_us: int) -> dict[Subject, list[Alert]]:
+    def _fire(self, plan: Plan, roots: dict[str, Alert], now_us: int) -> Growing[dict[Subject, list[Alert]]]:
         """Fire what is due: alone, with the group that is open, or as a new group. Returns who joined which root."""
         alone = []
-        for subject, move in plan.items():
+        for count, (subject, move) in enumerate(plan.items(), 1):
+            if count % SLICE == 0:
+                yield plan
             if move.kind != DUE or move.after.alert is None:
                 continue
             at = self._moment(subject, move.after, roots, now_us)
@@ -163,11 +168,11 @@ class Book:
             for subject in alone:
                 plan[subject] = lifecycle.fire(plan[subject].before, self._moment(subject, Track(), {}, now_us))
             return {}
-        return self._fire_together(plan, alone, root, now_us) if alone else {}
+        return (yield from self._fire_together(plan, alone, root, now_us)) if alone else {}
 
     def _fire_together(
         self, plan: Plan, alone: Sequence[Subject], root: Alert | None, now_us: int
-    ) -> dict[Subject, list[Alert]]:
+    ) -> Growing[dict[Subject, list[Alert]]]:
         members = [alert for one in alone if (alert := plan[one].before.alert) is not None]
         if root is None:
             root = self._new_root(plan, members, now_us)
@@ -175,10 +180,12 @@ class Book:
         else:
             joined = {subject_of(root): members}
         mute = self._mute_over(ROOT, now_us)
-        for subject in alone:
+        for count, subject in enumerate(alone, 1):
             at, before = self._moment(subject, Track(), {}, now_us), plan[subject].before
             quiet = None if mute is None else lifecycle.muffle(before, mute, at, root)
             plan[subject] = quiet or lifecycle.fire(before, at, root)
+            if count % SLICE == 0:
+                yield plan
         return joined
 
     def _new_root(self, plan: Plan, members: Sequence[Alert], now_us: int) -> Alert:
@@ -192,11 +199,12 @@ class Book:
         plan[subject_of(root)] = move
         return root
 
-    def _lead(self, plan: Plan, joined: Mapping[Subject, list[Alert]], now_us: int) -> None:
+    def _lead(self, plan: Plan, joined: Mapping[Subject, list[Alert]], now_us: int) -> Growing[None]:
         """Move the roots after their members."""
         for subject, track in self.tracks.items():
             if subject.rule != MANY or track.alert is None:
                 continue
+            yield plan
             tracks = (move.after for move in plan.values())
             uid = track.alert.uid
             members = [one for to in tracks if (one := to.alert) is not None and one.group == uid and one.state.active]

@@ -6,7 +6,7 @@ import asyncio
 import logging
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
-from cogmeter.alerts.book import Book
+from cogmeter.alerts.book import SLICE, Book
 from cogmeter.alerts.grouping import MANY
 from cogmeter.alerts.policy import Policy
 from cogmeter.alerts.track import DROPPED
@@ -15,7 +15,7 @@ from cogmeter_storage.alerting import ACTIVE, AlertChange, AlertState, Step
 from cogmeter_storage.base import StorageError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Coroutine, Sequence
+    from collections.abc import Callable, Collection, Coroutine, Iterator, Sequence
 
     from cogmeter.alerts.book import Plan
     from cogmeter.alerts.model import Limit, Reading, Subject
@@ -177,9 +177,14 @@ class AlertEngine:
     async def _carry_out(self, plan: Plan, now_us: int) -> list[Alert]:
         subjects = sorted(plan, key=lambda subject: subject.rule != MANY)  # a group before its members
         moves = [plan[subject] for subject in subjects if self._book.worth_storing(plan[subject], now_us)]
-        steps = [self._step_of(move, now_us) for move in moves]
+        steps: list[Step] = []
+        for part in _parts(moves):
+            await asyncio.sleep(0)
+            steps += [self._step_of(move, now_us) for move in part]
         stored = {alert.uid: alert for alert in await self.store.alerting.save(steps)} if steps else {}
-        self._book.enter(plan, stored, now_us)
+        for entries in _parts(list(plan.items())):
+            await asyncio.sleep(0)
+            self._book.enter(dict(entries), stored, now_us)
         if any(step.targets for step in steps):
             self._told()
         return [stored[step.alert.uid] for step in steps if step.change is not None]
@@ -243,6 +248,11 @@ class AlertEngine:
             alert = move.after.alert or move.before.alert
             if alert is not None:
                 _logger.debug("%s: %s: %s", subject.service, alert.message, move.kind or move.note or alert.state)
+
+
+def _parts(items: Sequence[T]) -> Iterator[Sequence[T]]:
+    """In slices, between which the host's own work comes."""
+    return (items[start : start + SLICE] for start in range(0, len(items), SLICE))
 
 
 def _to_drop(move: Move) -> bool:

@@ -376,13 +376,13 @@ async def test_a_new_store_has_what_stands_and_what_is_muted(store, tmp_path):
 async def test_a_check_of_many_alerts_gives_way_to_others(store):
     bench = Bench(store)
     services = [f"service-{number}" for number in range(500)]
-    await bench.check(*services)
-    turns = 0
-    check = asyncio.ensure_future(bench.check(*services))
-    while not check.done():
-        await asyncio.sleep(0)
-        turns += 1
-    assert turns >= 10
+    for doing, least in (("fire", 80), ("stand", 40)):
+        turns = 0
+        check = asyncio.ensure_future(bench.check(*services))
+        while not check.done():
+            await asyncio.sleep(0)
+            turns += 1
+        assert turns >= least, doing
 
 
 async def test_more_alerts_than_a_page_are_restored(store):
