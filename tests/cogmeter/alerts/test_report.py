@@ -26,7 +26,9 @@ SUBJECT = Subject("response_time", "web-crawling")
 POLICY = Policy(cooldown_s=0, flap_from=1_000)
 
 
-def alert(number, *, rule="error_rate", service="knowledge-graph", fired=True, acknowledged=None, resolved=None, **more):
+def alert(
+    number, *, rule="error_rate", service="knowledge-graph", fired=True, acknowledged=None, resolved=None, **more
+):
     """An alert that fired so many hours after the start; when it was acknowledged and resolved counts from then."""
     fired_us = START_US + number * HOUR_US
     return Alert(
@@ -174,7 +176,13 @@ async def store(tmp_path):
     await opened.append([rows], now_us=START_US + 6 * HOUR_US)
     alerts = [
         dataclasses.replace(
-            alert(number, rule="response_time", service="web-crawling", resolved=8, acknowledged=3 if number == 5 else None),
+            alert(
+                number,
+                rule="response_time",
+                service="web-crawling",
+                resolved=8,
+                acknowledged=3 if number == 5 else None,
+            ),
             fired_us=START_US + number * HOUR_US + 33 * MINUTE_US,
             started_us=START_US + number * HOUR_US + 33 * MINUTE_US,
             resolved_us=START_US + number * HOUR_US + 39 * MINUTE_US,
