@@ -17,15 +17,16 @@ if TYPE_CHECKING:
 BINS: Final = 25  # a day in hours, of which the first has begun before it
 TOGETHER: Final = 8  # rows that are read at once: each is a histogram of 12 kB for every bin
 MOST: Final = 40  # rows that have one, the first of them
-WIDTH, HEIGHT = 108, 26
+STEP, HEIGHT = 4, 26  # of a bar
 
 
 @dataclass(frozen=True, slots=True)
 class Spark:
-    """Paths in a box of WIDTH x HEIGHT."""
+    """Paths of strokes in a box of ``width`` x HEIGHT."""
 
     all: str
     bad: str
+    width: int
 
 
 async def sparks(store: Store, ids: Mapping[str, Sequence[int]], span: Range) -> dict[str, Spark]:
@@ -56,17 +57,15 @@ def _step_us(span: Range) -> int:
 
 def spark(counts: Sequence[int], failures: Sequence[int]) -> Spark:
     """The bars of these bins, the highest as high as the box."""
-    most = max(counts, default=0)
+    most, width = max(counts, default=0), len(counts) * STEP
     if not most:
-        return Spark("", "")
-    step = WIDTH / len(counts)
-    return Spark(_bars(counts, most, step), _bars(failures, most, step))
+        return Spark("", "", width)
+    return Spark(_bars(counts, most), _bars(failures, most), width)
 
 
-def _bars(values: Sequence[int], most: int, step: float) -> str:
-    wide = f"{step * 0.8:.1f}"
+def _bars(values: Sequence[int], most: int) -> str:
     return "".join(
-        f"M{place * step:.1f} {HEIGHT}h{wide}v-{high}h-{wide}z"
+        f"M{place * STEP + STEP // 2} {HEIGHT}v-{max(round(value / most * HEIGHT), 1)}"
         for place, value in enumerate(values)
-        if value and (high := max(round(value / most * HEIGHT), 1))
+        if value
     )

@@ -2,19 +2,21 @@ import re
 import time
 
 from cogmeter.records import Period
-from cogmeter.web.pages.sparks import BINS, HEIGHT, MOST, WIDTH, spark, sparks
+from cogmeter.web.pages.sparks import BINS, HEIGHT, MOST, STEP, spark, sparks
 from cogmeter_storage import open_store
 from cogmeter_storage.model import HOUR_US, MINUTE_US, Outcome
 
 
 def bars(path):
-    return [(float(x), int(high)) for x, high in re.findall(r"M([\d.]+) \d+h[\d.]+v-(\d+)", path)]
+    return [(int(x), int(high)) for x, high in re.findall(r"M(\d+) \d+v-(\d+)", path)]
 
 
 def test_the_highest_bar_is_as_high_as_the_box_and_failures_stand_in_the_same_measure():
     drawn = spark([10, 0, 20, 5], [0, 0, 10, 0])
-    assert bars(drawn.all) == [(0, HEIGHT / 2), (WIDTH / 2, HEIGHT), (WIDTH * 0.75, 6)]
-    assert bars(drawn.bad) == [(WIDTH / 2, HEIGHT / 2)]
+    half = STEP // 2
+    assert drawn.width == 4 * STEP
+    assert bars(drawn.all) == [(half, HEIGHT // 2), (2 * STEP + half, HEIGHT), (3 * STEP + half, 6)]
+    assert bars(drawn.bad) == [(2 * STEP + half, HEIGHT // 2)]
 
 
 def test_one_operation_beside_a_thousand_can_still_be_seen_and_nothing_is_no_bar():
