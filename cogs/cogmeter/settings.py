@@ -241,7 +241,6 @@ class Settings(BaseSettings):
 WITHOUT_EFFECT = (
     "export_format",
     "export_interval",
-    "dashboard_refresh_interval",
     "export_datadog",
     "datadog_api_key",
     "datadog_app_key",
