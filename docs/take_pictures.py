@@ -1,7 +1,7 @@
 """Takes the README's picture of the dashboard from a demo that it starts: ``python docs/take_pictures.py``.
 
-It needs Chromium, the extra "demo" and the development dependencies. The past of the demo is the same at every run but for
-its dates; the picture is taken when the first alert stands.
+It needs Chromium, the extra "demo" and the development dependencies. The past of the demo is the same at every run but
+for its dates; the picture is taken when the first alert stands.
 """
 
 from __future__ import annotations
