@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from contextlib import ExitStack
 from datetime import UTC
@@ -86,6 +87,8 @@ class Schedule:
             try:
                 await work()
                 failed = False
+            except asyncio.CancelledError:
+                _logger.debug("The %s job was cut off by the end", name)  # raised on, APScheduler would call it a fault
             except StorageError as error:
                 self._faults[name] += 1
                 _logger.warning("The %s job could not use the store: %s", name, error)

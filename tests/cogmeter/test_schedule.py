@@ -48,6 +48,27 @@ async def test_a_job_that_fails_is_counted_logged_and_run_again(schedule, faults
     assert "sums job" in caplog.text
 
 
+async def test_a_job_that_runs_at_the_end_is_cut_off_in_silence(faults, caplog):
+    schedule, begun, ended = Schedule(faults), asyncio.Event(), asyncio.Event()
+
+    async def work():
+        begun.set()
+        try:
+            await asyncio.sleep(PATIENCE_S)
+        finally:
+            ended.set()
+
+    schedule.every(0.02, "long", work)
+    schedule.start()
+    await begun.wait()
+    schedule.stop()
+    async with asyncio.timeout(PATIENCE_S / 2):
+        await ended.wait()
+    await asyncio.sleep(0.05)
+    assert [record for record in caplog.records if record.levelno >= logging.WARNING] == []
+    assert faults == {}
+
+
 async def test_a_job_may_be_added_while_the_others_run(schedule):
     done = []
 

@@ -78,6 +78,7 @@ class Alerting:
 
     async def stop(self) -> None:
         """Let what is being delivered arrive, and keep what was learned."""
+        await self.engine.rest()
         await self.delivery.stop()
         if self._catching_up is not None:
             self._catching_up.cancel()

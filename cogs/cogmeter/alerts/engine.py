@@ -125,6 +125,11 @@ class AlertEngine:
         """
         await self._alone(self._move(store, now_us))
 
+    async def rest(self) -> None:
+        """Wait until what was begun is finished, also for callers that were cancelled since."""
+        async with self._lock:
+            return
+
     async def _step(self, readings: Sequence[Reading], now_us: int) -> list[Alert]:
         self.checks += 1
         plan: Plan = {}
