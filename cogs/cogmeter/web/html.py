@@ -19,7 +19,7 @@ STATIC_FOLDER: Final = HERE / "pages" / "static"
 
 @cache
 def environment() -> Environment:
-    """The templates' surroundings, made once. The first call imports Jinja2, which takes long: call it in a thread."""
+    """The templates' surroundings, made once, all of them compiled: that takes long, so make them in a thread."""
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
     made = Environment(
@@ -31,6 +31,8 @@ def environment() -> Environment:
         auto_reload=False,
     )
     made.globals["static"] = STATIC
+    for template in made.list_templates():
+        made.get_template(template)  # compiled here, and not at the first visit, on the bot's loop
     return made
 
 
