@@ -10,7 +10,7 @@ run: $(VENV)/.run
 	$(BIN)/python -m bot run --or-demo
 
 test: $(VENV)/.dev
-	$(BIN)/python -m pytest $(PYTEST)
+	$(BIN)/python -m pytest -n auto --dist loadfile $(PYTEST)
 
 check: $(VENV)/.dev
 	$(BIN)/ruff check .
@@ -24,6 +24,7 @@ bench: $(VENV)/.bench
 
 docs: $(VENV)/.dev
 	$(BIN)/python docs/write_settings.py
+	$(BIN)/python docs/write_cli.py
 	$(BIN)/python docs/write_grafana.py
 
 clean:

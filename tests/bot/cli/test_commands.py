@@ -1,9 +1,6 @@
 """The command line as a person starts it: a process of its own, in an empty folder."""
 
-import os
 import socket
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -11,26 +8,6 @@ import pytest
 from cogmeter.version import __version__
 
 ROOT = Path(__file__).parents[3]
-
-
-@pytest.fixture
-def cogmeter(tmp_path):
-    """Runs the command with these arguments; gives its exit code, output and error output."""
-
-    def run(*arguments, program=("-m", "cogmeter_bot"), **environment):
-        kept = {name: value for name, value in os.environ.items() if not name.startswith(("PERFORMANCE_", "DISCORD_"))}
-        done = subprocess.run(
-            [sys.executable, *program, *arguments],
-            cwd=tmp_path,
-            env={**kept, **environment},
-            capture_output=True,
-            text=True,
-            timeout=100,
-            check=False,
-        )
-        return done.returncode, done.stdout, done.stderr
-
-    return run
 
 
 def test_without_arguments_it_shows_the_help(cogmeter):

@@ -1,0 +1,61 @@
+"""Writes the commands and options into ``docs/cli.md`` from the command line itself: ``make docs``."""
+
+from __future__ import annotations
+
+import inspect
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from cogmeter_bot.cli import main
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+PAGE = Path(__file__).resolve().parent / "cli.md"
+BEGIN, END = "<!-- commands: begin -->", "<!-- commands: end -->"
+
+
+def section(name: str, command: click.Command) -> Iterator[str]:
+    """One command: how it is called, what it does, its options."""
+    with click.Context(command, info_name=name) as context:
+        arguments = [one.make_metavar(context) for one in command.params if isinstance(one, click.Argument)]
+        options = [one for one in command.params if isinstance(one, click.Option)]
+        yield f"### `{' '.join(['cogmeter', name, *arguments])}`\n"
+        yield _text(command.help or "")
+        if options:
+            yield "| Option | What it does |\n| --- | --- |"
+            for option in options:
+                yield _row(*(option.get_help_record(context) or ("", "")))
+            yield ""
+
+
+def _text(said: str) -> str:
+    """A help text as Markdown: what click is told to leave alone becomes a block of code."""
+    parts = inspect.cleandoc(said).split("\n\n")
+    return "\n\n".join(_block(one) if one.startswith("\b") else one for one in parts) + "\n"
+
+
+def _block(part: str) -> str:
+    return "```text\n" + part.removeprefix("\b").strip() + "\n```"
+
+
+def _row(names: str, said: str) -> str:
+    cells = (f"`{names}`", said)
+    return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"
+
+
+def commands() -> str:
+    """All sections, in the order of the table of commands."""
+    return "\n".join(line for name, command in main.commands.items() for line in section(name, command)).rstrip()
+
+
+def page(text: str) -> str:
+    """The page's text with its commands brought up to date."""
+    before, rest = text.split(BEGIN)
+    return f"{before}{BEGIN}\n{commands()}\n{END}{rest.split(END)[1]}"
+
+
+if __name__ == "__main__":
+    PAGE.write_text(page(PAGE.read_text(encoding="utf-8")), encoding="utf-8")

@@ -1,0 +1,111 @@
+"""The command as a person starts it, a process of its own in an empty folder, and databases for it to read."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import subprocess
+import sys
+import time
+from datetime import datetime
+from pathlib import Path
+
+import pytest
+
+from cogmeter_storage import open_store
+
+MS = 1_000
+MINUTE_US = 60_000_000
+HOUR_US = 60 * MINUTE_US
+
+
+@pytest.fixture
+def environment() -> dict[str, str]:
+    return clean_environment()
+
+
+def clean_environment(**more: str) -> dict[str, str]:
+    """This process's environment without settings of ours, plain and wide."""
+    ours = ("PERFORMANCE_", "DISCORD_", "COGMETER_", "ENABLE_", "NO_COLOR", "FORCE_COLOR", "COLUMNS")
+    return {name: value for name, value in os.environ.items() if not name.startswith(ours)} | more
+
+
+@pytest.fixture
+def cogmeter(tmp_path):
+    """Runs the command with these arguments; gives its exit code, output and error output."""
+
+    def run(*arguments, program=("-m", "cogmeter_bot"), stdin="", **more):
+        done = subprocess.run(
+            [sys.executable, *program, *map(str, arguments)],
+            cwd=tmp_path,
+            env=clean_environment(**more),
+            input=stdin,
+            capture_output=True,
+            text=True,
+            timeout=100,
+            check=False,
+        )
+        return done.returncode, done.stdout, done.stderr
+
+    return run
+
+
+@pytest.fixture
+def at():
+    """``at("2025-08-17T10:00:00Z")``: the microseconds of a time."""
+    return lambda text: int(datetime.fromisoformat(text).timestamp()) * 1_000_000
+
+
+@pytest.fixture
+def now_us() -> int:
+    return time.time_ns() // 1_000
+
+
+@pytest.fixture
+def seed(tmp_path):
+    """``seed(rows)`` makes the database that the command reads; a row is (service, operation, end_us, duration_us,
+    outcome, error, metadata).
+    """
+
+    def make(rows, name="data/performance.db", *, work=None) -> Path:
+        path = tmp_path / name
+
+        async def fill():
+            store = await open_store(f"sqlite:///{path}")
+            try:
+                rows.sort(key=lambda row: row[2])
+                names = sorted({row[:2] for row in rows})
+                ids = dict(zip(names, await store.series_ids(names), strict=True))
+                made = [(ids[row[:2]], *row[2:6], None if row[6] is None else json.dumps(row[6])) for row in rows]
+                if made:
+                    slices = (made[start : start + 200] for start in range(0, len(made), 200))
+                    await store.append(slices, now_us=made[-1][1])
+                    await store.fold(now_us=made[-1][1])
+                if work is not None:
+                    await work(store)
+            finally:
+                await store.close()
+
+        asyncio.run(fill())
+        return path
+
+    return make
+
+
+@pytest.fixture
+def some(now_us):
+    """A hundred operations of the last hours, hostile names and texts among them."""
+    rows = []
+    for place in range(100):
+        end_us = now_us - (100 - place) * MINUTE_US
+        rows.append(
+            ("knowledge-graph", "query", end_us, (100 + place) * MS + 7, 0, None, {"model": "gpt-4o", "n": [1]})
+        )
+        rows.append(
+            ("=cmd|'/c calc'!A0", '[bold]"a", b\u2603', end_us + 1, 5, place % 4, HOSTILE if place % 4 else None, None)
+        )
+    return rows
+
+
+HOSTILE = 'x\x1b[31mred\x1b[0m "quoted", <b>\u2603</b>\r\n=1+1 [/bold] \U0001f600'
