@@ -2,6 +2,7 @@
 
 import asyncio
 import html
+import json
 import re
 import time
 
@@ -180,7 +181,7 @@ async def test_a_threshold_of_one_service_or_another_field_is_changed_alone(seed
         assert browser.evaluate(f"{FORM}.operation.disabled")
         browser.evaluate(f"{FORM}.service.value = 'knowledge-graph'; {FORM}.field.value = 'for'")
         browser.evaluate(f"{FORM}.field.dispatchEvent(new Event('input', {{bubbles: true}}))")
-        assert "seconds" in browser.evaluate("document.getElementById('threshold-hint').innerText")
+        assert "5 m or 300 s" in browser.evaluate("document.getElementById('threshold-hint').innerText")
         browser.insert("2m")
         browser.press("Enter")
         browser.wait(f"!{SAVE}.disabled", "the preview")
@@ -223,6 +224,24 @@ async def test_an_open_dialog_outlives_the_renewal_of_the_page(seeded, browser):
 
     async with seeded() as web:
         await asyncio.to_thread(look)
+
+
+@pytest.mark.parametrize("dark", [True, False])
+async def test_axe_finds_nothing_serious_in_the_dialog_and_the_open_details(crowded, browser, axe, dark):
+    def look():
+        browser.prefer(dark=dark)
+        opened(browser, web.url + PAGE)
+        browser.evaluate("document.querySelectorAll('details').forEach(one => one.open = true)")
+        pressed(browser, button("edit", rule="error_rate"))
+        browser.insert("7 %")
+        browser.press("Enter")
+        browser.wait(f"!{SAVE}.disabled", "the preview")
+        browser.evaluate(axe.read_text())
+        return json.loads(browser.evaluate("axe.run().then(one => JSON.stringify(one.violations))"))
+
+    async with crowded() as web:
+        found = await asyncio.to_thread(look)
+    assert [one["id"] for one in found if one["impact"] in {"serious", "critical"}] == []
 
 
 async def test_targets_are_tried_and_each_is_told_of(served, browser):

@@ -112,7 +112,7 @@ muteForm.addEventListener("submit", (event) => {
 
 // Thresholds ---------------------------------------------------------------------------------------------------
 
-const EXAMPLES = { share: "5 % or 0.05", milliseconds: "1.9 s or 1900 ms", seconds: "5 m or 300" };
+const EXAMPLES = { share: "5 % or 0.05", milliseconds: "1.9 s or 1900 ms", seconds: "5 m or 300 s" };
 
 function edit(button) {
   const { rule, title, unit, now, limit, field } = button.dataset;
@@ -139,13 +139,21 @@ function changed() {
   tried = "";
   said.textContent = "";
   said.className = "";
-  dialog.querySelector('[data-do="save"]').disabled = true;
+  allow(false);
   const { field, service, operation } = form.elements;
   operation.disabled = !service.value;
   const unit = field.value === "threshold" || field.value === "recovery" ? form.dataset.unit : { for: "seconds", recovery_delay: "seconds" }[field.value] ?? "";
   const words = { severity: "info, warning or critical", statistic: "average, p50, p95 or p99", min_operations: "a whole number" }[field.value];
   const off = field.value === "threshold" ? "; 0 switches the rule off" : "";
-  document.getElementById("threshold-hint").textContent = words ?? `In ${unit}${EXAMPLES[unit] ? `, such as ${EXAMPLES[unit]}` : ""}${off}`;
+  document.getElementById("threshold-hint").textContent = words ?? `${EXAMPLES[unit] ? `Such as ${EXAMPLES[unit]}` : `In ${unit}`}${off}`;
+}
+
+/** Whether what stands there can be saved; the button to press next is the one that stands out. */
+function allow(saving) {
+  const save = dialog.querySelector('[data-do="save"]');
+  save.disabled = !saving;
+  save.classList.toggle("primary", saving);
+  form.elements.try.classList.toggle("primary", !saving);
 }
 
 form.addEventListener("input", changed);
@@ -174,7 +182,7 @@ form.addEventListener("submit", (event) => {
     const [{ before, after, message }] = changes;
     said.textContent = `${worded(before)} \u2192 ${worded(after)}. ${message}`;
     tried = JSON.stringify(body);
-    dialog.querySelector('[data-do="save"]').disabled = false;
+    allow(true);
   }, fail);
 });
 
