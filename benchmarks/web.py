@@ -1,7 +1,8 @@
 """What the web costs the bot's loop while real clients ask: the loop's own time, and its lag beside that when idle.
 
 Run ``python benchmarks/web.py [--short]``. The clients are a process of their own, which asks over sockets. The monitor
-has 500 series.
+has 500 series. ``dashboards.py`` adds what browsers cost that look at a week of ten million operations; the short form
+has one million.
 """
 
 from __future__ import annotations
@@ -13,9 +14,11 @@ import sys
 import tempfile
 import time
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import aiohttp
+import dashboards
 import discord
 from discord.ext import commands
 from timing import at_most, parser, percentile, row
@@ -27,7 +30,6 @@ from cogmeter.web.servers import Servers
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-    from pathlib import Path
 
 SERIES, OPERATIONS = 500, 200_000
 TICK_S = 0.001
@@ -172,7 +174,10 @@ def main() -> None:
         return
     short = parser(__doc__).parse_args().short
     with tempfile.TemporaryDirectory() as folder:
-        asyncio.run(measure(folder, rounds=1 if short else 3, seconds=3.0 if short else 6.0))
+        rounds = 1 if short else 3
+        asyncio.run(measure(folder, rounds=rounds, seconds=3.0 if short else 6.0))
+        week = Path(folder) / "week.db"
+        asyncio.run(dashboards.measure(week, 1_000_000 if short else 10_000_000, rounds=rounds, seconds=5.0))
 
 
 if __name__ == "__main__":

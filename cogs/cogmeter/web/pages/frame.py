@@ -206,8 +206,8 @@ def shown_span(view: View) -> str:
     span = view.span
     if not view.zoomed:
         return span.label
-    return f"{_day_time(span.since_us)} to {_day_time(span.until_us)} UTC"
+    return f"{_minute(iso(span.since_us))} to {_minute(iso_end(span.until_us))} UTC"
 
 
-def _day_time(at_us: int) -> str:
-    return iso_end(at_us).replace("T", " ")[:16]
+def _minute(at: str) -> str:
+    return at.replace("T", " ")[:16]
