@@ -200,12 +200,10 @@ class Listener:
 
 
 def _shared(monitor: Monitor) -> Shared:
-    from cogmeter.web import html
     from cogmeter.web.app import Shared
     from cogmeter.web.limits import Streams
     from cogmeter.web.security import Guard
 
-    html.environment()
     token = monitor.settings.http_token
     return Shared(monitor, Guard(None if token is None else token.get_secret_value()), Streams())
 
