@@ -10,6 +10,7 @@ import pytest
 
 from cogmeter.settings import Settings, env_name
 from cogmeter_bot.cli import main
+from cogmeter_bot.settings import IN_CONTAINER
 from cogmeter_storage.opening import sqlite_path
 
 ROOT = Path(__file__).parents[2]
@@ -41,6 +42,16 @@ def test_its_variables_are_settings_and_the_database_lies_in_the_volume(instruct
     assert ours <= {env_name(field) for field in Settings.model_fields}
     (volume,) = said(instructions, "VOLUME")
     assert sqlite_path(variables["PERFORMANCE_DATABASE_URL"]).parent == Path(volume)
+
+
+def test_its_web_is_on_and_the_ports_that_it_names_are_those_that_are_served(instructions):
+    variables = dict(part.split("=", 1) for text in said(instructions, "ENV") for part in text.split())
+    assert variables["ENABLE_ANALYTICS_DASHBOARD"] == "true"
+    served = {int(variables["PERFORMANCE_HTTP_PORT"]), Settings.model_fields["dashboard_port"].default}
+    (ports,) = said(instructions, "EXPOSE")
+    assert {int(port) for port in ports.split()} == served
+    assert variables[IN_CONTAINER] == "1"
+    assert env_name("http_host") not in variables  # open to others only with a token
 
 
 def test_it_runs_and_checks_with_commands_that_there_are_and_not_as_root(instructions):
