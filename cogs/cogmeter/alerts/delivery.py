@@ -14,6 +14,7 @@ from cogmeter.background import detached
 from cogmeter.finding import Finding
 from cogmeter.notifiers.base import Notice
 from cogmeter.query import now_us
+from cogmeter.redact import without_ids
 from cogmeter_storage.alerting import Alert, AlertChange, AlertState
 from cogmeter_storage.base import StorageError
 
@@ -131,7 +132,7 @@ class Delivery:
 
     def _gone(self, lane: Lane) -> None:
         """Tell the others that one of them is told nothing more. Beside the outbox: the next start finds out anew."""
-        words = f"The alert target {lane.name} is told of no more alerts: {lane.stopped}"
+        words = f"The alert target {lane.name} is told of no more alerts: {without_ids(lane.stopped)}"
         notice = _notice(TARGET_RULE, WARNING, words, self._clock())
         for other in self._lanes.values():
             if other is not lane and not other.stopped:

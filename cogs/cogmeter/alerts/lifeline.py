@@ -124,6 +124,9 @@ class Lifeline:
                 _logger.warning("The lifeline could not tell: %s", error)
                 if not error.permanent:
                     danger.untold.append((notifier, notice))
+            except Exception:  # the others are to be told all the same
+                self.failed += 1
+                _logger.exception("The %s target failed in the lifeline", notifier.name)
             else:
                 self.told += 1
                 danger.receipts[place] = receipt

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Final
 from cogmeter import services
 from cogmeter.alerts.model import BOT
 from cogmeter.records import Story
+from cogmeter.redact import without_ids
 from cogmeter_storage.failures import kind_of
 from cogmeter_storage.model import HOUR_US
 
@@ -28,7 +29,6 @@ SLOWNESS: Final = frozenset({"response_time", "stall"})  # rules whose example i
 SOURCES: Final = {"stall": services.STALLS, "rate_limits": services.REST, "invalid_requests": services.REST}
 
 _PERSON = re.compile(r"[0-9a-f]{8}")  # as watch.people makes them: what a host calls "user" itself is not counted
-_SNOWFLAKE = re.compile(r"\b\d{15,21}\b")
 
 
 class Storyteller:
@@ -125,4 +125,4 @@ def _commonest(operations: Sequence[Operation]) -> tuple[str | None, int]:
 
 def _shown(error: str | None) -> str | None:
     """An error's text as it may leave the bot: without ids of people and places."""
-    return None if error is None else _SNOWFLAKE.sub("(id)", error)
+    return None if error is None else without_ids(error)

@@ -287,6 +287,18 @@ async def test_a_target_that_is_gone_is_told_nothing_more_and_the_others_hear_of
     assert [(one.name, one.well) for one in delivery.findings() if not one.well] == [("alerts: webhook", False)]
 
 
+async def test_why_a_target_is_gone_leaves_the_bot_without_ids(store, clock):
+    gone = Target("channel", prepared=NotifyError("X_ID=123456789012345678: none", permanent=True, gone=True))
+    webhook = Target("webhook")
+    delivery = Delivery(store, [gone, webhook], clock=clock)
+    await delivery.prepare()
+    await delivery.deliver_due()
+    (word,) = webhook.told
+    assert word.change.message == "The alert target channel is told of no more alerts: X_ID=(id): none"
+    (finding, _) = delivery.findings()
+    assert "123456789012345678" in finding.text
+
+
 async def test_a_fault_of_ours_is_logged_and_given_up_after_three_attempts(store, clock, caplog):
     target = Target("target", *[RuntimeError("s3cret") for _ in range(3)])
     delivery = Delivery(store, [target], clock=clock)
