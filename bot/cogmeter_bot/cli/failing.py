@@ -25,7 +25,7 @@ class Failure(click.ClickException):
 
     def __init__(self, message: str, code: int = UNHEALTHY) -> None:
         super().__init__(message)
-        self.exit_code = code
+        self.exit_code = code  # type: ignore[misc]  # click declares it for classes, and reads it from the error
 
 
 @contextmanager

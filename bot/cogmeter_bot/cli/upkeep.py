@@ -29,9 +29,29 @@ def backup(path: Path, force: bool, database: Path | None) -> None:
     from cogmeter_bot.cli.progress import ended_by_signals, progress
     from cogmeter_bot.files import unfinished
 
-    with told(), ended_by_signals(), unfinished(path, force=force) as part, progress("Copying", "pages") as step:
-        asyncio.run(_copied(database, part, step))
+    with told(), ended_by_signals():
+        _not_in_use(path)
+        with unfinished(path, force=force) as part, progress("Copying", "pages") as step:
+            asyncio.run(_copied(database, part, step))
+        for name in _beside(path):  # of the file that was replaced; it was empty
+            name.unlink(missing_ok=True)
     click.echo(f"Wrote {path} ({path.stat().st_size:,} bytes)")
+
+
+def _not_in_use(path: Path) -> None:
+    """Refuse to replace a database that somebody writes, or did not close: its log would be taken for the copy's.
+
+    Raises:
+        TakenError: there is such a database.
+    """
+    from cogmeter_bot.files import TakenError
+
+    if any(name.exists() and name.stat().st_size for name in _beside(path) if name.name.endswith("-wal")):
+        raise TakenError(f"{path} is a database in use; name another file.")
+
+
+def _beside(path: Path) -> list[Path]:
+    return [path.with_name(f"{path.name}{suffix}") for suffix in ("-wal", "-shm")]
 
 
 async def _copied(database: Path | None, part: Path, step: Step) -> None:

@@ -126,8 +126,8 @@ def _replaced(raw: sqlite3.Connection, table: str, column: str, number: re.Patte
     return sum(raw.execute(update, (new, old)).rowcount for new, old in pairs if new != old)
 
 
-def _without(number: re.Pattern[str], text: Any) -> Any:
-    return number.sub(FORGOTTEN, text) if isinstance(text, str) else text
+def _without(number: re.Pattern[str], text: str | None) -> str | None:
+    return None if text is None else number.sub(FORGOTTEN, text)
 
 
 def _pattern(person: Person) -> re.Pattern[str]:

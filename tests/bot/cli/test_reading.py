@@ -1,0 +1,235 @@
+"""Alerts, errors, slow operations and the doctor; --check and --json; hostile names; terminals."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import pty
+import re
+import signal
+import struct
+import subprocess
+import sys
+import termios
+import time
+
+import pytest
+
+from cogmeter_storage.alerting import Alert, AlertState, Step
+
+MINUTE_US = 60_000_000
+ESCAPES = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
+
+
+def alert(now_us, *, uid="u1", service="knowledge-graph", state=AlertState.FIRING):
+    return Alert(
+        uid=uid,
+        rule="error_rate",
+        service=service,
+        operation="",
+        state=state,
+        severity="warning",
+        message="Error rate of 7.8% exceeds threshold of 5%",
+        threshold=0.05,
+        current=0.078,
+        worst=0.1,
+        started_us=now_us - 10 * MINUTE_US,
+        seen_us=now_us - MINUTE_US,
+        changed_us=now_us - MINUTE_US,
+        fired_us=now_us - 9 * MINUTE_US,
+        resolved_us=now_us - MINUTE_US if state is AlertState.RESOLVED else None,
+    )
+
+
+@pytest.fixture
+def alarmed(seed, some, now_us):
+    steps = [Step(alert(now_us)), Step(alert(now_us, uid="u2", service="other", state=AlertState.RESOLVED))]
+    return seed(some, work=lambda store: store.alerting.save(steps))
+
+
+def test_alerts_that_stand_and_those_that_stood(cogmeter, alarmed):
+    code, out, _ = cogmeter("alerts")
+    assert code == 0
+    assert out.startswith("Active Alerts\n=====")
+    assert "firing  warning" in out
+    assert out.endswith("knowledge-graph  Error rate of 7.8% exceeds threshold of 5%\n")
+    assert cogmeter("alerts", "--history")[1].count("7.8%") == 2
+    assert "other" not in cogmeter("alerts", "--history", "--services", "knowledge-graph")[1]
+    assert cogmeter("alerts", "--since", "2020-01-01", "--until", "2020-01-02")[1].endswith("None.\n")
+    assert cogmeter("alerts", "--history", "--limit", "1")[1].endswith("1 more; raise --limit.\n")
+
+
+def test_the_json_of_alerts_is_the_guides(cogmeter, alarmed):
+    (one,) = json.loads(cogmeter("alerts", "--json")[1])["alerts"]
+    guides = ("type", "service", "message", "threshold", "current", "severity")
+    assert [one[name] for name in guides] == [
+        "error_rate",
+        "knowledge-graph",
+        "Error rate of 7.8% exceeds threshold of 5%",
+        0.05,
+        0.078,
+        "warning",
+    ]
+
+
+def test_a_summary_tells_of_alerts(cogmeter, alarmed):
+    assert cogmeter("summary")[1].endswith(
+        "\nActive Alerts:\n- warning: knowledge-graph: Error rate of 7.8% exceeds threshold of 5%\n"
+    )
+
+
+def test_check_ends_with_1_when_something_is_unhealthy_and_with_0_else(cogmeter, alarmed, seed, now_us):
+    for command in (("summary",), ("alerts",), ("errors",), ("doctor",), ("live", "--count", "1")):
+        assert cogmeter(*command)[0] == 0, command
+        assert cogmeter(*command, "--check")[0] == 1, command
+    assert cogmeter("stats", "knowledge-graph", "--check")[0] == 0
+    assert cogmeter("stats", "=cmd|'/c calc'!A0", "--check")[0] == 1
+    assert cogmeter("slow", "--check")[0] == 0
+    assert cogmeter("slow", "--check", PERFORMANCE_ALERT_THRESHOLD_RESPONSE_TIME="100")[0] == 1
+    seed([("fine", "one", now_us - 1_000_000, 5_000, 0, None, None)], "fine.db")
+    for command in ("summary", "alerts", "errors", "slow", "doctor"):
+        assert cogmeter(command, "--check", "--database", "fine.db")[0] == 0, command
+
+
+def test_hostile_names_and_texts_are_shown_and_do_nothing(cogmeter, seed, some):
+    seed(some)
+    for command in (("summary",), ("errors",), ("stats", "=cmd|'/c calc'!A0"), ("slow",), ("live", "--count", "1")):
+        code, out, err = cogmeter(*command)
+        assert (code, err) == (0, "")
+        assert "\x1b" not in out
+        assert "\r" not in out
+    assert "Recent Errors:\n- " in cogmeter("stats", "=cmd|'/c calc'!A0")[1]
+    code, out, _ = cogmeter("errors", PYTHONIOENCODING="latin-1")
+    assert code == 0
+    assert "\\u2603" in out
+
+
+def test_errors_are_grouped_and_can_be_narrowed(cogmeter, seed, some, now_us):
+    seed([*some, ("core", "go", now_us - 1, 5, 2, "timeout after 5 s", None)])
+    out = cogmeter("errors")[1].splitlines()
+    assert out[0] == "Errors (Last 24 Hours)"
+    assert out[2].split() == ["count", "last", "service", "/", "operation", "outcome", "error"]
+    assert len(out) == 3 + 3
+    asked = ("errors", "--services", "core", "--operation", "go", "--json")
+    (group,) = json.loads(cogmeter(*asked)[1])["groups"]
+    assert (group["error"], group["count"], group["outcome"]) == ("timeout after # s", 1, "upstream")
+
+
+def test_the_slowest_come_first_without_the_background_unless_it_is_named(cogmeter, seed, now_us):
+    seed(
+        [
+            ("discord.tasks", "loop", now_us - 5, 60_000_000, 0, None, None),
+            ("core", "go", now_us - 4, 2_000_000, 0, None, None),
+            ("core", "stop", now_us - 3, 3_000_000, 0, None, None),
+        ]
+    )
+    assert [line.split()[0] for line in cogmeter("slow")[1].splitlines()[3:]] == ["3,000ms", "2,000ms"]
+    assert "2,000ms" not in cogmeter("slow", "--operation", "stop")[1]
+    assert "60,000ms" in cogmeter("slow", "--services", "discord.tasks,core")[1]
+
+
+def test_the_doctor_tells_of_an_old_record_and_of_a_lost_gateway(cogmeter, seed, now_us):
+    async def disconnected(store):
+        await store.add_samples(now_us - 1, {"gateway.shards_connected": 0.0})
+
+    seed([("core", "go", now_us - 3_600_000_000, 5, 0, None, None)])
+    found = {one["name"]: one for one in json.loads(cogmeter("doctor", "--json")[1])["findings"]}
+    assert not found["freshness"]["well"]
+    assert found["database"]["well"]
+    seed([("core", "go", now_us - 1, 5, 0, None, None)], "b.db", work=disconnected)
+    out = cogmeter("doctor", "--database", "b.db")[1]
+    assert "\nVerdict: 1 of 6 not well\n[!!] gateway: not connected to Discord. " in out
+
+
+# On a terminal
+
+
+class Terminal:
+    """A process on a terminal of so many columns."""
+
+    def __init__(self, arguments, columns, env, folder):
+        self._ours, theirs = pty.openpty()
+        fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 50, columns, 0, 0))
+        command = [sys.executable, "-m", "cogmeter_bot", *arguments]
+        self.process = subprocess.Popen(command, cwd=folder, env=env, stdin=theirs, stdout=theirs, stderr=theirs)
+        os.close(theirs)
+        self.said = ""
+
+    def read(self, until=None):
+        """Read to the end, or until this is on the screen."""
+        deadline = time.perf_counter() + 60
+        while until is None or until not in self.said:
+            assert time.perf_counter() < deadline, self.said
+            try:
+                data = os.read(self._ours, 65_536)
+            except OSError:  # Linux says so when the other side has been closed
+                break
+            if not data:
+                break
+            self.said += data.decode()
+        return self.said
+
+    def close(self):
+        code = self.process.wait(60)
+        os.close(self._ours)
+        return code
+
+
+@pytest.fixture
+def terminal(tmp_path, environment):
+    def run(*arguments, columns=80, **more):
+        env = {**environment, "TERM": "xterm-256color", **more}
+        shown = Terminal(arguments, columns, env, tmp_path)
+        return shown.read(), shown.close()
+
+    return run
+
+
+@pytest.mark.parametrize("columns", [40, 60, 80, 200])
+def test_a_terminal_gets_tables_that_fit_from_60_columns_on(terminal, alarmed, columns):
+    for command in ("summary", "errors", "slow", "alerts"):
+        said, code = terminal(command, columns=columns)
+        assert code == 0
+        lines = [line for line in ESCAPES.sub("", said).splitlines() if "─" in line or "…" in line]
+        assert lines
+        assert max(map(len, lines)) <= max(columns, 60)
+    assert re.search(r" 100 +75%|100 +", ESCAPES.sub("", terminal("summary", columns=columns)[0]))
+
+
+def test_colours_come_with_a_terminal_alone_and_no_color_takes_them_away(terminal, cogmeter, alarmed):
+    coloured = re.compile(r"\x1b\[[0-9;]*3[0-7]m")
+    assert coloured.search(terminal("summary")[0])
+    assert not coloured.search(terminal("summary", NO_COLOR="1")[0])
+    assert "\x1b" not in terminal("summary", TERM="dumb")[0]
+    assert "\x1b" not in cogmeter("summary")[1]
+
+
+def test_ctrl_c_ends_the_live_view_cleanly(alarmed, tmp_path, environment):
+    shown = Terminal(("live", "--interval", "0.5"), 100, {**environment, "TERM": "xterm-256color"}, tmp_path)
+    assert "knowledge-graph" in shown.read("Last Failures")
+    shown.process.send_signal(signal.SIGINT)
+    said = shown.read()
+    assert shown.close() == 0
+    assert said.endswith("\x1b[?1049l")  # the screen from before is back
+    assert "Traceback" not in said
+
+
+def test_the_live_view_waits_for_a_database_that_goes_away(alarmed, tmp_path, environment):
+    env = {**environment, "TERM": "xterm-256color"}
+    aside = alarmed.with_name("aside.db")
+    alarmed.rename(aside)
+    shown = Terminal(("live", "--interval", "0.5"), 100, env, tmp_path)
+    shown.read("Looking again every 0.5 s")
+    aside.rename(alarmed)
+    shown.read("Last Failures")
+    shown.process.send_signal(signal.SIGINT)
+    shown.read()
+    assert shown.close() == 0
+
+
+def test_a_progress_bar_is_shown_on_a_terminal_and_gone_in_the_end(terminal, alarmed, tmp_path):
+    said, code = terminal("export", "-o", "x.json")
+    assert code == 0
+    assert "Exporting" in said
+    assert ESCAPES.sub("", said).splitlines()[-1].startswith("Wrote x.json (200 operations, ")
