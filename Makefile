@@ -46,9 +46,9 @@ $(VENV)/.run: pyproject.toml $(VENV)/bin/python
 	touch $@
 
 $(VENV)/.dev: pyproject.toml $(VENV)/bin/python
-	$(INSTALL) -e ".[demo]" --group dev
+	$(INSTALL) -e ".[demo,tui]" --group dev
 	touch $@ $(VENV)/.run
 
 $(VENV)/.bench: pyproject.toml $(VENV)/bin/python
-	$(INSTALL) -e ".[demo]" --group dev --group bench
+	$(INSTALL) -e ".[demo,tui]" --group dev --group bench
 	touch $@ $(VENV)/.run $(VENV)/.dev

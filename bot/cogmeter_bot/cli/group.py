@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import sys
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import click
 
 from cogmeter_bot.cli.alerts import alerts
 from cogmeter_bot.cli.completion import completion
 from cogmeter_bot.cli.config import config
+from cogmeter_bot.cli.dashboard import dashboard
 from cogmeter_bot.cli.demo import demo
 from cogmeter_bot.cli.doctor import doctor
 from cogmeter_bot.cli.errors import errors
@@ -25,6 +26,9 @@ from cogmeter_bot.cli.stats import stats
 from cogmeter_bot.cli.summary import summary
 from cogmeter_bot.cli.upkeep import backup, forget, vacuum
 
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
 # Every module here imports click alone: a help page must not wait for numpy. What a command needs, it imports itself.
 COMMANDS: Final = (
     summary,
@@ -33,6 +37,7 @@ COMMANDS: Final = (
     errors,
     slow,
     live,
+    dashboard,
     doctor,
     export,
     import_file,
@@ -55,15 +60,21 @@ class Cogmeter(click.Group):
         """In the table's order, which is by use, and not by the alphabet."""
         return list(self.commands)
 
-    def main(self, *arguments: Any, standalone_mode: bool = True, **extra: Any) -> Any:
+    def main(  # type: ignore[override]  # click promises by overloads that it ends the process; so does this
+        self,
+        args: Sequence[str] | None = None,
+        prog_name: str | None = None,
+        standalone_mode: bool = True,
+        **extra: Any,
+    ) -> Any:
         """Run the command; standing alone, it ends the process."""
         if not standalone_mode:
-            return super().main(*arguments, standalone_mode=False, **extra)
+            return super().main(args, prog_name, standalone_mode=False, **extra)
         for stream in (sys.stdout, sys.stderr):
             if hasattr(stream, "reconfigure"):
                 stream.reconfigure(errors="backslashreplace")  # names that the terminal's encoding does not know
         try:
-            code = super().main(*arguments, standalone_mode=False, **extra)
+            code = super().main(args, prog_name, standalone_mode=False, **extra)
         except click.UsageError as error:
             click.echo(f"Error: {usage_line(error)}", err=True)
             sys.exit(WRONG_USAGE)

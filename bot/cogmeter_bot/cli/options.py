@@ -147,6 +147,11 @@ def exporting(command: F) -> F:
     return _with(command, (*_RANGE, *_SOURCE))
 
 
+def browsing(command: F) -> F:
+    """The same without --services, for a screen that has a filter of its own."""
+    return _with(command, (*_RANGE[:3], *_SOURCE))
+
+
 def _with(command: F, options: Iterable[Callable[[Any], Any]]) -> F:
     @functools.wraps(command)
     def packed(**given: Any) -> Any:

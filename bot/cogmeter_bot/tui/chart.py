@@ -1,0 +1,114 @@
+"""The one widget that draws charts; the drawing library is known to this module alone."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final
+
+from rich.text import Text
+from textual.content import Content
+from textual_plotext import PlotextPlot
+
+from cogmeter.render.text import clock_time, day, short
+from cogmeter_bot.tui.looks import tone
+from cogmeter_storage.model import DAY_US
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+    from datetime import datetime
+
+LEAST: Final = (16, 3)  # columns and rows of a chart that tells something
+LABEL_COLUMNS: Final = 14  # room for the label of a time
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """A line of a chart; where a value is None, there is a gap."""
+
+    label: str
+    values: Sequence[float | None]
+    style: str
+
+
+class Chart(PlotextPlot):
+    """Lines over time, from 0 up, with their names in the title."""
+
+    can_focus = False
+
+    def __init__(self, title: str, **more: Any) -> None:
+        super().__init__(**more)
+        self._title = title
+        self._times: Sequence[datetime] = ()
+        self._lines: Sequence[Line] = ()
+        self.border_title = title
+
+    def draw(self, times: Sequence[datetime], lines: Sequence[Line], unit: str = "") -> None:
+        """Show these lines; ``times`` are the starts of their steps, in UTC."""
+        self._times, self._lines = times, lines
+        self._entitle(unit)
+        self.refresh()
+
+    def render(self) -> Any:
+        """The lines, or why there are none."""
+        highest = max((one for line in self._lines for one in line.values if one is not None), default=None)
+        if highest is None:
+            return Text("No operations in this stretch of time." if self._lines else "", style="dim")
+        if self.size.width < LEAST[0] or self.size.height < LEAST[1]:
+            return Text("")
+        self._prepare(highest)
+        return super().render()
+
+    def _entitle(self, unit: str) -> None:
+        parts: list[tuple[str, str]] = [(f"{self._title}{f' ({unit})' if unit else ''}", "bold")]
+        for line in self._lines:
+            colour = tone(self.app.theme_variables, line.style)
+            parts.append((f"  ━ {line.label}", "" if colour is None else colour.hex6))
+        self.border_title = Content.assemble(*parts)
+
+    def _prepare(self, highest: float) -> None:
+        plot = self.plt
+        plot.clear_figure()
+        plot.frame(frame=False)
+        for line in self._lines:
+            colour = tone(self.app.theme_variables, line.style)
+            for stretch in stretches(line.values):
+                values = [line.values[place] for place in stretch]
+                plot.plot(list(stretch), values, marker="braille", color=None if colour is None else colour.rgb)
+        marks = ticks(highest, 4 if self.size.height >= 9 else 2)
+        plot.ylim(0, highest or marks[-1])
+        plot.yticks(marks, [short(one) for one in marks])
+        plot.xlim(0, max(len(self._times) - 1, 1))
+        plot.xticks(*self._time_marks())
+
+    def _time_marks(self) -> tuple[list[int], list[str]]:
+        """Places along the line of time, and their labels; the last is left of the edge, so that it is not cut."""
+        count = len(self._times)
+        if not count:
+            return [], []
+        wanted = max(min(self.size.width // LABEL_COLUMNS, 8), 1)
+        places = sorted({round(count * part / wanted) for part in range(wanted)} & set(range(count)))
+        at_us = [int(self._times[place].timestamp() * 1e6) for place in places]
+        length_us = (self._times[-1] - self._times[0]).total_seconds() * 1e6
+        return places, [day(one) if length_us > 2 * DAY_US else clock_time(one) for one in at_us]
+
+
+def stretches(values: Sequence[float | None]) -> Iterator[range]:
+    """The places of values without a gap between them."""
+    start: int | None = None
+    for place, value in enumerate([*values, None]):
+        if value is not None and start is None:
+            start = place
+        elif value is None and start is not None:
+            yield range(start, place)
+            start = None
+
+
+def ticks(highest: float, count: int) -> list[float]:
+    """0 and round numbers up to the highest value, in about ``count`` steps."""
+    if highest <= 0:
+        return [0.0, 1.0]
+    raw = highest / count
+    size: float = 10 ** math.floor(math.log10(raw))
+    step = next(factor * size for factor in (1, 2, 2.5, 5, 10) if factor * size >= raw * 0.999)
+    return [place * step for place in range(math.floor(highest / step * 1.001) + 1)]

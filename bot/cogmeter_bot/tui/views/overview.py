@@ -1,0 +1,117 @@
+"""How the bot is: health, key figures, latency and throughput, the busiest services, the alerts that stand."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, ClassVar, Final, NamedTuple
+
+from textual.containers import Horizontal
+from textual.widgets import Static
+
+from cogmeter_bot.cli import words
+from cogmeter_bot.cli.page import BAD, DIM, GOOD
+from cogmeter_bot.tui.chart import Chart, Line
+from cogmeter_bot.tui.grid import Grid
+from cogmeter_bot.tui.looks import painted
+from cogmeter_bot.tui.views.base import View, alert_columns, alert_row, stats_columns, stats_row
+
+if TYPE_CHECKING:
+    from textual.app import ComposeResult
+
+    from cogmeter.answers.dashboard import Dashboard, OverallStats
+    from cogmeter.answers.series import Series
+    from cogmeter.records import Range
+    from cogmeter_bot.cli.page import Cell
+    from cogmeter_bot.reading.base import Source
+    from cogmeter_bot.reading.diagnosis import Diagnosis
+
+TOP: Final = 10  # services
+
+
+class Overall(NamedTuple):
+    """What the overview reads."""
+
+    view: Dashboard
+    series: Series
+    diagnosis: Diagnosis
+
+
+class Overview(View[Overall]):
+    """The overview."""
+
+    NAME: ClassVar[str] = "Overview"
+
+    def compose(self) -> ComposeResult:
+        """Figures above, charts in the middle, tables below."""
+        yield Static(id="health", classes="line")
+        yield Static(id="figures", classes="line")
+        with Horizontal(classes="charts"):
+            yield Chart("Latency", id="latency")
+            yield Chart("Operations", id="throughput")
+        with Horizontal(classes="tables"):
+            yield Grid("Top services", stats_columns("service"), id="top")
+            yield Grid("Active alerts", alert_columns(), id="standing")
+
+    async def read(self, source: Source, span: Range) -> Overall:
+        """See View."""
+        view = await source.dashboard(span, None)
+        return Overall(view, await source.series(None, span), await source.diagnosis(span, None))
+
+    def show(self, data: Overall) -> None:
+        """See View."""
+        colours = self.app.theme_variables
+        self.query_one("#health", Static).update(painted(colours, *_health(data.diagnosis)))
+        self.query_one("#figures", Static).update(painted(colours, *_figures(data.view.overall_stats)))
+        one = data.series
+        draw_latency(self.query_one("#latency", Chart), one)
+        self.query_one("#throughput", Chart).draw(
+            one.timestamps,
+            [Line("all", one.operations_per_minute, "main"), Line("failed", one.failures_per_minute, BAD)],
+            "a minute",
+        )
+        named = [pair for pair in data.view.service_stats.items() if self.holds(pair[0])]
+        top = self.query_one("#top", Grid)
+        top.entitle(f"Top services ({min(len(named), TOP)} of {len(named)})")
+        top.fill([stats_row(name, name, stats, self._settings) for name, stats in named[:TOP]])
+        standing = self.query_one("#standing", Grid)
+        alerts = [each for each in data.view.alerts if self.holds(each.service, each.message)]
+        standing.entitle(f"Active alerts ({len(alerts)})")
+        standing.fill([alert_row(each) for each in alerts])
+
+
+def draw_latency(chart: Chart, one: Series) -> None:
+    """The percentiles over time."""
+    lines = [
+        Line("p99", one.p99_response_time, BAD),
+        Line("p95", one.p95_response_time, "yellow"),
+        Line("p50", one.p50_response_time, GOOD),
+    ]
+    chart.draw(one.timestamps, lines, "ms")
+
+
+def _health(diagnosis: Diagnosis) -> list[Cell]:
+    ill = [one for one in diagnosis.findings if not one.well]
+    if not ill:
+        return [("● healthy", GOOD), (f"  all {len(diagnosis.findings)} checks are well", DIM)]
+    said = "; ".join(f"{words.line(one.name)}: {words.line(one.text, 120)}" for one in ill)
+    return [(f"● {len(ill)} of {len(diagnosis.findings)} checks not well", BAD), f"  {said}"]
+
+
+def _figures(total: OverallStats) -> list[Cell]:
+    count, failed = total.total_operations, total.failed_operations
+    facts: list[tuple[str, Cell]] = [
+        ("ops", (f"{count:,}", "bold")),
+        ("success", (words.share(count - failed, count), "bold")),
+        ("average", (words.ms(total.average_response_time), "bold")),
+        ("p95", (words.ms(total.p95_response_time), "bold")),
+        ("p99", (words.ms(total.p99_response_time), "bold")),
+        ("services", (f"{total.active_services:,}", "bold")),
+    ]
+    return joined(facts)
+
+
+def joined(facts: list[tuple[str, Cell]]) -> list[Cell]:
+    """Values with their names behind them, on one line."""
+    made: list[Cell] = []
+    for name, value in facts:
+        made += ["  " if made else "", value, (f" {name}", DIM)]
+    return made

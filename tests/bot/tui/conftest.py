@@ -1,0 +1,77 @@
+"""A database with a day of the demo's history, an alert that stands, and names that look like markup."""
+
+import asyncio
+import shutil
+import time
+from dataclasses import replace
+
+import pytest
+
+from cogmeter.settings import load_settings
+from cogmeter_bot.demo.history import backfill, make_history
+from cogmeter_bot.demo.past_alerts import bring_alerts, past_alerts
+from cogmeter_bot.reading.database import DatabaseSource
+from cogmeter_bot.tui.app import DashboardApp
+from cogmeter_bot.tui.feed import Feed
+from cogmeter_bot.tui.ranges import choices
+from cogmeter_storage import open_store
+from cogmeter_storage.alerting import AlertState, Step
+from cogmeter_storage.model import Outcome
+
+HOSTILE = "[red]=cmd[/]\u202e [@click=app.quit]x"
+MINUTE_US = 60_000_000
+
+
+def fill(path, *, days=1.0, others=()):
+    """Make a database at this path."""
+
+    async def filled():
+        until_us = time.time_ns() // 1_000
+        history = make_history(until_us, days, seed=1)
+        store = await open_store(f"sqlite:///{path}")
+        try:
+            if days:
+                await backfill(store, history, until_us=until_us)
+            alerts = past_alerts(history, until_us)
+            await bring_alerts(store, alerts, until_us=until_us, days=days)
+            for one in alerts[:1]:
+                began = until_us - 5 * MINUTE_US
+                stands = replace(
+                    one, id=0, uid="stands", state=AlertState.FIRING, service=HOSTILE, message="[bold]It fails",
+                    started_us=began, fired_us=began, changed_us=began, acknowledged_us=None, resolved_us=None,
+                )  # fmt: skip
+                await store.alerting.save([Step(stands, None)])
+            names = [(name, "[b]run") for name in others]
+            ids = await store.series_ids(names)
+            rows = [(one, until_us - 1000, 7_000, int(Outcome.ERROR), "[/] went wrong", None) for one in ids]
+            await store.append([rows], now_us=until_us)
+            await store.fold(now_us=until_us)
+        finally:
+            await store.close()
+
+    asyncio.run(filled())
+    return path
+
+
+@pytest.fixture(scope="session")
+def _template(tmp_path_factory):
+    return fill(tmp_path_factory.mktemp("seeded") / "performance.db", others=[HOSTILE])
+
+
+@pytest.fixture
+def database(_template, tmp_path):
+    """A file of its own for each test."""
+    return shutil.copy(_template, tmp_path / "performance.db")
+
+
+@pytest.fixture
+def dashboard():
+    """Makes the application for a database."""
+
+    def make(path, *, interval_s=3600.0, since=None):
+        settings = load_settings()
+        feed = Feed(lambda: DatabaseSource.open(settings, f"sqlite:///{path}"), path)
+        listed, chosen = choices(since, None, None)
+        return DashboardApp(feed, settings, listed, chosen, name=str(path), interval_s=interval_s)
+
+    return make

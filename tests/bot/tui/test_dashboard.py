@@ -1,0 +1,239 @@
+"""Every view and key of the dashboard, on a real database, at the sizes that it must fit."""
+
+import os
+import shutil
+from contextlib import asynccontextmanager
+
+import pytest
+from textual.widgets import Input, Static
+
+from cogmeter_bot.tui.bars import Help, Ranges, State
+from cogmeter_bot.tui.grid import Grid
+
+SIZES = [(80, 24), (160, 50)]
+
+
+@asynccontextmanager
+async def opened(app, size=(80, 24)):
+    async with app.run_test(size=size) as pilot:
+        await until(pilot, lambda: "read at" in said(app))
+        yield pilot
+
+
+async def until(pilot, true, tries=1000):
+    for _ in range(tries):
+        if true():
+            return
+        await pilot.pause(0.02)
+    raise AssertionError(f"never came: {said(pilot.app)}")
+
+
+def said(app):
+    return str(app.screen_stack[0].query_one(State).render())
+
+
+def shown(app):
+    """All that is on the screen, as text."""
+    return "\n".join("".join(part.text for part in line) for line in app.screen._compositor.render_strips())
+
+
+def grid(app, name):
+    return app.screen_stack[0].query_one(f"#{name}", Grid)
+
+
+def column(table, place=0):
+    return [str(table.get_row_at(row)[place]) for row in range(table.row_count)]
+
+
+@pytest.mark.parametrize("size", SIZES)
+async def test_each_view_shows_its_part(dashboard, database, size):
+    app = dashboard(database)
+    async with opened(app, size) as pilot:
+        await until(pilot, lambda: grid(app, "top").row_count)
+        text = shown(app)
+        assert all(word in text for word in ("checks not well", "core-intelligence", "Latency (ms)", "Active alerts (1)"))
+        assert "[bold]It f" in text
+        await pilot.press("2")
+        await until(pilot, lambda: "[red]=cmd[/] [@click=app.quit]x" in shown(app))
+        await pilot.press("3")
+        await until(pilot, lambda: grid(app, "operations").row_count)
+        assert all(word in shown(app) for word in ("p99", "Recent errors", "process", "average"))
+        await pilot.press("4")
+        await until(pilot, lambda: "[/] went wrong" in shown(app))
+        await pilot.press("5")
+        await until(pilot, lambda: "Active (1 told" in shown(app))
+        assert "resolved" in shown(app)
+        assert all(len(line) == size[0] for line in shown(app).splitlines())
+
+
+async def test_tab_and_shift_tab_go_through_the_views_and_round(dashboard, database):
+    app = dashboard(database)
+    async with opened(app) as pilot:
+        names = []
+        for key in ("tab",) * 5 + ("shift+tab",):
+            await pilot.press(key)
+            names.append(app.view.NAME)
+        assert names == ["Services", "Service", "Errors", "Alerts", "Overview", "Alerts"]
+
+
+async def test_enter_opens_the_chosen_service_and_escape_goes_back(dashboard, database):
+    app = dashboard(database)
+    async with opened(app) as pilot:
+        await pilot.press("2")
+        await until(pilot, lambda: grid(app, "all-services").row_count > 3)
+        await pilot.press("down", "down")
+        name = grid(app, "all-services").selected.service
+        await pilot.press("enter")
+        await until(pilot, lambda: grid(app, "operations").row_count)
+        assert app.view.NAME == "Service"
+        assert name in str(app.query_one("#service-name", Static).render())
+        await pilot.press("escape")
+        assert app.view.NAME == "Services"
+        assert grid(app, "all-services").selected.service == name
+
+
+async def test_a_service_whose_name_is_markup_opens_as_text(dashboard, database):
+    app = dashboard(database)
+    async with opened(app) as pilot:
+        await pilot.press("5")
+        await until(pilot, lambda: grid(app, "active-alerts").row_count == 1)
+        await pilot.press("enter")
+        await until(pilot, lambda: "[/] went wrong" in shown(app))
+        assert "[b]run" in shown(app)
+        assert "[red]=cmd[/] [@click=app.quit]x" in shown(app)
+
+
+async def test_services_sort_by_key_and_by_mouse_and_keep_what_is_chosen(dashboard, database):
+    app = dashboard(database)
+    async with opened(app) as pilot:
+        await pilot.press("2")
+        table = grid(app, "all-services")
+        await until(pilot, lambda: table.row_count > 3)
+        by_ops = column(table)
+        await pilot.press("down")
+        chosen = table.selected.key
+        await pilot.press("S")
+        assert column(table) == by_ops[::-1]
+        assert table.selected.key == chosen
+        await pilot.press("s")
+        shares = [float(one.rstrip("%")) for one in column(table, 2)]
+        assert shares == sorted(shares)
+        await pilot.click(table, offset=(3, 1))
+        assert column(table) == sorted(by_ops, key=str.casefold)
+        await pilot.click(table, offset=(3, 1))
+        assert column(table) == sorted(by_ops, key=str.casefold, reverse=True)
+        assert table.selected.key == chosen
+
+
+async def test_the_filter_narrows_while_it_is_typed_and_escape_drops_it(dashboard, database):
+    app = dashboard(database)
+    async with opened(app) as pilot:
+        await pilot.press("2")
+        table = grid(app, "all-services")
+        await until(pilot, lambda: table.row_count > 3)
+        everything = table.row_count
+        await pilot.press("slash", *"CRAWL")
+        assert column(table) == ["web-crawling"]
+        await pilot.press("enter", "1", "2")
+        assert app.query_one(Input).value == "CRAWL"
+        assert column(table) == ["web-crawling"]
+        await pilot.press("escape")
+        assert table.row_count == everything
+        assert not app.query_one("#filter").has_class("shown")
+
+
+async def test_the_range_is_chosen_from_a_list(dashboard, database):
+    app = dashboard(database)
+    async with opened(app) as pilot:
+        before = str(app.query_one("#figures", Static).render())
+        await pilot.press("t")
+        assert isinstance(app.screen, Ranges)
+        await pilot.press("up", "up", "enter")
+        await until(pilot, lambda: "Last Hour" in shown(app))
+        await until(pilot, lambda: str(app.query_one("#figures", Static).render()) != before)
+        await pilot.press("t", "t", "escape")
+        assert "Last Hour" in shown(app)
+
+
+async def test_a_range_that_was_asked_for_stands_first(dashboard, database):
+    app = dashboard(database, since="90m")
+    async with opened(app):
+        assert " to " in str(app.query_one("#range", Static).render())
+
+
+async def test_help_lists_the_keys_and_any_of_several_closes_it(dashboard, database):
+    app = dashboard(database)
+    async with opened(app) as pilot:
+        for key in ("escape", "question_mark", "q"):
+            await pilot.press("question_mark")
+            assert isinstance(app.screen, Help)
+            assert "choose the range of time" in shown(app)
+            await pilot.press(key)
+            assert not isinstance(app.screen, Help)
+
+
+async def test_arrows_go_on_into_the_next_table(dashboard, database):
+    app = dashboard(database)
+    async with opened(app) as pilot:
+        await until(pilot, lambda: grid(app, "top").row_count)
+        await pilot.press("end", *("down",) * 12)
+        assert app.focused is grid(app, "standing")
+        await pilot.press("up")
+        assert app.focused is grid(app, "top")
+
+
+async def test_names_above_can_be_clicked(dashboard, database):
+    app = dashboard(database)
+    async with opened(app) as pilot:
+        await pilot.click("#entry-errors")
+        assert app.view.NAME == "Errors"
+        assert app.query_one("#entry-errors").has_class("open")
+
+
+async def test_it_resizes_and_changes_between_dark_and_light(dashboard, database):
+    app = dashboard(database)
+    async with opened(app, (160, 50)) as pilot:
+        await until(pilot, lambda: grid(app, "top").row_count)
+        await pilot.resize_terminal(80, 24)
+        await until(pilot, lambda: all(len(line) == 80 for line in shown(app).splitlines()))
+        assert "core-intelligence" in shown(app)
+        dark = str(grid(app, "top").get_row_at(0)[2].spans)
+        await pilot.press("d")
+        await until(pilot, lambda: str(grid(app, "top").get_row_at(0)[2].spans) != dark)
+        assert not app.current_theme.dark
+
+
+async def test_refreshing_keeps_the_selection(dashboard, database):
+    app = dashboard(database, interval_s=0.05)
+    async with opened(app) as pilot:
+        await pilot.press("2", "r")
+        await until(pilot, lambda: grid(app, "all-services").row_count > 3)
+        await pilot.press("down", "down", "down")
+        chosen = grid(app, "all-services").selected.key
+        first = said(app)
+        await until(pilot, lambda: said(app) != first)
+        assert grid(app, "all-services").selected.key == chosen
+
+
+async def test_a_database_that_goes_away_is_said_and_its_successor_is_read(dashboard, database, tmp_path):
+    app = dashboard(database, interval_s=0.05)
+    fresh = shutil.copy(database, tmp_path / "fresh.db")
+    async with opened(app) as pilot:
+        await until(pilot, lambda: grid(app, "top").row_count)
+        os.rename(database, tmp_path / "rotated.db")
+        await until(pilot, lambda: "Trying again" in said(app))
+        assert grid(app, "top").row_count
+        fresh.write_bytes(b"this is no database, " * 400)
+        os.rename(fresh, database)
+        await until(pilot, lambda: "Trying again" in said(app))
+        os.unlink(database)
+        shutil.copy(tmp_path / "rotated.db", tmp_path / "third.db")
+        os.rename(tmp_path / "third.db", database)
+        await until(pilot, lambda: "read at" in said(app))
+
+
+async def test_q_ends_it(dashboard, database):
+    app = dashboard(database)
+    async with opened(app) as pilot:
+        await pilot.press("q")
+    assert app.return_code == 0
