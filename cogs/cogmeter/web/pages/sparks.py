@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from cogmeter_storage.base import Store
 
 BINS: Final = 25  # a day in hours, of which the first has begun before it
-TOGETHER: Final = 8  # rows that are read at once: each is a histogram of 12 kB for every bin
+TOGETHER: Final = 16  # rows that are read at once: each is a histogram of 12 kB for every bin
 MOST: Final = 40  # rows that have one, the first of them
 STEP, HEIGHT = 4, 26  # of a bar
 
