@@ -190,10 +190,11 @@ def test_every_page_of_the_dashboard_is_full_from_the_start(start, browser, tmp_
     for number, (path, words) in enumerate(PAGES.items()):
         for width in (1280, 420):
             browser.open(f"{address}{path}?period=7d", width=width)
-            browser.wait(DRAWN, f"the charts of {path}")
+            # The page before may still be there for a moment.
+            browser.wait(f"location.pathname === '{path}' && {DRAWN}", f"the charts of {path}")
             browser.wait(LIVE, "the live stream")
+            browser.wait(f"document.body.textContent.includes('{words}')", f"{words} at {path}")
             browser.screenshot(tmp_path / f"{number}-{width}.png")
-            assert words in browser.evaluate("document.body.textContent"), path
     assert browser.errors == []
     asked = {urlsplit(one).netloc for one in browser.asked if one.startswith("http")}
     assert asked == {urlsplit(address).netloc}
