@@ -7,6 +7,7 @@ import sys
 from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 
+import hypothesis
 import pytest
 
 # Appended, never put first: the folders here bear the names of the real packages, and those must win.
@@ -14,6 +15,12 @@ sys.path.append(str(Path(__file__).parent))
 
 from browser import Page, chromium, found
 from loopback import Loopback
+
+# A timing is never asserted in a test: machines are busy with others.
+hypothesis.settings.register_profile(
+    "cogmeter", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow], print_blob=True
+)
+hypothesis.settings.load_profile("cogmeter")
 
 
 @pytest.fixture
