@@ -43,7 +43,7 @@ class DashboardApp(App[None]):
     CSS_PATH = "app.tcss"
     TITLE = "cogmeter"
     ENABLE_COMMAND_PALETTE = False
-    HORIZONTAL_BREAKPOINTS: ClassVar = [(0, "-narrow"), (120, "-wide")]
+    HORIZONTAL_BREAKPOINTS = [(0, "-narrow"), (120, "-wide")]  # noqa: RUF012 - textual declares it as no ClassVar
     BINDINGS: ClassVar = [
         Binding("1", "view(0)", "Views", key_display="1-5"),
         *(Binding(str(number), f"view({number - 1})", show=False) for number in range(2, len(VIEWS) + 1)),
@@ -53,7 +53,7 @@ class DashboardApp(App[None]):
         Binding("t", "range", "Time range"),
         Binding("r", "again", "Refresh"),
         Binding("d", "shade", "Dark/light", show=False),
-        Binding("escape", "back", "Back"),
+        Binding("escape", "leave", "Back"),
         Binding("question_mark", "help", "Help", key_display="?"),
         Binding("q", "quit", "Quit"),
         Binding("ctrl+c", "quit", "Quit", show=False, priority=True),
@@ -127,7 +127,7 @@ class DashboardApp(App[None]):
         """Show the keys."""
         self.push_screen(Help())
 
-    def action_back(self) -> None:
+    def action_leave(self) -> None:
         """Drop the filter; without one, leave the service."""
         field = self.query_one(Input)
         if field.value or field.has_focus:
@@ -194,7 +194,7 @@ class DashboardApp(App[None]):
                 except TimeoutError:
                     continue
         except NoMatches:
-            if self._views():
+            if len(self._views()) == len(VIEWS):
                 raise  # else the application is ending, and its widgets went first
         finally:
             await self._feed.close()

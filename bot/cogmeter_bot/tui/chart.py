@@ -79,9 +79,10 @@ class Chart(PlotextPlot):
         plot.ylim(0, highest or marks[-1])
         plot.yticks(marks, [short(one) for one in marks])
         plot.xlim(0, max(len(self._times) - 1, 1))
-        plot.xticks(*self._time_marks())
+        places, labels = self._time_marks()
+        plot.xticks(places, labels)
 
-    def _time_marks(self) -> tuple[list[int], list[str]]:
+    def _time_marks(self) -> tuple[list[float], list[str]]:
         """Places along the line of time, and their labels; the last is left of the edge, so that it is not cut."""
         count = len(self._times)
         if not count:
@@ -90,7 +91,7 @@ class Chart(PlotextPlot):
         places = sorted({round(count * part / wanted) for part in range(wanted)} & set(range(count)))
         at_us = [int(self._times[place].timestamp() * 1e6) for place in places]
         length_us = (self._times[-1] - self._times[0]).total_seconds() * 1e6
-        return places, [day(one) if length_us > 2 * DAY_US else clock_time(one) for one in at_us]
+        return [*places], [day(one) if length_us > 2 * DAY_US else clock_time(one) for one in at_us]
 
 
 def stretches(values: Sequence[float | None]) -> Iterator[range]:

@@ -40,6 +40,6 @@ def painted(variables: Mapping[str, str], *cells: Cell, justify_right: bool = Fa
         bold = "bold" if style in {BAD, "bold"} else ""
         # The theme's muted text is the plain one, half seen through.
         dim = "dim" if style == DIM else ""
-        plain = colour is None or colour.a < 1
-        made.append(words, style=" ".join(part for part in (bold, dim, "" if plain else colour.hex6) if part))
+        shade = "" if colour is None or colour.a < 1 else colour.hex6
+        made.append(words, style=" ".join(part for part in (bold, dim, shade) if part))
     return made

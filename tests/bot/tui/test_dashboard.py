@@ -41,6 +41,10 @@ def grid(app, name):
     return app.screen_stack[0].query_one(f"#{name}", Grid)
 
 
+def _rows(table):
+    return [table.get_row_at(place) for place in range(table.row_count)]
+
+
 def column(table, place=0):
     return [str(table.get_row_at(row)[place]) for row in range(table.row_count)]
 
@@ -51,7 +55,9 @@ async def test_each_view_shows_its_part(dashboard, database, size):
     async with opened(app, size) as pilot:
         await until(pilot, lambda: grid(app, "top").row_count)
         text = shown(app)
-        assert all(word in text for word in ("checks not well", "core-intelligence", "Latency (ms)", "Active alerts (1)"))
+        assert all(
+            word in text for word in ("checks not well", "core-intelligence", "Latency (ms)", "Active alerts (1)")
+        )
         assert "[bold]It f" in text
         await pilot.press("2")
         await until(pilot, lambda: "[red]=cmd[/] [@click=app.quit]x" in shown(app))
@@ -59,7 +65,10 @@ async def test_each_view_shows_its_part(dashboard, database, size):
         await until(pilot, lambda: grid(app, "operations").row_count)
         assert all(word in shown(app) for word in ("p99", "Recent errors", "process", "average"))
         await pilot.press("4")
-        await until(pilot, lambda: "[/] went wrong" in shown(app))
+        await until(pilot, lambda: grid(app, "error-groups").row_count > 5)
+        await pilot.press("end")
+        await until(pilot, lambda: "UTC, op_" in shown(app))
+        assert any("[/] went wrong" in str(row[-1]) for row in _rows(grid(app, "error-groups")))
         await pilot.press("5")
         await until(pilot, lambda: "Active (1 told" in shown(app))
         assert "resolved" in shown(app)
