@@ -14,7 +14,7 @@ from pathlib import Path
 
 from timing import HEADER, parser
 
-SCRIPTS = ("record", "ingest", "loop_lag", "query", "alerts", "detection", "memory", "chart", "watch", "web")
+SCRIPTS = ("record", "ingest", "loop_lag", "query", "alerts", "detection", "memory", "chart", "watch", "web", "cli")
 COLUMNS = len(HEADER)
 # chart.py prints figures one below the other; those with a goal belong into the table.
 CHART_LINE = re.compile(

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 @click.command()
 @click.option("--operation", metavar="NAME", help="Of this operation alone; needs one service in --services.")
-@click.option("--limit", type=click.IntRange(1, 500), default=20, show_default=True, help="How many groups at most.")
+@click.option("--limit", type=click.IntRange(1, 200), default=20, show_default=True, help="How many groups at most.")
 @reading
 def errors(ask: Ask, operation: str | None, limit: int) -> None:
     """List failures grouped by what they say, the largest groups first.

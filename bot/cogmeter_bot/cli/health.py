@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import time
 from typing import TYPE_CHECKING
 
@@ -27,6 +26,8 @@ def health(within: float | None) -> None:
     It needs no connection to the bot: it reads the database of PERFORMANCE_DATABASE_URL, in which a bot that runs
     leaves its gauges every PERFORMANCE_SAMPLE_INTERVAL.
     """
+    import asyncio
+
     from cogmeter.settings import SettingsError, load_settings
     from cogmeter_storage import StorageError
 

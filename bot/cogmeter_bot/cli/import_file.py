@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -38,6 +37,8 @@ def import_file(path: Path, database: Path | None) -> None:
 
 
 def _run(path: Path, database: Path | None) -> Imported:
+    import asyncio
+
     from cogmeter.query import now_us
     from cogmeter_bot.cli.progress import progress
     from cogmeter_bot.importing import bring_in, stage

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
@@ -49,6 +48,8 @@ def live(ask: Ask, interval: float, count: int | None) -> None:
 
     --check: at the end, an alert stands.
     """
+    import asyncio
+
     settings = ask.settings
     ask.span(None)  # what cannot be read is said at once
     try:
@@ -70,6 +71,8 @@ class _Watch:
 
     async def go(self, interval_s: float, count: int | None) -> bool:
         """Look until the count is reached; says whether no alert stood at the last look."""
+        import asyncio
+
         from cogmeter_bot.reading.base import NoDataError
 
         try:

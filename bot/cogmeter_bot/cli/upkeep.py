@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -26,6 +25,8 @@ def backup(path: Path, force: bool, database: Path | None) -> None:
     FILE is there when it is finished, and not before. To go back to it, stop the bot and put FILE in the database's
     place (and remove the files beside it that end in -wal and -shm).
     """
+    import asyncio
+
     from cogmeter_bot.cli.progress import ended_by_signals, progress
     from cogmeter_bot.files import unfinished
 
@@ -72,6 +73,8 @@ def vacuum(database: Path | None) -> None:
 
     Needs about as much free space as the database has, for as long as it takes.
     """
+    import asyncio
+
     from cogmeter_bot.reading.opening import writing
 
     async def work(store: Store) -> tuple[int, int]:
@@ -96,6 +99,8 @@ def forget(user: str, name: str | None, yes: bool, database: Path | None) -> Non
     The operations stay, as nobody's. No bot may be running on the database. Exports and backups made before are not
     changed: remove those.
     """
+    import asyncio
+
     from cogmeter_bot.forgetting import person_of
     from cogmeter_bot.reading.opening import writing
 

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from cogmeter.records import Range
     from cogmeter.settings import Settings
 
-PAGE: Final = 500  # alerts that are asked for at once
+PAGE: Final = 200  # alerts that are asked for at once
 TIMES: Final = aiohttp.ClientTimeout(total=None, sock_connect=10, sock_read=60)
 _API: Final = "/api/performance"
 _PIECE: Final = 64 * 1024

@@ -1,0 +1,184 @@
+"""What the command line costs: its start, an export's memory, and what a bot that writes notices of it.
+
+Run ``python benchmarks/cli.py [--short]``. The start is held against an empty click program in the same rounds. The
+export of a million operations (``--operations`` changes that) is a process of its own, whose largest resident memory is
+held against that of an export of a thousand. While ``summary`` and ``export`` run against a database, another process
+appends to it as a bot's flusher does; its waits are held against those without them, in the same rounds.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from query import build
+from timing import Goal, Spread, at_most, interleaved, parser, percentile, ratio, row, seconds
+
+from cogmeter_storage import open_store
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+COGMETER = (sys.executable, "-m", "cogmeter_bot")
+EMPTY = "import click\n@click.command()\ndef main():\n    '''Nothing.'''\nmain()"
+FEW = 1_000
+WRITE_PAUSE_S = 0.05
+WRITE_ROWS = 50
+# Starts a command, and prints the kilobytes that it had resident at most.
+MEASURED = (
+    "import resource, subprocess, sys; subprocess.run(sys.argv[1:], check=True);"
+    "print(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss)"
+)
+
+
+def start(rounds: int) -> None:
+    """``cogmeter --help`` and an empty click program's, both as whole processes."""
+
+    def run(*command: str) -> float:
+        return seconds(lambda: subprocess.run([*command, "--help"], stdout=subprocess.DEVNULL, check=True))
+
+    cases = {"ours": lambda: run(*COGMETER), "empty": lambda: run(sys.executable, "-c", EMPTY)}
+    taken = interleaved(cases, rounds)
+    ours, empty = (Spread.of(1e3 * one for one in taken[name]) for name in ("ours", "empty"))
+    times = ratio(taken["ours"], taken["empty"])
+    row(
+        "cogmeter --help, the whole process",
+        f"{ours:.0f} ms",
+        peer=f"an empty click program {empty.median:.0f} ms",
+        ratio=f"{times:.2f}",
+        goal=Goal("< 2", times.median < 2),
+    )
+
+
+def environment(database: Path) -> dict[str, str]:
+    return {**os.environ, "PERFORMANCE_DATABASE_URL": f"sqlite:///{database.absolute()}"}
+
+
+def exported(database: Path, file: Path) -> tuple[float, int]:
+    """Seconds, and kilobytes of resident memory at most."""
+    began = time.perf_counter()
+    command = [sys.executable, "-c", MEASURED, *COGMETER, "export", "--force", "-o", str(file)]
+    done = subprocess.run(command, env=environment(database), check=True, capture_output=True, text=True)
+    return time.perf_counter() - began, int(done.stdout)
+
+
+async def compare(database: Path, file: Path) -> int:
+    """How many operations of an NDJSON export equal the stored ones; the first that does not ends the run."""
+    store = await open_store(f"sqlite:///{database.absolute()}", read_only=True)
+    count = 0
+    with file.open(encoding="utf-8") as lines:
+        async for chunk in store.stream(None, 0, 2**62):
+            for one in chunk:
+                said = json.loads(next(lines))
+                wanted = (f"op_{one.id}", one.service, one.operation, one.duration_us, one.outcome.label, one.error)
+                found = (said["operationId"], said["service"], said["operation"], round(said["duration"] * 1000))
+                if (*found, said["outcome"], said["error"]) != wanted or said["metadata"] != one.metadata:
+                    raise SystemExit(f"exported {said} where {one} is stored")
+                count += 1
+        if next(lines, None) is not None:
+            raise SystemExit("exported more than is stored")
+    await store.close()
+    return count
+
+
+def exports(folder: Path, large: Path, count: int) -> None:
+    small = folder / "small.db"
+    asyncio.run(build(small, FEW))
+    for kind in ("json", "ndjson", "csv"):
+        file = folder / f"export.{kind}"
+        _, little = exported(small, file)
+        taken, much = exported(large, file)
+        row(
+            f"export of {count:,} as {kind}",
+            f"{taken:.1f} s, {much / 1024:.0f} MB at most, the file {file.stat().st_size / 1e6:.0f} MB",
+            peer=f"of {FEW:,}: {little / 1024:.0f} MB",
+            ratio=f"{much / little:.2f}",
+            goal=at_most(much / little, 1.25),
+        )
+    equal = asyncio.run(compare(large, folder / "export.ndjson"))
+    row("exported operations that equal the stored ones", f"{equal:,}", goal=Goal(f"{count:,}", equal == count))
+
+
+async def waits(database: Path, length_s: float, command: Sequence[str] | None) -> list[float]:
+    """Milliseconds of each append to the database, while the command runs again and again, or nothing does."""
+    store = await open_store(f"sqlite:///{database.absolute()}")
+    series = [one.id for one in await store.series()]
+    taken: list[float] = []
+    over = asyncio.Event()
+
+    async def read() -> None:
+        while command is not None and not over.is_set():
+            process = await asyncio.create_subprocess_exec(
+                *COGMETER, *command, env=environment(database), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+            )
+            if await process.wait():
+                raise SystemExit(f"{command} failed")
+
+    reading = asyncio.create_task(read())
+    until = time.perf_counter() + length_s
+    while time.perf_counter() < until:
+        now_us = time.time_ns() // 1_000
+        batch = [(series[place % len(series)], now_us, 12_300, 0, None, None) for place in range(WRITE_ROWS)]
+        began = time.perf_counter()
+        await store.append([batch], now_us=now_us)
+        taken.append((time.perf_counter() - began) * 1e3)
+        await asyncio.sleep(WRITE_PAUSE_S)
+    over.set()
+    await reading
+    await store.close()
+    return taken
+
+
+def undisturbed(folder: Path, database: Path, rounds: int, length_s: float) -> None:
+    """What the readers cost the writer; a process that only computes shows what sharing the processors costs anyway."""
+    kinds: dict[str, Sequence[str] | None] = {
+        "nothing": None,
+        "summary": ("summary", "--period", "7d"),
+        "export": ("export", "--force", "-o", str(folder / "x.json")),
+    }
+    found: dict[str, list[float]] = {name: [] for name in kinds}
+    for _ in range(rounds):
+        for name, command in kinds.items():
+            found[name] += asyncio.run(waits(database, length_s, command))
+    busy: list[float] = []
+    spin = subprocess.Popen([sys.executable, "-c", "while True: pass"])
+    try:
+        for _ in range(rounds):
+            busy += asyncio.run(waits(database, length_s, None))
+    finally:
+        spin.kill()
+        spin.wait()
+    quiet = found.pop("nothing")
+    peer = f"alone {told(quiet)}; beside a process that computes {told(busy)}"
+    for name, taken in found.items():
+        times = Spread.of(taken).median / Spread.of(quiet).median
+        row(f"a writer's waits beside `{name}`", told(taken), peer=peer, ratio=f"{times:.2f}", goal=at_most(times, 1.5))
+
+
+def told(taken: Sequence[float]) -> str:
+    return f"{Spread.of(taken).median:.2f} ms, p99 {percentile(taken, 0.99):.1f}"
+
+
+def main() -> None:
+    options = parser(__doc__)
+    options.add_argument("--operations", type=int, help="in the large database; 1,000,000, or 100,000 in short")
+    given = options.parse_args()
+    count = given.operations or (100_000 if given.short else 1_000_000)
+    start(10 if given.short else 40)
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        large = folder / "large.db"
+        asyncio.run(build(large, count))
+        exports(folder, large, count)
+        undisturbed(folder, large, rounds=2 if given.short else 6, length_s=2.0 if given.short else 5.0)
+
+
+if __name__ == "__main__":
+    main()
