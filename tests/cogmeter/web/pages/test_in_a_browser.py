@@ -22,9 +22,7 @@ FULL = [
     f"/performance/services/{LONG}?period=1h",
 ]
 CHARTS = "document.querySelectorAll('.chart[data-state=drawn]').length"
-SETTLED = (
-    "[...document.querySelectorAll('figure[data-chart]')].every(one => ['drawn', 'empty'].includes(one.dataset.state))"
-)
+SETTLED = "!!document.querySelector('footer') && [...document.querySelectorAll('figure[data-chart]')].every(one => ['drawn', 'empty'].includes(one.dataset.state))"
 LIVE = "document.getElementById('live').dataset.state"
 OVERFLOW = "Math.max(document.documentElement.scrollWidth, document.body.scrollWidth) - innerWidth"
 # Elements whose text is cut by their own border, without a way to scroll to it.
@@ -121,8 +119,7 @@ async def test_what_is_shown_stands_in_the_address_and_the_way_back_leads_back(c
         browser.wait("document.querySelector('h1').innerText === 'Overview'")
         assert browser.evaluate("location.search") == "?period=1h"
         assert browser.evaluate("document.querySelector('#controls [name=service]').value") == ""
-        browser.open(f"{web.url}/performance?period=1h&refresh=60")
-        browser.wait(SETTLED)
+        opened(browser, f"{web.url}/performance?period=1h&refresh=60")
         assert browser.evaluate("document.body.dataset.refresh") == "60"
         assert browser.evaluate("document.querySelector('#controls [name=refresh]').value") == "60"
         calm(browser, web.url)
