@@ -16,12 +16,12 @@ from typing import TYPE_CHECKING
 
 from timing import Spread, at_most, interleaved, parser, ratio, row, seconds
 
-from cogmeter.alerts.engine import AlertEngine, Policy
-from cogmeter.alerts.evaluator import Evaluator
 from cogmeter.alerts.limits import Limits
+from cogmeter.alerts.measuring.evaluator import Evaluator
+from cogmeter.alerts.measuring.window import Window
 from cogmeter.alerts.model import WARNING, Limit, Reading, Subject
 from cogmeter.alerts.rules import RULES
-from cogmeter.alerts.window import Window
+from cogmeter.alerts.states.engine import AlertEngine, Policy
 from cogmeter.services import ACKNOWLEDGEMENT, STALLS
 from cogmeter.settings import Settings
 from cogmeter_storage import open_store

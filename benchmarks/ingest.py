@@ -17,7 +17,7 @@ from typing import Any
 
 from timing import Spread, at_least, interleaved, parser, row
 
-from cogmeter.alerts.window import Window
+from cogmeter.alerts.measuring.window import Window
 from cogmeter.buffer import Buffer
 from cogmeter.flusher import Flusher
 from cogmeter.recorder import Recorder

@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from cogmeter.alerts.engine import AlertEngine, Policy
-from cogmeter.alerts.evaluator import Evaluator
+from cogmeter.alerts.states.engine import AlertEngine, Policy
+from cogmeter.alerts.measuring.evaluator import Evaluator
 from cogmeter.alerts.limits import Limits
 from cogmeter.settings import Settings
 from cogmeter_storage.alerting import Alert, AlertChange, AlertState

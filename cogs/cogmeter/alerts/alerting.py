@@ -6,10 +6,10 @@ import asyncio
 import logging
 from typing import TYPE_CHECKING, Final
 
-from cogmeter.alerts.delivery import Delivery
-from cogmeter.alerts.engine import AlertEngine, Policy
-from cogmeter.alerts.evaluator import Evaluator
 from cogmeter.alerts.limits import Limits
+from cogmeter.alerts.measuring.evaluator import Evaluator
+from cogmeter.alerts.outbox.delivery import Delivery
+from cogmeter.alerts.states.engine import AlertEngine, Policy
 from cogmeter.alerts.storyteller import Storyteller
 from cogmeter.background import detached
 from cogmeter.query import now_us

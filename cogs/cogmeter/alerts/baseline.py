@@ -8,8 +8,8 @@ import zlib
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final
 
-from cogmeter.alerts.expectation import Expectation
-from cogmeter.alerts.oddness import Oddness
+from cogmeter.alerts.measuring.expectation import Expectation
+from cogmeter.alerts.measuring.oddness import Oddness
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import Final
 
-from cogmeter.alerts.muting import LONGEST_S, SHORTEST_S
+from cogmeter.alerts.review.muting import LONGEST_S, SHORTEST_S
 from cogmeter.cog.desk import Refusal
 from cogmeter.render.escape import code
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 import discord
 from discord import app_commands
 
-from cogmeter.alerts.muting import REASON  # noqa: TC001 - discord.py evaluates the annotations of a command
+from cogmeter.alerts.review.muting import REASON  # noqa: TC001 - discord.py evaluates the annotations of a command
 from cogmeter.cog.desk import Answer, Desk, Refusal
 from cogmeter.cog.lengths import seconds_of
 from cogmeter.cog.names import MOST, Names, known_service, rule_choices, rule_named

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from discord import app_commands
 
-from cogmeter.alerts.muting import check_service
+from cogmeter.alerts.review.muting import check_service
 from cogmeter.alerts.rules import RULES
 from cogmeter.cog.desk import Refusal
 from cogmeter.likeness import near

@@ -9,7 +9,7 @@ import aiohttp
 import discord
 from discord.ui import Button, DynamicItem
 
-from cogmeter.alerts.engine import ClosedAlertError, UnknownAlertError
+from cogmeter.alerts.states.engine import ClosedAlertError, UnknownAlertError
 from cogmeter.background import own_work
 from cogmeter.cog.desk import FAILED, STORE_FAILED, Refusal
 from cogmeter.notifiers.buttons import ACKNOWLEDGE, DETAILS, MUTES, TEMPLATE, UNMUTE, view_of

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Final
 import discord
 from discord import app_commands
 
-from cogmeter.alerts.outlook import Replayer
-from cogmeter.alerts.report import report_of
+from cogmeter.alerts.review.outlook import Replayer
+from cogmeter.alerts.review.report import report_of
 from cogmeter.cog.desk import Answer, Desk
 from cogmeter.cog.periods import period_of
 from cogmeter.query import now_us

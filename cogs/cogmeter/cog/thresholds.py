@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Final
 import discord
 from discord import app_commands
 
-from cogmeter.alerts.changes import NOT_REPLAYABLE, Change, holdings, preview
 from cogmeter.alerts.limits import FIELDS, THRESHOLD, LimitError
 from cogmeter.alerts.model import Subject
+from cogmeter.alerts.review.changes import NOT_REPLAYABLE, Change, holdings, preview
 from cogmeter.cog.desk import Answer, Desk, Refusal
 from cogmeter.cog.names import Names, rule_choices, rule_named
 from cogmeter.cog.views import Buttons, Pages
@@ -20,7 +20,7 @@ from cogmeter.render.alert_lists import audit_embed
 from cogmeter.render.thresholds import changed_embed, preview_embed, thresholds_embed, unchanged_embed
 
 if TYPE_CHECKING:
-    from cogmeter.alerts.holdings import Holdings
+    from cogmeter.alerts.review.holdings import Holdings
     from cogmeter.settings import Settings
 
 PAGE: Final = 15

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from cogmeter.alerts.window import Window
+    from cogmeter.alerts.measuring.window import Window
     from cogmeter.runtime import Monitor
     from cogmeter_storage.alerting import Alert
     from cogmeter_storage.model import Series

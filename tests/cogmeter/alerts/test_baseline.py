@@ -12,8 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cogmeter.alerts.baseline import ALERT_FROM, Baseline
-from cogmeter.alerts.oddness import Oddness
-from cogmeter.alerts.rhythm import Rhythm
+from cogmeter.alerts.measuring.oddness import Oddness
+from cogmeter.alerts.measuring.rhythm import Rhythm
 
 MONDAY = 1_700_438_400.0  # 2023-11-20 00:00 UTC
 HOUR, DAY = 3600.0, 86_400.0

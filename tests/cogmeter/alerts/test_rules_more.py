@@ -2,7 +2,7 @@
 
 import pytest
 
-from cogmeter.alerts.evaluator import Evaluator
+from cogmeter.alerts.measuring.evaluator import Evaluator
 from cogmeter.alerts.model import BOT, LoopState
 from cogmeter.alerts.rules.process import steady_growth
 from cogmeter.recorder import Recorder

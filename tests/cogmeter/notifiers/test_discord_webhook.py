@@ -6,7 +6,7 @@ import pytest
 from aiohttp import web
 from pydantic import SecretStr
 
-from cogmeter.alerts.delivery import Delivery
+from cogmeter.alerts.outbox.delivery import Delivery
 from cogmeter.notifiers.base import NotifyError
 from cogmeter.notifiers.discord_webhook import DISCORD_EPOCH_MS, FIELD, DiscordWebhookNotifier, posted_us
 from cogmeter.notifiers.http import Http, Patience

@@ -10,7 +10,7 @@ from email.utils import format_datetime
 import pytest
 from pydantic import SecretStr
 
-from cogmeter.alerts.delivery import Delivery
+from cogmeter.alerts.outbox.delivery import Delivery
 from cogmeter.notifiers.base import NotifyError
 from cogmeter.notifiers.http import Http, Patience
 from cogmeter.notifiers.webhook import FIELD, WebhookNotifier, payload
@@ -319,8 +319,8 @@ async def until(true):
 async def test_whatever_the_receiver_does_nothing_is_lost_nothing_doubled_and_no_secret_said(
     receiver, store, make_notice, secret_free, monkeypatch
 ):
-    monkeypatch.setattr("cogmeter.alerts.lane.delay_us", lambda attempts, wish_s: 1_000)
-    monkeypatch.setattr("cogmeter.alerts.lane.PACES", {})
+    monkeypatch.setattr("cogmeter.alerts.outbox.lane.delay_us", lambda attempts, wish_s: 1_000)
+    monkeypatch.setattr("cogmeter.alerts.outbox.lane.PACES", {})
     receiver.script += [
         *[500, 200, (429, {"Retry-After": "0"}), receiver.hang, 204, receiver.hang_up, 503, 200, 400],
         *[receiver.drip, (302, {"Location": "/T0ken-s3cret"}), 502],

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
-from cogmeter.alerts.history import FIVE_MINUTES_S, HALF_HOUR_S, HOUR_S, SIX_HOURS_S, THREE_DAYS_S
+from cogmeter.alerts.measuring.history import FIVE_MINUTES_S, HALF_HOUR_S, HOUR_S, SIX_HOURS_S, THREE_DAYS_S
 from cogmeter.alerts.model import CRITICAL, INFO, WARNING, Reading, Subject
 from cogmeter.alerts.rules import values
 from cogmeter.alerts.rules.words import against, number, percent
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from cogmeter.alerts.limits import Bounds, Limits
-    from cogmeter.alerts.view import View
+    from cogmeter.alerts.measuring.view import View
 
 BURN_RATE: Final = "burn_rate"
 MIN_FAILURES: Final = 10  # in the long window: fewer are an accident

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from cogmeter.alerts.limits import Limits
-    from cogmeter.alerts.view import View
+    from cogmeter.alerts.measuring.view import View
 
 INVALID_CRITICAL: Final = 0.6  # of the invalid requests that Discord bans for
 HEARTBEAT_S: Final = 41.25  # Discord asks for one so often

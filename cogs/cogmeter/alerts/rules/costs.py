@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
     from cogmeter.alerts.limits import Limits
-    from cogmeter.alerts.view import View
+    from cogmeter.alerts.measuring.view import View
 
 COST: Final = "cost"
 COST_GROWTH: Final = "cost_growth"

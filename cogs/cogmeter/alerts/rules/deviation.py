@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from cogmeter.alerts.limits import Limits
-    from cogmeter.alerts.view import View
+    from cogmeter.alerts.measuring.view import View
 
 DEVIATION: Final = "deviation"
 

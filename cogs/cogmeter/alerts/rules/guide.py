@@ -15,9 +15,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from cogmeter.alerts.limits import Bounds, Limits
+    from cogmeter.alerts.measuring.view import View
+    from cogmeter.alerts.measuring.window import Counts
     from cogmeter.alerts.model import Limit
-    from cogmeter.alerts.view import View
-    from cogmeter.alerts.window import Counts
 
 ERROR_RATE = "error_rate"
 RESPONSE_TIME = "response_time"

@@ -15,8 +15,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from cogmeter.alerts.limits import Limits
+    from cogmeter.alerts.measuring.view import View
     from cogmeter.alerts.rules.values import Values
-    from cogmeter.alerts.view import View
 
 QUARTERS: Final = 4
 ENDS: Final = 3  # medians of five minutes at either end

@@ -11,8 +11,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
     from cogmeter.alerts.limits import Limits
+    from cogmeter.alerts.measuring.view import View
     from cogmeter.alerts.model import Limit, Reading
-    from cogmeter.alerts.view import View
 
 CRITICAL_FROM: Final = 1.6  # times the threshold; the guide's three examples fit this
 SERVICE: Final = "service"

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
-from cogmeter.alerts.history import FIVE_MINUTES_S, HALF_HOUR_S, HOUR_S
+from cogmeter.alerts.measuring.history import FIVE_MINUTES_S, HALF_HOUR_S, HOUR_S
 from cogmeter.alerts.model import CRITICAL, WARNING, Reading, Subject
 from cogmeter.alerts.rules import values
 from cogmeter.alerts.rules.words import number, percent
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from cogmeter.alerts.limits import Bounds, Limits
-    from cogmeter.alerts.view import View
+    from cogmeter.alerts.measuring.view import View
 
 LOW_TRAFFIC: Final = "low_traffic"
 IMPROBABLE: Final = math.log(1e-6)  # that so few operations come by chance: five hundred services are checked all day

@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
 
 from pydantic import Field
 
-from cogmeter.alerts.changes import holdings
-from cogmeter.alerts.holdings import BY_OPERATION, WHOLE
 from cogmeter.alerts.limits import FIELDS, Key, span_of
 from cogmeter.alerts.model import BOT
-from cogmeter.alerts.muting import REASON
+from cogmeter.alerts.review.changes import holdings
+from cogmeter.alerts.review.holdings import BY_OPERATION, WHOLE
+from cogmeter.alerts.review.muting import REASON
 from cogmeter.alerts.rules import RULES
 from cogmeter.answers.alerts import STATES
 from cogmeter.render import text

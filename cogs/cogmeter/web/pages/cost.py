@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from aiohttp import web
 
-    from cogmeter.alerts.spending import Spent
+    from cogmeter.alerts.measuring.spending import Spent
     from cogmeter.runtime import Monitor
 
 BASIS: Final = 7  # whole days that a forecast looks at

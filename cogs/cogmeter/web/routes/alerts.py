@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Final
 
 from pydantic import Field
 
-from cogmeter.alerts.engine import ClosedAlertError, UnknownAlertError
+from cogmeter.alerts.states.engine import ClosedAlertError, UnknownAlertError
 from cogmeter.answers import safe
 from cogmeter.answers.alerts import AlertAnswer, AlertDetail, AlertPage, Listed, detail, page
 from cogmeter.answers.changes import TargetAnswer, TestAlert

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Final, Literal
 from pydantic import Field, model_validator
 from pydantic_core import PydanticCustomError
 
-from cogmeter.alerts.muting import LONGEST_S, REASON, SHORTEST_S, check_service
+from cogmeter.alerts.review.muting import LONGEST_S, REASON, SHORTEST_S, check_service
 from cogmeter.alerts.rules import RULES
 from cogmeter.answers.changes import MuteAnswer, Mutes
 from cogmeter.query import now_us

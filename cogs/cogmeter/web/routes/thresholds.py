@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Annotated, Final
 
 from pydantic import Field, StrictFloat, StrictInt, StrictStr
 
-from cogmeter.alerts.changes import NOT_REPLAYABLE, Change, holdings, preview
 from cogmeter.alerts.limits import Key, LimitError, span_of
+from cogmeter.alerts.review.changes import NOT_REPLAYABLE, Change, holdings, preview
 from cogmeter.answers.changes import (
     AuditAnswer,
     AuditPage,
@@ -26,7 +26,7 @@ from cogmeter.web.asks import PagedAsk, Service, cursor_of, numbers_of
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from cogmeter.alerts.changes import Preview
+    from cogmeter.alerts.review.changes import Preview
     from cogmeter.records import Holding
     from cogmeter.runtime import Monitor
 

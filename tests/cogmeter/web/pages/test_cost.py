@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 import pytest
 from crowd import HOSTILE
 
-from cogmeter.alerts.spending import Spent
+from cogmeter.alerts.measuring.spending import Spent
 from cogmeter.web.pages.cost import Spendings, dollars, forecast, rough
 from cogmeter_storage.model import DAY_US, HOUR_US
 

@@ -1,0 +1,264 @@
+"""The engine: holds what was measured against what is known, stores what changes, and only then lets it be told."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from typing import TYPE_CHECKING, Any, Final, TypeVar
+
+from cogmeter.alerts.states.book import SLICE, Book
+from cogmeter.alerts.states.grouping import MANY
+from cogmeter.alerts.states.policy import Policy
+from cogmeter.alerts.states.track import DROPPED
+from cogmeter.background import detached
+from cogmeter_storage.alerting import ACTIVE, AlertChange, AlertState, Step
+from cogmeter_storage.base import StorageError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Collection, Coroutine, Iterator, Sequence
+
+    from cogmeter.alerts.model import Limit, Reading, Subject
+    from cogmeter.alerts.states.book import Plan
+    from cogmeter.alerts.states.track import Move
+    from cogmeter_storage.alerting import Alert, Mute
+    from cogmeter_storage.base import Store
+
+__all__ = ["AlertEngine", "ClosedAlertError", "Policy", "UnknownAlertError"]
+
+T = TypeVar("T")
+
+PAGE: Final = 1_000  # alerts that are read at once
+
+_logger = logging.getLogger("cogmeter.alerts")
+
+
+class UnknownAlertError(LookupError):
+    """There is no such alert; the text is for people."""
+
+
+class ClosedAlertError(ValueError):
+    """The alert is resolved already; the text is for people."""
+
+
+class AlertEngine:
+    """The life of all alerts; see lifecycle.py for one, grouping.py for many at once.
+
+    Everything that happens at one check is stored in one transaction, with the deliveries that tell of it; ``told`` is
+    called afterwards. What cannot be stored has not happened, and is due again at the next check. One thing happens at
+    a time, and is finished even when its caller is cancelled, so that memory and store never differ.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        limit_of: Callable[[Subject], Limit],
+        policy: Policy,
+        *,
+        targets: Callable[[Alert], tuple[str, ...]],
+        told: Callable[[], None],
+    ) -> None:
+        """``targets`` names the notifiers for an alert; ``told`` is called when something waits to be delivered."""
+        self.store = store  # set anew when a corrupt one is replaced
+        self.checks = 0
+        self._limit_of = limit_of
+        self._policy = policy
+        self._targets = targets
+        self._told = told
+        self._book = Book(limit_of, policy)
+        self._over: set[str] = set()  # uids that never fired, still to be dropped from the store
+        self._lock = asyncio.Lock()
+
+    @property
+    def active(self) -> tuple[Alert, ...]:
+        """The alerts that are not resolved, with their newest figures, the oldest first; pending ones too."""
+        return tuple(self._book.alerts)
+
+    async def restore(self, now_us: int) -> None:
+        """Take up where the last run ended.
+
+        Raises:
+            StorageError: it cannot be read.
+        """
+        async with self._lock:
+            since_us = max(0, now_us - self._policy.memory_us)
+            book = Book(self._limit_of, self._policy, await self.store.alerting.mutes(now_us))
+            book.recall(await self._read(ACTIVE, 0), now_us)
+            book.recall(await self._read((AlertState.RESOLVED,), since_us), now_us)
+            self._book = book
+        _logger.debug("%d alerts go on, %d mutes hold", len(book.alerts), len(book.mutes))
+
+    async def step(self, readings: Sequence[Reading], now_us: int) -> list[Alert]:
+        """Take in one check's readings; returns the alerts that changed. A store that fails raises nothing here."""
+        return await self._alone(self._step(readings, now_us))
+
+    async def acknowledge(self, uid: str, actor: str, now_us: int) -> Alert:
+        """Note that somebody has taken the alert up, and those that it speaks for. The first one to do so stays.
+
+        Raises:
+            UnknownAlertError: there is none.
+            ClosedAlertError: it is resolved already.
+            StorageError: it cannot be stored, and nothing has changed.
+        """
+        return await self._alone(self._acknowledge(uid, actor, now_us))
+
+    async def mute(self, mute: Mute, now_us: int) -> Mute:
+        """Keep a mute, and take the alerts that it covers into it. Returns it with its id.
+
+        Raises:
+            StorageError: it cannot be stored, and nothing has changed.
+        """
+        return await self._alone(self._mute(mute, now_us))
+
+    async def unmute(self, ids: Collection[int], actor: str, now_us: int) -> list[Mute]:
+        """End mutes; returns those that still held. What was never told is told at the next check, if it is still so.
+
+        Raises:
+            StorageError: it cannot be stored, and nothing has changed.
+        """
+        return await self._alone(self._unmute(ids, actor, now_us))
+
+    async def move(self, store: Store, now_us: int) -> None:
+        """Go on with an empty store: take the alerts that stand and the mutes that hold into it.
+
+        Raises:
+            StorageError: not all could be stored; what is missing is stored with its next change.
+        """
+        await self._alone(self._move(store, now_us))
+
+    async def rest(self) -> None:
+        """Wait until what was begun is finished, also for callers that were cancelled since."""
+        async with self._lock:
+            return
+
+    async def _step(self, readings: Sequence[Reading], now_us: int) -> list[Alert]:
+        self.checks += 1
+        plan: Plan = {}
+        for growing in self._book.check(readings, now_us):
+            plan = growing
+            await asyncio.sleep(0)  # with many alerts at once, the host's own work comes in between
+        self._explain(plan, len(readings))
+        self._over.update(move.before.alert.uid for move in plan.values() if _to_drop(move) and move.before.alert)
+        changed = await self._try(plan, now_us)
+        await self._drop()
+        return changed
+
+    async def _acknowledge(self, uid: str, actor: str, now_us: int) -> Alert:
+        subject = self._book.find(uid)
+        if subject is None:
+            raise await self._missing(uid)
+        plan = self._book.acknowledge(subject, actor, now_us)
+        await self._carry_out(plan, now_us)
+        alert = self._book.tracks[subject].alert
+        assert alert is not None, "an acknowledged alert stays"
+        return alert
+
+    async def _missing(self, uid: str) -> Exception:
+        alert = await self.store.alerting.alert(uid)
+        if alert is None:
+            return UnknownAlertError("There is no such alert; it may be too old to be kept")
+        return ClosedAlertError(f"Alert {alert.id} is resolved already")
+
+    async def _mute(self, mute: Mute, now_us: int) -> Mute:
+        kept = await self.store.alerting.add_mute(mute)
+        self._book.mutes.append(kept)
+        await self._try(self._book.follow_mutes(now_us), now_us)
+        return kept
+
+    async def _unmute(self, ids: Collection[int], actor: str, now_us: int) -> list[Mute]:
+        ended = await self.store.alerting.end_mutes(ids, now_us=now_us, actor=actor)
+        self._book.mutes = [one for one in self._book.mutes if one.id not in ids]
+        await self._try(self._book.follow_mutes(now_us, actor), now_us)
+        return ended
+
+    async def _try(self, plan: Plan, now_us: int) -> list[Alert]:
+        """Carry the plan out, or nothing of it: then it is due again at the next check."""
+        try:
+            return await self._carry_out(plan, now_us)
+        except StorageError as error:
+            self._book.enter_figures(plan)
+            _logger.error("Could not store what became of alerts, trying again at the next check: %s", error)  # noqa: TRY400 - the text says it all
+            return []
+
+    async def _carry_out(self, plan: Plan, now_us: int) -> list[Alert]:
+        subjects = sorted(plan, key=lambda subject: subject.rule != MANY)  # a group before its members
+        moves = [plan[subject] for subject in subjects if self._book.worth_storing(plan[subject], now_us)]
+        steps: list[Step] = []
+        for part in _parts(moves):
+            await asyncio.sleep(0)
+            steps += [self._step_of(move, now_us) for move in part]
+        stored = {alert.uid: alert for alert in await self.store.alerting.save(steps)} if steps else {}
+        for entries in _parts(list(plan.items())):
+            await asyncio.sleep(0)
+            self._book.enter(dict(entries), stored, now_us)
+        if any(step.targets for step in steps):
+            self._told()
+        return [stored[step.alert.uid] for step in steps if step.change is not None]
+
+    def _step_of(self, move: Move, now_us: int) -> Step:
+        alert = move.after.alert
+        assert alert is not None, "what is stored is there"
+        if not move.changes:
+            return Step(alert)
+        change = AlertChange(
+            alert=alert.uid,
+            kind=move.kind,
+            state=alert.state,
+            severity=alert.severity,
+            message=alert.message,
+            current=alert.current,
+            threshold=alert.threshold,
+            at_us=now_us,
+            actor=move.actor,
+            note=move.note,
+        )
+        return Step(alert, change, self._targets(alert) if move.told else ())
+
+    async def _move(self, store: Store, now_us: int) -> None:
+        self.store = store
+        self._over.clear()
+        for number, mute in enumerate(self._book.mutes):
+            self._book.mutes[number] = await store.alerting.add_mute(mute)
+        self._book.take(await store.alerting.save([Step(alert) for alert in self._book.alerts]), now_us)
+
+    async def _drop(self) -> None:
+        if not self._over:
+            return
+        try:
+            await self.store.alerting.drop(tuple(self._over))
+        except StorageError as error:
+            _logger.warning("Could not forget alerts that never fired, trying again at the next check: %s", error)
+        else:
+            self._over.clear()
+
+    async def _read(self, states: Collection[AlertState], since_us: int) -> list[Alert]:
+        found: list[Alert] = []
+        while True:
+            page = await self.store.alerting.alerts(states, since_us=since_us, limit=PAGE, offset=len(found))
+            found += page
+            if len(page) < PAGE:
+                return found
+
+    async def _alone(self, work: Coroutine[Any, Any, T]) -> T:
+        return await asyncio.shield(detached(self._locked(work), name="cogmeter-alerts"))
+
+    async def _locked(self, work: Coroutine[Any, Any, T]) -> T:
+        async with self._lock:
+            return await work
+
+    def _explain(self, plan: Plan, readings: int) -> None:
+        if not _logger.isEnabledFor(logging.DEBUG):
+            return
+        _logger.debug("Check %d: %d readings", self.checks, readings)
+        for subject, move in plan.items():
+            alert = move.after.alert or move.before.alert
+            if alert is not None:
+                _logger.debug("%s: %s: %s", subject.service, alert.message, move.kind or move.note or alert.state)
+
+
+def _parts(items: Sequence[T]) -> Iterator[Sequence[T]]:
+    """In slices, between which the host's own work comes."""
+    return (items[start : start + SLICE] for start in range(0, len(items), SLICE))
+
+
+def _to_drop(move: Move) -> bool:
+    return move.kind == DROPPED and move.before.stored is not None

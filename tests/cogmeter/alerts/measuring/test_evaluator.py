@@ -1,0 +1,229 @@
+"""The evaluator: takes up where the last run ended, learns a little at a time, and never holds up the loop for long."""
+
+import asyncio
+
+import numpy as np
+import pytest
+
+from cogmeter.alerts.measuring.deviations import MOST_SERVICES
+from cogmeter.alerts.measuring.evaluator import BASELINES, MEASURED
+from cogmeter_storage import open_store
+from cogmeter_storage.model import Outcome
+
+HOUR = 3_600
+MINUTE_US = 60_000_000
+
+
+@pytest.fixture
+async def store(tmp_path):
+    store = await open_store(f"sqlite:///{tmp_path / 'performance.db'}")
+    yield store
+    await store.close()
+
+
+class Kept:
+    """A Measured whose operations also go into a store, as the flusher brings them there."""
+
+    def __init__(self, one, store):
+        self.one, self.store = one, store
+        self.rows = []
+
+    async def see(self, service, operation="query", *, count, failures=0, duration_ms=1.0):
+        await self.one.see(service, operation, count=count, failures=failures, duration_ms=duration_ms)
+        (series,) = await self.store.series_ids([(service, operation)])
+        for number in range(count):
+            outcome = Outcome.ERROR if number < failures else Outcome.OK
+            self.rows.append((series, self.one.now_us, int(duration_ms * 1000), int(outcome), None, None))
+
+    async def flush(self):
+        rows, self.rows = self.rows, []
+        await self.store.append([rows], now_us=self.one.now_us)
+        await self.store.fold(now_us=self.one.now_us)
+
+    async def restart(self, make, *, names=True, down_s=10):
+        """Another evaluator, later, on the same store; the recorder knows the stored series unless told otherwise."""
+        await self.flush()
+        after = make()
+        after.now_s = self.one.now_s + down_s
+        after.evaluator._began_s = after.now_s
+        if names:
+            after.names += [(one.service, one.operation) for one in await self.store.series()]
+        await after.evaluator.restore(self.store, after.now_us)
+        return after
+
+
+async def test_the_window_is_taken_up_where_the_last_run_left_it(measured, store):
+    kept = Kept(measured(), store)
+    await kept.see("web", "fetch", count=200)
+    kept.one.after(100)
+    await kept.see("web", "fetch", count=100, failures=50, duration_ms=9_000)
+    await kept.see("web", "parse", count=100, failures=2, duration_ms=9_000)
+    await kept.see("discord.stalls", "cog.py:7", count=1, duration_ms=4_000)
+    before = await kept.one.readings()
+    after = await kept.restart(measured)
+    assert {one.subject for one in before} == {one.subject for one in await after.readings()}
+    found = {one.subject.rule: one for one in await after.readings() if not one.subject.operation}
+    assert found["error_rate"].current == pytest.approx(0.13)
+    assert found["response_time"].current == pytest.approx(4_500, rel=0.01)
+    assert found["stall"].message.startswith("Event loop blocked for 4s at cog.py:7")
+    after.after(301)
+    assert "error_rate" not in {one.subject.rule for one in await after.readings()}
+
+
+async def test_histograms_are_taken_up_too(measured, store):
+    settings = {"alert_response_time_statistic": "p95", "alert_threshold_response_time": 100}
+    kept = Kept(measured(**settings), store)
+    random = np.random.default_rng(3)
+    for duration in random.lognormal(4, 1, 200):
+        await kept.see("web", "fetch", count=1, duration_ms=round(duration, 3))
+    (before,) = await kept.one.readings("response_time")
+    after = await kept.restart(lambda: measured({"response_time@web/fetch": "90"}, **settings))
+    found = await after.readings("response_time")
+    assert [one.current for one in found] == [pytest.approx(before.current)] * 2
+
+
+async def test_what_the_recorder_does_not_know_is_left_out(measured, store):
+    kept = Kept(measured(), store)
+    await kept.see("web", count=100, failures=100)
+    after = await kept.restart(measured, names=False)
+    assert await after.readings("error_rate") == []
+
+
+async def test_a_budget_goes_on_burning_across_a_restart(measured, store):
+    settings = {
+        "alert_threshold_error_rate": 0,
+        "alert_threshold_operations_per_minute": 0,
+        "alert_slo_target": 0.99,
+    }
+    kept = Kept(measured(**settings), store)
+    for _ in range(60):
+        kept.one.after(60)
+        await kept.see("web", count=20, failures=6)
+    (before,) = await kept.one.readings("burn_rate")
+    after = await kept.restart(lambda: measured(**settings))
+    (reading,) = await after.readings("burn_rate")
+    assert (reading.threshold, reading.severity) == (before.threshold, before.severity) == (14.4, "critical")
+    assert reading.current == pytest.approx(before.current)
+
+
+async def test_a_trouble_that_was_mended_by_a_restart_is_not_told_again_as_a_burning_budget(measured, store):
+    settings = {"alert_threshold_operations_per_minute": 0, "alert_slo_target": 0.99}
+    kept = Kept(measured(**settings), store)
+    for minute in range(150):
+        kept.one.after(60)
+        await kept.see("web", count=20, failures=10 if minute > 120 else 0)
+    assert await kept.one.breached() == [("error_rate", "web", "")]
+    await kept.one.evaluator.keep(store)
+    after = await kept.restart(lambda: measured(**settings), down_s=600)
+    assert [one.breached for one in await after.readings("burn_rate")] == [False]
+    for _ in range(60):
+        after.after(30)
+        await after.see("web", count=20)
+        assert await after.breached("burn_rate") == []
+
+
+async def test_a_silence_outlasts_a_restart(measured, store):
+    settings = {"alert_threshold_operations_per_minute": 0, "alert_threshold_deviation": 0}
+    kept = Kept(measured(**settings), store)
+    for _ in range(7 * 60):
+        kept.one.after(60)
+        await kept.see("web", count=40)
+    for _ in range(55):  # longer than what is usual remembers by itself
+        kept.one.after(60)
+        await kept.one.evaluator.watch([])
+        readings = await kept.one.readings("low_traffic")
+    assert [one.breached for one in readings] == [True]
+    await kept.one.evaluator.keep(store)
+    after = await kept.restart(lambda: measured(**settings))
+    assert [one.breached for one in await after.readings("low_traffic")] == [False]
+    after.after(300)
+    assert [one.breached for one in await after.readings("low_traffic")] == [True]
+
+
+async def test_a_bot_that_was_down_does_not_alert_on_itself(measured, store):
+    settings = {"alert_threshold_operations_per_minute": 0}
+    kept = Kept(measured(**settings), store)
+    for _ in range(7 * 60):
+        kept.one.after(60)
+        await kept.see("web", count=40)
+    after = await kept.restart(lambda: measured(**settings), down_s=HOUR)
+    for _ in range(60):
+        assert await after.readings("low_traffic") == []
+        after.after(60)
+        await after.see("web", count=40)
+
+
+async def test_costs_and_baselines_are_kept(measured, store):
+    kept = Kept(measured(), store)
+    await kept.one.see("chat", count=5, metadata={"cost_usd": 2.0})
+    await kept.one.readings()
+    await kept.one.evaluator.keep(store)
+    after = await kept.restart(lambda: measured(alert_threshold_cost=5))
+    (reading,) = await after.readings("cost")
+    assert reading.current == pytest.approx(10.0)
+    assert await store.recall(BASELINES) == await after.evaluator._deviations.dump()
+
+
+async def test_what_cannot_be_read_is_measured_anew(measured, store, caplog):
+    await store.remember(BASELINES, b'["web", "rate", "bm9uc2Vuc2U="]\nnonsense')
+    await store.remember(MEASURED, b"[1, 2]")
+    one = measured()
+    await one.evaluator.restore(store, one.now_us)
+    assert await one.readings() == []
+    assert caplog.text.count("learned anew") == 2
+    assert "counted anew" in caplog.text
+
+
+async def test_an_empty_store_is_no_trouble(measured, store):
+    one = measured()
+    await one.evaluator.restore(store, one.now_us)
+    await one.see("web", count=100, failures=100)
+    assert ("error_rate", "web", "") in await one.breached()
+
+
+async def test_a_service_unlike_itself_is_told_as_information(measured):
+    one = measured(alert_threshold_operations_per_minute=0, alert_threshold_low_traffic=0)
+    random = np.random.default_rng(5)
+    for _ in range(2 * 24 * 30):
+        one.after(120)
+        await one.see("web", count=int(random.poisson(60)), duration_ms=float(random.lognormal(4, 0.05)))
+        await one.evaluator.evaluate(one.now_us)
+    assert await one.breached() == []
+    found = []
+    for _ in range(20):
+        one.after(120)
+        await one.see("web", count=60, duration_ms=2_000)
+        found += [reading for reading in await one.readings("deviation") if reading.breached]
+    assert {reading.severity for reading in found} == {"info"}
+    assert any(reading.message.startswith("95th percentile response time of") for reading in found)
+    one.limits.override({"deviation.severity": "critical"})
+    assert {reading.severity for reading in await one.readings("deviation")} <= {"warning"}
+
+
+async def test_baselines_are_bounded_to_the_busiest_services(measured):
+    one = measured(alert_threshold_operations_per_minute=0)
+    for number in range(MOST_SERVICES + 20):
+        await one.see(f"service-{number}", count=number + 1)
+    for _ in range(300):
+        await one.evaluator.evaluate(one.now_us)
+    known = one.evaluator._deviations._baselines
+    assert len(known) == MOST_SERVICES
+    assert "service-0" not in known
+
+
+async def test_a_check_gives_the_loop_its_turn(measured):
+    one = measured(alert_threshold_operations_per_minute=0)
+    for number in range(400):
+        await one.see(f"service-{number}", count=30, failures=10)
+    turns = 0
+
+    async def other():
+        nonlocal turns
+        while True:
+            turns += 1
+            await asyncio.sleep(0)
+
+    task = asyncio.create_task(other())
+    assert len(await one.breached("error_rate")) == 400
+    task.cancel()
+    assert turns >= 1
