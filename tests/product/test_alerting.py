@@ -1,0 +1,193 @@
+"""Alerts over discord.py's own transport, on the loopback Discord: posted once, pressed, reloaded, and cut off."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import sqlite3
+import threading
+import time
+from contextlib import asynccontextmanager, closing
+
+import discord
+import pytest
+from discord.ext import commands
+from loopback import Loopback, faults
+
+import cogmeter
+from cogmeter.settings import Settings, env_name
+
+EXTENSION = "cogmeter.cog"
+POST = "POST /channels/{channel_id}/messages"
+HOSTILE = ("@everyone", "<@&1> <@2> @here", "`code` **b** [x](https://e.vil)", "x" * 100, "a\\`b", "# big", "<t:0:R>")
+
+
+@pytest.fixture(autouse=True)
+def settings(monkeypatch, tmp_path):
+    for field in Settings.model_fields:
+        monkeypatch.delenv(env_name(field), raising=False)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("PERFORMANCE_ALERT_CHECK_INTERVAL", "1")
+    monkeypatch.setenv("PERFORMANCE_ALERT_RECOVERY", "0")
+    for rule in ("STALL", "ACKNOWLEDGEMENT", "DEVIATION", "OPERATIONS_PER_MINUTE"):  # what a busy machine may breach
+        monkeypatch.setenv(f"PERFORMANCE_ALERT_THRESHOLD_{rule}", "0")
+    cogmeter.default_recorder.buffer.take()
+    yield
+    cogmeter.default_recorder.buffer.take()
+
+
+@pytest.fixture
+def alerting(monkeypatch):
+    """A bot with the extension, whose alert channel is the first one of the server."""
+
+    @asynccontextmanager
+    async def opened(server, bot_type=commands.Bot, **more):
+        monkeypatch.setenv("PERFORMANCE_ALERT_CHANNEL_ID", server.world.channel["id"])
+        for name, value in more.items():
+            monkeypatch.setenv(f"PERFORMANCE_ALERT_{name}", str(value))
+        bot = bot_type("!", intents=discord.Intents.default(), owner_id=int(server.world.owner["id"]))
+        async with server.running(bot):
+            await bot.load_extension(EXTENSION)
+            try:
+                yield bot
+            finally:
+                await bot.unload_extension(EXTENSION)
+
+    return opened
+
+
+async def until(found, what):
+    deadline = time.perf_counter() + 60
+    while not (value := found()):
+        assert time.perf_counter() < deadline, f"still waiting for {what}"
+        await asyncio.sleep(0.02)
+    return value
+
+
+def fail(*services):
+    for service in services:
+        for _ in range(60):
+            cogmeter.record(service, service, duration_ms=5, error=f"boom in {service}")
+
+
+def alerts_of(bot):
+    return bot.get_cog("cogmeter").monitor.alerting
+
+
+def told(bot):
+    return alerts_of(bot).delivery.delivered["channel"]
+
+
+def shown(server, channel=None):
+    """The messages of a channel, as Discord has them now."""
+    return list(server.world.messages[channel or server.world.channel["id"]].values())
+
+
+def posted(server):
+    return [request.body for request in server.requests if request.route == POST and request.status == 200]
+
+
+async def test_an_alert_is_pressed_reloaded_and_resolved_in_one_message(discord_server, alerting):
+    server = discord_server
+
+    async def press(asker, label):
+        (message, *_) = shown(server)
+        (row,) = message["components"]
+        (wanted,) = [one["custom_id"] for one in row["components"] if one["label"] == label]
+        await (await server.interact(asker.button(message, wanted))).answered()
+
+    def title():
+        return shown(server)[0]["embeds"][0]["title"]
+
+    async with alerting(server, THREAD="true") as bot:
+        fail("web")
+        await until(lambda: told(bot) == 1, "the alert")
+        await press(server.member, "Acknowledge")
+        await until(lambda: "owner and team" in (shown(server)[-1].get("content") or ""), "the refusal")
+        await press(server.owner, "Acknowledge")
+        await until(lambda: "Acknowledged" in title(), "the acknowledgement")
+        await bot.reload_extension(EXTENSION)
+        await press(server.owner, "Mute 1 h")
+        await until(lambda: "Muted" in title(), "the mute")
+        await press(server.owner, "Unmute")
+        await until(lambda: "Muted" not in title(), "the end of the mute")
+        for _ in range(3_000):
+            cogmeter.record("web", "web", duration_ms=1)
+        await until(lambda: "Resolved" in title(), "the end")
+        thread = next(channel for channel in server.world.messages if channel != server.world.channel["id"])
+        await until(lambda: "Resolved after" in (shown(server, thread)[-1].get("content") or ""), "the last word")
+        said = [message["content"].split(" ")[1] for message in shown(server, thread)[1:]]
+        assert said == ["Acknowledged", "Muted", "No", "Resolved"]
+    assert len([body for body in posted(server) if body.get("embeds") and body.get("components")]) == 1
+    assert list(server.violations) == []
+
+
+@pytest.mark.parametrize("fault", [faults.connection_reset(), faults.server_error(), faults.rate_limited(1.0)])
+async def test_what_goes_wrong_on_the_way_to_discord_loses_and_doubles_nothing(discord_server, alerting, fault):
+    discord_server.fail(fault, POST, times=2)
+    async with alerting(discord_server) as bot:
+        fail("web")
+        await until(lambda: told(bot) == 1, "the alert")
+        assert len(shown(discord_server)) == 1
+
+
+@pytest.mark.parametrize(("bot_type", "shards"), [(commands.Bot, 1), (commands.AutoShardedBot, 2)])
+async def test_a_group_with_hostile_names_is_one_message_and_pings_the_role_alone(alerting, bot_type, shards):
+    async with Loopback(shards=shards) as server:
+        world = server.world
+        role = world.guild["roles"][-1]["id"]
+        async with alerting(server, bot_type, ESCALATE_AFTER=1, ESCALATE_ROLE_ID=role) as bot:
+            fail(*HOSTILE)
+            await until(lambda: told(bot) >= 2, "the escalation")
+            root, ping = posted(server)
+        assert f"{len(HOSTILE)} services are in breach" in root["embeds"][0]["description"]
+        assert root["allowed_mentions"] == {"parse": []}
+        assert ping["content"].startswith(f"<@&{role}> ")
+        assert ping["allowed_mentions"] == {"parse": [], "users": [], "roles": [int(role)]}
+        assert list(server.violations) == []
+        ids = {world.owner["id"], world.member["id"], world.guild["id"], world.channel["id"]}
+        assert not ids & set(json.dumps(root).replace('"', " ").split())
+        with closing(sqlite3.connect("data/performance.db")) as database:
+            rows = {
+                table: str(database.execute(f"SELECT * FROM {table}").fetchall())
+                for (table,) in database.execute("SELECT name FROM sqlite_master WHERE type = 'table'").fetchall()
+            }
+        # Where the message is to be edited has to be known; it stands nowhere else.
+        assert {table for table, text in rows.items() if any(one in text for one in ids)} <= {"receipt"}
+
+
+async def test_reloads_with_alerts_standing_tell_nothing_again_and_leave_nothing_behind(
+    discord_server, alerting, caplog
+):
+    def left():
+        names = [one.get_name() for one in asyncio.all_tasks() if one.get_name().startswith("cogmeter")]
+        threads = [one.name for one in threading.enumerate() if one.name.startswith("cogmeter")]
+        return names, threads
+
+    async with alerting(discord_server) as bot:
+        fail("a", "b", "c")
+        await until(lambda: told(bot) == 3, "the alerts")
+        for _ in range(20):
+            await bot.reload_extension(EXTENSION)
+        checks = alerts_of(bot).engine.checks
+        await until(lambda: alerts_of(bot).engine.checks > checks + 1, "two checks")
+        assert len(alerts_of(bot).engine.active) == 3
+        assert len(posted(discord_server)) == 3
+        await bot.unload_extension(EXTENSION)
+        await until(lambda: left() == ([], []), "the last task")
+        await bot.load_extension(EXTENSION)
+    assert not [record for record in caplog.records if record.exc_info]
+
+
+async def test_an_unload_while_discord_hangs_ends_in_time_and_the_alert_is_told_after_the_next_load(
+    discord_server, alerting, monkeypatch
+):
+    monkeypatch.setattr("cogmeter.alerts.outbox.delivery.STOP_S", 0.5)
+    async with alerting(discord_server) as bot:
+        discord_server.fail(faults.slow(600), POST)
+        fail("web")
+        await until(lambda: alerts_of(bot).engine.active, "the breach")
+        await until(lambda: alerts_of(bot).delivery.delivered["log"] == 1, "the log")
+        await bot.reload_extension(EXTENSION)
+        await until(lambda: told(bot) == 1, "the alert")
+        assert len(shown(discord_server)) == 1
