@@ -22,7 +22,10 @@ FULL = [
     f"/performance/services/{LONG}?period=1h",
 ]
 CHARTS = "document.querySelectorAll('.chart[data-state=drawn]').length"
-SETTLED = "!!document.querySelector('footer') && [...document.querySelectorAll('figure[data-chart]')].every(one => ['drawn', 'empty'].includes(one.dataset.state))"
+SETTLED = (
+    "!!document.querySelector('footer') && "
+    "[...document.querySelectorAll('figure[data-chart]')].every(one => ['drawn', 'empty'].includes(one.dataset.state))"
+)
 LIVE = "document.getElementById('live').dataset.state"
 OVERFLOW = "Math.max(document.documentElement.scrollWidth, document.body.scrollWidth) - innerWidth"
 # Elements whose text is cut by their own border, without a way to scroll to it.
