@@ -8,9 +8,9 @@ from typing import Any
 
 import numpy as np
 
-from cogmeter.alerts.states.engine import AlertEngine, Policy
-from cogmeter.alerts.measuring.evaluator import Evaluator
 from cogmeter.alerts.limits import Limits
+from cogmeter.alerts.measuring.evaluator import Evaluator
+from cogmeter.alerts.states.engine import AlertEngine, Policy
 from cogmeter.settings import Settings
 from cogmeter_storage.alerting import Alert, AlertChange, AlertState
 from cogmeter_storage.base import Store

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import sys
 from typing import TYPE_CHECKING, Any, Final
 
@@ -56,7 +57,7 @@ COMMANDS: Final = (
 class Cogmeter(click.Group):
     """A group that tells what is wrong in one line."""
 
-    def list_commands(self, _context: click.Context) -> list[str]:
+    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 - click names it
         """In the table's order, which is by use, and not by the alphabet."""
         return list(self.commands)
 
@@ -71,7 +72,7 @@ class Cogmeter(click.Group):
         if not standalone_mode:
             return super().main(args, prog_name, standalone_mode=False, **extra)
         for stream in (sys.stdout, sys.stderr):
-            if hasattr(stream, "reconfigure"):
+            if isinstance(stream, io.TextIOWrapper):
                 stream.reconfigure(errors="backslashreplace")  # names that the terminal's encoding does not know
         try:
             code = super().main(args, prog_name, standalone_mode=False, **extra)

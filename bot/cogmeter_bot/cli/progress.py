@@ -23,7 +23,7 @@ class Step(Protocol):
 def progress(title: str, unit: str) -> Iterator[Step]:
     """A bar as long as the block runs."""
     if not sys.stderr.isatty():
-        yield lambda _done, _total: None
+        yield lambda done, total: None  # noqa: ARG005 - nobody looks
         return
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, date, datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from pydantic import Field
 
@@ -87,7 +87,7 @@ def _line(number: int, key: tuple[str, str], one: Sums) -> CostLine:
     return CostLine(day=day, service=key[0], model=safe.text(key[1]) or None, **_fields([one]))
 
 
-def _fields(parts: list[Sums]) -> dict[str, int | float]:
+def _fields(parts: list[Sums]) -> dict[str, Any]:
     return {
         "operations": sum(one.operations for one in parts),
         "tokens_in": rounded(sum(one.tokens_in for one in parts), 3),

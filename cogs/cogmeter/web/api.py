@@ -11,6 +11,7 @@ import asyncio
 import inspect
 import logging
 import re
+from collections.abc import AsyncGenerator
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
@@ -171,7 +172,7 @@ async def _streamed(made: Stream, route: Route, request: web.Request) -> web.Str
         if request.transport is not None:
             request.transport.abort()
     finally:
-        if hasattr(pieces, "aclose"):
+        if isinstance(pieces, AsyncGenerator):
             await pieces.aclose()
     return response
 
