@@ -69,6 +69,11 @@ class Faults:
                 return planned.fault
         return None
 
+    @property
+    def waiting(self) -> int:
+        """How many requests are still to fail."""
+        return sum(planned.left for planned in self._planned)
+
     def clear(self) -> None:
         """Forgets what was planned."""
         self._planned.clear()

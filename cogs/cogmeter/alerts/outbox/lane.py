@@ -28,6 +28,7 @@ PACES: Final = {  # the log needs none, and discord.py keeps to Discord's limits
 GIVE_UP_US: Final = 24 * 3_600_000_000  # nobody is helped by an alert of yesterday
 ATTEMPTS: Final = 10  # before it counts as too old: it may have waited for the bot itself
 FAULTS: Final = 3  # attempts that end in a fault of ours
+ANSWER_S: Final = 120.0  # for one attempt: discord.py waits by itself where Discord limits the rate
 FAR_US: Final = 2**62  # later than anything is due
 IDLE_S: Final = 60.0  # how long the clock is trusted to be the one that the outbox was written by
 SHORTEST_PAUSE_S: Final = 0.2  # what is due and not given out waits for another that is being told
@@ -142,7 +143,7 @@ class Lane:
         if self.stopped:
             return f"Stopped: {self.stopped}"
         try:
-            await self.notifier.notify(notice)
+            await self._notify(notice)
         except NotifyError as error:
             return str(error)
         except Exception as error:
@@ -164,7 +165,7 @@ class Lane:
     async def _attempt(self, delivery: Delivery, notice: Notice) -> End:
         """Try once; how it ended."""
         try:
-            receipt = await self.notifier.notify(notice)
+            receipt = await self._notify(notice)
         except NotifyError as error:
             return self._not_delivered(delivery, error)
         except Exception as error:
@@ -174,6 +175,13 @@ class Lane:
         self.delivered += 1
         self.trouble, self.missed = "", 0
         return End("sent", receipt=receipt)
+
+    async def _notify(self, notice: Notice) -> str | None:
+        """Tell it within a bounded time; one that is cut off may have arrived, and is looked for at the next attempt."""
+        try:
+            return await asyncio.wait_for(self.notifier.notify(notice), ANSWER_S)
+        except TimeoutError:
+            raise NotifyError(f"no answer within {ANSWER_S:g} s", permanent=False) from None
 
     def _not_delivered(self, delivery: Delivery, error: NotifyError) -> End:
         """Whether a failed attempt is tried again, or given up."""

@@ -287,6 +287,20 @@ async def test_a_target_that_is_gone_is_told_nothing_more_and_the_others_hear_of
     assert [(one.name, one.well) for one in delivery.findings() if not one.well] == [("alerts: webhook", False)]
 
 
+async def test_an_attempt_that_is_never_answered_is_cut_off_and_tried_again_as_uncertain(store, clock, monkeypatch):
+    monkeypatch.setattr("cogmeter.alerts.outbox.lane.ANSWER_S", 0.05)
+    target = Target("target", asyncio.Event().wait, asyncio.Event().wait)
+    delivery = Delivery(store, [target], clock=clock)
+    await store.alerting.save([step(alert())])
+    await delivery.deliver_due()
+    assert delivery.findings()[0].text == "no answer within 0.05 s"
+    assert await delivery.test("Ada") == {"target": "no answer within 0.05 s"}
+    clock.advance(60)
+    await delivery.deliver_due()
+    assert [notice.uncertain for notice in target.tried if notice.stored] == [False, True]
+    assert await outcomes(store) == ["retry", "sent"]
+
+
 async def test_why_a_target_is_gone_leaves_the_bot_without_ids(store, clock):
     gone = Target("channel", prepared=NotifyError("X_ID=123456789012345678: none", permanent=True, gone=True))
     webhook = Target("webhook")
