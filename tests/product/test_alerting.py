@@ -190,3 +190,26 @@ async def test_an_unload_while_discord_hangs_ends_in_time_and_the_alert_is_told_
         await bot.reload_extension(EXTENSION)
         await until(lambda: told(bot) == 1, "the alert")
         assert len(shown(discord_server)) == 1
+
+
+async def test_the_heartbeat_is_withheld_while_connection_or_database_is_not_well(
+    discord_server, alerting, monkeypatch
+):
+    monkeypatch.setenv("PERFORMANCE_HEARTBEAT_URL", f"{discord_server.url}/api/v10/gateway")
+    async with alerting(discord_server) as bot:
+        monitor = bot.get_cog("cogmeter").monitor
+        cogmeter.record("web", "fetch", duration_ms=1)
+        await until(lambda: monitor.flusher.written, "the first flush")
+        await monitor.heartbeat.beat()
+        assert monitor.heartbeat.withheld == ""
+        keep_alive = bot.ws._keep_alive
+        acknowledged_s, keep_alive._last_ack = keep_alive._last_ack, keep_alive._last_ack - 600
+        await monitor.heartbeat.beat()
+        assert "heartbeat" in monitor.heartbeat.withheld
+        keep_alive._last_ack = acknowledged_s
+        with monkeypatch.context() as patched:
+            patched.setattr(monitor.flusher, "last_error", "the disk is full")
+            await monitor.heartbeat.beat()
+            assert "the disk is full" in monitor.heartbeat.withheld
+        await monitor.heartbeat.beat()
+        assert monitor.heartbeat.withheld == ""

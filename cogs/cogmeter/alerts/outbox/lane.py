@@ -177,7 +177,7 @@ class Lane:
         return End("sent", receipt=receipt)
 
     async def _notify(self, notice: Notice) -> str | None:
-        """Tell it within a bounded time; one that is cut off may have arrived, and is looked for at the next attempt."""
+        """Tell it within a bounded time; one that is cut off may have arrived, and is looked for the next time."""
         try:
             return await asyncio.wait_for(self.notifier.notify(notice), ANSWER_S)
         except TimeoutError:
