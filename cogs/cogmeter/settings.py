@@ -239,7 +239,6 @@ class Settings(BaseSettings):
 
 # Settings of the guide whose part is not built yet: accepted and checked, and said to do nothing.
 WITHOUT_EFFECT = (
-    "export_format",
     "export_interval",
     "export_datadog",
     "datadog_api_key",
