@@ -20,6 +20,9 @@ PACKAGES = {
 METADATA = {"METADATA", "RECORD", "WHEEL", "entry_points.txt", "licenses/LICENSE"}
 
 
+ASSETS = (".html", ".js", ".css", ".svg", ".png", ".gz", ".ico", ".tcss", ".json")  # of the pages, and of the terminal
+
+
 def names_in(wheel):
     with zipfile.ZipFile(wheel) as archive:
         return {PurePosixPath(name) for name in archive.namelist() if not name.endswith("/")}
@@ -30,7 +33,7 @@ def test_the_wheel_holds_the_three_packages_with_their_types_and_the_licence_and
         PurePosixPath(name) / path.relative_to(folder).as_posix()
         for name, folder in PACKAGES.items()
         for path in folder.rglob("*")
-        if path.suffix == ".py" or path.name == "py.typed"
+        if path.suffix in {".py", *ASSETS} or path.name in {"py.typed", "LICENSE"}
     }
     names = names_in(wheel)
     info = {name for name in names if name.parts[0].endswith(".dist-info")}
