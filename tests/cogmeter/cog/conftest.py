@@ -72,7 +72,7 @@ def move_in(monkeypatch):
             try:
                 yield home
             finally:
-                for name in list(bot.extensions):
-                    await bot.unload_extension(name)
+                for name in list(home.bot.extensions):  # after a restart, another bot's
+                    await home.bot.unload_extension(name)
 
     return opened

@@ -25,7 +25,7 @@ async def test_cpu_memory_threads_and_files_are_told(bot, watching, tmp_path):
     async with watching(bot, Resources) as surface:
         before = surface.sample()
         until = time.process_time() + 0.05
-        held = bytearray(b"x" * 20_000_000)
+        held = bytearray(b"x" * 100_000_000)  # other tests in this process give memory back meanwhile
         ended = threading.Event()
         thread = threading.Thread(target=ended.wait)
         thread.start()
