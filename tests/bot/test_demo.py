@@ -173,7 +173,7 @@ PAGES = {
     "/performance/services/core-intelligence": "TimeoutError",
     "/performance/discord": "connected",
     "/performance/cost": "text-embedding-3-small",
-    "/performance/alerts": "Error rate of 4",
+    "/performance/alerts": "exceeds threshold of 5%",
 }
 DRAWN = (
     "document.readyState === 'complete'"

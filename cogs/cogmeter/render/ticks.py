@@ -12,6 +12,7 @@ from cogmeter_storage.model import DAY_US, HOUR_US, MINUTE_US
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+_STILL = 1e-9  # operations a minute: one in two thousand years is none, and a denormal number has no logarithm left
 LOG_FROM_SPREAD = 50.0  # times the smallest value; beyond it a linear axis hides the small ones
 _TIME_STEPS_US = (
     *(minutes * MINUTE_US for minutes in (1, 2, 5, 10, 15, 30)),
@@ -100,7 +101,7 @@ def duration_scale(values_us: Sequence[float], threshold_us: float | None = None
 def rate_scale(values: Sequence[float], threshold: float | None = None) -> Scale:
     """The axis for operations a minute, from zero."""
     top = _with_threshold(max(values, default=0.0), threshold, 4.0)
-    high, step = _linear(top or 1.0, most=3)
+    high, step = _linear(top if top >= _STILL else 1.0, most=3)
     ticks = [Tick(number * step, _amount(number * step)) for number in range(round(high / step) + 1)]
     return Scale(0.0, max(high, top * 1.06), tuple(ticks))
 

@@ -1,7 +1,7 @@
 """Where the lines of a chart's grid lie."""
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from cogmeter.query import Period
@@ -62,6 +62,7 @@ def test_an_axis_says_its_unit():
 
 
 @given(st.lists(st.floats(0, 1e9), max_size=30), st.none() | st.floats(1, 1e9))
+@example([5e-324], None)
 def test_every_rate_lies_on_its_axis(values, threshold):
     scale = rate_scale(values, threshold)
     assert 2 <= len(scale.ticks) <= 4
