@@ -1,0 +1,8 @@
+"""The settings: what there is to set (``model``), and how it is read (``reading``); never at import."""
+
+from __future__ import annotations
+
+from cogmeter.settings.model import PREFIX, WITHOUT_EFFECT, Settings, env_name, example
+from cogmeter.settings.reading import ENV_FILE, SettingsError, load_settings
+
+__all__ = ["ENV_FILE", "PREFIX", "WITHOUT_EFFECT", "Settings", "SettingsError", "env_name", "example", "load_settings"]
