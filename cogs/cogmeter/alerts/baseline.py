@@ -106,11 +106,12 @@ class Baseline:
     def update(self, time: float | datetime, value: float) -> float:
         """The score of a value, from 0 (as usual) to 1 (like nothing before); then learns from it.
 
-        ``time`` is in seconds since 1970 UTC, or a datetime, which is UTC if it has no zone. A value that is not a
-        finite number is a gap: it scores 0 and teaches nothing. A time before the last one is taken as the last one.
+        ``time`` is in seconds since 1970 UTC, or a datetime, which is UTC if it has no zone. A value or a time that is
+        not a finite number is a gap: it scores 0 and teaches nothing. Where a time is before the last one no time has
+        passed, and a clock that was set back is believed from there on.
         """
-        at_s = _seconds(time) if isinstance(time, datetime) else time
-        if not math.isfinite(value):
+        at_s = _seconds(time) if isinstance(time, datetime) else float(time)
+        if not (math.isfinite(value) and math.isfinite(at_s)):
             return 0.0
         value = min(max(float(value), -_LARGEST), _LARGEST)
         if not self._count:
@@ -178,7 +179,7 @@ class Baseline:
     def _advance(self, at_s: float) -> float:
         """Days since the last value; a gap counts as four usual intervals: it brings no more evidence than they."""
         passed = max(at_s - self._time, 0.0)
-        self._time = max(float(at_s), self._time)
+        self._time = at_s
         self._count += 1.0
         if self._interval == 0.0:
             self._interval = passed

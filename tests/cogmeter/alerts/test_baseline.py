@@ -251,6 +251,27 @@ def test_what_is_no_number_scores_nothing_and_teaches_nothing(value):
     assert baseline.state() == before
 
 
+@pytest.mark.parametrize("time", [math.nan, math.inf, -math.inf])
+def test_a_time_that_is_no_number_scores_nothing_and_teaches_nothing(time):
+    baseline = fed(noise(21), days=2)
+    before = baseline.state()
+
+    assert baseline.update(time, 1e6) == 0.0
+    assert baseline.state() == before
+    assert Baseline().update(time, 1e6) == 0.0
+
+
+@pytest.mark.parametrize("ahead", [3 * DAY, 400 * DAY, 1e15])
+def test_a_clock_that_was_ahead_for_a_moment_costs_no_rhythm(ahead):
+    baseline = fed(daily(29), days=10)
+    baseline.update(MONDAY + 10 * DAY + ahead, 20.0)
+
+    after = scores_of(baseline, daily(30), days=1.5, since=10 * DAY + 300)
+
+    assert max(after) < ALERT_FROM
+    assert max(scores_of(baseline, lambda at: 20.0, days=1 / 24, since=11.5 * DAY + 300)) >= ALERT_FROM
+
+
 def test_a_gap_is_no_news():
     baseline = fed(daily(22), days=9)
 
