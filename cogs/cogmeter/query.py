@@ -265,7 +265,8 @@ def _figures(totals: Totals, span: Range, *, merged: bool = False) -> list[Figur
 
 def _one(outcomes: list[int], sum_us: int, max_us: int, answers: list[float], *, span_us: int) -> Figures:
     count = sum(outcomes)
-    p50, p95, p99 = answers if count else (None, None, None)
+    # A bucket's answer may lie a little beyond the slowest operation in it.
+    p50, p95, p99 = (min(one, max_us) for one in answers) if count else (None, None, None)
     return Figures(
         operations=count,
         outcomes=tuple(outcomes),

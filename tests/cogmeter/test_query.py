@@ -51,6 +51,15 @@ async def test_the_period_before_ends_where_this_one_begins(store):
     assert (stats.before.operations, stats.total.operations) == (1, 2)
 
 
+async def test_no_percentile_lies_beyond_the_slowest_operation(store):
+    durations_us = (1, 7_333, 176_778, 912_942)
+    await recorded(store, *((f"s{took}", "x", NOW_US - 5, took, 0) for took in durations_us))
+    summary = await query(store).summary(Period.HOUR)
+    found = [one for _, one in summary.services]
+    assert [one.max_us for one in sorted(found, key=lambda one: one.max_us)] == list(durations_us)
+    assert all(one.p50_us <= one.p95_us <= one.p99_us <= one.max_us for one in [*found, summary.total])
+
+
 async def test_the_rate_of_the_bin_that_is_still_filling_is_over_the_time_that_passed(store):
     await recorded(store, *(("a", "x", NOW_US - 1_000 - number, 1, 0) for number in range(10)))
     timeline = (await query(store).stats("a", period=Period.HOUR)).timeline
