@@ -51,13 +51,15 @@ class Shared:
 
 def build(shared: Shared, *, pages: bool) -> web.Application:
     """The application of one server, with the dashboard's pages or without. Slow: call it in a thread."""
-    app = web.Application(middlewares=[_problems, _admit], client_max_size=BODY_BYTES)
+    # A slash too many at the end leads to the path without it, once it is clear who asks.
+    slashes = web.normalize_path_middleware(append_slash=False, remove_slash=True, merge_slashes=False)
+    app = web.Application(middlewares=[_problems, _admit, slashes], client_max_size=BODY_BYTES)
     app[MONITOR], app[GUARD], app[STREAMS_KEY] = shared.monitor, shared.guard, shared.streams
     routes = (*ROUTES, *PAGES) if pages else ROUTES
     app[DOCUMENT] = document(routes, cookie=shared.guard.cookie if shared.guard.has_token else None)
     _add(app, routes)
-    home = "/performance" if pages else "/api"
-    app.router.add_get("/", _to(home))
+    app.router.add_get("/", _to("/performance" if pages else "/api"))
+    app.router.add_get("/api/performance", _to("/api"))  # what the guide calls the API's address
     if html.STATIC_FOLDER.is_dir():
         app.router.add_static(html.STATIC, html.STATIC_FOLDER)
     app.on_response_prepare.append(_dress)
@@ -90,7 +92,7 @@ async def _admit(request: web.Request, handler: Handler) -> web.StreamResponse:
 async def _problems(request: web.Request, handler: Handler) -> web.StreamResponse:
     try:
         return await handler(request)
-    except (asyncio.CancelledError, ConnectionError):  # the client has left
+    except (asyncio.CancelledError, ConnectionError, web.HTTPRedirection):  # the client has left, or is led elsewhere
         raise
     except Exception as error:  # noqa: BLE001 - problem_of logs and counts what nobody foresaw
         problem = problem_of(error, request)

@@ -318,6 +318,30 @@ async def test_an_unknown_path_and_method_are_problems(served, stage):
         assert answer.problem["title"] == "Method not allowed"
 
 
+@pytest.mark.parametrize(
+    ("path", "leads_to"),
+    [
+        ("/api/", "/api"),
+        ("/health/", "/health"),
+        ("/performance/?range=7d", "/performance?range=7d"),
+        ("/api/performance", "/api"),
+        ("/api/performance/", "/api/performance"),
+    ],
+)
+async def test_a_slash_too_many_and_the_apis_own_address_lead_on(served, path, leads_to):
+    async with served() as web:
+        answer = await web.get(path)
+        assert answer.status in {303, 308}
+        assert answer.headers["Location"] == leads_to
+        assert answer.headers["Content-Security-Policy"]
+
+
+@pytest.mark.parametrize("path", ["//evil.example/", "//evil.example/health/", "/\\evil.example/", "/nothing/"])
+async def test_no_path_leads_to_another_host(served, path):
+    async with served() as web, web.session.get(URL(web.url + path, encoded=True), allow_redirects=False) as answer:
+        assert answer.status == 404
+
+
 async def test_head_is_get_without_a_body(served, stage):
     async with served() as web:
         for path in ("/names/x", "/stream"):
