@@ -21,7 +21,7 @@ STREAMS: Final = 64  # live streams at once, of all servers
 TRIES: Final = 10  # wrong tokens from one address within TRIES_S
 TRIES_S: Final = 60.0
 ADDRESSES: Final = 1_000  # remembered with their tries; the oldest goes first
-IDLE_S: Final = 30.0  # a connection that brings no whole request for so long is closed
+IDLE_S: Final = 30.0  # a client that brings no whole request for so long is cut
 STUCK_S: Final = 30.0  # a client that takes nothing for so long is cut
 SWEEP_S: Final = 5.0
 LINE_BYTES: Final = 32_768  # of the request's first line, and of a header
@@ -81,13 +81,15 @@ class Tries:
 
 
 class Connection(web.RequestHandler):
-    """aiohttp's connection, which knows since when its client takes nothing, and says nothing of what serves it."""
+    """aiohttp's connection, which knows since when its client does nothing, and says nothing of what serves it."""
 
-    __slots__ = ("_stuck_ns",)
+    __slots__ = ("_awaited", "_idle_ns", "_stuck_ns")
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self._stuck_ns: int | None = None
+        self._awaited: object = None  # what aiohttp waited for when it was last looked at, and since when
+        self._idle_ns = 0
 
     def pause_writing(self) -> None:
         """The client does not keep up."""
@@ -99,11 +101,14 @@ class Connection(web.RequestHandler):
         self._stuck_ns = None
         super().resume_writing()
 
-    def cut_if_stuck(self) -> None:
-        """Give up on a client that has taken nothing for STUCK_S."""
-        if self._stuck_ns is None or time.perf_counter_ns() - self._stuck_ns < STUCK_S * 1e9:
-            return
-        if isinstance(self.transport, asyncio.WriteTransport):
+    def look(self) -> None:
+        """Give up on a client that has taken nothing for STUCK_S, or brought no whole request for IDLE_S."""
+        now_ns = time.perf_counter_ns()
+        if self._waiter is not self._awaited:  # aiohttp makes a new one for each request that it waits for
+            self._awaited, self._idle_ns = self._waiter, now_ns
+        idle = self._awaited is not None and now_ns - self._idle_ns >= IDLE_S * 1e9
+        stuck = self._stuck_ns is not None and now_ns - self._stuck_ns >= STUCK_S * 1e9
+        if (idle or stuck) and isinstance(self.transport, asyncio.WriteTransport):
             self.transport.abort()
 
     def handle_error(
@@ -152,10 +157,10 @@ def connections(server: web.Server, **options: Any) -> Callable[[], asyncio.Prot
 
 
 async def sweep(servers: Callable[[], list[web.Server]]) -> None:
-    """Cut stuck clients, for ever."""
+    """Cut the clients that do nothing, for ever."""
     while True:
         await asyncio.sleep(SWEEP_S)
         for server in servers():
             for connection in server.connections:
                 if isinstance(connection, Connection):
-                    connection.cut_if_stuck()
+                    connection.look()

@@ -24,7 +24,6 @@ if TYPE_CHECKING:
 
 RETRY_S: Final = (1.0, 2.0, 5.0, 10.0, 30.0, 60.0)  # between tries at a port; the last one for ever
 GRACE_S: Final = 0.5  # for requests to finish when the servers stop
-KEEPALIVE_S: Final = 30.0
 
 _logger = logging.getLogger("cogmeter.web")
 
@@ -137,12 +136,12 @@ class Listener:
         from aiohttp import web
 
         from cogmeter.web.app import build
-        from cogmeter.web.limits import HEADERS, LINE_BYTES
+        from cogmeter.web.limits import HEADERS, IDLE_S, LINE_BYTES
 
         app = await asyncio.to_thread(build, self._shared, pages=self.plan.pages)
         self._options: dict[str, Any] = {
             "access_log": None,
-            "keepalive_timeout": KEEPALIVE_S,
+            "keepalive_timeout": IDLE_S,
             "max_line_size": LINE_BYTES,
             "max_field_size": LINE_BYTES,
             "max_headers": HEADERS,

@@ -2,6 +2,7 @@
 
 import asyncio
 import socket
+from contextlib import suppress
 
 import aiohttp
 import pytest
@@ -279,6 +280,31 @@ async def test_a_client_that_takes_nothing_is_cut(served, streaming, monkeypatch
         await until(lambda: not server.connections)
         assert web.servers._shared.streams.open == 0
         writer.close()
+
+
+@pytest.mark.parametrize("sent", [b"", b"GET /openapi.json HTTP/1.1\r\nHost: local", b"POST /x HTTP/1.1\r\nA: b\r\n"])
+@pytest.mark.parametrize("after", [b"", b"GET /openapi.json HTTP/1.1\r\nHost: localhost\r\n\r\n"])
+async def test_a_client_that_brings_no_whole_request_is_cut(served, monkeypatch, sent, after):
+    monkeypatch.setattr(limits, "SWEEP_S", 0.02)
+    async with served() as web:
+        reader, writer = await asyncio.open_connection("127.0.0.1", int(web.url.rpartition(":")[2]))
+        writer.write(after + sent)
+        if after:
+            assert (await reader.readline()).startswith(b"HTTP/1.1 200 ")
+        monkeypatch.setattr(limits, "IDLE_S", 0.1)  # now, so that aiohttp's own timer does not come first
+        with suppress(ConnectionResetError):
+            await asyncio.wait_for(reader.read(), 20)
+        writer.close()
+
+
+async def test_a_stream_that_is_waited_for_is_not_idle(served, streaming, monkeypatch):
+    monkeypatch.setattr(limits, "SWEEP_S", 0.01)
+    async with served() as web, web.session.get(web.url + "/quiet") as answer:
+        monkeypatch.setattr(limits, "IDLE_S", 0.0)
+        assert await answer.content.readexactly(5) == b"hello"
+        await asyncio.sleep(0.2)  # some more looks
+        await web.servers.stop()
+        assert await answer.content.read() == b"bye"
 
 
 @pytest.mark.parametrize(
