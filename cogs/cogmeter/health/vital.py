@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import time
 from typing import TYPE_CHECKING, Final
 
@@ -56,7 +57,7 @@ def loop(monitor: Monitor) -> Check:
     lag_ms = monitor.gauges.get("loop.lag_p99_ms")
     if lag_ms is None:
         return Check("loop", Status.HEALTHY, "it runs; how late has not been measured")
-    reason = f"99 of 100 callbacks are late by less than {lag_ms:.0f} ms"
+    reason = f"99 of 100 callbacks are late by no more than {max(math.ceil(lag_ms), 1)} ms"
     if lag_ms >= LATE_S * 1000:
         return Check("loop", Status.UNHEALTHY, f"{reason}; /perf doctor says what blocks it", age_s)
     return Check("loop", Status.DEGRADED if lag_ms >= SLOW_S * 1000 else Status.HEALTHY, reason, age_s)
