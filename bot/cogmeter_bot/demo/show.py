@@ -40,10 +40,11 @@ The bot, the monitor, the database, the charts and the alerts are.
 Type `/`, choose a command and press Send:
 - `/perf summary`: how all services are doing
 - `/perf stats`: one service, with its slowest operations and latest errors
+- `/perf alerts`, `/perf thresholds view`, `/perf report`: what was told, from which limits on, and how well that served
 - `/mood`, `/remember`, `/ask`, `/relate`, `/connect`, `/look`: work that is recorded, as in any bot
 
-Within a minute something breaks, and an alert comes into this channel. The same figures are on the dashboard: \
-{dashboard}"""
+Within a minute something breaks, and an alert comes into this channel: press its buttons. The same figures are on the \
+dashboard: {dashboard}"""
 
 
 class DemoBot(ExampleBot):
