@@ -57,15 +57,7 @@ async def login(_monitor: Monitor, ask: LoginAsk, request: web.Request) -> web.R
         wrong = "This is not the token in PERFORMANCE_HTTP_TOKEN"
         return page("login.html", status=401, next=_safe(ask.next), wrong=wrong)
     response = _to(_safe(ask.next))
-    response.set_cookie(
-        guard.cookie,
-        guard.begin_session(),
-        max_age=SESSION_S,
-        path="/",
-        httponly=True,
-        samesite="Strict",
-        secure=_by_https(request),
-    )
+    _set_cookie(response, request, guard.begin_session(), SESSION_S)
     return response
 
 
@@ -75,8 +67,20 @@ async def logout(_monitor: Monitor, request: web.Request) -> web.Response:
     guard.check_csrf((await _form(request)).get("csrf", ""))
     guard.end_session()
     response = _to(LOGIN)
-    response.del_cookie(guard.cookie, path="/", httponly=True, samesite="Strict", secure=_by_https(request))
+    _set_cookie(response, request, "", 0)  # del_cookie() of older versions of aiohttp knows no flags
     return response
+
+
+def _set_cookie(response: web.Response, request: web.Request, value: str, seconds: int) -> None:
+    response.set_cookie(
+        request.app[GUARD].cookie,
+        value,
+        max_age=seconds,
+        path="/",
+        httponly=True,
+        samesite="Strict",
+        secure=_by_https(request),
+    )
 
 
 def _by_https(request: web.Request) -> bool:
