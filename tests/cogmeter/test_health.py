@@ -18,6 +18,7 @@ from cogmeter.recorder import Recorder
 from cogmeter.runtime import Monitor
 from cogmeter.settings import Settings
 from cogmeter.watch.gateway import sockets_of
+from cogmeter.web.live import live_of
 from cogmeter.web.metrics.scrape import scraper_of
 from cogmeter_storage.base import StorageError
 
@@ -263,10 +264,13 @@ async def test_a_quiet_service_is_unknown_with_when_it_was_last_seen(monitored):
         assert one.check.age_s == pytest.approx(3600, abs=60)
 
 
-async def test_a_monitor_that_was_judged_and_scraped_is_forgotten_with_its_bot(monitored):
+async def test_a_monitor_that_was_judged_scraped_and_followed_is_forgotten_with_its_bot(monitored):
     async with monitored(connected=False) as monitor:
         await health_of(monitor).vital()
         await scraper_of(monitor).scrape()
+        live = live_of(monitor)
+        live.leave(live.join())
+        del live
         gone = weakref.ref(monitor)
     del monitor
     for _ in range(100):

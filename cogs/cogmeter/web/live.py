@@ -10,8 +10,7 @@ import asyncio
 import logging
 import time
 from collections import deque
-from typing import TYPE_CHECKING, Any, Final
-from weakref import WeakKeyDictionary
+from typing import TYPE_CHECKING, Final
 
 from cogmeter.answers.alerts import TOLD, AlertAnswer
 from cogmeter.answers.changes import MarkerAnswer
@@ -176,11 +175,9 @@ class Live:
         return b"id: %d\nevent: %s\ndata: %s\n\n" % (self._events, name.encode(), data)
 
 
-_KNOWN: Final[WeakKeyDictionary[Any, Live]] = WeakKeyDictionary()
-
-
 def live_of(monitor: Monitor) -> Live:
     """The look of this monitor, the same at every call: all servers share it."""
-    if monitor not in _KNOWN:
-        _KNOWN[monitor] = Live(monitor)
-    return _KNOWN[monitor]
+    if Live not in monitor.beside:
+        monitor.beside[Live] = Live(monitor)
+    live: Live = monitor.beside[Live]
+    return live
