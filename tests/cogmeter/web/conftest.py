@@ -125,6 +125,7 @@ def serving():
 
     @asynccontextmanager
     async def opened(environ=None, **settings):
+        settings = {"watch_stalls": False} | settings  # a busy machine is no operation of the tests
         bot = commands.Bot("!", intents=discord.Intents.default())
         monitor = Monitor(bot, Settings(**settings), recorder=Recorder())
         await monitor.start()
