@@ -173,7 +173,18 @@ class Monitor(Asking):
         await self.watcher.install()
         version = self.settings.version or await asyncio.to_thread(revision)
         await mark_start(self.store, self.recorder.marks, version)
-        self.lifeline = Lifeline(dangers(self.bot, self.settings, self.watcher), build_apart(self.settings))
+        self._start_lifeline(undo)
+
+    def _start_lifeline(self, undo: AsyncExitStack) -> None:
+        """Neither it nor the engine tells a target what the other one has told it."""
+        settings, delivery = self.settings, self.alerting.delivery
+        self.lifeline = Lifeline(
+            dangers(self.bot, settings, self.watcher, delivery.stands),
+            build_apart(settings),
+            echo_s=settings.alert_window + settings.alert_check_interval,
+            stopped=lambda: delivery.stopped,
+        )
+        delivery.spoken = self.lifeline.spoke
         self.lifeline.start()
         undo.callback(self.lifeline.stop)
 

@@ -108,6 +108,36 @@ async def test_a_blocked_loop_is_told_while_it_is_blocked(
     assert not [thread for thread in threading.enumerate() if thread.name == "cogmeter-lifeline"]
 
 
+async def test_the_engine_does_not_tell_a_target_again_of_what_the_lifeline_has_told_it(
+    discord_server: Loopback, make_bot: Any, mailbox: Mailbox
+) -> None:
+    bot = make_bot(
+        PERFORMANCE_ALERT_LIFELINE_AFTER=1,
+        PERFORMANCE_ALERT_CHECK_INTERVAL=1,
+        PERFORMANCE_ALERT_THRESHOLD_STALL=500,
+        PERFORMANCE_ALERT_THRESHOLD_ACKNOWLEDGEMENT=0,
+    )
+
+    def stalls() -> list[str]:
+        return [one["kind"] for one in map(json.loads, (body for _, _, body in list(mailbox.letters)))]
+
+    async with discord_server.running(bot):
+        await bot.load_extension("cogmeter.cog")
+        alerting = bot.get_cog("cogmeter").monitor.alerting  # type: ignore[union-attr]
+        try:
+            await asyncio.sleep(1)
+            time.sleep(4)
+            await until(lambda: mailbox.told("resolved"))
+            await until(lambda: alerting.delivery.delivered["log"])  # who has not heard of it
+            assert stalls() == ["fired", "resolved"]
+            alert = next(one for one in alerting.engine.active if one.rule == "stall")
+            await alerting.engine.acknowledge(alert.uid, "Ada", alert.seen_us)
+            await until(lambda: alerting.delivery.delivered["log"] == 2)
+            assert stalls() == ["fired", "resolved"]
+        finally:
+            await bot.unload_extension("cogmeter.cog")
+
+
 async def test_a_lost_connection_is_told_and_its_return_too(
     discord_server: Loopback, make_bot: Any, mailbox: Mailbox
 ) -> None:

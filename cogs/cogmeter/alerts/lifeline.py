@@ -1,7 +1,8 @@
 """The lifeline: a thread that tells by webhook that the event loop is blocked or Discord is gone, when the loop cannot.
 
 It stands beside the engine: a blocked loop checks no rules. What it tells is no stored alert; once the loop runs again,
-the engine sees the stall in the recorded operations, as any other.
+the engine sees the same trouble in what was recorded, as any other, and leaves out the targets that have heard of it
+from here (``spoke``).
 """
 
 from __future__ import annotations
@@ -21,13 +22,15 @@ from cogmeter.timing import now_ns
 from cogmeter_storage.alerting import Alert, AlertChange, AlertState
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Collection, Sequence
 
     from cogmeter.notifiers.base import Notifier
 
 LOOK_S: Final = 0.5
+OVERSLEPT_S: Final = 2 * LOOK_S  # after a longer wait the whole process stood still, not its loop alone
 AGAIN_S: Final = 5.0  # between two attempts to tell the same
 JOIN_S: Final = 1.0  # a request under way may outlast it: the thread is a daemon and ends with it
+REMEMBERED: Final = 100  # tellings; a loop that is blocked all the time must not fill the memory
 
 _logger = logging.getLogger("cogmeter.alerts")
 
@@ -40,7 +43,10 @@ class Danger:
     limit_s: float  # from here on it is told; 0: never
     since_ns: Callable[[], int | None]  # by time.perf_counter_ns; None while all is well
     words: Callable[[float], str]  # how it is said, by the seconds that it has lasted
+    echo: str = ""  # the engine's rule that will see the same
+    known: Callable[[str], bool] = lambda _: False  # whether a target, by its name, has heard of it from the engine
     alert: Alert | None = None  # told, and not over yet
+    hearers: Sequence[Notifier] = ()  # of that alert
     untold: list[tuple[Notifier, Notice]] = field(default_factory=list)
     tried_ns: int | None = None
     receipts: dict[tuple[str, str], str | None] = field(default_factory=dict)  # by alert and notifier
@@ -49,10 +55,25 @@ class Danger:
 class Lifeline:
     """Looks at each danger twice a second. Its thread has a loop of its own, on which the notifiers run."""
 
-    def __init__(self, dangers: Sequence[Danger], notifiers: Sequence[Notifier]) -> None:
-        """The ``notifiers`` are its own: nothing in them may belong to the bot's loop."""
+    def __init__(
+        self,
+        dangers: Sequence[Danger],
+        notifiers: Sequence[Notifier],
+        *,
+        echo_s: float = 300.0,
+        stopped: Callable[[], Collection[str]] = tuple,
+    ) -> None:
+        """The ``notifiers`` are its own: nothing in them may belong to the bot's loop.
+
+        For ``echo_s`` seconds after its end a danger may still show in what the engine measures. ``stopped`` names the
+        targets that were given up and are told nothing more.
+        """
         self._dangers = [danger for danger in dangers if danger.limit_s > 0]
         self._notifiers = notifiers
+        self._echo_us = int(echo_s * 1e6)
+        self._stopped = stopped
+        self._gone: set[str] = set()  # targets that said so to the lifeline itself
+        self._spoken: dict[tuple[str, str], tuple[str, Alert]] = {}  # by alert and target: its echo, how it stands
         self._end = threading.Event()
         self._thread: threading.Thread | None = None
         self.told = 0
@@ -72,6 +93,14 @@ class Lifeline:
             self._thread.join(JOIN_S)
             self._thread = None
 
+    def spoke(self, alert: Alert, target: str) -> bool:
+        """Whether the target has heard from here of what the engine's alert is about; any thread may ask."""
+        return any(
+            (echo, name) == (alert.rule, target)
+            and told.started_us <= alert.started_us <= (told.resolved_us or alert.started_us) + self._echo_us
+            for (_, name), (echo, told) in list(self._spoken.items())
+        )
+
     def findings(self) -> list[Finding]:
         """Whether it stands, and what it has told."""
         if self._thread is None:
@@ -84,12 +113,22 @@ class Lifeline:
         return [Finding("lifeline", well=True, text=said)]
 
     def _run(self) -> None:
-        while not self._end.wait(LOOK_S):
+        while not self._ended():
             for danger in self._dangers:
                 try:
                     self._look(danger)
                 except Exception:
                     _logger.exception("The lifeline could not look after %s", danger.rule)
+
+    def _ended(self) -> bool:
+        """Wait for the next look.
+
+        A process that was stopped, or whose machine slept, wakes with all its threads at once: the loop is given the
+        time to answer before it is said to be blocked.
+        """
+        began_ns = now_ns()
+        ended = self._end.wait(LOOK_S)
+        return self._end.wait(LOOK_S) if now_ns() - began_ns > OVERSLEPT_S * 1e9 else ended
 
     def _look(self, danger: Danger) -> None:
         since_ns = danger.since_ns()
@@ -106,7 +145,11 @@ class Lifeline:
     def _tell(self, danger: Danger, kind: str) -> None:
         assert danger.alert is not None
         notice = Notice(_change(danger.alert, kind), danger.alert)
-        danger.untold += [(notifier, notice) for notifier in self._notifiers]
+        if kind == "fired":
+            given_up = {*self._gone, *self._stopped()}
+            danger.hearers = [one for one in self._notifiers if one.name not in given_up and not danger.known(one.name)]
+        danger.untold += [(notifier, notice) for notifier in danger.hearers]
+        del danger.untold[:-REMEMBERED]
         danger.tried_ns = None
 
     def _send(self, danger: Danger) -> None:
@@ -116,13 +159,17 @@ class Lifeline:
         danger.tried_ns = now_ns()
         waiting, danger.untold = danger.untold, []
         for notifier, notice in waiting:
+            if notifier.name in self._gone:
+                continue
             place = (notice.alert.uid, notifier.name)
             try:
                 receipt = asyncio.run(notifier.notify(replace(notice, receipt=danger.receipts.get(place))))
             except NotifyError as error:
                 self.failed += 1
                 _logger.warning("The lifeline could not tell: %s", error)
-                if not error.permanent:
+                if error.gone:
+                    self._gone.add(notifier.name)
+                elif not error.permanent:
                     danger.untold.append((notifier, notice))
             except Exception:  # the others are to be told all the same
                 self.failed += 1
@@ -130,8 +177,14 @@ class Lifeline:
             else:
                 self.told += 1
                 danger.receipts[place] = receipt
+                self._remember(danger, place, notice.alert)
         if danger.alert is None and not danger.untold:
             danger.receipts.clear()
+
+    def _remember(self, danger: Danger, place: tuple[str, str], alert: Alert) -> None:
+        self._spoken[place] = (danger.echo, alert)
+        if len(self._spoken) > REMEMBERED:
+            del self._spoken[next(iter(self._spoken))]
 
 
 def _alert(danger: Danger, lasted_s: float) -> Alert:

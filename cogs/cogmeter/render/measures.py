@@ -65,6 +65,7 @@ MEASURES: Final[dict[str, Measure]] = {
     "stall": Measure("Blocked event loop", _milliseconds),
     "gateway_latency": Measure("Gateway latency", _milliseconds),
     "disconnects": Measure("Lost connections", _counted("time")),
+    "gateway": Measure("Connection to Discord", _milliseconds),  # as the lifeline sees it: for how long it is lost
     "dead_loops": Measure("Background loops", _counted("loop")),
     "rate_limits": Measure("Rate limits", _counted("time")),
     "invalid_requests": Measure("Invalid requests", text.percent),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from cogmeter.alerts.lifeline import Danger
 from cogmeter.timing import now_ns
@@ -10,17 +10,34 @@ from cogmeter.watch.gateway import trouble_of
 from cogmeter.watch.stalls import Stalls
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     import discord
 
     from cogmeter.settings import Settings
     from cogmeter.watch.watchdog import Watchdog
     from cogmeter.watch.watcher import Watcher
 
+LOST: Final = "disconnects"  # the rule that also sees a connection that is lost
 
-def dangers(bot: discord.Client, settings: Settings, watcher: Watcher) -> list[Danger]:
-    """The dangers of this bot; that of a blocked loop needs PERFORMANCE_WATCH_STALLS."""
+
+def dangers(
+    bot: discord.Client, settings: Settings, watcher: Watcher, stands: Callable[[str, str], bool]
+) -> list[Danger]:
+    """The dangers of this bot; that of a blocked loop needs PERFORMANCE_WATCH_STALLS.
+
+    ``stands`` tells whether a target has been told of an alert of a rule that is not over; any thread may ask. Without
+    Discord the loop goes on, and the engine may have been quicker. Of a loop that is blocked now it knows nothing.
+    """
     connection = _Connection(bot)
-    gateway = Danger("gateway", settings.alert_gateway_lost_after, connection.since_ns, connection.words)
+    gateway = Danger(
+        "gateway",
+        settings.alert_gateway_lost_after,
+        connection.since_ns,
+        connection.words,
+        echo=LOST,
+        known=lambda target: stands(target, LOST),
+    )
     stalls = (surface for surface in watcher.surfaces if isinstance(surface, Stalls))
     return [*(_stall(surface.watchdog, settings.alert_lifeline_after) for surface in stalls), gateway]
 
@@ -29,7 +46,7 @@ def _stall(watchdog: Watchdog, limit_s: float) -> Danger:
     def words(lasted_s: float) -> str:
         return f"Event loop has been blocked for {lasted_s:.0f}s at {watchdog.blocked_at}"
 
-    return Danger("stall", limit_s, lambda: watchdog.blocked_since_ns, words)
+    return Danger("stall", limit_s, lambda: watchdog.blocked_since_ns, words, echo="stall")
 
 
 class _Connection:

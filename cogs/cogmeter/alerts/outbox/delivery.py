@@ -38,6 +38,7 @@ class Delivery:
     def __init__(self, store: Store, notifiers: Sequence[Notifier], *, clock: Callable[[], int] = now_us) -> None:
         """Nothing runs until ``start``; ``clock`` gives the time in microseconds since 1970."""
         self.store = store  # set anew when a corrupt one is replaced
+        self.spoken: Callable[[Alert, str], bool] = lambda _alert, _target: False  # whether it was told in another way
         self._clock = clock
         self._lanes: dict[str, Lane] = {}
         self._tasks: set[asyncio.Task[None]] = set()
@@ -70,8 +71,15 @@ class Delivery:
     def targets(self, alert: Alert) -> tuple[str, ...]:
         """Who is told of this alert's changes; of one that a group speaks for only who wants to know of each."""
         return tuple(
-            lane.name for lane in self._lanes.values() if not lane.stopped and (not alert.group or lane.notifier.single)
+            lane.name
+            for lane in self._lanes.values()
+            if not lane.stopped and (not alert.group or lane.notifier.single) and not self.spoken(alert, lane.name)
         )
+
+    def stands(self, target: str, rule: str) -> bool:
+        """Whether a target was told of an alert of this rule that is not over; any thread may ask."""
+        lane = self._lanes.get(target)
+        return lane is not None and lane.stands(rule)
 
     async def prepare(self) -> None:
         """Let every target find out whether it could deliver; what is wrong is logged and shown by ``findings``."""

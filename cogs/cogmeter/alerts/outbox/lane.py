@@ -56,6 +56,7 @@ class Lane:
         self.trouble = ""  # of the last attempt, while it is not over
         self.stopped = ""  # why the target is told nothing more
         self.words: deque[Notice] = deque()  # to be told once, beside the outbox
+        self._standing: dict[str, str] = {}  # rules of the alerts that it was told of and that are not over, by uid
         self._store = store
         self._clock = clock
         self._gone = gone
@@ -69,6 +70,10 @@ class Lane:
     def name(self) -> str:
         """The target's name."""
         return self.notifier.name
+
+    def stands(self, rule: str) -> bool:
+        """Whether it was told, since the start, of an alert of this rule that is not over; any thread may ask."""
+        return rule in list(self._standing.values())
 
     def wake(self) -> None:
         """Look at the outbox now."""
@@ -174,6 +179,10 @@ class Lane:
             return self._not_delivered(delivery, NotifyError(said, permanent=delivery.attempts + 1 >= FAULTS))
         self.delivered += 1
         self.trouble, self.missed = "", 0
+        if notice.alert.state is AlertState.RESOLVED:
+            self._standing.pop(notice.alert.uid, None)
+        else:
+            self._standing[notice.alert.uid] = notice.alert.rule
         return End("sent", receipt=receipt)
 
     async def _notify(self, notice: Notice) -> str | None:
