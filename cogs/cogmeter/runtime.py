@@ -89,7 +89,9 @@ class Monitor(Asking):
             self.store = await self._open()
             undo.push_async_callback(self._close_store)
             self.query = Query(self.store)
-            self.artist = Artist(self.charts, self.query, self.recorder.marks, self.settings, self.faults)
+            self.artist = Artist(
+                self.charts, self.query, self.recorder.marks, self.settings, self.faults, gauges=lambda: self.gauges
+            )
             _logger.debug("Opened the store %s", self.settings.database_url.partition("?")[0].rpartition("@")[2])
             undo.push_async_callback(self.charts.close)
             await self._start_alerts(undo)

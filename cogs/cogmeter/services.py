@@ -1,4 +1,4 @@
-"""The names of the services that the watch records, and which of them run beside what people ask for."""
+"""The names of the services that the watch records, which of them run beside what people ask for, and the bot's own."""
 
 from __future__ import annotations
 
@@ -16,3 +16,5 @@ STALLS: Final = "discord.stalls"
 # A listener that runs a thousand times a minute, or a loop that takes a minute by design, would drown the figures of
 # what people ask for: the summary counts these apart, and only their error rate alerts.
 BACKGROUND: Final = frozenset({AUTOCOMPLETE, ACKNOWLEDGEMENT, LISTENERS, TASKS, REST, STALLS})
+
+BOT: Final = "(bot)"  # the service of an alert that is about the bot as a whole: its loop, its connection, its memory

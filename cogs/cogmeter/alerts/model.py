@@ -5,12 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final
 
+from cogmeter import services
+
 INFO: Final = "info"  # told silently
 WARNING: Final = "warning"
 CRITICAL: Final = "critical"
 SEVERITIES: Final = (INFO, WARNING, CRITICAL)  # from the least to the worst
 
-BOT: Final = "(bot)"  # the service of an alert that is about the bot as a whole: its loop, its connection, its memory
+BOT: Final = services.BOT
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,6 +12,7 @@ from cogmeter.render.escape import plain, when
 from cogmeter.render.limits import VALUE, fitted
 from cogmeter.render.measures import measure_of, measured
 from cogmeter.render.palette import Look, look_of
+from cogmeter.services import BOT
 from cogmeter_storage.alerting import AlertState
 
 if TYPE_CHECKING:
@@ -21,7 +22,6 @@ if TYPE_CHECKING:
     from cogmeter_storage.alerting import Alert
     from cogmeter_storage.model import Marker, Operation
 
-BOT: Final = "(bot)"  # the service of an alert on the bot as a whole, as alerts.model has it
 MARKERS: Final = 5  # named in "Changed before it"
 _LINK = re.compile(r"https://[^\s()<>]+")
 _RANK = {look: rank for rank, look in enumerate((Look.CRITICAL, Look.WARNING, Look.INFO, Look.ACKNOWLEDGED))}

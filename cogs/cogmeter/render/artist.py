@@ -11,10 +11,13 @@ from cogmeter.records import UnknownNameError
 from cogmeter.render.breach import breach_chart, breach_period
 from cogmeter.render.chart import Chart, Picture
 from cogmeter.render.charts import ChartError
+from cogmeter.render.curve import curve_of
+from cogmeter.services import BOT
 from cogmeter_storage.base import StorageError
 
 if TYPE_CHECKING:
     from collections import Counter
+    from collections.abc import Callable, Collection
 
     from cogmeter.marks import Marks
     from cogmeter.query import Query
@@ -31,14 +34,25 @@ class Artist:
     """Never raises for want of a picture: an answer comes without one, and says why."""
 
     def __init__(
-        self, charts: ChartWorker, query: Query, marks: Marks, settings: Settings, faults: Counter[str]
+        self,
+        charts: ChartWorker,
+        query: Query,
+        marks: Marks,
+        settings: Settings,
+        faults: Counter[str],
+        *,
+        gauges: Callable[[], Collection[str]],
     ) -> None:
-        """``marks`` are those that may wait to be stored; what fails is counted among the ``faults``."""
+        """``marks`` are those that may wait to be stored; what fails is counted among the ``faults``.
+
+        ``gauges`` gives the names of those that are sampled.
+        """
         self._charts = charts
         self._query = query
         self._marks = marks
         self._settings = settings
         self._faults = faults
+        self._gauges = gauges
 
     async def draw(self, chart: Chart) -> Picture:
         """The chart drawn by the worker; without a PNG, logged and counted, if there is none to be had."""
@@ -65,17 +79,21 @@ class Artist:
         )
 
     async def breach(self, alert: Alert) -> Picture | None:
-        """The alert's service around the breach, with the threshold and the stretch that is in breach."""
+        """What the alert is about, around the breach: what was measured, its threshold, the stretch in breach."""
+        # The bot as a whole has no series of its own: beside what was measured of it stands all that people asked for.
+        service, operation = (None, None) if alert.service == BOT else (alert.service, alert.operation or None)
         try:
-            timeline = await self._query.timeline(alert.service, period=breach_period(alert, now_us()))
+            timeline = await self._query.timeline(service, operation, breach_period(alert, now_us()))
+            curve = await curve_of(alert, timeline, self._query.store, self._gauges())
             markers = await self.markers(timeline.range)
         except UnknownNameError:
-            return None  # an alert on the bot as a whole has no series of its own
+            return None  # a loop that never ran, or a name whose operations are gone
         except StorageError as error:
             _logger.warning("No chart for the alert on %s: %s", alert.service, error)
             return None
         window_us, statistic = int(self._settings.alert_window * 1e6), self._settings.alert_response_time_statistic
-        return await self.draw(breach_chart(alert, timeline, window_us=window_us, statistic=statistic, markers=markers))
+        chart = breach_chart(alert, timeline, window_us=window_us, curve=curve, statistic=statistic, markers=markers)
+        return await self.draw(chart)
 
     async def markers(self, span: Range) -> list[Marker]:
         """What changed within the range, with what was not stored yet.

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass, fields
+from dataclasses import asdict, dataclass, fields
 from typing import TYPE_CHECKING, Any
 
 from cogmeter.records import Range, Timeline
 from cogmeter.render import text
+from cogmeter.render.curve import Curve
 from cogmeter_storage.model import DAY_US
 
 if TYPE_CHECKING:
@@ -23,21 +24,22 @@ _SAID = 3  # breaches and markers that the description names
 
 @dataclass(frozen=True, slots=True)
 class Chart:
-    """One picture: latency percentiles over operations a minute, with what an operator should see in them."""
+    """One picture: latency percentiles, or one curve, over operations a minute, and what an operator should see."""
 
     timeline: Timeline
+    curve: Curve | None = None  # drawn instead of the latencies
     latency_threshold_us: float | None = None
     latency_statistic: str = ""  # what the threshold is compared with: average, p95
     throughput_threshold: float | None = None  # operations a minute
-    error_rate_threshold: float | None = None  # a share, 0 to 1; said, not drawn
     breaches: tuple[tuple[int, int], ...] = ()  # (since_us, until_us), shaded
     markers: tuple[tuple[int, str], ...] = ()  # (at_us, name), a deploy for one
 
     @property
     def empty(self) -> bool:
-        """Whether no bin has an operation."""
+        """Whether no bin has an operation, or a value of the curve."""
         line = self.timeline
-        return not any(line.per_minute) and all(value is None for value in line.p50_us)
+        values = self.curve.values if self.curve else line.p50_us
+        return not any(line.per_minute) and all(value is None for value in values)
 
     @property
     def since_us(self) -> int:
@@ -52,7 +54,8 @@ class Chart:
     def to_json(self) -> bytes:
         """The request as it goes through the pipe."""
         timeline = {**_shallow(self.timeline), "range": _shallow(self.timeline.range)}
-        return json.dumps({**_shallow(self), "timeline": timeline}, separators=(",", ":")).encode()
+        curve = asdict(self.curve) if self.curve else None
+        return json.dumps({**_shallow(self), "timeline": timeline, "curve": curve}, separators=(",", ":")).encode()
 
     @classmethod
     def from_json(cls, data: bytes) -> Chart:
@@ -60,9 +63,10 @@ class Chart:
         values: dict[str, Any] = json.loads(data)
         timeline = values.pop("timeline")
         timeline["range"] = Range(**timeline["range"])
+        curve = Curve.from_json(found) if (found := values.pop("curve")) else None
         breaches = tuple((since, until) for since, until in values.pop("breaches"))
         markers = tuple((at, name) for at, name in values.pop("markers"))
-        return cls(Timeline(**timeline), breaches=breaches, markers=markers, **values)
+        return cls(Timeline(**timeline), curve, breaches=breaches, markers=markers, **values)
 
     def fingerprint(self) -> tuple[object, ...]:
         """Equal, and hashed equally, for requests that differ only in the bin that is still filling."""
@@ -72,7 +76,8 @@ class Chart:
             *(line.title, line.range.since_us, line.range.label, line.step_us, tuple(line.edges_us)),
             *(tuple(row[:-1]) for row in (line.per_minute, line.failures_per_minute)),
             *(tuple(row[:-1]) for row in (line.p50_us, line.p95_us, line.p99_us)),
-            *(self.latency_threshold_us, self.latency_statistic, self.throughput_threshold, self.error_rate_threshold),
+            *((self.curve.name, self.curve.threshold, self.curve.values[:-1]) if self.curve else ()),
+            *(self.latency_threshold_us, self.latency_statistic, self.throughput_threshold),
             tuple((since, min(until, last)) for since, until in self.breaches),
             tuple(self.markers),
         )
@@ -98,7 +103,10 @@ class Picture:
 
 
 def threshold_words(chart: Chart) -> str:
-    """What the dashed line on the latencies means, ``alert above 5 s (average)``; empty without one."""
+    """What the dashed line in the upper panel means, ``alert above 5 s (average)``; empty without one."""
+    if chart.curve is not None:
+        limit = chart.curve.threshold
+        return "" if limit is None else f"alert above {chart.curve.said(limit)}"
     if chart.latency_threshold_us is None:
         return ""
     statistic = f" ({chart.latency_statistic})" if chart.latency_statistic else ""
@@ -111,7 +119,8 @@ def describe(chart: Chart) -> str:
     head = f"Chart of {text.cut(text.clean(line.title), 200) or 'operations'}, {text.clean(line.range.label)}, UTC."
     if chart.empty:
         return text.cut(f"{head} No operations in this time.", DESCRIPTION_LIMIT)
-    parts = [head, _latency_words(chart), _volume_words(chart), *_notes(chart)]
+    upper = _latency_words(chart) if chart.curve is None else _curve_words(chart, chart.curve)
+    parts = [head, upper, _volume_words(chart), *_notes(chart)]
     return text.cut(" ".join(part for part in parts if part), DESCRIPTION_LIMIT)
 
 
@@ -128,6 +137,11 @@ def _latency_words(chart: Chart) -> str:
     )
 
 
+def _curve_words(chart: Chart, curve: Curve) -> str:
+    peak, at = _peak(curve.values, chart.timeline.edges_us)
+    return "" if peak is None else f"{curve.name.capitalize()}: up to {curve.said(peak)}, at {_at(chart, at)}."
+
+
 def _volume_words(chart: Chart) -> str:
     line = chart.timeline
     busiest, at = _peak(line.per_minute, line.edges_us)
@@ -139,11 +153,9 @@ def _volume_words(chart: Chart) -> str:
 
 
 def _notes(chart: Chart) -> list[str]:
-    limits = [threshold_words(chart)] if chart.latency_threshold_us is not None else []
+    limits = [words] if (words := threshold_words(chart)) else []
     if chart.throughput_threshold is not None:
         limits.append(f"alert above {text.rate(chart.throughput_threshold)}")
-    if chart.error_rate_threshold is not None:
-        limits.append(f"alert above {text.percent(chart.error_rate_threshold)} failed")
     breaches = [f"{_at(chart, since)} to {_at(chart, until)}" for since, until in chart.breaches[:_SAID]]
     markers = [f"{text.cut(text.clean(name), 60)} at {_at(chart, at)}" for at, name in chart.markers[:_SAID]]
     lists = (("Limits", limits), ("Above the threshold", breaches), ("Marked", markers))

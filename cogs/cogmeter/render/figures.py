@@ -30,7 +30,7 @@ class Painter:
         self._grid(chart, upper, lower)
         if not chart.empty:
             series.operations(self._pen, chart, lower)
-            series.latencies(self._pen, chart, upper)
+            series.upper(self._pen, chart, upper)
         self._key(chart, upper, lower)
         overlays.breaches(self._pen, chart, upper, lower)
         overlays.thresholds(self._pen, chart, upper, lower)
@@ -79,17 +79,21 @@ class Painter:
         if chart.empty:
             words = "No operations were recorded in this time."
             pen.write((LEFT + RIGHT) / 2, (upper.bottom + upper.top) / 2, words, 42, palette.TEXT, at="center")
-        x = self._say(LEFT, upper.top + 32, "response time", palette.MUTED)
-        for name, colour, width in PERCENTILES:
-            pen.line([x, x + 44], [upper.top + 44] * 2, colour, width)
-            x = self._say(x + 56, upper.top + 32, name, colour, bold=True)
+        if chart.curve is None:
+            self._percentile_key(upper)
+        else:
+            self._say(LEFT, upper.top + 32, chart.curve.name, series.curve_colour(chart.curve), bold=True)
         if upper.scale.logarithmic:
             pen.write(RIGHT, upper.top + 32, "logarithmic scale", TYPE, palette.MUTED, at="right")
         x = self._say(LEFT, lower.top + 28, "operations a minute", palette.MUTED)
         pen.boxes([(x, lower.top + 28, 24, 24)], palette.FAILED)
-        x = self._say(x + 36, lower.top + 28, "failed", palette.FAILED, bold=True)
-        if chart.error_rate_threshold is not None:
-            self._say(x, lower.top + 28, f"alert above {text.percent(chart.error_rate_threshold)}", palette.FAILED)
+        self._say(x + 36, lower.top + 28, "failed", palette.FAILED, bold=True)
+
+    def _percentile_key(self, panel: Panel) -> None:
+        x = self._say(LEFT, panel.top + 32, "response time", palette.MUTED)
+        for name, colour, width in PERCENTILES:
+            self._pen.line([x, x + 44], [panel.top + 44] * 2, colour, width)
+            x = self._say(x + 56, panel.top + 32, name, colour, bold=True)
 
     def _say(self, x: float, y: float, words: str, colour: str, *, bold: bool = False) -> float:
         """Words, and where the next ones may begin."""
@@ -100,8 +104,8 @@ class Painter:
 def _panels(chart: Chart) -> tuple[Panel, Panel]:
     line = chart.timeline
     known = finite([*line.p50_us, *line.p95_us, *line.p99_us])
-    latencies = duration_scale(known, chart.latency_threshold_us)
+    above = chart.curve.scale if chart.curve else duration_scale(known, chart.latency_threshold_us)
     rates = rate_scale(finite(line.per_minute), chart.throughput_threshold)
-    upper = Panel(358, 736, chart.since_us, chart.until_us, latencies)
+    upper = Panel(358, 736, chart.since_us, chart.until_us, above)
     lower = Panel(86, 252, chart.since_us, chart.until_us, rates)
     return upper, lower

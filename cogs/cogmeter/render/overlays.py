@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from cogmeter.render import palette, text
+from cogmeter.render import palette, series, text
 from cogmeter.render.chart import threshold_words
-from cogmeter.render.layout import LEFT, RIGHT, TYPE, heights, spans
+from cogmeter.render.layout import LEFT, RIGHT, TYPE, spans
 
 if TYPE_CHECKING:
     from cogmeter.render.chart import Chart
@@ -35,8 +35,9 @@ def breaches(pen: Pen, chart: Chart, upper: Panel, lower: Panel) -> None:
 
 def thresholds(pen: Pen, chart: Chart, upper: Panel, lower: Panel) -> None:
     """A dashed line for each threshold, with its value written on it."""
-    if chart.latency_threshold_us is not None:
-        _threshold(pen, chart, upper, chart.latency_threshold_us, threshold_words(chart))
+    limit = chart.latency_threshold_us if chart.curve is None else chart.curve.threshold
+    if limit is not None:
+        _threshold(pen, chart, upper, limit, threshold_words(chart))
     if chart.throughput_threshold is not None:
         _throughput_threshold(pen, chart, lower, chart.throughput_threshold)
 
@@ -70,11 +71,9 @@ def _threshold(pen: Pen, chart: Chart, panel: Panel, value: float, words: str) -
 
 def _crowd(chart: Chart, panel: Panel, place: tuple[float, float], width: float) -> int:
     """How many values words of this width, on this baseline, would hide."""
-    line = chart.timeline
     left, baseline = place
     columns = [number for number, span in enumerate(spans(chart, panel)) if left <= sum(span) / 2 <= left + width]
-    rows = [heights(panel, values) for values in (line.p50_us, line.p95_us, line.p99_us)]
-    found = [ys[number] for ys in rows for number in columns]
+    found = [ys[number] for ys in series.rows(chart, panel) for number in columns]
     return sum(y is not None and baseline - 10 <= y <= baseline + TYPE for y in found)
 
 

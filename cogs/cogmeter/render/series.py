@@ -1,4 +1,4 @@
-"""Draws a timeline's values: the band and the lines of latency, the bars of operations with their failures."""
+"""Draws a chart's values: the band and the lines of latency or one curve, and the bars of operations below."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from cogmeter.render.chart import Chart
+    from cogmeter.render.curve import Curve
     from cogmeter.render.layout import Panel
     from cogmeter.render.pen import Pen
 
@@ -20,23 +21,41 @@ _EDGE = 4  # pixels
 _LEAST = 4  # pixels of a bar that stands for something: one at a quarter of the size
 
 
-def latencies(pen: Pen, chart: Chart, panel: Panel) -> None:
-    """The p50-p95 band, and a line for each percentile."""
+def rows(chart: Chart, panel: Panel) -> list[list[float | None]]:
+    """The pixels of each line in the upper panel, bin by bin."""
     line = chart.timeline
+    drawn = (line.p50_us, line.p95_us, line.p99_us) if chart.curve is None else (chart.curve.values,)
+    return [heights(panel, values) for values in drawn]
+
+
+def upper(pen: Pen, chart: Chart, panel: Panel) -> None:
+    """The p50-p95 band and a line for each percentile; or the curve, above a light ground."""
     xs = [(left + right) / 2 for left, right in spans(chart, panel)]
-    rows = [heights(panel, values) for values in (line.p50_us, line.p95_us, line.p99_us)]
-    for run in runs(rows[0], rows[1]):
-        _band(pen, xs[run], [y or 0 for y in rows[0][run]], [y or 0 for y in rows[1][run]])
-    for ys, (_, colour, width) in zip(rows, PERCENTILES, strict=True):
+    drawn = rows(chart, panel)
+    if chart.curve is None:
+        styles = [(colour, width) for _, colour, width in PERCENTILES]
+        band, colour = (drawn[0], drawn[1]), palette.P50
+    else:
+        colour = curve_colour(chart.curve)
+        styles, band = [(colour, 6.0)], ([panel.bottom] * len(xs), drawn[0])
+    for run in runs(*band):
+        low, high = ([y or 0 for y in edge[run]] for edge in band)
+        _band(pen, xs[run], low, high, colour)
+    for ys, style in zip(drawn, styles, strict=True):
         for run in runs(ys):
-            _curve(pen, xs[run], [y or 0 for y in ys[run]], colour, width)
+            _curve(pen, xs[run], [y or 0 for y in ys[run]], *style)
 
 
-def _band(pen: Pen, xs: Sequence[float], low: Sequence[float], high: Sequence[float]) -> None:
+def curve_colour(curve: Curve) -> str:
+    """What fails is warm; a quantity that is neither good nor bad in itself is not."""
+    return palette.FAILED if curve.unit == "share" else palette.P50
+
+
+def _band(pen: Pen, xs: Sequence[float], low: Sequence[float], high: Sequence[float], colour: str) -> None:
     if len(xs) == 1:  # a lone bin has no width of its own: its band is a short bar
-        pen.boxes([(xs[0] - 9, low[0], 18, high[0] - low[0])], palette.P50, _BAND)
+        pen.boxes([(xs[0] - 9, low[0], 18, high[0] - low[0])], colour, _BAND)
         return
-    pen.area([*zip(xs, low, strict=True), *zip(reversed(xs), reversed(high), strict=True)], palette.P50, _BAND)
+    pen.area([*zip(xs, low, strict=True), *zip(reversed(xs), reversed(high), strict=True)], colour, _BAND)
 
 
 def _curve(pen: Pen, xs: Sequence[float], ys: Sequence[float], colour: str, width: float) -> None:

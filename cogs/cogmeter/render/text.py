@@ -78,6 +78,14 @@ def percent(share: float) -> str:
     return "<0.01 %" if value < 1 else ">99.99 %"
 
 
+def size(amount: float) -> str:
+    """Bytes: ``512 MB``, ``1.4 GB``."""
+    for unit, one in (("TB", 1e12), ("GB", 1e9), ("MB", 1e6), ("kB", 1e3)):
+        if amount >= one:
+            return f"{short(amount / one)} {unit}"
+    return f"{amount:.0f} B"
+
+
 def rate(per_minute: float) -> str:
     """Operations a minute: ``20 a minute``; where that is less than one, ``3 an hour`` or ``2 a day``."""
     if per_minute == 0 or per_minute >= 0.95:

@@ -12,7 +12,7 @@ from cogmeter_storage.model import DAY_US, HOUR_US, MINUTE_US
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-_STILL = 1e-9  # operations a minute: one in two thousand years is none, and a denormal number has no logarithm left
+_STILL = 1e-9  # of an axis' unit: so little is nothing, and a denormal number has no logarithm left
 LOG_FROM_SPREAD = 50.0  # times the smallest value; beyond it a linear axis hides the small ones
 _TIME_STEPS_US = (
     *(minutes * MINUTE_US for minutes in (1, 2, 5, 10, 15, 30)),
@@ -20,6 +20,7 @@ _TIME_STEPS_US = (
     *(days * DAY_US for days in (1, 2, 5, 7, 14, 30, 90, 365)),
 )
 _UNITS_US = (("µs", 1.0), ("ms", 1e3), ("s", 1e6), ("min", 60e6), ("h", 3600e6), ("d", 86400e6))
+_UNITS_BYTES = (("B", 1.0), ("kB", 1e3), ("MB", 1e6), ("GB", 1e9), ("TB", 1e12))
 _DECADES_US = (
     *(1.0, 10.0, 100.0, 1e3, 10e3, 100e3, 1e6, 10e6),
     *(60e6, 600e6, 3600e6, 36e9, 4 * 86400e6, 40 * 86400e6, 400 * 86400e6),
@@ -90,20 +91,40 @@ def duration_scale(values_us: Sequence[float], threshold_us: float | None = None
     top = max(positive, default=0.0)
     if positive and top / min(positive) > LOG_FROM_SPREAD:
         return _log_scale(min(positive), _with_threshold(top, threshold_us, 10.0) * 1.25)
-    top = _with_threshold(top, threshold_us, 4.0)
-    unit, size_us = next((one for one in reversed(_UNITS_US) if one[1] * 1.5 <= top), _UNITS_US[1])
-    high, step = _linear((top or 1000.0) / size_us)
-    steps = range(round(high / step) + 1)
-    ticks = [Tick(number * step * size_us, f"{_plain(number * step)} {unit}") for number in steps]
-    return Scale(0.0, max(high * size_us, top * 1.06), tuple(ticks))
+    return _in_units(_with_threshold(top, threshold_us, 4.0), _UNITS_US, _UNITS_US[1])
 
 
 def rate_scale(values: Sequence[float], threshold: float | None = None) -> Scale:
     """The axis for operations a minute, from zero."""
+    return count_scale(values, threshold, most=3)
+
+
+def count_scale(values: Sequence[float], threshold: float | None = None, *, most: int = 5) -> Scale:
+    """The axis for numbers of things, from zero, with at most ``most`` steps."""
     top = _with_threshold(max(values, default=0.0), threshold, 4.0)
-    high, step = _linear(top if top >= _STILL else 1.0, most=3)
+    high, step = _linear(top, most)
     ticks = [Tick(number * step, _amount(number * step)) for number in range(round(high / step) + 1)]
     return Scale(0.0, max(high, top * 1.06), tuple(ticks))
+
+
+def share_scale(values: Sequence[float], threshold: float | None = None) -> Scale:
+    """The axis for shares of 0 to 1, in percent, from zero."""
+    top = min(_with_threshold(max(values, default=0.0), threshold, 20.0), 1.0)
+    return _in_units(top, (), ("%", 0.01))
+
+
+def byte_scale(values: Sequence[float], threshold: float | None = None) -> Scale:
+    """The axis for bytes, from zero."""
+    return _in_units(_with_threshold(max(values, default=0.0), threshold, 4.0), _UNITS_BYTES, _UNITS_BYTES[0])
+
+
+def _in_units(top: float, units: Sequence[tuple[str, float]], least: tuple[str, float]) -> Scale:
+    """A linear axis from zero, in the largest of the units of which ``top`` is more than one and a half."""
+    unit, size = next((one for one in reversed(units) if one[1] * 1.5 <= top), least)
+    high, step = _linear(top / size)
+    steps = range(round(high / step) + 1)
+    ticks = [Tick(number * step * size, f"{_plain(number * step)} {unit}") for number in steps]
+    return Scale(0.0, max(high * size, top * 1.06), tuple(ticks))
 
 
 def _with_threshold(top: float, threshold: float | None, reach: float) -> float:
@@ -112,7 +133,8 @@ def _with_threshold(top: float, threshold: float | None, reach: float) -> float:
 
 
 def _linear(top: float, most: int = 5) -> tuple[float, float]:
-    """The highest round value at or below the top, and the step of at most ``most`` steps to it."""
+    """The highest round value at or below the top (1 where that is nothing), and the step of at most ``most`` to it."""
+    top = top if top >= _STILL else 1.0
     raw = top / most
     power = 10.0 ** math.floor(math.log10(raw))
     step = next(factor * power for factor in (1.0, 2.0, 2.5, 5.0, 10.0) if raw <= factor * power * 1.0001)

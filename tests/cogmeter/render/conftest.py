@@ -44,7 +44,6 @@ def day_chart():
         latency_threshold_us=5e6,
         latency_statistic="average",
         throughput_threshold=25.0,
-        error_rate_threshold=0.05,
         breaches=((line.edges_us[70], line.edges_us[78]),),
         markers=((line.edges_us[66], "deployed 1.4"),),
     )

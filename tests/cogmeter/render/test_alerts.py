@@ -226,15 +226,14 @@ def test_a_breach_is_shaded_from_its_window_to_its_end_with_the_markers(timeline
     [
         ("response_time", {"latency_threshold_us": 50.0, "latency_statistic": "p95"}),
         ("throughput", {"throughput_threshold": 0.05}),
-        ("error_rate", {"error_rate_threshold": 0.05}),
+        ("error_rate", {}),
         ("deviation", {}),
     ],
 )
 def test_a_threshold_is_drawn_where_the_chart_has_its_unit(timeline, rule, drawn):
     alert = dataclasses.replace(ALERT, rule=rule)
     chart = breach_chart(alert, timeline(Period.HOUR), window_us=0, statistic="p95")
-    nothing = {"latency_threshold_us": None, "throughput_threshold": None, "error_rate_threshold": None}
-    nothing |= {"latency_statistic": ""}
+    nothing = {"latency_threshold_us": None, "throughput_threshold": None, "latency_statistic": ""}
     assert {name: getattr(chart, name) for name in nothing} == nothing | drawn
 
 

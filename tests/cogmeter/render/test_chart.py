@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 
 from cogmeter.query import Range, Timeline
 from cogmeter.render.chart import Chart, describe
+from cogmeter.render.curve import UNITS, Curve
 
 words = st.text(max_size=400)
 values = st.lists(st.none() | st.floats(0, 1e12), min_size=3, max_size=3)
@@ -27,7 +28,8 @@ charts = st.builds(
     ),
     latency_threshold_us=st.none() | st.floats(1, 1e12),
     throughput_threshold=st.none() | st.floats(1, 1e9),
-    error_rate_threshold=st.none() | st.floats(0, 1),
+    curve=st.none()
+    | st.builds(Curve, words, st.sampled_from(list(UNITS)), values.map(tuple), st.none() | st.floats(0, 1e12)),
     breaches=st.lists(st.tuples(st.integers(0, 10**9), st.integers(0, 10**9)), max_size=40).map(tuple),
     markers=st.lists(st.tuples(st.integers(0, 10**9), words), max_size=40).map(tuple),
 )

@@ -11,6 +11,7 @@ from PIL import Image
 from cogmeter.query import Period
 from cogmeter.render import palette
 from cogmeter.render.chart import Chart
+from cogmeter.render.curve import UNITS, Curve
 from cogmeter.render.figures import Painter
 
 
@@ -95,6 +96,22 @@ def test_values_that_no_axis_expects_are_drawn_or_left_out(painter, timeline, va
     names = ("p50_us", "p95_us", "p99_us", "per_minute", "failures_per_minute")
     pixels(painter.draw(with_values(Chart(line), **{name: [value] * 96 for name in names})))
     pixels(painter.draw(with_values(Chart(line), **{name: [value, *getattr(line, name)[1:]] for name in names})))
+
+
+@pytest.mark.parametrize("unit", list(UNITS))
+@pytest.mark.parametrize("size", [0.0, 0.02, 0.9, 60.0, 3e8])
+def test_a_curve_of_any_unit_is_drawn_with_its_threshold_in_place_of_the_latencies(painter, timeline, unit, size):
+    line = timeline()
+    values = tuple(None if 20 < at < 30 else size * at / 95 for at in range(96))
+    picture = pixels(painter.draw(Chart(line, Curve("what it is", unit, values, size / 2))))
+    assert amount(picture, palette.P99) == 0
+    assert amount(picture[164:540], palette.FAILED if unit == "share" else palette.P50) > 1000
+    assert amount(picture, palette.FAILED) > 300
+
+
+def test_a_curve_over_a_time_without_operations_is_drawn(painter, day_chart, without_values):
+    quiet = dataclasses.replace(without_values(day_chart), curve=Curve("memory", "bytes", (3e8,) * 96))
+    assert amount(pixels(painter.draw(quiet))[164:540], palette.P50) > 1000
 
 
 def test_a_wide_spread_is_drawn_on_a_logarithmic_axis(painter, timeline):

@@ -5,7 +5,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from cogmeter.query import Period
-from cogmeter.render.ticks import duration_scale, rate_scale, time_ticks
+from cogmeter.render.ticks import byte_scale, count_scale, duration_scale, rate_scale, share_scale, time_ticks
 
 NOW_US = 1_755_454_020_000_000  # 2025-08-17 18:07 UTC
 
@@ -67,3 +67,20 @@ def test_every_rate_lies_on_its_axis(values, threshold):
     scale = rate_scale(values, threshold)
     assert 2 <= len(scale.ticks) <= 4
     assert max(values, default=0) <= scale.high
+
+
+@pytest.mark.parametrize("axis", [byte_scale, count_scale, share_scale])
+@given(values=st.lists(st.floats(0, 1e13), max_size=30), threshold=st.none() | st.floats(1e-6, 1e13))
+@example([5e-324], None)
+def test_every_value_lies_on_its_axis_and_its_labels_differ(axis, values, threshold):
+    scale = axis(values, threshold)
+    assert 2 <= len(scale.ticks) <= 7
+    assert len({tick.label for tick in scale.ticks}) == len(scale.ticks)
+    assert all(0 <= scale.place(value) <= 1 for value in values)
+    if axis is not share_scale:  # a share ends at 1
+        assert max(values, default=0) <= scale.high
+
+
+def test_shares_and_bytes_have_their_units():
+    assert [tick.label for tick in share_scale([0.52], 0.05).ticks] == ["0 %", "20 %", "40 %"]
+    assert [tick.label for tick in byte_scale([3.1e8]).ticks] == ["0 MB", "100 MB", "200 MB", "300 MB"]

@@ -1,0 +1,79 @@
+"""The picture of an alert is of what the alert is about."""
+
+import dataclasses
+import time
+from collections import Counter
+
+import pytest
+
+from cogmeter.marks import Marks
+from cogmeter.query import Query
+from cogmeter.render.artist import Artist
+from cogmeter.render.charts import ChartWorker
+from cogmeter.services import BOT
+from cogmeter.settings import Settings
+from cogmeter_storage import open_store
+from cogmeter_storage.alerting import Alert, AlertState
+
+
+@pytest.fixture
+async def store(tmp_path):
+    store = await open_store(f"sqlite:///{tmp_path / 'performance.db'}")
+    yield store
+    await store.close()
+
+
+@pytest.fixture
+async def artist(store):
+    worker = ChartWorker()
+    yield Artist(worker, Query(store), Marks(), Settings(), Counter(), gauges=lambda: ["loop.lag_max_ms"])
+    await worker.close()
+
+
+@pytest.fixture
+async def alert(store):
+    """An alert on one operation of a service, whose operations are stored."""
+    now_us = time.time_ns() // 1000
+    names = [("graph", "query"), ("graph", "write"), ("other", "work")]
+    ids = await store.series_ids(names)
+    rows = [
+        (number, now_us - 3_000_000 + at, 2_000, int(number == ids[0]), None, None) for at, number in enumerate(ids)
+    ]
+    await store.append([rows], now_us=now_us)
+    return Alert(
+        uid="0123456789abcdef0123456789abcdef",
+        rule="error_rate",
+        service="graph",
+        operation="query",
+        state=AlertState.FIRING,
+        severity="critical",
+        message="Error rate of 100% exceeds threshold of 5%",
+        threshold=0.05,
+        current=1.0,
+        worst=1.0,
+        started_us=now_us - 60_000_000,
+        seen_us=now_us,
+        changed_us=now_us,
+        id=1,
+    )
+
+
+async def test_an_alert_on_one_operation_shows_that_operation_alone(artist, alert):
+    picture = await artist.breach(alert)
+    assert picture.drawn
+    assert picture.chart.timeline.title == "graph / query"
+    assert max(one or 0 for one in picture.chart.curve.values) == 1.0
+
+
+async def test_an_alert_on_the_whole_bot_shows_its_gauge_above_all_that_people_asked_for(artist, alert, store):
+    await store.add_samples(alert.seen_us - 1_000_000, {"loop.lag_max_ms": 3_000.0})
+    picture = await artist.breach(
+        dataclasses.replace(alert, rule="stall", service=BOT, operation="", threshold=2_000.0)
+    )
+    assert picture.drawn
+    assert (picture.chart.curve.name, picture.chart.curve.threshold) == ("longest block of the loop", 2_000_000)
+    assert sum(picture.chart.timeline.per_minute) > 0
+
+
+async def test_an_alert_on_what_was_never_recorded_has_no_picture(artist, alert):
+    assert await artist.breach(dataclasses.replace(alert, operation="Feed.poll")) is None
