@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
 THRESHOLD: Final = "threshold"
 FIELDS: Final = (THRESHOLD, "recovery", "for", "recovery_delay", "min_operations", "severity", "statistic")
-_WORDS: Final = {"severity": SEVERITIES, "statistic": tuple(STATISTICS)}
+WORDED: Final = {"severity": SEVERITIES, "statistic": tuple(STATISTICS)}
 _SETTING_OF: Final = {
     "for": "alert_for",
     "recovery_delay": "alert_recovery",
@@ -43,6 +43,12 @@ _FACTORS: Final = {  # what may stand behind a number, by unit
     "milliseconds": {"ms": 1.0, "s": 1_000.0, "m": 60_000.0},
     "seconds": {"s": 1.0, "m": 60.0, "h": 3_600.0, "d": 86_400.0},
 }
+_EXAMPLES: Final = {  # of how such a value is written, by unit
+    "share": "0.05 or 5%",
+    "milliseconds": "1900, 1900ms or 1.9s",
+    "seconds": "300, 300s or 5m",
+}
+_SHOWN: Final = 60  # characters of a key or value; what is longer would bury what is said of it
 _NUMBER: Final = re.compile(r"([-+]?[0-9.]+(?:e[-+]?[0-9]+)?)\s*([a-z%]*)", re.IGNORECASE)
 _REMEMBERED: Final = 10_000  # limits of subjects, found once
 
@@ -261,17 +267,23 @@ def span_of(key: Key) -> Span:
 def _value(text: str, key: Key, value: str) -> float | str:
     """The checked value of a key."""
     value = value.strip()
-    if key.field in _WORDS:
-        if value.lower() not in _WORDS[key.field]:
-            raise LimitError(f"{text}={value}: is not one of {', '.join(_WORDS[key.field])}")
+    shown = f"{text}={_cut(value)}"
+    if key.field in WORDED:
+        if value.lower() not in WORDED[key.field]:
+            raise LimitError(f"{shown}: is not one of {', '.join(WORDED[key.field])}")
         return value.lower()
     span = span_of(key)
     number = _number(value, span.unit)
     if number is None or number not in span:
-        raise LimitError(f"{text}={value}: is not within {span}")
+        example = _EXAMPLES.get(span.unit)
+        raise LimitError(f"{shown}: is not within {span}" + (f"; write {example}" if example else ""))
     if key.field == "min_operations" and number != int(number):
-        raise LimitError(f"{text}={value}: is no whole number")
+        raise LimitError(f"{shown}: is no whole number")
     return number
+
+
+def _cut(words: str) -> str:
+    return words if len(words) <= _SHOWN else f"{words[:_SHOWN]}..."
 
 
 def _number(value: str, unit: str) -> float | None:

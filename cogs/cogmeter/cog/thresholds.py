@@ -11,19 +11,22 @@ from discord import app_commands
 
 from cogmeter.alerts.limits import FIELDS, THRESHOLD, LimitError
 from cogmeter.alerts.model import Subject
-from cogmeter.alerts.review.changes import NOT_REPLAYABLE, Change, holdings, preview
+from cogmeter.alerts.review.changes import NOT_REPLAYABLE, Change, holdings, preview, words_of
 from cogmeter.cog.desk import Answer, Desk, Refusal
 from cogmeter.cog.names import Names, rule_choices, rule_named
 from cogmeter.cog.views import Buttons, Pages
 from cogmeter.render import text
 from cogmeter.render.alert_lists import audit_embed
+from cogmeter.render.escape import plain
 from cogmeter.render.thresholds import changed_embed, preview_embed, thresholds_embed, unchanged_embed
 
 if TYPE_CHECKING:
     from cogmeter.alerts.review.holdings import Holdings
     from cogmeter.settings import Settings
+    from cogmeter_storage.alerting import AuditEntry
 
 PAGE: Final = 15
+WORDS: Final = 500  # characters of what is said of a wrong option
 FIELD_CHOICES: Final = [
     app_commands.Choice(name=words, value=field)
     for field, words in zip(
@@ -128,7 +131,7 @@ def _wanted(interaction: discord.Interaction, subject: Subject, field: str, valu
     try:
         return Wish(Change.of(subject, field, value), interaction.user.display_name)
     except LimitError as error:
-        raise Refusal(str(error)) from None
+        raise Refusal(plain(str(error), WORDS)) from None
 
 
 async def _makes_a_difference(desk: Desk, wish: Wish) -> None:
@@ -136,10 +139,11 @@ async def _makes_a_difference(desk: Desk, wish: Wish) -> None:
     change = wish.change
     now = (await desk.monitor.store.alerting.overrides()).get(change.key)
     if now == change.value:
+        named = plain(change.key, 150)
         raise Refusal(
-            f"{change.key} is {now} already."
+            f"{named} is {words_of(change.key, now)} already."
             if now is not None
-            else f"{change.key} has not been changed from chat, so there is nothing to reset."
+            else f"{named} has not been changed from chat, so there is nothing to reset."
         )
 
 
@@ -169,16 +173,24 @@ async def _apply(desk: Desk, wish: Wish) -> discord.Embed:
     if not await monitor.override({change.key: change.value}, wish.actor):
         return unchanged_embed("Somebody else has made the same change in the meantime.")
     after = (await _holdings(desk)).of(change.subject, change.field)
-    return changed_embed(change.key, before, after, wish.actor)
+    return changed_embed(change.key, before, after, wish.actor, reset=change.value is None)
 
 
 async def _audit(desk: Desk) -> Answer:
     async def page(number: int) -> tuple[discord.Embed, bool]:
         found = await desk.monitor.store.alerting.audit(limit=PAGE + 1, offset=number * PAGE)
         more = len(found) > PAGE
-        return audit_embed(found[:PAGE], page=number, more=more), more
+        return audit_embed([_in_words(one) for one in found[:PAGE]], page=number, more=more), more
 
     return await Pages.answer(desk, page)
+
+
+def _in_words(entry: AuditEntry) -> AuditEntry:
+    """With the values of a threshold in people's form."""
+    if not entry.action.startswith("threshold"):
+        return entry
+    before, after = (words_of(entry.subject, value) if value else "" for value in (entry.before, entry.after))
+    return replace(entry, before=before, after=after)
 
 
 async def _holdings(desk: Desk) -> Holdings:
@@ -218,4 +230,6 @@ class Confirmation(Buttons):
         await interaction.response.defer()
         async with self._deciding:
             if not self.is_finished():
-                await self.show(interaction, unchanged_embed(f"{self._wish.change.key} stays as it is."), last=True)
+                await self.show(
+                    interaction, unchanged_embed(f"{plain(self._wish.change.key, 150)} stays as it is."), last=True
+                )

@@ -42,12 +42,12 @@ def alert_embed_data(
     ``story`` is what is known of the circumstances, ``members`` the alerts that a group's root speaks for. ``chart``
     says that the message has ``CHART_NAME`` attached, ``chart_trouble`` why it has not. ``test`` marks a trial.
     """
-    title = headline(alert)
+    since = [] if test else [_since(alert)]
     data: dict[str, Any] = {
-        "title": f"Test: {title}" if test else title,
+        "title": f"Test: {look_of(alert.severity, alert.state).icon} {subject(alert)}" if test else headline(alert),
         "description": "\n".join([f"**{plain(alert.message, 500)}**", *_states(alert, now_us)]),
         "color": look_of(alert.severity, alert.state).colour,
-        "fields": [*_how_bad(alert), _since(alert), *_circumstances(story, members)],
+        "fields": [*_how_bad(alert), *since, *_circumstances(story, members)],
         "footer": {"text": _footer(alert, story)},
         "timestamp": datetime.fromtimestamp(now_us / 1e6, UTC).isoformat(),
     }

@@ -66,7 +66,7 @@ MEASURES: Final[dict[str, Measure]] = {
     "gateway_latency": Measure("Gateway latency", _milliseconds),
     "disconnects": Measure("Lost connections", _counted("time")),
     "gateway": Measure("Connection to Discord", _milliseconds),  # as the lifeline sees it: for how long it is lost
-    "dead_loops": Measure("Background loops", _counted("loop")),
+    "dead_loops": Measure("Background loop", _counted("loop")),
     "rate_limits": Measure("Rate limits", _counted("time")),
     "invalid_requests": Measure("Invalid requests", text.percent),
     "memory_growth": Measure("Memory growth", _growth),
@@ -74,4 +74,6 @@ MEASURES: Final[dict[str, Measure]] = {
     "cost_growth": Measure("Cost growth", _times_as_fast),
     "deviation": Measure("Unusual behaviour", lambda value: f"{value:.2f}"),
     "many_services": Measure("Many alerts at once", _counted("alert")),
+    "alert_target": Measure("Alert target given up", _plain),
+    "test": Measure("Alert targets", _plain),
 }

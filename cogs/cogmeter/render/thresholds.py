@@ -48,13 +48,14 @@ def preview_embed(key: str, before: Holding, after: Holding, outlook: Outlook | 
     return fit(embed)
 
 
-def changed_embed(key: str, before: Holding, after: Holding, actor: str) -> discord.Embed:
-    """A change that holds from now on."""
+def changed_embed(key: str, before: Holding, after: Holding, actor: str, *, reset: bool) -> discord.Embed:
+    """A change that holds from now on; after a ``reset`` it is said where the value comes from again."""
+    origin, until = (f" ({_origin(after)})", "") if reset else ("", ", and until it is changed or reset")
     return fit(
         discord.Embed(
-            title="Threshold changed",
-            description=f"**{plain(key, 150)}**: {value_of(before)} → **{value_of(after)}** ({_origin(after)})\n"
-            f"By {plain(actor, 60)}. It holds at once, and until it is changed or reset.",
+            title="Threshold reset" if reset else "Threshold changed",
+            description=f"**{plain(key, 150)}**: {value_of(before)} → **{value_of(after)}**{origin}\n"
+            f"By {plain(actor, 60)}. It holds at once{until}.",
             colour=State.HEALTHY.colour,
         )
     )

@@ -40,6 +40,14 @@ async def test_every_rule_is_listed_with_its_value_and_where_that_comes_from(mov
         assert "**disconnects**: 5 times in 10 min (default)" in said
 
 
+async def test_of_one_service_only_the_rules_that_judge_it_are_listed(move_in):
+    async with move_in() as home:
+        said = await viewed(home, service="knowledge-graph")
+        assert "error\\_rate" in said
+        assert not [rule for rule in ("stall", "gateway", "memory", "acknowledgement") if rule in said]
+        assert "acknowledgement" in await viewed(home, service="discord.acknowledgement")
+
+
 async def test_a_change_is_previewed_and_holds_from_apply_on(move_in):
     async with move_in() as home:
         for number in range(40):
@@ -102,7 +110,8 @@ async def test_a_stranger_can_apply_nothing(move_in):
     ("options", "words"),
     [
         ({"rule": "error_rate", "value": "7"}, "0 to 1"),
-        ({"rule": "error_rate", "value": "many"}, "0 to 1"),
+        ({"rule": "error_rate", "value": "many"}, "0 to 1 (share); write 0.05 or 5%"),
+        ({"rule": "error_rate", "value": "9" * 5_000}, "0 to 1"),
         ({"rule": "response_time", "value": "-1"}, "0 to 86400000"),
         ({"rule": "response_time", "value": "90000s"}, "0 to 86400000"),
         ({"rule": "response_time", "value": "p42", "field": "statistic"}, "average, p50, p95, p99"),
@@ -129,7 +138,7 @@ async def test_a_service_of_any_name_has_thresholds_of_its_own(move_in, service)
         assert (await apply(home, rule="error_rate", value="0.3", service=service)).title == "Threshold changed"
         assert holds(home, Subject("error_rate", service)).threshold == 0.3
         assert "30 % (changed by owner" in await viewed(home, service=service)
-        assert (await asked(home, "reset", rule="error_rate", service=service)).embeds[0].title == "Threshold changed"
+        assert (await asked(home, "reset", rule="error_rate", service=service)).embeds[0].title == "Threshold reset"
         assert holds(home, Subject("error_rate", service)).threshold == 0.05
 
 
@@ -171,9 +180,9 @@ async def test_every_change_is_audited_by_who_when_from_and_to(move_in):
         ]
         said = (await asked(home, "audit")).embeds[0].description.split("\n")
         assert len(said) == 3
-        assert "**owner**: threshold set error\\_rate: `0.1` → `0.2`" in said[1]
+        assert "**owner**: threshold set error\\_rate: `10 %` → `20 %`" in said[1]
         assert said[1].startswith("<t:")
-        assert "`0.2` → as the settings have it" in said[0]
+        assert "`20 %` → as the settings have it" in said[0]
 
 
 async def test_the_same_value_again_changes_nothing(move_in):
@@ -181,7 +190,7 @@ async def test_the_same_value_again_changes_nothing(move_in):
         await apply(home, rule="error_rate", value="10%")
         result = await home.owner.slash(home.channel, "perf thresholds set", rule="error_rate", value="0.1")
         assert result.ephemeral
-        assert "is 0.1 already" in result.response.content
+        assert "is 10 % already" in result.response.content
         assert len(await home.monitor.store.alerting.audit()) == 1
 
 

@@ -125,7 +125,9 @@ def test_a_group_lists_its_alerts_the_worst_first_and_says_how_many_more_there_a
 
 
 def test_a_test_is_marked_as_one():
-    assert alert_embed_data(ALERT, None, chart=False, now_us=NOW_US, test=True)["title"].startswith("Test: ")
+    data = alert_embed_data(ALERT, None, chart=False, now_us=NOW_US, test=True)
+    assert data["title"] == f"Test: \N{OCTAGONAL SIGN} {subject(ALERT)}"
+    assert "Since" not in fields(data)
 
 
 def test_a_link_that_could_break_out_of_its_markdown_is_left_out():

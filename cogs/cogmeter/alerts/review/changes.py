@@ -5,15 +5,17 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from cogmeter.alerts.limits import Key, LimitError, Limits, key_of
-from cogmeter.alerts.review.holdings import Holdings, misplaced
+from cogmeter.alerts.limits import WORDED, Key, LimitError, Limits, key_of
+from cogmeter.alerts.review.holdings import CHANGED, Holdings, misplaced
 from cogmeter.alerts.review.outlook import Replayer
 from cogmeter.alerts.review.replay import NotReplayableError
 from cogmeter.query import now_us
+from cogmeter.records import Holding
+from cogmeter.render.held import value_of
 
 if TYPE_CHECKING:
     from cogmeter.alerts.model import Subject
-    from cogmeter.records import Holding, Outlook
+    from cogmeter.records import Outlook
     from cogmeter.settings import Settings
     from cogmeter_storage.alerting import AuditEntry
     from cogmeter_storage.base import Store
@@ -57,6 +59,17 @@ class Change:
     def key(self) -> str:
         """The key of the override."""
         return key_of(self.subject, self.field)
+
+
+def words_of(key: str, value: str) -> str:
+    """An override's stored value in people's form, ``1.9 s``; as it is where this version does not know the key."""
+    try:
+        parsed = Key.parse(key)
+        known = Limits.check(key, value)
+    except LimitError:
+        return value
+    number = known if parsed.field in WORDED else float(known)
+    return value_of(Holding(key, parsed.subject.rule, parsed.field, number, CHANGED))
 
 
 @dataclass(frozen=True, slots=True)

@@ -69,8 +69,10 @@ class Holdings:
         )
 
     def rules(self, service: str | None) -> list[Holding]:
-        """Every rule's threshold, for a service if given."""
-        return [self.of(Subject(rule, service or "")) for rule in RULES]
+        """Every rule's threshold; for a service, if given, those of the rules that judge it."""
+        return [
+            self.of(Subject(rule, service or "")) for rule in RULES if not service or WHOLE.get(rule) in {None, service}
+        ]
 
     def others(self, service: str | None) -> list[Holding]:
         """What else was changed: other fields of rules, services and operations; of one service if given."""
