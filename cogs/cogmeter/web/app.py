@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import quote
@@ -70,9 +71,10 @@ def build(shared: Shared, *, pages: bool) -> web.Application:
 def _add(app: web.Application, routes: Sequence[Route]) -> None:
     for route in routes:
         handler = serve(route)
-        app.router.add_route(route.method, route.path, handler)
+        path = re.sub(r"{(\w+)}", r"{\1:[^/]+}", route.path)  # a name may have braces, which aiohttp leaves out
+        app.router.add_route(route.method, path, handler)
         if route.method == "GET":
-            app.router.add_route("HEAD", route.path, handler)
+            app.router.add_route("HEAD", path, handler)
 
 
 def _to(path: str) -> Handler:

@@ -1,8 +1,10 @@
 """Unknown names, wrong times, pages to the end, hostile texts, hidden ids."""
 
 import json
+from urllib.parse import quote
 
 import pytest
+from yarl import URL
 
 PATH = "/api/performance"
 
@@ -118,6 +120,39 @@ async def test_hostile_names_are_plain_text_of_json(seeded):
 
 
 IDS = ("123456789012345678", "1234567890123456789")
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "a/b",
+        "../../etc/passwd",
+        "..",
+        "{service}",
+        "%2F",
+        "a?b#c",
+        "a+b",
+        "ü 日本語 🎉",
+        "' OR 1=1 --",
+        "a\\b",
+        "A" * 100,
+    ],
+)
+async def test_a_service_of_any_name_is_found_by_it(served, stored, name):
+    coded = quote(name, safe="")
+    async with served() as web:
+        await stored(web, (name, name, 2, 3))
+        for path in (
+            f"{PATH}/services/{coded}?operation={coded}",
+            f"{PATH}/series?service={coded}&operation={coded}",
+            f"{PATH}/dashboard?services={coded}",
+            f"{PATH}/export?format=csv&services={coded}",
+            f"/health/ai-services/{coded}",
+        ):
+            async with web.session.get(URL(web.url + path, encoded=True)) as answer:
+                assert answer.status == 200, path
+        async with web.session.get(URL(f"{web.url}{PATH}/services/{coded}", encoded=True)) as answer:
+            assert (await answer.json())["serviceName"] == name
 
 
 async def test_no_id_of_discord_leaves_and_odd_metadata_does_no_harm(served, stored):
