@@ -113,9 +113,16 @@ class Guard:
         """The number of the session that the cookie's value holds; None if it is forged, over or ended."""
         number, _, signature = value.rpartition(".")
         expected = self._sign("session", number)
-        if not hmac.compare_digest(signature.encode(errors="replace"), expected.encode()) or number in self._ended:
+        if not hmac.compare_digest(signature.encode(errors="replace"), expected.encode()):
             return None
-        return number if int(number.partition(".")[0]) > time.time() else None
+        return number if self._is_open(number) else None
+
+    def holds(self, caller: Caller) -> bool:
+        """Whether who was admitted still would be: a live stream ends with its session."""
+        return not self.has_token or caller.actor == "api" or self._is_open(caller.session)
+
+    def _is_open(self, number: str) -> bool:
+        return number not in self._ended and int(number.partition(".")[0]) > time.time()
 
     def end_session(self) -> None:
         """Forget the session of who asks, wherever else its cookie may be."""
@@ -160,12 +167,16 @@ class Guard:
 
     @staticmethod
     def _check_local(request: web.Request) -> None:
-        """Without a token: no name but this machine's own (DNS rebinding), and no proxy in front."""
+        """Without a token: no name but this machine's own (DNS rebinding), no proxy, and no other site's page."""
         if any(name in request.headers for name in FORWARDED):
             raise Problem.of(403, "Behind a proxy, set PERFORMANCE_HTTP_TOKEN")
         name = host_name(request.headers.get("Host", ""))
         if name not in LOCAL_NAMES:
             raise Problem.of(403, "Without PERFORMANCE_HTTP_TOKEN, only localhost, 127.0.0.1 and [::1] are served")
+        # It could not read the answer, but have the bot work for it. A link that somebody follows is another matter.
+        fetch, mode = request.headers.get("Sec-Fetch-Site"), request.headers.get("Sec-Fetch-Mode")
+        if fetch == "cross-site" and mode != "navigate":
+            raise Problem.of(403, "Another site's page is not served")
 
 
 GUARD: Final = web.AppKey("cogmeter.guard", Guard)

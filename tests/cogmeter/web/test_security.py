@@ -333,6 +333,14 @@ async def test_a_proxy_needs_the_token(served, name):
         assert (await web.get("/openapi.json", headers={name: "10.0.0.1"})).status == 200
 
 
+async def test_without_a_token_another_sites_page_gets_nothing_and_a_link_from_it_does(served):
+    async with served() as web:
+        for mode, status in (("no-cors", 403), ("cors", 403), ("navigate", 200)):
+            headers = {"Sec-Fetch-Site": "cross-site", "Sec-Fetch-Mode": mode}
+            assert (await web.get("/api/performance/dashboard", headers=headers)).status == status
+        assert (await web.get("/openapi.json", headers={"Sec-Fetch-Site": "same-origin"})).status == 200
+
+
 def test_a_host_name_is_read_without_port_and_brackets():
     assert host_name("[::1]:80") == "::1"
     assert host_name("localhost:80") == "localhost"

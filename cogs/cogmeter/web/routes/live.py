@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING, Final
 
 from aiohttp import web
 
-from cogmeter.web.api import Route
+from cogmeter.web.api import CALLER, Route
 from cogmeter.web.limits import STREAMS_KEY
 from cogmeter.web.live import live_of
+from cogmeter.web.security import GUARD
 
 if TYPE_CHECKING:
     from cogmeter.runtime import Monitor
@@ -21,8 +22,11 @@ HEADERS: Final = {
 
 
 async def stream_live(monitor: Monitor, request: web.Request) -> web.StreamResponse:
-    """Send events until the client leaves or the server stops; what it says of its last event is not needed."""
-    streams = request.app[STREAMS_KEY]
+    """Send events until the client leaves, its session ends or the server stops.
+
+    What it says of its last event is not needed.
+    """
+    streams, guard, caller = request.app[STREAMS_KEY], request.app[GUARD], CALLER.get()
     with streams.one():
         response = web.StreamResponse(headers=HEADERS)
         await response.prepare(request)
@@ -34,6 +38,8 @@ async def stream_live(monitor: Monitor, request: web.Request) -> web.StreamRespo
         ending.add_done_callback(listening.end)
         try:
             async for piece in listening.pieces():
+                if not guard.holds(caller):
+                    break
                 await response.write(piece)
             await response.write_eof()
         finally:

@@ -10,6 +10,7 @@ from cogmeter.answers.live import Counted
 
 PATH = "/api/performance/live"
 LIMIT_S = 30
+TOKEN = "a-token-of-more-than-32-characters-for-tests"
 
 
 class Listener:
@@ -119,6 +120,24 @@ async def test_streams_end_when_the_server_stops(served):
         await web.servers.stop()
         for task in reading:
             await asyncio.wait_for(task, LIMIT_S)  # to a clean end: a torn stream would raise
+
+
+async def test_a_stream_ends_with_its_session_and_that_of_the_token_goes_on(served):
+    async with served(http_token=TOKEN) as web:
+        guard = web.servers._shared.guard
+        cookie = guard.begin_session()
+        async with (
+            listening(web, Authorization=f"Bearer {TOKEN}") as own,
+            listening(web, Cookie=f"{guard.cookie}={cookie}") as one,
+        ):
+            await one.next()
+            data, headers = {"csrf": guard._sign("csrf", guard.session_of(cookie))}, {"Origin": web.url}
+            headers["Cookie"] = f"{guard.cookie}={cookie}"
+            assert (
+                await web.request("POST", "/performance/logout", bare=True, data=data, headers=headers)
+            ).status == 303
+            await asyncio.wait_for(one._answer.content.read(), LIMIT_S)
+            assert await own.next()
 
 
 async def test_no_more_streams_than_there_may_be_are_served(served):
