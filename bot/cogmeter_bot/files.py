@@ -33,9 +33,9 @@ def refuse_existing(path: Path, *, force: bool) -> None:
     """
     if path.is_dir():
         raise TakenError(f"{path} is a folder; name a file in it.")
-    if path.exists() and not _is_device(path) and not force:
+    if path.exists() and not is_device(path) and not force:
         raise TakenError(f"{path} exists already; name another file, or replace it with --force.")
-    if path.parent.is_dir() and not _is_device(path) and not os.access(path.parent, os.W_OK):
+    if path.parent.is_dir() and not is_device(path) and not os.access(path.parent, os.W_OK):
         raise TakenError(f"{path.parent.absolute()} cannot be written in; name a file elsewhere.")
     if not path.parent.is_dir():
         raise TakenError(f"{path.parent} is no folder; make it, or name another file.")
@@ -68,7 +68,7 @@ def output(path: Path, *, force: bool) -> Iterator[BinaryIO]:
             yield sys.stdout.buffer
             sys.stdout.buffer.flush()
             return
-        if _is_device(path):
+        if is_device(path):
             refuse_existing(path, force=force)
             yield stack.enter_context(path.open("wb"))
             return
@@ -95,7 +95,8 @@ def _rename_new(part: Path, path: Path) -> None:
         part.replace(path)
 
 
-def _is_device(path: Path) -> bool:
+def is_device(path: Path) -> bool:
+    """Whether it is there, and neither a file nor a folder."""
     try:
         mode = path.stat().st_mode
     except OSError:

@@ -253,12 +253,17 @@ class AlertReport:
     advice: tuple[Advice, ...]  # what removes most first
 
 
+_SHOWN: Final = 100  # characters of a name that is not known
+
+
 class UnknownNameError(LookupError):
     """No such service or operation is stored; ``near`` holds stored names like it, best first."""
 
     def __init__(self, kind: str, name: str, near: Sequence[str]) -> None:
         hint = f" Did you mean {' or '.join(near)}?" if near else ""
-        super().__init__(f"No {kind} {name!r} has been recorded.{hint}")
+        # Longer than a name can be, it would bury the hint.
+        shown = name if len(name) <= _SHOWN else f"{name[:_SHOWN]}..."
+        super().__init__(f"No {kind} {shown!r} has been recorded.{hint}")
         self.kind = kind
         self.name = name
         self.near = tuple(near)

@@ -33,6 +33,13 @@ async def open_store(url: str, *, replace_corrupt: bool = False, read_only: bool
     return await SqliteStore.open(path, url, replace_corrupt=replace_corrupt, read_only=read_only)
 
 
+def is_written(path: Path) -> bool:
+    """Whether a bot, or another writer of ours, has this SQLite file open now."""
+    from cogmeter_storage.sqlite.file import is_locked
+
+    return is_locked(path)
+
+
 def sqlite_path(url: str) -> Path:
     """The file that an SQLite URL names.
 

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from cogmeter_storage import StorageError, open_store
-from cogmeter_storage.opening import sqlite_path
+from cogmeter_storage.opening import is_written, sqlite_path
 
 
 def test_three_slashes_name_a_relative_path_and_four_an_absolute_one():
@@ -32,3 +32,20 @@ async def test_a_postgresql_url_is_said_to_come_later(url):
         await open_store(url)
     assert caught.value.permanent
     assert "geheim" not in str(caught.value)
+
+
+async def test_an_empty_file_is_no_database_of_an_earlier_version(tmp_path):
+    path = tmp_path / "empty.db"
+    path.touch()
+    with pytest.raises(StorageError, match="is empty: no bot has written it yet"):
+        await open_store(f"sqlite:///{path}", read_only=True)
+
+
+async def test_it_is_known_whether_a_bot_has_a_database_open(tmp_path):
+    path = tmp_path / "performance.db"
+    assert not is_written(path)
+    assert not list(tmp_path.iterdir())
+    store = await open_store(f"sqlite:///{path}")
+    assert is_written(path)
+    await store.close()
+    assert not is_written(path)

@@ -11,6 +11,7 @@ from cogmeter_bot.cli.options import Ask, reading
 if TYPE_CHECKING:
     from cogmeter.answers.alerts import AlertAnswer
     from cogmeter_bot.cli.page import Page
+    from cogmeter_bot.reading.base import Source
 
 COLOURS: Final = {"critical": "bold red", "warning": "yellow", "info": "cyan"}
 MOST: Final = 1_000  # that are looked through
@@ -29,25 +30,31 @@ def alerts(ask: Ask, history: bool, limit: int) -> None:
     """
     from cogmeter.answers.alerts import AlertPage
     from cogmeter.records import Period
+    from cogmeter_bot.cli import words
     from cogmeter_bot.cli.page import show, show_json
 
     ranged = any((ask.since, ask.until, ask.period))
     span = ask.span(Period.WEEK)
-    found = ask.answer(lambda source: source.alerts("history" if history or ranged else "active", limit=MOST))
+    found = ask.answer(lambda source: _asked(source, "history" if history or ranged else "active", ask.services))
     if history or ranged:
         found = [one for one in found if span.since_us <= one.seen_at.timestamp() * 1e6 < span.until_us]
-    if ask.services is not None:
-        found = [one for one in found if one.service in ask.services]
     shown = found[:limit]
     if ask.as_json:
         show_json(AlertPage(alerts=shown, next=None))
     else:
-        show(
-            page(
-                shown, f"Alerts ({span.label})" if history or ranged else "Active Alerts", left=len(found) - len(shown)
-            )
-        )
+        title = f"Alerts ({words.heading(span.label)})" if history or ranged else "Active Alerts"
+        show(page(shown, title, left=len(found) - len(shown)))
     ask.checked(well=not any(one.state in {"firing", "acknowledged"} for one in found))
+
+
+async def _asked(source: Source, state: str, services: tuple[str, ...] | None) -> list[AlertAnswer]:
+    """All alerts, or those of these services; a service without any has to be a recorded one, or it is misspelled."""
+    found = await source.alerts(state, limit=MOST)
+    if services is None:
+        return found
+    alarmed = {one.service for one in found}
+    await source.known([name for name in services if name not in alarmed])
+    return [one for one in found if one.service in services]
 
 
 def page(alerts: list[AlertAnswer], title: str, *, left: int) -> Page:
@@ -60,10 +67,10 @@ def page(alerts: list[AlertAnswer], title: str, *, left: int) -> Page:
     columns = [
         Column("#", right=True),
         Column("state"),
-        Column("severity"),
-        Column("since", needs=80),
-        Column("service", needs=100),
-        Column("message", flexible=True),
+        Column("severity", needs=80),
+        Column("since", needs=100),
+        Column("service", flexible=True),
+        Column("message", flexible=True, wraps=True),
     ]
     rows = [
         (

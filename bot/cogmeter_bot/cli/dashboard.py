@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import sys
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import click
 
 from cogmeter_bot.cli.failing import WRONG_USAGE, Failure, told
-from cogmeter_bot.cli.options import Ask, browsing
+from cogmeter_bot.cli.options import Ask, Finite, browsing
+
+if TYPE_CHECKING:
+    from cogmeter_bot.reading.base import Source
 
 LIBRARIES: Final = ("textual", "textual_plotext")
 NEEDED: Final = 'The dashboard needs more libraries: pip install "cogmeter[tui]"'
@@ -19,9 +22,7 @@ NO_STDERR: Final = (
 
 
 @click.command()
-@click.option(
-    "--interval", type=click.FloatRange(1, 3600), default=5.0, show_default=True, help="Seconds between two looks."
-)
+@click.option("--interval", type=Finite(1, 3600), default=5.0, show_default=True, help="Seconds between two looks.")
 @click.option("--theme", type=click.Choice(("dark", "light")), default="dark", show_default=True, help="The colours.")
 @browsing
 def dashboard(ask: Ask, interval: float, theme: str) -> None:
@@ -32,7 +33,7 @@ def dashboard(ask: Ask, interval: float, theme: str) -> None:
     """
     _check_libraries()
     _check_terminal()
-    ask.answer(lambda source: source.names())  # what cannot be read is said at once
+    name = ask.answer(_named)  # what cannot be read is said at once
     from cogmeter_bot.tui.app import THEMES, DashboardApp
     from cogmeter_bot.tui.feed import Feed
     from cogmeter_bot.tui.ranges import choices
@@ -44,12 +45,17 @@ def dashboard(ask: Ask, interval: float, theme: str) -> None:
         settings = ask.settings
         file = None if ask.url else sqlite_path(url_of(settings, ask.database))
         listed, chosen = choices(ask.since, ask.until, ask.period)
-        name = ask.url or str(file)
     app = DashboardApp(Feed(ask.open, file), settings, listed, chosen, name=name, interval_s=interval)
     app.theme = THEMES[theme]
     app.run()
     if app.return_code:
         raise click.exceptions.Exit(app.return_code)
+
+
+async def _named(source: Source) -> str:
+    """The source's name, after it has shown that it answers."""
+    await source.names()
+    return source.name
 
 
 def _check_libraries() -> None:

@@ -6,6 +6,8 @@ from pathlib import Path
 
 import click
 
+from cogmeter_bot.cli.options import Finite
+
 
 @click.command()
 @click.option(
@@ -19,7 +21,7 @@ import click
 )
 @click.option(
     "--history-days",
-    type=click.FloatRange(0, 30),
+    type=Finite(0, 30),
     default=7.0,
     show_default=True,
     help="How many days of made-up operations to begin with.",

@@ -18,13 +18,14 @@ WRONG_USAGE: Final = 2
 NO_DATA: Final = 3  # or no database
 INTERRUPTED: Final = 130  # 128 + SIGINT, as shells say it
 CLOSED_PIPE: Final = 141  # 128 + SIGPIPE
+LONGEST: Final = 1_000  # characters of what is said
 
 
 class Failure(click.ClickException):
     """Ends the command with this line and this exit code."""
 
     def __init__(self, message: str, code: int = UNHEALTHY) -> None:
-        super().__init__(message)
+        super().__init__(_line(message))
         self.exit_code = code  # type: ignore[misc]  # click declares it for classes, and reads it from the error
 
 
@@ -56,6 +57,13 @@ def _words(error: OSError) -> str:
         return f"There is no room for the file ({error.strerror}); free some space, or write it elsewhere."
     place = f"{error.filename}: " if error.filename else ""
     return f"{place}{error.strerror or error}."
+
+
+def _line(message: str) -> str:
+    """One line that a terminal shows as it is, whatever a path, a name or a server elsewhere put into it."""
+    from cogmeter_bot.cli import words
+
+    return words.line(message, LONGEST)
 
 
 def closed_pipe() -> NoReturn:

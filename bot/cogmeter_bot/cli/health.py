@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from cogmeter_bot.cli.options import Finite
 from cogmeter_bot.reading.freshness import CONNECTED, limit_s
 
 if TYPE_CHECKING:
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
 @click.command()
 @click.option(
     "--within",
-    type=click.FloatRange(1, 86_400),
+    type=Finite(1, 86_400),
     help="How old the newest record may be, in seconds; 120, or four sample intervals where that is more.",
 )
 def health(within: float | None) -> None:

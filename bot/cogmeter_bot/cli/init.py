@@ -10,7 +10,7 @@ from typing import Any, Final
 
 import click
 
-from cogmeter_bot.cli.failing import Failure
+from cogmeter_bot.cli.failing import WRONG_USAGE, Failure
 
 QUESTIONS: Final = (  # fields of the settings
     ("alert_channel_id", "Id of the channel for alerts (empty: none)"),
@@ -34,6 +34,9 @@ def init(path: Path) -> None:
 
     Every answer is checked. A file that exists is replaced only after a yes, and kept beside the new one as .env.bak.
     """
+    if not os.access(path.absolute().parent, os.W_OK):
+        said = f"{path} cannot be written: {path.parent} is no folder that you may write in."
+        raise Failure(said, WRONG_USAGE)
     if path.exists() and not click.confirm(f"{path} exists already. Replace it (it is kept as {path}.bak)?"):
         raise Failure(f"{path} was left as it is.")
     hidden = sys.stdin.isatty()  # elsewhere nothing is echoed, and hiding it would warn

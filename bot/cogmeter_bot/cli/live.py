@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 import click
 
 from cogmeter_bot.cli.failing import closed_pipe, told
-from cogmeter_bot.cli.options import Ask, reading
+from cogmeter_bot.cli.options import Ask, Finite, reading
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 NOW_US: Final = 60_000_000  # what "now" is over
 TREND_US: Final = 30 * 60_000_000
 FAILURES: Final = 5
+SERVICES: Final = 8
+HEADS: Final = 16  # rows of the screen that are not one service, alert or failure each
 BARS: Final = "▁▂▃▄▅▆▇█"
 
 
@@ -35,9 +37,7 @@ class Moment(NamedTuple):
 
 
 @click.command()
-@click.option(
-    "--interval", type=click.FloatRange(0.5, 3600), default=2.0, show_default=True, help="Seconds between two looks."
-)
+@click.option("--interval", type=Finite(0.5, 3600), default=2.0, show_default=True, help="Seconds between two looks.")
 @click.option("--count", type=click.IntRange(1), help="End after so many looks; without it, at Ctrl+C.")
 @reading
 def live(ask: Ask, interval: float, count: int | None) -> None:
@@ -53,8 +53,8 @@ def live(ask: Ask, interval: float, count: int | None) -> None:
     settings = ask.settings
     ask.span(None)  # what cannot be read is said at once
     try:
-        with told(), _screen() as show:
-            well = asyncio.run(_Watch(ask, settings, show).go(interval, count))
+        with told(), _screen(lines=ask.as_json) as screen:
+            well = asyncio.run(_Watch(ask, settings, screen).go(interval, count))
     except KeyboardInterrupt:
         return  # Ctrl+C is how this ends
     ask.checked(well=well)
@@ -63,10 +63,10 @@ def live(ask: Ask, interval: float, count: int | None) -> None:
 class _Watch:
     """Looks again and again, at a source that may go away and come back."""
 
-    def __init__(self, ask: Ask, settings: Settings, show: Callable[[Page | str], None]) -> None:
+    def __init__(self, ask: Ask, settings: Settings, screen: Screen) -> None:
         self._ask = ask
         self._settings = settings
-        self._show = show
+        self._screen = screen
         self._source: Source | None = None
 
     async def go(self, interval_s: float, count: int | None) -> bool:
@@ -84,7 +84,7 @@ class _Watch:
                     if count == 1:
                         raise
                     well = False
-                    self._show(f"{error} Looking again every {interval_s:g} s.")
+                    self._tell(f"{error} Looking again every {interval_s:g} s.")
                 count = None if count is None else count - 1
                 if count == 0:
                     return well
@@ -96,8 +96,17 @@ class _Watch:
         if self._source is None:
             self._source = await self._ask.open()
         moment = await look(self._source, self._ask)
-        self._show(as_line(moment) if self._ask.as_json else page(moment, self._source.name, self._settings))
+        if self._ask.as_json:
+            self._screen.show(as_line(moment))
+        else:
+            self._screen.show(page(moment, self._source.name, self._settings, self._screen.height()))
         return not moment.view.alerts
+
+    def _tell(self, said: str) -> None:
+        if self._ask.as_json:
+            click.echo(said, err=True)  # standard output is for JSON alone
+        else:
+            self._screen.show(said)
 
     async def _close(self) -> None:
         source, self._source = self._source, None
@@ -132,8 +141,8 @@ def as_line(moment: Moment) -> str:
     return json.dumps(parts, separators=(",", ":"))
 
 
-def page(moment: Moment, name: str, settings: Settings) -> Page:
-    """The page."""
+def page(moment: Moment, name: str, settings: Settings, height: int | None) -> Page:
+    """The page, on a screen with so many rows; None: with as many as it takes."""
     from cogmeter_bot.cli import words
     from cogmeter_bot.cli.page import BAD, DIM, GOOD, Fact, Listing, Page
     from cogmeter_bot.cli.summary import table
@@ -141,6 +150,7 @@ def page(moment: Moment, name: str, settings: Settings) -> Page:
     total = moment.view.overall_stats
     count, failed = total.total_operations, total.failed_operations
     alerts = [f"- {one.severity}: {words.line(one.service)}: {words.line(one.message)}" for one in moment.view.alerts]
+    services = dict(moment.view.service_stats)
     errors = [
         f"- {words.when(one.end_time)}: {words.line(one.service)} / {words.line(one.operation)}:"
         f" {words.line(one.error, 200) or one.outcome}"
@@ -153,11 +163,24 @@ def page(moment: Moment, name: str, settings: Settings) -> Page:
         Fact("Errors", f"{failed:,} of {count:,} ({words.share(failed, count)})", BAD if failed else GOOD),
         Fact("Last 30 Minutes", f"{bars(moment.trend.operations_per_minute)} operations a minute"),
     ]
-    if moment.view.service_stats:
-        blocks.append(table(dict(list(moment.view.service_stats.items())[:8]), settings, "Services"))
-    blocks.append(Listing(f"Active Alerts ({len(alerts)})", alerts or ["none"]))
-    blocks.append(Listing("Last Failures", errors or ["none"]))
+    room = shared(len(services), len(alerts), len(errors), height)
+    if services:
+        title = f"Services ({room[0]} of {len(services)})" if room[0] < len(services) else "Services"
+        blocks.append(table(dict(list(services.items())[: room[0]]), settings, title))
+    blocks.append(Listing(f"Active Alerts ({len(alerts)})", alerts[: room[1]] or ["none"]))
+    blocks.append(Listing("Last Failures", errors[: room[2]] or ["none"], cut=True))
     return Page(f"Live ({words.line(name)})", blocks)
+
+
+def shared(services: int, alerts: int, failures: int, height: int | None) -> tuple[int, int, int]:
+    """How many of each are shown on a screen with so many rows: of alerts and failures a third of the room at least."""
+    services = min(services, SERVICES)
+    if height is None:
+        return services, alerts, failures
+    left = max(height - HEADS, 3)
+    alerts = min(alerts, max(left // 3, left - services - failures))
+    failures = min(failures, max(left // 3, left - services - alerts))
+    return min(services, max(left - alerts - failures, 1)), alerts, failures
 
 
 def bars(values: Sequence[float]) -> str:
@@ -166,25 +189,40 @@ def bars(values: Sequence[float]) -> str:
     return "".join(BARS[round(value / most * (len(BARS) - 1))] if most else BARS[0] for value in values)
 
 
+class Screen(NamedTuple):
+    """What shows a page or a line, and how many rows there are; None: as many as it takes."""
+
+    show: Callable[[Page | str], None]
+    height: Callable[[], int | None]
+
+
 @contextmanager
-def _screen() -> Iterator[Callable[[Page | str], None]]:
-    """How a page or a line is shown: in the place of the one before on a terminal, else below it."""
+def _screen(*, lines: bool) -> Iterator[Screen]:
+    """On a terminal, unless lines are wanted, each is shown in the place of the one before, and the last one stays.
+
+    Elsewhere each is shown below the one before.
+    """
     from cogmeter_bot.cli.page import console, is_rich, plain, rich
 
-    if not is_rich():
-        yield lambda shown: _echo(shown if isinstance(shown, str) else "\n".join([*plain(shown), ""]))
+    if lines or not is_rich():
+        yield Screen(
+            lambda shown: _echo(shown if isinstance(shown, str) else "\n".join([*plain(shown), ""])), lambda: None
+        )
         return
     from rich.live import Live
     from rich.text import Text
 
-    screen = console()
-    with Live(console=screen, screen=True, auto_refresh=False) as view:
+    terminal = console()
+    last: Any = ""
+    with Live(console=terminal, screen=True, auto_refresh=False) as view:
 
         def show(shown: Page | str) -> None:
-            made: Any = Text(shown) if isinstance(shown, str) else rich(shown, screen.width)
-            view.update(made, refresh=True)
+            nonlocal last
+            last = Text(shown) if isinstance(shown, str) else rich(shown, console().width)
+            view.update(last, refresh=True)
 
-        yield show
+        yield Screen(show, lambda: console().height)
+    terminal.print(last)
 
 
 def _echo(text: str) -> None:

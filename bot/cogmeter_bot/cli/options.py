@@ -93,6 +93,29 @@ def service_names(context: click.Context, _parameter: click.Parameter, incomplet
     return [f"{head}{comma}{name}" for name in names if name.startswith(last)]
 
 
+class Finite(click.FloatRange):
+    """A number in a range; ``nan`` is in none, though click lets it pass."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """See FloatRange."""
+        made = super().convert(value, param, ctx)
+        if made != made:  # noqa: PLR0124 - true of nan alone
+            self.fail(f"{value!r} is no number.", param, ctx)
+        return made
+
+
+def _file(_context: click.Context, _parameter: click.Parameter, value: Path | None) -> Path | None:
+    if value is None:
+        return None
+    from cogmeter_storage import StorageError
+    from cogmeter_storage.opening import sqlite_path
+
+    try:
+        return sqlite_path(f"sqlite:///{value}" if value.name else "")
+    except StorageError:
+        raise click.BadParameter(f"{str(value)!r} is no name for a database's file") from None
+
+
 def _listed(_context: click.Context, _parameter: click.Parameter, value: str | None) -> tuple[str, ...] | None:
     if value is None:
         return None
@@ -105,6 +128,7 @@ def _listed(_context: click.Context, _parameter: click.Parameter, value: str | N
 database_option: Final = click.option(
     "--database",
     type=click.Path(dir_okay=False, path_type=Path),
+    callback=_file,
     help="This SQLite file instead of that of PERFORMANCE_DATABASE_URL.",
 )
 _RANGE: Final = (

@@ -36,6 +36,7 @@ class Listing:
 
     title: str
     items: Sequence[str]
+    cut: bool = False  # on a terminal, so that each stays on its line
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +48,7 @@ class Column:
     needs: int = 0
     style: str = ""
     flexible: bool = False  # takes what room is left, and is cut
+    wraps: bool = False  # or goes on in the next line
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,7 +162,8 @@ def _rich(block: Block, width: int) -> RenderableType:
         return Text.assemble((f"{block.label}: ", ""), (block.value, block.style or "bold"))
     head = [Text(f"{block.title}:", "bold")] if block.title else []
     if isinstance(block, Listing):
-        return Group(*head, *(Text(one) for one in block.items))
+        kept: Any = {"no_wrap": True, "overflow": "ellipsis"} if block.cut else {}
+        return Group(*head, *(Text(one, **kept) for one in block.items))
     return Group(*head, _table(block, width))
 
 
@@ -171,14 +174,16 @@ def _table(block: Table, width: int) -> RenderableType:
     from rich.text import Text
 
     shown = [place for place, column in enumerate(block.columns) if column.needs <= width]
-    made: Any = RichTable(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0), header_style="bold")
+    looks: Any = {"box": box.SIMPLE_HEAD, "show_edge": False, "pad_edge": False, "padding": (0, 1, 0, 0)}
+    made: Any = RichTable(header_style="bold", **looks)
     texts = [[block.columns[place].title, *(_text(row[place]) for row in block.rows)] for place in shown]
     natural = [max(map(cell_len, column)) for column in texts]
     room = fitted(natural, [block.columns[place].flexible for place in shown], width - 2 * len(shown) - 1)
     for place, cells in zip(shown, room, strict=True):
         column = block.columns[place]
         align: Any = "right" if column.right else "left"
-        made.add_column(column.title, justify=align, style=column.style, no_wrap=True, overflow="ellipsis", width=cells)
+        kept = {"no_wrap": not column.wraps, "overflow": "fold" if column.wraps else "ellipsis"}
+        made.add_column(column.title, justify=align, style=column.style, width=cells, **kept)
     for row in block.rows:
         made.add_row(*(Text(_text(row[place]), _style(row[place])) for place in shown))
     return made  # type: ignore[no-any-return]  # rich's table is typed by what it is shown as

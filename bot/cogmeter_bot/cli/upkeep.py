@@ -16,43 +16,85 @@ if TYPE_CHECKING:
 
 
 @click.command()
-@click.argument("path", metavar="FILE", type=click.Path(path_type=Path))
+@click.argument("path", metavar="FILE", type=click.Path(path_type=Path, allow_dash=True))
 @click.option("--force", is_flag=True, help="Replace FILE if it exists.")
 @database_option
 def backup(path: Path, force: bool, database: Path | None) -> None:
     """Copy the database to FILE: all of it, as it is at one moment, while the bot goes on writing.
 
-    FILE is there when it is finished, and not before. To go back to it, stop the bot and put FILE in the database's
-    place (and remove the files beside it that end in -wal and -shm).
+    FILE is there when it is finished, and not before; - is standard output. To go back to it, stop the bot and put FILE
+    in the database's place (and remove the files beside it that end in -wal and -shm).
     """
-    import asyncio
-
-    from cogmeter_bot.cli.progress import ended_by_signals, progress
-    from cogmeter_bot.files import unfinished
+    from cogmeter_bot.cli.progress import ended_by_signals
+    from cogmeter_bot.files import STDOUT
 
     with told(), ended_by_signals():
-        _not_in_use(path)
-        with unfinished(path, force=force) as part, progress("Copying", "pages") as step:
-            asyncio.run(_copied(database, part, step))
-        for name in _beside(path):  # of the file that was replaced; it was empty
-            name.unlink(missing_ok=True)
+        if str(path) == STDOUT:
+            _print_copy(database)
+            return
+        _make_copy(database, path, force=force)
     click.echo(f"Wrote {path} ({path.stat().st_size:,} bytes)")
 
 
-def _not_in_use(path: Path) -> None:
-    """Refuse to replace a database that somebody writes, or did not close: its log would be taken for the copy's.
+def _print_copy(database: Path | None) -> None:
+    """By way of a temporary file: a database is not written from its beginning to its end."""
+    import shutil
+    import tempfile
+
+    from cogmeter_bot.files import STDOUT, output
+
+    with tempfile.TemporaryDirectory() as folder:
+        copy = Path(folder) / "copy.db"
+        _copy(database, copy)
+        with copy.open("rb") as file, output(Path(STDOUT), force=False) as out:
+            shutil.copyfileobj(file, out)
+
+
+def _make_copy(database: Path | None, path: Path, *, force: bool) -> None:
+    from cogmeter_bot.files import unfinished
+
+    _refuse_in_use(path, _source(database))
+    with unfinished(path, force=force) as part:
+        _copy(database, part)
+    for name in _beside(path):  # of the file that was replaced; it was empty
+        name.unlink(missing_ok=True)
+
+
+def _refuse_in_use(path: Path, source: Path) -> None:
+    """Refuse to replace the database itself, one that a bot has open, or one whose log would be taken for the copy's.
 
     Raises:
-        TakenError: there is such a database.
+        TakenError: it is one of these, or a device.
     """
-    from cogmeter_bot.files import TakenError
+    from cogmeter_bot.files import TakenError, is_device
+    from cogmeter_storage.opening import is_written
 
-    if any(name.exists() and name.stat().st_size for name in _beside(path) if name.name.endswith("-wal")):
+    if is_device(path):
+        raise TakenError(f"{path} is a device or a pipe, in which no database can be; name a file, or - for a pipe.")
+    if path.exists() and source.exists() and path.samefile(source):
+        raise TakenError(f"{path} is the database itself; name another file.")
+    if is_written(path) or any(name.exists() and name.stat().st_size for name in _beside(path)[:1]):
         raise TakenError(f"{path} is a database in use; name another file.")
 
 
 def _beside(path: Path) -> list[Path]:
     return [path.with_name(f"{path.name}{suffix}") for suffix in ("-wal", "-shm")]
+
+
+def _source(database: Path | None) -> Path:
+    from cogmeter_bot.reading.opening import quiet_settings, url_of
+    from cogmeter_storage.opening import sqlite_path
+
+    return sqlite_path(url_of(quiet_settings(), database))
+
+
+def _copy(database: Path | None, part: Path) -> None:
+    import asyncio
+
+    from cogmeter_bot.cli.progress import progress
+
+    with progress("Copying", "pages") as step:
+        asyncio.run(_copied(database, part, step))
 
 
 async def _copied(database: Path | None, part: Path, step: Step) -> None:
@@ -120,10 +162,7 @@ def forget(user: str, name: str | None, yes: bool, database: Path | None) -> Non
 
 def _must_exist(database: Path | None) -> None:
     """Refuse to make a new database where one is only to be cared for."""
-    from cogmeter_bot.reading.opening import quiet_settings, url_of
-    from cogmeter_storage.opening import sqlite_path
-
-    path = sqlite_path(url_of(quiet_settings(), database))
+    path = _source(database)
     if not path.exists():
         raise Failure(
             f"Database {path} does not exist; name another by --database, or set PERFORMANCE_DATABASE_URL.", NO_DATA

@@ -18,6 +18,7 @@ from cogmeter.answers.series import Series
 from cogmeter.answers.service import ServiceAnswer
 from cogmeter.answers.slowest import Slowest
 from cogmeter.exporters.base import iso
+from cogmeter.exporters.table import EXPORTERS
 from cogmeter_bot.reading.base import AskedError, Exporting, NoDataError
 from cogmeter_bot.reading.diagnosis import Diagnosis, named, of_checks, of_view
 
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
     from cogmeter.settings import Settings
 
 PAGE: Final = 200  # alerts that are asked for at once
+LARGEST: Final = 64 * 1024 * 1024  # bytes of an answer that is held as a whole
 TIMES: Final = aiohttp.ClientTimeout(total=None, sock_connect=10, sock_read=60)
 _API: Final = "/api/performance"
 _PIECE: Final = 64 * 1024
@@ -41,7 +43,8 @@ class ApiSource:
 
     def __init__(self, url: str, token: str | None, settings: Settings) -> None:
         """Made inside a running loop, by ``open``."""
-        self.name = url
+        self.name = _without_password(url)
+        self._url = url
         self._settings = settings
         headers = {"Authorization": f"Bearer {token}"} if token else {}
         self._session = aiohttp.ClientSession(headers=headers, timeout=TIMES)
@@ -53,9 +56,9 @@ class ApiSource:
         Raises:
             AskedError: it is no address, or the token cannot be one.
         """
-        plain = url.rstrip("/")
-        if not plain.startswith(("http://", "https://")) or not plain.partition("://")[2]:
-            raise AskedError(f"--url {url} is no address; write it like http://127.0.0.1:3000.")
+        plain = url.strip().rstrip("/")
+        if not _is_address(plain):
+            raise AskedError(f"--url {url!r} is no address; write it like http://127.0.0.1:3000.")
         if token is not None and not (token.isascii() and token.isprintable()):
             raise AskedError("The token holds characters that none has; copy the bot's PERFORMANCE_HTTP_TOKEN again.")
         return cls(plain.removesuffix(_API), token, settings)
@@ -110,12 +113,17 @@ class ApiSource:
         view = await self._get(Dashboard, f"{_API}/dashboard", {})
         return sorted({**view.service_stats, **view.background})
 
+    async def known(self, services: Collection[str]) -> None:
+        """See Source; the API refuses what it does not know."""
+        if services:
+            await self._get(Dashboard, f"{_API}/dashboard", {}, services=_listed(services))
+
     async def diagnosis(self, span: Range, services: Collection[str] | None) -> Diagnosis:
         """See Source; what the bot itself says, and its figures."""
         vital = await self._get(HealthAnswer, "/health", {})
         own = await self._get(HealthAnswer, "/health/performance", {})
         each = await self._get(ServicesHealthAnswer, "/health/ai-services", {})
-        view = await self.dashboard(span, None)
+        view = await self.dashboard(span, services)
         found = [
             *of_checks(vital.checks),
             *of_checks(own.checks, "monitor: "),
@@ -127,25 +135,32 @@ class ApiSource:
     async def export(self, kind: str, span: Range, services: Collection[str] | None) -> Exporting:
         """See Source."""
         asked = _known({**_span(span), "format": kind, "services": _listed(services)})
-        return Exporting(self._pieces(asked), None, lambda: 0)
+        return Exporting(self._pieces(asked, EXPORTERS[kind].media_type), None, lambda: 0)
 
     async def close(self) -> None:
         """See Source."""
         await self._session.close()
 
-    async def _pieces(self, asked: Mapping[str, str]) -> AsyncIterator[bytes]:
-        async with self._asked(f"{_API}/export", asked) as response:
+    async def _pieces(self, asked: Mapping[str, str], media_type: str) -> AsyncIterator[bytes]:
+        path = f"{_API}/export"
+        async with self._asked(path, asked) as response:
+            if response.content_type != media_type.partition(";")[0]:
+                raise self._stranger(path)
             async for piece in response.content.iter_chunked(_PIECE):
                 yield piece
 
     async def _get(self, model: type[M], path: str, asked: Mapping[str, str], **more: str | None) -> M:
         async with self._asked(path, {**asked, **_known(more)}) as response:
-            body = await response.read()
+            body = await _held(response)
         try:
             return model.model_validate_json(body)
         except ValidationError:
-            said = f"{self.name}{path} does not answer as cogmeter does; check the address, and that both versions fit."
-            raise NoDataError(said) from None
+            raise self._stranger(path) from None
+
+    def _stranger(self, path: str) -> NoDataError:
+        return NoDataError(
+            f"{self.name}{path} does not answer as cogmeter does; check the address, and that both versions fit."
+        )
 
     @asynccontextmanager
     async def _asked(self, path: str, asked: Mapping[str, str]) -> AsyncIterator[aiohttp.ClientResponse]:
@@ -157,7 +172,7 @@ class ApiSource:
         from yarl import URL
 
         try:
-            address = URL(self.name + path, encoded=True).with_query(dict(asked))
+            address = URL(self._url + path, encoded=True).with_query(dict(asked))
             async with self._session.get(address, allow_redirects=False) as response:
                 if response.status != 200 and not (path.startswith("/health") and response.status == 503):
                     raise await self._refusal(response)
@@ -174,10 +189,44 @@ class ApiSource:
             mend = "set COGMETER_TOKEN (or --token) to the PERFORMANCE_HTTP_TOKEN of the bot"
             return AskedError(f"{self.name} {what}; {mend}.")
         detail = _detail(await response.content.read(_PIECE))
-        if (response.status == 404 and detail is None) or response.status // 100 == 3:
-            return NoDataError(f"{self.name} serves no cogmeter there (status {response.status}); check the address.")
-        kind = AskedError if response.status // 100 == 4 else NoDataError
-        return kind(f"{self.name}: {detail or f'status {response.status}'}")
+        if detail is not None:
+            kind = AskedError if response.status // 100 == 4 else NoDataError
+            return kind(f"{self.name}: {detail}")
+        if response.status // 100 == 5:
+            return NoDataError(f"{self.name} cannot answer (status {response.status}); see the bot's log.")
+        return NoDataError(f"{self.name} serves no cogmeter there (status {response.status}); check the address.")
+
+
+def _is_address(url: str) -> bool:
+    from yarl import URL
+
+    try:
+        made = URL(url)
+        wanted = made.scheme in {"http", "https"} and made.host and made.port is not None
+        return bool(wanted) and url.isprintable() and not set(url) & set(" ?#")
+    except ValueError:
+        return False
+
+
+def _without_password(url: str) -> str:
+    """The address for people; a user's name and password for a server in front of the bot are theirs alone."""
+    from yarl import URL
+
+    return str(URL(url).with_user(None)) if "@" in url else url
+
+
+async def _held(response: aiohttp.ClientResponse) -> bytes:
+    """All of an answer.
+
+    Raises:
+        NoDataError: it is larger than any of ours.
+    """
+    body = bytearray()
+    async for piece in response.content.iter_chunked(_PIECE):
+        body += piece
+        if len(body) > LARGEST:
+            raise NoDataError(f"{response.url.origin()} answers without an end; check the address.")
+    return bytes(body)
 
 
 def _detail(body: bytes) -> str | None:

@@ -84,6 +84,10 @@ class Source(Protocol):
         """The services that are recorded, in alphabetical order."""
         ...
 
+    async def known(self, services: Collection[str]) -> None:
+        """Raise AskedError if nothing is recorded of one of these services."""
+        ...
+
     async def diagnosis(self, span: Range, services: Collection[str] | None) -> Diagnosis:
         """How bot, monitor and services are."""
         ...

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, Final, cast
 
 from cogmeter.answers.alerts import page as alert_page
 from cogmeter.answers.dashboard import dashboard
@@ -37,6 +37,13 @@ if TYPE_CHECKING:
     from cogmeter.settings import Settings
     from cogmeter_storage import Store
     from cogmeter_storage.model import Operation
+
+
+# Where the names are, by what was asked for.
+LISTED: Final = {
+    "service": "`cogmeter summary --top 1000` lists the services.",
+    "operation": "`cogmeter stats SERVICE --json` lists the operations of a service.",
+}
 
 
 class DatabaseSource:
@@ -120,10 +127,16 @@ class DatabaseSource:
         with _in_our_words():
             return list(await self._query.names())
 
+    async def known(self, services: Collection[str]) -> None:
+        """See Source."""
+        with _in_our_words():
+            await self._query.known(services)
+
     async def diagnosis(self, span: Range, services: Collection[str] | None) -> Diagnosis:
         """See Source."""
         with _in_our_words():
-            view = await dashboard(self._query, span, alerts=await self._store.alerting.alerts(ACTIVE))
+            standing = await self._store.alerting.alerts(ACTIVE)
+            view = await dashboard(self._query, span, services=services, alerts=standing)
             found = await of_database(self._store, self._path, view, self._settings, now_us=now_us())
         return Diagnosis.of(self.name, named(found, services))
 
@@ -194,7 +207,7 @@ def _in_our_words() -> Iterator[None]:
     try:
         yield
     except UnknownNameError as error:
-        hint = "" if error.near else " `cogmeter summary --top 1000` lists the services."
+        hint = "" if error.near else f" {LISTED[error.kind]}"
         raise AskedError(f"{error}{hint}") from error
     except StorageError as error:
         raise NoDataError(str(error)) from error

@@ -13,7 +13,7 @@ from cogmeter_bot.reading.freshness import CONNECTED, limit_s
 from cogmeter_storage.model import MINUTE_US
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Iterator
+    from collections.abc import Collection, Iterable, Iterator, Sized
     from pathlib import Path
 
     from cogmeter.answers.dashboard import Dashboard
@@ -75,7 +75,7 @@ async def of_database(store: Store, path: Path, view: Dashboard, settings: Setti
 def of_view(view: Dashboard, settings: Settings) -> Iterator[Finding]:
     """What the figures tell: the alerts that stand, and each service against the error-rate threshold."""
     standing = [one.message for one in view.alerts]
-    told = f"{len(standing)} stand: {text.cut(standing[0], 100)}" if standing else "none stands"
+    told = f"{_counted(standing, 'stands', 'stand')}: {text.cut(standing[0], 100)}" if standing else "none stands"
     yield Finding("alerts", not standing, told, "See `cogmeter alerts`")
     for name, stats in view.service_stats.items():
         if is_failing(stats, settings):
@@ -110,6 +110,10 @@ def named(findings: Iterable[Finding], services: Collection[str] | None) -> list
     return [one for one in findings if wanted is None or not one.name.startswith(prefix) or one.name in wanted]
 
 
+def _counted(some: Sized, one: str, many: str) -> str:
+    return f"{len(some)} {one if len(some) == 1 else many}"
+
+
 def _size(status: StoreStatus, path: Path) -> Finding:
     size = f"{text.short(status.size_bytes / 1e6)} MB, {text.exact(status.operations)} operations"
     said = f"{path}: {size}, {status.series} series, schema {status.schema_version}"
@@ -127,7 +131,8 @@ def _fresh(status: StoreStatus, samples: list[tuple[int, float]], since_us: int,
 def _gateway(samples: list[tuple[int, float]]) -> Iterator[Finding]:
     if samples:
         connected = samples[-1][1] > 0
-        said = f"{samples[-1][1]:g} shards connected" if connected else "not connected to Discord"
+        shards = "1 shard" if samples[-1][1] == 1 else f"{samples[-1][1]:g} shards"
+        said = f"{shards} connected" if connected else "not connected to Discord"
         yield Finding("gateway", connected, said, "Check the network and https://discordstatus.com")
 
 
@@ -145,5 +150,6 @@ async def _deliveries(store: Store, now_us: int) -> Finding:
     due = await store.alerting.due(now_us)
     late = [one for one in due if one.due_us < now_us - LATE_US]
     targets = ", ".join(sorted({one.target for one in late}))
-    said = f"{len(due)} wait to be sent" + (f", {len(late)} for over 5 minutes: {targets}" if late else "")
+    waiting = _counted(due, "waits to be sent", "wait to be sent") if due else "none waits to be sent"
+    said = waiting + (f", {len(late)} for over 5 minutes: {targets}" if late else "")
     return Finding("deliveries", not late, said, "See the bot's log, or `/perf doctor`")

@@ -27,6 +27,8 @@ _NUMBER: Final = re.compile(r"op_([0-9]{1,18})")
 _LAST_LINE: Final = "]}}"  # of our JSON
 _OUTCOMES: Final = {outcome.label: outcome for outcome in Outcome}
 _MAX_ERROR: Final = 500  # characters, as recorded
+_LOOK: Final = 4_096  # characters that show what a file is
+_STRANGE: Final = "is none of our exports with operations; export with --format json, ndjson or csv"
 
 
 class FormatError(ValueError):
@@ -55,7 +57,10 @@ def operations(file: TextIO) -> Iterator[Read]:
         FormatError: it is no export of ours, ends too early, or holds what cannot be; what was read so far was fine.
     """
     try:
-        first = file.readline().removeprefix("\N{ZERO WIDTH NO-BREAK SPACE}")
+        first = file.readline(_LOOK).removeprefix("\N{ZERO WIDTH NO-BREAK SPACE}")
+        if first.lstrip()[:1] not in {"{", HEADER[0]}:  # a large file of another kind is not read to its end
+            raise FormatError(_STRANGE)
+        first += "" if first.endswith("\n") else file.readline()
         if first.rstrip("\r\n") == HEADER:
             yield from _of_csv(file)
         elif first.startswith('{"operationId":'):
@@ -124,7 +129,7 @@ def _of_document(first: str, file: TextIO) -> Iterator[Read]:
         services = json.loads(text)["metrics"]["services"].values()
         listed = [one for service in services for one in service["operations"]]
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
-        raise FormatError("is none of our exports with operations; export with --format json, ndjson or csv") from None
+        raise FormatError(_STRANGE) from None
     for number, one in enumerate(listed, 1):
         yield _checked(one, f"operation {number}")
 

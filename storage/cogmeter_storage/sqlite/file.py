@@ -8,6 +8,7 @@ import sqlite3
 import time
 from contextlib import ExitStack
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import filelock
@@ -22,13 +23,13 @@ from cogmeter_storage.sqlite.rows import extents, read_columns, read_slots, seal
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
 _LOG = logging.getLogger("cogmeter.storage")
 _MAGIC = b"SQLite format 3\0"
 _BUSY_TIMEOUT_S = 5.0
 _REBUILD_PAUSE_S = 0.001  # after each chunk, so that the loop's thread gets the interpreter's lock
 _FOR_EVER = 2**63 - 1
+_NO_ROOM_BESIDE = (sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN)
 
 
 class Writable:
@@ -87,7 +88,7 @@ class Readable:
         """
         check_header(self._path, must_exist=True)
         with _in_our_words(self._path):
-            raw = connect(self._path, "ro")
+            raw = self._connected()
             stack.callback(raw.close)
             if check_version(raw, self._path) < SQLITE_VERSION:
                 raise StorageError(
@@ -95,6 +96,24 @@ class Readable:
                     "this version, which brings it up to date.",
                     permanent=True,
                 )
+        return raw
+
+    def _connected(self) -> sqlite3.Connection:
+        """The connection; also to a finished file in a folder that cannot be written, as a backup often is.
+
+        SQLite would make a write-ahead log there to read it. Where no bot has one open, nothing can change meanwhile.
+        """
+        raw = connect(self._path, "ro")
+        try:
+            raw.execute("PRAGMA user_version").fetchone()
+        except sqlite3.OperationalError as error:
+            raw.close()
+            if (
+                error.sqlite_errorcode & 0xFF not in _NO_ROOM_BESIDE
+                or self._path.with_name(f"{self._path.name}-wal").exists()
+            ):
+                raise
+            return connect(self._path, "ro&immutable=1")
         return raw
 
 
@@ -120,6 +139,8 @@ def check_header(path: Path, *, must_exist: bool = False) -> None:
     except OSError as error:
         raise _unusable(path, f"cannot be read ({error.strerror or error})", "make it readable for the bot") from error
     if not header:
+        if must_exist:
+            raise _unusable(path, "is empty: no bot has written it yet", "start the bot on it once")
         return
     if not header.startswith(_MAGIC):
         raise _unusable(path, "is no SQLite database; it has not been touched", "move it away")
@@ -218,6 +239,19 @@ def _lock(path: Path) -> filelock.BaseFileLock:
     return lock
 
 
+def is_locked(path: Path) -> bool:
+    """Whether somebody holds the writer's lock; none is made where there is none."""
+    name = Path(f"{path}.lock")
+    if not name.exists():
+        return False
+    lock = filelock.FileLock(name, thread_local=False)
+    try:
+        with lock.acquire(blocking=False):
+            return False
+    except (filelock.Timeout, OSError):
+        return True
+
+
 def _unusable(path: Path, reason: str, mend: str) -> StorageError:
     return StorageError(
         f"Database {path} {reason}. To mend it: {mend}, or set PERFORMANCE_DATABASE_URL to another file.",
@@ -240,7 +274,7 @@ def _set_aside(path: Path) -> Path:
 
 
 def connect(path: Path, mode: str) -> sqlite3.Connection:
-    """A connection to the file, in SQLite's mode ``ro``, ``rw`` or ``rwc``."""
+    """A connection to the file, in SQLite's mode ``ro``, ``rw`` or ``rwc``, with what else its URI is to say."""
     uri = f"{path.absolute().as_uri()}?mode={mode}"
     return sqlite3.connect(uri, uri=True, isolation_level=None, timeout=_BUSY_TIMEOUT_S)
 

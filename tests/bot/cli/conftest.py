@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import ctypes
 import json
 import os
 import subprocess
@@ -31,11 +32,18 @@ def clean_environment(**more: str) -> dict[str, str]:
     return {name: value for name, value in os.environ.items() if not name.startswith(ours)} | more
 
 
+def _powerless() -> None:
+    """Take the right from an administrator to write where nobody may; whoever is none has none to lose."""
+    prctl = ctypes.CDLL(None).prctl
+    for right in (1, 2):  # CAP_DAC_OVERRIDE, CAP_DAC_READ_SEARCH
+        prctl(24, right, 0, 0, 0)  # PR_CAPBSET_DROP
+
+
 @pytest.fixture
 def cogmeter(tmp_path):
     """Runs the command with these arguments; gives its exit code, output and error output."""
 
-    def run(*arguments, program=("-m", "cogmeter_bot"), stdin="", **more):
+    def run(*arguments, program=("-m", "cogmeter_bot"), stdin="", powerless=False, **more):
         done = subprocess.run(
             [sys.executable, *program, *map(str, arguments)],
             cwd=tmp_path,
@@ -45,6 +53,7 @@ def cogmeter(tmp_path):
             text=True,
             timeout=100,
             check=False,
+            preexec_fn=_powerless if powerless else None,
         )
         return done.returncode, done.stdout, done.stderr
 

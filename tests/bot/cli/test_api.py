@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 import socket
 from contextlib import asynccontextmanager
+from datetime import UTC, datetime, timedelta
 
 import discord
 import pytest
@@ -68,11 +70,37 @@ READING = [
 
 async def test_each_command_says_the_same_of_a_database_and_of_its_bot(asked, cogmeter):
     ask, path = asked
-    fixed = ("--since", "3h", "--until", "1m")
-    there = await ask(*((*one, *fixed) for one in READING))
-    for one, (code, out, err) in zip(READING, there, strict=True):
+    fixed = span_of_the_past()
+    asked_for = [(*one, *fixed, *form) for one in READING for form in ((), ("--json",))]
+    there = await ask(*asked_for)
+    for one, (code, out, err) in zip(asked_for, there, strict=True):
         assert (code, err) == (0, ""), one
-        assert out == (await asyncio.to_thread(cogmeter, *one, *fixed, "--database", path))[1], one
+        here = (await asyncio.to_thread(cogmeter, *one, "--database", path))[1]
+        assert timeless(out) == timeless(here), one
+
+
+async def test_each_format_of_export_is_the_same_of_a_database_and_of_its_bot(asked, cogmeter):
+    ask, path = asked
+    commands = [
+        ("export", "-o", "-", "--format", kind, *span_of_the_past()) for kind in ("json", "ndjson", "csv", "prometheus")
+    ]
+    there = await ask(*commands)
+    for one, (code, out, err) in zip(commands, there, strict=True):
+        assert (code, err) == (0, ""), one
+        assert len(out.splitlines()) > 10
+        assert timeless(out) == timeless((await asyncio.to_thread(cogmeter, *one, "--database", path))[1]), one
+
+
+def span_of_the_past():
+    """Three hours up to a minute ago, to the second, so that a later question is about the same."""
+    now = datetime.now(UTC)
+    ends = [(now - timedelta(**one)).isoformat(timespec="seconds") for one in ({"hours": 3}, {"minutes": 1})]
+    return ("--since", ends[0], "--until", ends[1])
+
+
+def timeless(text):
+    """Without what changes while a bot runs: when it was asked, and what the bot records of itself."""
+    return re.sub(r'"(exportTime|lastOperationAt)": ?"[^"]*"', "", text)
 
 
 async def test_json_export_live_and_doctor_come_from_there_too(asked, cogmeter, tmp_path):
@@ -110,14 +138,17 @@ async def test_a_wrong_token_is_said_in_one_line(asked, token, said):
 
 async def test_an_unknown_service_there_is_wrong_usage_here(asked):
     ask, _ = asked
-    for code, _, err in await ask(("stats", "knowledge-grpah"), ("export", "-o", "-", "--services", "nobody")):
+    named = ("--services", "nobody")
+    for code, _, err in await ask(
+        ("stats", "knowledge-grpah"), ("export", "-o", "-", *named), ("alerts", *named), ("doctor", *named)
+    ):
         assert (code, err.count("\n")) == (2, 1)
         assert "has been recorded" in err
 
 
 async def test_an_answer_that_breaks_off_leaves_no_file(cogmeter, tmp_path):
     async def broken(request):
-        response = web.StreamResponse()
+        response = web.StreamResponse(headers={"Content-Type": "application/json"})
         await response.prepare(request)
         await response.write(b'{"operationId":')
         request.transport.abort()
@@ -126,7 +157,19 @@ async def test_an_answer_that_breaks_off_leaves_no_file(cogmeter, tmp_path):
     async def strange(_request):
         return web.json_response({"hello": "world"})
 
+    async def portal(_request):
+        return web.Response(text="<html>Welcome to the hotel</html>", content_type="text/html")
+
+    async def refusing(_request):
+        return web.json_response({"detail": "no\r\n\x1b[31mway"}, status=403)
+
+    async def broken_down(_request):
+        return web.Response(status=502, text="Bad Gateway")
+
     app = web.Application()
+    app.router.add_get("/portal/api/performance/export", portal)
+    app.router.add_get("/refusing/api/performance/dashboard", refusing)
+    app.router.add_get("/down/api/performance/dashboard", broken_down)
     app.router.add_get("/api/performance/export", broken)
     app.router.add_get("/api/performance/dashboard", strange)
     runner = web.AppRunner(app)
@@ -135,14 +178,21 @@ async def test_an_answer_that_breaks_off_leaves_no_file(cogmeter, tmp_path):
         site = web.TCPSite(runner, "127.0.0.1", free_port())
         await site.start()
         answers = [
-            await asyncio.to_thread(cogmeter, *one, "--url", site.name)
-            for one in (("export", "-o", "x.json"), ("summary",), ("alerts",))
+            (await asyncio.to_thread(cogmeter, *one, "--url", site.name.replace("://", "://me:secret@") + path), said)
+            for *one, path, said in (
+                ("export", "-o", "x.json", "", "does not answer ("),
+                ("export", "-o", "x.json", "/portal", "/portal/api/performance/export does not answer as cogmeter"),
+                ("summary", "", "does not answer as cogmeter does"),
+                ("alerts", "", "serves no cogmeter there"),
+                ("summary", "/down", "cannot answer (status 502); see the bot's log"),
+                ("summary", "/refusing", "no [31mway"),
+            )
         ]
     finally:
         await runner.cleanup()
-    for (code, out, err), said in zip(
-        answers, ("does not answer", "does not answer as cogmeter does", "serves no cogmeter there"), strict=True
-    ):
-        assert (code, out, err.count("\n")) == (3, "", 1)
+    for (code, out, err), said in answers:
+        assert (code, out, err.count("\n")) == (2 if "way" in said else 3, "", 1)
         assert said in err
+        assert "secret" not in err
+        assert "\x1b" not in err
     assert list(tmp_path.iterdir()) == []

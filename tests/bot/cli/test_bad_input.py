@@ -10,6 +10,13 @@ WRONG = [
     (("stats", "knowledge-grpah"), 2, "No service 'knowledge-grpah' has been recorded. Did you mean knowledge-graph?"),
     (("stats", "zzz"), 2, "`cogmeter summary --top 1000` lists the services"),
     (("stats", "knowledge-graph", "--operation", "qurey"), 2, "Did you mean query?"),
+    (("stats", "knowledge-graph", "--operation", "zzz"), 2, "`cogmeter stats SERVICE --json` lists the operations"),
+    (("stats", "x" * 5_000), 2, f"'{'x' * 100}...' has been recorded. `cogmeter summary --top 1000`"),
+    (("stats", "a\nb"), 2, "No service 'a\\nb'"),
+    (("alerts", "--services", "knowledge-grpah", "--check"), 2, "Did you mean knowledge-graph?"),
+    (("doctor", "--services", "knowledge-grpah", "--check"), 2, "Did you mean knowledge-graph?"),
+    (("live", "--count", "1", "--services", "nobody"), 2, "No service 'nobody'"),
+    (("live", "--interval", "nan"), 2, "'nan' is no number"),
     (("summary", "--services", "nobody,knowledge-graph"), 2, "No service 'nobody'"),
     (("summary", "--services", " , "), 2, "name one service or more"),
     (("export", "--services", "nobody", "-o", "-"), 2, "No service 'nobody'"),
@@ -28,6 +35,17 @@ WRONG = [
     (("nonsense",), 2, "nonsense"),
     (("summary", "--nonsense"), 2, "--nonsense"),
     (("summary", "--url", "host:3000"), 2, "write it like http://"),
+    (("summary", "--url", "http://host:99999"), 2, "write it like http://"),
+    (("summary", "--url", "http://host/?a=b#c"), 2, "write it like http://"),
+    (("summary", "--url", "http://[::1"), 2, "write it like http://"),
+    (("summary", "--url", ""), 2, "write it like http://"),
+    (("summary", "--database", ""), 2, "no name for a database's file"),
+    (("summary", "--database", "a?b.db"), 2, "'a?b.db' is no name for a database's file"),
+    (("summary", "--database", "data"), 2, "is a directory"),
+    (("backup", "/dev/null"), 2, "/dev/null is a device or a pipe"),
+    (("backup", "data/performance.db", "--force"), 2, "is the database itself"),
+    (("init", "--file", "nowhere/.env"), 2, "nowhere is no folder that you may write in"),
+    (("import", "/dev/zero"), 2, "is none of our exports"),
     (("summary", "--url", "http://127.0.0.1:9", "--database", "x.db"), 2, "leave one of them out"),
     (("summary", "--url", "http://127.0.0.1:9"), 3, "http://127.0.0.1:9 does not answer"),
     (("summary", "--database", "none.db"), 3, "does not exist. To mend it: run the bot once"),
@@ -62,6 +80,45 @@ def test_one_line_says_it(cogmeter, database, arguments, code, said):
 def test_a_file_that_is_no_database(cogmeter, tmp_path):
     (tmp_path / "x.db").write_bytes(b"hello")
     one_line(cogmeter("summary", "--database", "x.db"), 3, "is no SQLite database")
+
+
+@pytest.fixture
+def untouchable(seed, some, tmp_path):
+    """A folder that cannot be written, with a finished database in it, and the answers of commands there."""
+    path = seed(some, "locked/backup.db")
+    path.with_name("backup.db.lock").unlink()
+    path.parent.chmod(0o555)
+    yield path
+    path.parent.chmod(0o755)
+
+
+def test_a_finished_database_is_read_where_nothing_can_be_written(cogmeter, untouchable):
+    code, out, err = cogmeter("summary", "--database", "locked/backup.db", powerless=True)
+    assert (code, err) == (0, "")
+    assert "Total Operations: 200" in out
+    assert [one.name for one in untouchable.parent.iterdir()] == ["backup.db"]
+
+
+def test_a_folder_that_cannot_be_written_is_said(cogmeter, untouchable):
+    one_line(cogmeter("export", "-o", "locked/x.json", powerless=True), 2, "cannot be written in; name a file")
+    one_line(cogmeter("init", "--file", "locked/.env", powerless=True), 2, "is no folder that you may write in")
+    one_line(cogmeter("vacuum", "--database", "locked/backup.db", powerless=True), 3, "its lock backup.db.lock cannot")
+    untouchable.chmod(0o000)
+    one_line(cogmeter("summary", "--database", "locked/backup.db", powerless=True), 2, "is not readable")
+
+
+def test_a_log_that_cannot_be_read_is_said_and_the_database_not_read_without_it(cogmeter, untouchable):
+    untouchable.parent.chmod(0o755)
+    untouchable.with_name("backup.db-wal").write_bytes(b"what a bot has written meanwhile")
+    untouchable.parent.chmod(0o555)
+    one_line(
+        cogmeter("summary", "--database", "locked/backup.db", powerless=True), 3, "the bot may read and write in it"
+    )
+
+
+def test_a_database_that_is_an_empty_file(cogmeter, tmp_path):
+    (tmp_path / "x.db").touch()
+    one_line(cogmeter("summary", "--database", "x.db"), 3, "is empty: no bot has written it yet")
 
 
 def test_a_database_of_a_later_version(cogmeter, database):

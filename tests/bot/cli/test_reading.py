@@ -148,9 +148,9 @@ def test_the_doctor_tells_of_an_old_record_and_of_a_lost_gateway(cogmeter, seed,
 class Terminal:
     """A process on a terminal of so many columns."""
 
-    def __init__(self, arguments, columns, env, folder):
+    def __init__(self, arguments, columns, env, folder, rows=50):
         self._ours, theirs = pty.openpty()
-        fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 50, columns, 0, 0))
+        fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", rows, columns, 0, 0))
         command = [sys.executable, "-m", "cogmeter_bot", *arguments]
         self.process = subprocess.Popen(command, cwd=folder, env=env, stdin=theirs, stdout=theirs, stderr=theirs)
         os.close(theirs)
@@ -178,9 +178,9 @@ class Terminal:
 
 @pytest.fixture
 def terminal(tmp_path, environment):
-    def run(*arguments, columns=80, **more):
+    def run(*arguments, columns=80, rows=50, **more):
         env = {**environment, "TERM": "xterm-256color", **more}
-        shown = Terminal(arguments, columns, env, tmp_path)
+        shown = Terminal(arguments, columns, env, tmp_path, rows)
         return shown.read(), shown.close()
 
     return run
@@ -195,6 +195,28 @@ def test_a_terminal_gets_tables_that_fit_from_60_columns_on(terminal, alarmed, c
         assert lines
         assert max(map(len, lines)) <= max(columns, 60)
     assert re.search(r" 100 +75%|100 +", ESCAPES.sub("", terminal("summary", columns=columns)[0]))
+
+
+@pytest.mark.parametrize("columns", [60, 100])
+def test_an_alert_is_whole_on_a_narrow_terminal_too(terminal, alarmed, columns):
+    said = " ".join(ESCAPES.sub("", terminal("alerts", columns=columns)[0]).split())
+    assert "knowledge-graph" in said
+    assert "…" not in said
+    assert all(word in said for word in ("firing", "Error", "7.8%", "exceeds", "threshold", "5%"))
+
+
+def test_the_live_view_fits_a_small_terminal_and_its_last_look_stays(terminal, seed, now_us):
+    rows = [(f"service-{n}", "run", now_us - n, 5_000, n % 2, "timeout", None) for n in range(40)]
+    seed(rows, work=lambda store: store.alerting.save([Step(alert(now_us + 50_000_000))]))
+    said, code = terminal("live", "--count", "1", rows=24)
+    assert code == 0
+    screen, left = (ESCAPES.sub("", part).strip() for part in said.split("\x1b[?1049l"))
+    assert left.splitlines()[0] == "Live (data/performance.db)"
+    for shown in (screen, left):
+        assert len(shown.splitlines()) <= 24
+        assert "\nServices (5 of 40):" in shown.replace("\r", "")
+        assert "warning: knowledge-graph: Error rate of 7.8%" in shown
+        assert shown.count(": timeout") == 2
 
 
 def test_colours_come_with_a_terminal_alone_and_no_color_takes_them_away(terminal, cogmeter, alarmed):
@@ -226,6 +248,15 @@ def test_the_live_view_waits_for_a_database_that_goes_away(alarmed, tmp_path, en
     shown.process.send_signal(signal.SIGINT)
     shown.read()
     assert shown.close() == 0
+
+
+def test_the_live_view_as_json_has_nothing_but_json_on_standard_output(cogmeter, seed, some, terminal):
+    seed(some)
+    for out in (cogmeter("live", "--count", "1", "--json")[1], terminal("live", "--count", "1", "--json")[0]):
+        assert set(json.loads(out)) == {"dashboard", "recentFailures"}
+    code, out, err = cogmeter("live", "--count", "2", "--interval", "0.5", "--json", "--database", "none.db")
+    assert (code, out) == (3, "")
+    assert err.count("Looking again every 0.5 s.\n") == 1
 
 
 def test_a_progress_bar_is_shown_on_a_terminal_and_gone_in_the_end(terminal, alarmed, tmp_path):

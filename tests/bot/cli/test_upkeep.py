@@ -8,6 +8,7 @@ import shutil
 import sqlite3
 import stat
 import subprocess
+import sys
 
 import pytest
 
@@ -61,12 +62,42 @@ def test_a_backup_never_replaces_a_database_in_use(cogmeter, seed, some, now_us)
         store = await open_store(f"sqlite:///{path}")
         try:
             await store.append([[(1, now_us, 5, 0, None, None)]], now_us=now_us)
-            return await asyncio.to_thread(cogmeter, "backup", path, "--force")
+            return await asyncio.to_thread(cogmeter, "backup", path, "--force", "--database", other)
+        finally:
+            await store.close()
+
+    other = seed(some, "other.db")
+    code, _, err = asyncio.run(onto_it())
+    assert (code, err) == (2, f"Error: {path} is a database in use; name another file.\n")
+
+
+def test_a_backup_never_replaces_a_database_that_a_bot_has_open_though_it_has_written_nothing(cogmeter, seed, some):
+    path, other = seed(some), seed(some, "other.db")
+
+    async def onto_it():
+        store = await open_store(f"sqlite:///{path}")
+        try:
+            path.with_name(f"{path.name}-wal").unlink()  # as empty as after a checkpoint
+            return await asyncio.to_thread(cogmeter, "backup", path, "--force", "--database", other)
         finally:
             await store.close()
 
     code, _, err = asyncio.run(onto_it())
     assert (code, err) == (2, f"Error: {path} is a database in use; name another file.\n")
+    assert cogmeter("backup", path, "--force", "--database", other)[0] == 0
+
+
+def test_a_backup_goes_through_a_pipe(seed, some, tmp_path, environment):
+    path = seed(some)
+    with (tmp_path / "copy.db").open("wb") as file:
+        command = [sys.executable, "-m", "cogmeter_bot", "backup", "-"]
+        done = subprocess.run(command, cwd=tmp_path, env=environment, stdout=file, stderr=subprocess.PIPE, check=False)
+    assert (done.returncode, done.stderr) == (0, b"")
+    raw, copy = sqlite3.connect(path), sqlite3.connect(tmp_path / "copy.db")
+    assert copy.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
+    assert len({tuple(one.execute("SELECT * FROM operation")) for one in (raw, copy)}) == 1
+    raw.close()
+    copy.close()
 
 
 def test_vacuum_says_what_it_gave_back(cogmeter, seed, some):
