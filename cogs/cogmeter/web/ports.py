@@ -72,6 +72,8 @@ def is_loopback(host: str) -> bool:
 
 def shown(host: str) -> str:
     """The host as it stands in an address that is opened on this machine."""
-    if host in {"0.0.0.0", "::", "127.0.0.1", "::1"}:  # noqa: S104 - compared, not bound
+    if host in {"0.0.0.0", "127.0.0.1"}:  # noqa: S104 - compared, not bound
         return "localhost"
+    if host == "::":  # it takes IPv6 alone, and localhost may be the other one
+        return "[::1]"
     return f"[{host}]" if ":" in host else host

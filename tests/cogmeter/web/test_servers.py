@@ -82,11 +82,15 @@ def test_anything_else_is_no_loopback(host):
 
 
 def test_addresses_are_ones_that_a_browser_opens():
-    assert [shown(host) for host in ("0.0.0.0", "127.0.0.1", "fe80::1", "10.0.0.1")] == [
+    hosts = ("0.0.0.0", "127.0.0.1", "localhost", "fe80::1", "10.0.0.1", "::1", "::")
+    assert [shown(host) for host in hosts] == [
+        "localhost",
         "localhost",
         "localhost",
         "[fe80::1]",
         "10.0.0.1",
+        "[::1]",
+        "[::1]",
     ]
     assert Plan(1, "X", pages=False).serves == "API, health and metrics"
 
@@ -127,6 +131,25 @@ async def test_an_open_address_without_a_token_does_not_start_and_says_so(servin
         assert f"PERFORMANCE_HTTP_HOST={host}" in caplog.text
         with pytest.raises(aiohttp.ClientConnectionError):
             await web.get("/health")
+
+
+@pytest.mark.parametrize("host", ["::1", "[::1]", "localhost"])
+async def test_other_words_for_this_machine_are_served_without_a_token(serving, needed, host):
+    needed(host == "localhost" or has_ipv6(), "IPv6")
+    (port,) = free_ports(1)
+    async with serving(http_port=port, http_host=host) as web:
+        await web.servers.start()
+        (address,) = web.servers.addresses
+        assert address == f"http://{'localhost' if host == 'localhost' else '[::1]'}:{port}/api"
+        async with web.session.get(address) as answer:
+            assert answer.status == 200
+
+
+def has_ipv6():
+    with suppress(OSError), socket.socket(socket.AF_INET6) as one:
+        one.bind(("::1", 0))
+        return True
+    return False
 
 
 async def test_an_open_address_with_a_token_is_served(serving):
