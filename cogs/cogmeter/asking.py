@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
-from cogmeter.answers.alerts import page
+from cogmeter.answers.alerts import STATES, page
 from cogmeter.answers.dashboard import dashboard
 from cogmeter.answers.ranges import between
 from cogmeter.answers.series import series
@@ -38,9 +38,9 @@ class Asking:
         *,
         since: Moment | None = None,
         until: Moment | None = None,
-        services: Collection[str] | None = None,
+        services: Collection[str] | str | None = None,
     ) -> Dashboard:
-        """All services over a stretch of time (the last 24 hours), and the alerts that stand.
+        """All services over a stretch of time (the last 24 hours), or one, or some, and the alerts that stand.
 
         Times are datetimes, dates or ISO 8601 texts, in UTC where they name no offset; a plain day as ``until``
         includes that day. This, and what the methods below answer, is what REST answers too.
@@ -51,7 +51,8 @@ class Asking:
             StorageError: the store does not answer.
         """
         span = between(since, until, now_us())
-        return await dashboard(self.query, span, services=services, alerts=self.alerting.engine.active)
+        named = [services] if isinstance(services, str) else services
+        return await dashboard(self.query, span, services=named, alerts=self.alerting.engine.active)
 
     async def service(
         self, name: str, operation: str | None = None, *, since: Moment | None = None, until: Moment | None = None
@@ -78,6 +79,17 @@ class Asking:
     async def alerts(
         self, state: Listed = "active", *, service: str | None = None, limit: int = 100, offset: int = 0
     ) -> list[AlertAnswer]:
-        """Alerts that stand, or (``"history"``) stood, the last changed first; see ``dashboard``."""
+        """Alerts that stand, or (``"history"``) stood, the last changed first; see ``dashboard``.
+
+        ``limit`` is how many at most, ``offset`` how many are passed over before the first one.
+
+        Raises:
+            ValueError: there is no such state, or a number is below its least.
+            StorageError: the store does not answer.
+        """
+        if state not in STATES:
+            raise ValueError(f"state={state!r} is none of {', '.join(STATES)}")
+        if limit < 1 or offset < 0:
+            raise ValueError(f"limit={limit} is below 1, or offset={offset} below 0")
         found, _ = await page(self.store.alerting, state, service=service, limit=limit, offset=offset)
         return found

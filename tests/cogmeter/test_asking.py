@@ -53,6 +53,7 @@ async def test_the_readmes_integration_sends_the_dashboards_figures(monitor):
 async def test_records_are_typed_and_take_times_in_every_form(monitor):
     dashboard = await monitor.dashboard(services=["graph"])
     assert dashboard.service_stats["graph"].average_response_time == 20
+    assert (await monitor.dashboard(services="graph")).service_stats == dashboard.service_stats
     today = datetime.now(UTC)
     for since in (
         today - timedelta(hours=1),
@@ -83,6 +84,10 @@ async def test_what_cannot_be_asked_is_an_error_that_names_it(monitor):
         await monitor.service("grap")
     with pytest.raises(ValueError, match="since=yesterday is no ISO 8601"):
         await monitor.dashboard(since="yesterday")
+    with pytest.raises(ValueError, match="state='open' is none of active, history"):
+        await monitor.alerts("open")
+    with pytest.raises(ValueError, match="limit=0 is below 1"):
+        await monitor.alerts(limit=0)
     with pytest.raises(ValueError, match="is not before"):
         await monitor.dashboard(since="2025-02-01", until="2025-01-01")
     with pytest.raises(ValueError, match="is not before"):
