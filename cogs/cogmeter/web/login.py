@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from cogmeter.runtime import Monitor
 
 HOME: Final = "/"
+MOST_FIELDS: Final = 10
 # Paths of ours alone: a second slash or a backslash would lead to another host.
 _OWN_PATH: Final = re.compile(r"/(?![/\\])[\x21-\x5b\x5d-\x7e]{0,500}")
 
@@ -97,7 +98,11 @@ async def _form(request: web.Request) -> dict[str, str]:
     if request.content_type != "application/x-www-form-urlencoded":
         raise Problem.of(415, "Send the form as application/x-www-form-urlencoded")
     data = await read_bytes(request)
-    return {name: values[-1] for name, values in parse_qs(data.decode(errors="replace"), max_num_fields=10).items()}
+    try:
+        fields = parse_qs(data.decode(errors="replace"), max_num_fields=MOST_FIELDS)
+    except ValueError:
+        raise Problem.of(422, f"The form may have {MOST_FIELDS} fields", parameter="body") from None
+    return {name: values[-1] for name, values in fields.items()}
 
 
 ROUTES: Final = (

@@ -161,6 +161,26 @@ async def test_a_wrong_token_in_the_form_is_said_there(served):
 
 
 @pytest.mark.parametrize(
+    ("form", "status"),
+    [
+        ("&".join("a=1" for _ in range(100)), 422),
+        ("token=a&" * 11, 422),
+        ("token=%ff%fe", 401),
+        ("token=a%00b&token=", 401),
+        ("=&;%", 401),
+        ("", 401),
+        ("token=" + "x" * 70_000, 413),
+    ],
+)
+async def test_no_form_is_a_fault_of_ours(served, form, status):
+    async with served(http_token=TOKEN) as web:
+        headers = {"Origin": web.url, **FORM}
+        answer = await web.request("POST", "/performance/login", bare=True, data=form, headers=headers)
+        assert answer.status == status
+        assert not web.monitor.faults["web"]
+
+
+@pytest.mark.parametrize(
     ("wanted", "sent_to"),
     [
         ("/performance/services?range=7d", "/performance/services?range=7d"),

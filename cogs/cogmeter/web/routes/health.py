@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from pydantic import Field
-
 from cogmeter.answers.health import HealthAnswer, ServiceHealthAnswer, ServicesHealthAnswer
 from cogmeter.condition import Status, worst
 from cogmeter.health import health_of
 from cogmeter.likeness import near
 from cogmeter.records import UnknownNameError
 from cogmeter.web.api import Ask, Reply, Route
+from cogmeter.web.asks import Name
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -27,7 +26,7 @@ DISCORD: Final = "discord."  # how the names of what we record of Discord begin
 class ServiceAsk(Ask):
     """Which service."""
 
-    service: str = Field(description="Its name", min_length=1)
+    service: Name
 
 
 async def read_health(monitor: Monitor) -> Reply:

@@ -102,6 +102,8 @@ async def test_one_service_that_fails_makes_the_whole_503_and_has_an_address_of_
         missing = await web.get("/health/ai-services/knowledge-grap")
         assert missing.status == 404
         assert missing.problem["near"] == ["knowledge-graph"]
+        # It is asked without a token: no name is looked for that cannot be one.
+        assert (await web.get(f"/health/ai-services/{'x' * 101}")).problem["parameter"] == "service"
 
 
 async def test_reasons_and_names_hide_ids_and_never_tell_the_database_or_an_error(served, monkeypatch):
