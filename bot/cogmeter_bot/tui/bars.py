@@ -76,7 +76,9 @@ class State(Static):
 
     def tell(self, *cells: Cell) -> None:
         """Say it."""
-        self.update(painted(self.app.theme_variables, *cells))
+        made = painted(self.app.theme_variables, *cells)
+        made.no_wrap = False
+        self.update(made)
 
 
 class Help(ModalScreen[None]):

@@ -137,7 +137,9 @@ class Grid(DataTable[Any]):
         for row in self._rows:
             self.add_row(*(self._cell(row.cells[number], number) for number in shown), key=row.key)
         keys = [row.key for row in self._rows]
-        self.move_cursor(row=keys.index(chosen) if chosen in keys else min(place, len(keys) - 1), scroll=False)
+        # Never above the first row, where the heading would be taken for what is chosen.
+        cursor = keys.index(chosen) if chosen in keys else max(min(place, len(keys) - 1), 0)
+        self.move_cursor(row=cursor, scroll=False)
         self.scroll_to(y=top, animate=False)
 
     @property

@@ -65,6 +65,19 @@ def database(_template, tmp_path):
 
 
 @pytest.fixture
+def empty(tmp_path):
+    """A database in which nothing has been recorded."""
+    return fill(tmp_path / "empty.db", days=0)
+
+
+@pytest.fixture
+def crowded(tmp_path):
+    """A database of a hundred services with names as long as they can be, some of them in wide letters."""
+    names = [f"{place:03}{'-long' * 19}" for place in range(98)]
+    return fill(tmp_path / "crowded.db", days=0, others=[*names, "\u65e5\u672c\u8a9e" * 33, "\U0001f600" * 100])
+
+
+@pytest.fixture
 def dashboard():
     """Makes the application for a database."""
 

@@ -2,11 +2,15 @@
 
 import shutil
 from contextlib import asynccontextmanager
+from datetime import UTC, datetime, timedelta
 
 import pytest
+from rich.cells import cell_len
 from textual.widgets import Input, Static
 
+from cogmeter.render.ticks import Tick
 from cogmeter_bot.tui.bars import Help, Ranges, State
+from cogmeter_bot.tui.chart import Chart, Line, thinned
 from cogmeter_bot.tui.grid import Grid
 
 SIZES = [(80, 24), (160, 50)]
@@ -36,6 +40,10 @@ def shown(app):
     return "\n".join("".join(part.text for part in line) for line in app.screen._compositor.render_strips())
 
 
+def flat(app, name):
+    return " ".join(str(app.query_one(f"#{name}", Static).render()).split())
+
+
 def grid(app, name):
     return app.screen_stack[0].query_one(f"#{name}", Grid)
 
@@ -55,7 +63,7 @@ async def test_each_view_shows_its_part(dashboard, database, size):
         await until(pilot, lambda: grid(app, "top").row_count)
         text = shown(app)
         assert all(
-            word in text for word in ("checks not well", "core-intelligence", "Latency (ms)", "Active alerts (1)")
+            word in text for word in ("checks not well", "core-intelligence", "Latency", "━ p50", "Active alerts (1)")
         )
         assert "[bold]It f" in text
         await pilot.press("2")
@@ -71,6 +79,7 @@ async def test_each_view_shows_its_part(dashboard, database, size):
         await pilot.press("5")
         await until(pilot, lambda: "Active (1 told" in shown(app))
         assert "resolved" in shown(app)
+        assert "[bold]It fails" in str(app.query_one("#alert", Static).render())
         assert all(len(line) == size[0] for line in shown(app).splitlines())
 
 
@@ -238,6 +247,74 @@ async def test_a_database_that_goes_away_is_said_and_its_successor_is_read(dashb
         shutil.copy(tmp_path / "rotated.db", tmp_path / "third.db")
         (tmp_path / "third.db").rename(database)
         await until(pilot, lambda: "read at" in said(app))
+
+
+async def test_the_chosen_alert_is_told_in_full(dashboard, database):
+    app = dashboard(database)
+    async with opened(app) as pilot:
+        await pilot.press("5")
+        await until(pilot, lambda: grid(app, "past-alerts").row_count)
+        assert ", firing, since " in flat(app, "alert")
+        await pilot.press("down")
+        await until(pilot, lambda: "resolved" in flat(app, "alert"))
+        assert grid(app, "past-alerts").selected.cells[-1] in flat(app, "alert")
+        assert "…" not in flat(app, "alert")
+
+
+@pytest.mark.parametrize("size", SIZES)
+async def test_a_database_without_anything_in_it_is_said_with_the_way_to_mend_it(dashboard, empty, size):
+    app = dashboard(empty)
+    async with app.run_test(size=size) as pilot:
+        await until(pilot, lambda: "Nothing has been recorded" in said(app))
+        await until(pilot, lambda: "another --database" in " ".join(shown(app).split()))
+        for key in "12345":
+            await pilot.press(key)
+            await pilot.pause(0.1)
+        assert all(not one.is_valid_cursor and one.cursor_row == 0 for one in app.query(Grid))
+
+
+async def test_a_small_terminal_of_40_columns_is_no_fault(dashboard, database):
+    app = dashboard(database)
+    async with opened(app, (40, 10)) as pilot:
+        for key in "12345":
+            await pilot.press(key)
+            await pilot.pause(0.1)
+            assert all(len(line) == 40 for line in shown(app).splitlines())
+
+
+@pytest.mark.parametrize("size", SIZES)
+async def test_a_hundred_services_with_very_long_names_fit(dashboard, crowded, size):
+    app = dashboard(crowded)
+    async with opened(app, size) as pilot:
+        for key in "12345":
+            await pilot.press(key)
+            await until(pilot, lambda: "read at" in said(app))
+            assert all(cell_len(line) == size[0] for line in shown(app).splitlines())
+        await pilot.press("2")
+        assert grid(app, "all-services").row_count == 100
+        await pilot.press("end", "enter")
+        await until(pilot, lambda: grid(app, "operations").row_count)
+
+
+async def test_durations_that_spread_far_are_drawn_on_a_logarithmic_axis(dashboard, database):
+    app = dashboard(database)
+    async with opened(app) as pilot:
+        await until(pilot, lambda: grid(app, "top").row_count)
+        assert "Latency (log)" in shown(app)
+        chart, now = app.query_one("#latency", Chart), datetime.now(UTC)
+        times = [now + timedelta(minutes=one) for one in range(3)]
+        chart.draw(times, [Line("p50", [1e3, None, 1e6], "green")])
+        assert "(log)" in str(chart.border_title)
+        chart.draw(times, [Line("p50", [5e5, None, 1e6], "green")])
+        assert "(log)" not in str(chart.border_title)
+        await until(pilot, lambda: "0 ms" in shown(app))
+
+
+@pytest.mark.parametrize(("count", "most"), [(0, 3), (1, 2), (6, 2), (6, 6), (7, 6), (5, 4)])
+def test_no_more_labels_than_there_is_room_for(count, most):
+    kept = thinned([Tick(one, str(one)) for one in range(count)], most)
+    assert len(kept) <= most
+    assert not count or kept[0].value == 0
 
 
 async def test_q_ends_it(dashboard, database):

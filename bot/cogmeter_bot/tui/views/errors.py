@@ -31,7 +31,7 @@ class Errors(View["ErrorsAnswer"]):
     def compose(self) -> ComposeResult:
         """The table, and the newest failure of the chosen group in full."""
         yield Grid("Errors", _columns(), id="error-groups")
-        yield Static(id="example")
+        yield Static(id="example", classes="in-full")
 
     async def read(self, source: Source, span: Range) -> ErrorsAnswer:
         """See View."""

@@ -7,14 +7,18 @@ from typing import TYPE_CHECKING, ClassVar, Final, NamedTuple
 from textual.containers import Horizontal
 from textual.widgets import Static
 
+from cogmeter.render import text
+from cogmeter.render.ticks import duration_scale, rate_scale
 from cogmeter_bot.cli import words
-from cogmeter_bot.cli.page import BAD, DIM, GOOD
+from cogmeter_bot.cli.page import BAD, DIM, GOOD, WARN
 from cogmeter_bot.tui.chart import Chart, Line
 from cogmeter_bot.tui.grid import Grid
 from cogmeter_bot.tui.looks import painted
 from cogmeter_bot.tui.views.base import View, alert_columns, alert_row, stats_columns, stats_row
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from textual.app import ComposeResult
 
     from cogmeter.answers.dashboard import Dashboard, OverallStats
@@ -25,6 +29,8 @@ if TYPE_CHECKING:
     from cogmeter_bot.reading.diagnosis import Diagnosis
 
 TOP: Final = 10  # services
+HEALTH_ROWS: Final = 2
+MARGINS: Final = 10  # columns of a row that words too long for its end leave empty
 
 
 class Overall(NamedTuple):
@@ -45,8 +51,8 @@ class Overview(View[Overall]):
         yield Static(id="health", classes="line")
         yield Static(id="figures", classes="line")
         with Horizontal(classes="charts"):
-            yield Chart("Latency", id="latency")
-            yield Chart("Operations", id="throughput")
+            yield Chart("Latency", duration_scale, id="latency")
+            yield Chart("Operations a minute", rate_scale, id="throughput")
         with Horizontal(classes="tables"):
             yield Grid("Top services", stats_columns("service"), id="top")
             yield Grid("Active alerts", alert_columns(), id="standing")
@@ -59,14 +65,15 @@ class Overview(View[Overall]):
     def show(self, data: Overall) -> None:
         """See View."""
         colours = self.app.theme_variables
-        self.query_one("#health", Static).update(painted(colours, *_health(data.diagnosis)))
+        health = painted(colours, *_health(data.diagnosis, HEALTH_ROWS * (self.size.width - MARGINS)))
+        health.no_wrap = False
+        self.query_one("#health", Static).update(health)
         self.query_one("#figures", Static).update(painted(colours, *_figures(data.view.overall_stats)))
         one = data.series
         draw_latency(self.query_one("#latency", Chart), one)
         self.query_one("#throughput", Chart).draw(
             one.timestamps,
             [Line("all", one.operations_per_minute, "main"), Line("failed", one.failures_per_minute, BAD)],
-            "a minute",
         )
         named = [pair for pair in data.view.service_stats.items() if self.holds(pair[0])]
         top = self.query_one("#top", Grid)
@@ -81,19 +88,25 @@ class Overview(View[Overall]):
 def draw_latency(chart: Chart, one: Series) -> None:
     """The percentiles over time."""
     lines = [
-        Line("p99", one.p99_response_time, BAD),
-        Line("p95", one.p95_response_time, "yellow"),
-        Line("p50", one.p50_response_time, GOOD),
+        Line("p99", _in_us(one.p99_response_time), BAD),
+        Line("p95", _in_us(one.p95_response_time), WARN),
+        Line("p50", _in_us(one.p50_response_time), GOOD),
     ]
-    chart.draw(one.timestamps, lines, "ms")
+    chart.draw(one.timestamps, lines)
 
 
-def _health(diagnosis: Diagnosis) -> list[Cell]:
+def _in_us(values_ms: Sequence[float | None]) -> list[float | None]:
+    return [None if one is None else one * 1_000 for one in values_ms]
+
+
+def _health(diagnosis: Diagnosis, room: int) -> list[Cell]:
+    """What is not well, in so many columns."""
     ill = [one for one in diagnosis.findings if not one.well]
     if not ill:
         return [("● healthy", GOOD), (f"  all {len(diagnosis.findings)} checks are well", DIM)]
     said = "; ".join(f"{words.line(one.name)}: {words.line(one.text, 120)}" for one in ill)
-    return [(f"● {len(ill)} of {len(diagnosis.findings)} checks not well", BAD), f"  {said}"]
+    head = f"● {len(ill)} of {len(diagnosis.findings)} checks not well"
+    return [(head, BAD), f"  {text.cut(said, max(room - len(head), 0))}"]
 
 
 def _figures(total: OverallStats) -> list[Cell]:

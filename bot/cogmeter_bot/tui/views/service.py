@@ -8,6 +8,7 @@ from textual.containers import Horizontal
 from textual.widgets import Static
 
 from cogmeter.render import text
+from cogmeter.render.ticks import duration_scale
 from cogmeter_bot.cli import words
 from cogmeter_bot.cli.page import BAD, DIM, Column
 from cogmeter_bot.tui.chart import Chart
@@ -44,7 +45,7 @@ class Service(View[Detail]):
         """Figures, chart and tables."""
         yield Static(id="service-name", classes="line", markup=False)
         yield Static(id="service-figures", classes="line", markup=False)
-        yield Chart("Latency", id="service-latency", classes="charts")
+        yield Chart("Latency", duration_scale, id="service-latency", classes="charts")
         with Horizontal(classes="tables"):
             yield Grid("Operations", stats_columns("operation"), id="operations")
             yield Grid("Recent errors", _error_columns(), id="recent-errors")
