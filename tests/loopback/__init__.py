@@ -11,7 +11,7 @@ include the server's part.
 """
 
 from loopback.exchanges import Exchange
-from loopback.faults import Fault, connection_reset, rate_limited, server_error, slow
+from loopback.faults import Fault, answer_lost, connection_reset, rate_limited, server_error, slow
 from loopback.interactions import Asker, Option
 from loopback.recording import GatewayOp, Request, UploadedFile, Violation
 from loopback.server import Loopback
@@ -28,6 +28,7 @@ __all__ = [
     "UploadedFile",
     "Violation",
     "World",
+    "answer_lost",
     "connection_reset",
     "rate_limited",
     "server_error",

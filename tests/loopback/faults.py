@@ -12,7 +12,7 @@ Scope = Literal["user", "shared", "global"]
 class Fault:
     """What happens to a request instead of (or, with `delay_s` alone, before) its answer."""
 
-    kind: Literal["rate_limited", "server_error", "slow", "connection_reset"]
+    kind: Literal["rate_limited", "server_error", "slow", "connection_reset", "answer_lost"]
     status: int = 0
     delay_s: float = 0.0
     retry_after_s: float = 0.0
@@ -37,6 +37,11 @@ def slow(delay_s: float) -> Fault:
 def connection_reset() -> Fault:
     """A TCP reset instead of an answer."""
     return Fault("connection_reset")
+
+
+def answer_lost() -> Fault:
+    """The request is done, and a TCP reset comes instead of the answer that says so."""
+    return Fault("answer_lost")
 
 
 @dataclass

@@ -10,7 +10,7 @@ from loopback.limits import FILE_BYTES, check_message, is_empty
 from loopback.payloads import JSON
 from loopback.problems import Problems
 
-COPIED = ("content", "embeds", "components", "flags", "tts")
+COPIED = ("content", "embeds", "components", "flags", "tts", "nonce")
 FILES_KEPT = 200
 
 
@@ -48,6 +48,14 @@ def find(call: Call, channel_id: str, message_id: str) -> JSON:
     return message
 
 
+def of_nonce(call: Call, channel_id: str, body: JSON) -> JSON | None:
+    """The message that was posted by the same nonce, where the body asks for it to be looked for."""
+    if not body.get("enforce_nonce") or body.get("nonce") is None:
+        return None
+    kept = call.rest.world.messages[channel_id].values()
+    return next((one for one in kept if one.get("nonce") == body["nonce"]), None)
+
+
 def _check(call: Call, body: JSON, kept: frozenset[str], path: str) -> None:
     if any(len(file.data) > FILE_BYTES for file in call.files):
         raise Refused(413, 40005, "Request entity too large", violates=True)
@@ -60,7 +68,7 @@ def _check(call: Call, body: JSON, kept: frozenset[str], path: str) -> None:
 def _apply(call: Call, message: JSON, body: JSON) -> None:
     for key in COPIED:
         if key in body:
-            message[key] = body[key] if body[key] is not None else payloads.message("", "", {}, 0)[key]
+            message[key] = body[key] if body[key] is not None else payloads.message("", "", {}, 0).get(key)
     message["embeds"] = [{"type": "rich"} | embed for embed in message["embeds"]]
     if "attachments" in body:
         kept = {str(entry.get("id")) for entry in body["attachments"]}

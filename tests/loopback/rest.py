@@ -78,12 +78,12 @@ class Rest:
         fault = self.faults.take(name)
         if fault is not None and fault.delay_s:
             await asyncio.sleep(fault.delay_s)
-        if fault is None or fault.kind == "slow":
+        if fault is None or fault.kind in {"slow", "answer_lost"}:
             response = await self._answer(route, call, request)
         else:
             response = self._fail(fault, call, request)
         self._record(call, route, request, response.status, arrived_s, fault)
-        if fault is not None and fault.kind == "connection_reset":
+        if fault is not None and fault.kind in {"connection_reset", "answer_lost"}:
             _reset(request)
         return response
 

@@ -10,7 +10,11 @@ from loopback.routes_state import get_channel
 
 async def post_message(call: Call) -> Reply:
     await get_channel(call)
-    return Reply(200, await messages.create(call, call["channel_id"], call.rest.world.bot, call.body or {}))
+    body: JSON = call.body or {}
+    posted = messages.of_nonce(call, call["channel_id"], body)
+    if posted is not None:  # sent before, by this nonce: Discord gives the message of then, and makes no other
+        return Reply(200, posted)
+    return Reply(200, await messages.create(call, call["channel_id"], call.rest.world.bot, body))
 
 
 async def get_messages(call: Call) -> Reply:

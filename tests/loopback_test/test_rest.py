@@ -9,7 +9,7 @@ from email.utils import parsedate_to_datetime
 import aiohttp
 import discord
 import pytest
-from loopback import connection_reset, rate_limited, server_error, slow
+from loopback import answer_lost, connection_reset, rate_limited, server_error, slow
 
 SEND = "POST /channels/{channel_id}/messages"
 CALLBACK = "POST /interactions/{webhook_id}/{webhook_token}/callback"
@@ -98,6 +98,15 @@ async def test_a_reset_connection_is_an_error_of_the_transport(discord_server, c
     with pytest.raises((aiohttp.ClientOSError, aiohttp.ServerDisconnectedError)):
         await channel.send("gone")
     await channel.send("back")
+
+
+async def test_what_was_done_although_its_answer_was_lost_is_not_done_again_for_the_same_nonce(discord_server, channel):
+    discord_server.fail(answer_lost(), SEND)
+    with pytest.raises((aiohttp.ClientOSError, aiohttp.ServerDisconnectedError)):
+        await channel.send("once", nonce="n1")
+    again = await channel.send("once", nonce="n1")
+    other = await channel.send("another", nonce="n2")
+    assert [message.id async for message in channel.history(oldest_first=True)] == [again.id, other.id]
 
 
 async def test_the_clock_of_discord_can_differ_from_ours(discord_server, bot):

@@ -122,7 +122,9 @@ async def test_an_alert_is_pressed_reloaded_and_resolved_in_one_message(discord_
     assert list(server.violations) == []
 
 
-@pytest.mark.parametrize("fault", [faults.connection_reset(), faults.server_error(), faults.rate_limited(1.0)])
+@pytest.mark.parametrize(
+    "fault", [faults.connection_reset(), faults.answer_lost(), faults.server_error(), faults.rate_limited(1.0)]
+)
 async def test_what_goes_wrong_on_the_way_to_discord_loses_and_doubles_nothing(discord_server, alerting, fault):
     discord_server.fail(fault, POST, times=2)
     async with alerting(discord_server) as bot:

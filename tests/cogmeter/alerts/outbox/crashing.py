@@ -1,6 +1,9 @@
 """Runs an alert's life in child processes that are killed at an await, and again to the end: for test_crash.py.
 
-    python crashing.py FOLDER URL
+    python crashing.py FOLDER URL [DISCORD TOKEN CHANNEL]
+
+With a Discord the alerts are told in a channel of it, by the real notifier, and only the awaits on the way to it are
+tried: each process has to log in. Without one a file stands in for the channel, and all awaits are.
 
 Each task's coroutine is driven by ``Watched``, which knows where it waits. One run to the end finds all the places at
 which anything waits between breach and delivery. For each of them, a child is killed there: once when it begins to
@@ -17,15 +20,24 @@ import shutil
 import sys
 from collections import Counter
 from collections.abc import Coroutine
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
+import discord
+import yarl
+from discord.gateway import DiscordWebSocket
+from discord.http import Route
 from pydantic import SecretStr
 
 from cogmeter.alerts.model import Limit, Reading, Subject
 from cogmeter.alerts.outbox.delivery import Delivery
 from cogmeter.alerts.states.engine import AlertEngine, Policy
+from cogmeter.notifiers.channel import ChannelNotifier
 from cogmeter.notifiers.log import LogNotifier
 from cogmeter.notifiers.webhook import WebhookNotifier
+from cogmeter.records import Story
+from cogmeter.settings import Settings
 from cogmeter_storage import open_store
 from cogmeter_storage.alerting import AlertState
 
@@ -73,6 +85,43 @@ class Board:
         return line["message"]
 
 
+@dataclass
+class Guild:
+    """A Discord with the channel that alerts are told in."""
+
+    url: str
+    token: str
+    channel: str
+
+    def on_the_way(self, where):
+        """Whether a place is between the outbox and the channel."""
+        modules = ("channel.py", "lane.py", "message.py")
+        return not where.startswith("cogmeter-alerts-log") and any(module in where for module in modules)
+
+    @asynccontextmanager
+    async def notifier(self):
+        """The real notifier, of a client that is connected."""
+        Route.BASE = f"{self.url}/api/v10"
+        DiscordWebSocket.DEFAULT_GATEWAY = yarl.URL(self.url.replace("http:", "ws:") + "/")
+        client = discord.Client(intents=discord.Intents.none())
+        client._connection.guild_ready_timeout = 0
+        async with client:
+            await client.login(self.token)
+            connection = asyncio.create_task(client.connect())
+            await client.wait_until_ready()
+            settings = Settings(_env_file=None, alert_channel_id=int(self.channel))
+            yield ChannelNotifier(client, settings, story_of=self._story, picture_of=self._picture)
+            await client.close()
+            await connection
+
+    async def _story(self, alert):
+        return Story(alert.started_us, alert.seen_us, 0, 0)
+
+    async def _picture(self, alert):
+        """None: the alert is told without a chart."""
+        await asyncio.sleep(0)
+
+
 class Watched(Coroutine):
     """A coroutine that tells where it waits, each time it begins to wait and each time it would go on."""
 
@@ -118,11 +167,19 @@ def place(coroutine):
     return " < ".join(reversed(lines))
 
 
-async def life(folder, url):
+async def life(folder, url, guild):
     """From the breach to its end, told to everybody; goes on where the last process on this folder was killed."""
+    if guild is None:
+        await told_by(folder, [LogNotifier(), Board(folder / "board"), WebhookNotifier(SecretStr(url))])
+    else:
+        async with guild.notifier() as notifier:
+            await told_by(folder, [LogNotifier(), notifier])
+
+
+async def told_by(folder, notifiers):
+    """The life, told by these."""
     store = await open_store(f"sqlite:///{folder / 'performance.db'}")
     over = folder / "over"  # the world knows whether the breach goes on, whoever dies
-    notifiers = [LogNotifier(), Board(folder / "board"), WebhookNotifier(SecretStr(url))]
     delivery = Delivery(store, notifiers)
     policy = Policy(cooldown_s=0, group_from=4, reminder_s=0, escalate_after_s=0)
     engine = AlertEngine(store, lambda subject: LIMIT, policy, targets=delivery.targets, told=delivery.wake)
@@ -140,8 +197,10 @@ async def life(folder, url):
     await told(store)
     await delivery.stop()
     changes = [change.kind for change in await store.alerting.changes()]
-    states = [alert.state for alert in await store.alerting.alerts(tuple(AlertState))]
-    (folder / "stored").write_text(json.dumps({"changes": changes[::-1], "states": states}))
+    alerts = await store.alerting.alerts(tuple(AlertState))
+    stored = {"changes": changes[::-1], "states": [alert.state for alert in alerts]}
+    (folder / "stored").write_text(json.dumps(stored))
+    (folder / "uids").write_text(" ".join(alert.uid for alert in alerts))
     await store.close()
 
 
@@ -150,7 +209,7 @@ async def told(store):
         await asyncio.sleep(0.002)
 
 
-def child(folder, url, tell):
+def child(folder, url, tell, guild):
     """Runs the life in a process of its own; its exit code."""
     number = os.fork()
     if number:
@@ -159,25 +218,25 @@ def child(folder, url, tell):
         logging.basicConfig(filename=folder / "log", level=logging.INFO, force=True)
         loop = asyncio.new_event_loop()
         loop.set_task_factory(lambda loop, inner, **options: asyncio.Task(Watched(inner, tell), loop=loop, **options))
-        loop.run_until_complete(asyncio.wait_for(life(folder, url), 60))
+        loop.run_until_complete(asyncio.wait_for(life(folder, url, guild), 60))
     except BaseException:
         logging.getLogger(__name__).exception("The life did not come to its end")
         os._exit(1)
     os._exit(0)
 
 
-def survey(folder, url):
+def survey(folder, url, guild):
     """Every place at which anything waits, and how often up to OFTEN times."""
     path = folder / "places"
     seen = Counter()
 
     def tell(where, when):
         seen[where, when] += 1
-        if seen[where, when] <= OFTEN:
+        if (guild is None or guild.on_the_way(where)) and seen[where, when] <= OFTEN:
             with path.open("a") as file:
                 file.write(json.dumps([where, when, seen[where, when]]) + "\n")
 
-    assert child(folder, url, tell) == 0, (folder / "log").read_text()
+    assert child(folder, url, tell, guild) == 0, (folder / "log").read_text()
     return [json.loads(line) for line in path.read_text().splitlines()]
 
 
@@ -193,15 +252,15 @@ def killer(where, when, times):
     return tell
 
 
-def main(folder, url):
+def main(folder, url, guild=None):
     empty = folder / "empty"
     empty.mkdir()
     asyncio.run(create(empty))
     first = shutil.copytree(empty, folder / "0")
-    for number, spot in enumerate(survey(first, f"{url}/0"), start=1):
+    for number, spot in enumerate(survey(first, f"{url}/0", guild), start=1):
         here = shutil.copytree(empty, folder / str(number))
-        code = child(here, f"{url}/{number}", killer(*spot))
-        after = child(here, f"{url}/{number}", lambda where, when: None)
+        code = child(here, f"{url}/{number}", killer(*spot), guild)
+        after = child(here, f"{url}/{number}", lambda where, when: None, guild)
         print(json.dumps({"number": number, "spot": spot, "code": code, "after": after}), flush=True)
 
 
@@ -211,4 +270,5 @@ async def create(folder):
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]), sys.argv[2])
+    place_of_runs, receiver, *discord_at = sys.argv[1:]
+    main(Path(place_of_runs), receiver, Guild(*discord_at) if discord_at else None)

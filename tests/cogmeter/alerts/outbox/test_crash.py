@@ -31,17 +31,29 @@ async def receiver():
     await runner.cleanup()
 
 
-@pytest.mark.timeout(600)
-async def test_killed_anywhere_between_breach_and_delivery_everybody_is_told_once(tmp_path, receiver):
-    url, seen = receiver
+async def crashed(folder, *arguments):
+    """What became of each run: where it was killed, and how its successor ended."""
     driver = await asyncio.create_subprocess_exec(
-        sys.executable, CRASHING, tmp_path, url, stdout=asyncio.subprocess.PIPE
+        sys.executable, CRASHING, folder, *arguments, stdout=asyncio.subprocess.PIPE
     )
     out, _ = await driver.communicate()
     assert driver.returncode == 0
     runs = [json.loads(line) for line in out.splitlines()]
-    killed = [run for run in runs if run["code"] == KILLED]
-    places = " ".join(run["spot"][0] for run in killed)
+    assert {run["code"] for run in runs} <= {0, KILLED}  # a place may be missed when threads are quicker than before
+    for run in runs:
+        assert run["after"] == 0, (run, (folder / str(run["number"]) / "log").read_text())
+    return runs
+
+
+def places(runs):
+    """Where processes were killed, in one text."""
+    return " ".join(run["spot"][0] for run in runs if run["code"] == KILLED)
+
+
+@pytest.mark.timeout(600)
+async def test_killed_anywhere_between_breach_and_delivery_everybody_is_told_once(tmp_path, receiver):
+    url, seen = receiver
+    runs = await crashed(tmp_path, url)
     for needed in (
         "engine.py",
         "lane.py",
@@ -51,12 +63,32 @@ async def test_killed_anywhere_between_breach_and_delivery_everybody_is_told_onc
         "alerting.py",
         "cogmeter-alerts-log",
     ):
-        assert needed in places
-    assert len(killed) > 100
-    assert {run["code"] for run in runs} <= {0, KILLED}  # a place may be missed when threads are quicker than before
+        assert needed in places(runs)
+    assert sum(run["code"] == KILLED for run in runs) > 100
     for run in runs:
-        assert run["after"] == 0, (run, (tmp_path / str(run["number"]) / "log").read_text())
         once(tmp_path / str(run["number"]), seen[str(run["number"])], run)
+
+
+@pytest.mark.timeout(600)
+async def test_killed_anywhere_on_the_way_to_discord_the_alert_is_one_message_that_shows_its_end(
+    tmp_path, discord_server, monkeypatch
+):
+    """The real notifier over the real transport: what was posted is found again, and brought up to date."""
+    # Discord remembers a nonce for minutes; a bot may be down for longer.
+    monkeypatch.setattr("loopback.messages.of_nonce", lambda *_: None)
+    channel = discord_server.world.channel["id"]
+    runs = await crashed(tmp_path, "", discord_server.url, discord_server.token, channel)
+    for needed in ("client_reqrep.py", "http.py", "channel.py", "message.py", "endings.py"):
+        assert needed in places(runs)
+    assert sum(run["code"] == KILLED for run in runs) > 30
+    messages = list(discord_server.world.messages[channel].values())
+    shown = [(one["embeds"][0]["footer"]["text"], one["embeds"][0]["title"]) for one in messages]
+    for run in runs:
+        uid = (tmp_path / str(run["number"]) / "uids").read_text()
+        (title,) = [title for footer, title in shown if uid[-8:] in footer]
+        assert "Resolved" in title, run
+    assert len(messages) == len(runs) + 1  # the first run was killed nowhere
+    assert list(discord_server.violations) == []
 
 
 def once(folder, posted, run):
