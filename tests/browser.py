@@ -40,6 +40,8 @@ KEYS = {
     "ArrowUp": 38,
     "ArrowRight": 39,
     "ArrowDown": 40,
+    "+": 187,
+    "-": 189,
 }
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -15,6 +16,7 @@ HERE: Final = Path(__file__).parent
 FOLDERS: Final = (HERE / "templates", HERE / "pages" / "templates")
 STATIC: Final = "/performance/static"  # where pages find their style sheet and scripts
 STATIC_FOLDER: Final = HERE / "pages" / "static"
+_BEFORE_UNIT: Final = re.compile(r"(?<=\d) (?=(?:%|\N{MICRO SIGN}s|ms|s|min|h|d|k|M|G|B|kB|MB|GB)(?!\w))")
 
 
 @cache
@@ -31,9 +33,15 @@ def environment() -> Environment:
         auto_reload=False,
     )
     made.globals["static"] = STATIC
+    made.filters["whole"] = whole
     for template in made.list_templates():
         made.get_template(template)  # compiled here, and not at the first visit, on the bot's loop
     return made
+
+
+def whole(words: object) -> str:
+    """The words with every number on one line with its unit."""
+    return _BEFORE_UNIT.sub("\N{NO-BREAK SPACE}", str(words))
 
 
 def render(template: str, **values: Any) -> str:

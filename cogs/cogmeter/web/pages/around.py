@@ -5,9 +5,9 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Final
 
-from cogmeter.alerts.model import Subject
-from cogmeter.answers import safe
+from cogmeter.alerts.model import BOT, Subject
 from cogmeter.render import text
+from cogmeter.web.pages.frame import said
 from cogmeter_storage.alerting import ACTIVE, AlertState
 
 if TYPE_CHECKING:
@@ -24,7 +24,7 @@ async def around(view: View, service: str | None = None) -> str:
         StorageError: the store cannot be read now.
     """
     span = view.span
-    marks = [[one.at_us / 1e6, safe.text(one.name)] for one in await view.monitor.artist.markers(span)]
+    marks = [[one.at_us / 1e6, said(one.name)] for one in await view.monitor.artist.markers(span)]
     breaches = [
         [one.started_us / 1e6, None if one.resolved_us is None else one.resolved_us / 1e6, one.rule]
         for one in await _told(view, service)
@@ -46,6 +46,12 @@ def latency_limit(view: View, service: str = "", operation: str = "") -> tuple[f
     limits, subject = view.monitor.alerting.limits, Subject("response_time", service, operation)
     limit_ms = limits.of(subject).threshold
     return limit_ms, f"alert above {text.duration(limit_ms * 1000)} ({limits.statistic_of(subject)})"
+
+
+def heartbeat_limit(view: View) -> tuple[float, str]:
+    """The same for the time that a heartbeat takes to Discord and back, in milliseconds."""
+    limit_ms = view.monitor.alerting.limits.of(Subject("gateway_latency", BOT)).threshold
+    return limit_ms, f"alert above {text.duration(limit_ms * 1000)}"
 
 
 def error_limit(view: View, service: str = "", operation: str = "") -> tuple[float, str]:

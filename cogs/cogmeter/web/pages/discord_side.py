@@ -10,7 +10,7 @@ from cogmeter.answers.stalls import stalls
 from cogmeter.query import figures
 from cogmeter.records import UnknownNameError
 from cogmeter.services import ACKNOWLEDGEMENT, REST, TASKS
-from cogmeter.web.pages.around import around
+from cogmeter.web.pages.around import around, heartbeat_limit
 from cogmeter.web.pages.frame import PageAsk, View, answer
 from cogmeter_storage.histogram import bucket_of
 from cogmeter_storage.model import Outcome
@@ -116,7 +116,8 @@ async def show_discord(monitor: Monitor, ask: PageAsk, request: web.Request) -> 
         loops=found.loops[:MOST_LOOPS],
         left_out=max(len(found.loops) - MOST_LOOPS, 0),
         runs=await _last_runs(view, found),
-        around=await around(view, ACKNOWLEDGEMENT),
+        around=await around(view),
+        latency=heartbeat_limit(view),
     )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
@@ -14,6 +15,7 @@ from pydantic import BeforeValidator, Field
 from cogmeter.answers import safe
 from cogmeter.answers.times import SECOND_US, iso, iso_end
 from cogmeter.query import now_us
+from cogmeter.recorder import OTHER
 from cogmeter.records import Period
 from cogmeter.render import text
 from cogmeter.render.measures import measure_of, measured
@@ -22,6 +24,7 @@ from cogmeter.version import __version__
 from cogmeter.web import html
 from cogmeter.web.security import GUARD, LOGOUT
 from cogmeter.web.spans import SpanAsk
+from cogmeter_storage.model import DAY_US
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -41,7 +44,14 @@ MENU: Final = (
     ("alerts", f"{HOME}/alerts", "Alerts"),
 )
 REFRESHES_S: Final = (0, 5, 15, 30, 60, 300)  # to choose from; 0: never
+# They turn the text that follows them around, and with it what is not theirs.
+_TURNS: Final = re.compile("[\u202a-\u202e\u2066-\u2069]")
 PIECE_S: Final = 0.001  # of rendering; between two of them the bot's loop goes on
+
+
+def said(value: str) -> str:
+    """A name or text of the host as pages say it: no Discord id in it, nothing that turns the direction of writing."""
+    return _TURNS.sub("\N{REPLACEMENT CHARACTER}", safe.text(value))
 
 
 def or_none(value: object) -> object:
@@ -142,7 +152,11 @@ class View:
 
     def clock(self, at_us: int) -> str:
         """A time of day in UTC, with its day where that is not today."""
-        return text.clock_time(at_us, with_date=at_us // 86_400_000_000 != self.now_us // 86_400_000_000)
+        return text.clock_time(at_us, with_date=at_us // DAY_US != self.now_us // DAY_US)
+
+    def moment(self, at_us: int) -> str:
+        """The same to the second."""
+        return f"{self.clock(at_us)}:{at_us // SECOND_US % 60:02}"
 
 
 def query(values: dict[str, Any]) -> str:
@@ -173,7 +187,7 @@ async def answer(view: View, template: str, *, title: str, **values: Any) -> web
         logout=LOGOUT if guard.has_token else None,
         version=__version__,
         text=text,
-        safe=safe.text,
+        safe=said,
         iso=iso,
         state_of=state_of,
         look_of=look_of,
@@ -197,8 +211,9 @@ async def paced(template: str, **values: Any) -> str:
 
 
 async def _services(view: View) -> list[str]:
-    """The services to choose from."""
-    return list(await view.monitor.query.names())
+    """The services to choose from. The one for what is too much to be told apart is there when there was too much."""
+    wanted = view.monitor.recorder.overflowed or view.ask.service == OTHER
+    return [name for name in await view.monitor.query.names() if name != OTHER or wanted]
 
 
 def shown_span(view: View) -> str:

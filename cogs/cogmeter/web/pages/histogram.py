@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from cogmeter_storage.base import Store
 
 BARS: Final = 48  # at most
+FEWEST: Final = 24  # so that one bar does not fill the box
 WIDTH, HEIGHT = 960, 160
 TICKS: Final = 5
 PERCENTILES: Final = (("p50", 0.50), ("p95", 0.95), ("p99", 0.99))
@@ -50,12 +51,13 @@ def drawn(buckets: NDArray[np.int64]) -> Histogram | None:
     used = np.flatnonzero(buckets)
     if not len(used):
         return None
-    first, last = max(int(used[0]), 1), max(int(used[-1]), 1)
+    first, last = _wide(max(int(used[0]), 1), max(int(used[-1]), 1))
     together = -(-(last - first + 1) // BARS)  # buckets in a bar
     count = -(-(last - first + 1) // together)
     held = np.zeros(count * together, dtype=np.int64)
-    held[: last - first + 1] = buckets[first : last + 1]
-    held[0] += buckets[0] if first else 0
+    part = buckets[first : last + 1]
+    held[: len(part)] = part
+    held[0] += buckets[0]
     bars = held.reshape(count, together).sum(axis=1).tolist()
     ends_us = [RATIO ** (first - 1 + together * (place + 1)) for place in range(count)]
     least_us, most_us = RATIO ** (first - 2), ends_us[-1]
@@ -65,6 +67,13 @@ def drawn(buckets: NDArray[np.int64]) -> Histogram | None:
         _lines(buckets, least_us, most_us),
         [(text.duration(end_us), held) for end_us, held in zip(ends_us, bars, strict=True) if held],
     )
+
+
+def _wide(first: int, last: int) -> tuple[int, int]:
+    """At least FEWEST buckets, those that are used in the middle; the first one is bucket 1 at the least."""
+    missing = max(FEWEST - (last - first + 1), 0)
+    first = max(first - missing // 2, 1)
+    return first, max(last, first + FEWEST - 1)
 
 
 def _path(bars: list[int]) -> str:

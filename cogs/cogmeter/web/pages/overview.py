@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 from cogmeter.answers.alerts import TOLD
 from cogmeter.condition import Status, worst
 from cogmeter.health import health_of
+from cogmeter.recorder import OTHER
+from cogmeter.services import BACKGROUND
 from cogmeter.web.pages.around import around, error_limit, latency_limit
 from cogmeter.web.pages.frame import PageAsk, View, answer
 from cogmeter.web.pages.sparks import Spark, sparks
@@ -57,6 +59,7 @@ async def show_overview(monitor: Monitor, ask: PageAsk, request: web.Request) ->
         checks=checks,
         rows=list(_rows(found.services, dict(before.services), known, drawn)),
         background=list(_rows(found.background, dict(before.background), known, drawn)),
+        begun=any(name not in {*BACKGROUND, OTHER} for name in await monitor.query.names()),
         alerts=_alerts(monitor, ask.service),
         around=await around(view, ask.service),
         latency=latency_limit(view, ask.service or ""),

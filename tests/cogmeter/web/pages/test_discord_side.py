@@ -1,6 +1,7 @@
 """The page on Discord: first responses, the connection, limits, blocks of the event loop, background loops."""
 
 import html
+import json
 import re
 
 from crowd import HOSTILE
@@ -9,6 +10,7 @@ from cogmeter.alerts.model import LoopState
 from cogmeter.web.pages.discord_side import Shard, shards_of
 
 PAGE = "/performance/discord"
+HTML = {"headers": {"Accept": "text/html"}}
 
 
 def rows(page, key):
@@ -64,6 +66,16 @@ async def test_the_share_of_invalid_requests_is_a_meter_with_its_words(crowded):
     assert 'value="0.1234" aria-labelledby="budget-title">12.3 %</meter>' in page
     assert "used up: 1,234 of 10,000" in page
     assert rows(page, "requests-table") == [["POST /channels/{channel_id}/messages", "45", "130 ms", "15", "0", "0"]]
+
+
+async def test_charts_have_markers_breaches_and_the_limits_that_hold_now(crowded):
+    async with crowded() as web:
+        await web.monitor.override({"gateway_latency": "200 ms"}, actor="owner")
+        page = (await web.get("/performance/discord", **HTML)).text
+    (marks,) = re.findall(r'data-marks="([^"]*)"', page)
+    assert [name for _, name in json.loads(html.unescape(marks))["marks"]][:2] == [f"deployed {HOSTILE}", "version 1.4"]
+    heartbeats = re.search(r'<figure[^>]*id="chart-gateway".*?>', page, re.DOTALL)[0]
+    assert 'data-limit="200.0" data-limit-text="alert above 200 ms"' in heartbeats
 
 
 async def test_what_blocked_the_loop_is_shown_with_its_stack(crowded):

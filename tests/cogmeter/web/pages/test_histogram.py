@@ -1,6 +1,7 @@
 import re
 
 import numpy as np
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -31,6 +32,13 @@ def test_lines_stand_at_the_percentiles_from_left_to_right():
     places = [x for _, x, _ in found.lines]
     assert places == sorted(places)
     assert (found.ticks[0], found.ticks[-1]) == ("984 µs", "1.1 s")
+
+
+def test_one_duration_is_a_narrow_bar_in_the_middle():
+    found = drawn(buckets(123_000))
+    (bar,) = re.findall(r"M([\d.]+) \d+h([\d.]+)", found.bars)
+    assert [float(one) / WIDTH for one in bar] == pytest.approx([0.46, 0.0375], abs=0.01)
+    assert (found.ticks[0], found.ticks[-1]) == ("97 ms", "160 ms")
 
 
 @given(st.lists(st.integers(0, 10**13), min_size=1, max_size=50))

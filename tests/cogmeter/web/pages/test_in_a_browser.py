@@ -4,10 +4,11 @@ import asyncio
 import itertools
 import json
 import time
-from urllib.parse import quote, urlsplit
+from urllib.parse import quote
 
 import pytest
 from crowd import HOSTILE, LONG, SLOW
+from looking import LIVE, SETTLED, calm, opened
 
 from cogmeter.render import text
 
@@ -22,11 +23,6 @@ FULL = [
     f"/performance/services/{LONG}?period=1h",
 ]
 CHARTS = "document.querySelectorAll('.chart[data-state=drawn]').length"
-SETTLED = (
-    "!!document.querySelector('footer') && "
-    "[...document.querySelectorAll('figure[data-chart]')].every(one => ['drawn', 'empty'].includes(one.dataset.state))"
-)
-LIVE = "document.getElementById('live').dataset.state"
 OVERFLOW = "Math.max(document.documentElement.scrollWidth, document.body.scrollWidth) - innerWidth"
 # Elements whose text is cut by their own border, without a way to scroll to it.
 CUT = """[...document.querySelectorAll('main *')].filter(one => {
@@ -34,19 +30,6 @@ CUT = """[...document.querySelectorAll('main *')].filter(one => {
   return one.scrollWidth > one.clientWidth + 1 && one.clientWidth && style.overflowX === 'visible'
     && style.display !== 'inline' && one.getBoundingClientRect().right > innerWidth + 1;
 }).map(one => one.outerHTML.slice(0, 120))"""
-
-
-def calm(page, url):
-    """Nothing was refused by the content policy, no script failed, and nobody else was asked."""
-    assert page.errors == []
-    assert {urlsplit(one).netloc for one in page.asked if one.startswith("http")} == {urlsplit(url).netloc}
-
-
-def opened(page, url, **size):
-    page.open(url, **size)
-    page.wait("document.readyState === 'complete'")
-    page.wait(SETTLED, "the charts")
-    page.wait(f"{LIVE} === 'live'", "the live stream")
 
 
 def looked_at(page, url, paths):

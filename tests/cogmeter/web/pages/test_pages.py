@@ -7,6 +7,10 @@ from urllib.parse import quote
 import pytest
 from crowd import HOSTILE, LONG, SECRET, SLOW
 
+from cogmeter.alerts.rules import RULES
+from cogmeter.web.html import whole
+from cogmeter.web.pages.frame import said
+
 PATHS = ["/performance", "/performance/services/knowledge-graph"]
 HTML = {"headers": {"Accept": "text/html"}}
 
@@ -23,7 +27,7 @@ async def test_the_overview_shows_the_figures_that_the_api_tells(seeded):
         told = (await web.get("/api/performance/dashboard")).json()
     assert names_in(page, "services-table") == list(told["serviceStats"])
     assert f"<strong>{told['overallStats']['totalOperations']}</strong>" in page
-    assert f"{told['overallStats']['overallErrorRate'] * 100:g} %" in page
+    assert f"<strong>{told['overallStats']['overallErrorRate'] * 100:g}\N{NO-BREAK SPACE}%" in page
 
 
 async def test_a_service_shows_its_operations_failures_and_where_time_goes(crowded):
@@ -113,12 +117,60 @@ async def test_every_name_leads_to_its_page(served, name):
     assert names_in(found.text, "operations-table") == [name]
 
 
-@pytest.mark.parametrize("path", ["/performance"])
-async def test_without_any_operation_the_page_says_so(served, path):
+async def test_without_any_operation_the_page_says_so_and_how_there_come_to_be_some(served):
     async with served() as web:
+        before = (await web.get("/performance", **HTML)).text
+        web.monitor.recorder.record("memory", "recall", duration_ms=5)
+        await web.flushed()
+        after = (await web.get("/performance", **HTML)).text
+        past = (await web.get("/performance?since=2024-01-01&until=2024-01-02", **HTML)).text
+    assert before.count("No operations in this time.") == past.count("No operations in this time.") == 1
+    assert "No alert is active." in before
+    assert "Nothing has been measured yet" in before
+    assert "Nothing has been measured yet" not in after + past
+
+
+async def test_what_is_too_much_to_be_told_apart_is_only_to_choose_when_there_is_such(served):
+    option = '<option value="(other)"'
+    async with served() as web:
+        web.monitor.recorder.record("one", "run", duration_ms=5)
+        await web.flushed()
+        before = (await web.get("/performance", **HTML)).text
+        chosen = (await web.get("/performance?service=(other)", **HTML)).text
+        for number in range(2001):
+            web.monitor.recorder.record("many", f"run-{number}", duration_ms=5)
+        await web.flushed()
+        after = (await web.get("/performance", **HTML)).text
+    assert option not in before
+    assert option in chosen
+    assert option in after
+
+
+def test_what_turns_the_direction_of_writing_is_shown_and_turns_nothing():
+    assert said("\u202elive\u202c \u2066x\u2069") == "\ufffdlive\ufffd \ufffdx\ufffd"
+    assert said("שלום 日本 123456789012345678") == "שלום 日本 [id]"
+
+
+@pytest.mark.parametrize(
+    ("words", "kept"),
+    [
+        ("between 2 and 3 s; 0.5 %", "between 2 and 3_s; 0.5_%"),
+        ("2 h 5 min", "2_h 5_min"),
+        ("12.4 k operations of 3 services", "12.4_k operations of 3 services"),
+        (7, "7"),
+    ],
+)
+def test_a_number_stays_on_one_line_with_its_unit(words, kept):
+    assert whole(words) == kept.replace("_", "\N{NO-BREAK SPACE}")
+
+
+@pytest.mark.parametrize("path", ["/performance", "/performance/services/service-001", "/performance/discord"])
+async def test_charts_shade_breaches_of_rules_that_there_are(crowded, path):
+    async with crowded() as web:
         page = (await web.get(path, **HTML)).text
-    assert page.count("No operations in this time.") == 1
-    assert "No alert is active." in page
+    named = {rule for names in re.findall(r'data-rules="([^"]*)"', page) for rule in names.split()}
+    assert named
+    assert named <= RULES.keys()
 
 
 async def test_the_chart_is_to_be_had_as_a_picture(seeded):

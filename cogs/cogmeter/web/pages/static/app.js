@@ -10,6 +10,7 @@ import { arrangeAll } from "./tables.js";
 const root = document.documentElement;
 const main = document.getElementById("main");
 const hasCharts = root.dataset.charts === "uplot" && typeof uPlot === "function";
+const PATIENCE_MS = 20_000;
 let timer;
 let running;
 
@@ -20,13 +21,16 @@ export async function refresh() {
   clearTimeout(timer);
   running?.abort();
   const mine = (running = new AbortController());
+  const patience = setTimeout(() => mine.abort(new Error("no answer within 20 s")), PATIENCE_MS);
   main.setAttribute("aria-busy", "true");
   try {
     await renew(mine.signal);
     trouble("");
   } catch (error) {
-    if (mine.signal.aborted) return;
-    trouble(`This page could not be renewed: ${error.message}. What it shows may be old; it is tried again.`);
+    if (running !== mine) return; // something newer is asked for
+    trouble(`This page could not be renewed: ${error.message}. What it shows may be old${again()}.`);
+  } finally {
+    clearTimeout(patience);
   }
   main.removeAttribute("aria-busy");
   later();
@@ -50,6 +54,8 @@ async function renew(signal) {
   document.dispatchEvent(new CustomEvent("cogmeter:renewed"));
   if (hasCharts) await draw();
 }
+
+const again = () => (Number(document.body.dataset.refresh) > 0 ? "; it is tried again" : "");
 
 function later() {
   clearTimeout(timer);
@@ -88,8 +94,23 @@ function show(url) {
 }
 
 const iso = (at) => new Date(at * 1000).toISOString().replace(".000Z", "Z");
-onZoom((since, until) => go({ since: iso(since), until: iso(until), period: null }));
-addEventListener("popstate", refresh);
+
+/** A stretch of whole minutes; one that reaches to now goes on with the time. */
+function stretch(since, until) {
+  const now = Date.now() / 1000;
+  const begin = Math.floor(Math.min(since, now - 300) / 60) * 60;
+  const end = Math.ceil(until / 60) * 60;
+  return { since: iso(begin), until: end < now ? iso(end) : null, period: null };
+}
+onZoom((since, until) => go(stretch(since, until)));
+
+// The way back: what is chosen shows what the address says, also where the focus is.
+addEventListener("popstate", async () => {
+  await refresh();
+  for (const one of document.getElementById("controls").elements) {
+    if (one.localName === "select") one.value = one.querySelector("option[selected]")?.value ?? one.options[0].value;
+  }
+});
 
 document.addEventListener("change", (event) => {
   const { form, name, value } = event.target;

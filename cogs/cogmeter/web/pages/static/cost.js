@@ -33,6 +33,7 @@ register("cost", (answer) => {
     unit: "dollars",
     least: 0.01,
     group: "days",
+    days: true,
     empty: "No operation in this time says what it cost in dollars.",
     series: series.reverse(), // the highest first: lower ones are drawn over it
   };

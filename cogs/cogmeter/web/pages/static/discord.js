@@ -53,16 +53,21 @@ register("lag", (answer) => {
 
 register("limits", (answer) => {
   const { x, along, range } = aligned(answer);
+  // A limit that was never hit has no line on the ground, where it would hide those that were.
+  const hit = (name) => {
+    const said = along(name, "highest");
+    return { said, values: said.some((value) => value > 0) ? said : said.map(() => null) };
+  };
   return {
     x,
     range,
     unit: "count",
     least: 5,
-    empty: NOTHING,
+    empty: x.length ? "No rate limit was hit in this time." : NOTHING,
     series: [
-      { label: "of this bot", values: along("rest.rate_limited.user", "highest"), colour: "p50", width: 2 },
-      { label: "shared", values: along("rest.rate_limited.shared", "highest"), colour: "p95", width: 1.5 },
-      { label: "global", values: along("rest.rate_limited.global", "highest"), colour: "failed", width: 2 },
+      { label: "of this bot", ...hit("rest.rate_limited.user"), colour: "p50", width: 2 },
+      { label: "shared", ...hit("rest.rate_limited.shared"), colour: "p95", width: 1.5 },
+      { label: "global", ...hit("rest.rate_limited.global"), colour: "failed", width: 2 },
     ],
   };
 });

@@ -1,9 +1,11 @@
 // The stream of what happens, kept open: it says how it is, and comes again by itself when it is cut.
 
 const WAITS_S = [1, 2, 5, 10, 30];
+const SILENCE_MS = 15_000; // the server says something every second
 let source;
 let tries = 0;
 let timer;
+let silence;
 
 function say(state, words) {
   const shown = document.getElementById("live");
@@ -12,17 +14,30 @@ function say(state, words) {
   if (text.textContent !== words) text.textContent = words;
 }
 
-/** Close the stream until it is listened to again. */
-export function rest() {
+function close() {
   source?.close();
   clearTimeout(timer);
+  clearTimeout(silence);
+}
+
+/** Close the stream until it is listened to again. */
+export function rest() {
+  close();
   say("off", "Not live");
 }
 
 /** Open the stream; `told(name, data)` is called for each of the named events. */
 export function listen(address, names, told) {
-  source?.close();
-  clearTimeout(timer);
+  close();
+  // A connection that broke without a word, as when a laptop slept, is not told from one that is silent but by the clock.
+  const alive = () => {
+    clearTimeout(silence);
+    silence = setTimeout(() => {
+      tries += 1;
+      listen(address, names, told);
+    }, SILENCE_MS);
+  };
+  alive();
   say(tries ? "reconnecting" : "connecting", tries ? "Reconnecting" : "Connecting");
   source = new EventSource(address);
   source.onopen = () => {
@@ -37,6 +52,7 @@ export function listen(address, names, told) {
   };
   for (const name of names) {
     source.addEventListener(name, (event) => {
+      alive();
       let data = null;
       try {
         data = JSON.parse(event.data);

@@ -15,10 +15,13 @@ function attributes(old, fresh) {
     if (old.getAttribute(name) !== value) old.setAttribute(name, value);
   }
   for (const { name } of [...old.attributes]) {
-    if (!fresh.hasAttribute(name) && !(name === "open" && old.localName === "details")) old.removeAttribute(name);
+    if (!fresh.hasAttribute(name) && !kept(old, name)) old.removeAttribute(name);
   }
   if (old.localName === "option" && document.activeElement !== old.parentElement) old.selected = fresh.selected;
 }
+
+/** What people opened, and how a chart stands until it is drawn again. */
+const kept = (node, name) => (name === "open" && node.localName === "details") || name === "data-state";
 
 function children(old, fresh) {
   const wantedKeys = new Set([...fresh.children].map(keyOf));

@@ -1,0 +1,233 @@
+// How a chart looks: axes, lines and bars, and what is painted over them: breaches, markers, the threshold, names.
+
+import { clock, day, UNITS } from "./format.js";
+
+const SECOND = 1e3;
+const MINUTE = 60 * SECOND;
+const HOUR = 60 * MINUTE;
+const DAY = 24 * HOUR;
+const FONT = "system-ui, sans-serif";
+const LINE_HIGH = 14; // of a name beside a line
+const powers = (from, to) => Array.from({ length: to - from + 1 }, (_, number) => 10 ** (from + number));
+const rounds = (from, to) => powers(from, to).flatMap((power) => [1, 2, 5].map((times) => times * power));
+// Steps of an axis that are said in full by the two digits that people are told.
+const STEPS = rounds(-6, 12);
+const STEPS_MS = [
+  ...rounds(-4, 3), 10 * SECOND, 20 * SECOND, 30 * SECOND,
+  ...[1, 2, 5, 10, 20, 30].map((times) => times * MINUTE),
+  ...[1, 2, 3, 6, 12].map((times) => times * HOUR),
+  ...rounds(0, 5).map((times) => times * DAY),
+];
+const STEPS_MS_FAR = [...powers(-3, 4), MINUTE, 10 * MINUTE, HOUR, ...powers(0, 5).map((times) => times * DAY)];
+
+const css = (name) => getComputedStyle(document.documentElement).getPropertyValue(`--${name}`).trim();
+const fade = (colour, share) => `${colour}${Math.round(share * 255).toString(16).padStart(2, "0")}`;
+
+/** Whether the values, durations in milliseconds, lie so far apart that the small ones need a logarithmic axis. */
+export function isLog(model) {
+  if (!model.log) return false;
+  const all = model.series.flatMap((one) => one.values).filter((value) => value > 0);
+  return all.length > 0 && Math.max(...all) / Math.min(...all) > 50;
+}
+
+/** The model's numbers as uPlot takes them; a logarithmic axis has no place for 0. */
+export function shown(model) {
+  const log = isLog(model);
+  return [model.x, ...model.series.map(({ values }) => (log ? values.map((value) => (value > 0 ? value : null)) : values))];
+}
+
+/** What uPlot is told; `seen(place)` is called when the cursor moves, `chosen(since, until)` when time is dragged out. */
+export function options(figure, model, place, { seen, chosen }) {
+  const limit = Number(figure.dataset.limit) || 0;
+  const modelOf = (u) => u.cogmeter ?? model;
+  const { lines, wide } = namesOf(model);
+  return {
+    width: place.clientWidth || 600,
+    height: figure.classList.contains("tall") ? 300 : 200,
+    padding: [12, Math.max(wide, 22), 0, 0],
+    legend: { show: false },
+    tzDate: (at) => uPlot.tzDate(new Date(at * 1000), "Etc/UTC"),
+    cursor: { sync: { key: model.group ?? "time" }, drag: { x: true, y: false, setScale: false }, points: { size: 7 }, y: false },
+    scales: {
+      x: { time: true, range: (u) => modelOf(u).range ?? [model.x[0], model.x.at(-1)] },
+      y: isLog(model)
+        ? { distr: 3, range: (u, least, most) => [least * 0.8, Math.max(most, limit) * 1.3] }
+        : { range: (u, least, most) => [Math.min(0, least ?? 0), Math.max(most ?? 0, nearLimit(limit, most), model.least ?? 1) * 1.08] },
+    },
+    axes: axes(model),
+    series: [{}, ...model.series.map(line)],
+    bands: (model.bands ?? []).map(([high, low, colour]) => ({ series: [high + 1, low + 1], fill: fade(css(colour), 0.3) })),
+    hooks: {
+      drawClear: [(u) => breaches(u, figure)],
+      draw: [(u) => marks(u, figure), (u) => threshold(u, figure, limit), (u) => names(u, lines)],
+      setCursor: [(u) => seen(u.cursor.idx)],
+      setSelect: [(u) => dragged(u, chosen)],
+    },
+  };
+}
+
+function axes(model) {
+  const common = { stroke: css("muted"), grid: { stroke: css("grid"), width: 1 }, ticks: { show: false }, font: `12px ${FONT}` };
+  const timed = (u, splits, _axis, _space, step) => splits.map((at) => (step >= 86_400 || clock(at) === "00:00" ? day(at) : clock(at)));
+  const x = model.days
+    ? { ...common, grid: { show: false }, splits: someDays, values: (u, splits) => splits.map(day) }
+    : { ...common, values: timed };
+  const format = UNITS[model.unit];
+  const y = {
+    ...common,
+    incrs: model.unit === "ms" ? STEPS_MS : STEPS,
+    values: (u, splits) => splits.map((value) => (value === null ? "" : format(value))),
+    ...(isLog(model) && { splits: (u, _axis, least, most) => farApart(least, most), filter: (u, splits) => splits }),
+  };
+  return [{ ...x, size: 28 }, { ...y, size: 62 }];
+}
+
+/** As many days as have room for their name, the last one among them. */
+function someDays(u) {
+  const days = u.data[0];
+  const every = Math.max(Math.ceil((days.length * 56 * devicePixelRatio) / u.bbox.width), 1);
+  return days.filter((_, place) => (days.length - 1 - place) % every === 0);
+}
+
+/** The ticks of a logarithmic axis of durations. */
+function farApart(least, most) {
+  return (most / least > 2e3 ? STEPS_MS_FAR : STEPS_MS).filter((at) => at >= least && at <= most);
+}
+
+/** A threshold far above everything that happened would press the line flat against the ground: it is left out. */
+const nearLimit = (limit, most) => (limit && limit <= (most || 0) * 3 ? limit : 0);
+
+function line(one) {
+  const colour = css(one.colour);
+  if (one.bars) {
+    const paths = uPlot.paths.bars({ size: [0.85, 60], align: 0 });
+    return { label: one.label, stroke: colour, fill: colour, width: 0, paths, points: { show: false } };
+  }
+  const points = { show: true, size: 5, fill: colour, filter: lonely };
+  return { label: one.label, stroke: colour, width: one.width ?? 1.5, points, fill: one.area ? fade(colour, 0.25) : undefined };
+}
+
+/** Points are drawn where a value stands alone between two gaps, which a line does not show. */
+function lonely(u, number) {
+  const values = u.data[number];
+  const none = (place) => values[place] === null || values[place] === undefined;
+  return [...values.keys()].filter((place) => !none(place) && none(place - 1) && none(place + 1));
+}
+
+// What is painted over it ------------------------------------------------------------------------------------------
+
+const surroundings = (figure) => JSON.parse(figure.closest("[data-marks]")?.dataset.marks || "{}");
+
+/** Paint with the context as it was before and is after; sizes in CSS pixels times `ratio`. */
+function painting(u, work) {
+  const { left, top, width, height } = u.bbox;
+  u.ctx.save();
+  u.ctx.textAlign = "left";
+  u.ctx.textBaseline = "alphabetic";
+  work(u.ctx, { left, top, right: left + width, bottom: top + height, ratio: devicePixelRatio });
+  u.ctx.restore();
+}
+
+/** Words that can be read whatever lies below them. */
+function say(ctx, words, x, y, ratio) {
+  const { strokeStyle, lineWidth } = ctx;
+  ctx.setLineDash([]);
+  ctx.lineJoin = "round";
+  ctx.strokeStyle = css("surface");
+  ctx.lineWidth = 4 * ratio;
+  ctx.strokeText(words, x, y);
+  ctx.fillText(words, x, y);
+  Object.assign(ctx, { strokeStyle, lineWidth });
+}
+
+function dashed(ctx, pattern, ratio, [fromX, fromY], [toX, toY]) {
+  ctx.setLineDash(pattern.map((length) => length * ratio));
+  ctx.beginPath();
+  ctx.moveTo(fromX, fromY);
+  ctx.lineTo(toX, toY);
+  ctx.stroke();
+}
+
+function breaches(u, figure) {
+  const rules = figure.dataset.rules?.split(" ");
+  painting(u, (ctx, { left, top, right, bottom }) => {
+    ctx.fillStyle = fade(css("failed"), 0.14);
+    for (const [since, until, rule] of surroundings(figure).breaches ?? []) {
+      if (rules && !rules.includes(rule)) continue;
+      const from = Math.max(u.valToPos(since, "x", true), left);
+      const to = Math.min(u.valToPos(until ?? Date.now() / 1000, "x", true), right);
+      if (to > from) ctx.fillRect(from, top, Math.max(to - from, 2), bottom - top);
+    }
+  });
+}
+
+function marks(u, figure) {
+  painting(u, (ctx, { left, top, right, bottom, ratio }) => {
+    ctx.strokeStyle = ctx.fillStyle = css("muted");
+    ctx.lineWidth = ratio;
+    ctx.font = `${11 * ratio}px ${FONT}`;
+    let free = left; // names that would stand on one another are left out
+    for (const [at, name] of surroundings(figure).marks ?? []) {
+      const x = Math.round(u.valToPos(at, "x", true));
+      if (x < left || x > right) continue;
+      dashed(ctx, [2, 3], ratio, [x, top], [x, bottom]);
+      const words = name.length > 24 ? `${name.slice(0, 23)}\u2026` : name;
+      const wide = ctx.measureText(words).width + 8 * ratio;
+      const start = x + wide > right ? x - wide : x;
+      if (start < free) continue;
+      say(ctx, words, start + 4 * ratio, top + 11 * ratio, ratio);
+      free = start + wide;
+    }
+  });
+}
+
+function threshold(u, figure, limit) {
+  const y = limit ? u.valToPos(limit, "y", true) : NaN;
+  painting(u, (ctx, { left, top, right, bottom, ratio }) => {
+    if (!(y >= top && y <= bottom)) return;
+    ctx.strokeStyle = ctx.fillStyle = css("failed");
+    ctx.lineWidth = 1.5 * ratio;
+    dashed(ctx, [7, 5], ratio, [left, y], [right, y]);
+    ctx.font = `${12 * ratio}px ${FONT}`;
+    const below = y - top < 18 * ratio;
+    say(ctx, figure.dataset.limitText || "", left + 4 * ratio, below ? y + 14 * ratio : y - 5 * ratio, ratio);
+  });
+}
+
+/** The lines that say their name where they end, and the room that the longest name takes at the right. */
+function namesOf(model) {
+  const lines = model.series.length > 1 ? [...model.series.entries()].filter(([, one]) => !one.bars) : [];
+  const longest = Math.max(0, ...lines.map(([, one]) => one.label.length));
+  return { lines: lines.reverse(), wide: longest * 7.5 + 8 }; // of two that end together, p99 stands above p95
+}
+
+function names(u, lines) {
+  painting(u, (ctx, { top, bottom, ratio }) => {
+    ctx.font = `${12 * ratio}px ${FONT}`;
+    const ends = lines.map(([number, one]) => endOf(u, number + 1, one)).filter(Boolean).sort((a, b) => a.y - b.y);
+    let free = top + 4 * ratio;
+    for (const one of ends) free = (one.y = Math.max(one.y, free)) + LINE_HIGH * ratio;
+    let most = bottom; // and from below, so that the last ones stay in the box
+    for (const one of ends.reverse()) most = (one.y = Math.min(one.y, most)) - LINE_HIGH * ratio;
+    for (const { x, y, name, colour } of ends) {
+      ctx.fillStyle = colour;
+      say(ctx, name, x + 6 * ratio, y + 4 * ratio, ratio);
+    }
+  });
+}
+
+/** Where a line ends. */
+function endOf(u, number, { label, colour }) {
+  const place = u.data[number].findLastIndex((value) => value !== null && value !== undefined);
+  if (place < 0) return null;
+  const [x, y] = [u.valToPos(u.data[0][place], "x", true), u.valToPos(u.data[number][place], "y", true)];
+  return { x, y, name: label, colour: css(colour) };
+}
+
+function dragged(u, chosen) {
+  const { left, width } = u.select;
+  if (width < 8) return;
+  const [since, until] = [left, left + width].map((x) => u.posToVal(x, "x"));
+  u.setSelect({ left: 0, width: 0, top: 0, height: 0 }, false);
+  chosen(since, until);
+}
