@@ -5,14 +5,15 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING, Final
 
-import aiohttp
-
 from cogmeter.finding import Finding
+from cogmeter.notifiers.base import NotifyError
+from cogmeter.notifiers.http import Http, Patience, refusal
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-TIMEOUT: Final = aiohttp.ClientTimeout(total=10)
+FIELD: Final = "heartbeat_url"
+PATIENCE: Final = Patience(answer_s=10.0)
 
 _logger = logging.getLogger("cogmeter.heartbeat")
 
@@ -24,7 +25,7 @@ class Heartbeat:
         """``trouble`` says what is not well, in words, or nothing. The URL holds a secret and is never shown."""
         self._url = url
         self._trouble = trouble
-        self._session: aiohttp.ClientSession | None = None
+        self._http = Http(FIELD, patience=PATIENCE)
         self.sent = 0
         self.withheld = ""  # why the last one was
         self.failed = ""  # why the last one was not taken
@@ -37,23 +38,19 @@ class Heartbeat:
         self.withheld = trouble
         if trouble:
             return
-        if self._session is None:
-            self._session = aiohttp.ClientSession(timeout=TIMEOUT)
-        try:
-            async with self._session.get(self._url, allow_redirects=False) as answer:
-                failed = "" if answer.status < 300 else f"it was answered with {answer.status}"
-        except (aiohttp.ClientError, TimeoutError, OSError) as error:
-            failed = f"it did not arrive ({type(error).__name__})"  # its text may hold the address
+        failed = await self._sent()
         if failed and failed != self.failed:
-            _logger.warning("PERFORMANCE_HEARTBEAT_URL: %s; see that the address is right and can be reached", failed)
+            _logger.warning("%s; see that the address is right and can be reached", failed)
         self.failed = failed
         self.sent += not failed
 
-    async def close(self) -> None:
-        """Give the connection back."""
-        if self._session is not None:
-            await self._session.close()
-            self._session = None
+    async def _sent(self) -> str:
+        """Send it; empty, or what went wrong, without the address."""
+        try:
+            trouble = refusal(await self._http.send("GET", self._url), self._http.setting)
+        except NotifyError as error:
+            return str(error)
+        return "" if trouble is None else str(trouble)
 
     def findings(self) -> list[Finding]:
         """Whether it beats."""

@@ -199,7 +199,6 @@ class Monitor(Asking):
         schedule.every(settings.cleanup_interval_minutes * 60, "clean-up", self._clean)
         if settings.heartbeat_url is not None:
             self.heartbeat = Heartbeat(settings.heartbeat_url.get_secret_value(), self._trouble)
-            undo.push_async_callback(self.heartbeat.close)
             schedule.every(settings.heartbeat_interval, "heartbeat", self.heartbeat.beat)
         undo.push_async_callback(asyncio.sleep, 0)  # the scheduler shuts down in the loop's next turn
         schedule.start()

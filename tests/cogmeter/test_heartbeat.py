@@ -35,16 +35,11 @@ async def listener():
 
 
 @pytest.fixture
-async def heart(listener):
-    made = []
-
+def heart(listener):
     def beating(trouble=lambda: "", url=listener.url):
-        made.append(Heartbeat(url, trouble))
-        return made[-1]
+        return Heartbeat(url, trouble)
 
-    yield beating
-    for heartbeat in made:
-        await heartbeat.close()
+    return beating
 
 
 async def test_each_beat_is_one_request_while_all_is_well(heart, listener):
@@ -86,10 +81,20 @@ async def test_an_answer_that_is_no_success_is_a_finding_without_the_address(hea
     assert "/elsewhere" not in listener.paths
 
 
-async def test_a_server_that_is_not_there_is_a_finding_without_the_address(heart, caplog):
-    heartbeat = heart(url="http://127.0.0.1:9/push/secret-key")
+@pytest.mark.parametrize(
+    ("host", "words"),
+    [
+        ("127.0.0.1:9", "no connection (Connection refused)"),
+        ("nobody.invalid", "could not be resolved"),
+        (f"{'a' * 70}.invalid", ""),  # longer than a part of a name may be
+        ("user:secret-key@127.0.0.1:9", "no connection"),
+    ],
+)
+async def test_a_server_that_is_not_there_is_a_finding_without_the_address(heart, caplog, host, words):
+    heartbeat = heart(url=f"http://{host}/push/secret-key")
     await heartbeat.beat()
     (finding,) = heartbeat.findings()
     assert not finding.well
-    assert "did not arrive" in finding.text
+    assert finding.text.startswith("PERFORMANCE_HEARTBEAT_URL")
+    assert words in finding.text
     assert "secret-key" not in caplog.text + finding.text
