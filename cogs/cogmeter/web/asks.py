@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Final
 from pydantic import Field, model_validator
 from pydantic_core import PydanticCustomError
 
+from cogmeter.answers.times import MAX_US
 from cogmeter.web.problems import Problem
 from cogmeter.web.reading import Ask
 from cogmeter.web.spans import SpanAsk
@@ -19,7 +20,6 @@ if TYPE_CHECKING:
 
 LONGEST: Final = 100  # characters of a name, as they are recorded
 MOST_PAGE: Final = 200  # operations become JSON on the loop, about 20 µs each
-_MOST: Final = 2**63 - 1
 
 Name = Annotated[str, Field(min_length=1, max_length=LONGEST)]
 Service = Annotated[Name, Field(description="Of this service alone")]
@@ -79,7 +79,7 @@ def numbers_of(cursor: str | None, count: int) -> list[int] | None:
         found = None
     if not isinstance(found, list) or [type(one) for one in found] != [int] * count:
         raise _unknown(cursor)
-    if not all(0 <= one <= _MOST for one in found):
+    if not all(0 <= one <= MAX_US for one in found):  # no time is greater, and no id will ever be
         raise _unknown(cursor)
     return found
 

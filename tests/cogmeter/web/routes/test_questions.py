@@ -6,6 +6,8 @@ from urllib.parse import quote
 import pytest
 from yarl import URL
 
+from cogmeter.web.asks import cursor_of
+
 PATH = "/api/performance"
 
 
@@ -46,6 +48,9 @@ async def test_an_unknown_operation_is_404_with_near_names(seeded):
         ("operations?limit=201", "limit"),
         ("operations?cursor=zzz", "cursor"),
         ("operations?cursor=W10", "cursor"),
+        (f"operations?cursor={cursor_of(1, 0, 2**63 - 1)}", "cursor"),
+        (f"operations?cursor={cursor_of(2**63 - 1, 0, 1)}", "cursor"),
+        (f"audit?cursor={cursor_of(2**63)}", "cursor"),
         ("alerts?cursor=WzEsMl0", "cursor"),
         ("alerts?state=open", "state"),
         ("audit?cursor=Wy0xXQ", "cursor"),
