@@ -1,6 +1,6 @@
 """What finds incidents, how soon, and at what price: the alert rules, the baseline alone, and plain threshold rules.
 
-Run ``python benchmarks/detection.py [--short]``. Five days of made-up traffic of 13 services with nine labelled
+Run ``python benchmarks/detection.py [--short]``. Five days of made-up traffic of 16 services with ten labelled
 incidents (``tests/traffic``), once for each seed, judged three times:
 
 * ``rules``: the product's rules and engine with their defaults, and a target for the one service that burns slowly
@@ -147,7 +147,7 @@ def main() -> None:
         recall, alarms = at_least(one.recall, 1), at_most(one.false_a_week, 2)
         said(f"{name}: recall", f"{one.recall:.0%}", f"{plain.recall:.0%}", recall if own else None)
         figures = (f"{one.false_a_week:.1f}", f"{plain.false_a_week:.1f}")
-        said(f"{name}: false alarms a week, 13 services", *figures, alarms if own else None)
+        said(f"{name}: false alarms a week, 16 services", *figures, alarms if own else None)
         said(f"{name}: median delay", f"{one.delay_min:.1f} min", f"{plain.delay_min:.1f} min")
         said(f"{name}: missed", kinds(one.missed), kinds(plain.missed))
 

@@ -50,6 +50,7 @@ def _rules(*names: str) -> frozenset[str]:
 
 INCIDENTS = (
     Incident("error burst", "sentiment-analysis", *_at(1, 14, 20), 180, _rules("error_rate"), failing=0.2),
+    Incident("worse than ever", "payments", *_at(3, 10, 60), 15 * MINUTE, _rules("error_rate"), failing=0.1),
     Incident("outage", "web-crawling", *_at(2, 11, 25), 90, _rules("error_rate"), failing=1.0),
     Incident("step", "multimodal-processing", *_at(2, 16, 45), 300, _rules("response_time"), slower=3.5),
     Incident(

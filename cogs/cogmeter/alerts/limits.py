@@ -131,6 +131,10 @@ class Bounds:
     recovery: NDArray[np.float64]
     min_operations: NDArray[np.int64]
 
+    def at(self, places: NDArray[np.int64]) -> Bounds:
+        """The limits at some places."""
+        return Bounds(self.threshold[places], self.recovery[places], self.min_operations[places])
+
 
 class Limits:
     """The limit of every subject. Changes take effect at once, in place."""

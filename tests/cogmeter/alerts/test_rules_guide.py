@@ -1,7 +1,11 @@
 """The guide's three rules find what is beyond a threshold, and say it in the guide's words."""
 
+import math
+
 import numpy as np
 import pytest
+
+from cogmeter.alerts.rules.values import excess
 
 
 @pytest.mark.parametrize(
@@ -66,6 +70,80 @@ async def test_who_asks_for_single_operations_hears_of_single_failures(measured)
     one = await measured(alert_min_operations=1).see("web", count=1, failures=1)
     (reading,) = await one.readings()
     assert reading.subject.rule == "error_rate"
+
+
+async def lived(one, hours, share, *, service="web", count=20):
+    """Some hours in which the same share of each minute's operations fails, as nearly as whole ones can."""
+    owed = 0.0
+    for _ in range(int(hours * 60)):
+        one.after(60)
+        owed += share * count
+        await one.see(service, count=count, failures=int(owed))
+        owed -= int(owed)
+
+
+QUIET = {"alert_threshold_operations_per_minute": 0, "alert_threshold_deviation": 0}
+
+
+@pytest.mark.parametrize(
+    ("usual", "failures", "breached"),
+    [(0.02, 6, False), (0.02, 10, False), (0.02, 16, True), (0.0, 6, True), (0.001, 6, True), (0.08, 8, True)],
+)
+async def test_what_usually_fails_explains_some_failures_and_not_many(measured, usual, failures, breached):
+    one = measured(**QUIET)
+    await lived(one, 5, usual)
+    one.after(301)
+    await one.see("web", count=100, failures=failures)
+    (reading,) = await one.readings("error_rate")
+    assert (reading.breached, reading.message) == (breached, f"Error rate of {failures}% exceeds threshold of 5%")
+
+
+async def test_a_little_too_much_for_long_is_no_chance(measured):
+    one = measured(**QUIET)
+    await lived(one, 24, 0.02)
+    told_min = None
+    for minute in range(60):
+        await lived(one, 1 / 60, 0.1 if minute % 2 else 0.05)
+        if await one.breached("error_rate"):
+            told_min = told_min or minute
+    assert 5 < told_min < 30
+
+
+async def test_an_operation_fails_as_usual_when_its_service_does(measured):
+    one = measured(**QUIET)
+    await lived(one, 5, 0.03, count=40)
+    one.after(301)
+    await one.see("web", "other", count=2_000)
+    await one.see("web", "query", count=100, failures=8)
+    assert [(one.subject.operation, one.breached) for one in await one.readings("error_rate")] == [("query", False)]
+    await one.see("web", "query", count=100, failures=40)
+    assert ("error_rate", "web", "query") in await one.breached()
+
+
+async def test_who_asks_for_single_operations_hears_of_usual_failures_too(measured):
+    one = measured(alert_min_operations=1, **QUIET)
+    await lived(one, 5, 0.02)
+    one.after(301)
+    await one.see("web", count=1, failures=1)
+    assert await one.breached("error_rate") == [("error_rate", "web", "")]
+
+
+@pytest.mark.parametrize(("operations", "usual"), [(20, 0.01), (100, 0.02), (500, 0.04)])
+def test_the_bound_of_an_excess_is_above_the_probability_and_not_far(operations, usual):
+    for failures in range(int(operations * usual) + 1, min(operations, 100), 7):
+        exact = math.log(
+            sum(
+                math.comb(operations, many) * usual**many * (1 - usual) ** (operations - many)
+                for many in range(failures, operations + 1)
+            )
+        )
+        (bound,) = excess(np.array([operations]), np.array([failures]), np.array([usual])).tolist()
+        assert exact - 1e-9 <= bound <= exact + 4.0
+
+
+def test_no_more_failures_than_usual_are_no_excess_and_any_are_one_where_none_is_usual():
+    found = excess(np.array([0, 10, 10, 10]), np.array([0, 0, 1, 1]), np.array([0.0, 0.0, 0.2, 0.0]))
+    assert found.tolist() == [0, 0, 0, -math.inf]
 
 
 async def test_too_few_operations_raise_nothing(measured):

@@ -7,6 +7,7 @@ from collections import Counter
 from typing import TYPE_CHECKING, Final
 
 from cogmeter.alerts.limits import THRESHOLD, Key, Limits, span_of
+from cogmeter.alerts.measuring.history import SIX_HOURS_S
 from cogmeter.alerts.model import Subject
 from cogmeter.alerts.review.advice import advise
 from cogmeter.alerts.review.holdings import WHOLE
@@ -155,8 +156,10 @@ class Replayer:
     async def _minutes(
         self, subjects: Sequence[Subject], series: Sequence[Series], since_us: int, until_us: int
     ) -> list[Minutes]:
-        """The minutes of each subject, with a window's length before the range."""
-        lead_us = int(self._settings.alert_window * 1e6)
+        """The minutes of each subject, with so much before the range that its first window is whole, and that what is
+        usual is known.
+        """
+        lead_us = int(max(self._settings.alert_window, SIX_HOURS_S) * 1e6)
         groups = [_ids(one, series) for one in subjects]
         return await read_minutes(self._store, groups, max(since_us - lead_us, 0), until_us)
 

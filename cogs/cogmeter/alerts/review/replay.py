@@ -11,8 +11,11 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
+from cogmeter.alerts.measuring.history import THREE_DAYS_S
 from cogmeter.alerts.review.minutes import histograms, minutes_of, windowed
-from cogmeter.alerts.rules.values import STATISTICS, enough_failures, values_of
+from cogmeter.alerts.rules.failures import Failures
+from cogmeter.alerts.rules.guide import LONGER_S
+from cogmeter.alerts.rules.values import STATISTICS, values_of
 from cogmeter.alerts.states.policy import Policy
 from cogmeter_storage.histogram import BUCKETS
 from cogmeter_storage.model import MINUTE_US
@@ -48,12 +51,12 @@ class Trail:
     at_us: Int64Array  # [n]
     values: NDArray[np.float64]  # [n]
     operations: Int64Array  # [n] in the window
-    failures: Int64Array | None = None  # [n] of an error rate, which needs a few of them
+    failures: Failures | None = None  # of an error rate, which takes more of them than chance brings
 
     def since(self, since_us: int) -> Trail:
         """The part from this time on."""
         first = int(np.searchsorted(self.at_us, since_us, side="right"))
-        failures = None if self.failures is None else self.failures[first:]
+        failures = None if self.failures is None else self.failures.since(first)
         return Trail(self.at_us[first:], self.values[first:], self.operations[first:], failures)
 
 
@@ -108,7 +111,16 @@ def trail_of(minutes: Minutes, rule: str, *, window_s: float, statistic: str = "
             span_s=width * 60.0,
             statistic=statistic,
         )
-    return Trail(minutes.ends_us, values, operations, failures if rule == "error_rate" else None)
+    return Trail(minutes.ends_us, values, operations, _failures(minutes, width) if rule == "error_rate" else None)
+
+
+def _failures(minutes: Minutes, width: int) -> Failures:
+    """What failed at the end of each minute; the days before are as far as they were read."""
+    spans = [
+        (windowed(minutes.operations, length), windowed(minutes.failures, length))
+        for length in (width, *(length_s // 60 for length_s in (*LONGER_S, THREE_DAYS_S)))
+    ]
+    return Failures(spans[:-1], spans[-1])
 
 
 def episodes(trail: Trail, limit: Limit, policy: Policy = USUAL) -> list[Episode]:
@@ -116,9 +128,11 @@ def episodes(trail: Trail, limit: Limit, policy: Policy = USUAL) -> list[Episode
     if limit.threshold <= 0 or not trail.at_us.size:
         return []
     enough = trail.operations >= limit.min_operations
+    breached = trail.values > limit.threshold
     if trail.failures is not None:
-        enough &= enough_failures(trail.failures, limit.min_operations)
-    course = _Course(trail, enough & (trail.values > limit.threshold), ~(enough & (trail.values > limit.recovery)))
+        enough &= trail.failures.enough(limit.min_operations)
+        breached &= trail.failures.no_chance(limit.recovery, limit.min_operations)
+    course = _Course(trail, enough & breached, ~(enough & (trail.values > limit.recovery)))
     found: list[Episode] = []
     place: int | None = 0
     while place is not None and (began := _first(course.breached, place)) is not None:

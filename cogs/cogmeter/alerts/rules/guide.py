@@ -6,13 +6,17 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from cogmeter.alerts.measuring.history import HALF_HOUR_S, HOUR_S, THREE_DAYS_S
 from cogmeter.alerts.model import Reading, Subject
 from cogmeter.alerts.rules import values
+from cogmeter.alerts.rules.failures import Failures
 from cogmeter.alerts.rules.rule import severity
 from cogmeter.alerts.rules.words import against, duration, number, percent
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
+
+    from numpy.typing import NDArray
 
     from cogmeter.alerts.limits import Bounds, Limits
     from cogmeter.alerts.measuring.view import View
@@ -23,26 +27,28 @@ ERROR_RATE = "error_rate"
 RESPONSE_TIME = "response_time"
 THROUGHPUT = "throughput"
 MIN_FAILURES = 5  # of one operation among others
+LONGER_S = (HALF_HOUR_S, HOUR_S)  # in which a little too much for long is found
 
 
 def error_rate(view: View, limits: Limits) -> Iterator[Reading]:
     """Services by the share of their operations that failed, and single operations beside others of their service."""
     bounds = limits.bounds(ERROR_RATE, view.services)
     counts = view.by_service
-    enough_of = values.enough_failures(counts.failures, bounds.min_operations)
-    for place, rate in _beyond(values.error_rates(counts.operations, counts.failures), bounds, counts):
-        if enough_of[place]:
-            yield _share(Subject(ERROR_RATE, view.services[place]), rate, limits)
-    by_series = limits.bounds_by_series(ERROR_RATE, view.services, view.series)
-    rates = values.error_rates(view.by_series.operations, view.by_series.failures)
+    found = _beyond(values.error_rates(counts.operations, counts.failures), bounds, counts)
+    subjects = [Subject(ERROR_RATE, view.services[place]) for place in found.tolist()]
+    yield from _shares(subjects, _of_services(view, found), bounds.at(found), limits)
+    bounds = limits.bounds_by_series(ERROR_RATE, view.services, view.series)
+    counts = view.by_series
+    found = _beyond(values.error_rates(counts.operations, counts.failures), bounds, counts)
     named = set(limits.explicit(ERROR_RATE, "threshold"))
-    for place, rate in _beyond(rates, by_series, view.by_series):
-        # An operation that is all that its service does is judged as the service. There are many operations, and a few
-        # failures among twenty are nothing: it takes more, unless the operation has a threshold of its own.
-        alone = view.by_series.operations[place] == view.by_service.operations[view.service_of[place]]
-        enough = view.by_series.failures[place] >= MIN_FAILURES
-        if (enough and not alone) or Subject(ERROR_RATE, *view.series[place]) in named:
-            yield _share(Subject(ERROR_RATE, *view.series[place]), rate, limits)
+    # An operation that is all that its service does is judged as the service. There are many operations, and a few
+    # failures among twenty are nothing: it takes more, unless the operation has a threshold of its own.
+    alone = counts.operations[found] == view.by_service.operations[view.service_of[found]]
+    among = (counts.failures[found] >= MIN_FAILURES) & ~alone
+    own = [Subject(ERROR_RATE, *view.series[place]) in named for place in found.tolist()]
+    found = found[among | np.array(own, dtype=np.bool_)]
+    subjects = [Subject(ERROR_RATE, *view.series[place]) for place in found.tolist()]
+    yield from _shares(subjects, _of_series(view, found), bounds.at(found), limits)
 
 
 def response_time(view: View, limits: Limits) -> Iterator[Reading]:
@@ -55,8 +61,8 @@ def response_time(view: View, limits: Limits) -> Iterator[Reading]:
         own = statistics.get(Subject(RESPONSE_TIME, service), usual)
         if own != usual:
             measured[place] = _time_ms(view.by_service, view.buckets[place], place, own)
-    for place, value in _beyond(measured, bounds, view.by_service):
-        yield _time(Subject(RESPONSE_TIME, view.services[place]), value, limits)
+    for place in _beyond(measured, bounds, view.by_service).tolist():
+        yield _time(Subject(RESPONSE_TIME, view.services[place]), float(measured[place]), limits)
     for subject, place in _operations(view, limits, RESPONSE_TIME):
         statistic = limits.statistic_of(subject)
         buckets = np.zeros(0) if statistic == "average" else view.buckets_of(place)
@@ -69,19 +75,32 @@ def throughput(view: View, limits: Limits) -> Iterator[Reading]:
     """Services by their operations a minute, and operations that have a limit of their own."""
     bounds = limits.bounds(THROUGHPUT, view.services)
     rates = values.per_minute(view.by_service.operations, view.span_s)
-    for place, rate in _beyond(rates, bounds, view.by_service):
-        yield _rate(Subject(THROUGHPUT, view.services[place]), rate, limits)
+    for place in _beyond(rates, bounds, view.by_service).tolist():
+        yield _rate(Subject(THROUGHPUT, view.services[place]), float(rates[place]), limits)
     for subject, place in _operations(view, limits, THROUGHPUT):
         rate = float(values.per_minute(view.by_series.operations[place : place + 1], view.span_s)[0])
         if _enough(limits.of(subject), rate, view.by_series.operations[place]):
             yield _rate(subject, rate, limits)
 
 
-def _beyond(measured: values.Values, bounds: Bounds, counts: Counts) -> Iterator[tuple[int, float]]:
+def _beyond(measured: values.Values, bounds: Bounds, counts: Counts) -> NDArray[np.int64]:
     """The places whose values are beyond the recovery threshold, with enough operations to say so."""
     found = (measured > bounds.recovery) & (counts.operations >= bounds.min_operations) & (counts.operations > 0)
-    for place in np.flatnonzero(found).tolist():
-        yield place, float(measured[place])
+    return np.flatnonzero(found)
+
+
+def _of_services(view: View, places: NDArray[np.int64]) -> Failures:
+    """What failed in some services."""
+    spans = [(view.by_service.operations, view.by_service.failures), *map(view.history.totals, LONGER_S)]
+    days = view.history.totals(THREE_DAYS_S)
+    return Failures([(one[places], failed[places]) for one, failed in spans], (days[0][places], days[1][places]))
+
+
+def _of_series(view: View, places: NDArray[np.int64]) -> Failures:
+    """What failed in some operations; what is usual for them is what is usual for their services."""
+    counts, (days, failed) = view.by_series, view.history.totals(THREE_DAYS_S)
+    service = view.service_of[places]
+    return Failures([(counts.operations[places], counts.failures[places])], (days[service], failed[service]))
 
 
 def _operations(view: View, limits: Limits, rule: str) -> Iterator[tuple[Subject, int]]:
@@ -126,11 +145,19 @@ def _time_ms(counts: Counts, buckets: values.Counts, place: int, statistic: str)
     return float(values.quantiles_ms(buckets, quantile))
 
 
-def _share(subject: Subject, rate: float, limits: Limits) -> Reading:
-    limit = limits.of(subject)
-    breached = rate > limit.threshold
-    text = against(f"Error rate of {percent(rate)}", breached, percent(limit.threshold))
-    return Reading(subject, rate, limit.threshold, text, severity(limit, rate), breached)
+def _shares(subjects: Sequence[Subject], found: Failures, bounds: Bounds, limits: Limits) -> Iterator[Reading]:
+    """Readings of error rates. Chance raises no alert, and keeps one that is there."""
+    enough = found.enough(bounds.min_operations)
+    no_chance = found.no_chance(bounds.recovery, bounds.min_operations)
+    rates = values.error_rates(*found.spans[0])
+    for subject, said, beyond_chance, rate in zip(
+        subjects, enough.tolist(), no_chance.tolist(), rates.tolist(), strict=True
+    ):
+        if said:
+            limit = limits.of(subject)
+            above = rate > limit.threshold
+            text = against(f"Error rate of {percent(rate)}", above, percent(limit.threshold))
+            yield Reading(subject, rate, limit.threshold, text, severity(limit, rate), above and beyond_chance)
 
 
 def _time(subject: Subject, value_ms: float, limits: Limits) -> Reading:

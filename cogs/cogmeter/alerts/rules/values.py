@@ -23,20 +23,10 @@ STATISTICS: Final[dict[str, tuple[float | None, str]]] = {
     "p95": (0.95, "95th percentile"),
     "p99": (0.99, "99th percentile"),
 }
-FEWEST_FAILURES: Final = 3  # make an error rate
 LATE_US: Final = 2_000_000  # a first response is a near miss from here on; Discord gives up after three seconds
 
 _VALUES_US: Final = value_of(np.arange(BUCKETS))
 _FIRST_LATE: Final = int(bucket_of(LATE_US)) + 1
-
-
-def enough_failures(failures: Counts, min_operations: Counts | int) -> NDArray[np.bool_]:
-    """Whether so many failed that it is no chance: among the fewest operations that count, two may be.
-
-    Who asks for fewer operations than that wants to hear of each failure.
-    """
-    result: NDArray[np.bool_] = failures >= np.minimum(FEWEST_FAILURES, min_operations)
-    return result
 
 
 def error_rates(operations: Counts, failures: Counts) -> Values:
@@ -112,6 +102,20 @@ def silence(operations: Counts, expected: Values, burstiness: float | Values = 0
     mean, size = np.maximum(expected, 1e-12), 1.0 / np.maximum(burstiness, 1e-9)
     own = np.where(few > 0, few * np.log(mean / np.maximum(few, 1e-12)), 0.0)
     bound: Values = own - (few + size) * np.log1p((mean - few) / (few + size))
+    return bound
+
+
+def excess(operations: Counts, failures: Counts, usual: Values) -> Values:
+    """A bound on the probability of so many failures where the share ``usual`` fails, as the natural logarithm.
+
+    Chernoff's for the upper tail of a binomial variable X of n operations with probability p: for k > n p,
+    ln P(X >= k) <= -n (q ln(q / p) + (1 - q) ln((1 - q) / (1 - p))) with q = k / n. 0 where no more fail than usual.
+    """
+    rate = np.maximum(error_rates(operations, failures), usual)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        failed = np.where(rate > 0, rate * np.log(rate / usual), 0.0)
+        went_well = np.where(rate < 1, (1 - rate) * np.log((1 - rate) / (1 - usual)), 0.0)
+    bound: Values = -operations * (failed + went_well)
     return bound
 
 

@@ -1,0 +1,61 @@
+"""Whether so many operations failed that it is no chance, beside what fails on a usual day."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+import numpy as np
+
+from cogmeter.alerts.rules import values
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from numpy.typing import NDArray
+
+    from cogmeter.alerts.rules.values import Counts, Values
+
+FEWEST: Final = 3  # failures that make an error rate
+IMPROBABLE: Final = math.log(1e-5)  # that so many fail by chance: each service is looked at all day
+
+
+@dataclass(frozen=True, slots=True)
+class Failures:
+    """Operations and failures over stretches that end now, and over the days before; each one value for a subject.
+
+    The first stretch is the alert window, and part of ``days``. The longer ones find what is a little too much for
+    long: of a hundred operations six failures are chance where three are usual, of a thousand sixty are not.
+    """
+
+    spans: Sequence[tuple[Counts, Counts]]
+    days: tuple[Counts, Counts]
+
+    def enough(self, min_operations: Counts | int) -> NDArray[np.bool_]:
+        """Whether so many failed in the window that it is a rate: among the fewest operations that count, two may.
+
+        Who asks for fewer operations than that wants to hear of each failure.
+        """
+        result: NDArray[np.bool_] = self.spans[0][1] >= np.minimum(FEWEST, min_operations)
+        return result
+
+    def no_chance(self, recovery: Values | float, min_operations: Counts | int) -> NDArray[np.bool_]:
+        """Whether more failed than what is usual for the subject explains.
+
+        Where what is usual is itself beyond the recovery threshold, nothing is explained by it.
+        """
+        usual = self._usual()
+        result: NDArray[np.bool_] = (usual > recovery) | (np.asarray(min_operations) < FEWEST)
+        for operations, failures in self.spans:
+            result = result | (values.excess(operations, failures, usual) < IMPROBABLE)
+        return result
+
+    def since(self, first: int) -> Failures:
+        """The part from this place on."""
+        spans = [(operations[first:], failures[first:]) for operations, failures in self.spans]
+        return Failures(spans, (self.days[0][first:], self.days[1][first:]))
+
+    def _usual(self) -> Values:
+        (operations, failures), (days, failed) = self.spans[0], self.days
+        return values.error_rates(np.maximum(days - operations, 0), np.maximum(failed - failures, 0))
