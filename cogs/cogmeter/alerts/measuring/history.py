@@ -140,7 +140,8 @@ class History:
         return burst
 
     def days_per_minute(self) -> NDArray[np.float64] | None:
-        """What the days before had at this time, by service: their median. None without a day that is known.
+        """What the days before had at this time, by service: the lesser of their median and of what the same day of the
+        week before had, because a Saturday is like no other day. None without a day that is known.
 
         Of each day the lesser of the same hour and the next, because an evening may begin a little earlier.
         """
@@ -151,6 +152,8 @@ class History:
             return None
         days = [np.minimum(hours.bin(now - 24 * day)[0], hours.bin(now - 24 * day + 1)[0]) for day in known]
         middle: NDArray[np.float64] = np.median(np.stack(days), axis=0) / 60.0
+        if known[-1] == DAYS and days[-1].any():  # with nothing at all the bot was down then
+            middle = np.minimum(middle, days[-1] / 60.0)
         return middle
 
     async def restore(self, store: Store, place: Mapping[str, int], series: Sequence[Series], now_us: int) -> None:

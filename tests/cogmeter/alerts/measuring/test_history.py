@@ -58,6 +58,18 @@ def test_usual_is_the_lesser_of_the_hour_and_the_hours_before():
     assert history.days_per_minute().tolist() == [40.0]
 
 
+@pytest.mark.parametrize(("down", "usual"), [(False, [2.0, 40.0]), (True, [40.0, 40.0])])
+def test_a_day_is_usual_as_its_last_week_had_it_unless_the_bot_was_down_then(down, usual):
+    """The first of two services is nearly idle on one day of the week."""
+    history = History()
+    minutes = 7 * 24 * 60 + 30
+    for minute in range(minutes + 1):
+        idle = minute < 24 * 60
+        count = [0, 0] if down and idle else [2 if idle else 40, 40]
+        history.add(np.array([count, [0, 0]]), BEGIN_US - BEGIN_US % HOUR_US + minute * MINUTE_US)
+    assert history.days_per_minute().tolist() == usual
+
+
 async def test_what_is_stored_is_taken_up_into_every_ring(tmp_path):
     store = await open_store(f"sqlite:///{tmp_path / 'performance.db'}")
     names = [("web", "fetch"), ("web", "parse"), ("other", "x")]
