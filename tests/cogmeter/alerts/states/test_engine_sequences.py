@@ -122,6 +122,9 @@ class World:
         ids = [mute.id for mute in await self.store.alerting.mutes(self.now_us)]
         await self._pressed(self.engine.unmute(ids, "Bob", self.now_us))
 
+    async def jump(self, seconds):
+        self.now_us += seconds * 1_000_000
+
     async def fail(self, times):
         self.store.fails = times
 
@@ -150,6 +153,7 @@ presses = st.one_of(
 )
 restarts = st.tuples(st.just("restart"))
 failures = st.tuples(st.just("fail"), st.integers(1, 3))
+jumps = st.tuples(st.just("jump"), st.sampled_from([-86_400, -3_600, -45, 45, 3_600, 86_400]))
 lives = st.lists(st.one_of(checks, checks, checks, calm, calm, presses, restarts, failures), max_size=60)
 waits = st.sampled_from([0, 60])
 
@@ -208,6 +212,10 @@ def _assert_a_life(changes):
     assert times == sorted(times)
     fired = [change.at_us for change in changes if change.kind == "fired"]
     assert all(later - earlier >= POLICY.cooldown_s * 1e6 for earlier, later in itertools.pairwise(fired))
+    _assert_each_alert_has_one_life(changes)
+
+
+def _assert_each_alert_has_one_life(changes):
     for _, story in itertools.groupby(changes, key=lambda change: change.alert):
         kinds = [change.kind for change in story]
         assert kinds.count("fired") <= 1
@@ -220,6 +228,29 @@ def _assert_a_life(changes):
             assert set(kinds) <= {"muted", "joined", "acknowledged", "resolved"}, "untold, it has nothing to tell"
     alerts = [key for key, _ in itertools.groupby(changes, key=lambda change: change.alert)]
     assert len(alerts) == len(set(alerts)), "one began before the one before had ended"
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.lists(st.one_of(checks, checks, calm, calm, presses, restarts, jumps), max_size=60), waits)
+def test_a_clock_that_jumps_loses_no_alert_and_doubles_none(events, for_s):
+    """When something happened is then uncertain, and that it happens once is not."""
+    store = MemoryStore()
+    world = World(store, for_s=for_s)
+
+    async def life():
+        await _live(world, events)
+        await world.unmute()
+        await _live(world, [("check", "wwwww")] * 20)
+        standing = [alert.service for alert in world.engine.active if alert.fired_us is not None]
+        await _live(world, [("check", ".....")] * CALM_CHECKS)
+        return standing
+
+    standing = asyncio.run(life())
+    assert set(standing) >= set(SERVICES)
+    assert world.engine.active == ()
+    assert all(row.state is AlertState.RESOLVED for row in store.rows.values())
+    for changes in _of_subjects(store).values():
+        _assert_each_alert_has_one_life(changes)
 
 
 @settings(max_examples=200, deadline=None)
