@@ -253,6 +253,26 @@ def test_a_clock_that_jumps_loses_no_alert_and_doubles_none(events, for_s):
         _assert_each_alert_has_one_life(changes)
 
 
+many = st.tuples(st.just("check"), st.sampled_from(["wwww.", "wwwww", "ccccc", "hhhhh", "wwhhh"]))
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.lists(st.one_of(checks, calm, many, many, presses, restarts), max_size=60), waits)
+def test_a_group_stands_exactly_as_long_as_a_member_does(events, for_s):
+    store = MemoryStore()
+    world = World(store, for_s=for_s)
+
+    async def life():
+        for event in events:
+            await _live(world, [event])
+            if event[0] == "check":
+                told = [row for row in store.rows.values() if row.state in ACTIVE and row.state != AlertState.PENDING]
+                roots = {row.uid for row in told if row.rule == "many_services"}
+                assert roots == {row.group for row in told if row.group}
+
+    asyncio.run(life())
+
+
 @settings(max_examples=200, deadline=None)
 @given(
     st.lists(st.one_of(checks, calm, presses), max_size=50),
