@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from cogmeter_bot.cli.options import Ask, reading
+from cogmeter_bot.cli.options import Ask, operation_names, reading
 
 if TYPE_CHECKING:
     from cogmeter.answers.errors import ErrorGroupAnswer, Errors
@@ -16,7 +16,12 @@ if TYPE_CHECKING:
 
 
 @click.command()
-@click.option("--operation", metavar="NAME", help="Of this operation alone; needs one service in --services.")
+@click.option(
+    "--operation",
+    metavar="NAME",
+    shell_complete=operation_names,
+    help="Of this operation alone; needs one service in --services.",
+)
 @click.option("--limit", type=click.IntRange(1, 200), default=20, show_default=True, help="How many groups at most.")
 @reading
 def errors(ask: Ask, operation: str | None, limit: int) -> None:

@@ -50,10 +50,12 @@ def live(ask: Ask, interval: float, count: int | None) -> None:
     """
     import asyncio
 
+    from cogmeter_bot.cli.progress import ended_by_signals
+
     settings = ask.settings
     ask.span(None)  # what cannot be read is said at once
     try:
-        with told(), _screen(lines=ask.as_json) as screen:
+        with told(), ended_by_signals(), _screen(lines=ask.as_json) as screen:
             well = asyncio.run(_Watch(ask, settings, screen).go(interval, count))
     except KeyboardInterrupt:
         return  # Ctrl+C is how this ends

@@ -78,19 +78,36 @@ class Ask:
 
 
 def service_names(context: click.Context, _parameter: click.Parameter, incomplete: str) -> list[str]:
-    """Recorded services for the shell's completion; none where the database does not answer."""
+    """Recorded services for the shell's completion, also behind a comma; none where nobody answers."""
+    head, comma, last = incomplete.rpartition(",")
+    names = _completing(context, lambda source: source.names())
+    return [f"{head}{comma}{name}" for name in names if name.startswith(last)]
+
+
+def operation_names(context: click.Context, _parameter: click.Parameter, incomplete: str) -> list[str]:
+    """Recorded operations of the services that stand in the line already, for the shell's completion."""
+    # click leaves arguments unread before an option that still waits for its value.
+    first = (context.params.get("service"), *context.args)
+    services = [one for one in (*first, *(context.params.get("services") or ())) if one]
+
+    async def names(source: Source) -> list[str]:
+        from cogmeter.query import now_us
+        from cogmeter.records import Period
+
+        month = Period.MONTH.range_at(now_us())
+        return [name for one in services for name in (await source.service(one, None, month)).operations]
+
+    return [name for name in _completing(context, names) if name.startswith(incomplete)]
+
+
+def _completing(context: click.Context, question: Callable[[Source], Awaitable[list[str]]]) -> list[str]:
     from cogmeter_bot.reading.opening import ask, open_source
 
     given = context.params
     try:
-        names = ask(
-            lambda: open_source(given.get("url"), given.get("token"), given.get("database")),
-            lambda source: source.names(),
-        )
+        return ask(lambda: open_source(given.get("url"), given.get("token"), given.get("database")), question)
     except Exception:  # noqa: BLE001 - a shell shows nothing but names here
         return []
-    head, comma, last = incomplete.rpartition(",")
-    return [f"{head}{comma}{name}" for name in names if name.startswith(last)]
 
 
 class Finite(click.FloatRange):

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from cogmeter_bot.cli.options import Ask, reading
+from cogmeter_bot.cli.options import Ask, operation_names, reading
 
 if TYPE_CHECKING:
     from cogmeter.answers.slowest import Slowest
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 @click.command()
-@click.option("--operation", metavar="NAME", help="Of operations of this name alone.")
+@click.option("--operation", metavar="NAME", shell_complete=operation_names, help="Of operations of this name alone.")
 @click.option("--limit", type=click.IntRange(1, 100), default=20, show_default=True, help="How many at most.")
 @reading
 def slow(ask: Ask, operation: str | None, limit: int) -> None:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from cogmeter_bot.cli.options import Ask, reading, service_names
+from cogmeter_bot.cli.options import Ask, operation_names, reading, service_names
 
 if TYPE_CHECKING:
     from cogmeter.answers.service import ServiceAnswer
@@ -18,7 +18,9 @@ if TYPE_CHECKING:
 
 @click.command()
 @click.argument("service", shell_complete=service_names)
-@click.option("--operation", metavar="NAME", help="Of this operation of the service alone.")
+@click.option(
+    "--operation", metavar="NAME", shell_complete=operation_names, help="Of this operation of the service alone."
+)
 @reading
 def stats(ask: Ask, service: str, operation: str | None) -> None:
     """Show the statistics of SERVICE; of those of --services, too.

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import signal
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, ClassVar, Final
 
@@ -87,11 +89,18 @@ class DashboardApp(App[None]):
         yield Footer(show_command_palette=False, compact=True)
 
     def on_mount(self) -> None:
-        """Begin to read."""
+        """Begin to read, and give the terminal back when somebody ends the process."""
+        self._heed_signals()
         self.theme_changed_signal.subscribe(self, lambda _theme: self.call_after_refresh(self._recolour))
         self._tell(("reading ...", DIM))
         self._open(VIEWS[0].NAME.lower())
         self.run_worker(self._keep_fresh(), name="reading")
+
+    def _heed_signals(self) -> None:
+        # SIGHUP: the connection to the terminal broke. Windows has neither.
+        for number in (signal.SIGTERM, getattr(signal, "SIGHUP", signal.SIGTERM)):
+            with contextlib.suppress(NotImplementedError):
+                asyncio.get_running_loop().add_signal_handler(number, self.exit, None, 128 + number)
 
     @property
     def view(self) -> View[Any]:

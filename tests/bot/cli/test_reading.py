@@ -227,12 +227,13 @@ def test_colours_come_with_a_terminal_alone_and_no_color_takes_them_away(termina
     assert "\x1b" not in cogmeter("summary")[1]
 
 
-def test_ctrl_c_ends_the_live_view_cleanly(alarmed, tmp_path, environment):
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 0), (signal.SIGTERM, 143)])
+def test_ctrl_c_and_sigterm_end_the_live_view_cleanly(alarmed, tmp_path, environment, number, code):
     shown = Terminal(("live", "--interval", "0.5"), 100, {**environment, "TERM": "xterm-256color"}, tmp_path)
     assert "knowledge-graph" in shown.read("Last Failures")
-    shown.process.send_signal(signal.SIGINT)
+    shown.process.send_signal(number)
     said = shown.read()
-    assert shown.close() == 0
+    assert shown.close() == code
     assert said.endswith("\x1b[?1049l")  # the screen from before is back
     assert "Traceback" not in said
 

@@ -204,8 +204,39 @@ def test_each_shell_gets_a_script_and_recorded_names(cogmeter, seed, some, shell
     assert "knowledge-graph" in cogmeter(program=("-c", script), **more)[1]
 
 
-def test_the_bash_script_completes_in_bash(cogmeter, needed, tmp_path):
+LINES = [  # what is typed, and what the shell proposes for its last word
+    ("cogmeter su", {"summary"}),
+    ("cogmeter export --format n", {"ndjson"}),
+    ("cogmeter stats know", {"knowledge-graph"}),
+    ("cogmeter summary --services knowledge-graph,kn", {"knowledge-graph,knowledge-graph"}),
+    ("cogmeter stats knowledge-graph --operation q", {"query"}),
+    ("cogmeter errors --services knowledge-graph --operation q", {"query"}),
+    ("cogmeter stats --database none.db know", set()),
+    ("cogmeter errors --operation q", set()),
+]
+
+
+def test_the_bash_script_completes_in_bash(cogmeter, needed, seed, some, tmp_path, environment):
     needed(shutil.which("bash"), "bash")
+    seed(some)
     (tmp_path / "script").write_text(cogmeter("completion", "bash")[1])
-    done = subprocess.run(["bash", "-n", "script"], cwd=tmp_path, capture_output=True, timeout=30, check=False)
-    assert (done.returncode, done.stderr) == (0, b"")
+    (tmp_path / "cogmeter").write_text(f"#!{sys.executable}\nfrom cogmeter_bot.cli import main\nmain()\n")
+    (tmp_path / "cogmeter").chmod(0o755)
+    lines = "\n".join(
+        f"COMP_WORDS=({line}); COMP_CWORD=$((${{#COMP_WORDS[@]}} - 1)); COMPREPLY=();"
+        ' _cogmeter_completion cogmeter; (IFS=" "; echo "${COMPREPLY[*]}")'
+        for line, _ in LINES
+    )
+    done = subprocess.run(
+        ["bash", "-c", f". ./script\ncomplete -p cogmeter\n{lines}"],
+        cwd=tmp_path,
+        env={**environment, "PATH": f"{tmp_path}:{environment['PATH']}"},
+        capture_output=True,
+        text=True,
+        timeout=100,
+        check=False,
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    known, *proposed = done.stdout.splitlines()
+    assert known.endswith("-F _cogmeter_completion cogmeter")
+    assert [set(one.split()) for one in proposed] == [wanted for _, wanted in LINES]

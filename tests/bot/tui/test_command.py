@@ -2,8 +2,10 @@
 
 import os
 import pty
+import signal
 import subprocess
 import sys
+import termios
 
 import pytest
 
@@ -60,3 +62,25 @@ def test_a_database_that_is_not_there_ends_it_with_one_line(tmp_path):
     assert code == 3
     assert "none.db" in said
     assert "Traceback" not in said
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+def test_a_signal_that_ends_it_gives_the_terminal_back(database, number):
+    ours, theirs = pty.openpty()
+    before = termios.tcgetattr(theirs)
+    command = [sys.executable, "-m", "cogmeter_bot", "dashboard", "--database", str(database)]
+    process = subprocess.Popen(command, stdin=theirs, stdout=theirs, stderr=theirs)
+    try:
+        said = b""
+        while b"Overview" not in said:
+            said += os.read(ours, 65_536)
+        assert termios.tcgetattr(theirs) != before
+        process.send_signal(number)
+        while b"\x1b[?1049l" not in said:
+            said += os.read(ours, 65_536)
+        assert process.wait(60) == 128 + number
+        assert termios.tcgetattr(theirs) == before
+    finally:
+        process.kill()
+        os.close(theirs)
+        os.close(ours)
