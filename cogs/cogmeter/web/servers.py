@@ -6,6 +6,7 @@ import asyncio
 import errno
 import logging
 import os
+import socket
 from itertools import chain, repeat
 from typing import TYPE_CHECKING, Any, Final
 
@@ -118,7 +119,7 @@ class Listener:
         self._host = _bare(host)
         self._shared = shared
         self._server: asyncio.Server | None = None
-        self._trouble = ""
+        self._trouble, self._mend = "", f"change {plan.setting}"
         self._trying: asyncio.Task[None] | None = None
 
     @property
@@ -165,7 +166,7 @@ class Listener:
     def finding(self) -> Finding:
         """How it is, for the doctor."""
         where = f"{self.plan.serves} at {self.address}"
-        advice = f"It is tried again by itself; free the port, or change {self.plan.setting}"
+        advice = f"It is tried again by itself; {self._mend}"
         return Finding(f"web :{self.plan.port}", well=self.listening, text=self._trouble or where, advice=advice)
 
     async def _listen(self) -> bool:
@@ -176,7 +177,7 @@ class Listener:
         make = connections(self.runner.server, **self._options)
         try:
             self._server = await asyncio.get_running_loop().create_server(make, self._host, self.plan.port)
-        except OSError as error:
+        except (OSError, UnicodeError) as error:  # the latter of a host name that cannot be one
             self._tell(error)
             return False
         self._trouble = ""
@@ -189,10 +190,17 @@ class Listener:
             if await self._listen():
                 return
 
-    def _tell(self, error: OSError) -> None:
-        """Say once what is wrong with the port."""
-        reason = "is in use" if error.errno == errno.EADDRINUSE else f"cannot be had: {error.strerror or error}"
-        trouble = f"{self.plan.setting}={self.plan.port} on {self._host} {reason}"
+    def _tell(self, error: OSError | UnicodeError) -> None:
+        """Say once what is wrong with the address, and keep how it is mended."""
+        port, number = f"{self.plan.setting}={self.plan.port}", getattr(error, "errno", None)
+        reason = getattr(error, "strerror", None) or str(error)
+        if number == errno.EADDRINUSE:
+            trouble, self._mend = f"{port} on {self._host} is in use", f"free the port, or change {self.plan.setting}"
+        elif number == errno.EADDRNOTAVAIL or isinstance(error, (socket.gaierror, UnicodeError)):
+            named = env_name("http_host")
+            trouble, self._mend = f"{named}={self._host} is no address of this machine: {reason}", f"change {named}"
+        else:
+            trouble, self._mend = f"{port} on {self._host} cannot be had: {reason}", f"change {self.plan.setting}"
         if trouble != self._trouble:
             _logger.warning("%s; it is tried again, and the bot goes on", trouble)
         self._trouble = trouble

@@ -1,6 +1,7 @@
 """Which servers there are, that a port in use harms nobody, and that all of it ends when it is told to."""
 
 import asyncio
+import errno
 import socket
 from contextlib import suppress
 
@@ -185,12 +186,28 @@ async def test_a_server_that_still_tries_can_be_stopped(serving):
             assert not [one for one in asyncio.all_tasks() if one.get_name().startswith("cogmeter web")]
 
 
-async def test_an_address_that_is_not_this_machines_is_said(serving, caplog):
+@pytest.mark.parametrize("host", ["192.0.2.1", "nowhere.invalid", "http://localhost", "two..dots", "x" * 80])
+async def test_an_address_that_is_not_this_machines_is_said(serving, caplog, host):
     (port,) = free_ports(1)
-    async with serving(http_port=port, http_host="192.0.2.1", http_token=TOKEN) as web:
+    async with serving(http_port=port, http_host=host, http_token=TOKEN) as web:
         await web.servers.start()
-        assert "PERFORMANCE_HTTP_PORT" in caplog.text
-        assert "cannot be had" in web.servers.findings()[0].text
+        (found,) = web.servers.findings()
+        assert found.text.startswith(f"PERFORMANCE_HTTP_HOST={host} is no address of this machine: ")
+        assert found.text in caplog.text
+        assert found.advice == "It is tried again by itself; change PERFORMANCE_HTTP_HOST"
+
+
+async def test_a_port_that_only_an_administrator_gets_is_said(serving, monkeypatch):
+    def refused(*_, **__):
+        raise PermissionError(errno.EACCES, "Permission denied")
+
+    (port,) = free_ports(1)
+    async with serving(http_port=port) as web:
+        monkeypatch.setattr(asyncio.get_running_loop(), "create_server", refused)  # a test may run as root
+        await web.servers.start()
+        (found,) = web.servers.findings()
+        assert found.text == f"PERFORMANCE_HTTP_PORT={port} on 127.0.0.1 cannot be had: Permission denied"
+        assert found.advice.endswith("change PERFORMANCE_HTTP_PORT")
 
 
 async def test_a_web_that_cannot_be_built_harms_nobody(serving, monkeypatch, caplog):
