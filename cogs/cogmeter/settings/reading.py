@@ -78,7 +78,9 @@ def _line(place: tuple[int | str, ...], message: str, value: object) -> str:
     field = next((one for one in Settings.model_fields if place[0] in {one, env_name(one)}), str(place[0]))
     info = Settings.model_fields[field]
     unit = (info.json_schema_extra or {}).get("unit", "") if isinstance(info.json_schema_extra, dict) else ""
-    shown = "(hidden)" if "Secret" in str(info.annotation) else repr(value)
+    shown = repr(value)
+    if "Secret" in str(info.annotation):
+        shown, message = "(hidden)", message.removeprefix("Value ").replace("items after validation", "characters")
     reason = message.removeprefix("Input ").removeprefix("String ").removeprefix("Value error, ")
     mend = f"for example {env_name(field)}={example(field)}"
     return f"{env_name(field)}={shown}: it {reason[:1].lower()}{reason[1:]} ({unit}); {mend}"
