@@ -167,6 +167,11 @@ def test_role_ids_are_written_with_commas(monkeypatch):
     assert load_settings().ops_role_ids == {12, 34}
 
 
+def test_a_token_that_is_too_short_is_told_how_long_it_has_to_be(monkeypatch):
+    monkeypatch.setenv("PERFORMANCE_HTTP_TOKEN", "s3cret")
+    assert complaint().startswith("PERFORMANCE_HTTP_TOKEN=(hidden): it should have at least 32 characters, not 6 (")
+
+
 def test_a_secret_is_never_shown(monkeypatch):
     monkeypatch.setenv("PERFORMANCE_ALERT_WEBHOOK_URL", "https://example.com/very-secret")
     assert "very-secret" not in repr(load_settings())

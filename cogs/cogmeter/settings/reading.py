@@ -80,7 +80,8 @@ def _line(place: tuple[int | str, ...], message: str, value: object) -> str:
     unit = (info.json_schema_extra or {}).get("unit", "") if isinstance(info.json_schema_extra, dict) else ""
     shown = repr(value)
     if "Secret" in str(info.annotation):
-        shown, message = "(hidden)", message.removeprefix("Value ").replace("items after validation", "characters")
-    reason = message.removeprefix("Input ").removeprefix("String ").removeprefix("Value error, ")
+        shown, message = "(hidden)", message.replace("items after validation", "characters")
+    # In this order: a "Value error, ..." is one of our own sentences.
+    reason = message.removeprefix("Input ").removeprefix("String ").removeprefix("Value error, ").removeprefix("Value ")
     mend = f"for example {env_name(field)}={example(field)}"
     return f"{env_name(field)}={shown}: it {reason[:1].lower()}{reason[1:]} ({unit}); {mend}"
