@@ -20,6 +20,7 @@ UNKNOWN_MESSAGE: Final = 10008
 EDITED_TOO_OFTEN: Final = 30046  # "Maximum number of edits to messages older than 1 hour reached"
 THREAD_EXISTS: Final = 160004
 NOT_YET_S: Final = 10.0
+FORBIDDEN_S: Final = 60.0
 
 # What an alert needs, by discord.py's names and by those of Discord's settings.
 NEEDED: Final = {
@@ -91,7 +92,10 @@ class Place:
         if error.status in {401, 403}:
             allow = _and([*NEEDED.values()])
             text = f"{self._named} cannot be posted in ({reason}); name another channel, or allow the bot {allow} there"
-            return NotifyError(text, permanent=True, gone=error.status == 401)
+            if error.status == 401:
+                return NotifyError(text, permanent=True, gone=True)
+            # What waits is told once it is allowed again. Seldom: Discord counts what it forbids.
+            return NotifyError(text, permanent=False, retry_after_s=FORBIDDEN_S)
         permanent = 400 <= error.status < 500 and error.status != 429
         return NotifyError(f"Discord did not take the alert ({error.status}: {reason})", permanent=permanent)
 

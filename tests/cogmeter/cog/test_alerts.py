@@ -189,20 +189,21 @@ async def test_a_channel_that_is_deleted_stops_the_target_alone(alerting):
         assert {one.target: one.outcome for one in last} == {"channel": "failed", "log": "sent"}
 
 
-async def test_a_permission_that_is_taken_away_is_said_and_the_target_goes_on_when_it_is_back(alerting, caplog):
+async def test_a_permission_that_is_taken_away_is_said_and_the_alert_is_told_when_it_is_back(
+    alerting, caplog, monkeypatch
+):
+    monkeypatch.setattr("cogmeter.notifiers.place.FORBIDDEN_S", 0.0)
     async with alerting("error_rate") as home:
         channel = home.bot.get_channel(home.channel.id)
         everybody = channel.guild.default_role
         await channel.set_permissions(everybody, send_messages=False)
         await happen(home, 60, **BREACHES["error_rate"])
-        await delivered(home)
-        assert "cannot be posted in (Missing Permissions)" in caplog.text
+        await until(lambda: "cannot be posted in (Missing Permissions)" in caplog.text, "the refusal")
         assert not home.channel.history()
         await channel.set_permissions(everybody, send_messages=True)
-        await happen(home, 9_000, duration_ms=5)
         await delivered(home)
         (message,) = home.channel.history()
-        assert "Resolved" in title(message)
+        assert "Critical" in title(message)
 
 
 async def test_our_presses_are_not_recorded_as_the_hosts(alerting):

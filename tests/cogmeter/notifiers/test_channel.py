@@ -624,7 +624,8 @@ async def test_access_that_was_lost_is_said_with_the_setting_and_the_mend(open_r
         await forbid(room, **permissions)
         with pytest.raises(NotifyError, match=r"PERFORMANCE_ALERT_CHANNEL_ID=\d+ cannot be posted in") as caught:
             await room.tell("fired", FIRING)
-        assert caught.value.permanent
+        assert not caught.value.permanent
+        assert caught.value.retry_after_s == 60
         assert "allow the bot View Channel, Send Messages" in str(caught.value)
 
 
@@ -648,14 +649,22 @@ async def test_a_channel_that_takes_no_messages_is_said(open_room):
 
 
 @pytest.mark.parametrize(
-    ("status", "code", "permanent"), [(500, 0, False), (503, 0, False), (400, 50035, True), (429, 20028, False)]
+    ("status", "code", "permanent", "gone"),
+    [
+        (500, 0, False, False),
+        (503, 0, False, False),
+        (400, 50035, True, False),
+        (401, 0, True, True),
+        (403, 50013, False, False),
+        (429, 20028, False, False),
+    ],
 )
-async def test_what_discord_answers_decides_whether_it_is_tried_again(open_room, status, code, permanent):
+async def test_what_discord_answers_decides_whether_it_is_tried_again(open_room, status, code, permanent, gone):
     async with open_room() as room:
         room.env.inject_error("POST", "/channels/*/messages", status=status, code=code, times=None)
         with pytest.raises(NotifyError) as caught:
             await room.tell("fired", FIRING)
-        assert (caught.value.permanent, caught.value.gone) == (permanent, False)
+        assert (caught.value.permanent, caught.value.gone) == (permanent, gone)
 
 
 async def test_a_broken_connection_is_tried_again(open_room, monkeypatch):
