@@ -6,12 +6,14 @@ import calendar
 from collections import defaultdict
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Final, Literal
+from typing import TYPE_CHECKING, Annotated, Final, Literal
+
+from pydantic import BeforeValidator
 
 from cogmeter.alerts.model import Subject
 from cogmeter.answers.times import iso
 from cogmeter.records import Range
-from cogmeter.web.pages.frame import API, PageAsk, View, answer, query
+from cogmeter.web.pages.frame import API, PageAsk, View, answer, or_default, query
 from cogmeter_storage.model import DAY_US
 
 if TYPE_CHECKING:
@@ -24,12 +26,13 @@ if TYPE_CHECKING:
 
 BASIS: Final = 7  # whole days that a forecast looks at
 LEAST_BASIS: Final = 3
+CHOICES: Final = ("7", "30", "90")  # days
 
 
 class CostPageAsk(PageAsk):
     """Over how many days, unless a stretch of time is asked for."""
 
-    days: Literal["7", "30", "90"] = "30"
+    days: Annotated[Literal["7", "30", "90"], BeforeValidator(or_default("30"))] = "30"
 
 
 @dataclass(slots=True)
@@ -130,7 +133,7 @@ async def show_cost(monitor: Monitor, ask: CostPageAsk, request: web.Request) ->
         last_day=_last_day(monitor, ask.service),
         budget=monitor.alerting.limits.of(Subject("cost", ask.service or "")).threshold,
         day_us=DAY_US,
-        choices=("7", "30", "90"),
+        choices=[(days, f"last {days} days") for days in CHOICES],
         dollars=dollars,
         rough=rough,
     )

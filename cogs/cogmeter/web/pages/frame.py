@@ -13,7 +13,7 @@ from aiohttp import web
 from pydantic import BeforeValidator, Field
 
 from cogmeter.answers import safe
-from cogmeter.answers.times import SECOND_US, iso, iso_end
+from cogmeter.answers.times import SECOND_US, at, iso
 from cogmeter.query import now_us
 from cogmeter.recorder import OTHER
 from cogmeter.records import Period
@@ -27,7 +27,8 @@ from cogmeter.web.spans import SpanAsk
 from cogmeter_storage.model import DAY_US
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
+    from datetime import datetime
 
     from cogmeter.records import Range
     from cogmeter.runtime import Monitor
@@ -59,10 +60,15 @@ def or_none(value: object) -> object:
     return None if value == "" else value
 
 
+def or_default(default: str) -> Callable[[object], object]:
+    """The same for what has a default."""
+    return lambda value: default if value == "" else value
+
+
 class PageAsk(SpanAsk):
     """What every page is asked: a period that ends now, or ``since`` and ``until``; a service; how often it renews."""
 
-    period: Literal["1h", "6h", "24h", "7d", "30d"] = "24h"
+    period: Annotated[Literal["1h", "6h", "24h", "7d", "30d"], BeforeValidator(or_default("24h"))] = "24h"
     service: Annotated[str | None, BeforeValidator(or_none)] = None
     refresh: Annotated[Annotated[int, Field(ge=0, le=3_600)] | None, BeforeValidator(or_none)] = None
 
@@ -178,7 +184,7 @@ async def answer(view: View, template: str, *, title: str, **values: Any) -> web
         view=view,
         title=title,
         menu=MENU,
-        periods=tuple(Period),
+        periods=[(one.key, one.label) for one in Period],
         refreshes=REFRESHES_S,
         all_services=await _services(view),
         shown_span=shown_span(view),
@@ -221,8 +227,13 @@ def shown_span(view: View) -> str:
     span = view.span
     if not view.zoomed:
         return span.label
-    return f"{_minute(iso(span.since_us))} to {_minute(iso_end(span.until_us))} UTC"
+    midnight = span.until_us % DAY_US == 0  # said as the last minute of the day before
+    since, until = at(span.since_us), at(span.until_us - midnight)
+    end = f"{until:%H:%M}" if since.date() == until.date() else _words(until, view)
+    return f"{_words(since, view)} to {end} UTC"
 
 
-def _minute(at: str) -> str:
-    return at.replace("T", " ")[:16]
+def _words(moment: datetime, view: View) -> str:
+    """A moment with its day, and with its year where that is another one."""
+    year = f" {moment.year}" if moment.year != at(view.now_us).year else ""
+    return f"{moment.day} {moment:%b}{year} {moment:%H:%M}"

@@ -23,6 +23,7 @@ FULL = [
     f"/performance/services/{LONG}?period=1h",
 ]
 CHARTS = "document.querySelectorAll('.chart[data-state=drawn]').length"
+PERIOD = "document.querySelector('#controls [name=period]')"
 OVERFLOW = "Math.max(document.documentElement.scrollWidth, document.body.scrollWidth) - innerWidth"
 # Elements whose text is cut by their own border, without a way to scroll to it.
 CUT = """[...document.querySelectorAll('main *')].filter(one => {
@@ -101,6 +102,7 @@ async def test_what_is_shown_stands_in_the_address_and_the_way_back_leads_back(c
         browser.evaluate(f"({choose})('service', {json.dumps(HOSTILE)})")
         browser.wait(f"document.querySelector('h1').innerText === {json.dumps(HOSTILE)}")
         assert browser.evaluate("location.search") == f"?period=1h&service={quote(HOSTILE, safe='')}"
+        browser.evaluate("document.querySelector('#controls [name=service]').focus()")
         browser.evaluate("history.back()")
         browser.wait("document.querySelector('h1').innerText === 'Overview'")
         assert browser.evaluate("location.search") == "?period=1h"
@@ -130,6 +132,12 @@ async def test_a_stretch_that_is_dragged_out_in_a_chart_is_looked_at_and_shared(
         browser.evaluate("document.querySelector('.zoomed a').click()")
         browser.wait("!document.querySelector('.zoomed')")
         assert browser.evaluate("location.search") == ""
+        browser.evaluate("history.back()")
+        browser.wait("!!document.querySelector('.zoomed')")
+        assert browser.evaluate(f"{PERIOD}.selectedOptions[0].innerText").endswith(" UTC")
+        browser.evaluate(f"{PERIOD}.value = '7d'; {PERIOD}.dispatchEvent(new Event('change', {{bubbles: true}}))")
+        browser.wait("!document.querySelector('.zoomed')")
+        assert browser.evaluate("location.search") == "?period=7d"
         calm(browser, web.url)
 
     async with crowded() as web:

@@ -75,10 +75,27 @@ async def test_links_keep_what_is_looked_at(seeded, path):
     assert all("period=7d" in one and "refresh=60" in one for one in links)
 
 
-async def test_what_a_form_sends_empty_is_not_chosen(seeded):
+@pytest.mark.parametrize("path", ["/performance?period=&service=&refresh=", "/performance/cost?days="])
+async def test_what_a_form_sends_empty_is_not_chosen(seeded, path):
     async with seeded() as web:
-        found = await web.get("/performance?period=1h&service=&refresh=", **HTML)
+        found = await web.get(path, **HTML)
     assert found.status == 200
+
+
+@pytest.mark.parametrize(
+    ("query", "words"),
+    [
+        ("since=2024-02-03T10:05&until=2024-02-03T11:20", "3 Feb 2024 10:05 to 11:20 UTC"),
+        ("since=2024-02-03&until=2024-02-03", "3 Feb 2024 00:00 to 23:59 UTC"),
+        ("since=2023-12-31T23:00&until=2024-01-01T01:00", "31 Dec 2023 23:00 to 1 Jan 2024 01:00 UTC"),
+    ],
+)
+@pytest.mark.parametrize("path", ["/performance", "/performance/cost"])
+async def test_a_stretch_of_time_is_said_in_words_and_chosen(seeded, path, query, words):
+    async with seeded() as web:
+        page = (await web.get(f"{path}?{query}", **HTML)).text
+    assert f'<option value="" selected>{words}</option>' in page
+    assert f'<p class="hint">{words}, ' in page
 
 
 @pytest.mark.parametrize(

@@ -114,7 +114,9 @@ addEventListener("popstate", async () => {
 
 document.addEventListener("change", (event) => {
   const { form, name, value } = event.target;
-  if (form?.id === "controls") go({ [name]: value });
+  if (form?.id !== "controls") return;
+  const stretched = ["period", "days"].includes(name) ? { since: null, until: null } : {};
+  go({ ...stretched, [name]: value });
 });
 document.addEventListener("submit", (event) => {
   if (event.target.id === "controls") event.preventDefault();
