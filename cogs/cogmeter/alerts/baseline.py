@@ -103,6 +103,11 @@ class Baseline:
         """How long the series is known, without its gaps. What is usual at this time is known after a day."""
         return self._days
 
+    @property
+    def usual(self) -> float:
+        """What the last value was expected to be, by what foretells the series best; 0 without a value."""
+        return self._expectation.best
+
     def update(self, time: float | datetime, value: float) -> float:
         """The score of a value, from 0 (as usual) to 1 (like nothing before); then learns from it.
 

@@ -151,6 +151,16 @@ def test_a_value_is_odd_at_the_wrong_hour_of_the_day():
     assert max(scores_of(at_noon, noise(4, level=80.0, spread=2.0), days=1 / 24, since=10.45 * DAY)) < 0.5
 
 
+@pytest.mark.parametrize(("hour", "usual"), [(12, 80.0), (18, 50.0)])
+def test_what_is_usual_is_what_foretells_best(hour, usual):
+    baseline = fed(daily(31), days=10 + hour / 24)
+
+    baseline.update(MONDAY + 10 * DAY + hour * HOUR, 500.0)
+
+    assert baseline.usual == pytest.approx(usual, abs=3)
+    assert Baseline().usual == 0.0
+
+
 def test_a_usual_rise_that_does_not_come_is_odd():
     baseline = fed(office(5), days=23.3)  # a Wednesday at 7
 

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 MOST_SERVICES: Final = 100
 BUDGET_S: Final = 0.0005  # of the loop's time in one go
 P95: Final = 0.95
+ERROR_RATE: Final = "error_rate"
 KNOWN_DAYS: Final = 1.0  # before, a first morning would be unlike all that was seen
 
 _logger = logging.getLogger("cogmeter.alerts")
@@ -39,6 +40,7 @@ class Deviation:
 
     score: float  # 0 to 1, of the figure that is farthest off
     figure: str  # that figure, for people
+    usual: str  # what it usually is at this time
     operations: int  # in the window
 
 
@@ -124,10 +126,12 @@ class Deviations:
         for figure, value in figures.items():
             baseline = baselines.setdefault(figure, Baseline())
             score = baseline.update(time_s, value)
-            scores[figure] = score if baseline.days >= KNOWN_DAYS else 0.0
+            news = value or figure != ERROR_RATE  # that nothing fails is none
+            scores[figure] = score if news and baseline.days >= KNOWN_DAYS else 0.0
         figure = max(scores, key=lambda one: scores[one])
         count = int(view.by_service.operations[place])
-        self.found[service] = Deviation(scores[figure], _text(figure, figures[figure]), count)
+        text, usual = _texts(figure, figures[figure], max(baselines[figure].usual, 0.0))
+        self.found[service] = Deviation(scores[figure], text, usual, count)
 
     def _figures(self, view: View, place: int) -> Mapping[str, float]:
         """What is learned of a service, from the window."""
@@ -136,13 +140,14 @@ class Deviations:
         figures = {"rate": float(values.per_minute(counts.operations[at], view.span_s)[0])}
         if counts.operations[place] >= self._min_operations:
             figures["p95"] = float(values.quantiles_ms(view.buckets[place], P95))
-            figures["error_rate"] = float(values.error_rates(counts.operations[at], counts.failures[at])[0])
+            figures[ERROR_RATE] = float(values.error_rates(counts.operations[at], counts.failures[at])[0])
         return figures
 
 
-def _text(figure: str, value: float) -> str:
+def _texts(figure: str, value: float, usual: float) -> tuple[str, str]:
+    """A figure for people, and what is usual of it."""
     return {
-        "rate": f"Traffic of {number(value)} operations/minute",
-        "p95": f"95th percentile response time of {duration(value)}",
-        "error_rate": f"Error rate of {percent(value)}",
+        "rate": (f"Traffic of {number(value)} operations/minute", number(usual)),
+        "p95": (f"95th percentile response time of {duration(value)}", duration(usual)),
+        ERROR_RATE: (f"Error rate of {percent(value)}", percent(usual)),
     }[figure]

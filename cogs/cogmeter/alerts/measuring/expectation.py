@@ -54,20 +54,30 @@ class Expectation:
 
     def deviation(self, value: float, grain: float) -> float:
         """How many usual errors the value is from what was expected: the least among those who have a vote."""
-        errors = self._errors
-        rhythms = [one for one in self._rhythms if one.known and one.proven >= _PROVEN_DAYS]
+        errors, rhythms = self._errors, self._proven()
         limit = _COMPETENT * min(*errors, *(one.error for one in rhythms)) + 1e-12
         windows = zip(self._levels, errors, strict=True)
         found = [(value - level) / (error + grain) for level, error in windows if error <= limit]
         found += [(value - one.expected) / (one.deviation() + grain) for one in rhythms if one.error <= limit]
         return min(found, key=abs)
 
+    @property
+    def best(self) -> float:
+        """The answer of what foretells best."""
+        answers = [*zip(self._errors, self._levels, strict=True)]
+        answers += [(one.error, one.expected) for one in self._proven()]
+        return min(answers)[1]
+
     def in_new_hour(self) -> bool:
         """Whether the series has a rhythm, and this hour of the week was never seen."""
         if self._rhythms[1].known:
             return False
         plain = _EARNED * min(self._errors[1:])
-        return any(one.known and one.proven >= _PROVEN_DAYS and one.error < plain for one in self._rhythms)
+        return any(one.error < plain for one in self._proven())
+
+    def _proven(self) -> list[Rhythm]:
+        """The rhythms that may have a vote at this moment."""
+        return [one for one in self._rhythms if one.known and one.proven >= _PROVEN_DAYS]
 
     def learn(self, value: float, days: float, trust: float, *, interval: float, first: float, known: float) -> float:
         """Learn a value with the weight ``trust``, ``days`` after the one before; returns the memory of errors in days.

@@ -23,7 +23,7 @@ def deviation(view: View, limits: Limits) -> Iterator[Reading]:
         if limit.threshold and found.score > limit.recovery and found.operations >= limit.min_operations:
             breached = found.score > limit.threshold
             side = "unlike" if breached else "still not quite like"
-            text = f"{found.figure} is {side} what is usual at this time (score {found.score:.2f})"
+            text = f"{found.figure} is {side} the {found.usual} that are usual at this time (score {found.score:.2f})"
             # Never critical by itself: unusual is not broken.
             level = WARNING if limit.severity == CRITICAL else limit.severity or INFO
             yield Reading(subject, found.score, limit.threshold, text, level, breached)

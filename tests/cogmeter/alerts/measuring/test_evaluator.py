@@ -1,6 +1,7 @@
 """The evaluator: takes up where the last run ended, learns a little at a time, and never holds up the loop for long."""
 
 import asyncio
+import re
 
 import numpy as np
 import pytest
@@ -195,9 +196,24 @@ async def test_a_service_unlike_itself_is_told_as_information(measured):
         await one.see("web", count=60, duration_ms=2_000)
         found += [reading for reading in await one.readings("deviation") if reading.breached]
     assert {reading.severity for reading in found} == {"info"}
-    assert any(reading.message.startswith("95th percentile response time of") for reading in found)
+    assert re.fullmatch(
+        r"95th percentile response time of 2s is unlike the (5|6)\dms that are usual at this time \(score 0\.9\d\)",
+        found[0].message,
+    )
     one.limits.override({"deviation.severity": "critical"})
     assert {reading.severity for reading in await one.readings("deviation")} <= {"warning"}
+
+
+async def test_that_nothing_fails_any_more_is_no_deviation(measured):
+    off = ("operations_per_minute", "low_traffic", "error_rate")
+    one = measured(**{f"alert_threshold_{name}": 0 for name in off})
+    random = np.random.default_rng(6)
+    for minute in range(4 * 24 * 15):
+        one.after(240)
+        share = 0.2 if minute < 3 * 24 * 15 else 0.0
+        await one.see("web", count=100, failures=int(random.binomial(100, share)), duration_ms=50)
+        await one.evaluator.evaluate(one.now_us)
+        assert await one.breached() == []
 
 
 async def test_baselines_are_bounded_to_the_busiest_services(measured):
