@@ -121,6 +121,29 @@ async def test_a_lost_connection_degrades_and_is_unhealthy_when_it_does_not_come
         assert health._lost_ns is None
 
 
+async def test_a_connection_that_was_lost_long_before_anybody_asked_is_unhealthy(monitored):
+    async with monitored() as monitor:
+        ((_, ws),) = sockets_of(monitor.bot)
+        ws._keep_alive._last_ack -= 600
+        (lost, *_) = await Health(monitor)._vital()
+        assert lost.status is Status.UNHEALTHY
+        ws._keep_alive._last_ack += 600
+
+
+async def test_a_bot_of_very_many_shards_that_has_lost_them_all_is_unhealthy(monitored):
+    async with monitored(kind=commands.AutoShardedBot) as monitor:
+        (info,) = monitor.bot.shards.values()
+        monitor.bot._AutoShardedClient__shards |= dict.fromkeys(range(1, 200), info._parent)
+        info._parent.ws._keep_alive._last_ack -= 600
+        (lost, *_) = await Health(monitor)._vital()
+        assert lost.status is Status.UNHEALTHY
+        assert lost.reason.startswith("200 of 200 shards are not well: shard 0 had its last heartbeat")
+        assert len([one for one in monitor.watcher.findings() if "shard" in one.text]) < 100
+        info._parent.ws._keep_alive._last_ack += 600
+        for number in range(1, 200):
+            del monitor.bot._AutoShardedClient__shards[number]
+
+
 @pytest.mark.parametrize(
     ("lag_ms", "status"),
     [(None, Status.HEALTHY), (5, Status.HEALTHY), (250, Status.DEGRADED), (1_200, Status.UNHEALTHY)],

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Final, Generic, TypeVar
 from cogmeter.health import own, vital
 from cogmeter.health.services import Services
 from cogmeter.timing import now_ns
+from cogmeter.watch.gateway import STALE_S, heard_s
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -42,7 +43,7 @@ class Health:
     def __init__(self, monitor: Monitor) -> None:
         self._monitor = monitor
         self._services = Services()
-        self._lost_ns: int | None = None  # since when no shard has been well, as far as was asked
+        self._lost_ns: int | None = None  # since when no shard has been well, as far as anybody asked
         self._dropped = 0
         self._dropped_ns: int | None = None  # when it was seen last that the buffer dropped
         self.vital: _Fresh[list[Check]] = _Fresh(self._vital)
@@ -84,7 +85,9 @@ class Health:
             self._lost_ns = None
             return 0.0
         self._lost_ns = self._lost_ns or now_ns()
-        return (now_ns() - self._lost_ns) / 1e9
+        # Who asks only now learns it by the last heartbeat: of those there is more than one within STALE_S.
+        silent_s = (heard_s(self._monitor.bot) or 0.0) - STALE_S
+        return max((now_ns() - self._lost_ns) / 1e9, silent_s)
 
     def _dropping(self) -> bool:
         dropped = self._monitor.recorder.buffer.dropped

@@ -77,7 +77,8 @@ class Gateway(Surface):
     def findings(self) -> list[Finding]:
         """The hooks, each shard that is not well, and a line on the whole."""
         sockets = sockets_of(self.ground.bot)
-        bad = [Finding(self.name, well=False, text=text, advice=ADVICE) for text in _troubles(sockets)]
+        troubles = itertools.islice(_troubles(sockets), MOST_SHARDS)
+        bad = [Finding(self.name, well=False, text=text, advice=ADVICE) for text in troubles]
         latencies = [latency for _, ws in sockets if (latency := _latency_s(ws)) is not None]
         slowest = f"slowest latency {max(latencies) * 1000:.0f} ms" if latencies else "latency not known yet"
         counts = ", ".join(f"{self._counts[name]} {name}" for name in COUNTERS)
@@ -153,12 +154,17 @@ def troubles_of(bot: discord.Client) -> tuple[list[str], int]:
     return list(_troubles(sockets)), len(sockets)
 
 
+def heard_s(bot: discord.Client) -> float | None:
+    """The seconds since any shard last had a heartbeat acknowledged; None where none tells."""
+    ages = (_heartbeat_age_s(ws) for _, ws in sockets_of(bot))
+    return min((age_s for age_s in ages if age_s is not None), default=None)
+
+
 def _troubles(sockets: list[tuple[int, Any]]) -> Iterator[str]:
-    """What is wrong, a line for each of the first few shards."""
-    lines = (f"shard {shard} {text}" for shard, ws in sockets if (text := _trouble(ws)))
+    """What is wrong, a line for each shard."""
     if not sockets:
         yield "not connected yet"
-    yield from itertools.islice(lines, MOST_SHARDS)
+    yield from (f"shard {shard} {text}" for shard, ws in sockets if (text := _trouble(ws)))
 
 
 def _trouble(ws: Any) -> str:
