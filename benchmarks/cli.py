@@ -2,19 +2,26 @@
 
 Run ``python benchmarks/cli.py [--short]``. The start is held against an empty click program in the same rounds. The
 export of a million operations (``--operations`` changes that) is a process of its own, whose largest resident memory is
-held against that of an export of a thousand. While ``summary`` and ``export`` run against a database, another process
-appends to it as a bot's flusher does; its waits are held against those without them, in the same rounds.
+held against that of an export of a thousand. While ``summary``, ``export`` or ``dashboard`` runs against a database,
+each on a terminal of its own, this process appends to it as a bot's flusher does; its waits are held against those
+without them, in the same rounds.
 """
 
 from __future__ import annotations
 
 import asyncio
+import fcntl
 import json
 import os
+import pty
+import signal
+import struct
 import subprocess
 import sys
 import tempfile
+import termios
 import time
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -24,10 +31,11 @@ from timing import Goal, Spread, at_most, interleaved, parser, percentile, ratio
 from cogmeter_storage import open_store
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
 COGMETER = (sys.executable, "-m", "cogmeter_bot")
 EMPTY = "import click\n@click.command()\ndef main():\n    '''Nothing.'''\nmain()"
+ENDINGS = {"json": "json", "ndjson": "ndjson", "csv": "csv", "prometheus": "prom"}
 FEW = 1_000
 WRITE_PAUSE_S = 0.05
 WRITE_ROWS = 50
@@ -91,8 +99,8 @@ async def compare(database: Path, file: Path) -> int:
 def exports(folder: Path, large: Path, count: int) -> None:
     small = folder / "small.db"
     asyncio.run(build(small, FEW))
-    for kind in ("json", "ndjson", "csv"):
-        file = folder / f"export.{kind}"
+    for kind, ending in ENDINGS.items():
+        file = folder / f"export.{ending}"
         _, little = exported(small, file)
         taken, much = exported(large, file)
         row(
@@ -106,22 +114,45 @@ def exports(folder: Path, large: Path, count: int) -> None:
     row("exported operations that equal the stored ones", f"{equal:,}", goal=Goal(f"{count:,}", equal == count))
 
 
+@contextmanager
+def terminal() -> Iterator[int]:
+    """A terminal of 160 x 50 that nobody looks at; another process takes what is shown."""
+    ours, theirs = pty.openpty()
+    fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 50, 160, 0, 0))
+    taker = subprocess.Popen(["cat"], stdin=ours, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    os.close(ours)
+    try:
+        yield theirs
+    finally:
+        os.close(theirs)
+        taker.kill()
+        taker.wait()
+
+
+async def read(database: Path, command: Sequence[str] | None, over: asyncio.Event) -> None:
+    """Run the command again and again, until it is over; one that does not end by itself is ended then."""
+    while command is not None and not over.is_set():
+        with terminal() as screen:
+            process = await asyncio.create_subprocess_exec(
+                *COGMETER, *command, env=environment(database), stdin=screen, stdout=screen, stderr=screen
+            )
+            ended, stopped = asyncio.ensure_future(process.wait()), asyncio.ensure_future(over.wait())
+            await asyncio.wait({ended, stopped}, return_when=asyncio.FIRST_COMPLETED)
+            stopped.cancel()
+            endless = not ended.done() and command[0] == "dashboard"
+            if endless:
+                process.terminate()
+            if await ended != (128 + signal.SIGTERM if endless else 0):
+                raise SystemExit(f"{command} failed")
+
+
 async def waits(database: Path, length_s: float, command: Sequence[str] | None) -> list[float]:
     """Milliseconds of each append to the database, while the command runs again and again, or nothing does."""
     store = await open_store(f"sqlite:///{database.absolute()}")
     series = [one.id for one in await store.series()]
     taken: list[float] = []
     over = asyncio.Event()
-
-    async def read() -> None:
-        while command is not None and not over.is_set():
-            process = await asyncio.create_subprocess_exec(
-                *COGMETER, *command, env=environment(database), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
-            )
-            if await process.wait():
-                raise SystemExit(f"{command} failed")
-
-    reading = asyncio.create_task(read())
+    reading = asyncio.create_task(read(database, command, over))
     until = time.perf_counter() + length_s
     while time.perf_counter() < until:
         now_us = time.time_ns() // 1_000
@@ -142,6 +173,7 @@ def undisturbed(folder: Path, database: Path, rounds: int, length_s: float) -> N
         "nothing": None,
         "summary": ("summary", "--period", "7d"),
         "export": ("export", "--force", "-o", str(folder / "x.json")),
+        "dashboard": ("dashboard", "--interval", "1", "--period", "7d"),
     }
     found: dict[str, list[float]] = {name: [] for name in kinds}
     for _ in range(rounds):

@@ -18,6 +18,7 @@ WRONG_USAGE: Final = 2
 NO_DATA: Final = 3  # or no database
 INTERRUPTED: Final = 130  # 128 + SIGINT, as shells say it
 CLOSED_PIPE: Final = 141  # 128 + SIGPIPE
+_NO_ROOM: Final = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 LONGEST: Final = 1_000  # characters of what is said
 
 
@@ -46,14 +47,29 @@ def told() -> Iterator[None]:
         raise Failure(str(error), NO_DATA) from error
     except CannotRunError as error:
         raise Failure(str(error)) from error
-    except BrokenPipeError:
-        closed_pipe()
     except OSError as error:
-        raise Failure(_words(error)) from error
+        _system(error)
+
+
+@contextmanager
+def printed() -> Iterator[None]:
+    """What the system refuses, standard output that takes nothing more among it, as a Failure or an exit code."""
+    try:
+        yield
+    except OSError as error:
+        _system(error)
+
+
+def _system(error: OSError) -> NoReturn:
+    if isinstance(error, BrokenPipeError):
+        closed_pipe()
+    if error.errno in _NO_ROOM:
+        _drop_output()
+    raise Failure(_words(error)) from error
 
 
 def _words(error: OSError) -> str:
-    if error.errno in {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}:
+    if error.errno in _NO_ROOM:
         return f"There is no room for the file ({error.strerror}); free some space, or write it elsewhere."
     place = f"{error.filename}: " if error.filename else ""
     return f"{place}{error.strerror or error}."
@@ -68,9 +84,13 @@ def _line(message: str) -> str:
 
 def closed_pipe() -> NoReturn:
     """End as a program does whose reader has gone: at once, without a word."""
-    # Or Python would complain when it flushes what is left.
-    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    _drop_output()
     raise click.exceptions.Exit(CLOSED_PIPE)
+
+
+def _drop_output() -> None:
+    """Take what is left for standard output nowhere, or Python would complain when it flushes that in the end."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def usage_line(error: click.UsageError) -> str:

@@ -16,7 +16,7 @@ from cogmeter_bot.cli.demo import demo
 from cogmeter_bot.cli.doctor import doctor
 from cogmeter_bot.cli.errors import errors
 from cogmeter_bot.cli.export import export
-from cogmeter_bot.cli.failing import INTERRUPTED, WRONG_USAGE, usage_line
+from cogmeter_bot.cli.failing import INTERRUPTED, WRONG_USAGE, printed, usage_line
 from cogmeter_bot.cli.health import health
 from cogmeter_bot.cli.import_file import import_file
 from cogmeter_bot.cli.init import init
@@ -61,6 +61,11 @@ class Cogmeter(click.Group):
         """In the table's order, which is by use, and not by the alphabet."""
         return list(self.commands)
 
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run the subcommand. A reader that goes away is click's error 1, which means something else here."""
+        with printed():
+            return super().invoke(ctx)
+
     def main(  # type: ignore[override]  # click promises by overloads that it ends the process; so does this
         self,
         args: Sequence[str] | None = None,
@@ -75,7 +80,8 @@ class Cogmeter(click.Group):
             if isinstance(stream, io.TextIOWrapper):
                 stream.reconfigure(errors="backslashreplace")  # names that the terminal's encoding does not know
         try:
-            code = super().main(args, prog_name, standalone_mode=False, **extra)
+            with printed():  # as a page of help is
+                code = super().main(args, prog_name, standalone_mode=False, **extra)
         except click.UsageError as error:
             click.echo(f"Error: {usage_line(error)}", err=True)
             sys.exit(WRONG_USAGE)

@@ -5,11 +5,13 @@ from __future__ import annotations
 import asyncio
 import gzip
 import json
+import os
 import resource
 import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import pytest
 
@@ -217,6 +219,39 @@ def test_a_reader_that_goes_away_ends_the_export_without_a_word(environment, lar
     assert process.wait(60) == 141
     assert process.stderr.read() == b""
     process.stderr.close()
+
+
+@pytest.mark.parametrize(
+    "command",
+    [("summary", "--json"), ("errors",), ("config",), ("--help",), ("export", "--help"), ("completion", "zsh")],
+)
+def test_standard_output_that_takes_nothing_is_said_or_ends_the_command_without_a_word(
+    environment, seed, some, tmp_path, command
+):
+    seed(some)
+
+    def ended(stdout):
+        done = subprocess.run(
+            [sys.executable, "-m", "cogmeter_bot", *command],
+            cwd=tmp_path,
+            env=environment,
+            stdout=stdout,
+            stderr=subprocess.PIPE,
+            timeout=100,
+            check=False,
+        )
+        return done.returncode, done.stderr.decode()
+
+    with Path("/dev/full").open("w") as full:
+        code, err = ended(full)
+    assert (code, err.count("\n")) == (1, 1)
+    assert err.startswith("Error: There is no room for the file")
+    ours, theirs = os.pipe()
+    os.close(ours)
+    code, err = ended(theirs)
+    os.close(theirs)
+    assert err == ""
+    assert code == (1 if command == ("--help",) else 141)
 
 
 def test_an_export_holds_every_stored_row_and_its_memory_does_not_grow_with_them(
