@@ -224,16 +224,17 @@ async def _services(view: View) -> list[str]:
 
 def shown_span(view: View) -> str:
     """The stretch of time in people's words."""
-    span = view.span
-    if not view.zoomed:
-        return span.label
+    return f"{stretch(view.span, view.now_us)} UTC" if view.zoomed else view.span.label
+
+
+def stretch(span: Range, now_us: int) -> str:
+    """From when to when, in UTC: ``17 Aug 10:30 to 11:45``; days as they are said, with years that are not this one."""
     midnight = span.until_us % DAY_US == 0  # said as the last minute of the day before
-    since, until = at(span.since_us), at(span.until_us - midnight)
-    end = f"{until:%H:%M}" if since.date() == until.date() else _words(until, view)
-    return f"{_words(since, view)} to {end} UTC"
+    since, until, this_year = at(span.since_us), at(span.until_us - midnight), at(now_us).year
+    end = f"{until:%H:%M}" if since.date() == until.date() else _moment(until, this_year)
+    return f"{_moment(since, this_year)} to {end}"
 
 
-def _words(moment: datetime, view: View) -> str:
-    """A moment with its day, and with its year where that is another one."""
-    year = f" {moment.year}" if moment.year != at(view.now_us).year else ""
+def _moment(moment: datetime, this_year: int) -> str:
+    year = f" {moment.year}" if moment.year != this_year else ""
     return f"{moment.day} {moment:%b}{year} {moment:%H:%M}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 from aiohttp import web
@@ -10,6 +11,7 @@ from cogmeter.alerts.model import Subject
 from cogmeter.query import now_us
 from cogmeter.web.asks import NamedAsk
 from cogmeter.web.html import STATIC_FOLDER
+from cogmeter.web.pages.frame import stretch
 from cogmeter.web.problems import Problem
 
 if TYPE_CHECKING:
@@ -29,7 +31,11 @@ async def show_chart(monitor: Monitor, ask: ChartAsk) -> web.Response:
         Problem: 503; the chart worker cannot draw it now.
         UnknownNameError: nothing is stored under that service or operation.
     """
-    timeline = await monitor.query.timeline(ask.service, ask.operation, ask.span(now_us()))
+    now = now_us()
+    span = ask.span(now)
+    if ask.since is not None or ask.until is not None:
+        span = replace(span, label=stretch(span, now))
+    timeline = await monitor.query.timeline(ask.service, ask.operation, span)
     limit = monitor.alerting.limits.of(Subject("response_time", ask.service or "", ask.operation or ""))
     picture = await monitor.artist.timeline(timeline, response_time_ms=limit.threshold)
     if not picture.drawn:

@@ -199,6 +199,20 @@ async def test_the_chart_is_to_be_had_as_a_picture(seeded):
     assert unknown.status == 404
 
 
+async def test_the_picture_says_its_time_in_words(seeded):
+    async with seeded() as web:
+        drawn, draw = [], web.monitor.artist.timeline
+
+        async def noted(timeline, **options):
+            drawn.append(timeline.range.label)
+            return await draw(timeline, **options)
+
+        web.monitor.artist.timeline = noted
+        await web.get("/performance/chart.png?since=2024-02-03T10:05&until=2024-02-03T11:20")
+        await web.get("/performance/chart.png")
+    assert drawn == ["3 Feb 2024 10:05 to 11:20", "last 24 hours"]
+
+
 async def test_the_icon_is_served_where_browsers_look_for_it(served):
     async with served() as web:
         found = await web.get("/favicon.ico")
