@@ -70,11 +70,12 @@ class Delivery:
 
     def targets(self, alert: Alert) -> tuple[str, ...]:
         """Who is told of this alert's changes; of one that a group speaks for only who wants to know of each."""
-        return tuple(
-            lane.name
-            for lane in self._lanes.values()
-            if not lane.stopped and (not alert.group or lane.notifier.single) and not self.spoken(alert, lane.name)
-        )
+        return tuple(lane.name for lane in self._lanes.values() if self._tells(lane, alert))
+
+    def _tells(self, lane: Lane, alert: Alert) -> bool:
+        if lane.stopped or (alert.group and not lane.notifier.single):
+            return False
+        return lane.knows(alert.uid) or not self.spoken(alert, lane.name)
 
     def stands(self, target: str, rule: str) -> bool:
         """Whether a target was told of an alert of this rule that is not over; any thread may ask."""

@@ -71,6 +71,10 @@ class Lane:
         """The target's name."""
         return self.notifier.name
 
+    def knows(self, uid: str) -> bool:
+        """Whether it was told, since the start, of this alert, and not of its end."""
+        return uid in self._standing
+
     def stands(self, rule: str) -> bool:
         """Whether it was told, since the start, of an alert of this rule that is not over; any thread may ask."""
         return rule in list(self._standing.values())

@@ -607,3 +607,20 @@ async def test_the_work_runs_outside_of_the_callers_context(store, clock):
     await delivery.deliver_due()
     await delivery.test("Ada")
     assert seen == [True, True, True]
+
+
+async def test_who_was_told_in_another_way_is_left_out_but_of_an_alert_that_it_knows(store, clock):
+    """The lifeline may have told it of the same trouble."""
+    delivery = Delivery(store, [Target("webhook"), Target("log")], clock=clock)
+    delivery.spoken = lambda one, target: target == "webhook" and one.uid == "a"
+    assert delivery.targets(alert("a")) == ("log",)
+    assert delivery.targets(alert("b")) == ("webhook", "log")
+    await store.alerting.save([step(alert("a"), targets=("webhook",))])  # just before the lifeline spoke
+    await delivery.deliver_due()
+    assert delivery.targets(alert("a")) == ("webhook", "log")
+    assert delivery.stands("webhook", "error_rate")
+    assert not delivery.stands("log", "error_rate")
+    assert not delivery.stands("webhook", "stall")
+    await store.alerting.save([step(alert("a", state=AlertState.RESOLVED), "resolved", ("webhook",))])
+    await delivery.deliver_due()
+    assert not delivery.stands("webhook", "error_rate")
