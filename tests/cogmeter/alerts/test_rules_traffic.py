@@ -103,6 +103,28 @@ async def test_a_night_is_no_incident_on_the_first_day_and_on_later_ones(measure
     assert await run(one, 72, daily, step_s=120) == []
 
 
+async def test_a_drop_that_comes_each_day_is_told_on_the_first_day_at_most(measured, quiet):
+    one = measured(**quiet)
+
+    def shift(hour):
+        return 40 if 8 <= hour % 24 < 20 else 1  # as if a switch were turned
+
+    first = await run(one, 32, shift, step_s=120)
+    assert {reading.subject.rule for reading, _ in first} == {"low_traffic"}
+    assert await run(one, 72, lambda hour: shift(hour + 8), step_s=120) == []
+
+
+async def test_a_drop_that_comes_each_week_is_told_in_the_first_week_at_most(measured, quiet):
+    one = measured(**quiet)
+
+    def workdays(hour):
+        return 20 if hour % 168 < 120 else 0.5
+
+    first = await run(one, 168, workdays, step_s=300)
+    assert {reading.subject.rule for reading, _ in first} == {"low_traffic"}
+    assert await run(one, 168, workdays, step_s=300) == []
+
+
 async def test_a_burst_that_is_over_is_no_silence(measured, quiet):
     one = measured(**quiet)
     await run(one, 7, lambda _: 0.5, check=False)

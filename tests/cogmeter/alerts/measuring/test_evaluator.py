@@ -204,6 +204,22 @@ async def test_a_service_unlike_itself_is_told_as_information(measured):
     assert {reading.severity for reading in await one.readings("deviation")} <= {"warning"}
 
 
+@pytest.mark.parametrize(("hours", "told"), [(20, False), (30, True)])
+async def test_nothing_deviates_before_a_day_is_known(measured, hours, told):
+    one = measured(alert_threshold_operations_per_minute=0, alert_threshold_low_traffic=0)
+    random = np.random.default_rng(7)
+    for _ in range(hours * 30):
+        one.after(120)
+        await one.see("web", count=60, duration_ms=float(random.lognormal(4, 0.05)))
+        await one.evaluator.evaluate(one.now_us)
+    found = []
+    for _ in range(20):
+        one.after(120)
+        await one.see("web", count=60, duration_ms=2_000)
+        found += await one.breached("deviation")
+    assert bool(found) is told
+
+
 async def test_that_nothing_fails_any_more_is_no_deviation(measured):
     off = ("operations_per_minute", "low_traffic", "error_rate")
     one = measured(**{f"alert_threshold_{name}": 0 for name in off})
