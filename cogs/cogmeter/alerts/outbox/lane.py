@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from cogmeter.notifiers.base import Notifier
-    from cogmeter_storage.alerting import Delivery
+    from cogmeter_storage.alerting import Alert, Delivery
     from cogmeter_storage.base import Store
 
 PACES: Final = {  # the log needs none, and discord.py keeps to Discord's limits in the channel
@@ -169,7 +169,16 @@ class Lane:
         notice = await self._notice(store, delivery)
         await store.alerting.begin(delivery.id, now_us=now_us)
         self._bucket.take(now_us)
-        await self._endings.note(store, delivery, await self._attempt(delivery, notice))
+        end = await self._attempt(delivery, notice)
+        self._remember(delivery.alert, end)
+        await self._endings.note(store, delivery, end)
+
+    def _remember(self, alert: Alert, end: End) -> None:
+        """Of which alerts it was told; one whose end was told, or given up, stands no more."""
+        if alert.state is AlertState.RESOLVED:
+            self._standing.pop(alert.uid, None)
+        elif end.outcome == "sent":
+            self._standing[alert.uid] = alert.rule
 
     async def _attempt(self, delivery: Delivery, notice: Notice) -> End:
         """Try once; how it ended."""
@@ -183,10 +192,6 @@ class Lane:
             return self._not_delivered(delivery, NotifyError(said, permanent=delivery.attempts + 1 >= FAULTS))
         self.delivered += 1
         self.trouble, self.missed = "", 0
-        if notice.alert.state is AlertState.RESOLVED:
-            self._standing.pop(notice.alert.uid, None)
-        else:
-            self._standing[notice.alert.uid] = notice.alert.rule
         return End("sent", receipt=receipt)
 
     async def _notify(self, notice: Notice) -> str | None:
