@@ -12,7 +12,7 @@ SHELLS: Final = ("bash", "zsh", "fish")
 @click.command()
 @click.argument("shell", type=click.Choice(SHELLS))
 def completion(shell: str) -> None:
-    """Print the script that lets SHELL complete commands, options and recorded services.
+    """Print the script by which SHELL completes commands and names.
 
     \b
     bash: cogmeter completion bash > ~/.local/share/bash-completion/completions/cogmeter

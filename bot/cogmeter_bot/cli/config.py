@@ -18,9 +18,10 @@ NOT_SET: Final = "(not set)"
 @click.option("--changed", is_flag=True, help="Only those that are not at their defaults.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def config(changed: bool, as_json: bool) -> None:
-    """Print the settings as they hold here: each value, and whether environment, .env or default gave it.
+    """Print the settings that hold, and where each comes from.
 
-    Tokens, keys and webhook addresses are not shown, only whether they are set.
+    That is the environment, .env or the default. Tokens, keys and webhook addresses are not shown, only whether they
+    are set.
     """
     from cogmeter_bot.effective import effective
 

@@ -26,7 +26,9 @@ NO_STDERR: Final = (
 @click.option("--theme", type=click.Choice(("dark", "light")), default="dark", show_default=True, help="The colours.")
 @browsing
 def dashboard(ask: Ask, interval: float, theme: str) -> None:
-    """Watch all of it on one screen: overview, services, one service, errors, alerts. Needs the extra tui.
+    """Watch all of it on one screen, by keys and mouse.
+
+    There are an overview, all services, one service, errors and alerts. It needs the extra tui.
 
     The keys 1 to 5 switch, the arrows and Enter open a service, ? lists all keys, q quits. A database or bot that goes
     away is waited for.

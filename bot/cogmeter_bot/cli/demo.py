@@ -36,9 +36,10 @@ from cogmeter_bot.cli.options import Finite
 def demo(  # noqa: PLR0917 - click gives one for each option
     port: int, dashboard_port: int, history_days: float, no_history: bool, seed: int, database: Path | None
 ) -> None:
-    """Try the product in the browser: a simulated Discord with this bot in it. Needs no account and no network.
+    """Try the product in the browser, in a simulated Discord.
 
-    Prints the address of a page in which /perf summary and all other commands can be used, and the dashboard's.
+    Needs no account and no network. Prints the address of a page in which /perf summary and all other commands can be
+    used, and the dashboard's.
     """
     from cogmeter_bot.demo.plan import Plan
     from cogmeter_bot.demo.show import show

@@ -16,9 +16,10 @@ if TYPE_CHECKING:
 @click.command()
 @reading
 def doctor(ask: Ask) -> None:
-    """Look at the database: its size, how fresh it is, the gateway, free disk space, alerts, and what waits to be sent.
+    """Look for what is wrong with the bot and its database.
 
-    With --url, what the bot says of itself. Services are judged by the last hour, or by the stretch asked for.
+    It looks at the database's size, how fresh it is, the gateway, free disk space, alerts, and what waits to be sent;
+    with --url, at what the bot says of itself. Services are judged by the last hour, or by the stretch asked for.
 
     --check: one of the findings is not well.
     """

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 @click.option("--limit", type=click.IntRange(1, 200), default=20, show_default=True, help="How many groups at most.")
 @reading
 def errors(ask: Ask, operation: str | None, limit: int) -> None:
-    """List failures grouped by what they say, the largest groups first.
+    """List failures grouped by what they say, most frequent first.
 
     --check: there is any.
     """

@@ -38,9 +38,9 @@ NAME: Final = "performance-export"
 @click.option("--force", is_flag=True, help="Replace FILE if it exists.")
 @exporting
 def export(ask: Ask, kind: str | None, path: Path | None, force: bool) -> None:
-    """Export operations and figures: all that is kept, or the stretch and services asked for.
+    """Export operations and figures to a file, or to a pipe.
 
-    FILE is there when it is finished, and not before.
+    It holds all that is kept, or the stretch and services asked for. FILE is there when it is finished, and not before.
     """
     from cogmeter.exporters.table import EXPORTERS
     from cogmeter_bot.cli.progress import ended_by_signals, progress

@@ -22,10 +22,11 @@ if TYPE_CHECKING:
     help="How old the newest record may be, in seconds; 120, or four sample intervals where that is more.",
 )
 def health(within: float | None) -> None:
-    """Tell in one line whether the bot runs; end with 0 if so, with 1 if not. Made for a container's health check.
+    """Tell in one line whether the bot runs.
 
-    It needs no connection to the bot: it reads the database of PERFORMANCE_DATABASE_URL, in which a bot that runs
-    leaves its gauges every PERFORMANCE_SAMPLE_INTERVAL.
+    It ends with 0 if so, with 1 if not, as a container's health check wants it. It needs no connection to the bot: it
+    reads the database of PERFORMANCE_DATABASE_URL, in which a bot that runs leaves its gauges every
+    PERFORMANCE_SAMPLE_INTERVAL.
     """
     import asyncio
 

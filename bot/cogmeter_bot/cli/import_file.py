@@ -18,10 +18,11 @@ if TYPE_CHECKING:
 @click.argument("path", metavar="FILE", type=click.Path(path_type=Path, allow_dash=True))
 @database_option
 def import_file(path: Path, database: Path | None) -> None:
-    """Bring the operations of FILE, a JSON, NDJSON or CSV export (.gz too), into a database; - is standard input.
+    """Bring the operations of an export into a database.
 
-    The database is made if there is none; one that has operations takes only later ones. No bot may be running on it.
-    All of the file is brought in, or, if something is wrong with it, nothing. For whole databases see `backup`.
+    FILE is JSON, NDJSON or CSV (.gz, too); - is standard input. The database is made if there is none; one that has
+    operations takes only later ones. No bot may be running on it. All of the file is brought in, or, if something is
+    wrong with it, nothing. For whole databases see `backup`.
     """
     from cogmeter.exporters.base import iso
     from cogmeter_bot.cli.progress import ended_by_signals

@@ -30,9 +30,10 @@ QUESTIONS: Final = (  # fields of the settings
     help="The file to write.",
 )
 def init(path: Path) -> None:
-    """Write .env by asking for the bot's token, the alert channel and the thresholds of alerts.
+    """Write .env by asking.
 
-    Every answer is checked. A file that exists is replaced only after a yes, and kept beside the new one as .env.bak.
+    It asks for the bot's token, the channel for alerts and their thresholds. Every answer is checked. A file that
+    exists is replaced only after a yes, and kept beside the new one as .env.bak.
     """
     if not os.access(path.absolute().parent, os.W_OK):
         said = f"{path} cannot be written: {path.parent} is no folder that you may write in."

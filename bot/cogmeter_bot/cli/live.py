@@ -41,10 +41,11 @@ class Moment(NamedTuple):
 @click.option("--count", type=click.IntRange(1), help="End after so many looks; without it, at Ctrl+C.")
 @reading
 def live(ask: Ask, interval: float, count: int | None) -> None:
-    """Watch operations a second, latency, errors, active alerts and the last failures, refreshed by itself.
+    """Watch what goes on now, refreshed by itself until Ctrl+C.
 
-    "Now" is the last minute, or the stretch asked for. Not on a terminal, one look is printed below the other; with
-    --json, each is a JSON document on a line. A database or bot that goes away is waited for.
+    It shows operations a second, latency, errors, services, active alerts and the last failures. "Now" is the last
+    minute, or the stretch asked for. Not on a terminal, one look is printed below the other; with --json, each is a
+    JSON document on a line. A database or bot that goes away is waited for.
 
     --check: at the end, an alert stands.
     """

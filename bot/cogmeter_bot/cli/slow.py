@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 @click.option("--limit", type=click.IntRange(1, 100), default=20, show_default=True, help="How many at most.")
 @reading
 def slow(ask: Ask, operation: str | None, limit: int) -> None:
-    """List the slowest operations, without loops, listeners and REST unless --services names them.
+    """List the slowest operations. Loops, listeners and REST are left out, unless --services names them.
 
     --check: one took longer than PERFORMANCE_ALERT_THRESHOLD_RESPONSE_TIME.
     """

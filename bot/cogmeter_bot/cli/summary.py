@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 @click.option("--top", type=click.IntRange(0, 1000), help="How many services to list; 3, or 10 on a terminal.")
 @reading
 def summary(ask: Ask, top: int | None) -> None:
-    """Show an overview: volume, success, response times, the busiest services, and the alerts that stand.
+    """Show volume, success, response times, top services and alerts.
 
     --check: an alert stands, or a service fails or is slow beyond the thresholds of the settings.
     """

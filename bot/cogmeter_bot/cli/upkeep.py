@@ -20,10 +20,11 @@ if TYPE_CHECKING:
 @click.option("--force", is_flag=True, help="Replace FILE if it exists.")
 @database_option
 def backup(path: Path, force: bool, database: Path | None) -> None:
-    """Copy the database to FILE: all of it, as it is at one moment, while the bot goes on writing.
+    """Copy the database to FILE while the bot goes on.
 
-    FILE is there when it is finished, and not before; - is standard output. To go back to it, stop the bot and put FILE
-    in the database's place (and remove the files beside it that end in -wal and -shm).
+    The copy is the whole database as it is at one moment. FILE is there when it is finished, and not before; - is
+    standard output. To go back to it, stop the bot and put FILE in the database's place (and remove the files beside
+    it that end in -wal and -shm).
     """
     from cogmeter_bot.cli.progress import ended_by_signals
     from cogmeter_bot.files import STDOUT
@@ -136,10 +137,10 @@ def vacuum(database: Path | None) -> None:
 @click.option("--yes", is_flag=True, help="Do not ask.")
 @database_option
 def forget(user: str, name: str | None, yes: bool, database: Path | None) -> None:
-    """Remove what leads to one user from the database: their keyed hash, and their id in texts and metadata.
+    """Remove what leads to one user from the database.
 
-    The operations stay, as nobody's. No bot may be running on the database. Exports and backups made before are not
-    changed: remove those.
+    That is their keyed hash, and their id in texts and metadata. The operations stay, as nobody's. No bot may be
+    running on the database. Exports and backups made before are not changed: remove those.
     """
     import asyncio
 
