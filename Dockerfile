@@ -2,7 +2,8 @@
 #   docker run -d --env-file .env -v cogmeter:/data/performance -p 127.0.0.1:3000-3001:3000-3001 cogmeter
 # With PERFORMANCE_HTTP_TOKEN in .env, the dashboard is then at http://localhost:3001/performance, and the API, health
 # and metrics are at port 3000; without a token they are served inside the container alone.
-# Other commands go behind the image's name: `docker run --rm cogmeter --help`.
+# Other commands go behind the image's name: `docker run --rm cogmeter --help`; beside a bot that runs, they go by
+# `docker exec -it <container> cogmeter summary`, `dashboard` and so on.
 
 FROM python:3.11-slim AS build
 WORKDIR /source
@@ -13,7 +14,7 @@ COPY cogs cogs
 COPY bot bot
 RUN pip wheel --no-cache-dir --no-deps --wheel-dir /wheels . \
     && python -m venv /opt/cogmeter \
-    && /opt/cogmeter/bin/pip install --no-cache-dir /wheels/*.whl
+    && /opt/cogmeter/bin/pip install --no-cache-dir "$(echo /wheels/*.whl)[tui]"
 
 FROM python:3.11-slim
 RUN useradd --system --uid 10001 --user-group --home-dir /nonexistent --shell /usr/sbin/nologin cogmeter \

@@ -40,6 +40,7 @@ class Imported:
     series: int
     since_us: int
     until_us: int
+    again: int = 0  # operations that stood in the file more than once, each brought in once
 
 
 class Staged:
@@ -48,6 +49,7 @@ class Staged:
     def __init__(self, raw: sqlite3.Connection) -> None:
         """Made by ``stage``."""
         self._raw = raw
+        self.again = _without_repeated(raw)
         self.names = raw.execute("SELECT DISTINCT service, operation FROM staged ORDER BY 1, 2").fetchall()
         self.count, since_us, until_us = raw.execute("SELECT count(*), min(end_us), max(end_us) FROM staged").fetchone()
         self.since_us, self.until_us = since_us or 0, until_us or 0
@@ -61,6 +63,20 @@ class Staged:
         )
         while some := rows.fetchmany(SLICE):
             yield [(by_name[row[0], row[1]], *row[2:]) for row in some]
+
+
+def _without_repeated(raw: sqlite3.Connection) -> int:
+    """Leave out what is there twice, as where two exports overlap; the number of CSV, 0, tells nothing.
+
+    Exports of two bots may have the same number for two operations: all else must be the same, too.
+    """
+    (numbers,) = raw.execute("SELECT count(number) - count(DISTINCT number) FROM staged WHERE number > 0").fetchone()
+    if not numbers:
+        return 0
+    return raw.execute(
+        "DELETE FROM staged WHERE number > 0 AND rowid NOT IN (SELECT min(rowid) FROM staged GROUP BY number, service,"
+        " operation, end_us, duration_us, outcome, error, metadata)"
+    ).rowcount
 
 
 @contextmanager
@@ -100,7 +116,7 @@ async def bring_in(store: Store, staged: Staged, *, now_us: int) -> Imported:
     ids = await store.series_ids(staged.names)
     written = await store.append(staged.slices(ids), now_us=staged.until_us)
     await store.fold(now_us=staged.until_us)
-    return Imported(written, len(staged.names), staged.since_us, staged.until_us)
+    return Imported(written, len(staged.names), staged.since_us, staged.until_us, staged.again)
 
 
 def _check(status: StoreStatus, staged: Staged, now_us: int) -> None:

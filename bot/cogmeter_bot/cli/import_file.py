@@ -34,7 +34,8 @@ def import_file(path: Path, database: Path | None) -> None:
         except ImportFileError as error:
             raise Failure(str(error), WRONG_USAGE) from error
     since, until = iso(done.since_us), iso(done.until_us)
-    click.echo(f"Imported {done.operations:,} operations of {done.series} series, {since} to {until}")
+    again = f"; {done.again:,} that stood in the file again were left out" if done.again else ""
+    click.echo(f"Imported {done.operations:,} operations of {done.series} series, {since} to {until}{again}")
 
 
 def _run(path: Path, database: Path | None) -> Imported:

@@ -80,6 +80,21 @@ def test_standard_input_is_read_and_an_older_database_goes_on(cogmeter, seed, so
     ]
 
 
+def test_two_exports_that_overlap_are_sorted_and_nothing_is_doubled_or_lost(cogmeter, seed, some, tmp_path):
+    path = seed(some)
+    _, out, _ = cogmeter("export", "--format", "ndjson", "-o", "-")
+    lines = out.splitlines(keepends=True)
+    other = lines[6].replace('"service":"knowledge-graph"', '"service":"another-bot"').replace('"query"', '"q"')
+    (tmp_path / "both.ndjson").write_text("".join([*lines[120:], *lines[:150], other]))
+    code, out, _ = cogmeter("import", "both.ndjson", "--database", "new.db")
+    assert code == 0
+    assert out.startswith("Imported 201 operations of ")
+    assert out.endswith("; 30 that stood in the file again were left out\n")
+    found = stored(tmp_path / "new.db")
+    assert sorted(map(str, found)) == sorted(map(str, [*stored(path), next(one for one in found if one[1] == "q")]))
+    assert [one[2] for one in found] == sorted(one[2] for one in found)
+
+
 def refused(answer, said):
     assert answer[0] == 2, answer
     assert answer[2].count("\n") == 1
