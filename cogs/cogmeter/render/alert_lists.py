@@ -9,7 +9,7 @@ import discord
 from cogmeter.render import text
 from cogmeter.render.alerts import length_us, subject
 from cogmeter.render.embeds import fit
-from cogmeter.render.escape import code, plain, when
+from cogmeter.render.escape import below, code, plain, when
 from cogmeter.render.measures import measure_of, measured
 from cogmeter.render.palette import Look, State, look_of
 from cogmeter_storage.alerting import AlertState
@@ -118,7 +118,7 @@ def _lines(alert: Alert, now_us: int) -> list[str]:
     shown = "worst " + measured(alert.rule, alert.worst) if resolved else measured(alert.rule, alert.current)
     worst = "" if resolved or alert.worst == alert.current else f", worst {measured(alert.rule, alert.worst)}"
     bad = f"**{shown}** (threshold {measured(alert.rule, alert.threshold)}{worst})"
-    return [f"{icon} {subject(alert)}: {bad}", f"-# {_stands(alert, now_us)}"]
+    return [f"{icon} {subject(alert)}: {bad}", below(_stands(alert, now_us))]
 
 
 def _stands(alert: Alert, now_us: int) -> str:
@@ -152,7 +152,9 @@ def _until(mute: Mute) -> str:
 
 
 def _change(entry: AuditEntry) -> str:
-    if not entry.before and not entry.after:
-        return ""
-    before, after = (code(words, 60) if words else "as the settings have it" for words in (entry.before, entry.after))
-    return f": {before} → {after}"
+    """From what to what; of a mute how long it holds or would have held, of an acknowledgement which alert it was."""
+    if entry.action.startswith("threshold"):
+        words = (code(one, 60) if one else "as the settings have it" for one in (entry.before, entry.after))
+        return f": {' → '.join(words)}"
+    said = entry.after or entry.before
+    return f": {plain(said, 160)}" if said else ""

@@ -10,7 +10,7 @@ import discord
 
 from cogmeter.render import text
 from cogmeter.render.chart import CHART_NAME, NO_CHART, describe
-from cogmeter.render.escape import code, plain, when
+from cogmeter.render.escape import below, code, plain, when
 from cogmeter.render.limits import VALUE, fitted
 from cogmeter.render.palette import State, state_of
 
@@ -124,7 +124,7 @@ def doctor_embed(findings: Sequence[Finding]) -> discord.Embed:
     for one in findings:
         lines.append(f"{'✓' if one.well else '✗'} **{plain(one.name, 40)}**: {plain(one.text, 300)}")
         if not one.well and one.advice:
-            lines.append(f"-# {plain(one.advice, 200)}")
+            lines.append(below(plain(one.advice, 200)))
     return fit(discord.Embed(title="cogmeter's own health", description="\n".join(lines), colour=state.colour))
 
 

@@ -23,6 +23,11 @@ def code(words: str, limit: int) -> str:
     return f"`{text.cut(text.clean(words), limit).replace('`', chr(0x2BB)) or ' '}`"
 
 
+def below(words: str) -> str:
+    """A line that belongs to the one above it. Not Discord's small print, which some clients show as it is written."""
+    return f"\N{DOWNWARDS ARROW WITH TIP RIGHTWARDS} {words}"
+
+
 def when(at_us: int) -> str:
     """A moment as Discord shows it to each reader: ``5 minutes ago``."""
     return f"<t:{at_us // 1_000_000}:R>"

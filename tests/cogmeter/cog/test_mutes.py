@@ -97,6 +97,9 @@ async def test_a_service_a_rule_or_everything_can_be_muted_and_unmuted(move_in):
         await mute(home, duration="30m", service="web-crawling")
         assert await ended(service="all") == ("Unmuted", 2)
         actions = [one.action for one in await home.monitor.store.alerting.audit()]
+        said = (await home.owner.slash(home.channel, "perf thresholds audit")).response.embeds[0].description
+        assert "until 20" in said
+        assert "settings" not in said  # a mute is no threshold
         assert actions.count("mute") == actions.count("unmute") == 4
 
 

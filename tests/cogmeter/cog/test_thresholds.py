@@ -44,7 +44,7 @@ async def test_of_one_service_only_the_rules_that_judge_it_are_listed(move_in):
     async with move_in() as home:
         said = await viewed(home, service="knowledge-graph")
         assert "error\\_rate" in said
-        assert not [rule for rule in ("stall", "gateway", "memory", "acknowledgement") if rule in said]
+        assert not [rule for rule in ("stall", "gateway", "memory", "acknowledgement", "dead") if rule in said]
         assert "acknowledgement" in await viewed(home, service="discord.acknowledgement")
 
 

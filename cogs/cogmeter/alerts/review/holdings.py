@@ -9,7 +9,7 @@ from cogmeter.alerts.model import BOT, Subject
 from cogmeter.alerts.rules import RULES
 from cogmeter.alerts.rules.rule import LOOP, OPERATION, WHOLE_BOT
 from cogmeter.records import Holding
-from cogmeter.services import ACKNOWLEDGEMENT
+from cogmeter.services import ACKNOWLEDGEMENT, TASKS
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
@@ -29,6 +29,7 @@ _SETTING_OF: Final = {
 # Rules that know one service alone; the others judge every service.
 _ONE: Final = {WHOLE_BOT: BOT, ACKNOWLEDGEMENT: ACKNOWLEDGEMENT}
 WHOLE: Final = {name: _ONE[rule.about] for name, rule in RULES.items() if rule.about in _ONE}
+_HOMES: Final = WHOLE | {name: TASKS for name, rule in RULES.items() if rule.about == LOOP}
 BY_OPERATION: Final = frozenset(name for name, rule in RULES.items() if rule.about in {OPERATION, LOOP})
 
 
@@ -70,9 +71,8 @@ class Holdings:
 
     def rules(self, service: str | None) -> list[Holding]:
         """Every rule's threshold; for a service, if given, those of the rules that judge it."""
-        return [
-            self.of(Subject(rule, service or "")) for rule in RULES if not service or WHOLE.get(rule) in {None, service}
-        ]
+        judging = [name for name in RULES if not service or _HOMES.get(name, service) == service]
+        return [self.of(Subject(rule, service or "")) for rule in judging]
 
     def others(self, service: str | None) -> list[Holding]:
         """What else was changed: other fields of rules, services and operations; of one service if given."""
