@@ -15,7 +15,6 @@ if TYPE_CHECKING:
 
     from cogmeter.answers.dashboard import Dashboard
     from cogmeter.answers.operations import OperationAnswer
-    from cogmeter.answers.series import Series
     from cogmeter.settings import Settings
     from cogmeter_bot.cli.page import Block, Page
     from cogmeter_bot.reading.base import Source
@@ -32,7 +31,7 @@ class Moment(NamedTuple):
     """What is shown at one time."""
 
     view: Dashboard
-    trend: Series
+    trend: Sequence[float]  # operations a minute
     failures: Sequence[OperationAnswer]
 
 
@@ -125,10 +124,10 @@ async def look(source: Source, ask: Ask) -> Moment:
     now = now_us()
     ranged = any((ask.since, ask.until, ask.period))
     span = ask.span(None) if ranged else Range(now - NOW_US, now, "last minute")
-    trend = await source.series(ask.services[0] if ask.services else None, Range(now - TREND_US, now, ""))
-    recent = [
-        await source.failures(Range(now - TREND_US, now, ""), name, limit=FAILURES) for name in ask.services or (None,)
-    ]
+    lately, names = Range(now - TREND_US, now, ""), ask.services or (None,)
+    parts = [(await source.series(name, lately)).operations_per_minute for name in names]
+    trend = [sum(step) for step in zip(*parts, strict=False)]
+    recent = [await source.failures(lately, name, limit=FAILURES) for name in names]
     failures = sorted((one for page in recent for one in page.operations), key=lambda one: one.end_time, reverse=True)
     return Moment(await source.dashboard(span, ask.services), trend, failures[:FAILURES])
 
@@ -164,7 +163,7 @@ def page(moment: Moment, name: str, settings: Settings, height: int | None) -> P
         Fact("Operations", f"{total.operations_per_minute / 60:,.2f} a second"),
         Fact("Latency", f"{words.ms(total.average_response_time)} average, {words.ms(total.p95_response_time)} p95"),
         Fact("Errors", f"{failed:,} of {count:,} ({words.share(failed, count)})", BAD if failed else GOOD),
-        Fact("Last 30 Minutes", f"{bars(moment.trend.operations_per_minute)} operations a minute"),
+        Fact("Last 30 Minutes", f"{bars(moment.trend)} operations a minute"),
     ]
     room = shared(len(services), len(alerts), len(errors), height)
     if services:

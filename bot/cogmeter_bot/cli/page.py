@@ -120,6 +120,8 @@ def plain(page: Page) -> Iterator[str]:
 
 
 def _plain(block: Listing | Table | str) -> Iterator[str]:
+    from rich.cells import cell_len
+
     if isinstance(block, str):
         yield block
         return
@@ -129,11 +131,17 @@ def _plain(block: Listing | Table | str) -> Iterator[str]:
         yield from block.items
         return
     rows = [[column.title for column in block.columns], *([_text(cell) for cell in row] for row in block.rows)]
-    widths = [max(len(row[place]) for row in rows) for place in range(len(block.columns))]
+    widths = [max(cell_len(row[place]) for row in rows) for place in range(len(block.columns))]
     for row in rows:
         cells = zip(row, widths, block.columns, strict=True)
-        padded = [cell.rjust(width) if column.right else cell.ljust(width) for cell, width, column in cells]
-        yield "  ".join(padded).rstrip()
+        yield "  ".join(_padded(*cell) for cell in cells).rstrip()
+
+
+def _padded(cell: str, width: int, column: Column) -> str:
+    from rich.cells import cell_len
+
+    room = " " * (width - cell_len(cell))  # wide letters take two columns each
+    return room + cell if column.right else cell + room
 
 
 def rich(page: Page, width: int) -> RenderableType:

@@ -15,6 +15,7 @@ import termios
 import time
 
 import pytest
+from rich.cells import cell_len
 
 from cogmeter_storage.alerting import Alert, AlertState, Step
 
@@ -103,6 +104,27 @@ def test_hostile_names_and_texts_are_shown_and_do_nothing(cogmeter, seed, some):
     code, out, _ = cogmeter("errors", PYTHONIOENCODING="latin-1")
     assert code == 0
     assert "\\u2603" in out
+
+
+def test_names_in_wide_letters_stay_in_their_columns(cogmeter, seed, now_us):
+    names = ("\u65e5\u672c\u8a9e", "plain", "\U0001f600")
+    seed([(name, "run", now_us - 5, 5_000, 1, "Mark", None) for name in names])
+    lines = cogmeter("errors")[1].splitlines()[3:]
+    assert len({cell_len(line.partition("Mark")[0]) for line in lines}) == 1
+
+
+def test_the_trend_of_several_services_is_theirs_together(cogmeter, seed, now_us):
+    minutes = [now_us - place * MINUTE_US for place in range(1, 25)]
+    rows = [("early", "run", at, 5, 0, None, None) for at in minutes[12:]]
+    seed([*rows, *(("late", "run", at, 5, 0, None, None) for at in minutes[:12])])
+
+    def trend(services):
+        out = cogmeter("live", "--count", "1", "--services", services)[1]
+        return re.search(r"Last 30 Minutes: (\S+)", out)[1].count("\u2588")
+
+    assert trend("early,late") == trend("late,early") == trend("early") + trend("late")
+    assert trend("early") >= 11
+    assert trend("late") >= 11
 
 
 def test_errors_are_grouped_and_can_be_narrowed(cogmeter, seed, some, now_us):
