@@ -80,6 +80,17 @@ async def test_what_happened_just_now_is_seen_in_every_chart(served, browser):
         await asyncio.to_thread(look)
 
 
+@pytest.mark.parametrize(
+    ("operations", "period", "each"), [(90, "1h", "a minute"), (9, "24h", "an hour"), (1, "30d", "a day")]
+)
+async def test_throughput_is_said_of_a_time_in_which_there_is_some(served, browser, operations, period, each):
+    async with served() as web:
+        await stored(web, *((60 - ago % 60, 1_000) for ago in range(operations)))
+        await asyncio.to_thread(opened, browser, f"{web.url}/performance?period={period}")
+        legend = await asyncio.to_thread(browser.evaluate, LEGEND.format("throughput"))
+    assert legend.split("\n")[0] == f"operations {each}"
+
+
 async def test_lines_markers_and_the_threshold_say_what_they_are(served, listening):
     async with served() as web:
         await stored(web, *((ago, 100_000 * (1 + ago % 40)) for ago in range(60, 0, -1)))

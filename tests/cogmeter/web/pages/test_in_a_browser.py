@@ -188,10 +188,14 @@ async def test_a_page_renews_itself_and_keeps_what_is_open_and_where_one_is(seed
 
 async def test_a_server_that_is_gone_is_said_and_its_return_too(seeded, browser):
     trouble = "document.getElementById('trouble')"
+    words = "This page could not be renewed: the bot cannot be reached."
 
     def said():
         browser.wait(f"{LIVE} === 'reconnecting'", "Reconnecting")
-        browser.wait(f"!{trouble}.hidden && {trouble}.innerText.includes('could not be renewed')", "the trouble")
+        browser.wait(
+            f"!{trouble}.hidden && {trouble}.innerText.includes('could not be renewed: the bot cannot be reached')",
+            "the trouble",
+        )
 
     def well_again():
         browser.wait(f"{LIVE} === 'live'", "Live")

@@ -1,6 +1,7 @@
 // The page's own life: it renews itself, keeps what is shown in its address, and draws charts. Tables and figures come
 // from the server as HTML and are put in place of the old ones; what charts draw comes from /api/performance.
 
+import { ask, askJson } from "./ask.js";
 import { draw, onZoom, recolour } from "./charts.js";
 import { morph } from "./morph.js";
 import { listen, rest } from "./live.js";
@@ -10,7 +11,7 @@ import { arrangeAll } from "./tables.js";
 const root = document.documentElement;
 const main = document.getElementById("main");
 const hasCharts = root.dataset.charts === "uplot" && typeof uPlot === "function";
-const PATIENCE_MS = 20_000;
+const PATIENCE_S = 60; // for changes: a test tries one target after the other
 let timer;
 let running;
 
@@ -21,7 +22,6 @@ export async function refresh() {
   clearTimeout(timer);
   running?.abort();
   const mine = (running = new AbortController());
-  const patience = setTimeout(() => mine.abort(new Error("no answer within 20 s")), PATIENCE_MS);
   main.setAttribute("aria-busy", "true");
   try {
     await renew(mine.signal);
@@ -29,17 +29,15 @@ export async function refresh() {
   } catch (error) {
     if (running !== mine) return; // something newer is asked for
     trouble(`This page could not be renewed: ${error.message}. What it shows may be old${again()}.`);
-  } finally {
-    clearTimeout(patience);
   }
   main.removeAttribute("aria-busy");
   later();
 }
 
 async function renew(signal) {
-  const response = await fetch(location.href, { headers: { Accept: "text/html" }, signal });
+  const { response, text } = await ask(location.href, { headers: { Accept: "text/html" }, signal });
   if (response.redirected) return location.assign(response.url); // the session is over
-  const fresh = new DOMParser().parseFromString(await response.text(), "text/html");
+  const fresh = new DOMParser().parseFromString(text, "text/html");
   const wanted = fresh.getElementById("main");
   if (!response.ok || !wanted) throw new Error(fresh.querySelector("main p")?.textContent || `status ${response.status}`);
   arrangeAll(fresh);
@@ -131,14 +129,11 @@ document.addEventListener("click", (event) => {
 // Changes ------------------------------------------------------------------------------------------------------
 
 /** Send a change to the API, and give its answer; a problem is raised with its own words. */
-export async function send(method, path, body) {
+export function send(method, path, body) {
   const token = document.querySelector('meta[name="csrf"]').content;
-  const headers = { Accept: "application/json", "X-CSRF-Token": token };
+  const headers = { "X-CSRF-Token": token };
   if (body !== undefined) headers["Content-Type"] = "application/json";
-  const response = await fetch(path, { method, headers, body: body === undefined ? undefined : JSON.stringify(body) });
-  const answer = await response.json().catch(() => ({}));
-  if (!response.ok) throw new Error(answer.detail || `status ${response.status}`);
-  return answer;
+  return askJson(path, { method, headers, body: body === undefined ? undefined : JSON.stringify(body), patience: PATIENCE_S });
 }
 
 /** Say something for a moment, aloud for screen readers. */

@@ -1,6 +1,7 @@
 // Draws every figure[data-chart] by uPlot from the JSON at its data-src. A kind of chart is a function of that JSON and
 // the figure, see kinds.js; register() adds one.
 
+import { askJson } from "./ask.js";
 import { KINDS } from "./kinds.js";
 import { isLog, options, shown } from "./painting.js";
 import { legend, numbers, steer } from "./reading.js";
@@ -8,7 +9,6 @@ import { legend, numbers, steer } from "./reading.js";
 const kinds = new Map(Object.entries(KINDS));
 const drawn = new Map(); // figure -> { plot, model, shape }
 const asked = new Map(); // address -> promise of its JSON, for one round of drawing
-const PATIENCE_MS = 20_000;
 const resized = new ResizeObserver((entries) => {
   for (const { target } of entries) {
     const plot = drawn.get(target.closest("figure"))?.plot;
@@ -41,16 +41,9 @@ function forget(figure) {
 }
 
 const load = (src) => {
-  if (!asked.has(src)) asked.set(src, read(src));
+  if (!asked.has(src)) asked.set(src, askJson(src));
   return asked.get(src);
 };
-
-async function read(src) {
-  const response = await fetch(src, { headers: { Accept: "application/json" }, signal: AbortSignal.timeout(PATIENCE_MS) });
-  const answer = await response.json().catch(() => ({}));
-  if (!response.ok) throw new Error(answer.detail || `status ${response.status}`);
-  return answer;
-}
 
 async function update(figure) {
   const one = drawn.get(figure) ?? {};

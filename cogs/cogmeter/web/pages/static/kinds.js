@@ -33,14 +33,20 @@ const latency = (answer) => ({
   bands: [[1, 0, "p50"]],
 });
 
-const throughput = (answer) => ({
-  ...timeline(answer),
-  unit: "count",
-  series: [
-    { label: "operations a minute", ...above(answer.operationsPerMinute), colour: "bars", bars: true },
-    { label: "failed", ...above(answer.failuresPerMinute), colour: "failed", bars: true },
-  ],
-});
+/** Operations a minute; of a bot with little to do an hour or a day, so that there is something to see. */
+function throughput(answer) {
+  const most = Math.max(0, ...answer.operationsPerMinute);
+  const [minutes, each] = most >= 1 ? [1, "a minute"] : most * 60 >= 1 ? [60, "an hour"] : [1440, "a day"];
+  const times = (values) => above(values.map((value) => value * minutes));
+  return {
+    ...timeline(answer),
+    unit: "count",
+    series: [
+      { label: `operations ${each}`, ...times(answer.operationsPerMinute), colour: "bars", bars: true },
+      { label: "failed", ...times(answer.failuresPerMinute), colour: "failed", bars: true },
+    ],
+  };
+}
 
 const errors = (answer) => ({
   ...timeline(answer),
