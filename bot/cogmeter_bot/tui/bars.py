@@ -21,12 +21,12 @@ if TYPE_CHECKING:
 
 KEYS: Final = (
     ("1 to 5, Tab", "switch views"),
-    ("arrows, Page Up, Page Down", "move; beyond a table's end, into the next"),
+    ("arrows, Page Up, Page Down", "move, also into the next table"),
     ("Enter", "open the service of a row"),
     ("Esc", "drop the filter; go back"),
     ("/", "filter by a part of a name or text"),
     ("t", "choose the range of time"),
-    ("s, S", "in Services: sort by the next column, turn round"),
+    ("s, S", "in Services: next column, other order"),
     ("r", "read again now"),
     ("d", "dark or light"),
     ("q, Ctrl+C", "quit"),
