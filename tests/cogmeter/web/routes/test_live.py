@@ -7,6 +7,8 @@ import time
 from contextlib import asynccontextmanager, closing
 
 from cogmeter.answers.live import Counted
+from cogmeter.web.limits import Streams
+from cogmeter.web.live import WAITING, Subscription
 
 PATH = "/api/performance/live"
 LIMIT_S = 30
@@ -174,6 +176,31 @@ async def test_head_says_what_the_stream_is_and_ends(served):
         answer = await web.request("HEAD", PATH)
         assert answer.status == 200
         await gone(web, 0)
+
+
+async def test_a_stream_begins_with_when_to_come_again_and_tells_now_and_then_that_it_is_there(served, monkeypatch):
+    monkeypatch.setattr("cogmeter.web.live.HEARTBEAT_S", 0)
+    async with served() as web, listening(web) as one:
+        assert await one._answer.content.readline() == b"retry: 3000\n"
+        await one.next()
+        assert one.comments
+
+
+async def test_a_stream_that_does_not_keep_up_misses_snapshots_and_of_the_rest_the_oldest():
+    one = Subscription()
+    for number in range(WAITING + 5):
+        one.put([b"alert %d;" % number], b"snapshot %d" % number)
+    one.put([], None)
+    one.end()
+    pieces = [piece async for piece in one.pieces()]
+    assert len(pieces) == 2
+    events = pieces[1].split(b";")
+    assert events[0] == b"alert 5"
+    assert events[-2:] == [b"alert %d" % (WAITING + 4), b"snapshot %d" % (WAITING + 4)]
+
+
+def test_there_may_be_64_streams():
+    assert Streams().most == 64
 
 
 def test_rates_are_of_what_came_since_the_snapshot_before_across_the_border_of_a_minute():
