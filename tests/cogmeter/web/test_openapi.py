@@ -7,6 +7,7 @@ from html.parser import HTMLParser
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from schemathesis.specs.openapi import definitions
 
 from cogmeter.version import __version__
 from cogmeter.web.api import Route
@@ -39,6 +40,10 @@ def references(part):
 def test_it_is_openapi_3_1_of_this_version(told):
     assert told["openapi"] == "3.1.0"
     assert told["info"]["version"] == __version__
+    schema = definitions.OPENAPI_31_VALIDATOR  # the OpenAPI initiative's own, as schemathesis carries it
+    schema.validate(told)
+    assert not schema.is_valid(told | {"paths": {"without-a-slash": {}}})
+    assert schema.is_valid(document(ROUTES, cookie=None))
 
 
 def test_every_documented_route_is_in_it_once(told):
