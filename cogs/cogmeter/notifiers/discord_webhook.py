@@ -66,10 +66,9 @@ class DiscordWebhookNotifier:
 
     async def notify(self, notice: Notice) -> str | None:
         """Post the alert's message, or bring it up to date and say in a second one what an edit does not."""
-        if not notice.stored:
-            await self._post({**await self._message(notice), "flags": 0})
-            return None
         receipt = notice.receipt
+        if not notice.stored and receipt is None:  # a test, word of a target that is gone, or of the lifeline
+            return await self._post({**await self._message(notice), "flags": 0})
         if receipt is None or not receipt.isdecimal():
             return await self._post_message(notice)
         edited = await self._edit(receipt, notice)

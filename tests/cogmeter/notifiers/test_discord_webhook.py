@@ -1,16 +1,19 @@
 """The Discord webhook, against a real receiver that speaks as Discord does."""
 
+import asyncio
 import json
 
 import pytest
 from aiohttp import web
 from pydantic import SecretStr
 
+from cogmeter.alerts.lifeline import Danger, Lifeline
 from cogmeter.alerts.outbox.delivery import Delivery
 from cogmeter.notifiers.base import NotifyError
 from cogmeter.notifiers.discord_webhook import DISCORD_EPOCH_MS, FIELD, DiscordWebhookNotifier, posted_us
 from cogmeter.notifiers.http import Http, Patience
 from cogmeter.records import Story
+from cogmeter.timing import now_ns
 from cogmeter_storage.alerting import AlertState, Step
 
 NOW_US = 1_755_426_610_000_000
@@ -120,11 +123,35 @@ async def test_only_what_is_of_low_severity_is_silent(messages, make_notice, sev
     assert messages.seen[0].json["flags"] == flags
 
 
-async def test_what_is_no_stored_alert_is_posted_once_and_leaves_no_receipt(messages, make_notice):
-    assert await notifier(messages).notify(make_notice(id=0, rule="test", severity="info", test=True)) is None
+async def test_a_test_is_marked_and_seen(messages, make_notice):
+    await notifier(messages).notify(make_notice(id=0, rule="test", severity="info", test=True))
     (seen,) = messages.seen
     assert "Test" in seen.json["embeds"][0]["title"]
     assert seen.json["flags"] == 0  # whoever tries the way wants to see it
+
+
+async def test_what_the_lifeline_tells_is_one_message_that_shows_its_end(messages):
+    since_ns = [now_ns()]
+    danger = Danger("gateway", 0.01, lambda: since_ns[0], "Connection to Discord has been lost for {:.0f}s".format)
+    lifeline = Lifeline([danger], [notifier(messages)])
+    lifeline.start()
+    try:
+        await until(lambda: messages.seen)
+        since_ns[0] = None
+        await until(lambda: len(messages.seen) > 1)
+    finally:
+        lifeline.stop()
+    posted, edited, *_ = messages.seen  # a short message may follow: by its id the message is more than an hour old
+    assert (posted.method, edited.method) == ("POST", "PATCH")
+    assert edited.path == f"{PATH}/messages/{NEW}"
+    assert "Critical: Connection to Discord" in posted.json["embeds"][0]["title"]
+    assert "Resolved (critical): Connection to Discord" in edited.json["embeds"][0]["title"]
+
+
+async def until(condition):
+    async with asyncio.timeout(30):
+        while not condition():
+            await asyncio.sleep(0.02)
 
 
 async def test_an_alert_without_its_story_is_still_told(messages, make_notice, caplog):
