@@ -52,7 +52,8 @@ def export(ask: Ask, kind: str | None, path: Path | None, force: bool) -> None:
     with told(), ended_by_signals():
         if str(path) != STDOUT:
             refuse_existing(path, force=force)
-        with progress("Exporting", "operations") as step, output(path, force=force) as file:
+        # Only the bot itself knows how many operations an API sends.
+        with progress("Exporting", "kB" if ask.url else "operations") as step, output(path, force=force) as file:
             written = ask.answer(lambda source: _write(source, file, step, kind=kind, span=span, services=ask.services))
     if str(path) != STDOUT:
         size = path.stat().st_size if path.is_file() else 0
@@ -64,9 +65,11 @@ async def _write(
     source: Source, file: BinaryIO, step: Step, *, kind: str, span: Range, services: tuple[str, ...] | None
 ) -> int:
     export = await source.export(kind, span, services)
+    size = 0
     async for piece in export.pieces:
         file.write(piece)
-        step(export.done(), export.operations)
+        size += len(piece)
+        step(export.done() if export.operations is not None else size // 1_000, export.operations)
     return export.done()
 
 

@@ -126,7 +126,7 @@ class ApiSource:
         view = await self.dashboard(span, services)
         found = [
             *of_checks(vital.checks),
-            *of_checks(own.checks, "monitor: "),
+            *of_checks({name: one for name, one in own.checks.items() if name not in vital.checks}, "monitor: "),
             *of_checks({**each.checks, **each.discord}, "service "),
             *(one for one in of_view(view, self._settings) if one.name == "alerts"),
         ]

@@ -121,6 +121,7 @@ async def test_json_export_live_and_doctor_come_from_there_too(asked, cogmeter, 
     assert answers[3][1].startswith("Live (http://127.0.0.1:")
     assert "] gateway: " in answers[4][1]
     assert "] monitor: buffer: " in answers[4][1]
+    assert "] monitor: database: " not in answers[4][1]  # it stands there as "database" already
     assert "] service knowledge-graph: " in answers[4][1]
 
 
