@@ -215,3 +215,17 @@ async def test_the_heartbeat_is_withheld_while_connection_or_database_is_not_wel
             assert "the disk is full" in monitor.heartbeat.withheld
         await monitor.heartbeat.beat()
         assert monitor.heartbeat.withheld == ""
+
+
+async def test_the_heartbeat_is_withheld_until_the_bot_is_connected(discord_server, monkeypatch):
+    """A bot that dies again and again before it is online must not look well from outside."""
+    monkeypatch.setenv("PERFORMANCE_HEARTBEAT_URL", f"{discord_server.url}/api/v10/gateway")
+    async with commands.Bot("!", intents=discord.Intents.default()) as bot:
+        await bot.load_extension(EXTENSION)
+        monitor = bot.get_cog("cogmeter").monitor
+        cogmeter.record("web", "fetch", duration_ms=1)
+        await until(lambda: monitor.flusher.written, "the first flush")
+        await monitor.heartbeat.beat()
+        assert monitor.heartbeat.withheld == "the bot is not connected to Discord yet"
+        assert not [request for request in discord_server.requests if request.template == "/gateway"]
+        await bot.unload_extension(EXTENSION)
