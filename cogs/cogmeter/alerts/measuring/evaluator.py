@@ -25,7 +25,7 @@ from cogmeter.alerts.rules.traffic import LOW_TRAFFIC
 from cogmeter.query import now_us as wall_us
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 
     from cogmeter.alerts.limits import Limits
     from cogmeter.alerts.model import LoopState, Reading
@@ -124,15 +124,9 @@ class Evaluator:
             self._deviations.plan(view)
         self._deviations.learn(view)
         self._costs.move(now_us)
-        readings: list[Reading] = []
-        held_s = time.perf_counter()
-        for found in self._found(view):
-            readings += found
-            if time.perf_counter() - held_s >= TURN_S:
-                await asyncio.sleep(0)
-                held_s = time.perf_counter()
+        readings = await _in_turns(self._found(view))
         self._note_silent(readings)
-        readings = self._echoes.mark(readings, now_us)
+        readings = await _in_turns(self._echoes.mark(readings, now_us))
         _logger.debug("%d readings, %d of them in breach", len(readings), sum(one.breached for one in readings))
         return readings
 
@@ -143,13 +137,13 @@ class Evaluator:
         await store.remember(MEASURED, json.dumps(measured).encode())
         await self.spending.keep(store)
 
-    def _found(self, view: View) -> Iterator[list[Reading]]:
+    def _found(self, view: View) -> Iterator[Reading]:
         """Each rule's readings; one that fails is said and counted, and keeps no other from being read."""
         for rule in RULES.values():
             if not self._limits.active(rule.name):
                 continue
             try:
-                yield list(rule.find(view, self._limits))
+                yield from rule.find(view, self._limits)
             except Exception:
                 self.faults[rule.name] += 1
                 _logger.exception("The rule %s failed; the others go on", rule.name)
@@ -184,7 +178,7 @@ class Evaluator:
             now_us=now_us,
             span_s=window.span_s(now_s),
             up_s=now_s - self._began_s,
-            services=window.services,
+            services=tuple(window.services),
             by_service=window.by_service,
             buckets=window.buckets,
             top=window.top,
@@ -192,7 +186,7 @@ class Evaluator:
             service_of=window.service_of,
             by_series=window.by_series,
             buckets_of=window.buckets_of,
-            history=self._history,
+            history=self._history.long_windows(),
             costs=self._costs,
             usual_per_minute=self._usual.per_minute,
             burstiness=self._usual.burstiness,
@@ -200,5 +194,17 @@ class Evaluator:
             gauges=self._gauges,
             loops=self._loops,
             longest_stall=window.longest_stall(),
-            deviations=self._deviations.found,
+            deviations=dict(self._deviations.found),  # more of them may be learned while a check is under way
         )
+
+
+async def _in_turns(found: Iterable[Reading]) -> list[Reading]:
+    """All of them, worked out little by little: in between the loop has its turn."""
+    readings: list[Reading] = []
+    held_s = time.perf_counter()
+    for one in found:
+        readings.append(one)
+        if time.perf_counter() - held_s >= TURN_S:
+            await asyncio.sleep(0)
+            held_s = time.perf_counter()
+    return readings

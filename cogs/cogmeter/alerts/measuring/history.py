@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
@@ -83,6 +84,23 @@ class Ring:
         return found
 
 
+@dataclass(frozen=True, slots=True)
+class LongWindows:
+    """The long windows of one moment, all for the same services, whatever comes to be known afterwards."""
+
+    since_us: int | None
+    sums: Mapping[int, NDArray[np.int64]]  # [2, services] by the window's length in seconds
+
+    def totals(self, length_s: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Operations and failures by service over one of the windows."""
+        operations, failures = self.sums[length_s]
+        return operations, failures
+
+    def known_s(self, now_us: int) -> float:
+        """For how long the counts are known."""
+        return 0.0 if self.since_us is None else (now_us - self.since_us) / 1e6
+
+
 class History:
     """The rings, kept together. Times are the wall's, because the store's are."""
 
@@ -104,14 +122,9 @@ class History:
             ring.grow(services)
             ring.move(now_us)
 
-    def totals(self, length_s: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        """Operations and failures by service over one of the windows."""
-        operations, failures = self._rings[length_s].sums
-        return operations, failures
-
-    def known_s(self, now_us: int) -> float:
-        """For how long the counts are known."""
-        return 0.0 if self.since_us is None else (now_us - self.since_us) / 1e6
+    def long_windows(self) -> LongWindows:
+        """The sums as they are now."""
+        return LongWindows(self.since_us, {length_s: ring.sums for length_s, ring in self._rings.items()})
 
     def before_per_minute(self, window_s: int) -> NDArray[np.float64]:
         """The usual rate by service before a window that ends now: the lesser of what an hour and six hours say.

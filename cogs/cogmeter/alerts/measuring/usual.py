@@ -42,10 +42,12 @@ class Usual:
         kept = [(place, self.kept[service]) for place, service in enumerate(services) if service in self.kept]
         for place, (_, burst) in kept:
             self.burstiness[place] = burst  # a silence in the middle of an hour looks like a burst before it
-        for window_s, rates in zip(WINDOWS_S, recent, strict=True):
+        for rates in recent:
             for place, (rate, _) in kept:
                 rates[place] = max(rate, rates[place])
-            self.per_minute[window_s] = rates if days is None else np.minimum(rates, days)
+        # Another mapping: a check that is under way goes on with the one that it has begun with.
+        usual = [rates if days is None else np.minimum(rates, days) for rates in recent]
+        self.per_minute = dict(zip(WINDOWS_S, usual, strict=True))
 
     def note(self, silent: Collection[str], place: Mapping[str, int]) -> None:
         """Remember what is usual for the services whose traffic is low now, and forget the others."""

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from cogmeter.alerts.measuring.costs import Costs
     from cogmeter.alerts.measuring.deviations import Deviation
-    from cogmeter.alerts.measuring.history import History
+    from cogmeter.alerts.measuring.history import LongWindows
     from cogmeter.alerts.measuring.window import Counts
     from cogmeter.alerts.model import LoopState
 
@@ -35,7 +35,7 @@ class View:
     service_of: NDArray[np.int64]  # the place in ``services`` of each series
     by_series: Counts
     buckets_of: Callable[[int], NDArray[np.int32]]  # of one series
-    history: History
+    history: LongWindows
     costs: Costs
     usual_per_minute: Mapping[int, NDArray[np.float64]]  # before each of some windows (seconds), by service
     burstiness: NDArray[np.float64]  # of each service's traffic, see History

@@ -13,7 +13,7 @@ from cogmeter.alerts.rules.guide import ERROR_RATE
 from cogmeter.alerts.rules.traffic import LOW_TRAFFIC
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator, Sequence
 
     from cogmeter.alerts.model import Reading
 
@@ -45,14 +45,13 @@ class Echoes:
         self._tail_s = tail_s
         self._explained_us: dict[Subject, int] = {}
 
-    def mark(self, readings: Iterable[Reading], now_us: int) -> list[Reading]:
-        """The readings, each echo as not breached."""
-        readings = list(readings)
+    def mark(self, readings: Sequence[Reading], now_us: int) -> Iterator[Reading]:
+        """The readings, each echo as not breached; one by one, so that with many of them others may have their turn."""
         breached = {one.subject for one in readings if one.breached}
         here = {one.subject for one in readings}
         for gone in self._explained_us.keys() - here:
             del self._explained_us[gone]
-        return [self._marked(one, breached, now_us) for one in readings]
+        yield from (self._marked(one, breached, now_us) for one in readings)
 
     def state(self) -> list[list[Any]]:
         """What ``restore`` takes: after a restart an echo is one still."""

@@ -258,4 +258,30 @@ async def test_a_check_gives_the_loop_its_turn(measured):
     task = asyncio.create_task(other())
     assert len(await one.breached("error_rate")) == 400
     task.cancel()
-    assert turns >= 1
+    assert turns >= 3
+
+
+async def test_what_comes_in_while_a_check_is_under_way_does_it_no_harm(measured):
+    one = measured(alert_threshold_operations_per_minute=1, alert_threshold_response_time=1, alert_slo_target=0.9)
+    for _ in range(30 * 60):  # long enough for a baseline to speak
+        one.after(60)
+        await one.see("web", count=30, duration_ms=5)
+        await one.evaluator.evaluate(one.now_us)
+    for number in range(200):
+        await one.see(f"service-{number}", count=30, failures=10, duration_ms=50)
+    news = 0
+
+    async def other():
+        nonlocal news
+        while True:
+            await asyncio.sleep(0)
+            news += 1
+            one.after(20)
+            await one.see(f"new-{news}", count=30, failures=10)
+
+    for _ in range(5):
+        task = asyncio.create_task(other())
+        await one.readings()
+        task.cancel()
+    assert news >= 5
+    assert not one.evaluator.faults

@@ -27,7 +27,7 @@ def test_every_ring_holds_what_came_within_its_bins(given_steps):
     for length_s, width_us, _ in RINGS:
         bins = length_s * 1_000_000 // width_us
         inside = [one for one in seen if now_us // width_us - one[0] // width_us < bins]
-        operations, failures = history.totals(length_s)
+        operations, failures = history.long_windows().totals(length_s)
         assert (operations[0], failures[0]) == (sum(one[1] for one in inside), sum(one[2] for one in inside))
 
 
@@ -44,7 +44,7 @@ def test_services_that_come_later_begin_at_nothing():
     history = History()
     history.add(np.array([[5], [1]]), BEGIN_US)
     history.add(np.array([[0, 7], [0, 2]]), BEGIN_US + 1)
-    operations, failures = history.totals(HOUR_S)
+    operations, failures = history.long_windows().totals(HOUR_S)
     assert (operations.tolist(), failures.tolist()) == ([5, 7], [1, 2])
 
 
@@ -93,11 +93,11 @@ async def test_what_is_stored_is_taken_up_into_every_ring(tmp_path):
     await again.restore(store, {"web": 0, "other": 1}, await store.series(), now_us)
     lived.move(now_us, 2)
     for length_s, _, _ in RINGS[1:]:
-        for was, now in zip(lived.totals(length_s), again.totals(length_s), strict=True):
+        for was, now in zip(lived.long_windows().totals(length_s), again.long_windows().totals(length_s), strict=True):
             assert was.tolist() == now.tolist()
     assert again.before_per_minute(1_800).tolist() == lived.before_per_minute(1_800).tolist()
     assert again.days_per_minute().tolist() == lived.days_per_minute().tolist()
-    assert again.known_s(now_us) == pytest.approx(lived.known_s(now_us), abs=3_600)
+    assert again.long_windows().known_s(now_us) == pytest.approx(lived.long_windows().known_s(now_us), abs=3_600)
     await store.close()
 
 
