@@ -125,7 +125,7 @@ async def test_each_loop_that_died_is_told_until_it_runs_again(measured):
         ("Feed.post", "warning", "Loop Feed.post is overdue by 10 min"),
     ]
     one.evaluator.sampled(one.now_us, {}, [late])
-    assert [reading.subject.operation for reading in await one.readings()] == ["Feed.post"]
+    assert await one.breached() == [("dead_loops", "discord.tasks", "Feed.post")]
     one.limits.override({"dead_loops": "2"})
     assert await one.breached() == []
 
@@ -234,6 +234,8 @@ async def test_the_first_cents_and_the_first_hours_are_no_growth(measured):
     one.after(3 * 3_600)
     await one.see("chat", count=1, metadata=cost(0.9))
     assert await one.readings("cost_growth") == []
+    await one.see("chat", count=1, metadata=cost(0.3))  # after an hour of nothing, which counts as ten cents
+    assert [reading.current for reading in await one.readings("cost_growth")] == [pytest.approx(12)] * 2
 
 
 async def test_a_rule_that_fails_is_counted_and_keeps_no_other_from_being_read(measured, caplog):
