@@ -132,7 +132,9 @@ class Lane:
             return await self._next_us()
 
     async def prepare(self) -> None:
-        """Ask the notifier whether it can deliver, and remember what it says."""
+        """Ask the notifier whether it can deliver, and remember what it says; one that was given up is left alone."""
+        if self.stopped:  # Discord wants a webhook that is gone never to be asked again
+            return
         try:
             await self.notifier.prepare()
         except NotifyError as error:

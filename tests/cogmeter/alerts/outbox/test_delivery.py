@@ -48,8 +48,10 @@ class Target:
         self.prepared = prepared
         self.tried = []
         self.told = []
+        self.looked = 0
 
     async def prepare(self):
+        self.looked += 1
         if self.prepared is not None:
             raise self.prepared
 
@@ -624,3 +626,12 @@ async def test_who_was_told_in_another_way_is_left_out_but_of_an_alert_that_it_k
     await store.alerting.save([step(alert("a", state=AlertState.RESOLVED), "resolved", ("webhook",))])
     await delivery.deliver_due()
     assert not delivery.stands("webhook", "error_rate")
+
+
+async def test_a_target_that_is_gone_is_not_looked_at_again(store, clock):
+    gone = Target("gone", prepared=NotifyError("answered 404", permanent=True, gone=True))
+    delivery = Delivery(store, [gone], clock=clock)
+    for _ in range(3):  # at the start, and by the doctor
+        await delivery.prepare()
+    assert gone.looked == 1
+    assert delivery.stopped == {"gone": "answered 404"}
