@@ -69,6 +69,28 @@ async def test_the_monitor_is_well_although_the_bot_is_not_connected(served):
         assert list(said["checks"]) == ["flusher", "buffer", "database", "jobs", "alerts", "hooks", "overhead"]
 
 
+async def test_a_flusher_that_was_killed_is_answered_with_503_its_reason_and_age(served):
+    async with served() as web:
+        flusher = web.monitor.flusher
+        await until(lambda: flusher.last_flush_us is not None)
+        task, flusher._task = flusher._task, None
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+        web.monitor.recorder.record("chat", "ask", duration_ms=5)
+        flusher.last_flush_us -= 45_000_000  # as if it was a while ago
+        web.monitor.beside.clear()  # what was judged a moment ago
+        answer = await web.get("/health/performance")
+        said = answer.json()["checks"]["flusher"]
+        assert (answer.status, said["status"]) == (503, "unhealthy")
+        assert said["reason"].startswith("1 operations wait, ")
+        assert said["ageSeconds"] >= 45
+        assert (await web.get("/health")).json()["checks"]["flusher"]["status"] == "unhealthy"
+        flusher.start()
+        await until(lambda: not flusher.trouble())
+        web.monitor.beside.clear()
+        assert (await web.get("/health/performance")).status == 200
+
+
 async def test_each_service_is_told_by_name_and_what_is_of_discord_apart(served):
     async with served() as web:
         await measured(web, "sentiment-analysis", 30)
