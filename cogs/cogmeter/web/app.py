@@ -12,6 +12,7 @@ from aiohttp import web
 
 from cogmeter.web import html
 from cogmeter.web.api import MONITOR, problem_of, serve
+from cogmeter.web.files import add_files
 from cogmeter.web.limits import STREAMS_KEY, Streams
 from cogmeter.web.openapi import DOCUMENT, document
 from cogmeter.web.reading import BODY_BYTES
@@ -61,8 +62,7 @@ def build(shared: Shared, *, pages: bool) -> web.Application:
     _add(app, routes)
     app.router.add_get("/", _to("/performance" if pages else "/api"))
     app.router.add_get("/api/performance", _to("/api"))  # what the guide calls the API's address
-    if html.STATIC_FOLDER.is_dir():
-        app.router.add_static(html.STATIC, html.STATIC_FOLDER)
+    add_files(app)
     app.on_response_prepare.append(_dress)
     html.environment()
     return app

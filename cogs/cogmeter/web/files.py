@@ -1,0 +1,75 @@
+"""The files that pages load: read and packed once, and sent to browsers that have not got them yet."""
+
+from __future__ import annotations
+
+import gzip
+import hashlib
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+from aiohttp import ETag, web
+
+from cogmeter.web.html import STATIC, STATIC_FOLDER
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+MEDIA: Final = {".css": "text/css", ".js": "text/javascript", ".svg": "image/svg+xml", "": "text/plain"}
+
+
+@dataclass(frozen=True, slots=True)
+class File:
+    """One file as it is sent. The tag changes with what is in it."""
+
+    body: bytes
+    packed: bytes  # by gzip
+    media: str
+    tag: ETag
+
+    @classmethod
+    def read(cls, path: Path) -> File:
+        """That at this path.
+
+        Raises:
+            OSError: it cannot be read.
+        """
+        body = path.read_bytes()
+        tag = ETag(hashlib.sha256(body).hexdigest()[:16])
+        return cls(body, gzip.compress(body, 9, mtime=0), MEDIA[path.suffix], tag)
+
+    def answer(self, request: web.Request) -> web.Response:
+        """All of it, or that the browser has it already."""
+        known = request.if_none_match or ()
+        if any(one.value in {self.tag.value, "*"} for one in known):
+            response = web.Response(status=304)
+        else:
+            packs = "gzip" in request.headers.get("Accept-Encoding", "").lower()
+            response = web.Response(body=self.packed if packs else self.body, content_type=self.media, charset="utf-8")
+            if packs:
+                response.headers["Content-Encoding"] = "gzip"
+        response.headers["Vary"] = "Accept-Encoding"
+        response.etag = self.tag
+        return response
+
+
+def files(folder: Path) -> dict[str, File]:
+    """Every file to be sent, by its path in the folder; none where there is no folder. Slow: call it in a thread.
+
+    Raises:
+        OSError: one cannot be read.
+    """
+    found = sorted(path for path in folder.rglob("*") if path.is_file() and path.suffix in MEDIA)
+    return {path.relative_to(folder).as_posix(): File.read(path) for path in found}
+
+
+def add_files(app: web.Application) -> None:
+    """Let the application send the files of the pages; nothing else is to be had below their address."""
+    known = files(STATIC_FOLDER)
+
+    async def send(request: web.Request) -> web.Response:
+        file = known.get(request.match_info["path"])
+        if file is None:
+            raise web.HTTPNotFound
+        return file.answer(request)
+
+    app.router.add_get(f"{STATIC}/{{path:.+}}", send)
