@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import click
+from click.core import ParameterSource
 
 from cogmeter_bot.cli.failing import UNHEALTHY, told
 
@@ -196,6 +197,9 @@ def browsing(command: F) -> F:
 def _with(command: F, options: Iterable[Callable[[Any], Any]]) -> F:
     @functools.wraps(command)
     def packed(**given: Any) -> Any:
+        source = click.get_current_context().get_parameter_source("url")
+        if source is ParameterSource.ENVIRONMENT and given.get("database") is not None:
+            given["url"] = None  # what is typed goes before what is set for all commands
         asked = Ask(**{one.name: given.pop(one.name, _NEVER.get(one.name)) for one in fields(Ask)})
         return command(asked, **given)
 

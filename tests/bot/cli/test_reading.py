@@ -127,6 +127,13 @@ def test_the_trend_of_several_services_is_theirs_together(cogmeter, seed, now_us
     assert trend("late") >= 11
 
 
+def test_a_database_that_is_named_goes_before_an_address_that_is_set_for_all_commands(cogmeter, seed, some):
+    path = seed(some)
+    everywhere = {"COGMETER_URL": "http://127.0.0.1:9"}
+    assert cogmeter("summary", **everywhere)[0] == 3
+    assert cogmeter("summary", "--database", path, **everywhere)[0] == 0
+
+
 def test_errors_are_grouped_and_can_be_narrowed(cogmeter, seed, some, now_us):
     seed([*some, ("core", "go", now_us - 1, 5, 2, "timeout after 5 s", None)])
     out = cogmeter("errors")[1].splitlines()

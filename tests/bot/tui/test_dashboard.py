@@ -317,8 +317,25 @@ def test_no_more_labels_than_there_is_room_for(count, most):
     assert not count or kept[0].value == 0
 
 
-async def test_q_ends_it(dashboard, database):
+async def test_r_reads_again_and_page_keys_move_the_selection(dashboard, crowded):
+    app = dashboard(crowded)
+    async with opened(app) as pilot:
+        await pilot.press("2")
+        table = grid(app, "all-services")
+        await until(pilot, lambda: table.row_count == 100)
+        await pilot.press("pagedown")
+        assert table.cursor_row > 5
+        await pilot.press("pageup")
+        assert table.cursor_row == 0
+        app.query_one(State).tell("before")
+        await pilot.press("r")
+        await until(pilot, lambda: "read at" in said(app))
+
+
+@pytest.mark.parametrize("key", ["q", "ctrl+c"])
+async def test_q_and_ctrl_c_end_it(dashboard, database, key):
     app = dashboard(database)
     async with opened(app) as pilot:
-        await pilot.press("q")
+        await pilot.press("slash" if key == "ctrl+c" else "1")  # a field that takes letters takes no Ctrl+C
+        await pilot.press(key)
     assert app.return_code == 0
