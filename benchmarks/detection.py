@@ -19,7 +19,7 @@ import sys
 import tempfile
 from collections import Counter
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 from timing import Goal, at_least, at_most, parser, row
@@ -29,6 +29,7 @@ sys.path.append(str(Path(__file__).parents[1] / "tests"))
 from traffic import START_S, Incident, Minutes, Traffic, fired_s, simulate
 
 from cogmeter.alerts.baseline import ALERT_FROM, Baseline
+from cogmeter.alerts.model import INFO, WARNING
 from cogmeter_storage import open_store
 
 if TYPE_CHECKING:
@@ -39,7 +40,13 @@ if TYPE_CHECKING:
 GRACE_S, AGAIN_S, WEEK_S = 600.0, 3_600.0, 7 * 86_400.0
 WINDOW, FOR = 5, 5  # minutes
 
-Alert = tuple[str, float]  # service, seconds from the beginning
+
+class Alert(NamedTuple):
+    """What a judge tells of a service, in seconds from the beginning."""
+
+    service: str
+    at_s: float
+    severity: str = WARNING
 
 
 def by_rules(traffic: Traffic) -> Iterator[Alert]:
@@ -47,7 +54,8 @@ def by_rules(traffic: Traffic) -> Iterator[Alert]:
         with tempfile.TemporaryDirectory() as folder:
             store = await open_store(f"sqlite:///{folder}/performance.db")
             try:
-                return [(one.service, fired_s(one)) for one in (await simulate(traffic, store)).alerts]
+                found = await simulate(traffic, store)
+                return [Alert(one.service, fired_s(one), one.severity) for one in found.alerts]
             finally:
                 await store.close()
 
@@ -61,7 +69,7 @@ def by_baseline(traffic: Traffic) -> Iterator[Alert]:
             baseline = Baseline()
             for time_s, value in zip(minutes.times_s.tolist(), values.tolist(), strict=True):
                 if baseline.update(time_s, value) >= ALERT_FROM:
-                    yield service.name, time_s - START_S
+                    yield Alert(service.name, time_s - START_S)
 
 
 def by_thresholds(traffic: Traffic) -> Iterator[Alert]:
@@ -71,7 +79,7 @@ def by_thresholds(traffic: Traffic) -> Iterator[Alert]:
             # `for: 5m`: it has held at this minute and at the five before.
             held = np.lib.stride_tricks.sliding_window_view(breached, FOR + 1).all(axis=1)
             for place in np.flatnonzero(held).tolist():
-                yield service.name, float(minutes.times_s[place + FOR]) - START_S
+                yield Alert(service.name, float(minutes.times_s[place + FOR]) - START_S)
 
 
 def plain_rules(minutes: Minutes) -> Iterator[NDArray[np.bool_]]:
@@ -99,21 +107,21 @@ class Score:
     def __init__(self) -> None:
         self.delays_s: list[float] = []
         self.missed: list[str] = []
-        self.false = 0
+        self.false: Counter[str] = Counter()  # by severity
         self.weeks = 0.0
 
     def add(self, traffic: Traffic, alerts: Iterable[Alert]) -> None:
-        alerts = sorted(alerts, key=lambda one: one[1])
+        alerts = sorted(alerts, key=lambda one: one.at_s)
         for incident in traffic.incidents:
-            found = [at_s for service, at_s in alerts if service == incident.service and during(incident, at_s)]
+            found = [one.at_s for one in alerts if one.service == incident.service and during(incident, one.at_s)]
             if found:
                 self.delays_s.append(found[0] - incident.since_s)
             else:
                 self.missed.append(incident.kind)
         last: dict[str, float] = {}
-        for service, at_s in alerts:
+        for service, at_s, severity in alerts:
             if not any(one.service == service and during(one, at_s) for one in traffic.incidents):
-                self.false += at_s - last.get(service, -AGAIN_S) >= AGAIN_S
+                self.false[severity] += at_s - last.get(service, -AGAIN_S) >= AGAIN_S
                 last[service] = at_s
         self.weeks += traffic.days * 86_400 / WEEK_S
 
@@ -123,7 +131,12 @@ class Score:
 
     @property
     def false_a_week(self) -> float:
-        return self.false / self.weeks
+        return self.false.total() / self.weeks
+
+    @property
+    def loud_a_week(self) -> float:
+        """False alarms that are more than information, which is told silently."""
+        return (self.false.total() - self.false[INFO]) / self.weeks
 
     @property
     def delay_min(self) -> float:
@@ -148,6 +161,9 @@ def main() -> None:
         said(f"{name}: recall", f"{one.recall:.0%}", f"{plain.recall:.0%}", recall if own else None)
         figures = (f"{one.false_a_week:.1f}", f"{plain.false_a_week:.1f}")
         said(f"{name}: false alarms a week, 16 services", *figures, alarms if own else None)
+        if own:
+            loud = (f"{one.loud_a_week:.1f}", f"{plain.loud_a_week:.1f}")
+            said(f"{name}: of them warnings or worse", *loud, at_most(one.loud_a_week, 0.5))
         said(f"{name}: median delay", f"{one.delay_min:.1f} min", f"{plain.delay_min:.1f} min")
         said(f"{name}: missed", kinds(one.missed), kinds(plain.missed))
 
