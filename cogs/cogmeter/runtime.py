@@ -188,7 +188,7 @@ class Monitor(Asking):
         )
         delivery.spoken = self.lifeline.spoke
         self.lifeline.start()
-        undo.callback(self.lifeline.stop)
+        undo.push_async_callback(asyncio.to_thread, self.lifeline.stop)  # it may be in the middle of a request
 
     def _start_jobs(self, undo: AsyncExitStack) -> None:
         settings, schedule = self.settings, self.schedule
