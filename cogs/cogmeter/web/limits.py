@@ -26,8 +26,10 @@ STUCK_S: Final = 30.0  # a client that takes nothing for so long is cut
 SWEEP_S: Final = 5.0
 LINE_BYTES: Final = 32_768  # of the request's first line, and of a header
 HEADERS: Final = 64  # of a request
+HEAD_BYTES: Final = 131_072  # of a request's line and headers together
 
 FULL: Final = b"HTTP/1.1 503 Service Unavailable\r\nContent-Length: 0\r\nRetry-After: 5\r\nConnection: close\r\n\r\n"
+LARGE: Final = b"HTTP/1.1 431 Request Header Fields Too Large\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
 
 
 class Streams:
@@ -83,13 +85,23 @@ class Tries:
 class Connection(web.RequestHandler):
     """aiohttp's connection, which knows since when its client does nothing, and says nothing of what serves it."""
 
-    __slots__ = ("_awaited", "_idle_ns", "_stuck_ns")
+    __slots__ = ("_awaited", "_head", "_idle_ns", "_stuck_ns")
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self._stuck_ns: int | None = None
         self._awaited: object = None  # what aiohttp waited for when it was last looked at, and since when
         self._idle_ns = 0
+        self._head = 0  # bytes of a request whose head is not whole yet
+
+    def data_received(self, data: bytes) -> None:
+        """Take what comes, up to HEAD_BYTES without a whole head: aiohttp would hold all that its headers may have."""
+        super().data_received(data)
+        waiting = self._waiter is not None and not self._waiter.done()
+        self._head = self._head + len(data) if waiting else 0
+        if self._head > HEAD_BYTES and isinstance(self.transport, asyncio.WriteTransport):
+            self.transport.write(LARGE)
+            self.force_close()
 
     def pause_writing(self) -> None:
         """The client does not keep up."""

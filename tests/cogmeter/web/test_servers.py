@@ -2,6 +2,7 @@
 
 import asyncio
 import errno
+import re
 import socket
 from contextlib import suppress
 
@@ -359,6 +360,24 @@ async def test_what_is_no_http_is_a_problem_without_a_version(served, sent):
         assert b" 400 " in said
         assert b"application/problem+json" in said
         assert b"aiohttp" not in said
+        writer.close()
+
+
+@pytest.mark.parametrize("line", [b"X-%d: 1\r\n", b"X-%d: " + b"x" * 9_000 + b"\r\n"])
+async def test_a_head_without_an_end_is_cut(served, line):
+    async with served() as web:
+        reader, writer = await asyncio.open_connection("127.0.0.1", int(web.url.rpartition(":")[2]))
+        said = asyncio.create_task(reader.read())
+        writer.write(b"GET /openapi.json HTTP/1.1\r\nHost: localhost\r\n")
+        with suppress(ConnectionError):
+            for number in range(1_000_000):
+                writer.write(line % number)
+                await writer.drain()
+                if said.done():
+                    break
+        with suppress(ConnectionError):
+            assert re.match(rb"HTTP/1\.[01] (400|431) |$", await asyncio.wait_for(said, 20))
+        assert not web.servers._listeners[0].runner.server.connections
         writer.close()
 
 
