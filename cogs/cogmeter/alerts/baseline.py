@@ -223,9 +223,10 @@ class Baseline:
         """Decades of rarity; ``empty`` if the value is 0, where nothing can move."""
         found = self._oddness.surprises(figures)
         self._empty += max(1.0 / self._count, 0.005) * (empty - self._empty)
-        if self._empty > _SPARSE and not empty:
-            # Where nearly all values are 0, the few others are no measure of each other: one alone says little.
-            found[:2] = [_ALONE * one for one in found[:2]]
+        if self._empty > _SPARSE:
+            # Where nearly all values are 0, the few others are no measure of each other: one alone says little. And
+            # a 0 is as usual, whatever was before it.
+            found = [_ALONE * one for one in found] if empty else [*(_ALONE * one for one in found[:2]), *found[2:]]
         if self._count <= _MIN_VALUES:
             return 0.0
         if (share := self._range_known()) < 1.0:

@@ -131,6 +131,20 @@ def test_a_first_failure_after_zeros_is_no_alert_and_many_are():
     assert max(scores_of(baseline, lambda at: 40.0, days=600 / DAY, since=2 * DAY)) >= WORTH_A_LOOK
 
 
+@pytest.mark.parametrize("seed", range(4))
+def test_a_zero_is_as_usual_where_nearly_all_values_are_zero(seed):
+    dice = random.Random(seed)
+    failures = [0.0 if dice.random() < 0.97 else round(dice.uniform(0.02, 0.05), 3) for _ in range(6_000)]
+    for start in (3_000, 4_000, 5_000):
+        failures[start : start + 4] = [0.03, 0.06, 0.2, 0.04]
+    baseline = Baseline()
+
+    scores = [baseline.update(MONDAY + 60 * place, value) for place, value in enumerate(failures)]
+
+    assert max(score for score, value in zip(scores, failures, strict=True) if not value) < WORTH_A_LOOK
+    assert all(max(scores[start : start + 4]) >= WORTH_A_LOOK for start in (3_000, 4_000, 5_000))
+
+
 @pytest.mark.parametrize("values", [noise(2), daily(2), office(2)], ids=["noise", "daily", "office hours"])
 def test_a_bigger_surprise_scores_higher_and_none_is_certain(values):
     baseline = fed(values, days=21)
