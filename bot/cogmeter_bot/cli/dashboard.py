@@ -68,7 +68,9 @@ def _check_libraries() -> None:
 
 
 def _check_terminal() -> None:
-    if not (sys.stdin.isatty() and sys.stdout.isatty()):
+    from cogmeter_bot.cli.page import is_rich
+
+    if not (sys.stdin.isatty() and is_rich()):
         raise Failure(NO_TERMINAL, WRONG_USAGE)
     if not sys.stderr.isatty():
         raise Failure(NO_STDERR, WRONG_USAGE)

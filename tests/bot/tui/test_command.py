@@ -10,13 +10,18 @@ import termios
 import pytest
 
 
-def on_a_terminal(path, *arguments, program=("-m", "cogmeter_bot"), stderr_too=True):
+def environment(kind="xterm-256color"):
+    return {**os.environ, "TERM": kind}
+
+
+def on_a_terminal(path, *arguments, program=("-m", "cogmeter_bot"), stderr_too=True, kind="xterm-256color"):
     """Exit code and what stood on the terminal, or on standard error if that is redirected."""
     ours, theirs = pty.openpty()
     try:
         done = subprocess.run(
             [sys.executable, *program, "dashboard", *arguments],
             cwd=path,
+            env=environment(kind),
             stdin=theirs,
             stdout=theirs,
             stderr=theirs if stderr_too else subprocess.PIPE,
@@ -51,6 +56,12 @@ def test_in_a_pipe_one_line_says_what_to_use_instead(tmp_path):
     assert done.stderr.count("\n") == 1
 
 
+def test_a_terminal_that_can_show_lines_alone_is_told_the_same(tmp_path):
+    code, said = on_a_terminal(tmp_path, kind="dumb")
+    assert code == 2
+    assert said.startswith("Error: The dashboard needs a terminal")
+
+
 def test_a_redirected_standard_error_is_said(tmp_path):
     code, said = on_a_terminal(tmp_path, stderr_too=False)
     assert code == 2
@@ -69,7 +80,7 @@ def test_a_signal_that_ends_it_gives_the_terminal_back(database, number):
     ours, theirs = pty.openpty()
     before = termios.tcgetattr(theirs)
     command = [sys.executable, "-m", "cogmeter_bot", "dashboard", "--database", str(database)]
-    process = subprocess.Popen(command, stdin=theirs, stdout=theirs, stderr=theirs)
+    process = subprocess.Popen(command, env=environment(), stdin=theirs, stdout=theirs, stderr=theirs)
     try:
         said = b""
         while b"Overview" not in said:
