@@ -115,11 +115,14 @@ class Delivery:
         while told := [lane for lane in self._lanes.values() if lane.words and not lane.stopped]:
             await _all([lane.drain() for lane in told])
 
-    async def test(self, actor: str) -> dict[str, str]:
-        """Tell each target that ``actor`` (a display name) tries the way; "" or what went wrong, by target."""
+    async def test(self, actor: str, only: str | None = None) -> dict[str, str]:
+        """Tell each target that ``actor`` (a display name) tries the way; "" or what went wrong, by target.
+
+        With ``only``, tell that target alone; one that there is not is not in the answer.
+        """
         words = f"Test of the alert targets by {actor}: nothing is wrong"
         notice = _notice(TEST_RULE, INFO, words, self._clock(), actor=actor, test=True)
-        lanes = list(self._lanes.values())
+        lanes = [lane for lane in self._lanes.values() if only in {None, lane.name}]
         said = await _all([lane.test(notice) for lane in lanes])
         return {lane.name: trouble for lane, trouble in zip(lanes, said, strict=True)}
 

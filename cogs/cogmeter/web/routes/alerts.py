@@ -42,6 +42,12 @@ class Nothing(Body):
     """An empty body, or none."""
 
 
+class TrialBody(Body):
+    """Which target is to be tried."""
+
+    target: Annotated[str | None, Field(max_length=100, description="One of them alone, such as channel")] = None
+
+
 async def read_alerts(monitor: Monitor, ask: AlertsAsk) -> AlertPage:
     """One page of alerts."""
     (offset,) = numbers_of(ask.cursor, 1) or (0,)
@@ -67,9 +73,13 @@ async def acknowledge_alert(monitor: Monitor, ask: AlertAsk, actor: str) -> Aler
         raise Problem(409, "Resolved already", str(error), parameter="id") from None
 
 
-async def send_test_alert(monitor: Monitor, actor: str) -> TestAlert:
-    """Try every target."""
-    said = await monitor.alerting.delivery.test(actor)
+async def send_test_alert(monitor: Monitor, body: TrialBody, actor: str) -> TestAlert:
+    """Try every target, or one of them."""
+    said = await monitor.alerting.delivery.test(actor, body.target)
+    if body.target is not None and not said:
+        known = ", ".join(one.name for one in monitor.alerting.delivery.notifiers)
+        words = f"There is no target {body.target!r}; there are {known}"
+        raise Problem(404, "Unknown target", words, parameter="target")
     return TestAlert(
         targets=[
             TargetAnswer(target=name, delivered=not trouble, error=safe.text(trouble) or None)
@@ -136,9 +146,10 @@ ROUTES: Final = (
         "POST",
         "/api/performance/test-alert",
         send_test_alert,
-        "Send a test to every alert target, and say how each of them fared",
-        body=Nothing,
+        "Send a test to every alert target or to one, and say how each of them fared",
+        body=TrialBody,
         answer=TestAlert,
+        problems=(404,),
         changes=True,
     ),
 )

@@ -260,6 +260,20 @@ async def test_targets_are_tried_and_each_is_told_of(served, browser):
     assert found == {"log": True, "channel": False, "discord_webhook": False, "webhook": False}
 
 
+async def test_one_target_is_tried_alone(served, browser):
+    def look():
+        opened(browser, web.url + PAGE)
+        assert not browser.evaluate(f"!!{button('test', target='channel')}")
+        pressed(browser, button("test", target="log"))
+        browser.wait("document.getElementById('test-said').innerText.includes('told')", "the answer")
+        assert browser.evaluate("document.activeElement.dataset.target") == "log"
+        return browser.evaluate("document.getElementById('test-said').innerText")
+
+    async with served(alert_webhook_url="http://127.0.0.1:9/") as web:
+        said = await asyncio.to_thread(look)
+    assert said.strip() == "log: told"
+
+
 async def test_a_target_in_trouble_is_shown_with_its_trouble(served):
     nowhere = "http://127.0.0.1:9/hook"
     async with served(alert_webhook_url=nowhere, alert_check_interval=3600) as web:

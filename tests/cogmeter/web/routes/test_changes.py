@@ -180,6 +180,15 @@ async def test_a_test_alert_says_how_each_target_fared(served):
     assert answer == {"targets": [{"target": "log", "delivered": True, "error": None}]}
 
 
+async def test_one_target_is_tried_alone_and_one_that_there_is_not_is_said(served):
+    async with served(alert_webhook_url="http://127.0.0.1:9/") as web:
+        alone = (await web.send("POST", f"{PATH}/test-alert", json={"target": "log"})).json()
+        unknown = await web.send("POST", f"{PATH}/test-alert", json={"target": "pigeon"})
+    assert [one["target"] for one in alone["targets"]] == ["log"]
+    assert unknown.status == 404
+    assert unknown.problem["detail"] == "There is no target 'pigeon'; there are log, webhook"
+
+
 @pytest.mark.parametrize("path", ["alerts/1/acknowledge", "mutes", "markers", "test-alert"])
 async def test_changes_from_another_site_are_refused(served, path):
     async with served() as web:

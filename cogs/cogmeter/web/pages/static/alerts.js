@@ -64,7 +64,7 @@ const DO = {
       const list = document.getElementById("test-said");
       list.replaceChildren(line("Sending \u2026", ""));
       try {
-        const { targets } = await send("POST", `${API}/test-alert`);
+        const { targets } = await send("POST", `${API}/test-alert`, { target: button.dataset.target ?? null });
         list.replaceChildren(...targets.map((one) => line(`${one.target}: ${one.delivered ? "told" : one.error}`, one.delivered ? "ok" : "critical")));
       } catch (error) {
         list.replaceChildren(line(error.message, "critical"));
