@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from cogmeter.alerts.limits import Limits
 from cogmeter.alerts.measuring.evaluator import Evaluator
@@ -19,6 +20,7 @@ from traffic.stream import START_S, Traffic
 
 CHECK_S = 30.0
 OVERRIDES = {"burn_rate@translation": "0.99"}  # there is no target that fits every service
+ROWS = 2_000  # stored at once
 GRACE_S = 600.0  # after its end an incident is still in the window
 
 
@@ -69,22 +71,88 @@ class _Clock:
         return int((START_S + self.now_s) * 1e6)
 
 
-async def simulate(traffic: Traffic, store: Store, overrides: Mapping[str, str] = OVERRIDES) -> Found:
-    """Let all of the traffic pass, with a check every 30 seconds, under the default settings and these limits."""
-    settings = Settings(_env_file=None)
-    clock, limits = _Clock(), Limits(settings, overrides)
-    evaluator = Evaluator(traffic.names, limits, window_s=settings.alert_window, clock_s=clock.seconds, wall=clock.wall)
-    policy = Policy(cooldown_s=settings.alert_cooldown, group_from=settings.alert_group_from)
-    engine = AlertEngine(store, limits.of, policy, targets=lambda _: (), told=lambda: None)
-    await evaluator.restore(store, clock.wall())
-    await engine.restore(clock.wall())
+class _Bot:
+    """One run of the parts that alert."""
+
+    def __init__(self, traffic: Traffic, store: Store, limits: Limits, clock: _Clock) -> None:
+        settings = limits.settings
+        self._store, self._clock = store, clock
+        self.evaluator = Evaluator(
+            traffic.names, limits, window_s=settings.alert_window, clock_s=clock.seconds, wall=clock.wall
+        )
+        policy = Policy(cooldown_s=settings.alert_cooldown, group_from=settings.alert_group_from)
+        self.engine = AlertEngine(store, limits.of, policy, targets=lambda _: (), told=lambda: None)
+
+    async def start(self) -> None:
+        await self.evaluator.restore(self._store, self._clock.wall())
+        await self.engine.restore(self._clock.wall())
+
+    async def check(self, atoms: list[Any]) -> None:
+        await self.evaluator.watch(atoms)
+        await self.engine.step(await self.evaluator.evaluate(self._clock.wall()), self._clock.wall())
+
+    async def stop(self) -> None:
+        assert not self.evaluator.faults, self.evaluator.faults
+        await self.evaluator.keep(self._store)
+
+
+async def simulate(
+    traffic: Traffic,
+    store: Store,
+    overrides: Mapping[str, str] = OVERRIDES,
+    *,
+    restarts_s: Sequence[float] = (),
+    down_s: float = 60.0,
+) -> Found:
+    """Let all of the traffic pass, with a check every 30 seconds, under the default settings and these limits.
+
+    The bot restarts at the times given, and is down for so long each time; then its operations are stored, too.
+    """
+    clock, limits = _Clock(), Limits(Settings(_env_file=None), overrides)
+    keeper = await _Keeper.of(traffic, store) if restarts_s else None
     columns = (traffic.series, traffic.times_s * 1e9, traffic.durations_us * 1000, traffic.outcomes)
+    waiting, back_s, checks = sorted(restarts_s), 0.0, 0
+    bot: _Bot | None = None
     for end_s, place in traffic.slices(CHECK_S):
         clock.now_s = end_s
-        await evaluator.watch(_atoms([column[place] for column in columns]))
-        await engine.step(await evaluator.evaluate(clock.wall()), clock.wall())
-    assert not evaluator.faults, evaluator.faults
-    return Found(await _fired(store), await _changes(store), engine.checks)
+        if end_s <= back_s:
+            continue
+        if bot is None:
+            bot = _Bot(traffic, store, limits, clock)
+            await bot.start()
+        await bot.check(_atoms([column[place] for column in columns]))
+        checks += 1
+        stops = bool(waiting) and end_s >= waiting[0]
+        if keeper is not None:
+            await keeper.keep(place, clock.wall(), at_once=stops)
+        if stops:
+            await bot.stop()
+            bot, back_s = None, waiting.pop(0) + down_s
+    if bot is not None:
+        await bot.stop()
+    return Found(await _fired(store), await _changes(store), checks)
+
+
+class _Keeper:
+    """Stores the operations of the traffic, as the flusher does, though not as often."""
+
+    def __init__(self, traffic: Traffic, store: Store, numbers: NDArray[np.int64]) -> None:
+        self._traffic, self._store, self._numbers = traffic, store, numbers
+        self._rows: list[tuple[Any, ...]] = []
+
+    @classmethod
+    async def of(cls, traffic: Traffic, store: Store) -> _Keeper:
+        return cls(traffic, store, np.array(await store.series_ids(traffic.names)))
+
+    async def keep(self, place: slice, now_us: int, *, at_once: bool) -> None:
+        traffic = self._traffic
+        ends_us = ((START_S + traffic.times_s[place]) * 1e6).astype(np.int64)
+        columns = (self._numbers[traffic.series[place]], ends_us, traffic.durations_us[place], traffic.outcomes[place])
+        self._rows += [(*row, None, None) for row in zip(*(column.tolist() for column in columns), strict=True)]
+        if at_once or len(self._rows) >= ROWS:
+            rows, self._rows = self._rows, []
+            await self._store.append([rows], now_us=now_us)
+            await self._store.fold(now_us=now_us)
 
 
 def _atoms(columns: list[Any]) -> list[Any]:

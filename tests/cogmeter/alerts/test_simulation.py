@@ -20,10 +20,10 @@ def found(request, tmp_path_factory) -> Found:
     return asyncio.run(told(Traffic(request.param), tmp_path_factory.mktemp("simulation") / "performance.db"))
 
 
-async def told(traffic: Traffic, path) -> Found:
+async def told(traffic: Traffic, path, **how) -> Found:
     store = await open_store(f"sqlite:///{path}")
     try:
-        return await simulate(traffic, store)
+        return await simulate(traffic, store, **how)
     finally:
         await store.close()
 
@@ -70,6 +70,32 @@ def test_what_is_quiet_raises_no_alert(found, service):
 
 def test_nothing_is_told_outside_of_the_incidents(found):
     assert [(one.service, one.message, fired_s(one)) for one in found.false(INCIDENTS)] == []
+
+
+RESTARTED = ("sentiment-analysis", "core-intelligence", "link-preview", "multimodal-processing")
+MIDST_S = 7 * 60  # of an incident, from its beginning
+
+
+@pytest.fixture(scope="module")
+def restarted(tmp_path_factory) -> Found:
+    """Four incidents in whose midst the bot restarts, and a restart in the quiet of the second night."""
+    traffic = Traffic(4, days=3, services=[one for one in SERVICES if one in QUIET or one.name in RESTARTED])
+    moments = [one.since_s + MIDST_S for one in INCIDENTS if one.service in RESTARTED]
+    path = tmp_path_factory.mktemp("restarted") / "performance.db"
+    return asyncio.run(told(traffic, path, restarts_s=[*moments, 27 * 3600]))
+
+
+@pytest.mark.parametrize("incident", [one for one in INCIDENTS if one.service in RESTARTED], ids=lambda one: one.kind)
+def test_a_restart_in_its_midst_neither_loses_nor_doubles_an_incident(restarted, incident):
+    alerts = restarted.of(incident)
+
+    assert fired_s(alerts[0]) - incident.since_s <= incident.within_s
+    assert 1 <= len(alerts) <= incident.most_alerts
+    assert {one.state for one in alerts} == {AlertState.RESOLVED}
+
+
+def test_a_restart_makes_no_noise(restarted):
+    assert [(one.service, one.message, fired_s(one)) for one in restarted.false(INCIDENTS)] == []
 
 
 def test_the_same_seed_makes_the_same_traffic_and_another_seed_another():
