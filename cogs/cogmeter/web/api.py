@@ -11,6 +11,7 @@ import asyncio
 import inspect
 import logging
 import re
+import time
 from collections.abc import AsyncGenerator
 from contextvars import ContextVar
 from dataclasses import dataclass, field
@@ -57,6 +58,7 @@ class Caller:
 
 MONITOR: Final[web.AppKey[Monitor]] = web.AppKey("cogmeter.monitor")
 CALLER: Final[ContextVar[Caller]] = ContextVar("cogmeter_caller")  # each request is handled in a context of its own
+REPEAT_S: Final = 60.0
 FAULT: Final = "web"  # what unforeseen errors are counted under in Monitor.faults
 
 _logger = logging.getLogger("cogmeter.web")
@@ -155,8 +157,9 @@ async def _streamed(made: Stream, route: Route, request: web.Request) -> web.Str
     response = web.StreamResponse(status=route.status, headers={**made.headers, "Content-Type": made.media_type})
     pieces = made.pieces
     try:
-        # The first piece before the head: what cannot be begun is still answered by a problem.
-        first = await anext(pieces, b"")
+        # Two pieces before the head, for the first may be a line of names that needs no store: what cannot be begun is
+        # still answered by a problem.
+        first = await anext(pieces, b"") + await anext(pieces, b"")
         await response.prepare(request)
         if request.method == "HEAD":
             return response
@@ -177,6 +180,21 @@ async def _streamed(made: Stream, route: Route, request: web.Request) -> web.Str
     return response
 
 
+class Complaints:
+    """What was said of the store in the log: the same is said once in REPEAT_S, however many ask meanwhile."""
+
+    def __init__(self) -> None:
+        self._said_s: dict[str, float] = {}
+
+    def is_due(self, text: str) -> bool:
+        """Whether to say it; then it is said."""
+        now_s = time.perf_counter()
+        self._said_s = {said: at_s for said, at_s in self._said_s.items() if now_s - at_s < REPEAT_S}
+        is_due = text not in self._said_s
+        self._said_s.setdefault(text, now_s)
+        return is_due
+
+
 def problem_of(error: Exception, request: web.Request) -> Problem:
     """The problem that an error is to the client; one that nobody foresaw is counted and logged."""
     if isinstance(error, Problem):
@@ -186,7 +204,9 @@ def problem_of(error: Exception, request: web.Request) -> Problem:
     if isinstance(error, web.HTTPException):
         return _of_http(error, request)
     if isinstance(error, StorageError):
-        _logger.warning("%s %s: the store does not answer: %s", request.method, _template(request), error)
+        told = request.app[MONITOR].beside.setdefault(Complaints, Complaints())
+        level = logging.WARNING if told.is_due(str(error)) else logging.DEBUG
+        _logger.log(level, "%s %s: the store does not answer: %s", request.method, _template(request), error)
         return Problem.of(503, "The database does not answer; the bot's log says why", headers={"Retry-After": "5"})
     request.app[MONITOR].faults[FAULT] += 1
     _logger.error("%s %s failed", request.method, _template(request), exc_info=error)

@@ -84,6 +84,7 @@ class Stage:
     async def torn(self, monitor):
         async def pieces():
             yield b"first"
+            yield b"second"
             raise StorageError("disk", permanent=False) if self.early else ValueError("secret")
 
         async def at_once():
@@ -364,6 +365,12 @@ async def test_a_store_that_fails_is_503_without_its_text(served, stage, caplog)
         assert (answer.status, "somewhere" in answer.text) == (503, False)
         assert "/somewhere/secret.db" in caplog.text
         assert not web.monitor.faults["web"]
+        for _ in range(20):
+            await web.get("/fail")
+        assert caplog.text.count("/somewhere/secret.db") == 1  # a page that asks again and again fills no log
+        stage.error = StorageError("gone", permanent=False)
+        await web.get("/fail")
+        assert "the store does not answer: gone" in caplog.text
 
 
 async def test_a_handlers_own_problem_is_passed_on(served, stage):

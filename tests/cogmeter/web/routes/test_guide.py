@@ -174,3 +174,14 @@ async def test_what_is_packed_is_whole(seeded):
     async with seeded() as web:
         answer = await web.get(f"{PATH}/export?format=ndjson", headers={"Accept-Encoding": "gzip"})
     assert len([json.loads(line) for line in answer.text.splitlines()]) == 900
+
+
+@pytest.mark.parametrize("format_", ["json", "csv", "ndjson", "prometheus"])
+@pytest.mark.parametrize("encoding", ["identity", "gzip"])
+async def test_an_export_that_cannot_begin_is_a_problem_and_no_half_file(seeded, format_, encoding):
+    async with seeded() as web:
+        await web.monitor.store.close()
+        answer = await web.get(f"{PATH}/export?format={format_}", headers={"Accept-Encoding": encoding})
+    assert answer.status == 503
+    assert answer.problem["title"] == "Not available"
+    assert "Content-Disposition" not in answer.headers
