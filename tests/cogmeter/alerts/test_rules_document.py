@@ -1,5 +1,6 @@
 """docs/alerts.md says what the code does: every rule, its setting, default, unit and limits, and every echo."""
 
+import math
 import re
 from pathlib import Path
 
@@ -7,7 +8,8 @@ import pytest
 
 from cogmeter.alerts.limits import FIELDS, Limits
 from cogmeter.alerts.model import SEVERITIES, Subject
-from cogmeter.alerts.rules import RULES
+from cogmeter.alerts.rules import RULES, failures, traffic
+from cogmeter.alerts.rules.burn import LEVELS
 from cogmeter.alerts.rules.echoes import ANY, SAME_SERVICE, WHOLE_BOT
 from cogmeter.settings import Settings, env_name
 from cogmeter_storage.alerting import AlertState
@@ -53,6 +55,27 @@ def test_what_the_table_says_of_a_rule_holds(name):
 def test_every_rule_says_when_it_helps_and_when_it_misleads(name):
     assert "**Helps**" in section(name)
     assert "**Misleads**" in section(name)
+
+
+def test_the_levels_of_a_burning_budget_are_those_of_the_code():
+    said = re.findall(r"(?:^|[ :])([\d.]+) over (\d+) (h|days) and (\d+) (min|h) \((\w+)\)", section("burn_rate"))
+    unit_s = {"min": 60, "h": 3_600, "days": 86_400}
+    levels = [
+        (float(factor), int(long) * unit_s[longer], int(short) * unit_s[shorter], severity)
+        for factor, long, longer, short, shorter, severity in said
+    ]
+    told = {"information": "info"}
+    assert [(*one[:3], told.get(one[3], one[3])) for one in levels] == [
+        (level.factor, level.long_s, level.short_s, level.severity) for level in LEVELS
+    ]
+
+
+def test_what_is_no_chance_is_that_of_the_code():
+    assert f"At least {failures.FEWEST} have to have failed" in section("error_rate")
+    assert math.exp(failures.IMPROBABLE) == pytest.approx(1e-5)
+    assert "ln 10⁻⁵" in section("error_rate")
+    assert math.exp(traffic.IMPROBABLE) == pytest.approx(1e-6)
+    assert "ln 10⁻⁶" in section("low_traffic")
 
 
 def test_every_echo_is_listed():
