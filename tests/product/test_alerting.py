@@ -15,6 +15,7 @@ from discord.ext import commands
 from loopback import Loopback, faults
 
 import cogmeter
+from cogmeter.render.curve import GAUGED
 from cogmeter.settings import Settings, env_name
 
 EXTENSION = "cogmeter.cog"
@@ -229,3 +230,14 @@ async def test_the_heartbeat_is_withheld_until_the_bot_is_connected(discord_serv
         assert monitor.heartbeat.withheld == "the bot is not connected to Discord yet"
         assert not [request for request in discord_server.requests if request.template == "/gateway"]
         await bot.unload_extension(EXTENSION)
+
+
+async def test_whatever_an_alerts_chart_draws_of_the_bot_is_sampled_of_a_running_one(discord_server, alerting):
+    async with alerting(discord_server) as bot:
+        monitor = bot.get_cog("cogmeter").monitor
+
+        def missing():
+            names = monitor.watcher.sample()
+            return [rule for rule, one in GAUGED.items() if not any(name.startswith(one.prefix) for name in names)]
+
+        await until(lambda: not missing(), "the gauges")

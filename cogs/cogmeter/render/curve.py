@@ -73,7 +73,7 @@ class Gauged(NamedTuple):
 GAUGED: Final[dict[str, Gauged]] = {
     "stall": Gauged("longest block of the loop", "duration", "loop.lag_max_ms", 1000, 1000),
     "gateway_latency": Gauged("gateway latency", "duration", "gateway.latency_ms.", 1000, 1000),
-    "memory_growth": Gauged("memory", "bytes", "process.memory_bytes", limit=None),
+    "memory_growth": Gauged("memory", "bytes", "resources.memory_bytes", limit=None),
     "rate_limits": Gauged("rate limits in 10 min", "count", "rest.rate_limited.", together=True),
     "invalid_requests": Gauged("invalid requests used up", "share", "rest.invalid_share"),
 }

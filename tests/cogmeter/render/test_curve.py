@@ -31,7 +31,7 @@ ALERT = Alert(
     changed_us=NOW_US,
     id=1,
 )
-GAUGES = ("loop.lag_max_ms", "gateway.latency_ms.shard_0", "gateway.latency_ms.shard_1", "process.memory_bytes",
+GAUGES = ("loop.lag_max_ms", "gateway.latency_ms.shard_0", "gateway.latency_ms.shard_1", "resources.memory_bytes",
           "rest.rate_limited.user", "rest.rate_limited.global", "rest.invalid_share", "gateway.guilds")  # fmt: skip
 
 
