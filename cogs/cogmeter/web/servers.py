@@ -91,15 +91,16 @@ class Servers:
     async def _open(self, wanted: list[Plan]) -> None:
         # In a thread: the templates, models and metrics that the web needs take long to import.
         self._shared = shared = await asyncio.to_thread(_shared, self._monitor)
-        self._listeners = [Listener(one, self._monitor.settings.http_host, shared) for one in wanted]
-        for one in self._listeners:
-            await one.start()
         from cogmeter.web.limits import sweep
 
         self._sweeping = asyncio.create_task(sweep(self._running), name="cogmeter web sweep")
+        self._listeners = [Listener(one, self._monitor.settings.http_host, shared) for one in wanted]
+        for one in self._listeners:
+            await one.start()
 
     def _running(self) -> list[web.Server]:
-        return [one.runner.server for one in self._listeners if one.runner.server is not None]
+        runners = [one.runner for one in self._listeners if one.runner is not None]
+        return [one.server for one in runners if one.server is not None]
 
     async def _close(self, shared: Shared) -> None:
         shared.streams.ended.set()
@@ -112,12 +113,11 @@ class Servers:
 class Listener:
     """One server on its port."""
 
-    runner: web.AppRunner
-
     def __init__(self, plan: Plan, host: str, shared: Shared) -> None:
         self.plan = plan
         self._host = _bare(host)
         self._shared = shared
+        self.runner: web.AppRunner | None = None
         self._server: asyncio.Server | None = None
         self._trouble, self._mend = "", f"change {plan.setting}"
         self._trying: asyncio.Task[None] | None = None
@@ -161,7 +161,8 @@ class Listener:
         if self._server is not None:
             self._server.close()
             self._server = None
-        await self.runner.cleanup()
+        if self.runner is not None:
+            await self.runner.cleanup()
 
     def finding(self) -> Finding:
         """How it is, for the doctor."""
@@ -173,6 +174,7 @@ class Listener:
         """Whether it listens now."""
         from cogmeter.web.limits import connections
 
+        assert self.runner is not None
         assert self.runner.server is not None
         make = connections(self.runner.server, **self._options)
         try:

@@ -222,6 +222,9 @@ async def test_a_web_that_cannot_be_built_harms_nobody(serving, monkeypatch, cap
         assert web.monitor.faults["web"] == 1
         assert not web.servers.findings()[0].well
         assert "a template is missing" in caplog.text
+        await web.servers.stop()
+        assert "did not stop" not in caplog.text
+        assert not [one for one in asyncio.all_tasks() if one.get_name().startswith("cogmeter web")]
 
 
 async def test_a_stopped_server_can_be_started_again_on_its_port(served):
