@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final
 import discord
 from discord import app_commands
 
-from cogmeter.alerts.limits import FIELDS, THRESHOLD, LimitError
+from cogmeter.alerts.keys import FIELDS, THRESHOLD, LimitError
 from cogmeter.alerts.model import Subject
 from cogmeter.alerts.review.changes import NOT_REPLAYABLE, Change, holdings, preview, words_of
 from cogmeter.cog.desk import Answer, Desk, Refusal

@@ -4,7 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cogmeter.alerts.limits import FIELDS, Key, LimitError, Limits, key_of
+from cogmeter.alerts.keys import FIELDS, Key, LimitError, key_of
+from cogmeter.alerts.limits import Limits
 from cogmeter.alerts.model import Subject
 from cogmeter.settings import Settings
 

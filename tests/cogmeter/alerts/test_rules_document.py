@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from cogmeter.alerts.limits import FIELDS, Limits
+from cogmeter.alerts.keys import FIELDS
+from cogmeter.alerts.limits import Limits
 from cogmeter.alerts.model import SEVERITIES, Subject
 from cogmeter.alerts.rules import RULES, failures, traffic
 from cogmeter.alerts.rules.burn import LEVELS

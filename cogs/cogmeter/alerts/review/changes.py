@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from cogmeter.alerts.limits import WORDED, Key, LimitError, Limits, key_of
+from cogmeter.alerts.keys import WORDED, Key, LimitError, key_of
+from cogmeter.alerts.limits import Limits
 from cogmeter.alerts.review.holdings import CHANGED, Holdings, misplaced
 from cogmeter.alerts.review.outlook import Replayer
 from cogmeter.alerts.review.replay import NotReplayableError

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from cogmeter.alerts.limits import THRESHOLD, Key, LimitError, Limits, key_of
+from cogmeter.alerts.keys import THRESHOLD, Key, LimitError, key_of
+from cogmeter.alerts.limits import Limits
 from cogmeter.alerts.model import BOT, Subject
 from cogmeter.alerts.rules import RULES
 from cogmeter.alerts.rules.rule import LOOP, OPERATION, WHOLE_BOT

@@ -6,7 +6,8 @@ import asyncio
 from collections import Counter
 from typing import TYPE_CHECKING, Final
 
-from cogmeter.alerts.limits import THRESHOLD, Key, Limits, span_of
+from cogmeter.alerts.keys import THRESHOLD, Key, span_of
+from cogmeter.alerts.limits import Limits
 from cogmeter.alerts.measuring.history import SIX_HOURS_S
 from cogmeter.alerts.model import Subject
 from cogmeter.alerts.review.advice import advise

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
 
 from pydantic import Field
 
-from cogmeter.alerts.limits import FIELDS, Key, span_of
+from cogmeter.alerts.keys import FIELDS, Key, span_of
 from cogmeter.alerts.model import BOT
 from cogmeter.alerts.review.changes import holdings
 from cogmeter.alerts.review.holdings import BY_OPERATION, WHOLE

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Final
 
 from pydantic import Field, StrictFloat, StrictInt, StrictStr
 
-from cogmeter.alerts.limits import Key, LimitError, span_of
+from cogmeter.alerts.keys import Key, LimitError, span_of
 from cogmeter.alerts.review.changes import NOT_REPLAYABLE, Change, holdings, preview
 from cogmeter.answers.changes import (
     AuditAnswer,

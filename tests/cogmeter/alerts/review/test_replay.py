@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cogmeter.alerts.limits import LimitError
+from cogmeter.alerts.keys import LimitError
 from cogmeter.alerts.model import Limit, Reading, Subject
 from cogmeter.alerts.review.minutes import joined, minutes_of, read_minutes
 from cogmeter.alerts.review.outlook import Replayer, united
