@@ -45,7 +45,7 @@ class DashboardApp(App[None]):
     CSS_PATH = "app.tcss"
     TITLE = "cogmeter"
     ENABLE_COMMAND_PALETTE = False
-    HORIZONTAL_BREAKPOINTS = [(0, "-narrow"), (120, "-wide")]  # noqa: RUF012 - textual declares it as no ClassVar
+    HORIZONTAL_BREAKPOINTS = [(0, "-narrow"), (140, "-wide")]  # noqa: RUF012 - textual declares it as no ClassVar
     BINDINGS: ClassVar = [
         Binding("1", "view(0)", "Views", key_display="1-5"),
         *(Binding(str(number), f"view({number - 1})", show=False) for number in range(2, len(VIEWS) + 1)),

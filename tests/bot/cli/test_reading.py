@@ -15,29 +15,22 @@ import termios
 import time
 
 import pytest
+from making import make_alert
 from rich.cells import cell_len
 
-from cogmeter_storage.alerting import Alert, AlertState, Step
+from cogmeter_storage.alerting import AlertState, Step
 
 MINUTE_US = 60_000_000
 ESCAPES = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
 
 
 def alert(now_us, *, uid="u1", service="knowledge-graph", state=AlertState.FIRING):
-    return Alert(
+    return make_alert(
+        now_us - MINUTE_US,
         uid=uid,
-        rule="error_rate",
         service=service,
-        operation="",
         state=state,
-        severity="warning",
-        message="Error rate of 7.8% exceeds threshold of 5%",
-        threshold=0.05,
-        current=0.078,
-        worst=0.1,
         started_us=now_us - 10 * MINUTE_US,
-        seen_us=now_us - MINUTE_US,
-        changed_us=now_us - MINUTE_US,
         fired_us=now_us - 9 * MINUTE_US,
         resolved_us=now_us - MINUTE_US if state is AlertState.RESOLVED else None,
     )

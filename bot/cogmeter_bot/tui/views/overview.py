@@ -69,12 +69,13 @@ class Overview(View[Overall]):
         health.no_wrap = False
         self.query_one("#health", Static).update(health)
         self.query_one("#figures", Static).update(painted(colours, *_figures(data.view.overall_stats)))
-        one = data.series
+        one, steps = data.series, drawn_steps(data.series)
         draw_latency(self.query_one("#latency", Chart), one)
-        self.query_one("#throughput", Chart).draw(
-            one.timestamps,
-            [Line("all", one.operations_per_minute, "main"), Line("failed", one.failures_per_minute, BAD)],
-        )
+        lines = [
+            Line("all", one.operations_per_minute[:steps], "main"),
+            Line("failed", one.failures_per_minute[:steps], BAD),
+        ]
+        self.query_one("#throughput", Chart).draw(one.timestamps[:steps], lines)
         named = [pair for pair in data.view.service_stats.items() if self.holds(pair[0])]
         top = self.query_one("#top", Grid)
         top.entitle(f"Top services ({min(len(named), TOP)} of {len(named)})")
@@ -85,14 +86,25 @@ class Overview(View[Overall]):
         standing.fill([alert_row(each) for each in alerts])
 
 
+def drawn_steps(one: Series) -> int:
+    """How many steps of a series are drawn: the last one not before a third of it has passed.
+
+    The few operations of its first seconds would make a rate and percentiles that never were.
+    """
+    count = len(one.timestamps)
+    passed_s = (one.time_range.until - one.timestamps[-1]).total_seconds() if count else 0.0
+    return count - 1 if count > 1 and passed_s < one.step_seconds / 3 else count
+
+
 def draw_latency(chart: Chart, one: Series) -> None:
     """The percentiles over time."""
+    steps = drawn_steps(one)
     lines = [
-        Line("p99", _in_us(one.p99_response_time), BAD),
-        Line("p95", _in_us(one.p95_response_time), WARN),
-        Line("p50", _in_us(one.p50_response_time), GOOD),
+        Line("p99", _in_us(one.p99_response_time[:steps]), BAD),
+        Line("p95", _in_us(one.p95_response_time[:steps]), WARN),
+        Line("p50", _in_us(one.p50_response_time[:steps]), GOOD),
     ]
-    chart.draw(one.timestamps, lines)
+    chart.draw(one.timestamps[:steps], lines)
 
 
 def _in_us(values_ms: Sequence[float | None]) -> list[float | None]:
