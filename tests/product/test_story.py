@@ -9,10 +9,10 @@ import time
 import discord
 import pytest
 from discord.ext import commands
+from making import make_alert
 
 import cogmeter
 from cogmeter.settings import Settings, env_name
-from cogmeter_storage.alerting import Alert, AlertState
 
 
 @pytest.fixture(autouse=True)
@@ -45,21 +45,7 @@ def make_bot():
 
 
 def breach(now_us):
-    return Alert(
-        uid="a",
-        rule="error_rate",
-        service="knowledge-graph",
-        operation="",
-        state=AlertState.FIRING,
-        severity="critical",
-        message="",
-        threshold=0.05,
-        current=1.0,
-        worst=1.0,
-        started_us=now_us,
-        seen_us=now_us,
-        changed_us=now_us,
-    )
+    return make_alert(now_us, current=1.0, worst=1.0)
 
 
 async def test_failures_inside_of_commands_tell_how_many_people_they_touched_and_what_had_changed(discord_server):

@@ -5,11 +5,11 @@ from __future__ import annotations
 import json
 
 import pytest
+from making import make_alert
 
 from cogmeter.alerts.model import BOT
 from cogmeter.alerts.storyteller import READ, Storyteller
 from cogmeter_storage import open_store
-from cogmeter_storage.alerting import Alert, AlertState
 from cogmeter_storage.model import HOUR_US, MINUTE_US, Marker, Outcome
 
 NOW = 1_790_000_000_000_000 // HOUR_US * HOUR_US + 30 * MINUTE_US
@@ -46,19 +46,8 @@ def teller(store):
 
 
 def alert(rule="error_rate", service="knowledge-graph", operation="", threshold=0.05, **more):
-    return Alert(
-        uid="a",
-        rule=rule,
-        service=service,
-        operation=operation,
-        state=AlertState.FIRING,
-        severity="critical",
-        message="",
-        threshold=threshold,
-        current=1.0,
-        worst=1.0,
-        **{"started_us": NOW, "seen_us": NOW + 60_000_000, "changed_us": NOW, **more},
-    )
+    given = {"rule": rule, "service": service, "operation": operation, "threshold": threshold, **more}
+    return make_alert(NOW, **{"seen_us": NOW + 60_000_000, **given})
 
 
 def person(number, guild=1):

@@ -1,35 +1,27 @@
 """``/perf alerts`` and ``/perf test-alert``: what stands, page by page, and whether the targets can be reached."""
 
-import dataclasses
 import re
 import time
 
 import pytest
+from making import make_alert
 
 import cogmeter
-from cogmeter_storage.alerting import Alert, AlertState, Step
+from cogmeter_storage.alerting import AlertState, Step
 from cogmeter_storage.model import HOUR_US, MINUTE_US
 
 
 def alert(number=1, **more):
     now_us = time.time_ns() // 1000
-    made = Alert(
-        uid=f"alert-{number}",
-        rule="error_rate",
-        service="knowledge-graph",
-        operation="",
-        state=AlertState.FIRING,
-        severity="critical",
-        message="Error rate of 7.8% exceeds threshold of 5%",
-        threshold=0.05,
-        current=0.078,
-        worst=0.12,
-        started_us=now_us - 12 * MINUTE_US,
-        seen_us=now_us,
-        changed_us=now_us - (100 - number) * MINUTE_US,
-        fired_us=now_us - 10 * MINUTE_US,
-    )
-    return dataclasses.replace(made, **more)
+    given = {
+        "uid": f"alert-{number}",
+        "severity": "critical",
+        "worst": 0.12,
+        "started_us": now_us - 12 * MINUTE_US,
+        "changed_us": now_us - (100 - number) * MINUTE_US,
+        "fired_us": now_us - 10 * MINUTE_US,
+    }
+    return make_alert(now_us, **given | more)
 
 
 async def keep(home, *alerts):

@@ -3,27 +3,24 @@
 import time
 
 import pytest
+from making import make_alert
 
 from cogmeter.cog.weekly import FIRST_US, KEY, WEEK_US, Weekly
 from cogmeter_storage import Outcome
-from cogmeter_storage.alerting import Alert, AlertState, Step
+from cogmeter_storage.alerting import AlertState, Step
 from cogmeter_storage.model import HOUR_US, MINUTE_US
 
 
 def alert(number, told_us, *, acknowledged=False):
-    return Alert(
+    return make_alert(
+        told_us,
         uid=f"alert-{number}",
         rule="response_time",
         service="web-crawling",
-        operation="",
         state=AlertState.RESOLVED,
-        severity="warning",
-        message="m",
         threshold=2_000,
         current=3_000,
         worst=7_000,
-        started_us=told_us,
-        seen_us=told_us,
         changed_us=told_us + 6 * MINUTE_US,
         fired_us=told_us,
         acknowledged_us=told_us + 2 * MINUTE_US if acknowledged else None,

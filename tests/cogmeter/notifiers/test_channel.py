@@ -10,6 +10,7 @@ import discord
 import pytest
 import simcord
 from discord.ext import commands
+from making import make_alert
 
 from cogmeter.notifiers.base import Notice, NotifyError
 from cogmeter.notifiers.buttons import custom_id
@@ -17,7 +18,7 @@ from cogmeter.notifiers.channel import ChannelNotifier
 from cogmeter.records import Period, Story, Timeline
 from cogmeter.render.chart import Chart, Picture
 from cogmeter.settings import Settings
-from cogmeter_storage.alerting import Alert, AlertChange, AlertState
+from cogmeter_storage.alerting import AlertChange, AlertState
 from cogmeter_storage.model import HOUR_US, MINUTE_US
 
 START_US = 1_755_453_300_000_000
@@ -25,23 +26,7 @@ UID = "0123456789abcdef0123456789abcdef"
 LINE = Timeline("knowledge-graph", Period.HOUR.range_at(START_US), MINUTE_US, [], [], [], [], [], [])
 PICTURE = Picture(Chart(LINE), png=b"\x89PNG first")
 REDRAWN = Picture(Chart(LINE), png=b"\x89PNG second")
-FIRING = Alert(
-    uid=UID,
-    rule="error_rate",
-    service="knowledge-graph",
-    operation="",
-    state=AlertState.FIRING,
-    severity="warning",
-    message="Error rate of 7.8% exceeds threshold of 5%",
-    threshold=0.05,
-    current=0.078,
-    worst=0.078,
-    started_us=START_US,
-    seen_us=START_US,
-    changed_us=START_US,
-    fired_us=START_US,
-    id=12,
-)
+FIRING = make_alert(START_US, uid=UID, fired_us=START_US, id=12)
 ACKNOWLEDGED = dataclasses.replace(
     FIRING, state=AlertState.ACKNOWLEDGED, acknowledged_us=START_US + MINUTE_US, acknowledged_by="Ada"
 )

@@ -6,6 +6,7 @@ import math
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from making import make_alert
 
 from cogmeter.records import Period, Story
 from cogmeter.render import measures, text
@@ -18,22 +19,8 @@ from cogmeter_storage.model import MINUTE_US, Marker, Operation, Outcome
 
 NOW_US = 1_755_454_020_000_000  # 2025-08-17 18:07 UTC
 START_US = NOW_US - 12 * MINUTE_US
-ALERT = Alert(
-    uid="0123456789abcdef0123456789abcdef",
-    rule="error_rate",
-    service="knowledge-graph",
-    operation="",
-    state=AlertState.FIRING,
-    severity="critical",
-    message="Error rate of 7.8% exceeds threshold of 5%",
-    threshold=0.05,
-    current=0.078,
-    worst=0.124,
-    started_us=START_US,
-    seen_us=NOW_US,
-    changed_us=START_US,
-    fired_us=START_US,
-    id=12,
+ALERT = make_alert(
+    NOW_US, severity="critical", worst=0.124, started_us=START_US, changed_us=START_US, fired_us=START_US, id=12
 )
 STORY = Story(
     since_us=START_US - 5 * MINUTE_US,

@@ -5,6 +5,7 @@ import time
 from collections import Counter
 
 import pytest
+from making import make_alert
 
 from cogmeter.marks import Marks
 from cogmeter.query import Query
@@ -13,7 +14,6 @@ from cogmeter.render.charts import ChartWorker
 from cogmeter.services import BOT
 from cogmeter.settings import Settings
 from cogmeter_storage import open_store
-from cogmeter_storage.alerting import Alert, AlertState
 
 
 @pytest.fixture
@@ -40,22 +40,7 @@ async def alert(store):
         (number, now_us - 3_000_000 + at, 2_000, int(number == ids[0]), None, None) for at, number in enumerate(ids)
     ]
     await store.append([rows], now_us=now_us)
-    return Alert(
-        uid="0123456789abcdef0123456789abcdef",
-        rule="error_rate",
-        service="graph",
-        operation="query",
-        state=AlertState.FIRING,
-        severity="critical",
-        message="Error rate of 100% exceeds threshold of 5%",
-        threshold=0.05,
-        current=1.0,
-        worst=1.0,
-        started_us=now_us - 60_000_000,
-        seen_us=now_us,
-        changed_us=now_us,
-        id=1,
-    )
+    return make_alert(now_us, service="graph", operation="query", started_us=now_us - 60_000_000)
 
 
 async def test_an_alert_on_one_operation_shows_that_operation_alone(artist, alert):

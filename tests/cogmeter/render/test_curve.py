@@ -3,6 +3,7 @@
 import dataclasses
 
 import pytest
+from making import make_alert
 
 from cogmeter.query import Query
 from cogmeter.records import Period
@@ -11,26 +12,10 @@ from cogmeter.render.chart import Chart, describe
 from cogmeter.render.curve import GAUGED, Curve, curve_of
 from cogmeter.services import BOT
 from cogmeter_storage import open_store
-from cogmeter_storage.alerting import Alert, AlertState
 from cogmeter_storage.model import MINUTE_US
 
 NOW_US = 1_800_000_000_000_000 + 17 * MINUTE_US + 3_000_000
-ALERT = Alert(
-    uid="0123456789abcdef0123456789abcdef",
-    rule="error_rate",
-    service="graph",
-    operation="",
-    state=AlertState.FIRING,
-    severity="critical",
-    message="Error rate of 50% exceeds threshold of 5%",
-    threshold=0.05,
-    current=0.5,
-    worst=0.5,
-    started_us=NOW_US - 2 * MINUTE_US,
-    seen_us=NOW_US,
-    changed_us=NOW_US,
-    id=1,
-)
+ALERT = make_alert(NOW_US, service="graph", started_us=NOW_US - 2 * MINUTE_US)
 GAUGES = ("loop.lag_max_ms", "gateway.latency_ms.shard_0", "gateway.latency_ms.shard_1", "resources.memory_bytes",
           "rest.rate_limited.user", "rest.rate_limited.global", "rest.invalid_share", "gateway.guilds")  # fmt: skip
 

@@ -4,13 +4,14 @@ import asyncio
 import contextlib
 
 import pytest
+from making import make_alert
 
 from cogmeter.alerts.outbox.backoff import Bucket, Pace, delay_us
 from cogmeter.alerts.outbox.delivery import Delivery
 from cogmeter.alerts.outbox.lane import GIVE_UP_US
 from cogmeter.notifiers.base import NotifyError
 from cogmeter_storage import StorageError, open_store
-from cogmeter_storage.alerting import Alert, AlertChange, AlertState, Step
+from cogmeter_storage.alerting import AlertChange, AlertState, Step
 
 NOON = 1_750_075_200_000_000
 SECOND = 1_000_000
@@ -72,22 +73,7 @@ class Target:
 def alert(
     uid="a", *, group="", state=AlertState.FIRING, at_us=NOON, message="Error rate of 7.8% exceeds threshold of 5%"
 ):
-    return Alert(
-        uid=uid,
-        rule="error_rate",
-        service="knowledge-graph",
-        operation="",
-        state=state,
-        severity="warning",
-        message="Error rate of 7.8% exceeds threshold of 5%",
-        threshold=0.05,
-        current=0.078,
-        worst=0.078,
-        started_us=at_us,
-        seen_us=at_us,
-        changed_us=at_us,
-        group=group,
-    )
+    return make_alert(at_us, uid=uid, state=state, message=message, group=group)
 
 
 def step(one, kind="fired", targets=("target",), at_us=NOON):

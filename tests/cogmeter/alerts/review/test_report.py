@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from making import make_alert
 
 from cogmeter.alerts.model import Limit, Subject
 from cogmeter.alerts.review.advice import advise
@@ -16,7 +17,7 @@ from cogmeter.alerts.states.policy import Policy
 from cogmeter.records import Range
 from cogmeter.settings import Settings
 from cogmeter_storage import Outcome, open_store
-from cogmeter_storage.alerting import Alert, AlertChange, AlertState, Step
+from cogmeter_storage.alerting import AlertChange, AlertState, Step
 from cogmeter_storage.model import DAY_US, HOUR_US, MINUTE_US
 
 START_US = 20_000 * DAY_US
@@ -31,20 +32,13 @@ def alert(
 ):
     """An alert that fired so many hours after the start; when it was acknowledged and resolved counts from then."""
     fired_us = START_US + number * HOUR_US
-    return Alert(
+    return make_alert(
+        fired_us,
         uid=f"{rule}-{service}-{number}",
         rule=rule,
         service=service,
-        operation="",
         state=AlertState.FIRING if resolved is None else AlertState.RESOLVED,
-        severity="warning",
-        message="m",
-        threshold=0.05,
-        current=0.1,
-        worst=0.2,
         started_us=fired_us - MINUTE_US,
-        seen_us=fired_us,
-        changed_us=fired_us,
         fired_us=fired_us if fired else None,
         acknowledged_us=None if acknowledged is None else fired_us + acknowledged * MINUTE_US,
         resolved_us=None if resolved is None else fired_us + resolved * MINUTE_US,
