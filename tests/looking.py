@@ -3,11 +3,24 @@
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
-from urllib.parse import urlsplit
+from urllib.parse import quote, urlsplit
+
+from crowd import HOSTILE, LONG
 
 if TYPE_CHECKING:
     from browser import Page
 
+# Pages as they are of a bot of which nothing is known, and of ``crowd``.
+EMPTY = ["/performance/discord", "/performance/cost", "/performance/alerts", "/performance"]
+FULL = [
+    "/performance",
+    "/performance/discord",
+    "/performance/cost",
+    "/performance/alerts",
+    "/performance?period=7d",
+    f"/performance/services/{quote(HOSTILE, safe='')}",
+    f"/performance/services/{LONG}?period=1h",
+]
 SETTLED = (
     "!!document.querySelector('footer') && "
     "[...document.querySelectorAll('figure[data-chart]')].every(one => ['drawn', 'empty'].includes(one.dataset.state))"

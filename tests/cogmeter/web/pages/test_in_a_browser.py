@@ -6,22 +6,11 @@ import json
 import time
 from urllib.parse import quote
 
-import pytest
 from crowd import HOSTILE, LONG, SLOW
-from looking import LIVE, SETTLED, calm, opened
+from looking import EMPTY, FULL, LIVE, SETTLED, calm, opened
 
 from cogmeter.render import text
 
-EMPTY = ["/performance/discord", "/performance/cost", "/performance/alerts", "/performance"]
-FULL = [
-    "/performance",
-    "/performance/discord",
-    "/performance/cost",
-    "/performance/alerts",
-    "/performance?period=7d",
-    f"/performance/services/{quote(HOSTILE, safe='')}",
-    f"/performance/services/{LONG}?period=1h",
-]
 CHARTS = "document.querySelectorAll('.chart[data-state=drawn]').length"
 PERIOD = "document.querySelector('#controls [name=period]')"
 OVERFLOW = "Math.max(document.documentElement.scrollWidth, document.body.scrollWidth) - innerWidth"
@@ -219,56 +208,6 @@ async def broken(*_, **__):
     raise RuntimeError("on purpose")
 
 
-async def test_the_keyboard_reaches_everything_in_order_and_shows_where_it_is(seeded, browser):
-    steps = (
-        "({tag: document.activeElement.tagName, text: (document.activeElement.innerText || '').slice(0, 40),"
-        " outline: getComputedStyle(document.activeElement).outlineStyle, role: document.activeElement.role})"
-    )
-    reachable = (
-        "[...document.querySelectorAll('a[href], button, select, input, summary, [tabindex=\"0\"]')]"
-        ".filter(one => one.checkVisibility() && one.type !== 'hidden').length"
-    )
-
-    def look():
-        opened(browser, f"{web.url}/performance")
-        wanted = browser.evaluate(reachable)
-        seen = []
-        for _ in range(wanted):
-            browser.press("Tab")
-            seen.append(browser.evaluate(steps))
-        assert seen[0]["text"] == "Skip to the content"
-        assert all(one["outline"] != "none" for one in seen), [one for one in seen if one["outline"] == "none"]
-        assert {"A", "BUTTON", "SELECT", "SUMMARY", "DIV"} <= {one["tag"] for one in seen}
-        assert "BODY" not in {one["tag"] for one in seen}
-        assert sum(one["role"] == "slider" for one in seen) == 3
-
-    async with seeded() as web:
-        await asyncio.to_thread(look)
-
-
-async def test_a_chart_is_read_point_by_point_with_the_arrow_keys_and_as_a_table(seeded, browser):
-    plot = "document.querySelector('#chart-latency .plot')"
-
-    def look():
-        opened(browser, f"{web.url}/performance?period=1h")
-        browser.evaluate(f"{plot}.focus()")
-        browser.press("Home")
-        assert browser.evaluate(f"{plot}.ariaValueNow") == "1"
-        first = browser.evaluate(f"{plot}.ariaValueText")
-        browser.press("ArrowRight")
-        assert browser.evaluate(f"{plot}.ariaValueNow") == "2"
-        assert browser.evaluate(f"{plot}.ariaValueText") != first
-        assert "p95" in first
-        browser.evaluate("document.querySelector('#chart-latency details').open = true")
-        row = "document.querySelector('#chart-latency details tbody tr')"
-        browser.wait(f"!!{row}")
-        cells = browser.evaluate(f"[...{row}.cells].map(one => one.innerText)")
-        assert first == f"{cells[0]}: p50 {cells[1]}, p95 {cells[2]}, p99 {cells[3]}"
-
-    async with seeded() as web:
-        await asyncio.to_thread(look)
-
-
 async def test_dark_or_light_is_chosen_and_remembered(served, browser):
     def look():
         browser.prefer(dark=True)
@@ -335,26 +274,6 @@ async def test_without_script_the_page_says_what_it_has_to_say(crowded, browser)
         _, html = await asyncio.to_thread(look)
     assert "service-050" in html
     assert "/performance/chart.png?" in html
-
-
-@pytest.mark.parametrize("path", [*EMPTY, *FULL[:4], FULL[5]])
-async def test_axe_finds_nothing_serious(crowded, browser, axe, path):
-    def look():
-        found = []
-        for dark, width in itertools.product((True, False), (1280, 420)):
-            browser.prefer(dark=dark)
-            opened(browser, web.url + path, width=width)
-            browser.evaluate(axe.read_text())
-            result = browser.evaluate("axe.run().then(one => JSON.stringify(one.violations))")
-            found += [
-                (one["id"], one["impact"], [node["html"][:160] for node in one["nodes"]][:3])
-                for one in json.loads(result)
-                if one["impact"] in {"serious", "critical"}
-            ]
-        return found
-
-    async with crowded() as web:
-        assert await asyncio.to_thread(look) == []
 
 
 async def test_without_the_chart_library_charts_are_pictures(crowded, browser, monkeypatch, tmp_path):
