@@ -127,7 +127,8 @@ class Evaluator:
         readings = await _in_turns(self._found(view))
         self._note_silent(readings)
         readings = await _in_turns(self._echoes.mark(readings, now_us))
-        _logger.debug("%d readings, %d of them in breach", len(readings), sum(one.breached for one in readings))
+        if _logger.isEnabledFor(logging.DEBUG):
+            _explain(readings)
         return readings
 
     async def keep(self, store: Store) -> None:
@@ -196,6 +197,15 @@ class Evaluator:
             longest_stall=window.longest_stall(),
             deviations=dict(self._deviations.found),  # more of them may be learned while a check is under way
         )
+
+
+def _explain(readings: Sequence[Reading]) -> None:
+    """Say what was measured, and why some of it raises no alert; the engine says what became of the rest."""
+    _logger.debug("%d readings, %d of them in breach", len(readings), sum(one.breached for one in readings))
+    for one in readings:
+        if not one.breached:
+            name = "/".join(filter(None, (one.subject.service, one.subject.operation)))
+            _logger.debug("%s: %s: no breach, or chance or another alert explains it", name, one.message)
 
 
 async def _in_turns(found: Iterable[Reading]) -> list[Reading]:

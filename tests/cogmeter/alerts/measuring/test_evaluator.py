@@ -1,6 +1,7 @@
 """The evaluator: takes up where the last run ended, learns a little at a time, and never holds up the loop for long."""
 
 import asyncio
+import logging
 import re
 
 import numpy as np
@@ -285,3 +286,14 @@ async def test_what_comes_in_while_a_check_is_under_way_does_it_no_harm(measured
         task.cancel()
     assert news >= 5
     assert not one.evaluator.faults
+
+
+async def test_why_no_alert_is_raised_is_said_at_debug(measured, caplog):
+    one = measured(alert_threshold_operations_per_minute=0)
+    await one.see("web", "fetch", count=100, failures=50)
+    await one.see("web", "parse", count=100)
+    with caplog.at_level(logging.DEBUG, "cogmeter.alerts"):
+        await one.readings()
+    said = "web/fetch: Error rate of 50% exceeds threshold of 5%: no breach, or chance or another alert explains it"
+    assert said in caplog.messages
+    assert not any(message.startswith("web: Error rate of 25%") for message in caplog.messages)
