@@ -120,16 +120,17 @@ async def look(source: Source, ask: Ask) -> Moment:
     """What goes on now."""
     from cogmeter.query import now_us
     from cogmeter.records import Range
+    from cogmeter_bot.reading.steps import drawn_steps
 
     now = now_us()
     ranged = any((ask.since, ask.until, ask.period))
     span = ask.span(None) if ranged else Range(now - NOW_US, now, "last minute")
     lately, names = Range(now - TREND_US, now, ""), ask.services or (None,)
-    parts = [(await source.series(name, lately)).operations_per_minute for name in names]
-    trend = [sum(step) for step in zip(*parts, strict=False)]
+    parts = [await source.series(name, lately) for name in names]
+    drawn = zip(*(one.operations_per_minute[: drawn_steps(one)] for one in parts), strict=False)
     recent = [await source.failures(lately, name, limit=FAILURES) for name in names]
     failures = sorted((one for page in recent for one in page.operations), key=lambda one: one.end_time, reverse=True)
-    return Moment(await source.dashboard(span, ask.services), trend, failures[:FAILURES])
+    return Moment(await source.dashboard(span, ask.services), [sum(step) for step in drawn], failures[:FAILURES])
 
 
 def as_line(moment: Moment) -> str:

@@ -8,13 +8,10 @@ import pytest
 from rich.cells import cell_len
 from textual.widgets import Input, Static
 
-from cogmeter.answers.figures import TimeRange
-from cogmeter.answers.series import Series
 from cogmeter.render.ticks import Tick
 from cogmeter_bot.tui.bars import KEYS, Help, Ranges, State
 from cogmeter_bot.tui.chart import Chart, Line, thinned
 from cogmeter_bot.tui.grid import Grid
-from cogmeter_bot.tui.views.overview import drawn_steps
 
 SIZES = [(80, 24), (160, 50)]
 
@@ -311,20 +308,6 @@ async def test_durations_that_spread_far_are_drawn_on_a_logarithmic_axis(dashboa
         chart.draw(times, [Line("p50", [5e5, None, 1e6], "green")])
         assert "(log)" not in str(chart.border_title)
         await until(pilot, lambda: "0 ms" in shown(app))
-
-
-@pytest.mark.parametrize(("seconds", "drawn"), [(10, 3), (299, 3), (300, 4), (900, 4)])
-def test_a_step_that_has_just_begun_is_not_drawn_yet(seconds, drawn):
-    began = datetime(2026, 11, 28, 12, tzinfo=UTC)
-    starts = [began + timedelta(minutes=15 * place) for place in range(4)]
-    until = starts[-1] + timedelta(seconds=seconds)
-    lists = dict.fromkeys(
-        ("operations_per_minute", "failures_per_minute", "p50_response_time", "p95_response_time", "p99_response_time"),
-        [1.0] * 4,
-    )
-    span = TimeRange(since=began, until=until)
-    one = Series(service=None, operation=None, time_range=span, step_seconds=900, timestamps=starts, **lists)
-    assert drawn_steps(one) == drawn
 
 
 @pytest.mark.parametrize(("count", "most"), [(0, 3), (1, 2), (6, 2), (6, 6), (7, 6), (5, 4)])

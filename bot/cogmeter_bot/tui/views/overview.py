@@ -11,6 +11,7 @@ from cogmeter.render import text
 from cogmeter.render.ticks import duration_scale, rate_scale
 from cogmeter_bot.cli import words
 from cogmeter_bot.cli.page import BAD, DIM, GOOD, WARN
+from cogmeter_bot.reading.steps import drawn_steps
 from cogmeter_bot.tui.chart import Chart, Line
 from cogmeter_bot.tui.grid import Grid
 from cogmeter_bot.tui.looks import painted
@@ -84,16 +85,6 @@ class Overview(View[Overall]):
         alerts = [each for each in data.view.alerts if self.holds(each.service, each.message)]
         standing.entitle(f"Active alerts ({len(alerts)})")
         standing.fill([alert_row(each) for each in alerts])
-
-
-def drawn_steps(one: Series) -> int:
-    """How many steps of a series are drawn: the last one not before a third of it has passed.
-
-    The few operations of its first seconds would make a rate and percentiles that never were.
-    """
-    count = len(one.timestamps)
-    passed_s = (one.time_range.until - one.timestamps[-1]).total_seconds() if count else 0.0
-    return count - 1 if count > 1 and passed_s < one.step_seconds / 3 else count
 
 
 def draw_latency(chart: Chart, one: Series) -> None:
