@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 
 from cogmeter.finding import Finding
 from cogmeter.notifiers.base import NotifyError
-from cogmeter.notifiers.http import Http, Patience, refusal
+from cogmeter.notifiers.http import Http, Patience
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -47,10 +47,10 @@ class Heartbeat:
     async def _sent(self) -> str:
         """Send it; empty, or what went wrong, without the address."""
         try:
-            trouble = refusal(await self._http.send("GET", self._url), self._http.setting)
+            answer = await self._http.send("GET", self._url)
         except NotifyError as error:
             return str(error)
-        return "" if trouble is None else str(trouble)
+        return "" if 200 <= answer.status < 300 else f"{self._http.setting} answered {answer.status}"
 
     def findings(self) -> list[Finding]:
         """Whether it beats."""
