@@ -220,6 +220,9 @@ async def test_dark_or_light_is_chosen_and_remembered(served, browser):
         time.sleep(0.2)
         browser.wait("document.readyState === 'complete' && document.documentElement.dataset.theme === 'light'")
         assert browser.evaluate("getComputedStyle(document.body).backgroundColor") == "rgb(239, 241, 244)"
+        browser.open(f"{web.url}/api")  # and on the plain pages, too
+        browser.wait("document.readyState === 'complete' && document.body.className === 'plain'")
+        assert browser.evaluate("getComputedStyle(document.body).backgroundColor") == "rgb(239, 241, 244)"
         calm(browser, web.url)
 
     async with served() as web:
