@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -49,3 +50,14 @@ async def test_it_is_known_whether_a_bot_has_a_database_open(tmp_path):
     assert is_written(path)
     await store.close()
     assert not is_written(path)
+
+
+@pytest.mark.skipif(os.name != "posix" or os.geteuid() != 0, reason="only an administrator can write for others")
+async def test_a_lock_that_an_administrator_makes_belongs_to_the_databases_owner(tmp_path):
+    path = tmp_path / "performance.db"
+    await (await open_store(f"sqlite:///{path}")).close()
+    os.chown(path, 65_534, 65_534)
+    path.with_name("performance.db.lock").unlink()
+    store = await open_store(f"sqlite:///{path}")
+    await store.close()
+    assert path.with_name("performance.db.lock").stat().st_uid == 65_534

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import os
 import sqlite3
 import time
 from contextlib import ExitStack
@@ -236,7 +237,19 @@ def _lock(path: Path) -> filelock.BaseFileLock:
     except OSError as error:
         reason = f"cannot be written: its lock {path.name}.lock cannot be made ({error.strerror or error})"
         raise _unusable(path, reason, "make the folder writable for the bot") from error
+    _give_to_owner(Path(lock.lock_file), path)
     return lock
+
+
+def _give_to_owner(lock: Path, path: Path) -> None:
+    """Let the lock belong to whom the database belongs, as SQLite does with the files that it makes beside it.
+
+    Or what an administrator did with a database, such as a vacuum, would leave its bot without the right to lock it.
+    """
+    if path.exists() and hasattr(os, "geteuid") and os.geteuid() == 0:
+        owner = path.stat()
+        with contextlib.suppress(OSError):
+            os.chown(lock, owner.st_uid, owner.st_gid)
 
 
 def is_locked(path: Path) -> bool:
