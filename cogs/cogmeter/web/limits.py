@@ -21,7 +21,8 @@ STREAMS: Final = 64  # live streams at once, of all servers
 TRIES: Final = 10  # wrong tokens from one address within TRIES_S
 TRIES_S: Final = 60.0
 ADDRESSES: Final = 1_000  # remembered with their tries; the oldest goes first
-IDLE_S: Final = 30.0  # a client that brings no whole request for so long is cut
+HEAD_S: Final = 30.0  # a client that brings no whole request for so long is cut
+IDLE_S: Final = 75.0  # one that has brought some; longer than scrapers pause and proxies keep a connection
 STUCK_S: Final = 30.0  # a client that takes nothing for so long is cut
 SWEEP_S: Final = 5.0
 LINE_BYTES: Final = 32_768  # of the request's first line, and of a header
@@ -114,11 +115,12 @@ class Connection(web.RequestHandler):
         super().resume_writing()
 
     def look(self) -> None:
-        """Give up on a client that has taken nothing for STUCK_S, or brought no whole request for IDLE_S."""
+        """Give up on a client that has taken nothing for STUCK_S, or brought no whole request for HEAD_S or IDLE_S."""
         now_ns = time.perf_counter_ns()
         if self._waiter is not self._awaited:  # aiohttp makes a new one for each request that it waits for
             self._awaited, self._idle_ns = self._waiter, now_ns
-        idle = self._awaited is not None and now_ns - self._idle_ns >= IDLE_S * 1e9
+        patience_s = IDLE_S if self._request_count and not self._head else HEAD_S
+        idle = self._awaited is not None and now_ns - self._idle_ns >= patience_s * 1e9
         stuck = self._stuck_ns is not None and now_ns - self._stuck_ns >= STUCK_S * 1e9
         if (idle or stuck) and isinstance(self.transport, asyncio.WriteTransport):
             self.transport.abort()

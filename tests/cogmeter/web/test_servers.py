@@ -326,16 +326,27 @@ async def test_a_client_that_takes_nothing_is_cut(served, streaming, monkeypatch
         writer.close()
 
 
-@pytest.mark.parametrize("sent", [b"", b"GET /openapi.json HTTP/1.1\r\nHost: local", b"POST /x HTTP/1.1\r\nA: b\r\n"])
-@pytest.mark.parametrize("after", [b"", b"GET /openapi.json HTTP/1.1\r\nHost: localhost\r\n\r\n"])
-async def test_a_client_that_brings_no_whole_request_is_cut(served, monkeypatch, sent, after):
+REQUEST = b"GET /openapi.json HTTP/1.1\r\nHost: localhost\r\n\r\n"
+
+
+@pytest.mark.parametrize(
+    ("first", "then", "limit"),
+    [
+        (b"", b"", "HEAD_S"),
+        (b"", REQUEST[:-5], "HEAD_S"),
+        (REQUEST, REQUEST[:-5], "HEAD_S"),
+        (REQUEST, b"", "IDLE_S"),
+    ],
+)
+async def test_a_client_that_brings_no_whole_request_is_cut(served, monkeypatch, first, then, limit):
     monkeypatch.setattr(limits, "SWEEP_S", 0.02)
     async with served() as web:
         reader, writer = await asyncio.open_connection("127.0.0.1", int(web.url.rpartition(":")[2]))
-        writer.write(after + sent)
-        if after:
+        writer.write(first)
+        if first:
             assert (await reader.readline()).startswith(b"HTTP/1.1 200 ")
-        monkeypatch.setattr(limits, "IDLE_S", 0.1)  # now, so that aiohttp's own timer does not come first
+        writer.write(then)
+        monkeypatch.setattr(limits, limit, 0.1)  # now, so that aiohttp's own timer does not come first
         with suppress(ConnectionResetError):
             await asyncio.wait_for(reader.read(), 20)
         writer.close()
