@@ -9,6 +9,7 @@ import time
 import pytest
 from crowd import HOSTILE, LONG, MINUTE_US, reading
 
+from cogmeter.render import text
 from cogmeter.web.pages.alerts import scope, targets
 from cogmeter_storage.alerting import AlertState, Mute
 
@@ -328,6 +329,26 @@ async def test_the_history_is_paged_and_filtered(served):
 def past(page):
     table = re.search(r'data-key="history-table".*?</table>', page, re.DOTALL)
     return re.findall(r"<th scope=\"row\".*?>(service-\d+)</a>", table[0], re.DOTALL) if table else []
+
+
+async def test_changes_are_said_as_what_they_were_from_and_to(standing):
+    async with standing() as (web, alert):
+        now_us = time.time_ns() // 1_000
+        await web.monitor.override({"error_rate": "0.1"}, actor="owner")
+        await web.monitor.override({"error_rate": None}, actor="owner")
+        await web.monitor.alerting.engine.mute(Mute("", "stall", now_us, now_us + MINUTE_US, actor="owner"), now_us)
+        await web.monitor.alerting.engine.acknowledge(alert.uid, "owner", now_us)
+        page = (await web.get(PAGE, **HTML)).text
+    table = re.search(r'data-key="audit-table".*?</table>', page, re.DOTALL)[0]
+    cells = [
+        re.findall(r"<td[^>]*>(.*?)</td>", row, re.DOTALL)
+        for row in re.findall(r"<tr data-key.*?</tr>", table, re.DOTALL)
+    ]
+    found = [[" ".join(re.sub("<[^>]*>", "", one).split()) for one in row[2:]] for row in cells]
+    assert found[0] == ["acknowledge", f"error_rate@knowledge-graph alert {alert.id}", "firing", "acknowledged"]
+    assert found[1][:3] == ["mute", "stall", text.NOTHING]
+    assert found[2] == ["threshold reset", "error_rate", "0.1", "as the settings have it"]
+    assert found[3] == ["threshold set", "error_rate", "as the settings have it", "0.1"]
 
 
 async def test_hostile_names_are_text_and_ids_are_hidden(crowded):
