@@ -75,6 +75,8 @@ def test_what_is_no_chance_is_that_of_the_code():
     assert f"At least {failures.FEWEST} have to have failed" in section("error_rate")
     assert math.exp(failures.IMPROBABLE) == pytest.approx(1e-5)
     assert "ln 10⁻⁵" in section("error_rate")
+    assert math.exp(failures.UNLIKELY) == pytest.approx(1e-2)
+    assert "ln 10⁻²" in section("error_rate")
     assert math.exp(traffic.IMPROBABLE) == pytest.approx(1e-6)
     assert "ln 10⁻⁶" in section("low_traffic")
 

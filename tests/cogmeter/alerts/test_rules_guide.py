@@ -109,6 +109,18 @@ async def test_a_little_too_much_for_long_is_no_chance(measured):
     assert 5 < told_min < 30
 
 
+async def test_a_trouble_that_is_over_makes_no_alert_of_chance(measured):
+    one = measured(**QUIET)
+    await lived(one, 24, 0.02)
+    await lived(one, 0.5, 0.2)
+    assert await one.breached("error_rate")
+    await lived(one, 0.15, 0.02)
+    for _ in range(4):
+        one.after(301)
+        await one.see("web", count=100, failures=6)
+        assert [reading.breached for reading in await one.readings("error_rate")] == [False]
+
+
 async def test_an_operation_fails_as_usual_when_its_service_does(measured):
     one = measured(**QUIET)
     await lived(one, 5, 0.03, count=40)

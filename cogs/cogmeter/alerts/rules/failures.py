@@ -20,13 +20,16 @@ if TYPE_CHECKING:
 FEWEST: Final = 3  # failures that make an error rate
 IMPROBABLE: Final = math.log(1e-5)  # that so many fail by chance: each service is looked at all day
 
+UNLIKELY: Final = math.log(1e-2)  # the same of the window, where a longer stretch is improbable
+
 
 @dataclass(frozen=True, slots=True)
 class Failures:
     """Operations and failures over stretches that end now, and over the days before; each one value for a subject.
 
     The first stretch is the alert window, and part of ``days``. The longer ones find what is a little too much for
-    long: of a hundred operations six failures are chance where three are usual, of a thousand sixty are not.
+    long: of a hundred operations six failures are chance where three are usual, of a thousand sixty are not. They hold
+    a trouble for a while after it is over, so that the window has to agree a little.
     """
 
     spans: Sequence[tuple[Counts, Counts]]
@@ -46,9 +49,10 @@ class Failures:
         Where what is usual is itself beyond the recovery threshold, nothing is explained by it.
         """
         usual = self._usual()
-        result: NDArray[np.bool_] = (usual > recovery) | (np.asarray(min_operations) < FEWEST)
-        for operations, failures in self.spans:
-            result = result | (values.excess(operations, failures, usual) < IMPROBABLE)
+        here, *longer = (values.excess(operations, failures, usual) for operations, failures in self.spans)
+        result: NDArray[np.bool_] = (usual > recovery) | (np.asarray(min_operations) < FEWEST) | (here < IMPROBABLE)
+        for span in longer:
+            result |= (here < UNLIKELY) & (span < IMPROBABLE)
         return result
 
     def since(self, first: int) -> Failures:

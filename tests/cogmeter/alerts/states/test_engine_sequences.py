@@ -111,7 +111,8 @@ class World:
         self.now_us += CHECK_US
 
     async def acknowledge(self, place):
-        if active := self.engine.active:
+        # By name: the order of those that began together is another one once they are stored.
+        if active := sorted(self.engine.active, key=lambda alert: (alert.rule, alert.service, alert.started_us)):
             await self._pressed(self.engine.acknowledge(active[place % len(active)].uid, "Ada", self.now_us))
 
     async def mute(self, rule, service, minutes):
