@@ -81,7 +81,8 @@ def _in_full(one: AlertAnswer) -> list[Cell]:
     place = words.line(one.service + (f" / {one.operation}" if one.operation else ""))
     began = f", since {words.when(one.started_at)} UTC" if one.resolved_at is None else ""
     over = f", {words.when(one.started_at)} to {words.when(one.resolved_at)} UTC" if one.resolved_at else ""
-    by = f" by {words.line(one.acknowledged_by)}" if one.acknowledged_by else ""
+    seen = "" if one.state == "acknowledged" else ", acknowledged"  # what is over was so before
+    by = f"{seen} by {words.line(one.acknowledged_by)}" if one.acknowledged_by else ""
     return [
         (one.severity, SEVERITY.get(one.severity, "")),
         (f" alert {one.number}, {one.state}{by}{began}{over}, ", DIM),
