@@ -1,4 +1,4 @@
-"""The login page: takes the token once, and gives a session in its place. A plain form, without any script."""
+"""The login page: takes the token once, and gives a session in its place. A plain form, which needs no script."""
 
 from __future__ import annotations
 

@@ -22,7 +22,7 @@ async def read_openapi(_monitor: Monitor, request: web.Request) -> web.Response:
 
 
 async def read_api_page(_monitor: Monitor, request: web.Request) -> web.Response:
-    """The document as a list without any script."""
+    """The document as a list, which needs no script."""
     return page("api.html", document=request.app[DOCUMENT], meanings=MEANINGS)
 
 
