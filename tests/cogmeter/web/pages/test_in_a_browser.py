@@ -10,6 +10,7 @@ from crowd import HOSTILE, LONG, SLOW
 from looking import EMPTY, FULL, LIVE, SETTLED, calm, opened
 
 from cogmeter.render import text
+from cogmeter.web.pages.cost import dollars
 
 CHARTS = "document.querySelectorAll('.chart[data-state=drawn]').length"
 PERIOD = "document.querySelector('#controls [name=period]')"
@@ -248,18 +249,20 @@ async def test_numbers_read_the_same_as_in_discord(served, browser):
         187_200_000,
     ]
     counts = [0, 0.004, 0.05, 0.3, 1, 7.26, 12.6, 945, 999.6, 1000, 12_400, 999_960, 1_234_567, 3.1e9]
+    money = [0, 0.0042, 0.1, 18.4, 999.99, 1_204, 70_000, 1_234_567.8]
     script = """import('/performance/static/format.js').then(one => JSON.stringify([
-      %s.map(one.duration), %s.map(one.count)]))"""
+      %s.map(one.duration), %s.map(one.count), %s.map(one.dollars)]))"""
 
     def look():
         browser.open(f"{web.url}/performance")
         browser.wait("document.readyState === 'complete'")
-        return json.loads(browser.evaluate(script % (durations_ms, counts)))
+        return json.loads(browser.evaluate(script % (durations_ms, counts, money)))
 
     async with served() as web:
-        durations, amounts = await asyncio.to_thread(look)
+        durations, amounts, sums = await asyncio.to_thread(look)
     assert durations == [text.duration(one * 1000) for one in durations_ms]
     assert amounts == [text.count(one) for one in counts]
+    assert sums == [dollars(one) for one in money]
 
 
 async def test_without_script_the_page_says_what_it_has_to_say(crowded, browser):

@@ -55,9 +55,11 @@ export function bytes(number) {
   return `${Math.round(number)} B`;
 }
 
-/** Money: $0.42. */
+/** Money, as the page of costs has it: $18.40, $1,204, $0.0042. */
 export function dollars(number) {
-  return number === null || number === undefined ? NOTHING : `$${number.toFixed(number > 0 && number < 0.1 ? 4 : 2)}`;
+  if (number === null || number === undefined) return NOTHING;
+  if (number >= 1000) return `$${Math.round(number).toLocaleString("en")}`;
+  return `$${number.toFixed(number > 0 && number < 0.1 ? 4 : 2)}`;
 }
 
 const MONTHS = ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
