@@ -63,13 +63,23 @@ async def test_severity_is_critical_from_one_point_six_times_the_threshold_on_un
 @pytest.mark.parametrize(("failures", "told"), [(2, False), (3, True)])
 async def test_two_failures_of_twenty_are_chance(measured, failures, told):
     one = await measured().see("web", count=20, failures=failures)
-    assert bool(await one.readings()) is told
+    assert bool(await one.breached()) is told
 
 
 async def test_who_asks_for_single_operations_hears_of_single_failures(measured):
     one = await measured(alert_min_operations=1).see("web", count=1, failures=1)
     (reading,) = await one.readings()
     assert reading.subject.rule == "error_rate"
+
+
+@pytest.mark.parametrize(
+    ("count", "failures", "held"), [(10, 2, True), (9, 9, False), (20, 2, True), (20, 1, False), (30, 15, None)]
+)
+async def test_half_of_what_raises_an_alert_keeps_it(measured, count, failures, held):
+    """One whose operations are just as many as it takes would else come and go with them."""
+    one = await measured().see("web", count=count, failures=failures)
+    expected = [] if held is False else [held is None]
+    assert [reading.breached for reading in await one.readings("error_rate")] == expected
 
 
 async def lived(one, hours, share, *, service="web", count=20):
@@ -160,7 +170,7 @@ def test_no_more_failures_than_usual_are_no_excess_and_any_are_one_where_none_is
 
 async def test_too_few_operations_raise_nothing(measured):
     one = await measured().see("web", count=19, failures=19, duration_ms=60_000)
-    assert await one.readings() == []
+    assert await one.breached() == []
     await one.see("web", count=1)
     assert len(await one.breached()) == 2
 

@@ -13,7 +13,7 @@ import numpy as np
 
 from cogmeter.alerts.measuring.history import THREE_DAYS_S
 from cogmeter.alerts.review.minutes import histograms, minutes_of, windowed
-from cogmeter.alerts.rules.failures import Failures
+from cogmeter.alerts.rules.failures import HELD, Failures
 from cogmeter.alerts.rules.guide import LONGER_S
 from cogmeter.alerts.rules.values import STATISTICS, values_of
 from cogmeter.alerts.states.policy import Policy
@@ -127,12 +127,12 @@ def episodes(trail: Trail, limit: Limit, policy: Policy = USUAL) -> list[Episode
     """What would have been told under this limit, in order of time, as ``lifecycle.py`` has it."""
     if limit.threshold <= 0 or not trail.at_us.size:
         return []
-    enough = trail.operations >= limit.min_operations
+    enough = kept = trail.operations >= limit.min_operations
     breached = trail.values > limit.threshold
     if trail.failures is not None:
-        enough &= trail.failures.enough(limit.min_operations)
+        enough, kept = (trail.failures.enough(limit.min_operations, share=share) for share in (1.0, HELD))
         breached &= trail.failures.no_chance(limit.recovery, limit.min_operations)
-    course = _Course(trail, enough & breached, ~(enough & (trail.values > limit.recovery)))
+    course = _Course(trail, enough & breached, ~(kept & (trail.values > limit.recovery)))
     found: list[Episode] = []
     place: int | None = 0
     while place is not None and (began := _first(course.breached, place)) is not None:

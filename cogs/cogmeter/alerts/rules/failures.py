@@ -17,7 +17,8 @@ if TYPE_CHECKING:
 
     from cogmeter.alerts.rules.values import Counts, Values
 
-FEWEST: Final = 3  # failures that make an error rate
+FEWEST: Final = 3  # failures that make an error rate: among the fewest operations that count, two may be chance
+HELD: Final = 0.5  # of what it takes to raise an alert keeps it: one at the edge would come and go
 IMPROBABLE: Final = math.log(1e-5)  # that so many fail by chance: each service is looked at all day
 
 UNLIKELY: Final = math.log(1e-2)  # the same of the window, where a longer stretch is improbable
@@ -35,12 +36,16 @@ class Failures:
     spans: Sequence[tuple[Counts, Counts]]
     days: tuple[Counts, Counts]
 
-    def enough(self, min_operations: Counts | int) -> NDArray[np.bool_]:
-        """Whether so many failed in the window that it is a rate: among the fewest operations that count, two may.
+    def enough(
+        self, min_operations: Counts | int, fewest: Counts | int = FEWEST, share: float = 1.0
+    ) -> NDArray[np.bool_]:
+        """Whether the window holds that share of the operations, and of the failures, that make a rate.
 
-        Who asks for fewer operations than that wants to hear of each failure.
+        Who asks for fewer operations than the fewest failures wants to hear of each failure.
         """
-        result: NDArray[np.bool_] = self.spans[0][1] >= np.minimum(FEWEST, min_operations)
+        operations, failures = self.spans[0]
+        result: NDArray[np.bool_] = operations >= share * np.asarray(min_operations)
+        result &= failures >= share * np.minimum(fewest, min_operations)
         return result
 
     def no_chance(self, recovery: Values | float, min_operations: Counts | int) -> NDArray[np.bool_]:

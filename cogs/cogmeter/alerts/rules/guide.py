@@ -9,7 +9,7 @@ import numpy as np
 from cogmeter.alerts.measuring.history import HALF_HOUR_S, HOUR_S, THREE_DAYS_S
 from cogmeter.alerts.model import Reading, Subject
 from cogmeter.alerts.rules import values
-from cogmeter.alerts.rules.failures import Failures
+from cogmeter.alerts.rules.failures import FEWEST, HELD, Failures
 from cogmeter.alerts.rules.rule import severity
 from cogmeter.alerts.rules.words import against, duration, number, percent
 
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from cogmeter.alerts.measuring.view import View
     from cogmeter.alerts.measuring.window import Counts
     from cogmeter.alerts.model import Limit
+    from cogmeter.alerts.rules.values import Counts as Counted
 
 ERROR_RATE = "error_rate"
 RESPONSE_TIME = "response_time"
@@ -34,21 +35,21 @@ def error_rate(view: View, limits: Limits) -> Iterator[Reading]:
     """Services by the share of their operations that failed, and single operations beside others of their service."""
     bounds = limits.bounds(ERROR_RATE, view.services)
     counts = view.by_service
-    found = _beyond(values.error_rates(counts.operations, counts.failures), bounds, counts)
-    subjects = [Subject(ERROR_RATE, view.services[place]) for place in found.tolist()]
-    yield from _shares(subjects, _of_services(view, found), bounds.at(found), limits)
+    found = _beyond(values.error_rates(counts.operations, counts.failures), bounds, counts, HELD)
+    names = [(view.services[place], "") for place in _listed(found)]
+    yield from _shares(names, _of_services(view, found), bounds.at(found), FEWEST, limits)
     bounds = limits.bounds_by_series(ERROR_RATE, view.services, view.series)
     counts = view.by_series
-    found = _beyond(values.error_rates(counts.operations, counts.failures), bounds, counts)
-    named = set(limits.explicit(ERROR_RATE, "threshold"))
+    found = _beyond(values.error_rates(counts.operations, counts.failures), bounds, counts, HELD)
     # An operation that is all that its service does is judged as the service. There are many operations, and a few
     # failures among twenty are nothing: it takes more, unless the operation has a threshold of its own.
+    named = {(one.service, one.operation) for one in limits.explicit(ERROR_RATE, "threshold")}
+    own = np.array([view.series[place] in named for place in _listed(found)], dtype=np.bool_)
     alone = counts.operations[found] == view.by_service.operations[view.service_of[found]]
-    among = (counts.failures[found] >= MIN_FAILURES) & ~alone
-    own = [Subject(ERROR_RATE, *view.series[place]) in named for place in found.tolist()]
-    found = found[among | np.array(own, dtype=np.bool_)]
-    subjects = [Subject(ERROR_RATE, *view.series[place]) for place in found.tolist()]
-    yield from _shares(subjects, _of_series(view, found), bounds.at(found), limits)
+    judged = own | ((counts.failures[found] >= HELD * MIN_FAILURES) & ~alone)
+    found, fewest = found[judged], np.where(own[judged], FEWEST, MIN_FAILURES)
+    names = [view.series[place] for place in _listed(found)]
+    yield from _shares(names, _of_series(view, found), bounds.at(found), fewest, limits)
 
 
 def response_time(view: View, limits: Limits) -> Iterator[Reading]:
@@ -61,7 +62,7 @@ def response_time(view: View, limits: Limits) -> Iterator[Reading]:
         own = statistics.get(Subject(RESPONSE_TIME, service), usual)
         if own != usual:
             measured[place] = _time_ms(view.by_service, view.buckets[place], place, own)
-    for place in _beyond(measured, bounds, view.by_service).tolist():
+    for place in _listed(_beyond(measured, bounds, view.by_service)):
         yield _time(Subject(RESPONSE_TIME, view.services[place]), float(measured[place]), limits)
     for subject, place in _operations(view, limits, RESPONSE_TIME):
         statistic = limits.statistic_of(subject)
@@ -75,7 +76,7 @@ def throughput(view: View, limits: Limits) -> Iterator[Reading]:
     """Services by their operations a minute, and operations that have a limit of their own."""
     bounds = limits.bounds(THROUGHPUT, view.services)
     rates = values.per_minute(view.by_service.operations, view.span_s)
-    for place in _beyond(rates, bounds, view.by_service).tolist():
+    for place in _listed(_beyond(rates, bounds, view.by_service)):
         yield _rate(Subject(THROUGHPUT, view.services[place]), float(rates[place]), limits)
     for subject, place in _operations(view, limits, THROUGHPUT):
         rate = float(values.per_minute(view.by_series.operations[place : place + 1], view.span_s)[0])
@@ -83,10 +84,15 @@ def throughput(view: View, limits: Limits) -> Iterator[Reading]:
             yield _rate(subject, rate, limits)
 
 
-def _beyond(measured: values.Values, bounds: Bounds, counts: Counts) -> NDArray[np.int64]:
-    """The places whose values are beyond the recovery threshold, with enough operations to say so."""
-    found = (measured > bounds.recovery) & (counts.operations >= bounds.min_operations) & (counts.operations > 0)
-    return np.flatnonzero(found)
+def _beyond(measured: values.Values, bounds: Bounds, counts: Counts, share: float = 1.0) -> NDArray[np.int64]:
+    """The places whose values are beyond the recovery threshold, with that share of the operations that it takes."""
+    enough = (counts.operations >= share * bounds.min_operations) & (counts.operations > 0)
+    return np.flatnonzero((measured > bounds.recovery) & enough)
+
+
+def _listed(places: NDArray[np.int64]) -> list[int]:
+    listed: list[int] = places.tolist()
+    return listed
 
 
 def _of_services(view: View, places: NDArray[np.int64]) -> Failures:
@@ -145,19 +151,19 @@ def _time_ms(counts: Counts, buckets: values.Counts, place: int, statistic: str)
     return float(values.quantiles_ms(buckets, quantile))
 
 
-def _shares(subjects: Sequence[Subject], found: Failures, bounds: Bounds, limits: Limits) -> Iterator[Reading]:
-    """Readings of error rates. Chance raises no alert, and keeps one that is there."""
-    enough = found.enough(bounds.min_operations)
-    no_chance = found.no_chance(bounds.recovery, bounds.min_operations)
+def _shares(
+    names: Sequence[tuple[str, str]], found: Failures, bounds: Bounds, fewest: Counted | int, limits: Limits
+) -> Iterator[Reading]:
+    """Readings of error rates. What is too little to raise an alert, or chance, may be enough to keep it."""
     rates = values.error_rates(*found.spans[0])
-    for subject, said, beyond_chance, rate in zip(
-        subjects, enough.tolist(), no_chance.tolist(), rates.tolist(), strict=True
-    ):
-        if said:
-            limit = limits.of(subject)
-            above = rate > limit.threshold
-            text = against(f"Error rate of {percent(rate)}", above, percent(limit.threshold))
-            yield Reading(subject, rate, limit.threshold, text, severity(limit, rate), above and beyond_chance)
+    kept = found.enough(bounds.min_operations, fewest, HELD)
+    breached = (rates > bounds.threshold) & found.enough(bounds.min_operations, fewest)
+    breached &= found.no_chance(bounds.recovery, bounds.min_operations)
+    for place in _listed(np.flatnonzero(kept)):
+        subject, rate = Subject(ERROR_RATE, *names[place]), float(rates[place])
+        limit = limits.of(subject)
+        text = against(f"Error rate of {percent(rate)}", rate > limit.threshold, percent(limit.threshold))
+        yield Reading(subject, rate, limit.threshold, text, severity(limit, rate), bool(breached[place]))
 
 
 def _time(subject: Subject, value_ms: float, limits: Limits) -> Reading:

@@ -73,6 +73,11 @@ def test_what_usually_fails_tells_nothing_as_in_the_live_rule():
     assert 603 < minute(one.fired_us) < 620
 
 
+def test_half_of_the_operations_that_raise_an_alert_keep_it_as_in_the_live_rule():
+    minutes = [(5, 0, 5)] * 10 + [(5, 2, 5)] * 6 + [(3, 1, 5)] * 10 + [(5, 2, 5)] * 6 + [(5, 0, 5)] * 20
+    assert len(replay(totals(minutes), 0, "error_rate", LIMIT, window_s=300)) == 1
+
+
 def test_too_few_operations_tell_nothing():
     minutes = [(1, 1, 5)] * 40
     assert replay(totals(minutes), 0, "error_rate", LIMIT, window_s=300) == []
