@@ -72,19 +72,11 @@ def _asked(field: str, question: str) -> str:
 
 def _checked(field: str, given: Any) -> str:
     """The answer, if the setting takes it; click asks again after a UsageError."""
-    from pydantic import ValidationError
-
-    from cogmeter.settings import Settings, env_name
+    from cogmeter.settings import fault_of
 
     text = str(given).strip()
-    if not text:
-        return ""
-    try:
-        Settings.model_validate({field: text})
-    except ValidationError as error:
-        for fault in error.errors():
-            if fault["loc"][:1] in {(field,), (env_name(field),)}:
-                raise click.UsageError(f"{text!r}: {fault['msg']}.") from None
+    if text and (fault := fault_of(field, text)):
+        raise click.UsageError(f"{fault}.")
     return text
 
 

@@ -3,6 +3,16 @@
 from __future__ import annotations
 
 from cogmeter.settings.model import PREFIX, WITHOUT_EFFECT, Settings, env_name, example
-from cogmeter.settings.reading import ENV_FILE, SettingsError, load_settings
+from cogmeter.settings.reading import ENV_FILE, SettingsError, fault_of, load_settings
 
-__all__ = ["ENV_FILE", "PREFIX", "WITHOUT_EFFECT", "Settings", "SettingsError", "env_name", "example", "load_settings"]
+__all__ = [
+    "ENV_FILE",
+    "PREFIX",
+    "WITHOUT_EFFECT",
+    "Settings",
+    "SettingsError",
+    "env_name",
+    "example",
+    "fault_of",
+    "load_settings",
+]

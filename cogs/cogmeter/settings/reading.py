@@ -44,6 +44,16 @@ def load_settings(env_file: str | Path | None = ENV_FILE) -> Settings:
     return settings
 
 
+def fault_of(field: str, value: str) -> str:
+    """What is wrong with a value of one setting, in one line; empty if the setting takes it."""
+    try:
+        Settings.model_validate({field: value})
+    except ValidationError as error:
+        fault = error.errors()[0]
+        return _line(fault["loc"], fault["msg"], fault["input"])
+    return ""
+
+
 def _validated(env_file: str | Path | None) -> tuple[Settings | None, list[str]]:
     """The settings, or a line for each that is wrong. pydantic's own text has twenty, and could show a secret."""
     try:

@@ -130,7 +130,7 @@ def test_forget_removes_the_hash_that_the_watch_stored_and_asks_before(cogmeter,
 def test_init_writes_what_the_bot_can_read_for_its_owner_alone(cogmeter, tmp_path):
     code, out, err = cogmeter("init", stdin="to.ken-1\n123456789012345678\nabc\n0.1\n\n200\n")
     assert (code, err) == (0, "")
-    assert "'abc'" in out  # is asked again
+    assert "PERFORMANCE_ALERT_THRESHOLD_ERROR_RATE='abc': it should be a valid number" in out  # and is asked again
     assert out.endswith("all other settings are in .env.example.\n")
     file = tmp_path / ".env"
     assert file.read_text() == (
