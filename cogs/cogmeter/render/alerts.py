@@ -11,7 +11,7 @@ from cogmeter.render.chart import CHART_NAME, NO_CHART
 from cogmeter.render.escape import plain, when
 from cogmeter.render.limits import VALUE, fitted
 from cogmeter.render.measures import measure_of, measured
-from cogmeter.render.palette import Look, look_of
+from cogmeter.render.palette import WORST_FIRST, Look, look_of
 from cogmeter.services import BOT
 from cogmeter_storage.alerting import AlertState
 
@@ -24,7 +24,6 @@ if TYPE_CHECKING:
 
 MARKERS: Final = 5  # named in "Changed before it"
 _LINK = re.compile(r"https://[^\s()<>]+")
-_RANK = {look: rank for rank, look in enumerate((Look.CRITICAL, Look.WARNING, Look.INFO, Look.ACKNOWLEDGED))}
 
 
 def alert_embed_data(
@@ -159,7 +158,7 @@ def _example(one: Operation, url: str | None) -> str:
 def _listed(members: Sequence[Alert]) -> str:
     """As many lines as a field holds, the worst first, and how many more there are."""
     looks = [(look_of(one.severity, one.state), one) for one in members]
-    looks.sort(key=lambda pair: (_RANK.get(pair[0], len(_RANK)), pair[1].service))
+    looks.sort(key=lambda pair: (WORST_FIRST.index(pair[0]), pair[1].service))
     lines = [f"{look.icon} {subject(one)}: {measured(one.rule, one.worst)}" for look, one in looks]
     return several(lines)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import enum
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from cogmeter_storage.alerting import AlertState
 
@@ -53,6 +53,7 @@ class Look(enum.Enum):
         self.colour = colour
 
 
+WORST_FIRST: Final = (Look.CRITICAL, Look.WARNING, Look.INFO, Look.ACKNOWLEDGED, Look.MUTED, Look.RESOLVED)
 _BY_STATE = {
     AlertState.ACKNOWLEDGED: Look.ACKNOWLEDGED,
     AlertState.MUTED: Look.MUTED,

@@ -9,6 +9,7 @@ from cogmeter.answers.alerts import TOLD
 from cogmeter.condition import Status, worst
 from cogmeter.health import health_of
 from cogmeter.recorder import OTHER
+from cogmeter.render.palette import WORST_FIRST, look_of
 from cogmeter.services import BACKGROUND
 from cogmeter.web.pages.around import around, error_limit, latency_limit
 from cogmeter.web.pages.frame import PageAsk, View, answer
@@ -49,6 +50,8 @@ async def show_overview(monitor: Monitor, ask: PageAsk, request: web.Request) ->
     checks = await health.vital()
     drawn = await _sparks(view, found)
     known = await health.services()
+    alerts = _alerts(monitor, ask.service)
+    looks = {look_of(one.severity, one.state) for one in alerts}
     return await answer(
         view,
         "overview.html",
@@ -60,7 +63,8 @@ async def show_overview(monitor: Monitor, ask: PageAsk, request: web.Request) ->
         rows=list(_rows(found.services, dict(before.services), known, drawn)),
         background=list(_rows(found.background, dict(before.background), known, drawn)),
         begun=any(name not in {*BACKGROUND, OTHER} for name in await monitor.query.names()),
-        alerts=_alerts(monitor, ask.service),
+        alerts=alerts,
+        look=next((one for one in WORST_FIRST if one in looks), None),
         around=await around(view, ask.service),
         latency=latency_limit(view, ask.service or ""),
         errors=error_limit(view, ask.service or ""),
