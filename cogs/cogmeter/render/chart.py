@@ -139,7 +139,8 @@ def _latency_words(chart: Chart) -> str:
 
 def _curve_words(chart: Chart, curve: Curve) -> str:
     peak, at = _peak(curve.values, chart.timeline.edges_us)
-    return "" if peak is None else f"{curve.name.capitalize()}: up to {curve.said(peak)}, at {_at(chart, at)}."
+    name = text.cut(text.clean(curve.name), 60).capitalize()
+    return "" if peak is None else f"{name}: up to {curve.said(peak)}, at {_at(chart, at)}."
 
 
 def _volume_words(chart: Chart) -> str:
