@@ -35,7 +35,7 @@ async def open_store(url: str, *, replace_corrupt: bool = False, read_only: bool
 
 def is_written(path: Path) -> bool:
     """Whether a bot, or another writer of ours, has this SQLite file open now."""
-    from cogmeter_storage.sqlite.file import is_locked
+    from cogmeter_storage.sqlite.lock import is_locked
 
     return is_locked(path)
 

@@ -46,3 +46,11 @@ def damaged(path: Path, reason: str) -> CorruptStoreError:
         f"Database {path} is damaged ({reason}). To mend it: move it away (with its -wal and -shm files) or restore a "
         "copy; a new one is started when the file is gone."
     )
+
+
+def unusable(path: Path, reason: str, mend: str) -> StorageError:
+    """Our error for a file that cannot be the bot's database."""
+    return StorageError(
+        f"Database {path} {reason}. To mend it: {mend}, or set PERFORMANCE_DATABASE_URL to another file.",
+        permanent=True,
+    )

@@ -4,26 +4,24 @@ from __future__ import annotations
 
 import contextlib
 import logging
-import os
 import sqlite3
 import time
 from contextlib import ExitStack
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import TYPE_CHECKING
-
-import filelock
 
 from cogmeter_storage.base import CorruptStoreError, StorageError
 from cogmeter_storage.model import Tier
 from cogmeter_storage.rollup import Head
 from cogmeter_storage.schema import APPLICATION_ID, SQLITE_MIGRATIONS, SQLITE_VERSION
 from cogmeter_storage.slot import SlotFormatError
-from cogmeter_storage.sqlite.errors import damaged, storage_error
+from cogmeter_storage.sqlite import lock
+from cogmeter_storage.sqlite.errors import damaged, storage_error, unusable
 from cogmeter_storage.sqlite.rows import extents, read_columns, read_slots, seal, transaction
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
 _LOG = logging.getLogger("cogmeter.storage")
 _MAGIC = b"SQLite format 3\0"
@@ -48,7 +46,7 @@ class Writable:
             StorageError: the file cannot be had, is in use, is no database of ours, or is damaged.
         """
         _make_folder(self._path)
-        stack.callback(_lock(self._path).release)
+        stack.callback(lock.take(self._path).release)
         try:
             return self._opened(stack)
         except CorruptStoreError as error:
@@ -138,15 +136,15 @@ def check_header(path: Path, *, must_exist: bool = False) -> None:
             ) from error
         return
     except OSError as error:
-        raise _unusable(path, f"cannot be read ({error.strerror or error})", "make it readable for the bot") from error
+        raise unusable(path, f"cannot be read ({error.strerror or error})", "make it readable for the bot") from error
     if not header:
         if must_exist:
-            raise _unusable(path, "is empty: no bot has written it yet", "start the bot on it once")
+            raise unusable(path, "is empty: no bot has written it yet", "start the bot on it once")
         return
     if not header.startswith(_MAGIC):
-        raise _unusable(path, "is no SQLite database; it has not been touched", "move it away")
+        raise unusable(path, "is no SQLite database; it has not been touched", "move it away")
     if header[68:72] != APPLICATION_ID.to_bytes(4, "big"):
-        raise _unusable(path, "belongs to another program; it has not been touched", "move it away")
+        raise unusable(path, "belongs to another program; it has not been touched", "move it away")
     _refuse_newer(path, int.from_bytes(header[60:64], "big"))
 
 
@@ -209,7 +207,7 @@ def _probe(raw: sqlite3.Connection) -> None:
 
 def _refuse_newer(path: Path, version: int) -> None:
     if version > SQLITE_VERSION:
-        raise _unusable(
+        raise unusable(
             path,
             f"has schema version {version}, later than the {SQLITE_VERSION} known here; it has not been touched",
             "install that later version of cogmeter again",
@@ -220,56 +218,7 @@ def _make_folder(path: Path) -> None:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise _unusable(path, f"needs a folder that cannot be made ({error})", "make the folder") from error
-
-
-def _lock(path: Path) -> filelock.BaseFileLock:
-    """The writer's lock, taken; the system frees it when the process dies."""
-    lock = filelock.FileLock(f"{path}.lock", thread_local=False)
-    try:
-        lock.acquire(blocking=False)
-    except filelock.Timeout as error:
-        raise _unusable(
-            path,
-            f"is being written by another bot, which holds {path.name}.lock",
-            "end that bot, use a PostgreSQL server (which many bots can share)",
-        ) from error
-    except OSError as error:
-        reason = f"cannot be written: its lock {path.name}.lock cannot be made ({error.strerror or error})"
-        raise _unusable(path, reason, "make the folder writable for the bot") from error
-    _give_to_owner(Path(lock.lock_file), path)
-    return lock
-
-
-def _give_to_owner(lock: Path, path: Path) -> None:
-    """Let the lock belong to whom the database belongs, as SQLite does with the files that it makes beside it.
-
-    Or what an administrator did with a database, such as a vacuum, would leave its bot without the right to lock it.
-    """
-    if path.exists() and hasattr(os, "geteuid") and os.geteuid() == 0:
-        owner = path.stat()
-        with contextlib.suppress(OSError):
-            os.chown(lock, owner.st_uid, owner.st_gid)
-
-
-def is_locked(path: Path) -> bool:
-    """Whether somebody holds the writer's lock; none is made where there is none."""
-    name = Path(f"{path}.lock")
-    if not name.exists():
-        return False
-    lock = filelock.FileLock(name, thread_local=False)
-    try:
-        with lock.acquire(blocking=False):
-            return False
-    except (filelock.Timeout, OSError):
-        return True
-
-
-def _unusable(path: Path, reason: str, mend: str) -> StorageError:
-    return StorageError(
-        f"Database {path} {reason}. To mend it: {mend}, or set PERFORMANCE_DATABASE_URL to another file.",
-        permanent=True,
-    )
+        raise unusable(path, f"needs a folder that cannot be made ({error})", "make the folder") from error
 
 
 def _set_aside(path: Path) -> Path:
@@ -282,7 +231,7 @@ def _set_aside(path: Path) -> Path:
                 path.with_name(path.name + suffix).rename(aside.with_name(aside.name + suffix))
     except OSError as error:
         reason = f"is damaged and cannot be set aside ({error.strerror or error})"
-        raise _unusable(path, reason, "move it away") from error
+        raise unusable(path, reason, "move it away") from error
     return aside
 
 

@@ -7,6 +7,7 @@ import pytest
 
 from cogmeter.query import Period, Timeline
 from cogmeter.render.chart import Chart
+from cogmeter_storage import open_store
 
 NOW_US = 1_755_454_020_000_000  # 2025-08-17 18:07 UTC
 
@@ -60,3 +61,11 @@ def without_values():
         return dataclasses.replace(chart, timeline=dataclasses.replace(chart.timeline, **nothing))
 
     return emptied
+
+
+@pytest.fixture
+async def store(tmp_path):
+    """An empty database."""
+    store = await open_store(f"sqlite:///{tmp_path / 'performance.db'}")
+    yield store
+    await store.close()

@@ -13,14 +13,6 @@ from cogmeter.render.artist import Artist
 from cogmeter.render.charts import ChartWorker
 from cogmeter.services import BOT
 from cogmeter.settings import Settings
-from cogmeter_storage import open_store
-
-
-@pytest.fixture
-async def store(tmp_path):
-    store = await open_store(f"sqlite:///{tmp_path / 'performance.db'}")
-    yield store
-    await store.close()
 
 
 @pytest.fixture

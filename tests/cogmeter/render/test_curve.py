@@ -11,20 +11,12 @@ from cogmeter.render.breach import breach_chart
 from cogmeter.render.chart import Chart, describe
 from cogmeter.render.curve import GAUGED, Curve, curve_of
 from cogmeter.services import BOT
-from cogmeter_storage import open_store
 from cogmeter_storage.model import MINUTE_US
 
 NOW_US = 1_800_000_000_000_000 + 17 * MINUTE_US + 3_000_000
 ALERT = make_alert(NOW_US, service="graph", started_us=NOW_US - 2 * MINUTE_US)
 GAUGES = ("loop.lag_max_ms", "gateway.latency_ms.shard_0", "gateway.latency_ms.shard_1", "resources.memory_bytes",
           "rest.rate_limited.user", "rest.rate_limited.global", "rest.invalid_share", "gateway.guilds")  # fmt: skip
-
-
-@pytest.fixture
-async def store(tmp_path):
-    store = await open_store(f"sqlite:///{tmp_path / 'performance.db'}")
-    yield store
-    await store.close()
 
 
 async def measured(store, alert):
