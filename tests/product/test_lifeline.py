@@ -123,7 +123,7 @@ async def test_the_engine_does_not_tell_a_target_again_of_what_the_lifeline_has_
 
     async with discord_server.running(bot):
         await bot.load_extension("cogmeter.cog")
-        alerting = bot.get_cog("cogmeter").monitor.alerting  # type: ignore[union-attr]
+        alerting = bot.get_cog("cogmeter").monitor.alerting
         try:
             await asyncio.sleep(1)
             time.sleep(4)

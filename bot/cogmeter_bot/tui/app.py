@@ -97,7 +97,7 @@ class DashboardApp(App[None]):
         self.run_worker(self._keep_fresh(), name="reading")
 
     def _heed_signals(self) -> None:
-        # SIGHUP: the connection to the terminal broke. Windows has neither.
+        # SIGHUP: the connection to the terminal broke. Windows has neither, and its loops take no handlers of signals.
         for number in (signal.SIGTERM, getattr(signal, "SIGHUP", signal.SIGTERM)):
             with contextlib.suppress(NotImplementedError):
                 asyncio.get_running_loop().add_signal_handler(number, self.exit, None, 128 + number)

@@ -115,7 +115,7 @@ def span_of(key: Key) -> Span:
     return Span.of(field)
 
 
-def value_of(text: str, key: Key, value: str) -> float | str:
+def checked_value(text: str, key: Key, value: str) -> float | str:
     """The value of a key: a number in the unit of its span, or one of the field's words.
 
     Raises:

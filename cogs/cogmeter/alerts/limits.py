@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
-from cogmeter.alerts.keys import THRESHOLD, Key, LimitError, value_of
+from cogmeter.alerts.keys import THRESHOLD, Key, LimitError, checked_value
 from cogmeter.alerts.model import Limit, Subject
 from cogmeter.alerts.rules import RULES
 from cogmeter.services import BACKGROUND
@@ -68,7 +68,7 @@ class Limits:
         for text, value in overrides.items():
             try:
                 key = Key.parse(text)
-                said.setdefault(key.subject, {})[key.field] = value_of(text, key, value)
+                said.setdefault(key.subject, {})[key.field] = checked_value(text, key, value)
             except LimitError as error:  # stored by another version
                 _logger.warning("A changed threshold is left out: %s", error)
         self._said = said
@@ -82,7 +82,7 @@ class Limits:
         Raises:
             LimitError: there is no such key, or the value is not within its range; the text says which.
         """
-        checked = value_of(key, Key.parse(key), value)
+        checked = checked_value(key, Key.parse(key), value)
         return checked if isinstance(checked, str) else f"{checked:.12g}"
 
     def statistic_of(self, subject: Subject) -> str:
