@@ -116,6 +116,13 @@ class Page:
             time.sleep(0.1)
         return value
 
+    def expect(self, script: str, value: Any) -> None:
+        """Wait until the expression has this value: a page needs a moment to settle after each action."""
+        deadline = time.perf_counter() + WAIT_S
+        while (found := self.evaluate(script)) != value and time.perf_counter() < deadline:
+            time.sleep(0.05)
+        assert found == value, script
+
     def insert(self, text: str) -> None:
         self.call("Input.insertText", text=text)
 

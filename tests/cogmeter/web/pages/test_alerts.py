@@ -67,8 +67,8 @@ async def test_an_alert_is_acknowledged_by_the_keyboard_said_and_audited(standin
         browser.wait(f"{TOASTS}.includes('is acknowledged by dashboard')", "the toast")
         browser.wait(f"!{button('acknowledge')}", "no button any more")
         browser.wait(f"document.activeElement.id === 'alert-{alert.uid}'", "the focus on the alert")
-        assert "acknowledged by dashboard" in browser.evaluate("document.activeElement.innerText")
-        assert "acknowledge" in browser.evaluate("document.querySelector('[data-key=audit-table]').innerText")
+        browser.wait("document.activeElement.innerText.includes('acknowledged by dashboard')")
+        browser.wait("document.querySelector('[data-key=audit-table]').innerText.includes('acknowledge')")
         assert browser.errors == []
 
     async with standing() as (web, alert):
@@ -95,8 +95,8 @@ async def test_a_service_is_muted_from_its_alert_and_heard_again(standing, brows
         opened(browser, web.url + PAGE)
         pressed(browser, button("mute"))
         form = "document.getElementById('mute-form').elements"
-        assert browser.evaluate(f"[{form}.service.value, {form}.rule.value]") == ["knowledge-graph", "error_rate"]
-        assert browser.evaluate("document.activeElement.name") == "seconds"
+        browser.expect(f"[{form}.service.value, {form}.rule.value]", ["knowledge-graph", "error_rate"])
+        browser.expect("document.activeElement.name", "seconds")
         browser.evaluate(f"{form}.reason.focus()")
         browser.insert(HOSTILE)
         browser.press("Enter")
@@ -140,16 +140,16 @@ async def test_a_threshold_is_tried_before_it_is_saved_and_reset_again(seeded, b
     def change():
         opened(browser, web.url + PAGE)
         pressed(browser, edit)
-        assert browser.evaluate("document.getElementById('threshold').open")
-        assert browser.evaluate("document.activeElement.name") == "value"
-        assert browser.evaluate(f"{SAVE}.disabled")
+        browser.wait("document.getElementById('threshold').open")
+        browser.expect("document.activeElement.name", "value")
+        browser.wait(f"{SAVE}.disabled")
         browser.insert("8 %")
         browser.press("Enter")
         browser.wait(f"{SAID}.includes('this would have fired')", "the preview")
         assert browser.evaluate(SAID).startswith("5 % \u2192 8 %.")
         browser.insert("0")  # another value: what was tried does not hold for it
-        assert browser.evaluate(f"{SAVE}.disabled")
-        assert browser.evaluate(SAID) == ""
+        browser.wait(f"{SAVE}.disabled")
+        browser.expect(SAID, "")
         browser.evaluate(f"{FORM}.value.value = '7 %'; {FORM}.value.focus()")
         browser.press("Enter")
         browser.wait(f"!{SAVE}.disabled", "the preview")
@@ -179,19 +179,19 @@ async def test_a_threshold_of_one_service_or_another_field_is_changed_alone(seed
     def look():
         opened(browser, web.url + PAGE)
         pressed(browser, button("edit", rule="response_time"))
-        assert browser.evaluate(f"{FORM}.operation.disabled")
+        browser.wait(f"{FORM}.operation.disabled")
         browser.evaluate(f"{FORM}.service.value = 'knowledge-graph'; {FORM}.field.value = 'for'")
         browser.evaluate(f"{FORM}.field.dispatchEvent(new Event('input', {{bubbles: true}}))")
-        assert "5 m or 300 s" in browser.evaluate("document.getElementById('threshold-hint').innerText")
+        browser.wait("document.getElementById('threshold-hint').innerText.includes('5 m or 300 s')")
         browser.insert("2m")
         browser.press("Enter")
         browser.wait(f"!{SAVE}.disabled", "the preview")
         pressed(browser, SAVE)
         row = "document.querySelector('[data-key=\"threshold-response_time@knowledge-graph.for\"]')"
         browser.wait(f"!!{row}", "the new limit")
-        assert "told after 2 min" in browser.evaluate(f"{row}.innerText")
+        browser.wait(f"{row}.innerText.includes('told after 2 min')")
         pressed(browser, f"{row}.querySelector('[data-do=edit]')")
-        assert browser.evaluate(f"[{FORM}.service.value, {FORM}.field.value]") == ["knowledge-graph", "for"]
+        browser.expect(f"[{FORM}.service.value, {FORM}.field.value]", ["knowledge-graph", "for"])
 
     async with seeded() as web:
         await asyncio.to_thread(look)
@@ -205,7 +205,7 @@ async def test_a_value_that_cannot_be_is_refused_in_the_dialog(seeded, browser):
         browser.insert("seven")
         browser.press("Enter")
         browser.wait(f"{SAID}.includes('is not within 0 to 1')", "the refusal")
-        assert browser.evaluate(f"{SAVE}.disabled")
+        browser.wait(f"{SAVE}.disabled")
         browser.press("Escape")
         browser.wait("!document.getElementById('threshold').open", "the dialog to close")
 
@@ -220,8 +220,8 @@ async def test_an_open_dialog_outlives_the_renewal_of_the_page(seeded, browser):
         pressed(browser, button("edit", rule="error_rate"))
         browser.insert("9 %")
         browser.evaluate("import('/performance/static/app.js').then(one => one.refresh())")
-        assert browser.evaluate("document.getElementById('threshold').open")
-        assert browser.evaluate(f"{FORM}.value.value") == "9 %"
+        browser.wait("document.getElementById('threshold').open")
+        browser.expect(f"{FORM}.value.value", "9 %")
 
     async with seeded() as web:
         await asyncio.to_thread(look)
@@ -267,7 +267,7 @@ async def test_one_target_is_tried_alone(served, browser):
         assert not browser.evaluate(f"!!{button('test', target='channel')}")
         pressed(browser, button("test", target="log"))
         browser.wait("document.getElementById('test-said').innerText.includes('told')", "the answer")
-        assert browser.evaluate("document.activeElement.dataset.target") == "log"
+        browser.expect("document.activeElement.dataset.target", "log")
         return browser.evaluate("document.getElementById('test-said').innerText")
 
     async with served(alert_webhook_url="http://127.0.0.1:9/") as web:

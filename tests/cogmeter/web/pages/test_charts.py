@@ -145,7 +145,7 @@ async def test_time_is_chosen_by_the_keyboard_and_given_back(seeded, browser):
         browser.wait(SETTLED)
         found = browser.evaluate("Object.fromEntries(new URLSearchParams(location.search))")
         assert set(found) == {"since", "until"}
-        assert browser.evaluate("document.activeElement.className") == "plot"
+        browser.expect("document.activeElement.className", "plot")
         length_s = browser.evaluate(
             "(s => (Date.parse(s.get('until')) - Date.parse(s.get('since'))) / 1000)"
             "(new URLSearchParams(location.search))"

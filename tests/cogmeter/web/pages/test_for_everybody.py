@@ -107,10 +107,10 @@ async def test_a_chart_is_read_point_by_point_with_the_arrow_keys_and_as_a_table
         opened(browser, f"{web.url}/performance?period=1h")
         browser.evaluate(f"{plot}.focus()")
         browser.press("Home")
-        assert browser.evaluate(f"{plot}.ariaValueNow") == "1"
+        browser.expect(f"{plot}.ariaValueNow", "1")
         first = browser.evaluate(f"{plot}.ariaValueText")
         browser.press("ArrowRight")
-        assert browser.evaluate(f"{plot}.ariaValueNow") == "2"
+        browser.expect(f"{plot}.ariaValueNow", "2")
         assert browser.evaluate(f"{plot}.ariaValueText") != first
         assert "p95" in first
         browser.evaluate("document.querySelector('#chart-latency details').open = true")

@@ -58,17 +58,16 @@ async def test_a_table_is_sorted_by_a_press_on_its_head_and_stays_so_when_it_is_
         opened(browser, f"{web.url}/performance")
         browser.evaluate(f"{heads}.find(one => one.innerText.startsWith('p99')).querySelector('button').focus()")
         browser.press("Enter")
-        assert browser.evaluate(names)[0] == SLOW
-        assert browser.evaluate(sorted_by) == ["p99 descending"]
+        browser.expect(f"{names}[0]", SLOW)
+        browser.expect(sorted_by, ["p99 descending"])
         browser.press("Enter")
-        assert browser.evaluate(names)[-1] == SLOW
+        browser.expect(f"{names}.at(-1)", SLOW)
         browser.evaluate("import('/performance/static/app.js').then(one => one.refresh())")
-        assert browser.evaluate(sorted_by) == ["p99 ascending"]
-        assert browser.evaluate(names)[-1] == SLOW
-        assert browser.evaluate("document.activeElement.innerText") == "p99"
+        browser.expect(sorted_by, ["p99 ascending"])
+        browser.expect(f"{names}.at(-1)", SLOW)
+        browser.expect("document.activeElement.innerText", "p99")
         browser.evaluate(f"{heads}[0].querySelector('button').click()")
-        found = browser.evaluate(names)
-        assert found[:2] == [HOSTILE, LONG]
+        browser.expect(f"{names}.slice(0, 2)", [HOSTILE, LONG])
         calm(browser, web.url)
 
     async with crowded() as web:
@@ -91,15 +90,15 @@ async def test_what_is_shown_stands_in_the_address_and_the_way_back_leads_back(c
         browser.wait("document.querySelector('.heading .hint').innerText.startsWith('Last hour')")
         browser.evaluate(f"({choose})('service', {json.dumps(HOSTILE)})")
         browser.wait(f"document.querySelector('h1').innerText === {json.dumps(HOSTILE)}")
-        assert browser.evaluate("location.search") == f"?period=1h&service={quote(HOSTILE, safe='')}"
+        browser.expect("location.search", f"?period=1h&service={quote(HOSTILE, safe='')}")
         browser.evaluate("document.querySelector('#controls [name=service]').focus()")
         browser.evaluate("history.back()")
         browser.wait("document.querySelector('h1').innerText === 'Overview'")
-        assert browser.evaluate("location.search") == "?period=1h"
-        assert browser.evaluate("document.querySelector('#controls [name=service]').value") == ""
+        browser.expect("location.search", "?period=1h")
+        browser.expect("document.querySelector('#controls [name=service]').value", "")
         opened(browser, f"{web.url}/performance?period=1h&refresh=60")
-        assert browser.evaluate("document.body.dataset.refresh") == "60"
-        assert browser.evaluate("document.querySelector('#controls [name=refresh]').value") == "60"
+        browser.expect("document.body.dataset.refresh", "60")
+        browser.expect("document.querySelector('#controls [name=refresh]').value", "60")
         calm(browser, web.url)
 
     async with crowded() as web:
@@ -121,13 +120,13 @@ async def test_a_stretch_that_is_dragged_out_in_a_chart_is_looked_at_and_shared(
         browser.wait(SETTLED)
         browser.evaluate("document.querySelector('.zoomed a').click()")
         browser.wait("!document.querySelector('.zoomed')")
-        assert browser.evaluate("location.search") == ""
+        browser.expect("location.search", "")
         browser.evaluate("history.back()")
         browser.wait("!!document.querySelector('.zoomed')")
-        assert browser.evaluate(f"{PERIOD}.selectedOptions[0].innerText").endswith(" UTC")
+        browser.wait(f"{PERIOD}.selectedOptions[0].innerText.endsWith(' UTC')")
         browser.evaluate(f"{PERIOD}.value = '7d'; {PERIOD}.dispatchEvent(new Event('change', {{bubbles: true}}))")
         browser.wait("!document.querySelector('.zoomed')")
-        assert browser.evaluate("location.search") == "?period=7d"
+        browser.expect("location.search", "?period=7d")
         calm(browser, web.url)
 
     async with crowded() as web:
@@ -163,9 +162,9 @@ async def test_a_page_renews_itself_and_keeps_what_is_open_and_where_one_is(seed
 
     def look():
         browser.wait("document.querySelector('main').innerText.includes('newcomer')", "the renewed page")
-        assert browser.evaluate("document.querySelector('details.numbers').open")
-        assert browser.evaluate("document.querySelectorAll('details.numbers tbody tr').length") > 10
-        assert browser.evaluate("document.activeElement.innerText") == "context-memory"
+        browser.wait("document.querySelector('details.numbers').open")
+        browser.wait("document.querySelectorAll('details.numbers tbody tr').length > 10")
+        browser.expect("document.activeElement.innerText", "context-memory")
         calm(browser, web.url)
 
     async with seeded() as web:
@@ -214,16 +213,16 @@ async def test_dark_or_light_is_chosen_and_remembered(served, browser):
         browser.prefer(dark=True)
         opened(browser, f"{web.url}/performance")
         button = "document.getElementById('theme')"
-        assert browser.evaluate(f"{button}.innerText") == "Theme: system"
+        browser.expect(f"{button}.innerText", "Theme: system")
         browser.evaluate(f"{button}.click(); {button}.click()")
-        assert browser.evaluate(f"{button}.innerText") == "Theme: light"
+        browser.expect(f"{button}.innerText", "Theme: light")
         browser.call("Page.reload")
         time.sleep(0.2)
         browser.wait("document.readyState === 'complete' && document.documentElement.dataset.theme === 'light'")
-        assert browser.evaluate("getComputedStyle(document.body).backgroundColor") == "rgb(239, 241, 244)"
+        browser.expect("getComputedStyle(document.body).backgroundColor", "rgb(239, 241, 244)")
         browser.open(f"{web.url}/api")  # and on the plain pages, too
         browser.wait("document.readyState === 'complete' && document.body.className === 'plain'")
-        assert browser.evaluate("getComputedStyle(document.body).backgroundColor") == "rgb(239, 241, 244)"
+        browser.expect("getComputedStyle(document.body).backgroundColor", "rgb(239, 241, 244)")
         calm(browser, web.url)
 
     async with served() as web:
@@ -290,7 +289,7 @@ async def test_without_the_chart_library_charts_are_pictures(crowded, browser, m
         for path in ("/performance?period=1h", f"/performance/services/{SLOW}"):
             browser.open(web.url + path)
             browser.wait(f"!!{picture} && {picture}.complete", "the picture")
-            assert browser.evaluate(f"{picture}.naturalWidth") == 1600
+            browser.expect(f"{picture}.naturalWidth", 1600)
             browser.wait(f"{LIVE} === 'live'", "the live stream")
             assert browser.evaluate(OVERFLOW) <= 0
         assert not [one for one in browser.asked if "/vendor/" in one or "/api/performance/series" in one]
