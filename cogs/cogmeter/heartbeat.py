@@ -2,18 +2,25 @@
 
 from __future__ import annotations
 
+import contextlib
+import json
 import logging
+import re
 from typing import TYPE_CHECKING, Final
 
 from cogmeter.finding import Finding
 from cogmeter.notifiers.base import NotifyError
-from cogmeter.notifiers.http import Http, Patience
+from cogmeter.notifiers.http import Http, Patience, refusal
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from cogmeter.notifiers.http import Answer
+
 FIELD: Final = "heartbeat_url"
 PATIENCE: Final = Patience(answer_s=10.0)
+
+_REFUSED: Final = re.compile(r"not found|unknown|no such|invalid|rate limited|expired|disabled", re.IGNORECASE)
 
 _logger = logging.getLogger("cogmeter.heartbeat")
 
@@ -50,10 +57,34 @@ class Heartbeat:
             answer = await self._http.send("GET", self._url)
         except NotifyError as error:
             return str(error)
-        return "" if 200 <= answer.status < 300 else f"{self._http.setting} answered {answer.status}"
+        trouble = refusal(answer, self._http.setting, what="the heartbeat")
+        if trouble is not None:
+            return str(trouble)
+        unknown = _unknown(answer)
+        return (
+            f'{self._http.setting} answered {answer.status}, but says: "{unknown}". Copy its URL again'
+            if unknown
+            else ""
+        )
 
     def findings(self) -> list[Finding]:
         """Whether it beats."""
         trouble = self.failed or (f"withheld: {self.withheld}" if self.withheld else "")
         advice = "Mend what it says; see PERFORMANCE_HEARTBEAT_URL"
         return [Finding("heartbeat", well=not trouble, text=trouble or f"{self.sent} sent", advice=advice)]
+
+
+def _unknown(answer: Answer) -> str:
+    """Return what a monitoring service says when it answers with success and yet does not know the address.
+
+    Several do: Healthchecks answers 200 with "OK (not found)" or "OK (rate limited)", others 200 with "ok": false.
+    """
+    with contextlib.suppress(ValueError, RecursionError):
+        said = json.loads(answer.body)
+        if isinstance(said, dict):
+            refused = False in (said.get("ok"), said.get("success")) or "error" in (
+                said.get("status"),
+                said.get("result"),
+            )
+            return (answer.reason or "it was not accepted") if refused or bool(said.get("error")) else ""
+    return answer.reason if _REFUSED.search(answer.reason) else ""

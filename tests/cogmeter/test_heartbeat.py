@@ -14,10 +14,13 @@ class Listener:
     def __init__(self):
         self.paths = []
         self.status = 200
+        self.body = ""
 
     async def answer(self, request):
         self.paths.append(request.path)
-        return web.Response(status=self.status, headers={"Location": "/elsewhere"} if self.status == 302 else {})
+        return web.Response(
+            status=self.status, text=self.body, headers={"Location": "/elsewhere"} if self.status == 302 else {}
+        )
 
 
 @pytest.fixture
@@ -79,6 +82,36 @@ async def test_an_answer_that_is_no_success_is_a_finding_without_the_address(hea
     assert len(caplog.messages) == 1
     assert "secret-key" not in caplog.text + finding.text
     assert "/elsewhere" not in listener.paths
+
+
+@pytest.mark.parametrize(
+    ("body", "words"),
+    [
+        ("OK (not found)", "OK (not found)"),
+        ("OK (rate limited)", "OK (rate limited)"),
+        ('{"ok": false, "msg": "Monitor not found or not active."}', "Monitor not found or not active."),
+        ('{"success": false}', "it was not accepted"),
+        ('{"error": "unknown key /push/secret-key"}', "unknown key [redacted]"),
+    ],
+)
+async def test_a_success_that_says_the_address_is_not_known_is_a_finding(heart, listener, caplog, body, words):
+    listener.body = body
+    heartbeat = heart()
+    await heartbeat.beat()
+    (finding,) = heartbeat.findings()
+    assert not finding.well
+    assert f'answered 200, but says: "{words}". Copy its URL again' in finding.text
+    assert heartbeat.sent == 0
+    assert "secret-key" not in caplog.text + finding.text
+
+
+@pytest.mark.parametrize("body", ["", "OK", '{"ok": true}', "{}", "[]", "pong", '{"ok": true, "msg": ""}'])
+async def test_a_plain_success_is_a_heartbeat(heart, listener, body):
+    listener.body = body
+    heartbeat = heart()
+    await heartbeat.beat()
+    assert heartbeat.findings()[0].well
+    assert heartbeat.sent == 1
 
 
 @pytest.mark.parametrize(

@@ -8,6 +8,7 @@ import re
 from typing import TYPE_CHECKING, Any, Final
 
 from cogmeter.notifiers.base import NotifyError
+from cogmeter.notifiers.discord_refusals import REFUSALS, RETRY_S, explained
 from cogmeter.notifiers.followups import followup, loud
 from cogmeter.notifiers.http import Http, refusal
 from cogmeter.query import now_us
@@ -27,6 +28,9 @@ if TYPE_CHECKING:
 
 FIELD: Final = "alert_discord_webhook"
 UNKNOWN_MESSAGE, EDITED_TOO_OFTEN = 10008, 30046  # Discord's error codes
+FORUM_NEEDS_THREAD: Final = 220001
+CHANNEL_FOLLOWER: Final = 2  # the type of a webhook that only receives what another channel announces
+POSTS_ONLY: Final = frozenset({"forum", "media"})  # kinds of channels that take no message outside of a post
 GONE: Final = frozenset({401, 404})  # Discord wants a webhook that answers 404 never to be asked again
 SILENT: Final = 4096  # the message flag SUPPRESS_NOTIFICATIONS
 DISCORD_EPOCH_MS: Final = 1_420_070_400_000  # ids hold their time since then, above 22 other bits
@@ -50,19 +54,32 @@ class DiscordWebhookNotifier:
         story_of: Callable[[Alert], Awaitable[Story]],
         ping_role: int | None = None,
         ping_user: int | None = None,
+        kind_of: Callable[[int], str] = lambda _: "",
         http: Http | None = None,
         clock: Callable[[], int] = now_us,
     ) -> None:
-        """``story_of`` finds the circumstances of a breach; an escalation pings the role and the user, else nobody."""
+        """``story_of`` finds the circumstances of a breach; an escalation pings the role and the user, else nobody.
+
+        ``kind_of`` gives the kind of a channel by its id ("text", "forum", ...), or "" where the bot does not see it.
+        """
         self._url = url
         self._story_of = story_of
         self._ping = {"roles": ping_role, "users": ping_user}
+        self._kind_of = kind_of
         self._http = http or Http(FIELD)
         self._clock = clock
 
     async def prepare(self) -> None:
-        """Look whether the webhook is there; Discord shows it to whoever has its token."""
-        await self._asked("GET", self._address())
+        """Check that the webhook exists and can post where it is; Discord shows it to whoever has its token."""
+        address = self._address()
+        webhook = _json(await self._asked("GET", address))
+        setting, channel = self._http.setting, str(webhook.get("channel_id", ""))
+        if webhook.get("type") == CHANNEL_FOLLOWER:
+            text = "it only follows another channel's announcements and cannot be posted with. Create a webhook"
+            raise NotifyError(f"{setting}: {text}", permanent=True, gone=True)
+        kind = self._kind_of(int(channel)) if channel.isdecimal() else ""
+        if kind in POSTS_ONLY and not {"thread_id", "thread_name"} & set(address.query):
+            raise NotifyError(f"{setting}: {explained(FORUM_NEEDS_THREAD, {})}", permanent=True, gone=True)
 
     async def notify(self, notice: Notice) -> str | None:
         """Post the alert's message, or bring it up to date and say in a second one what an edit does not."""
@@ -167,14 +184,17 @@ def _accepted(answer: Answer, setting: str, at_us: int) -> None:
     if not trouble.permanent and isinstance(wish_s, int | float) and wish_s > 0:
         trouble.retry_after_s = float(wish_s)
     code = said.get("code")
-    if isinstance(code, int) and code:
-        raise NotifyError(
-            f"{trouble} (Discord's code {code})",
-            permanent=trouble.permanent,
-            gone=trouble.gone,
-            retry_after_s=trouble.retry_after_s,
-        )
-    raise trouble
+    if not isinstance(code, int) or not code:
+        raise trouble
+    known = REFUSALS.get(code)
+    gone = trouble.gone or bool(known and known.gone)
+    permanent = gone or (trouble.permanent and not (known and known.retry and answer.status != 403))
+    raise NotifyError(
+        f"{setting} answered {answer.status}: {explained(code, said)}",
+        permanent=permanent,
+        gone=gone,
+        retry_after_s=trouble.retry_after_s if trouble.permanent == permanent else RETRY_S,
+    )
 
 
 def _json(answer: Answer) -> dict[str, Any]:

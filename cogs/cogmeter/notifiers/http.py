@@ -4,18 +4,23 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import html
+import json
 import math
 import os
+import re
 import time
 from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING, Final
+from urllib.parse import quote
 
 import aiohttp
 from yarl import URL
 
 from cogmeter.notifiers.addresses import PrivateAddressError, PublicResolver, is_address, is_public
 from cogmeter.notifiers.base import NotifyError
+from cogmeter.redact import MARK, redact
 from cogmeter.settings import env_name
 from cogmeter.version import __version__
 
@@ -30,6 +35,19 @@ KEEPING: Final = frozenset({307, 308})  # redirects that keep method and body (R
 REDIRECTS: Final = frozenset({301, 302, 303}) | KEEPING
 GONE: Final = frozenset({401, 404, 410})
 AGAIN: Final = frozenset({408, 425, 429})  # of those below 500
+MAX_REASON: Final = 200  # characters of the endpoint's own words
+MIN_SECRET: Final = 4  # characters; shorter parts of an address hide nothing
+_MESSAGES: Final = (
+    "message",
+    "msg",
+    "detail",
+    "error",
+    "reason",
+    "title",
+    "description",
+)  # names of a JSON body's text
+_TITLE: Final = re.compile(r"<title[^>]{0,200}>([^<]{1,400})", re.IGNORECASE)
+_URL: Final = re.compile(r"\b\w{1,10}://\S+")
 _USER_AGENT: Final = f"cogmeter/{__version__}"
 
 
@@ -40,6 +58,7 @@ class Answer:
     status: int
     headers: Mapping[str, str]
     body: bytes
+    reason: str = ""  # what the body says in words, see ``reason_of``; free of the address
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,7 +128,8 @@ class Http:
                 answering = session.request(method, address, data=body, headers=headers, allow_redirects=False)
                 response = await asyncio.wait_for(answering, patience.answer_s)
                 async with response:
-                    return Answer(response.status, response.headers, await self._body(response))
+                    read = await self._body(response)
+                    return Answer(response.status, response.headers, read, reason_of(read, address))
         except (aiohttp.ClientError, OSError, ValueError, TimeoutError) as error:
             trouble = self._trouble(error)
         # Raised outside of the handler: what aiohttp raises holds the address, and would hang on as the context.
@@ -188,19 +208,75 @@ def _words(error: Exception) -> str:
 
 
 def refusal(
-    answer: Answer, setting: str, *, gone: Collection[int] = GONE, now_s: float | None = None
+    answer: Answer,
+    setting: str,
+    *,
+    what: str = "this alert",
+    gone: Collection[int] = GONE,
+    now_s: float | None = None,
 ) -> NotifyError | None:
-    """What a status means for the delivery; None: it was taken."""
+    """What a status means for the delivery of ``what``; None: it was taken."""
     status = answer.status
     if 200 <= status < 300:
         return None
+    own = f' It says: "{answer.reason}".' if answer.reason else ""
     if status in gone:
-        why = "it is gone, or its address or secret is wrong"
-        return NotifyError(f"{setting} answered {status}: {why}", permanent=True, gone=True)
+        text = f"{setting} answered {status}: the endpoint does not exist, or the address or secret is wrong.{own}"
+        return NotifyError(f"{text} Copy the address again", permanent=True, gone=True)
     if status >= 500 or status in AGAIN:
         wish_s = retry_after_s(answer.headers.get("Retry-After"), time.time() if now_s is None else now_s)
-        return NotifyError(f"{setting} answered {status}", permanent=False, retry_after_s=wish_s)
-    return NotifyError(f"{setting} answered {status}: it does not take this alert", permanent=True)
+        return NotifyError(f"{setting} answered {status}.{own}", permanent=False, retry_after_s=wish_s)
+    text = f"{setting} answered {status}: it does not accept {what}.{own}{_fix(status)}"
+    return NotifyError(text, permanent=True)
+
+
+def _fix(status: int) -> str:
+    """Return what the owner can do about a status of 400 to 499; empty where only the endpoint knows."""
+    return {
+        403: " Allow this bot's address there",
+        405: " Set the address that receives such requests, not a page for people",
+        413: " Raise its limit for the size of a request to 64 kB",
+        415: " Let it accept application/json",
+    }.get(status, "")
+
+
+def reason_of(body: bytes, address: URL) -> str:
+    """Return what an endpoint says of itself in its body: one line of at most 200 printable characters.
+
+    From JSON it is the field that holds a message; from HTML the title. The address and its parts, which may be secret,
+    are masked: many servers repeat the path ("Cannot POST /hooks/KEY").
+    """
+    text = _message(body.decode("utf-8", "replace"))
+    for secret in _parts(address):
+        text = text.replace(secret, MARK)
+    text = "".join(char if char.isprintable() else " " for char in redact(_URL.sub("(URL)", text)))
+    text = " ".join(text.split())
+    return text if len(text) <= MAX_REASON else f"{text[: MAX_REASON - 1]}\N{HORIZONTAL ELLIPSIS}"
+
+
+def _message(text: str) -> str:
+    """Return the sentence in a body, cut to a few hundred characters."""
+    with contextlib.suppress(ValueError, RecursionError):
+        said = json.loads(text)
+        if isinstance(said, str):
+            return said[: 4 * MAX_REASON]
+        if isinstance(said, dict):
+            inner = said.get("error")
+            said = {**inner, **said} if isinstance(inner, dict) else said
+            found = (said.get(name) for name in _MESSAGES)
+            return next((one for one in found if isinstance(one, str) and one), "")[: 4 * MAX_REASON]
+        return ""
+    if title := _TITLE.search(text):
+        return html.unescape(title[1])[: 4 * MAX_REASON]
+    return "" if text.lstrip().startswith("<") else text[: 4 * MAX_REASON]
+
+
+def _parts(address: URL) -> list[str]:
+    """Return the pieces of an address that may be secret, the longest first."""
+    queries = [one for value in address.query.values() for one in (value, quote(value, safe=""))]
+    pieces = [str(address), address.path_qs, address.raw_path_qs, address.user, address.password, *queries]
+    pieces += [*address.parts, *address.raw_parts, address.path, address.raw_path]
+    return sorted({one for one in pieces if one and len(one) >= MIN_SECRET}, key=len, reverse=True)
 
 
 def retry_after_s(value: str | None, now_s: float) -> float | None:

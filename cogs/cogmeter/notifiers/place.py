@@ -8,6 +8,7 @@ import aiohttp
 import discord
 
 from cogmeter.notifiers.base import NotifyError
+from cogmeter.notifiers.discord_refusals import REFUSALS, RETRY_S, explained
 
 if TYPE_CHECKING:
     from cogmeter.settings import Settings
@@ -19,8 +20,9 @@ UNKNOWN_CHANNEL: Final = 10003
 UNKNOWN_MESSAGE: Final = 10008
 EDITED_TOO_OFTEN: Final = 30046  # "Maximum number of edits to messages older than 1 hour reached"
 THREAD_EXISTS: Final = 160004
+THREAD_LOCKED: Final = 160005
+FORBIDDEN: Final = frozenset({50001, 50013})  # missing access, missing permissions
 NOT_YET_S: Final = 10.0
-FORBIDDEN_S: Final = 60.0
 
 # What an alert needs, by discord.py's names and by those of Discord's settings.
 NEEDED: Final = {
@@ -69,10 +71,14 @@ class Place:
             NotifyError: it is not, or there is no such channel.
         """
         room = await self.room()
+        if guild := getattr(room, "guild", None):
+            self._examine_member(guild.me)
         missing = missing_in(room, self._names(room))
         if missing:
             text = f"{self._named}: the bot lacks {_and(missing)} there; allow it in that channel's permissions"
             raise NotifyError(text, permanent=True)
+        if isinstance(room, discord.Thread) and room.locked and not self.may(room, "manage_threads"):
+            raise NotifyError(f"{self._named}: {explained(THREAD_LOCKED, {})}", permanent=True)
         self._examine_role(room)
 
     def may(self, room: Room, permission: str) -> bool:
@@ -85,19 +91,25 @@ class Place:
             return NotifyError("Discord limits the rate", permanent=False, retry_after_s=error.retry_after)
         if not isinstance(error, discord.HTTPException):
             return NotifyError(f"Discord cannot be reached: {type(error).__name__}", permanent=False)
-        reason = error.text or str(error.status)
-        if error.code == UNKNOWN_CHANNEL:
-            text = f"{self._named}: there is no such channel ({reason}); name another one"
+        known = REFUSALS.get(error.code)
+        text = f"{self._named} cannot be posted in: {self._reason(error)}"
+        if error.status == 401 or (known and known.gone):
             return NotifyError(text, permanent=True, gone=True)
-        if error.status in {401, 403}:
-            allow = _and([*NEEDED.values()])
-            text = f"{self._named} cannot be posted in ({reason}); name another channel, or allow the bot {allow} there"
-            if error.status == 401:
-                return NotifyError(text, permanent=True, gone=True)
-            # What waits is told once it is allowed again. Seldom: Discord counts what it forbids.
-            return NotifyError(text, permanent=False, retry_after_s=FORBIDDEN_S)
-        permanent = 400 <= error.status < 500 and error.status != 429
-        return NotifyError(f"Discord did not take the alert ({error.status}: {reason})", permanent=permanent)
+        if error.status == 403 or (known and known.retry):
+            # What waits is sent once it is allowed again. Seldom: Discord counts what it forbids.
+            return NotifyError(text, permanent=False, retry_after_s=RETRY_S)
+        return NotifyError(text, permanent=400 <= error.status < 500 and error.status != 429)
+
+    def _reason(self, error: discord.HTTPException) -> str:
+        """Return why Discord refused, and the fix: the missing permissions by name where discord.py knows them."""
+        room = self._bot.get_channel(self._settings.alert_channel_id or 0)
+        if error.status == 403 and error.code in FORBIDDEN and isinstance(room, ROOMS):
+            missing = missing_in(room, self._names(room))
+            if missing:
+                return f"the bot lacks {_and(missing)} there; allow it in that channel's permissions"
+        if error.code:
+            return explained(error.code, {"message": error.text})
+        return f"Discord answered {error.status} {error.text}".rstrip()
 
     def _names(self, room: Room) -> dict[str, str]:
         names = dict(NEEDED)
@@ -108,6 +120,12 @@ class Place:
             names["create_public_threads"] = "Create Public Threads"
             names["send_messages_in_threads"] = "Send Messages in Threads"
         return names
+
+    def _examine_member(self, me: discord.Member | None) -> None:
+        """Check that the bot itself is not timed out in that server: then Discord refuses all that it sends."""
+        if me is not None and me.is_timed_out():
+            text = f"{self._named}: the bot is timed out in that server; remove the timeout from it"
+            raise NotifyError(text, permanent=True)
 
     def _examine_role(self, room: Room) -> None:
         """Whether the role that an escalation pings is there, and would be pinged."""

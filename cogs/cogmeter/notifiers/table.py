@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
+import discord
+
 from cogmeter.notifiers.channel import ChannelNotifier
 from cogmeter.notifiers.discord_webhook import DiscordWebhookNotifier
 from cogmeter.notifiers.log import LogNotifier
@@ -14,7 +16,6 @@ from cogmeter.records import Story
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
-    import discord
     from pydantic import SecretStr
 
     from cogmeter.notifiers.base import Notifier
@@ -49,7 +50,14 @@ def _discord_webhook(around: Surroundings) -> Notifier | None:
         story_of=around.story_of,
         ping_role=settings.alert_escalate_role_id if alone else None,
         ping_user=settings.alert_escalate_user_id if alone else None,
+        kind_of=lambda channel: _kind_of(around.bot, channel),
     )
+
+
+def _kind_of(bot: discord.Client, channel: int) -> str:
+    """Return the kind of a channel, "text" or "forum" for example; empty if the bot does not see it."""
+    found = bot.get_channel(channel)
+    return found.type.name if isinstance(found, discord.abc.GuildChannel | discord.Thread) else ""
 
 
 def _webhook(around: Surroundings) -> Notifier | None:

@@ -169,7 +169,10 @@ async def test_a_deleted_message_comes_back_with_the_next_change(alerting, caplo
 async def test_a_channel_that_is_not_there_is_found_at_start_and_said_with_the_setting(move_in, caplog):
     async with move_in(PERFORMANCE_ALERT_CHANNEL_ID=999_999_999_999_999_999, **QUIET) as home:
         stopped = await until(lambda: home.monitor.alerting.delivery.stopped, "the channel to be looked at")
-        assert "PERFORMANCE_ALERT_CHANNEL_ID=999999999999999999: there is no such channel" in stopped["channel"]
+        assert (
+            "PERFORMANCE_ALERT_CHANNEL_ID=999999999999999999 cannot be posted in: the channel does"
+            in stopped["channel"]
+        )
         assert "told of no more alerts" in caplog.text
         await happen(home, 600, **BREACHES["error_rate"])  # and holds up no other
         await delivered(home)
@@ -183,7 +186,7 @@ async def test_a_channel_that_is_deleted_stops_the_target_alone(alerting):
         await home.bot.get_channel(home.channel.id).delete()
         await happen(home, 9_000, duration_ms=5)
         await delivered(home)
-        assert "there is no such channel" in home.monitor.alerting.delivery.stopped["channel"]
+        assert "the channel does not exist" in home.monitor.alerting.delivery.stopped["channel"]
         (resolved,) = await home.monitor.store.alerting.alerts([AlertState.RESOLVED])
         last = await home.monitor.store.alerting.attempts(resolved.uid, limit=2)
         assert {one.target: one.outcome for one in last} == {"channel": "failed", "log": "sent"}
@@ -192,13 +195,13 @@ async def test_a_channel_that_is_deleted_stops_the_target_alone(alerting):
 async def test_a_permission_that_is_taken_away_is_said_and_the_alert_is_told_when_it_is_back(
     alerting, caplog, monkeypatch
 ):
-    monkeypatch.setattr("cogmeter.notifiers.place.FORBIDDEN_S", 0.0)
+    monkeypatch.setattr("cogmeter.notifiers.place.RETRY_S", 0.0)
     async with alerting("error_rate") as home:
         channel = home.bot.get_channel(home.channel.id)
         everybody = channel.guild.default_role
         await channel.set_permissions(everybody, send_messages=False)
         await happen(home, 60, **BREACHES["error_rate"])
-        await until(lambda: "cannot be posted in (Missing Permissions)" in caplog.text, "the refusal")
+        await until(lambda: "cannot be posted in: the bot lacks Send Messages" in caplog.text, "the refusal")
         assert not home.channel.history()
         await channel.set_permissions(everybody, send_messages=True)
         await delivered(home)

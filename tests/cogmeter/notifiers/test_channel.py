@@ -3,8 +3,10 @@
 import asyncio
 import contextlib
 import dataclasses
+import datetime as dt
 import json
 import logging
+import re
 
 import discord
 import pytest
@@ -541,7 +543,7 @@ async def test_a_channel_that_was_deleted_stops_the_target_and_names_the_setting
         await room.bot.get_channel(room.channel.id).delete()
         for arguments in ({"receipt": receipt}, {}):
             with pytest.raises(
-                NotifyError, match=r"PERFORMANCE_ALERT_CHANNEL_ID=\d+: there is no such channel"
+                NotifyError, match=r"PERFORMANCE_ALERT_CHANNEL_ID=\d+ cannot be posted in: the channel does not exist"
             ) as caught:
                 await room.tell("acknowledged", ACKNOWLEDGED, **arguments)
             assert caught.value.gone
@@ -603,15 +605,74 @@ async def test_a_role_that_would_not_be_pinged_is_found_at_start(open_room):
         await room.another().prepare()
 
 
-@pytest.mark.parametrize("permissions", [{"send_messages": False}, {"view_channel": False}])
-async def test_access_that_was_lost_is_said_with_the_setting_and_the_mend(open_room, permissions):
+@pytest.mark.parametrize(("permission", "name"), [("send_messages", "Send Messages"), ("view_channel", "View Channel")])
+async def test_access_that_was_lost_names_the_setting_and_the_missing_permission(open_room, permission, name):
     async with open_room() as room:
-        await forbid(room, **permissions)
+        await forbid(room, **{permission: False})
         with pytest.raises(NotifyError, match=r"PERFORMANCE_ALERT_CHANNEL_ID=\d+ cannot be posted in") as caught:
             await room.tell("fired", FIRING)
         assert not caught.value.permanent
         assert caught.value.retry_after_s == 60
-        assert "allow the bot View Channel, Send Messages" in str(caught.value)
+        assert re.search(f"the bot lacks .*{name}.* there; allow it in that channel's permissions", str(caught.value))
+
+
+class Refused:
+    """A response of Discord's, as discord.py's exceptions keep it."""
+
+    reason = "Refused"
+
+    def __init__(self, status):
+        self.status = status
+
+
+@pytest.mark.parametrize(
+    ("status", "code", "words", "permanent", "gone"),
+    [
+        (400, 200000, "AutoMod blocked the message. Exempt the bot's role", True, False),
+        (400, 240000, "Discord blocked a link in the message", True, False),
+        (400, 40058, "the channel is a forum, which takes posts only. Set the id of a text channel", True, True),
+        (403, 50007, "takes no direct messages from the bot", False, False),
+        (400, 50083, "the thread is archived. Open the thread again", False, False),
+        (403, 160005, "the thread is locked. Unlock the thread", False, False),
+        (429, 20016, "slow mode", False, False),
+        (403, 40004, "Discord has switched sending off", False, False),
+        (400, 987654, "Discord's code 987654: its own text", True, False),
+        (502, 0, "Discord answered 502", False, False),
+    ],
+)
+async def test_a_refusal_of_discord_is_reported_with_its_reason_and_the_fix(
+    open_room, monkeypatch, status, code, words, permanent, gone
+):
+    async def refuse(*_, **__):
+        raise discord.HTTPException(Refused(status), {"code": code, "message": "its own text"})
+
+    async with open_room() as room:
+        monkeypatch.setattr(discord.abc.Messageable, "send", refuse)
+        with pytest.raises(NotifyError, match=words) as caught:
+            await room.tell("fired", FIRING)
+        assert (caught.value.permanent, caught.value.gone) == (permanent, gone)
+        assert f"PERFORMANCE_ALERT_CHANNEL_ID={room.channel.id}" in str(caught.value)
+
+
+async def test_a_locked_thread_is_found_before_the_first_alert(open_room):
+    async with open_room() as room:
+        thread = await room.bot.get_channel(room.channel.id).create_thread(
+            name="alerts", type=discord.ChannelType.public_thread
+        )
+        room.settings = room.settings.model_copy(update={"alert_channel_id": thread.id})
+        await room.another().prepare()
+        await thread.edit(locked=True)
+        await forbid(room, manage_threads=False)
+        with pytest.raises(NotifyError, match=r"the thread is locked\. Unlock the thread, or set another channel"):
+            await room.another().prepare()
+
+
+async def test_a_bot_that_is_timed_out_is_found_before_the_first_alert(open_room):
+    async with open_room() as room:
+        me = room.bot.get_guild(room.guild.id).me
+        me.timed_out_until = discord.utils.utcnow() + dt.timedelta(hours=1)
+        with pytest.raises(NotifyError, match="the bot is timed out in that server; remove the timeout from it"):
+            await room.notifier.prepare()
 
 
 async def test_where_no_files_are_allowed_the_alert_is_posted_without_its_chart(open_room):

@@ -191,6 +191,62 @@ async def test_what_discord_refuses_is_sorted(
     secret_free(error)
 
 
+@pytest.mark.parametrize(
+    ("status", "code", "words", "permanent", "gone"),
+    [
+        (400, 220001, "Add ?thread_id=ID of one of its posts to the URL", True, True),
+        (400, 220003, "Remove thread_name from the URL", True, True),
+        (403, 50013, "the bot lacks a permission", True, False),
+        (404, 10015, "the webhook was deleted. Create a webhook in the channel's settings", True, True),
+        (401, 50027, "the webhook's token is wrong. Copy the webhook's URL again", True, True),
+        (400, 30007, "maximum of 15 webhooks. Delete one", True, False),
+        (400, 50083, "the thread is archived", False, False),
+        (400, 200000, "AutoMod blocked the message", True, False),
+        (503, 130000, "Discord is overloaded", False, False),
+        (400, 987654, "Discord's code 987654: its own text", True, False),
+    ],
+)
+async def test_a_refusal_is_reported_with_its_reason_and_the_fix(
+    receiver, make_notice, status, code, words, permanent, gone
+):
+    receiver.script.append(says(status, code=code, message="its own text"))
+    error = await refused(notifier(receiver), make_notice())
+    assert words in str(error)
+    assert "its own text" in str(error)
+    assert str(error).startswith(f"{SETTING} answered {status}: ")
+    assert (error.permanent, error.gone) == (permanent, gone)
+
+
+async def test_an_invalid_part_of_the_message_is_named(receiver, make_notice):
+    errors = {"embeds": {"0": {"title": {"_errors": [{"code": "BASE_TYPE_MAX_LENGTH", "message": "Too long"}]}}}}
+    receiver.script.append(says(400, code=50035, message="Invalid Form Body", errors=errors))
+    error = await refused(notifier(receiver), make_notice())
+    assert "Invalid Form Body; embeds.0.title: Too long" in str(error)
+
+
+@pytest.mark.parametrize("kind", ["forum", "media"])
+async def test_a_forums_webhook_without_a_thread_is_found_before_the_first_alert(receiver, kind):
+    receiver.script += [says(200, id="1", type=1, channel_id="77")] * 3
+    seen = []
+
+    def kind_of(channel):
+        seen.append(channel)
+        return kind
+
+    with pytest.raises(NotifyError, match=r"forum channel, which takes posts only\. Add \?thread_id=ID") as raised:
+        await notifier(receiver, kind_of=kind_of).prepare()
+    assert raised.value.gone
+    assert seen == [77]
+    await notifier(receiver, f"{PATH}?thread_id=88", kind_of=kind_of).prepare()
+    await notifier(receiver, kind_of=lambda _: "text").prepare()
+
+
+async def test_a_webhook_that_only_follows_a_channel_is_found_before_the_first_alert(receiver):
+    receiver.script.append(says(200, id="1", type=2, channel_id="77"))
+    with pytest.raises(NotifyError, match="only follows another channel's announcements"):
+        await notifier(receiver).prepare()
+
+
 async def test_a_limit_without_discords_words_is_read_from_the_header(receiver, make_notice):
     receiver.script.append((429, {"Retry-After": "3"}))
     error = await refused(notifier(receiver), make_notice())

@@ -8,11 +8,15 @@ from datetime import UTC, datetime
 from email.utils import format_datetime
 
 import pytest
+from aiohttp import web
+from hypothesis import given
+from hypothesis import strategies as st
 from pydantic import SecretStr
+from yarl import URL
 
 from cogmeter.alerts.outbox.delivery import Delivery
 from cogmeter.notifiers.base import NotifyError
-from cogmeter.notifiers.http import Http, Patience
+from cogmeter.notifiers.http import MAX_REASON, Http, Patience, reason_of
 from cogmeter.notifiers.webhook import FIELD, WebhookNotifier, payload
 from cogmeter.query import now_us
 from cogmeter.version import __version__
@@ -149,6 +153,48 @@ async def test_each_other_answer_is_given_up_tried_again_or_the_end_of_the_targe
     assert (error.permanent, error.gone, error.retry_after_s) == (permanent, gone, None)
     assert f"{SETTING} answered {status}" in str(error)
     secret_free(error)
+
+
+@pytest.mark.parametrize(
+    ("body", "reason"),
+    [
+        ('{"message": "signature is missing"}', "signature is missing"),
+        ('{"error": {"code": 7, "message": "quota of 100 a day is used up"}}', "quota of 100 a day is used up"),
+        ('{"detail": "no route\\nfor this key"}', "no route for this key"),
+        ("Cannot POST /alerts/T0ken-s3cret", "Cannot POST [redacted]"),
+        ("Cannot POST /alerts/T0ken-s3cret?x=1 at http://10.0.0.1/T0ken-s3cret", "Cannot POST [redacted]?x=1 at (URL)"),
+        ("<html><head><title>404 Not &amp; Found</title></head></html>", "404 Not & Found"),
+        ("\x1b[31mred\x1b[0m", "[31mred [0m"),
+        ("x" * 5_000, "x" * 199 + "\u2026"),
+    ],
+)
+async def test_a_refusal_is_reported_with_the_endpoints_own_words_and_without_the_address(
+    receiver, make_notice, secret_free, body, reason
+):
+    async def answer(_):
+        return web.Response(status=400, text=body)
+
+    receiver.script.append(answer)
+    error = await refused(notifier(receiver.url()), make_notice())
+    assert str(error) == f'{SETTING} answered 400: it does not accept this alert. It says: "{reason}".'
+    secret_free(error)
+
+
+@pytest.mark.parametrize(
+    ("status", "fix"),
+    [(405, "Set the address that receives such requests"), (413, "Raise its limit"), (404, "Copy the address again")],
+)
+async def test_a_status_that_has_a_known_cure_names_it(receiver, make_notice, status, fix):
+    receiver.script.append(status)
+    assert fix in str(await refused(notifier(receiver.url()), make_notice()))
+
+
+@given(body=st.binary(max_size=600))
+def test_a_reason_is_one_short_line_whatever_an_endpoint_says(body):
+    reason = reason_of(body + b"T0ken-s3cret", URL("https://example.org/hooks/T0ken-s3cret"))
+    assert reason.isprintable()
+    assert len(reason) <= MAX_REASON
+    assert "T0ken-s3cret" not in reason
 
 
 @pytest.mark.parametrize("status", [429, 503])
