@@ -1,8 +1,8 @@
 """A bot that records without end, for tests that kill it: ``python recording_bot.py EPOCH SPEED FIRST PACE [FILE]``.
 
 Its wall clock runs SPEED times as fast since EPOCH (seconds), so that minutes end, and hours are folded, while it is
-being killed. Before each operation, PACE seconds apart, it says ``<number> <operations that are committed>``. An
-interrupt stops it. With FILE, the host reads that database and the files next to it, as a command that uploads them.
+being killed. Before each operation, PACE seconds apart, it says ``<number> <operations that are committed>``. SIGTERM
+stops it. With FILE, the host reads that database and the files next to it, as a command that uploads them.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ import asyncio
 import contextlib
 import itertools
 import os
+import signal
 import sys
 import time
 from pathlib import Path
@@ -28,6 +29,9 @@ READ_EVERY = 50
 
 
 async def main(first: int, pace_s: float, database: Path | None) -> None:
+    with contextlib.suppress(NotImplementedError):
+        task = asyncio.current_task()
+        asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
     async with commands.Bot(command_prefix="!", intents=discord.Intents.none()) as bot:
         await bot.load_extension("cogmeter.cog")
         flusher = bot.get_cog("cogmeter").monitor.flusher
@@ -56,5 +60,5 @@ def hurry(epoch_s: float, speed: int) -> None:
 
 if __name__ == "__main__":
     hurry(float(sys.argv[1]), int(sys.argv[2]))
-    with contextlib.suppress(KeyboardInterrupt):
+    with contextlib.suppress(asyncio.CancelledError):
         asyncio.run(main(int(sys.argv[3]), float(sys.argv[4]), Path(sys.argv[5]) if sys.argv[5:] else None))

@@ -120,6 +120,11 @@ class Bot:
         """Send the signal, and wait until it has ended."""
         self._process.send_signal(number)
         self._process.wait(60)
+
+    def close(self) -> None:
+        """Kill it if it still runs."""
+        self._process.kill()
+        self._process.wait()
         self._listener.join()
         self._process.stdout.close()
         self._errors.close()
@@ -129,14 +134,14 @@ def live(lane: Lane, epoch_s: float) -> None:
     """One round: a bot runs, other programs come and go, it ends, and its file is looked into."""
     moments = lane.moments
     killed, reads = moments.random() < 0.6, moments.random() < 0.5
-    bot = Bot(lane, epoch_s, reads=reads)
-    assert bot.began.wait(60)
-    until_s = time.perf_counter() + moments.uniform(0.5, 2.5)
     used = []
-    while time.perf_counter() < until_s:
-        used.append(lane.use_tool())
-        time.sleep(moments.uniform(0.0, 0.4))
-    bot.end(signal.SIGKILL if killed else signal.SIGINT)
+    with contextlib.closing(Bot(lane, epoch_s, reads=reads)) as bot:
+        assert bot.began.wait(60)
+        until_s = time.perf_counter() + moments.uniform(0.5, 2.5)
+        while time.perf_counter() < until_s:
+            used.append(lane.use_tool())
+            time.sleep(moments.uniform(0.0, 0.4))
+        bot.end(signal.SIGKILL if killed else signal.SIGTERM)
     told = f"{'killed' if killed else 'stopped'}, {'reads' if reads else ''}, {bot.last}, {bot.committed}, {used}"
     print(lane.folder.name, told, flush=True)
     errors = (lane.folder / "errors").read_text().splitlines()

@@ -61,3 +61,4 @@ class Checkpoints:
         # A log without a name must not go into the database, which others may have changed since.
         self._writer.identity.check()
         raw.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchall()
+        self._writer.identity.check()  # notes what the file holds now

@@ -10,6 +10,7 @@ import sys
 from typing import TYPE_CHECKING, Final
 
 from cogmeter_storage.base import DetachedStoreError
+from cogmeter_storage.sqlite.overwritten import Content
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -30,6 +31,7 @@ class Loss(enum.Enum):
 
     DELETED = "was deleted or moved away while the bot has it open"
     REPLACED = "was replaced by another file while the bot has it open"
+    OVERWRITTEN = "was overwritten with older content while the bot has it open"
     LOG = "lost its write-ahead log (-wal) or its index (-shm) while the bot has it open"
 
 
@@ -44,13 +46,18 @@ class Identity:
         """Note the files. Call it when the connection has read something, so that its log exists."""
         self.path = path
         self._paths = {suffix: _beside(path, suffix) for suffix in ("", LOG, INDEX)}
-        self._noted = {suffix: _inode(file) for suffix, file in self._paths.items()}
+        self._noted = {suffix: _inode(_status(file)) for suffix, file in self._paths.items()}
+        self._content = Content(path)
 
     def loss(self) -> Loss | None:
         """Return what happened to the files, or None while they are in place. Costs a few microseconds."""
-        now = _inode(self.path)
-        if now != self._noted[""]:
-            return Loss.DELETED if now is None else Loss.REPLACED
+        status = _status(self.path)
+        if status is None:
+            return Loss.DELETED
+        if _inode(status) != self._noted[""]:
+            return Loss.REPLACED
+        if self._noted[LOG] is not None and self._content.is_older(status):
+            return Loss.OVERWRITTEN
         return None if self._has(LOG) and self._has(INDEX) else Loss.LOG
 
     def check(self) -> None:
@@ -70,7 +77,7 @@ class Identity:
     def _has(self, suffix: str) -> bool:
         """Check that a noted file is in its place; what was not there when it was noted cannot be lost."""
         noted = self._noted[suffix]
-        return noted is None or noted == _inode(self._paths[suffix])
+        return noted is None or noted == _inode(_status(self._paths[suffix]))
 
 
 class SharedLock:
@@ -112,12 +119,15 @@ def _lock(descriptor: int, kind: int, start: int, length: int) -> None:
         fcntl.fcntl(descriptor, fcntl.F_OFD_SETLK, request)
 
 
-def _inode(path: Path) -> tuple[int, int] | None:
+def _status(path: Path) -> os.stat_result | None:
     try:
-        status = os.stat(path)  # noqa: PTH116 - half the cost of Path.stat, at every flush
+        return os.stat(path)  # noqa: PTH116 - half the cost of Path.stat, at every flush
     except OSError:
         return None
-    return status.st_dev, status.st_ino
+
+
+def _inode(status: os.stat_result | None) -> tuple[int, int] | None:
+    return None if status is None else (status.st_dev, status.st_ino)
 
 
 def _beside(path: Path, suffix: str) -> Path:

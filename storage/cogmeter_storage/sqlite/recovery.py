@@ -78,8 +78,8 @@ def report(path: Path, loss: Loss | None, saved: Path | None, spare: Path | None
         return f"Database {path} was opened again after an error."
     if saved is None:
         rest = "What only its open files held could not be saved, and is lost."
-    elif loss is Loss.DELETED and spare is None:
-        rest = "It was written again from its open files. To start anew, stop the bot before you delete it."
+    elif spare is None:
+        rest = "It was written again from its open files. To start with an empty one, stop the bot before you delete it."
     elif loss is Loss.LOG:
         rest = f"What only its open files held was written again; a copy of them is {saved.name}."
     else:
