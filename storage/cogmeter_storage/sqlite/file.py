@@ -20,7 +20,7 @@ from cogmeter_storage.sqlite.damage import OPENINGS, is_damaged, steadily
 from cogmeter_storage.sqlite.errors import damaged, storage_error, unreadable, unusable
 from cogmeter_storage.sqlite.header import check_header, check_version
 from cogmeter_storage.sqlite.identity import LOG, Identity, SharedLock
-from cogmeter_storage.sqlite.recovery import stamp, take_over
+from cogmeter_storage.sqlite.recovery import Recovered, stamp, take_over
 from cogmeter_storage.sqlite.rows import extents, read_columns, read_slots, seal, transaction
 
 if TYPE_CHECKING:
@@ -45,11 +45,11 @@ class Writable:
 
     def __init__(self, path: Path, *, replace_corrupt: bool, saved: Path | None = None) -> None:
         self.head = Head()
-        self.taken_over = 0  # rows from ``saved``
+        self.recovered = Recovered()
         self.patience_s = _BUSY_TIMEOUT_S
         self._path = path
         self._replace_corrupt = replace_corrupt
-        self._saved = saved
+        self.saved = saved
 
     def __call__(self, stack: ExitStack) -> sqlite3.Connection:
         """Return the open connection; the lock and the connection are given back with the stack.
@@ -98,8 +98,8 @@ class Writable:
             # Upkeep makes the checkpoints, beside the writer; a commit makes one only when far more has been written
             # since then than usual (16 MB).
             raw.execute("PRAGMA wal_autocheckpoint = 4000")
-            if self._saved is not None:
-                self.taken_over = take_over(raw, self._saved)
+            if self.saved is not None:
+                self.recovered = take_over(raw, self.saved)
             self.head = recover(raw)
             stack.push(until_it_works.pop_all())
         return raw

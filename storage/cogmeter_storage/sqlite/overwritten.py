@@ -59,7 +59,7 @@ class Content:
 
 
 def _newest(path: Path) -> int | None:
-    """Return the last operation's id in the file without its log, 0 when it has none; None when it cannot be read now."""
+    """Return the last operation's id in the file without its log, 0 without any; None when it cannot be read now."""
     uri = f"{path.absolute().as_uri()}?mode=ro&immutable=1"
     try:
         with contextlib.closing(sqlite3.connect(uri, uri=True, isolation_level=None)) as raw:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import sqlite3
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final
 
@@ -72,42 +73,54 @@ def prepare(identity: Identity, loss: Loss, saved: Path | None) -> Path | None:
     return saved
 
 
-def report(path: Path, loss: Loss | None, saved: Path | None, spare: Path | None) -> str:
+@dataclass(frozen=True, slots=True)
+class Recovered:
+    """What a reopened database took over from a copy: rows, and the tables whose rows could not be read."""
+
+    rows: int = 0
+    failed: tuple[str, ...] = ()
+
+
+def report(path: Path, loss: Loss | None, saved: Path | None, spare: Path | None, taken: Recovered) -> str:
     """Say what was done, and what the owner can do; ``spare`` is the copy if it is still there."""
     if loss is None:
-        return f"Database {path} was opened again after an error."
-    if saved is None:
+        rest = "Operations recorded meanwhile are written to it."
+    elif saved is None:
         rest = "What only its open files held could not be saved, and is lost."
     elif spare is None:
-        rest = "It was written again from its open files. To start with an empty one, stop the bot before you delete it."
-    elif loss is Loss.LOG:
-        rest = f"What only its open files held was written again; a copy of them is {saved.name}."
-    else:
+        rest = "It was written again from its open files. To start with an empty one, stop the bot before deleting it."
+    elif loss is not Loss.LOG:
         rest = f"What was recorded before is kept in {saved.name}. Stop the bot before you replace its database."
-    return f"Database {path} {loss.value}. {rest}"
+    elif taken.failed:
+        rest = f"Not all that only its open files held could be written again: a copy of them is {saved.name}."
+    else:
+        rest = f"{taken.rows} rows that only its open files held were written again. Leave the files of a running bot."
+    return f"Database {path} is open again. {rest}"
 
 
-def take_over(raw: sqlite3.Connection, saved: Path) -> int:
-    """Add the rows of a copy that this database lacks; return how many. Each table by itself: the copy may be damaged.
+def take_over(raw: sqlite3.Connection, saved: Path) -> Recovered:
+    """Add the rows of a copy that this database lacks. Each table by itself: the copy may be damaged.
 
     What other programs changed in the database since stays as they left it.
     """
     # Immutable: the copy is in WAL mode, and would get a log of its own.
     raw.execute("ATTACH DATABASE ? AS saved", (f"{saved.absolute().as_uri()}?mode=ro&immutable=1",))
     try:
-        return sum(_take_over_table(raw, table) for table in (*BY_ID, *BY_KEY))
+        found = {table: _take_over_table(raw, table) for table in (*BY_ID, *BY_KEY)}
     finally:
         raw.execute("DETACH DATABASE saved")
+    failed = tuple(table for table, rows in found.items() if rows is None)
+    return Recovered(sum(rows or 0 for rows in found.values()), failed)
 
 
-def _take_over_table(raw: sqlite3.Connection, table: str) -> int:
+def _take_over_table(raw: sqlite3.Connection, table: str) -> int | None:
     behind = f"WHERE id > (SELECT ifnull(max(id), 0) FROM main.{table})" if table in BY_ID else ""  # noqa: S608 - names of our tables
     try:
         with transaction(raw):
             return raw.execute(f"INSERT OR IGNORE INTO main.{table} SELECT * FROM saved.{table} {behind}").rowcount  # noqa: S608 - names of our tables
     except sqlite3.DatabaseError as error:
         _LOG.error("Rows of the table %s cannot be taken over: %s", table, error)
-        return 0
+        return None
 
 
 def stamp() -> str:

@@ -57,14 +57,14 @@ class SqliteStore:
         self._alerting = SqliteAlertStore(reading, lambda: self._writer)
 
     @classmethod
-    async def open(
-        cls, path: Path, url: str, *, replace_corrupt: bool, read_only: bool, saved: Path | None = None
-    ) -> SqliteStore:
-        """Open the file, for writing with its lock; see open_store. ``saved`` is a copy with rows that it may lack."""
+    async def open(cls, path: Path, url: str, *, replace_corrupt: bool, read_only: bool) -> SqliteStore:
+        """Open the file, for writing with its lock; see open_store."""
         path = resolved(path)
-        writer = None
-        if not read_only:
-            writer = await _open_writer(Writable(path, replace_corrupt=replace_corrupt, saved=saved), path)
+        return await cls._open(path, url, None if read_only else Writable(path, replace_corrupt=replace_corrupt))
+
+    @classmethod
+    async def _open(cls, path: Path, url: str, writable: Writable | None) -> SqliteStore:
+        writer = None if writable is None else await _open_writer(writable, path)
         reading = Connection(path, Readable(path))
         try:
             await reading.open()
@@ -222,9 +222,11 @@ class SqliteStore:
         spare = None
         if self._loss is not None:
             spare = await asyncio.to_thread(recovery.prepare, writer.identity, self._loss, self._saved)
-        newer = spare if self._loss is Loss.LOG else None
-        store = await SqliteStore.open(self._path, self._url, replace_corrupt=True, read_only=False, saved=newer)
-        return store, recovery.report(self._path, self._loss, self._saved, spare)
+        writable = Writable(self._path, replace_corrupt=True, saved=spare if self._loss is Loss.LOG else None)
+        store = await SqliteStore._open(self._path, self._url, writable)
+        if writable.saved is not None and not writable.recovered.failed:
+            await asyncio.to_thread(writable.saved.unlink)
+        return store, recovery.report(self._path, self._loss, self._saved, spare, writable.recovered)
 
     async def _abandon(self, writer: Writer) -> None:
         """Close without bringing the write-ahead log into the database, which may be another one by now.
