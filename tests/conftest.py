@@ -1,4 +1,5 @@
-"""Shared fixtures: the loopback Discord (importable by tests as `loopback`), and a headless browser (`browser`)."""
+"""Shared fixtures: the loopback Discord (importable by tests as `loopback`), a headless browser (`browser`), and disks
+that fail (`disk_faults`)."""
 
 from __future__ import annotations
 
@@ -14,6 +15,7 @@ import pytest
 sys.path.append(str(Path(__file__).parent))
 
 from browser import Page, chromium, found
+from disk_faults import DiskFaults, build, compiler
 from loopback import Loopback
 
 # A timing is never asserted in a test: machines are busy with others.
@@ -49,3 +51,16 @@ def browser(needed, tmp_path) -> Iterator[Page]:
     needed(program, "Chromium")
     with chromium(program, tmp_path / "chromium") as page:
         yield page
+
+
+@pytest.fixture(scope="session")
+def fault_library(tmp_path_factory) -> Path | None:
+    """The library that makes calls fail; None without a C compiler, or where no library can be preloaded."""
+    return build(tmp_path_factory.mktemp("faults")) if compiler() and sys.platform == "linux" else None
+
+
+@pytest.fixture
+def disk_faults(needed, fault_library, tmp_path) -> DiskFaults:
+    """Makes calls of a child fail: start it with ``disk_faults.environment``, then ``disk_faults.on(...)``."""
+    needed(fault_library, "a C compiler on Linux")
+    return DiskFaults(fault_library, tmp_path)

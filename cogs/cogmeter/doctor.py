@@ -66,7 +66,14 @@ async def _database(monitor: Monitor) -> list[Finding]:
         status = await monitor.store.status()
     except StorageError as error:
         return [Finding("database", well=False, text=str(error), advice="Recording goes on into the buffer")]
-    return [Finding("database", well=True, text=_size(status)), _clock(status)]
+    return [Finding("database", well=True, text=_size(status)), _file(monitor), _clock(status)]
+
+
+def _file(monitor: Monitor) -> Finding:
+    times = len(monitor.reopened)
+    said = f"opened again {times} times since the start: it was damaged, deleted, replaced, or lost its log"
+    advice = "The log says what happened and what was saved. Stop the bot before you move or restore its database"
+    return Finding("database file", not times, said if times else "in place", advice)
 
 
 def _size(status: StoreStatus) -> str:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from cogmeter.background import detached
 from cogmeter.marks import store_marks
 from cogmeter.rows import Batch
-from cogmeter_storage.base import CorruptStoreError, StorageError
+from cogmeter_storage.base import CorruptStoreError, DetachedStoreError, StorageError
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -40,10 +40,11 @@ class Flusher:
         store: Store,
         *,
         watch: Callable[[list[Any]], Awaitable[None]] | None = None,
-        replace: Callable[[CorruptStoreError], Awaitable[Store]] | None = None,
+        replace: Callable[[StorageError], Awaitable[Store]] | None = None,
         traces: deque[TraceRecord] | None = None,
     ) -> None:
-        """``watch`` sees each batch's atoms once, stored or not; ``replace`` gives a new store for a corrupt one.
+        """``watch`` sees each batch's atoms once, stored or not; ``replace`` gives a new store for a corrupt or
+        detached one.
 
         ``traces`` are stored behind each batch; bound it by ``maxlen``, for the time that the store takes none.
         """
@@ -60,7 +61,7 @@ class Flusher:
         self._ids: list[int] = []  # the store's id of each of the recorder's series
         self._pending: Batch | None = None
         # Kept until a replacement has succeeded: one that failed may have closed the old store already.
-        self._corrupt: CorruptStoreError | None = None
+        self._lost: StorageError | None = None
         self._task: asyncio.Task[None] | None = None
         self._stopping = False
         self._lock = asyncio.Lock()
@@ -147,16 +148,27 @@ class Flusher:
         while self.traces and id(self.traces[0]) in known:
             self.traces.popleft()
 
+    async def _replace_lost(self) -> None:
+        if self._lost is not None and self._replace is not None:
+            self.store = await self._replace(self._lost)
+            self._lost = None
+            self._ids.clear()
+
+    async def _flush_or_replace(self) -> None:
+        """Flush; into a new store if the one that is open turns out to be corrupt or detached."""
+        await self._replace_lost()
+        try:
+            await self.flush()
+        except (CorruptStoreError, DetachedStoreError) as error:
+            self._lost = error
+            if self._replace is None:
+                raise
+            await self._replace_lost()
+            await self.flush()
+
     async def _attempt(self) -> None:
         try:
-            if self._corrupt is not None and self._replace is not None:
-                self.store = await self._replace(self._corrupt)
-                self._corrupt = None
-                self._ids.clear()
-            await self.flush()
-        except CorruptStoreError as error:
-            self._corrupt = error
-            self._failed(error)
+            await self._flush_or_replace()
         except StorageError as error:
             self._failed(error)
         except Exception as error:  # noqa: BLE001 - a fault of ours must end neither the task nor the bot

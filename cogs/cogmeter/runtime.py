@@ -43,7 +43,7 @@ if TYPE_CHECKING:
     from cogmeter.recorder import Recorder
     from cogmeter.settings import Settings
     from cogmeter_storage.alerting import AuditEntry
-    from cogmeter_storage.base import CorruptStoreError, Store
+    from cogmeter_storage.base import Store
 
 FOLD_INTERVAL_S = 60.0
 KEEP_INTERVAL_S = 3600.0
@@ -73,6 +73,7 @@ class Monitor(Asking):
         self.faults: Counter[str] = Counter()  # of our own parts, by part or job
         self.gauges: Mapping[str, float] = {}  # the newest sample of all surfaces
         self.began_ns = self.sampled_ns = now_ns()  # when it was made, and when that sample was taken
+        self.reopened: list[int] = []  # when the database had to be opened again, by ``now_ns``
         self.beside: dict[type, Any] = {}  # what layers above keep for as long as it lives, by its class
         self.schedule = Schedule(self.faults)
         self.bot = bot
@@ -98,6 +99,7 @@ class Monitor(Asking):
             await self._start_flusher(undo)
             await self._start_watching(undo)
             self._start_jobs(undo)
+            undo.callback(self._stop_waiting)  # done first at the end
             self._undo = undo.pop_all()
         _logger.info("Monitoring; operations are kept in %s", self.settings.database_url)
 
@@ -137,6 +139,10 @@ class Monitor(Asking):
             text, name = str(error), env_name("database_url")
             # A URL that is refused is named already, without the password that it may hold.
             raise SettingsError(text if text.startswith(name) else f"{name}={url}: {text}") from None
+
+    def _stop_waiting(self) -> None:
+        """Wait for no other program's lock while stopping: Docker kills a container ten seconds after it asks."""
+        self.store.stop_waiting()
 
     async def _close_store(self) -> None:
         await self.store.close()
@@ -231,15 +237,17 @@ class Monitor(Asking):
         cleaned = await self.store.clean(retention, now_us=now_us())
         _logger.debug("Removed %d old operations and %d old slots", cleaned.operations, cleaned.slots)
 
-    async def _replace(self, error: CorruptStoreError) -> Store:
-        """Set a store that turned out corrupt aside, and go on with a new one."""
+    async def _replace(self, error: StorageError) -> Store:
+        """Open the database again after it turned out corrupt or is no longer the file at its path."""
         _logger.error("%s", error)
-        await self.store.close()
-        self.store = self.query.store = await open_store(self.settings.database_url, replace_corrupt=True)
+        store, done = await self.store.reopen()
+        self.reopened.append(now_ns())
+        _logger.error("%s", done)
+        self.store = self.query.store = store
         people = self.watcher.receipts.people
-        people.key = await privacy_key(self.store, people.key)
-        await self.alerting.move(self.store)
-        return self.store
+        people.key = await privacy_key(store, people.key)
+        await self.alerting.move(store)
+        return store
 
 
 def _set_level(undo: AsyncExitStack, name: str, level: int) -> None:

@@ -44,6 +44,16 @@ class CorruptStoreError(StorageError):
         super().__init__(message, permanent=True)
 
 
+class DetachedStoreError(StorageError):
+    """The open database is no longer the file at its path; nothing was written. ``Store.reopen`` repairs it.
+
+    The file was deleted, moved or replaced, or another program removed its write-ahead log.
+    """
+
+    def __init__(self, message: str) -> None:
+        super().__init__(message, permanent=False)
+
+
 class Store(Protocol):
     """Where operations live.
 
@@ -222,6 +232,23 @@ class Store(Protocol):
         The member of metadata goes; the number is replaced wherever texts or metadata hold it, as text or number; the
         name is replaced where it stands for who did something. In paced chunks, as clean().
         """
+        ...
+
+    async def reopen(self) -> tuple[Store, str]:
+        """Close this store and open its path again, after a DetachedStoreError or a CorruptStoreError.
+
+        Data that only the open connections can still read is saved first. A deleted database is written again; a
+        replaced one is used as it is, and the old data is saved in ``<name>.recovered-<UTC time>``; a damaged one is
+        set aside as in ``open_store``. Return the new store and a sentence that says what was done. After an error,
+        call it again.
+
+        Raises:
+            StorageError: the path cannot be opened now.
+        """
+        ...
+
+    def stop_waiting(self) -> None:
+        """Fail at once, from now on, where another program holds a lock: the bot is about to stop."""
         ...
 
     async def close(self) -> None:

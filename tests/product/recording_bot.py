@@ -1,16 +1,20 @@
-"""A bot that records without end, for the test that kills it: ``python recording_bot.py EPOCH SPEED FIRST PACE``.
+"""A bot that records without end, for tests that kill it: ``python recording_bot.py EPOCH SPEED FIRST PACE [FILE]``.
 
 Its wall clock runs SPEED times as fast since EPOCH (seconds), so that minutes end, and hours are folded, while it is
-being killed. Before each operation, PACE seconds apart, it says ``<number> <operations that are committed>``.
+being killed. Before each operation, PACE seconds apart, it says ``<number> <operations that are committed>``. SIGTERM
+stops it. With FILE, the host reads that database and the files next to it, as a command that uploads them.
 """
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import itertools
 import os
+import signal
 import sys
 import time
+from pathlib import Path
 
 import discord
 from discord.ext import commands
@@ -21,7 +25,13 @@ import cogmeter.runtime
 _real_ns = time.time_ns
 
 
-async def main(first: int, pace_s: float) -> None:
+READ_EVERY = 50
+
+
+async def main(first: int, pace_s: float, database: Path | None) -> None:
+    with contextlib.suppress(NotImplementedError):
+        task = asyncio.current_task()
+        asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
     async with commands.Bot(command_prefix="!", intents=discord.Intents.none()) as bot:
         await bot.load_extension("cogmeter.cog")
         flusher = bot.get_cog("cogmeter").monitor.flusher
@@ -30,7 +40,15 @@ async def main(first: int, pace_s: float) -> None:
             os.write(1, b"%d %d\n" % (number, flusher.written))
             with trackers[number % 3]() as op:
                 op.annotate(number=number)
+            if database is not None and number % READ_EVERY == 0:
+                read(database)
             await asyncio.sleep(pace_s)
+
+
+def read(database: Path) -> None:
+    """Read the three files. The index could disappear on the way only if something were wrong."""
+    for suffix in ("", "-wal", "-shm"):
+        database.with_name(database.name + suffix).read_bytes()
 
 
 def hurry(epoch_s: float, speed: int) -> None:
@@ -42,4 +60,5 @@ def hurry(epoch_s: float, speed: int) -> None:
 
 if __name__ == "__main__":
     hurry(float(sys.argv[1]), int(sys.argv[2]))
-    asyncio.run(main(int(sys.argv[3]), float(sys.argv[4])))
+    with contextlib.suppress(asyncio.CancelledError):
+        asyncio.run(main(int(sys.argv[3]), float(sys.argv[4]), Path(sys.argv[5]) if sys.argv[5:] else None))

@@ -1,4 +1,4 @@
-"""A bot whose disk fails it, in a process of its own: ``python troubled_bot.py read_only | full_by_limit | full``.
+"""A bot whose disk fails it, in a process of its own: ``python troubled_bot.py SCENARIO``, a function below.
 
 The working directory is where its database is. Each scenario fails the process if it must.
 """
@@ -67,6 +67,21 @@ async def full_by_limit() -> None:
 async def full() -> None:
     """A disk with no room left, until a file on it is removed."""
     await run_on_a_disk_that_fills_up(filled)
+
+
+async def stop_on_a_full_disk() -> None:
+    """No room is left when the extension is unloaded."""
+    signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    logging.basicConfig(level=logging.WARNING)
+    async with make_bot() as bot:
+        await bot.load_extension("cogmeter.cog")
+        monitor = bot.get_cog("cogmeter").monitor
+        record(range(BEFORE))
+        await until(lambda: monitor.flusher.written == BEFORE)
+        with limited():
+            record(range(BEFORE, BEFORE + MEANWHILE))
+            await bot.unload_extension("cogmeter.cog")
+    assert len(cogmeter.default_recorder.buffer) >= MEANWHILE
 
 
 @contextlib.contextmanager
@@ -138,4 +153,4 @@ async def until(condition: Callable[[], object]) -> None:
 
 
 if __name__ == "__main__":
-    asyncio.run({one.__name__: one for one in (read_only, full_by_limit, full)}[sys.argv[1]]())
+    asyncio.run({one.__name__: one for one in (read_only, full_by_limit, full, stop_on_a_full_disk)}[sys.argv[1]]())

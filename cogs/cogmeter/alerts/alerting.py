@@ -83,7 +83,12 @@ class Alerting:
         if self._catching_up is not None:
             self._catching_up.cancel()
             await asyncio.wait([self._catching_up])
-        await self.evaluator.keep(self._store)
+        try:
+            await self.evaluator.keep(self._store)
+        except StorageError as error:
+            _logger.warning(
+                "Learned baselines are not stored, and are those of the last hour at the next start: %s", error
+            )
 
     async def check(self) -> None:
         """Hold what was measured against the rules once."""
@@ -109,13 +114,18 @@ class Alerting:
         await self.evaluator.keep(self._store)
 
     async def move(self, store: Store) -> None:
-        """Go on with an empty store: a corrupt one was replaced. What is known of alerts, mutes, changed thresholds and
-        what is usual goes along; what waited to be delivered is lost, and told with the alert's next change.
+        """Go on with another store: an empty one, the same one opened again, or a restored backup.
+
+        Active alerts, mutes and learned baselines go along. Changed thresholds go into an empty store; a store that
+        has its own keeps them. Waiting deliveries are lost with the old store, and sent with the alert's next change.
         """
         self._store = self.delivery.store = self.storyteller.store = store
         try:
             await self.engine.move(store, now_us())
-            await store.alerting.override(self._overrides, now_us=now_us(), actor=MOVED_BY)
+            if await store.series():
+                await self.apply_overrides()
+            else:
+                await store.alerting.override(self._overrides, now_us=now_us(), actor=MOVED_BY)
             await self.evaluator.keep(store)
         except StorageError as error:
             _logger.error("Not all that was known of alerts was taken into the new database: %s", error)  # noqa: TRY400 - the text says it all

@@ -26,6 +26,7 @@ LOST_S: Final = 60.0  # discord.py comes back by itself; Discord itself asks for
 SLOW_S: Final = 0.2  # of 100 callbacks on the loop one is late by so much: people notice
 LATE_S: Final = 1.0  # and by so much: of the three seconds to answer an interaction, not enough is left
 ANSWER_S: Final = 2.0  # for the database to answer
+REOPENED_S: Final = 3600.0  # a database that had to be opened again is degraded for so long
 VITAL_JOBS: Final = frozenset({"alerts", "samples"})
 HEARTBEAT: Final = "gateway.heartbeat_age_s."
 
@@ -88,6 +89,9 @@ async def database(monitor: Monitor) -> Check:
     if status is None:
         return Check("database", Status.UNHEALTHY, "it cannot be read; /perf doctor says why")
     age_s = None if status.last_write_us is None else time.time() - status.last_write_us / 1e6
+    if monitor.reopened and _since_s(monitor.reopened[-1]) < REOPENED_S:
+        reason = "its file was damaged, deleted or replaced, and was opened again; /perf doctor says more"
+        return Check("database", Status.DEGRADED, reason, age_s)
     return Check("database", Status.HEALTHY, f"it answers; {status.operations} operations are kept", age_s)
 
 

@@ -48,6 +48,15 @@ def damaged(path: Path, reason: str) -> CorruptStoreError:
     )
 
 
+def unreadable(path: Path) -> StorageError:
+    """Our error for a database whose reads fail, so that it may be damaged or not."""
+    return StorageError(
+        f"Database {path} cannot be read reliably: reading it fails again and again. It has not been changed. To mend "
+        "it: check the disk, or set PERFORMANCE_DATABASE_URL to another file.",
+        permanent=False,
+    )
+
+
 def unusable(path: Path, reason: str, mend: str) -> StorageError:
     """Our error for a file that cannot be the bot's database."""
     return StorageError(

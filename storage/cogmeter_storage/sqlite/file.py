@@ -1,4 +1,4 @@
-"""Opens the file for the store: its folder, its lock, its header, its version, and what the last run left open."""
+"""Opens the file for the store: its folder, its lock, its schema, and what the last run left open."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import logging
 import sqlite3
 import time
 from contextlib import ExitStack
-from datetime import UTC, datetime
+from functools import partial
 from typing import TYPE_CHECKING
 
 from cogmeter_storage.base import CorruptStoreError, StorageError
@@ -16,7 +16,11 @@ from cogmeter_storage.rollup import Head
 from cogmeter_storage.schema import APPLICATION_ID, SQLITE_MIGRATIONS, SQLITE_VERSION
 from cogmeter_storage.slot import SlotFormatError
 from cogmeter_storage.sqlite import lock
-from cogmeter_storage.sqlite.errors import damaged, storage_error, unusable
+from cogmeter_storage.sqlite.damage import OPENINGS, is_damaged, steadily
+from cogmeter_storage.sqlite.errors import damaged, storage_error, unreadable, unusable
+from cogmeter_storage.sqlite.header import check_header, check_version
+from cogmeter_storage.sqlite.identity import LOG, Identity, SharedLock
+from cogmeter_storage.sqlite.recovery import Recovered, stamp, take_over
 from cogmeter_storage.sqlite.rows import extents, read_columns, read_slots, seal, transaction
 
 if TYPE_CHECKING:
@@ -24,39 +28,65 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 _LOG = logging.getLogger("cogmeter.storage")
-_MAGIC = b"SQLite format 3\0"
 _BUSY_TIMEOUT_S = 5.0
+BUSY_STEP_S = 0.25
 _REBUILD_PAUSE_S = 0.001  # after each chunk, so that the loop's thread gets the interpreter's lock
 _FOR_EVER = 2**63 - 1
 _NO_ROOM_BESIDE = (sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN)
 
 
 class Writable:
-    """Opens a file for writing, on the connection's thread; ``head`` then says where writing goes on."""
+    """Opens a file for writing, on the connection's thread; ``head`` then says where writing goes on.
 
-    def __init__(self, path: Path, *, replace_corrupt: bool) -> None:
+    ``identity`` notes the files that were opened. ``saved`` is a copy whose newer rows are taken over first.
+    """
+
+    identity: Identity
+
+    def __init__(self, path: Path, *, replace_corrupt: bool, saved: Path | None = None) -> None:
         self.head = Head()
+        self.recovered = Recovered()
+        self.patience_s = _BUSY_TIMEOUT_S
         self._path = path
         self._replace_corrupt = replace_corrupt
+        self.saved = saved
 
     def __call__(self, stack: ExitStack) -> sqlite3.Connection:
-        """The open connection; the lock and the connection are given back with the stack.
+        """Return the open connection; the lock and the connection are given back with the stack.
 
         Raises:
-            StorageError: the file cannot be had, is in use, is no database of ours, or is damaged.
+            StorageError: the file cannot be opened, is in use, is no database of ours, or is damaged.
         """
         _make_folder(self._path)
         stack.callback(lock.take(self._path).release)
-        try:
-            return self._opened(stack)
-        except CorruptStoreError as error:
-            if not self._replace_corrupt:
-                raise
-            _LOG.error("%s It is set aside under another name, and a new database is started.", error)
-        _LOG.error("The damaged database is kept as %s.", _set_aside(self._path))
-        return self._opened(stack)
+        shared = SharedLock()
+        stack.callback(shared.close)
+        raw = self._opened(stack)
+        self.identity = Identity(self._path)
+        if self.identity.own(LOG):
+            shared.take(self._path)
+            stack.callback(shared.release)
+        # Writer waits longer, in steps of this length, so that a bot that stops need not wait for it.
+        raw.execute(f"PRAGMA busy_timeout = {int(BUSY_STEP_S * 1000)}")
+        return raw
 
     def _opened(self, stack: ExitStack) -> sqlite3.Connection:
+        """Return the connection to the file, or to a new one when the file is damaged and may be replaced."""
+        for _ in range(OPENINGS):
+            try:
+                return steadily(partial(self._connected, stack))
+            except CorruptStoreError as error:
+                if not self._replace_corrupt:
+                    raise
+                if is_damaged(self._path, error):
+                    _LOG.error("%s It is set aside under another name, and a new database is started.", error)
+                    break
+        else:
+            raise unreadable(self._path)
+        _LOG.error("The damaged database is kept as %s.", _set_aside(self._path))
+        return self._connected(stack)
+
+    def _connected(self, stack: ExitStack) -> sqlite3.Connection:
         check_header(self._path)
         with _in_our_words(self._path), ExitStack() as until_it_works:
             raw = connect(self._path, "rwc")
@@ -68,6 +98,8 @@ class Writable:
             # Upkeep makes the checkpoints, beside the writer; a commit makes one only when far more has been written
             # since then than usual (16 MB).
             raw.execute("PRAGMA wal_autocheckpoint = 4000")
+            if self.saved is not None:
+                self.recovered = take_over(raw, self.saved)
             self.head = recover(raw)
             stack.push(until_it_works.pop_all())
         return raw
@@ -80,21 +112,25 @@ class Readable:
         self._path = path
 
     def __call__(self, stack: ExitStack) -> sqlite3.Connection:
-        """The open connection; it is given back with the stack.
+        """Return the open connection; it is given back with the stack.
 
         Raises:
             StorageError: the file is missing, is no database of ours, is of another version, or is damaged.
         """
+        return steadily(partial(self._opened, stack))
+
+    def _opened(self, stack: ExitStack) -> sqlite3.Connection:
         check_header(self._path, must_exist=True)
-        with _in_our_words(self._path):
+        with _in_our_words(self._path), ExitStack() as until_it_works:
             raw = self._connected()
-            stack.callback(raw.close)
+            until_it_works.callback(raw.close)
             if check_version(raw, self._path) < SQLITE_VERSION:
                 raise StorageError(
                     f"Database {self._path} was written by an earlier version. To mend it: start the bot once with "
                     "this version, which brings it up to date.",
                     permanent=True,
                 )
+            stack.push(until_it_works.pop_all())
         return raw
 
     def _connected(self) -> sqlite3.Connection:
@@ -113,50 +149,10 @@ class Readable:
             ):
                 raise
             return connect(self._path, "ro&immutable=1")
+        except BaseException:
+            raw.close()
+            raise
         return raw
-
-
-def check_header(path: Path, *, must_exist: bool = False) -> None:
-    """Refuse what is no database of ours by its first bytes, before SQLite opens, and perhaps changes, it.
-
-    Our application id stands there from the first transaction on.
-
-    Raises:
-        StorageError: it is no SQLite database, or not ours, or of a later version; or it is missing or unreadable.
-    """
-    try:
-        with path.open("rb") as file:
-            header = file.read(100)
-    except FileNotFoundError as error:
-        if must_exist:
-            raise StorageError(
-                f"Database {path} does not exist. To mend it: run the bot once, or set PERFORMANCE_DATABASE_URL to the "
-                "file that it writes.",
-                permanent=True,
-            ) from error
-        return
-    except OSError as error:
-        raise unusable(path, f"cannot be read ({error.strerror or error})", "make it readable for the bot") from error
-    if not header:
-        if must_exist:
-            raise unusable(path, "is empty: no bot has written it yet", "start the bot on it once")
-        return
-    if not header.startswith(_MAGIC):
-        raise unusable(path, "is no SQLite database; it has not been touched", "move it away")
-    if header[68:72] != APPLICATION_ID.to_bytes(4, "big"):
-        raise unusable(path, "belongs to another program; it has not been touched", "move it away")
-    _refuse_newer(path, int.from_bytes(header[60:64], "big"))
-
-
-def check_version(raw: sqlite3.Connection, path: Path) -> int:
-    """The schema version of the database, 0 for an empty one.
-
-    Raises:
-        StorageError: it is of a later version, which the header alone may not tell yet.
-    """
-    (version,) = raw.execute("PRAGMA user_version").fetchone()
-    _refuse_newer(path, version)
-    return int(version)
 
 
 def recover(raw: sqlite3.Connection) -> Head:
@@ -205,15 +201,6 @@ def _probe(raw: sqlite3.Connection) -> None:
         raw.execute("ROLLBACK")
 
 
-def _refuse_newer(path: Path, version: int) -> None:
-    if version > SQLITE_VERSION:
-        raise unusable(
-            path,
-            f"has schema version {version}, later than the {SQLITE_VERSION} known here; it has not been touched",
-            "install that later version of cogmeter again",
-        )
-
-
 def _make_folder(path: Path) -> None:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -223,8 +210,7 @@ def _make_folder(path: Path) -> None:
 
 def _set_aside(path: Path) -> Path:
     """Rename the database, its write-ahead log first: a log without its database is nothing, but not the reverse."""
-    stamp = datetime.now(UTC).strftime("%Y%m%dT%H%M%S.%fZ")
-    aside = path.with_name(f"{path.name}.corrupt-{stamp}")
+    aside = path.with_name(f"{path.name}.corrupt-{stamp()}")
     try:
         for suffix in ("-wal", "-shm", ""):
             with contextlib.suppress(FileNotFoundError):

@@ -10,6 +10,20 @@ import filelock
 
 from cogmeter_storage.sqlite.errors import unusable
 
+_PROBE_S = 0.3  # how long is_locked() may hold a lock that a starting bot wants
+
+
+def resolved(path: Path) -> Path:
+    """Return the absolute path without symbolic links: one file has one lock, and stays the same after os.chdir().
+
+    Raises:
+        StorageError: the links lead nowhere.
+    """
+    try:
+        return path.resolve()
+    except (OSError, RuntimeError) as error:  # before Python 3.13, a loop of links is a RuntimeError
+        raise unusable(path, f"is a symbolic link that leads nowhere ({error})", "remove the link") from error
+
 
 def take(path: Path) -> filelock.BaseFileLock:
     """The writer's lock, taken; the system frees it when the process dies.
@@ -19,7 +33,7 @@ def take(path: Path) -> filelock.BaseFileLock:
     """
     lock = filelock.FileLock(f"{path}.lock", thread_local=False)
     try:
-        lock.acquire(blocking=False)
+        lock.acquire(timeout=_PROBE_S, poll_interval=0.02)
     except filelock.Timeout as error:
         raise unusable(
             path, f"is being written by another bot, which holds {path.name}.lock", "end that bot"
@@ -44,7 +58,7 @@ def _give_to_owner(lock: Path, path: Path) -> None:
 
 def is_locked(path: Path) -> bool:
     """Whether somebody holds the writer's lock; none is made where there is none."""
-    name = Path(f"{path}.lock")
+    name = Path(f"{resolved(path)}.lock")
     if not name.exists():
         return False
     lock = filelock.FileLock(name, thread_local=False)

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import asyncio
+from contextlib import AsyncExitStack
 from typing import TYPE_CHECKING
 
 from cogmeter_storage import failures
 from cogmeter_storage.base import StorageError
 from cogmeter_storage.model import FAILURES, Outcome
-from cogmeter_storage.sqlite import browse, copy, forget, markers, reader, search, upkeep
+from cogmeter_storage.sqlite import browse, copy, forget, markers, reader, recovery, search, upkeep
 from cogmeter_storage.sqlite import samples as sample_rows
 from cogmeter_storage.sqlite import traces as trace_rows
 from cogmeter_storage.sqlite.alerting import SqliteAlertStore
 from cogmeter_storage.sqlite.connection import Connection
 from cogmeter_storage.sqlite.file import Readable, Writable
+from cogmeter_storage.sqlite.identity import Loss
+from cogmeter_storage.sqlite.lock import resolved
 from cogmeter_storage.sqlite.writer import Writer, series_ids
 from cogmeter_storage.totals import check_step
 
@@ -48,12 +52,19 @@ class SqliteStore:
         self._reading = reading
         self._writer_or_none = writer
         self._closed = False
+        self._loss: Loss | None = None  # what reopen() found
+        self._saved: Path | None = None  # the copy that it made
         self._alerting = SqliteAlertStore(reading, lambda: self._writer)
 
     @classmethod
     async def open(cls, path: Path, url: str, *, replace_corrupt: bool, read_only: bool) -> SqliteStore:
         """Open the file, for writing with its lock; see open_store."""
-        writer = None if read_only else await _open_writer(path, replace_corrupt=replace_corrupt)
+        path = resolved(path)
+        return await cls._open(path, url, None if read_only else Writable(path, replace_corrupt=replace_corrupt))
+
+    @classmethod
+    async def _open(cls, path: Path, url: str, writable: Writable | None) -> SqliteStore:
+        writer = None if writable is None else await _open_writer(writable, path)
         reading = Connection(path, Readable(path))
         try:
             await reading.open()
@@ -178,8 +189,15 @@ class SqliteStore:
         return await self._reading.run(reader.status, self._path, self._url, last_write_us, clamped)
 
     async def backup(self, path: Path, *, progress: Callable[[int, int], None] | None = None) -> None:
-        """Write a copy to a new file."""
-        await copy.backup(self._path, path, progress)
+        """Write a copy to a new file, by a connection of its own, so that no other question waits for it."""
+        async with AsyncExitStack() as stack:
+            if self._writer_or_none is not None:
+                source = await stack.enter_async_context(self._writer.beside(Readable(self._path)))
+            else:
+                source = Connection(self._path, Readable(self._path))
+                await source.open()
+                stack.push_async_callback(source.end)
+            await copy.backup(source, path, progress, closing=lambda: self._closed)
 
     async def vacuum(self) -> None:
         """Give free room back."""
@@ -188,6 +206,38 @@ class SqliteStore:
     async def forget(self, person: Person) -> int:
         """Remove what leads to one person."""
         return await forget.forget(self._writer, person)
+
+    def stop_waiting(self) -> None:
+        """Wait for no lock of another program any more."""
+        if self._writer_or_none is not None:
+            self._writer_or_none.hurry()
+
+    async def reopen(self) -> tuple[SqliteStore, str]:
+        """Close this store, and open its path again; see Store.reopen."""
+        writer = self._writer
+        if not self._closed:
+            self._loss = await asyncio.to_thread(writer.identity.loss)
+            self._saved = await recovery.save(self._reading, self._path) if self._loss else None
+            await self._abandon(writer)
+        spare = None
+        if self._loss is not None:
+            spare = await asyncio.to_thread(recovery.prepare, writer.identity, self._loss, self._saved)
+        writable = Writable(self._path, replace_corrupt=True, saved=spare if self._loss is Loss.LOG else None)
+        store = await SqliteStore._open(self._path, self._url, writable)
+        if writable.saved is not None and not writable.recovered.failed:
+            await asyncio.to_thread(writable.saved.unlink)
+        return store, recovery.report(self._path, self._loss, self._saved, spare, writable.recovered)
+
+    async def _abandon(self, writer: Writer) -> None:
+        """Close without bringing the write-ahead log into the database, which may be another one by now.
+
+        The last connection to close would do that. Here it is the reading one, which cannot write.
+        """
+        self._closed = True
+        try:
+            await writer.end(alone=True)
+        finally:
+            await self._reading.end()
 
     async def close(self) -> None:
         """Give the threads, the file and its lock back."""
@@ -208,8 +258,7 @@ class SqliteStore:
         return self._writer_or_none
 
 
-async def _open_writer(path: Path, *, replace_corrupt: bool) -> Writer:
-    writable = Writable(path, replace_corrupt=replace_corrupt)
+async def _open_writer(writable: Writable, path: Path) -> Writer:
     connection = Connection(path, writable)
     await connection.open()
-    return Writer(connection, writable.head)
+    return Writer(connection, writable.head, writable.identity, patience_s=writable.patience_s)

@@ -30,7 +30,7 @@ _DELETE_US = {Tier.MINUTE: 2 * HOUR_US, Tier.HOUR: DAY_US, Tier.DAY: 30 * DAY_US
 async def fold_all(writer: Writer, now_us: int) -> int:
     """See Store.fold: one transaction a slot."""
     written = 0
-    async with Checkpoints(writer.path):
+    async with Checkpoints(writer):
         for tier in _FINER:
             for start_us in await writer.run(unfolded, tier, now_us):
                 written += await writer.run(_fold_one, tier, start_us)
@@ -70,7 +70,7 @@ async def clean(writer: Writer, retention: Retention, now_us: int) -> Cleaned:
         Tier.HOUR: _cut(now_us, retention.hour_hours, DAY_US),
         Tier.DAY: _cut(now_us, retention.day_hours, DAY_US),
     }
-    async with Checkpoints(writer.path) as checkpoints:
+    async with Checkpoints(writer) as checkpoints:
         paced = partial(_paced, writer, checkpoints)
         return Cleaned(
             operations=await paced(partial(_delete_operations, cut_us=raw_cut)),

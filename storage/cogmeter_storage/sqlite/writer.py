@@ -3,20 +3,25 @@
 from __future__ import annotations
 
 import asyncio
+import sqlite3
+import threading
 import time
+from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Concatenate, ParamSpec, TypeVar
 
+from cogmeter_storage.base import StorageError
 from cogmeter_storage.rollup import Draft
+from cogmeter_storage.sqlite.connection import Connection
 from cogmeter_storage.sqlite.rows import seal, transaction
 
 if TYPE_CHECKING:
-    import sqlite3
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+    from contextlib import ExitStack
     from pathlib import Path
 
     from cogmeter_storage.model import Row
     from cogmeter_storage.rollup import Head, SealedSlot
-    from cogmeter_storage.sqlite.connection import Connection
+    from cogmeter_storage.sqlite.identity import Identity
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -34,11 +39,19 @@ class Writer:
     when the caller has been cancelled meanwhile.
     """
 
-    def __init__(self, connection: Connection, head: Head) -> None:
+    def __init__(self, connection: Connection, head: Head, identity: Identity, *, patience_s: float) -> None:
+        """``patience_s`` is how long a transaction waits for another program's lock."""
         self.head = head
+        self.identity = identity
+        self.patience_s = patience_s
         self.last_write_us: int | None = None
         self._connection = connection
         self._lock = asyncio.Lock()
+        self._hurried = threading.Event()
+        self._closing = False
+        self._others = 0  # connections that are open beside this one
+        self._alone = asyncio.Event()
+        self._alone.set()
 
     @property
     def path(self) -> Path:
@@ -55,9 +68,9 @@ class Writer:
                 rows = next(upcoming, ())
                 # The last slice goes with the commit, in one call: most appends are a single slice.
                 while (following := next(upcoming, None)) is not None:
-                    await self._connection.run(_write, draft, rows)
+                    await self._connection.run(self._patiently, _write, draft, rows)
                     rows = following
-                await self._connection.run(self._finish, draft, rows, now_us)
+                await self._connection.run(self._patiently, self._finish, draft, rows, now_us)
             except BaseException:
                 self._connection.run_later(_roll_back)
                 raise
@@ -68,15 +81,82 @@ class Writer:
     ) -> T:
         """Run a function that is one transaction, between two others."""
         async with self._lock:
-            return await self._connection.run(function, *args, **kwargs)
+            return await self._connection.run(self._patiently, function, *args, **kwargs)
 
-    async def end(self) -> None:
-        """Let a running transaction come to its end, then give the file back."""
+    @asynccontextmanager
+    async def beside(self, opener: Callable[[ExitStack], sqlite3.Connection]) -> AsyncIterator[Connection]:
+        """Open another connection to the same files for as long as the block runs.
+
+        Raises:
+            StorageError: it cannot be opened, or the files are gone. SQLite would let it share the index of the old
+                files, and read another log by it.
+        """
+
+        def checked(stack: ExitStack) -> sqlite3.Connection:
+            self.identity.check()
+            return opener(stack)
+
+        if self._closing:
+            raise StorageError(f"Database {self.path} has been closed.", permanent=True)
+        connection = Connection(self.path, checked)
+        self._others += 1
+        self._alone.clear()
         try:
+            await connection.open()
+            try:
+                yield connection
+            finally:
+                await connection.end()
+        finally:
+            self._others -= 1
+            if not self._others:
+                self._alone.set()
+
+    def hurry(self) -> None:
+        """Wait for no lock of another program any longer."""
+        self._hurried.set()
+
+    async def end(self, *, alone: bool = False) -> None:
+        """Let a running transaction come to its end, then give the file back.
+
+        ``alone`` waits until no connection is left beside it, and lets none be opened any more.
+        """
+        self._closing = self._closing or alone
+        try:
+            if alone:
+                await self._alone.wait()
             async with self._lock:
                 pass
         finally:
             await self._connection.end()
+
+    def _patiently(
+        self,
+        raw: sqlite3.Connection,
+        function: Callable[Concatenate[sqlite3.Connection, P], T],
+        /,
+        *args: P.args,
+        **kwargs: P.kwargs,
+    ) -> T:
+        """Call a function that begins a transaction first; again while another program holds the lock.
+
+        SQLite's own wait cannot be ended early, so the connection waits in short steps.
+
+        Raises:
+            DetachedStoreError: the files are gone; nothing was written.
+        """
+        self.identity.check()
+        until_s = time.perf_counter() + self.patience_s
+        while True:
+            begun = raw.in_transaction
+            try:
+                return function(raw, *args, **kwargs)
+            except sqlite3.OperationalError as error:
+                busy = error.sqlite_errorcode & 0xFF == sqlite3.SQLITE_BUSY
+                if begun or raw.in_transaction or not busy or self._hurried.is_set():
+                    raise
+                if time.perf_counter() >= until_s:
+                    raise
 
     def _finish(self, raw: sqlite3.Connection, draft: Draft, rows: Sequence[Row], now_us: int) -> None:
         """Write the last slice, seal what ended, commit, and let the new head count."""
@@ -92,11 +172,11 @@ def _write(raw: sqlite3.Connection, draft: Draft, rows: Sequence[Row]) -> None:
     if not rows:
         return
     first_id = draft.next_id
-    rows = draft.add(rows)
     if raw.in_transaction:
-        raw.executemany(_INSERT, rows)
+        raw.executemany(_INSERT, draft.add(rows))
     else:
-        raw.execute("BEGIN IMMEDIATE")
+        raw.execute("BEGIN IMMEDIATE")  # before the draft takes the rows: it may be called again
+        rows = draft.add(rows)
         # SQLite numbers rows behind the last one that is there; a clean-up may have removed that.
         raw.execute(_INSERT_AT, (first_id, *rows[0]))
         raw.executemany(_INSERT, rows[1:])

@@ -51,8 +51,8 @@ async def test_a_clean_up_brings_what_it_did_into_the_database(filled, count_wit
     assert count_without_log() == 1
 
 
-async def test_checkpoints_on_the_way_are_made_now_and_then(filled, path, count_without_log, monkeypatch):
-    async with checkpoint.Checkpoints(path) as checkpoints:
+async def test_checkpoints_on_the_way_are_made_now_and_then(filled, count_without_log, monkeypatch):
+    async with checkpoint.Checkpoints(filled._writer) as checkpoints:
         monkeypatch.setattr(checkpoint, "_INTERVAL_S", 3600.0)
         await checkpoints.make()
         assert count_without_log() == 0
@@ -61,9 +61,9 @@ async def test_checkpoints_on_the_way_are_made_now_and_then(filled, path, count_
         assert count_without_log() == 3000
 
 
-async def test_a_job_that_failed_makes_no_last_checkpoint_and_keeps_its_error(filled, path, count_without_log):
+async def test_a_job_that_failed_makes_no_last_checkpoint_and_keeps_its_error(filled, count_without_log):
     with pytest.raises(StorageError, match="of the job"):
-        async with checkpoint.Checkpoints(path):
+        async with checkpoint.Checkpoints(filled._writer):
             raise StorageError("of the job", permanent=False)
     assert count_without_log() == 0
 

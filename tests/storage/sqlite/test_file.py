@@ -199,7 +199,7 @@ async def test_another_programs_lock_is_waited_for_then_told_and_the_rows_can_co
 ):
     store = await open_store(url)
     await store.series_ids([("a", "b"), ("a", "c"), ("a", "d")])
-    await store._writer._connection.run(lambda raw: raw.execute("PRAGMA busy_timeout = 50"))
+    store._writer.patience_s = 0.05
     other = sqlite3.connect(path, isolation_level=None)
     other.execute("BEGIN IMMEDIATE")
     with pytest.raises(StorageError, match="lock") as caught:

@@ -118,7 +118,7 @@ class AlertEngine:
         return await self._alone(self._unmute(ids, actor, now_us))
 
     async def move(self, store: Store, now_us: int) -> None:
-        """Go on with an empty store: take the alerts that stand and the mutes that hold into it.
+        """Go on with another store: add the active alerts and mutes that it lacks, and use those that only it has.
 
         Raises:
             StorageError: not all could be stored; what is missing is stored with its next change.
@@ -216,9 +216,14 @@ class AlertEngine:
     async def _move(self, store: Store, now_us: int) -> None:
         self.store = store
         self._over.clear()
+        kept = {_extent(mute): mute for mute in await store.alerting.mutes(now_us)}
         for number, mute in enumerate(self._book.mutes):
-            self._book.mutes[number] = await store.alerting.add_mute(mute)
+            extent = _extent(mute)
+            self._book.mutes[number] = kept.pop(extent) if extent in kept else await store.alerting.add_mute(mute)
+        self._book.mutes += kept.values()
         self._book.take(await store.alerting.save([Step(alert) for alert in self._book.alerts]), now_us)
+        known = {alert.uid for alert in self._book.alerts}
+        self._book.recall([alert for alert in await self._read(ACTIVE, 0) if alert.uid not in known], now_us)
 
     async def _drop(self) -> None:
         if not self._over:
@@ -262,3 +267,8 @@ def _parts(items: Sequence[T]) -> Iterator[Sequence[T]]:
 
 def _to_drop(move: Move) -> bool:
     return move.kind == DROPPED and move.before.stored is not None
+
+
+def _extent(mute: Mute) -> tuple[str, str, int, int]:
+    """Return what a mute covers, which is the same in every store."""
+    return mute.service, mute.rule, mute.since_us, mute.until_us

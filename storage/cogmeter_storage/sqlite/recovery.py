@@ -1,0 +1,128 @@
+"""Saves what only the open connections of a detached database can still read, and puts it back."""
+
+from __future__ import annotations
+
+import logging
+import sqlite3
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Final
+
+from cogmeter_storage.base import StorageError
+from cogmeter_storage.sqlite.copy import backup, rename_new
+from cogmeter_storage.sqlite.identity import INDEX, LOG, Identity, Loss
+from cogmeter_storage.sqlite.rows import transaction
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from cogmeter_storage.sqlite.connection import Connection
+
+# How each table's newer rows are found: those of tables with ascending ids lie behind the last one, the others have a
+# key of their own. Slots are left out: opening the database derives the missing ones from the operations.
+BY_ID: Final = (
+    "series",
+    "operation",
+    "trace",
+    "metric",
+    "alert",
+    "alert_change",
+    "delivery",
+    "attempt",
+    "mute",
+    "audit",
+    "marker",
+)
+BY_KEY: Final = ("sample", "receipt", "threshold_override", "memory")
+DERIVED: Final = ("slot",)
+
+_LOG = logging.getLogger("cogmeter.storage")
+
+
+async def save(reading: Connection, path: Path) -> Path | None:
+    """Copy the database as this connection sees it to ``<name>.recovered-<UTC time>``; None when it cannot be."""
+    target = path.with_name(f"{path.name}.recovered-{stamp()}")
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        await backup(reading, target, None)
+    except (StorageError, OSError) as error:
+        _LOG.error("What only the open files of %s hold cannot be saved: %s", path, error)
+        return None
+    return target
+
+
+def prepare(identity: Identity, loss: Loss, saved: Path | None) -> Path | None:
+    """Make the path ready to be opened again, with all connections closed; return the copy that is still to be used.
+
+    A deleted database is written again. The old log beside a new database would be applied to it: it goes.
+    """
+    path = identity.path
+    if loss is not Loss.LOG:
+        for suffix in (LOG, INDEX):
+            left = identity.own(suffix)
+            if left is not None and saved is not None:
+                left.unlink(missing_ok=True)
+            elif left is not None:
+                left.rename(path.with_name(f"{path.name}.recovered-{stamp()}{suffix}"))
+    if saved is not None and not path.exists():
+        try:
+            rename_new(saved, path)
+        except FileExistsError:
+            return saved
+        return None
+    return saved
+
+
+@dataclass(frozen=True, slots=True)
+class Recovered:
+    """What a reopened database took over from a copy: rows, and the tables whose rows could not be read."""
+
+    rows: int = 0
+    failed: tuple[str, ...] = ()
+
+
+def report(path: Path, loss: Loss | None, saved: Path | None, spare: Path | None, taken: Recovered) -> str:
+    """Say what was done, and what the owner can do; ``spare`` is the copy if it is still there."""
+    if loss is None:
+        rest = "Operations recorded meanwhile are written to it."
+    elif saved is None:
+        rest = "What only its open files held could not be saved, and is lost."
+    elif spare is None:
+        rest = "It was written again from its open files. To start with an empty one, stop the bot before deleting it."
+    elif loss is not Loss.LOG:
+        rest = f"What was recorded before is kept in {saved.name}. Stop the bot before you replace its database."
+    elif taken.failed:
+        rest = f"Not all that only its open files held could be written again: a copy of them is {saved.name}."
+    else:
+        rest = f"{taken.rows} rows that only its open files held were written again. Leave the files of a running bot."
+    return f"Database {path} is open again. {rest}"
+
+
+def take_over(raw: sqlite3.Connection, saved: Path) -> Recovered:
+    """Add the rows of a copy that this database lacks. Each table by itself: the copy may be damaged.
+
+    What other programs changed in the database since stays as they left it.
+    """
+    # Immutable: the copy is in WAL mode, and would get a log of its own.
+    raw.execute("ATTACH DATABASE ? AS saved", (f"{saved.absolute().as_uri()}?mode=ro&immutable=1",))
+    try:
+        found = {table: _take_over_table(raw, table) for table in (*BY_ID, *BY_KEY)}
+    finally:
+        raw.execute("DETACH DATABASE saved")
+    failed = tuple(table for table, rows in found.items() if rows is None)
+    return Recovered(sum(rows or 0 for rows in found.values()), failed)
+
+
+def _take_over_table(raw: sqlite3.Connection, table: str) -> int | None:
+    behind = f"WHERE id > (SELECT ifnull(max(id), 0) FROM main.{table})" if table in BY_ID else ""  # noqa: S608 - names of our tables
+    try:
+        with transaction(raw):
+            return raw.execute(f"INSERT OR IGNORE INTO main.{table} SELECT * FROM saved.{table} {behind}").rowcount  # noqa: S608 - names of our tables
+    except sqlite3.DatabaseError as error:
+        _LOG.error("Rows of the table %s cannot be taken over: %s", table, error)
+        return None
+
+
+def stamp() -> str:
+    """Return the time for the name of a file."""
+    return datetime.now(UTC).strftime("%Y%m%dT%H%M%S.%fZ")
