@@ -1,19 +1,24 @@
 """A slot: the aggregates of every series in one stretch of time, as columns, and the bytes that they are kept in.
 
-The bytes are a header (version, number of series, number of filled buckets, one width code a column), then the
-columns one after another, little-endian, each in the narrowest unsigned width that holds its largest value; a column
-of zeros takes no bytes. Most columns of a minute are one or two bytes wide, so a minute of ten operations of one
-series takes near 45 bytes.
+The bytes are a version, a checksum (CRC-32), a header (number of series, number of filled buckets, one width code a
+column), then the columns one after another, little-endian, each in the narrowest unsigned width that holds its largest
+value; a column of zeros takes no bytes. Most columns of a minute are one or two bytes wide, so a minute of ten
+operations of one series takes near 50 bytes. The checksum covers everything behind it and the other columns of the
+slot's row, so a row whose key was changed is found, too.
+
+Version 1 has no checksum. Such a slot is compared with itself: its counts by outcome with its buckets, its sums and
+largest durations with the bounds of the buckets.
 """
 
 from __future__ import annotations
 
 import struct
+import zlib
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 import numpy as np
 
-from cogmeter_storage.histogram import BUCKETS, bucket_of
+from cogmeter_storage.histogram import BUCKETS, bucket_of, upper_bound_of
 from cogmeter_storage.model import Outcome
 
 if TYPE_CHECKING:
@@ -23,16 +28,19 @@ if TYPE_CHECKING:
 
 Column: TypeAlias = "NDArray[np.integer[Any]]"
 
-VERSION = 1
-_HEADER = struct.Struct("<BII11B")
+VERSION = 2
+_WITHOUT_CHECKSUM = 1  # what schema versions 1 to 3 wrote
+_HEADER = struct.Struct("<II11B")
+_CHECKSUM = struct.Struct("<I")
 _WIDTHS = tuple(np.dtype(code) for code in ("<u1", "<u1", "<u2", "<u4", "<u8"))  # by width code; code 0 has no bytes
 _SIZES = (0, 1, 2, 4, 8)
 _OUTCOMES = len(Outcome)
 _BY_SERIES = 4 + _OUTCOMES  # columns with one value a series; the others have one a bucket
+_MOST = 2**62  # sums beyond it would overflow
 
 
 class SlotFormatError(ValueError):
-    """The bytes are no slot that this version can read."""
+    """A stored value is damaged, or was written by a later version."""
 
 
 class Slot(NamedTuple):
@@ -92,35 +100,100 @@ def merge(slots: Sequence[Slot]) -> Slot:
     return Slot._make([ids, *added, max_us, sizes, keys % BUCKETS, counts])
 
 
-def encode(slot: Slot) -> bytes:
-    """The bytes of a slot."""
+def encode(slot: Slot, row: Sequence[int] = ()) -> bytes:
+    """Return the bytes of a slot; ``row`` is what else stands in its row, which the checksum covers too."""
     codes = [_width_code(column) for column in slot]
-    header = _HEADER.pack(VERSION, slot.series.size, slot.buckets.size, *codes)
+    header = _HEADER.pack(slot.series.size, slot.buckets.size, *codes)
     columns = (column.astype(_WIDTHS[code]).tobytes() for column, code in zip(slot, codes, strict=True) if code)
-    return b"".join((header, *columns))
+    content = b"".join((header, *columns))
+    return b"".join((bytes((VERSION,)), _CHECKSUM.pack(_checksum(content, row)), content))
 
 
-def decode(data: bytes) -> Slot:
-    """The slot in these bytes; its columns are views of them.
+def decode(data: object, row: Sequence[int] = ()) -> Slot:
+    """Return the slot in these bytes, written with the same ``row``; its columns are views of them.
 
     Raises:
         SlotFormatError: they are damaged, or of a later version.
     """
-    if len(data) < _HEADER.size or data[0] != VERSION:
-        raise SlotFormatError("not a slot, or one of a later version")
-    _, series, buckets, *codes = _HEADER.unpack_from(data)
+    if not isinstance(data, bytes) or not data:
+        raise SlotFormatError("it is empty, or no bytes")
+    if data[0] == _WITHOUT_CHECKSUM:
+        return _checked(_columns(memoryview(data)[1:]))
+    if data[0] != VERSION:
+        raise SlotFormatError("it is no slot, or one of a later version")
+    start = 1 + _CHECKSUM.size
+    content = memoryview(data)[start:]
+    if len(data) < start or _checksum(content, row) != _CHECKSUM.unpack_from(data, 1)[0]:
+        raise SlotFormatError("its checksum does not match")
+    return _columns(content)
+
+
+def has_checksum(data: bytes) -> bool:
+    """Return whether the bytes of a sound slot carry a checksum."""
+    return data[0] != _WITHOUT_CHECKSUM
+
+
+def _checksum(content: bytes | memoryview, row: Sequence[int]) -> int:
+    try:
+        key = struct.pack(f"<{len(row)}q", *row)
+    except struct.error as error:
+        raise SlotFormatError(f"a column of its row is no number ({error})") from error
+    return zlib.crc32(content, zlib.crc32(key))
+
+
+def _columns(content: memoryview) -> Slot:
+    """Return the columns behind a header; their lengths are right, their values are not compared yet."""
+    if len(content) < _HEADER.size:
+        raise SlotFormatError(f"its header is cut off after {len(content)} bytes")
+    series, buckets, *codes = _HEADER.unpack_from(content)
+    if max(codes) >= len(_SIZES):
+        raise SlotFormatError(f"its columns have widths that do not exist: {codes}")
     lengths = (series,) * _BY_SERIES + (buckets,) * (len(codes) - _BY_SERIES)
+    expected = _HEADER.size + sum(length * _SIZES[code] for code, length in zip(codes, lengths, strict=True))
+    if expected != len(content):
+        raise SlotFormatError(f"it has {len(content)} bytes instead of {expected}")
+    if not codes[0] or not codes[-1]:  # a column of zeros may be of any length, and these two are never zero
+        raise SlotFormatError("it has no series, or no operations")
     offset = _HEADER.size
     columns = []
-    try:
-        for code, length in zip(codes, lengths, strict=True):
-            columns.append(np.frombuffer(data, _WIDTHS[code], length, offset) if code else np.zeros(length, np.uint8))
-            offset += length * _SIZES[code]
-    except (ValueError, IndexError) as error:
-        raise SlotFormatError(f"a damaged slot: {error}") from error
-    if offset != len(data):
-        raise SlotFormatError(f"a damaged slot: {len(data)} bytes instead of {offset}")
+    for code, length in zip(codes, lengths, strict=True):
+        columns.append(np.frombuffer(content, _WIDTHS[code], length, offset) if code else np.zeros(length, np.uint8))
+        offset += length * _SIZES[code]
     return Slot._make(columns)
+
+
+def _checked(slot: Slot) -> Slot:
+    """Return a slot without a checksum after comparing its columns with each other.
+
+    Raises:
+        SlotFormatError: they contradict each other.
+    """
+    if max(int(column.max(initial=0)) for column in slot) >= _MOST:
+        raise SlotFormatError("a value is too large")
+    one = Slot._make(column.astype(np.int64) for column in slot)
+    if not one.series.size or one.series[0] < 1 or (np.diff(one.series) < 1).any():
+        raise SlotFormatError("its series are not in order")
+    if one.sizes.min() < 1 or int(one.sizes.astype(np.float64).sum()) != one.buckets.size:
+        raise SlotFormatError("its buckets do not fit its series")
+    if one.counts.min() < 1 or one.buckets.max() >= BUCKETS:
+        raise SlotFormatError("a bucket is empty, or does not exist")
+    ends = np.cumsum(one.sizes)
+    starts = ends - one.sizes
+    inside = np.ones(one.buckets.size, dtype=np.bool_)
+    inside[starts] = False
+    if (np.diff(one.buckets, prepend=-1) < 1)[inside].any():
+        raise SlotFormatError("its buckets are not in order")
+    counts = one.counts.astype(np.float64)  # exact below 2**53, and never overflows
+    if (np.add.reduceat(counts, starts) != np.sum(one.outcomes, axis=0, dtype=np.float64)).any():
+        raise SlotFormatError("its counts by outcome differ from those of its buckets")
+    if (bucket_of(one.max_us) != one.buckets[ends - 1]).any():
+        raise SlotFormatError("a largest duration is in another bucket than the last one")
+    upper = np.minimum(upper_bound_of(one.buckets), np.repeat(one.max_us, one.sizes))
+    lower = np.where(one.buckets > 0, upper_bound_of(one.buckets - 1), 0.0)
+    least, most = (np.add.reduceat(counts * bound, starts) for bound in (lower, upper))
+    if (one.sum_us < least * (1 - 1e-6) - 1).any() or (one.sum_us > most * (1 + 1e-6) + 1).any():
+        raise SlotFormatError("a sum of durations is outside of what its buckets allow")
+    return slot
 
 
 def _width_code(column: Column) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import logging
 import sqlite3
 import time
@@ -11,31 +12,37 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from cogmeter_storage.base import CorruptStoreError, StorageError
-from cogmeter_storage.model import Tier
+from cogmeter_storage.model import DAY_US, Tier
 from cogmeter_storage.rollup import Head
 from cogmeter_storage.schema import APPLICATION_ID, SQLITE_MIGRATIONS, SQLITE_VERSION
 from cogmeter_storage.slot import SlotFormatError
 from cogmeter_storage.sqlite import lock
 from cogmeter_storage.sqlite.errors import damaged, storage_error, unusable
-from cogmeter_storage.sqlite.rows import extents, read_columns, read_slots, seal, transaction
+from cogmeter_storage.sqlite.rows import transaction, unsealed_columns
+from cogmeter_storage.sqlite.slots import edges, repair, seal
+from cogmeter_storage.sqlite.sound import LAST_US
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
+    from cogmeter_storage.rollup import SealedSlot
+    from cogmeter_storage.sqlite.damage import DamageLog
+
 _LOG = logging.getLogger("cogmeter.storage")
 _MAGIC = b"SQLite format 3\0"
 _BUSY_TIMEOUT_S = 5.0
 _REBUILD_PAUSE_S = 0.001  # after each chunk, so that the loop's thread gets the interpreter's lock
-_FOR_EVER = 2**63 - 1
+_AHEAD_US = 366 * DAY_US  # so far beyond the present no operation ends, whatever the clock showed
 _NO_ROOM_BESIDE = (sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN)
 
 
 class Writable:
     """Opens a file for writing, on the connection's thread; ``head`` then says where writing goes on."""
 
-    def __init__(self, path: Path, *, replace_corrupt: bool) -> None:
+    def __init__(self, path: Path, damage: DamageLog, *, replace_corrupt: bool) -> None:
         self.head = Head()
+        self._damage = damage
         self._path = path
         self._replace_corrupt = replace_corrupt
 
@@ -68,7 +75,7 @@ class Writable:
             # Upkeep makes the checkpoints, beside the writer; a commit makes one only when far more has been written
             # since then than usual (16 MB).
             raw.execute("PRAGMA wal_autocheckpoint = 4000")
-            self.head = recover(raw)
+            self.head = recover(raw, self._damage)
             stack.push(until_it_works.pop_all())
         return raw
 
@@ -159,28 +166,45 @@ def check_version(raw: sqlite3.Connection, path: Path) -> int:
     return int(version)
 
 
-def recover(raw: sqlite3.Connection) -> Head:
-    """Where writing goes on: what the last run left unsealed is read again, and its finished minutes are sealed.
+def recover(raw: sqlite3.Connection, damage: DamageLog) -> Head:
+    """Return where writing goes on: read what the last run left unsealed again, and seal its finished minutes.
 
-    It also reads what would tell a damaged file: the schema, the newest slots, the first and the last operation.
+    It also reads what shows a damaged file: the schema, the newest slots, the first and the last operation.
     """
-    kept, sealed_id = extents(raw)
-    raw.execute("SELECT id, service, operation FROM series").fetchall()
-    newest = [slot for tier in kept for slot in read_slots(raw, tier, kept[tier].until_us - tier.width_us, _FOR_EVER)]
-    raw.execute("SELECT * FROM operation ORDER BY id LIMIT 1").fetchone()
-    last = raw.execute("SELECT end_us FROM operation ORDER BY id DESC LIMIT 1").fetchone()
+    raw.execute("SELECT id, CAST(service AS BLOB), CAST(operation AS BLOB) FROM series").fetchall()
+    raw.execute("SELECT id, end_us, CAST(error AS BLOB) FROM operation ORDER BY id LIMIT 1").fetchone()
+    find = "SELECT end_us FROM operation WHERE typeof(end_us) = 'integer' ORDER BY id DESC LIMIT 1"
+    last = raw.execute(find).fetchone()
+    newest = _newest(raw, damage)
+    sealed_id = max((slot.last_id for slot in newest), default=0)
     # A late minute still joins its hour and its day, so there it is their start that binds.
-    ends = [slot.end_us if slot.tier is Tier.MINUTE else slot.start_us for slot in newest]
-    head = Head(next_id=sealed_id + 1, last_end_us=max([*ends, *(last or ())], default=0), sealed_id=sealed_id)
+    since_us = max((slot.end_us if slot.tier is Tier.MINUTE else slot.start_us for slot in newest), default=-LAST_US)
+    until_us = max(time.time_ns() // 1000, since_us) + _AHEAD_US
+    last_end_us = last[0] if last is not None and last[0] <= until_us else 0
+    head = Head(next_id=_behind(raw, sealed_id), last_end_us=max(since_us, last_end_us, 0), sealed_id=sealed_id)
     finished = []
-    for columns in read_columns(raw, sealed_id):
+    for columns in unsealed_columns(raw, damage, sealed_id, since_us=since_us, until_us=until_us):
         head, sealed = head.follow(columns)
         finished += sealed
         time.sleep(_REBUILD_PAUSE_S)
     with transaction(raw):
         for minute in finished:
-            seal(raw, minute)
-    return head
+            seal(raw, damage, minute)
+        for tier, start_us in damage.waiting():
+            repair(raw, damage, tier, start_us)
+    return dataclasses.replace(head, next_id=max(head.next_id, _behind(raw, sealed_id)))
+
+
+def _newest(raw: sqlite3.Connection, damage: DamageLog) -> list[SealedSlot]:
+    """Return the newest slot of each tier."""
+    found = (edges(raw, damage, tier) for tier in Tier)
+    return [one[1] for one in found if one is not None]
+
+
+def _behind(raw: sqlite3.Connection, sealed_id: int) -> int:
+    """Return the first id that neither a slot nor a row has used."""
+    (last_id,) = raw.execute("SELECT ifnull(max(id), 0) FROM operation").fetchone()
+    return int(max(last_id, sealed_id)) + 1
 
 
 def _migrate(raw: sqlite3.Connection, version: int) -> None:

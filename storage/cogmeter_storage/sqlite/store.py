@@ -7,11 +7,12 @@ from typing import TYPE_CHECKING
 from cogmeter_storage import failures
 from cogmeter_storage.base import StorageError
 from cogmeter_storage.model import FAILURES, Outcome
-from cogmeter_storage.sqlite import browse, copy, forget, markers, reader, search, upkeep
+from cogmeter_storage.sqlite import browse, copy, forget, markers, reader, search, upkeep, verify
 from cogmeter_storage.sqlite import samples as sample_rows
 from cogmeter_storage.sqlite import traces as trace_rows
 from cogmeter_storage.sqlite.alerting import SqliteAlertStore
 from cogmeter_storage.sqlite.connection import Connection
+from cogmeter_storage.sqlite.damage import DamageLog
 from cogmeter_storage.sqlite.file import Readable, Writable
 from cogmeter_storage.sqlite.writer import Writer, series_ids
 from cogmeter_storage.totals import check_step
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 
     from cogmeter_storage.model import (
         Cleaned,
+        Damage,
         ErrorGroup,
         Marker,
         Operation,
@@ -41,19 +43,21 @@ class SqliteStore:
     A cancelled append has written all or nothing; shield it to know which.
     """
 
-    def __init__(self, path: Path, url: str, reading: Connection, writer: Writer | None) -> None:
+    def __init__(self, path: Path, url: str, reading: Connection, writer: Writer | None, damage: DamageLog) -> None:
         """Made by ``SqliteStore.open``; without a writer it is for reading alone."""
         self._path = path
         self._url = url
         self._reading = reading
         self._writer_or_none = writer
+        self._damage = damage
         self._closed = False
         self._alerting = SqliteAlertStore(reading, lambda: self._writer)
 
     @classmethod
     async def open(cls, path: Path, url: str, *, replace_corrupt: bool, read_only: bool) -> SqliteStore:
         """Open the file, for writing with its lock; see open_store."""
-        writer = None if read_only else await _open_writer(path, replace_corrupt=replace_corrupt)
+        damage = DamageLog(path)
+        writer = None if read_only else await _open_writer(path, damage, replace_corrupt=replace_corrupt)
         reading = Connection(path, Readable(path))
         try:
             await reading.open()
@@ -61,7 +65,7 @@ class SqliteStore:
             if writer is not None:
                 await writer.end()
             raise
-        return cls(path, url, reading, writer)
+        return cls(path, url, reading, writer, damage)
 
     async def series_ids(self, names: Sequence[tuple[str, str]]) -> list[int]:
         """The ids of these names; new ones are added."""
@@ -86,7 +90,9 @@ class SqliteStore:
         check_step(step_us)
         # The head is taken before the snapshot; the reader notices when a minute has been sealed between the two.
         head = self._writer_or_none.head if self._writer_or_none else None
-        return await self._reading.run(reader.totals, head, since_us, until_us, groups=dict(groups), step_us=step_us)
+        return await self._reading.run(
+            reader.totals, self._damage, head, since_us, until_us, groups=dict(groups), step_us=step_us
+        )
 
     async def recent(
         self, series: Collection[int], since_us: int, until_us: int, *, limit: int, failed: bool = False
@@ -109,14 +115,16 @@ class SqliteStore:
         """The latest operations, page by page."""
         wanted = search.Wanted(frozenset(Outcome if outcomes is None else outcomes), slower_than_us)
         ids = None if series is None else tuple(series)
-        at = (ids, since_us, until_us, wanted)
-        return await self._reading.run(search.newest, *at, limit=limit, before_id=before_id)
+        at = (ids, since_us, until_us)
+        return await self._reading.run(
+            search.newest, self._damage, *at, wanted=wanted, limit=limit, before_id=before_id
+        )
 
     def stream(
         self, series: Collection[int] | None, since_us: int, until_us: int, *, rows: int = 1_000
     ) -> AsyncIterator[list[Operation]]:
         """All operations in order, in chunks."""
-        return browse.stream(self._reading, series, since_us, until_us, rows=rows)
+        return browse.stream(self._reading, self._damage, series, since_us, until_us, rows=rows)
 
     async def error_groups(
         self, series: Collection[int] | None, since_us: int, until_us: int, *, limit: int = 50
@@ -126,7 +134,7 @@ class SqliteStore:
 
     async def slowest(self, series: Collection[int], since_us: int, until_us: int, *, limit: int) -> list[Operation]:
         """The slowest operations."""
-        return await self._reading.run(search.slowest, tuple(series), since_us, until_us, limit=limit)
+        return await self._reading.run(search.slowest, self._damage, tuple(series), since_us, until_us, limit=limit)
 
     async def clean(self, retention: Retention, *, now_us: int) -> Cleaned:
         """Remove what is too old."""
@@ -140,7 +148,9 @@ class SqliteStore:
         self, service: str | None, operation: str | None, since_us: int, *, limit: int
     ) -> list[TraceRecord]:
         """Traces, slowest first."""
-        return await self._reading.run(trace_rows.slowest, service, operation, since_us, limit)
+        return await self._reading.run(
+            trace_rows.slowest, self._damage, service, operation, since_us=since_us, limit=limit
+        )
 
     async def add_samples(self, at_us: int, values: Mapping[str, float]) -> None:
         """Keep the gauges of one moment."""
@@ -175,7 +185,9 @@ class SqliteStore:
         """Size, extent and last write."""
         writer = self._writer_or_none
         last_write_us, clamped = (writer.last_write_us, writer.head.clamped) if writer else (None, 0)
-        return await self._reading.run(reader.status, self._path, self._url, last_write_us, clamped)
+        return await self._reading.run(
+            reader.status, self._damage, self._path, url=self._url, last_write_us=last_write_us, clamped=clamped
+        )
 
     async def backup(self, path: Path, *, progress: Callable[[int, int], None] | None = None) -> None:
         """Write a copy to a new file."""
@@ -184,6 +196,11 @@ class SqliteStore:
     async def vacuum(self) -> None:
         """Give free room back."""
         await self._writer.run(copy.compact)
+
+    async def verify(self) -> Damage:
+        """Look for damage everywhere, and repair what can be repaired."""
+        await verify.verify(self._reading, self._writer_or_none, self._damage)
+        return (await self.status()).damage
 
     async def forget(self, person: Person) -> int:
         """Remove what leads to one person."""
@@ -208,8 +225,8 @@ class SqliteStore:
         return self._writer_or_none
 
 
-async def _open_writer(path: Path, *, replace_corrupt: bool) -> Writer:
-    writable = Writable(path, replace_corrupt=replace_corrupt)
+async def _open_writer(path: Path, damage: DamageLog, *, replace_corrupt: bool) -> Writer:
+    writable = Writable(path, damage, replace_corrupt=replace_corrupt)
     connection = Connection(path, writable)
     await connection.open()
-    return Writer(connection, writable.head)
+    return Writer(connection, writable.head, damage)
