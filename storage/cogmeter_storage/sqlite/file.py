@@ -19,7 +19,7 @@ from cogmeter_storage.slot import SlotFormatError
 from cogmeter_storage.sqlite import lock
 from cogmeter_storage.sqlite.errors import damaged, storage_error, unusable
 from cogmeter_storage.sqlite.rows import transaction, unsealed_columns
-from cogmeter_storage.sqlite.slots import edges, repair, seal
+from cogmeter_storage.sqlite.slots import last_slot, repair, seal
 from cogmeter_storage.sqlite.sound import LAST_US
 
 if TYPE_CHECKING:
@@ -197,8 +197,8 @@ def recover(raw: sqlite3.Connection, damage: DamageLog) -> Head:
 
 def _newest(raw: sqlite3.Connection, damage: DamageLog) -> list[SealedSlot]:
     """Return the newest slot of each tier."""
-    found = (edges(raw, damage, tier) for tier in Tier)
-    return [one[1] for one in found if one is not None]
+    found = (last_slot(raw, damage, tier) for tier in Tier)
+    return [one for one in found if one is not None]
 
 
 def _behind(raw: sqlite3.Connection, sealed_id: int) -> int:

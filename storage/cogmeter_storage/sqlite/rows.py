@@ -125,13 +125,32 @@ def _in_order(rows: Sequence[tuple[int, int]]) -> list[int]:
 
 
 def first_id_from(raw: sqlite3.Connection, at_us: int) -> int:
-    """Return the id of the first operation that ended at this time or later, or one beyond the last; tolerates gaps."""
+    """Return the id of the first operation that ended at this time or later, or one beyond the last.
+
+    It tolerates gaps, and rows whose end time is damaged.
+    """
     # Asked for together, the two would be found by reading every row.
     (low,) = raw.execute("SELECT ifnull(min(id), 1) FROM operation").fetchone()
     (high,) = raw.execute("SELECT ifnull(max(id), 0) + 1 FROM operation").fetchone()
-    find = "SELECT id, end_us FROM operation WHERE id >= ? AND typeof(end_us) = 'integer' ORDER BY id LIMIT 1"
+    find = (
+        f"SELECT id, end_us FROM operation WHERE id >= ? AND end_us BETWEEN {-LAST_US} AND {LAST_US}"  # noqa: S608 - constants
+        " ORDER BY id LIMIT 3"
+    )
     while low < high:
         probe = (low + high) // 2
-        row = raw.execute(find, (probe,)).fetchone()
-        low, high = (row[0] + 1, high) if row is not None and row[1] < at_us else (low, probe)
+        number, end_us = _probed(raw.execute(find, (probe - 1,)).fetchall(), probe)
+        low, high = (number + 1, high) if end_us < at_us else (low, probe)
     return int(low)
+
+
+def _probed(rows: list[tuple[int, int]], probe: int) -> tuple[int, int]:
+    """Return id and end time of the first row from ``probe`` on, of three rows that start with the one before it.
+
+    A row whose end time does not lie between those of its neighbours is passed over: it says nothing of the others.
+    """
+    before = rows.pop(0) if rows and rows[0][0] < probe else None
+    if not rows:
+        return probe, LAST_US
+    if before is not None and len(rows) > 1 and before[1] <= rows[1][1] and not before[1] <= rows[0][1] <= rows[1][1]:
+        return rows[1]
+    return rows[0]

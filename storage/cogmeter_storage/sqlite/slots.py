@@ -77,23 +77,27 @@ def read_slots(
             yield slot
 
 
-def edges(raw: sqlite3.Connection, damage: DamageLog, tier: Tier) -> tuple[SealedSlot, SealedSlot] | None:
-    """Return the first and the last slot of a tier that can be read; None without any."""
-    first, last = _edge(raw, damage, tier, "ASC"), _edge(raw, damage, tier, "DESC")
-    return (first, last) if first is not None and last is not None else None
+def last_slot(raw: sqlite3.Connection, damage: DamageLog, tier: Tier) -> SealedSlot | None:
+    """Return the last slot of a tier that can be read; None without any."""
+    return _edge(raw, damage, tier, "DESC")
+
+
+def sealed_id(raw: sqlite3.Connection, damage: DamageLog) -> int:
+    """Return the last operation that any slot holds; 0 without slots."""
+    found = (last_slot(raw, damage, tier) for tier in Tier)
+    return max((slot.last_id for slot in found if slot is not None), default=0)
 
 
 def extents(raw: sqlite3.Connection, damage: DamageLog) -> tuple[dict[Tier, Extent], int]:
     """Return what is kept of each tier, and the last operation that any slot holds (0 without slots)."""
     kept = {}
-    sealed_id = 0
+    newest_id = 0
     for tier in Tier:
-        found = edges(raw, damage, tier)
-        if found is not None:
-            first, last = found
+        first, last = _edge(raw, damage, tier, "ASC"), last_slot(raw, damage, tier)
+        if first is not None and last is not None:
             kept[tier] = Extent(first.start_us, last.end_us)
-            sealed_id = max(sealed_id, last.last_id)
-    return kept, sealed_id
+            newest_id = max(newest_id, last.last_id)
+    return kept, newest_id
 
 
 def repair(raw: sqlite3.Connection, damage: DamageLog, tier: int, start_us: int) -> None:

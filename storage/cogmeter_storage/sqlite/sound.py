@@ -18,16 +18,14 @@ from cogmeter_storage.schema import SQLITE_MIGRATIONS
 LAST_US: Final = 253_402_300_799_999_999  # the end of the year 9999: later times cannot be shown
 _STATES: Final = ", ".join(f"'{state.value}'" for state in AlertState)
 _WIDTHS: Final = " ".join(f"WHEN {tier.value} THEN {tier.width_us}" for tier in Tier)
+_ANY: Final = {"slot": ("first_id", "last_id", "data")}  # what has a check of its own, by table; see slot.py
 _STORED: Final = {"INTEGER": "'integer'", "REAL": "'real', 'integer'", "TEXT": "'text'", "BLOB": "'blob'"}
 # What else has to be true, by table; {0} is the table's name in the query.
 _MORE: Final = {
     "alert": (f"{{0}}.state IN ({_STATES})",),
     "alert_change": (f"{{0}}.state IN ({_STATES})",),
     "sample": ("abs({0}.value) < 9e999",),
-    "slot": (
-        f"{{0}}.start_us % (CASE {{0}}.tier {_WIDTHS} END) = 0",  # NULL, and so not true, for another tier
-        "{0}.first_id BETWEEN 1 AND {0}.last_id",
-    ),
+    "slot": (f"{{0}}.start_us % (CASE {{0}}.tier {_WIDTHS} END) = 0",),  # NULL, and so not true, for another tier
     "trace": (f"{{0}}.outcome BETWEEN 0 AND {len(Outcome) - 1}",),
 }
 
@@ -36,7 +34,8 @@ _MORE: Final = {
 def sound(table: str, name: str = "") -> str:
     """Return the condition for sound rows of a table, which the query calls ``name``; it is never NULL."""
     name = name or table
-    conditions = [_condition(name, *column) for column in _columns(table)]
+    checked = (column for column in _columns(table) if column[0] not in _ANY.get(table, ()))
+    conditions = [_condition(name, *column) for column in checked]
     conditions += [one.format(name) for one in _MORE.get(table, ())]
     return f"ifnull({' AND '.join(conditions)}, 0)"
 

@@ -11,7 +11,8 @@ from cogmeter_storage.rollup import fold
 from cogmeter_storage.sqlite import alert_rows, samples, traces
 from cogmeter_storage.sqlite.checkpoint import Checkpoints
 from cogmeter_storage.sqlite.rows import first_id_from, transaction
-from cogmeter_storage.sqlite.slots import FINER, edges, extents, read_slots, repair, write_slot
+from cogmeter_storage.sqlite.slots import FINER, last_slot, read_slots, repair, sealed_id, write_slot
+from cogmeter_storage.sqlite.sound import sound
 
 if TYPE_CHECKING:
     import sqlite3
@@ -53,8 +54,8 @@ def _repair_one(raw: sqlite3.Connection, damage: DamageLog, tier: int, start_us:
 
 def unfolded(raw: sqlite3.Connection, damage: DamageLog, tier: Tier, until_us: int) -> list[int]:
     """The starts of the slots that ended by then and can be folded, but are not: those behind the last folded one."""
-    found = edges(raw, damage, tier)
-    since_us = found[1].end_us if found else 0
+    last = last_slot(raw, damage, tier)
+    since_us = last.end_us if last is not None else 0
     rows = raw.execute(
         "SELECT DISTINCT start_us / ?1 * ?1 FROM slot WHERE tier = ?2 AND start_us >= ?3 AND start_us < ?4 ORDER BY 1",
         (tier.width_us, FINER[tier], since_us, until_us // tier.width_us * tier.width_us),
@@ -134,8 +135,7 @@ def _cut(now_us: int, hours: float, width_us: int) -> int:
 def _delete_operations(raw: sqlite3.Connection, damage: DamageLog, cut_us: int) -> int:
     """Delete the oldest few sealed operations that ended before the cut; 0 when there is none."""
     (first_id,) = raw.execute("SELECT ifnull(min(id), 1) FROM operation").fetchone()
-    _, sealed_id = extents(raw, damage)
-    last_id = min(first_id_from(raw, cut_us) - 1, sealed_id, first_id + _DELETE_ROWS - 1)
+    last_id = min(first_id_from(raw, cut_us) - 1, sealed_id(raw, damage), first_id + _DELETE_ROWS - 1)
     if last_id < first_id:
         return 0
     with transaction(raw):
@@ -151,13 +151,15 @@ def _delete_rows(raw: sqlite3.Connection, table: str, time: str, cut_us: int) ->
 
 def _delete_slots(raw: sqlite3.Connection, damage: DamageLog, tier: Tier, cut_us: int) -> int:
     """Delete the oldest few slots of a tier that lie before the cut; 0 when there is none."""
-    kept, _ = extents(raw, damage)
     if tier is not Tier.DAY:
-        coarser = kept.get(Tier(tier + 1))
-        cut_us = min(cut_us, coarser.until_us if coarser else 0)
-    if tier not in kept or kept[tier].first_us >= cut_us:
+        coarser = last_slot(raw, damage, Tier(tier + 1))
+        cut_us = min(cut_us, coarser.end_us if coarser is not None else 0)
+    # Not by extents(): what goes need not be read, and its operations, which would rebuild it, are gone already.
+    find = f"SELECT start_us FROM slot WHERE tier = ? AND {sound('slot')} ORDER BY start_us LIMIT 1"  # noqa: S608 - names of our columns
+    row = raw.execute(find, (tier,)).fetchone()
+    if row is None or row[0] >= cut_us:
         return 0
     width = _DELETE_US[tier]
-    stop_us = min(cut_us, (kept[tier].first_us // width + 1) * width)
+    stop_us = min(cut_us, (row[0] // width + 1) * width)
     with transaction(raw):
         return raw.execute("DELETE FROM slot WHERE tier = ? AND start_us < ?", (tier, stop_us)).rowcount
