@@ -47,6 +47,11 @@ class DamageLog:
         """Note a damaged slot that the writer has replaced or removed."""
         self._note_slot(tier, start_us, reason, result, repaired=True)
 
+    def removed(self, tier: int, start_us: int) -> None:
+        """Note that a slot which may have been damaged is in the file no more."""
+        with self._lock:
+            self._waiting.pop((tier, start_us), None)
+
     def row(self, table: str, number: object, reason: str) -> None:
         """Note a row that is skipped."""
         with self._lock:

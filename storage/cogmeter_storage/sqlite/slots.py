@@ -108,6 +108,7 @@ def repair(raw: sqlite3.Connection, damage: DamageLog, tier: int, start_us: int)
     found = raw.execute(f"SELECT {_COLUMNS} FROM slot WHERE tier = ? AND start_us = ?", (tier, start_us))  # noqa: S608 - the columns above
     row = found.fetchone()
     if row is None:
+        damage.removed(tier, start_us)
         return
     try:
         sound_slot = _decoded(tier, row)

@@ -11,12 +11,13 @@ from cogmeter_storage.rollup import fold
 from cogmeter_storage.sqlite import alert_rows, samples, traces
 from cogmeter_storage.sqlite.checkpoint import Checkpoints
 from cogmeter_storage.sqlite.rows import first_id_from, transaction
-from cogmeter_storage.sqlite.slots import FINER, last_slot, read_slots, repair, sealed_id, write_slot
+from cogmeter_storage.sqlite.slots import FINER, last_slot, read_slots, sealed_id, write_slot
 from cogmeter_storage.sqlite.sound import sound
+from cogmeter_storage.sqlite.verify import repair_all, verify_slots
 
 if TYPE_CHECKING:
     import sqlite3
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Awaitable, Callable, Mapping
     from typing import TypeAlias
 
     from cogmeter_storage.sqlite.damage import DamageLog
@@ -39,17 +40,6 @@ async def fold_all(writer: Writer, now_us: int) -> int:
                 written += await writer.run(_fold_one, writer.damage, tier, start_us)
         await repair_all(writer)
     return written
-
-
-async def repair_all(writer: Writer) -> None:
-    """Repair the slots that were found damaged since the last time: one transaction a slot."""
-    for tier, start_us in writer.damage.waiting():
-        await writer.run(_repair_one, writer.damage, tier, start_us)
-
-
-def _repair_one(raw: sqlite3.Connection, damage: DamageLog, tier: int, start_us: int) -> None:
-    with transaction(raw):
-        repair(raw, damage, tier, start_us)
 
 
 def unfolded(raw: sqlite3.Connection, damage: DamageLog, tier: Tier, until_us: int) -> list[int]:
@@ -87,6 +77,7 @@ async def clean(writer: Writer, retention: Retention, now_us: int) -> Cleaned:
         Tier.HOUR: _cut(now_us, retention.hour_hours, DAY_US),
         Tier.DAY: _cut(now_us, retention.day_hours, DAY_US),
     }
+    await _verify_before(writer, cuts)
     async with Checkpoints(writer.path) as checkpoints:
         paced, damage = partial(_paced, writer, checkpoints), writer.damage
         return Cleaned(
@@ -101,6 +92,32 @@ async def clean(writer: Writer, retention: Retention, now_us: int) -> Cleaned:
             samples=await paced(partial(samples.delete, cut_us=raw_cut)),
             alerts=await _clean_alerting(paced, raw_cut, cuts[Tier.DAY]),
         )
+
+
+async def _verify_before(writer: Writer, cuts: Mapping[Tier, int]) -> None:
+    """Repair the slots that stand for what is about to go, as long as there is something to rebuild them from."""
+    for tier, cut_us in ((Tier.MINUTE, cuts[Tier.MINUTE]), (Tier.HOUR, cuts[Tier.MINUTE]), (Tier.DAY, cuts[Tier.HOUR])):
+        first_us = await writer.run(_first_finer, tier)
+        if first_us is not None:
+            since_us = first_us // tier.width_us * tier.width_us
+            await verify_slots(writer.run, writer.damage, tier, since_us=since_us, until_us=cut_us)
+    await repair_all(writer)
+
+
+def _first_finer(raw: sqlite3.Connection, tier: Tier) -> int | None:
+    """Return the time of the oldest data that a slot of this tier can be rebuilt from; None without any."""
+    if tier is Tier.MINUTE:
+        find = "SELECT end_us FROM operation WHERE typeof(end_us) = 'integer' ORDER BY id LIMIT 1"
+        row = raw.execute(find).fetchone()
+        return None if row is None else int(row[0])
+    return _first_start(raw, FINER[tier])
+
+
+def _first_start(raw: sqlite3.Connection, tier: Tier) -> int | None:
+    """Return the start of the first slot of a tier; it is not read, for it may be damaged."""
+    find = f"SELECT start_us FROM slot WHERE tier = ? AND {sound('slot')} ORDER BY start_us LIMIT 1"  # noqa: S608 - names of our columns
+    row = raw.execute(find, (tier,)).fetchone()
+    return None if row is None else int(row[0])
 
 
 async def _clean_alerting(paced: Callable[[Deletion], Awaitable[int]], raw_cut: int, day_cut: int) -> int:
@@ -154,12 +171,10 @@ def _delete_slots(raw: sqlite3.Connection, damage: DamageLog, tier: Tier, cut_us
     if tier is not Tier.DAY:
         coarser = last_slot(raw, damage, Tier(tier + 1))
         cut_us = min(cut_us, coarser.end_us if coarser is not None else 0)
-    # Not by extents(): what goes need not be read, and its operations, which would rebuild it, are gone already.
-    find = f"SELECT start_us FROM slot WHERE tier = ? AND {sound('slot')} ORDER BY start_us LIMIT 1"  # noqa: S608 - names of our columns
-    row = raw.execute(find, (tier,)).fetchone()
-    if row is None or row[0] >= cut_us:
+    first_us = _first_start(raw, tier)
+    if first_us is None or first_us >= cut_us:
         return 0
     width = _DELETE_US[tier]
-    stop_us = min(cut_us, (row[0] // width + 1) * width)
+    stop_us = min(cut_us, (first_us // width + 1) * width)
     with transaction(raw):
         return raw.execute("DELETE FROM slot WHERE tier = ? AND start_us < ?", (tier, stop_us)).rowcount
