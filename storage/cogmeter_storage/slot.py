@@ -27,16 +27,19 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 Column: TypeAlias = "NDArray[np.integer[Any]]"
+Row: TypeAlias = tuple[int, int, int, int]  # of a slot's row: tier, start, first and last id
 
 VERSION = 2
 _WITHOUT_CHECKSUM = 1  # what schema versions 1 to 3 wrote
 _HEADER = struct.Struct("<II11B")
-_CHECKSUM = struct.Struct("<I")
+_CHECKSUM = struct.Struct("<BI")  # the version, and the checksum of what follows
+_ROW = struct.Struct("<4q")
 _WIDTHS = tuple(np.dtype(code) for code in ("<u1", "<u1", "<u2", "<u4", "<u8"))  # by width code; code 0 has no bytes
 _SIZES = (0, 1, 2, 4, 8)
 _OUTCOMES = len(Outcome)
 _BY_SERIES = 4 + _OUTCOMES  # columns with one value a series; the others have one a bucket
 _MOST = 2**62  # sums beyond it would overflow
+NO_ROW = (0, 0, 0, 0)
 
 
 class SlotFormatError(ValueError):
@@ -100,17 +103,27 @@ def merge(slots: Sequence[Slot]) -> Slot:
     return Slot._make([ids, *added, max_us, sizes, keys % BUCKETS, counts])
 
 
-def encode(slot: Slot, row: Sequence[int] = ()) -> bytes:
+def encode(slot: Slot, row: Row = NO_ROW) -> bytes:
     """Return the bytes of a slot; ``row`` is what else stands in its row, which the checksum covers too."""
     codes = [_width_code(column) for column in slot]
     header = _HEADER.pack(slot.series.size, slot.buckets.size, *codes)
     columns = (column.astype(_WIDTHS[code]).tobytes() for column, code in zip(slot, codes, strict=True) if code)
     content = b"".join((header, *columns))
-    return b"".join((bytes((VERSION,)), _CHECKSUM.pack(_checksum(content, row)), content))
+    return _CHECKSUM.pack(VERSION, zlib.crc32(content, zlib.crc32(_ROW.pack(*row)))) + content
 
 
-def decode(data: object, row: Sequence[int] = ()) -> Slot:
+def decode(data: object, row: Row = NO_ROW) -> Slot:
     """Return the slot in these bytes, written with the same ``row``; its columns are views of them.
+
+    Raises:
+        SlotFormatError: they are damaged, or of a later version.
+    """
+    stored = check(data, row)
+    return _columns(stored, _CHECKSUM.size if has_checksum(stored) else 1)
+
+
+def check(data: object, row: Row = NO_ROW) -> bytes:
+    """Return these bytes if they are a sound slot, written with the same ``row``.
 
     Raises:
         SlotFormatError: they are damaged, or of a later version.
@@ -118,14 +131,18 @@ def decode(data: object, row: Sequence[int] = ()) -> Slot:
     if not isinstance(data, bytes) or not data:
         raise SlotFormatError("it is empty, or no bytes")
     if data[0] == _WITHOUT_CHECKSUM:
-        return _checked(_columns(memoryview(data)[1:]))
+        _compare(data)
+        return data
     if data[0] != VERSION:
         raise SlotFormatError("it is no slot, or one of a later version")
-    start = 1 + _CHECKSUM.size
-    content = memoryview(data)[start:]
-    if len(data) < start or _checksum(content, row) != _CHECKSUM.unpack_from(data, 1)[0]:
+    try:
+        found = zlib.crc32(memoryview(data)[_CHECKSUM.size :], zlib.crc32(_ROW.pack(*row)))
+        _, written = _CHECKSUM.unpack_from(data)
+    except struct.error as error:
+        raise SlotFormatError(f"it is cut off, or a column of its row is no number ({error})") from error
+    if found != written:
         raise SlotFormatError("its checksum does not match")
-    return _columns(content)
+    return data
 
 
 def has_checksum(data: bytes) -> bool:
@@ -133,41 +150,39 @@ def has_checksum(data: bytes) -> bool:
     return data[0] != _WITHOUT_CHECKSUM
 
 
-def _checksum(content: bytes | memoryview, row: Sequence[int]) -> int:
-    try:
-        key = struct.pack(f"<{len(row)}q", *row)
-    except struct.error as error:
-        raise SlotFormatError(f"a column of its row is no number ({error})") from error
-    return zlib.crc32(content, zlib.crc32(key))
-
-
-def _columns(content: memoryview) -> Slot:
-    """Return the columns behind a header; their lengths are right, their values are not compared yet."""
-    if len(content) < _HEADER.size:
-        raise SlotFormatError(f"its header is cut off after {len(content)} bytes")
-    series, buckets, *codes = _HEADER.unpack_from(content)
-    if max(codes) >= len(_SIZES):
-        raise SlotFormatError(f"its columns have widths that do not exist: {codes}")
-    lengths = (series,) * _BY_SERIES + (buckets,) * (len(codes) - _BY_SERIES)
-    expected = _HEADER.size + sum(length * _SIZES[code] for code, length in zip(codes, lengths, strict=True))
-    if expected != len(content):
-        raise SlotFormatError(f"it has {len(content)} bytes instead of {expected}")
-    if not codes[0] or not codes[-1]:  # a column of zeros may be of any length, and these two are never zero
-        raise SlotFormatError("it has no series, or no operations")
-    offset = _HEADER.size
+def _columns(data: bytes, offset: int) -> Slot:
+    """Return the columns of the header at ``offset``, in bytes that were checked."""
+    series, buckets, *codes = _HEADER.unpack_from(data, offset)
+    offset += _HEADER.size
     columns = []
-    for code, length in zip(codes, lengths, strict=True):
-        columns.append(np.frombuffer(content, _WIDTHS[code], length, offset) if code else np.zeros(length, np.uint8))
+    for place, code in enumerate(codes):
+        length = series if place < _BY_SERIES else buckets
+        columns.append(np.frombuffer(data, _WIDTHS[code], length, offset) if code else np.zeros(length, np.uint8))
         offset += length * _SIZES[code]
     return Slot._make(columns)
 
 
-def _checked(slot: Slot) -> Slot:
-    """Return a slot without a checksum after comparing its columns with each other.
+def _compare(data: bytes) -> None:
+    """Compare the header of a slot without checksum with its length, and its columns with each other.
 
     Raises:
         SlotFormatError: they contradict each other.
     """
+    if len(data) < 1 + _HEADER.size:
+        raise SlotFormatError(f"its header is cut off after {len(data)} bytes")
+    series, buckets, *codes = _HEADER.unpack_from(data, 1)
+    if max(codes) >= len(_SIZES):
+        raise SlotFormatError(f"its columns have widths that do not exist: {codes}")
+    lengths = (series,) * _BY_SERIES + (buckets,) * (len(codes) - _BY_SERIES)
+    expected = 1 + _HEADER.size + sum(length * _SIZES[code] for code, length in zip(codes, lengths, strict=True))
+    if expected != len(data):
+        raise SlotFormatError(f"it has {len(data)} bytes instead of {expected}")
+    if not codes[0] or not codes[-1]:  # a column of zeros may be of any length, and these two are never zero
+        raise SlotFormatError("it has no series, or no operations")
+    _compare_columns(_columns(data, 1))
+
+
+def _compare_columns(slot: Slot) -> None:
     if max(int(column.max(initial=0)) for column in slot) >= _MOST:
         raise SlotFormatError("a value is too large")
     one = Slot._make(column.astype(np.int64) for column in slot)
@@ -193,7 +208,6 @@ def _checked(slot: Slot) -> Slot:
     least, most = (np.add.reduceat(counts * bound, starts) for bound in (lower, upper))
     if (one.sum_us < least * (1 - 1e-6) - 1).any() or (one.sum_us > most * (1 + 1e-6) + 1).any():
         raise SlotFormatError("a sum of durations is outside of what its buckets allow")
-    return slot
 
 
 def _width_code(column: Column) -> int:

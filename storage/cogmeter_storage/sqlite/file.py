@@ -19,15 +19,15 @@ from cogmeter_storage.slot import SlotFormatError
 from cogmeter_storage.sqlite import lock
 from cogmeter_storage.sqlite.errors import damaged, storage_error, unusable
 from cogmeter_storage.sqlite.rows import transaction, unsealed_columns
-from cogmeter_storage.sqlite.slots import last_slot, repair, seal
+from cogmeter_storage.sqlite.slots import last_edge, repair, seal
 from cogmeter_storage.sqlite.sound import LAST_US
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from cogmeter_storage.rollup import SealedSlot
     from cogmeter_storage.sqlite.damage import DamageLog
+    from cogmeter_storage.sqlite.slots import Edge
 
 _LOG = logging.getLogger("cogmeter.storage")
 _MAGIC = b"SQLite format 3\0"
@@ -176,9 +176,9 @@ def recover(raw: sqlite3.Connection, damage: DamageLog) -> Head:
     find = "SELECT end_us FROM operation WHERE typeof(end_us) = 'integer' ORDER BY id DESC LIMIT 1"
     last = raw.execute(find).fetchone()
     newest = _newest(raw, damage)
-    sealed_id = max((slot.last_id for slot in newest), default=0)
+    sealed_id = max((edge.last_id for edge in newest), default=0)
     # A late minute still joins its hour and its day, so there it is their start that binds.
-    since_us = max((slot.end_us if slot.tier is Tier.MINUTE else slot.start_us for slot in newest), default=-LAST_US)
+    since_us = max((edge.end_us if edge.tier is Tier.MINUTE else edge.start_us for edge in newest), default=-LAST_US)
     until_us = max(time.time_ns() // 1000, since_us) + _AHEAD_US
     last_end_us = last[0] if last is not None and last[0] <= until_us else 0
     head = Head(next_id=_behind(raw, sealed_id), last_end_us=max(since_us, last_end_us, 0), sealed_id=sealed_id)
@@ -195,10 +195,10 @@ def recover(raw: sqlite3.Connection, damage: DamageLog) -> Head:
     return dataclasses.replace(head, next_id=max(head.next_id, _behind(raw, sealed_id)))
 
 
-def _newest(raw: sqlite3.Connection, damage: DamageLog) -> list[SealedSlot]:
+def _newest(raw: sqlite3.Connection, damage: DamageLog) -> list[Edge]:
     """Return the newest slot of each tier."""
-    found = (last_slot(raw, damage, tier) for tier in Tier)
-    return [one for one in found if one is not None]
+    found = (last_edge(raw, damage, tier) for tier in Tier)
+    return [edge for edge in found if edge is not None]
 
 
 def _behind(raw: sqlite3.Connection, sealed_id: int) -> int:

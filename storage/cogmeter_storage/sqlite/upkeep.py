@@ -11,7 +11,7 @@ from cogmeter_storage.rollup import fold
 from cogmeter_storage.sqlite import alert_rows, samples, traces
 from cogmeter_storage.sqlite.checkpoint import Checkpoints
 from cogmeter_storage.sqlite.rows import first_id_from, transaction
-from cogmeter_storage.sqlite.slots import FINER, last_slot, read_slots, sealed_id, write_slot
+from cogmeter_storage.sqlite.slots import FINER, last_edge, read_slots, sealed_id, write_slot
 from cogmeter_storage.sqlite.sound import sound
 from cogmeter_storage.sqlite.verify import repair_all, verify_slots
 
@@ -44,7 +44,7 @@ async def fold_all(writer: Writer, now_us: int) -> int:
 
 def unfolded(raw: sqlite3.Connection, damage: DamageLog, tier: Tier, until_us: int) -> list[int]:
     """The starts of the slots that ended by then and can be folded, but are not: those behind the last folded one."""
-    last = last_slot(raw, damage, tier)
+    last = last_edge(raw, damage, tier)
     since_us = last.end_us if last is not None else 0
     rows = raw.execute(
         "SELECT DISTINCT start_us / ?1 * ?1 FROM slot WHERE tier = ?2 AND start_us >= ?3 AND start_us < ?4 ORDER BY 1",
@@ -169,7 +169,7 @@ def _delete_rows(raw: sqlite3.Connection, table: str, time: str, cut_us: int) ->
 def _delete_slots(raw: sqlite3.Connection, damage: DamageLog, tier: Tier, cut_us: int) -> int:
     """Delete the oldest few slots of a tier that lie before the cut; 0 when there is none."""
     if tier is not Tier.DAY:
-        coarser = last_slot(raw, damage, Tier(tier + 1))
+        coarser = last_edge(raw, damage, Tier(tier + 1))
         cut_us = min(cut_us, coarser.end_us if coarser is not None else 0)
     first_us = _first_start(raw, tier)
     if first_us is None or first_us >= cut_us:
