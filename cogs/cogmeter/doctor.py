@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING, Final
 
+from cogmeter.damage import damage_finding
 from cogmeter.finding import Finding
 from cogmeter.recorder import MAX_SERIES
 from cogmeter.render import text
@@ -66,7 +67,8 @@ async def _database(monitor: Monitor) -> list[Finding]:
         status = await monitor.store.status()
     except StorageError as error:
         return [Finding("database", well=False, text=str(error), advice="Recording goes on into the buffer")]
-    return [Finding("database", well=True, text=_size(status)), _file(monitor), _clock(status)]
+    size = Finding("database", well=True, text=_size(status))
+    return [size, damage_finding(status.damage), _file(monitor), _clock(status)]
 
 
 def _file(monitor: Monitor) -> Finding:
@@ -94,11 +96,17 @@ def _charts(monitor: Monitor) -> Iterator[Finding]:
 
 def _jobs(monitor: Monitor) -> Iterator[Finding]:
     failed = {name: count for name, count in monitor.faults.items() if name != "charts"}
-    said = ", ".join(f"{name} failed {count} times" for name, count in failed.items())
+    said = ", ".join(f"{name} failed {count} times{_last_runs(monitor, name)}" for name, count in failed.items())
     due = ", ".join(
         f"{job.id} {_until(job.next_run_time.timestamp())}" for job in monitor.schedule.jobs if job.next_run_time
     )
     yield Finding("jobs", not failed, said or f"next: {due}", "See the log; each runs again at its next time")
+
+
+def _last_runs(monitor: Monitor, name: str) -> str:
+    """What a job that fails now says, and for how many runs."""
+    failing = monitor.schedule.failing.get(name)
+    return f" (the last {failing.runs} runs: {text.cut(failing.error, 200)})" if failing is not None else ""
 
 
 def _rules(monitor: Monitor) -> Iterator[Finding]:

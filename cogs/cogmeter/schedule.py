@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from contextlib import ExitStack
+from dataclasses import dataclass
 from datetime import UTC
 from typing import TYPE_CHECKING, Final
 
@@ -20,9 +21,18 @@ if TYPE_CHECKING:
 
     from apscheduler.job import Job
 
+BROKEN_RUNS: Final = 3  # failed runs in a row: more than an accident
 EXECUTOR: Final = "cogmeter"  # APScheduler names its log by it, so that a host's own jobs log as they did
 
 _logger = logging.getLogger("cogmeter.schedule")
+
+
+@dataclass(frozen=True, slots=True)
+class Failing:
+    """A job that fails now."""
+
+    runs: int  # how many in a row have failed
+    error: str  # of the last one
 
 
 class Schedule:
@@ -32,7 +42,7 @@ class Schedule:
         """What fails is counted among the ``faults``, by the job's name."""
         self._faults = faults
         self.ended_ns: dict[str, int] = {}  # when each job last came to an end, well or not
-        self.failing: set[str] = set()  # the jobs whose last run failed
+        self.failing: dict[str, Failing] = {}  # the jobs whose last run failed
         self._quiet = ExitStack()  # gives the loggers their levels back
         self._hushed = False
         self._scheduler = AsyncIOScheduler(timezone=UTC, logger=logging.getLogger("cogmeter.scheduler"))
@@ -60,6 +70,11 @@ class Schedule:
         """The jobs, each with the time of its next run."""
         return list(self._scheduler.get_jobs())
 
+    @property
+    def broken(self) -> list[str]:
+        """The jobs that have failed several times in a row, in alphabetical order."""
+        return sorted(name for name, one in self.failing.items() if one.runs >= BROKEN_RUNS)
+
     def start(self) -> None:
         """Begin, on the running loop."""
         self._hush()
@@ -83,20 +98,24 @@ class Schedule:
 
     def _guarded(self, name: str, work: Callable[[], Awaitable[object]]) -> Callable[[], Awaitable[None]]:
         async def job() -> None:
-            failed = True
+            failure: str | None = "it was cut off"
             try:
                 await work()
-                failed = False
+                failure = None
             except asyncio.CancelledError:
                 _logger.debug("The %s job was cut off by the end", name)  # raised on, APScheduler would call it a fault
             except StorageError as error:
                 self._faults[name] += 1
+                failure = str(error)
                 _logger.warning("The %s job could not use the store: %s", name, error)
-            except Exception:
+            except Exception as error:
                 self._faults[name] += 1
+                failure = f"a fault of cogmeter's ({type(error).__name__})"
                 _logger.exception("The %s job failed", name)
             finally:
                 self.ended_ns[name] = now_ns()
-                (self.failing.add if failed else self.failing.discard)(name)
+                before = self.failing.pop(name, None)
+                if failure is not None:
+                    self.failing[name] = Failing(before.runs + 1 if before else 1, failure)
 
         return job

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from cogmeter_storage.alerting import AlertStore
     from cogmeter_storage.model import (
         Cleaned,
+        Damage,
         ErrorGroup,
         Marker,
         Operation,
@@ -224,6 +225,15 @@ class Store(Protocol):
 
     async def vacuum(self) -> None:
         """Give the room of what was removed back to the system. Writing waits for as long as copying it all takes."""
+        ...
+
+    async def verify(self) -> Damage:
+        """Read every slot and look at every row but the operations; returns how much damage is known then.
+
+        What is damaged is rebuilt or moved out of the way, and slots of a format without checksum get one; a store that
+        is open for reading alone only counts. In paced chunks, as clean(). Damage that another method meets is handled
+        there and then: what can be rebuilt is, and the rest is skipped, counted, and logged once.
+        """
         ...
 
     async def forget(self, person: Person) -> int:

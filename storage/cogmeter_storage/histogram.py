@@ -36,6 +36,13 @@ def value_of(bucket: ArrayLike) -> NDArray[np.float64]:
     return np.where(index > 0, 2.0 * RATIO ** (index - 1) / (RATIO + 1.0), 0.0)
 
 
+def upper_bound_of(bucket: ArrayLike) -> NDArray[np.float64]:
+    """Return the largest duration in microseconds that each bucket counts; the last bucket has no such bound."""
+    index = np.asarray(bucket, dtype=np.float64)
+    bound = np.where(index > 0, RATIO ** (index - 1), 0.0)
+    return np.where(index < BUCKETS - 1, bound, np.inf)
+
+
 def quantiles(buckets: NDArray[np.int64], probabilities: Sequence[float]) -> NDArray[np.float64]:
     """Quantiles by nearest rank (the smallest value that at least the share q of all values does not exceed).
 

@@ -175,6 +175,19 @@ class Person:
 
 
 @dataclass(frozen=True, slots=True)
+class Damage:
+    """How much stored data could not be read. What was repaired or removed is counted until a clean-up forgets it."""
+
+    rebuilt_slots: int = 0  # from finer slots or raw operations, without loss
+    lost_slots: int = 0  # at least some of their operations are missing from all figures
+    rows: int = 0  # that are skipped: operations, alerts, samples, traces
+
+    def __bool__(self) -> bool:
+        """Return whether there is any."""
+        return bool(self.rebuilt_slots or self.lost_slots or self.rows)
+
+
+@dataclass(frozen=True, slots=True)
 class StoreStatus:
     """The store's own health, for ``/perf doctor`` and the logs."""
 
@@ -187,6 +200,7 @@ class StoreStatus:
     last_end_us: int | None
     last_write_us: int | None  # wall time of the last commit
     clamped: int  # operations whose end time was moved forward because the clock jumped back
+    damage: Damage = Damage()
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,6 +16,8 @@ from cogmeter_storage.slot import Slot, merge, summarise
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from numpy.typing import NDArray
+
     from cogmeter_storage.model import Int64Array, Row
 
 _PENDING_ROWS = 8192  # a minute keeps at most about this many raw rows in memory before it folds them
@@ -36,6 +38,10 @@ class Columns:
     def part(self, start: int, stop: int) -> Columns:
         """The rows from position ``start`` up to ``stop``."""
         return Columns(*(getattr(self, name)[start:stop] for name in self.__slots__))
+
+    def where(self, inside: NDArray[np.bool_]) -> Columns:
+        """Return the rows for which ``inside`` is true."""
+        return Columns(*(getattr(self, name)[inside] for name in self.__slots__))
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,7 +140,9 @@ class Head:
     clamped: int = 0  # rows whose end time was moved forward
 
     def follow(self, columns: Columns) -> tuple[Head, list[SealedSlot]]:
-        """The head behind rows that are in order (at least one), and the minutes that they finished."""
+        """The head behind rows that are in order, and the minutes that they finished."""
+        if not columns.id.size:
+            return self, []
         minute, sealed = extend(self.open, columns)
         head = Head(
             next_id=int(columns.id[-1]) + 1,

@@ -266,5 +266,20 @@ SQLITE_MIGRATIONS: tuple[tuple[str, ...], ...] = (
         FROM alert
         """,
     ),
+    (
+        # From this version on, slots carry a checksum (see slot.py), which earlier releases would take for damage. What
+        # is damaged is moved here, as the INSERT statement that would bring it back: for people, until a clean-up.
+        # result: rebuilt, partial, lost (slots), removed (rows).
+        """
+        CREATE TABLE damage (
+            id INTEGER PRIMARY KEY,
+            at_us INTEGER NOT NULL,
+            kind TEXT NOT NULL,
+            result TEXT NOT NULL,
+            statement TEXT NOT NULL
+        )
+        """,
+        "CREATE INDEX damage_at_us ON damage (at_us)",
+    ),
 )
 SQLITE_VERSION = len(SQLITE_MIGRATIONS)

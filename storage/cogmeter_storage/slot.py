@@ -1,19 +1,24 @@
 """A slot: the aggregates of every series in one stretch of time, as columns, and the bytes that they are kept in.
 
-The bytes are a header (version, number of series, number of filled buckets, one width code a column), then the
-columns one after another, little-endian, each in the narrowest unsigned width that holds its largest value; a column
-of zeros takes no bytes. Most columns of a minute are one or two bytes wide, so a minute of ten operations of one
-series takes near 45 bytes.
+The bytes are a version, a checksum (CRC-32), a header (number of series, number of filled buckets, one width code a
+column), then the columns one after another, little-endian, each in the narrowest unsigned width that holds its largest
+value; a column of zeros takes no bytes. Most columns of a minute are one or two bytes wide, so a minute of ten
+operations of one series takes near 50 bytes. The checksum covers everything behind it and the other columns of the
+slot's row, so a row whose key was changed is found, too.
+
+Version 1 has no checksum. Such a slot is compared with itself: its counts by outcome with its buckets, its sums and
+largest durations with the bounds of the buckets.
 """
 
 from __future__ import annotations
 
 import struct
+import zlib
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 import numpy as np
 
-from cogmeter_storage.histogram import BUCKETS, bucket_of
+from cogmeter_storage.histogram import BUCKETS, bucket_of, upper_bound_of
 from cogmeter_storage.model import Outcome
 
 if TYPE_CHECKING:
@@ -22,17 +27,23 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 Column: TypeAlias = "NDArray[np.integer[Any]]"
+Row: TypeAlias = tuple[int, int, int, int]  # of a slot's row: tier, start, first and last id
 
-VERSION = 1
-_HEADER = struct.Struct("<BII11B")
+VERSION = 2
+_WITHOUT_CHECKSUM = 1  # what schema versions 1 to 3 wrote
+_HEADER = struct.Struct("<II11B")
+_CHECKSUM = struct.Struct("<BI")  # the version, and the checksum of what follows
+_ROW = struct.Struct("<4q")
 _WIDTHS = tuple(np.dtype(code) for code in ("<u1", "<u1", "<u2", "<u4", "<u8"))  # by width code; code 0 has no bytes
 _SIZES = (0, 1, 2, 4, 8)
 _OUTCOMES = len(Outcome)
 _BY_SERIES = 4 + _OUTCOMES  # columns with one value a series; the others have one a bucket
+_MOST = 2**62  # sums beyond it would overflow
+NO_ROW = (0, 0, 0, 0)
 
 
 class SlotFormatError(ValueError):
-    """The bytes are no slot that this version can read."""
+    """A stored value is damaged, or was written by a later version."""
 
 
 class Slot(NamedTuple):
@@ -92,35 +103,111 @@ def merge(slots: Sequence[Slot]) -> Slot:
     return Slot._make([ids, *added, max_us, sizes, keys % BUCKETS, counts])
 
 
-def encode(slot: Slot) -> bytes:
-    """The bytes of a slot."""
+def encode(slot: Slot, row: Row = NO_ROW) -> bytes:
+    """Return the bytes of a slot; ``row`` is what else stands in its row, which the checksum covers too."""
     codes = [_width_code(column) for column in slot]
-    header = _HEADER.pack(VERSION, slot.series.size, slot.buckets.size, *codes)
+    header = _HEADER.pack(slot.series.size, slot.buckets.size, *codes)
     columns = (column.astype(_WIDTHS[code]).tobytes() for column, code in zip(slot, codes, strict=True) if code)
-    return b"".join((header, *columns))
+    content = b"".join((header, *columns))
+    return _CHECKSUM.pack(VERSION, zlib.crc32(content, zlib.crc32(_ROW.pack(*row)))) + content
 
 
-def decode(data: bytes) -> Slot:
-    """The slot in these bytes; its columns are views of them.
+def decode(data: object, row: Row = NO_ROW) -> Slot:
+    """Return the slot in these bytes, written with the same ``row``; its columns are views of them.
 
     Raises:
         SlotFormatError: they are damaged, or of a later version.
     """
-    if len(data) < _HEADER.size or data[0] != VERSION:
-        raise SlotFormatError("not a slot, or one of a later version")
-    _, series, buckets, *codes = _HEADER.unpack_from(data)
-    lengths = (series,) * _BY_SERIES + (buckets,) * (len(codes) - _BY_SERIES)
-    offset = _HEADER.size
-    columns = []
+    stored = check(data, row)
+    return _columns(stored, _CHECKSUM.size if has_checksum(stored) else 1)
+
+
+def check(data: object, row: Row = NO_ROW) -> bytes:
+    """Return these bytes if they are a sound slot, written with the same ``row``.
+
+    Raises:
+        SlotFormatError: they are damaged, or of a later version.
+    """
+    if not isinstance(data, bytes) or not data:
+        raise SlotFormatError("it is empty, or no bytes")
+    if data[0] == _WITHOUT_CHECKSUM:
+        _compare(data)
+        return data
+    if data[0] != VERSION:
+        raise SlotFormatError("it is no slot, or one of a later version")
     try:
-        for code, length in zip(codes, lengths, strict=True):
-            columns.append(np.frombuffer(data, _WIDTHS[code], length, offset) if code else np.zeros(length, np.uint8))
-            offset += length * _SIZES[code]
-    except (ValueError, IndexError) as error:
-        raise SlotFormatError(f"a damaged slot: {error}") from error
-    if offset != len(data):
-        raise SlotFormatError(f"a damaged slot: {len(data)} bytes instead of {offset}")
+        found = zlib.crc32(memoryview(data)[_CHECKSUM.size :], zlib.crc32(_ROW.pack(*row)))
+        _, written = _CHECKSUM.unpack_from(data)
+    except struct.error as error:
+        raise SlotFormatError(f"it is cut off, or a column of its row is no number ({error})") from error
+    if found != written:
+        raise SlotFormatError("its checksum does not match")
+    return data
+
+
+def has_checksum(data: bytes) -> bool:
+    """Return whether the bytes of a sound slot carry a checksum."""
+    return data[0] != _WITHOUT_CHECKSUM
+
+
+def _columns(data: bytes, offset: int) -> Slot:
+    """Return the columns of the header at ``offset``, in bytes that were checked."""
+    series, buckets, *codes = _HEADER.unpack_from(data, offset)
+    offset += _HEADER.size
+    columns = []
+    for place, code in enumerate(codes):
+        length = series if place < _BY_SERIES else buckets
+        columns.append(np.frombuffer(data, _WIDTHS[code], length, offset) if code else np.zeros(length, np.uint8))
+        offset += length * _SIZES[code]
     return Slot._make(columns)
+
+
+def _compare(data: bytes) -> None:
+    """Compare the header of a slot without checksum with its length, and its columns with each other.
+
+    Raises:
+        SlotFormatError: they contradict each other.
+    """
+    if len(data) < 1 + _HEADER.size:
+        raise SlotFormatError(f"its header is cut off after {len(data)} bytes")
+    series, buckets, *codes = _HEADER.unpack_from(data, 1)
+    if max(codes) >= len(_SIZES):
+        raise SlotFormatError(f"its columns have widths that do not exist: {codes}")
+    lengths = (series,) * _BY_SERIES + (buckets,) * (len(codes) - _BY_SERIES)
+    expected = 1 + _HEADER.size + sum(length * _SIZES[code] for code, length in zip(codes, lengths, strict=True))
+    if expected != len(data):
+        raise SlotFormatError(f"it has {len(data)} bytes instead of {expected}")
+    if not codes[0] or not codes[-1]:  # a column of zeros may be of any length, and these two are never zero
+        raise SlotFormatError("it has no series, or no operations")
+    _compare_columns(_columns(data, 1))
+
+
+def _compare_columns(slot: Slot) -> None:
+    if max(int(column.max(initial=0)) for column in slot) >= _MOST:
+        raise SlotFormatError("a value is too large")
+    one = Slot._make(column.astype(np.int64) for column in slot)
+    if not one.series.size or one.series[0] < 1 or (np.diff(one.series) < 1).any():
+        raise SlotFormatError("its series are not in order")
+    if one.sizes.min() < 1 or int(one.sizes.astype(np.float64).sum()) != one.buckets.size:
+        raise SlotFormatError("its buckets do not fit its series")
+    if one.counts.min() < 1 or one.buckets.max() >= BUCKETS:
+        raise SlotFormatError("a bucket is empty, or does not exist")
+    ends = np.cumsum(one.sizes)
+    starts = ends - one.sizes
+    inside = np.ones(one.buckets.size, dtype=np.bool_)
+    inside[starts] = False
+    if (np.diff(one.buckets, prepend=-1) < 1)[inside].any():
+        raise SlotFormatError("its buckets are not in order")
+    counts = one.counts.astype(np.float64)  # exact below 2**53, and never overflows
+    if (np.add.reduceat(counts, starts) != np.sum(one.outcomes, axis=0, dtype=np.float64)).any():
+        raise SlotFormatError("its counts by outcome differ from those of its buckets")
+    if (bucket_of(one.max_us) != one.buckets[ends - 1]).any():
+        raise SlotFormatError("a largest duration is in another bucket than the last one")
+    upper = np.minimum(upper_bound_of(one.buckets), np.repeat(one.max_us, one.sizes))
+    lower = np.where(one.buckets > 0, upper_bound_of(one.buckets - 1), 0.0)
+    least, most = (np.add.reduceat(counts * bound, starts) for bound in (lower, upper))
+    if (one.sum_us < least * (1 - 1e-6) - 1).any() or (one.sum_us > most * (1 + 1e-6) + 1).any():
+        raise SlotFormatError("a sum of durations is outside of what its buckets allow")
 
 
 def _width_code(column: Column) -> int:

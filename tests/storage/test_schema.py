@@ -45,6 +45,13 @@ async def test_a_database_of_an_earlier_version_is_brought_up_and_nothing_is_los
             await append(store, make_rows(3000, noon))
             await store.fold(now_us=noon + HOUR_US)
     path = tmp_path / "performance.db"
+    if version >= 3:
+        before = dump(path)
+        async with backend.store() as store:
+            assert before < dump(path)
+            assert (await store.status()).schema_version == SQLITE_VERSION
+            assert (await store.totals(noon, noon + HOUR_US, groups={1: 0, 2: 0, 3: 0})).counts.tolist() == [[3000]]
+        return
     add_alert_event(path, "error_rate", "a", "critical", "firing", "High error rate", 0.05, 0.2, noon)
     add_alert_event(path, "throughput", "b", "warning", "firing", "Low throughput", 1, 0.5, noon + 1)
     before = {line for line in dump(path) if "alert_event" not in line}

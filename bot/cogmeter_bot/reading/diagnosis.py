@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING, Final
 
 from cogmeter.answers import safe
 from cogmeter.answers.base import Answer
+from cogmeter.damage import damage_finding
 from cogmeter.finding import Finding
 from cogmeter.render import text
 from cogmeter_bot.reading.freshness import CONNECTED, limit_s
-from cogmeter_storage.model import MINUTE_US
+from cogmeter_storage.model import HOUR_US, MINUTE_US
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator, Sized
@@ -59,11 +60,14 @@ class Diagnosis(Answer):
 
 async def of_database(store: Store, path: Path, view: Dashboard, settings: Settings, *, now_us: int) -> list[Finding]:
     """What the database tells of its bot."""
+    await store.verify()
     status = await store.status()
     since_us = now_us - int(limit_s(settings.sample_interval) * 1e6)
     samples = (await store.samples([CONNECTED], since_us, now_us + 1))[CONNECTED]
     return [
         _size(status, path),
+        damage_finding(status.damage),
+        _retention(status, settings),
         _fresh(status, samples, since_us, now_us),
         *_gateway(samples),
         *_room(status, path),
@@ -118,6 +122,17 @@ def _size(status: StoreStatus, path: Path) -> Finding:
     size = f"{text.short(status.size_bytes / 1e6)} MB, {text.exact(status.operations)} operations"
     said = f"{path}: {size}, {status.series} series, schema {status.schema_version}"
     return Finding("database", status.series > 0, said, "Nothing has been recorded yet: start the bot")
+
+
+def _retention(status: StoreStatus, settings: Settings) -> Finding:
+    """Whether clean-up keeps up: a bot that is off leaves old data, so ages count from the newest operation."""
+    first_us, last_us = status.first_end_us, status.last_end_us
+    kept_us = 0 if first_us is None or last_us is None else last_us - first_us
+    due_us = int(settings.retention_hours * HOUR_US) + HOUR_US + 2 * int(settings.cleanup_interval_minutes * MINUTE_US)
+    said = (
+        f"operations of {text.duration(kept_us)} are stored, PERFORMANCE_RETENTION_HOURS={settings.retention_hours:g}"
+    )
+    return Finding("clean-up", kept_us <= due_us, said, "Old data is not removed: see the bot's log, or `/perf doctor`")
 
 
 def _fresh(status: StoreStatus, samples: list[tuple[int, float]], since_us: int, now_us: int) -> Finding:

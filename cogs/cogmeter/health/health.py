@@ -74,7 +74,7 @@ class Health:
             shared["flusher"],
             own.buffer(monitor, dropping=self._dropping()),
             shared["database"],
-            shared["jobs"],
+            own.jobs(monitor, shared["jobs"]),
             own.alerts(monitor),
             own.hooks(monitor),
             await own.overhead(monitor),

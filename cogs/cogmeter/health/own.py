@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 from cogmeter.condition import Check, Status
@@ -22,6 +23,11 @@ def buffer(monitor: Monitor, *, dropping: bool) -> Check:
     if dropping:
         return Check("buffer", Status.UNHEALTHY, reason)
     return Check("buffer", Status.DEGRADED if len(one) > FULL * one.capacity else Status.HEALTHY, reason)
+
+
+def jobs(monitor: Monitor, vital: Check) -> Check:
+    """The jobs, as the bot's health sees them; for the monitor itself, one that always fails is worse."""
+    return replace(vital, status=Status.UNHEALTHY) if monitor.schedule.broken else vital
 
 
 def alerts(monitor: Monitor) -> Check:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Final
 
 from cogmeter.background import detached
 from cogmeter.condition import Check, Status
+from cogmeter.damage import damage_text
 from cogmeter.flusher import STALE_S
 from cogmeter.timing import now_ns
 from cogmeter.watch.gateway import troubles_of
@@ -92,7 +93,10 @@ async def database(monitor: Monitor) -> Check:
     if monitor.reopened and _since_s(monitor.reopened[-1]) < REOPENED_S:
         reason = "its file was damaged, deleted or replaced, and was opened again; /perf doctor says more"
         return Check("database", Status.DEGRADED, reason, age_s)
-    return Check("database", Status.HEALTHY, f"it answers; {status.operations} operations are kept", age_s)
+    kept = f"it answers; {status.operations} operations are kept"
+    if status.damage:
+        return Check("database", Status.DEGRADED, f"{kept}; {damage_text(status.damage)}", age_s)
+    return Check("database", Status.HEALTHY, kept, age_s)
 
 
 async def _status(store: Store) -> StoreStatus | None:
@@ -108,6 +112,11 @@ def jobs(monitor: Monitor) -> Check:
     late = {job.id: late_s for job in schedule.jobs if overdue(late_s := _late_s(monitor, job), _interval_s(job))}
     ages = [_since_s(ended_ns) for ended_ns in schedule.ended_ns.values()]
     age_s = min(ages, default=None)
+    if schedule.broken:
+        runs = ", ".join(f"{schedule.failing[name].runs} runs of {name}" for name in schedule.broken)
+        vital = not VITAL_JOBS.isdisjoint(schedule.broken)
+        reason = f"the last {runs} failed; /perf doctor says why"
+        return Check("jobs", Status.UNHEALTHY if vital else Status.DEGRADED, reason, age_s)
     if late:
         name = max(late, key=lambda job: (job in VITAL_JOBS, late[job]))
         reason = f"the {name} job is late by {late[name]:.0f} s"

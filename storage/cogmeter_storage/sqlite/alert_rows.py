@@ -7,9 +7,9 @@ import math
 from typing import TYPE_CHECKING, Any
 
 from cogmeter_storage.alerting import Alert, AlertChange, AlertState, AuditEntry
-from cogmeter_storage.slot import SlotFormatError
 from cogmeter_storage.sqlite import audit
 from cogmeter_storage.sqlite.rows import snapshot, transaction
+from cogmeter_storage.sqlite.sound import sound
 
 if TYPE_CHECKING:
     import sqlite3
@@ -133,7 +133,8 @@ def alerts(
     """See AlertStore.alerts."""
     rows = raw.execute(
         f"SELECT {ALERT_COLUMNS} FROM alert WHERE state IN ({', '.join('?' * len(states))}) AND changed_us >= ?"  # noqa: S608 - the columns and question marks are ours
-        " AND ifnull(service = ?, 1) AND ifnull(group_uid = ?, 1) ORDER BY changed_us DESC, id DESC LIMIT ? OFFSET ?",
+        f" AND {sound('alert')} AND ifnull(service = ?, 1) AND ifnull(group_uid = ?, 1)"
+        " ORDER BY changed_us DESC, id DESC LIMIT ? OFFSET ?",
         (*states, since_us, service, group, max(limit, 0), max(offset, 0)),  # below 0, SQLite knows no limit
     )
     return [alert_of(row) for row in rows]
@@ -141,7 +142,7 @@ def alerts(
 
 def alert(raw: sqlite3.Connection, uid: str) -> Alert | None:
     """See AlertStore.alert."""
-    row = raw.execute(f"SELECT {ALERT_COLUMNS} FROM alert WHERE uid = ?", (uid,)).fetchone()  # noqa: S608 - the columns are ours
+    row = raw.execute(f"SELECT {ALERT_COLUMNS} FROM alert WHERE uid = ? AND {sound('alert')}", (uid,)).fetchone()  # noqa: S608 - the columns are ours
     return None if row is None else alert_of(row)
 
 
@@ -154,35 +155,21 @@ def changes(raw: sqlite3.Connection, uid: str | None, since_us: int, limit: int)
             return []
         rows = raw.execute(
             f"SELECT {CHANGE_COLUMNS} FROM alert_change JOIN alert ON alert.id = alert_change.alert"  # noqa: S608 - the columns are ours
-            f" WHERE at_us >= ?{of_one} ORDER BY at_us DESC, alert_change.id DESC LIMIT ?",
+            f" WHERE at_us >= ?{of_one} AND {sound('alert_change')} ORDER BY at_us DESC, alert_change.id DESC LIMIT ?",
             (since_us, *known, max(limit, 0)),
         )
         return [change_of(row) for row in rows]
 
 
 def alert_of(row: Sequence[Any]) -> Alert:
-    """The record of a row of ALERT_COLUMNS.
-
-    Raises:
-        SlotFormatError: it holds what was never written.
-    """
+    """Return the record of a row of ALERT_COLUMNS that is sound."""
     values: dict[str, Any] = dict(zip(_FIELDS, row, strict=True))
-    try:
-        values["state"] = AlertState(values["state"])
-    except ValueError as wrong:
-        raise SlotFormatError(f"alert {values['id']} has the state {values['state']!r}") from wrong
+    values["state"] = AlertState(values["state"])
     values |= {name: bool(values[name]) for name in ("escalated", "flapping")}
     return Alert(**values)
 
 
 def change_of(row: Sequence[Any]) -> AlertChange:
-    """The record of a row of CHANGE_COLUMNS.
-
-    Raises:
-        SlotFormatError: it holds what was never written.
-    """
+    """Return the record of a row of CHANGE_COLUMNS that is sound."""
     uid, kind, state, *others = row
-    try:
-        return AlertChange(uid, kind, AlertState(state), *others)
-    except ValueError as wrong:
-        raise SlotFormatError(f"change {others[-1]} of alert {uid} has the state {state!r}") from wrong
+    return AlertChange(uid, kind, AlertState(state), *others)

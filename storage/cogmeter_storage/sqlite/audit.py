@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from cogmeter_storage.alerting import AuditEntry
 from cogmeter_storage.sqlite.rows import transaction
+from cogmeter_storage.sqlite.sound import sound
 
 if TYPE_CHECKING:
     import sqlite3
@@ -30,7 +31,7 @@ def add(raw: sqlite3.Connection, entry: AuditEntry) -> AuditEntry:
 def newest(raw: sqlite3.Connection, limit: int, offset: int) -> list[AuditEntry]:
     """See AlertStore.audit."""
     rows = raw.execute(
-        "SELECT at_us, actor, action, subject, value_before, value_after, id FROM audit"
+        f"SELECT at_us, actor, action, subject, value_before, value_after, id FROM audit WHERE {sound('audit')}"  # noqa: S608 - names of our columns
         " ORDER BY id DESC LIMIT ? OFFSET ?",
         (max(limit, 0), max(offset, 0)),
     )
@@ -39,7 +40,8 @@ def newest(raw: sqlite3.Connection, limit: int, offset: int) -> list[AuditEntry]
 
 def overrides(raw: sqlite3.Connection) -> dict[str, str]:
     """See AlertStore.overrides."""
-    return dict(raw.execute("SELECT name, value FROM threshold_override ORDER BY name").fetchall())
+    find = f"SELECT name, value FROM threshold_override WHERE {sound('threshold_override')} ORDER BY name"  # noqa: S608 - names of our columns
+    return dict(raw.execute(find).fetchall())
 
 
 def override(raw: sqlite3.Connection, values: Mapping[str, str | None], now_us: int, actor: str) -> list[AuditEntry]:

@@ -6,7 +6,7 @@ import json
 from typing import TYPE_CHECKING, NamedTuple
 
 from cogmeter_storage.sqlite.rows import first_id_from, snapshot
-from cogmeter_storage.sqlite.search import COLUMNS, SOURCE, known, operation_of
+from cogmeter_storage.sqlite.search import COLUMNS, SOURCE, known, operations_of
 
 if TYPE_CHECKING:
     import sqlite3
@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
     from cogmeter_storage.model import Operation
     from cogmeter_storage.sqlite.connection import Connection
+    from cogmeter_storage.sqlite.damage import DamageLog
 
 _SCANNED_ROWS = 20_000  # that one question passes by at most: a few milliseconds, however rare the series is
 _NEXT = f"SELECT {COLUMNS} FROM {SOURCE} ORDER BY operation.id LIMIT ?"  # noqa: S608 - constants of search.py
@@ -28,7 +29,13 @@ class _Way(NamedTuple):
 
 
 async def stream(
-    reading: Connection, series: Collection[int] | None, since_us: int, until_us: int, *, rows: int
+    reading: Connection,
+    damage: DamageLog,
+    series: Collection[int] | None,
+    since_us: int,
+    until_us: int,
+    *,
+    rows: int,
 ) -> AsyncIterator[list[Operation]]:
     """See Store.stream."""
     if rows < 1:
@@ -37,7 +44,7 @@ async def stream(
         return  # nothing has to be passed by to know that
     way = await reading.run(_way, None if series is None else tuple(series), since_us, until_us)
     while way.next_id <= way.last_id:
-        chunk, way = await reading.run(_chunk, way, rows)
+        chunk, way = await reading.run(_chunk, damage, way, rows)
         if chunk:
             yield chunk
 
@@ -48,9 +55,9 @@ def _way(raw: sqlite3.Connection, series: Collection[int] | None, since_us: int,
         return _Way(first_id_from(raw, since_us), first_id_from(raw, until_us) - 1, json.dumps(sorted(ids)))
 
 
-def _chunk(raw: sqlite3.Connection, way: _Way, rows: int) -> tuple[list[Operation], _Way]:
+def _chunk(raw: sqlite3.Connection, damage: DamageLog, way: _Way, rows: int) -> tuple[list[Operation], _Way]:
     """The next rows, and the way behind them; one statement, so one read transaction of its own."""
     last_id = min(way.last_id, way.next_id + _SCANNED_ROWS - 1)
-    found = raw.execute(_NEXT, (way.next_id, last_id, way.series, rows))
-    chunk = [operation_of(row) for row in found]
-    return chunk, way._replace(next_id=chunk[-1].id + 1 if len(chunk) == rows else last_id + 1)
+    found = raw.execute(_NEXT, (way.next_id, last_id, way.series, rows)).fetchall()
+    next_id = found[-1][0] + 1 if len(found) == rows else last_id + 1
+    return list(operations_of(found, damage)), way._replace(next_id=next_id)

@@ -68,7 +68,7 @@ class Connection(aiosqlite.Connection):
             raise StorageError(f"Database {self.path} has been closed.", permanent=True)
         try:
             result: T = await self._execute(  # type: ignore[no-untyped-call]  # aiosqlite leaves this one method untyped
-                function, self._connection, *args, **kwargs
+                _tolerating, function, self._connection, *args, **kwargs
             )
         except sqlite3.Error as error:
             raise storage_error(error, self.path) from error
@@ -96,3 +96,27 @@ class Connection(aiosqlite.Connection):
         if self._stopped is not None:
             await self._stopped
         self._thread.join(1.0)  # it has told its end already; this takes microseconds
+
+
+def _tolerating(
+    function: Callable[Concatenate[sqlite3.Connection, P], T],
+    raw: sqlite3.Connection,
+    *args: P.args,
+    **kwargs: P.kwargs,
+) -> T:
+    """Call the function; where a stored text is no UTF-8, call it again with the wrong bytes replaced.
+
+    Such a text is damaged, and nothing that also holds it should fail for ever. Only functions that read texts come
+    here, and what they wrote has been rolled back.
+    """
+    try:
+        return function(raw, *args, **kwargs)
+    except sqlite3.OperationalError as error:
+        if not str(error).startswith("Could not decode to UTF-8"):
+            raise
+    raw.text_factory = _replacing  # from now on: SQLite's own conversion is faster, so it comes first
+    return function(raw, *args, **kwargs)
+
+
+def _replacing(text: bytes) -> str:
+    return text.decode(errors="replace")

@@ -1,118 +1,122 @@
-"""Tells damage from a read that failed: SQLite reports both as "database disk image is malformed"."""
+"""Counts and logs damaged data: slots that were rebuilt or lost, and rows that hold what was never written."""
 
 from __future__ import annotations
 
-import contextlib
-import enum
-import errno
-import re
-import sqlite3
-import time
-from typing import TYPE_CHECKING, Final, TypeVar
+import logging
+import threading
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Final, Literal
 
-from cogmeter_storage.base import CorruptStoreError, StorageError
-from cogmeter_storage.slot import SlotFormatError
-from cogmeter_storage.sqlite.errors import unreadable
+from cogmeter_storage.model import Damage, Tier
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    import sqlite3
     from pathlib import Path
+    from typing import TypeAlias
 
-T = TypeVar("T")
+    # What became of a damaged slot: rebuilt in full, rebuilt from what was left, or skipped.
+    Result: TypeAlias = Literal["rebuilt", "partial", "lost"]
 
-IN_A_ROW: Final = 4  # checks that must find damage, and no read error, before a database counts as damaged
-CHECKS: Final = 10
-OPENINGS: Final = 6
-FIRST_PAUSE_S, LAST_PAUSE_S = 0.05, 0.5
-_CHUNK_BYTES: Final = 16_384
-_ERROR_CODE: Final = re.compile(r"error code=(\d+)")
+_LOGGED: Final = 20  # lines in the log, of slots and of rows each; what comes after them is counted alone
+_REMEMBERED: Final = 10_000  # rows and slots that are not counted or logged twice
+_SAID: Final = {
+    "rebuilt": "It is rebuilt from finer data.",
+    "partial": "It is rebuilt from the finer data that is left; some of its operations are missing.",
+    "lost": "No finer data is left, so its operations are missing from all figures.",
+}
 
-
-class _Found(enum.Enum):
-    SOUND = enum.auto()
-    DAMAGED = enum.auto()
-    UNREADABLE = enum.auto()
-
-
-def steadily(opened: Callable[[], T]) -> T:
-    """Open a database; try again for about a second while reads fail.
-
-    Raises:
-        StorageError: what the last attempt raised.
-    """
-    for number in range(OPENINGS - 1):
-        try:
-            return opened()
-        except StorageError as error:
-            if not _may_pass(error):
-                raise
-        _pause(number)
-    return opened()
+_logger = logging.getLogger("cogmeter.storage")
 
 
-def is_damaged(path: Path, error: CorruptStoreError) -> bool:
-    """Check a database that could not be opened. No connection of this process may have it open.
+class DamageLog:
+    """What one open store met that cannot be read. Its reader's and its writer's thread share it."""
 
-    Return True when it is damaged for certain, False when it is sound now.
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._lock = threading.Lock()
+        self._waiting: dict[tuple[int, int], Result] = {}  # slots that are damaged in the file now, by tier and start
+        self._rows: set[tuple[str, object]] = set()
+        self._known: set[tuple[int, int]] = set()
+        self._lines = {"slot": 0, "row": 0}
 
-    Raises:
-        StorageError: it cannot be read from start to end, so nobody can know.
-    """
-    if isinstance(error.__cause__, SlotFormatError):  # it was read well; its content is wrong
-        return True
-    damaged = 0
-    for number in range(CHECKS):
-        _pause(number)
-        found = _check(path)
-        if found is _Found.SOUND:
-            return False
-        damaged = damaged + 1 if found is _Found.DAMAGED else 0
-        if damaged == IN_A_ROW:
-            return True
-    raise unreadable(path) from error
+    def slot(self, tier: int, start_us: int, reason: str, result: Result) -> None:
+        """Note a damaged slot that is still in the file; ``result`` says what its readers get in its place."""
+        self._note_slot(tier, start_us, reason, result, repaired=False)
+
+    def repaired(self, tier: int, start_us: int, reason: str, result: Result) -> None:
+        """Note a damaged slot that the writer has replaced or removed."""
+        self._note_slot(tier, start_us, reason, result, repaired=True)
+
+    def removed(self, tier: int, start_us: int) -> None:
+        """Note that a slot which may have been damaged is in the file no more."""
+        with self._lock:
+            self._waiting.pop((tier, start_us), None)
+
+    def row(self, table: str, number: object, reason: str) -> None:
+        """Note a row that is skipped."""
+        with self._lock:
+            if (table, number) in self._rows or len(self._rows) >= _REMEMBERED:
+                return
+            self._rows.add((table, number))
+        self._warn("row", "Row %s of table %s is damaged (%s). It is skipped.", number, table, reason)
+
+    def moved(self, table: str, count: int) -> None:
+        """Note rows that the writer has moved out of a table because nothing could read them."""
+        _logger.warning("%d damaged rows of table %s of %s are moved to the table damage", count, table, self._path)
+
+    def is_lost(self, tier: int, start_us: int) -> bool:
+        """Return whether this slot was found damaged already, and cannot be rebuilt."""
+        return self._waiting.get((tier, start_us)) == "lost"
+
+    def waiting(self) -> list[tuple[int, int]]:
+        """Return tier and start of the damaged slots that the writer has not repaired yet."""
+        with self._lock:
+            return list(self._waiting)
+
+    def counts(self, raw: sqlite3.Connection) -> Damage:
+        """Return what is known: what the table says, and what this store met since it was opened."""
+        stored: dict[str, int] = dict(raw.execute("SELECT result, count(*) FROM damage GROUP BY result").fetchall())
+        with self._lock:
+            results = list(self._waiting.values())
+            rows = len(self._rows)
+        return Damage(
+            rebuilt_slots=stored.get("rebuilt", 0) + results.count("rebuilt"),
+            lost_slots=sum(stored.get(name, 0) + results.count(name) for name in ("partial", "lost")),
+            rows=stored.get("removed", 0) + rows,
+        )
+
+    def _note_slot(self, tier: int, start_us: int, reason: str, result: Result, *, repaired: bool) -> None:
+        key = (tier, start_us)
+        with self._lock:
+            known = key in self._known
+            if len(self._known) < _REMEMBERED:
+                self._known.add(key)
+            if repaired:
+                self._waiting.pop(key, None)
+                self._known.discard(key)  # damaged again, it is worth another line
+            else:
+                self._waiting[key] = result
+        if not known:
+            said = "The slot of the %s from %s is damaged (%s). %s"
+            self._warn("slot", said, _tier_name(tier), _time(start_us), reason, _SAID[result])
+
+    def _warn(self, kind: str, text: str, *values: object) -> None:
+        self._lines[kind] += 1
+        if self._lines[kind] <= _LOGGED:
+            _logger.warning("Database %s: %s", self._path, text % values)
+        elif self._lines[kind] == _LOGGED + 1:
+            _logger.warning("Database %s: more damaged %ss are counted, and not logged", self._path, kind)
 
 
-def _may_pass(error: StorageError) -> bool:
-    """Whether an error can come from a disk that fails for a moment."""
-    cause = error.__cause__
-    if isinstance(cause, sqlite3.Error):
-        code = getattr(cause, "sqlite_errorcode", -1) & 0xFF
-        return code in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_IOERR)
-    return isinstance(cause, OSError) and cause.errno == errno.EIO
-
-
-def _check(path: Path) -> _Found:
-    log = path.with_name(f"{path.name}-wal")
-    # Without a log, immutable keeps SQLite from making one.
-    uri = f"{path.absolute().as_uri()}?mode=ro{'' if log.exists() else '&immutable=1'}"
+def _tier_name(tier: int) -> str:
     try:
-        with contextlib.closing(sqlite3.connect(uri, uri=True, isolation_level=None)) as raw:
-            (said,) = raw.execute("PRAGMA quick_check(1)").fetchone()
-    except sqlite3.DatabaseError as error:
-        code = getattr(error, "sqlite_errorcode", -1) & 0xFF
-        if code not in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB):
-            return _Found.UNREADABLE
-    else:
-        if said == "ok":
-            return _Found.SOUND
-        code = _ERROR_CODE.search(said)
-        if code and int(code[1]) & 0xFF == sqlite3.SQLITE_IOERR:
-            return _Found.UNREADABLE
-    return _Found.DAMAGED if _can_be_read(path) and _can_be_read(log) else _Found.UNREADABLE
+        return Tier(tier).name.lower()
+    except ValueError:
+        return f"tier {tier}"
 
 
-def _can_be_read(path: Path) -> bool:
-    """Read a file from start to end; one that is missing can be read."""
+def _time(at_us: int) -> str:
     try:
-        with path.open("rb", buffering=0) as file:
-            while file.read(_CHUNK_BYTES):
-                pass
-    except FileNotFoundError:
-        return True
-    except OSError:
-        return False
-    return True
-
-
-def _pause(number: int) -> None:
-    time.sleep(min(FIRST_PAUSE_S * 2**number, LAST_PAUSE_S))
+        return datetime.fromtimestamp(at_us / 1e6, UTC).strftime("%Y-%m-%d %H:%M UTC")
+    except (OverflowError, ValueError, OSError):
+        return str(at_us)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import logging
 import sqlite3
 import time
@@ -11,27 +12,32 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from cogmeter_storage.base import CorruptStoreError, StorageError
-from cogmeter_storage.model import Tier
+from cogmeter_storage.model import DAY_US, Tier
 from cogmeter_storage.rollup import Head
 from cogmeter_storage.schema import APPLICATION_ID, SQLITE_MIGRATIONS, SQLITE_VERSION
 from cogmeter_storage.slot import SlotFormatError
 from cogmeter_storage.sqlite import lock
-from cogmeter_storage.sqlite.damage import OPENINGS, is_damaged, steadily
 from cogmeter_storage.sqlite.errors import damaged, storage_error, unreadable, unusable
+from cogmeter_storage.sqlite.faulty_reads import OPENINGS, is_damaged, steadily
 from cogmeter_storage.sqlite.header import check_header, check_version
 from cogmeter_storage.sqlite.identity import LOG, Identity, SharedLock
 from cogmeter_storage.sqlite.recovery import Recovered, stamp, take_over
-from cogmeter_storage.sqlite.rows import extents, read_columns, read_slots, seal, transaction
+from cogmeter_storage.sqlite.rows import transaction, unsealed_columns
+from cogmeter_storage.sqlite.slots import last_edge, repair, seal
+from cogmeter_storage.sqlite.sound import LAST_US
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
+    from cogmeter_storage.sqlite.damage import DamageLog
+    from cogmeter_storage.sqlite.slots import Edge
+
 _LOG = logging.getLogger("cogmeter.storage")
 _BUSY_TIMEOUT_S = 5.0
 BUSY_STEP_S = 0.25
 _REBUILD_PAUSE_S = 0.001  # after each chunk, so that the loop's thread gets the interpreter's lock
-_FOR_EVER = 2**63 - 1
+_AHEAD_US = 366 * DAY_US  # so far beyond the present no operation ends, whatever the clock showed
 _NO_ROOM_BESIDE = (sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN)
 
 
@@ -43,10 +49,11 @@ class Writable:
 
     identity: Identity
 
-    def __init__(self, path: Path, *, replace_corrupt: bool, saved: Path | None = None) -> None:
+    def __init__(self, path: Path, damage: DamageLog, *, replace_corrupt: bool, saved: Path | None = None) -> None:
         self.head = Head()
         self.recovered = Recovered()
         self.patience_s = _BUSY_TIMEOUT_S
+        self.damage = damage
         self._path = path
         self._replace_corrupt = replace_corrupt
         self.saved = saved
@@ -100,7 +107,7 @@ class Writable:
             raw.execute("PRAGMA wal_autocheckpoint = 4000")
             if self.saved is not None:
                 self.recovered = take_over(raw, self.saved)
-            self.head = recover(raw)
+            self.head = recover(raw, self.damage)
             stack.push(until_it_works.pop_all())
         return raw
 
@@ -155,28 +162,45 @@ class Readable:
         return raw
 
 
-def recover(raw: sqlite3.Connection) -> Head:
-    """Where writing goes on: what the last run left unsealed is read again, and its finished minutes are sealed.
+def recover(raw: sqlite3.Connection, damage: DamageLog) -> Head:
+    """Return where writing goes on: read what the last run left unsealed again, and seal its finished minutes.
 
-    It also reads what would tell a damaged file: the schema, the newest slots, the first and the last operation.
+    It also reads what shows a damaged file: the schema, the newest slots, the first and the last operation.
     """
-    kept, sealed_id = extents(raw)
-    raw.execute("SELECT id, service, operation FROM series").fetchall()
-    newest = [slot for tier in kept for slot in read_slots(raw, tier, kept[tier].until_us - tier.width_us, _FOR_EVER)]
-    raw.execute("SELECT * FROM operation ORDER BY id LIMIT 1").fetchone()
-    last = raw.execute("SELECT end_us FROM operation ORDER BY id DESC LIMIT 1").fetchone()
+    raw.execute("SELECT id, CAST(service AS BLOB), CAST(operation AS BLOB) FROM series").fetchall()
+    raw.execute("SELECT id, end_us, CAST(error AS BLOB) FROM operation ORDER BY id LIMIT 1").fetchone()
+    find = "SELECT end_us FROM operation WHERE typeof(end_us) = 'integer' ORDER BY id DESC LIMIT 1"
+    last = raw.execute(find).fetchone()
+    newest = _newest(raw, damage)
+    sealed_id = max((edge.last_id for edge in newest), default=0)
     # A late minute still joins its hour and its day, so there it is their start that binds.
-    ends = [slot.end_us if slot.tier is Tier.MINUTE else slot.start_us for slot in newest]
-    head = Head(next_id=sealed_id + 1, last_end_us=max([*ends, *(last or ())], default=0), sealed_id=sealed_id)
+    since_us = max((edge.end_us if edge.tier is Tier.MINUTE else edge.start_us for edge in newest), default=-LAST_US)
+    until_us = max(time.time_ns() // 1000, since_us) + _AHEAD_US
+    last_end_us = last[0] if last is not None and last[0] <= until_us else 0
+    head = Head(next_id=_behind(raw, sealed_id), last_end_us=max(since_us, last_end_us, 0), sealed_id=sealed_id)
     finished = []
-    for columns in read_columns(raw, sealed_id):
+    for columns in unsealed_columns(raw, damage, sealed_id, since_us=since_us, until_us=until_us):
         head, sealed = head.follow(columns)
         finished += sealed
         time.sleep(_REBUILD_PAUSE_S)
     with transaction(raw):
         for minute in finished:
-            seal(raw, minute)
-    return head
+            seal(raw, damage, minute)
+        for tier, start_us in damage.waiting():
+            repair(raw, damage, tier, start_us)
+    return dataclasses.replace(head, next_id=max(head.next_id, _behind(raw, sealed_id)))
+
+
+def _newest(raw: sqlite3.Connection, damage: DamageLog) -> list[Edge]:
+    """Return the newest slot of each tier."""
+    found = (last_edge(raw, damage, tier) for tier in Tier)
+    return [edge for edge in found if edge is not None]
+
+
+def _behind(raw: sqlite3.Connection, sealed_id: int) -> int:
+    """Return the first id that neither a slot nor a row has used."""
+    (last_id,) = raw.execute("SELECT ifnull(max(id), 0) FROM operation").fetchone()
+    return int(max(last_id, sealed_id)) + 1
 
 
 def _migrate(raw: sqlite3.Connection, version: int) -> None:

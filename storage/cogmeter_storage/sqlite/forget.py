@@ -80,13 +80,13 @@ def _operations(raw: sqlite3.Connection, person: Person, first_id: int, last_id:
     return len(changed)
 
 
-def _metadata(person: Person, number: re.Pattern[str], text: str | None) -> str | None:
+def _metadata(person: Person, number: re.Pattern[str], text: Any) -> str | None:
     """The metadata without the person; unchanged, to the letter, where it holds nothing."""
     if text is None:
         return None
     try:
         members = json.loads(text)
-    except ValueError:
+    except (TypeError, ValueError, RecursionError):
         return _without(number, text)
     name, value = person.member
     kept = members
@@ -113,6 +113,9 @@ def _others(raw: sqlite3.Connection, person: Person) -> int:
         for table, columns in _TEXTS.items():
             for column in columns:
                 found += _replaced(raw, table, column, number, person.number)
+        # What was set aside as damaged cannot be searched column by column.
+        gone = "DELETE FROM damage WHERE instr(statement, ?1) OR instr(statement, ifnull(?2, ?1))"
+        found += raw.execute(gone, (person.number, person.name)).rowcount
         for table, column in _ACTORS if person.name else ():
             said = f"UPDATE {table} SET {column} = ? WHERE {column} = ?"  # noqa: S608 - names of our tables
             found += raw.execute(said, (FORGOTTEN, person.name)).rowcount
@@ -120,14 +123,20 @@ def _others(raw: sqlite3.Connection, person: Person) -> int:
 
 
 def _replaced(raw: sqlite3.Connection, table: str, column: str, number: re.Pattern[str], wanted: str) -> int:
-    select = f"SELECT DISTINCT {column} FROM {table} WHERE instr({column}, ?)"  # noqa: S608 - names of our tables
-    update = f"UPDATE {table} SET {column} = ? WHERE {column} = ?"  # noqa: S608 - names of our tables
-    pairs = [(_without(number, text), text) for (text,) in raw.execute(select, (wanted,)).fetchall()]
-    return sum(raw.execute(update, (new, old)).rowcount for new, old in pairs if new != old)
+    # By rowid: a damaged text is not equal to what it is read as.
+    select = f"SELECT rowid, {column} FROM {table} WHERE instr({column}, ?)"  # noqa: S608 - names of our tables
+    update = f"UPDATE {table} SET {column} = ? WHERE rowid = ?"  # noqa: S608 - names of our tables
+    rows = [(_without(number, text), text, key) for key, text in raw.execute(select, (wanted,)).fetchall()]
+    return sum(raw.execute(update, (new, key)).rowcount for new, old, key in rows if new != old)
 
 
-def _without(number: re.Pattern[str], text: str | None) -> str | None:
-    return None if text is None else number.sub(FORGOTTEN, text)
+def _without(number: re.Pattern[str], text: object) -> str | None:
+    """Return the text without the number; a value of a damaged row is made a text."""
+    if text is None:
+        return None
+    if isinstance(text, bytes):
+        text = text.decode(errors="replace")
+    return number.sub(FORGOTTEN, str(text))
 
 
 def _pattern(person: Person) -> re.Pattern[str]:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from cogmeter_storage.model import Marker
 from cogmeter_storage.sqlite.rows import transaction
+from cogmeter_storage.sqlite.sound import sound
 
 if TYPE_CHECKING:
     import sqlite3
@@ -24,7 +25,8 @@ def add(raw: sqlite3.Connection, marker: Marker) -> Marker:
 def read(raw: sqlite3.Connection, since_us: int, until_us: int, limit: int) -> list[Marker]:
     """See Store.markers."""
     rows = raw.execute(
-        "SELECT at_us, kind, name, id FROM marker WHERE at_us >= ? AND at_us < ? ORDER BY at_us DESC, id DESC LIMIT ?",
+        f"SELECT at_us, kind, name, id FROM marker WHERE at_us >= ? AND at_us < ? AND {sound('marker')}"  # noqa: S608 - names of our columns
+        " ORDER BY at_us DESC, id DESC LIMIT ?",
         (since_us, until_us, max(limit, 0)),  # below 0, SQLite knows no limit
     )
     return [Marker(*row) for row in rows][::-1]
@@ -38,5 +40,6 @@ def remember(raw: sqlite3.Connection, key: str, value: bytes) -> None:
 
 def recall(raw: sqlite3.Connection, key: str) -> bytes | None:
     """See Store.recall."""
-    row = raw.execute("SELECT value FROM memory WHERE name = ?", (key,)).fetchone()
+    find = f"SELECT value FROM memory WHERE name = ? AND {sound('memory')}"  # noqa: S608 - names of our columns
+    row = raw.execute(find, (key,)).fetchone()
     return None if row is None else bytes(row[0])

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from cogmeter_storage.alerting import AuditEntry, Mute
 from cogmeter_storage.sqlite import audit
 from cogmeter_storage.sqlite.rows import transaction
+from cogmeter_storage.sqlite.sound import sound
 
 if TYPE_CHECKING:
     import sqlite3
@@ -31,7 +32,7 @@ def add(raw: sqlite3.Connection, mute: Mute) -> Mute:
 
 def holding(raw: sqlite3.Connection, now_us: int) -> list[Mute]:
     """See AlertStore.mutes."""
-    return [Mute(*row) for row in raw.execute(f"{_SELECT} ORDER BY until_us, id", (now_us,))]
+    return [Mute(*row) for row in raw.execute(f"{_SELECT} AND {sound('mute')} ORDER BY until_us, id", (now_us,))]
 
 
 def end(raw: sqlite3.Connection, ids: Collection[int], now_us: int, actor: str) -> list[Mute]:

@@ -8,6 +8,7 @@ from cogmeter_storage.alerting import Attempt, Delivery
 from cogmeter_storage.base import StorageError
 from cogmeter_storage.sqlite.alert_rows import ALERT_COLUMNS, CHANGE_COLUMNS, CHANGE_WIDTH, alert_of, change_of
 from cogmeter_storage.sqlite.rows import transaction
+from cogmeter_storage.sqlite.sound import sound
 
 if TYPE_CHECKING:
     import sqlite3
@@ -24,18 +25,24 @@ _OTHER = (
     " WHERE other.state = 'waiting' AND other.alert = delivery.alert AND other.target = delivery.target AND other.id"
 )
 _FIRST = f"delivery.state = 'waiting' AND (?1 IS NULL OR delivery.target = ?1) AND NOT EXISTS ({_OTHER} < delivery.id)"
-_DUE = (
-    f"SELECT {_DELIVERY_COLUMNS}, receipt.value, EXISTS ({_OTHER} > delivery.id),"  # noqa: S608 - the texts above
-    f" {CHANGE_COLUMNS}, {ALERT_COLUMNS} FROM {_WAITING}"
-    " JOIN alert_change ON alert_change.id = delivery.change JOIN alert ON alert.id = delivery.alert"
-    " LEFT JOIN receipt ON receipt.alert = delivery.alert AND receipt.target = delivery.target"
-    f" WHERE {_FIRST} AND delivery.due_us <= ?2 ORDER BY delivery.id LIMIT ?3"
-)
+
+
+def _joined(columns: str) -> str:
+    """Return the query for deliveries that can be tried, each the first of its alert and target, with sound rows."""
+    conditions = " AND ".join(map(sound, ("delivery", "alert_change", "alert")))
+    return (
+        f"SELECT {columns} FROM {_WAITING}"  # noqa: S608 - the texts above
+        " JOIN alert_change ON alert_change.id = delivery.change JOIN alert ON alert.id = delivery.alert"
+        " LEFT JOIN receipt ON receipt.alert = delivery.alert AND receipt.target = delivery.target"
+        f" WHERE {_FIRST} AND {conditions}"
+    )
 
 
 def due(raw: sqlite3.Connection, now_us: int, target: str | None, limit: int) -> list[Delivery]:
     """See AlertStore.due."""
-    return [_delivery(row) for row in raw.execute(_DUE, (target, now_us, max(limit, 0)))]
+    columns = f"{_DELIVERY_COLUMNS}, receipt.value, EXISTS ({_OTHER} > delivery.id), {CHANGE_COLUMNS}, {ALERT_COLUMNS}"
+    statement = f"{_joined(columns)} AND delivery.due_us <= ?2 ORDER BY delivery.id LIMIT ?3"
+    return [_delivery(row) for row in raw.execute(statement, (target, now_us, max(limit, 0)))]
 
 
 def _delivery(row: Sequence[Any]) -> Delivery:
@@ -46,8 +53,18 @@ def _delivery(row: Sequence[Any]) -> Delivery:
 
 def next_due_us(raw: sqlite3.Connection, target: str | None) -> int | None:
     """See AlertStore.next_due_us."""
-    (first,) = raw.execute(f"SELECT min(delivery.due_us) FROM {_WAITING} WHERE {_FIRST}", (target,)).fetchone()  # noqa: S608 - the text above
+    (first,) = raw.execute(_joined("min(delivery.due_us)"), (target,)).fetchone()
     return None if first is None else int(first)
+
+
+def end_damaged(raw: sqlite3.Connection, now_us: int) -> int:
+    """Give up deliveries whose alert or change is gone, which would block what waits behind them; returns how many."""
+    return raw.execute(
+        "UPDATE delivery SET state = 'failed', ended_us = ? WHERE state = 'waiting' AND NOT ("
+        "EXISTS (SELECT 1 FROM alert WHERE alert.id = delivery.alert)"
+        " AND EXISTS (SELECT 1 FROM alert_change WHERE alert_change.id = delivery.change))",
+        (now_us,),
+    ).rowcount
 
 
 def begin(raw: sqlite3.Connection, delivery: int, now_us: int) -> None:
@@ -117,10 +134,11 @@ def receipt(raw: sqlite3.Connection, alert: str, target: str) -> str | None:
 
 def attempts(raw: sqlite3.Connection, alert: str | None, limit: int) -> list[Attempt]:
     """See AlertStore.attempts."""
-    of_one = "" if alert is None else "WHERE alert.uid = ?"
+    of_one = "" if alert is None else " AND alert.uid = ?"
     rows = raw.execute(
         "SELECT delivery, target, alert.uid, at_us, took_us, outcome, error"  # noqa: S608 - one of the two texts above
-        f" FROM attempt JOIN alert ON alert.id = attempt.alert {of_one} ORDER BY attempt.id DESC LIMIT ?",
+        f" FROM attempt JOIN alert ON alert.id = attempt.alert WHERE {sound('attempt')}{of_one}"
+        " ORDER BY attempt.id DESC LIMIT ?",
         (*(() if alert is None else (alert,)), max(limit, 0)),
     )
     return [Attempt(*row) for row in rows]

@@ -5,10 +5,12 @@ from __future__ import annotations
 import contextlib
 from typing import TYPE_CHECKING
 
-from cogmeter_storage.model import Series, StoreStatus
+from cogmeter_storage.model import Series, StoreStatus, Tier
 from cogmeter_storage.plan import plan
 from cogmeter_storage.rollup import Head
-from cogmeter_storage.sqlite.rows import extents, read_columns, read_slots, snapshot
+from cogmeter_storage.sqlite.rows import snapshot, unsealed_columns
+from cogmeter_storage.sqlite.slots import extents, read_slots
+from cogmeter_storage.sqlite.sound import LAST_US, sound
 from cogmeter_storage.totals import Accumulator
 
 if TYPE_CHECKING:
@@ -18,6 +20,7 @@ if TYPE_CHECKING:
 
     from cogmeter_storage.model import Totals
     from cogmeter_storage.rollup import SealedSlot
+    from cogmeter_storage.sqlite.damage import DamageLog
 
 # How many buckets are added up at once: few enough that no numpy call holds the interpreter's lock for long, and
 # enough that its fixed cost does not count.
@@ -26,6 +29,7 @@ _CHUNK_BUCKETS = 40_000
 
 def totals(
     raw: sqlite3.Connection,
+    damage: DamageLog,
     head: Head | None,
     since_us: int,
     until_us: int,
@@ -35,19 +39,22 @@ def totals(
 ) -> Totals:
     """See Store.totals. ``head`` is the writer's, taken before; None when another process writes."""
     with snapshot(raw):
-        kept, sealed_id = extents(raw)
+        kept, sealed_id = extents(raw, damage)
         covered = plan(since_us, until_us, kept, step_us=step_us)
         sums = Accumulator(covered.since_us, covered.until_us, groups=groups, step_us=step_us)
         if not groups:  # the range is all there is to say
             return sums.totals()
         for piece in covered.pieces:
-            _add(sums, read_slots(raw, piece.tier, piece.since_us, piece.until_us))
-        tail = unsealed(raw, head, sealed_id)
+            _add(sums, read_slots(raw, damage, piece.tier, piece.since_us, piece.until_us))
+        sealed_us = kept[Tier.MINUTE].until_us if Tier.MINUTE in kept else -LAST_US
+        tail = unsealed(raw, damage, head, sealed_id, sealed_us)
         _add(sums, (slot for slot in tail if covered.since_us <= slot.start_us < covered.until_us))
     return sums.totals()
 
 
-def unsealed(raw: sqlite3.Connection, head: Head | None, sealed_id: int) -> list[SealedSlot]:
+def unsealed(
+    raw: sqlite3.Connection, damage: DamageLog, head: Head | None, sealed_id: int, sealed_us: int
+) -> list[SealedSlot]:
     """The minutes behind the last sealed one of this snapshot, as if they were sealed now.
 
     The writer's open minute is it when both agree on what is sealed; when a minute has been sealed in between, or
@@ -56,7 +63,7 @@ def unsealed(raw: sqlite3.Connection, head: Head | None, sealed_id: int) -> list
     if head is not None and head.sealed_id == sealed_id:
         return [head.open.sealed()] if head.open else []
     head, minutes = Head(), []
-    for columns in read_columns(raw, sealed_id):
+    for columns in unsealed_columns(raw, damage, sealed_id, since_us=sealed_us):
         head, finished = head.follow(columns)
         minutes += finished
     return [*minutes, head.open.sealed()] if head.open else []
@@ -77,17 +84,21 @@ def _add(sums: Accumulator, slots: Iterable[SealedSlot]) -> None:
 
 def series(raw: sqlite3.Connection) -> list[Series]:
     """See Store.series."""
-    rows = raw.execute("SELECT id, service, operation FROM series ORDER BY service, operation")
+    rows = raw.execute(f"SELECT id, service, operation FROM series WHERE {sound('series')} ORDER BY service, operation")  # noqa: S608 - names of our columns
     return [Series(*row) for row in rows]
 
 
-def status(raw: sqlite3.Connection, path: Path, url: str, last_write_us: int | None, clamped: int) -> StoreStatus:
+def status(
+    raw: sqlite3.Connection, damage: DamageLog, path: Path, *, url: str, last_write_us: int | None, clamped: int
+) -> StoreStatus:
     """See Store.status."""
     with snapshot(raw):
         (version,) = raw.execute("PRAGMA user_version").fetchone()
-        first = raw.execute("SELECT id, end_us FROM operation ORDER BY id LIMIT 1").fetchone() or (0, None)
-        last = raw.execute("SELECT id, end_us FROM operation ORDER BY id DESC LIMIT 1").fetchone() or (-1, None)
+        edge = "SELECT id, end_us FROM operation WHERE typeof(end_us) = 'integer' ORDER BY id"
+        first = raw.execute(f"{edge} LIMIT 1").fetchone() or (0, None)
+        last = raw.execute(f"{edge} DESC LIMIT 1").fetchone() or (-1, None)
         (names,) = raw.execute("SELECT count(*) FROM series").fetchone()
+        found = damage.counts(raw)
     return StoreStatus(
         url=url,
         size_bytes=_size(path),
@@ -98,6 +109,7 @@ def status(raw: sqlite3.Connection, path: Path, url: str, last_write_us: int | N
         last_end_us=last[1],
         last_write_us=last_write_us,
         clamped=clamped,
+        damage=found,
     )
 
 

@@ -1,22 +1,29 @@
-"""Reads and writes slots and raw columns: the few statements that several parts of the SQLite store share."""
+"""Transactions, and raw operations as columns: the few statements that several parts of the SQLite store share."""
 
 from __future__ import annotations
 
+import bisect
 import contextlib
-from typing import TYPE_CHECKING
+import itertools
+import operator
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
-from cogmeter_storage.model import Tier
-from cogmeter_storage.plan import Extent
-from cogmeter_storage.rollup import Columns, SealedSlot, fold
-from cogmeter_storage.slot import SlotFormatError, decode, encode
+from cogmeter_storage.model import Outcome
+from cogmeter_storage.rollup import Columns
+from cogmeter_storage.sqlite.sound import LAST_US
 
 if TYPE_CHECKING:
     import sqlite3
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
+    from cogmeter_storage.sqlite.damage import DamageLog
+
+MAX_ID: Final = 2**63 - 1
 _CHUNK_ROWS = 1000  # what one C call converts while it holds the interpreter's lock
+_MOST_SERIES: Final = 2**40  # of a series id, ...
+LONGEST_US: Final = 2**53  # ... and of a duration: sums of them stay within 64 bits
 
 
 @contextlib.contextmanager
@@ -41,83 +48,109 @@ def snapshot(raw: sqlite3.Connection) -> Iterator[None]:
         raw.execute("ROLLBACK")
 
 
-def seal(raw: sqlite3.Connection, minute: SealedSlot) -> None:
-    """Store a finished minute; where its hour or day has been folded already, it joins them."""
-    write_slot(raw, minute)
-    for tier in (Tier.HOUR, Tier.DAY):
-        start_us = minute.start_us // tier.width_us * tier.width_us
-        for folded in read_slots(raw, tier, start_us, start_us + 1):
-            write_slot(raw, fold([folded, minute], tier))
-
-
-def write_slot(raw: sqlite3.Connection, slot: SealedSlot) -> None:
-    """Store a slot, in place of the one that may stand there."""
-    raw.execute(
-        "INSERT OR REPLACE INTO slot (tier, start_us, first_id, last_id, data) VALUES (?, ?, ?, ?, ?)",
-        (slot.tier, slot.start_us, slot.first_id, slot.last_id, encode(slot.slot)),
-    )
-
-
-def read_slots(
-    raw: sqlite3.Connection, tier: Tier, since_us: int, until_us: int, *, newest_first: bool = False
-) -> Iterator[SealedSlot]:
-    """The slots of a tier that start in [since_us, until_us), in order of time."""
-    order = "DESC" if newest_first else "ASC"
+def read_columns(raw: sqlite3.Connection, damage: DamageLog, after_id: int, last_id: int = MAX_ID) -> Iterator[Columns]:
+    """Yield the operations with ids in (after_id, last_id] as columns, in small chunks; damaged rows are left out."""
     rows = raw.execute(
-        "SELECT start_us, first_id, last_id, data FROM slot WHERE tier = ? AND start_us >= ? AND start_us < ?"  # noqa: S608 - the order is one of the two words above
-        f" ORDER BY start_us {order}",
-        (tier, since_us, until_us),
-    )
-    for start_us, first_id, last_id, data in rows:
-        yield SealedSlot(tier, start_us, first_id, last_id, decode(data))
-
-
-def edge_slots(raw: sqlite3.Connection, tier: Tier) -> tuple[tuple[int, int], tuple[int, int]] | None:
-    """(start, last operation id) of the first and the last slot of a tier; None without slots."""
-    first = raw.execute("SELECT start_us, last_id FROM slot WHERE tier = ? ORDER BY start_us LIMIT 1", (tier,))
-    last = raw.execute("SELECT start_us, last_id FROM slot WHERE tier = ? ORDER BY start_us DESC LIMIT 1", (tier,))
-    row = first.fetchone()
-    return None if row is None else (row, last.fetchone())
-
-
-def extents(raw: sqlite3.Connection) -> tuple[dict[Tier, Extent], int]:
-    """What is kept of each tier, and the last operation that any slot holds (0 without slots)."""
-    kept = {}
-    sealed_id = 0
-    for tier in Tier:
-        edges = edge_slots(raw, tier)
-        if edges is not None:
-            (first_us, _), (last_us, last_id) = edges
-            kept[tier] = Extent(first_us, last_us + tier.width_us)
-            sealed_id = max(sealed_id, last_id)
-    return kept, sealed_id
-
-
-def read_columns(raw: sqlite3.Connection, after_id: int) -> Iterator[Columns]:
-    """The operations behind this id as columns, in small chunks.
-
-    Raises:
-        SlotFormatError: the rows are damaged, though SQLite can read them.
-    """
-    rows = raw.execute(
-        "SELECT id, end_us, series, duration_us, outcome FROM operation WHERE id > ? ORDER BY id", (after_id,)
+        "SELECT id, end_us, series, duration_us, outcome FROM operation WHERE id > ? AND id <= ? ORDER BY id",
+        (after_id, last_id),
     )
     while chunk := rows.fetchmany(_CHUNK_ROWS):
-        try:
-            yield Columns(*(np.array(column, dtype=np.int64) for column in zip(*chunk, strict=True)))
-        except (TypeError, ValueError, OverflowError) as error:
-            raise SlotFormatError(f"operations {chunk[0][0]} to {chunk[-1][0]} hold what is no number") from error
+        yield _columns(chunk, damage)
+
+
+def unsealed_columns(
+    raw: sqlite3.Connection, damage: DamageLog, after_id: int, *, since_us: int, until_us: int = LAST_US
+) -> Iterator[Columns]:
+    """Yield the operations behind this id, which no slot holds yet, in order of id and end time.
+
+    A row out of this order, or not within [since_us, until_us], is damaged: it would overwrite a sealed minute, or move
+    all that are written after it.
+    """
+    wrong = raw.execute(
+        "SELECT EXISTS (SELECT 1 FROM operation WHERE id > ?1 AND end_us NOT BETWEEN ?2 AND ?3) OR EXISTS (SELECT 1"
+        " FROM operation AS one JOIN operation AS next ON next.id = one.id + 1"
+        " WHERE one.id > ?1 AND one.end_us > next.end_us)",
+        (after_id, since_us, until_us),
+    )
+    if not wrong.fetchone()[0]:
+        yield from read_columns(raw, damage, after_id)
+        return
+    kept = _in_order(
+        raw.execute(
+            "SELECT id, end_us FROM operation WHERE id > ? AND end_us BETWEEN ? AND ? AND typeof(end_us) = 'integer'"
+            " ORDER BY id",
+            (after_id, since_us, until_us),
+        ).fetchall()
+    )
+    for columns in read_columns(raw, damage, after_id):
+        inside = np.isin(columns.id, kept)
+        for number in columns.id[~inside].tolist():
+            damage.row("operation", number, "its end time is out of order")
+        yield columns.where(inside)
+
+
+def _columns(chunk: Sequence[tuple[Any, ...]], damage: DamageLog) -> Columns:
+    columns = [np.array(column) for column in zip(*chunk, strict=True)]
+    if any(column.dtype != np.int64 for column in columns):
+        sound = [all(type(value) is int for value in row) for row in chunk]
+        for row in itertools.compress(chunk, map(operator.not_, sound)):
+            damage.row("operation", row[0], "a value is no whole number")
+        kept = [*itertools.compress(chunk, sound)]
+        columns = [*np.array(kept, dtype=np.int64).reshape(-1, 5).T]
+    found = Columns(*columns)
+    fine = (found.outcome >= 0) & (found.outcome < len(Outcome)) & (found.series >= 1) & (found.series < _MOST_SERIES)
+    fine &= (found.duration_us < LONGEST_US) & (np.abs(found.end_us) <= LAST_US)
+    if fine.all():
+        return found
+    for number in found.id[~fine].tolist():
+        damage.row("operation", number, "an outcome, series, duration or time is impossible")
+    return found.where(fine)
+
+
+def _in_order(rows: Sequence[tuple[int, int]]) -> list[int]:
+    """Return the ids of as many (id, end time) rows as can be kept so that no end time is before the last one."""
+    ends: list[int] = []  # the lowest end time that an ordered selection of each length can end with
+    at: list[int] = []  # the place of the row with that end time
+    before: list[int] = []  # for each row, the place of the one before it in its selection
+    for place, (_, end_us) in enumerate(rows):
+        length = bisect.bisect_right(ends, end_us)
+        before.append(at[length - 1] if length else -1)
+        ends[length : length + 1] = [end_us]
+        at[length : length + 1] = [place]
+    kept, place = [], at[-1] if at else -1
+    while place >= 0:
+        kept.append(rows[place][0])
+        place = before[place]
+    return kept[::-1]
 
 
 def first_id_from(raw: sqlite3.Connection, at_us: int) -> int:
-    """The id of the first operation that ended at this time or later, or one beyond the last; tolerates gaps."""
+    """Return the id of the first operation that ended at this time or later, or one beyond the last.
+
+    It tolerates gaps, and rows whose end time is damaged.
+    """
     # Asked for together, the two would be found by reading every row.
     (low,) = raw.execute("SELECT ifnull(min(id), 1) FROM operation").fetchone()
     (high,) = raw.execute("SELECT ifnull(max(id), 0) + 1 FROM operation").fetchone()
+    find = (
+        f"SELECT id, end_us FROM operation WHERE id >= ? AND end_us BETWEEN {-LAST_US} AND {LAST_US}"  # noqa: S608 - constants
+        " ORDER BY id LIMIT 3"
+    )
     while low < high:
         probe = (low + high) // 2
-        found, end_us = raw.execute(
-            "SELECT id, end_us FROM operation WHERE id >= ? ORDER BY id LIMIT 1", (probe,)
-        ).fetchone()
-        low, high = (found + 1, high) if end_us < at_us else (low, probe)
+        number, end_us = _probed(raw.execute(find, (probe - 1,)).fetchall(), probe)
+        low, high = (number + 1, high) if end_us < at_us else (low, probe)
     return int(low)
+
+
+def _probed(rows: list[tuple[int, int]], probe: int) -> tuple[int, int]:
+    """Return id and end time of the first row from ``probe`` on, of three rows that start with the one before it.
+
+    A row whose end time does not lie between those of its neighbours is passed over: it says nothing of the others.
+    """
+    before = rows.pop(0) if rows and rows[0][0] < probe else None
+    if not rows:
+        return probe, LAST_US
+    if before is not None and len(rows) > 1 and before[1] <= rows[1][1] and not before[1] <= rows[0][1] <= rows[1][1]:
+        return rows[1]
+    return rows[0]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import heapq
+import itertools
 import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -11,15 +12,18 @@ import numpy as np
 
 from cogmeter_storage.model import Operation, Outcome, Tier
 from cogmeter_storage.plan import plan
-from cogmeter_storage.sqlite.rows import extents, first_id_from, read_slots, snapshot
+from cogmeter_storage.sqlite.rows import LONGEST_US, first_id_from, snapshot
+from cogmeter_storage.sqlite.slots import extents, read_slots
+from cogmeter_storage.sqlite.sound import LAST_US, sound
 from cogmeter_storage.totals import Lookup
 
 if TYPE_CHECKING:
     import sqlite3
-    from collections.abc import Collection, Iterator
+    from collections.abc import Collection, Iterable, Iterator
 
     from cogmeter_storage.rollup import SealedSlot
     from cogmeter_storage.slot import Slot
+    from cogmeter_storage.sqlite.damage import DamageLog
 
 COLUMNS = "operation.id, series.service, series.operation, end_us, duration_us, outcome, error, metadata"
 # CROSS JOIN keeps SQLite from starting at the series.
@@ -30,9 +34,17 @@ SOURCE = (
 # An outcome is looked up as a bit: asked for by IN, SQLite would build a table of them for every stretch.
 _NEWEST = (
     f"SELECT {COLUMNS} FROM {SOURCE} AND max(duration_us, 0) >= ? AND (1 << outcome) & ?"  # noqa: S608 - the constants above
-    " ORDER BY operation.id DESC LIMIT ?"
+    " ORDER BY operation.id DESC"
 )
-_SLOWEST = f"SELECT {COLUMNS} FROM {SOURCE} AND duration_us >= ? ORDER BY duration_us DESC, operation.id DESC LIMIT ?"  # noqa: S608 - the constants above
+# A text is larger than any number to SQLite: a damaged row would come first.
+_SLOWEST = (
+    f"SELECT {COLUMNS} FROM {SOURCE} AND duration_us >= ? AND duration_us <= {LONGEST_US}"  # noqa: S608 - the constants above
+    f" AND typeof(end_us) = 'integer' AND outcome BETWEEN 0 AND {len(Outcome) - 1} AND typeof(outcome) = 'integer'"
+    " ORDER BY duration_us DESC, operation.id DESC LIMIT ?"
+)
+
+
+_OUTCOMES = {int(outcome): outcome for outcome in Outcome}
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +83,7 @@ class Search:
     def __init__(
         self,
         raw: sqlite3.Connection,
+        damage: DamageLog,
         series: Collection[int] | None,
         since_us: int,
         until_us: int,
@@ -78,8 +91,8 @@ class Search:
         before_id: int | None = None,
     ) -> None:
         """``series`` None: all of them. With ``before_id``, those before it alone."""
-        kept, self._sealed_id = extents(raw)
-        self._raw = raw
+        kept, self._sealed_id = extents(raw, damage)
+        self._raw, self._damage = raw, damage
         series = known(raw) if series is None else series
         self._lookup = Lookup.of(series)
         self._series = json.dumps(sorted(series))
@@ -94,7 +107,8 @@ class Search:
         """The latest ones, newest first."""
         found: list[Operation] = []
         for first_id, last_id in self._newest_first(wanted):
-            found += self._rows(_NEWEST, first_id, last_id, wanted.least_us, wanted.bits, limit - len(found))
+            rows = self._rows(_NEWEST, first_id, last_id, wanted.least_us, wanted.bits)
+            found += itertools.islice(rows, limit - len(found))
             if len(found) >= limit:
                 break
         return found
@@ -105,7 +119,7 @@ class Search:
         A slot's largest duration bounds what it can hold, so slots are opened in that order, and the search ends when
         the next bound is below the last one found.
         """
-        best = self._rows(_SLOWEST, self._sealed_id + 1, self._last_id, 0, limit)
+        best = list(self._rows(_SLOWEST, self._sealed_id + 1, self._last_id, 0, limit))
         candidates = [one for piece in self._pieces for one in self._bounds(piece.tier, piece.since_us, piece.until_us)]
         heapq.heapify(candidates)
         while candidates:
@@ -148,24 +162,24 @@ class Search:
 
     def _slots(self, tier: Tier, since_us: int, until_us: int) -> Iterator[SealedSlot]:
         """The slots of this stretch of time that hold operations of the range, newest first."""
-        for one in read_slots(self._raw, tier, since_us, until_us, newest_first=True):
+        for one in read_slots(self._raw, self._damage, tier, since_us, until_us, newest_first=True):
             if one.first_id <= self._last_id and one.last_id >= self._first_id:
                 yield one
 
-    def _rows(self, statement: str, first_id: int, last_id: int, *rest: int) -> list[Operation]:
+    def _rows(self, statement: str, first_id: int, last_id: int, *rest: int) -> Iterator[Operation]:
         bounds = max(first_id, self._first_id), min(last_id, self._last_id)
-        if bounds[0] > bounds[1]:
-            return []
-        return [operation_of(row) for row in self._raw.execute(statement, (*bounds, self._series, *rest))]
+        if bounds[0] <= bounds[1]:
+            yield from operations_of(self._raw.execute(statement, (*bounds, self._series, *rest)), self._damage)
 
 
 def newest(
     raw: sqlite3.Connection,
+    damage: DamageLog,
     series: Collection[int] | None,
     since_us: int,
     until_us: int,
-    wanted: Wanted,
     *,
+    wanted: Wanted,
     limit: int,
     before_id: int | None = None,
 ) -> list[Operation]:
@@ -173,26 +187,33 @@ def newest(
     if limit <= 0 or not wanted.outcomes:
         return []
     with snapshot(raw):
-        return Search(raw, series, since_us, until_us, before_id=before_id).newest(limit, wanted)
+        return Search(raw, damage, series, since_us, until_us, before_id=before_id).newest(limit, wanted)
 
 
 def slowest(
-    raw: sqlite3.Connection, series: Collection[int], since_us: int, until_us: int, *, limit: int
+    raw: sqlite3.Connection,
+    damage: DamageLog,
+    series: Collection[int],
+    since_us: int,
+    until_us: int,
+    *,
+    limit: int,
 ) -> list[Operation]:
     """See Store.slowest."""
     with snapshot(raw):
-        return Search(raw, series, since_us, until_us).slowest(limit) if limit > 0 else []
+        return Search(raw, damage, series, since_us, until_us).slowest(limit) if limit > 0 else []
 
 
 def known(raw: sqlite3.Connection) -> list[int]:
     """The ids of all series."""
-    return [number for (number,) in raw.execute("SELECT id FROM series")]
+    return [number for (number,) in raw.execute(f"SELECT id FROM series WHERE {sound('series')}")]  # noqa: S608 - names of our columns
 
 
 def _end_of(raw: sqlite3.Connection, number: int) -> int:
     """When the operation with this id ended, or the next one that is kept; there is one."""
-    found = raw.execute("SELECT end_us FROM operation WHERE id >= ? ORDER BY id LIMIT 1", (number,))
-    return int(found.fetchone()[0])
+    find = "SELECT end_us FROM operation WHERE id >= ? AND typeof(end_us) = 'integer' ORDER BY id LIMIT 1"
+    found = raw.execute(find, (number,)).fetchone()
+    return LAST_US if found is None else int(found[0])
 
 
 def _finer(tier: Tier, start_us: int) -> tuple[Tier, int, int]:
@@ -206,18 +227,26 @@ def _rank(operation: Operation) -> tuple[int, int]:
     return operation.duration_us, operation.id
 
 
-def operation_of(row: tuple[Any, ...]) -> Operation:
-    """The record of a row of COLUMNS."""
-    number, service, operation, end_us, duration_us, outcome, error, metadata = row
-    return Operation(number, service, operation, end_us, duration_us, Outcome(outcome), error, _metadata(metadata))
+def operations_of(rows: Iterable[tuple[Any, ...]], damage: DamageLog) -> Iterator[Operation]:
+    """Yield the records of rows of COLUMNS; damaged ones are left out."""
+    for row in rows:
+        number, service, operation, end_us, duration_us, outcome, error, metadata = row
+        if type(end_us) is not int or type(duration_us) is not int or duration_us >= LONGEST_US:
+            damage.row("operation", number, "an end time or a duration is impossible")
+        elif outcome not in _OUTCOMES or not isinstance(service, str) or not isinstance(operation, str):
+            damage.row("operation", number, "an outcome or a name is impossible")
+        else:
+            said = error if error is None or isinstance(error, str) else str(error)
+            members = _metadata(metadata)
+            yield Operation(number, service, operation, end_us, duration_us, _OUTCOMES[outcome], said, members)
 
 
-def _metadata(text: str | None) -> dict[str, Any]:
+def _metadata(text: Any) -> dict[str, Any]:
     if text is None:
         return {}
     try:
         value = json.loads(text)
-    except ValueError:
-        value = text
+    except (TypeError, ValueError, RecursionError):
+        value = str(text)
     # Anything else than an object was not written by us; it is shown rather than lost.
     return value if isinstance(value, dict) else {"metadata": value}

@@ -9,11 +9,12 @@ from typing import TYPE_CHECKING
 from cogmeter_storage import failures
 from cogmeter_storage.base import StorageError
 from cogmeter_storage.model import FAILURES, Outcome
-from cogmeter_storage.sqlite import browse, copy, forget, markers, reader, recovery, search, upkeep
+from cogmeter_storage.sqlite import browse, copy, forget, markers, reader, recovery, search, upkeep, verify
 from cogmeter_storage.sqlite import samples as sample_rows
 from cogmeter_storage.sqlite import traces as trace_rows
 from cogmeter_storage.sqlite.alerting import SqliteAlertStore
 from cogmeter_storage.sqlite.connection import Connection
+from cogmeter_storage.sqlite.damage import DamageLog
 from cogmeter_storage.sqlite.file import Readable, Writable
 from cogmeter_storage.sqlite.identity import Loss
 from cogmeter_storage.sqlite.lock import resolved
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
 
     from cogmeter_storage.model import (
         Cleaned,
+        Damage,
         ErrorGroup,
         Marker,
         Operation,
@@ -45,12 +47,13 @@ class SqliteStore:
     A cancelled append has written all or nothing; shield it to know which.
     """
 
-    def __init__(self, path: Path, url: str, reading: Connection, writer: Writer | None) -> None:
+    def __init__(self, path: Path, url: str, reading: Connection, writer: Writer | None, damage: DamageLog) -> None:
         """Made by ``SqliteStore.open``; without a writer it is for reading alone."""
         self._path = path
         self._url = url
         self._reading = reading
         self._writer_or_none = writer
+        self._damage = damage
         self._closed = False
         self._loss: Loss | None = None  # what reopen() found
         self._saved: Path | None = None  # the copy that it made
@@ -60,10 +63,12 @@ class SqliteStore:
     async def open(cls, path: Path, url: str, *, replace_corrupt: bool, read_only: bool) -> SqliteStore:
         """Open the file, for writing with its lock; see open_store."""
         path = resolved(path)
-        return await cls._open(path, url, None if read_only else Writable(path, replace_corrupt=replace_corrupt))
+        damage = DamageLog(path)
+        writable = None if read_only else Writable(path, damage, replace_corrupt=replace_corrupt)
+        return await cls._open(path, url, damage, writable)
 
     @classmethod
-    async def _open(cls, path: Path, url: str, writable: Writable | None) -> SqliteStore:
+    async def _open(cls, path: Path, url: str, damage: DamageLog, writable: Writable | None) -> SqliteStore:
         writer = None if writable is None else await _open_writer(writable, path)
         reading = Connection(path, Readable(path))
         try:
@@ -72,7 +77,7 @@ class SqliteStore:
             if writer is not None:
                 await writer.end()
             raise
-        return cls(path, url, reading, writer)
+        return cls(path, url, reading, writer, damage)
 
     async def series_ids(self, names: Sequence[tuple[str, str]]) -> list[int]:
         """The ids of these names; new ones are added."""
@@ -97,7 +102,9 @@ class SqliteStore:
         check_step(step_us)
         # The head is taken before the snapshot; the reader notices when a minute has been sealed between the two.
         head = self._writer_or_none.head if self._writer_or_none else None
-        return await self._reading.run(reader.totals, head, since_us, until_us, groups=dict(groups), step_us=step_us)
+        return await self._reading.run(
+            reader.totals, self._damage, head, since_us, until_us, groups=dict(groups), step_us=step_us
+        )
 
     async def recent(
         self, series: Collection[int], since_us: int, until_us: int, *, limit: int, failed: bool = False
@@ -120,14 +127,16 @@ class SqliteStore:
         """The latest operations, page by page."""
         wanted = search.Wanted(frozenset(Outcome if outcomes is None else outcomes), slower_than_us)
         ids = None if series is None else tuple(series)
-        at = (ids, since_us, until_us, wanted)
-        return await self._reading.run(search.newest, *at, limit=limit, before_id=before_id)
+        at = (ids, since_us, until_us)
+        return await self._reading.run(
+            search.newest, self._damage, *at, wanted=wanted, limit=limit, before_id=before_id
+        )
 
     def stream(
         self, series: Collection[int] | None, since_us: int, until_us: int, *, rows: int = 1_000
     ) -> AsyncIterator[list[Operation]]:
         """All operations in order, in chunks."""
-        return browse.stream(self._reading, series, since_us, until_us, rows=rows)
+        return browse.stream(self._reading, self._damage, series, since_us, until_us, rows=rows)
 
     async def error_groups(
         self, series: Collection[int] | None, since_us: int, until_us: int, *, limit: int = 50
@@ -137,7 +146,7 @@ class SqliteStore:
 
     async def slowest(self, series: Collection[int], since_us: int, until_us: int, *, limit: int) -> list[Operation]:
         """The slowest operations."""
-        return await self._reading.run(search.slowest, tuple(series), since_us, until_us, limit=limit)
+        return await self._reading.run(search.slowest, self._damage, tuple(series), since_us, until_us, limit=limit)
 
     async def clean(self, retention: Retention, *, now_us: int) -> Cleaned:
         """Remove what is too old."""
@@ -151,7 +160,9 @@ class SqliteStore:
         self, service: str | None, operation: str | None, since_us: int, *, limit: int
     ) -> list[TraceRecord]:
         """Traces, slowest first."""
-        return await self._reading.run(trace_rows.slowest, service, operation, since_us, limit)
+        return await self._reading.run(
+            trace_rows.slowest, self._damage, service, operation, since_us=since_us, limit=limit
+        )
 
     async def add_samples(self, at_us: int, values: Mapping[str, float]) -> None:
         """Keep the gauges of one moment."""
@@ -186,7 +197,9 @@ class SqliteStore:
         """Size, extent and last write."""
         writer = self._writer_or_none
         last_write_us, clamped = (writer.last_write_us, writer.head.clamped) if writer else (None, 0)
-        return await self._reading.run(reader.status, self._path, self._url, last_write_us, clamped)
+        return await self._reading.run(
+            reader.status, self._damage, self._path, url=self._url, last_write_us=last_write_us, clamped=clamped
+        )
 
     async def backup(self, path: Path, *, progress: Callable[[int, int], None] | None = None) -> None:
         """Write a copy to a new file, by a connection of its own, so that no other question waits for it."""
@@ -202,6 +215,11 @@ class SqliteStore:
     async def vacuum(self) -> None:
         """Give free room back."""
         await self._writer.run(copy.compact)
+
+    async def verify(self) -> Damage:
+        """Look for damage everywhere, and repair what can be repaired."""
+        await verify.verify(self._reading, self._writer_or_none, self._damage)
+        return (await self.status()).damage
 
     async def forget(self, person: Person) -> int:
         """Remove what leads to one person."""
@@ -222,8 +240,9 @@ class SqliteStore:
         spare = None
         if self._loss is not None:
             spare = await asyncio.to_thread(recovery.prepare, writer.identity, self._loss, self._saved)
-        writable = Writable(self._path, replace_corrupt=True, saved=spare if self._loss is Loss.LOG else None)
-        store = await SqliteStore._open(self._path, self._url, writable)
+        damage = DamageLog(self._path)
+        writable = Writable(self._path, damage, replace_corrupt=True, saved=spare if self._loss is Loss.LOG else None)
+        store = await SqliteStore._open(self._path, self._url, damage, writable)
         if writable.saved is not None and not writable.recovered.failed:
             await asyncio.to_thread(writable.saved.unlink)
         return store, recovery.report(self._path, self._loss, self._saved, spare, writable.recovered)
@@ -261,4 +280,4 @@ class SqliteStore:
 async def _open_writer(writable: Writable, path: Path) -> Writer:
     connection = Connection(path, writable)
     await connection.open()
-    return Writer(connection, writable.head, writable.identity, patience_s=writable.patience_s)
+    return Writer(connection, writable.head, writable.identity, writable.damage, patience_s=writable.patience_s)

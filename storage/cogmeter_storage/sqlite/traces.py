@@ -6,13 +6,15 @@ import json
 from typing import TYPE_CHECKING
 
 from cogmeter_storage.model import Outcome, SpanRecord, TraceRecord
-from cogmeter_storage.slot import SlotFormatError
-from cogmeter_storage.sqlite.rows import transaction
+from cogmeter_storage.sqlite.rows import LONGEST_US, transaction
+from cogmeter_storage.sqlite.sound import sound
 
 if TYPE_CHECKING:
     import sqlite3
     from collections.abc import Sequence
     from typing import Any
+
+    from cogmeter_storage.sqlite.damage import DamageLog
 
 _COLUMNS = "at_us, service, operation, duration_us, outcome, error, left_out, spans"
 _DELETE_ROWS = 500  # a row holds up to 100 spans, some ten kilobytes
@@ -28,16 +30,28 @@ def add(raw: sqlite3.Connection, traces: Sequence[TraceRecord]) -> None:
 
 
 def slowest(
-    raw: sqlite3.Connection, service: str | None, operation: str | None, since_us: int, limit: int
+    raw: sqlite3.Connection,
+    damage: DamageLog,
+    service: str | None,
+    operation: str | None,
+    *,
+    since_us: int,
+    limit: int,
 ) -> list[TraceRecord]:
     """See Store.traces."""
-    rows = raw.execute(
-        f"SELECT {_COLUMNS}, id FROM trace WHERE at_us >= ?1"  # noqa: S608 - the columns are ours
+    statement = (
+        f"SELECT {_COLUMNS}, id FROM trace WHERE at_us >= ?1 AND {sound('trace')}"  # noqa: S608 - the columns are ours
         " AND (?2 IS NULL OR service = ?2) AND (?3 IS NULL OR operation = ?3)"
-        " ORDER BY duration_us DESC, id DESC LIMIT ?4",
-        (since_us, service, operation, max(limit, 0)),  # below 0, SQLite knows no limit
+        " ORDER BY duration_us DESC, id DESC LIMIT ?4 OFFSET ?5"
     )
-    return [_record(row) for row in rows]
+    found: list[TraceRecord] = []
+    offset, more = 0, max(limit, 0)  # below 0, SQLite knows no limit
+    while more:  # again only where spans are damaged, which no condition in SQL shows
+        rows = raw.execute(statement, (since_us, service, operation, more, offset)).fetchall()
+        found += filter(None, (_record(row, damage) for row in rows))
+        offset += len(rows)
+        more = limit - len(found) if len(rows) == more else 0
+    return found
 
 
 def delete(raw: sqlite3.Connection, cut_us: int) -> int:
@@ -57,16 +71,21 @@ def _row(trace: TraceRecord) -> tuple[Any, ...]:
     return (*named, int(trace.outcome), trace.error, trace.left_out, text)
 
 
-def _record(row: tuple[Any, ...]) -> TraceRecord:
+def _record(row: tuple[Any, ...], damage: DamageLog) -> TraceRecord | None:
     at_us, service, operation, duration_us, outcome, error, left_out, text, number = row
     try:
         spans = tuple(_span(*span) for span in json.loads(text))
-        ended = Outcome(outcome)
-    except (TypeError, ValueError) as wrong:
-        raise SlotFormatError(f"trace {number} does not hold what was written") from wrong
-    return TraceRecord(at_us, service, operation, duration_us, ended, error, left_out, spans, number)
+    except (TypeError, ValueError, RecursionError):
+        damage.row("trace", number, "its spans are not what was written")
+        return None
+    return TraceRecord(at_us, service, operation, duration_us, Outcome(outcome), error, left_out, spans, number)
 
 
 def _span(*fields: Any) -> SpanRecord:
     number, parent, service, operation, start_us, duration_us, outcome = fields
+    times = (number, parent, start_us, duration_us)
+    if not all(type(value) is int and abs(value) < LONGEST_US for value in times):
+        raise TypeError("a number of a span is none")
+    if not isinstance(service, str) or not isinstance(operation, str):
+        raise TypeError("a name of a span is none")
     return SpanRecord(number, parent, service, operation, start_us, duration_us, Outcome(outcome))

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Concatenate, ParamSpec, TypeVar
 from cogmeter_storage.base import StorageError
 from cogmeter_storage.rollup import Draft
 from cogmeter_storage.sqlite.connection import Connection
-from cogmeter_storage.sqlite.rows import seal, transaction
+from cogmeter_storage.sqlite.rows import transaction
+from cogmeter_storage.sqlite.slots import seal
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterable, Sequence
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 
     from cogmeter_storage.model import Row
     from cogmeter_storage.rollup import Head, SealedSlot
+    from cogmeter_storage.sqlite.damage import DamageLog
     from cogmeter_storage.sqlite.identity import Identity
 
 P = ParamSpec("P")
@@ -39,10 +41,13 @@ class Writer:
     when the caller has been cancelled meanwhile.
     """
 
-    def __init__(self, connection: Connection, head: Head, identity: Identity, *, patience_s: float) -> None:
+    def __init__(
+        self, connection: Connection, head: Head, identity: Identity, damage: DamageLog, *, patience_s: float
+    ) -> None:
         """``patience_s`` is how long a transaction waits for another program's lock."""
         self.head = head
         self.identity = identity
+        self.damage = damage
         self.patience_s = patience_s
         self.last_write_us: int | None = None
         self._connection = connection
@@ -68,7 +73,7 @@ class Writer:
                 rows = next(upcoming, ())
                 # The last slice goes with the commit, in one call: most appends are a single slice.
                 while (following := next(upcoming, None)) is not None:
-                    await self._connection.run(self._patiently, _write, draft, rows)
+                    await self._connection.run(self._patiently, _write, self.damage, draft, rows)
                     rows = following
                 await self._connection.run(self._patiently, self._finish, draft, rows, now_us)
             except BaseException:
@@ -160,14 +165,14 @@ class Writer:
 
     def _finish(self, raw: sqlite3.Connection, draft: Draft, rows: Sequence[Row], now_us: int) -> None:
         """Write the last slice, seal what ended, commit, and let the new head count."""
-        _write(raw, draft, rows)
-        _seal(raw, draft.passed(now_us))
+        _write(raw, self.damage, draft, rows)
+        _seal(raw, self.damage, draft.passed(now_us))
         if raw.in_transaction:
             raw.execute("COMMIT")
             self.head, self.last_write_us = draft.head, time.time_ns() // 1000
 
 
-def _write(raw: sqlite3.Connection, draft: Draft, rows: Sequence[Row]) -> None:
+def _write(raw: sqlite3.Connection, damage: DamageLog, draft: Draft, rows: Sequence[Row]) -> None:
     """Write one slice, and what it finished once in a while."""
     if not rows:
         return
@@ -181,14 +186,14 @@ def _write(raw: sqlite3.Connection, draft: Draft, rows: Sequence[Row]) -> None:
         raw.execute(_INSERT_AT, (first_id, *rows[0]))
         raw.executemany(_INSERT, rows[1:])
     if draft.full:
-        _seal(raw, draft.settle())
+        _seal(raw, damage, draft.settle())
 
 
-def _seal(raw: sqlite3.Connection, minutes: Sequence[SealedSlot]) -> None:
+def _seal(raw: sqlite3.Connection, damage: DamageLog, minutes: Sequence[SealedSlot]) -> None:
     if minutes and not raw.in_transaction:
         raw.execute("BEGIN IMMEDIATE")
     for minute in minutes:
-        seal(raw, minute)
+        seal(raw, damage, minute)
 
 
 def _roll_back(raw: sqlite3.Connection) -> None:

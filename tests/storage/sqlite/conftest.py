@@ -39,7 +39,7 @@ def slots_agree_with_rows() -> Callable[[Path], None]:
                 start, end = np.searchsorted(rows[:, 0], [start_us, start_us + Tier(tier).width_us])
                 sealed = rows[start:end][rows[start:end, 1] <= last_id]
                 assert (sealed[0, 1], sealed[-1, 1]) == (first_id, last_id)
-                assert encode(summarise(*sealed[:, 2:].T)) == data
+                assert encode(summarise(*sealed[:, 2:].T), (tier, start_us, first_id, last_id)) == data
                 if tier == Tier.MINUTE:
                     assert len(sealed) == end - start
             borders = sorted((first, last) for tier, _, first, last, _ in slots if tier == Tier.MINUTE)

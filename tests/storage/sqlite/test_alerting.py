@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import dataclasses
 import sqlite3
-from functools import partial
 
 import pytest
 
-from cogmeter_storage import Cleaned, CorruptStoreError, Retention, open_store
+from cogmeter_storage import Cleaned, Retention, open_store
 from cogmeter_storage.alerting import Alert, AlertChange, AlertState, Step
 from cogmeter_storage.model import DAY_US
 
@@ -42,21 +41,6 @@ async def test_the_view_of_alerts_shows_people_times_and_how_long(path, url):
     times = ("2025-06-16T12:00:00.000Z", "2025-06-16T12:00:01.000Z", None, "Ann", "2025-06-16T12:00:02.500Z")
     assert shown == (1, *named, *times, 2.5, 0, 1, "", "uid")
     assert other[-6:-4] == (None, 1.5)
-
-
-async def test_a_state_that_was_never_written_is_told_as_damage(path, url):
-    store = await open_store(url)
-    firing = AlertState.FIRING
-    alert = Alert("uid", "slow", "a", "", firing, "critical", "m", 1, 2, 2, 0, 0, 0)
-    await store.alerting.save([Step(alert, AlertChange("uid", "fired", firing, "critical", "m", 2, 1, 0))])
-    for table, read in (("alert_change", store.alerting.changes), ("alert", partial(store.alerting.alert, "uid"))):
-        raw = sqlite3.connect(path)
-        with raw:
-            raw.execute(f"UPDATE {table} SET state = 'lost'")
-        raw.close()
-        with pytest.raises(CorruptStoreError, match="'lost'"):
-            await read()
-    await store.close()
 
 
 @pytest.mark.parametrize("way", ["clean", "drop"])

@@ -144,15 +144,6 @@ async def test_damage_in_the_middle_is_told_at_the_latest_when_it_is_read(path, 
         await use()
 
 
-async def test_a_slot_that_cannot_be_read_is_told_when_opening(path, url, append, make_rows, noon):
-    await filled(url, append, make_rows, noon)
-    with sqlite3.connect(path) as raw:
-        raw.execute("UPDATE slot SET data = x'0102' WHERE tier = 0")
-    raw.close()
-    with pytest.raises(CorruptStoreError, match="slot"):
-        await open_store(url)
-
-
 async def test_a_folder_that_cannot_be_made_is_told_with_path_and_reason(tmp_path):
     (tmp_path / "file").write_text("in the way")
     error = await refused(f"sqlite:///{tmp_path}/file/sub/performance.db", "folder")

@@ -1,0 +1,37 @@
+"""Says how much of what is stored is damaged, for the doctors and for health."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from cogmeter.finding import Finding
+from cogmeter.render import text
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from cogmeter_storage.model import Damage
+
+
+def damage_text(damage: Damage) -> str:
+    """Return the counts in words: ``damaged: 2 slots rebuilt, 1 slot lost, 3 rows skipped``."""
+    return f"damaged: {', '.join(_counts(damage)) or 'nothing'}"
+
+
+def damage_finding(damage: Damage) -> Finding:
+    """Return the line of a doctor page about damaged data."""
+    advice = (
+        "The log names what is damaged. Check the disk and the memory, and keep a backup; "
+        "this line goes away PERFORMANCE_RETENTION_HOURS after the last damage, or with a restart for skipped rows"
+    )
+    return Finding("stored data", not damage, damage_text(damage), advice)
+
+
+def _counts(damage: Damage) -> Iterator[str]:
+    for count, what, end in (
+        (damage.rebuilt_slots, "slot", "rebuilt"),
+        (damage.lost_slots, "slot", "lost"),
+        (damage.rows, "row", "skipped"),
+    ):
+        if count:
+            yield f"{text.exact(count)} {what}{'' if count == 1 else 's'} {end}"

@@ -1,0 +1,114 @@
+"""Reads all slots and looks at the small tables, so that damage is found before somebody needs the data."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from typing import TYPE_CHECKING, Final
+
+from cogmeter_storage.model import Tier
+from cogmeter_storage.sqlite import outbox
+from cogmeter_storage.sqlite.rows import transaction
+from cogmeter_storage.sqlite.slots import needs_repair, read_slots, repair, set_aside
+from cogmeter_storage.sqlite.sound import LAST_US, sound
+
+if TYPE_CHECKING:
+    import sqlite3
+    from collections.abc import Awaitable, Callable, Sequence
+
+    from cogmeter_storage.sqlite.connection import Connection
+    from cogmeter_storage.sqlite.damage import DamageLog
+    from cogmeter_storage.sqlite.writer import Writer
+
+_SLOTS: Final = 50  # that are read at once: about a millisecond
+_REPAIRED: Final = 20  # that one transaction writes
+_PAUSE_S: Final = 0.005
+# Operations are left out: there may be millions, their ids have no gaps, and figures do not come from them.
+_TABLES: Final = (
+    *("slot", "series", "alert", "alert_change", "delivery", "attempt", "mute", "threshold_override", "audit"),
+    *("marker", "memory", "sample", "trace"),
+)
+
+
+async def verify(reading: Connection, writer: Writer | None, damage: DamageLog) -> None:
+    """See Store.verify."""
+    for table in _TABLES:
+        if writer is None:
+            await reading.run(_note_rows, damage, table)
+        elif await reading.run(_has_damage, table):
+            await writer.run(_set_aside, damage, table)
+    for tier in Tier:
+        found = await verify_slots(reading.run, damage, tier, since_us=-LAST_US, until_us=LAST_US)
+        if writer is not None:
+            await _repair_in_turns(writer, [(tier, start_us) for start_us in found])
+
+
+async def verify_slots(
+    run: Callable[..., Awaitable[tuple[list[int], int | None]]],
+    damage: DamageLog,
+    tier: Tier,
+    *,
+    since_us: int,
+    until_us: int,
+) -> list[int]:
+    """Read the slots that start in [since_us, until_us), a few at once; returns the starts of those to be repaired.
+
+    ``run`` calls a function with a connection, on its thread.
+    """
+    found: list[int] = []
+    next_us: int | None = since_us
+    while next_us is not None:
+        some, next_us = await run(_to_repair, damage, tier, next_us, until_us)
+        found += some
+        await asyncio.sleep(_PAUSE_S)
+    return found
+
+
+async def repair_all(writer: Writer) -> None:
+    """Repair the slots that were found damaged since the last time."""
+    await _repair_in_turns(writer, writer.damage.waiting())
+
+
+async def _repair_in_turns(writer: Writer, keys: Sequence[tuple[int, int]]) -> None:
+    for at in range(0, len(keys), _REPAIRED):
+        await writer.run(_repair, writer.damage, keys[at : at + _REPAIRED])
+        await asyncio.sleep(_PAUSE_S)
+
+
+def _repair(raw: sqlite3.Connection, damage: DamageLog, keys: Sequence[tuple[int, int]]) -> None:
+    with transaction(raw):
+        for tier, start_us in keys:
+            repair(raw, damage, tier, start_us)
+
+
+def _to_repair(
+    raw: sqlite3.Connection, damage: DamageLog, tier: Tier, since_us: int, until_us: int
+) -> tuple[list[int], int | None]:
+    """Return which of the next slots need a repair, and where to go on (None: those were all)."""
+    rows = raw.execute(
+        "SELECT start_us, first_id, last_id, data FROM slot WHERE tier = ? AND start_us >= ? AND start_us < ?"
+        " ORDER BY start_us LIMIT ?",
+        (tier, since_us, until_us, _SLOTS),
+    ).fetchall()
+    found = [row[0] for row in rows if needs_repair(tier, row)]
+    for start_us in found:
+        for _ in read_slots(raw, damage, tier, start_us, start_us + 1):  # notes what cannot be read
+            pass
+    return found, rows[-1][0] + 1 if len(rows) == _SLOTS else None
+
+
+def _has_damage(raw: sqlite3.Connection, table: str) -> bool:
+    return bool(raw.execute(f"SELECT EXISTS (SELECT 1 FROM {table} WHERE NOT {sound(table)})").fetchone()[0])  # noqa: S608 - names of our tables
+
+
+def _note_rows(raw: sqlite3.Connection, damage: DamageLog, table: str) -> None:
+    """Count the damaged rows of a table; a slot whose key is damaged counts as a row."""
+    (count,) = raw.execute(f"SELECT count(*) FROM {table} WHERE NOT {sound(table)}").fetchone()  # noqa: S608 - names of our tables
+    for number in range(count):
+        damage.row(table, number, "a value is not what was written")
+
+
+def _set_aside(raw: sqlite3.Connection, damage: DamageLog, table: str) -> None:
+    with transaction(raw):
+        damage.moved(table, set_aside(raw, table, f"NOT {sound(table)}", ()))
+        outbox.end_damaged(raw, time.time_ns() // 1000)
