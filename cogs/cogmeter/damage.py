@@ -15,14 +15,14 @@ if TYPE_CHECKING:
 
 def damage_text(damage: Damage) -> str:
     """Return the counts in words: ``damaged: 2 slots rebuilt, 1 slot lost, 3 rows skipped``."""
-    return f"damaged: {', '.join(_counts(damage)) or 'nothing'}"
+    return f"damaged: {', '.join(_counts(damage))}" if damage else "no damage was found"
 
 
 def damage_finding(damage: Damage) -> Finding:
     """Return the line of a doctor page about damaged data."""
     advice = (
-        "The log names what is damaged. Check the disk and the memory, and keep a backup; "
-        "this line goes away PERFORMANCE_RETENTION_HOURS after the last damage, or with a restart for skipped rows"
+        "The log names what is damaged. Check the disk and keep a backup. The counts are cleared after "
+        "PERFORMANCE_RETENTION_HOURS"
     )
     return Finding("stored data", not damage, damage_text(damage), advice)
 

@@ -13,6 +13,7 @@ import pytest
 from discord.ext import commands
 
 from cogmeter.condition import Check, Status, worst
+from cogmeter.doctor import examine
 from cogmeter.health import Health, health_of, vital
 from cogmeter.recorder import Recorder
 from cogmeter.runtime import Monitor
@@ -216,6 +217,29 @@ async def test_a_job_whose_last_run_failed_degrades_until_it_succeeds_again(moni
         failing[0] = False
         await until(lambda: not monitor.schedule.failing)
         assert vital.jobs(monitor).status is Status.HEALTHY
+
+
+@pytest.mark.parametrize(("name", "status"), [("alerts", Status.UNHEALTHY), ("clean-up", Status.DEGRADED)])
+async def test_a_job_whose_last_runs_all_failed_fails_in_health_and_doctor(monitored, name, status):
+    async with monitored(connected=False) as monitor:
+
+        async def work():
+            raise StorageError("no such thing in secret-folder", permanent=True)
+
+        job = monitor.schedule._guarded(name, work)
+        for _ in range(2):
+            await job()
+        assert (await checks(monitor))["jobs"].reason == f"the last run of {name} failed; see the log"
+        for _ in range(10):
+            await job()
+        found = vital.jobs(monitor)
+        assert found.status is status
+        assert found.reason == f"the last 12 runs of {name} failed; /perf doctor says why"
+        (own,) = [one for one in await Health(monitor).own() if one.name == "jobs"]
+        assert own.status is Status.UNHEALTHY
+        (finding,) = [one for one in await examine(monitor) if one.name == "jobs"]
+        assert not finding.well
+        assert f"{name} failed 12 times (the last 12 runs: no such thing in secret-folder)" in finding.text
 
 
 @pytest.mark.parametrize(("name", "status"), [("samples", Status.UNHEALTHY), ("roll-up", Status.DEGRADED)])

@@ -7,7 +7,7 @@ from collections import Counter
 import pytest
 
 from cogmeter.background import own_work
-from cogmeter.schedule import EXECUTOR, Schedule
+from cogmeter.schedule import BROKEN_RUNS, EXECUTOR, Schedule
 from cogmeter_storage.base import StorageError
 
 PATIENCE_S = 20
@@ -91,3 +91,27 @@ async def test_the_levels_of_the_schedulers_loggers_are_given_back(faults):
     schedule.stop()
     await asyncio.sleep(0)
     assert logger.level == before
+
+
+async def test_a_job_that_fails_again_and_again_is_broken_until_it_works(schedule):
+    done, well = [], []
+
+    async def work():
+        done.append(1)
+        if not well:
+            raise StorageError("disk full", permanent=False)
+
+    schedule.every(0.02, "sums", work)
+    schedule.start()
+    await times(BROKEN_RUNS, done)
+    async with asyncio.timeout(PATIENCE_S):
+        while not schedule.broken:
+            await asyncio.sleep(0.01)
+    assert schedule.broken == ["sums"]
+    assert schedule.failing["sums"].runs >= BROKEN_RUNS
+    assert schedule.failing["sums"].error == "disk full"
+    well.append(1)
+    async with asyncio.timeout(PATIENCE_S):
+        while schedule.failing:
+            await asyncio.sleep(0.01)
+    assert schedule.broken == []

@@ -131,7 +131,7 @@ async def test_an_undamaged_database_is_well(bot, history):
     await bot.load_extension(EXTENSION)
     monitor = bot.get_cog("cogmeter").monitor
     await monitor._clean()
-    assert await said(monitor) == (True, "damaged: nothing", "healthy", (await said(monitor))[3])
+    assert await said(monitor) == (True, "no damage was found", "healthy", (await said(monitor))[3])
     assert (await monitor.query.summary(Period.WEEK)).total.operations > 400
     await bot.unload_extension(EXTENSION)
 

@@ -100,7 +100,7 @@ async def _verify_before(writer: Writer, cuts: Mapping[Tier, int]) -> None:
         first_us = await writer.run(_first_finer, tier)
         if first_us is not None:
             since_us = first_us // tier.width_us * tier.width_us
-            await verify_slots(writer.run, writer.damage, tier, since_us=since_us, until_us=cut_us)
+            await verify_slots(writer, writer.damage, tier, since_us=since_us, until_us=cut_us)
     await repair_all(writer)
 
 

@@ -14,7 +14,7 @@ from cogmeter_storage.sqlite.sound import LAST_US, sound
 
 if TYPE_CHECKING:
     import sqlite3
-    from collections.abc import Awaitable, Callable, Sequence
+    from collections.abc import Sequence
 
     from cogmeter_storage.sqlite.connection import Connection
     from cogmeter_storage.sqlite.damage import DamageLog
@@ -38,27 +38,24 @@ async def verify(reading: Connection, writer: Writer | None, damage: DamageLog) 
         elif await reading.run(_has_damage, table):
             await writer.run(_set_aside, damage, table)
     for tier in Tier:
-        found = await verify_slots(reading.run, damage, tier, since_us=-LAST_US, until_us=LAST_US)
+        found = await verify_slots(reading, damage, tier, since_us=-LAST_US, until_us=LAST_US)
         if writer is not None:
             await _repair_in_turns(writer, [(tier, start_us) for start_us in found])
 
 
 async def verify_slots(
-    run: Callable[..., Awaitable[tuple[list[int], int | None]]],
+    source: Connection | Writer,
     damage: DamageLog,
     tier: Tier,
     *,
     since_us: int,
     until_us: int,
 ) -> list[int]:
-    """Read the slots that start in [since_us, until_us), a few at once; returns the starts of those to be repaired.
-
-    ``run`` calls a function with a connection, on its thread.
-    """
+    """Read the slots that start in [since_us, until_us), a few at once; returns the starts of those to be repaired."""
     found: list[int] = []
     next_us: int | None = since_us
     while next_us is not None:
-        some, next_us = await run(_to_repair, damage, tier, next_us, until_us)
+        some, next_us = await source.run(_to_repair, damage, tier, next_us, until_us)
         found += some
         await asyncio.sleep(_PAUSE_S)
     return found
