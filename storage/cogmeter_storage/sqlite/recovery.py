@@ -32,6 +32,7 @@ BY_ID: Final = (
     "mute",
     "audit",
     "marker",
+    "damage",
 )
 BY_KEY: Final = ("sample", "receipt", "threshold_override", "memory")
 DERIVED: Final = ("slot",)

@@ -523,7 +523,7 @@ async def test_what_was_set_aside_is_forgotten_with_the_person(url, path, noon):
 
 async def test_an_older_release_refuses_the_file_and_sets_nothing_aside(url, path, history, monkeypatch):
     with monkeypatch.context() as then:
-        then.setattr("cogmeter_storage.sqlite.file.SQLITE_VERSION", 3)
+        then.setattr("cogmeter_storage.sqlite.header.SQLITE_VERSION", 3)
         with pytest.raises(Exception, match="later than the 3 known here; it has not been touched"):
             await open_store(url, replace_corrupt=True)
     assert list(path.parent.glob("*corrupt*")) == []
