@@ -33,6 +33,8 @@ DEFAULT_CAPACITY = 10_000  # operations, until a monitor is started, which sets 
 PLAIN_BYTES: Final = 105  # of one operation without error and metadata: five list slots and two numbers, measured
 UNKNOWN_BYTES: Final = 400  # assumed for metadata whose size cannot be found
 MOST_VALUES: Final = 20  # metadata values whose size is looked up; the others count as the mean of these
+LEAST_STRIDE: Final = 11  # one in 11 to 21 extras is weighed, for all of them
+MOST_SHARE: Final = 4  # one that stands for others takes no more than a quarter of the bound for them
 
 
 class Buffer:
@@ -46,8 +48,9 @@ class Buffer:
     __slots__ = (
         "_bound",
         "_outstanding",
-        "_taken",
-        "_waiting",
+        "_stride",
+        "_turn",
+        "_weight",
         "by_memory",
         "dropped",
         "limit",
@@ -64,9 +67,10 @@ class Buffer:
         self.stored = 0  # how many of them the store knows of
         self.by_memory = False  # whether the bound is one in bytes
         self.limit = self._bound = capacity * FIELDS
-        self._taken = 0  # atoms that were taken out and are not stored yet
-        self._waiting: deque[int] = deque()  # the weight of each extra in ``rows``, in atoms and in their order
-        self._outstanding: deque[list[int]] = deque()  # those of each ``take`` that is not stored yet
+        self._weight = 0  # of the extras in ``rows``, in atoms
+        self._outstanding: deque[int] = deque()  # the weight of each ``take`` that is not stored yet
+        self._turn = 0  # extras until the next one that is weighed
+        self._stride = 1  # for how many that one stands
 
     def __len__(self) -> int:
         return len(self.rows) // FIELDS
@@ -96,7 +100,7 @@ class Buffer:
     @property
     def used(self) -> float:
         """The share of the bound that is in use, by what is being written too; 1 for a buffer that keeps nothing."""
-        return 1 - (self.limit - len(self.rows)) / self._bound if self._bound else 1.0
+        return min(1 - (self.limit - len(self.rows)) / self._bound, 1.0) if self._bound else 1.0
 
     def level(self) -> str:
         """How full it is, in words: ``120 of 10,000 operations wait``, ``120 operations wait (1% of 32 MB)``."""
@@ -106,15 +110,31 @@ class Buffer:
 
     def add(self, series: int, end_ns: int, duration_ns: int, outcome: int, extra: Any) -> None:
         """Add one operation, or count it as dropped: the slow path, for what may have an error or metadata."""
-        weight = 0 if extra is None or not self.by_memory else -(-extra_bytes(extra) * FIELDS // PLAIN_BYTES)
+        rows = self.rows
+        if len(rows) >= self.limit:
+            self.drop()
+            return
+        rows.extend((series, end_ns, duration_ns, outcome, extra))
+        if extra is not None and self.by_memory:
+            self._turn -= 1  # not exact between threads, and need not be
+            if self._turn < 0:
+                self._weigh(extra, end_ns)
+
+    def _weigh(self, extra: tuple[str | None, Mapping[str, Any] | None], end_ns: int) -> None:
+        """Lower the limit by the size of this extra, and of those since the last one as if each were like it.
+
+        Weighing each of them would make recording a third slower. How many are left out changes with the clock, so
+        that operations which always come in the same order are all weighed sometimes.
+        """
+        atoms = extra_bytes(extra) * FIELDS // PLAIN_BYTES
         with lock:
-            if len(self.rows) >= self.limit:
-                self.dropped += 1
-                return
-            if extra is not None:
-                self._waiting.append(weight)
-                self.limit -= weight
-            self.rows.extend((series, end_ns, duration_ns, outcome, extra))
+            most = self._bound // MOST_SHARE
+            weight = atoms + min(atoms * (self._stride - 1), most)
+            self._weight += weight
+            self.limit -= weight
+            heavy = atoms * LEAST_STRIDE > most  # a few like it fill the buffer: the next one is weighed, too
+            self._stride = 1 if heavy else LEAST_STRIDE + end_ns // 100 % LEAST_STRIDE
+            self._turn = self._stride - 1
 
     def drop(self, operations: int = 1) -> None:
         """Count operations that are lost."""
@@ -124,28 +144,29 @@ class Buffer:
     def take(self, most: int | None = None) -> list[Any]:
         """Take out the oldest atoms, of at most so many operations; they count against the bound until ``release``."""
         with lock:
-            count = len(self.rows) if most is None else min(len(self.rows), most * FIELDS)
-            taken = self.rows[:count]
-            del self.rows[:count]
+            rows = self.rows
+            there = len(rows)
+            count = there if most is None else min(there, most * FIELDS)
+            taken = rows[:count]
+            del rows[:count]
+            # What each extra weighs is not known any more; a part of the atoms has that part of the weight.
+            weight = self._weight if count == there else self._weight * count // there
+            self._weight -= weight
+            self._outstanding.append(weight)
             self.limit -= count
-            self._taken += count
-            extras = taken[FIELDS - 1 :: FIELDS]
-            heavy = min(len(extras) - extras.count(None), len(self._waiting))
-            self._outstanding.append([self._waiting.popleft() for _ in range(heavy)])
             return taken
 
     def release(self, taken: list[Any]) -> None:
         """Give back the room of atoms that are safely stored."""
         with lock:
-            self._returned(taken)
+            self.limit += len(taken) + self._returned()
 
     def put_back(self, taken: list[Any]) -> None:
         """Give back atoms that could not be stored, ahead of what came since."""
         with lock:
-            weights = self._returned(taken)
             self.rows[:0] = taken
-            self._waiting.extendleft(reversed(weights))
-            self.limit -= sum(weights)
+            self.limit += len(taken)
+            self._weight += self._returned()
 
     def shut(self) -> None:
         """Keep nothing from now on: recording stays free of cost, and what comes is dropped."""
@@ -157,21 +178,18 @@ class Buffer:
         """Begin anew in the child of a fork: what waits here is the parent's, which stores it."""
         with lock:
             self._empty()
-            self._taken = 0
             self._outstanding.clear()
             self.dropped = self.logged = self.stored = 0
-            self.capacity = min(DEFAULT_CAPACITY, self.capacity)
+            self.by_memory = False
+            self.limit = self._bound = min(DEFAULT_CAPACITY, self.capacity) * FIELDS
 
     def _empty(self) -> None:
         self.rows.clear()
-        self.limit += sum(self._waiting)
-        self._waiting.clear()
+        self.limit += self._weight
+        self._weight = 0
 
-    def _returned(self, taken: list[Any]) -> list[int]:
-        weights = self._outstanding.popleft() if self._outstanding else []
-        self._taken -= len(taken)
-        self.limit += len(taken) + sum(weights)
-        return weights
+    def _returned(self) -> int:
+        return self._outstanding.popleft() if self._outstanding else 0
 
     def _rebound(self, bound: int) -> None:
         self.limit += bound - self._bound

@@ -15,12 +15,12 @@ from cogmeter.locking import lock
 from cogmeter.marks import Marks
 from cogmeter.timing import OUTCOMES, Note, Operation, error_text, mark, now_ns, operation_class, outcome_of
 from cogmeter.tracing import Span, belonging, current
+from cogmeter_storage.model import Outcome
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from cogmeter.tracing import Entered, Scope
-    from cogmeter_storage.model import Outcome
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -28,6 +28,7 @@ R = TypeVar("R")
 MAX_SERIES: Final = 2000
 MAX_NAME: Final = 100
 OTHER: Final = "(other)"
+_OK: Final = Outcome.OK  # bound once: looking into an enumeration takes as long as recording does
 MAX_DURATION_MS: Final = 1e11  # three years; also refuses infinity
 
 
@@ -66,6 +67,7 @@ class Recorder:
     def __init__(self, buffer: Buffer | None = None) -> None:
         self.buffer = Buffer() if buffer is None else buffer
         self.names: list[tuple[str, str]] = [(OTHER, OTHER)]  # a series' number here is its place in this list
+        self.add = self.buffer.add
         self.marks = Marks()  # moments worth knowing, beside the operations
         self.refused = 0  # operations with a bad name, outcome or duration
         self.overflowed = 0  # times that a new series was asked for beyond MAX_SERIES
@@ -133,26 +135,25 @@ class Recorder:
         self.marks.forked()
         self.refused = self.overflowed = 0
 
-    def add(self, series: int, end_ns: int, duration_ns: int, outcome: int, extra: Any) -> None:
-        """Put one operation into the buffer, or count it as dropped."""
-        self.buffer.add(series, end_ns, duration_ns, outcome, extra)
-
     def finish(self, series: int, end_ns: int, start_ns: int, note: Note | None, error: BaseException | None) -> None:
         """The slow path: an operation that failed, was annotated, or was given an outcome."""
         try:
             note = note or Note()
             metadata = note.metadata
             text = note.error if error is None or isinstance(error, GeneratorExit) else error_text(error)
-            outcome = outcome_of(error) if note.outcome is None else self._outcome(note.outcome, error)
-            if note.outcome is not None and error is not None:
-                mark(error, outcome)
+            if note.outcome is not None:
+                outcome = self._outcome(note.outcome, error)
+                if error is not None:
+                    mark(error, outcome)
+            else:
+                outcome = _OK if error is None else outcome_of(error)
             if note.entered is not None:
                 note.entered.leave()
                 scope, duration_ns = note.entered.scope, end_ns - start_ns
                 metadata = belonging(scope, metadata, outcome=outcome, duration_ns=duration_ns)
                 self._span(note.entered, series, start_ns, duration_ns, outcome)
             extra = (text, metadata) if text is not None or metadata else None
-            self.add(series, end_ns, end_ns - start_ns, int(outcome), extra)
+            self.add(series, end_ns, end_ns - start_ns, 0 if outcome is _OK else int(outcome), extra)
         except Exception:  # noqa: BLE001 - whatever a host's objects do, it must not reach the host's command
             self.refuse()
 

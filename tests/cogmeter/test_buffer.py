@@ -34,7 +34,26 @@ def test_a_bound_in_operations_counts_each_the_same():
 
 def test_a_bound_in_bytes_keeps_fewer_operations_the_more_there_is_in_them():
     assert fill(by_memory(1)) == pytest.approx(MB / PLAIN_BYTES, rel=0.01)
-    assert fill(by_memory(1), prompt="x" * 10_000) == pytest.approx(MB / 10_600, rel=0.03)
+    assert fill(by_memory(8), prompt="x" * 10_000) == pytest.approx(8 * MB / 10_600, rel=0.1)
+    assert fill(by_memory(8), prompt="x" * MB) == pytest.approx(8, abs=2)
+
+
+def test_one_operation_with_much_in_it_does_not_keep_the_others_out():
+    buffer = by_memory(8)
+    recorder = Recorder(buffer)
+    for number in range(1_000):
+        recorder.record(
+            "s", "o", duration_ms=1, metadata={"picture": bytes(MB)} if number % 400 == 0 else {"a": number}
+        )
+    assert (len(buffer), buffer.dropped) == (1_000, 0)
+
+
+def test_operations_that_always_come_in_the_same_order_are_all_weighed_sometimes():
+    recorder = Recorder(by_memory(32))
+    while not recorder.buffer.dropped:
+        for size in (10, 10, 10, 4_000):
+            recorder.record("s", "o", duration_ms=1, metadata={"prompt": "x" * size})
+    assert len(recorder.buffer) == pytest.approx(32 * MB / 1_500, rel=0.3)
 
 
 @pytest.mark.parametrize(
@@ -66,7 +85,7 @@ def test_five_thousand_interactions_at_once_fit_into_the_default_bound():
 
 
 def test_the_room_of_what_is_being_written_is_given_back_when_it_is_stored():
-    buffer = by_memory(1)
+    buffer = by_memory(8)
     room = buffer.limit
     kept = fill(buffer, prompt="x" * 1_000)
     assert buffer.used == pytest.approx(1, abs=0.01)
