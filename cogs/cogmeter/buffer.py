@@ -98,6 +98,11 @@ class Buffer:
             self._rebound(max(int(max_bytes * FIELDS / PLAIN_BYTES), FIELDS))
 
     @property
+    def fits(self) -> int:
+        """How many operations may wait at this moment: fewer while others are written, or wait with much in them."""
+        return max(self.limit, 0) // FIELDS
+
+    @property
     def used(self) -> float:
         """The share of the bound that is in use, by what is being written too; 1 for a buffer that keeps nothing."""
         return min(1 - (self.limit - len(self.rows)) / self._bound, 1.0) if self._bound else 1.0
