@@ -49,7 +49,7 @@ def _plain(function: Callable[P, R], sink: Sink, series: int, tracker: Callable[
         if len(rows) < buffer.limit:
             extend((series, end, end - start, 0, None))
         else:
-            buffer.dropped += 1
+            buffer.drop()
         return result
 
     return timed
@@ -76,7 +76,7 @@ def _coroutine(
         if len(rows) < buffer.limit:
             extend((series, end, end - start, 0, None))
         else:
-            buffer.dropped += 1
+            buffer.drop()
         return result
 
     return timed

@@ -9,7 +9,7 @@ from cogmeter.damage import damage_finding
 from cogmeter.finding import Finding
 from cogmeter.recorder import MAX_SERIES
 from cogmeter.render import text
-from cogmeter.settings import env_name
+from cogmeter.settings import buffer_setting
 from cogmeter_storage.base import StorageError
 
 if TYPE_CHECKING:
@@ -40,9 +40,8 @@ async def examine(monitor: Monitor) -> list[Finding]:
 def _recording(monitor: Monitor) -> Iterator[Finding]:
     recorder = monitor.recorder
     buffer = recorder.buffer
-    waiting = f"{len(buffer)} of {buffer.capacity} operations wait in the buffer"
-    capacity = env_name("max_operations_in_memory")
-    yield Finding("buffer", not buffer.dropped, f"{waiting}, {buffer.dropped} dropped", f"Raise {capacity}")
+    said = f"{buffer.level()}, {text.exact(buffer.dropped)} dropped"
+    yield Finding("buffer", not buffer.dropped, said, f"Raise {buffer_setting(by_memory=buffer.by_memory)}")
     refused = f"{recorder.refused} operations refused for a bad name, duration or outcome"
     yield Finding("recording", not recorder.refused, refused, "Names are 1 to 100 printable characters")
     series = f"{len(recorder.names)} series, {recorder.overflowed} operations in (other)"

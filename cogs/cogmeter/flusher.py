@@ -10,6 +10,8 @@ from collections import deque
 from typing import TYPE_CHECKING, Any
 
 from cogmeter.background import detached
+from cogmeter.buffer import FIELDS
+from cogmeter.losses import Losses
 from cogmeter.marks import store_marks
 from cogmeter.rows import Batch
 from cogmeter_storage.base import CorruptStoreError, DetachedStoreError, StorageError
@@ -22,7 +24,9 @@ if TYPE_CHECKING:
     from cogmeter_storage.model import TraceRecord
 
 INTERVAL_S = 1.0
-POLL_S = 0.2  # how often the buffer's level is looked at between two flushes
+POLL_S = 0.1  # how often the buffer's level is looked at between two flushes
+BATCH = 10_000  # operations written in one go; sorting and counting more would block the loop for milliseconds
+EARLY = 5_000  # operations that are not left waiting until the interval is over
 FIRST_RETRY_S, LAST_RETRY_S = 1.0, 60.0
 TRACES = 200  # stored in one flush
 STALE_S = 30.0  # it runs every second
@@ -65,6 +69,7 @@ class Flusher:
         self._task: asyncio.Task[None] | None = None
         self._stopping = False
         self._lock = asyncio.Lock()
+        self._losses = Losses(recorder.buffer)
 
     @property
     def pending(self) -> int:
@@ -94,19 +99,27 @@ class Flusher:
             buffer = self.recorder.buffer
             buffer.put_back(self._pending.atoms)
             self._pending = None
+        self._losses.warn(last=True)
 
     async def flush(self) -> None:
-        """Write what is in the buffer now, and seal what has ended.
+        """Write what is in the buffer now, in batches of at most BATCH operations, and seal what has ended.
 
         Raises:
             StorageError: the store did not take it; the batch is kept, and the next flush tries it again.
         """
         async with self._lock:  # two at once would both write the batch that is pending
-            await self._flush()
+            left = len(self.recorder.buffer)
+            while True:
+                left -= await self._flush()
+                if left <= 0:
+                    return
 
-    async def _flush(self) -> None:
+    async def _flush(self) -> int:
+        """Write the pending batch or the next one; return how many operations were taken from the buffer for it."""
+        taken = 0
         if self._pending is None:
-            atoms = self.recorder.buffer.take()
+            atoms = self.recorder.buffer.take(BATCH)
+            taken = len(atoms) // FIELDS
             self._pending = Batch(atoms, wall_minus_perf_ns=time.time_ns() - time.perf_counter_ns())
             if self._watch is not None and atoms:
                 await self._watch(atoms)
@@ -125,12 +138,16 @@ class Flusher:
             await self._store_traces()
         if self.recorder.marks:
             await store_marks(self.store, self.recorder.marks)
+        await self._losses.store(self.store, last=self._stopping)
+        return taken
 
     async def _run(self) -> None:
         while not self._stopping:
             await self._pause(self._delay_s())
             await self._attempt()
-        if (self.recorder.buffer.rows or self.traces or self.recorder.marks) and not self.failures:
+        buffer = self.recorder.buffer
+        waits = buffer.rows or self.traces or self.recorder.marks or buffer.dropped > buffer.stored
+        if waits and not self.failures:
             await self._attempt()
 
     async def _store_traces(self) -> None:
@@ -196,7 +213,8 @@ class Flusher:
         """Drop a batch that cannot be written for a reason of its own, so that it does not hold up all others."""
         if self._pending is not None and self.failures >= ATTEMPTS:
             _logger.error("Dropped %d operations that could not be stored", self.pending)
-            self.recorder.buffer.dropped += self.pending
+            self.recorder.buffer.drop(self.pending)
+            self.recorder.buffer.logged += self.pending
             self.recorder.buffer.release(self._pending.atoms)
             self._pending, self.failures = None, 0
 
@@ -206,10 +224,11 @@ class Flusher:
         return float(min(FIRST_RETRY_S * 2 ** min(self.failures - 1, 10), LAST_RETRY_S))
 
     async def _pause(self, delay_s: float) -> None:
-        """Wait for the next flush: the delay, the end, or a buffer that is half full, whichever is first."""
+        """Wait for the next flush: the delay, the end, or a buffer that fills up, whichever is first."""
         until = time.perf_counter() + delay_s
         buffer = self.recorder.buffer
         while not self._stopping and (left := until - time.perf_counter()) > 0:
-            if not self.failures and 2 * len(buffer.rows) > buffer.limit:
+            self._losses.warn()
+            if not self.failures and len(buffer.rows) > min(buffer.limit // 2, EARLY * FIELDS):
                 return
             await asyncio.sleep(min(left, POLL_S))

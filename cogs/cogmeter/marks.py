@@ -11,6 +11,7 @@ import time
 from collections import deque
 from typing import TYPE_CHECKING, Final
 
+from cogmeter.locking import lock
 from cogmeter.redact import redact
 from cogmeter_storage.base import StorageError
 from cogmeter_storage.model import Marker
@@ -50,12 +51,20 @@ class Marks:
     def add(self, kind: str, name: object, *, verb: str = "") -> None:
         """Mark this moment as one of another kind. What one verb was done to, one after the other, is one marker."""
         try:
-            if len(self._queue) < self._capacity:
-                self._queue.append((Marker(time.time_ns() // 1000, kind, cleaned(name)), verb))
-                return
+            marker = Marker(time.time_ns() // 1000, kind, cleaned(name)) if len(self) < self._capacity else None
         except Exception as error:
+            marker = None
             _logger.debug("A marker has no text", exc_info=error)
-        self.dropped += 1
+        with lock:
+            if marker is not None and len(self) < self._capacity:
+                self._queue.append((marker, verb))
+            else:
+                self.dropped += 1
+
+    def forked(self) -> None:
+        """Begin anew in the child of a fork: what waits here is the parent's, which stores it."""
+        self._queue.clear()
+        self.dropped, self.started = 0, False
 
     def take(self) -> list[Marker]:
         """Take out all that wait, in order; those of one verb joined: "reloaded cogs.music, cogs.quotes"."""

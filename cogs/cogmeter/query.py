@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from cogmeter.buffer import DROPPED
 from cogmeter.likeness import near
 from cogmeter.records import Figures, Overview, Period, Range, ServiceStats, Summary, Timeline, UnknownNameError
 from cogmeter.services import BACKGROUND
@@ -71,7 +72,14 @@ class Query:
 
         total, ranked, background = await asyncio.to_thread(made)
         last_end_us = (await self.store.status()).last_end_us
-        return Overview(range=span, total=total, services=ranked, background=background, last_end_us=last_end_us)
+        return Overview(
+            range=span,
+            total=total,
+            services=ranked,
+            background=background,
+            last_end_us=last_end_us,
+            dropped=await self._dropped(span),
+        )
 
     async def summary(self, period: Period | Range = Period.DAY, *, services: Collection[str] | None = None) -> Summary:
         """The overview, with the period before and the timeline of the whole."""
@@ -88,7 +96,13 @@ class Query:
             background=view.background,
             timeline=await self._timeline("All services", counted, span, span.step_us),
             last_end_us=view.last_end_us,
+            dropped=view.dropped,
         )
+
+    async def _dropped(self, span: Range) -> int:
+        """How many operations were dropped in the range, as far as the store knows: each sample counts some of them."""
+        samples = await self.store.samples([DROPPED], span.since_us, span.until_us)
+        return int(sum(value for _, value in samples[DROPPED]))
 
     async def stats(
         self, service: str, operation: str | None = None, period: Period | Range = Period.DAY

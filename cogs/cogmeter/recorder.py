@@ -5,19 +5,22 @@ Nothing here awaits, raises into the host, or grows without bound.
 
 from __future__ import annotations
 
+import os
+import weakref
 from typing import TYPE_CHECKING, Any, Final, ParamSpec, Protocol, TypeVar, cast, overload
 
 from cogmeter.buffer import Buffer
 from cogmeter.decorate import decorated
+from cogmeter.locking import lock
 from cogmeter.marks import Marks
 from cogmeter.timing import OUTCOMES, Note, Operation, error_text, mark, now_ns, operation_class, outcome_of
 from cogmeter.tracing import Span, belonging, current
+from cogmeter_storage.model import Outcome
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from cogmeter.tracing import Entered, Scope
-    from cogmeter_storage.model import Outcome
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -25,6 +28,7 @@ R = TypeVar("R")
 MAX_SERIES: Final = 2000
 MAX_NAME: Final = 100
 OTHER: Final = "(other)"
+_OK: Final = Outcome.OK  # bound once: looking into an enumeration takes as long as recording does
 MAX_DURATION_MS: Final = 1e11  # three years; also refuses infinity
 
 
@@ -63,12 +67,15 @@ class Recorder:
     def __init__(self, buffer: Buffer | None = None) -> None:
         self.buffer = Buffer() if buffer is None else buffer
         self.names: list[tuple[str, str]] = [(OTHER, OTHER)]  # a series' number here is its place in this list
+        self.add = self.buffer.add
         self.marks = Marks()  # moments worth knowing, beside the operations
         self.refused = 0  # operations with a bad name, outcome or duration
         self.overflowed = 0  # times that a new series was asked for beyond MAX_SERIES
         self._numbers: dict[str, dict[str, int]] = {OTHER: {OTHER: 0}}
         self._kinds: dict[tuple[str, str], type[Operation]] = {}
         self.record: Record = _record(self, self._numbers)
+        with lock:
+            _recorders.add(self)
 
     def track(self, service: str, operation: str) -> Tracker:
         """Define a series once, to record it cheaply ever after.
@@ -95,22 +102,38 @@ class Recorder:
 
     def series(self, service: str, operation: str) -> int:
         """The number of a series with valid names; beyond MAX_SERIES new ones share ``(other)``."""
-        numbers = self._numbers.get(service, {})
-        if operation in numbers:
-            return numbers[operation]
-        if len(self.names) >= MAX_SERIES:
+        known = self._numbers.get(service, {}).get(operation)
+        if known is not None:
+            return known
+        with lock:  # two threads that come here at once must get two numbers, or the same one for the same names
+            return self._new_series(service, operation)
+
+    def _new_series(self, service: str, operation: str) -> int:
+        known = self._numbers.get(service, {}).get(operation)
+        if known is not None:
+            return known
+        names, pair = self.names, (service, operation)
+        if len(names) >= MAX_SERIES:
             self.overflowed += 1
             return 0
-        # setdefault keeps two threads that meet here from giving one series two numbers.
-        self.names.append((service, operation))
-        return self._numbers.setdefault(service, {}).setdefault(operation, len(self.names) - 1)
+        # The name comes first: whoever finds the number, and the flusher, find its name.
+        names.append(pair)
+        number = len(names) - 1
+        # A signal handler or a finalizer of this very thread may have named a series of its own in between.
+        while names[number] is not pair:
+            number -= 1
+        return self._numbers.setdefault(service, {}).setdefault(operation, number)
 
-    def add(self, series: int, end_ns: int, duration_ns: int, outcome: int, extra: Any) -> None:
-        """Put one operation into the buffer, or count it as dropped."""
-        if len(self.buffer.rows) < self.buffer.limit:
-            self.buffer.rows.extend((series, end_ns, duration_ns, outcome, extra))
-        else:
-            self.buffer.dropped += 1
+    def refuse(self) -> None:
+        """Count an operation with a bad name, outcome or duration."""
+        with lock:
+            self.refused += 1
+
+    def forked(self) -> None:
+        """Begin anew in the child of a fork, but for the names: what was recorded before belongs to the parent."""
+        self.buffer.forked()
+        self.marks.forked()
+        self.refused = self.overflowed = 0
 
     def finish(self, series: int, end_ns: int, start_ns: int, note: Note | None, error: BaseException | None) -> None:
         """The slow path: an operation that failed, was annotated, or was given an outcome."""
@@ -118,18 +141,21 @@ class Recorder:
             note = note or Note()
             metadata = note.metadata
             text = note.error if error is None or isinstance(error, GeneratorExit) else error_text(error)
-            outcome = outcome_of(error) if note.outcome is None else self._outcome(note.outcome, error)
-            if note.outcome is not None and error is not None:
-                mark(error, outcome)
+            if note.outcome is not None:
+                outcome = self._outcome(note.outcome, error)
+                if error is not None:
+                    mark(error, outcome)
+            else:
+                outcome = _OK if error is None else outcome_of(error)
             if note.entered is not None:
                 note.entered.leave()
                 scope, duration_ns = note.entered.scope, end_ns - start_ns
                 metadata = belonging(scope, metadata, outcome=outcome, duration_ns=duration_ns)
                 self._span(note.entered, series, start_ns, duration_ns, outcome)
             extra = (text, metadata) if text is not None or metadata else None
-            self.add(series, end_ns, end_ns - start_ns, int(outcome), extra)
+            self.add(series, end_ns, end_ns - start_ns, 0 if outcome is _OK else int(outcome), extra)
         except Exception:  # noqa: BLE001 - whatever a host's objects do, it must not reach the host's command
-            self.refused += 1
+            self.refuse()
 
     def add_timed(
         self,
@@ -160,13 +186,13 @@ class Recorder:
         try:
             return OUTCOMES[outcome]
         except (KeyError, TypeError):
-            self.refused += 1
+            self.refuse()
             return outcome_of(error)
 
     def _first(self, service: str, operation: str) -> Operation:
         """An operation whose series was not used before, or whose names are bad."""
         if not (valid_name(service) and valid_name(operation)):
-            self.refused += 1
+            self.refuse()
             return Operation()
         return self._kind(service, operation, self.series(service, operation))()
 
@@ -174,8 +200,8 @@ class Recorder:
         # Names beyond the limit all share one class, so that they cannot fill the memory either.
         key = (service, operation) if series else (OTHER, OTHER)
         kind = self._kinds.get(key)
-        if kind is None:
-            kind = self._kinds[key] = operation_class(self, series)
+        if kind is None:  # two threads may each make one, and both get the first
+            kind = self._kinds.setdefault(key, operation_class(self, series))
         return kind
 
     def record_checked(
@@ -194,13 +220,26 @@ class Recorder:
             fine = valid_name(service) and valid_name(operation) and 0 <= duration_ms < MAX_DURATION_MS
             known = OUTCOMES.get(outcome) if outcome is not None else outcome_of(error)
             if not fine or known is None:
-                self.refused += 1
+                self.refuse()
                 return
             text = None if error is None else error_text(error)
             series, start = self.series(service, operation), end - int(duration_ms * 1e6)
             self.add_timed(series, start, end, known, error=text, metadata=metadata, scope=current())
         except Exception:  # noqa: BLE001 - recording never raises, whatever it is given
-            self.refused += 1
+            self.refuse()
+
+
+# Every recorder, for the child of a fork: a lock or a bound that was half changed, and operations of the parent's.
+_recorders: Final[weakref.WeakSet[Recorder]] = weakref.WeakSet()
+
+
+def _forked() -> None:
+    for recorder in list(_recorders):
+        recorder.forked()
+
+
+if hasattr(os, "register_at_fork"):  # not on Windows, which cannot fork
+    os.register_at_fork(after_in_child=_forked)
 
 
 def valid_name(name: object) -> bool:

@@ -126,6 +126,7 @@ class Overview:
     services: list[tuple[str, Figures]]  # with operations in the range, busiest first
     background: list[tuple[str, Figures]]
     last_end_us: int | None  # when the newest stored operation ended
+    dropped: int = 0  # operations of any service that were not stored, because the buffer was full
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,6 +140,7 @@ class Summary:
     timeline: Timeline
     last_end_us: int | None  # when the newest stored operation ended
     background: list[tuple[str, Figures]] = field(default_factory=list)
+    dropped: int = 0  # see Overview
 
 
 @dataclass(frozen=True, slots=True)

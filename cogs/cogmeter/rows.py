@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import reprlib
 import time
 from typing import TYPE_CHECKING, Any
 
@@ -19,8 +20,15 @@ if TYPE_CHECKING:
 
 SLICE = 128  # rows converted and written in one turn of the loop
 MAX_METADATA = 4_000  # characters of JSON that an operation may keep
+MAX_KEYS = 100  # of metadata whose values may be kept as they are, if all is too long or no JSON
 MAX_VALUE = 500  # characters of one value that has to be cut
 MAX_DURATION_US = 3 * 365 * 86_400 * 1_000_000
+_BRIEF = reprlib.Repr()  # of what is too long to be read to its end: three levels deep, a few items of each
+_BRIEF.maxlevel, _BRIEF.maxstring, _BRIEF.maxother = 3, MAX_VALUE // 2, MAX_VALUE
+_BRIEF.maxlist = _BRIEF.maxtuple = _BRIEF.maxdict = _BRIEF.maxset = _BRIEF.maxfrozenset = _BRIEF.maxdeque = 8
+
+_CONTAINERS = frozenset({dict, list, tuple, set, frozenset})
+_SIZED = _CONTAINERS | {str, bytes, bytearray}
 
 _traces = logging.getLogger("cogmeter.operations")
 
@@ -67,7 +75,7 @@ class Batch:
             if outcome is None:
                 duration_us = checked_us(duration)
                 if duration_us is None:
-                    recorder.refused += 1
+                    recorder.refuse()
                 else:
                     rows.append((ids[series], end_us, duration_us, 0, None, None))
             elif extra is None:
@@ -91,28 +99,53 @@ def checked_us(duration_ms: Any) -> int | None:
 def metadata_json(metadata: Mapping[str, Any]) -> str:
     """Metadata as JSON without secrets; what cannot become JSON is kept as its ``repr``, cut. Never raises."""
     try:
-        text = json.dumps(metadata, allow_nan=False)
-        if isinstance(metadata, dict) and len(text) <= MAX_METADATA:
-            return redact(text)
-    except Exception:  # noqa: BLE001 - the values are the host's objects and may fail in any way
-        text = ""
+        if isinstance(metadata, dict) and _fits(metadata):
+            text = json.dumps(metadata, allow_nan=False)
+            if len(text) <= MAX_METADATA:
+                return redact(text)
+    except Exception:  # noqa: BLE001, S110 - the values are the host's objects and may fail in any way
+        pass
     try:
-        return redact(json.dumps(_plain(metadata) if len(text) <= MAX_METADATA else _shortened(metadata)))
+        return redact(json.dumps(_plain(metadata) if len(metadata) <= MAX_KEYS else _shortened(metadata)))
     except Exception:  # noqa: BLE001 - not even a mapping, or one that changes under our hands
         return redact(json.dumps({"metadata": _text(metadata)}))
 
 
+def _fits(value: Any) -> bool:
+    """Whether a value may be short enough to be kept whole, found out without a look at more of it than may be kept.
+
+    A prompt of a megabyte, also one deep inside a list of messages, would take the loop milliseconds to convert.
+    """
+    room, waiting = MAX_METADATA, [value]
+    while waiting and room >= 0:
+        one = waiting.pop()
+        kind = type(one)
+        if kind in _SIZED:
+            room -= len(one)
+        if kind in _CONTAINERS and room >= 0:
+            waiting.extend(one)
+            if kind is dict:
+                waiting.extend(one.values())
+        room -= 1
+    return room >= 0
+
+
 def _plain(metadata: Mapping[str, Any]) -> dict[str, Any]:
-    """Each value that JSON can hold as it is, each other one as its repr."""
+    """Each value that JSON can hold as it is, each other one as its repr; all of them cut if that is too long."""
     plain: dict[str, Any] = {}
+    room = MAX_METADATA
     for key, value in metadata.items():
+        name = _text(key)
         try:
-            json.dumps(value, allow_nan=False)
+            kept = value if _fits(value) else _text(value)
+            room -= len(json.dumps({name: kept}, allow_nan=False))
         except Exception:  # noqa: BLE001 - see metadata_json
-            plain[_text(key)] = _text(value)
-        else:
-            plain[_text(key)] = value
-    return plain if len(json.dumps(plain)) <= MAX_METADATA else _shortened(plain)
+            kept = _text(value)
+            room -= len(json.dumps({name: kept}))
+        if room < 0:
+            return _shortened(metadata)
+        plain[name] = kept
+    return plain
 
 
 def _shortened(metadata: Mapping[str, Any]) -> dict[str, str]:
@@ -131,7 +164,7 @@ def _shortened(metadata: Mapping[str, Any]) -> dict[str, str]:
 
 def _text(value: Any) -> str:
     try:
-        text = value if isinstance(value, str) else repr(value)
+        text = value if isinstance(value, str) else repr(value) if _fits(value) else _BRIEF.repr(value)
     except Exception:  # noqa: BLE001 - a repr is the host's code
         text = f"({type(value).__name__}: its repr failed)"
     return text[:MAX_VALUE]

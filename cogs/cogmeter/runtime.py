@@ -165,8 +165,11 @@ class Monitor(Asking):
     async def _start_flusher(self, undo: AsyncExitStack) -> None:
         buffer = self.recorder.buffer
         if not buffer.capacity:  # it was switched off: what was dropped then was meant to be
-            buffer.dropped = 0
-        buffer.capacity = self.settings.max_operations_in_memory
+            buffer.dropped = buffer.logged = buffer.stored = 0
+        if self.settings.max_operations_in_memory is None:
+            buffer.bound_by_memory(self.settings.max_buffer_mb * 1e6)
+        else:
+            buffer.capacity = self.settings.max_operations_in_memory
         traces = self.watcher.receipts.traces
         self.flusher = Flusher(
             self.recorder, self.store, watch=self.alerting.evaluator.watch, replace=self._replace, traces=traces

@@ -9,6 +9,8 @@ from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
+from cogmeter.locking import lock
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from contextvars import Context, Token
@@ -31,7 +33,10 @@ class Span:
 
 
 class Trace:
-    """The tree of operations of one interaction; at most MAX_SPANS are kept, the others counted."""
+    """The tree of operations of one interaction; at most MAX_SPANS are kept, the others counted.
+
+    Threads that the interaction starts (``asyncio.to_thread``) open and close spans of it at the same time.
+    """
 
     __slots__ = ("_last", "label", "left_out", "own", "spans", "start_ns")
 
@@ -45,15 +50,17 @@ class Trace:
 
     def open(self) -> int:
         """The id of a span that begins."""
-        self._last += 1
-        return self._last
+        with lock:
+            self._last += 1
+            return self._last
 
     def close(self, span: Span) -> None:
         """Keep a span that has ended."""
-        if len(self.spans) < MAX_SPANS:
-            self.spans.append(span)
-        else:
-            self.left_out += 1
+        with lock:
+            if len(self.spans) < MAX_SPANS:
+                self.spans.append(span)
+            else:
+                self.left_out += 1
 
     def touched(self, outcome: int, duration_ns: int) -> Mapping[str, str]:  # noqa: ARG002 - who knows more, overrides it
         """Metadata that says, in hashes, whom an operation of it with this end touched; empty where nobody knows."""

@@ -1,15 +1,20 @@
 """The flusher: what is recorded gets stored, once, whatever the store does meanwhile."""
 
 import asyncio
+import logging
 import sqlite3
 import time
 from collections import deque
 
 import pytest
 
-from cogmeter.buffer import Buffer
-from cogmeter.flusher import Flusher
+from cogmeter.answers.dashboard import dashboard
+from cogmeter.buffer import FIELDS, Buffer
+from cogmeter.flusher import EARLY, Flusher
+from cogmeter.losses import Losses
+from cogmeter.query import Query
 from cogmeter.recorder import Recorder
+from cogmeter.records import Period
 from cogmeter_storage import CorruptStoreError, Outcome, StorageError, TraceRecord, open_store
 
 
@@ -242,6 +247,111 @@ async def test_a_buffer_that_fills_quickly_is_flushed_before_its_time(recorder, 
     for _ in range(501):
         recorder.record("a", "1", duration_ms=1)
     await until(lambda: flusher.written == 501)
+    await flusher.stop()
+
+
+def warnings(caplog):
+    return [record.getMessage() for record in caplog.records if record.levelno == logging.WARNING]
+
+
+async def test_dropped_operations_are_logged_once_a_minute_with_the_setting_to_raise(
+    recorder, store, caplog, monkeypatch
+):
+    now_s = [1_000.0]
+    monkeypatch.setattr("cogmeter.losses.monotonic", lambda: now_s[0])
+    recorder.buffer.drop(3_000)
+    flusher = Flusher(recorder, store)
+    flusher.start()
+    await until(lambda: warnings(caplog))
+    recorder.buffer.drop(7)
+    recorder.buffer.bound_by_memory(32_000_000)
+    await flusher.flush()
+    now_s[0] += 59
+    await flusher.flush()
+    assert warnings(caplog) == [
+        "Dropped 3,000 operations: the buffer was full (1,000 operations). Raise PERFORMANCE_MAX_OPERATIONS_IN_MEMORY."
+    ]
+    now_s[0] += 1
+    await until(lambda: warnings(caplog)[1:])
+    recorder.buffer.drop(1_000)
+    await flusher.stop()
+    assert warnings(caplog)[1:] == [
+        "Dropped 7 operations: the buffer was full (32 MB). Raise PERFORMANCE_MAX_BUFFER_MB.",
+        "Dropped 1,000 operations: the buffer was full (32 MB). Raise PERFORMANCE_MAX_BUFFER_MB.",
+    ]
+
+
+async def test_what_was_logged_is_not_logged_again_by_the_flusher_after_a_reload(recorder, store, caplog):
+    recorder.buffer.drop(5)
+    for _ in range(2):
+        flusher = Flusher(recorder, store)
+        flusher.start()
+        await flusher.stop()
+    assert len(warnings(caplog)) == 1
+
+
+async def test_dropped_operations_are_known_to_every_reader_of_the_store(recorder, store, monkeypatch):
+    now_s = [1_000.0]
+    monkeypatch.setattr("cogmeter.losses.monotonic", lambda: now_s[0])
+    flusher, query = Flusher(recorder, store), Query(store)
+    assert (await query.overview()).dropped == 0
+    recorder.buffer.drop(5)
+    await flusher.flush()
+    assert (await query.overview()).dropped == 5
+    recorder.buffer.drop(2)
+    await flusher.flush()
+    assert (await query.overview()).dropped == 5  # stored every 10 s
+    now_s[0] += 10
+    await flusher.flush()
+    assert (await query.summary()).dropped == 7
+    recorder.buffer.drop(1)
+    flusher.start()
+    await flusher.stop()
+    assert (await query.summary()).dropped == 8
+    answer = await dashboard(query, Period.DAY)
+    assert answer.overall_stats.dropped_operations == 8
+
+
+async def test_dropped_operations_that_the_store_does_not_take_are_stored_later(recorder, store):
+    class Refusing(Failing):
+        async def add_samples(self, at_us, values):
+            if self.failures:
+                self.failures -= 1
+                raise StorageError("disk full", permanent=False)
+            await self._store.add_samples(at_us, values)
+
+    recorder.buffer.drop(5)
+    refusing = Refusing(store, 0, None)
+    refusing.failures = 1
+    await Losses(recorder.buffer).store(refusing)
+    assert (await Query(store).overview()).dropped == 0
+    await Losses(recorder.buffer).store(refusing)
+    assert (await Query(store).overview()).dropped == 5
+
+
+async def test_a_full_buffer_is_written_in_batches_that_are_each_watched(recorder, store, path, monkeypatch):
+    monkeypatch.setattr("cogmeter.flusher.BATCH", 100)
+    seen = []
+
+    async def watch(atoms):
+        seen.append(len(atoms) // FIELDS)
+
+    flusher = Flusher(recorder, store, watch=watch)
+    for number in range(250):
+        recorder.record("a", str(number), duration_ms=1)
+    await flusher.flush()
+    assert seen == [100, 100, 50]
+    assert [row[1] for row in stored(path)] == [str(number) for number in range(250)]
+
+
+async def test_a_buffer_far_from_full_is_flushed_before_its_time_when_much_waits(store, monkeypatch):
+    monkeypatch.setattr("cogmeter.flusher.INTERVAL_S", 3_600)
+    recorder = Recorder(Buffer(1_000_000))
+    flusher = Flusher(recorder, store)
+    flusher.start()
+    for _ in range(EARLY + 1):
+        recorder.record("a", "1", duration_ms=1)
+    await until(lambda: flusher.written == EARLY + 1)
     await flusher.stop()
 
 

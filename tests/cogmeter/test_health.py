@@ -14,7 +14,7 @@ from discord.ext import commands
 
 from cogmeter.condition import Check, Status, worst
 from cogmeter.doctor import examine
-from cogmeter.health import Health, health_of, vital
+from cogmeter.health import Health, health_of, own, vital
 from cogmeter.recorder import Recorder
 from cogmeter.runtime import Monitor
 from cogmeter.settings import Settings
@@ -259,6 +259,30 @@ async def test_a_full_buffer_degrades_and_lost_operations_are_remembered_for_a_w
         assert "7 were dropped" in (await health._own())[1].reason
         health._dropped_ns -= 600 * SECOND_NS
         assert (await health._own())[1].status is Status.HEALTHY
+
+
+@pytest.mark.parametrize(
+    ("settings", "level"),
+    [
+        ({}, "0 operations wait (0% of 32 MB)"),
+        ({"max_buffer_mb": 4}, "0 operations wait (0% of 4 MB)"),
+        ({"max_operations_in_memory": 50_000}, "0 of 50,000 operations wait"),
+        ({"max_buffer_mb": 4, "max_operations_in_memory": 100}, "0 of 100 operations wait"),
+    ],
+)
+async def test_the_buffer_is_bounded_by_memory_unless_a_number_of_operations_is_set(monitored, settings, level):
+    async with monitored(connected=False, **settings) as monitor:
+        await monitor.flusher.flush()
+        assert own.buffer(monitor, dropping=False).reason.startswith(level)
+
+
+async def test_a_buffer_that_is_nearly_full_of_metadata_degrades(monitored):
+    async with monitored(connected=False, max_buffer_mb=1) as monitor:
+        await monitor.flusher.stop()
+        while monitor.recorder.buffer.used < 0.9:
+            monitor.recorder.record("s", "o", duration_ms=1, metadata={"prompt": "x" * 5_000})
+        assert own.buffer(monitor, dropping=False).status is Status.DEGRADED
+        assert len(monitor.recorder.buffer) < 1_000
 
 
 async def test_an_alert_target_that_is_gone_and_a_hook_that_failed_are_told(monitored):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -78,6 +79,23 @@ def test_more_than_can_wait_are_dropped_and_counted(marks):
         marks.mark(number)
     assert (len(marks), marks.dropped) == (CAPACITY, 7)
     assert names(marks) == [str(number) for number in range(CAPACITY)]
+
+
+def test_threads_that_mark_at_once_do_not_exceed_what_may_wait(marks):
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(lambda _: [marks.mark("x") for _ in range(50)], range(8)))
+    assert (len(marks), marks.dropped) == (CAPACITY, 400 - CAPACITY)
+
+
+def test_a_mark_that_comes_while_another_one_is_cleaned_does_not_exceed_what_may_wait(marks):
+    class Marking:
+        def __str__(self):
+            while len(marks) < CAPACITY:
+                marks.mark("in between")
+            return "outer"
+
+    marks.mark(Marking())
+    assert (len(marks), marks.dropped) == (CAPACITY, 1)
 
 
 def test_threads_may_mark_at_once(marks):

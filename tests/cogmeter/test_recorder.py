@@ -1,7 +1,11 @@
 """Recording: what reaches the buffer, and what never reaches the host."""
 
 import asyncio
+import os
+import subprocess
+import sys
 import threading
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -248,6 +252,167 @@ def test_threads_that_record_at_once_lose_nothing():
     taken += recorder.buffer.take()
     assert len(taken) == 8_000 * FIELDS
     assert recorder.buffer.dropped == 0
+
+
+@pytest.fixture
+def hurried():
+    """Let threads take turns as often as possible."""
+    before = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    yield
+    sys.setswitchinterval(before)
+
+
+def together(work, threads=8):
+    """Run ``work(number)`` in so many threads that start at the same time; raise what any of them raised."""
+    barrier = threading.Barrier(threads)
+
+    def one(number):
+        barrier.wait()
+        return work(number)
+
+    with ThreadPoolExecutor(threads) as pool:
+        return list(pool.map(one, range(threads)))
+
+
+class Interrupted(list):
+    """A list whose first append is followed at once by ``handler()``, as a signal's handler could be."""
+
+    def __init__(self, values, handler):
+        super().__init__(values)
+        self.handler = handler
+
+    def append(self, value):
+        super().append(value)
+        handler, self.handler = self.handler, lambda: None
+        handler()
+
+
+def test_a_series_that_is_named_while_another_one_is_named_keeps_its_own_number(recorder):
+    recorder.names = Interrupted(recorder.names, lambda: recorder.record("signal", "handler", duration_ms=2))
+    recorder.record("knowledge-graph", "query", duration_ms=1)
+    recorder.record("knowledge-graph", "query", duration_ms=1)
+    assert [row[:3] for row in recorded(recorder)] == [
+        ("signal", "handler", 2_000),
+        ("knowledge-graph", "query", 1_000),
+        ("knowledge-graph", "query", 1_000),
+    ]
+
+
+def test_threads_that_name_new_series_at_once_get_each_its_own_name(hurried):
+    recorders = [Recorder(Buffer(5_000)) for _ in range(10)]
+
+    def work(thread):
+        for recorder in recorders:
+            for number in range(200):
+                recorder.record(f"s{thread}", f"o{number}", duration_ms=thread * 1_000 + number)
+
+    together(work)
+    for recorder in recorders:
+        rows = recorded(recorder)
+        assert len(rows) == 1_600
+        assert all(row[:2] == (f"s{row[2] // 10**6}", f"o{row[2] // 1_000 % 1_000}") for row in rows)
+        assert len(recorder.names) == len(set(recorder.names)) == 1_601
+
+
+def test_threads_that_name_the_same_series_at_once_share_one_number(hurried):
+    recorders = [Recorder(Buffer(5_000)) for _ in range(20)]
+
+    def work(_):
+        for recorder in recorders:
+            for number in range(50):
+                with recorder.operation("s", f"o{number}"):
+                    pass
+
+    together(work)
+    for recorder in recorders:
+        assert sorted(recorder.names) == sorted([(OTHER, OTHER), *(("s", f"o{number}") for number in range(50))])
+        assert len(recorded(recorder)) == 400
+
+
+def test_threads_that_reach_the_limit_of_series_at_once_do_not_exceed_it(hurried, monkeypatch):
+    monkeypatch.setattr("cogmeter.recorder.MAX_SERIES", 100)
+    recorder = Recorder()
+    together(lambda thread: [recorder.series(f"s{thread}", f"o{number}") for number in range(50)])
+    assert (len(recorder.names), recorder.overflowed) == (100, 301)
+
+
+def test_series_beyond_the_limit_leave_nothing_behind(monkeypatch):
+    monkeypatch.setattr("cogmeter.recorder.MAX_SERIES", 2)
+    recorder = Recorder()
+    for number in range(50):
+        recorder.record(f"s{number}", "o", duration_ms=1)
+    assert len(recorder._numbers) == 2
+
+
+def test_threads_that_are_refused_or_dropped_at_once_are_all_counted(hurried):
+    recorder = Recorder(Buffer(1))
+    recorder.record("s", "o", duration_ms=1)
+
+    @recorder.track("s", "decorated")
+    def decorated():
+        pass
+
+    def work(_):
+        for _ in range(200):
+            recorder.record("", "o", duration_ms=1)
+            recorder.record("s", "o", duration_ms=1)
+            recorder.record("s", "o", duration_ms=1, metadata={"a": 1})
+            decorated()
+
+    together(work)
+    assert (recorder.refused, recorder.buffer.dropped) == (1_600, 4_800)
+
+
+def test_threads_that_track_at_import_record_each_under_its_own_name(hurried):
+    recorder = Recorder()
+
+    def work(thread):
+        def function():
+            return thread
+
+        tracked = [recorder.track(f"s{thread}", f"o{number}")(function) for number in range(100)]
+        return sum(one() for one in tracked)
+
+    assert together(work) == [100 * thread for thread in range(8)]
+    assert sorted(row[:2] for row in recorded(recorder)) == sorted(recorder.names[1:])
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork()")
+def test_the_child_of_a_fork_begins_anew_and_does_not_wait_for_a_thread_that_it_does_not_have():
+    script = """
+import os, threading
+from cogmeter import default_recorder as recorder, mark
+from cogmeter.buffer import DEFAULT_CAPACITY
+
+recorder.buffer.bound_by_memory(32e6)
+ending = threading.Event()
+
+def busy():
+    number = 0
+    while not ending.is_set():
+        recorder.series("thread", f"o{(number := number + 1)}")
+        recorder.refuse()
+
+mark("before")
+recorder.record("s", "o", duration_ms=1, metadata={"a": 1})
+thread = threading.Thread(target=busy)
+thread.start()
+for _ in range(20):
+    child = os.fork()
+    if not child:
+        for _ in range(DEFAULT_CAPACITY + 7):
+            recorder.record("child", "o", duration_ms=1)
+        buffer = recorder.buffer
+        seen = len(buffer), buffer.dropped, recorder.refused, len(recorder.marks)
+        os._exit(seen != (DEFAULT_CAPACITY, 7, 0, 0))
+    assert os.waitpid(child, 0)[1] == 0, "the child sees what is the parent's"
+ending.set()
+thread.join()
+assert len(recorder.buffer) == 1 and len(recorder.marks) == 1
+"""
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=120, check=False)
+    assert done.returncode == 0, done.stderr
 
 
 def test_an_outcome_given_by_hand_goes_out_with_the_exception(recorder):

@@ -1,8 +1,10 @@
 """What must never be kept."""
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from cogmeter.redact import redact
+from cogmeter.redact import _SECRETS, redact
 from cogmeter.timing import MAX_ERROR, error_text
 
 # Built from parts: a scanner for leaked tokens would find them otherwise.
@@ -29,6 +31,37 @@ TOKEN = ".".join(("MTIzNDU2Nzg5MDEyMzQ1Njc4", "GhIjKl", "abcdefghijklmnopqrstuvw
 )
 def test_secrets_are_taken_out_and_the_rest_stays(text, kept):
     assert redact(text) == kept
+
+
+@given(
+    st.text(max_size=40),
+    st.from_regex(r"[A-Za-z0-9_-]{23,30}\.[A-Za-z0-9_-]{6}\.[A-Za-z0-9_-]{27,40}", fullmatch=True),
+    st.text(max_size=40),
+)
+def test_a_token_is_taken_out_whatever_is_around_it(before, token, after):
+    assert token not in redact(f"{before}{token}{after}")
+
+
+@pytest.mark.parametrize(
+    ("text", "kept"),
+    [
+        (f"{TOKEN},{TOKEN}", "[redacted],[redacted]"),
+        (f"é{TOKEN}", "é[redacted]"),
+        ("xBot abcdefghijklmnopqrstuvwxyz", "xBot abcdefghijklmnopqrstuvwxyz"),
+        ("xmfa.abcdefghijklmnopqrstuvwxyz", "xmfa.abcdefghijklmnopqrstuvwxyz"),
+        ("mfa.abcdefghijklmnopqrstuvwxyz", "[redacted]"),
+        ("Bearer   \t abcdefghijklmnopqrstuvwxyz", "Bearer   \t [redacted]"),
+        ("." * 2_000, "." * 2_000),
+    ],
+)
+def test_the_borders_of_a_secret_are_kept(text, kept):
+    assert redact(text) == kept
+
+
+def test_a_text_is_searched_for_secrets_without_a_step_of_the_pattern_at_each_character():
+    # Python's re skips to where a pattern's fixed beginning stands; without one, it tries the pattern everywhere.
+    for word, pattern in _SECRETS.items():
+        assert pattern.pattern.replace("\\", "").lstrip("()").startswith(word)
 
 
 def test_an_error_is_redacted_and_cut():

@@ -45,6 +45,33 @@ def test_metadata_that_is_too_long_says_what_is_missing():
     assert kept["(cut)"].endswith("more values")
 
 
+@pytest.mark.parametrize(
+    "value",
+    [
+        "x" * 10**6,
+        ["x" * 10**6],
+        [{"role": "user", "content": "x" * 10**6}],
+        list(range(10**5)),
+        [[number, [number]] for number in range(10**4)],
+        {number: number for number in range(10**4)},
+        set(range(10**4)),
+    ],
+)
+def test_a_value_that_is_far_too_long_is_not_converted_as_a_whole(value, monkeypatch):
+    lengths = []
+    dumps = json.dumps
+
+    def counted(*args, **kwargs):
+        lengths.append(len(dumps(*args, **kwargs)))
+        return dumps(*args, **kwargs)
+
+    monkeypatch.setattr("cogmeter.rows.json.dumps", counted)
+    kept = json.loads(metadata_json({"tokens": 512, "prompt": value}))
+    assert kept["tokens"] == 512
+    assert 0 < len(kept["prompt"]) <= 500
+    assert max(lengths) <= MAX_METADATA
+
+
 def test_tokens_do_not_get_into_metadata():
     address = "https://discord.com/api/webhooks/123456789012345678/very-secret_Token"
     assert "very-secret" not in metadata_json({"url": address})

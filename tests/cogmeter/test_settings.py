@@ -53,7 +53,7 @@ def test_the_defaults_are_the_guides():
     assert settings.enabled
     assert settings.retention_hours == 168
     assert settings.cleanup_interval_minutes == 60
-    assert settings.max_operations_in_memory == 10_000
+    assert settings.max_operations_in_memory is None  # the guide's name, when it is set; the default is in MB
     assert settings.alert_threshold_error_rate == 0.05
     assert settings.alert_threshold_response_time == 5_000
     assert settings.alert_threshold_operations_per_minute == 100

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
+import sys
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -42,6 +44,24 @@ def test_outside_of_any_trace_there_is_no_scope_and_no_metadata(recorder):
     with recorder.operation("search", "find"):
         assert tracing.current() is None
     assert metadata_of(recorder) == {"find": None}
+
+
+def test_threads_of_one_interaction_get_spans_of_their_own_and_no_more_than_are_kept(recorder, trace):
+    def work(_):
+        for _ in range(50):
+            with recorder.operation("search", "find"):
+                pass
+
+    before = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    try:
+        with ThreadPoolExecutor(8) as pool:
+            contexts = [contextvars.copy_context() for _ in range(8)]
+            list(pool.map(lambda context: context.run(work, None), contexts))
+    finally:
+        sys.setswitchinterval(before)
+    assert len({span.id for span in trace.spans}) == len(trace.spans) == MAX_SPANS
+    assert trace.left_out == 400 - MAX_SPANS
 
 
 def test_spans_make_a_tree_and_operations_name_what_they_ran_inside_of(recorder, trace):

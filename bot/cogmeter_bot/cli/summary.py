@@ -65,10 +65,21 @@ def page(view: Dashboard, label: str, *, top: int, tables: bool, settings: Setti
         Fact("Average Response Time", words.ms(total.average_response_time)),
         Fact("Error Rate", words.share(failed, count), colour),
         Fact("Active Services", f"{total.active_services:,}"),
+        *_dropped(total.dropped_operations, settings),
         *_services(view.service_stats, top, settings, tables=tables),
         *_alerts(view.alerts),
     ]
     return Page(f"Performance Summary ({words.heading(label)})", blocks)
+
+
+def _dropped(operations: int, settings: Settings) -> Iterator[Block]:
+    from cogmeter.render import text
+    from cogmeter.settings import buffer_setting
+    from cogmeter_bot.cli.page import WARN, Fact
+
+    if operations:
+        setting = buffer_setting(by_memory=settings.max_operations_in_memory is None)
+        yield Fact("Dropped Operations", f"{text.exact(operations)} (the buffer was full: raise {setting})", WARN)
 
 
 def _services(stats: Mapping[str, Stats], top: int, settings: Settings, *, tables: bool) -> Iterator[Block]:

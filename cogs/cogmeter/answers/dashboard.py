@@ -38,6 +38,7 @@ class OverallStats(Answer):
     p99_response_time: Number | None = Field(description="Milliseconds, within 1 %")
     max_response_time: Number | None = Field(description="Milliseconds")
     operations_per_minute: Number
+    dropped_operations: int = Field(0, description="Of any service, not stored because the buffer was full")
 
 
 class Dashboard(Answer):
@@ -101,4 +102,5 @@ def _overall(view: Overview) -> OverallStats:
         p99_response_time=ms_or_none(total.p99_us),
         max_response_time=ms_or_none(total.max_us),
         operations_per_minute=rounded(total.per_minute, 3),
+        dropped_operations=view.dropped,
     )

@@ -10,6 +10,7 @@ from discord import app_commands
 from cogmeter.cog.desk import Answer, Desk
 from cogmeter.cog.periods import CHOICES, DEFAULT, period_of
 from cogmeter.render.embeds import summary_embed
+from cogmeter.settings import buffer_setting
 
 if TYPE_CHECKING:
     from cogmeter.records import Period
@@ -28,8 +29,11 @@ def add(group: app_commands.Group, desk: Desk) -> None:
 async def _answer(desk: Desk, period: Period) -> Answer:
     found = await desk.monitor.query.summary(period)
     threshold = desk.monitor.settings.alert_threshold_error_rate
+    setting = buffer_setting(by_memory=desk.monitor.recorder.buffer.by_memory)
 
     def embed(drawn: bool, trouble: str) -> discord.Embed:
-        return summary_embed(found, chart=drawn, chart_trouble=trouble, error_rate_threshold=threshold)
+        return summary_embed(
+            found, chart=drawn, chart_trouble=trouble, error_rate_threshold=threshold, buffer_setting=setting
+        )
 
     return Answer(embed, found.timeline if found.total.operations else None)

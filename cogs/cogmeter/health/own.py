@@ -19,10 +19,10 @@ FULL: Final = 0.8  # of the buffer
 def buffer(monitor: Monitor, *, dropping: bool) -> Check:
     """The buffer between recording and the flusher; ``dropping``: it was full a short while ago."""
     one = monitor.recorder.buffer
-    reason = f"{len(one)} of {one.capacity} operations wait, {one.dropped} were dropped since the start"
+    reason = f"{one.level()}, {one.dropped} were dropped since the start"
     if dropping:
         return Check("buffer", Status.UNHEALTHY, reason)
-    return Check("buffer", Status.DEGRADED if len(one) > FULL * one.capacity else Status.HEALTHY, reason)
+    return Check("buffer", Status.DEGRADED if one.used > FULL else Status.HEALTHY, reason)
 
 
 def jobs(monitor: Monitor, vital: Check) -> Check:

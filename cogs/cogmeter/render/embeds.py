@@ -41,16 +41,23 @@ def chart_file(png: bytes, chart: Chart) -> discord.File:
 
 
 def summary_embed(
-    summary: Summary, *, chart: bool = False, chart_trouble: str = "", error_rate_threshold: float = 0.05
+    summary: Summary,
+    *,
+    chart: bool = False,
+    chart_trouble: str = "",
+    error_rate_threshold: float = 0.05,
+    buffer_setting: str = "PERFORMANCE_MAX_BUFFER_MB",
 ) -> discord.Embed:
     """All services over a range.
 
     ``chart`` says that ``chart_file()`` is sent along; ``chart_trouble`` says why there is none. The threshold is a
-    share, 0 to 1.
+    share, 0 to 1. ``buffer_setting`` is what to raise when operations were dropped.
     """
     total, before = summary.total, summary.before
     if not total.operations:
-        return empty_embed(summary.range)
+        embed = empty_embed(summary.range)
+        embed.description = f"{embed.description}{_dropped(summary, buffer_setting)}"
+        return fit(embed)
     state = state_of(total, error_rate_threshold=error_rate_threshold)
     services = len(summary.services)
     embed = discord.Embed(
@@ -67,6 +74,7 @@ def summary_embed(
     if summary.background:
         apart = ", ".join(f"{plain(name, 60)} {text.count(one.operations)}" for name, one in summary.background)
         embed.description = f"{embed.description}\n-# Counted apart: {apart}"
+    embed.description = f"{embed.description}{_dropped(summary, buffer_setting)}"
     return _finished(embed, summary, chart=chart, chart_trouble=chart_trouble)
 
 
@@ -126,6 +134,10 @@ def doctor_embed(findings: Sequence[Finding]) -> discord.Embed:
         if not one.well and one.advice:
             lines.append(below(plain(one.advice, 200)))
     return fit(discord.Embed(title="cogmeter's own health", description="\n".join(lines), colour=state.colour))
+
+
+def _dropped(summary: Summary, setting: str) -> str:
+    return f"\n⚠ {plain(text.dropped(summary.dropped, setting), 300)}" if summary.dropped else ""
 
 
 def _key_figures(embed: discord.Embed, total: Figures, before: Figures) -> None:

@@ -86,6 +86,12 @@ def size(amount: float) -> str:
     return f"{amount:.0f} B"
 
 
+def dropped(operations: int, setting: str) -> str:
+    """A line about operations that were lost because the buffer was full; ``setting`` bounds it."""
+    noun = "operation was" if operations == 1 else "operations were"
+    return f"{exact(operations)} {noun} dropped in this period because the buffer was full. Raise {setting}."
+
+
 def rate(per_minute: float) -> str:
     """Operations a minute: ``20 a minute``; where that is less than one, ``3 an hour`` or ``2 a day``."""
     if per_minute == 0 or per_minute >= 0.95:

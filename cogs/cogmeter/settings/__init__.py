@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from cogmeter.settings.model import PREFIX, WITHOUT_EFFECT, Settings, env_name, example
+from cogmeter.settings.model import PREFIX, WITHOUT_EFFECT, Settings, buffer_setting, env_name, example
 from cogmeter.settings.reading import ENV_FILE, SettingsError, fault_of, load_settings
 
 __all__ = [
@@ -11,6 +11,7 @@ __all__ = [
     "WITHOUT_EFFECT",
     "Settings",
     "SettingsError",
+    "buffer_setting",
     "env_name",
     "example",
     "fault_of",

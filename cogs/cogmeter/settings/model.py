@@ -44,10 +44,17 @@ class Settings(BaseSettings):
     retention_hourly_days: float = _setting(90, "days", "How long hourly totals are kept", ge=1, le=3_650)
     retention_daily_days: float = _setting(730, "days", "How long daily totals are kept", ge=1, le=36_500)
     cleanup_interval_minutes: float = _setting(60, "minutes", "How often old data is removed", ge=1, le=1_440)
-    max_operations_in_memory: int = _setting(
-        10_000,
+    max_buffer_mb: float = _setting(
+        32,
+        "MB",
+        "Memory for operations that wait for the database; beyond it they are dropped and counted",
+        ge=1,
+        le=10_000,
+    )
+    max_operations_in_memory: int | None = _setting(
+        None,
         "operations",
-        "How many may wait for the database; beyond it they are dropped and counted",
+        "How many operations may wait for the database, in place of PERFORMANCE_MAX_BUFFER_MB",
         ge=100,
         le=10_000_000,
     )
@@ -250,6 +257,11 @@ def env_name(field: str) -> str:
     return alias if isinstance(alias, str) else PREFIX + field.upper()
 
 
+def buffer_setting(*, by_memory: bool) -> str:
+    """The environment's name of the setting that bounds the buffer now."""
+    return env_name("max_buffer_mb" if by_memory else "max_operations_in_memory")
+
+
 def example(field: str) -> str:
     """A value that the setting takes, as it stands in ``.env``: its default, or a fitting one where that is empty."""
     default = Settings.model_fields[field].default
@@ -262,6 +274,7 @@ def example(field: str) -> str:
 
 _EXAMPLES = {
     "version": "1.4.0",
+    "max_operations_in_memory": "10000",
     "guild_id": "123456789012345678",
     "ops_role_ids": "123456789012345678,234567890123456789",
     "alert_channel_id": "123456789012345678",

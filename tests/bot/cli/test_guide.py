@@ -13,6 +13,8 @@ from pathlib import Path
 
 import pytest
 
+from cogmeter.buffer import DROPPED
+
 PAGE = Path(__file__).parents[3] / "docs" / "cli.md"
 MINUTE_US = 60_000_000
 SUMMARY = """\
@@ -64,6 +66,18 @@ def test_summary(cogmeter, seed, now_us):
     assert (len(rows), sum(row[4] for row in rows)) == (1_247, 35)
     seed(rows)
     assert cogmeter("summary") == (0, SUMMARY, "")
+
+
+def test_summary_says_how_many_operations_were_dropped(cogmeter, seed, now_us):
+    async def lose(store):
+        await store.add_samples(now_us - MINUTE_US, {DROPPED: 2_000.0})
+        await store.add_samples(now_us, {DROPPED: 500.0})
+
+    seed(day(now_us), work=lose)
+    said = "Dropped Operations: 2,500 (the buffer was full: raise PERFORMANCE_MAX_BUFFER_MB)\n"
+    assert cogmeter("summary") == (0, SUMMARY.replace("Services: 12\n", f"Services: 12\n{said}"), "")
+    code, output, _ = cogmeter("summary", "--json")
+    assert (code, json.loads(output)["overallStats"]["droppedOperations"]) == (0, 2_500)
 
 
 def sentiment(at):

@@ -2,6 +2,7 @@
 
 import re
 import shutil
+import time
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 
@@ -9,10 +10,12 @@ import pytest
 from rich.cells import cell_len
 from textual.widgets import Input, Static
 
+from cogmeter.buffer import DROPPED
 from cogmeter.render.ticks import Tick
 from cogmeter_bot.tui.bars import KEYS, Help, Ranges, State
 from cogmeter_bot.tui.chart import Chart, Line, thinned
 from cogmeter_bot.tui.grid import Grid
+from cogmeter_storage import open_store
 
 SIZES = [(80, 24), (160, 50)]
 
@@ -55,6 +58,15 @@ def _rows(table):
 
 def column(table, place=0):
     return [str(table.get_row_at(row)[place]) for row in range(table.row_count)]
+
+
+async def test_the_overview_says_how_many_operations_were_dropped(dashboard, database):
+    store = await open_store(f"sqlite:///{database}")
+    await store.add_samples(time.time_ns() // 1_000, {DROPPED: 2_500.0})
+    await store.close()
+    app = dashboard(database)
+    async with opened(app, (160, 50)) as pilot:
+        await until(pilot, lambda: "2,500 dropped: the buffer was full" in flat(app, "figures"))
 
 
 @pytest.mark.parametrize("size", SIZES)

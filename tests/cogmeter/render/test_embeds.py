@@ -68,6 +68,16 @@ def test_the_summary_says_the_guides_figures_with_the_success_rate_first():
     assert embed.image.url == "attachment://chart.png"
 
 
+@pytest.mark.parametrize("summary", [SUMMARY, dataclasses.replace(SUMMARY, total=NONE)])
+def test_a_summary_says_how_many_operations_were_dropped_and_what_to_raise(summary):
+    assert "dropped" not in embeds.summary_embed(summary).description
+    embed = embeds.summary_embed(dataclasses.replace(summary, dropped=2_500), buffer_setting="PERFORMANCE_X")
+    assert (
+        "⚠ 2,500 operations were dropped in this period because the buffer was full. Raise PERFORMANCE\\_X."
+        in embed.description
+    )
+
+
 def test_the_statistics_say_slowest_operations_and_recent_errors_with_their_times():
     embed = embeds.stats_embed(STATS)
     said = fields(embed)

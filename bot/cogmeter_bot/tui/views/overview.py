@@ -122,6 +122,8 @@ def _figures(total: OverallStats) -> list[Cell]:
         ("p99", (words.ms(total.p99_response_time), "bold")),
         ("services", (f"{total.active_services:,}", "bold")),
     ]
+    if total.dropped_operations:
+        facts.append(("dropped: the buffer was full", (f"{total.dropped_operations:,}", WARN)))
     return joined(facts)
 
 

@@ -92,7 +92,8 @@ def _recording(monitor: Monitor) -> Iterator[Family]:
     recorder = monitor.recorder
     buffer = recorder.buffer
     yield Family.one("monitor_buffer_operations", GAUGE, "Operations that wait in the buffer", len(buffer))
-    yield Family.one("monitor_buffer_capacity", GAUGE, "Operations that may wait", buffer.capacity)
+    said = "Operations that may wait; fewer while those that wait have long errors or much metadata"
+    yield Family.one("monitor_buffer_capacity", GAUGE, said, buffer.fits)
     yield Family.one("monitor_dropped_total", COUNTER, "Operations dropped because the buffer was full", buffer.dropped)
     said = "Operations refused for a bad name, duration or outcome"
     yield Family.one("monitor_refused_total", COUNTER, said, recorder.refused)

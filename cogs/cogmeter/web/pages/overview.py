@@ -11,6 +11,7 @@ from cogmeter.health import health_of
 from cogmeter.recorder import OTHER
 from cogmeter.render.palette import WORST_FIRST, look_of
 from cogmeter.services import BACKGROUND
+from cogmeter.settings import buffer_setting
 from cogmeter.web.pages.around import around, error_limit, latency_limit
 from cogmeter.web.pages.frame import PageAsk, View, answer
 from cogmeter.web.pages.sparks import Spark, sparks
@@ -68,6 +69,7 @@ async def show_overview(monitor: Monitor, ask: PageAsk, request: web.Request) ->
         around=await around(view, ask.service),
         latency=latency_limit(view, ask.service or ""),
         errors=error_limit(view, ask.service or ""),
+        buffer_setting=buffer_setting(by_memory=monitor.recorder.buffer.by_memory),
         Status=Status,
     )
 

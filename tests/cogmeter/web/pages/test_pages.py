@@ -30,6 +30,18 @@ async def test_the_overview_shows_the_figures_that_the_api_tells(seeded):
     assert f"<strong>{told['overallStats']['overallErrorRate'] * 100:g}\N{NO-BREAK SPACE}%" in page
 
 
+async def test_the_overview_says_how_many_operations_were_dropped_and_what_to_raise(seeded):
+    async with seeded() as web:
+        assert 'data-key="dropped"' not in (await web.get("/performance", **HTML)).text
+        web.monitor.recorder.buffer.drop(2_500)
+        await web.flushed()
+        page = (await web.get("/performance", **HTML)).text
+        told = (await web.get("/api/performance/dashboard")).json()
+    assert "2,500 operations were dropped in this period because the buffer was full." in page
+    assert "Raise PERFORMANCE_MAX_BUFFER_MB." in page
+    assert told["overallStats"]["droppedOperations"] == 2_500
+
+
 async def test_a_service_shows_its_operations_failures_and_where_time_goes(crowded):
     async with crowded() as web:
         page = (await web.get(f"/performance/services/{quote(HOSTILE, safe='')}", **HTML)).text
