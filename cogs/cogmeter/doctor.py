@@ -90,9 +90,9 @@ def _charts(monitor: Monitor) -> Iterator[Finding]:
 def _jobs(monitor: Monitor) -> Iterator[Finding]:
     failed = {name: count for name, count in monitor.faults.items() if name != "charts" and not name.startswith(PREFIX)}
     said = ", ".join(f"{name} failed {count} times" for name, count in failed.items())
-    due = ", ".join(
-        f"{job.id} {_until(job.next_run_time.timestamp())}" for job in monitor.schedule.jobs if job.next_run_time
-    )
+    # A job has no such attribute before the scheduler has started.
+    times = {job.id: getattr(job, "next_run_time", None) for job in monitor.schedule.jobs}
+    due = ", ".join(f"{name} {_until(at.timestamp())}" for name, at in times.items() if at)
     yield Finding("jobs", not failed, said or f"next: {due}", "See the log; each runs again at its next time")
 
 

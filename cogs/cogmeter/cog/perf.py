@@ -76,7 +76,7 @@ class Perf(commands.Cog, name="cogmeter", description="How this bot performs: su
         with parts.guard("weekly report", "it is not posted"):
             self.monitor.schedule.every(weekly.INTERVAL_S, "weekly report", weekly.Weekly(self.monitor).run)
         await self.servers.start()
-        with parts.guard("commands", "they may not be registered with Discord"):
+        with parts.guard("command registration", "the commands may be missing in Discord"):
             if self.bot.is_ready():
                 await self.on_ready()
 

@@ -154,7 +154,7 @@ class Evaluator:
 
     async def _restore_windows(self, store: Store, now_us: int, parts: Parts) -> None:
         series: Sequence[Series] = ()
-        with parts.guard("stored series", "the windows start empty"):
+        with parts.guard("windows", "they start empty"):
             series = await store.series()
         self._window.learn(sorted({one.service for one in series}))
         with parts.guard("long windows", "they start empty"):
