@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Final
 
 from cogmeter.damage import damage_finding
 from cogmeter.finding import Finding
+from cogmeter.parts import PREFIX
 from cogmeter.recorder import MAX_SERIES
 from cogmeter.render import text
 from cogmeter.settings import buffer_setting
@@ -24,6 +25,7 @@ BUSY_PERCENT: Final = 5.0  # of a core, for ourselves
 async def examine(monitor: Monitor) -> list[Finding]:
     """Every finding, what is not well first."""
     found = [
+        *monitor.parts.findings(),
         *_recording(monitor),
         *_flushing(monitor),
         *await _database(monitor),
@@ -94,11 +96,11 @@ def _charts(monitor: Monitor) -> Iterator[Finding]:
 
 
 def _jobs(monitor: Monitor) -> Iterator[Finding]:
-    failed = {name: count for name, count in monitor.faults.items() if name != "charts"}
+    failed = {name: count for name, count in monitor.faults.items() if name != "charts" and not name.startswith(PREFIX)}
     said = ", ".join(f"{name} failed {count} times{_last_runs(monitor, name)}" for name, count in failed.items())
-    due = ", ".join(
-        f"{job.id} {_until(job.next_run_time.timestamp())}" for job in monitor.schedule.jobs if job.next_run_time
-    )
+    # A job has no such attribute before the scheduler has started.
+    times = {job.id: getattr(job, "next_run_time", None) for job in monitor.schedule.jobs}
+    due = ", ".join(f"{name} {_until(at.timestamp())}" for name, at in times.items() if at)
     yield Finding("jobs", not failed, said or f"next: {due}", "See the log; each runs again at its next time")
 
 
@@ -109,9 +111,13 @@ def _last_runs(monitor: Monitor, name: str) -> str:
 
 
 def _rules(monitor: Monitor) -> Iterator[Finding]:
-    faults = monitor.alerting.evaluator.faults
+    faults, engine = monitor.alerting.evaluator.faults, monitor.alerting.engine
     failed = ", ".join(f"{rule} failed {count} times" for rule, count in faults.items())
-    said = failed or f"{monitor.alerting.engine.checks} checks, {len(monitor.alerting.engine.active)} alerts stand"
+    said = failed or f"{engine.checks} checks, {len(engine.active)} alerts stand"
+    unknown = {*engine.unknown_rules, *monitor.alerting.limits.left_out}
+    if unknown:
+        names = text.cut(", ".join(sorted(unknown)), 200)
+        said += f"; alerts and thresholds that this version does not know are kept and have no effect: {names}"
     yield Finding("rules", not failed, said, "A fault of cogmeter's, and no alert of that rule: see the log")
 
 

@@ -110,20 +110,18 @@ async def store_marks(store: Store, marks: Marks) -> None:
 async def mark_start(store: Store, marks: Marks, version: str | None) -> None:
     """Mark that the bot, or in a running bot the monitoring, has started; and its version, if it is another.
 
-    A version that the store does not take now is marked at the next start.
+    Raises:
+        StorageError: the store does not take the version now; it is marked at the next start.
     """
     marks.add(START, "monitoring started anew" if marks.started else "bot started")
     marks.started = True
     if version is None or not version.strip():
         return
     name = cleaned(version)
-    try:
-        known = await store.recall(VERSION_KEY)
-        if known is None or known.decode("utf-8", "replace") != name:
-            await store.add_marker(Marker(time.time_ns() // 1000, VERSION, cleaned(f"version {name}")))
-            await store.remember(VERSION_KEY, name.encode())
-    except StorageError as error:
-        _logger.warning("The version %s is not marked: %s", name, error)
+    known = await store.recall(VERSION_KEY)
+    if known is None or known.decode("utf-8", "replace") != name:
+        await store.add_marker(Marker(time.time_ns() // 1000, VERSION, cleaned(f"version {name}")))
+        await store.remember(VERSION_KEY, name.encode())
 
 
 def _joined(marker: Marker, name: str) -> Marker:

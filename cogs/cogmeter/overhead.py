@@ -49,7 +49,7 @@ def _threads_cpu_s() -> float:
     own = {thread.native_id for thread in threading.enumerate() if _is_own(thread)}
     try:
         times = psutil.Process().threads()
-    except psutil.Error:
+    except (psutil.Error, OSError):
         return 0.0
     return float(sum(one.user_time + one.system_time for one in times if one.id in own))
 

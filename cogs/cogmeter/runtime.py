@@ -6,6 +6,7 @@ import asyncio
 import logging
 from collections import Counter
 from contextlib import AsyncExitStack
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from cogmeter import default_recorder
@@ -13,12 +14,15 @@ from cogmeter.alerts.alerting import Alerting
 from cogmeter.alerts.lifeline import Lifeline
 from cogmeter.alerts.limits import Limits
 from cogmeter.asking import Asking
+from cogmeter.claim import claim, release
 from cogmeter.flusher import Flusher
 from cogmeter.heartbeat import Heartbeat
 from cogmeter.marks import THRESHOLD, mark_start
 from cogmeter.notifiers.table import Surroundings, build, build_apart
 from cogmeter.overhead import Overhead
+from cogmeter.parts import PREFIX, Parts
 from cogmeter.query import Query, now_us
+from cogmeter.recorder import MAX_SERIES
 from cogmeter.render.artist import Artist
 from cogmeter.render.charts import ChartWorker
 from cogmeter.revision import revision
@@ -27,14 +31,14 @@ from cogmeter.settings import SettingsError, env_name
 from cogmeter.timing import now_ns
 from cogmeter.watch.dangers import dangers
 from cogmeter.watch.gateway import trouble_of
-from cogmeter.watch.people import privacy_key
+from cogmeter.watch.people import new_key, privacy_key, stored_key
 from cogmeter.watch.watcher import Watcher
 from cogmeter_storage import open_store
 from cogmeter_storage.base import StorageError
 from cogmeter_storage.model import Retention
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Awaitable, Callable, Mapping
 
     from discord.ext import commands
 
@@ -47,6 +51,8 @@ if TYPE_CHECKING:
 
 FOLD_INTERVAL_S = 60.0
 KEEP_INTERVAL_S = 3600.0
+ABANDON_S = 5.0  # for each part of a monitor whose event loop has ended
+MEASURING = "measuring"  # what failures to count a batch for the alert rules are counted under
 LEVELS = {"debug": logging.DEBUG, "info": logging.INFO, "warn": logging.WARNING, "error": logging.ERROR}
 
 _logger = logging.getLogger("cogmeter.runtime")
@@ -64,6 +70,7 @@ class Monitor(Asking):
     heartbeat: Heartbeat | None = None
     watcher: Watcher
     overhead: Overhead
+    loop: asyncio.AbstractEventLoop  # that it was started on
 
     def __init__(self, bot: commands.Bot, settings: Settings, *, recorder: Recorder | None = None) -> None:
         """Nothing runs until ``start``. Without a ``recorder`` it serves the package's own."""
@@ -75,17 +82,37 @@ class Monitor(Asking):
         self.began_ns = self.sampled_ns = now_ns()  # when it was made, and when that sample was taken
         self.reopened: list[int] = []  # when the database had to be opened again, by ``now_ns``
         self.beside: dict[type, Any] = {}  # what layers above keep for as long as it lives, by its class
+        self.parts = Parts(self.faults)
         self.schedule = Schedule(self.faults)
         self.bot = bot
         self._undo = AsyncExitStack()
+        self._stopping = asyncio.Lock()
+
+    @property
+    def title(self) -> str:
+        """The name of the bot and its database, without what is secret."""
+        return f"{self.bot.user or 'not logged in'}, database {self._database}"
+
+    @property
+    def closed(self) -> bool:
+        """Whether the bot was closed."""
+        return self.bot.is_closed()
 
     async def start(self) -> None:
-        """Open the store and start every part; what was started is stopped again if a later part fails.
+        """Open the store and start every part.
+
+        A part that fails is logged, counted in ``faults`` and shown by the doctor, and starts empty. If the start as a
+        whole fails, everything that was started is stopped again.
 
         Raises:
             SettingsError: the database cannot be used; the line names the setting, its value and the mend.
+            RecorderInUseError: the recorder is served by another bot's monitor.
         """
+        self.loop = asyncio.get_running_loop()
         async with AsyncExitStack() as undo:
+            await claim(self.recorder, self)
+            undo.callback(release, self.recorder, self)
+            self.parts.failed.clear()
             _set_level(undo, "cogmeter", LEVELS[self.settings.log_level])
             self.store = await self._open()
             undo.push_async_callback(self._close_store)
@@ -93,7 +120,7 @@ class Monitor(Asking):
             self.artist = Artist(
                 self.charts, self.query, self.recorder.marks, self.settings, self.faults, gauges=lambda: self.gauges
             )
-            _logger.debug("Opened the store %s", self.settings.database_url.partition("?")[0].rpartition("@")[2])
+            _logger.debug("Opened the store %s", self._database)
             undo.push_async_callback(self.charts.close)
             await self._start_alerts(undo)
             await self._start_flusher(undo)
@@ -105,11 +132,30 @@ class Monitor(Asking):
 
     async def stop(self) -> None:
         """Flush what is buffered and stop every part; recording goes on into the buffer. Never raises."""
-        try:
-            await self._undo.aclose()
-        except Exception:
-            _logger.exception("A part of the monitor did not stop as it should")
-        _logger.debug("Stopped")
+        async with self._stopping:  # the bot may stop it while the next one wants its place
+            try:
+                await self._undo.aclose()
+            except Exception:
+                _logger.exception("A part of the monitor did not stop as it should")
+            _logger.debug("Stopped")
+
+    async def abandon(self) -> None:
+        """Release the hooks, threads and database of a monitor whose event loop does not run any more. Never raises."""
+        self._undo.pop_all()  # most of it would wait for tasks that never run again
+        made = vars(self)
+        ends: list[Callable[[], Awaitable[object]]] = []
+        if "watcher" in made:
+            ends.append(self.watcher.remove)
+        if "lifeline" in made:
+            ends.append(partial(asyncio.to_thread, self.lifeline.stop))
+        if "store" in made:
+            ends.append(self._close_store)
+        for end in ends:
+            try:
+                await asyncio.wait_for(end(), ABANDON_S)
+            except Exception:
+                _logger.exception("A part of a monitor whose event loop has ended could not be released")
+        _logger.warning("Released a monitor whose event loop had ended without unloading it (%s)", self.title)
 
     async def override(self, values: Mapping[str, str | None], actor: str) -> list[AuditEntry]:
         """Change thresholds while running (None: back to the setting): stored, audited, marked, and effective at once.
@@ -147,20 +193,37 @@ class Monitor(Asking):
     async def _close_store(self) -> None:
         await self.store.close()
 
+    @property
+    def _database(self) -> str:
+        return self.settings.database_url.partition("?")[0].rpartition("@")[2]
+
     async def _start_alerts(self, undo: AsyncExitStack) -> None:
-        for series in await self.store.series():  # what is stored counts against the limit of series
-            self.recorder.series(series.service, series.operation)
+        with self.parts.guard("stored series", "they count against the limit of series when they come up again"):
+            await self._name_stored_series()
         self.watcher = Watcher(self.bot, self.settings, self.recorder)
         people = self.watcher.receipts.people
-        people.key = await privacy_key(self.store)
+        people.key = new_key()
+        with self.parts.guard("privacy key", "people are counted anew"):
+            people.key = await stored_key(self.store, people.key)
         self.alerting = Alerting(
-            self.settings, self.recorder.names, self.store, notifiers_of=self._notifiers, url_of=people.url_of
+            self.settings,
+            self.recorder.names,
+            self.store,
+            notifiers_of=self._notifiers,
+            url_of=people.url_of,
+            parts=self.parts,
         )
         undo.push_async_callback(self.alerting.stop)
         await self.alerting.start()
 
+    async def _name_stored_series(self) -> None:
+        """Make what is stored count against the limit of series; what is beyond it was not recorded by this run."""
+        for series in await self.store.series():
+            if len(self.recorder.names) < MAX_SERIES:
+                self.recorder.series(series.service, series.operation)
+
     def _notifiers(self, storyteller: Storyteller) -> list[Notifier]:
-        return build(Surroundings(self.bot, self.settings, storyteller.of, self.artist.breach))
+        return build(Surroundings(self.bot, self.settings, storyteller.of, self.artist.breach), self.parts)
 
     async def _start_flusher(self, undo: AsyncExitStack) -> None:
         buffer = self.recorder.buffer
@@ -171,35 +234,55 @@ class Monitor(Asking):
         else:
             buffer.capacity = self.settings.max_operations_in_memory
         traces = self.watcher.receipts.traces
-        self.flusher = Flusher(
-            self.recorder, self.store, watch=self.alerting.evaluator.watch, replace=self._replace, traces=traces
-        )
+        self.flusher = Flusher(self.recorder, self.store, watch=self._measure, replace=self._replace, traces=traces)
         self.flusher.start()
         _logger.debug("Flushing; %d series are known", len(self.recorder.names))
         undo.push_async_callback(self.flusher.stop)
         self.overhead = Overhead(self.flusher)
 
+    async def _measure(self, atoms: list[Any]) -> None:
+        """Count a batch for the alert rules. If that fails, the batch is stored all the same."""
+        try:
+            await self.alerting.evaluator.watch(atoms)
+        except Exception as error:
+            self.faults[MEASURING] += 1
+            level = logging.ERROR if self.faults[MEASURING] == 1 else logging.DEBUG
+            _logger.log(level, "Operations could not be measured for alerts; they are stored", exc_info=error)
+
     async def _start_watching(self, undo: AsyncExitStack) -> None:
         undo.push_async_callback(self.watcher.remove)
         await self.watcher.install()
-        version = self.settings.version or await asyncio.to_thread(revision)
-        await mark_start(self.store, self.recorder.marks, version)
-        self._start_lifeline(undo)
+        self.faults.update(PREFIX + name for name in self.watcher.failed)
+        version = self.settings.version
+        with self.parts.guard("version", "a new version is not marked"):
+            version = version or await asyncio.to_thread(revision)
+        with self.parts.guard("start marker", "the start or the new version is not marked"):
+            await mark_start(self.store, self.recorder.marks, version)
+        self.lifeline = Lifeline((), ())
+        with self.parts.guard("lifeline", "a blocked event loop is not reported by webhook"):
+            self._start_lifeline()
+        undo.push_async_callback(asyncio.to_thread, self.lifeline.stop)  # it may be in the middle of a request
 
-    def _start_lifeline(self, undo: AsyncExitStack) -> None:
+    def _start_lifeline(self) -> None:
         """Neither it nor the engine tells a target what the other one has told it."""
         settings, delivery = self.settings, self.alerting.delivery
-        self.lifeline = Lifeline(
+        lifeline = Lifeline(
             dangers(self.bot, settings, self.watcher, delivery.stands),
             build_apart(settings),
             echo_s=settings.alert_window + settings.alert_check_interval,
             stopped=lambda: delivery.stopped,
         )
-        delivery.spoken = self.lifeline.spoke
-        self.lifeline.start()
-        undo.push_async_callback(asyncio.to_thread, self.lifeline.stop)  # it may be in the middle of a request
+        lifeline.start()
+        self.lifeline, delivery.spoken = lifeline, lifeline.spoke
 
     def _start_jobs(self, undo: AsyncExitStack) -> None:
+        with self.parts.guard("scheduler", "nothing is checked, sampled or cleaned up"):
+            self._schedule_jobs()
+            undo.push_async_callback(asyncio.sleep, 0)  # the scheduler shuts down in the loop's next turn
+            self.schedule.start()
+            undo.callback(self.schedule.stop)
+
+    def _schedule_jobs(self) -> None:
         settings, schedule = self.settings, self.schedule
         schedule.every(settings.alert_check_interval, "alerts", self.alerting.check)
         schedule.every(settings.sample_interval, "samples", self._sample)
@@ -207,11 +290,9 @@ class Monitor(Asking):
         schedule.every(KEEP_INTERVAL_S, "baselines", self.alerting.keep)
         schedule.every(settings.cleanup_interval_minutes * 60, "clean-up", self._clean)
         if settings.heartbeat_url is not None:
-            self.heartbeat = Heartbeat(settings.heartbeat_url.get_secret_value(), self._trouble)
-            schedule.every(settings.heartbeat_interval, "heartbeat", self.heartbeat.beat)
-        undo.push_async_callback(asyncio.sleep, 0)  # the scheduler shuts down in the loop's next turn
-        schedule.start()
-        undo.callback(schedule.stop)
+            with self.parts.guard("heartbeat", "none is sent"):
+                self.heartbeat = Heartbeat(settings.heartbeat_url.get_secret_value(), self._trouble)
+                schedule.every(settings.heartbeat_interval, "heartbeat", self.heartbeat.beat)
 
     async def _sample(self) -> None:
         gauges, at_us = self.watcher.sample(), now_us()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections import Counter
 from typing import TYPE_CHECKING, Final
 
 from cogmeter.alerts.limits import Limits
@@ -12,6 +13,7 @@ from cogmeter.alerts.outbox.delivery import Delivery
 from cogmeter.alerts.states.engine import AlertEngine, Policy
 from cogmeter.alerts.storyteller import Storyteller
 from cogmeter.background import detached
+from cogmeter.parts import Parts
 from cogmeter.query import now_us
 from cogmeter_storage.base import StorageError
 
@@ -40,12 +42,14 @@ class Alerting:
         *,
         notifiers_of: Callable[[Storyteller], Sequence[Notifier]],
         url_of: Callable[[Operation], str | None],
+        parts: Parts | None = None,
     ) -> None:
         """``names`` is the recorder's growing list of (service, operation), by series number.
 
         ``notifiers_of`` builds those who tell, who may ask the storyteller; ``url_of`` finds the way to an operation's
-        place in Discord, if it is remembered.
+        place in Discord, if it is remembered. ``parts`` is where failures at the start are reported.
         """
+        self._parts = Parts(Counter()) if parts is None else parts
         self._store = store
         self._overrides: Mapping[str, str] = {}
         self._outdated = False  # whether others are stored
@@ -68,12 +72,18 @@ class Alerting:
         )
 
     async def start(self) -> None:
-        """Take up where the last run ended, and deliver what it left."""
-        await self.apply_overrides()
-        await self.evaluator.restore(self._store, now_us())
-        await self.engine.restore(now_us())
-        self.delivery.start()
-        self._catching_up = detached(self.evaluator.spending.catch_up(self._store), name="cogmeter-costs")
+        """Continue where the last run ended, and deliver what it left. A part that fails starts empty."""
+        with self._parts.guard("changed thresholds", "the configured ones apply"):
+            try:
+                await self._read_overrides()
+            except StorageError:
+                self._outdated = True
+                raise
+        await self.evaluator.restore(self._store, now_us(), self._parts)
+        await self.engine.restore(now_us(), self._parts)
+        with self._parts.guard("alert delivery", "no alert is sent"):
+            self.delivery.start()
+        self._catching_up = detached(self._catch_up(), name="cogmeter-costs")
         _logger.debug("Alerting to %s", [one.name for one in self.delivery.notifiers])
 
     async def stop(self) -> None:
@@ -94,20 +104,31 @@ class Alerting:
         """Hold what was measured against the rules once."""
         if self._outdated:
             await self.apply_overrides()
+        if not self.engine.restored:
+            await self.engine.restore(now_us(), self._parts)
         readings = await self.evaluator.evaluate(now_us())
         await self.engine.step(readings, now_us())
 
     async def apply_overrides(self) -> None:
         """Let the thresholds that were changed while running hold from now on, or from when the store gives them."""
         try:
-            self._overrides = await self._store.alerting.overrides()
+            await self._read_overrides()
         except StorageError as error:
             if not self._outdated:
                 _logger.warning("Changed thresholds cannot be read, and hold from when they can be: %s", error)
             self._outdated = True
-        else:
-            self._outdated = False
-            self.limits.override(self._overrides)
+
+    async def _read_overrides(self) -> None:
+        overrides, known = await self._store.alerting.overrides(), self.limits.left_out
+        self._overrides, self._outdated = overrides, False
+        self.limits.override(overrides)
+        for key, why in self.limits.left_out.items():
+            if key not in known:
+                _logger.warning("A changed threshold has no effect in this version: %s", why)
+
+    async def _catch_up(self) -> None:
+        with self._parts.guard("spending before the start", "costs of earlier days are missing"):
+            await self.evaluator.spending.catch_up(self._store)
 
     async def keep(self) -> None:
         """Keep what was learned, for the next start."""

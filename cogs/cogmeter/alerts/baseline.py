@@ -159,7 +159,10 @@ class Baseline:
             raise ValueError(f"The state of a baseline is damaged: {error}") from error
         if len(packed) != length:
             raise ValueError(f"The state of a baseline has {length} bytes, not {len(packed)}")
-        made._take(iter(struct.unpack(f"<{length // 8}d", packed)))
+        numbers = struct.unpack(f"<{length // 8}d", packed)
+        if any(map(math.isnan, numbers)):  # it would make every later score one, too
+            raise ValueError("The state of a baseline has a value that is not a number")
+        made._take(iter(numbers))
         return made
 
     def _numbers(self) -> Iterator[float]:

@@ -5,7 +5,6 @@ What is said of an operation wins over what is said of its service, and that ove
 
 from __future__ import annotations
 
-import logging
 import math
 from dataclasses import dataclass
 from types import MappingProxyType
@@ -27,8 +26,6 @@ if TYPE_CHECKING:
 
 _REMEMBERED: Final = 10_000  # limits of subjects, found once
 
-_logger = logging.getLogger("cogmeter.alerts")
-
 
 @dataclass(frozen=True, slots=True)
 class Bounds:
@@ -48,6 +45,7 @@ class Limits:
 
     def __init__(self, settings: Settings, overrides: Mapping[str, str] = MappingProxyType({})) -> None:
         self.settings = settings
+        self.left_out: dict[str, str] = {}  # overrides of another version, and why each has no effect in this one
         self._said: dict[Subject, dict[str, Any]] = {}  # a subject without service is the rule as a whole
         self._found: dict[Subject, Limit] = {}
         self._columns: dict[str, Bounds] = {}
@@ -63,14 +61,15 @@ class Limits:
         return limit
 
     def override(self, overrides: Mapping[str, str]) -> None:
-        """Let these hold from now on, in place of those that were given before."""
+        """Apply these from now on, in place of those that were given before; ``left_out`` names what cannot be."""
         said: dict[Subject, dict[str, Any]] = {}
+        self.left_out = {}
         for text, value in overrides.items():
             try:
                 key = Key.parse(text)
                 said.setdefault(key.subject, {})[key.field] = checked_value(text, key, value)
             except LimitError as error:  # stored by another version
-                _logger.warning("A changed threshold is left out: %s", error)
+                self.left_out[text] = str(error)
         self._said = said
         self._found.clear()
         self._columns.clear()

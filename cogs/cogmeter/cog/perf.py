@@ -59,6 +59,7 @@ class Perf(commands.Cog, name="cogmeter", description="How this bot performs: su
 
         Raises:
             SettingsError: a setting does not fit this machine or this bot.
+            RecorderInUseError: cogmeter monitors another bot in this process.
         """
         await self.monitor.start()
         try:
@@ -69,11 +70,15 @@ class Perf(commands.Cog, name="cogmeter", description="How this bot performs: su
             raise SettingsError(
                 f"{env_name('command_group')}={name}: the bot has a /{name} of its own; choose another name"
             ) from None
-        presses.add(self.bot, self._desk)
-        self.monitor.schedule.every(weekly.INTERVAL_S, "weekly report", weekly.Weekly(self.monitor).run)
+        parts = self.monitor.parts
+        with parts.guard("alert buttons", "they do not answer"):
+            presses.add(self.bot, self._desk)
+        with parts.guard("weekly report", "it is not posted"):
+            self.monitor.schedule.every(weekly.INTERVAL_S, "weekly report", weekly.Weekly(self.monitor).run)
         await self.servers.start()
-        if self.bot.is_ready():
-            await self.on_ready()
+        with parts.guard("command registration", "the commands may be missing in Discord"):
+            if self.bot.is_ready():
+                await self.on_ready()
 
     async def cog_unload(self) -> None:
         """Take the commands out and stop everything; what is buffered is stored first."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
@@ -10,7 +11,9 @@ import discord
 from cogmeter.notifiers.channel import ChannelNotifier
 from cogmeter.notifiers.discord_webhook import DiscordWebhookNotifier
 from cogmeter.notifiers.log import LogNotifier
+from cogmeter.notifiers.unavailable import UnavailableNotifier
 from cogmeter.notifiers.webhook import WebhookNotifier
+from cogmeter.parts import Parts
 from cogmeter.records import Story
 
 if TYPE_CHECKING:
@@ -94,7 +97,14 @@ def build_apart(settings: Settings) -> list[Notifier]:
     return made
 
 
-def build(around: Surroundings) -> list[Notifier]:
-    """The notifiers that the settings switch on."""
-    made = [make(around) for make in NOTIFIERS.values()]
-    return [notifier for notifier in made if notifier is not None]
+def build(around: Surroundings, parts: Parts | None = None) -> list[Notifier]:
+    """The notifiers that the settings switch on. One that fails is reported to ``parts`` and refuses for now."""
+    parts = Parts(Counter()) if parts is None else parts
+    found: list[Notifier] = []
+    for name, make in NOTIFIERS.items():
+        notifier: Notifier | None = UnavailableNotifier(name, "see the log")
+        with parts.guard(f"alert target {name}", "what waits for it is kept"):
+            notifier = make(around)
+        if notifier is not None:
+            found.append(notifier)
+    return found

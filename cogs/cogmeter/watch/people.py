@@ -13,6 +13,7 @@ import secrets
 from collections import deque
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
+from cogmeter.parts import DamagedStateError
 from cogmeter_storage.base import StorageError
 from cogmeter_storage.model import FAILURES
 
@@ -91,6 +92,27 @@ class People:
         return None
 
 
+def new_key() -> bytes:
+    """Return a random key for the hashes."""
+    return secrets.token_bytes(KEY_BYTES)
+
+
+async def stored_key(store: Store, new: bytes) -> bytes:
+    """Return the key of the hashes that the store keeps; ``new`` is stored if it has none.
+
+    Raises:
+        StorageError: the store cannot be used; use ``new`` until the next start.
+        DamagedStateError: what was stored is no key, and ``new`` has taken its place.
+    """
+    key = await store.recall(KEY)
+    if key is not None and len(key) == KEY_BYTES:
+        return key
+    await store.remember(KEY, new)
+    if key is not None:
+        raise DamagedStateError(f"the stored key has {len(key)} bytes, not {KEY_BYTES}")
+    return new
+
+
 async def privacy_key(store: Store, known: bytes | None = None) -> bytes:
     """The key of the hashes: made at random once, and kept in the store that holds them.
 
@@ -98,15 +120,12 @@ async def privacy_key(store: Store, known: bytes | None = None) -> bytes:
 
     One that the store does not keep now serves until the next start, and what was stored meanwhile is somebody else's.
     """
+    key = known or new_key()
     try:
-        key = await store.recall(KEY)
-        if key is None or len(key) != KEY_BYTES:
-            key = known or secrets.token_bytes(KEY_BYTES)
-            await store.remember(KEY, key)
-    except StorageError as error:
+        return await stored_key(store, key)
+    except (StorageError, DamagedStateError) as error:
         _logger.warning("People are counted anew after the next start: %s", error)
-        return known or secrets.token_bytes(KEY_BYTES)
-    return key
+        return key
 
 
 def who_of(data: Mapping[str, Any]) -> Who:

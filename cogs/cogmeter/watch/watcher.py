@@ -56,19 +56,28 @@ class Watcher:
     def __init__(self, bot: commands.Bot, settings: Settings, recorder: Recorder) -> None:
         self.receipts = Receipts(recorder, slow_ms=settings.trace_threshold)
         ground = Ground(bot, settings, recorder, self.receipts)
-        self.surfaces = [surface(ground) for surface in SURFACES if surface.wanted(settings)]
+        self.surfaces: list[Surface] = []
         self.failed: dict[str, str] = {}
+        for surface in SURFACES:
+            try:
+                if surface.wanted(settings):
+                    self.surfaces.append(surface(ground))
+            except Exception as error:  # noqa: BLE001 - logged there; the other surfaces go on
+                self._fail(surface.name, error)
 
     async def install(self) -> None:
         """Put every hook in place."""
         for surface in self.surfaces:
             try:
                 await surface.install()
-            except Exception as error:
-                self.failed[surface.name] = f"{type(error).__name__}: {error}"
-                _logger.exception("The bot's %s cannot be watched", surface.name)
+            except Exception as error:  # noqa: BLE001 - logged there; the other surfaces go on
+                self._fail(surface.name, error)
             else:
                 _logger.debug("Watching %s", surface.name)
+
+    def _fail(self, name: str, error: Exception) -> None:
+        self.failed[name] = f"{type(error).__name__}: {error}"
+        _logger.error("The bot's %s cannot be watched", name, exc_info=error)
 
     async def remove(self) -> None:
         """Take every hook out again, in the opposite order."""

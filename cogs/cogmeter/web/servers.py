@@ -43,10 +43,10 @@ class Servers:
 
     async def start(self) -> None:
         """Listen on every port that is wanted; one that is in use is tried again in the background. Never raises."""
-        wanted = plans(self._monitor.settings, self._environ)
-        if not wanted or not self._allowed(wanted):
-            return
         try:
+            wanted = plans(self._monitor.settings, self._environ)
+            if not wanted or not self._allowed(wanted):
+                return
             await detached(self._open(wanted), name="cogmeter web start")
         except Exception:
             self._monitor.faults["web"] += 1

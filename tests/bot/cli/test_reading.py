@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import fcntl
 import json
 import os
@@ -52,6 +53,18 @@ def test_alerts_that_stand_and_those_that_stood(cogmeter, alarmed):
     assert "other" not in cogmeter("alerts", "--history", "--services", "knowledge-graph")[1]
     assert cogmeter("alerts", "--since", "2020-01-01", "--until", "2020-01-02")[1].endswith("None.\n")
     assert cogmeter("alerts", "--history", "--limit", "1")[1].endswith("1 more; raise --limit.\n")
+
+
+def test_alerts_of_an_unknown_rule_are_listed_under_its_stored_name(cogmeter, seed, some, now_us):
+    unknown = dataclasses.replace(alert(now_us), rule="warp_core", severity="fatal", message="Warp core unstable")
+    seed(some, work=lambda store: store.alerting.save([Step(unknown)]))
+    for command in (("alerts",), ("alerts", "--history"), ("summary",), ("doctor",)):
+        code, out, _ = cogmeter(*command)
+        assert "Traceback" not in out
+        assert code == 0 or command == ("doctor",)
+        assert "Warp core unstable" in out or command == ("doctor",)
+    (one,) = json.loads(cogmeter("alerts", "--json")[1])["alerts"]
+    assert (one["type"], one["severity"]) == ("warp_core", "fatal")
 
 
 def test_the_json_of_alerts_is_the_guides(cogmeter, alarmed):

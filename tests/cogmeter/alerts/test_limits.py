@@ -145,7 +145,10 @@ def test_bad_ones_are_refused_with_what_can_be(key, value, text):
     assert str(refused.value) == text
 
 
-def test_a_stored_word_that_this_version_does_not_know_is_left_out_and_said(caplog):
-    held = limits({"gone_rule": "1", "error_rate": "0.3"})
+def test_a_stored_override_that_this_version_does_not_know_has_no_effect_and_is_named():
+    held = limits({"gone_rule": "1", "error_rate": "0.3", "error_rate.hue": "red", "stall": "-1"})
     assert held.of(WEB).threshold == 0.3
-    assert "gone_rule" in caplog.text
+    assert held.left_out.keys() == {"gone_rule", "error_rate.hue", "stall"}
+    assert "gone_rule" in held.left_out["gone_rule"]
+    held.override({"error_rate": "0.2"})
+    assert held.left_out == {}

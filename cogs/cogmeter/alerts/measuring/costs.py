@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import defaultdict
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Final
@@ -86,11 +87,13 @@ class Costs:
         """Take up what was counted before.
 
         Raises:
-            ValueError, TypeError, KeyError: it is no state.
+            ValueError, TypeError, KeyError, AttributeError, OverflowError: it is no state; throw this object away.
         """
         self.move(now_us)
         for service, bins in state["bins"].items():
             for number, dollars in bins:
+                if not math.isfinite(dollars):
+                    raise ValueError(f"the cost of {service!r} is {dollars}")
                 if 0 <= self._newest - number < BINS:
                     self._add(str(service), int(number), float(dollars))
         if state["first"] is not None:

@@ -17,6 +17,7 @@ from cogmeter.alerts.baseline import Baseline
 from cogmeter.alerts.measuring.history import THREE_DAYS_S
 from cogmeter.alerts.rules import values
 from cogmeter.alerts.rules.words import duration, number, percent
+from cogmeter.parts import DamagedStateError
 from cogmeter.services import BACKGROUND
 from cogmeter_storage.model import MINUTE_US
 
@@ -109,14 +110,23 @@ class Deviations:
         return "\n".join(lines).encode()
 
     async def load(self, dumped: bytes) -> None:
-        """Take up what ``dump`` gave; what cannot be read is learned anew."""
-        for line in dumped.decode(errors="replace").splitlines():
+        """Restore what ``dump`` returned.
+
+        Raises:
+            DamagedStateError: some baselines cannot be read; all others are restored.
+        """
+        lines = dumped.decode(errors="replace").splitlines()
+        damaged: list[str] = []
+        for line in lines:
             try:
                 service, figure, state = json.loads(line)
-                self._baselines.setdefault(service, {})[figure] = Baseline.from_state(base64.b64decode(state))
-            except (ValueError, TypeError) as error:
-                _logger.warning("A baseline that cannot be read is learned anew: %s", error)
+                baseline = Baseline.from_state(base64.b64decode(state))
+                self._baselines.setdefault(str(service), {})[str(figure)] = baseline
+            except (ValueError, TypeError, RecursionError) as error:
+                damaged.append(str(error))
             await asyncio.sleep(0)
+        if damaged:
+            raise DamagedStateError(f"{len(damaged)} of {len(lines)} cannot be read, the first because: {damaged[0]}")
 
     def _learn(self, view: View, place: int, service: str) -> None:
         figures = self._figures(view, place)

@@ -7,6 +7,7 @@ import json
 import logging
 import time
 from collections import Counter
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Final
 
 from cogmeter.alerts.measuring.costs import Costs
@@ -14,6 +15,7 @@ from cogmeter.alerts.measuring.deviations import Deviations
 from cogmeter.alerts.measuring.gauges import Gauges
 from cogmeter.alerts.measuring.history import FIVE_MINUTES_S, History
 from cogmeter.alerts.measuring.past import refill
+from cogmeter.alerts.measuring.spending import KEY as SPENDING
 from cogmeter.alerts.measuring.spending import Spending
 from cogmeter.alerts.measuring.usual import Usual
 from cogmeter.alerts.measuring.view import View
@@ -22,7 +24,9 @@ from cogmeter.alerts.rules import RULES
 from cogmeter.alerts.rules.deviation import DEVIATION
 from cogmeter.alerts.rules.echoes import Echoes
 from cogmeter.alerts.rules.traffic import LOW_TRAFFIC
+from cogmeter.parts import Parts, parsing
 from cogmeter.query import now_us as wall_us
+from cogmeter_storage.base import StorageError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
@@ -30,6 +34,7 @@ if TYPE_CHECKING:
     from cogmeter.alerts.limits import Limits
     from cogmeter.alerts.model import LoopState, Reading
     from cogmeter_storage.base import Store
+    from cogmeter_storage.model import Series
 
 BASELINES: Final = "alerts.baselines"  # keys of what the store remembers for us
 MEASURED: Final = "alerts.measured"
@@ -68,6 +73,8 @@ class Evaluator:
         self._deviations = Deviations(limits.settings.alert_min_operations)
         self._echoes = Echoes(ECHO_WINDOWS * window_s)
         self._silent_before: Collection[str] = ()
+        self._source: Store | None = None  # the store that was restored from, ...
+        self._unread: set[str] = set()  # ... and the keys that it could not return
         self._clock_s, self._wall = clock_s, wall
         self._began_s = clock_s()
 
@@ -83,18 +90,21 @@ class Evaluator:
         """What operations cost."""
         return self._costs
 
-    async def restore(self, store: Store, now_us: int) -> None:
-        """Take up what is stored: the window, the long windows, costs and baselines.
+    async def restore(self, store: Store, now_us: int, parts: Parts | None = None) -> None:
+        """Restore what is stored: the window, the long windows, baselines, costs. A part that fails starts empty.
 
         Series that the recorder does not know yet are left out of the window: let it know those of the store before.
+        ``parts`` is where failures are reported. What the store could not return now is not overwritten by ``keep``.
         """
-        series = await store.series()
-        self._window.learn(sorted({one.service for one in series}))
-        await self._history.restore(store, self._window.places, series, now_us)
-        await refill(self._window, store, series, now_us, self._clock_s())
-        await self._deviations.load(await store.recall(BASELINES) or b"")
-        self._take_up(await store.recall(MEASURED), now_us)
-        await self.spending.begin(store, now_us)
+        parts = Parts(Counter()) if parts is None else parts
+        self._source, self._unread = store, set()
+        await self._restore_windows(store, now_us, parts)
+        with self._restoring(parts, BASELINES, "baselines", "they are learned again"):
+            await self._deviations.load(await store.recall(BASELINES) or b"")
+        with self._restoring(parts, MEASURED, "recent costs", "those of the last 24 hours are counted again"):
+            self._restore_measured(await store.recall(MEASURED), now_us, parts)
+        with self._restoring(parts, SPENDING, "spending", "it is counted again from the stored operations"):
+            await self.spending.begin(store, now_us)
 
     async def watch(self, atoms: list[Any]) -> None:
         """Count a batch of the buffer's atoms."""
@@ -133,10 +143,40 @@ class Evaluator:
 
     async def keep(self, store: Store) -> None:
         """Keep what was learned, for the next start."""
-        await store.remember(BASELINES, await self._deviations.dump())
-        measured = {"costs": self._costs.state(), "silent": self._usual.kept, "echoes": self._echoes.state()}
-        await store.remember(MEASURED, json.dumps(measured).encode())
-        await self.spending.keep(store)
+        unread = self._unread if store is self._source else ()
+        if BASELINES not in unread:
+            await store.remember(BASELINES, await self._deviations.dump())
+        if MEASURED not in unread:
+            measured = {"costs": self._costs.state(), "silent": self._usual.kept, "echoes": self._echoes.state()}
+            await store.remember(MEASURED, json.dumps(measured).encode())
+        if SPENDING not in unread:
+            await self.spending.keep(store)
+
+    async def _restore_windows(self, store: Store, now_us: int, parts: Parts) -> None:
+        series: Sequence[Series] = ()
+        with parts.guard("windows", "they start empty"):
+            series = await store.series()
+        self._window.learn(sorted({one.service for one in series}))
+        with parts.guard("long windows", "they start empty"):
+            history = History()
+            await history.restore(store, self._window.places, series, now_us)
+            self._history = history
+        with parts.guard("alert window", "it starts empty"):
+            try:
+                await refill(self._window, store, series, now_us, self._clock_s())
+            except BaseException:
+                self._window.clear()
+                raise
+
+    @contextmanager
+    def _restoring(self, parts: Parts, key: str, part: str, effect: str) -> Iterator[None]:
+        """Guard a part whose state is stored under ``key``."""
+        with parts.guard(part, effect):
+            try:
+                yield
+            except StorageError:
+                self._unread.add(key)  # it may be intact, and the next start may read it
+                raise
 
     def _found(self, view: View) -> Iterator[Reading]:
         """Each rule's readings; one that fails is said and counted, and keeps no other from being read."""
@@ -154,19 +194,21 @@ class Evaluator:
         began = self._clock_s() - self._began_s < FIVE_MINUTES_S
         self._usual.note([*silent, *(self._silent_before if began else ())], self._window.places)
 
-    def _take_up(self, measured: bytes | None, now_us: int) -> None:
+    def _restore_measured(self, measured: bytes | None, now_us: int, parts: Parts) -> None:
         if measured is None:
             return
-        try:
+        with parsing():
             state = json.loads(measured)
-            self._costs.restore(state["costs"], now_us)
-            self._usual.kept = {
-                str(name): (float(rate), float(burst)) for name, (rate, burst) in state["silent"].items()
-            }
-            self._echoes.restore(state["echoes"])
-        except (ValueError, TypeError, KeyError, AttributeError) as error:
-            _logger.warning("Costs that cannot be read are counted anew: %s", error)
-        self._silent_before = frozenset(self._usual.kept)
+            stored = (state["costs"], state["silent"], state["echoes"])
+        with parts.guard("recent costs", "those of the last 24 hours are counted again"), parsing():
+            costs = Costs()
+            costs.restore(stored[0], now_us)
+            self._costs = costs
+        with parts.guard("silent services", "a service that was silent before the start raises no alert"), parsing():
+            self._usual.restore(stored[1])
+            self._silent_before = frozenset(self._usual.kept)
+        with parts.guard("explained alerts", "an alert may repeat what an earlier one explained"), parsing():
+            self._echoes.restore(stored[2])
 
     def _view(self, now_us: int) -> View:
         now_s = self._clock_s()

@@ -65,18 +65,18 @@ class Ring:
         self.newest = max(self.newest, number)
 
     def add(self, counts: NDArray[np.int64]) -> None:
-        """Count into the newest bin: [2, services]."""
+        """Count into the newest bin: [2, services]; services may have been added since the counts were taken."""
         assert self.newest is not None
-        self.counts[self.newest % self._kept] += counts.astype(np.int32)
-        self.sums += counts
+        self.put(self.newest, counts)
 
     def put(self, number: int, counts: NDArray[np.int64]) -> None:
         """Count into an older bin, if it is still kept."""
         assert self.newest is not None
+        services = counts.shape[1]  # at most as many as there is room for
         if 0 <= self.newest - number < self._kept:
-            self.counts[number % self._kept] += counts.astype(np.int32)
+            self.counts[number % self._kept, :, :services] += counts.astype(np.int32)
             if self.newest - number < self._summed:
-                self.sums += counts
+                self.sums[:, :services] += counts
 
     def bin(self, number: int) -> NDArray[np.int32]:
         """The counts of one bin that is kept: [2, services]."""
@@ -210,7 +210,6 @@ async def _read(
         counts = np.stack([totals.counts, totals.failures], axis=1)
         for edge_us, one in zip(totals.edges_us.tolist(), counts, strict=True):
             for ring in rings:
-                ring.grow(size)
                 ring.put(edge_us // ring.width_us, one)
 
 

@@ -8,12 +8,14 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
+import math
 import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 from cogmeter.alerts.measuring.costs import COST_KEY, amounts
 from cogmeter.buffer import FIELDS
+from cogmeter.parts import parsing
 from cogmeter_storage.base import StorageError
 from cogmeter_storage.model import DAY_US
 
@@ -21,6 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from cogmeter_storage.base import Store
+    from cogmeter_storage.model import Operation
 
 KEY: Final = "alerts.spending"  # of what the store remembers for us
 MOST_DAYS: Final = 90
@@ -70,13 +73,21 @@ class Spending:
         self._last_id = 0  # of what was stored then; what comes later is counted as it comes
 
     async def begin(self, store: Store, now_us: int) -> None:
-        """Take up what was kept. From now on operations are counted as they come.
+        """Restore what was kept. From now on operations are counted as they come.
 
         Raises:
-            StorageError: it cannot be read.
+            StorageError: the store cannot be read, and nothing is restored.
+            DamagedStateError: what was kept cannot be read; everything is counted again.
         """
-        self.restore(await store.recall(KEY))
+        kept = await store.recall(KEY)
         newest = await store.page(None, 0, FAR_US, limit=1)
+        try:
+            self.restore(kept)
+        finally:
+            self._begin(newest, now_us)
+
+    def _begin(self, newest: Sequence[Operation], now_us: int) -> None:
+        """Count from now on; what was stored between the last run and this one is read by ``catch_up``."""
         self._last_id = newest[0].id if newest else 0
         if self.since_us is None:
             self.since_us = self._until_us = now_us
@@ -125,21 +136,25 @@ class Spending:
         await store.remember(KEY, (await asyncio.to_thread(json.dumps, state)).encode())
 
     def restore(self, kept: bytes | None) -> None:
-        """Take up what was kept; what cannot be read is counted anew."""
+        """Restore what was kept.
+
+        Raises:
+            DamagedStateError: it cannot be read; nothing is counted yet.
+        """
         if kept is None:
             return
-        try:
+        with parsing():
             state = json.loads(kept)
-            self.days = {
+            days = {
                 int(number): {(str(service), str(model)): Spent(int(count), *map(float, sums))
                               for service, model, count, *sums in day}
                 for number, day in state["days"].items()
             }  # fmt: skip
-            self._gaps_us = [(int(since), int(until)) for since, until in state["gaps"]]
-            self.since_us, self._until_us = int(state["since"]), int(state["until"])
-        except (ValueError, TypeError, KeyError, AttributeError) as error:
-            _logger.warning("What operations cost cannot be read, and is counted anew: %s", error)
-            self.days, self.since_us, self._gaps_us = {}, None, []
+            if not all(math.isfinite(sum(_sums(one))) for day in days.values() for one in day.values()):
+                raise ValueError("a sum is not a finite number")
+            gaps_us = [(int(since), int(until)) for since, until in state["gaps"]]
+            since_us, until_us = int(state["since"]), int(state["until"])
+        self.days, self._gaps_us, self.since_us, self._until_us = days, gaps_us, since_us, until_us
 
     async def _read(self, store: Store, since_us: int, until_us: int) -> int:
         """Count the stored operations of a stretch of time, all or none; returns how many were looked at."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
@@ -51,7 +52,19 @@ class Usual:
 
     def note(self, silent: Collection[str], place: Mapping[str, int]) -> None:
         """Remember what is usual for the services whose traffic is low now, and forget the others."""
-        self.kept = {service: self.kept.get(service) or self._now(place[service]) for service in list(silent)[:MOST]}
+        known = [service for service in silent if service in self.kept or service in place]
+        self.kept = {service: self.kept.get(service) or self._now(place[service]) for service in known[:MOST]}
+
+    def restore(self, state: Mapping[str, Sequence[float]]) -> None:
+        """Restore ``kept`` as it was stored.
+
+        Raises:
+            ValueError, TypeError, AttributeError: this is not such a state; nothing has changed.
+        """
+        kept = {str(name): (float(rate), float(burst)) for name, (rate, burst) in state.items()}
+        if not all(math.isfinite(value) for pair in kept.values() for value in pair):
+            raise ValueError("a usual rate is not a finite number")
+        self.kept = kept
 
     def _now(self, place: int) -> tuple[float, float]:
         return float(self._recent[place]), float(self.burstiness[place])

@@ -168,8 +168,16 @@ class Window:
                 await asyncio.sleep(0)
             counted = self._count(atoms[start : start + PIECE], current)
             self._by_service += counted
+            batch = grown(batch, counted.shape[1])  # a check may have added services while the loop had its turn
             batch += counted
         return batch
+
+    def clear(self) -> None:
+        """Forget everything that was counted; the services keep their places."""
+        self._slices.clear()
+        for sums in (self._by_series, self._by_service, self._dense):
+            sums[:] = 0
+        self.top, self._since_s = 0, None
 
     def move(self, now_s: float) -> None:
         """Take out what is older than the window that ends now."""

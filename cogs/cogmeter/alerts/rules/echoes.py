@@ -61,10 +61,11 @@ class Echoes:
         """Take up what was remembered before.
 
         Raises:
-            ValueError, TypeError: it is no state.
+            ValueError, TypeError, OverflowError: it is no state; nothing has changed.
         """
-        for rule, service, operation, at_us in state:
-            self._explained_us[Subject(str(rule), str(service), str(operation))] = int(at_us)
+        self._explained_us = {
+            Subject(str(rule), str(service), str(operation)): int(at_us) for rule, service, operation, at_us in state
+        }
 
     def _marked(self, reading: Reading, breached: set[Subject], now_us: int) -> Reading:
         subject = reading.subject

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections import Counter
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
+from cogmeter.alerts.rules import RULES
 from cogmeter.alerts.states.book import SLICE, Book
 from cogmeter.alerts.states.grouping import MANY
 from cogmeter.alerts.states.policy import Policy
 from cogmeter.alerts.states.track import DROPPED
 from cogmeter.background import detached
+from cogmeter.parts import Parts
 from cogmeter_storage.alerting import ACTIVE, AlertChange, AlertState, Step
 from cogmeter_storage.base import StorageError
 
@@ -23,7 +27,7 @@ if TYPE_CHECKING:
     from cogmeter_storage.alerting import Alert, Mute
     from cogmeter_storage.base import Store
 
-__all__ = ["AlertEngine", "ClosedAlertError", "Policy", "UnknownAlertError"]
+__all__ = ["AlertEngine", "ClosedAlertError", "Policy", "UnevaluatedAlertError", "UnknownAlertError"]
 
 T = TypeVar("T")
 
@@ -38,6 +42,10 @@ class UnknownAlertError(LookupError):
 
 class ClosedAlertError(ValueError):
     """The alert is resolved already; the text is for people."""
+
+
+class UnevaluatedAlertError(ClosedAlertError):
+    """The alert is stored as active and this version does not evaluate it; the text is for people."""
 
 
 class AlertEngine:
@@ -60,6 +68,8 @@ class AlertEngine:
         """``targets`` names the notifiers for an alert; ``told`` is called when something waits to be delivered."""
         self.store = store  # set anew when a corrupt one is replaced
         self.checks = 0
+        self.restored = True  # False: the store could not be read, and ``restore`` is to be called again
+        self.unknown_rules: Counter[str] = Counter()  # active alerts that are left alone, by a rule that is not known
         self._limit_of = limit_of
         self._policy = policy
         self._targets = targets
@@ -73,19 +83,22 @@ class AlertEngine:
         """The alerts that are not resolved, with their newest figures, the oldest first; pending ones too."""
         return tuple(self._book.alerts)
 
-    async def restore(self, now_us: int) -> None:
-        """Take up where the last run ended.
+    async def restore(self, now_us: int, parts: Parts | None = None) -> None:
+        """Continue the alerts and mutes of the last run. What fails starts empty, and is reported to ``parts``.
 
-        Raises:
-            StorageError: it cannot be read.
+        Alerts of rules that this version does not know are left in the store as they are.
         """
+        parts = Parts(Counter()) if parts is None else parts
         async with self._lock:
-            since_us = max(0, now_us - self._policy.memory_us)
-            book = Book(self._limit_of, self._policy, await self.store.alerting.mutes(now_us))
-            book.recall(await self._read(ACTIVE, 0), now_us)
-            book.recall(await self._read((AlertState.RESOLVED,), since_us), now_us)
+            self.restored = True
+            mutes: list[Mute] = []
+            with self._restoring(parts, "mutes", "alerts that were muted are sent"):
+                mutes = await self.store.alerting.mutes(now_us)
+            book = Book(self._limit_of, self._policy, mutes)
+            with self._restoring(parts, "alerts", "active alerts may be sent a second time"):
+                book = await self._recalled(mutes, now_us)
             self._book = book
-        _logger.debug("%d alerts go on, %d mutes hold", len(book.alerts), len(book.mutes))
+        _logger.debug("Restored %d alerts and %d mutes", len(book.alerts), len(book.mutes))
 
     async def step(self, readings: Sequence[Reading], now_us: int) -> list[Alert]:
         """Take in one check's readings; returns the alerts that changed. A store that fails raises nothing here."""
@@ -152,10 +165,34 @@ class AlertEngine:
         assert alert is not None, "an acknowledged alert stays"
         return alert
 
+    @contextmanager
+    def _restoring(self, parts: Parts, part: str, effect: str) -> Iterator[None]:
+        with parts.guard(part, effect):
+            try:
+                yield
+            except StorageError:
+                self.restored = False
+                raise
+
+    async def _recalled(self, mutes: Sequence[Mute], now_us: int) -> Book:
+        """A book with the stored alerts of the rules that are known."""
+        book = Book(self._limit_of, self._policy, mutes)
+        active = await self._read(ACTIVE, 0)
+        resolved = await self._read((AlertState.RESOLVED,), max(0, now_us - self._policy.memory_us))
+        book.recall(filter(_known, active), now_us)
+        book.recall(filter(_known, resolved), now_us)
+        self.unknown_rules = Counter(alert.rule for alert in active if not _known(alert))
+        for rule, count in self.unknown_rules.items():
+            _logger.warning("Kept %d active alerts of the rule %r, which this version does not know", count, rule)
+        return book
+
     async def _missing(self, uid: str) -> Exception:
         alert = await self.store.alerting.alert(uid)
         if alert is None:
             return UnknownAlertError("There is no such alert; it may be too old to be kept")
+        if alert.state.active:
+            why = "it could not be restored at the start" if _known(alert) else f"the rule {alert.rule!r} is not known"
+            return UnevaluatedAlertError(f"Alert {alert.id} is not evaluated: {why}")
         return ClosedAlertError(f"Alert {alert.id} is resolved already")
 
     async def _mute(self, mute: Mute, now_us: int) -> Mute:
@@ -263,6 +300,11 @@ class AlertEngine:
 def _parts(items: Sequence[T]) -> Iterator[Sequence[T]]:
     """In slices, between which the host's own work comes."""
     return (items[start : start + SLICE] for start in range(0, len(items), SLICE))
+
+
+def _known(alert: Alert) -> bool:
+    """Whether this version can evaluate the alert; its rule may be one of a later version, or renamed since."""
+    return alert.rule == MANY or alert.rule in RULES
 
 
 def _to_drop(move: Move) -> bool:

@@ -146,8 +146,8 @@ def worth_storing(track: Track, policy: Policy, now_us: int) -> bool:
 
 
 def rank(severity: str) -> int:
-    """How bad a severity is, to compare it with another."""
-    return SEVERITIES.index(severity)
+    """How bad a severity is, to compare it with another; one of a later version is below all others."""
+    return SEVERITIES.index(severity) if severity in SEVERITIES else -1
 
 
 def _moved(value: float, before: float) -> bool:

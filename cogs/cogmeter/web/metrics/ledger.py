@@ -11,6 +11,7 @@ import asyncio
 import json
 import logging
 import time
+from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
@@ -18,6 +19,7 @@ import numpy as np
 
 from cogmeter.answers.safe import text
 from cogmeter.exporters.prometheus import BOUNDS_S, cumulative
+from cogmeter.parts import Parts, parsing
 from cogmeter.recorder import MAX_SERIES, OTHER
 from cogmeter_storage.base import StorageError
 from cogmeter_storage.model import DAY_US, MINUTE_US, Outcome
@@ -70,8 +72,19 @@ class Reading:
 class Ledger:
     """One for a monitor. Names are told without Discord ids; those beyond ``most`` count as ``(other)``."""
 
-    def __init__(self, store_of: Callable[[], Store], *, most: int = MAX_SERIES, fresh_s: float = FRESH_S) -> None:
-        """``store_of`` gives the store as it is now: a corrupt one may have been replaced."""
+    def __init__(
+        self,
+        store_of: Callable[[], Store],
+        *,
+        most: int = MAX_SERIES,
+        fresh_s: float = FRESH_S,
+        parts: Parts | None = None,
+    ) -> None:
+        """``store_of`` gives the store as it is now: a corrupt one may have been replaced.
+
+        ``parts`` is where a base that cannot be read is reported.
+        """
+        self._parts = Parts(Counter()) if parts is None else parts
         self._store_of = store_of
         self._store: Store | None = None
         self._most, self._fresh_s = most, fresh_s
@@ -166,18 +179,18 @@ class Ledger:
     def _restored(self, data: bytes | None) -> Sheet:
         if data is None:
             return Sheet.empty()
-        try:
+        with self._parts.guard("counters at /metrics", "they begin anew, with what is stored"), parsing():
             kept = json.loads(data)
             if kept["bounds"] != list(BOUNDS_S):
                 raise ValueError("its histograms have other bounds")
             values = np.array([row for _, _, row in kept["series"]], dtype=np.int64).reshape(-1, COLUMNS)
+            if (values < 0).any():
+                raise ValueError("a total is negative")
             rows = [self._place(str(service), str(operation)) for service, operation, _ in kept["series"]]
             restored = np.zeros((len(self._places), COLUMNS), dtype=np.int64)
             np.add.at(restored, rows, values)
             return Sheet(int(kept["untilUs"]), restored)
-        except (ValueError, TypeError, KeyError) as error:
-            _logger.warning("Counters at /metrics begin anew, with what is stored: their base is unreadable: %s", error)
-            return Sheet.empty()
+        return Sheet.empty()
 
     def _place(self, service: str, operation: str) -> int:
         name = (text(service), text(operation))

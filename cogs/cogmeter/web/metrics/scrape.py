@@ -30,7 +30,7 @@ class Scraper:
 
     def __init__(self, monitor: Monitor) -> None:
         self._monitor = monitor
-        self._ledger = Ledger(lambda: monitor.store)
+        self._ledger = Ledger(lambda: monitor.store, parts=monitor.parts)
         self._lock = asyncio.Lock()
         self._took_s: float | None = None
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Final
 
 from pydantic import Field
 
-from cogmeter.alerts.states.engine import ClosedAlertError, UnknownAlertError
+from cogmeter.alerts.states.engine import ClosedAlertError, UnevaluatedAlertError, UnknownAlertError
 from cogmeter.answers import safe
 from cogmeter.answers.alerts import AlertAnswer, AlertDetail, AlertPage, Listed, detail, page
 from cogmeter.answers.changes import TargetAnswer, TestAlert
@@ -69,6 +69,8 @@ async def acknowledge_alert(monitor: Monitor, ask: AlertAsk, actor: str) -> Aler
         return AlertAnswer.of(await monitor.alerting.engine.acknowledge(alert.uid, actor, now_us()))
     except UnknownAlertError as error:
         raise Problem(404, "Unknown alert", str(error), parameter="id") from None
+    except UnevaluatedAlertError as error:
+        raise Problem(409, "Not evaluated", str(error), parameter="id") from None
     except ClosedAlertError as error:
         raise Problem(409, "Resolved already", str(error), parameter="id") from None
 

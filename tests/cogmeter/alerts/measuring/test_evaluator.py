@@ -1,15 +1,21 @@
 """The evaluator: takes up where the last run ended, learns a little at a time, and never holds up the loop for long."""
 
 import asyncio
+import json
 import logging
 import re
+from collections import Counter
 
 import numpy as np
 import pytest
 
 from cogmeter.alerts.measuring.deviations import MOST_SERVICES
 from cogmeter.alerts.measuring.evaluator import BASELINES, MEASURED
+from cogmeter.alerts.measuring.spending import KEY as SPENDING
+from cogmeter.alerts.measuring.window import PIECE
+from cogmeter.parts import Parts
 from cogmeter_storage import open_store
+from cogmeter_storage.base import StorageError
 from cogmeter_storage.model import Outcome
 
 HOUR = 3_600
@@ -169,11 +175,171 @@ async def test_costs_and_baselines_are_kept(measured, store):
 async def test_what_cannot_be_read_is_measured_anew(measured, store, caplog):
     await store.remember(BASELINES, b'["web", "rate", "bm9uc2Vuc2U="]\nnonsense')
     await store.remember(MEASURED, b"[1, 2]")
-    one = measured()
-    await one.evaluator.restore(store, one.now_us)
+    one, faults = measured(), Counter()
+    await one.evaluator.restore(store, one.now_us, Parts(faults))
     assert await one.readings() == []
-    assert caplog.text.count("learned anew") == 2
-    assert "counted anew" in caplog.text
+    assert faults == {"start: baselines": 1, "start: recent costs": 1}
+    baselines, costs = caplog.messages
+    assert "2 of 2 cannot be read" in baselines
+    assert baselines.endswith("they are learned again")
+    assert costs.endswith("those of the last 24 hours are counted again")
+
+
+@pytest.mark.parametrize(
+    ("state", "part"),
+    [
+        ({"costs": {"first": 1, "bins": {"web": [[1, float("nan")]]}}}, "recent costs"),
+        ({"costs": {"first": float("inf"), "bins": {}}}, "recent costs"),
+        ({"costs": []}, "recent costs"),
+        ({"silent": {"web": [1.0, float("nan")]}}, "silent services"),
+        ({"silent": {"web": 1}}, "silent services"),
+        ({"echoes": [["error_rate", "web"]]}, "explained alerts"),
+        ({"echoes": [["error_rate", "web", "", float("inf")]]}, "explained alerts"),
+    ],
+)
+async def test_of_what_was_measured_only_the_damaged_part_is_measured_anew(measured, store, state, part):
+    whole = {
+        "costs": {"first": None, "bins": {}},
+        "silent": {"shop": [2.0, 0.5]},
+        "echoes": [["deviation", "web", "", 5]],
+    }
+    await store.remember(MEASURED, json.dumps(whole | state).encode())
+    one, faults = measured(), Counter()
+    await one.evaluator.restore(store, one.now_us, Parts(faults))
+    assert faults == {f"start: {part}": 1}
+    assert one.evaluator._usual.kept == ({} if "silent" in state else {"shop": (2.0, 0.5)})
+    assert one.evaluator._echoes.state() == ([] if "echoes" in state else whole["echoes"])
+    assert await one.readings() == []
+
+
+class Failing:
+    """A store one of whose methods fails, until it is repaired."""
+
+    def __init__(self, store, method, *arguments, error=None):
+        self._store, self._method, self._arguments = store, method, arguments
+        self._error = error or StorageError("The disk does not answer", permanent=False)
+        self.repaired = False
+
+    def __getattr__(self, name):
+        real = getattr(self._store, name)
+        if name != self._method or self.repaired:
+            return real
+
+        async def fail(*arguments, **named):
+            if self._arguments and arguments[: len(self._arguments)] != self._arguments:
+                return await real(*arguments, **named)
+            raise self._error
+
+        return fail
+
+
+async def test_what_the_store_could_not_return_at_the_start_is_not_overwritten(measured, store):
+    kept = Kept(measured(), store)
+    await kept.one.evaluator.restore(store, kept.one.now_us)
+    await kept.one.see("chat", count=5, metadata={"cost_usd": 2.0})
+    await kept.one.readings()
+    await kept.one.evaluator.keep(store)
+    for key in (BASELINES, MEASURED, SPENDING):
+        before = await store.recall(key)
+        one, faults = measured(), Counter()
+        failing = Failing(store, "recall", key)
+        await one.evaluator.restore(failing, one.now_us, Parts(faults))
+        assert faults.total() == 1
+        failing.repaired = True
+        await one.evaluator.keep(failing)
+        assert await store.recall(key) == before
+
+
+@pytest.mark.parametrize("method", ["series", "totals", "recall", "page", "status"])
+@pytest.mark.parametrize("error", [StorageError("The disk does not answer", permanent=False), RuntimeError("a fault")])
+async def test_a_store_that_fails_at_the_start_leaves_the_part_empty_and_all_else_measured(
+    measured, store, method, error
+):
+    kept = Kept(measured(), store)
+    await kept.see("web", count=100, failures=100)
+    await kept.flush()
+    one, faults = measured(), Counter()
+    one.names.append(("web", "query"))
+    await one.evaluator.restore(Failing(store, method, error=error), one.now_us, Parts(faults))
+    assert faults.total() >= 1
+    await one.see("web", count=100, failures=100)
+    assert ("error_rate", "web", "") in await one.breached()
+
+
+def counted(one):
+    """Operations by service in the window, and in the longest of the long windows."""
+    view = one.evaluator._view(one.now_us)
+    operations, _ = view.history.totals(259_200)
+    return (
+        dict(zip(view.services, view.by_service.operations.tolist(), strict=True)),
+        dict(zip(view.services, operations.tolist(), strict=True)),
+    )
+
+
+@pytest.mark.parametrize(
+    "host",
+    [
+        [("new", "x")],
+        [("new", "x"), ("web", "query")],
+        [("web", "query"), ("new", "x"), ("newer", "y"), ("web", "parse")],
+        [("a", "a"), ("z", "z"), ("new", "query"), ("web", "other")],
+        [("shop", "query"), ("web", "query"), ("new", "x")],
+        [("web", "query"), ("new", "x"), ("shop", "query"), ("newer", "y"), ("a", "a")],
+    ],
+)
+async def test_services_that_the_host_names_before_the_start_do_not_disturb_the_stored_ones(measured, store, host):
+    kept = Kept(measured(), store)
+    for service in ("web", "shop", "web"):
+        await kept.see(service, count=5)
+    await kept.flush()
+    one = measured()
+    one.names += host
+    one.names += [names for names in (("shop", "query"), ("web", "query")) if names not in host]
+    await one.evaluator.restore(store, one.now_us)
+    expected = dict.fromkeys((service for service, _ in one.names), 0) | {"web": 10, "shop": 5}
+    assert counted(one) == (expected, expected)
+    await one.see("last", count=3)
+    await one.see("web", count=1)
+    expected |= {"last": 3, "web": 11}
+    assert counted(one) == (expected, expected)
+
+
+class Naming:
+    """A store in front of which the host names a new series at each question."""
+
+    def __init__(self, store, names):
+        self._store, self._names = store, names
+
+    def __getattr__(self, name):
+        self._names.append((f"service {len(self._names)}", "x"))
+        return getattr(self._store, name)
+
+
+async def test_services_that_the_host_names_during_the_start_do_not_disturb_the_stored_ones(measured, store):
+    kept = Kept(measured(), store)
+    for service in ("web", "shop"):
+        await kept.see(service, count=5)
+    await kept.flush()
+    one = measured()
+    one.names += [("shop", "query"), ("web", "query")]
+    await one.evaluator.restore(Naming(store, one.names), one.now_us)
+    await one.see("last", count=3)
+    for found in counted(one):
+        assert {name: count for name, count in found.items() if count} == {"web": 5, "shop": 5, "last": 3}
+    assert len(one.names) > 6
+
+
+async def test_a_service_that_is_named_while_a_large_batch_is_counted_does_not_disturb_it(measured):
+    one = measured()
+    atoms = one.atoms("web", count=2 * PIECE)
+    counting = asyncio.create_task(one.evaluator.watch(atoms))
+    for number in range(3):
+        one.names.append((f"new {number}", "x"))
+        await one.readings()
+        await asyncio.sleep(0)
+    await counting
+    for found in counted(one):
+        assert {name: count for name, count in found.items() if count} == {"web": 2 * PIECE}
 
 
 async def test_an_empty_store_is_no_trouble(measured, store):

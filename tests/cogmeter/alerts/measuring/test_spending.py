@@ -6,6 +6,7 @@ import time
 import pytest
 
 from cogmeter.alerts.measuring.spending import MOST_A_DAY, MOST_DAYS, OTHER, Spending
+from cogmeter.parts import DamagedStateError
 from cogmeter_storage import open_store
 from cogmeter_storage.model import DAY_US
 
@@ -111,7 +112,9 @@ async def test_days_and_models_are_bounded():
 async def test_what_cannot_be_read_is_counted_anew(store, kept):
     await store.remember("alerts.spending", kept)
     await stored(store, 0)
-    spending = await begun(store)
+    spending = Spending()
+    with pytest.raises(DamagedStateError):
+        await spending.begin(store, NOW_US + 1)
     await spending.catch_up(store)
     assert dollars(spending) == {0: 0.5}
 

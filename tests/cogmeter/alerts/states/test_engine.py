@@ -1,13 +1,23 @@
 """The engine on a real store: stored before told, across restarts, failures and presses."""
 
 import asyncio
+from collections import Counter
+from dataclasses import replace
 
 import pytest
+from making import make_alert
 
 from cogmeter.alerts.model import Limit, Reading, Subject
-from cogmeter.alerts.states.engine import AlertEngine, ClosedAlertError, Policy, UnknownAlertError
+from cogmeter.alerts.states.engine import (
+    AlertEngine,
+    ClosedAlertError,
+    Policy,
+    UnevaluatedAlertError,
+    UnknownAlertError,
+)
+from cogmeter.parts import Parts
 from cogmeter_storage import StorageError, open_store
-from cogmeter_storage.alerting import AlertState, Mute
+from cogmeter_storage.alerting import AlertState, Mute, Step
 
 START_US = 1_800_000_000_000_000
 CHECK_US = 30_000_000
@@ -383,6 +393,62 @@ async def test_a_check_of_many_alerts_gives_way_to_others(store):
             await asyncio.sleep(0)
             turns += 1
         assert turns >= least, doing
+
+
+def stored(rule, **more):
+    return make_alert(START_US, **{"uid": f"{rule}-1", "rule": rule, "fired_us": START_US} | more)
+
+
+async def test_alerts_of_a_rule_that_is_not_known_stay_in_the_store_as_they_are(store):
+    unknown = stored("warp_core", severity="fatal")
+    over = stored("warp_core", uid="over", state=AlertState.RESOLVED, resolved_us=START_US)
+    await store.alerting.save([Step(unknown), Step(over), Step(stored("error_rate"))])
+    bench = Bench(store)
+    await bench.restart()
+    assert [one.rule for one in bench.engine.active] == ["error_rate"]
+    assert bench.engine.unknown_rules == {"warp_core": 1}
+    await bench.check(times=100)
+    await bench.engine.mute(mute(bench.now_us), bench.now_us)
+    assert await store.alerting.alert(unknown.uid) == replace(unknown, id=1)
+    assert await store.alerting.alert(over.uid) == replace(over, id=2)
+    assert (await store.alerting.alert("error_rate-1")).state is AlertState.RESOLVED
+    with pytest.raises(UnevaluatedAlertError, match="warp_core"):
+        await bench.engine.acknowledge(unknown.uid, "Ada", bench.now_us)
+
+
+async def test_an_alert_of_a_severity_that_is_not_known_goes_on_with_the_measured_one(store):
+    await store.alerting.save([Step(stored("error_rate", severity="fatal"))])
+    bench = Bench(store)
+    await bench.restart()
+    await bench.check("knowledge-graph", times=3)
+    (alert,) = bench.engine.active
+    assert (alert.uid, alert.severity) == ("error_rate-1", "warning")
+
+
+@pytest.mark.parametrize("method", ["alerts", "mutes"])
+async def test_a_store_that_could_not_be_read_at_the_start_is_read_again_and_no_alert_is_sent_twice(
+    store, monkeypatch, method
+):
+    await store.alerting.save([Step(stored("error_rate"))])
+    await store.alerting.add_mute(mute(START_US, service="other"))
+    bench, faults = Bench(store), Counter()
+
+    async def fail(*_arguments, **_named):
+        raise StorageError("the disk is full", permanent=False)
+
+    with monkeypatch.context() as broken:
+        broken.setattr(store.alerting, method, fail)
+        await bench.engine.restore(bench.now_us, Parts(faults))
+    assert faults == {f"start: {method}": 1}
+    assert not bench.engine.restored
+    await bench.engine.restore(bench.now_us, Parts(faults))
+    assert bench.engine.restored
+    await bench.check("knowledge-graph", "other", times=3)
+    assert {(one.service, one.state) for one in bench.engine.active} == {
+        ("knowledge-graph", AlertState.FIRING),
+        ("other", AlertState.MUTED),
+    }
+    assert {one.uid for one in bench.engine.active if one.service == "knowledge-graph"} == {"error_rate-1"}
 
 
 async def test_more_alerts_than_a_page_are_restored(store):
