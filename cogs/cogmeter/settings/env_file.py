@@ -39,7 +39,8 @@ def read_env_file(path: str | Path | None = ENV_FILE) -> dict[str, str | None]:
     if blanks := _BLANKS.search(text):
         line = text.count("\n", 0, blanks.start()) + 1
         raise SettingsError(f"{path} line {line} has more than {MOST_BLANKS:,} blanks in a row. Remove them.")
-    return dotenv_values(stream=io.StringIO(text, newline=None))
+    # Replacing ${NAME} takes time that grows with the square of the number of names.
+    return dotenv_values(stream=io.StringIO(text, newline=None), interpolate="${" in text)
 
 
 def _is_virtual_environment(path: Path) -> bool:

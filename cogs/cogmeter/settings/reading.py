@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
     from pathlib import Path
 
-MOST_LINES: Final = 20  # faults, or warnings, that are listed
+MOST_LINES: Final = 20  # unknown names that are listed
 UNENCODED: Final = "contains bytes that are not UTF-8 text"
 
 _NAME = re.compile(r"\w{0,60}", re.ASCII)
@@ -34,13 +34,12 @@ def load_settings(env_file: str | Path | None = ENV_FILE) -> Settings:
         SettingsError: one line for each setting that is wrong, or one for a file that cannot be read.
     """
     written = read_env_file(env_file)
-    wrong = _strangers(written, f"in {env_file}")
+    settings, wrong = _validated(written)
+    wrong += _strangers(written, f"in {env_file}")
     for line in _strangers(os.environ, "in the environment"):
         _logger.warning("%s", line)
-    settings, faults = _validated(written)
-    wrong += faults
     if settings is None or wrong:
-        raise SettingsError("\n".join(_first(wrong)))
+        raise SettingsError("\n".join(wrong))
     for field in WITHOUT_EFFECT:
         if getattr(settings, field) == Settings.model_fields[field].default:
             continue
@@ -78,36 +77,29 @@ def _filled(values: Mapping[str, str | None]) -> dict[str, str]:
     return {name.upper(): value for name, value in values.items() if value}
 
 
-def _strangers(names: Iterable[str], place: str) -> list[str]:
+def _strangers(given: Iterable[str], place: str) -> list[str]:
     """A line for each name with our prefix that is no setting."""
-    unknown = [name for name in names if _unknown(name)]
-    lines = [f"{_plain(name)} {place} is no setting{_near(name)}" for name in unknown[: MOST_LINES + 1]]
-    return _first(lines, len(unknown))
+    known = {name for _, name in _fields()}
+    unknown = [name for name in given if name.upper().startswith(PREFIX) and name.upper() not in known]
+    lines = [f"{_plain(name)} {place} is no setting{_near(_start(name), known)}" for name in unknown[:MOST_LINES]]
+    more = len(unknown) - len(lines)
+    return [*lines, f"and {more:,} more"] if more else lines
 
 
-def _first(lines: list[str], count: int | None = None) -> list[str]:
-    """The first ones, and how many more there are."""
-    more = (len(lines) if count is None else count) - MOST_LINES
-    return [*lines[:MOST_LINES], f"and {more:,} more"] if more > 0 else lines
+def _start(name: str) -> str:
+    """The part of a name that can be one."""
+    found = _NAME.match(name)
+    return found[0] if found else ""
 
 
 def _plain(name: str) -> str:
-    """The part of a name that can be one: in ``NAME: value`` the rest may be a secret."""
-    found = _NAME.match(name)
-    start = found[0] if found else ""
+    """A name as it is shown: in ``NAME: value`` what follows its start may be a secret."""
+    start = _start(name)
     return start if start == name else f"{start}..."
 
 
-def _unknown(name: str) -> bool:
-    return name.upper().startswith(PREFIX) and name.upper() not in _names()
-
-
-def _names() -> set[str]:
-    return {env_name(field) for field in Settings.model_fields}
-
-
-def _near(name: str) -> str:
-    near = difflib.get_close_matches(name.upper()[:100], _names(), n=1, cutoff=0.75)
+def _near(name: str, known: Iterable[str]) -> str:
+    near = difflib.get_close_matches(name.upper(), known, n=1, cutoff=0.75)
     return f"; did you mean {near[0]}?" if near else "; remove it"
 
 
