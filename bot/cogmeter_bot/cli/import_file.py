@@ -45,7 +45,8 @@ def _run(path: Path, database: Path | None) -> Imported:
     from cogmeter.query import now_us
     from cogmeter_bot.cli.progress import progress
     from cogmeter_bot.importing import bring_in, stage
-    from cogmeter_bot.reading.opening import writing
+    from cogmeter_bot.reading.opening import quiet_settings, writing
 
+    quiet_settings()  # what is wrong with them is said before a large file is read
     with progress("Reading", "operations") as step, stage(path, lambda done: step(done, None)) as staged:
         return asyncio.run(writing(database, lambda store: bring_in(store, staged, now_us=now_us())))

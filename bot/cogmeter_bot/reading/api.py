@@ -148,7 +148,7 @@ class ApiSource:
 
     async def _pieces(self, asked: Mapping[str, str], media_type: str) -> AsyncIterator[bytes]:
         path = f"{_API}/export"
-        async with self._asked(path, asked, EXPORT_TIMES) as response:
+        async with self._asked(path, asked, flowing=True) as response:
             if response.content_type != media_type.partition(";")[0]:
                 raise self._stranger(path)
             async for piece in _flowing(response):
@@ -169,9 +169,9 @@ class ApiSource:
 
     @asynccontextmanager
     async def _asked(
-        self, path: str, asked: Mapping[str, str], times: aiohttp.ClientTimeout = TIMES
+        self, path: str, asked: Mapping[str, str], *, flowing: bool = False
     ) -> AsyncIterator[aiohttp.ClientResponse]:
-        """The answer, as long as the block runs.
+        """The answer, as long as the block runs; one that is ``flowing`` has no end that it has to reach in time.
 
         Raises:
             SourceError: nobody answers, or what they say is no answer.
@@ -179,6 +179,7 @@ class ApiSource:
         from yarl import URL
 
         try:
+            times = EXPORT_TIMES if flowing else TIMES
             address = URL(self._url + path, encoded=True).with_query(dict(asked))
             async with asyncio.timeout(ANSWER_S):  # an export has no end of its own, its beginning has
                 response = await self._session.get(address, allow_redirects=False, timeout=times)

@@ -19,7 +19,6 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 MOST_LINES: Final = 20  # unknown names that are listed
-UNENCODED: Final = "contains bytes that are not UTF-8 text"
 
 _NAME = re.compile(r"\w{0,60}", re.ASCII)
 _logger = logging.getLogger("cogmeter.settings")
@@ -109,8 +108,6 @@ def _line(place: tuple[int | str, ...], message: str, value: object) -> str:
     info = Settings.model_fields[field]
     unit = (info.json_schema_extra or {}).get("unit", "") if isinstance(info.json_schema_extra, dict) else ""
     text = quoted(value, strict=True)
-    if isinstance(value, str) and any("\ud800" <= one <= "\udfff" for one in value):
-        message = UNENCODED
     if "Secret" in str(info.annotation):
         text, message = "(hidden)", message.replace("items after validation", "characters")
     # In this order: a "Value error, ..." is one of our own sentences.
