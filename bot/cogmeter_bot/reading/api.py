@@ -20,7 +20,7 @@ from cogmeter.answers.service import ServiceAnswer
 from cogmeter.answers.slowest import Slowest
 from cogmeter.exporters.base import iso
 from cogmeter.exporters.table import EXPORTERS
-from cogmeter.redact import quoted
+from cogmeter.redact import quoted, shown
 from cogmeter_bot.reading.base import AskedError, Exporting, NoDataError
 from cogmeter_bot.reading.diagnosis import Diagnosis, named, of_checks, of_view
 
@@ -189,7 +189,7 @@ class ApiSource:
                 yield response
         except (aiohttp.ClientError, TimeoutError, OSError, ValueError) as error:
             slow = f"no whole answer within {ANSWER_S:g} s" if isinstance(error, TimeoutError) else ""
-            reason = slow or str(error) or type(error).__name__
+            reason = str(error) or slow or type(error).__name__
             said = f"{self.name} does not answer ({reason}); check the address, and that the bot runs and serves HTTP."
             raise NoDataError(said) from error
 
@@ -262,7 +262,7 @@ def _detail(body: bytes) -> str | None:
     """What a problem document says."""
     try:
         said: Any = json.loads(body)
-        return str(said["detail"])
+        return shown(said["detail"], limit=500)
     except (ValueError, KeyError, TypeError):
         return None
 
