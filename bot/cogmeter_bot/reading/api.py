@@ -262,7 +262,7 @@ def _detail(body: bytes) -> str | None:
     """What a problem document says."""
     try:
         said: Any = json.loads(body)
-        return shown(said["detail"], limit=500)
+        return shown(" ".join(str(said["detail"]).split()), limit=500)
     except (ValueError, KeyError, TypeError):
         return None
 

@@ -73,10 +73,9 @@ def operations(file: TextIO) -> Iterator[Read]:
         else:
             yield from _of_document(first, file)
     except UnicodeDecodeError as error:
-        byte = error.object[error.start]
-        raise FormatError(
-            f"is no {error.encoding} text (byte 0x{byte:02x}: {error.reason}); save it as UTF-8"
-        ) from error
+        name = "UTF-16" if error.encoding.startswith("utf-16") else "UTF-8"
+        wrong = f"byte 0x{error.object[error.start]:02x}: {error.reason}"
+        raise FormatError(f"is no {name} text ({wrong}); save it as UTF-8") from error
     except (EOFError, OSError) as error:
         raise FormatError(f"cannot be read to its end ({error})") from error
 
