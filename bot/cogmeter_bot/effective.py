@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import os
-from pathlib import Path
 from typing import TYPE_CHECKING, Final, NamedTuple
-from urllib.parse import urlsplit
 
-from dotenv import dotenv_values
 from pydantic import SecretStr
 
-from cogmeter.settings import ENV_FILE, Settings, env_name, load_settings
+from cogmeter.redact import redact
+from cogmeter.settings import Settings, env_name, load_settings, read_env_file
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -34,8 +32,7 @@ def effective() -> list[Holding]:
         SettingsError: one of them is wrong.
     """
     settings = load_settings()
-    written = dotenv_values(ENV_FILE, interpolate=True) if Path(ENV_FILE).is_file() else {}
-    places = {"environment": _filled(os.environ), ".env": _filled(written)}
+    places = {"environment": _filled(os.environ), ".env": _filled(read_env_file())}
     names = [(env_name(field), _shown(getattr(settings, field))) for field in Settings.model_fields]
     token = HIDDEN if any(TOKEN in names for names in places.values()) else None
     return [Holding(name, value, _origin(name, places)) for name, value in [(TOKEN, token), *names]]
@@ -60,14 +57,4 @@ def _shown(value: object) -> str | None:
         return str(value).lower()
     if isinstance(value, frozenset):
         return ",".join(sorted(str(one) for one in value))
-    return _without_password(f"{value:g}" if isinstance(value, float) else str(value))
-
-
-def _without_password(text: str) -> str:
-    """The text; of a URL with a password, without it."""
-    try:
-        parts = urlsplit(text)
-        password = parts.password
-    except ValueError:
-        return text
-    return text.replace(f":{password}@", ":***@", 1) if password else text
+    return redact(f"{value:g}" if isinstance(value, float) else str(value))

@@ -10,6 +10,7 @@ import sys
 from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING, BinaryIO, Final, cast
 
+from cogmeter_bot.cli.saying import on_terminal
 from cogmeter_bot.errors import CannotRunError
 
 if TYPE_CHECKING:
@@ -62,15 +63,18 @@ def unfinished(path: Path, *, force: bool) -> Iterator[Path]:
 
 @contextmanager
 def output(path: Path, *, force: bool) -> Iterator[BinaryIO]:
-    """Where to write what is to stand in the file; ``-`` is standard output, and ``.gz`` is packed."""
+    """Where to write what is to stand in the file; ``-`` is standard output, and ``.gz`` is packed.
+
+    What would control a terminal is written to one as escapes; files and pipes get every byte as it is.
+    """
     with ExitStack() as stack:
         if str(path) == STDOUT:
-            yield sys.stdout.buffer
+            yield on_terminal(sys.stdout.buffer)
             sys.stdout.buffer.flush()
             return
         if is_device(path):
             refuse_existing(path, force=force)
-            yield stack.enter_context(path.open("wb"))
+            yield on_terminal(stack.enter_context(path.open("wb")))
             return
         part = stack.enter_context(unfinished(path, force=force))
         file = stack.enter_context(part.open("xb"))

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Final, cast
 
 from cogmeter.exporters.base import iso
 from cogmeter.exporters.reading import FormatError, operations
+from cogmeter.text_file import encoding_of
 from cogmeter_bot.errors import CannotRunError
 from cogmeter_storage.model import MINUTE_US
 
@@ -138,8 +139,8 @@ def _opened(path: Path) -> Iterator[TextIO]:
     binary = sys.stdin.buffer if str(path) == "-" else path.open("rb")
     with closing(io.BufferedReader(cast("io.RawIOBase", binary))) as file:
         packed = file.peek(2)[:2] == _MAGIC
-        unpacked = gzip.GzipFile(fileobj=file) if packed else file
-        yield io.TextIOWrapper(cast("io.BufferedReader", unpacked), encoding="utf-8", newline="")
+        unpacked = io.BufferedReader(cast("io.RawIOBase", gzip.GzipFile(fileobj=file))) if packed else file
+        yield io.TextIOWrapper(unpacked, encoding=encoding_of(unpacked.peek(2)[:2]), newline="")
 
 
 def _counted(found: Iterator[Read], told: Callable[[int], None]) -> Iterator[Read]:

@@ -5,14 +5,12 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING, Final
 
-from dotenv import dotenv_values
-from pydantic import SecretStr  # noqa: TC002 - pydantic reads the annotation when the class is made
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from cogmeter.settings import SettingsError, read_env_file
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-ENV_FILE: Final = ".env"
+TOKEN: Final = "DISCORD_TOKEN"  # noqa: S105 - a setting's name
 SYNC: Final = "PERFORMANCE_SYNC_COMMANDS"
 HTTP_PORT: Final = "PERFORMANCE_HTTP_PORT"
 HTTP_HOST: Final = "PERFORMANCE_HTTP_HOST"
@@ -27,17 +25,16 @@ ONLY_INSIDE: Final = "The dashboard and the API are served inside this container
 NO_TOKEN: Final = f"{ONLY_INSIDE}set {HTTP_TOKEN} to 32 or more random characters (openssl rand -hex 32)"
 
 
-class BotSettings(BaseSettings):
-    """Read from the environment and, below it, from ``.env`` in the working directory, each time it is built."""
+def discord_token() -> str | None:
+    """Return the bot's token from the environment or, below it, ``.env``, without blanks around it; None without one.
 
-    model_config = SettingsConfigDict(env_file=ENV_FILE, extra="ignore", env_ignore_empty=True)
-
-    discord_token: SecretStr | None = None
-
-    def token(self) -> str | None:
-        """The bot's token without the blanks that copying leaves around it; None if there is none."""
-        text = self.discord_token.get_secret_value().strip() if self.discord_token else ""
-        return text or None
+    Raises:
+        SettingsError: the file cannot be read, or the token cannot be one.
+    """
+    text = (os.environ.get(TOKEN) or read_env_file().get(TOKEN) or "").strip()
+    if not (text.isascii() and text.isprintable()):
+        raise SettingsError(f"{TOKEN}=(hidden): it contains characters that no token has; copy it again")
+    return text or None
 
 
 def set_own_defaults() -> str:
@@ -45,8 +42,11 @@ def set_own_defaults() -> str:
 
     In our image the web listens on every address, because a published port leads to no other, as soon as there is a
     token; without one it stays inside.
+
+    Raises:
+        SettingsError: ``.env`` cannot be read.
     """
-    known = {name: value for name, value in {**dotenv_values(ENV_FILE), **os.environ}.items() if value}
+    known = {name: value for name, value in {**read_env_file(), **os.environ}.items() if value}
     for name, value in OWN.items():
         if name not in known and not (name == HTTP_PORT and any(port in known for port in HOST_PORTS)):
             os.environ[name] = value

@@ -12,6 +12,7 @@ from cogmeter.answers.series import series
 from cogmeter.answers.service import service_stats
 from cogmeter.query import now_us
 from cogmeter.records import Period
+from cogmeter.redact import quoted
 
 if TYPE_CHECKING:
     from collections.abc import Collection
@@ -88,7 +89,7 @@ class Asking:
             StorageError: the store does not answer.
         """
         if state not in STATES:
-            raise ValueError(f"state={state!r} is none of {', '.join(STATES)}")
+            raise ValueError(f"state={quoted(state)} is none of {', '.join(STATES)}")
         if limit < 1 or offset < 0:
             raise ValueError(f"limit={limit} is below 1, or offset={offset} below 0")
         found, _ = await page(self.store.alerting, state, service=service, limit=limit, offset=offset)

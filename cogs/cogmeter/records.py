@@ -6,6 +6,7 @@ import enum
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
+from cogmeter.redact import quoted
 from cogmeter_storage.model import DAY_US, FAILURES, HOUR_US, MINUTE_US, Marker, Operation
 
 if TYPE_CHECKING:
@@ -255,17 +256,12 @@ class AlertReport:
     advice: tuple[Advice, ...]  # what removes most first
 
 
-_SHOWN: Final = 100  # characters of a name that is not known
-
-
 class UnknownNameError(LookupError):
     """No such service or operation is stored; ``near`` holds stored names like it, best first."""
 
     def __init__(self, kind: str, name: str, near: Sequence[str]) -> None:
         hint = f" Did you mean {' or '.join(near)}?" if near else ""
-        # Longer than a name can be, it would bury the hint.
-        shown = name if len(name) <= _SHOWN else f"{name[:_SHOWN]}..."
-        super().__init__(f"No {kind} {shown!r} has been recorded.{hint}")
+        super().__init__(f"No {kind} {quoted(name)} has been recorded.{hint}")
         self.kind = kind
         self.name = name
         self.near = tuple(near)

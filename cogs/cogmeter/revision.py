@@ -6,6 +6,8 @@ import re
 from pathlib import Path
 from typing import Final
 
+from cogmeter.text_file import read_start
+
 MOST_BYTES: Final = 16 * 1024  # of a file that holds one line
 MOST_PACKED: Final = 8 * 1024 * 1024  # of packed-refs, which has a line for each branch and tag
 DEEPEST: Final = 5  # references that lead to references
@@ -23,7 +25,7 @@ def revision(start: Path | None = None) -> str | None:
     try:
         git = _git_folder((Path.cwd() if start is None else start).resolve())
         commit = None if git is None else _commit(git)
-    except (OSError, ValueError, RuntimeError):  # not there, not allowed, no path at all, links in a circle
+    except (OSError, ValueError, RuntimeError):  # not there, no file, not allowed, no path at all, links in a circle
         return None
     return None if commit is None else commit[:SHORT]
 
@@ -67,15 +69,13 @@ def _reference(folders: tuple[Path, ...], name: str) -> str | None:
 def _packed(path: Path, name: str) -> str | None:
     if not path.is_file():
         return None
-    with path.open("rb") as file:
-        for line in file.read(MOST_PACKED).decode("utf-8", "replace").splitlines():
-            commit, _, found = line.partition(" ")
-            if found == name:
-                return commit
+    for line in read_start(path, MOST_PACKED).decode("utf-8", "replace").splitlines():
+        commit, _, found = line.partition(" ")
+        if found == name:
+            return commit
     return None
 
 
 def _line(path: Path) -> str:
     """The first line of a small file."""
-    with path.open("rb") as file:
-        return file.read(MOST_BYTES).decode("utf-8", "replace").partition("\n")[0].strip()
+    return read_start(path, MOST_BYTES).decode("utf-8", "replace").partition("\n")[0].strip()

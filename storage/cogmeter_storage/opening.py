@@ -11,6 +11,8 @@ if TYPE_CHECKING:
     from cogmeter_storage.base import Store
 
 _SQLITE = "sqlite:///"
+_SHOWN = 100  # characters of a wrong URL
+_ENDINGS = (".db", ".sqlite", ".sqlite3")
 _EXPECTED = "expected sqlite:///data/performance.db (relative) or sqlite:////var/lib/bot/performance.db (absolute)"
 
 
@@ -54,7 +56,22 @@ def sqlite_path(url: str) -> Path:
         )
     name = url.removeprefix(_SQLITE)
     if not url.startswith(_SQLITE) or not name or name.endswith("/") or name == ":memory:" or "?" in name:
-        # A URL of another kind may hold a password, so only its scheme is shown.
-        shown = url if scheme == "sqlite" else f"{scheme}://..." if separator else url
-        raise StorageError(f"PERFORMANCE_DATABASE_URL={shown} names no database file: {_EXPECTED}.", permanent=True)
+        raise StorageError(
+            f"PERFORMANCE_DATABASE_URL={_without_secrets(url)} names no database file: {_EXPECTED}.", permanent=True
+        )
     return Path(name)
+
+
+def _without_secrets(url: str) -> str:
+    """Return what a message repeats of a wrong URL: what may be a file's path.
+
+    A URL of another kind may contain a password, and so may what follows a question mark. What is no path at all may be
+    another setting's secret.
+    """
+    scheme, separator, _ = url.partition("://")
+    if separator and not url.startswith(_SQLITE):
+        return f"{scheme[:_SHOWN]}://..."
+    path, question, _ = url.partition("?")
+    if not separator and not set(path) & {"/", "\\", ":"} and not path.endswith(_ENDINGS):
+        return "(hidden)"
+    return path[:_SHOWN] + ("..." if question or len(path) > _SHOWN else "")

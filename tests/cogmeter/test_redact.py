@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cogmeter.redact import _SECRETS, redact
+from cogmeter.redact import _SECRETS, quoted, redact, shown
 from cogmeter.timing import MAX_ERROR, error_text
 
 # Built from parts: a scanner for leaked tokens would find them otherwise.
@@ -25,6 +25,7 @@ TOKEN = ".".join(("MTIzNDU2Nzg5MDEyMzQ1Njc4", "GhIjKl", "abcdefghijklmnopqrstuvw
         ),
         ("Authorization: Bearer abcdefghijklmnopqrstuvwxyz", "Authorization: Bearer [redacted]"),
         ("Bot abcdefghijklmnopqrstuvwxyz", "Bot [redacted]"),
+        ("no answer of postgresql://bot:hunter2@db/perf", "no answer of postgresql://bot:[redacted]@db/perf"),
         ("node a.b.c is missing", "node a.b.c is missing"),
         ("https://example.com/webhooks/news", "https://example.com/webhooks/news"),
     ],
@@ -73,3 +74,37 @@ def test_an_error_is_text_that_any_database_takes():
     text = error_text(RuntimeError("a\ud800b\0c"))
     assert text.encode()
     assert "\0" not in text
+
+
+def test_a_given_value_is_shown_on_one_line_without_what_controls_a_terminal():
+    assert shown("a\nb\x1b[31m\x9b\u202e\ud800") == r"a\nb\x1b[31m\x9b\u202e\ud800"
+    assert quoted("it's\n") == repr("it's\n")
+
+
+def test_a_given_value_is_cut():
+    assert shown("x" * 100_000) == "x" * 100 + "..."
+    assert quoted("x" * 100_000, limit=5) == "'xxxxx...'"
+    assert shown(10**5_000) == "(int)"
+
+
+@pytest.mark.parametrize("before", [0, 40, 90])
+def test_a_secret_that_is_cut_is_not_shown_in_part(before):
+    assert TOKEN[:12] not in shown(f"{'x' * before} {TOKEN}")
+    assert "hunter" not in shown(f"{'x' * before} postgresql://bot:{'hunter' * 40}@db")
+
+
+@pytest.mark.parametrize(
+    ("value", "kept"),
+    [
+        ("https://hooks.example.com/services/T0/B0/s3cret", "https://hooks.example.com/[redacted]"),
+        ("https://me:hunter2@example.com/?key=s3cret", "https://example.com/[redacted]"),
+        ("0123456789abcdef0123456789abcdef", "[redacted]"),
+        ("x 0aB-_" + "c" * 30 + " y", "x [redacted] y"),
+        ("http://host:99999", "http://host:99999"),
+        ("PERFORMANCE_ALERT_THRESHOLD_RESPONSE_TIME", "PERFORMANCE_ALERT_THRESHOLD_RESPONSE_TIME"),
+        ("sqlite:///data/performance.db", "sqlite:///data/performance.db"),
+        ("123456789012345678", "123456789012345678"),
+    ],
+)
+def test_where_a_secret_may_have_been_pasted_what_looks_like_one_is_hidden(value, kept):
+    assert shown(value, strict=True) == kept

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import subprocess
 
@@ -140,4 +141,16 @@ def test_a_folder_that_is_gone_is_no_revision(tmp_path, monkeypatch):
 def test_a_folder_in_no_repository_has_no_revision(tmp_path):
     if any((folder / ".git").exists() for folder in tmp_path.parents):
         pytest.skip("the folder for temporary files is in a repository")
+    assert revision(tmp_path) is None
+
+
+def test_a_pipe_in_the_place_of_head_is_not_waited_for(tmp_path):
+    (tmp_path / ".git").mkdir()
+    os.mkfifo(tmp_path / ".git" / "HEAD")
+    assert revision(tmp_path) is None
+
+
+def test_a_head_in_another_encoding_is_no_revision(tmp_path):
+    (tmp_path / ".git").mkdir()
+    (tmp_path / ".git" / "HEAD").write_bytes(f"{COMMIT}\n".encode("utf-16"))
     assert revision(tmp_path) is None

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Final
 import click
 
 from cogmeter_bot.cli.failing import told
+from cogmeter_bot.cli.saying import echo, safe_json
 
 if TYPE_CHECKING:
     from cogmeter_bot.effective import Holding
@@ -31,9 +32,8 @@ def config(changed: bool, as_json: bool) -> None:
     if as_json:
         import json
 
-        click.echo(
-            json.dumps([{"name": one.name, "value": one.value, "origin": one.origin} for one in shown], indent=2)
-        )
+        documents = [{"name": one.name, "value": one.value, "origin": one.origin} for one in shown]
+        echo(safe_json(json.dumps(documents, indent=2)))
         return
     _show(shown)
 

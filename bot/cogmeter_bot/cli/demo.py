@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 
 from cogmeter_bot.cli.options import Finite
+from cogmeter_bot.cli.saying import echo
 
 
 @click.command()
@@ -48,6 +49,6 @@ def demo(  # noqa: PLR0917 - click gives one for each option
     days = 0.0 if no_history else history_days
     plan = Plan(port=port, dashboard_port=dashboard_port, history_days=days, seed=seed, database=database)
     try:
-        show(plan, say=click.echo)
+        show(plan, say=echo)
     except CannotRunError as error:
         raise click.ClickException(str(error)) from error

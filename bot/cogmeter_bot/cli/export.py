@@ -9,6 +9,7 @@ import click
 
 from cogmeter_bot.cli.failing import told
 from cogmeter_bot.cli.options import Ask, exporting
+from cogmeter_bot.cli.saying import echo
 
 if TYPE_CHECKING:
     from cogmeter.records import Range
@@ -58,7 +59,7 @@ def export(ask: Ask, kind: str | None, path: Path | None, force: bool) -> None:
     if str(path) != STDOUT:
         size = path.stat().st_size if path.is_file() else 0
         said = f"{written:,} operations, " if written else ""
-        click.echo(f"Wrote {path} ({said}{size:,} bytes)", err=True)
+        echo(f"Wrote {path} ({said}{size:,} bytes)", err=True)
 
 
 async def _write(

@@ -76,10 +76,10 @@ def _words(error: OSError) -> str:
 
 
 def _line(message: str) -> str:
-    """One line that a terminal shows as it is, whatever a path, a name or a server elsewhere put into it."""
-    from cogmeter_bot.cli import words
+    """One line without secrets that a terminal shows as it is, whatever a path, a name or a server put into it."""
+    from cogmeter.redact import shown
 
-    return words.line(message, LONGEST)
+    return shown(" ".join(message.split()), limit=LONGEST)
 
 
 def closed_pipe() -> NoReturn:
@@ -96,5 +96,8 @@ def _drop_output() -> None:
 def usage_line(error: click.UsageError) -> str:
     """The complaint of click on one line, with the way to the help."""
     path = error.ctx.command_path if error.ctx else "cogmeter"
-    said = " ".join(error.format_message().split())
+    from cogmeter.redact import shown
+
+    # click repeats the value that was given, and a value of one option may be another's secret.
+    said = shown(" ".join(error.format_message().split()), strict=True, limit=LONGEST)
     return f"{said.rstrip('.')}. See `{path} --help`."

@@ -22,6 +22,7 @@ from cogmeter_bot.cli.import_file import import_file
 from cogmeter_bot.cli.init import init
 from cogmeter_bot.cli.live import live
 from cogmeter_bot.cli.run import run
+from cogmeter_bot.cli.saying import echo
 from cogmeter_bot.cli.slow import slow
 from cogmeter_bot.cli.stats import stats
 from cogmeter_bot.cli.summary import summary
@@ -83,10 +84,10 @@ class Cogmeter(click.Group):
             with printed():  # as a page of help is
                 code = super().main(args, prog_name, standalone_mode=False, **extra)
         except click.UsageError as error:
-            click.echo(f"Error: {usage_line(error)}", err=True)
+            echo(f"Error: {usage_line(error)}", err=True)
             sys.exit(WRONG_USAGE)
         except click.ClickException as error:
-            error.show()
+            echo(f"Error: {error.format_message()}", err=True)
             sys.exit(error.exit_code)
         except click.Abort:
             click.echo("Interrupted.", err=True)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from cogmeter_bot.cli.options import Finite
+from cogmeter_bot.cli.saying import echo
 from cogmeter_bot.reading.freshness import CONNECTED, limit_s
 
 if TYPE_CHECKING:
@@ -35,7 +36,7 @@ def health(within: float | None) -> None:
 
     try:
         settings = load_settings()
-        click.echo(asyncio.run(_examine(settings, within or limit_s(settings.sample_interval))))
+        echo(asyncio.run(_examine(settings, within or limit_s(settings.sample_interval))))
     except (SettingsError, StorageError, UnhealthyError) as error:
         raise click.ClickException(str(error)) from error
 

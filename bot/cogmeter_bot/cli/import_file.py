@@ -9,6 +9,7 @@ import click
 
 from cogmeter_bot.cli.failing import WRONG_USAGE, Failure, told
 from cogmeter_bot.cli.options import database_option
+from cogmeter_bot.cli.saying import echo
 
 if TYPE_CHECKING:
     from cogmeter_bot.importing import Imported
@@ -35,7 +36,7 @@ def import_file(path: Path, database: Path | None) -> None:
             raise Failure(str(error), WRONG_USAGE) from error
     since, until = iso(done.since_us), iso(done.until_us)
     again = f"; {done.again:,} that stood in the file again were left out" if done.again else ""
-    click.echo(f"Imported {done.operations:,} operations of {done.series} series, {since} to {until}{again}")
+    echo(f"Imported {done.operations:,} operations of {done.series} series, {since} to {until}{again}")
 
 
 def _run(path: Path, database: Path | None) -> Imported:
@@ -44,7 +45,8 @@ def _run(path: Path, database: Path | None) -> Imported:
     from cogmeter.query import now_us
     from cogmeter_bot.cli.progress import progress
     from cogmeter_bot.importing import bring_in, stage
-    from cogmeter_bot.reading.opening import writing
+    from cogmeter_bot.reading.opening import quiet_settings, writing
 
+    quiet_settings()  # what is wrong with them is said before a large file is read
     with progress("Reading", "operations") as step, stage(path, lambda done: step(done, None)) as staged:
         return asyncio.run(writing(database, lambda store: bring_in(store, staged, now_us=now_us())))

@@ -11,6 +11,7 @@ from typing import Any, Final
 import click
 
 from cogmeter_bot.cli.failing import WRONG_USAGE, Failure
+from cogmeter_bot.cli.saying import echo
 
 QUESTIONS: Final = (  # fields of the settings
     ("alert_channel_id", "Id of the channel for alerts (empty: none)"),
@@ -49,7 +50,7 @@ def init(path: Path) -> None:
         _write(path, "\n".join(lines) + "\n")
     except OSError as error:
         raise Failure(f"{path} cannot be written: {error.strerror or error}.") from error
-    click.echo(f"Wrote {path}. Start the bot by `cogmeter run`; all other settings are in .env.example.")
+    echo(f"Wrote {path}. Start the bot by `cogmeter run`; all other settings are in .env.example.")
 
 
 def _token(text: str) -> str:

@@ -9,6 +9,7 @@ import click
 
 from cogmeter_bot.cli.failing import closed_pipe, told
 from cogmeter_bot.cli.options import Ask, Finite, reading
+from cogmeter_bot.cli.saying import echo, safe, safe_json
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -106,7 +107,7 @@ class _Watch:
 
     def _tell(self, said: str) -> None:
         if self._ask.as_json:
-            click.echo(said, err=True)  # standard output is for JSON alone
+            echo(said, err=True)  # standard output is for JSON alone
         else:
             self._screen.show(said)
 
@@ -141,7 +142,7 @@ def as_line(moment: Moment) -> str:
         "dashboard": moment.view.model_dump(mode="json"),
         "recentFailures": [one.model_dump(mode="json") for one in moment.failures],
     }
-    return json.dumps(parts, separators=(",", ":"))
+    return safe_json(json.dumps(parts, separators=(",", ":")))
 
 
 def page(moment: Moment, name: str, settings: Settings, height: int | None) -> Page:
@@ -221,7 +222,7 @@ def _screen(*, lines: bool) -> Iterator[Screen]:
 
         def show(shown: Page | str) -> None:
             nonlocal last
-            last = Text(shown) if isinstance(shown, str) else rich(shown, console().width)
+            last = Text(safe(shown)) if isinstance(shown, str) else rich(shown, console().width)
             view.update(last, refresh=True)
 
         yield Screen(show, lambda: console().height)
@@ -230,6 +231,6 @@ def _screen(*, lines: bool) -> Iterator[Screen]:
 
 def _echo(text: str) -> None:
     try:
-        click.echo(text)
+        echo(text)
     except BrokenPipeError:
         closed_pipe()

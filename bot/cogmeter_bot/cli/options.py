@@ -106,9 +106,10 @@ def _completing(context: click.Context, question: Callable[[Source], Awaitable[l
 
     given = context.params
     try:
-        return ask(lambda: open_source(given.get("url"), given.get("token"), given.get("database")), question)
+        names = ask(lambda: open_source(given.get("url"), given.get("token"), given.get("database")), question)
     except Exception:  # noqa: BLE001 - a shell shows nothing but names here
         return []
+    return [name for name in names if name.isprintable()]  # a shell writes them to the terminal as they are
 
 
 class Finite(click.FloatRange):
@@ -125,13 +126,14 @@ class Finite(click.FloatRange):
 def _file(_context: click.Context, _parameter: click.Parameter, value: Path | None) -> Path | None:
     if value is None:
         return None
+    from cogmeter.redact import quoted
     from cogmeter_storage import StorageError
     from cogmeter_storage.opening import sqlite_path
 
     try:
         return sqlite_path(f"sqlite:///{value}" if value.name else "")
     except StorageError:
-        raise click.BadParameter(f"{str(value)!r} is no name for a database's file") from None
+        raise click.BadParameter(f"{quoted(value)} is no name for a database's file") from None
 
 
 def _listed(_context: click.Context, _parameter: click.Parameter, value: str | None) -> tuple[str, ...] | None:

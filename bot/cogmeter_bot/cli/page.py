@@ -7,7 +7,7 @@ import sys
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
-import click
+from cogmeter_bot.cli.saying import echo, safe, safe_json
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -89,7 +89,7 @@ def console() -> Console:
 def show(page: Page) -> None:
     """Print a page."""
     if not is_rich():
-        click.echo("\n".join(plain(page)))
+        echo("\n".join(plain(page)))
         return
     screen = console()
     screen.print(rich(page, screen.width))
@@ -97,11 +97,11 @@ def show(page: Page) -> None:
 
 def show_json(*answers: BaseModel) -> None:
     """Print an answer as JSON; several of them as a list."""
-    texts = [one.model_dump_json(indent=2) for one in answers]
+    texts = [safe_json(one.model_dump_json(indent=2)) for one in answers]
     if len(texts) == 1:
-        click.echo(texts[0])
+        echo(texts[0])
         return
-    click.echo("[\n" + ",\n".join(texts) + "\n]")
+    echo("[\n" + ",\n".join(texts) + "\n]")
 
 
 def plain(page: Page) -> Iterator[str]:
@@ -149,7 +149,7 @@ def rich(page: Page, width: int) -> RenderableType:
     from rich.console import Group
     from rich.text import Text
 
-    parts: list[RenderableType] = [Text(page.title, "bold"), Text(UNDERLINE, DIM)]
+    parts: list[RenderableType] = [Text(safe(page.title), "bold"), Text(UNDERLINE, DIM)]
     before: Block | None = None
     for block in page.blocks:
         facts = isinstance(block, Fact) and (before is None or isinstance(before, Fact))
@@ -165,13 +165,13 @@ def _rich(block: Block, width: int) -> RenderableType:
     from rich.text import Text
 
     if isinstance(block, str):
-        return Text(block)
+        return Text(safe(block))
     if isinstance(block, Fact):
-        return Text.assemble((f"{block.label}: ", ""), (block.value, block.style or "bold"))
+        return Text.assemble((f"{safe(block.label)}: ", ""), (safe(block.value), block.style or "bold"))
     head = [Text(f"{block.title}:", "bold")] if block.title else []
     if isinstance(block, Listing):
         kept: Any = {"no_wrap": True, "overflow": "ellipsis"} if block.cut else {}
-        return Group(*head, *(Text(one, **kept) for one in block.items))
+        return Group(*head, *(Text(safe(one), **kept) for one in block.items))
     return Group(*head, _table(block, width))
 
 
@@ -214,7 +214,7 @@ def fitted(natural: Sequence[int], flexible: Sequence[bool], width: int) -> list
 
 
 def _text(cell: Cell) -> str:
-    return cell if isinstance(cell, str) else cell[0]
+    return safe(cell if isinstance(cell, str) else cell[0])
 
 
 def _style(cell: Cell) -> str:

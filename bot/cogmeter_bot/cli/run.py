@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import click
 
+from cogmeter_bot.cli.failing import told
+from cogmeter_bot.cli.saying import echo
+
 TOKENLESS = (
     "DISCORD_TOKEN is not set: put DISCORD_TOKEN=... into the environment or into .env here, "
     "or try the product without Discord by `cogmeter demo`"
@@ -19,23 +22,25 @@ def run(context: click.Context, or_demo: bool) -> None:
     Its token comes from DISCORD_TOKEN, in the environment or in a file .env in the working directory; so do the
     settings PERFORMANCE_* of the monitor.
     """
-    from cogmeter_bot.settings import BotSettings, set_own_defaults
+    from cogmeter_bot.settings import discord_token, set_own_defaults
 
-    token = BotSettings().token()
+    with told():
+        token = discord_token()
     if token is None:
         if not or_demo:
             raise click.ClickException(TOKENLESS)
         from cogmeter_bot.cli.demo import demo
 
-        click.echo("DISCORD_TOKEN is not set, so this is the demo.")
+        echo("DISCORD_TOKEN is not set, so this is the demo.")
         context.invoke(demo)
         return
     from cogmeter_bot.errors import CannotRunError
     from cogmeter_bot.service import run_bot
 
-    said = set_own_defaults()
+    with told():
+        said = set_own_defaults()
     if said:
-        click.echo(said)
+        echo(said)
     try:
         run_bot(token)
     except CannotRunError as error:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -9,6 +10,7 @@ import click
 
 from cogmeter_bot.cli.failing import NO_DATA, Failure, told
 from cogmeter_bot.cli.options import database_option
+from cogmeter_bot.cli.saying import echo
 
 if TYPE_CHECKING:
     from cogmeter_bot.cli.progress import Step
@@ -34,7 +36,7 @@ def backup(path: Path, force: bool, database: Path | None) -> None:
             _print_copy(database)
             return
         _make_copy(database, path, force=force)
-    click.echo(f"Wrote {path} ({path.stat().st_size:,} bytes)")
+    echo(f"Wrote {path} ({path.stat().st_size:,} bytes)")
 
 
 def _print_copy(database: Path | None) -> None:
@@ -42,8 +44,10 @@ def _print_copy(database: Path | None) -> None:
     import shutil
     import tempfile
 
-    from cogmeter_bot.files import STDOUT, output
+    from cogmeter_bot.files import STDOUT, TakenError, output
 
+    if sys.stdout.isatty():
+        raise TakenError("A database is no text for a terminal; name a file, or send it into a pipe.")
     with tempfile.TemporaryDirectory() as folder:
         copy = Path(folder) / "copy.db"
         _copy(database, copy)
@@ -128,7 +132,7 @@ def vacuum(database: Path | None) -> None:
     with told():
         _must_exist(database)
         before, after = asyncio.run(writing(database, work))
-    click.echo(f"{before:,} bytes before, {after:,} bytes now")
+    echo(f"{before:,} bytes before, {after:,} bytes now")
 
 
 @click.command()
@@ -144,11 +148,14 @@ def forget(user: str, name: str | None, yes: bool, database: Path | None) -> Non
     """
     import asyncio
 
+    from cogmeter.redact import quoted
     from cogmeter_bot.forgetting import person_of
     from cogmeter_bot.reading.opening import writing
 
     if not (user.isascii() and user.isdecimal() and 15 <= len(user) <= 20):
-        raise click.BadParameter(f"{user!r} is no Discord id of 15 to 20 digits", param_hint="'--user'")
+        raise click.BadParameter(
+            f"{quoted(user, strict=True)} is no Discord id of 15 to 20 digits", param_hint="'--user'"
+        )
     with told():
         _must_exist(database)
         if not yes:
@@ -158,7 +165,7 @@ def forget(user: str, name: str | None, yes: bool, database: Path | None) -> Non
             return await store.forget(await person_of(store, user, name))
 
         found = asyncio.run(writing(database, work))
-    click.echo(f"Removed from {found:,} rows")
+    echo(f"Removed from {found:,} rows")
 
 
 def _must_exist(database: Path | None) -> None:

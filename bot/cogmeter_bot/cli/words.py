@@ -6,12 +6,12 @@ import re
 from typing import TYPE_CHECKING, Final
 
 from cogmeter.render import text
+from cogmeter_bot.cli.saying import DIRECTIONS
 
 if TYPE_CHECKING:
     from datetime import datetime
 
-# What reorders or hides the text around it in a terminal; control characters go with text.clean.
-_DIRECTIONS = re.compile("[\u061c\u200b-\u200f\u202a-\u202e\u2060-\u206f\ufeff]")
+_DIRECTIONS = re.compile(f"[{DIRECTIONS}]")  # control characters go with text.clean
 _PLAIN: Final = re.compile(r"[a-z0-9]+(?:[-_][a-z0-9]+)*")
 
 

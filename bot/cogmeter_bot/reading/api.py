@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any, Final, TypeVar
@@ -19,6 +20,7 @@ from cogmeter.answers.service import ServiceAnswer
 from cogmeter.answers.slowest import Slowest
 from cogmeter.exporters.base import iso
 from cogmeter.exporters.table import EXPORTERS
+from cogmeter.redact import quoted, shown
 from cogmeter_bot.reading.base import AskedError, Exporting, NoDataError
 from cogmeter_bot.reading.diagnosis import Diagnosis, named, of_checks, of_view
 
@@ -31,7 +33,10 @@ if TYPE_CHECKING:
 
 PAGE: Final = 200  # alerts that are asked for at once
 LARGEST: Final = 64 * 1024 * 1024  # bytes of an answer that is held as a whole
-TIMES: Final = aiohttp.ClientTimeout(total=None, sock_connect=10, sock_read=60)
+ANSWER_S: Final = 60.0  # for all of an answer, and for the beginning of an export
+EXPORT_LEAST: Final = 1024  # bytes of an export that have to arrive while ANSWER_S is waited for them
+TIMES: Final = aiohttp.ClientTimeout(total=ANSWER_S, sock_connect=10)
+EXPORT_TIMES: Final = aiohttp.ClientTimeout(total=None, sock_connect=10, sock_read=ANSWER_S)
 _API: Final = "/api/performance"
 _PIECE: Final = 64 * 1024
 
@@ -47,7 +52,7 @@ class ApiSource:
         self._url = url
         self._settings = settings
         headers = {"Authorization": f"Bearer {token}"} if token else {}
-        self._session = aiohttp.ClientSession(headers=headers, timeout=TIMES)
+        self._session = aiohttp.ClientSession(headers=headers)
 
     @classmethod
     async def open(cls, url: str, token: str | None, settings: Settings) -> ApiSource:
@@ -58,7 +63,7 @@ class ApiSource:
         """
         plain = url.strip().rstrip("/")
         if not _is_address(plain):
-            raise AskedError(f"--url {url!r} is no address; write it like http://127.0.0.1:3000.")
+            raise AskedError(f"--url {quoted(url, strict=True)} is no address; write it like http://127.0.0.1:3000.")
         if token is not None and not (token.isascii() and token.isprintable()):
             raise AskedError("The token holds characters that none has; copy the bot's PERFORMANCE_HTTP_TOKEN again.")
         return cls(plain.removesuffix(_API), token, settings)
@@ -71,7 +76,7 @@ class ApiSource:
         """See Source."""
         from urllib.parse import quote
 
-        path = f"{_API}/services/{quote(service, safe='')}"
+        path = f"{_API}/services/{quote(service, safe='', errors='replace')}"
         return await self._get(ServiceAnswer, path, _span(span), operation=operation)
 
     async def series(self, service: str | None, span: Range) -> Series:
@@ -143,10 +148,10 @@ class ApiSource:
 
     async def _pieces(self, asked: Mapping[str, str], media_type: str) -> AsyncIterator[bytes]:
         path = f"{_API}/export"
-        async with self._asked(path, asked) as response:
+        async with self._asked(path, asked, flowing=True) as response:
             if response.content_type != media_type.partition(";")[0]:
                 raise self._stranger(path)
-            async for piece in response.content.iter_chunked(_PIECE):
+            async for piece in _flowing(response):
                 yield piece
 
     async def _get(self, model: type[M], path: str, asked: Mapping[str, str], **more: str | None) -> M:
@@ -163,8 +168,10 @@ class ApiSource:
         )
 
     @asynccontextmanager
-    async def _asked(self, path: str, asked: Mapping[str, str]) -> AsyncIterator[aiohttp.ClientResponse]:
-        """The answer, as long as the block runs.
+    async def _asked(
+        self, path: str, asked: Mapping[str, str], *, flowing: bool = False
+    ) -> AsyncIterator[aiohttp.ClientResponse]:
+        """The answer, as long as the block runs; one that is ``flowing`` has no end that it has to reach in time.
 
         Raises:
             SourceError: nobody answers, or what they say is no answer.
@@ -172,13 +179,17 @@ class ApiSource:
         from yarl import URL
 
         try:
+            times = EXPORT_TIMES if flowing else TIMES
             address = URL(self._url + path, encoded=True).with_query(dict(asked))
-            async with self._session.get(address, allow_redirects=False) as response:
+            async with asyncio.timeout(ANSWER_S):  # an export has no end of its own, its beginning has
+                response = await self._session.get(address, allow_redirects=False, timeout=times)
+            async with response:
                 if response.status != 200 and not (path.startswith("/health") and response.status == 503):
                     raise await self._refusal(response)
                 yield response
         except (aiohttp.ClientError, TimeoutError, OSError, ValueError) as error:
-            reason = str(error) or type(error).__name__
+            slow = f"no whole answer within {ANSWER_S:g} s" if isinstance(error, TimeoutError) else ""
+            reason = str(error) or slow or type(error).__name__
             said = f"{self.name} does not answer ({reason}); check the address, and that the bot runs and serves HTTP."
             raise NoDataError(said) from error
 
@@ -215,6 +226,24 @@ def _without_password(url: str) -> str:
     return str(URL(url).with_user(None)) if "@" in url else url
 
 
+async def _flowing(response: aiohttp.ClientResponse) -> AsyncIterator[bytes]:
+    """The pieces of an answer that may take long, as long as they do not drip.
+
+    Raises:
+        TimeoutError: fewer than EXPORT_LEAST bytes have arrived while ANSWER_S was waited for them.
+    """
+    clock = asyncio.get_running_loop().time
+    waited_s, arrived, since = 0.0, 0, clock()
+    async for piece in response.content.iter_chunked(_PIECE):
+        waited_s, arrived = waited_s + clock() - since, arrived + len(piece)
+        if arrived >= EXPORT_LEAST:
+            waited_s, arrived = 0.0, 0
+        if waited_s > ANSWER_S:
+            raise TimeoutError
+        yield piece
+        since = clock()  # the time that the reader takes is its own
+
+
 async def _held(response: aiohttp.ClientResponse) -> bytes:
     """All of an answer.
 
@@ -233,7 +262,7 @@ def _detail(body: bytes) -> str | None:
     """What a problem document says."""
     try:
         said: Any = json.loads(body)
-        return str(said["detail"])
+        return shown(" ".join(str(said["detail"]).split()), limit=500)
     except (ValueError, KeyError, TypeError):
         return None
 

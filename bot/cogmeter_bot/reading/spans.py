@@ -10,6 +10,7 @@ from pydantic_core import PydanticCustomError
 
 from cogmeter.answers.times import end_us, iso, iso_end, moment_us
 from cogmeter.records import Period, Range
+from cogmeter.redact import quoted, shown
 from cogmeter_bot.reading.base import AskedError
 from cogmeter_storage.model import DAY_US
 
@@ -39,14 +40,14 @@ def span_of(
     given_until = None if until is None else _read("--until", until, end_us, now_us)
     given_since = None if since is None else _read("--since", since, moment_us, now_us)
     if given_since is not None and given_since >= now_us:
-        raise AskedError(f"--since {since} has not come yet; it is {iso(now_us)} (times are UTC).")
+        raise AskedError(f"--since {shown(since)} has not come yet; it is {iso(now_us)} (times are UTC).")
     if given_since is None:
         assert given_until is not None
         given_since = max(min(given_until, now_us) - length_us, 0)
     elif given_until is None:
         given_until = now_us if period is None else given_since + length_us
     if given_since >= given_until:
-        raise AskedError(f"--since {since} is not before --until {until}; swap them.")
+        raise AskedError(f"--since {shown(since)} is not before --until {shown(until)}; swap them.")
     return Range(given_since, min(given_until, now_us), f"{_day(given_since)} to {_day_end(given_until)}")
 
 
@@ -65,7 +66,9 @@ def _read(option: str, text: str, reader: Callable[[object], int], now_us: int) 
     try:
         return reader(plain.replace(" ", "T", 1))
     except PydanticCustomError:
-        raise AskedError(f"{option} {text!r} is no time of the years 1970 to 9999; write {EXAMPLES}.") from None
+        raise AskedError(
+            f"{option} {quoted(text, strict=True)} is no time of the years 1970 to 9999; write {EXAMPLES}."
+        ) from None
 
 
 def _day(at_us: int) -> str:

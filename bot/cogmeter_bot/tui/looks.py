@@ -8,6 +8,7 @@ from rich.text import Text
 from textual.color import Color
 
 from cogmeter_bot.cli.page import BAD, DIM, GOOD, WARN
+from cogmeter_bot.cli.saying import safe
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -41,5 +42,5 @@ def painted(variables: Mapping[str, str], *cells: Cell, justify_right: bool = Fa
         # The theme's muted text is the plain one, half seen through.
         dim = "dim" if style == DIM else ""
         shade = "" if colour is None or colour.a < 1 else colour.hex6
-        made.append(words, style=" ".join(part for part in (bold, dim, shade) if part))
+        made.append(safe(words), style=" ".join(part for part in (bold, dim, shade) if part))
     return made

@@ -17,6 +17,7 @@ from cogmeter.alerts.model import SEVERITIES, Subject
 from cogmeter.alerts.rules import RULES
 from cogmeter.alerts.rules.values import STATISTICS
 from cogmeter.likeness import near
+from cogmeter.redact import quoted, shown
 from cogmeter.settings import Settings
 
 THRESHOLD: Final = "threshold"
@@ -37,7 +38,8 @@ _EXAMPLES: Final = {  # of how such a value is written, by unit
     "milliseconds": "1900, 1900ms or 1.9s",
     "seconds": "300, 300s or 5m",
 }
-_SHOWN: Final = 60  # characters of a key or value; what is longer would bury what is said of it
+_SHOWN: Final = 60  # characters of a value or an unknown rule; what is longer would bury what is said of it
+_LONGEST: Final = 250  # characters of a key, which may name a service and an operation
 _NUMBER: Final = re.compile(r"([-+]?[0-9.]+(?:e[-+]?[0-9]+)?)\s*([a-z%]*)", re.IGNORECASE)
 
 
@@ -91,11 +93,13 @@ class Key:
         if rule not in RULES:
             alike = " or ".join(near(rule, RULES, 2))
             mend = f"did you mean {alike}?" if alike else f"there are {', '.join(RULES)}"
-            raise LimitError(f"{text}: {rule!r} is no rule; {mend}")
+            raise LimitError(f"{shown(text, limit=_SHOWN)}: {quoted(rule, limit=_SHOWN)} is no rule; {mend}")
         if (at and not service) or (slash and not operation):
-            raise LimitError(f"{text}: a name is missing; write rule, rule@service or rule@service/operation")
+            raise LimitError(
+                f"{shown(text, limit=_LONGEST)}: a name is missing; write rule, rule@service or rule@service/operation"
+            )
         if field == "statistic" and rule != "response_time":
-            raise LimitError(f"{text}: only response_time has a statistic")
+            raise LimitError(f"{shown(text, limit=_LONGEST)}: only response_time has a statistic")
         service = service.replace("%2F", "/").replace("%25", "%")
         return cls(Subject(rule, service, operation), field)
 
@@ -122,23 +126,19 @@ def checked_value(text: str, key: Key, value: str) -> float | str:
         LimitError: the value is not within its range, or no such word; the text says what can be.
     """
     value = value.strip()
-    shown = f"{text}={_cut(value)}"
+    given = f"{shown(text, limit=_LONGEST)}={shown(value, limit=_SHOWN)}"
     if key.field in WORDED:
         if value.lower() not in WORDED[key.field]:
-            raise LimitError(f"{shown}: is not one of {', '.join(WORDED[key.field])}")
+            raise LimitError(f"{given}: is not one of {', '.join(WORDED[key.field])}")
         return value.lower()
     span = span_of(key)
     number = _number(value, span.unit)
     if number is None or number not in span:
         example = _EXAMPLES.get(span.unit)
-        raise LimitError(f"{shown}: is not within {span}" + (f"; write {example}" if example else ""))
+        raise LimitError(f"{given}: is not within {span}" + (f"; write {example}" if example else ""))
     if key.field == "min_operations" and number != int(number):
-        raise LimitError(f"{shown}: is no whole number")
+        raise LimitError(f"{given}: is no whole number")
     return number
-
-
-def _cut(words: str) -> str:
-    return words if len(words) <= _SHOWN else f"{words[:_SHOWN]}..."
 
 
 def _number(value: str, unit: str) -> float | None:

@@ -7,6 +7,7 @@ from typing import Final
 
 from cogmeter.alerts.review.muting import LONGEST_S, SHORTEST_S
 from cogmeter.cog.desk import Refusal
+from cogmeter.redact import shown
 from cogmeter.render.escape import code
 
 UNITS_S: Final = {"s": 1, "m": 60, "h": 3_600, "d": 86_400, "w": 604_800}
@@ -25,7 +26,7 @@ def seconds_of(typed: str) -> float:
         total += float(part[1]) * UNITS_S[part[2].lower()]
         place = part.end()
     if not words or place < len(words):
-        raise Refusal(f"{code(words, 50)} is no length of time; write 30m, 4h, 1d or 1h 30m.")
+        raise Refusal(f"{code(shown(words), 50)} is no length of time; write 30m, 4h, 1d or 1h 30m.")
     if not SHORTEST_S <= total <= LONGEST_S:
-        raise Refusal(f"{code(words, 50)} is not between 1 minute and 30 days.")
+        raise Refusal(f"{code(shown(words), 50)} is not between 1 minute and 30 days.")
     return total

@@ -12,6 +12,7 @@ from cogmeter.alerts.rules import RULES
 from cogmeter.cog.desk import Refusal
 from cogmeter.likeness import near
 from cogmeter.records import UnknownNameError
+from cogmeter.redact import shown
 from cogmeter.render.escape import code
 from cogmeter.render.text import cut
 from cogmeter_storage.base import StorageError
@@ -88,5 +89,7 @@ def rule_named(typed: str) -> str:
     rule = typed.strip().casefold().replace(" ", "_")
     if rule not in RULES:
         names = near(rule, RULES) or list(RULES)
-        raise Refusal(f"{code(typed, 50)} is no rule. Did you mean {' or '.join(code(one, 50) for one in names[:3])}?")
+        raise Refusal(
+            f"{code(shown(typed), 50)} is no rule. Did you mean {' or '.join(code(one, 50) for one in names[:3])}?"
+        )
     return rule

@@ -14,8 +14,9 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from cogmeter.exporters.csv_table import HEADER, unguarded
 from cogmeter.recorder import valid_name
-from cogmeter.redact import redact
+from cogmeter.redact import quoted, shown
 from cogmeter.rows import MAX_DURATION_US, metadata_json
+from cogmeter.timing import error_text
 from cogmeter_storage.model import Outcome
 
 if TYPE_CHECKING:
@@ -26,8 +27,10 @@ _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _NUMBER: Final = re.compile(r"op_([0-9]{1,18})")
 _LAST_LINE: Final = "]}}"  # of our JSON
 _OUTCOMES: Final = {outcome.label: outcome for outcome in Outcome}
-_MAX_ERROR: Final = 500  # characters, as recorded
+_MOST_LINE: Final = 1_000_000  # characters of an operation; we write a few thousand at most
+_MOST_DOCUMENT: Final = 256_000_000  # characters of JSON in another layout, which is held as a whole
 _LOOK: Final = 4_096  # characters that show what a file is
+_AS_OURS: Final = "export it again with --format ndjson"
 _STRANGE: Final = "is none of our exports with operations; export with --format json, ndjson or csv"
 
 
@@ -60,23 +63,25 @@ def operations(file: TextIO) -> Iterator[Read]:
         first = file.readline(_LOOK).removeprefix("\N{ZERO WIDTH NO-BREAK SPACE}")
         if first.lstrip()[:1] not in {"{", HEADER[0]}:  # a large file of another kind is not read to its end
             raise FormatError(_STRANGE)
-        first += "" if first.endswith("\n") else file.readline()
+        first += "" if first.endswith("\n") else file.readline(_MOST_DOCUMENT)
         if first.rstrip("\r\n") == HEADER:
             yield from _of_csv(file)
         elif first.startswith('{"operationId":'):
-            yield from _of_lines(_chained(first, file))
+            yield from _of_lines(_chained(first, _lines(file)))
         elif first.startswith('{"exportTime":') and first.rstrip().endswith('"services":{'):
             yield from _of_json(file)
         else:
             yield from _of_document(first, file)
     except UnicodeDecodeError as error:
-        raise FormatError(f"is no UTF-8 text ({error.reason} at byte {error.start})") from error
+        name = "UTF-16" if error.encoding.startswith("utf-16") else "UTF-8"
+        wrong = f"byte 0x{error.object[error.start]:02x}: {error.reason}"
+        raise FormatError(f"is no {name} text ({wrong}); save it as UTF-8") from error
     except (EOFError, OSError) as error:
         raise FormatError(f"cannot be read to its end ({error})") from error
 
 
 def _of_csv(file: TextIO) -> Iterator[Read]:
-    rows = csv.reader(file, strict=True)
+    rows = csv.reader(_lines(file), strict=True)
     try:
         for row in rows:
             yield _of_row(row, rows.line_num + 1)
@@ -89,11 +94,11 @@ def _of_row(row: list[str], line: int) -> Read:
         raise FormatError(f"line {line}: it has {len(row)} columns, and {HEADER} is wanted")
     at, service, operation, duration, success, error = row
     if success not in {"true", "false"}:
-        raise FormatError(f"line {line}: success={success!r} is neither true nor false")
+        raise FormatError(f"line {line}: success={quoted(success)} is neither true nor false")
     try:
         took_ms = float(duration)
     except ValueError:
-        raise FormatError(f"line {line}: duration={duration!r} is no number of milliseconds") from None
+        raise FormatError(f"line {line}: duration={quoted(duration)} is no number of milliseconds") from None
     fields = {
         "service": unguarded(service),
         "operation": unguarded(operation),
@@ -114,7 +119,7 @@ def _of_lines(lines: Iterable[str]) -> Iterator[Read]:
 def _of_json(file: TextIO) -> Iterator[Read]:
     """Our JSON as we write it: each operation on a line of its own, so that none has to be held."""
     last = ""
-    for number, line in enumerate(file, 2):
+    for number, line in enumerate(_lines(file), 2):
         last = line.strip() or last
         if line.startswith('{"operationId":'):
             yield _of_line(line.rstrip().removesuffix(","), number)
@@ -124,7 +129,9 @@ def _of_json(file: TextIO) -> Iterator[Read]:
 
 def _of_document(first: str, file: TextIO) -> Iterator[Read]:
     """Our JSON in another layout, as other programs write it again; held as a whole."""
-    text = first + file.read()
+    text = first + file.read(_MOST_DOCUMENT - len(first) + 1)
+    if len(text) > _MOST_DOCUMENT:
+        raise FormatError(f"is in another layout than ours, and longer than {_MOST_DOCUMENT:,} characters; {_AS_OURS}")
     try:
         services = json.loads(text)["metrics"]["services"].values()
         listed = [one for service in services for one in service["operations"]]
@@ -150,13 +157,13 @@ def _checked(fields: Any, place: str) -> Read:
         duration_us = round(fields["duration"] * 1000)
         error, metadata = fields.get("error"), fields.get("metadata") or None
     except (KeyError, TypeError, ValueError, OverflowError, AttributeError) as wrong:
-        said = f"{type(wrong).__name__}: {wrong}".strip()
-        raise FormatError(f"{place}: it is no operation as we write them ({said[:120]})") from None
+        said = shown(f"{type(wrong).__name__}: {wrong}".strip(), limit=120)
+        raise FormatError(f"{place}: it is no operation as we write them ({said})") from None
     for name in (service, operation):
         if not isinstance(name, str) or not valid_name(name):
-            raise FormatError(f"{place}: {str(name)[:100]!r} is no name of 1 to 100 printable characters")
+            raise FormatError(f"{place}: {quoted(name)} is no name of 1 to 100 printable characters")
     if not 0 <= duration_us <= MAX_DURATION_US:
-        raise FormatError(f"{place}: duration={fields['duration']} is no duration in milliseconds")
+        raise FormatError(f"{place}: duration={shown(fields['duration'])} is no duration in milliseconds")
     return Read(
         number=_number(fields.get("operationId")),
         service=service,
@@ -164,7 +171,7 @@ def _checked(fields: Any, place: str) -> Read:
         end_us=end_us,
         duration_us=duration_us,
         outcome=outcome,
-        error=None if error is None else redact(str(error))[:_MAX_ERROR],
+        error=None if error is None else error_text(str(error)),
         metadata=None if metadata is None else metadata_json(metadata),
     )
 
@@ -178,6 +185,18 @@ def _time_us(text: str) -> int:
     read = datetime.fromisoformat(text)
     at_us = (read.replace(tzinfo=UTC) if read.tzinfo is None else read) - _EPOCH
     return at_us // timedelta(microseconds=1)
+
+
+def _lines(file: TextIO) -> Iterator[str]:
+    """The lines of a file, none of which is held when it is longer than any of ours.
+
+    Raises:
+        FormatError: one is.
+    """
+    while line := file.readline(_MOST_LINE):
+        if len(line) == _MOST_LINE and not line.endswith("\n"):
+            raise FormatError(f"has a line of more than {_MOST_LINE:,} characters; {_AS_OURS}")
+        yield line
 
 
 def _chained(first: str, rest: Iterable[str]) -> Iterator[str]:

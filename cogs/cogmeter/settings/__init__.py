@@ -1,9 +1,10 @@
-"""The settings: what there is to set (``model``), and how it is read (``reading``); never at import."""
+"""The settings: what there is to set (``model``), and how it is read (``env_file``, ``reading``); never at import."""
 
 from __future__ import annotations
 
+from cogmeter.settings.env_file import ENV_FILE, SettingsError, read_env_file
 from cogmeter.settings.model import PREFIX, WITHOUT_EFFECT, Settings, buffer_setting, env_name, example
-from cogmeter.settings.reading import ENV_FILE, SettingsError, fault_of, load_settings
+from cogmeter.settings.reading import fault_of, load_settings
 
 __all__ = [
     "ENV_FILE",
@@ -16,4 +17,5 @@ __all__ = [
     "example",
     "fault_of",
     "load_settings",
+    "read_env_file",
 ]

@@ -215,6 +215,14 @@ class Settings(BaseSettings):
     datadog_api_key: SecretStr | None = _setting(None, "key", "Datadog's API key", name="DATADOG_API_KEY")
     datadog_app_key: SecretStr | None = _setting(None, "key", "Datadog's application key", name="DATADOG_APP_KEY")
 
+    @field_validator("*", mode="before")
+    @classmethod
+    def _text(cls, value: object) -> object:
+        """Bytes of the environment that are no text arrive as surrogates, which cannot be stored, sent or logged."""
+        if isinstance(value, str) and any("\ud800" <= one <= "\udfff" for one in value):
+            raise ValueError("contains bytes that are not UTF-8 text")
+        return value
+
     @field_validator("ops_role_ids", mode="before")
     @classmethod
     def _ids(cls, value: object) -> object:

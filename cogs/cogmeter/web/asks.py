@@ -11,6 +11,7 @@ from pydantic import Field, model_validator
 from pydantic_core import PydanticCustomError
 
 from cogmeter.answers.times import MAX_US
+from cogmeter.redact import shown
 from cogmeter.web.problems import Problem
 from cogmeter.web.reading import Ask
 from cogmeter.web.spans import SpanAsk
@@ -85,4 +86,6 @@ def numbers_of(cursor: str | None, count: int) -> list[int] | None:
 
 
 def _unknown(cursor: str) -> Problem:
-    return Problem.of(422, f"cursor={cursor[:60]} is none that a page has given as its `next`", parameter="cursor")
+    return Problem.of(
+        422, f"cursor={shown(cursor, limit=60)} is none that a page has given as its `next`", parameter="cursor"
+    )

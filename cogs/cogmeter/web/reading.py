@@ -13,6 +13,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from pydantic.alias_generators import to_camel
 from pydantic_core import from_json
 
+from cogmeter.redact import shown
 from cogmeter.web.problems import Problem
 
 if TYPE_CHECKING:
@@ -242,10 +243,9 @@ def _told(fault: ErrorDetails) -> str:
     if fault["type"] in OWN_WORDS:
         return fault["msg"]
     if isinstance(fault["input"], (dict, list)):
-        return f"{_place(fault)} {message}"
-    return f"{_place(fault)}={_shown(fault['input'])} {message}"
+        return f"{shown(_place(fault))} {message}"
+    return f"{shown(_place(fault))}={_shown(fault['input'])} {message}"
 
 
 def _shown(value: object) -> str:
-    text = value if isinstance(value, str) else json.dumps(value)
-    return text if len(text) <= SHOWN else f"{text[: SHOWN - 1]}…"
+    return shown(value if isinstance(value, str) else json.dumps(value), limit=SHOWN)

@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import ctypes
+import fcntl
 import json
 import os
+import pty
+import struct
 import subprocess
 import sys
+import termios
 import time
 from datetime import datetime
 from pathlib import Path
@@ -115,6 +119,54 @@ def some(now_us):
             ("=cmd|'/c calc'!A0", '[bold]"a", b\u2603', end_us + 1, 5, place % 4, HOSTILE if place % 4 else None, None)
         )
     return rows
+
+
+class Terminal:
+    """A process on a terminal of so many columns."""
+
+    def __init__(self, arguments, columns, env, folder, rows=50):
+        self._ours, theirs = pty.openpty()
+        fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", rows, columns, 0, 0))
+        command = [sys.executable, "-m", "cogmeter_bot", *arguments]
+        self.process = subprocess.Popen(command, cwd=folder, env=env, stdin=theirs, stdout=theirs, stderr=theirs)
+        os.close(theirs)
+        self.said = ""
+
+    def read(self, until=None):
+        """Read to the end, or until this is on the screen."""
+        deadline = time.perf_counter() + 60
+        while until is None or until not in self.said:
+            assert time.perf_counter() < deadline, self.said
+            try:
+                data = os.read(self._ours, 65_536)
+            except OSError:  # Linux says so when the other side has been closed
+                break
+            if not data:
+                break
+            self.said += data.decode()
+        return self.said
+
+    def close(self):
+        code = self.process.wait(60)
+        os.close(self._ours)
+        return code
+
+
+@pytest.fixture
+def terminal(tmp_path, environment):
+    def run(*arguments, columns=80, rows=50, **more):
+        env = {**environment, "TERM": "xterm-256color", **more}
+        shown = Terminal(arguments, columns, env, tmp_path, rows)
+        return shown.read(), shown.close()
+
+    return run
+
+
+@pytest.fixture
+def on_terminal(tmp_path, environment):
+    """``on_terminal(*arguments)`` starts the command on a terminal; the test reads from it and closes it."""
+    env = {**environment, "TERM": "xterm-256color"}
+    return lambda *arguments, columns=100, **more: Terminal(arguments, columns, env | more, tmp_path)
 
 
 HOSTILE = 'x\x1b[31mred\x1b[0m "quoted", <b>\u2603</b>\r\n=1+1 [/bold] \U0001f600'

@@ -186,7 +186,7 @@ async def test_an_answer_that_breaks_off_leaves_no_file(cogmeter, tmp_path):
                 ("summary", "", "does not answer as cogmeter does"),
                 ("alerts", "", "serves no cogmeter there"),
                 ("summary", "/down", "cannot answer (status 502); see the bot's log"),
-                ("summary", "/refusing", "no [31mway"),
+                ("summary", "/refusing", r"no \x1b[31mway"),
             )
         ]
     finally:

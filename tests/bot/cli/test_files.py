@@ -129,8 +129,10 @@ def test_what_cannot_be_brought_in_changes_nothing(cogmeter, seed, some, tmp_pat
     packed = gzip.compress((tmp_path / "x.ndjson").read_bytes())
     (tmp_path / "bad.gz").write_bytes(packed[: len(packed) // 2])
     refused(cogmeter("import", "bad.gz", "--database", "new.db"), "cannot be read to its end")
-    (tmp_path / "bad").write_bytes(b"\xff\xfe\x00")
+    (tmp_path / "bad").write_bytes(b"\xff\x00")
     refused(cogmeter("import", "bad", "--database", "new.db"), "is no UTF-8 text")
+    (tmp_path / "bad").write_bytes(b"\xff\xfe\x00")
+    refused(cogmeter("import", "bad", "--database", "new.db"), "is no UTF-16 text")
 
 
 def test_an_import_while_a_bot_runs_on_the_database_is_refused(cogmeter, seed, some, tmp_path):

@@ -3,17 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
-import fcntl
 import json
-import os
-import pty
 import re
 import signal
-import struct
-import subprocess
-import sys
-import termios
-import time
 
 import pytest
 from making import make_alert
@@ -180,47 +172,6 @@ def test_the_doctor_tells_of_an_old_record_and_of_a_lost_gateway(cogmeter, seed,
 # On a terminal
 
 
-class Terminal:
-    """A process on a terminal of so many columns."""
-
-    def __init__(self, arguments, columns, env, folder, rows=50):
-        self._ours, theirs = pty.openpty()
-        fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", rows, columns, 0, 0))
-        command = [sys.executable, "-m", "cogmeter_bot", *arguments]
-        self.process = subprocess.Popen(command, cwd=folder, env=env, stdin=theirs, stdout=theirs, stderr=theirs)
-        os.close(theirs)
-        self.said = ""
-
-    def read(self, until=None):
-        """Read to the end, or until this is on the screen."""
-        deadline = time.perf_counter() + 60
-        while until is None or until not in self.said:
-            assert time.perf_counter() < deadline, self.said
-            try:
-                data = os.read(self._ours, 65_536)
-            except OSError:  # Linux says so when the other side has been closed
-                break
-            if not data:
-                break
-            self.said += data.decode()
-        return self.said
-
-    def close(self):
-        code = self.process.wait(60)
-        os.close(self._ours)
-        return code
-
-
-@pytest.fixture
-def terminal(tmp_path, environment):
-    def run(*arguments, columns=80, rows=50, **more):
-        env = {**environment, "TERM": "xterm-256color", **more}
-        shown = Terminal(arguments, columns, env, tmp_path, rows)
-        return shown.read(), shown.close()
-
-    return run
-
-
 @pytest.mark.parametrize("columns", [40, 60, 80, 200])
 def test_a_terminal_gets_tables_that_fit_from_60_columns_on(terminal, alarmed, columns):
     for command in ("summary", "errors", "slow", "alerts"):
@@ -263,8 +214,8 @@ def test_colours_come_with_a_terminal_alone_and_no_color_takes_them_away(termina
 
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 0), (signal.SIGTERM, 143)])
-def test_ctrl_c_and_sigterm_end_the_live_view_cleanly(alarmed, tmp_path, environment, number, code):
-    shown = Terminal(("live", "--interval", "0.5"), 100, {**environment, "TERM": "xterm-256color"}, tmp_path)
+def test_ctrl_c_and_sigterm_end_the_live_view_cleanly(alarmed, on_terminal, number, code):
+    shown = on_terminal("live", "--interval", "0.5")
     assert "knowledge-graph" in shown.read("Last Failures")
     shown.process.send_signal(number)
     said = shown.read()
@@ -273,11 +224,10 @@ def test_ctrl_c_and_sigterm_end_the_live_view_cleanly(alarmed, tmp_path, environ
     assert "Traceback" not in said
 
 
-def test_the_live_view_waits_for_a_database_that_goes_away(alarmed, tmp_path, environment):
-    env = {**environment, "TERM": "xterm-256color"}
+def test_the_live_view_waits_for_a_database_that_goes_away(alarmed, on_terminal):
     aside = alarmed.with_name("aside.db")
     alarmed.rename(aside)
-    shown = Terminal(("live", "--interval", "0.5"), 100, env, tmp_path)
+    shown = on_terminal("live", "--interval", "0.5")
     shown.read("Looking again every 0.5 s")
     aside.rename(alarmed)
     shown.read("Last Failures")

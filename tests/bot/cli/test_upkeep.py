@@ -185,7 +185,7 @@ def test_config_shows_every_setting_and_no_secret(cogmeter, tmp_path):
     assert lines["PERFORMANCE_LOG_LEVEL"] == ["error", "environment"]
     assert lines["PERFORMANCE_ALERT_FOR"] == ["0", "default"]
     assert lines["PERFORMANCE_HTTP_TOKEN"] == ["(set,", "hidden)", "environment"]
-    assert lines["PERFORMANCE_DATABASE_URL"] == ["postgresql://bot:***@db/perf", "environment"]
+    assert lines["PERFORMANCE_DATABASE_URL"] == ["postgresql://bot:[redacted]@db/perf", "environment"]
 
 
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])

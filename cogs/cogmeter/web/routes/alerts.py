@@ -11,6 +11,7 @@ from cogmeter.answers import safe
 from cogmeter.answers.alerts import AlertAnswer, AlertDetail, AlertPage, Listed, detail, page
 from cogmeter.answers.changes import TargetAnswer, TestAlert
 from cogmeter.query import now_us
+from cogmeter.redact import quoted
 from cogmeter.web.api import Ask, Body, Problem, Route
 from cogmeter.web.asks import PagedAsk, Service, cursor_of, numbers_of
 from cogmeter_storage.alerting import AlertState
@@ -80,7 +81,7 @@ async def send_test_alert(monitor: Monitor, body: TrialBody, actor: str) -> Test
     said = await monitor.alerting.delivery.test(actor, body.target)
     if body.target is not None and not said:
         known = ", ".join(one.name for one in monitor.alerting.delivery.notifiers)
-        words = f"There is no target {body.target!r}; there are {known}"
+        words = f"There is no target {quoted(body.target)}; there are {known}"
         raise Problem(404, "Unknown target", words, parameter="target")
     return TestAlert(
         targets=[
