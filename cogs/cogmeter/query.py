@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from cogmeter.likeness import near
 from cogmeter.records import Figures, Overview, Period, Range, ServiceStats, Summary, Timeline, UnknownNameError
 from cogmeter.services import BACKGROUND
+from cogmeter.suggestions import suggest
 from cogmeter_storage.histogram import quantiles
 from cogmeter_storage.model import MINUTE_US, Totals
 
@@ -120,12 +120,11 @@ class Query:
         )
 
     async def operations(self, service: str, period: Period | Range = Period.DAY) -> dict[str, Figures]:
-        """The key figures of each operation of a service, the busiest first.
-
-        Raises:
-            UnknownNameError: nothing is stored under that service.
-        """
-        span, ids = self.span(period), await self._ids(service, None)
+        """Return the key figures of each operation of a service, the busiest first; none for an unknown service."""
+        span = self.span(period)
+        ids = {one.operation: one.id for one in await self.store.series() if one.service == service}
+        if not ids:
+            return {}
         names = sorted(ids)
         groups = {ids[name]: number for number, name in enumerate(names)}
         return dict(_ranked(names, await self.store.totals(span.since_us, span.until_us, groups=groups), span))
@@ -169,18 +168,18 @@ class Query:
         stored = {one.service for one in await self.store.series()}
         for service in services:
             if service not in stored:
-                raise UnknownNameError("service", service, near(service, stored))
+                raise UnknownNameError("service", service, await suggest(service, stored))
 
     async def _ids(self, service: str, operation: str | None) -> dict[str, int]:
         """The series ids of a service by operation name, narrowed to one operation if given."""
         series = await self.store.series()
         ids = {one.operation: one.id for one in series if one.service == service}
         if not ids:
-            raise UnknownNameError("service", service, near(service, {one.service for one in series}))
+            raise UnknownNameError("service", service, await suggest(service, {one.service for one in series}))
         if operation is None:
             return ids
         if operation not in ids:
-            raise UnknownNameError("operation", operation, near(operation, ids))
+            raise UnknownNameError("operation", operation, await suggest(operation, ids))
         return {operation: ids[operation]}
 
     async def _timeline(

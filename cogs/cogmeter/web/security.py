@@ -6,14 +6,15 @@ import hashlib
 import hmac
 import secrets
 import time
-from typing import Final
+from typing import TYPE_CHECKING, Final
 from urllib.parse import urlsplit
-
-from aiohttp import web
 
 from cogmeter.web.api import CALLER, Caller
 from cogmeter.web.limits import Tries
 from cogmeter.web.problems import Problem
+
+if TYPE_CHECKING:
+    from aiohttp import web
 
 LOGIN: Final = "/performance/login"
 LOGOUT: Final = "/performance/logout"
@@ -177,9 +178,6 @@ class Guard:
         fetch, mode = request.headers.get("Sec-Fetch-Site"), request.headers.get("Sec-Fetch-Mode")
         if fetch == "cross-site" and mode != "navigate":
             raise Problem.of(403, "Another site's page is not served")
-
-
-GUARD: Final = web.AppKey("cogmeter.guard", Guard)
 
 
 def host_name(host: str) -> str | None:
