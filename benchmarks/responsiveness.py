@@ -29,7 +29,7 @@ import threading
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 from urllib.parse import quote, urlsplit
 
 import discord
@@ -107,7 +107,7 @@ class Steps:
             self.collecting_ms += took_ms
             self.longest_collection_ms = max(self.longest_collection_ms, took_ms)
 
-    def __enter__(self) -> Steps:
+    def __enter__(self) -> Self:
         original = self._original
         gc.callbacks.append(self._collecting)
 
@@ -175,7 +175,9 @@ async def measure(cases: Sequence[Case], steps: Steps, repeats: int) -> None:
 
 def show(case: Case) -> None:
     cpu = Spread.of(one.cpu_ms for one in case.found)
-    wall, late = (statistics.median(values) for values in zip(*((o.wall_ms, o.late_ms) for o in case.found)))
+    wall, late = (
+        statistics.median(values) for values in zip(*((o.wall_ms, o.late_ms) for o in case.found), strict=True)
+    )
     middle = min(case.found, key=lambda one: abs(one.cpu_ms - cpu.median))
     row(
         case.name,

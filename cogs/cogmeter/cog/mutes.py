@@ -90,7 +90,8 @@ async def _wanted(
 
 async def _mute(desk: Desk, mute: Mute) -> Answer:
     kept = await desk.monitor.alerting.engine.mute(mute, mute.since_us)
-    return Answer.plain(muted_embed(kept, desk.monitor.settings.command_group))
+    already = kept.since_us != mute.since_us
+    return Answer.plain(muted_embed(kept, desk.monitor.settings.command_group, already=already))
 
 
 async def _unmute(desk: Desk, actor: str, mute: str | None, service: str | None, rule: str | None) -> Answer:
