@@ -1,16 +1,18 @@
-"""Starts background work in an empty context, so that no interaction's context leaks into what outlives it."""
+"""Runs work of the monitor beside the host's: in an empty context, and in short pieces on the event loop."""
 
 from __future__ import annotations
 
 import asyncio
 import contextvars
+import time
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 if TYPE_CHECKING:
-    from collections.abc import Coroutine
+    from collections.abc import AsyncIterator, Coroutine, Iterable
 
 T = TypeVar("T")
+PIECE_S: Final = 0.001  # of work on the event loop; between two pieces others run
 
 # Whether the running code is work of ours in the background, which is not the host's performance.
 own_work: Final[ContextVar[bool]] = ContextVar("cogmeter_own_work", default=False)
@@ -27,3 +29,13 @@ def detached(coroutine: Coroutine[Any, Any, T], *, name: str) -> asyncio.Task[T]
     """The running task of this coroutine. The caller keeps a reference: the loop itself does not."""
     # create_task(context=...) would not do: the call itself would still be made inside the caller's context.
     return own_context().run(lambda: asyncio.create_task(coroutine, name=name))
+
+
+async def paced(items: Iterable[T]) -> AsyncIterator[T]:
+    """Yield the items; whenever the caller has worked on them for PIECE_S, let the event loop run others first."""
+    began_s = time.perf_counter()
+    for item in items:
+        yield item
+        if time.perf_counter() - began_s > PIECE_S:
+            await asyncio.sleep(0)
+            began_s = time.perf_counter()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import heapq
 import re
 from typing import TYPE_CHECKING, Final
 
@@ -45,7 +46,10 @@ class Groups:
 
     def largest(self, limit: int, *, truncated: bool) -> list[ErrorGroup]:
         """The groups that hold most failures, of equal ones the one last seen."""
-        made = [
+        ranked = heapq.nlargest(
+            max(limit, 0), self._found.items(), key=lambda one: (one[1][2], one[1][0].end_us, one[1][0].id)
+        )
+        return [
             ErrorGroup(
                 service=service,
                 operation=operation,
@@ -57,9 +61,8 @@ class Groups:
                 example=newest,
                 truncated=truncated,
             )
-            for (service, operation, kind, outcome), (newest, oldest, count) in self._found.items()
+            for (service, operation, kind, outcome), (newest, oldest, count) in ranked
         ]
-        return sorted(made, key=lambda one: (-one.count, -one.last_us, -one.example.id))[: max(limit, 0)]
 
 
 async def group(

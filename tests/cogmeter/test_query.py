@@ -4,7 +4,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cogmeter.likeness import near
 from cogmeter.query import Query
 from cogmeter.records import MOST_BINS, Period, Range, UnknownNameError
 from cogmeter_storage import open_store
@@ -73,25 +72,10 @@ async def test_an_unknown_operation_is_told_with_near_ones(store):
     assert (raised.value.kind, raised.value.near) == ("operation", ("query",))
 
 
-@pytest.mark.parametrize(
-    ("typed", "best"),
-    [
-        ("know", "knowledge-graph"),
-        ("graph", "knowledge-graph"),
-        ("kgr", "knowledge-graph"),
-        ("graf", "knowledge-graph"),
-    ],
-)
-def test_near_names_begin_hold_spell_or_resemble_what_was_typed(typed, best):
-    assert near(typed, ["core-intelligence", "knowledge-graph", "web-crawling"])[0] == best
-
-
-@given(st.text(max_size=40), st.lists(st.text(min_size=1, max_size=40), unique=True, max_size=30))
-def test_near_gives_stored_names_each_once_and_no_more_than_asked(typed, names):
-    found = near(typed, names, limit=5)
-    assert len(found) <= 5
-    assert len(set(found)) == len(found)
-    assert set(found) <= set(names)
+async def test_an_unknown_service_has_no_operations_and_is_no_error(store):
+    await recorded(store, ("knowledge-graph", "query", NOW_US - 1, 1, 0))
+    assert await query(store).operations("knowledge-grap", Period.DAY) == {}
+    assert list(await query(store).operations("knowledge-graph", Period.DAY)) == ["query"]
 
 
 def test_every_period_has_a_readable_number_of_bins():

@@ -16,7 +16,6 @@ from typing import Any, Final
 from cogmeter.alerts.model import SEVERITIES, Subject
 from cogmeter.alerts.rules import RULES
 from cogmeter.alerts.rules.values import STATISTICS
-from cogmeter.likeness import near
 from cogmeter.redact import quoted, shown
 from cogmeter.settings import Settings
 
@@ -91,6 +90,8 @@ class Key:
         rule, at, place = path.partition("@")
         service, slash, operation = place.partition("/")
         if rule not in RULES:
+            from cogmeter.likeness import near  # see suggestions.py
+
             alike = " or ".join(near(rule, RULES, 2))
             mend = f"did you mean {alike}?" if alike else f"there are {', '.join(RULES)}"
             raise LimitError(f"{shown(text, limit=_SHOWN)}: {quoted(rule, limit=_SHOWN)} is no rule; {mend}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from typing import TYPE_CHECKING, Any
 
@@ -12,6 +13,7 @@ from cogmeter.answers.base import Answer
 from cogmeter.answers.figures import TimeRange, moment
 from cogmeter.answers.numbers import Number, rounded
 from cogmeter.answers.times import Instant
+from cogmeter.background import paced
 from cogmeter_storage.model import DAY_US
 
 if TYPE_CHECKING:
@@ -29,6 +31,23 @@ if TYPE_CHECKING:
         dollars: float
 
 
+@dataclass(slots=True)
+class Sum:
+    """What several lines come to."""
+
+    operations: int = 0
+    tokens_in: float = 0.0
+    tokens_out: float = 0.0
+    dollars: float = 0.0
+
+    def add(self, one: Sums) -> None:
+        """Count more."""
+        self.operations += one.operations
+        self.tokens_in += one.tokens_in
+        self.tokens_out += one.tokens_out
+        self.dollars += one.dollars
+
+
 class Cost(Answer):
     """What operations cost whose metadata says so."""
 
@@ -40,8 +59,10 @@ class Cost(Answer):
     @classmethod
     def of(cls, sums: Iterable[Sums]) -> Cost:
         """The sum of all these."""
-        parts = list(sums)
-        return cls(**_fields(parts))
+        whole = Sum()
+        for one in sums:
+            whole.add(one)
+        return cls(**_fields(whole))
 
 
 class CostLine(Cost):
@@ -61,36 +82,33 @@ class Costs(Answer):
     lines: list[CostLine] = Field(description="In order of day, then the dearest first")
 
 
-def costs(
+async def costs(
     days: Mapping[int, Mapping[tuple[str, str], Sums]], span: Range, *, service: str | None, since_us: int | None
 ) -> Costs:
-    """What was spent on the days that a stretch of time touches; ``days`` is by the day's number since 1970."""
+    """Return what was spent on the days that a stretch of time touches; ``days`` is by the day's number since 1970.
+
+    It is built day by day, in short pieces; ``days`` may change meanwhile.
+    """
     first, last = span.since_us // DAY_US, (span.until_us - 1) // DAY_US
-    found = [
-        (number, key, one)
-        for number, day in days.items()
-        if first <= number <= last
-        for key, one in day.items()
-        if service is None or key[0] == service
-    ]
-    found.sort(key=lambda each: (each[0], -each[2].dollars, each[1]))
-    return Costs(
-        time_range=TimeRange.of(span),
-        counted_since=moment(since_us),
-        total=Cost.of(one for _, _, one in found),
-        lines=[_line(number, key, one) for number, key, one in found],
-    )
+    total, lines = Sum(), []
+    async for number in paced([day for day in sorted(days) if first <= day <= last]):
+        found = [each for each in days.get(number, {}).items() if service is None or each[0][0] == service]
+        found.sort(key=lambda each: (-each[1].dollars, each[0]))
+        for key, one in found:
+            total.add(one)
+            lines.append(_line(number, key, one))
+    return Costs(time_range=TimeRange.of(span), counted_since=moment(since_us), total=Cost.of([total]), lines=lines)
 
 
 def _line(number: int, key: tuple[str, str], one: Sums) -> CostLine:
     day = datetime.fromtimestamp(number * 86_400, UTC).date()
-    return CostLine(day=day, service=key[0], model=safe.text(key[1]) or None, **_fields([one]))
+    return CostLine(day=day, service=key[0], model=safe.text(key[1]) or None, **_fields(one))
 
 
-def _fields(parts: list[Sums]) -> dict[str, Any]:
+def _fields(one: Sums) -> dict[str, Any]:
     return {
-        "operations": sum(one.operations for one in parts),
-        "tokens_in": rounded(sum(one.tokens_in for one in parts), 3),
-        "tokens_out": rounded(sum(one.tokens_out for one in parts), 3),
-        "cost_usd": rounded(sum(one.dollars for one in parts), 6),
+        "operations": one.operations,
+        "tokens_in": rounded(one.tokens_in, 3),
+        "tokens_out": rounded(one.tokens_out, 3),
+        "cost_usd": rounded(one.dollars, 6),
     }

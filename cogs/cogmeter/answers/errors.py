@@ -11,6 +11,7 @@ from cogmeter.answers.base import Answer
 from cogmeter.answers.figures import TimeRange
 from cogmeter.answers.operations import OperationAnswer
 from cogmeter.answers.times import Instant, at
+from cogmeter.background import paced
 
 if TYPE_CHECKING:
     from cogmeter.query import Query
@@ -64,6 +65,6 @@ async def errors(query: Query, span: Range, *, service: str | None, operation: s
     found = await query.store.error_groups(ids, span.since_us, span.until_us, limit=limit)
     return Errors(
         time_range=TimeRange.of(span),
-        groups=[ErrorGroupAnswer.of(one) for one in found],
+        groups=[ErrorGroupAnswer.of(one) async for one in paced(found)],
         truncated=any(one.truncated for one in found),
     )

@@ -11,6 +11,7 @@ from cogmeter.answers.figures import moment
 from cogmeter.answers.numbers import Number, ms_or_none, rate, rounded
 from cogmeter.answers.safe import text
 from cogmeter.answers.times import Instant, at
+from cogmeter.background import paced
 from cogmeter.condition import Check, Status
 from cogmeter.query import now_us
 from cogmeter.version import __version__
@@ -84,15 +85,15 @@ class ServicesHealthAnswer(_About):
     discord: dict[str, ServiceHealthAnswer] = Field(description="What cogmeter records of Discord by itself")
 
     @classmethod
-    def of(
+    async def of(
         cls, status: Status, own: Mapping[str, ServiceHealth], discord: Mapping[str, ServiceHealth], up_s: float
     ) -> Self:
-        """That of these services."""
-        return cls(checks=_named(own), discord=_named(discord), **_about(status, up_s))
+        """Return the answer about these services, built in short pieces."""
+        return cls(checks=await _named(own), discord=await _named(discord), **_about(status, up_s))
 
 
-def _named(services: Mapping[str, ServiceHealth]) -> dict[str, ServiceHealthAnswer]:
-    return {text(name): ServiceHealthAnswer.of_service(one) for name, one in services.items()}
+async def _named(services: Mapping[str, ServiceHealth]) -> dict[str, ServiceHealthAnswer]:
+    return {text(name): ServiceHealthAnswer.of_service(one) async for name, one in paced(services.items())}
 
 
 def _fields(check: Check) -> dict[str, Any]:

@@ -10,7 +10,6 @@ from cogmeter.answers import safe
 from cogmeter.answers.base import Answer
 from cogmeter.answers.figures import Stats, TimeRange
 from cogmeter.answers.numbers import Number, rounded
-from cogmeter.records import UnknownNameError
 from cogmeter.services import TASKS
 
 if TYPE_CHECKING:
@@ -56,11 +55,7 @@ async def loops(query: Query, span: Range, ill: Sequence[State]) -> Loops:
     Raises:
         StorageError: the store does not answer.
     """
-    try:
-        ran = (await query.operations(TASKS, span)).items()
-    except UnknownNameError:  # none has run yet
-        ran = {}.items()
-    stats = {name: Stats.of(figures) for name, figures in ran}
+    stats = {name: Stats.of(figures) for name, figures in (await query.operations(TASKS, span)).items()}
     found = [_ill(one, stats.pop(one.name, None)) for one in ill]
     well = [Loop(name=name, state="ok", overdue_seconds=0, message=None, stats=one) for name, one in stats.items()]
     return Loops(time_range=TimeRange.of(span), loops=[*found, *well])

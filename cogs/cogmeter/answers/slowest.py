@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 from cogmeter.answers.base import Answer
 from cogmeter.answers.figures import TimeRange
 from cogmeter.answers.operations import OperationAnswer
-from cogmeter.likeness import near
 from cogmeter.records import UnknownNameError
 from cogmeter.services import BACKGROUND
+from cogmeter.suggestions import suggest
 
 if TYPE_CHECKING:
     from collections.abc import Collection
@@ -41,7 +41,8 @@ async def slowest(
     if operation is not None:
         named = [one for one in wanted if one.operation == operation]
         if not named:
-            raise UnknownNameError("operation", operation, near(operation, {one.operation for one in wanted}))
+            alike = await suggest(operation, {one.operation for one in wanted})
+            raise UnknownNameError("operation", operation, alike)
         wanted = named
     ids = [one.id for one in wanted]
     found = await query.store.slowest(ids, span.since_us, span.until_us, limit=limit)

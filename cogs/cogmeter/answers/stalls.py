@@ -11,7 +11,6 @@ from cogmeter.answers.base import Answer
 from cogmeter.answers.figures import Stats, TimeRange
 from cogmeter.answers.numbers import Number, ms
 from cogmeter.answers.times import Instant, at
-from cogmeter.records import UnknownNameError
 from cogmeter.services import STALLS
 
 if TYPE_CHECKING:
@@ -57,9 +56,8 @@ async def stalls(query: Query, span: Range, *, limit: int) -> Stalls:
     Raises:
         StorageError: the store does not answer.
     """
-    try:
-        ids = await query.ids(STALLS) or []
-    except UnknownNameError:  # nothing has blocked it yet
+    ids = [one.id for one in await query.store.series() if one.service == STALLS]
+    if not ids:  # nothing has blocked it yet
         return Stalls(time_range=TimeRange.of(span), places={}, recent=[], longest=[])
     where = (ids, span.since_us, span.until_us)
     places = await query.operations(STALLS, span)

@@ -49,7 +49,7 @@ def add(group: app_commands.Group, desk: Desk) -> None:
         wanted: list[Mute] = []
 
         async def check() -> None:
-            wanted.append(_wanted(interaction, duration, service, rule, reason))
+            wanted.append(await _wanted(interaction, duration, service, rule, reason))
             await known_service(desk, wanted[0].service)
 
         await desk.answer(interaction, lambda: _mute(desk, wanted[0]), check=check)
@@ -65,13 +65,13 @@ def add(group: app_commands.Group, desk: Desk) -> None:
         async def check() -> None:
             if mute is None and service is None and rule is None:
                 raise Refusal("Name the mute to end, or a service or a rule, or `all` as the service for every one.")
-            named.append(None if rule is None else rule_named(rule))
+            named.append(None if rule is None else await rule_named(rule))
 
         actor = interaction.user.display_name
         await desk.answer(interaction, lambda: _unmute(desk, actor, mute, service, named[0]), check=check)
 
 
-def _wanted(
+async def _wanted(
     interaction: discord.Interaction, duration: str, service: str | None, rule: str | None, reason: str | None
 ) -> Mute:
     """The mute that is asked for; raises Refusal."""
@@ -80,7 +80,7 @@ def _wanted(
     length_us, begin_us = int(seconds_of(duration) * 1e6), now_us()
     return Mute(
         service="" if service is None or service.casefold() == ALL else service,
-        rule="" if rule is None else rule_named(rule),
+        rule="" if rule is None else await rule_named(rule),
         since_us=begin_us,
         until_us=begin_us + length_us,
         actor=interaction.user.display_name,
@@ -90,7 +90,8 @@ def _wanted(
 
 async def _mute(desk: Desk, mute: Mute) -> Answer:
     kept = await desk.monitor.alerting.engine.mute(mute, mute.since_us)
-    return Answer.plain(muted_embed(kept, desk.monitor.settings.command_group))
+    already = kept.since_us != mute.since_us
+    return Answer.plain(muted_embed(kept, desk.monitor.settings.command_group, already=already))
 
 
 async def _unmute(desk: Desk, actor: str, mute: str | None, service: str | None, rule: str | None) -> Answer:

@@ -10,11 +10,11 @@ from discord import app_commands
 from cogmeter.alerts.review.muting import check_service
 from cogmeter.alerts.rules import RULES
 from cogmeter.cog.desk import Refusal
-from cogmeter.likeness import near
 from cogmeter.records import UnknownNameError
 from cogmeter.redact import shown
 from cogmeter.render.escape import code
 from cogmeter.render.text import cut
+from cogmeter.suggestions import suggest
 from cogmeter_storage.base import StorageError
 
 if TYPE_CHECKING:
@@ -38,12 +38,12 @@ class Names:
 
     async def services(self, interaction: discord.Interaction, current: str) -> list[app_commands.Choice[str]]:
         """Services like what is typed; none for a user whom the gate does not admit."""
-        return choices(await self._stored(interaction), current)
+        return await choices(await self._stored(interaction), current)
 
     async def operations(self, interaction: discord.Interaction, current: str) -> list[app_commands.Choice[str]]:
         """Operations, like what is typed, of the service that is already chosen."""
         names = await self._stored(interaction)
-        return choices(names.get(str(interaction.namespace.service), []), current)
+        return await choices(names.get(str(interaction.namespace.service), []), current)
 
     async def _stored(self, interaction: discord.Interaction) -> dict[str, list[str]]:
         if not await self._desk.gate.admits(interaction):
@@ -69,18 +69,18 @@ async def known_service(desk: Desk, service: str) -> None:
         raise Refusal(str(error)) from None
 
 
-def choices(names: Iterable[str], typed: str) -> list[app_commands.Choice[str]]:
+async def choices(names: Iterable[str], typed: str) -> list[app_commands.Choice[str]]:
     """At most 25 choices: all names in order while nothing is typed, else the most alike."""
-    chosen = near(typed, list(names), limit=MOST) if typed.strip() else list(names)[:MOST]
+    chosen = await suggest(typed, names, limit=MOST) if typed.strip() else list(names)[:MOST]
     return [app_commands.Choice(name=cut(name, 100), value=name) for name in chosen]
 
 
 async def rule_choices(_: discord.Interaction, current: str) -> list[app_commands.Choice[str]]:
     """Alert rules like what is typed. Their names are the product's own, and no secret."""
-    return choices(RULES, current)
+    return await choices(RULES, current)
 
 
-def rule_named(typed: str) -> str:
+async def rule_named(typed: str) -> str:
     """The alert rule of this name.
 
     Raises:
@@ -88,7 +88,7 @@ def rule_named(typed: str) -> str:
     """
     rule = typed.strip().casefold().replace(" ", "_")
     if rule not in RULES:
-        names = near(rule, RULES) or list(RULES)
+        names = await suggest(rule, RULES) or list(RULES)
         raise Refusal(
             f"{code(shown(typed), 50)} is no rule. Did you mean {' or '.join(code(one, 50) for one in names[:3])}?"
         )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import TYPE_CHECKING, Final
 
 import discord
@@ -44,4 +45,4 @@ async def made(store: Store, settings: Settings, span: Range) -> AlertReport:
     alerts = await store.alerting.alerts(tuple(AlertState), since_us=span.since_us, limit=MOST)
     changes = await store.alerting.changes(since_us=span.since_us, limit=MOST)
     advice = await Replayer(store, settings, now_us=span.until_us).advice(alerts, span)
-    return report_of(alerts, changes, span, advice)
+    return await asyncio.to_thread(report_of, alerts, changes, span, advice)

@@ -85,7 +85,7 @@ def add(group: app_commands.Group, desk: Desk) -> None:
         wanted: list[Wish] = []
 
         async def check() -> None:
-            wanted.append(_wanted(interaction, _subject(rule, service, operation), field, value))
+            wanted.append(_wanted(interaction, await _subject(rule, service, operation), field, value))
             await _makes_a_difference(desk, wanted[0])
 
         await desk.answer(interaction, lambda: _preview(desk, wanted[0]), check=check)
@@ -109,7 +109,7 @@ def add(group: app_commands.Group, desk: Desk) -> None:
         wanted: list[Wish] = []
 
         async def check() -> None:
-            wanted.append(_wanted(interaction, _subject(rule, service, operation), field, None))
+            wanted.append(_wanted(interaction, await _subject(rule, service, operation), field, None))
             await _makes_a_difference(desk, wanted[0])
 
         await desk.answer(interaction, lambda: _reset(desk, wanted[0]), check=check)
@@ -119,11 +119,11 @@ def add(group: app_commands.Group, desk: Desk) -> None:
         await desk.answer(interaction, lambda: _audit(desk))
 
 
-def _subject(rule: str, service: str | None, operation: str | None) -> Subject:
+async def _subject(rule: str, service: str | None, operation: str | None) -> Subject:
     """What the options name; raises Refusal where there is no such thing."""
     if operation is not None and service is None:
         raise Refusal("Name the service of that operation, too.")
-    return Subject(rule_named(rule), service or "", operation or "")
+    return Subject(await rule_named(rule), service or "", operation or "")
 
 
 def _wanted(interaction: discord.Interaction, subject: Subject, field: str, value: str | None) -> Wish:

@@ -30,7 +30,7 @@ async def write(store: Store, export: Export) -> AsyncIterator[bytes]:
     since_us, until_us = max(export.since_us, 0), min(export.until_us, await _end_of(store))
     groups = {number: group for group, ids in enumerate(series.values()) for number in ids}
     totals = await store.totals(since_us, until_us, groups=groups)
-    by_service = stats.by_service(totals, list(series))
+    by_service = await stats.by_service(totals, list(series))
     time_range = {
         "since": iso(export.since_us),
         "until": _until(export.until_us),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
+from cogmeter.background import paced
 from cogmeter.exporters.base import Export, series_of
 from cogmeter_storage.histogram import bucket_of
 
@@ -14,10 +15,10 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from cogmeter_storage.base import Store
-    from cogmeter_storage.model import Totals
 
 # The upper bounds of the histogram, in seconds; the last bucket has none.
 BOUNDS_S: Final = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0)
+TOGETHER: Final = 32  # services that are worked out in one turn of the loop: below a millisecond
 _LAST = bucket_of([bound * 1e6 for bound in BOUNDS_S])
 _ESCAPES = str.maketrans({"\\": r"\\", '"': r"\"", "\n": r"\n"})
 
@@ -27,9 +28,16 @@ async def write(store: Store, export: Export) -> AsyncIterator[bytes]:
     series = await series_of(store, export)
     groups = {number: group for group, ids in enumerate(series.values()) for number in ids}
     totals = await store.totals(export.since_us, export.until_us, groups=groups)
-    for part in (_counter(totals, list(series), export.namespace), _histogram(totals, list(series), export.namespace)):
-        for line in part:
-            yield line.encode()
+    names, counts = list(series), totals.counts[0]
+    metric = f"{export.namespace}_operations_total"
+    yield f"# HELP {metric} Total number of operations\n# TYPE {metric} counter\n".encode()
+    for some in _parts(len(names)):
+        yield "".join(_counter(metric, names[some], counts[some].tolist())).encode()
+    metric = f"{export.namespace}_operation_duration_seconds"
+    yield f"\n# HELP {metric} Operation duration\n# TYPE {metric} histogram\n".encode()
+    async for some in paced(_parts(len(names))):
+        figures = (counts[some], totals.sum_us[0, some], totals.buckets[0, some])
+        yield "".join(_histogram(metric, names[some], *figures)).encode()
 
 
 def cumulative(buckets: NDArray[np.int64]) -> NDArray[np.int64]:
@@ -46,24 +54,21 @@ def escaped(label: str) -> str:
     return label.translate(_ESCAPES)
 
 
-def _counter(totals: Totals, names: list[str], namespace: str) -> Iterator[str]:
-    metric = f"{namespace}_operations_total"
-    yield f"# HELP {metric} Total number of operations\n# TYPE {metric} counter\n"
-    for name, count in zip(names, totals.counts[0].tolist(), strict=True):
+def _parts(services: int) -> Iterator[slice]:
+    return (slice(start, start + TOGETHER) for start in range(0, services, TOGETHER))
+
+
+def _counter(metric: str, names: list[str], counts: list[int]) -> Iterator[str]:
+    for name, count in zip(names, counts, strict=True):
         if count:
             yield f'{metric}{{service="{escaped(name)}"}} {count}\n'
 
 
-def _histogram(totals: Totals, names: list[str], namespace: str) -> Iterator[str]:
-    metric = f"{namespace}_operation_duration_seconds"
-    yield f"\n# HELP {metric} Operation duration\n# TYPE {metric} histogram\n"
-    rows = zip(
-        names,
-        totals.counts[0].tolist(),
-        totals.sum_us[0].tolist(),
-        cumulative(totals.buckets[0]).tolist(),
-        strict=True,
-    )
+def _histogram(
+    metric: str, names: list[str], counts: NDArray[np.int64], sums_us: NDArray[np.int64], buckets: NDArray[np.int64]
+) -> Iterator[str]:
+    """Write the histogram of each of these services that has operations."""
+    rows = zip(names, counts.tolist(), sums_us.tolist(), cumulative(buckets).tolist(), strict=True)
     for name, count, sum_us, below in rows:
         if not count:
             continue

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
+from cogmeter.background import paced
 from cogmeter.exporters.base import iso
 from cogmeter_storage.histogram import quantiles
 from cogmeter_storage.model import DAY_US, FAILURES, HOUR_US
@@ -17,14 +18,22 @@ if TYPE_CHECKING:
     from cogmeter_storage.model import Totals
 
 _PERCENTILES = (0.50, 0.95, 0.99)
+TOGETHER: Final = 32  # services whose figures are worked out in one turn of the loop: about a millisecond
 _BINS: Final = 168  # that are asked for at once: a week of hours
 _STEPS_US: Final = tuple(HOUR_US * _BINS**power for power in range(4))  # the last one is longer than a century
 
 
-def by_service(totals: Totals, names: list[str]) -> dict[str, dict[str, Any]]:
-    """The figures of each service that has operations; the totals have one bin, and a group for each of the names."""
-    made = _stats(totals.outcomes[0], totals.sum_us[0], totals.max_us[0], totals.buckets[0])
-    return {name: stats for name, stats in zip(names, made, strict=True) if stats["totalOperations"]}
+async def by_service(totals: Totals, names: list[str]) -> dict[str, dict[str, Any]]:
+    """Return the figures of each service that has operations, worked out in short pieces.
+
+    The totals have one bin, and a group for each of the names.
+    """
+    made: dict[str, dict[str, Any]] = {}
+    async for start in paced(range(0, len(names), TOGETHER)):
+        some = slice(start, start + TOGETHER)
+        parts = (part[0, some] for part in (totals.outcomes, totals.sum_us, totals.max_us, totals.buckets))
+        made |= zip(names[some], _stats(*parts), strict=True)
+    return {name: stats for name, stats in made.items() if stats["totalOperations"]}
 
 
 async def hours(store: Store, series: Mapping[int, int], since_us: int, until_us: int) -> AsyncIterator[dict[str, Any]]:

@@ -12,6 +12,7 @@ import numpy as np
 from cogmeter.alerts.model import CRITICAL, WARNING, Subject
 from cogmeter.alerts.rules.guide import ERROR_RATE
 from cogmeter.alerts.rules.rule import severity
+from cogmeter.background import paced
 from cogmeter.condition import Check, ServiceHealth, Status
 from cogmeter.query import now_us
 from cogmeter.recorder import OTHER
@@ -48,7 +49,8 @@ class Services:
         self._seen_us |= {name: one.last_seen_us for name, one in found.items()}
         quiet = [one for one in await monitor.store.series() if one.service != OTHER and one.service not in found]
         await self._look_up(monitor, quiet)
-        found |= {one.service: self._quiet(one.service, window.length_s, alerts.get(one.service)) for one in quiet}
+        async for name in paced(dict.fromkeys(one.service for one in quiet)):
+            found[name] = self._quiet(name, window.length_s, alerts.get(name))
         return dict(sorted(found.items()))
 
     async def _look_up(self, monitor: Monitor, quiet: Sequence[Series]) -> None:
@@ -79,7 +81,8 @@ async def _active(monitor: Monitor, window: Window, alerts: Mapping[str, Alert])
     # The copy, because the window goes on while the thread counts.
     p95_us = await asyncio.to_thread(_p95_us, window.buckets[places])
     found = {}
-    for name, p95, operations, failures, sum_us, began_s in zip(names, p95_us, *rows, strict=True):
+    figures = zip(names, p95_us, *rows, strict=True)
+    async for name, p95, operations, failures, sum_us, began_s in paced(figures):
         age_s = 0.0 if math.isnan(began_s) else clock_s - began_s
         status, reason = _judged(monitor, name, operations, failures, alerts.get(name))
         found[name] = ServiceHealth(

@@ -45,10 +45,10 @@ def alert_list_embed(
     return fit(embed)
 
 
-def muted_embed(mute: Mute, group: str) -> discord.Embed:
-    """A mute that begins; the command ``group`` ends it."""
+def muted_embed(mute: Mute, group: str, *, already: bool = False) -> discord.Embed:
+    """Describe a mute that begins, or was active already; the command ``group`` ends it."""
     embed = discord.Embed(
-        title=f"{Look.MUTED.icon} Muted: {scope(mute)}",
+        title=f"{Look.MUTED.icon} {'Already muted' if already else 'Muted'}: {scope(mute)}",
         description=f"Until {_until(mute)}, by {plain(mute.actor, 60)}."
         + (f"\nReason: {plain(mute.reason, 300)}" if mute.reason else ""),
         colour=Look.MUTED.colour,

@@ -19,10 +19,12 @@ from typing import TYPE_CHECKING, Any, Final
 
 from aiohttp import web
 
-from cogmeter.background import detached
+from cogmeter.background import PIECE_S, detached
 from cogmeter.records import UnknownNameError
+from cogmeter.web.json_body import json_body
 from cogmeter.web.problems import Problem
 from cogmeter.web.reading import BODY_BYTES, Ask, Body, parameters, read_body, read_parameters
+from cogmeter.web.served import monitor_of
 from cogmeter_storage.base import StorageError
 
 if TYPE_CHECKING:
@@ -30,12 +32,10 @@ if TYPE_CHECKING:
 
     from pydantic import BaseModel
 
-    from cogmeter.runtime import Monitor
 
 __all__ = [
     "CALLER",
     "FAULT",
-    "MONITOR",
     "Ask",
     "Body",
     "Caller",
@@ -56,7 +56,6 @@ class Caller:
     session: str = ""
 
 
-MONITOR: Final[web.AppKey[Monitor]] = web.AppKey("cogmeter.monitor")
 CALLER: Final[ContextVar[Caller]] = ContextVar("cogmeter_caller")  # each request is handled in a context of its own
 REPEAT_S: Final = 60.0
 FAULT: Final = "web"  # what unforeseen errors are counted under in Monitor.faults
@@ -116,7 +115,7 @@ def serve(route: Route) -> Callable[[web.Request], Awaitable[web.StreamResponse]
         for one in known:
             if one.name in in_path:
                 given[one.name] = getattr(ask, one.field)
-        work = route.handler(request.app[MONITOR], **{name: given[name] for name in wanted})
+        work = route.handler(monitor_of(request), **{name: given[name] for name in wanted})
         made = await (_whole(work, route) if route.changes else work)
         return await _response(made, route, request)
 
@@ -143,11 +142,9 @@ async def _response(made: Any, route: Route, request: web.Request) -> web.Stream
     if isinstance(made, Stream):
         return await _streamed(made, route, request)
     reply = made if isinstance(made, Reply) else Reply(made)
-    # In one go: pydantic's serialiser holds the interpreter's lock, so that a thread would free nobody. What may grow
-    # large comes in pages or as a Stream.
     return web.Response(
         status=reply.status or route.status,
-        body=reply.answer.__pydantic_serializer__.to_json(reply.answer, by_alias=True),
+        body=await json_body(reply.answer),
         content_type="application/json",
         headers=dict(reply.headers),
     )
@@ -164,8 +161,13 @@ async def _streamed(made: Stream, route: Route, request: web.Request) -> web.Str
         if request.method == "HEAD":
             return response
         await response.write(first)
+        began_s = time.perf_counter()
         async for piece in pieces:
             await response.write(piece)
+            # Neither writing nor making a piece has to wait: the loop would be held until the client is behind.
+            if time.perf_counter() - began_s > PIECE_S:
+                await asyncio.sleep(0)
+                began_s = time.perf_counter()
     except ConnectionError:
         raise
     except Exception as error:
@@ -204,11 +206,11 @@ def problem_of(error: Exception, request: web.Request) -> Problem:
     if isinstance(error, web.HTTPException):
         return _of_http(error, request)
     if isinstance(error, StorageError):
-        told = request.app[MONITOR].beside.setdefault(Complaints, Complaints())
+        told = monitor_of(request).beside.setdefault(Complaints, Complaints())
         level = logging.WARNING if told.is_due(str(error)) else logging.DEBUG
         _logger.log(level, "%s %s: the store does not answer: %s", request.method, _template(request), error)
         return Problem.of(503, "The database does not answer; the bot's log says why", headers={"Retry-After": "5"})
-    request.app[MONITOR].faults[FAULT] += 1
+    monitor_of(request).faults[FAULT] += 1
     _logger.error("%s %s failed", request.method, _template(request), exc_info=error)
     return Problem.of(500, "Something went wrong in cogmeter; the bot's log says what")
 

@@ -4,26 +4,25 @@ from __future__ import annotations
 
 import asyncio
 import re
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import quote
 
 from aiohttp import web
 
 from cogmeter.web import html
-from cogmeter.web.api import MONITOR, problem_of, serve
+from cogmeter.web.api import problem_of, serve
 from cogmeter.web.files import add_files
-from cogmeter.web.limits import STREAMS_KEY, Streams
-from cogmeter.web.openapi import DOCUMENT, document
+from cogmeter.web.openapi import document, written
 from cogmeter.web.reading import BODY_BYTES
 from cogmeter.web.routes.table import PAGES, ROUTES
-from cogmeter.web.security import GUARD, LOGIN, LOGOUT, Guard
+from cogmeter.web.security import LOGIN, LOGOUT
+from cogmeter.web.served import SERVED, Served, guard_of
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
 
-    from cogmeter.runtime import Monitor
     from cogmeter.web.api import Route
+    from cogmeter.web.served import Shared
 
     Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
@@ -42,29 +41,19 @@ HEADERS: Final = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class Shared:
-    """What all servers of one bot have in common."""
-
-    monitor: Monitor
-    guard: Guard
-    streams: Streams
-
-
 def build(shared: Shared, *, pages: bool) -> web.Application:
     """The application of one server, with the dashboard's pages or without. Slow: call it in a thread."""
     # A slash too many at the end leads to the path without it, once it is clear who asks.
     slashes = web.normalize_path_middleware(append_slash=False, remove_slash=True, merge_slashes=False)
     app = web.Application(middlewares=[_problems, _admit, slashes], client_max_size=BODY_BYTES)
-    app[MONITOR], app[GUARD], app[STREAMS_KEY] = shared.monitor, shared.guard, shared.streams
     routes = (*ROUTES, *PAGES) if pages else ROUTES
-    app[DOCUMENT] = document(routes, cookie=shared.guard.cookie if shared.guard.has_token else None)
+    described = document(routes, cookie=shared.guard.cookie if shared.guard.has_token else None)
+    app[SERVED] = Served(shared, written(described))
     _add(app, routes)
     app.router.add_get("/", _to("/performance" if pages else "/api"))
     app.router.add_get("/api/performance", _to("/api"))  # what the guide calls the API's address
     add_files(app)
     app.on_response_prepare.append(_dress)
-    html.environment()
     return app
 
 
@@ -86,7 +75,7 @@ def _to(path: str) -> Handler:
 
 @web.middleware
 async def _admit(request: web.Request, handler: Handler) -> web.StreamResponse:
-    request.app[GUARD].admit(request)
+    guard_of(request).admit(request)
     return await handler(request)
 
 
@@ -133,5 +122,5 @@ async def _dress(request: web.Request, response: web.StreamResponse) -> None:
 
 def context(request: web.Request) -> dict[str, Any]:
     """What every page's template is given: ``csrf`` for its changes, and where a session is ended, if there are any."""
-    guard = request.app[GUARD]
+    guard = guard_of(request)
     return {"csrf": guard.csrf_token(), "logout": LOGOUT if guard.has_token else None}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import hashlib
 from dataclasses import dataclass
+from functools import cache
 from typing import TYPE_CHECKING, Final
 
 from aiohttp import ETag, web
@@ -62,9 +63,15 @@ def files(folder: Path) -> dict[str, File]:
     return {path.relative_to(folder).as_posix(): File.read(path) for path in found}
 
 
+@cache
+def _own_files() -> dict[str, File]:
+    """Those of the pages, read once: an application outlives its server in a cache of aiohttp's."""
+    return files(STATIC_FOLDER)
+
+
 def add_files(app: web.Application) -> None:
     """Let the application send the files of the pages; nothing else is to be had below their address."""
-    known = files(STATIC_FOLDER)
+    known = _own_files()
 
     async def send(request: web.Request) -> web.Response:
         file = known.get(request.match_info["path"])

@@ -58,9 +58,6 @@ class Streams:
             self.open -= 1
 
 
-STREAMS_KEY: Final = web.AppKey("cogmeter.streams", Streams)
-
-
 class Tries:
     """Counts wrong tokens by address."""
 

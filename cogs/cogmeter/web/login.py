@@ -12,7 +12,8 @@ from cogmeter.web.api import Ask, Route
 from cogmeter.web.html import page
 from cogmeter.web.problems import Problem
 from cogmeter.web.reading import read_bytes
-from cogmeter.web.security import GUARD, LOGIN, LOGOUT, SESSION_S
+from cogmeter.web.security import LOGIN, LOGOUT, SESSION_S
+from cogmeter.web.served import guard_of
 
 if TYPE_CHECKING:
     from cogmeter.runtime import Monitor
@@ -39,14 +40,14 @@ def _to(path: str) -> web.Response:
 
 async def login_page(_monitor: Monitor, ask: LoginAsk, request: web.Request) -> web.Response:
     """The form; without a token there is nothing to sign in to."""
-    if not request.app[GUARD].has_token:
+    if not guard_of(request).has_token:
         return _to(_safe(ask.next))
     return page("login.html", next=_safe(ask.next), wrong="")
 
 
 async def login(_monitor: Monitor, ask: LoginAsk, request: web.Request) -> web.Response:
     """Begin a session, or show the form again."""
-    guard = request.app[GUARD]
+    guard = guard_of(request)
     given = (await _form(request)).get("token", "")
     try:
         known = guard.is_token(given, request)
@@ -64,7 +65,7 @@ async def login(_monitor: Monitor, ask: LoginAsk, request: web.Request) -> web.R
 
 async def logout(_monitor: Monitor, request: web.Request) -> web.Response:
     """End the session."""
-    guard = request.app[GUARD]
+    guard = guard_of(request)
     guard.check_csrf((await _form(request)).get("csrf", ""))
     guard.end_session()
     response = _to(LOGIN)
@@ -74,7 +75,7 @@ async def logout(_monitor: Monitor, request: web.Request) -> web.Response:
 
 def _set_cookie(response: web.Response, request: web.Request, value: str, seconds: int) -> None:
     response.set_cookie(
-        request.app[GUARD].cookie,
+        guard_of(request).cookie,
         value,
         max_age=seconds,
         path="/",

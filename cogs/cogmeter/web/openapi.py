@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import json
 import re
 from typing import TYPE_CHECKING, Any, Final
 
-from aiohttp import web
 from pydantic.json_schema import models_json_schema
 
 from cogmeter.version import __version__
+from cogmeter.web.html import render
 from cogmeter.web.problems import MEANINGS, MEDIA_TYPE, ProblemDocument
 from cogmeter.web.reading import parameters
 from cogmeter.web.security import is_public
+from cogmeter.web.served import Description
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -20,7 +22,6 @@ if TYPE_CHECKING:
 
     from cogmeter.web.api import Route
 
-DOCUMENT: Final[web.AppKey[dict[str, Any]]] = web.AppKey("cogmeter.openapi", dict)
 REFS: Final = "#/components/schemas/{model}"
 ABOUT: Final = (
     "How this bot performs. Times are ISO 8601 in UTC, durations milliseconds, rates shares from 0 to 1. "
@@ -47,6 +48,11 @@ def document(routes: Iterable[Route], *, cookie: str | None) -> dict[str, Any]:
         made["components"]["securitySchemes"] = _schemes(cookie)
         made["security"] = SECURITY
     return made
+
+
+def written(described: dict[str, Any]) -> Description:
+    """Return the document as JSON and as a page to read. Slow: call it in a thread."""
+    return Description(json.dumps(described).encode(), render("api.html", document=described, meanings=MEANINGS))
 
 
 def _schemes(cookie: str) -> dict[str, Any]:

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import hashlib
 import hmac
+import re
 import secrets
 import time
-from typing import Final
-from urllib.parse import urlsplit
-
-from aiohttp import web
+from typing import TYPE_CHECKING, Final
 
 from cogmeter.web.api import CALLER, Caller
 from cogmeter.web.limits import Tries
 from cogmeter.web.problems import Problem
+
+if TYPE_CHECKING:
+    from aiohttp import web
 
 LOGIN: Final = "/performance/login"
 LOGOUT: Final = "/performance/logout"
@@ -26,6 +27,10 @@ SESSION_S: Final = 7 * 86_400
 MOST_ENDED: Final = 1_000  # sessions remembered as ended
 FORWARDED: Final = ("Forwarded", "Via", "X-Forwarded-For", "X-Forwarded-Host", "X-Real-IP")
 LOCAL_NAMES: Final = frozenset({"localhost", "127.0.0.1", "::1"})
+# A whole Host header; urllib.parse takes the first part of many that are none, such as [::1].evil.
+_HOST: Final = re.compile(
+    r"(?:\[(?P<ipv6>[0-9A-Fa-f.]*:[0-9A-Fa-f:.]+)\]|(?P<name>[A-Za-z0-9._-]{1,253}))(?::[0-9]{1,5})?"
+)
 
 
 def is_public(path: str) -> bool:
@@ -156,12 +161,12 @@ class Guard:
         Raises:
             Problem: 403; it comes from elsewhere, or does not say from where.
         """
-        fetch, origin = request.headers.get("Sec-Fetch-Site"), request.headers.get("Origin")
+        fetch = request.headers.get("Sec-Fetch-Site")
+        origin = _only(request, "Origin") if "Origin" in request.headers else None
         if fetch is None and origin is None:
             raise Problem.of(403, "A change needs an Origin, or the token as Authorization: Bearer")
         # The scheme is not compared: behind a proxy that ends TLS, it is another one here.
-        sent_from = None if origin is None else origin.partition("://")[2].lower()
-        same = sent_from is None or sent_from == (request.headers.get("Host") or "none").lower()
+        same = origin is None or host_of_origin(origin) == _only(request, "Host").lower()
         if fetch not in {None, "same-origin"} or not same:
             raise Problem.of(403, "A change from another site is refused; a proxy has to pass the Host header on")
 
@@ -170,8 +175,9 @@ class Guard:
         """Without a token: no name but this machine's own (DNS rebinding), no proxy, and no other site's page."""
         if any(name in request.headers for name in FORWARDED):
             raise Problem.of(403, "Behind a proxy, set PERFORMANCE_HTTP_TOKEN")
-        name = host_name(request.headers.get("Host", ""))
-        if name not in LOCAL_NAMES:
+        # A target that names a host of its own would count instead of the header.
+        own_path = request.raw_path.startswith("/") or request.raw_path == "*"
+        if host_name(_only(request, "Host")) not in LOCAL_NAMES or not own_path:
             raise Problem.of(403, "Without PERFORMANCE_HTTP_TOKEN, only localhost, 127.0.0.1 and [::1] are served")
         # It could not read the answer, but have the bot work for it. A link that somebody follows is another matter.
         fetch, mode = request.headers.get("Sec-Fetch-Site"), request.headers.get("Sec-Fetch-Mode")
@@ -179,12 +185,19 @@ class Guard:
             raise Problem.of(403, "Another site's page is not served")
 
 
-GUARD: Final = web.AppKey("cogmeter.guard", Guard)
-
-
 def host_name(host: str) -> str | None:
-    """The name in a Host header, without its port and brackets; None where it is none."""
-    try:
-        return urlsplit(f"//{host}").hostname
-    except ValueError:
-        return None
+    """Return the name in a Host header in lower case, without its port and brackets; None if it is malformed."""
+    found = _HOST.fullmatch(host)
+    return None if found is None else (found["ipv6"] or found["name"]).lower()
+
+
+def host_of_origin(origin: str) -> str | None:
+    """Return the host and port in an Origin header in lower case; None for another scheme or a malformed one."""
+    scheme, _, host = origin.partition("://")
+    return host.lower() if scheme.lower() in {"http", "https"} and host_name(host) is not None else None
+
+
+def _only(request: web.Request, name: str) -> str:
+    """Return the value of a header; empty where it is missing or sent more than once."""
+    values = request.headers.getall(name, [])
+    return values[0] if len(values) == 1 else ""

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from aiohttp import web
 
     from cogmeter.runtime import Monitor
-    from cogmeter.web.app import Shared
+    from cogmeter.web.served import Shared
 
 RETRY_S: Final = (1.0, 2.0, 5.0, 10.0, 30.0, 60.0)  # between tries at a port; the last one for ever
 GRACE_S: Final = 0.5  # for requests to finish when the servers stop
@@ -162,7 +162,10 @@ class Listener:
             self._server.close()
             self._server = None
         if self.runner is not None:
+            from cogmeter.web.served import SERVED
+
             await self.runner.cleanup()
+            self.runner.app[SERVED].clear()
 
     def finding(self) -> Finding:
         """How it is, for the doctor."""
@@ -209,9 +212,9 @@ class Listener:
 
 
 def _shared(monitor: Monitor) -> Shared:
-    from cogmeter.web.app import Shared
     from cogmeter.web.limits import Streams
     from cogmeter.web.security import Guard
+    from cogmeter.web.served import Shared
 
     token = monitor.settings.http_token
     return Shared(monitor, Guard(None if token is None else token.get_secret_value()), Streams())

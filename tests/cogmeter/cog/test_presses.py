@@ -297,6 +297,31 @@ async def test_two_presses_at_once_leave_the_first_ones_name(breach):
         assert not words(result)
 
 
+@pytest.mark.parametrize("label", ["Mute 1 h", "Acknowledge"])
+async def test_a_button_that_is_pressed_again_and_again_acts_once(breach, label):
+    async with breach() as (home, watch, message):
+        # Discord takes no edit of the message, so that the button stays.
+        home.env.inject_error("PATCH", "/webhooks/*", times=None)
+        for _ in range(12):
+            assert not words(await home.owner.click(message, label=label))
+        audit = await watch.store.alerting.audit()
+        assert [one.action for one in audit] == [label.split()[0].lower()]
+        assert len(await watch.store.alerting.mutes(now_us())) == (label == "Mute 1 h")
+
+
+async def test_a_longer_mute_prolongs_a_shorter_one_and_unmute_ends_both(breach):
+    async with breach() as (home, watch, message):
+        home.env.inject_error("PATCH", "/webhooks/*", times=3)  # takes no edit of the message, so that the buttons stay
+        for label in ("Mute 1 h", "Mute 4 h", "Mute 1 h"):
+            await home.owner.click(message, label=label)
+        until_us = max(one.until_us for one in await watch.store.alerting.mutes(now_us()))
+        assert (await watch.alert()).muted_until_us == until_us
+        assert len(await watch.store.alerting.mutes(now_us())) == 2
+        await watch.alerting.delivery.deliver_due()
+        await home.owner.click(home.channel.last_message, label="Unmute")
+        assert await watch.store.alerting.mutes(now_us()) == []
+
+
 class Vote(discord.ui.View):
     @discord.ui.button(label="Vote", custom_id="vote")
     async def vote(self, interaction, _):

@@ -1,5 +1,6 @@
 """Who is served, and whose changes are: token, session, origin, host name, and what every answer carries."""
 
+import asyncio
 import re
 import time
 
@@ -8,7 +9,7 @@ from aiohttp import hdrs
 
 from cogmeter.web.api import Route
 from cogmeter.web.limits import TRIES, TRIES_S, Tries
-from cogmeter.web.security import PUBLIC, PUBLIC_BELOW, Guard, host_name, is_public
+from cogmeter.web.security import PUBLIC, PUBLIC_BELOW, Guard, host_name, host_of_origin, is_public
 
 TOKEN = "a-token-of-more-than-32-characters-for-tests"
 FORM = {"Content-Type": "application/x-www-form-urlencoded"}
@@ -332,7 +333,21 @@ async def test_without_a_token_this_machines_names_are_served(served, host):
 
 @pytest.mark.parametrize(
     "host",
-    ["evil.example", "localhost.evil.example:80", "127.0.0.1.evil.example", "192.168.0.1", "", "[", "a@b", "0.0.0.0"],
+    [
+        *("evil.example", "localhost.evil.example:80", "127.0.0.1.evil.example", "192.168.0.1", "0.0.0.0", "127.1", ""),
+        *("[", "[::1", "::1", "[localhost]", "[127.0.0.1]", "[::ffff:127.0.0.1]", "[::1%25lo]", "2130706433"),
+        *(
+            "[::1].evil",
+            "[::1]evil.example:80",
+            "[::1]@evil.example",
+            "a@b",
+            "evil@localhost",
+            "localhost@evil.example",
+        ),
+        *("localhost:", "localhost:80:80", "localhost:evil", "localhost:80.evil.example", "localhost."),
+        *("localhost/.evil.example", "localhost?.evil.example", "localhost#.evil.example", "localhost\\.evil.example"),
+        *("local\thost", "localhost,evil.example", "localhost evil.example", "http://localhost"),
+    ],
 )
 async def test_without_a_token_no_other_name_is(served, host):
     async with served() as web:
@@ -361,10 +376,47 @@ async def test_without_a_token_another_sites_page_gets_nothing_and_a_link_from_i
         assert (await web.get("/openapi.json", headers={"Sec-Fetch-Site": "same-origin"})).status == 200
 
 
+@pytest.mark.parametrize(
+    "head",
+    [
+        "GET /openapi.json HTTP/1.1\r\nHost: localhost\r\nHost: evil.example",
+        "GET /openapi.json HTTP/1.1\r\nHost: evil.example\r\nHost: localhost",
+        "GET http://evil.example/openapi.json HTTP/1.1\r\nHost: localhost",
+        "GET /openapi.json HTTP/1.0",
+    ],
+)
+async def test_without_a_token_two_hosts_or_none_are_refused(served, head):
+    async with served() as web:
+        reader, writer = await asyncio.open_connection("127.0.0.1", int(web.url.rpartition(":")[2]))
+        writer.write(f"{head}\r\nConnection: close\r\n\r\n".encode())
+        status = int((await reader.readline()).split()[1])
+        writer.close()
+        await writer.wait_closed()
+    assert status in {400, 403}
+
+
 def test_a_host_name_is_read_without_port_and_brackets():
     assert host_name("[::1]:80") == "::1"
-    assert host_name("localhost:80") == "localhost"
+    assert host_name("LocalHost:80") == "localhost"
+    assert host_name("perf_1.example") == "perf_1.example"
     assert host_name("[") is None
+
+
+@pytest.mark.parametrize(
+    ("origin", "host"),
+    [
+        ("http://localhost:8000", "localhost:8000"),
+        ("HTTPS://Perf.Example", "perf.example"),
+        ("http://[::1]:80", "[::1]:80"),
+        *((odd, None) for odd in ("null", "", "://localhost", "localhost", "file://localhost", "data://localhost")),
+        *(
+            (odd, None)
+            for odd in ("http://localhost/", "http://a@localhost", "http://[::1].evil", "http://", "http:///x")
+        ),
+    ],
+)
+def test_the_host_of_an_origin_is_read_and_odd_ones_have_none(origin, host):
+    assert host_of_origin(origin) == host
 
 
 # What every answer carries ------------------------------------------------------------------------------------

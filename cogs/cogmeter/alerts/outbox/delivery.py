@@ -42,6 +42,7 @@ class Delivery:
         self._clock = clock
         self._lanes: dict[str, Lane] = {}
         self._tasks: set[asyncio.Task[None]] = set()
+        self._tests: dict[str, asyncio.Task[str]] = {}  # that are being sent, by target
         self.notifiers = notifiers
 
     @property
@@ -118,13 +119,22 @@ class Delivery:
     async def test(self, actor: str, only: str | None = None) -> dict[str, str]:
         """Tell each target that ``actor`` (a display name) tries the way; "" or what went wrong, by target.
 
-        With ``only``, tell that target alone; one that there is not is not in the answer.
+        With ``only``, tell that target alone; one that there is not is not in the answer. While a test of a target is
+        being sent, no second one is: whoever asks meanwhile gets the first one's result.
         """
         words = f"Test of the alert targets by {actor}: nothing is wrong"
         notice = _notice(TEST_RULE, INFO, words, self._clock(), actor=actor, test=True)
         lanes = [lane for lane in self._lanes.values() if only in {None, lane.name}]
-        said = await _all([lane.test(notice) for lane in lanes])
+        said = await _all([self._test(lane, notice) for lane in lanes])
         return {lane.name: trouble for lane, trouble in zip(lanes, said, strict=True)}
+
+    async def _test(self, lane: Lane, notice: Notice) -> str:
+        """Send a test, or wait for the one that is being sent."""
+        running = self._tests.get(lane.name)
+        if running is None:
+            running = self._tests[lane.name] = detached(lane.test(notice), name=f"cogmeter-alerts-test-{lane.name}")
+            running.add_done_callback(lambda _: self._tests.pop(lane.name))
+        return await asyncio.shield(running)
 
     def findings(self) -> list[Finding]:
         """A line for each target: what it was told, and what keeps it from being told."""

@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from cogmeter.alerts.model import BOT
-from cogmeter.likeness import near
 from cogmeter.records import UnknownNameError
+from cogmeter.suggestions import suggest
 
 if TYPE_CHECKING:
     from cogmeter.query import Query
@@ -26,4 +26,4 @@ async def check_service(query: Query, service: str) -> None:
         return
     stored = await query.names()
     if service not in stored and not await query.store.alerting.alerts(service=service, limit=1):
-        raise UnknownNameError("service", service, near(service, stored))
+        raise UnknownNameError("service", service, await suggest(service, stored))

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections import Counter
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, TypeAlias
 
 from cogmeter.alerts.keys import THRESHOLD, Key, span_of
 from cogmeter.alerts.limits import Limits
@@ -16,12 +15,13 @@ from cogmeter.alerts.review.minutes import read_minutes
 from cogmeter.alerts.review.replay import REPLAYED, NotReplayableError, episodes, trail_of
 from cogmeter.alerts.review.report import told_in
 from cogmeter.alerts.states.policy import Policy
+from cogmeter.background import paced
 from cogmeter.records import Outlook
 from cogmeter.services import ACKNOWLEDGEMENT, STALLS
 from cogmeter_storage.model import DAY_US, HOUR_US
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from cogmeter.alerts.review.minutes import Minutes
     from cogmeter.alerts.review.replay import Trail
@@ -30,6 +30,8 @@ if TYPE_CHECKING:
     from cogmeter_storage.alerting import Alert
     from cogmeter_storage.base import Store
     from cogmeter_storage.model import Series
+
+Stored: TypeAlias = "Mapping[str, Mapping[str, int]]"  # the ids of the stored series by service and operation
 
 LOOKED_AT: Final = 20  # the busiest services, and operations of one service, whose minutes are read
 BACK_US: Final = 7 * DAY_US
@@ -61,7 +63,7 @@ class Replayer:
         if subject.rule not in REPLAYED:
             raise NotReplayableError(subject.rule)
         since_us, until_us = await self._span()
-        series = await self._store.series()
+        series = _by_service(await self._store.series())
         subjects, left_out = await self._subjects(subject, series, (now, then), since_us)
         minutes = await self._minutes(subjects, series, since_us, until_us)
         trails = self._trails(since_us)
@@ -83,7 +85,7 @@ class Replayer:
         for alert in told_in(alerts, span):
             if alert.rule in REPLAYED:
                 told.setdefault(Subject(alert.rule, alert.service, alert.operation), []).append(alert)
-        series = await self._store.series()
+        series = _by_service(await self._store.series())
         subjects = sorted((one for one in told if _ids(one, series)), key=lambda one: -len(told[one]))[:ADVISED]
         since_us, until_us = await self._span()
         since_us, until_us = max(since_us, span.since_us), min(until_us, span.until_us)
@@ -118,44 +120,41 @@ class Replayer:
         return min(since_us, self._now_us), self._now_us
 
     async def _subjects(
-        self, wanted: Subject, series: Sequence[Series], limits: Sequence[Limits], since_us: int
+        self, wanted: Subject, series: Stored, limits: Sequence[Limits], since_us: int
     ) -> tuple[list[Subject], int]:
         """Whatever one of the limits holds for, the busiest first, and how many quieter ones are left out."""
         if wanted.rule in WHOLE or wanted.operation:
             only = Subject(wanted.rule, WHOLE.get(wanted.rule, wanted.service), wanted.operation)
             return [only] if _ids(only, series) else [], 0
-        services = [wanted.service] if wanted.service else sorted({one.service for one in series})
+        services = [wanted.service] if wanted.service else sorted(series)
         subjects = [Subject(wanted.rule, service) for service in services]
         # Of operations, error rates are looked at beside their service's; other rules where one has its own limit.
         if wanted.rule == "error_rate":
-            many = {service for service, count in Counter(one.service for one in series).items() if count > 1}
             subjects += [
-                Subject(wanted.rule, one.service, one.operation)
-                for one in series
-                if one.service in many and wanted.service in {"", one.service}
+                Subject(wanted.rule, service, operation)
+                for service in services
+                for operation in (series[service] if len(series.get(service, ())) > 1 else ())
             ]
         else:
             named = dict.fromkeys(one for each in limits for one in each.explicit(wanted.rule, THRESHOLD))
-            subjects += [one for one in named if one.operation and one.service in services]
-        subjects = [one for one in subjects if any(each.of(one).threshold for each in limits)]
+            subjects += [one for one in named if one.operation and wanted.service in {"", one.service}]
+        subjects = [one async for one in paced(subjects) if any(each.of(one).threshold for each in limits)]
         busiest = await self._busiest(subjects, series, since_us)
         return busiest[:LOOKED_AT], max(len(busiest) - LOOKED_AT, 0)
 
-    async def _busiest(self, subjects: Sequence[Subject], series: Sequence[Series], since_us: int) -> list[Subject]:
+    async def _busiest(self, subjects: Sequence[Subject], series: Stored, since_us: int) -> list[Subject]:
         """The subjects, all of one rule, that did anything, the busiest first."""
-        rule = subjects[0].rule if subjects else ""
-        places = {one.id: number for number, one in enumerate(series)}
-        if not places:
+        ids = [number for operations in series.values() for number in operations.values()]
+        if not ids:
             return []
-        counts = (await self._store.totals(since_us, self._now_us, groups=places)).counts[0].tolist()
-        done: Counter[Subject] = Counter()
-        for one, count in zip(series, counts, strict=True):
-            done[Subject(rule, one.service)] += count
-            done[Subject(rule, one.service, one.operation)] += count
+        places = {number: place for place, number in enumerate(ids)}
+        totals = await self._store.totals(since_us, self._now_us, groups=places)
+        counts = dict(zip(ids, totals.counts[0].tolist(), strict=True))
+        done = {one: sum(counts[number] for number in _ids(one, series)) async for one in paced(subjects)}
         return sorted((one for one in subjects if done[one]), key=lambda one: -done[one])
 
     async def _minutes(
-        self, subjects: Sequence[Subject], series: Sequence[Series], since_us: int, until_us: int
+        self, subjects: Sequence[Subject], series: Stored, since_us: int, until_us: int
     ) -> list[Minutes]:
         """The minutes of each subject, with so much before the range that its first window is whole, and that what is
         usual is known.
@@ -189,10 +188,17 @@ def united(spans: Iterable[tuple[int, int]]) -> list[tuple[int, int]]:
     return kept
 
 
-def _ids(subject: Subject, series: Iterable[Series]) -> list[int]:
-    """The series that a subject's operations are in."""
-    service = _MEASURED_AT.get(subject.rule, subject.service)
-    return [one.id for one in series if one.service == service and subject.operation in {"", one.operation}]
+def _by_service(series: Iterable[Series]) -> Stored:
+    found: dict[str, dict[str, int]] = {}
+    for one in series:
+        found.setdefault(one.service, {})[one.operation] = one.id
+    return found
+
+
+def _ids(subject: Subject, series: Stored) -> list[int]:
+    """Return the ids of the series that a subject's operations are in."""
+    operations = series.get(_MEASURED_AT.get(subject.rule, subject.service), {})
+    return [number for operation, number in operations.items() if subject.operation in {"", operation}]
 
 
 def _acted(alert: Alert, until_us: int) -> tuple[int, int]:

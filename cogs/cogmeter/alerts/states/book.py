@@ -96,6 +96,12 @@ class Book:
         moves = {one: lifecycle.acknowledge(member, actor, now_us) for one, member in members.items()}
         return {subject: first} | {one: move for one, move in moves.items() if move is not None}
 
+    def mute_of(self, service: str, rule: str, now_us: int) -> Mute | None:
+        """Return the active mute of exactly this service and rule that ends last; None if there is none."""
+        active = (one for one in self.mutes if one.since_us <= now_us < one.until_us)
+        same = (one for one in active if (one.service, one.rule) == (service, rule))
+        return max(same, key=lambda one: one.until_us, default=None)
+
     def follow_mutes(self, now_us: int, actor: str = "") -> Plan:
         """What becomes of the alerts that were told, after mutes have changed."""
         roots = self._roots()

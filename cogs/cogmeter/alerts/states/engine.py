@@ -32,6 +32,7 @@ __all__ = ["AlertEngine", "ClosedAlertError", "Policy", "UnevaluatedAlertError",
 T = TypeVar("T")
 
 PAGE: Final = 1_000  # alerts that are read at once
+AGAIN_US: Final = 60_000_000  # a mute sent twice ends no more than this, or a tenth of its length, later
 
 _logger = logging.getLogger("cogmeter.alerts")
 
@@ -117,6 +118,9 @@ class AlertEngine:
     async def mute(self, mute: Mute, now_us: int) -> Mute:
         """Keep a mute, and take the alerts that it covers into it. Returns it with its id.
 
+        Where a mute of the same service and rule is active that ends no earlier, nothing changes and that one is
+        returned: a button may be pressed twice, and a request sent again.
+
         Raises:
             StorageError: it cannot be stored, and nothing has changed.
         """
@@ -196,6 +200,9 @@ class AlertEngine:
         return ClosedAlertError(f"Alert {alert.id} is resolved already")
 
     async def _mute(self, mute: Mute, now_us: int) -> Mute:
+        same = self._book.mute_of(mute.service, mute.rule, now_us)
+        if same is not None and mute.until_us - same.until_us < min(AGAIN_US, (mute.until_us - mute.since_us) // 10):
+            return same
         kept = await self.store.alerting.add_mute(mute)
         self._book.mutes.append(kept)
         await self._try(self._book.follow_mutes(now_us), now_us)

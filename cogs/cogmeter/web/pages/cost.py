@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import calendar
+import heapq
 from collections import defaultdict
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -11,7 +12,9 @@ from typing import TYPE_CHECKING, Annotated, Final, Literal
 from pydantic import BeforeValidator
 
 from cogmeter.alerts.model import Subject
+from cogmeter.answers.costs import Sum
 from cogmeter.answers.times import iso
+from cogmeter.background import paced
 from cogmeter.records import Range
 from cogmeter.web.pages.frame import API, PageAsk, View, answer, or_default, query
 from cogmeter_storage.model import DAY_US
@@ -26,6 +29,7 @@ if TYPE_CHECKING:
 
 BASIS: Final = 7  # whole days that a forecast looks at
 LEAST_BASIS: Final = 3
+LISTED: Final = 200  # services and models in the table
 CHOICES: Final = ("7", "30", "90")  # days
 
 
@@ -33,23 +37,6 @@ class CostPageAsk(PageAsk):
     """Over how many days, unless a stretch of time is asked for."""
 
     days: Annotated[Literal["7", "30", "90"], BeforeValidator(or_default("30"))] = "30"
-
-
-@dataclass(slots=True)
-class Sum:
-    """What was spent together."""
-
-    operations: int = 0
-    tokens_in: float = 0.0
-    tokens_out: float = 0.0
-    dollars: float = 0.0
-
-    def add(self, one: Spent | Sum) -> None:
-        """Count more."""
-        self.operations += one.operations
-        self.tokens_in += one.tokens_in
-        self.tokens_out += one.tokens_out
-        self.dollars += one.dollars
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,13 +48,16 @@ class Spendings:
     pairs: dict[tuple[str, str], Sum] = field(default_factory=lambda: defaultdict(Sum))  # by service and model
 
     @classmethod
-    def of(
+    async def of(
         cls, days: Mapping[int, Mapping[tuple[str, str], Spent]], first: int, last: int, service: str | None
     ) -> Spendings:
-        """Those of the days from ``first`` to ``last``, of one service if given."""
+        """Return those of the days from ``first`` to ``last``, of one service if given.
+
+        They are added up in short pieces; ``days`` may change meanwhile.
+        """
         made = cls()
-        for day in sorted(days):
-            for (name, model), spent in days[day].items() if first <= day <= last else ():
+        async for day in paced([day for day in sorted(days) if first <= day <= last]):
+            for (name, model), spent in days.get(day, {}).items():
                 if service in {None, name}:
                     for part in (made.total, made.days[day], made.pairs[name, model]):
                         part.add(spent)
@@ -75,8 +65,10 @@ class Spendings:
 
     @property
     def dearest(self) -> list[tuple[tuple[str, str], Sum]]:
-        """By service and model, the dearest first."""
-        return sorted(self.pairs.items(), key=lambda one: (-one[1].dollars, -one[1].operations, one[0]))
+        """By service and model, the most expensive first; no more than LISTED."""
+        return heapq.nsmallest(
+            LISTED, self.pairs.items(), key=lambda one: (-one[1].dollars, -one[1].operations, one[0])
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,8 +109,9 @@ async def show_cost(monitor: Monitor, ask: CostPageAsk, request: web.Request) ->
     spending = monitor.alerting.evaluator.spending
     span = _span(view, int(ask.days))
     today = view.now_us // DAY_US
-    ever = Spendings.of(spending.days, 0, today, ask.service)
+    ever = await Spendings.of(spending.days, 0, today, ask.service)
     known_us = view.now_us if spending.since_us is None else spending.since_us
+    found = await Spendings.of(spending.days, span.since_us // DAY_US, (span.until_us - 1) // DAY_US, ask.service)
     return await answer(
         view,
         "cost.html",
@@ -126,7 +119,8 @@ async def show_cost(monitor: Monitor, ask: CostPageAsk, request: web.Request) ->
         span=span,
         src=_source(view, span),
         counted_us=spending.since_us,
-        found=Spendings.of(spending.days, span.since_us // DAY_US, (span.until_us - 1) // DAY_US, ask.service),
+        found=found,
+        dearest=found.dearest,
         today=ever.days.get(today, Sum()),
         yesterday=ever.days.get(today - 1, Sum()),
         forecast=forecast({day: one.dollars for day, one in ever.days.items()}, known_us, view.now_us),

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Final
 from cogmeter.answers.loops import Loops, loops
 from cogmeter.answers.stalls import stalls
 from cogmeter.query import figures
-from cogmeter.records import UnknownNameError
 from cogmeter.services import ACKNOWLEDGEMENT, REST, TASKS
 from cogmeter.web.pages.around import around, heartbeat_limit
 from cogmeter.web.pages.frame import PageAsk, View, answer
@@ -161,10 +160,7 @@ async def _responses(view: View) -> tuple[Responses | None, list[Responses]]:
 
 async def _requests(view: View) -> list[tuple[str, Figures]]:
     """Requests to Discord, those that failed or were refused the most first, then the busiest."""
-    try:
-        found = await view.monitor.query.operations(REST, view.span)
-    except UnknownNameError:
-        return []
+    found = await view.monitor.query.operations(REST, view.span)
     ranked = sorted(found.items(), key=lambda one: (-_unwelcome(one[1]), -one[1].operations))
     return ranked[:MOST_REQUESTS]
 

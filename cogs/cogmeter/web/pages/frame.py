@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import asyncio
 import re
-import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
 from urllib.parse import quote, urlencode
@@ -14,6 +12,7 @@ from pydantic import BeforeValidator, Field
 
 from cogmeter.answers import safe
 from cogmeter.answers.times import SECOND_US, at, iso
+from cogmeter.background import paced
 from cogmeter.query import now_us
 from cogmeter.recorder import OTHER
 from cogmeter.records import Period
@@ -22,7 +21,8 @@ from cogmeter.render.measures import measure_of, measured
 from cogmeter.render.palette import look_of, state_of
 from cogmeter.version import __version__
 from cogmeter.web import html
-from cogmeter.web.security import GUARD, LOGOUT
+from cogmeter.web.security import LOGOUT
+from cogmeter.web.served import guard_of
 from cogmeter.web.spans import SpanAsk
 from cogmeter_storage.model import DAY_US
 
@@ -47,7 +47,6 @@ MENU: Final = (
 REFRESHES_S: Final = (0, 5, 15, 30, 60, 300)  # to choose from; 0: never
 # They turn the text that follows them around, and with it what is not theirs.
 _TURNS: Final = re.compile("[\u202a-\u202e\u2066-\u2069]")
-PIECE_S: Final = 0.001  # of rendering; between two of them the bot's loop goes on
 
 
 def said(value: str) -> str:
@@ -178,8 +177,8 @@ def has_uplot() -> bool:
 
 async def answer(view: View, template: str, *, title: str, **values: Any) -> web.Response:
     """The page, in its frame. Templates are given the view, ``text`` (render/text.py) and the values."""
-    guard = view.request.app[GUARD]
-    made = await paced(
+    guard = guard_of(view.request)
+    made = await rendered(
         template,
         view=view,
         title=title,
@@ -204,16 +203,10 @@ async def answer(view: View, template: str, *, title: str, **values: Any) -> web
     return web.Response(text=made, content_type="text/html", charset="utf-8")
 
 
-async def paced(template: str, **values: Any) -> str:
-    """The text of a template, made in pieces, so that a table of a hundred services holds nobody up."""
-    pieces: list[str] = []
-    began = time.perf_counter()
-    for piece in html.environment().get_template(template).generate(**values):
-        pieces.append(piece)
-        if time.perf_counter() - began > PIECE_S:
-            await asyncio.sleep(0)
-            began = time.perf_counter()
-    return "".join(pieces)
+async def rendered(template: str, **values: Any) -> str:
+    """Return the text of a template, made in short pieces, so that a table of many services does not block the loop."""
+    generated = html.environment().get_template(template).generate(**values)
+    return "".join([piece async for piece in paced(generated)])
 
 
 async def _services(view: View) -> list[str]:

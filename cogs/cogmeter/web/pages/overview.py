@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from cogmeter.answers.alerts import TOLD
 from cogmeter.condition import Status, worst
@@ -25,6 +25,9 @@ if TYPE_CHECKING:
     from cogmeter.records import Figures, Overview
     from cogmeter.runtime import Monitor
     from cogmeter_storage.alerting import Alert
+
+
+LISTED: Final = 200  # services in each of the tables: the busiest ones
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,8 +64,9 @@ async def show_overview(monitor: Monitor, ask: PageAsk, request: web.Request) ->
         before=before.total,
         status=worst(one.status for one in checks),
         checks=checks,
-        rows=list(_rows(found.services, dict(before.services), known, drawn)),
-        background=list(_rows(found.background, dict(before.background), known, drawn)),
+        rows=list(_rows(found.services[:LISTED], dict(before.services), known, drawn)),
+        background=list(_rows(found.background[:LISTED], dict(before.background), known, drawn)),
+        listed=LISTED,
         begun=any(name not in {*BACKGROUND, OTHER} for name in await monitor.query.names()),
         alerts=alerts,
         look=next((one for one in WORST_FIRST if one in looks), None),
@@ -75,7 +79,7 @@ async def show_overview(monitor: Monitor, ask: PageAsk, request: web.Request) ->
 
 
 async def _sparks(view: View, found: Overview) -> dict[str, Spark]:
-    ids: dict[str, list[int]] = {name: [] for name, _ in (*found.services, *found.background)}
+    ids: dict[str, list[int]] = {name: [] for name, _ in (*found.services[:LISTED], *found.background[:LISTED])}
     for one in await view.monitor.store.series():
         if one.service in ids:
             ids[one.service].append(one.id)

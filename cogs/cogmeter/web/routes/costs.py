@@ -27,7 +27,7 @@ async def read_costs(monitor: Monitor, ask: CostsAsk) -> Costs:
         await monitor.query.known([ask.service])
     spending = monitor.alerting.evaluator.spending
     span = ask.span(now_us(), Period.WEEK)
-    return costs(spending.days, span, service=ask.service, since_us=spending.since_us)
+    return await costs(spending.days, span, service=ask.service, since_us=spending.since_us)
 
 
 ROUTES: Final = (

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Final
 from cogmeter.answers.health import HealthAnswer, ServiceHealthAnswer, ServicesHealthAnswer
 from cogmeter.condition import Status, worst
 from cogmeter.health import health_of
-from cogmeter.likeness import near
 from cogmeter.records import UnknownNameError
 from cogmeter.web.api import Ask, Reply, Route
 from cogmeter.web.asks import Name
@@ -52,14 +51,15 @@ async def read_services_health(monitor: Monitor) -> Reply:
     own = {name: one for name, one in services.items() if not name.startswith(DISCORD)}
     status = overall(own.values())
     discord = {name: one for name, one in services.items() if name.startswith(DISCORD)}
-    return _reply(ServicesHealthAnswer.of(status, own, discord, health.up_s), status)
+    return _reply(await ServicesHealthAnswer.of(status, own, discord, health.up_s), status)
 
 
 async def read_service_health(monitor: Monitor, service: str) -> Reply:
     """One service."""
     services = await health_of(monitor).services()
     if service not in services:
-        raise UnknownNameError("service", service, near(service, services))
+        # Nothing is suggested: anybody may ask this, and comparing names is work.
+        raise UnknownNameError("service", service, ())
     one = services[service]
     # A service without work is not ill: its watchers would be woken every night.
     status = Status.HEALTHY if one.check.status is Status.UNKNOWN else one.check.status

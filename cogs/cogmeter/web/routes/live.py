@@ -8,9 +8,8 @@ from typing import TYPE_CHECKING, Final
 from aiohttp import web
 
 from cogmeter.web.api import CALLER, Route
-from cogmeter.web.limits import STREAMS_KEY
 from cogmeter.web.live import live_of
-from cogmeter.web.security import GUARD
+from cogmeter.web.served import SERVED
 
 if TYPE_CHECKING:
     from cogmeter.runtime import Monitor
@@ -26,7 +25,8 @@ async def stream_live(monitor: Monitor, request: web.Request) -> web.StreamRespo
 
     What it says of its last event is not needed.
     """
-    streams, guard, caller = request.app[STREAMS_KEY], request.app[GUARD], CALLER.get()
+    shared, caller = request.app[SERVED].shared, CALLER.get()
+    streams, guard = shared.streams, shared.guard
     with streams.one():
         response = web.StreamResponse(headers=HEADERS)
         await response.prepare(request)

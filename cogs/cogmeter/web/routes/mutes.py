@@ -11,7 +11,7 @@ from cogmeter.alerts.review.muting import LONGEST_S, REASON, SHORTEST_S, check_s
 from cogmeter.alerts.rules import RULES
 from cogmeter.answers.changes import MuteAnswer, Mutes
 from cogmeter.query import now_us
-from cogmeter.web.api import Ask, Body, Problem, Route
+from cogmeter.web.api import Ask, Body, Problem, Reply, Route
 from cogmeter.web.asks import Name
 from cogmeter_storage.alerting import Mute
 
@@ -50,8 +50,8 @@ async def read_mutes(monitor: Monitor) -> Mutes:
     return _listed(await monitor.store.alerting.mutes(now_us()))
 
 
-async def add_mute(monitor: Monitor, body: MuteBody, actor: str) -> MuteAnswer:
-    """Mute."""
+async def add_mute(monitor: Monitor, body: MuteBody, actor: str) -> Reply:
+    """Mute; answer with 200 and the active mute where one of the same service and rule ends no earlier."""
     if body.service is not None:
         await check_service(monitor.query, body.service)
     begin_us = now_us()
@@ -63,7 +63,8 @@ async def add_mute(monitor: Monitor, body: MuteBody, actor: str) -> MuteAnswer:
         actor=actor,
         reason=body.reason.strip(),
     )
-    return MuteAnswer.of(await monitor.alerting.engine.mute(mute, begin_us))
+    kept = await monitor.alerting.engine.mute(mute, begin_us)
+    return Reply(MuteAnswer.of(kept), status=201 if kept.since_us == begin_us else 200)
 
 
 async def end_mute(monitor: Monitor, ask: MuteAsk, actor: str) -> MuteAnswer:
@@ -89,6 +90,7 @@ ROUTES: Final = (
         body=MuteBody,
         answer=MuteAnswer,
         status=201,
+        others={200: MuteAnswer},
         problems=(404,),
         changes=True,
     ),

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from typing import TYPE_CHECKING, Final
 
 from aiohttp import web
 
 from cogmeter.web.api import Route
-from cogmeter.web.html import page
-from cogmeter.web.openapi import DOCUMENT
-from cogmeter.web.problems import MEANINGS
+from cogmeter.web.served import SERVED
 
 if TYPE_CHECKING:
     from cogmeter.runtime import Monitor
@@ -18,12 +15,12 @@ if TYPE_CHECKING:
 
 async def read_openapi(_monitor: Monitor, request: web.Request) -> web.Response:
     """The document, built once when its server started."""
-    return web.Response(body=json.dumps(request.app[DOCUMENT]).encode(), content_type="application/json")
+    return web.Response(body=request.app[SERVED].description.json, content_type="application/json")
 
 
 async def read_api_page(_monitor: Monitor, request: web.Request) -> web.Response:
     """The document as a list, which needs no script."""
-    return page("api.html", document=request.app[DOCUMENT], meanings=MEANINGS)
+    return web.Response(text=request.app[SERVED].description.page, content_type="text/html", charset="utf-8")
 
 
 ROUTES: Final = (

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import TYPE_CHECKING, Annotated, Final
 
 from pydantic import Field, StrictFloat, StrictInt, StrictStr
@@ -74,7 +75,8 @@ async def read_thresholds(monitor: Monitor, ask: ThresholdsAsk) -> Thresholds:
 
 async def change_thresholds(monitor: Monitor, ask: ChangeAsk, body: ChangeBody, actor: str) -> ThresholdChanges:
     """Change thresholds, all or none; or try it."""
-    wanted = _wanted(body.values)
+    # In a thread: the names of rules are compared with a key that cannot be.
+    wanted = await asyncio.to_thread(_wanted, body.values)
     if not ask.dry_run:
         return await _change(monitor, wanted, actor)
     if len(wanted) > MOST_PREVIEWS:

@@ -549,6 +549,17 @@ async def test_a_test_goes_to_each_target_beside_the_outbox_and_says_what_went_w
     assert await store.alerting.attempts() == []
 
 
+async def test_tests_that_come_together_are_sent_once(store, clock):
+    well, ill = Target("well"), Target("ill", again("no connection"))
+    delivery = Delivery(store, [well, ill], clock=clock)
+    await delivery.prepare()
+    said = await asyncio.gather(*(delivery.test(f"Ada {number}") for number in range(12)), delivery.test("Ben", "well"))
+    assert said == [{"well": "", "ill": "no connection"}] * 12 + [{"well": ""}]
+    assert len(well.told) == 1
+    await delivery.test("Ada")
+    assert len(well.told) == 2
+
+
 async def test_a_target_with_a_pace_is_told_no_faster(store, clock):
     target = Target("webhook")
     delivery = Delivery(store, [target], clock=clock)

@@ -47,17 +47,17 @@ def test_what_was_spent_before_this_month_is_not_in_it():
     assert forecast({FIRST - 1: 99.0, FIRST: 1.0}, 0, NOON_US).spent == 1.0
 
 
-def test_the_days_of_a_range_are_added_up_by_day_and_by_service_and_model():
+async def test_the_days_of_a_range_are_added_up_by_day_and_by_service_and_model():
     days = {
         7: {("a", "m"): Spent(1, 10, 5, 0.5), ("b", ""): Spent(2, 0, 0, 0.25)},
         8: {("a", "m"): Spent(3, 30, 15, 1.5)},
         9: {("a", "m"): Spent(9, 9, 9, 9)},
     }
-    found = Spendings.of(days, 7, 8, None)
+    found = await Spendings.of(days, 7, 8, None)
     assert (found.total.operations, found.total.dollars) == (6, 2.25)
     assert {day: one.dollars for day, one in found.days.items()} == {7: 0.75, 8: 1.5}
     assert [(pair, one.tokens_in) for pair, one in found.dearest] == [(("a", "m"), 40), (("b", ""), 0)]
-    assert Spendings.of(days, 7, 9, "b").total.dollars == 0.25
+    assert (await Spendings.of(days, 7, 9, "b")).total.dollars == 0.25
 
 
 @pytest.mark.parametrize(

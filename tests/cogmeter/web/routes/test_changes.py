@@ -150,6 +150,24 @@ async def test_a_mute_holds_until_it_is_ended(served, breach):
         assert (await web.send("DELETE", f"{PATH}/mutes/{listed['id']}")).status == 404
 
 
+async def test_a_mute_that_is_sent_again_is_answered_with_the_active_one(served, breach):
+    async with served() as web:
+        await breach(web)
+        body = {"service": "knowledge-graph", "rule": "error_rate", "seconds": 3600}
+        answers = [await web.send("POST", f"{PATH}/mutes", json=body) for _ in range(3)]
+        assert [one.status for one in answers] == [201, 200, 200]
+        (listed,) = (await web.get(f"{PATH}/mutes")).json()["mutes"]
+        assert [one.json() for one in answers] == [listed] * 3
+        assert [one["action"] for one in (await web.get(f"{PATH}/audit")).json()["entries"]].count("mute") == 1
+
+
+async def test_a_threshold_that_is_sent_again_changes_nothing(served):
+    async with served() as web:
+        for _ in range(3):
+            assert (await web.send("PUT", f"{PATH}/thresholds", json={"values": {"error_rate": "7%"}})).status == 200
+        assert len((await web.get(f"{PATH}/audit")).json()["entries"]) == 1
+
+
 @pytest.mark.parametrize(
     ("body", "status", "parameter"),
     [

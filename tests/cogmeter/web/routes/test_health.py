@@ -11,7 +11,10 @@ import pytest
 
 from cogmeter.condition import Check, ServiceHealth, Status
 from cogmeter.version import __version__
+from cogmeter.web.pages.table import PAGES
 from cogmeter.web.routes.health import overall
+from cogmeter.web.routes.table import ROUTES
+from cogmeter.web.security import is_public
 
 TOKEN = "a-token-of-more-than-32-characters-for-tests"
 PATIENCE_S = 20
@@ -123,7 +126,7 @@ async def test_one_service_that_fails_makes_the_whole_503_and_has_an_address_of_
         assert bad.json()["errorRate"] == 1
         missing = await web.get("/health/ai-services/knowledge-grap")
         assert missing.status == 404
-        assert missing.problem["near"] == ["knowledge-graph"]
+        assert missing.problem["near"] == []
         # It is asked without a token: no name is looked for that cannot be one.
         assert (await web.get(f"/health/ai-services/{'x' * 101}")).problem["parameter"] == "service"
 
@@ -147,3 +150,27 @@ def test_quiet_services_have_no_say_unless_all_are():
     assert overall(of(Status.UNKNOWN, Status.DEGRADED)) is Status.DEGRADED
     assert overall(of(Status.UNKNOWN)) is Status.HEALTHY
     assert overall([]) is Status.UNKNOWN
+
+
+@pytest.mark.parametrize("token", [None, TOKEN])
+async def test_a_path_that_answers_without_a_token_suggests_no_names(served, token, monkeypatch):
+    compared = []
+    monkeypatch.setattr("cogmeter.likeness.near", lambda *asked: compared.append(asked) or ["knowledge-graph"])
+    with_names = [one for one in (*ROUTES, *PAGES) if is_public(one.path) and "{" in one.path]
+    assert [one.path for one in with_names] == ["/health/ai-services/{service}"]
+    async with served(http_token=token) as web:
+        await measured(web, "knowledge-graph", 1)
+        for one in with_names:
+            missing = await web.get(one.path.replace("{service}", "knowledge-grap"), bare=True)
+            assert (missing.status, missing.problem["near"]) == (404, [])
+            assert "Did you mean" not in missing.text
+    assert compared == []
+
+
+async def test_many_services_are_all_listed(served):
+    async with served() as web:
+        names = {f"service-{number}" for number in range(300)}
+        for name in names:
+            web.monitor.recorder.record(name, "run", duration_ms=1)
+        await web.flushed()
+        assert names <= (await web.get("/health/ai-services")).json()["checks"].keys()

@@ -1,0 +1,66 @@
+"""Long answers are written entry by entry, and are the same JSON."""
+
+import asyncio
+import json
+from datetime import UTC, datetime
+
+import pytest
+from pydantic import Field
+
+from cogmeter.answers.base import Answer
+from cogmeter.answers.numbers import Number
+from cogmeter.answers.times import Instant
+from cogmeter.background import paced
+from cogmeter.web.json_body import LONG, json_body
+
+
+class Entry(Answer):
+    name_of: str
+    share: Number | None
+
+
+class Whole(Answer):
+    first_at: Instant | None
+    by_name: dict[str, Entry] = Field(description="by name")
+    in_order: list[Entry]
+    plain_numbers: list[int]
+    colon_text: str = 'a:"b"}'
+
+
+def whole(entries):
+    made = [Entry(name_of=f'"{number}"\n\u2028:', share=number / 7 or None) for number in range(entries)]
+    return Whole(
+        first_at=datetime(2026, 1, 2, tzinfo=UTC),
+        by_name={one.name_of: one for one in made},
+        in_order=made,
+        plain_numbers=list(range(entries)),
+    )
+
+
+@pytest.mark.parametrize("entries", [0, 1, LONG, LONG + 1, 1_000])
+async def test_an_answer_is_the_json_that_its_model_says(entries):
+    answer = whole(entries)
+    written = await json_body(answer)
+    assert json.loads(written) == json.loads(answer.model_dump_json(by_alias=True))
+    assert list(json.loads(written)) == ["firstAt", "byName", "inOrder", "plainNumbers", "colonText"]
+
+
+async def test_other_work_runs_while_a_long_answer_is_written(monkeypatch):
+    monkeypatch.setattr("cogmeter.background.PIECE_S", 0.0)
+    turns = 0
+
+    async def count():
+        nonlocal turns
+        while True:
+            turns += 1
+            await asyncio.sleep(0)
+
+    counting = asyncio.create_task(count())
+    await json_body(whole(LONG + 1))
+    counting.cancel()
+    assert turns >= 2 * LONG
+
+
+async def test_paced_work_yields_every_item_in_order():
+    assert [one async for one in paced(range(5))] == [0, 1, 2, 3, 4]
+    assert [one async for one in paced([])] == []
