@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import re
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 from zoneinfo import ZoneInfoNotFoundError
 
 import aiohttp
@@ -23,7 +23,6 @@ if TYPE_CHECKING:
 
 UNKNOWN_INTERACTION: Final = 10062
 ACK_LIMIT_NS: Final = 3_000_000_000  # Discord's limit for the first response
-DEEPEST: Final = 20  # wrappers that are opened: an exception's causes may form a cycle
 
 # CommandSignatureMismatch is no mistake of the user: what is registered with Discord differs from the code.
 USER_ERRORS: Final = (
@@ -55,6 +54,7 @@ _WRAPPERS: Final = (
     commands.HybridCommandError,
     commands.BadFlagArgument,
 )
+_CONTAINERS: Final = (*_WRAPPERS, app_commands.TransformerError, BaseExceptionGroup)
 _CONVERSIONS: Final = (app_commands.TransformerError, commands.ConversionError)
 # GeneratorExit: a coroutine that is closed before its end, as when its loop goes away.
 _CANCELLATIONS: Final = (asyncio.CancelledError, GeneratorExit, KeyboardInterrupt, SystemExit)
@@ -62,9 +62,16 @@ _CLIENTS: Final = frozenset({"discord.http", "discord.webhook.async_"})  # modul
 _BY_SEVERITY: Final = (Outcome.OK, Outcome.CANCELLED, Outcome.USER, Outcome.UPSTREAM, Outcome.ERROR)
 
 
+class _Cause(NamedTuple):
+    """An exception that decides, and whether it was raised while an argument was converted."""
+
+    error: BaseException
+    converting: bool
+
+
 def cause_of(error: BaseException) -> BaseException:
     """Return the exception that decides the outcome, without what discord.py or a refusal wraps around it."""
-    return _opened(error)[0]
+    return _opened(error).error
 
 
 def outcome_of(error: BaseException | None, *, age_ns: int = 0) -> Outcome:
@@ -74,8 +81,8 @@ def outcome_of(error: BaseException | None, *, age_ns: int = 0) -> Outcome:
     """
     if error is None:
         return Outcome.OK
-    cause, converting = _opened(error)
-    return _outcome(cause, converting=converting, age_ns=age_ns)
+    cause = _opened(error)
+    return _outcome(cause.error, converting=cause.converting, age_ns=age_ns)
 
 
 def _outcome(cause: BaseException, *, converting: bool, age_ns: int = 0) -> Outcome:
@@ -94,57 +101,52 @@ def _outcome(cause: BaseException, *, converting: bool, age_ns: int = 0) -> Outc
     return Outcome.USER if converting and isinstance(cause, BAD_VALUES) else Outcome.ERROR
 
 
-def _opened(error: BaseException) -> tuple[BaseException, bool]:
+def _opened(error: BaseException) -> _Cause:
     """Return the exception that decides, and whether it was raised while an argument was converted."""
     try:
-        return _open(error)
+        return _open(error, converting=False, seen=set())
     except Exception:  # noqa: BLE001 - the attributes and the text of an exception are the host's code
-        return error, False
+        return _Cause(error, converting=False)
 
 
-def _open(error: BaseException) -> tuple[BaseException, bool]:
-    converting = False
-    for _ in range(DEEPEST):
-        below = _below(error, converting=converting)
-        if below is None:
-            break
-        converting = converting or isinstance(error, _CONVERSIONS) or _is_of_a_function(error)
-        error = below
-    return error, converting
+def _open(error: BaseException, *, converting: bool, seen: set[int]) -> _Cause:
+    """Open what ``seen`` does not have yet: causes may form a circle."""
+    seen.add(id(error))
+    inner = [one for one in _inside(error) if id(one) not in seen]
+    converting = converting or isinstance(error, _CONVERSIONS) or _is_of_a_function(error)
+    causes = (_open(one, converting=converting, seen=seen) for one in inner)
+    if isinstance(error, _CONTAINERS):  # of several exceptions, the worst one decides
+        return max(causes, key=_severity, default=_Cause(error, converting=converting))
+    foreign = (cause for cause in causes if _is_foreign(cause))
+    return next(foreign, _Cause(error, converting=converting))
 
 
-def _below(error: BaseException, *, converting: bool) -> BaseException | None:
-    """Return the exception inside this one that decides in its place, None if this one decides."""
-    if isinstance(error, BaseExceptionGroup):  # of a TaskGroup: the worst one decides
-        return max(error.exceptions, key=lambda one: _severity(one, converting=converting))
-    if isinstance(error, _WRAPPERS):
-        return error.original
-    if isinstance(error, app_commands.TransformerError):
-        return error.__cause__
-    if isinstance(error, USER_ERRORS):
-        return next((one for one in _inside(error) if _is_foreign(one, error)), None)
-    return None
+def _inside(error: BaseException) -> Iterator[BaseException]:
+    """Yield what discord.py or a TaskGroup wrapped, or what led to a refusal: it alone may be due to something else."""
+    if isinstance(error, BaseExceptionGroup):
+        yield from error.exceptions
+    elif isinstance(error, app_commands.TransformerError):
+        yield from [] if error.__cause__ is None else [error.__cause__]
+    elif isinstance(error, _WRAPPERS):
+        yield error.original
+    elif isinstance(error, USER_ERRORS):
+        tried = getattr(error, "errors", None)  # of BadUnionArgument, BadLiteralArgument, CheckAnyFailure
+        if isinstance(tried, list | tuple):
+            yield from (one for one in tried if isinstance(one, BaseException))
+        if error.__cause__ is not None:
+            yield error.__cause__
+        elif error.__context__ is not None and _is_outage(error.__context__, shown=not error.__suppress_context__):
+            yield error.__context__
 
 
-def _inside(refusal: BaseException) -> Iterator[BaseException]:
-    """Yield what led to a refusal: what each of several converters or checks raised, then its cause or context."""
-    tried = getattr(refusal, "errors", None)  # of BadUnionArgument, BadLiteralArgument, CheckAnyFailure
-    if isinstance(tried, list | tuple):
-        yield from (one for one in tried if isinstance(one, BaseException))
-    if refusal.__cause__ is not None:
-        yield refusal.__cause__
-    elif refusal.__context__ is not None and _is_outage(refusal.__context__, shown=not refusal.__suppress_context__):
-        yield refusal.__context__
-
-
-def _is_foreign(inner: BaseException, refusal: BaseException) -> bool:
+def _is_foreign(cause: _Cause) -> bool:
     """Whether what led to a refusal is no refusal itself, but a failure: of the bot, or of what it relies on."""
-    if isinstance(inner, _CANCELLATIONS):
+    error, converting = cause
+    if isinstance(error, _CANCELLATIONS):
         return False
-    cause, converting = _opened(inner)
-    if isinstance(cause, _MISSES) and marked(cause) is None and not (converting or _is_of_a_function(refusal)):
+    if isinstance(error, _MISSES) and not converting and marked(error) is None:
         return False
-    return _outcome(cause, converting=True) is not Outcome.USER
+    return _outcome(error, converting=converting) is not Outcome.USER
 
 
 def _is_outage(context: BaseException, *, shown: bool) -> bool:
@@ -177,6 +179,5 @@ def _was_sent_to_discord(cause: BaseException) -> bool:
     return False
 
 
-def _severity(error: BaseException, *, converting: bool) -> int:
-    cause, inside = _opened(error)
-    return _BY_SEVERITY.index(_outcome(cause, converting=converting or inside))
+def _severity(cause: _Cause) -> int:
+    return _BY_SEVERITY.index(_outcome(cause.error, converting=cause.converting))
