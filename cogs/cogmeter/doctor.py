@@ -32,6 +32,7 @@ async def examine(monitor: Monitor) -> list[Finding]:
         *await _telling(monitor),
         *_overhead(monitor),
         *monitor.watcher.findings(),
+        *(one for report in monitor.reporters for one in report()),
     ]
     return sorted(found, key=lambda one: one.well)
 

@@ -34,11 +34,12 @@ from cogmeter_storage.base import StorageError
 from cogmeter_storage.model import Retention
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     from discord.ext import commands
 
     from cogmeter.alerts.storyteller import Storyteller
+    from cogmeter.finding import Finding
     from cogmeter.notifiers.base import Notifier
     from cogmeter.recorder import Recorder
     from cogmeter.settings import Settings
@@ -74,6 +75,7 @@ class Monitor(Asking):
         self.gauges: Mapping[str, float] = {}  # the newest sample of all surfaces
         self.began_ns = self.sampled_ns = now_ns()  # when it was made, and when that sample was taken
         self.beside: dict[type, Any] = {}  # what layers above keep for as long as it lives, by its class
+        self.reporters: list[Callable[[], list[Finding]]] = []  # of layers above, for the doctor
         self.schedule = Schedule(self.faults)
         self.bot = bot
         self._undo = AsyncExitStack()
