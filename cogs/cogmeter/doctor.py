@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Final
 from cogmeter.finding import Finding
 from cogmeter.recorder import MAX_SERIES
 from cogmeter.render import text
+from cogmeter.render.interpreter import ADVICE
 from cogmeter.settings import env_name
 from cogmeter_storage.base import StorageError
 
@@ -82,6 +83,9 @@ def _clock(status: StoreStatus) -> Finding:
 
 
 def _charts(monitor: Monitor) -> Iterator[Finding]:
+    if reason := monitor.charts.obstacle:
+        yield Finding("charts", well=False, text=reason, advice=ADVICE)
+        return
     faults = monitor.faults["charts"]
     yield Finding("charts", not faults, f"{monitor.charts.state}, {faults} failed", "See the log; answers come without")
 

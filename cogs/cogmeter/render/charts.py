@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from cogmeter.render.child import ChartError, Child
+from cogmeter.render.interpreter import obstacle
 
 if TYPE_CHECKING:
     from collections.abc import Coroutine
@@ -60,6 +61,11 @@ class ChartWorker:
             process = "closed"
         trouble = f"; last error: {self._error}" if self._error else ""
         return f"{process}, {self._drawn} charts drawn{trouble}"
+
+    @property
+    def obstacle(self) -> str:
+        """Why no chart can be drawn for this bot, whatever is asked; empty if one can."""
+        return obstacle()
 
     async def draw(self, chart: Chart) -> bytes:
         """The chart as PNG.

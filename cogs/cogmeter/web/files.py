@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import hashlib
 from dataclasses import dataclass
+from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Final
 
 from aiohttp import ETag, web
@@ -12,7 +13,8 @@ from aiohttp import ETag, web
 from cogmeter.web.html import STATIC, STATIC_FOLDER
 
 if TYPE_CHECKING:
-    from pathlib import Path
+    from collections.abc import Iterator
+    from importlib.resources.abc import Traversable
 
 MEDIA: Final = {".css": "text/css", ".js": "text/javascript", ".svg": "image/svg+xml", "": "text/plain"}
 
@@ -27,7 +29,7 @@ class File:
     tag: ETag
 
     @classmethod
-    def read(cls, path: Path) -> File:
+    def read(cls, path: Traversable) -> File:
         """That at this path.
 
         Raises:
@@ -35,7 +37,7 @@ class File:
         """
         body = path.read_bytes()
         tag = ETag(hashlib.sha256(body).hexdigest()[:16])
-        return cls(body, gzip.compress(body, 9, mtime=0), MEDIA[path.suffix], tag)
+        return cls(body, gzip.compress(body, 9, mtime=0), MEDIA[PurePosixPath(path.name).suffix], tag)
 
     def answer(self, request: web.Request) -> web.Response:
         """All of it, or that the browser has it already."""
@@ -52,14 +54,22 @@ class File:
         return response
 
 
-def files(folder: Path) -> dict[str, File]:
+def files(folder: Traversable) -> dict[str, File]:
     """Every file to be sent, by its path in the folder; none where there is no folder. Slow: call it in a thread.
 
     Raises:
         OSError: one cannot be read.
     """
-    found = sorted(path for path in folder.rglob("*") if path.is_file() and path.suffix in MEDIA)
-    return {path.relative_to(folder).as_posix(): File.read(path) for path in found}
+    return {name: File.read(path) for name, path in sorted(_below(folder)) if PurePosixPath(name).suffix in MEDIA}
+
+
+def _below(folder: Traversable, prefix: str = "") -> Iterator[tuple[str, Traversable]]:
+    """Every file in a folder and the folders inside it, with its path in the folder."""
+    for one in folder.iterdir() if folder.is_dir() else ():
+        if one.is_dir():
+            yield from _below(one, f"{prefix}{one.name}/")
+        else:
+            yield f"{prefix}{one.name}", one
 
 
 def add_files(app: web.Application) -> None:
