@@ -49,6 +49,7 @@ class ChartWorker:
         self._jobs: dict[tuple[object, ...], asyncio.Task[bytes]] = {}
         self._ending: set[asyncio.Task[None]] = set()
         self._pictures: dict[tuple[object, ...], _Picture] = {}
+        self.lacking = ""  # the characters of names that the last process found no font for
         self._drawn = 0
         self._error = ""
         self._closed = False
@@ -181,6 +182,8 @@ class ChartWorker:
         except BaseException:
             child.kill()
             raise
+        finally:
+            self.lacking = child.lacking
 
     async def _drop(self) -> None:
         if self._child:

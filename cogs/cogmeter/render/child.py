@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import cogmeter
 import cogmeter_storage
 from cogmeter.render.interpreter import obstacle
-from cogmeter.render.worker import ANSWER, PICTURE, REQUEST
+from cogmeter.render.worker import ANSWER, LACKING, PICTURE, REQUEST
 
 if TYPE_CHECKING:
     from types import ModuleType
@@ -33,6 +33,7 @@ class Child:
 
     def __init__(self, process: asyncio.subprocess.Process) -> None:
         self._process = process
+        self.lacking = ""  # the characters of names so far that no font has
         self._complaints = ""
         self._listener = asyncio.create_task(self._listen(), name="cogmeter-chart-stderr")
 
@@ -83,15 +84,22 @@ class Child:
         try:
             stdin.write(REQUEST.pack(len(request)) + request)
             await stdin.drain()
-            kind, length = ANSWER.unpack(await stdout.readexactly(ANSWER.size))
-            if length > _LARGEST:
-                raise ConnectionError(f"The chart process answered with {length} bytes.")
-            body = await stdout.readexactly(length)
+            kind, body = await self._frame(stdout)
+            if kind == LACKING:
+                self.lacking = body.decode(errors="replace")
+                kind, body = await self._frame(stdout)
         except (asyncio.IncompleteReadError, BrokenPipeError, ConnectionResetError) as error:
             raise ConnectionError(await self._last_words()) from error
         if kind != PICTURE:
             raise ChartError(f"The chart could not be drawn: {body.decode(errors='replace')}")
         return body
+
+    @staticmethod
+    async def _frame(stdout: asyncio.StreamReader) -> tuple[bytes, bytes]:
+        kind, length = ANSWER.unpack(await stdout.readexactly(ANSWER.size))
+        if length > _LARGEST:
+            raise ConnectionError(f"The chart process answered with {length} bytes.")
+        return kind, await stdout.readexactly(length)
 
     def kill(self) -> None:
         """Ends the process without asking; works on any event loop, and after its own has closed."""

@@ -90,3 +90,13 @@ async def test_a_frozen_bot_answers_without_a_chart_and_the_doctor_says_why(move
         assert "sys.frozen" in found.text
         assert "python bot.py" in found.advice
         assert not psutil.Process().children()
+
+
+async def test_names_that_no_font_has_are_told_with_the_package_to_install(move_in):
+    async with move_in() as home:
+        assert "fonts" not in await findings(home)
+        home.monitor.charts.lacking = "楽音"
+        found = (await findings(home))["fonts"]
+        assert not found.well
+        assert "楽 音" in found.text
+        assert "fonts-noto-cjk" in found.advice
