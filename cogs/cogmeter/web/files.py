@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Final
 from aiohttp import ETag, web
 
 from cogmeter.web.html import STATIC, STATIC_FOLDER
+from cogmeter.web.negotiation import takes_gzip
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -45,7 +46,7 @@ class File:
         if any(one.value in {self.tag.value, "*"} for one in known):
             response = web.Response(status=304)
         else:
-            packs = "gzip" in request.headers.get("Accept-Encoding", "").lower()
+            packs = takes_gzip(request.headers.get("Accept-Encoding", ""))
             response = web.Response(body=self.packed if packs else self.body, content_type=self.media, charset="utf-8")
             if packs:
                 response.headers["Content-Encoding"] = "gzip"
