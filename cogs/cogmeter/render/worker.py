@@ -54,7 +54,7 @@ class _Refusing:
     def __init__(self, reason: str) -> None:
         self._reason = reason
 
-    def draw(self, _chart: Chart) -> bytes:
+    def draw(self, chart: Chart) -> bytes:  # noqa: ARG002 - it is refused, whatever it is
         raise RuntimeError(self._reason)
 
 
