@@ -10,6 +10,8 @@ from cogmeter.finding import Finding
 from cogmeter.parts import PREFIX
 from cogmeter.recorder import MAX_SERIES
 from cogmeter.render import text
+from cogmeter.render.interpreter import ADVICE
+from cogmeter.render.scripts import packages_for
 from cogmeter.settings import buffer_setting
 from cogmeter_storage.base import StorageError
 
@@ -35,6 +37,7 @@ async def examine(monitor: Monitor) -> list[Finding]:
         *await _telling(monitor),
         *_overhead(monitor),
         *monitor.watcher.findings(),
+        *(one for report in monitor.reporters for one in report()),
     ]
     return sorted(found, key=lambda one: one.well)
 
@@ -91,6 +94,13 @@ def _clock(status: StoreStatus) -> Finding:
 
 
 def _charts(monitor: Monitor) -> Iterator[Finding]:
+    if reason := monitor.charts.obstacle:
+        yield Finding("charts", well=False, text=reason, advice=ADVICE)
+        return
+    if lacking := monitor.charts.lacking:
+        said = f"no font of this machine has {text.cut(' '.join(lacking), 60)}: charts say such names differently"
+        advice = f"Install fonts, on Debian or Ubuntu: apt-get install {packages_for(lacking)}"
+        yield Finding("fonts", well=False, text=said, advice=advice)
     faults = monitor.faults["charts"]
     yield Finding("charts", not faults, f"{monitor.charts.state}, {faults} failed", "See the log; answers come without")
 

@@ -132,7 +132,9 @@ class Query:
             operations=_ranked(operations, totals, span),
             slowest=await self.store.slowest(*at, limit=LISTED),
             errors=await self.store.recent(*at, limit=LISTED, failed=True),
-            timeline=await self._timeline(_title(service, operation), everything, span, span.step_us, service),
+            timeline=await self._timeline(
+                _title(service, operation), everything, span, span.step_us, service=service, operation=operation
+            ),
             last_end_us=(await self.store.status()).last_end_us,
         )
 
@@ -166,7 +168,9 @@ class Query:
         else:
             ids = list((await self._ids(service, operation)).values())
             title = _title(service, operation)
-        return await self._timeline(title, dict.fromkeys(ids, 0), span, step_us or span.step_us, service)
+        return await self._timeline(
+            title, dict.fromkeys(ids, 0), span, step_us or span.step_us, service=service, operation=operation
+        )
 
     async def ids(self, service: str | None, operation: str | None = None) -> list[int] | None:
         """The store's ids of the series of a service, or of one operation in it; None, which is all, without either.
@@ -200,7 +204,14 @@ class Query:
         return {operation: ids[operation]}
 
     async def _timeline(
-        self, title: str, groups: Mapping[int, int], span: Range, step_us: int, service: str | None = None
+        self,
+        title: str,
+        groups: Mapping[int, int],
+        span: Range,
+        step_us: int,
+        *,
+        service: str | None = None,
+        operation: str | None = None,
     ) -> Timeline:
         totals = await self.store.totals(span.since_us, span.until_us, groups=groups, step_us=step_us)
         edges = totals.edges_us.tolist()
@@ -221,7 +232,19 @@ class Query:
             p95_us=_column(merged, 1),
             p99_us=_column(merged, 2),
             service=service,
+            alias="" if service is None or title.isascii() else await self._alias(service, operation),
         )
+
+    async def _alias(self, service: str, operation: str | None) -> str:
+        """Return a title in plain letters: each other name as its number in the order of first recording."""
+        series = sorted(await self.store.series(), key=lambda one: one.id)
+        services = list(dict.fromkeys(one.service for one in series))
+        operations = [one.operation for one in series if one.service == service]
+        return _title(_plain(service, "service", services), operation and _plain(operation, "operation", operations))
+
+
+def _plain(name: str, kind: str, names: list[str]) -> str:
+    return name if name.isascii() or name not in names else f"{kind} {names.index(name) + 1}"
 
 
 def figures(totals: Totals, span: Range) -> Figures:

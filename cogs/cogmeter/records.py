@@ -116,6 +116,7 @@ class Timeline:
     p95_us: list[float | None]
     p99_us: list[float | None]
     service: str | None = None  # None: all of them
+    alias: str = ""  # the title where its characters cannot be drawn
 
 
 @dataclass(frozen=True, slots=True)

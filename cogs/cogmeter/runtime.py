@@ -43,6 +43,7 @@ if TYPE_CHECKING:
     from discord.ext import commands
 
     from cogmeter.alerts.storyteller import Storyteller
+    from cogmeter.finding import Finding
     from cogmeter.notifiers.base import Notifier
     from cogmeter.recorder import Recorder
     from cogmeter.settings import Settings
@@ -83,6 +84,7 @@ class Monitor(Asking):
         self.reopened: list[int] = []  # when the database had to be opened again, by ``now_ns``
         self.beside: dict[type, Any] = {}  # what layers above keep for as long as it lives, by its class
         self.parts = Parts(self.faults)
+        self.reporters: list[Callable[[], list[Finding]]] = []  # of layers above, for the doctor
         self.schedule = Schedule(self.faults)
         self.bot = bot
         self._undo = AsyncExitStack()

@@ -118,3 +118,32 @@ async def test_how_a_figure_was_computed_is_said_at_debug(store, caplog):
     with caplog.at_level("DEBUG", logger="cogmeter.query"):
         await query(store).stats("a", period=Period.HOUR)
     assert any(message.startswith("last hour: 1 operations in 1 groups") for message in caplog.messages)
+
+
+async def test_a_title_in_other_letters_has_one_in_plain_letters_beside_it(store):
+    await recorded(
+        store,
+        *(("music", name, NOW_US - 9, 1, 0) for name in ("play", "再生")),
+        *(("音楽", name, NOW_US - 8, 1, 0) for name in ("再生", "stop")),
+        ("データ", "読む", NOW_US - 7, 1, 0),
+    )
+    asked = query(store)
+    titles = [
+        (one.title, one.alias)
+        for one in (
+            await asked.timeline(),
+            await asked.timeline("music", "play"),
+            await asked.timeline("music", "再生"),
+            await asked.timeline("音楽"),
+            await asked.timeline("音楽", "stop"),
+            (await asked.stats("データ", "読む")).timeline,
+        )
+    ]
+    assert titles == [
+        ("All services", ""),
+        ("music / play", ""),
+        ("music / 再生", "music / operation 2"),
+        ("音楽", "service 2"),
+        ("音楽 / stop", "service 2 / stop"),
+        ("データ / 読む", "service 3 / operation 1"),
+    ]

@@ -14,7 +14,6 @@ from cogmeter.cog.desk import Desk
 from cogmeter.cog.gate import Gate
 from cogmeter.cog.registration import Registration
 from cogmeter.runtime import Monitor
-from cogmeter.settings import SettingsError, env_name
 from cogmeter.web.servers import Servers
 
 if TYPE_CHECKING:
@@ -62,15 +61,9 @@ class Perf(commands.Cog, name="cogmeter", description="How this bot performs: su
             RecorderInUseError: cogmeter monitors another bot in this process.
         """
         await self.monitor.start()
-        try:
-            self.bot.tree.add_command(self._group, guild=self._guild)
-        except app_commands.CommandAlreadyRegistered:
-            await self.monitor.stop()
-            name = self._group.name
-            raise SettingsError(
-                f"{env_name('command_group')}={name}: the bot has a /{name} of its own; choose another name"
-            ) from None
         parts = self.monitor.parts
+        self.monitor.reporters.append(self._registration.findings)
+        self._registration.offer()
         with parts.guard("alert buttons", "they do not answer"):
             presses.add(self.bot, self._desk)
         with parts.guard("weekly report", "it is not posted"):
@@ -84,8 +77,6 @@ class Perf(commands.Cog, name="cogmeter", description="How this bot performs: su
         """Take the commands out and stop everything; what is buffered is stored first."""
         await self._registration.end()
         presses.remove(self.bot)
-        if self.bot.tree.get_command(self._group.name, guild=self._guild) is self._group:
-            self.bot.tree.remove_command(self._group.name, guild=self._guild)
         await self._desk.close()
         await self.servers.stop()
         await self.monitor.stop()

@@ -1,24 +1,41 @@
-"""Registers the commands with Discord where the settings say so; elsewhere tells the host once what to call."""
+"""Put the command group into the bot's tree and see that Discord knows it. Monitoring goes on where that fails.
+
+The host's commands come first: a group for which the tree has no place is left out, and one that takes the place of a
+command that the host adds later is taken out again.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import logging
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Final
 
 import discord
+from discord import app_commands
 
 from cogmeter.background import detached
+from cogmeter.finding import Finding
+from cogmeter.settings import env_name
+from cogmeter.timing import error_text
+from cogmeter.watch.hook import Hook
 
 if TYPE_CHECKING:
-    from discord import app_commands
+    from collections.abc import Callable
+
     from discord.ext import commands
+
+MISSING_ACCESS: Final = 50001
+TOO_MANY_COMMANDS: Final = 30032
+TOO_MANY_A_DAY: Final = 30034
+
+ABSENT: Final = "commands"  # findings: the group is not in the tree,
+UNKNOWN: Final = "registration"  # or Discord does not know it
 
 _logger = logging.getLogger("cogmeter.cog")
 
 
 class Registration:
-    """Runs once for each load, in the background: Discord's answer can take seconds."""
+    """Where the group is: in the tree or left out, known to Discord or not. Nothing here raises."""
 
     def __init__(
         self, bot: commands.Bot, group: app_commands.Group, guild: discord.Object | None, *, sync: bool
@@ -28,34 +45,164 @@ class Registration:
         self._guild = guild
         self._sync = sync
         self._task: asyncio.Task[None] | None = None
+        self._left_out: Finding | None = None
+        self._trouble: Finding | None = None  # of registering it with Discord
+        self._registered = False
+        # On the tree itself, because a host calls them on it: a cog's commands pass add_command, too.
+        self._hooks = [
+            Hook(f"command tree's {name}", bot.tree, name, self._yielding) for name in ("add_command", "copy_global_to")
+        ]
+
+    @property
+    def offered(self) -> bool:
+        """Whether the group is in the bot's tree."""
+        return self._left_out is None and self._in_tree()
+
+    def offer(self) -> None:
+        """Put the group into the tree, or leave it out and say why."""
+        try:
+            self._bot.tree.add_command(self._group, guild=self._guild)
+            if not self._in_tree():
+                raise LookupError("it did not keep the command")
+        except Exception as error:  # noqa: BLE001 - a host's tree may refuse in any way; monitoring goes on
+            self._withdraw()
+            self._leave_out(error)
+            return
+        for hook in self._hooks:
+            hook.install()
 
     def begin(self) -> None:
-        """Start it, unless it was started before."""
-        if self._task is None:
+        """Register the commands in the background, or look whether they are; once for each load."""
+        if self._task is None and self.offered:
             self._task = detached(self._run(), name="cogmeter-registration")
 
     async def end(self) -> None:
-        """Stop it, and wait until it has stopped."""
+        """Stop that, and take the group out of the tree."""
         if self._task is not None:
             self._task.cancel()
             await asyncio.gather(self._task, return_exceptions=True)
             self._task = None
+        for hook in reversed(self._hooks):
+            hook.remove()
+        self._withdraw()
+
+    def findings(self) -> list[Finding]:
+        """Where the group is, for the doctor."""
+        if self._left_out is not None:
+            return [self._left_out]
+        if not self._in_tree():
+            said = f"/{self._group.name} is not in the bot's command tree any more: it was replaced or removed"
+            return [_finding(said, f"Set {env_name('command_group')} to another name, or load the extension last")]
+        if self._trouble is not None:
+            return [self._trouble]
+        known = "registered with Discord" if self._registered else "in the command tree"
+        return [Finding(ABSENT, well=True, text=f"/{self._group.name} is {known}")]
+
+    def _in_tree(self) -> bool:
+        try:
+            return self._bot.tree.get_command(self._group.name, guild=self._guild) is self._group
+        except Exception:  # noqa: BLE001 - a host's tree may be anything
+            return False
+
+    def _withdraw(self) -> None:
+        if self._in_tree():
+            try:
+                self._bot.tree.remove_command(self._group.name, guild=self._guild)
+            except Exception:
+                _logger.exception("The command tree did not let go of /%s", self._group.name)
+
+    def _leave_out(self, error: Exception) -> None:
+        self._left_out = one = self._why(error)
+        _logger.warning("%s. Monitoring runs without it. %s", one.text, one.advice)
+
+    def _why(self, error: Exception) -> Finding:
+        name, guild, group = self._group.name, env_name("guild_id"), env_name("command_group")
+        if isinstance(error, app_commands.CommandLimitReached):
+            where = "the bot has" if error.guild_id is None else f"{guild}={error.guild_id}: the server has"
+            advice = f"Set {guild} to a server's id: it has a limit of its own"
+            if error.guild_id is not None:
+                advice = f"Choose another server in {guild}, or none for all"
+            text = f"/{name} is left out: {where} {error.limit} slash commands, which is Discord's limit"
+            return _finding(text, f"{advice}. Or remove one command")
+        if isinstance(error, app_commands.CommandAlreadyRegistered):
+            text = f"/{name} is left out: {group}={name}, and the bot has a /{name} of its own"
+            return _finding(text, f"Set {group} to another name")
+        text = (
+            f"/{name} is left out: the bot's command tree ({type(self._bot.tree).__name__}) refused it: {_line(error)}"
+        )
+        return _finding(text, "See why its add_command refuses a group; until then use the dashboard or `cogmeter`")
+
+    def _yielding(self, original: Callable[..., Any], hook: Hook) -> Callable[..., Any]:
+        """Let the host's call succeed where only our group is in its way."""
+
+        def call(*arguments: Any, **options: Any) -> Any:
+            try:
+                return original(*arguments, **options)
+            except (app_commands.CommandLimitReached, app_commands.CommandAlreadyRegistered) as error:
+                if not hook.active or not self.offered:
+                    raise
+                self._withdraw()
+                try:
+                    done = original(*arguments, **options)
+                except Exception:
+                    self._put_back(hook)  # it was not the reason
+                    raise
+                self._leave_out(error)
+                return done
+
+        return call
+
+    def _put_back(self, hook: Hook) -> None:
+        try:
+            self._bot.tree.add_command(self._group, guild=self._guild)
+        except Exception as error:  # noqa: BLE001 - the host's own error is the one to be raised
+            hook.fault(error)
 
     async def _run(self) -> None:
+        tree, name = self._bot.tree, self._group.name
         try:
             if self._sync:
-                registered = await self._bot.tree.sync(guild=self._guild)
+                registered = await tree.sync(guild=self._guild)
                 _logger.info("Registered %d commands with Discord", len(registered))
+                self._registered = True
                 return
-            names = {command.name for command in await self._bot.tree.fetch_commands(guild=self._guild)}
-        except discord.DiscordException as error:
-            _logger.warning("Could not see to the registration of /%s: %s", self._group.name, error)
+            names = {command.name for command in await tree.fetch_commands(guild=self._guild)}
+        except Exception as error:  # noqa: BLE001 - a host's tree, its translator, or the network
+            self._trouble = one = self._failed(error)
+            _logger.warning("%s. %s", one.text, one.advice)
             return
-        if self._group.name not in names:
+        self._registered = name in names
+        if not self._registered:
             where = "" if self._guild is None else f"guild=discord.Object({self._guild.id})"
-            _logger.warning(
-                "/%s is not registered with Discord yet: call `await bot.tree.sync(%s)` once, or set "
-                "PERFORMANCE_SYNC_COMMANDS=true",
-                self._group.name,
-                where,
+            advice = f"call `await bot.tree.sync({where})` once, or set PERFORMANCE_SYNC_COMMANDS=true"
+            self._trouble = _finding(
+                f"/{name} is not registered with Discord yet", f"{advice[0].upper()}{advice[1:]}", name=UNKNOWN
             )
+            _logger.warning("/%s is not registered with Discord yet: %s", name, advice)
+
+    def _failed(self, error: Exception) -> Finding:
+        done = "registered" if self._sync else "looked up"
+        text = f"/{self._group.name} could not be {done} with Discord: {_line(error)}"
+        return _finding(text, self._advice(error), name=UNKNOWN)
+
+    def _advice(self, error: Exception) -> str:
+        code = getattr(error, "code", 0)
+        if isinstance(error, discord.Forbidden) or code == MISSING_ACCESS:
+            where = "" if self._guild is None else f" to the server {env_name('guild_id')}={self._guild.id}"
+            return f"Invite the bot{where} again with the scope `applications.commands`"
+        if code == TOO_MANY_COMMANDS:
+            return f"Remove one command, or set {env_name('guild_id')} to a server's id: it has a limit of its own"
+        if code == TOO_MANY_A_DAY:
+            return "Discord allows 200 new commands a day: sync again tomorrow"
+        if isinstance(error, discord.HTTPException) and 400 <= error.status < 500 and error.status != 429:
+            return "Correct what Discord names, then reload the extension or call `await bot.tree.sync()`"
+        return "Reload the extension to try again, or call `await bot.tree.sync()`"
+
+
+def _finding(text: str, advice: str, *, name: str = ABSENT) -> Finding:
+    return Finding(name, well=False, text=text, advice=advice)
+
+
+def _line(error: Exception) -> str:
+    """An exception in one line."""
+    return " ".join(error_text(error).split())

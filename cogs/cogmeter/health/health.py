@@ -78,6 +78,7 @@ class Health:
             own.alerts(monitor),
             own.hooks(monitor),
             await own.overhead(monitor),
+            *own.commands(monitor),
         ]
 
     def _lost_s(self) -> float:

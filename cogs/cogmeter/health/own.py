@@ -51,6 +51,13 @@ def hooks(monitor: Monitor) -> Check:
     return Check("hooks", Status.HEALTHY, f"{len(states)} in place")
 
 
+def commands(monitor: Monitor) -> list[Check]:
+    """The command group, if it is not offered or not known to Discord; its absence is no loss of measurements."""
+    found = [one for report in monitor.reporters for one in report() if one.name == "commands" and not one.well]
+    reason = "the slash commands of the monitor cannot be used; the log and the doctor say why"
+    return [Check("commands", Status.DEGRADED, reason)] if found else []
+
+
 async def overhead(monitor: Monitor) -> Check:
     """What the monitor costs the bot."""
     percent = await asyncio.to_thread(monitor.overhead.percent)

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from cogmeter.render.child import ChartError, Child
+from cogmeter.render.interpreter import obstacle
 
 if TYPE_CHECKING:
     from collections.abc import Coroutine
@@ -48,6 +49,7 @@ class ChartWorker:
         self._jobs: dict[tuple[object, ...], asyncio.Task[bytes]] = {}
         self._ending: set[asyncio.Task[None]] = set()
         self._pictures: dict[tuple[object, ...], _Picture] = {}
+        self.lacking = ""  # the characters of names that the last process found no font for
         self._drawn = 0
         self._error = ""
         self._closed = False
@@ -60,6 +62,11 @@ class ChartWorker:
             process = "closed"
         trouble = f"; last error: {self._error}" if self._error else ""
         return f"{process}, {self._drawn} charts drawn{trouble}"
+
+    @property
+    def obstacle(self) -> str:
+        """Why no chart can be drawn for this bot, whatever is asked; empty if one can."""
+        return obstacle()
 
     async def draw(self, chart: Chart) -> bytes:
         """The chart as PNG.
@@ -175,6 +182,8 @@ class ChartWorker:
         except BaseException:
             child.kill()
             raise
+        finally:
+            self.lacking = child.lacking
 
     async def _drop(self) -> None:
         if self._child:

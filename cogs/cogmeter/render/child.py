@@ -8,9 +8,15 @@ import os
 import signal
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
+import cogmeter
 import cogmeter_storage
-from cogmeter.render.worker import ANSWER, PICTURE, REQUEST
+from cogmeter.render.interpreter import obstacle
+from cogmeter.render.worker import ANSWER, LACKING, PICTURE, REQUEST
+
+if TYPE_CHECKING:
+    from types import ModuleType
 
 _LARGEST = 32 * 1024 * 1024  # bytes of an answer; more is not an answer of ours
 _KILL = getattr(signal, "SIGKILL", signal.SIGTERM)  # on Windows the latter ends a process just as surely
@@ -27,6 +33,7 @@ class Child:
 
     def __init__(self, process: asyncio.subprocess.Process) -> None:
         self._process = process
+        self.lacking = ""  # the characters of names so far that no font has
         self._complaints = ""
         self._listener = asyncio.create_task(self._listen(), name="cogmeter-chart-stderr")
 
@@ -35,10 +42,10 @@ class Child:
         """Starts the process.
 
         Raises:
-            ChartError: there is no interpreter to start, or no memory or file handle for it.
+            ChartError: there is no interpreter to start (see ``obstacle``), or no memory or file handle for it.
         """
-        if not sys.executable:
-            raise ChartError("Charts need a Python interpreter, and sys.executable names none.")
+        if reason := obstacle():
+            raise ChartError(reason)
         pipe = asyncio.subprocess.PIPE
         try:
             process = await asyncio.create_subprocess_exec(
@@ -77,15 +84,22 @@ class Child:
         try:
             stdin.write(REQUEST.pack(len(request)) + request)
             await stdin.drain()
-            kind, length = ANSWER.unpack(await stdout.readexactly(ANSWER.size))
-            if length > _LARGEST:
-                raise ConnectionError(f"The chart process answered with {length} bytes.")
-            body = await stdout.readexactly(length)
+            kind, body = await self._frame(stdout)
+            if kind == LACKING:
+                self.lacking = body.decode(errors="replace")
+                kind, body = await self._frame(stdout)
         except (asyncio.IncompleteReadError, BrokenPipeError, ConnectionResetError) as error:
             raise ConnectionError(await self._last_words()) from error
         if kind != PICTURE:
             raise ChartError(f"The chart could not be drawn: {body.decode(errors='replace')}")
         return body
+
+    @staticmethod
+    async def _frame(stdout: asyncio.StreamReader) -> tuple[bytes, bytes]:
+        kind, length = ANSWER.unpack(await stdout.readexactly(ANSWER.size))
+        if length > _LARGEST:
+            raise ConnectionError(f"The chart process answered with {length} bytes.")
+        return kind, await stdout.readexactly(length)
 
     def kill(self) -> None:
         """Ends the process without asking; works on any event loop, and after its own has closed."""
@@ -142,8 +156,13 @@ def import_path() -> list[str]:
     main = getattr(sys.modules.get("__main__"), "__file__", None)
     own = {_absolute("."), _absolute(Path(main).parent if main else ".")}
     entries = [_absolute(entry) for entry in sys.path if entry]
-    homes = [_absolute(Path(__file__).parents[2]), _absolute(Path(cogmeter_storage.__file__).parents[1])]
+    homes = [_absolute(home) for package in (cogmeter, cogmeter_storage) for home in _homes(package)]
     return list(dict.fromkeys([*(entry for entry in entries if entry not in own), *homes]))
+
+
+def _homes(package: ModuleType) -> list[Path]:
+    """The folders, or zip files, that a package was imported from; an importer that uses no files names none."""
+    return [Path(folder).parent for folder in package.__path__]
 
 
 def _absolute(path: str | Path) -> str:

@@ -22,6 +22,11 @@ class Painter:
     def __init__(self) -> None:
         self._pen = Pen(WIDTH, HEIGHT, palette.BACKGROUND)
 
+    @property
+    def lacking(self) -> frozenset[str]:
+        """The characters of names that no font of the machine has: those names are said differently."""
+        return frozenset(self._pen.fonts.lacking)
+
     def draw(self, chart: Chart) -> bytes:
         """The chart as a PNG of 1600 x 900 pixels."""
         upper, lower = _panels(chart)
@@ -42,7 +47,8 @@ class Painter:
         label = f"{text.cut(text.clean(chart.timeline.range.label), 40)}, UTC"
         pen.write(RIGHT, baseline, label, TYPE, palette.MUTED, at="right")
         room = RIGHT - 32 - pen.width_of(label, TYPE) - 32
-        pen.write(32, baseline, self._fitted(text.clean(chart.timeline.title), room), TITLE, palette.TEXT, bold=True)
+        title = pen.fonts.legible(text.clean(chart.timeline.title), chart.timeline.alias or "this service")
+        pen.write(32, baseline, self._fitted(title, room), TITLE, palette.TEXT, bold=True)
 
     def _fitted(self, words: str, room: float) -> str:
         """A title that is not wider than the room for it."""

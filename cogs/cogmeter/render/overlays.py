@@ -81,11 +81,12 @@ def markers(pen: Pen, chart: Chart, upper: Panel, lower: Panel) -> None:
     """A dotted line through both panels for each marker, with its name at the top where there is room."""
     shown = [one for one in sorted(chart.markers) if chart.since_us <= one[0] <= chart.until_us][-_MARKERS:]
     free_from = [float(LEFT)] * _MARKER_ROWS
-    for at_us, name in shown:
+    for number, (at_us, name) in enumerate(shown, start=1):
         x = upper.x(at_us)
         for panel in (upper, lower):
             pen.line([x, x], [panel.bottom, panel.top], palette.TEXT, 4, dash=(4, 8))
-        _marker_name(pen, upper, x, text.cut(text.clean(name), 24), free_from)
+        words = pen.fonts.legible(text.clean(name), f"marker {number}")
+        _marker_name(pen, upper, x, text.cut(words, 24), free_from)
 
 
 def _marker_name(pen: Pen, panel: Panel, x: float, name: str, free_from: list[float]) -> None:

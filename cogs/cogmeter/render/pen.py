@@ -16,12 +16,14 @@ import numpy as np
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.collections import LineCollection
 from matplotlib.figure import Figure
-from matplotlib.font_manager import FontProperties, fontManager
+from matplotlib.font_manager import FontProperties
 from matplotlib.lines import Line2D
 from matplotlib.patches import PathPatch, Polygon
 from matplotlib.path import Path
 from matplotlib.text import Text
 from matplotlib.transforms import IdentityTransform
+
+from cogmeter.render.fonts import Fonts
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -30,8 +32,6 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 DPI = 72
-# DejaVu comes with matplotlib; the others are taken where the machine has them, for names in other scripts.
-_FONTS = ("DejaVu Sans", "Noto Sans CJK JP", "Noto Sans CJK SC", "WenQuanYi Zen Hei", "Noto Sans Arabic", "Noto Emoji")
 _COMPRESSION = 3  # of zlib: 6 takes half as long again for a sixth less
 _REMEMBERED = 500  # widths of words
 
@@ -42,9 +42,7 @@ class Pen:
     def __init__(self, width: int, height: int, background: str) -> None:
         self._figure = Figure(figsize=(width / DPI, height / DPI), dpi=DPI, facecolor=background)
         self._canvas: Any = FigureCanvasAgg(self._figure)  # its methods have no annotations
-        installed = {font.name for font in fontManager.ttflist}
-        family = [name for name in _FONTS if name in installed]
-        self._fonts = {weight: FontProperties(family=family, weight=weight) for weight in ("normal", "bold")}
+        self.fonts = Fonts()
         self._background = background
         self._widths: dict[tuple[str, float, bool], float] = {}
         self._order = 0
@@ -110,7 +108,7 @@ class Pen:
             Text(
                 *(x, y, words),
                 color=colour,
-                fontproperties=self._font(size, bold=bold),
+                fontproperties=self._font(words, size, bold=bold),
                 horizontalalignment=at,
                 verticalalignment="baseline",
                 parse_math=False,  # names come from users: "$" is a dollar
@@ -129,7 +127,7 @@ class Pen:
         if key not in self._widths:
             if len(self._widths) >= _REMEMBERED:
                 self._widths.clear()
-            self._widths[key] = self._measured(words, self._font(size, bold=bold)) if words else 0.0
+            self._widths[key] = self._measured(words, self._font(words, size, bold=bold)) if words else 0.0
         return self._widths[key]
 
     def _measured(self, words: str, font: FontProperties) -> float:
@@ -143,10 +141,8 @@ class Pen:
             self._canvas.draw()
         return encode_png(np.asarray(self._canvas.buffer_rgba()))
 
-    def _font(self, size: float, *, bold: bool) -> FontProperties:
-        font = self._fonts["bold" if bold else "normal"].copy()
-        font.set_size(size)
-        return font
+    def _font(self, words: str, size: float, *, bold: bool) -> FontProperties:
+        return FontProperties(family=self.fonts.families(words), weight="bold" if bold else "normal", size=size)
 
     def _add(self, artist: Artist) -> None:
         artist.set_transform(IdentityTransform())
@@ -179,5 +175,5 @@ def use_own_style() -> None:
 
 
 def _quiet() -> warnings.catch_warnings[None]:
-    """No warnings of glyphs that no font has: they are drawn as boxes, and nobody reads a worker's stderr."""
+    """No warnings of glyphs that a font lacks: ``Fonts.legible`` saw to them, and nobody reads a worker's stderr."""
     return warnings.catch_warnings(action="ignore")

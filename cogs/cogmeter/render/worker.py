@@ -1,8 +1,9 @@
 """The process that draws charts: ``python -m cogmeter.render.worker`` reads requests on stdin and answers on stdout.
 
 A request is its length (4 bytes, big endian) and a Chart as JSON. An answer is one byte, ``P`` for a picture or ``E``
-for an error, the length of what follows, and the PNG or the error's text. It ends when stdin does, so it never
-outlives the bot, not even a killed one.
+for an error, the length of what follows, and the PNG or the error's text. Before a picture, ``L`` comes with the
+characters that no font has, whenever there are more of them. It ends when stdin does, so it never outlives the bot, not
+even a killed one.
 """
 
 from __future__ import annotations
@@ -11,16 +12,13 @@ import contextlib
 import os
 import struct
 import sys
-from typing import TYPE_CHECKING, BinaryIO
+from typing import BinaryIO, Protocol
 
 from cogmeter.render.chart import Chart
 
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
 REQUEST = struct.Struct(">I")
 ANSWER = struct.Struct(">cI")
-PICTURE, ERROR = b"P", b"E"
+PICTURE, ERROR, LACKING = b"P", b"E", b"L"
 NICENESS = 19  # the host bot comes first
 
 
@@ -33,40 +31,58 @@ def main() -> None:
     answers = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)
     try:
-        draw = _painter()
+        painter = _painter()
     except Exception as error:  # noqa: BLE001 - said to the bot with the first answer, whatever is wrong here
-        draw = _refusing(f"matplotlib cannot be used: {type(error).__name__}: {error}")
-    _serve(requests, answers, draw)
+        painter = _Refusing(f"matplotlib cannot be used: {type(error).__name__}: {error}")
+    _serve(requests, answers, painter)
 
 
-def _painter() -> Callable[[Chart], bytes]:
+class _Draws(Protocol):
+    """What draws: figures.Painter."""
+
+    @property
+    def lacking(self) -> frozenset[str]: ...
+
+    def draw(self, chart: Chart) -> bytes: ...
+
+
+class _Refusing:
+    """Draws nothing, and says why."""
+
+    lacking: frozenset[str] = frozenset()
+
+    def __init__(self, reason: str) -> None:
+        self._reason = reason
+
+    def draw(self, chart: Chart) -> bytes:  # noqa: ARG002 - it is refused, whatever it is
+        raise RuntimeError(self._reason)
+
+
+def _painter() -> _Draws:
     from cogmeter.render.figures import Painter
     from cogmeter.render.pen import use_own_style
 
     use_own_style()
-    return Painter().draw
+    return Painter()
 
 
-def _refusing(reason: str) -> Callable[[Chart], bytes]:
-    def draw(_chart: Chart) -> bytes:
-        raise RuntimeError(reason)
-
-    return draw
-
-
-def _serve(requests: BinaryIO, answers: BinaryIO, draw: Callable[[Chart], bytes]) -> None:
+def _serve(requests: BinaryIO, answers: BinaryIO, painter: _Draws) -> None:
+    known: frozenset[str] = frozenset()
     while len(head := requests.read(REQUEST.size)) == REQUEST.size:
-        kind, body = _answer(requests.read(*REQUEST.unpack(head)), draw)
+        frames = [_answer(requests.read(*REQUEST.unpack(head)), painter)]
+        if painter.lacking != known:
+            known = painter.lacking
+            frames.insert(0, (LACKING, "".join(sorted(known)).encode()))
         try:
-            answers.write(ANSWER.pack(kind, len(body)) + body)
+            answers.writelines(ANSWER.pack(kind, len(body)) + body for kind, body in frames)
             answers.flush()
         except BrokenPipeError:  # the bot is gone
             os._exit(0)  # the usual way out would flush to the broken pipe once more, and complain
 
 
-def _answer(request: bytes, draw: Callable[[Chart], bytes]) -> tuple[bytes, bytes]:
+def _answer(request: bytes, painter: _Draws) -> tuple[bytes, bytes]:
     try:
-        return PICTURE, draw(Chart.from_json(request))
+        return PICTURE, painter.draw(Chart.from_json(request))
     except Exception as error:  # noqa: BLE001 - one bad request must not cost the next one its process
         return ERROR, f"{type(error).__name__}: {error}".encode(errors="replace")[:2000]
 

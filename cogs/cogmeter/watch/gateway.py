@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import math
 import time
-from collections import Counter
+from collections import Counter, defaultdict
 from typing import TYPE_CHECKING, Any, Final
 
 import discord
@@ -15,7 +15,7 @@ from cogmeter.watch.hook import Hook
 from cogmeter.watch.surface import Ground, Surface
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Coroutine, Iterator, Mapping
 
 MOST_SHARDS: Final = 64  # with gauges of their own
 STALE_S: Final = 60.0  # Discord asks for a heartbeat every 41 s
@@ -27,7 +27,8 @@ class Gateway(Surface):
     """Counters since loading, and gauges of the moment; nothing here is an operation.
 
     ``identifies`` are sessions that Discord began (READY), ``resumes`` those that went on (RESUMED), ``reconnects``
-    both together without each shard's first.
+    both together without each shard's first. ``disconnects`` are losses of a connection with a session: an attempt to
+    come back that fails is none. Each is counted by shard.
     """
 
     name = "gateway"
@@ -35,35 +36,50 @@ class Gateway(Surface):
 
     def __init__(self, ground: Ground) -> None:
         super().__init__(ground)
-        self._counts: Counter[str] = Counter()
+        self._counts: defaultdict[int, Counter[str]] = defaultdict(Counter)  # by shard
         self._greeted: set[int] = set()  # shards that have had a session
+        self._up: set[int] = set()  # shards that have one now
 
     def prepare(self) -> None:
         """READY and RESUMED as they come in: a listener for all gateway events would run at each of them."""
-        self._greeted.update(shard for shard, ws in sockets_of(self.ground.bot) if ws is not None)
+        sessions = [(shard, ws) for shard, ws in sockets_of(self.ground.bot) if _has_session(ws)]
+        self._greeted.update(shard for shard, _ in sessions)
+        self._up.update(shard for shard, ws in sessions if _is_open(ws))
         parsers = self.ground.bot._connection.parsers  # noqa: SLF001 - see arrivals.py
         self.hooks += [
             Hook("identifies", parsers, "READY", self._counting(self._identified), expects=["data"]),
             Hook("resumes", parsers, "RESUMED", self._counting(self._resumed), expects=["data"]),
         ]
-        self.listeners.append(("on_disconnect", self._on_disconnect))
+        self.listeners.append(self._event("disconnect", self._lost))
 
     def fall_back(self, failed: list[Hook]) -> None:
-        """Count by the public events that follow."""
+        """Count by the public events that follow at once; READY is followed by "ready" only seconds later."""
         names = {hook.name for hook in failed}
         if "identifies" in names:
-            sharded = isinstance(self.ground.bot, discord.AutoShardedClient)
-            listener = self._on_shard_ready if sharded else self._on_ready
-            self.listeners.append(("on_shard_ready" if sharded else "on_ready", listener))
+            self.listeners.append(self._event("connect", self._identified))
         if "resumes" in names:
-            self.listeners.append(("on_resumed", self._on_resumed))
+            self.listeners.append(self._event("resumed", self._resumed))
+
+    def _event(self, name: str, count: Callable[[int], None]) -> tuple[str, Callable[..., Coroutine[Any, Any, None]]]:
+        """A listener to an event of the connection: only a sharded client has events that name the shard."""
+        bot = self.ground.bot
+
+        async def on_event() -> None:
+            count(bot.shard_id or 0)
+
+        async def on_shard_event(shard: int) -> None:
+            count(shard)
+
+        sharded = isinstance(bot, discord.AutoShardedClient)
+        return (f"on_shard_{name}", on_shard_event) if sharded else (f"on_{name}", on_event)
 
     def sample(self) -> dict[str, float]:
         """Latency in ms and age of the last acknowledged heartbeat in s by shard; counters; guilds, users, voice.
 
-        What is not known yet, like the latency before the first acknowledgement, is left out.
+        What is not known yet, like the latency before the first acknowledgement, is left out. So are the counters of a
+        shard that are 0, and those of a bot's only shard, which are the totals.
         """
-        gauges = {f"gateway.{name}": float(self._counts[name]) for name in COUNTERS}
+        gauges = {f"gateway.{name}": float(count) for name, count in self._totals().items()}
         sockets = sockets_of(self.ground.bot)
         gauges["gateway.shards_connected"] = float(sum(_is_open(ws) for _, ws in sockets))
         for shard, ws in sockets[:MOST_SHARDS]:
@@ -72,6 +88,9 @@ class Gateway(Surface):
                 gauges[f"gateway.latency_ms.shard_{shard}"] = latency_s * 1000
             if age_s is not None:
                 gauges[f"gateway.heartbeat_age_s.shard_{shard}"] = age_s
+            if len(sockets) > 1:
+                counts: Counter[str] = self._counts.get(shard, Counter())
+                gauges.update({f"gateway.{name}.shard_{shard}": float(count) for name, count in counts.items()})
         return gauges | self._audience()
 
     def findings(self) -> list[Finding]:
@@ -81,10 +100,14 @@ class Gateway(Surface):
         bad = [Finding(self.name, well=False, text=text, advice=ADVICE) for text in troubles]
         latencies = [latency for _, ws in sockets if (latency := _latency_s(ws)) is not None]
         slowest = f"slowest latency {max(latencies) * 1000:.0f} ms" if latencies else "latency not known yet"
-        counts = ", ".join(f"{self._counts[name]} {name}" for name in COUNTERS)
+        counts = ", ".join(f"{count} {name}" for name, count in self._totals().items())
         connected = sum(_is_open(ws) for _, ws in sockets)
         text = f"{connected} of {len(sockets)} shards connected, {slowest}, {counts}"
         return [*super().findings(), *bad, Finding(self.name, well=not bad, text=text, advice=ADVICE)]
+
+    def _totals(self) -> dict[str, int]:
+        """Each counter of all shards together."""
+        return {name: sum(counts[name] for counts in self._counts.values()) for name in COUNTERS}
 
     def _audience(self) -> dict[str, float]:
         """How many guilds, members of them, cached users and voice connections; empty while READY fills the cache."""
@@ -104,7 +127,7 @@ class Gateway(Surface):
             def counted(data: Any) -> Any:
                 if hook.active:
                     try:
-                        count(data.get("__shard_id__") or 0)  # discord.py's own key; None without shards
+                        count(_shard_of(self.ground.bot, data))
                     except Exception as error:  # noqa: BLE001 - the session must begin, whatever we do
                         hook.fault(error)
                 return original(data)
@@ -114,32 +137,41 @@ class Gateway(Surface):
         return wrap
 
     def _identified(self, shard: int) -> None:
-        self._counts["identifies"] += 1
+        self._counts[shard]["identifies"] += 1
         if shard in self._greeted:
-            self._counts["reconnects"] += 1
+            self._counts[shard]["reconnects"] += 1
         self._greeted.add(shard)
+        self._up.add(shard)
 
-    def _resumed(self, _: int) -> None:
-        self._counts["resumes"] += 1
-        self._counts["reconnects"] += 1
+    def _resumed(self, shard: int) -> None:
+        self._counts[shard]["resumes"] += 1
+        self._counts[shard]["reconnects"] += 1
+        self._greeted.add(shard)
+        self._up.add(shard)
 
-    async def _on_disconnect(self) -> None:
-        self._counts["disconnects"] += 1
+    def _lost(self, shard: int) -> None:
+        """discord.py says so of each attempt that fails, too."""
+        if shard in self._up:
+            self._up.discard(shard)
+            self._counts[shard]["disconnects"] += 1
 
-    async def _on_ready(self) -> None:
-        self._identified(0)
 
-    async def _on_shard_ready(self, shard: int) -> None:
-        self._identified(shard)
-
-    async def _on_resumed(self) -> None:
-        self._resumed(0)
+def _shard_of(bot: discord.Client, data: Mapping[str, Any]) -> int:
+    """Return the shard of a READY or RESUMED. Discord names it in READY alone; discord.py adds it to RESUMED."""
+    if not isinstance(bot, discord.AutoShardedClient):
+        return bot.shard_id or 0
+    return int(data["shard"][0] if "shard" in data else data["__shard_id__"])
 
 
 def sockets_of(bot: discord.Client) -> list[tuple[int, Any]]:
-    """The WebSocket of each shard, None while there is none. It is a new one after each reconnect."""
+    """The WebSocket of each shard, None while there is none. It is a new one after each reconnect.
+
+    A sharded client knows how many shards it has once it begins to connect; it connects one after the other.
+    """
     if isinstance(bot, discord.AutoShardedClient):
-        return sorted((shard, info._parent.ws) for shard, info in bot.shards.items())  # noqa: SLF001 - the heartbeat has no public name
+        expected = dict.fromkeys(bot.shard_ids or range(bot.shard_count or 0))
+        connected = {shard: info._parent.ws for shard, info in bot.shards.items()}  # noqa: SLF001 - the heartbeat has no public name
+        return sorted((expected | connected).items())
     return [(bot.shard_id or 0, bot.ws or None)]
 
 
@@ -176,6 +208,11 @@ def _trouble(ws: Any) -> str:
 
 def _is_open(ws: Any) -> bool:
     return ws is not None and bool(ws.open)
+
+
+def _has_session(ws: Any) -> bool:
+    """Whether Discord began a session on it: a WebSocket that has only identified has none yet."""
+    return getattr(ws, "session_id", None) is not None
 
 
 def _latency_s(ws: Any) -> float | None:

@@ -15,7 +15,7 @@ from cogmeter.timing import error_text, now_ns
 from cogmeter.watch.hook import Hook
 from cogmeter.watch.lateness import overdue
 from cogmeter.watch.names import fitted, qualified
-from cogmeter.watch.outcomes import outcome_of
+from cogmeter.watch.outcomes import cause_of, outcome_of
 from cogmeter.watch.surface import Ground, Surface, own_module
 from cogmeter_storage.model import Outcome
 
@@ -204,7 +204,7 @@ class Jobs(Surface):
         if known is not None:
             known.ran()
         error = event.exception
-        self._add(run, outcome_of(error), None if error is None else error_text(error), now_ns())
+        self._add(run, outcome_of(error), None if error is None else error_text(cause_of(error)), now_ns())
 
     def _forget(self, event: Any) -> None:
         """A job was replaced, paused, given other times or removed: what it did before counts no more."""

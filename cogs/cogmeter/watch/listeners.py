@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Final
 from cogmeter.services import LISTENERS
 from cogmeter.watch.hook import Hook
 from cogmeter.watch.names import fitted, qualified
-from cogmeter.watch.outcomes import outcome_of
+from cogmeter.watch.outcomes import cause_of, outcome_of
 from cogmeter.watch.surface import Surface, own_module
 
 if TYPE_CHECKING:
@@ -73,11 +73,20 @@ def _timed(coro: Listener, tracker: Tracker) -> Listener:
     """The listener with its run recorded; its exceptions go on to discord.py, which hands them to ``on_error``."""
 
     async def timed(*args: Any, **kwargs: Any) -> None:
-        with tracker() as operation:
-            try:
-                await coro(*args, **kwargs)
-            except Exception as error:
-                operation.outcome = outcome_of(error)
-                raise
+        operation = tracker()
+        operation.__enter__()
+        ended: BaseException | None = None
+        try:
+            await coro(*args, **kwargs)
+        except Exception as error:
+            # The text is that of the cause, as everywhere: on_command_error often raises discord.py's wrapper again.
+            operation.fail(cause_of(error), outcome=outcome_of(error))
+            raise
+        except BaseException as error:
+            ended = error
+            raise
+        finally:
+            operation.__exit__(None if ended is None else type(ended), ended, None)
+            ended = None  # the frame and its exception would reference each other
 
     return timed

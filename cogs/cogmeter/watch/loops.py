@@ -19,7 +19,7 @@ from cogmeter.timing import error_text, now_ns
 from cogmeter.watch.hook import Hook
 from cogmeter.watch.lateness import Progress, overdue
 from cogmeter.watch.names import fitted, qualified
-from cogmeter.watch.outcomes import outcome_of
+from cogmeter.watch.outcomes import cause_of, outcome_of
 from cogmeter.watch.surface import Ground, Surface, own_module
 from cogmeter_storage.model import Outcome
 
@@ -199,7 +199,7 @@ class Loops(Surface):
         if isinstance(error, GeneratorExit):  # the event loop is gone, and the coroutine with it
             return
         try:
-            outcome, text = outcome_of(error), error_text(error)
+            outcome, text = outcome_of(error), error_text(cause_of(error))
             if _deadly(loop, error):
                 self._dead[loop] = text
                 outcome, text = Outcome.ERROR, DIED + text
@@ -215,7 +215,7 @@ class Loops(Surface):
             error = _end_of(task)
             if loop is None or error is None or loop in self._dead:
                 return
-            text = self._dead[loop] = error_text(error)
+            text = self._dead[loop] = error_text(cause_of(error))
             series = self.ground.recorder.series(TASKS, _name(loop))
             ended_ns = now_ns()
             self.ground.recorder.add_timed(series, ended_ns, ended_ns, Outcome.ERROR, error=DIED + text)

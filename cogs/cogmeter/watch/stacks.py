@@ -23,7 +23,7 @@ MOST: Final = 30  # frames kept, the innermost
 HOST, LIBRARY, STANDARD = range(3)  # whose code it is: the bot's, an installed package's or ours, Python's own
 
 _STANDARD = tuple({sysconfig.get_path(name) for name in ("stdlib", "platstdlib")})
-_OURS = tuple(str(Path(package.__file__ or "").parent) for package in (cogmeter, cogmeter_storage))
+_OURS = tuple(folder for package in (cogmeter, cogmeter_storage) for folder in package.__path__)
 _INSTALLED: Final = ("site-packages", "dist-packages")
 
 

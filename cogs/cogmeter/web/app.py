@@ -12,6 +12,7 @@ from aiohttp import web
 from cogmeter.web import html
 from cogmeter.web.api import problem_of, serve
 from cogmeter.web.files import add_files
+from cogmeter.web.negotiation import prefers_html
 from cogmeter.web.openapi import document, written
 from cogmeter.web.reading import BODY_BYTES
 from cogmeter.web.routes.table import PAGES, ROUTES
@@ -108,7 +109,7 @@ def _sign_in(request: web.Request) -> web.StreamResponse:
 def _wants_page(request: web.Request) -> bool:
     """Whether somebody looks at it in a browser."""
     in_pages = request.path == "/" or request.path.rstrip("/") == "/api" or request.path.startswith("/performance")
-    return in_pages and "text/html" in request.headers.get("Accept", "")
+    return in_pages and prefers_html(request.headers.get("Accept", ""))
 
 
 async def _dress(request: web.Request, response: web.StreamResponse) -> None:

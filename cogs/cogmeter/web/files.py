@@ -6,14 +6,17 @@ import gzip
 import hashlib
 from dataclasses import dataclass
 from functools import cache
+from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Final
 
 from aiohttp import ETag, web
 
 from cogmeter.web.html import STATIC, STATIC_FOLDER
+from cogmeter.web.negotiation import takes_gzip
 
 if TYPE_CHECKING:
-    from pathlib import Path
+    from collections.abc import Iterator
+    from importlib.resources.abc import Traversable
 
 MEDIA: Final = {".css": "text/css", ".js": "text/javascript", ".svg": "image/svg+xml", "": "text/plain"}
 
@@ -28,7 +31,7 @@ class File:
     tag: ETag
 
     @classmethod
-    def read(cls, path: Path) -> File:
+    def read(cls, path: Traversable) -> File:
         """That at this path.
 
         Raises:
@@ -36,7 +39,7 @@ class File:
         """
         body = path.read_bytes()
         tag = ETag(hashlib.sha256(body).hexdigest()[:16])
-        return cls(body, gzip.compress(body, 9, mtime=0), MEDIA[path.suffix], tag)
+        return cls(body, gzip.compress(body, 9, mtime=0), MEDIA[PurePosixPath(path.name).suffix], tag)
 
     def answer(self, request: web.Request) -> web.Response:
         """All of it, or that the browser has it already."""
@@ -44,7 +47,7 @@ class File:
         if any(one.value in {self.tag.value, "*"} for one in known):
             response = web.Response(status=304)
         else:
-            packs = "gzip" in request.headers.get("Accept-Encoding", "").lower()
+            packs = takes_gzip(request.headers.get("Accept-Encoding", ""))
             response = web.Response(body=self.packed if packs else self.body, content_type=self.media, charset="utf-8")
             if packs:
                 response.headers["Content-Encoding"] = "gzip"
@@ -53,14 +56,22 @@ class File:
         return response
 
 
-def files(folder: Path) -> dict[str, File]:
+def files(folder: Traversable) -> dict[str, File]:
     """Every file to be sent, by its path in the folder; none where there is no folder. Slow: call it in a thread.
 
     Raises:
         OSError: one cannot be read.
     """
-    found = sorted(path for path in folder.rglob("*") if path.is_file() and path.suffix in MEDIA)
-    return {path.relative_to(folder).as_posix(): File.read(path) for path in found}
+    return {name: File.read(path) for name, path in sorted(_below(folder)) if PurePosixPath(name).suffix in MEDIA}
+
+
+def _below(folder: Traversable, prefix: str = "") -> Iterator[tuple[str, Traversable]]:
+    """Every file in a folder and the folders inside it, with its path in the folder."""
+    for one in folder.iterdir() if folder.is_dir() else ():
+        if one.is_dir():
+            yield from _below(one, f"{prefix}{one.name}/")
+        else:
+            yield f"{prefix}{one.name}", one
 
 
 @cache

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from functools import cache
-from pathlib import Path
+from importlib import resources
 from typing import TYPE_CHECKING, Any, Final
 
 from aiohttp import web
@@ -12,7 +12,7 @@ from aiohttp import web
 if TYPE_CHECKING:
     from jinja2 import Environment
 
-HERE: Final = Path(__file__).parent
+HERE: Final = resources.files("cogmeter.web")  # no folder, but a part of a file, where the bot is a zip application
 FOLDERS: Final = (HERE / "templates", HERE / "pages" / "templates")
 STATIC: Final = "/performance/static"  # where pages find their style sheet and scripts
 STATIC_FOLDER: Final = HERE / "pages" / "static"
@@ -22,10 +22,11 @@ _BEFORE_UNIT: Final = re.compile(r"(?<=\d) (?=(?:%|\N{MICRO SIGN}s|ms|s|min|h|d|
 @cache
 def environment() -> Environment:
     """The templates' surroundings, made once, all of them compiled: that takes long, so make them in a thread."""
-    from jinja2 import Environment, FileSystemLoader, StrictUndefined
+    from jinja2 import DictLoader, Environment, StrictUndefined
 
+    found = [file for folder in reversed(FOLDERS) for file in folder.iterdir() if file.is_file()]
     made = Environment(
-        loader=FileSystemLoader(FOLDERS),
+        loader=DictLoader({file.name: file.read_text("utf-8") for file in found}),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,

@@ -1,7 +1,10 @@
 """``/perf doctor``: well when all is well, and a line of advice for each thing that is not."""
 
 import re
+import sys
 import time
+
+import psutil
 
 import cogmeter
 from cogmeter.doctor import examine
@@ -71,3 +74,29 @@ async def test_only_those_who_may_ask_learn_how_the_monitor_is(move_in):
         result = await home.stranger.slash(home.channel, "perf doctor")
         assert result.ephemeral
         assert result.response.embeds == []
+
+
+async def test_a_frozen_bot_answers_without_a_chart_and_the_doctor_says_why(move_in, monkeypatch):
+    monkeypatch.setattr(sys, "frozen", True, raising=False)
+    async with move_in() as home:
+        cogmeter.record("music", "play", duration_ms=3)
+        await home.flushed()
+        result = await home.owner.slash(home.channel, "perf summary")
+        (embed,) = result.response.embeds
+        assert "no chart this time" in str(embed.to_dict())
+        assert not result.response.attachments
+        found = (await findings(home))["charts"]
+        assert not found.well
+        assert "sys.frozen" in found.text
+        assert "python bot.py" in found.advice
+        assert not psutil.Process().children()
+
+
+async def test_names_that_no_font_has_are_told_with_the_package_to_install(move_in):
+    async with move_in() as home:
+        assert "fonts" not in await findings(home)
+        home.monitor.charts.lacking = "楽音"
+        found = (await findings(home))["fonts"]
+        assert not found.well
+        assert "楽 音" in found.text
+        assert "fonts-noto-cjk" in found.advice

@@ -187,7 +187,7 @@ async def test_no_interpreter_is_a_chart_error(worker, chart, monkeypatch):
     with pytest.raises(ChartError, match=r"sys\.executable"):
         await worker.draw(chart)
     monkeypatch.setattr(sys, "executable", "/nowhere/python")
-    with pytest.raises(ChartError, match="could not be started: FileNotFoundError"):
+    with pytest.raises(ChartError, match=r"sys\.executable=/nowhere/python does not exist"):
         await worker.draw(chart)
 
 

@@ -109,3 +109,137 @@ async def test_removal_leaves_the_parsers_as_they_were(discord_server, make_bot,
         assert bot._connection.parsers["READY"] is not before["READY"]
     assert bot._connection.parsers == before
     assert not bot.extra_events.get("on_disconnect")
+
+
+# Counters by shard
+
+COUNTED = ("disconnects", "reconnects", "resumes", "identifies")
+
+
+def sharded_bot(**options):
+    return commands.AutoShardedBot(command_prefix="!", intents=discord.Intents.default(), **options)
+
+
+def by_shard(surface, shards):
+    """Each counter of each shard; that of an only shard is the total."""
+    sample = surface.sample()
+    place = ".shard_{}" if len(shards) > 1 else ""
+    return {
+        shard: tuple(sample.get(f"gateway.{name}{place.format(shard)}", 0.0) for name in COUNTED) for shard in shards
+    }
+
+
+async def settled(surface, expected):
+    """The counters once they are as expected, and stay so; else as they are after a while."""
+    for _ in range(1_000):
+        await asyncio.sleep(0.005)
+        if by_shard(surface, expected) == expected:
+            break
+    await asyncio.sleep(0.05)
+    return by_shard(surface, expected)
+
+
+def break_parsers(bot):
+    parsers = bot._connection.parsers
+    parsers |= {"READY": renamed(parsers["READY"]), "RESUMED": renamed(parsers["RESUMED"])}
+
+
+@pytest.mark.parametrize("broken", [False, True], ids=["hooks", "public events"])
+@pytest.mark.parametrize("count", [1, 4, 16])
+async def test_every_loss_resume_and_new_session_of_every_shard_is_counted_once(watching, count, broken):
+    bot = sharded_bot()
+    if broken:
+        break_parsers(bot)
+    shards = range(count)
+    async with Loopback(shards=count) as server, watching(bot, Gateway) as surface, server.running(bot):
+        expected = dict.fromkeys(shards, (0, 0, 0, 1))
+        assert await settled(surface, expected) == expected
+        for shard in shards[::3]:
+            await server.gateway.drop(shard)
+        expected |= dict.fromkeys(shards[::3], (1, 1, 1, 1))
+        assert await settled(surface, expected) == expected
+        for shard in shards[:2]:
+            await server.gateway.invalidate(shard)
+            lost, back, resumed, begun = expected[shard]
+            expected[shard] = (lost + 1, back + 1, resumed, begun + 1)
+        assert await settled(surface, expected) == expected
+        await server.gateway.ask_reconnect(count - 1)
+        lost, back, resumed, begun = expected[count - 1]
+        expected[count - 1] = (lost + 1, back + 1, resumed + 1, begun)
+        assert await settled(surface, expected) == expected
+        server.gateway.resumable = False  # a resume that Discord refuses: one loss, one new session
+        await server.gateway.drop(0)
+        lost, back, resumed, begun = expected[0]
+        expected[0] = (lost + 1, back + 1, resumed, begun + 1)
+        assert await settled(surface, expected) == expected
+        sample = surface.sample()
+    totals = tuple(sum(counted[place] for counted in expected.values()) for place in range(4))
+    assert tuple(sample[f"gateway.{name}"] for name in COUNTED) == totals
+    assert sample["gateway.shards_connected"] == count
+
+
+async def test_a_bot_that_is_one_shard_of_several_counts_as_one(watching):
+    bot = commands.Bot(command_prefix="!", intents=discord.Intents.default(), shard_id=3, shard_count=4)
+    async with Loopback(shards=4) as server, watching(bot, Gateway) as surface, server.running(bot):
+        await server.gateway.drop(3)
+        assert await settled(surface, {3: (1, 1, 1, 1)}) == {3: (1, 1, 1, 1)}
+        assert "gateway.heartbeat_age_s.shard_3" in surface.sample()
+
+
+async def test_a_cluster_counts_the_shards_that_it_has(watching):
+    bot = sharded_bot(shard_ids=[2, 3], shard_count=4)
+    async with Loopback(shards=4) as server, watching(bot, Gateway) as surface, server.running(bot):
+        await server.gateway.invalidate(2)
+        expected = {2: (1, 1, 0, 2), 3: (0, 0, 0, 1)}
+        assert await settled(surface, expected) == expected
+        assert all(finding.well for finding in surface.findings())
+
+
+async def test_a_shard_that_has_only_identified_when_the_extension_is_loaded_does_not_come_back(ground):
+    class LoadsLate(commands.AutoShardedBot):
+        async def launch_shard(self, gateway, shard_id, *, initial=False):
+            await super().launch_shard(gateway, shard_id, initial=initial)
+            if shard_id == 1:  # its READY is on the way
+                await surface.install()
+
+    bot = LoadsLate(command_prefix="!", intents=discord.Intents.default())
+    surface = Gateway(ground(bot))
+    async with Loopback(shards=4) as server, server.running(bot):
+        expected = dict.fromkeys([1, 2, 3], (0, 0, 0, 1))
+        assert await settled(surface, expected) == expected
+        await surface.remove()
+
+
+@pytest.mark.parametrize("count", [1, 4])
+async def test_attempts_to_come_back_that_fail_are_no_further_losses(watching, count, make_bot):
+    bot = make_bot() if count == 1 else sharded_bot()
+    async with Loopback(shards=count) as server, watching(bot, Gateway) as surface, server.running(bot):
+        connect, failures = bot.http.ws_connect, iter([True] * 3)
+
+        async def refused(*arguments, **options):
+            if next(failures, False):
+                raise ConnectionResetError(54, "not now")  # the errno at which discord.py tries again at once
+            return await connect(*arguments, **options)
+
+        bot.http.ws_connect = refused
+        await server.gateway.drop(count - 1)
+        expected = dict.fromkeys(range(count), (0, 0, 0, 1)) | {count - 1: (1, 1, 1, 1)}
+        assert await settled(surface, expected) == expected
+        assert next(failures, None) is None
+
+
+async def test_a_shard_that_the_host_itself_connects_anew_is_counted(watching):
+    bot = sharded_bot()
+    async with Loopback(shards=2) as server, watching(bot, Gateway) as surface, server.running(bot):
+        await bot.get_shard(1).reconnect()
+        expected = {0: (0, 0, 0, 1), 1: (1, 1, 0, 2)}
+        assert await settled(surface, expected) == expected
+
+
+async def test_a_shard_that_never_connected_is_named(watching):
+    bot = sharded_bot(shard_count=3)
+    async with Loopback(shards=3) as server, watching(bot, Gateway) as surface, server.running(bot):
+        bot._AutoShardedClient__shards.pop(2).ws._keep_alive.stop()
+        bad = [finding.text for finding in surface.findings() if not finding.well]
+    assert bad[0] == "shard 2 is not connected"
+    assert bad[1].startswith("2 of 3 shards connected")

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import decimal
 import inspect
+import re
+import zoneinfo
 
 import discord
 import pytest
@@ -135,3 +138,82 @@ def test_an_error_that_an_operation_marked_as_anothers_is_the_commands_too(recor
         op.outcome = "upstream"
         raise failure
     assert outcome_of(app_commands.CommandInvokeError(COMMAND, failure)) is Outcome.UPSTREAM
+
+
+def raised(refusal, cause, *, how):
+    """The refusal as Python leaves it when it is raised while the cause is handled."""
+    try:
+        try:
+            raise cause
+        except Exception as handled:
+            if how == "from":
+                raise refusal from handled
+            if how == "from None":
+                raise refusal from None
+            raise refusal  # noqa: B904 - without a cause, as many hosts do it
+    except Exception as error:
+        return error
+
+
+@pytest.mark.parametrize(
+    ("cause", "how", "outcome"),
+    [
+        (KeyError("nobody"), "from", Outcome.USER),
+        (FileNotFoundError("no such playlist"), "from", Outcome.USER),
+        (http(404), "from", Outcome.USER),
+        (TimeoutError("nobody confirmed"), "", Outcome.USER),
+        (TimeoutError("no answer"), "from", Outcome.ERROR),
+        (RuntimeError("not connected"), "from", Outcome.ERROR),
+        (ConnectionRefusedError("database"), "", Outcome.ERROR),
+        (ConnectionRefusedError("database"), "from None", Outcome.USER),
+        (http(503), "", Outcome.UPSTREAM),
+        (discord.RateLimited(5), "from None", Outcome.UPSTREAM),
+        (asyncio.CancelledError(), "", Outcome.USER),
+    ],
+    ids=lambda one: type(one).__name__ if isinstance(one, BaseException) else str(one),
+)
+def test_a_hosts_refusal_is_the_users_unless_a_failure_led_to_it(cause, how, outcome):
+    refusal = commands.CheckFailure("not registered")
+    error = raised(refusal, cause, how=how) if isinstance(cause, Exception) else refusal
+    if not isinstance(cause, Exception):
+        error.__cause__ = cause
+    assert outcome_of(error) is outcome
+    assert cause_of(error) is (refusal if outcome is Outcome.USER else cause)
+
+
+def test_a_user_that_discord_cannot_name_now_is_not_the_users_mistake():
+    error = raised(commands.UserNotFound("x"), http(503), how="from None")  # as discord.py's converter does it
+    assert outcome_of(error) is Outcome.UPSTREAM
+    assert outcome_of(raised(commands.UserNotFound("x"), http(404), how="from None")) is Outcome.USER
+
+
+@pytest.mark.parametrize("parse", [decimal.Decimal, zoneinfo.ZoneInfo, re.compile, float], ids=lambda one: one.__name__)
+def test_what_the_standard_library_says_of_a_bad_text_is_the_users(parse):
+    with pytest.raises(Exception) as caught:
+        parse("(no/such")
+    assert outcome_of(not_transformed(caught.value)) is Outcome.USER
+    assert outcome_of(commands.ConversionError(parse, caught.value)) is Outcome.USER
+    assert outcome_of(caught.value) is Outcome.ERROR
+
+
+def test_an_outcome_set_by_hand_goes_before_the_guess_for_a_bad_value():
+    failure = ValueError("the model answered nonsense")
+    failure.cogmeter_outcome = Outcome.UPSTREAM
+    assert outcome_of(commands.ConversionError(commands.MemberConverter(), failure)) is Outcome.UPSTREAM
+
+
+def test_causes_in_a_circle_come_to_an_end():
+    one, other = commands.CheckFailure("a"), app_commands.CommandInvokeError(COMMAND, ValueError("b"))
+    other.original, one.__cause__ = one, other
+    assert (outcome_of(one), cause_of(one)) == (Outcome.ERROR, other)
+    assert (outcome_of(other), cause_of(other)) == (Outcome.USER, one)
+
+
+def test_an_exception_that_cannot_be_read_is_still_sorted():
+    class Odd(commands.CheckFailure):
+        @property
+        def errors(self):
+            raise RuntimeError("not now")
+
+    odd = Odd("no")
+    assert (outcome_of(odd), cause_of(odd)) == (Outcome.USER, odd)

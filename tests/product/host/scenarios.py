@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import itertools
 import json
+import logging
 import os
 import sqlite3
 import subprocess
@@ -79,7 +80,7 @@ async def closing(kind: type[commands.Bot]) -> None:
 
 
 async def own_group(kind: type[commands.Bot]) -> None:
-    """A host with its own /perf is told so in one line; with another name for ours, both are there."""
+    """A host with its own /perf is monitored and told so in one line; with another name for ours, both are there."""
     async with make_bot(kind) as bot:
 
         @bot.tree.command(name="perf", description="The host's own")
@@ -87,8 +88,18 @@ async def own_group(kind: type[commands.Bot]) -> None:
             """Nothing."""
 
         before = Traces.of(bot)
-        line = await failure(bot)
-        assert line.startswith("PERFORMANCE_COMMAND_GROUP=perf: "), line
+        lines: list[str] = []
+        handler = logging.Handler(logging.WARNING)
+        handler.emit = lambda record: lines.append(record.getMessage())
+        logging.getLogger("cogmeter.cog").addHandler(handler)
+        await bot.load_extension(EXTENSION)
+        assert bot.tree.get_command("perf") is perf
+        await cogs.everything()
+        await bot.unload_extension(EXTENSION)
+        (line,) = lines
+        assert "PERFORMANCE_COMMAND_GROUP=perf" in line, line
+        assert len(line.splitlines()) == 1, line
+        logging.getLogger("cogmeter.cog").removeHandler(handler)
         before.check(bot)
         with settings(PERFORMANCE_COMMAND_GROUP="speed"):
             await bot.load_extension(EXTENSION)

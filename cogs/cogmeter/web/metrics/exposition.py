@@ -21,6 +21,7 @@ from cogmeter.exporters.prometheus import BOUNDS_S
 from cogmeter.recorder import OTHER
 from cogmeter.web.metrics.family import COUNTER
 from cogmeter.web.metrics.ledger import BOUNDS, SUM
+from cogmeter.web.negotiation import accepted, takes_gzip, weight_of
 from cogmeter_storage.model import Outcome
 
 if TYPE_CHECKING:
@@ -40,6 +41,7 @@ COMPRESSION: Final = 1  # a fifth of the size for a fifth of the time that the u
 
 _LES: Final = tuple(str(bound) for bound in (*BOUNDS_S, "+Inf"))
 _PLAIN: Final = "text/plain"
+_OPENMETRICS: Final = "application/openmetrics-text"
 _VERSION: Final = re.compile(r"version\s*=\s*([^;,\s]*)", re.IGNORECASE)
 _VERSIONS: Final = frozenset({"0.0.1", "0.0.4", "1.0.0"})
 _OUTCOMES: Final = tuple(outcome.label for outcome in Outcome)
@@ -107,7 +109,7 @@ def page(scraped: Scraped, accept: str, accept_encoding: str) -> Page:
     encoder, content_type = _encoder(accept)
     body = encoder(Totals(scraped))
     headers = {"Content-Type": content_type, "Vary": "Accept, Accept-Encoding"}
-    if re.search(r"\bgzip\b(?!\s*;\s*q=0(\.0*)?(\s*,|\s*$))", accept_encoding):
+    if takes_gzip(accept_encoding):
         return Page(gzip.compress(body, COMPRESSION), headers | {"Content-Encoding": "gzip"})
     return Page(body, headers)
 
@@ -119,8 +121,12 @@ def wants_exemplars(accept: str) -> bool:
 
 def _encoder(accept: str) -> tuple[Callable[[Collector], bytes], str]:
     # What asks for another version is left out: prometheus_client would stumble over it, or promise what it is not.
-    ranges = (one for one in accept.split(",") if all(found in _VERSIONS for found in _VERSION.findall(one)))
-    return choose_encoder(",".join(ranges))
+    # It does not look at weights either: OpenMetrics is left out where it is refused, or plain text is preferred.
+    members = [one for one in accepted(accept) if all(found in _VERSIONS for found in _VERSION.findall(one.text))]
+    known = ",".join(one.text for one in members)
+    wanted = weight_of(known, _OPENMETRICS, ranges=False)
+    plain = not wanted or wanted < weight_of(known, _PLAIN, ranges=False)
+    return choose_encoder(",".join(one.text for one in members if not (plain and one.name == _OPENMETRICS)))
 
 
 class _Paced:

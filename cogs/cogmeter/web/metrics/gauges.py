@@ -24,6 +24,7 @@ class Told(NamedTuple):
 _LAG = "How late the event loop ran since the last sample"
 _LIMITED = "Requests that Discord limited within the last ten minutes, by the limit's scope"
 _EVENTS = "Connections to Discord that were lost, resumed, begun anew (identify) or came back, since loading"
+_OF_A_SHARD = "The same of each shard, if there are several and it is not 0"
 _BYTES = "Bytes over the machine's network since its start, without loopback"
 
 SAMPLED: Final[Mapping[str, Told]] = {
@@ -70,6 +71,10 @@ SEVERAL: Final[Mapping[str, Told]] = {
     "gateway.heartbeat_age_s.shard_": Told(
         "gateway_heartbeat_age_seconds", GAUGE, "Since Discord last acknowledged a heartbeat", label="shard"
     ),
+    "gateway.disconnects.shard_": Told("gateway_shard_disconnects_total", COUNTER, _OF_A_SHARD, label="shard"),
+    "gateway.reconnects.shard_": Told("gateway_shard_reconnects_total", COUNTER, _OF_A_SHARD, label="shard"),
+    "gateway.resumes.shard_": Told("gateway_shard_resumes_total", COUNTER, _OF_A_SHARD, label="shard"),
+    "gateway.identifies.shard_": Told("gateway_shard_identifies_total", COUNTER, _OF_A_SHARD, label="shard"),
     "rest.rate_limited.": Told("rate_limits_recent", GAUGE, _LIMITED, label="scope"),
 }
 

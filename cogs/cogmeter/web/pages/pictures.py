@@ -43,6 +43,6 @@ async def show_chart(monitor: Monitor, ask: ChartAsk) -> web.Response:
     return web.Response(body=picture.png, content_type="image/png")
 
 
-async def show_icon(_monitor: Monitor) -> web.FileResponse:
+async def show_icon(_monitor: Monitor) -> web.Response:
     """What browsers ask for by themselves."""
-    return web.FileResponse(ICON)
+    return web.Response(body=ICON.read_bytes(), content_type="image/svg+xml")

@@ -14,6 +14,7 @@ from cogmeter.exporters.table import EXPORTERS
 from cogmeter.query import now_us
 from cogmeter.web.api import Route, Stream
 from cogmeter.web.asks import Services
+from cogmeter.web.negotiation import takes_gzip
 from cogmeter.web.spans import SpanAsk
 
 if TYPE_CHECKING:
@@ -57,7 +58,7 @@ async def export_operations(monitor: Monitor, ask: ExportAsk, request: web.Reque
         "Content-Disposition": f'attachment; filename="performance-{made}.{exporter.ending}"',
         "Vary": "Accept-Encoding",
     }
-    if _takes_gzip(request.headers.get("Accept-Encoding", "")):
+    if takes_gzip(request.headers.get("Accept-Encoding", "")):
         headers["Content-Encoding"] = "gzip"
         pieces = _packed(pieces)
     return Stream(pieces, exporter.media_type, headers)
@@ -75,15 +76,6 @@ async def _packed(pieces: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
     finally:
         if isinstance(pieces, AsyncGenerator):
             await pieces.aclose()
-
-
-def _takes_gzip(accepted: str) -> bool:
-    """Whether an Accept-Encoding names gzip, and does not refuse it."""
-    for one in accepted.lower().split(","):
-        name, _, weight = one.replace(" ", "").partition(";q=")
-        if name == "gzip":
-            return weight not in {"0", "0.", "0.0", "0.00", "0.000"}
-    return False
 
 
 ROUTES: Final = (
