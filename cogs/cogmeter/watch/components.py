@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
+from discord.ui.item import _ItemCallback
 from discord.ui.view import BaseView, ViewStore
 
 from cogmeter import services, tracing
@@ -12,8 +13,10 @@ from cogmeter.watch.hook import Hook
 from cogmeter.watch.method_listener import held_by
 from cogmeter.watch.names import fitted, qualified
 from cogmeter.watch.presses import (
+    DECORATED_METHODS,
     ITEM_METHODS,
     MODAL_METHODS,
+    PARENTS,
     VIEW_METHODS,
     Claim,
     Press,
@@ -61,11 +64,13 @@ class Components(Surface):
     def prepare(self) -> None:
         """The view store's methods: one class for all views and modals, known now or later, and no host's."""
         self._tasks = Hook("component tasks", ViewStore, "add_task", self._added, expects=["task"])
+        self._decorated = Hook("item callbacks", _ItemCallback, "__call__", self._callbacks, expects=["interaction"])
         self.hooks += [
             Hook("views", ViewStore, "dispatch_view", self._views, expects=_VIEW),
             Hook("modals", ViewStore, "dispatch_modal", self._modals, expects=_MODAL),
             Hook("dynamic items", ViewStore, "schedule_dynamic_item_call", self._dynamic, expects=_DYNAMIC),
             self._tasks,
+            self._decorated,
         ]
         if not self.ground.settings.watch_acknowledgement:  # which tells when a press that nobody claims is answered
             self.listeners.append(("on_interaction", self._on_interaction))
@@ -87,9 +92,26 @@ class Components(Surface):
             def call() -> None:
                 original(store, kind, custom_id, interaction)
 
-            self._dispatch(hook, interaction, lambda: _of_view(store, kind, custom_id, interaction), call)
+            self._dispatch(hook, interaction, lambda: self._view(store, kind, custom_id, interaction), call)
 
         return dispatch_view
+
+    def _view(self, store: ViewStore, kind: int, custom_id: str, interaction: discord.Interaction) -> Claim | None:
+        """The view and item that discord.py will dispatch this to."""
+        key, message = (kind, custom_id), interaction.message
+        views = store._views  # noqa: SLF001 - there is no public way to it
+        item = (None if message is None else views.get(message.id, {}).get(key)) or views.get(None, {}).get(key)
+        view = None if item is None else item.view
+        if item is None or view is None or view.is_finished():
+            return None
+        heard = self._decorated.active and isinstance(held_by(item, "callback"), _ItemCallback)
+        methods = DECORATED_METHODS if heard else ITEM_METHODS
+        return Claim(
+            fitted(f"{qualified(type(view))}.{_item_name(view, item)}"),
+            ours=own_module(type(view)) or own_module(type(item)),
+            things=((view, VIEW_METHODS), (item, methods if item.parent is None else (*PARENTS, *methods))),
+            overridden=getattr(view._dispatch_item, "__func__", None) is not BaseView._dispatch_item,  # noqa: SLF001 - see above
+        )
 
     def _modals(self, original: Dispatch, hook: Hook) -> Dispatch:
         def dispatch_modal(
@@ -119,6 +141,15 @@ class Components(Surface):
             )
 
         return scheduled
+
+    def _callbacks(self, original: Scheduled, hook: Hook) -> Scheduled:
+        def call(callback: Any, interaction: discord.Interaction) -> Coroutine[Any, Any, Any]:
+            press = self._presses.called_with((interaction,)) if hook.active and self._presses else None
+            if press is None:
+                return original(callback, interaction)
+            return press.hear(callback, "callback", original, callback, interaction)
+
+        return call
 
     def _added(self, original: Callable[..., Any], hook: Hook) -> Callable[..., Any]:
         def add_task(store: ViewStore, task: asyncio.Future[Any]) -> Any:
@@ -193,22 +224,6 @@ def settle_unclaimed(ground: Ground, receipt: Receipt, outcome: Outcome, error: 
     if ground.settings.watch_components:
         name = ground.receipts.name_of(receipt)
         ground.receipts.finish(receipt, services.COMPONENTS, name, outcome=outcome, error=error)
-
-
-def _of_view(store: ViewStore, kind: int, custom_id: str, interaction: discord.Interaction) -> Claim | None:
-    """What discord.py will dispatch this to."""
-    key, message = (kind, custom_id), interaction.message
-    views = store._views  # noqa: SLF001 - there is no public way to it
-    item = (None if message is None else views.get(message.id, {}).get(key)) or views.get(None, {}).get(key)
-    view = None if item is None else item.view
-    if item is None or view is None or view.is_finished():
-        return None
-    return Claim(
-        fitted(f"{qualified(type(view))}.{_item_name(view, item)}"),
-        ours=own_module(type(view)) or own_module(type(item)),
-        things=((view, VIEW_METHODS), (item, ITEM_METHODS)),
-        overridden=getattr(view._dispatch_item, "__func__", None) is not BaseView._dispatch_item,  # noqa: SLF001 - see above
-    )
 
 
 def _of_modal(store: ViewStore, custom_id: str) -> Claim | None:

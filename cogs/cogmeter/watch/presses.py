@@ -12,10 +12,12 @@ import asyncio
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import discord
+from discord.ui import Item
+from discord.ui.view import BaseView
 
 from cogmeter import services, tracing
 from cogmeter.timing import now_ns
-from cogmeter.watch.method_listener import ON_ERROR, MethodListener, listen
+from cogmeter.watch.method_listener import MethodListener, listen
 from cogmeter.watch.outcomes import cause_of, outcome_of
 from cogmeter_storage.model import Outcome
 
@@ -33,11 +35,13 @@ NOT_RUN: Final = "not run: its view's own dispatch neither ran the callback nor 
 HANDED_ON_S: Final = 10.0  # how long a view's own dispatch may leave a press to another task
 
 VIEW_METHODS: Final = ("interaction_check", "on_error")
-ITEM_METHODS: Final = ("_run_checks", "interaction_check", "callback")
+ITEM_METHODS: Final = ("interaction_check", "callback")
+DECORATED_METHODS: Final = ("interaction_check",)  # their callbacks have a class of discord.py's own, which is hooked
+PARENTS: Final = ("_run_checks",)  # of an item inside of others
 MODAL_METHODS: Final = ("interaction_check", "on_submit", "on_error")
-DYNAMIC_METHODS: Final = ("interaction_check", "callback")
 CALLBACKS: Final = ("callback", "on_submit")
-CHECKS: Final = ("_run_checks", "interaction_check")
+CHECKS: Final = (*PARENTS, "interaction_check")
+ON_ERROR: Final = "on_error"
 
 
 class Claim(NamedTuple):
@@ -121,7 +125,7 @@ class Press:
         """Hear how the calls of these methods end, as far as the object has them."""
         for name in names:
             try:
-                if callable(getattr(thing, name, None)):
+                if not _always_true(thing, name):
                     self._listeners.append(listen(self._presses, thing, name))
             except Exception as fault:  # noqa: BLE001 - a host's object may be anything
                 self.hook.fault(fault)
@@ -166,20 +170,38 @@ class Press:
         """Remember how a part of it ended: a host may try once more."""
         self._ends[part] = (error, now_ns())
 
-    def enter(self, name: str) -> Token[Scope | None] | None:
+    async def hear(
+        self, part: object, name: str, method: Callable[..., Any], /, *arguments: Any, **options: Any
+    ) -> Any:
+        """Await a call of this method, as a part of the press."""
+        if name == ON_ERROR:
+            self._told(arguments)
+        token = self._enter(name)
+        try:
+            result = await method(*arguments, **options)
+        except BaseException as error:
+            self.note(part, error)
+            raise
+        else:
+            self._returned(part, name, result)
+            return result
+        finally:
+            self._leave(token)
+
+    def _enter(self, name: str) -> Token[Scope | None] | None:
         """One of its methods is called: what runs in there belongs to it, also in another's task."""
         self.begin()
         self._ran = self._ran or name in CALLBACKS
         scope = tracing.inherited()
         return None if scope is not None and scope.trace is self.receipt else tracing.begin(self.receipt)
 
-    def leave(self, token: Token[Scope | None] | None) -> None:
+    def _leave(self, token: Token[Scope | None] | None) -> None:
         """The method has returned or raised."""
         if token is not None:
             tracing.end(token)
         self.end()
 
-    def returned(self, part: object, name: str, result: object) -> None:
+    def _returned(self, part: object, name: str, result: object) -> None:
         """A method ended well."""
         try:
             if name in CHECKS:
@@ -189,9 +211,14 @@ class Press:
         except Exception as fault:  # noqa: BLE001 - a check may return anything
             self.hook.fault(fault)
 
-    def failed(self, error: BaseException) -> None:
-        """The view's error handler is about to hear of this: it ends here, as its user notices."""
-        self._finish(outcome_of(error, age_ns=self.receipt.sent_age_ns), cause_of(error))
+    def _told(self, arguments: tuple[Any, ...]) -> None:
+        """The error handler is about to get an exception: the press ends here. Not all hosts pass it at one place."""
+        try:
+            error = next((one for one in arguments if isinstance(one, BaseException)), None)
+            if error is not None:
+                self._finish(outcome_of(error, age_ns=self.receipt.sent_age_ns), cause_of(error))
+        except Exception as fault:  # noqa: BLE001 - the host's handler must hear of its own exception
+            self.hook.fault(fault)
 
     def give_up(self) -> None:
         """Nobody has called its callback: it is recorded by whether it was answered."""
@@ -272,6 +299,12 @@ class Press:
         )
 
 
+def _always_true(thing: Any, name: str) -> bool:
+    """Whether this is a check that discord.py has for those who define none."""
+    function = getattr(getattr(thing, name), "__func__", None)
+    return name in CHECKS and function in {Item.interaction_check, BaseView.interaction_check}
+
+
 async def run_dynamic(
     press: Press, call: Callable[[SeenFactory], Coroutine[Any, Any, Any]], factory: type[Any], *, followed: bool
 ) -> Any:
@@ -305,5 +338,5 @@ class SeenFactory:
         except BaseException as error:
             self._press.note(self, error)
             raise
-        self._press.listen(item, DYNAMIC_METHODS)
+        self._press.listen(item, ITEM_METHODS)
         return item
