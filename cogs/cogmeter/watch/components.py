@@ -224,6 +224,7 @@ def settle_unclaimed(ground: Ground, receipt: Receipt, outcome: Outcome, error: 
     if ground.settings.watch_components:
         name = ground.receipts.name_of(receipt)
         ground.receipts.finish(receipt, services.COMPONENTS, name, outcome=outcome, error=error)
+        ground.receipts.close(receipt)
 
 
 def _of_modal(store: ViewStore, custom_id: str) -> Claim | None:

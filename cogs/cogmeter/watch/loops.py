@@ -279,8 +279,9 @@ def _deadly(loop: AnyLoop, error: BaseException) -> bool:
 
 
 def _cancelling(task: asyncio.Task[None]) -> bool:
-    """Whether somebody asked it to end; a task factory may make something that does not know."""
-    return bool(getattr(task, "cancelling", bool)())
+    """Whether somebody asked it to end. A task factory may give a plain future, which does not know: then so it is."""
+    cancelling = getattr(task, "cancelling", None)
+    return cancelling is None or bool(cancelling())
 
 
 def _end_of(task: asyncio.Task[None]) -> BaseException | None:

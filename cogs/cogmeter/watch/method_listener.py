@@ -61,13 +61,13 @@ class MethodListener:
 def listen(presses: Presses, thing: Any, name: str) -> MethodListener:
     """Return the listener on this method of this object, for one more press."""
     there = vars(thing).get(name)
-    if isinstance(there, MethodListener) and there.thing is not thing:
+    if isinstance(there, MethodListener):
+        if there.thing is thing:
+            return there.use()
         del vars(thing)[name]  # it came along when discord.py or the host copied the object during a press
         if there.before is not None:
             vars(thing)[name] = there.before
-    return (
-        there if isinstance(there, MethodListener) and there.thing is thing else MethodListener(presses, thing, name)
-    ).use()
+    return MethodListener(presses, thing, name).use()
 
 
 def held_by(thing: Any, name: str) -> Any:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import contextvars
 
 import discord
@@ -255,11 +256,9 @@ async def test_a_view_that_tries_again_is_recorded_by_its_last_attempt(ready_bot
 
         async def _scheduled_task(self, item, interaction):
             for _ in range(2):
-                try:
+                with contextlib.suppress(OSError):
                     await item.callback(interaction)
                     return
-                except OSError:
-                    continue
             await interaction.response.send_message("sorry")
 
         @ui.button(label="go", custom_id="go")
