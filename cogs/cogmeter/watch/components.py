@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
-from discord.ui.item import _ItemCallback
+from discord.ui import item as ui_item
 from discord.ui.view import BaseView, ViewStore
 
 from cogmeter import services, tracing
@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     Dispatch: TypeAlias = Callable[..., None]
     Scheduled: TypeAlias = Callable[..., Coroutine[Any, Any, Any]]
 
+_DECORATED: Final[Any] = getattr(ui_item, "_ItemCallback", None)  # the class of a decorated callback; no public name
 _VIEW: Final = ("component_type", "custom_id", "interaction")
 _MODAL: Final = ("custom_id", "interaction", "components", "resolved")
 _DYNAMIC: Final = ("component_type", "factory", "interaction", "custom_id", "match")
@@ -64,7 +65,7 @@ class Components(Surface):
     def prepare(self) -> None:
         """The view store's methods: one class for all views and modals, known now or later, and no host's."""
         self._tasks = Hook("component tasks", ViewStore, "add_task", self._added, expects=["task"])
-        self._decorated = Hook("item callbacks", _ItemCallback, "__call__", self._callbacks, expects=["interaction"])
+        self._decorated = Hook("item callbacks", _DECORATED, "__call__", self._callbacks, expects=["interaction"])
         self.hooks += [
             Hook("views", ViewStore, "dispatch_view", self._views, expects=_VIEW),
             Hook("modals", ViewStore, "dispatch_modal", self._modals, expects=_MODAL),
@@ -104,7 +105,7 @@ class Components(Surface):
         view = None if item is None else item.view
         if item is None or view is None or view.is_finished():
             return None
-        heard = self._decorated.active and isinstance(held_by(item, "callback"), _ItemCallback)
+        heard = self._decorated.active and isinstance(held_by(item, "callback"), _DECORATED)
         methods = DECORATED_METHODS if heard else ITEM_METHODS
         return Claim(
             fitted(f"{qualified(type(view))}.{_item_name(view, item)}"),

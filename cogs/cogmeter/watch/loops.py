@@ -35,6 +35,7 @@ if TYPE_CHECKING:
 
 LATE_MS: Final = 50.0  # a busy event loop alone makes a few milliseconds
 DIED: Final = "the loop died: "
+_LOOP: Final = getattr(getattr(Loop, "_loop", None), "__code__", None)  # what awaits the body; no public name
 
 
 class Loops(Surface):
@@ -241,7 +242,7 @@ def _runs(loop: AnyLoop) -> bool:
         return True
     frame: FrameType | None = sys._getframe(2)  # noqa: SLF001 - the documented way to the frame that awaits the body
     while frame is not None and frame.f_code is not Loop.__call__.__code__:
-        if frame.f_code is Loop._loop.__code__:  # noqa: SLF001 - the loop has no public name for it
+        if frame.f_code is _LOOP:
             return frame.f_locals.get("self") is loop
         frame = frame.f_back
     return False

@@ -40,6 +40,7 @@ NOTHING_RAN: Final = "(no stack: nothing ran in this process)"
 NO_TURN: Final = "(no stack: the loop was given no turn)"
 TASK_OF_LISTENER: Final = "discord.py: "  # how discord.py names the task of an event's listener
 JOIN_S: Final = 2.0
+_RUN_EVENT: Final = getattr(getattr(discord.Client, "_run_event", None), "__code__", None)  # what runs each listener
 ANSWER_AT_LEAST_NS: Final = 2_000_000_000  # after so long the loop is asked in any case
 
 _logger = logging.getLogger("cogmeter.watch")
@@ -249,21 +250,20 @@ def _running(
     if name.startswith(TASK_OF_LISTENER):
         return scope, name.removeprefix(TASK_OF_LISTENER)
     # Other names of discord.py's and of hosts hold ids; that of the coroutine's function does not.
-    coroutine = task.get_coro()
-    if not wrappers:
-        return scope, getattr(coroutine, "__qualname__", "")
-    return scope, _inside(frame, wrappers) or getattr(coroutine, "__qualname__", "")
+    coroutine: Any = task.get_coro()
+    code = getattr(coroutine, "cr_code", None)
+    wrapped = code is None or code in wrappers or code is _RUN_EVENT
+    return scope, (_inside(frame, wrappers) if wrapped else "") or getattr(coroutine, "__qualname__", "")
 
 
 def _inside(frame: FrameType | None, wrappers: frozenset[CodeType]) -> str:
     """The event of a listener, or the outermost function, that runs inside of a task factory's wrappers."""
     name = ""
-    while frame is not None:
-        code = frame.f_code
-        if code is discord.Client._run_event.__code__:  # noqa: SLF001 - the factory may have renamed the task
+    while frame is not None and wrappers:
+        if frame.f_code is _RUN_EVENT:  # the factory may have renamed the task
             return str(frame.f_locals.get("event_name", ""))
-        if code not in wrappers:
-            name = code.co_qualname
+        if frame.f_code not in wrappers:
+            name = frame.f_code.co_qualname
         frame = frame.f_back
     return name
 

@@ -6,7 +6,6 @@ import asyncio
 import functools
 import gc
 import time
-import types
 import weakref
 from collections.abc import Coroutine
 
@@ -81,11 +80,19 @@ def nested(loop, coro, **options):
     return renamed(loop, wrapper_of_the_module(Traced(coro)), **options)
 
 
-@types.coroutine
-def rest_of(coro, first):
+class Rest:
     """The remaining steps of a coroutine whose first step is made."""
-    yield first
-    return (yield from coro)
+
+    def __init__(self, coro, first):
+        self.coro, self.first = coro, first
+
+    def __await__(self):
+        yield self.first
+        return (yield from self.coro.__await__())
+
+
+async def rest_of(rest):
+    return await rest
 
 
 def eager(loop, coro, **options):
@@ -98,10 +105,12 @@ def eager(loop, coro, **options):
         done.set_result(end.value)
         done.set_name = lambda name: None
         return done
-    return asyncio.Task(rest_of(coro, first), loop=loop, context=context)
+    return asyncio.Task(rest_of(Rest(coro, first)), loop=loop, context=context)
 
 
 FACTORIES = [closure, renamed, argument, of_a_class, nested]
+if hasattr(asyncio, "eager_task_factory"):  # Python 3.12
+    FACTORIES.append(asyncio.eager_task_factory)
 
 
 @pytest.fixture
