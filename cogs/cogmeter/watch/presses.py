@@ -216,6 +216,7 @@ class Press:
         try:
             error = next((one for one in arguments if isinstance(one, BaseException)), None)
             if error is not None:
+                self.unlisten()  # what comes now changes nothing any more
                 self._finish(outcome_of(error, age_ns=self.receipt.sent_age_ns), cause_of(error))
         except Exception as fault:  # noqa: BLE001 - the host's handler must hear of its own exception
             self.hook.fault(fault)
