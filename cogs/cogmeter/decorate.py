@@ -8,7 +8,7 @@ from contextlib import aclosing
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
 from cogmeter.timing import now_ns
-from cogmeter.tracing import current
+from cogmeter.tracing import inherited
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable, Generator
@@ -32,7 +32,7 @@ def decorated(function: Callable[..., Any], sink: Sink, series: int, tracker: Ca
 
 def _plain(function: Callable[P, R], sink: Sink, series: int, tracker: Callable[[], Operation]) -> Callable[P, R]:
     buffer = sink.buffer
-    rows, extend, now, finish, scope = buffer.rows, buffer.rows.extend, now_ns, sink.finish, current
+    rows, extend, now, finish, scope = buffer.rows, buffer.rows.extend, now_ns, sink.finish, inherited
 
     @functools.wraps(function)
     def timed(*args: P.args, **kwargs: P.kwargs) -> R:
@@ -59,7 +59,7 @@ def _coroutine(
     function: Callable[P, Any], sink: Sink, series: int, tracker: Callable[[], Operation]
 ) -> Callable[P, Any]:
     buffer = sink.buffer
-    rows, extend, now, finish, scope = buffer.rows, buffer.rows.extend, now_ns, sink.finish, current
+    rows, extend, now, finish, scope = buffer.rows, buffer.rows.extend, now_ns, sink.finish, inherited
 
     @functools.wraps(function)
     async def timed(*args: P.args, **kwargs: P.kwargs) -> Any:

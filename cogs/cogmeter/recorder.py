@@ -14,7 +14,7 @@ from cogmeter.decorate import decorated
 from cogmeter.locking import lock
 from cogmeter.marks import Marks
 from cogmeter.timing import OUTCOMES, Note, Operation, error_text, mark, now_ns, operation_class, outcome_of
-from cogmeter.tracing import Span, belonging, current
+from cogmeter.tracing import Span, belonging, current, inherited, live
 from cogmeter_storage.model import Outcome
 
 if TYPE_CHECKING:
@@ -149,9 +149,10 @@ class Recorder:
                 outcome = _OK if error is None else outcome_of(error)
             if note.entered is not None:
                 note.entered.leave()
-                scope, duration_ns = note.entered.scope, end_ns - start_ns
-                metadata = belonging(scope, metadata, outcome=outcome, duration_ns=duration_ns)
-                self._span(note.entered, series, start_ns, duration_ns, outcome)
+                scope, duration_ns = live(note.entered.scope), end_ns - start_ns
+                if scope is not None:
+                    metadata = belonging(scope, metadata, outcome=outcome, duration_ns=duration_ns)
+                    self._span(note.entered, series, start_ns, duration_ns, outcome)
             extra = (text, metadata) if text is not None or metadata else None
             self.add(series, end_ns, end_ns - start_ns, 0 if outcome is _OK else int(outcome), extra)
         except Exception:  # noqa: BLE001 - whatever a host's objects do, it must not reach the host's command
@@ -264,7 +265,7 @@ def _tracker(recorder: Recorder, series: int, kind: type[Operation]) -> Tracker:
 def _record(recorder: Recorder, numbers: dict[str, dict[str, int]]) -> Record:
     """What ``record()`` is: a closure without checks of the duration, which the flusher does, off the host's path."""
     buffer = recorder.buffer
-    rows, extend, now, scope = buffer.rows, buffer.rows.extend, now_ns, current
+    rows, extend, now, scope = buffer.rows, buffer.rows.extend, now_ns, inherited
 
     def record(
         service: str,

@@ -12,7 +12,7 @@ import time
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from cogmeter.redact import redact
-from cogmeter.tracing import Entered, current
+from cogmeter.tracing import Entered, current, inherited
 from cogmeter_storage.model import Outcome
 
 if TYPE_CHECKING:
@@ -115,7 +115,7 @@ class Sink(Protocol):
 def operation_class(sink: Sink, series: int) -> type[Operation]:
     """The class of one series' operations: everything that never changes sits in the closure."""
     buffer = sink.buffer
-    rows, extend, now, finish, scope = buffer.rows, buffer.rows.extend, now_ns, sink.finish, current
+    rows, extend, now, finish, scope = buffer.rows, buffer.rows.extend, now_ns, sink.finish, inherited
     name = "/".join(sink.names[series])
 
     class Timed(Operation):

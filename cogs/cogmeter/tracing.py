@@ -1,6 +1,7 @@
 """What runs inside one interaction: its trace, the spans in it, and the context variable that carries both.
 
-The variable follows asyncio's rules: a task started inside an interaction belongs to it, too.
+The variable follows asyncio's rules: a task started inside an interaction belongs to it, until the interaction is over.
+What outlives it (a worker, a timer, a connection that the first command opened) inherits nothing from it any more.
 """
 
 from __future__ import annotations
@@ -38,15 +39,21 @@ class Trace:
     Threads that the interaction starts (``asyncio.to_thread``) open and close spans of it at the same time.
     """
 
-    __slots__ = ("_last", "label", "left_out", "own", "spans", "start_ns")
+    __slots__ = ("_last", "ended", "label", "left_out", "own", "spans", "start_ns")
 
     def __init__(self, label: str, start_ns: int) -> None:
         self.label = label  # what the interaction is, known better when it is dispatched: "ask", "Confirm.yes"
         self.start_ns = start_ns  # of time.perf_counter_ns
+        self.ended = False  # whether everything that discord.py ran for it has ended
         self.own = False  # whether it is one of our own commands, which are not the host's performance
         self.spans: list[Span] = []
         self.left_out = 0
         self._last = 0
+
+    @property
+    def over(self) -> bool:
+        """Whether code that runs now no longer belongs to it."""
+        return self.ended
 
     def open(self) -> int:
         """The id of a span that begins."""
@@ -76,12 +83,29 @@ class Scope(NamedTuple):
 
 
 _scope: ContextVar[Scope | None] = ContextVar("cogmeter_scope", default=None)
-current = _scope.get  # bound once: the recorder asks for it at each operation
+# Bound once, because the recorder calls it for each operation: None means that the code belongs to no interaction, a
+# scope that it was started inside of one, which may be over.
+inherited = _scope.get
+
+
+def current() -> Scope | None:
+    """Return the scope of the running code; None if it belongs to no interaction, or to one that is over."""
+    scope = _scope.get()
+    if scope is None or not scope.trace.over:
+        return scope
+    if not scope.trace.own:  # our own commands must stay recognizable
+        _scope.set(None)  # a task that outlives its interaction records at full speed again
+    return None
+
+
+def live(scope: Scope | None) -> Scope | None:
+    """Return the scope, or None if its interaction is over."""
+    return None if scope is None or scope.trace.over else scope
 
 
 def scope_in(context: Context) -> Scope | None:
-    """Where the code that runs in this context stands; any thread may ask."""
-    return context.get(_scope)
+    """Return the scope of the code that runs in this context. Any thread may call it."""
+    return live(context.get(_scope))
 
 
 class Entered:

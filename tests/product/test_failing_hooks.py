@@ -27,6 +27,8 @@ HOOKS = (
     "views",
     "modals",
     "dynamic items",
+    "component tasks",
+    "item callbacks",
     "responses",
     "listeners",
     "task loops",

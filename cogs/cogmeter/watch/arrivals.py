@@ -61,7 +61,8 @@ class Arrivals(Surface):
             token = None
             if hook.active:
                 try:
-                    token = tracing.begin(receipts.arrive(data))
+                    receipt = receipts.arrive(data)
+                    token = None if receipt is None else tracing.begin(receipt)
                 except Exception as error:  # noqa: BLE001 - our fault must not lose the host's interaction
                     hook.fault(error)
             try:

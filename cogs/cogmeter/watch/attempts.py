@@ -68,7 +68,7 @@ class Flight:
         asyncio.get_running_loop().call_soon(self._turn)
         self.limited = True  # whether what it waits for is a rate limit, not the back-off after a fault
         self.held: Attempt | None = None  # answered, and recorded when the caller has the answer
-        self.scope = tracing.current()
+        self.scope = tracing.inherited()
 
     def waited_ns(self, until_ns: int) -> int:
         """How long it has been waiting for a rate limit."""
@@ -181,7 +181,7 @@ class Attempts:
             outcome,
             error=error,
             metadata=_metadata(attempt, waited=waited),
-            scope=flight.scope,
+            scope=tracing.live(flight.scope),
         )
 
 

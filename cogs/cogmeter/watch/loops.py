@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import functools
+import sys
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final
 from weakref import WeakKeyDictionary, WeakSet
@@ -16,6 +17,7 @@ from cogmeter.alerts.model import LoopState
 from cogmeter.finding import Finding
 from cogmeter.services import TASKS
 from cogmeter.timing import error_text, now_ns
+from cogmeter.watch.coroutines import held
 from cogmeter.watch.hook import Hook
 from cogmeter.watch.lateness import Progress, overdue
 from cogmeter.watch.names import fitted, qualified
@@ -24,7 +26,8 @@ from cogmeter.watch.surface import Ground, Surface, own_module
 from cogmeter_storage.model import Outcome
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Coroutine
+    from collections.abc import Callable, Coroutine, Iterator
+    from types import FrameType
     from typing import TypeAlias
 
     AnyLoop: TypeAlias = Loop[Any]
@@ -32,6 +35,7 @@ if TYPE_CHECKING:
 
 LATE_MS: Final = 50.0  # a busy event loop alone makes a few milliseconds
 DIED: Final = "the loop died: "
+_LOOP: Final = getattr(getattr(Loop, "_loop", None), "__code__", None)  # what awaits the body; no public name
 
 
 class Loops(Surface):
@@ -142,9 +146,8 @@ class Loops(Surface):
         """Take every loop that runs in this event loop."""
         for task in asyncio.all_tasks():
             try:
-                coroutine: Any = task.get_coro()
-                if getattr(coroutine, "cr_code", None) is Loop._loop.__code__ and coroutine.cr_frame is not None:  # noqa: SLF001 - the task leads to its loop by nothing else
-                    loop = coroutine.cr_frame.f_locals["self"]
+                loop = _loop_of(task)
+                if loop is not None:
                     self._adopt(loop)
                     self._follow(loop, task)
             except Exception as error:  # noqa: BLE001 - a loop that cannot be read is left alone
@@ -176,7 +179,7 @@ class Loops(Surface):
         @functools.wraps(body)  # discord.py names the loop by it, in logs and as the cog's attribute
         async def iteration(*args: Any, **kwargs: Any) -> Any:
             # A call of the loop as a function is part of what calls it.
-            if not self._watching or asyncio.current_task() is not loop.get_task():
+            if not (self._watching and _runs(loop)):
                 return await body(*args, **kwargs)
             late_ms = _late_ms(loop)
             start_ns = now_ns()
@@ -223,6 +226,28 @@ class Loops(Surface):
             self.hooks[0].fault(fault)
 
 
+def _loop_of(task: asyncio.Task[Any]) -> AnyLoop | None:
+    """The loop that a task runs, below whatever a task factory has wrapped around it."""
+    found: Iterator[AnyLoop] = held(task.get_coro(), Loop)  # a task leads to its loop by nothing else
+    return next((loop for loop in found if loop.get_task() is task), None)
+
+
+def _runs(loop: AnyLoop) -> bool:
+    """Whether this call of its body is an iteration: made by the loop, and not by a host that calls it as a function.
+
+    A task factory may start the body before the loop knows its task, or in another task than it gave the loop.
+    """
+    task = loop.get_task()
+    if task is not None and asyncio.current_task() is task:
+        return True
+    frame: FrameType | None = sys._getframe(2)  # noqa: SLF001 - the documented way to the frame that awaits the body
+    while frame is not None and frame.f_code is not Loop.__call__.__code__:
+        if frame.f_code is _LOOP:
+            return frame.f_locals.get("self") is loop
+        frame = frame.f_back
+    return False
+
+
 def _name(loop: AnyLoop) -> str:
     """As its operations are named."""
     return fitted(qualified(loop.coro))
@@ -249,14 +274,20 @@ def _deadly(loop: AnyLoop, error: BaseException) -> bool:
     task = loop.get_task()
     if isinstance(error, asyncio.CancelledError):
         # Nobody cancelled the loop: it awaited something that was cancelled. discord.py then ends it without a word.
-        return task is not None and not task.cancelling()
+        return task is not None and not _cancelling(task)
     retried = loop.reconnect and isinstance(error, loop._valid_exception)  # noqa: SLF001 - no public name
     return isinstance(error, Exception) and not retried
+
+
+def _cancelling(task: asyncio.Task[None]) -> bool:
+    """Whether somebody asked it to end. A task factory may give a plain future, which does not know: then so it is."""
+    cancelling = getattr(task, "cancelling", None)
+    return cancelling is None or bool(cancelling())
 
 
 def _end_of(task: asyncio.Task[None]) -> BaseException | None:
     """What ended a loop's task against its will; None if it was stopped, cancelled, or came to its end."""
     if task.cancelled():
-        return None if task.cancelling() else asyncio.CancelledError("what it awaited was cancelled")
+        return None if _cancelling(task) else asyncio.CancelledError("what it awaited was cancelled")
     error: BaseException | None = getattr(task, "_exception", None)  # task.exception() would silence asyncio's warning
     return error

@@ -14,6 +14,7 @@ from cogmeter.timing import now_ns
 from cogmeter.watch.arrivals import message_arrived_ns
 from cogmeter.watch.hook import Hook
 from cogmeter.watch.names import fitted
+from cogmeter.watch.overrides import Overrides
 from cogmeter.watch.people import Who
 from cogmeter.watch.receipts import COMMAND, Receipt
 from cogmeter.watch.surface import Ground, Surface, own_module
@@ -51,6 +52,17 @@ class PrefixCommands(Surface):
         self._invoke = Hook("prefix commands", self.ground.bot, "invoke", self._invoked)
         self._errors = Hook("command errors", commands.Command, "dispatch_error", self._raised, expects=expects)
         self.hooks += [self._invoke, self._errors]
+        self._overrides = Overrides(self.hooks, self._raised, [(commands.Command, "dispatch_error")])
+
+    async def install(self) -> None:
+        """Also look at the commands that are there already."""
+        await super().install()
+        self._see_all()
+
+    def sample(self) -> dict[str, float]:
+        """No gauges: the moment to look at commands that were added; hybrids may be used without a message."""
+        self._see_all()
+        return {}
 
     def fall_back(self, failed: list[Hook]) -> None:
         """The public events tell of each begin and end, errors after the command's own handlers."""
@@ -76,6 +88,7 @@ class PrefixCommands(Surface):
             finally:
                 tracing.end(token)
                 self._end(receipt, ctx, error, hook)
+                self.ground.receipts.close(receipt)
 
         return invoke
 
@@ -93,6 +106,8 @@ class PrefixCommands(Surface):
         try:
             if not hook.active or (ctx.command is None and not ctx.invoked_with):
                 return None
+            for command in _path(ctx):
+                self._overrides.see(command)
             return _arrived(ctx, self.ground.receipts)
         except Exception as fault:  # noqa: BLE001 - our fault must not keep the host's command from running
             hook.fault(fault)
@@ -118,6 +133,10 @@ class PrefixCommands(Surface):
 
     def _finish(self, receipt: Receipt, outcome: Outcome) -> None:
         self.ground.receipts.finish(receipt, services.COMMANDS, receipt.label, outcome=outcome)
+
+    def _see_all(self) -> None:
+        for command in list(self.ground.bot.walk_commands()):
+            self._overrides.see(command)
 
     # Without the hooks: the public events. What a hybrid does as a slash command is the other surface's.
 
@@ -159,20 +178,27 @@ def _arrived(ctx: Context, receipts: Receipts) -> Receipt:
 
 def _running() -> Receipt | None:
     """The receipt of the slash or prefix command that the running code belongs to."""
-    scope = tracing.current()
+    scope = tracing.inherited()  # the public events arrive when the invocation is over
     trace = None if scope is None else scope.trace
     return trace if isinstance(trace, Receipt) and trace.kind in {0, COMMAND} else None
 
 
 def _label(ctx: Context) -> str:
     """The qualified name of the command that a message means, subcommands included, before it is parsed."""
+    path = _path(ctx)
+    return fitted(path[-1].qualified_name) if path else UNKNOWN
+
+
+def _path(ctx: Context) -> list[commands.Command[Any, ..., Any]]:
+    """The command that a message means, from its outermost group inwards."""
     if ctx.command is None:
-        return UNKNOWN
-    command: commands.Command[Any, ..., Any] = ctx.command
-    if isinstance(command, commands.Group):
+        return []
+    path: list[commands.Command[Any, ..., Any]] = [ctx.command]
+    if isinstance(ctx.command, commands.Group):
         for word in ctx.view.buffer[ctx.view.index :].split(maxsplit=DEEPEST)[:DEEPEST]:
-            found = command.all_commands.get(word) if isinstance(command, commands.Group) else None
+            group = path[-1]
+            found = group.all_commands.get(word) if isinstance(group, commands.Group) else None
             if found is None:
                 break
-            command = found
-    return fitted(command.qualified_name)
+            path.append(found)
+    return path

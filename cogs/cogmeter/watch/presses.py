@@ -1,138 +1,322 @@
-"""One press of a component: what is seen of it while discord.py runs it, and its operation when it ends.
+"""One press of a component: what is seen of it from its dispatch until all that handles it has ended.
 
-discord.py catches what a callback raises and asks the checks by itself. So a stand-in takes the place of the view, or
-of the dynamic item's class, for one press: it passes everything on to the host's object, and listens. Nothing of the
-host's is changed, and presses of one view at the same time do not meet.
+discord.py and the host's views may catch what a callback raises, ask the checks in an order of their own, wait for a
+lock, or leave the work to another task. So each press listens to the few methods of the view and item that decide how
+it ends, on these objects alone, and leaves them as they were when it is over. Presses of one view at the same time are
+told apart by the interaction that each call gets.
 """
 
 from __future__ import annotations
 
-from contextvars import ContextVar
-from typing import TYPE_CHECKING, Any, Final
+import asyncio
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
+
+import discord
+from discord.ui import Item
+from discord.ui.view import BaseView
 
 from cogmeter import services, tracing
+from cogmeter.timing import now_ns
+from cogmeter.watch.method_listener import MethodListener, listen
 from cogmeter.watch.outcomes import cause_of, outcome_of
 from cogmeter_storage.model import Outcome
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Coroutine, Mapping
+    from collections.abc import Callable, Coroutine, Iterable, Mapping
+    from contextvars import Token
 
+    from cogmeter.tracing import Scope
     from cogmeter.watch.hook import Hook
     from cogmeter.watch.receipts import Receipt, Receipts
 
 REFUSED: Final = "refused by interaction_check"
 NOT_FOUND: Final = "not run: discord.py did not find the item on its message"
+NOT_RUN: Final = "not run: its view's own dispatch neither ran the callback nor answered"
+HANDED_ON_S: Final = 10.0  # how long a view's own dispatch may leave a press to another task
+
+VIEW_METHODS: Final = ("interaction_check", "on_error")
+ITEM_METHODS: Final = ("interaction_check", "callback")
+DECORATED_METHODS: Final = ("interaction_check",)  # their callbacks have a class of discord.py's own, which is hooked
+PARENTS: Final = ("_run_checks",)  # of an item inside of others
+MODAL_METHODS: Final = ("interaction_check", "on_submit", "on_error")
+CALLBACKS: Final = ("callback", "on_submit")
+CHECKS: Final = (*PARENTS, "interaction_check")
+ON_ERROR: Final = "on_error"
+
+
+class Claim(NamedTuple):
+    """What discord.py dispatches a press to, and which methods of which objects show how it goes."""
+
+    name: str
+    ours: bool  # cogmeter's own component
+    metadata: Mapping[str, Any] | None = None
+    things: tuple[tuple[Any, tuple[str, ...]], ...] = ()
+    overridden: bool = False  # whether a view starts what handles it by itself
+    dynamic: bool = False  # a dynamic item: discord.py alone decides what runs
+
+
+class Presses(dict[int, "Press"]):
+    """The presses under way, by interaction id."""
+
+    def called_with(self, arguments: Iterable[Any]) -> Press | None:
+        """Return the press that a call with these arguments belongs to, wherever the call is made."""
+        for argument in arguments:
+            press = self.get(argument.id) if isinstance(argument, discord.Interaction) else None
+            if press is not None:
+                return press
+        scope = tracing.inherited()  # a host may pass an object of its own in place of the interaction
+        return None if scope is None else self.get(getattr(scope.trace, "id", 0))
 
 
 class Press:
-    """A click, choice or submission under way. Its methods never raise; the first end counts."""
+    """A click, choice or submission under way. Its methods never raise; it is recorded once."""
 
-    __slots__ = ("_metadata", "_receipts", "allowed", "hook", "receipt")
+    __slots__ = (
+        "_claims",
+        "_done",
+        "_ends",
+        "_interaction",
+        "_listeners",
+        "_parts",
+        "_presses",
+        "_ran",
+        "_receipts",
+        "_refused",
+        "_taken",
+        "_template",
+        "_timer",
+        "hook",
+        "receipt",
+    )
 
-    def __init__(self, receipts: Receipts, receipt: Receipt, hook: Hook, metadata: Mapping[str, Any] | None) -> None:
+    def __init__(
+        self,
+        presses: Presses,
+        receipts: Receipts,
+        receipt: Receipt,
+        interaction: discord.Interaction,
+        hook: Hook,
+    ) -> None:
         self.receipt = receipt
-        self.allowed: bool | None = None  # what the last check said; None: it was not asked
-        self._receipts = receipts
-        self._metadata = metadata
         self.hook = hook
+        self._claims: list[Claim] = []
+        self._template = receipt.label
+        self._taken = False  # whether a view or modal takes it
+        self._presses = presses
+        self._receipts = receipts
+        self._interaction = interaction
+        self._parts = 0  # what is under way: its dispatch, tasks and callbacks
+        self._listeners: list[MethodListener] = []
+        self._ends: dict[object, tuple[BaseException | None, int]] = {}  # how each part ended last, and when
+        self._ran = False  # whether a callback was begun
+        self._refused = False
+        self._done = False
+        self._timer: asyncio.TimerHandle | None = None
+        presses[receipt.id] = self
 
-    def failed(self, error: BaseException) -> None:
-        """A check or the callback raised this; it ends here, before the host's error handler."""
+    def claim(self, claim: Claim) -> None:
+        """It is dispatched to this; the first claim names it."""
+        self._claims.append(claim)
+        self._name()
+        for thing, names in claim.things:
+            self.listen(thing, names)
+
+    def listen(self, thing: Any, names: Iterable[str]) -> None:
+        """Hear how the calls of these methods end, as far as the object has them."""
+        for name in names:
+            try:
+                if not _always_true(thing, name):
+                    self._listeners.append(listen(self._presses, thing, name))
+            except Exception as fault:  # noqa: BLE001 - a host's object may be anything
+                self.hook.fault(fault)
+
+    def begin(self) -> None:
+        """One more part of it is under way."""
+        self._parts += 1
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+    def end(self) -> None:
+        """One part less; after the last one it is known how the press went."""
+        self._parts -= 1
+        if self._parts or self._done:
+            return
         try:
-            outcome = outcome_of(error, age_ns=self.receipt.sent_age_ns)
-            self._finish(outcome, cause_of(error))
-        except Exception as fault:  # noqa: BLE001 - our fault must not take the place of the host's exception
+            self._judge()
+        except Exception as fault:  # noqa: BLE001 - the host must not notice
             self.hook.fault(fault)
 
-    def ended(self, *, not_asked: tuple[Outcome, str] = (Outcome.USER, REFUSED)) -> None:
-        """discord.py is done with it. ``not_asked`` is what it means if the check was not asked."""
+    def dispatched(self) -> None:
+        """discord.py has started what handles it; a view's own dispatch may have left it to something else."""
         try:
-            if self.allowed:
-                self._finish(Outcome.OK, None)
-            else:
-                self._finish(*((Outcome.USER, REFUSED) if self.allowed is False else not_asked))
-        except Exception as fault:  # noqa: BLE001 - see above
+            if not self._taken:
+                claim = self._claims[0]
+                self._taken = claim.overridden
+                if not claim.overridden:  # it was stopped, or taken out, just now
+                    del self._claims[0]
+                    self._name()
+        except Exception as fault:  # noqa: BLE001 - the host must not notice
+            self.hook.fault(fault)
+        self.end()
+
+    def follow(self, task: asyncio.Future[Any], *, dynamic: bool) -> None:
+        """Take this task, of a dynamic item or of a view or modal, as a part of it."""
+        self._taken = self._taken or not dynamic
+        self.begin()
+        task.add_done_callback(self._task_ended)
+
+    def note(self, part: object, error: BaseException | None) -> None:
+        """Remember how a part of it ended: a host may try once more."""
+        self._ends[part] = (error, now_ns())
+
+    async def hear(
+        self, part: object, name: str, method: Callable[..., Any], /, *arguments: Any, **options: Any
+    ) -> Any:
+        """Await a call of this method, as a part of the press."""
+        if name == ON_ERROR:
+            self._told(arguments)
+        token = self._enter(name)
+        try:
+            result = await method(*arguments, **options)
+        except BaseException as error:
+            self.note(part, error)
+            raise
+        else:
+            self._returned(part, name, result)
+            return result
+        finally:
+            self._leave(token)
+
+    def _enter(self, name: str) -> Token[Scope | None] | None:
+        """One of its methods is called: what runs in there belongs to it, also in another's task."""
+        self.begin()
+        self._ran = self._ran or name in CALLBACKS
+        scope = tracing.inherited()
+        return None if scope is not None and scope.trace is self.receipt else tracing.begin(self.receipt)
+
+    def _leave(self, token: Token[Scope | None] | None) -> None:
+        """The method has returned or raised."""
+        if token is not None:
+            tracing.end(token)
+        self.end()
+
+    def _returned(self, part: object, name: str, result: object) -> None:
+        """A method ended well."""
+        try:
+            if name in CHECKS:
+                self._refused = self._refused or not result
+            if name != ON_ERROR:
+                self.note(part, None)
+        except Exception as fault:  # noqa: BLE001 - a check may return anything
             self.hook.fault(fault)
 
-    def _finish(self, outcome: Outcome, error: object) -> None:
-        receipt, metadata = self.receipt, self._metadata
+    def _told(self, arguments: tuple[Any, ...]) -> None:
+        """The error handler is about to get an exception: the press ends here. Not all hosts pass it at one place."""
+        try:
+            error = next((one for one in arguments if isinstance(one, BaseException)), None)
+            if error is not None:
+                self.unlisten()  # what comes now changes nothing any more
+                self._finish(outcome_of(error, age_ns=self.receipt.sent_age_ns), cause_of(error))
+        except Exception as fault:  # noqa: BLE001 - the host's handler must hear of its own exception
+            self.hook.fault(fault)
+
+    def give_up(self) -> None:
+        """Nobody has called its callback: it is recorded by whether it was answered."""
+        if self._done:
+            return
+        try:
+            answered = self._interaction.response.is_done()
+            self._finish(*((Outcome.OK, None) if answered else (Outcome.USER, NOT_RUN)))
+            self.close()
+        except Exception as fault:  # noqa: BLE001 - it would reach the loop's exception handler
+            self.hook.fault(fault)
+
+    def unlisten(self) -> None:
+        """Leave every object as it was."""
+        listeners, self._listeners = self._listeners, []
+        for listener in listeners:
+            listener.let_go()
+
+    def close(self) -> None:
+        """It is over: nothing more is heard of it, and what goes on belongs to it no more."""
+        self._done = True
+        if self._timer is not None:
+            self._timer.cancel()
+        self._presses.pop(self.receipt.id, None)
+        self.unlisten()
+        if self.receipt.finished:
+            self._receipts.close(self.receipt)
+
+    @property
+    def waits(self) -> bool:
+        """Whether nothing of it is under way, and its callback may still be called."""
+        return not self._parts
+
+    def _task_ended(self, task: asyncio.Future[Any]) -> None:
+        try:
+            # Not task.exception(): that would silence asyncio's warning.
+            error = asyncio.CancelledError() if task.cancelled() else getattr(task, "_exception", None)
+            if error is not None:
+                self.note(task, error)
+        except Exception as fault:  # noqa: BLE001 - asyncio would only log it
+            self.hook.fault(fault)
+        self.end()
+
+    def _judge(self) -> None:
+        errors = [(error, at_ns) for error, at_ns in self._ends.values() if error is not None]
+        if errors:
+            # A callback that the host's own timeout cancelled: the timeout says more.
+            error, at_ns = next((one for one in errors if isinstance(one[0], Exception)), errors[0])
+            self._finish(outcome_of(error, age_ns=self.receipt.sent_age_ns), cause_of(error), at_ns)
+        elif self._ran:
+            self._finish(Outcome.OK, None)
+        elif self._refused:
+            self._finish(Outcome.USER, REFUSED)
+        elif self._taken:
+            if not self.receipt.finished:  # by its error handler
+                self._timer = asyncio.get_running_loop().call_later(HANDED_ON_S, self.give_up)
+                return
+        elif self._claims:
+            self._finish(Outcome.ERROR, NOT_FOUND)
+        self.close()
+
+    def _name(self) -> None:
+        """Name it by its first claim; without any, it is nobody's."""
+        receipt, claims = self.receipt, self._claims
+        receipt.label = claims[0].name if claims else self._template
+        receipt.owned = bool(claims)
+        receipt.own = any(claim.ours for claim in claims)
+
+    def _finish(self, outcome: Outcome, error: object, ended_ns: int | None = None) -> None:
         self._receipts.finish(
-            receipt, services.COMPONENTS, receipt.label, outcome=outcome, error=error, metadata=metadata
+            self.receipt,
+            services.COMPONENTS,
+            self.receipt.label,
+            outcome=outcome,
+            error=error,
+            metadata=self._claims[0].metadata if self._claims else None,
+            ended_ns=ended_ns,
         )
 
 
-async def run(press: Press, call: Callable[..., Coroutine[Any, Any, Any]], *arguments: Any) -> Any:
-    """Run discord.py's own coroutine for a view or modal, as part of the press's trace."""
+def _always_true(thing: Any, name: str) -> bool:
+    """Whether this is a check that discord.py has for those who define none."""
+    function = getattr(getattr(thing, name), "__func__", None)
+    return name in CHECKS and function in {Item.interaction_check, BaseView.interaction_check}
+
+
+async def run_dynamic(
+    press: Press, call: Callable[[SeenFactory], Coroutine[Any, Any, Any]], factory: type[Any], *, followed: bool
+) -> Any:
+    """Run discord.py's own coroutine for a dynamic item; ``followed``: its task is known to be a part of the press."""
     token = tracing.begin(press.receipt)
     try:
-        result = await call(*arguments)
-        press.ended()
-    except BaseException as error:  # cancelled, or raised by the host's error handler
-        press.failed(error)
-        raise
-    else:
-        return result
+        return await call(SeenFactory(factory, press))
     finally:
         tracing.end(token)
-
-
-class SeenView:
-    """Stands in for a view or modal while one press of it runs."""
-
-    __slots__ = ("__press", "__view")
-
-    def __init__(self, view: Any, press: Press) -> None:
-        object.__setattr__(self, "_SeenView__view", view)
-        object.__setattr__(self, "_SeenView__press", press)
-
-    # So that isinstance() and super() take it for the view. It is read alone, so it has no setter.
-    @property  # type: ignore[misc]
-    def __class__(self) -> type:  # pyright: ignore[reportIncompatibleMethodOverride]
-        """The view's class."""
-        return type(self.__view)
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self.__view, name)
-
-    def __setattr__(self, name: str, value: Any) -> None:
-        setattr(self.__view, name, value)
-
-    def __delattr__(self, name: str) -> None:
-        delattr(self.__view, name)
-
-    def __repr__(self) -> str:
-        return repr(self.__view)
-
-    async def interaction_check(self, interaction: Any) -> Any:
-        """The view's own check."""
-        allowed = await self.__view.interaction_check(interaction)
-        self.__press.allowed = bool(allowed)
-        return allowed
-
-    async def on_error(self, interaction: Any, error: Exception, *item: Any) -> Any:
-        """The view's own error handler."""
-        self.__press.failed(error)
-        return await self.__view.on_error(interaction, error, *item)
-
-
-_running: ContextVar[Press | None] = ContextVar("cogmeter_press", default=None)
-
-
-async def run_dynamic(press: Press, call: Callable[[SeenFactory], Coroutine[Any, Any, Any]], factory: type[Any]) -> Any:
-    """Run discord.py's own coroutine for a dynamic item, as part of the press's trace."""
-    token, running, seen = tracing.begin(press.receipt), _running.set(press), SeenFactory(factory, press)
-    try:
-        result = await call(seen)
-        press.ended(not_asked=(Outcome.ERROR, NOT_FOUND))
-    except BaseException as error:
-        press.failed(error)
-        raise
-    else:
-        return result
-    finally:
-        seen.let_go()
-        _running.reset(running)
-        tracing.end(token)
+        if not followed:
+            press.end()
 
 
 class SeenFactory:
@@ -141,7 +325,6 @@ class SeenFactory:
     def __init__(self, factory: type[Any], press: Press) -> None:
         self._factory = factory
         self._press = press
-        self._ears: list[Ear] = []
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._factory, name)
@@ -154,62 +337,7 @@ class SeenFactory:
         try:
             item = await self._factory.from_custom_id(*arguments)
         except BaseException as error:
-            self._press.failed(error)
+            self._press.note(self, error)
             raise
-        try:
-            self._ears = [listen(item, name) for name in ("interaction_check", "callback")]
-        except Exception as fault:  # noqa: BLE001 - a host's item may be anything
-            self._press.hook.fault(fault)
+        self._press.listen(item, ITEM_METHODS)
         return item
-
-    def let_go(self) -> None:
-        """Leave the item as it was."""
-        for ear in self._ears:
-            ear.let_go()
-
-
-class Ear:
-    """Takes the place of a dynamic item's method, of this one object alone; a host may hand out one item twice."""
-
-    __slots__ = ("_before", "_item", "_method", "_name", "_users")
-
-    def __init__(self, item: Any, name: str) -> None:
-        self._item, self._name = item, name
-        self._method = getattr(item, name)
-        self._before = vars(item).get(name)
-        self._users = 0
-        setattr(item, name, self)
-
-    async def __call__(self, interaction: Any) -> Any:
-        """The item's own method."""
-        press = _running.get()
-        try:
-            result = await self._method(interaction)
-        except BaseException as error:
-            if press is not None:
-                press.failed(error)
-            raise
-        if press is not None and self._name == "interaction_check":
-            press.allowed = bool(result)
-        return result
-
-    def use(self) -> Ear:
-        """One more press listens."""
-        self._users += 1
-        return self
-
-    def let_go(self) -> None:
-        """One press less; the last one puts the item's own method back, unless somebody replaced it since."""
-        self._users -= 1
-        if self._users or vars(self._item).get(self._name) is not self:
-            return
-        if self._before is None:
-            delattr(self._item, self._name)
-        else:
-            setattr(self._item, self._name, self._before)
-
-
-def listen(item: Any, name: str) -> Ear:
-    """The ear on this method of this item."""
-    there = vars(item).get(name)
-    return (there if isinstance(there, Ear) else Ear(item, name)).use()

@@ -23,8 +23,8 @@ if TYPE_CHECKING:
     from cogmeter.recorder import Recorder
 
 MOST: Final = 10_000  # interactions remembered; the oldest goes first
-LIFE_NS: Final = 15 * 60 * 1_000_000_000  # of an interaction's token: nothing can come of it afterwards
 MOST_TEMPLATES: Final = 200  # components of no known view that have a series of their own
+LIFE_NS: Final = 15 * 60 * 1_000_000_000  # of an interaction's token: nothing can come of it afterwards
 COMMAND, COMPONENT, AUTOCOMPLETE, MODAL = 2, 3, 4, 5  # discord.InteractionType
 KEPT_TRACES: Final = 200  # slow and failed ones that wait to be stored
 
@@ -45,6 +45,7 @@ class Receipt(Trace):
         "invoked",
         "kind",
         "owned",
+        "runs",
         "sent_ns",
     )
 
@@ -67,11 +68,17 @@ class Receipt(Trace):
         self.kind = kind  # discord.InteractionType's value; 0 for a prefix command
         self.arrived_wall_us = (time.time_ns() - (now_ns() - arrived_ns)) // 1000
         self.invoked = False  # whether its command was found, and allowed by the tree
+        self.runs = 0  # calls under way of what invokes its command
         self.acknowledged = False  # whether its acknowledgement, or the lack of one, was recorded
         self.finished = False  # whether its operation was recorded
         self.http_ns = 0  # of the first response, the time spent in HTTP
         self.sent_ns = 0  # when the last attempt at a first response was sent, by time.perf_counter_ns; 0: none was
         self.owned = kind not in {COMPONENT, MODAL}  # whether a view, modal or command of this bot answers it
+
+    @property
+    def over(self) -> bool:
+        """See Trace; also when its token is dead."""
+        return self.ended or now_ns() - self.start_ns > LIFE_NS
 
     @property
     def sent_age_ns(self) -> int:
@@ -103,14 +110,21 @@ class Receipts:
         self.waiting: deque[Receipt] | None = None
         self._slow_ns = int(slow_ms * 1e6)
         self._open: OrderedDict[int, Receipt] = OrderedDict()
+        self._settled: OrderedDict[int, None] = OrderedDict()  # ids of which nothing more is recorded
+        self._settled_until = -1  # ids grow with time: all up to this one are settled, and need not be remembered
         self._templates: set[str] = set()
 
     def __len__(self) -> int:
         return len(self._open)
 
-    def arrive(self, data: Mapping[str, Any]) -> Receipt:
-        """Remember an INTERACTION_CREATE as it came from the gateway."""
+    def arrive(self, data: Mapping[str, Any]) -> Receipt | None:
+        """Remember an INTERACTION_CREATE as it came from the gateway; None for one that is settled already.
+
+        Discord may send an interaction again after a resume. It stays one.
+        """
         number = int(data["id"])
+        if number in self._open or self._is_settled(number):
+            return self._open.get(number)
         receipt = Receipt(number, int(data["type"]), label_of(data), now_ns(), who=who_of(data), people=self.people)
         self._open[number] = receipt
         if self.waiting is not None:
@@ -126,12 +140,9 @@ class Receipts:
         """The receipt of an interaction that is under way."""
         return self._open.get(number)
 
-    def of(self, interaction: discord.Interaction) -> Receipt:
-        """The receipt of an interaction; one whose arrival was not seen arrives now."""
-        receipt = self._open.get(interaction.id)
-        if receipt is None:
-            receipt = self.arrive(_payload(interaction))
-        return receipt
+    def of(self, interaction: discord.Interaction) -> Receipt | None:
+        """The receipt of an interaction; one whose arrival was not seen arrives now, a settled one has none."""
+        return self._open.get(interaction.id) or self.arrive(_payload(interaction))
 
     def name_of(self, receipt: Receipt) -> str:
         """Its label as an operation's name: the templates of custom ids that belong to no view share ``(other)``."""
@@ -149,8 +160,17 @@ class Receipts:
         self._forget_done(receipt)
 
     def forget(self, receipt: Receipt) -> None:
-        """Nothing more is expected of it."""
-        self._open.pop(receipt.id, None)
+        """Nothing more is expected of it, nor recorded."""
+        if self._open.pop(receipt.id, None) is None:
+            return
+        self._settled[receipt.id] = None
+        if len(self._settled) > MOST:
+            oldest, _ = self._settled.popitem(last=False)
+            self._settled_until = max(self._settled_until, oldest)
+
+    def close(self, receipt: Receipt) -> None:
+        """Everything that discord.py ran for it has ended: what goes on belongs to it no more."""
+        receipt.ended = True
 
     def finish(
         self,
@@ -161,8 +181,12 @@ class Receipts:
         outcome: Outcome = Outcome.OK,
         error: object = None,
         metadata: Mapping[str, Any] | None = None,
+        ended_ns: int | None = None,
     ) -> None:
-        """Record the interaction as one operation that began when it arrived; the first call counts."""
+        """Record the interaction as one operation that began when it arrived; the first call counts.
+
+        ``ended_ns`` is when it ended, by time.perf_counter_ns; without it, it ends now.
+        """
         if receipt.finished:
             return
         receipt.finished = True
@@ -170,7 +194,7 @@ class Receipts:
         if receipt.own:
             return
         end_ns = now_ns()
-        duration_ns = end_ns - receipt.start_ns
+        duration_ns = (ended_ns or end_ns) - receipt.start_ns
         text = None if error is None else error_text(error)
         touched = receipt.touched(outcome, duration_ns)
         if touched:
@@ -189,6 +213,9 @@ class Receipts:
         else:
             outcome = outcome_of(error, age_ns=receipt.sent_age_ns)
             self.finish(receipt, service, operation, outcome=outcome, error=cause_of(error))
+
+    def _is_settled(self, number: int) -> bool:
+        return number in self._settled or number <= self._settled_until
 
     def _forget_done(self, receipt: Receipt) -> None:
         if receipt.finished and receipt.acknowledged:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, cast
 
 from discord import InteractionType, app_commands
 from discord.ext import commands
 
 from cogmeter import services, tracing
 from cogmeter.watch.hook import Hook
+from cogmeter.watch.overrides import Overrides
 from cogmeter.watch.receipts import AUTOCOMPLETE, Receipt
 from cogmeter.watch.surface import Ground, Surface, own_module
 from cogmeter_storage.model import Outcome
@@ -40,6 +41,7 @@ class SlashCommands(Surface):
 
     def __init__(self, ground: Ground) -> None:
         super().__init__(ground)
+        self._tree = Hook(TREE, ground.bot.tree, "_call", self._called, expects=["interaction"])
         self._sees_all = True  # no command runs unseen: what the tree ends without one was refused
 
     def prepare(self) -> None:
@@ -52,8 +54,11 @@ class SlashCommands(Surface):
             Hook("hybrid slash commands", hybrid, "_invoke_with_namespace", self._invoked, expects=invoke),
             Hook("context menus", app_commands.ContextMenu, "_invoke", self._invoked, expects=menu),
             Hook("autocomplete", app_commands.Command, "_invoke_autocomplete", self._invoked, expects=complete),
-            Hook(TREE, self.ground.bot.tree, "_call", self._called, expects=["interaction"]),
+            self._tree,
         ]
+        owners = (app_commands.Command, hybrid, app_commands.ContextMenu)
+        names = ("_invoke_with_namespace", "_invoke", "_invoke_autocomplete")
+        self._overrides = Overrides(self.hooks, self._invoked, [(owner, name) for owner in owners for name in names])
 
     def fall_back(self, failed: list[Hook]) -> None:
         """Completions have a public event; failures are then seen by the tree's hook alone, without their exception."""
@@ -66,9 +71,10 @@ class SlashCommands(Surface):
     def _invoked(self, original: Invoke, hook: Hook) -> Invoke:
         async def invoke(command: Any, interaction: discord.Interaction, *arguments: Any) -> Any:
             receipt = self._begun(interaction, hook)
-            if receipt is None:
+            if receipt is None or receipt.invoked:  # inside of what is recorded: an override's super(), another command
                 return await original(command, interaction, *arguments)
             receipt.invoked = True
+            receipt.runs += 1
             # Known here, not at the end: so is whatever the command does meanwhile.
             receipt.own = own_module(getattr(command, "callback", None))
             error: BaseException | None = None
@@ -81,6 +87,7 @@ class SlashCommands(Surface):
                 # A hybrid whose error nobody noted was handled by discord.py: the tree's hook settles it.
                 if error is not None or not interaction.command_failed:
                     self._end(receipt, error, hook)
+                self._leave(receipt, error)
 
         return invoke
 
@@ -89,6 +96,8 @@ class SlashCommands(Surface):
             receipt = self._begun(interaction, hook)
             if receipt is None:
                 return await original(interaction)
+            self._see(interaction)
+            receipt.runs += 1
             token = tracing.begin(receipt)  # again, for the case that its arrival was not seen
             error: BaseException | None = None
             try:
@@ -100,6 +109,7 @@ class SlashCommands(Surface):
                 tracing.end(token)
                 if not receipt.finished:
                     self._settle(receipt, interaction, error, hook)
+                self._leave(receipt, error)
 
         return call
 
@@ -111,6 +121,30 @@ class SlashCommands(Surface):
         except Exception as fault:  # noqa: BLE001 - our fault must not keep the host's command from running
             hook.fault(fault)
         return None
+
+    def _see(self, interaction: discord.Interaction) -> None:
+        """Let a command whose class has its own way to be invoked be seen, too."""
+        try:
+            tree, data = self.ground.bot.tree, cast("Any", interaction.data)
+            if data.get("type", 1) == 1:
+                self._overrides.see(tree._get_app_command_options(data)[0])  # noqa: SLF001 - interaction.command would remember it, and a host's check may still change the data
+            else:
+                self._overrides.see(tree._get_context_menu(data))  # noqa: SLF001 - see above
+        except app_commands.AppCommandError:
+            return  # it is not found
+        except Exception as fault:  # noqa: BLE001 - our fault must not keep the host's command from running
+            self._tree.fault(fault)
+
+    def _leave(self, receipt: Receipt, error: BaseException | None) -> None:
+        """The last of what runs for it has ended; what goes on elsewhere belongs to it no more."""
+        receipt.runs -= 1
+        if receipt.runs:
+            return
+        task = asyncio.current_task()
+        if task is not None and isinstance(error, app_commands.AppCommandError):
+            task.add_done_callback(lambda _: self.ground.receipts.close(receipt))  # its error handlers come now
+        else:
+            self.ground.receipts.close(receipt)
 
     def _end(self, receipt: Receipt, error: BaseException | None, hook: Hook) -> None:
         try:
@@ -159,9 +193,10 @@ class SlashCommands(Surface):
         try:
             if interaction.type is InteractionType.application_command and interaction.command is None:
                 receipt = self.ground.receipts.of(interaction)
-                self._end(receipt, app_commands.CommandNotFound(receipt.label, []), self.hooks[-1])
+                if receipt is not None:
+                    self._end(receipt, app_commands.CommandNotFound(receipt.label, []), self._tree)
         except Exception as fault:  # noqa: BLE001 - it would reach the host's on_error
-            self.hooks[-1].fault(fault)
+            self._tree.fault(fault)
 
 
 def _service(receipt: Receipt) -> str:

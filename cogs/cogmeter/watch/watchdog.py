@@ -20,8 +20,11 @@ from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
+import discord
+
 from cogmeter import tracing
 from cogmeter.timing import now_ns
+from cogmeter.watch.coroutines import Wrappers
 from cogmeter.watch.stacks import Frame, culprit_of, depth_of, import_roots, shortened, stack_of
 
 if TYPE_CHECKING:
@@ -37,6 +40,7 @@ NOTHING_RAN: Final = "(no stack: nothing ran in this process)"
 NO_TURN: Final = "(no stack: the loop was given no turn)"
 TASK_OF_LISTENER: Final = "discord.py: "  # how discord.py names the task of an event's listener
 JOIN_S: Final = 2.0
+_RUN_EVENT: Final = getattr(getattr(discord.Client, "_run_event", None), "__code__", None)  # what runs each listener
 ANSWER_AT_LEAST_NS: Final = 2_000_000_000  # after so long the loop is asked in any case
 
 _logger = logging.getLogger("cogmeter.watch")
@@ -91,6 +95,7 @@ class Watchdog:
         self._overslept_ns = 0  # the longest that it woke too late, since the last answer
         self._paused = False  # the loop was not running at all
         self._base = 0  # frames of the loop itself, below any callback; 0 if not known yet
+        self._wrappers = Wrappers()
         self._working: tuple[CodeType, ...] = ()  # the innermost of them while it works: what runs callbacks
         self._loop_thread = 0
         self._end = threading.Event()
@@ -118,6 +123,7 @@ class Watchdog:
         """Begin to watch the loop that this is called on."""
         self._loop = loop
         self._loop_thread = threading.get_ident()
+        self._wrappers.learn(loop)
         self._context = contextvars.Context()  # the answers run in no interaction's
         self._begin_anew(now_ns())
         self._due_ns = 0
@@ -152,6 +158,7 @@ class Watchdog:
                     self._stalled(self._judge(start_ns, end_ns))
         except Exception:
             _logger.exception("A stall of the loop could not be recorded")
+        self._wrappers.learn(self._loop)
         self._begin_anew(end_ns)
 
     def _know_base(self, caller: FrameType) -> None:
@@ -224,12 +231,15 @@ class Watchdog:
         if self._paused or len(samples) >= SAMPLES or not self._base:
             return
         try:
-            samples.append(Sample(stack_of(frame, self._base), *_running(self._loop), self._overslept()))
+            running = _running(self._loop, frame, self._wrappers.codes)
+            samples.append(Sample(stack_of(frame, self._base), *running, self._overslept()))
         except Exception as error:
             _logger.debug("Could not look at the blocked loop", exc_info=error)
 
 
-def _running(loop: asyncio.AbstractEventLoop) -> tuple[Scope | None, str]:
+def _running(
+    loop: asyncio.AbstractEventLoop, frame: FrameType | None, wrappers: frozenset[CodeType]
+) -> tuple[Scope | None, str]:
     """The interaction that the loop's current task belongs to, and a name for the task without ids."""
     task = asyncio.current_task(loop)
     if task is None:
@@ -240,12 +250,27 @@ def _running(loop: asyncio.AbstractEventLoop) -> tuple[Scope | None, str]:
     if name.startswith(TASK_OF_LISTENER):
         return scope, name.removeprefix(TASK_OF_LISTENER)
     # Other names of discord.py's and of hosts hold ids; that of the coroutine's function does not.
-    return scope, getattr(task.get_coro(), "__qualname__", "")
+    coroutine: Any = task.get_coro()
+    code = getattr(coroutine, "cr_code", None)
+    wrapped = code is None or code in wrappers or code is _RUN_EVENT
+    return scope, (_inside(frame, wrappers) if wrapped else "") or getattr(coroutine, "__qualname__", "")
+
+
+def _inside(frame: FrameType | None, wrappers: frozenset[CodeType]) -> str:
+    """The event of a listener, or the outermost function, that runs inside of a task factory's wrappers."""
+    name = ""
+    while frame is not None and wrappers:
+        if frame.f_code is _RUN_EVENT:  # the factory may have renamed the task
+            return str(frame.f_locals.get("event_name", ""))
+        if frame.f_code not in wrappers:
+            name = frame.f_code.co_qualname
+        frame = frame.f_back
+    return name
 
 
 def _context_of(task: asyncio.Task[Any]) -> contextvars.Context | None:
     """The context that a task runs in. Python 3.11 has no way to ask, but its garbage collector knows."""
     if sys.version_info >= (3, 12):
         return task.get_context()
-    held = gc.get_referents(task)
+    held = [*gc.get_referents(task), getattr(task, "_context", None)]  # asyncio's own task in Python has a name for it
     return next((one for one in held if isinstance(one, contextvars.Context)), None)

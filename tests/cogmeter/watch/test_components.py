@@ -10,7 +10,8 @@ import discord
 import pytest
 from discord import app_commands, ui
 from discord.ext import commands
-from discord.ui.view import BaseView, ViewStore
+from discord.ui.item import _ItemCallback
+from discord.ui.view import ViewStore
 
 from cogmeter.watch.acknowledgement import NOBODY, Acknowledgement
 from cogmeter.watch.arrivals import Arrivals
@@ -479,17 +480,19 @@ async def test_blocking_before_the_first_await_counts(discord_server, ready_bot,
 
 
 HOOKS = {
-    "views": (BaseView, "_scheduled_task"),
-    "modals": (ui.Modal, "_scheduled_task"),
+    "views": (ViewStore, "dispatch_view"),
+    "modals": (ViewStore, "dispatch_modal"),
     "dynamic items": (ViewStore, "schedule_dynamic_item_call"),
+    "component tasks": (ViewStore, "add_task"),
+    "item callbacks": (_ItemCallback, "__call__"),
 }
 
 
 def unlike(function):
     """The same, with one more parameter: discord.py is not as the hook expects it."""
 
-    async def changed(*arguments, more=None):
-        return await function(*arguments)
+    def changed(*arguments, more=None):
+        return function(*arguments)
 
     return changed
 
@@ -513,6 +516,8 @@ async def press_each(server, bot, shown):
         ("views", {"class", "Question", "Vote"}),
         ("modals", {"Confirm.Picker", "question", "Vote"}),
         ("dynamic items", {"Confirm.Picker", "Question", "vote:{}"}),
+        ("component tasks", {"class", "question", "Vote"}),
+        ("item callbacks", {"Confirm.Picker", "Question", "Vote"}),
     ],
 )
 async def test_a_hook_that_fails_is_replaced_by_counting_the_public_event(
@@ -533,7 +538,7 @@ async def test_our_own_fault_costs_the_host_nothing(discord_server, ready_bot, w
     async with watching(ready_bot, Arrivals, Components) as surfaces:
         monkeypatch.setattr(surfaces[1].ground.receipts, "of", lambda interaction: 1 / 0)
         await press_each(discord_server, ready_bot, shown)
-        assert [hook.faults for hook in surfaces[1].hooks] == [1, 1, 1]
+        assert [hook.faults for hook in surfaces[1].hooks] == [1, 1, 1, 0, 0]
 
 
 async def test_removal_restores_exactly_and_passes_on_below_anothers_wrapper(
