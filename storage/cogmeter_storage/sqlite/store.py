@@ -224,6 +224,8 @@ class SqliteStore:
             spare = await asyncio.to_thread(recovery.prepare, writer.identity, self._loss, self._saved)
         writable = Writable(self._path, replace_corrupt=True, saved=spare if self._loss is Loss.LOG else None)
         store = await SqliteStore._open(self._path, self._url, writable)
+        if writer.hurried:
+            store.stop_waiting()
         if writable.saved is not None and not writable.recovered.failed:
             await asyncio.to_thread(writable.saved.unlink)
         return store, recovery.report(self._path, self._loss, self._saved, spare, writable.recovered)

@@ -112,6 +112,11 @@ class Writer:
             if not self._others:
                 self._alone.set()
 
+    @property
+    def hurried(self) -> bool:
+        """Whether it waits for no lock of another program any longer."""
+        return self._hurried.is_set()
+
     def hurry(self) -> None:
         """Wait for no lock of another program any longer."""
         self._hurried.set()
