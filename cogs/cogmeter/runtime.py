@@ -142,7 +142,7 @@ class Monitor(Asking):
             raise SettingsError(text if text.startswith(name) else f"{name}={url}: {text}") from None
 
     def _stop_waiting(self) -> None:
-        """Wait for no other program's lock while stopping: Docker kills a container ten seconds after it asks."""
+        """Do not wait long for other programs' locks while stopping: Docker kills a container after ten seconds."""
         self.store.stop_waiting()
 
     async def _close_store(self) -> None:

@@ -208,7 +208,7 @@ class SqliteStore:
         return await forget.forget(self._writer, person)
 
     def stop_waiting(self) -> None:
-        """Wait for no lock of another program any more."""
+        """Wait for locks of other programs for two seconds more."""
         if self._writer_or_none is not None:
             self._writer_or_none.hurry()
 
