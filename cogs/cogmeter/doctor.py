@@ -76,7 +76,7 @@ async def _database(monitor: Monitor) -> list[Finding]:
 
 
 def _file(monitor: Monitor) -> Finding:
-    times = len(monitor.reopened)
+    times = monitor.reopened
     said = f"opened again {times} times since the start: it was damaged, deleted, replaced, or lost its log"
     advice = "The log says what happened and what was saved. Stop the bot before you move or restore its database"
     return Finding("database file", not times, said if times else "in place", advice)

@@ -81,7 +81,8 @@ class Monitor(Asking):
         self.faults: Counter[str] = Counter()  # of our own parts, by part or job
         self.gauges: Mapping[str, float] = {}  # the newest sample of all surfaces
         self.began_ns = self.sampled_ns = now_ns()  # when it was made, and when that sample was taken
-        self.reopened: list[int] = []  # when the database had to be opened again, by ``now_ns``
+        self.reopened = 0  # how often the database had to be opened again, and when it last was
+        self.reopened_ns = 0
         self.beside: dict[type, Any] = {}  # what layers above keep for as long as it lives, by its class
         self.parts = Parts(self.faults)
         self.reporters: list[Callable[[], list[Finding]]] = []  # of layers above, for the doctor
@@ -189,7 +190,7 @@ class Monitor(Asking):
             raise SettingsError(text if text.startswith(name) else f"{name}={url}: {text}") from None
 
     def _stop_waiting(self) -> None:
-        """Wait for no other program's lock while stopping: Docker kills a container ten seconds after it asks."""
+        """Do not wait long for other programs' locks while stopping: Docker kills a container after ten seconds."""
         self.store.stop_waiting()
 
     async def _close_store(self) -> None:
@@ -328,7 +329,7 @@ class Monitor(Asking):
         """Open the database again after it turned out corrupt or is no longer the file at its path."""
         _logger.error("%s", error)
         store, done = await self.store.reopen()
-        self.reopened.append(now_ns())
+        self.reopened, self.reopened_ns = self.reopened + 1, now_ns()
         _logger.error("%s", done)
         self.store = self.query.store = store
         people = self.watcher.receipts.people

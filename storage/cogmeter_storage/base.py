@@ -258,7 +258,7 @@ class Store(Protocol):
         ...
 
     def stop_waiting(self) -> None:
-        """Fail at once, from now on, where another program holds a lock: the bot is about to stop."""
+        """Wait for locks of other programs for two more seconds, all in all: the bot is about to stop."""
         ...
 
     async def close(self) -> None:

@@ -143,16 +143,22 @@ async def test_files_that_are_deleted_under_a_bot_are_written_again_with_all_tha
 async def test_a_backup_that_is_put_in_place_of_the_database_is_used_and_what_came_after_it_is_kept(bot, caplog):
     monitor = await load(bot)
     await monitor.store.backup(Path("backup.db"))
+    cogmeter.record("a", "1", duration_ms=1)  # the backup knows no series of this and the next
+    cogmeter.record("b", "2", duration_ms=1)
     record(2, 3)
     await flushed(monitor)
     Path("backup.db").replace(DATABASE)
+    cogmeter.record("b", "2", duration_ms=1)
     record(4)
     await flushed(monitor)
-    cogmeter.record("new", "name", duration_ms=1)
+    cogmeter.record("a", "1", duration_ms=1)
     await flushed(monitor)
     assert await seen(monitor) == [0, 1, 4]
     await bot.unload_extension(EXTENSION)
     assert stored() == [0, 1, 4]
+    with contextlib.closing(sqlite3.connect(DATABASE)) as database:
+        rows = database.execute("SELECT service, operation FROM operations WHERE service IN ('a', 'b') ORDER BY id")
+        assert rows.fetchall() == [("b", "2"), ("a", "1")]
     (kept,) = recovered()
     assert stored(kept) == [0, 1, 2, 3]
     assert kept.name in caplog.text
@@ -212,7 +218,8 @@ async def test_a_bot_that_stops_does_not_wait_for_another_programs_lock(bot, mon
         assert other.stdout.readline() == "locked\n"
         record(2)
         await until(lambda: monitor.flusher.pending)  # a flush waits for the lock
-        await bot.unload_extension(EXTENSION)
+        async with asyncio.timeout(60):  # the lock is released only after it
+            await bot.unload_extension(EXTENSION)
         other.communicate("\n", timeout=20)
     assert "another program holds a lock on it" in caplog.text
     assert "Traceback" not in caplog.text

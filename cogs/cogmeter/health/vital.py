@@ -90,7 +90,7 @@ async def database(monitor: Monitor) -> Check:
     if status is None:
         return Check("database", Status.UNHEALTHY, "it cannot be read; /perf doctor says why")
     age_s = None if status.last_write_us is None else time.time() - status.last_write_us / 1e6
-    if monitor.reopened and _since_s(monitor.reopened[-1]) < REOPENED_S:
+    if monitor.reopened and _since_s(monitor.reopened_ns) < REOPENED_S:
         reason = "its file was damaged, deleted or replaced, and was opened again; /perf doctor says more"
         return Check("database", Status.DEGRADED, reason, age_s)
     kept = f"it answers; {status.operations} operations are kept"

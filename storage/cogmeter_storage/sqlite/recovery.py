@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import glob
 import logging
 import sqlite3
 from dataclasses import dataclass
@@ -36,6 +38,7 @@ BY_ID: Final = (
 )
 BY_KEY: Final = ("sample", "receipt", "threshold_override", "memory")
 DERIVED: Final = ("slot",)
+COPIES: Final = 5  # that may be there
 
 _LOG = logging.getLogger("cogmeter.storage")
 
@@ -44,12 +47,29 @@ async def save(reading: Connection, path: Path) -> Path | None:
     """Copy the database as this connection sees it to ``<name>.recovered-<UTC time>``; None when it cannot be."""
     target = path.with_name(f"{path.name}.recovered-{stamp()}")
     try:
-        target.parent.mkdir(parents=True, exist_ok=True)
+        await asyncio.to_thread(_make_room, path)
         await backup(reading, target, None)
     except (StorageError, OSError) as error:
         _LOG.error("What only the open files of %s hold cannot be saved: %s", path, error)
         return None
     return target
+
+
+def _make_room(path: Path) -> None:
+    """Make the folder, and refuse to fill it: something may take the database away again and again.
+
+    Raises:
+        StorageError: there are as many copies as may be.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    if _copies(path) >= COPIES:
+        raise StorageError(
+            f"There are {COPIES} copies {path.name}.recovered-* already. Move them away.", permanent=False
+        )
+
+
+def _copies(path: Path) -> int:
+    return len(list(path.parent.glob(f"{glob.escape(path.name)}.recovered-*")))
 
 
 def prepare(identity: Identity, loss: Loss, saved: Path | None) -> Path | None:
@@ -59,12 +79,13 @@ def prepare(identity: Identity, loss: Loss, saved: Path | None) -> Path | None:
     """
     path = identity.path
     if loss is not Loss.LOG:
-        for suffix in (LOG, INDEX):
-            left = identity.own(suffix)
-            if left is not None and saved is not None:
-                left.unlink(missing_ok=True)
-            elif left is not None:
-                left.rename(path.with_name(f"{path.name}.recovered-{stamp()}{suffix}"))
+        index, log = identity.own(INDEX), identity.own(LOG)
+        if index is not None:
+            index.unlink(missing_ok=True)
+        if log is not None and saved is None and _copies(path) < COPIES:
+            log.rename(path.with_name(f"{path.name}.recovered-{stamp()}{LOG}"))
+        elif log is not None:
+            log.unlink(missing_ok=True)
     if saved is not None and not path.exists():
         try:
             rename_new(saved, path)

@@ -226,7 +226,7 @@ class SqliteStore:
         return await forget.forget(self._writer, person)
 
     def stop_waiting(self) -> None:
-        """Wait for no lock of another program any more."""
+        """Wait for locks of other programs for two seconds more."""
         if self._writer_or_none is not None:
             self._writer_or_none.hurry()
 
@@ -243,6 +243,8 @@ class SqliteStore:
         damage = DamageLog(self._path)
         writable = Writable(self._path, damage, replace_corrupt=True, saved=spare if self._loss is Loss.LOG else None)
         store = await SqliteStore._open(self._path, self._url, damage, writable)
+        if writer.hurried:
+            store.stop_waiting()
         if writable.saved is not None and not writable.recovered.failed:
             await asyncio.to_thread(writable.saved.unlink)
         return store, recovery.report(self._path, self._loss, self._saved, spare, writable.recovered)

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import sqlite3
-import threading
 import time
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Concatenate, ParamSpec, TypeVar
@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 
 P = ParamSpec("P")
 T = TypeVar("T")
+
+LAST_PATIENCE_S = 2.0  # for locks of other programs while the bot stops
 
 _INSERT = "INSERT INTO operation (series, end_us, duration_us, outcome, error, metadata) VALUES (?, ?, ?, ?, ?, ?)"
 _INSERT_AT = (
@@ -52,7 +54,7 @@ class Writer:
         self.last_write_us: int | None = None
         self._connection = connection
         self._lock = asyncio.Lock()
-        self._hurried = threading.Event()
+        self._latest_s = math.inf  # until when any transaction waits, by time.perf_counter
         self._closing = False
         self._others = 0  # connections that are open beside this one
         self._alone = asyncio.Event()
@@ -117,9 +119,14 @@ class Writer:
             if not self._others:
                 self._alone.set()
 
+    @property
+    def hurried(self) -> bool:
+        """Whether the bot is about to stop."""
+        return self._latest_s < math.inf
+
     def hurry(self) -> None:
-        """Wait for no lock of another program any longer."""
-        self._hurried.set()
+        """Wait for locks of other programs for two seconds more, all in all."""
+        self._latest_s = time.perf_counter() + LAST_PATIENCE_S
 
     async def end(self, *, alone: bool = False) -> None:
         """Let a running transaction come to its end, then give the file back.
@@ -158,9 +165,7 @@ class Writer:
                 return function(raw, *args, **kwargs)
             except sqlite3.OperationalError as error:
                 busy = error.sqlite_errorcode & 0xFF == sqlite3.SQLITE_BUSY
-                if begun or raw.in_transaction or not busy or self._hurried.is_set():
-                    raise
-                if time.perf_counter() >= until_s:
+                if begun or raw.in_transaction or not busy or time.perf_counter() >= min(until_s, self._latest_s):
                     raise
 
     def _finish(self, raw: sqlite3.Connection, draft: Draft, rows: Sequence[Row], now_us: int) -> None:

@@ -9,12 +9,15 @@ import shutil
 import sqlite3
 import subprocess
 import sys
+import threading
+import warnings
 
 import pytest
 
 from cogmeter_storage import StorageError, open_store
 from cogmeter_storage.base import DetachedStoreError
 from cogmeter_storage.model import HOUR_US, Marker
+from cogmeter_storage.opening import is_written
 from cogmeter_storage.sqlite import recovery
 from cogmeter_storage.sqlite.identity import SharedLock
 
@@ -216,7 +219,9 @@ async def test_a_second_store_that_reads_in_the_same_process_drops_no_lock(
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="forks")
 async def test_a_child_that_was_forked_off_and_ends_drops_no_lock(make_store, more, times, path):
     store = await make_store()
-    child = os.fork()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)  # Python 3.12 warns of threads; the child uses none
+        child = os.fork()
     if not child:
         os.closerange(3, 256)
         os._exit(0)
@@ -301,3 +306,36 @@ async def test_every_table_is_taken_over_or_derived(path, url):
         for table in recovery.BY_ID:
             assert raw.execute("SELECT 1 FROM pragma_table_info(?) WHERE name = 'id' AND pk", (table,)).fetchone()
     assert tables - {"sqlite_sequence"} == {*recovery.BY_ID, *recovery.BY_KEY, *recovery.DERIVED}
+
+
+async def test_copies_of_a_database_that_is_replaced_again_and_again_do_not_fill_the_disk(
+    make_store, more, path, tmp_path
+):
+    store = await make_store()
+    for number in range(recovery.COPIES + 2):
+        shutil.copy(tmp_path / "backup.db", tmp_path / "again.db")
+        (tmp_path / "again.db").replace(path)
+        with pytest.raises(DetachedStoreError):
+            await more(store)
+        store, done = await store.reopen()
+        assert ("could not be saved" in done) == (number >= recovery.COPIES)
+    await store.close()
+    assert len(list(tmp_path.glob("performance.db.recovered-*"))) == recovery.COPIES
+
+
+async def test_a_program_that_asks_whether_the_database_is_in_use_keeps_no_bot_from_starting(path, url):
+    ended = threading.Event()
+
+    def ask():
+        while not ended.is_set():
+            is_written(path)
+
+    asking = threading.Thread(target=ask)
+    asking.start()
+    try:
+        for _ in range(20):
+            await (await open_store(url)).close()
+    finally:
+        ended.set()
+        asking.join()
+    assert not is_written(path)

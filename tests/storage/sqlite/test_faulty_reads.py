@@ -127,6 +127,7 @@ async def test_a_backup_that_is_killed_midway_leaves_no_file_of_its_name(sound, 
     await copy.close()
 
 
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="there are no named pipes")
 async def test_a_pipe_in_the_place_of_the_database_is_refused(path, url):
     os.mkfifo(path)
     with pytest.raises(StorageError, match="not a file"):
