@@ -142,6 +142,10 @@ class Monitor(Asking):
                 _logger.exception("A part of the monitor did not stop as it should")
             _logger.debug("Stopped")
 
+    def on_stop(self, end: Callable[[], Awaitable[None]]) -> None:
+        """Call ``end`` when the running monitor is stopped, before its parts are stopped."""
+        self._undo.push_async_callback(end)
+
     async def abandon(self) -> None:
         """Release the hooks, threads and database of a monitor whose event loop does not run any more. Never raises."""
         self._undo.pop_all()  # most of it would wait for tasks that never run again

@@ -68,6 +68,7 @@ class Perf(commands.Cog, name="cogmeter", description="How this bot performs: su
             presses.add(self.bot, self._desk)
         with parts.guard("weekly report", "it is not posted"):
             self.monitor.schedule.every(weekly.INTERVAL_S, "weekly report", weekly.Weekly(self.monitor).run)
+        self.monitor.on_stop(self.servers.stop)  # also when another monitor takes the place of a closed bot's
         await self.servers.start()
         with parts.guard("command registration", "the commands may be missing in Discord"):
             if self.bot.is_ready():

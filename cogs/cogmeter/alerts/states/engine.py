@@ -33,6 +33,7 @@ T = TypeVar("T")
 
 PAGE: Final = 1_000  # alerts that are read at once
 AGAIN_US: Final = 60_000_000  # a mute sent twice ends no more than this, or a tenth of its length, later
+MUTES, ALERTS = "mutes", "alerts"  # the parts that are restored at a start
 
 _logger = logging.getLogger("cogmeter.alerts")
 
@@ -69,13 +70,13 @@ class AlertEngine:
         """``targets`` names the notifiers for an alert; ``told`` is called when something waits to be delivered."""
         self.store = store  # set anew when a corrupt one is replaced
         self.checks = 0
-        self.restored = True  # False: the store could not be read, and ``restore`` is to be called again
         self.unknown_rules: Counter[str] = Counter()  # active alerts that are left alone, by a rule that is not known
         self._limit_of = limit_of
         self._policy = policy
         self._targets = targets
         self._told = told
         self._book = Book(limit_of, policy)
+        self._unread = {MUTES, ALERTS}  # what ``restore`` has still to read
         self._over: set[str] = set()  # uids that never fired, still to be dropped from the store
         self._lock = asyncio.Lock()
 
@@ -84,22 +85,26 @@ class AlertEngine:
         """The alerts that are not resolved, with their newest figures, the oldest first; pending ones too."""
         return tuple(self._book.alerts)
 
+    @property
+    def restored(self) -> bool:
+        """Whether nothing is left that ``restore`` could read from the store."""
+        return not self._unread
+
     async def restore(self, now_us: int, parts: Parts | None = None) -> None:
         """Continue the alerts and mutes of the last run. What fails starts empty, and is reported to ``parts``.
 
-        Alerts of rules that this version does not know are left in the store as they are.
+        Where the store itself failed, ``restored`` stays False, and the next call reads what is missing. Alerts of
+        rules that this version does not know are left in the store as they are.
         """
         parts = Parts(Counter()) if parts is None else parts
         async with self._lock:
-            self.restored = True
-            mutes: list[Mute] = []
-            with self._restoring(parts, "mutes", "alerts that were muted are sent"):
-                mutes = await self.store.alerting.mutes(now_us)
-            book = Book(self._limit_of, self._policy, mutes)
-            with self._restoring(parts, "alerts", "active alerts may be sent a second time"):
-                book = await self._recalled(mutes, now_us)
-            self._book = book
-        _logger.debug("Restored %d alerts and %d mutes", len(book.alerts), len(book.mutes))
+            if MUTES in self._unread:
+                with self._restoring(parts, MUTES, "alerts that were muted are sent"):
+                    self._book.mutes = await self.store.alerting.mutes(now_us)
+            if ALERTS in self._unread:
+                with self._restoring(parts, ALERTS, "active alerts may be sent a second time"):
+                    self._book = await self._recalled(now_us)
+        _logger.debug("Restored %d alerts and %d mutes", len(self._book.alerts), len(self._book.mutes))
 
     async def step(self, readings: Sequence[Reading], now_us: int) -> list[Alert]:
         """Take in one check's readings; returns the alerts that changed. A store that fails raises nothing here."""
@@ -171,16 +176,17 @@ class AlertEngine:
 
     @contextmanager
     def _restoring(self, parts: Parts, part: str, effect: str) -> Iterator[None]:
+        self._unread.discard(part)
         with parts.guard(part, effect):
             try:
                 yield
             except StorageError:
-                self.restored = False
+                self._unread.add(part)
                 raise
 
-    async def _recalled(self, mutes: Sequence[Mute], now_us: int) -> Book:
-        """A book with the stored alerts of the rules that are known."""
-        book = Book(self._limit_of, self._policy, mutes)
+    async def _recalled(self, now_us: int) -> Book:
+        """Return a book with the present mutes and the stored alerts of the rules that are known."""
+        book = Book(self._limit_of, self._policy, self._book.mutes)
         active = await self._read(ACTIVE, 0)
         resolved = await self._read((AlertState.RESOLVED,), max(0, now_us - self._policy.memory_us))
         book.recall(filter(_known, active), now_us)
@@ -260,6 +266,7 @@ class AlertEngine:
     async def _move(self, store: Store, now_us: int) -> None:
         self.store = store
         self._over.clear()
+        self._unread.clear()  # all that the new store knows is read below
         kept = {_extent(mute): mute for mute in await store.alerting.mutes(now_us)}
         for number, mute in enumerate(self._book.mutes):
             extent = _extent(mute)

@@ -443,12 +443,28 @@ async def test_a_store_that_could_not_be_read_at_the_start_is_read_again_and_no_
     assert not bench.engine.restored
     await bench.engine.restore(bench.now_us, Parts(faults))
     assert bench.engine.restored
+    assert faults == {f"start: {method}": 1}
     await bench.check("knowledge-graph", "other", times=3)
     assert {(one.service, one.state) for one in bench.engine.active} == {
         ("knowledge-graph", AlertState.FIRING),
         ("other", AlertState.MUTED),
     }
     assert {one.uid for one in bench.engine.active if one.service == "knowledge-graph"} == {"error_rate-1"}
+
+
+@pytest.mark.parametrize("method", ["alerts", "mutes"])
+async def test_a_store_that_can_never_be_read_does_not_disturb_the_alerts_of_this_run(store, monkeypatch, method):
+    bench, faults = Bench(store, limit=replace(LIMIT, for_s=60)), Counter()
+
+    async def fail(*_arguments, **_named):
+        raise StorageError("the disk is full", permanent=False)
+
+    monkeypatch.setattr(store.alerting, method, fail)
+    changed = []
+    for services in [["web"]] * 6 + [[]] * 6:
+        await bench.engine.restore(bench.now_us, Parts(faults))
+        changed += await bench.check(*services)
+    assert changed == [("web", AlertState.FIRING), ("web", AlertState.RESOLVED)]
 
 
 async def test_more_alerts_than_a_page_are_restored(store):
