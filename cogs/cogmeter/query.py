@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from cogmeter.background import paced
 from cogmeter.buffer import DROPPED
 from cogmeter.records import Figures, Overview, Period, Range, ServiceStats, Summary, Timeline, UnknownNameError
 from cogmeter.services import BACKGROUND
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from cogmeter_storage.base import Store
 
 PERCENTILES = (0.50, 0.95, 0.99)
+TOGETHER = 32  # histograms whose percentiles are worked out in one turn of the loop: about half a millisecond
 LISTED = 5  # slowest operations, recent errors
 
 _logger = logging.getLogger("cogmeter.query")
@@ -220,7 +222,10 @@ class Query:
         minutes = [
             max(min(end, span.until_us) - edge, 1_000_000) / MINUTE_US for edge, end in zip(edges, ends, strict=True)
         ]
-        merged = quantiles(totals.buckets.sum(axis=1), PERCENTILES)
+        parts = [totals.buckets[start : start + TOGETHER] for start in range(0, len(edges), TOGETHER)]
+        merged = np.concatenate(
+            [np.empty((0, len(PERCENTILES))), *[quantiles(one.sum(axis=1), PERCENTILES) async for one in paced(parts)]]
+        )
         return Timeline(
             title=title,
             range=span,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import heapq
 import re
+from operator import itemgetter
 from typing import TYPE_CHECKING, Final
 
 from cogmeter_storage.model import FAILURES, ErrorGroup, Operation, Outcome
@@ -32,7 +33,8 @@ class Groups:
 
     def __init__(self) -> None:
         self._kinds: dict[str | None, str] = {None: ""}  # most texts come again, and masking costs most
-        self._found: dict[Key, tuple[Operation, Operation, int]] = {}  # newest, oldest, how many
+        # How many, when the newest ended, its id, the newest and the oldest: in the order in which groups are ranked.
+        self._found: dict[Key, tuple[int, int, int, Operation, Operation]] = {}
 
     def add(self, failures: Iterable[Operation]) -> None:
         """Count them; none may be newer than those before it."""
@@ -41,14 +43,12 @@ class Groups:
             if kind is None:
                 kind = self._kinds[one.error] = kind_of(one.error or "")
             key = (one.service, one.operation, kind, one.outcome)
-            newest, _, count = self._found.get(key, (one, one, 0))
-            self._found[key] = (newest, one, count + 1)
+            count, last_us, number, newest, _ = self._found.get(key, (0, one.end_us, one.id, one, one))
+            self._found[key] = (count + 1, last_us, number, newest, one)
 
     def largest(self, limit: int, *, truncated: bool) -> list[ErrorGroup]:
         """The groups that hold most failures, of equal ones the one last seen."""
-        ranked = heapq.nlargest(
-            max(limit, 0), self._found.items(), key=lambda one: (one[1][2], one[1][0].end_us, one[1][0].id)
-        )
+        ranked = heapq.nlargest(max(limit, 0), self._found.items(), key=itemgetter(1))
         return [
             ErrorGroup(
                 service=service,
@@ -57,11 +57,11 @@ class Groups:
                 outcome=outcome,
                 count=count,
                 first_us=oldest.end_us,
-                last_us=newest.end_us,
+                last_us=last_us,
                 example=newest,
                 truncated=truncated,
             )
-            for (service, operation, kind, outcome), (newest, oldest, count) in ranked
+            for (service, operation, kind, outcome), (count, last_us, _, newest, oldest) in ranked
         ]
 
 

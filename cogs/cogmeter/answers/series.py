@@ -10,6 +10,7 @@ from cogmeter.answers.base import Answer
 from cogmeter.answers.figures import TimeRange
 from cogmeter.answers.numbers import Number, ms_or_none, rounded
 from cogmeter.answers.times import Instant, at
+from cogmeter.background import paced
 from cogmeter_storage.model import MINUTE_US
 
 if TYPE_CHECKING:
@@ -55,12 +56,12 @@ async def series(
         operation=operation,
         time_range=TimeRange.of(span),
         step_seconds=found.step_us // 1_000_000,
-        timestamps=[at(edge) for edge in found.edges_us],
-        operations_per_minute=[rounded(one, 3) for one in found.per_minute],
-        failures_per_minute=[rounded(one, 3) for one in found.failures_per_minute],
-        p50_response_time=_column(found.p50_us),
-        p95_response_time=_column(found.p95_us),
-        p99_response_time=_column(found.p99_us),
+        timestamps=[at(edge) async for edge in paced(found.edges_us)],
+        operations_per_minute=[rounded(one, 3) async for one in paced(found.per_minute)],
+        failures_per_minute=[rounded(one, 3) async for one in paced(found.failures_per_minute)],
+        p50_response_time=await _column(found.p50_us),
+        p95_response_time=await _column(found.p95_us),
+        p99_response_time=await _column(found.p99_us),
     )
 
 
@@ -70,5 +71,5 @@ def _fitting(span: Range, step_us: int) -> int:
     return -(-least_us // MINUTE_US) * MINUTE_US
 
 
-def _column(values: Sequence[float | None]) -> list[int | float | None]:
-    return [ms_or_none(one) for one in values]
+async def _column(values: Sequence[float | None]) -> list[int | float | None]:
+    return [ms_or_none(one) async for one in paced(values)]

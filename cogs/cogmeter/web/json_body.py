@@ -13,47 +13,61 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
 LONG: Final = 64  # entries of a list or mapping of models; longer ones are written entry by entry
+VALUES: Final = 256  # of a list of numbers or times; longer ones are written in pieces of so many
 
 
 async def json_body(answer: BaseModel) -> bytes:
-    """Return the answer as JSON, its members by their aliases and in the model's order."""
+    """Return the answer as JSON, its members by their aliases and in the model's order.
+
+    Long lists and mappings of models are emptied: to free thousands of entries at once would block the loop as well.
+    """
     fields = type(answer).model_fields
     if not any(_is_long(getattr(answer, name)) for name in fields):
         return _json(answer)
     members = []
     for name, info in fields.items():
-        value = getattr(answer, name)
-        if _is_long(value):
-            written = b"".join([piece async for piece in _entries(value)])
-        else:
-            # The serialiser of the whole model knows the field's type; what it writes is {"alias":value}.
-            alone = answer.__pydantic_serializer__.to_json(answer, by_alias=True, include={name})
-            written = alone.partition(b":")[2][:-1]
+        written = b"".join([piece async for piece in _member(answer, name)])
         members.append(to_json(info.serialization_alias or name) + b":" + written)
     return b"{" + b",".join(members) + b"}"
 
 
-async def _entries(values: dict[str, BaseModel] | list[BaseModel]) -> AsyncIterator[bytes]:
-    before = b""
-    if isinstance(values, dict):
-        yield b"{"
-        async for name, entry in paced(values.items()):
-            yield before + to_json(name) + b":" + _json(entry)
+async def _member(answer: BaseModel, name: str) -> AsyncIterator[bytes]:
+    value = getattr(answer, name)
+    if not _is_long(value):
+        yield _alone(answer, {name})
+    elif isinstance(value, dict):
+        before = b"{"
+        async for key in paced(list(value)):
+            yield before + to_json(key) + b":" + _json(value.pop(key))
             before = b","
         yield b"}"
-        return
-    yield b"["
-    async for entry in paced(values):
-        yield before + _json(entry)
-        before = b","
-    yield b"]"
+    elif isinstance(value[0], BaseModel):
+        before = b"["
+        value.reverse()
+        async for _ in paced(range(len(value))):
+            yield before + _json(value.pop())
+            before = b","
+        yield b"]"
+    else:
+        before = b"["
+        async for start in paced(range(0, len(value), VALUES)):
+            some = set(range(start, min(start + VALUES, len(value))))
+            yield before + _alone(answer, {name: some})[1:-1]
+            before = b","
+        yield b"]"
+
+
+def _alone(answer: BaseModel, include: Any) -> bytes:
+    """One member's value: the serialiser of the whole model knows its type, and writes {"alias":value}."""
+    return answer.__pydantic_serializer__.to_json(answer, by_alias=True, include=include).partition(b":")[2][:-1]
 
 
 def _is_long(value: Any) -> bool:
-    if not isinstance(value, dict | list) or len(value) <= LONG:
-        return False
-    first = next(iter(value.values() if isinstance(value, dict) else value))
-    return isinstance(first, BaseModel)
+    if isinstance(value, dict):
+        return len(value) > LONG and isinstance(next(iter(value.values())), BaseModel)
+    if isinstance(value, list) and value:
+        return len(value) > (LONG if isinstance(value[0], BaseModel) else VALUES)
+    return False
 
 
 def _json(model: BaseModel) -> bytes:

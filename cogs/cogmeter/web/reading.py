@@ -6,6 +6,7 @@ import asyncio
 import json
 import re
 from dataclasses import dataclass
+from itertools import islice
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 from urllib.parse import unquote_plus
 
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from pydantic_core import ErrorDetails
 
 BODY_BYTES: Final = 64 * 1024
+MEMBERS: Final = 200  # of all objects and lists in a body together: no route takes more, and each has its own error
 BODY_S: Final = 10.0  # for a body to arrive
 SHOWN: Final = 60  # characters of a wrong value
 OWN_WORDS: Final = frozenset({"between"})  # types of faults whose message is the whole sentence: those between fields
@@ -185,7 +187,20 @@ async def read_body(model: type[M], request: web.Request) -> M:
         raise Problem.of(400, "The body is no UTF-8") from None
     except ValueError as error:
         raise Problem.of(400, f"The body is no JSON: {error}") from None
+    if _members(value) > MEMBERS:
+        raise Problem.of(422, f"The body may have {MEMBERS} members in all", parameter="body")
     return validated(model, json.dumps(_whole(value)).encode())
+
+
+def _members(value: object) -> int:
+    """Return how many members and elements a JSON value has at all levels; no more than one beyond MEMBERS counts."""
+    found, waiting = 0, [value]
+    while waiting and found <= MEMBERS:
+        one = waiting.pop()
+        if isinstance(one, dict | list):
+            found += len(one)
+            waiting += islice(one.values() if isinstance(one, dict) else one, MEMBERS)
+    return found
 
 
 def _whole(value: object) -> object:

@@ -11,7 +11,7 @@ from cogmeter.answers.base import Answer
 from cogmeter.answers.numbers import Number
 from cogmeter.answers.times import Instant
 from cogmeter.background import paced
-from cogmeter.web.json_body import LONG, json_body
+from cogmeter.web.json_body import LONG, VALUES, json_body
 
 
 class Entry(Answer):
@@ -24,6 +24,7 @@ class Whole(Answer):
     by_name: dict[str, Entry] = Field(description="by name")
     in_order: list[Entry]
     plain_numbers: list[int]
+    moments: list[Instant | None]
     colon_text: str = 'a:"b"}'
 
 
@@ -34,15 +35,19 @@ def whole(entries):
         by_name={one.name_of: one for one in made},
         in_order=made,
         plain_numbers=list(range(entries)),
+        moments=[
+            datetime(2026, 1, 2, 3, 4, number % 60, tzinfo=UTC) if number % 3 else None for number in range(entries)
+        ],
     )
 
 
-@pytest.mark.parametrize("entries", [0, 1, LONG, LONG + 1, 1_000])
+@pytest.mark.parametrize("entries", [0, 1, LONG, LONG + 1, VALUES, VALUES + 1, 1_000])
 async def test_an_answer_is_the_json_that_its_model_says(entries):
     answer = whole(entries)
+    expected = json.loads(answer.model_dump_json(by_alias=True))
     written = await json_body(answer)
-    assert json.loads(written) == json.loads(answer.model_dump_json(by_alias=True))
-    assert list(json.loads(written)) == ["firstAt", "byName", "inOrder", "plainNumbers", "colonText"]
+    assert json.loads(written) == expected
+    assert list(json.loads(written)) == ["firstAt", "byName", "inOrder", "plainNumbers", "moments", "colonText"]
 
 
 async def test_other_work_runs_while_a_long_answer_is_written(monkeypatch):

@@ -89,7 +89,15 @@ async def read_minutes(store: Store, groups: Sequence[Sequence[int]], since_us: 
             thinned = await asyncio.to_thread(lambda: [minutes_of(totals, place) for place in range(len(numbers))])  # noqa: B023 - awaited within the turn
             for number, minutes in zip(numbers, thinned, strict=True):
                 found[number].append(minutes)
-    return await asyncio.to_thread(lambda: [joined(parts) for parts in found])
+    return await asyncio.to_thread(_joined_all, found)
+
+
+def _joined_all(found: list[list[Minutes]]) -> list[Minutes]:
+    """Join the parts of each, and free them here: ten thousands of arrays would hold the loop where it frees them."""
+    made = []
+    while found:
+        made.append(joined(found.pop()))
+    return made[::-1]
 
 
 def _disjoint(groups: Sequence[Sequence[int]]) -> list[tuple[list[int], Mapping[int, int]]]:
