@@ -280,6 +280,24 @@ SQLITE_MIGRATIONS: tuple[tuple[str, ...], ...] = (
         )
         """,
         "CREATE INDEX damage_at_us ON damage (at_us)",
+        # For people: metadata is a JSON object in every row, so that a program can parse all of them.
+        "DROP VIEW operations",
+        """
+        CREATE VIEW operations AS
+        SELECT
+            operation.id AS id,
+            series.service AS service,
+            series.operation AS operation,
+            strftime('%Y-%m-%dT%H:%M:%fZ', (end_us - duration_us) / 1000000.0, 'unixepoch') AS started,
+            strftime('%Y-%m-%dT%H:%M:%fZ', end_us / 1000000.0, 'unixepoch') AS ended,
+            duration_us / 1000.0 AS duration_ms,
+            CASE outcome
+                WHEN 0 THEN 'ok' WHEN 1 THEN 'error' WHEN 2 THEN 'upstream' WHEN 3 THEN 'user' WHEN 4 THEN 'cancelled'
+            END AS outcome,
+            error,
+            ifnull(metadata, '{}') AS metadata
+        FROM operation JOIN series ON series.id = operation.series
+        """,
     ),
 )
 SQLITE_VERSION = len(SQLITE_MIGRATIONS)

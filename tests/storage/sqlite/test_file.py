@@ -260,7 +260,7 @@ async def test_the_view_shows_people_names_times_milliseconds_and_words(path, ur
             1500.25,
             "upstream",
             "boom",
-            None,
+            "{}",
         )
     ]
     raw.close()
