@@ -18,11 +18,30 @@ from browser import Page, chromium, found
 from disk_faults import DiskFaults, build, compiler
 from loopback import Loopback
 
+import cogmeter
+from cogmeter.buffer import DEFAULT_CAPACITY
+
 # A timing is never asserted in a test: machines are busy with others.
 hypothesis.settings.register_profile(
     "cogmeter", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow], print_blob=True
 )
 hypothesis.settings.load_profile("cogmeter")
+
+
+@pytest.fixture(autouse=True)
+def empty_recorder() -> Iterator[None]:
+    """Empty the package's own recorder around each test: what one test records never counts in another."""
+    _empty(cogmeter.default_recorder)
+    yield
+    _empty(cogmeter.default_recorder)
+
+
+def _empty(recorder: cogmeter.Recorder) -> None:
+    recorder.buffer.capacity = DEFAULT_CAPACITY
+    recorder.buffer.forked()
+    recorder.marks.take()
+    recorder.marks.dropped = recorder.refused = recorder.overflowed = 0
+    recorder.marks.started = False
 
 
 @pytest.fixture

@@ -60,7 +60,7 @@ async def guild(tmp_path, monkeypatch):
     database = f"sqlite:///{tmp_path}/performance.db"
     monkeypatch.setenv("PERFORMANCE_DATABASE_URL", database)
     bot = ExampleBot()
-    env = simcord.Env(bot, check_errors=False, settle_timeout=20)
+    env = simcord.Env(bot, check_errors=False, settle_timeout=60)
     await env.start()
     yield Guild(env, bot, database)
     await bot.close()

@@ -72,7 +72,7 @@ def slow(name, duration_us=5_000_000):
 
 
 async def until(condition):
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(100):
         while not condition():
             await asyncio.sleep(0.02)
 

@@ -32,9 +32,6 @@ def settings(monkeypatch, tmp_path):
     monkeypatch.setenv("PERFORMANCE_ALERT_RECOVERY", "0")
     for rule in ("STALL", "ACKNOWLEDGEMENT", "DEVIATION", "OPERATIONS_PER_MINUTE"):  # what a busy machine may breach
         monkeypatch.setenv(f"PERFORMANCE_ALERT_THRESHOLD_{rule}", "0")
-    cogmeter.default_recorder.buffer.take()
-    yield
-    cogmeter.default_recorder.buffer.take()
 
 
 @pytest.fixture

@@ -11,7 +11,6 @@ import pytest
 from discord.ext import commands
 from loopback import answer_lost, connection_reset, rate_limited, server_error, slow
 
-import cogmeter
 from cogmeter.alerts.model import Reading, Subject
 from cogmeter.query import now_us
 from cogmeter.settings import Settings, env_name
@@ -39,7 +38,6 @@ def settings(monkeypatch, tmp_path, discord_server):
     for name, value in own.items():
         monkeypatch.setenv(f"PERFORMANCE_{name}", str(value))
     monkeypatch.setattr("cogmeter.alerts.outbox.lane.delay_us", lambda attempts, wish_s: 50_000)
-    cogmeter.default_recorder.buffer.take()
 
 
 def measured(chance):

@@ -14,7 +14,6 @@ import discord
 import pytest
 from discord.ext import commands
 
-import cogmeter
 from cogmeter.doctor import examine
 from cogmeter.health import Health
 from cogmeter.query import Period, Range
@@ -31,10 +30,8 @@ EVERY_US = 20 * MINUTE_US
 @pytest.fixture
 async def bot(host_folder):
     """A host bot in an empty folder, with a recorder that holds nothing from before."""
-    cogmeter.default_recorder.buffer.rows.clear()
     async with commands.Bot(command_prefix="!", intents=discord.Intents.none()) as bot:
         yield bot
-    cogmeter.default_recorder.buffer.rows.clear()
 
 
 @pytest.fixture

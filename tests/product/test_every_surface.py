@@ -237,11 +237,6 @@ def settings(monkeypatch, tmp_path):
     for field in Settings.model_fields:
         monkeypatch.delenv(env_name(field), raising=False)
     monkeypatch.chdir(tmp_path)
-    cogmeter.default_recorder.buffer.take()
-    cogmeter.default_recorder.buffer.capacity = 10_000
-    yield
-    cogmeter.default_recorder.buffer.take()
-    cogmeter.default_recorder.buffer.capacity = 10_000
 
 
 def stored(service):

@@ -9,7 +9,6 @@ import pytest
 from discord import app_commands
 from discord.ext import commands
 
-import cogmeter
 from cogmeter.doctor import examine
 from cogmeter.settings import Settings, env_name
 from cogmeter.watch.hook import Hook, HookState
@@ -50,9 +49,6 @@ def settings(monkeypatch, tmp_path):
     for field in Settings.model_fields:
         monkeypatch.delenv(env_name(field), raising=False)
     monkeypatch.chdir(tmp_path)
-    cogmeter.default_recorder.buffer.take()
-    yield
-    cogmeter.default_recorder.buffer.take()
 
 
 class Confirm(discord.ui.View):

@@ -21,12 +21,6 @@ def settings(monkeypatch, tmp_path):
         monkeypatch.delenv(env_name(field), raising=False)
     monkeypatch.setenv("PERFORMANCE_VERSION", "1.4.0")
     monkeypatch.chdir(tmp_path)
-    cogmeter.default_recorder.buffer.take()
-    cogmeter.default_recorder.marks.take()
-    cogmeter.default_recorder.marks.started = False
-    yield
-    cogmeter.default_recorder.buffer.take()
-    cogmeter.default_recorder.marks.take()
 
 
 def make_bot():

@@ -9,7 +9,6 @@ import pytest
 import simcord
 from discord.ext import commands
 
-import cogmeter
 from cogmeter.settings import Settings, env_name
 
 
@@ -45,9 +44,6 @@ def clean_settings(monkeypatch, tmp_path):
     monkeypatch.setenv("PERFORMANCE_WATCH_STALLS", "false")
     for rule in ("STALL", "ACKNOWLEDGEMENT"):
         monkeypatch.setenv(f"PERFORMANCE_ALERT_THRESHOLD_{rule}", "0")
-    yield
-    cogmeter.default_recorder.buffer.take()
-    cogmeter.default_recorder.buffer.capacity = 10_000
 
 
 @pytest.fixture
@@ -59,7 +55,7 @@ def move_in(monkeypatch):
         for name, value in settings.items():
             monkeypatch.setenv(name, str(value))
         bot = commands.Bot("!", intents=discord.Intents.default(), owner_id=1)
-        async with simcord.run(bot, settle_timeout=30) as env:
+        async with simcord.run(bot, settle_timeout=60) as env:
             guild = env.create_guild("home")
             channel = guild.create_text_channel("ops")
             owner, stranger = env.create_user("owner"), env.create_user("stranger")

@@ -62,7 +62,7 @@ async def happen(home, number, **operation):
 
 async def until(found, what):
     """Wait for what happens in the background."""
-    deadline = time.perf_counter() + 30
+    deadline = time.perf_counter() + 90
     while not (value := found()):
         assert time.perf_counter() < deadline, f"still waiting for {what}"
         await asyncio.sleep(0.02)
@@ -71,7 +71,7 @@ async def until(found, what):
 
 async def delivered(home):
     """Wait until everybody was told of everything."""
-    deadline = time.perf_counter() + 30
+    deadline = time.perf_counter() + 90
     while await home.monitor.store.alerting.next_due_us() is not None:
         assert time.perf_counter() < deadline, "still waiting for deliveries"
         await asyncio.sleep(0.02)

@@ -85,7 +85,7 @@ def open_room():
     @contextlib.asynccontextmanager
     async def opened(*, channel_id=None, **settings):
         bot = commands.Bot("!", intents=discord.Intents.default())
-        async with simcord.run(bot, settle_timeout=30) as env:
+        async with simcord.run(bot, settle_timeout=60) as env:
             guild = env.create_guild("home")
             channel = guild.create_text_channel("ops")
             known = Settings(_env_file=None, alert_channel_id=channel_id or channel.id, **settings)
