@@ -10,6 +10,7 @@ from crowd import HOSTILE, LONG, SECRET, SLOW
 from cogmeter.alerts.rules import RULES
 from cogmeter.web.html import whole
 from cogmeter.web.pages.frame import said
+from cogmeter.web.pages.overview import LISTED
 
 PATHS = ["/performance", "/performance/services/knowledge-graph"]
 HTML = {"headers": {"Accept": "text/html"}}
@@ -28,6 +29,20 @@ async def test_the_overview_shows_the_figures_that_the_api_tells(seeded):
     assert names_in(page, "services-table") == list(told["serviceStats"])
     assert f"<strong>{told['overallStats']['totalOperations']}</strong>" in page
     assert f"<strong>{told['overallStats']['overallErrorRate'] * 100:g}\N{NO-BREAK SPACE}%" in page
+
+
+async def test_the_overview_lists_the_busiest_services_and_says_how_many_more_there_are(served):
+    async with served() as web:
+        for number in range(LISTED + 3):
+            for _ in range(2 if number >= 3 else 1):
+                web.monitor.recorder.record(f"service-{number}", "run", duration_ms=1)
+        await web.flushed()
+        page = (await web.get("/performance", **HTML)).text
+        told = (await web.get("/api/performance/dashboard")).json()
+    assert len(told["serviceStats"]) == LISTED + 3
+    assert names_in(page, "services-table") == list(told["serviceStats"])[:LISTED]
+    assert "and 3 more" in page
+    assert page.count('<option value="service-') == LISTED + 3
 
 
 async def test_a_service_shows_its_operations_failures_and_where_time_goes(crowded):
