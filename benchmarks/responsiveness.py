@@ -93,9 +93,9 @@ class Steps:
 
     def __init__(self) -> None:
         self.worst = Worst()
-        self.collecting_ms = 0.0  # in all of this thread's steps
+        self.collecting_ms = self.collecting_wall_ms = 0.0  # in all of this thread's steps
         self.longest_collection_ms = 0.0
-        self._began_s = 0.0
+        self._began_s = self._began_wall_s = 0.0
         self.ignored: asyncio.Task[Any] | None = None  # whose steps are no part of what is measured
         self._original = asyncio.events.Handle._run
 
@@ -103,10 +103,11 @@ class Steps:
         if threading.current_thread() is not threading.main_thread():
             return
         if phase == "start":
-            self._began_s = time.thread_time()
+            self._began_s, self._began_wall_s = time.thread_time(), time.perf_counter()
         else:
             took_ms = (time.thread_time() - self._began_s) * 1e3
             self.collecting_ms += took_ms
+            self.collecting_wall_ms += (time.perf_counter() - self._began_wall_s) * 1e3
             self.longest_collection_ms = max(self.longest_collection_ms, took_ms)
 
     def __enter__(self) -> Self:
@@ -114,7 +115,8 @@ class Steps:
         gc.callbacks.append(self._collecting)
 
         def timed(handle: asyncio.Handle) -> None:
-            began_s, began_cpu_s, collecting_ms = time.perf_counter(), time.thread_time(), self.collecting_ms
+            began_s, began_cpu_s = time.perf_counter(), time.thread_time()
+            collecting_ms, collecting_wall_ms = self.collecting_ms, self.collecting_wall_ms
             # The task's own name is gone once the handle has run.
             callback = handle._callback
             original(handle)
@@ -122,6 +124,7 @@ class Steps:
                 return
             cpu_ms, wall_ms = (time.thread_time() - began_cpu_s) * 1e3, (time.perf_counter() - began_s) * 1e3
             cpu_ms -= self.collecting_ms - collecting_ms
+            wall_ms -= self.collecting_wall_ms - collecting_wall_ms
             worst = self.worst
             if cpu_ms > worst.cpu_ms:
                 worst.cpu_ms, worst.cpu_of = cpu_ms, label_of(callback)

@@ -31,11 +31,22 @@ def detached(coroutine: Coroutine[Any, Any, T], *, name: str) -> asyncio.Task[T]
     return own_context().run(lambda: asyncio.create_task(coroutine, name=name))
 
 
+class Pace:
+    """Divides work on the event loop into pieces of PIECE_S; between two of them others run."""
+
+    def __init__(self) -> None:
+        self._began_s = time.perf_counter()
+
+    async def pause(self) -> None:
+        """Let others run if the piece has taken its time."""
+        if time.perf_counter() - self._began_s > PIECE_S:
+            await asyncio.sleep(0)
+            self._began_s = time.perf_counter()
+
+
 async def paced(items: Iterable[T]) -> AsyncIterator[T]:
-    """Yield the items; whenever the caller has worked on them for PIECE_S, let the event loop run others first."""
-    began_s = time.perf_counter()
+    """Yield the items, with pauses; what the caller does with an item belongs to the piece."""
+    pace = Pace()
     for item in items:
         yield item
-        if time.perf_counter() - began_s > PIECE_S:
-            await asyncio.sleep(0)
-            began_s = time.perf_counter()
+        await pace.pause()

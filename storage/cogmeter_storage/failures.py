@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import heapq
 import re
 from operator import itemgetter
@@ -75,6 +76,7 @@ async def group(
         asked = min(_PAGE, room)
         page = await store.page(*at, limit=asked, before_id=before_id, outcomes=FAILURES)
         groups.add(page)
+        await asyncio.sleep(0)  # grouping a page, and ranking the groups, are turns of their own
         if len(page) < asked:
             return groups.largest(limit, truncated=False)
         room -= asked

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from aiohttp import web
 
-from cogmeter.background import PIECE_S, detached
+from cogmeter.background import Pace, detached
 from cogmeter.records import UnknownNameError
 from cogmeter.web.json_body import json_body
 from cogmeter.web.problems import Problem
@@ -161,13 +161,10 @@ async def _streamed(made: Stream, route: Route, request: web.Request) -> web.Str
         if request.method == "HEAD":
             return response
         await response.write(first)
-        began_s = time.perf_counter()
+        pace = Pace()
         async for piece in pieces:
             await response.write(piece)
-            # Neither writing nor making a piece has to wait: the loop would be held until the client is behind.
-            if time.perf_counter() - began_s > PIECE_S:
-                await asyncio.sleep(0)
-                began_s = time.perf_counter()
+            await pace.pause()  # making and writing a piece often wait for nothing
     except ConnectionError:
         raise
     except Exception as error:

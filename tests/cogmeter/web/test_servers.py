@@ -243,7 +243,9 @@ async def test_a_stopped_server_can_be_started_again_on_its_port(served):
 async def endless(monitor, request):
     from aiohttp import web
 
-    with request.app[limits.STREAMS_KEY].one():
+    from cogmeter.web.served import SERVED
+
+    with request.app[SERVED].shared.streams.one():
         response = web.StreamResponse()
         await response.prepare(request)
         while True:
@@ -254,7 +256,9 @@ async def endless(monitor, request):
 async def quiet(monitor, request):
     from aiohttp import web
 
-    streams = request.app[limits.STREAMS_KEY]
+    from cogmeter.web.served import SERVED
+
+    streams = request.app[SERVED].shared.streams
     with streams.one():
         response = web.StreamResponse()
         await response.prepare(request)

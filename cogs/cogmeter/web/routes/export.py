@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Final, Literal
 
 from pydantic import Field
 
+from cogmeter.background import Pace
 from cogmeter.exporters.base import Export
 from cogmeter.exporters.table import EXPORTERS
 from cogmeter.query import now_us
@@ -68,10 +69,12 @@ async def _packed(pieces: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
     """The pieces as one gzip file; what is packed already is given as soon as it is some kilobytes."""
     packer = zlib.compressobj(GZIP_LEVEL, wbits=_GZIP_WINDOW)
     try:
+        pace = Pace()
         async for piece in pieces:
             packed = packer.compress(piece)
             if packed:
                 yield packed
+            await pace.pause()  # many pieces are packed before one is yielded
         yield packer.flush()
     finally:
         if isinstance(pieces, AsyncGenerator):

@@ -7,7 +7,7 @@ import pytest
 from crowd import HOSTILE
 
 from cogmeter.alerts.measuring.spending import Spent
-from cogmeter.web.pages.cost import Spendings, dollars, forecast, rough
+from cogmeter.web.pages.cost import LISTED, Spendings, dollars, forecast, rough
 from cogmeter_storage.model import DAY_US, HOUR_US
 
 NOON_US = int(datetime(2026, 11, 24, 12, tzinfo=UTC).timestamp() * 1e6)
@@ -58,6 +58,13 @@ async def test_the_days_of_a_range_are_added_up_by_day_and_by_service_and_model(
     assert {day: one.dollars for day, one in found.days.items()} == {7: 0.75, 8: 1.5}
     assert [(pair, one.tokens_in) for pair, one in found.dearest] == [(("a", "m"), 40), (("b", ""), 0)]
     assert (await Spendings.of(days, 7, 9, "b")).total.dollars == 0.25
+
+
+async def test_no_more_pairs_are_listed_than_fit_and_the_most_expensive_come_first():
+    days = {7: {(f"service-{number}", "m"): Spent(1, 0, 0, number) for number in range(LISTED + 5)}}
+    found = await Spendings.of(days, 7, 7, None)
+    assert len(found.pairs) == LISTED + 5
+    assert [pair for (pair, _), _ in found.dearest] == [f"service-{LISTED + 4 - place}" for place in range(LISTED)]
 
 
 @pytest.mark.parametrize(

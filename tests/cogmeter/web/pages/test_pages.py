@@ -10,6 +10,7 @@ from crowd import HOSTILE, LONG, SECRET, SLOW
 from cogmeter.alerts.rules import RULES
 from cogmeter.web.html import whole
 from cogmeter.web.pages.frame import said
+from cogmeter.web.pages.overview import LISTED
 
 PATHS = ["/performance", "/performance/services/knowledge-graph"]
 HTML = {"headers": {"Accept": "text/html"}}
@@ -40,6 +41,20 @@ async def test_the_overview_says_how_many_operations_were_dropped_and_what_to_ra
     assert "2,500 operations were dropped in this period because the buffer was full." in page
     assert "Raise PERFORMANCE_MAX_BUFFER_MB." in page
     assert told["overallStats"]["droppedOperations"] == 2_500
+
+
+async def test_the_overview_lists_the_busiest_services_and_says_how_many_more_there_are(served):
+    async with served() as web:
+        for number in range(LISTED + 3):
+            for _ in range(2 if number >= 3 else 1):
+                web.monitor.recorder.record(f"service-{number}", "run", duration_ms=1)
+        await web.flushed()
+        page = (await web.get("/performance", **HTML)).text
+        told = (await web.get("/api/performance/dashboard")).json()
+    assert len(told["serviceStats"]) == LISTED + 3
+    assert names_in(page, "services-table") == list(told["serviceStats"])[:LISTED]
+    assert "and 3 more" in page
+    assert page.count('<option value="service-') == LISTED + 3
 
 
 async def test_a_service_shows_its_operations_failures_and_where_time_goes(crowded):
