@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final
 from cogmeter_storage.model import FAILURES, ErrorGroup, Operation, Outcome
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable
+    from collections.abc import Collection, Iterable, Iterator
     from typing import TypeAlias
 
     from cogmeter_storage.base import Store
@@ -47,6 +47,13 @@ class Groups:
             count, last_us, number, newest, _ = self._found.get(key, (0, one.end_us, one.id, one, one))
             self._found[key] = (count + 1, last_us, number, newest, one)
 
+    def clearing(self) -> Iterator[None]:
+        """Forget all groups, some at each step."""
+        while self._found:
+            for _ in range(min(_PAGE, len(self._found))):
+                self._found.popitem()
+            yield
+
     def largest(self, limit: int, *, truncated: bool) -> list[ErrorGroup]:
         """The groups that hold most failures, of equal ones the one last seen."""
         ranked = heapq.nlargest(max(limit, 0), self._found.items(), key=itemgetter(1))
@@ -70,7 +77,16 @@ async def group(
     store: Store, series: Collection[int] | None, since_us: int, until_us: int, *, limit: int, most: int = MOST
 ) -> list[ErrorGroup]:
     """See Store.error_groups; page by page, so that other questions and the caller's loop get their turns."""
-    at, groups, room = (series, since_us, until_us), Groups(), most
+    groups = Groups()
+    truncated = await _collect(groups, store, (series, since_us, until_us), most)
+    found = groups.largest(limit, truncated=truncated)
+    for _ in groups.clearing():  # thousands of operations that are freed at once would hold the loop
+        await asyncio.sleep(0)
+    return found
+
+
+async def _collect(groups: Groups, store: Store, at: tuple[Collection[int] | None, int, int], room: int) -> bool:
+    """Add the newest failures to the groups, ``room`` at most; returns whether there are older ones."""
     before_id: int | None = None
     while room:
         asked = min(_PAGE, room)
@@ -78,8 +94,7 @@ async def group(
         groups.add(page)
         await asyncio.sleep(0)  # grouping a page, and ranking the groups, are turns of their own
         if len(page) < asked:
-            return groups.largest(limit, truncated=False)
+            return False
         room -= asked
         before_id = page[-1].id
-    older = await store.page(*at, limit=1, before_id=before_id, outcomes=FAILURES)
-    return groups.largest(limit, truncated=bool(older))
+    return bool(await store.page(*at, limit=1, before_id=before_id, outcomes=FAILURES))
