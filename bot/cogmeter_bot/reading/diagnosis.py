@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Final
 
 from cogmeter.answers import safe
 from cogmeter.answers.base import Answer
+from cogmeter.clock_watch import clock_finding, impossible_finding
 from cogmeter.damage import damage_finding
 from cogmeter.finding import Finding
 from cogmeter.render import text
@@ -67,6 +68,8 @@ async def of_database(store: Store, path: Path, view: Dashboard, settings: Setti
     return [
         _size(status, path),
         damage_finding(status.damage),
+        clock_finding(status.clock),
+        *filter(None, [impossible_finding()]),
         _retention(status, settings),
         _fresh(status, samples, since_us, now_us),
         *_gateway(samples),

@@ -17,6 +17,7 @@ from cogmeter.alerts.measuring.costs import COST_KEY, amounts
 from cogmeter.buffer import FIELDS
 from cogmeter.parts import parsing
 from cogmeter_storage.base import StorageError
+from cogmeter_storage.clock import clock
 from cogmeter_storage.model import DAY_US
 
 if TYPE_CHECKING:
@@ -98,7 +99,7 @@ class Spending:
     def count(self, atoms: list[Any], names: Sequence[tuple[str, str]]) -> None:
         """Count some of the buffer's atoms."""
         extras = atoms[4::FIELDS]
-        offset_ns = time.time_ns() - time.perf_counter_ns()
+        offset_ns = clock.now_ns() - time.perf_counter_ns()
         if atoms:
             self._until_us = max(self._until_us, (max(atoms[1::FIELDS]) + offset_ns) // 1000)
         for place, extra in enumerate(extras):

@@ -53,6 +53,10 @@ class Echoes:
             del self._explained_us[gone]
         yield from (self._marked(one, breached, now_us) for one in readings)
 
+    def shift(self, step_us: int) -> None:
+        """Follow a step of the clock."""
+        self._explained_us = {subject: at_us + step_us for subject, at_us in self._explained_us.items()}
+
     def state(self) -> list[list[Any]]:
         """What ``restore`` takes: after a restart an echo is one still."""
         return [[one.rule, one.service, one.operation, at_us] for one, at_us in self._explained_us.items()]
