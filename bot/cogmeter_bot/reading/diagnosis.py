@@ -12,6 +12,7 @@ from cogmeter.damage import damage_finding
 from cogmeter.finding import Finding
 from cogmeter.render import text
 from cogmeter_bot.reading.freshness import CONNECTED, limit_s
+from cogmeter_storage.clock import AHEAD_US
 from cogmeter_storage.model import HOUR_US, MINUTE_US
 
 if TYPE_CHECKING:
@@ -142,6 +143,10 @@ def _fresh(status: StoreStatus, samples: list[tuple[int, float]], since_us: int,
     newest_us = max(status.last_end_us or 0, samples[-1][0] if samples else 0)
     if not newest_us:
         return Finding("freshness", well=False, text="nothing has been written yet", advice="Start the bot")
+    if newest_us > now_us + AHEAD_US:
+        said = f"the last record lies {text.duration(newest_us - now_us)} in the future: the clock is or was wrong"
+        advice = "Set this machine's clock. If it is right, restart the bot: it sets such records apart"
+        return Finding("freshness", well=False, text=said, advice=advice)
     said = f"the last record is {text.duration(max(now_us - newest_us, 0))} old"
     return Finding("freshness", newest_us >= since_us, said, "The bot hangs, or does not run: see its log")
 

@@ -30,13 +30,11 @@ _TIMED: Final = ("alert", "alert_change", "delivery", "attempt", "audit", "thres
 _logger = logging.getLogger("cogmeter.storage")
 
 
-def set_apart(raw: sqlite3.Connection, damage: DamageLog, now_us: int) -> bool:
-    """Set apart what lies more than AHEAD_US in the future, in several transactions; return whether there was any.
+def set_apart(raw: sqlite3.Connection, damage: DamageLog, now_us: int) -> None:
+    """Set apart what lies in the future, in several transactions, after has_future() has found something.
 
     What ``rollup.Head`` says of the store does not hold afterwards. Called again, it goes on where it was cut off.
     """
-    if not _has_future(raw, now_us):
-        return False
     step = _begin(raw, now_us)
     with transaction(raw):
         _slots(raw, damage, step, now_us)
@@ -52,7 +50,6 @@ def set_apart(raw: sqlite3.Connection, damage: DamageLog, now_us: int) -> bool:
         with transaction(raw):
             _move(raw, step, "operation", where, bounds, now_us=now_us, time="end_us")
     _report(raw, step)
-    return True
 
 
 def note_clamped(raw: sqlite3.Connection, count: int, now_us: int) -> None:
@@ -75,8 +72,8 @@ def steps(raw: sqlite3.Connection) -> ClockSteps:
     return ClockSteps(int(clamped), int(operations), int(others), first_us, last_us)
 
 
-def _has_future(raw: sqlite3.Connection, now_us: int) -> bool:
-    """Look where it costs little: at the ends of tables and indexes."""
+def has_future(raw: sqlite3.Connection, now_us: int) -> bool:
+    """Return whether anything lies more than AHEAD_US in the future, by a look at the ends of tables and indexes."""
     ahead_us = now_us + AHEAD_US
     newest = "SELECT end_us FROM operation WHERE typeof(end_us) = 'integer' ORDER BY id DESC LIMIT 1"
     row = raw.execute(newest).fetchone()

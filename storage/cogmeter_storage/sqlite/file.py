@@ -18,7 +18,7 @@ from cogmeter_storage.rollup import Head
 from cogmeter_storage.schema import APPLICATION_ID, SQLITE_MIGRATIONS, SQLITE_VERSION
 from cogmeter_storage.slot import SlotFormatError
 from cogmeter_storage.sqlite import lock
-from cogmeter_storage.sqlite.apart import set_apart
+from cogmeter_storage.sqlite.apart import has_future, set_apart
 from cogmeter_storage.sqlite.errors import damaged, storage_error, unreadable, unusable
 from cogmeter_storage.sqlite.faulty_reads import OPENINGS, is_damaged, steadily
 from cogmeter_storage.sqlite.header import check_header, check_version
@@ -56,6 +56,7 @@ class Writable:
         self.patience_s = _BUSY_TIMEOUT_S
         self.damage = damage
         self._path = path
+        self._rewound = False  # whether opening it removed the newest operations
         self._replace_corrupt = replace_corrupt
         self.saved = saved
 
@@ -71,6 +72,8 @@ class Writable:
         stack.callback(shared.close)
         raw = self._opened(stack)
         self.identity = Identity(self._path)
+        if self._rewound:
+            self.identity.rewind()
         if self.identity.own(LOG):
             shared.take(self._path)
             stack.callback(shared.release)
@@ -108,7 +111,8 @@ class Writable:
             raw.execute("PRAGMA wal_autocheckpoint = 4000")
             if self.saved is not None:
                 self.recovered = take_over(raw, self.saved)
-            if clock.credible:
+            self._rewound = clock.credible and has_future(raw, clock.now_us())
+            if self._rewound:
                 set_apart(raw, self.damage, clock.now_us())
             self.head = recover(raw, self.damage)
             stack.push(until_it_works.pop_all())

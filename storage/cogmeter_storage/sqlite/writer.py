@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Concatenate, ParamSpec, TypeVar
 from cogmeter_storage.base import StorageError
 from cogmeter_storage.clock import clock
 from cogmeter_storage.rollup import Draft
-from cogmeter_storage.sqlite.apart import note_clamped, set_apart
+from cogmeter_storage.sqlite.apart import has_future, note_clamped, set_apart
 from cogmeter_storage.sqlite.connection import Connection
 from cogmeter_storage.sqlite.file import recover
 from cogmeter_storage.sqlite.rows import transaction
@@ -179,8 +179,10 @@ class Writer:
 
     def _set_apart(self, raw: sqlite3.Connection, now_us: int) -> bool:
         self.identity.check()
-        if not set_apart(raw, self.damage, now_us):
+        if not has_future(raw, now_us):
             return False
+        self.identity.rewind()
+        set_apart(raw, self.damage, now_us)
         clamped = self.head.clamped
         self.head = replace(recover(raw, self.damage), clamped=clamped)
         return True

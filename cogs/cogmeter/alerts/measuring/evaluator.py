@@ -126,7 +126,7 @@ class Evaluator:
 
     def stepped(self, step_us: int) -> None:
         """Follow a step of the wall clock: what was counted a minute ago was counted a minute ago still."""
-        for part in (self._history, self._costs, self._gauges, self._echoes):
+        for part in (self._history, self._costs, self._gauges, self._echoes, self.spending):
             part.shift(step_us)
 
     async def evaluate(self, now_us: int) -> list[Reading]:

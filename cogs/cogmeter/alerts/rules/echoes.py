@@ -77,7 +77,8 @@ class Echoes:
             self._explained_us[subject] = now_us
         since_us = self._explained_us.get(subject)
         tail_s = BURN_TAILS_S[reading.threshold] if subject.rule == BURN_RATE else self._tail_s
-        if since_us is None or now_us - since_us > tail_s * 1e6:
+        # What was noted while the clock was ahead is as good as nothing.
+        if since_us is None or not 0 <= now_us - since_us <= tail_s * 1e6:
             return reading
         return dataclasses.replace(reading, breached=False)
 
