@@ -154,7 +154,7 @@ class ClockWatch:
                 _logger.exception("A step of the clock was not followed everywhere")
 
 
-NTP: Final = "Let the machine keep its time by NTP; see docs/operations.md"
+NTP: Final = "Let the machine keep its time by NTP; see docs/metrics.md"
 
 
 def clock_text(stored: ClockSteps) -> str:

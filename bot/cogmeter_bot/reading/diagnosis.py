@@ -69,8 +69,7 @@ async def of_database(store: Store, path: Path, view: Dashboard, settings: Setti
     return [
         _size(status, path),
         damage_finding(status.damage),
-        clock_finding(status.clock),
-        *filter(None, [impossible_finding()]),
+        *_clock(status),
         _retention(status, settings),
         _fresh(status, samples, since_us, now_us),
         *_gateway(samples),
@@ -126,6 +125,14 @@ def _size(status: StoreStatus, path: Path) -> Finding:
     size = f"{text.short(status.size_bytes / 1e6)} MB, {text.exact(status.operations)} operations"
     said = f"{path}: {size}, {status.series} series, schema {status.schema_version}"
     return Finding("database", status.series > 0, said, "Nothing has been recorded yet: start the bot")
+
+
+def _clock(status: StoreStatus) -> Iterator[Finding]:
+    stored, impossible = clock_finding(status.clock), impossible_finding()
+    if not stored.well:
+        yield stored
+    if impossible is not None:
+        yield impossible
 
 
 def _retention(status: StoreStatus, settings: Settings) -> Finding:
