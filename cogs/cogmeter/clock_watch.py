@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 INTERVAL_S: Final = 0.5
 STEP_NS: Final = 2_000_000_000  # less than that is an adjustment, or the reading of two clocks
 READ_NS: Final = 20_000_000  # the readings of two clocks are of the same moment if they take no longer
+READINGS: Final = 5  # at most; the quickest counts
 FORWARD_US: Final = DAY_US  # a step, or a gap before the start, from which on the time has to be confirmed
 APART_S: Final = 3_600.0  # how far the clock may be ahead of Discord's for stored data to be removed by it
 SETTLED_NS: Final = 7 * DAY_US * 1000  # after so long without a step, and without an answer of Discord, it counts
@@ -135,15 +136,22 @@ class ClockWatch:
 
     def _read(self) -> tuple[int, int, int]:
         """Return the steady clock, the wall clock and the time at one moment."""
-        for _ in range(5):
-            began_ns = self._steady_ns()
-            wall_ns, time_ns = time.time_ns(), clock.now_ns()
-            steady_ns = self._steady_ns()
-            if steady_ns - began_ns < READ_NS:
+        reading = self._reading()
+        for _ in range(READINGS - 1):
+            if reading[0] < READ_NS:
                 break
+            reading = min(reading, self._reading())
+        _, steady_ns, wall_ns, time_ns = reading
         if clock.credible:
             clock.know(time_ns)
         return steady_ns, wall_ns, time_ns
+
+    def _reading(self) -> tuple[int, int, int, int]:
+        """Return how long the reading took, and what the clocks showed."""
+        began_ns = self._steady_ns()
+        wall_ns, time_ns = time.time_ns(), clock.now_ns()
+        steady_ns = self._steady_ns()
+        return steady_ns - began_ns, steady_ns, wall_ns, time_ns
 
     async def _run(self) -> None:
         while True:

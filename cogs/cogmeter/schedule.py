@@ -68,7 +68,7 @@ class Schedule:
         own_context().run(
             self._scheduler.add_job,
             self._guarded(name, work),
-            Every(seconds=interval_s, timezone=UTC),
+            Every(seconds=interval_s, timezone=UTC),  # pyright: ignore[reportArgumentType]  # a float is fine
             id=name,
             executor=EXECUTOR,
             coalesce=True,
