@@ -14,6 +14,7 @@ from cogmeter.render.interpreter import ADVICE
 from cogmeter.render.scripts import packages_for
 from cogmeter.settings import buffer_setting
 from cogmeter_storage.base import StorageError
+from cogmeter_storage.clock import clock
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -60,8 +61,8 @@ def _flushing(monitor: Monitor) -> Iterator[Finding]:
         said = f"{flusher.failures} attempts failed, {flusher.pending} operations wait: {flusher.last_error}"
         yield Finding("flusher", well=False, text=said, advice="It is tried again by itself; mend what it says")
         return
-    age_s = None if flusher.last_flush_us is None else time.time() - flusher.last_flush_us / 1e6
-    said = "has not flushed yet" if age_s is None else f"flushed {text.duration(max(age_s, 0) * 1e6)} ago"
+    age_s = flusher.age_s
+    said = "has not flushed yet" if age_s is None else f"flushed {text.duration(age_s * 1e6)} ago"
     said += f", {text.exact(flusher.written)} operations stored"
     yield Finding("flusher", well=not flusher.trouble(), text=said, advice="See the log")
 
@@ -72,7 +73,7 @@ async def _database(monitor: Monitor) -> list[Finding]:
     except StorageError as error:
         return [Finding("database", well=False, text=str(error), advice="Recording goes on into the buffer")]
     size = Finding("database", well=True, text=_size(status))
-    return [size, damage_finding(status.damage), _file(monitor), _clock(status)]
+    return [size, damage_finding(status.damage), _file(monitor), *monitor.clock_watch.findings(status.clock)]
 
 
 def _file(monitor: Monitor) -> Finding:
@@ -86,11 +87,6 @@ def _size(status: StoreStatus) -> str:
     written = "nothing written yet" if status.last_write_us is None else f"last write {_ago(status.last_write_us)}"
     size = text.short(status.size_bytes / 1e6)
     return f"{size} MB, {text.exact(status.operations)} operations, {status.series} series, {written}"
-
-
-def _clock(status: StoreStatus) -> Finding:
-    said = f"{status.clamped} operations moved forward because the clock jumped back"
-    return Finding("clock", not status.clamped, said, "Let the machine keep its time by NTP")
 
 
 def _charts(monitor: Monitor) -> Iterator[Finding]:
@@ -149,7 +145,7 @@ def _overhead(monitor: Monitor) -> Iterator[Finding]:
 
 
 def _ago(at_us: int) -> str:
-    return f"{text.duration(max(time.time_ns() // 1000 - at_us, 0))} ago"
+    return f"{text.duration(max(clock.now_us() - at_us, 0))} ago"
 
 
 def _until(at_s: float) -> str:

@@ -15,6 +15,7 @@ from cogmeter.losses import Losses
 from cogmeter.marks import store_marks
 from cogmeter.rows import Batch
 from cogmeter_storage.base import CorruptStoreError, DetachedStoreError, StorageError
+from cogmeter_storage.clock import AHEAD_US, clock
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -60,6 +61,8 @@ class Flusher:
         self.failures = 0  # of the store, since the last success
         self.last_error: str | None = None
         self.last_flush_us: int | None = None
+        self._flush_offset_us: int | None = None  # from the performance counter to the clock, at the last flush
+        self._latest_us = 0  # the latest time at which something was stored
         self._watch = watch
         self._replace = replace
         self._ids: list[int] = []  # the store's id of each of the recorder's series
@@ -76,11 +79,24 @@ class Flusher:
         """Operations that were taken from the buffer and are not stored yet."""
         return self._pending.operations if self._pending else 0
 
+    @property
+    def age_s(self) -> float | None:
+        """Seconds since the last flush, whatever became of the clock since; None before the first one."""
+        if self.last_flush_us is None:
+            return None
+        offset_us = _wall_minus_perf_ns() // 1000 if self._flush_offset_us is None else self._flush_offset_us
+        return max(time.perf_counter_ns() // 1000 + offset_us - self.last_flush_us, 0) / 1e6
+
+    def stepped(self, step_us: int) -> None:
+        """Follow a step of the clock: what waits gets the times that the clock would have shown."""
+        if self._pending is not None:
+            self._pending.shift(step_us * 1000)
+
     def trouble(self) -> str:
         """Why what is stored is not fresh, in words; empty if it is."""
         if self.last_error is not None:
             return f"the database does not take operations: {self.last_error}"
-        age_s = None if self.last_flush_us is None else time.time() - self.last_flush_us / 1e6
+        age_s = self.age_s
         if age_s is None or age_s > STALE_S:
             return "nothing was flushed yet" if age_s is None else f"the last flush was {age_s:.0f} s ago"
         return ""
@@ -120,7 +136,7 @@ class Flusher:
         if self._pending is None:
             atoms = self.recorder.buffer.take(BATCH)
             taken = len(atoms) // FIELDS
-            self._pending = Batch(atoms, wall_minus_perf_ns=time.time_ns() - time.perf_counter_ns())
+            self._pending = Batch(atoms, wall_minus_perf_ns=_wall_minus_perf_ns())
             if self._watch is not None and atoms:
                 await self._watch(atoms)
         batch = self._pending
@@ -129,11 +145,17 @@ class Flusher:
             self._ids += await self.store.series_ids(names[len(self._ids) :])
         batch.sort()
         slices = batch.slices(self._ids, self.recorder)
-        self.written += await self.store.append(slices, now_us=time.time_ns() // 1000)
+        now_us = clock.now_us()
+        if now_us < self._latest_us - AHEAD_US:
+            await self.store.set_apart(now_us=now_us)
+            self._latest_us = now_us
+        self.written += await self.store.append(slices, now_us=now_us)
+        self._latest_us = max(self._latest_us, now_us)
         self.recorder.buffer.release(batch.atoms)
         self.loop_ns += batch.loop_ns
         self._pending = None
-        self.last_flush_us = time.time_ns() // 1000
+        self._flush_offset_us = _wall_minus_perf_ns() // 1000
+        self.last_flush_us = time.perf_counter_ns() // 1000 + self._flush_offset_us
         if self.traces:
             await self._store_traces()
         if self.recorder.marks:
@@ -232,3 +254,7 @@ class Flusher:
             if not self.failures and len(buffer.rows) > min(buffer.limit // 2, EARLY * FIELDS):
                 return
             await asyncio.sleep(min(left, POLL_S))
+
+
+def _wall_minus_perf_ns() -> int:
+    return clock.now_ns() - time.perf_counter_ns()

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import logging
-from time import monotonic, time_ns
+from time import monotonic
 from typing import TYPE_CHECKING, Final
 
 from cogmeter.buffer import DROPPED
 from cogmeter.settings import buffer_setting
 from cogmeter_storage.base import StorageError
+from cogmeter_storage.clock import clock
 
 if TYPE_CHECKING:
     from cogmeter.buffer import Buffer
@@ -50,7 +51,7 @@ class Losses:
         self._stored_s = now_s
         try:
             if fresh > 0:
-                await store.add_samples(time_ns() // 1000, {DROPPED: fresh})
+                await store.add_samples(clock.now_us(), {DROPPED: fresh})
         except StorageError as error:
             _logger.debug("%d dropped operations are not in the store yet: %s", fresh, error)
             return

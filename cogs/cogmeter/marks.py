@@ -7,13 +7,13 @@ from __future__ import annotations
 
 import dataclasses
 import logging
-import time
 from collections import deque
 from typing import TYPE_CHECKING, Final
 
 from cogmeter.locking import lock
 from cogmeter.redact import redact
 from cogmeter_storage.base import StorageError
+from cogmeter_storage.clock import clock
 from cogmeter_storage.model import Marker
 
 if TYPE_CHECKING:
@@ -51,7 +51,7 @@ class Marks:
     def add(self, kind: str, name: object, *, verb: str = "") -> None:
         """Mark this moment as one of another kind. What one verb was done to, one after the other, is one marker."""
         try:
-            marker = Marker(time.time_ns() // 1000, kind, cleaned(name)) if len(self) < self._capacity else None
+            marker = Marker(clock.now_us(), kind, cleaned(name)) if len(self) < self._capacity else None
         except Exception as error:
             marker = None
             _logger.debug("A marker has no text", exc_info=error)
@@ -120,7 +120,7 @@ async def mark_start(store: Store, marks: Marks, version: str | None) -> None:
     name = cleaned(version)
     known = await store.recall(VERSION_KEY)
     if known is None or known.decode("utf-8", "replace") != name:
-        await store.add_marker(Marker(time.time_ns() // 1000, VERSION, cleaned(f"version {name}")))
+        await store.add_marker(Marker(clock.now_us(), VERSION, cleaned(f"version {name}")))
         await store.remember(VERSION_KEY, name.encode())
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 import logging
-import time
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
@@ -16,6 +15,7 @@ from cogmeter.buffer import DROPPED
 from cogmeter.records import Figures, Overview, Period, Range, ServiceStats, Summary, Timeline, UnknownNameError
 from cogmeter.services import BACKGROUND
 from cogmeter.suggestions import suggest
+from cogmeter_storage.clock import clock
 from cogmeter_storage.histogram import quantiles
 from cogmeter_storage.model import MINUTE_US, Totals
 
@@ -33,7 +33,7 @@ _logger = logging.getLogger("cogmeter.query")
 
 def now_us() -> int:
     """The wall time, in microseconds since 1970 UTC."""
-    return time.time_ns() // 1000
+    return clock.now_us()
 
 
 class Query:

@@ -48,6 +48,10 @@ class Batch:
         """How many operations it holds."""
         return len(self.atoms) // FIELDS
 
+    def shift(self, step_ns: int) -> None:
+        """Follow a step of the wall clock."""
+        self._wall_minus_perf_ns += step_ns
+
     def sort(self) -> None:
         """Order the operations by their end: threads that record at once can overtake each other."""
         ends = self.atoms[1::FIELDS]

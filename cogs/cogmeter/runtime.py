@@ -15,6 +15,7 @@ from cogmeter.alerts.lifeline import Lifeline
 from cogmeter.alerts.limits import Limits
 from cogmeter.asking import Asking
 from cogmeter.claim import claim, release
+from cogmeter.clock_watch import ClockWatch
 from cogmeter.flusher import Flusher
 from cogmeter.heartbeat import Heartbeat
 from cogmeter.marks import THRESHOLD, mark_start
@@ -43,6 +44,7 @@ if TYPE_CHECKING:
     from discord.ext import commands
 
     from cogmeter.alerts.storyteller import Storyteller
+    from cogmeter.clock_watch import Step
     from cogmeter.finding import Finding
     from cogmeter.notifiers.base import Notifier
     from cogmeter.recorder import Recorder
@@ -87,6 +89,7 @@ class Monitor(Asking):
         self.parts = Parts(self.faults)
         self.reporters: list[Callable[[], list[Finding]]] = []  # of layers above, for the doctor
         self.schedule = Schedule(self.faults)
+        self.clock_watch = ClockWatch(self._stepped, ahead_s=self._ahead_s)
         self.bot = bot
         self._undo = AsyncExitStack()
         self._stopping = asyncio.Lock()
@@ -124,6 +127,8 @@ class Monitor(Asking):
                 self.charts, self.query, self.recorder.marks, self.settings, self.faults, gauges=lambda: self.gauges
             )
             _logger.debug("Opened the store %s", self._database)
+            self.clock_watch.start((await self.store.status()).last_end_us)
+            undo.push_async_callback(self.clock_watch.stop)
             undo.push_async_callback(self.charts.close)
             await self._start_alerts(undo)
             await self._start_flusher(undo)
@@ -314,10 +319,28 @@ class Monitor(Asking):
             return "the bot is not connected to Discord yet"
         return trouble_of(self.bot) or self.flusher.trouble()
 
+    async def _stepped(self, step: Step) -> None:
+        """Follow a step of the clock everywhere: what was due in a minute is due in a minute still."""
+        self.schedule.stepped(step.wall_us)
+        if "flusher" in vars(self):
+            self.flusher.stepped(step.time_us)
+        if "watcher" in vars(self):
+            self.watcher.skew.clear()
+        if "alerting" in vars(self) and step.time_us:
+            await self.alerting.stepped(step.time_us)
+
+    def _ahead_s(self) -> float | None:
+        """How many seconds the clock is ahead of Discord's at least; None before the first answer."""
+        skew = self.watcher.skew
+        return None if skew.seconds is None else skew.seconds - skew.uncertainty_s
+
     async def _fold(self) -> None:
         await self.store.fold(now_us=now_us())
 
     async def _clean(self) -> None:
+        if doubt := self.clock_watch.doubt():
+            _logger.warning("Nothing is removed from the database: %s", doubt)
+            return
         settings = self.settings
         retention = Retention(
             raw_hours=settings.retention_hours,

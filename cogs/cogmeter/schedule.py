@@ -6,10 +6,11 @@ import asyncio
 import logging
 from contextlib import ExitStack
 from dataclasses import dataclass
-from datetime import UTC
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Final
 
 from apscheduler.schedulers.asyncio import AsyncIOScheduler
+from apscheduler.triggers.interval import IntervalTrigger
 
 from cogmeter.background import own_context
 from cogmeter.timing import now_ns
@@ -35,6 +36,18 @@ class Failing:
     error: str  # of the last one
 
 
+class Every(IntervalTrigger):  # type: ignore[misc]
+    """An interval of which no run is made up for: a clock that went forward may have passed over millions."""
+
+    def get_next_fire_time(self, previous_fire_time: datetime | None, now: datetime) -> datetime | None:
+        """Return the time of the next run: never before ``now``."""
+        following: datetime | None = super().get_next_fire_time(previous_fire_time, now)
+        if following is None or following > now:
+            return following
+        interval: timedelta = self.interval
+        return now + interval - (now - following) % interval
+
+
 class Schedule:
     """The jobs of one monitor, from ``start`` to ``stop``."""
 
@@ -55,8 +68,7 @@ class Schedule:
         own_context().run(
             self._scheduler.add_job,
             self._guarded(name, work),
-            "interval",
-            seconds=interval_s,
+            Every(seconds=interval_s, timezone=UTC),  # pyright: ignore[reportArgumentType]  # a float is fine
             id=name,
             executor=EXECUTOR,
             coalesce=True,
@@ -74,6 +86,15 @@ class Schedule:
     def broken(self) -> list[str]:
         """The jobs that have failed several times in a row, in alphabetical order."""
         return sorted(name for name, one in self.failing.items() if one.runs >= BROKEN_RUNS)
+
+    def stepped(self, step_us: int) -> None:
+        """Follow a step of the wall clock: each job runs next when it would have run without it."""
+        for job in self.jobs:
+            at = getattr(job, "next_run_time", None)  # there is none before the start
+            if at is not None:
+                # The scheduler may have run since the step, and the next time is by the new clock already.
+                until = datetime.now(UTC) + job.trigger.interval
+                job.modify(next_run_time=min(at + timedelta(microseconds=step_us), until))
 
     def start(self) -> None:
         """Begin, on the running loop."""

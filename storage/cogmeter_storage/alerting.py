@@ -164,6 +164,13 @@ class AlertStore(Protocol):
         """
         ...
 
+    async def shift(self, step_us: int, *, now_us: int) -> None:
+        """Follow a step of the clock, after which it shows ``now_us``: what waits is due as long from now as before.
+
+        Mutes that were active keep what is left of them. What has ended stays as it is.
+        """
+        ...
+
     async def drop(self, uids: Collection[str]) -> None:
         """Forget alerts that never fired, with all that belongs to them; of those that did, none goes."""
         ...

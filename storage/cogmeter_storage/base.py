@@ -83,6 +83,17 @@ class Store(Protocol):
         """
         ...
 
+    async def set_apart(self, *, now_us: int) -> bool:
+        """Correct what was recorded while the clock was ahead: what lies more than five minutes behind ``now_us``.
+
+        Operations, slots, samples, traces and markers with later times are moved out of the way and kept until a
+        clean-up removes them by the time that they were set apart at; ``status`` counts them. Alerts, deliveries and
+        their records keep their place, and their later times become ``now_us``; mutes begin then and keep their length.
+        What is appended next follows what is left. Opening a store for writing does the same by the clock. Returns
+        whether anything had to be corrected.
+        """
+        ...
+
     async def fold(self, *, now_us: int) -> int:
         """Fold sealed minutes into the hours, and hours into the days, that ended by ``now_us``.
 

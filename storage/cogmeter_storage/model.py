@@ -188,6 +188,21 @@ class Damage:
 
 
 @dataclass(frozen=True, slots=True)
+class ClockSteps:
+    """What steps of the clock did to stored data, until a clean-up forgets it."""
+
+    clamped: int = 0  # operations whose end time was moved forward because the clock jumped back
+    operations: int = 0  # set apart, because they were recorded while the clock was ahead
+    others: int = 0  # samples, traces and markers that were set apart with them
+    first_us: int | None = None  # the times of what was set apart
+    last_us: int | None = None
+
+    def __bool__(self) -> bool:
+        """Return whether anything was set apart."""
+        return bool(self.operations or self.others)
+
+
+@dataclass(frozen=True, slots=True)
 class StoreStatus:
     """The store's own health, for ``/perf doctor`` and the logs."""
 
@@ -199,7 +214,7 @@ class StoreStatus:
     first_end_us: int | None  # of the raw operations kept
     last_end_us: int | None
     last_write_us: int | None  # wall time of the last commit
-    clamped: int  # operations whose end time was moved forward because the clock jumped back
+    clock: ClockSteps = ClockSteps()
     damage: Damage = Damage()
 
 

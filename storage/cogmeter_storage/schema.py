@@ -299,5 +299,31 @@ SQLITE_MIGRATIONS: tuple[tuple[str, ...], ...] = (
         FROM operation JOIN series ON series.id = operation.series
         """,
     ),
+    (
+        # When the clock was found to have been ahead, or was set back by a little: what that did to stored data.
+        """
+        CREATE TABLE clock_step (
+            id INTEGER PRIMARY KEY,
+            at_us INTEGER NOT NULL,
+            clamped INTEGER NOT NULL DEFAULT 0,
+            operations INTEGER NOT NULL DEFAULT 0,
+            others INTEGER NOT NULL DEFAULT 0,
+            first_us INTEGER,
+            last_us INTEGER
+        )
+        """,
+        # What was recorded while the clock was ahead, as the INSERT statement that would bring it back.
+        """
+        CREATE TABLE set_apart (
+            id INTEGER PRIMARY KEY,
+            step INTEGER NOT NULL,
+            at_us INTEGER NOT NULL,
+            kind TEXT NOT NULL,
+            time_us INTEGER NOT NULL,
+            statement TEXT NOT NULL
+        )
+        """,
+        "CREATE INDEX set_apart_at_us ON set_apart (at_us)",
+    ),
 )
 SQLITE_VERSION = len(SQLITE_MIGRATIONS)

@@ -3,11 +3,12 @@
 import asyncio
 import logging
 from collections import Counter
+from datetime import UTC, datetime, timedelta
 
 import pytest
 
 from cogmeter.background import own_work
-from cogmeter.schedule import BROKEN_RUNS, EXECUTOR, Schedule
+from cogmeter.schedule import BROKEN_RUNS, EXECUTOR, Every, Schedule
 from cogmeter_storage.base import StorageError
 
 PATIENCE_S = 20
@@ -115,3 +116,40 @@ async def test_a_job_that_fails_again_and_again_is_broken_until_it_works(schedul
         while schedule.failing:
             await asyncio.sleep(0.01)
     assert schedule.broken == []
+
+
+@pytest.mark.parametrize("years", [1, 10, 1000])
+def test_a_clock_that_goes_forward_makes_no_burst_of_runs(years):
+    due = datetime(2026, 1, 1, tzinfo=UTC)
+    trigger = Every(seconds=10, timezone=UTC)
+    now = due + timedelta(days=365 * years, seconds=3)
+    assert trigger.get_next_fire_time(due, due) == due + timedelta(seconds=10)
+    assert trigger.get_next_fire_time(due, now) == now + timedelta(seconds=10 - (now - due).total_seconds() % 10)
+
+
+@pytest.mark.parametrize("hours", [-87_600, -1, 1, 87_600])
+async def test_a_job_runs_on_when_the_wall_clock_is_set(schedule, monkeypatch, hours):
+    done = []
+
+    async def work():
+        done.append(1)
+
+    class Wall(datetime):
+        """What APScheduler reads: the machine's clock, and by how much it has been set."""
+
+        step = timedelta()
+
+        @classmethod
+        def now(cls, tz=None):
+            return datetime.now(tz) + cls.step
+
+    for module in ("apscheduler.schedulers.base", "apscheduler.triggers.interval", "cogmeter.schedule"):
+        monkeypatch.setattr(f"{module}.datetime", Wall)
+    schedule.every(0.05, "sums", work)
+    schedule.start()
+    await times(3, done)
+    Wall.step = timedelta(hours=hours)
+    schedule.stepped(hours * 3_600_000_000)
+    await times(len(done) + 3, done)
+    (job,) = schedule.jobs
+    assert job.next_run_time - Wall.now(UTC) < timedelta(seconds=1)

@@ -81,7 +81,7 @@ async def test_a_clock_that_jumps_back_moves_no_operation_into_the_past(store, a
     await append(store, make_rows(30, noon))
     await append(store, make_rows(5, noon - HOUR_US), now_us=noon - HOUR_US)
     status = await store.status()
-    assert status.clamped == 5
+    assert status.clock.clamped == 5
     assert status.last_end_us == noon + 29_000_000
     assert (await store.totals(noon, noon + MINUTE_US, groups=ALL)).counts.tolist() == [[35]]
     # Sealed by a clock that then jumps back: the next one ends behind the sealed minute.

@@ -18,9 +18,9 @@ if TYPE_CHECKING:
 def doctor(ask: Ask) -> None:
     """Look for what is wrong with the bot and its database.
 
-    It looks at the database's size, damaged data, whether old data is removed, how fresh it is, the gateway, free disk
-    space, alerts, and what waits to be sent; with --url, at what the bot says of itself. Services are judged by the
-    last hour, or by the stretch asked for.
+    It looks at the database's size, damaged data, the clock, whether old data is removed, how fresh it is, the
+    gateway, free disk space, alerts, and what waits to be sent; with --url, at what the bot says of
+    itself. Services are judged by the last hour, or by the stretch asked for.
 
     --check: one of the findings is not well.
     """

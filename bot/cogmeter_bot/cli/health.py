@@ -62,10 +62,14 @@ async def verdict(store: Store, within_s: float, *, now_us: int) -> str:
         UnhealthyError: nothing was written in the last ``within_s`` seconds, or no shard is connected.
         StorageError: the database cannot be read.
     """
+    from cogmeter_storage.clock import AHEAD_US
+
     since_us = now_us - int(within_s * 1e6)
     samples = (await store.samples([CONNECTED], since_us, now_us + 1))[CONNECTED]
     last_end_us = (await store.status()).last_end_us or 0
     newest_us = max(last_end_us, samples[-1][0] if samples else 0)
+    if newest_us > now_us + AHEAD_US:
+        raise UnhealthyError(f"The newest record lies {(newest_us - now_us) / 1e6:.0f} s in the future; set the clock")
     if newest_us < since_us:
         raise UnhealthyError(f"Nothing has been written for {within_s:g} s; the bot hangs, or does not run")
     if samples and not samples[-1][1]:

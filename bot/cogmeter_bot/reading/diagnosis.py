@@ -7,10 +7,12 @@ from typing import TYPE_CHECKING, Final
 
 from cogmeter.answers import safe
 from cogmeter.answers.base import Answer
+from cogmeter.clock_watch import clock_finding, impossible_finding
 from cogmeter.damage import damage_finding
 from cogmeter.finding import Finding
 from cogmeter.render import text
 from cogmeter_bot.reading.freshness import CONNECTED, limit_s
+from cogmeter_storage.clock import AHEAD_US
 from cogmeter_storage.model import HOUR_US, MINUTE_US
 
 if TYPE_CHECKING:
@@ -67,6 +69,7 @@ async def of_database(store: Store, path: Path, view: Dashboard, settings: Setti
     return [
         _size(status, path),
         damage_finding(status.damage),
+        *_clock(status),
         _retention(status, settings),
         _fresh(status, samples, since_us, now_us),
         *_gateway(samples),
@@ -124,6 +127,14 @@ def _size(status: StoreStatus, path: Path) -> Finding:
     return Finding("database", status.series > 0, said, "Nothing has been recorded yet: start the bot")
 
 
+def _clock(status: StoreStatus) -> Iterator[Finding]:
+    stored, impossible = clock_finding(status.clock), impossible_finding()
+    if not stored.well:
+        yield stored
+    if impossible is not None:
+        yield impossible
+
+
 def _retention(status: StoreStatus, settings: Settings) -> Finding:
     """Whether clean-up keeps up: a bot that is off leaves old data, so ages count from the newest operation."""
     first_us, last_us = status.first_end_us, status.last_end_us
@@ -139,6 +150,10 @@ def _fresh(status: StoreStatus, samples: list[tuple[int, float]], since_us: int,
     newest_us = max(status.last_end_us or 0, samples[-1][0] if samples else 0)
     if not newest_us:
         return Finding("freshness", well=False, text="nothing has been written yet", advice="Start the bot")
+    if newest_us > now_us + AHEAD_US:
+        said = f"the last record lies {text.duration(newest_us - now_us)} in the future: the clock is or was wrong"
+        advice = "Set this machine's clock. If it is right, restart the bot: it sets such records apart"
+        return Finding("freshness", well=False, text=said, advice=advice)
     said = f"the last record is {text.duration(max(now_us - newest_us, 0))} old"
     return Finding("freshness", newest_us >= since_us, said, "The bot hangs, or does not run: see its log")
 

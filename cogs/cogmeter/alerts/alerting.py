@@ -109,6 +109,16 @@ class Alerting:
         readings = await self.evaluator.evaluate(now_us())
         await self.engine.step(readings, now_us())
 
+    async def stepped(self, step_us: int) -> None:
+        """Follow a step of the clock: alerts, mutes, deliveries and windows go on as if it had not been set.
+
+        Raises:
+            StorageError: mutes and deliveries keep their times in the store.
+        """
+        self.evaluator.stepped(step_us)
+        await self.engine.stepped(step_us, now_us())
+        self.delivery.wake()
+
     async def apply_overrides(self) -> None:
         """Let the thresholds that were changed while running hold from now on, or from when the store gives them."""
         try:

@@ -10,7 +10,6 @@ from __future__ import annotations
 import asyncio
 import logging
 import threading
-import time
 import uuid
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Final
@@ -20,6 +19,7 @@ from cogmeter.finding import Finding
 from cogmeter.notifiers.base import Notice, NotifyError
 from cogmeter.timing import now_ns
 from cogmeter_storage.alerting import Alert, AlertChange, AlertState
+from cogmeter_storage.clock import clock
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Sequence
@@ -188,7 +188,7 @@ class Lifeline:
 
 
 def _alert(danger: Danger, lasted_s: float) -> Alert:
-    at_us = time.time_ns() // 1000
+    at_us = clock.now_us()
     started_us = at_us - int(lasted_s * 1e6)
     return Alert(
         uid=uuid.uuid4().hex,
@@ -210,7 +210,7 @@ def _alert(danger: Danger, lasted_s: float) -> Alert:
 
 
 def _resolved(alert: Alert) -> Alert:
-    at_us = time.time_ns() // 1000
+    at_us = clock.now_us()
     lasted_ms = (at_us - alert.started_us) / 1000
     message = f"Over after {lasted_ms / 1000:.0f} s: {alert.message}"
     return replace(

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import math
-import time
 from typing import TYPE_CHECKING, Final
 
 from cogmeter.background import detached
+from cogmeter.clock_watch import clock_text
 from cogmeter.condition import Check, Status
 from cogmeter.damage import damage_text
 from cogmeter.flusher import STALE_S
@@ -15,6 +15,7 @@ from cogmeter.timing import now_ns
 from cogmeter.watch.gateway import troubles_of
 from cogmeter.watch.lateness import overdue
 from cogmeter_storage.base import StorageError
+from cogmeter_storage.clock import clock
 
 if TYPE_CHECKING:
     from apscheduler.job import Job
@@ -68,7 +69,7 @@ def loop(monitor: Monitor) -> Check:
 def flusher(monitor: Monitor) -> Check:
     """Whether what is recorded is stored; the heartbeat and the doctor judge by the same word of the flusher."""
     one = monitor.flusher
-    age_s = None if one.last_flush_us is None else time.time() - one.last_flush_us / 1e6
+    age_s = one.age_s
     if not one.trouble():
         assert age_s is not None, "it has flushed"
         return Check("flusher", Status.HEALTHY, f"{one.written} operations stored since the start", age_s)
@@ -89,14 +90,24 @@ async def database(monitor: Monitor) -> Check:
     status = asked.result()
     if status is None:
         return Check("database", Status.UNHEALTHY, "it cannot be read; /perf doctor says why")
-    age_s = None if status.last_write_us is None else time.time() - status.last_write_us / 1e6
+    age_s = None if status.last_write_us is None else max(clock.now_us() - status.last_write_us, 0) / 1e6
+    kept = f"it answers; {status.operations} operations are kept"
     if monitor.reopened and _since_s(monitor.reopened_ns) < REOPENED_S:
         reason = "its file was damaged, deleted or replaced, and was opened again; /perf doctor says more"
         return Check("database", Status.DEGRADED, reason, age_s)
-    kept = f"it answers; {status.operations} operations are kept"
-    if status.damage:
-        return Check("database", Status.DEGRADED, f"{kept}; {damage_text(status.damage)}", age_s)
-    return Check("database", Status.HEALTHY, kept, age_s)
+    said, well = _about_data(monitor, status)
+    return Check("database", Status.HEALTHY if well else Status.DEGRADED, "; ".join([kept, *said]), age_s)
+
+
+def _about_data(monitor: Monitor, status: StoreStatus) -> tuple[list[str], bool]:
+    """What there is to say about the stored data, and whether it is as it should be."""
+    said = [damage_text(status.damage)] if status.damage else []
+    if status.clock or status.clock.clamped:
+        said.append(clock_text(status.clock))
+    doubt = monitor.clock_watch.doubt()
+    if doubt:
+        said.append(f"nothing is removed: {doubt}")
+    return said, not (status.damage or status.clock or doubt)
 
 
 async def _status(store: Store) -> StoreStatus | None:

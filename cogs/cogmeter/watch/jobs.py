@@ -38,11 +38,12 @@ class Run(NamedTuple):
 class Known:
     """One job that has come to run at least once while we watched."""
 
-    __slots__ = ("_job", "_scheduler", "due", "interval_s", "missed", "missed_since", "name")
+    __slots__ = ("_began_ns", "_job", "_scheduler", "due", "interval_s", "missed", "missed_since", "name")
 
     def __init__(self, job: Any, name: str) -> None:
         self.name = name
         self.due: datetime | None = None  # of the last run that was begun
+        self._began_ns = now_ns()  # when that was
         self.interval_s = 0.0  # between the last two
         self.missed = 0  # runs that were due one after the other and did not take place
         self.missed_since: datetime | None = None
@@ -53,7 +54,7 @@ class Known:
         """A run is due."""
         if self.due is not None:
             self.interval_s = (due - self.due).total_seconds()
-        self.due = due
+        self.due, self._began_ns = due, now_ns()
 
     def miss(self, due: datetime) -> None:
         """The run that was due then did not take place."""
@@ -82,7 +83,10 @@ class Known:
         if next_run is None or self.due is None:
             return 0.0, 0.0, ""
         interval_s = (next_run - self.due).total_seconds()
-        return (now - next_run).total_seconds(), interval_s, "its scheduler does not begin it"
+        # A clock that went forward, or a machine that slept, has not made it late.
+        passed_s = (now_ns() - self._began_ns) / 1e9
+        late_s = min((now - next_run).total_seconds(), passed_s - interval_s)
+        return late_s, interval_s, "its scheduler does not begin it"
 
 
 class Jobs(Surface):

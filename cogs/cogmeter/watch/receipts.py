@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections import OrderedDict, deque
 from typing import TYPE_CHECKING, Any, Final
 
@@ -13,6 +12,7 @@ from cogmeter.watch.custom_ids import template_of
 from cogmeter.watch.names import fitted
 from cogmeter.watch.outcomes import cause_of, outcome_of
 from cogmeter.watch.people import NOBODY, People, Place, Who, who_of
+from cogmeter_storage.clock import clock
 from cogmeter_storage.model import FAILURES, Outcome, SpanRecord, TraceRecord
 
 if TYPE_CHECKING:
@@ -66,7 +66,7 @@ class Receipt(Trace):
         self._place: Place | None = None
         self.id = number  # the interaction's; 0 for a prefix command
         self.kind = kind  # discord.InteractionType's value; 0 for a prefix command
-        self.arrived_wall_us = (time.time_ns() - (now_ns() - arrived_ns)) // 1000
+        self.arrived_wall_us = (clock.now_ns() - (now_ns() - arrived_ns)) // 1000
         self.invoked = False  # whether its command was found, and allowed by the tree
         self.runs = 0  # calls under way of what invokes its command
         self.acknowledged = False  # whether its acknowledgement, or the lack of one, was recorded
@@ -94,7 +94,7 @@ class Receipt(Trace):
             self._hashes = people.of(who)
             self._place = people.place(who, self._hashes, self.arrived_wall_us)
         if self._place is not None:
-            self._place.until_us = time.time_ns() // 1000
+            self._place.until_us = clock.now_ns() // 1000
         return self._hashes
 
 

@@ -45,6 +45,10 @@ class Skew:
         if self._least > self._most:
             self._least, self._most = least, most
 
+    def clear(self) -> None:
+        """Begin anew: our clock was set."""
+        self._least, self._most, self._at_s = -math.inf, math.inf, math.nan
+
     @property
     def seconds(self) -> float | None:
         """How many seconds our clock is ahead of Discord's (negative: behind); None before the first answer."""

@@ -56,6 +56,7 @@ class Watcher:
     def __init__(self, bot: commands.Bot, settings: Settings, recorder: Recorder) -> None:
         self.receipts = Receipts(recorder, slow_ms=settings.trace_threshold)
         ground = Ground(bot, settings, recorder, self.receipts)
+        self.skew = ground.skew
         self.surfaces: list[Surface] = []
         self.failed: dict[str, str] = {}
         for surface in SURFACES:

@@ -28,6 +28,10 @@ class SqliteAlertStore:
         alert_rows.check(steps)
         return await self._writer().run(alert_rows.save, tuple(steps))
 
+    async def shift(self, step_us: int, *, now_us: int) -> None:
+        """Follow a step of the clock."""
+        await self._writer().run(mutes.shift, step_us, now_us)
+
     async def drop(self, uids: Collection[str]) -> None:
         """Forget alerts that never fired."""
         await self._writer().run(alert_rows.drop, tuple(uids))

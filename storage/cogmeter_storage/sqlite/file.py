@@ -12,11 +12,13 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from cogmeter_storage.base import CorruptStoreError, StorageError
-from cogmeter_storage.model import DAY_US, Tier
+from cogmeter_storage.clock import clock
+from cogmeter_storage.model import Tier
 from cogmeter_storage.rollup import Head
 from cogmeter_storage.schema import APPLICATION_ID, SQLITE_MIGRATIONS, SQLITE_VERSION
 from cogmeter_storage.slot import SlotFormatError
 from cogmeter_storage.sqlite import lock
+from cogmeter_storage.sqlite.apart import has_future, set_apart
 from cogmeter_storage.sqlite.errors import damaged, storage_error, unreadable, unusable
 from cogmeter_storage.sqlite.faulty_reads import OPENINGS, is_damaged, steadily
 from cogmeter_storage.sqlite.header import check_header, check_version
@@ -37,7 +39,6 @@ _LOG = logging.getLogger("cogmeter.storage")
 _BUSY_TIMEOUT_S = 5.0
 BUSY_STEP_S = 0.25
 _REBUILD_PAUSE_S = 0.001  # after each chunk, so that the loop's thread gets the interpreter's lock
-_AHEAD_US = 366 * DAY_US  # so far beyond the present no operation ends, whatever the clock showed
 _NO_ROOM_BESIDE = (sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN)
 
 
@@ -55,6 +56,7 @@ class Writable:
         self.patience_s = _BUSY_TIMEOUT_S
         self.damage = damage
         self._path = path
+        self._rewound = False  # whether opening it removed the newest operations
         self._replace_corrupt = replace_corrupt
         self.saved = saved
 
@@ -70,6 +72,8 @@ class Writable:
         stack.callback(shared.close)
         raw = self._opened(stack)
         self.identity = Identity(self._path)
+        if self._rewound:
+            self.identity.rewind()
         if self.identity.own(LOG):
             shared.take(self._path)
             stack.callback(shared.release)
@@ -107,6 +111,9 @@ class Writable:
             raw.execute("PRAGMA wal_autocheckpoint = 4000")
             if self.saved is not None:
                 self.recovered = take_over(raw, self.saved)
+            self._rewound = clock.credible and has_future(raw, clock.now_us())
+            if self._rewound:
+                set_apart(raw, self.damage, clock.now_us())
             self.head = recover(raw, self.damage)
             stack.push(until_it_works.pop_all())
         return raw
@@ -175,11 +182,10 @@ def recover(raw: sqlite3.Connection, damage: DamageLog) -> Head:
     sealed_id = max((edge.last_id for edge in newest), default=0)
     # A late minute still joins its hour and its day, so there it is their start that binds.
     since_us = max((edge.end_us if edge.tier is Tier.MINUTE else edge.start_us for edge in newest), default=-LAST_US)
-    until_us = max(time.time_ns() // 1000, since_us) + _AHEAD_US
-    last_end_us = last[0] if last is not None and last[0] <= until_us else 0
+    last_end_us = last[0] if last is not None and last[0] <= LAST_US else 0
     head = Head(next_id=_behind(raw, sealed_id), last_end_us=max(since_us, last_end_us, 0), sealed_id=sealed_id)
     finished = []
-    for columns in unsealed_columns(raw, damage, sealed_id, since_us=since_us, until_us=until_us):
+    for columns in unsealed_columns(raw, damage, sealed_id, since_us=since_us):
         head, sealed = head.follow(columns)
         finished += sealed
         time.sleep(_REBUILD_PAUSE_S)

@@ -113,9 +113,13 @@ def _others(raw: sqlite3.Connection, person: Person) -> int:
         for table, columns in _TEXTS.items():
             for column in columns:
                 found += _replaced(raw, table, column, number, person.number)
-        # What was set aside as damaged cannot be searched column by column.
-        gone = "DELETE FROM damage WHERE instr(statement, ?1) OR instr(statement, ifnull(?2, ?1))"
-        found += raw.execute(gone, (person.number, person.name)).rowcount
+        # What was set aside or apart cannot be searched column by column.
+        for table in ("damage", "set_apart"):
+            gone = (
+                f"DELETE FROM {table} WHERE instr(statement, ?1) OR instr(statement, ifnull(?2, ?1))"  # noqa: S608 - names of our tables
+                " OR instr(statement, ?3)"
+            )
+            found += raw.execute(gone, (person.number, person.name, person.member[1])).rowcount
         for table, column in _ACTORS if person.name else ():
             said = f"UPDATE {table} SET {column} = ? WHERE {column} = ?"  # noqa: S608 - names of our tables
             found += raw.execute(said, (FORGOTTEN, person.name)).rowcount

@@ -60,6 +60,10 @@ class Identity:
             return Loss.OVERWRITTEN
         return None if self._has(LOG) and self._has(INDEX) else Loss.LOG
 
+    def rewind(self) -> None:
+        """Expect the newest operations to be removed; content that is older is not noticed until the next opening."""
+        self._content.rewind()
+
     def check(self) -> None:
         """Refuse to go on with files that are gone.
 

@@ -46,6 +46,20 @@ def end(raw: sqlite3.Connection, ids: Collection[int], now_us: int, actor: str) 
     return ended
 
 
+def shift(raw: sqlite3.Connection, step_us: int, now_us: int) -> None:
+    """See AlertStore.shift; one transaction."""
+    with transaction(raw):
+        raw.execute(
+            "UPDATE mute SET since_us = since_us + ?1, until_us = until_us + ?1"  # noqa: S608 - names of our columns
+            f" WHERE until_us > ?2 AND {sound('mute')}",
+            (step_us, now_us - step_us),
+        )
+        raw.execute(
+            f"UPDATE delivery SET due_us = due_us + ?1 WHERE state = 'waiting' AND {sound('delivery')}",  # noqa: S608 - names of our columns
+            (step_us,),
+        )
+
+
 def _told(mute: Mute) -> str:
     until = datetime.fromtimestamp(mute.until_us / 1e6, UTC).strftime("until %Y-%m-%d %H:%M UTC")
     return f"{until}: {mute.reason}" if mute.reason else until

@@ -1,7 +1,8 @@
 """Notices that a database was overwritten in its place, as by ``cp backup.db performance.db`` under a running bot.
 
 The inode stays, so only the content shows it. The newest operation in the file itself, without the write-ahead log,
-never goes back: checkpoints only add, and clean-up removes the oldest first. An older backup has an older one.
+never goes back: checkpoints only add, and clean-up removes the oldest first. An older backup has an older one. Only
+setting apart what a wrong clock recorded removes the newest ones; from then on the content shows nothing.
 """
 
 from __future__ import annotations
@@ -28,13 +29,14 @@ class Content:
         self._lock = threading.Lock()
         self._seen = (0, 0)
         self._newest = 0
+        self._rewound = False
         with contextlib.suppress(OSError):
             self.is_older(path.stat())
 
     def is_older(self, status: os.stat_result) -> bool:
         """Check the file, whose present state is ``status``; costs about a millisecond after each checkpoint."""
         seen = (status.st_mtime_ns, status.st_size)
-        if seen == self._seen:
+        if seen == self._seen or self._rewound:
             return False
         with self._lock:
             newest = _newest(self._path)
@@ -44,6 +46,11 @@ class Content:
                 self._newest, self._seen = newest or self._newest, seen
                 return False
             return self._is_still_older(seen)
+
+    def rewind(self) -> None:
+        """Stop looking: the newest operations are about to be removed, and any checkpoint may bring that in part."""
+        with self._lock:
+            self._rewound = True
 
     def _is_still_older(self, seen: tuple[int, int]) -> bool:
         for _ in range(LOOKS - 1):

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from cogmeter_storage.model import Series, StoreStatus, Tier
 from cogmeter_storage.plan import plan
 from cogmeter_storage.rollup import Head
+from cogmeter_storage.sqlite.apart import steps
 from cogmeter_storage.sqlite.rows import snapshot, unsealed_columns
 from cogmeter_storage.sqlite.slots import extents, read_slots
 from cogmeter_storage.sqlite.sound import LAST_US, sound
@@ -89,7 +90,7 @@ def series(raw: sqlite3.Connection) -> list[Series]:
 
 
 def status(
-    raw: sqlite3.Connection, damage: DamageLog, path: Path, *, url: str, last_write_us: int | None, clamped: int
+    raw: sqlite3.Connection, damage: DamageLog, path: Path, *, url: str, last_write_us: int | None
 ) -> StoreStatus:
     """See Store.status."""
     with snapshot(raw):
@@ -98,7 +99,7 @@ def status(
         first = raw.execute(f"{edge} LIMIT 1").fetchone() or (0, None)
         last = raw.execute(f"{edge} DESC LIMIT 1").fetchone() or (-1, None)
         (names,) = raw.execute("SELECT count(*) FROM series").fetchone()
-        found = damage.counts(raw)
+        found, clock = damage.counts(raw), steps(raw)
     return StoreStatus(
         url=url,
         size_bytes=_size(path),
@@ -108,7 +109,7 @@ def status(
         first_end_us=first[1],
         last_end_us=last[1],
         last_write_us=last_write_us,
-        clamped=clamped,
+        clock=clock,
         damage=found,
     )
 

@@ -35,6 +35,8 @@ BY_ID: Final = (
     "audit",
     "marker",
     "damage",
+    "clock_step",
+    "set_apart",
 )
 BY_KEY: Final = ("sample", "receipt", "threshold_override", "memory")
 DERIVED: Final = ("slot",)

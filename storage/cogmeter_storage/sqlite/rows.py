@@ -58,19 +58,17 @@ def read_columns(raw: sqlite3.Connection, damage: DamageLog, after_id: int, last
         yield _columns(chunk, damage)
 
 
-def unsealed_columns(
-    raw: sqlite3.Connection, damage: DamageLog, after_id: int, *, since_us: int, until_us: int = LAST_US
-) -> Iterator[Columns]:
+def unsealed_columns(raw: sqlite3.Connection, damage: DamageLog, after_id: int, *, since_us: int) -> Iterator[Columns]:
     """Yield the operations behind this id, which no slot holds yet, in order of id and end time.
 
-    A row out of this order, or not within [since_us, until_us], is damaged: it would overwrite a sealed minute, or move
-    all that are written after it.
+    A row out of this order, or before ``since_us``, is damaged: it would overwrite a sealed minute, or move all
+    that are written after it.
     """
     wrong = raw.execute(
         "SELECT EXISTS (SELECT 1 FROM operation WHERE id > ?1 AND end_us NOT BETWEEN ?2 AND ?3) OR EXISTS (SELECT 1"
         " FROM operation AS one JOIN operation AS next ON next.id = one.id + 1"
         " WHERE one.id > ?1 AND one.end_us > next.end_us)",
-        (after_id, since_us, until_us),
+        (after_id, since_us, LAST_US),
     )
     if not wrong.fetchone()[0]:
         yield from read_columns(raw, damage, after_id)
@@ -79,7 +77,7 @@ def unsealed_columns(
         raw.execute(
             "SELECT id, end_us FROM operation WHERE id > ? AND end_us BETWEEN ? AND ? AND typeof(end_us) = 'integer'"
             " ORDER BY id",
-            (after_id, since_us, until_us),
+            (after_id, since_us, LAST_US),
         ).fetchall()
     )
     for columns in read_columns(raw, damage, after_id):

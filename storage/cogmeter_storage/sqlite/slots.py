@@ -5,9 +5,9 @@ Readers get the rebuilt slot in memory, and the writer puts it into the file whe
 
 from __future__ import annotations
 
-import time
 from typing import TYPE_CHECKING, Final, NamedTuple
 
+from cogmeter_storage.clock import clock
 from cogmeter_storage.model import MINUTE_US, Tier
 from cogmeter_storage.plan import Extent
 from cogmeter_storage.rollup import OpenMinute, SealedSlot, fold
@@ -140,14 +140,18 @@ def set_aside(
     raw: sqlite3.Connection, table: str, where: str, values: tuple[object, ...], result: str = "removed"
 ) -> int:
     """Move rows into the table ``damage``, as the statements that would bring them back; returns how many."""
-    quoted = " || ', ' || ".join(f"quote({name})" for name in columns(table))
-    named = ", ".join(columns(table))
     raw.execute(
         "INSERT INTO damage (at_us, kind, result, statement)"  # noqa: S608 - names of our tables and columns
-        f" SELECT ?, ?, ?, 'INSERT INTO {table} ({named}) VALUES (' || {quoted} || ')' FROM {table} WHERE {where}",
-        (time.time_ns() // 1000, table, result, *values),
+        f" SELECT ?, ?, ?, {insertion(table)} FROM {table} WHERE {where}",
+        (clock.now_us(), table, result, *values),
     )
     return raw.execute(f"DELETE FROM {table} WHERE {where}", values).rowcount  # noqa: S608 - names of our tables
+
+
+def insertion(table: str) -> str:
+    """Return the SQL expression for the statement that would insert a row of the table again."""
+    quoted = " || ', ' || ".join(f"quote({name})" for name in columns(table))
+    return f"'INSERT INTO {table} ({', '.join(columns(table))}) VALUES (' || {quoted} || ')'"  # noqa: S608 - names of our tables and columns
 
 
 def needs_repair(tier: int, row: Row) -> bool:

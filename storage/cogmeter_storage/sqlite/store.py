@@ -91,6 +91,10 @@ class SqliteStore:
         """Write rows in one transaction, and seal the minutes that ended."""
         return await self._writer.append(slices, now_us=now_us)
 
+    async def set_apart(self, *, now_us: int) -> bool:
+        """Move what lies in the future out of the way."""
+        return await self._writer.set_apart(now_us=now_us)
+
     async def fold(self, *, now_us: int) -> int:
         """Fold ended hours and days."""
         return await upkeep.fold_all(self._writer, now_us)
@@ -196,9 +200,9 @@ class SqliteStore:
     async def status(self) -> StoreStatus:
         """Size, extent and last write."""
         writer = self._writer_or_none
-        last_write_us, clamped = (writer.last_write_us, writer.head.clamped) if writer else (None, 0)
+        last_write_us = writer.last_write_us if writer else None
         return await self._reading.run(
-            reader.status, self._damage, self._path, url=self._url, last_write_us=last_write_us, clamped=clamped
+            reader.status, self._damage, self._path, url=self._url, last_write_us=last_write_us
         )
 
     async def backup(self, path: Path, *, progress: Callable[[int, int], None] | None = None) -> None:

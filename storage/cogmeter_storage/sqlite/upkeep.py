@@ -130,6 +130,8 @@ async def _clean_alerting(paced: Callable[[Deletion], Awaitable[int]], raw_cut: 
         ("audit", "at_us", day_cut),
         ("marker", "at_us", day_cut),
         ("damage", "at_us", raw_cut),
+        ("set_apart", "at_us", raw_cut),
+        ("clock_step", "at_us", raw_cut),
     ):
         await paced(partial(_delete_rows, table=table, time=time, cut_us=cut_us))
     return alerts

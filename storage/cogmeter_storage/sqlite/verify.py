@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-import time
 from typing import TYPE_CHECKING, Final
 
+from cogmeter_storage.clock import clock
 from cogmeter_storage.model import Tier
 from cogmeter_storage.sqlite import outbox
 from cogmeter_storage.sqlite.rows import transaction
@@ -108,4 +108,4 @@ def _note_rows(raw: sqlite3.Connection, damage: DamageLog, table: str) -> None:
 def _set_aside(raw: sqlite3.Connection, damage: DamageLog, table: str) -> None:
     with transaction(raw):
         damage.moved(table, set_aside(raw, table, f"NOT {sound(table)}", ()))
-        outbox.end_damaged(raw, time.time_ns() // 1000)
+        outbox.end_damaged(raw, clock.now_us())

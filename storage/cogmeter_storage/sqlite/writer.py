@@ -7,11 +7,15 @@ import math
 import sqlite3
 import time
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from typing import TYPE_CHECKING, Concatenate, ParamSpec, TypeVar
 
 from cogmeter_storage.base import StorageError
+from cogmeter_storage.clock import clock
 from cogmeter_storage.rollup import Draft
+from cogmeter_storage.sqlite.apart import has_future, note_clamped, set_apart
 from cogmeter_storage.sqlite.connection import Connection
+from cogmeter_storage.sqlite.file import recover
 from cogmeter_storage.sqlite.rows import transaction
 from cogmeter_storage.sqlite.slots import seal
 
@@ -82,6 +86,11 @@ class Writer:
                 self._connection.run_later(_roll_back)
                 raise
         return draft.next_id - first_id
+
+    async def set_apart(self, *, now_us: int) -> bool:
+        """See Store.set_apart. No append comes in between: it would be written behind what is to be moved."""
+        async with self._lock:
+            return await self._connection.run(self._set_apart, now_us)
 
     async def run(
         self, function: Callable[Concatenate[sqlite3.Connection, P], T], *args: P.args, **kwargs: P.kwargs
@@ -168,13 +177,25 @@ class Writer:
                 if begun or raw.in_transaction or not busy or time.perf_counter() >= min(until_s, self._latest_s):
                     raise
 
+    def _set_apart(self, raw: sqlite3.Connection, now_us: int) -> bool:
+        self.identity.check()
+        if not has_future(raw, now_us):
+            return False
+        self.identity.rewind()
+        set_apart(raw, self.damage, now_us)
+        clamped = self.head.clamped
+        self.head = replace(recover(raw, self.damage), clamped=clamped)
+        return True
+
     def _finish(self, raw: sqlite3.Connection, draft: Draft, rows: Sequence[Row], now_us: int) -> None:
         """Write the last slice, seal what ended, commit, and let the new head count."""
         _write(raw, self.damage, draft, rows)
         _seal(raw, self.damage, draft.passed(now_us))
         if raw.in_transaction:
+            if draft.head.clamped > self.head.clamped:
+                note_clamped(raw, draft.head.clamped - self.head.clamped, now_us)
             raw.execute("COMMIT")
-            self.head, self.last_write_us = draft.head, time.time_ns() // 1000
+            self.head, self.last_write_us = draft.head, clock.now_us()
 
 
 def _write(raw: sqlite3.Connection, damage: DamageLog, draft: Draft, rows: Sequence[Row]) -> None:

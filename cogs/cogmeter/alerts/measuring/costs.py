@@ -59,6 +59,14 @@ class Costs:
             self._bins[:, step % BINS] = 0.0
         self._newest = max(self._newest, number)
 
+    def shift(self, step_us: int) -> None:
+        """Follow a step of the clock, by whole bins."""
+        if self._first is not None:
+            bins = round(step_us / BIN_US)
+            self._first += bins
+            self._newest += bins
+            self._bins = np.roll(self._bins, bins % BINS, axis=1)
+
     def day(self) -> dict[str, float]:
         """The dollars of the last 24 hours by service."""
         return self._named(self._bins.sum(axis=1))

@@ -124,6 +124,11 @@ class Evaluator:
         self._gauges.take(at_us, gauges)
         self._loops = tuple(loops)
 
+    def stepped(self, step_us: int) -> None:
+        """Follow a step of the wall clock: what was counted a minute ago was counted a minute ago still."""
+        for part in (self._history, self._costs, self._gauges, self._echoes, self.spending):
+            part.shift(step_us)
+
     async def evaluate(self, now_us: int) -> list[Reading]:
         """All that is beyond its recovery threshold now; what another reading explains is not breached."""
         view = self._view(now_us)

@@ -53,6 +53,16 @@ class Gauges:
         if MEMORY in values and at_us - self._began_us >= SETTLING_US:
             self._take_memory(at_us, values[MEMORY])
 
+    def shift(self, step_us: int) -> None:
+        """Follow a step of the clock."""
+        self.at_us += step_us
+        for name in ("_connected_us", "_whole_us", "_began_us"):
+            at_us = getattr(self, name)
+            setattr(self, name, None if at_us is None else at_us + step_us)
+        shifted = [(at_us + step_us, count) for at_us, count in self._disconnects]
+        self._disconnects = deque(shifted, maxlen=MOST_SAMPLES)
+        self._memory_bin += round(step_us / MEDIAN_US)
+
     def named(self, prefix: str) -> Iterator[tuple[str, float]]:
         """The newest gauges whose names begin so, by the rest of the name."""
         return ((name[len(prefix) :], value) for name, value in self.values.items() if name.startswith(prefix))

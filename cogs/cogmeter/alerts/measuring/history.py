@@ -64,6 +64,13 @@ class Ring:
             self.counts[step % self._kept] = 0
         self.newest = max(self.newest, number)
 
+    def shift(self, step_us: int) -> None:
+        """Follow a step of the clock, by whole bins."""
+        if self.newest is not None:
+            bins = round(step_us / self.width_us)
+            self.newest += bins
+            self.counts = np.roll(self.counts, bins % self._kept, axis=0)
+
     def add(self, counts: NDArray[np.int64]) -> None:
         """Count into the newest bin: [2, services]; services may have been added since the counts were taken."""
         assert self.newest is not None
@@ -121,6 +128,13 @@ class History:
         for ring in self._rings.values():
             ring.grow(services)
             ring.move(now_us)
+
+    def shift(self, step_us: int) -> None:
+        """Follow a step of the clock."""
+        if self.since_us is not None:
+            self.since_us += step_us
+        for ring in self._rings.values():
+            ring.shift(step_us)
 
     def long_windows(self) -> LongWindows:
         """The sums as they are now."""

@@ -17,6 +17,7 @@ from cogmeter.alerts.measuring.costs import COST_KEY, amounts
 from cogmeter.buffer import FIELDS
 from cogmeter.parts import parsing
 from cogmeter_storage.base import StorageError
+from cogmeter_storage.clock import clock
 from cogmeter_storage.model import DAY_US
 
 if TYPE_CHECKING:
@@ -89,6 +90,7 @@ class Spending:
     def _begin(self, newest: Sequence[Operation], now_us: int) -> None:
         """Count from now on; what was stored between the last run and this one is read by ``catch_up``."""
         self._last_id = newest[0].id if newest else 0
+        self._leave_future(now_us)
         if self.since_us is None:
             self.since_us = self._until_us = now_us
         else:
@@ -98,13 +100,18 @@ class Spending:
     def count(self, atoms: list[Any], names: Sequence[tuple[str, str]]) -> None:
         """Count some of the buffer's atoms."""
         extras = atoms[4::FIELDS]
-        offset_ns = time.time_ns() - time.perf_counter_ns()
+        offset_ns = clock.now_ns() - time.perf_counter_ns()
         if atoms:
             self._until_us = max(self._until_us, (max(atoms[1::FIELDS]) + offset_ns) // 1000)
         for place, extra in enumerate(extras):
             if extra and extra[1]:
                 end_us = (atoms[place * FIELDS + 1] + offset_ns) // 1000
                 self.add(names[atoms[place * FIELDS]][0], end_us, extra[1])
+
+    def shift(self, step_us: int) -> None:
+        """Follow a step of the clock; days that were counted stay, unless they are still to come."""
+        if step_us < 0:
+            self._leave_future(clock.now_us())
 
     def add(self, service: str, end_us: int, metadata: Any) -> None:
         """Count one operation, if its metadata says what it cost."""
@@ -177,6 +184,15 @@ class Spending:
         if key not in day and len(day) >= MOST_A_DAY:
             key = (OTHER, OTHER)
         return day.setdefault(key, Spent())
+
+    def _leave_future(self, now_us: int) -> None:
+        """Leave out what was counted while the clock was ahead: the store has set it apart."""
+        for number in [number for number in self.days if number > now_us // DAY_US + 1]:
+            del self.days[number]
+        self._gaps_us = [(since_us, until_us) for since_us, until_us in self._gaps_us if since_us <= now_us]
+        self._until_us = min(self._until_us, now_us)
+        if self.since_us is not None:
+            self.since_us = min(self.since_us, now_us)
 
     def _forget(self) -> None:
         while len(self.days) > MOST_DAYS:

@@ -53,6 +53,10 @@ class Echoes:
             del self._explained_us[gone]
         yield from (self._marked(one, breached, now_us) for one in readings)
 
+    def shift(self, step_us: int) -> None:
+        """Follow a step of the clock."""
+        self._explained_us = {subject: at_us + step_us for subject, at_us in self._explained_us.items()}
+
     def state(self) -> list[list[Any]]:
         """What ``restore`` takes: after a restart an echo is one still."""
         return [[one.rule, one.service, one.operation, at_us] for one, at_us in self._explained_us.items()]
@@ -73,7 +77,8 @@ class Echoes:
             self._explained_us[subject] = now_us
         since_us = self._explained_us.get(subject)
         tail_s = BURN_TAILS_S[reading.threshold] if subject.rule == BURN_RATE else self._tail_s
-        if since_us is None or now_us - since_us > tail_s * 1e6:
+        # What was noted while the clock was ahead is as good as nothing.
+        if since_us is None or not 0 <= now_us - since_us <= tail_s * 1e6:
             return reading
         return dataclasses.replace(reading, breached=False)
 

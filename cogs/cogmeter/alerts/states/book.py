@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final, TypeAlias, TypeVar
 from cogmeter.alerts.model import Subject
 from cogmeter.alerts.states import grouping, lifecycle
 from cogmeter.alerts.states.grouping import MANY, ROOT
-from cogmeter.alerts.states.track import DROPPED, DUE, NOTHING, Moment, Move, Track, worth_storing
+from cogmeter.alerts.states.track import DROPPED, DUE, NOTHING, Moment, Move, Track, shifted, worth_storing
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -61,6 +61,13 @@ class Book:
                 ready_us = now_us + round(self._limit(subject).recovery_s * 1e6)
                 track = replace(track, alert=alert, stored=alert, stored_us=now_us, severe_us=now_us, ready_us=ready_us)
             self._keep(subject, track)
+
+    def shift(self, step_us: int) -> None:
+        """Follow a step of the clock: what is active, and what waits, is as old as it was before."""
+        self.tracks = {subject: shifted(track, step_us) for subject, track in self.tracks.items()}
+        self.mutes = [
+            replace(mute, since_us=mute.since_us + step_us, until_us=mute.until_us + step_us) for mute in self.mutes
+        ]
 
     def find(self, uid: str) -> Subject | None:
         """The subject of an active alert."""

@@ -139,6 +139,14 @@ class AlertEngine:
         """
         return await self._alone(self._unmute(ids, actor, now_us))
 
+    async def stepped(self, step_us: int, now_us: int) -> None:
+        """Follow a step of the clock, after which it shows ``now_us``: waits, mutes and retries go on as they were.
+
+        Raises:
+            StorageError: mutes and deliveries keep their times in the store.
+        """
+        await self._alone(self._shift(step_us, now_us))
+
     async def move(self, store: Store, now_us: int) -> None:
         """Go on with another store: add the active alerts and mutes that it lacks, and use those that only it has.
 
@@ -275,6 +283,10 @@ class AlertEngine:
         self._book.take(await store.alerting.save([Step(alert) for alert in self._book.alerts]), now_us)
         known = {alert.uid for alert in self._book.alerts}
         self._book.recall([alert for alert in await self._read(ACTIVE, 0) if alert.uid not in known], now_us)
+
+    async def _shift(self, step_us: int, now_us: int) -> None:
+        self._book.shift(step_us)
+        await self.store.alerting.shift(step_us, now_us=now_us)
 
     async def _drop(self) -> None:
         if not self._over:

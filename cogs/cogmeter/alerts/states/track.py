@@ -31,6 +31,11 @@ DUE: Final = "due"  # it would fire now; alone or as one of a group is for other
 DROPPED: Final = "dropped"  # it was over before it fired
 NOTHING: Final = ""
 
+_TIMES: Final = (
+    *("started_us", "seen_us", "changed_us", "fired_us", "acknowledged_us"),
+    *("resolved_us", "muted_until_us", "reminded_us"),
+)
+
 
 @dataclass(frozen=True, slots=True)
 class Track:
@@ -130,6 +135,22 @@ def within(track: Track, at: Moment) -> Track:
         severe_us=min(track.severe_us, now_us),
         ready_us=ready_us,
         stored_us=min(track.stored_us, now_us),
+    )
+
+
+def shifted(track: Track, step_us: int) -> Track:
+    """The track after a step of the clock: every moment is as long ago as before."""
+    alert = track.alert
+    if alert is not None:
+        times = {name: getattr(alert, name) for name in _TIMES}
+        alert = replace(alert, **{name: at_us + step_us for name, at_us in times.items() if at_us is not None})
+    return replace(
+        track,
+        alert=alert,
+        fires=tuple(at_us + step_us for at_us in track.fires),
+        severe_us=track.severe_us and track.severe_us + step_us,
+        ready_us=track.ready_us and track.ready_us + step_us,
+        stored_us=track.stored_us and track.stored_us + step_us,
     )
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections import Counter, defaultdict
 from typing import TYPE_CHECKING, Any, Final
 
@@ -107,8 +106,7 @@ def _flushing(monitor: Monitor) -> Iterator[Family]:
     yield Family.one("monitor_stored_total", COUNTER, "Operations stored since the start", flusher.written)
     said = "Attempts to store that have failed since the last success"
     yield Family.one("monitor_flush_failures", GAUGE, said, flusher.failures)
-    since_us = flusher.last_flush_us
-    age_s = (now_ns() - monitor.began_ns) / 1e9 if since_us is None else max(time.time() - since_us / 1e6, 0.0)
+    age_s = (now_ns() - monitor.began_ns) / 1e9 if flusher.age_s is None else flusher.age_s
     yield Family.one("monitor_flush_age_seconds", GAUGE, "Since the last flush, or since the start", age_s)
 
 

@@ -121,3 +121,18 @@ async def test_many_services_are_read_in_pieces(monkeypatch):
     store = SimpleNamespace(totals=totals, status=status)
     await History().restore(store, place, series, BEGIN_US)
     assert max(sizes) <= 1_500
+
+
+@given(st.sampled_from([-365 * 24, -25, -1, 1, 25, 10 * 365 * 24]), steps)
+def test_after_a_step_of_the_clock_the_windows_say_what_they_would_have_said_without_it(hours, given_steps):
+    stepped, plain, now_us, step_us = History(), History(), BEGIN_US, hours * HOUR_US
+    for history in (stepped, plain):
+        history.add(np.array([[9], [3]]), now_us)
+    stepped.shift(step_us)
+    for gap_s, operations, failures in given_steps:
+        now_us += gap_s * 1_000_000
+        plain.add(np.array([[operations], [failures]]), now_us)
+        stepped.add(np.array([[operations], [failures]]), now_us + step_us)
+    for length_s, _, _ in RINGS:
+        assert np.array_equal(stepped.long_windows().totals(length_s), plain.long_windows().totals(length_s))
+    assert stepped.long_windows().known_s(now_us + step_us) == plain.long_windows().known_s(now_us)

@@ -485,3 +485,34 @@ async def test_why_an_alert_fired_or_did_not_is_said_at_debug(store, caplog):
     text = "a: Error rate of 7.8% exceeds threshold of 5%"
     said = [message.removeprefix(f"{text}: ") for message in caplog.messages if message.startswith(text)]
     assert said == ["fired", "firing", "firing", "firing", "resolved", "in its cooldown"]
+
+
+@pytest.mark.parametrize("step_s", [-10 * 365 * 86_400, -3_600, 3_600, 10 * 365 * 86_400])
+async def test_a_step_of_the_clock_changes_no_wait_no_cooldown_no_mute_and_no_retry(store, tmp_path, step_s):
+    limit = replace(LIMIT, for_s=60)
+    lives = []
+    for stepped in (False, True):
+        other = await open_store(f"sqlite:///{tmp_path / f'{stepped}.db'}")
+        bench = Bench(other, limit=limit, cooldown_s=600)
+        await bench.engine.mute(mute(bench.now_us, minutes=20, service="quiet"), bench.now_us)
+        said = []
+        for number in range(60):
+            if number == 1 and stepped:
+                await step(bench, step_s)
+            said.append(await bench.check(*(("loud", "quiet") if number % 20 < 8 else ())))
+            if number == 5:
+                for one in await other.alerting.due(bench.now_us):
+                    await other.alerting.begin(one.id, now_us=bench.now_us)
+                    due_us = bench.now_us + 300_000_000
+                    await other.alerting.end(one.id, outcome="retry", now_us=bench.now_us, due_us=due_us)
+            if number == 30 and stepped:
+                await step(bench, -step_s)
+            said.append(sorted(await bench.due()))
+        lives.append(said)
+        await other.close()
+    assert lives[0] == lives[1]
+
+
+async def step(bench, seconds):
+    bench.now_us += seconds * 1_000_000
+    await bench.engine.stepped(seconds * 1_000_000, bench.now_us)
