@@ -72,6 +72,15 @@ def is_damaged(path: Path, error: CorruptStoreError) -> bool:
     raise unreadable(path) from error
 
 
+def is_sound(path: Path) -> bool:
+    """Check that a file is a database without damage, ours or another program's; nobody may have it open."""
+    for number in range(IN_A_ROW):
+        if _check(path) is _Found.SOUND:
+            return True
+        _pause(number)
+    return False
+
+
 def _may_pass(error: StorageError) -> bool:
     """Whether an error can come from a disk that fails for a moment."""
     cause = error.__cause__

@@ -21,7 +21,7 @@ from cogmeter_storage.sqlite.errors import damaged, storage_error, unreadable, u
 from cogmeter_storage.sqlite.faulty_reads import OPENINGS, is_damaged, steadily
 from cogmeter_storage.sqlite.header import check_header, check_version
 from cogmeter_storage.sqlite.identity import LOG, Identity, SharedLock
-from cogmeter_storage.sqlite.recovery import Recovered, stamp, take_over
+from cogmeter_storage.sqlite.recovery import Recovered, set_aside, take_over
 from cogmeter_storage.sqlite.rows import transaction, unsealed_columns
 from cogmeter_storage.sqlite.slots import last_edge, repair, seal
 from cogmeter_storage.sqlite.sound import LAST_US
@@ -69,10 +69,11 @@ class Writable:
         shared = SharedLock()
         stack.callback(shared.close)
         raw = self._opened(stack)
-        self.identity = Identity(self._path)
+        self.identity = Identity(self._path, shared)
         if self.identity.own(LOG):
             shared.take(self._path)
             stack.callback(shared.release)
+        self.identity.check()
         # Writer waits longer, in steps of this length, so that a bot that stops need not wait for it.
         raw.execute(f"PRAGMA busy_timeout = {int(BUSY_STEP_S * 1000)}")
         return raw
@@ -90,7 +91,7 @@ class Writable:
                     break
         else:
             raise unreadable(self._path)
-        _LOG.error("The damaged database is kept as %s.", _set_aside(self._path))
+        _LOG.error("The damaged database is kept as %s.", set_aside(self._path))
         return self._connected(stack)
 
     def _connected(self, stack: ExitStack) -> sqlite3.Connection:
@@ -230,19 +231,6 @@ def _make_folder(path: Path) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise unusable(path, f"needs a folder that cannot be made ({error})", "make the folder") from error
-
-
-def _set_aside(path: Path) -> Path:
-    """Rename the database, its write-ahead log first: a log without its database is nothing, but not the reverse."""
-    aside = path.with_name(f"{path.name}.corrupt-{stamp()}")
-    try:
-        for suffix in ("-wal", "-shm", ""):
-            with contextlib.suppress(FileNotFoundError):
-                path.with_name(path.name + suffix).rename(aside.with_name(aside.name + suffix))
-    except OSError as error:
-        reason = f"is damaged and cannot be set aside ({error.strerror or error})"
-        raise unusable(path, reason, "move it away") from error
-    return aside
 
 
 def connect(path: Path, mode: str) -> sqlite3.Connection:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import glob
 import logging
 import sqlite3
@@ -12,6 +13,8 @@ from typing import TYPE_CHECKING, Final
 
 from cogmeter_storage.base import StorageError
 from cogmeter_storage.sqlite.copy import backup, rename_new
+from cogmeter_storage.sqlite.errors import unusable
+from cogmeter_storage.sqlite.faulty_reads import is_sound
 from cogmeter_storage.sqlite.identity import INDEX, LOG, Identity, Loss
 from cogmeter_storage.sqlite.rows import transaction
 
@@ -75,7 +78,11 @@ def _copies(path: Path) -> int:
 def prepare(identity: Identity, loss: Loss, saved: Path | None) -> Path | None:
     """Make the path ready to be opened again, with all connections closed; return the copy that is still to be used.
 
-    A deleted database is written again. The old log beside a new database would be applied to it: it goes.
+    A deleted database is written again, and so is one that was overwritten with what is no sound database. The old log
+    beside a new database would be applied to it: it goes.
+
+    Raises:
+        StorageError: what is at the path cannot be set aside.
     """
     path = identity.path
     if loss is not Loss.LOG:
@@ -86,7 +93,11 @@ def prepare(identity: Identity, loss: Loss, saved: Path | None) -> Path | None:
             log.rename(path.with_name(f"{path.name}.recovered-{stamp()}{LOG}"))
         elif log is not None:
             log.unlink(missing_ok=True)
-    if saved is not None and not path.exists():
+    if loss is Loss.OVERWRITTEN and not path.stat().st_size:
+        path.unlink()
+    elif loss is Loss.OVERWRITTEN and not is_sound(path):
+        _LOG.error("What %s was overwritten with is no sound database. It is kept as %s.", path, set_aside(path))
+    if saved is not None and not path.exists() and is_sound(saved):
         try:
             rename_new(saved, path)
         except FileExistsError:
@@ -143,6 +154,23 @@ def _take_over_table(raw: sqlite3.Connection, table: str) -> int | None:
     except sqlite3.DatabaseError as error:
         _LOG.error("Rows of the table %s cannot be taken over: %s", table, error)
         return None
+
+
+def set_aside(path: Path) -> Path:
+    """Rename the database, its write-ahead log first: a log without its database is nothing, but not the reverse.
+
+    Raises:
+        StorageError: it cannot be renamed.
+    """
+    aside = path.with_name(f"{path.name}.corrupt-{stamp()}")
+    try:
+        for suffix in (LOG, INDEX, ""):
+            with contextlib.suppress(FileNotFoundError):
+                path.with_name(path.name + suffix).rename(aside.with_name(aside.name + suffix))
+    except OSError as error:
+        reason = f"is damaged and cannot be set aside ({error.strerror or error})"
+        raise unusable(path, reason, "move it away") from error
+    return aside
 
 
 def stamp() -> str:

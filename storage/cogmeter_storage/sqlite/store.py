@@ -241,12 +241,14 @@ class SqliteStore:
         if self._loss is not None:
             spare = await asyncio.to_thread(recovery.prepare, writer.identity, self._loss, self._saved)
         damage = DamageLog(self._path)
-        writable = Writable(self._path, damage, replace_corrupt=True, saved=spare if self._loss is Loss.LOG else None)
+        is_new = not await asyncio.to_thread(self._path.exists)
+        saved = spare if is_new or self._loss is Loss.LOG else None
+        writable = Writable(self._path, damage, replace_corrupt=True, saved=saved)
         store = await SqliteStore._open(self._path, self._url, damage, writable)
         if writer.hurried:
             store.stop_waiting()
-        if writable.saved is not None and not writable.recovered.failed:
-            await asyncio.to_thread(writable.saved.unlink)
+        if self._loss is Loss.LOG and saved is not None and not writable.recovered.failed:
+            await asyncio.to_thread(saved.unlink)
         return store, recovery.report(self._path, self._loss, self._saved, spare, writable.recovered)
 
     async def _abandon(self, writer: Writer) -> None:

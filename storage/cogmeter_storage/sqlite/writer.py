@@ -162,11 +162,14 @@ class Writer:
         while True:
             begun = raw.in_transaction
             try:
-                return function(raw, *args, **kwargs)
+                result = function(raw, *args, **kwargs)
             except sqlite3.OperationalError as error:
                 busy = error.sqlite_errorcode & 0xFF == sqlite3.SQLITE_BUSY
                 if begun or raw.in_transaction or not busy or time.perf_counter() >= min(until_s, self._latest_s):
                     raise
+            else:
+                self.identity.follow()
+                return result
 
     def _finish(self, raw: sqlite3.Connection, draft: Draft, rows: Sequence[Row], now_us: int) -> None:
         """Write the last slice, seal what ended, commit, and let the new head count."""
