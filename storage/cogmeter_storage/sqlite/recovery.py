@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
 import glob
 import logging
 import sqlite3
@@ -42,20 +43,33 @@ BY_ID: Final = (
 BY_KEY: Final = ("sample", "receipt", "threshold_override", "memory")
 DERIVED: Final = ("slot",)
 COPIES: Final = 5  # that may be there
+SAVES: Final = 10  # attempts on a full disk, with the flusher's pauses about five minutes; then the data is given up
+_TRANSIENT: Final = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)
 
 _LOG = logging.getLogger("cogmeter.storage")
 
 
-async def save(reading: Connection, path: Path) -> Path | None:
-    """Copy the database as this connection sees it to ``<name>.recovered-<UTC time>``; None when it cannot be."""
+async def save(reading: Connection, path: Path, *, last: bool) -> Path | None:
+    """Copy the database as this connection sees it to ``<name>.recovered-<UTC time>``; None when it cannot be.
+
+    Raises:
+        StorageError: the disk takes no copy now. Only if this is not the ``last`` attempt.
+    """
     target = path.with_name(f"{path.name}.recovered-{stamp()}")
     try:
         await asyncio.to_thread(_make_room, path)
         await backup(reading, target, None)
     except (StorageError, OSError) as error:
-        _LOG.error("What only the open files of %s hold cannot be saved: %s", path, error)
+        text = f"What only the open files of {path} hold cannot be saved: {error}"
+        if not last and _may_pass(error):
+            raise StorageError(text, permanent=False) from error
+        _LOG.error("%s", text)
         return None
     return target
+
+
+def _may_pass(error: StorageError | OSError) -> bool:
+    return not error.permanent if isinstance(error, StorageError) else error.errno in _TRANSIENT
 
 
 def _make_room(path: Path) -> None:
@@ -67,7 +81,7 @@ def _make_room(path: Path) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     if _copies(path) >= COPIES:
         raise StorageError(
-            f"There are {COPIES} copies {path.name}.recovered-* already. Move them away.", permanent=False
+            f"There are {COPIES} copies {path.name}.recovered-* already. Move them away.", permanent=True
         )
 
 

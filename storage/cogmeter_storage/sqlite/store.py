@@ -56,7 +56,8 @@ class SqliteStore:
         self._damage = damage
         self._closed = False
         self._loss: Loss | None = None  # what reopen() found
-        self._saved: Path | None = None  # the copy that it made
+        self._saved: Path | None = None  # the copy that it made, ...
+        self._saves = 0  # ... and how often it tried
         self._alerting = SqliteAlertStore(reading, lambda: self._writer)
 
     @classmethod
@@ -235,7 +236,10 @@ class SqliteStore:
         writer = self._writer
         if not self._closed:
             self._loss = await asyncio.to_thread(writer.identity.loss)
-            self._saved = await recovery.save(self._reading, self._path) if self._loss else None
+            if self._loss is not None:
+                self._saves += 1
+                last = self._saves >= recovery.SAVES
+                self._saved = await recovery.save(self._reading, self._path, last=last)
             await self._abandon(writer)
         spare = None
         if self._loss is not None:
