@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final, TypeVar
 
 from cogmeter_storage.base import CorruptStoreError, StorageError
 from cogmeter_storage.slot import SlotFormatError
-from cogmeter_storage.sqlite.errors import unreadable
+from cogmeter_storage.sqlite.errors import SQLITE_ERRORS, primary_code, unreadable
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -84,9 +84,8 @@ def is_sound(path: Path) -> bool:
 def _may_pass(error: StorageError) -> bool:
     """Whether an error can come from a disk that fails for a moment."""
     cause = error.__cause__
-    if isinstance(cause, sqlite3.Error):
-        code = getattr(cause, "sqlite_errorcode", -1) & 0xFF
-        return code in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_IOERR)
+    if isinstance(cause, SQLITE_ERRORS):
+        return primary_code(cause) in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_IOERR)
     return isinstance(cause, OSError) and cause.errno == errno.EIO
 
 
@@ -97,9 +96,8 @@ def _check(path: Path) -> _Found:
     try:
         with contextlib.closing(sqlite3.connect(uri, uri=True, isolation_level=None)) as raw:
             (said,) = raw.execute("PRAGMA quick_check(1)").fetchone()
-    except sqlite3.DatabaseError as error:
-        code = getattr(error, "sqlite_errorcode", -1) & 0xFF
-        if code not in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB):
+    except SQLITE_ERRORS as error:
+        if primary_code(error) not in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB):
             return _Found.UNREADABLE
     else:
         if said == "ok":

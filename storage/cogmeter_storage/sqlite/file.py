@@ -17,7 +17,7 @@ from cogmeter_storage.rollup import Head
 from cogmeter_storage.schema import APPLICATION_ID, SQLITE_MIGRATIONS, SQLITE_VERSION
 from cogmeter_storage.slot import SlotFormatError
 from cogmeter_storage.sqlite import lock
-from cogmeter_storage.sqlite.errors import damaged, storage_error, unreadable, unusable
+from cogmeter_storage.sqlite.errors import SQLITE_ERRORS, damaged, primary_code, storage_error, unreadable, unusable
 from cogmeter_storage.sqlite.faulty_reads import OPENINGS, is_damaged, steadily
 from cogmeter_storage.sqlite.header import check_header, check_version
 from cogmeter_storage.sqlite.identity import LOG, Identity, SharedLock
@@ -151,10 +151,7 @@ class Readable:
             raw.execute("PRAGMA user_version").fetchone()
         except sqlite3.OperationalError as error:
             raw.close()
-            if (
-                error.sqlite_errorcode & 0xFF not in _NO_ROOM_BESIDE
-                or self._path.with_name(f"{self._path.name}-wal").exists()
-            ):
+            if primary_code(error) not in _NO_ROOM_BESIDE or self._path.with_name(f"{self._path.name}-wal").exists():
                 raise
             return connect(self._path, "ro&immutable=1")
         except BaseException:
@@ -244,7 +241,7 @@ def _in_our_words(path: Path) -> Iterator[None]:
     """What SQLite or a slot's decoder raises, as a StorageError."""
     try:
         yield
-    except sqlite3.Error as error:
+    except SQLITE_ERRORS as error:
         raise storage_error(error, path) from error
     except SlotFormatError as error:
         raise damaged(path, str(error)) from error

@@ -13,6 +13,8 @@ import threading
 import time
 from typing import TYPE_CHECKING, Final, NamedTuple
 
+from cogmeter_storage.sqlite.errors import SQLITE_ERRORS
+
 if TYPE_CHECKING:
     import os
     from collections.abc import Callable
@@ -113,6 +115,6 @@ def _newest(path: Path) -> int | None:
     try:
         with contextlib.closing(sqlite3.connect(uri, uri=True, isolation_level=None)) as raw:
             (newest,) = raw.execute("SELECT ifnull(max(id), 0) FROM operation").fetchone()
-    except sqlite3.Error:
+    except SQLITE_ERRORS:
         return None
     return int(newest)

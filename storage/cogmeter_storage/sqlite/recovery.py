@@ -7,19 +7,19 @@ import contextlib
 import errno
 import glob
 import logging
-import sqlite3
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final
 
 from cogmeter_storage.base import StorageError
 from cogmeter_storage.sqlite.copy import backup, rename_new
-from cogmeter_storage.sqlite.errors import unusable
+from cogmeter_storage.sqlite.errors import SQLITE_ERRORS, unusable
 from cogmeter_storage.sqlite.faulty_reads import is_sound
 from cogmeter_storage.sqlite.identity import INDEX, LOG, Identity, Loss
 from cogmeter_storage.sqlite.rows import transaction
 
 if TYPE_CHECKING:
+    import sqlite3
     from pathlib import Path
 
     from cogmeter_storage.sqlite.connection import Connection
@@ -165,7 +165,7 @@ def _take_over_table(raw: sqlite3.Connection, table: str) -> int | None:
     try:
         with transaction(raw):
             return raw.execute(f"INSERT OR IGNORE INTO main.{table} SELECT * FROM saved.{table} {behind}").rowcount  # noqa: S608 - names of our tables
-    except sqlite3.DatabaseError as error:
+    except SQLITE_ERRORS as error:
         _LOG.error("Rows of the table %s cannot be taken over: %s", table, error)
         return None
 

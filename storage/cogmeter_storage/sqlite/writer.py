@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Concatenate, ParamSpec, TypeVar
 from cogmeter_storage.base import StorageError
 from cogmeter_storage.rollup import Draft
 from cogmeter_storage.sqlite.connection import Connection
+from cogmeter_storage.sqlite.errors import primary_code
 from cogmeter_storage.sqlite.rows import transaction
 from cogmeter_storage.sqlite.slots import seal
 
@@ -164,7 +165,7 @@ class Writer:
             try:
                 result = function(raw, *args, **kwargs)
             except sqlite3.OperationalError as error:
-                busy = error.sqlite_errorcode & 0xFF == sqlite3.SQLITE_BUSY
+                busy = primary_code(error) == sqlite3.SQLITE_BUSY
                 if begun or raw.in_transaction or not busy or time.perf_counter() >= min(until_s, self._latest_s):
                     raise
             else:
