@@ -220,7 +220,8 @@ def _probe(raw: sqlite3.Connection) -> None:
     try:
         raw.execute(f"PRAGMA user_version = {SQLITE_VERSION}")
     finally:
-        raw.execute("ROLLBACK")
+        if raw.in_transaction:  # SQLite ends it by itself when the disk is full
+            raw.execute("ROLLBACK")
 
 
 def _make_folder(path: Path) -> None:
