@@ -58,27 +58,28 @@ def is_damaged(path: Path, error: CorruptStoreError) -> bool:
     Raises:
         StorageError: it cannot be read from start to end, so nobody can know.
     """
-    if isinstance(error.__cause__, SlotFormatError):  # it was read well; its content is wrong
-        return True
+    # A slot's error: it was read well; its content is wrong.
+    return isinstance(error.__cause__, SlotFormatError) or not is_sound(path)
+
+
+def is_sound(path: Path) -> bool:
+    """Check a database, ours or another program's, that no connection of this process has open.
+
+    Return False when it is damaged for certain, or no database.
+
+    Raises:
+        StorageError: it cannot be read from start to end, so nobody can know.
+    """
     damaged = 0
     for number in range(CHECKS):
         _pause(number)
         found = _check(path)
         if found is _Found.SOUND:
-            return False
+            return True
         damaged = damaged + 1 if found is _Found.DAMAGED else 0
         if damaged == IN_A_ROW:
-            return True
-    raise unreadable(path) from error
-
-
-def is_sound(path: Path) -> bool:
-    """Check that a file is a database without damage, ours or another program's; nobody may have it open."""
-    for number in range(IN_A_ROW):
-        if _check(path) is _Found.SOUND:
-            return True
-        _pause(number)
-    return False
+            return False
+    raise unreadable(path)
 
 
 def _may_pass(error: StorageError) -> bool:

@@ -96,7 +96,7 @@ def prepare(identity: Identity, loss: Loss, saved: Path | None) -> Path | None:
     beside a new database would be applied to it: it goes.
 
     Raises:
-        StorageError: what is at the path cannot be set aside.
+        StorageError: what is at the path cannot be read or set aside.
     """
     path = identity.path
     if loss is not Loss.LOG:
@@ -107,9 +107,9 @@ def prepare(identity: Identity, loss: Loss, saved: Path | None) -> Path | None:
             log.rename(path.with_name(f"{path.name}.recovered-{stamp()}{LOG}"))
         elif log is not None:
             log.unlink(missing_ok=True)
-    if loss is Loss.OVERWRITTEN and not path.stat().st_size:
+    if loss is Loss.OVERWRITTEN and path.exists() and not path.stat().st_size:
         path.unlink()
-    elif loss is Loss.OVERWRITTEN and not is_sound(path):
+    elif loss is Loss.OVERWRITTEN and path.exists() and not is_sound(path):
         _LOG.error("What %s was overwritten with is no sound database. It is kept as %s.", path, set_aside(path))
     if saved is not None and not path.exists() and is_sound(saved):
         try:
