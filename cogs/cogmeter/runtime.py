@@ -348,9 +348,11 @@ class Monitor(Asking):
             day_hours=settings.retention_daily_days * 24,
         )
         await self._fold()  # what is not folded yet is not removed either
-        cleaned = await self.store.clean(retention, now_us=now_us())
-        _logger.debug("Removed %d old operations and %d old slots", cleaned.operations, cleaned.slots)
-        await self.store.verify()  # what is left
+        try:
+            cleaned = await self.store.clean(retention, now_us=now_us())
+            _logger.debug("Removed %d old operations and %d old slots", cleaned.operations, cleaned.slots)
+        finally:
+            await self.store.verify()  # what is left
 
     async def _replace(self, error: StorageError) -> Store:
         """Open the database again after it turned out corrupt or is no longer the file at its path."""

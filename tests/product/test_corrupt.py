@@ -280,3 +280,8 @@ def test_a_disk_that_takes_no_more_holds_operations_up_and_loses_none(troubled):
 
 def test_a_disk_that_is_full_holds_operations_up_and_loses_none(troubled, small_disk):
     assert "the disk is full" in troubled("full", folder=small_disk)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="limits the size of files as POSIX systems do")
+def test_a_database_that_is_deleted_while_the_disk_is_full_is_written_again_as_soon_as_there_is_room(troubled):
+    troubled("deleted_on_a_full_disk")

@@ -84,10 +84,34 @@ async def stop_on_a_full_disk() -> None:
     assert len(cogmeter.default_recorder.buffer) >= MEANWHILE
 
 
+async def deleted_on_a_full_disk() -> None:
+    """Its database is deleted while the disk takes no copy of it; then there is room again."""
+    signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    cogmeter.flusher.FIRST_RETRY_S = 0.1
+    lines = Lines()
+    logging.getLogger("cogmeter").addHandler(lines)
+    async with make_bot() as bot:
+        await bot.load_extension("cogmeter.cog")
+        monitor = bot.get_cog("cogmeter").monitor
+        record(range(BEFORE))
+        await until(lambda: monitor.flusher.written == BEFORE)
+        with limited(4096):
+            DATABASE.unlink()
+            record(range(BEFORE, BEFORE + MEANWHILE))
+            await until(lambda: monitor.flusher.failures >= 2)
+            assert "cannot be saved" in monitor.flusher.last_error, monitor.flusher.last_error
+            assert (await monitor.query.summary(Period.HOUR)).total.operations == BEFORE
+        await until(lambda: monitor.flusher.written == BEFORE + MEANWHILE)
+        assert lines.have("It was written again from its open files"), lines.texts
+    assert stored() == list(range(BEFORE + MEANWHILE))
+
+
 @contextlib.contextmanager
-def limited() -> Iterator[None]:
-    size = DATABASE.with_name(f"{DATABASE.name}-wal").stat().st_size
-    resource.setrlimit(resource.RLIMIT_FSIZE, (size + 4096, resource.RLIM_INFINITY))
+def limited(size: int | None = None) -> Iterator[None]:
+    """Limit the size of all files; without ``size``, so that the log can hardly grow."""
+    if size is None:
+        size = DATABASE.with_name(f"{DATABASE.name}-wal").stat().st_size + 4096
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, resource.RLIM_INFINITY))
     try:
         yield
     finally:
@@ -153,4 +177,5 @@ async def until(condition: Callable[[], object]) -> None:
 
 
 if __name__ == "__main__":
-    asyncio.run({one.__name__: one for one in (read_only, full_by_limit, full, stop_on_a_full_disk)}[sys.argv[1]]())
+    scenarios = (read_only, full_by_limit, full, stop_on_a_full_disk, deleted_on_a_full_disk)
+    asyncio.run({one.__name__: one for one in scenarios}[sys.argv[1]]())

@@ -33,6 +33,11 @@ def add_alert_event(path, *event):
     raw.close()
 
 
+def without_views(lines):
+    """A dump's lines but those of views: a view stores nothing, and a later version may replace it."""
+    return {line for line in lines if not line.startswith("CREATE VIEW")}
+
+
 @pytest.mark.parametrize("version", range(1, SQLITE_VERSION))
 async def test_a_database_of_an_earlier_version_is_brought_up_and_nothing_is_lost(
     tmp_path, backend, append, make_rows, noon, monkeypatch, version
@@ -47,7 +52,7 @@ async def test_a_database_of_an_earlier_version_is_brought_up_and_nothing_is_los
             await store.fold(now_us=noon + HOUR_US)
     path = tmp_path / "performance.db"
     if version >= 3:
-        before = dump(path)
+        before = without_views(dump(path))
         async with backend.store() as store:
             assert before < dump(path)
             assert (await store.status()).schema_version == SQLITE_VERSION
@@ -55,7 +60,7 @@ async def test_a_database_of_an_earlier_version_is_brought_up_and_nothing_is_los
         return
     add_alert_event(path, "error_rate", "a", "critical", "firing", "High error rate", 0.05, 0.2, noon)
     add_alert_event(path, "throughput", "b", "warning", "firing", "Low throughput", 1, 0.5, noon + 1)
-    before = {line for line in dump(path) if "alert_event" not in line}
+    before = {line for line in without_views(dump(path)) if "alert_event" not in line}
     with pytest.raises(StorageError, match="earlier version"):
         await backend.open(read_only=True)
     async with backend.store() as store:

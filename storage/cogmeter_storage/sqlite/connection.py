@@ -11,7 +11,7 @@ import aiosqlite
 
 from cogmeter_storage.base import StorageError
 from cogmeter_storage.slot import SlotFormatError
-from cogmeter_storage.sqlite.errors import damaged, storage_error
+from cogmeter_storage.sqlite.errors import SQLITE_ERRORS, damaged, storage_error
 
 if TYPE_CHECKING:
     import asyncio
@@ -50,7 +50,7 @@ class Connection(aiosqlite.Connection):
             await self
         except BaseException as error:
             await self._ended()
-            if isinstance(error, sqlite3.Error):
+            if isinstance(error, SQLITE_ERRORS):
                 raise storage_error(error, self.path) from error
             raise
 
@@ -70,7 +70,7 @@ class Connection(aiosqlite.Connection):
             result: T = await self._execute(  # type: ignore[no-untyped-call]  # aiosqlite leaves this one method untyped
                 _tolerating, function, self._connection, *args, **kwargs
             )
-        except sqlite3.Error as error:
+        except SQLITE_ERRORS as error:
             raise storage_error(error, self.path) from error
         except SlotFormatError as error:
             raise damaged(self.path, str(error)) from error

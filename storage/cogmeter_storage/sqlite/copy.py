@@ -11,7 +11,7 @@ import threading
 from typing import TYPE_CHECKING, Final
 
 from cogmeter_storage.base import StorageError
-from cogmeter_storage.sqlite.errors import storage_error
+from cogmeter_storage.sqlite.errors import SQLITE_ERRORS, primary_code, storage_error
 from cogmeter_storage.sqlite.rows import snapshot
 
 if TYPE_CHECKING:
@@ -98,8 +98,8 @@ def _copy(raw: sqlite3.Connection, target: Path, step: Callable[[int, int, int],
             raw.execute("SELECT count(*) FROM sqlite_schema").fetchone()
             raw.backup(copy, pages=_PAGES, progress=step)
         _sync(target)
-    except sqlite3.Error as error:
-        if getattr(error, "sqlite_errorcode", -1) & 0xFF in _OF_THE_SOURCE:
+    except SQLITE_ERRORS as error:
+        if primary_code(error) in _OF_THE_SOURCE:
             raise
         raise storage_error(error, target) from error
 

@@ -64,6 +64,10 @@ class DamageLog:
         """Note rows that the writer has moved out of a table because nothing could read them."""
         _logger.warning("%d damaged rows of table %s of %s are moved to the table damage", count, table, self._path)
 
+    def indexed(self, table: str, reason: str) -> None:
+        """Note an index that the writer has rebuilt."""
+        _logger.warning("The index of table %s of %s was damaged (%s). It is rebuilt.", table, self._path, reason)
+
     def is_lost(self, tier: int, start_us: int) -> bool:
         """Return whether this slot was found damaged already, and cannot be rebuilt."""
         return self._waiting.get((tier, start_us)) == "lost"

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import sqlite3
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from cogmeter_storage.base import CorruptStoreError, StorageError
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+# What a call of sqlite3 raises. Where a damaged schema puts bytes that are no UTF-8 into SQLite's message, Python
+# raises the error of decoding it in place of SQLite's own.
+SQLITE_ERRORS: Final = (sqlite3.Error, UnicodeDecodeError)
 
 _DAMAGED = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
 
@@ -28,10 +32,17 @@ _MEANINGS = {
 }
 
 
-def storage_error(error: sqlite3.Error, path: Path) -> StorageError:
-    """Our error for an error of SQLite."""
+def primary_code(error: Exception) -> int:
+    """Return SQLite's primary result code of one of SQLITE_ERRORS, or -1 for an error of the sqlite3 module itself."""
+    if isinstance(error, UnicodeDecodeError):
+        return sqlite3.SQLITE_CORRUPT
     code = getattr(error, "sqlite_errorcode", None)
-    code = -1 if code is None else code & 0xFF
+    return -1 if code is None else int(code) & 0xFF
+
+
+def storage_error(error: Exception, path: Path) -> StorageError:
+    """Our error for one of SQLITE_ERRORS."""
+    code = primary_code(error)
     if code in _DAMAGED:
         return damaged(path, str(error))
     meaning, mend, permanent = _MEANINGS.get(

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final, TypeVar
 
 from cogmeter_storage.base import CorruptStoreError, StorageError
 from cogmeter_storage.slot import SlotFormatError
-from cogmeter_storage.sqlite.errors import unreadable
+from cogmeter_storage.sqlite.errors import SQLITE_ERRORS, primary_code, unreadable
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -58,26 +58,35 @@ def is_damaged(path: Path, error: CorruptStoreError) -> bool:
     Raises:
         StorageError: it cannot be read from start to end, so nobody can know.
     """
-    if isinstance(error.__cause__, SlotFormatError):  # it was read well; its content is wrong
-        return True
+    # A slot's error: it was read well; its content is wrong.
+    return isinstance(error.__cause__, SlotFormatError) or not is_sound(path)
+
+
+def is_sound(path: Path) -> bool:
+    """Check a database, ours or another program's, that no connection of this process has open.
+
+    Return False when it is damaged for certain, or no database.
+
+    Raises:
+        StorageError: it cannot be read from start to end, so nobody can know.
+    """
     damaged = 0
     for number in range(CHECKS):
         _pause(number)
         found = _check(path)
         if found is _Found.SOUND:
-            return False
+            return True
         damaged = damaged + 1 if found is _Found.DAMAGED else 0
         if damaged == IN_A_ROW:
-            return True
-    raise unreadable(path) from error
+            return False
+    raise unreadable(path)
 
 
 def _may_pass(error: StorageError) -> bool:
     """Whether an error can come from a disk that fails for a moment."""
     cause = error.__cause__
-    if isinstance(cause, sqlite3.Error):
-        code = getattr(cause, "sqlite_errorcode", -1) & 0xFF
-        return code in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_IOERR)
+    if isinstance(cause, SQLITE_ERRORS):
+        return primary_code(cause) in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_IOERR)
     return isinstance(cause, OSError) and cause.errno == errno.EIO
 
 
@@ -88,9 +97,8 @@ def _check(path: Path) -> _Found:
     try:
         with contextlib.closing(sqlite3.connect(uri, uri=True, isolation_level=None)) as raw:
             (said,) = raw.execute("PRAGMA quick_check(1)").fetchone()
-    except sqlite3.DatabaseError as error:
-        code = getattr(error, "sqlite_errorcode", -1) & 0xFF
-        if code not in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB):
+    except SQLITE_ERRORS as error:
+        if primary_code(error) not in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB):
             return _Found.UNREADABLE
     else:
         if said == "ok":

@@ -19,11 +19,11 @@ from cogmeter_storage.schema import APPLICATION_ID, SQLITE_MIGRATIONS, SQLITE_VE
 from cogmeter_storage.slot import SlotFormatError
 from cogmeter_storage.sqlite import lock
 from cogmeter_storage.sqlite.apart import has_future, set_apart
-from cogmeter_storage.sqlite.errors import damaged, storage_error, unreadable, unusable
+from cogmeter_storage.sqlite.errors import SQLITE_ERRORS, damaged, primary_code, storage_error, unreadable, unusable
 from cogmeter_storage.sqlite.faulty_reads import OPENINGS, is_damaged, steadily
 from cogmeter_storage.sqlite.header import check_header, check_version
 from cogmeter_storage.sqlite.identity import LOG, Identity, SharedLock
-from cogmeter_storage.sqlite.recovery import Recovered, stamp, take_over
+from cogmeter_storage.sqlite.recovery import Recovered, set_aside, take_over
 from cogmeter_storage.sqlite.rows import transaction, unsealed_columns
 from cogmeter_storage.sqlite.slots import last_edge, repair, seal
 from cogmeter_storage.sqlite.sound import LAST_US
@@ -56,7 +56,6 @@ class Writable:
         self.patience_s = _BUSY_TIMEOUT_S
         self.damage = damage
         self._path = path
-        self._rewound = False  # whether opening it removed the newest operations
         self._replace_corrupt = replace_corrupt
         self.saved = saved
 
@@ -71,12 +70,11 @@ class Writable:
         shared = SharedLock()
         stack.callback(shared.close)
         raw = self._opened(stack)
-        self.identity = Identity(self._path)
-        if self._rewound:
-            self.identity.rewind()
+        self.identity = Identity(self._path, shared)
         if self.identity.own(LOG):
             shared.take(self._path)
             stack.callback(shared.release)
+        self.identity.check()
         # Writer waits longer, in steps of this length, so that a bot that stops need not wait for it.
         raw.execute(f"PRAGMA busy_timeout = {int(BUSY_STEP_S * 1000)}")
         return raw
@@ -94,7 +92,7 @@ class Writable:
                     break
         else:
             raise unreadable(self._path)
-        _LOG.error("The damaged database is kept as %s.", _set_aside(self._path))
+        _LOG.error("The damaged database is kept as %s.", set_aside(self._path))
         return self._connected(stack)
 
     def _connected(self, stack: ExitStack) -> sqlite3.Connection:
@@ -111,8 +109,7 @@ class Writable:
             raw.execute("PRAGMA wal_autocheckpoint = 4000")
             if self.saved is not None:
                 self.recovered = take_over(raw, self.saved)
-            self._rewound = clock.credible and has_future(raw, clock.now_us())
-            if self._rewound:
+            if clock.credible and has_future(raw, clock.now_us()):
                 set_apart(raw, self.damage, clock.now_us())
             self.head = recover(raw, self.damage)
             stack.push(until_it_works.pop_all())
@@ -157,10 +154,7 @@ class Readable:
             raw.execute("PRAGMA user_version").fetchone()
         except sqlite3.OperationalError as error:
             raw.close()
-            if (
-                error.sqlite_errorcode & 0xFF not in _NO_ROOM_BESIDE
-                or self._path.with_name(f"{self._path.name}-wal").exists()
-            ):
+            if primary_code(error) not in _NO_ROOM_BESIDE or self._path.with_name(f"{self._path.name}-wal").exists():
                 raise
             return connect(self._path, "ro&immutable=1")
         except BaseException:
@@ -228,7 +222,8 @@ def _probe(raw: sqlite3.Connection) -> None:
     try:
         raw.execute(f"PRAGMA user_version = {SQLITE_VERSION}")
     finally:
-        raw.execute("ROLLBACK")
+        if raw.in_transaction:  # SQLite ends it by itself when the disk is full
+            raw.execute("ROLLBACK")
 
 
 def _make_folder(path: Path) -> None:
@@ -236,19 +231,6 @@ def _make_folder(path: Path) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise unusable(path, f"needs a folder that cannot be made ({error})", "make the folder") from error
-
-
-def _set_aside(path: Path) -> Path:
-    """Rename the database, its write-ahead log first: a log without its database is nothing, but not the reverse."""
-    aside = path.with_name(f"{path.name}.corrupt-{stamp()}")
-    try:
-        for suffix in ("-wal", "-shm", ""):
-            with contextlib.suppress(FileNotFoundError):
-                path.with_name(path.name + suffix).rename(aside.with_name(aside.name + suffix))
-    except OSError as error:
-        reason = f"is damaged and cannot be set aside ({error.strerror or error})"
-        raise unusable(path, reason, "move it away") from error
-    return aside
 
 
 def connect(path: Path, mode: str) -> sqlite3.Connection:
@@ -262,7 +244,7 @@ def _in_our_words(path: Path) -> Iterator[None]:
     """What SQLite or a slot's decoder raises, as a StorageError."""
     try:
         yield
-    except sqlite3.Error as error:
+    except SQLITE_ERRORS as error:
         raise storage_error(error, path) from error
     except SlotFormatError as error:
         raise damaged(path, str(error)) from error

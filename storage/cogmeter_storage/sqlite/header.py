@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from cogmeter_storage.base import StorageError
 from cogmeter_storage.schema import APPLICATION_ID, SQLITE_VERSION
-from cogmeter_storage.sqlite.errors import storage_error, unreadable, unusable
+from cogmeter_storage.sqlite.errors import SQLITE_ERRORS, primary_code, storage_error, unreadable, unusable
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -90,8 +90,8 @@ def _read(path: Path) -> tuple[int, int] | None:
             raw.execute("PRAGMA writable_schema = ON")  # of a file that was cut off, the first page can be read
             (application,) = raw.execute("PRAGMA application_id").fetchone()
             (version,) = raw.execute("PRAGMA user_version").fetchone()
-    except sqlite3.DatabaseError as error:
-        code = getattr(error, "sqlite_errorcode", -1) & 0xFF
+    except SQLITE_ERRORS as error:
+        code = primary_code(error)
         if code == sqlite3.SQLITE_NOTADB:
             _refuse_foreign(path)
         if code in (sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_CORRUPT):

@@ -10,7 +10,7 @@ import sys
 from typing import TYPE_CHECKING, Final
 
 from cogmeter_storage.base import DetachedStoreError
-from cogmeter_storage.sqlite.overwritten import Content
+from cogmeter_storage.sqlite.overwritten import INDEX_BYTES, Content
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -24,6 +24,7 @@ LOG, INDEX = "-wal", "-shm"
 # of the database, and the "dead man switch" of the index.
 _DATABASE_RANGE: Final = (0x40000002, 510)
 _INDEX_RANGE: Final = (128, 1)
+_CLOSE_ON_EXEC: Final = getattr(os, "O_CLOEXEC", 0)
 
 
 class Loss(enum.Enum):
@@ -31,7 +32,7 @@ class Loss(enum.Enum):
 
     DELETED = "was deleted or moved away while the bot has it open"
     REPLACED = "was replaced by another file while the bot has it open"
-    OVERWRITTEN = "was overwritten with older content while the bot has it open"
+    OVERWRITTEN = "was overwritten with other content while the bot has it open"
     LOG = "lost its write-ahead log (-wal) or its index (-shm) while the bot has it open"
 
 
@@ -42,12 +43,15 @@ class Identity:
     a file without a name, and is lost when the process ends.
     """
 
-    def __init__(self, path: Path) -> None:
-        """Note the files. Call it when the connection has read something, so that its log exists."""
+    def __init__(self, path: Path, lock: SharedLock) -> None:
+        """Note the files. Call it when the connection has read something, so that its log exists.
+
+        Their content is noted by the first ``check`` after ``lock`` has been taken.
+        """
         self.path = path
         self._paths = {suffix: _beside(path, suffix) for suffix in ("", LOG, INDEX)}
         self._noted = {suffix: _inode(_status(file)) for suffix, file in self._paths.items()}
-        self._content = Content(path)
+        self._content = Content(path, lock.read_index)
 
     def loss(self) -> Loss | None:
         """Return what happened to the files, or None while they are in place. Costs a few microseconds."""
@@ -56,13 +60,9 @@ class Identity:
             return Loss.DELETED
         if _inode(status) != self._noted[""]:
             return Loss.REPLACED
-        if self._noted[LOG] is not None and self._content.is_older(status):
+        if self._noted[LOG] is not None and self._content.is_overwritten(status):
             return Loss.OVERWRITTEN
         return None if self._has(LOG) and self._has(INDEX) else Loss.LOG
-
-    def rewind(self) -> None:
-        """Expect the newest operations to be removed; content that is older is not noticed until the next opening."""
-        self._content.rewind()
 
     def check(self) -> None:
         """Refuse to go on with files that are gone.
@@ -73,6 +73,10 @@ class Identity:
         loss = self.loss()
         if loss is not None:
             raise DetachedStoreError(f"Database {self.path} {loss.value}.")
+
+    def follow(self) -> None:
+        """Note what a commit of this process changed in the index. Costs a few microseconds."""
+        self._content.follow()
 
     def own(self, suffix: str) -> Path | None:
         """Return the path of the log or the index if the noted file is still there."""
@@ -89,31 +93,38 @@ class SharedLock:
 
     POSIX drops all locks that a process has on a file as soon as it closes any descriptor of it: a bot that uploads or
     copies its database would make every other program believe that nobody has it open. Locks of an open file
-    description (Linux) stay until they are released here. Elsewhere this does nothing, and ``Identity`` notices.
+    description (Linux) stay until they are released here. Elsewhere nothing is locked, and ``Identity`` notices.
     """
 
     def __init__(self) -> None:
-        self._descriptors: list[int] = []
+        self._descriptors: dict[str, int] = {}  # by suffix
 
     def take(self, path: Path) -> None:
         """Lock a database in WAL mode and its index; a file system without such locks is left alone."""
-        if sys.platform == "linux":
-            for file, (start, length) in ((path, _DATABASE_RANGE), (_beside(path, INDEX), _INDEX_RANGE)):
-                with contextlib.suppress(OSError):
-                    self._descriptors.append(os.open(file, os.O_RDONLY | os.O_CLOEXEC))
-                    _lock(self._descriptors[-1], fcntl.F_RDLCK, start, length)
+        for suffix, (start, length) in (("", _DATABASE_RANGE), (INDEX, _INDEX_RANGE)):
+            with contextlib.suppress(OSError):
+                self._descriptors[suffix] = os.open(_beside(path, suffix), os.O_RDONLY | _CLOSE_ON_EXEC)
+                if sys.platform == "linux":
+                    _lock(self._descriptors[suffix], fcntl.F_RDLCK, start, length)
+
+    def read_index(self) -> bytes:
+        """Return the first bytes of the index; b"" when it cannot be read. It opens no file, so it drops no lock."""
+        if INDEX in self._descriptors and sys.platform != "win32":
+            with contextlib.suppress(OSError):
+                return os.pread(self._descriptors[INDEX], INDEX_BYTES, 0)
+        return b""
 
     def release(self) -> None:
         """Unlock, before the last connection closes: to close cleanly, SQLite needs the database for itself."""
         if sys.platform == "linux":
-            for descriptor in self._descriptors:
+            for descriptor in self._descriptors.values():
                 with contextlib.suppress(OSError):
                     _lock(descriptor, fcntl.F_UNLCK, 0, 0)
 
     def close(self) -> None:
         """Close the descriptors. That drops SQLite's own locks too, so close its connections before."""
         while self._descriptors:
-            os.close(self._descriptors.pop())
+            os.close(self._descriptors.popitem()[1])
 
 
 def _lock(descriptor: int, kind: int, start: int, length: int) -> None:

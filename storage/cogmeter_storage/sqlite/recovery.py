@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import errno
 import glob
 import logging
-import sqlite3
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final
 
 from cogmeter_storage.base import StorageError
 from cogmeter_storage.sqlite.copy import backup, rename_new
+from cogmeter_storage.sqlite.errors import SQLITE_ERRORS, unusable
+from cogmeter_storage.sqlite.faulty_reads import is_sound
 from cogmeter_storage.sqlite.identity import INDEX, LOG, Identity, Loss
 from cogmeter_storage.sqlite.rows import transaction
 
 if TYPE_CHECKING:
+    import sqlite3
     from pathlib import Path
 
     from cogmeter_storage.sqlite.connection import Connection
@@ -41,20 +45,33 @@ BY_ID: Final = (
 BY_KEY: Final = ("sample", "receipt", "threshold_override", "memory")
 DERIVED: Final = ("slot",)
 COPIES: Final = 5  # that may be there
+SAVES: Final = 10  # attempts on a full disk, with the flusher's pauses about five minutes; then the data is given up
+_TRANSIENT: Final = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)
 
 _LOG = logging.getLogger("cogmeter.storage")
 
 
-async def save(reading: Connection, path: Path) -> Path | None:
-    """Copy the database as this connection sees it to ``<name>.recovered-<UTC time>``; None when it cannot be."""
+async def save(reading: Connection, path: Path, *, last: bool) -> Path | None:
+    """Copy the database as this connection sees it to ``<name>.recovered-<UTC time>``; None when it cannot be.
+
+    Raises:
+        StorageError: the disk takes no copy now. Only if this is not the ``last`` attempt.
+    """
     target = path.with_name(f"{path.name}.recovered-{stamp()}")
     try:
         await asyncio.to_thread(_make_room, path)
         await backup(reading, target, None)
     except (StorageError, OSError) as error:
-        _LOG.error("What only the open files of %s hold cannot be saved: %s", path, error)
+        text = f"What only the open files of {path} hold cannot be saved: {error}"
+        if not last and _may_pass(error):
+            raise StorageError(text, permanent=False) from error
+        _LOG.error("%s", text)
         return None
     return target
+
+
+def _may_pass(error: StorageError | OSError) -> bool:
+    return not error.permanent if isinstance(error, StorageError) else error.errno in _TRANSIENT
 
 
 def _make_room(path: Path) -> None:
@@ -66,7 +83,7 @@ def _make_room(path: Path) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     if _copies(path) >= COPIES:
         raise StorageError(
-            f"There are {COPIES} copies {path.name}.recovered-* already. Move them away.", permanent=False
+            f"There are {COPIES} copies {path.name}.recovered-* already. Move them away.", permanent=True
         )
 
 
@@ -77,7 +94,11 @@ def _copies(path: Path) -> int:
 def prepare(identity: Identity, loss: Loss, saved: Path | None) -> Path | None:
     """Make the path ready to be opened again, with all connections closed; return the copy that is still to be used.
 
-    A deleted database is written again. The old log beside a new database would be applied to it: it goes.
+    A deleted database is written again, and so is one that was overwritten with what is no sound database. The old log
+    beside a new database would be applied to it: it goes.
+
+    Raises:
+        StorageError: what is at the path cannot be read or set aside.
     """
     path = identity.path
     if loss is not Loss.LOG:
@@ -88,7 +109,11 @@ def prepare(identity: Identity, loss: Loss, saved: Path | None) -> Path | None:
             log.rename(path.with_name(f"{path.name}.recovered-{stamp()}{LOG}"))
         elif log is not None:
             log.unlink(missing_ok=True)
-    if saved is not None and not path.exists():
+    if loss is Loss.OVERWRITTEN and path.exists() and not path.stat().st_size:
+        path.unlink()
+    elif loss is Loss.OVERWRITTEN and path.exists() and not is_sound(path):
+        _LOG.error("What %s was overwritten with is no sound database. It is kept as %s.", path, set_aside(path))
+    if saved is not None and not path.exists() and is_sound(saved):
         try:
             rename_new(saved, path)
         except FileExistsError:
@@ -142,9 +167,26 @@ def _take_over_table(raw: sqlite3.Connection, table: str) -> int | None:
     try:
         with transaction(raw):
             return raw.execute(f"INSERT OR IGNORE INTO main.{table} SELECT * FROM saved.{table} {behind}").rowcount  # noqa: S608 - names of our tables
-    except sqlite3.DatabaseError as error:
+    except SQLITE_ERRORS as error:
         _LOG.error("Rows of the table %s cannot be taken over: %s", table, error)
         return None
+
+
+def set_aside(path: Path) -> Path:
+    """Rename the database, its write-ahead log first: a log without its database is nothing, but not the reverse.
+
+    Raises:
+        StorageError: it cannot be renamed.
+    """
+    aside = path.with_name(f"{path.name}.corrupt-{stamp()}")
+    try:
+        for suffix in (LOG, INDEX, ""):
+            with contextlib.suppress(FileNotFoundError):
+                path.with_name(path.name + suffix).rename(aside.with_name(aside.name + suffix))
+    except OSError as error:
+        reason = f"is damaged and cannot be set aside ({error.strerror or error})"
+        raise unusable(path, reason, "move it away") from error
+    return aside
 
 
 def stamp() -> str:

@@ -45,7 +45,8 @@ def snapshot(raw: sqlite3.Connection) -> Iterator[None]:
     try:
         yield
     finally:
-        raw.execute("ROLLBACK")
+        if raw.in_transaction:  # SQLite ends it by itself when a read fails
+            raw.execute("ROLLBACK")
 
 
 def read_columns(raw: sqlite3.Connection, damage: DamageLog, after_id: int, last_id: int = MAX_ID) -> Iterator[Columns]:

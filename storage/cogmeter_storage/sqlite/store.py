@@ -56,7 +56,8 @@ class SqliteStore:
         self._damage = damage
         self._closed = False
         self._loss: Loss | None = None  # what reopen() found
-        self._saved: Path | None = None  # the copy that it made
+        self._saved: Path | None = None  # the copy that it made, ...
+        self._saves = 0  # ... and how often it tried
         self._alerting = SqliteAlertStore(reading, lambda: self._writer)
 
     @classmethod
@@ -239,18 +240,23 @@ class SqliteStore:
         writer = self._writer
         if not self._closed:
             self._loss = await asyncio.to_thread(writer.identity.loss)
-            self._saved = await recovery.save(self._reading, self._path) if self._loss else None
+            if self._loss is not None:
+                self._saves += 1
+                last = self._saves >= recovery.SAVES
+                self._saved = await recovery.save(self._reading, self._path, last=last)
             await self._abandon(writer)
         spare = None
         if self._loss is not None:
             spare = await asyncio.to_thread(recovery.prepare, writer.identity, self._loss, self._saved)
         damage = DamageLog(self._path)
-        writable = Writable(self._path, damage, replace_corrupt=True, saved=spare if self._loss is Loss.LOG else None)
+        is_new = not await asyncio.to_thread(self._path.exists)
+        saved = spare if is_new or self._loss is Loss.LOG else None
+        writable = Writable(self._path, damage, replace_corrupt=True, saved=saved)
         store = await SqliteStore._open(self._path, self._url, damage, writable)
         if writer.hurried:
             store.stop_waiting()
-        if writable.saved is not None and not writable.recovered.failed:
-            await asyncio.to_thread(writable.saved.unlink)
+        if self._loss is Loss.LOG and saved is not None and not writable.recovered.failed:
+            await asyncio.to_thread(saved.unlink)
         return store, recovery.report(self._path, self._loss, self._saved, spare, writable.recovered)
 
     async def _abandon(self, writer: Writer) -> None:

@@ -6,6 +6,7 @@ import asyncio
 from functools import partial
 from typing import TYPE_CHECKING
 
+from cogmeter_storage.base import CorruptStoreError
 from cogmeter_storage.model import DAY_US, HOUR_US, Cleaned, Retention, Tier
 from cogmeter_storage.rollup import fold
 from cogmeter_storage.sqlite import alert_rows, samples, traces
@@ -78,9 +79,10 @@ async def clean(writer: Writer, retention: Retention, now_us: int) -> Cleaned:
         Tier.DAY: _cut(now_us, retention.day_hours, DAY_US),
     }
     await _verify_before(writer, cuts)
+    failed: list[CorruptStoreError] = []
     async with Checkpoints(writer) as checkpoints:
-        paced, damage = partial(_paced, writer, checkpoints), writer.damage
-        return Cleaned(
+        paced, damage = partial(_paced, writer, checkpoints, failed), writer.damage
+        cleaned = Cleaned(
             operations=await paced(partial(_delete_operations, damage=damage, cut_us=raw_cut)),
             slots=sum(
                 [
@@ -92,6 +94,9 @@ async def clean(writer: Writer, retention: Retention, now_us: int) -> Cleaned:
             samples=await paced(partial(samples.delete, cut_us=raw_cut)),
             alerts=await _clean_alerting(paced, raw_cut, cuts[Tier.DAY]),
         )
+    if failed:
+        raise failed[0]
+    return cleaned
 
 
 async def _verify_before(writer: Writer, cuts: Mapping[Tier, int]) -> None:
@@ -137,13 +142,19 @@ async def _clean_alerting(paced: Callable[[Deletion], Awaitable[int]], raw_cut: 
     return alerts
 
 
-async def _paced(writer: Writer, checkpoints: Checkpoints, delete: Deletion) -> int:
-    """Call it, with pauses, until it deletes nothing any more; returns how much it did."""
+async def _paced(writer: Writer, checkpoints: Checkpoints, failed: list[CorruptStoreError], delete: Deletion) -> int:
+    """Call it, with pauses, until it deletes nothing any more; returns how much it did.
+
+    A table with damaged pages is noted in ``failed``: the others are cleaned up all the same, or they would grow.
+    """
     total = 0
-    while removed := await writer.run(delete):
-        total += removed
-        await checkpoints.make()
-        await asyncio.sleep(_PAUSE_S)
+    try:
+        while removed := await writer.run(delete):
+            total += removed
+            await checkpoints.make()
+            await asyncio.sleep(_PAUSE_S)
+    except CorruptStoreError as error:
+        failed.append(error)
     return total
 
 

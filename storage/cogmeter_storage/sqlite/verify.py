@@ -5,9 +5,11 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, Final
 
+from cogmeter_storage.base import CorruptStoreError
 from cogmeter_storage.clock import clock
 from cogmeter_storage.model import Tier
 from cogmeter_storage.sqlite import outbox
+from cogmeter_storage.sqlite.errors import damaged
 from cogmeter_storage.sqlite.rows import transaction
 from cogmeter_storage.sqlite.slots import needs_repair, read_slots, repair, set_aside
 from cogmeter_storage.sqlite.sound import LAST_US, sound
@@ -28,19 +30,46 @@ _TABLES: Final = (
     *("slot", "series", "alert", "alert_change", "delivery", "attempt", "mute", "threshold_override", "audit"),
     *("marker", "memory", "sample", "trace"),
 )
+# Figures are found by the index of these: an entry that is missing there is missing from every figure.
+_INDEXED: Final = ("slot", "series")
 
 
 async def verify(reading: Connection, writer: Writer | None, damage: DamageLog) -> None:
-    """See Store.verify."""
+    """See Store.verify. A table with damaged pages keeps no other one from being looked at."""
+    failed: list[CorruptStoreError] = []
+    for table in _INDEXED:
+        try:
+            await _verify_index(reading, writer, damage, table)
+        except CorruptStoreError as error:
+            failed.append(error)
     for table in _TABLES:
-        if writer is None:
-            await reading.run(_note_rows, damage, table)
-        elif await reading.run(_has_damage, table):
-            await writer.run(_set_aside, damage, table)
+        try:
+            if writer is None:
+                await reading.run(_note_rows, damage, table)
+            elif await reading.run(_has_damage, table):
+                await writer.run(_set_aside, damage, table)
+        except CorruptStoreError as error:
+            failed.append(error)
     for tier in Tier:
         found = await verify_slots(reading, damage, tier, since_us=-LAST_US, until_us=LAST_US)
         if writer is not None:
             await _repair_in_turns(writer, [(tier, start_us) for start_us in found])
+    if failed:
+        raise failed[0]
+
+
+async def _verify_index(reading: Connection, writer: Writer | None, damage: DamageLog, table: str) -> None:
+    """Rebuild the index of a table if it differs from the table.
+
+    Raises:
+        CorruptStoreError: it does, and it cannot be rebuilt, or the table itself is damaged.
+    """
+    fault = await reading.run(_index_fault, table)
+    if fault and writer is not None:
+        await writer.run(_rebuild_index, damage, table, fault)
+        fault = await reading.run(_index_fault, table)
+    if fault:
+        raise damaged(reading.path, fault)
 
 
 async def verify_slots(
@@ -92,6 +121,22 @@ def _to_repair(
         for _ in read_slots(raw, damage, tier, start_us, start_us + 1):  # notes what cannot be read
             pass
     return found, rows[-1][0] + 1 if len(rows) == _SLOTS else None
+
+
+def _index_fault(raw: sqlite3.Connection, table: str) -> str:
+    """Return what is wrong with the pages or the index of a table; "" if nothing is."""
+    (said,) = raw.execute(f"PRAGMA integrity_check({table})").fetchone()
+    return "" if said == "ok" else str(said)
+
+
+def _rebuild_index(raw: sqlite3.Connection, damage: DamageLog, table: str, fault: str) -> None:
+    with transaction(raw):
+        raw.execute(f"REINDEX {table}")
+        raw.execute(
+            "INSERT INTO damage (at_us, kind, result, statement) VALUES (?, 'index', 'rebuilt', ?)",
+            (clock.now_us(), f"REINDEX {table}"),
+        )
+    damage.indexed(table, fault)
 
 
 def _has_damage(raw: sqlite3.Connection, table: str) -> bool:

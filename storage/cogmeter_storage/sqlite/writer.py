@@ -15,6 +15,7 @@ from cogmeter_storage.clock import clock
 from cogmeter_storage.rollup import Draft
 from cogmeter_storage.sqlite.apart import has_future, note_clamped, set_apart
 from cogmeter_storage.sqlite.connection import Connection
+from cogmeter_storage.sqlite.errors import primary_code
 from cogmeter_storage.sqlite.file import recover
 from cogmeter_storage.sqlite.rows import transaction
 from cogmeter_storage.sqlite.slots import seal
@@ -171,17 +172,19 @@ class Writer:
         while True:
             begun = raw.in_transaction
             try:
-                return function(raw, *args, **kwargs)
+                result = function(raw, *args, **kwargs)
             except sqlite3.OperationalError as error:
-                busy = error.sqlite_errorcode & 0xFF == sqlite3.SQLITE_BUSY
+                busy = primary_code(error) == sqlite3.SQLITE_BUSY
                 if begun or raw.in_transaction or not busy or time.perf_counter() >= min(until_s, self._latest_s):
                     raise
+            else:
+                self.identity.follow()
+                return result
 
     def _set_apart(self, raw: sqlite3.Connection, now_us: int) -> bool:
         self.identity.check()
         if not has_future(raw, now_us):
             return False
-        self.identity.rewind()
         set_apart(raw, self.damage, now_us)
         clamped = self.head.clamped
         self.head = replace(recover(raw, self.damage), clamped=clamped)

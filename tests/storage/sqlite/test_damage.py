@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from cogmeter_storage import Marker, Retention, open_store
 from cogmeter_storage.alerting import Alert, AlertChange, AlertState, Mute, Step
+from cogmeter_storage.base import CorruptStoreError
 from cogmeter_storage.model import DAY_US, HOUR_US, MINUTE_US, Damage, Outcome, Person, SpanRecord, Tier, TraceRecord
 from cogmeter_storage.slot import decode, encode
 
@@ -557,3 +558,68 @@ def test_random_bits_of_slots_never_decode_to_other_figures(history, path):
             with pytest.raises(ValueError, match=r"checksum|version|bytes|widths|header"):
                 decode(bytes(damaged), row[:4])
         assert encode(decode(row[4], row[:4]), row[:4]) == row[4]
+
+
+async def test_a_table_with_a_damaged_page_keeps_no_other_one_from_being_cleaned_up_and_verified(
+    url, path, history, noon
+):
+    async with opened(url) as store:
+        await fill_small_tables(store, noon)
+    with vandal(path) as raw:
+        (root,) = raw.execute("SELECT rootpage FROM sqlite_schema WHERE name = 'trace'").fetchone()
+        (size,) = raw.execute("PRAGMA page_size").fetchone()
+        raw.execute("UPDATE marker SET at_us = 'x' WHERE id = 1")
+    with path.open("r+b") as file:
+        file.seek((root - 1) * size)
+        file.write(bytes(size))
+    async with opened(url) as store:
+        with pytest.raises(CorruptStoreError, match="damaged"):
+            await store.verify()
+        assert (await store.status()).damage.rows == 1
+        with pytest.raises(CorruptStoreError, match="damaged"):
+            await store.clean(ABOUT_A_DAY, now_us=noon + LENGTH_US)
+        assert (await store.status()).operations < history // 2
+        assert (await store.samples(["lag"], 0, 2**62))["lag"] == []
+        assert await store.append([[(1, noon + LENGTH_US, 5, 0, None, None)]], now_us=noon + LENGTH_US) == 1
+
+
+async def test_a_damaged_schema_whose_error_is_no_utf8_is_damage(url, path, history):
+    sound_bytes = path.read_bytes()
+    assert b"CREATE TABLE receipt" in sound_bytes
+    path.write_bytes(sound_bytes.replace(b"CREATE TABLE receipt", b"CREATE \xff\xfe\xfd\xe0\xff receipt"))
+    with pytest.raises(CorruptStoreError, match="is damaged"):
+        await open_store(url, read_only=True)
+    with pytest.raises(CorruptStoreError):
+        await open_store(url)
+    async with opened(url, replace_corrupt=True) as store:
+        assert (await store.status()).operations == 0
+    assert len(list(path.parent.glob("performance.db.corrupt-*"))) == 1
+
+
+@pytest.mark.parametrize("table", ["slot", "series"])
+async def test_an_index_that_lost_entries_is_found_and_rebuilt_and_figures_are_right_again(
+    url, path, history, noon, caplog, table
+):
+    truth = await truth_of(url, noon)
+    with vandal(path) as raw:
+        find = "SELECT rootpage FROM sqlite_schema WHERE name = ?"
+        (root,) = raw.execute(find, (f"sqlite_autoindex_{table}_1",)).fetchone()
+        (size,) = raw.execute("PRAGMA page_size").fetchone()
+    count = (root - 1) * size + 3  # where the page's header has its number of entries
+    with path.open("r+b") as file:
+        file.seek(count)
+        entries = int.from_bytes(file.read(2), "big")
+        file.seek(count)
+        file.write((entries - 1).to_bytes(2, "big"))
+    async with opened(url, read_only=True) as store:
+        with pytest.raises(CorruptStoreError, match="damaged"):
+            await store.verify()
+    async with opened(url) as store:
+        await store.verify()
+        assert (await store.status()).damage.rebuilt_slots == 1
+        await store.verify()
+    assert [line for line in caplog.messages if "index of table" in line and table in line]
+    assert await truth_of(url, noon) == truth
+    with vandal(path) as raw:
+        # A page that the index lost is left unused, which is no fault of the table.
+        assert raw.execute(f"PRAGMA integrity_check({table})").fetchall() == [("ok",)]

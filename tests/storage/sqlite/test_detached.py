@@ -157,6 +157,95 @@ async def test_a_database_that_was_overwritten_by_a_backup_is_noticed_and_the_ba
     assert ends(path) == times(*range(100), *range(200, 300))
 
 
+def write_into(path, data, *, size=None):
+    """Write over the beginning of a file, in place; with ``size``, cut it off there."""
+    with path.open("r+b") as file:
+        file.write(data)
+        if size is not None:
+            file.truncate(size)
+
+
+OVERWRITES = {
+    "emptied": lambda path: write_into(path, b"", size=0),
+    "its first page zeroed": lambda path: write_into(path, bytes(4096)),
+    "its first page noise": lambda path: write_into(path, os.urandom(4096)),
+    "cut off": lambda path: write_into(path, b"", size=path.stat().st_size // 2 // 4096 * 4096),
+    "a text": lambda path: write_into(path, b"hello", size=5),
+}
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows lets nobody write a file that is open")
+@pytest.mark.parametrize("folded", [False, True], ids=["all in the log", "all in the database"])
+@pytest.mark.parametrize("overwrite", OVERWRITES.values(), ids=OVERWRITES)
+async def test_a_database_that_was_overwritten_with_none_is_noticed_at_once_and_writing_goes_on(
+    make_store, more, times, noon, path, overwrite, folded
+):
+    store = await make_store()
+    if folded:
+        await store.fold(now_us=noon + HOUR_US)
+    await more(store)  # begins the log anew where it has been brought into the database
+    overwrite(path)
+    content = path.read_bytes()
+    with pytest.raises(DetachedStoreError, match="overwritten"):
+        await more(store, 300)
+    store, _ = await store.reopen()
+    await more(store, 300)
+    await store.verify()
+    assert not (await store.status()).damage
+    await store.close()
+    assert ends(path)[-100:] == times(*range(300, 400))
+    kept = [one.read_bytes() for one in path.parent.glob("performance.db.corrupt-*Z")]
+    assert kept == [content] * bool(content)
+
+
+async def test_a_new_and_empty_database_in_the_content_of_the_old_one_is_used(
+    make_store, more, times, noon, path, tmp_path
+):
+    await (await open_store(f"sqlite:///{tmp_path / 'new.db'}")).close()
+    store = await make_store()
+    await store.fold(now_us=noon + HOUR_US)
+    await more(store)
+    shutil.copy(tmp_path / "new.db", path)
+    with pytest.raises(DetachedStoreError, match="overwritten"):
+        await more(store, 300)
+    store, done = await store.reopen()
+    await more(store, 300)
+    await store.close()
+    assert ends(path) == times(*range(300, 400))
+    assert ".recovered-" in done
+
+
+async def test_another_programs_database_in_the_content_of_ours_is_refused_and_left_alone(
+    make_store, noon, more, path, tmp_path
+):
+    with contextlib.closing(sqlite3.connect(tmp_path / "other.db")) as raw:
+        raw.execute("CREATE TABLE other (x)")
+    store = await make_store()
+    await store.fold(now_us=noon + HOUR_US)
+    shutil.copy(tmp_path / "other.db", path)
+    with pytest.raises(DetachedStoreError, match="overwritten"):
+        await more(store)
+    for _ in range(2):
+        with pytest.raises(StorageError, match="another program"):
+            await store.reopen()
+    assert path.read_bytes() == (tmp_path / "other.db").read_bytes()
+
+
+@pytest.mark.parametrize("folds", [False, True], ids=["brought in by the tool", "brought in by the bot"])
+@pytest.mark.parametrize("vacuum", [False, True])
+async def test_the_newest_operations_may_be_deleted_by_another_program(make_store, more, noon, path, folds, vacuum):
+    store = await make_store()
+    await store.fold(now_us=noon + HOUR_US)
+    statements = ["DELETE FROM operation WHERE id > 150", "VACUUM"][: 2 if vacuum else 1]
+    tool(path, *statements, *([] if folds else ["PRAGMA wal_checkpoint(PASSIVE)"]))
+    for number in range(2):
+        await store.fold(now_us=noon + (number + 2) * HOUR_US)
+    path.touch()
+    assert await more(store) == 100
+    await store.close()
+    assert len(ends(path)) == 250
+
+
 async def test_checkpoints_and_clean_up_are_not_taken_for_an_overwritten_database(make_store, more, noon, path):
     store = await make_store()
     for number in range(200, 1000, 100):

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
+import sqlite3
 import subprocess
 import sys
 
@@ -12,6 +14,7 @@ import pytest
 from cogmeter_storage import CorruptStoreError, StorageError, open_store
 from cogmeter_storage.model import HOUR_US
 from cogmeter_storage.sqlite.faulty_reads import is_damaged
+from cogmeter_storage.sqlite.rows import snapshot
 
 START = """
 import asyncio, sys
@@ -132,3 +135,13 @@ async def test_a_pipe_in_the_place_of_the_database_is_refused(path, url):
     os.mkfifo(path)
     with pytest.raises(StorageError, match="not a file"):
         await open_store(url)
+
+
+def test_a_read_that_ends_its_transaction_by_failing_raises_its_own_error(sound, path):
+    with contextlib.closing(sqlite3.connect(path, isolation_level=None)) as raw:
+        with pytest.raises(sqlite3.OperationalError, match="disk I/O error"), snapshot(raw):
+            raw.execute("ROLLBACK")  # as SQLite does then
+            raise sqlite3.OperationalError("disk I/O error")
+        with snapshot(raw):
+            assert raw.in_transaction
+        assert not raw.in_transaction
