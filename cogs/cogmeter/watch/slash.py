@@ -11,7 +11,7 @@ from discord.ext import commands
 from cogmeter import services, tracing
 from cogmeter.watch.hook import Hook
 from cogmeter.watch.overrides import Overrides
-from cogmeter.watch.receipts import AUTOCOMPLETE, Receipt
+from cogmeter.watch.receipts import AUTOCOMPLETE, COMMAND, Receipt
 from cogmeter.watch.surface import Ground, Surface, own_module
 from cogmeter_storage.model import Outcome
 
@@ -114,10 +114,11 @@ class SlashCommands(Surface):
         return call
 
     def _begun(self, interaction: discord.Interaction, hook: Hook) -> Receipt | None:
-        """The receipt of an interaction that is to be recorded."""
+        """The receipt of an interaction that is to be recorded; a press whose callback runs a command stays a press."""
         try:
             if hook.active and interaction.client is self.ground.bot:
-                return self.ground.receipts.of(interaction)
+                receipt = self.ground.receipts.of(interaction)
+                return None if receipt is None or receipt.kind not in {COMMAND, AUTOCOMPLETE} else receipt
         except Exception as fault:  # noqa: BLE001 - our fault must not keep the host's command from running
             hook.fault(fault)
         return None
