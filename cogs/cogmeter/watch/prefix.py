@@ -118,11 +118,12 @@ class PrefixCommands(Surface):
         try:
             if receipt.finished:
                 return
-            if not receipt.id and ctx.command is not None:  # a group has found the subcommand meanwhile
+            another = _ran_another(ctx, receipt.label)
+            if not receipt.id and ctx.command is not None and not another:  # a group has found the subcommand meanwhile
                 receipt.label = fitted(ctx.command.qualified_name)
             if ctx.command is None and (error is None or isinstance(error, commands.CommandNotFound)):
                 self._finish(receipt, Outcome.USER)  # without the error's text, which has what was typed
-            elif error is not None or not ctx.command_failed:
+            elif error is not None or not ctx.command_failed or another:
                 self.ground.receipts.end(receipt, services.COMMANDS, receipt.label, error)
             elif self._errors.active:  # failed without an error: discord.py swallows a command's cancellation
                 self._finish(receipt, Outcome.CANCELLED)
@@ -164,6 +165,14 @@ class PrefixCommands(Surface):
                 self._end(receipt, ctx, error, self._invoke)
         except Exception as fault:  # noqa: BLE001 - see above
             self._invoke.fault(fault)
+
+
+def _ran_another(ctx: Context, label: str) -> bool:
+    """Whether the command with this name has run another one in its context, which then has that one's failure."""
+    if ctx.command is None or label == UNKNOWN:
+        return False
+    root = ctx.command.root_parent or ctx.command
+    return fitted(root.qualified_name) != label.partition(" ")[0]
 
 
 def _arrived(ctx: Context, receipts: Receipts) -> Receipt:

@@ -85,7 +85,7 @@ class SlashCommands(Surface):
                 raise
             finally:
                 # A hybrid whose error nobody noted was handled by discord.py: the tree's hook settles it.
-                if error is not None or not interaction.command_failed:
+                if error is not None or not interaction.command_failed or _ran_another(interaction, command):
                     self._end(receipt, error, hook)
                 self._leave(receipt, error)
 
@@ -198,6 +198,12 @@ class SlashCommands(Surface):
                     self._end(receipt, app_commands.CommandNotFound(receipt.label, []), self._tree)
         except Exception as fault:  # noqa: BLE001 - it would reach the host's on_error
             self._tree.fault(fault)
+
+
+def _ran_another(interaction: discord.Interaction, command: Any) -> bool:
+    """Whether a hybrid has run another command in its context, which then has that one's failure."""
+    context = getattr(interaction, "_baton", None)
+    return isinstance(context, commands.Context) and context.command is not getattr(command, "wrapped", None)
 
 
 def _service(receipt: Receipt) -> str:

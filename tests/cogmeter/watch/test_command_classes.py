@@ -207,6 +207,46 @@ async def test_a_hybrid_that_dispatches_its_errors_by_itself_fails_as_a_slash_co
     assert not hasattr(vars(SilentHybrid)["dispatch_error"], "__wrapped__")
 
 
+async def by_reinvoking(ctx, other):
+    ctx.command, ctx.args = other, [ctx]
+    await ctx.reinvoke()
+
+
+async def by_invoking(ctx, other):
+    await other.invoke(ctx)
+
+
+@pytest.mark.parametrize(("run", "slash"), [(by_reinvoking, False), (by_reinvoking, True), (by_invoking, False)])
+@pytest.mark.parametrize("caught", [True, False])
+async def test_a_command_that_runs_another_in_its_context_is_named_and_judged_for_itself(
+    discord_server, ready_bot, watching, ends, run, slash, caught
+):
+    @ready_bot.hybrid_command(description="Fails")
+    async def other(ctx):
+        raise OSError("no route")
+
+    @ready_bot.hybrid_command(description="Runs the other one")
+    async def outer(ctx):
+        try:
+            await run(ctx, other)
+        except (commands.CommandInvokeError, OSError):
+            if not caught:
+                raise
+        await ctx.send("done")
+
+    @ready_bot.event
+    async def on_command_error(ctx, error):
+        pass
+
+    async with watching(ready_bot, Arrivals, SlashCommands, PrefixCommands):
+        if slash:
+            await discord_server.interact(discord_server.owner.slash("outer"))
+        else:
+            await discord_server.say("!outer")
+        how = (Outcome.OK, None) if caught else (Outcome.ERROR, "OSError: no route")
+        assert await ends(1) == [("outer", *how)]
+
+
 def test_classes_that_a_host_makes_on_the_fly_are_followed_up_to_a_number():
     hooks = []
     overrides = Overrides(hooks, lambda original, hook: original, [(commands.Command, "dispatch_error")])
