@@ -253,8 +253,8 @@ class Press:
         try:
             answered = self._interaction.response.is_done()
             answered_ns = self.receipt.sent_ns + self.receipt.http_ns  # by a task of the host's, perhaps
-            how = (Outcome.OK, None) if answered else (Outcome.USER, NOT_RUN)
-            self._finish(*how, max(self._ended_ns, answered_ns))
+            outcome, error = (Outcome.OK, None) if answered else (Outcome.USER, NOT_RUN)
+            self._finish(outcome, error, max(self._ended_ns, answered_ns))
             self.close()
         except Exception as fault:  # noqa: BLE001 - it would reach the loop's exception handler
             self.hook.fault(fault)
