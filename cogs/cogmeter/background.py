@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
+import inspect
 import time
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any, Final, TypeVar
@@ -28,7 +29,15 @@ def own_context() -> contextvars.Context:
 def detached(coroutine: Coroutine[Any, Any, T], *, name: str) -> asyncio.Task[T]:
     """The running task of this coroutine. The caller keeps a reference: the loop itself does not."""
     # create_task(context=...) would not do: the call itself would still be made inside the caller's context.
-    return own_context().run(lambda: asyncio.create_task(coroutine, name=name))
+    task = own_context().run(lambda: asyncio.create_task(coroutine, name=name))
+    task.add_done_callback(lambda _: _close_unstarted(coroutine))
+    return task
+
+
+def _close_unstarted(coroutine: Coroutine[Any, Any, Any]) -> None:
+    """Close a coroutine that never ran: a task factory's wrapper that is cancelled first leaves it to a warning."""
+    if inspect.iscoroutine(coroutine) and inspect.getcoroutinestate(coroutine) == inspect.CORO_CREATED:
+        coroutine.close()
 
 
 class Pace:

@@ -23,6 +23,8 @@ HOOKS = (
     "command tree",
     "prefix commands",
     "command errors",
+    "command calls",
+    "command group calls",
     "views",
     "modals",
     "dynamic items",

@@ -132,11 +132,10 @@ class Components(Surface):
             press = self._claimed(hook, interaction, lambda: _of_dynamic(factory))
             if press is None:
                 return original(store, kind, factory, interaction, *match)
+            press.begin()  # now: an eager task runs before it can be followed
             followed = self._dispatching == interaction.id and self._tasks.active
             if followed:
                 self._dynamic_tasks += 1
-            else:
-                press.begin()
             return run_dynamic(
                 press, lambda seen: original(store, kind, seen, interaction, *match), factory, followed=followed
             )
@@ -157,8 +156,11 @@ class Components(Surface):
             press = self._presses.get(self._dispatching)
             if hook.active and press is not None:
                 try:
-                    press.follow(task, dynamic=self._dynamic_tasks > 0)
-                    self._dynamic_tasks = max(0, self._dynamic_tasks - 1)
+                    dynamic = self._dynamic_tasks > 0
+                    press.follow(task, dynamic=dynamic)
+                    if dynamic:
+                        self._dynamic_tasks -= 1
+                        press.end()  # its task takes the place of what was begun before
                 except Exception as error:  # noqa: BLE001 - our fault must not lose the host's task
                     hook.fault(error)
             return original(store, task)

@@ -53,8 +53,10 @@ _WRAPPERS: Final = (
     commands.ConversionError,
     commands.HybridCommandError,
     commands.BadFlagArgument,
+    commands.ExtensionFailed,  # of a command that loads or reloads an extension
 )
-_CONTAINERS: Final = (*_WRAPPERS, app_commands.TransformerError, BaseExceptionGroup)
+_CAUSED: Final = (app_commands.TransformerError, app_commands.TranslationError)  # what they wrap is their cause
+_CONTAINERS: Final = (*_WRAPPERS, *_CAUSED, BaseExceptionGroup)
 _CONVERSIONS: Final = (app_commands.TransformerError, commands.ConversionError)
 # GeneratorExit: a coroutine that is closed before its end, as when its loop goes away.
 _CANCELLATIONS: Final = (asyncio.CancelledError, GeneratorExit, KeyboardInterrupt, SystemExit)
@@ -125,7 +127,7 @@ def _inside(error: BaseException) -> Iterator[BaseException]:
     """Yield what discord.py or a TaskGroup wrapped, or what led to a refusal: it alone may be due to something else."""
     if isinstance(error, BaseExceptionGroup):
         yield from error.exceptions
-    elif isinstance(error, app_commands.TransformerError):
+    elif isinstance(error, _CAUSED):
         yield from [] if error.__cause__ is None else [error.__cause__]
     elif isinstance(error, _WRAPPERS):
         yield error.original

@@ -10,10 +10,11 @@ from weakref import WeakKeyDictionary
 from discord.ext import commands
 
 from cogmeter import services, tracing
-from cogmeter.timing import now_ns
+from cogmeter.timing import error_text, now_ns
 from cogmeter.watch.arrivals import message_arrived_ns
 from cogmeter.watch.hook import Hook
 from cogmeter.watch.names import fitted
+from cogmeter.watch.outcomes import cause_of, outcome_of
 from cogmeter.watch.overrides import Overrides
 from cogmeter.watch.people import Who
 from cogmeter.watch.receipts import COMMAND, Receipt
@@ -36,7 +37,8 @@ class PrefixCommands(Surface):
     """Each invocation is a trace of its own, from the message's arrival on.
 
     discord.py catches what a prefix or hybrid command raises and passes it to ``dispatch_error``: there the operation
-    that is under way ends, before any error handler.
+    that is under way ends, before any error handler. A bot whose own ``invoke`` catches it may do without: what the
+    command itself raised last is kept until its invocation ends.
     """
 
     name = "prefix commands"
@@ -45,14 +47,23 @@ class PrefixCommands(Surface):
     def __init__(self, ground: Ground) -> None:
         super().__init__(ground)
         self._begun: WeakKeyDictionary[Context, Receipt] = WeakKeyDictionary()  # for the public events alone
+        self._ends: WeakKeyDictionary[Context, tuple[Outcome, str | None]] = WeakKeyDictionary()  # of the last call
 
     def prepare(self) -> None:
         """``invoke`` is looked up on the bot at each message; ``dispatch_error`` has no override in the library."""
         expects = ["ctx", "error"]
         self._invoke = Hook("prefix commands", self.ground.bot, "invoke", self._invoked)
         self._errors = Hook("command errors", commands.Command, "dispatch_error", self._raised, expects=expects)
-        self.hooks += [self._invoke, self._errors]
-        self._overrides = Overrides(self.hooks, self._raised, [(commands.Command, "dispatch_error")])
+        self.hooks += [
+            self._invoke,
+            self._errors,
+            Hook("command calls", commands.Command, "invoke", self._called, expects=["ctx"]),
+            Hook("command group calls", commands.Group, "invoke", self._called, expects=["ctx"]),
+        ]
+        self._overrides = (
+            Overrides(self.hooks, self._raised, [(commands.Command, "dispatch_error")]),
+            Overrides(self.hooks, self._called, [(commands.Command, "invoke"), (commands.Group, "invoke")]),
+        )
 
     async def install(self) -> None:
         """Also look at the commands that are there already."""
@@ -101,13 +112,44 @@ class PrefixCommands(Surface):
 
         return dispatch_error
 
+    def _called(self, original: Call, hook: Hook) -> Call:
+        async def invoke(command: Any, ctx: Context) -> Any:
+            if not hook.active:
+                return await original(command, ctx)
+            failed = getattr(ctx, "command_failed", False)  # in an attempt before this one
+            error: BaseException | None = None
+            try:
+                return await original(command, ctx)
+            except BaseException as raised:
+                error = raised
+                raise
+            finally:
+                self._keep(ctx, error, hook, failed=failed)
+                error = None  # the frame and its exception would reference each other
+
+        return invoke
+
+    def _keep(self, ctx: Context, error: BaseException | None, hook: Hook, *, failed: bool) -> None:
+        """Keep how a call of a command ended, without its exception: that would keep the context."""
+        try:
+            if ctx.bot is not self.ground.bot:
+                return
+            if error is not None:
+                self._ends[ctx] = outcome_of(error), error_text(cause_of(error))
+            elif failed:
+                self._ends[ctx] = Outcome.OK, None
+            else:  # the context tells
+                self._ends.pop(ctx, None)
+        except Exception as fault:  # noqa: BLE001 - our fault must not take the place of the host's exception
+            hook.fault(fault)
+
     def _receipt(self, ctx: Context, hook: Hook) -> Receipt | None:
         """The beginning of an invocation; None for a message that neither is a command nor looks like one."""
         try:
             if not hook.active or (ctx.command is None and not ctx.invoked_with):
                 return None
             for command in _path(ctx):
-                self._overrides.see(command)
+                self._see(command)
             return _arrived(ctx, self.ground.receipts)
         except Exception as fault:  # noqa: BLE001 - our fault must not keep the host's command from running
             hook.fault(fault)
@@ -118,11 +160,15 @@ class PrefixCommands(Surface):
         try:
             if receipt.finished:
                 return
-            if not receipt.id and ctx.command is not None:  # a group has found the subcommand meanwhile
+            end = self._ends.pop(ctx, None)
+            another = _ran_another(ctx, receipt.label)
+            if not receipt.id and ctx.command is not None and not another:  # a group has found the subcommand meanwhile
                 receipt.label = fitted(ctx.command.qualified_name)
             if ctx.command is None and (error is None or isinstance(error, commands.CommandNotFound)):
                 self._finish(receipt, Outcome.USER)  # without the error's text, which has what was typed
-            elif error is not None or not ctx.command_failed:
+            elif error is None and end is not None:  # the bot's own invoke has caught it, or tried once more
+                self._finish(receipt, *end)
+            elif error is not None or not ctx.command_failed or another:
                 self.ground.receipts.end(receipt, services.COMMANDS, receipt.label, error)
             elif self._errors.active:  # failed without an error: discord.py swallows a command's cancellation
                 self._finish(receipt, Outcome.CANCELLED)
@@ -131,12 +177,16 @@ class PrefixCommands(Surface):
         except Exception as fault:  # noqa: BLE001 - our fault must not take the place of the host's exception
             hook.fault(fault)
 
-    def _finish(self, receipt: Receipt, outcome: Outcome) -> None:
-        self.ground.receipts.finish(receipt, services.COMMANDS, receipt.label, outcome=outcome)
+    def _finish(self, receipt: Receipt, outcome: Outcome, error: str | None = None) -> None:
+        self.ground.receipts.finish(receipt, services.COMMANDS, receipt.label, outcome=outcome, error=error)
 
     def _see_all(self) -> None:
         for command in list(self.ground.bot.walk_commands()):
-            self._overrides.see(command)
+            self._see(command)
+
+    def _see(self, command: commands.Command[Any, ..., Any]) -> None:
+        for overrides in self._overrides:
+            overrides.see(command)
 
     # Without the hooks: the public events. What a hybrid does as a slash command is the other surface's.
 
@@ -164,6 +214,14 @@ class PrefixCommands(Surface):
                 self._end(receipt, ctx, error, self._invoke)
         except Exception as fault:  # noqa: BLE001 - see above
             self._invoke.fault(fault)
+
+
+def _ran_another(ctx: Context, label: str) -> bool:
+    """Whether the command with this name has run another one in its context, which then has that one's failure."""
+    if ctx.command is None or label == UNKNOWN:
+        return False
+    root = ctx.command.root_parent or ctx.command
+    return fitted(root.qualified_name) != label.partition(" ")[0]
 
 
 def _arrived(ctx: Context, receipts: Receipts) -> Receipt:

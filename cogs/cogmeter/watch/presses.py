@@ -9,6 +9,8 @@ told apart by the interaction that each call gets.
 from __future__ import annotations
 
 import asyncio
+from contextvars import ContextVar
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import discord
@@ -55,6 +57,17 @@ class Claim(NamedTuple):
     dynamic: bool = False  # a dynamic item: discord.py alone decides what runs
 
 
+@dataclass(slots=True)
+class Callback:
+    """A call of a callback. What runs inside of it does not keep the press alive."""
+
+    press: int  # the interaction's id
+    running: bool = True
+
+
+_callback: ContextVar[Callback | None] = ContextVar("cogmeter_callback", default=None)
+
+
 class Presses(dict[int, "Press"]):
     """The presses under way, by interaction id."""
 
@@ -74,6 +87,7 @@ class Press:
     __slots__ = (
         "_claims",
         "_done",
+        "_ended_ns",
         "_ends",
         "_interaction",
         "_listeners",
@@ -108,6 +122,7 @@ class Press:
         self._parts = 0  # what is under way: its dispatch, tasks and callbacks
         self._listeners: list[MethodListener] = []
         self._ends: dict[object, tuple[BaseException | None, int]] = {}  # how each part ended last, and when
+        self._ended_ns = 0  # when the last of these parts ended
         self._ran = False  # whether a callback was begun
         self._refused = False
         self._done = False
@@ -143,6 +158,7 @@ class Press:
         if self._parts or self._done:
             return
         try:
+            self._ended_ns = now_ns()
             self._judge()
         except Exception as fault:  # noqa: BLE001 - the host must not notice
             self.hook.fault(fault)
@@ -173,20 +189,29 @@ class Press:
     async def hear(
         self, part: object, name: str, method: Callable[..., Any], /, *arguments: Any, **options: Any
     ) -> Any:
-        """Await a call of this method, as a part of the press."""
+        """Await a call of this method, as a part of the press. A callback decides over the calls that it makes."""
         if name == ON_ERROR:
             self._told(arguments)
-        token = self._enter(name)
+        token, outer = self._enter(name), _callback.get()
+        call = Callback(self.receipt.id)
+        inner = _callback.set(call) if name in CALLBACKS else None
         try:
             result = await method(*arguments, **options)
         except BaseException as error:
-            self.note(part, error)
+            if not self._decided_by(outer):
+                self.note(part, error)
             raise
         else:
-            self._returned(part, name, result)
+            self._returned(part, name, result, outer)
             return result
         finally:
+            call.running = False
+            _leave(inner)
             self._leave(token)
+
+    def _decided_by(self, outer: Callback | None) -> bool:
+        """Whether a callback of this press that is still running made a call: it may handle what the call raises."""
+        return outer is not None and outer.running and outer.press == self.receipt.id
 
     def _enter(self, name: str) -> Token[Scope | None] | None:
         """One of its methods is called: what runs in there belongs to it, also in another's task."""
@@ -201,12 +226,12 @@ class Press:
             tracing.end(token)
         self.end()
 
-    def _returned(self, part: object, name: str, result: object) -> None:
+    def _returned(self, part: object, name: str, result: object, outer: Callback | None) -> None:
         """A method ended well."""
         try:
             if name in CHECKS:
                 self._refused = self._refused or not result
-            if name != ON_ERROR:
+            if name != ON_ERROR and not self._decided_by(outer):
                 self.note(part, None)
         except Exception as fault:  # noqa: BLE001 - a check may return anything
             self.hook.fault(fault)
@@ -227,7 +252,9 @@ class Press:
             return
         try:
             answered = self._interaction.response.is_done()
-            self._finish(*((Outcome.OK, None) if answered else (Outcome.USER, NOT_RUN)))
+            answered_ns = self.receipt.sent_ns + self.receipt.http_ns  # by a task of the host's, perhaps
+            outcome, error = (Outcome.OK, None) if answered else (Outcome.USER, NOT_RUN)
+            self._finish(outcome, error, max(self._ended_ns, answered_ns))
             self.close()
         except Exception as fault:  # noqa: BLE001 - it would reach the loop's exception handler
             self.hook.fault(fault)
@@ -298,6 +325,15 @@ class Press:
             metadata=self._claims[0].metadata if self._claims else None,
             ended_ns=ended_ns,
         )
+
+
+def _leave(token: Token[Callback | None] | None) -> None:
+    """Go back to the callback around this one. A coroutine may be closed in another context than it was begun in."""
+    try:
+        if token is not None:
+            _callback.reset(token)
+    except ValueError:
+        return
 
 
 def _always_true(thing: Any, name: str) -> bool:

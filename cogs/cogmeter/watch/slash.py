@@ -11,7 +11,7 @@ from discord.ext import commands
 from cogmeter import services, tracing
 from cogmeter.watch.hook import Hook
 from cogmeter.watch.overrides import Overrides
-from cogmeter.watch.receipts import AUTOCOMPLETE, Receipt
+from cogmeter.watch.receipts import AUTOCOMPLETE, COMMAND, Receipt
 from cogmeter.watch.surface import Ground, Surface, own_module
 from cogmeter_storage.model import Outcome
 
@@ -85,7 +85,7 @@ class SlashCommands(Surface):
                 raise
             finally:
                 # A hybrid whose error nobody noted was handled by discord.py: the tree's hook settles it.
-                if error is not None or not interaction.command_failed:
+                if error is not None or not interaction.command_failed or _ran_another(interaction, command):
                     self._end(receipt, error, hook)
                 self._leave(receipt, error)
 
@@ -114,10 +114,11 @@ class SlashCommands(Surface):
         return call
 
     def _begun(self, interaction: discord.Interaction, hook: Hook) -> Receipt | None:
-        """The receipt of an interaction that is to be recorded."""
+        """The receipt of an interaction that is to be recorded; a press whose callback runs a command stays a press."""
         try:
             if hook.active and interaction.client is self.ground.bot:
-                return self.ground.receipts.of(interaction)
+                receipt = self.ground.receipts.of(interaction)
+                return None if receipt is None or receipt.kind not in {COMMAND, AUTOCOMPLETE} else receipt
         except Exception as fault:  # noqa: BLE001 - our fault must not keep the host's command from running
             hook.fault(fault)
         return None
@@ -197,6 +198,12 @@ class SlashCommands(Surface):
                     self._end(receipt, app_commands.CommandNotFound(receipt.label, []), self._tree)
         except Exception as fault:  # noqa: BLE001 - it would reach the host's on_error
             self._tree.fault(fault)
+
+
+def _ran_another(interaction: discord.Interaction, command: Any) -> bool:
+    """Whether a hybrid has run another command in its context, which then has that one's failure."""
+    context = getattr(interaction, "_baton", None)
+    return isinstance(context, commands.Context) and context.command is not getattr(command, "wrapped", None)
 
 
 def _service(receipt: Receipt) -> str:

@@ -207,6 +207,97 @@ async def test_a_hybrid_that_dispatches_its_errors_by_itself_fails_as_a_slash_co
     assert not hasattr(vars(SilentHybrid)["dispatch_error"], "__wrapped__")
 
 
+class Handles(commands.Bot):
+    """Handles what its commands raise without discord.py, and tries once more what is worth it."""
+
+    async def invoke(self, ctx):
+        try:
+            await ctx.command.invoke(ctx)
+        except commands.CommandError as error:
+            if isinstance(getattr(error, "original", None), ConnectionError):
+                await ctx.command.invoke(ctx)
+
+
+async def test_a_bot_that_handles_the_errors_of_its_commands_in_invoke_has_them_recorded(
+    discord_server, watching, ends
+):
+    bot = Handles(command_prefix="!", intents=discord.Intents.all())
+    attempts = []
+
+    @bot.command()
+    async def fails(ctx):
+        raise OSError("no route")
+
+    @bot.command()
+    async def counts(ctx, number: int):
+        await ctx.send(str(number))
+
+    @bot.command()
+    async def recovers(ctx):
+        attempts.append(1)
+        if len(attempts) == 1:
+            raise ConnectionError("try again")
+
+    @bot.group()
+    async def group(ctx):
+        pass
+
+    @group.command()
+    async def inner(ctx):
+        raise LookupError("nothing")
+
+    async with discord_server.running(bot), watching(bot, Arrivals, PrefixCommands):
+        expected = [
+            ("fails", Outcome.ERROR, "OSError: no route"),
+            ("counts", Outcome.USER, 'BadArgument: Converting to "int" failed for parameter "number".'),
+            ("recovers", Outcome.OK, None),
+            ("group inner", Outcome.ERROR, "LookupError: nothing"),
+        ]
+        for number, text in enumerate(("!fails", "!counts many", "!recovers", "!group inner"), 1):
+            await discord_server.say(text)
+            assert (await ends(number))[-1] == expected[number - 1]
+
+
+async def by_reinvoking(ctx, other):
+    ctx.command, ctx.args = other, [ctx]
+    await ctx.reinvoke()
+
+
+async def by_invoking(ctx, other):
+    await other.invoke(ctx)
+
+
+@pytest.mark.parametrize(("run", "slash"), [(by_reinvoking, False), (by_reinvoking, True), (by_invoking, False)])
+@pytest.mark.parametrize("caught", [True, False])
+async def test_a_command_that_runs_another_in_its_context_is_named_and_judged_for_itself(
+    discord_server, ready_bot, watching, ends, run, slash, caught
+):
+    @ready_bot.hybrid_command(description="Fails")
+    async def other(ctx):
+        raise OSError("no route")
+
+    @ready_bot.hybrid_command(description="Runs the other one")
+    async def outer(ctx):
+        try:
+            await run(ctx, other)
+        except (commands.CommandInvokeError, OSError):
+            if not caught:
+                raise
+        await ctx.send("done")
+
+    @ready_bot.event
+    async def on_command_error(ctx, error):
+        pass
+
+    async with watching(ready_bot, Arrivals, SlashCommands, PrefixCommands):
+        if slash:
+            await discord_server.interact(discord_server.owner.slash("outer"))
+        else:
+            await discord_server.say("!outer")
+        how = (Outcome.OK, None) if caught else (Outcome.ERROR, "OSError: no route")
+        assert await ends(1) == [("outer", *how)]
+
+
 def test_classes_that_a_host_makes_on_the_fly_are_followed_up_to_a_number():
     hooks = []
     overrides = Overrides(hooks, lambda original, hook: original, [(commands.Command, "dispatch_error")])

@@ -49,6 +49,13 @@ def not_transformed(cause):
     return error
 
 
+def not_translated(cause):
+    context = app_commands.TranslationContext(app_commands.TranslationContextLocation.other, None)
+    error = app_commands.TranslationError(string="x", context=context)
+    error.__cause__ = cause
+    return error
+
+
 @pytest.mark.parametrize(
     "error",
     [
@@ -103,9 +110,11 @@ def test_everything_else_is_ours(error):
         lambda error: error,
         lambda error: app_commands.CommandInvokeError(COMMAND, error),
         lambda error: commands.HybridCommandError(app_commands.CommandInvokeError(COMMAND, error)),
+        lambda error: commands.CommandInvokeError(commands.ExtensionFailed("plugins.music", error)),
         not_transformed,
+        not_translated,
     ],
-    ids=["bare", "slash", "hybrid", "transformer"],
+    ids=["bare", "slash", "hybrid", "extension", "transformer", "translator"],
 )
 def test_discords_failures_are_found_in_every_wrapping(wrap):
     assert outcome_of(wrap(http(503))) is Outcome.UPSTREAM

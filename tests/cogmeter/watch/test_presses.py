@@ -8,14 +8,16 @@ import contextvars
 
 import discord
 import pytest
-from discord import ui
+from discord import app_commands, ui
 from discord.ui.item import _ItemCallback
 
+from cogmeter.timing import now_ns
 from cogmeter.watch import presses
 from cogmeter.watch.acknowledgement import Acknowledgement
 from cogmeter.watch.arrivals import Arrivals
 from cogmeter.watch.components import Components
 from cogmeter.watch.presses import NOT_RUN, REFUSED
+from cogmeter.watch.slash import SlashCommands
 from cogmeter_storage import Outcome
 
 SERVICE, ACKNOWLEDGEMENT = "discord.components", "discord.acknowledgement"
@@ -478,3 +480,110 @@ async def test_what_a_host_passes_in_place_of_the_interaction_is_the_same_press(
     async with watching(ready_bot, *SURFACES):
         await press(Own(timeout=None))
         assert await outcomes() == [("Own.go", Outcome.ERROR, "OSError: no route")]
+
+
+async def inner_callback(view, interaction):
+    await view.inner.callback(interaction)
+
+
+async def callback_in_a_task(view, interaction):
+    await asyncio.gather(view.inner.callback(interaction))
+
+
+async def check(view, interaction):
+    await view.interaction_check(interaction)
+
+
+class Nested(ui.View):
+    """A view whose callback calls others of its methods, which fail."""
+
+    def __init__(self, call):
+        super().__init__(timeout=None)
+        self.call, self.checks = call, 0
+
+    async def interaction_check(self, interaction):
+        self.checks += 1
+        if self.checks > 1:
+            raise OSError("no route")
+        return True
+
+    @ui.button(label="inner", custom_id="inner")
+    async def inner(self, interaction, button):
+        raise OSError("no route")
+
+    @ui.button(label="go", custom_id="go")
+    async def go(self, interaction, button):
+        with contextlib.suppress(OSError):
+            await self.call(self, interaction)
+        await interaction.response.send_message("done")
+
+
+@pytest.mark.parametrize("call", [inner_callback, callback_in_a_task, check])
+async def test_what_a_callback_calls_and_catches_is_no_failure(ready_bot, watching, press, outcomes, call):
+    async with watching(ready_bot, *SURFACES):
+        await press(Nested(call))
+        assert await outcomes() == [("Nested.go", Outcome.OK, None)]
+
+
+async def test_a_callback_that_goes_on_after_the_one_that_called_it_can_still_fail(
+    ready_bot, watching, press, outcomes
+):
+    tasks = []
+
+    class Detached(ui.View):
+        @ui.button(label="inner", custom_id="inner")
+        async def inner(self, interaction, button):
+            await interaction.original_response()
+            raise OSError("no route")
+
+        @ui.button(label="go", custom_id="go")
+        async def go(self, interaction, button):
+            await interaction.response.send_message("begun")
+            tasks.append(asyncio.create_task(self.inner.callback(interaction)))
+            await asyncio.sleep(0)
+
+    async with watching(ready_bot, *SURFACES):
+        await press(Detached(timeout=None))
+        assert await outcomes() == [("Detached.go", Outcome.ERROR, "OSError: no route")]
+    await asyncio.gather(*tasks, return_exceptions=True)
+
+
+async def test_a_press_that_a_view_handles_by_itself_lasts_no_longer_than_that(ready_bot, watching, press, recorded):
+    class Alone(Go):
+        async def _scheduled_task(self, item, interaction):
+            await interaction.response.send_message("done")
+
+    begun_ns = now_ns()
+    async with watching(ready_bot, *SURFACES) as surfaces:
+        await (await press(Alone())).answered()
+        (one,) = surfaces[1]._presses.values()
+        while not one.waits:
+            await asyncio.sleep(0.005)
+        most_ms = (now_ns() - begun_ns) / 1e6
+        assert recorded(SERVICE) == []  # another task may still call the callback
+        await asyncio.sleep(0.05)
+    (one,) = recorded(SERVICE)
+    assert one.outcome is Outcome.OK
+    assert one.duration_ms <= most_ms
+
+
+@pytest.mark.parametrize("fails", [False, True])
+async def test_a_press_whose_callback_runs_a_command_stays_one_press(
+    ready_bot, watching, press, outcomes, recorded, fails
+):
+    @app_commands.command(description="Says hello")
+    async def hello(interaction: discord.Interaction):
+        if fails:
+            raise OSError("no route")
+        await interaction.response.send_message("hello")
+
+    class Shortcut(ui.View):
+        @ui.button(label="go", custom_id="go")
+        async def go(self, interaction, button):
+            await hello._invoke_with_namespace(interaction, app_commands.Namespace(interaction, {}, []))
+
+    ended = (Outcome.ERROR, "OSError: no route") if fails else (Outcome.OK, None)
+    async with watching(ready_bot, *SURFACES, SlashCommands):
+        await press(Shortcut(timeout=None))
+        assert await outcomes() == [("Shortcut.go", *ended)]
+        assert recorded("discord.commands") == []

@@ -152,10 +152,9 @@ async def test_autocomplete_is_an_operation_of_its_own(used, recorded):
         lambda owner: owner.autocomplete("picky", "number", "1"),
         lambda owner: owner.autocomplete("picky", "number", "x"),
     )
-    assert [(one.operation, one.outcome) for one in recorded("discord.autocomplete")] == [
-        ("picky number", Outcome.OK),
-        ("picky number", Outcome.ERROR),
-    ]
+    ended = [(one.operation, one.outcome) for one in recorded("discord.autocomplete")]
+    # The one that fails does not wait for Discord's answer, so that either may end first.
+    assert sorted(ended) == [("picky number", Outcome.OK), ("picky number", Outcome.ERROR)]
     assert recorded("discord.commands") == []
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextvars
 import functools
 import gc
 import time
@@ -10,8 +11,11 @@ import weakref
 from collections.abc import Coroutine
 
 import pytest
+from discord import ui
 from discord.ext import tasks
 
+from cogmeter.watch.arrivals import Arrivals
+from cogmeter.watch.components import Components
 from cogmeter.watch.coroutines import Wrappers, held
 from cogmeter.watch.listeners import Listeners
 from cogmeter.watch.loops import DIED, Loops
@@ -108,9 +112,16 @@ def eager(loop, coro, **options):
     return asyncio.Task(rest_of(Rest(coro, first)), loop=loop, context=context)
 
 
+def eager_apart(loop, coro, **options):
+    """The same, in a context of its own."""
+    return eager(loop, coro, **{**options, "context": contextvars.copy_context()})
+
+
 FACTORIES = [closure, renamed, argument, of_a_class, nested]
+EAGER = [eager_apart]
 if hasattr(asyncio, "eager_task_factory"):  # Python 3.12
     FACTORIES.append(asyncio.eager_task_factory)
+    EAGER.append(asyncio.eager_task_factory)
 
 
 @pytest.fixture
@@ -323,3 +334,66 @@ async def test_looking_through_a_wrapper_keeps_nothing_of_the_hosts_alive(factor
 async def test_a_task_made_of_a_partial_and_a_finished_one_are_looked_into_without_harm():
     assert list(held(functools.partial(body), tasks.Loop)) == []
     assert list(held(None, tasks.Loop)) == []
+
+
+class Both(ui.View):
+    """A view with a button of its own."""
+
+    @ui.button(label="go", custom_id="go")
+    async def go(self, interaction, button):
+        await interaction.response.send_message("done")
+
+
+class Form(ui.Modal, title="Form"):
+    word = ui.TextInput(label="Word", custom_id="word")
+
+    async def on_submit(self, interaction):
+        raise OSError("no route")
+
+
+class Vote(ui.DynamicItem[ui.Button], template=r"vote:(?P<poll>[0-9]+)"):
+    def __init__(self, poll):
+        super().__init__(ui.Button(label="Vote", custom_id=f"vote:{poll}"))
+        self.poll = poll
+
+    @classmethod
+    async def from_custom_id(cls, interaction, item, match):
+        return cls(match["poll"])
+
+    async def interaction_check(self, interaction):
+        return self.poll != "3"
+
+    async def callback(self, interaction):
+        if self.poll == "2":
+            raise OSError("no route")
+        await interaction.response.send_message("counted")
+
+
+@pytest.mark.parametrize("kind", EAGER)
+async def test_an_eager_factory_does_not_hide_what_becomes_of_a_press(
+    discord_server, bot, watching, recorded, factory, kind
+):
+    view = Both(timeout=None)
+    for poll in "123":
+        view.add_item(Vote(poll))
+    message = await bot.get_channel(int(discord_server.world.channel["id"])).send("panel", view=view)
+    payload = discord_server.world.messages[str(message.channel.id)][str(message.id)]
+    view.stop()
+    bot.add_view(Both(timeout=None), message_id=message.id)
+    bot.add_dynamic_items(Vote)
+    bot._connection.store_view(Form(custom_id="form"))
+    owner = discord_server.owner
+    presses = [owner.button(payload, custom_id) for custom_id in ("go", "vote:1", "vote:2", "vote:3")]
+    async with watching(bot, Arrivals, Components):
+        factory(kind)
+        for press in [*presses, owner.modal("form", {"word": "tea"})]:
+            await discord_server.interact(press)
+        await until(lambda: len(recorded("discord.components")) >= 5)
+        ended = sorted((one.operation, one.outcome) for one in recorded("discord.components"))
+    assert ended == [
+        ("Both.go", Outcome.OK),
+        ("Form", Outcome.ERROR),
+        ("Vote", Outcome.OK),
+        ("Vote", Outcome.ERROR),
+        ("Vote", Outcome.USER),
+    ]

@@ -1,0 +1,1 @@
+"""Plugins that the bot loads, reloads and unloads while it runs."""
