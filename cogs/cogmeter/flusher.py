@@ -90,7 +90,7 @@ class Flusher:
     def stepped(self, step_us: int) -> None:
         """Follow a step of the clock: what waits gets the times that the clock would have shown."""
         if self._pending is not None:
-            self._pending.shift(step_us * 1000)
+            self._pending.follow(step_us * 1000, _wall_minus_perf_ns())
 
     def trouble(self) -> str:
         """Why what is stored is not fresh, in words; empty if it is."""

@@ -48,9 +48,11 @@ class Batch:
         """How many operations it holds."""
         return len(self.atoms) // FIELDS
 
-    def shift(self, step_ns: int) -> None:
-        """Follow a step of the wall clock."""
-        self._wall_minus_perf_ns += step_ns
+    def follow(self, step_ns: int, wall_minus_perf_ns: int) -> None:
+        """Follow a step of the wall clock, given the distance now; a batch taken since the step has it already."""
+        left_ns = wall_minus_perf_ns - self._wall_minus_perf_ns
+        if abs(left_ns - step_ns) < abs(left_ns):
+            self._wall_minus_perf_ns += step_ns
 
     def sort(self) -> None:
         """Order the operations by their end: threads that record at once can overtake each other."""

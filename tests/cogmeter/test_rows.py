@@ -107,3 +107,12 @@ def test_each_operation_is_traced_at_debug(caplog, level, lines):
             Batch([1, 5, 2_000_000, int(Outcome.ERROR), ("boom", None)], wall_minus_perf_ns=0).slices([8, 9], recorder)
         )
     assert caplog.messages == ["knowledge-graph/query error in 2.000 ms: boom"] * lines
+
+
+def test_a_batch_follows_a_step_of_the_clock_once_whether_it_was_taken_before_or_after_it():
+    step_ns, distance_ns = -3_600_000_000_000, 1_700_000_000_000_000_000
+    before = Batch([], wall_minus_perf_ns=distance_ns)
+    after = Batch([], wall_minus_perf_ns=distance_ns + step_ns + 1_000)
+    for batch in (before, after):
+        batch.follow(step_ns, distance_ns + step_ns)
+        assert abs(batch._wall_minus_perf_ns - distance_ns - step_ns) <= 1_000

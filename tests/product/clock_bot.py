@@ -19,6 +19,7 @@ import discord
 from discord.ext import commands
 
 import cogmeter
+from cogmeter.runtime import Monitor
 
 PATIENCE_S = 60
 RECORDED = 20
@@ -37,6 +38,14 @@ def set_clock(offset: str) -> None:
     whole.replace(file)
 
 
+async def counted(monitor: Monitor, service: str) -> int:
+    """How many operations a summary counts; those that a correction moved forward are in it after a minute at most."""
+    async with asyncio.timeout(PATIENCE_S + 30):
+        while service not in (stats := (await monitor.dashboard()).service_stats):
+            await asyncio.sleep(0.5)
+    return int(stats[service].total_operations)
+
+
 async def main(offsets: list[str]) -> None:
     async with commands.Bot(command_prefix="!", intents=discord.Intents.none()) as bot:
         await bot.load_extension("cogmeter.cog")
@@ -52,7 +61,7 @@ async def main(offsets: list[str]) -> None:
             await until(lambda: monitor.alerting.engine.checks >= checks + 1)  # noqa: B023 - awaited at once
             await until(lambda: monitor.sampled_ns > samples)  # noqa: B023 - awaited at once
             await until(lambda: monitor.flusher.written >= written + RECORDED)  # noqa: B023 - awaited at once
-            seen = (await monitor.dashboard()).service_stats[f"search-{count}"].total_operations
+            seen = await counted(monitor, f"search-{count}")
             print(json.dumps({"seen": seen, "doubt": watch.doubt(), "back": watch.back, "forward": watch.forward}))
 
 

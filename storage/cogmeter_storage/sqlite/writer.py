@@ -188,6 +188,7 @@ class Writer:
         set_apart(raw, self.damage, now_us)
         clamped = self.head.clamped
         self.head = replace(recover(raw, self.damage), clamped=clamped)
+        self.identity.follow()
         return True
 
     def _finish(self, raw: sqlite3.Connection, draft: Draft, rows: Sequence[Row], now_us: int) -> None:

@@ -92,4 +92,4 @@ async def test_a_test_says_of_each_target_how_it_fared(move_in, endpoint):
         assert await delivery.test("Ada") == {"log": "", "webhook": ""}
         assert told[0]["test"] is True
         answer["status"] = 503
-        assert await delivery.test("Ada") == {"log": "", "webhook": "PERFORMANCE_ALERT_WEBHOOK_URL answered 503"}
+        assert await delivery.test("Ada") == {"log": "", "webhook": "PERFORMANCE_ALERT_WEBHOOK_URL answered 503."}

@@ -169,7 +169,7 @@ async def bad_settings(kind: type[commands.Bot]) -> None:
                 assert "secret" not in line, line
                 during.check(bot)
         Path(".env").write_text("PERFORMANCE_RETENTION_HOUR=1\nPERFORMANCE_ALERT_COOLDOWN=never\n")
-        unknown, wrong = (await failure(bot, lines=2)).splitlines()
+        wrong, unknown = (await failure(bot, lines=2)).splitlines()
         assert "PERFORMANCE_RETENTION_HOUR" in unknown
         assert "did you mean PERFORMANCE_RETENTION_HOURS?" in unknown
         assert wrong.startswith("PERFORMANCE_ALERT_COOLDOWN='never'")

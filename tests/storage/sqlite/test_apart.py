@@ -15,7 +15,7 @@ from cogmeter_storage import Marker, Retention, open_store
 from cogmeter_storage.alerting import Alert, AlertChange, AlertState, Mute, Step
 from cogmeter_storage.clock import AHEAD_US
 from cogmeter_storage.model import DAY_US, HOUR_US, MINUTE_US, Outcome, Person, SpanRecord, TraceRecord
-from cogmeter_storage.sqlite import apart
+from cogmeter_storage.sqlite import apart, upkeep
 from cogmeter_storage.sqlite.damage import DamageLog
 
 NAMES = [("a", "b"), ("a", "c"), ("a", "d")]
@@ -93,6 +93,31 @@ async def test_what_was_recorded_before_the_clock_ran_ahead_stays_in_every_figur
         assert await count(store, 0, NOW_US + 2 * DAY_US) == 5100
         assert (await store.status()).clock.operations == 500
     slots_agree_with_rows(path)
+
+
+async def test_a_roll_up_that_a_correction_overtakes_ends_no_hour_before_its_time(url, wall, append, make_rows):
+    async with opened(url) as store:
+        await store.series_ids(NAMES)
+        present_us = NOW_US + 600_000_000  # ten minutes into an hour
+        await append(store, make_rows(200, NOW_US + 400_000_000))
+        wall(NOW_US + YEARS_US)
+        await append(store, make_rows(10, NOW_US + YEARS_US))
+        writer, ended = store._writer, []
+        run = writer.run
+
+        async def overtaken(function, *args):
+            result = await run(function, *args)
+            if function is upkeep.unfolded and result and not ended:
+                ended.extend(result)
+                wall(present_us)
+                assert await store.set_apart(now_us=present_us)
+            return result
+
+        writer.run = overtaken
+        await store.fold(now_us=NOW_US + YEARS_US)
+        assert NOW_US in ended
+        assert await append(store, make_rows(50, present_us + 1_000_000)) == 50
+        assert await count(store, NOW_US, NOW_US + HOUR_US) == 250
 
 
 @settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
