@@ -31,6 +31,7 @@ EARLY = 5_000  # operations that are not left waiting until the interval is over
 FIRST_RETRY_S, LAST_RETRY_S = 1.0, 60.0
 TRACES = 200  # stored in one flush
 STALE_S = 30.0  # it runs every second
+READINGS, READ_NS = 5, 20_000  # of both clocks, until one takes no longer than that
 ATTEMPTS = 3  # at a batch that fails for a reason that is not the store's
 
 _logger = logging.getLogger("cogmeter.flusher")
@@ -257,4 +258,14 @@ class Flusher:
 
 
 def _wall_minus_perf_ns() -> int:
-    return clock.now_ns() - time.perf_counter_ns()
+    """Return how far the clock is ahead of the performance counter, in nanoseconds.
+
+    Both are read at one moment: a thread that runs between the readings would shift a whole batch against the next one.
+    """
+    readings = []
+    for _ in range(READINGS):
+        before_ns, wall_ns, after_ns = time.perf_counter_ns(), clock.now_ns(), time.perf_counter_ns()
+        readings.append((after_ns - before_ns, wall_ns - (before_ns + after_ns) // 2))
+        if after_ns - before_ns < READ_NS:
+            break
+    return min(readings)[1]

@@ -122,6 +122,7 @@ def made_up_time(monkeypatch):
 
     clock = Clock()
     monkeypatch.setattr("cogmeter.flusher.time", clock)
+    monkeypatch.setattr("cogmeter_storage.clock.time", clock)
     return clock
 
 
