@@ -8,6 +8,7 @@ from collections import deque
 
 import pytest
 
+from cogmeter import flusher
 from cogmeter.answers.dashboard import dashboard
 from cogmeter.buffer import FIELDS, Buffer
 from cogmeter.flusher import EARLY, Flusher
@@ -422,3 +423,22 @@ async def test_markers_are_stored_within_moments_and_at_the_end(recorder, store)
     recorder.marks.mark("just before the end")
     await flusher.stop()
     assert [one.name for one in await store.markers(0, 1 << 60)] == ["before the start", "just before the end"]
+
+
+def test_a_thread_that_runs_between_the_readings_of_both_clocks_shifts_no_batch(monkeypatch):
+    class Interrupted:
+        def __init__(self):
+            self.counter_ns = 0
+            self.pauses_ns = iter([0, 5_000_000, 0, 0])  # another thread runs before the second reading
+
+        def perf_counter_ns(self):
+            self.counter_ns += next(self.pauses_ns, 0) + 100
+            return self.counter_ns
+
+        def time_ns(self):
+            return 1_900_000_000_000_000_000 + self.counter_ns
+
+    clocks = Interrupted()
+    monkeypatch.setattr("cogmeter.flusher.time", clocks)
+    monkeypatch.setattr("cogmeter_storage.clock.time", clocks)
+    assert abs(flusher._wall_minus_perf_ns() - 1_900_000_000_000_000_000) < 1_000
