@@ -1,4 +1,4 @@
-"""Runs work of the monitor beside the host's: in an empty context, and in short pieces on the event loop."""
+"""Runs work of the monitor on the bot's event loop: in an empty context, and in short pieces."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Notices when the wall clock is set, by a clock that nobody can set, and says whether the present time can be trusted.
+"""Notices steps of the wall clock by a monotonic one, and says whether the present time can be trusted.
 
 A suspended machine makes no step: where the system has a clock that counts the suspension (Linux), that one is used.
 """

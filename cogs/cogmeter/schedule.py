@@ -36,7 +36,7 @@ class Failing:
     error: str  # of the last one
 
 
-class Every(IntervalTrigger):  # type: ignore[misc]
+class Every(IntervalTrigger):  # type: ignore[misc]  # APScheduler ships no types
     """An interval of which no run is made up for: a clock that went forward may have passed over millions."""
 
     def get_next_fire_time(self, previous_fire_time: datetime | None, now: datetime) -> datetime | None:

@@ -85,7 +85,7 @@ class Costs(Answer):
 async def costs(
     days: Mapping[int, Mapping[tuple[str, str], Sums]], span: Range, *, service: str | None, since_us: int | None
 ) -> Costs:
-    """Return what was spent on the days that a stretch of time touches; ``days`` is by the day's number since 1970.
+    """Return what was spent on the days of a range of time; ``days`` is by the day's number since 1970.
 
     It is built day by day, in short pieces; ``days`` may change meanwhile.
     """
