@@ -25,7 +25,7 @@ class Losses:
     """Report what one buffer drops. The buffer itself remembers what was reported, also through a reload."""
 
     def __init__(self, buffer: Buffer) -> None:
-        """Report to nobody yet."""
+        """Begin with nothing reported."""
         self._buffer = buffer
         self._warned_s = self._stored_s = float("-inf")  # by time.monotonic
 

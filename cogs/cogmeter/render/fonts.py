@@ -106,7 +106,7 @@ def _normal(name: str) -> str:
 
 
 def _is_invisible(character: str) -> bool:
-    """Whether it only changes what is beside it: a joiner, a direction, a variation selector."""
+    """Return whether it only changes its neighbours: a joiner, a direction, a variation selector."""
     code = ord(character)
     return unicodedata.category(character) == "Cf" or 0xFE00 <= code <= 0xFE0F or 0xE0100 <= code <= 0xE01EF
 

@@ -175,5 +175,5 @@ def use_own_style() -> None:
 
 
 def _quiet() -> warnings.catch_warnings[None]:
-    """No warnings of glyphs that a font lacks: ``Fonts.legible`` saw to them, and nobody reads a worker's stderr."""
+    """Silence warnings of missing glyphs: ``Fonts.legible`` has replaced them, and no one reads a worker's stderr."""
     return warnings.catch_warnings(action="ignore")

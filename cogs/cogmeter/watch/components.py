@@ -49,7 +49,7 @@ class Components(Surface):
     """Each press is one operation from its arrival to its callback's end, named by view and callback.
 
     A press is claimed where discord.py dispatches it, before any code of the host runs: views and modals may override
-    everything from there on. One that nobody claims (a listener or ``wait_for`` may take it) is recorded when it is
+    everything from there on. One that no one claims (a listener or ``wait_for`` may take it) is recorded when it is
     answered, see ``settle_unclaimed``.
     """
 
