@@ -16,13 +16,13 @@ from typing import TYPE_CHECKING
 
 from timing import Spread, at_most, interleaved, parser, ratio, row, seconds
 
-from cogmeter.alerts.limits import Limits
-from cogmeter.alerts.measuring.evaluator import Evaluator
-from cogmeter.alerts.measuring.window import Window
+from cogmeter.alerts.lifecycle.engine import AlertEngine, Policy
+from cogmeter.alerts.measurement.evaluator import Evaluator
+from cogmeter.alerts.measurement.window import Window
 from cogmeter.alerts.model import WARNING, Limit, Reading, Subject
 from cogmeter.alerts.rules import RULES
-from cogmeter.alerts.states.engine import AlertEngine, Policy
-from cogmeter.services import ACKNOWLEDGEMENT, STALLS
+from cogmeter.alerts.thresholds.limits import Limits
+from cogmeter.recording.service_names import ACKNOWLEDGEMENT, STALLS
 from cogmeter.settings import Settings
 from cogmeter_storage import open_store
 

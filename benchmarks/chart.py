@@ -16,9 +16,9 @@ import statistics
 import time
 from datetime import UTC, datetime
 
-from cogmeter.query import Range, Timeline
-from cogmeter.render.chart import Chart
-from cogmeter.render.charts import ChartWorker
+from cogmeter.query.query import Range, Timeline
+from cogmeter.render.charts.chart import Chart
+from cogmeter.render.charts.worker_client import ChartWorker
 
 GOAL_RATIO = 0.6
 GOAL_LAG_MS = 2.0
@@ -91,7 +91,7 @@ def plain(chart: Chart) -> bytes:
 
 def drawing(rounds: int) -> float:
     """Prints the ratio of our drawing time to the plain figure's, and returns its median."""
-    from cogmeter.render.figures import Painter
+    from cogmeter.render.charts.figures import Painter
 
     chart, ours = day(), Painter().draw
     sizes = {draw: len(draw(chart)) for draw in (plain, ours)}  # both are warm from here on

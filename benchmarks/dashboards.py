@@ -23,11 +23,11 @@ from loop_lag import ticking
 from query import END_US, build
 from timing import at_most, parser, percentile, row
 
-from cogmeter.answers.times import iso
-from cogmeter.recorder import Recorder
-from cogmeter.runtime import Monitor
+from cogmeter.monitor.monitor import Monitor
+from cogmeter.recording.recorder import Recorder
+from cogmeter.schemas.times import iso
 from cogmeter.settings import Settings
-from cogmeter.web.servers import Servers
+from cogmeter.web.server.servers import Servers
 from cogmeter_storage.model import DAY_US
 
 if TYPE_CHECKING:

@@ -28,7 +28,7 @@ sys.path.append(str(Path(__file__).parents[1] / "tests"))
 
 from traffic import START_S, Incident, Minutes, Traffic, fired_s, simulate
 
-from cogmeter.alerts.baseline import ALERT_FROM, Baseline
+from cogmeter.alerts.anomaly.baseline import ALERT_FROM, Baseline
 from cogmeter.alerts.model import INFO, WARNING
 from cogmeter_storage import open_store
 

@@ -17,10 +17,10 @@ from typing import Any
 
 from timing import Spread, at_least, interleaved, parser, row
 
-from cogmeter.alerts.measuring.window import Window
-from cogmeter.buffer import Buffer
-from cogmeter.flusher import Flusher
-from cogmeter.recorder import Recorder
+from cogmeter.alerts.measurement.window import Window
+from cogmeter.recording.buffer import Buffer
+from cogmeter.recording.flusher import Flusher
+from cogmeter.recording.recorder import Recorder
 from cogmeter_storage import Store, open_store
 from cogmeter_storage.schema import SQLITE_MIGRATIONS
 

@@ -18,10 +18,10 @@ from typing import TYPE_CHECKING
 from chart import day
 from timing import Spread, at_most, parser, percentile, row
 
-from cogmeter.buffer import Buffer
-from cogmeter.flusher import Flusher
-from cogmeter.recorder import Recorder
-from cogmeter.render.charts import ChartWorker
+from cogmeter.recording.buffer import Buffer
+from cogmeter.recording.flusher import Flusher
+from cogmeter.recording.recorder import Recorder
+from cogmeter.render.charts.worker_client import ChartWorker
 from cogmeter_storage import open_store
 
 if TYPE_CHECKING:

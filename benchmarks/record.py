@@ -15,9 +15,9 @@ from typing import TYPE_CHECKING, Any
 
 from timing import Spread, at_most, interleaved, missing, parser, ratio, row
 
-from cogmeter.buffer import Buffer
-from cogmeter.flusher import Flusher
-from cogmeter.recorder import Recorder
+from cogmeter.recording.buffer import Buffer
+from cogmeter.recording.flusher import Flusher
+from cogmeter.recording.recorder import Recorder
 from cogmeter_storage import open_store
 
 if TYPE_CHECKING:

@@ -37,20 +37,20 @@ import numpy as np
 from discord.ext import commands
 from timing import Spread, at_most, parser, row
 
-from cogmeter.background import detached
-from cogmeter.recorder import Recorder
-from cogmeter.runtime import Monitor
+from cogmeter.monitor.monitor import Monitor
+from cogmeter.recording.background import detached
+from cogmeter.recording.recorder import Recorder
 from cogmeter.settings import Settings, env_name
+from cogmeter.web.api.routes.table import ROUTES
 from cogmeter.web.pages.table import PAGES
-from cogmeter.web.routes.table import ROUTES
-from cogmeter.web.servers import Servers
+from cogmeter.web.server.servers import Servers
 from cogmeter_storage import open_store
 from cogmeter_storage.model import DAY_US
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
 
-    from cogmeter.web.api import Route
+    from cogmeter.web.api.routing import Route
     from cogmeter_storage import Row
 
 SERVICES, LETTERS, OPERATIONS = 2_000, 100, 700_000

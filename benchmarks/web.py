@@ -23,10 +23,10 @@ import discord
 from discord.ext import commands
 from timing import at_most, parser, percentile, row
 
-from cogmeter.recorder import Recorder
-from cogmeter.runtime import Monitor
+from cogmeter.monitor.monitor import Monitor
+from cogmeter.recording.recorder import Recorder
 from cogmeter.settings import Settings
-from cogmeter.web.servers import Servers
+from cogmeter.web.server.servers import Servers
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

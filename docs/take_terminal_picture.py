@@ -16,11 +16,11 @@ from pathlib import Path
 from typing import Final
 
 from cogmeter.settings import load_settings
-from cogmeter_bot.reading.base import SourceError
-from cogmeter_bot.reading.database import DatabaseSource
+from cogmeter_bot.sources.base import SourceError
+from cogmeter_bot.sources.database import DatabaseSource
 from cogmeter_bot.tui.app import DashboardApp
-from cogmeter_bot.tui.feed import Feed
 from cogmeter_bot.tui.ranges import choices
+from cogmeter_bot.tui.reconnecting_source import ReconnectingSource
 
 ROOT: Final = Path(__file__).resolve().parent.parent
 PICTURE: Final = ROOT / "docs" / "pictures" / "terminal.png"
@@ -33,7 +33,7 @@ DRAWN_S: Final = 2.0
 async def drawn(database: Path) -> str:
     """The screen as SVG, when the demo's first alert stands."""
     settings = load_settings()
-    feed = Feed(lambda: DatabaseSource.open(settings, f"sqlite:///{database}"), database)
+    feed = ReconnectingSource(lambda: DatabaseSource.open(settings, f"sqlite:///{database}"), database)
     deadline = time.perf_counter() + READY_S
     while not await _alerted(feed):
         if time.perf_counter() > deadline:
@@ -46,7 +46,7 @@ async def drawn(database: Path) -> str:
         return app.export_screenshot(title="cogmeter dashboard")
 
 
-async def _alerted(feed: Feed) -> bool:
+async def _alerted(feed: ReconnectingSource) -> bool:
     try:
         return bool(await feed.ask(lambda source: source.alerts("firing", limit=1)))
     except SourceError:

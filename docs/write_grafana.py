@@ -13,7 +13,7 @@ from grafana_foundation_sdk.models import dashboard as models
 from grafana_foundation_sdk.models import heatmap as heatmap_models
 from grafana_foundation_sdk.models.prometheus import PromQueryFormat
 
-from cogmeter.services import BACKGROUND
+from cogmeter.recording.service_names import BACKGROUND
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

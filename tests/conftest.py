@@ -19,7 +19,7 @@ from disk_faults import DiskFaults, build, compiler
 from loopback import Loopback
 
 import cogmeter
-from cogmeter.buffer import DEFAULT_CAPACITY
+from cogmeter.recording.buffer import DEFAULT_CAPACITY
 
 # A timing is never asserted in a test: machines are busy with others.
 hypothesis.settings.register_profile(

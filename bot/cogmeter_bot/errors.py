@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 
-class Refusal(Exception):  # noqa: N818 - it is an answer to a person, not a fault of the program
+class UserInputError(Exception):
     """What a command asked cannot be done; the text says why and what to do instead."""
 
 

@@ -10,7 +10,7 @@ import sys
 from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING, BinaryIO, Final, cast
 
-from cogmeter_bot.cli.saying import on_terminal
+from cogmeter_bot.cli.terminal_text import on_terminal
 from cogmeter_bot.errors import CannotRunError
 
 if TYPE_CHECKING:

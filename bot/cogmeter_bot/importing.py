@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final, cast
 
 from cogmeter.exporters.base import iso
 from cogmeter.exporters.reading import FormatError, operations
-from cogmeter.text_file import encoding_of
+from cogmeter.settings.text_file import encoding_of
 from cogmeter_bot.errors import CannotRunError
 from cogmeter_storage.model import MINUTE_US
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final
 import discord
 from discord import app_commands
 
-from cogmeter_bot.errors import Refusal
+from cogmeter_bot.errors import UserInputError
 
 if TYPE_CHECKING:
     from discord.ext import commands
@@ -25,7 +25,7 @@ class ExampleTree(app_commands.CommandTree["commands.Bot"]):
     ) -> None:
         """Answer to the person alone: a refusal in its own words, anything else as an apology."""
         cause = error.original if isinstance(error, app_commands.CommandInvokeError) else error
-        if isinstance(cause, Refusal | app_commands.CheckFailure):
+        if isinstance(cause, UserInputError | app_commands.CheckFailure):
             text = str(cause)
         else:
             _log.error("/%s failed", interaction.command and interaction.command.qualified_name, exc_info=cause)

@@ -13,8 +13,8 @@ Record from anywhere, before or after the extension ``cogmeter.cog`` is loaded, 
     cogmeter.mark("deployed 1.4")
 """
 
-from cogmeter.recorder import Recorder, Tracker
-from cogmeter.timing import Operation
+from cogmeter.recording.operation import Operation
+from cogmeter.recording.recorder import Recorder, Tracker
 from cogmeter.version import __version__
 from cogmeter_storage.model import Outcome
 

@@ -1,6 +1,7 @@
 """Where operations live. Knows nothing of Discord, and nothing of the packages above it."""
 
 from cogmeter_storage.base import CorruptStoreError, StorageError, Store
+from cogmeter_storage.factory import open_store
 from cogmeter_storage.model import (
     Cleaned,
     ErrorGroup,
@@ -17,7 +18,6 @@ from cogmeter_storage.model import (
     Totals,
     TraceRecord,
 )
-from cogmeter_storage.opening import open_store
 
 __all__ = [
     "Cleaned",

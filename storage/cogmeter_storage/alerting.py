@@ -264,7 +264,7 @@ class AlertStore(Protocol):
         ...
 
     async def overrides(self) -> dict[str, str]:
-        """Thresholds that were changed while running, by key; see ``cogmeter.alerts.limits`` for keys and values."""
+        """Return the threshold overrides by key; see ``cogmeter.alerts.thresholds.keys`` for keys and values."""
         ...
 
     async def override(self, values: Mapping[str, str | None], *, now_us: int, actor: str) -> list[AuditEntry]:

@@ -19,7 +19,7 @@ import discord
 from discord.ext import commands
 
 import cogmeter
-from cogmeter.runtime import Monitor
+from cogmeter.monitor.monitor import Monitor
 
 PATIENCE_S = 60
 RECORDED = 20

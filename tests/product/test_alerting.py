@@ -15,7 +15,7 @@ from discord.ext import commands
 from loopback import Loopback, faults
 
 import cogmeter
-from cogmeter.render.curve import GAUGED
+from cogmeter.render.charts.curve import GAUGED
 from cogmeter.settings import Settings, env_name
 
 EXTENSION = "cogmeter.cog"
@@ -182,7 +182,7 @@ async def test_reloads_with_alerts_standing_tell_nothing_again_and_leave_nothing
 async def test_an_unload_while_discord_hangs_ends_in_time_and_the_alert_is_told_after_the_next_load(
     discord_server, alerting, monkeypatch
 ):
-    monkeypatch.setattr("cogmeter.alerts.outbox.delivery.STOP_S", 0.5)
+    monkeypatch.setattr("cogmeter.alerts.delivery.dispatcher.STOP_S", 0.5)
     async with alerting(discord_server) as bot:
         discord_server.fail(faults.slow(600), POST)
         fail("web")

@@ -12,7 +12,7 @@ from discord.ext import commands
 from loopback import answer_lost, connection_reset, rate_limited, server_error, slow
 
 from cogmeter.alerts.model import Reading, Subject
-from cogmeter.query import now_us
+from cogmeter.query.query import now_us
 from cogmeter.settings import Settings, env_name
 from cogmeter_storage.alerting import AlertState
 
@@ -37,7 +37,7 @@ def settings(monkeypatch, tmp_path, discord_server):
     }
     for name, value in own.items():
         monkeypatch.setenv(f"PERFORMANCE_{name}", str(value))
-    monkeypatch.setattr("cogmeter.alerts.outbox.lane.delay_us", lambda attempts, wish_s: 50_000)
+    monkeypatch.setattr("cogmeter.alerts.delivery.target_worker.delay_us", lambda attempts, wish_s: 50_000)
 
 
 def measured(chance):

@@ -13,8 +13,8 @@ import pytest
 from discord.ext import commands
 
 import cogmeter
-from cogmeter.doctor import examine
-from cogmeter.health import Health
+from cogmeter.diagnostics import Health
+from cogmeter.diagnostics.doctor import examine
 from cogmeter_storage.model import DAY_US
 
 LIBRARIES = list(Path("/usr/lib").glob("*/faketime/libfaketimeMT.so.1"))

@@ -31,7 +31,7 @@ PR_CAPBSET_DROP, CAP_DAC_OVERRIDE, CAP_DAC_READ_SEARCH = 24, 1, 2
 @pytest.fixture
 async def bot(host_folder, monkeypatch):
     """A host bot in an empty folder, with a recorder that holds nothing from before."""
-    monkeypatch.setattr("cogmeter.flusher.FIRST_RETRY_S", 0.1)
+    monkeypatch.setattr("cogmeter.recording.flusher.FIRST_RETRY_S", 0.1)
     async with commands.Bot(command_prefix="!", intents=discord.Intents.none()) as bot:
         yield bot
 
@@ -223,7 +223,7 @@ async def test_a_second_bot_on_the_same_database_is_refused_until_the_first_has_
 
 
 async def test_a_lock_of_another_program_holds_operations_up_and_loses_none(bot, monkeypatch, caplog):
-    monkeypatch.setattr("cogmeter_storage.sqlite.file._BUSY_TIMEOUT_S", 0.2)
+    monkeypatch.setattr("cogmeter_storage.sqlite.database_file._BUSY_TIMEOUT_S", 0.2)
     await bot.load_extension(EXTENSION)
     monitor = bot.get_cog("cogmeter").monitor
     record(0)

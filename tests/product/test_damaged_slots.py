@@ -14,9 +14,9 @@ import discord
 import pytest
 from discord.ext import commands
 
-from cogmeter.doctor import examine
-from cogmeter.health import Health
-from cogmeter.query import Period, Range
+from cogmeter.diagnostics import Health
+from cogmeter.diagnostics.doctor import examine
+from cogmeter.query.query import Period, Range
 from cogmeter_storage import open_store
 
 DATABASE = Path("data/performance.db")

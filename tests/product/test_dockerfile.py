@@ -11,7 +11,7 @@ import pytest
 from cogmeter.settings import Settings, env_name
 from cogmeter_bot.cli import main
 from cogmeter_bot.settings import IN_CONTAINER
-from cogmeter_storage.opening import sqlite_path
+from cogmeter_storage.factory import sqlite_path
 
 ROOT = Path(__file__).parents[2]
 

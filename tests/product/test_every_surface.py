@@ -14,7 +14,7 @@ from discord import app_commands
 from discord.ext import commands, tasks
 
 import cogmeter
-from cogmeter.records import Period
+from cogmeter.query.records import Period
 from cogmeter.settings import Settings, env_name
 
 

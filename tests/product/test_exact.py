@@ -18,9 +18,9 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from cogmeter.flusher import Flusher
-from cogmeter.query import LISTED, Period, Query, UnknownNameError
-from cogmeter.recorder import Recorder
+from cogmeter.query.query import LISTED, Period, Query, UnknownNameError
+from cogmeter.recording.flusher import Flusher
+from cogmeter.recording.recorder import Recorder
 from cogmeter_storage import Outcome, Retention, open_store
 from cogmeter_storage.model import DAY_US, HOUR_US, MINUTE_US
 
@@ -121,7 +121,7 @@ def made_up_time(monkeypatch):
         perf_counter = staticmethod(time.perf_counter)
 
     clock = Clock()
-    monkeypatch.setattr("cogmeter.flusher.time", clock)
+    monkeypatch.setattr("cogmeter.recording.flusher.time", clock)
     monkeypatch.setattr("cogmeter_storage.clock.time", clock)
     return clock
 

@@ -9,7 +9,7 @@ import pytest
 from discord import app_commands
 from discord.ext import commands
 
-from cogmeter.doctor import examine
+from cogmeter.diagnostics.doctor import examine
 from cogmeter.settings import Settings, env_name
 from cogmeter.watch.hook import Hook, HookState
 

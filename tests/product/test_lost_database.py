@@ -17,9 +17,9 @@ import pytest
 from discord.ext import commands
 
 import cogmeter
-from cogmeter.condition import Status
-from cogmeter.doctor import examine
-from cogmeter.health.vital import database as database_health
+from cogmeter.diagnosis import Status
+from cogmeter.diagnostics.bot_checks import database as database_health
+from cogmeter.diagnostics.doctor import examine
 
 DATABASE = Path("data/performance.db")
 EXTENSION = "cogmeter.cog"
@@ -29,7 +29,7 @@ PROGRAM = Path(__file__).with_name("troubled_bot.py")
 @pytest.fixture
 async def bot(host_folder, monkeypatch):
     """A host bot in an empty folder, with a recorder that has nothing from before, and a flusher in a hurry."""
-    monkeypatch.setattr("cogmeter.flusher.INTERVAL_S", 0.2)
+    monkeypatch.setattr("cogmeter.recording.flusher.INTERVAL_S", 0.2)
     async with commands.Bot(command_prefix="!", intents=discord.Intents.none()) as bot:
         yield bot
 
@@ -163,7 +163,7 @@ async def test_a_backup_that_is_put_in_place_of_the_database_is_used_and_what_ca
 
 
 async def test_the_database_of_another_program_in_its_place_is_refused_and_operations_wait(bot, monkeypatch):
-    monkeypatch.setattr("cogmeter.flusher.FIRST_RETRY_S", 0.1)
+    monkeypatch.setattr("cogmeter.recording.flusher.FIRST_RETRY_S", 0.1)
     monitor = await load(bot)
     with contextlib.closing(sqlite3.connect("other.db")) as other:
         other.execute("CREATE TABLE member (name TEXT)")
@@ -204,7 +204,7 @@ async def test_a_link_to_the_database_does_not_let_a_second_bot_write_it(bot):
 
 
 async def test_a_bot_that_stops_does_not_wait_for_another_programs_lock(bot, monkeypatch, caplog):
-    monkeypatch.setattr("cogmeter_storage.sqlite.file._BUSY_TIMEOUT_S", 10_000.0)  # it would wait for hours
+    monkeypatch.setattr("cogmeter_storage.sqlite.database_file._BUSY_TIMEOUT_S", 10_000.0)  # it would wait for hours
     monitor = await load(bot)
     hold = (
         f"import sqlite3; one = sqlite3.connect({str(DATABASE)!r}, isolation_level=None);"

@@ -25,10 +25,10 @@ import pytest
 import yaml
 from discord.ext import commands
 
-from cogmeter.recorder import Recorder
-from cogmeter.runtime import Monitor
+from cogmeter.monitor.monitor import Monitor
+from cogmeter.recording.recorder import Recorder
 from cogmeter.settings import Settings, env_name
-from cogmeter.web.servers import Servers
+from cogmeter.web.server.servers import Servers
 
 ROOT = Path(__file__).parents[2]
 DEPLOY = ROOT / "deploy"

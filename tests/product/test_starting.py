@@ -15,18 +15,18 @@ import pytest
 from discord.ext import commands
 
 import cogmeter
-from cogmeter.alerts.measuring.evaluator import BASELINES, MEASURED
-from cogmeter.alerts.measuring.history import History
-from cogmeter.alerts.measuring.spending import KEY as SPENDING
-from cogmeter.alerts.outbox.delivery import Delivery
-from cogmeter.doctor import examine
-from cogmeter.heartbeat import Heartbeat
+from cogmeter.alerts.delivery.dispatcher import Dispatcher
+from cogmeter.alerts.measurement.evaluator import BASELINES, MEASURED
+from cogmeter.alerts.measurement.history import WindowHistory
+from cogmeter.alerts.measurement.spending import KEY as SPENDING
+from cogmeter.diagnostics.doctor import examine
+from cogmeter.monitor.heartbeat import Heartbeat
+from cogmeter.monitor.scheduler import Scheduler
 from cogmeter.notifiers.table import NOTIFIERS
-from cogmeter.schedule import Schedule
 from cogmeter.settings import SettingsError
-from cogmeter.watch.people import KEY as PRIVACY_KEY
-from cogmeter.watch.slash import SlashCommands
-from cogmeter.web.metrics.ledger import KEY as COUNTERS
+from cogmeter.watch.interactions.people import KEY as PRIVACY_KEY
+from cogmeter.watch.interactions.slash import SlashCommands
+from cogmeter.web.metrics.counters import KEY as COUNTERS
 from cogmeter.web.metrics.scrape import scraper_of
 from cogmeter_storage import open_store
 from cogmeter_storage.base import StorageError
@@ -155,14 +155,14 @@ def target(monkeypatch):
 
 def web(monkeypatch):
     monkeypatch.setenv("PERFORMANCE_HTTP_PORT", "1")
-    missing("cogmeter.web.servers", "plans")(monkeypatch)
+    missing("cogmeter.web.server.servers", "plans")(monkeypatch)
 
 
 FAULT = RuntimeError("a fault of ours")
 PARTS = {
     "stored series": ("start: stored series", failing(SqliteStore, "series")),
-    "long windows": ("start: long windows", failing(History, "restore", FAULT)),
-    "alert window": ("start: alert window", missing("cogmeter.alerts.measuring.evaluator", "refill")),
+    "long windows": ("start: long windows", failing(WindowHistory, "restore", FAULT)),
+    "alert window": ("start: alert window", missing("cogmeter.alerts.measurement.evaluator", "refill")),
     "both windows": ("start: alert window", failing(SqliteStore, "totals")),
     "baselines": ("start: baselines", stored_value(BASELINES)),
     "baselines of another size": (
@@ -179,20 +179,20 @@ PARTS = {
     "mutes": ("start: mutes", failing(SqliteAlertStore, "mutes")),
     "thresholds": ("start: changed thresholds", failing(SqliteAlertStore, "overrides", FAULT)),
     "thresholds not read": ("start: changed thresholds", failing(SqliteAlertStore, "overrides")),
-    "delivery": ("start: alert delivery", failing(Delivery, "start", FAULT)),
+    "delivery": ("start: alert delivery", failing(Dispatcher, "start", FAULT)),
     "a target": ("start: alert target webhook", target),
     "privacy key": ("start: privacy key", stored_value(PRIVACY_KEY)),
     "privacy key not read": ("start: privacy key", failing(SqliteStore, "recall", only=PRIVACY_KEY)),
-    "version": ("start: version", missing("cogmeter.runtime", "revision")),
-    "markers": ("start: start marker", missing("cogmeter.runtime", "mark_start")),
+    "version": ("start: version", missing("cogmeter.monitor.monitor", "revision")),
+    "markers": ("start: start marker", missing("cogmeter.monitor.monitor", "mark_start")),
     "a surface's creation": ("commands", failing(SlashCommands, "__init__", FAULT)),
     "a surface": ("commands", failing(SlashCommands, "prepare", FAULT)),
     "lifeline": ("start: lifeline", lifeline),
     "heartbeat": ("start: heartbeat", heartbeat),
-    "scheduler": ("start: scheduler", failing(Schedule, "start", FAULT)),
+    "scheduler": ("start: scheduler", failing(Scheduler, "start", FAULT)),
     "web servers": ("web", web),
     "alert buttons": ("start: alert buttons", failing(commands.Bot, "add_dynamic_items", FAULT)),
-    "weekly report": ("start: weekly report", failing(Schedule, "every", FAULT, only=WEEKLY_S)),
+    "weekly report": ("start: weekly report", failing(Scheduler, "every", FAULT, only=WEEKLY_S)),
 }
 
 
@@ -292,7 +292,7 @@ async def test_a_start_that_fails_as_a_whole_leaves_nothing_behind(bot, monkeypa
     def refuse(*_arguments, **_named):
         raise SettingsError("PERFORMANCE_ALERT_WINDOW=abc is not a number of seconds. Use a whole number.")
 
-    for module, name in (("cogmeter.runtime", "Lifeline"), ("cogmeter.alerts.alerting", "Delivery")):
+    for module, name in (("cogmeter.monitor.monitor", "OutOfBandAlerts"), ("cogmeter.alerts.alerting", "Dispatcher")):
         with monkeypatch.context() as broken:
             broken.setattr(f"{module}.{name}", refuse)
             with pytest.raises(commands.ExtensionFailed, match="is not a number of seconds"):

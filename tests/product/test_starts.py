@@ -19,12 +19,12 @@ from hypothesis import Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, rule
 
-from cogmeter.alerts.measuring.evaluator import BASELINES, MEASURED
-from cogmeter.alerts.measuring.spending import KEY as SPENDING
-from cogmeter.recorder import MAX_SERIES, Recorder
-from cogmeter.runtime import Monitor
+from cogmeter.alerts.measurement.evaluator import BASELINES, MEASURED
+from cogmeter.alerts.measurement.spending import KEY as SPENDING
+from cogmeter.monitor.monitor import Monitor
+from cogmeter.recording.recorder import MAX_SERIES, Recorder
 from cogmeter.settings import Settings
-from cogmeter.watch.people import KEY as PRIVACY_KEY
+from cogmeter.watch.interactions.people import KEY as PRIVACY_KEY
 from cogmeter_storage.alerting import ACTIVE
 from cogmeter_storage.schema import APPLICATION_ID, SQLITE_MIGRATIONS, SQLITE_VERSION
 

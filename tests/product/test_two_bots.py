@@ -15,9 +15,9 @@ import pytest
 from discord.ext import commands
 
 import cogmeter
-from cogmeter.claim import RecorderInUseError
-from cogmeter.recorder import Recorder
-from cogmeter.runtime import Monitor
+from cogmeter.monitor.claim import RecorderInUseError
+from cogmeter.monitor.monitor import Monitor
+from cogmeter.recording.recorder import Recorder
 from cogmeter.settings import Settings
 
 EXTENSION = "cogmeter.cog"

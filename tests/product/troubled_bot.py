@@ -18,12 +18,12 @@ import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import cogmeter.flusher
 import discord
 from discord.ext import commands
 
 import cogmeter
-import cogmeter.flusher
-from cogmeter.query import Period
+from cogmeter.query.query import Period
 
 DATABASE = Path("data/performance.db")
 BEFORE, MEANWHILE = 200, 500

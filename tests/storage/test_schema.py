@@ -43,9 +43,11 @@ async def test_a_database_of_an_earlier_version_is_brought_up_and_nothing_is_los
     tmp_path, backend, append, make_rows, noon, monkeypatch, version
 ):
     with monkeypatch.context() as then:
-        then.setattr("cogmeter_storage.sqlite.file.SQLITE_MIGRATIONS", SQLITE_MIGRATIONS[:version])
-        then.setattr("cogmeter_storage.sqlite.file.SQLITE_VERSION", version)
-        then.setattr("cogmeter_storage.sqlite.file.has_future", lambda *_: False)  # looks into tables of later versions
+        then.setattr("cogmeter_storage.sqlite.database_file.SQLITE_MIGRATIONS", SQLITE_MIGRATIONS[:version])
+        then.setattr("cogmeter_storage.sqlite.database_file.SQLITE_VERSION", version)
+        then.setattr(
+            "cogmeter_storage.sqlite.database_file.has_future", lambda *_: False
+        )  # looks into tables of later versions
         async with backend.store() as store:
             await store.series_ids([("a", "b"), ("a", "c"), ("a", "d")])
             await append(store, make_rows(3000, noon))

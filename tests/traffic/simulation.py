@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from cogmeter.alerts.limits import Limits
-from cogmeter.alerts.measuring.evaluator import Evaluator
-from cogmeter.alerts.states.engine import AlertEngine, Policy
+from cogmeter.alerts.lifecycle.engine import AlertEngine, Policy
+from cogmeter.alerts.measurement.evaluator import Evaluator
+from cogmeter.alerts.thresholds.limits import Limits
 from cogmeter.settings import Settings
 from cogmeter_storage.alerting import Alert, AlertChange, AlertState
 from cogmeter_storage.base import Store

@@ -6,12 +6,12 @@ from typing import TYPE_CHECKING, Final
 
 import click
 
-from cogmeter_bot.cli.options import Ask, reading
+from cogmeter_bot.cli.options import ReadingOptions, reading
 
 if TYPE_CHECKING:
-    from cogmeter.answers.alerts import AlertAnswer
-    from cogmeter_bot.cli.page import Page
-    from cogmeter_bot.reading.base import Source
+    from cogmeter.schemas.alerts import AlertAnswer
+    from cogmeter_bot.cli.output import OutputPage
+    from cogmeter_bot.sources.base import Source
 
 COLOURS: Final = {"critical": "bold red", "warning": "yellow", "info": "cyan"}
 MOST: Final = 1_000  # that are looked through
@@ -21,17 +21,17 @@ MOST: Final = 1_000  # that are looked through
 @click.option("--history", is_flag=True, help="Also what is over: of the last 7 days, or of the stretch asked for.")
 @click.option("--limit", type=click.IntRange(1, 1000), default=50, show_default=True, help="How many at most.")
 @reading
-def alerts(ask: Ask, history: bool, limit: int) -> None:
+def alerts(ask: ReadingOptions, history: bool, limit: int) -> None:
     """List the alerts that stand, the last changed first.
 
     With --since, --until or --period, those that were told and last measured in that stretch, as with --history.
 
     --check: one of those listed stands.
     """
-    from cogmeter.answers.alerts import AlertPage
-    from cogmeter.records import Period
-    from cogmeter_bot.cli import words
-    from cogmeter_bot.cli.page import show, show_json
+    from cogmeter.query.records import Period
+    from cogmeter.schemas.alerts import AlertPage
+    from cogmeter_bot.cli import guide_format
+    from cogmeter_bot.cli.output import show, show_json
 
     ranged = any((ask.since, ask.until, ask.period))
     span = ask.span(Period.WEEK)
@@ -42,7 +42,7 @@ def alerts(ask: Ask, history: bool, limit: int) -> None:
     if ask.as_json:
         show_json(AlertPage(alerts=shown, next=None))
     else:
-        title = f"Alerts ({words.heading(span.label)})" if history or ranged else "Active Alerts"
+        title = f"Alerts ({guide_format.heading(span.label)})" if history or ranged else "Active Alerts"
         show(page(shown, title, left=len(found) - len(shown)))
     ask.checked(well=not any(one.state in {"firing", "acknowledged"} for one in found))
 
@@ -57,13 +57,13 @@ async def _asked(source: Source, state: str, services: tuple[str, ...] | None) -
     return [one for one in found if one.service in services]
 
 
-def page(alerts: list[AlertAnswer], title: str, *, left: int) -> Page:
+def page(alerts: list[AlertAnswer], title: str, *, left: int) -> OutputPage:
     """The page; ``left`` is how many more there are."""
-    from cogmeter_bot.cli import words
-    from cogmeter_bot.cli.page import Column, Page, Table
+    from cogmeter_bot.cli import guide_format
+    from cogmeter_bot.cli.output import Column, OutputPage, Table
 
     if not alerts:
-        return Page(title, ["None."])
+        return OutputPage(title, ["None."])
     columns = [
         Column("#", right=True),
         Column("state"),
@@ -77,11 +77,11 @@ def page(alerts: list[AlertAnswer], title: str, *, left: int) -> Page:
             str(one.number),
             one.state,
             (one.severity, COLOURS.get(one.severity, "")),
-            words.when(one.started_at),
-            words.line(one.service + (f" / {one.operation}" if one.operation else "")),
-            words.line(one.message),
+            guide_format.when(one.started_at),
+            guide_format.line(one.service + (f" / {one.operation}" if one.operation else "")),
+            guide_format.line(one.message),
         )
         for one in alerts
     ]
     more = [f"{left} more; raise --limit."] if left else []
-    return Page(title, [Table(columns, rows), *more])
+    return OutputPage(title, [Table(columns, rows), *more])

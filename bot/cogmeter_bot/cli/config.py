@@ -6,11 +6,11 @@ from typing import TYPE_CHECKING, Final
 
 import click
 
-from cogmeter_bot.cli.failing import told
-from cogmeter_bot.cli.saying import echo, safe_json
+from cogmeter_bot.cli.error_output import told
+from cogmeter_bot.cli.terminal_text import echo, safe_json
 
 if TYPE_CHECKING:
-    from cogmeter_bot.effective import Holding
+    from cogmeter_bot.effective_settings import EffectiveSetting
 
 NOT_SET: Final = "(not set)"
 
@@ -24,7 +24,7 @@ def config(changed: bool, as_json: bool) -> None:
     That is the environment, .env or the default. Tokens, keys and webhook addresses are not shown, only whether they
     are set.
     """
-    from cogmeter_bot.effective import effective
+    from cogmeter_bot.effective_settings import effective
 
     with told():
         found = effective()
@@ -38,16 +38,20 @@ def config(changed: bool, as_json: bool) -> None:
     _show(shown)
 
 
-def _show(found: list[Holding]) -> None:
-    from cogmeter_bot.cli import words
-    from cogmeter_bot.cli.page import DIM, Column, Page, Table, show
+def _show(found: list[EffectiveSetting]) -> None:
+    from cogmeter_bot.cli import guide_format
+    from cogmeter_bot.cli.output import DIM, Column, OutputPage, Table, show
 
     columns = [Column("setting"), Column("value", flexible=True), Column("from")]
     rows = [
-        (one.name, (words.line(one.value or NOT_SET), "" if one.value else DIM), (one.origin, _colour(one.origin)))
+        (
+            one.name,
+            (guide_format.line(one.value or NOT_SET), "" if one.value else DIM),
+            (one.origin, _colour(one.origin)),
+        )
         for one in found
     ]
-    show(Page("Settings", [Table(columns, rows)] if rows else ["All at their defaults."]))
+    show(OutputPage("Settings", [Table(columns, rows)] if rows else ["All at their defaults."]))
 
 
 def _colour(origin: str) -> str:

@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING, Final
 
 import click
 
-from cogmeter_bot.cli.failing import WRONG_USAGE, Failure, told
-from cogmeter_bot.cli.options import Ask, Finite, browsing
+from cogmeter_bot.cli.error_output import WRONG_USAGE, Failure, told
+from cogmeter_bot.cli.options import Finite, ReadingOptions, browsing
 
 if TYPE_CHECKING:
-    from cogmeter_bot.reading.base import Source
+    from cogmeter_bot.sources.base import Source
 
 LIBRARIES: Final = ("textual", "textual_plotext")
 NEEDED: Final = 'The dashboard needs more libraries: pip install "cogmeter[tui]"'
@@ -25,7 +25,7 @@ NO_STDERR: Final = (
 @click.option("--interval", type=Finite(1, 3600), default=5.0, show_default=True, help="Seconds between two looks.")
 @click.option("--theme", type=click.Choice(("dark", "light")), default="dark", show_default=True, help="The colours.")
 @browsing
-def dashboard(ask: Ask, interval: float, theme: str) -> None:
+def dashboard(ask: ReadingOptions, interval: float, theme: str) -> None:
     """Watch all of it on one screen, by keys and mouse.
 
     There are an overview, all services, one service, errors and alerts. It needs the extra tui.
@@ -37,17 +37,17 @@ def dashboard(ask: Ask, interval: float, theme: str) -> None:
     _check_terminal()
     name = ask.answer(_named)  # what cannot be read is said at once
     from cogmeter_bot.tui.app import THEMES, DashboardApp
-    from cogmeter_bot.tui.feed import Feed
     from cogmeter_bot.tui.ranges import choices
+    from cogmeter_bot.tui.reconnecting_source import ReconnectingSource
 
     with told():
-        from cogmeter_bot.reading.opening import url_of
-        from cogmeter_storage.opening import sqlite_path
+        from cogmeter_bot.sources.opening import url_of
+        from cogmeter_storage.factory import sqlite_path
 
         settings = ask.settings
         file = None if ask.url else sqlite_path(url_of(settings, ask.database))
         listed, chosen = choices(ask.since, ask.until, ask.period)
-    app = DashboardApp(Feed(ask.open, file), settings, listed, chosen, name=name, interval_s=interval)
+    app = DashboardApp(ReconnectingSource(ask.open, file), settings, listed, chosen, name=name, interval_s=interval)
     app.theme = THEMES[theme]
     app.run()
     if app.return_code:
@@ -68,7 +68,7 @@ def _check_libraries() -> None:
 
 
 def _check_terminal() -> None:
-    from cogmeter_bot.cli.page import is_rich
+    from cogmeter_bot.cli.output import is_rich
 
     if not (sys.stdin.isatty() and is_rich()):
         raise Failure(NO_TERMINAL, WRONG_USAGE)

@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from cogmeter_bot.cli.options import Finite
-from cogmeter_bot.cli.saying import echo
+from cogmeter_bot.cli.terminal_text import echo
 
 
 @click.command()
@@ -42,12 +42,12 @@ def demo(  # noqa: PLR0917 - click gives one for each option
     Needs no account and no network. Prints the address of a page in which /perf summary and all other commands can be
     used, and the dashboard's.
     """
-    from cogmeter_bot.demo.plan import Plan
-    from cogmeter_bot.demo.show import show
+    from cogmeter_bot.demo.options import DemoOptions
+    from cogmeter_bot.demo.runner import show
     from cogmeter_bot.errors import CannotRunError
 
     days = 0.0 if no_history else history_days
-    plan = Plan(port=port, dashboard_port=dashboard_port, history_days=days, seed=seed, database=database)
+    plan = DemoOptions(port=port, dashboard_port=dashboard_port, history_days=days, seed=seed, database=database)
     try:
         show(plan, say=echo)
     except CannotRunError as error:

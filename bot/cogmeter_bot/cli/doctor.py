@@ -6,16 +6,16 @@ from typing import TYPE_CHECKING
 
 import click
 
-from cogmeter_bot.cli.options import Ask, reading
+from cogmeter_bot.cli.options import ReadingOptions, reading
 
 if TYPE_CHECKING:
-    from cogmeter_bot.cli.page import Page
-    from cogmeter_bot.reading.diagnosis import Diagnosis
+    from cogmeter_bot.cli.output import OutputPage
+    from cogmeter_bot.sources.diagnosis import Diagnosis
 
 
 @click.command()
 @reading
-def doctor(ask: Ask) -> None:
+def doctor(ask: ReadingOptions) -> None:
     """Look for what is wrong with the bot and its database.
 
     It looks at the database's size, damaged data, the clock, whether old data is removed, how fresh it is, the
@@ -24,8 +24,8 @@ def doctor(ask: Ask) -> None:
 
     --check: one of the findings is not well.
     """
-    from cogmeter.records import Period
-    from cogmeter_bot.cli.page import show, show_json
+    from cogmeter.query.records import Period
+    from cogmeter_bot.cli.output import show, show_json
 
     span = ask.span(Period.HOUR)
     found = ask.answer(lambda source: source.diagnosis(span, ask.services))
@@ -36,16 +36,18 @@ def doctor(ask: Ask) -> None:
     ask.checked(well=found.healthy)
 
 
-def page(found: Diagnosis) -> Page:
+def page(found: Diagnosis) -> OutputPage:
     """The page; what is not well stands first."""
-    from cogmeter_bot.cli import words
-    from cogmeter_bot.cli.page import BAD, GOOD, Fact, Page
+    from cogmeter_bot.cli import guide_format
+    from cogmeter_bot.cli.output import BAD, GOOD, LabelledValue, OutputPage
 
-    def fact(name: str, well: bool, text: str, advice: str) -> Fact:
-        said = f"{words.line(text)}. {advice}." if advice else words.line(text)
-        return Fact(f"[{'ok' if well else '!!'}] {words.line(name)}", said, "" if well else BAD)
+    def fact(name: str, well: bool, text: str, advice: str) -> LabelledValue:
+        said = f"{guide_format.line(text)}. {advice}." if advice else guide_format.line(text)
+        return LabelledValue(f"[{'ok' if well else '!!'}] {guide_format.line(name)}", said, "" if well else BAD)
 
     bad = sum(not one.well for one in found.findings)
-    verdict = Fact("Verdict", f"{bad} of {len(found.findings)} not well" if bad else "all well", BAD if bad else GOOD)
+    verdict = LabelledValue(
+        "Verdict", f"{bad} of {len(found.findings)} not well" if bad else "all well", BAD if bad else GOOD
+    )
     facts = [fact(one.name, one.well, one.text, one.advice) for one in found.findings]
-    return Page(f"Doctor ({words.line(found.source)})", [verdict, *facts])
+    return OutputPage(f"Doctor ({guide_format.line(found.source)})", [verdict, *facts])

@@ -6,13 +6,13 @@ from typing import TYPE_CHECKING
 
 import click
 
-from cogmeter_bot.cli.options import Ask, operation_names, reading
+from cogmeter_bot.cli.options import ReadingOptions, operation_names, reading
 
 if TYPE_CHECKING:
-    from cogmeter.answers.errors import ErrorGroupAnswer, Errors
-    from cogmeter.records import Range
-    from cogmeter_bot.cli.page import Block, Page
-    from cogmeter_bot.reading.base import Source
+    from cogmeter.query.records import Range
+    from cogmeter.schemas.errors import ErrorGroupAnswer, Errors
+    from cogmeter_bot.cli.output import Block, OutputPage
+    from cogmeter_bot.sources.base import Source
 
 
 @click.command()
@@ -24,13 +24,13 @@ if TYPE_CHECKING:
 )
 @click.option("--limit", type=click.IntRange(1, 200), default=20, show_default=True, help="How many groups at most.")
 @reading
-def errors(ask: Ask, operation: str | None, limit: int) -> None:
+def errors(ask: ReadingOptions, operation: str | None, limit: int) -> None:
     """List failures grouped by what they say, most frequent first.
 
     --check: there is any.
     """
-    from cogmeter.records import Period
-    from cogmeter_bot.cli.page import show, show_json
+    from cogmeter.query.records import Period
+    from cogmeter_bot.cli.output import show, show_json
 
     if operation is not None and len(ask.services or ()) != 1:
         raise click.UsageError("--operation needs the one service that it belongs to: --services NAME")
@@ -52,14 +52,14 @@ async def _asked(
     return parts[0].model_copy(update={"groups": groups[:limit], "truncated": any(part.truncated for part in parts)})
 
 
-def page(found: Errors, label: str) -> Page:
+def page(found: Errors, label: str) -> OutputPage:
     """The page."""
-    from cogmeter_bot.cli import words
-    from cogmeter_bot.cli.page import BAD, Column, Page, Table
+    from cogmeter_bot.cli import guide_format
+    from cogmeter_bot.cli.output import BAD, Column, OutputPage, Table
 
-    title = f"Errors ({words.heading(label)})"
+    title = f"Errors ({guide_format.heading(label)})"
     if not found.groups:
-        return Page(title, ["None."])
+        return OutputPage(title, ["None."])
     columns = [
         Column("count", right=True, style=BAD),
         Column("last", needs=100),
@@ -70,11 +70,17 @@ def page(found: Errors, label: str) -> Page:
     blocks: list[Block] = [Table(columns, [_row(one) for one in found.groups])]
     if found.truncated:
         blocks.append("Only the newest 20,000 failures were looked at; ask for a shorter stretch.")
-    return Page(title, blocks)
+    return OutputPage(title, blocks)
 
 
 def _row(one: ErrorGroupAnswer) -> tuple[str, ...]:
-    from cogmeter_bot.cli import words
+    from cogmeter_bot.cli import guide_format
 
-    place = words.line(f"{one.service} / {one.operation}")
-    return f"{one.count:,}", words.when(one.last_at), place, one.outcome, words.line(one.error) or "(no text)"
+    place = guide_format.line(f"{one.service} / {one.operation}")
+    return (
+        f"{one.count:,}",
+        guide_format.when(one.last_at),
+        place,
+        one.outcome,
+        guide_format.line(one.error) or "(no text)",
+    )

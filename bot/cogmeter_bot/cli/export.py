@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING, BinaryIO, Final
 
 import click
 
-from cogmeter_bot.cli.failing import told
-from cogmeter_bot.cli.options import Ask, exporting
-from cogmeter_bot.cli.saying import echo
+from cogmeter_bot.cli.error_output import told
+from cogmeter_bot.cli.options import ReadingOptions, exporting
+from cogmeter_bot.cli.terminal_text import echo
 
 if TYPE_CHECKING:
-    from cogmeter.records import Range
-    from cogmeter_bot.cli.progress import Step
-    from cogmeter_bot.reading.base import Source
+    from cogmeter.query.records import Range
+    from cogmeter_bot.cli.progress import ProgressStep
+    from cogmeter_bot.sources.base import Source
 
 FORMATS: Final = ("json", "ndjson", "csv", "prometheus")  # exporters.table, which is not imported for a help page
 ENDINGS: Final = {".json": "json", ".ndjson": "ndjson", ".jsonl": "ndjson", ".csv": "csv", ".prom": "prometheus"}
@@ -38,7 +38,7 @@ NAME: Final = "performance-export"
 )
 @click.option("--force", is_flag=True, help="Replace FILE if it exists.")
 @exporting
-def export(ask: Ask, kind: str | None, path: Path | None, force: bool) -> None:
+def export(ask: ReadingOptions, kind: str | None, path: Path | None, force: bool) -> None:
     """Export operations and figures to a file, or to a pipe.
 
     It holds all that is kept, or the stretch and services asked for. FILE is there when it is finished, and not before.
@@ -63,7 +63,7 @@ def export(ask: Ask, kind: str | None, path: Path | None, force: bool) -> None:
 
 
 async def _write(
-    source: Source, file: BinaryIO, step: Step, *, kind: str, span: Range, services: tuple[str, ...] | None
+    source: Source, file: BinaryIO, step: ProgressStep, *, kind: str, span: Range, services: tuple[str, ...] | None
 ) -> int:
     export = await source.export(kind, span, services)
     size = 0

@@ -14,19 +14,19 @@ from cogmeter_bot.cli.config import config
 from cogmeter_bot.cli.dashboard import dashboard
 from cogmeter_bot.cli.demo import demo
 from cogmeter_bot.cli.doctor import doctor
+from cogmeter_bot.cli.error_output import INTERRUPTED, WRONG_USAGE, printed, usage_line
 from cogmeter_bot.cli.errors import errors
 from cogmeter_bot.cli.export import export
-from cogmeter_bot.cli.failing import INTERRUPTED, WRONG_USAGE, printed, usage_line
 from cogmeter_bot.cli.health import health
 from cogmeter_bot.cli.import_file import import_file
 from cogmeter_bot.cli.init import init
 from cogmeter_bot.cli.live import live
+from cogmeter_bot.cli.maintenance import backup, forget, vacuum
 from cogmeter_bot.cli.run import run
-from cogmeter_bot.cli.saying import echo
 from cogmeter_bot.cli.slow import slow
 from cogmeter_bot.cli.stats import stats
 from cogmeter_bot.cli.summary import summary
-from cogmeter_bot.cli.upkeep import backup, forget, vacuum
+from cogmeter_bot.cli.terminal_text import echo
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 import click
 
 from cogmeter_bot.cli.options import Finite
-from cogmeter_bot.cli.saying import echo
-from cogmeter_bot.reading.freshness import CONNECTED, limit_s
+from cogmeter_bot.cli.terminal_text import echo
+from cogmeter_bot.sources.freshness import CONNECTED, limit_s
 
 if TYPE_CHECKING:
     from cogmeter.settings import Settings

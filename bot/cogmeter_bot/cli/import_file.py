@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 
 import click
 
-from cogmeter_bot.cli.failing import WRONG_USAGE, Failure, told
+from cogmeter_bot.cli.error_output import WRONG_USAGE, Failure, told
 from cogmeter_bot.cli.options import database_option
-from cogmeter_bot.cli.saying import echo
+from cogmeter_bot.cli.terminal_text import echo
 
 if TYPE_CHECKING:
     from cogmeter_bot.importing import Imported
@@ -42,10 +42,10 @@ def import_file(path: Path, database: Path | None) -> None:
 def _run(path: Path, database: Path | None) -> Imported:
     import asyncio
 
-    from cogmeter.query import now_us
+    from cogmeter.query.query import now_us
     from cogmeter_bot.cli.progress import progress
     from cogmeter_bot.importing import bring_in, stage
-    from cogmeter_bot.reading.opening import quiet_settings, writing
+    from cogmeter_bot.sources.opening import quiet_settings, writing
 
     quiet_settings()  # what is wrong with them is said before a large file is read
     with progress("Reading", "operations") as step, stage(path, lambda done: step(done, None)) as staged:

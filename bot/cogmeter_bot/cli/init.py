@@ -10,8 +10,8 @@ from typing import Any, Final
 
 import click
 
-from cogmeter_bot.cli.failing import WRONG_USAGE, Failure
-from cogmeter_bot.cli.saying import echo
+from cogmeter_bot.cli.error_output import WRONG_USAGE, Failure
+from cogmeter_bot.cli.terminal_text import echo
 
 QUESTIONS: Final = (  # fields of the settings
     ("alert_channel_id", "Id of the channel for alerts (empty: none)"),

@@ -7,18 +7,18 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import click
 
-from cogmeter_bot.cli.failing import closed_pipe, told
-from cogmeter_bot.cli.options import Ask, Finite, reading
-from cogmeter_bot.cli.saying import echo, safe, safe_json
+from cogmeter_bot.cli.error_output import closed_pipe, told
+from cogmeter_bot.cli.options import Finite, ReadingOptions, reading
+from cogmeter_bot.cli.terminal_text import echo, safe, safe_json
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
-    from cogmeter.answers.dashboard import Dashboard
-    from cogmeter.answers.operations import OperationAnswer
+    from cogmeter.schemas.dashboard import Dashboard
+    from cogmeter.schemas.operations import OperationAnswer
     from cogmeter.settings import Settings
-    from cogmeter_bot.cli.page import Block, Page
-    from cogmeter_bot.reading.base import Source
+    from cogmeter_bot.cli.output import Block, OutputPage
+    from cogmeter_bot.sources.base import Source
 
 NOW_US: Final = 60_000_000  # what "now" is over
 TREND_US: Final = 30 * 60_000_000
@@ -28,7 +28,7 @@ HEADS: Final = 16  # rows of the screen that are not one service, alert or failu
 BARS: Final = "▁▂▃▄▅▆▇█"
 
 
-class Moment(NamedTuple):
+class LiveReading(NamedTuple):
     """What is shown at one time."""
 
     view: Dashboard
@@ -40,7 +40,7 @@ class Moment(NamedTuple):
 @click.option("--interval", type=Finite(0.5, 3600), default=2.0, show_default=True, help="Seconds between two looks.")
 @click.option("--count", type=click.IntRange(1), help="End after so many looks; without it, at Ctrl+C.")
 @reading
-def live(ask: Ask, interval: float, count: int | None) -> None:
+def live(ask: ReadingOptions, interval: float, count: int | None) -> None:
     """Watch what goes on now, refreshed by itself until Ctrl+C.
 
     It shows operations a second, latency, errors, services, active alerts and the last failures. "Now" is the last
@@ -66,7 +66,7 @@ def live(ask: Ask, interval: float, count: int | None) -> None:
 class _Watch:
     """Looks again and again, at a source that may go away and come back."""
 
-    def __init__(self, ask: Ask, settings: Settings, screen: Screen) -> None:
+    def __init__(self, ask: ReadingOptions, settings: Settings, screen: Screen) -> None:
         self._ask = ask
         self._settings = settings
         self._screen = screen
@@ -76,7 +76,7 @@ class _Watch:
         """Look until the count is reached; says whether no alert stood at the last look."""
         import asyncio
 
-        from cogmeter_bot.reading.base import NoDataError
+        from cogmeter_bot.sources.base import NoDataError
 
         try:
             while True:
@@ -117,11 +117,11 @@ class _Watch:
             await source.close()
 
 
-async def look(source: Source, ask: Ask) -> Moment:
+async def look(source: Source, ask: ReadingOptions) -> LiveReading:
     """What goes on now."""
-    from cogmeter.query import now_us
-    from cogmeter.records import Range
-    from cogmeter_bot.reading.steps import drawn_steps
+    from cogmeter.query.query import now_us
+    from cogmeter.query.records import Range
+    from cogmeter_bot.sources.steps import drawn_steps
 
     now = now_us()
     ranged = any((ask.since, ask.until, ask.period))
@@ -131,10 +131,10 @@ async def look(source: Source, ask: Ask) -> Moment:
     drawn = zip(*(one.operations_per_minute[: drawn_steps(one)] for one in parts), strict=False)
     recent = [await source.failures(lately, name, limit=FAILURES) for name in names]
     failures = sorted((one for page in recent for one in page.operations), key=lambda one: one.end_time, reverse=True)
-    return Moment(await source.dashboard(span, ask.services), [sum(step) for step in drawn], failures[:FAILURES])
+    return LiveReading(await source.dashboard(span, ask.services), [sum(step) for step in drawn], failures[:FAILURES])
 
 
-def as_line(moment: Moment) -> str:
+def as_line(moment: LiveReading) -> str:
     """A moment as JSON on one line."""
     import json
 
@@ -145,27 +145,35 @@ def as_line(moment: Moment) -> str:
     return safe_json(json.dumps(parts, separators=(",", ":")))
 
 
-def page(moment: Moment, name: str, settings: Settings, height: int | None) -> Page:
+def page(moment: LiveReading, name: str, settings: Settings, height: int | None) -> OutputPage:
     """The page, on a screen with so many rows; None: with as many as it takes."""
-    from cogmeter_bot.cli import words
-    from cogmeter_bot.cli.page import BAD, DIM, GOOD, Fact, Listing, Page
+    from cogmeter_bot.cli import guide_format
+    from cogmeter_bot.cli.output import BAD, DIM, GOOD, LabelledValue, Listing, OutputPage
     from cogmeter_bot.cli.summary import table
 
     total = moment.view.overall_stats
     count, failed = total.total_operations, total.failed_operations
-    alerts = [f"- {one.severity}: {words.line(one.service)}: {words.line(one.message)}" for one in moment.view.alerts]
+    alerts = [
+        f"- {one.severity}: {guide_format.line(one.service)}: {guide_format.line(one.message)}"
+        for one in moment.view.alerts
+    ]
     services = dict(moment.view.service_stats)
     errors = [
-        f"- {words.when(one.end_time)}: {words.line(one.service)} / {words.line(one.operation)}:"
-        f" {words.line(one.error, 200) or one.outcome}"
+        f"- {guide_format.when(one.end_time)}: {guide_format.line(one.service)} / {guide_format.line(one.operation)}:"
+        f" {guide_format.line(one.error, 200) or one.outcome}"
         for one in moment.failures
     ]
     blocks: list[Block] = [
-        Fact("Time", f"{words.when(moment.view.time_range.until)} UTC", DIM),
-        Fact("Operations", f"{total.operations_per_minute / 60:,.2f} a second"),
-        Fact("Latency", f"{words.ms(total.average_response_time)} average, {words.ms(total.p95_response_time)} p95"),
-        Fact("Errors", f"{failed:,} of {count:,} ({words.share(failed, count)})", BAD if failed else GOOD),
-        Fact("Last 30 Minutes", f"{bars(moment.trend)} operations a minute"),
+        LabelledValue("Time", f"{guide_format.when(moment.view.time_range.until)} UTC", DIM),
+        LabelledValue("Operations", f"{total.operations_per_minute / 60:,.2f} a second"),
+        LabelledValue(
+            "Latency",
+            f"{guide_format.ms(total.average_response_time)} average, {guide_format.ms(total.p95_response_time)} p95",
+        ),
+        LabelledValue(
+            "Errors", f"{failed:,} of {count:,} ({guide_format.share(failed, count)})", BAD if failed else GOOD
+        ),
+        LabelledValue("Last 30 Minutes", f"{bars(moment.trend)} operations a minute"),
     ]
     room = shared(len(services), len(alerts), len(errors), height)
     if services:
@@ -173,7 +181,7 @@ def page(moment: Moment, name: str, settings: Settings, height: int | None) -> P
         blocks.append(table(dict(list(services.items())[: room[0]]), settings, title))
     blocks.append(Listing(f"Active Alerts ({len(alerts)})", alerts[: room[1]] or ["none"]))
     blocks.append(Listing("Last Failures", errors[: room[2]] or ["none"], cut=True))
-    return Page(f"Live ({words.line(name)})", blocks)
+    return OutputPage(f"Live ({guide_format.line(name)})", blocks)
 
 
 def shared(services: int, alerts: int, failures: int, height: int | None) -> tuple[int, int, int]:
@@ -196,7 +204,7 @@ def bars(values: Sequence[float]) -> str:
 class Screen(NamedTuple):
     """What shows a page or a line, and how many rows there are; None: as many as it takes."""
 
-    show: Callable[[Page | str], None]
+    show: Callable[[OutputPage | str], None]
     height: Callable[[], int | None]
 
 
@@ -206,7 +214,7 @@ def _screen(*, lines: bool) -> Iterator[Screen]:
 
     Elsewhere each is shown below the one before.
     """
-    from cogmeter_bot.cli.page import console, is_rich, plain, rich
+    from cogmeter_bot.cli.output import console, is_rich, plain, rich
 
     if lines or not is_rich():
         yield Screen(
@@ -220,7 +228,7 @@ def _screen(*, lines: bool) -> Iterator[Screen]:
     last: Any = ""
     with Live(console=terminal, screen=True, auto_refresh=False) as view:
 
-        def show(shown: Page | str) -> None:
+        def show(shown: OutputPage | str) -> None:
             nonlocal last
             last = Text(safe(shown)) if isinstance(shown, str) else rich(shown, console().width)
             view.update(last, refresh=True)

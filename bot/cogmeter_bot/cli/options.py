@@ -10,14 +10,14 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 import click
 from click.core import ParameterSource
 
-from cogmeter_bot.cli.failing import UNHEALTHY, told
+from cogmeter_bot.cli.error_output import UNHEALTHY, told
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterable
 
-    from cogmeter.records import Period, Range
+    from cogmeter.query.records import Period, Range
     from cogmeter.settings import Settings
-    from cogmeter_bot.reading.base import Source
+    from cogmeter_bot.sources.base import Source
 
 T = TypeVar("T")
 F = TypeVar("F", bound="Callable[..., Any]")
@@ -26,7 +26,7 @@ PERIODS: Final = ("1h", "6h", "24h", "7d", "30d")  # records.Period, which is no
 
 
 @dataclass(frozen=True, slots=True)
-class Ask:
+class ReadingOptions:
     """What the common options say."""
 
     since: str | None
@@ -41,15 +41,15 @@ class Ask:
 
     def span(self, default: Period | None) -> Range:
         """The range that was asked for; without a default and a question, all that is kept."""
-        from cogmeter.query import now_us
-        from cogmeter_bot.reading.spans import span_of
+        from cogmeter.query.query import now_us
+        from cogmeter_bot.sources.ranges import span_of
 
         with told():
             return span_of(self.since, self.until, self.period, now_us=now_us(), default=default)
 
     async def open(self) -> Source:
         """The source, opened."""
-        from cogmeter_bot.reading.opening import open_source
+        from cogmeter_bot.sources.opening import open_source
 
         return await open_source(self.url, self.token, self.database)
 
@@ -60,14 +60,14 @@ class Ask:
             Failure: it cannot; the text says why.
         """
         with told():
-            from cogmeter_bot.reading.opening import ask
+            from cogmeter_bot.sources.opening import ask
 
             return ask(self.open, question)
 
     @property
     def settings(self) -> Settings:
         """The settings of this machine."""
-        from cogmeter_bot.reading.opening import quiet_settings
+        from cogmeter_bot.sources.opening import quiet_settings
 
         with told():
             return quiet_settings()
@@ -92,8 +92,8 @@ def operation_names(context: click.Context, _parameter: click.Parameter, incompl
     services = [one for one in (*first, *(context.params.get("services") or ())) if one]
 
     async def names(source: Source) -> list[str]:
-        from cogmeter.query import now_us
-        from cogmeter.records import Period
+        from cogmeter.query.query import now_us
+        from cogmeter.query.records import Period
 
         month = Period.MONTH.range_at(now_us())
         return [name for one in services for name in (await source.service(one, None, month)).operations]
@@ -102,7 +102,7 @@ def operation_names(context: click.Context, _parameter: click.Parameter, incompl
 
 
 def _completing(context: click.Context, question: Callable[[Source], Awaitable[list[str]]]) -> list[str]:
-    from cogmeter_bot.reading.opening import ask, open_source
+    from cogmeter_bot.sources.opening import ask, open_source
 
     given = context.params
     try:
@@ -126,9 +126,9 @@ class Finite(click.FloatRange):
 def _file(_context: click.Context, _parameter: click.Parameter, value: Path | None) -> Path | None:
     if value is None:
         return None
-    from cogmeter.redact import quoted
+    from cogmeter.redaction import quoted
     from cogmeter_storage import StorageError
-    from cogmeter_storage.opening import sqlite_path
+    from cogmeter_storage.factory import sqlite_path
 
     try:
         return sqlite_path(f"sqlite:///{value}" if value.name else "")
@@ -202,7 +202,9 @@ def _with(command: F, options: Iterable[Callable[[Any], Any]]) -> F:
         source = click.get_current_context().get_parameter_source("url")
         if source is ParameterSource.ENVIRONMENT and given.get("database") is not None:
             given["url"] = None  # what is typed goes before what is set for all commands
-        asked = Ask(**{one.name: given.pop(one.name, _NEVER.get(one.name)) for one in fields(Ask)})
+        asked = ReadingOptions(
+            **{one.name: given.pop(one.name, _NEVER.get(one.name)) for one in fields(ReadingOptions)}
+        )
         return command(asked, **given)
 
     made: Any = packed

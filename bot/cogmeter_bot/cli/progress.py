@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 
-class Step(Protocol):
+class ProgressStep(Protocol):
     """Tells how far it is."""
 
     def __call__(self, done: int, total: int | None) -> None:
@@ -20,7 +20,7 @@ class Step(Protocol):
 
 
 @contextmanager
-def progress(title: str, unit: str) -> Iterator[Step]:
+def progress(title: str, unit: str) -> Iterator[ProgressStep]:
     """A bar as long as the block runs."""
     if not sys.stderr.isatty():
         yield lambda done, total: None  # noqa: ARG005 - nobody looks

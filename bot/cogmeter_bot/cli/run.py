@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import click
 
-from cogmeter_bot.cli.failing import told
-from cogmeter_bot.cli.saying import echo
+from cogmeter_bot.cli.error_output import told
+from cogmeter_bot.cli.terminal_text import echo
 
 TOKENLESS = (
     "DISCORD_TOKEN is not set: put DISCORD_TOKEN=... into the environment or into .env here, "

@@ -6,14 +6,14 @@ from typing import TYPE_CHECKING
 
 import click
 
-from cogmeter_bot.cli.options import Ask, operation_names, reading, service_names
+from cogmeter_bot.cli.options import ReadingOptions, operation_names, reading, service_names
 
 if TYPE_CHECKING:
-    from cogmeter.answers.service import ServiceAnswer
-    from cogmeter.records import Range
+    from cogmeter.query.records import Range
+    from cogmeter.schemas.service import ServiceAnswer
     from cogmeter.settings import Settings
-    from cogmeter_bot.cli.page import Block, Page
-    from cogmeter_bot.reading.base import Source
+    from cogmeter_bot.cli.output import Block, OutputPage
+    from cogmeter_bot.sources.base import Source
 
 
 @click.command()
@@ -22,14 +22,14 @@ if TYPE_CHECKING:
     "--operation", metavar="NAME", shell_complete=operation_names, help="Of this operation of the service alone."
 )
 @reading
-def stats(ask: Ask, service: str, operation: str | None) -> None:
+def stats(ask: ReadingOptions, service: str, operation: str | None) -> None:
     """Show the statistics of SERVICE; of those of --services, too.
 
     --check: it fails or is slow beyond the thresholds of the settings.
     """
-    from cogmeter.records import Period
-    from cogmeter_bot.cli.page import is_rich, show, show_json
-    from cogmeter_bot.reading.diagnosis import is_failing, is_slow
+    from cogmeter.query.records import Period
+    from cogmeter_bot.cli.output import is_rich, show, show_json
+    from cogmeter_bot.sources.diagnosis import is_failing, is_slow
 
     span = ask.span(Period.DAY)
     names = tuple(dict.fromkeys((service, *(ask.services or ()))))
@@ -48,27 +48,34 @@ async def _asked(source: Source, names: tuple[str, ...], operation: str | None, 
     return [await source.service(name, operation, span) for name in names]
 
 
-def page(one: ServiceAnswer, settings: Settings, *, tables: bool) -> Page:
+def page(one: ServiceAnswer, settings: Settings, *, tables: bool) -> OutputPage:
     """The page; with ``tables`` the operations as a table."""
-    from cogmeter_bot.cli import words
-    from cogmeter_bot.cli.page import BAD, GOOD, WARN, Fact, Listing, Page
+    from cogmeter_bot.cli import guide_format
+    from cogmeter_bot.cli.output import BAD, GOOD, WARN, LabelledValue, Listing, OutputPage
     from cogmeter_bot.cli.summary import table
-    from cogmeter_bot.reading.diagnosis import is_failing, is_slow
+    from cogmeter_bot.sources.diagnosis import is_failing, is_slow
 
     count, good, bad = one.total_operations, one.successful_operations, one.failed_operations
     colour = BAD if is_failing(one, settings) else GOOD
-    errors = [f"- {words.when(each.end_time)}: {words.line(each.error) or each.outcome}" for each in one.recent_errors]
+    errors = [
+        f"- {guide_format.when(each.end_time)}: {guide_format.line(each.error) or each.outcome}"
+        for each in one.recent_errors
+    ]
     blocks: list[Block] = [
-        Fact("Total Operations", f"{count:,}"),
-        Fact("Successful", f"{good:,} ({words.share(good, count)})" if count else "0", colour if count else ""),
-        Fact("Failed", f"{bad:,} ({words.share(bad, count)})" if count else "0", BAD if bad else ""),
-        Fact("Average Response Time", words.ms(one.average_response_time), WARN if is_slow(one, settings) else ""),
-        Fact("95th Percentile", words.ms(one.p95_response_time)),
-        Fact("99th Percentile", words.ms(one.p99_response_time)),
+        LabelledValue("Total Operations", f"{count:,}"),
+        LabelledValue(
+            "Successful", f"{good:,} ({guide_format.share(good, count)})" if count else "0", colour if count else ""
+        ),
+        LabelledValue("Failed", f"{bad:,} ({guide_format.share(bad, count)})" if count else "0", BAD if bad else ""),
+        LabelledValue(
+            "Average Response Time", guide_format.ms(one.average_response_time), WARN if is_slow(one, settings) else ""
+        ),
+        LabelledValue("95th Percentile", guide_format.ms(one.p95_response_time)),
+        LabelledValue("99th Percentile", guide_format.ms(one.p99_response_time)),
     ]
     if tables and one.operations and one.operation is None:
         blocks.append(table(one.operations, settings, "Operations", "operation"))
     if errors:
         blocks.append(Listing("Recent Errors", errors))
-    operation = f" / {words.line(one.operation)}" if one.operation else ""
-    return Page(f"{words.title(one.service_name)}{operation} Service Statistics", blocks)
+    operation = f" / {guide_format.line(one.operation)}" if one.operation else ""
+    return OutputPage(f"{guide_format.title(one.service_name)}{operation} Service Statistics", blocks)

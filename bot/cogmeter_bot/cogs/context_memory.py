@@ -8,7 +8,7 @@ import discord
 from discord import app_commands
 from discord.ext import commands
 
-from cogmeter_bot.errors import Refusal
+from cogmeter_bot.errors import UserInputError
 from cogmeter_bot.replies import ANSWER, cut
 
 if TYPE_CHECKING:
@@ -34,7 +34,7 @@ class ContextMemory(commands.Cog, name="context-memory"):
         """Find your notes again."""
         hits = self.bot.memory.recall(interaction.user.id, question)
         if not hits:
-            raise Refusal("No note of yours fits that. Add one with /remember.")
+            raise UserInputError("No note of yours fits that. Add one with /remember.")
         lines = "\n".join(f"- {hit.text} ({hit.score:.0%})" for hit in hits)
         embed = discord.Embed(title="Your notes", description=cut(lines), colour=ANSWER)
         await interaction.response.send_message(embed=embed, ephemeral=True)

@@ -8,7 +8,7 @@ import discord
 from discord import app_commands
 from discord.ext import commands
 
-from cogmeter_bot.errors import Refusal
+from cogmeter_bot.errors import UserInputError
 from cogmeter_bot.replies import ANSWER, cut
 
 if TYPE_CHECKING:
@@ -36,7 +36,7 @@ class KnowledgeGraph(commands.Cog, name="knowledge-graph"):
         """Find how two things hang together."""
         path = self.bot.graph.path(start, goal)
         if path is None:
-            raise Refusal(f"I know no chain of facts from {start} to {goal}. Teach me one with /relate.")
+            raise UserInputError(f"I know no chain of facts from {start} to {goal}. Teach me one with /relate.")
         steps = "\n".join(f"{number}. {fact}" for number, fact in enumerate(path, 1)) or "They are the same thing."
         embed = discord.Embed(title=cut(f"From {start} to {goal}", 256), description=cut(steps), colour=ANSWER)
         await interaction.response.send_message(embed=embed)

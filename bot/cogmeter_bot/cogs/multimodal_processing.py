@@ -9,7 +9,7 @@ import discord
 from discord import app_commands
 from discord.ext import commands
 
-from cogmeter_bot.errors import Refusal
+from cogmeter_bot.errors import UserInputError
 from cogmeter_bot.replies import ANSWER
 from cogmeter_bot.services.images import MAX_BYTES, describe
 
@@ -25,7 +25,7 @@ class MultimodalProcessing(commands.Cog, name="multimodal-processing"):
     async def look(self, interaction: discord.Interaction, image: discord.Attachment) -> None:
         """Look at an image: its size and its main colour."""
         if image.size > MAX_BYTES:
-            raise Refusal(f"The file has {image.size:,} bytes; up to {MAX_BYTES:,} are looked at.")
+            raise UserInputError(f"The file has {image.size:,} bytes; up to {MAX_BYTES:,} are looked at.")
         await interaction.response.defer(
             ephemeral=True, thinking=True
         )  # the download may take longer than Discord waits

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
+from cogmeter_bot.demo.fake_gateway import SLOW_HOURS, heartbeat_age_s, latency_ms
 from cogmeter_bot.demo.profiles import activity
-from cogmeter_bot.demo.pulse import SLOW_HOURS, heartbeat_age_s, latency_ms
 from cogmeter_storage.model import DAY_US, HOUR_US, MINUTE_US
 
 if TYPE_CHECKING:

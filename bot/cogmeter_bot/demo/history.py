@@ -27,7 +27,7 @@ NOTES: Final = 128  # different ones of a profile's short operations, and as man
 
 
 @dataclass(frozen=True, slots=True)
-class History:
+class GeneratedHistory:
     """Operations in the order of their end.
 
     ``table`` is [operations, 6]: series (index into ``names``), end and duration in microseconds, outcome, error (index
@@ -49,14 +49,14 @@ class History:
             yield [(ids[s], end, took, how, self.errors[e], self.notes[m]) for s, end, took, how, e, m in part]
 
 
-def make_history(until_us: int, days: float, seed: int) -> History:
+def make_history(until_us: int, days: float, seed: int) -> GeneratedHistory:
     """The operations of the ``days`` before ``until_us`` (microseconds since 1970 UTC); the same for the same seed."""
     rng = np.random.default_rng(seed)
     failures = list(dict.fromkeys(failure for one in PROFILES for failure in one.failures))
     past = _Past(rng, until_us, np.arange(int(until_us - days * DAY_US), until_us, MINUTE_US), failures)
     table = np.concatenate([past.operations(number, one) for number, one in enumerate(PROFILES)])
     notes = [text for one in PROFILES for text in _notes(rng, one)]
-    return History(
+    return GeneratedHistory(
         table=table[np.argsort(table[:, 1], kind="stable")],
         names=[(one.service, one.operation) for one in PROFILES],
         errors=[None, *(text for _, text in failures)],
@@ -64,7 +64,7 @@ def make_history(until_us: int, days: float, seed: int) -> History:
     )
 
 
-async def backfill(store: Store, history: History, *, until_us: int) -> None:
+async def backfill(store: Store, history: GeneratedHistory, *, until_us: int) -> None:
     """Bring a history into an empty store, folded into hours and days."""
     ids = await store.series_ids(history.names)
     await store.append(history.slices(ids), now_us=until_us)

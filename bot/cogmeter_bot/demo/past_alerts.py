@@ -16,7 +16,7 @@ from cogmeter_storage.model import FAILURES, HOUR_US, MINUTE_US, Marker
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from cogmeter_bot.demo.history import History
+    from cogmeter_bot.demo.history import GeneratedHistory
     from cogmeter_bot.demo.incidents import Incident
     from cogmeter_storage.base import Store
 
@@ -27,7 +27,7 @@ OWNER: Final = "owner"
 DEPLOYS: Final = ((-113.1, "deployed 1.2"), (-55.1, "deployed 1.3"), (-9.4, "deployed 1.4"))  # hours before now
 
 
-def past_alerts(history: History, until_us: int) -> list[Alert]:
+def past_alerts(history: GeneratedHistory, until_us: int) -> list[Alert]:
     """The alerts that the past incidents raised at cogmeter's default thresholds, oldest first, all resolved."""
     alerts = (_alert(one, history, until_us) for one in PAST)
     return [one for one in alerts if one is not None]
@@ -74,7 +74,7 @@ def _change(alert: Alert, kind: str, actor: str = "") -> AlertChange:
     )
 
 
-def _alert(incident: Incident, history: History, until_us: int) -> Alert | None:
+def _alert(incident: Incident, history: GeneratedHistory, until_us: int) -> Alert | None:
     """What an incident raised, measured over the whole of it; None if it did not reach a threshold."""
     since_us, end_us = (int(until_us + hours * HOUR_US) for hours in (incident.start, incident.end))
     ours = [number for number, (service, _) in enumerate(history.names) if service == incident.service]

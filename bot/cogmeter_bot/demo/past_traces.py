@@ -18,7 +18,7 @@ SLOW_US: Final = (1_150_000, 4_200_000)
 COMMANDS: Final = "discord.commands"
 
 
-class Piece(NamedTuple):
+class SpanTemplate(NamedTuple):
     """One operation inside a command: its place in the tree, and its stretch of the command's time."""
 
     parent: int  # a piece by its place, counted from 1; 0 is the command itself
@@ -33,20 +33,20 @@ SHAPES: Final = (
     (
         "ask",
         (
-            Piece(0, "core-intelligence", "process", 0.04, 0.93),
-            Piece(1, "sentiment-analysis", "analyze", 0.05, 0.12),
-            Piece(1, "context-memory", "retrieve", 0.18, 0.06),
-            Piece(1, "knowledge-graph", "query", 0.25, 0.22),
-            Piece(1, "core-intelligence", "route", 0.48, 0.02),
-            Piece(0, "context-memory", "store", 0.97, 0.02),
+            SpanTemplate(0, "core-intelligence", "process", 0.04, 0.93),
+            SpanTemplate(1, "sentiment-analysis", "analyze", 0.05, 0.12),
+            SpanTemplate(1, "context-memory", "retrieve", 0.18, 0.06),
+            SpanTemplate(1, "knowledge-graph", "query", 0.25, 0.22),
+            SpanTemplate(1, "core-intelligence", "route", 0.48, 0.02),
+            SpanTemplate(0, "context-memory", "store", 0.97, 0.02),
         ),
     ),
     (
         "look",
         (
-            Piece(0, "web-crawling", "fetch", 0.03, 0.35),
-            Piece(0, "multimodal-processing", "thumbnail", 0.39, 0.14),
-            Piece(0, "multimodal-processing", "describe", 0.54, 0.43),
+            SpanTemplate(0, "web-crawling", "fetch", 0.03, 0.35),
+            SpanTemplate(0, "multimodal-processing", "thumbnail", 0.39, 0.14),
+            SpanTemplate(0, "multimodal-processing", "describe", 0.54, 0.43),
         ),
     ),
 )

@@ -20,7 +20,7 @@ SHOWN: Final = 5
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class KnowledgeAnswer:
     """What was found for a question: notes, facts, and the mood it was asked in."""
 
     text: str
@@ -29,7 +29,7 @@ class Answer:
     facts: tuple[Fact, ...]
 
 
-def answer(person: int, question: str, *, memory: Memory, graph: Graph) -> Answer:
+def answer(person: int, question: str, *, memory: Memory, graph: Graph) -> KnowledgeAnswer:
     """Answer from this person's notes and from the graph; says so when nothing fits.
 
     Each service that is asked on the way records its own operation inside this one.
@@ -40,7 +40,7 @@ def answer(person: int, question: str, *, memory: Memory, graph: Graph) -> Answe
         facts = _facts(question, graph)
         text = _compose(notes, facts, mood)
         op.annotate(tokens_in=len(question.split()), tokens_out=len(text.split()), notes=len(notes), facts=len(facts))
-        return Answer(text, mood, notes, facts)
+        return KnowledgeAnswer(text, mood, notes, facts)
 
 
 @cogmeter.track("core-intelligence", "route")

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 import cogmeter
-from cogmeter_bot.errors import Refusal
+from cogmeter_bot.errors import UserInputError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -52,11 +52,11 @@ class Graph:
             fact = Fact(subject.strip(), relation.strip(), target.strip())
             if not (fact.subject and fact.relation and fact.target):
                 op.outcome = "user"  # a person's mistake: recorded, but no failure of ours
-                raise Refusal("A fact needs two things and a relation between them.")
+                raise UserInputError("A fact needs two things and a relation between them.")
             if fact in self.about(fact.subject):
                 return fact
             if self._count >= MAX_FACTS:
-                raise Refusal(f"The graph holds {MAX_FACTS} facts already; it takes no more.")
+                raise UserInputError(f"The graph holds {MAX_FACTS} facts already; it takes no more.")
             self._add(fact)
             return fact
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Final
 
 import cogmeter
-from cogmeter_bot.errors import Refusal
+from cogmeter_bot.errors import UserInputError
 
 MAX_BYTES: Final = 8 * 1024 * 1024
 MAX_PIXELS: Final = 40_000_000  # beyond that a small file could unpack into gigabytes
@@ -34,7 +34,7 @@ def describe(data: bytes) -> ImageFacts:
     with cogmeter.operation("multimodal-processing", "describe", size_bytes=len(data)) as op:
         try:
             kind, width, height = measure(data)
-        except Refusal:
+        except UserInputError:
             op.outcome = "user"  # a person's mistake: recorded, but no failure of ours
             raise
         op.annotate(kind=kind, pixels=width * height)
@@ -49,7 +49,7 @@ def measure(data: bytes) -> tuple[str, int, int]:
     """
     kind, width, height = _header(data)
     if not 0 < width * height <= MAX_PIXELS:
-        raise Refusal(f"The image is {width} x {height} pixels; from 1 to {MAX_PIXELS:,} pixels are looked at.")
+        raise UserInputError(f"The image is {width} x {height} pixels; from 1 to {MAX_PIXELS:,} pixels are looked at.")
     return kind, width, height
 
 
@@ -64,8 +64,8 @@ def _header(data: bytes) -> tuple[str, int, int]:
         if data[:4] == b"RIFF" and data[8:12] == b"WEBP":
             return ("WebP", *_webp_size(data))
     except struct.error:
-        raise Refusal("The image ends before it says how large it is.") from None
-    raise Refusal("That is no PNG, GIF, JPEG or WebP image.")
+        raise UserInputError("The image ends before it says how large it is.") from None
+    raise UserInputError("That is no PNG, GIF, JPEG or WebP image.")
 
 
 @cogmeter.track("multimodal-processing", "thumbnail")

@@ -25,7 +25,7 @@ _retrieve = cogmeter.track("context-memory", "retrieve")
 
 
 @dataclass(frozen=True, slots=True)
-class Note:
+class MemoryNote:
     """Something to remember, with its words counted."""
 
     text: str
@@ -44,7 +44,7 @@ class Memory:
     """Each person's latest notes, in memory; the person unused for longest makes room for a new one."""
 
     def __init__(self) -> None:
-        self._notes: OrderedDict[int, deque[Note]] = OrderedDict()
+        self._notes: OrderedDict[int, deque[MemoryNote]] = OrderedDict()
 
     def remember(self, person: int, text: str) -> int:
         """Keep a note; returns how many this person has now."""
@@ -53,7 +53,7 @@ class Memory:
             self._notes.move_to_end(person)
             if len(self._notes) > MAX_PEOPLE:
                 self._notes.popitem(last=False)
-            notes.append(Note(text, Counter(terms_of(text))))
+            notes.append(MemoryNote(text, Counter(terms_of(text))))
             return len(notes)
 
     def recall(self, person: int, question: str, limit: int = 3) -> list[Hit]:
@@ -72,7 +72,7 @@ def terms_of(text: str) -> list[str]:
     return [word for word in re.findall(r"\w+", text.casefold()) if word not in STOP_WORDS]
 
 
-def _rarity(notes: Iterable[Note]) -> dict[str, float]:
+def _rarity(notes: Iterable[MemoryNote]) -> dict[str, float]:
     """Inverse document frequency, log((1 + n) / (1 + notes with the word)) + 1, of each known word."""
     notes = list(notes)
     holding = Counter(term for note in notes for term in note.terms)

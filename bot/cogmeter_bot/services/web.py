@@ -14,7 +14,7 @@ from urllib.parse import urljoin, urlsplit
 import aiohttp
 
 import cogmeter
-from cogmeter_bot.errors import Refusal
+from cogmeter_bot.errors import UserInputError
 
 if TYPE_CHECKING:
     from aiohttp.abc import ResolveResult
@@ -26,7 +26,7 @@ _UNSEEN: Final = frozenset({"script", "style", "template", "noscript", "svg", "h
 
 
 @dataclass(frozen=True, slots=True)
-class Page:
+class WebPage:
     """What a page says: its title, its text in one line, and the addresses it links to."""
 
     title: str
@@ -46,7 +46,7 @@ class _PublicResolver(aiohttp.ThreadedResolver):
         return found
 
 
-async def read(url: str, *, private: bool = False) -> Page:
+async def read(url: str, *, private: bool = False) -> WebPage:
     """Fetch a page and extract what it says. ``private`` lets it ask addresses that are not public.
 
     Raises:
@@ -72,25 +72,25 @@ async def fetch(session: aiohttp.ClientSession, url: str, *, private: bool) -> t
                         op.annotate(status=response.status)
                         return await _text(response), url
                     url = urljoin(url, response.headers["Location"])
-            raise Refusal(f"The address leads on more than {MAX_REDIRECTS} times.")
-        except Refusal:
+            raise UserInputError(f"The address leads on more than {MAX_REDIRECTS} times.")
+        except UserInputError:
             op.outcome = "user"
             raise
         except (aiohttp.ClientError, TimeoutError) as error:
             op.fail(error, outcome="upstream")  # not ours, but it counts in the error rate
             reason = "did not answer in time" if isinstance(error, TimeoutError) else "could not be read"
-            raise Refusal(f"{urlsplit(url).hostname} {reason}.") from error
+            raise UserInputError(f"{urlsplit(url).hostname} {reason}.") from error
 
 
 @cogmeter.track("web-crawling", "extract")
-def extract(html: str, address: str = "") -> Page:
+def extract(html: str, address: str = "") -> WebPage:
     """The title, the visible text and the links of a page; links are made absolute with its address."""
     parser = _Parser()
     parser.feed(html)
     parser.close()
     links = (urljoin(address, link) for link in parser.links)
     web = dict.fromkeys(link for link in links if urlsplit(link).scheme in {"http", "https"})
-    return Page(_line(parser.title), _line(parser.text), tuple(web))
+    return WebPage(_line(parser.title), _line(parser.text), tuple(web))
 
 
 class _Parser(HTMLParser):
@@ -123,7 +123,7 @@ async def _text(response: aiohttp.ClientResponse) -> str:
         reason = response.reason or ""
         raise aiohttp.ClientResponseError(response.request_info, (), status=response.status, message=reason)
     if not response.content_type.startswith("text/"):
-        raise Refusal(f"The address gives {response.content_type}, not a page to read.")
+        raise UserInputError(f"The address gives {response.content_type}, not a page to read.")
     parts = bytearray()
     async for chunk in response.content.iter_any():
         parts += chunk
@@ -139,9 +139,9 @@ def _require_address(url: str, *, private: bool) -> None:
     try:
         parts = urlsplit(url)
     except ValueError:
-        raise Refusal("That is no web address.") from None
+        raise UserInputError("That is no web address.") from None
     if parts.scheme not in {"http", "https"} or not parts.hostname:
-        raise Refusal("A web address begins with http:// or https:// and names a host.")
+        raise UserInputError("A web address begins with http:// or https:// and names a host.")
     if not private:
         _require_public(parts.hostname)
 
@@ -153,7 +153,7 @@ def _require_public(host: str) -> None:
     except ValueError:
         return  # a name; its addresses are looked at when it is resolved
     if not address.is_global:
-        raise Refusal("That address is not on the public internet.")
+        raise UserInputError("That address is not on the public internet.")
 
 
 def _line(parts: list[str]) -> str:

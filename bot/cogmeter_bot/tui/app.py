@@ -14,16 +14,16 @@ from textual.containers import Horizontal
 from textual.css.query import NoMatches
 from textual.widgets import ContentSwitcher, Footer, Input, Static
 
-from cogmeter_bot.cli import words
-from cogmeter_bot.cli.page import BAD, DIM, WARN
-from cogmeter_bot.reading.base import SourceError
-from cogmeter_bot.tui.bars import Entry, Help, Ranges, State, Views
-from cogmeter_bot.tui.views.alerts import Alerts
-from cogmeter_bot.tui.views.base import View
-from cogmeter_bot.tui.views.errors import Errors
-from cogmeter_bot.tui.views.overview import Overview
-from cogmeter_bot.tui.views.service import Service
-from cogmeter_bot.tui.views.services import Services
+from cogmeter_bot.cli import guide_format
+from cogmeter_bot.cli.output import BAD, DIM, WARN
+from cogmeter_bot.sources.base import SourceError
+from cogmeter_bot.tui.chrome import Entry, Help, Ranges, StatusLine, Views
+from cogmeter_bot.tui.views.alerts import AlertsView
+from cogmeter_bot.tui.views.base import DashboardView
+from cogmeter_bot.tui.views.errors import ErrorsView
+from cogmeter_bot.tui.views.overview import OverviewView
+from cogmeter_bot.tui.views.service import ServiceView
+from cogmeter_bot.tui.views.services import ServicesView
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -31,11 +31,11 @@ if TYPE_CHECKING:
     from textual.app import ComposeResult
 
     from cogmeter.settings import Settings
-    from cogmeter_bot.tui.feed import Feed
     from cogmeter_bot.tui.grid import Grid
     from cogmeter_bot.tui.ranges import Choice
+    from cogmeter_bot.tui.reconnecting_source import ReconnectingSource
 
-VIEWS: Final[tuple[type[View[Any]], ...]] = (Overview, Services, Service, Errors, Alerts)
+VIEWS: Final[tuple[type[DashboardView[Any]], ...]] = (OverviewView, ServicesView, ServiceView, ErrorsView, AlertsView)
 THEMES: Final = {"dark": "textual-dark", "light": "textual-light"}
 
 
@@ -62,7 +62,14 @@ class DashboardApp(App[None]):
     ]
 
     def __init__(
-        self, feed: Feed, settings: Settings, choices: Sequence[Choice], chosen: int, *, name: str, interval_s: float
+        self,
+        feed: ReconnectingSource,
+        settings: Settings,
+        choices: Sequence[Choice],
+        chosen: int,
+        *,
+        name: str,
+        interval_s: float,
     ) -> None:
         """``name`` is what is read, for people."""
         super().__init__()
@@ -72,7 +79,7 @@ class DashboardApp(App[None]):
         self._chosen = chosen
         self._source_name = name
         self._interval_s = interval_s
-        self._before = Services.NAME.lower()  # where Esc leads to
+        self._before = ServicesView.NAME.lower()  # where Esc leads to
         self._asked = asyncio.Event()
         self._read_at = ""
 
@@ -85,7 +92,7 @@ class DashboardApp(App[None]):
         with Horizontal(id="filter"):
             yield Static("/", markup=False)
             yield Input(placeholder="part of a name or text; Enter keeps it, Esc drops it", compact=True)
-        yield State(id="state", markup=False)
+        yield StatusLine(id="state", markup=False)
         yield Footer(show_command_palette=False, compact=True)
 
     def on_mount(self) -> None:
@@ -103,7 +110,7 @@ class DashboardApp(App[None]):
                 asyncio.get_running_loop().add_signal_handler(number, self.exit, None, 128 + number)
 
     @property
-    def view(self) -> View[Any]:
+    def view(self) -> DashboardView[Any]:
         """The view on the screen."""
         return self._views()[self._place]
 
@@ -142,7 +149,7 @@ class DashboardApp(App[None]):
         if field.value or field.has_focus:
             field.value = ""
             self._close_filter()
-        elif isinstance(self.view, Service):
+        elif isinstance(self.view, ServiceView):
             self._open(self._before)
 
     def on_input_changed(self, event: Input.Changed) -> None:
@@ -161,16 +168,16 @@ class DashboardApp(App[None]):
     def on_grid_opened(self, event: Grid.Opened) -> None:
         """A service is wanted."""
         self._before = self.query_one(ContentSwitcher).current or self._before
-        self.query_one(Service).turn_to(event.service)
-        self._open(Service.NAME.lower())
+        self.query_one(ServiceView).turn_to(event.service)
+        self._open(ServiceView.NAME.lower())
 
     @property
     def _place(self) -> int:
         current = self.query_one(ContentSwitcher).current
         return next(place for place, one in enumerate(VIEWS) if one.NAME.lower() == current)
 
-    def _views(self) -> list[View[Any]]:
-        return list(self.query(View))
+    def _views(self) -> list[DashboardView[Any]]:
+        return list(self.query(DashboardView))
 
     def _open(self, view: str) -> None:
         self.query_one(ContentSwitcher).current = view
@@ -217,20 +224,20 @@ class DashboardApp(App[None]):
             data = await self._feed.ask(lambda source: view.read(source, choice.span()))
         except SourceError as error:
             last = f" (shown: {self._read_at})" if self._read_at else ""
-            self._tell((f"{words.line(str(error))} Trying again every {self._interval_s:g} s{last}", BAD))
+            self._tell((f"{guide_format.line(str(error))} Trying again every {self._interval_s:g} s{last}", BAD))
             return
         if question != self._question():
             return
         view.bring(data)
         self._read_at = f"{datetime.now(UTC):%H:%M:%S} UTC"
-        self._tell((words.line(self._source_name), ""), (f"  read at {self._read_at}", DIM), *self._filtered())
+        self._tell((guide_format.line(self._source_name), ""), (f"  read at {self._read_at}", DIM), *self._filtered())
 
     def _question(self) -> tuple[int, int, str | None]:
-        return self._place, self._chosen, self.query_one(Service).service
+        return self._place, self._chosen, self.query_one(ServiceView).service
 
     def _filtered(self) -> list[tuple[str, str]]:
         needle = self.query_one(Input).value
-        return [(f"  filtered by {words.line(needle)}", WARN)] if needle else []
+        return [(f"  filtered by {guide_format.line(needle)}", WARN)] if needle else []
 
     def _tell(self, *cells: tuple[str, str]) -> None:
-        self.query_one(State).tell(*cells)
+        self.query_one(StatusLine).tell(*cells)

@@ -9,15 +9,15 @@ from rich.text import Text
 from textual.content import Content
 from textual_plotext import PlotextPlot
 
-from cogmeter.render.text import clock_time, day
-from cogmeter_bot.tui.looks import tone
+from cogmeter.render.formatting import clock_time, day
+from cogmeter_bot.tui.styles import tone
 from cogmeter_storage.model import DAY_US
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
     from datetime import datetime
 
-    from cogmeter.render.ticks import Scale, Tick
+    from cogmeter.render.charts.ticks import Scale, Tick
 
 LEAST: Final = (16, 3)  # columns and rows of a chart that tells something
 LABEL_COLUMNS: Final = 14  # room for the label of a time
@@ -33,7 +33,7 @@ class Line:
     style: str
 
 
-class Chart(PlotextPlot):
+class TerminalChart(PlotextPlot):
     """Lines over time, with their names in the title."""
 
     can_focus = False

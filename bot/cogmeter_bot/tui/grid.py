@@ -9,8 +9,8 @@ from rich.cells import cell_len
 from textual.message import Message
 from textual.widgets import DataTable
 
-from cogmeter_bot.cli.page import fitted
-from cogmeter_bot.tui.looks import painted
+from cogmeter_bot.cli.output import fitted
+from cogmeter_bot.tui.styles import painted
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -18,13 +18,13 @@ if TYPE_CHECKING:
     from rich.text import Text
     from textual import events
 
-    from cogmeter_bot.cli.page import Cell, Column
+    from cogmeter_bot.cli.output import Cell, Column
 
 PADDING: Final = 1  # columns left and right of each cell
 
 
 @dataclass(frozen=True, slots=True)
-class Row:
+class GridRow:
     """A row; ``key`` tells it from all others, and ``service`` is what Enter opens."""
 
     key: str
@@ -52,7 +52,7 @@ class Grid(DataTable[Any]):
     def __init__(self, title: str, columns: Sequence[Column], **more: Any) -> None:
         super().__init__(cursor_type="row", cell_padding=PADDING, **more)
         self._columns = columns
-        self._rows: Sequence[Row] = ()
+        self._rows: Sequence[GridRow] = ()
         self._drawn: object = None
         self.entitle(title)
 
@@ -64,13 +64,13 @@ class Grid(DataTable[Any]):
         """Give the columns other headings."""
         self._columns = columns
 
-    def fill(self, rows: Sequence[Row]) -> None:
+    def fill(self, rows: Sequence[GridRow]) -> None:
         """Show these rows; the selection stays on the row that it was on, or at its place if that is gone."""
         self._rows = rows
         self._draw()
 
     @property
-    def selected(self) -> Row | None:
+    def selected(self) -> GridRow | None:
         """The row under the cursor."""
         return self._rows[self.cursor_row] if 0 <= self.cursor_row < len(self._rows) else None
 

@@ -5,13 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from cogmeter.query import now_us
-from cogmeter.records import Period
-from cogmeter_bot.cli.words import heading
-from cogmeter_bot.reading.spans import span_of
+from cogmeter.query.query import now_us
+from cogmeter.query.records import Period
+from cogmeter_bot.cli.guide_format import heading
+from cogmeter_bot.sources.ranges import span_of
 
 if TYPE_CHECKING:
-    from cogmeter.records import Range
+    from cogmeter.query.records import Range
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,14 +7,14 @@ import logging
 from collections import Counter
 from typing import TYPE_CHECKING, Final
 
-from cogmeter.alerts.limits import Limits
-from cogmeter.alerts.measuring.evaluator import Evaluator
-from cogmeter.alerts.outbox.delivery import Delivery
-from cogmeter.alerts.states.engine import AlertEngine, Policy
-from cogmeter.alerts.storyteller import Storyteller
-from cogmeter.background import detached
-from cogmeter.parts import Parts
-from cogmeter.query import now_us
+from cogmeter.alerts.delivery.dispatcher import Dispatcher
+from cogmeter.alerts.incident_context import IncidentReader
+from cogmeter.alerts.lifecycle.engine import AlertEngine, Policy
+from cogmeter.alerts.measurement.evaluator import Evaluator
+from cogmeter.alerts.thresholds.limits import Limits
+from cogmeter.query.query import now_us
+from cogmeter.recording.background import detached
+from cogmeter.startup import StartupGuard
 from cogmeter_storage.base import StorageError
 
 if TYPE_CHECKING:
@@ -40,24 +40,24 @@ class Alerting:
         names: list[tuple[str, str]],
         store: Store,
         *,
-        notifiers_of: Callable[[Storyteller], Sequence[Notifier]],
+        notifiers_of: Callable[[IncidentReader], Sequence[Notifier]],
         url_of: Callable[[Operation], str | None],
-        parts: Parts | None = None,
+        parts: StartupGuard | None = None,
     ) -> None:
         """``names`` is the recorder's growing list of (service, operation), by series number.
 
         ``notifiers_of`` builds those who tell, who may ask the storyteller; ``url_of`` finds the way to an operation's
         place in Discord, if it is remembered. ``parts`` is where failures at the start are reported.
         """
-        self._parts = Parts(Counter()) if parts is None else parts
+        self._parts = StartupGuard(Counter()) if parts is None else parts
         self._store = store
         self._overrides: Mapping[str, str] = {}
         self._outdated = False  # whether others are stored
         self._catching_up: asyncio.Task[None] | None = None
         self.limits = Limits(settings)
         self.evaluator = Evaluator(names, self.limits, window_s=settings.alert_window)
-        self.storyteller = Storyteller(store, window_s=settings.alert_window, url_of=url_of)
-        self.delivery = Delivery(store, notifiers_of(self.storyteller))
+        self.storyteller = IncidentReader(store, window_s=settings.alert_window, url_of=url_of)
+        self.delivery = Dispatcher(store, notifiers_of(self.storyteller))
         self.engine = AlertEngine(
             store,
             self.limits.of,

@@ -5,14 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final
 
-from cogmeter import services
+from cogmeter.recording import service_names
 
 INFO: Final = "info"  # told silently
 WARNING: Final = "warning"
 CRITICAL: Final = "critical"
 SEVERITIES: Final = (INFO, WARNING, CRITICAL)  # from the least to the worst
 
-BOT: Final = services.BOT
+BOT: Final = service_names.BOT
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,21 +7,21 @@ from typing import TYPE_CHECKING, Final
 import discord
 from discord import app_commands
 
-from cogmeter.answers.alerts import STATES
-from cogmeter.cog.names import Names, known_service
+from cogmeter.cog.autocomplete import Autocomplete, known_service
 from cogmeter.cog.views import Pages
-from cogmeter.query import now_us
-from cogmeter.render.alert_lists import alert_list_embed
+from cogmeter.query.query import now_us
+from cogmeter.render.embeds.alert_lists import alert_list_embed
+from cogmeter.schemas.alerts import STATES
 
 if TYPE_CHECKING:
-    from cogmeter.cog.desk import Answer, Desk
+    from cogmeter.cog.responder import CommandAnswer, Responder
 
 PAGE: Final = 8
 
 
-def add(group: app_commands.Group, desk: Desk) -> None:
+def add(group: app_commands.Group, desk: Responder) -> None:
     """Add the command to the group."""
-    names = Names(desk)
+    names = Autocomplete(desk)
 
     @group.command(name="alerts", description="Which alerts stand, or stood: how bad, since when, in whose hands")
     @app_commands.describe(state="Which ones (active)", service="Of one service (all)")
@@ -33,7 +33,7 @@ def add(group: app_commands.Group, desk: Desk) -> None:
         )
 
 
-async def _answer(desk: Desk, state: str, service: str | None) -> Answer:
+async def _answer(desk: Responder, state: str, service: str | None) -> CommandAnswer:
     async def page(number: int) -> tuple[discord.Embed, bool]:
         alerting = desk.monitor.store.alerting
         # One more than is shown tells whether there is another page.

@@ -6,15 +6,15 @@ from typing import TYPE_CHECKING
 
 import discord  # noqa: TC002 - discord.py evaluates the annotations of a command
 
-from cogmeter.cog.desk import Answer, Desk
-from cogmeter.doctor import examine
-from cogmeter.render.embeds import doctor_embed
+from cogmeter.cog.responder import CommandAnswer, Responder
+from cogmeter.diagnostics.doctor import examine
+from cogmeter.render.embeds.statistics import doctor_embed
 
 if TYPE_CHECKING:
     from discord import app_commands
 
 
-def add(group: app_commands.Group, desk: Desk) -> None:
+def add(group: app_commands.Group, desk: Responder) -> None:
     """Add the command to the group."""
 
     @group.command(name="doctor", description="The monitor's own health: hooks, buffer, database, jobs, permissions")
@@ -22,7 +22,7 @@ def add(group: app_commands.Group, desk: Desk) -> None:
         await desk.answer(interaction, lambda: _answer(desk))
 
 
-async def _answer(desk: Desk) -> Answer:
+async def _answer(desk: Responder) -> CommandAnswer:
     found = [*await examine(desk.monitor), *(desk.servers.findings() if desk.servers is not None else ())]
     embed = doctor_embed(sorted(found, key=lambda one: one.well))
-    return Answer(lambda _drawn, _trouble: embed)
+    return CommandAnswer(lambda _drawn, _trouble: embed)

@@ -8,12 +8,12 @@ import discord
 from discord import app_commands
 
 from cogmeter.alerts.review.muting import REASON  # noqa: TC001 - discord.py evaluates the annotations of a command
-from cogmeter.cog.desk import Answer, Desk, Refusal
-from cogmeter.cog.lengths import seconds_of
-from cogmeter.cog.names import MOST, Names, known_service, rule_choices, rule_named
-from cogmeter.query import now_us
-from cogmeter.render.alert_lists import muted_embed, scope, unmuted_embed
-from cogmeter.render.text import clock_time, cut
+from cogmeter.cog.autocomplete import MOST, Autocomplete, known_service, rule_choices, rule_named
+from cogmeter.cog.options import seconds_of
+from cogmeter.cog.responder import CommandAnswer, Responder, UserError
+from cogmeter.query.query import now_us
+from cogmeter.render.embeds.alert_lists import muted_embed, scope, unmuted_embed
+from cogmeter.render.formatting import clock_time, cut
 from cogmeter_storage.alerting import Mute
 from cogmeter_storage.base import StorageError
 
@@ -24,9 +24,9 @@ ALL: Final = "all"
 NOTHING_NAMED: Final = "Name a service or a rule to mute, or `all` as the service for every one."
 
 
-def add(group: app_commands.Group, desk: Desk) -> None:
+def add(group: app_commands.Group, desk: Responder) -> None:
     """Add the commands to the group."""
-    names = Names(desk)
+    names = Autocomplete(desk)
 
     async def muted(interaction: discord.Interaction, current: str) -> list[app_commands.Choice[str]]:
         return await _choices(desk, interaction, current)
@@ -64,7 +64,7 @@ def add(group: app_commands.Group, desk: Desk) -> None:
 
         async def check() -> None:
             if mute is None and service is None and rule is None:
-                raise Refusal("Name the mute to end, or a service or a rule, or `all` as the service for every one.")
+                raise UserError("Name the mute to end, or a service or a rule, or `all` as the service for every one.")
             named.append(None if rule is None else await rule_named(rule))
 
         actor = interaction.user.display_name
@@ -76,7 +76,7 @@ async def _wanted(
 ) -> Mute:
     """The mute that is asked for; raises Refusal."""
     if service is None and rule is None:
-        raise Refusal(NOTHING_NAMED)
+        raise UserError(NOTHING_NAMED)
     length_us, begin_us = int(seconds_of(duration) * 1e6), now_us()
     return Mute(
         service="" if service is None or service.casefold() == ALL else service,
@@ -88,18 +88,20 @@ async def _wanted(
     )
 
 
-async def _mute(desk: Desk, mute: Mute) -> Answer:
+async def _mute(desk: Responder, mute: Mute) -> CommandAnswer:
     kept = await desk.monitor.alerting.engine.mute(mute, mute.since_us)
     already = kept.since_us != mute.since_us
-    return Answer.plain(muted_embed(kept, desk.monitor.settings.command_group, already=already))
+    return CommandAnswer.plain(muted_embed(kept, desk.monitor.settings.command_group, already=already))
 
 
-async def _unmute(desk: Desk, actor: str, mute: str | None, service: str | None, rule: str | None) -> Answer:
+async def _unmute(
+    desk: Responder, actor: str, mute: str | None, service: str | None, rule: str | None
+) -> CommandAnswer:
     at_us = now_us()
     holding = await desk.monitor.store.alerting.mutes(at_us)
     ids = [one.id for one in holding if _meant(one, mute, service, rule)]
     ended = await desk.monitor.alerting.engine.unmute(ids, actor, at_us) if ids else []
-    return Answer.plain(unmuted_embed(ended))
+    return CommandAnswer.plain(unmuted_embed(ended))
 
 
 def _meant(one: Mute, mute: str | None, service: str | None, rule: str | None) -> bool:
@@ -110,7 +112,7 @@ def _meant(one: Mute, mute: str | None, service: str | None, rule: str | None) -
     return (service is None or everything or one.service == service) and (rule is None or one.rule == rule)
 
 
-async def _choices(desk: Desk, interaction: discord.Interaction, current: str) -> list[app_commands.Choice[str]]:
+async def _choices(desk: Responder, interaction: discord.Interaction, current: str) -> list[app_commands.Choice[str]]:
     """The mutes that hold, like what is typed; none for a user whom the gate does not admit."""
     if not await desk.gate.admits(interaction):
         return []

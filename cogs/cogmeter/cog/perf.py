@@ -9,12 +9,23 @@ import discord
 from discord import app_commands
 from discord.ext import commands
 
-from cogmeter.cog import alerts, doctor, mutes, presses, report, stats, summary, thresholds, trial, weekly
-from cogmeter.cog.desk import Desk
-from cogmeter.cog.gate import Gate
+from cogmeter.cog import (
+    alert_buttons,
+    alerts,
+    doctor,
+    mutes,
+    report,
+    stats,
+    summary,
+    test_alert,
+    thresholds,
+    weekly_report,
+)
+from cogmeter.cog.access_policy import AccessPolicy
 from cogmeter.cog.registration import Registration
-from cogmeter.runtime import Monitor
-from cogmeter.web.servers import Servers
+from cogmeter.cog.responder import Responder
+from cogmeter.monitor.monitor import Monitor
+from cogmeter.web.server.servers import Servers
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -24,14 +35,14 @@ if TYPE_CHECKING:
 _logger = logging.getLogger("cogmeter.cog")
 
 # Every command family; a new one is a file beside this, and a line here.
-FAMILIES: Final[tuple[Callable[[app_commands.Group, Desk], None], ...]] = (
+FAMILIES: Final[tuple[Callable[[app_commands.Group, Responder], None], ...]] = (
     summary.add,
     stats.add,
     alerts.add,
     thresholds.add,
     mutes.add,
     report.add,
-    trial.add,
+    test_alert.add,
     doctor.add,
 )
 
@@ -49,7 +60,7 @@ class Perf(commands.Cog, name="cogmeter", description="How this bot performs: su
         # gate decides at each use.
         self._group = app_commands.Group(name=settings.command_group, description="How this bot performs")
         self._registration = Registration(bot, self._group, self._guild, sync=settings.sync_commands)
-        self._desk = Desk(self.monitor, Gate(bot, settings), self.servers)
+        self._desk = Responder(self.monitor, AccessPolicy(bot, settings), self.servers)
         for add in FAMILIES:
             add(self._group, self._desk)
 
@@ -65,9 +76,11 @@ class Perf(commands.Cog, name="cogmeter", description="How this bot performs: su
         self.monitor.reporters.append(self._registration.findings)
         self._registration.offer()
         with parts.guard("alert buttons", "they do not answer"):
-            presses.add(self.bot, self._desk)
+            alert_buttons.add(self.bot, self._desk)
         with parts.guard("weekly report", "it is not posted"):
-            self.monitor.schedule.every(weekly.INTERVAL_S, "weekly report", weekly.Weekly(self.monitor).run)
+            self.monitor.schedule.every(
+                weekly_report.INTERVAL_S, "weekly report", weekly_report.WeeklyReport(self.monitor).run
+            )
         self.monitor.on_stop(self.servers.stop)  # also when another monitor takes the place of a closed bot's
         await self.servers.start()
         with parts.guard("command registration", "the commands may be missing in Discord"):
@@ -77,7 +90,7 @@ class Perf(commands.Cog, name="cogmeter", description="How this bot performs: su
     async def cog_unload(self) -> None:
         """Take the commands out and stop everything; what is buffered is stored first."""
         await self._registration.end()
-        presses.remove(self.bot)
+        alert_buttons.remove(self.bot)
         await self._desk.close()
         await self.servers.stop()
         await self.monitor.stop()

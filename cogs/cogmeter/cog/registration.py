@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING, Any, Final
 import discord
 from discord import app_commands
 
-from cogmeter.background import detached
-from cogmeter.finding import Finding
+from cogmeter.diagnosis import Finding
+from cogmeter.recording.background import detached
+from cogmeter.recording.operation import error_text
 from cogmeter.settings import env_name
-from cogmeter.timing import error_text
 from cogmeter.watch.hook import Hook
 
 if TYPE_CHECKING:

@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING, Final
 import discord
 from discord import app_commands
 
-from cogmeter.alerts.review.outlook import Replayer
 from cogmeter.alerts.review.report import report_of
-from cogmeter.cog.desk import Answer, Desk
-from cogmeter.cog.periods import period_of
-from cogmeter.query import now_us
-from cogmeter.records import AlertReport, Period, Range
-from cogmeter.render.report import report_embed
+from cogmeter.alerts.review.what_if import Replayer
+from cogmeter.cog.options import period_of
+from cogmeter.cog.responder import CommandAnswer, Responder
+from cogmeter.query.query import now_us
+from cogmeter.query.records import AlertReport, Period, Range
+from cogmeter.render.embeds.report import report_embed
 from cogmeter_storage.alerting import AlertState
 
 if TYPE_CHECKING:
@@ -25,7 +25,7 @@ MOST: Final = 10_000  # alerts and changes that a report looks at
 PERIODS: Final = (Period.DAY, Period.WEEK, Period.MONTH)
 
 
-def add(group: app_commands.Group, desk: Desk) -> None:
+def add(group: app_commands.Group, desk: Responder) -> None:
     """Add the command to the group."""
 
     @group.command(name="report", description="The alerts themselves: what fired, who acted, what was only noise")
@@ -35,8 +35,8 @@ def add(group: app_commands.Group, desk: Desk) -> None:
         await desk.answer(interaction, lambda: _answer(desk, period_of(period).range_at(now_us())))
 
 
-async def _answer(desk: Desk, span: Range) -> Answer:
-    return Answer.plain(report_embed(await made(desk.monitor.store, desk.monitor.settings, span)))
+async def _answer(desk: Responder, span: Range) -> CommandAnswer:
+    return CommandAnswer.plain(report_embed(await made(desk.monitor.store, desk.monitor.settings, span)))
 
 
 async def made(store: Store, settings: Settings, span: Range) -> AlertReport:

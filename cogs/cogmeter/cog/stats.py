@@ -7,19 +7,19 @@ from typing import TYPE_CHECKING
 import discord
 from discord import app_commands
 
-from cogmeter.cog.desk import Answer, Desk
-from cogmeter.cog.names import Names
-from cogmeter.cog.periods import CHOICES, DEFAULT, period_of
-from cogmeter.records import UnknownNameError
-from cogmeter.render.embeds import stats_embed, unknown_embed
+from cogmeter.cog.autocomplete import Autocomplete
+from cogmeter.cog.options import CHOICES, DEFAULT, period_of
+from cogmeter.cog.responder import CommandAnswer, Responder
+from cogmeter.query.records import UnknownNameError
+from cogmeter.render.embeds.statistics import stats_embed, unknown_embed
 
 if TYPE_CHECKING:
-    from cogmeter.records import Period
+    from cogmeter.query.records import Period
 
 
-def add(group: app_commands.Group, desk: Desk) -> None:
+def add(group: app_commands.Group, desk: Responder) -> None:
     """Add the command to the group."""
-    names = Names(desk)
+    names = Autocomplete(desk)
 
     @group.command(name="stats", description="One service: percentiles, slowest operations, recent errors, and a chart")
     @app_commands.describe(
@@ -33,15 +33,15 @@ def add(group: app_commands.Group, desk: Desk) -> None:
         await desk.answer(interaction, lambda: _answer(desk, service, operation, period_of(period)))
 
 
-async def _answer(desk: Desk, service: str, operation: str | None, period: Period) -> Answer:
+async def _answer(desk: Responder, service: str, operation: str | None, period: Period) -> CommandAnswer:
     try:
         found = await desk.monitor.query.stats(service, operation, period)
     except UnknownNameError as error:
         unknown = unknown_embed(error)
-        return Answer(lambda _drawn, _trouble: unknown)
+        return CommandAnswer(lambda _drawn, _trouble: unknown)
     threshold = desk.monitor.settings.alert_threshold_error_rate
 
     def embed(drawn: bool, trouble: str) -> discord.Embed:
         return stats_embed(found, chart=drawn, chart_trouble=trouble, error_rate_threshold=threshold)
 
-    return Answer(embed, found.timeline if found.total.operations else None)
+    return CommandAnswer(embed, found.timeline if found.total.operations else None)

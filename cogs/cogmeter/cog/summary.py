@@ -7,16 +7,16 @@ from typing import TYPE_CHECKING
 import discord
 from discord import app_commands
 
-from cogmeter.cog.desk import Answer, Desk
-from cogmeter.cog.periods import CHOICES, DEFAULT, period_of
-from cogmeter.render.embeds import summary_embed
+from cogmeter.cog.options import CHOICES, DEFAULT, period_of
+from cogmeter.cog.responder import CommandAnswer, Responder
+from cogmeter.render.embeds.statistics import summary_embed
 from cogmeter.settings import buffer_setting
 
 if TYPE_CHECKING:
-    from cogmeter.records import Period
+    from cogmeter.query.records import Period
 
 
-def add(group: app_commands.Group, desk: Desk) -> None:
+def add(group: app_commands.Group, desk: Responder) -> None:
     """Add the command to the group."""
 
     @group.command(name="summary", description="All services: volume, success, response times, and a chart")
@@ -26,7 +26,7 @@ def add(group: app_commands.Group, desk: Desk) -> None:
         await desk.answer(interaction, lambda: _answer(desk, period_of(period)))
 
 
-async def _answer(desk: Desk, period: Period) -> Answer:
+async def _answer(desk: Responder, period: Period) -> CommandAnswer:
     found = await desk.monitor.query.summary(period)
     threshold = desk.monitor.settings.alert_threshold_error_rate
     setting = buffer_setting(by_memory=desk.monitor.recorder.buffer.by_memory)
@@ -36,4 +36,4 @@ async def _answer(desk: Desk, period: Period) -> Answer:
             found, chart=drawn, chart_trouble=trouble, error_rate_threshold=threshold, buffer_setting=setting
         )
 
-    return Answer(embed, found.timeline if found.total.operations else None)
+    return CommandAnswer(embed, found.timeline if found.total.operations else None)

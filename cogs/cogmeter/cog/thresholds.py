@@ -9,19 +9,19 @@ from typing import TYPE_CHECKING, Final
 import discord
 from discord import app_commands
 
-from cogmeter.alerts.keys import FIELDS, THRESHOLD, LimitError
 from cogmeter.alerts.model import Subject
-from cogmeter.alerts.review.changes import NOT_REPLAYABLE, Change, holdings, preview, words_of
-from cogmeter.cog.desk import Answer, Desk, Refusal
-from cogmeter.cog.names import Names, rule_choices, rule_named
+from cogmeter.alerts.review.threshold_changes import NOT_REPLAYABLE, Change, holdings, preview, words_of
+from cogmeter.alerts.thresholds.keys import FIELDS, THRESHOLD, LimitError
+from cogmeter.cog.autocomplete import Autocomplete, rule_choices, rule_named
+from cogmeter.cog.responder import CommandAnswer, Responder, UserError
 from cogmeter.cog.views import Buttons, Pages
-from cogmeter.render import text
-from cogmeter.render.alert_lists import audit_embed
+from cogmeter.render import formatting
+from cogmeter.render.embeds.alert_lists import audit_embed
+from cogmeter.render.embeds.thresholds import changed_embed, preview_embed, thresholds_embed, unchanged_embed
 from cogmeter.render.escape import plain
-from cogmeter.render.thresholds import changed_embed, preview_embed, thresholds_embed, unchanged_embed
 
 if TYPE_CHECKING:
-    from cogmeter.alerts.review.holdings import Holdings
+    from cogmeter.alerts.thresholds.effective import EffectiveLimits
     from cogmeter.settings import Settings
     from cogmeter_storage.alerting import AuditEntry
 
@@ -46,16 +46,16 @@ FIELD_CHOICES: Final = [
 
 
 @dataclass(frozen=True, slots=True)
-class Wish:
+class ThresholdRequest:
     """A change and who asks for it."""
 
     change: Change
     actor: str
 
 
-def add(group: app_commands.Group, desk: Desk) -> None:
+def add(group: app_commands.Group, desk: Responder) -> None:
     """Add the commands to the group."""
-    names = Names(desk)
+    names = Autocomplete(desk)
     inner = app_commands.Group(name="thresholds", description="What alerts are raised from", parent=group)
 
     @inner.command(name="view", description="Every rule: its threshold, and where that comes from")
@@ -82,7 +82,7 @@ def add(group: app_commands.Group, desk: Desk) -> None:
         operation: str | None = None,
         field: str = THRESHOLD,
     ) -> None:
-        wanted: list[Wish] = []
+        wanted: list[ThresholdRequest] = []
 
         async def check() -> None:
             wanted.append(_wanted(interaction, await _subject(rule, service, operation), field, value))
@@ -106,7 +106,7 @@ def add(group: app_commands.Group, desk: Desk) -> None:
         operation: str | None = None,
         field: str = THRESHOLD,
     ) -> None:
-        wanted: list[Wish] = []
+        wanted: list[ThresholdRequest] = []
 
         async def check() -> None:
             wanted.append(_wanted(interaction, await _subject(rule, service, operation), field, None))
@@ -122,51 +122,51 @@ def add(group: app_commands.Group, desk: Desk) -> None:
 async def _subject(rule: str, service: str | None, operation: str | None) -> Subject:
     """What the options name; raises Refusal where there is no such thing."""
     if operation is not None and service is None:
-        raise Refusal("Name the service of that operation, too.")
+        raise UserError("Name the service of that operation, too.")
     return Subject(await rule_named(rule), service or "", operation or "")
 
 
-def _wanted(interaction: discord.Interaction, subject: Subject, field: str, value: str | None) -> Wish:
+def _wanted(interaction: discord.Interaction, subject: Subject, field: str, value: str | None) -> ThresholdRequest:
     """The change that is asked for; raises Refusal where it cannot be."""
     try:
-        return Wish(Change.of(subject, field, value), interaction.user.display_name)
+        return ThresholdRequest(Change.of(subject, field, value), interaction.user.display_name)
     except LimitError as error:
-        raise Refusal(plain(str(error), WORDS)) from None
+        raise UserError(plain(str(error), WORDS)) from None
 
 
-async def _makes_a_difference(desk: Desk, wish: Wish) -> None:
+async def _makes_a_difference(desk: Responder, wish: ThresholdRequest) -> None:
     """Refuse what is so already."""
     change = wish.change
     now = (await desk.monitor.store.alerting.overrides()).get(change.key)
     if now == change.value:
         named = plain(change.key, 150)
-        raise Refusal(
+        raise UserError(
             f"{named} is {words_of(change.key, now)} already."
             if now is not None
             else f"{named} has not been changed from chat, so there is nothing to reset."
         )
 
 
-async def _view(desk: Desk, service: str | None) -> Answer:
+async def _view(desk: Responder, service: str | None) -> CommandAnswer:
     holdings = await _holdings(desk)
     common = _common(desk.monitor.settings)
     embed = thresholds_embed(holdings.rules(service), holdings.others(service), service=service, common=common)
-    return Answer.plain(embed)
+    return CommandAnswer.plain(embed)
 
 
-async def _preview(desk: Desk, wish: Wish) -> Answer:
+async def _preview(desk: Responder, wish: ThresholdRequest) -> CommandAnswer:
     change = wish.change
     found = await preview(desk.monitor.store, desk.monitor.settings, change)
     why_not = NOT_REPLAYABLE if found.outlook is None else ""
     embed = preview_embed(change.key, found.before, found.after, found.outlook, why_not)
-    return Answer.plain(embed, Confirmation(desk, wish))
+    return CommandAnswer.plain(embed, Confirmation(desk, wish))
 
 
-async def _reset(desk: Desk, wish: Wish) -> Answer:
-    return Answer.plain(await _apply(desk, wish))
+async def _reset(desk: Responder, wish: ThresholdRequest) -> CommandAnswer:
+    return CommandAnswer.plain(await _apply(desk, wish))
 
 
-async def _apply(desk: Desk, wish: Wish) -> discord.Embed:
+async def _apply(desk: Responder, wish: ThresholdRequest) -> discord.Embed:
     """Make the change: stored, audited, marked, and effective at once."""
     monitor, change = desk.monitor, wish.change
     before = (await _holdings(desk)).of(change.subject, change.field)
@@ -176,7 +176,7 @@ async def _apply(desk: Desk, wish: Wish) -> discord.Embed:
     return changed_embed(change.key, before, after, wish.actor, reset=change.value is None)
 
 
-async def _audit(desk: Desk) -> Answer:
+async def _audit(desk: Responder) -> CommandAnswer:
     async def page(number: int) -> tuple[discord.Embed, bool]:
         found = await desk.monitor.store.alerting.audit(limit=PAGE + 1, offset=number * PAGE)
         more = len(found) > PAGE
@@ -193,14 +193,14 @@ def _in_words(entry: AuditEntry) -> AuditEntry:
     return replace(entry, before=before, after=after)
 
 
-async def _holdings(desk: Desk) -> Holdings:
+async def _holdings(desk: Responder) -> EffectiveLimits:
     return await holdings(desk.monitor.store, desk.monitor.settings)
 
 
 def _common(settings: Settings) -> str:
     """What holds for all rules that do not say otherwise."""
-    window = text.duration(settings.alert_window * 1e6)
-    recovery = text.duration(settings.alert_recovery * 1e6)
+    window = formatting.duration(settings.alert_window * 1e6)
+    recovery = formatting.duration(settings.alert_recovery * 1e6)
     return (
         f"Over {window}, from {settings.alert_min_operations} operations on; resolved when over for {recovery}. "
         f"Change with /{settings.command_group} thresholds set, or in .env."
@@ -210,7 +210,7 @@ def _common(settings: Settings) -> str:
 class Confirmation(Buttons):
     """Apply and Cancel below a preview. Of presses that come together the first one counts."""
 
-    def __init__(self, desk: Desk, wish: Wish) -> None:
+    def __init__(self, desk: Responder, wish: ThresholdRequest) -> None:
         super().__init__(desk)
         self._wish = wish
         self._deciding = asyncio.Lock()

@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING, Any, Final
 
 import discord
 
-from cogmeter.cog.desk import FAILED, REFUSED, STORE_FAILED, Answer, Refusal
-from cogmeter.notifiers.place import BROKEN
+from cogmeter.cog.responder import FAILED, REFUSED, STORE_FAILED, CommandAnswer, UserError
+from cogmeter.notifiers.discord_channel.channel import BROKEN
 from cogmeter_storage.base import StorageError
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
-    from cogmeter.cog.desk import Desk
+    from cogmeter.cog.responder import Responder
 
 OPEN_S: Final = 600.0  # after the last press; Discord lets an answer be edited for 15 minutes
 
@@ -24,7 +24,7 @@ _logger = logging.getLogger("cogmeter.cog")
 class Buttons(discord.ui.View):
     """Pressed by those whom the gate admits; taken away when their time is over or the cog is unloaded."""
 
-    def __init__(self, desk: Desk) -> None:
+    def __init__(self, desk: Responder) -> None:
         super().__init__(timeout=OPEN_S)
         self._desk = desk
         self._answered: discord.Interaction | None = None  # the last one, by which the message can be edited
@@ -66,7 +66,7 @@ class Buttons(discord.ui.View):
 
     async def on_error(self, interaction: discord.Interaction, error: Exception, item: discord.ui.Item[Any]) -> None:
         """Say what is wrong; nothing is raised to the host."""
-        if isinstance(error, Refusal):
+        if isinstance(error, UserError):
             words = str(error)
         elif isinstance(error, StorageError):
             _logger.warning("A press could not be answered: %s", error)
@@ -92,16 +92,18 @@ class Buttons(discord.ui.View):
 class Pages(Buttons):
     """Previous and Next below a list; ``page`` gives the embed of a page, counted from 0, and whether one follows."""
 
-    def __init__(self, desk: Desk, page: Callable[[int], Awaitable[tuple[discord.Embed, bool]]]) -> None:
+    def __init__(self, desk: Responder, page: Callable[[int], Awaitable[tuple[discord.Embed, bool]]]) -> None:
         super().__init__(desk)
         self._page = page
         self._number = 0
 
     @classmethod
-    async def answer(cls, desk: Desk, page: Callable[[int], Awaitable[tuple[discord.Embed, bool]]]) -> Answer:
+    async def answer(
+        cls, desk: Responder, page: Callable[[int], Awaitable[tuple[discord.Embed, bool]]]
+    ) -> CommandAnswer:
         """The first page, with buttons if there are more."""
         embed, more = await page(0)
-        return Answer.plain(embed, cls(desk, page) if more else None)
+        return CommandAnswer.plain(embed, cls(desk, page) if more else None)
 
     @discord.ui.button(label="Previous", custom_id="cogmeter:pages:previous", disabled=True)
     async def back(self, interaction: discord.Interaction, _: discord.ui.Button[Pages]) -> None:

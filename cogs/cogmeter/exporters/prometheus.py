@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from cogmeter.background import paced
 from cogmeter.exporters.base import Export, series_of
+from cogmeter.recording.background import paced
 from cogmeter_storage.histogram import bucket_of
 
 if TYPE_CHECKING:

@@ -13,10 +13,10 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from cogmeter.exporters.csv_table import HEADER, unguarded
-from cogmeter.recorder import valid_name
-from cogmeter.redact import quoted, shown
-from cogmeter.rows import MAX_DURATION_US, metadata_json
-from cogmeter.timing import error_text
+from cogmeter.recording.operation import error_text
+from cogmeter.recording.recorder import valid_name
+from cogmeter.recording.rows import MAX_DURATION_US, metadata_json
+from cogmeter.redaction import quoted, shown
 from cogmeter_storage.model import Outcome
 
 if TYPE_CHECKING:

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
-from cogmeter.background import paced
 from cogmeter.exporters.base import iso
+from cogmeter.recording.background import paced
 from cogmeter_storage.histogram import quantiles
 from cogmeter_storage.model import DAY_US, FAILURES, HOUR_US
 

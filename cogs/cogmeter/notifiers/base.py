@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Protocol
 
-from cogmeter.answers.numbers import measured
+from cogmeter.schemas.numbers import measured
 
 if TYPE_CHECKING:
     from cogmeter_storage.alerting import Alert, AlertChange

@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
-from cogmeter.redact import redact
+from cogmeter.redaction import redact
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -18,7 +18,7 @@ MAX_REASON: Final = 300  # characters of Discord's own text
 
 
 @dataclass(frozen=True, slots=True)
-class Refusal:
+class DiscordRefusal:
     """One error code of Discord's."""
 
     reason: str
@@ -31,49 +31,65 @@ _COPY_AGAIN: Final = "Create a webhook in the channel's settings (Integrations) 
 _TEXT_CHANNEL: Final = "Use a webhook of a text channel"
 _ALLOW: Final = "Allow it in that channel's permissions"
 
-REFUSALS: Final[dict[int, Refusal]] = {
-    10003: Refusal("the channel does not exist", "Set the id of another channel", gone=True),
-    10004: Refusal("the bot is not in that server", "Invite the bot to it", retry=True),
-    10015: Refusal("the webhook was deleted", _COPY_AGAIN, gone=True),
-    20009: Refusal("Discord's content filter blocked the message", "Exempt the bot's role or channel from the filter"),
-    20016: Refusal("the channel's slow mode allows no message yet", "Switch slow mode off for the bot", retry=True),
-    20028: Refusal("the channel's limit of messages is reached", "Use a channel with less traffic", retry=True),
-    30007: Refusal("the channel has its maximum of 15 webhooks", "Delete one that is not used any more"),
-    40001: Refusal("the bot's token or the webhook's is not accepted", "Set the token again", gone=True),
-    40004: Refusal("Discord has switched sending off for the moment", "Nothing to do: it is tried again", retry=True),
-    40005: Refusal(
+REFUSALS: Final[dict[int, DiscordRefusal]] = {
+    10003: DiscordRefusal("the channel does not exist", "Set the id of another channel", gone=True),
+    10004: DiscordRefusal("the bot is not in that server", "Invite the bot to it", retry=True),
+    10015: DiscordRefusal("the webhook was deleted", _COPY_AGAIN, gone=True),
+    20009: DiscordRefusal(
+        "Discord's content filter blocked the message", "Exempt the bot's role or channel from the filter"
+    ),
+    20016: DiscordRefusal(
+        "the channel's slow mode allows no message yet", "Switch slow mode off for the bot", retry=True
+    ),
+    20028: DiscordRefusal("the channel's limit of messages is reached", "Use a channel with less traffic", retry=True),
+    30007: DiscordRefusal("the channel has its maximum of 15 webhooks", "Delete one that is not used any more"),
+    40001: DiscordRefusal("the bot's token or the webhook's is not accepted", "Set the token again", gone=True),
+    40004: DiscordRefusal(
+        "Discord has switched sending off for the moment", "Nothing to do: it is tried again", retry=True
+    ),
+    40005: DiscordRefusal(
         "the message with its chart is too large",
         "Forbid the bot Attach Files in that channel: alerts then come without charts",
     ),
-    40058: Refusal(
+    40058: DiscordRefusal(
         "the channel is a forum, which takes posts only", "Set the id of a text channel or a thread", gone=True
     ),
-    40067: Refusal("the forum requires a tag on each post", "Switch the requirement off, or use a text channel"),
-    50001: Refusal("the bot has no access to the channel", "Allow the bot View Channel there", retry=True),
-    50007: Refusal("this person takes no direct messages from the bot", "Set the id of a text channel", retry=True),
-    50008: Refusal("this kind of channel takes no messages", "Set the id of a text channel", gone=True),
-    50013: Refusal("the bot lacks a permission", _ALLOW, retry=True),
-    50024: Refusal("this kind of channel does not allow it", "Set the id of a text channel", gone=True),
-    50027: Refusal("the webhook's token is wrong", "Copy the webhook's URL again, to its last character", gone=True),
-    50035: Refusal("a part of the message is not valid", "Report this alert and the text behind it to cogmeter"),
-    50083: Refusal("the thread is archived", "Open the thread again, or set another channel", retry=True),
-    130000: Refusal("Discord is overloaded", "Nothing to do: it is tried again", retry=True),
-    160002: Refusal("a reply needs Read Message History", _ALLOW, retry=True),
-    160005: Refusal("the thread is locked", "Unlock the thread, or set another channel", retry=True),
-    160006: Refusal("the server has its maximum of open threads", "Close some, or set PERFORMANCE_ALERT_THREAD=false"),
-    200000: Refusal("AutoMod blocked the message", "Exempt the bot's role or the channel from that AutoMod rule"),
-    200001: Refusal(
+    40067: DiscordRefusal("the forum requires a tag on each post", "Switch the requirement off, or use a text channel"),
+    50001: DiscordRefusal("the bot has no access to the channel", "Allow the bot View Channel there", retry=True),
+    50007: DiscordRefusal(
+        "this person takes no direct messages from the bot", "Set the id of a text channel", retry=True
+    ),
+    50008: DiscordRefusal("this kind of channel takes no messages", "Set the id of a text channel", gone=True),
+    50013: DiscordRefusal("the bot lacks a permission", _ALLOW, retry=True),
+    50024: DiscordRefusal("this kind of channel does not allow it", "Set the id of a text channel", gone=True),
+    50027: DiscordRefusal(
+        "the webhook's token is wrong", "Copy the webhook's URL again, to its last character", gone=True
+    ),
+    50035: DiscordRefusal("a part of the message is not valid", "Report this alert and the text behind it to cogmeter"),
+    50083: DiscordRefusal("the thread is archived", "Open the thread again, or set another channel", retry=True),
+    130000: DiscordRefusal("Discord is overloaded", "Nothing to do: it is tried again", retry=True),
+    160002: DiscordRefusal("a reply needs Read Message History", _ALLOW, retry=True),
+    160005: DiscordRefusal("the thread is locked", "Unlock the thread, or set another channel", retry=True),
+    160006: DiscordRefusal(
+        "the server has its maximum of open threads", "Close some, or set PERFORMANCE_ALERT_THREAD=false"
+    ),
+    200000: DiscordRefusal(
+        "AutoMod blocked the message", "Exempt the bot's role or the channel from that AutoMod rule"
+    ),
+    200001: DiscordRefusal(
         "AutoMod blocked the thread's title", "Exempt the bot's role or the channel from that AutoMod rule"
     ),
-    220001: Refusal(
+    220001: DiscordRefusal(
         "the webhook belongs to a forum channel, which takes posts only",
         f"Add ?thread_id=ID of one of its posts to the URL. Or: {_TEXT_CHANNEL[0].lower()}{_TEXT_CHANNEL[1:]}",
         gone=True,
     ),
-    220002: Refusal("the URL names both a thread and a thread's name", "Remove thread_name from the URL", gone=True),
-    220003: Refusal("only a forum's webhook can open threads", "Remove thread_name from the URL", gone=True),
-    220004: Refusal("a forum channel takes no such webhook", _TEXT_CHANNEL, gone=True),
-    240000: Refusal("Discord blocked a link in the message", "Take links out of service and operation names"),
+    220002: DiscordRefusal(
+        "the URL names both a thread and a thread's name", "Remove thread_name from the URL", gone=True
+    ),
+    220003: DiscordRefusal("only a forum's webhook can open threads", "Remove thread_name from the URL", gone=True),
+    220004: DiscordRefusal("a forum channel takes no such webhook", _TEXT_CHANNEL, gone=True),
+    240000: DiscordRefusal("Discord blocked a link in the message", "Take links out of service and operation names"),
 }
 
 

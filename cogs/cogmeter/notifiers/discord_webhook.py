@@ -8,11 +8,11 @@ import re
 from typing import TYPE_CHECKING, Any, Final
 
 from cogmeter.notifiers.base import NotifyError
+from cogmeter.notifiers.discord_channel.followups import followup, loud
 from cogmeter.notifiers.discord_refusals import REFUSALS, RETRY_S, explained
-from cogmeter.notifiers.followups import followup, loud
 from cogmeter.notifiers.http import Http, refusal
-from cogmeter.query import now_us
-from cogmeter.render.alerts import alert_embed_data
+from cogmeter.query.query import now_us
+from cogmeter.render.embeds.alert import alert_embed_data
 from cogmeter_storage.alerting import AlertState
 
 if TYPE_CHECKING:
@@ -22,8 +22,8 @@ if TYPE_CHECKING:
     from yarl import URL
 
     from cogmeter.notifiers.base import Notice
-    from cogmeter.notifiers.http import Answer
-    from cogmeter.records import Story
+    from cogmeter.notifiers.http import HttpResponse
+    from cogmeter.query.records import IncidentContext
     from cogmeter_storage.alerting import Alert
 
 FIELD: Final = "alert_discord_webhook"
@@ -51,7 +51,7 @@ class DiscordWebhookNotifier:
         self,
         url: SecretStr,
         *,
-        story_of: Callable[[Alert], Awaitable[Story]],
+        story_of: Callable[[Alert], Awaitable[IncidentContext]],
         ping_role: int | None = None,
         ping_user: int | None = None,
         kind_of: Callable[[int], str] = lambda _: "",
@@ -142,19 +142,19 @@ class DiscordWebhookNotifier:
         quiet = alert.severity == "info" or alert.state is not AlertState.FIRING
         return SILENT if quiet and not loud(notice) else 0
 
-    async def _story(self, alert: Alert) -> Story | None:
+    async def _story(self, alert: Alert) -> IncidentContext | None:
         try:
             return await self._story_of(alert)
         except Exception:
             _logger.exception("The circumstances of alert %d are not known", alert.id)
             return None
 
-    async def _asked(self, method: str, address: URL, message: dict[str, Any] | None = None) -> Answer:
+    async def _asked(self, method: str, address: URL, message: dict[str, Any] | None = None) -> HttpResponse:
         answer = await self._sent(method, address, message)
         _accepted(answer, self._http.setting, self._clock())
         return answer
 
-    async def _sent(self, method: str, address: URL, message: dict[str, Any] | None) -> Answer:
+    async def _sent(self, method: str, address: URL, message: dict[str, Any] | None) -> HttpResponse:
         body = None if message is None else json.dumps(message, allow_nan=False).encode()
         headers = {} if body is None else {"Content-Type": "application/json"}
         return await self._http.send(method, str(address), body=body, headers=headers)
@@ -174,7 +174,7 @@ def posted_us(number: int) -> int:
     return ((number >> 22) + DISCORD_EPOCH_MS) * 1_000
 
 
-def _accepted(answer: Answer, setting: str, at_us: int) -> None:
+def _accepted(answer: HttpResponse, setting: str, at_us: int) -> None:
     """Raise what speaks against; Discord says how long to wait to the millisecond."""
     trouble = refusal(answer, setting, gone=GONE, now_s=at_us / 1e6)
     if trouble is None:
@@ -197,7 +197,7 @@ def _accepted(answer: Answer, setting: str, at_us: int) -> None:
     )
 
 
-def _json(answer: Answer) -> dict[str, Any]:
+def _json(answer: HttpResponse) -> dict[str, Any]:
     """What Discord said; empty where it is no JSON object, or was cut off."""
     try:
         said = json.loads(answer.body)

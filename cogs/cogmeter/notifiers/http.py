@@ -20,7 +20,7 @@ from yarl import URL
 
 from cogmeter.notifiers.addresses import PrivateAddressError, PublicResolver, is_address, is_public
 from cogmeter.notifiers.base import NotifyError
-from cogmeter.redact import MARK, redact
+from cogmeter.redaction import MARK, redact
 from cogmeter.settings import env_name
 from cogmeter.version import __version__
 
@@ -52,7 +52,7 @@ _USER_AGENT: Final = f"cogmeter/{__version__}"
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class HttpResponse:
     """What the receiver said. ``body`` is cut after BODY bytes, and where it came too slowly."""
 
     status: int
@@ -89,7 +89,7 @@ class Http:
 
     async def send(
         self, method: str, url: str, *, body: bytes | None = None, headers: Mapping[str, str] | None = None
-    ) -> Answer:
+    ) -> HttpResponse:
         """The receiver's answer, whatever its status but a redirect, which is followed.
 
         Raises:
@@ -115,7 +115,7 @@ class Http:
 
     async def _once(
         self, method: str, address: URL, body: bytes | None, headers: Mapping[str, str], *, redirected: bool
-    ) -> Answer:
+    ) -> HttpResponse:
         patience = self._patience
         timeout = aiohttp.ClientTimeout(total=None, sock_connect=patience.connect_s)
         try:
@@ -129,7 +129,7 @@ class Http:
                 response = await asyncio.wait_for(answering, patience.answer_s)
                 async with response:
                     read = await self._body(response)
-                    return Answer(response.status, response.headers, read, reason_of(read, address))
+                    return HttpResponse(response.status, response.headers, read, reason_of(read, address))
         except (aiohttp.ClientError, OSError, ValueError, TimeoutError) as error:
             trouble = self._trouble(error)
         # Raised outside of the handler: what aiohttp raises holds the address, and would hang on as the context.
@@ -153,7 +153,7 @@ class Http:
             await asyncio.wait_for(read(), self._patience.body_s)
         return bytes(kept)
 
-    def _next(self, here: URL, answer: Answer) -> URL:
+    def _next(self, here: URL, answer: HttpResponse) -> URL:
         """Where a redirect leads, if alerts may go there."""
         trouble = ""
         with contextlib.suppress(ValueError):
@@ -166,7 +166,7 @@ class Http:
             permanent=True,
         )
 
-    def _against(self, here: URL, there: URL, answer: Answer) -> str:
+    def _against(self, here: URL, there: URL, answer: HttpResponse) -> str:
         """What speaks against following; empty if nothing does."""
         if answer.status not in KEEPING:
             return "that drops what is posted; set the final address, or answer 307 or 308"
@@ -208,7 +208,7 @@ def _words(error: Exception) -> str:
 
 
 def refusal(
-    answer: Answer,
+    answer: HttpResponse,
     setting: str,
     *,
     what: str = "this alert",

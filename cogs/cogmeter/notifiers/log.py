@@ -7,7 +7,7 @@ import logging
 from typing import TYPE_CHECKING, Final
 
 from cogmeter.notifiers.base import guide_fields
-from cogmeter.render import text
+from cogmeter.render import formatting
 
 if TYPE_CHECKING:
     from cogmeter.notifiers.base import Notice
@@ -52,7 +52,7 @@ def line(notice: Notice) -> str:
     alert, change = notice.alert, notice.change
     words = [alert.rule.upper()] if change.kind == "fired" else [change.kind.upper(), alert.rule.upper()]
     about = f"{alert.service}/{alert.operation}" if alert.operation else alert.service
-    return f"[ALERT] {' '.join(words)}: {text.clean(f'{about} {_lowered(change.message)}{_more(notice)}')}"
+    return f"[ALERT] {' '.join(words)}: {formatting.clean(f'{about} {_lowered(change.message)}{_more(notice)}')}"
 
 
 def _lowered(message: str) -> str:
@@ -65,7 +65,7 @@ def _more(notice: Notice) -> str:
     change = notice.change
     said = [f"by {change.actor}"] if change.actor and not notice.test else []
     if change.kind == "resolved":
-        said.append(f"after {text.duration(max(change.at_us - notice.alert.started_us, 0))}")
+        said.append(f"after {formatting.duration(max(change.at_us - notice.alert.started_us, 0))}")
     if notice.members:
         said.append(f"{len(notice.members)} alerts")
     if change.note:

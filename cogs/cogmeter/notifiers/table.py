@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING, Final
 
 import discord
 
-from cogmeter.notifiers.channel import ChannelNotifier
+from cogmeter.notifiers.discord_channel.notifier import ChannelNotifier
 from cogmeter.notifiers.discord_webhook import DiscordWebhookNotifier
 from cogmeter.notifiers.log import LogNotifier
 from cogmeter.notifiers.unavailable import UnavailableNotifier
 from cogmeter.notifiers.webhook import WebhookNotifier
-from cogmeter.parts import Parts
-from cogmeter.records import Story
+from cogmeter.query.records import IncidentContext
+from cogmeter.startup import StartupGuard
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -22,28 +22,28 @@ if TYPE_CHECKING:
     from pydantic import SecretStr
 
     from cogmeter.notifiers.base import Notifier
-    from cogmeter.render.chart import Picture
+    from cogmeter.render.charts.chart import Picture
     from cogmeter.settings import Settings
     from cogmeter_storage.alerting import Alert
 
 
 @dataclass(frozen=True, slots=True)
-class Surroundings:
+class NotifierContext:
     """What a notifier may be built from."""
 
     bot: discord.Client
     settings: Settings
-    story_of: Callable[[Alert], Awaitable[Story]]
+    story_of: Callable[[Alert], Awaitable[IncidentContext]]
     picture_of: Callable[[Alert], Awaitable[Picture | None]]
 
 
-def _channel(around: Surroundings) -> Notifier | None:
+def _channel(around: NotifierContext) -> Notifier | None:
     if around.settings.alert_channel_id is None:
         return None
     return ChannelNotifier(around.bot, around.settings, story_of=around.story_of, picture_of=around.picture_of)
 
 
-def _discord_webhook(around: Surroundings) -> Notifier | None:
+def _discord_webhook(around: NotifierContext) -> Notifier | None:
     settings = around.settings
     if settings.alert_discord_webhook is None:
         return None
@@ -63,7 +63,7 @@ def _kind_of(bot: discord.Client, channel: int) -> str:
     return found.type.name if isinstance(found, discord.abc.GuildChannel | discord.Thread) else ""
 
 
-def _webhook(around: Surroundings) -> Notifier | None:
+def _webhook(around: NotifierContext) -> Notifier | None:
     url = around.settings.alert_webhook_url
     return None if url is None else _own_endpoint(around.settings, url)
 
@@ -74,7 +74,7 @@ def _own_endpoint(settings: Settings, url: SecretStr) -> Notifier:
     )
 
 
-NOTIFIERS: Final[dict[str, Callable[[Surroundings], Notifier | None]]] = {
+NOTIFIERS: Final[dict[str, Callable[[NotifierContext], Notifier | None]]] = {
     "log": lambda _: LogNotifier(),
     "channel": _channel,
     "discord_webhook": _discord_webhook,
@@ -82,9 +82,9 @@ NOTIFIERS: Final[dict[str, Callable[[Surroundings], Notifier | None]]] = {
 }
 
 
-async def _untold(alert: Alert) -> Story:
+async def _untold(alert: Alert) -> IncidentContext:
     """No circumstances: nobody can look for them now."""
-    return Story(alert.started_us, alert.seen_us, 0, 0)
+    return IncidentContext(alert.started_us, alert.seen_us, 0, 0)
 
 
 def build_apart(settings: Settings) -> list[Notifier]:
@@ -97,9 +97,9 @@ def build_apart(settings: Settings) -> list[Notifier]:
     return made
 
 
-def build(around: Surroundings, parts: Parts | None = None) -> list[Notifier]:
+def build(around: NotifierContext, parts: StartupGuard | None = None) -> list[Notifier]:
     """The notifiers that the settings switch on. One that fails is reported to ``parts`` and refuses for now."""
-    parts = Parts(Counter()) if parts is None else parts
+    parts = StartupGuard(Counter()) if parts is None else parts
     found: list[Notifier] = []
     for name, make in NOTIFIERS.items():
         notifier: Notifier | None = UnavailableNotifier(name, "see the log")

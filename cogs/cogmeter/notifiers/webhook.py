@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from cogmeter.notifiers.base import guide_fields, iso
 from cogmeter.notifiers.http import Http, refusal
-from cogmeter.query import now_us
+from cogmeter.query.query import now_us
 
 if TYPE_CHECKING:
     from collections.abc import Callable

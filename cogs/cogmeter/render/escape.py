@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from cogmeter.render import text
+from cogmeter.render import formatting
 
 # A backslash before any sign shows the sign. "<" begins mentions, emoji and timestamps, "://" makes a link; the
 # others begin headings, lists and quotes where a line begins.
@@ -14,13 +14,13 @@ _EVERYONE = re.compile(r"@(?=everyone|here)")
 
 def plain(words: str, limit: int) -> str:
     """One line of at most ``limit`` characters before escaping, shown as it is: no markup, no link, no mention."""
-    escaped = _MARKUP.sub(r"\\\1", text.cut(text.clean(words), limit))
+    escaped = _MARKUP.sub(r"\\\1", formatting.cut(formatting.clean(words), limit))
     return _EVERYONE.sub("@\u200b", escaped)
 
 
 def code(words: str, limit: int) -> str:
     """The same between backticks, which no character inside can end."""
-    return f"`{text.cut(text.clean(words), limit).replace('`', chr(0x2BB)) or ' '}`"
+    return f"`{formatting.cut(formatting.clean(words), limit).replace('`', chr(0x2BB)) or ' '}`"
 
 
 def below(words: str) -> str:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final
 from cogmeter_storage.alerting import AlertState
 
 if TYPE_CHECKING:
-    from cogmeter.records import Figures
+    from cogmeter.query.records import Figures
 
 BACKGROUND = "#2b2d31"  # Discord's dark embed
 TEXT = "#dbdee1"
@@ -24,7 +24,7 @@ DEGRADED_FROM = 1.0  # times the threshold
 CRITICAL_FROM = 1.6  # times the threshold, as alerts have it
 
 
-class State(enum.Enum):
+class DisplayState(enum.Enum):
     """How a service or the whole is doing: the word for it and its colour (0xRRGGBB)."""
 
     HEALTHY = ("healthy", 0x4CB387)
@@ -67,10 +67,10 @@ def look_of(severity: str, state: AlertState) -> Look:
     return _BY_STATE.get(state) or _BY_SEVERITY.get(severity, Look.WARNING)
 
 
-def state_of(figures: Figures, *, error_rate_threshold: float = 0.05) -> State:
+def state_of(figures: Figures, *, error_rate_threshold: float = 0.05) -> DisplayState:
     """The state that an error rate stands for; the threshold is a share of operations, 0 to 1."""
     if not figures.operations:
-        return State.NEUTRAL
+        return DisplayState.NEUTRAL
     if figures.error_rate > CRITICAL_FROM * error_rate_threshold:
-        return State.CRITICAL
-    return State.DEGRADED if figures.error_rate > DEGRADED_FROM * error_rate_threshold else State.HEALTHY
+        return DisplayState.CRITICAL
+    return DisplayState.DEGRADED if figures.error_rate > DEGRADED_FROM * error_rate_threshold else DisplayState.HEALTHY

@@ -9,7 +9,7 @@ from typing import Final
 
 from dotenv import dotenv_values
 
-from cogmeter.text_file import TextFileError, read_text
+from cogmeter.settings.text_file import TextFileError, read_text
 
 ENV_FILE: Final = ".env"
 MOST_BYTES: Final = 256 * 1024

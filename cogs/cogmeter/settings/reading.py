@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final
 
 from pydantic import ValidationError
 
-from cogmeter.redact import quoted
+from cogmeter.redaction import quoted
 from cogmeter.settings.env_file import ENV_FILE, SettingsError, read_env_file
 from cogmeter.settings.model import PREFIX, WITHOUT_EFFECT, Settings, env_name, example
 

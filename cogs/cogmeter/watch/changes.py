@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any, Final
 
 from discord.ext import commands
 
-from cogmeter.marks import EXTENSION
+from cogmeter.recording.markers import EXTENSION
 from cogmeter.watch.hook import Hook
-from cogmeter.watch.surface import Ground, Surface, own_module
+from cogmeter.watch.surface import Surface, WatchContext, own_module
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Mapping
@@ -33,7 +33,7 @@ class Changes(Surface):
     name = "changes"
     setting = "watch_changes"
 
-    def __init__(self, ground: Ground) -> None:
+    def __init__(self, ground: WatchContext) -> None:
         super().__init__(ground)
         self._busy: set[asyncio.Task[Any] | None] = set()  # tasks inside a change: what they do is part of it
         self._closing = False

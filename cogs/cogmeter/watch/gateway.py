@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any, Final
 
 import discord
 
-from cogmeter.finding import Finding
+from cogmeter.diagnosis import Finding
 from cogmeter.watch.hook import Hook
-from cogmeter.watch.surface import Ground, Surface
+from cogmeter.watch.surface import Surface, WatchContext
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Iterator, Mapping
@@ -34,7 +34,7 @@ class Gateway(Surface):
     name = "gateway"
     setting = "watch_gateway"
 
-    def __init__(self, ground: Ground) -> None:
+    def __init__(self, ground: WatchContext) -> None:
         super().__init__(ground)
         self._counts: defaultdict[int, Counter[str]] = defaultdict(Counter)  # by shard
         self._greeted: set[int] = set()  # shards that have had a session

@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 from typing import Any, Final
 
-from cogmeter.recorder import MAX_NAME
+from cogmeter.recording.recorder import MAX_NAME
 
 NAMELESS: Final = "(nameless)"
 _INSIDE = "<locals>."

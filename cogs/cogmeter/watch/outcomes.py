@@ -15,7 +15,7 @@ import discord
 from discord import app_commands
 from discord.ext import commands
 
-from cogmeter.timing import marked
+from cogmeter.recording.operation import marked
 from cogmeter_storage.model import Outcome
 
 if TYPE_CHECKING:

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any, Final
 
 import psutil
 
-from cogmeter.finding import Finding
-from cogmeter.timing import now_ns
-from cogmeter.watch.surface import Ground, Surface
+from cogmeter.diagnosis import Finding
+from cogmeter.recording.operation import now_ns
+from cogmeter.watch.surface import Surface, WatchContext
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -50,7 +50,7 @@ class Resources(Surface):
     name = "resources"
     setting = "watch_resources"
 
-    def __init__(self, ground: Ground) -> None:
+    def __init__(self, ground: WatchContext) -> None:
         super().__init__(ground)
         self._process = psutil.Process()
         self._pauses = Pauses()

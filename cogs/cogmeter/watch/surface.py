@@ -6,9 +6,9 @@ import logging
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar, Final
 
-from cogmeter.finding import Finding
+from cogmeter.diagnosis import Finding
 from cogmeter.watch.hook import HookState
-from cogmeter.watch.skew import Skew
+from cogmeter.watch.rest.clock_skew import ClockSkew
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
@@ -16,10 +16,10 @@ if TYPE_CHECKING:
     from discord.ext import commands
 
     from cogmeter.alerts.model import LoopState
-    from cogmeter.recorder import Recorder
+    from cogmeter.recording.recorder import Recorder
     from cogmeter.settings import Settings
     from cogmeter.watch.hook import Hook
-    from cogmeter.watch.receipts import Receipts
+    from cogmeter.watch.interactions.tracker import InteractionTracker
 
 IN_PLACE: Final = "in place"
 
@@ -27,14 +27,14 @@ _logger = logging.getLogger("cogmeter.watch")
 
 
 @dataclass(slots=True)
-class Ground:
+class WatchContext:
     """What every surface stands on."""
 
     bot: commands.Bot
     settings: Settings
     recorder: Recorder
-    receipts: Receipts  # the interactions and messages that are under way
-    skew: Skew = field(default_factory=Skew)  # fed with the Date header of each of Discord's answers
+    receipts: InteractionTracker  # the interactions and messages that are under way
+    skew: ClockSkew = field(default_factory=ClockSkew)  # fed with the Date header of each of Discord's answers
 
 
 @dataclass(slots=True)
@@ -46,7 +46,7 @@ class Surface:
     inside the host's calls is O(1), synchronous where it can be, and never raises.
     """
 
-    ground: Ground
+    ground: WatchContext
     hooks: list[Hook] = field(default_factory=list)
     listeners: list[tuple[str, Callable[..., Coroutine[Any, Any, None]]]] = field(default_factory=list)
 

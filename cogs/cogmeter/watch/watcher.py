@@ -5,28 +5,28 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING, Final
 
-from cogmeter.finding import Finding
-from cogmeter.watch.acknowledgement import Acknowledgement
-from cogmeter.watch.arrivals import Arrivals
+from cogmeter.diagnosis import Finding
+from cogmeter.watch.background.jobs import Jobs
+from cogmeter.watch.background.listeners import Listeners
+from cogmeter.watch.background.loops import BackgroundLoops
 from cogmeter.watch.changes import Changes
-from cogmeter.watch.components import Components
+from cogmeter.watch.event_loop.stalls import StallWatch
 from cogmeter.watch.gateway import Gateway
-from cogmeter.watch.jobs import Jobs
-from cogmeter.watch.listeners import Listeners
-from cogmeter.watch.loops import Loops
-from cogmeter.watch.prefix import PrefixCommands
-from cogmeter.watch.receipts import Receipts
+from cogmeter.watch.interactions.acknowledgement import Acknowledgement
+from cogmeter.watch.interactions.arrivals import Arrivals
+from cogmeter.watch.interactions.components import Components
+from cogmeter.watch.interactions.prefix import PrefixCommands
+from cogmeter.watch.interactions.slash import SlashCommands
+from cogmeter.watch.interactions.tracker import InteractionTracker
 from cogmeter.watch.resources import Resources
-from cogmeter.watch.rest import Rest
-from cogmeter.watch.slash import SlashCommands
-from cogmeter.watch.stalls import Stalls
-from cogmeter.watch.surface import IN_PLACE, Ground, Surface
+from cogmeter.watch.rest.rest import Rest
+from cogmeter.watch.surface import IN_PLACE, Surface, WatchContext
 
 if TYPE_CHECKING:
     from discord.ext import commands
 
     from cogmeter.alerts.model import LoopState
-    from cogmeter.recorder import Recorder
+    from cogmeter.recording.recorder import Recorder
     from cogmeter.settings import Settings
     from cogmeter_storage.model import Operation
 
@@ -40,12 +40,12 @@ SURFACES: Final[tuple[type[Surface], ...]] = (
     Components,
     Acknowledgement,
     Listeners,
-    Loops,
+    BackgroundLoops,
     Jobs,
     Changes,
     Rest,
     Gateway,
-    Stalls,
+    StallWatch,
     Resources,
 )
 
@@ -54,8 +54,8 @@ class Watcher:
     """Watches one bot. A surface that fails as a whole is said, and the others go on."""
 
     def __init__(self, bot: commands.Bot, settings: Settings, recorder: Recorder) -> None:
-        self.receipts = Receipts(recorder, slow_ms=settings.trace_threshold)
-        ground = Ground(bot, settings, recorder, self.receipts)
+        self.receipts = InteractionTracker(recorder, slow_ms=settings.trace_threshold)
+        ground = WatchContext(bot, settings, recorder, self.receipts)
         self.skew = ground.skew
         self.surfaces: list[Surface] = []
         self.failed: dict[str, str] = {}

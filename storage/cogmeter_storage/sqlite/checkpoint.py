@@ -6,7 +6,7 @@ import time
 from contextlib import AsyncExitStack
 from typing import TYPE_CHECKING
 
-from cogmeter_storage.sqlite.file import connect
+from cogmeter_storage.sqlite.database_file import connect
 
 if TYPE_CHECKING:
     import sqlite3

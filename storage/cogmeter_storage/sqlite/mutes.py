@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from cogmeter_storage.alerting import AuditEntry, Mute
 from cogmeter_storage.sqlite import audit
 from cogmeter_storage.sqlite.rows import transaction
-from cogmeter_storage.sqlite.sound import sound
+from cogmeter_storage.sqlite.validity import sound
 
 if TYPE_CHECKING:
     import sqlite3

@@ -8,7 +8,7 @@ from cogmeter_storage.alerting import Attempt, Delivery
 from cogmeter_storage.base import StorageError
 from cogmeter_storage.sqlite.alert_rows import ALERT_COLUMNS, CHANGE_COLUMNS, CHANGE_WIDTH, alert_of, change_of
 from cogmeter_storage.sqlite.rows import transaction
-from cogmeter_storage.sqlite.sound import sound
+from cogmeter_storage.sqlite.validity import sound
 
 if TYPE_CHECKING:
     import sqlite3

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING
 from cogmeter_storage.model import Series, StoreStatus, Tier
 from cogmeter_storage.plan import plan
 from cogmeter_storage.rollup import Head
-from cogmeter_storage.sqlite.apart import steps
+from cogmeter_storage.sqlite.future_rows import steps
 from cogmeter_storage.sqlite.rows import snapshot, unsealed_columns
 from cogmeter_storage.sqlite.slots import extents, read_slots
-from cogmeter_storage.sqlite.sound import LAST_US, sound
+from cogmeter_storage.sqlite.validity import LAST_US, sound
 from cogmeter_storage.totals import Accumulator
 
 if TYPE_CHECKING:

@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final
 
 from cogmeter_storage.base import StorageError
-from cogmeter_storage.sqlite.copy import backup, rename_new
+from cogmeter_storage.sqlite.backup import backup, rename_new
 from cogmeter_storage.sqlite.errors import SQLITE_ERRORS, unusable
 from cogmeter_storage.sqlite.faulty_reads import is_sound
 from cogmeter_storage.sqlite.identity import INDEX, LOG, Identity, Loss

@@ -12,7 +12,7 @@ import numpy as np
 
 from cogmeter_storage.model import Outcome
 from cogmeter_storage.rollup import Columns
-from cogmeter_storage.sqlite.sound import LAST_US
+from cogmeter_storage.sqlite.validity import LAST_US
 
 if TYPE_CHECKING:
     import sqlite3

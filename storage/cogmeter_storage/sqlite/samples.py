@@ -6,7 +6,7 @@ import math
 from typing import TYPE_CHECKING
 
 from cogmeter_storage.sqlite.rows import transaction
-from cogmeter_storage.sqlite.sound import sound
+from cogmeter_storage.sqlite.validity import sound
 
 if TYPE_CHECKING:
     import sqlite3

@@ -14,7 +14,7 @@ from cogmeter_storage.model import Operation, Outcome, Tier
 from cogmeter_storage.plan import plan
 from cogmeter_storage.sqlite.rows import LONGEST_US, first_id_from, snapshot
 from cogmeter_storage.sqlite.slots import extents, read_slots
-from cogmeter_storage.sqlite.sound import LAST_US, sound
+from cogmeter_storage.sqlite.validity import LAST_US, sound
 from cogmeter_storage.totals import Lookup
 
 if TYPE_CHECKING:

@@ -13,7 +13,7 @@ from cogmeter_storage.plan import Extent
 from cogmeter_storage.rollup import OpenMinute, SealedSlot, fold
 from cogmeter_storage.slot import SlotFormatError, check, decode, encode, has_checksum
 from cogmeter_storage.sqlite.rows import first_id_from, read_columns
-from cogmeter_storage.sqlite.sound import columns, sound
+from cogmeter_storage.sqlite.validity import columns, sound
 
 if TYPE_CHECKING:
     import sqlite3

@@ -6,16 +6,16 @@ import asyncio
 from contextlib import AsyncExitStack
 from typing import TYPE_CHECKING
 
-from cogmeter_storage import failures
+from cogmeter_storage import error_groups
 from cogmeter_storage.base import StorageError
 from cogmeter_storage.model import FAILURES, Outcome
-from cogmeter_storage.sqlite import browse, copy, forget, markers, reader, recovery, search, upkeep, verify
+from cogmeter_storage.sqlite import backup, erasure, maintenance, markers, reader, recovery, search, stream, verify
 from cogmeter_storage.sqlite import samples as sample_rows
 from cogmeter_storage.sqlite import traces as trace_rows
 from cogmeter_storage.sqlite.alerting import SqliteAlertStore
 from cogmeter_storage.sqlite.connection import Connection
 from cogmeter_storage.sqlite.damage import DamageLog
-from cogmeter_storage.sqlite.file import Readable, Writable
+from cogmeter_storage.sqlite.database_file import Readable, Writable
 from cogmeter_storage.sqlite.identity import Loss
 from cogmeter_storage.sqlite.lock import resolved
 from cogmeter_storage.sqlite.writer import Writer, series_ids
@@ -98,7 +98,7 @@ class SqliteStore:
 
     async def fold(self, *, now_us: int) -> int:
         """Fold ended hours and days."""
-        return await upkeep.fold_all(self._writer, now_us)
+        return await maintenance.fold_all(self._writer, now_us)
 
     async def totals(
         self, since_us: int, until_us: int, *, groups: Mapping[int, int], step_us: int | None = None
@@ -141,13 +141,13 @@ class SqliteStore:
         self, series: Collection[int] | None, since_us: int, until_us: int, *, rows: int = 1_000
     ) -> AsyncIterator[list[Operation]]:
         """All operations in order, in chunks."""
-        return browse.stream(self._reading, self._damage, series, since_us, until_us, rows=rows)
+        return stream.stream(self._reading, self._damage, series, since_us, until_us, rows=rows)
 
     async def error_groups(
         self, series: Collection[int] | None, since_us: int, until_us: int, *, limit: int = 50
     ) -> list[ErrorGroup]:
         """Failures by what they say."""
-        return await failures.group(self, series, since_us, until_us, limit=limit)
+        return await error_groups.group(self, series, since_us, until_us, limit=limit)
 
     async def slowest(self, series: Collection[int], since_us: int, until_us: int, *, limit: int) -> list[Operation]:
         """The slowest operations."""
@@ -155,7 +155,7 @@ class SqliteStore:
 
     async def clean(self, retention: Retention, *, now_us: int) -> Cleaned:
         """Remove what is too old."""
-        return await upkeep.clean(self._writer, retention, now_us)
+        return await maintenance.clean(self._writer, retention, now_us)
 
     async def add_traces(self, traces: Sequence[TraceRecord]) -> None:
         """Keep traces."""
@@ -215,11 +215,11 @@ class SqliteStore:
                 source = Connection(self._path, Readable(self._path))
                 await source.open()
                 stack.push_async_callback(source.end)
-            await copy.backup(source, path, progress, closing=lambda: self._closed)
+            await backup.backup(source, path, progress, closing=lambda: self._closed)
 
     async def vacuum(self) -> None:
         """Give free room back."""
-        await self._writer.run(copy.compact)
+        await self._writer.run(backup.compact)
 
     async def verify(self) -> Damage:
         """Look for damage everywhere, and repair what can be repaired."""
@@ -228,7 +228,7 @@ class SqliteStore:
 
     async def forget(self, person: Person) -> int:
         """Remove what leads to one person."""
-        return await forget.forget(self._writer, person)
+        return await erasure.forget(self._writer, person)
 
     def stop_waiting(self) -> None:
         """Wait for locks of other programs for two seconds more."""

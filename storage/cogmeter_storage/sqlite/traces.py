@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from cogmeter_storage.model import Outcome, SpanRecord, TraceRecord
 from cogmeter_storage.sqlite.rows import LONGEST_US, transaction
-from cogmeter_storage.sqlite.sound import sound
+from cogmeter_storage.sqlite.validity import sound
 
 if TYPE_CHECKING:
     import sqlite3

@@ -12,7 +12,7 @@ from cogmeter_storage.sqlite import outbox
 from cogmeter_storage.sqlite.errors import damaged
 from cogmeter_storage.sqlite.rows import transaction
 from cogmeter_storage.sqlite.slots import needs_repair, read_slots, repair, set_aside
-from cogmeter_storage.sqlite.sound import LAST_US, sound
+from cogmeter_storage.sqlite.validity import LAST_US, sound
 
 if TYPE_CHECKING:
     import sqlite3

@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING, Concatenate, ParamSpec, TypeVar
 from cogmeter_storage.base import StorageError
 from cogmeter_storage.clock import clock
 from cogmeter_storage.rollup import Draft
-from cogmeter_storage.sqlite.apart import has_future, note_clamped, set_apart
 from cogmeter_storage.sqlite.connection import Connection
+from cogmeter_storage.sqlite.database_file import recover
 from cogmeter_storage.sqlite.errors import primary_code
-from cogmeter_storage.sqlite.file import recover
+from cogmeter_storage.sqlite.future_rows import has_future, note_clamped, set_apart
 from cogmeter_storage.sqlite.rows import transaction
 from cogmeter_storage.sqlite.slots import seal
 

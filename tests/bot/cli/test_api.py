@@ -14,10 +14,10 @@ import pytest
 from aiohttp import web
 from discord.ext import commands
 
-from cogmeter.recorder import Recorder
-from cogmeter.runtime import Monitor
+from cogmeter.monitor.monitor import Monitor
+from cogmeter.recording.recorder import Recorder
 from cogmeter.settings import Settings
-from cogmeter.web.servers import Servers
+from cogmeter.web.server.servers import Servers
 
 TOKEN = "a-token-of-more-than-32-characters-for-tests"
 

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from cogmeter.buffer import DROPPED
+from cogmeter.recording.buffer import DROPPED
 
 PAGE = Path(__file__).parents[3] / "docs" / "cli.md"
 MINUTE_US = 60_000_000

@@ -8,7 +8,7 @@ import re
 import signal
 
 import pytest
-from making import make_alert
+from factories import make_alert
 from rich.cells import cell_len
 
 from cogmeter_storage.alerting import AlertState, Step

@@ -8,14 +8,14 @@ import numpy as np
 import pytest
 
 from cogmeter.settings import Settings
-from cogmeter.watch.budget import Budget
-from cogmeter.watch.lag import Lag
-from cogmeter_bot.demo.chores import Chores
+from cogmeter.watch.event_loop.lag import Lag
+from cogmeter.watch.rest.budget import Budget
+from cogmeter_bot.demo.background_loops import DemoLoops
+from cogmeter_bot.demo.environment import DEFAULTS
+from cogmeter_bot.demo.fake_gateway import BEAT_S, SLOW_HOURS, heartbeat_age_s, latency_ms
 from cogmeter_bot.demo.gauges import bring_gauges, gauges
 from cogmeter_bot.demo.history import make_history
 from cogmeter_bot.demo.past_traces import bring_traces
-from cogmeter_bot.demo.pulse import BEAT_S, SLOW_HOURS, heartbeat_age_s, latency_ms
-from cogmeter_bot.demo.surroundings import DEFAULTS
 from cogmeter_storage import open_store
 from cogmeter_storage.model import DAY_US, HOUR_US, Outcome
 
@@ -109,8 +109,8 @@ async def test_slow_commands_of_the_past_hold_together(store):
 
 async def test_the_chores_run_without_anybody_moving_a_clock_and_end_with_their_cog(monkeypatch):
     blocked = []
-    monkeypatch.setattr("cogmeter_bot.demo.chores.read_archive", lambda: blocked.append(True))
-    chores = Chores()
+    monkeypatch.setattr("cogmeter_bot.demo.background_loops.read_archive", lambda: blocked.append(True))
+    chores = DemoLoops()
     await chores.cog_load()
     while not blocked:
         await asyncio.sleep(0.05)

@@ -1,6 +1,6 @@
 import pytest
 
-from cogmeter_bot.errors import Refusal
+from cogmeter_bot.errors import UserInputError
 from cogmeter_bot.services import graph as module
 from cogmeter_bot.services.graph import Fact, Graph
 
@@ -49,11 +49,11 @@ def test_facts_that_are_known_from_the_start_are_found_like_others():
 
 
 def test_a_blank_name_is_refused(graph):
-    with pytest.raises(Refusal, match="two things"):
+    with pytest.raises(UserInputError, match="two things"):
         graph.relate("  ", "is", "nothing")
 
 
 def test_a_full_graph_says_so(graph, monkeypatch):
     monkeypatch.setattr(module, "MAX_FACTS", 3)
-    with pytest.raises(Refusal, match="3 facts"):
+    with pytest.raises(UserInputError, match="3 facts"):
         graph.relate("one", "too", "many")

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from cogmeter_bot.errors import Refusal
+from cogmeter_bot.errors import UserInputError
 from cogmeter_bot.services.images import MAX_PIXELS, describe, mean_colour, measure
 
 
@@ -49,7 +49,7 @@ def test_a_picture_whose_pixels_are_broken_still_has_a_size():
 
 def test_a_picture_that_would_unpack_too_large_is_refused():
     bomb = b"\x89PNG\r\n\x1a\n" + b"\0\0\0\rIHDR" + (MAX_PIXELS).to_bytes(4, "big") + (2).to_bytes(4, "big")
-    with pytest.raises(Refusal, match="pixels"):
+    with pytest.raises(UserInputError, match="pixels"):
         describe(bomb)
 
 
@@ -59,7 +59,7 @@ def test_a_picture_that_would_unpack_too_large_is_refused():
 def test_any_bytes_are_measured_or_refused(start, rest):
     try:
         kind, width, height = measure(start + rest)
-    except Refusal:
+    except UserInputError:
         return
     assert kind
     assert 0 < width * height <= MAX_PIXELS

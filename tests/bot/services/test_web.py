@@ -5,7 +5,7 @@ from aiohttp import web
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cogmeter_bot.errors import Refusal
+from cogmeter_bot.errors import UserInputError
 from cogmeter_bot.services import web as service
 from cogmeter_bot.services.web import extract, read
 
@@ -67,7 +67,7 @@ async def test_a_redirect_is_followed(site):
 
 
 async def test_a_circle_of_redirects_ends(site):
-    with pytest.raises(Refusal, match="leads on"):
+    with pytest.raises(UserInputError, match="leads on"):
         await read(f"{site}/circle", private=True)
 
 
@@ -79,13 +79,13 @@ async def test_only_the_beginning_of_an_endless_page_is_read(site):
     ("path", "reason"), [("/image", "image/png"), ("/none", "could not be read")], ids=["no text", "not found"]
 )
 async def test_what_cannot_be_read_is_refused_with_the_reason(site, path, reason):
-    with pytest.raises(Refusal, match=reason):
+    with pytest.raises(UserInputError, match=reason):
         await read(site + path, private=True)
 
 
 async def test_a_page_that_does_not_answer_in_time_is_given_up(site, monkeypatch):
     monkeypatch.setattr(service, "TIMEOUT_S", 0.2)
-    with pytest.raises(Refusal, match="in time"):
+    with pytest.raises(UserInputError, match="in time"):
         await read(f"{site}/slow", private=True)
 
 
@@ -94,11 +94,11 @@ async def test_a_page_that_does_not_answer_in_time_is_given_up(site, monkeypatch
     ["127.0.0.1", "localhost", "[::1]", "10.1.2.3", "169.254.169.254", "0x7f.1", "0.0.0.0", "[::ffff:7f00:1]"],
 )
 async def test_an_address_inside_the_own_network_is_refused(host):
-    with pytest.raises(Refusal, match="public internet"):
+    with pytest.raises(UserInputError, match="public internet"):
         await read(f"http://{host}:9/")
 
 
 @pytest.mark.parametrize("url", ["ftp://example.org/", "example.org", "http://", "file:///etc/passwd", "http://[x"])
 async def test_what_is_no_web_address_is_refused(url):
-    with pytest.raises(Refusal, match="address"):
+    with pytest.raises(UserInputError, match="address"):
         await read(url)

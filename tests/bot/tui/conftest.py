@@ -10,10 +10,10 @@ import pytest
 from cogmeter.settings import load_settings
 from cogmeter_bot.demo.history import backfill, make_history
 from cogmeter_bot.demo.past_alerts import bring_alerts, past_alerts
-from cogmeter_bot.reading.database import DatabaseSource
+from cogmeter_bot.sources.database import DatabaseSource
 from cogmeter_bot.tui.app import DashboardApp
-from cogmeter_bot.tui.feed import Feed
 from cogmeter_bot.tui.ranges import choices
+from cogmeter_bot.tui.reconnecting_source import ReconnectingSource
 from cogmeter_storage import open_store
 from cogmeter_storage.alerting import AlertState, Step
 from cogmeter_storage.model import Outcome
@@ -83,7 +83,7 @@ def dashboard():
 
     def make(path, *, interval_s=3600.0, since=None):
         settings = load_settings()
-        feed = Feed(lambda: DatabaseSource.open(settings, f"sqlite:///{path}"), path)
+        feed = ReconnectingSource(lambda: DatabaseSource.open(settings, f"sqlite:///{path}"), path)
         listed, chosen = choices(since, None, None)
         return DashboardApp(feed, settings, listed, chosen, name=str(path), interval_s=interval_s)
 

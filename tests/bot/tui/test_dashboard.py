@@ -10,10 +10,10 @@ import pytest
 from rich.cells import cell_len
 from textual.widgets import Input, Static
 
-from cogmeter.buffer import DROPPED
-from cogmeter.render.ticks import Tick
-from cogmeter_bot.tui.bars import KEYS, Help, Ranges, State
-from cogmeter_bot.tui.chart import Chart, Line, thinned
+from cogmeter.recording.buffer import DROPPED
+from cogmeter.render.charts.ticks import Tick
+from cogmeter_bot.tui.chart import Line, TerminalChart, thinned
+from cogmeter_bot.tui.chrome import KEYS, Help, Ranges, StatusLine
 from cogmeter_bot.tui.grid import Grid
 from cogmeter_storage import open_store
 
@@ -36,7 +36,7 @@ async def until(pilot, true, tries=1000):
 
 
 def said(app):
-    return str(app.screen_stack[0].query_one(State).render())
+    return str(app.screen_stack[0].query_one(StatusLine).render())
 
 
 def shown(app):
@@ -314,7 +314,7 @@ async def test_durations_that_spread_far_are_drawn_on_a_logarithmic_axis(dashboa
     async with opened(app) as pilot:
         await until(pilot, lambda: grid(app, "top").row_count)
         assert "Latency (log)" in shown(app)
-        chart, now = app.query_one("#latency", Chart), datetime.now(UTC)
+        chart, now = app.query_one("#latency", TerminalChart), datetime.now(UTC)
         times = [now + timedelta(minutes=one) for one in range(3)]
         chart.draw(times, [Line("p50", [1e3, None, 1e6], "green")])
         assert "(log)" in str(chart.border_title)
@@ -340,7 +340,7 @@ async def test_r_reads_again_and_page_keys_move_the_selection(dashboard, crowded
         assert table.cursor_row > 5
         await pilot.press("pageup")
         assert table.cursor_row == 0
-        app.query_one(State).tell("before")
+        app.query_one(StatusLine).tell("before")
         await pilot.press("r")
         await until(pilot, lambda: "read at" in said(app))
 

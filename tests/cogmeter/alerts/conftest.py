@@ -2,8 +2,8 @@
 
 import pytest
 
-from cogmeter.alerts.limits import Limits
-from cogmeter.alerts.measuring.evaluator import Evaluator
+from cogmeter.alerts.measurement.evaluator import Evaluator
+from cogmeter.alerts.thresholds.limits import Limits
 from cogmeter.settings import Settings
 
 BEGIN_US = 1_755_426_000_000_000  # a Sunday, 10:20 UTC

@@ -4,7 +4,7 @@ import re
 import time
 
 import pytest
-from making import make_alert
+from factories import make_alert
 
 import cogmeter
 from cogmeter_storage.alerting import AlertState, Step

@@ -41,7 +41,9 @@ def alerting(move_in):
     async def opened(*rules, **settings):
         async def prepare(home, monkeypatch):
             monkeypatch.setenv("PERFORMANCE_ALERT_CHANNEL_ID", str(home.channel.id))
-            monkeypatch.setattr("cogmeter.notifiers.channel.PATIENCE_S", 60)  # for a chart on a busy machine
+            monkeypatch.setattr(
+                "cogmeter.notifiers.discord_channel.notifier.PATIENCE_S", 60
+            )  # for a chart on a busy machine
             for rule, name in LIMITS.items():
                 if rule not in rules:
                     monkeypatch.setenv(name, "0")
@@ -195,7 +197,7 @@ async def test_a_channel_that_is_deleted_stops_the_target_alone(alerting):
 async def test_a_permission_that_is_taken_away_is_said_and_the_alert_is_told_when_it_is_back(
     alerting, caplog, monkeypatch
 ):
-    monkeypatch.setattr("cogmeter.notifiers.place.RETRY_S", 0.0)
+    monkeypatch.setattr("cogmeter.notifiers.discord_channel.channel.RETRY_S", 0.0)
     async with alerting("error_rate") as home:
         channel = home.bot.get_channel(home.channel.id)
         everybody = channel.guild.default_role

@@ -8,7 +8,7 @@ import pytest
 from discord import app_commands
 
 import cogmeter
-from cogmeter.render.child import ChartError
+from cogmeter.render.charts.worker_process import ChartError
 from cogmeter_storage import StorageError
 
 

@@ -7,7 +7,7 @@ import time
 import psutil
 
 import cogmeter
-from cogmeter.doctor import examine
+from cogmeter.diagnostics.doctor import examine
 
 
 async def findings(home):

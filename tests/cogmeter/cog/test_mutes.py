@@ -6,8 +6,8 @@ import pytest
 
 import cogmeter
 from cogmeter.alerts.model import Reading, Subject
-from cogmeter.cog.desk import Refusal
-from cogmeter.cog.lengths import seconds_of
+from cogmeter.cog.options import seconds_of
+from cogmeter.cog.responder import UserError
 from cogmeter_storage.alerting import AlertState
 from cogmeter_storage.model import HOUR_US, MINUTE_US
 
@@ -24,7 +24,7 @@ def test_lengths_are_read_as_people_write_them(typed, seconds):
 
 @pytest.mark.parametrize("typed", ["", "soon", "30", "1h soon", "-1h", "h", "1e9d", "0m", "10s", "31d", "5w"])
 def test_what_is_no_length_or_too_long_is_refused_with_an_example_or_the_range(typed):
-    with pytest.raises(Refusal, match=r"write 30m, 4h, 1d|between 1 minute and 30 days"):
+    with pytest.raises(UserError, match=r"write 30m, 4h, 1d|between 1 minute and 30 days"):
         seconds_of(typed)
 
 

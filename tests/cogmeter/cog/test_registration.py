@@ -12,8 +12,8 @@ from discord.ext import commands
 from loopback import Loopback, connection_reset, server_error
 
 import cogmeter
-from cogmeter.doctor import examine
-from cogmeter.health.health import health_of
+from cogmeter.diagnostics.doctor import examine
+from cogmeter.diagnostics.health import health_of
 
 EXTENSION = "cogmeter.cog"
 GUILD = discord.Object(42)

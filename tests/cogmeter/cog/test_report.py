@@ -3,9 +3,9 @@
 import time
 
 import pytest
-from making import make_alert
+from factories import make_alert
 
-from cogmeter.cog.weekly import FIRST_US, KEY, WEEK_US, Weekly
+from cogmeter.cog.weekly_report import FIRST_US, KEY, WEEK_US, WeeklyReport
 from cogmeter_storage import Outcome
 from cogmeter_storage.alerting import AlertState, Step
 from cogmeter_storage.model import HOUR_US, MINUTE_US
@@ -97,9 +97,9 @@ def weekly(move_in):
 
 async def at(home, moment_us):
     """A look at this moment by a monitor that has just been started; returns how many reports the channel has."""
-    await Weekly(home.monitor, clock=lambda: moment_us).run()
+    await WeeklyReport(home.monitor, clock=lambda: moment_us).run()
     await home.env.settle()
-    return sum("Weekly" in (one.title or "") for message in home.channel.history() for one in message.embeds)
+    return sum("WeeklyReport" in (one.title or "") for message in home.channel.history() for one in message.embeds)
 
 
 async def test_the_report_of_a_week_is_posted_once_on_monday(weekly):
@@ -125,7 +125,7 @@ async def test_a_bot_that_was_down_on_monday_posts_later_and_only_the_last_week(
 async def test_a_post_that_failed_is_tried_again_and_its_trouble_said_once(weekly, caplog):
     async with weekly() as home:
         await at(home, MONDAY_US - HOUR_US)
-        watcher = Weekly(home.monitor, clock=lambda: MONDAY_US)
+        watcher = WeeklyReport(home.monitor, clock=lambda: MONDAY_US)
         home.env.inject_error(
             "POST", "/channels/*/messages", status=403, code=50013, message="Missing Permissions", times=2
         )

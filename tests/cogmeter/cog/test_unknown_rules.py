@@ -11,10 +11,10 @@ from pathlib import Path
 
 import aiohttp
 import pytest
-from making import make_alert
+from factories import make_alert
 
 import cogmeter
-from cogmeter.doctor import examine
+from cogmeter.diagnostics.doctor import examine
 from cogmeter_storage import open_store
 from cogmeter_storage.alerting import AlertChange, AlertState, Mute, Step
 from cogmeter_storage.model import HOUR_US, MINUTE_US

@@ -6,7 +6,7 @@ import pytest
 from aiohttp import web
 
 import cogmeter
-from cogmeter.records import Period
+from cogmeter.query.records import Period
 
 SECRET = "T0ken-s3cret"
 

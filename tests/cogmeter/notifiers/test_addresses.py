@@ -5,7 +5,7 @@ from yarl import URL
 
 from cogmeter.notifiers.addresses import PrivateAddressError, PublicResolver, is_address, is_public
 from cogmeter.notifiers.base import NotifyError
-from cogmeter.notifiers.http import Answer, Http
+from cogmeter.notifiers.http import Http, HttpResponse
 
 
 @pytest.mark.parametrize(
@@ -76,12 +76,12 @@ async def test_the_resolver_gives_what_it_has_looked_at_and_nothing_that_is_priv
 def test_a_redirect_from_https_to_http_is_never_followed():
     http = Http("alert_webhook_url", private_redirects=True)
     with pytest.raises(NotifyError, match="from https to http, which is not followed") as raised:
-        http._next(URL("https://a.example/"), Answer(307, {"Location": "http://a.example/"}, b""))
+        http._next(URL("https://a.example/"), HttpResponse(307, {"Location": "http://a.example/"}, b""))
     assert raised.value.permanent
 
 
 def test_a_redirect_takes_no_name_and_password_from_where_it_leads():
     there = Http("alert_webhook_url")._next(
-        URL("https://a.example/in?x=1"), Answer(308, {"Location": "https://me:you@b.example/out"}, b"")
+        URL("https://a.example/in?x=1"), HttpResponse(308, {"Location": "https://me:you@b.example/out"}, b"")
     )
     assert str(there) == "https://b.example/out"

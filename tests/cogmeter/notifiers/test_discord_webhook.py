@@ -7,13 +7,13 @@ import pytest
 from aiohttp import web
 from pydantic import SecretStr
 
-from cogmeter.alerts.lifeline import Danger, Lifeline
-from cogmeter.alerts.outbox.delivery import Delivery
+from cogmeter.alerts.delivery.dispatcher import Dispatcher
+from cogmeter.alerts.out_of_band import Outage, OutOfBandAlerts
 from cogmeter.notifiers.base import NotifyError
 from cogmeter.notifiers.discord_webhook import DISCORD_EPOCH_MS, FIELD, DiscordWebhookNotifier, posted_us
 from cogmeter.notifiers.http import Http, Patience
-from cogmeter.records import Story
-from cogmeter.timing import now_ns
+from cogmeter.query.records import IncidentContext
+from cogmeter.recording.operation import now_ns
 from cogmeter_storage.alerting import AlertState, Step
 
 NOW_US = 1_755_426_610_000_000
@@ -23,7 +23,7 @@ NEW = (NOW_US // 1_000 - DISCORD_EPOCH_MS) << 22  # an id of this very moment
 
 
 async def story_of(alert):
-    return Story(alert.started_us, NOW_US, operations=500, failures=39, users=7)
+    return IncidentContext(alert.started_us, NOW_US, operations=500, failures=39, users=7)
 
 
 def notifier(receiver, path=PATH, *, patience=None, **options):
@@ -132,8 +132,8 @@ async def test_a_test_is_marked_and_seen(messages, make_notice):
 
 async def test_what_the_lifeline_tells_is_one_message_that_shows_its_end(messages):
     since_ns = [now_ns()]
-    danger = Danger("gateway", 0.01, lambda: since_ns[0], "Connection to Discord has been lost for {:.0f}s".format)
-    lifeline = Lifeline([danger], [notifier(messages)])
+    danger = Outage("gateway", 0.01, lambda: since_ns[0], "Connection to Discord has been lost for {:.0f}s".format)
+    lifeline = OutOfBandAlerts([danger], [notifier(messages)])
     lifeline.start()
     try:
         await until(lambda: messages.seen)
@@ -289,7 +289,7 @@ async def test_what_is_no_address_of_a_webhook_is_given_up_with_the_mend(receive
 
 async def test_through_the_outbox_an_alert_is_one_message_that_lives_on(receiver, store, make_notice):
     receiver.script += [says(200, id=str(NEW))]
-    delivery = Delivery(store, [notifier(receiver)])
+    delivery = Dispatcher(store, [notifier(receiver)])
     for kind, state in (("fired", AlertState.FIRING), ("acknowledged", AlertState.ACKNOWLEDGED)):
         notice = make_notice(kind, state=state, id=0)
         await store.alerting.save([Step(notice.alert, notice.change, ("discord_webhook",))])

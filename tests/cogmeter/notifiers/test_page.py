@@ -14,7 +14,7 @@ from pydantic import SecretStr
 from cogmeter.notifiers.base import NotifyError
 from cogmeter.notifiers.http import Http
 from cogmeter.notifiers.webhook import FIELD, WebhookNotifier, payload
-from cogmeter.query import now_us
+from cogmeter.query.query import now_us
 
 PAGE = (Path(__file__).parents[3] / "docs" / "webhooks.md").read_text(encoding="utf-8")
 

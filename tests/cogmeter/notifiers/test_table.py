@@ -3,7 +3,7 @@
 import pytest
 
 from cogmeter.notifiers.base import NotifyError
-from cogmeter.notifiers.table import NOTIFIERS, Surroundings, build
+from cogmeter.notifiers.table import NOTIFIERS, NotifierContext, build
 from cogmeter.settings import Settings
 
 HOOK = "https://discord.com/api/webhooks/123456789012345678/T0ken"
@@ -15,7 +15,7 @@ async def nothing(alert):
 
 
 def built(**settings):
-    around = Surroundings(None, Settings(_env_file=None, **settings), nothing, nothing)
+    around = NotifierContext(None, Settings(_env_file=None, **settings), nothing, nothing)
     return {one.name: one for one in build(around)}
 
 

@@ -14,11 +14,11 @@ from hypothesis import strategies as st
 from pydantic import SecretStr
 from yarl import URL
 
-from cogmeter.alerts.outbox.delivery import Delivery
+from cogmeter.alerts.delivery.dispatcher import Dispatcher
 from cogmeter.notifiers.base import NotifyError
 from cogmeter.notifiers.http import MAX_REASON, Http, Patience, reason_of
 from cogmeter.notifiers.webhook import FIELD, WebhookNotifier, payload
-from cogmeter.query import now_us
+from cogmeter.query.query import now_us
 from cogmeter.version import __version__
 from cogmeter_storage.alerting import AlertState, Step
 
@@ -365,8 +365,8 @@ async def until(true):
 async def test_whatever_the_receiver_does_nothing_is_lost_nothing_doubled_and_no_secret_said(
     receiver, store, make_notice, secret_free, monkeypatch
 ):
-    monkeypatch.setattr("cogmeter.alerts.outbox.lane.delay_us", lambda attempts, wish_s: 1_000)
-    monkeypatch.setattr("cogmeter.alerts.outbox.lane.PACES", {})
+    monkeypatch.setattr("cogmeter.alerts.delivery.target_worker.delay_us", lambda attempts, wish_s: 1_000)
+    monkeypatch.setattr("cogmeter.alerts.delivery.target_worker.PACES", {})
     receiver.script += [
         *[500, 200, (429, {"Retry-After": "0"}), receiver.hang, 204, receiver.hang_up, 503, 200, 400],
         *[receiver.drip, (302, {"Location": "/T0ken-s3cret"}), 502],
@@ -376,7 +376,7 @@ async def test_whatever_the_receiver_does_nothing_is_lost_nothing_doubled_and_no
         for kind in ("fired", "resolved"):
             notice = make_notice(kind, uid=f"alert-{number}", id=0, changed_us=now_us())
             steps.append(Step(notice.alert, notice.change, ("webhook",)))
-    delivery = Delivery(store, [notifier(receiver.url(), key="hmac-key", patience=QUICK)])
+    delivery = Dispatcher(store, [notifier(receiver.url(), key="hmac-key", patience=QUICK)])
     delivery.start()
     await store.alerting.save(steps)
     delivery.wake()
@@ -401,7 +401,7 @@ async def test_whatever_the_receiver_does_nothing_is_lost_nothing_doubled_and_no
 
 async def test_an_answer_of_404_ends_the_target_and_the_finding_names_the_setting(receiver, store, make_notice):
     receiver.script += [200, 404]
-    delivery = Delivery(store, [notifier(receiver.url())])
+    delivery = Dispatcher(store, [notifier(receiver.url())])
     notices = [make_notice(uid=uid, id=0) for uid in "abc"]
     await store.alerting.save([Step(one.alert, one.change, ("webhook",)) for one in notices])
     await delivery.deliver_due()

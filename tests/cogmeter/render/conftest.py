@@ -5,8 +5,8 @@ import random
 
 import pytest
 
-from cogmeter.query import Period, Timeline
-from cogmeter.render.chart import Chart
+from cogmeter.query.query import Period, Timeline
+from cogmeter.render.charts.chart import Chart
 from cogmeter_storage import open_store
 
 NOW_US = 1_755_454_020_000_000  # 2025-08-17 18:07 UTC

@@ -4,9 +4,9 @@ import itertools
 
 import pytest
 
-from cogmeter.query import Figures
+from cogmeter.query.query import Figures
 from cogmeter.render import palette
-from cogmeter.render.palette import State, state_of
+from cogmeter.render.palette import DisplayState, state_of
 
 # Linear RGB as red-blind and green-blind people see it: Machado, Oliveira and Fernandes 2009, severity 1.0.
 EYES = {
@@ -54,11 +54,11 @@ def test_the_lines_and_the_failed_bars_stay_apart_for_every_eye(eye):
 @pytest.mark.parametrize(
     ("operations", "failures", "state"),
     [
-        (0, 0, State.NEUTRAL),
-        (100, 0, State.HEALTHY),
-        (100, 5, State.HEALTHY),
-        (100, 6, State.DEGRADED),
-        (100, 9, State.CRITICAL),
+        (0, 0, DisplayState.NEUTRAL),
+        (100, 0, DisplayState.HEALTHY),
+        (100, 5, DisplayState.HEALTHY),
+        (100, 6, DisplayState.DEGRADED),
+        (100, 9, DisplayState.CRITICAL),
     ],
 )
 def test_a_state_follows_from_the_error_rate_and_its_threshold(operations, failures, state):

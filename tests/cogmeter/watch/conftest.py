@@ -11,11 +11,11 @@ import pytest
 from discord.ext import commands
 from loopback import Loopback
 
-from cogmeter.buffer import Buffer
-from cogmeter.recorder import Recorder
+from cogmeter.recording.buffer import Buffer
+from cogmeter.recording.recorder import Recorder
 from cogmeter.settings import Settings
-from cogmeter.watch.receipts import Receipts
-from cogmeter.watch.surface import Ground, Surface
+from cogmeter.watch.interactions.tracker import InteractionTracker
+from cogmeter.watch.surface import Surface, WatchContext
 from cogmeter_storage import Outcome
 
 
@@ -52,17 +52,19 @@ def recorded(recorder: Recorder) -> Callable[..., list[Recorded]]:
 
 
 @pytest.fixture
-def ground(recorder: Recorder) -> Callable[[commands.Bot], Ground]:
+def ground(recorder: Recorder) -> Callable[[commands.Bot], WatchContext]:
     """``ground(bot)``: what surfaces stand on, with the default settings."""
 
-    def make(bot: commands.Bot, **settings: Any) -> Ground:
-        return Ground(bot, Settings(_env_file=None, **settings), recorder, Receipts(recorder, slow_ms=1000))
+    def make(bot: commands.Bot, **settings: Any) -> WatchContext:
+        return WatchContext(
+            bot, Settings(_env_file=None, **settings), recorder, InteractionTracker(recorder, slow_ms=1000)
+        )
 
     return make
 
 
 @pytest.fixture
-def watching(ground: Callable[..., Ground]) -> Callable[..., Any]:
+def watching(ground: Callable[..., WatchContext]) -> Callable[..., Any]:
     """``async with watching(bot, Surface) as surface``: that surface (or several) is installed during the block."""
 
     @contextlib.asynccontextmanager

@@ -13,17 +13,17 @@ from apscheduler.schedulers.asyncio import AsyncIOScheduler
 from discord import app_commands, ui
 from discord.ext import commands, tasks
 
-from cogmeter.watch.arrivals import Arrivals
-from cogmeter.watch.components import Components
-from cogmeter.watch.jobs import Jobs
-from cogmeter.watch.listeners import Listeners
-from cogmeter.watch.loops import Loops
-from cogmeter.watch.prefix import PrefixCommands
-from cogmeter.watch.slash import SlashCommands
+from cogmeter.watch.background.jobs import Jobs
+from cogmeter.watch.background.listeners import Listeners
+from cogmeter.watch.background.loops import BackgroundLoops
+from cogmeter.watch.interactions.arrivals import Arrivals
+from cogmeter.watch.interactions.components import Components
+from cogmeter.watch.interactions.prefix import PrefixCommands
+from cogmeter.watch.interactions.slash import SlashCommands
 from cogmeter_storage import Outcome
 
 ERROR, USER, UPSTREAM = Outcome.ERROR, Outcome.USER, Outcome.UPSTREAM
-SURFACES = (Arrivals, SlashCommands, PrefixCommands, Components, Listeners, Loops, Jobs)
+SURFACES = (Arrivals, SlashCommands, PrefixCommands, Components, Listeners, BackgroundLoops, Jobs)
 
 
 class Answer:

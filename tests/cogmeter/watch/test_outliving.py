@@ -12,15 +12,15 @@ import pytest
 from discord import app_commands, ui
 from discord.ext import commands
 
-from cogmeter import tracing
-from cogmeter.watch import receipts as receipts_module
-from cogmeter.watch.acknowledgement import Acknowledgement
-from cogmeter.watch.arrivals import Arrivals
-from cogmeter.watch.components import Components
-from cogmeter.watch.prefix import PrefixCommands
-from cogmeter.watch.rest import Rest
-from cogmeter.watch.slash import SlashCommands
-from cogmeter.watch.stalls import Stalls
+from cogmeter.recording import tracing
+from cogmeter.watch.event_loop.stalls import StallWatch
+from cogmeter.watch.interactions import tracker as receipts_module
+from cogmeter.watch.interactions.acknowledgement import Acknowledgement
+from cogmeter.watch.interactions.arrivals import Arrivals
+from cogmeter.watch.interactions.components import Components
+from cogmeter.watch.interactions.prefix import PrefixCommands
+from cogmeter.watch.interactions.slash import SlashCommands
+from cogmeter.watch.rest.rest import Rest
 
 SURFACES = (Arrivals, SlashCommands, PrefixCommands, Components, Acknowledgement)
 WHOSE = {"user", "guild", "command", "parent"}
@@ -285,7 +285,7 @@ async def test_requests_and_stalls_of_a_task_that_goes_on_are_nobodys(
         jobs.append(asyncio.create_task(refresh()))
         await interaction.response.send_message("started")
 
-    async with surfaces(ready_bot, Rest, Stalls):
+    async with surfaces(ready_bot, Rest, StallWatch):
         await (await discord_server.interact(discord_server.owner.slash("start"))).answered()
         await asyncio.sleep(0.2)
         go.set()

@@ -27,11 +27,11 @@ import pytest
 from discord.ext import commands
 from multidict import CIMultiDictProxy
 
-from cogmeter.recorder import Recorder
-from cogmeter.runtime import Monitor
+from cogmeter.monitor.monitor import Monitor
+from cogmeter.recording.recorder import Recorder
 from cogmeter.settings import Settings, env_name
-from cogmeter.web.problems import MEDIA_TYPE
-from cogmeter.web.servers import Servers
+from cogmeter.web.api.problems import MEDIA_TYPE
+from cogmeter.web.server.servers import Servers
 from cogmeter_storage.model import Outcome, Row
 
 TOKEN = "a-token-of-more-than-32-characters-for-tests"

@@ -16,6 +16,7 @@ from collections import Counter
 from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
 
+import cogmeter.flusher
 import cogs
 import discord
 import numpy as np  # noqa: F401 - its thread pool stays once it is imported, so it has to be there from the start
@@ -25,7 +26,6 @@ from discord.ext import commands
 from traces import Traces, check_origin
 
 import cogmeter
-import cogmeter.flusher
 
 EXTENSION = "cogmeter.cog"
 DATABASE = Path("data/performance.db")

@@ -16,8 +16,8 @@ import pytest
 
 from cogmeter_storage import StorageError, open_store
 from cogmeter_storage.base import DetachedStoreError
+from cogmeter_storage.factory import is_written
 from cogmeter_storage.model import HOUR_US, Marker
-from cogmeter_storage.opening import is_written
 from cogmeter_storage.sqlite import recovery
 from cogmeter_storage.sqlite.identity import SharedLock
 

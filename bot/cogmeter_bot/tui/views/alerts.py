@@ -6,35 +6,35 @@ from typing import TYPE_CHECKING, ClassVar, Final, NamedTuple
 
 from textual.widgets import Static
 
-from cogmeter.answers.alerts import TOLD
-from cogmeter_bot.cli import words
-from cogmeter_bot.cli.page import DIM
+from cogmeter.schemas.alerts import TOLD
+from cogmeter_bot.cli import guide_format
+from cogmeter_bot.cli.output import DIM
 from cogmeter_bot.tui.grid import Grid
-from cogmeter_bot.tui.looks import painted
-from cogmeter_bot.tui.views.base import SEVERITY, View, alert_columns, alert_row
+from cogmeter_bot.tui.styles import painted
+from cogmeter_bot.tui.views.base import SEVERITY, DashboardView, alert_columns, alert_row
 
 if TYPE_CHECKING:
     from textual.app import ComposeResult
 
-    from cogmeter.answers.alerts import AlertAnswer
-    from cogmeter.records import Range
-    from cogmeter_bot.cli.page import Cell
-    from cogmeter_bot.reading.base import Source
+    from cogmeter.query.records import Range
+    from cogmeter.schemas.alerts import AlertAnswer
+    from cogmeter_bot.cli.output import Cell
+    from cogmeter_bot.sources.base import Source
 
 MOST: Final = 500  # alerts
 
 
-class Known(NamedTuple):
+class AlertsData(NamedTuple):
     """The alerts, the last changed first."""
 
     active: list[AlertAnswer]
     history: list[AlertAnswer]
 
 
-class Alerts(View[Known]):
+class AlertsView(DashboardView[AlertsData]):
     """Both tables; the range of time does not matter to them."""
 
-    NAME: ClassVar[str] = "Alerts"
+    NAME: ClassVar[str] = "AlertsView"
 
     def compose(self) -> ComposeResult:
         """The tables, and the chosen alert in full."""
@@ -42,11 +42,11 @@ class Alerts(View[Known]):
         yield Grid("History", alert_columns(), id="past-alerts")
         yield Static(id="alert", classes="in-full")
 
-    async def read(self, source: Source, span: Range) -> Known:  # noqa: ARG002 - alerts have no range
+    async def read(self, source: Source, span: Range) -> AlertsData:  # noqa: ARG002 - alerts have no range
         """See View."""
-        return Known(await source.alerts("active", limit=MOST), await source.alerts("history", limit=MOST))
+        return AlertsData(await source.alerts("active", limit=MOST), await source.alerts("history", limit=MOST))
 
-    def show(self, data: Known) -> None:
+    def show(self, data: AlertsData) -> None:
         """See View."""
         told = sum(one.state in TOLD for one in data.active)
         over = [one for one in data.history if one.state == "resolved"]
@@ -78,14 +78,16 @@ class Alerts(View[Known]):
 
 
 def _in_full(one: AlertAnswer) -> list[Cell]:
-    place = words.line(one.service + (f" / {one.operation}" if one.operation else ""))
-    began = f", since {words.when(one.started_at)} UTC" if one.resolved_at is None else ""
-    over = f", {words.when(one.started_at)} to {words.when(one.resolved_at)} UTC" if one.resolved_at else ""
+    place = guide_format.line(one.service + (f" / {one.operation}" if one.operation else ""))
+    began = f", since {guide_format.when(one.started_at)} UTC" if one.resolved_at is None else ""
+    over = (
+        f", {guide_format.when(one.started_at)} to {guide_format.when(one.resolved_at)} UTC" if one.resolved_at else ""
+    )
     seen = "" if one.state == "acknowledged" else ", acknowledged"  # what is over was so before
-    by = f"{seen} by {words.line(one.acknowledged_by)}" if one.acknowledged_by else ""
+    by = f"{seen} by {guide_format.line(one.acknowledged_by)}" if one.acknowledged_by else ""
     return [
         (one.severity, SEVERITY.get(one.severity, "")),
         (f" alert {one.number}, {one.state}{by}{began}{over}, ", DIM),
         (place, "bold"),
-        f": {words.line(one.message, 1000)}",
+        f": {guide_format.line(one.message, 1000)}",
     ]

@@ -6,27 +6,27 @@ from typing import TYPE_CHECKING, Any, ClassVar, Final, Generic, TypeVar
 
 from textual.containers import Vertical
 
-from cogmeter_bot.cli import words
-from cogmeter_bot.cli.page import BAD, GOOD, WARN, Column
-from cogmeter_bot.reading.diagnosis import is_failing, is_slow
-from cogmeter_bot.tui.grid import Grid, Row
+from cogmeter_bot.cli import guide_format
+from cogmeter_bot.cli.output import BAD, GOOD, WARN, Column
+from cogmeter_bot.sources.diagnosis import is_failing, is_slow
+from cogmeter_bot.tui.grid import Grid, GridRow
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from cogmeter.answers.alerts import AlertAnswer
-    from cogmeter.answers.figures import Stats
-    from cogmeter.records import Range
+    from cogmeter.query.records import Range
+    from cogmeter.schemas.alerts import AlertAnswer
+    from cogmeter.schemas.figures import Stats
     from cogmeter.settings import Settings
-    from cogmeter_bot.cli.page import Cell
-    from cogmeter_bot.reading.base import Source
+    from cogmeter_bot.cli.output import Cell
+    from cogmeter_bot.sources.base import Source
 
 D = TypeVar("D")
 
 SEVERITY: Final[Mapping[str, str]] = {"critical": BAD, "warning": WARN}
 
 
-class View(Vertical, Generic[D]):
+class DashboardView(Vertical, Generic[D]):
     """A view of the dashboard; ``D`` is what it reads."""
 
     NAME: ClassVar[str]
@@ -90,22 +90,22 @@ def stats_columns(kind: str) -> list[Column]:
     ]
 
 
-def stats_row(name: str, service: str, one: Stats, settings: Settings) -> Row:
+def stats_row(name: str, service: str, one: Stats, settings: Settings) -> GridRow:
     """A row of such a table."""
     failing, slow = is_failing(one, settings), is_slow(one, settings)
-    success = words.share(one.successful_operations, one.total_operations)
+    success = guide_format.share(one.successful_operations, one.total_operations)
     cells: list[Cell] = [
-        words.line(name),
+        guide_format.line(name),
         f"{one.total_operations:,}",
         (success, BAD if failing else GOOD if one.error_rate <= settings.alert_threshold_error_rate else ""),
-        (words.ms(one.average_response_time), WARN if slow else ""),
-        words.ms(one.p50_response_time),
-        words.ms(one.p95_response_time),
-        words.ms(one.p99_response_time),
-        words.ms(one.max_response_time),
+        (guide_format.ms(one.average_response_time), WARN if slow else ""),
+        guide_format.ms(one.p50_response_time),
+        guide_format.ms(one.p95_response_time),
+        guide_format.ms(one.p99_response_time),
+        guide_format.ms(one.max_response_time),
         f"{one.operations_per_minute:,.2f}",
     ]
-    return Row(name, service, cells)
+    return GridRow(name, service, cells)
 
 
 def alert_columns() -> list[Column]:
@@ -120,7 +120,7 @@ def alert_columns() -> list[Column]:
     ]
 
 
-def alert_row(one: AlertAnswer) -> Row:
+def alert_row(one: AlertAnswer) -> GridRow:
     """A row of such a table."""
     state = "" if one.state != "resolved" else GOOD
     cells: list[Cell] = [
@@ -128,7 +128,7 @@ def alert_row(one: AlertAnswer) -> Row:
         (one.severity, SEVERITY.get(one.severity, "")),
         (one.state, state),
         f"{one.timestamp:%m-%d %H:%M}",
-        words.line(one.service),
-        words.line(one.message, 300),
+        guide_format.line(one.service),
+        guide_format.line(one.message, 300),
     ]
-    return Row(one.id, one.service, cells)
+    return GridRow(one.id, one.service, cells)

@@ -6,31 +6,31 @@ from typing import TYPE_CHECKING, ClassVar, Final
 
 from textual.widgets import Static
 
-from cogmeter_bot.cli import words
-from cogmeter_bot.cli.page import BAD, DIM, Column
-from cogmeter_bot.tui.grid import Grid, Row
-from cogmeter_bot.tui.looks import painted
-from cogmeter_bot.tui.views.base import View
+from cogmeter_bot.cli import guide_format
+from cogmeter_bot.cli.output import BAD, DIM, Column
+from cogmeter_bot.tui.grid import Grid, GridRow
+from cogmeter_bot.tui.styles import painted
+from cogmeter_bot.tui.views.base import DashboardView
 
 if TYPE_CHECKING:
     from textual.app import ComposeResult
 
-    from cogmeter.answers.errors import ErrorGroupAnswer
-    from cogmeter.answers.errors import Errors as ErrorsAnswer
-    from cogmeter.records import Range
-    from cogmeter_bot.reading.base import Source
+    from cogmeter.query.records import Range
+    from cogmeter.schemas.errors import ErrorGroupAnswer
+    from cogmeter.schemas.errors import Errors as ErrorsAnswer
+    from cogmeter_bot.sources.base import Source
 
 MOST: Final = 500  # groups
 
 
-class Errors(View["ErrorsAnswer"]):
+class ErrorsView(DashboardView["ErrorsAnswer"]):
     """The groups, the largest first."""
 
-    NAME: ClassVar[str] = "Errors"
+    NAME: ClassVar[str] = "ErrorsView"
 
     def compose(self) -> ComposeResult:
         """The table, and the newest failure of the chosen group in full."""
-        yield Grid("Errors", _columns(), id="error-groups")
+        yield Grid("ErrorsView", _columns(), id="error-groups")
         yield Static(id="example", classes="in-full")
 
     async def read(self, source: Source, span: Range) -> ErrorsAnswer:
@@ -61,8 +61,11 @@ class Errors(View["ErrorsAnswer"]):
             self.query_one("#example", Static).update("" if groups else "No failures in this stretch of time.")
             return
         newest = one.example
-        head = f"{words.when(newest.end_time)} UTC, {newest.operation_id}, after {words.ms(newest.duration)}: "
-        made = painted(self.app.theme_variables, (head, DIM), words.line(newest.error, 1000) or "(no text)")
+        head = (
+            f"{guide_format.when(newest.end_time)} UTC, {newest.operation_id}, after"
+            f" {guide_format.ms(newest.duration)}: "
+        )
+        made = painted(self.app.theme_variables, (head, DIM), guide_format.line(newest.error, 1000) or "(no text)")
         made.no_wrap = False
         self.query_one("#example", Static).update(made)
 
@@ -82,13 +85,13 @@ def _key(one: ErrorGroupAnswer) -> str:
     return f"{one.service}\0{one.operation}\0{one.outcome}\0{one.error}"
 
 
-def _row(one: ErrorGroupAnswer) -> Row:
+def _row(one: ErrorGroupAnswer) -> GridRow:
     cells = (
         (f"{one.count:,}", BAD),
         f"{one.first_at:%m-%d %H:%M:%S}",
         f"{one.last_at:%m-%d %H:%M:%S}",
-        words.line(f"{one.service} / {one.operation}"),
+        guide_format.line(f"{one.service} / {one.operation}"),
         one.outcome,
-        words.line(one.error, 300) or "(no text)",
+        guide_format.line(one.error, 300) or "(no text)",
     )
-    return Row(_key(one), one.service, cells)
+    return GridRow(_key(one), one.service, cells)

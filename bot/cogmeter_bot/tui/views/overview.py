@@ -7,34 +7,34 @@ from typing import TYPE_CHECKING, ClassVar, Final, NamedTuple
 from textual.containers import Horizontal
 from textual.widgets import Static
 
-from cogmeter.render import text
-from cogmeter.render.ticks import duration_scale, rate_scale
-from cogmeter_bot.cli import words
-from cogmeter_bot.cli.page import BAD, DIM, GOOD, WARN
-from cogmeter_bot.reading.steps import drawn_steps
-from cogmeter_bot.tui.chart import Chart, Line
+from cogmeter.render import formatting
+from cogmeter.render.charts.ticks import duration_scale, rate_scale
+from cogmeter_bot.cli import guide_format
+from cogmeter_bot.cli.output import BAD, DIM, GOOD, WARN
+from cogmeter_bot.sources.steps import drawn_steps
+from cogmeter_bot.tui.chart import Line, TerminalChart
 from cogmeter_bot.tui.grid import Grid
-from cogmeter_bot.tui.looks import painted
-from cogmeter_bot.tui.views.base import View, alert_columns, alert_row, stats_columns, stats_row
+from cogmeter_bot.tui.styles import painted
+from cogmeter_bot.tui.views.base import DashboardView, alert_columns, alert_row, stats_columns, stats_row
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from textual.app import ComposeResult
 
-    from cogmeter.answers.dashboard import Dashboard, OverallStats
-    from cogmeter.answers.series import Series
-    from cogmeter.records import Range
-    from cogmeter_bot.cli.page import Cell
-    from cogmeter_bot.reading.base import Source
-    from cogmeter_bot.reading.diagnosis import Diagnosis
+    from cogmeter.query.records import Range
+    from cogmeter.schemas.dashboard import Dashboard, OverallStats
+    from cogmeter.schemas.series import Series
+    from cogmeter_bot.cli.output import Cell
+    from cogmeter_bot.sources.base import Source
+    from cogmeter_bot.sources.diagnosis import Diagnosis
 
 TOP: Final = 10  # services
 HEALTH_ROWS: Final = 2
 MARGINS: Final = 10  # columns of a row that words too long for its end leave empty
 
 
-class Overall(NamedTuple):
+class OverviewData(NamedTuple):
     """What the overview reads."""
 
     view: Dashboard
@@ -42,28 +42,28 @@ class Overall(NamedTuple):
     diagnosis: Diagnosis
 
 
-class Overview(View[Overall]):
+class OverviewView(DashboardView[OverviewData]):
     """The overview."""
 
-    NAME: ClassVar[str] = "Overview"
+    NAME: ClassVar[str] = "OverviewView"
 
     def compose(self) -> ComposeResult:
         """Figures above, charts in the middle, tables below."""
         yield Static(id="health", classes="line")
         yield Static(id="figures", classes="line")
         with Horizontal(classes="charts"):
-            yield Chart("Latency", duration_scale, id="latency")
-            yield Chart("Operations a minute", rate_scale, id="throughput")
+            yield TerminalChart("Latency", duration_scale, id="latency")
+            yield TerminalChart("Operations a minute", rate_scale, id="throughput")
         with Horizontal(classes="tables"):
             yield Grid("Top services", stats_columns("service"), id="top")
             yield Grid("Active alerts", alert_columns(), id="standing")
 
-    async def read(self, source: Source, span: Range) -> Overall:
+    async def read(self, source: Source, span: Range) -> OverviewData:
         """See View."""
         view = await source.dashboard(span, None)
-        return Overall(view, await source.series(None, span), await source.diagnosis(span, None))
+        return OverviewData(view, await source.series(None, span), await source.diagnosis(span, None))
 
-    def show(self, data: Overall) -> None:
+    def show(self, data: OverviewData) -> None:
         """See View."""
         colours = self.app.theme_variables
         health = painted(colours, *_health(data.diagnosis, HEALTH_ROWS * (self.size.width - MARGINS)))
@@ -71,12 +71,12 @@ class Overview(View[Overall]):
         self.query_one("#health", Static).update(health)
         self.query_one("#figures", Static).update(painted(colours, *_figures(data.view.overall_stats)))
         one, steps = data.series, drawn_steps(data.series)
-        draw_latency(self.query_one("#latency", Chart), one)
+        draw_latency(self.query_one("#latency", TerminalChart), one)
         lines = [
             Line("all", one.operations_per_minute[:steps], "main"),
             Line("failed", one.failures_per_minute[:steps], BAD),
         ]
-        self.query_one("#throughput", Chart).draw(one.timestamps[:steps], lines)
+        self.query_one("#throughput", TerminalChart).draw(one.timestamps[:steps], lines)
         named = [pair for pair in data.view.service_stats.items() if self.holds(pair[0])]
         top = self.query_one("#top", Grid)
         top.entitle(f"Top services ({min(len(named), TOP)} of {len(named)})")
@@ -87,7 +87,7 @@ class Overview(View[Overall]):
         standing.fill([alert_row(each) for each in alerts])
 
 
-def draw_latency(chart: Chart, one: Series) -> None:
+def draw_latency(chart: TerminalChart, one: Series) -> None:
     """The percentiles over time."""
     steps = drawn_steps(one)
     lines = [
@@ -107,19 +107,19 @@ def _health(diagnosis: Diagnosis, room: int) -> list[Cell]:
     ill = [one for one in diagnosis.findings if not one.well]
     if not ill:
         return [("● healthy", GOOD), (f"  all {len(diagnosis.findings)} checks are well", DIM)]
-    said = "; ".join(f"{words.line(one.name)}: {words.line(one.text, 120)}" for one in ill)
+    said = "; ".join(f"{guide_format.line(one.name)}: {guide_format.line(one.text, 120)}" for one in ill)
     head = f"● {len(ill)} of {len(diagnosis.findings)} checks not well"
-    return [(head, BAD), f"  {text.cut(said, max(room - len(head), 0))}"]
+    return [(head, BAD), f"  {formatting.cut(said, max(room - len(head), 0))}"]
 
 
 def _figures(total: OverallStats) -> list[Cell]:
     count, failed = total.total_operations, total.failed_operations
     facts: list[tuple[str, Cell]] = [
         ("ops", (f"{count:,}", "bold")),
-        ("success", (words.share(count - failed, count), "bold")),
-        ("average", (words.ms(total.average_response_time), "bold")),
-        ("p95", (words.ms(total.p95_response_time), "bold")),
-        ("p99", (words.ms(total.p99_response_time), "bold")),
+        ("success", (guide_format.share(count - failed, count), "bold")),
+        ("average", (guide_format.ms(total.average_response_time), "bold")),
+        ("p95", (guide_format.ms(total.p95_response_time), "bold")),
+        ("p99", (guide_format.ms(total.p99_response_time), "bold")),
         ("services", (f"{total.active_services:,}", "bold")),
     ]
     if total.dropped_operations:

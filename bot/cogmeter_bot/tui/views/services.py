@@ -8,17 +8,17 @@ from typing import TYPE_CHECKING, ClassVar, Final
 from textual.binding import Binding
 
 from cogmeter_bot.tui.grid import Grid
-from cogmeter_bot.tui.views.base import View, stats_columns, stats_row
+from cogmeter_bot.tui.views.base import DashboardView, stats_columns, stats_row
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from textual.app import ComposeResult
 
-    from cogmeter.answers.dashboard import Dashboard
-    from cogmeter.answers.figures import Stats
-    from cogmeter.records import Range
-    from cogmeter_bot.reading.base import Source
+    from cogmeter.query.records import Range
+    from cogmeter.schemas.dashboard import Dashboard
+    from cogmeter.schemas.figures import Stats
+    from cogmeter_bot.sources.base import Source
 
 # What each column sorts by, and whether the largest comes first.
 ORDERS: Final[tuple[tuple[Callable[[str, Stats], float | str], bool], ...]] = (
@@ -34,10 +34,10 @@ ORDERS: Final[tuple[tuple[Callable[[str, Stats], float | str], bool], ...]] = (
 )
 
 
-class Services(View["Dashboard"]):
+class ServicesView(DashboardView["Dashboard"]):
     """The table of services, what runs in the background at the end of its names."""
 
-    NAME: ClassVar[str] = "Services"
+    NAME: ClassVar[str] = "ServicesView"
     BINDINGS: ClassVar = [
         Binding("s", "sort", "Sort by the next column", show=False),
         Binding("S,shift+s", "turn", "Turn the order round", show=False),
@@ -47,7 +47,7 @@ class Services(View["Dashboard"]):
 
     def compose(self) -> ComposeResult:
         """The table."""
-        yield Grid("Services", stats_columns("service"), id="all-services")
+        yield Grid("ServicesView", stats_columns("service"), id="all-services")
 
     async def read(self, source: Source, span: Range) -> Dashboard:
         """See View."""

@@ -7,14 +7,14 @@ import math
 from typing import TYPE_CHECKING, Final
 
 from cogmeter.alerts.review.replay import USUAL, episodes
-from cogmeter.records import Advice
+from cogmeter.query.records import Advice
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
+    from cogmeter.alerts.lifecycle.policy import Policy
     from cogmeter.alerts.model import Limit, Subject
     from cogmeter.alerts.review.replay import Episode, Trail
-    from cogmeter.alerts.states.policy import Policy
 
 NOISY_FROM: Final = 3  # alerts that nobody acted on
 WANTED: Final = 0.8  # the share of them that the lowest threshold that is advised removes

@@ -5,11 +5,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from cogmeter.alerts.model import BOT
-from cogmeter.records import UnknownNameError
-from cogmeter.suggestions import suggest
+from cogmeter.query.records import UnknownNameError
+from cogmeter.query.suggestions import suggest
 
 if TYPE_CHECKING:
-    from cogmeter.query import Query
+    from cogmeter.query.query import Query
 
 SHORTEST_S: Final = 60
 LONGEST_S: Final = 30 * 86_400

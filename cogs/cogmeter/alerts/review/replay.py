@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
-from cogmeter.alerts.measuring.history import THREE_DAYS_S
+from cogmeter.alerts.lifecycle.policy import Policy
+from cogmeter.alerts.measurement.history import THREE_DAYS_S
 from cogmeter.alerts.review.minutes import histograms, minutes_of, windowed
 from cogmeter.alerts.rules.failures import HELD, Failures
 from cogmeter.alerts.rules.guide import LONGER_S
 from cogmeter.alerts.rules.values import STATISTICS, values_of
-from cogmeter.alerts.states.policy import Policy
 from cogmeter_storage.histogram import BUCKETS
 from cogmeter_storage.model import MINUTE_US
 

@@ -6,13 +6,13 @@ from collections import Counter
 from statistics import median
 from typing import TYPE_CHECKING, Final
 
-from cogmeter.records import AlertLine, AlertReport
+from cogmeter.query.records import AlertLine, AlertReport
 from cogmeter_storage.alerting import AlertState
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from cogmeter.records import Advice, Range
+    from cogmeter.query.records import Advice, Range
     from cogmeter_storage.alerting import Alert, AlertChange
 
 IGNORED_FROM: Final = 3  # alerts that nobody acted on are worth a word from so many on

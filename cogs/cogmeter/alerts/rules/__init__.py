@@ -6,7 +6,7 @@ from typing import Final
 
 from cogmeter.alerts.rules import burn, connection, costs, deviation, guide, process, traffic
 from cogmeter.alerts.rules.rule import CRITICAL_FROM, LOOP, OPERATION, WHOLE_BOT, Rule
-from cogmeter.services import ACKNOWLEDGEMENT
+from cogmeter.recording.service_names import ACKNOWLEDGEMENT
 
 __all__ = ["CRITICAL_FROM", "RULES", "Rule"]
 

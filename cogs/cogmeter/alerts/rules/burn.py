@@ -11,18 +11,18 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
-from cogmeter.alerts.measuring.history import FIVE_MINUTES_S, HALF_HOUR_S, HOUR_S, SIX_HOURS_S, THREE_DAYS_S
+from cogmeter.alerts.measurement.history import FIVE_MINUTES_S, HALF_HOUR_S, HOUR_S, SIX_HOURS_S, THREE_DAYS_S
 from cogmeter.alerts.model import CRITICAL, INFO, WARNING, Reading, Subject
 from cogmeter.alerts.rules import values
-from cogmeter.alerts.rules.words import against, number, percent
+from cogmeter.alerts.rules.message_format import against, number, percent
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from numpy.typing import NDArray
 
-    from cogmeter.alerts.limits import Bounds, Limits
-    from cogmeter.alerts.measuring.view import View
+    from cogmeter.alerts.measurement.snapshot import Snapshot
+    from cogmeter.alerts.thresholds.limits import Bounds, Limits
 
 BURN_RATE: Final = "burn_rate"
 MIN_FAILURES: Final = 10  # in the long window: fewer are an accident
@@ -52,7 +52,7 @@ def recovered(target: float) -> float:
     return 1.0 - 0.8 * (1.0 - target)
 
 
-def burn_rate(view: View, limits: Limits) -> Iterator[Reading]:
+def burn_rate(view: Snapshot, limits: Limits) -> Iterator[Reading]:
     """Services that burn their budget in both windows of a level; the worst level speaks."""
     bounds = limits.bounds(BURN_RATE, view.services)
     told = np.zeros(len(view.services), dtype=np.bool_)
@@ -64,7 +64,7 @@ def burn_rate(view: View, limits: Limits) -> Iterator[Reading]:
                 yield _reading(view, limits, place, level, breached=breached)
 
 
-def _burning(view: View, bounds: Bounds, level: Level, targets: values.Values) -> NDArray[np.bool_]:
+def _burning(view: Snapshot, bounds: Bounds, level: Level, targets: values.Values) -> NDArray[np.bool_]:
     """Which services use up what this target allows faster than the level's factor."""
     if view.history.known_s(view.now_us) < KNOWN * level.long_s:
         return np.zeros(len(view.services), dtype=np.bool_)
@@ -77,7 +77,7 @@ def _burning(view: View, bounds: Bounds, level: Level, targets: values.Values) -
     return burning
 
 
-def _reading(view: View, limits: Limits, place: int, level: Level, *, breached: bool) -> Reading:
+def _reading(view: Snapshot, limits: Limits, place: int, level: Level, *, breached: bool) -> Reading:
     subject = Subject(BURN_RATE, view.services[place])
     limit = limits.of(subject)
     operations, failures = (counts[place] for counts in view.history.totals(level.long_s))

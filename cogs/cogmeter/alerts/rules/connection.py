@@ -6,15 +6,15 @@ from typing import TYPE_CHECKING, Final
 
 from cogmeter.alerts.model import BOT, CRITICAL, WARNING, Reading, Subject
 from cogmeter.alerts.rules import values
+from cogmeter.alerts.rules.message_format import against, duration, number, percent
 from cogmeter.alerts.rules.rule import severity
-from cogmeter.alerts.rules.words import against, duration, number, percent
-from cogmeter.services import ACKNOWLEDGEMENT
+from cogmeter.recording.service_names import ACKNOWLEDGEMENT
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from cogmeter.alerts.limits import Limits
-    from cogmeter.alerts.measuring.view import View
+    from cogmeter.alerts.measurement.snapshot import Snapshot
+    from cogmeter.alerts.thresholds.limits import Limits
 
 INVALID_CRITICAL: Final = 0.6  # of the invalid requests that Discord bans for
 HEARTBEAT_S: Final = 41.25  # Discord asks for one so often
@@ -22,7 +22,7 @@ STALE_S: Final = 60.0  # since the last acknowledgement: the latency that was me
 SCOPES_OF_ALL: Final = ("global", "proxy")  # limits that hold up everything, not one route
 
 
-def acknowledgement(view: View, limits: Limits) -> Iterator[Reading]:
+def acknowledgement(view: Snapshot, limits: Limits) -> Iterator[Reading]:
     """The share of first responses that were late or missing."""
     subject = Subject("acknowledgement", ACKNOWLEDGEMENT)
     limit = limits.of(subject)
@@ -37,7 +37,7 @@ def acknowledgement(view: View, limits: Limits) -> Iterator[Reading]:
         yield Reading(subject, share, limit.threshold, text, severity(limit, share), breached)
 
 
-def gateway_latency(view: View, limits: Limits) -> Iterator[Reading]:
+def gateway_latency(view: Snapshot, limits: Limits) -> Iterator[Reading]:
     """The latency of the worst shard; without an acknowledged heartbeat, how long one is missing."""
     subject = Subject("gateway_latency", BOT)
     limit = limits.of(subject)
@@ -57,7 +57,7 @@ def gateway_latency(view: View, limits: Limits) -> Iterator[Reading]:
         yield Reading(subject, worst, limit.threshold, text, severity(limit, worst), breached)
 
 
-def disconnects(view: View, limits: Limits) -> Iterator[Reading]:
+def disconnects(view: Snapshot, limits: Limits) -> Iterator[Reading]:
     """How often the connection was lost, and a loss that lasts."""
     subject = Subject("disconnects", BOT)
     limit = limits.of(subject)
@@ -74,7 +74,7 @@ def disconnects(view: View, limits: Limits) -> Iterator[Reading]:
         yield Reading(subject, times, limit.threshold, text, severity(limit, times), breached)
 
 
-def rate_limits(view: View, limits: Limits) -> Iterator[Reading]:
+def rate_limits(view: Snapshot, limits: Limits) -> Iterator[Reading]:
     """How often Discord limited a request; a limit on everything is critical."""
     subject = Subject("rate_limits", BOT)
     limit = limits.of(subject)
@@ -89,7 +89,7 @@ def rate_limits(view: View, limits: Limits) -> Iterator[Reading]:
         yield Reading(subject, times, limit.threshold, text, limit.severity or level, breached)
 
 
-def invalid_requests(view: View, limits: Limits) -> Iterator[Reading]:
+def invalid_requests(view: Snapshot, limits: Limits) -> Iterator[Reading]:
     """The share of the invalid requests that is used up; Discord bans the address at 1."""
     subject = Subject("invalid_requests", BOT)
     limit = limits.of(subject)
@@ -101,7 +101,7 @@ def invalid_requests(view: View, limits: Limits) -> Iterator[Reading]:
         yield Reading(subject, share, limit.threshold, text, limit.severity or level, breached)
 
 
-def _lost(view: View, after_s: float) -> tuple[str, str] | None:
+def _lost(view: Snapshot, after_s: float) -> tuple[str, str] | None:
     """What to say of a connection that is lost for longer than ``after_s``, and how bad that is."""
     lost_s, partly_s = view.gauges.lost_s()
     if not after_s or partly_s < after_s:

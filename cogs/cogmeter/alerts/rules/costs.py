@@ -5,14 +5,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from cogmeter.alerts.model import BOT, Reading, Subject
+from cogmeter.alerts.rules.message_format import against, dollars, number
 from cogmeter.alerts.rules.rule import severity
-from cogmeter.alerts.rules.words import against, dollars, number
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from cogmeter.alerts.limits import Limits
-    from cogmeter.alerts.measuring.view import View
+    from cogmeter.alerts.measurement.snapshot import Snapshot
+    from cogmeter.alerts.thresholds.limits import Limits
 
 COST: Final = "cost"
 COST_GROWTH: Final = "cost_growth"
@@ -20,7 +20,7 @@ LEAST_USD: Final = 1.0  # in the last hour, for its growth to matter
 FLOOR_USD: Final = 0.1  # the hour before counts as at least this: the first cent after a pause is no growth
 
 
-def cost(view: View, limits: Limits) -> Iterator[Reading]:
+def cost(view: Snapshot, limits: Limits) -> Iterator[Reading]:
     """The dollars of the last 24 hours: the bot's as a whole, and those of services that have a budget of their own."""
     by_service = view.costs.day()
     spent = {Subject(COST, BOT): sum(by_service.values())}
@@ -36,7 +36,7 @@ def cost(view: View, limits: Limits) -> Iterator[Reading]:
             yield Reading(subject, amount, limit.threshold, text, severity(limit, amount), breached)
 
 
-def cost_growth(view: View, limits: Limits) -> Iterator[Reading]:
+def cost_growth(view: Snapshot, limits: Limits) -> Iterator[Reading]:
     """The bot and its services whose last hour cost many times the hour before."""
     if view.costs.known_hours < 2:
         return

@@ -9,13 +9,13 @@ from cogmeter.alerts.model import CRITICAL, INFO, WARNING, Reading, Subject
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from cogmeter.alerts.limits import Limits
-    from cogmeter.alerts.measuring.view import View
+    from cogmeter.alerts.measurement.snapshot import Snapshot
+    from cogmeter.alerts.thresholds.limits import Limits
 
 DEVIATION: Final = "deviation"
 
 
-def deviation(view: View, limits: Limits) -> Iterator[Reading]:
+def deviation(view: Snapshot, limits: Limits) -> Iterator[Reading]:
     """Services of which a figure's score is above the threshold."""
     for service, found in view.deviations.items():
         subject = Subject(DEVIATION, service)

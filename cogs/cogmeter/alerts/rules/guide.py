@@ -6,23 +6,23 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from cogmeter.alerts.measuring.history import HALF_HOUR_S, HOUR_S, THREE_DAYS_S
+from cogmeter.alerts.measurement.history import HALF_HOUR_S, HOUR_S, THREE_DAYS_S
 from cogmeter.alerts.model import Reading, Subject
 from cogmeter.alerts.rules import values
 from cogmeter.alerts.rules.failures import FEWEST, HELD, Failures
+from cogmeter.alerts.rules.message_format import against, duration, number, percent
 from cogmeter.alerts.rules.rule import severity
-from cogmeter.alerts.rules.words import against, duration, number, percent
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from numpy.typing import NDArray
 
-    from cogmeter.alerts.limits import Bounds, Limits
-    from cogmeter.alerts.measuring.view import View
-    from cogmeter.alerts.measuring.window import Counts
+    from cogmeter.alerts.measurement.snapshot import Snapshot
+    from cogmeter.alerts.measurement.window import Counts
     from cogmeter.alerts.model import Limit
     from cogmeter.alerts.rules.values import Counts as Counted
+    from cogmeter.alerts.thresholds.limits import Bounds, Limits
 
 ERROR_RATE = "error_rate"
 RESPONSE_TIME = "response_time"
@@ -31,7 +31,7 @@ MIN_FAILURES = 5  # of one operation among others
 LONGER_S = (HALF_HOUR_S, HOUR_S)  # in which a little too much for long is found
 
 
-def error_rate(view: View, limits: Limits) -> Iterator[Reading]:
+def error_rate(view: Snapshot, limits: Limits) -> Iterator[Reading]:
     """Services by the share of their operations that failed, and single operations beside others of their service."""
     bounds = limits.bounds(ERROR_RATE, view.services)
     counts = view.by_service
@@ -52,7 +52,7 @@ def error_rate(view: View, limits: Limits) -> Iterator[Reading]:
     yield from _shares(names, _of_series(view, found), bounds.at(found), fewest, limits)
 
 
-def response_time(view: View, limits: Limits) -> Iterator[Reading]:
+def response_time(view: Snapshot, limits: Limits) -> Iterator[Reading]:
     """Services by how long their operations take, and operations that have a limit of their own."""
     bounds = limits.bounds(RESPONSE_TIME, view.services)
     statistics = {subject: limits.statistic_of(subject) for subject in limits.explicit(RESPONSE_TIME, "statistic")}
@@ -72,7 +72,7 @@ def response_time(view: View, limits: Limits) -> Iterator[Reading]:
             yield _time(subject, value, limits)
 
 
-def throughput(view: View, limits: Limits) -> Iterator[Reading]:
+def throughput(view: Snapshot, limits: Limits) -> Iterator[Reading]:
     """Services by their operations a minute, and operations that have a limit of their own."""
     bounds = limits.bounds(THROUGHPUT, view.services)
     rates = values.per_minute(view.by_service.operations, view.span_s)
@@ -95,21 +95,21 @@ def _listed(places: NDArray[np.int64]) -> list[int]:
     return listed
 
 
-def _of_services(view: View, places: NDArray[np.int64]) -> Failures:
+def _of_services(view: Snapshot, places: NDArray[np.int64]) -> Failures:
     """What failed in some services."""
     spans = [(view.by_service.operations, view.by_service.failures), *map(view.history.totals, LONGER_S)]
     days = view.history.totals(THREE_DAYS_S)
     return Failures([(one[places], failed[places]) for one, failed in spans], (days[0][places], days[1][places]))
 
 
-def _of_series(view: View, places: NDArray[np.int64]) -> Failures:
+def _of_series(view: Snapshot, places: NDArray[np.int64]) -> Failures:
     """What failed in some operations; what is usual for them is what is usual for their services."""
     counts, (days, failed) = view.by_series, view.history.totals(THREE_DAYS_S)
     service = view.service_of[places]
     return Failures([(counts.operations[places], counts.failures[places])], (days[service], failed[service]))
 
 
-def _operations(view: View, limits: Limits, rule: str) -> Iterator[tuple[Subject, int]]:
+def _operations(view: Snapshot, limits: Limits, rule: str) -> Iterator[tuple[Subject, int]]:
     """The operations that have a threshold of their own, with their series numbers."""
     wanted = [subject for subject in limits.explicit(rule, "threshold") if subject.operation]
     if not wanted:
@@ -126,7 +126,7 @@ def _enough(limit: Limit, value: float, operations: int) -> bool:
     return bool(limit.threshold) and value > limit.recovery and operations >= max(limit.min_operations, 1)
 
 
-def _times_ms(view: View, bounds: Bounds, statistic: str) -> values.Values:
+def _times_ms(view: Snapshot, bounds: Bounds, statistic: str) -> values.Values:
     """The statistic of every service; of quantiles those alone that are beyond the recovery threshold, 0 for others."""
     counts = view.by_service
     quantile, _ = values.STATISTICS[statistic]

@@ -7,16 +7,16 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 
 from cogmeter.alerts.model import BOT, CRITICAL, INFO, WARNING, Reading, Subject
+from cogmeter.alerts.rules.message_format import against, duration, megabytes, percent
 from cogmeter.alerts.rules.rule import severity
-from cogmeter.alerts.rules.words import against, duration, megabytes, percent
-from cogmeter.services import TASKS
+from cogmeter.recording.service_names import TASKS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from cogmeter.alerts.limits import Limits
-    from cogmeter.alerts.measuring.view import View
+    from cogmeter.alerts.measurement.snapshot import Snapshot
     from cogmeter.alerts.rules.values import Values
+    from cogmeter.alerts.thresholds.limits import Limits
 
 QUARTERS: Final = 4
 ENDS: Final = 3  # medians of five minutes at either end
@@ -24,7 +24,7 @@ LEAST: Final = 12  # medians: an hour
 STEADY: Final = 0.05  # of the whole growth, that each quarter has to add
 
 
-def stall(view: View, limits: Limits) -> Iterator[Reading]:
+def stall(view: Snapshot, limits: Limits) -> Iterator[Reading]:
     """The longest block of the event loop in the window, and where it was."""
     subject = Subject("stall", BOT)
     limit = limits.of(subject)
@@ -37,7 +37,7 @@ def stall(view: View, limits: Limits) -> Iterator[Reading]:
         yield Reading(subject, longest_ms, limit.threshold, text, severity(limit, longest_ms), breached)
 
 
-def dead_loops(view: View, limits: Limits) -> Iterator[Reading]:
+def dead_loops(view: Snapshot, limits: Limits) -> Iterator[Reading]:
     """Each background loop that should run and does not, when there are as many of them as the threshold says."""
     for loop in view.loops:
         subject = Subject("dead_loops", TASKS, loop.name)
@@ -50,7 +50,7 @@ def dead_loops(view: View, limits: Limits) -> Iterator[Reading]:
             yield Reading(subject, float(count), limit.threshold, text, level, count >= limit.threshold)
 
 
-def memory_growth(view: View, limits: Limits) -> Iterator[Reading]:
+def memory_growth(view: Snapshot, limits: Limits) -> Iterator[Reading]:
     """Memory that rises steadily within six hours."""
     subject = Subject("memory_growth", BOT)
     limit = limits.of(subject)

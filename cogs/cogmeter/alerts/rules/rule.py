@@ -10,9 +10,9 @@ from cogmeter.alerts.model import CRITICAL, WARNING
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
-    from cogmeter.alerts.limits import Limits
-    from cogmeter.alerts.measuring.view import View
+    from cogmeter.alerts.measurement.snapshot import Snapshot
     from cogmeter.alerts.model import Limit, Reading
+    from cogmeter.alerts.thresholds.limits import Limits
 
 CRITICAL_FROM: Final = 1.6  # times the threshold; the guide's three examples fit this
 SERVICE: Final = "service"
@@ -34,7 +34,7 @@ class Rule:
     name: str
     setting: str  # the field of Settings that its threshold comes from; its limits are the threshold's, too
     unit: str  # share, ms, a minute, times, loops, USD, score
-    find: Callable[[View, Limits], Iterable[Reading]]
+    find: Callable[[Snapshot, Limits], Iterable[Reading]]
     about: str = SERVICE  # what its readings are about
     recovery: Callable[[float], float] = below
     for_s: float = 0.0  # a breach lasts at least so long before it is told, if the setting asks for less

@@ -8,16 +8,16 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
-from cogmeter.alerts.measuring.history import FIVE_MINUTES_S, HALF_HOUR_S, HOUR_S
+from cogmeter.alerts.measurement.history import FIVE_MINUTES_S, HALF_HOUR_S, HOUR_S
 from cogmeter.alerts.model import CRITICAL, WARNING, Reading, Subject
 from cogmeter.alerts.rules import values
-from cogmeter.alerts.rules.words import number, percent
+from cogmeter.alerts.rules.message_format import number, percent
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from cogmeter.alerts.limits import Bounds, Limits
-    from cogmeter.alerts.measuring.view import View
+    from cogmeter.alerts.measurement.snapshot import Snapshot
+    from cogmeter.alerts.thresholds.limits import Bounds, Limits
 
 LOW_TRAFFIC: Final = "low_traffic"
 IMPROBABLE: Final = math.log(1e-6)  # that so few operations come by chance: five hundred services are checked all day
@@ -30,7 +30,7 @@ def recovered(threshold: float) -> float:
     return min(2.0 * threshold, 1.0)
 
 
-def low_traffic(view: View, limits: Limits) -> Iterator[Reading]:
+def low_traffic(view: Snapshot, limits: Limits) -> Iterator[Reading]:
     """Services whose rate is below a share of the usual one, in the shortest window in which that is no chance.
 
     A process that began within the window knows nothing yet; what was silent when the last one ended, stays so for the
@@ -51,7 +51,7 @@ def low_traffic(view: View, limits: Limits) -> Iterator[Reading]:
             yield dataclasses.replace(reading, breached=False) if began else reading
 
 
-def _low(view: View, bounds: Bounds, window_s: int) -> list[int]:
+def _low(view: Snapshot, bounds: Bounds, window_s: int) -> list[int]:
     """The services whose traffic in this window is below the recovery threshold, and not by chance."""
     operations, _ = view.history.totals(window_s)
     expected = view.usual_per_minute[window_s] * (window_s / 60.0)
@@ -65,7 +65,7 @@ def _low(view: View, bounds: Bounds, window_s: int) -> list[int]:
     return np.flatnonzero(low).tolist()
 
 
-def _reading(view: View, limits: Limits, subject: Subject, place: int, window_s: int) -> Reading:
+def _reading(view: Snapshot, limits: Limits, subject: Subject, place: int, window_s: int) -> Reading:
     limit = limits.of(subject)
     operations = int(view.history.totals(window_s)[0][place])
     usual = float(view.usual_per_minute[window_s][place])

@@ -18,10 +18,10 @@ from prometheus_client.registry import Collector
 from prometheus_client.samples import Sample
 
 from cogmeter.exporters.prometheus import BOUNDS_S
-from cogmeter.recorder import OTHER
+from cogmeter.recording.recorder import OTHER
+from cogmeter.web.metrics.counters import BOUNDS, SUM
 from cogmeter.web.metrics.family import COUNTER
-from cogmeter.web.metrics.ledger import BOUNDS, SUM
-from cogmeter.web.negotiation import accepted, takes_gzip, weight_of
+from cogmeter.web.server.negotiation import accepted, takes_gzip, weight_of
 from cogmeter_storage.model import Outcome
 
 if TYPE_CHECKING:
@@ -30,8 +30,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from prometheus_client.metrics_core import Metric
 
+    from cogmeter.web.metrics.counters import CounterReading
     from cogmeter.web.metrics.family import Family
-    from cogmeter.web.metrics.ledger import Reading
     from cogmeter_storage.model import Operation
 
 HISTOGRAMS: Final = 1000  # series with one of their own; those beyond share one
@@ -52,21 +52,21 @@ class Scraped:
     """All that one scrape tells."""
 
     namespace: str
-    reading: Reading
+    reading: CounterReading
     families: Sequence[Family]
     slow: Sequence[Operation] = ()  # recent ones that serve as examples, the most telling first
     failed: Sequence[Operation] = ()
 
 
 @dataclass(frozen=True, slots=True)
-class Page:
+class MetricsPage:
     """The bytes of an answer, and the headers that say what they are."""
 
     body: bytes
     headers: Mapping[str, str] = field(default_factory=dict)
 
 
-class Totals(Collector):
+class TotalsCollector(Collector):
     """A collector, as one could register it with prometheus_client; its samples are made while they are written."""
 
     def __init__(self, scraped: Scraped) -> None:
@@ -104,14 +104,14 @@ class Totals(Collector):
             yield from _histogram(name, OTHER, OTHER, values[shared].sum(axis=0), examples)
 
 
-def page(scraped: Scraped, accept: str, accept_encoding: str) -> Page:
+def page(scraped: Scraped, accept: str, accept_encoding: str) -> MetricsPage:
     """The text in the format that is asked for by Accept, compressed where that is taken. Slow: call it in a thread."""
     encoder, content_type = _encoder(accept)
-    body = encoder(Totals(scraped))
+    body = encoder(TotalsCollector(scraped))
     headers = {"Content-Type": content_type, "Vary": "Accept, Accept-Encoding"}
     if takes_gzip(accept_encoding):
-        return Page(gzip.compress(body, COMPRESSION), headers | {"Content-Encoding": "gzip"})
-    return Page(body, headers)
+        return MetricsPage(gzip.compress(body, COMPRESSION), headers | {"Content-Encoding": "gzip"})
+    return MetricsPage(body, headers)
 
 
 def wants_exemplars(accept: str) -> bool:

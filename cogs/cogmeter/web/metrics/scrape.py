@@ -7,18 +7,18 @@ import importlib
 import time
 from typing import TYPE_CHECKING, Any, Final
 
-from cogmeter.health import health_of
-from cogmeter.query import now_us
+from cogmeter.diagnostics import health_of
+from cogmeter.query.query import now_us
+from cogmeter.web.metrics.counters import Counters
 from cogmeter.web.metrics.family import GAUGE, Family
-from cogmeter.web.metrics.ledger import Ledger
-from cogmeter.web.metrics.moment import families
+from cogmeter.web.metrics.runtime_gauges import families
 from cogmeter_storage.model import FAILURES, MINUTE_US
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from cogmeter.runtime import Monitor
-    from cogmeter.web.metrics.exposition import Page
+    from cogmeter.monitor.monitor import Monitor
+    from cogmeter.web.metrics.exposition import MetricsPage
     from cogmeter_storage.model import Operation
 
 EXAMPLES: Final = 20  # of each kind, of the last minutes
@@ -30,11 +30,11 @@ class Scraper:
 
     def __init__(self, monitor: Monitor) -> None:
         self._monitor = monitor
-        self._ledger = Ledger(lambda: monitor.store, parts=monitor.parts)
+        self._ledger = Counters(lambda: monitor.store, parts=monitor.parts)
         self._lock = asyncio.Lock()
         self._took_s: float | None = None
 
-    async def scrape(self, accept: str = "", accept_encoding: str = "") -> Page:
+    async def scrape(self, accept: str = "", accept_encoding: str = "") -> MetricsPage:
         """The answer to one scrape, in the format and encoding that its headers ask for.
 
         Raises:
@@ -48,7 +48,7 @@ class Scraper:
             told = families(self._monitor, await health_of(self._monitor).vital(), self._took_s)
             told += await self._slow_ones()
             scraped = exposition.Scraped(self._monitor.settings.metrics_namespace, reading, told, *examples)
-            page: Page = await asyncio.to_thread(exposition.page, scraped, accept, accept_encoding)
+            page: MetricsPage = await asyncio.to_thread(exposition.page, scraped, accept, accept_encoding)
         self._took_s = time.perf_counter() - began_s
         return page
 

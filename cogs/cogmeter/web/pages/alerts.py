@@ -7,25 +7,25 @@ from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
 
 from pydantic import Field
 
-from cogmeter.alerts.keys import FIELDS, Key, span_of
 from cogmeter.alerts.model import BOT
-from cogmeter.alerts.review.changes import holdings
-from cogmeter.alerts.review.holdings import BY_OPERATION, WHOLE
 from cogmeter.alerts.review.muting import REASON
+from cogmeter.alerts.review.threshold_changes import holdings
 from cogmeter.alerts.rules import RULES
-from cogmeter.answers.alerts import STATES
-from cogmeter.render import text
-from cogmeter.render.held import value_of
-from cogmeter.render.measures import measure_of
+from cogmeter.alerts.thresholds.effective import BY_OPERATION, WHOLE
+from cogmeter.alerts.thresholds.keys import FIELDS, OverrideKey, span_of
+from cogmeter.render import formatting
+from cogmeter.render.limit_text import value_of
+from cogmeter.render.rule_labels import measure_of
+from cogmeter.schemas.alerts import STATES
 from cogmeter.settings import env_name
-from cogmeter.web.pages.frame import PageAsk, View, answer
+from cogmeter.web.pages.frame import PageParams, PageView, answer
 from cogmeter_storage.alerting import AlertState
 
 if TYPE_CHECKING:
     from aiohttp import web
 
-    from cogmeter.records import Holding
-    from cogmeter.runtime import Monitor
+    from cogmeter.monitor.monitor import Monitor
+    from cogmeter.query.records import EffectiveLimit
     from cogmeter_storage.alerting import Alert, AlertChange, Attempt, Mute
 
 PAGE: Final = 15
@@ -64,7 +64,7 @@ TARGETS: Final = {
 }
 
 
-class AlertsPageAsk(PageAsk):
+class AlertsPageParams(PageParams):
     """Which alerts of the past, and which page of them and of the audit."""
 
     state: Literal["history", "firing", "acknowledged", "muted", "resolved"] = "history"
@@ -73,7 +73,7 @@ class AlertsPageAsk(PageAsk):
 
 
 @dataclass(frozen=True, slots=True)
-class Standing:
+class ActiveAlert:
     """An active alert with what happened to it, newest first."""
 
     alert: Alert
@@ -87,10 +87,10 @@ class Standing:
 
 
 @dataclass(frozen=True, slots=True)
-class Row:
+class ThresholdRow:
     """One limit in the table of thresholds."""
 
-    holding: Holding
+    holding: EffectiveLimit
     whole: bool  # it is about the bot as a whole
     by_operation: bool
     unit: str
@@ -129,9 +129,9 @@ class Target:
     advice: str = ""
 
 
-async def show_alerts(monitor: Monitor, ask: AlertsPageAsk, request: web.Request) -> web.Response:
+async def show_alerts(monitor: Monitor, ask: AlertsPageParams, request: web.Request) -> web.Response:
     """All about alerts, of one service where that is chosen."""
-    view = View(monitor, request, ask, "alerts")
+    view = PageView(monitor, request, ask, "alerts")
     if ask.service not in {None, BOT}:
         await monitor.query.known([ask.service or ""])
     kept = monitor.store.alerting
@@ -195,26 +195,26 @@ def _active(monitor: Monitor, service: str | None) -> list[Alert]:
     return sorted(found, key=lambda one: (_ORDER.index(one.state), _RANK.get(one.severity, 1), -one.changed_us))
 
 
-async def _standing(view: View, alert: Alert, *, told: bool) -> Standing:
+async def _standing(view: PageView, alert: Alert, *, told: bool) -> ActiveAlert:
     kept = view.monitor.store.alerting
     if not told:
-        return Standing(alert, [], [])
+        return ActiveAlert(alert, [], [])
     changes = await kept.changes(alert.uid, limit=MOST_CHANGES)
-    return Standing(alert, changes, await kept.attempts(alert.uid, limit=MOST_CHANGES))
+    return ActiveAlert(alert, changes, await kept.attempts(alert.uid, limit=MOST_CHANGES))
 
 
-def _row(one: Holding) -> Row:
+def _row(one: EffectiveLimit) -> ThresholdRow:
     words = isinstance(one.value, str)
-    unit = "" if words else span_of(Key.parse(one.key)).unit
-    return Row(one, whole=one.rule in WHOLE, by_operation=one.rule in BY_OPERATION, unit=unit)
+    unit = "" if words else span_of(OverrideKey.parse(one.key)).unit
+    return ThresholdRow(one, whole=one.rule in WHOLE, by_operation=one.rule in BY_OPERATION, unit=unit)
 
 
 def _lasted(alert: Alert, now_us: int) -> str:
     until_us = now_us if alert.resolved_us is None else alert.resolved_us
-    return text.duration(max(until_us - alert.started_us, 0))
+    return formatting.duration(max(until_us - alert.started_us, 0))
 
 
-def _link(view: View, ask: AlertsPageAsk) -> Any:
+def _link(view: PageView, ask: AlertsPageParams) -> Any:
     """Makes addresses of this page that keep what is shown but for the changes."""
     shown = {
         "state": None if ask.state == "history" else ask.state,

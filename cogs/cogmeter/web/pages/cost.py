@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING, Annotated, Final, Literal
 from pydantic import BeforeValidator
 
 from cogmeter.alerts.model import Subject
-from cogmeter.answers.costs import Sum
-from cogmeter.answers.times import iso
-from cogmeter.background import paced
-from cogmeter.records import Range
-from cogmeter.web.pages.frame import API, PageAsk, View, answer, or_default, query
+from cogmeter.query.records import Range
+from cogmeter.recording.background import paced
+from cogmeter.schemas.costs import Sum
+from cogmeter.schemas.times import iso
+from cogmeter.web.pages.frame import API, PageParams, PageView, answer, or_default, query
 from cogmeter_storage.model import DAY_US
 
 if TYPE_CHECKING:
@@ -24,8 +24,8 @@ if TYPE_CHECKING:
 
     from aiohttp import web
 
-    from cogmeter.alerts.measuring.spending import Spent
-    from cogmeter.runtime import Monitor
+    from cogmeter.alerts.measurement.spending import Spent
+    from cogmeter.monitor.monitor import Monitor
 
 BASIS: Final = 7  # whole days that a forecast looks at
 LEAST_BASIS: Final = 3
@@ -33,7 +33,7 @@ LISTED: Final = 200  # services and models in the table
 CHOICES: Final = ("7", "30", "90")  # days
 
 
-class CostPageAsk(PageAsk):
+class CostPageParams(PageParams):
     """Over how many days, unless a stretch of time is asked for."""
 
     days: Annotated[Literal["7", "30", "90"], BeforeValidator(or_default("30"))] = "30"
@@ -101,9 +101,9 @@ def forecast(daily: Mapping[int, float], known_us: int, now_us: int) -> Forecast
     return Forecast(spent, since, len(basis), spent + mean * left, spent + min(basis) * left, spent + max(basis) * left)
 
 
-async def show_cost(monitor: Monitor, ask: CostPageAsk, request: web.Request) -> web.Response:
+async def show_cost(monitor: Monitor, ask: CostPageParams, request: web.Request) -> web.Response:
     """What operations cost whose metadata says so."""
-    view = View(monitor, request, ask, "cost")
+    view = PageView(monitor, request, ask, "cost")
     if ask.service is not None:
         await monitor.query.known([ask.service])
     spending = monitor.alerting.evaluator.spending
@@ -133,7 +133,7 @@ async def show_cost(monitor: Monitor, ask: CostPageAsk, request: web.Request) ->
     )
 
 
-def _span(view: View, days: int) -> Range:
+def _span(view: PageView, days: int) -> Range:
     """Whole days, the last of them today unless a stretch was asked for."""
     if view.zoomed:
         return view.span
@@ -141,7 +141,7 @@ def _span(view: View, days: int) -> Range:
     return Range(tomorrow_us - days * DAY_US, view.now_us, f"last {days} days")
 
 
-def _source(view: View, span: Range) -> str:
+def _source(view: PageView, span: Range) -> str:
     """Where the chart's numbers are; it begins with the first day of which something is known."""
     known_us = (view.monitor.alerting.evaluator.spending.since_us or 0) // DAY_US * DAY_US
     since_us = max(span.since_us, min(known_us, span.until_us - 1))

@@ -10,28 +10,28 @@ from urllib.parse import quote, urlencode
 from aiohttp import web
 from pydantic import BeforeValidator, Field
 
-from cogmeter.answers import safe
-from cogmeter.answers.times import SECOND_US, at, iso
-from cogmeter.background import paced
-from cogmeter.query import now_us
-from cogmeter.recorder import OTHER
-from cogmeter.records import Period
-from cogmeter.render import text
-from cogmeter.render.measures import measure_of, measured
+from cogmeter.query.query import now_us
+from cogmeter.query.records import Period
+from cogmeter.recording.background import paced
+from cogmeter.recording.recorder import OTHER
+from cogmeter.render import formatting
 from cogmeter.render.palette import look_of, state_of
+from cogmeter.render.rule_labels import measure_of, measured
+from cogmeter.schemas import safe
+from cogmeter.schemas.times import SECOND_US, at, iso
 from cogmeter.version import __version__
-from cogmeter.web import html
-from cogmeter.web.security import LOGOUT
-from cogmeter.web.served import guard_of
-from cogmeter.web.spans import SpanAsk
+from cogmeter.web.api.params import RangeParams
+from cogmeter.web.server import html
+from cogmeter.web.server.context import guard_of
+from cogmeter.web.server.security import LOGOUT
 from cogmeter_storage.model import DAY_US
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from datetime import datetime
 
-    from cogmeter.records import Range
-    from cogmeter.runtime import Monitor
+    from cogmeter.monitor.monitor import Monitor
+    from cogmeter.query.records import Range
 
 HOME: Final = "/performance"
 API: Final = "/api/performance"
@@ -64,7 +64,7 @@ def or_default(default: str) -> Callable[[object], object]:
     return lambda value: default if value == "" else value
 
 
-class PageAsk(SpanAsk):
+class PageParams(RangeParams):
     """What every page is asked: a period that ends now, or ``since`` and ``until``; a service; how often it renews."""
 
     period: Annotated[Literal["1h", "6h", "24h", "7d", "30d"], BeforeValidator(or_default("24h"))] = "24h"
@@ -73,12 +73,12 @@ class PageAsk(SpanAsk):
 
 
 @dataclass(frozen=True, slots=True)
-class View:
+class PageView:
     """One look at one page: who asks for what, and the addresses of other looks."""
 
     monitor: Monitor
     request: web.Request
-    ask: PageAsk
+    ask: PageParams
     page: str  # a name in MENU
     own: Mapping[str, object] = field(default_factory=dict)  # what this page alone is asked, kept in its own addresses
     now_us: int = field(default_factory=now_us)
@@ -146,7 +146,7 @@ class View:
         """How long ago it was, for people."""
         if at_us is None:
             return "never"
-        return "just now" if self.now_us - at_us < SECOND_US else f"{text.duration(self.now_us - at_us)} ago"
+        return "just now" if self.now_us - at_us < SECOND_US else f"{formatting.duration(self.now_us - at_us)} ago"
 
     @staticmethod
     def better(before: float | None, now: float | None) -> bool | None:
@@ -157,7 +157,7 @@ class View:
 
     def clock(self, at_us: int) -> str:
         """A time of day in UTC, with its day where that is not today."""
-        return text.clock_time(at_us, with_date=at_us // DAY_US != self.now_us // DAY_US)
+        return formatting.clock_time(at_us, with_date=at_us // DAY_US != self.now_us // DAY_US)
 
     def moment(self, at_us: int) -> str:
         """The same to the second."""
@@ -175,7 +175,7 @@ def has_uplot() -> bool:
     return (VENDOR / "uPlot.iife.min.js").is_file()
 
 
-async def answer(view: View, template: str, *, title: str, **values: Any) -> web.Response:
+async def answer(view: PageView, template: str, *, title: str, **values: Any) -> web.Response:
     """The page, in its frame. Templates are given the view, ``text`` (render/text.py) and the values."""
     guard = guard_of(view.request)
     made = await rendered(
@@ -191,7 +191,7 @@ async def answer(view: View, template: str, *, title: str, **values: Any) -> web
         csrf=guard.csrf_token(),
         logout=LOGOUT if guard.has_token else None,
         version=__version__,
-        text=text,
+        text=formatting,
         safe=said,
         iso=iso,
         state_of=state_of,
@@ -209,13 +209,13 @@ async def rendered(template: str, **values: Any) -> str:
     return "".join([piece async for piece in paced(generated)])
 
 
-async def _services(view: View) -> list[str]:
+async def _services(view: PageView) -> list[str]:
     """The services to choose from. The one for what is too much to be told apart is there when there was too much."""
     wanted = view.monitor.recorder.overflowed or view.ask.service == OTHER
     return [name for name in await view.monitor.query.names() if name != OTHER or wanted]
 
 
-def shown_span(view: View) -> str:
+def shown_span(view: PageView) -> str:
     """The stretch of time in people's words."""
     return f"{stretch(view.span, view.now_us)} UTC" if view.zoomed else view.span.label
 

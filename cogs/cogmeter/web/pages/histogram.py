@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
-from cogmeter.render import text
+from cogmeter.render import formatting
 from cogmeter_storage.histogram import RATIO, quantiles
 
 if TYPE_CHECKING:
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from cogmeter.records import Range
+    from cogmeter.query.records import Range
     from cogmeter_storage.base import Store
 
 BARS: Final = 48  # at most
@@ -63,9 +63,9 @@ def drawn(buckets: NDArray[np.int64]) -> Histogram | None:
     least_us, most_us = RATIO ** (first - 2), ends_us[-1]
     return Histogram(
         _path(bars),
-        [text.duration(least_us * (most_us / least_us) ** (tick / (TICKS - 1))) for tick in range(TICKS)],
+        [formatting.duration(least_us * (most_us / least_us) ** (tick / (TICKS - 1))) for tick in range(TICKS)],
         _lines(buckets, least_us, most_us),
-        [(text.duration(end_us), held) for end_us, held in zip(ends_us, bars, strict=True) if held],
+        [(formatting.duration(end_us), held) for end_us, held in zip(ends_us, bars, strict=True) if held],
     )
 
 
@@ -92,5 +92,5 @@ def _lines(buckets: NDArray[np.int64], least_us: float, most_us: float) -> list[
     lines = []
     for (name, _), value_us in zip(PERCENTILES, found, strict=True):
         place = math.log(max(value_us, least_us) / least_us) / length * WIDTH
-        lines.append((name, round(min(max(place, 0.0), WIDTH), 1), text.duration(value_us)))
+        lines.append((name, round(min(max(place, 0.0), WIDTH), 1), formatting.duration(value_us)))
     return lines

@@ -5,15 +5,15 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from cogmeter.answers.alerts import TOLD
-from cogmeter.condition import Status, worst
-from cogmeter.health import health_of
-from cogmeter.recorder import OTHER
+from cogmeter.diagnosis import Status, worst
+from cogmeter.diagnostics import health_of
+from cogmeter.recording.recorder import OTHER
+from cogmeter.recording.service_names import BACKGROUND
 from cogmeter.render.palette import WORST_FIRST, look_of
-from cogmeter.services import BACKGROUND
+from cogmeter.schemas.alerts import TOLD
 from cogmeter.settings import buffer_setting
-from cogmeter.web.pages.around import around, error_limit, latency_limit
-from cogmeter.web.pages.frame import PageAsk, View, answer
+from cogmeter.web.pages.chart_context import around, error_limit, latency_limit
+from cogmeter.web.pages.frame import PageParams, PageView, answer
 from cogmeter.web.pages.sparks import Spark, sparks
 
 if TYPE_CHECKING:
@@ -21,9 +21,9 @@ if TYPE_CHECKING:
 
     from aiohttp import web
 
-    from cogmeter.condition import ServiceHealth
-    from cogmeter.records import Figures, Overview
-    from cogmeter.runtime import Monitor
+    from cogmeter.diagnosis import ServiceHealth
+    from cogmeter.monitor.monitor import Monitor
+    from cogmeter.query.records import Figures, Overview
     from cogmeter_storage.alerting import Alert
 
 
@@ -31,7 +31,7 @@ LISTED: Final = 200  # services in each of the tables: the busiest ones
 
 
 @dataclass(frozen=True, slots=True)
-class Row:
+class ServiceRow:
     """One service in the table."""
 
     name: str
@@ -41,9 +41,9 @@ class Row:
     spark: Spark | None
 
 
-async def show_overview(monitor: Monitor, ask: PageAsk, request: web.Request) -> web.Response:
+async def show_overview(monitor: Monitor, ask: PageParams, request: web.Request) -> web.Response:
     """All services, or the one that is chosen."""
-    view = View(monitor, request, ask, "overview")
+    view = PageView(monitor, request, ask, "overview")
     chosen = None if ask.service is None else {ask.service}
     if chosen is not None:
         await monitor.query.known(chosen)
@@ -78,7 +78,7 @@ async def show_overview(monitor: Monitor, ask: PageAsk, request: web.Request) ->
     )
 
 
-async def _sparks(view: View, found: Overview) -> dict[str, Spark]:
+async def _sparks(view: PageView, found: Overview) -> dict[str, Spark]:
     ids: dict[str, list[int]] = {name: [] for name, _ in (*found.services[:LISTED], *found.background[:LISTED])}
     for one in await view.monitor.store.series():
         if one.service in ids:
@@ -91,9 +91,9 @@ def _rows(
     before: Mapping[str, Figures],
     health: Mapping[str, ServiceHealth],
     drawn: Mapping[str, Spark],
-) -> Iterable[Row]:
+) -> Iterable[ServiceRow]:
     for name, figures in services:
-        yield Row(name, figures, before.get(name), health.get(name), drawn.get(name))
+        yield ServiceRow(name, figures, before.get(name), health.get(name), drawn.get(name))
 
 
 def _alerts(monitor: Monitor, service: str | None) -> list[Alert]:

@@ -8,23 +8,23 @@ from typing import TYPE_CHECKING, Final
 from aiohttp import web
 
 from cogmeter.alerts.model import Subject
-from cogmeter.query import now_us
-from cogmeter.web.asks import NamedAsk
-from cogmeter.web.html import STATIC_FOLDER
+from cogmeter.query.query import now_us
+from cogmeter.web.api.params import NamedParams
+from cogmeter.web.api.problems import Problem
 from cogmeter.web.pages.frame import stretch
-from cogmeter.web.problems import Problem
+from cogmeter.web.server.html import STATIC_FOLDER
 
 if TYPE_CHECKING:
-    from cogmeter.runtime import Monitor
+    from cogmeter.monitor.monitor import Monitor
 
 ICON: Final = STATIC_FOLDER / "icon.svg"
 
 
-class ChartAsk(NamedAsk):
+class ChartParams(NamedParams):
     """Of what the chart is to be, and over which stretch of time."""
 
 
-async def show_chart(monitor: Monitor, ask: ChartAsk) -> web.Response:
+async def show_chart(monitor: Monitor, ask: ChartParams) -> web.Response:
     """The chart that Discord shows, as a PNG.
 
     Raises:

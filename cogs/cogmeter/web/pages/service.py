@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING, Annotated
 
 from pydantic import BeforeValidator
 
-from cogmeter.health import health_of
-from cogmeter.web.pages.around import around, error_limit, latency_limit
-from cogmeter.web.pages.frame import PageAsk, View, answer, or_none
+from cogmeter.diagnostics import health_of
+from cogmeter.web.pages.chart_context import around, error_limit, latency_limit
+from cogmeter.web.pages.frame import PageParams, PageView, answer, or_none
 from cogmeter.web.pages.histogram import histogram
 from cogmeter.web.pages.sparks import sparks
 from cogmeter.web.pages.waterfall import waterfalls
@@ -16,19 +16,19 @@ from cogmeter.web.pages.waterfall import waterfalls
 if TYPE_CHECKING:
     from aiohttp import web
 
-    from cogmeter.runtime import Monitor
+    from cogmeter.monitor.monitor import Monitor
 
 LISTED = 12  # recent and slowest operations
 GROUPS = 15  # of errors
 
 
-class ServicePageAsk(PageAsk):
+class ServicePageParams(PageParams):
     """Which operation of the service, if not all."""
 
     operation: Annotated[str | None, BeforeValidator(or_none)] = None
 
 
-async def show_service(monitor: Monitor, ask: ServicePageAsk, request: web.Request) -> web.Response:
+async def show_service(monitor: Monitor, ask: ServicePageParams, request: web.Request) -> web.Response:
     """One service.
 
     Raises:
@@ -36,7 +36,7 @@ async def show_service(monitor: Monitor, ask: ServicePageAsk, request: web.Reque
     """
     assert ask.service is not None, "it stands in the path"
     service, operation = ask.service, ask.operation
-    view = View(monitor, request, ask, "overview", own={"service": None, "operation": operation})
+    view = PageView(monitor, request, ask, "overview", own={"service": None, "operation": operation})
     span, store, query = view.span, monitor.store, monitor.query
     ids = await query.ids(service, operation) or []
     found = await query.stats(service, operation, span)

@@ -11,7 +11,7 @@ from cogmeter_storage.model import HOUR_US, MINUTE_US
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from cogmeter.records import Range
+    from cogmeter.query.records import Range
     from cogmeter_storage.base import Store
 
 BINS: Final = 25  # a day in hours, of which the first has begun before it

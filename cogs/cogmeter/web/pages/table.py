@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from cogmeter.web.api import Route
-from cogmeter.web.pages.alerts import AlertsPageAsk, show_alerts
-from cogmeter.web.pages.cost import CostPageAsk, show_cost
-from cogmeter.web.pages.discord_side import show_discord
-from cogmeter.web.pages.frame import CHART, HOME, PageAsk
+from cogmeter.web.api.routing import Route
+from cogmeter.web.pages.alerts import AlertsPageParams, show_alerts
+from cogmeter.web.pages.cost import CostPageParams, show_cost
+from cogmeter.web.pages.discord import show_discord
+from cogmeter.web.pages.frame import CHART, HOME, PageParams
 from cogmeter.web.pages.overview import show_overview
-from cogmeter.web.pages.pictures import ChartAsk, show_chart, show_icon
-from cogmeter.web.pages.service import ServicePageAsk, show_service
+from cogmeter.web.pages.pictures import ChartParams, show_chart, show_icon
+from cogmeter.web.pages.service import ServicePageParams, show_service
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -21,17 +21,17 @@ if TYPE_CHECKING:
 
 
 def _page(
-    path: str, handler: Callable[..., Awaitable[web.StreamResponse]], summary: str, query: type[BaseModel] = PageAsk
+    path: str, handler: Callable[..., Awaitable[web.StreamResponse]], summary: str, query: type[BaseModel] = PageParams
 ) -> Route:
     return Route("GET", path, handler, summary, query=query, media={"text/html": "A page"}, documented=False)
 
 
 PAGES: Final = (
     _page(HOME, show_overview, "All services"),
-    _page(f"{HOME}/services/{{service}}", show_service, "One service", ServicePageAsk),
+    _page(f"{HOME}/services/{{service}}", show_service, "One service", ServicePageParams),
     _page(f"{HOME}/discord", show_discord, "How the bot stands with Discord"),
-    _page(f"{HOME}/cost", show_cost, "Tokens and money", CostPageAsk),
-    _page(f"{HOME}/alerts", show_alerts, "Alerts, mutes, thresholds and targets", AlertsPageAsk),
-    Route("GET", CHART, show_chart, "A chart as a picture", query=ChartAsk, documented=False),
+    _page(f"{HOME}/cost", show_cost, "Tokens and money", CostPageParams),
+    _page(f"{HOME}/alerts", show_alerts, "Alerts, mutes, thresholds and targets", AlertsPageParams),
+    Route("GET", CHART, show_chart, "A chart as a picture", query=ChartParams, documented=False),
     Route("GET", "/favicon.ico", show_icon, "The icon", documented=False),
 )

@@ -9,14 +9,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cogmeter.alerts.keys import LimitError
+from cogmeter.alerts.lifecycle import transitions
+from cogmeter.alerts.lifecycle.policy import Policy
+from cogmeter.alerts.lifecycle.subject_state import DUE, EvaluationContext, SubjectState
 from cogmeter.alerts.model import Limit, Reading, Subject
 from cogmeter.alerts.review.minutes import joined, minutes_of, read_minutes
-from cogmeter.alerts.review.outlook import Replayer, united
 from cogmeter.alerts.review.replay import NotReplayableError, Trail, episodes, replay, trail_of
-from cogmeter.alerts.states import lifecycle
-from cogmeter.alerts.states.policy import Policy
-from cogmeter.alerts.states.track import DUE, Moment, Track
+from cogmeter.alerts.review.what_if import Replayer, united
+from cogmeter.alerts.thresholds.keys import LimitError
 from cogmeter.settings import Settings
 from cogmeter_storage import Outcome, open_store
 from cogmeter_storage.alerting import AlertState
@@ -139,7 +139,7 @@ def test_minutes_in_parts_are_the_same_as_in_one():
 
 def lived(trail, limit, policy):
     """The same by the life of an alert itself, one check a minute."""
-    subject, track, found = Subject("error_rate", "a"), Track(), []
+    subject, track, found = Subject("error_rate", "a"), SubjectState(), []
     for at_us, value, operations in zip(
         trail.at_us.tolist(), trail.values.tolist(), trail.operations.tolist(), strict=True
     ):
@@ -147,9 +147,9 @@ def lived(trail, limit, policy):
         if operations >= limit.min_operations and value > limit.recovery:
             breached = value > limit.threshold
             reading = Reading(subject, value, limit.threshold, "m", "warning", breached)
-        at = Moment(at_us, limit, policy, new_uid=lambda: "uid")
-        move = lifecycle.advance(track, reading, at)
-        move = lifecycle.fire(move.after, at) if move.kind == DUE else move
+        at = EvaluationContext(at_us, limit, policy, new_uid=lambda: "uid")
+        move = transitions.advance(track, reading, at)
+        move = transitions.fire(move.after, at) if move.kind == DUE else move
         track = move.after
         if track.alert is not None and track.alert.state is AlertState.RESOLVED:
             found.append((track.alert.fired_us, at_us))

@@ -4,17 +4,17 @@ import dataclasses
 
 import numpy as np
 import pytest
+from factories import make_alert
 from hypothesis import given
 from hypothesis import strategies as st
-from making import make_alert
 
+from cogmeter.alerts.lifecycle.policy import Policy
 from cogmeter.alerts.model import Limit, Subject
 from cogmeter.alerts.review.advice import advise
-from cogmeter.alerts.review.outlook import Replayer
 from cogmeter.alerts.review.replay import Trail, episodes
 from cogmeter.alerts.review.report import report_of
-from cogmeter.alerts.states.policy import Policy
-from cogmeter.records import Range
+from cogmeter.alerts.review.what_if import Replayer
+from cogmeter.query.records import Range
 from cogmeter.settings import Settings
 from cogmeter_storage import Outcome, open_store
 from cogmeter_storage.alerting import AlertChange, AlertState, Step

@@ -7,7 +7,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
-from crowd import crowd
+from large_dataset import write_dataset
 
 AXE = "4.14.1"
 
@@ -19,7 +19,7 @@ def crowded(served):
     @asynccontextmanager
     async def opened(**settings):
         async with served(**({"alert_check_interval": 300} | settings)) as web:
-            await crowd(web.monitor)
+            await write_dataset(web.monitor)
             yield web
 
     return opened

@@ -7,9 +7,9 @@ import re
 import time
 
 import pytest
-from crowd import HOSTILE, LONG, MINUTE_US, reading
+from large_dataset import HOSTILE, LONG, MINUTE_US, reading
 
-from cogmeter.render import text
+from cogmeter.render import formatting
 from cogmeter.web.pages.alerts import scope, targets
 from cogmeter_storage.alerting import AlertState, Mute
 
@@ -346,7 +346,7 @@ async def test_changes_are_said_as_what_they_were_from_and_to(standing):
     ]
     found = [[" ".join(re.sub("<[^>]*>", "", one).split()) for one in row[2:]] for row in cells]
     assert found[0] == ["acknowledge", f"error_rate@knowledge-graph alert {alert.id}", "firing", "acknowledged"]
-    assert found[1][:3] == ["mute", "stall", text.NOTHING]
+    assert found[1][:3] == ["mute", "stall", formatting.NOTHING]
     assert found[2] == ["threshold reset", "error_rate", "0.1", "as the settings have it"]
     assert found[3] == ["threshold set", "error_rate", "as the settings have it", "0.1"]
 

@@ -6,11 +6,11 @@ import json
 import time
 
 import pytest
-from crowd import HOSTILE, MINUTE_US
-from looking import LIVE, SETTLED, calm, opened
+from large_dataset import HOSTILE, MINUTE_US
+from page_driver import LIVE, SETTLED, calm, opened
 
 from cogmeter.alerts.model import Reading, Subject
-from cogmeter.web.live import live_of
+from cogmeter.web.api.live import live_of
 from cogmeter_storage.model import Marker, Outcome
 
 # Keeps every word that is written on a canvas.

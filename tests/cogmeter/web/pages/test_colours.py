@@ -5,7 +5,7 @@ import re
 import pytest
 
 from cogmeter.render import palette
-from cogmeter.web.html import STATIC_FOLDER
+from cogmeter.web.server.html import STATIC_FOLDER
 
 SHEET = (STATIC_FOLDER / "app.css").read_text()
 BLOCKS = {
@@ -46,7 +46,7 @@ def test_in_the_dark_they_are_those_of_the_charts_and_embeds_in_discord():
         "bars": palette.BARS,
         "failed": palette.FAILED,
     }
-    for state in (palette.State.HEALTHY, palette.State.DEGRADED, palette.State.CRITICAL):
+    for state in (palette.DisplayState.HEALTHY, palette.DisplayState.DEGRADED, palette.DisplayState.CRITICAL):
         assert found[state.word] == f"#{state.colour:06x}"
 
 

@@ -4,9 +4,9 @@ import time
 from datetime import UTC, datetime
 
 import pytest
-from crowd import HOSTILE
+from large_dataset import HOSTILE
 
-from cogmeter.alerts.measuring.spending import Spent
+from cogmeter.alerts.measurement.spending import Spent
 from cogmeter.web.pages.cost import LISTED, Spendings, dollars, forecast, rough
 from cogmeter_storage.model import DAY_US, HOUR_US
 

@@ -5,7 +5,7 @@ import itertools
 import json
 
 import pytest
-from looking import EMPTY, FULL, opened
+from page_driver import EMPTY, FULL, opened
 
 
 def violations(page, axe):

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cogmeter.render import text
+from cogmeter.render import formatting
 from cogmeter.web.pages.histogram import BARS, HEIGHT, WIDTH, drawn
 from cogmeter_storage.histogram import BUCKETS, bucket_of, quantiles
 
@@ -27,7 +27,7 @@ def test_its_rows_say_up_to_which_duration_there_were_how_many():
 def test_lines_stand_at_the_percentiles_from_left_to_right():
     held = buckets(*range(1_000, 1_000_000, 1_000))
     found = drawn(held)
-    expected = [text.duration(value) for value in quantiles(held, (0.5, 0.95, 0.99))]
+    expected = [formatting.duration(value) for value in quantiles(held, (0.5, 0.95, 0.99))]
     assert [(name, words) for name, _, words in found.lines] == list(zip(("p50", "p95", "p99"), expected, strict=True))
     places = [x for _, x, _ in found.lines]
     assert places == sorted(places)

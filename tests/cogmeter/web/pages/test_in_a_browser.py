@@ -6,10 +6,10 @@ import json
 import time
 from urllib.parse import quote
 
-from crowd import HOSTILE, LONG, SLOW
-from looking import EMPTY, FULL, LIVE, SETTLED, calm, opened
+from large_dataset import HOSTILE, LONG, SLOW
+from page_driver import EMPTY, FULL, LIVE, SETTLED, calm, opened
 
-from cogmeter.render import text
+from cogmeter.render import formatting
 from cogmeter.web.pages.cost import dollars
 
 CHARTS = "document.querySelectorAll('.chart[data-state=drawn]').length"
@@ -259,8 +259,8 @@ async def test_numbers_read_the_same_as_in_discord(served, browser):
 
     async with served() as web:
         durations, amounts, sums = await asyncio.to_thread(look)
-    assert durations == [text.duration(one * 1000) for one in durations_ms]
-    assert amounts == [text.count(one) for one in counts]
+    assert durations == [formatting.duration(one * 1000) for one in durations_ms]
+    assert amounts == [formatting.count(one) for one in counts]
     assert sums == [dollars(one) for one in money]
 
 

@@ -5,12 +5,12 @@ from html import unescape
 from urllib.parse import quote
 
 import pytest
-from crowd import HOSTILE, LONG, SECRET, SLOW
+from large_dataset import HOSTILE, LONG, SECRET, SLOW
 
 from cogmeter.alerts.rules import RULES
-from cogmeter.web.html import whole
 from cogmeter.web.pages.frame import said
 from cogmeter.web.pages.overview import LISTED
+from cogmeter.web.server.html import whole
 
 PATHS = ["/performance", "/performance/services/knowledge-graph"]
 HTML = {"headers": {"Accept": "text/html"}}

@@ -1,7 +1,7 @@
 import re
 import time
 
-from cogmeter.records import Period
+from cogmeter.query.records import Period
 from cogmeter.web.pages.sparks import BINS, HEIGHT, MOST, STEP, spark, sparks
 from cogmeter_storage import open_store
 from cogmeter_storage.model import HOUR_US, MINUTE_US, Outcome

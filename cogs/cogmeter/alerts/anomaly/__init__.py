@@ -1,0 +1,1 @@
+"""Anomaly detection: baselines, forecasts and rarity."""

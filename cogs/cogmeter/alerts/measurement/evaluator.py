@@ -1,0 +1,267 @@
+"""Measures what the rules are about, and at each check says what is beyond its limits."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+import time
+from collections import Counter
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, Final
+
+from cogmeter.alerts.measurement.backfill import refill
+from cogmeter.alerts.measurement.costs import CostTotals
+from cogmeter.alerts.measurement.deviations import Deviations
+from cogmeter.alerts.measurement.expected_traffic import ExpectedTraffic
+from cogmeter.alerts.measurement.gauges import GaugeHistory
+from cogmeter.alerts.measurement.history import FIVE_MINUTES_S, WindowHistory
+from cogmeter.alerts.measurement.snapshot import Snapshot
+from cogmeter.alerts.measurement.spending import KEY as SPENDING
+from cogmeter.alerts.measurement.spending import Spending
+from cogmeter.alerts.measurement.window import PIECE, SUM_US, Window
+from cogmeter.alerts.rules import RULES
+from cogmeter.alerts.rules.deviation import DEVIATION
+from cogmeter.alerts.rules.suppression import Suppression
+from cogmeter.alerts.rules.traffic import LOW_TRAFFIC
+from cogmeter.query.query import now_us as wall_us
+from cogmeter.startup import StartupGuard, parsing
+from cogmeter_storage.base import StorageError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+
+    from cogmeter.alerts.model import LoopState, Reading
+    from cogmeter.alerts.thresholds.limits import Limits
+    from cogmeter_storage.base import Store
+    from cogmeter_storage.model import Series
+
+BASELINES: Final = "alerts.baselines"  # keys of what the store remembers for us
+MEASURED: Final = "alerts.measured"
+ECHO_WINDOWS: Final = 2  # for so many windows after its explanation an echo stays one
+TURN_S: Final = 0.0005  # a check gives the loop a turn when it has held it for so long
+
+_logger = logging.getLogger("cogmeter.alerts")
+
+
+class Evaluator:
+    """Takes operations and samples as they come; ``evaluate`` holds them against the limits."""
+
+    def __init__(
+        self,
+        names: Sequence[tuple[str, str]],
+        limits: Limits,
+        *,
+        window_s: float,
+        clock_s: Callable[[], float] = time.perf_counter,
+        wall: Callable[[], int] = wall_us,
+    ) -> None:
+        """``names`` is the recorder's growing list of (service, operation), by series number.
+
+        ``clock_s`` are the seconds of a clock that only goes forward, ``wall`` the microseconds since 1970 UTC.
+        """
+        self.faults: Counter[str] = Counter()  # of our own, by rule
+        self._names = names
+        self._limits = limits
+        self._window = Window(names, length_s=window_s)
+        self._history = WindowHistory()
+        self._usual = ExpectedTraffic()
+        self._costs = CostTotals()
+        self.spending = Spending()
+        self._gauges = GaugeHistory()
+        self._loops: Sequence[LoopState] = ()
+        self._deviations = Deviations(limits.settings.alert_min_operations)
+        self._echoes = Suppression(ECHO_WINDOWS * window_s)
+        self._silent_before: Collection[str] = ()
+        self._source: Store | None = None  # the store that was restored from, ...
+        self._unread: set[str] = set()  # ... and the keys that it could not return
+        self._clock_s, self._wall = clock_s, wall
+        self._began_s = clock_s()
+
+    @property
+    def window(self) -> Window:
+        """The running totals of the last minutes, up to now."""
+        self._window.learn()
+        self._window.move(self._clock_s())
+        return self._window
+
+    @property
+    def costs(self) -> CostTotals:
+        """What operations cost."""
+        return self._costs
+
+    async def restore(self, store: Store, now_us: int, parts: StartupGuard | None = None) -> None:
+        """Restore what is stored: the window, the long windows, baselines, costs. A part that fails starts empty.
+
+        Series that the recorder does not know yet are left out of the window: let it know those of the store before.
+        ``parts`` is where failures are reported. What the store could not return now is not overwritten by ``keep``.
+        """
+        parts = StartupGuard(Counter()) if parts is None else parts
+        self._source, self._unread = store, set()
+        await self._restore_windows(store, now_us, parts)
+        with self._restoring(parts, BASELINES, "baselines", "they are learned again"):
+            await self._deviations.load(await store.recall(BASELINES) or b"")
+        with self._restoring(parts, MEASURED, "recent costs", "those of the last 24 hours are counted again"):
+            self._restore_measured(await store.recall(MEASURED), now_us, parts)
+        with self._restoring(parts, SPENDING, "spending", "it is counted again from the stored operations"):
+            await self.spending.begin(store, now_us)
+
+    async def watch(self, atoms: list[Any]) -> None:
+        """Count a batch of the buffer's atoms."""
+        now_us = self._wall()
+        counts = await self._window.add(atoms, self._clock_s())
+        self._history.add(counts[:SUM_US], now_us)
+        for start in range(0, len(atoms), PIECE):
+            if start:
+                await asyncio.sleep(0)
+            self._costs.count(atoms[start : start + PIECE], self._names, now_us)
+            self.spending.count(atoms[start : start + PIECE], self._names)
+        if self._deviations.due:
+            self._deviations.learn(self._view(now_us))
+
+    def sampled(self, at_us: int, gauges: Mapping[str, float], loops: Sequence[LoopState] = ()) -> None:
+        """Take the gauges of one moment, and the loops that are not well at it."""
+        self._gauges.take(at_us, gauges)
+        self._loops = tuple(loops)
+
+    def stepped(self, step_us: int) -> None:
+        """Follow a step of the wall clock: what was counted a minute ago was counted a minute ago still."""
+        for part in (self._history, self._costs, self._gauges, self._echoes, self.spending):
+            part.shift(step_us)
+
+    async def evaluate(self, now_us: int) -> list[Reading]:
+        """All that is beyond its recovery threshold now; what another reading explains is not breached."""
+        view = self._view(now_us)
+        while self._deviations.due and self._deviations.new_minute(now_us):
+            self._deviations.learn(view)  # what the minute before left undone
+            await asyncio.sleep(0)
+        if self._limits.active(DEVIATION):
+            self._deviations.plan(view)
+        self._deviations.learn(view)
+        self._costs.move(now_us)
+        readings = await _in_turns(self._found(view))
+        self._note_silent(readings)
+        readings = await _in_turns(self._echoes.mark(readings, now_us))
+        if _logger.isEnabledFor(logging.DEBUG):
+            _explain(readings)
+        return readings
+
+    async def keep(self, store: Store) -> None:
+        """Keep what was learned, for the next start."""
+        unread = self._unread if store is self._source else ()
+        if BASELINES not in unread:
+            await store.remember(BASELINES, await self._deviations.dump())
+        if MEASURED not in unread:
+            measured = {"costs": self._costs.state(), "silent": self._usual.kept, "echoes": self._echoes.state()}
+            await store.remember(MEASURED, json.dumps(measured).encode())
+        if SPENDING not in unread:
+            await self.spending.keep(store)
+
+    async def _restore_windows(self, store: Store, now_us: int, parts: StartupGuard) -> None:
+        series: Sequence[Series] = ()
+        with parts.guard("windows", "they start empty"):
+            series = await store.series()
+        self._window.learn(sorted({one.service for one in series}))
+        with parts.guard("long windows", "they start empty"):
+            history = WindowHistory()
+            await history.restore(store, self._window.places, series, now_us)
+            self._history = history
+        with parts.guard("alert window", "it starts empty"):
+            try:
+                await refill(self._window, store, series, now_us, self._clock_s())
+            except BaseException:
+                self._window.clear()
+                raise
+
+    @contextmanager
+    def _restoring(self, parts: StartupGuard, key: str, part: str, effect: str) -> Iterator[None]:
+        """Guard a part whose state is stored under ``key``."""
+        with parts.guard(part, effect):
+            try:
+                yield
+            except StorageError:
+                self._unread.add(key)  # it may be intact, and the next start may read it
+                raise
+
+    def _found(self, view: Snapshot) -> Iterator[Reading]:
+        """Each rule's readings; one that fails is said and counted, and keeps no other from being read."""
+        for rule in RULES.values():
+            if not self._limits.active(rule.name):
+                continue
+            try:
+                yield from rule.find(view, self._limits)
+            except Exception:
+                self.faults[rule.name] += 1
+                _logger.exception("The rule %s failed; the others go on", rule.name)
+
+    def _note_silent(self, readings: Sequence[Reading]) -> None:
+        silent = [one.subject.service for one in readings if one.subject.rule == LOW_TRAFFIC]
+        began = self._clock_s() - self._began_s < FIVE_MINUTES_S
+        self._usual.note([*silent, *(self._silent_before if began else ())], self._window.places)
+
+    def _restore_measured(self, measured: bytes | None, now_us: int, parts: StartupGuard) -> None:
+        if measured is None:
+            return
+        with parsing():
+            state = json.loads(measured)
+            stored = (state["costs"], state["silent"], state["echoes"])
+        with parts.guard("recent costs", "those of the last 24 hours are counted again"), parsing():
+            costs = CostTotals()
+            costs.restore(stored[0], now_us)
+            self._costs = costs
+        with parts.guard("silent services", "a service that was silent before the start raises no alert"), parsing():
+            self._usual.restore(stored[1])
+            self._silent_before = frozenset(self._usual.kept)
+        with parts.guard("explained alerts", "an alert may repeat what an earlier one explained"), parsing():
+            self._echoes.restore(stored[2])
+
+    def _view(self, now_us: int) -> Snapshot:
+        now_s = self._clock_s()
+        window = self._window
+        window.learn()
+        window.move(now_s)
+        self._history.move(now_us, len(window.services))
+        self._usual.update(self._history, window.services, now_us)
+        return Snapshot(
+            now_us=now_us,
+            span_s=window.span_s(now_s),
+            up_s=now_s - self._began_s,
+            services=tuple(window.services),
+            by_service=window.by_service,
+            buckets=window.buckets,
+            top=window.top,
+            series=window.series,
+            service_of=window.service_of,
+            by_series=window.by_series,
+            buckets_of=window.buckets_of,
+            history=self._history.long_windows(),
+            costs=self._costs,
+            usual_per_minute=self._usual.per_minute,
+            burstiness=self._usual.burstiness,
+            silent_before=self._silent_before,
+            gauges=self._gauges,
+            loops=self._loops,
+            longest_stall=window.longest_stall(),
+            deviations=dict(self._deviations.found),  # more of them may be learned while a check is under way
+        )
+
+
+def _explain(readings: Sequence[Reading]) -> None:
+    """Say what was measured, and why some of it raises no alert; the engine says what became of the rest."""
+    _logger.debug("%d readings, %d of them in breach", len(readings), sum(one.breached for one in readings))
+    for one in readings:
+        if not one.breached:
+            name = "/".join(filter(None, (one.subject.service, one.subject.operation)))
+            _logger.debug("%s: %s: no breach, or chance or another alert explains it", name, one.message)
+
+
+async def _in_turns(found: Iterable[Reading]) -> list[Reading]:
+    """All of them, worked out little by little: in between the loop has its turn."""
+    readings: list[Reading] = []
+    held_s = time.perf_counter()
+    for one in found:
+        readings.append(one)
+        if time.perf_counter() - held_s >= TURN_S:
+            await asyncio.sleep(0)
+            held_s = time.perf_counter()
+    return readings

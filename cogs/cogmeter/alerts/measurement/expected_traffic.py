@@ -1,0 +1,70 @@
+"""The traffic that each service usually has at this time; while one is silent, what was usual before stays so."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Final
+
+import numpy as np
+
+from cogmeter.alerts.rules.traffic import WINDOWS_S
+from cogmeter_storage.model import MINUTE_US
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Mapping, Sequence
+
+    from numpy.typing import NDArray
+
+    from cogmeter.alerts.measurement.history import WindowHistory
+
+MOST: Final = 2_000  # silent services that are remembered
+
+
+class ExpectedTraffic:
+    """Worked out once a minute. Without memory, an hour of silence would be what is usual, and its alert would end."""
+
+    def __init__(self) -> None:
+        self.kept: dict[str, tuple[float, float]] = {}  # operations a minute and burstiness of those silent now
+        self.per_minute: dict[int, NDArray[np.float64]] = {}  # by window, in seconds
+        self.burstiness = np.zeros(0)
+        self._recent = np.zeros(0)
+        self._minute = -1
+
+    def update(self, history: WindowHistory, services: Sequence[str], now_us: int) -> None:
+        """Look again, if a minute has begun or a service has come."""
+        minute = now_us // MINUTE_US
+        if minute == self._minute and len(self.burstiness) == len(services):
+            return
+        self._minute = minute
+        days = history.days_per_minute()
+        recent = [history.before_per_minute(window_s) for window_s in WINDOWS_S]
+        self._recent = np.max(recent, axis=0)
+        self.burstiness = history.burstiness()
+        kept = [(place, self.kept[service]) for place, service in enumerate(services) if service in self.kept]
+        for place, (_, burst) in kept:
+            self.burstiness[place] = burst  # a silence in the middle of an hour looks like a burst before it
+        for rates in recent:
+            for place, (rate, _) in kept:
+                rates[place] = max(rate, rates[place])
+        # Another mapping: a check that is under way goes on with the one that it has begun with.
+        usual = [rates if days is None else np.minimum(rates, days) for rates in recent]
+        self.per_minute = dict(zip(WINDOWS_S, usual, strict=True))
+
+    def note(self, silent: Collection[str], place: Mapping[str, int]) -> None:
+        """Remember what is usual for the services whose traffic is low now, and forget the others."""
+        known = [service for service in silent if service in self.kept or service in place]
+        self.kept = {service: self.kept.get(service) or self._now(place[service]) for service in known[:MOST]}
+
+    def restore(self, state: Mapping[str, Sequence[float]]) -> None:
+        """Restore ``kept`` as it was stored.
+
+        Raises:
+            ValueError, TypeError, AttributeError: this is not such a state; nothing has changed.
+        """
+        kept = {str(name): (float(rate), float(burst)) for name, (rate, burst) in state.items()}
+        if not all(math.isfinite(value) for pair in kept.values() for value in pair):
+            raise ValueError("a usual rate is not a finite number")
+        self.kept = kept
+
+    def _now(self, place: int) -> tuple[float, float]:
+        return float(self._recent[place]), float(self.burstiness[place])

@@ -1,0 +1,203 @@
+"""What operations cost, by day (UTC), service and model: counted as they come, and kept for longer than they are.
+
+What was stored before counting began is read once, in the background, newest first, and no more than MOST_ROWS of it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+import math
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final
+
+from cogmeter.alerts.measurement.costs import COST_KEY, amounts
+from cogmeter.recording.buffer import FIELDS
+from cogmeter.startup import parsing
+from cogmeter_storage.base import StorageError
+from cogmeter_storage.clock import clock
+from cogmeter_storage.model import DAY_US
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from cogmeter_storage.base import Store
+    from cogmeter_storage.model import Operation
+
+KEY: Final = "alerts.spending"  # of what the store remembers for us
+MOST_DAYS: Final = 90
+MOST_A_DAY: Final = 100  # services and models of one day; beyond, they share one line
+OTHER: Final = "(other)"
+MOST_ROWS: Final = 500_000  # stored operations that are looked through at a start
+ROWS: Final = 500  # of them read at once
+PAUSE_S: Final = 0.005  # between two readings
+MODEL: Final = 100  # characters of a model's name
+FAR_US: Final = 2**62
+
+_logger = logging.getLogger("cogmeter.alerts")
+
+
+@dataclass(slots=True)
+class Spent:
+    """Sums of one day, service and model."""
+
+    operations: int = 0
+    tokens_in: float = 0.0
+    tokens_out: float = 0.0
+    dollars: float = 0.0
+
+    def add(self, found: Mapping[str, float]) -> None:
+        """Count one operation."""
+        self.operations += 1
+        self.tokens_in += found.get("tokens_in", 0.0)
+        self.tokens_out += found.get("tokens_out", 0.0)
+        self.dollars += found.get(COST_KEY, 0.0)
+
+    def join(self, other: Spent) -> None:
+        """Count what another one counted."""
+        self.operations += other.operations
+        self.tokens_in += other.tokens_in
+        self.tokens_out += other.tokens_out
+        self.dollars += other.dollars
+
+
+class Spending:
+    """Takes operations as they come, and those that are stored already."""
+
+    def __init__(self) -> None:
+        self.days: dict[int, dict[tuple[str, str], Spent]] = {}  # by the day's number and (service, model)
+        self.since_us: int | None = None  # from then on everything is counted; None: nothing is yet
+        self._until_us = 0  # when the last one ended that was counted as it came
+        self._gaps_us: list[tuple[int, int]] = []  # between a run's end and the next one's beginning, not read yet
+        self._last_id = 0  # of what was stored then; what comes later is counted as it comes
+
+    async def begin(self, store: Store, now_us: int) -> None:
+        """Restore what was kept. From now on operations are counted as they come.
+
+        Raises:
+            StorageError: the store cannot be read, and nothing is restored.
+            DamagedStateError: what was kept cannot be read; everything is counted again.
+        """
+        kept = await store.recall(KEY)
+        newest = await store.page(None, 0, FAR_US, limit=1)
+        try:
+            self.restore(kept)
+        finally:
+            self._begin(newest, now_us)
+
+    def _begin(self, newest: Sequence[Operation], now_us: int) -> None:
+        """Count from now on; what was stored between the last run and this one is read by ``catch_up``."""
+        self._last_id = newest[0].id if newest else 0
+        self._leave_future(now_us)
+        if self.since_us is None:
+            self.since_us = self._until_us = now_us
+        else:
+            self._gaps_us.append((self._until_us + 1, now_us))
+            self._until_us = now_us
+
+    def count(self, atoms: list[Any], names: Sequence[tuple[str, str]]) -> None:
+        """Count some of the buffer's atoms."""
+        extras = atoms[4::FIELDS]
+        offset_ns = clock.now_ns() - time.perf_counter_ns()
+        if atoms:
+            self._until_us = max(self._until_us, (max(atoms[1::FIELDS]) + offset_ns) // 1000)
+        for place, extra in enumerate(extras):
+            if extra and extra[1]:
+                end_us = (atoms[place * FIELDS + 1] + offset_ns) // 1000
+                self.add(names[atoms[place * FIELDS]][0], end_us, extra[1])
+
+    def shift(self, step_us: int) -> None:
+        """Follow a step of the clock; days that were counted stay, unless they are still to come."""
+        if step_us < 0:
+            self._leave_future(clock.now_us())
+
+    def add(self, service: str, end_us: int, metadata: Any) -> None:
+        """Count one operation, if its metadata says what it cost."""
+        found = dict(amounts(metadata))
+        if not found:
+            return
+        model = metadata.get("model")
+        self._line(end_us // DAY_US, (service, model[:MODEL] if isinstance(model, str) else "")).add(found)
+        self._forget()
+
+    async def catch_up(self, store: Store, *, most: int = MOST_ROWS) -> None:
+        """Count what is stored and was not counted. A store that fails is left for the next start."""
+        try:
+            while self._gaps_us:
+                most -= await self._read(store, *self._gaps_us[0])
+                del self._gaps_us[0]
+            first_us = (await store.status()).first_end_us
+            while first_us is not None and self.since_us is not None and self.since_us > first_us and most > 0:
+                day_us = max((self.since_us - 1) // DAY_US * DAY_US, first_us)
+                most -= await self._read(store, day_us, self.since_us)
+                self.since_us = day_us
+        except StorageError as error:
+            _logger.warning("What operations cost before the start is not known: %s", error)
+
+    async def keep(self, store: Store) -> None:
+        """Keep what was counted."""
+        days = {str(number): [(*key, *_sums(one)) for key, one in day.items()] for number, day in self.days.items()}
+        state = {"days": days, "since": self.since_us, "until": self._until_us, "gaps": self._gaps_us}
+        await store.remember(KEY, (await asyncio.to_thread(json.dumps, state)).encode())
+
+    def restore(self, kept: bytes | None) -> None:
+        """Restore what was kept.
+
+        Raises:
+            DamagedStateError: it cannot be read; nothing is counted yet.
+        """
+        if kept is None:
+            return
+        with parsing():
+            state = json.loads(kept)
+            days = {
+                int(number): {(str(service), str(model)): Spent(int(count), *map(float, sums))
+                              for service, model, count, *sums in day}
+                for number, day in state["days"].items()
+            }  # fmt: skip
+            if not all(math.isfinite(sum(_sums(one))) for day in days.values() for one in day.values()):
+                raise ValueError("a sum is not a finite number")
+            gaps_us = [(int(since), int(until)) for since, until in state["gaps"]]
+            since_us, until_us = int(state["since"]), int(state["until"])
+        self.days, self._gaps_us, self.since_us, self._until_us = days, gaps_us, since_us, until_us
+
+    async def _read(self, store: Store, since_us: int, until_us: int) -> int:
+        """Count the stored operations of a stretch of time, all or none; returns how many were looked at."""
+        looked_at, found = 0, Spending()
+        async for operations in store.stream(None, since_us, until_us, rows=ROWS):
+            for one in operations:
+                if one.metadata and one.id <= self._last_id:
+                    found.add(one.service, one.end_us, one.metadata)
+            looked_at += len(operations)
+            await asyncio.sleep(PAUSE_S)
+        for number, day in found.days.items():
+            for key, sums in day.items():
+                self._line(number, key).join(sums)
+        self._forget()
+        return looked_at
+
+    def _line(self, number: int, key: tuple[str, str]) -> Spent:
+        """The sums of a day, service and model."""
+        day = self.days.setdefault(number, {})
+        if key not in day and len(day) >= MOST_A_DAY:
+            key = (OTHER, OTHER)
+        return day.setdefault(key, Spent())
+
+    def _leave_future(self, now_us: int) -> None:
+        """Leave out what was counted while the clock was ahead: the store has set it apart."""
+        for number in [number for number in self.days if number > now_us // DAY_US + 1]:
+            del self.days[number]
+        self._gaps_us = [(since_us, until_us) for since_us, until_us in self._gaps_us if since_us <= now_us]
+        self._until_us = min(self._until_us, now_us)
+        if self.since_us is not None:
+            self.since_us = min(self.since_us, now_us)
+
+    def _forget(self) -> None:
+        while len(self.days) > MOST_DAYS:
+            del self.days[min(self.days)]
+
+
+def _sums(one: Spent) -> tuple[float, ...]:
+    return one.operations, one.tokens_in, one.tokens_out, one.dollars

@@ -1,0 +1,205 @@
+"""Looks into what is stored: what another limit would have told, and which limits would have told less."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Final, TypeAlias
+
+from cogmeter.alerts.lifecycle.policy import Policy
+from cogmeter.alerts.measurement.history import SIX_HOURS_S
+from cogmeter.alerts.model import Subject
+from cogmeter.alerts.review.advice import advise
+from cogmeter.alerts.review.minutes import read_minutes
+from cogmeter.alerts.review.replay import REPLAYED, NotReplayableError, episodes, trail_of
+from cogmeter.alerts.review.report import told_in
+from cogmeter.alerts.thresholds.effective import WHOLE
+from cogmeter.alerts.thresholds.keys import THRESHOLD, OverrideKey, span_of
+from cogmeter.alerts.thresholds.limits import Limits
+from cogmeter.query.records import WhatIf
+from cogmeter.recording.background import paced
+from cogmeter.recording.service_names import ACKNOWLEDGEMENT, STALLS
+from cogmeter_storage.model import DAY_US, HOUR_US
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping, Sequence
+
+    from cogmeter.alerts.review.minutes import Minutes
+    from cogmeter.alerts.review.replay import Trail
+    from cogmeter.query.records import Advice, Range
+    from cogmeter.settings import Settings
+    from cogmeter_storage.alerting import Alert
+    from cogmeter_storage.base import Store
+    from cogmeter_storage.model import Series
+
+Stored: TypeAlias = "Mapping[str, Mapping[str, int]]"  # the ids of the stored series by service and operation
+
+LOOKED_AT: Final = 20  # the busiest services, and operations of one service, whose minutes are read
+BACK_US: Final = 7 * DAY_US
+ADVISED: Final = 10  # the noisiest subjects that advice is sought for
+# Where the operations are that a rule about the bot as a whole is measured by.
+_MEASURED_AT: Final = {"acknowledgement": ACKNOWLEDGEMENT, "stall": STALLS}
+
+
+class Replayer:
+    """Replays the rules on a store. What takes long runs in other threads."""
+
+    def __init__(self, store: Store, settings: Settings, *, now_us: int) -> None:
+        self._store = store
+        self._settings = settings
+        self._now_us = now_us
+        self._policy = Policy(cooldown_s=settings.alert_cooldown)
+
+    async def outlook(self, key: str, value: str) -> WhatIf:
+        """What the rule would have told in the last 7 days, as far as minutes are kept, with this override.
+
+        Raises:
+            LimitError: the key or the value cannot be.
+            NotReplayableError: the rule cannot be replayed.
+        """
+        subject = OverrideKey.parse(key).subject
+        overrides = await self._store.alerting.overrides()
+        now = Limits(self._settings, overrides)
+        then = Limits(self._settings, {**overrides, key: Limits.check(key, value)})
+        if subject.rule not in REPLAYED:
+            raise NotReplayableError(subject.rule)
+        since_us, until_us = await self._span()
+        series = _by_service(await self._store.series())
+        subjects, left_out = await self._subjects(subject, series, (now, then), since_us)
+        minutes = await self._minutes(subjects, series, since_us, until_us)
+        trails = self._trails(since_us)
+
+        def told(limits: Limits) -> tuple[int, int]:
+            spans: dict[str, list[tuple[int, int]]] = {}
+            for one, part in zip(subjects, minutes, strict=True):
+                found = episodes(trails(one, part, limits), limits.of(one), self._policy)
+                spans.setdefault(one.service, []).extend((each.fired_us, each.ended_us) for each in found)
+            merged = [span for several in spans.values() for span in united(several)]
+            return len(merged), sum(end - start for start, end in merged)
+
+        (times, length), (now_times, now_length) = await asyncio.to_thread(lambda: (told(then), told(now)))
+        return WhatIf(since_us, until_us, times, length, now_times, now_length, len(subjects), left_out)
+
+    async def advice(self, alerts: Sequence[Alert], span: Range) -> list[Advice]:
+        """What would have removed most of the alerts that nobody acted on, for the noisiest of their subjects."""
+        told: dict[Subject, list[Alert]] = {}
+        for alert in told_in(alerts, span):
+            if alert.rule in REPLAYED:
+                told.setdefault(Subject(alert.rule, alert.service, alert.operation), []).append(alert)
+        series = _by_service(await self._store.series())
+        subjects = sorted((one for one in told if _ids(one, series)), key=lambda one: -len(told[one]))[:ADVISED]
+        since_us, until_us = await self._span()
+        since_us, until_us = max(since_us, span.since_us), min(until_us, span.until_us)
+        if not subjects or since_us >= until_us:
+            return []
+        limits = Limits(self._settings, await self._store.alerting.overrides())
+        minutes = await self._minutes(subjects, series, since_us, until_us)
+        trails = self._trails(since_us)
+
+        def found() -> list[Advice]:
+            each = [
+                advise(
+                    one,
+                    trails(one, part, limits),
+                    limits.of(one),
+                    [_acted(alert, until_us) for alert in told[one] if alert.acknowledged_us is not None],
+                    most=span_of(OverrideKey(one, THRESHOLD)).most,
+                    policy=self._policy,
+                )
+                for one, part in zip(subjects, minutes, strict=True)
+            ]
+            return [one for one in each if one is not None]
+
+        return await asyncio.to_thread(found)
+
+    async def _span(self) -> tuple[int, int]:
+        """The last days, as far as minutes are kept and anything was recorded."""
+        first_us = (await self._store.status()).first_end_us
+        # The first window needs minutes too: where only hours are kept, an hour would count as one of its minutes.
+        kept_us = int(self._settings.retention_hours * HOUR_US - self._settings.alert_window * 1e6)
+        since_us = max(self._now_us - min(BACK_US, max(kept_us, 0)), first_us or 0)
+        return min(since_us, self._now_us), self._now_us
+
+    async def _subjects(
+        self, wanted: Subject, series: Stored, limits: Sequence[Limits], since_us: int
+    ) -> tuple[list[Subject], int]:
+        """Whatever one of the limits holds for, the busiest first, and how many quieter ones are left out."""
+        if wanted.rule in WHOLE or wanted.operation:
+            only = Subject(wanted.rule, WHOLE.get(wanted.rule, wanted.service), wanted.operation)
+            return [only] if _ids(only, series) else [], 0
+        services = [wanted.service] if wanted.service else sorted(series)
+        subjects = [Subject(wanted.rule, service) for service in services]
+        # Of operations, error rates are looked at beside their service's; other rules where one has its own limit.
+        if wanted.rule == "error_rate":
+            subjects += [
+                Subject(wanted.rule, service, operation)
+                for service in services
+                for operation in (series[service] if len(series.get(service, ())) > 1 else ())
+            ]
+        else:
+            named = dict.fromkeys(one for each in limits for one in each.explicit(wanted.rule, THRESHOLD))
+            subjects += [one for one in named if one.operation and wanted.service in {"", one.service}]
+        subjects = [one async for one in paced(subjects) if any(each.of(one).threshold for each in limits)]
+        busiest = await self._busiest(subjects, series, since_us)
+        return busiest[:LOOKED_AT], max(len(busiest) - LOOKED_AT, 0)
+
+    async def _busiest(self, subjects: Sequence[Subject], series: Stored, since_us: int) -> list[Subject]:
+        """The subjects, all of one rule, that did anything, the busiest first."""
+        ids = [number for operations in series.values() for number in operations.values()]
+        if not ids:
+            return []
+        places = {number: place for place, number in enumerate(ids)}
+        totals = await self._store.totals(since_us, self._now_us, groups=places)
+        counts = dict(zip(ids, totals.counts[0].tolist(), strict=True))
+        done = {one: sum(counts[number] for number in _ids(one, series)) async for one in paced(subjects)}
+        return sorted((one for one in subjects if done[one]), key=lambda one: -done[one])
+
+    async def _minutes(
+        self, subjects: Sequence[Subject], series: Stored, since_us: int, until_us: int
+    ) -> list[Minutes]:
+        """The minutes of each subject, with so much before the range that its first window is whole, and that what is
+        usual is known.
+        """
+        lead_us = int(max(self._settings.alert_window, SIX_HOURS_S) * 1e6)
+        groups = [_ids(one, series) for one in subjects]
+        return await read_minutes(self._store, groups, max(since_us - lead_us, 0), until_us)
+
+    def _trails(self, since_us: int) -> Callable[[Subject, Minutes, Limits], Trail]:
+        """Finds a subject's trail under given limits, each only once: most changes leave the statistic as it is."""
+        known: dict[tuple[Subject, str], Trail] = {}
+
+        def trail(subject: Subject, minutes: Minutes, limits: Limits) -> Trail:
+            statistic = limits.statistic_of(subject)
+            if (subject, statistic) not in known:
+                whole = trail_of(minutes, subject.rule, window_s=self._settings.alert_window, statistic=statistic)
+                known[subject, statistic] = whole.since(since_us)
+            return known[subject, statistic]
+
+        return trail
+
+
+def united(spans: Iterable[tuple[int, int]]) -> list[tuple[int, int]]:
+    """Stretches of time, those that overlap put together, in order: a service's and its operations' are one alert."""
+    kept: list[tuple[int, int]] = []
+    for since, until in sorted(spans):
+        if kept and since <= kept[-1][1]:
+            kept[-1] = (kept[-1][0], max(until, kept[-1][1]))
+        else:
+            kept.append((since, until))
+    return kept
+
+
+def _by_service(series: Iterable[Series]) -> Stored:
+    found: dict[str, dict[str, int]] = {}
+    for one in series:
+        found.setdefault(one.service, {})[one.operation] = one.id
+    return found
+
+
+def _ids(subject: Subject, series: Stored) -> list[int]:
+    """Return the ids of the series that a subject's operations are in."""
+    operations = series.get(_MEASURED_AT.get(subject.rule, subject.service), {})
+    return [number for operation, number in operations.items() if subject.operation in {"", operation}]
+
+
+def _acted(alert: Alert, until_us: int) -> tuple[int, int]:
+    return alert.started_us, alert.resolved_us or until_us

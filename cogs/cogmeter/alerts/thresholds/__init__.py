@@ -1,0 +1,1 @@
+"""Thresholds: their keys, the settings and the overrides in effect."""

@@ -1,0 +1,152 @@
+"""The doctor: looks at every part of the running monitor, and gives a line of advice for each that is not well."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Final
+
+from cogmeter.diagnosis import Finding
+from cogmeter.diagnostics.damage import damage_finding
+from cogmeter.recording.recorder import MAX_SERIES
+from cogmeter.render import formatting
+from cogmeter.render.charts.interpreter import ADVICE
+from cogmeter.render.charts.scripts import packages_for
+from cogmeter.settings import buffer_setting
+from cogmeter.startup import PREFIX
+from cogmeter_storage.base import StorageError
+from cogmeter_storage.clock import clock
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from cogmeter.monitor.monitor import Monitor
+    from cogmeter_storage.model import StoreStatus
+
+BUSY_PERCENT: Final = 5.0  # of a core, for ourselves
+
+
+async def examine(monitor: Monitor) -> list[Finding]:
+    """Every finding, what is not well first."""
+    found = [
+        *monitor.parts.findings(),
+        *_recording(monitor),
+        *_flushing(monitor),
+        *await _database(monitor),
+        *_charts(monitor),
+        *_jobs(monitor),
+        *_rules(monitor),
+        *await _telling(monitor),
+        *_overhead(monitor),
+        *monitor.watcher.findings(),
+        *(one for report in monitor.reporters for one in report()),
+    ]
+    return sorted(found, key=lambda one: one.well)
+
+
+def _recording(monitor: Monitor) -> Iterator[Finding]:
+    recorder = monitor.recorder
+    buffer = recorder.buffer
+    said = f"{buffer.level()}, {formatting.exact(buffer.dropped)} dropped"
+    yield Finding("buffer", not buffer.dropped, said, f"Raise {buffer_setting(by_memory=buffer.by_memory)}")
+    refused = f"{recorder.refused} operations refused for a bad name, duration or outcome"
+    yield Finding("recording", not recorder.refused, refused, "Names are 1 to 100 printable characters")
+    series = f"{len(recorder.names)} series, {recorder.overflowed} operations in (other)"
+    advice = f"At most {MAX_SERIES} series: take ids and user input out of operation names"
+    yield Finding("series", not recorder.overflowed, series, advice)
+
+
+def _flushing(monitor: Monitor) -> Iterator[Finding]:
+    flusher = monitor.flusher
+    if flusher.last_error is not None:
+        said = f"{flusher.failures} attempts failed, {flusher.pending} operations wait: {flusher.last_error}"
+        yield Finding("flusher", well=False, text=said, advice="It is tried again by itself; mend what it says")
+        return
+    age_s = flusher.age_s
+    said = "has not flushed yet" if age_s is None else f"flushed {formatting.duration(age_s * 1e6)} ago"
+    said += f", {formatting.exact(flusher.written)} operations stored"
+    yield Finding("flusher", well=not flusher.trouble(), text=said, advice="See the log")
+
+
+async def _database(monitor: Monitor) -> list[Finding]:
+    try:
+        status = await monitor.store.status()
+    except StorageError as error:
+        return [Finding("database", well=False, text=str(error), advice="Recording goes on into the buffer")]
+    size = Finding("database", well=True, text=_size(status))
+    return [size, damage_finding(status.damage), _file(monitor), *monitor.clock_watch.findings(status.clock)]
+
+
+def _file(monitor: Monitor) -> Finding:
+    times = monitor.reopened
+    said = f"opened again {times} times since the start: it was damaged, deleted, replaced, or lost its log"
+    advice = "The log says what happened and what was saved. Stop the bot before you move or restore its database"
+    return Finding("database file", not times, said if times else "in place", advice)
+
+
+def _size(status: StoreStatus) -> str:
+    written = "nothing written yet" if status.last_write_us is None else f"last write {_ago(status.last_write_us)}"
+    size = formatting.short(status.size_bytes / 1e6)
+    return f"{size} MB, {formatting.exact(status.operations)} operations, {status.series} series, {written}"
+
+
+def _charts(monitor: Monitor) -> Iterator[Finding]:
+    if reason := monitor.charts.obstacle:
+        yield Finding("charts", well=False, text=reason, advice=ADVICE)
+        return
+    if lacking := monitor.charts.lacking:
+        said = f"no font of this machine has {formatting.cut(' '.join(lacking), 60)}: charts say such names differently"
+        advice = f"Install fonts, on Debian or Ubuntu: apt-get install {packages_for(lacking)}"
+        yield Finding("fonts", well=False, text=said, advice=advice)
+    faults = monitor.faults["charts"]
+    yield Finding("charts", not faults, f"{monitor.charts.state}, {faults} failed", "See the log; answers come without")
+
+
+def _jobs(monitor: Monitor) -> Iterator[Finding]:
+    failed = {name: count for name, count in monitor.faults.items() if name != "charts" and not name.startswith(PREFIX)}
+    said = ", ".join(f"{name} failed {count} times{_last_runs(monitor, name)}" for name, count in failed.items())
+    # A job has no such attribute before the scheduler has started.
+    times = {job.id: getattr(job, "next_run_time", None) for job in monitor.schedule.jobs}
+    due = ", ".join(f"{name} {_until(at.timestamp())}" for name, at in times.items() if at)
+    yield Finding("jobs", not failed, said or f"next: {due}", "See the log; each runs again at its next time")
+
+
+def _last_runs(monitor: Monitor, name: str) -> str:
+    """What a job that fails now says, and for how many runs."""
+    failing = monitor.schedule.failing.get(name)
+    return f" (the last {failing.runs} runs: {formatting.cut(failing.error, 200)})" if failing is not None else ""
+
+
+def _rules(monitor: Monitor) -> Iterator[Finding]:
+    faults, engine = monitor.alerting.evaluator.faults, monitor.alerting.engine
+    failed = ", ".join(f"{rule} failed {count} times" for rule, count in faults.items())
+    said = failed or f"{engine.checks} checks, {len(engine.active)} alerts stand"
+    unknown = {*engine.unknown_rules, *monitor.alerting.limits.left_out}
+    if unknown:
+        names = formatting.cut(", ".join(sorted(unknown)), 200)
+        said += f"; alerts and thresholds that this version does not know are kept and have no effect: {names}"
+    yield Finding("rules", not failed, said, "A fault of cogmeter's, and no alert of that rule: see the log")
+
+
+async def _telling(monitor: Monitor) -> list[Finding]:
+    delivery, dropped = monitor.alerting.delivery, monitor.recorder.marks.dropped
+    await delivery.prepare()  # a channel or permission may have come or gone since the start
+    return [
+        *delivery.findings(),
+        *monitor.lifeline.findings(),
+        *(monitor.heartbeat.findings() if monitor.heartbeat else ()),
+        Finding("markers", not dropped, f"{dropped} dropped", "Mark less often: a deploy, a release, a switch"),
+    ]
+
+
+def _overhead(monitor: Monitor) -> Iterator[Finding]:
+    percent = monitor.overhead.percent()
+    said = f"about {percent:.2f} % of a core for cogmeter itself"
+    yield Finding("overhead", percent < BUSY_PERCENT, said, "Switch off a PERFORMANCE_WATCH_* surface you do not need")
+
+
+def _ago(at_us: int) -> str:
+    return f"{formatting.duration(max(clock.now_us() - at_us, 0))} ago"
+
+
+def _until(at_s: float) -> str:
+    return f"in {formatting.duration(max(at_s - time.time(), 0.0) * 1e6)}"

@@ -1,0 +1,106 @@
+"""All judgements on one monitor, each made at most once a second however often they are asked for."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Final, Generic, TypeVar
+
+from cogmeter.diagnostics import bot_checks, monitor_checks
+from cogmeter.diagnostics.service_health import ServiceHealthChecks
+from cogmeter.recording.operation import now_ns
+from cogmeter.watch.gateway import STALE_S, heard_s
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    from cogmeter.diagnosis import Check, ServiceHealth
+    from cogmeter.monitor.monitor import Monitor
+
+FRESH_NS: Final = 10**9
+DROPPING_NS: Final = 300 * 10**9  # so long a loss is remembered
+
+T = TypeVar("T")
+
+
+class _Fresh(Generic[T]):
+    """What was found out less than a second ago."""
+
+    def __init__(self, find: Callable[[], Awaitable[T]]) -> None:
+        self._find = find
+        self._lock = asyncio.Lock()
+        self._found: tuple[int, T] | None = None
+
+    async def __call__(self) -> T:
+        async with self._lock:
+            if self._found is None or now_ns() - self._found[0] >= FRESH_NS:
+                self._found = now_ns(), await self._find()
+            return self._found[1]
+
+
+class Health:
+    """Asked on the loop; nothing here takes more of it than a fraction of a millisecond."""
+
+    def __init__(self, monitor: Monitor) -> None:
+        self._monitor = monitor
+        self._services = ServiceHealthChecks()
+        self._lost_ns: int | None = None  # since when no shard has been well, as far as anybody asked
+        self._dropped = 0
+        self._dropped_ns: int | None = None  # when it was seen last that the buffer dropped
+        self.vital: _Fresh[list[Check]] = _Fresh(self._vital)
+        self.own: _Fresh[list[Check]] = _Fresh(self._own)
+        self.services: _Fresh[dict[str, ServiceHealth]] = _Fresh(lambda: self._services.judge(monitor))
+
+    @property
+    def up_s(self) -> float:
+        """For how long the monitor has been running, in seconds."""
+        return (now_ns() - self._monitor.began_ns) / 1e9
+
+    async def _vital(self) -> list[Check]:
+        """What the bot needs to serve."""
+        monitor = self._monitor
+        return [
+            bot_checks.gateway(monitor, self._lost_s()),
+            bot_checks.loop(monitor),
+            bot_checks.flusher(monitor),
+            await bot_checks.database(monitor),
+            bot_checks.jobs(monitor),
+        ]
+
+    async def _own(self) -> list[Check]:
+        """How the monitor itself is."""
+        monitor = self._monitor
+        shared = {one.name: one for one in await self.vital()}
+        return [
+            shared["flusher"],
+            monitor_checks.buffer(monitor, dropping=self._dropping()),
+            shared["database"],
+            monitor_checks.jobs(monitor, shared["jobs"]),
+            monitor_checks.alerts(monitor),
+            monitor_checks.hooks(monitor),
+            await monitor_checks.overhead(monitor),
+            *monitor_checks.commands(monitor),
+        ]
+
+    def _lost_s(self) -> float:
+        if not bot_checks.all_lost(self._monitor):
+            self._lost_ns = None
+            return 0.0
+        self._lost_ns = self._lost_ns or now_ns()
+        # Who asks only now learns it by the last heartbeat: of those there is more than one within STALE_S.
+        silent_s = (heard_s(self._monitor.bot) or 0.0) - STALE_S
+        return max((now_ns() - self._lost_ns) / 1e9, silent_s)
+
+    def _dropping(self) -> bool:
+        dropped = self._monitor.recorder.buffer.dropped
+        if dropped > self._dropped:
+            self._dropped_ns = now_ns()
+        self._dropped = dropped
+        return self._dropped_ns is not None and now_ns() - self._dropped_ns < DROPPING_NS
+
+
+def health_of(monitor: Monitor) -> Health:
+    """The judge of this monitor, the same at every call."""
+    if Health not in monitor.beside:
+        monitor.beside[Health] = Health(monitor)
+    health: Health = monitor.beside[Health]
+    return health

@@ -1,0 +1,129 @@
+"""How each recorded service is, by what its operations did within the alerts' window."""
+
+from __future__ import annotations
+
+import asyncio
+import math
+import time
+from typing import TYPE_CHECKING, Final
+
+import numpy as np
+
+from cogmeter.alerts.model import CRITICAL, WARNING, Subject
+from cogmeter.alerts.rules.guide import ERROR_RATE
+from cogmeter.alerts.rules.rule import severity
+from cogmeter.diagnosis import Check, ServiceHealth, Status
+from cogmeter.query.query import now_us
+from cogmeter.recording.background import paced
+from cogmeter.recording.recorder import OTHER
+from cogmeter_storage.alerting import AlertState
+from cogmeter_storage.histogram import quantiles
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from numpy.typing import NDArray
+
+    from cogmeter.alerts.measurement.window import Window
+    from cogmeter.monitor.monitor import Monitor
+    from cogmeter_storage.alerting import Alert
+    from cogmeter_storage.model import Series
+
+ROWS: Final = 64
+LOOKED_UP: Final = 10  # services that were quiet all along, whose last operation is looked for in one go
+_OF_SEVERITY: Final = {WARNING: Status.DEGRADED, CRITICAL: Status.UNHEALTHY}
+_TOLD: Final = (AlertState.FIRING, AlertState.ACKNOWLEDGED)
+
+
+class ServiceHealthChecks:
+    """Remembers when services that are quiet now were last seen."""
+
+    def __init__(self) -> None:
+        self._seen_us: dict[str, int | None] = {}
+
+    async def judge(self, monitor: Monitor) -> dict[str, ServiceHealth]:
+        """Every recorded service, in alphabetical order."""
+        window = monitor.alerting.evaluator.window
+        alerts = _worst_alerts(monitor.alerting.engine.active)
+        found = await _active(monitor, window, alerts)
+        self._seen_us |= {name: one.last_seen_us for name, one in found.items()}
+        quiet = [one for one in await monitor.store.series() if one.service != OTHER and one.service not in found]
+        await self._look_up(monitor, quiet)
+        async for name in paced(dict.fromkeys(one.service for one in quiet)):
+            found[name] = self._quiet(name, window.length_s, alerts.get(name))
+        return dict(sorted(found.items()))
+
+    async def _look_up(self, monitor: Monitor, quiet: Sequence[Series]) -> None:
+        ids: dict[str, list[int]] = {}
+        for one in quiet:
+            if one.service not in self._seen_us:
+                ids.setdefault(one.service, []).append(one.id)
+        for name in list(ids)[:LOOKED_UP]:
+            newest = await monitor.store.page(ids[name], 0, now_us() + 1, limit=1)
+            self._seen_us[name] = newest[0].end_us if newest else None
+
+    def _quiet(self, name: str, window_s: float, alert: Alert | None) -> ServiceHealth:
+        seen_us = self._seen_us.get(name)
+        age_s = None if seen_us is None else (now_us() - seen_us) / 1e6
+        status, reason = Status.UNKNOWN, f"no operations within {window_s:g} s"
+        if alert is not None:
+            status, reason = _OF_SEVERITY.get(alert.severity, Status.DEGRADED), alert.message
+        return ServiceHealth(Check(name, status, reason, age_s), last_seen_us=seen_us)
+
+
+async def _active(monitor: Monitor, window: Window, alerts: Mapping[str, Alert]) -> dict[str, ServiceHealth]:
+    """The services that did anything within the window."""
+    counts, clock_s, at_us = window.by_service, time.perf_counter(), now_us()
+    places = np.flatnonzero(counts.operations)
+    columns = (counts.operations, counts.failures, counts.sum_us, window.began_s())
+    rows = [column[places].tolist() for column in columns]
+    names = [window.services[place] for place in places.tolist()]
+    # The copy, because the window goes on while the thread counts.
+    p95_us = await asyncio.to_thread(_p95_us, window.buckets[places])
+    found = {}
+    figures = zip(names, p95_us, *rows, strict=True)
+    async for name, p95, operations, failures, sum_us, began_s in paced(figures):
+        age_s = 0.0 if math.isnan(began_s) else clock_s - began_s
+        status, reason = _judged(monitor, name, operations, failures, alerts.get(name))
+        found[name] = ServiceHealth(
+            Check(name, status, reason, age_s),
+            operations,
+            failures / operations,
+            sum_us / operations,
+            p95,
+            at_us - int(age_s * 1e6),
+        )
+    return found
+
+
+def _p95_us(buckets: NDArray[np.int32]) -> list[float]:
+    """The 95th percentile of each row, a few rows at a time: each step holds the interpreter's lock."""
+    answers: list[float] = []
+    for start in range(0, len(buckets), ROWS):
+        answers += quantiles(buckets[start : start + ROWS].astype(np.int64), (0.95,))[:, 0].tolist()
+    return answers
+
+
+def _judged(monitor: Monitor, name: str, operations: int, failures: int, alert: Alert | None) -> tuple[Status, str]:
+    """By the alert that stands, else by the limit of the error rate as it holds for the service."""
+    rate = failures / operations
+    said = f"{failures} of {operations} operations failed"
+    if alert is not None:
+        return _OF_SEVERITY.get(alert.severity, Status.DEGRADED), alert.message
+    limit = monitor.alerting.limits.of(Subject(ERROR_RATE, name))
+    if operations < limit.min_operations:
+        # Too few to raise an alert; when most of them fail it is said all the same.
+        return (Status.DEGRADED if rate > 0.5 else Status.HEALTHY), said
+    if limit.threshold and rate > limit.threshold:
+        return _OF_SEVERITY.get(severity(limit, rate), Status.DEGRADED), f"{said}, more than {limit.threshold:.0%}"
+    return Status.HEALTHY, said
+
+
+def _worst_alerts(active: Sequence[Alert]) -> dict[str, Alert]:
+    """The worst alert that stands for each service and has been told."""
+    worst: dict[str, Alert] = {}
+    for alert in active:
+        known = worst.get(alert.service)
+        if alert.state in _TOLD and alert.severity in _OF_SEVERITY and (known is None or known.severity != CRITICAL):
+            worst[alert.service] = alert
+    return worst

@@ -1,0 +1,1 @@
+"""The running monitor: builds, starts and stops every part."""

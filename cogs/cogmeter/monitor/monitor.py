@@ -1,0 +1,374 @@
+"""The one place that builds, wires, starts and stops all parts of the monitor."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import Counter
+from contextlib import AsyncExitStack
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from cogmeter import default_recorder
+from cogmeter.alerts.alerting import Alerting
+from cogmeter.alerts.out_of_band import OutOfBandAlerts
+from cogmeter.alerts.thresholds.limits import Limits
+from cogmeter.monitor.claim import claim, release
+from cogmeter.monitor.clock_watch import ClockWatch
+from cogmeter.monitor.git_revision import revision
+from cogmeter.monitor.heartbeat import Heartbeat
+from cogmeter.monitor.overhead import Overhead
+from cogmeter.monitor.public_api import PublicApi
+from cogmeter.monitor.scheduler import Scheduler
+from cogmeter.notifiers.table import NotifierContext, build, build_apart
+from cogmeter.query.query import Query, now_us
+from cogmeter.recording.flusher import Flusher
+from cogmeter.recording.markers import THRESHOLD, mark_start
+from cogmeter.recording.operation import now_ns
+from cogmeter.recording.recorder import MAX_SERIES
+from cogmeter.render.charts.builder import ChartBuilder
+from cogmeter.render.charts.worker_client import ChartWorker
+from cogmeter.settings import SettingsError, env_name
+from cogmeter.startup import PREFIX, StartupGuard
+from cogmeter.watch.gateway import trouble_of
+from cogmeter.watch.interactions.people import new_key, privacy_key, stored_key
+from cogmeter.watch.outages import dangers
+from cogmeter.watch.watcher import Watcher
+from cogmeter_storage import open_store
+from cogmeter_storage.base import StorageError
+from cogmeter_storage.model import Retention
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Mapping
+
+    from discord.ext import commands
+
+    from cogmeter.alerts.incident_context import IncidentReader
+    from cogmeter.diagnosis import Finding
+    from cogmeter.monitor.clock_watch import ClockStep
+    from cogmeter.notifiers.base import Notifier
+    from cogmeter.recording.recorder import Recorder
+    from cogmeter.settings import Settings
+    from cogmeter_storage.alerting import AuditEntry
+    from cogmeter_storage.base import Store
+
+FOLD_INTERVAL_S = 60.0
+KEEP_INTERVAL_S = 3600.0
+ABANDON_S = 5.0  # for each part of a monitor whose event loop has ended
+MEASURING = "measuring"  # what failures to count a batch for the alert rules are counted under
+LEVELS = {"debug": logging.DEBUG, "info": logging.INFO, "warn": logging.WARNING, "error": logging.ERROR}
+
+_logger = logging.getLogger("cogmeter.runtime")
+
+
+class Monitor(PublicApi):
+    """The running monitor of one bot: ``query`` reads, ``charts`` draws, ``flusher`` writes, ``alerting`` warns."""
+
+    store: Store
+    query: Query
+    flusher: Flusher
+    artist: ChartBuilder
+    alerting: Alerting
+    lifeline: OutOfBandAlerts
+    heartbeat: Heartbeat | None = None
+    watcher: Watcher
+    overhead: Overhead
+    loop: asyncio.AbstractEventLoop  # that it was started on
+
+    def __init__(self, bot: commands.Bot, settings: Settings, *, recorder: Recorder | None = None) -> None:
+        """Nothing runs until ``start``. Without a ``recorder`` it serves the package's own."""
+        self.settings = settings
+        self.recorder = default_recorder if recorder is None else recorder
+        self.charts = ChartWorker()
+        self.faults: Counter[str] = Counter()  # of our own parts, by part or job
+        self.gauges: Mapping[str, float] = {}  # the newest sample of all surfaces
+        self.began_ns = self.sampled_ns = now_ns()  # when it was made, and when that sample was taken
+        self.reopened = 0  # how often the database had to be opened again, and when it last was
+        self.reopened_ns = 0
+        self.beside: dict[type, Any] = {}  # what layers above keep for as long as it lives, by its class
+        self.parts = StartupGuard(self.faults)
+        self.reporters: list[Callable[[], list[Finding]]] = []  # of layers above, for the doctor
+        self.schedule = Scheduler(self.faults)
+        self.clock_watch = ClockWatch(self._stepped, ahead_s=self._ahead_s)
+        self.bot = bot
+        self._undo = AsyncExitStack()
+        self._stopping = asyncio.Lock()
+
+    @property
+    def title(self) -> str:
+        """The name of the bot and its database, without what is secret."""
+        return f"{self.bot.user or 'not logged in'}, database {self._database}"
+
+    @property
+    def closed(self) -> bool:
+        """Whether the bot was closed."""
+        return self.bot.is_closed()
+
+    async def start(self) -> None:
+        """Open the store and start every part.
+
+        A part that fails is logged, counted in ``faults`` and shown by the doctor, and starts empty. If the start as a
+        whole fails, everything that was started is stopped again.
+
+        Raises:
+            SettingsError: the database cannot be used; the line names the setting, its value and the mend.
+            RecorderInUseError: the recorder is served by another bot's monitor.
+        """
+        self.loop = asyncio.get_running_loop()
+        async with AsyncExitStack() as undo:
+            await claim(self.recorder, self)
+            undo.callback(release, self.recorder, self)
+            self.parts.failed.clear()
+            _set_level(undo, "cogmeter", LEVELS[self.settings.log_level])
+            self.store = await self._open()
+            undo.push_async_callback(self._close_store)
+            self.query = Query(self.store)
+            self.artist = ChartBuilder(
+                self.charts, self.query, self.recorder.marks, self.settings, self.faults, gauges=lambda: self.gauges
+            )
+            _logger.debug("Opened the store %s", self._database)
+            self.clock_watch.start((await self.store.status()).last_end_us)
+            undo.push_async_callback(self.clock_watch.stop)
+            undo.push_async_callback(self.charts.close)
+            await self._start_alerts(undo)
+            await self._start_flusher(undo)
+            await self._start_watching(undo)
+            self._start_jobs(undo)
+            undo.callback(self._stop_waiting)  # done first at the end
+            self._undo = undo.pop_all()
+        _logger.info("Monitoring; operations are kept in %s", self.settings.database_url)
+
+    async def stop(self) -> None:
+        """Flush what is buffered and stop every part; recording goes on into the buffer. Never raises."""
+        async with self._stopping:  # the bot may stop it while the next one wants its place
+            try:
+                await self._undo.aclose()
+            except Exception:
+                _logger.exception("A part of the monitor did not stop as it should")
+            _logger.debug("Stopped")
+
+    def on_stop(self, end: Callable[[], Awaitable[None]]) -> None:
+        """Call ``end`` when the running monitor is stopped, before its parts are stopped."""
+        self._undo.push_async_callback(end)
+
+    async def abandon(self) -> None:
+        """Release the hooks, threads and database of a monitor whose event loop does not run any more. Never raises."""
+        self._undo.pop_all()  # most of it would wait for tasks that never run again
+        made = vars(self)
+        ends: list[Callable[[], Awaitable[object]]] = []
+        if "watcher" in made:
+            ends.append(self.watcher.remove)
+        if "lifeline" in made:
+            ends.append(partial(asyncio.to_thread, self.lifeline.stop))
+        if "store" in made:
+            ends.append(self._close_store)
+        for end in ends:
+            try:
+                await asyncio.wait_for(end(), ABANDON_S)
+            except Exception:
+                _logger.exception("A part of a monitor whose event loop has ended could not be released")
+        _logger.warning("Released a monitor whose event loop had ended without unloading it (%s)", self.title)
+
+    async def override(self, values: Mapping[str, str | None], actor: str) -> list[AuditEntry]:
+        """Change thresholds while running (None: back to the setting): stored, audited, marked, and effective at once.
+
+        Returns what was really changed. Keys and values are those of ``Limits``.
+
+        Raises:
+            LimitError: a key or value cannot be; its text names it and the allowed range. Nothing is changed.
+            StorageError: it cannot be stored. Nothing is changed.
+        """
+        checked = {key: None if value is None else Limits.check(key, value) for key, value in values.items()}
+        entries = await self.store.alerting.override(checked, now_us=now_us(), actor=actor)
+        await self.alerting.apply_overrides()
+        for entry in entries:
+            self.recorder.marks.add(THRESHOLD, f"{entry.subject} {entry.after or 'reset'}")
+        return entries
+
+    async def ready(self) -> None:
+        """The bot is connected: see now, not at the first alert, whether alerts can be told."""
+        await self.alerting.delivery.prepare()
+
+    async def _open(self) -> Store:
+        url = self.settings.database_url
+        try:
+            return await open_store(url, replace_corrupt=True)
+        except StorageError as error:
+            text, name = str(error), env_name("database_url")
+            # A URL that is refused is named already, without the password that it may hold.
+            raise SettingsError(text if text.startswith(name) else f"{name}={url}: {text}") from None
+
+    def _stop_waiting(self) -> None:
+        """Do not wait long for other programs' locks while stopping: Docker kills a container after ten seconds."""
+        self.store.stop_waiting()
+
+    async def _close_store(self) -> None:
+        await self.store.close()
+
+    @property
+    def _database(self) -> str:
+        return self.settings.database_url.partition("?")[0].rpartition("@")[2]
+
+    async def _start_alerts(self, undo: AsyncExitStack) -> None:
+        with self.parts.guard("stored series", "they count against the limit of series when they come up again"):
+            await self._name_stored_series()
+        self.watcher = Watcher(self.bot, self.settings, self.recorder)
+        people = self.watcher.receipts.people
+        people.key = new_key()
+        with self.parts.guard("privacy key", "people are counted anew"):
+            people.key = await stored_key(self.store, people.key)
+        self.alerting = Alerting(
+            self.settings,
+            self.recorder.names,
+            self.store,
+            notifiers_of=self._notifiers,
+            url_of=people.url_of,
+            parts=self.parts,
+        )
+        undo.push_async_callback(self.alerting.stop)
+        await self.alerting.start()
+
+    async def _name_stored_series(self) -> None:
+        """Make what is stored count against the limit of series; what is beyond it was not recorded by this run."""
+        for series in await self.store.series():
+            if len(self.recorder.names) < MAX_SERIES:
+                self.recorder.series(series.service, series.operation)
+
+    def _notifiers(self, storyteller: IncidentReader) -> list[Notifier]:
+        return build(NotifierContext(self.bot, self.settings, storyteller.of, self.artist.breach), self.parts)
+
+    async def _start_flusher(self, undo: AsyncExitStack) -> None:
+        buffer = self.recorder.buffer
+        if not buffer.capacity:  # it was switched off: what was dropped then was meant to be
+            buffer.dropped = buffer.logged = buffer.stored = 0
+        if self.settings.max_operations_in_memory is None:
+            buffer.bound_by_memory(self.settings.max_buffer_mb * 1e6)
+        else:
+            buffer.capacity = self.settings.max_operations_in_memory
+        traces = self.watcher.receipts.traces
+        self.flusher = Flusher(self.recorder, self.store, watch=self._measure, replace=self._replace, traces=traces)
+        self.flusher.start()
+        _logger.debug("Flushing; %d series are known", len(self.recorder.names))
+        undo.push_async_callback(self.flusher.stop)
+        self.overhead = Overhead(self.flusher)
+
+    async def _measure(self, atoms: list[Any]) -> None:
+        """Count a batch for the alert rules. If that fails, the batch is stored all the same."""
+        try:
+            await self.alerting.evaluator.watch(atoms)
+        except Exception as error:
+            self.faults[MEASURING] += 1
+            level = logging.ERROR if self.faults[MEASURING] == 1 else logging.DEBUG
+            _logger.log(level, "Operations could not be measured for alerts; they are stored", exc_info=error)
+
+    async def _start_watching(self, undo: AsyncExitStack) -> None:
+        undo.push_async_callback(self.watcher.remove)
+        await self.watcher.install()
+        self.faults.update(PREFIX + name for name in self.watcher.failed)
+        version = self.settings.version
+        with self.parts.guard("version", "a new version is not marked"):
+            version = version or await asyncio.to_thread(revision)
+        with self.parts.guard("start marker", "the start or the new version is not marked"):
+            await mark_start(self.store, self.recorder.marks, version)
+        self.lifeline = OutOfBandAlerts((), ())
+        with self.parts.guard("lifeline", "a blocked event loop is not reported by webhook"):
+            self._start_lifeline()
+        undo.push_async_callback(asyncio.to_thread, self.lifeline.stop)  # it may be in the middle of a request
+
+    def _start_lifeline(self) -> None:
+        """Neither it nor the engine tells a target what the other one has told it."""
+        settings, delivery = self.settings, self.alerting.delivery
+        lifeline = OutOfBandAlerts(
+            dangers(self.bot, settings, self.watcher, delivery.stands),
+            build_apart(settings),
+            echo_s=settings.alert_window + settings.alert_check_interval,
+            stopped=lambda: delivery.stopped,
+        )
+        lifeline.start()
+        self.lifeline, delivery.spoken = lifeline, lifeline.spoke
+
+    def _start_jobs(self, undo: AsyncExitStack) -> None:
+        with self.parts.guard("scheduler", "nothing is checked, sampled or cleaned up"):
+            self._schedule_jobs()
+            undo.push_async_callback(asyncio.sleep, 0)  # the scheduler shuts down in the loop's next turn
+            self.schedule.start()
+            undo.callback(self.schedule.stop)
+
+    def _schedule_jobs(self) -> None:
+        settings, schedule = self.settings, self.schedule
+        schedule.every(settings.alert_check_interval, "alerts", self.alerting.check)
+        schedule.every(settings.sample_interval, "samples", self._sample)
+        schedule.every(FOLD_INTERVAL_S, "roll-up", self._fold)
+        schedule.every(KEEP_INTERVAL_S, "baselines", self.alerting.keep)
+        schedule.every(settings.cleanup_interval_minutes * 60, "clean-up", self._clean)
+        if settings.heartbeat_url is not None:
+            with self.parts.guard("heartbeat", "none is sent"):
+                self.heartbeat = Heartbeat(settings.heartbeat_url.get_secret_value(), self._trouble)
+                schedule.every(settings.heartbeat_interval, "heartbeat", self.heartbeat.beat)
+
+    async def _sample(self) -> None:
+        gauges, at_us = self.watcher.sample(), now_us()
+        self.gauges, self.sampled_ns = gauges, now_ns()
+        self.alerting.evaluator.sampled(at_us, gauges, self.watcher.loops())
+        if gauges:
+            await self.store.add_samples(at_us, gauges)
+
+    def _trouble(self) -> str:
+        """What keeps the bot from being well, in words; empty if nothing does. That it is asked, the loop has shown."""
+        if not self.bot.is_ready():
+            return "the bot is not connected to Discord yet"
+        return trouble_of(self.bot) or self.flusher.trouble()
+
+    async def _stepped(self, step: ClockStep) -> None:
+        """Follow a step of the clock everywhere: what was due in a minute is due in a minute still."""
+        self.schedule.stepped(step.wall_us)
+        if "flusher" in vars(self):
+            self.flusher.stepped(step.time_us)
+        if "watcher" in vars(self):
+            self.watcher.skew.clear()
+        if "alerting" in vars(self) and step.time_us:
+            await self.alerting.stepped(step.time_us)
+
+    def _ahead_s(self) -> float | None:
+        """How many seconds the clock is ahead of Discord's at least; None before the first answer."""
+        skew = self.watcher.skew
+        return None if skew.seconds is None else skew.seconds - skew.uncertainty_s
+
+    async def _fold(self) -> None:
+        await self.store.fold(now_us=now_us())
+
+    async def _clean(self) -> None:
+        if doubt := self.clock_watch.doubt():
+            _logger.warning("Nothing is removed from the database: %s", doubt)
+            return
+        settings = self.settings
+        retention = Retention(
+            raw_hours=settings.retention_hours,
+            hour_hours=settings.retention_hourly_days * 24,
+            day_hours=settings.retention_daily_days * 24,
+        )
+        await self._fold()  # what is not folded yet is not removed either
+        try:
+            cleaned = await self.store.clean(retention, now_us=now_us())
+            _logger.debug("Removed %d old operations and %d old slots", cleaned.operations, cleaned.slots)
+        finally:
+            await self.store.verify()  # what is left
+
+    async def _replace(self, error: StorageError) -> Store:
+        """Open the database again after it turned out corrupt or is no longer the file at its path."""
+        _logger.error("%s", error)
+        store, done = await self.store.reopen()
+        self.reopened, self.reopened_ns = self.reopened + 1, now_ns()
+        _logger.error("%s", done)
+        self.store = self.query.store = store
+        people = self.watcher.receipts.people
+        people.key = await privacy_key(store, people.key)
+        await self.alerting.move(store)
+        return store
+
+
+def _set_level(undo: AsyncExitStack, name: str, level: int) -> None:
+    """Set a logger's level until everything is undone."""
+    logger = logging.getLogger(name)
+    undo.callback(logger.setLevel, logger.level)
+    logger.setLevel(level)

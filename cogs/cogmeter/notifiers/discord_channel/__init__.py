@@ -1,0 +1,1 @@
+"""Alerts in a Discord channel, with buttons and follow-up messages."""

@@ -1,0 +1,1 @@
+"""The read side: summaries, statistics and time series from the store."""

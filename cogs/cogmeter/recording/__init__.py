@@ -1,0 +1,1 @@
+"""The write side: from record() to the store."""

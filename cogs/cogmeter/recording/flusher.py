@@ -1,0 +1,271 @@
+"""Moves operations from the buffer into the store: about once a second, in slices, with back-off and a last flush."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import logging
+import time
+from collections import deque
+from typing import TYPE_CHECKING, Any
+
+from cogmeter.recording.background import detached
+from cogmeter.recording.buffer import FIELDS
+from cogmeter.recording.losses import LossReporter
+from cogmeter.recording.markers import store_marks
+from cogmeter.recording.rows import Batch
+from cogmeter_storage.base import CorruptStoreError, DetachedStoreError, StorageError
+from cogmeter_storage.clock import AHEAD_US, clock
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    from cogmeter.recording.recorder import Recorder
+    from cogmeter_storage.base import Store
+    from cogmeter_storage.model import TraceRecord
+
+INTERVAL_S = 1.0
+POLL_S = 0.1  # how often the buffer's level is looked at between two flushes
+BATCH = 10_000  # operations written in one go; sorting and counting more would block the loop for milliseconds
+EARLY = 5_000  # operations that are not left waiting until the interval is over
+FIRST_RETRY_S, LAST_RETRY_S = 1.0, 60.0
+TRACES = 200  # stored in one flush
+STALE_S = 30.0  # it runs every second
+READINGS, READ_NS = 5, 20_000  # of both clocks, until one takes no longer than that
+ATTEMPTS = 3  # at a batch that fails for a reason that is not the store's
+
+_logger = logging.getLogger("cogmeter.flusher")
+
+
+class Flusher:
+    """The one task that writes. A store that fails is tried again with growing pauses; the buffer holds meanwhile."""
+
+    def __init__(
+        self,
+        recorder: Recorder,
+        store: Store,
+        *,
+        watch: Callable[[list[Any]], Awaitable[None]] | None = None,
+        replace: Callable[[StorageError], Awaitable[Store]] | None = None,
+        traces: deque[TraceRecord] | None = None,
+    ) -> None:
+        """``watch`` sees each batch's atoms once, stored or not; ``replace`` gives a new store for a corrupt or
+        detached one.
+
+        ``traces`` are stored behind each batch; bound it by ``maxlen``, for the time that the store takes none.
+        """
+        self.recorder = recorder
+        self.store = store
+        self.traces: deque[TraceRecord] = deque() if traces is None else traces
+        self.written = 0
+        self.loop_ns = 0  # spent on the loop to convert operations, for the estimate of our own cost
+        self.failures = 0  # of the store, since the last success
+        self.last_error: str | None = None
+        self.last_flush_us: int | None = None
+        self._flush_offset_us: int | None = None  # from the performance counter to the clock, at the last flush
+        self._latest_us = 0  # the latest time at which something was stored
+        self._watch = watch
+        self._replace = replace
+        self._ids: list[int] = []  # the store's id of each of the recorder's series
+        self._pending: Batch | None = None
+        # Kept until a replacement has succeeded: one that failed may have closed the old store already.
+        self._lost: StorageError | None = None
+        self._task: asyncio.Task[None] | None = None
+        self._stopping = False
+        self._lock = asyncio.Lock()
+        self._losses = LossReporter(recorder.buffer)
+
+    @property
+    def pending(self) -> int:
+        """Operations that were taken from the buffer and are not stored yet."""
+        return self._pending.operations if self._pending else 0
+
+    @property
+    def age_s(self) -> float | None:
+        """Seconds since the last flush, whatever became of the clock since; None before the first one."""
+        if self.last_flush_us is None:
+            return None
+        offset_us = _wall_minus_perf_ns() // 1000 if self._flush_offset_us is None else self._flush_offset_us
+        return max(time.perf_counter_ns() // 1000 + offset_us - self.last_flush_us, 0) / 1e6
+
+    def stepped(self, step_us: int) -> None:
+        """Follow a step of the clock: what waits gets the times that the clock would have shown."""
+        if self._pending is not None:
+            self._pending.follow(step_us * 1000, _wall_minus_perf_ns())
+
+    def trouble(self) -> str:
+        """Why what is stored is not fresh, in words; empty if it is."""
+        if self.last_error is not None:
+            return f"the database does not take operations: {self.last_error}"
+        age_s = self.age_s
+        if age_s is None or age_s > STALE_S:
+            return "nothing was flushed yet" if age_s is None else f"the last flush was {age_s:.0f} s ago"
+        return ""
+
+    def start(self) -> None:
+        """Begin to flush in the background."""
+        self._task = detached(self._run(), name="cogmeter-flusher")
+
+    async def stop(self) -> None:
+        """Flush a last time, and end. What cannot be stored now stays in the buffer for the next start."""
+        self._stopping = True
+        if self._task is not None:
+            await self._task
+            self._task = None
+        if self._pending is not None:
+            buffer = self.recorder.buffer
+            buffer.put_back(self._pending.atoms)
+            self._pending = None
+        self._losses.warn(last=True)
+
+    async def flush(self) -> None:
+        """Write what is in the buffer now, in batches of at most BATCH operations, and seal what has ended.
+
+        Raises:
+            StorageError: the store did not take it; the batch is kept, and the next flush tries it again.
+        """
+        async with self._lock:  # two at once would both write the batch that is pending
+            left = len(self.recorder.buffer)
+            while True:
+                left -= await self._flush()
+                if left <= 0:
+                    return
+
+    async def _flush(self) -> int:
+        """Write the pending batch or the next one; return how many operations were taken from the buffer for it."""
+        taken = 0
+        if self._pending is None:
+            atoms = self.recorder.buffer.take(BATCH)
+            taken = len(atoms) // FIELDS
+            self._pending = Batch(atoms, wall_minus_perf_ns=_wall_minus_perf_ns())
+            if self._watch is not None and atoms:
+                await self._watch(atoms)
+        batch = self._pending
+        names = self.recorder.names
+        if len(self._ids) < len(names):
+            self._ids += await self.store.series_ids(names[len(self._ids) :])
+        batch.sort()
+        slices = batch.slices(self._ids, self.recorder)
+        now_us = clock.now_us()
+        if now_us < self._latest_us - AHEAD_US:
+            await self.store.set_apart(now_us=now_us)
+            self._latest_us = now_us
+        self.written += await self.store.append(slices, now_us=now_us)
+        self._latest_us = max(self._latest_us, now_us)
+        self.recorder.buffer.release(batch.atoms)
+        self.loop_ns += batch.loop_ns
+        self._pending = None
+        self._flush_offset_us = _wall_minus_perf_ns() // 1000
+        self.last_flush_us = time.perf_counter_ns() // 1000 + self._flush_offset_us
+        if self.traces:
+            await self._store_traces()
+        if self.recorder.marks:
+            await store_marks(self.store, self.recorder.marks)
+        await self._losses.store(self.store, last=self._stopping)
+        return taken
+
+    async def _run(self) -> None:
+        while not self._stopping:
+            await self._pause(self._delay_s())
+            await self._attempt()
+        buffer = self.recorder.buffer
+        waits = buffer.rows or self.traces or self.recorder.marks or buffer.dropped > buffer.stored
+        if waits and not self.failures:
+            await self._attempt()
+
+    async def _store_traces(self) -> None:
+        """Store the oldest traces that wait. They are a help, no figure: their failure is no failed flush."""
+        taken = list(itertools.islice(self.traces, TRACES))
+        try:
+            await self.store.add_traces(taken)
+        except StorageError as error:
+            _logger.debug("%d traces wait for the store: %s", len(self.traces), error)
+            return
+        except Exception:
+            _logger.exception("Dropped %d traces that could not be stored", len(taken))
+        # A full deque may have dropped some of them meanwhile, at the same end.
+        known = set(map(id, taken))
+        while self.traces and id(self.traces[0]) in known:
+            self.traces.popleft()
+
+    async def _replace_lost(self) -> None:
+        if self._lost is not None and self._replace is not None:
+            self.store = await self._replace(self._lost)
+            self._lost = None
+            self._ids.clear()
+
+    async def _flush_or_replace(self) -> None:
+        """Flush; into a new store if the one that is open turns out to be corrupt or detached."""
+        await self._replace_lost()
+        try:
+            await self.flush()
+        except (CorruptStoreError, DetachedStoreError) as error:
+            self._lost = error
+            if self._replace is None:
+                raise
+            await self._replace_lost()
+            await self.flush()
+
+    async def _attempt(self) -> None:
+        try:
+            await self._flush_or_replace()
+        except StorageError as error:
+            self._failed(error)
+        except Exception as error:  # noqa: BLE001 - a fault of ours must end neither the task nor the bot
+            self._failed(error)
+            self._give_up()
+        else:
+            if self.failures:
+                _logger.warning("The store works again after %d failed attempts", self.failures)
+            self.failures, self.last_error = 0, None
+
+    def _failed(self, error: Exception) -> None:
+        self.failures += 1
+        self.last_error = str(error)
+        level = logging.ERROR if self.failures == 1 else logging.DEBUG
+        _logger.log(
+            level,
+            "Could not store %d operations, trying again in %.0f s: %s",
+            self.pending,
+            self._delay_s(),
+            error,
+            exc_info=None if isinstance(error, StorageError) else error,
+        )
+
+    def _give_up(self) -> None:
+        """Drop a batch that cannot be written for a reason of its own, so that it does not hold up all others."""
+        if self._pending is not None and self.failures >= ATTEMPTS:
+            _logger.error("Dropped %d operations that could not be stored", self.pending)
+            self.recorder.buffer.drop(self.pending)
+            self.recorder.buffer.logged += self.pending
+            self.recorder.buffer.release(self._pending.atoms)
+            self._pending, self.failures = None, 0
+
+    def _delay_s(self) -> float:
+        if not self.failures:
+            return INTERVAL_S
+        return float(min(FIRST_RETRY_S * 2 ** min(self.failures - 1, 10), LAST_RETRY_S))
+
+    async def _pause(self, delay_s: float) -> None:
+        """Wait for the next flush: the delay, the end, or a buffer that fills up, whichever is first."""
+        until = time.perf_counter() + delay_s
+        buffer = self.recorder.buffer
+        while not self._stopping and (left := until - time.perf_counter()) > 0:
+            self._losses.warn()
+            if not self.failures and len(buffer.rows) > min(buffer.limit // 2, EARLY * FIELDS):
+                return
+            await asyncio.sleep(min(left, POLL_S))
+
+
+def _wall_minus_perf_ns() -> int:
+    """Return how far the clock is ahead of the performance counter, in nanoseconds.
+
+    Both are read at one moment: a thread that runs between the readings would shift a whole batch against the next one.
+    """
+    readings = []
+    for _ in range(READINGS):
+        before_ns, wall_ns, after_ns = time.perf_counter_ns(), clock.now_ns(), time.perf_counter_ns()
+        readings.append((after_ns - before_ns, wall_ns - (before_ns + after_ns) // 2))
+        if after_ns - before_ns < READ_NS:
+            break
+    return min(readings)[1]

@@ -1,0 +1,191 @@
+"""One operation under way: what the host says about it, how it ends, and the class made for each series.
+
+The fast path (no error, nothing annotated) is spelled out in each closure instead of shared, because a call costs as
+much as all the rest of it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import time
+from typing import TYPE_CHECKING, Any, Final, Protocol
+
+from cogmeter.recording.tracing import Entered, current, inherited
+from cogmeter.redaction import redact
+from cogmeter_storage.model import Outcome
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from types import TracebackType
+    from typing import Self
+
+    from cogmeter.recording.buffer import Buffer
+
+MAX_ERROR: Final = 500
+_MARK: Final = "cogmeter_outcome"
+OUTCOMES: Final[dict[object, Outcome]] = {name: one for one in Outcome for name in (one, one.label)}
+
+now_ns = time.perf_counter_ns
+
+
+class Operation:
+    """One operation under way; what ``with`` gives. Its methods may be called until the block ends."""
+
+    __slots__ = ("_note", "_start")
+
+    _start: int
+    _note: OperationDetails | None
+
+    def annotate(self, **metadata: Any) -> None:
+        """Keep these values with the operation; a later value of the same name replaces the earlier."""
+        note = self._noted()
+        note.metadata = {**note.metadata, **metadata} if note.metadata else metadata
+
+    def fail(self, reason: object = "failed", *, outcome: Outcome | str = Outcome.ERROR) -> None:
+        """Let it count as failed for this reason, although no exception leaves the block."""
+        self._noted().error = error_text(reason)
+        self.outcome = outcome
+
+    @property
+    def outcome(self) -> Outcome | str | None:
+        """How it ended, if that was set by hand; otherwise it follows from the exception, if any.
+
+        A word that is no outcome is counted as refused, and the outcome then follows from the exception.
+        """
+        return self._note.outcome if self._note else None
+
+    @outcome.setter
+    def outcome(self, outcome: Outcome | str) -> None:
+        self._noted().outcome = outcome
+
+    def _enter_span(self, name: str) -> None:
+        """Take a place in the trace that the running code belongs to."""
+        scope = current()
+        if scope is not None:
+            self._noted().entered = Entered(scope, name)
+
+    def _noted(self) -> OperationDetails:
+        if self._note is None:
+            self._note = OperationDetails()
+        return self._note
+
+    # The classes made for each series say how it starts and ends.
+    def __enter__(self) -> Self:
+        self._note = None
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        return
+
+    async def __aenter__(self) -> Self:
+        return self.__enter__()
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.__exit__(kind, error, trace)
+
+
+class OperationDetails:
+    """What was said about an operation while it ran; most have none."""
+
+    __slots__ = ("entered", "error", "metadata", "outcome")
+
+    def __init__(self, metadata: Mapping[str, Any] | None = None) -> None:
+        self.metadata = metadata
+        self.entered: Entered | None = None  # its place in a trace
+        self.error: str | None = None
+        self.outcome: Outcome | str | None = None
+
+
+class Sink(Protocol):
+    """Where operations go when they end: the recorder."""
+
+    buffer: Buffer
+    names: list[tuple[str, str]]
+
+    def finish(
+        self, series: int, end_ns: int, start_ns: int, note: OperationDetails | None, error: BaseException | None
+    ) -> None:
+        """Take an operation that failed, was annotated, was given an outcome, ran inside a trace, or finds no room."""
+        ...
+
+
+def operation_class(sink: Sink, series: int) -> type[Operation]:
+    """The class of one series' operations: everything that never changes sits in the closure."""
+    buffer = sink.buffer
+    rows, extend, now, finish, scope = buffer.rows, buffer.rows.extend, now_ns, sink.finish, inherited
+    name = "/".join(sink.names[series])
+
+    class Timed(Operation):
+        __slots__ = ()
+
+        def __enter__(self) -> Self:
+            if scope() is not None:
+                self._enter_span(name)
+            self._start = now()
+            return self
+
+        def __exit__(
+            self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+        ) -> None:
+            end = now()
+            if kind is None and self._note is None and len(rows) < buffer.limit:
+                extend((series, end, end - self._start, 0, None))
+            else:
+                finish(series, end, self._start, self._note, error)
+
+        async def __aenter__(self) -> Self:
+            if scope() is not None:
+                self._enter_span(name)
+            self._start = now()
+            return self
+
+        async def __aexit__(
+            self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+        ) -> None:
+            end = now()
+            if kind is None and self._note is None and len(rows) < buffer.limit:
+                extend((series, end, end - self._start, 0, None))
+            else:
+                finish(series, end, self._start, self._note, error)
+
+    return Timed
+
+
+def error_text(error: object) -> str:
+    """An exception's type and message, or a reason's text: without secrets, at most 500 characters."""
+    try:
+        text = str(error)
+    except Exception:  # noqa: BLE001 - an exception's __str__ is the host's code
+        text = "(no text: its __str__ failed)"
+    if isinstance(error, BaseException):
+        text = f"{type(error).__name__}: {text}" if text else type(error).__name__
+    # Cut twice: before, so that a megabyte is not searched for secrets; after, to the length that is kept. Lone
+    # surrogates and NUL are text to Python, but not to a database.
+    kept = redact(text[: 4 * MAX_ERROR])[:MAX_ERROR]
+    return kept.encode("utf-8", "replace").decode("utf-8").replace("\0", "\N{REPLACEMENT CHARACTER}")
+
+
+def outcome_of(error: object) -> Outcome:
+    """How an operation ended that this exception (or reason, or None) ended."""
+    if error is None or isinstance(error, GeneratorExit):  # a consumer that stopped early is no failure
+        return Outcome.OK
+    if isinstance(error, asyncio.CancelledError | KeyboardInterrupt | SystemExit):
+        return Outcome.CANCELLED
+    return marked(error) or Outcome.ERROR
+
+
+def mark(error: BaseException, outcome: Outcome) -> None:
+    """Let an exception that leaves an operation carry its outcome to what is around it, up to the command."""
+    with contextlib.suppress(AttributeError, TypeError):  # an exception class with slots keeps its secret
+        error.__dict__[_MARK] = outcome
+
+
+def marked(error: object) -> Outcome | None:
+    """The outcome that an operation which this exception left was given by hand."""
+    outcome = getattr(error, "__dict__", {}).get(_MARK)
+    return outcome if isinstance(outcome, Outcome) else None

@@ -1,0 +1,183 @@
+"""Turns the buffer's atoms into the store's rows, slice by slice: wall times, microseconds, JSON, no secrets."""
+
+from __future__ import annotations
+
+import json
+import logging
+import reprlib
+import time
+from typing import TYPE_CHECKING, Any
+
+from cogmeter.recording.buffer import FIELDS
+from cogmeter.redaction import redact
+from cogmeter_storage.model import Outcome
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+
+    from cogmeter.recording.recorder import Recorder
+    from cogmeter_storage.model import Row
+
+SLICE = 128  # rows converted and written in one turn of the loop
+MAX_METADATA = 4_000  # characters of JSON that an operation may keep
+MAX_KEYS = 100  # of metadata whose values may be kept as they are, if all is too long or no JSON
+MAX_VALUE = 500  # characters of one value that has to be cut
+MAX_DURATION_US = 3 * 365 * 86_400 * 1_000_000
+_BRIEF = reprlib.Repr()  # of what is too long to be read to its end: three levels deep, a few items of each
+_BRIEF.maxlevel, _BRIEF.maxstring, _BRIEF.maxother = 3, MAX_VALUE // 2, MAX_VALUE
+_BRIEF.maxlist = _BRIEF.maxtuple = _BRIEF.maxdict = _BRIEF.maxset = _BRIEF.maxfrozenset = _BRIEF.maxdeque = 8
+
+_CONTAINERS = frozenset({dict, list, tuple, set, frozenset})
+_SIZED = _CONTAINERS | {str, bytes, bytearray}
+
+_traces = logging.getLogger("cogmeter.operations")
+
+
+class Batch:
+    """What was taken from the buffer in one go, and the distance from its clock to the wall's."""
+
+    __slots__ = ("_wall_minus_perf_ns", "atoms", "loop_ns")
+
+    def __init__(self, atoms: list[Any], *, wall_minus_perf_ns: int) -> None:
+        self.atoms = atoms
+        self.loop_ns = 0  # what its conversion has taken of the loop's time
+        self._wall_minus_perf_ns = wall_minus_perf_ns
+
+    @property
+    def operations(self) -> int:
+        """How many operations it holds."""
+        return len(self.atoms) // FIELDS
+
+    def follow(self, step_ns: int, wall_minus_perf_ns: int) -> None:
+        """Follow a step of the wall clock, given the distance now; a batch taken since the step has it already."""
+        left_ns = wall_minus_perf_ns - self._wall_minus_perf_ns
+        if abs(left_ns - step_ns) < abs(left_ns):
+            self._wall_minus_perf_ns += step_ns
+
+    def sort(self) -> None:
+        """Order the operations by their end: threads that record at once can overtake each other."""
+        ends = self.atoms[1::FIELDS]
+        if ends == sorted(ends):
+            return
+        order = sorted(range(len(ends)), key=ends.__getitem__)
+        self.atoms[:] = [atom for place in order for atom in self.atoms[place * FIELDS : (place + 1) * FIELDS]]
+
+    def slices(self, ids: Sequence[int], recorder: Recorder) -> Iterator[list[Row]]:
+        """The rows, each slice converted when it is asked for. ``ids`` are the store's, by the recorder's number."""
+        tracing = _traces.isEnabledFor(logging.DEBUG)
+        for start in range(0, len(self.atoms), SLICE * FIELDS):
+            began_ns = time.perf_counter_ns()
+            rows = self._rows(self.atoms[start : start + SLICE * FIELDS], ids, recorder)
+            self.loop_ns += time.perf_counter_ns() - began_ns
+            if tracing:
+                _trace(rows, dict(zip(ids, recorder.names, strict=False)))
+            yield rows
+
+    def _rows(self, atoms: list[Any], ids: Sequence[int], recorder: Recorder) -> list[Row]:
+        offset, piece = self._wall_minus_perf_ns, iter(atoms)
+        rows: list[Row] = []
+        for series, end, duration, outcome, extra in zip(piece, piece, piece, piece, piece, strict=True):
+            end_us = (end + offset) // 1000
+            if outcome is None:
+                duration_us = checked_us(duration)
+                if duration_us is None:
+                    recorder.refuse()
+                else:
+                    rows.append((ids[series], end_us, duration_us, 0, None, None))
+            elif extra is None:
+                rows.append((ids[series], end_us, duration // 1000, outcome, None, None))
+            else:
+                error, metadata = extra
+                text = metadata_json(metadata) if metadata else None
+                rows.append((ids[series], end_us, duration // 1000, outcome, error, text))
+        return rows
+
+
+def checked_us(duration_ms: Any) -> int | None:
+    """The microseconds of what a host gave to ``record()``, or None if that is no duration."""
+    try:
+        duration_us = int(duration_ms * 1000)
+    except (TypeError, ValueError, OverflowError):
+        return None
+    return duration_us if 0 <= duration_us <= MAX_DURATION_US else None
+
+
+def metadata_json(metadata: Mapping[str, Any]) -> str:
+    """Metadata as JSON without secrets; what cannot become JSON is kept as its ``repr``, cut. Never raises."""
+    try:
+        if isinstance(metadata, dict) and _fits(metadata):
+            text = json.dumps(metadata, allow_nan=False)
+            if len(text) <= MAX_METADATA:
+                return redact(text)
+    except Exception:  # noqa: BLE001, S110 - the values are the host's objects and may fail in any way
+        pass
+    try:
+        return redact(json.dumps(_plain(metadata) if len(metadata) <= MAX_KEYS else _shortened(metadata)))
+    except Exception:  # noqa: BLE001 - not even a mapping, or one that changes under our hands
+        return redact(json.dumps({"metadata": _text(metadata)}))
+
+
+def _fits(value: Any) -> bool:
+    """Whether a value may be short enough to be kept whole, found out without a look at more of it than may be kept.
+
+    A prompt of a megabyte, also one deep inside a list of messages, would take the loop milliseconds to convert.
+    """
+    room, waiting = MAX_METADATA, [value]
+    while waiting and room >= 0:
+        one = waiting.pop()
+        kind = type(one)
+        if kind in _SIZED:
+            room -= len(one)
+        if kind in _CONTAINERS and room >= 0:
+            waiting.extend(one)
+            if kind is dict:
+                waiting.extend(one.values())
+        room -= 1
+    return room >= 0
+
+
+def _plain(metadata: Mapping[str, Any]) -> dict[str, Any]:
+    """Each value that JSON can hold as it is, each other one as its repr; all of them cut if that is too long."""
+    plain: dict[str, Any] = {}
+    room = MAX_METADATA
+    for key, value in metadata.items():
+        name = _text(key)
+        try:
+            kept = value if _fits(value) else _text(value)
+            room -= len(json.dumps({name: kept}, allow_nan=False))
+        except Exception:  # noqa: BLE001 - see metadata_json
+            kept = _text(value)
+            room -= len(json.dumps({name: kept}))
+        if room < 0:
+            return _shortened(metadata)
+        plain[name] = kept
+    return plain
+
+
+def _shortened(metadata: Mapping[str, Any]) -> dict[str, str]:
+    """As many of the values as fit, each cut; how many are missing is said."""
+    kept: dict[str, str] = {}
+    room = MAX_METADATA
+    for key, value in metadata.items():
+        name, text = _text(key), _text(value)
+        room -= len(json.dumps({name: text}))
+        if room < 0:
+            kept["(cut)"] = f"{len(metadata) - len(kept)} more values"
+            break
+        kept[name] = text
+    return kept
+
+
+def _text(value: Any) -> str:
+    try:
+        text = value if isinstance(value, str) else repr(value) if _fits(value) else _BRIEF.repr(value)
+    except Exception:  # noqa: BLE001 - a repr is the host's code
+        text = f"({type(value).__name__}: its repr failed)"
+    return text[:MAX_VALUE]
+
+
+def _trace(rows: list[Row], names: Mapping[int, tuple[str, str]]) -> None:
+    for series, _, duration_us, outcome, error, metadata in rows:
+        cause = f": {error}" if error else ""
+        said = f" {metadata}" if metadata else ""
+        _traces.debug("%s/%s %s in %.3f ms%s%s", *names[series], Outcome(outcome).label, duration_us / 1e3, cause, said)

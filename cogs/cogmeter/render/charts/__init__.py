@@ -1,0 +1,1 @@
+"""Charts: what to draw, and the worker process that draws it."""

@@ -1,0 +1,125 @@
+"""One quantity over time, for the alerts that response times say nothing of: a rate of errors, a latency, memory."""
+
+from __future__ import annotations
+
+import bisect
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
+
+from cogmeter.render import formatting
+from cogmeter.render.charts.ticks import Scale, byte_scale, count_scale, duration_scale, share_scale
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Collection, Mapping, Sequence
+
+    from cogmeter.query.records import Timeline
+    from cogmeter_storage.alerting import Alert
+    from cogmeter_storage.base import Store
+
+PIECE_US: Final = 6 * 3_600_000_000  # of samples, read at once
+
+
+class Unit(NamedTuple):
+    """What the numbers of a curve are: their axis, and one of them in words."""
+
+    scale: Callable[[Sequence[float], float | None], Scale]
+    said: Callable[[float], str]
+
+
+UNITS: Final[dict[str, Unit]] = {
+    "share": Unit(share_scale, formatting.percent),
+    "duration": Unit(duration_scale, formatting.duration),  # in microseconds
+    "bytes": Unit(byte_scale, formatting.size),
+    "count": Unit(count_scale, formatting.count),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Curve:
+    """A quantity with a value for each bin of the chart's timeline, None where nothing was measured."""
+
+    name: str  # what is measured: "error rate"
+    unit: str  # of UNITS
+    values: tuple[float | None, ...]
+    threshold: float | None = None  # the alert's, in the same unit; None where it is one of something else
+
+    @property
+    def scale(self) -> Scale:
+        """Its axis."""
+        return UNITS[self.unit].scale([one for one in self.values if one is not None], self.threshold)
+
+    def said(self, value: float) -> str:
+        """One of its values in words."""
+        return UNITS[self.unit].said(value)
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> Curve:
+        """The curve as it came out of the pipe."""
+        return cls(**{**data, "values": tuple(data["values"])})
+
+
+class Gauged(NamedTuple):
+    """An alert rule that judges a gauge: of several of one kind (shards, scopes) the worst, or all together."""
+
+    name: str
+    unit: str
+    prefix: str  # of the gauges' names
+    factor: float = 1.0  # from the gauge's unit to the curve's
+    limit: float | None = 1.0  # the same for the rule's threshold; None where that is no number of this unit
+    together: bool = False
+
+
+# The rules on the bot as a whole that a gauge tells of. The growth of memory is judged, its size is drawn.
+GAUGED: Final[dict[str, Gauged]] = {
+    "stall": Gauged("longest block of the loop", "duration", "loop.lag_max_ms", 1000, 1000),
+    "gateway_latency": Gauged("gateway latency", "duration", "gateway.latency_ms.", 1000, 1000),
+    "memory_growth": Gauged("memory", "bytes", "resources.memory_bytes", limit=None),
+    "rate_limits": Gauged("rate limits in 10 min", "count", "rest.rate_limited.", together=True),
+    "invalid_requests": Gauged("invalid requests used up", "share", "rest.invalid_share"),
+}
+FAILING: Final = frozenset({"error_rate", "burn_rate"})
+
+
+async def curve_of(alert: Alert, line: Timeline, store: Store, gauges: Collection[str]) -> Curve | None:
+    """What the alert's rule measured over the timeline; None where the timeline itself shows that.
+
+    ``gauges`` are the names of those that are sampled.
+
+    Raises:
+        StorageError: the store cannot be read now.
+    """
+    if alert.rule in FAILING:
+        # A burning budget is held against a multiple of the promise, which is no error rate.
+        return Curve("error rate", "share", _shares(line), alert.threshold if alert.rule == "error_rate" else None)
+    rule = GAUGED.get(alert.rule)
+    names = [] if rule is None else [name for name in gauges if name.startswith(rule.prefix)]
+    if rule is None or not names:
+        return None
+    values = await _highest(store, names, line, together=rule.together)
+    if not any(one is not None for one in values):
+        return None
+    limit = None if rule.limit is None else alert.threshold * rule.limit
+    return Curve(rule.name, rule.unit, tuple(one and one * rule.factor for one in values), limit)
+
+
+def _shares(line: Timeline) -> tuple[float | None, ...]:
+    pairs = zip(line.failures_per_minute, line.per_minute, strict=True)
+    return tuple(min(failed / all_of_them, 1.0) if all_of_them else None for failed, all_of_them in pairs)
+
+
+async def _highest(store: Store, names: Collection[str], line: Timeline, *, together: bool) -> list[float | None]:
+    """The highest sample in each bin: of the worst gauge, or of the sum of all that were sampled at once."""
+    highest: list[float | None] = [None] * len(line.edges_us)
+    if not line.edges_us:
+        return highest
+    for since_us in range(line.edges_us[0], line.range.until_us, PIECE_US):
+        samples = await store.samples(names, since_us, min(since_us + PIECE_US, line.range.until_us))
+        moments: dict[int, list[float]] = {}
+        for found in samples.values():
+            for at_us, value in found:
+                moments.setdefault(at_us, []).append(value)
+        for at_us, values in moments.items():
+            place = bisect.bisect_right(line.edges_us, at_us) - 1
+            value = sum(values) if together else max(values)
+            highest[place] = max(value, highest[place] or 0.0)
+    return highest

@@ -1,0 +1,158 @@
+"""Where the lines of a chart's grid lie and what stands beside them: pure arithmetic, far cheaper than a locator."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from cogmeter.render import formatting
+from cogmeter_storage.model import DAY_US, HOUR_US, MINUTE_US
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+_STILL = 1e-9  # of an axis' unit: so little is nothing, and a denormal number has no logarithm left
+LOG_FROM_SPREAD = 50.0  # times the smallest value; beyond it a linear axis hides the small ones
+_TIME_STEPS_US = (
+    *(minutes * MINUTE_US for minutes in (1, 2, 5, 10, 15, 30)),
+    *(hours * HOUR_US for hours in (1, 2, 3, 4, 6, 12)),
+    *(days * DAY_US for days in (1, 2, 5, 7, 14, 30, 90, 365)),
+)
+_UNITS_US = (("µs", 1.0), ("ms", 1e3), ("s", 1e6), ("min", 60e6), ("h", 3600e6), ("d", 86400e6))
+_UNITS_BYTES = (("B", 1.0), ("kB", 1e3), ("MB", 1e6), ("GB", 1e9), ("TB", 1e12))
+_DECADES_US = (
+    *(1.0, 10.0, 100.0, 1e3, 10e3, 100e3, 1e6, 10e6),
+    *(60e6, 600e6, 3600e6, 36e9, 4 * 86400e6, 40 * 86400e6, 400 * 86400e6),
+)
+_HALVES_US = (
+    *(step * 10.0**power for power in range(7) for step in (1, 3)),
+    *(10e6, 30e6, 120e6, 600e6, 1800e6),
+    *(hours * 3600e6 for hours in (2, 6, 24, 72, 240)),
+)
+_FINE_US = (
+    *(step * 10.0**power for power in range(7) for step in (1, 2, 5)),
+    *(10e6, 20e6, 30e6, 60e6, 120e6, 300e6, 600e6, 1200e6, 1800e6),
+    *(hours * 3600e6 for hours in (1, 2, 5, 10, 24, 48, 120, 240, 480)),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Tick:
+    """A line of the grid: its value on the axis, the words beside it, whether they stand out."""
+
+    value: float
+    label: str
+    strong: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Scale:
+    """A vertical axis: its lowest and highest value, and its grid."""
+
+    low: float
+    high: float
+    ticks: tuple[Tick, ...]
+    logarithmic: bool = False
+
+    def place(self, value: float) -> float:
+        """Where a value lies, 0 at the bottom and 1 at the top; held inside the axis."""
+        if self.logarithmic:
+            held = min(max(value, self.low), self.high)
+            return min(math.log(held / self.low) / math.log(self.high / self.low), 1.0)
+        return min(max((value - self.low) / (self.high - self.low), 0.0), 1.0)
+
+
+def time_ticks(since_us: int, until_us: int, most: float = 7.2) -> list[Tick]:
+    """Round times in UTC: hours of the day with a date at midnight, or dates alone over several days.
+
+    A day's range can begin up to an hour early, so a little more than seven steps are let through as seven.
+    """
+    span = until_us - since_us
+    step = next((step for step in _TIME_STEPS_US if span / step <= most), 365 * DAY_US)
+    first = -(-since_us // step) * step
+    times = range(first, until_us + 1, step)
+    if step >= DAY_US:
+        return [Tick(at, formatting.day(at)) for at in times]
+    # One of them tells the day, for a picture that is looked at later.
+    dated = next((at for at in times if at % DAY_US == 0), first)
+    return [_hour(at, with_date=at == dated) for at in times]
+
+
+def _hour(at_us: int, *, with_date: bool) -> Tick:
+    if at_us % DAY_US == 0:
+        return Tick(at_us, formatting.day(at_us), strong=True)
+    return Tick(at_us, formatting.clock_time(at_us, with_date=with_date), strong=with_date)
+
+
+def duration_scale(values_us: Sequence[float], threshold_us: float | None = None) -> Scale:
+    """The axis for these durations: from zero, or logarithmic when they spread over more than 50 times."""
+    positive = [max(value, 1.0) for value in values_us if value > 0]  # durations are whole microseconds
+    top = max(positive, default=0.0)
+    if positive and top / min(positive) > LOG_FROM_SPREAD:
+        return _log_scale(min(positive), _with_threshold(top, threshold_us, 10.0) * 1.25)
+    return _in_units(_with_threshold(top, threshold_us, 4.0), _UNITS_US, _UNITS_US[1])
+
+
+def rate_scale(values: Sequence[float], threshold: float | None = None) -> Scale:
+    """The axis for operations a minute, from zero."""
+    return count_scale(values, threshold, most=3)
+
+
+def count_scale(values: Sequence[float], threshold: float | None = None, *, most: int = 5) -> Scale:
+    """The axis for numbers of things, from zero, with at most ``most`` steps."""
+    top = _with_threshold(max(values, default=0.0), threshold, 4.0)
+    high, step = _linear(top, most)
+    ticks = [Tick(number * step, _amount(number * step)) for number in range(round(high / step) + 1)]
+    return Scale(0.0, max(high, top * 1.06), tuple(ticks))
+
+
+def share_scale(values: Sequence[float], threshold: float | None = None) -> Scale:
+    """The axis for shares of 0 to 1, in percent, from zero."""
+    top = min(_with_threshold(max(values, default=0.0), threshold, 20.0), 1.0)
+    return _in_units(top, (), ("%", 0.01))
+
+
+def byte_scale(values: Sequence[float], threshold: float | None = None) -> Scale:
+    """The axis for bytes, from zero."""
+    return _in_units(_with_threshold(max(values, default=0.0), threshold, 4.0), _UNITS_BYTES, _UNITS_BYTES[0])
+
+
+def _in_units(top: float, units: Sequence[tuple[str, float]], least: tuple[str, float]) -> Scale:
+    """A linear axis from zero, in the largest of the units of which ``top`` is more than one and a half."""
+    unit, size = next((one for one in reversed(units) if one[1] * 1.5 <= top), least)
+    high, step = _linear(top / size)
+    steps = range(round(high / step) + 1)
+    ticks = [Tick(number * step * size, f"{_plain(number * step)} {unit}") for number in steps]
+    return Scale(0.0, max(high * size, top * 1.06), tuple(ticks))
+
+
+def _with_threshold(top: float, threshold: float | None, reach: float) -> float:
+    """The top with the threshold in view, unless that would press everything else flat."""
+    return max(top, threshold) if threshold is not None and threshold <= top * reach else top
+
+
+def _linear(top: float, most: int = 5) -> tuple[float, float]:
+    """The highest round value at or below the top (1 where that is nothing), and the step of at most ``most`` to it."""
+    top = top if top >= _STILL else 1.0
+    raw = top / most
+    power = 10.0 ** math.floor(math.log10(raw))
+    step = next(factor * power for factor in (1.0, 2.0, 2.5, 5.0, 10.0) if raw <= factor * power * 1.0001)
+    return math.floor(top / step + 1e-9) * step, step
+
+
+def _log_scale(low: float, high: float) -> Scale:
+    floor = max((one for one in _FINE_US if one <= low), default=low)
+    for ladder in (_FINE_US, _HALVES_US, _DECADES_US, _DECADES_US[::2], _DECADES_US[::3]):
+        inside = [one for one in ladder if floor <= one <= high]
+        if len(inside) <= 6:
+            break
+    return Scale(floor, high, tuple(Tick(one, formatting.duration(one)) for one in inside), logarithmic=True)
+
+
+def _plain(number: float) -> str:
+    return f"{number:.10g}"
+
+
+def _amount(number: float) -> str:
+    return _plain(number) if number < 1000 else formatting.count(number)

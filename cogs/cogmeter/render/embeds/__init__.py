@@ -1,0 +1,1 @@
+"""Discord embeds for every command and alert."""

@@ -1,0 +1,1 @@
+"""Work without a user: task loops, scheduled jobs and event listeners."""

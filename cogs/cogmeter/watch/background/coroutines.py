@@ -1,0 +1,80 @@
+"""Looks through what task factories wrap around a coroutine.
+
+Error trackers and profilers install task factories that run each coroutine inside one of their own, before or after the
+bot starts. ``task.get_coro()`` is then theirs, for all tasks the same.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import logging
+import sys
+from collections.abc import Coroutine
+from types import CellType, CoroutineType, GeneratorType
+from typing import TYPE_CHECKING, Any, Final, TypeVar
+
+from cogmeter.recording import background
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+    from types import CodeType, FrameType
+
+T = TypeVar("T")
+
+_logger = logging.getLogger("cogmeter.watch")
+
+MOST: Final = 50  # objects that are looked into for one task
+_LOOKED_INTO: Final = (Coroutine, GeneratorType, CellType, tuple, list)
+
+
+def held(coroutine: object, kind: type[T]) -> Iterator[T]:
+    """Yield the objects of this type that a task's coroutine has in its variables, or one that it wraps has."""
+    waiting, seen = [coroutine], {id(coroutine)}
+    while waiting:
+        for value in _values(waiting.pop()):
+            if isinstance(value, kind):
+                yield value
+            elif isinstance(value, _LOOKED_INTO) and id(value) not in seen and len(seen) < MOST:
+                seen.add(id(value))
+                waiting.append(value)
+
+
+def _values(thing: Any) -> Iterable[Any]:
+    if isinstance(thing, CoroutineType) and thing.cr_running:
+        return () if thing.cr_frame is None else thing.cr_frame.f_locals.values()
+    # Not f_locals for those that wait: the frame would keep what the host's variables were at this moment.
+    return [*gc.get_referents(thing), *getattr(thing, "__dict__", {}).values()]
+
+
+class Wrappers:
+    """The code that runs around every coroutine: learned from a task of ours, whenever the factory is another."""
+
+    def __init__(self) -> None:
+        self.codes: frozenset[CodeType] = frozenset()
+        self._factory: object = None
+        self._probe: asyncio.Task[None] | None = None  # the loop keeps no reference of its own
+
+    def learn(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Look at the task factory of the running loop."""
+        factory = loop.get_task_factory()
+        if factory is self._factory:
+            return
+        self._factory = factory
+        if factory is None:
+            return
+        look = self._look()
+        try:
+            self._probe = background.detached(look, name="cogmeter: task factory")
+        except Exception as error:
+            look.close()
+            _logger.debug("Cannot look through the task factory", exc_info=error)
+
+    async def _look(self) -> None:
+        await asyncio.sleep(0)  # an eager factory has run it inside of its caller until here
+        frame: FrameType | None = sys._getframe(1)  # noqa: SLF001 - the documented way to the frames around this one
+        codes: set[CodeType] = set()
+        while frame is not None:
+            codes.add(frame.f_code)
+            frame = frame.f_back
+        self.codes |= codes

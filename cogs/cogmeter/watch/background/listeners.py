@@ -1,0 +1,92 @@
+"""Listeners: times every event listener of the bot, and sees the exceptions that discord.py swallows."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final
+
+from cogmeter.recording.service_names import LISTENERS
+from cogmeter.watch.hook import Hook
+from cogmeter.watch.names import fitted, qualified
+from cogmeter.watch.outcomes import cause_of, outcome_of
+from cogmeter.watch.surface import Surface, own_module
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Coroutine
+    from typing import TypeAlias
+
+    from cogmeter.recording.recorder import Tracker
+
+    Listener: TypeAlias = Callable[..., Coroutine[Any, Any, Any]]
+
+KNOWN: Final = 4_000  # listeners whose series is remembered; a bot that defines more on the fly starts again
+PREFIX_COMMANDS: Final = ("discord.ext.commands.bot", "BotBase.on_message")  # it dispatches commands, nothing else
+
+
+class Listeners(Surface):
+    """Each run of a listener is one operation, named by its event and its qualified name.
+
+    discord.py has no public event for this: without the hook, listeners are not recorded.
+    """
+
+    name = "listeners"
+    setting = "watch_listeners"
+
+    def prepare(self) -> None:
+        """Every listener of every event passes this method of the client, which is looked up at each event."""
+        expects = ["coro", "event_name", "args", "kwargs"]
+        self.hooks.append(Hook("listeners", self.ground.bot, "_schedule_event", self._schedule, expects=expects))
+
+    def _schedule(self, original: Callable[..., Any], hook: Hook) -> Callable[..., Any]:
+        known: dict[tuple[str, str, str], Tracker | None] = {}
+
+        def schedule(coro: Listener, event_name: str, *args: Any, **kwargs: Any) -> Any:
+            if hook.active:
+                try:
+                    try:
+                        tracker = known[event_name, coro.__module__, coro.__qualname__]
+                    except (KeyError, AttributeError):
+                        tracker = self._tracker(known, coro, event_name)
+                    if tracker is not None:
+                        coro = _timed(coro, tracker)
+                except Exception as error:  # noqa: BLE001 - our fault must not lose the host's event
+                    hook.fault(error)
+            return original(coro, event_name, *args, **kwargs)
+
+        return schedule
+
+    def _tracker(
+        self, known: dict[tuple[str, str, str], Tracker | None], coro: Listener, event_name: str
+    ) -> Tracker | None:
+        """What records this listener; None for ours and for discord.py's dispatch of prefix commands."""
+        module, name = str(getattr(coro, "__module__", "")), qualified(coro)
+        key = (event_name, module, str(getattr(coro, "__qualname__", name)))
+        if len(known) >= KNOWN:
+            known.clear()
+        if key not in known:
+            operation = name if name == event_name else f"{event_name} {name}"
+            skipped = own_module(coro) or (module, name) == PREFIX_COMMANDS
+            known[key] = None if skipped else self.ground.recorder.track(LISTENERS, fitted(operation))
+        return known[key]
+
+
+def _timed(coro: Listener, tracker: Tracker) -> Listener:
+    """The listener with its run recorded; its exceptions go on to discord.py, which hands them to ``on_error``."""
+
+    async def timed(*args: Any, **kwargs: Any) -> None:
+        operation = tracker()
+        operation.__enter__()
+        ended: BaseException | None = None
+        try:
+            await coro(*args, **kwargs)
+        except Exception as error:
+            # The text is that of the cause, as everywhere: on_command_error often raises discord.py's wrapper again.
+            operation.fail(cause_of(error), outcome=outcome_of(error))
+            raise
+        except BaseException as error:
+            ended = error
+            raise
+        finally:
+            operation.__exit__(None if ended is None else type(ended), ended, None)
+            ended = None  # the frame and its exception would reference each other
+
+    return timed

@@ -1,0 +1,293 @@
+"""Background loops of discord.ext.tasks: how long each iteration takes, how late it begins, and which ones died."""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+import sys
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any, Final
+from weakref import WeakKeyDictionary, WeakSet
+
+from discord.ext import commands
+from discord.ext.tasks import Loop
+
+from cogmeter.alerts.model import LoopState
+from cogmeter.diagnosis import Finding
+from cogmeter.recording import tracing
+from cogmeter.recording.operation import error_text, now_ns
+from cogmeter.recording.service_names import TASKS
+from cogmeter.watch.background.coroutines import held
+from cogmeter.watch.background.overdue import Progress, overdue
+from cogmeter.watch.hook import Hook
+from cogmeter.watch.names import fitted, qualified
+from cogmeter.watch.outcomes import cause_of, outcome_of
+from cogmeter.watch.surface import Surface, WatchContext, own_module
+from cogmeter_storage.model import Outcome
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Coroutine, Iterator
+    from types import FrameType
+    from typing import TypeAlias
+
+    AnyLoop: TypeAlias = Loop[Any]
+    Body: TypeAlias = Callable[..., Coroutine[Any, Any, Any]]
+
+LATE_MS: Final = 50.0  # a busy event loop alone makes a few milliseconds
+DIED: Final = "the loop died: "
+_LOOP: Final = getattr(getattr(Loop, "_loop", None), "__code__", None)  # what awaits the body; no public name
+
+
+class BackgroundLoops(Surface):
+    """Each iteration is one operation. A loop that should run and does not is said once there, and by the doctor.
+
+    Not a death: ``stop()``, ``cancel()`` and the end of ``count``. Loops that were running before are found among
+    the tasks; later ones pass ``Loop.start``. Without that hook they are looked for whenever samples are taken.
+    """
+
+    name = "tasks"
+    setting = "watch_tasks"
+
+    def __init__(self, ground: WatchContext) -> None:
+        super().__init__(ground)
+        self._watching = False
+        self._loops: WeakSet[AnyLoop] = WeakSet()
+        self._bodies: WeakSet[Body] = WeakSet()  # our wrappers, by which a copied one is known
+        self._progress: WeakKeyDictionary[AnyLoop, Progress] = WeakKeyDictionary()
+        self._dead: WeakKeyDictionary[AnyLoop, str] = WeakKeyDictionary()  # with what ended it
+
+    def prepare(self) -> None:
+        """The class's method, because a cog's loop is copied for each instance of the cog."""
+        self.hooks.append(Hook("task loops", Loop, "start", self._start, expects=["args", "kwargs"]))
+
+    async def install(self) -> None:
+        """Also take the loops that are running already."""
+        await super().install()
+        self._watching = True
+        self._find()
+
+    async def remove(self) -> None:
+        """Give every loop its own body back."""
+        await super().remove()
+        self._watching = False
+        for loop in list(self._loops):
+            if loop.coro in self._bodies:
+                loop.coro = loop.coro.__wrapped__
+            task = loop.get_task()
+            if task is not None:
+                task.remove_done_callback(self._ended)
+        self._loops.clear()
+        self._progress.clear()
+        self._dead.clear()
+
+    def sample(self) -> dict[str, float]:
+        """No gauges: the moment to look for new loops when their start is not seen."""
+        if not self.hooks[0].active:
+            self._find()
+        return {}
+
+    def findings(self) -> list[Finding]:
+        """The hook, and every loop that died and was not started again."""
+        advice = "It does not run any more: mend what ended it, and start it again (reload its cog)"
+        dead = [
+            Finding(self.name, well=False, text=f"{qualified(loop.coro)}: {DIED}{text}", advice=advice)
+            for loop, text in self._missed()
+        ]
+        return super().findings() + dead
+
+    def loops(self) -> list[LoopState]:
+        """Every loop that died and was not started again, and every one that runs and is overdue."""
+        dead = [LoopState(_name(loop), dead=True, overdue_s=0.0, text=text) for loop, text in self._missed()]
+        states = (self._overdue(loop) for loop in list(self._loops))
+        return dead + [state for state in states if state is not None]
+
+    def _missed(self) -> list[tuple[AnyLoop, str]]:
+        """The dead loops, with what ended each. One whose cog was taken out of the bot is not missed."""
+        return [(loop, text) for loop, text in list(self._dead.items()) if not self._removed(loop)]
+
+    def _removed(self, loop: AnyLoop) -> bool:
+        cog = getattr(loop, "_injected", None)  # what the loop is a method of, if it is one; no public name
+        return isinstance(cog, commands.Cog) and self.ground.bot.get_cog(cog.qualified_name) is not cog
+
+    def _overdue(self, loop: AnyLoop) -> LoopState | None:
+        """How a loop stands that should have done something long ago; None if all is well, or cannot be told."""
+        due, progress = loop.next_iteration, self._progress.get(loop)
+        resting = not loop.is_running() or loop.is_being_cancelled() or _retrying(loop)
+        if due is None or resting or progress is None or not progress.ended:
+            return None
+        interval_s = (due - loop._last_iteration).total_seconds()  # noqa: SLF001 - the time before due; no public name
+        # A loop whose iterations take longer than its interval falls behind for ever, and is at work all the same.
+        late_s = min((datetime.now(UTC) - due).total_seconds(), progress.stuck_s(interval_s))
+        if not overdue(late_s, interval_s):
+            return None
+        text = "nothing has woken it" if progress.begun_ns is None else "its iteration does not come to an end"
+        return LoopState(_name(loop), dead=False, overdue_s=late_s, text=text)
+
+    def _start(self, original: Callable[..., Any], hook: Hook) -> Callable[..., Any]:
+        def start(loop: AnyLoop, *args: Any, **kwargs: Any) -> Any:
+            if not hook.active:
+                return original(loop, *args, **kwargs)
+            try:
+                self._adopt(loop)
+            except Exception as error:  # noqa: BLE001 - our fault must not keep the host's loop from starting
+                hook.fault(error)
+            # Started by a command it still is no part of that: it goes on when the command has long ended.
+            token = tracing.pause()
+            try:
+                task = original(loop, *args, **kwargs)
+            finally:
+                tracing.end(token)
+            self._follow(loop, task)
+            return task
+
+        return start
+
+    def _find(self) -> None:
+        """Take every loop that runs in this event loop."""
+        for task in asyncio.all_tasks():
+            try:
+                loop = _loop_of(task)
+                if loop is not None:
+                    self._adopt(loop)
+                    self._follow(loop, task)
+            except Exception as error:  # noqa: BLE001 - a loop that cannot be read is left alone
+                self.hooks[0].fault(error)
+
+    def _adopt(self, loop: AnyLoop) -> None:
+        """Put our body around the loop's own, once."""
+        if loop in self._loops and loop.coro in self._bodies:
+            return
+        body = loop.coro.__wrapped__ if loop.coro in self._bodies else loop.coro  # copied with ours in it
+        if own_module(body):
+            return
+        loop.coro = self._around(loop, body)
+        self._bodies.add(loop.coro)
+        self._loops.add(loop)
+
+    def _follow(self, loop: AnyLoop, task: asyncio.Task[None]) -> None:
+        """Hear when it ends."""
+        if loop in self._loops:
+            self._dead.pop(loop, None)
+            self._progress[loop].follow(task)
+            task.remove_done_callback(self._ended)
+            task.add_done_callback(self._ended)
+
+    def _around(self, loop: AnyLoop, body: Body) -> Body:
+        series = self.ground.recorder.series(TASKS, fitted(qualified(body)))
+        progress = self._progress.setdefault(loop, Progress())
+
+        @functools.wraps(body)  # discord.py names the loop by it, in logs and as the cog's attribute
+        async def iteration(*args: Any, **kwargs: Any) -> Any:
+            # A call of the loop as a function is part of what calls it.
+            if not (self._watching and _runs(loop)):
+                return await body(*args, **kwargs)
+            late_ms = _late_ms(loop)
+            start_ns = now_ns()
+            progress.begin()
+            try:
+                result = await body(*args, **kwargs)
+            except BaseException as error:
+                self._failed(loop, series, start_ns, late_ms, error)
+                raise
+            finally:
+                progress.end()
+            metadata = {"late_ms": late_ms} if late_ms else None
+            self.ground.recorder.add_timed(series, start_ns, now_ns(), Outcome.OK, metadata=metadata)
+            return result
+
+        return iteration
+
+    def _failed(self, loop: AnyLoop, series: int, start_ns: int, late_ms: float, error: BaseException) -> None:
+        """Record an iteration that failed, and whether the loop dies of it."""
+        if isinstance(error, GeneratorExit):  # the event loop is gone, and the coroutine with it
+            return
+        try:
+            outcome, text = outcome_of(error), error_text(cause_of(error))
+            if _deadly(loop, error):
+                self._dead[loop] = text
+                outcome, text = Outcome.ERROR, DIED + text
+            metadata = {"late_ms": late_ms} if late_ms else None
+            self.ground.recorder.add_timed(series, start_ns, now_ns(), outcome, error=text, metadata=metadata)
+        except Exception as fault:  # noqa: BLE001 - discord.py must see the host's exception, whatever we do
+            self.hooks[0].fault(fault)
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        """Record a death outside of an iteration: before the first one, or in what follows a failure."""
+        try:
+            loop = next((loop for loop in self._loops if loop.get_task() is task), None)
+            error = _end_of(task)
+            if loop is None or error is None or loop in self._dead:
+                return
+            text = self._dead[loop] = error_text(cause_of(error))
+            series = self.ground.recorder.series(TASKS, _name(loop))
+            ended_ns = now_ns()
+            self.ground.recorder.add_timed(series, ended_ns, ended_ns, Outcome.ERROR, error=DIED + text)
+        except Exception as fault:  # noqa: BLE001 - asyncio would only log it
+            self.hooks[0].fault(fault)
+
+
+def _loop_of(task: asyncio.Task[Any]) -> AnyLoop | None:
+    """The loop that a task runs, below whatever a task factory has wrapped around it."""
+    found: Iterator[AnyLoop] = held(task.get_coro(), Loop)  # a task leads to its loop by nothing else
+    return next((loop for loop in found if loop.get_task() is task), None)
+
+
+def _runs(loop: AnyLoop) -> bool:
+    """Whether this call of its body is an iteration: made by the loop, and not by a host that calls it as a function.
+
+    A task factory may start the body before the loop knows its task, or in another task than it gave the loop.
+    """
+    task = loop.get_task()
+    if task is not None and asyncio.current_task() is task:
+        return True
+    frame: FrameType | None = sys._getframe(2)  # noqa: SLF001 - the documented way to the frame that awaits the body
+    while frame is not None and frame.f_code is not Loop.__call__.__code__:
+        if frame.f_code is _LOOP:
+            return frame.f_locals.get("self") is loop
+        frame = frame.f_back
+    return False
+
+
+def _name(loop: AnyLoop) -> str:
+    """As its operations are named."""
+    return fitted(qualified(loop.coro))
+
+
+def _retrying(loop: AnyLoop) -> bool:
+    """Whether it waits to try again what failed; how long, grows with each time."""
+    return bool(getattr(loop, "_last_iteration_failed", False))  # no public name
+
+
+def _late_ms(loop: AnyLoop) -> float:
+    """How long after its time the iteration begins, in milliseconds; 0 when that is nothing or cannot be told."""
+    try:
+        if loop._last_iteration_failed:  # noqa: SLF001 - a retry has no time of its own
+            return 0.0
+        late_ms = (datetime.now(UTC) - loop._last_iteration).total_seconds() * 1000  # noqa: SLF001 - the due time; no public name
+    except (AttributeError, TypeError):
+        return 0.0
+    return round(late_ms, 1) if late_ms >= LATE_MS else 0.0
+
+
+def _deadly(loop: AnyLoop, error: BaseException) -> bool:
+    """Whether this exception of an iteration ends the loop against its will."""
+    task = loop.get_task()
+    if isinstance(error, asyncio.CancelledError):
+        # Nobody cancelled the loop: it awaited something that was cancelled. discord.py then ends it without a word.
+        return task is not None and not _cancelling(task)
+    retried = loop.reconnect and isinstance(error, loop._valid_exception)  # noqa: SLF001 - no public name
+    return isinstance(error, Exception) and not retried
+
+
+def _cancelling(task: asyncio.Task[None]) -> bool:
+    """Whether somebody asked it to end. A task factory may give a plain future, which does not know: then so it is."""
+    cancelling = getattr(task, "cancelling", None)
+    return cancelling is None or bool(cancelling())
+
+
+def _end_of(task: asyncio.Task[None]) -> BaseException | None:
+    """What ended a loop's task against its will; None if it was stopped, cancelled, or came to its end."""
+    if task.cancelled():
+        return None if _cancelling(task) else asyncio.CancelledError("what it awaited was cancelled")
+    error: BaseException | None = getattr(task, "_exception", None)  # task.exception() would silence asyncio's warning
+    return error

@@ -1,0 +1,1 @@
+"""The bot's event loop and process: lag, blocking calls, stacks, resources."""

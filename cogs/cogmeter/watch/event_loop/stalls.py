@@ -1,0 +1,100 @@
+"""Stalls: records what blocks the event loop, by the line that does it, and how late the loop runs."""
+
+from __future__ import annotations
+
+import asyncio
+import dataclasses
+from collections import deque
+from typing import TYPE_CHECKING, Final
+
+from cogmeter.diagnosis import Finding
+from cogmeter.recording.operation import now_ns
+from cogmeter.recording.service_names import STALLS
+from cogmeter.watch.event_loop.lag import Lag
+from cogmeter.watch.event_loop.watchdog import C_CODE, NO_TURN, NOTHING_RAN, BlockedLoop, Watchdog
+from cogmeter.watch.names import fitted
+from cogmeter.watch.surface import Surface
+from cogmeter_storage.model import Outcome
+
+if TYPE_CHECKING:
+    from cogmeter.watch.surface import WatchContext
+
+MOST_PLACES: Final = 200
+OTHER_PLACES: Final = "(other places)"
+HOUR_NS: Final = 3_600 * 10**9
+REMEMBERED: Final = 1_000
+
+_BLOCKED: Final = "Move what blocks there to a thread (await asyncio.to_thread(...)), or use a library that awaits"
+_STARVED: Final = "Give the bot more CPU: the machine or container let it wait, or was stopped"
+_ADVICE: Final = {
+    C_CODE: "Look for long work in C, such as regular expressions, JSON or images; move it to another process",
+    NOTHING_RAN: _STARVED,
+    NO_TURN: _STARVED,
+}
+
+
+class StallWatch(Surface):
+    """The service ``discord.stalls``: each stall is one operation, named by the innermost line of the host's code."""
+
+    name = "stalls"
+    setting = "watch_stalls"
+
+    def __init__(self, ground: WatchContext) -> None:
+        super().__init__(ground)
+        self.lag = Lag()
+        self.watchdog = Watchdog(ground.settings.stall_threshold, stalled=self._stalled, late=self.lag.add)
+        self._quiet = 0  # of the watchdog's quiet looks, those in the lag already
+        self._places: set[str] = set()
+        self._recent: deque[BlockedLoop] = deque(maxlen=REMEMBERED)
+
+    def prepare(self) -> None:
+        """No hook is needed."""
+
+    async def install(self) -> None:
+        """Start the watchdog on the running loop."""
+        await super().install()
+        self.watchdog.start(asyncio.get_running_loop())
+
+    async def remove(self) -> None:
+        """End its thread."""
+        self.watchdog.stop()
+        await super().remove()
+
+    def sample(self) -> dict[str, float]:
+        """The loop's lag since the last sample: ``loop.lag_p50_ms``, ``loop.lag_p99_ms``, ``loop.lag_max_ms``."""
+        quiet = self.watchdog.quiet
+        self.lag.add_none(quiet - self._quiet)
+        self._quiet = quiet
+        return self.lag.take()
+
+    def findings(self) -> list[Finding]:
+        """How often the loop was blocked in the last hour, and by what the longest."""
+        if not self.watchdog.alive:
+            advice = "Load cogmeter again; if it ends again, report it with the log"
+            return [Finding(self.name, well=False, text="The watchdog's thread has ended", advice=advice)]
+        since_ns = now_ns() - HOUR_NS
+        recent = [stall for stall in self._recent if stall.end_ns >= since_ns]
+        if not recent:
+            return [Finding(self.name, well=True, text="The loop was not blocked in the last hour")]
+        worst = max(recent, key=lambda stall: stall.end_ns - stall.start_ns)
+        took_ms = (worst.end_ns - worst.start_ns) / 1e6
+        during = f" during {worst.during}" if worst.during else ""
+        text = f"{len(recent)} in the last hour, the longest {took_ms:,.0f} ms at {worst.place}{during}"
+        return [Finding(self.name, well=False, text=text, advice=_ADVICE.get(worst.place, _BLOCKED))]
+
+    def _stalled(self, stall: BlockedLoop) -> None:
+        self._recent.append(dataclasses.replace(stall, scope=None, stack=()))  # a scope would keep its whole trace
+        place = stall.place
+        if place not in self._places:
+            if len(self._places) >= MOST_PLACES:
+                place = OTHER_PLACES
+            self._places.add(place)
+        recorder = self.ground.recorder
+        recorder.add_timed(
+            recorder.series(STALLS, fitted(place)),
+            stall.start_ns,
+            stall.end_ns,
+            Outcome.OK,
+            metadata={"stack": list(stall.stack), "during": stall.during},
+            scope=stall.scope,
+        )

@@ -1,0 +1,1 @@
+"""Interactions and prefix commands: arrival, handling, response, user."""

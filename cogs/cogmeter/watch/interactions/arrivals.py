@@ -1,0 +1,96 @@
+"""Arrivals: stamps interactions and messages as the gateway hands them over, before any of the host's code runs."""
+
+from __future__ import annotations
+
+from contextvars import ContextVar
+from typing import TYPE_CHECKING, Any
+
+from cogmeter.recording import tracing
+from cogmeter.recording.operation import now_ns
+from cogmeter.watch.hook import Hook
+from cogmeter.watch.surface import Surface
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    import discord
+
+    from cogmeter.settings import Settings
+
+# The id of the message that is being handled, and when it arrived; None outside of a message.
+_message: ContextVar[tuple[str, int] | None] = ContextVar("cogmeter_message", default=None)
+
+
+def message_arrived_ns(message_id: int) -> int | None:
+    """When this message arrived, by time.perf_counter_ns; None if the running code was not started by it.
+
+    A task that began with one message and goes on to serve others does not count them from the first one's arrival.
+    """
+    message = _message.get()
+    return message[1] if message is not None and message[0] == str(message_id) else None
+
+
+class Arrivals(Surface):
+    """The start of every duration. Without its hooks durations begin with the public event, after the host's code."""
+
+    name = "arrivals"
+    setting = "watch_commands"
+
+    @classmethod
+    def wanted(cls, settings: Settings) -> bool:
+        """All that is timed from the arrival on needs it."""
+        return settings.watch_commands or settings.watch_components or settings.watch_acknowledgement
+
+    def prepare(self) -> None:
+        """The parsers' dictionary is shared by all gateway connections: its entries are replaced in place."""
+        parsers = self.ground.bot._connection.parsers  # noqa: SLF001 - no public event comes before the command's task
+        self.hooks += [
+            Hook("interaction arrivals", parsers, "INTERACTION_CREATE", self._interactions, expects=["data"]),
+            Hook("message arrivals", parsers, "MESSAGE_CREATE", self._messages, expects=["data"]),
+        ]
+
+    def fall_back(self, failed: list[Hook]) -> None:
+        """Stamp interactions when their public event is dispatched."""
+        if any(hook.name == "interaction arrivals" for hook in failed):
+            self.listeners.append(("on_interaction", self._on_interaction))
+
+    def _interactions(self, original: Callable[[Any], None], hook: Hook) -> Callable[[Any], None]:
+        receipts = self.ground.receipts
+
+        def received(data: Any) -> None:
+            token = None
+            if hook.active:
+                try:
+                    receipt = receipts.arrive(data)
+                    token = None if receipt is None else tracing.begin(receipt)
+                except Exception as error:  # noqa: BLE001 - our fault must not lose the host's interaction
+                    hook.fault(error)
+            try:
+                original(data)
+            finally:
+                if token is not None:
+                    tracing.end(token)
+
+        return received
+
+    def _messages(self, original: Callable[[Any], None], hook: Hook) -> Callable[[Any], None]:
+        def received(data: Any) -> None:
+            token = None
+            if hook.active:
+                try:
+                    token = _message.set((data["id"], now_ns()))
+                except Exception as error:  # noqa: BLE001 - our fault must not lose the host's message
+                    hook.fault(error)
+            try:
+                original(data)
+            finally:
+                if token is not None:
+                    _message.reset(token)
+
+        return received
+
+    async def _on_interaction(self, interaction: discord.Interaction) -> None:
+        try:
+            self.ground.receipts.of(interaction)
+        except Exception as error:  # noqa: BLE001 - see above
+            self.hooks[0].fault(error)

@@ -1,0 +1,258 @@
+"""Components: times every button, select, modal and dynamic item, with the exceptions that their views swallow."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final
+
+from discord.ui import item as ui_item
+from discord.ui.view import BaseView, ViewStore
+
+from cogmeter.recording import service_names, tracing
+from cogmeter.watch.hook import Hook
+from cogmeter.watch.interactions.custom_ids import readable
+from cogmeter.watch.interactions.method_listener import held_by
+from cogmeter.watch.interactions.presses import (
+    DECORATED_METHODS,
+    ITEM_METHODS,
+    MODAL_METHODS,
+    PARENTS,
+    VIEW_METHODS,
+    Claim,
+    Press,
+    Presses,
+    run_dynamic,
+)
+from cogmeter.watch.interactions.tracker import COMPONENT, MODAL
+from cogmeter.watch.names import fitted, qualified
+from cogmeter.watch.surface import Surface, WatchContext, own_module
+
+if TYPE_CHECKING:
+    import asyncio
+    from collections.abc import Callable, Coroutine
+    from typing import TypeAlias
+
+    import discord
+
+    from cogmeter.watch.interactions.tracker import PendingInteraction
+    from cogmeter_storage.model import Outcome
+
+    Dispatch: TypeAlias = Callable[..., None]
+    Scheduled: TypeAlias = Callable[..., Coroutine[Any, Any, Any]]
+
+_DECORATED: Final[Any] = getattr(ui_item, "_ItemCallback", None)  # the class of a decorated callback; no public name
+_VIEW: Final = ("component_type", "custom_id", "interaction")
+_MODAL: Final = ("custom_id", "interaction", "components", "resolved")
+_DYNAMIC: Final = ("component_type", "factory", "interaction", "custom_id", "match")
+
+
+class Components(Surface):
+    """Each press is one operation from its arrival to its callback's end, named by view and callback.
+
+    A press is claimed where discord.py dispatches it, before any code of the host runs: views and modals may override
+    everything from there on. One that no one claims (a listener or ``wait_for`` may take it) is recorded when it is
+    answered, see ``settle_unclaimed``.
+    """
+
+    name = "components"
+    setting = "watch_components"
+
+    def __init__(self, ground: WatchContext) -> None:
+        super().__init__(ground)
+        self._presses = Presses()
+        self._dispatching = 0  # the id of the interaction whose tasks discord.py starts at this moment
+        self._dynamic_tasks = 0  # of these, those of dynamic items that are about to be added
+
+    def prepare(self) -> None:
+        """The view store's methods: one class for all views and modals, known now or later, and no host's."""
+        self._tasks = Hook("component tasks", ViewStore, "add_task", self._added, expects=["task"])
+        self._decorated = Hook("item callbacks", _DECORATED, "__call__", self._callbacks, expects=["interaction"])
+        self.hooks += [
+            Hook("views", ViewStore, "dispatch_view", self._views, expects=_VIEW),
+            Hook("modals", ViewStore, "dispatch_modal", self._modals, expects=_MODAL),
+            Hook("dynamic items", ViewStore, "schedule_dynamic_item_call", self._dynamic, expects=_DYNAMIC),
+            self._tasks,
+            self._decorated,
+        ]
+        if not self.ground.settings.watch_acknowledgement:  # which tells when a press that nobody claims is answered
+            self.listeners.append(("on_interaction", self._on_interaction))
+
+    def fall_back(self, failed: list[Hook]) -> None:  # noqa: ARG002 - the same for each of them
+        """Count what nobody claims, because its hook is missing, when its event is dispatched."""
+        if not self.listeners:
+            self.listeners.append(("on_interaction", self._on_interaction))
+
+    async def remove(self) -> None:
+        """Also record what was left to other tasks. What still runs leaves its objects as they were when it ends."""
+        await super().remove()
+        for press in list(self._presses.values()):
+            if press.waits:
+                press.give_up()
+
+    def _views(self, original: Dispatch, hook: Hook) -> Dispatch:
+        def dispatch_view(store: ViewStore, kind: int, custom_id: str, interaction: discord.Interaction) -> None:
+            def call() -> None:
+                original(store, kind, custom_id, interaction)
+
+            self._dispatch(hook, interaction, lambda: self._view(store, kind, custom_id, interaction), call)
+
+        return dispatch_view
+
+    def _view(self, store: ViewStore, kind: int, custom_id: str, interaction: discord.Interaction) -> Claim | None:
+        """The view and item that discord.py will dispatch this to."""
+        key, message = (kind, custom_id), interaction.message
+        views = store._views  # noqa: SLF001 - there is no public way to it
+        item = (None if message is None else views.get(message.id, {}).get(key)) or views.get(None, {}).get(key)
+        view = None if item is None else item.view
+        if item is None or view is None or view.is_finished():
+            return None
+        heard = self._decorated.active and isinstance(held_by(item, "callback"), _DECORATED)
+        methods = DECORATED_METHODS if heard else ITEM_METHODS
+        return Claim(
+            fitted(f"{qualified(type(view))}.{_item_name(view, item)}"),
+            ours=own_module(type(view)) or own_module(type(item)),
+            things=((view, VIEW_METHODS), (item, methods if item.parent is None else (*PARENTS, *methods))),
+            overridden=getattr(view._dispatch_item, "__func__", None) is not BaseView._dispatch_item,  # noqa: SLF001 - see above
+        )
+
+    def _modals(self, original: Dispatch, hook: Hook) -> Dispatch:
+        def dispatch_modal(
+            store: ViewStore, custom_id: str, interaction: discord.Interaction, components: Any, resolved: Any
+        ) -> None:
+            def call() -> None:
+                original(store, custom_id, interaction, components, resolved)
+
+            self._dispatch(hook, interaction, lambda: _of_modal(store, custom_id), call)
+
+        return dispatch_modal
+
+    def _dynamic(self, original: Scheduled, hook: Hook) -> Scheduled:
+        def scheduled(
+            store: ViewStore, kind: int, factory: Any, interaction: discord.Interaction, *match: Any
+        ) -> Coroutine[Any, Any, Any]:
+            press = self._claimed(hook, interaction, lambda: _of_dynamic(factory))
+            if press is None:
+                return original(store, kind, factory, interaction, *match)
+            press.begin()  # now: an eager task runs before it can be followed
+            followed = self._dispatching == interaction.id and self._tasks.active
+            if followed:
+                self._dynamic_tasks += 1
+            return run_dynamic(
+                press, lambda seen: original(store, kind, seen, interaction, *match), factory, followed=followed
+            )
+
+        return scheduled
+
+    def _callbacks(self, original: Scheduled, hook: Hook) -> Scheduled:
+        def call(callback: Any, interaction: discord.Interaction) -> Coroutine[Any, Any, Any]:
+            press = self._presses.called_with((interaction,)) if hook.active and self._presses else None
+            if press is None:
+                return original(callback, interaction)
+            return press.hear(callback, "callback", original, callback, interaction)
+
+        return call
+
+    def _added(self, original: Callable[..., Any], hook: Hook) -> Callable[..., Any]:
+        def add_task(store: ViewStore, task: asyncio.Future[Any]) -> Any:
+            press = self._presses.get(self._dispatching)
+            if hook.active and press is not None:
+                try:
+                    dynamic = self._dynamic_tasks > 0
+                    press.follow(task, dynamic=dynamic)
+                    if dynamic:
+                        self._dynamic_tasks -= 1
+                        press.end()  # its task takes the place of what was begun before
+                except Exception as error:  # noqa: BLE001 - our fault must not lose the host's task
+                    hook.fault(error)
+            return original(store, task)
+
+        return add_task
+
+    def _dispatch(
+        self,
+        hook: Hook,
+        interaction: discord.Interaction,
+        find: Callable[[], Claim | None],
+        call: Callable[[], None],
+    ) -> None:
+        """Let discord.py dispatch an interaction, and take the tasks that it starts as parts of one press."""
+        if not (hook.active and self._tasks.active):
+            call()
+            return
+        press = self._claimed(hook, interaction, find)
+        before = (self._dispatching, self._dynamic_tasks)  # a task that starts at once may dispatch another one
+        self._dispatching, self._dynamic_tasks = interaction.id, 0
+        token = None
+        if press is not None:
+            press.begin()
+            token = tracing.begin(press.receipt)
+        try:
+            call()
+        finally:
+            if token is not None:
+                tracing.end(token)
+            self._dispatching, self._dynamic_tasks = before
+            if press is not None:
+                press.dispatched()
+
+    def _claimed(self, hook: Hook, interaction: discord.Interaction, find: Callable[[], Claim | None]) -> Press | None:
+        """Claim an interaction of our bot for what takes it; None if nothing does, or it is to be let be."""
+        if not hook.active:
+            return None
+        try:
+            claim = None if interaction.client is not self.ground.bot else find()  # all bots share the hooked class
+            receipt = None if claim is None else self.ground.receipts.of(interaction)
+            if claim is None or receipt is None or receipt.finished:
+                return None
+            press = self._presses.get(receipt.id)
+            if press is None:
+                press = Press(self._presses, self.ground.receipts, receipt, interaction, hook)
+            press.claim(claim)
+        except Exception as error:  # noqa: BLE001 - our fault must not lose the host's press
+            hook.fault(error)
+            return None
+        return press
+
+    async def _on_interaction(self, interaction: discord.Interaction) -> None:
+        try:
+            if interaction.type.value in {COMPONENT, MODAL}:
+                receipt = self.ground.receipts.of(interaction)
+                if receipt is not None and not receipt.owned:
+                    self.ground.receipts.finish(
+                        receipt, service_names.COMPONENTS, self.ground.receipts.name_of(receipt)
+                    )
+        except Exception as error:  # noqa: BLE001 - it would reach the host's on_error
+            self.hooks[0].fault(error)
+
+
+def settle_unclaimed(ground: WatchContext, receipt: PendingInteraction, outcome: Outcome, error: str | None) -> None:
+    """Record a press that no view, modal or dynamic item claimed, once it is answered or cannot be any more."""
+    if ground.settings.watch_components:
+        name = ground.receipts.name_of(receipt)
+        ground.receipts.finish(receipt, service_names.COMPONENTS, name, outcome=outcome, error=error)
+        ground.receipts.close(receipt)
+
+
+def _of_modal(store: ViewStore, custom_id: str) -> Claim | None:
+    modal = store._modals.get(custom_id)  # noqa: SLF001 - see above
+    if modal is None:
+        return None
+    kind = type(modal)
+    return Claim(fitted(qualified(kind)), ours=own_module(kind), things=((modal, MODAL_METHODS),))
+
+
+def _of_dynamic(factory: Any) -> Claim:
+    metadata = {"template": readable(factory.__discord_ui_compiled_template__.pattern)}
+    return Claim(fitted(qualified(factory)), ours=own_module(factory), metadata=metadata, dynamic=True)
+
+
+def _item_name(view: BaseView, item: Any) -> str:
+    """The callback's name, the attribute that holds the item, or the item's class."""
+    callback = held_by(item, "callback")
+    if callback is not None:
+        name = qualified(getattr(callback, "callback", callback)).rpartition(".")[2]  # a decorated one is wrapped
+        if name != "<lambda>":
+            return name
+    for attribute, value in vars(view).items():
+        if value is item:
+            return attribute
+    return type(item).__name__

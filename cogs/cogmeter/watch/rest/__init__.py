@@ -1,0 +1,1 @@
+"""Discord's REST API: every request, its waits and its limits."""

@@ -1,0 +1,1 @@
+"""The HTTP servers: ports, applications, access control, limits and static files."""

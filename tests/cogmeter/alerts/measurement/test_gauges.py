@@ -1,0 +1,42 @@
+"""The newest gauges, and the way that led there, whatever the clock is set to."""
+
+import pytest
+
+from cogmeter.alerts.measurement.costs import CostTotals
+from cogmeter.alerts.measurement.gauges import CONNECTED, DISCONNECTS, GaugeHistory
+from cogmeter.alerts.model import Reading, Subject
+from cogmeter.alerts.rules.suppression import Suppression
+
+NOW_US = 1_755_424_800_000_000
+MINUTE_US = 60_000_000
+YEARS_US = 3650 * 86_400 * 1_000_000
+steps_us = pytest.mark.parametrize("step_us", [-YEARS_US, -60 * MINUTE_US, 60 * MINUTE_US, YEARS_US])
+
+
+@steps_us
+def test_a_step_of_the_clock_makes_no_connection_lost_for_longer(step_us):
+    gauges = GaugeHistory()
+    gauges.take(NOW_US, {CONNECTED: 1.0, DISCONNECTS: 0.0})
+    gauges.take(NOW_US + MINUTE_US, {CONNECTED: 0.0, DISCONNECTS: 2.0})
+    gauges.shift(step_us)
+    gauges.take(NOW_US + step_us + 2 * MINUTE_US, {CONNECTED: 0.0, DISCONNECTS: 3.0})
+    assert gauges.lost_s() == (120.0, 120.0)
+    assert gauges.disconnects() == 3.0
+
+
+@steps_us
+def test_a_step_of_the_clock_keeps_what_was_spent_within_the_day(step_us):
+    costs = CostTotals()
+    costs.count([0, 0, 0, 0, (None, {"cost_usd": 1.5})], [("model", "ask")], NOW_US)
+    costs.shift(step_us)
+    costs.move(NOW_US + step_us + 23 * 60 * MINUTE_US)
+    assert costs.day() == {"model": 1.5}
+    costs.move(NOW_US + step_us + 25 * 60 * MINUTE_US)
+    assert costs.day() == {}
+
+
+def test_an_echo_of_the_future_explains_nothing():
+    echoes = Suppression(600.0)
+    alone = Reading(Subject("deviation", "a"), 9.0, 5.0, "odd", "warning")
+    echoes.restore([["deviation", "a", "", NOW_US + YEARS_US]])
+    assert [one.breached for one in echoes.mark([alone], NOW_US)] == [True]

@@ -1,0 +1,149 @@
+"""What the summary counts, what it counts apart, and which names are near."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from cogmeter.query.query import Query
+from cogmeter.query.records import MOST_BINS, Period, Range, UnknownNameError
+from cogmeter_storage import open_store
+from cogmeter_storage.model import DAY_US, HOUR_US, MINUTE_US
+
+NOW_US = 1_800_000_000_000_000 + 17 * MINUTE_US + 3_000_000
+
+
+@pytest.fixture
+async def store(tmp_path):
+    store = await open_store(f"sqlite:///{tmp_path / 'performance.db'}")
+    yield store
+    await store.close()
+
+
+async def recorded(store, *operations):
+    """Operations as (service, operation, end_us, duration_us, outcome)."""
+    ids = await store.series_ids([one[:2] for one in operations])
+    rows = [(number, *one[2:], None, None) for number, one in zip(ids, operations, strict=True)]
+    await store.append([sorted(rows, key=lambda row: row[1])], now_us=NOW_US)
+
+
+def query(store):
+    return Query(store, clock=lambda: NOW_US)
+
+
+async def test_what_runs_in_the_background_is_counted_apart(store):
+    await recorded(
+        store,
+        ("discord.commands", "ask", NOW_US - 5, 1_000_000, 1),
+        *(("discord.listeners", "on_message", NOW_US - number, 10, 0) for number in range(6, 100)),
+    )
+    summary = await query(store).summary(Period.HOUR)
+    assert (summary.total.operations, summary.total.error_rate) == (1, 1.0)
+    assert [name for name, _ in summary.services] == ["discord.commands"]
+    assert [(name, one.operations) for name, one in summary.background] == [("discord.listeners", 94)]
+    assert sum(summary.timeline.per_minute) == pytest.approx(20)  # one operation in the three seconds of the last bin
+
+
+async def test_the_period_before_ends_where_this_one_begins(store):
+    begin = (NOW_US - HOUR_US) // MINUTE_US * MINUTE_US
+    await recorded(store, ("a", "x", begin - 1, 1, 0), ("a", "x", begin, 1, 0), ("a", "x", NOW_US - 1, 1, 0))
+    stats = await query(store).stats("a", period=Period.HOUR)
+    assert (stats.before.operations, stats.total.operations) == (1, 2)
+
+
+async def test_no_percentile_lies_beyond_the_slowest_operation(store):
+    durations_us = (1, 7_333, 176_778, 912_942)
+    await recorded(store, *((f"s{took}", "x", NOW_US - 5, took, 0) for took in durations_us))
+    summary = await query(store).summary(Period.HOUR)
+    found = [one for _, one in summary.services]
+    assert [one.max_us for one in sorted(found, key=lambda one: one.max_us)] == list(durations_us)
+    assert all(one.p50_us <= one.p95_us <= one.p99_us <= one.max_us for one in [*found, summary.total])
+
+
+async def test_the_rate_of_the_bin_that_is_still_filling_is_over_the_time_that_passed(store):
+    await recorded(store, *(("a", "x", NOW_US - 1_000 - number, 1, 0) for number in range(10)))
+    timeline = (await query(store).stats("a", period=Period.HOUR)).timeline
+    assert timeline.per_minute[-1] == pytest.approx(10 / 3 * 60)
+
+
+async def test_an_unknown_operation_is_told_with_near_ones(store):
+    await recorded(store, ("knowledge-graph", "query", NOW_US - 1, 1, 0))
+    with pytest.raises(UnknownNameError, match=r"Did you mean query\?") as raised:
+        await query(store).stats("knowledge-graph", "querry")
+    assert (raised.value.kind, raised.value.near) == ("operation", ("query",))
+
+
+async def test_an_unknown_service_has_no_operations_and_is_no_error(store):
+    await recorded(store, ("knowledge-graph", "query", NOW_US - 1, 1, 0))
+    assert await query(store).operations("knowledge-grap", Period.DAY) == {}
+    assert list(await query(store).operations("knowledge-graph", Period.DAY)) == ["query"]
+
+
+def test_every_period_has_a_readable_number_of_bins():
+    for period in Period:
+        span = period.range_at(NOW_US)
+        assert 50 <= (span.until_us - span.since_us) / span.step_us <= 130
+
+
+@given(st.integers(1, 10_000 * DAY_US))
+def test_no_range_has_more_bins_than_can_be_told_apart(length_us):
+    span = Range(0, length_us, "some time")
+    assert length_us <= MOST_BINS * span.step_us
+    assert span.step_us % MINUTE_US == 0
+
+
+async def test_a_range_is_answered_as_a_period_is(store):
+    await recorded(store, ("a", "x", NOW_US - 1, 1, 0))
+    span = Period.HOUR.range_at(NOW_US)
+    assert await query(store).summary(span) == await query(store).summary(Period.HOUR)
+    assert (await query(store).stats("a", period=Range(0, 10 * MINUTE_US, "long ago"))).total.operations == 0
+
+
+async def test_a_timeline_of_all_services_leaves_out_what_runs_in_the_background(store):
+    await recorded(store, ("a", "x", NOW_US - 1, 1, 0), ("discord.rest", "GET", NOW_US - 1, 1, 0))
+    line = await query(store).timeline(step_us=10 * MINUTE_US)
+    assert line.step_us == 10 * MINUTE_US
+    assert sum(line.per_minute) > 0
+    assert sum(line.per_minute) == sum((await query(store).timeline("a", "x", step_us=10 * MINUTE_US)).per_minute)
+
+
+async def test_a_summary_of_some_services_counts_those_alone(store):
+    await recorded(store, ("a", "x", NOW_US - 1, 1, 0), ("b", "x", NOW_US - 1, 1, 0))
+    found = await query(store).summary(Period.HOUR, services=["b"])
+    assert [name for name, _ in found.services] == ["b"]
+    assert found.total.operations == 1
+
+
+async def test_how_a_figure_was_computed_is_said_at_debug(store, caplog):
+    await recorded(store, ("a", "x", NOW_US - 1, 1, 0))
+    with caplog.at_level("DEBUG", logger="cogmeter.query"):
+        await query(store).stats("a", period=Period.HOUR)
+    assert any(message.startswith("last hour: 1 operations in 1 groups") for message in caplog.messages)
+
+
+async def test_a_title_in_other_letters_has_one_in_plain_letters_beside_it(store):
+    await recorded(
+        store,
+        *(("music", name, NOW_US - 9, 1, 0) for name in ("play", "再生")),
+        *(("音楽", name, NOW_US - 8, 1, 0) for name in ("再生", "stop")),
+        ("データ", "読む", NOW_US - 7, 1, 0),
+    )
+    asked = query(store)
+    titles = [
+        (one.title, one.alias)
+        for one in (
+            await asked.timeline(),
+            await asked.timeline("music", "play"),
+            await asked.timeline("music", "再生"),
+            await asked.timeline("音楽"),
+            await asked.timeline("音楽", "stop"),
+            (await asked.stats("データ", "読む")).timeline,
+        )
+    ]
+    assert titles == [
+        ("All services", ""),
+        ("music / play", ""),
+        ("music / 再生", "music / operation 2"),
+        ("音楽", "service 2"),
+        ("音楽 / stop", "service 2 / stop"),
+        ("データ / 読む", "service 3 / operation 1"),
+    ]

@@ -1,0 +1,58 @@
+"""The picture of an alert is of what the alert is about."""
+
+import dataclasses
+import time
+from collections import Counter
+
+import pytest
+from factories import make_alert
+
+from cogmeter.query.query import Query
+from cogmeter.recording.markers import MarkerRecorder
+from cogmeter.recording.service_names import BOT
+from cogmeter.render.charts.builder import ChartBuilder
+from cogmeter.render.charts.worker_client import ChartWorker
+from cogmeter.settings import Settings
+
+
+@pytest.fixture
+async def artist(store):
+    worker = ChartWorker()
+    yield ChartBuilder(
+        worker, Query(store), MarkerRecorder(), Settings(), Counter(), gauges=lambda: ["loop.lag_max_ms"]
+    )
+    await worker.close()
+
+
+@pytest.fixture
+async def alert(store):
+    """An alert on one operation of a service, whose operations are stored."""
+    now_us = time.time_ns() // 1000
+    names = [("graph", "query"), ("graph", "write"), ("other", "work")]
+    ids = await store.series_ids(names)
+    rows = [
+        (number, now_us - 3_000_000 + at, 2_000, int(number == ids[0]), None, None) for at, number in enumerate(ids)
+    ]
+    await store.append([rows], now_us=now_us)
+    return make_alert(now_us, service="graph", operation="query", started_us=now_us - 60_000_000)
+
+
+async def test_an_alert_on_one_operation_shows_that_operation_alone(artist, alert):
+    picture = await artist.breach(alert)
+    assert picture.drawn
+    assert picture.chart.timeline.title == "graph / query"
+    assert max(one or 0 for one in picture.chart.curve.values) == 1.0
+
+
+async def test_an_alert_on_the_whole_bot_shows_its_gauge_above_all_that_people_asked_for(artist, alert, store):
+    await store.add_samples(alert.seen_us - 1_000_000, {"loop.lag_max_ms": 3_000.0})
+    picture = await artist.breach(
+        dataclasses.replace(alert, rule="stall", service=BOT, operation="", threshold=2_000.0)
+    )
+    assert picture.drawn
+    assert (picture.chart.curve.name, picture.chart.curve.threshold) == ("longest block of the loop", 2_000_000)
+    assert sum(picture.chart.timeline.per_minute) > 0
+
+
+async def test_an_alert_on_what_was_never_recorded_has_no_picture(artist, alert):
+    assert await artist.breach(dataclasses.replace(alert, operation="Feed.poll")) is None

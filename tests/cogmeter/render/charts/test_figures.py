@@ -1,0 +1,151 @@
+"""Every picture is a PNG of the right size that shows what was asked, however odd the data."""
+
+import dataclasses
+import io
+import warnings
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from cogmeter.query.query import Period
+from cogmeter.render import palette
+from cogmeter.render.charts.chart import Chart
+from cogmeter.render.charts.curve import UNITS, Curve
+from cogmeter.render.charts.figures import Painter
+
+
+@pytest.fixture(scope="module")
+def painter():
+    return Painter()
+
+
+def pixels(png):
+    picture = Image.open(io.BytesIO(png))
+    picture.load()
+    assert (picture.format, picture.mode, picture.size) == ("PNG", "RGB", (1600, 900))
+    return np.asarray(picture).astype(int)
+
+
+def amount(picture, colour):
+    """How many pixels have exactly this colour."""
+    return int((picture == [int(colour[at : at + 2], 16) for at in (1, 3, 5)]).all(axis=2).sum())
+
+
+def with_values(chart, **values):
+    return dataclasses.replace(chart, timeline=dataclasses.replace(chart.timeline, **values))
+
+
+def test_a_day_shows_each_line_the_bars_and_the_failures(painter, day_chart):
+    picture = pixels(painter.draw(day_chart))
+    for colour in (palette.P50, palette.P95, palette.P99, palette.BARS, palette.FAILED, palette.TEXT):
+        assert amount(picture, colour) > 300
+
+
+@pytest.mark.parametrize("period", list(Period))
+def test_every_period_is_drawn(painter, timeline, period):
+    pixels(painter.draw(Chart(timeline(period))))
+
+
+def test_the_figure_is_used_again_without_a_trace_of_the_picture_before(painter, day_chart, timeline):
+    alone = painter.draw(Chart(timeline(title="knowledge-graph")))
+    painter.draw(day_chart)
+    assert painter.draw(Chart(timeline(title="knowledge-graph"))) == alone
+
+
+def test_an_empty_time_is_said_and_shows_no_line(painter, day_chart, without_values):
+    empty = Chart(without_values(day_chart).timeline)
+    picture = pixels(painter.draw(empty))
+    assert amount(picture[250:500], palette.TEXT) > 300
+    assert amount(picture[250:, 200:], palette.P99) == 0
+    pixels(painter.draw(with_values(empty, edges_us=[], per_minute=[], failures_per_minute=[], p50_us=[])))
+
+
+def test_one_bin_and_single_points_are_visible_as_marks(painter, timeline):
+    assert amount(pixels(painter.draw(Chart(timeline(bins=1))))[170:], palette.P99) > 150
+    line = timeline()
+    holes = {
+        name: [value if at % 9 == 4 else None for at, value in enumerate(getattr(line, name))]
+        for name in ("p50_us", "p95_us", "p99_us")
+    }
+    assert amount(pixels(painter.draw(with_values(Chart(line), **holes)))[170:], palette.P99) > 1500
+
+
+def test_a_line_has_a_gap_where_nothing_happened(painter, timeline):
+    line = timeline()
+    full = pixels(painter.draw(Chart(line)))
+    hole = {
+        name: [None if 30 <= at < 60 else value for at, value in enumerate(getattr(line, name))]
+        for name in ("p50_us", "p95_us", "p99_us")
+    }
+    holed = pixels(painter.draw(with_values(Chart(line), **hole)))
+    inside = (slice(170, 540), slice(172 + 1396 * 32 // 96, 172 + 1396 * 58 // 96))
+    assert amount(full[inside], palette.P50) > 1000
+    assert amount(holed[inside], palette.P50) == 0
+
+
+def test_a_failure_among_thousands_is_still_visible(painter, timeline):
+    line = timeline()
+    rates = {"per_minute": [14_000.0] * 96, "failures_per_minute": [0.0] * 95 + [0.01]}
+    assert amount(pixels(painter.draw(with_values(Chart(line), **rates)))[600:], palette.FAILED) > 20
+
+
+@pytest.mark.parametrize("value", [0.0, float("nan"), float("inf"), 1e300])
+def test_values_that_no_axis_expects_are_drawn_or_left_out(painter, timeline, value):
+    line = timeline()
+    names = ("p50_us", "p95_us", "p99_us", "per_minute", "failures_per_minute")
+    pixels(painter.draw(with_values(Chart(line), **{name: [value] * 96 for name in names})))
+    pixels(painter.draw(with_values(Chart(line), **{name: [value, *getattr(line, name)[1:]] for name in names})))
+
+
+@pytest.mark.parametrize("unit", list(UNITS))
+@pytest.mark.parametrize("size", [0.0, 0.02, 0.9, 60.0, 3e8])
+def test_a_curve_of_any_unit_is_drawn_with_its_threshold_in_place_of_the_latencies(painter, timeline, unit, size):
+    line = timeline()
+    values = tuple(None if 20 < at < 30 else size * at / 95 for at in range(96))
+    picture = pixels(painter.draw(Chart(line, Curve("what it is", unit, values, size / 2))))
+    assert amount(picture, palette.P99) == 0
+    assert amount(picture[164:540], palette.FAILED if unit == "share" else palette.P50) > 1000
+    assert amount(picture, palette.FAILED) > 300
+
+
+def test_a_curve_over_a_time_without_operations_is_drawn(painter, day_chart, without_values):
+    quiet = dataclasses.replace(without_values(day_chart), curve=Curve("memory", "bytes", (3e8,) * 96))
+    assert amount(pixels(painter.draw(quiet))[164:540], palette.P50) > 1000
+
+
+def test_a_wide_spread_is_drawn_on_a_logarithmic_axis(painter, timeline):
+    pixels(painter.draw(Chart(timeline(spread=40), latency_threshold_us=5e6)))
+
+
+@pytest.mark.parametrize("threshold", [1.0, 5e5, 2e6, 4.9e6, 1e12])
+def test_thresholds_anywhere_are_drawn_or_said(painter, timeline, threshold):
+    chart = Chart(timeline(), latency_threshold_us=threshold, throughput_threshold=threshold / 1e5)
+    assert amount(pixels(painter.draw(chart)), palette.FAILED) > 300
+
+
+def test_names_are_drawn_as_they_are_whatever_they_hold(painter, timeline):
+    title = "A $very$ long \\frac{title}{ } \n\t\x00 日本 🎉 " * 9
+    chart = Chart(timeline(title=title))
+    markers = tuple((chart.since_us + number * 3_600_000_000, title) for number in range(-3, 30))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        pixels(painter.draw(dataclasses.replace(chart, markers=markers)))
+
+
+def test_a_bin_a_minute_over_a_day_is_drawn(painter, timeline):
+    line = timeline()
+    many = {
+        name: getattr(line, name) * 15 for name in ("per_minute", "failures_per_minute", "p50_us", "p95_us", "p99_us")
+    }
+    edges = [line.edges_us[0] + number * 60_000_000 for number in range(96 * 15)]
+    pixels(painter.draw(with_values(Chart(line), edges_us=edges, step_us=60_000_000, **many)))
+
+
+def test_breaches_outside_the_range_are_left_out_and_short_ones_are_seen(painter, timeline):
+    chart = Chart(timeline())
+    outside = ((0, 1), (chart.until_us + 1, chart.until_us + 2))
+    plain = dataclasses.replace(chart, breaches=())
+    assert painter.draw(dataclasses.replace(chart, breaches=outside)) == painter.draw(plain)
+    short = dataclasses.replace(chart, breaches=((chart.until_us - 2, chart.until_us - 1),))
+    assert amount(pixels(painter.draw(short)), palette.FAILED) > amount(pixels(painter.draw(plain)), palette.FAILED)

@@ -1,0 +1,139 @@
+"""Numbers and names in people's form."""
+
+import re
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from cogmeter.render import formatting
+
+
+@pytest.mark.parametrize(
+    ("duration_us", "said"),
+    [
+        (None, "\N{EN DASH}"),
+        (float("nan"), "\N{EN DASH}"),
+        (0, "0 ms"),
+        (0.4, "0.4 µs"),
+        (850, "850 µs"),
+        (999.6, "1 ms"),
+        (1_500, "1.5 ms"),
+        (145_000, "145 ms"),
+        (999_700, "1 s"),
+        (1_234_000, "1.2 s"),
+        (8_234_000, "8.2 s"),
+        (9_970_000, "10 s"),
+        (59_600_000, "1 min"),
+        (125_000_000, "2 min 5 s"),
+        (120_000_000, "2 min"),
+        (11_520_000_000, "3 h 12 min"),
+        (3_599_700_000, "1 h"),
+        (86_399_000_000, "1 d"),
+        (187_200_000_000, "2 d 4 h"),
+        (-145_000, "-145 ms"),
+    ],
+)
+def test_a_duration_is_said_in_the_unit_that_people_would_choose(duration_us, said):
+    assert formatting.duration(duration_us) == said
+
+
+UNITS = {"µs": 1, "ms": 1e3, "s": 1e6, "min": 60e6, "h": 3600e6, "d": 86400e6}
+
+
+@given(st.floats(min_value=1, max_value=1e14))
+def test_a_duration_as_said_is_within_six_percent_of_the_real_one(duration_us):
+    said = formatting.duration(duration_us).replace(",", "")
+    meant = sum(float(amount) * UNITS[unit] for amount, unit in re.findall(r"([\d.]+) (\S+)", said))
+    assert meant == pytest.approx(duration_us, rel=0.06)
+
+
+@pytest.mark.parametrize(
+    ("number", "said"),
+    [
+        (0, "0"), (7, "7"), (0.4, "0.4"), (0.02, "0.02"), (0.001, "<0.01"), (945, "945"), (999.7, "1 k"),
+        (12_400, "12.4 k"), (999_960, "1 M"), (1_200_000, "1.2 M"), (3_100_000_000, "3.1 G"), (-1_500, "-1.5 k"),
+    ],
+)  # fmt: skip
+def test_an_amount_is_said_short(number, said):
+    assert formatting.count(number) == said
+
+
+def test_an_exact_amount_has_commas_between_its_thousands():
+    assert formatting.exact(1247) == "1,247"
+
+
+@pytest.mark.parametrize(
+    ("share", "said"),
+    [
+        (0, "0 %"), (1, "100 %"), (0.972, "97.2 %"), (0.05, "5 %"), (0.9996, "99.96 %"), (0.0004, "0.04 %"),
+        (0.000001, "<0.01 %"), (0.999999, ">99.99 %"), (0.9995, "99.95 %"),
+    ],
+)  # fmt: skip
+def test_a_share_is_said_in_percent(share, said):
+    assert formatting.percent(share) == said
+
+
+@given(st.integers(1, 10**12), st.data())
+def test_all_is_said_only_when_nothing_failed_and_nothing_only_when_nothing_did(operations, data):
+    failures = data.draw(st.integers(0, operations))
+    assert (formatting.percent(failures / operations) in {"0 %", "0.0 %", "0.00 %"}) == (failures == 0)
+    assert (formatting.percent(1 - failures / operations) in {"100 %", "100.00 %"}) == (failures == 0)
+
+
+@pytest.mark.parametrize(
+    ("per_minute", "said"),
+    [
+        (0, "0 a minute"), (20, "20 a minute"), (12_400, "12.4 k a minute"), (1.5, "1.5 a minute"),
+        (0.5, "30 an hour"), (0.05, "3 an hour"), (2 / 1440, "2 a day"),
+    ],
+)  # fmt: skip
+def test_a_rate_is_said_in_the_span_that_gives_a_number_of_at_least_one(per_minute, said):
+    assert formatting.rate(per_minute) == said
+
+
+@pytest.mark.parametrize(
+    ("now", "before", "said"),
+    [
+        (112, 100, "▲ 12 % more"), (97, 100, "▼ 3 % less"), (100, 100, "no change"), (100.1, 100, "no change"),
+        (1200, 100, "▲ over 12 times more"), (0, 100, "▼ 100 % less"), (1, 100_000, "▼ 99 % less"),
+        (None, 100, "nothing to compare with"), (100, None, "nothing to compare with"),
+        (0, 0, "nothing to compare with"), (5, 0, "▲ more, from 0"),
+    ],
+)  # fmt: skip
+def test_a_change_is_said_with_an_arrow_and_with_words(now, before, said):
+    assert formatting.change(now, before) == said
+
+
+@given(st.floats(0, 1e15) | st.none(), st.floats(0, 1e15) | st.none())
+def test_the_words_of_a_change_agree_with_its_arrow(now, before):
+    said = formatting.change(now, before, more="slower", less="faster")
+    assert ("▲" in said) == ("slower" in said)
+    assert ("▼" in said) == ("faster" in said)
+
+
+def test_a_change_of_a_share_is_said_in_points():
+    assert formatting.change_of_share(0.028, 0.016) == "▲ 1.2 points higher"
+    assert formatting.change_of_share(0.02, 0.03) == "▼ 1 point lower"
+    assert formatting.change_of_share(0.0201, 0.02) == "no change"
+    assert formatting.change_of_share(0.02, None) == "nothing to compare with"
+
+
+@given(st.text(), st.integers(0, 30))
+def test_a_cut_text_keeps_to_its_limit_and_is_untouched_when_it_fits(whole, limit):
+    shown = formatting.cut(whole, limit)
+    assert len(shown) <= limit
+    assert shown == whole if len(whole) <= limit else limit == 0 or shown.endswith("…")
+
+
+@given(st.text(st.characters()))
+def test_a_cleaned_text_is_one_line_that_can_be_encoded(whole):
+    assert formatting.clean(whole + "\ud800\n").encode().isascii() in {True, False}
+    assert len(formatting.clean(whole).splitlines()) <= 1
+
+
+def test_times_are_said_in_utc():
+    at_us = 1_755_426_600_000_000  # 2025-08-17 10:30 UTC
+    assert formatting.clock_time(at_us) == "10:30"
+    assert formatting.clock_time(at_us, with_date=True) == "17 Aug 10:30"
+    assert formatting.day(at_us) == "17 Aug"
