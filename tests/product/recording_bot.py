@@ -16,11 +16,11 @@ import sys
 import time
 from pathlib import Path
 
-import cogmeter.clock_watch
 import discord
 from discord.ext import commands
 
 import cogmeter
+import cogmeter.monitor.clock_watch
 import cogmeter.monitor.monitor
 
 _real_ns = time.time_ns
@@ -56,7 +56,7 @@ def hurry(epoch_s: float, speed: int) -> None:
     """Let the wall clock run faster, and fold more often."""
     epoch_ns = int(epoch_s * 1e9)
     time.time_ns = lambda: epoch_ns + (_real_ns() - epoch_ns) * speed
-    cogmeter.clock_watch.STEP_NS = 10**18  # a clock that runs fast all the time makes no step
+    cogmeter.monitor.clock_watch.STEP_NS = 10**18  # a clock that runs fast all the time makes no step
     cogmeter.monitor.monitor.FOLD_INTERVAL_S = 1.0  # a busy machine takes longer than a fraction of it
 
 

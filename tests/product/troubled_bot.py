@@ -18,11 +18,11 @@ import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-import cogmeter.flusher
 import discord
 from discord.ext import commands
 
 import cogmeter
+import cogmeter.recording.flusher
 from cogmeter.query.query import Period
 
 DATABASE = Path("data/performance.db")
@@ -87,7 +87,7 @@ async def stop_on_a_full_disk() -> None:
 async def deleted_on_a_full_disk() -> None:
     """Its database is deleted while the disk takes no copy of it; then there is room again."""
     signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
-    cogmeter.flusher.FIRST_RETRY_S = 0.1
+    cogmeter.recording.flusher.FIRST_RETRY_S = 0.1
     lines = Lines()
     logging.getLogger("cogmeter").addHandler(lines)
     async with make_bot() as bot:
@@ -135,7 +135,7 @@ def filled() -> Iterator[None]:
 
 
 async def run_on_a_disk_that_fills_up(trouble: Callable[[], contextlib.AbstractContextManager[None]]) -> None:
-    cogmeter.flusher.FIRST_RETRY_S = 0.1
+    cogmeter.recording.flusher.FIRST_RETRY_S = 0.1
     lines = Lines()
     logging.getLogger("cogmeter").addHandler(lines)
     async with make_bot() as bot:

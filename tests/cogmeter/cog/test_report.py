@@ -99,7 +99,7 @@ async def at(home, moment_us):
     """A look at this moment by a monitor that has just been started; returns how many reports the channel has."""
     await WeeklyReport(home.monitor, clock=lambda: moment_us).run()
     await home.env.settle()
-    return sum("WeeklyReport" in (one.title or "") for message in home.channel.history() for one in message.embeds)
+    return sum("Weekly" in (one.title or "") for message in home.channel.history() for one in message.embeds)
 
 
 async def test_the_report_of_a_week_is_posted_once_on_monday(weekly):

@@ -143,7 +143,7 @@ async def test_a_job_runs_on_when_the_wall_clock_is_set(schedule, monkeypatch, h
         def now(cls, tz=None):
             return datetime.now(tz) + cls.step
 
-    for module in ("apscheduler.schedulers.base", "apscheduler.triggers.interval", "cogmeter.schedule"):
+    for module in ("apscheduler.schedulers.base", "apscheduler.triggers.interval", "cogmeter.monitor.scheduler"):
         monkeypatch.setattr(f"{module}.datetime", Wall)
     schedule.every(0.05, "sums", work)
     schedule.start()

@@ -16,7 +16,6 @@ from collections import Counter
 from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
 
-import cogmeter.flusher
 import cogs
 import discord
 import numpy as np  # noqa: F401 - its thread pool stays once it is imported, so it has to be there from the start
@@ -26,6 +25,7 @@ from discord.ext import commands
 from traces import Traces, check_origin
 
 import cogmeter
+import cogmeter.recording.flusher
 
 EXTENSION = "cogmeter.cog"
 DATABASE = Path("data/performance.db")
@@ -34,7 +34,9 @@ KINDS = {"bot": commands.Bot, "sharded": commands.AutoShardedBot}
 
 async def reloads(kind: type[commands.Bot]) -> None:
     """A hundred reloads, with a thread and decorated functions recording all the while."""
-    cogmeter.flusher.POLL_S = 0.02  # how soon the flusher sees that it has to stop: a hundred times 0.2 s is long
+    cogmeter.recording.flusher.POLL_S = (
+        0.02  # how soon the flusher sees that it has to stop: a hundred times 0.2 s is long
+    )
     async with make_bot(kind) as bot:
         before = Traces.of(bot)
         await bot.load_extension(EXTENSION)

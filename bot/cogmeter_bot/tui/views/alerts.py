@@ -34,7 +34,7 @@ class AlertsData(NamedTuple):
 class AlertsView(DashboardView[AlertsData]):
     """Both tables; the range of time does not matter to them."""
 
-    NAME: ClassVar[str] = "AlertsView"
+    NAME: ClassVar[str] = "Alerts"
 
     def compose(self) -> ComposeResult:
         """The tables, and the chosen alert in full."""

@@ -26,11 +26,11 @@ MOST: Final = 500  # groups
 class ErrorsView(DashboardView["ErrorsAnswer"]):
     """The groups, the largest first."""
 
-    NAME: ClassVar[str] = "ErrorsView"
+    NAME: ClassVar[str] = "Errors"
 
     def compose(self) -> ComposeResult:
         """The table, and the newest failure of the chosen group in full."""
-        yield Grid("ErrorsView", _columns(), id="error-groups")
+        yield Grid("Errors", _columns(), id="error-groups")
         yield Static(id="example", classes="in-full")
 
     async def read(self, source: Source, span: Range) -> ErrorsAnswer:

@@ -45,7 +45,7 @@ class OverviewData(NamedTuple):
 class OverviewView(DashboardView[OverviewData]):
     """The overview."""
 
-    NAME: ClassVar[str] = "OverviewView"
+    NAME: ClassVar[str] = "Overview"
 
     def compose(self) -> ComposeResult:
         """Figures above, charts in the middle, tables below."""

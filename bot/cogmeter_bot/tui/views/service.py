@@ -38,7 +38,7 @@ class ServiceData(NamedTuple):
 class ServiceView(DashboardView[ServiceData]):
     """A service in detail; until one is opened, the busiest."""
 
-    NAME: ClassVar[str] = "ServiceView"
+    NAME: ClassVar[str] = "Service"
     service: str | None = None
 
     def compose(self) -> ComposeResult:

@@ -37,7 +37,7 @@ ORDERS: Final[tuple[tuple[Callable[[str, Stats], float | str], bool], ...]] = (
 class ServicesView(DashboardView["Dashboard"]):
     """The table of services, what runs in the background at the end of its names."""
 
-    NAME: ClassVar[str] = "ServicesView"
+    NAME: ClassVar[str] = "Services"
     BINDINGS: ClassVar = [
         Binding("s", "sort", "Sort by the next column", show=False),
         Binding("S,shift+s", "turn", "Turn the order round", show=False),
@@ -47,7 +47,7 @@ class ServicesView(DashboardView["Dashboard"]):
 
     def compose(self) -> ComposeResult:
         """The table."""
-        yield Grid("ServicesView", stats_columns("service"), id="all-services")
+        yield Grid("Services", stats_columns("service"), id="all-services")
 
     async def read(self, source: Source, span: Range) -> Dashboard:
         """See View."""

@@ -95,7 +95,7 @@ class Guild:
 
     def on_the_way(self, where):
         """Whether a place is between the outbox and the channel."""
-        modules = ("channel.py", "lane.py", "message.py")
+        modules = ("notifier.py", "target_worker.py", "message.py")
         return not where.startswith("cogmeter-alerts-log") and any(module in where for module in modules)
 
     @asynccontextmanager
@@ -157,7 +157,7 @@ def whose():
 
 
 def place(coroutine):
-    """The innermost lines of the product and of what it uses, where a coroutine waits: ``end.py:12 < lane.py:34``."""
+    """Return the innermost lines where a coroutine waits: ``end.py:12 < target_worker.py:34``."""
     lines = []
     while coroutine is not None:
         frame = getattr(coroutine, "cr_frame", None)

@@ -56,7 +56,7 @@ async def test_killed_anywhere_between_breach_and_delivery_everybody_is_told_onc
     runs = await crashed(tmp_path, url)
     for needed in (
         "engine.py",
-        "lane.py",
+        "target_worker.py",
         "webhook.py",
         "http.py",
         "crashing.py",
@@ -78,7 +78,7 @@ async def test_killed_anywhere_on_the_way_to_discord_the_alert_is_one_message_th
     monkeypatch.setattr("loopback.messages.of_nonce", lambda *_: None)
     channel = discord_server.world.channel["id"]
     runs = await crashed(tmp_path, "", discord_server.url, discord_server.token, channel)
-    for needed in ("client_reqrep.py", "http.py", "channel.py", "message.py", "endings.py"):
+    for needed in ("client_reqrep.py", "http.py", "notifier.py", "message.py", "attempt_log.py"):
         assert needed in places(runs)
     assert sum(run["code"] == KILLED for run in runs) > 30
     messages = list(discord_server.world.messages[channel].values())

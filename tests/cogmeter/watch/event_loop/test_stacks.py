@@ -8,12 +8,12 @@ import sys
 import sysconfig
 from pathlib import Path
 
-import cogmeter.recorder
 import discord
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+import cogmeter.recording.recorder
 from cogmeter.watch.event_loop.stacks import (
     HOST,
     LIBRARY,
@@ -29,7 +29,7 @@ from cogmeter.watch.event_loop.stacks import (
 )
 
 HOSTS = Frame("/srv/bot/cogs/music.py", 88, "search")
-OURS = Frame(str(cogmeter.recorder.__file__), 5, "add")
+OURS = Frame(str(cogmeter.recording.recorder.__file__), 5, "add")
 INSTALLED = Frame("/srv/bot/.venv/lib/python3.11/site-packages/discord/http.py", 600, "request")
 PYTHONS = Frame(str(json.__file__), 3, "dumps")
 

@@ -55,13 +55,13 @@ async def test_a_command_that_blocks_before_its_first_await_is_named_with_its_li
         await beats()
         stalls = recorded("discord.stalls")
     line = line_of(search.callback, "time.sleep")
-    named = [one for one in stalls if one.operation == f"cogmeter/watch/test_stalls.py:{line} search"]
+    named = [one for one in stalls if one.operation == f"cogmeter/watch/event_loop/test_stalls.py:{line} search"]
     assert len(named) == 1
     assert named[0].outcome is Outcome.OK
     assert named[0].duration_ms >= 450
     assert named[0].metadata["during"] == named[0].metadata["command"] == "search"
     stack = named[0].metadata["stack"]
-    assert stack[0] == f"cogmeter/watch/test_stalls.py:{line}:search"
+    assert stack[0] == f"cogmeter/watch/event_loop/test_stalls.py:{line}:search"
     assert any(frame.startswith("discord/app_commands/commands.py:") for frame in stack)
     assert not any(frame.startswith(os.sep) or str(Path.cwd()) in frame for frame in stack)
     assert not any(frame.startswith("asyncio/") for frame in stack)

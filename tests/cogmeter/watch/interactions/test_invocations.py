@@ -5,13 +5,13 @@ from __future__ import annotations
 import asyncio
 import time
 
-import cogmeter.watch.arrivals
 import discord
 import pytest
 from discord import app_commands
 from discord.ext import commands
 from discord.ext.commands.hybrid import HybridAppCommand
 
+import cogmeter.watch.interactions.arrivals
 from cogmeter.watch.hook import Hook, HookState
 from cogmeter.watch.interactions.acknowledgement import Acknowledgement
 from cogmeter.watch.interactions.arrivals import Arrivals
@@ -589,7 +589,7 @@ async def test_a_fault_of_ours_keeps_no_command_from_running(ready_bot, watching
         if surface == "receipts":
             monkeypatch.setattr(surfaces[0].ground.receipts, "end", None)
         else:
-            monkeypatch.setattr(cogmeter.watch.prefix, "Who", None)
+            monkeypatch.setattr(cogmeter.watch.interactions.prefix, "Who", None)
         await use("hybrid", "!hybrid", "!breaks", quiet=True)
         assert [done.get_nowait(), done.get_nowait()] == ["hybrid", "hybrid"]
         assert sum(hook.faults for one in surfaces for hook in one.hooks) >= 2
