@@ -96,6 +96,10 @@ class Figures:
         """1 - error rate."""
         return 1.0 - self.error_rate
 
+    def response_us(self, statistic: str) -> float | None:
+        """Return ``average``, ``p50``, ``p95`` or ``p99`` of the durations in microseconds; None without operations."""
+        return {"average": self.mean_us, "p50": self.p50_us, "p95": self.p95_us, "p99": self.p99_us}[statistic]
+
     @property
     def per_minute(self) -> float:
         """Operations a minute over the whole range."""

@@ -1,0 +1,86 @@
+"""Judges a set of operations against the thresholds in effect. Every surface that says "healthy" asks this function."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final, Protocol
+
+from cogmeter.alerts.model import CRITICAL, Subject
+from cogmeter.alerts.rules.guide import ERROR_RATE, RESPONSE_TIME
+from cogmeter.alerts.rules.rule import severity
+from cogmeter.diagnosis import Status, worst
+from cogmeter.render import formatting
+
+if TYPE_CHECKING:
+    from cogmeter.alerts.thresholds.limits import Limits
+
+MOST_FAILED: Final = 0.5  # share of failures from which even too few operations for an alert are degraded
+
+
+class Measured(Protocol):
+    """The key figures of a set of operations, as ``query.records.Figures`` has them. Durations in microseconds."""
+
+    @property
+    def operations(self) -> int:
+        """The number of operations."""
+        ...
+
+    @property
+    def failures(self) -> int:
+        """The number of operations that the error rate counts."""
+        ...
+
+    def response_us(self, statistic: str) -> float | None:
+        """Return ``average``, ``p50``, ``p95`` or ``p99`` of the durations; None if it is not known."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Judgement:
+    """The result of comparing a set of operations with the thresholds in effect."""
+
+    status: Status  # UNKNOWN without operations
+    failing: bool = False  # the error rate exceeds its threshold, or most of a few operations failed
+    slow: bool = False  # the response time exceeds its threshold
+    reason: str = "no operations"
+
+
+def judge(figures: Measured, limits: Limits, service: str = "", operation: str = "") -> Judgement:
+    """Compare operations with the error-rate and response-time thresholds of a service or operation.
+
+    Without ``service``, the thresholds of the rules as a whole apply. A threshold of 0 is switched off. With fewer
+    operations than ``min_operations`` no threshold is exceeded; most of them failed is degraded all the same.
+    From 1.6 times the threshold on (or by the limit's own severity) the status is UNHEALTHY, as the alert is critical.
+    """
+    if not figures.operations:
+        return Judgement(Status.UNKNOWN)
+    errors, failing = _error_rate(figures, limits, Subject(ERROR_RATE, service, operation))
+    times, slow = _response_time(figures, limits, Subject(RESPONSE_TIME, service, operation))
+    counts = f"{formatting.exact(figures.failures)} of {formatting.exact(figures.operations)} operations failed"
+    reason = "; ".join(text for text in (counts + failing, slow) if text)
+    return Judgement(worst((errors, times)), errors is not Status.HEALTHY, bool(slow), reason)
+
+
+def _error_rate(figures: Measured, limits: Limits, subject: Subject) -> tuple[Status, str]:
+    limit, rate = limits.of(subject), figures.failures / figures.operations
+    if figures.operations < limit.min_operations:
+        return (Status.DEGRADED if rate > MOST_FAILED and limit.threshold else Status.HEALTHY), ""
+    if not limit.threshold or rate <= limit.threshold:
+        return Status.HEALTHY, ""
+    return _status(severity(limit, rate)), f", more than {formatting.percent(limit.threshold)}"
+
+
+def _response_time(figures: Measured, limits: Limits, subject: Subject) -> tuple[Status, str]:
+    limit, statistic = limits.of(subject), limits.statistic_of(subject)
+    value_us = figures.response_us(statistic)
+    if not limit.threshold or figures.operations < limit.min_operations or value_us is None:
+        return Status.HEALTHY, ""
+    threshold_us = limit.threshold * 1000
+    if value_us <= threshold_us:
+        return Status.HEALTHY, ""
+    value, threshold = formatting.duration(value_us), formatting.duration(threshold_us)
+    return _status(severity(limit, value_us / 1000)), f"{statistic} response time of {value}, more than {threshold}"
+
+
+def _status(severity_name: str) -> Status:
+    return Status.UNHEALTHY if severity_name == CRITICAL else Status.DEGRADED

@@ -1,0 +1,79 @@
+"""The judgement on a set of operations: the thresholds in effect, the minimum count, and both rules."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from cogmeter.alerts.thresholds.limits import Limits
+from cogmeter.diagnosis import Status
+from cogmeter.diagnostics.judgement import judge
+from cogmeter.query.records import Figures
+from cogmeter.settings import Settings
+
+
+def limits(overrides=None, **settings):
+    defaults = {"alert_threshold_error_rate": 0.05, "alert_threshold_response_time": 5_000, "alert_min_operations": 15}
+    return Limits(Settings(_env_file=None, **defaults | settings), overrides or {})
+
+
+def figures(operations, failures=0, mean_ms=20.0, p95_ms=30.0):
+    outcomes = (operations - failures, failures, 0, 0, 0)
+    mean_us, p95_us = (mean_ms * 1000, p95_ms * 1000) if operations else (None, None)
+    return Figures(operations, outcomes, 3_600_000_000, mean_us, mean_us, p95_us, p95_us, None)
+
+
+@pytest.mark.parametrize(
+    ("operations", "failures", "mean_ms", "status", "failing", "slow"),
+    [
+        (0, 0, 0, Status.UNKNOWN, False, False),
+        (100, 0, 20, Status.HEALTHY, False, False),
+        (100, 5, 20, Status.HEALTHY, False, False),  # at the threshold, not above it
+        (100, 6, 20, Status.DEGRADED, True, False),
+        (100, 9, 20, Status.UNHEALTHY, True, False),  # more than 1.6 times the threshold
+        (100, 0, 5_001, Status.DEGRADED, False, True),
+        (100, 0, 8_000, Status.UNHEALTHY, False, True),
+        (100, 6, 8_000, Status.UNHEALTHY, True, True),
+        (14, 7, 9_000, Status.HEALTHY, False, False),  # too few for an alert
+        (14, 8, 9_000, Status.DEGRADED, True, False),  # but most of them failed
+    ],
+)
+def test_operations_are_compared_with_both_thresholds(operations, failures, mean_ms, status, failing, slow):
+    found = judge(figures(operations, failures, mean_ms), limits(), "chat")
+    assert (found.status, found.failing, found.slow) == (status, failing, slow)
+
+
+def test_the_reason_names_the_counts_and_the_thresholds():
+    found = judge(figures(1_000, 78, 6_000), limits(), "chat")
+    assert found.reason.startswith("78 of 1,000 operations failed, more than 5")
+    assert found.reason.endswith("average response time of 6 s, more than 5 s")
+    assert judge(figures(100), limits()).reason == "0 of 100 operations failed"
+
+
+@given(operations=st.integers(1, 10_000), failures=st.integers(0, 10_000), mean_ms=st.floats(0, 1e6))
+def test_thresholds_of_zero_are_switched_off(operations, failures, mean_ms):
+    off = limits(alert_threshold_error_rate=0, alert_threshold_response_time=0)
+    found = judge(figures(operations, min(failures, operations), mean_ms), off, "chat")
+    assert found.status is Status.HEALTHY
+
+
+def test_a_threshold_changed_while_running_is_in_effect():
+    changed = limits({"error_rate": "0.5", "response_time@chat": "10"})
+    assert judge(figures(100, 20), changed, "other").status is Status.HEALTHY
+    assert judge(figures(100, 0), changed, "chat").slow
+    assert not judge(figures(100, 0), changed, "other").slow
+
+
+def test_the_statistic_in_effect_is_compared():
+    p95 = limits(alert_response_time_statistic="p95")
+    assert judge(figures(100, mean_ms=20, p95_ms=6_000), p95, "chat").slow
+    assert not judge(figures(100, mean_ms=20, p95_ms=6_000), limits(), "chat").slow
+
+
+def test_durations_of_background_services_are_not_judged_unless_a_threshold_names_them():
+    assert not judge(figures(100, mean_ms=90_000), limits(), "discord.tasks").slow
+    assert judge(figures(100, mean_ms=90_000), limits({"response_time@discord.tasks": "1000"}), "discord.tasks").slow
+
+
+def test_the_limits_own_severity_decides_the_status():
+    mild = limits({"error_rate@chat.severity": "warning"})
+    assert judge(figures(100, 90), mild, "chat").status is Status.DEGRADED
