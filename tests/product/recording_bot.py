@@ -21,7 +21,7 @@ from discord.ext import commands
 
 import cogmeter
 import cogmeter.monitor.clock_watch
-import cogmeter.monitor.monitor
+import cogmeter.monitor.jobs
 
 _real_ns = time.time_ns
 
@@ -57,7 +57,7 @@ def hurry(epoch_s: float, speed: int) -> None:
     epoch_ns = int(epoch_s * 1e9)
     time.time_ns = lambda: epoch_ns + (_real_ns() - epoch_ns) * speed
     cogmeter.monitor.clock_watch.STEP_NS = 10**18  # a clock that runs fast all the time makes no step
-    cogmeter.monitor.monitor.FOLD_INTERVAL_S = 1.0  # a busy machine takes longer than a fraction of it
+    cogmeter.monitor.jobs.FOLD_INTERVAL_S = 1.0  # a busy machine takes longer than a fraction of it
 
 
 if __name__ == "__main__":

@@ -15,6 +15,7 @@ from discord.ext import commands
 import cogmeter
 from cogmeter.diagnostics import Health
 from cogmeter.diagnostics.doctor import examine
+from cogmeter.monitor import jobs
 from cogmeter_storage.model import DAY_US
 
 LIBRARIES = list(Path("/usr/lib").glob("*/faketime/libfaketimeMT.so.1"))
@@ -113,12 +114,12 @@ async def test_a_clock_ten_years_ahead_lets_the_clean_up_remove_nothing(bot, mon
     monkeypatch.setattr(time, "time_ns", lambda: real_ns() + YEARS_S * 10**9)
     await monitor.clock_watch.look()
     await monitor.flusher.flush()  # seals the minute
-    await monitor._clean()
+    await jobs.clean(monitor)
     assert (await monitor.store.status()).operations == 1
     found = [one for one in await examine(monitor) if one.name == "clean-up"]
     assert "no answer of Discord has confirmed it" in found[0].text
     monitor.watcher.skew.note("Wed, 01 Jan 2125 00:00:00 GMT", 4_891_363_200.0, 4_891_363_200.1)
-    await monitor._clean()
+    await jobs.clean(monitor)
     assert (await monitor.store.status()).operations == 0
 
 

@@ -16,6 +16,7 @@ from discord.ext import commands
 
 from cogmeter.diagnostics import Health
 from cogmeter.diagnostics.doctor import examine
+from cogmeter.monitor import jobs
 from cogmeter.query.query import Period, Range
 from cogmeter_storage import open_store
 
@@ -75,8 +76,8 @@ async def test_a_bot_whose_slots_of_the_last_days_are_damaged_starts_and_loses_n
     monitor = bot.get_cog("cogmeter").monitor
     assert list(DATABASE.parent.glob("*.corrupt-*")) == []
     assert await counted(monitor, history) == len(history)
-    await monitor._fold()
-    await monitor._clean()
+    await jobs.fold(monitor)
+    await jobs.clean(monitor)
     status = await monitor.store.status()
     assert status.first_end_us >= history[-1] - 8 * 24 * HOUR_US
     assert await counted(monitor, history) == len(history)
@@ -96,7 +97,7 @@ async def test_slots_that_are_damaged_while_the_bot_runs_do_not_stop_folding_and
     monitor = bot.get_cog("cogmeter").monitor
     count = damage("tier < 2")
     assert await counted(monitor, history) == len(history)
-    await monitor._clean()
+    await jobs.clean(monitor)
     status = await monitor.store.status()
     assert history[-1] - status.first_end_us <= 26 * HOUR_US
     assert status.damage.lost_slots == 0
@@ -111,14 +112,14 @@ async def test_a_slot_without_anything_to_rebuild_it_from_is_left_out_and_counte
     monkeypatch.setenv("PERFORMANCE_RETENTION_HOURLY_DAYS", "2")
     await bot.load_extension(EXTENSION)
     monitor = bot.get_cog("cogmeter").monitor
-    await monitor._clean()
+    await jobs.clean(monitor)
     day_us = 24 * HOUR_US
     damaged_us = history[len(history) // 4] // day_us * day_us
     assert damage(f"tier = 2 AND start_us = {damaged_us}", "x'0203'") == 1
     lost = sum(damaged_us <= end_us < damaged_us + day_us for end_us in history)
     assert await counted(monitor, history) == len(history) - lost
     assert (await said(monitor))[:2] == (False, "damaged: 1 slot lost")
-    await monitor._clean()
+    await jobs.clean(monitor)
     assert await counted(monitor, history) == len(history) - lost
     assert (await said(monitor))[:2] == (False, "damaged: 1 slot lost")
     await bot.unload_extension(EXTENSION)
@@ -127,7 +128,7 @@ async def test_a_slot_without_anything_to_rebuild_it_from_is_left_out_and_counte
 async def test_an_undamaged_database_is_well(bot, history):
     await bot.load_extension(EXTENSION)
     monitor = bot.get_cog("cogmeter").monitor
-    await monitor._clean()
+    await jobs.clean(monitor)
     assert await said(monitor) == (True, "no damage was found", "healthy", (await said(monitor))[3])
     assert (await monitor.query.summary(Period.WEEK)).total.operations > 400
     await bot.unload_extension(EXTENSION)

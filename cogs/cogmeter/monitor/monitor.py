@@ -6,6 +6,7 @@ import asyncio
 import logging
 from collections import Counter
 from contextlib import AsyncExitStack
+from datetime import timedelta
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -16,44 +17,52 @@ from cogmeter.alerts.thresholds.limits import Limits
 from cogmeter.monitor.claim import claim, release
 from cogmeter.monitor.clock_watch import ClockWatch
 from cogmeter.monitor.git_revision import revision
-from cogmeter.monitor.heartbeat import Heartbeat
+from cogmeter.monitor.jobs import schedule_jobs
 from cogmeter.monitor.overhead import Overhead
-from cogmeter.monitor.public_api import PublicApi
 from cogmeter.monitor.scheduler import Scheduler
 from cogmeter.notifiers.table import NotifierContext, build, build_apart
 from cogmeter.query.query import Query, now_us
+from cogmeter.query.records import Period
 from cogmeter.recording.flusher import Flusher
 from cogmeter.recording.markers import THRESHOLD, mark_start
 from cogmeter.recording.operation import now_ns
 from cogmeter.recording.recorder import MAX_SERIES
+from cogmeter.redaction import quoted
 from cogmeter.render.charts.builder import ChartBuilder
 from cogmeter.render.charts.worker_client import ChartWorker
+from cogmeter.schemas.alerts import STATES, page
+from cogmeter.schemas.dashboard import dashboard
+from cogmeter.schemas.ranges import between
+from cogmeter.schemas.series import series
+from cogmeter.schemas.service import service_stats
 from cogmeter.settings import SettingsError, env_name
 from cogmeter.startup import PREFIX, StartupGuard
-from cogmeter.watch.gateway import trouble_of
 from cogmeter.watch.interactions.people import new_key, privacy_key, stored_key
 from cogmeter.watch.outages import dangers
 from cogmeter.watch.watcher import Watcher
 from cogmeter_storage import open_store
 from cogmeter_storage.base import StorageError
-from cogmeter_storage.model import Retention
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Mapping
+    from collections.abc import Awaitable, Callable, Collection, Mapping
 
     from discord.ext import commands
 
     from cogmeter.alerts.incident_context import IncidentReader
     from cogmeter.diagnosis import Finding
     from cogmeter.monitor.clock_watch import ClockStep
+    from cogmeter.monitor.heartbeat import Heartbeat
     from cogmeter.notifiers.base import Notifier
     from cogmeter.recording.recorder import Recorder
+    from cogmeter.schemas.alerts import AlertAnswer, Listed
+    from cogmeter.schemas.dashboard import Dashboard
+    from cogmeter.schemas.ranges import Moment
+    from cogmeter.schemas.series import Series
+    from cogmeter.schemas.service import ServiceAnswer
     from cogmeter.settings import Settings
     from cogmeter_storage.alerting import AuditEntry
     from cogmeter_storage.base import Store
 
-FOLD_INTERVAL_S = 60.0
-KEEP_INTERVAL_S = 3600.0
 ABANDON_S = 5.0  # for each part of a monitor whose event loop has ended
 MEASURING = "measuring"  # what failures to count a batch for the alert rules are counted under
 LEVELS = {"debug": logging.DEBUG, "info": logging.INFO, "warn": logging.WARNING, "error": logging.ERROR}
@@ -61,7 +70,7 @@ LEVELS = {"debug": logging.DEBUG, "info": logging.INFO, "warn": logging.WARNING,
 _logger = logging.getLogger("cogmeter.runtime")
 
 
-class Monitor(PublicApi):
+class Monitor:
     """The running monitor of one bot: ``query`` reads, ``charts`` draws, ``flusher`` writes, ``alerting`` warns."""
 
     store: Store
@@ -185,6 +194,67 @@ class Monitor(PublicApi):
             self.recorder.marks.add(THRESHOLD, f"{entry.subject} {entry.after or 'reset'}")
         return entries
 
+    async def dashboard(
+        self,
+        *,
+        since: Moment | None = None,
+        until: Moment | None = None,
+        services: Collection[str] | str | None = None,
+    ) -> Dashboard:
+        """Return the statistics of all services, or of some, and the active alerts, as REST does.
+
+        Without ``since`` the range is 24 hours long, without ``until`` it ends now. Times are datetimes, dates or
+        ISO 8601 texts, in UTC where they name no offset. A date as ``until`` includes that day.
+
+        Raises:
+            UnknownNameError: nothing is stored under one of the services.
+            ValueError: a time is not valid.
+            StorageError: the store does not answer.
+        """
+        span = between(since, until, now_us())
+        named = [services] if isinstance(services, str) else services
+        return await dashboard(self.query, span, services=named, alerts=self.alerting.engine.active)
+
+    async def service(
+        self, name: str, operation: str | None = None, *, since: Moment | None = None, until: Moment | None = None
+    ) -> ServiceAnswer:
+        """Return the statistics of one service or operation; see ``dashboard`` for times and errors."""
+        return await service_stats(self.query, name, operation, between(since, until, now_us()))
+
+    async def series(
+        self,
+        service: str | None = None,
+        operation: str | None = None,
+        *,
+        since: Moment | None = None,
+        until: Moment | None = None,
+        step: timedelta | None = None,
+    ) -> Series:
+        """Return throughput, failures and latency per step; see ``dashboard`` for times and errors.
+
+        Without ``since`` the range is one hour long. ``step`` is rounded up to whole minutes. Without ``service`` the
+        series covers all services but the background ones.
+        """
+        span = between(since, until, now_us(), Period.HOUR)
+        step_us = None if step is None else step // timedelta(microseconds=1)
+        return await series(self.query, service, operation, span, step_us=step_us)
+
+    async def alerts(
+        self, state: Listed = "active", *, service: str | None = None, limit: int = 100, offset: int = 0
+    ) -> list[AlertAnswer]:
+        """Return up to ``limit`` alerts in a state, the last changed first, after skipping ``offset`` of them.
+
+        Raises:
+            ValueError: the state does not exist, ``limit`` is below 1 or ``offset`` below 0.
+            StorageError: the store does not answer.
+        """
+        if state not in STATES:
+            raise ValueError(f"state={quoted(state)} is none of {', '.join(STATES)}")
+        if limit < 1 or offset < 0:
+            raise ValueError(f"limit={limit} is below 1, or offset={offset} below 0")
+        found, _ = await page(self.store.alerting, state, service=service, limit=limit, offset=offset)
+        return found
+
     async def ready(self) -> None:
         """The bot is connected: see now, not at the first alert, whether alerts can be told."""
         await self.alerting.delivery.prepare()
@@ -230,9 +300,9 @@ class Monitor(PublicApi):
 
     async def _name_stored_series(self) -> None:
         """Make what is stored count against the limit of series; what is beyond it was not recorded by this run."""
-        for series in await self.store.series():
+        for stored in await self.store.series():
             if len(self.recorder.names) < MAX_SERIES:
-                self.recorder.series(series.service, series.operation)
+                self.recorder.series(stored.service, stored.operation)
 
     def _notifiers(self, storyteller: IncidentReader) -> list[Notifier]:
         return build(NotifierContext(self.bot, self.settings, storyteller.of, self.artist.breach), self.parts)
@@ -289,35 +359,10 @@ class Monitor(PublicApi):
 
     def _start_jobs(self, undo: AsyncExitStack) -> None:
         with self.parts.guard("scheduler", "nothing is checked, sampled or cleaned up"):
-            self._schedule_jobs()
+            schedule_jobs(self)
             undo.push_async_callback(asyncio.sleep, 0)  # the scheduler shuts down in the loop's next turn
             self.schedule.start()
             undo.callback(self.schedule.stop)
-
-    def _schedule_jobs(self) -> None:
-        settings, schedule = self.settings, self.schedule
-        schedule.every(settings.alert_check_interval, "alerts", self.alerting.check)
-        schedule.every(settings.sample_interval, "samples", self._sample)
-        schedule.every(FOLD_INTERVAL_S, "roll-up", self._fold)
-        schedule.every(KEEP_INTERVAL_S, "baselines", self.alerting.keep)
-        schedule.every(settings.cleanup_interval_minutes * 60, "clean-up", self._clean)
-        if settings.heartbeat_url is not None:
-            with self.parts.guard("heartbeat", "none is sent"):
-                self.heartbeat = Heartbeat(settings.heartbeat_url.get_secret_value(), self._trouble)
-                schedule.every(settings.heartbeat_interval, "heartbeat", self.heartbeat.beat)
-
-    async def _sample(self) -> None:
-        gauges, at_us = self.watcher.sample(), now_us()
-        self.gauges, self.sampled_ns = gauges, now_ns()
-        self.alerting.evaluator.sampled(at_us, gauges, self.watcher.loops())
-        if gauges:
-            await self.store.add_samples(at_us, gauges)
-
-    def _trouble(self) -> str:
-        """What keeps the bot from being well, in words; empty if nothing does. That it is asked, the loop has shown."""
-        if not self.bot.is_ready():
-            return "the bot is not connected to Discord yet"
-        return trouble_of(self.bot) or self.flusher.trouble()
 
     async def _stepped(self, step: ClockStep) -> None:
         """Follow a step of the clock everywhere: what was due in a minute is due in a minute still."""
@@ -333,26 +378,6 @@ class Monitor(PublicApi):
         """How many seconds the clock is ahead of Discord's at least; None before the first answer."""
         skew = self.watcher.skew
         return None if skew.seconds is None else skew.seconds - skew.uncertainty_s
-
-    async def _fold(self) -> None:
-        await self.store.fold(now_us=now_us())
-
-    async def _clean(self) -> None:
-        if doubt := self.clock_watch.doubt():
-            _logger.warning("Nothing is removed from the database: %s", doubt)
-            return
-        settings = self.settings
-        retention = Retention(
-            raw_hours=settings.retention_hours,
-            hour_hours=settings.retention_hourly_days * 24,
-            day_hours=settings.retention_daily_days * 24,
-        )
-        await self._fold()  # what is not folded yet is not removed either
-        try:
-            cleaned = await self.store.clean(retention, now_us=now_us())
-            _logger.debug("Removed %d old operations and %d old slots", cleaned.operations, cleaned.slots)
-        finally:
-            await self.store.verify()  # what is left
 
     async def _replace(self, error: StorageError) -> Store:
         """Open the database again after it turned out corrupt or is no longer the file at its path."""

@@ -15,6 +15,7 @@ from discord.ext import commands
 from cogmeter.diagnosis import Check, Status, worst
 from cogmeter.diagnostics import Health, bot_checks, health_of, monitor_checks
 from cogmeter.diagnostics.doctor import examine
+from cogmeter.monitor import jobs
 from cogmeter.monitor.monitor import Monitor
 from cogmeter.recording.recorder import Recorder
 from cogmeter.settings import Settings
@@ -98,7 +99,7 @@ async def test_a_bot_that_is_starting_is_unknown_and_not_unhealthy(monitored):
 async def test_a_connected_bot_that_does_its_work_is_healthy_in_all_parts(monitored, kind):
     async with monitored(kind=kind) as monitor:
         await record(monitor, "chat", 3)
-        await monitor._sample()
+        await jobs.sample(monitor)
         found = await checks(monitor)
         assert {one.status for one in found.values()} == {Status.HEALTHY}, found
         assert found["gateway"].reason == "1 of 1 shards connected"

@@ -14,6 +14,7 @@ import pytest
 from prometheus_client.openmetrics.parser import text_string_to_metric_families as openmetrics
 from prometheus_client.parser import text_string_to_metric_families as prometheus
 
+from cogmeter.monitor import jobs
 from cogmeter.recording.recorder import MAX_SERIES
 from cogmeter.web.metrics.counters import BOUNDS, COLUMNS, SUM, CounterReading
 from cogmeter.web.metrics.exposition import HISTOGRAMS, Scraped, page
@@ -138,7 +139,7 @@ async def test_no_label_and_no_exemplar_carries_what_identifies_people_or_places
                 )
         await web.flushed()
         await web.monitor.alerting.check()
-        await web.monitor._sample()
+        await jobs.sample(web.monitor)
         text = (await scraped(web, **OPENMETRICS)).text
         families = list(openmetrics(text))
         labels = {key: value for family in families for one in family.samples for key, value in one.labels.items()}
@@ -161,7 +162,7 @@ async def test_hostile_names_stay_inside_their_quotes(seeded):
 
 async def test_every_gauge_that_is_sampled_is_told_with_its_unit(served):
     async with served() as web:
-        await web.monitor._sample()
+        await jobs.sample(web.monitor)
         assert len(web.monitor.gauges) > 15
         assert [gauge for gauge in web.monitor.gauges if told(gauge) is None] == []
         web.monitor.gauges = {**web.monitor.gauges, "gateway.latency_ms.shard_3": 120.0, "loop.lag_max_ms": 40.0}
@@ -226,7 +227,7 @@ def test_a_bot_with_all_series_that_there_may_be_has_a_bounded_page():
 @pytest.mark.parametrize("headers", [{}, OPENMETRICS])
 async def test_prometheus_own_parser_and_linter_find_no_fault(seeded, headers):
     async with seeded() as web:
-        await web.monitor._sample()
+        await jobs.sample(web.monitor)
         answer = await scraped(web, **headers)
     if headers:
         list(openmetrics(answer.text))  # promtool reads the plain format alone
@@ -243,7 +244,7 @@ async def test_every_metric_stands_in_the_documents_table(served):
     table = re.findall(r"^\| (`[^|]+) \|", (ROOT / "docs" / "metrics.md").read_text(), re.MULTILINE)
     documented = {name for cell in table for name in re.findall(r"`([a-z_]+)`", cell)}
     async with served() as web:
-        await web.monitor._sample()
+        await jobs.sample(web.monitor)
         await scraped(web)
         families = {line.split()[2] for line in (await scraped(web)).text.splitlines() if line.startswith("# TYPE")}
     known = {name.removeprefix("chatterbot_") for name in families} | {how.name for how in SAMPLED.values()}

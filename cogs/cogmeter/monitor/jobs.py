@@ -1,0 +1,75 @@
+"""The scheduled jobs of a monitor: threshold checks, samples, roll-up, baselines, clean-up and the heartbeat."""
+
+from __future__ import annotations
+
+import logging
+from functools import partial
+from typing import TYPE_CHECKING, Final
+
+from cogmeter.monitor.heartbeat import Heartbeat
+from cogmeter.query.query import now_us
+from cogmeter.recording.operation import now_ns
+from cogmeter.watch.gateway import trouble_of
+from cogmeter_storage.model import Retention
+
+if TYPE_CHECKING:
+    from cogmeter.monitor.monitor import Monitor
+
+FOLD_INTERVAL_S: Final = 60.0
+KEEP_INTERVAL_S: Final = 3600.0
+
+_logger = logging.getLogger("cogmeter.runtime")
+
+
+def schedule_jobs(monitor: Monitor) -> None:
+    """Add every job to the monitor's scheduler."""
+    settings, schedule = monitor.settings, monitor.schedule
+    schedule.every(settings.alert_check_interval, "alerts", monitor.alerting.check)
+    schedule.every(settings.sample_interval, "samples", partial(sample, monitor))
+    schedule.every(FOLD_INTERVAL_S, "roll-up", partial(fold, monitor))
+    schedule.every(KEEP_INTERVAL_S, "baselines", monitor.alerting.keep)
+    schedule.every(settings.cleanup_interval_minutes * 60, "clean-up", partial(clean, monitor))
+    if settings.heartbeat_url is not None:
+        with monitor.parts.guard("heartbeat", "none is sent"):
+            monitor.heartbeat = Heartbeat(settings.heartbeat_url.get_secret_value(), partial(_problem, monitor))
+            schedule.every(settings.heartbeat_interval, "heartbeat", monitor.heartbeat.beat)
+
+
+async def sample(monitor: Monitor) -> None:
+    """Read the gauges of all surfaces, keep them in memory and store them."""
+    gauges, at_us = monitor.watcher.sample(), now_us()
+    monitor.gauges, monitor.sampled_ns = gauges, now_ns()
+    monitor.alerting.evaluator.sampled(at_us, gauges, monitor.watcher.loops())
+    if gauges:
+        await monitor.store.add_samples(at_us, gauges)
+
+
+async def fold(monitor: Monitor) -> None:
+    """Fold finished minutes into hours and days."""
+    await monitor.store.fold(now_us=now_us())
+
+
+async def clean(monitor: Monitor) -> None:
+    """Remove what is older than the retention settings, unless the clock is in doubt; then verify the rest."""
+    if doubt := monitor.clock_watch.doubt():
+        _logger.warning("Nothing is removed from the database: %s", doubt)
+        return
+    settings = monitor.settings
+    retention = Retention(
+        raw_hours=settings.retention_hours,
+        hour_hours=settings.retention_hourly_days * 24,
+        day_hours=settings.retention_daily_days * 24,
+    )
+    await fold(monitor)  # what is not folded yet is not removed either
+    try:
+        cleaned = await monitor.store.clean(retention, now_us=now_us())
+        _logger.debug("Removed %d old operations and %d old slots", cleaned.operations, cleaned.slots)
+    finally:
+        await monitor.store.verify()
+
+
+def _problem(monitor: Monitor) -> str:
+    """Return why no heartbeat is sent; empty if the bot works. That this runs shows that the event loop does."""
+    if not monitor.bot.is_ready():
+        return "the bot is not connected to Discord yet"
+    return trouble_of(monitor.bot) or monitor.flusher.trouble()
