@@ -4,12 +4,15 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 UV     := $(shell command -v uv)
 
-.PHONY: run test check bench docs clean
+.PHONY: run test test-all check bench bench-smoke docs clean
 
 run: $(VENV)/.run
 	$(BIN)/python -m bot run --or-demo
 
 test: $(VENV)/.dev
+	$(BIN)/python -m pytest -n auto --dist loadfile -m "not slow" $(PYTEST)
+
+test-all: $(VENV)/.dev
 	$(BIN)/python -m pytest -n auto --dist loadfile $(PYTEST)
 
 check: $(VENV)/.dev
@@ -21,6 +24,9 @@ check: $(VENV)/.dev
 
 bench: $(VENV)/.bench
 	$(BIN)/python benchmarks/all.py --short
+
+bench-smoke: $(VENV)/.dev
+	$(BIN)/python benchmarks/all.py --smoke
 
 docs: $(VENV)/.dev
 	$(BIN)/python docs/write_settings.py

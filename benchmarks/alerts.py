@@ -14,7 +14,7 @@ import tempfile
 import time
 from typing import TYPE_CHECKING
 
-from timing import Spread, at_most, interleaved, parser, ratio, row, seconds
+from timing import Spread, at_most, interleaved, parser, ratio, row, seconds, sized
 
 from cogmeter.alerts.lifecycle.engine import AlertEngine, Policy
 from cogmeter.alerts.measurement.evaluator import Evaluator
@@ -225,7 +225,7 @@ def engine_rows(loop: asyncio.AbstractEventLoop, rounds: int) -> None:
 
 
 def main() -> None:
-    short = parser(__doc__).parse_args().short
+    options = parser(__doc__).parse_args()
     history, clock = traffic(), Clock()
     off = dict.fromkeys((rule.setting for name, rule in RULES.items() if name not in GUIDE), 0)
     usual = {
@@ -250,7 +250,7 @@ def main() -> None:
     )
     raw = database(history)
     cases["SQL"] = lambda: seconds(lambda: raw.execute(SQL, (0,)).fetchall())
-    results = interleaved(cases, 201 if short else 2001)
+    results = interleaved(cases, sized(options, 2001, 201, 3))
     sql = results.pop("SQL")
     for name, taken in results.items():
         middle = Spread.of(taken).median * 1e3
@@ -263,11 +263,11 @@ def main() -> None:
             ratio=f"{ratio(taken, sql):.4f}",
             goal=goal,
         )
-    outage_row(loop, history, Settings(_env_file=None, **usual), 21 if short else 201)
+    outage_row(loop, history, Settings(_env_file=None, **usual), sized(options, 201, 21, 2))
     for name, alone in (("window", True), ("window, long windows, costs", False)):
         costs = [asyncio.run(cpu_of_counting(history, alone)) for _ in range(21)]
         row(f"alert totals, CPU an operation: {name}", f"{Spread.of(costs).median * 1e9:.0f} ns")
-    engine_rows(loop, 21 if short else 201)
+    engine_rows(loop, sized(options, 201, 21, 2))
     loop.close()
 
 

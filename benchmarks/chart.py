@@ -6,7 +6,6 @@ shuffled, and the ratio is taken round by round. Absolute times hold for one mac
 
 from __future__ import annotations
 
-import argparse
 import asyncio
 import dataclasses
 import io
@@ -15,6 +14,8 @@ import random
 import statistics
 import time
 from datetime import UTC, datetime
+
+from timing import parser, sized
 
 from cogmeter.query.query import Range, Timeline
 from cogmeter.render.charts.chart import Chart
@@ -166,11 +167,9 @@ def p99(values: list[float]) -> float:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--short", action="store_true", help="few rounds: about ten seconds")
-    short = parser.parse_args().short
-    asyncio.run(lag(rounds=2 if short else 6, seconds=1.5 if short else 4.0))
-    drawing(rounds=9 if short else 31)
+    options = parser(__doc__).parse_args()
+    asyncio.run(lag(rounds=sized(options, 6, 2, 1), seconds=sized(options, 4.0, 1.5, 0.3)))
+    drawing(rounds=sized(options, 31, 9, 1))
 
 
 if __name__ == "__main__":

@@ -26,7 +26,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from query import build
-from timing import Goal, Spread, at_most, interleaved, parser, percentile, ratio, row, seconds
+from timing import Goal, Spread, at_most, interleaved, parser, percentile, ratio, row, seconds, sized
 
 from cogmeter_storage import open_store
 
@@ -202,14 +202,14 @@ def main() -> None:
     options = parser(__doc__)
     options.add_argument("--operations", type=int, help="in the large database; 1,000,000, or 100,000 in short")
     given = options.parse_args()
-    count = given.operations or (100_000 if given.short else 1_000_000)
-    start(10 if given.short else 40)
+    count = given.operations or sized(given, 1_000_000, 100_000, 2_000)
+    start(sized(given, 40, 10, 1))
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         large = folder / "large.db"
         asyncio.run(build(large, count))
         exports(folder, large, count)
-        undisturbed(folder, large, rounds=2 if given.short else 6, length_s=2.0 if given.short else 5.0)
+        undisturbed(folder, large, rounds=sized(given, 6, 2, 1), length_s=sized(given, 5.0, 2.0, 2.0))
 
 
 if __name__ == "__main__":

@@ -21,7 +21,7 @@ import discord
 from discord.ext import commands
 from loop_lag import ticking
 from query import END_US, build
-from timing import at_most, parser, percentile, row
+from timing import at_most, parser, percentile, row, sized
 
 from cogmeter.monitor.monitor import Monitor
 from cogmeter.recording.recorder import Recorder
@@ -190,8 +190,8 @@ def main() -> None:
     options = parser(__doc__)
     options.add_argument("--database", type=Path, required=True, help="built there once, and used again")
     chosen = options.parse_args()
-    count = 1_000_000 if chosen.short else 10_000_000
-    asyncio.run(measure(chosen.database, count, rounds=1 if chosen.short else 3, seconds=5.0))
+    count = sized(chosen, 10_000_000, 1_000_000, 20_000)
+    asyncio.run(measure(chosen.database, count, rounds=sized(chosen, 3, 1, 1), seconds=5.0))
 
 
 if __name__ == "__main__":

@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
-from timing import Goal, at_least, at_most, parser, row
+from timing import Goal, at_least, at_most, parser, row, sized
 
 sys.path.append(str(Path(__file__).parents[1] / "tests"))
 
@@ -148,9 +148,9 @@ def during(incident: Incident, at_s: float) -> bool:
 
 
 def main() -> None:
-    short = parser(__doc__).parse_args().short
+    seeds = sized(parser(__doc__).parse_args(), 4, 1, 1)
     scores = {name: Score() for name in JUDGES}
-    for seed in range(11, 12 if short else 15):  # not those of the tests
+    for seed in range(11, 11 + seeds):  # not those of the tests
         traffic = Traffic(seed)
         for name, judge in JUDGES.items():
             scores[name].add(traffic, judge(traffic))

@@ -15,7 +15,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from timing import Spread, at_least, interleaved, parser, row
+from timing import Spread, at_least, interleaved, parser, row, sized
 
 from cogmeter.alerts.measurement.window import Window
 from cogmeter.recording.buffer import Buffer
@@ -81,8 +81,7 @@ def flusher_of(store: Store, *, alerts: bool) -> Flusher:
 
 
 def main() -> None:
-    short = parser(__doc__).parse_args().short
-    rounds = 25 if short else 101
+    rounds = sized(parser(__doc__).parse_args(), 101, 25, 1)
     loop = asyncio.new_event_loop()
     with tempfile.TemporaryDirectory() as folder:
         paths = {name: Path(folder) / f"{name}.db" for name in ("ours", "with alert totals", "plain")}

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from chart import day
-from timing import Spread, at_most, parser, percentile, row
+from timing import Spread, at_most, parser, percentile, row, sized
 
 from cogmeter.recording.buffer import Buffer
 from cogmeter.recording.flusher import Flusher
@@ -98,8 +98,7 @@ async def measure(rounds: int) -> dict[str, list[list[float]]]:
 
 
 def main() -> None:
-    short = parser(__doc__).parse_args().short
-    lags = asyncio.run(measure(6 if short else 40))
+    lags = asyncio.run(measure(sized(parser(__doc__).parse_args(), 40, 6, 1)))
     everything = {name: [lag for of_round in lags[name] for lag in of_round] for name in lags}
     quiet = percentile(everything["idle"], 0.99)
     row("loop lag, idle", f"p99 {quiet:.2f} ms, max {max(everything['idle']):.1f}")

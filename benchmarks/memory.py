@@ -13,10 +13,11 @@ import os
 import subprocess
 import sys
 import tempfile
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from timing import Goal, Spread, at_most, interleaved, missing, parser, row
+from timing import Goal, Spread, at_most, interleaved, missing, parser, row, sized
 
 if TYPE_CHECKING:
     from discord.ext import commands
@@ -35,12 +36,12 @@ async def use(bot: commands.Bot) -> None:
     assert cog is not None
     monitor = cog.monitor  # type: ignore[attr-defined]  # the extension's own class, which is not imported here
     await monitor.flusher.flush()
-    await monitor.alerts.check()
+    await monitor.alerting.check()
     await monitor.query.summary()
 
 
-async def bot_in(variant: str) -> int:
-    """The resident bytes of this process once the bot is as the variant says."""
+async def bot_in(variant: str) -> tuple[int, float]:
+    """Return the resident bytes of this process, and how many seconds ``load_extension`` took."""
     import discord
     import psutil
     from discord.ext import commands
@@ -48,26 +49,31 @@ async def bot_in(variant: str) -> int:
     bot = commands.Bot(command_prefix="!", intents=discord.Intents.default())
     async with bot:
         await asyncio.sleep(0.1)
+        started = time.perf_counter()
         if variant != "plain":
             await bot.load_extension("cogmeter.cog")
+        load_s = time.perf_counter() - started
         if variant == "used":
             await use(bot)
         await asyncio.sleep(0.5)
         gc.collect()
         if "matplotlib" in sys.modules:
             raise SystemExit("matplotlib has been imported into the bot's process")
-        return psutil.Process().memory_info().rss
+        return psutil.Process().memory_info().rss, load_s
 
 
-def in_a_process(variant: str) -> float:
-    """The same, in megabytes, in a fresh process with a fresh database."""
+def in_a_process(variant: str, loads_s: list[float]) -> float:
+    """Return the resident megabytes of a fresh process; append its loading time to ``loads_s``."""
     with tempfile.TemporaryDirectory() as folder:
         settings = {"PERFORMANCE_DATABASE_URL": f"sqlite:///{Path(folder) / 'bench.db'}"}
         command = [sys.executable, __file__, "--variant", variant]
         done = subprocess.run(
             command, env={**os.environ, **settings}, cwd=folder, check=True, stdout=subprocess.PIPE, text=True
         )
-    return int(done.stdout) / 1e6
+    resident, load_s = done.stdout.split()
+    if variant != "plain":
+        loads_s.append(float(load_s))
+    return int(resident) / 1e6
 
 
 def main() -> None:
@@ -75,15 +81,17 @@ def main() -> None:
     options.add_argument("--variant", choices=VARIANTS, help="what a child process is asked to be")
     given = options.parse_args()
     if given.variant:
-        print(asyncio.run(bot_in(given.variant)))
+        print(*asyncio.run(bot_in(given.variant)))
         return
     try:
         import psutil as _  # noqa: F401 - only whether it is there
     except ImportError as error:
         missing("memory", error)
         return
+    loads_s: list[float] = []
     results = interleaved(
-        {variant: lambda variant=variant: in_a_process(variant) for variant in VARIANTS}, 3 if given.short else 11
+        {variant: lambda variant=variant: in_a_process(variant, loads_s) for variant in VARIANTS},
+        sized(given, 11, 3, 1),
     )
     peer = f"discord.py bot {Spread.of(results['plain']).median:.0f} MB"
     for variant in VARIANTS[1:]:
@@ -95,6 +103,8 @@ def main() -> None:
             ratio=f"+{more:.1f} MB",
             goal=at_most(more.median, 45, " MB"),
         )
+    load = Spread.of(taken * 1000 for taken in loads_s)
+    row("load_extension", f"{load:.0f} ms", goal=at_most(load.median, 400, " ms"))
     row("matplotlib in the bot's process", "not imported", goal=Goal("never", met=True))
 
 

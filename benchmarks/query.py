@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
-from timing import Goal, Spread, at_most, parser, percentile, row, seconds
+from timing import Goal, Spread, at_most, parser, percentile, row, seconds, sized
 
 from cogmeter.query.query import Period, Query, Summary
 from cogmeter_storage import Retention, Row, Store, open_store
@@ -245,7 +245,7 @@ def main() -> None:
         "--database", type=Path, help="keep the file by this name, with its size added, and use it again"
     )
     given = options.parse_args()
-    count = 1_000_000 if given.short else 10_000_000
+    count = sized(given, 10_000_000, 1_000_000, 20_000)
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "history.db"
         if given.database:
@@ -253,9 +253,9 @@ def main() -> None:
         asyncio.run(build(path, count))
         size = path.stat().st_size / count
         # The goal is for ten million: in the short form a slot's fixed part is shared by a tenth of the operations.
-        goal = None if given.short else at_most(size, 40, " B")
+        goal = None if given.short or given.smoke else at_most(size, 40, " B")
         row(f"disk, raw rows and all tiers, {count:,}", f"{size:.1f} B an operation", goal=goal)
-        summaries(path, count, rounds=15 if given.short else 51)
+        summaries(path, count, rounds=sized(given, 51, 15, 1))
         copy = Path(folder) / "copy.db"
         shutil.copyfile(path, copy)
         with copy.open("rb+") as file:

@@ -13,7 +13,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from timing import Spread, at_most, interleaved, missing, parser, ratio, row
+from timing import Spread, at_most, interleaved, missing, parser, ratio, row, sized
 
 from cogmeter.recording.buffer import Buffer
 from cogmeter.recording.flusher import Flusher
@@ -222,11 +222,11 @@ GOALS = {
 
 
 def main() -> None:
-    short = parser(__doc__).parse_args().short
+    options = parser(__doc__).parse_args()
     peers = {**available(prometheus_cases), **available(opentelemetry_cases), **available(sentry_cases)}
     cases = {**our_cases(), **peers}
     timed = {name: lambda case=case: per_call(case) for name, case in cases.items()}
-    results = interleaved(timed, 61 if short else 301)
+    results = interleaved(timed, sized(options, 301, 61, 2))
     yardstick = results.get(YARDSTICK)
     for name, taken in results.items():
         figure = f"{min(taken) * 1e9:.0f} ns best, {Spread.of(taken).median * 1e9:.0f} median"
@@ -242,7 +242,7 @@ def main() -> None:
             goal = at_most(found.median, limit) if limit else None
             row("async with, one-off", "as above", peer=peer, ratio=f"{found:.4f}", goal=goal)
     if yardstick is not None:
-        total_cpu(31 if short else 101, cases[YARDSTICK])
+        total_cpu(sized(options, 101, 31, 2), cases[YARDSTICK])
     loop.close()
 
 

@@ -35,7 +35,7 @@ from urllib.parse import quote, urlsplit
 import discord
 import numpy as np
 from discord.ext import commands
-from timing import Spread, at_most, parser, row
+from timing import Spread, at_most, parser, row, sized
 
 from cogmeter.monitor.monitor import Monitor
 from cogmeter.recording.background import detached
@@ -553,7 +553,7 @@ def main() -> None:
     options.add_argument("--part", choices=("routes", "commands"), help="one of the two parts")
     options.add_argument("--database", type=Path, help="built there once, and used again")
     chosen = options.parse_args()
-    repeats = 3 if chosen.short else 7
+    repeats = sized(chosen, 7, 3, 1)
     with tempfile.TemporaryDirectory() as folder:
         path = chosen.database or Path(folder) / "many.db"
         asyncio.run(build(path))

@@ -8,10 +8,12 @@ import random
 import statistics
 import time
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
+
+Number = TypeVar("Number", int, float)
 
 HEADER = ("name", "figure", "peer", "ratio median (spread)", "goal", "met?")
 
@@ -93,4 +95,10 @@ def parser(description: str | None) -> argparse.ArgumentParser:
     """The options that every benchmark has."""
     made = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
     made.add_argument("--short", action="store_true", help="fewer rounds: 10 to 25 seconds")
+    made.add_argument("--smoke", action="store_true", help="the least of everything, only to see that it runs")
     return made
+
+
+def sized(options: argparse.Namespace, full: Number, short: Number, smoke: Number) -> Number:
+    """Return the amount for the form that the options name: the full one, ``--short`` or ``--smoke``."""
+    return smoke if options.smoke else short if options.short else full

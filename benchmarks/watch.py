@@ -21,7 +21,7 @@ from pathlib import Path
 import discord
 import psutil
 from discord.ext import commands
-from timing import Spread, at_most, missing, parser, row
+from timing import Spread, at_most, missing, parser, row, sized
 
 sys.path.append(str(Path(__file__).resolve().parent.parent / "tests"))
 
@@ -167,8 +167,8 @@ def main() -> None:
     os.environ["PERFORMANCE_LOG_LEVEL"] = "error"
     with tempfile.TemporaryDirectory() as folder:
         os.chdir(folder)
-        rounds, growth = (6, 0) if options.short else (30, GROWTH_EVENTS)
-        report(asyncio.run(measured(rounds, 2_000 if options.short else 3_000, growth)))
+        rounds, growth = sized(options, 30, 6, 1), sized(options, GROWTH_EVENTS, 0, 0)
+        report(asyncio.run(measured(rounds, sized(options, 3_000, 2_000, 200), growth)))
 
 
 def extra(figures, variant: str, name: str) -> Spread:

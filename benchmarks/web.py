@@ -21,7 +21,7 @@ import aiohttp
 import dashboards
 import discord
 from discord.ext import commands
-from timing import at_most, parser, percentile, row
+from timing import at_most, parser, percentile, row, sized
 
 from cogmeter.monitor.monitor import Monitor
 from cogmeter.recording.recorder import Recorder
@@ -172,12 +172,12 @@ def main() -> None:
         url, number, seconds = sys.argv[2:]
         asyncio.run(ask(url, CASES[int(number)], float(seconds)))
         return
-    short = parser(__doc__).parse_args().short
+    options = parser(__doc__).parse_args()
     with tempfile.TemporaryDirectory() as folder:
-        rounds = 1 if short else 3
-        asyncio.run(measure(folder, rounds=rounds, seconds=3.0 if short else 6.0))
-        week = Path(folder) / "week.db"
-        asyncio.run(dashboards.measure(week, 1_000_000 if short else 10_000_000, rounds=rounds, seconds=5.0))
+        rounds = sized(options, 3, 1, 1)
+        asyncio.run(measure(folder, rounds=rounds, seconds=sized(options, 6.0, 3.0, 0.3)))
+        week, count = Path(folder) / "week.db", sized(options, 10_000_000, 1_000_000, 20_000)
+        asyncio.run(dashboards.measure(week, count, rounds=rounds, seconds=sized(options, 5.0, 5.0, 0.5)))
 
 
 if __name__ == "__main__":
