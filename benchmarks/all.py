@@ -1,6 +1,6 @@
 """Runs every benchmark, each in a process of its own, and prints one table at the end.
 
-Run ``python benchmarks/all.py [--short | --smoke]``; ``make bench`` runs the short form, ``.ci/run`` the smoke form. The
+Run ``python benchmarks/all.py [--short | --smoke]``; ``make bench`` runs the short form, ``.ci/run`` the smoke one. The
 exit status shows whether all of them ran, not whether they met their goals: a busy machine misses some of them.
 """
 
