@@ -83,7 +83,7 @@ def by_thresholds(traffic: Traffic) -> Iterator[Alert]:
 
 
 def plain_rules(minutes: Minutes) -> Iterator[NDArray[np.bool_]]:
-    """Errors above 5 %, p95 above 5 s, no traffic where there was some an hour ago; each of 20 operations or more."""
+    """Errors above 5%, p95 above 5 s, no traffic where there was some an hour ago; each of 20 operations or more."""
     counts = rolling(minutes.per_minute)
     failures = rolling(np.nan_to_num(minutes.error_rate * minutes.per_minute))
     yield (failures / np.maximum(counts, 1) > 0.05) & (counts >= 20)

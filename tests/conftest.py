@@ -83,3 +83,11 @@ def disk_faults(needed, fault_library, tmp_path) -> DiskFaults:
     """Makes calls of a child fail: start it with ``disk_faults.environment``, then ``disk_faults.on(...)``."""
     needed(fault_library, "a C compiler on Linux")
     return DiskFaults(fault_library, tmp_path)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark every whole-product test as slow: each builds a wheel, starts processes or waits for the wall clock."""
+    product = Path(__file__).parent / "product"
+    for item in items:
+        if product in item.path.parents:
+            item.add_marker(pytest.mark.slow)

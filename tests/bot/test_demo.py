@@ -17,6 +17,8 @@ import pytest
 
 from cogmeter_storage import open_store
 
+pytestmark = pytest.mark.slow
+
 LIST = "document.querySelector('#channel-message-list')"
 INPUT = "document.querySelector('#channel-composer-input')"
 CHARTS = f"[...{LIST}.querySelectorAll('img')].filter(one => one.naturalWidth >= 1000).length"

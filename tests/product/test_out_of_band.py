@@ -97,7 +97,7 @@ async def test_a_blocked_loop_is_told_while_it_is_blocked(
             (at_s, headers, body), *_ = mailbox.letters
             assert at_s < ended_s - 2
             assert (letter["type"], letter["service"], letter["severity"]) == ("stall", "(bot)", "critical")
-            assert "test_lifeline.py" in letter["message"]
+            assert "test_out_of_band.py" in letter["message"]
             signed = f"{headers['X-Cogmeter-Timestamp']}.".encode() + body
             expected = hmac.new(SECRET.encode(), signed, hashlib.sha256).hexdigest()
             assert headers["X-Cogmeter-Signature"] == f"v1={expected}"

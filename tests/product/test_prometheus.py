@@ -135,7 +135,7 @@ async def ports(host_folder, discord_server):
         ]
         deadline = time.monotonic() + PATIENCE_S
         while "gateway.latency_ms.shard_0" not in monitors[0].gauges and time.monotonic() < deadline:
-            await monitors[0]._sample()
+            await jobs.sample(monitors[0])
             await asyncio.sleep(0.1)
         await fall_ill(monitors[1])
         tasks = [asyncio.create_task(work(monitors[0])), asyncio.create_task(lose(monitors[1]))]

@@ -34,7 +34,7 @@ def make_alert(noon):
             operation="one",
             state=state,
             severity="critical",
-            message="High error rate: 20 % in 5 minutes",
+            message="High error rate: 20% in 5 minutes",
             threshold=0.05,
             current=0.2,
             worst=0.3,

@@ -14,9 +14,9 @@ from cogmeter_bot.cli.terminal_text import echo, safe, safe_json
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
+    from cogmeter.alerts.thresholds.limits import Limits
     from cogmeter.schemas.dashboard import Dashboard
     from cogmeter.schemas.operations import OperationAnswer
-    from cogmeter.settings import Settings
     from cogmeter_bot.cli.output import Block, OutputPage
     from cogmeter_bot.sources.base import Source
 
@@ -34,6 +34,7 @@ class LiveReading(NamedTuple):
     view: Dashboard
     trend: Sequence[float]  # operations a minute
     failures: Sequence[OperationAnswer]
+    limits: Limits
 
 
 @click.command()
@@ -53,11 +54,10 @@ def live(ask: ReadingOptions, interval: float, count: int | None) -> None:
 
     from cogmeter_bot.cli.progress import ended_by_signals
 
-    settings = ask.settings
     ask.span(None)  # what cannot be read is said at once
     try:
         with told(), ended_by_signals(), _screen(lines=ask.as_json) as screen:
-            well = asyncio.run(_Watch(ask, settings, screen).go(interval, count))
+            well = asyncio.run(_Watch(ask, screen).go(interval, count))
     except KeyboardInterrupt:
         return  # Ctrl+C is how this ends
     ask.checked(well=well)
@@ -66,9 +66,8 @@ def live(ask: ReadingOptions, interval: float, count: int | None) -> None:
 class _Watch:
     """Looks again and again, at a source that may go away and come back."""
 
-    def __init__(self, ask: ReadingOptions, settings: Settings, screen: Screen) -> None:
+    def __init__(self, ask: ReadingOptions, screen: Screen) -> None:
         self._ask = ask
-        self._settings = settings
         self._screen = screen
         self._source: Source | None = None
 
@@ -102,7 +101,7 @@ class _Watch:
         if self._ask.as_json:
             self._screen.show(as_line(moment))
         else:
-            self._screen.show(page(moment, self._source.name, self._settings, self._screen.height()))
+            self._screen.show(page(moment, self._source.name, self._screen.height()))
         return not moment.view.alerts
 
     def _tell(self, said: str) -> None:
@@ -131,7 +130,8 @@ async def look(source: Source, ask: ReadingOptions) -> LiveReading:
     drawn = zip(*(one.operations_per_minute[: drawn_steps(one)] for one in parts), strict=False)
     recent = [await source.failures(lately, name, limit=FAILURES) for name in names]
     failures = sorted((one for page in recent for one in page.operations), key=lambda one: one.end_time, reverse=True)
-    return LiveReading(await source.dashboard(span, ask.services), [sum(step) for step in drawn], failures[:FAILURES])
+    view = await source.dashboard(span, ask.services)
+    return LiveReading(view, [sum(step) for step in drawn], failures[:FAILURES], await source.limits())
 
 
 def as_line(moment: LiveReading) -> str:
@@ -145,7 +145,7 @@ def as_line(moment: LiveReading) -> str:
     return safe_json(json.dumps(parts, separators=(",", ":")))
 
 
-def page(moment: LiveReading, name: str, settings: Settings, height: int | None) -> OutputPage:
+def page(moment: LiveReading, name: str, height: int | None) -> OutputPage:
     """The page, on a screen with so many rows; None: with as many as it takes."""
     from cogmeter_bot.cli import guide_format
     from cogmeter_bot.cli.output import BAD, DIM, GOOD, LabelledValue, Listing, OutputPage
@@ -178,7 +178,7 @@ def page(moment: LiveReading, name: str, settings: Settings, height: int | None)
     room = shared(len(services), len(alerts), len(errors), height)
     if services:
         title = f"Services ({room[0]} of {len(services)})" if room[0] < len(services) else "Services"
-        blocks.append(table(dict(list(services.items())[: room[0]]), settings, title))
+        blocks.append(table(dict(list(services.items())[: room[0]]), moment.limits, title))
     blocks.append(Listing(f"Active Alerts ({len(alerts)})", alerts[: room[1]] or ["none"]))
     blocks.append(Listing("Last Failures", errors[: room[2]] or ["none"], cut=True))
     return OutputPage(f"Live ({guide_format.line(name)})", blocks)

@@ -9,9 +9,9 @@ import click
 from cogmeter_bot.cli.options import ReadingOptions, operation_names, reading, service_names
 
 if TYPE_CHECKING:
+    from cogmeter.alerts.thresholds.limits import Limits
     from cogmeter.query.records import Range
     from cogmeter.schemas.service import ServiceAnswer
-    from cogmeter.settings import Settings
     from cogmeter_bot.cli.output import Block, OutputPage
     from cogmeter_bot.sources.base import Source
 
@@ -29,34 +29,37 @@ def stats(ask: ReadingOptions, service: str, operation: str | None) -> None:
     """
     from cogmeter.query.records import Period
     from cogmeter_bot.cli.output import is_rich, show, show_json
-    from cogmeter_bot.sources.diagnosis import is_failing, is_slow
+    from cogmeter_bot.sources.diagnosis import judged
 
     span = ask.span(Period.DAY)
     names = tuple(dict.fromkeys((service, *(ask.services or ()))))
-    found = ask.answer(lambda source: _asked(source, names, operation, span))
-    settings = ask.settings
+    found, limits = ask.answer(lambda source: _asked(source, names, operation, span))
     if ask.as_json:
         show_json(*found)
     for number, one in enumerate(() if ask.as_json else found):
         if number:
             click.echo()
-        show(page(one, settings, tables=is_rich()))
-    ask.checked(well=not any(is_failing(one, settings) or is_slow(one, settings) for one in found))
+        show(page(one, limits, tables=is_rich()))
+    judgements = [judged(one, limits, one.service_name, one.operation or "") for one in found]
+    ask.checked(well=not any(one.failing or one.slow for one in judgements))
 
 
-async def _asked(source: Source, names: tuple[str, ...], operation: str | None, span: Range) -> list[ServiceAnswer]:
-    return [await source.service(name, operation, span) for name in names]
+async def _asked(
+    source: Source, names: tuple[str, ...], operation: str | None, span: Range
+) -> tuple[list[ServiceAnswer], Limits]:
+    return [await source.service(name, operation, span) for name in names], await source.limits()
 
 
-def page(one: ServiceAnswer, settings: Settings, *, tables: bool) -> OutputPage:
+def page(one: ServiceAnswer, limits: Limits, *, tables: bool) -> OutputPage:
     """The page; with ``tables`` the operations as a table."""
     from cogmeter_bot.cli import guide_format
     from cogmeter_bot.cli.output import BAD, GOOD, WARN, LabelledValue, Listing, OutputPage
     from cogmeter_bot.cli.summary import table
-    from cogmeter_bot.sources.diagnosis import is_failing, is_slow
+    from cogmeter_bot.sources.diagnosis import judged
 
     count, good, bad = one.total_operations, one.successful_operations, one.failed_operations
-    colour = BAD if is_failing(one, settings) else GOOD
+    judgement = judged(one, limits, one.service_name, one.operation or "")
+    colour = BAD if judgement.failing else GOOD
     errors = [
         f"- {guide_format.when(each.end_time)}: {guide_format.line(each.error) or each.outcome}"
         for each in one.recent_errors
@@ -68,13 +71,13 @@ def page(one: ServiceAnswer, settings: Settings, *, tables: bool) -> OutputPage:
         ),
         LabelledValue("Failed", f"{bad:,} ({guide_format.share(bad, count)})" if count else "0", BAD if bad else ""),
         LabelledValue(
-            "Average Response Time", guide_format.ms(one.average_response_time), WARN if is_slow(one, settings) else ""
+            "Average Response Time", guide_format.ms(one.average_response_time), WARN if judgement.slow else ""
         ),
         LabelledValue("95th Percentile", guide_format.ms(one.p95_response_time)),
         LabelledValue("99th Percentile", guide_format.ms(one.p99_response_time)),
     ]
     if tables and one.operations and one.operation is None:
-        blocks.append(table(one.operations, settings, "Operations", "operation"))
+        blocks.append(table(one.operations, limits, "Operations", service=one.service_name))
     if errors:
         blocks.append(Listing("Recent Errors", errors))
     operation = f" / {guide_format.line(one.operation)}" if one.operation else ""

@@ -11,11 +11,14 @@ from cogmeter_bot.cli.options import ReadingOptions, reading
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
+    from cogmeter.alerts.thresholds.limits import Limits
+    from cogmeter.query.records import Range
     from cogmeter.schemas.alerts import AlertAnswer
     from cogmeter.schemas.dashboard import Dashboard
     from cogmeter.schemas.figures import Stats
     from cogmeter.settings import Settings
     from cogmeter_bot.cli.output import Block, OutputPage, Table
+    from cogmeter_bot.sources.base import Source
 
 
 @click.command()
@@ -30,35 +33,46 @@ def summary(ask: ReadingOptions, top: int | None) -> None:
     from cogmeter_bot.cli.output import is_rich, show, show_json
 
     span = ask.span(Period.DAY)
-    view = ask.answer(lambda source: source.dashboard(span, ask.services))
+    view, limits = ask.answer(lambda source: _asked(source, span, ask.services))
     settings = ask.settings
     if ask.as_json:
         show_json(view)
     else:
         tables = is_rich()
         show(
-            page(view, span.label, top=(10 if tables else 3) if top is None else top, tables=tables, settings=settings)
+            page(
+                view,
+                span.label,
+                limits,
+                top=(10 if tables else 3) if top is None else top,
+                tables=tables,
+                settings=settings,
+            )
         )
-    ask.checked(well=is_well(view, settings))
+    ask.checked(well=is_well(view, limits))
 
 
-def is_well(view: Dashboard, settings: Settings) -> bool:
+async def _asked(source: Source, span: Range, services: tuple[str, ...] | None) -> tuple[Dashboard, Limits]:
+    return await source.dashboard(span, services), await source.limits()
+
+
+def is_well(view: Dashboard, limits: Limits) -> bool:
     """Whether no alert stands and every service is within the thresholds."""
-    from cogmeter_bot.sources.diagnosis import is_failing, is_slow
+    from cogmeter_bot.sources.diagnosis import judged
 
-    services = view.service_stats.values()
-    return not view.alerts and not any(is_failing(one, settings) or is_slow(one, settings) for one in services)
+    judgements = [judged(one, limits, name) for name, one in view.service_stats.items()]
+    return not view.alerts and not any(one.failing or one.slow for one in judgements)
 
 
-def page(view: Dashboard, label: str, *, top: int, tables: bool, settings: Settings) -> OutputPage:
+def page(view: Dashboard, label: str, limits: Limits, *, top: int, tables: bool, settings: Settings) -> OutputPage:
     """The page; with ``tables`` the busiest services as a table."""
     from cogmeter_bot.cli import guide_format
     from cogmeter_bot.cli.output import BAD, GOOD, LabelledValue, OutputPage
+    from cogmeter_bot.sources.diagnosis import judged
 
     total = view.overall_stats
     count, failed = total.total_operations, total.failed_operations
-    failing = count and settings.alert_threshold_error_rate and failed / count > settings.alert_threshold_error_rate
-    colour = BAD if failing else GOOD if count else ""
+    colour = BAD if judged(total, limits).failing else GOOD if count else ""
     blocks: list[Block] = [
         LabelledValue("Total Operations", f"{count:,}"),
         LabelledValue("Success Rate", guide_format.share(count - failed, count), colour),
@@ -66,7 +80,7 @@ def page(view: Dashboard, label: str, *, top: int, tables: bool, settings: Setti
         LabelledValue("Error Rate", guide_format.share(failed, count), colour),
         LabelledValue("Active Services", f"{total.active_services:,}"),
         *_dropped(total.dropped_operations, settings),
-        *_services(view.service_stats, top, settings, tables=tables),
+        *_services(view.service_stats, top, limits, tables=tables),
         *_alerts(view.alerts),
     ]
     return OutputPage(f"Performance Summary ({guide_format.heading(label)})", blocks)
@@ -84,7 +98,7 @@ def _dropped(operations: int, settings: Settings) -> Iterator[Block]:
         )
 
 
-def _services(stats: Mapping[str, Stats], top: int, settings: Settings, *, tables: bool) -> Iterator[Block]:
+def _services(stats: Mapping[str, Stats], top: int, limits: Limits, *, tables: bool) -> Iterator[Block]:
     from cogmeter_bot.cli import guide_format
     from cogmeter_bot.cli.output import Listing
 
@@ -92,7 +106,7 @@ def _services(stats: Mapping[str, Stats], top: int, settings: Settings, *, table
     if not listed:
         return
     if tables:
-        yield table(dict(listed), settings, "Top Services by Volume")
+        yield table(dict(listed), limits, "Top Services by Volume")
         return
     items = [
         f"{number}. {guide_format.line(name)}: {one.total_operations:,} ops"
@@ -102,14 +116,14 @@ def _services(stats: Mapping[str, Stats], top: int, settings: Settings, *, table
     yield Listing("Top Services by Volume", items)
 
 
-def table(stats: Mapping[str, Stats], settings: Settings, title: str, kind: str = "service") -> Table:
-    """Services or operations with their figures."""
+def table(stats: Mapping[str, Stats], limits: Limits, title: str, *, service: str = "") -> Table:
+    """Return a table of services, or of the operations of one service."""
     from cogmeter_bot.cli import guide_format
     from cogmeter_bot.cli.output import BAD, GOOD, WARN, Column, Table
-    from cogmeter_bot.sources.diagnosis import is_failing, is_slow
+    from cogmeter_bot.sources.diagnosis import judged
 
     columns = [
-        Column(kind, flexible=True),
+        Column("operation" if service else "service", flexible=True),
         Column("ops", right=True),
         Column("success", right=True),
         Column("average", right=True),
@@ -117,15 +131,19 @@ def table(stats: Mapping[str, Stats], settings: Settings, title: str, kind: str 
         Column("p99", right=True, needs=70),
         Column("a minute", right=True, needs=80),
     ]
+    judgements = {
+        name: judged(one, limits, service, name) if service else judged(one, limits, name)
+        for name, one in stats.items()
+    }
     rows = [
         (
             guide_format.line(name),
             f"{one.total_operations:,}",
             (
                 guide_format.share(one.successful_operations, one.total_operations),
-                BAD if is_failing(one, settings) else GOOD,
+                BAD if judgements[name].failing else GOOD,
             ),
-            (guide_format.ms(one.average_response_time), WARN if is_slow(one, settings) else ""),
+            (guide_format.ms(one.average_response_time), WARN if judgements[name].slow else ""),
             guide_format.ms(one.p95_response_time),
             guide_format.ms(one.p99_response_time),
             f"{one.operations_per_minute:,.2f}",

@@ -55,7 +55,7 @@ def analyze(text: str) -> Mood:
     """The mood of a text in English.
 
     Word weights are summed; a negation in the three words before turns a weight (by -0.74), a booster just before
-    raises it by 29.3 %; the sum s becomes s / sqrt(s**2 + 15). (The rules of VADER: Hutto and Gilbert, ICWSM 2014.)
+    raises it by 29.3%; the sum s becomes s / sqrt(s**2 + 15). (The rules of VADER: Hutto and Gilbert, ICWSM 2014.)
     """
     words = WORD.findall(text.lower().replace("\N{RIGHT SINGLE QUOTATION MARK}", "'"))
     weighed = [(word, _weight(words, place)) for place, word in enumerate(words) if word in LEXICON]

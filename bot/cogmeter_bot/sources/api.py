@@ -10,10 +10,12 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 import aiohttp
 from pydantic import BaseModel, ValidationError
 
+from cogmeter.alerts.thresholds.limits import Limits
 from cogmeter.exporters.base import iso
 from cogmeter.exporters.table import EXPORTERS
 from cogmeter.redaction import quoted, shown
 from cogmeter.schemas.alerts import AlertPage
+from cogmeter.schemas.changes import Thresholds
 from cogmeter.schemas.dashboard import Dashboard
 from cogmeter.schemas.errors import Errors
 from cogmeter.schemas.health import HealthAnswer, ServicesHealthAnswer
@@ -133,9 +135,14 @@ class ApiSource:
             *of_checks(vital.checks),
             *of_checks({name: one for name, one in own.checks.items() if name not in vital.checks}, "monitor: "),
             *of_checks({**each.checks, **each.discord}, "service "),
-            *(one for one in of_view(view, self._settings) if one.name == "alerts"),
+            *(one for one in of_view(view, await self.limits()) if one.name == "alerts"),
         ]
         return Diagnosis.of(self.name, named(found, services))
+
+    async def limits(self) -> Limits:
+        """See Source; every threshold that the bot names is in effect there, whatever this machine's settings say."""
+        thresholds = await self._get(Thresholds, f"{_API}/thresholds", {})
+        return Limits(self._settings, {one.key: str(one.value) for one in (*thresholds.rules, *thresholds.others)})
 
     async def export(self, kind: str, span: Range, services: Collection[str] | None) -> Exporting:
         """See Source."""

@@ -10,6 +10,7 @@ from cogmeter_bot.errors import CannotRunError
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Collection
 
+    from cogmeter.alerts.thresholds.limits import Limits
     from cogmeter.query.records import Range
     from cogmeter.schemas.alerts import AlertAnswer
     from cogmeter.schemas.dashboard import Dashboard
@@ -94,6 +95,10 @@ class Source(Protocol):
 
     async def export(self, kind: str, span: Range, services: Collection[str] | None) -> Exporting:
         """The operations that ended in the span, in a format of ``exporters.table.EXPORTERS``."""
+        ...
+
+    async def limits(self) -> Limits:
+        """Return the alert thresholds in effect."""
         ...
 
     async def close(self) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Final, cast
 
+from cogmeter.alerts.thresholds.limits import Limits
 from cogmeter.exporters.base import Export
 from cogmeter.exporters.table import EXPORTERS
 from cogmeter.query.query import Query, now_us
@@ -137,8 +138,14 @@ class DatabaseSource:
         with _in_our_words():
             standing = await self._store.alerting.alerts(ACTIVE)
             view = await dashboard(self._query, span, services=services, alerts=standing)
-            found = await of_database(self._store, self._path, view, self._settings, now_us=now_us())
+            limits = await self.limits()
+            found = await of_database(self._store, self._path, view, self._settings, limits, now_us=now_us())
         return Diagnosis.of(self.name, named(found, services))
+
+    async def limits(self) -> Limits:
+        """See Source."""
+        with _in_our_words():
+            return Limits(self._settings, await self._store.alerting.overrides())
 
     async def export(self, kind: str, span: Range, services: Collection[str] | None) -> Exporting:
         """See Source."""

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import shutil
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from cogmeter.diagnosis import Finding
 from cogmeter.diagnostics.damage import damage_finding
+from cogmeter.diagnostics.judgement import Judgement, judge
 from cogmeter.monitor.clock_watch import clock_finding, impossible_finding
 from cogmeter.render import formatting
 from cogmeter.schemas import safe
@@ -19,7 +21,8 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator, Sized
     from pathlib import Path
 
-    from cogmeter.schemas.dashboard import Dashboard
+    from cogmeter.alerts.thresholds.limits import Limits
+    from cogmeter.schemas.dashboard import Dashboard, OverallStats
     from cogmeter.schemas.figures import Stats
     from cogmeter.schemas.health import CheckAnswer
     from cogmeter.settings import Settings
@@ -60,7 +63,9 @@ class Diagnosis(Schema):
         return cls(source=source, healthy=all(one.well for one in found), findings=made)
 
 
-async def of_database(store: Store, path: Path, view: Dashboard, settings: Settings, *, now_us: int) -> list[Finding]:
+async def of_database(
+    store: Store, path: Path, view: Dashboard, settings: Settings, limits: Limits, *, now_us: int
+) -> list[Finding]:
     """What the database tells of its bot."""
     await store.verify()
     status = await store.status()
@@ -75,32 +80,44 @@ async def of_database(store: Store, path: Path, view: Dashboard, settings: Setti
         *_gateway(samples),
         *_room(status, path),
         await _deliveries(store, now_us),
-        *of_view(view, settings),
+        *of_view(view, limits),
     ]
 
 
-def of_view(view: Dashboard, settings: Settings) -> Iterator[Finding]:
-    """What the figures tell: the alerts that stand, and each service against the error-rate threshold."""
+def of_view(view: Dashboard, limits: Limits) -> Iterator[Finding]:
+    """Return the findings about active alerts and about each service above its error-rate threshold."""
     standing = [one.message for one in view.alerts]
     told = f"{_counted(standing, 'stands', 'stand')}: {formatting.cut(standing[0], 100)}" if standing else "none stands"
     yield Finding("alerts", not standing, told, "See `cogmeter alerts`")
     for name, stats in view.service_stats.items():
-        if is_failing(stats, settings):
+        if judged(stats, limits, name).failing:
             share = formatting.percent(stats.failed_operations / stats.total_operations)
             said = f"{share} of {formatting.exact(stats.total_operations)} operations failed"
             yield Finding(f"service {name}", well=False, text=said, advice=f"See `cogmeter errors --services {name}`")
 
 
-def is_failing(stats: Stats, settings: Settings) -> bool:
-    """Whether a service fails more often than PERFORMANCE_ALERT_THRESHOLD_ERROR_RATE, which 0 switches off."""
-    limit, count = settings.alert_threshold_error_rate, stats.total_operations
-    return bool(limit) and count >= settings.alert_min_operations and stats.failed_operations / count > limit
+@dataclass(frozen=True, slots=True)
+class _Measured:
+    """The key figures of a JSON answer; see ``judgement.Measured``."""
+
+    stats: Stats | OverallStats
+
+    @property
+    def operations(self) -> int:
+        return self.stats.total_operations
+
+    @property
+    def failures(self) -> int:
+        return self.stats.failed_operations
+
+    def response_us(self, statistic: str) -> float | None:
+        value_ms: float | None = getattr(self.stats, f"{statistic}_response_time", None)
+        return None if value_ms is None else value_ms * 1000
 
 
-def is_slow(stats: Stats, settings: Settings) -> bool:
-    """Whether its average response time is above PERFORMANCE_ALERT_THRESHOLD_RESPONSE_TIME, which 0 switches off."""
-    limit, count, mean = settings.alert_threshold_response_time, stats.total_operations, stats.average_response_time
-    return bool(limit) and count >= settings.alert_min_operations and mean is not None and mean > limit
+def judged(stats: Stats | OverallStats, limits: Limits, service: str = "", operation: str = "") -> Judgement:
+    """Compare the statistics of a service or operation with the thresholds in effect; see ``judge``."""
+    return judge(_Measured(stats), limits, service, operation)
 
 
 def of_checks(checks: dict[str, CheckAnswer], prefix: str = "") -> Iterator[Finding]:

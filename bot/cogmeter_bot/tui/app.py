@@ -222,13 +222,14 @@ class DashboardApp(App[None]):
         self.query_one("#range", Static).update(choice.label)
         try:
             data = await self._feed.ask(lambda source: view.read(source, choice.span()))
+            limits = await self._feed.ask(lambda source: source.limits())
         except SourceError as error:
             last = f" (shown: {self._read_at})" if self._read_at else ""
             self._tell((f"{guide_format.line(str(error))} Trying again every {self._interval_s:g} s{last}", BAD))
             return
         if question != self._question():
             return
-        view.bring(data)
+        view.bring(data, limits)
         self._read_at = f"{datetime.now(UTC):%H:%M:%S} UTC"
         self._tell((guide_format.line(self._source_name), ""), (f"  read at {self._read_at}", DIM), *self._filtered())
 

@@ -2,7 +2,7 @@
 
 It stands beside the engine: a blocked loop checks no rules. What it tells is no stored alert; once the loop runs again,
 the engine sees the same trouble in what was recorded, as any other, and leaves out the targets that have heard of it
-from here (``spoke``).
+from here (``sent``).
 """
 
 from __future__ import annotations
@@ -73,7 +73,7 @@ class OutOfBandAlerts:
         self._echo_us = int(echo_s * 1e6)
         self._stopped = stopped
         self._gone: set[str] = set()  # targets that said so to the lifeline itself
-        self._spoken: dict[tuple[str, str], tuple[str, Alert]] = {}  # by alert and target: its echo, how it stands
+        self._sent: dict[tuple[str, str], tuple[str, Alert]] = {}  # by alert and target: its echo, how it stands
         self._end = threading.Event()
         self._thread: threading.Thread | None = None
         self.told = 0
@@ -93,12 +93,12 @@ class OutOfBandAlerts:
             self._thread.join(JOIN_S)
             self._thread = None
 
-    def spoke(self, alert: Alert, target: str) -> bool:
+    def sent(self, alert: Alert, target: str) -> bool:
         """Whether the target has heard from here of what the engine's alert is about; any thread may ask."""
         return any(
             (echo, name) == (alert.rule, target)
             and told.started_us <= alert.started_us <= (told.resolved_us or alert.started_us) + self._echo_us
-            for (_, name), (echo, told) in list(self._spoken.items())
+            for (_, name), (echo, told) in list(self._sent.items())
         )
 
     def findings(self) -> list[Finding]:
@@ -182,9 +182,9 @@ class OutOfBandAlerts:
             danger.receipts.clear()
 
     def _remember(self, danger: Outage, place: tuple[str, str], alert: Alert) -> None:
-        self._spoken[place] = (danger.echo, alert)
-        if len(self._spoken) > REMEMBERED:
-            del self._spoken[next(iter(self._spoken))]
+        self._sent[place] = (danger.echo, alert)
+        if len(self._sent) > REMEMBERED:
+            del self._sent[next(iter(self._sent))]
 
 
 def _alert(danger: Outage, lasted_s: float) -> Alert:

@@ -122,8 +122,9 @@ class Responder:
             answer.buttons.shown(interaction)
 
     async def _picture(self, timeline: Timeline) -> Picture:
-        limit = self.monitor.alerting.limits.of(Subject("response_time", timeline.service or ""))
-        return await self.monitor.artist.timeline(timeline, response_time_ms=limit.threshold)
+        limits, subject = self.monitor.alerting.limits, Subject("response_time", timeline.service or "")
+        threshold, statistic = limits.of(subject).threshold, limits.statistic_of(subject)
+        return await self.monitor.artist.timeline(timeline, response_time_ms=threshold, statistic=statistic)
 
     async def _apologise(self, interaction: discord.Interaction, text: str) -> None:
         """Say it to who asked alone; after the defer to the whole channel, so that no text tells of our insides."""

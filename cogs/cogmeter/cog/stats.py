@@ -10,6 +10,7 @@ from discord import app_commands
 from cogmeter.cog.autocomplete import Autocomplete
 from cogmeter.cog.options import CHOICES, DEFAULT, period_of
 from cogmeter.cog.responder import CommandAnswer, Responder
+from cogmeter.diagnostics.judgement import judge
 from cogmeter.query.records import UnknownNameError
 from cogmeter.render.embeds.statistics import stats_embed, unknown_embed
 
@@ -39,9 +40,9 @@ async def _answer(desk: Responder, service: str, operation: str | None, period: 
     except UnknownNameError as error:
         unknown = unknown_embed(error)
         return CommandAnswer(lambda _drawn, _trouble: unknown)
-    threshold = desk.monitor.settings.alert_threshold_error_rate
+    status = judge(found.total, desk.monitor.alerting.limits, service, operation or "").status
 
     def embed(drawn: bool, trouble: str) -> discord.Embed:
-        return stats_embed(found, chart=drawn, chart_trouble=trouble, error_rate_threshold=threshold)
+        return stats_embed(found, chart=drawn, chart_trouble=trouble, status=status)
 
     return CommandAnswer(embed, found.timeline if found.total.operations else None)

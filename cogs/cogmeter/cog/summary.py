@@ -9,6 +9,7 @@ from discord import app_commands
 
 from cogmeter.cog.options import CHOICES, DEFAULT, period_of
 from cogmeter.cog.responder import CommandAnswer, Responder
+from cogmeter.diagnostics.judgement import judge
 from cogmeter.render.embeds.statistics import summary_embed
 from cogmeter.settings import buffer_setting
 
@@ -28,12 +29,10 @@ def add(group: app_commands.Group, desk: Responder) -> None:
 
 async def _answer(desk: Responder, period: Period) -> CommandAnswer:
     found = await desk.monitor.query.summary(period)
-    threshold = desk.monitor.settings.alert_threshold_error_rate
+    status = judge(found.total, desk.monitor.alerting.limits).status
     setting = buffer_setting(by_memory=desk.monitor.recorder.buffer.by_memory)
 
     def embed(drawn: bool, trouble: str) -> discord.Embed:
-        return summary_embed(
-            found, chart=drawn, chart_trouble=trouble, error_rate_threshold=threshold, buffer_setting=setting
-        )
+        return summary_embed(found, chart=drawn, chart_trouble=trouble, status=status, buffer_setting=setting)
 
     return CommandAnswer(embed, found.timeline if found.total.operations else None)

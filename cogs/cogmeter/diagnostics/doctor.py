@@ -140,7 +140,7 @@ async def _telling(monitor: Monitor) -> list[Finding]:
 
 def _overhead(monitor: Monitor) -> Iterator[Finding]:
     percent = monitor.overhead.percent()
-    said = f"about {percent:.2f} % of a core for cogmeter itself"
+    said = f"about {percent:.2f}% of a core for cogmeter itself"
     yield Finding("overhead", percent < BUSY_PERCENT, said, "Switch off a PERFORMANCE_WATCH_* surface you do not need")
 
 

@@ -62,4 +62,4 @@ async def overhead(monitor: Monitor) -> Check:
     """What the monitor costs the bot."""
     percent = await asyncio.to_thread(monitor.overhead.percent)
     status = Status.HEALTHY if percent < BUSY_PERCENT else Status.DEGRADED
-    return Check("overhead", status, f"about {percent:.1f} % of a core")
+    return Check("overhead", status, f"about {percent:.1f}% of a core")

@@ -5,14 +5,14 @@ from __future__ import annotations
 import asyncio
 import math
 import time
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
-from cogmeter.alerts.model import CRITICAL, WARNING, Subject
-from cogmeter.alerts.rules.guide import ERROR_RATE
-from cogmeter.alerts.rules.rule import severity
+from cogmeter.alerts.model import CRITICAL, WARNING
 from cogmeter.diagnosis import Check, ServiceHealth, Status
+from cogmeter.diagnostics.judgement import judge
 from cogmeter.query.query import now_us
 from cogmeter.recording.background import paced
 from cogmeter.recording.recorder import OTHER
@@ -33,6 +33,19 @@ ROWS: Final = 64
 LOOKED_UP: Final = 10  # services that were quiet all along, whose last operation is looked for in one go
 _OF_SEVERITY: Final = {WARNING: Status.DEGRADED, CRITICAL: Status.UNHEALTHY}
 _TOLD: Final = (AlertState.FIRING, AlertState.ACKNOWLEDGED)
+
+
+@dataclass(frozen=True, slots=True)
+class _Measured:
+    """What a service did within the alerts' window; see ``judgement.Measured``."""
+
+    operations: int
+    failures: int
+    responses_us: Mapping[str, float]
+
+    def response_us(self, statistic: str) -> float | None:
+        """See ``judgement.Measured``."""
+        return self.responses_us[statistic]
 
 
 class ServiceHealthChecks:
@@ -79,12 +92,13 @@ async def _active(monitor: Monitor, window: Window, alerts: Mapping[str, Alert])
     rows = [column[places].tolist() for column in columns]
     names = [window.services[place] for place in places.tolist()]
     # The copy, because the window goes on while the thread counts.
-    p95_us = await asyncio.to_thread(_p95_us, window.buckets[places])
+    quantiles_us = await asyncio.to_thread(_quantiles_us, window.buckets[places])
     found = {}
-    figures = zip(names, p95_us, *rows, strict=True)
-    async for name, p95, operations, failures, sum_us, began_s in paced(figures):
+    figures = zip(names, quantiles_us, *rows, strict=True)
+    async for name, (p50, p95, p99), operations, failures, sum_us, began_s in paced(figures):
         age_s = 0.0 if math.isnan(began_s) else clock_s - began_s
-        status, reason = _judged(monitor, name, operations, failures, alerts.get(name))
+        measured = _Measured(operations, failures, {"average": sum_us / operations, "p50": p50, "p95": p95, "p99": p99})
+        status, reason = _judged(monitor, name, measured, alerts.get(name))
         found[name] = ServiceHealth(
             Check(name, status, reason, age_s),
             operations,
@@ -96,27 +110,20 @@ async def _active(monitor: Monitor, window: Window, alerts: Mapping[str, Alert])
     return found
 
 
-def _p95_us(buckets: NDArray[np.int32]) -> list[float]:
-    """The 95th percentile of each row, a few rows at a time: each step holds the interpreter's lock."""
-    answers: list[float] = []
+def _quantiles_us(buckets: NDArray[np.int32]) -> list[list[float]]:
+    """Return p50, p95 and p99 of each row, a few rows at a time: each step holds the interpreter's lock."""
+    answers: list[list[float]] = []
     for start in range(0, len(buckets), ROWS):
-        answers += quantiles(buckets[start : start + ROWS].astype(np.int64), (0.95,))[:, 0].tolist()
+        answers += quantiles(buckets[start : start + ROWS].astype(np.int64), (0.5, 0.95, 0.99)).tolist()
     return answers
 
 
-def _judged(monitor: Monitor, name: str, operations: int, failures: int, alert: Alert | None) -> tuple[Status, str]:
-    """By the alert that stands, else by the limit of the error rate as it holds for the service."""
-    rate = failures / operations
-    said = f"{failures} of {operations} operations failed"
+def _judged(monitor: Monitor, name: str, measured: _Measured, alert: Alert | None) -> tuple[Status, str]:
+    """Return the status by the active alert, else by the thresholds in effect."""
     if alert is not None:
         return _OF_SEVERITY.get(alert.severity, Status.DEGRADED), alert.message
-    limit = monitor.alerting.limits.of(Subject(ERROR_RATE, name))
-    if operations < limit.min_operations:
-        # Too few to raise an alert; when most of them fail it is said all the same.
-        return (Status.DEGRADED if rate > 0.5 else Status.HEALTHY), said
-    if limit.threshold and rate > limit.threshold:
-        return _OF_SEVERITY.get(severity(limit, rate), Status.DEGRADED), f"{said}, more than {limit.threshold:.0%}"
-    return Status.HEALTHY, said
+    judgement = judge(measured, monitor.alerting.limits, name)
+    return judgement.status, judgement.reason
 
 
 def _worst_alerts(active: Sequence[Alert]) -> dict[str, Alert]:

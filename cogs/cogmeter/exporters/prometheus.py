@@ -43,7 +43,7 @@ async def write(store: Store, export: Export) -> AsyncIterator[bytes]:
 def cumulative(buckets: NDArray[np.int64]) -> NDArray[np.int64]:
     """How many operations took no longer than each of BOUNDS_S: [..., len(BOUNDS_S)] for ``buckets`` [..., BUCKETS].
 
-    Each that took exactly the bound is counted in; of those beyond it, some that took up to 2 % longer may be, too.
+    Each that took exactly the bound is counted in; of those beyond it, some that took up to 2% longer may be, too.
     """
     counts: NDArray[np.int64] = buckets.cumsum(axis=-1)[..., _LAST]
     return counts

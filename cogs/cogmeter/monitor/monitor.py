@@ -355,7 +355,8 @@ class Monitor:
             stopped=lambda: delivery.stopped,
         )
         lifeline.start()
-        self.lifeline, delivery.spoken = lifeline, lifeline.spoke
+        self.lifeline = lifeline
+        delivery.skip_alerts_sent_by(lifeline.sent)
 
     def _start_jobs(self, undo: AsyncExitStack) -> None:
         with self.parts.guard("scheduler", "nothing is checked, sampled or cleaned up"):

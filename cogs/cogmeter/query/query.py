@@ -284,7 +284,7 @@ def _told(totals: Totals, span: Range, made: Sequence[Figures]) -> None:
         return
     since, until = (datetime.fromtimestamp(at_us / 1e6, UTC) for at_us in (totals.since_us, totals.until_us))
     _logger.debug(
-        "%s: %d operations in %d groups, from the slots of %s to %s; percentiles by nearest rank in buckets of 2 %%",
+        "%s: %d operations in %d groups, from the slots of %s to %s; percentiles by nearest rank in buckets of 2%%",
         span.label,
         sum(one.operations for one in made),
         len(made),

@@ -67,15 +67,15 @@ def exact(number: int) -> str:
 
 
 def percent(share: float) -> str:
-    """A share of 0 to 1: ``97.2 %``; ``100 %`` and ``0 %`` only when it is all or nothing."""
+    """A share of 0 to 1: ``97.2%``; ``100%`` and ``0%`` only when it is all or nothing."""
     if share <= 0 or share >= 1:
-        return "0 %" if share <= 0 else "100 %"
+        return "0%" if share <= 0 else "100%"
     value = share * 100
     if 0.05 <= value < 99.95:
-        return f"{value:.1f}".removesuffix(".0") + " %"
+        return f"{value:.1f}".removesuffix(".0") + "%"
     if 0.01 <= value <= 99.99:
-        return f"{value:.2f} %"
-    return "<0.01 %" if value < 1 else ">99.99 %"
+        return f"{value:.2f}%"
+    return "<0.01%" if value < 1 else ">99.99%"
 
 
 def size(amount: float) -> str:
@@ -102,7 +102,7 @@ def rate(per_minute: float) -> str:
 
 
 def change(now: float | None, before: float | None, *, more: str = "more", less: str = "less") -> str:
-    """A figure against the period before: ``▲ 12 % more``, ``▼ 3 % less``, ``no change``.
+    """A figure against the period before: ``▲ 12% more``, ``▼ 3% less``, ``no change``.
 
     The words say what the arrows show, for those who listen. They can be ``slower`` and ``faster``.
     """
@@ -117,7 +117,7 @@ def change(now: float | None, before: float | None, *, more: str = "more", less:
         return f"▲ over {int(min(now / before, 1e6)):,} times {more}"
     # A figure that fell to almost nothing did not fall by all of it.
     rounded = round(abs(ratio) * 100) if not -1 < ratio < -0.99 else 99
-    return f"▲ {rounded} % {more}" if ratio > 0 else f"▼ {rounded} % {less}"
+    return f"▲ {rounded}% {more}" if ratio > 0 else f"▼ {rounded}% {less}"
 
 
 def change_of_share(now: float, before: float | None, *, more: str = "higher", less: str = "lower") -> str:

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import enum
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
+from cogmeter.diagnosis import Status
 from cogmeter_storage.alerting import AlertState
-
-if TYPE_CHECKING:
-    from cogmeter.query.records import Figures
 
 BACKGROUND = "#2b2d31"  # Discord's dark embed
 TEXT = "#dbdee1"
@@ -19,9 +17,6 @@ P95 = "#b3dbff"
 P99 = "#ffc440"
 BARS = "#6d7683"
 FAILED = "#ff8466"
-
-DEGRADED_FROM = 1.0  # times the threshold
-CRITICAL_FROM = 1.6  # times the threshold, as alerts have it
 
 
 class DisplayState(enum.Enum):
@@ -35,6 +30,14 @@ class DisplayState(enum.Enum):
     def __init__(self, word: str, colour: int) -> None:
         self.word = word
         self.colour = colour
+
+
+_STATES: Final = {
+    Status.HEALTHY: DisplayState.HEALTHY,
+    Status.DEGRADED: DisplayState.DEGRADED,
+    Status.UNHEALTHY: DisplayState.CRITICAL,
+    Status.UNKNOWN: DisplayState.NEUTRAL,
+}
 
 
 class Look(enum.Enum):
@@ -67,10 +70,6 @@ def look_of(severity: str, state: AlertState) -> Look:
     return _BY_STATE.get(state) or _BY_SEVERITY.get(severity, Look.WARNING)
 
 
-def state_of(figures: Figures, *, error_rate_threshold: float = 0.05) -> DisplayState:
-    """The state that an error rate stands for; the threshold is a share of operations, 0 to 1."""
-    if not figures.operations:
-        return DisplayState.NEUTRAL
-    if figures.error_rate > CRITICAL_FROM * error_rate_threshold:
-        return DisplayState.CRITICAL
-    return DisplayState.DEGRADED if figures.error_rate > DEGRADED_FROM * error_rate_threshold else DisplayState.HEALTHY
+def state_of(status: Status) -> DisplayState:
+    """Return the word and colour of a status."""
+    return _STATES[status]

@@ -1,4 +1,4 @@
-"""What each alert rule measures, in people's words and unit: ``Error rate``, ``7.8 %``."""
+"""What each alert rule measures, in people's words and unit: ``Error rate``, ``7.8%``."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def _milliseconds(value: float) -> str:
 
 def _growth(value: float) -> str:
     """A share that may be above 1, which ``text.percent`` holds for all there is."""
-    return f"{value * 100:,.0f} %"
+    return f"{value * 100:,.0f}%"
 
 
 def _times_as_fast(value: float) -> str:

@@ -33,9 +33,9 @@ class OverallStats(Schema):
     active_services: int = Field(description="With operations in the range")
     successful_operations: int
     failed_operations: int
-    p50_response_time: Number | None = Field(description="Milliseconds, within 1 %")
-    p95_response_time: Number | None = Field(description="Milliseconds, within 1 %")
-    p99_response_time: Number | None = Field(description="Milliseconds, within 1 %")
+    p50_response_time: Number | None = Field(description="Milliseconds, within 1%")
+    p95_response_time: Number | None = Field(description="Milliseconds, within 1%")
+    p99_response_time: Number | None = Field(description="Milliseconds, within 1%")
     max_response_time: Number | None = Field(description="Milliseconds")
     operations_per_minute: Number
     dropped_operations: int = Field(0, description="Of any service, not stored because the buffer was full")

@@ -44,7 +44,7 @@ class ServiceHealthAnswer(CheckAnswer):
     total_operations: int = Field(description="Within the window")
     error_rate: Number | None = Field(description="0 to 1; null without operations in the window")
     average_response_time: Number | None = Field(description="Milliseconds")
-    p95_response_time: Number | None = Field(description="Milliseconds, within 1 %")
+    p95_response_time: Number | None = Field(description="Milliseconds, within 1%")
     last_seen: Instant | None = Field(description="When its last operation ended, to a sixtieth of the window")
 
     @classmethod

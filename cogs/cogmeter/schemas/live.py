@@ -31,9 +31,9 @@ class LiveSnapshot(Schema):
     operations_per_second: Number = Field(description="Since the snapshot before; of the first one, over the range")
     failures_per_second: Number
     average_response_time: Number | None = Field(description="Milliseconds")
-    p50_response_time: Number | None = Field(description="Milliseconds, within 1 %")
-    p95_response_time: Number | None = Field(description="Milliseconds, within 1 %")
-    p99_response_time: Number | None = Field(description="Milliseconds, within 1 %")
+    p50_response_time: Number | None = Field(description="Milliseconds, within 1%")
+    p95_response_time: Number | None = Field(description="Milliseconds, within 1%")
+    p99_response_time: Number | None = Field(description="Milliseconds, within 1%")
     waiting_operations: int = Field(description="Recorded, and not stored yet")
     active_alerts: int = Field(description="Those that people are told of, and that are not over")
     health: str = Field(description="healthy, degraded, unhealthy or unknown: what the bot needs to serve")

@@ -19,6 +19,8 @@ from cogmeter.recording.recorder import Recorder
 from cogmeter.settings import Settings
 from cogmeter.web.server.servers import Servers
 
+pytestmark = pytest.mark.slow
+
 TOKEN = "a-token-of-more-than-32-characters-for-tests"
 
 

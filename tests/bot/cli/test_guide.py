@@ -103,7 +103,7 @@ def test_stats_of_a_service(cogmeter, seed, at):
     code, out, err = cogmeter("stats", "sentiment-analysis", "--since", "2025-08-17", "--until", "2025-08-17")
     assert (code, err) == (0, "")
     lines, guides = out.splitlines(), STATS.splitlines()
-    for place, wanted in ((6, 267), (7, 412)):  # percentiles are exact to 1 %
+    for place, wanted in ((6, 267), (7, 412)):  # percentiles are exact to 1%
         label, _, value = lines[place].partition(": ")
         assert abs(float(value.removesuffix("ms")) - wanted) <= 0.01 * wanted + 0.5
         lines[place] = f"{label}: {wanted}ms"

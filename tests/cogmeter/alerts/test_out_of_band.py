@@ -111,7 +111,7 @@ def test_what_the_engine_sees_of_the_same_trouble_is_known_to_be_told_and_of_oth
     over_us = webhook.alert.resolved_us
 
     def spoke(target="webhook", **fields):
-        return lifeline.spoke(dataclasses.replace(webhook.alert, **fields), target)
+        return lifeline.sent(dataclasses.replace(webhook.alert, **fields), target)
 
     assert spoke(started_us=over_us + 30_000_000)
     assert not spoke(started_us=over_us + 90_000_000)

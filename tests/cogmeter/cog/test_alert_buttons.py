@@ -180,7 +180,7 @@ async def test_details_show_history_and_deliveries_to_who_asked_alone(breach):
         (answer,) = answers(result)
         fields = {field.name: field.value for field in answer.embeds[0].fields}
         assert "acknowledged by owner" in fields["History"].splitlines()[0]
-        assert "fired, 7.8 %" in fields["History"].splitlines()[1]
+        assert "fired, 7.8%" in fields["History"].splitlines()[1]
         assert fields["Deliveries"].count("channel: sent") == 2
         assert len(home.channel.history()) == 1
 

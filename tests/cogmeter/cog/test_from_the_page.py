@@ -103,15 +103,15 @@ async def test_a_threshold_changed_on_the_page_holds_in_discord(at_home, browser
     def change():
         loaded(browser, url + ALERTS)
         press(browser, "[data-do=edit][data-rule=error_rate]")
-        browser.insert("9 %")
+        browser.insert("9%")
         browser.press("Enter")
         browser.wait("!document.querySelector('[data-do=save]').disabled", "the preview")
         press(browser, "[data-do=save]")
-        browser.wait("document.getElementById('toasts').innerText.includes('error_rate: 9 %')", "the toast")
+        browser.wait("document.getElementById('toasts').innerText.includes('error_rate: 9%')", "the toast")
 
     async with at_home() as (home, url):
         await asyncio.to_thread(change)
         answer = await home.owner.slash(home.channel, "perf thresholds view")
         audit = await home.owner.slash(home.channel, "perf thresholds audit")
-    assert "9 % (changed by dashboard" in answer.response.embeds[0].description
+    assert "9% (changed by dashboard" in answer.response.embeds[0].description
     assert "dashboard" in audit.response.embeds[0].description

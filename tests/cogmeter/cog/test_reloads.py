@@ -10,6 +10,8 @@ import pytest
 
 import cogmeter
 
+pytestmark = pytest.mark.slow
+
 ROUNDS = 10
 
 

@@ -53,7 +53,7 @@ async def test_the_report_has_its_figures_from_the_store_and_advice_replayed_on_
         await seed(home, time.time_ns() // 1000)
         (embed,) = (await home.owner.slash(home.channel, "perf report", period="24h")).response.embeds
         said = fields(embed)
-        assert embed.description == "**6 alerts**, 1 acknowledged (16.7 %), 0 muted, 6 resolved"
+        assert embed.description == "**6 alerts**, 1 acknowledged (16.7%), 0 muted, 6 resolved"
         assert said["Median time to acknowledge"] == "2 min"
         assert said["Median time to resolve"] == "6 min"
         assert said["What fired"] == (
@@ -62,7 +62,7 @@ async def test_the_report_has_its_figures_from_the_store_and_advice_replayed_on_
         assert "Never acted on, and went away by itself" not in said
         advice = said["What would have been quieter"]
         assert advice.startswith("Raise `response_time@web-crawling` to ")
-        assert advice.endswith("83.3 % of its alerts go, not the acknowledged one")
+        assert advice.endswith("83.3% of its alerts go, not the acknowledged one")
         assert "UTC · 6 alerts" in embed.footer.text
 
 

@@ -7,6 +7,8 @@ import aiohttp
 import psutil
 import pytest
 
+pytestmark = pytest.mark.slow
+
 
 def free_port():
     with socket.socket() as one:

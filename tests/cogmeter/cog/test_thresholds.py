@@ -33,7 +33,7 @@ async def test_every_rule_is_listed_with_its_value_and_where_that_comes_from(mov
     async with move_in(PERFORMANCE_ALERT_THRESHOLD_ERROR_RATE=0.08, PERFORMANCE_ALERT_THRESHOLD_STALL=0) as home:
         said = await viewed(home)
         assert all(f"**{rule.replace('_', chr(92) + '_')}**" in said for rule in RULES)
-        assert "**error\\_rate**: 8 % (.env)" in said
+        assert "**error\\_rate**: 8% (.env)" in said
         assert "**response\\_time**: 5 s (default)" in said
         assert "**stall**: off (.env)" in said
         assert "**burn\\_rate**: off (default)" in said
@@ -55,7 +55,7 @@ async def test_a_change_is_previewed_and_holds_from_apply_on(move_in):
         await home.flushed()
         message = await asked(home, "set", rule="error_rate", value="7%", service="knowledge-graph")
         said = message.embeds[0].description
-        assert "**error\\_rate@knowledge-graph**: 5 % → **7 %**" in said
+        assert "**error\\_rate@knowledge-graph**: 5% → **7%**" in said
         assert "this would have fired **once, for" in said
         assert "as it is now: once, for" in said
         assert holds(home).threshold == 0.05
@@ -65,8 +65,8 @@ async def test_a_change_is_previewed_and_holds_from_apply_on(move_in):
         assert changed.components == []
         assert holds(home).threshold == 0.07
         assert holds(home, Subject("error_rate", "web-crawling")).threshold == 0.05
-        assert "**error\\_rate**: 7 % (changed by owner <t:" in await viewed(home, service="knowledge-graph")
-        assert "**error\\_rate@knowledge-graph**: 7 % (changed by owner <t:" in await viewed(home)
+        assert "**error\\_rate**: 7% (changed by owner <t:" in await viewed(home, service="knowledge-graph")
+        assert "**error\\_rate@knowledge-graph**: 7% (changed by owner <t:" in await viewed(home)
 
 
 async def test_a_higher_threshold_is_said_to_tell_less(move_in):
@@ -137,7 +137,7 @@ async def test_a_service_of_any_name_has_thresholds_of_its_own(move_in, service)
     async with move_in() as home:
         assert (await apply(home, rule="error_rate", value="0.3", service=service)).title == "Threshold changed"
         assert holds(home, Subject("error_rate", service)).threshold == 0.3
-        assert "30 % (changed by owner" in await viewed(home, service=service)
+        assert "30% (changed by owner" in await viewed(home, service=service)
         assert (await asked(home, "reset", rule="error_rate", service=service)).embeds[0].title == "Threshold reset"
         assert holds(home, Subject("error_rate", service)).threshold == 0.05
 
@@ -156,7 +156,7 @@ async def test_a_change_survives_a_restart_and_wins_over_the_settings_until_it_i
         said = await viewed(home)
         assert "**response\\_time.for**: told after 2 min (changed by owner" in said
         reset = await asked(home, "reset", rule="error_rate", service="knowledge-graph")
-        assert "30 % → **2 %** (.env)" in reset.embeds[0].description
+        assert "30% → **2%** (.env)" in reset.embeds[0].description
         assert holds(home).threshold == 0.02
 
 
@@ -180,9 +180,9 @@ async def test_every_change_is_audited_by_who_when_from_and_to(move_in):
         ]
         said = (await asked(home, "audit")).embeds[0].description.split("\n")
         assert len(said) == 3
-        assert "**owner**: threshold set error\\_rate: `10 %` → `20 %`" in said[1]
+        assert "**owner**: threshold set error\\_rate: `10%` → `20%`" in said[1]
         assert said[1].startswith("<t:")
-        assert "`20 %` → as the settings have it" in said[0]
+        assert "`20%` → as the settings have it" in said[0]
 
 
 async def test_the_same_value_again_changes_nothing(move_in):
@@ -190,7 +190,7 @@ async def test_the_same_value_again_changes_nothing(move_in):
         await apply(home, rule="error_rate", value="10%")
         result = await home.owner.slash(home.channel, "perf thresholds set", rule="error_rate", value="0.1")
         assert result.ephemeral
-        assert "is 10 % already" in result.response.content
+        assert "is 10% already" in result.response.content
         assert len(await home.monitor.store.alerting.audit()) == 1
 
 

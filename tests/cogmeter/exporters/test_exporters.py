@@ -266,6 +266,7 @@ def test_a_guarded_text_comes_back(text):
     assert csv_table.unguarded(csv_table.guarded(text)) == text
 
 
+@pytest.mark.slow
 async def test_all_formats_hold_no_more_than_a_few_chunks(filled):
     rows = 40_000
     metadata = json.dumps({"model": "m", "tokens_in": 512})

@@ -4,7 +4,7 @@ import itertools
 
 import pytest
 
-from cogmeter.query.query import Figures
+from cogmeter.diagnosis import Status
 from cogmeter.render import palette
 from cogmeter.render.palette import DisplayState, state_of
 
@@ -51,16 +51,7 @@ def test_the_lines_and_the_failed_bars_stay_apart_for_every_eye(eye):
         assert max(abs(one - other) for one, other in zip(*seen, strict=True)) > 0.12
 
 
-@pytest.mark.parametrize(
-    ("operations", "failures", "state"),
-    [
-        (0, 0, DisplayState.NEUTRAL),
-        (100, 0, DisplayState.HEALTHY),
-        (100, 5, DisplayState.HEALTHY),
-        (100, 6, DisplayState.DEGRADED),
-        (100, 9, DisplayState.CRITICAL),
-    ],
-)
-def test_a_state_follows_from_the_error_rate_and_its_threshold(operations, failures, state):
-    figures = Figures(operations, (operations - failures, failures, 0, 0, 0), 60_000_000, None, None, None, None, None)
-    assert state_of(figures, error_rate_threshold=0.05) is state
+def test_every_status_has_a_word_and_a_colour():
+    states = [state_of(status) for status in Status]
+    assert len({state.word for state in states}) == len({state.colour for state in states}) == len(Status)
+    assert state_of(Status.UNHEALTHY) is DisplayState.CRITICAL

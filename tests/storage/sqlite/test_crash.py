@@ -5,8 +5,12 @@ import subprocess
 import sys
 import time
 
+import pytest
+
 from cogmeter_storage import open_store
 from cogmeter_storage.model import DAY_US
+
+pytestmark = pytest.mark.slow
 
 WRITER = """
 import asyncio, sys

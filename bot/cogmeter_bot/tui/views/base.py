@@ -6,9 +6,11 @@ from typing import TYPE_CHECKING, Any, ClassVar, Final, Generic, TypeVar
 
 from textual.containers import Vertical
 
+from cogmeter.alerts.thresholds.limits import Limits
+from cogmeter.diagnosis import Status
 from cogmeter_bot.cli import guide_format
 from cogmeter_bot.cli.output import BAD, GOOD, WARN, Column
-from cogmeter_bot.sources.diagnosis import is_failing, is_slow
+from cogmeter_bot.sources.diagnosis import judged
 from cogmeter_bot.tui.grid import Grid, GridRow
 
 if TYPE_CHECKING:
@@ -33,7 +35,7 @@ class DashboardView(Vertical, Generic[D]):
 
     def __init__(self, settings: Settings) -> None:
         super().__init__(id=self.NAME.lower())
-        self._settings = settings
+        self._limits = Limits(settings)  # until the source's own are known
         self._data: D | None = None
         self._needle = ""
 
@@ -49,9 +51,9 @@ class DashboardView(Vertical, Generic[D]):
         """Put it on the screen."""
         raise NotImplementedError
 
-    def bring(self, data: Any) -> None:
-        """Show what ``read`` gave."""
-        self._data = data
+    def bring(self, data: Any, limits: Limits) -> None:
+        """Show what ``read`` returned, judged by the thresholds in effect."""
+        self._data, self._limits = data, limits
         self.show(data)
 
     def narrow(self, needle: str) -> None:
@@ -90,22 +92,23 @@ def stats_columns(kind: str) -> list[Column]:
     ]
 
 
-def stats_row(name: str, service: str, one: Stats, settings: Settings) -> GridRow:
-    """A row of such a table."""
-    failing, slow = is_failing(one, settings), is_slow(one, settings)
+def stats_row(key: str, one: Stats, limits: Limits, service: str, operation: str = "") -> GridRow:
+    """Return the row of a service, or of one of its operations; ``key`` is its name in the table."""
+    judgement = judged(one, limits, service, operation)
+    colour = BAD if judgement.failing else GOOD if judgement.status is not Status.UNKNOWN else ""
     success = guide_format.share(one.successful_operations, one.total_operations)
     cells: list[Cell] = [
-        guide_format.line(name),
+        guide_format.line(key),
         f"{one.total_operations:,}",
-        (success, BAD if failing else GOOD if one.error_rate <= settings.alert_threshold_error_rate else ""),
-        (guide_format.ms(one.average_response_time), WARN if slow else ""),
+        (success, colour),
+        (guide_format.ms(one.average_response_time), WARN if judgement.slow else ""),
         guide_format.ms(one.p50_response_time),
         guide_format.ms(one.p95_response_time),
         guide_format.ms(one.p99_response_time),
         guide_format.ms(one.max_response_time),
         f"{one.operations_per_minute:,.2f}",
     ]
-    return GridRow(name, service, cells)
+    return GridRow(key, "" if operation else service, cells)
 
 
 def alert_columns() -> list[Column]:

@@ -80,7 +80,7 @@ class OverviewView(DashboardView[OverviewData]):
         named = [pair for pair in data.view.service_stats.items() if self.holds(pair[0])]
         top = self.query_one("#top", Grid)
         top.entitle(f"Top services ({min(len(named), TOP)} of {len(named)})")
-        top.fill([stats_row(name, name, stats, self._settings) for name, stats in named[:TOP]])
+        top.fill([stats_row(name, stats, self._limits, name) for name, stats in named[:TOP]])
         standing = self.query_one("#standing", Grid)
         alerts = [each for each in data.view.alerts if self.holds(each.service, each.message)]
         standing.entitle(f"Active alerts ({len(alerts)})")

@@ -83,7 +83,7 @@ class ServiceView(DashboardView[ServiceData]):
         operations = {key: stats for key, stats in one.operations.items() if self.holds(key)}
         grid = self.query_one("#operations", Grid)
         grid.entitle(f"Operations ({len(operations)})")
-        grid.fill([stats_row(key, "", stats, self._settings) for key, stats in operations.items()])
+        grid.fill([stats_row(key, stats, self._limits, one.service_name, key) for key, stats in operations.items()])
         errors = [each for each in one.recent_errors if self.holds(each.operation, each.error)]
         recent = self.query_one("#recent-errors", Grid)
         recent.entitle(f"Recent errors ({len(errors)})")

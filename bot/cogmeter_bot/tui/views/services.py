@@ -66,7 +66,7 @@ class ServicesView(DashboardView["Dashboard"]):
         grid = self.query_one(Grid)
         grid.head(columns)
         grid.entitle(f"Services ({len(pairs)}), by {columns[self._column].title}")
-        grid.fill([stats_row(name, name, one, self._settings) for name, one in pairs])
+        grid.fill([stats_row(name, one, self._limits, name) for name, one in pairs])
 
     def action_sort(self) -> None:
         """Sort by the next column that is shown."""

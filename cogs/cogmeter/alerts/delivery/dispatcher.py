@@ -38,7 +38,7 @@ class Dispatcher:
     def __init__(self, store: Store, notifiers: Sequence[Notifier], *, clock: Callable[[], int] = now_us) -> None:
         """Nothing runs until ``start``; ``clock`` gives the time in microseconds since 1970."""
         self.store = store  # set anew when a corrupt one is replaced
-        self.spoken: Callable[[Alert, str], bool] = lambda _alert, _target: False  # whether it was told in another way
+        self._sent_out_of_band: Callable[[Alert, str], bool] = lambda _alert, _target: False
         self._clock = clock
         self._lanes: dict[str, TargetWorker] = {}
         self._tasks: set[asyncio.Task[None]] = set()
@@ -76,7 +76,11 @@ class Dispatcher:
     def _tells(self, lane: TargetWorker, alert: Alert) -> bool:
         if lane.stopped or (alert.group and not lane.notifier.single):
             return False
-        return lane.knows(alert.uid) or not self.spoken(alert, lane.name)
+        return lane.knows(alert.uid) or not self._sent_out_of_band(alert, lane.name)
+
+    def skip_alerts_sent_by(self, sent: Callable[[Alert, str], bool]) -> None:
+        """Send no target an alert of which ``sent(alert, target)`` says that it was sent out of band."""
+        self._sent_out_of_band = sent
 
     def stands(self, target: str, rule: str) -> bool:
         """Whether a target was told of an alert of this rule that is not over; any thread may ask."""

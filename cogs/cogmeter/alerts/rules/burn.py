@@ -1,7 +1,7 @@
 """Burn rate: how fast a service uses up the failures that its target allows, over two windows at once.
 
 The windows and factors are those of Google's "The Site Reliability Workbook", chapter 5 (table 5-8), for a budget of
-thirty days: 14.4 times uses 2 % of it within an hour, 6 times 5 % within six hours, once 10 % within three days.
+thirty days: 14.4 times uses 2% of it within an hour, 6 times 5% within six hours, once 10% within three days.
 """
 
 from __future__ import annotations

@@ -42,7 +42,7 @@ def averages_ms(operations: Counts, sum_us: Counts) -> Values:
 
 
 def quantiles_ms(buckets: Counts, quantile: float) -> Values:
-    """A quantile of the durations in milliseconds, within 1 %; 0 without operations."""
+    """A quantile of the durations in milliseconds, within 1%; 0 without operations."""
     return np.nan_to_num(quantiles(buckets.astype(np.int64), (quantile,))[..., 0] / 1000)
 
 
@@ -79,7 +79,7 @@ def late_shares(operations: Counts, failures: Counts, buckets: Counts) -> Values
 
 
 def longest_ms(buckets: Counts) -> Values:
-    """The longest duration in milliseconds, within 1 %; 0 without operations."""
+    """The longest duration in milliseconds, within 1%; 0 without operations."""
     top = BUCKETS - 1 - (buckets[..., ::-1] > 0).argmax(axis=-1)
     longest: Values = np.where(buckets.any(axis=-1), _VALUES_US[top] / 1000, 0.0)
     return longest

@@ -63,8 +63,8 @@ class ChartBuilder:
             _logger.warning("No chart: %s", error)
             return Picture(chart, trouble=str(error))
 
-    async def timeline(self, timeline: Timeline, *, response_time_ms: float) -> Picture:
-        """A timeline with the threshold of the response time (0: none) and what changed within it.
+    async def timeline(self, timeline: Timeline, *, response_time_ms: float, statistic: str) -> Picture:
+        """Draw a timeline with markers and the threshold of the response time's ``statistic`` (0: none).
 
         Raises:
             StorageError: the store cannot be read now.
@@ -73,7 +73,7 @@ class ChartBuilder:
             Chart(
                 timeline,
                 latency_threshold_us=response_time_ms * 1000 or None,
-                latency_statistic=self._settings.alert_response_time_statistic,
+                latency_statistic=statistic,
                 markers=tuple((one.at_us, one.name) for one in await self.markers(timeline.range)),
             )
         )

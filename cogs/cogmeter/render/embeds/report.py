@@ -50,7 +50,7 @@ def report_embed(report: AlertReport, *, weekly: bool = False) -> discord.Embed:
 
 
 def advice_line(one: Advice) -> str:
-    """``Raise response_time@web-crawling to 1.9 s: 83 % of its alerts go, none of the 3 acknowledged ones``."""
+    """``Raise response_time@web-crawling to 1.9 s: 83% of its alerts go, none of the 3 acknowledged ones``."""
     if one.field == "threshold":
         change = f"Raise {code(one.key, 150)} to {measured(one.rule, one.after)}"
     else:

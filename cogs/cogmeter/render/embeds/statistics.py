@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import discord
 
+from cogmeter.diagnosis import Status
 from cogmeter.render import formatting
 from cogmeter.render.charts.chart import CHART_NAME, NO_CHART, describe
 from cogmeter.render.embeds.limits import VALUE, fitted
@@ -45,20 +46,20 @@ def summary_embed(
     *,
     chart: bool = False,
     chart_trouble: str = "",
-    error_rate_threshold: float = 0.05,
+    status: Status = Status.HEALTHY,
     buffer_setting: str = "PERFORMANCE_MAX_BUFFER_MB",
 ) -> discord.Embed:
     """All services over a range.
 
-    ``chart`` says that ``chart_file()`` is sent along; ``chart_trouble`` says why there is none. The threshold is a
-    share, 0 to 1. ``buffer_setting`` is what to raise when operations were dropped.
+    ``chart`` says that ``chart_file()`` is sent along; ``chart_trouble`` says why there is none. ``status`` is the
+    judgement on all operations. ``buffer_setting`` is what to raise when operations were dropped.
     """
     total, before = summary.total, summary.before
     if not total.operations:
         embed = empty_embed(summary.range)
         embed.description = f"{embed.description}{_dropped(summary, buffer_setting)}"
         return fit(embed)
-    state = state_of(total, error_rate_threshold=error_rate_threshold)
+    state = state_of(status)
     services = len(summary.services)
     embed = discord.Embed(
         title=f"Performance Summary ({_titled(summary.range.label)})",
@@ -80,13 +81,13 @@ def summary_embed(
 
 
 def stats_embed(
-    stats: ServiceStats, *, chart: bool = False, chart_trouble: str = "", error_rate_threshold: float = 0.05
+    stats: ServiceStats, *, chart: bool = False, chart_trouble: str = "", status: Status = Status.HEALTHY
 ) -> discord.Embed:
     """One service, or one operation of it, over a range; the parameters are those of ``summary_embed``."""
     total, before = stats.total, stats.before
     if not total.operations:
         return empty_embed(stats.range, name=stats.service if stats.operation is None else stats.operation)
-    state = state_of(total, error_rate_threshold=error_rate_threshold)
+    state = state_of(status)
     of = "Service" if stats.operation is None else f"/ {plain(stats.operation, 90)}"
     embed = discord.Embed(
         title=f"{plain(stats.service, 90)} {of} Statistics ({_titled(stats.range.label)})",

@@ -15,7 +15,7 @@ from cogmeter.query.records import Period
 from cogmeter.recording.background import paced
 from cogmeter.recording.recorder import OTHER
 from cogmeter.render import formatting
-from cogmeter.render.palette import look_of, state_of
+from cogmeter.render.palette import look_of
 from cogmeter.render.rule_labels import measure_of, measured
 from cogmeter.schemas import safe
 from cogmeter.schemas.times import SECOND_US, at, iso
@@ -194,7 +194,6 @@ async def answer(view: PageView, template: str, *, title: str, **values: Any) ->
         text=formatting,
         safe=said,
         iso=iso,
-        state_of=state_of,
         look_of=look_of,
         measure_of=measure_of,
         measured=measured,

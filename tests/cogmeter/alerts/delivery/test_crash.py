@@ -9,6 +9,8 @@ from pathlib import Path
 import pytest
 from aiohttp import web
 
+pytestmark = pytest.mark.slow
+
 CRASHING = Path(__file__).with_name("crashing.py")
 KILLED = 9
 

@@ -611,7 +611,7 @@ async def test_the_work_runs_outside_of_the_callers_context(store, clock):
 async def test_who_was_told_in_another_way_is_left_out_but_of_an_alert_that_it_knows(store, clock):
     """The lifeline may have told it of the same trouble."""
     delivery = Dispatcher(store, [Target("webhook"), Target("log")], clock=clock)
-    delivery.spoken = lambda one, target: target == "webhook" and one.uid == "a"
+    delivery.skip_alerts_sent_by(lambda one, target: target == "webhook" and one.uid == "a")
     assert delivery.targets(alert("a")) == ("log",)
     assert delivery.targets(alert("b")) == ("webhook", "log")
     await store.alerting.save([step(alert("a"), targets=("webhook",))])  # just before the lifeline spoke

@@ -66,7 +66,7 @@ def test_two_failures_of_twenty_tell_nothing_as_in_the_live_rule():
 
 
 def test_what_usually_fails_tells_nothing_as_in_the_live_rule():
-    usual = [(20, int(number % 5 == 0), 5) for number in range(600)]  # 1 %
+    usual = [(20, int(number % 5 == 0), 5) for number in range(600)]  # 1%
     chance, trouble = [(20, 2, 5)] * 3, [(20, 2, 5)] * 20
     assert replay(totals(usual + chance + usual), 0, "error_rate", LIMIT, window_s=300) == []
     (one,) = replay(totals(usual + trouble + usual), 0, "error_rate", LIMIT, window_s=300)

@@ -207,7 +207,7 @@ async def test_a_reminder_is_a_short_reply(open_room):
         room.now_us += 65 * MINUTE_US
         await room.tell("reminded", FIRING, receipt=receipt)
         message, reply = room.messages
-        assert "Still firing after 1 h 5 min, now 7.8 %" in reply.content
+        assert "Still firing after 1 h 5 min, now 7.8%" in reply.content
         assert reply.reference.message_id == message.id
 
 

@@ -82,5 +82,5 @@ def test_every_value_lies_on_its_axis_and_its_labels_differ(axis, values, thresh
 
 
 def test_shares_and_bytes_have_their_units():
-    assert [tick.label for tick in share_scale([0.52], 0.05).ticks] == ["0 %", "20 %", "40 %"]
+    assert [tick.label for tick in share_scale([0.52], 0.05).ticks] == ["0%", "20%", "40%"]
     assert [tick.label for tick in byte_scale([3.1e8]).ticks] == ["0 MB", "100 MB", "200 MB", "300 MB"]

@@ -100,7 +100,7 @@ def test_fitting_again_changes_nothing(parts):
 
 def test_an_embed_within_the_limits_is_left_as_it_is():
     embed = discord.Embed(title="Performance Summary", description="**Healthy**", colour=0x4CB387)
-    embed.add_field(name="Success Rate", value="97.2 %", inline=False).set_footer(text="Last 24 hours")
+    embed.add_field(name="Success Rate", value="97.2%", inline=False).set_footer(text="Last 24 hours")
     embed.set_image(url="attachment://chart.png")
     assert fit(embed).to_dict() == embed.to_dict()
 

@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from cogmeter.diagnosis import Status
 from cogmeter.query.query import Figures, Range, ServiceStats, Summary, Timeline, UnknownNameError
 from cogmeter.render.charts.chart import Chart, describe
 from cogmeter.render.embeds import statistics
@@ -54,14 +55,14 @@ def test_the_summary_says_the_guides_figures_with_the_success_rate_first():
     assert embed.title == "Performance Summary (Last 24 Hours)"
     assert "2 active services" in embed.description
     assert list(fields(embed).items()) == [
-        ("Success Rate", "**97.2 %**\n▼ 1 point lower"),
-        ("Error Rate", "2.8 % (35 failed)\n▲ 1 point higher"),
-        ("Total Operations", "1,247 (52 an hour)\n▲ 13 % more"),
-        ("Average Response Time", "1.2 s\n▼ 5 % faster"),
-        ("Percentiles", "p50 864 ms · p95 2.5 s · p99 4.9 s\np95: ▼ 5 % faster"),
+        ("Success Rate", "**97.2%**\n▼ 1 point lower"),
+        ("Error Rate", "2.8% (35 failed)\n▲ 1 point higher"),
+        ("Total Operations", "1,247 (52 an hour)\n▲ 13% more"),
+        ("Average Response Time", "1.2 s\n▼ 5% faster"),
+        ("Percentiles", "p50 864 ms · p95 2.5 s · p99 4.9 s\np95: ▼ 5% faster"),
         (
             "Top Services by Volume",
-            "1. core-intelligence: 456 ops (97.8 % success)\n2. context\\_memory: 198 ops (96.5 % success)",
+            "1. core-intelligence: 456 ops (97.8% success)\n2. context\\_memory: 198 ops (96.5% success)",
         ),
     ]
     assert embed.footer.text == "Last 24 hours · 1,247 operations · newest 12 s ago"
@@ -83,8 +84,8 @@ def test_the_statistics_say_slowest_operations_and_recent_errors_with_their_time
     said = fields(embed)
     assert embed.title == "sentiment-analysis Service Statistics (Last 24 Hours)"
     assert len(said) <= 6
-    assert said["Success Rate"].startswith("**98.7 %** (231 successful)\nFailed: 3 (1.3 %)")
-    assert said["Average Response Time"] == "145 ms\n▲ 21 % slower"
+    assert said["Success Rate"].startswith("**98.7%** (231 successful)\nFailed: 3 (1.3%)")
+    assert said["Average Response Time"] == "145 ms\n▲ 21% slower"
     assert said["Slowest Operations"] == "1.2 s analyze <t:1755454020:R>"
     assert said["Recent Errors"] == "<t:1755454020:R>: analyze Rate limit @\u200beveryone"
 
@@ -108,10 +109,15 @@ def test_an_answer_without_its_chart_says_why():
 
 
 @pytest.mark.parametrize(
-    ("failures", "state"), [(0, DisplayState.HEALTHY), (70, DisplayState.DEGRADED), (200, DisplayState.CRITICAL)]
+    ("status", "state"),
+    [
+        (Status.HEALTHY, DisplayState.HEALTHY),
+        (Status.DEGRADED, DisplayState.DEGRADED),
+        (Status.UNHEALTHY, DisplayState.CRITICAL),
+    ],
 )
-def test_the_state_has_a_colour_and_a_word(failures, state):
-    embed = statistics.summary_embed(dataclasses.replace(SUMMARY, total=figures(1247, failures, 1e6)))
+def test_the_status_has_a_colour_and_a_word(status, state):
+    embed = statistics.summary_embed(SUMMARY, status=status)
     assert embed.colour.value == state.colour
     assert embed.description.startswith(f"**{state.word.capitalize()}**")
 

@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+pytestmark = pytest.mark.slow
+
 TOKEN = "a-token-of-more-than-32-characters-for-tests"
 HOOKS = Path(__file__).with_name("schemathesis_hooks.py")
 

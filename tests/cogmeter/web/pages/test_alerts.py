@@ -143,24 +143,24 @@ async def test_a_threshold_is_tried_before_it_is_saved_and_reset_again(seeded, b
         browser.wait("document.getElementById('threshold').open")
         browser.expect("document.activeElement.name", "value")
         browser.wait(f"{SAVE}.disabled")
-        browser.insert("8 %")
+        browser.insert("8%")
         browser.press("Enter")
         browser.wait(f"{SAID}.includes('this would have fired')", "the preview")
-        assert browser.evaluate(SAID).startswith("5 % \u2192 8 %.")
+        assert browser.evaluate(SAID).startswith("5% \u2192 8%.")
         browser.insert("0")  # another value: what was tried does not hold for it
         browser.wait(f"{SAVE}.disabled")
         browser.expect(SAID, "")
-        browser.evaluate(f"{FORM}.value.value = '7 %'; {FORM}.value.focus()")
+        browser.evaluate(f"{FORM}.value.value = '7%'; {FORM}.value.focus()")
         browser.press("Enter")
         browser.wait(f"!{SAVE}.disabled", "the preview")
         pressed(browser, SAVE)
         browser.wait("!document.getElementById('threshold').open", "the dialog to close")
-        browser.wait(f"{TOASTS}.includes('error_rate: 7 %')", "the toast")
-        browser.wait(f"{limit}.includes('7 %') && {limit}.includes('by dashboard')", "the new limit")
+        browser.wait(f"{TOASTS}.includes('error_rate: 7%')", "the toast")
+        browser.wait(f"{limit}.includes('7%') && {limit}.includes('by dashboard')", "the new limit")
 
     def reset():
         pressed(browser, "document.querySelector('[data-key=\"reset-error_rate\"]')")
-        browser.wait(f"{limit}.includes('5 %') && {limit}.includes('default')", "the old limit")
+        browser.wait(f"{limit}.includes('5%') && {limit}.includes('default')", "the old limit")
         assert browser.errors == []
 
     async with seeded() as web:
@@ -218,10 +218,10 @@ async def test_an_open_dialog_outlives_the_renewal_of_the_page(seeded, browser):
     def look():
         opened(browser, f"{web.url}{PAGE}?refresh=3600")
         pressed(browser, button("edit", rule="error_rate"))
-        browser.insert("9 %")
+        browser.insert("9%")
         browser.evaluate("import('/performance/static/app.js').then(one => one.refresh())")
         browser.wait("document.getElementById('threshold').open")
-        browser.expect(f"{FORM}.value.value", "9 %")
+        browser.expect(f"{FORM}.value.value", "9%")
 
     async with seeded() as web:
         await asyncio.to_thread(look)
@@ -234,7 +234,7 @@ async def test_axe_finds_nothing_serious_in_the_dialog_and_the_open_details(crow
         opened(browser, web.url + PAGE)
         browser.evaluate("document.querySelectorAll('details').forEach(one => one.open = true)")
         pressed(browser, button("edit", rule="error_rate"))
-        browser.insert("7 %")
+        browser.insert("7%")
         browser.press("Enter")
         browser.wait(f"!{SAVE}.disabled", "the preview")
         browser.evaluate(axe.read_text())

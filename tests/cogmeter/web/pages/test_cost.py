@@ -94,7 +94,7 @@ async def test_the_budget_is_that_of_the_alert_also_after_it_was_changed(crowded
         assert "There is no budget" in (await web.get("/performance/cost")).text
         await web.monitor.override({"cost": "1.2"}, actor="owner")
         page = (await web.get("/performance/cost")).text
-        assert "of $1.20 a day: 91.7 %" in page
+        assert "of $1.20 a day: 91.7%" in page
         assert "nearly used up" in page
         assert 'data-limit="1.2"' in page
         await web.monitor.override({"cost": "1"}, actor="owner")

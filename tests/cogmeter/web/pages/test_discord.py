@@ -63,7 +63,7 @@ async def test_the_connection_is_shown_by_shard(crowded):
 async def test_the_share_of_invalid_requests_is_a_meter_with_its_words(crowded):
     async with crowded(sample_interval=3600) as web:
         page = (await web.get(PAGE)).text
-    assert 'value="0.1234" aria-labelledby="budget-title">12.3 %</meter>' in page
+    assert 'value="0.1234" aria-labelledby="budget-title">12.3%</meter>' in page
     assert "used up: 1,234 of 10,000" in page
     assert rows(page, "requests-table") == [["POST /channels/{channel_id}/messages", "45", "130 ms", "15", "0", "0"]]
 

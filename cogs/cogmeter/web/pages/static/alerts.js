@@ -112,7 +112,7 @@ muteForm.addEventListener("submit", (event) => {
 
 // Thresholds ---------------------------------------------------------------------------------------------------
 
-const EXAMPLES = { share: "5 % or 0.05", milliseconds: "1.9 s or 1900 ms", seconds: "5 m or 300 s" };
+const EXAMPLES = { share: "5% or 0.05", milliseconds: "1.9 s or 1900 ms", seconds: "5 m or 300 s" };
 
 function edit(button) {
   const { rule, title, unit, now, limit, field } = button.dataset;

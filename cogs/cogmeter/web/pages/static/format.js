@@ -38,12 +38,12 @@ export function count(number) {
   return `${Number((number / size).toFixed(1)).toLocaleString("en")} ${unit}`;
 }
 
-/** A share of 0 to 1: 97.2 %. */
+/** A share of 0 to 1: 97.2%. */
 export function percent(share) {
   if (share === null || share === undefined) return NOTHING;
-  if (share <= 0) return "0 %";
+  if (share <= 0) return "0%";
   const value = share * 100;
-  return `${value < 0.05 ? "<0.1" : Number(value.toFixed(1))} %`;
+  return `${value < 0.05 ? "<0.1" : Number(value.toFixed(1))}%`;
 }
 
 /** Bytes: 54 MB. */

@@ -36,7 +36,7 @@ def stored():
 
 @pytest.fixture
 def breach():
-    """Raises an alert of the error rate of knowledge-graph: 39 of 500 fail, 7.8 %, as in the guide."""
+    """Raises an alert of the error rate of knowledge-graph: 39 of 500 fail, 7.8%, as in the guide."""
 
     async def raised(web):
         for number in range(500):
