@@ -25,6 +25,7 @@ import pytest
 import yaml
 from discord.ext import commands
 
+from cogmeter.monitor import jobs
 from cogmeter.monitor.monitor import Monitor
 from cogmeter.recording.recorder import Recorder
 from cogmeter.settings import Settings, env_name

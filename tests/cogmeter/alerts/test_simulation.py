@@ -28,7 +28,7 @@ async def told(traffic: Traffic, path, **how) -> Found:
         await store.close()
 
 
-pytestmark = pytest.mark.timeout(600)  # the first test of a seed waits for the simulation
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]  # the first test of a seed waits for the simulation
 
 
 @BY_KIND
