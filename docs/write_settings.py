@@ -1,4 +1,4 @@
-"""Writes ``.env.example`` and the README's table of settings from the settings model: ``make docs``."""
+"""Writes ``.env.example`` and ``docs/configuration.md`` from the settings model: ``make docs``."""
 
 from __future__ import annotations
 
@@ -32,8 +32,8 @@ def env_example() -> str:
     return "\n".join(parts)
 
 
-def readme_table() -> str:
-    """The README's table."""
+def table() -> str:
+    """Return the table of settings."""
     rows = ["| Setting | Default | Unit | What it does |", "| --- | --- | --- | --- |"]
     for field, info in Settings.model_fields.items():
         unit = info.json_schema_extra["unit"]  # type: ignore[index,call-overload]  # every setting has one, see _setting
@@ -44,13 +44,13 @@ def readme_table() -> str:
     return "\n".join(rows)
 
 
-def readme(text: str) -> str:
-    """The README's text with its table brought up to date."""
+def page(text: str) -> str:
+    """Return the page with its table brought up to date."""
     before, rest = text.split(BEGIN)
-    return f"{before}{BEGIN}\n{readme_table()}\n{END}{rest.split(END)[1]}"
+    return f"{before}{BEGIN}\n{table()}\n{END}{rest.split(END)[1]}"
 
 
 if __name__ == "__main__":
     (ROOT / ".env.example").write_text(env_example(), encoding="utf-8")
-    path = ROOT / "README.md"
-    path.write_text(readme(path.read_text(encoding="utf-8")), encoding="utf-8")
+    path = ROOT / "docs" / "configuration.md"
+    path.write_text(page(path.read_text(encoding="utf-8")), encoding="utf-8")

@@ -1,6 +1,7 @@
-"""The documents agree with the code: README, .env.example and the settings model."""
+"""The documents agree with the code: configuration.md, .env.example and the settings model."""
 
 import importlib.util
+import re
 from pathlib import Path
 
 import pytest
@@ -23,9 +24,16 @@ def test_the_example_file_is_what_the_settings_model_says(writer):
     assert (ROOT / ".env.example").read_text(encoding="utf-8") == writer.env_example()
 
 
-def test_the_readme_is_what_the_settings_model_says(writer):
+def test_the_configuration_page_is_what_the_settings_model_says(writer):
+    text = (ROOT / "docs" / "configuration.md").read_text(encoding="utf-8")
+    assert text == writer.page(text)
+
+
+def test_the_readme_is_short_and_its_links_lead_somewhere():
     text = (ROOT / "README.md").read_text(encoding="utf-8")
-    assert text == writer.readme(text)
+    assert len(text.splitlines()) < 150
+    links = [link.partition("#")[0] for link in re.findall(r"\]\(([^)]+)\)", text)]
+    assert [link for link in links if not link.startswith("http") and not (ROOT / link).exists()] == []
 
 
 def test_the_example_file_names_every_setting(writer):

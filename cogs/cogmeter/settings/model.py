@@ -27,191 +27,263 @@ class Settings(BaseSettings):
     )
 
     enabled: bool = _setting(
-        True, "true or false", "Switches everything off when false", name="ENABLE_PERFORMANCE_MONITORING"
+        True,
+        "true or false",
+        "Whether to monitor at all; false loads the extension without doing anything",
+        name="ENABLE_PERFORMANCE_MONITORING",
     )
     log_level: Literal["debug", "info", "warn", "error"] = _setting(
-        "info", "debug, info, warn, error", "How much cogmeter logs, under the loggers cogmeter.*"
+        "info", "debug, info, warn, error", "The lowest level that the loggers cogmeter.* write"
     )
 
     version: str | None = _setting(
-        None, "text", "Your bot's version, marked on charts when it changes; not set: its git commit", max_length=80
+        None, "text", "Your bot's version. A change is marked on charts. Not set: the git commit", max_length=80
     )
 
     database_url: str = _setting(
-        "sqlite:///data/performance.db", "URL", "Where operations are kept: sqlite:/// and a path", min_length=1
+        "sqlite:///data/performance.db",
+        "URL",
+        "The database that stores the operations: sqlite:/// and a path",
+        min_length=1,
     )
-    retention_hours: float = _setting(168, "hours", "How long operations and minutes are kept", ge=1, le=87_600)
-    retention_hourly_days: float = _setting(90, "days", "How long hourly totals are kept", ge=1, le=3_650)
-    retention_daily_days: float = _setting(730, "days", "How long daily totals are kept", ge=1, le=36_500)
-    cleanup_interval_minutes: float = _setting(60, "minutes", "How often old data is removed", ge=1, le=1_440)
+    retention_hours: float = _setting(
+        168, "hours", "How long single operations and per-minute statistics are stored", ge=1, le=87_600
+    )
+    retention_hourly_days: float = _setting(90, "days", "How long hourly statistics are stored", ge=1, le=3_650)
+    retention_daily_days: float = _setting(730, "days", "How long daily statistics are stored", ge=1, le=36_500)
+    cleanup_interval_minutes: float = _setting(
+        60, "minutes", "How often data older than the retention settings is removed", ge=1, le=1_440
+    )
     max_buffer_mb: float = _setting(
         32,
         "MB",
-        "Memory for operations that wait for the database; beyond it they are dropped and counted",
+        "Memory for operations that are not stored yet. When it is full, operations are dropped and counted",
         ge=1,
         le=10_000,
     )
     max_operations_in_memory: int | None = _setting(
         None,
         "operations",
-        "How many operations may wait for the database, in place of PERFORMANCE_MAX_BUFFER_MB",
+        "The number of operations that may be in memory. When set, it replaces PERFORMANCE_MAX_BUFFER_MB",
         ge=100,
         le=10_000_000,
     )
 
     command_group: str = _setting(
-        "perf", "name", "The slash command group, for a bot that has its own /perf", pattern=r"^[a-z0-9_-]{1,32}$"
+        "perf",
+        "name",
+        "The name of the slash command group. Change it if the bot has its own /perf",
+        pattern=r"^[a-z0-9_-]{1,32}$",
     )
-    guild_id: int | None = _setting(None, "Discord id", "Register the commands in this guild alone", gt=0)
+    guild_id: int | None = _setting(
+        None, "Discord id", "The only guild in which the commands are registered. Not set: every guild", gt=0
+    )
     ops_role_ids: Annotated[frozenset[int], NoDecode] = _setting(
-        frozenset(), "Discord ids, comma-separated", "Roles that may use the commands, beside the bot's owner or team"
+        frozenset(),
+        "Discord ids, comma-separated",
+        "Roles that may use the commands, in addition to the bot's owner or team",
     )
     sync_commands: bool = _setting(
-        False, "true or false", "Register the commands with Discord at start; off in a host, which does that itself"
+        False,
+        "true or false",
+        "Whether cogmeter registers its commands with Discord at start. Leave it off if your bot syncs its tree",
     )
 
-    watch_commands: bool = _setting(True, "true or false", "Records slash, menu, prefix and hybrid commands")
-    watch_components: bool = _setting(True, "true or false", "Records buttons, selects and modals")
-    watch_acknowledgement: bool = _setting(True, "true or false", "Records how soon interactions are answered")
-    watch_listeners: bool = _setting(True, "true or false", "Records event listeners")
-    watch_tasks: bool = _setting(True, "true or false", "Records background loops and scheduled jobs")
-    watch_rest: bool = _setting(True, "true or false", "Records requests to Discord")
-    watch_gateway: bool = _setting(True, "true or false", "Follows the connection to Discord")
-    watch_stalls: bool = _setting(True, "true or false", "Notices what blocks the event loop")
-    watch_resources: bool = _setting(True, "true or false", "Follows memory, CPU, threads and files")
-    watch_changes: bool = _setting(True, "true or false", "Marks loads and reloads of extensions and cogs")
-    stall_threshold: float = _setting(150, "milliseconds", "A blocked loop is noticed from here on", ge=20, le=60_000)
-    trace_threshold: float = _setting(
-        1_000, "milliseconds", "Interactions as slow as this keep their tree of operations", ge=0, le=900_000
+    watch_commands: bool = _setting(True, "true or false", "Record slash, context-menu, prefix and hybrid commands")
+    watch_components: bool = _setting(True, "true or false", "Record buttons, selects and modals")
+    watch_acknowledgement: bool = _setting(
+        True, "true or false", "Record the time to the first response of each interaction"
     )
-    sample_interval: float = _setting(15, "seconds", "How often gauges are taken", ge=1, le=3_600)
+    watch_listeners: bool = _setting(True, "true or false", "Record event listeners")
+    watch_tasks: bool = _setting(True, "true or false", "Record background loops and scheduled jobs")
+    watch_rest: bool = _setting(True, "true or false", "Record requests to Discord's REST API")
+    watch_gateway: bool = _setting(
+        True, "true or false", "Sample the latency and reconnects of the connection to Discord"
+    )
+    watch_stalls: bool = _setting(True, "true or false", "Record calls that block the event loop")
+    watch_resources: bool = _setting(True, "true or false", "Sample memory, CPU, threads and open files")
+    watch_changes: bool = _setting(True, "true or false", "Mark loads and reloads of extensions and cogs on charts")
+    stall_threshold: float = _setting(
+        150, "milliseconds", "The shortest time of a blocked event loop that is recorded", ge=20, le=60_000
+    )
+    trace_threshold: float = _setting(
+        1_000, "milliseconds", "The duration from which an interaction's trace is stored", ge=0, le=900_000
+    )
+    sample_interval: float = _setting(15, "seconds", "How often gauges are sampled", ge=1, le=3_600)
 
     alert_threshold_error_rate: float = _setting(
-        0.05, "share, 0 to 1", "Alert above this error rate; 0 switches the rule off", ge=0, le=1
+        0.05, "share, 0 to 1", "Alert when the error rate exceeds this share; 0 switches the rule off", ge=0, le=1
     )
     alert_threshold_response_time: float = _setting(
-        5_000, "milliseconds", "Alert above this response time; 0 switches the rule off", ge=0, le=86_400_000
+        5_000,
+        "milliseconds",
+        "Alert when the response time exceeds this value; 0 switches the rule off",
+        ge=0,
+        le=86_400_000,
     )
     alert_threshold_operations_per_minute: float = _setting(
-        100, "operations a minute", "Alert above this throughput; 0 switches the rule off", ge=0, le=1e9
+        100, "operations/min", "Alert when the throughput exceeds this value; 0 switches the rule off", ge=0, le=1e9
     )
     alert_response_time_statistic: Literal["average", "p50", "p95", "p99"] = _setting(
-        "average", "average, p50, p95, p99", "Which response time is held against the threshold"
+        "average", "average, p50, p95, p99", "The statistic that is compared with the response-time threshold"
     )
-    alert_window: float = _setting(300, "seconds", "The stretch that each check looks at", ge=10, le=86_400)
+    alert_window: float = _setting(300, "seconds", "The time window that each check evaluates", ge=10, le=86_400)
     alert_min_operations: int = _setting(
-        20, "operations", "Fewer than this in the window raise no alert", ge=1, le=1_000_000
+        20, "operations", "The least number of operations in the window for an alert", ge=1, le=1_000_000
     )
-    alert_check_interval: float = _setting(30, "seconds", "How often the rules are checked", ge=1, le=3_600)
-    alert_for: float = _setting(0, "seconds", "How long a breach has to last before it is told", ge=0, le=86_400)
+    alert_check_interval: float = _setting(30, "seconds", "How often the alert rules are evaluated", ge=1, le=3_600)
+    alert_for: float = _setting(
+        0, "seconds", "How long a threshold must be exceeded before the alert fires", ge=0, le=86_400
+    )
     alert_recovery: float = _setting(
-        120, "seconds", "How long a breach has to be over before its alert is resolved", ge=0, le=86_400
+        120, "seconds", "How long the value must be back to normal before the alert is resolved", ge=0, le=86_400
     )
-    alert_cooldown: float = _setting(300, "seconds", "How long the same alert is not repeated", ge=0, le=604_800)
+    alert_cooldown: float = _setting(
+        300, "seconds", "After an alert is resolved, the time in which the same one is not sent again", ge=0, le=604_800
+    )
     alert_group_from: int = _setting(
-        4, "services", "From so many breaches at once on, one message speaks for all", ge=2, le=1_000
+        4,
+        "services",
+        "From this number of alerts at the same time, one message is sent for all of them",
+        ge=2,
+        le=1_000,
     )
     alert_reminder_interval: float = _setting(
-        3_600, "seconds", "How often an alert that nobody acknowledged is repeated; 0: never", ge=0, le=604_800
+        3_600, "seconds", "How often a reminder of an unacknowledged alert is sent; 0: never", ge=0, le=604_800
     )
     alert_escalate_after: float = _setting(
-        900, "seconds", "An alert that nobody acknowledged pings from then on; 0: never", ge=0, le=604_800
+        900,
+        "seconds",
+        "The time after which an unacknowledged critical alert pings the escalation role or user; 0: never",
+        ge=0,
+        le=604_800,
     )
     alert_escalate_role_id: int | None = _setting(None, "Discord id", "The role that an escalation pings", gt=0)
     alert_escalate_user_id: int | None = _setting(None, "Discord id", "The user that an escalation pings", gt=0)
     alert_weekly_report: bool = _setting(
-        False, "true or false", "Posts the report on the alerts themselves once a week"
+        False, "true or false", "Post the alert report to the alert channel every Monday"
     )
 
     alert_threshold_low_traffic: float = _setting(
-        0.1, "share, 0 to 1", "Alert below this share of a service's usual traffic; 0 switches the rule off", ge=0, le=1
+        0.1,
+        "share, 0 to 1",
+        "Alert when traffic falls below this share of the usual traffic; 0 switches the rule off",
+        ge=0,
+        le=1,
     )
     alert_slo_target: float = _setting(
-        0, "share, 0 to 1", "The success rate that is promised; alerts when it burns up too fast; 0: off", ge=0, lt=1
+        0,
+        "share, 0 to 1",
+        "The target success rate. Alert when the error budget is used up too fast; 0: off",
+        ge=0,
+        lt=1,
     )
     alert_threshold_acknowledgement: float = _setting(
-        0.05, "share, 0 to 1", "Alert above this share of late or missing first responses; 0: off", ge=0, le=1
+        0.05,
+        "share, 0 to 1",
+        "Alert when this share of interactions gets no first response in time; 0: off",
+        ge=0,
+        le=1,
     )
     alert_threshold_stall: float = _setting(
-        2_000, "milliseconds", "Alert when the event loop was blocked for longer; 0: off", ge=0, le=3_600_000
+        2_000, "milliseconds", "Alert when the event loop is blocked for longer than this; 0: off", ge=0, le=3_600_000
     )
     alert_threshold_gateway_latency: float = _setting(
-        1_000, "milliseconds", "Alert above this latency of the connection to Discord; 0: off", ge=0, le=600_000
+        1_000, "milliseconds", "Alert when the gateway latency exceeds this value; 0: off", ge=0, le=600_000
     )
     alert_threshold_disconnects: float = _setting(
-        5, "times in 10 minutes", "Alert when the connection to Discord is lost more often; 0: off", ge=0, le=10_000
+        5,
+        "times in 10 minutes",
+        "Alert when the connection to Discord is lost more often than this; 0: off",
+        ge=0,
+        le=10_000,
     )
     alert_threshold_dead_loops: float = _setting(
-        1, "loops", "Alert when so many background loops have died or are overdue; 0: off", ge=0, le=10_000
+        1, "loops", "Alert when this number of background loops has ended or is overdue; 0: off", ge=0, le=10_000
     )
     alert_threshold_rate_limits: float = _setting(
-        50, "times in 10 minutes", "Alert when Discord limits more requests; 0: off", ge=0, le=1e6
+        50, "times in 10 minutes", "Alert when Discord rate-limits more requests than this; 0: off", ge=0, le=1e6
     )
     alert_threshold_invalid_requests: float = _setting(
-        0.3, "share, 0 to 1", "Alert above this share of the invalid requests that Discord bans for; 0: off", ge=0, le=1
+        0.3,
+        "share, 0 to 1",
+        "Alert at this share of the invalid requests after which Discord bans the bot's address; 0: off",
+        ge=0,
+        le=1,
     )
     alert_threshold_memory_growth: float = _setting(
-        0.5, "share", "Alert when memory has grown by this share within 6 hours; 0: off", ge=0, le=1_000
+        0.5, "share", "Alert when memory grows by this share within 6 hours; 0: off", ge=0, le=1_000
     )
     alert_threshold_cost: float = _setting(
-        0, "US dollars a day", "Alert when operations cost more within 24 hours; 0: off", ge=0, le=1e9
+        0, "US dollars per day", "Alert when operations cost more than this within 24 hours; 0: off", ge=0, le=1e9
     )
     alert_threshold_cost_growth: float = _setting(
-        4, "times", "Alert when an hour costs so many times the hour before; 0: off", ge=0, le=1e6
+        4, "times", "Alert when an hour costs this many times the previous hour; 0: off", ge=0, le=1e6
     )
     alert_threshold_deviation: float = _setting(
-        0.95, "score, 0 to 1", "Alert when a service deviates so much from its own baseline; 0: off", ge=0, le=1
+        0.95, "score, 0 to 1", "Alert when a service's anomaly score exceeds this value; 0: off", ge=0, le=1
     )
 
-    alert_channel_id: int | None = _setting(None, "Discord id", "The channel that alerts are posted in", gt=0)
-    alert_thread: bool = _setting(False, "true or false", "Opens a thread at each alert's message")
-    alert_discord_webhook: SecretStr | None = _setting(None, "URL", "A Discord webhook that alerts are posted to")
-    alert_webhook_url: SecretStr | None = _setting(None, "URL", "Your own endpoint that alerts are posted to as JSON")
+    alert_channel_id: int | None = _setting(None, "Discord id", "The channel that receives alerts", gt=0)
+    alert_thread: bool = _setting(False, "true or false", "Open a thread at each alert's message")
+    alert_discord_webhook: SecretStr | None = _setting(None, "URL", "A Discord webhook that receives alerts")
+    alert_webhook_url: SecretStr | None = _setting(None, "URL", "Your own endpoint that receives alerts as JSON")
     alert_webhook_secret: SecretStr | None = _setting(
-        None, "key", "Signs what is posted to your endpoint (HMAC-SHA256)"
+        None, "key", "The key that signs requests to your endpoint (HMAC-SHA256)"
     )
     alert_webhook_private_redirects: bool = _setting(
-        False, "true or false", "Follows redirects of your endpoint to private addresses"
+        False, "true or false", "Follow redirects of your endpoint to private addresses"
     )
     alert_lifeline_after: float = _setting(
-        10, "seconds", "A loop blocked for so long is told by webhook from outside of it; 0: never", ge=0, le=3_600
+        10,
+        "seconds",
+        "After the event loop is blocked for this long, send a webhook from a separate thread; 0: never",
+        ge=0,
+        le=3_600,
     )
     alert_gateway_lost_after: float = _setting(
-        120, "seconds", "A connection to Discord lost for so long is told by webhook; 0: never", ge=0, le=86_400
+        120,
+        "seconds",
+        "After the connection to Discord is lost for this long, send a webhook; 0: never",
+        ge=0,
+        le=86_400,
     )
     heartbeat_url: SecretStr | None = _setting(
-        None, "URL", "Pinged only while loop, gateway and database are all fresh (Uptime Kuma, healthchecks)"
+        None, "URL", "A URL that is requested while event loop, gateway and database work (Uptime Kuma, Healthchecks)"
     )
-    heartbeat_interval: float = _setting(60, "seconds", "How often the heartbeat URL is pinged", ge=5, le=86_400)
+    heartbeat_interval: float = _setting(60, "seconds", "How often the heartbeat URL is requested", ge=5, le=86_400)
 
     export_format: Literal["json", "csv", "prometheus"] = _setting(
-        "json", "json, csv, prometheus", "The format of an export that names none"
+        "json", "json, csv, prometheus", "The export format when a request names none"
     )
     export_interval: int = _setting(60_000, "milliseconds", "How often metrics are pushed", ge=1_000, le=86_400_000)
     analytics_dashboard: bool = _setting(
-        False, "true or false", "Serves the web dashboard, and the API beside it", name="ENABLE_ANALYTICS_DASHBOARD"
+        False, "true or false", "Serve the web dashboard and the API", name="ENABLE_ANALYTICS_DASHBOARD"
     )
     dashboard_refresh_interval: int = _setting(
-        30_000, "milliseconds", "How often the dashboard asks for news", ge=1_000, le=3_600_000
+        30_000, "milliseconds", "How often the dashboard refreshes", ge=1_000, le=3_600_000
     )
-    dashboard_port: int = _setting(3001, "port", "The web dashboard's port, at /performance", ge=1, le=65_535)
+    dashboard_port: int = _setting(3001, "port", "The port of the web dashboard (path /performance)", ge=1, le=65_535)
     http_port: int | None = _setting(
         None,
         "port",
-        "The port of REST, health and metrics; not set: the dashboard's, or a bot host's SERVER_PORT or PORT",
+        "The port of REST API, health and metrics. Not set: the dashboard's, or SERVER_PORT or PORT of a bot host",
         ge=1,
         le=65_535,
     )
     http_host: str = _setting(
-        "127.0.0.1", "address", "Where the servers listen; any other than loopback needs a token", min_length=1
+        "127.0.0.1",
+        "address",
+        "The address that the servers listen on. Any other than loopback needs a token",
+        min_length=1,
     )
     http_token: SecretStr | None = _setting(
-        None, "text of 32 or more characters", "What clients send as Authorization: Bearer", min_length=32
+        None, "text of 32 or more characters", "The token that clients send as Authorization: Bearer", min_length=32
     )
     metrics_namespace: str = _setting(
-        "chatterbot", "name", "What the names at /metrics begin with", pattern=r"^[a-zA-Z_][a-zA-Z0-9_]{0,40}$"
+        "chatterbot", "name", "The prefix of metric names at /metrics", pattern=r"^[a-zA-Z_][a-zA-Z0-9_]{0,40}$"
     )
-    export_datadog: bool = _setting(False, "true or false", "Sends metrics to Datadog")
+    export_datadog: bool = _setting(False, "true or false", "Send metrics to Datadog")
     datadog_api_key: SecretStr | None = _setting(None, "key", "Datadog's API key", name="DATADOG_API_KEY")
     datadog_app_key: SecretStr | None = _setting(None, "key", "Datadog's application key", name="DATADOG_APP_KEY")
 

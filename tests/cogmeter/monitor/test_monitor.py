@@ -1,10 +1,7 @@
-"""The records that the bot's own code asks for, and the README's custom integration."""
+"""The public API of a running monitor: records that the bot's own code reads."""
 
-import re
 import time
 from datetime import UTC, date, datetime, timedelta
-from pathlib import Path
-from types import SimpleNamespace
 
 import discord
 import pytest
@@ -14,8 +11,6 @@ from cogmeter.monitor.monitor import Monitor
 from cogmeter.query.records import UnknownNameError
 from cogmeter.recording.recorder import Recorder
 from cogmeter.settings import Settings
-
-README = Path(__file__).resolve().parents[3] / "README.md"
 
 
 @pytest.fixture
@@ -30,24 +25,6 @@ async def monitor(tmp_path, monkeypatch):
     yield monitor
     await monitor.stop()
     await bot.close()
-
-
-async def test_the_readmes_integration_sends_the_dashboards_figures(monitor):
-    (code,) = re.findall(r"```python\n(from datetime import UTC.*?)```", README.read_text(encoding="utf-8"), re.DOTALL)
-    names = {}
-    exec(compile(code, "README.md", "exec"), names)
-    sent = []
-
-    async def send(what):
-        sent.append(what)
-
-    bot = SimpleNamespace(get_cog=lambda name: SimpleNamespace(monitor=monitor) if name == "cogmeter" else None)
-    cog = names["Metrics"].__new__(names["Metrics"])
-    cog.bot, cog.send = bot, send
-    await cog.collect()
-    (what,) = sent
-    assert what["metrics"]["totalOperations"] == 100
-    assert what["services"]["graph"]["errorRate"] == 0.5
 
 
 async def test_records_are_typed_and_take_times_in_every_form(monitor):
