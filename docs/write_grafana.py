@@ -62,7 +62,7 @@ def quantile(share: float, labels: str, by: str = "") -> str:
 
 
 KEY_FIGURES: Final = (
-    Chart("Operations a minute", [(f"60 * sum(rate({OPERATIONS}{{{FRONT}}}{RATE}))", "")], "short"),
+    Chart("Operations/min", [(f"60 * sum(rate({OPERATIONS}{{{FRONT}}}{RATE}))", "")], "short"),
     Chart("Error rate", [(ratio(FRONT), "")], "percentunit", "Ended as error or upstream",
           ((0.01, ORANGE), (0.05, RED))),
     Chart("95th percentile", [(quantile(0.95, FRONT), "")], "s", "", ((2.5, ORANGE), (5, RED))),
@@ -74,7 +74,7 @@ KEY_FIGURES: Final = (
 
 ROWS: Final[dict[str, tuple[Chart, ...]]] = {
     "Services": (
-        Chart("Operations a minute", [(f"60 * sum by (service) (rate({OPERATIONS}{{{ASKED}}}{RATE}))", "{{service}}")],
+        Chart("Operations/min", [(f"60 * sum by (service) (rate({OPERATIONS}{{{ASKED}}}{RATE}))", "{{service}}")],
               "short"),
         Chart("Error rate", [(ratio(ASKED, "service"), "{{service}}")], "percentunit", "Ended as error or upstream"),
         Chart("Response time", [(quantile(share, FRONT), f"p{share * 100:g}") for share in (0.5, 0.95, 0.99)], "s",

@@ -47,7 +47,7 @@ def page(found: Diagnosis) -> OutputPage:
 
     bad = sum(not one.well for one in found.findings)
     verdict = LabelledValue(
-        "Verdict", f"{bad} of {len(found.findings)} not well" if bad else "all well", BAD if bad else GOOD
+        "Result", f"{bad} of {len(found.findings)} checks fail" if bad else "all pass", BAD if bad else GOOD
     )
     facts = [fact(one.name, one.well, one.text, one.advice) for one in found.findings]
     return OutputPage(f"Doctor ({guide_format.line(found.source)})", [verdict, *facts])

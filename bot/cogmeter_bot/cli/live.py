@@ -173,7 +173,7 @@ def page(moment: LiveReading, name: str, height: int | None) -> OutputPage:
         LabelledValue(
             "Errors", f"{failed:,} of {count:,} ({guide_format.share(failed, count)})", BAD if failed else GOOD
         ),
-        LabelledValue("Last 30 Minutes", f"{bars(moment.trend)} operations a minute"),
+        LabelledValue("Last 30 Minutes", f"{bars(moment.trend)} operations/min"),
     ]
     room = shared(len(services), len(alerts), len(errors), height)
     if services:

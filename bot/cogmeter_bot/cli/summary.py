@@ -129,7 +129,7 @@ def table(stats: Mapping[str, Stats], limits: Limits, title: str, *, service: st
         Column("average", right=True),
         Column("p95", right=True),
         Column("p99", right=True, needs=70),
-        Column("a minute", right=True, needs=80),
+        Column("ops/min", right=True, needs=80),
     ]
     judgements = {
         name: judged(one, limits, service, name) if service else judged(one, limits, name)

@@ -87,7 +87,11 @@ async def of_database(
 def of_view(view: Dashboard, limits: Limits) -> Iterator[Finding]:
     """Return the findings about active alerts and about each service above its error-rate threshold."""
     standing = [one.message for one in view.alerts]
-    told = f"{_counted(standing, 'stands', 'stand')}: {formatting.cut(standing[0], 100)}" if standing else "none stands"
+    told = (
+        f"{_counted(standing, 'stands', 'stand')}: {formatting.cut(standing[0], 100)}"
+        if standing
+        else "no active alerts"
+    )
     yield Finding("alerts", not standing, told, "See `cogmeter alerts`")
     for name, stats in view.service_stats.items():
         if judged(stats, limits, name).failing:
@@ -191,7 +195,7 @@ def _room(status: StoreStatus, path: Path) -> Iterator[Finding]:
         free = shutil.disk_usage(path.parent).free
     except OSError:
         return
-    said = f"{formatting.short(free / 1e6)} MB free beside the database"
+    said = f"{formatting.short(free / 1e6)} MB free on the database's disk"
     enough = free >= max(LEAST_FREE_BYTES, status.size_bytes // 10)
     yield Finding("disk", enough, said, "Free some space, or lower PERFORMANCE_RETENTION_HOURS and `cogmeter vacuum`")
 

@@ -66,9 +66,7 @@ def _read(option: str, text: str, reader: Callable[[object], int], now_us: int) 
     try:
         return reader(plain.replace(" ", "T", 1))
     except PydanticCustomError:
-        raise RequestError(
-            f"{option} {quoted(text, strict=True)} is no time of the years 1970 to 9999; write {EXAMPLES}."
-        ) from None
+        raise RequestError(f"{option} {quoted(text, strict=True)} is not a valid time. Use {EXAMPLES}.") from None
 
 
 def _day(at_us: int) -> str:

@@ -23,8 +23,8 @@ def add(group: app_commands.Group, desk: Responder) -> None:
     """Add the command to the group."""
     names = Autocomplete(desk)
 
-    @group.command(name="alerts", description="Which alerts stand, or stood: how bad, since when, in whose hands")
-    @app_commands.describe(state="Which ones (active)", service="Of one service (all)")
+    @group.command(name="alerts", description="List active and past alerts")
+    @app_commands.describe(state="Which alerts (active)", service="Only of this service (all)")
     @app_commands.choices(state=[app_commands.Choice(name=name.capitalize(), value=name) for name in STATES])
     @app_commands.autocomplete(service=names.services)
     async def alerts(interaction: discord.Interaction, state: str = "active", service: str | None = None) -> None:

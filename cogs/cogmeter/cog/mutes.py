@@ -31,7 +31,7 @@ def add(group: app_commands.Group, desk: Responder) -> None:
     async def muted(interaction: discord.Interaction, current: str) -> list[app_commands.Choice[str]]:
         return await _choices(desk, interaction, current)
 
-    @group.command(name="mute", description="Tell nobody of alerts of a service or a rule for a while")
+    @group.command(name="mute", description="Mute alerts of a service or a rule")
     @app_commands.describe(
         duration="For how long: 30m, 4h, 1d, at most 30d",
         service="Of which service, or: all",
@@ -54,7 +54,7 @@ def add(group: app_commands.Group, desk: Responder) -> None:
 
         await desk.answer(interaction, lambda: _mute(desk, wanted[0]), check=check)
 
-    @group.command(name="unmute", description="End a mute, or all that fit a service or a rule")
+    @group.command(name="unmute", description="End a mute, or all mutes of a service or a rule")
     @app_commands.describe(mute="Which one", service="All of this service, or: all", rule="All of this rule")
     @app_commands.autocomplete(mute=muted, service=names.services, rule=rule_choices)
     async def unmute(

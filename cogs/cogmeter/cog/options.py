@@ -31,7 +31,7 @@ def seconds_of(typed: str) -> float:
         total += float(part[1]) * UNITS_S[part[2].lower()]
         place = part.end()
     if not words or place < len(words):
-        raise UserError(f"{code(shown(words), 50)} is no length of time; write 30m, 4h, 1d or 1h 30m.")
+        raise UserError(f"{code(shown(words), 50)} is not a duration. Use 30m, 4h, 1d or 1h 30m.")
     if not SHORTEST_S <= total <= LONGEST_S:
         raise UserError(f"{code(shown(words), 50)} is not between 1 minute and 30 days.")
     return total

@@ -28,7 +28,7 @@ PERIODS: Final = (Period.DAY, Period.WEEK, Period.MONTH)
 def add(group: app_commands.Group, desk: Responder) -> None:
     """Add the command to the group."""
 
-    @group.command(name="report", description="The alerts themselves: what fired, who acted, what was only noise")
+    @group.command(name="report", description="Report on the alerts: what fired, who acted, what was noise")
     @app_commands.describe(period="How far to look back (7 days)")
     @app_commands.choices(period=[app_commands.Choice(name=one.label, value=one.key) for one in PERIODS])
     async def report(interaction: discord.Interaction, period: str = Period.WEEK.key) -> None:

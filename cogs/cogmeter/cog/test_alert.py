@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 def add(group: app_commands.Group, desk: Responder) -> None:
     """Add the command to the group."""
 
-    @group.command(name="test-alert", description="Send a test to every alert target, and say how each of them fared")
+    @group.command(name="test-alert", description="Send a test alert to every notification target")
     async def test_alert(interaction: discord.Interaction) -> None:
         await desk.answer(interaction, lambda: _answer(desk, interaction.user.display_name))
 

@@ -56,15 +56,15 @@ class ThresholdRequest:
 def add(group: app_commands.Group, desk: Responder) -> None:
     """Add the commands to the group."""
     names = Autocomplete(desk)
-    inner = app_commands.Group(name="thresholds", description="What alerts are raised from", parent=group)
+    inner = app_commands.Group(name="thresholds", description="View and change alert thresholds", parent=group)
 
-    @inner.command(name="view", description="Every rule: its threshold, and where that comes from")
-    @app_commands.describe(service="What holds for this service (all)")
+    @inner.command(name="view", description="List every rule with its threshold and origin")
+    @app_commands.describe(service="Only for this service (all)")
     @app_commands.autocomplete(service=names.services)
     async def view(interaction: discord.Interaction, service: str | None = None) -> None:
         await desk.answer(interaction, lambda: _view(desk, service))
 
-    @inner.command(name="set", description="Change a threshold, after a look at what it would have told")
+    @inner.command(name="set", description="Change a threshold, with a preview over the last 7 days")
     @app_commands.describe(
         rule="Which rule",
         value="The new value: 5%, 1.9s, 300; 0 switches a rule off",
@@ -90,7 +90,7 @@ def add(group: app_commands.Group, desk: Responder) -> None:
 
         await desk.answer(interaction, lambda: _preview(desk, wanted[0]), check=check)
 
-    @inner.command(name="reset", description="Let the settings hold again")
+    @inner.command(name="reset", description="Reset to the configured value")
     @app_commands.describe(
         rule="Which rule",
         service="Of this service (none)",
@@ -114,7 +114,7 @@ def add(group: app_commands.Group, desk: Responder) -> None:
 
         await desk.answer(interaction, lambda: _reset(desk, wanted[0]), check=check)
 
-    @inner.command(name="audit", description="Who changed thresholds and mutes, and acknowledged alerts")
+    @inner.command(name="audit", description="List changes of thresholds and mutes, and acknowledgements")
     async def audit(interaction: discord.Interaction) -> None:
         await desk.answer(interaction, lambda: _audit(desk))
 

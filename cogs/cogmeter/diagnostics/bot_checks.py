@@ -43,7 +43,7 @@ def gateway(monitor: Monitor, lost_s: float) -> Check:
     troubles, shards = troubles_of(monitor.bot)
     if not troubles:
         return Check("gateway", Status.HEALTHY, f"{shards} of {shards} shards connected", age_s)
-    reason = f"{len(troubles)} of {shards} shards are not well: {troubles[0]}"
+    reason = f"{len(troubles)} of {shards} shards are unhealthy: {troubles[0]}"
     gone = len(troubles) >= shards and lost_s >= LOST_S
     return Check("gateway", Status.UNHEALTHY if gone else Status.DEGRADED, reason, age_s)
 

@@ -59,7 +59,7 @@ def _flushing(monitor: Monitor) -> Iterator[Finding]:
     flusher = monitor.flusher
     if flusher.last_error is not None:
         said = f"{flusher.failures} attempts failed, {flusher.pending} operations wait: {flusher.last_error}"
-        yield Finding("flusher", well=False, text=said, advice="It is tried again by itself; mend what it says")
+        yield Finding("flusher", well=False, text=said, advice="Retried automatically; fix the cause named here")
         return
     age_s = flusher.age_s
     said = "has not flushed yet" if age_s is None else f"flushed {formatting.duration(age_s * 1e6)} ago"
@@ -119,7 +119,7 @@ def _last_runs(monitor: Monitor, name: str) -> str:
 def _rules(monitor: Monitor) -> Iterator[Finding]:
     faults, engine = monitor.alerting.evaluator.faults, monitor.alerting.engine
     failed = ", ".join(f"{rule} failed {count} times" for rule, count in faults.items())
-    said = failed or f"{engine.checks} checks, {len(engine.active)} alerts stand"
+    said = failed or f"{engine.checks} checks, {len(engine.active)} active alerts"
     unknown = {*engine.unknown_rules, *monitor.alerting.limits.left_out}
     if unknown:
         names = formatting.cut(", ".join(sorted(unknown)), 200)

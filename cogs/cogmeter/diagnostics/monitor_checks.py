@@ -36,9 +36,9 @@ def alerts(monitor: Monitor) -> Check:
     names = [one.name for one in delivery.notifiers]
     bad = [one.name.removeprefix("alerts: ") for one in delivery.findings() if not one.well]
     if not bad:
-        return Check("alerts", Status.HEALTHY, f"they are told to {', '.join(names) or 'nobody'}")
+        return Check("alerts", Status.HEALTHY, f"sent to {', '.join(names) or 'nobody'}")
     status = Status.UNHEALTHY if len(delivery.stopped) == len(names) else Status.DEGRADED
-    return Check("alerts", status, f"not told, or not always: {', '.join(bad)}; /perf doctor says why")
+    return Check("alerts", status, f"not delivered: {', '.join(bad)}; /perf doctor says why")
 
 
 def hooks(monitor: Monitor) -> Check:

@@ -74,6 +74,6 @@ MEASURES: Final[dict[str, RuleLabel]] = {
     "cost_growth": RuleLabel("Cost growth", _times_as_fast),
     "deviation": RuleLabel("Unusual behaviour", lambda value: f"{value:.2f}"),
     "many_services": RuleLabel("Many alerts at once", _counted("alert")),
-    "alert_target": RuleLabel("Alert target given up", _plain),
+    "alert_target": RuleLabel("Alert target failed", _plain),
     "test": RuleLabel("Alert targets", _plain),
 }

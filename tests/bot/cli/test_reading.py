@@ -166,7 +166,7 @@ def test_the_doctor_tells_of_an_old_record_and_of_a_lost_gateway(cogmeter, seed,
     assert found["database"]["well"]
     seed([("core", "go", now_us - 1, 5, 0, None, None)], "b.db", work=disconnected)
     out = cogmeter("doctor", "--database", "b.db")[1]
-    assert "\nVerdict: 1 of 8 not well\n[!!] gateway: not connected to Discord. " in out
+    assert "\nResult: 1 of 8 checks fail\n[!!] gateway: not connected to Discord. " in out
 
 
 # On a terminal

@@ -151,7 +151,7 @@ async def test_a_test_alert_tells_how_each_target_fared(move_in):
 
     async with move_in(prepare=prepare) as home:
         embed = await asked(home, "test-alert")
-        assert "every target" in embed.title
+        assert embed.title == "Test alert delivered"
         assert "✓ **channel**" in embed.description
         assert "✓ **log**" in embed.description
         assert any("Test" in (one.embeds[0].title or "") for one in home.channel.history() if one.embeds)

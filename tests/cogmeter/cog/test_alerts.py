@@ -108,8 +108,8 @@ async def test_an_alert_lives_in_one_message_through_a_restart_until_it_is_resol
         await delivered(home)
         (fired,) = home.channel.history()
         fields = {field.name: field.value for field in fired.embeds[0].fields}
-        assert fields["Touched"].startswith("60 operations, 60 failed")
-        assert fields["Commonest error"] == "Rate limit exceeded (60 times)"
+        assert fields["Affected"].startswith("60 operations, 60 failed")
+        assert fields["Most common error"] == "Rate limit exceeded (60 times)"
         assert fields["Example"].startswith("query took 5 ms, error, ")
 
         await home.owner.click(fired, label="Acknowledge")

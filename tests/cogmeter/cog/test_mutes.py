@@ -24,7 +24,7 @@ def test_lengths_are_read_as_people_write_them(typed, seconds):
 
 @pytest.mark.parametrize("typed", ["", "soon", "30", "1h soon", "-1h", "h", "1e9d", "0m", "10s", "31d", "5w"])
 def test_what_is_no_length_or_too_long_is_refused_with_an_example_or_the_range(typed):
-    with pytest.raises(UserError, match=r"write 30m, 4h, 1d|between 1 minute and 30 days"):
+    with pytest.raises(UserError, match=r"Use 30m, 4h, 1d|between 1 minute and 30 days"):
         seconds_of(typed)
 
 
@@ -119,7 +119,7 @@ async def test_a_service_a_rule_or_everything_can_be_muted_and_unmuted(move_in):
     ("options", "words"),
     [
         ({"duration": "30m"}, "Name a service or a rule"),
-        ({"duration": "soon", "service": "all"}, "write 30m, 4h, 1d"),
+        ({"duration": "soon", "service": "all"}, "Use 30m, 4h, 1d"),
         ({"duration": "31d", "service": "all"}, "between 1 minute and 30 days"),
         ({"duration": "1h", "rule": "eror_rate"}, "`error_rate`"),
         ({"duration": "1h", "service": "knowledge-grap"}, "knowledge-graph"),

@@ -56,11 +56,11 @@ async def test_the_report_has_its_figures_from_the_store_and_advice_replayed_on_
         assert embed.description == "**6 alerts**, 1 acknowledged (16.7%), 0 muted, 6 resolved"
         assert said["Median time to acknowledge"] == "2 min"
         assert said["Median time to resolve"] == "6 min"
-        assert said["What fired"] == (
+        assert said["Alerts by rule"] == (
             "Response time of web-crawling: 6 times, 1 acknowledged after 2 min, resolved after 6 min"
         )
-        assert "Never acted on, and went away by itself" not in said
-        advice = said["What would have been quieter"]
+        assert "Resolved without action" not in said
+        advice = said["Suggested thresholds"]
         assert advice.startswith("Raise `response_time@web-crawling` to ")
         assert advice.endswith("83.3% of its alerts go, not the acknowledged one")
         assert "UTC · 6 alerts" in embed.footer.text
@@ -72,13 +72,13 @@ async def test_rules_that_nobody_acted_on_are_named(move_in):
         told = [alert(number, now_us - (number + 1) * HOUR_US) for number in range(4)]
         await home.monitor.store.alerting.save([Step(one) for one in told])
         (embed,) = (await home.owner.slash(home.channel, "perf report")).response.embeds
-        assert fields(embed)["Never acted on, and went away by itself"] == "Response time of web-crawling: 4 times"
+        assert fields(embed)["Resolved without action"] == "Response time of web-crawling: 4 times"
 
 
 async def test_a_report_on_nothing_says_so(move_in):
     async with move_in() as home:
         (embed,) = (await home.owner.slash(home.channel, "perf report", period="30d")).response.embeds
-        assert embed.description.startswith("No alert was told")
+        assert embed.description.startswith("No alerts in this period")
 
 
 MONDAY_US = FIRST_US + 2_950 * WEEK_US

@@ -81,7 +81,7 @@ async def test_a_higher_threshold_is_said_to_tell_less(move_in):
 async def test_what_cannot_be_replayed_can_be_set_all_the_same(move_in):
     async with move_in() as home:
         message = await asked(home, "set", rule="memory_growth", value="0.8")
-        assert "cannot be said" in message.embeds[0].description
+        assert "No preview: this rule" in message.embeds[0].description
         await home.owner.click(home.channel.last_message, label="Apply")
         assert holds(home, Subject("memory_growth", "(bot)")).threshold == 0.8
 

@@ -72,7 +72,7 @@ async def test_an_endpoint_that_is_gone_is_said_in_the_log_and_in_the_channel_wi
         await breach(home)
         await until(lambda: delivery.stopped)
         assert "PERFORMANCE_ALERT_WEBHOOK_URL answered 404" in delivery.stopped["webhook"]
-        await until(lambda: any("webhook is told of no more" in shown(one) for one in home.channel.history()))
+        await until(lambda: any("webhook receives no more" in shown(one) for one in home.channel.history()))
         await breach(home)
         assert len(told) == 1
         assert "is told of no more alerts until the next start" in caplog.text

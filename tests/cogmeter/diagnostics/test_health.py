@@ -140,7 +140,7 @@ async def test_a_bot_of_very_many_shards_that_has_lost_them_all_is_unhealthy(mon
         info._parent.ws._keep_alive._last_ack -= 600
         (lost, *_) = await Health(monitor)._vital()
         assert lost.status is Status.UNHEALTHY
-        assert lost.reason.startswith("200 of 200 shards are not well: shard 0 had its last heartbeat")
+        assert lost.reason.startswith("200 of 200 shards are unhealthy: shard 0 had its last heartbeat")
         assert len([one for one in monitor.watcher.findings() if "shard" in one.text]) < 100
         info._parent.ws._keep_alive._last_ack += 600
         for number in range(1, 200):

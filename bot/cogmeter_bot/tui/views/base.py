@@ -88,7 +88,7 @@ def stats_columns(kind: str) -> list[Column]:
         Column("p95", right=True),
         Column("p99", right=True),
         Column("longest", right=True, needs=110),
-        Column("a minute", right=True, needs=76),
+        Column("ops/min", right=True, needs=76),
     ]
 
 

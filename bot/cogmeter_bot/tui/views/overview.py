@@ -53,7 +53,7 @@ class OverviewView(DashboardView[OverviewData]):
         yield Static(id="figures", classes="line")
         with Horizontal(classes="charts"):
             yield TerminalChart("Latency", duration_scale, id="latency")
-            yield TerminalChart("Operations a minute", rate_scale, id="throughput")
+            yield TerminalChart("Operations/min", rate_scale, id="throughput")
         with Horizontal(classes="tables"):
             yield Grid("Top services", stats_columns("service"), id="top")
             yield Grid("Active alerts", alert_columns(), id="standing")
@@ -106,9 +106,9 @@ def _health(diagnosis: Diagnosis, room: int) -> list[Cell]:
     """What is not well, in so many columns."""
     ill = [one for one in diagnosis.findings if not one.well]
     if not ill:
-        return [("● healthy", GOOD), (f"  all {len(diagnosis.findings)} checks are well", DIM)]
+        return [("● healthy", GOOD), (f"  all {len(diagnosis.findings)} checks pass", DIM)]
     said = "; ".join(f"{guide_format.line(one.name)}: {guide_format.line(one.text, 120)}" for one in ill)
-    head = f"● {len(ill)} of {len(diagnosis.findings)} checks not well"
+    head = f"● {len(ill)} of {len(diagnosis.findings)} checks fail"
     return [(head, BAD), f"  {formatting.cut(said, max(room - len(head), 0))}"]
 
 

@@ -70,7 +70,7 @@ class Dispatcher:
         return {lane.name: lane.stopped for lane in self._lanes.values() if lane.stopped}
 
     def targets(self, alert: Alert) -> tuple[str, ...]:
-        """Who is told of this alert's changes; of one that a group speaks for only who wants to know of each."""
+        """Return the targets that receive this alert; of a grouped alert, only those that take every alert."""
         return tuple(lane.name for lane in self._lanes.values() if self._tells(lane, alert))
 
     def _tells(self, lane: TargetWorker, alert: Alert) -> bool:
@@ -148,17 +148,17 @@ class Dispatcher:
         for lane in self._lanes.values():
             name = f"alerts: {lane.name}"
             if lane.stopped:
-                advice = "Mend it and reload the extension: until then this target is told nothing"
+                advice = "Fix it and reload the extension; until then this target receives nothing"
                 yield Finding(name, well=False, text=f"stopped: {lane.stopped}", advice=advice)
             elif lane.trouble:
                 yield Finding(name, well=False, text=lane.trouble, advice="See the log, and try it by a test alert")
             else:
-                said = f"{lane.delivered} delivered, {lane.failed} given up"
+                said = f"{lane.delivered} delivered, {lane.failed} failed"
                 yield Finding(name, not lane.missed, said, "See the log, and try it by a test alert")
 
     def _gone(self, lane: TargetWorker) -> None:
         """Tell the others that one of them is told nothing more. Beside the outbox: the next start finds out anew."""
-        words = f"The alert target {lane.name} is told of no more alerts: {without_ids(lane.stopped)}"
+        words = f"The alert target {lane.name} receives no more alerts: {without_ids(lane.stopped)}"
         notice = _notice(TARGET_RULE, WARNING, words, self._clock())
         for other in self._lanes.values():
             if other is not lane and not other.stopped:

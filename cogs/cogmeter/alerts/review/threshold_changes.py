@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from cogmeter_storage.base import Store
 
 REMEMBERED: Final = 1_000  # entries of the audit that are searched for who changed a threshold
-NOT_REPLAYABLE: Final = "What it would have told cannot be said: this rule looks at more than stored operations."
+NOT_REPLAYABLE: Final = "No preview: this rule does not use stored operations only."
 
 
 @dataclass(frozen=True, slots=True)

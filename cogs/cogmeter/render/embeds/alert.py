@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from cogmeter_storage.alerting import Alert
     from cogmeter_storage.model import Marker, Operation
 
-MARKERS: Final = 5  # named in "Changed before it"
+MARKERS: Final = 5  # named in "Recent changes"
 _LINK = re.compile(r"https://[^\s()<>]+")
 
 
@@ -96,7 +96,7 @@ def _states(alert: Alert, now_us: int) -> list[str]:
     if alert.escalated and alert.state is AlertState.FIRING:
         lines.append("Escalated: nobody has acknowledged it")
     if alert.flapping:
-        lines.append("Flapping: it came and went several times, and is told once")
+        lines.append("Flapping: fired several times, sent once")
     return lines
 
 
@@ -121,13 +121,13 @@ def _since(alert: Alert) -> dict[str, Any]:
 def _circumstances(story: IncidentContext | None, members: Sequence[Alert]) -> list[dict[str, Any]]:
     fields = []
     if story is not None and story.operations:
-        fields.append(_field("Touched", _touched(story), inline=True))
+        fields.append(_field("Affected", _touched(story), inline=True))
     if members:
         fields.append(_field("Alerts", _listed(members)))
     elif story is not None:
         fields += _from_the_errors(story)
     if story is not None and story.markers:
-        fields.append(_field("Changed before it", "\n".join(map(_marker, story.markers[:MARKERS]))))
+        fields.append(_field("Recent changes", "\n".join(map(_marker, story.markers[:MARKERS]))))
     return fields
 
 
@@ -143,7 +143,7 @@ def _from_the_errors(story: IncidentContext) -> list[dict[str, Any]]:
     fields = []
     if story.commonest_error:
         times = f" ({_counted(story.commonest_count, 'time')})" if story.commonest_count else ""
-        fields.append(_field("Commonest error", f"{plain(story.commonest_error, 300)}{times}"))
+        fields.append(_field("Most common error", f"{plain(story.commonest_error, 300)}{times}"))
     if story.example is not None:
         fields.append(_field("Example", _example(story.example, story.example_url)))
     return fields

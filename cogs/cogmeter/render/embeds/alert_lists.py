@@ -23,7 +23,7 @@ PENDING_ICON: Final = "\N{HOURGLASS WITH FLOWING SAND}"
 # What is said when a list is empty, by the list's name.
 EMPTY: Final = {
     "active": "Nothing is wrong right now: no rule is in breach.",
-    "history": "No alert has ever been told, or all of them were so long ago that they were forgotten.",
+    "history": "No alert has fired, or all of them are older than the retention time.",
     "firing": "No alert waits for anybody.",
     "acknowledged": "Nobody is working on an alert right now.",
     "muted": "No alert is muted.",
@@ -53,7 +53,7 @@ def muted_embed(mute: Mute, group: str, *, already: bool = False) -> discord.Emb
         + (f"\nReason: {plain(mute.reason, 300)}" if mute.reason else ""),
         colour=Look.MUTED.colour,
     )
-    embed.set_footer(text=f"What is in breach is still noted, and listed; nobody is told. /{group} unmute ends it.")
+    embed.set_footer(text=f"Muted alerts are recorded but not sent. /{group} unmute ends it.")
     return fit(embed)
 
 
@@ -73,10 +73,10 @@ def trial_embed(results: Mapping[str, str]) -> discord.Embed:
     """What became of a test alert, by target: empty words where it arrived."""
     failed = sum(bool(trouble) for trouble in results.values())
     lines = [
-        f"✗ **{plain(name, 60)}**: {plain(said, 500)}" if said else f"✓ **{plain(name, 60)}**: told"
+        f"✗ **{plain(name, 60)}**: {plain(said, 500)}" if said else f"✓ **{plain(name, 60)}**: delivered"
         for name, said in results.items()
     ]
-    title = f"Test alert: {failed} of {len(results)} targets failed" if failed else "Test alert: every target was told"
+    title = f"Test alert: {failed} of {len(results)} targets failed" if failed else "Test alert delivered"
     if not results:
         title, lines = "Test alert: there is no target", ["Set PERFORMANCE_ALERT_CHANNEL_ID, or one of the webhooks."]
     embed = discord.Embed(

@@ -29,7 +29,7 @@ def report_embed(report: AlertReport, *, weekly: bool = False) -> discord.Embed:
     )
     embed.set_footer(text=f"{since} to {until} UTC · {_counted(total.fired, 'alert')}")
     if not total.fired:
-        embed.description = "No alert was told. Either all was well, or the thresholds see nothing."
+        embed.description = "No alerts in this period."
         return fit(embed)
     rate = formatting.percent(total.acknowledged / total.fired)
     embed.description = (
@@ -39,13 +39,13 @@ def report_embed(report: AlertReport, *, weekly: bool = False) -> discord.Embed:
     embed.add_field(name="Median time to acknowledge", value=formatting.duration(total.acknowledge_us))
     embed.add_field(name="Median time to resolve", value=formatting.duration(total.resolve_us))
     embed.add_field(name="Flapping", value=_counted(total.flaps, "alert"))
-    embed.add_field(name="What fired", value=several([_fired(one) for one in report.lines[:LISTED]]), inline=False)
+    embed.add_field(name="Alerts by rule", value=several([_fired(one) for one in report.lines[:LISTED]]), inline=False)
     if report.ignored:
         lines = [f"{_named(one)}: {_counted(one.fired, 'time')}" for one in report.ignored[:LISTED]]
-        embed.add_field(name="Never acted on, and went away by itself", value=several(lines), inline=False)
+        embed.add_field(name="Resolved without action", value=several(lines), inline=False)
     if report.advice:
         lines = [advice_line(one) for one in report.advice]
-        embed.add_field(name="What would have been quieter", value=several(lines), inline=False)
+        embed.add_field(name="Suggested thresholds", value=several(lines), inline=False)
     return fit(embed)
 
 

@@ -75,7 +75,7 @@ def summary_embed(
     embed.add_field(name="Top Services by Volume", value=_lines(lines), inline=False)
     if summary.background:
         apart = ", ".join(f"{plain(name, 60)} {formatting.count(one.operations)}" for name, one in summary.background)
-        embed.description = f"{embed.description}\n-# Counted apart: {apart}"
+        embed.description = f"{embed.description}\n-# Background services: {apart}"
     embed.description = f"{embed.description}{_dropped(summary, buffer_setting)}"
     return _finished(embed, summary, chart=chart, chart_trouble=chart_trouble)
 
@@ -134,7 +134,12 @@ def doctor_embed(findings: Sequence[Finding]) -> discord.Embed:
     """The monitor's own health: one line for each finding, with advice below those that are not well."""
     unwell = sum(not one.well for one in findings)
     state = DisplayState.DEGRADED if unwell else DisplayState.HEALTHY
-    lines = [f"**{unwell} of {len(findings)} need a look**" if unwell else f"**All {len(findings)} are well**", ""]
+    lines = [
+        f"**{unwell} of {len(findings)} checks fail**"
+        if unwell
+        else f"**{len(findings)} of {len(findings)} checks pass**",
+        "",
+    ]
     for one in findings:
         lines.append(f"{'✓' if one.well else '✗'} **{plain(one.name, 40)}**: {plain(one.text, 300)}")
         if not one.well and one.advice:

@@ -1,4 +1,4 @@
-"""How the bot stands with Discord: first responses, the connection, limits, blocks of its loop, background loops."""
+"""Discord: first responses, the connection, limits, blocks of its loop, background loops."""
 
 from __future__ import annotations
 

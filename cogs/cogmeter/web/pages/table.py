@@ -29,7 +29,7 @@ def _page(
 PAGES: Final = (
     _page(HOME, show_overview, "All services"),
     _page(f"{HOME}/services/{{service}}", show_service, "One service", ServicePageParams),
-    _page(f"{HOME}/discord", show_discord, "How the bot stands with Discord"),
+    _page(f"{HOME}/discord", show_discord, "Discord"),
     _page(f"{HOME}/cost", show_cost, "Tokens and money", CostPageParams),
     _page(f"{HOME}/alerts", show_alerts, "Alerts, mutes, thresholds and targets", AlertsPageParams),
     Route("GET", CHART, show_chart, "A chart as a picture", query=ChartParams, documented=False),

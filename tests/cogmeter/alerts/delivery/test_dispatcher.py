@@ -208,11 +208,11 @@ async def test_a_target_that_missed_something_is_well_again_once_it_is_told(stor
     await delivery.deliver_due()
     await delivery.prepare()  # that it could be told now does not make good what it missed
     (finding,) = delivery.findings()
-    assert (finding.well, finding.text) == (False, "0 delivered, 1 given up")
+    assert (finding.well, finding.text) == (False, "0 delivered, 1 failed")
     await store.alerting.save([step(alert(), "resolved")])
     await delivery.deliver_due()
     (finding,) = delivery.findings()
-    assert (finding.well, finding.text) == (True, "1 delivered, 1 given up")
+    assert (finding.well, finding.text) == (True, "1 delivered, 1 failed")
 
 
 async def test_what_nobody_takes_for_a_day_is_given_up(store, clock):
@@ -268,7 +268,7 @@ async def test_a_target_that_is_gone_is_told_nothing_more_and_the_others_hear_of
     for other in (log, channel):
         (word,) = [notice for notice in other.told if not notice.stored]
         assert (word.change.message, word.test) == (
-            "The alert target webhook is told of no more alerts: PERFORMANCE_X answered 404",
+            "The alert target webhook receives no more alerts: PERFORMANCE_X answered 404",
             False,
         )
     assert caplog.text.count("is told of no more alerts until the next start: PERFORMANCE_X answered 404") == 1
@@ -296,7 +296,7 @@ async def test_why_a_target_is_gone_leaves_the_bot_without_ids(store, clock):
     await delivery.prepare()
     await delivery.deliver_due()
     (word,) = webhook.told
-    assert word.change.message == "The alert target channel is told of no more alerts: X_ID=(id): none"
+    assert word.change.message == "The alert target channel receives no more alerts: X_ID=(id): none"
     (finding, _) = delivery.findings()
     assert "123456789012345678" in finding.text
 

@@ -57,13 +57,13 @@ def test_a_firing_alert_says_it_all_with_the_number_that_matters_first():
     assert list(fields(data).items()) == [
         ("Now", "**7.8%**\nthreshold 5%\nworst 12.4%"),
         ("Since", "<t:1755453300:f>\n<t:1755453300:R>"),
-        ("Touched", "1,280 operations, 41 failed\n7 users · 3 guilds"),
-        ("Commonest error", "Rate limit exceeded for @\u200beveryone (30 times)"),
+        ("Affected", "1,280 operations, 41 failed\n7 users · 3 guilds"),
+        ("Most common error", "Rate limit exceeded for @\u200beveryone (30 times)"),
         (
             "Example",
             "query took 1.2 s, error, <t:1755454016:R> [open in Discord](https://discord.com/channels/1/2/3)",
         ),
-        ("Changed before it", "<t:1755453240:R> deployed 1.4\n<t:1755452760:R> started"),
+        ("Recent changes", "<t:1755453240:R> deployed 1.4\n<t:1755452760:R> started"),
     ]
 
 
@@ -88,7 +88,7 @@ def test_what_people_and_time_did_to_it_is_said():
     assert said["title"].endswith("Muted (critical): Error rate of knowledge-graph / query")
     assert said["description"].splitlines()[1:] == [
         "Muted until <t:1755454080:f>",
-        "Flapping: it came and went several times, and is told once",
+        "Flapping: fired several times, sent once",
         "There is no chart this time: the process ended (code -9)",
     ]
     escalated = alert_embed_data(dataclasses.replace(ALERT, escalated=True), None, chart=False, now_us=NOW_US)
@@ -107,7 +107,7 @@ def test_a_group_lists_its_alerts_the_worst_first_and_says_how_many_more_there_a
     assert lines[0] == "\N{OCTAGONAL SIGN} Error rate of service-number-30-with-a-name: 12.4%"
     assert lines[-1] == f"and {31 - (len(lines) - 1)} more"
     assert len(fields(data)["Alerts"]) <= 1024
-    assert "Commonest error" not in fields(data)
+    assert "Most common error" not in fields(data)
     assert fields(data)["Now"].startswith("**31 alerts**")
 
 

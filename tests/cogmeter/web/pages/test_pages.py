@@ -198,7 +198,7 @@ def test_what_turns_the_direction_of_writing_is_shown_and_turns_nothing():
 @pytest.mark.parametrize(
     ("words", "kept"),
     [
-        ("between 2 and 3 s; 0.5%", "between 2 and 3_s; 0.5_%"),
+        ("between 2 and 3 s; 0.5%", "between 2 and 3_s; 0.5%"),
         ("2 h 5 min", "2_h 5_min"),
         ("12.4 k operations of 3 services", "12.4_k operations of 3 services"),
         (7, "7"),

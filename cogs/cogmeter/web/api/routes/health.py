@@ -1,4 +1,4 @@
-"""Health of the bot, of the monitor, and of each service. None of it needs a token, and none of it tells a secret."""
+"""Bot health, of the monitor, and of each service. None of it needs a token, and none of it tells a secret."""
 
 from __future__ import annotations
 

@@ -86,7 +86,7 @@ ROUTES: Final = (
         "POST",
         PATH,
         add_mute,
-        "Tell nobody of alerts of a service or a rule for a while",
+        "Mute alerts of a service or a rule",
         body=MuteBody,
         answer=MuteAnswer,
         status=201,

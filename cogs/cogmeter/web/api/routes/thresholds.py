@@ -169,7 +169,7 @@ ROUTES: Final = (
         "GET",
         "/api/performance/audit",
         read_audit,
-        "Who changed thresholds and mutes, and acknowledged alerts, newest first, page by page",
+        "List changes of thresholds and mutes, and acknowledgements, newest first, page by page",
         query=PagedParams,
         answer=AuditPage,
     ),

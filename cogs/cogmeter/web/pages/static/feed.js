@@ -1,4 +1,4 @@
-// "As it happens": operations second by second, and alerts and markers as they come.
+// "Live (last minute)": operations second by second, and alerts and markers as they come.
 
 import { count, duration, percent } from "./format.js";
 
