@@ -123,7 +123,8 @@ def _in_units(top: float, units: Sequence[tuple[str, float]], least: tuple[str, 
     unit, size = next((one for one in reversed(units) if one[1] * 1.5 <= top), least)
     high, step = _linear(top / size)
     steps = range(round(high / step) + 1)
-    ticks = [Tick(number * step * size, f"{_plain(number * step)} {unit}") for number in steps]
+    space = "" if unit == "%" else " "
+    ticks = [Tick(number * step * size, f"{_plain(number * step)}{space}{unit}") for number in steps]
     return Scale(0.0, max(high * size, top * 1.06), tuple(ticks))
 
 
