@@ -43,3 +43,13 @@ def test_the_monitor_has_few_modules_beside_its_packages():
 @pytest.mark.parametrize("readme", sorted(ROOT.glob("*/cogmeter*/**/README.md")))
 def test_a_packages_readme_has_at_most_forty_lines(readme):
     assert len(readme.read_text(encoding="utf-8").splitlines()) <= 40
+
+
+@pytest.mark.parametrize(
+    "page", ["CONTRIBUTING.md", "README.md", "SECURITY.md", *(f"docs/{p.name}" for p in ROOT.glob("docs/*.md"))]
+)
+def test_every_file_of_the_code_that_a_page_names_exists(page):
+    text = (ROOT / page).read_text(encoding="utf-8")
+    named = {name for name in re.findall(r"`([\w/]+/[\w]+\.py)`", text)}
+    files = [path.as_posix() for path in ROOT.rglob("*.py") if ".venv" not in path.parts]
+    assert [name for name in named if not any(file.endswith(f"/{name}") for file in files)] == []

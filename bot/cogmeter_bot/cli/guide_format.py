@@ -24,7 +24,7 @@ def ms(value: float | None) -> str:
 
 def share(part: float, whole: float) -> str:
     """A part of a whole: ``97.2%``."""
-    return formatting.percent(part / whole).replace(" ", "") if whole else formatting.NOTHING
+    return formatting.percent(part / whole) if whole else formatting.NOTHING
 
 
 def when(at: datetime) -> str:

@@ -46,7 +46,7 @@ class Graph:
         """Add a fact; one that is known already is not added again.
 
         Raises:
-            Refusal: the graph is full, or a name is blank.
+            UserInputError: the graph is full, or a name is blank.
         """
         with _link() as op:
             fact = Fact(subject.strip(), relation.strip(), target.strip())

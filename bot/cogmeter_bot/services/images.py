@@ -29,7 +29,7 @@ def describe(data: bytes) -> ImageFacts:
     """The facts of a PNG, GIF, JPEG or WebP image. May take a second: call it in a thread.
 
     Raises:
-        Refusal: the data is no such image, or too large.
+        UserInputError: the data is no such image, or too large.
     """
     with cogmeter.operation("multimodal-processing", "describe", size_bytes=len(data)) as op:
         try:
@@ -45,7 +45,7 @@ def measure(data: bytes) -> tuple[str, int, int]:
     """Format, width and height, read from the file's header.
 
     Raises:
-        Refusal: it is none of the known formats, ends too early, or has more pixels than are looked at.
+        UserInputError: it is none of the known formats, ends too early, or has more pixels than are looked at.
     """
     kind, width, height = _header(data)
     if not 0 < width * height <= MAX_PIXELS:

@@ -50,7 +50,7 @@ async def read(url: str, *, private: bool = False) -> WebPage:
     """Fetch a page and extract what it says. ``private`` lets it ask addresses that are not public.
 
     Raises:
-        Refusal: the address is no http(s) one, is not public, does not answer in time, or gives no text.
+        UserInputError: the address is no http(s) one, is not public, does not answer in time, or gives no text.
     """
     resolver = aiohttp.ThreadedResolver() if private else _PublicResolver()
     timeout = aiohttp.ClientTimeout(total=TIMEOUT_S)

@@ -61,7 +61,7 @@ async def known_service(desk: Responder, service: str) -> None:
     """Make sure that a service has operations or alerts: what is asked of another one is asked of nothing.
 
     Raises:
-        Refusal: it has neither; the text names some like it.
+        UserError: it has neither; the text names some like it.
     """
     try:
         await check_service(desk.monitor.query, service)
@@ -84,7 +84,7 @@ async def rule_named(typed: str) -> str:
     """The alert rule of this name.
 
     Raises:
-        Refusal: there is none; the text names some like it.
+        UserError: there is none; the text names some like it.
     """
     rule = typed.strip().casefold().replace(" ", "_")
     if rule not in RULES:

@@ -51,7 +51,7 @@ class UnevaluatedAlertError(ClosedAlertError):
 
 
 class AlertEngine:
-    """The life of all alerts; see lifecycle.py for one, grouping.py for many at once.
+    """The life of all alerts; see transitions.py for one, grouping.py for many at once.
 
     Everything that happens at one check is stored in one transaction, with the deliveries that tell of it; ``told`` is
     called afterwards. What cannot be stored has not happened, and is due again at the next check. One thing happens at

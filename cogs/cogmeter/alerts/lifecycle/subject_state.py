@@ -1,4 +1,4 @@
-"""What is known of one subject, and how a measurement changes it. Pure; the changes of state are in lifecycle.py."""
+"""What is known of one subject, and how a measurement changes it. Pure; the changes of state are in transitions.py."""
 
 from __future__ import annotations
 

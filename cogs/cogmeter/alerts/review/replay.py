@@ -124,7 +124,7 @@ def _failures(minutes: Minutes, width: int) -> Failures:
 
 
 def episodes(trail: Trail, limit: Limit, policy: Policy = USUAL) -> list[Episode]:
-    """What would have been told under this limit, in order of time, as ``lifecycle.py`` has it."""
+    """What would have been told under this limit, in order of time, as ``transitions.py`` has it."""
     if limit.threshold <= 0 or not trail.at_us.size:
         return []
     enough = kept = trail.operations >= limit.min_operations

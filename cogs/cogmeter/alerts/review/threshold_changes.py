@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from cogmeter_storage.base import Store
 
 REMEMBERED: Final = 1_000  # entries of the audit that are searched for who changed a threshold
-NOT_REPLAYABLE: Final = "No preview: this rule does not use stored operations only."
+NOT_REPLAYABLE: Final = "No preview: this rule uses more than stored operations."
 
 
 @dataclass(frozen=True, slots=True)

@@ -176,7 +176,7 @@ def has_uplot() -> bool:
 
 
 async def answer(view: PageView, template: str, *, title: str, **values: Any) -> web.Response:
-    """The page, in its frame. Templates are given the view, ``text`` (render/text.py) and the values."""
+    """The page, in its frame. Templates are given the view, ``text`` (`render/formatting.py`) and the values."""
     guard = guard_of(view.request)
     made = await rendered(
         template,

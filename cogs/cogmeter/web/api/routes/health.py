@@ -1,4 +1,4 @@
-"""Bot health, of the monitor, and of each service. None of it needs a token, and none of it tells a secret."""
+"""Health of the bot, the monitor and each service. No route needs a token, and no answer contains a secret."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-// "Live (last minute)": operations second by second, and alerts and markers as they come.
+// The panel "Live (last minute)": operations per second, and alerts and markers as they happen.
 
 import { count, duration, percent } from "./format.js";
 
