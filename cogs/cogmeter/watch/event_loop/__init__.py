@@ -1,1 +1,1 @@
-"""The bot's event loop and process: lag, blocking calls, stacks, resources."""
+"""The event loop of the bot: its lag, and the calls that block it, with their stacks."""
