@@ -15,27 +15,24 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import gc
 import http.client
 import json
 import logging
 import os
 import random
 import socket
-import statistics
 import sys
 import tempfile
-import threading
 import time
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, urlsplit
 
 import discord
 import numpy as np
 from discord.ext import commands
-from timing import Spread, at_most, parser, row, sized
+from loop_steps import Case, Steps, measure
+from timing import parser, row, sized
 
 from cogmeter.monitor.monitor import Monitor
 from cogmeter.recording.background import detached
@@ -48,7 +45,7 @@ from cogmeter_storage import open_store
 from cogmeter_storage.model import DAY_US
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
+    from collections.abc import AsyncIterator, Iterator, Mapping
 
     from cogmeter.web.api.routing import Route
     from cogmeter_storage import Row
@@ -57,8 +54,6 @@ SERVICES, LETTERS, OPERATIONS = 2_000, 100, 700_000
 HOSTILE = 6_000  # letters of an input
 LOAD_PER_S, FAILING = 200, 100  # operations; services that fail
 COSTS = 100  # services and models with costs on each of 90 days
-LIMIT_MS = 5.0
-TICK_S = 0.001
 TOKEN = "a-token-of-more-than-32-characters-for-benchmarks"
 WORDS = ("fetch", "discord", "commands", "knowledge", "graph", "query", "sentiment", "analysis", "user", "profile")
 
@@ -73,126 +68,6 @@ def hostile(letters: int = HOSTILE) -> str:
     """A long text of the same words, which is like every name and is none."""
     chance = random.Random(7)
     return "-".join(chance.choice(WORDS) for _ in range(letters // 4))[:letters]
-
-
-# What is measured: every step of the loop.
-
-
-@dataclass(slots=True)
-class Worst:
-    """The longest step since it was reset, and the latest tick, in milliseconds."""
-
-    cpu_ms: float = 0.0
-    cpu_of: str = ""
-    wall_ms: float = 0.0
-    late_ms: float = 0.0
-
-
-class Steps:
-    """Times every callback of the loop. What the collector of garbage takes is left out, and shown by itself."""
-
-    def __init__(self) -> None:
-        self.worst = Worst()
-        self.collecting_ms = self.collecting_wall_ms = 0.0  # in all of this thread's steps
-        self.longest_collection_ms = 0.0
-        self._began_s = self._began_wall_s = 0.0
-        self.ignored: asyncio.Task[Any] | None = None  # whose steps are no part of what is measured
-        self._original = asyncio.events.Handle._run
-
-    def _collecting(self, phase: str, _: object) -> None:
-        if threading.current_thread() is not threading.main_thread():
-            return
-        if phase == "start":
-            self._began_s, self._began_wall_s = time.thread_time(), time.perf_counter()
-        else:
-            took_ms = (time.thread_time() - self._began_s) * 1e3
-            self.collecting_ms += took_ms
-            self.collecting_wall_ms += (time.perf_counter() - self._began_wall_s) * 1e3
-            self.longest_collection_ms = max(self.longest_collection_ms, took_ms)
-
-    def __enter__(self) -> Self:
-        original = self._original
-        gc.callbacks.append(self._collecting)
-
-        def timed(handle: asyncio.Handle) -> None:
-            began_s, began_cpu_s = time.perf_counter(), time.thread_time()
-            collecting_ms, collecting_wall_ms = self.collecting_ms, self.collecting_wall_ms
-            # The task's own name is gone once the handle has run.
-            callback = handle._callback
-            original(handle)
-            if getattr(callback, "__self__", None) is self.ignored:
-                return
-            cpu_ms, wall_ms = (time.thread_time() - began_cpu_s) * 1e3, (time.perf_counter() - began_s) * 1e3
-            cpu_ms -= self.collecting_ms - collecting_ms
-            wall_ms -= self.collecting_wall_ms - collecting_wall_ms
-            worst = self.worst
-            if cpu_ms > worst.cpu_ms:
-                worst.cpu_ms, worst.cpu_of = cpu_ms, label_of(callback)
-            worst.wall_ms = max(worst.wall_ms, wall_ms)
-
-        asyncio.events.Handle._run = timed
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        asyncio.events.Handle._run = self._original
-        gc.callbacks.remove(self._collecting)
-        row("longest collection of garbage on the loop's thread", f"{self.longest_collection_ms:.1f} ms")
-
-    async def tick(self) -> None:
-        while True:
-            began_s = time.perf_counter()
-            await asyncio.sleep(TICK_S)
-            self.worst.late_ms = max(self.worst.late_ms, (time.perf_counter() - began_s - TICK_S) * 1e3)
-
-    def taken(self) -> Worst:
-        """The worst since the last call."""
-        taken, self.worst = self.worst, Worst()
-        return taken
-
-
-def label_of(callback: Any) -> str:
-    owner = getattr(callback, "__self__", None)
-    if isinstance(owner, asyncio.Task):
-        coroutine = owner.get_coro()
-        name = owner.get_name()
-        return coroutine.__qualname__ if name.startswith("Task-") else name
-    return getattr(callback, "__qualname__", type(callback).__name__)
-
-
-@dataclass(slots=True)
-class Case:
-    """One thing that is asked, and what was found."""
-
-    name: str
-    ask: Callable[[], Awaitable[str]]  # returns what came of it
-    found: list[Worst] = field(default_factory=list)
-    came: str = ""
-
-
-async def measure(cases: Sequence[Case], steps: Steps, repeats: int) -> None:
-    for case in cases:
-        case.came = await case.ask()  # once to warm up
-        for _ in range(repeats):
-            await asyncio.sleep(0.02)
-            steps.taken()
-            await case.ask()
-            case.found.append(steps.taken())
-        show(case)
-
-
-def show(case: Case) -> None:
-    cpu = Spread.of(one.cpu_ms for one in case.found)
-    wall, late = (
-        statistics.median(values) for values in zip(*((o.wall_ms, o.late_ms) for o in case.found), strict=True)
-    )
-    middle = min(case.found, key=lambda one: abs(one.cpu_ms - cpu.median))
-    row(
-        case.name,
-        f"{cpu:.1f} ms of processor, {wall:.1f} wall; {middle.cpu_of}",
-        peer=case.came,
-        ratio=f"late {late:.1f} ms",
-        goal=at_most(cpu.median, LIMIT_MS, " ms"),
-    )
 
 
 # The store: a week of few operations of each of many services.
