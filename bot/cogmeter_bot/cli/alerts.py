@@ -1,4 +1,4 @@
-"""``cogmeter alerts``: what stands, and what was."""
+"""``cogmeter alerts``: active and past alerts."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def alerts(ask: ReadingOptions, history: bool, limit: int) -> None:
 
     With --since, --until or --period, those that were told and last measured in that stretch, as with --history.
 
-    --check: one of those listed stands.
+    --check: one of those listed is active.
     """
     from cogmeter.query.records import Period
     from cogmeter.schemas.alerts import AlertPage

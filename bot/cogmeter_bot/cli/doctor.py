@@ -22,7 +22,7 @@ def doctor(ask: ReadingOptions) -> None:
     gateway, free disk space, alerts, and what waits to be sent; with --url, at what the bot says of
     itself. Services are judged by the last hour, or by the stretch asked for.
 
-    --check: one of the findings is not well.
+    --check: a check fails.
     """
     from cogmeter.query.records import Period
     from cogmeter_bot.cli.output import show, show_json

@@ -48,7 +48,7 @@ def live(ask: ReadingOptions, interval: float, count: int | None) -> None:
     minute, or the stretch asked for. Not on a terminal, one look is printed below the other; with --json, each is a
     JSON document on a line. A database or bot that goes away is waited for.
 
-    --check: at the end, an alert stands.
+    --check: at the end, an alert is active.
     """
     import asyncio
 

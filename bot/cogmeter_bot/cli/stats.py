@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 def stats(ask: ReadingOptions, service: str, operation: str | None) -> None:
     """Show the statistics of SERVICE; of those of --services, too.
 
-    --check: it fails or is slow beyond the thresholds of the settings.
+    --check: it exceeds the thresholds in effect.
     """
     from cogmeter.query.records import Period
     from cogmeter_bot.cli.output import is_rich, show, show_json

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 def summary(ask: ReadingOptions, top: int | None) -> None:
     """Show volume, success, response times, top services and alerts.
 
-    --check: an alert stands, or a service fails or is slow beyond the thresholds of the settings.
+    --check: an alert is active, or a service exceeds the thresholds in effect.
     """
     from cogmeter.query.records import Period
     from cogmeter_bot.cli.output import is_rich, show, show_json

@@ -86,13 +86,9 @@ async def of_database(
 
 def of_view(view: Dashboard, limits: Limits) -> Iterator[Finding]:
     """Return the findings about active alerts and about each service above its error-rate threshold."""
-    standing = [one.message for one in view.alerts]
-    told = (
-        f"{_counted(standing, 'stands', 'stand')}: {formatting.cut(standing[0], 100)}"
-        if standing
-        else "no active alerts"
-    )
-    yield Finding("alerts", not standing, told, "See `cogmeter alerts`")
+    messages = [one.message for one in view.alerts]
+    text = f"{len(messages)} active: {formatting.cut(messages[0], 100)}" if messages else "no active alerts"
+    yield Finding("alerts", not messages, text, "See `cogmeter alerts`")
     for name, stats in view.service_stats.items():
         if judged(stats, limits, name).failing:
             share = formatting.percent(stats.failed_operations / stats.total_operations)
