@@ -97,7 +97,7 @@ def of_view(view: Dashboard, limits: Limits) -> Iterator[Finding]:
 
 
 @dataclass(frozen=True, slots=True)
-class _Measured:
+class _AnswerFigures:
     """The key figures of a JSON answer; see ``judgement.Measured``."""
 
     stats: Stats | OverallStats
@@ -117,7 +117,7 @@ class _Measured:
 
 def judged(stats: Stats | OverallStats, limits: Limits, service: str = "", operation: str = "") -> Judgement:
     """Compare the statistics of a service or operation with the thresholds in effect; see ``judge``."""
-    return judge(_Measured(stats), limits, service, operation)
+    return judge(_AnswerFigures(stats), limits, service, operation)
 
 
 def of_checks(checks: dict[str, CheckAnswer], prefix: str = "") -> Iterator[Finding]:

@@ -36,7 +36,7 @@ _TOLD: Final = (AlertState.FIRING, AlertState.ACKNOWLEDGED)
 
 
 @dataclass(frozen=True, slots=True)
-class _Measured:
+class _WindowFigures:
     """What a service did within the alerts' window; see ``judgement.Measured``."""
 
     operations: int
@@ -97,7 +97,9 @@ async def _active(monitor: Monitor, window: Window, alerts: Mapping[str, Alert])
     figures = zip(names, quantiles_us, *rows, strict=True)
     async for name, (p50, p95, p99), operations, failures, sum_us, began_s in paced(figures):
         age_s = 0.0 if math.isnan(began_s) else clock_s - began_s
-        measured = _Measured(operations, failures, {"average": sum_us / operations, "p50": p50, "p95": p95, "p99": p99})
+        measured = _WindowFigures(
+            operations, failures, {"average": sum_us / operations, "p50": p50, "p95": p95, "p99": p99}
+        )
         status, reason = _judged(monitor, name, measured, alerts.get(name))
         found[name] = ServiceHealth(
             Check(name, status, reason, age_s),
@@ -118,7 +120,7 @@ def _quantiles_us(buckets: NDArray[np.int32]) -> list[list[float]]:
     return answers
 
 
-def _judged(monitor: Monitor, name: str, measured: _Measured, alert: Alert | None) -> tuple[Status, str]:
+def _judged(monitor: Monitor, name: str, measured: _WindowFigures, alert: Alert | None) -> tuple[Status, str]:
     """Return the status by the active alert, else by the thresholds in effect."""
     if alert is not None:
         return _OF_SEVERITY.get(alert.severity, Status.DEGRADED), alert.message

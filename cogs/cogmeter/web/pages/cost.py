@@ -72,7 +72,7 @@ class Spendings:
 
 
 @dataclass(frozen=True, slots=True)
-class Forecast:
+class CostForecast:
     """What a month may come to, in dollars, if its other days are like the last whole ones."""
 
     spent: float  # in this month so far
@@ -83,7 +83,7 @@ class Forecast:
     most: float = 0.0
 
 
-def forecast(daily: Mapping[int, float], known_us: int, now_us: int) -> Forecast:
+def forecast(daily: Mapping[int, float], known_us: int, now_us: int) -> CostForecast:
     """Of the month that ``now_us`` lies in. ``daily`` are dollars by days since 1970 UTC; others are 0.
 
     From ``known_us`` on, costs are known; the day that it lies in is no basis, unless it is its first moment.
@@ -94,11 +94,13 @@ def forecast(daily: Mapping[int, float], known_us: int, now_us: int) -> Forecast
     basis = [daily.get(day, 0.0) for day in range(max(today - BASIS, -(-known_us // DAY_US)), today)]
     since = max(first, known_us // DAY_US)
     if len(basis) < LEAST_BASIS:
-        return Forecast(spent, since, len(basis), None)
+        return CostForecast(spent, since, len(basis), None)
     last = first + calendar.monthrange(moment.year, moment.month)[1]
     left = last - now_us / DAY_US
     mean = sum(basis) / len(basis)
-    return Forecast(spent, since, len(basis), spent + mean * left, spent + min(basis) * left, spent + max(basis) * left)
+    return CostForecast(
+        spent, since, len(basis), spent + mean * left, spent + min(basis) * left, spent + max(basis) * left
+    )
 
 
 async def show_cost(monitor: Monitor, ask: CostPageParams, request: web.Request) -> web.Response:
