@@ -72,7 +72,7 @@ def test_the_levels_of_a_burning_budget_are_those_of_the_code():
 
 
 def test_what_is_no_chance_is_that_of_the_code():
-    assert f"At least {failures.FEWEST} have to have failed" in section("error_rate")
+    assert f"At least {failures.FEWEST} operations must have failed" in section("error_rate")
     assert math.exp(failures.IMPROBABLE) == pytest.approx(1e-5)
     assert "ln 10⁻⁵" in section("error_rate")
     assert math.exp(failures.UNLIKELY) == pytest.approx(1e-2)
