@@ -1,8 +1,8 @@
-# The project's own bot, watched by cogmeter. Build it with `docker build -t cogmeter .`, and run it with
+# The project's own bot, monitored by cogmeter. Build it with `docker build -t cogmeter .`, and run it with
 #   docker run -d --env-file .env -v cogmeter:/data/performance -p 127.0.0.1:3000-3001:3000-3001 cogmeter
 # With PERFORMANCE_HTTP_TOKEN in .env, the dashboard is then at http://localhost:3001/performance, and the API, health
 # and metrics are at port 3000; without a token they are served inside the container alone.
-# Other commands go behind the image's name: `docker run --rm cogmeter --help`; beside a bot that runs, they go by
+# Append other commands to the image's name: `docker run --rm cogmeter --help`. For a running container use
 # `docker exec -it <container> cogmeter summary`, `dashboard` and so on.
 
 FROM python:3.11-slim AS build
@@ -31,8 +31,8 @@ USER cogmeter
 WORKDIR /data
 VOLUME /data/performance
 EXPOSE 3000 3001
-# The check asks no port, which may be another one or closed: it reads what the bot leaves in its database every quarter
-# of a minute.
+# The check does not use the port, which can be another one or closed. It reads the status that the bot stores in its
+# database every 15 s.
 HEALTHCHECK --interval=60s --timeout=20s --start-period=90s --retries=3 CMD ["cogmeter", "health"]
 ENTRYPOINT ["cogmeter"]
 CMD ["run"]

@@ -1,7 +1,7 @@
 """Takes the README's pictures of the dashboard and of an alert from a demo: ``python docs/take_pictures.py``.
 
 It needs Chromium, the extra "demo" and the development dependencies. The past of the demo is the same at every run but
-for its dates; the pictures are taken when the first alert stands.
+for its dates; the pictures are taken when the first alert is active.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Takes the README's picture of the terminal from a demo that it starts: ``python docs/take_terminal_picture.py``.
 
 It needs Chromium, the extras "demo" and "tui" and the development dependencies. The past of the demo is the same at
-every run but for its dates; the picture is taken when the first alert stands.
+every run but for its dates; the picture is taken when the first alert is active.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ DRAWN_S: Final = 2.0
 
 
 async def drawn(database: Path) -> str:
-    """The screen as SVG, when the demo's first alert stands."""
+    """Return the screen as SVG when the first alert of the demo is active."""
     settings = load_settings()
     feed = ReconnectingSource(lambda: DatabaseSource.open(settings, f"sqlite:///{database}"), database)
     deadline = time.perf_counter() + READY_S

@@ -32,7 +32,7 @@ def section(name: str, command: click.Command) -> Iterator[str]:
 
 
 def _text(said: str) -> str:
-    """A help text as Markdown: what click is told to leave alone becomes a block of code."""
+    """Return a help text as Markdown: a paragraph that click must not rewrap becomes a code block."""
     parts = inspect.cleandoc(said).split("\n\n")
     return "\n\n".join(_block(one) if one.startswith("\b") else one for one in parts) + "\n"
 
@@ -52,7 +52,7 @@ def commands() -> str:
 
 
 def page(text: str) -> str:
-    """The page's text with its commands brought up to date."""
+    """Return the page's text with its commands updated."""
     before, rest = text.split(BEGIN)
     return f"{before}{BEGIN}\n{commands()}\n{END}{rest.split(END)[1]}"
 

@@ -1,4 +1,4 @@
-"""Writes ``grafana-dashboard.json`` beside it, with grafana-foundation-sdk: ``make docs``."""
+"""Write ``grafana-dashboard.json`` into this folder, with grafana-foundation-sdk: ``make docs``."""
 
 from __future__ import annotations
 
@@ -24,9 +24,9 @@ SOURCE: Final = models.DataSourceRef(type_val="prometheus", uid="${datasource}")
 GREEN, ORANGE, RED = "#4c9f70", "#d98c21", "#c8443c"
 
 JOB: Final = 'job=~"$job"'
-ASKED: Final = f'{JOB},service=~"$service"'
-# What runs beside what people ask for; the figures of the whole leave it out, as the summary in Discord does.
-FRONT: Final = f'{JOB},service!~"{"|".join(re.escape(one) for one in sorted(BACKGROUND))}"'.replace("\\", "\\\\")
+SELECTED: Final = f'{JOB},service=~"$service"'
+# The totals leave out background services, as the summary in Discord does.
+FOREGROUND: Final = f'{JOB},service!~"{"|".join(re.escape(one) for one in sorted(BACKGROUND))}"'.replace("\\", "\\\\")
 FAILED: Final = 'outcome=~"error|upstream"'
 RATE: Final = "[$__rate_interval]"
 OPERATIONS: Final = f"{NAMESPACE}_operations_total"
@@ -34,72 +34,72 @@ DURATION: Final = f"{NAMESPACE}_operation_duration_seconds"
 
 
 class Chart(NamedTuple):
-    """One panel: its title, its queries (expression, legend), its unit in Grafana's words, and a word on it."""
+    """One panel: its title, its queries (expression, legend), its unit as Grafana names it, and a description."""
 
     title: str
     queries: Sequence[tuple[str, str]]
     unit: str
     text: str = ""
-    steps: tuple[tuple[float, str], ...] = ()  # of a single figure: its colour from a value on; green below the first
+    steps: tuple[tuple[float, str], ...] = ()  # of a single figure: (from value, colour); green below the first
 
 
 def name(metric: str, labels: str = JOB) -> str:
-    """A metric's selector."""
+    """Return the selector of a metric."""
     return f"{NAMESPACE}_{metric}{{{labels}}}"
 
 
 def ratio(labels: str, by: str = "") -> str:
-    """Failed of all operations; by some labels."""
+    """Return the expression of an error rate, grouped by some labels."""
     grouped = f" by ({by}) " if by else ""
     failed = f"sum{grouped}(rate({OPERATIONS}{{{labels},{FAILED}}}{RATE}))"
     return f"{failed} / sum{grouped}(rate({OPERATIONS}{{{labels}}}{RATE}))"
 
 
 def quantile(share: float, labels: str, by: str = "") -> str:
-    """A quantile of the durations; by some labels."""
+    """Return the expression of a quantile of the durations, grouped by some labels."""
     grouped = f"le, {by}" if by else "le"
     return f"histogram_quantile({share}, sum by ({grouped}) (rate({DURATION}_bucket{{{labels}}}{RATE})))"
 
 
 KEY_FIGURES: Final = (
-    Chart("Operations/min", [(f"60 * sum(rate({OPERATIONS}{{{FRONT}}}{RATE}))", "")], "short"),
-    Chart("Error rate", [(ratio(FRONT), "")], "percentunit", "Ended as error or upstream",
+    Chart("Operations/min", [(f"60 * sum(rate({OPERATIONS}{{{FOREGROUND}}}{RATE}))", "")], "short"),
+    Chart("Error rate", [(ratio(FOREGROUND), "")], "percentunit", "Ended as error or upstream",
           ((0.01, ORANGE), (0.05, RED))),
-    Chart("95th percentile", [(quantile(0.95, FRONT), "")], "s", "", ((2.5, ORANGE), (5, RED))),
+    Chart("95th percentile", [(quantile(0.95, FOREGROUND), "")], "s", "", ((2.5, ORANGE), (5, RED))),
     Chart("Health", [(f"min({name('health')})", "")], "percentunit", "1 healthy, 0.5 degraded, 0 unhealthy",
           ((0, RED), (0.5, ORANGE), (1, GREEN))),
-    Chart("Alerts that stand", [(f"sum({name('alerts_active')})", "")], "short", "", ((1, ORANGE), (3, RED))),
+    Chart("Active alerts", [(f"sum({name('alerts_active')})", "")], "short", "", ((1, ORANGE), (3, RED))),
     Chart("Shards connected", [(f"sum({name('gateway_shards_connected')})", "")], "short"),
 )  # fmt: skip
 
 ROWS: Final[dict[str, tuple[Chart, ...]]] = {
     "Services": (
-        Chart("Operations/min", [(f"60 * sum by (service) (rate({OPERATIONS}{{{ASKED}}}{RATE}))", "{{service}}")],
+        Chart("Operations/min", [(f"60 * sum by (service) (rate({OPERATIONS}{{{SELECTED}}}{RATE}))", "{{service}}")],
               "short"),
-        Chart("Error rate", [(ratio(ASKED, "service"), "{{service}}")], "percentunit", "Ended as error or upstream"),
-        Chart("Response time", [(quantile(share, FRONT), f"p{share * 100:g}") for share in (0.5, 0.95, 0.99)], "s",
-              "Of what people asked for; within the width of a bucket"),
-        Chart("95th percentile by service", [(quantile(0.95, ASKED, "service"), "{{service}}")], "s"),
+        Chart("Error rate", [(ratio(SELECTED, "service"), "{{service}}")], "percentunit", "Ended as error or upstream"),
+        Chart("Response time", [(quantile(share, FOREGROUND), f"p{share * 100:g}") for share in (0.5, 0.95, 0.99)], "s",
+              "Foreground services; exact within one bucket"),
+        Chart("95th percentile by service", [(quantile(0.95, SELECTED, "service"), "{{service}}")], "s"),
         Chart("Slowest operations",
-              [(f"topk(10, {quantile(0.95, ASKED, 'service, operation')})", "{{service}} / {{operation}}")], "s",
+              [(f"topk(10, {quantile(0.95, SELECTED, 'service, operation')})", "{{service}} / {{operation}}")], "s",
               "95th percentile of the ten slowest"),
-        Chart("How operations ended",
-              [(f"60 * sum by (outcome) (rate({OPERATIONS}{{{ASKED}}}{RATE}))", "{{outcome}}")], "short", "A minute"),
+        Chart("Outcomes",
+              [(f"60 * sum by (outcome) (rate({OPERATIONS}{{{SELECTED}}}{RATE}))", "{{outcome}}")], "short", "ops/min"),
     ),
     "Discord": (
         Chart("First response to interactions",
               [(quantile(share, f'{JOB},service="discord.acknowledgement"'), f"p{share * 100:g}")
-               for share in (0.5, 0.99)], "s", "Discord gives three seconds"),
-        Chart("Latency of the gateway", [(name("gateway_latency_seconds"), "shard {{shard}}")], "s"),
-        Chart("Age of the last heartbeat", [(name("gateway_heartbeat_age_seconds"), "shard {{shard}}")], "s",
+               for share in (0.5, 0.99)], "s", "Discord limit: 3 s"),
+        Chart("Gateway latency", [(name("gateway_latency_seconds"), "shard {{shard}}")], "s"),
+        Chart("Heartbeat age", [(name("gateway_heartbeat_age_seconds"), "shard {{shard}}")], "s",
               "Above a minute the connection is dead"),
-        Chart("Lost and begun connections",
-              [(f"sum by (event) (increase({name('gateway_events_total')}[1h]))", "{{event}}")], "short", "An hour"),
+        Chart("Gateway events",
+              [(f"sum by (event) (increase({name('gateway_events_total')}[1h]))", "{{event}}")], "short", "per hour"),
         Chart("Rate limits", [(f"sum by (scope) ({name('rate_limits_recent')})", "{{scope}}")], "short",
-              "Within ten minutes"),
-        Chart("Budget of invalid requests", [(f"max({name('invalid_requests_ratio')})", "used")], "percentunit",
-              "At 100 % Discord bans the address for a while"),
-        Chart("Lag of the event loop", [(f"max by (statistic) ({name('loop_lag_seconds')})", "{{statistic}}")], "s"),
+              "In the last 10 min"),
+        Chart("Invalid requests", [(f"max({name('invalid_requests_ratio')})", "used")], "percentunit",
+              "At 100% Discord bans the address for a while"),
+        Chart("Event-loop lag", [(f"max by (statistic) ({name('loop_lag_seconds')})", "{{statistic}}")], "s"),
         Chart("Guilds", [(f"sum({name('guilds')})", "guilds")], "short"),
     ),
     "Process": (
@@ -111,26 +111,26 @@ ROWS: Final[dict[str, tuple[Chart, ...]]] = {
               "percentunit"),
     ),
     "Cost": (
-        Chart("Dollars within 24 hours", [(f"sum by (service) ({name('cost_usd_day', ASKED)})", "{{service}}")],
+        Chart("Cost in the last 24 h", [(f"sum by (service) ({name('cost_usd_day', SELECTED)})", "{{service}}")],
               "currencyUSD"),
-        Chart("Tokens a minute",
-              [(f"60 * sum by (service, direction) (rate({name('tokens_total', ASKED)}{RATE}))",
+        Chart("Tokens/min",
+              [(f"60 * sum by (service, direction) (rate({name('tokens_total', SELECTED)}{RATE}))",
                 "{{service}} {{direction}}")], "short"),
     ),
-    "The monitor itself": (
-        Chart("Health of the parts", [(name("health"), "{{component}}")], "percentunit",
+    "Monitor": (
+        Chart("Component health", [(name("health"), "{{component}}")], "percentunit",
               "1 healthy, 0.5 degraded, 0 unhealthy"),
         Chart("Buffer", [(f"{name('monitor_buffer_operations')} / {name('monitor_buffer_capacity')}", "filled")],
               "percentunit"),
-        Chart("Age of the last flush", [(name("monitor_flush_age_seconds"), "age")], "s"),
+        Chart("Last flush", [(name("monitor_flush_age_seconds"), "age")], "s"),
         Chart("Lost operations and faults",
               [(f"increase({name('monitor_dropped_total')}[1h])", "dropped"),
                (f"increase({name('monitor_refused_total')}[1h])", "refused"),
-               (f"sum(increase({name('monitor_faults_total')}[1h]))", "faults")], "short", "An hour"),
-        Chart("Own cost", [(name("monitor_overhead_ratio"), "of one core")], "percentunit"),
-        Chart("Duration of a scrape", [(name("monitor_scrape_duration_seconds"), "scrape")], "s"),
-        Chart("Alerts told", [(f"sum by (target, outcome) (increase({name('alert_deliveries_total')}[1h]))",
-                               "{{target}} {{outcome}}")], "short", "An hour"),
+               (f"sum(increase({name('monitor_faults_total')}[1h]))", "faults")], "short", "per hour"),
+        Chart("Overhead", [(name("monitor_overhead_ratio"), "of one core")], "percentunit"),
+        Chart("Scrape duration", [(name("monitor_scrape_duration_seconds"), "scrape")], "s"),
+        Chart("Alert deliveries", [(f"sum by (target, outcome) (increase({name('alert_deliveries_total')}[1h]))",
+                               "{{target}} {{outcome}}")], "short", "per hour"),
         Chart("Database", [(name("monitor_store_size_bytes"), "size")], "bytes"),
     ),
 }  # fmt: skip
@@ -189,7 +189,7 @@ def lines(chart: Chart) -> timeseries.Panel:
 
 def durations() -> heatmap.Panel:
     """All durations as a heatmap."""
-    expression = f"sum by (le) (increase({DURATION}_bucket{{{ASKED}}}{RATE}))"
+    expression = f"sum by (le) (increase({DURATION}_bucket{{{SELECTED}}}{RATE}))"
     return (
         heatmap.Panel()
         .title("Durations")

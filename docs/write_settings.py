@@ -45,7 +45,7 @@ def table() -> str:
 
 
 def page(text: str) -> str:
-    """Return the page with its table brought up to date."""
+    """Return the page with its table updated."""
     before, rest = text.split(BEGIN)
     return f"{before}{BEGIN}\n{table()}\n{END}{rest.split(END)[1]}"
 
