@@ -1,7 +1,7 @@
-"""What one check of all alert rules costs for 500 services, beside the SQL that would find the guide's three.
+"""Measure one check of all alert rules for 500 services against the SQL that finds the guide's three.
 
 Run ``python benchmarks/alerts.py [--short]``. The window is full: five minutes at a hundred operations a second, with
-gauges, costs, stalls, and a week of hours behind it.
+gauges, costs, stalls and a week of hourly history.
 """
 
 from __future__ import annotations
@@ -56,7 +56,7 @@ Second = list[tuple[int, int, int, int, object]]
 
 
 class Clock:
-    """Seconds that pass by being set."""
+    """A clock in seconds that moves only when it is set."""
 
     now_s = 0.0
     began_us = time.time_ns() // 1000
@@ -69,7 +69,7 @@ class Clock:
 
 
 def traffic() -> list[Second]:
-    """The buffer's operations, second by second: one in a hundred fails, one in fifty has a cost."""
+    """Yield the buffer's operations second by second: one in a hundred fails, one in fifty has a cost."""
     return [
         [
             (
@@ -90,7 +90,7 @@ def flat(operations: Second) -> list[object]:
 
 
 async def filled(clock: Clock, history: list[Second], settings: Settings) -> Evaluator:
-    """An evaluator that has seen some hours, and the last five minutes in full."""
+    """Return an evaluator with some hours of history and full five minutes."""
     evaluator = Evaluator(NAMES, Limits(settings), window_s=WINDOW_S, clock_s=clock.seconds, wall=clock.wall)
     for _ in range(7 * 12):
         clock.now_s += 300
@@ -118,7 +118,7 @@ def database(history: list[Second]) -> sqlite3.Connection:
 
 
 async def cpu_of_counting(history: list[Second], window_alone: bool) -> float:
-    """Processor seconds that the flusher spends on one operation to keep the totals up to date."""
+    """Return the CPU seconds that the flusher spends on one operation to update the totals."""
     clock = Clock()
     window = Window(NAMES, length_s=WINDOW_S)
     evaluator = Evaluator(NAMES, Limits(Settings(_env_file=None)), window_s=WINDOW_S, wall=clock.wall)
@@ -132,8 +132,8 @@ async def cpu_of_counting(history: list[Second], window_alone: bool) -> float:
     return (time.thread_time() - start) / (10 * 10 * PER_SECOND)
 
 
-async def longest_hold(work: Awaitable[object]) -> float:
-    """The longest stretch of CPU time in seconds for which some work keeps the loop to itself."""
+async def longest_block(work: Awaitable[object]) -> float:
+    """Return the longest CPU time in seconds for which some work blocks the loop."""
     turns: list[float] = []
 
     async def turn() -> None:
@@ -141,85 +141,85 @@ async def longest_hold(work: Awaitable[object]) -> float:
             turns.append(time.thread_time())
             await asyncio.sleep(0)
 
-    beside = asyncio.create_task(turn())
+    ticker = asyncio.create_task(turn())
     await asyncio.sleep(0)
     await work
-    beside.cancel()
+    ticker.cancel()
     return max(after - before for before, after in itertools.pairwise([*turns, time.thread_time()]))
 
 
 class Engines:
-    """Checks by the engine for 500 services, on a real store: none in breach, all for long, all at once.
+    """Checks by the engine for 500 services on a real store: no breach, lasting breaches, all breaches at once.
 
-    Of CPU time of the loop's thread: what the machine gives to others meanwhile is not the check's.
+    The CPU time is that of the loop's thread, so that other threads do not count.
     """
 
     def __init__(self, store: Store) -> None:
         self._store = store
         self._now_us = time.time_ns() // 1000
         self._rounds = 0
-        self._standing = self._engine()
+        self._active = self._engine()
 
     async def ready(self) -> None:
-        await self._standing.step(self._readings("standing"), self._now_us)
+        await self._active.step(self._readings("active"), self._now_us)
 
     def next_check(self, case: str) -> tuple[AlertEngine, list[Reading]]:
         self._rounds += 1
         self._now_us += 30_000_000
-        if case == "alerts stand":
-            return self._standing, self._readings("standing")
+        if case == "alerts stay active":
+            return self._active, self._readings("active")
         return self._engine(), self._readings(f"round {self._rounds}") if case == "alerts fire at once" else []
 
     async def cpu(self, case: str) -> float:
-        """The seconds of one check."""
+        """Return the CPU seconds of one check."""
         engine, readings = self.next_check(case)
         start = time.thread_time()
         await engine.step(readings, self._now_us)
         return time.thread_time() - start
 
-    async def hold(self, case: str) -> float:
-        """The longest stretch in seconds for which one check keeps the loop to itself."""
+    async def block(self, case: str) -> float:
+        """Return the longest time in seconds for which one check blocks the loop."""
         engine, readings = self.next_check(case)
-        return await longest_hold(engine.step(readings, self._now_us))
+        return await longest_block(engine.step(readings, self._now_us))
 
     def _engine(self) -> AlertEngine:
         limit = Limit(threshold=0.05, recovery=0.04, for_s=0, recovery_s=120, min_operations=20)
         return AlertEngine(self._store, lambda _: limit, Policy(), targets=lambda _: ("log",), told=lambda: None)
 
     def _readings(self, prefix: str) -> list[Reading]:
-        said = "Error rate of 7.8% exceeds threshold of 5%"
+        message = "Error rate of 7.8% exceeds threshold of 5%"
         subjects = (Subject("error_rate", f"{prefix} {number}") for number in range(SERVICES))
-        return [Reading(subject, 0.078, 0.05, said, WARNING) for subject in subjects]
+        return [Reading(subject, 0.078, 0.05, message, WARNING) for subject in subjects]
 
 
 def outage_row(loop: asyncio.AbstractEventLoop, history: list[Second], settings: Settings, rounds: int) -> None:
-    """What a check holds the loop for when a third of all operations fails, so that every series is in breach."""
+    """Print how long a check blocks the loop when every series is in breach: a third of all operations fails."""
     clock = Clock()
     outage = [
         [(*one[:3], int(number % 3 == 0), one[4]) for number, one in enumerate(operations)] for operations in history
     ]
     evaluator = loop.run_until_complete(filled(clock, outage, settings))
-    holds = [loop.run_until_complete(longest_hold(evaluator.evaluate(clock.wall()))) for _ in range(rounds)]
-    middle = Spread.of(holds).median * 1e3
-    name = f"threshold check, longest hold of the loop: all rules, {SERVICES} services in breach"
+    blocks = [loop.run_until_complete(longest_block(evaluator.evaluate(clock.wall()))) for _ in range(rounds)]
+    middle = Spread.of(blocks).median * 1e3
+    name = f"threshold check, longest block of the loop: all rules, {SERVICES} services in breach"
     row(name, f"{middle:.2f} ms", goal=at_most(middle, 2.0, " ms"))
 
 
 def engine_rows(loop: asyncio.AbstractEventLoop, rounds: int) -> None:
-    """What a check costs beyond the rules: alerts that fire, stand, and are stored."""
+    """Print what a check costs in addition to the rules: alerts that fire, stay active and are stored."""
     with tempfile.TemporaryDirectory() as folder:
         store = loop.run_until_complete(open_store(f"sqlite:///{folder}/performance.db"))
         bench = Engines(store)
         loop.run_until_complete(bench.ready())
         works = {
             (case, of.__name__): lambda case=case, of=of: loop.run_until_complete(of(case))
-            for case in ("services without alerts", "alerts stand", "alerts fire at once")
-            for of in (bench.cpu, bench.hold)
+            for case in ("services without alerts", "alerts stay active", "alerts fire at once")
+            for of in (bench.cpu, bench.block)
         }
         for (case, of), taken in interleaved(works, rounds).items():
             middle = Spread.of(taken).median * 1e3
-            goal = at_most(middle, 2.0, " ms") if of == "hold" else None
-            what = "longest hold of the loop" if of == "hold" else "CPU a check"
+            goal = at_most(middle, 2.0, " ms") if of == "block" else None
+            what = "longest block of the loop" if of == "block" else "CPU a check"
             row(f"alert engine, {what}: {SERVICES} {case}", f"{middle:.2f} ms", goal=goal)
         loop.run_until_complete(store.close())
 

@@ -1,4 +1,4 @@
-"""Runs every benchmark, each in a process of its own, and prints one table at the end.
+"""Run every benchmark in a process of its own and print one table at the end.
 
 Run ``python benchmarks/all.py [--short | --smoke]``; ``make bench`` runs the short form, ``.ci/run`` the smoke one. The
 exit status shows whether all of them ran, not whether they met their goals: a busy machine misses some of them.
@@ -44,7 +44,7 @@ def chart_row(found: re.Match[str]) -> tuple[str, ...]:
 
 
 def run(script: str, options: list[str]) -> tuple[list[tuple[str, ...]], bool]:
-    """The rows of one benchmark, passed on as they come, and whether it went through."""
+    """Run one benchmark, print its rows as they come, and return them with whether it succeeded."""
     print(f"\n{script}.py", flush=True)
     start = time.perf_counter()
     command = [sys.executable, str(Path(__file__).with_name(f"{script}.py")), *options]
@@ -61,7 +61,7 @@ def run(script: str, options: list[str]) -> tuple[list[tuple[str, ...]], bool]:
 
 
 def show(rows: list[tuple[str, ...]]) -> None:
-    """The rows as a Markdown table with even columns."""
+    """Print the rows as a Markdown table with even columns."""
     table = [HEADER, *rows]
     widths = [max(len(line[column]) for line in table) for column in range(COLUMNS)]
     table.insert(1, tuple("-" * width for width in widths))

@@ -1,7 +1,7 @@
-"""What a chart costs: against a plain new figure with tight layout, and for the bot's loop while one is drawn.
+"""Measure a chart against a plain new figure with tight layout, and the loop's lag while one is drawn.
 
 Run ``python benchmarks/chart.py [--short]``. Both pictures show the same 288 bins; the rounds are interleaved and
-shuffled, and the ratio is taken round by round. Absolute times hold for one machine only.
+shuffled, and the ratio is computed for each round. Absolute times apply to one machine only.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ TICK_S = 0.001
 
 
 def day() -> Chart:
-    """A day in bins of five minutes, with a threshold, a breach and a marker."""
+    """Return a day in bins of five minutes, with a threshold, a breach and a marker."""
     numbers = random.Random(7)
     end_us = 1_755_454_020_000_000
     edges = [end_us - (BINS - number) * STEP_US for number in range(BINS)]
@@ -55,7 +55,7 @@ def day() -> Chart:
 
 
 def plain(chart: Chart) -> bytes:
-    """The same content as a bot author would draw it: a new figure, subplots, a legend, tight layout, savefig."""
+    """Draw the same content as a bot author would: a new figure, subplots, a legend, tight layout, savefig."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.dates import DateFormatter
     from matplotlib.figure import Figure
@@ -91,7 +91,7 @@ def plain(chart: Chart) -> bytes:
 
 
 def drawing(rounds: int) -> float:
-    """Prints the ratio of our drawing time to the plain figure's, and returns its median."""
+    """Print the ratio of our drawing time to the plain figure's, and return its median."""
     from cogmeter.render.charts.figures import Painter
 
     chart, ours = day(), Painter().draw
@@ -113,7 +113,7 @@ def drawing(rounds: int) -> float:
 
 
 async def ticks(until: asyncio.Event) -> list[float]:
-    """How late each tick of a millisecond comes, in milliseconds."""
+    """Return how late each tick of a millisecond comes, in milliseconds."""
     late = []
     while not until.is_set():
         start = time.perf_counter()
@@ -123,7 +123,7 @@ async def ticks(until: asyncio.Event) -> list[float]:
 
 
 async def measured(work: asyncio.Future[object] | None, seconds: float) -> list[float]:
-    """The ticks while the work goes on, or for a while."""
+    """Return the ticks while the work runs, or for a fixed time."""
     done = asyncio.Event()
     ticking = asyncio.create_task(ticks(done))
     await (work if work is not None else asyncio.sleep(seconds))
@@ -132,7 +132,7 @@ async def measured(work: asyncio.Future[object] | None, seconds: float) -> list[
 
 
 async def draw_for(worker: ChartWorker, seconds: float, latencies: list[float]) -> None:
-    """One chart after the other, none the same as another."""
+    """Draw one chart after the other, each with different data."""
     chart, end = day(), time.perf_counter() + seconds
     while (start := time.perf_counter()) < end:
         title = f"All services {start}"
@@ -141,7 +141,7 @@ async def draw_for(worker: ChartWorker, seconds: float, latencies: list[float]) 
 
 
 async def lag(rounds: int, seconds: float) -> float:
-    """Prints the loop's lag, idle and while the worker draws, and returns by how much its p99 grows."""
+    """Print the loop's lag, idle and while the worker draws, and return the growth of its p99."""
     worker = ChartWorker()
     cold: list[float] = []
     starting = await measured(asyncio.ensure_future(draw_for(worker, 0.001, cold)), 0)
@@ -162,7 +162,7 @@ async def lag(rounds: int, seconds: float) -> float:
 
 
 def p99(values: list[float]) -> float:
-    """The 99th percentile by nearest rank."""
+    """Return the 99th percentile by nearest rank."""
     return sorted(values)[math.ceil(0.99 * len(values)) - 1]
 
 

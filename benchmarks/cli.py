@@ -1,10 +1,10 @@
-"""What the command line costs: its start, an export's memory, and what a bot that writes notices of it.
+"""Measure the command line: its start, an export's memory, and the delay that it causes to a writing bot.
 
-Run ``python benchmarks/cli.py [--short]``. The start is held against an empty click program in the same rounds. The
-export of a million operations (``--operations`` changes that) is a process of its own, whose largest resident memory is
-held against that of an export of a thousand. While ``summary``, ``export`` or ``dashboard`` runs against a database,
-each on a terminal of its own, this process appends to it as a bot's flusher does; its waits are held against those
-without them, in the same rounds.
+Run ``python benchmarks/cli.py [--short]``. The start is compared with an empty click program in the same rounds. The
+export of a million operations (``--operations`` changes that) is a process of its own, whose peak resident memory is
+compared with that of an export of a thousand. While ``summary``, ``export`` or ``dashboard`` runs against a database,
+each on a terminal of its own, this process appends to it as a bot's flusher does. The waits of these appends are
+compared with the waits without the commands, in the same rounds.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ MEASURED = (
 
 
 def start(rounds: int) -> None:
-    """``cogmeter --help`` and an empty click program's, both as whole processes."""
+    """Measure ``cogmeter --help`` and an empty click program, both as whole processes."""
 
     def run(*command: str) -> float:
         return seconds(lambda: subprocess.run([*command, "--help"], stdout=subprocess.DEVNULL, check=True))
@@ -70,7 +70,7 @@ def environment(database: Path) -> dict[str, str]:
 
 
 def exported(database: Path, file: Path) -> tuple[float, int]:
-    """Seconds, and kilobytes of resident memory at most."""
+    """Return the seconds of an export and the peak resident memory in kilobytes."""
     began = time.perf_counter()
     command = [sys.executable, "-c", MEASURED, *COGMETER, "export", "--force", "-o", str(file)]
     done = subprocess.run(command, env=environment(database), check=True, capture_output=True, text=True)
@@ -78,7 +78,7 @@ def exported(database: Path, file: Path) -> tuple[float, int]:
 
 
 async def compare(database: Path, file: Path) -> int:
-    """How many operations of an NDJSON export equal the stored ones; the first that does not ends the run."""
+    """Return how many operations of an NDJSON export equal the stored ones; the first difference ends the run."""
     store = await open_store(f"sqlite:///{database.absolute()}", read_only=True)
     count = 0
     with file.open(encoding="utf-8") as lines:
@@ -116,7 +116,7 @@ def exports(folder: Path, large: Path, count: int) -> None:
 
 @contextmanager
 def terminal() -> Iterator[int]:
-    """A terminal of 160 x 50 that nobody looks at; another process takes what is shown."""
+    """Open a terminal of 160 x 50; another process reads and drops its output."""
     ours, theirs = pty.openpty()
     fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 50, 160, 0, 0))
     taker = subprocess.Popen(["cat"], stdin=ours, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
@@ -130,7 +130,7 @@ def terminal() -> Iterator[int]:
 
 
 async def read(database: Path, command: Sequence[str] | None, over: asyncio.Event) -> None:
-    """Run the command again and again, until it is over; one that does not end by itself is ended then."""
+    """Run the command again and again until the end; stop one that does not end by itself."""
     while command is not None and not over.is_set():
         with terminal() as screen:
             process = await asyncio.create_subprocess_exec(
@@ -147,7 +147,7 @@ async def read(database: Path, command: Sequence[str] | None, over: asyncio.Even
 
 
 async def waits(database: Path, length_s: float, command: Sequence[str] | None) -> list[float]:
-    """Milliseconds of each append to the database, while the command runs again and again, or nothing does."""
+    """Return the milliseconds of each append to the database while the command runs repeatedly, or nothing."""
     store = await open_store(f"sqlite:///{database.absolute()}")
     series = [one.id for one in await store.series()]
     taken: list[float] = []
@@ -168,7 +168,7 @@ async def waits(database: Path, length_s: float, command: Sequence[str] | None) 
 
 
 def undisturbed(folder: Path, database: Path, rounds: int, length_s: float) -> None:
-    """What the readers cost the writer; a process that only computes shows what sharing the processors costs anyway."""
+    """Print what the readers cost the writer; a process that only computes shows the cost of sharing the processors."""
     kinds: dict[str, Sequence[str] | None] = {
         "nothing": None,
         "summary": ("summary", "--period", "7d"),
@@ -188,13 +188,19 @@ def undisturbed(folder: Path, database: Path, rounds: int, length_s: float) -> N
         spin.kill()
         spin.wait()
     quiet = found.pop("nothing")
-    peer = f"alone {told(quiet)}; beside a process that computes {told(busy)}"
+    peer = f"alone {formatted(quiet)}; with a computing process {formatted(busy)}"
     for name, taken in found.items():
         times = Spread.of(taken).median / Spread.of(quiet).median
-        row(f"a writer's waits beside `{name}`", told(taken), peer=peer, ratio=f"{times:.2f}", goal=at_most(times, 1.5))
+        row(
+            f"a writer's waits during `{name}`",
+            formatted(taken),
+            peer=peer,
+            ratio=f"{times:.2f}",
+            goal=at_most(times, 1.5),
+        )
 
 
-def told(taken: Sequence[float]) -> str:
+def formatted(taken: Sequence[float]) -> str:
     return f"{Spread.of(taken).median:.2f} ms, p99 {percentile(taken, 0.99):.1f}"
 
 

@@ -1,7 +1,7 @@
-"""What the dashboard costs with a week of operations in the store; ``web.py`` measures it, this file is its part.
+"""Measure the dashboard with a week of stored operations; a part of ``web.py``.
 
-Five browsers are stood in for by a process of their own: each loads the first page with all that belongs to it, keeps
-the live stream open, and renews the page and its charts every second, which is as often as the setting allows.
+A separate process simulates five browsers. Each loads the first page with all its files, keeps the live stream open,
+and refreshes the page and its charts every second, which is the shortest interval that the setting allows.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ CHARTED = re.compile(r'data-src="([^"]+)"')
 
 
 async def load(session: aiohttp.ClientSession, url: str) -> tuple[str, int]:
-    """The first page, and the bytes of it and of all that it loads, as they are sent."""
+    """Load the first page and its files, and return the page and the bytes as sent."""
     async with session.get(url + PAGE, headers=HTML) as answer:
         page, size = await answer.text(), int(answer.headers["Content-Length"])
         assert answer.status == 200, page
@@ -67,7 +67,7 @@ async def load(session: aiohttp.ClientSession, url: str) -> tuple[str, int]:
 
 
 async def browse(url: str, seconds: float) -> tuple[int, int]:
-    """One dashboard for a while; the bytes of its first page, and how often it was renewed."""
+    """Use one dashboard for a while; return the bytes of its first page and the number of refreshes."""
     deadline_s, renewed = time.perf_counter() + seconds, 0
     async with aiohttp.ClientSession() as session:
         page, size = await load(session, url)
@@ -94,7 +94,7 @@ async def follow(session: aiohttp.ClientSession, url: str) -> None:
 
 
 async def ask(url: str, times: int) -> list[float]:
-    """How long one question about all services takes, in milliseconds, asked one after the other."""
+    """Return the milliseconds of each request for all services, sent one after the other."""
     taken_ms = []
     async with aiohttp.ClientSession() as session:
         for _ in range(times):
@@ -131,7 +131,7 @@ async def run_clients(what: str, url: str, amount: float) -> tuple[float, float]
 
 @asynccontextmanager
 async def served(path: Path) -> AsyncIterator[str]:
-    """The address of a bot's dashboard over this database."""
+    """Yield the address of a bot's dashboard over this database."""
     with socket.socket() as one:
         one.bind(("127.0.0.1", 0))
         port = one.getsockname()[1]
@@ -152,7 +152,7 @@ async def served(path: Path) -> AsyncIterator[str]:
 
 
 async def measure(path: Path, count: int, *, rounds: int, seconds: float) -> None:
-    """``count`` operations are brought into the store first."""
+    """Fill the store with ``count`` operations, then measure."""
     await build(path, count)
     async with served(path) as url:
         await run_clients("--ask", url, 5)  # once to warm up

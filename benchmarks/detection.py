@@ -1,14 +1,14 @@
-"""What finds incidents, how soon, and at what price: the alert rules, the baseline alone, and plain threshold rules.
+"""Compare what finds incidents, how soon, and with how many false alarms: rules, baseline, plain thresholds.
 
-Run ``python benchmarks/detection.py [--short]``. Five days of made-up traffic of 16 services with ten labelled
+Run ``python benchmarks/detection.py [--short]``. Five days of simulated traffic of 16 services with ten labelled
 incidents (``tests/traffic``), once for each seed, judged three times:
 
 * ``rules``: the product's rules and engine with their defaults, and a target for the one service that burns slowly
-* ``baseline``: ``Baseline`` alone, on each service's operations, p95 and error rate by minute; it alerts from 0.95 on
-* ``thresholds``: what an operator writes for Prometheus: the usual rules over 5 minutes that hold for 5 minutes
+* ``baseline``: ``Baseline`` alone, on each service's operations, p95 and error rate by minute; it alerts from 0.95
+* ``thresholds``: what an operator writes for Prometheus: the usual rules over 5 minutes with ``for: 5m``
 
-An alert that fires in an incident of its service, or within ten minutes after, has found it; any other is false. What
-fires again within an hour of its last is the same alert. Delays are from the incident's beginning.
+An alert that fires in an incident of its service, or within ten minutes after, has found it; any other is false. One
+that fires again within an hour of the last is the same alert. Delays count from the start of the incident.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ WINDOW, FOR = 5, 5  # minutes
 
 
 class Alert(NamedTuple):
-    """What a judge tells of a service, in seconds from the beginning."""
+    """An alert of one judge about a service; times in seconds from the start."""
 
     service: str
     at_s: float
@@ -83,7 +83,7 @@ def by_thresholds(traffic: Traffic) -> Iterator[Alert]:
 
 
 def plain_rules(minutes: Minutes) -> Iterator[NDArray[np.bool_]]:
-    """Errors above 5%, p95 above 5 s, no traffic where there was some an hour ago; each of 20 operations or more."""
+    """Yield alerts for errors above 5%, p95 above 5 s, and missing traffic; each needs at least 20 operations."""
     counts = rolling(minutes.per_minute)
     failures = rolling(np.nan_to_num(minutes.error_rate * minutes.per_minute))
     yield (failures / np.maximum(counts, 1) > 0.05) & (counts >= 20)
@@ -92,7 +92,7 @@ def plain_rules(minutes: Minutes) -> Iterator[NDArray[np.bool_]]:
 
 
 def rolling(values: NDArray[np.float64]) -> NDArray[np.float64]:
-    """The sum over the last five minutes."""
+    """Return the sum over the last five minutes."""
     sums = np.cumsum(values)
     sums[WINDOW:] -= sums[:-WINDOW].copy()
     return sums
@@ -102,7 +102,7 @@ JUDGES = {"rules": by_rules, "baseline": by_baseline, "thresholds": by_threshold
 
 
 class Score:
-    """What came of one judge's alerts over all seeds."""
+    """The result of one judge over all seeds."""
 
     def __init__(self) -> None:
         self.delays_s: list[float] = []
@@ -135,7 +135,7 @@ class Score:
 
     @property
     def loud_a_week(self) -> float:
-        """False alarms that are more than information, which is told silently."""
+        """Return the false alarms per week above the severity info, which is delivered silently."""
         return (self.false.total() - self.false[INFO]) / self.weeks
 
     @property
@@ -156,7 +156,7 @@ def main() -> None:
             scores[name].add(traffic, judge(traffic))
     plain = scores["thresholds"]
     for name in ("rules", "baseline"):
-        one, own = scores[name], name == "rules"  # the baseline alone is no promise: the rules hold it back
+        one, own = scores[name], name == "rules"  # no goal for the baseline alone: the rules limit it
         recall, alarms = at_least(one.recall, 1), at_most(one.false_a_week, 2)
         said(f"{name}: recall", f"{one.recall:.0%}", f"{plain.recall:.0%}", recall if own else None)
         figures = (f"{one.false_a_week:.1f}", f"{plain.false_a_week:.1f}")

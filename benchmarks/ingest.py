@@ -1,8 +1,8 @@
-"""How fast operations get into the store, beside plain ``sqlite3.executemany`` of the same rows into the same table.
+"""Measure the writing of operations against ``sqlite3.executemany`` of the same rows into the same table.
 
 Run ``python benchmarks/ingest.py [--short]``. Ours is everything from ``record()`` on: buffering, the flusher's slices,
 wall times, the writer's thread, the open minute's aggregates. The peer has its rows ready, writes on its own thread,
-keeps no aggregates and holds its loop for as long as it takes. Both write a thousand rows a transaction, WAL, NORMAL.
+keeps no aggregates and blocks its loop until it ends. Both write a thousand rows a transaction, WAL, NORMAL.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ INSERT = "INSERT INTO operation (series, end_us, duration_us, outcome, error, me
 
 
 async def ours(flusher: Flusher) -> float:
-    """Seconds for one operation, from ``record()`` to the commit."""
+    """Return the seconds for one operation, from ``record()`` to the commit."""
     record = flusher.recorder.record
     start = time.perf_counter()
     for _ in range(BATCHES):
@@ -42,7 +42,7 @@ async def ours(flusher: Flusher) -> float:
 
 
 def plain(raw: sqlite3.Connection) -> float:
-    """Seconds for one row that was ready before."""
+    """Return the seconds for one prepared row."""
     number = {names: place + 1 for place, names in enumerate(SERIES)}
     base_us = time.time_ns() // 1000
     batches = [
@@ -70,7 +70,7 @@ def plain_database(path: Path) -> sqlite3.Connection:
 
 
 def flusher_of(store: Store, *, alerts: bool) -> Flusher:
-    """With alerts, each batch is also counted in the window that the alert rules look at."""
+    """Build a flusher; with alerts, each batch is also counted in the window of the alert rules."""
     recorder = Recorder(Buffer(capacity=4 * BATCH))
     window = Window(recorder.names, length_s=300)
 

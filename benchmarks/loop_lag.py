@@ -1,7 +1,7 @@
-"""How late the bot's loop gets to its work while ours goes on: a ticker of one millisecond, idle and meanwhile.
+"""Measure the lag of the bot's loop with a ticker of one millisecond: idle, flushing and drawing.
 
 Run ``python benchmarks/loop_lag.py [--short]``. Idle, flushing and drawing take turns, so that all three see the same
-machine; the maximum is mostly the machine's own, so the goals are for the 99th percentile above the idle one.
+machine. The maximum is mostly caused by the machine, so the goals apply to the 99th percentile above the idle one.
 """
 
 from __future__ import annotations
@@ -79,7 +79,7 @@ async def idle(late_ms: list[float]) -> None:
 
 
 async def measure(rounds: int) -> dict[str, list[list[float]]]:
-    """The lags in milliseconds, round by round."""
+    """Return the lags in milliseconds, round by round."""
     worker = ChartWorker()
     lags: dict[str, list[list[float]]] = {"idle": [], "flush": [], "draw": []}
     with tempfile.TemporaryDirectory() as folder:

@@ -1,4 +1,4 @@
-"""Times every step of an event loop, and the cases that run on it; used by ``responsiveness.py``."""
+"""Time every step of an event loop, and run cases on it; used by ``responsiveness.py``."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ TICK_S = 0.001
 
 @dataclass(slots=True)
 class Worst:
-    """The longest step since it was reset, and the latest tick, in milliseconds."""
+    """The longest step and the latest tick since the last reset, in milliseconds."""
 
     cpu_ms: float = 0.0
     cpu_of: str = ""
@@ -30,7 +30,7 @@ class Worst:
 
 
 class Steps:
-    """Times every callback of the loop. What the collector of garbage takes is left out, and shown by itself."""
+    """A timer of every callback of the loop. Garbage collection is left out and reported separately."""
 
     def __init__(self) -> None:
         self.worst = Worst()
@@ -86,7 +86,7 @@ class Steps:
             self.worst.late_ms = max(self.worst.late_ms, (time.perf_counter() - began_s - TICK_S) * 1e3)
 
     def taken(self) -> Worst:
-        """The worst since the last call."""
+        """Return the worst values since the last call."""
         taken, self.worst = self.worst, Worst()
         return taken
 
@@ -102,7 +102,7 @@ def label_of(callback: Any) -> str:
 
 @dataclass(slots=True)
 class Case:
-    """One thing that is asked, and what was found."""
+    """One request and its result."""
 
     name: str
     ask: Callable[[], Awaitable[str]]  # returns what came of it

@@ -1,7 +1,7 @@
-"""How much memory the extension adds to a bot that already runs.
+"""Measure the memory that the extension adds to a running bot, and the time of ``load_extension``.
 
-Run ``python benchmarks/memory.py [--short]``. A ``commands.Bot`` is set up as ``bot.start`` would, without logging in;
-then, in one of two variants, ``cogmeter.cog`` is loaded by ``load_extension``, a thousand operations are recorded and
+Run ``python benchmarks/memory.py [--short]``. A ``commands.Bot`` is set up as ``bot.start`` would, without logging in.
+Then, in one of two variants, ``cogmeter.cog`` is loaded by ``load_extension``, a thousand operations are recorded and
 flushed, the alerts are checked and a summary is read. Each variant runs in processes of its own, in turn.
 """
 
@@ -27,7 +27,7 @@ VARIANTS = ("plain", "loaded", "used")
 
 
 async def use(bot: commands.Bot) -> None:
-    """What a first minute brings: operations, a flush, a check of the alerts, a summary."""
+    """Run a typical first minute: operations, a flush, a check of the alerts, a summary."""
     import cogmeter
 
     for number in range(OPERATIONS):
@@ -78,7 +78,7 @@ def in_a_process(variant: str, loads_s: list[float]) -> float:
 
 def main() -> None:
     options = parser(__doc__)
-    options.add_argument("--variant", choices=VARIANTS, help="what a child process is asked to be")
+    options.add_argument("--variant", choices=VARIANTS, help="the variant that a child process runs")
     given = options.parse_args()
     if given.variant:
         print(*asyncio.run(bot_in(given.variant)))

@@ -1,8 +1,8 @@
-"""What reading costs with ten million operations of a week in the store, beside the SQL that an author would write.
+"""Measure reading with ten million operations of a week against the SQL that an author would write.
 
 Run ``python benchmarks/query.py [--short] [--database PATH]``. The short form has one million operations. With
 ``--database`` the file is built there once and used again; otherwise it is built in a temporary folder. Both sides read
-from a warm page cache. The last part deletes a seventh of a copy of the file while a writer goes on appending.
+from a warm page cache. The last part deletes a seventh of a copy of the file while a writer appends.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ ROWS_SQL = "SELECT series, duration_us, outcome FROM operation WHERE end_us >= ?
 
 
 def rows(count: int) -> Iterator[list[Row]]:
-    """``count`` operations in order of time, in lists that are one transaction each."""
+    """Yield ``count`` operations in order of time, in lists of one transaction each."""
     numbers = np.random.default_rng(7)
     first_us = END_US - DAYS * DAY_US + 1
     medians_ms = numbers.lognormal(3.5, 1.0, SERVICES * OPERATIONS)
@@ -69,7 +69,7 @@ def rows(count: int) -> Iterator[list[Row]]:
 
 
 async def build(path: Path, count: int) -> None:
-    """A file with so many operations; one that is there already is only brought up to the schema of today."""
+    """Build a file with that many operations; an existing file is only migrated to the current schema."""
     if path.exists():
         await (await open_store(f"sqlite:///{path.absolute()}")).close()
         return
@@ -90,9 +90,7 @@ async def build(path: Path, count: int) -> None:
     folded = time.perf_counter() - folding
     await store.close()
     unfinished.rename(path)
-    row(
-        f"history of {count:,} brought in", f"{count / taken / 1000:.0f} k operations/s, then {folded:.1f} s of folding"
-    )
+    row(f"history of {count:,} imported", f"{count / taken / 1000:.0f} k operations/s, then {folded:.1f} s of folding")
 
 
 # 2. Summaries, and what they cost without slots.
@@ -111,7 +109,7 @@ async def timed_summaries(path: Path, period: Period, rounds: int) -> tuple[list
 
 
 async def timed_totals(path: Path, period: Period, rounds: int) -> list[float]:
-    """The part of a summary that reads the services' figures alone, without the period before and the chart's bins."""
+    """Time the part of a summary that reads the services' totals, without the period before and the chart's bins."""
     store = await open_store(f"sqlite:///{path.absolute()}", read_only=True)
     groups = {one.id: int(one.service.rpartition("-")[2]) for one in await store.series()}
     span = period.range_at(END_US)
@@ -126,7 +124,7 @@ async def timed_totals(path: Path, period: Period, rounds: int) -> list[float]:
 
 
 def exact(raw: sqlite3.Connection, since_us: int) -> dict[str, np.ndarray]:
-    """The durations of each service, in order: what a bot's author gets who reads the rows into numpy."""
+    """Return the sorted durations of each service, as an author gets them who reads the rows into numpy."""
     dtype = np.dtype([("series", "i4"), ("duration_us", "i8"), ("outcome", "i4")])
     table = np.fromiter(raw.execute(ROWS_SQL, (since_us,)), dtype=dtype)
     service = (table["series"] - 1) % SERVICES
@@ -134,7 +132,7 @@ def exact(raw: sqlite3.Connection, since_us: int) -> dict[str, np.ndarray]:
 
 
 def worst_p99(summary: Summary, durations: dict[str, np.ndarray]) -> float:
-    """The largest relative error of any service's p99, and of the p99 of all."""
+    """Return the largest relative error of any service's p99, and of the p99 of all."""
     everything = np.sort(np.concatenate(list(durations.values())))
     pairs = [(summary.total, everything), *((figures, durations[name]) for name, figures in summary.services)]
     errors = []
@@ -178,7 +176,7 @@ def summaries(path: Path, count: int, rounds: int) -> None:
 
 
 async def writes(store: Store, until: asyncio.Event, waits_ms: list[float]) -> None:
-    """Append now and then, as the flusher does, and note how long each append took."""
+    """Append now and then, as the flusher does, and record how long each append took."""
     now_us = END_US + HOUR_US
     while not until.is_set():
         now_us += 10_000
@@ -199,7 +197,7 @@ async def alone(store: Store, length_s: float) -> list[float]:
 
 
 def by_one_statement(path: Path, until_us: int) -> float:
-    """Seconds for which one DELETE of a day, as a bot's author would write it, shuts every writer out."""
+    """Return the seconds for which one DELETE of a day, as an author would write it, blocks every writer."""
     raw = sqlite3.connect(path, isolation_level=None)
     taken = seconds(lambda: raw.execute("DELETE FROM operation WHERE end_us < ?", (until_us,)))
     raw.close()
@@ -207,7 +205,7 @@ def by_one_statement(path: Path, until_us: int) -> float:
 
 
 async def cleaning(path: Path, days: int) -> None:
-    """Delete the oldest day, and the next, each time with a writer at work; then one more by a single statement."""
+    """Delete the oldest day, and the next, each time with an active writer; then one more by a single statement."""
     store = await open_store(f"sqlite:///{path.absolute()}")
     quiet_ms = await alone(store, 2.0)
     longest, lengths, removed, all_waits = [], [], 0, []

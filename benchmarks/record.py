@@ -1,8 +1,8 @@
-"""What recording costs the code that is recorded, beside what other libraries cost it in the same run.
+"""Measure what recording costs the recorded code, and what other libraries cost it in the same run.
 
 Run ``python benchmarks/record.py [--short]``. The yardstick is prometheus_client's labelled pair, which is what a bot's
 author writes today: ``Counter.labels(a, b).inc()`` and ``Histogram.labels(a, b).observe(seconds)``. Every case is the
-body of a plain loop; the loop itself, near 20 ns, is left in for all of them.
+body of a plain loop; the loop itself, about 20 ns, is included in all of them.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ Case = tuple[int, "Callable[[int], object]"]  # how many calls, and what makes t
 
 
 def per_call(case: Case) -> float:
-    """Processor seconds for one call; what was buffered is thrown away afterwards, outside the time."""
+    """Return the CPU seconds of one call; the buffer is emptied afterwards, outside of the measured time."""
     calls, work = case
     start = time.thread_time()
     work(calls)
@@ -181,7 +181,7 @@ def available(make: Callable[[], dict[str, Case]]) -> dict[str, Case]:
 
 
 async def cpu_of_record_and_flush(flusher: Flusher) -> float:
-    """Processor seconds for one operation, in batches of a thousand as a busy bot flushes them."""
+    """Return the CPU seconds of one operation, in batches of a thousand as a busy bot flushes them."""
     record = flusher.recorder.record
     start = time.process_time()
     for _ in range(BATCHES):

@@ -1,14 +1,14 @@
-"""How long the bot's event loop is held by each route, slash command and autocomplete, with 2,000 services stored.
+"""Measure how long each route, slash command and autocomplete blocks the loop, with 2,000 services stored.
 
 Run ``python benchmarks/responsiveness.py [--short] [--only WORD] [--database PATH]``. The services have names of 100
-letters and a week of operations; meanwhile 200 operations a second are recorded, 100 services fail and alerts fire.
-The routes are asked over a socket by a process of its own, the commands through the simulated Discord. Hostile inputs
-have 6,000 letters, which is the most that Discord passes on.
+letters and a week of operations; 200 operations a second are recorded, 100 services fail and alerts fire at the same
+time. A separate process requests the routes over a socket; the commands run through the simulated Discord. Hostile
+inputs have 6,000 letters, which is the most that Discord passes on.
 
-Every callback and every step of a task that the loop runs is timed. A row shows the longest one while a request was
-answered: its processor time (what the step itself needs), its wall time (with what other threads and processes take
-of the machine), and by how much a task that wants to run every millisecond was late. All are medians over the
-repeats. The step is named, since work in the background runs at the same time.
+Every callback and every step of a task that the loop runs is timed. A row shows the longest one during a request: its
+CPU time (what the step itself needs), its wall time (including what other threads and processes take of the machine),
+and the delay of a task that runs every millisecond. All are medians over the repeats. The step is named, because
+background work runs at the same time.
 """
 
 from __future__ import annotations
@@ -59,13 +59,13 @@ WORDS = ("fetch", "discord", "commands", "knowledge", "graph", "query", "sentime
 
 
 def name_of(number: int) -> str:
-    """A service's name: words, 100 letters, none the same as another."""
+    """Return a service's name: words, 100 letters, unique."""
     chance = random.Random(number)
     return f"{number:04}-{'-'.join(chance.choice(WORDS) for _ in range(20))}"[:LETTERS]
 
 
 def hostile(letters: int = HOSTILE) -> str:
-    """A long text of the same words, which is like every name and is none."""
+    """Return a long text of the same words that is similar to every name and equal to none."""
     chance = random.Random(7)
     return "-".join(chance.choice(WORDS) for _ in range(letters // 4))[:letters]
 
@@ -119,11 +119,11 @@ async def load(recorder: Recorder) -> None:
         await asyncio.sleep(0.05)
 
 
-# Routes, asked by a process of its own.
+# Routes, requested by a separate process.
 
 
 def ask_all(url: str) -> None:
-    """The client: reads a request a line from its input, and answers each by a line."""
+    """Run the client: read one request per line from the input, and write one line for each answer."""
     parts = urlsplit(url)
     connection = http.client.HTTPConnection(parts.hostname or "", parts.port, timeout=60)
     for line in sys.stdin:
@@ -178,7 +178,7 @@ class Client:
 
 
 class RouteCases(list[Case]):
-    """Every route that reads, plain and with hostile values of each of its texts; and those that change."""
+    """Every reading route, plain and with hostile values for each of its texts; and every changing route."""
 
     def __init__(self, client: Client, alert: str) -> None:
         super().__init__()

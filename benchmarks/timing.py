@@ -1,4 +1,4 @@
-"""How every benchmark here measures and what it prints: interleaved rounds, paired ratios, one row a figure."""
+"""The measuring and printing of all benchmarks: interleaved rounds, paired ratios, one row per figure."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ HEADER = ("name", "figure", "peer", "ratio median (spread)", "goal", "met?")
 
 @dataclass(frozen=True, slots=True)
 class Spread:
-    """The median of some measurements, and between which values eight of ten of them lie."""
+    """The median of some measurements, and the range of the middle eight of ten."""
 
     median: float
     low: float
@@ -38,7 +38,7 @@ class Spread:
 
 @dataclass(frozen=True, slots=True)
 class Goal:
-    """What is promised, and whether this run kept it."""
+    """A promised limit, and whether this run met it."""
 
     text: str
     met: bool
@@ -59,12 +59,12 @@ def row(name: str, figure: str, *, peer: str = "", ratio: str = "", goal: Goal |
 
 
 def missing(name: str, error: ImportError) -> None:
-    """Say that a peer is not installed; the rest goes on."""
+    """Print that a peer is not installed; the other parts still run."""
     row(name, f"not measured: {error}", peer="missing")
 
 
 def interleaved(cases: Mapping[str, Callable[[], float]], rounds: int) -> dict[str, list[float]]:
-    """What each case returned, round by round; every round runs all of them, in a new order."""
+    """Return the results of each case, round by round; every round runs all cases in a new order."""
     for case in cases.values():
         case()  # once to warm up
     results: dict[str, list[float]] = {name: [] for name in cases}
@@ -75,24 +75,24 @@ def interleaved(cases: Mapping[str, Callable[[], float]], rounds: int) -> dict[s
 
 
 def ratio(ours: Sequence[float], theirs: Sequence[float]) -> Spread:
-    """Ours to theirs, pair by pair of the same round: a machine that is slow for a while is slow for both."""
+    """Return ours to theirs, pair by pair of the same round: a slow machine is slow for both."""
     return Spread.of(mine / other for mine, other in zip(ours, theirs, strict=True))
 
 
 def seconds(work: Callable[[], object]) -> float:
-    """How long one call takes."""
+    """Return the duration of one call in seconds."""
     start = time.perf_counter()
     work()
     return time.perf_counter() - start
 
 
 def percentile(values: Sequence[float], share: float) -> float:
-    """By nearest rank."""
+    """Return a percentile by nearest rank."""
     return sorted(values)[max(math.ceil(share * len(values)), 1) - 1]
 
 
 def parser(description: str | None) -> argparse.ArgumentParser:
-    """The options that every benchmark has."""
+    """Return a parser with the options of every benchmark."""
     made = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
     made.add_argument("--short", action="store_true", help="fewer rounds: 10 to 25 seconds")
     made.add_argument("--smoke", action="store_true", help="the least of everything, only to see that it runs")

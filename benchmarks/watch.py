@@ -1,8 +1,8 @@
-"""What watching costs a bot: CPU per gateway event and per interaction, without us, with us, and with argus-dpy.
+"""Measure the CPU time per gateway event and interaction: without cogmeter, with it, and with argus-dpy.
 
-Three bots in one process on the loopback Discord, in turn, round by round, so that they meet the same moods of the
-machine. Events are put into the connection's parsers, where the gateway's own would arrive. What cogmeter writes is
-flushed inside its own rounds, and counts. Answers go over the loopback: the test server's work is in all three.
+Three bots run in one process on the loopback Discord, in turn, round by round, so that they see the same state of the
+machine. Events are passed to the connection's parsers, where the gateway's own would arrive. What cogmeter writes is
+flushed inside its own rounds, and counts. Answers use the loopback: the test server's work is included in all three.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ GROWTH_EVENTS = 200_000
 
 
 async def drained() -> None:
-    """Until every task that an event has started is done."""
+    """Wait until every task that an event started has ended."""
     for _ in range(4):
         await asyncio.sleep(0)
 
@@ -46,11 +46,11 @@ def make_bot() -> commands.Bot:
 
     @bot.tree.command()
     async def quiet(interaction: discord.Interaction):
-        """Do nothing, and do not answer."""
+        """Do nothing, and send no answer."""
 
     @bot.tree.command()
     async def loud(interaction: discord.Interaction):
-        """Answer."""
+        """Send an answer."""
         await interaction.response.send_message("yes")
 
     return bot
@@ -66,7 +66,7 @@ async def fit_out(bot: commands.Bot, variant: str) -> None:
 
 
 class Feeder:
-    """Puts events into one bot's parsers, each with an id of its own, and pays for what that leaves to be done."""
+    """A source of events for one bot's parsers, each with its own id; waits for the work that they start."""
 
     def __init__(self, bot: commands.Bot, server) -> None:
         self._bot = bot
@@ -86,7 +86,7 @@ class Feeder:
             await cog.monitor.flusher.flush()
 
     async def messages(self, count: int) -> tuple[float, float]:
-        """CPU microseconds for each message, which one listener hears: until it is handled, and until it is stored."""
+        """Return CPU microseconds per message with one listener: until it is handled, and until it is stored."""
         parse, batch = self._parsers["MESSAGE_CREATE"], [self._fresh(self._message) for _ in range(count)]
         began = time.process_time()
         for payload in batch:
@@ -97,7 +97,7 @@ class Feeder:
         return handled / count * 1e6, (time.process_time() - began) / count * 1e6
 
     async def interactions(self, count: int) -> float:
-        """CPU microseconds for each interaction that is not answered, until it is stored."""
+        """Return CPU microseconds per interaction without an answer, until it is stored."""
         parse = self._parsers["INTERACTION_CREATE"]
         batch = [self._fresh(copy.deepcopy(self._quiet)) for _ in range(count)]
         began = time.process_time()
@@ -109,7 +109,7 @@ class Feeder:
         return (time.process_time() - began) / count * 1e6
 
     async def answered(self, count: int) -> float:
-        """CPU microseconds for each interaction that is answered over the loopback, the server's work included."""
+        """Return CPU microseconds per interaction that is answered over the loopback, the server's work included."""
         parse, batch = self._parsers["INTERACTION_CREATE"], [self._server.owner.slash("loud") for _ in range(count)]
         began = time.process_time()
         for payload in batch:
@@ -121,7 +121,7 @@ class Feeder:
 
 
 async def measured(rounds: int, count: int, growth: int) -> dict[str, dict[str, list[float]]]:  # noqa: C901 - top to bottom
-    """The figures by variant and name, one of each round."""
+    """Return the figures by variant and name, one of each round."""
     from loopback import Loopback
 
     async with Loopback(keep=100) as server, contextlib.AsyncExitStack() as running:
@@ -172,7 +172,7 @@ def main() -> None:
 
 
 def extra(figures, variant: str, name: str) -> Spread:
-    """What a variant costs above the bare bot of the same round."""
+    """Return what a variant costs above the bare bot of the same round."""
     return Spread.of(mine - bare for mine, bare in zip(figures[variant][name], figures["bare"][name], strict=True))
 
 

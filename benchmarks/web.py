@@ -1,8 +1,8 @@
-"""What the web costs the bot's loop while real clients ask: the loop's own time, and its lag beside that when idle.
+"""Measure the loop's own time and its lag while real clients use the web, against the idle loop.
 
-Run ``python benchmarks/web.py [--short]``. The clients are a process of their own, which asks over sockets. The monitor
-has 500 series. ``dashboards.py`` adds what browsers cost that look at a week of ten million operations; the short form
-has one million.
+Run ``python benchmarks/web.py [--short]``. The clients are a separate process, which sends requests over sockets. The
+monitor has 500 series. ``dashboards.py`` adds browsers that show a week of ten million operations; the short form has
+one million.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ HOUR_US = 3_600_000_000
 
 @dataclass(frozen=True, slots=True)
 class Case:
-    """One address, how its clients ask, and what its requests may cost."""
+    """One address, its clients, and the allowed cost of its requests."""
 
     name: str
     path: str
@@ -58,7 +58,7 @@ CASES = (
 
 
 class Lag:
-    """How late a task is that wants to run every millisecond, which is what the bot's own tasks would feel."""
+    """The delay of a task that runs every millisecond, which is what the bot's own tasks would see."""
 
     def __init__(self) -> None:
         self.late_ms: list[float] = []
@@ -71,14 +71,14 @@ class Lag:
             self.late_ms.append((time.perf_counter() - began_s - TICK_S) * 1000)
 
     async def stop(self) -> float:
-        """Its 99th percentile."""
+        """Return the 99th percentile."""
         self._task.cancel()
         await asyncio.gather(self._task, return_exceptions=True)
         return percentile(self.late_ms, 0.99)
 
 
 async def fill(monitor: Monitor) -> None:
-    """An hour of operations of all series, in order of time."""
+    """Write an hour of operations of all series, in order of time."""
     names = [(f"service-{number % 40}", f"operation-{number}") for number in range(SERIES)]
     ids = await monitor.store.series_ids(names)
     until_us = time.time_ns() // 1000
@@ -91,7 +91,7 @@ async def fill(monitor: Monitor) -> None:
 
 
 async def ask(url: str, case: Case, seconds: float) -> None:
-    """The clients, in a process of their own; prints what one request took, in milliseconds."""
+    """Run the clients in a process of their own; print the milliseconds of each request."""
     took_ms: list[float] = []
 
     async def client(session: aiohttp.ClientSession) -> None:
@@ -110,7 +110,7 @@ async def ask(url: str, case: Case, seconds: float) -> None:
 
 
 async def clients_of(url: str, number: int, seconds: float) -> tuple[int, float]:
-    """Let the clients of a case ask; how many requests they made, and their median time in milliseconds."""
+    """Run the clients of a case; return the number of requests and their median time in milliseconds."""
     command = (sys.executable, __file__, "--ask", url, str(number), str(seconds))
     process = await asyncio.create_subprocess_exec(*command, stdout=asyncio.subprocess.PIPE)
     assert process.stdout is not None
@@ -120,9 +120,9 @@ async def clients_of(url: str, number: int, seconds: float) -> tuple[int, float]
 
 
 async def one_round(url: str, number: int, seconds: float) -> tuple[float, float, float, float]:
-    """In milliseconds: the lag of the idle loop, its lag while it serves, a request's time, and the loop's own part.
+    """Return in milliseconds: the lag of the idle loop, the lag while serving, a request's time, the loop's own part.
 
-    The last one is the processor time of the loop's thread, taken while nothing looks at the lag.
+    The last value is the CPU time of the loop's thread, taken while no lag is measured.
     """
     lag = Lag()
     await asyncio.sleep(seconds)
