@@ -17,6 +17,6 @@ async def person_of(store: Store, user: str, name: str | None) -> Person:
     A store without a key holds no hashes; the id itself may still stand in what the host recorded.
     """
     people = People(slow_ms=0)
-    people.key = await store.recall(KEY)
+    people.key = await store.get_value(KEY)
     hashes = people.of(Who(user, None, None, 0))
     return Person(("user", hashes.get("user", user)), user, name)

@@ -1,4 +1,4 @@
-"""Where operations live. Knows nothing of Discord, and nothing of the packages above it."""
+"""The storage of operations and alerts. It imports neither discord nor the packages above it."""
 
 from cogmeter_storage.base import CorruptStoreError, StorageError, Store
 from cogmeter_storage.factory import open_store
@@ -6,7 +6,7 @@ from cogmeter_storage.model import (
     Cleaned,
     ErrorGroup,
     Marker,
-    Operation,
+    OperationRecord,
     Outcome,
     Person,
     Retention,
@@ -24,7 +24,7 @@ __all__ = [
     "CorruptStoreError",
     "ErrorGroup",
     "Marker",
-    "Operation",
+    "OperationRecord",
     "Outcome",
     "Person",
     "Retention",

@@ -1,4 +1,4 @@
-"""The records of alerting: what an alert, its changes, its deliveries, mutes and overrides are, as they are stored."""
+"""The stored records of alerting (alerts, changes, deliveries, mutes, audit entries) and the AlertStore protocol."""
 
 from __future__ import annotations
 
@@ -11,17 +11,17 @@ if TYPE_CHECKING:
 
 
 class AlertState(enum.StrEnum):
-    """Where an alert stands; the words are what the store keeps and people read."""
+    """The state of an alert; the values are stored and shown."""
 
-    PENDING = "pending"  # in breach, not yet for long enough
+    PENDING = "pending"  # threshold exceeded, but not for long enough
     FIRING = "firing"
-    ACKNOWLEDGED = "acknowledged"  # somebody has taken it up
-    MUTED = "muted"  # in breach, and nobody wants to hear of it
+    ACKNOWLEDGED = "acknowledged"  # a person handles it
+    MUTED = "muted"  # threshold exceeded, recorded but not sent
     RESOLVED = "resolved"
 
     @property
     def active(self) -> bool:
-        """Whether the breach goes on."""
+        """True while the threshold is exceeded."""
         return self is not AlertState.RESOLVED
 
 
@@ -30,41 +30,41 @@ ACTIVE = tuple(state for state in AlertState if state.active)
 
 @dataclass(frozen=True, slots=True)
 class Alert:
-    """One breach of one rule from its first measurement to its end; the same record changes as it goes on.
+    """One exceeded threshold of one rule from the first measurement to the end; the record changes over time.
 
-    ``current``, ``worst`` and ``threshold`` are in the rule's unit, and numbers. ``worst`` is the value farthest beyond
-    the threshold.
+    ``current``, ``worst`` and ``threshold`` are finite or infinite numbers in the rule's unit. ``worst`` is the value
+    farthest beyond the threshold.
     """
 
-    uid: str  # given by the engine, unique everywhere; what buttons, webhooks and groups refer to
+    uid: str  # assigned by the engine, globally unique; used by buttons, webhooks and groups
     rule: str
     service: str
     operation: str  # empty: the service as a whole
     state: AlertState
     severity: str  # info, warning, critical
-    message: str  # of the newest measurement, in the guide's words
+    message: str  # of the newest measurement
     threshold: float
     current: float
     worst: float
-    started_us: int  # when the breach was first measured
-    seen_us: int  # when it was last measured
-    changed_us: int  # when the state last changed
-    fired_us: int | None = None  # when it was first told
+    started_us: int  # first measurement above the threshold
+    seen_us: int  # last measurement
+    changed_us: int  # last change of the state
+    fired_us: int | None = None  # first notification
     acknowledged_us: int | None = None
     acknowledged_by: str = ""  # a display name
     resolved_us: int | None = None
     muted_until_us: int | None = None
     reminded_us: int | None = None
     escalated: bool = False
-    flapping: bool = False  # it came and went several times within a short time
-    group: str = ""  # the uid of the alert that speaks for it
-    version: int = 0  # how many changes are stored of it; the store counts
-    id: int = 0  # given by the store, for people: "Alert 12"
+    flapping: bool = False  # it fired and resolved several times within a short time
+    group: str = ""  # uid of the alert that represents its group
+    version: int = 0  # number of stored changes; set by the store
+    id: int = 0  # assigned by the store, shown as "Alert 12"
 
 
 @dataclass(frozen=True, slots=True)
 class AlertChange:
-    """A stored change of an alert: the event. ``kind`` says what happened, ``state`` is the alert's state after it."""
+    """A stored change of an alert. ``kind`` is the event, ``state`` the alert's state after it."""
 
     alert: str  # its uid
     kind: str  # fired, escalated, reminded, acknowledged, muted, unmuted, worsened, eased, flapping, joined, resolved
@@ -74,16 +74,16 @@ class AlertChange:
     current: float
     threshold: float
     at_us: int
-    actor: str = ""  # the display name of who did it; empty: the engine
+    actor: str = ""  # display name of a person; empty: the engine
     note: str = ""
-    id: int = 0  # given by the store
+    id: int = 0  # assigned by the store
 
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """What is stored in one go: the alert as it is now, what happened to it, and whom to tell.
+    """One unit to store: the alert as it is now, the change, and the targets to notify.
 
-    Without a ``change`` only the alert's figures are brought up to date.
+    Without a ``change``, only the alert's own values are updated.
     """
 
     alert: Alert
@@ -99,11 +99,11 @@ class Delivery:
     target: str
     change: AlertChange
     alert: Alert
-    attempts: int  # begun so far
+    attempts: int  # started so far
     due_us: int
-    begun_us: int | None  # an attempt that was begun and whose end was never stored: it may have arrived
-    receipt: str | None  # what the target gave for this alert before: a message's id, for one
-    superseded: bool  # whether a later change of the same alert waits for the same target
+    begun_us: int | None  # start of an attempt without a stored result: it may have arrived
+    receipt: str | None  # the target's last reference for this alert, such as a message id
+    superseded: bool  # a later change of the same alert waits for the same target
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,7 +121,7 @@ class Attempt:
 
 @dataclass(frozen=True, slots=True)
 class Mute:
-    """Alerts that nobody wants to hear of for a while. Empty ``service`` or ``rule``: every one."""
+    """A time in which alerts are recorded but not sent. Empty ``service`` or ``rule``: all of them."""
 
     service: str
     rule: str
@@ -129,50 +129,51 @@ class Mute:
     until_us: int
     actor: str
     reason: str = ""
-    id: int = 0  # given by the store
+    id: int = 0  # assigned by the store
 
     def covers(self, rule: str, service: str, at_us: int) -> bool:
-        """Whether it holds for this rule and service at this time."""
+        """Return True if the mute applies to this rule and service at this time."""
         return self.since_us <= at_us < self.until_us and self.rule in {"", rule} and self.service in {"", service}
 
 
 @dataclass(frozen=True, slots=True)
 class AuditEntry:
-    """Who changed what, when, from what to what."""
+    """One change by a person: who, when, from which value to which."""
 
     at_us: int
     actor: str
     action: str  # threshold set, threshold reset, mute, unmute, acknowledge
-    subject: str  # what was changed: error_rate@knowledge-graph
+    subject: str  # for example error_rate@knowledge-graph
     before: str
     after: str
-    id: int = 0  # given by the store
+    id: int = 0  # assigned by the store
 
 
 class AlertStore(Protocol):
-    """Where alerting keeps its state: ``store.alerting``. Every method may raise StorageError, as Store's do."""
+    """The stored state of alerting: ``store.alerting``. Every method may raise StorageError, as in Store."""
 
     async def save(self, steps: Sequence[Step]) -> list[Alert]:
-        """Store all steps in one transaction: alerts (new by their uid, or changed), changes, and their deliveries.
+        """Store all steps in one transaction: alerts (new by uid, or changed), changes, and their deliveries.
 
-        Returns the alerts of the steps, in their order, with ids and versions. A version rises by one with each step
-        that has a change, and with no other; what the given record says of id and version does not count. Deliveries
-        are due at once. A change ``acknowledged`` is audited by its actor. A cancelled save has stored all or nothing.
+        Returns the alerts in the order of the steps, with ids and versions. A version rises by one with each step that
+        has a change, and with no other; the id and version of the argument are ignored. Deliveries are due at once. A
+        change of kind ``acknowledged`` gets an audit entry with its actor. A cancelled save has stored everything or
+        nothing.
 
-        Raises ValueError when a change is of another alert, when there are targets without a change, or when a figure
-        is not a number (NaN); then nothing is stored.
+        Raises ValueError when a change belongs to another alert, when there are targets without a change, or when a
+        value is not a number (NaN); nothing is stored then.
         """
         ...
 
-    async def shift(self, step_us: int, *, now_us: int) -> None:
-        """Follow a step of the clock, after which it shows ``now_us``: what waits is due as long from now as before.
+    async def shift_times(self, step_us: int, *, now_us: int) -> None:
+        """Follow a step of the clock, after which it shows ``now_us``: waiting deliveries keep their remaining time.
 
-        Mutes that were active keep what is left of them. What has ended stays as it is.
+        Mutes that were active keep their remaining time. Ended ones are unchanged.
         """
         ...
 
-    async def drop(self, uids: Collection[str]) -> None:
-        """Forget alerts that never fired, with all that belongs to them; of those that did, none goes."""
+    async def delete_unfired(self, uids: Collection[str]) -> None:
+        """Delete those of these alerts that never fired, with everything that belongs to them. Fired alerts stay."""
         ...
 
     async def alerts(
@@ -185,38 +186,39 @@ class AlertStore(Protocol):
         limit: int = 1_000,
         offset: int = 0,
     ) -> list[Alert]:
-        """Alerts in these states that changed since then, the last changed first; of one service or group if given.
+        """Return the alerts in these states that changed since then, last changed first.
 
-        Group "" is that of the alerts that speak for themselves.
+        ``service`` and ``group`` filter if set; group "" selects the alerts that belong to no group.
         """
         ...
 
     async def alert(self, uid: str) -> Alert | None:
-        """One alert by its uid."""
+        """Return one alert by its uid."""
         ...
 
     async def changes(self, alert: str | None = None, *, since_us: int = 0, limit: int = 1_000) -> list[AlertChange]:
-        """What happened, newest first; to one alert (its uid) or to all."""
+        """Return the changes of one alert (by uid) or of all, newest first."""
         ...
 
     async def due(self, now_us: int, *, target: str | None = None, limit: int = 100) -> list[Delivery]:
-        """Deliveries that wait and are due, to one target if given, oldest first; of one alert in the order of changes.
+        """Return waiting deliveries that are due (to one target if set), oldest first; changes of an alert keep their
+        order.
 
-        A delivery is not given before every earlier one of the same alert and target has ended, so of each pair there
-        is at most one; ``superseded`` tells that a later one waits behind it. One that was begun and not ended, by this
-        process or by one that died, is given again and shows when it was begun.
+        A delivery is returned only after every earlier one of the same alert and target has ended, so each pair has at
+        most one. ``superseded`` means that a later one waits. A delivery that was begun and never ended, by this
+        process or by one that died, is returned again with its ``begun_us``.
         """
         ...
 
     async def next_due_us(self, target: str | None = None) -> int | None:
-        """When ``due`` has something to give, to one target if given; None when nothing waits.
+        """Return the earliest time at which ``due`` returns a delivery, to one target if set; None when nothing waits.
 
-        It lies in the past when there is something already.
+        The time is in the past when a delivery is due already.
         """
         ...
 
     async def begin(self, delivery: int, *, now_us: int) -> None:
-        """Note, before it is tried, that an attempt begins: ``begun_us`` is set, and ``attempts`` rises.
+        """Record the start of an attempt before it is made: set ``begun_us`` and increase ``attempts``.
 
         Raises StorageError (permanent) when no such delivery waits: it must not be sent.
         """
@@ -232,11 +234,11 @@ class AlertStore(Protocol):
         due_us: int | None = None,
         receipt: str | None = None,
     ) -> None:
-        """Note how the attempt ended: ``sent``, ``retry`` (due again at ``due_us``), ``failed`` or ``superseded``.
+        """Record the result of the attempt: ``sent``, ``retry`` (again at ``due_us``), ``failed`` or ``superseded``.
 
-        One transaction with the record of the attempt, which counts from its beginning (a delivery that ends without
-        having begun took no time). All but a retry end the delivery for good. A receipt takes the place of the one
-        before; without one that stays.
+        One transaction stores the result and the record of the attempt, which lasts from its start; a delivery that
+        ends without a start took no time. Every result except a retry ends the delivery. A receipt replaces the
+        previous one; without a receipt the previous one stays.
 
         Raises ValueError for another outcome, and for a retry without ``due_us``; StorageError (permanent) when no such
         delivery waits.
@@ -244,23 +246,23 @@ class AlertStore(Protocol):
         ...
 
     async def receipt(self, alert: str, target: str) -> str | None:
-        """What the target last gave for this alert."""
+        """Return the last receipt of the target for this alert."""
         ...
 
     async def attempts(self, alert: str | None = None, *, limit: int = 100) -> list[Attempt]:
-        """The record of attempts, those that ended last first; at one alert (its uid) or at all."""
+        """Return the attempts for one alert (by uid) or for all, last ended first."""
         ...
 
     async def add_mute(self, mute: Mute) -> Mute:
-        """Keep a mute; returns it with its id. Audited by its actor, at its beginning, in the same transaction."""
+        """Store a mute with an audit entry at its start, in one transaction; return it with its id."""
         ...
 
     async def mutes(self, now_us: int) -> list[Mute]:
-        """The mutes that hold now or later, the first to end first."""
+        """Return the mutes that end after this time, the first to end first."""
         ...
 
     async def end_mutes(self, ids: Collection[int], *, now_us: int, actor: str) -> list[Mute]:
-        """End mutes now, audited in the same transaction; returns those that were yet to end, as they were."""
+        """End mutes now, with audit entries in the same transaction; return those that had not ended, as they were."""
         ...
 
     async def overrides(self) -> dict[str, str]:
@@ -268,12 +270,12 @@ class AlertStore(Protocol):
         ...
 
     async def override(self, values: Mapping[str, str | None], *, now_us: int, actor: str) -> list[AuditEntry]:
-        """Set (or, with None, reset) overrides in one transaction; each change is audited, from what to what.
+        """Set overrides (None: reset them) in one transaction, with an audit entry for each change.
 
-        Returns the entries; what was so already has none.
+        Returns the entries; a value that is already set has none.
         """
         ...
 
     async def audit(self, *, limit: int = 100, offset: int = 0) -> list[AuditEntry]:
-        """The newest changes first."""
+        """Return the audit log, newest first."""
         ...

@@ -1,4 +1,4 @@
-"""The Store protocol: its contract is in the docstrings, and one test suite holds every back end to it."""
+"""The Store protocol. Its docstrings are the contract, and one test suite checks every back end against it."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
         Damage,
         ErrorGroup,
         Marker,
-        Operation,
+        OperationRecord,
         Outcome,
         Person,
         Retention,
@@ -27,10 +27,10 @@ if TYPE_CHECKING:
 
 
 class StorageError(Exception):
-    """The store cannot do what was asked; its text says what is wrong and how to mend it.
+    """The store cannot do what was requested. The text names the problem and the next step.
 
-    ``permanent`` tells whether trying again is useless (a file that is no database, a newer schema, a second
-    writer) or may help (a full disk, a lock).
+    ``permanent`` is true when a retry is useless (not a database, a newer schema, a second writer). It is false when a
+    retry may work (a full disk, a lock).
     """
 
     def __init__(self, message: str, *, permanent: bool) -> None:
@@ -56,49 +56,49 @@ class DetachedStoreError(StorageError):
 
 
 class Store(Protocol):
-    """Where operations live.
+    """A store of operations.
 
-    One writer appends; reading never waits for it. Every method may raise StorageError, and after a failed
-    write the store is as it was before: the same call can be made again.
+    One writer appends, and readers never wait for it. Every method may raise StorageError. After a failed write the
+    store is unchanged, so the same call can be repeated.
     """
 
     async def series_ids(self, names: Sequence[tuple[str, str]]) -> list[int]:
-        """The ids of these (service, operation) pairs, in their order; new pairs are added."""
+        """Return the ids of these (service, operation) pairs in their order; add new pairs."""
         ...
 
     async def series(self) -> list[Series]:
-        """All series, ordered by service and operation."""
+        """Return all series, ordered by service and operation."""
         ...
 
     async def append(self, slices: Iterable[Sequence[Row]], *, now_us: int) -> int:
-        """Write rows behind the last one, in one transaction, and seal every minute that ended by ``now_us``.
+        """Append rows in one transaction, and seal every minute that ended by ``now_us``.
 
-        Rows are ordered by end time; an end time before the last stored one, or before the end of the last sealed
-        minute, is clamped to that and counted. Each slice is taken and written in one turn of the loop, so
-        callers keep slices at 100 to 250 rows and may convert lazily. With no rows it only seals. Returns the
-        number of rows written. History is brought in by the same call, with ``now_us`` the end of what is
-        brought in. A cancelled append has written all or nothing; a caller who must know which one shields it.
+        Rows are ordered by end time. An end time before the last stored one, or before the end of the last sealed
+        minute, is moved forward to it and counted. Each slice is converted and written in one turn of the loop: use
+        slices of 100 to 250 rows. Without rows, the call only seals. To import history, pass the end of the imported
+        range as ``now_us``. Returns the number of rows written. A cancelled append has written everything or nothing;
+        shield it to know which.
 
-        Raises ValueError when an outcome or a series id cannot be; then nothing is written.
+        Raises ValueError for an invalid outcome or series id; nothing is written then.
         """
         ...
 
-    async def set_apart(self, *, now_us: int) -> bool:
-        """Correct what was recorded while the clock was ahead: what lies more than five minutes behind ``now_us``.
+    async def move_future_rows(self, *, now_us: int) -> bool:
+        """Move rows that were recorded while the clock was ahead: more than five minutes after ``now_us``.
 
-        Operations, slots, samples, traces and markers with later times are moved out of the way and kept until a
-        clean-up removes them by the time that they were set apart at; ``status`` counts them. Alerts, deliveries and
-        their records keep their place, and their later times become ``now_us``; mutes begin then and keep their length.
-        What is appended next follows what is left. Opening a store for writing does the same by the clock. Returns
-        whether anything had to be corrected.
+        Operations, slots, samples, traces and markers with later times go to the table ``set_apart``. A clean-up
+        removes them once that move is older than the retention; ``status`` counts them. Alerts, deliveries and their
+        records stay, and their later times become ``now_us``; mutes start then and keep their length. Later appends
+        follow the rows that remain. Opening a store for writing does the same with the wall clock. Returns whether
+        anything was corrected.
         """
         ...
 
     async def fold(self, *, now_us: int) -> int:
-        """Fold sealed minutes into the hours, and hours into the days, that ended by ``now_us``.
+        """Fold sealed minutes into hours, and hours into days, that ended by ``now_us``.
 
-        Returns the number of slots written. Folding again writes nothing. A minute that is sealed after its hour or
-        day was folded joins them when it is sealed.
+        Returns the number of slots written. Folding again writes nothing. A minute that is sealed after its hour or day
+        was folded is added to them when it is sealed.
         """
         ...
 
@@ -107,23 +107,27 @@ class Store(Protocol):
     ) -> Totals:
         """Aggregate the operations that ended in [since_us, until_us).
 
-        ``groups`` maps series id to group number 0..n-1; series outside it are left out. Without ``step_us``
-        there is one bin; with it (a multiple of a minute) bins of that width start at the covered start.
-        ``since_us`` is taken down to its minute; where the minutes (or hours) are no longer kept, down to the
-        hour (or day); ``until_us`` is taken up in the same way. Where only hours (or days) are kept, each counts in
-        the bin that it starts in. The open minute is included. The result says which range was covered. Days are days
-        in UTC. Raises ValueError when ``step_us`` is no positive multiple of a minute.
+        ``groups`` maps a series id to a group number 0..n-1; other series are left out. Without ``step_us`` there is
+        one bin. With it (a positive multiple of a minute) bins of that width begin at the covered start. The range is
+        widened to whole minutes, or to whole hours or days where only those are stored; each of these counts in the bin
+        in which it starts. Days are UTC. The open minute is included. The result contains the covered range. Raises
+        ValueError for another ``step_us``.
         """
         ...
 
     async def recent(
         self, series: Collection[int], since_us: int, until_us: int, *, limit: int, failed: bool = False
-    ) -> list[Operation]:
-        """The latest operations of these series that ended in the range, newest first; only failures if asked."""
+    ) -> list[OperationRecord]:
+        """Return the latest operations of these series that ended in the range, newest first.
+
+        With ``failed``, return only failures.
+        """
         ...
 
-    async def slowest(self, series: Collection[int], since_us: int, until_us: int, *, limit: int) -> list[Operation]:
-        """The slowest operations of these series that ended in the range, slowest first; of equal ones the newest."""
+    async def slowest(
+        self, series: Collection[int], since_us: int, until_us: int, *, limit: int
+    ) -> list[OperationRecord]:
+        """Return the slowest operations of these series that ended in the range, slowest first, then newest first."""
         ...
 
     async def page(
@@ -136,132 +140,132 @@ class Store(Protocol):
         before_id: int | None = None,
         outcomes: Collection[Outcome] | None = None,
         slower_than_us: int = 0,
-    ) -> list[Operation]:
-        """The latest operations of these series (None: of all) that ended in the range, newest first, page by page.
+    ) -> list[OperationRecord]:
+        """Return one page of the operations of these series (None: all) that ended in the range, newest first.
 
-        ``before_id`` is the id of the last one of the page before. ``outcomes`` (None: any) and ``slower_than_us``
-        (they took at least so long) narrow it. What is recorded meanwhile stands before the first page and moves
-        nothing.
+        ``before_id`` is the id of the last operation of the previous page. ``outcomes`` (None: all) and
+        ``slower_than_us`` (the minimum duration, inclusive) filter. Operations that are recorded later come before the
+        first page, so pages do not shift.
         """
         ...
 
     def stream(
         self, series: Collection[int] | None, since_us: int, until_us: int, *, rows: int = 1_000
-    ) -> AsyncIterator[list[Operation]]:
-        """The operations of these series (None: of all) that ended in the range, in order of end time and id.
+    ) -> AsyncIterator[list[OperationRecord]]:
+        """Yield the operations of these series (None: all) that ended in the range, in order of end time and id.
 
-        In chunks of 1 to ``rows``, each read by itself when it is asked for: between two of them nothing is held, so a
-        slow reader blocks neither writing, nor clean-up, nor other questions. What is recorded after the first chunk
-        was asked for is not in it, nor is what is cleaned away before it is reached. Raises ValueError when ``rows``
-        is below 1.
+        Each chunk has 1 to ``rows`` operations and is read on demand. Nothing stays open between two chunks, so a slow
+        reader blocks neither writing, clean-up nor other queries. Operations recorded after the first chunk was
+        requested are left out, as are those cleaned up before they are reached. Raises ValueError when ``rows`` is
+        below 1.
         """
         ...
 
     async def error_groups(
         self, series: Collection[int] | None, since_us: int, until_us: int, *, limit: int = 50
     ) -> list[ErrorGroup]:
-        """The failures of these series (None: of all) that ended in the range, grouped; the largest groups first.
+        """Group the failures of these series (None: all) that ended in the range; return the largest groups first.
 
-        No more than the newest 20,000 are looked at; when there are more, every group says so (``truncated``).
+        At most the newest 20,000 failures are read. If there are more, every group has ``truncated`` set.
         """
         ...
 
     async def clean(self, retention: Retention, *, now_us: int) -> Cleaned:
-        """Remove what is older than the retention, in paced chunks, so that no write waits long.
+        """Remove data older than the retention, in small transactions with pauses, so that no write waits long.
 
-        Operations and minutes go in whole hours, hours in whole days; traces, samples, ended deliveries, attempts and
-        ended mutes go with the operations of their time; resolved alerts (with all that belongs to them), markers and
-        the audit with the days. What is not sealed yet, slots that are not folded into the coarser tier yet (call
-        fold() before), alerts that are not resolved and deliveries that wait stay.
+        Operations and minutes are removed in whole hours, hours in whole days. Traces, samples, ended deliveries,
+        attempts and ended mutes are kept as long as operations; resolved alerts (with everything that belongs to them),
+        markers and the audit log as long as days. These stay: operations that are not sealed, slots that are not folded
+        yet (call fold() first), alerts that are not resolved, and waiting deliveries.
         """
         ...
 
     async def add_traces(self, traces: Sequence[TraceRecord]) -> None:
-        """Keep traces, all or none of them; the store gives the ids."""
+        """Store traces, all or none of them; the store assigns the ids."""
         ...
 
     async def traces(
         self, service: str | None, operation: str | None, since_us: int, *, limit: int
     ) -> list[TraceRecord]:
-        """The traces that began since then, of one service and operation name or (None) of all.
+        """Return the traces that began since then, of one service and operation name or (None) of all.
 
-        The slowest first, of equal ones the newest: a limit then leaves out what matters least.
+        The slowest come first, then the newest, so a limit drops the least important ones.
         """
         ...
 
     async def add_samples(self, at_us: int, values: Mapping[str, float]) -> None:
-        """Keep the gauges of one moment, by metric name; again at the same moment, the later value counts.
+        """Store the gauges of one moment by metric name; a later value for the same moment replaces the first.
 
-        What is not finite is left out.
+        Values that are not finite are left out.
         """
         ...
 
     async def samples(self, names: Collection[str], since_us: int, until_us: int) -> dict[str, list[tuple[int, float]]]:
-        """For each of the names, its (time, value) pairs in [since_us, until_us), in order of time; [] for none."""
+        """Return for each name its (time, value) pairs in [since_us, until_us), in order of time."""
         ...
 
     async def add_marker(self, marker: Marker) -> Marker:
-        """Keep a marker; returns it with its id."""
+        """Store a marker and return it with its id."""
         ...
 
     async def markers(self, since_us: int, until_us: int, *, limit: int = 100) -> list[Marker]:
-        """The newest ``limit`` markers in [since_us, until_us), in order of time."""
+        """Return the newest ``limit`` markers in [since_us, until_us), in order of time."""
         ...
 
-    async def remember(self, key: str, value: bytes) -> None:
-        """Keep a few bytes under a key, in place of what it held."""
+    async def set_value(self, key: str, value: bytes) -> None:
+        """Store a few bytes under a key; replace its previous value."""
         ...
 
-    async def recall(self, key: str) -> bytes | None:
-        """What is kept under the key."""
+    async def get_value(self, key: str) -> bytes | None:
+        """Return the bytes that are stored under the key, or None."""
         ...
 
     @property
     def alerting(self) -> AlertStore:
-        """Alerts, their deliveries, mutes and changed thresholds; see AlertStore."""
+        """The alerts, deliveries, mutes and threshold overrides; see AlertStore."""
         ...
 
     async def status(self) -> StoreStatus:
-        """Size, extent and last write."""
+        """Return the size, the time range, the last write and known damage."""
         ...
 
     async def backup(self, path: Path, *, progress: Callable[[int, int], None] | None = None) -> None:
-        """Write a copy of all that is stored now to a new file, which can then be opened as a store.
+        """Write a copy of the present data to a new file, which can be opened as a store.
 
-        Neither writing nor reading waits for it, and what is written meanwhile is not in it. ``progress`` is told, on
-        another thread, how much of how much is done. A failed or cancelled backup leaves no file. Raises
+        Neither writing nor reading waits for it, and later writes are not in the copy. ``progress`` is called on
+        another thread with the number of pages done and in total. A failed or cancelled backup leaves no file. Raises
         FileExistsError when the file exists.
         """
         ...
 
     async def vacuum(self) -> None:
-        """Give the room of what was removed back to the system. Writing waits for as long as copying it all takes."""
+        """Return unused space to the file system. Writing waits until the whole database has been copied."""
         ...
 
     async def verify(self) -> Damage:
-        """Read every slot and look at every row but the operations; returns how much damage is known then.
+        """Read every slot and check every row except operations; return the damage that is known afterwards.
 
-        What is damaged is rebuilt or moved out of the way, and slots of a format without checksum get one; a store that
-        is open for reading alone only counts. In paced chunks, as clean(). Damage that another method meets is handled
-        there and then: what can be rebuilt is, and the rest is skipped, counted, and logged once.
+        Damaged data is rebuilt or moved to the table ``damage``, and slots of the old format get a checksum. A
+        read-only store only counts. The work is split like clean(). When another method finds damage, it rebuilds the
+        data if possible; otherwise it skips, counts and logs the data once.
         """
         ...
 
-    async def forget(self, person: Person) -> int:
-        """Remove what leads to one person; returns how many rows held it. The operations themselves stay.
+    async def erase_person(self, person: Person) -> int:
+        """Erase the data that identifies one person; return the number of changed rows. The operations themselves stay.
 
-        The member of metadata goes; the number is replaced wherever texts or metadata hold it, as text or number; the
-        name is replaced where it stands for who did something. In paced chunks, as clean().
+        The metadata entry is removed. The user id is replaced in texts and metadata, whether text or number. The
+        display name is replaced where it names an actor. The work is split like clean().
         """
         ...
 
     async def reopen(self) -> tuple[Store, str]:
         """Close this store and open its path again, after a DetachedStoreError or a CorruptStoreError.
 
-        Data that only the open connections can still read is saved first. A deleted database is written again; a
-        replaced one is used as it is, and the old data is saved in ``<name>.recovered-<UTC time>``; a damaged one is
-        set aside as in ``open_store``. Return the new store and a sentence that says what was done. After an error,
-        call it again.
+        Data that only the open connections can still read is saved first. A deleted database is written again. A
+        replaced one is used as it is, and the old data is saved as ``<name>.recovered-<UTC time>``. A damaged one is
+        set aside as in ``open_store``. Returns the new store and a sentence about what was done. After an error, call
+        it again.
 
         Raises:
             StorageError: the path cannot be opened now.
@@ -269,9 +273,9 @@ class Store(Protocol):
         ...
 
     def stop_waiting(self) -> None:
-        """Wait for locks of other programs for two more seconds, all in all: the bot is about to stop."""
+        """Limit all further waiting for locks of other programs to two seconds: the bot is about to stop."""
         ...
 
     async def close(self) -> None:
-        """Give everything back: connections, threads, the writer's lock. Calling it again does nothing."""
+        """Release connections, threads and the writer's lock. Further calls do nothing."""
         ...

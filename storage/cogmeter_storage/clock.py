@@ -1,7 +1,7 @@
-"""The wall clock as cogmeter uses it, and how far it may be wrong before stored times are corrected.
+"""The wall clock of cogmeter, and the tolerance before stored times are corrected.
 
-A clock that shows a time before this version was released is known to be wrong: the battery is empty, or the machine
-has none. Time then goes on from the last time that was known, by a clock that nobody can set.
+A clock that shows a time before this version was released is wrong: its battery is empty, or there is none. Then time
+continues from the last known time, measured with the monotonic clock.
 """
 
 from __future__ import annotations
@@ -11,12 +11,12 @@ from typing import Final
 
 from cogmeter_storage.model import MINUTE_US
 
-AHEAD_US: Final = 5 * MINUTE_US  # what lies further ahead of the clock was recorded while the clock was wrong
-RELEASED_US: Final = 1_767_225_600_000_000  # 2026-01-01 UTC: no clock that is right shows an earlier time
+AHEAD_US: Final = 5 * MINUTE_US  # later times were recorded while the clock was ahead
+RELEASED_US: Final = 1_767_225_600_000_000  # 2026-01-01 UTC: a correct clock shows no earlier time
 
 
 class Clock:
-    """Tells the time. Reading it costs one comparison more than ``time.time_ns()``."""
+    """A source of the current time. A call costs one comparison more than ``time.time_ns()``."""
 
     __slots__ = ("_known",)
 
@@ -24,7 +24,7 @@ class Clock:
         self._known: tuple[int, int] | None = None  # a wall time in ns, and ``time.perf_counter_ns()`` at it
 
     def now_ns(self) -> int:
-        """Return the nanoseconds since 1970 UTC: the wall time, or the last known time and what has passed since."""
+        """Return the nanoseconds since 1970 UTC: the wall time, or the last known time plus the time elapsed since."""
         wall_ns = time.time_ns()
         if wall_ns >= RELEASED_US * 1000 or self._known is None:
             return wall_ns
@@ -37,15 +37,15 @@ class Clock:
 
     @property
     def credible(self) -> bool:
-        """Whether the wall clock shows a time that is possible."""
+        """True if the wall clock shows a possible time."""
         return time.time_ns() >= RELEASED_US * 1000
 
-    def know(self, now_ns: int) -> None:
-        """Remember a time as the present one, to go on from when the wall clock shows an impossible one."""
+    def set_known_time(self, now_ns: int) -> None:
+        """Set the present time, from which to continue while the wall clock shows an impossible one."""
         self._known = now_ns, time.perf_counter_ns()
 
-    def forget(self) -> None:
-        """Forget the known time: the wall time alone counts."""
+    def clear_known_time(self) -> None:
+        """Clear the known time, so that only the wall time is used."""
         self._known = None
 
 

@@ -1,4 +1,4 @@
-"""Opens the store that a URL names."""
+"""Opens the store of a URL."""
 
 from __future__ import annotations
 
@@ -11,23 +11,23 @@ if TYPE_CHECKING:
     from cogmeter_storage.base import Store
 
 _SQLITE = "sqlite:///"
-_SHOWN = 100  # characters of a wrong URL
+_SHOWN = 100  # characters of a wrong URL in a message
 _ENDINGS = (".db", ".sqlite", ".sqlite3")
 _EXPECTED = "expected sqlite:///data/performance.db (relative) or sqlite:////var/lib/bot/performance.db (absolute)"
 
 
 async def open_store(url: str, *, replace_corrupt: bool = False, read_only: bool = False) -> Store:
-    """Open the store at ``sqlite:///relative/path.db`` or ``sqlite:////absolute/path.db``; missing folders are made.
+    """Open the store at ``sqlite:///relative/path.db`` or ``sqlite:////absolute/path.db``; create missing folders.
 
     Args:
-        url: where the operations live (the setting PERFORMANCE_DATABASE_URL).
-        replace_corrupt: set a damaged database aside as ``<name>.corrupt-<UTC time>``, with an error in the log, and
-            start a new one.
-        read_only: for another process than the writer: takes no lock, and every writing method raises StorageError.
+        url: the location of the database (the setting PERFORMANCE_DATABASE_URL).
+        replace_corrupt: set a damaged database aside as ``<name>.corrupt-<UTC time>``, log an error, and start a new
+            one.
+        read_only: for a process other than the writer: take no lock; every writing method raises StorageError.
 
     Raises:
-        CorruptStoreError: the database is damaged, and ``replace_corrupt`` is not set.
-        StorageError: it cannot be opened; the text says why and how to mend it.
+        CorruptStoreError: the database is damaged, and ``replace_corrupt`` is false.
+        StorageError: it cannot be opened; the text names the reason and the next step.
     """
     path = sqlite_path(url)
     from cogmeter_storage.sqlite import SqliteStore
@@ -36,17 +36,17 @@ async def open_store(url: str, *, replace_corrupt: bool = False, read_only: bool
 
 
 def is_written(path: Path) -> bool:
-    """Whether a bot, or another writer of ours, has this SQLite file open now."""
-    from cogmeter_storage.sqlite.lock import is_locked
+    """Return True if a bot, or another writer of cogmeter, has this SQLite file open now."""
+    from cogmeter_storage.sqlite.file_identity import is_locked
 
     return is_locked(path)
 
 
 def sqlite_path(url: str) -> Path:
-    """The file that an SQLite URL names.
+    """Return the path of an SQLite URL.
 
     Raises:
-        StorageError: it is no such URL.
+        StorageError: it is not an SQLite URL.
     """
     scheme, separator, _ = url.partition("://")
     if separator and scheme.partition("+")[0] in ("postgresql", "postgres"):
@@ -63,10 +63,10 @@ def sqlite_path(url: str) -> Path:
 
 
 def _without_secrets(url: str) -> str:
-    """Return what a message repeats of a wrong URL: what may be a file's path.
+    """Return the part of a wrong URL that a message may show: what may be a file's path.
 
-    A URL of another kind may contain a password, and so may what follows a question mark. What is no path at all may be
-    another setting's secret.
+    A URL of another kind may contain a password, and so may a query string. A text that is no path may be the secret of
+    another setting.
     """
     scheme, separator, _ = url.partition("://")
     if separator and not url.startswith(_SQLITE):

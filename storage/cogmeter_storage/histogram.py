@@ -1,8 +1,8 @@
-"""Logarithmic duration histograms: which bucket a duration falls into, and which duration a quantile stands for.
+"""Logarithmic duration histograms: the bucket of a duration, and the duration of a quantile.
 
-Bucket 0 holds durations of zero. Bucket i >= 1 holds (RATIO**(i-2), RATIO**(i-1)] microseconds, and answers with the
-value whose relative distance to both bounds is the same, 2 * RATIO**(i-1) / (RATIO + 1); so no answer is off by more
-than (RATIO - 1) / (RATIO + 1) = 0.99 %. (The sketch of Masson, Rim and Lee, "DDSketch", VLDB 2019, equation 3.)
+Bucket 0 counts durations of zero. Bucket i >= 1 counts (RATIO**(i-2), RATIO**(i-1)] microseconds. Its value has the
+same relative distance to both bounds: 2 * RATIO**(i-1) / (RATIO + 1). So the error is at most (RATIO - 1) / (RATIO + 1)
+= 0.99%. Source: Masson, Rim and Lee, "DDSketch", VLDB 2019, equation 3.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ _LOG_RATIO = math.log(RATIO)
 
 
 def bucket_of(duration_us: ArrayLike) -> NDArray[np.int64]:
-    """The bucket of each duration (microseconds, any shape); negative ones count as zero."""
+    """Return the bucket of each duration (microseconds, any shape); negative ones count as zero."""
     durations = np.asarray(duration_us, dtype=np.float64)
     # The small subtraction keeps an exact power of the ratio in the bucket that it closes.
     index = np.ceil(np.log(np.maximum(durations, 1.0)) / _LOG_RATIO - 1e-9) + 1
@@ -31,23 +31,22 @@ def bucket_of(duration_us: ArrayLike) -> NDArray[np.int64]:
 
 
 def value_of(bucket: ArrayLike) -> NDArray[np.float64]:
-    """The duration in microseconds that each bucket answers with."""
+    """Return the duration in microseconds that represents each bucket."""
     index = np.asarray(bucket, dtype=np.float64)
     return np.where(index > 0, 2.0 * RATIO ** (index - 1) / (RATIO + 1.0), 0.0)
 
 
 def upper_bound_of(bucket: ArrayLike) -> NDArray[np.float64]:
-    """Return the largest duration in microseconds that each bucket counts; the last bucket has no such bound."""
+    """Return the largest duration in microseconds that each bucket counts; the last bucket has no bound."""
     index = np.asarray(bucket, dtype=np.float64)
     bound = np.where(index > 0, RATIO ** (index - 1), 0.0)
     return np.where(index < BUCKETS - 1, bound, np.inf)
 
 
 def quantiles(buckets: NDArray[np.int64], probabilities: Sequence[float]) -> NDArray[np.float64]:
-    """Quantiles by nearest rank (the smallest value that at least the share q of all values does not exceed).
+    """Return quantiles by nearest rank: the smallest value that at least the share q of all values does not exceed.
 
-    ``buckets`` is [..., BUCKETS]; the answer is [..., len(probabilities)], microseconds, NaN where there is no
-    operation.
+    ``buckets`` is [..., BUCKETS]; the result is [..., len(probabilities)] in microseconds, NaN without operations.
     """
     cumulative = buckets.cumsum(axis=-1)
     count = cumulative[..., -1]

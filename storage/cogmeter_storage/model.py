@@ -1,6 +1,6 @@
-"""The records that pass between the steps: what an operation, a series, a slot's totals and a trace are.
+"""The records that the steps exchange: operations, series, totals, markers and traces.
 
-Units stand in the names. ``*_us`` is microseconds; a time is microseconds since 1970-01-01 UTC.
+Names contain their unit. ``*_us`` is microseconds; a time is microseconds since 1970-01-01 UTC.
 """
 
 from __future__ import annotations
@@ -23,22 +23,22 @@ DAY_US = 24 * HOUR_US
 
 
 class Outcome(enum.IntEnum):
-    """How an operation ended; the numbers are what the store keeps."""
+    """The result of an operation; the store contains these numbers."""
 
     OK = 0
-    ERROR = 1  # ours
-    UPSTREAM = 2  # Discord's or another service's
-    USER = 3  # the user's mistake, or a refusal
+    ERROR = 1  # the bot's own error
+    UPSTREAM = 2  # an error of Discord or another service
+    USER = 3  # wrong input, or missing permission
     CANCELLED = 4
 
     @property
     def label(self) -> str:
-        """The word that people read and write: ``ok``, ``error``, ``upstream``, ``user``, ``cancelled``."""
+        """The name in texts: ``ok``, ``error``, ``upstream``, ``user``, ``cancelled``."""
         return self.name.lower()
 
     @property
     def failed(self) -> bool:
-        """Whether the error rate counts it."""
+        """True if the error rate counts it."""
         return self in FAILURES
 
 
@@ -46,7 +46,7 @@ FAILURES = (Outcome.ERROR, Outcome.UPSTREAM)
 
 
 class Tier(enum.IntEnum):
-    """The width of a slot; the numbers are what the store keeps."""
+    """The width of a slot; the store contains these numbers."""
 
     MINUTE = 0
     HOUR = 1
@@ -58,14 +58,14 @@ class Tier(enum.IntEnum):
         return (MINUTE_US, HOUR_US, DAY_US)[self]
 
 
-# One finished operation on its way into the store:
+# One finished operation to be stored:
 # (series id, end_us, duration_us, outcome, error text or None, metadata as JSON or None).
 Row: TypeAlias = tuple[int, int, int, int, str | None, str | None]
 
 
 @dataclass(frozen=True, slots=True)
 class Series:
-    """One (service, operation name) pair and the store's id for it."""
+    """One pair of service and operation name, with its id in the store."""
 
     id: int
     service: str
@@ -73,8 +73,8 @@ class Series:
 
 
 @dataclass(frozen=True, slots=True)
-class Operation:
-    """One finished unit of work, read back from the store."""
+class OperationRecord:
+    """One finished unit of work, as read from the store."""
 
     id: int
     service: str
@@ -87,31 +87,31 @@ class Operation:
 
     @property
     def start_us(self) -> int:
-        """When it began."""
+        """The start time."""
         return self.end_us - self.duration_us
 
 
 @dataclass(frozen=True, slots=True)
 class ErrorGroup:
-    """Failures of one service and operation whose texts differ in numbers and ids alone, and that ended alike."""
+    """Failures of one service, operation and outcome whose texts differ only in numbers and ids."""
 
     service: str
     operation: str
-    kind: str  # their text with numbers and ids as "#"; "" for those without a text
+    kind: str  # the text with numbers and ids as "#"; "" without a text
     outcome: Outcome
     count: int
-    first_us: int  # when the oldest and the newest of them ended
+    first_us: int  # end times of the oldest and the newest
     last_us: int
-    example: Operation  # the newest
-    truncated: bool  # older failures were not looked at: there may be more, and earlier ones
+    example: OperationRecord  # the newest
+    truncated: bool  # older failures were not read: count and first_us may be incomplete
 
 
 @dataclass(frozen=True, slots=True)
 class Totals:
-    """Aggregates of a time range, cut into ``bins`` of time and ``groups`` of series.
+    """Aggregates of a time range, divided into ``bins`` of time and ``groups`` of series.
 
-    ``since_us`` and ``until_us`` are the range that was really covered: it starts on a slot's border, so it can
-    be wider than what was asked for. ``edges_us`` holds the start of each bin. All counts are int64.
+    ``since_us`` and ``until_us`` are the covered range. It starts on a slot's border, so it can be wider than the
+    requested one. ``edges_us`` has the start of each bin. All counts are int64.
     """
 
     since_us: int
@@ -124,7 +124,7 @@ class Totals:
 
     @property
     def counts(self) -> Int64Array:
-        """Operations, whatever their outcome: [bins, groups]."""
+        """Operations of any outcome: [bins, groups]."""
         counts: Int64Array = self.outcomes.sum(axis=2)
         return counts
 
@@ -137,12 +137,12 @@ class Totals:
 
 @dataclass(frozen=True, slots=True)
 class Marker:
-    """A moment worth knowing when figures change: a deploy, a reload, a changed threshold."""
+    """A moment drawn on charts: a deploy, a start, a reload, a threshold change."""
 
     at_us: int
     kind: str  # start, version, extension, threshold, mark
-    name: str  # as people read it: "deployed 1.4"
-    id: int = 0  # given by the store
+    name: str  # as shown: "deployed 1.4"
+    id: int = 0  # assigned by the store
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,49 +156,49 @@ class Retention:
 
 @dataclass(frozen=True, slots=True)
 class Cleaned:
-    """What one clean-up removed."""
+    """The numbers of rows that one clean-up removed."""
 
     operations: int = 0
     slots: int = 0
     traces: int = 0
     samples: int = 0
-    alerts: int = 0  # with all that belongs to them
+    alerts: int = 0  # with everything that belongs to them
 
 
 @dataclass(frozen=True, slots=True)
 class Person:
-    """What leads to one person in stored texts and metadata."""
+    """The data that identifies one person in stored texts and metadata."""
 
-    member: tuple[str, str]  # a name and a value of metadata, such as ("user", "0a1b2c3d")
-    number: str  # digits that stand for the person wherever they stand alone
-    name: str | None = None  # of one who acknowledged, muted or changed something
+    metadata_entry: tuple[str, str]  # name and value, such as ("user", "0a1b2c3d")
+    user_id: str  # digits; replaced where they are not part of a longer number
+    display_name: str | None = None  # as recorded for acknowledgements, mutes and changes
 
 
 @dataclass(frozen=True, slots=True)
 class Damage:
-    """How much stored data could not be read. What was repaired or removed is counted until a clean-up forgets it."""
+    """The amount of stored data that could not be read. Repaired and removed data is counted until a clean-up."""
 
     rebuilt_slots: int = 0  # from finer slots or raw operations, without loss
-    lost_slots: int = 0  # at least some of their operations are missing from all figures
-    rows: int = 0  # that are skipped: operations, alerts, samples, traces
+    lost_slots: int = 0  # some of their operations are missing from all totals
+    rows: int = 0  # skipped rows: operations, alerts, samples, traces
 
     def __bool__(self) -> bool:
-        """Return whether there is any."""
+        """Return True if there is any damage."""
         return bool(self.rebuilt_slots or self.lost_slots or self.rows)
 
 
 @dataclass(frozen=True, slots=True)
 class ClockSteps:
-    """What steps of the clock did to stored data, until a clean-up forgets it."""
+    """The effect of clock steps on stored data, counted until a clean-up."""
 
     clamped: int = 0  # operations whose end time was moved forward because the clock jumped back
-    operations: int = 0  # set apart, because they were recorded while the clock was ahead
-    others: int = 0  # samples, traces and markers that were set apart with them
-    first_us: int | None = None  # the times of what was set apart
+    operations: int = 0  # moved to set_apart: recorded while the clock was ahead
+    others: int = 0  # samples, traces and markers moved with them
+    first_us: int | None = None  # the times of the moved rows
     last_us: int | None = None
 
     def __bool__(self) -> bool:
-        """Return whether anything was set apart."""
+        """Return True if anything was set apart."""
         return bool(self.operations or self.others)
 
 
@@ -209,9 +209,9 @@ class StoreStatus:
     url: str  # without a password
     size_bytes: int
     schema_version: int
-    operations: int  # raw operations kept
+    operations: int  # stored raw operations
     series: int
-    first_end_us: int | None  # of the raw operations kept
+    first_end_us: int | None  # of the stored raw operations
     last_end_us: int | None
     last_write_us: int | None  # wall time of the last commit
     clock: ClockSteps = ClockSteps()
@@ -220,7 +220,7 @@ class StoreStatus:
 
 @dataclass(frozen=True, slots=True)
 class SpanRecord:
-    """One operation inside a trace; its start counts from the trace's."""
+    """One operation inside a trace; its start is relative to the trace's start."""
 
     id: int
     parent: int  # a span's id; 0 is the interaction itself
@@ -235,7 +235,7 @@ class SpanRecord:
 class TraceRecord:
     """The tree of operations of one slow or failed interaction."""
 
-    at_us: int  # when it arrived
+    at_us: int  # start of the interaction
     service: str
     operation: str
     duration_us: int
@@ -243,4 +243,4 @@ class TraceRecord:
     error: str | None
     left_out: int  # spans beyond the limit
     spans: tuple[SpanRecord, ...]
-    id: int = 0  # given by the store
+    id: int = 0  # assigned by the store

@@ -1,4 +1,4 @@
-"""Which slots of which tiers cover a range: the coarsest sealed ones, then finer ones at its ends."""
+"""Plans which slots cover a range: the coarsest sealed ones, then finer ones at its ends."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Extent:
-    """What is kept of one tier: the start of its first slot and the end of its last."""
+    """The stored part of one tier: the start of its first slot and the end of its last."""
 
     first_us: int
     until_us: int
@@ -30,7 +30,7 @@ class Piece:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """The range that is really covered, and the pieces that cover it: in order of time, without gap or overlap."""
+    """The covered range, and the pieces that cover it: in order of time, without gap or overlap."""
 
     since_us: int
     until_us: int
@@ -38,45 +38,45 @@ class Plan:
 
 
 def plan(since_us: int, until_us: int, kept: Mapping[Tier, Extent], *, step_us: int | None = None) -> Plan:
-    """Cover [since_us, until_us), widened to minutes, or to hours and days where nothing finer is kept.
+    """Cover [since_us, until_us), widened to minutes, or to hours and days where nothing finer is stored.
 
-    ``kept`` says what each tier has; a tier without slots is left out. With ``step_us`` only those tiers are used
-    whose slots never straddle two bins, except where nothing finer is kept.
+    ``kept`` has the extent of each tier that has slots. With ``step_us``, only tiers whose slots never overlap two bins
+    are used, except where nothing finer is stored.
     """
-    hours_gone = _gone(kept, Tier.HOUR, Tier.DAY)
-    minutes_gone = max(_gone(kept, Tier.MINUTE, Tier.HOUR), hours_gone)
-    since_us = _floor(since_us, _border(since_us, minutes_gone, hours_gone))
-    until_us = max(since_us, -_floor(-until_us, _border(until_us - 1, minutes_gone, hours_gone)))
-    days_until = max(hours_gone, _folded(kept, Tier.DAY, since_us, step_us))
-    hours_until = max(minutes_gone, _folded(kept, Tier.HOUR, since_us, step_us))
-    pieces = _cover(since_us, until_us, [(Tier.DAY, days_until), (Tier.HOUR, hours_until)])
+    hours_removed_us = _removed_before(kept, Tier.HOUR, Tier.DAY)
+    minutes_removed_us = max(_removed_before(kept, Tier.MINUTE, Tier.HOUR), hours_removed_us)
+    since_us = _floor(since_us, _finest_width(since_us, minutes_removed_us, hours_removed_us))
+    until_us = max(since_us, -_floor(-until_us, _finest_width(until_us - 1, minutes_removed_us, hours_removed_us)))
+    days_until_us = max(hours_removed_us, _usable_until(kept, Tier.DAY, since_us, step_us))
+    hours_until_us = max(minutes_removed_us, _usable_until(kept, Tier.HOUR, since_us, step_us))
+    pieces = _cover(since_us, until_us, [(Tier.DAY, days_until_us), (Tier.HOUR, hours_until_us)])
     return Plan(since_us, until_us, tuple(pieces))
 
 
-def _gone(kept: Mapping[Tier, Extent], finer: Tier, coarser: Tier) -> int:
-    """The time before which the finer tier has been cleaned away, and the coarser stands for it."""
+def _removed_before(kept: Mapping[Tier, Extent], finer: Tier, coarser: Tier) -> int:
+    """Return the time before which the finer tier has been cleaned up, so that the coarser one replaces it."""
     if coarser not in kept:
         return 0
     width = coarser.width_us
-    edge = _floor(kept[finer].first_us, width) if finer in kept else kept[coarser].until_us
-    return edge if kept[coarser].first_us < edge else 0
+    removed_before_us = _floor(kept[finer].first_us, width) if finer in kept else kept[coarser].until_us
+    return removed_before_us if kept[coarser].first_us < removed_before_us else 0
 
 
-def _border(at_us: int, minutes_gone: int, hours_gone: int) -> int:
-    """The width of the finest slots that are kept at this time."""
-    if at_us < hours_gone:
+def _finest_width(at_us: int, minutes_removed_us: int, hours_removed_us: int) -> int:
+    """Return the width of the finest slots that are stored for this time."""
+    if at_us < hours_removed_us:
         return DAY_US
-    return HOUR_US if at_us < minutes_gone else MINUTE_US
+    return HOUR_US if at_us < minutes_removed_us else MINUTE_US
 
 
-def _folded(kept: Mapping[Tier, Extent], tier: Tier, since_us: int, step_us: int | None) -> int:
-    """The time up to which slots of this tier may stand for finer ones; 0 if their borders do not suit the bins."""
-    suits = step_us is None or (step_us % tier.width_us == 0 and since_us % tier.width_us == 0)
-    return kept[tier].until_us if suits and tier in kept else 0
+def _usable_until(kept: Mapping[Tier, Extent], tier: Tier, since_us: int, step_us: int | None) -> int:
+    """Return the time until which slots of this tier may replace finer ones; 0 if their borders do not fit the bins."""
+    bins_fit = step_us is None or (step_us % tier.width_us == 0 and since_us % tier.width_us == 0)
+    return kept[tier].until_us if bins_fit and tier in kept else 0
 
 
 def _cover(since_us: int, until_us: int, tiers: list[tuple[Tier, int]]) -> list[Piece]:
-    """Whole slots of the coarsest tier in the middle, the same with finer tiers on both sides of it."""
+    """Return whole slots of the coarsest tier in the middle, and finer tiers on both sides of it."""
     if since_us >= until_us:
         return []
     if not tiers:

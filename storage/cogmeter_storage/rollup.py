@@ -1,4 +1,4 @@
-"""From rows to slots: the minute that is still filling, its sealing, and what the writer knows of the store's end."""
+"""Aggregation of rows into slots: the open minute, its sealing, and the position at which writing continues."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ if TYPE_CHECKING:
 
     from cogmeter_storage.model import Int64Array, Row
 
-_PENDING_ROWS = 8192  # a minute keeps at most about this many raw rows in memory before it folds them
+_PENDING_ROWS = 8192  # raw rows of the open minute in memory before they are aggregated
 _PENDING_PARTS = 64
-_UNSETTLED_ROWS = 4096
+_UNAGGREGATED_ROWS = 4096
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +36,7 @@ class Columns:
     outcome: Int64Array
 
     def part(self, start: int, stop: int) -> Columns:
-        """The rows from position ``start`` up to ``stop``."""
+        """Return the rows from position ``start`` up to ``stop``."""
         return Columns(*(getattr(self, name)[start:stop] for name in self.__slots__))
 
     def where(self, inside: NDArray[np.bool_]) -> Columns:
@@ -46,7 +46,7 @@ class Columns:
 
 @dataclass(frozen=True, slots=True)
 class SealedSlot:
-    """A finished slot, and the ids of the operations that it holds."""
+    """A finished slot, and the range of ids of its operations."""
 
     tier: Tier
     start_us: int
@@ -56,12 +56,12 @@ class SealedSlot:
 
     @property
     def end_us(self) -> int:
-        """When the slot ended."""
+        """The end of the slot."""
         return self.start_us + self.tier.width_us
 
 
 def fold(slots: Sequence[SealedSlot], tier: Tier) -> SealedSlot:
-    """One slot of a tier from finer ones of its stretch of time, or from itself and late finer ones."""
+    """Return one slot of a tier from the finer ones of its time range, or from itself and late finer ones."""
     return SealedSlot(
         tier=tier,
         start_us=slots[0].start_us // tier.width_us * tier.width_us,
@@ -73,34 +73,34 @@ def fold(slots: Sequence[SealedSlot], tier: Tier) -> SealedSlot:
 
 @dataclass(frozen=True, slots=True)
 class OpenMinute:
-    """The minute that is still filling. Never changed in place, so that a reader may keep the one it has."""
+    """The minute that is not a slot yet; never changed in place, so a reader may keep a reference."""
 
     start_us: int
     first_id: int
     last_id: int
-    settled: tuple[Slot, ...]  # none or one
+    aggregated: tuple[Slot, ...]  # none or one
     pending: tuple[Columns, ...]
 
     @classmethod
-    def of(cls, rows: Columns) -> OpenMinute:
-        """The minute of these rows, which all end in it."""
+    def from_rows(cls, rows: Columns) -> OpenMinute:
+        """Return the minute of these rows, which all end in it."""
         start_us = int(rows.end_us[0]) // MINUTE_US * MINUTE_US
         return cls(start_us, int(rows.id[0]), int(rows.id[-1]), (), (rows,))
 
     def with_rows(self, rows: Columns) -> OpenMinute:
-        """The same minute with rows behind those it has."""
+        """Return this minute with rows added at its end."""
         pending = (*self.pending, rows)
-        grown = dataclasses.replace(self, last_id=int(rows.id[-1]), pending=pending)
+        minute = dataclasses.replace(self, last_id=int(rows.id[-1]), pending=pending)
         if len(pending) < _PENDING_PARTS and sum(part.id.size for part in pending) < _PENDING_ROWS:
-            return grown
-        return dataclasses.replace(grown, settled=(grown.slot(),), pending=())
+            return minute
+        return dataclasses.replace(minute, aggregated=(minute.slot(),), pending=())
 
     def slot(self) -> Slot:
-        """The aggregates so far."""
-        return merge([*self.settled, *_summaries(self.pending)])
+        """Return the aggregates so far."""
+        return merge([*self.aggregated, *_summaries(self.pending)])
 
     def sealed(self) -> SealedSlot:
-        """The finished slot of the minute."""
+        """Return the finished slot of the minute."""
         return SealedSlot(Tier.MINUTE, self.start_us, self.first_id, self.last_id, self.slot())
 
 
@@ -111,64 +111,64 @@ def _summaries(parts: Sequence[Columns]) -> list[Slot]:
     return [summarise(*columns)]
 
 
-def extend(minute: OpenMinute | None, rows: Columns) -> tuple[OpenMinute | None, list[SealedSlot]]:
-    """The open minute after these rows, and the minutes that they finished."""
+def add_to_minutes(minute: OpenMinute | None, rows: Columns) -> tuple[OpenMinute | None, list[SealedSlot]]:
+    """Return the open minute after these rows, and the minutes that they finished."""
     if not rows.id.size:
         return minute, []
     sealed: list[SealedSlot] = []
     minutes = rows.end_us // MINUTE_US
-    borders = [0, *(np.flatnonzero(np.diff(minutes)) + 1).tolist(), minutes.size]
-    for start, stop in itertools.pairwise(borders):
+    bounds = [0, *(np.flatnonzero(np.diff(minutes)) + 1).tolist(), minutes.size]
+    for start, stop in itertools.pairwise(bounds):
         part = rows.part(start, stop)
         if minute is not None and minute.start_us == int(minutes[start]) * MINUTE_US:
             minute = minute.with_rows(part)
             continue
         if minute is not None:
             sealed.append(minute.sealed())
-        minute = OpenMinute.of(part)
+        minute = OpenMinute.from_rows(part)
     return minute, sealed
 
 
 @dataclass(frozen=True, slots=True)
-class Head:
-    """What the writer knows of the end of the store. Never changed in place: a failed write leaves the old one."""
+class WritePosition:
+    """The writer's position at the end of the store; never changed in place, so a failed write leaves the old one."""
 
     next_id: int = 1
     last_end_us: int = 0  # no row may end before: the last row's end, or the end of the last sealed minute
-    sealed_id: int = 0  # the last operation that a sealed minute holds
-    open: OpenMinute | None = None
+    sealed_id: int = 0  # the last operation in a sealed minute
+    open_minute: OpenMinute | None = None
     clamped: int = 0  # rows whose end time was moved forward
 
-    def follow(self, columns: Columns) -> tuple[Head, list[SealedSlot]]:
-        """The head behind rows that are in order, and the minutes that they finished."""
+    def after(self, columns: Columns) -> tuple[WritePosition, list[SealedSlot]]:
+        """Return the position after rows that are in order, and the minutes that they finished."""
         if not columns.id.size:
             return self, []
-        minute, sealed = extend(self.open, columns)
-        head = Head(
+        minute, sealed = add_to_minutes(self.open_minute, columns)
+        position = WritePosition(
             next_id=int(columns.id[-1]) + 1,
             last_end_us=int(columns.end_us[-1]),
             sealed_id=sealed[-1].last_id if sealed else self.sealed_id,
-            open=minute,
+            open_minute=minute,
             clamped=self.clamped,
         )
-        return head, sealed
+        return position, sealed
 
-    def passed(self, now_us: int) -> tuple[Head, list[SealedSlot]]:
-        """The head when the clock shows ``now_us``, and the minute that ended by then."""
-        if self.open is None or self.open.start_us + MINUTE_US > now_us:
+    def advance_to(self, now_us: int) -> tuple[WritePosition, list[SealedSlot]]:
+        """Return the position when the clock shows ``now_us``, and the minute that ended by then."""
+        if self.open_minute is None or self.open_minute.start_us + MINUTE_US > now_us:
             return self, []
-        sealed = self.open.sealed()
+        sealed = self.open_minute.sealed()
         last_end_us = max(self.last_end_us, sealed.end_us)
-        return dataclasses.replace(self, open=None, sealed_id=sealed.last_id, last_end_us=last_end_us), [sealed]
+        return dataclasses.replace(self, open_minute=None, sealed_id=sealed.last_id, last_end_us=last_end_us), [sealed]
 
 
-class Draft:
-    """Rows on their way into the store, behind a head; nothing of it counts until they are committed."""
+class PendingAppend:
+    """Rows that are being written after a position; they count only when they are committed."""
 
-    def __init__(self, head: Head) -> None:
-        self.head = head  # behind the rows that have been settled
-        self.next_id = head.next_id  # behind all rows
-        self._last_end_us = head.last_end_us
+    def __init__(self, position: WritePosition) -> None:
+        self.position = position  # after the aggregated rows
+        self.next_id = position.next_id  # after all rows
+        self._last_end_us = position.last_end_us
         self._clamped = 0
         self._series: list[int] = []
         self._end_us: list[int] = []
@@ -176,13 +176,13 @@ class Draft:
         self._outcome: list[int] = []
 
     def add(self, rows: Sequence[Row]) -> Sequence[Row]:
-        """Take rows (at least one); returns them as they are to be written, none before the one before it."""
+        """Add rows (at least one); return them as they are to be written, with end times in order."""
         series, ends, durations, outcomes, _, _ = zip(*rows, strict=True)
         if ends[0] < self._last_end_us or list(ends) != sorted(ends):
-            floors = list(itertools.islice(itertools.accumulate((self._last_end_us, *ends), max), 1, None))
-            self._clamped += sum(map(operator.ne, floors, ends))
-            rows = [(row[0], end, *row[2:]) for row, end in zip(rows, floors, strict=True)]
-            ends = tuple(floors)
+            clamped_ends = list(itertools.islice(itertools.accumulate((self._last_end_us, *ends), max), 1, None))
+            self._clamped += sum(map(operator.ne, clamped_ends, ends))
+            rows = [(row[0], end, *row[2:]) for row, end in zip(rows, clamped_ends, strict=True)]
+            ends = tuple(clamped_ends)
         self._series += series
         self._end_us += ends
         self._duration_us += durations
@@ -192,40 +192,40 @@ class Draft:
         return rows
 
     @property
-    def full(self) -> bool:
-        """Whether so many rows wait that settling them all would hold the interpreter's lock too long."""
-        return len(self._series) >= _UNSETTLED_ROWS
+    def needs_aggregation(self) -> bool:
+        """True if so many rows wait that aggregating more at once would block the interpreter's lock too long."""
+        return len(self._series) >= _UNAGGREGATED_ROWS
 
-    def settle(self) -> list[SealedSlot]:
-        """Bring the head behind the rows taken so far; returns the minutes that they finished.
+    def aggregate(self) -> list[SealedSlot]:
+        """Move the position past the rows added so far; return the minutes that they finished.
 
         Raises:
-            ValueError: an outcome or a series id cannot be.
+            ValueError: an outcome or a series id is invalid.
         """
         if not self._series:
             return []
         columns = Columns(
-            np.arange(self.head.next_id, self.next_id),
-            *(np.array(one, np.int64) for one in (self._end_us, self._series, self._duration_us, self._outcome)),
+            np.arange(self.position.next_id, self.next_id),
+            *(np.array(column, np.int64) for column in (self._end_us, self._series, self._duration_us, self._outcome)),
         )
         _check(columns)
-        head, sealed = self.head.follow(columns)
-        self.head = dataclasses.replace(head, clamped=head.clamped + self._clamped)
+        position, sealed = self.position.after(columns)
+        self.position = dataclasses.replace(position, clamped=position.clamped + self._clamped)
         self._clamped = 0
-        for one in (self._end_us, self._series, self._duration_us, self._outcome):
-            one.clear()
+        for column in (self._end_us, self._series, self._duration_us, self._outcome):
+            column.clear()
         return sealed
 
-    def passed(self, now_us: int) -> list[SealedSlot]:
-        """Settle, then let the clock show ``now_us``; returns the minutes that ended."""
-        sealed = self.settle()
-        self.head, last = self.head.passed(now_us)
+    def advance_to(self, now_us: int) -> list[SealedSlot]:
+        """Aggregate, then advance the clock to ``now_us``; return the minutes that ended."""
+        sealed = self.aggregate()
+        self.position, last = self.position.advance_to(now_us)
         return [*sealed, *last]
 
 
 def _check(columns: Columns) -> None:
-    """Refuse what no later step could count, before anything is committed."""
+    """Refuse rows that no later step could count, before anything is committed."""
     if columns.outcome.min() < 0 or columns.outcome.max() >= len(Outcome):
         raise ValueError(f"an outcome is 0 to {len(Outcome) - 1}, not {np.unique(columns.outcome).tolist()}")
     if columns.series.min() < 1:
-        raise ValueError(f"a series id is what series_ids() gave, not {int(columns.series.min())}")
+        raise ValueError(f"a series id is one that series_ids() returned, not {int(columns.series.min())}")

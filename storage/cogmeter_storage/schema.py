@@ -1,4 +1,4 @@
-"""The tables, as numbered migrations: each brings a database from the version before to its own."""
+"""The tables, as numbered migrations: each upgrades a database from the version before to its own."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ SQLITE_MIGRATIONS: tuple[tuple[str, ...], ...] = (
             UNIQUE (service, operation)
         )
         """,
-        # No second index, on purpose: ids rise with the end times, so a time is found by bisection on the id, and
-        # an index would double the cost of writing.
+        # No second index on purpose: ids rise with end times, so a time is found by bisection on the id. An index
+        # would double the cost of writing.
         """
         CREATE TABLE operation (
             id INTEGER PRIMARY KEY,
@@ -69,7 +69,7 @@ SQLITE_MIGRATIONS: tuple[tuple[str, ...], ...] = (
         """,
     ),
     (
-        # The names stand in the row: a trace is that of an interaction, which need not be a series.
+        # With names instead of a series id: the interaction of a trace need not be a series.
         """
         CREATE TABLE trace (
             id INTEGER PRIMARY KEY,
@@ -85,7 +85,7 @@ SQLITE_MIGRATIONS: tuple[tuple[str, ...], ...] = (
         """,
         "CREATE INDEX trace_at_us ON trace (at_us)",
         "CREATE TABLE metric (id INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE)",
-        # Without a rowid: the samples of a metric lie side by side, in order of time.
+        # Without a rowid: the samples of a metric are stored together, in order of time.
         """
         CREATE TABLE sample (
             at_us INTEGER NOT NULL,
@@ -96,8 +96,8 @@ SQLITE_MIGRATIONS: tuple[tuple[str, ...], ...] = (
         """,
     ),
     (
-        # The ids of alerts, changes and deliveries are spoken of outside ("Alert 12") or held while something is
-        # sent, so none is ever given twice.
+        # AUTOINCREMENT: the ids of alerts, changes and deliveries are used outside ("Alert 12") or during a send, so
+        # none is ever reused.
         """
         CREATE TABLE alert (
             id INTEGER PRIMARY KEY AUTOINCREMENT,
@@ -159,7 +159,7 @@ SQLITE_MIGRATIONS: tuple[tuple[str, ...], ...] = (
             ended_us INTEGER
         )
         """,
-        # What waits is little, however long the history grows.
+        # A partial index: few deliveries wait, however long the history is.
         "CREATE INDEX delivery_waiting ON delivery (target, alert, id) WHERE state = 'waiting'",
         "CREATE INDEX delivery_alert ON delivery (alert)",
         "CREATE INDEX delivery_ended_us ON delivery (ended_us)",
@@ -226,7 +226,7 @@ SQLITE_MIGRATIONS: tuple[tuple[str, ...], ...] = (
         """,
         "CREATE INDEX marker_at_us ON marker (at_us)",
         "CREATE TABLE memory (name TEXT PRIMARY KEY, value BLOB NOT NULL)",
-        # An event of version 2 knew no end: it becomes an alert that began, was told and ended at once.
+        # An event of version 2 has no end: it becomes an alert that began, fired and ended at once.
         """
         INSERT INTO alert
         SELECT
@@ -267,8 +267,8 @@ SQLITE_MIGRATIONS: tuple[tuple[str, ...], ...] = (
         """,
     ),
     (
-        # From this version on, slots carry a checksum (see slot.py), which earlier releases would take for damage. What
-        # is damaged is moved here, as the INSERT statement that would bring it back: for people, until a clean-up.
+        # From this version on, slots have a checksum (see slot.py), which earlier releases would report as damage.
+        # Damaged rows are moved here, as INSERT statements that would restore them, until a clean-up.
         # result: rebuilt, partial, lost (slots), removed (rows).
         """
         CREATE TABLE damage (
@@ -280,7 +280,7 @@ SQLITE_MIGRATIONS: tuple[tuple[str, ...], ...] = (
         )
         """,
         "CREATE INDEX damage_at_us ON damage (at_us)",
-        # For people: metadata is a JSON object in every row, so that a program can parse all of them.
+        # In the view, metadata is a JSON object in every row, so that a program can parse all of them.
         "DROP VIEW operations",
         """
         CREATE VIEW operations AS
@@ -300,7 +300,7 @@ SQLITE_MIGRATIONS: tuple[tuple[str, ...], ...] = (
         """,
     ),
     (
-        # When the clock was found to have been ahead, or was set back by a little: what that did to stored data.
+        # The effect on stored data when the clock had been ahead, or was set back a little.
         """
         CREATE TABLE clock_step (
             id INTEGER PRIMARY KEY,
@@ -312,7 +312,7 @@ SQLITE_MIGRATIONS: tuple[tuple[str, ...], ...] = (
             last_us INTEGER
         )
         """,
-        # What was recorded while the clock was ahead, as the INSERT statement that would bring it back.
+        # Rows that were recorded while the clock was ahead, as INSERT statements that would restore them.
         """
         CREATE TABLE set_apart (
             id INTEGER PRIMARY KEY,

@@ -1,10 +1,10 @@
-"""A slot: the aggregates of every series in one stretch of time, as columns, and the bytes that they are kept in.
+"""A slot: the aggregates of every series in one minute, hour or day, as columns, and their encoding as bytes.
 
-The bytes are a version, a checksum (CRC-32), a header (number of series, number of filled buckets, one width code a
-column), then the columns one after another, little-endian, each in the narrowest unsigned width that holds its largest
-value; a column of zeros takes no bytes. Most columns of a minute are one or two bytes wide, so a minute of ten
-operations of one series takes near 50 bytes. The checksum covers everything behind it and the other columns of the
-slot's row, so a row whose key was changed is found, too.
+The bytes are a version, a checksum (CRC-32), a header and the columns. The header has the number of series, the number
+of filled buckets and one width code per column. A column is little-endian, in the narrowest unsigned width for its
+largest value. A column of zeros takes no bytes. Most columns of a minute are one or two bytes wide: a minute with ten
+operations of one series takes about 50 bytes. The checksum covers everything after it and the other columns of the
+slot's row, so a changed key is detected, too.
 
 Version 1 has no checksum. Such a slot is compared with itself: its counts by outcome with its buckets, its sums and
 largest durations with the bounds of the buckets.
@@ -30,24 +30,24 @@ Column: TypeAlias = "NDArray[np.integer[Any]]"
 Row: TypeAlias = tuple[int, int, int, int]  # of a slot's row: tier, start, first and last id
 
 VERSION = 2
-_WITHOUT_CHECKSUM = 1  # what schema versions 1 to 3 wrote
+_WITHOUT_CHECKSUM = 1  # written by schema versions 1 to 3
 _HEADER = struct.Struct("<II11B")
 _CHECKSUM = struct.Struct("<BI")  # the version, and the checksum of what follows
 _ROW = struct.Struct("<4q")
 _WIDTHS = tuple(np.dtype(code) for code in ("<u1", "<u1", "<u2", "<u4", "<u8"))  # by width code; code 0 has no bytes
 _SIZES = (0, 1, 2, 4, 8)
 _OUTCOMES = len(Outcome)
-_BY_SERIES = 4 + _OUTCOMES  # columns with one value a series; the others have one a bucket
-_MOST = 2**62  # sums beyond it would overflow
+_BY_SERIES = 4 + _OUTCOMES  # columns with one value per series; the others have one per bucket
+_MAX_VALUE = 2**62  # sums beyond it would overflow
 NO_ROW = (0, 0, 0, 0)
 
 
 class SlotFormatError(ValueError):
-    """A stored value is damaged, or was written by a later version."""
+    """A stored slot is damaged, or was written by a later version."""
 
 
 class Slot(NamedTuple):
-    """Aggregates by series, in the order of the series ids, then the filled buckets of all series in that order."""
+    """Aggregates by series in order of the series ids, then the filled buckets of all series in that order."""
 
     series: Column  # [n] series ids, rising
     ok: Column  # [n] operations by outcome
@@ -68,7 +68,7 @@ class Slot(NamedTuple):
 
 
 def summarise(series: Column, duration_us: Column, outcome: Column) -> Slot:
-    """The slot of these operations (three columns of the same length, at least one operation)."""
+    """Return the slot of these operations (three columns of the same length, at least one operation)."""
     duration_us = np.maximum(duration_us, 0)
     keys, counts = np.unique(series * BUCKETS + bucket_of(duration_us), return_counts=True)
     ids, sizes = np.unique(keys // BUCKETS, return_counts=True)
@@ -81,12 +81,12 @@ def summarise(series: Column, duration_us: Column, outcome: Column) -> Slot:
 
 
 def concatenate(slots: Sequence[Slot]) -> Slot:
-    """The columns of all slots, one after another, as int64; a series stands in it as often as slots hold it."""
+    """Return the columns of all slots, one after another, as int64; a series may occur several times."""
     return Slot._make(np.concatenate(column, dtype=np.int64) for column in zip(*slots, strict=True))
 
 
 def merge(slots: Sequence[Slot]) -> Slot:
-    """The slot of all the operations of these slots (at least one)."""
+    """Return the slot of all operations of these slots (at least one)."""
     if len(slots) == 1:
         return slots[0]
     parts = concatenate(slots)
@@ -104,7 +104,7 @@ def merge(slots: Sequence[Slot]) -> Slot:
 
 
 def encode(slot: Slot, row: Row = NO_ROW) -> bytes:
-    """Return the bytes of a slot; ``row`` is what else stands in its row, which the checksum covers too."""
+    """Return the bytes of a slot; the checksum also covers ``row``, the other columns of its row."""
     codes = [_width_code(column) for column in slot]
     header = _HEADER.pack(slot.series.size, slot.buckets.size, *codes)
     columns = (column.astype(_WIDTHS[code]).tobytes() for column, code in zip(slot, codes, strict=True) if code)
@@ -116,7 +116,7 @@ def decode(data: object, row: Row = NO_ROW) -> Slot:
     """Return the slot in these bytes, written with the same ``row``; its columns are views of them.
 
     Raises:
-        SlotFormatError: they are damaged, or of a later version.
+        SlotFormatError: they are damaged, or from a later version.
     """
     stored = check(data, row)
     return _columns(stored, _CHECKSUM.size if has_checksum(stored) else 1)
@@ -126,27 +126,27 @@ def check(data: object, row: Row = NO_ROW) -> bytes:
     """Return these bytes if they are a sound slot, written with the same ``row``.
 
     Raises:
-        SlotFormatError: they are damaged, or of a later version.
+        SlotFormatError: they are damaged, or from a later version.
     """
     if not isinstance(data, bytes) or not data:
-        raise SlotFormatError("it is empty, or no bytes")
+        raise SlotFormatError("it is empty, or not bytes")
     if data[0] == _WITHOUT_CHECKSUM:
         _compare(data)
         return data
     if data[0] != VERSION:
-        raise SlotFormatError("it is no slot, or one of a later version")
+        raise SlotFormatError("it is not a slot, or one of a later version")
     try:
-        found = zlib.crc32(memoryview(data)[_CHECKSUM.size :], zlib.crc32(_ROW.pack(*row)))
+        checksum = zlib.crc32(memoryview(data)[_CHECKSUM.size :], zlib.crc32(_ROW.pack(*row)))
         _, written = _CHECKSUM.unpack_from(data)
     except struct.error as error:
-        raise SlotFormatError(f"it is cut off, or a column of its row is no number ({error})") from error
-    if found != written:
+        raise SlotFormatError(f"it is truncated, or a column of its row is not a number ({error})") from error
+    if checksum != written:
         raise SlotFormatError("its checksum does not match")
     return data
 
 
 def has_checksum(data: bytes) -> bool:
-    """Return whether the bytes of a sound slot carry a checksum."""
+    """Return True if the bytes of a sound slot contain a checksum."""
     return data[0] != _WITHOUT_CHECKSUM
 
 
@@ -169,7 +169,7 @@ def _compare(data: bytes) -> None:
         SlotFormatError: they contradict each other.
     """
     if len(data) < 1 + _HEADER.size:
-        raise SlotFormatError(f"its header is cut off after {len(data)} bytes")
+        raise SlotFormatError(f"its header is truncated after {len(data)} bytes")
     series, buckets, *codes = _HEADER.unpack_from(data, 1)
     if max(codes) >= len(_SIZES):
         raise SlotFormatError(f"its columns have widths that do not exist: {codes}")
@@ -183,31 +183,31 @@ def _compare(data: bytes) -> None:
 
 
 def _compare_columns(slot: Slot) -> None:
-    if max(int(column.max(initial=0)) for column in slot) >= _MOST:
+    if max(int(column.max(initial=0)) for column in slot) >= _MAX_VALUE:
         raise SlotFormatError("a value is too large")
-    one = Slot._make(column.astype(np.int64) for column in slot)
-    if not one.series.size or one.series[0] < 1 or (np.diff(one.series) < 1).any():
+    columns = Slot._make(column.astype(np.int64) for column in slot)
+    if not columns.series.size or columns.series[0] < 1 or (np.diff(columns.series) < 1).any():
         raise SlotFormatError("its series are not in order")
-    if one.sizes.min() < 1 or int(one.sizes.astype(np.float64).sum()) != one.buckets.size:
+    if columns.sizes.min() < 1 or int(columns.sizes.astype(np.float64).sum()) != columns.buckets.size:
         raise SlotFormatError("its buckets do not fit its series")
-    if one.counts.min() < 1 or one.buckets.max() >= BUCKETS:
+    if columns.counts.min() < 1 or columns.buckets.max() >= BUCKETS:
         raise SlotFormatError("a bucket is empty, or does not exist")
-    ends = np.cumsum(one.sizes)
-    starts = ends - one.sizes
-    inside = np.ones(one.buckets.size, dtype=np.bool_)
+    ends = np.cumsum(columns.sizes)
+    starts = ends - columns.sizes
+    inside = np.ones(columns.buckets.size, dtype=np.bool_)
     inside[starts] = False
-    if (np.diff(one.buckets, prepend=-1) < 1)[inside].any():
+    if (np.diff(columns.buckets, prepend=-1) < 1)[inside].any():
         raise SlotFormatError("its buckets are not in order")
-    counts = one.counts.astype(np.float64)  # exact below 2**53, and never overflows
-    if (np.add.reduceat(counts, starts) != np.sum(one.outcomes, axis=0, dtype=np.float64)).any():
+    counts = columns.counts.astype(np.float64)  # exact below 2**53, and never overflows
+    if (np.add.reduceat(counts, starts) != np.sum(columns.outcomes, axis=0, dtype=np.float64)).any():
         raise SlotFormatError("its counts by outcome differ from those of its buckets")
-    if (bucket_of(one.max_us) != one.buckets[ends - 1]).any():
+    if (bucket_of(columns.max_us) != columns.buckets[ends - 1]).any():
         raise SlotFormatError("a largest duration is in another bucket than the last one")
-    upper = np.minimum(upper_bound_of(one.buckets), np.repeat(one.max_us, one.sizes))
-    lower = np.where(one.buckets > 0, upper_bound_of(one.buckets - 1), 0.0)
-    least, most = (np.add.reduceat(counts * bound, starts) for bound in (lower, upper))
-    if (one.sum_us < least * (1 - 1e-6) - 1).any() or (one.sum_us > most * (1 + 1e-6) + 1).any():
-        raise SlotFormatError("a sum of durations is outside of what its buckets allow")
+    upper = np.minimum(upper_bound_of(columns.buckets), np.repeat(columns.max_us, columns.sizes))
+    lower = np.where(columns.buckets > 0, upper_bound_of(columns.buckets - 1), 0.0)
+    lowest, highest = (np.add.reduceat(counts * bound, starts) for bound in (lower, upper))
+    if (columns.sum_us < lowest * (1 - 1e-6) - 1).any() or (columns.sum_us > highest * (1 + 1e-6) + 1).any():
+        raise SlotFormatError("a sum of durations is outside the range that its buckets allow")
 
 
 def _width_code(column: Column) -> int:

@@ -1,4 +1,4 @@
-"""Adds slots up into Totals: which bin of time and which group of series each of their numbers belongs to."""
+"""Adds slots up to Totals: by bin of time and group of series."""
 
 from __future__ import annotations
 
@@ -18,28 +18,28 @@ if TYPE_CHECKING:
 
 
 class Lookup:
-    """A number for each wanted series id, -1 for all others."""
+    """A number for each known series id, -1 for all others."""
 
     def __init__(self, numbers: Mapping[int, int]) -> None:
-        self._table = np.full(max(numbers, default=0) + 2, -1, dtype=np.int64)  # the last one is for ids beyond
+        self._table = np.full(max(numbers, default=0) + 2, -1, dtype=np.int64)  # the last entry is for larger ids
         for series, number in numbers.items():
             self._table[series] = number
 
     @classmethod
-    def of(cls, series: Collection[int]) -> Lookup:
-        """A lookup that only tells wanted series from others."""
+    def of_ids(cls, series: Collection[int]) -> Lookup:
+        """Return a lookup that has 0 for each of these series ids."""
         return cls(dict.fromkeys(series, 0))
 
     def __call__(self, series: Column) -> Int64Array:
-        """The numbers of these series ids."""
+        """Return the numbers of these series ids."""
         return self._table[np.minimum(series, self._table.size - 1)]
 
 
 def check_step(step_us: int | None) -> None:
-    """Refuse a bin that slots would straddle.
+    """Refuse a bin that slots would overlap.
 
     Raises:
-        ValueError: the step is no positive multiple of a minute.
+        ValueError: the step is not a positive multiple of a minute.
     """
     if step_us is not None and (step_us <= 0 or step_us % MINUTE_US):
         raise ValueError(f"step_us is a positive multiple of a minute ({MINUTE_US}), not {step_us}")
@@ -55,37 +55,37 @@ class Accumulator:
         self._bins = 1 if step_us is None else -(-span // step_us)
         self._groups = max(groups.values(), default=-1) + 1
         self._lookup = Lookup(groups)
-        # One row more than there are, for the series that nobody asked for: cheaper than leaving them out.
+        # One extra row for the other series: cheaper than filtering them out.
         self._size = self._bins * self._groups
         self._outcomes = np.zeros((len(Outcome), self._size + 1), dtype=np.int64)
         self._sum_us, self._max_us = np.zeros((2, self._size + 1), dtype=np.int64)
         self._buckets = np.zeros((self._size + 1) * BUCKETS, dtype=np.int64)
 
     def add(self, starts_us: Sequence[int], slots: Sequence[Slot]) -> None:
-        """Add slots (at least one) by the bin that each starts in; those outside the range are an error.
+        """Add slots (at least one) to the bins in which they start; they must be inside the range.
 
-        Callers keep the chunks small: each numpy call on them may hold the interpreter's lock.
+        Pass few slots at once: each numpy call on them may block the interpreter's lock.
 
         Raises:
             SlotFormatError: the columns of a slot do not fit each other.
         """
-        all_of = concatenate(slots)
-        if int(all_of.sizes.sum()) != all_of.buckets.size or all_of.buckets.max(initial=0) >= BUCKETS:
+        columns = concatenate(slots)
+        if int(columns.sizes.sum()) != columns.buckets.size or columns.buckets.max(initial=0) >= BUCKETS:
             raise SlotFormatError("a damaged slot: its buckets do not fit its series")
         bins = (np.array(starts_us, dtype=np.int64) - self._since_us) // self._step_us
-        group = self._lookup(all_of.series)
+        group = self._lookup(columns.series)
         rows = np.repeat(bins, [slot.series.size for slot in slots]) * self._groups + group
         rows[group < 0] = self._size
-        for added, column in zip(self._outcomes, all_of.outcomes, strict=True):
+        for added, column in zip(self._outcomes, columns.outcomes, strict=True):
             np.add.at(added, rows, column)
-        np.add.at(self._sum_us, rows, all_of.sum_us)
-        np.maximum.at(self._max_us, rows, all_of.max_us)
-        keys = np.repeat(rows * BUCKETS, all_of.sizes)
-        keys += all_of.buckets
-        np.add.at(self._buckets, keys, all_of.counts)
+        np.add.at(self._sum_us, rows, columns.sum_us)
+        np.maximum.at(self._max_us, rows, columns.max_us)
+        keys = np.repeat(rows * BUCKETS, columns.sizes)
+        keys += columns.buckets
+        np.add.at(self._buckets, keys, columns.counts)
 
     def totals(self) -> Totals:
-        """What has been added."""
+        """Return the sums so far."""
         shape = (self._bins, self._groups)
         return Totals(
             since_us=self._since_us,

@@ -105,7 +105,7 @@ async def refusal(bot):
     assert not bot.tree.get_commands()
     line = str(raised.value.original)
     assert line.startswith("PERFORMANCE_DATABASE_URL=")
-    assert "To mend it" in line
+    assert "To fix it" in line
     return line
 
 
@@ -189,7 +189,7 @@ async def test_what_stands_of_alerts_goes_into_the_new_database_and_none_is_told
 async def test_a_file_that_is_no_database_is_refused_and_left_alone(bot, content):
     DATABASE.parent.mkdir()
     DATABASE.write_bytes(content)
-    assert "is no SQLite database" in await refusal(bot)
+    assert "is not an SQLite database" in await refusal(bot)
     assert DATABASE.read_bytes() == content
     DATABASE.rename("diary")
     await store_some(bot)
@@ -223,7 +223,7 @@ async def test_a_second_bot_on_the_same_database_is_refused_until_the_first_has_
 
 
 async def test_a_lock_of_another_program_holds_operations_up_and_loses_none(bot, monkeypatch, caplog):
-    monkeypatch.setattr("cogmeter_storage.sqlite.database_file._BUSY_TIMEOUT_S", 0.2)
+    monkeypatch.setattr("cogmeter_storage.sqlite.database_file._LOCK_TIMEOUT_S", 0.2)
     await bot.load_extension(EXTENSION)
     monitor = bot.get_cog("cogmeter").monitor
     record(0)
@@ -244,7 +244,7 @@ async def test_a_lock_of_another_program_holds_operations_up_and_loses_none(bot,
     await until(lambda: monitor.flusher.written == 4)
     await bot.unload_extension(EXTENSION)
     assert stored() == [0, 1, 2, 3]
-    assert "another program holds a lock on it" in caplog.text
+    assert "another program has a lock on it" in caplog.text
     assert "works again" in caplog.text
 
 
@@ -275,7 +275,7 @@ async def test_what_cannot_be_written_is_refused_with_the_mend_and_left_alone(bo
 
 @pytest.mark.skipif(sys.platform == "win32", reason="limits the size of files as POSIX systems do")
 def test_a_disk_that_takes_no_more_holds_operations_up_and_loses_none(troubled):
-    assert "the disk does not answer as it should" in troubled("full_by_limit")
+    assert "reading or writing fails on the disk" in troubled("full_by_limit")
 
 
 def test_a_disk_that_is_full_holds_operations_up_and_loses_none(troubled, small_disk):

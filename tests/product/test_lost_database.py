@@ -204,7 +204,7 @@ async def test_a_link_to_the_database_does_not_let_a_second_bot_write_it(bot):
 
 
 async def test_a_bot_that_stops_does_not_wait_for_another_programs_lock(bot, monkeypatch, caplog):
-    monkeypatch.setattr("cogmeter_storage.sqlite.database_file._BUSY_TIMEOUT_S", 10_000.0)  # it would wait for hours
+    monkeypatch.setattr("cogmeter_storage.sqlite.database_file._LOCK_TIMEOUT_S", 10_000.0)  # it would wait for hours
     monitor = await load(bot)
     hold = (
         f"import sqlite3; one = sqlite3.connect({str(DATABASE)!r}, isolation_level=None);"
@@ -219,7 +219,7 @@ async def test_a_bot_that_stops_does_not_wait_for_another_programs_lock(bot, mon
         async with asyncio.timeout(60):  # the lock is released only after it
             await bot.unload_extension(EXTENSION)
         other.communicate("\n", timeout=20)
-    assert "another program holds a lock on it" in caplog.text
+    assert "another program has a lock on it" in caplog.text
     assert "Traceback" not in caplog.text
     assert len(cogmeter.default_recorder.buffer)
     await bot.load_extension(EXTENSION)

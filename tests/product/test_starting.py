@@ -30,12 +30,12 @@ from cogmeter.web.metrics.counters import KEY as COUNTERS
 from cogmeter.web.metrics.scrape import scraper_of
 from cogmeter_storage import open_store
 from cogmeter_storage.base import StorageError
-from cogmeter_storage.sqlite.alerting import SqliteAlertStore
+from cogmeter_storage.sqlite.alert_store import SqliteAlertStore
 from cogmeter_storage.sqlite.store import SqliteStore
 
 DATABASE = Path("data/performance.db")
 EXTENSION = "cogmeter.cog"
-FULL = StorageError("Database performance.db: the disk does not answer as it should.", permanent=False)
+FULL = StorageError("Database performance.db: reading or writing fails on the disk.", permanent=False)
 WEEKLY_S = 600.0  # how often the weekly report is looked at
 NONSENSE = b"\x00nonsense"
 

@@ -1,4 +1,4 @@
-"""The back ends that the contract suite holds to one behaviour, and rows to feed them."""
+"""The back ends that the contract suite checks, and rows for them."""
 
 from __future__ import annotations
 

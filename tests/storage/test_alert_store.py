@@ -1,4 +1,4 @@
-"""The contract of alerting.AlertStore, and of markers and remembered bytes: every back end is held to it."""
+"""The contract of AlertStore, markers and named values, checked for every back end."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def make_alert(noon):
 
     def make(uid, state=FIRING, *, at_us=noon, **others):
         resolved_us = at_us if state is RESOLVED else None
-        given = {"service": "alpha", "fired_us": at_us, "resolved_us": resolved_us} | others
+        values = {"service": "alpha", "fired_us": at_us, "resolved_us": resolved_us} | others
         return Alert(
             uid=uid,
             rule="error_rate",
@@ -41,14 +41,14 @@ def make_alert(noon):
             started_us=at_us - MINUTE_US,
             seen_us=at_us,
             changed_us=at_us,
-            **given,
+            **values,
         )
 
     return make
 
 
 def step(alert, kind="fired", targets=(), *, at_us=None, actor=""):
-    """A step that says that this happened to the alert."""
+    """Return a step with this change of the alert."""
     at_us = alert.changed_us if at_us is None else at_us
     measured = (alert.severity, alert.message, alert.current, alert.threshold, at_us)
     return Step(alert, AlertChange(alert.uid, kind, alert.state, *measured, actor, "note"), targets)
@@ -102,7 +102,7 @@ async def test_saving_nothing_is_nothing(alerting):
     ("wrong", "match"),
     [
         (lambda alert: dataclasses.replace(step(alert), alert=dataclasses.replace(alert, uid="c")), "change is one of"),
-        (lambda alert: Step(alert, None, ("log",)), "nothing to tell"),
+        (lambda alert: Step(alert, None, ("log",)), "nothing to send"),
         (lambda alert: Step(dataclasses.replace(alert, worst=math.nan)), "not a number"),
     ],
 )
@@ -129,7 +129,7 @@ async def test_a_cancelled_save_has_stored_all_or_nothing(alerting, make_alert, 
             await asyncio.sleep(0.0005)
         task.cancel()
         await asyncio.gather(task, return_exceptions=True)
-        await alerting.drop([])  # waits behind it
+        await alerting.delete_unfired([])  # waits behind it
         count = len(await alerting.alerts(EVERY))
         assert count % 30 == 0
         assert count == len(await alerting.changes()) == len(await alerting.due(noon, limit=1000))
@@ -177,12 +177,12 @@ async def test_what_never_fired_can_be_forgotten_and_what_fired_cannot(alerting,
     await alerting.save([Step(make_alert("p", AlertState.PENDING, fired_us=None)), step(make_alert("a"))])
     muted = step(make_alert("m", AlertState.MUTED, fired_us=None), "muted", ("log",))
     await alerting.save([muted])
-    await alerting.drop(["p", "a", "m", "nobody"])
+    await alerting.delete_unfired(["p", "a", "m", "nobody"])
     assert await uids(alerting, EVERY) == ["a"]
     assert [one.alert for one in await alerting.changes()] == ["a"]
     assert await alerting.due(noon) == []
     (again,) = await alerting.save([step(make_alert("p"))])
-    assert again.id == 4  # no id is given twice
+    assert again.id == 4  # no id is used twice
 
 
 # Deliveries
@@ -216,9 +216,9 @@ async def test_what_was_sent_is_given_no_more_and_what_the_target_gave_is_kept(a
     assert await alerting.receipt("b", "channel") is None
     await alerting.save([step(alert, "reminded", ("channel", "log"))])
     assert [one.receipt for one in await alerting.due(noon)] == ["message 1", None]
-    for delivery, given in ((2, None), (3, "line")):
+    for delivery, receipt in ((2, None), (3, "line")):
         await alerting.begin(delivery, now_us=noon + 6)
-        await alerting.end(delivery, outcome="sent", now_us=noon + 7, receipt=given)
+        await alerting.end(delivery, outcome="sent", now_us=noon + 7, receipt=receipt)
     assert await alerting.receipt("a", "channel") == "message 1"
     await alerting.save([step(alert, "eased", ("channel",))])
     await alerting.end(4, outcome="superseded", now_us=noon, receipt="message 2")
@@ -250,7 +250,7 @@ async def test_the_next_time_is_that_of_a_delivery_that_may_be_tried_then(alerti
     assert await alerting.next_due_us() == noon
     await alerting.end(1, outcome="retry", now_us=noon, due_us=noon + 500)
     await alerting.save([step(alert, "reminded", ("log",), at_us=noon + 1)])
-    # The reminder is due already, but stands behind what backs off.
+    # The reminder is due already, but waits for the earlier delivery that backs off.
     assert await alerting.next_due_us() == noon + 500
     await alerting.save([step(alert, "reminded", ("channel",), at_us=noon + 300)])
     assert await alerting.next_due_us() == noon + 300
@@ -297,7 +297,7 @@ async def test_what_does_not_wait_can_neither_begin_nor_end(alerting, make_alert
             alerting.begin(number, now_us=noon),
             alerting.end(number, outcome="sent", now_us=noon, receipt="message"),
         ):
-            with pytest.raises(StorageError, match=f"Delivery {number} does not wait") as caught:
+            with pytest.raises(StorageError, match=f"Delivery {number} is not waiting") as caught:
                 await call
             assert caught.value.permanent
     assert await alerting.receipt("a", "log") is None
@@ -364,9 +364,9 @@ async def test_mutes_and_acknowledgements_are_audited_too(alerting, make_alert, 
         )
     ]
     await alerting.end_mutes([mutes[0].id], now_us=noon + 3, actor="Ben")
-    told = [(one.at_us, one.actor, one.action, one.subject, one.before, one.after) for one in await alerting.audit()]
+    entries = [(one.at_us, one.actor, one.action, one.subject, one.before, one.after) for one in await alerting.audit()]
     until = "until 2025-06-16 13:00 UTC"
-    assert told[::-1] == [
+    assert entries[::-1] == [
         (noon + 1, "Ann", "acknowledge", "error_rate@alpha/one", "firing", "alert 1"),
         (noon + 2, "Ann", "mute", "error_rate@alpha", "", f"{until}: a deploy"),
         (noon + 2, "Ann", "mute", "slow", "", until),
@@ -391,11 +391,11 @@ async def test_markers_come_in_order_of_time_and_a_limit_leaves_out_the_oldest(s
 
 
 async def test_bytes_are_remembered_under_a_key(store):
-    assert await store.recall("baselines") is None
-    await store.remember("baselines", b"\x00one")
-    await store.remember("other", b"")
-    await store.remember("baselines", b"\x00two")
-    assert (await store.recall("baselines"), await store.recall("other")) == (b"\x00two", b"")
+    assert await store.get_value("baselines") is None
+    await store.set_value("baselines", b"\x00one")
+    await store.set_value("other", b"")
+    await store.set_value("baselines", b"\x00two")
+    assert (await store.get_value("baselines"), await store.get_value("other")) == (b"\x00two", b"")
 
 
 # The whole
@@ -408,7 +408,7 @@ async def test_everything_of_alerting_is_there_again_after_reopening(backend, ma
         mute = await alerting.add_mute(Mute("alpha", "", noon, noon + HOUR_US, "Ann"))
         await alerting.override({"error_rate": "0.1"}, now_us=noon, actor="Ann")
         marker = await store.add_marker(Marker(noon, "start", "started"))
-        await store.remember("key", b"value")
+        await store.set_value("key", b"value")
         before = await alerting.due(noon), await alerting.audit(), await alerting.changes()
     async with backend.store() as store:
         alerting = store.alerting
@@ -417,7 +417,7 @@ async def test_everything_of_alerting_is_there_again_after_reopening(backend, ma
         assert await alerting.mutes(noon) == [mute]
         assert await alerting.overrides() == {"error_rate": "0.1"}
         assert await store.markers(0, noon + 1) == [marker]
-        assert await store.recall("key") == b"value"
+        assert await store.get_value("key") == b"value"
 
 
 async def test_a_store_opened_for_reading_shows_alerting_and_refuses_to_change_it(backend, alerting, make_alert, noon):
@@ -427,16 +427,16 @@ async def test_a_store_opened_for_reading_shows_alerting_and_refuses_to_change_i
         assert len(await reading.alerting.due(noon)) == 1
         for write in (
             reading.alerting.save([step(make_alert("b"))]),
-            reading.alerting.drop(["a"]),
+            reading.alerting.delete_unfired(["a"]),
             reading.alerting.begin(1, now_us=noon),
             reading.alerting.end(1, outcome="sent", now_us=noon),
             reading.alerting.add_mute(Mute("", "", noon, noon + 1, "Ann")),
             reading.alerting.end_mutes([1], now_us=noon, actor="Ann"),
             reading.alerting.override({"error_rate": "1"}, now_us=noon, actor="Ann"),
             reading.add_marker(Marker(noon, "mark", "m")),
-            reading.remember("key", b"value"),
+            reading.set_value("key", b"value"),
         ):
-            with pytest.raises(StorageError, match="reading alone") as caught:
+            with pytest.raises(StorageError, match="reading only") as caught:
                 await write
             assert caught.value.permanent
 
@@ -490,13 +490,13 @@ async def test_clean_removes_old_mutes_markers_and_audit(store, noon):
         await store.add_marker(Marker(at_us, "mark", "m"))
     kept = await alerting.add_mute(Mute("", "", now_us - 29 * DAY_US, now_us + 1, "Ann"))
     await alerting.add_mute(Mute("", "", noon, noon + HOUR_US, "Ann"))
-    await store.remember("key", b"value")
+    await store.set_value("key", b"value")
     await store.clean(RETENTION, now_us=now_us)
     assert await alerting.mutes(0) == [kept]
     assert [one.at_us for one in await store.markers(0, now_us)] == [now_us - 2 * DAY_US]
     assert [one.at_us for one in await alerting.audit()] == [now_us - 2 * DAY_US]
     assert await alerting.overrides() == {"error_rate": str(now_us - 2 * DAY_US)}
-    assert await store.recall("key") == b"value"
+    assert await store.get_value("key") == b"value"
 
 
 async def test_clean_takes_many_alerts_in_small_steps(store, make_alert, noon):

@@ -38,7 +38,7 @@ async def test_a_postgresql_url_is_said_to_come_later(url):
 async def test_an_empty_file_is_no_database_of_an_earlier_version(tmp_path):
     path = tmp_path / "empty.db"
     path.touch()
-    with pytest.raises(StorageError, match="is empty: no bot has written it yet"):
+    with pytest.raises(StorageError, match="is empty: no bot has written to it yet"):
         await open_store(f"sqlite:///{path}", read_only=True)
 
 

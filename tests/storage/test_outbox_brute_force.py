@@ -1,4 +1,4 @@
-"""Compares the outbox with a list that is searched from end to end, across restarts and clean-ups."""
+"""Compares the outbox with a plain list, across restarts and clean-ups."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ class Waiting:
 
 @dataclass
 class Model:
-    """What waits, in the order in which it came, and what every target gave last."""
+    """The waiting deliveries in order, and the last receipt of every target."""
 
     now_us: int = NOON
     count: int = 0
@@ -56,7 +56,7 @@ class Model:
         self.waiting.append(Waiting(self.count, alert, target, self.now_us))
 
     def heads(self, target):
-        """The first of each pair, as the store should tell it."""
+        """Return the first delivery of each pair, as the store should return it."""
         seen = set()
         for one in self.waiting:
             pair = (one.alert, one.target)
@@ -122,7 +122,7 @@ async def compare(alerting, model):
 
 
 async def play(backend, steps):
-    """Take the steps in the store and in the model, and compare after each."""
+    """Run the steps on the store and on the model, and compare after each."""
     model = Model()
     store = await backend.open()
     try:

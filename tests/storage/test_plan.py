@@ -12,7 +12,7 @@ STEPS = st.sampled_from([None, MINUTE_US, 7 * MINUTE_US, 15 * MINUTE_US, HOUR_US
 
 @st.composite
 def kept_tiers(draw):
-    """What a store keeps after any run of folds and clean-ups: coarser tiers begin no later and end no later."""
+    """Generate the extents that folds and clean-ups leave: coarser tiers begin no later and end no later."""
     start = draw(st.integers(0, SPAN // MINUTE_US)) * MINUTE_US
     end = start + draw(st.integers(1, SPAN // MINUTE_US)) * MINUTE_US
     kept = {Tier.MINUTE: Extent(start, end)}

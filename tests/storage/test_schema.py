@@ -1,4 +1,4 @@
-"""A database of each earlier version is brought up to date."""
+"""A database of each earlier version is upgraded."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from cogmeter_storage.schema import SQLITE_MIGRATIONS, SQLITE_VERSION
 
 
 def dump(path):
-    """Every table, index, view and row, as the SQL that would make it."""
+    """Return every table, index, view and row as SQL."""
     raw = sqlite3.connect(path)
     lines = set(raw.iterdump())
     raw.close()
@@ -34,7 +34,7 @@ def add_alert_event(path, *event):
 
 
 def without_views(lines):
-    """A dump's lines but those of views: a view stores nothing, and a later version may replace it."""
+    """Return the lines of a dump without views: a view stores nothing, and a later version may replace it."""
     return {line for line in lines if not line.startswith("CREATE VIEW")}
 
 
@@ -46,7 +46,7 @@ async def test_a_database_of_an_earlier_version_is_brought_up_and_nothing_is_los
         then.setattr("cogmeter_storage.sqlite.database_file.SQLITE_MIGRATIONS", SQLITE_MIGRATIONS[:version])
         then.setattr("cogmeter_storage.sqlite.database_file.SQLITE_VERSION", version)
         then.setattr(
-            "cogmeter_storage.sqlite.database_file.has_future", lambda *_: False
+            "cogmeter_storage.sqlite.database_file.has_future_rows", lambda *_: False
         )  # looks into tables of later versions
         async with backend.store() as store:
             await store.series_ids([("a", "b"), ("a", "c"), ("a", "d")])

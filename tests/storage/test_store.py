@@ -1,4 +1,4 @@
-"""The contract of base.Store: every back end is held to it."""
+"""The contract of base.Store, checked for every back end."""
 
 from __future__ import annotations
 
@@ -299,7 +299,7 @@ async def test_a_store_opened_for_reading_refuses_to_write(backend, store, noon)
             reading.add_traces([TraceRecord(noon, "a", "b", 1, Outcome.OK, None, 0, ())]),
             reading.add_samples(noon, {"a": 1.0}),
         ):
-            with pytest.raises(StorageError, match="reading alone") as caught:
+            with pytest.raises(StorageError, match="reading only") as caught:
                 await write
             assert caught.value.permanent
 

@@ -1,4 +1,4 @@
-"""Compares what a store answers with a computation over all operations, across slots, folds, clean-ups, restarts."""
+"""Compares the store's results with a computation over all operations, across folds, clean-ups and restarts."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ class Model:
 
 
 async def play(backend, steps, question):
-    """Take the steps in the store and in the model, then compare."""
+    """Run the steps on the store and on the model, then compare."""
     model = Model()
     store = await backend.open()
     try:

@@ -1,4 +1,4 @@
-"""The contract of base.Store for what the watch keeps: traces and gauges."""
+"""The contract of base.Store for traces and samples."""
 
 from __future__ import annotations
 

@@ -162,7 +162,7 @@ def forget(user: str, name: str | None, yes: bool, database: Path | None) -> Non
             click.confirm(f"Remove the traces of user {user} for good?", abort=True)
 
         async def work(store: Store) -> int:
-            return await store.forget(await person_of(store, user, name))
+            return await store.erase_person(await person_of(store, user, name))
 
         found = asyncio.run(writing(database, work))
     echo(f"Removed from {found:,} rows")

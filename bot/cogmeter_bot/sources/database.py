@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from cogmeter.schemas.slowest import Slowest
     from cogmeter.settings import Settings
     from cogmeter_storage import Store
-    from cogmeter_storage.model import Operation
+    from cogmeter_storage.model import OperationRecord
 
 
 # Where the names are, by what was asked for.
@@ -196,7 +196,7 @@ class _Counted:
 
     async def stream(
         self, series: Collection[int] | None, since_us: int, until_us: int, *, rows: int = 1_000
-    ) -> AsyncIterator[list[Operation]]:
+    ) -> AsyncIterator[list[OperationRecord]]:
         """See Store.stream."""
         async for chunk in self._store.stream(series, since_us, until_us, rows=rows):
             self.operations += len(chunk)

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from cogmeter.settings import Settings
     from cogmeter_storage.alerting import Alert
     from cogmeter_storage.base import Store
-    from cogmeter_storage.model import Operation
+    from cogmeter_storage.model import OperationRecord
 
 MOVED_BY: Final = "cogmeter"  # in the audit of a new database: who changed a threshold stands in the old one
 
@@ -41,7 +41,7 @@ class Alerting:
         store: Store,
         *,
         notifiers_of: Callable[[IncidentReader], Sequence[Notifier]],
-        url_of: Callable[[Operation], str | None],
+        url_of: Callable[[OperationRecord], str | None],
         parts: StartupGuard | None = None,
     ) -> None:
         """``names`` is the recorder's growing list of (service, operation), by series number.

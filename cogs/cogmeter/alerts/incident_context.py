@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from cogmeter_storage.alerting import Alert
     from cogmeter_storage.base import Store
-    from cogmeter_storage.model import Operation
+    from cogmeter_storage.model import OperationRecord
 
 READ: Final = 500  # operations that are looked at one by one
 BEFORE_US: Final = HOUR_US  # what changed longer ago is not listed
@@ -39,7 +39,7 @@ class IncidentReader:
     """Reads what is stored; ``store`` is set anew when a corrupt one is replaced."""
 
     def __init__(
-        self, store: Store, *, window_s: float, url_of: Callable[[Operation], str | None] = lambda _: None
+        self, store: Store, *, window_s: float, url_of: Callable[[OperationRecord], str | None] = lambda _: None
     ) -> None:
         """``window_s`` is the stretch before a breach that it was measured in.
 
@@ -107,14 +107,14 @@ class IncidentReader:
         )
 
 
-def _different(operations: Sequence[Operation], kind: str) -> int | None:
+def _different(operations: Sequence[OperationRecord], kind: str) -> int | None:
     """How many different users or guilds the operations touched; None where none of them says."""
     values = {one.metadata.get(kind) for one in operations}
     hashes = {value for value in values if isinstance(value, str) and _PERSON.fullmatch(value)}
     return len(hashes) or None
 
 
-def _commonest(operations: Sequence[Operation]) -> tuple[str | None, int]:
+def _commonest(operations: Sequence[OperationRecord]) -> tuple[str | None, int]:
     """The error that most of them (newest first) ended with, in the newest one's words, and how many did.
 
     Errors that differ in numbers and ids alone are the same.

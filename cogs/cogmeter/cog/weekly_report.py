@@ -56,9 +56,9 @@ class WeeklyReport:
         if not settings.alert_weekly_report or settings.alert_channel_id is None:
             return
         week = (self._clock() - FIRST_US) // WEEK_US
-        state, last = _read(await store.recall(KEY))
+        state, last = _read(await store.get_value(KEY))
         if last is None:
-            await store.remember(KEY, _written("posted", week))
+            await store.set_value(KEY, _written("posted", week))
         elif last < week:
             await self._post(week, begun=False)
         elif last == week and state == "begun":
@@ -74,12 +74,12 @@ class WeeklyReport:
         embed = report_embed(report, weekly=True)
         try:
             if not (begun and await self._stands(room, embed)):
-                await store.remember(KEY, _written("begun", week))
+                await store.set_value(KEY, _written("begun", week))
                 nobody = discord.AllowedMentions.none()
                 await room.send(embed=embed, silent=True, allowed_mentions=nobody, nonce=f"cogmeter-week-{week}")
         except (discord.DiscordException, *BROKEN) as error:
             raise place.refused(error) from error
-        await store.remember(KEY, _written("posted", week))
+        await store.set_value(KEY, _written("posted", week))
 
     async def _stands(self, room: Room, embed: discord.Embed) -> bool:
         """Whether this report is in the channel: its title and the days in its footer are no other message's."""

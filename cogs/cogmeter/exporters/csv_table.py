@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
     from cogmeter_storage.base import Store
-    from cogmeter_storage.model import Operation
+    from cogmeter_storage.model import OperationRecord
 
 HEADER: Final = "timestamp,service,operation,duration,success,error"
 
@@ -35,7 +35,7 @@ async def write(store: Store, export: Export) -> AsyncIterator[bytes]:
         yield "".join(map(line, operations)).encode()
 
 
-def line(one: Operation) -> str:
+def line(one: OperationRecord) -> str:
     """The line of an operation. An error is always quoted, as in the guide; names are where they need it."""
     return (
         f"{iso(one.end_us)},{_name(one.service)},{_name(one.operation)},{milliseconds(one.duration_us)},"

@@ -13,18 +13,18 @@ from cogmeter.exporters.base import iso, milliseconds
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-    from cogmeter_storage.model import Operation
+    from cogmeter_storage.model import OperationRecord
 
 # Pure ASCII: whatever a text holds, half a surrogate pair in metadata too, its escapes are valid in every encoding.
 _encode = json.JSONEncoder(allow_nan=False, separators=(",", ":"), check_circular=False).encode
 
 
-def as_json(operations: Iterable[Operation]) -> list[str]:
+def as_json(operations: Iterable[OperationRecord]) -> list[str]:
     """Each one as a JSON object, on one line."""
     return [_one(operation) for operation in operations]
 
 
-def _one(one: Operation) -> str:
+def _one(one: OperationRecord) -> str:
     # Written out, and not encoded from a dict, because a million of them takes half the time.
     return (
         f'{{"operationId":"op_{one.id}","service":{_encode(one.service)},"operation":{_encode(one.operation)},'

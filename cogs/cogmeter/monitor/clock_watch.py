@@ -69,7 +69,7 @@ class ClockWatch:
         """Begin, with the time of the newest stored operation, if there is one."""
         now_us = clock.now_us()
         if not clock.credible and last_us is not None and last_us > now_us:
-            clock.know(last_us * 1000)
+            clock.set_known_time(last_us * 1000)
             _logger.error("The clock shows %s, which cannot be: time goes on from the last stored operation", _wall())
         elif last_us is not None and now_us - last_us >= FORWARD_US:
             self._doubtful = True
@@ -79,7 +79,7 @@ class ClockWatch:
 
     async def stop(self) -> None:
         """End."""
-        clock.forget()
+        clock.clear_known_time()
         if self._task is not None:
             self._task.cancel()
             await asyncio.wait([self._task])
@@ -145,7 +145,7 @@ class ClockWatch:
             reading = min(reading, self._reading())
         _, steady_ns, wall_ns, time_ns = reading
         if clock.credible:
-            clock.know(time_ns)
+            clock.set_known_time(time_ns)
         return steady_ns, wall_ns, time_ns
 
     def _reading(self) -> tuple[int, int, int, int]:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
 from cogmeter.redaction import quoted
-from cogmeter_storage.model import DAY_US, FAILURES, HOUR_US, MINUTE_US, Marker, Operation
+from cogmeter_storage.model import DAY_US, FAILURES, HOUR_US, MINUTE_US, Marker, OperationRecord
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -159,8 +159,8 @@ class ServiceStats:
     total: Figures
     before: Figures
     operations: list[tuple[str, Figures]]  # busiest first
-    slowest: list[Operation]
-    errors: list[Operation]  # newest first
+    slowest: list[OperationRecord]
+    errors: list[OperationRecord]  # newest first
     timeline: Timeline
     last_end_us: int | None
 
@@ -177,7 +177,7 @@ class IncidentContext:
     guilds: int | None = None
     commonest_error: str | None = None
     commonest_count: int = 0
-    example: Operation | None = None  # the newest failure, or the slowest operation
+    example: OperationRecord | None = None  # the newest failure, or the slowest operation
     example_url: str | None = None  # leads to its place in Discord; kept in memory only, never stored
     markers: tuple[Marker, ...] = ()  # what changed shortly before, newest first
 

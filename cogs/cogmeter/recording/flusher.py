@@ -148,7 +148,7 @@ class Flusher:
         slices = batch.slices(self._ids, self.recorder)
         now_us = clock.now_us()
         if now_us < self._latest_us - AHEAD_US:
-            await self.store.set_apart(now_us=now_us)
+            await self.store.move_future_rows(now_us=now_us)
             self._latest_us = now_us
         self.written += await self.store.append(slices, now_us=now_us)
         self._latest_us = max(self._latest_us, now_us)

@@ -118,10 +118,10 @@ async def mark_start(store: Store, marks: MarkerRecorder, version: str | None) -
     if version is None or not version.strip():
         return
     name = cleaned(version)
-    known = await store.recall(VERSION_KEY)
+    known = await store.get_value(VERSION_KEY)
     if known is None or known.decode("utf-8", "replace") != name:
         await store.add_marker(Marker(clock.now_us(), VERSION, cleaned(f"version {name}")))
-        await store.remember(VERSION_KEY, name.encode())
+        await store.set_value(VERSION_KEY, name.encode())
 
 
 def _joined(marker: Marker, name: str) -> Marker:

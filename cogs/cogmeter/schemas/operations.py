@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from cogmeter.query.query import Query
     from cogmeter.query.records import Range
-    from cogmeter_storage.model import Operation, Outcome
+    from cogmeter_storage.model import OperationRecord, Outcome
 
 
 class OperationAnswer(Schema):
@@ -35,7 +35,7 @@ class OperationAnswer(Schema):
     metadata: dict[str, Any] = Field(description="What the host said of it; Discord's ids are hidden")
 
     @classmethod
-    def of(cls, one: Operation) -> OperationAnswer:
+    def of(cls, one: OperationRecord) -> OperationAnswer:
         """That of a record."""
         return cls(
             operation_id=f"op_{one.id}",
@@ -69,7 +69,7 @@ async def page(
     slower_than_us: int,
     before_id: int | None,
     limit: int,
-) -> tuple[list[Operation], int | None]:
+) -> tuple[list[OperationRecord], int | None]:
     """One page, and the id to go on behind; None behind the last one.
 
     Raises:

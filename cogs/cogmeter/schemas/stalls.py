@@ -16,7 +16,7 @@ from cogmeter.schemas.times import Instant, at
 if TYPE_CHECKING:
     from cogmeter.query.query import Query
     from cogmeter.query.records import Range
-    from cogmeter_storage.model import Operation
+    from cogmeter_storage.model import OperationRecord
 
 
 class Stall(Schema):
@@ -29,7 +29,7 @@ class Stall(Schema):
     stack: list[str] = Field(description="The innermost line first")
 
     @classmethod
-    def of(cls, one: Operation) -> Stall:
+    def of(cls, one: OperationRecord) -> Stall:
         """That of its operation."""
         stack, during = one.metadata.get("stack"), one.metadata.get("during")
         return cls(

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from cogmeter.alerts.model import LoopState
     from cogmeter.recording.recorder import Recorder
     from cogmeter.settings import Settings
-    from cogmeter_storage.model import Operation
+    from cogmeter_storage.model import OperationRecord
 
 _logger = logging.getLogger("cogmeter.watch")
 
@@ -113,7 +113,7 @@ class Watcher:
                     worst[one.name] = one
         return list(worst.values())
 
-    def url_of(self, operation: Operation) -> str | None:
+    def url_of(self, operation: OperationRecord) -> str | None:
         """Leads to where in Discord an operation that failed or was slow happened, while that is remembered."""
         return self.receipts.people.url_of(operation)
 

@@ -1,4 +1,4 @@
-"""Operations in one SQLite file, through aiosqlite."""
+"""The store in one SQLite file, through aiosqlite."""
 
 from cogmeter_storage.sqlite.store import SqliteStore
 

@@ -1,4 +1,4 @@
-"""Copies the whole database: to another file while it is in use, or into itself without its free room."""
+"""Copies the whole database: to another file while it is in use, or into itself without unused space."""
 
 from __future__ import annotations
 
@@ -11,8 +11,7 @@ import threading
 from typing import TYPE_CHECKING, Final
 
 from cogmeter_storage.base import StorageError
-from cogmeter_storage.sqlite.errors import SQLITE_ERRORS, primary_code, storage_error
-from cogmeter_storage.sqlite.rows import snapshot
+from cogmeter_storage.sqlite.connection import SQLITE_ERRORS, primary_code, snapshot, storage_error
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -20,12 +19,12 @@ if TYPE_CHECKING:
 
     from cogmeter_storage.sqlite.connection import Connection
 
-_PAGES: Final = 1_000  # copied in one step: 4 MB
+_PAGES: Final = 1_000  # per step: 4 MB
 _OF_THE_SOURCE: Final = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
 
 
 class _StoppedError(Exception):
-    """Nobody waits for the copy any more."""
+    """Nothing waits for the copy any more."""
 
 
 async def backup(
@@ -35,10 +34,10 @@ async def backup(
     *,
     closing: Callable[[], bool] = lambda: False,
 ) -> None:
-    """See Store.backup; ``source`` is busy for as long as it takes. Give up when ``closing`` says so.
+    """Implement Store.backup. ``source`` is busy until the end; the copy is abandoned when ``closing`` returns True.
 
-    The copy is written under another name, and gets its own when it is complete: whatever ends this process, no file
-    of that name is half a database.
+    The copy is written under a temporary name and renamed when it is complete. So a file of the final name is always a
+    whole database.
     """
     if await asyncio.to_thread(target.exists):
         raise FileExistsError(f"{target} exists already")
@@ -50,7 +49,7 @@ async def backup(
         if stopped.is_set():
             raise _StoppedError
         if closing():
-            raise StorageError(f"The copy {target} was given up: the database is being closed.", permanent=False)
+            raise StorageError(f"The copy {target} was cancelled: the database is being closed.", permanent=False)
         if progress is not None:
             progress(total - remaining, total)
 
@@ -60,23 +59,23 @@ async def backup(
         await asyncio.to_thread(rename_new, part, target)
     finally:
         stopped.set()
-        await asyncio.wait({copying})  # the thread writes no more from here on
+        await asyncio.wait({copying})  # the thread no longer writes
         if not copying.cancelled():
-            copying.exception()  # of a copy that was cancelled, nobody asks for it
+            copying.exception()  # retrieves the error of a cancelled copy
         await asyncio.to_thread(part.unlink, missing_ok=True)
 
 
 def rename_new(source: Path, target: Path) -> None:
-    """Rename a file, and never replace another one, as far as the file system can.
+    """Rename a file without replacing another one, as far as the file system can.
 
     Raises:
-        FileExistsError: there is one of the new name.
+        FileExistsError: the new name exists.
     """
     try:
         os.link(source, target)
     except FileExistsError:
         raise
-    except OSError:  # no hard links here
+    except OSError:  # the file system has no hard links
         if target.exists():
             raise FileExistsError(f"{target} exists already") from None
         source.rename(target)
@@ -85,16 +84,16 @@ def rename_new(source: Path, target: Path) -> None:
 
 
 def compact(raw: sqlite3.Connection) -> None:
-    """See Store.vacuum."""
+    """Implement Store.vacuum."""
     raw.execute("VACUUM")
-    # All of it went through the write-ahead log, which is as large as the database now.
+    # VACUUM wrote everything to the write-ahead log, which is as large as the database now.
     raw.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
 
 
 def _copy(raw: sqlite3.Connection, target: Path, step: Callable[[int, int, int], None]) -> None:
     try:
         with contextlib.closing(_opened(target)) as copy, snapshot(raw):
-            # Reading begins the snapshot: without one, each commit of the writer would begin the copy anew.
+            # A read starts the snapshot. Without it, each commit of the writer would restart the copy.
             raw.execute("SELECT count(*) FROM sqlite_schema").fetchone()
             raw.backup(copy, pages=_PAGES, progress=step)
         _sync(target)
@@ -105,7 +104,7 @@ def _copy(raw: sqlite3.Connection, target: Path, step: Callable[[int, int, int],
 
 
 def _opened(target: Path) -> sqlite3.Connection:
-    """The copy's connection: without a journal, since a copy that fails is thrown away."""
+    """Return a connection to the copy, without a journal: a copy that fails is deleted."""
     copy = sqlite3.connect(target, isolation_level=None)
     copy.execute("PRAGMA journal_mode = OFF")
     copy.execute("PRAGMA synchronous = OFF")

@@ -1,55 +1,126 @@
-"""aiosqlite's connection, with whole functions run on its thread and an end that cannot be missed."""
+"""One SQLite connection with its own thread, its transactions, and SQLite's errors as StorageError."""
 
 from __future__ import annotations
 
+import contextlib
 import sqlite3
+import threading
 from contextlib import ExitStack
 from functools import partial
-from typing import TYPE_CHECKING, Concatenate, ParamSpec, TypeVar
+from typing import TYPE_CHECKING, Concatenate, Final, ParamSpec, TypeVar
 
 import aiosqlite
+from aiosqlite.core import _STOP_RUNNING_SENTINEL, set_exception, set_result
 
-from cogmeter_storage.base import StorageError
+from cogmeter_storage.base import CorruptStoreError, StorageError
 from cogmeter_storage.slot import SlotFormatError
-from cogmeter_storage.sqlite.errors import SQLITE_ERRORS, damaged, storage_error
 
 if TYPE_CHECKING:
     import asyncio
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
     from pathlib import Path
+    from queue import SimpleQueue
     from typing import Any
 
 P = ParamSpec("P")
 T = TypeVar("T")
 
+# The errors of sqlite3 calls. When a damaged schema puts invalid UTF-8 into SQLite's message, Python raises the
+# decoding error instead of SQLite's own.
+SQLITE_ERRORS: Final = (sqlite3.Error, UnicodeDecodeError)
+
+_DAMAGED = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
+
+# By primary result code: the meaning, the next step, and whether it is permanent.
+_MEANINGS = {
+    sqlite3.SQLITE_FULL: ("the disk is full", "free some space; writing then continues", False),
+    sqlite3.SQLITE_IOERR: ("reading or writing fails on the disk", "check the disk and its free space", False),
+    sqlite3.SQLITE_BUSY: ("another program has a lock on it", "end that program's transaction", False),
+    sqlite3.SQLITE_LOCKED: ("another program has a lock on it", "end that program's transaction", False),
+    sqlite3.SQLITE_READONLY: ("it cannot be written", "make the file and its folder writable for the bot", True),
+    sqlite3.SQLITE_CANTOPEN: (
+        "it cannot be opened",
+        "check that the folder exists and that the bot may read and write in it",
+        True,
+    ),
+    sqlite3.SQLITE_PERM: ("access is refused", "make the file and its folder writable for the bot", True),
+}
+
+
+def primary_code(error: Exception) -> int:
+    """Return SQLite's primary result code of one of SQLITE_ERRORS; -1 for an error of the sqlite3 module itself."""
+    if isinstance(error, UnicodeDecodeError):
+        return sqlite3.SQLITE_CORRUPT
+    code = getattr(error, "sqlite_errorcode", None)
+    return -1 if code is None else int(code) & 0xFF
+
+
+def storage_error(error: Exception, path: Path) -> StorageError:
+    """Return the StorageError for one of SQLITE_ERRORS."""
+    code = primary_code(error)
+    if code in _DAMAGED:
+        return damaged_error(path, str(error))
+    meaning, fix, permanent = _MEANINGS.get(
+        code,
+        ("SQLite reports an error", "see the log; if it continues, set PERFORMANCE_DATABASE_URL to another file", True),
+    )
+    return StorageError(f"Database {path}: {meaning} ({error}). To fix it: {fix}.", permanent=permanent)
+
+
+def damaged_error(path: Path, reason: str) -> CorruptStoreError:
+    """Return the error for a damaged database."""
+    return CorruptStoreError(
+        f"Database {path} is damaged ({reason}). To fix it: move it away (with its -wal and -shm files) or restore a "
+        "copy; a new one is started when the file is gone."
+    )
+
+
+def unreadable_error(path: Path) -> StorageError:
+    """Return the error for a database whose reads fail, so that it may be damaged or not."""
+    return StorageError(
+        f"Database {path} cannot be read reliably: reading it fails again and again. It has not been changed. To fix "
+        "it: check the disk, or set PERFORMANCE_DATABASE_URL to another file.",
+        permanent=False,
+    )
+
+
+def unusable_error(path: Path, reason: str, fix: str) -> StorageError:
+    """Return the error for a file that cannot be the bot's database."""
+    return StorageError(
+        f"Database {path} {reason}. To fix it: {fix}, or set PERFORMANCE_DATABASE_URL to another file.",
+        permanent=True,
+    )
+
 
 class Connection(aiosqlite.Connection):
-    """One SQLite connection and the thread that alone uses it.
+    """One SQLite connection and the only thread that uses it.
 
-    aiosqlite runs one statement a turn; here a whole step (write a slice; read and add up a thousand slots) is one
-    function on the thread, so that no row passes through the loop. For this it uses the queue that aiosqlite keeps
-    for its subclasses' methods.
+    aiosqlite runs one statement per turn of the loop. Here one whole function (write a slice; read and add up a
+    thousand slots) runs on the thread, so no row passes through the loop. It uses the queue that aiosqlite keeps for
+    the methods of its subclasses.
     """
 
     def __init__(self, path: Path, opener: Callable[[ExitStack], sqlite3.Connection]) -> None:
-        """``opener`` runs on the thread; what it enters into the stack is given back when the thread ends."""
+        """``opener`` runs on the thread; whatever it enters into the stack is closed when the thread ends."""
         self.path = path
         self._resources = ExitStack()
         self._stopped: asyncio.Future[Any] | None = None
         super().__init__(partial(opener, self._resources), iter_chunk_size=64)
-        # A host that ends without closing the store must not hang on this thread; what is committed is safe anyway.
-        self._thread.daemon = True
+        # A daemon: a host that exits without closing the store must not wait for this thread; commits are safe.
+        self._thread = threading.Thread(target=_run_calls, args=(self._tx,), daemon=True)
 
     async def open(self) -> None:
         """Start the thread and open the file; after an error or a cancellation no thread is left.
 
+        A second cancellation does not wait for the thread, which then closes the file and ends by itself.
+
         Raises:
-            StorageError: what the opener raised, or its sqlite3 error in our words.
+            StorageError: the opener's own error, or its SQLite error, translated.
         """
         try:
             await self
         except BaseException as error:
-            await self._ended()
+            await self._wait_for_end()
             if isinstance(error, SQLITE_ERRORS):
                 raise storage_error(error, self.path) from error
             raise
@@ -57,66 +128,116 @@ class Connection(aiosqlite.Connection):
     async def run(
         self, function: Callable[Concatenate[sqlite3.Connection, P], T], *args: P.args, **kwargs: P.kwargs
     ) -> T:
-        """Call the function with the sqlite3 connection, on the thread, after all that was asked for before.
+        """Call the function with the sqlite3 connection on the thread, after all earlier calls.
 
-        A cancelled caller does not stop the function.
+        Cancelling the caller does not stop the function.
 
         Raises:
-            StorageError: SQLite refused, the data is damaged, or the store has been closed.
+            StorageError: SQLite fails, the data is damaged, or the store is closed.
         """
         if not self._running or self._connection is None:
             raise StorageError(f"Database {self.path} has been closed.", permanent=True)
         try:
             result: T = await self._execute(  # type: ignore[no-untyped-call]  # aiosqlite leaves this one method untyped
-                _tolerating, function, self._connection, *args, **kwargs
+                _with_lenient_text, function, self._connection, *args, **kwargs
             )
         except SQLITE_ERRORS as error:
             raise storage_error(error, self.path) from error
         except SlotFormatError as error:
-            raise damaged(self.path, str(error)) from error
+            raise damaged_error(self.path, str(error)) from error
         return result
 
     def run_later(self, function: Callable[[sqlite3.Connection], object]) -> None:
-        """Queue a function that nobody waits for; its errors are dropped."""
+        """Queue a function without waiting for it; its errors are ignored."""
         if self._connection is not None:
             self._tx.put_nowait((None, partial(function, self._connection)))
 
     def stop(self) -> asyncio.Future[Any] | None:
-        """Queue the end of the thread; aiosqlite calls this too, when opening fails or nobody closed."""
+        """Queue the end of the thread; aiosqlite also calls this when opening fails or nothing was closed."""
         self._tx.put_nowait((None, self._resources.close))
         self._stopped = super().stop()
         return self._stopped
 
     async def end(self) -> None:
-        """Wait until all that was queued is done, the file is closed and the thread has ended."""
-        self.stop()
-        await self._ended()
+        """Wait until all queued calls are done, the file is closed and the thread has ended.
 
-    async def _ended(self) -> None:
+        A cancellation ends only the waiting.
+        """
+        self.stop()
+        await self._wait_for_end()
+
+    async def _wait_for_end(self) -> None:
         if self._stopped is not None:
             await self._stopped
-        self._thread.join(1.0)  # it has told its end already; this takes microseconds
+        self._thread.join(1.0)  # it has ended already; this takes microseconds
 
 
-def _tolerating(
+def _run_calls(calls: SimpleQueue[tuple[asyncio.Future[Any] | None, Callable[[], Any]]]) -> None:
+    """Run queued calls on the thread until the one that stops it.
+
+    aiosqlite's own function fails when it returns a result to an event loop that has been closed: the file would stay
+    open, with its lock. Here such a result is dropped.
+    """
+    result = None
+    while result is not _STOP_RUNNING_SENTINEL:
+        future, function = calls.get()
+        try:
+            result = function()
+        except BaseException as error:  # noqa: BLE001 - the caller gets it
+            result = None
+            _return_to_loop(future, set_exception, error)
+        else:
+            _return_to_loop(future, set_result, result)
+
+
+def _return_to_loop(future: asyncio.Future[Any] | None, setter: Callable[..., None], value: object) -> None:
+    if future is not None:
+        with contextlib.suppress(RuntimeError):  # the event loop is closed, so nobody waits for the value
+            future.get_loop().call_soon_threadsafe(setter, future, value)
+
+
+def _with_lenient_text(
     function: Callable[Concatenate[sqlite3.Connection, P], T],
     raw: sqlite3.Connection,
     *args: P.args,
     **kwargs: P.kwargs,
 ) -> T:
-    """Call the function; where a stored text is no UTF-8, call it again with the wrong bytes replaced.
+    """Call the function; if a stored text is not UTF-8, call it again with the invalid bytes replaced.
 
-    Such a text is damaged, and nothing that also holds it should fail for ever. Only functions that read texts come
-    here, and what they wrote has been rolled back.
+    Such a text is damaged, and must not make every query that reads it fail. Only functions that read texts get here,
+    and their writes have been rolled back.
     """
     try:
         return function(raw, *args, **kwargs)
     except sqlite3.OperationalError as error:
         if not str(error).startswith("Could not decode to UTF-8"):
             raise
-    raw.text_factory = _replacing  # from now on: SQLite's own conversion is faster, so it comes first
+    raw.text_factory = _decode_leniently  # only now, because SQLite's own conversion is faster
     return function(raw, *args, **kwargs)
 
 
-def _replacing(text: bytes) -> str:
+def _decode_leniently(text: bytes) -> str:
     return text.decode(errors="replace")
+
+
+@contextlib.contextmanager
+def transaction(raw: sqlite3.Connection) -> Iterator[None]:
+    """Run the block in one write transaction: all of it, or nothing."""
+    raw.execute("BEGIN IMMEDIATE")
+    try:
+        yield
+        raw.execute("COMMIT")
+    finally:
+        if raw.in_transaction:
+            raw.execute("ROLLBACK")
+
+
+@contextlib.contextmanager
+def snapshot(raw: sqlite3.Connection) -> Iterator[None]:
+    """Run the block in one read transaction: all reads see the same state."""
+    raw.execute("BEGIN")
+    try:
+        yield
+    finally:
+        if raw.in_transaction:  # SQLite ends it when a read fails
+            raw.execute("ROLLBACK")

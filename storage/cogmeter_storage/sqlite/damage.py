@@ -1,87 +1,141 @@
-"""Counts and logs damaged data: slots that were rebuilt or lost, and rows that hold what was never written."""
+"""Damaged data: conditions for sound rows, the log of damage, and moving rows to the table ``damage``.
+
+SQLite stores any value in any column, and a damaged file can contain anything. Each query includes the condition of its
+table, so that LIMIT and OFFSET count sound rows only.
+"""
 
 from __future__ import annotations
 
+import contextlib
+import functools
 import logging
+import sqlite3
 import threading
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final, Literal
 
-from cogmeter_storage.model import Damage, Tier
+from cogmeter_storage.alerting import AlertState
+from cogmeter_storage.clock import clock
+from cogmeter_storage.model import Damage, Outcome, Tier
+from cogmeter_storage.schema import SQLITE_MIGRATIONS
 
 if TYPE_CHECKING:
-    import sqlite3
     from pathlib import Path
     from typing import TypeAlias
 
-    # What became of a damaged slot: rebuilt in full, rebuilt from what was left, or skipped.
     Result: TypeAlias = Literal["rebuilt", "partial", "lost"]
 
-_LOGGED: Final = 20  # lines in the log, of slots and of rows each; what comes after them is counted alone
-_REMEMBERED: Final = 10_000  # rows and slots that are not counted or logged twice
-_SAID: Final = {
+LAST_US: Final = 253_402_300_799_999_999  # the end of the year 9999: later times cannot be formatted
+_STATES: Final = ", ".join(f"'{state.value}'" for state in AlertState)
+_TIER_WIDTHS: Final = " ".join(f"WHEN {tier.value} THEN {tier.width_us}" for tier in Tier)
+_CHECKED_ELSEWHERE: Final = {"slot": ("first_id", "last_id", "data")}  # columns with their own check, see slot.py
+_STORED_TYPES: Final = {"INTEGER": "'integer'", "REAL": "'real', 'integer'", "TEXT": "'text'", "BLOB": "'blob'"}
+# Further conditions by table; {0} is the table's name.
+_EXTRA_CONDITIONS: Final = {
+    "alert": (f"{{0}}.state IN ({_STATES})",),
+    "alert_change": (f"{{0}}.state IN ({_STATES})",),
+    "sample": ("abs({0}.value) < 9e999",),
+    "slot": (f"{{0}}.start_us % (CASE {{0}}.tier {_TIER_WIDTHS} END) = 0",),  # NULL for an unknown tier
+    "trace": (f"{{0}}.outcome BETWEEN 0 AND {len(Outcome) - 1}",),
+}
+_MAX_LOG_LINES: Final = 20  # for slots and rows each; later ones are only counted
+_MAX_KNOWN: Final = 10_000  # rows and slots remembered so that they are counted and logged once
+_RESULT_TEXTS: Final = {
     "rebuilt": "It is rebuilt from finer data.",
     "partial": "It is rebuilt from the finer data that is left; some of its operations are missing.",
     "lost": "No finer data is left, so its operations are missing from all figures.",
 }
-
 _logger = logging.getLogger("cogmeter.storage")
 
 
+@functools.cache
+def sound_rows(table: str) -> str:
+    """Return the SQL condition for sound rows of a table (types, times, known words); it is never NULL."""
+    checked = (column for column in _columns(table) if column[0] not in _CHECKED_ELSEWHERE.get(table, ()))
+    conditions = [_condition(table, *column) for column in checked]
+    conditions += [condition.format(table) for condition in _EXTRA_CONDITIONS.get(table, ())]
+    return f"ifnull({' AND '.join(conditions)}, 0)"
+
+
+@functools.cache
+def columns(table: str) -> tuple[str, ...]:
+    """Return the names of a table's columns."""
+    return tuple(name for name, _, _ in _columns(table))
+
+
+def _condition(table: str, column: str, declared_type: str, required: bool) -> str:
+    stored = _STORED_TYPES[declared_type] + ("" if required else ", 'null'")
+    condition = f"typeof({table}.{column}) IN ({stored})"
+    if column.endswith("_us") and not column.endswith("until_us"):  # a mute may never end
+        condition += f" AND ifnull({table}.{column}, 0) BETWEEN {-LAST_US} AND {LAST_US}"
+    return condition
+
+
+@functools.cache
+def _columns(table: str) -> tuple[tuple[str, str, bool], ...]:
+    """Return name, declared type and whether a value is required of each column, from an empty database."""
+    with contextlib.closing(sqlite3.connect(":memory:")) as raw:
+        for statements in SQLITE_MIGRATIONS:
+            for statement in statements:
+                raw.execute(statement)
+        found = raw.execute(f"PRAGMA table_info({table})").fetchall()
+    return tuple((name, declared_type, bool(required or key)) for _, name, declared_type, required, _, key in found)
+
+
 class DamageLog:
-    """What one open store met that cannot be read. Its reader's and its writer's thread share it."""
+    """The damage that one open store has found. The threads of its reader and its writer share it."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
         self._lock = threading.Lock()
-        self._waiting: dict[tuple[int, int], Result] = {}  # slots that are damaged in the file now, by tier and start
+        self._unrepaired: dict[tuple[int, int], Result] = {}  # damaged slots in the file, by tier and start
         self._rows: set[tuple[str, object]] = set()
         self._known: set[tuple[int, int]] = set()
         self._lines = {"slot": 0, "row": 0}
 
-    def slot(self, tier: int, start_us: int, reason: str, result: Result) -> None:
-        """Note a damaged slot that is still in the file; ``result`` says what its readers get in its place."""
+    def note_slot(self, tier: int, start_us: int, reason: str, result: Result) -> None:
+        """Record a damaged slot that is still in the file; ``result`` is what readers get in its place."""
         self._note_slot(tier, start_us, reason, result, repaired=False)
 
-    def repaired(self, tier: int, start_us: int, reason: str, result: Result) -> None:
-        """Note a damaged slot that the writer has replaced or removed."""
+    def note_repaired_slot(self, tier: int, start_us: int, reason: str, result: Result) -> None:
+        """Record a damaged slot that the writer has replaced or removed."""
         self._note_slot(tier, start_us, reason, result, repaired=True)
 
-    def removed(self, tier: int, start_us: int) -> None:
-        """Note that a slot which may have been damaged is in the file no more."""
+    def note_removed_slot(self, tier: int, start_us: int) -> None:
+        """Record that a slot which may have been damaged is no longer in the file."""
         with self._lock:
-            self._waiting.pop((tier, start_us), None)
+            self._unrepaired.pop((tier, start_us), None)
 
-    def row(self, table: str, number: object, reason: str) -> None:
-        """Note a row that is skipped."""
+    def note_row(self, table: str, number: object, reason: str) -> None:
+        """Record a row that is skipped."""
         with self._lock:
-            if (table, number) in self._rows or len(self._rows) >= _REMEMBERED:
+            if (table, number) in self._rows or len(self._rows) >= _MAX_KNOWN:
                 return
             self._rows.add((table, number))
         self._warn("row", "Row %s of table %s is damaged (%s). It is skipped.", number, table, reason)
 
-    def moved(self, table: str, count: int) -> None:
-        """Note rows that the writer has moved out of a table because nothing could read them."""
+    def log_moved_rows(self, table: str, count: int) -> None:
+        """Log rows that the writer has moved to the table ``damage`` because they cannot be read."""
         _logger.warning("%d damaged rows of table %s of %s are moved to the table damage", count, table, self._path)
 
-    def indexed(self, table: str, reason: str) -> None:
-        """Note an index that the writer has rebuilt."""
+    def log_rebuilt_index(self, table: str, reason: str) -> None:
+        """Log an index that the writer has rebuilt."""
         _logger.warning("The index of table %s of %s was damaged (%s). It is rebuilt.", table, self._path, reason)
 
     def is_lost(self, tier: int, start_us: int) -> bool:
-        """Return whether this slot was found damaged already, and cannot be rebuilt."""
-        return self._waiting.get((tier, start_us)) == "lost"
+        """Return True if this slot is known to be damaged and cannot be rebuilt."""
+        return self._unrepaired.get((tier, start_us)) == "lost"
 
-    def waiting(self) -> list[tuple[int, int]]:
+    def unrepaired_slots(self) -> list[tuple[int, int]]:
         """Return tier and start of the damaged slots that the writer has not repaired yet."""
         with self._lock:
-            return list(self._waiting)
+            return list(self._unrepaired)
 
     def counts(self, raw: sqlite3.Connection) -> Damage:
-        """Return what is known: what the table says, and what this store met since it was opened."""
+        """Return the known damage: the rows of the table, plus what this store found since it was opened."""
         stored: dict[str, int] = dict(raw.execute("SELECT result, count(*) FROM damage GROUP BY result").fetchall())
         with self._lock:
-            results = list(self._waiting.values())
+            results = list(self._unrepaired.values())
             rows = len(self._rows)
         return Damage(
             rebuilt_slots=stored.get("rebuilt", 0) + results.count("rebuilt"),
@@ -93,22 +147,22 @@ class DamageLog:
         key = (tier, start_us)
         with self._lock:
             known = key in self._known
-            if len(self._known) < _REMEMBERED:
+            if len(self._known) < _MAX_KNOWN:
                 self._known.add(key)
             if repaired:
-                self._waiting.pop(key, None)
-                self._known.discard(key)  # damaged again, it is worth another line
+                self._unrepaired.pop(key, None)
+                self._known.discard(key)  # log it again if it is damaged again
             else:
-                self._waiting[key] = result
+                self._unrepaired[key] = result
         if not known:
-            said = "The slot of the %s from %s is damaged (%s). %s"
-            self._warn("slot", said, _tier_name(tier), _time(start_us), reason, _SAID[result])
+            text = "The slot of the %s from %s is damaged (%s). %s"
+            self._warn("slot", text, _tier_name(tier), format_time(start_us), reason, _RESULT_TEXTS[result])
 
     def _warn(self, kind: str, text: str, *values: object) -> None:
         self._lines[kind] += 1
-        if self._lines[kind] <= _LOGGED:
+        if self._lines[kind] <= _MAX_LOG_LINES:
             _logger.warning("Database %s: %s", self._path, text % values)
-        elif self._lines[kind] == _LOGGED + 1:
+        elif self._lines[kind] == _MAX_LOG_LINES + 1:
             _logger.warning("Database %s: more damaged %ss are counted, and not logged", self._path, kind)
 
 
@@ -119,8 +173,27 @@ def _tier_name(tier: int) -> str:
         return f"tier {tier}"
 
 
-def _time(at_us: int) -> str:
+def format_time(at_us: int) -> str:
+    """Return a time (microseconds since 1970) for a log message."""
     try:
         return datetime.fromtimestamp(at_us / 1e6, UTC).strftime("%Y-%m-%d %H:%M UTC")
     except (OverflowError, ValueError, OSError):
         return str(at_us)
+
+
+def move_damaged_rows(
+    raw: sqlite3.Connection, table: str, where: str, values: tuple[object, ...], result: str = "removed"
+) -> int:
+    """Move rows to the table ``damage`` as INSERT statements that would restore them; return how many."""
+    raw.execute(
+        "INSERT INTO damage (at_us, kind, result, statement)"  # noqa: S608 - names of our tables and columns
+        f" SELECT ?, ?, ?, {insert_statement(table)} FROM {table} WHERE {where}",
+        (clock.now_us(), table, result, *values),
+    )
+    return raw.execute(f"DELETE FROM {table} WHERE {where}", values).rowcount  # noqa: S608 - names of our tables
+
+
+def insert_statement(table: str) -> str:
+    """Return the SQL expression for the statement that would insert a row of the table again."""
+    quoted = " || ', ' || ".join(f"quote({name})" for name in columns(table))
+    return f"'INSERT INTO {table} ({', '.join(columns(table))}) VALUES (' || {quoted} || ')'"  # noqa: S608 - names of our tables and columns

@@ -1,4 +1,4 @@
-"""Takes what leads to one person out of what is stored, row by row; the figures stay as they are."""
+"""Erases the data that identifies one person, row by row. Totals and slots do not change."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import re
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
-from cogmeter_storage.sqlite.rows import transaction
+from cogmeter_storage.sqlite.connection import transaction
 
 if TYPE_CHECKING:
     import sqlite3
@@ -17,11 +17,11 @@ if TYPE_CHECKING:
     from cogmeter_storage.model import Person
     from cogmeter_storage.sqlite.writer import Writer
 
-FORGOTTEN: Final = "(forgotten)"
-_IDS: Final = 5_000  # that one transaction looks at
+ERASED: Final = "(forgotten)"
+_CHUNK_ROWS: Final = 5_000  # read in one transaction
 _PAUSE_S: Final = 0.002
-# Texts in which the number may stand, and names of who did something.
-_TEXTS: Final = {
+# Texts that may contain the user id, and display names of actors.
+_TEXT_COLUMNS: Final = {
     "trace": ("error", "spans"),
     "alert": ("message", "acknowledged_by"),
     "alert_change": ("message", "actor", "note"),
@@ -31,7 +31,7 @@ _TEXTS: Final = {
     "threshold_override": ("actor", "value"),
     "marker": ("name",),
 }
-_ACTORS: Final = (
+_NAME_COLUMNS: Final = (
     ("alert", "acknowledged_by"),
     ("alert_change", "actor"),
     ("mute", "actor"),
@@ -40,116 +40,123 @@ _ACTORS: Final = (
 )
 
 
-async def forget(writer: Writer, person: Person) -> int:
-    """See Store.forget. What was there is overwritten with zeros, in the file and its write-ahead log."""
+async def erase_person(writer: Writer, person: Person) -> int:
+    """Implement Store.erase_person. Old content is overwritten with zeros, in the file and in its write-ahead log."""
     found = 0
-    await writer.run(_overwriting, on=True)
+    await writer.run(_set_secure_delete, on=True)
     try:
-        for first_id, last_id in _ranges(*await writer.run(_extent)):
-            found += await writer.run(partial(_operations, person=person, first_id=first_id, last_id=last_id))
+        for first_id, last_id in _id_chunks(*await writer.run(_id_range)):
+            found += await writer.run(
+                partial(_erase_from_operations, person=person, first_id=first_id, last_id=last_id)
+            )
             await asyncio.sleep(_PAUSE_S)
-        found += await writer.run(partial(_others, person=person))
-        await writer.run(_empty_log)
+        found += await writer.run(partial(_erase_from_small_tables, person=person))
+        await writer.run(_truncate_log)
     finally:
-        await writer.run(_overwriting, on=False)
+        await writer.run(_set_secure_delete, on=False)
     return found
 
 
-def _extent(raw: sqlite3.Connection) -> tuple[int, int]:
+def _id_range(raw: sqlite3.Connection) -> tuple[int, int]:
     (first,) = raw.execute("SELECT ifnull(min(id), 1) FROM operation").fetchone()
     (last,) = raw.execute("SELECT ifnull(max(id), 0) FROM operation").fetchone()
     return first, last
 
 
-def _ranges(first_id: int, last_id: int) -> Iterator[tuple[int, int]]:
-    for start in range(first_id, last_id + 1, _IDS):
-        yield start, min(start + _IDS - 1, last_id)
+def _id_chunks(first_id: int, last_id: int) -> Iterator[tuple[int, int]]:
+    for start in range(first_id, last_id + 1, _CHUNK_ROWS):
+        yield start, min(start + _CHUNK_ROWS - 1, last_id)
 
 
-def _operations(raw: sqlite3.Connection, person: Person, first_id: int, last_id: int) -> int:
+def _erase_from_operations(raw: sqlite3.Connection, person: Person, first_id: int, last_id: int) -> int:
     rows = raw.execute(
         "SELECT error, metadata, id FROM operation WHERE id BETWEEN ?1 AND ?2"
         " AND (instr(metadata, ?3) OR instr(metadata, ?4) OR instr(error, ?4))",
-        (first_id, last_id, person.member[1], person.number),
+        (first_id, last_id, person.metadata_entry[1], person.user_id),
     ).fetchall()
-    number = _pattern(person)
-    made = ((_without(number, error), _metadata(person, number, metadata), key) for error, metadata, key in rows)
-    changed = [new for new, old in zip(made, rows, strict=True) if new != old]
+    user_id = _id_pattern(person)
+    updated = (
+        (_replace_in_text(user_id, error), _erase_from_metadata(person, user_id, metadata), key)
+        for error, metadata, key in rows
+    )
+    changed = [new for new, old in zip(updated, rows, strict=True) if new != old]
     with transaction(raw):
         raw.executemany("UPDATE operation SET error = ?, metadata = ? WHERE id = ?", changed)
     return len(changed)
 
 
-def _metadata(person: Person, number: re.Pattern[str], text: Any) -> str | None:
-    """The metadata without the person; unchanged, to the letter, where it holds nothing."""
+def _erase_from_metadata(person: Person, user_id: re.Pattern[str], text: Any) -> str | None:
+    """Return the metadata without the person; exactly the same text if nothing changes."""
     if text is None:
         return None
     try:
         members = json.loads(text)
     except (TypeError, ValueError, RecursionError):
-        return _without(number, text)
-    name, value = person.member
+        return _replace_in_text(user_id, text)
+    name, value = person.metadata_entry
     kept = members
     if isinstance(members, dict) and members.get(name) == value:
-        kept = {key: one for key, one in members.items() if key != name}
-    kept = _cleaned(kept, number)
+        kept = {key: member for key, member in members.items() if key != name}
+    kept = _replace_in_json(kept, user_id)
     return text if kept == members else json.dumps(kept)
 
 
-def _cleaned(value: Any, number: re.Pattern[str]) -> Any:
+def _replace_in_json(value: Any, user_id: re.Pattern[str]) -> Any:
     if isinstance(value, dict):
-        return {_without(number, key): _cleaned(one, number) for key, one in value.items()}
+        return {_replace_in_text(user_id, key): _replace_in_json(item, user_id) for key, item in value.items()}
     if isinstance(value, list):
-        return [_cleaned(one, number) for one in value]
+        return [_replace_in_json(item, user_id) for item in value]
     if isinstance(value, str):
-        return _without(number, value)
-    return FORGOTTEN if isinstance(value, int) and number.fullmatch(str(value)) else value
+        return _replace_in_text(user_id, value)
+    return ERASED if isinstance(value, int) and user_id.fullmatch(str(value)) else value
 
 
-def _others(raw: sqlite3.Connection, person: Person) -> int:
-    """The small tables, in one transaction."""
-    number, found = _pattern(person), 0
+def _erase_from_small_tables(raw: sqlite3.Connection, person: Person) -> int:
+    """Erase from the small tables in one transaction; return the number of changed rows."""
+    user_id, changed = _id_pattern(person), 0
     with transaction(raw):
-        for table, columns in _TEXTS.items():
+        for table, columns in _TEXT_COLUMNS.items():
             for column in columns:
-                found += _replaced(raw, table, column, number, person.number)
-        # What was set aside or apart cannot be searched column by column.
+                changed += _replace_in_column(raw, table, column, user_id, person.user_id)
+        # Statements cannot be searched column by column.
         for table in ("damage", "set_apart"):
-            gone = (
+            delete = (
                 f"DELETE FROM {table} WHERE instr(statement, ?1) OR instr(statement, ifnull(?2, ?1))"  # noqa: S608 - names of our tables
                 " OR instr(statement, ?3)"
             )
-            found += raw.execute(gone, (person.number, person.name, person.member[1])).rowcount
-        for table, column in _ACTORS if person.name else ():
-            said = f"UPDATE {table} SET {column} = ? WHERE {column} = ?"  # noqa: S608 - names of our tables
-            found += raw.execute(said, (FORGOTTEN, person.name)).rowcount
-    return found
+            changed += raw.execute(delete, (person.user_id, person.display_name, person.metadata_entry[1])).rowcount
+        for table, column in _NAME_COLUMNS if person.display_name else ():
+            update = f"UPDATE {table} SET {column} = ? WHERE {column} = ?"  # noqa: S608 - names of our tables
+            changed += raw.execute(update, (ERASED, person.display_name)).rowcount
+    return changed
 
 
-def _replaced(raw: sqlite3.Connection, table: str, column: str, number: re.Pattern[str], wanted: str) -> int:
-    # By rowid: a damaged text is not equal to what it is read as.
+def _replace_in_column(
+    raw: sqlite3.Connection, table: str, column: str, user_id: re.Pattern[str], searched: str
+) -> int:
+    # By rowid: a damaged text differs from its decoded value.
     select = f"SELECT rowid, {column} FROM {table} WHERE instr({column}, ?)"  # noqa: S608 - names of our tables
     update = f"UPDATE {table} SET {column} = ? WHERE rowid = ?"  # noqa: S608 - names of our tables
-    rows = [(_without(number, text), text, key) for key, text in raw.execute(select, (wanted,)).fetchall()]
+    rows = [(_replace_in_text(user_id, text), text, key) for key, text in raw.execute(select, (searched,)).fetchall()]
     return sum(raw.execute(update, (new, key)).rowcount for new, old, key in rows if new != old)
 
 
-def _without(number: re.Pattern[str], text: object) -> str | None:
-    """Return the text without the number; a value of a damaged row is made a text."""
+def _replace_in_text(user_id: re.Pattern[str], text: object) -> str | None:
+    """Return the text without the user id; a value of a damaged row becomes a text."""
     if text is None:
         return None
     if isinstance(text, bytes):
         text = text.decode(errors="replace")
-    return number.sub(FORGOTTEN, str(text))
+    return user_id.sub(ERASED, str(text))
 
 
-def _pattern(person: Person) -> re.Pattern[str]:
-    return re.compile(rf"(?<![0-9]){re.escape(person.number)}(?![0-9])")
+def _id_pattern(person: Person) -> re.Pattern[str]:
+    return re.compile(rf"(?<![0-9]){re.escape(person.user_id)}(?![0-9])")
 
 
-def _overwriting(raw: sqlite3.Connection, *, on: bool) -> None:
+def _set_secure_delete(raw: sqlite3.Connection, *, on: bool) -> None:
     raw.execute(f"PRAGMA secure_delete = {'ON' if on else 'OFF'}").fetchall()
 
 
-def _empty_log(raw: sqlite3.Connection) -> None:
+def _truncate_log(raw: sqlite3.Connection) -> None:
     raw.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()

@@ -1,21 +1,20 @@
-"""Moves what lies in the future out of the way: it was recorded while the clock was ahead.
+"""Moves rows with future times out of the way: they were recorded while the clock was ahead.
 
-Operations, slots, samples, traces and markers go into the table ``set_apart``, as the statements that would bring them
-back. Times of alerts and of what belongs to them are brought back to the present. Each correction, and each stretch of
-operations whose end times were moved forward, is a row of ``clock_step``; a clean-up removes both by its time.
+Operations, slots, samples, traces and markers go to the table ``set_apart`` as INSERT statements that would restore
+them. Times of alerts and their records become the present. Each correction, and each series of operations whose end
+times were moved forward, is a row of ``clock_step``; a clean-up removes both by age.
 """
 
 from __future__ import annotations
 
 import logging
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final
 
 from cogmeter_storage.clock import AHEAD_US
 from cogmeter_storage.model import HOUR_US, ClockSteps, Tier
-from cogmeter_storage.sqlite.rows import first_id_from, transaction
-from cogmeter_storage.sqlite.slots import insertion
-from cogmeter_storage.sqlite.validity import LAST_US, columns
+from cogmeter_storage.sqlite.connection import transaction
+from cogmeter_storage.sqlite.damage import LAST_US, columns, format_time, insert_statement
+from cogmeter_storage.sqlite.operation_rows import first_id_from
 
 if TYPE_CHECKING:
     import sqlite3
@@ -23,37 +22,37 @@ if TYPE_CHECKING:
     from cogmeter_storage.sqlite.damage import DamageLog
 
 _CHUNK_ROWS: Final = 5_000
-# What may lie in the future without any operation there, and is found by an index or is little.
-_MARKS: Final = ("trace", "marker", "audit", "alert_change", "attempt")
-_TIMED: Final = ("alert", "alert_change", "delivery", "attempt", "audit", "threshold_override")
+# Tables that may have future rows without a future operation; each is small or has an index on at_us.
+_TABLES_AT_US: Final = ("trace", "marker", "audit", "alert_change", "attempt")
+_TABLES_WITH_TIMES: Final = ("alert", "alert_change", "delivery", "attempt", "audit", "threshold_override")
 
 _logger = logging.getLogger("cogmeter.storage")
 
 
-def set_apart(raw: sqlite3.Connection, damage: DamageLog, now_us: int) -> None:
-    """Set apart what lies in the future, in several transactions, after has_future() has found something.
+def move_future_rows(raw: sqlite3.Connection, damage: DamageLog, now_us: int) -> None:
+    """Move future rows to ``set_apart`` in several transactions, after has_future_rows() returned True.
 
-    What ``rollup.Head`` says of the store does not hold afterwards. Called again, it goes on where it was cut off.
+    A ``WritePosition`` from before is invalid afterwards. After an interruption, the next call continues.
     """
-    step = _begin(raw, now_us)
+    step = _add_clock_step(raw, now_us)
     with transaction(raw):
-        _slots(raw, damage, step, now_us)
+        _move_slots(raw, damage, step, now_us)
         for table in ("trace", "marker", "sample"):
-            _move(raw, step, table, "at_us > ?", (now_us,), now_us=now_us, time="at_us")
-        _times(raw, now_us)
+            _move(raw, step, table, "at_us > ?", (now_us,), now_us=now_us, time_column="at_us")
+        _correct_times(raw, now_us)
     first_id = first_id_from(raw, now_us + 1)
     (last_id,) = raw.execute("SELECT ifnull(max(id), 0) FROM operation").fetchone()
-    # The newest first, so that what is left is in order of time whenever this is cut off.
+    # Newest first, so that the remaining rows are in order after an interruption.
     for low in range(last_id - _CHUNK_ROWS + 1, first_id - _CHUNK_ROWS, -_CHUNK_ROWS):
         where = "id BETWEEN ? AND ? AND end_us > ?"
         bounds = (max(low, first_id), low + _CHUNK_ROWS - 1, now_us)
         with transaction(raw):
-            _move(raw, step, "operation", where, bounds, now_us=now_us, time="end_us")
-    _report(raw, step)
+            _move(raw, step, "operation", where, bounds, now_us=now_us, time_column="end_us")
+    _log_result(raw, step)
 
 
-def note_clamped(raw: sqlite3.Connection, count: int, now_us: int) -> None:
-    """Count operations whose end times were moved forward, in the caller's transaction: one row for each hour."""
+def count_clamped(raw: sqlite3.Connection, count: int, now_us: int) -> None:
+    """Count operations whose end times were moved forward, in the caller's transaction: one row per hour."""
     added = raw.execute(
         "UPDATE clock_step SET clamped = clamped + ? WHERE id = (SELECT max(id) FROM clock_step)"
         " AND clamped > 0 AND at_us BETWEEN ? AND ?",
@@ -63,8 +62,8 @@ def note_clamped(raw: sqlite3.Connection, count: int, now_us: int) -> None:
         raw.execute("INSERT INTO clock_step (at_us, clamped) VALUES (?, ?)", (now_us, count))
 
 
-def steps(raw: sqlite3.Connection) -> ClockSteps:
-    """Return what the clock's steps did to what is stored, as far as a clean-up has not forgotten it."""
+def clock_steps(raw: sqlite3.Connection) -> ClockSteps:
+    """Return the effect of clock steps on stored data, as far as it has not been cleaned up."""
     row = raw.execute(
         "SELECT total(clamped), total(operations), total(others), min(first_us), max(last_us) FROM clock_step"
     ).fetchone()
@@ -72,8 +71,8 @@ def steps(raw: sqlite3.Connection) -> ClockSteps:
     return ClockSteps(int(clamped), int(operations), int(others), first_us, last_us)
 
 
-def has_future(raw: sqlite3.Connection, now_us: int) -> bool:
-    """Return whether anything lies more than AHEAD_US in the future, by a look at the ends of tables and indexes."""
+def has_future_rows(raw: sqlite3.Connection, now_us: int) -> bool:
+    """Return True if a row is more than AHEAD_US in the future. Only the ends of tables and indexes are read."""
     ahead_us = now_us + AHEAD_US
     newest = "SELECT end_us FROM operation WHERE typeof(end_us) = 'integer' ORDER BY id DESC LIMIT 1"
     row = raw.execute(newest).fetchone()
@@ -87,29 +86,29 @@ def has_future(raw: sqlite3.Connection, now_us: int) -> bool:
         " (SELECT 1 FROM sample WHERE metric = metric.id AND at_us BETWEEN ? AND ?))"
     )
     mute = "SELECT EXISTS (SELECT 1 FROM mute WHERE since_us BETWEEN ? AND ?)"
-    marks = [f"SELECT EXISTS (SELECT 1 FROM {table} WHERE at_us BETWEEN ? AND ?)" for table in _MARKS]  # noqa: S608 - names of our tables
-    return any(raw.execute(one, (ahead_us, LAST_US)).fetchone()[0] for one in (sample, mute, *marks))
+    others = [f"SELECT EXISTS (SELECT 1 FROM {table} WHERE at_us BETWEEN ? AND ?)" for table in _TABLES_AT_US]  # noqa: S608 - names of our tables
+    return any(raw.execute(query, (ahead_us, LAST_US)).fetchone()[0] for query in (sample, mute, *others))
 
 
-def _begin(raw: sqlite3.Connection, now_us: int) -> int:
-    """Return the number of the row that counts what is set apart now."""
+def _add_clock_step(raw: sqlite3.Connection, now_us: int) -> int:
+    """Return the id of the row that counts the rows set apart now."""
     with transaction(raw):
         return raw.execute("INSERT INTO clock_step (at_us) VALUES (?)", (now_us,)).lastrowid or 0
 
 
-def _slots(raw: sqlite3.Connection, damage: DamageLog, step: int, now_us: int) -> None:
-    """Set apart the slots that begin in the future, and those that the present is in: they are written anew."""
-    _move(raw, step, "slot", "start_us > ?", (now_us,), now_us=now_us, time="start_us")
+def _move_slots(raw: sqlite3.Connection, damage: DamageLog, step: int, now_us: int) -> None:
+    """Move the slots that begin in the future, and those of the present, which are then rebuilt."""
+    _move(raw, step, "slot", "start_us > ?", (now_us,), now_us=now_us, time_column="start_us")
     present = [(tier, now_us // tier.width_us * tier.width_us) for tier in Tier]
     for key in [key for key in present if _has_finer(raw, *key)]:
-        _move(raw, step, "slot", "tier = ? AND start_us = ?", key, now_us=now_us, time="start_us")
-    for tier, start_us in damage.waiting():
+        _move(raw, step, "slot", "tier = ? AND start_us = ?", key, now_us=now_us, time_column="start_us")
+    for tier, start_us in damage.unrepaired_slots():
         if start_us > now_us:
-            damage.removed(tier, start_us)
+            damage.note_removed_slot(tier, start_us)
 
 
 def _has_finer(raw: sqlite3.Connection, tier: Tier, start_us: int) -> bool:
-    """Return whether there is something that the slot can be written from again."""
+    """Return True if finer data exists from which the slot can be rebuilt."""
     until_us = start_us + tier.width_us
     find = "SELECT EXISTS (SELECT 1 FROM slot WHERE tier < ? AND start_us >= ? AND start_us < ?)"
     if raw.execute(find, (tier, start_us, until_us)).fetchone()[0]:
@@ -120,21 +119,28 @@ def _has_finer(raw: sqlite3.Connection, tier: Tier, start_us: int) -> bool:
 
 
 def _move(
-    raw: sqlite3.Connection, step: int, table: str, where: str, values: tuple[object, ...], *, now_us: int, time: str
+    raw: sqlite3.Connection,
+    step: int,
+    table: str,
+    where: str,
+    values: tuple[object, ...],
+    *,
+    now_us: int,
+    time_column: str,
 ) -> None:
-    """Move rows into the table ``set_apart``, and count them in their step; in the caller's transaction."""
+    """Move rows to the table ``set_apart`` and count them, in the caller's transaction."""
     raw.execute(
         "INSERT INTO set_apart (step, at_us, kind, time_us, statement)"  # noqa: S608 - names of our tables and columns
-        f" SELECT ?, ?, '{table}', {time}, {insertion(table)} FROM {table} WHERE {where}",
+        f" SELECT ?, ?, '{table}', {time_column}, {insert_statement(table)} FROM {table} WHERE {where}",
         (step, now_us, *values),
     )
-    found = f"SELECT count(*), min({time}), max({time}) FROM {table} WHERE {where}"  # noqa: S608 - names of our tables and columns
+    found = f"SELECT count(*), min({time_column}), max({time_column}) FROM {table} WHERE {where}"  # noqa: S608 - names of our tables and columns
     count, first_us, last_us = raw.execute(found, values).fetchone()
     if not count:
         return
     raw.execute(f"DELETE FROM {table} WHERE {where}", values)  # noqa: S608 - names of our tables and columns
     if table == "slot":
-        return  # what people recorded is counted, and not what was made of it
+        return  # only recorded data is counted, not aggregates of it
     counter = "operations" if table == "operation" else "others"
     raw.execute(
         f"UPDATE clock_step SET {counter} = {counter} + ?1, first_us = min(ifnull(first_us, ?2), ?2),"  # noqa: S608 - one of the two words above
@@ -143,21 +149,21 @@ def _move(
     )
 
 
-def _times(raw: sqlite3.Connection, now_us: int) -> None:
-    """Bring the times of alerts, deliveries and mutes back to the present; a mute keeps its length."""
+def _correct_times(raw: sqlite3.Connection, now_us: int) -> None:
+    """Set future times of alerts, deliveries and mutes to the present; a mute keeps its length."""
     ahead_us = now_us + AHEAD_US
     raw.execute(
         "UPDATE mute SET until_us = ?1 + until_us - since_us, since_us = ?1 WHERE since_us BETWEEN ?2 AND ?3",
         (now_us, ahead_us, LAST_US),
     )
-    for table in _TIMED:
+    for table in _TABLES_WITH_TIMES:
         for column in columns(table):
             if column.endswith("_us") and column not in ("muted_until_us", "took_us"):
                 change = f"UPDATE {table} SET {column} = ? WHERE {column} BETWEEN ? AND ?"  # noqa: S608 - names of our tables and columns
                 raw.execute(change, (now_us, ahead_us, LAST_US))
 
 
-def _report(raw: sqlite3.Connection, step: int) -> None:
+def _log_result(raw: sqlite3.Connection, step: int) -> None:
     find = "SELECT operations, others, first_us, last_us FROM clock_step WHERE id = ?"
     operations, others, first_us, last_us = raw.execute(find, (step,)).fetchone()
     _logger.warning(
@@ -165,9 +171,5 @@ def _report(raw: sqlite3.Connection, step: int) -> None:
         " the table set_apart",
         operations,
         others,
-        f" from {_text(first_us)} to {_text(last_us)}" if first_us is not None else "",
+        f" from {format_time(first_us)} to {format_time(last_us)}" if first_us is not None else "",
     )
-
-
-def _text(at_us: int) -> str:
-    return datetime.fromtimestamp(at_us / 1e6, UTC).strftime("%Y-%m-%d %H:%M UTC")

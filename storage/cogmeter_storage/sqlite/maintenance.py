@@ -1,51 +1,107 @@
-"""Folding and clean-up: many small transactions between the writer's own, so that no append waits long."""
+"""Folding and clean-up in many small transactions, with checkpoints, so that no append waits long."""
 
 from __future__ import annotations
 
 import asyncio
+import time
+from contextlib import AsyncExitStack
 from functools import partial
 from typing import TYPE_CHECKING
 
 from cogmeter_storage.base import CorruptStoreError
 from cogmeter_storage.model import DAY_US, HOUR_US, Cleaned, Retention, Tier
 from cogmeter_storage.rollup import fold
-from cogmeter_storage.sqlite import alert_rows, samples, traces
-from cogmeter_storage.sqlite.checkpoint import Checkpoints
-from cogmeter_storage.sqlite.rows import first_id_from, transaction
-from cogmeter_storage.sqlite.slots import FINER, last_edge, read_slots, sealed_id, write_slot
-from cogmeter_storage.sqlite.validity import sound
+from cogmeter_storage.sqlite.alerts import delete_resolved
+from cogmeter_storage.sqlite.connection import transaction
+from cogmeter_storage.sqlite.damage import sound_rows
+from cogmeter_storage.sqlite.database_file import connect
+from cogmeter_storage.sqlite.observations import delete_samples, delete_traces
+from cogmeter_storage.sqlite.operation_rows import first_id_from
+from cogmeter_storage.sqlite.slots import FINER, last_slot, read_slots, sealed_id, write_slot
 from cogmeter_storage.sqlite.verify import repair_all, verify_slots
 
 if TYPE_CHECKING:
     import sqlite3
     from collections.abc import Awaitable, Callable, Mapping
-    from typing import TypeAlias
+    from contextlib import ExitStack
+    from types import TracebackType
+    from typing import Self, TypeAlias
 
+    from cogmeter_storage.sqlite.connection import Connection
     from cogmeter_storage.sqlite.damage import DamageLog
     from cogmeter_storage.sqlite.writer import Writer
 
-    Deletion: TypeAlias = Callable[[sqlite3.Connection], int]  # deletes a few rows, and says how many
+    Deletion: TypeAlias = Callable[[sqlite3.Connection], int]
 
+_CHECKPOINT_INTERVAL_S = 0.25  # each one waits for the disk
 _DELETE_ROWS = 5000
 _PAUSE_S = 0.005
-_DELETE_US = {Tier.MINUTE: 2 * HOUR_US, Tier.HOUR: DAY_US, Tier.DAY: 30 * DAY_US}  # a few megabytes of blobs each
+_SLOTS_PER_DELETE_US = {
+    Tier.MINUTE: 2 * HOUR_US,
+    Tier.HOUR: DAY_US,
+    Tier.DAY: 30 * DAY_US,
+}  # a few megabytes of blobs each
+
+
+class Checkpointer:
+    """A second connection that makes checkpoints while a job runs and at its end, so that few commits have to.
+
+    The checkpoints are passive: neither the writer nor a reader waits for one, and each copies what they allow.
+    """
+
+    _connection: Connection
+
+    def __init__(self, writer: Writer) -> None:
+        self._writer = writer
+        self._stack = AsyncExitStack()
+        self._last_s = time.perf_counter()
+
+    async def __aenter__(self) -> Self:
+        """Open the connection."""
+        self._connection = await self._stack.enter_async_context(self._writer.extra_connection(self._open))
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        """Make the last checkpoint, unless the job failed, and close the connection."""
+        async with self._stack:
+            if kind is None:
+                await self._connection.run(self._checkpoint)
+
+    async def checkpoint_if_due(self) -> None:
+        """Make a checkpoint, unless the last one was a moment ago."""
+        if time.perf_counter() - self._last_s >= _CHECKPOINT_INTERVAL_S:
+            await self._connection.run(self._checkpoint)
+            self._last_s = time.perf_counter()
+
+    def _open(self, stack: ExitStack) -> sqlite3.Connection:
+        raw = connect(self._writer.path, "rw")
+        stack.callback(raw.close)
+        return raw
+
+    def _checkpoint(self, raw: sqlite3.Connection) -> None:
+        # A deleted log must not be copied into the database, which others may have changed.
+        self._writer.identity.check()
+        raw.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchall()
+        self._writer.identity.check()  # records the new content of the file
 
 
 async def fold_all(writer: Writer, now_us: int) -> int:
-    """See Store.fold: one transaction a slot."""
+    """Implement Store.fold: one transaction per slot."""
     written = 0
-    async with Checkpoints(writer):
+    async with Checkpointer(writer):
         await repair_all(writer)
         for tier in FINER:
-            for start_us in await writer.run(unfolded, writer.damage, tier, now_us):
+            for start_us in await writer.run(unfolded_starts, writer.damage, tier, now_us):
                 written += await writer.run(_fold_one, writer.damage, tier, start_us)
         await repair_all(writer)
     return written
 
 
-def unfolded(raw: sqlite3.Connection, damage: DamageLog, tier: Tier, until_us: int) -> list[int]:
-    """The starts of the slots that ended by then and can be folded, but are not: those behind the last folded one."""
-    last = last_edge(raw, damage, tier)
+def unfolded_starts(raw: sqlite3.Connection, damage: DamageLog, tier: Tier, until_us: int) -> list[int]:
+    """Return the starts of slots that ended by then and follow the last folded one of their tier."""
+    last = last_slot(raw, damage, tier)
     since_us = last.end_us if last is not None else 0
     rows = raw.execute(
         "SELECT DISTINCT start_us / ?1 * ?1 FROM slot WHERE tier = ?2 AND start_us >= ?3 AND start_us < ?4 ORDER BY 1",
@@ -56,21 +112,21 @@ def unfolded(raw: sqlite3.Connection, damage: DamageLog, tier: Tier, until_us: i
 
 def _fold_one(raw: sqlite3.Connection, damage: DamageLog, tier: Tier, start_us: int) -> int:
     end_us = start_us + tier.width_us
-    # A late minute may have opened an hour of this day a moment ago: the day waits for the next time.
-    if tier is Tier.DAY and unfolded(raw, damage, Tier.HOUR, end_us):
+    # A late minute may just have started an hour of this day: fold the day next time.
+    if tier is Tier.DAY and unfolded_starts(raw, damage, Tier.HOUR, end_us):
         return 0
     with transaction(raw):
         finer = list(read_slots(raw, damage, FINER[tier], start_us, end_us))
-        if finer:  # or all of them are lost, and will be removed
+        if finer:  # otherwise all of them are lost, and will be removed
             write_slot(raw, fold(finer, tier))
     return bool(finer)
 
 
 async def clean(writer: Writer, retention: Retention, now_us: int) -> Cleaned:
-    """See Store.clean.
+    """Implement Store.clean.
 
-    Cuts are on the coarser tier's borders, so that where a slot stands for finer ones, it stands for all of them; and
-    nothing goes that the coarser tier does not hold yet.
+    Cuts are on the borders of the coarser tier, so that a slot always replaces all of its finer ones. Nothing is
+    removed that the coarser tier does not contain yet.
     """
     raw_cut = _cut(now_us, retention.raw_hours, HOUR_US)
     cuts = {
@@ -78,29 +134,29 @@ async def clean(writer: Writer, retention: Retention, now_us: int) -> Cleaned:
         Tier.HOUR: _cut(now_us, retention.hour_hours, DAY_US),
         Tier.DAY: _cut(now_us, retention.day_hours, DAY_US),
     }
-    await _verify_before(writer, cuts)
+    await _verify_before_clean(writer, cuts)
     failed: list[CorruptStoreError] = []
-    async with Checkpoints(writer) as checkpoints:
-        paced, damage = partial(_paced, writer, checkpoints, failed), writer.damage
+    async with Checkpointer(writer) as checkpointer:
+        delete_all, damage = partial(_delete_in_chunks, writer, checkpointer, failed), writer.damage
         cleaned = Cleaned(
-            operations=await paced(partial(_delete_operations, damage=damage, cut_us=raw_cut)),
+            operations=await delete_all(partial(_delete_operations, damage=damage, cut_us=raw_cut)),
             slots=sum(
                 [
-                    await paced(partial(_delete_slots, damage=damage, tier=tier, cut_us=cut))
+                    await delete_all(partial(_delete_slots, damage=damage, tier=tier, cut_us=cut))
                     for tier, cut in cuts.items()
                 ]
             ),
-            traces=await paced(partial(traces.delete, cut_us=raw_cut)),
-            samples=await paced(partial(samples.delete, cut_us=raw_cut)),
-            alerts=await _clean_alerting(paced, raw_cut, cuts[Tier.DAY]),
+            traces=await delete_all(partial(delete_traces, cut_us=raw_cut)),
+            samples=await delete_all(partial(delete_samples, cut_us=raw_cut)),
+            alerts=await _clean_alerting(delete_all, raw_cut, cuts[Tier.DAY]),
         )
     if failed:
         raise failed[0]
     return cleaned
 
 
-async def _verify_before(writer: Writer, cuts: Mapping[Tier, int]) -> None:
-    """Repair the slots that stand for what is about to go, as long as there is something to rebuild them from."""
+async def _verify_before_clean(writer: Writer, cuts: Mapping[Tier, int]) -> None:
+    """Repair the slots that replace the data to be removed, while there is finer data to rebuild them from."""
     for tier, cut_us in ((Tier.MINUTE, cuts[Tier.MINUTE]), (Tier.HOUR, cuts[Tier.MINUTE]), (Tier.DAY, cuts[Tier.HOUR])):
         first_us = await writer.run(_first_finer, tier)
         if first_us is not None:
@@ -110,7 +166,7 @@ async def _verify_before(writer: Writer, cuts: Mapping[Tier, int]) -> None:
 
 
 def _first_finer(raw: sqlite3.Connection, tier: Tier) -> int | None:
-    """Return the time of the oldest data that a slot of this tier can be rebuilt from; None without any."""
+    """Return the time of the oldest data from which a slot of this tier can be rebuilt; None without any."""
     if tier is Tier.MINUTE:
         find = "SELECT end_us FROM operation WHERE typeof(end_us) = 'integer' ORDER BY id LIMIT 1"
         row = raw.execute(find).fetchone()
@@ -119,18 +175,18 @@ def _first_finer(raw: sqlite3.Connection, tier: Tier) -> int | None:
 
 
 def _first_start(raw: sqlite3.Connection, tier: Tier) -> int | None:
-    """Return the start of the first slot of a tier; it is not read, for it may be damaged."""
-    find = f"SELECT start_us FROM slot WHERE tier = ? AND {sound('slot')} ORDER BY start_us LIMIT 1"  # noqa: S608 - names of our columns
+    """Return the start of the first slot of a tier without reading the slot, which may be damaged."""
+    find = f"SELECT start_us FROM slot WHERE tier = ? AND {sound_rows('slot')} ORDER BY start_us LIMIT 1"  # noqa: S608 - names of our columns
     row = raw.execute(find, (tier,)).fetchone()
     return None if row is None else int(row[0])
 
 
-async def _clean_alerting(paced: Callable[[Deletion], Awaitable[int]], raw_cut: int, day_cut: int) -> int:
-    """Remove ended alerts, what was noted on the way, and old damage; returns how many alerts it were."""
-    alerts = await paced(partial(alert_rows.delete, cut_us=day_cut))
-    for table, time, cut_us in (
+async def _clean_alerting(delete_all: Callable[[Deletion], Awaitable[int]], raw_cut: int, day_cut: int) -> int:
+    """Remove resolved alerts, records around them, and old damage; return how many alerts."""
+    alerts = await delete_all(partial(delete_resolved, cut_us=day_cut))
+    for table, time_column, cut_us in (
         ("attempt", "at_us", raw_cut),
-        ("delivery", "ended_us", raw_cut),  # NULL, and so never before the cut, while it waits
+        ("delivery", "ended_us", raw_cut),  # NULL while it waits, so never before the cut
         ("mute", "until_us", raw_cut),
         ("audit", "at_us", day_cut),
         ("marker", "at_us", day_cut),
@@ -138,20 +194,22 @@ async def _clean_alerting(paced: Callable[[Deletion], Awaitable[int]], raw_cut: 
         ("set_apart", "at_us", raw_cut),
         ("clock_step", "at_us", raw_cut),
     ):
-        await paced(partial(_delete_rows, table=table, time=time, cut_us=cut_us))
+        await delete_all(partial(_delete_rows, table=table, time_column=time_column, cut_us=cut_us))
     return alerts
 
 
-async def _paced(writer: Writer, checkpoints: Checkpoints, failed: list[CorruptStoreError], delete: Deletion) -> int:
-    """Call it, with pauses, until it deletes nothing any more; returns how much it did.
+async def _delete_in_chunks(
+    writer: Writer, checkpointer: Checkpointer, failed: list[CorruptStoreError], delete: Deletion
+) -> int:
+    """Call ``delete`` with pauses until it deletes nothing more; return the number of deleted rows.
 
-    A table with damaged pages is noted in ``failed``: the others are cleaned up all the same, or they would grow.
+    A table with damaged pages is added to ``failed``, and the others are still cleaned up: otherwise they would grow.
     """
     total = 0
     try:
         while removed := await writer.run(delete):
             total += removed
-            await checkpoints.make()
+            await checkpointer.checkpoint_if_due()
             await asyncio.sleep(_PAUSE_S)
     except CorruptStoreError as error:
         failed.append(error)
@@ -163,7 +221,7 @@ def _cut(now_us: int, hours: float, width_us: int) -> int:
 
 
 def _delete_operations(raw: sqlite3.Connection, damage: DamageLog, cut_us: int) -> int:
-    """Delete the oldest few sealed operations that ended before the cut; 0 when there is none."""
+    """Delete the oldest few sealed operations that ended before the cut; return how many."""
     (first_id,) = raw.execute("SELECT ifnull(min(id), 1) FROM operation").fetchone()
     last_id = min(first_id_from(raw, cut_us) - 1, sealed_id(raw, damage), first_id + _DELETE_ROWS - 1)
     if last_id < first_id:
@@ -172,22 +230,22 @@ def _delete_operations(raw: sqlite3.Connection, damage: DamageLog, cut_us: int) 
         return raw.execute("DELETE FROM operation WHERE id BETWEEN ? AND ?", (first_id, last_id)).rowcount
 
 
-def _delete_rows(raw: sqlite3.Connection, table: str, time: str, cut_us: int) -> int:
-    """Delete the oldest few rows of a small table whose time lies before the cut; 0 when there is none."""
-    oldest = f"SELECT id FROM {table} WHERE {time} < ? ORDER BY {time} LIMIT ?"  # noqa: S608 - names of our tables
+def _delete_rows(raw: sqlite3.Connection, table: str, time_column: str, cut_us: int) -> int:
+    """Delete the oldest few rows of a small table whose time is before the cut; return how many."""
+    oldest = f"SELECT id FROM {table} WHERE {time_column} < ? ORDER BY {time_column} LIMIT ?"  # noqa: S608 - names of our tables
     with transaction(raw):
         return raw.execute(f"DELETE FROM {table} WHERE id IN ({oldest})", (cut_us, _DELETE_ROWS)).rowcount  # noqa: S608 - the text above
 
 
 def _delete_slots(raw: sqlite3.Connection, damage: DamageLog, tier: Tier, cut_us: int) -> int:
-    """Delete the oldest few slots of a tier that lie before the cut; 0 when there is none."""
+    """Delete the oldest few slots of a tier that are before the cut; return how many."""
     if tier is not Tier.DAY:
-        coarser = last_edge(raw, damage, Tier(tier + 1))
+        coarser = last_slot(raw, damage, Tier(tier + 1))
         cut_us = min(cut_us, coarser.end_us if coarser is not None else 0)
     first_us = _first_start(raw, tier)
     if first_us is None or first_us >= cut_us:
         return 0
-    width = _DELETE_US[tier]
+    width = _SLOTS_PER_DELETE_US[tier]
     stop_us = min(cut_us, (first_us // width + 1) * width)
     with transaction(raw):
         return raw.execute("DELETE FROM slot WHERE tier = ? AND start_us < ?", (tier, stop_us)).rowcount

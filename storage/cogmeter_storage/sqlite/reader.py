@@ -1,4 +1,4 @@
-"""The reading side: its own read-only connection, so that no question waits for the writer."""
+"""Reads totals, series and status on a read-only connection, so that no query waits for the writer."""
 
 from __future__ import annotations
 
@@ -7,11 +7,12 @@ from typing import TYPE_CHECKING
 
 from cogmeter_storage.model import Series, StoreStatus, Tier
 from cogmeter_storage.plan import plan
-from cogmeter_storage.rollup import Head
-from cogmeter_storage.sqlite.future_rows import steps
-from cogmeter_storage.sqlite.rows import snapshot, unsealed_columns
+from cogmeter_storage.rollup import WritePosition
+from cogmeter_storage.sqlite.connection import snapshot
+from cogmeter_storage.sqlite.damage import LAST_US, sound_rows
+from cogmeter_storage.sqlite.future_rows import clock_steps
+from cogmeter_storage.sqlite.operation_rows import unsealed_columns
 from cogmeter_storage.sqlite.slots import extents, read_slots
-from cogmeter_storage.sqlite.validity import LAST_US, sound
 from cogmeter_storage.totals import Accumulator
 
 if TYPE_CHECKING:
@@ -23,83 +24,84 @@ if TYPE_CHECKING:
     from cogmeter_storage.rollup import SealedSlot
     from cogmeter_storage.sqlite.damage import DamageLog
 
-# How many buckets are added up at once: few enough that no numpy call holds the interpreter's lock for long, and
-# enough that its fixed cost does not count.
+# Buckets added up at once: few enough that no numpy call blocks the interpreter's lock for long, and enough that
+# its fixed cost is small.
 _CHUNK_BUCKETS = 40_000
 
 
 def totals(
     raw: sqlite3.Connection,
     damage: DamageLog,
-    head: Head | None,
+    position: WritePosition | None,
     since_us: int,
     until_us: int,
     *,
     groups: Mapping[int, int],
     step_us: int | None,
 ) -> Totals:
-    """See Store.totals. ``head`` is the writer's, taken before; None when another process writes."""
+    """Implement Store.totals. ``position`` is the writer's, read before; None when another process writes."""
     with snapshot(raw):
         kept, sealed_id = extents(raw, damage)
         covered = plan(since_us, until_us, kept, step_us=step_us)
         sums = Accumulator(covered.since_us, covered.until_us, groups=groups, step_us=step_us)
-        if not groups:  # the range is all there is to say
+        if not groups:  # only the covered range is needed
             return sums.totals()
         for piece in covered.pieces:
-            _add(sums, read_slots(raw, damage, piece.tier, piece.since_us, piece.until_us))
+            _add_slots(sums, read_slots(raw, damage, piece.tier, piece.since_us, piece.until_us))
         sealed_us = kept[Tier.MINUTE].until_us if Tier.MINUTE in kept else -LAST_US
-        tail = unsealed(raw, damage, head, sealed_id, sealed_us)
-        _add(sums, (slot for slot in tail if covered.since_us <= slot.start_us < covered.until_us))
+        tail = unsealed_minutes(raw, damage, position, sealed_id, sealed_us)
+        _add_slots(sums, (slot for slot in tail if covered.since_us <= slot.start_us < covered.until_us))
     return sums.totals()
 
 
-def unsealed(
-    raw: sqlite3.Connection, damage: DamageLog, head: Head | None, sealed_id: int, sealed_us: int
+def unsealed_minutes(
+    raw: sqlite3.Connection, damage: DamageLog, position: WritePosition | None, sealed_id: int, sealed_us: int
 ) -> list[SealedSlot]:
-    """The minutes behind the last sealed one of this snapshot, as if they were sealed now.
+    """Return the minutes after the last sealed one of this snapshot, as if they were sealed now.
 
-    The writer's open minute is it when both agree on what is sealed; when a minute has been sealed in between, or
-    another process writes, the rows themselves are read.
+    The writer's open minute is used when both agree on what is sealed. When a minute was sealed in between, or another
+    process writes, the rows themselves are read.
     """
-    if head is not None and head.sealed_id == sealed_id:
-        return [head.open.sealed()] if head.open else []
-    head, minutes = Head(), []
+    if position is not None and position.sealed_id == sealed_id:
+        return [position.open_minute.sealed()] if position.open_minute else []
+    position, minutes = WritePosition(), []
     for columns in unsealed_columns(raw, damage, sealed_id, since_us=sealed_us):
-        head, finished = head.follow(columns)
+        position, finished = position.after(columns)
         minutes += finished
-    return [*minutes, head.open.sealed()] if head.open else []
+    return [*minutes, position.open_minute.sealed()] if position.open_minute else []
 
 
-def _add(sums: Accumulator, slots: Iterable[SealedSlot]) -> None:
+def _add_slots(sums: Accumulator, slots: Iterable[SealedSlot]) -> None:
     chunk: list[SealedSlot] = []
     buckets = 0
     for slot in slots:
         chunk.append(slot)
         buckets += slot.slot.buckets.size
         if buckets > _CHUNK_BUCKETS:
-            sums.add([one.start_us for one in chunk], [one.slot for one in chunk])
+            sums.add([sealed.start_us for sealed in chunk], [sealed.slot for sealed in chunk])
             chunk, buckets = [], 0
     if chunk:
-        sums.add([one.start_us for one in chunk], [one.slot for one in chunk])
+        sums.add([sealed.start_us for sealed in chunk], [sealed.slot for sealed in chunk])
 
 
 def series(raw: sqlite3.Connection) -> list[Series]:
-    """See Store.series."""
-    rows = raw.execute(f"SELECT id, service, operation FROM series WHERE {sound('series')} ORDER BY service, operation")  # noqa: S608 - names of our columns
+    """Implement Store.series."""
+    find = f"SELECT id, service, operation FROM series WHERE {sound_rows('series')} ORDER BY service, operation"  # noqa: S608 - names of our columns
+    rows = raw.execute(find)
     return [Series(*row) for row in rows]
 
 
 def status(
     raw: sqlite3.Connection, damage: DamageLog, path: Path, *, url: str, last_write_us: int | None
 ) -> StoreStatus:
-    """See Store.status."""
+    """Implement Store.status."""
     with snapshot(raw):
         (version,) = raw.execute("PRAGMA user_version").fetchone()
         edge = "SELECT id, end_us FROM operation WHERE typeof(end_us) = 'integer' ORDER BY id"
         first = raw.execute(f"{edge} LIMIT 1").fetchone() or (0, None)
         last = raw.execute(f"{edge} DESC LIMIT 1").fetchone() or (-1, None)
         (names,) = raw.execute("SELECT count(*) FROM series").fetchone()
-        found, clock = damage.counts(raw), steps(raw)
+        found, clock = damage.counts(raw), clock_steps(raw)
     return StoreStatus(
         url=url,
         size_bytes=_size(path),

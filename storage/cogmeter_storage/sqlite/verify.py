@@ -1,4 +1,4 @@
-"""Reads all slots and looks at the small tables, so that damage is found before somebody needs the data."""
+"""Reads all slots and checks the small tables, so that damage is found before the data is needed."""
 
 from __future__ import annotations
 
@@ -8,11 +8,10 @@ from typing import TYPE_CHECKING, Final
 from cogmeter_storage.base import CorruptStoreError
 from cogmeter_storage.clock import clock
 from cogmeter_storage.model import Tier
-from cogmeter_storage.sqlite import outbox
-from cogmeter_storage.sqlite.errors import damaged
-from cogmeter_storage.sqlite.rows import transaction
-from cogmeter_storage.sqlite.slots import needs_repair, read_slots, repair, set_aside
-from cogmeter_storage.sqlite.validity import LAST_US, sound
+from cogmeter_storage.sqlite.alerts import fail_damaged_deliveries
+from cogmeter_storage.sqlite.connection import damaged_error, transaction
+from cogmeter_storage.sqlite.damage import LAST_US, move_damaged_rows, sound_rows
+from cogmeter_storage.sqlite.slots import needs_repair, read_slots, repair
 
 if TYPE_CHECKING:
     import sqlite3
@@ -22,20 +21,20 @@ if TYPE_CHECKING:
     from cogmeter_storage.sqlite.damage import DamageLog
     from cogmeter_storage.sqlite.writer import Writer
 
-_SLOTS: Final = 50  # that are read at once: about a millisecond
-_REPAIRED: Final = 20  # that one transaction writes
+_SLOTS_PER_CHUNK: Final = 50  # read at once: about a millisecond
+_REPAIRS_PER_CHUNK: Final = 20  # in one transaction
 _PAUSE_S: Final = 0.005
-# Operations are left out: there may be millions, their ids have no gaps, and figures do not come from them.
+# Without operations: there may be millions, their ids have no gaps, and totals are not read from them.
 _TABLES: Final = (
     *("slot", "series", "alert", "alert_change", "delivery", "attempt", "mute", "threshold_override", "audit"),
     *("marker", "memory", "sample", "trace"),
 )
-# Figures are found by the index of these: an entry that is missing there is missing from every figure.
+# Totals are read through these indexes: an entry missing there is missing from every total.
 _INDEXED: Final = ("slot", "series")
 
 
 async def verify(reading: Connection, writer: Writer | None, damage: DamageLog) -> None:
-    """See Store.verify. A table with damaged pages keeps no other one from being looked at."""
+    """Implement Store.verify. A table with damaged pages does not prevent the check of the others."""
     failed: list[CorruptStoreError] = []
     for table in _INDEXED:
         try:
@@ -45,15 +44,15 @@ async def verify(reading: Connection, writer: Writer | None, damage: DamageLog) 
     for table in _TABLES:
         try:
             if writer is None:
-                await reading.run(_note_rows, damage, table)
+                await reading.run(_count_damaged_rows, damage, table)
             elif await reading.run(_has_damage, table):
-                await writer.run(_set_aside, damage, table)
+                await writer.run(_move_damaged_rows_of, damage, table)
         except CorruptStoreError as error:
             failed.append(error)
     for tier in Tier:
         found = await verify_slots(reading, damage, tier, since_us=-LAST_US, until_us=LAST_US)
         if writer is not None:
-            await _repair_in_turns(writer, [(tier, start_us) for start_us in found])
+            await _repair_in_chunks(writer, [(tier, start_us) for start_us in found])
     if failed:
         raise failed[0]
 
@@ -62,14 +61,14 @@ async def _verify_index(reading: Connection, writer: Writer | None, damage: Dama
     """Rebuild the index of a table if it differs from the table.
 
     Raises:
-        CorruptStoreError: it does, and it cannot be rebuilt, or the table itself is damaged.
+        CorruptStoreError: it differs and cannot be rebuilt, or the table itself is damaged.
     """
     fault = await reading.run(_index_fault, table)
     if fault and writer is not None:
         await writer.run(_rebuild_index, damage, table, fault)
         fault = await reading.run(_index_fault, table)
     if fault:
-        raise damaged(reading.path, fault)
+        raise damaged_error(reading.path, fault)
 
 
 async def verify_slots(
@@ -80,24 +79,24 @@ async def verify_slots(
     since_us: int,
     until_us: int,
 ) -> list[int]:
-    """Read the slots that start in [since_us, until_us), a few at once; returns the starts of those to be repaired."""
+    """Read the slots that start in [since_us, until_us), a few at a time; return the starts of those to repair."""
     found: list[int] = []
     next_us: int | None = since_us
     while next_us is not None:
-        some, next_us = await source.run(_to_repair, damage, tier, next_us, until_us)
+        some, next_us = await source.run(_find_damaged, damage, tier, next_us, until_us)
         found += some
         await asyncio.sleep(_PAUSE_S)
     return found
 
 
 async def repair_all(writer: Writer) -> None:
-    """Repair the slots that were found damaged since the last time."""
-    await _repair_in_turns(writer, writer.damage.waiting())
+    """Repair the slots that were found damaged since the last call."""
+    await _repair_in_chunks(writer, writer.damage.unrepaired_slots())
 
 
-async def _repair_in_turns(writer: Writer, keys: Sequence[tuple[int, int]]) -> None:
-    for at in range(0, len(keys), _REPAIRED):
-        await writer.run(_repair, writer.damage, keys[at : at + _REPAIRED])
+async def _repair_in_chunks(writer: Writer, keys: Sequence[tuple[int, int]]) -> None:
+    for at in range(0, len(keys), _REPAIRS_PER_CHUNK):
+        await writer.run(_repair, writer.damage, keys[at : at + _REPAIRS_PER_CHUNK])
         await asyncio.sleep(_PAUSE_S)
 
 
@@ -107,26 +106,26 @@ def _repair(raw: sqlite3.Connection, damage: DamageLog, keys: Sequence[tuple[int
             repair(raw, damage, tier, start_us)
 
 
-def _to_repair(
+def _find_damaged(
     raw: sqlite3.Connection, damage: DamageLog, tier: Tier, since_us: int, until_us: int
 ) -> tuple[list[int], int | None]:
-    """Return which of the next slots need a repair, and where to go on (None: those were all)."""
+    """Return which of the next slots need a repair, and where to continue (None: at the end)."""
     rows = raw.execute(
         "SELECT start_us, first_id, last_id, data FROM slot WHERE tier = ? AND start_us >= ? AND start_us < ?"
         " ORDER BY start_us LIMIT ?",
-        (tier, since_us, until_us, _SLOTS),
+        (tier, since_us, until_us, _SLOTS_PER_CHUNK),
     ).fetchall()
     found = [row[0] for row in rows if needs_repair(tier, row)]
     for start_us in found:
-        for _ in read_slots(raw, damage, tier, start_us, start_us + 1):  # notes what cannot be read
+        for _ in read_slots(raw, damage, tier, start_us, start_us + 1):  # records slots that cannot be read
             pass
-    return found, rows[-1][0] + 1 if len(rows) == _SLOTS else None
+    return found, rows[-1][0] + 1 if len(rows) == _SLOTS_PER_CHUNK else None
 
 
 def _index_fault(raw: sqlite3.Connection, table: str) -> str:
     """Return what is wrong with the pages or the index of a table; "" if nothing is."""
-    (said,) = raw.execute(f"PRAGMA integrity_check({table})").fetchone()
-    return "" if said == "ok" else str(said)
+    (text,) = raw.execute(f"PRAGMA integrity_check({table})").fetchone()
+    return "" if text == "ok" else str(text)
 
 
 def _rebuild_index(raw: sqlite3.Connection, damage: DamageLog, table: str, fault: str) -> None:
@@ -136,21 +135,21 @@ def _rebuild_index(raw: sqlite3.Connection, damage: DamageLog, table: str, fault
             "INSERT INTO damage (at_us, kind, result, statement) VALUES (?, 'index', 'rebuilt', ?)",
             (clock.now_us(), f"REINDEX {table}"),
         )
-    damage.indexed(table, fault)
+    damage.log_rebuilt_index(table, fault)
 
 
 def _has_damage(raw: sqlite3.Connection, table: str) -> bool:
-    return bool(raw.execute(f"SELECT EXISTS (SELECT 1 FROM {table} WHERE NOT {sound(table)})").fetchone()[0])  # noqa: S608 - names of our tables
+    return bool(raw.execute(f"SELECT EXISTS (SELECT 1 FROM {table} WHERE NOT {sound_rows(table)})").fetchone()[0])  # noqa: S608 - names of our tables
 
 
-def _note_rows(raw: sqlite3.Connection, damage: DamageLog, table: str) -> None:
-    """Count the damaged rows of a table; a slot whose key is damaged counts as a row."""
-    (count,) = raw.execute(f"SELECT count(*) FROM {table} WHERE NOT {sound(table)}").fetchone()  # noqa: S608 - names of our tables
+def _count_damaged_rows(raw: sqlite3.Connection, damage: DamageLog, table: str) -> None:
+    """Count the damaged rows of a table; a slot with a damaged key counts as a row."""
+    (count,) = raw.execute(f"SELECT count(*) FROM {table} WHERE NOT {sound_rows(table)}").fetchone()  # noqa: S608 - names of our tables
     for number in range(count):
-        damage.row(table, number, "a value is not what was written")
+        damage.note_row(table, number, "a value has an impossible type or range")
 
 
-def _set_aside(raw: sqlite3.Connection, damage: DamageLog, table: str) -> None:
+def _move_damaged_rows_of(raw: sqlite3.Connection, damage: DamageLog, table: str) -> None:
     with transaction(raw):
-        damage.moved(table, set_aside(raw, table, f"NOT {sound(table)}", ()))
-        outbox.end_damaged(raw, clock.now_us())
+        damage.log_moved_rows(table, move_damaged_rows(raw, table, f"NOT {sound_rows(table)}", ()))
+        fail_damaged_deliveries(raw, clock.now_us())

@@ -48,7 +48,7 @@ WRONG = [
     (("import", "/dev/zero"), 2, "is none of our exports"),
     (("summary", "--url", "http://127.0.0.1:9", "--database", "x.db"), 2, "leave one of them out"),
     (("summary", "--url", "http://127.0.0.1:9"), 3, "http://127.0.0.1:9 does not answer"),
-    (("summary", "--database", "none.db"), 3, "does not exist. To mend it: run the bot once"),
+    (("summary", "--database", "none.db"), 3, "does not exist. To fix it: start the bot once"),
     (("live", "--count", "1", "--database", "none.db"), 3, "does not exist"),
     (("backup", "x.db", "--database", "none.db"), 3, "does not exist"),
     (("vacuum", "--database", "none.db"), 3, "does not exist"),
@@ -79,7 +79,7 @@ def test_one_line_says_it(cogmeter, database, arguments, code, said):
 
 def test_a_file_that_is_no_database(cogmeter, tmp_path):
     (tmp_path / "x.db").write_bytes(b"hello")
-    one_line(cogmeter("summary", "--database", "x.db"), 3, "is no SQLite database")
+    one_line(cogmeter("summary", "--database", "x.db"), 3, "is not an SQLite database")
 
 
 @pytest.fixture
@@ -118,7 +118,7 @@ def test_a_log_that_cannot_be_read_is_said_and_the_database_not_read_without_it(
 
 def test_a_database_that_is_an_empty_file(cogmeter, tmp_path):
     (tmp_path / "x.db").touch()
-    one_line(cogmeter("summary", "--database", "x.db"), 3, "is empty: no bot has written it yet")
+    one_line(cogmeter("summary", "--database", "x.db"), 3, "is empty: no bot has written to it yet")
 
 
 def test_a_database_of_a_later_version(cogmeter, database):

@@ -115,7 +115,7 @@ def test_forget_removes_the_hash_that_the_watch_stored_and_asks_before(cogmeter,
         ("discord.commands", "ask", now_us - 2, 5, 1, f"no right for {USER}", {**hashes, "command": "ask"}),
         ("discord.commands", "ask", now_us - 1, 5, 1, None, {"user": "ffffffff"}),
     ]
-    seed(rows, work=lambda store: store.remember(KEY, people.key))
+    seed(rows, work=lambda store: store.set_value(KEY, people.key))
     code, out, _ = cogmeter("forget", "--user", USER, stdin="n\n")
     assert code == 130
     assert "for good?" in out

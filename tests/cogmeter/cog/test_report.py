@@ -143,24 +143,24 @@ async def test_a_post_whose_end_nobody_knows_is_looked_for_in_the_channel(weekly
         await at(home, MONDAY_US - HOUR_US)
         assert await at(home, MONDAY_US) == 1
         week = (MONDAY_US - FIRST_US) // WEEK_US
-        assert await home.monitor.store.recall(KEY) == f"posted {week}".encode()
-        await home.monitor.store.remember(KEY, f"begun {week}".encode())  # the process died after it was sent
+        assert await home.monitor.store.get_value(KEY) == f"posted {week}".encode()
+        await home.monitor.store.set_value(KEY, f"begun {week}".encode())  # the process died after it was sent
         assert await at(home, MONDAY_US + HOUR_US) == 1
-        assert await home.monitor.store.recall(KEY) == f"posted {week}".encode()
+        assert await home.monitor.store.get_value(KEY) == f"posted {week}".encode()
         await home.bot.get_channel(home.channel.id).purge()
-        await home.monitor.store.remember(KEY, f"begun {week}".encode())  # ... and here before
+        await home.monitor.store.set_value(KEY, f"begun {week}".encode())  # ... and here before
         assert await at(home, MONDAY_US + HOUR_US) == 1
 
 
 async def test_without_the_setting_or_a_channel_nothing_is_posted(move_in):
     async with move_in(PERFORMANCE_ALERT_WEEKLY_REPORT="true") as home:
         assert await at(home, MONDAY_US) == await at(home, MONDAY_US + WEEK_US) == 0
-        assert await home.monitor.store.recall(KEY) is None
+        assert await home.monitor.store.get_value(KEY) is None
 
 
 async def test_what_was_remembered_by_another_version_is_taken_as_nothing(weekly):
     async with weekly() as home:
-        await home.monitor.store.remember(KEY, b"\xff tuesday")
+        await home.monitor.store.set_value(KEY, b"\xff tuesday")
         assert await at(home, MONDAY_US) == 0
         assert await at(home, MONDAY_US + WEEK_US) == 1
 

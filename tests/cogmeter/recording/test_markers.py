@@ -221,4 +221,4 @@ async def test_a_version_whose_marker_was_not_stored_is_marked_at_the_next_start
     assert await stored(store) == []
     await mark_start(store, marks, "1.4")
     assert await stored(store) == [("version", "version 1.4")]
-    assert await store.recall(module.VERSION_KEY) == b"1.4"
+    assert await store.get_value(module.VERSION_KEY) == b"1.4"

@@ -1,4 +1,4 @@
-"""Files in every bad state, and children that write or die."""
+"""Damaged files, and child processes that write or die."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def url(path: Path) -> str:
 
 @pytest.fixture
 def slots_agree_with_rows() -> Callable[[Path], None]:
-    """Fails unless every slot holds exactly the raw rows of its stretch of time, and every sealed row is in one."""
+    """Return a check that every slot counts exactly the raw rows of its time, and every sealed row is in a slot."""
 
     def check(path: Path) -> None:
         with sqlite3.connect(path) as raw:
@@ -51,7 +51,7 @@ def slots_agree_with_rows() -> Callable[[Path], None]:
 
 @pytest.fixture
 def run_python() -> Callable[..., subprocess.CompletedProcess[str]]:
-    """Runs a script in a child; with ``mounts``, shell lines that may mount, in namespaces of its own."""
+    """Run a script in a child process; with ``mounts`` (shell lines that may mount), in its own namespaces."""
 
     def run(script: str, *args: object, mounts: str = "") -> subprocess.CompletedProcess[str]:
         command = [sys.executable, "-c", script, *map(str, args)]

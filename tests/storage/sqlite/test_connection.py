@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import asyncio
+import sqlite3
 import subprocess
 import sys
 import threading
@@ -8,6 +9,7 @@ import threading
 import pytest
 
 from cogmeter_storage import StorageError, open_store
+from cogmeter_storage.sqlite.connection import Connection
 
 
 async def no_thread_left(before):
@@ -58,6 +60,59 @@ async def test_a_closing_that_is_cancelled_still_ends_the_threads(url):
     await asyncio.gather(task, return_exceptions=True)
     assert await no_thread_left(before)
     await (await open_store(url)).close()
+
+
+async def cancel_twice(task, blocked):
+    while not blocked.is_set():
+        await asyncio.sleep(0.001)
+    for _ in range(2):
+        for _ in range(3):  # the task reaches its next wait
+            await asyncio.sleep(0)
+        task.cancel()
+    await asyncio.wait({task})
+    assert task.cancelled()
+
+
+@pytest.mark.parametrize("step", ["open", "run", "end"])
+@pytest.mark.parametrize("fails", [False, True], ids=["returns", "raises"])
+def test_a_thread_that_outlives_its_event_loop_still_closes_the_file_and_ends_silently(path, step, fails, monkeypatch):
+    blocked, released, closed, failures = threading.Event(), threading.Event(), threading.Event(), []
+    monkeypatch.setattr(threading, "excepthook", failures.append)
+
+    def block(*_):
+        blocked.set()
+        released.wait()
+        if fails:
+            raise sqlite3.OperationalError("disk I/O error")
+
+    def opener(stack):
+        raw = sqlite3.connect(path, check_same_thread=False)
+        stack.callback(closed.set)
+        stack.callback(raw.close)
+        if step == "open":
+            block()
+        return raw
+
+    async def cancelled_twice():
+        connection = Connection(path, opener)
+        if step == "open":
+            await cancel_twice(asyncio.create_task(connection.open()), blocked)
+            return
+        await connection.open()
+        running = asyncio.create_task(connection.run(block))
+        if step == "run":
+            await cancel_twice(running, blocked)
+        await cancel_twice(asyncio.create_task(connection.end()), blocked)
+        running.cancel()
+        await asyncio.gather(running, return_exceptions=True)
+
+    before = set(threading.enumerate())
+    asyncio.run(cancelled_twice())
+    (thread,) = set(threading.enumerate()) - before
+    released.set()  # only now, when the event loop is closed
+    thread.join()
+    assert closed.is_set()
+    assert not failures
 
 
 async def test_closing_waits_for_an_append_that_is_on_its_way(url):

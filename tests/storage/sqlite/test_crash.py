@@ -65,7 +65,7 @@ asyncio.run(main())
 
 
 def write_and_kill(url, after_s, script=WRITER):
-    """Let a child write for a while, kill it, and return what it said it had committed last."""
+    """Let a child process write for a while, kill it, and return the last commit that it reported."""
     child = subprocess.Popen([sys.executable, "-c", script, url], stdout=subprocess.PIPE, text=True)
     assert child.stdout is not None
     child.stdout.readline()
@@ -88,7 +88,7 @@ async def test_after_kill_9_no_committed_operation_is_lost_or_counted_twice(path
         totals = await store.totals(0, 1_750_075_200_000_000 + 1000 * DAY_US, groups={1: 0, 2: 0})
         newest = await store.recent([1, 2], 0, 2**60, limit=count + 1)
         await store.close()
-        # The last commit may have come through without being told of.
+        # The last commit may have succeeded before the process could report it.
         assert committed <= count
         assert count % 60 == 0
         assert totals.counts.tolist() == [[count]]

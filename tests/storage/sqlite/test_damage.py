@@ -1,4 +1,4 @@
-"""Damage that SQLite itself cannot see: whoever meets it rebuilds it, or skips it, counts it and logs it once."""
+"""Damage that SQLite itself does not detect: it is rebuilt, or skipped, counted and logged once."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ HISTORY: list[tuple[int, bytes]] = []  # built once
 
 @pytest.fixture
 async def history(url, path, append, noon):
-    """A closed file with three days of operations, one every five minutes, folded; gives how many they are."""
+    """Write a closed file with three days of operations, one every five minutes, folded; return their number."""
     if HISTORY:
         path.write_bytes(HISTORY[0][1])
         return HISTORY[0][0]
@@ -49,7 +49,7 @@ async def history(url, path, append, noon):
 
 @contextlib.contextmanager
 def vandal(path):
-    """A connection of somebody who writes into the file what we never would."""
+    """A connection that writes invalid data into the file."""
     with contextlib.closing(sqlite3.connect(path)) as raw, raw:
         yield raw
 
@@ -394,13 +394,13 @@ async def fill_small_tables(store, noon):
         await store.alerting.override({f"slow{number}": "5"}, now_us=noon, actor="Ann")
         await store.add_marker(Marker(noon, "mark", f"deploy {number}"))
         await store.add_samples(noon + number, {"lag": 5.0})
-        await store.remember(f"key{number}", b"value")
+        await store.set_value(f"key{number}", b"value")
         span = SpanRecord(1, 0, "a", "b", 5, 5, Outcome.OK)
         await store.add_traces([TraceRecord(noon, "a", "b", 10 + number, Outcome.OK, None, 0, (span,))])
 
 
 async def read_small_tables(store, noon):
-    """How many of each are read; the first two by the name of their table."""
+    """Return the number of rows read from each small table."""
     kept = store.alerting
     return {
         "alert": len(await kept.alerts()),
@@ -411,7 +411,7 @@ async def read_small_tables(store, noon):
         "threshold_override": len(await kept.overrides()),
         "marker": len(await store.markers(noon, noon + 1)),
         "sample": len((await store.samples(["lag"], noon, noon + 9))["lag"]),
-        "memory": [await store.recall(f"key{number}") for number in (1, 2)].count(b"value"),
+        "memory": [await store.get_value(f"key{number}") for number in (1, 2)].count(b"value"),
         "trace": len(await store.traces(None, None, noon, limit=2)),
         "series": len(await store.series()),
     }
@@ -457,7 +457,7 @@ async def test_a_damaged_row_of_any_table_is_skipped_and_the_other_ones_are_read
         await store.alerting.alert("uid1")
         await store.alerting.next_due_us("log")
         await store.alerting.attempts()
-        await store.forget(Person(("user", "x"), "4711", "Ann"))
+        await store.erase_person(Person(("user", "x"), "4711", "Ann"))
         await store.clean(Retention(), now_us=noon)
         damage = await store.verify()
         assert damage.rows == 1
@@ -508,7 +508,7 @@ async def test_a_text_that_is_no_utf8_is_read_with_its_wrong_bytes_replaced(url,
             assert "\ufffd" in (await store.alerting.alerts())[0].message
             assert len(await store.series()) >= 1
             if not read_only:
-                await store.forget(Person(("user", "x"), "4711", "Ann"))
+                await store.erase_person(Person(("user", "x"), "4711", "Ann"))
 
 
 async def test_what_was_set_aside_is_forgotten_with_the_person(url, path, noon):
@@ -517,15 +517,15 @@ async def test_what_was_set_aside_is_forgotten_with_the_person(url, path, noon):
         with vandal(path) as raw:
             raw.execute("UPDATE mute SET since_us = 'x'")
         assert (await store.verify()).rows == 1
-        assert await store.forget(Person(("user", "x"), "123456789012345678")) >= 1
+        assert await store.erase_person(Person(("user", "x"), "123456789012345678")) >= 1
     with vandal(path) as raw:
         assert raw.execute("SELECT count(*) FROM damage").fetchone() == (0,)
 
 
 async def test_an_older_release_refuses_the_file_and_sets_nothing_aside(url, path, history, monkeypatch):
     with monkeypatch.context() as then:
-        then.setattr("cogmeter_storage.sqlite.header.SQLITE_VERSION", 3)
-        with pytest.raises(Exception, match="later than the 3 known here; it has not been touched"):
+        then.setattr("cogmeter_storage.sqlite.database_file.SQLITE_VERSION", 3)
+        with pytest.raises(Exception, match="later than the 3 known here; it has not been changed"):
             await open_store(url, replace_corrupt=True)
     assert list(path.parent.glob("*corrupt*")) == []
 

@@ -76,7 +76,7 @@ async def test_a_new_file_says_whose_it_is_and_of_which_version(path, url):
 @pytest.mark.parametrize("replace_corrupt", [False, True])
 async def test_what_is_no_database_is_refused_and_not_touched(path, url, replace_corrupt):
     path.write_bytes(b"shopping list\n" * 500)
-    await refused(url, "no SQLite database", replace_corrupt=replace_corrupt)
+    await refused(url, "not an SQLite database", replace_corrupt=replace_corrupt)
     assert path.read_bytes() == b"shopping list\n" * 500
 
 
@@ -159,7 +159,7 @@ async def test_a_folder_in_the_place_of_the_file_is_told(path, url):
 
 async def test_a_failed_opening_gives_the_lock_back(path, url):
     path.write_bytes(b"shopping list\n")
-    await refused(url, "no SQLite database")
+    await refused(url, "not an SQLite database")
     path.unlink()
     await (await open_store(url)).close()
 
@@ -179,10 +179,10 @@ async def test_a_second_writer_is_told_to_take_another_file(url):
 
 async def test_a_second_writer_in_another_process_is_refused_too(url, run_python):
     store = await open_store(url)
-    told = run_python(TRY_TO_WRITE, url)
+    finished = run_python(TRY_TO_WRITE, url)
     await store.close()
-    assert told.stdout.startswith("True ")
-    assert "another bot" in told.stdout
+    assert finished.stdout.startswith("True ")
+    assert "another bot" in finished.stdout
 
 
 async def test_another_programs_lock_is_waited_for_then_told_and_the_rows_can_come_again(
@@ -190,7 +190,7 @@ async def test_another_programs_lock_is_waited_for_then_told_and_the_rows_can_co
 ):
     store = await open_store(url)
     await store.series_ids([("a", "b"), ("a", "c"), ("a", "d")])
-    store._writer.patience_s = 0.05
+    store._writer.lock_timeout_s = 0.05
     other = sqlite3.connect(path, isolation_level=None)
     other.execute("BEGIN IMMEDIATE")
     with pytest.raises(StorageError, match="lock") as caught:
@@ -223,11 +223,11 @@ async def test_when_the_file_may_not_grow_nothing_is_half_written(url, append, m
 def test_a_full_disk_is_told_and_what_was_stored_stays(tmp_path, run_python):
     if not run_python.can_mount:
         pytest.skip("this machine lets nobody mount a small disk")
-    told = run_python(
+    finished = run_python(
         TRY_TO_WRITE, f"sqlite:///{tmp_path}/performance.db", mounts=f"mount -t tmpfs -o size=2m tmpfs {tmp_path}"
     )
-    assert told.returncode == 0, told.stderr
-    failure, counts = told.stdout.rsplit("|", 1)
+    assert finished.returncode == 0, finished.stderr
+    failure, counts = finished.stdout.rsplit("|", 1)
     assert failure.startswith("False ")
     written, counted, rows = map(int, counts.split())
     assert 0 < written == counted == rows < 40_000
@@ -237,11 +237,11 @@ def test_a_read_only_folder_is_told(tmp_path, run_python):
     if not run_python.can_mount:
         pytest.skip("this machine lets nobody mount a folder read-only")
     read_only = f"mount --bind {tmp_path} {tmp_path}\nmount -o remount,bind,ro {tmp_path}"
-    told = run_python(TRY_TO_WRITE, f"sqlite:///{tmp_path}/performance.db", mounts=read_only)
-    assert told.returncode == 0, told.stderr
-    assert told.stdout.startswith("True ")
-    assert "Read-only file system" in told.stdout
-    assert str(tmp_path) in told.stdout
+    finished = run_python(TRY_TO_WRITE, f"sqlite:///{tmp_path}/performance.db", mounts=read_only)
+    assert finished.returncode == 0, finished.stderr
+    assert finished.stdout.startswith("True ")
+    assert "Read-only file system" in finished.stdout
+    assert str(tmp_path) in finished.stdout
 
 
 async def test_the_view_shows_people_names_times_milliseconds_and_words(path, url):

@@ -1,4 +1,4 @@
-"""What was recorded while the clock was ahead is set apart, and hides nothing that comes after it."""
+"""Rows recorded while the clock was ahead are set apart, and do not hide later rows."""
 
 from __future__ import annotations
 
@@ -85,8 +85,8 @@ async def test_what_was_recorded_before_the_clock_ran_ahead_stays_in_every_figur
         await append(store, make_rows(500, ahead_us))
         await store.fold(now_us=ahead_us + 2 * HOUR_US)
         wall(NOW_US + 600_000_000)
-        assert await store.set_apart(now_us=NOW_US + 600_000_000)
-        assert not await store.set_apart(now_us=NOW_US + 600_000_000)
+        assert await store.move_future_rows(now_us=NOW_US + 600_000_000)
+        assert not await store.move_future_rows(now_us=NOW_US + 600_000_000)
         await append(store, make_rows(100, NOW_US + 600_000_000))
         assert await count(store, 0, NOW_US + 3 * HOUR_US) == 5100
         await store.fold(now_us=NOW_US + DAY_US)
@@ -107,10 +107,10 @@ async def test_a_roll_up_that_a_correction_overtakes_ends_no_hour_before_its_tim
 
         async def overtaken(function, *args):
             result = await run(function, *args)
-            if function is maintenance.unfolded and result and not ended:
+            if function is maintenance.unfolded_starts and result and not ended:
                 ended.extend(result)
                 wall(present_us)
-                assert await store.set_apart(now_us=present_us)
+                assert await store.move_future_rows(now_us=present_us)
             return result
 
         writer.run = overtaken
@@ -139,7 +139,7 @@ async def test_any_cut_leaves_the_operations_before_it_and_nothing_else(
         await store.append([[(1, end_us, 5, 0, None, None) for end_us in ends]], now_us=ends[-1])
         if fold:
             await store.fold(now_us=ends[-1] + 2 * DAY_US)
-        moved = await store.set_apart(now_us=now_us)
+        moved = await store.move_future_rows(now_us=now_us)
         left = [end_us for end_us in ends if end_us <= now_us] if moved else ends
         assert moved == (ends[-1] > now_us + AHEAD_US)
         assert await count(store, 0, ends[-1] + 10 * DAY_US) == len(left)
@@ -168,7 +168,7 @@ async def test_setting_apart_that_is_cut_off_goes_on_at_the_next_start(url, path
     monkeypatch.setattr(future_rows, "_CHUNK_ROWS", 100)
     monkeypatch.setattr(future_rows, "_move", fails)
     with contextlib.closing(sqlite3.connect(path, isolation_level=None)) as raw, pytest.raises(KeyboardInterrupt):
-        future_rows.set_apart(raw, DamageLog(path), NOW_US)
+        future_rows.move_future_rows(raw, DamageLog(path), NOW_US)
     assert read(path, "SELECT count(*) FROM operation") == [(900,)]
     monkeypatch.setattr(future_rows, "_move", move)
     async with opened(url) as store:
@@ -180,7 +180,7 @@ async def test_a_small_step_back_is_clamped_and_counted_for_every_reader(url, ap
     async with opened(url) as store:
         await store.series_ids(NAMES)
         await append(store, make_rows(10, NOW_US))
-        assert not await store.set_apart(now_us=NOW_US - AHEAD_US + 10_000_000)
+        assert not await store.move_future_rows(now_us=NOW_US - AHEAD_US + 10_000_000)
         await append(store, make_rows(5, NOW_US - 60_000_000), now_us=NOW_US)
         await append(store, make_rows(2, NOW_US - 60_000_000), now_us=NOW_US)
         assert (await store.status()).clock.clamped == 7
@@ -272,5 +272,5 @@ async def test_a_person_is_forgotten_in_what_was_set_apart(url, path, wall):
         await store.append([[(1, NOW_US + YEARS_US, 5, 0, None, '{"user": "0a1b2c3d"}')]], now_us=NOW_US + YEARS_US)
     async with opened(url) as store:
         assert (await store.status()).clock.operations == 1
-        assert await store.forget(Person(("user", "0a1b2c3d"), "123456789012345678"))
+        assert await store.erase_person(Person(("user", "0a1b2c3d"), "123456789012345678"))
     assert b"0a1b2c3d" not in path.read_bytes()

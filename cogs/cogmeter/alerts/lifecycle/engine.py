@@ -286,13 +286,13 @@ class AlertEngine:
 
     async def _shift(self, step_us: int, now_us: int) -> None:
         self._book.shift(step_us)
-        await self.store.alerting.shift(step_us, now_us=now_us)
+        await self.store.alerting.shift_times(step_us, now_us=now_us)
 
     async def _drop(self) -> None:
         if not self._over:
             return
         try:
-            await self.store.alerting.drop(tuple(self._over))
+            await self.store.alerting.delete_unfired(tuple(self._over))
         except StorageError as error:
             _logger.warning("Could not forget alerts that never fired, trying again at the next check: %s", error)
         else:

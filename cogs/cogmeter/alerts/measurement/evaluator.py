@@ -100,9 +100,9 @@ class Evaluator:
         self._source, self._unread = store, set()
         await self._restore_windows(store, now_us, parts)
         with self._restoring(parts, BASELINES, "baselines", "they are learned again"):
-            await self._deviations.load(await store.recall(BASELINES) or b"")
+            await self._deviations.load(await store.get_value(BASELINES) or b"")
         with self._restoring(parts, MEASURED, "recent costs", "those of the last 24 hours are counted again"):
-            self._restore_measured(await store.recall(MEASURED), now_us, parts)
+            self._restore_measured(await store.get_value(MEASURED), now_us, parts)
         with self._restoring(parts, SPENDING, "spending", "it is counted again from the stored operations"):
             await self.spending.begin(store, now_us)
 
@@ -150,10 +150,10 @@ class Evaluator:
         """Keep what was learned, for the next start."""
         unread = self._unread if store is self._source else ()
         if BASELINES not in unread:
-            await store.remember(BASELINES, await self._deviations.dump())
+            await store.set_value(BASELINES, await self._deviations.dump())
         if MEASURED not in unread:
             measured = {"costs": self._costs.state(), "silent": self._usual.kept, "echoes": self._echoes.state()}
-            await store.remember(MEASURED, json.dumps(measured).encode())
+            await store.set_value(MEASURED, json.dumps(measured).encode())
         if SPENDING not in unread:
             await self.spending.keep(store)
 

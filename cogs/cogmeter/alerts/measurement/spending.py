@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from cogmeter_storage.base import Store
-    from cogmeter_storage.model import Operation
+    from cogmeter_storage.model import OperationRecord
 
 KEY: Final = "alerts.spending"  # of what the store remembers for us
 MOST_DAYS: Final = 90
@@ -80,14 +80,14 @@ class Spending:
             StorageError: the store cannot be read, and nothing is restored.
             DamagedStateError: what was kept cannot be read; everything is counted again.
         """
-        kept = await store.recall(KEY)
+        kept = await store.get_value(KEY)
         newest = await store.page(None, 0, FAR_US, limit=1)
         try:
             self.restore(kept)
         finally:
             self._begin(newest, now_us)
 
-    def _begin(self, newest: Sequence[Operation], now_us: int) -> None:
+    def _begin(self, newest: Sequence[OperationRecord], now_us: int) -> None:
         """Count from now on; what was stored between the last run and this one is read by ``catch_up``."""
         self._last_id = newest[0].id if newest else 0
         self._leave_future(now_us)
@@ -140,7 +140,7 @@ class Spending:
         """Keep what was counted."""
         days = {str(number): [(*key, *_sums(one)) for key, one in day.items()] for number, day in self.days.items()}
         state = {"days": days, "since": self.since_us, "until": self._until_us, "gaps": self._gaps_us}
-        await store.remember(KEY, (await asyncio.to_thread(json.dumps, state)).encode())
+        await store.set_value(KEY, (await asyncio.to_thread(json.dumps, state)).encode())
 
     def restore(self, kept: bytes | None) -> None:
         """Restore what was kept.

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from cogmeter.query.records import IncidentContext
     from cogmeter_storage.alerting import Alert
-    from cogmeter_storage.model import Marker, Operation
+    from cogmeter_storage.model import Marker, OperationRecord
 
 MARKERS: Final = 5  # named in "Recent changes"
 _LINK = re.compile(r"https://[^\s()<>]+")
@@ -149,7 +149,7 @@ def _from_the_errors(story: IncidentContext) -> list[dict[str, Any]]:
     return fields
 
 
-def _example(one: Operation, url: str | None) -> str:
+def _example(one: OperationRecord, url: str | None) -> str:
     ended = f", {one.outcome.label}" if one.outcome.failed else ""
     link = f" [open in Discord]({url})" if url and _LINK.fullmatch(url) else ""
     return f"{plain(one.operation, 80)} took {formatting.duration(one.duration_us)}{ended}, {when(one.end_us)}{link}"

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from cogmeter.diagnosis import Finding
     from cogmeter.query.records import Figures, Range, ServiceStats, Summary, UnknownNameError
     from cogmeter.render.charts.chart import Chart
-    from cogmeter_storage.model import Operation
+    from cogmeter_storage.model import OperationRecord
 
 LISTED = 5  # lines of a list
 HOW_TO_RECORD = """```python
@@ -222,11 +222,11 @@ def _busiest(state: str, stats: ServiceStats) -> str:
     return f"{state} · {named}" + (f" and {rest} more" if rest else "")
 
 
-def _named(one: Operation, stats: ServiceStats) -> str:
+def _named(one: OperationRecord, stats: ServiceStats) -> str:
     return f"{plain(one.operation, 60)} " if stats.operation is None else ""
 
 
-def _error(one: Operation, stats: ServiceStats) -> str:
+def _error(one: OperationRecord, stats: ServiceStats) -> str:
     return f"{_named(one, stats)}{plain(one.error or one.outcome.label, 120)}"
 
 

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from cogmeter_storage.base import Store
-    from cogmeter_storage.model import Operation
+    from cogmeter_storage.model import OperationRecord
 
 KEY: Final = "privacy-key"  # under which the store remembers the key
 KEY_BYTES: Final = 16
@@ -82,7 +82,7 @@ class People:
         self._places.append(place)
         return place
 
-    def url_of(self, operation: Operation) -> str | None:
+    def url_of(self, operation: OperationRecord) -> str | None:
         """Leads to where this operation happened: the same person's latest interaction that it can be part of."""
         people = {kind: operation.metadata.get(kind) for kind in ("user", "guild")}
         for place in reversed(tuple(self._places)):
@@ -104,10 +104,10 @@ async def stored_key(store: Store, new: bytes) -> bytes:
         StorageError: the store cannot be used; use ``new`` until the next start.
         DamagedStateError: what was stored is no key, and ``new`` has taken its place.
     """
-    key = await store.recall(KEY)
+    key = await store.get_value(KEY)
     if key is not None and len(key) == KEY_BYTES:
         return key
-    await store.remember(KEY, new)
+    await store.set_value(KEY, new)
     if key is not None:
         raise DamagedStateError(f"the stored key has {len(key)} bytes, not {KEY_BYTES}")
     return new

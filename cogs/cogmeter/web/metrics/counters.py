@@ -162,7 +162,7 @@ class Counters:
         """Begin with what a store remembers; behind a store that was replaced, with what was told last."""
         self._groups.clear()
         if self._store is None:
-            self._day = self._restored(await store.recall(KEY))
+            self._day = self._restored(await store.get_value(KEY))
         else:
             self._day = Sheet(0, self._reading.values)
             await self._keep(store)
@@ -172,7 +172,7 @@ class Counters:
     async def _keep(self, store: Store) -> None:
         data = await asyncio.to_thread(_dumped, tuple(self._places), self._day)
         try:
-            await store.remember(KEY, data)
+            await store.set_value(KEY, data)
         except StorageError as error:
             _logger.warning("The base of the counters at /metrics is kept at the next day's begin: %s", error)
 

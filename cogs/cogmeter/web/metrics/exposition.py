@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
     from cogmeter.web.metrics.counters import CounterReading
     from cogmeter.web.metrics.family import Family
-    from cogmeter_storage.model import Operation
+    from cogmeter_storage.model import OperationRecord
 
 HISTOGRAMS: Final = 1000  # series with one of their own; those beyond share one
 STEP: Final = 64  # samples that are written in one go, about half a millisecond
@@ -54,8 +54,8 @@ class Scraped:
     namespace: str
     reading: CounterReading
     families: Sequence[Family]
-    slow: Sequence[Operation] = ()  # recent ones that serve as examples, the most telling first
-    failed: Sequence[Operation] = ()
+    slow: Sequence[OperationRecord] = ()  # recent ones that serve as examples, the most telling first
+    failed: Sequence[OperationRecord] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,7 +166,7 @@ def _histogram(
     yield Sample(f"{name}_sum", labels, values[SUM] / 1e6)
 
 
-def _examples(operations: Sequence[Operation]) -> dict[tuple[str, str, str], Exemplar]:
+def _examples(operations: Sequence[OperationRecord]) -> dict[tuple[str, str, str], Exemplar]:
     """An example for each bucket that has one: it lies in that bucket, as the format wants it."""
     found: dict[tuple[str, str, str], Exemplar] = {}
     for one in operations:
@@ -176,5 +176,5 @@ def _examples(operations: Sequence[Operation]) -> dict[tuple[str, str, str], Exe
     return found
 
 
-def _exemplar(operation: Operation, value: float) -> Exemplar:
+def _exemplar(operation: OperationRecord, value: float) -> Exemplar:
     return Exemplar({"operation_id": f"op_{operation.id}"}, value, operation.end_us / 1e6)

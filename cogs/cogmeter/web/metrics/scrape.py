@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from cogmeter.monitor.monitor import Monitor
     from cogmeter.web.metrics.exposition import MetricsPage
-    from cogmeter_storage.model import Operation
+    from cogmeter_storage.model import OperationRecord
 
 EXAMPLES: Final = 20  # of each kind, of the last minutes
 RECENT_US: Final = 5 * MINUTE_US
@@ -52,7 +52,7 @@ class Scraper:
         self._took_s = time.perf_counter() - began_s
         return page
 
-    async def _examples(self) -> tuple[Sequence[Operation], Sequence[Operation]]:
+    async def _examples(self) -> tuple[Sequence[OperationRecord], Sequence[OperationRecord]]:
         """Slow and failed operations of the last minutes that exemplars lead to."""
         store, until_us = self._monitor.store, now_us() + 1
         ids = [one.id for one in await store.series()]

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from cogmeter.monitor.monitor import Monitor
     from cogmeter.query.records import Figures
-    from cogmeter_storage.model import Operation
+    from cogmeter_storage.model import OperationRecord
 
 NEAR_US: Final = 2_000_000  # from here on a first response was nearly too late
 GIVEN_UP_US: Final = 3_000_000  # Discord then knows the interaction no more
@@ -86,7 +86,7 @@ class LastRun:
     late_us: float
 
     @classmethod
-    def of(cls, one: Operation) -> LastRun:
+    def of(cls, one: OperationRecord) -> LastRun:
         """That of its operation."""
         late = one.metadata.get("late_ms")
         return cls(one.end_us, late * 1000 if isinstance(late, int | float) else 0.0)

@@ -135,8 +135,9 @@ async def test_a_pending_alert_that_ends_leaves_nothing_behind(store, monkeypatc
     [alert] = await store.alerting.alerts()
     assert (alert.state, alert.started_us) == (AlertState.PENDING, START_US)
     drops = []
-    drop = type(store.alerting).drop
-    monkeypatch.setattr(type(store.alerting), "drop", lambda self, uids: drops.append(uids) or drop(self, uids))
+    drop = type(store.alerting).delete_unfired
+    spy = lambda self, uids: drops.append(uids) or drop(self, uids)  # noqa: E731
+    monkeypatch.setattr(type(store.alerting), "delete_unfired", spy)
     await bench.check(times=3)
     assert await store.alerting.alerts(tuple(AlertState)) == []
     assert bench.engine.active == ()
@@ -226,7 +227,7 @@ async def test_what_cannot_be_dropped_is_dropped_later(store, monkeypatch):
         raise StorageError("disk full", permanent=False)
 
     with monkeypatch.context() as patch:
-        patch.setattr(type(store.alerting), "drop", refuse)
+        patch.setattr(type(store.alerting), "delete_unfired", refuse)
         await bench.check()
         assert bench.engine.active == ()
         await bench.check("a")  # a new breach, while the row of the one before is still there

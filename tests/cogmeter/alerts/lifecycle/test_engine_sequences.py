@@ -48,7 +48,7 @@ class MemoryStore:
         self.tellings += any(step.targets for step in steps)
         return [self.rows[step.alert.uid] for step in steps]
 
-    async def drop(self, uids):
+    async def delete_unfired(self, uids):
         self._write()
         for uid in uids:
             if uid in self.rows and self.rows[uid].fired_us is None:

@@ -169,12 +169,12 @@ async def test_costs_and_baselines_are_kept(measured, store):
     after = await kept.restart(lambda: measured(alert_threshold_cost=5))
     (reading,) = await after.readings("cost")
     assert reading.current == pytest.approx(10.0)
-    assert await store.recall(BASELINES) == await after.evaluator._deviations.dump()
+    assert await store.get_value(BASELINES) == await after.evaluator._deviations.dump()
 
 
 async def test_what_cannot_be_read_is_measured_anew(measured, store, caplog):
-    await store.remember(BASELINES, b'["web", "rate", "bm9uc2Vuc2U="]\nnonsense')
-    await store.remember(MEASURED, b"[1, 2]")
+    await store.set_value(BASELINES, b'["web", "rate", "bm9uc2Vuc2U="]\nnonsense')
+    await store.set_value(MEASURED, b"[1, 2]")
     one, faults = measured(), Counter()
     await one.evaluator.restore(store, one.now_us, StartupGuard(faults))
     assert await one.readings() == []
@@ -203,7 +203,7 @@ async def test_of_what_was_measured_only_the_damaged_part_is_measured_anew(measu
         "silent": {"shop": [2.0, 0.5]},
         "echoes": [["deviation", "web", "", 5]],
     }
-    await store.remember(MEASURED, json.dumps(whole | state).encode())
+    await store.set_value(MEASURED, json.dumps(whole | state).encode())
     one, faults = measured(), Counter()
     await one.evaluator.restore(store, one.now_us, StartupGuard(faults))
     assert faults == {f"start: {part}": 1}
@@ -240,17 +240,17 @@ async def test_what_the_store_could_not_return_at_the_start_is_not_overwritten(m
     await kept.one.readings()
     await kept.one.evaluator.keep(store)
     for key in (BASELINES, MEASURED, SPENDING):
-        before = await store.recall(key)
+        before = await store.get_value(key)
         one, faults = measured(), Counter()
-        failing = Failing(store, "recall", key)
+        failing = Failing(store, "get_value", key)
         await one.evaluator.restore(failing, one.now_us, StartupGuard(faults))
         assert faults.total() == 1
         failing.repaired = True
         await one.evaluator.keep(failing)
-        assert await store.recall(key) == before
+        assert await store.get_value(key) == before
 
 
-@pytest.mark.parametrize("method", ["series", "totals", "recall", "page", "status"])
+@pytest.mark.parametrize("method", ["series", "totals", "get_value", "page", "status"])
 @pytest.mark.parametrize("error", [StorageError("The disk does not answer", permanent=False), RuntimeError("a fault")])
 async def test_a_store_that_fails_at_the_start_leaves_the_part_empty_and_all_else_measured(
     measured, store, method, error

@@ -110,7 +110,7 @@ async def test_days_and_models_are_bounded():
 
 @pytest.mark.parametrize("kept", [b"", b"[]", b'{"days": {"x": 1}}', b'{"days": {"1": [["a"]]}}'])
 async def test_what_cannot_be_read_is_counted_anew(store, kept):
-    await store.remember("alerts.spending", kept)
+    await store.set_value("alerts.spending", kept)
     await stored(store, 0)
     spending = Spending()
     with pytest.raises(DamagedStateError):

@@ -15,7 +15,7 @@ from cogmeter.render.embeds.alert import alert_embed_data, headline, several, su
 from cogmeter.render.embeds.alert_details import details_embed_data
 from cogmeter.render.palette import Look, look_of
 from cogmeter_storage.alerting import Alert, AlertChange, AlertState, Attempt
-from cogmeter_storage.model import MINUTE_US, Marker, Operation, Outcome
+from cogmeter_storage.model import MINUTE_US, Marker, OperationRecord, Outcome
 
 NOW_US = 1_755_454_020_000_000  # 2025-08-17 18:07 UTC
 START_US = NOW_US - 12 * MINUTE_US
@@ -31,7 +31,7 @@ STORY = IncidentContext(
     guilds=3,
     commonest_error="Rate limit exceeded for @everyone",
     commonest_count=30,
-    example=Operation(1, "knowledge-graph", "query", NOW_US - 4_000_000, 1_200_000, Outcome.ERROR, "Rate limit"),
+    example=OperationRecord(1, "knowledge-graph", "query", NOW_US - 4_000_000, 1_200_000, Outcome.ERROR, "Rate limit"),
     example_url="https://discord.com/channels/1/2/3",
     markers=(
         Marker(START_US - MINUTE_US, "mark", "deployed 1.4"),
@@ -271,7 +271,7 @@ stories = st.none() | st.builds(
     commonest_count=st.integers(0, 10**9),
     example=st.none()
     | st.builds(
-        Operation,
+        OperationRecord,
         id=st.just(1),
         service=names,
         operation=names,

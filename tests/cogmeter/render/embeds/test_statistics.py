@@ -11,7 +11,7 @@ from cogmeter.query.query import Figures, Range, ServiceStats, Summary, Timeline
 from cogmeter.render.charts.chart import Chart, describe
 from cogmeter.render.embeds import statistics
 from cogmeter.render.palette import DisplayState
-from cogmeter_storage.model import Operation, Outcome
+from cogmeter_storage.model import OperationRecord, Outcome
 
 UNTIL_US = 1_755_454_020_000_000
 SPAN = Range(UNTIL_US - 86_400_000_000, UNTIL_US, "last 24 hours")
@@ -39,8 +39,8 @@ STATS = ServiceStats(
     total=figures(234, 3, 145_000),
     before=figures(240, 9, 120_000),
     operations=[("analyze", figures(200, 3, 1e5)), ("embed", figures(34, 0, 1e5))],
-    slowest=[Operation(1, "sentiment-analysis", "analyze", UNTIL_US, 1_200_000, Outcome.OK)],
-    errors=[Operation(2, "sentiment-analysis", "analyze", UNTIL_US, 9, Outcome.ERROR, "Rate limit @everyone")],
+    slowest=[OperationRecord(1, "sentiment-analysis", "analyze", UNTIL_US, 1_200_000, Outcome.OK)],
+    errors=[OperationRecord(2, "sentiment-analysis", "analyze", UNTIL_US, 9, Outcome.ERROR, "Rate limit @everyone")],
     timeline=LINE,
     last_end_us=None,
 )
@@ -149,7 +149,7 @@ names = st.text(st.characters() | st.sampled_from("*_`[]<>@\n"), min_size=1, max
 
 @given(names, names, st.text(max_size=500), st.lists(names, max_size=30))
 def test_answers_with_any_names_keep_to_the_limits(service, operation, error, services):
-    failed = Operation(2, service, operation, UNTIL_US, 9, Outcome.ERROR, error)
+    failed = OperationRecord(2, service, operation, UNTIL_US, 9, Outcome.ERROR, error)
     several = [(name, figures(5, 1, 1e5)) for name in services]
     stats = dataclasses.replace(STATS, service=service, slowest=[failed] * 5, errors=[failed] * 5, operations=several)
     answers = [

@@ -21,7 +21,7 @@ from cogmeter.watch.interactions.prefix import PrefixCommands
 from cogmeter.watch.interactions.slash import SlashCommands
 from cogmeter.watch.interactions.tracker import InteractionTracker
 from cogmeter_storage import Outcome, open_store
-from cogmeter_storage.model import Operation
+from cogmeter_storage.model import OperationRecord
 
 USER, GUILD, CHANNEL = 80351110224678912, 197038439483310086, 381887213238583306
 SURFACES = (Arrivals, SlashCommands, PrefixCommands, Components, Acknowledgement)
@@ -43,7 +43,7 @@ def arrival(number=1, *, user=USER, guild=GUILD):
 
 
 def operation(people, end_us=None):
-    return Operation(1, "search", "find", end_us or time.time_ns() // 1000, 5, Outcome.ERROR, None, people)
+    return OperationRecord(1, "search", "find", end_us or time.time_ns() // 1000, 5, Outcome.ERROR, None, people)
 
 
 def test_the_same_person_has_the_same_hash_and_another_key_gives_another():
@@ -225,7 +225,7 @@ async def test_a_key_that_cannot_be_kept_serves_until_the_next_start(tmp_path, c
     assert len(await privacy_key(store)) == KEY_BYTES
     assert "counted anew" in caplog.text
     store = await open_store(url)
-    assert await store.recall(module.KEY) is None
+    assert await store.get_value(module.KEY) is None
     await store.close()
 
 

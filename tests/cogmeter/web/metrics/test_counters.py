@@ -121,7 +121,7 @@ async def test_a_store_that_was_replaced_goes_on_where_the_one_before_ended(stor
 
 @pytest.mark.parametrize("kept", [b"{", b"[]", b'{"untilUs": 1}', b'{"untilUs":0,"bounds":[1],"series":[]}', b"\xff"])
 async def test_a_base_that_cannot_be_read_is_said_and_counting_begins_with_what_is_stored(store, kept, caplog):
-    await store.remember(KEY, kept)
+    await store.set_value(KEY, kept)
     await put(store, BEGIN_US, (NAMES[0], 1000, Outcome.OK))
     assert await told(ledger_of(store)) == {NAMES[0]: (1, 0, 0, 0, 0, 1000)}
     assert "begin anew" in caplog.text
@@ -133,7 +133,7 @@ async def test_ids_of_discord_are_hidden_and_series_that_become_alike_are_one(st
     await put(store, BEGIN_US + 2 * DAY_US, *rows)
     ledger = ledger_of(store)
     assert await told(ledger) == {("bot [id]", "user-[id]"): (6, 0, 0, 0, 0, 60)}
-    kept = json.loads(await store.recall(KEY))
+    kept = json.loads(await store.get_value(KEY))
     assert [row[:2] for row in kept["series"]] == [["(other)", "(other)"], ["bot [id]", "user-[id]"]]
 
 

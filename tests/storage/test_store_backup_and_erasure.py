@@ -1,4 +1,4 @@
-"""The contract of base.Store for copies, free room, and people who want to be forgotten."""
+"""The contract of Store.backup(), vacuum() and erase_person()."""
 
 from __future__ import annotations
 
@@ -22,20 +22,20 @@ async def everything(store):
 async def test_a_backup_opens_as_a_store_with_all_that_was_there(store, append, make_rows, noon, tmp_path):
     await append(store, make_rows(500, noon))
     await store.fold(now_us=noon + DAY_US)
-    await store.remember("key", b"secret")
-    told = []
-    await store.backup(tmp_path / "copy.db", progress=lambda done, of: told.append((done, of)))
+    await store.set_value("key", b"secret")
+    steps = []
+    await store.backup(tmp_path / "copy.db", progress=lambda done, of: steps.append((done, of)))
     copy = await open_store(f"sqlite:///{tmp_path / 'copy.db'}")
     try:
         assert await everything(copy) == await everything(store)
-        assert await copy.recall("key") == b"secret"
+        assert await copy.get_value("key") == b"secret"
         groups = {1: 0, 2: 0, 3: 0}
         totals = [await one.totals(noon, noon + HOUR_US, groups=groups) for one in (copy, store)]
         assert totals[0].buckets.tolist() == totals[1].buckets.tolist()
     finally:
         await copy.close()
-    assert told
-    assert told[-1][0] == told[-1][1]
+    assert steps
+    assert steps[-1][0] == steps[-1][1]
 
 
 async def test_a_backup_while_others_write_is_of_one_moment_and_hinders_nobody(
@@ -127,7 +127,7 @@ async def test_forgetting_takes_the_person_out_and_leaves_all_else(store, append
     await append(store, rows)
     await store.add_marker(Marker(noon, "mark", "by 123456789012345678"))
     await store.alerting.add_mute(Mute("alpha", "", noon, noon + HOUR_US, "Ann", "asked by 123456789012345678"))
-    assert await store.forget(SOMEBODY) == 3 + 1 + 2 + 2  # operations, marker, mute, the mute's audit
+    assert await store.erase_person(SOMEBODY) == 3 + 1 + 2 + 2  # operations, marker, mute, the mute's audit
     found = await everything(store)
     assert [one.metadata for one in found] == [
         {"guild": "ffffffff", "model": "x"},
@@ -141,14 +141,14 @@ async def test_forgetting_takes_the_person_out_and_leaves_all_else(store, append
     assert (mute.actor, mute.reason) == ("(forgotten)", "asked by (forgotten)")
     assert [one.actor for one in await store.alerting.audit()] == ["(forgotten)"]
     assert [one.name for one in await store.markers(noon, noon + 1)] == ["by (forgotten)"]
-    assert await store.forget(SOMEBODY) == 0
+    assert await store.erase_person(SOMEBODY) == 0
 
 
 async def test_a_reader_can_make_a_backup_and_nothing_else_of_these(backend, store, append, make_rows, noon, tmp_path):
     await append(store, make_rows(20, noon))
     async with backend.store(read_only=True) as reader:
         await reader.backup(tmp_path / "copy.db")
-        for call in (reader.vacuum(), reader.forget(SOMEBODY)):
-            with pytest.raises(StorageError, match="for reading alone"):
+        for call in (reader.vacuum(), reader.erase_person(SOMEBODY)):
+            with pytest.raises(StorageError, match="for reading only"):
                 await call
     assert (tmp_path / "copy.db").stat().st_size

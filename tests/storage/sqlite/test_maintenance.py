@@ -1,4 +1,4 @@
-"""What is in the database itself, and what still lies in the write-ahead log beside it."""
+"""Checkpoints: which data is in the database, and which is only in its write-ahead log."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ import pytest
 
 from cogmeter_storage import Retention, StorageError, open_store
 from cogmeter_storage.model import DAY_US, HOUR_US
-from cogmeter_storage.sqlite import checkpoint
+from cogmeter_storage.sqlite import maintenance
 
 
 @pytest.fixture
 async def filled(url, append, make_rows, noon):
-    """A store with 3000 operations, sealed, all of them in the log alone."""
+    """A store with 3000 sealed operations that are only in the log."""
     store = await open_store(url)
     await store.series_ids([("a", "b"), ("a", "c"), ("a", "d")])
     await append(store, make_rows(3000, noon))
@@ -27,7 +27,7 @@ async def filled(url, append, make_rows, noon):
 
 @pytest.fixture
 def count_without_log(path, tmp_path):
-    """How many operations are found when the log is left out."""
+    """Return the number of operations in the database without its log."""
 
     def count():
         copy = shutil.copy(path, tmp_path / "copy.db")
@@ -52,18 +52,18 @@ async def test_a_clean_up_brings_what_it_did_into_the_database(filled, count_wit
 
 
 async def test_checkpoints_on_the_way_are_made_now_and_then(filled, count_without_log, monkeypatch):
-    async with checkpoint.Checkpoints(filled._writer) as checkpoints:
-        monkeypatch.setattr(checkpoint, "_INTERVAL_S", 3600.0)
-        await checkpoints.make()
+    async with maintenance.Checkpointer(filled._writer) as checkpointer:
+        monkeypatch.setattr(maintenance, "_CHECKPOINT_INTERVAL_S", 3600.0)
+        await checkpointer.checkpoint_if_due()
         assert count_without_log() == 0
-        monkeypatch.setattr(checkpoint, "_INTERVAL_S", 0.0)
-        await checkpoints.make()
+        monkeypatch.setattr(maintenance, "_CHECKPOINT_INTERVAL_S", 0.0)
+        await checkpointer.checkpoint_if_due()
         assert count_without_log() == 3000
 
 
 async def test_a_job_that_failed_makes_no_last_checkpoint_and_keeps_its_error(filled, count_without_log):
     with pytest.raises(StorageError, match="of the job"):
-        async with checkpoint.Checkpoints(filled._writer):
+        async with maintenance.Checkpointer(filled._writer):
             raise StorageError("of the job", permanent=False)
     assert count_without_log() == 0
 

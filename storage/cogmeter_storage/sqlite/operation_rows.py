@@ -1,9 +1,8 @@
-"""Transactions, and raw operations as columns: the few statements that several parts of the SQLite store share."""
+"""Reads raw operations as columns, and finds operations by time through bisection on their ids."""
 
 from __future__ import annotations
 
 import bisect
-import contextlib
 import itertools
 import operator
 from typing import TYPE_CHECKING, Any, Final
@@ -12,7 +11,7 @@ import numpy as np
 
 from cogmeter_storage.model import Outcome
 from cogmeter_storage.rollup import Columns
-from cogmeter_storage.sqlite.validity import LAST_US
+from cogmeter_storage.sqlite.damage import LAST_US
 
 if TYPE_CHECKING:
     import sqlite3
@@ -21,36 +20,13 @@ if TYPE_CHECKING:
     from cogmeter_storage.sqlite.damage import DamageLog
 
 MAX_ID: Final = 2**63 - 1
-_CHUNK_ROWS = 1000  # what one C call converts while it holds the interpreter's lock
-_MOST_SERIES: Final = 2**40  # of a series id, ...
-LONGEST_US: Final = 2**53  # ... and of a duration: sums of them stay within 64 bits
-
-
-@contextlib.contextmanager
-def transaction(raw: sqlite3.Connection) -> Iterator[None]:
-    """One write transaction: all of the block, or nothing."""
-    raw.execute("BEGIN IMMEDIATE")
-    try:
-        yield
-        raw.execute("COMMIT")
-    finally:
-        if raw.in_transaction:
-            raw.execute("ROLLBACK")
-
-
-@contextlib.contextmanager
-def snapshot(raw: sqlite3.Connection) -> Iterator[None]:
-    """One read transaction: all reads of the block see the same state."""
-    raw.execute("BEGIN")
-    try:
-        yield
-    finally:
-        if raw.in_transaction:  # SQLite ends it by itself when a read fails
-            raw.execute("ROLLBACK")
+_CHUNK_ROWS = 1000  # converted by one C call, which blocks the interpreter's lock
+_MOST_SERIES: Final = 2**40  # limit of a series id; sums of durations stay within 64 bits
+LONGEST_US: Final = 2**53  # limit of a duration
 
 
 def read_columns(raw: sqlite3.Connection, damage: DamageLog, after_id: int, last_id: int = MAX_ID) -> Iterator[Columns]:
-    """Yield the operations with ids in (after_id, last_id] as columns, in small chunks; damaged rows are left out."""
+    """Yield the operations with ids in (after_id, last_id] as columns, in small chunks, without damaged rows."""
     rows = raw.execute(
         "SELECT id, end_us, series, duration_us, outcome FROM operation WHERE id > ? AND id <= ? ORDER BY id",
         (after_id, last_id),
@@ -60,15 +36,15 @@ def read_columns(raw: sqlite3.Connection, damage: DamageLog, after_id: int, last
 
 
 def unsealed_columns(raw: sqlite3.Connection, damage: DamageLog, after_id: int, *, since_us: int) -> Iterator[Columns]:
-    """Yield the operations behind this id, which no slot holds yet, in order of id and end time.
+    """Yield the operations after this id, which are in no slot yet, in order of id and end time.
 
-    A row out of this order, or before ``since_us``, is damaged: it would overwrite a sealed minute, or move all
-    that are written after it.
+    A row out of this order, or before ``since_us``, is damaged: it would overwrite a sealed minute, or move the end
+    times of all later rows.
     """
     wrong = raw.execute(
         "SELECT EXISTS (SELECT 1 FROM operation WHERE id > ?1 AND end_us NOT BETWEEN ?2 AND ?3) OR EXISTS (SELECT 1"
-        " FROM operation AS one JOIN operation AS next ON next.id = one.id + 1"
-        " WHERE one.id > ?1 AND one.end_us > next.end_us)",
+        " FROM operation AS earlier JOIN operation AS later ON later.id = earlier.id + 1"
+        " WHERE earlier.id > ?1 AND earlier.end_us > later.end_us)",
         (after_id, since_us, LAST_US),
     )
     if not wrong.fetchone()[0]:
@@ -84,7 +60,7 @@ def unsealed_columns(raw: sqlite3.Connection, damage: DamageLog, after_id: int, 
     for columns in read_columns(raw, damage, after_id):
         inside = np.isin(columns.id, kept)
         for number in columns.id[~inside].tolist():
-            damage.row("operation", number, "its end time is out of order")
+            damage.note_row("operation", number, "its end time is out of order")
         yield columns.where(inside)
 
 
@@ -93,7 +69,7 @@ def _columns(chunk: Sequence[tuple[Any, ...]], damage: DamageLog) -> Columns:
     if any(column.dtype != np.int64 for column in columns):
         sound = [all(type(value) is int for value in row) for row in chunk]
         for row in itertools.compress(chunk, map(operator.not_, sound)):
-            damage.row("operation", row[0], "a value is no whole number")
+            damage.note_row("operation", row[0], "a value is not a whole number")
         kept = [*itertools.compress(chunk, sound)]
         columns = [*np.array(kept, dtype=np.int64).reshape(-1, 5).T]
     found = Columns(*columns)
@@ -102,15 +78,15 @@ def _columns(chunk: Sequence[tuple[Any, ...]], damage: DamageLog) -> Columns:
     if fine.all():
         return found
     for number in found.id[~fine].tolist():
-        damage.row("operation", number, "an outcome, series, duration or time is impossible")
+        damage.note_row("operation", number, "an outcome, series, duration or time is impossible")
     return found.where(fine)
 
 
 def _in_order(rows: Sequence[tuple[int, int]]) -> list[int]:
-    """Return the ids of as many (id, end time) rows as can be kept so that no end time is before the last one."""
-    ends: list[int] = []  # the lowest end time that an ordered selection of each length can end with
-    at: list[int] = []  # the place of the row with that end time
-    before: list[int] = []  # for each row, the place of the one before it in its selection
+    """Return the ids of the longest selection of (id, end time) rows in which end times never decrease."""
+    ends: list[int] = []  # lowest last end time of an ordered selection of each length
+    at: list[int] = []  # position of the row with that end time
+    before: list[int] = []  # for each row, the position of the previous one in its selection
     for place, (_, end_us) in enumerate(rows):
         length = bisect.bisect_right(ends, end_us)
         before.append(at[length - 1] if length else -1)
@@ -128,7 +104,7 @@ def first_id_from(raw: sqlite3.Connection, at_us: int) -> int:
 
     It tolerates gaps, and rows whose end time is damaged.
     """
-    # Asked for together, the two would be found by reading every row.
+    # Two queries: in one query SQLite would read every row.
     (low,) = raw.execute("SELECT ifnull(min(id), 1) FROM operation").fetchone()
     (high,) = raw.execute("SELECT ifnull(max(id), 0) + 1 FROM operation").fetchone()
     find = (
@@ -145,7 +121,7 @@ def first_id_from(raw: sqlite3.Connection, at_us: int) -> int:
 def _probed(rows: list[tuple[int, int]], probe: int) -> tuple[int, int]:
     """Return id and end time of the first row from ``probe`` on, of three rows that start with the one before it.
 
-    A row whose end time does not lie between those of its neighbours is passed over: it says nothing of the others.
+    A row whose end time is not between those of its neighbours is skipped: it is no evidence about the others.
     """
     before = rows.pop(0) if rows and rows[0][0] < probe else None
     if not rows:

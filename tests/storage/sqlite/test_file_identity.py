@@ -1,4 +1,4 @@
-"""A database that is moved, deleted, replaced or overwritten while it is open: it is noticed, and nothing is lost."""
+"""A database that is moved, deleted, replaced or overwritten while it is open: detected, and no data is lost."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from cogmeter_storage.base import DetachedStoreError
 from cogmeter_storage.factory import is_written
 from cogmeter_storage.model import HOUR_US, Marker
 from cogmeter_storage.sqlite import recovery
-from cogmeter_storage.sqlite.identity import SharedLock
+from cogmeter_storage.sqlite.file_identity import SharedLock
 
 USE = """
 import sqlite3, sys
@@ -41,14 +41,14 @@ def remove(path, *suffixes):
 
 
 def tool(path, *statements):
-    """Another program opens the database, does something, and closes it."""
+    """Open the database in another program, run a statement, and close it."""
     done = subprocess.run([sys.executable, "-c", USE, path, *statements], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     return done.stdout
 
 
 def read_by_host(path):
-    """What ``discord.File(path)`` or ``shutil.copytree`` of a host do, in the same process."""
+    """Read the file in the same process, as a host does with ``discord.File(path)`` or ``shutil.copytree``."""
     for one in rest(path, "", "-wal", "-shm"):
         one.read_bytes()
 
@@ -62,7 +62,7 @@ def ends(path):
 
 @pytest.fixture
 def make_store(url, append, make_rows, noon, tmp_path):
-    """A store with the operations 0 to 99, of which there is a backup, and 100 to 199, and how to add more."""
+    """Return a store with operations 0 to 99, which a backup has too, and 100 to 199, and a function that adds more."""
 
     async def make():
         store = await open_store(url)
@@ -279,7 +279,7 @@ async def test_a_host_that_reads_the_files_itself_drops_no_lock(make_store, more
 async def test_without_such_locks_the_missing_log_is_noticed_and_the_database_stays_sound(
     make_store, more, times, path, statement, monkeypatch
 ):
-    monkeypatch.setattr(SharedLock, "take", lambda *_: None)
+    monkeypatch.setattr(SharedLock, "acquire", lambda *_: None)
     store = await make_store()
     read_by_host(path)
     tool(path, statement)
@@ -294,7 +294,7 @@ async def test_without_such_locks_the_missing_log_is_noticed_and_the_database_st
 async def test_a_second_store_that_reads_in_the_same_process_drops_no_lock(
     make_store, more, times, path, url, monkeypatch
 ):
-    monkeypatch.setattr(SharedLock, "take", lambda *_: None)
+    monkeypatch.setattr(SharedLock, "acquire", lambda *_: None)
     store = await make_store()
     await (await open_store(url, read_only=True)).close()
     with pytest.raises(StorageError, match="another bot"):
@@ -401,15 +401,15 @@ async def test_copies_of_a_database_that_is_replaced_again_and_again_do_not_fill
     make_store, more, path, tmp_path
 ):
     store = await make_store()
-    for number in range(recovery.COPIES + 2):
+    for number in range(recovery.MAX_COPIES + 2):
         shutil.copy(tmp_path / "backup.db", tmp_path / "again.db")
         (tmp_path / "again.db").replace(path)
         with pytest.raises(DetachedStoreError):
             await more(store)
         store, done = await store.reopen()
-        assert ("could not be saved" in done) == (number >= recovery.COPIES)
+        assert ("could not be saved" in done) == (number >= recovery.MAX_COPIES)
     await store.close()
-    assert len(list(tmp_path.glob("performance.db.recovered-*"))) == recovery.COPIES
+    assert len(list(tmp_path.glob("performance.db.recovered-*"))) == recovery.MAX_COPIES
 
 
 async def test_a_program_that_asks_whether_the_database_is_in_use_keeps_no_bot_from_starting(path, url):

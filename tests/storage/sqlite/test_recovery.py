@@ -13,8 +13,8 @@ import pytest
 
 from cogmeter_storage import CorruptStoreError, StorageError, open_store
 from cogmeter_storage.model import HOUR_US
-from cogmeter_storage.sqlite.faulty_reads import is_damaged
-from cogmeter_storage.sqlite.rows import snapshot
+from cogmeter_storage.sqlite.connection import snapshot
+from cogmeter_storage.sqlite.recovery import is_damaged
 
 START = """
 import asyncio, sys
@@ -60,7 +60,7 @@ async def sound(path, url, append, make_rows, noon):
 
 @pytest.fixture
 def start(url, disk_faults):
-    """Opens the store in a child whose calls fail; gives what it printed."""
+    """Open the store in a child process whose calls fail; return its output."""
 
     def start():
         environment = os.environ | disk_faults.environment
@@ -102,7 +102,7 @@ def test_a_damaged_database_is_set_aside_also_when_a_few_reads_fail(sound, path,
 
 def test_writes_and_fsync_that_fail_refuse_the_start_and_leave_the_database_alone(sound, path, start, disk_faults):
     disk_faults.on(calls="write,fsync", rate=1, path=path.name, errno=errno.EIO)
-    assert "the disk does not answer" in start()
+    assert "reading or writing fails on the disk" in start()
     assert disk_faults.count
     assert not list(path.parent.glob("*.corrupt*"))
     disk_faults.off()

@@ -1,4 +1,4 @@
-"""The contract of what pages and exports read: page(), stream(), error_groups(), held against plain lists."""
+"""The contract of page(), stream() and error_groups(), compared with plain lists."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ QUESTIONS = st.fixed_dictionaries(
 
 
 async def paged(store, ask, **more):
-    """All pages of one question, as ids."""
+    """Return the ids of all pages of one query."""
     ids, before_id = [], None
     while True:
         found = await store.page(
@@ -57,7 +57,7 @@ async def everything(store, series=None, since_us=0, until_us=FOREVER, **options
 
 
 def grouped(rows):
-    """What error_groups() has to answer for these (id, row) pairs, largest first."""
+    """Return the expected error groups of these (id, row) pairs, largest first."""
     groups = {}
     for number, (series, end_us, _, outcome, error, _) in rows:
         if outcome in FAILURES:
@@ -275,7 +275,7 @@ async def test_groups_say_when_older_failures_were_not_looked_at(store, append, 
     rows = [(1, noon + i * 1000, 5, Outcome.ERROR, f"{i}", None) for i in range(1600)]
     await append(store, rows)
     for most, truncated in ((1600, False), (1599, True), (1000, True), (1, True)):
-        (group,) = await error_groups.group(store, None, 0, FOREVER, limit=5, most=most)
+        (group,) = await error_groups.group_errors(store, None, 0, FOREVER, limit=5, max_failures=most)
         assert (group.count, group.truncated) == (most, truncated)
         assert group.last_us == rows[-1][1]
         assert group.first_us == rows[-most][1]

@@ -1,4 +1,4 @@
-"""What of alerting only the file itself can show."""
+"""Properties of the alert tables that only the file shows."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ async def test_nothing_of_a_forgotten_alert_is_left_in_the_file(path, url, way):
     for delivery in (1, 2):
         await store.alerting.end(delivery, outcome="sent", now_us=2000 * DAY_US, receipt="message")
     if way == "drop":
-        await store.alerting.drop(["uid"])
+        await store.alerting.delete_unfired(["uid"])
     else:
         assert await store.clean(Retention(), now_us=2000 * DAY_US) == Cleaned(alerts=1)
     await store.close()

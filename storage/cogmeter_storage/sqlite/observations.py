@@ -1,0 +1,165 @@
+"""SQL for samples, traces, markers and named values."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import math
+from typing import TYPE_CHECKING
+
+from cogmeter_storage.model import Marker, Outcome, SpanRecord, TraceRecord
+from cogmeter_storage.sqlite.connection import transaction
+from cogmeter_storage.sqlite.damage import sound_rows
+from cogmeter_storage.sqlite.operation_rows import LONGEST_US
+
+if TYPE_CHECKING:
+    import sqlite3
+    from collections.abc import Collection, Mapping, Sequence
+    from typing import Any
+
+    from cogmeter_storage.sqlite.damage import DamageLog
+
+_SAMPLES_PER_DELETE = 5000
+_TRACE_COLUMNS = "at_us, service, operation, duration_us, outcome, error, left_out, spans"
+_TRACES_PER_DELETE = 500  # a row has up to 100 spans, about 10 kB
+
+
+def add_samples(raw: sqlite3.Connection, at_us: int, values: Mapping[str, float]) -> None:
+    """Implement Store.add_samples; one transaction."""
+    finite = {name: float(value) for name, value in values.items() if math.isfinite(value)}
+    with transaction(raw):
+        raw.executemany("INSERT OR IGNORE INTO metric (name) VALUES (?)", ((name,) for name in finite))
+        raw.executemany(
+            "INSERT OR REPLACE INTO sample (metric, at_us, value) SELECT id, ?, ? FROM metric WHERE name = ?",
+            ((at_us, value, name) for name, value in finite.items()),
+        )
+
+
+def read_samples(
+    raw: sqlite3.Connection, names: Collection[str], since_us: int, until_us: int
+) -> dict[str, list[tuple[int, float]]]:
+    """Implement Store.samples."""
+    find = (
+        "SELECT at_us, value FROM sample WHERE metric = (SELECT id FROM metric WHERE name = ?)"  # noqa: S608 - names of our columns
+        f" AND at_us >= ? AND at_us < ? AND {sound_rows('sample')} ORDER BY at_us"
+    )
+    return {name: raw.execute(find, (name, since_us, until_us)).fetchall() for name in names}
+
+
+def delete_samples(raw: sqlite3.Connection, cut_us: int) -> int:
+    """Delete a few samples of the first metric that has any before the cut; return how many."""
+    with transaction(raw):
+        for (metric,) in raw.execute("SELECT id FROM metric").fetchall():
+            oldest = "SELECT at_us FROM sample WHERE metric = ?1 AND at_us < ?2 ORDER BY at_us LIMIT ?3"
+            removed = raw.execute(
+                f"DELETE FROM sample WHERE metric = ?1 AND at_us IN ({oldest})",  # noqa: S608 - the text above
+                (metric, cut_us, _SAMPLES_PER_DELETE),
+            ).rowcount
+            if removed:
+                return removed
+        # The name of a shard or interface that no longer exists.
+        raw.execute("DELETE FROM metric WHERE NOT EXISTS (SELECT 1 FROM sample WHERE sample.metric = metric.id)")
+    return 0
+
+
+def add_traces(raw: sqlite3.Connection, traces: Sequence[TraceRecord]) -> None:
+    """Implement Store.add_traces; one transaction."""
+    with transaction(raw):
+        raw.executemany(
+            f"INSERT INTO trace ({_TRACE_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?)",  # noqa: S608 - the columns are ours
+            map(_trace_row, traces),
+        )
+
+
+def slowest_traces(
+    raw: sqlite3.Connection,
+    damage: DamageLog,
+    service: str | None,
+    operation: str | None,
+    *,
+    since_us: int,
+    limit: int,
+) -> list[TraceRecord]:
+    """Implement Store.traces."""
+    statement = (
+        f"SELECT {_TRACE_COLUMNS}, id FROM trace WHERE at_us >= ?1 AND {sound_rows('trace')}"  # noqa: S608 - the columns are ours
+        " AND (?2 IS NULL OR service = ?2) AND (?3 IS NULL OR operation = ?3)"
+        " ORDER BY duration_us DESC, id DESC LIMIT ?4 OFFSET ?5"
+    )
+    found: list[TraceRecord] = []
+    offset, more = 0, max(limit, 0)  # a negative LIMIT means no limit
+    while more:  # repeats only if spans are damaged, which SQL cannot detect
+        rows = raw.execute(statement, (since_us, service, operation, more, offset)).fetchall()
+        found += filter(None, (_trace_of(row, damage) for row in rows))
+        offset += len(rows)
+        more = limit - len(found) if len(rows) == more else 0
+    return found
+
+
+def delete_traces(raw: sqlite3.Connection, cut_us: int) -> int:
+    """Delete the oldest few traces that began before the cut; return how many."""
+    oldest = "SELECT id FROM trace WHERE at_us < ? ORDER BY at_us LIMIT ?"
+    with transaction(raw):
+        return raw.execute(f"DELETE FROM trace WHERE id IN ({oldest})", (cut_us, _TRACES_PER_DELETE)).rowcount  # noqa: S608 - the text above
+
+
+def _trace_row(trace: TraceRecord) -> tuple[Any, ...]:
+    spans = [
+        (span.id, span.parent, span.service, span.operation, span.start_us, span.duration_us, int(span.outcome))
+        for span in trace.spans
+    ]
+    text = json.dumps(spans, separators=(",", ":"))
+    named = (trace.at_us, trace.service, trace.operation, trace.duration_us)
+    return (*named, int(trace.outcome), trace.error, trace.left_out, text)
+
+
+def _trace_of(row: tuple[Any, ...], damage: DamageLog) -> TraceRecord | None:
+    at_us, service, operation, duration_us, outcome, error, left_out, text, number = row
+    try:
+        spans = tuple(_span_of(*span) for span in json.loads(text))
+    except (TypeError, ValueError, RecursionError):
+        damage.note_row("trace", number, "its spans differ from those that were written")
+        return None
+    return TraceRecord(at_us, service, operation, duration_us, Outcome(outcome), error, left_out, spans, number)
+
+
+def _span_of(*fields: Any) -> SpanRecord:
+    number, parent, service, operation, start_us, duration_us, outcome = fields
+    times = (number, parent, start_us, duration_us)
+    if not all(type(value) is int and abs(value) < LONGEST_US for value in times):
+        raise TypeError("a number of a span is invalid")
+    if not isinstance(service, str) or not isinstance(operation, str):
+        raise TypeError("a name of a span is not a text")
+    return SpanRecord(number, parent, service, operation, start_us, duration_us, Outcome(outcome))
+
+
+def add_marker(raw: sqlite3.Connection, marker: Marker) -> Marker:
+    """Implement Store.add_marker; one transaction."""
+    with transaction(raw):
+        added = raw.execute(
+            "INSERT INTO marker (at_us, kind, name) VALUES (?, ?, ?)", (marker.at_us, marker.kind, marker.name)
+        )
+    return dataclasses.replace(marker, id=added.lastrowid or 0)
+
+
+def read_markers(raw: sqlite3.Connection, since_us: int, until_us: int, limit: int) -> list[Marker]:
+    """Implement Store.markers."""
+    rows = raw.execute(
+        f"SELECT at_us, kind, name, id FROM marker WHERE at_us >= ? AND at_us < ? AND {sound_rows('marker')}"  # noqa: S608 - names of our columns
+        " ORDER BY at_us DESC, id DESC LIMIT ?",
+        (since_us, until_us, max(limit, 0)),  # a negative LIMIT means no limit
+    )
+    return [Marker(*row) for row in rows][::-1]
+
+
+def set_value(raw: sqlite3.Connection, key: str, value: bytes) -> None:
+    """Implement Store.set_value; one transaction."""
+    with transaction(raw):
+        raw.execute("INSERT OR REPLACE INTO memory (name, value) VALUES (?, ?)", (key, value))
+
+
+def get_value(raw: sqlite3.Connection, key: str) -> bytes | None:
+    """Implement Store.get_value."""
+    find = f"SELECT value FROM memory WHERE name = ? AND {sound_rows('memory')}"  # noqa: S608 - names of our columns
+    row = raw.execute(find, (key,)).fetchone()
+    return None if row is None else bytes(row[0])
