@@ -92,7 +92,7 @@ def plain(chart: Chart) -> bytes:
 
 def drawing(rounds: int) -> float:
     """Print the ratio of our drawing time to the plain figure's, and return its median."""
-    from cogmeter.render.charts.figures import Painter
+    from cogmeter.render.charts.painter import Painter
 
     chart, ours = day(), Painter().draw
     sizes = {draw: len(draw(chart)) for draw in (plain, ours)}  # both are warm from here on

@@ -20,7 +20,17 @@ PACKAGES = {
 METADATA = {"METADATA", "RECORD", "WHEEL", "entry_points.txt", "licenses/LICENSE"}
 
 
-ASSETS = (".html", ".js", ".css", ".svg", ".png", ".ico", ".tcss", ".json")  # of the pages, and of the terminal
+ASSETS = (
+    ".html",
+    ".js",
+    ".css",
+    ".svg",
+    ".png",
+    ".ico",
+    ".tcss",
+    ".json",
+    ".mplstyle",
+)  # of pages, charts, terminal
 
 
 def names_in(wheel):

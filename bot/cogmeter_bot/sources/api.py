@@ -81,9 +81,9 @@ class ApiSource:
         path = f"{_API}/services/{quote(service, safe='', errors='replace')}"
         return await self._get(ServiceAnswer, path, _span(span), operation=operation)
 
-    async def series(self, service: str | None, span: Range) -> Series:
+    async def series(self, service: str | None, span: Range, *, trim: bool = False) -> Series:
         """See Source."""
-        return await self._get(Series, f"{_API}/series", _span(span), service=service)
+        return await self._get(Series, f"{_API}/series", _span(span), service=service, trim="true" if trim else None)
 
     async def alerts(self, state: str, *, limit: int) -> list[AlertAnswer]:
         """See Source."""

@@ -59,8 +59,11 @@ class Source(Protocol):
         """One service, or one operation in it."""
         ...
 
-    async def series(self, service: str | None, span: Range) -> Series:
-        """Throughput, failures and latency step by step, of one service or of all."""
+    async def series(self, service: str | None, span: Range, *, trim: bool = False) -> Series:
+        """Return throughput, failures and latency step by step, of one service or of all.
+
+        With ``trim``, the steps begin with the first record.
+        """
         ...
 
     async def alerts(self, state: str, *, limit: int) -> list[AlertAnswer]:

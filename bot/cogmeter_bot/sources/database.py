@@ -81,10 +81,10 @@ class DatabaseSource:
         with _in_our_words():
             return await service_stats(self._query, service, operation, span)
 
-    async def series(self, service: str | None, span: Range) -> Series:
+    async def series(self, service: str | None, span: Range, *, trim: bool = False) -> Series:
         """See Source."""
         with _in_our_words():
-            return await series(self._query, service, None, span)
+            return await series(self._query, service, None, span, trim=trim)
 
     async def alerts(self, state: str, *, limit: int) -> list[AlertAnswer]:
         """See Source."""

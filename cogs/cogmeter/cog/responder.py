@@ -124,7 +124,7 @@ class Responder:
     async def _picture(self, timeline: Timeline) -> Picture:
         limits, subject = self.monitor.alerting.limits, Subject("response_time", timeline.service or "")
         threshold, statistic = limits.of(subject).threshold, limits.statistic_of(subject)
-        return await self.monitor.artist.timeline(timeline, response_time_ms=threshold, statistic=statistic)
+        return await self.monitor.chart_builder.timeline(timeline, response_time_ms=threshold, statistic=statistic)
 
     async def _apologise(self, interaction: discord.Interaction, text: str) -> None:
         """Say it to who asked alone; after the defer to the whole channel, so that no text tells of our insides."""

@@ -9,8 +9,8 @@ from cogmeter.diagnosis import Finding
 from cogmeter.diagnostics.damage import damage_finding
 from cogmeter.recording.recorder import MAX_SERIES
 from cogmeter.render import formatting
-from cogmeter.render.charts.interpreter import ADVICE
 from cogmeter.render.charts.scripts import packages_for
+from cogmeter.render.charts.worker_process import ADVICE
 from cogmeter.settings import buffer_setting
 from cogmeter.startup import PREFIX
 from cogmeter_storage.base import StorageError
@@ -90,12 +90,12 @@ def _size(status: StoreStatus) -> str:
 
 
 def _charts(monitor: Monitor) -> Iterator[Finding]:
-    if reason := monitor.charts.obstacle:
+    if reason := monitor.charts.unavailable_reason:
         yield Finding("charts", well=False, text=reason, advice=ADVICE)
         return
-    if lacking := monitor.charts.lacking:
-        said = f"no font of this machine has {formatting.cut(' '.join(lacking), 60)}: charts say such names differently"
-        advice = f"Install fonts, on Debian or Ubuntu: apt-get install {packages_for(lacking)}"
+    if missing := monitor.charts.missing_glyphs:
+        said = f"no font of this machine has {formatting.cut(' '.join(missing), 60)}: charts replace such names"
+        advice = f"Install fonts, on Debian or Ubuntu: apt-get install {packages_for(missing)}"
         yield Finding("fonts", well=False, text=said, advice=advice)
     faults = monitor.faults["charts"]
     yield Finding("charts", not faults, f"{monitor.charts.state}, {faults} failed", "See the log; answers come without")

@@ -76,7 +76,7 @@ class Monitor:
     store: Store
     query: Query
     flusher: Flusher
-    artist: ChartBuilder
+    chart_builder: ChartBuilder
     alerting: Alerting
     lifeline: OutOfBandAlerts
     heartbeat: Heartbeat | None = None
@@ -132,7 +132,7 @@ class Monitor:
             self.store = await self._open()
             undo.push_async_callback(self._close_store)
             self.query = Query(self.store)
-            self.artist = ChartBuilder(
+            self.chart_builder = ChartBuilder(
                 self.charts, self.query, self.recorder.marks, self.settings, self.faults, gauges=lambda: self.gauges
             )
             _logger.debug("Opened the store %s", self._database)
@@ -305,7 +305,7 @@ class Monitor:
                 self.recorder.series(stored.service, stored.operation)
 
     def _notifiers(self, storyteller: IncidentReader) -> list[Notifier]:
-        return build(NotifierContext(self.bot, self.settings, storyteller.of, self.artist.breach), self.parts)
+        return build(NotifierContext(self.bot, self.settings, storyteller.of, self.chart_builder.breach), self.parts)
 
     async def _start_flusher(self, undo: AsyncExitStack) -> None:
         buffer = self.recorder.buffer

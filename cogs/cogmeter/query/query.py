@@ -54,6 +54,31 @@ class Query:
         """The range itself, or that of the period that ends now."""
         return period if isinstance(period, Range) else period.range_at(self._clock())
 
+    async def covered(self, span: Range) -> Range:
+        """Return the range from the first record on, where nothing was recorded before: a chart begins there.
+
+        Time without operations between two records stays: it is a measurement.
+        """
+        first_us = (await self.store.status()).first_end_us
+        if first_us is None or first_us <= span.since_us:
+            return span
+        groups = {series.id: 0 for series in await self.store.series()}
+        # Raw operations are deleted before slots are, so that the first one need not be the first record.
+        if (await self.store.totals(span.since_us, span.since_us + span.step_us, groups=groups)).counts.any():
+            return span
+        since_us = await self._first_bin(span, groups)
+        markers = await self.store.markers(span.since_us, since_us)  # such as the start of the bot
+        return dataclasses.replace(span, since_us=markers[0].at_us // MINUTE_US * MINUTE_US if markers else since_us)
+
+    async def _first_bin(self, span: Range, groups: Mapping[int, int]) -> int:
+        """Return the start of the first bin with operations, in bins that become finer as the range shrinks."""
+        while True:
+            totals = await self.store.totals(span.since_us, span.until_us, groups=groups, step_us=span.step_us)
+            filled = np.flatnonzero(totals.counts.sum(axis=1))
+            if not filled.size or not filled[0]:
+                return span.since_us
+            span = dataclasses.replace(span, since_us=int(totals.edges_us[filled[0]]))
+
     async def overview(
         self, period: Period | Range = Period.DAY, *, services: Collection[str] | None = None
     ) -> Overview:
@@ -99,7 +124,7 @@ class Query:
             before=figures(before, span.before),
             services=view.services,
             background=view.background,
-            timeline=await self._timeline("All services", counted, span, span.step_us),
+            timeline=await self._timeline("All services", counted, span, await self.covered(span)),
             last_end_us=view.last_end_us,
             dropped=view.dropped,
         )
@@ -135,7 +160,12 @@ class Query:
             slowest=await self.store.slowest(*at, limit=LISTED),
             errors=await self.store.recent(*at, limit=LISTED, failed=True),
             timeline=await self._timeline(
-                _title(service, operation), everything, span, span.step_us, service=service, operation=operation
+                _title(service, operation),
+                everything,
+                span,
+                await self.covered(span),
+                service=service,
+                operation=operation,
             ),
             last_end_us=(await self.store.status()).last_end_us,
         )
@@ -157,8 +187,11 @@ class Query:
         period: Period | Range = Period.HOUR,
         *,
         step_us: int | None = None,
+        trim: bool = False,
     ) -> Timeline:
-        """What a chart of one service or operation draws, or of all that people asked for; a bin is ``step_us`` wide.
+        """Return what a chart of one service, of one operation or of all services draws, in bins of ``step_us``.
+
+        With ``trim``, the bins begin with the first record (see ``covered``).
 
         Raises:
             UnknownNameError: nothing is stored under that service or operation.
@@ -171,7 +204,13 @@ class Query:
             ids = list((await self._ids(service, operation)).values())
             title = _title(service, operation)
         return await self._timeline(
-            title, dict.fromkeys(ids, 0), span, step_us or span.step_us, service=service, operation=operation
+            title,
+            dict.fromkeys(ids, 0),
+            span,
+            await self.covered(span) if trim else span,
+            step_us,
+            service=service,
+            operation=operation,
         )
 
     async def ids(self, service: str | None, operation: str | None = None) -> list[int] | None:
@@ -210,12 +249,15 @@ class Query:
         title: str,
         groups: Mapping[int, int],
         span: Range,
-        step_us: int,
+        covered: Range,
+        step_us: int | None = None,
         *,
         service: str | None = None,
         operation: str | None = None,
     ) -> Timeline:
-        totals = await self.store.totals(span.since_us, span.until_us, groups=groups, step_us=step_us)
+        """Return the bins of ``covered``, which is the part of ``span`` that has records."""
+        step_us = step_us or covered.step_us
+        totals = await self.store.totals(covered.since_us, covered.until_us, groups=groups, step_us=step_us)
         edges = totals.edges_us.tolist()
         ends = [*edges[1:], totals.until_us] if edges else []
         # The last bin is still filling: its rate is over the part that has passed, at least a second of it.

@@ -108,12 +108,12 @@ class Figures:
 
 @dataclass(frozen=True, slots=True)
 class Timeline:
-    """What a chart draws: one value a bin. Latencies in microseconds, None in a bin without operations."""
+    """One value per bin. Latencies are in microseconds, None in a bin without operations."""
 
     title: str
     range: Range
     step_us: int
-    edges_us: list[int]  # the start of each bin
+    edges_us: list[int]  # the start of each bin; the first one can be later than the range's: see Query.covered
     per_minute: list[float]  # operations a minute
     failures_per_minute: list[float]
     p50_us: list[float | None]

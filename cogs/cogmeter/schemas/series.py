@@ -38,19 +38,26 @@ class Series(Schema):
 
 
 async def series(
-    query: Query, service: str | None, operation: str | None, period: Period | Range, *, step_us: int | None = None
+    query: Query,
+    service: str | None,
+    operation: str | None,
+    period: Period | Range,
+    *,
+    step_us: int | None = None,
+    trim: bool = False,
 ) -> Series:
-    """The time series of a service, of one operation in it, or of all that people asked for.
+    """Return the time series of a service, of one operation in it, or of all services.
 
-    ``step_us`` is taken up to a multiple of a minute that makes no more than 1,500 points; without it, it is the least
-    round one that makes no more than 125.
+    ``step_us`` is rounded up to a multiple of a minute that makes at most 1,500 points. Without it, the step is the
+    smallest round one that makes at most 125. With ``trim``, the steps begin with the first record.
 
     Raises:
         UnknownNameError: nothing is stored under that service or operation.
         StorageError: the store does not answer.
     """
     span = query.span(period)
-    found = await query.timeline(service, operation, span, step_us=_fitting(span, step_us or span.step_us))
+    fitting_us = None if step_us is None else _fitting(span, step_us)
+    found = await query.timeline(service, operation, span, step_us=fitting_us, trim=trim)
     return Series(
         service=service,
         operation=operation,

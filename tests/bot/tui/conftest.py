@@ -71,6 +71,22 @@ def empty(tmp_path):
 
 
 @pytest.fixture
+def young(tmp_path):
+    """A database of the last ten minutes."""
+
+    async def filled(path):
+        now_us = time.time_ns() // 1_000
+        store = await open_store(f"sqlite:///{path}")
+        (series,) = await store.series_ids([("discord.commands", "ask")])
+        ends = range(now_us - 10 * MINUTE_US, now_us, MINUTE_US // 4)
+        await store.append([[(series, at, 7_000, int(Outcome.OK), None, None) for at in ends]], now_us=now_us)
+        await store.close()
+
+    asyncio.run(filled(tmp_path / "young.db"))
+    return tmp_path / "young.db"
+
+
+@pytest.fixture
 def crowded(tmp_path):
     """A database of a hundred services with names as long as they can be, some of them in wide letters."""
     names = [f"{place:03}{'-long' * 19}" for place in range(98)]

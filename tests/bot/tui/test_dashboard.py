@@ -323,6 +323,18 @@ async def test_durations_that_spread_far_are_drawn_on_a_logarithmic_axis(dashboa
         await until(pilot, lambda: "0 ms" in shown(app))
 
 
+async def test_charts_of_a_bot_that_started_ten_minutes_ago_have_ten_minutes(dashboard, young):
+    app = dashboard(young, since="24h")
+    async with opened(app, (120, 36)) as pilot:
+        await until(pilot, lambda: grid(app, "top").row_count)
+        await pilot.press("3")
+        await until(pilot, lambda: app.query_one("#service-latency", TerminalChart)._times)
+        for name in ("latency", "throughput", "service-latency"):
+            times = app.query_one(f"#{name}", TerminalChart)._times
+            assert 10 <= len(times) <= 12
+            assert times[-1] - times[0] < timedelta(minutes=12)
+
+
 @pytest.mark.parametrize(("count", "most"), [(0, 3), (1, 2), (6, 2), (6, 6), (7, 6), (5, 4)])
 def test_no_more_labels_than_there_is_room_for(count, most):
     kept = thinned([Tick(one, str(one)) for one in range(count)], most)

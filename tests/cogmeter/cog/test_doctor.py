@@ -83,7 +83,7 @@ async def test_a_frozen_bot_answers_without_a_chart_and_the_doctor_says_why(move
         await home.flushed()
         result = await home.owner.slash(home.channel, "perf summary")
         (embed,) = result.response.embeds
-        assert "no chart this time" in str(embed.to_dict())
+        assert "No chart: " in str(embed.to_dict())
         assert not result.response.attachments
         found = (await findings(home))["charts"]
         assert not found.well
@@ -95,7 +95,7 @@ async def test_a_frozen_bot_answers_without_a_chart_and_the_doctor_says_why(move
 async def test_names_that_no_font_has_are_told_with_the_package_to_install(move_in):
     async with move_in() as home:
         assert "fonts" not in await findings(home)
-        home.monitor.charts.lacking = "楽音"
+        home.monitor.charts.missing_glyphs = "楽音"
         found = (await findings(home))["fonts"]
         assert not found.well
         assert "楽 音" in found.text

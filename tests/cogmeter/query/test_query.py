@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from cogmeter.query.query import Query
 from cogmeter.query.records import MOST_BINS, Period, Range, UnknownNameError
 from cogmeter_storage import open_store
-from cogmeter_storage.model import DAY_US, HOUR_US, MINUTE_US
+from cogmeter_storage.model import DAY_US, HOUR_US, MINUTE_US, Marker, Retention
 
 NOW_US = 1_800_000_000_000_000 + 17 * MINUTE_US + 3_000_000
 
@@ -147,3 +147,72 @@ async def test_a_title_in_other_letters_has_one_in_plain_letters_beside_it(store
         ("音楽 / stop", "service 2 / stop"),
         ("データ / 読む", "service 3 / operation 1"),
     ]
+
+
+# Where a chart begins ----------------------------------------------------------------------------------------------
+
+TEN_MINUTES_AGO_US = NOW_US - 10 * MINUTE_US
+
+
+def times(*ended_us, service="a"):
+    return [(service, "x", at_us, 1_000, 0) for at_us in ended_us]
+
+
+@pytest.mark.parametrize("period", list(Period))
+async def test_a_bot_that_started_ten_minutes_ago_gets_a_chart_of_ten_minutes(store, period):
+    await recorded(store, *times(*range(TEN_MINUTES_AGO_US, NOW_US, MINUTE_US)))
+    summary, stats = await query(store).summary(period), await query(store).stats("a", period=period)
+    for line in (summary.timeline, stats.timeline, await query(store).timeline("a", period=period, trim=True)):
+        assert line.edges_us[0] == TEN_MINUTES_AGO_US // MINUTE_US * MINUTE_US
+        assert (len(line.edges_us), line.step_us) == (11, MINUTE_US)
+        assert all(line.per_minute[:-1])  # the last bin has just begun
+        assert line.range == summary.range == period.range_at(NOW_US)  # the figures are over the whole period
+
+
+async def test_a_timeline_has_the_whole_range_unless_it_is_trimmed(store):
+    await recorded(store, *times(TEN_MINUTES_AGO_US))
+    line = await query(store).timeline("a", period=Period.DAY)
+    assert line.edges_us[0] == Period.DAY.range_at(NOW_US).since_us
+
+
+@pytest.mark.parametrize("hours", [1, 3, 7, 20])
+async def test_the_axis_begins_within_the_first_bin_that_has_operations(store, hours):
+    first_us = NOW_US - hours * HOUR_US
+    await recorded(store, *times(first_us, NOW_US - 1))
+    line = (await query(store).summary(Period.MONTH)).timeline
+    assert 0 <= first_us - line.edges_us[0] < line.step_us
+    assert line.step_us == Range(line.edges_us[0], NOW_US, "").step_us
+
+
+async def test_time_without_operations_stays_when_something_was_recorded_before_it(store):
+    await recorded(store, *times(NOW_US - 2 * DAY_US, NOW_US - 1))
+    line = (await query(store).summary(Period.DAY)).timeline
+    assert line.edges_us[0] == Period.DAY.range_at(NOW_US).since_us
+
+
+async def test_a_new_service_of_an_old_bot_is_seen_as_new(store):
+    await recorded(store, *times(NOW_US - 23 * HOUR_US, service="old"), *times(NOW_US - 1, service="new"))
+    line = (await query(store).stats("new", period=Period.DAY)).timeline
+    assert NOW_US - line.edges_us[0] > 22 * HOUR_US
+
+
+async def test_the_axis_begins_with_the_start_of_the_bot_where_a_marker_says_it(store):
+    await store.add_marker(Marker(NOW_US - 30 * MINUTE_US, "start", "bot started"))
+    await recorded(store, *times(TEN_MINUTES_AGO_US))
+    line = (await query(store).summary(Period.DAY)).timeline
+    assert line.edges_us[0] == (NOW_US - 30 * MINUTE_US) // MINUTE_US * MINUTE_US
+
+
+async def test_statistics_that_outlive_their_operations_are_on_the_axis(store):
+    since_us = Period.MONTH.range_at(NOW_US).since_us
+    await recorded(store, *times(since_us + HOUR_US, NOW_US - 1))
+    await store.fold(now_us=NOW_US)
+    await store.clean(Retention(raw_hours=24), now_us=NOW_US)
+    assert (await store.status()).first_end_us == NOW_US - 1
+    assert (await query(store).summary(Period.MONTH)).timeline.edges_us[0] <= since_us
+
+
+async def test_without_any_record_a_chart_has_the_whole_range(store):
+    span = Period.DAY.range_at(NOW_US)
+    assert await query(store).covered(span) == span
+    assert (await query(store).summary(Period.DAY)).timeline.edges_us[0] == span.since_us

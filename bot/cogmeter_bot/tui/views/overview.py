@@ -61,7 +61,7 @@ class OverviewView(DashboardView[OverviewData]):
     async def read(self, source: Source, span: Range) -> OverviewData:
         """See View."""
         view = await source.dashboard(span, None)
-        return OverviewData(view, await source.series(None, span), await source.diagnosis(span, None))
+        return OverviewData(view, await source.series(None, span, trim=True), await source.diagnosis(span, None))
 
     def show(self, data: OverviewData) -> None:
         """See View."""

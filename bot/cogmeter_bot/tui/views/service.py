@@ -67,7 +67,7 @@ class ServiceView(DashboardView[ServiceData]):
             service = next(iter((await source.dashboard(span, None)).service_stats), None)
             if service is None:
                 return ServiceData(None, None)
-        return ServiceData(await source.service(service, None, span), await source.series(service, span))
+        return ServiceData(await source.service(service, None, span), await source.series(service, span, trim=True))
 
     def show(self, data: ServiceData) -> None:
         """See View."""

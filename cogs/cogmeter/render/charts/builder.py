@@ -1,27 +1,28 @@
-"""Turns timelines and alerts into pictures: adds what changed meanwhile, and has the worker draw them."""
+"""Build charts of timelines and alerts, with thresholds and markers, and have the worker process draw them."""
 
 from __future__ import annotations
 
 import logging
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from cogmeter.query.query import now_us
-from cogmeter.query.records import UnknownNameError
+from cogmeter.query.records import Period, UnknownNameError
 from cogmeter.recording.markers import store_marks
 from cogmeter.recording.service_names import BOT
-from cogmeter.render.charts.breach import breach_chart, breach_period
 from cogmeter.render.charts.chart import Chart, Picture
 from cogmeter.render.charts.curve import curve_of
 from cogmeter.render.charts.worker_client import ChartError
 from cogmeter_storage.base import StorageError
+from cogmeter_storage.model import MINUTE_US
 
 if TYPE_CHECKING:
     from collections import Counter
-    from collections.abc import Callable, Collection
+    from collections.abc import Callable, Collection, Sequence
 
     from cogmeter.query.query import Query
     from cogmeter.query.records import Range, Timeline
     from cogmeter.recording.markers import MarkerRecorder
+    from cogmeter.render.charts.curve import Curve
     from cogmeter.render.charts.worker_client import ChartWorker
     from cogmeter.settings import Settings
     from cogmeter_storage.alerting import Alert
@@ -29,35 +30,37 @@ if TYPE_CHECKING:
 
 _logger = logging.getLogger("cogmeter.charts")
 
+BEFORE_US: Final = 20 * MINUTE_US  # of normal operation, shown before the breach
+
 
 class ChartBuilder:
-    """Never raises for want of a picture: an answer comes without one, and says why."""
+    """Builds and draws charts. A chart that cannot be drawn is a Picture with the reason, not an exception."""
 
     def __init__(
         self,
-        charts: ChartWorker,
+        worker: ChartWorker,
         query: Query,
-        marks: MarkerRecorder,
+        pending_markers: MarkerRecorder,
         settings: Settings,
         faults: Counter[str],
         *,
         gauges: Callable[[], Collection[str]],
     ) -> None:
-        """``marks`` are those that may wait to be stored; what fails is counted among the ``faults``.
+        """Draw with ``worker``, and count failures in ``faults``.
 
-        ``gauges`` gives the names of those that are sampled.
+        ``pending_markers`` may have markers that are not stored yet; ``gauges`` returns the names of the sampled ones.
         """
-        self._charts = charts
+        self._worker = worker
         self._query = query
-        self._marks = marks
+        self._pending_markers = pending_markers
         self._settings = settings
         self._faults = faults
         self._gauges = gauges
 
     async def draw(self, chart: Chart) -> Picture:
-        """The chart drawn by the worker; without a PNG, logged and counted, if there is none to be had."""
+        """Draw a chart; log and count a failure, and return a picture without PNG."""
         try:
-            return Picture(chart, await self._charts.draw(chart))
+            return Picture(chart, await self._worker.draw(chart))
         except ChartError as error:
             self._faults["charts"] += 1
             _logger.warning("No chart: %s", error)
@@ -74,16 +77,16 @@ class ChartBuilder:
                 timeline,
                 latency_threshold_us=response_time_ms * 1000 or None,
                 latency_statistic=statistic,
-                markers=tuple((one.at_us, one.name) for one in await self.markers(timeline.range)),
+                markers=_named(await self.markers(timeline.range)),
             )
         )
 
     async def breach(self, alert: Alert) -> Picture | None:
-        """What the alert is about, around the breach: what was measured, its threshold, the stretch in breach."""
-        # The bot as a whole has no series of its own: beside what was measured of it stands all that people asked for.
+        """Draw the measured value around a breach with its threshold; None if nothing is recorded of it."""
+        # The bot as a whole has no series of its own: its gauge is drawn over the operations of all services.
         service, operation = (None, None) if alert.service == BOT else (alert.service, alert.operation or None)
         try:
-            timeline = await self._query.timeline(service, operation, breach_period(alert, now_us()))
+            timeline = await self._query.timeline(service, operation, breach_period(alert, now_us()), trim=True)
             curve = await curve_of(alert, timeline, self._query.store, self._gauges())
             markers = await self.markers(timeline.range)
         except UnknownNameError:
@@ -96,10 +99,47 @@ class ChartBuilder:
         return await self.draw(chart)
 
     async def markers(self, span: Range) -> list[Marker]:
-        """What changed within the range, with what was not stored yet.
+        """Store pending markers and return those of the range.
 
         Raises:
             StorageError: the store cannot be read now.
         """
-        await store_marks(self._query.store, self._marks)
+        await store_marks(self._query.store, self._pending_markers)
         return await self._query.store.markers(span.since_us, span.until_us)
+
+
+def breach_period(alert: Alert, now_us: int) -> Period:
+    """Return the shortest period that shows the whole breach and some time before it."""
+    needed_us = now_us - alert.started_us + BEFORE_US
+    return next((period for period in Period if period.length_us >= needed_us), Period.MONTH)
+
+
+def breach_chart(
+    alert: Alert,
+    timeline: Timeline,
+    *,
+    window_us: int,
+    curve: Curve | None = None,
+    statistic: str = "",
+    markers: Sequence[Marker] = (),
+) -> Chart:
+    """Return the chart of an alert's message.
+
+    The breach is shaded from the start of the window in which it was first measured. ``curve`` is the rule's value
+    where that is no response time; ``statistic`` is the response time that the threshold limits: average or p95.
+    """
+    ended_us = alert.seen_us if alert.resolved_us is None else alert.resolved_us
+    slow = alert.rule == "response_time"
+    return Chart(
+        timeline,
+        curve=curve,
+        latency_threshold_us=alert.threshold * 1000 if slow else None,
+        latency_statistic=statistic if slow else "",
+        throughput_threshold=alert.threshold if alert.rule == "throughput" else None,
+        breaches=((alert.started_us - window_us, max(ended_us, alert.started_us)),),
+        markers=_named(markers),
+    )
+
+
+def _named(markers: Sequence[Marker]) -> tuple[tuple[int, str], ...]:
+    return tuple((marker.at_us, marker.name) for marker in markers)

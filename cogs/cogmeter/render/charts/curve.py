@@ -1,4 +1,4 @@
-"""One quantity over time, for the alerts that response times say nothing of: a rate of errors, a latency, memory."""
+"""The curve of an alert that is not about response times: an error rate, a latency, memory."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ if TYPE_CHECKING:
     from cogmeter_storage.alerting import Alert
     from cogmeter_storage.base import Store
 
-PIECE_US: Final = 6 * 3_600_000_000  # of samples, read at once
+PIECE_US: Final = 6 * 3_600_000_000  # samples are read in pieces of this length
 
 
 class Unit(NamedTuple):
-    """What the numbers of a curve are: their axis, and one of them in words."""
+    """The unit of a curve: its axis, and the format of one value."""
 
     scale: Callable[[Sequence[float], float | None], Scale]
-    said: Callable[[float], str]
+    format: Callable[[float], str]
 
 
 UNITS: Final[dict[str, Unit]] = {
@@ -36,25 +36,25 @@ UNITS: Final[dict[str, Unit]] = {
 
 @dataclass(frozen=True, slots=True)
 class Curve:
-    """A quantity with a value for each bin of the chart's timeline, None where nothing was measured."""
+    """A quantity with a value per bin of the chart's timeline; None where nothing was measured."""
 
-    name: str  # what is measured: "error rate"
+    name: str  # "error rate"
     unit: str  # of UNITS
     values: tuple[float | None, ...]
-    threshold: float | None = None  # the alert's, in the same unit; None where it is one of something else
+    threshold: float | None = None  # of the alert, in the same unit; None if it limits something else
 
     @property
     def scale(self) -> Scale:
-        """Its axis."""
-        return UNITS[self.unit].scale([one for one in self.values if one is not None], self.threshold)
+        """The vertical axis."""
+        return UNITS[self.unit].scale([value for value in self.values if value is not None], self.threshold)
 
-    def said(self, value: float) -> str:
-        """One of its values in words."""
-        return UNITS[self.unit].said(value)
+    def format(self, value: float) -> str:
+        """Return a value with its unit."""
+        return UNITS[self.unit].format(value)
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> Curve:
-        """The curve as it came out of the pipe."""
+        """Return the curve of a request."""
         return cls(**{**data, "values": tuple(data["values"])})
 
 
@@ -81,45 +81,45 @@ FAILING: Final = frozenset({"error_rate", "burn_rate"})
 
 
 async def curve_of(alert: Alert, line: Timeline, store: Store, gauges: Collection[str]) -> Curve | None:
-    """What the alert's rule measured over the timeline; None where the timeline itself shows that.
+    """Return the values of the alert's rule over the timeline; None if the timeline itself shows them.
 
-    ``gauges`` are the names of those that are sampled.
+    ``gauges`` are the names of the sampled gauges.
 
     Raises:
         StorageError: the store cannot be read now.
     """
     if alert.rule in FAILING:
-        # A burning budget is held against a multiple of the promise, which is no error rate.
+        # The threshold of a burn rate is a multiple of the error budget, which is no error rate.
         return Curve("error rate", "share", _shares(line), alert.threshold if alert.rule == "error_rate" else None)
     rule = GAUGED.get(alert.rule)
     names = [] if rule is None else [name for name in gauges if name.startswith(rule.prefix)]
     if rule is None or not names:
         return None
     values = await _highest(store, names, line, together=rule.together)
-    if not any(one is not None for one in values):
+    if all(value is None for value in values):
         return None
     limit = None if rule.limit is None else alert.threshold * rule.limit
-    return Curve(rule.name, rule.unit, tuple(one and one * rule.factor for one in values), limit)
+    return Curve(rule.name, rule.unit, tuple(value and value * rule.factor for value in values), limit)
 
 
 def _shares(line: Timeline) -> tuple[float | None, ...]:
     pairs = zip(line.failures_per_minute, line.per_minute, strict=True)
-    return tuple(min(failed / all_of_them, 1.0) if all_of_them else None for failed, all_of_them in pairs)
+    return tuple(min(failed / total, 1.0) if total else None for failed, total in pairs)
 
 
 async def _highest(store: Store, names: Collection[str], line: Timeline, *, together: bool) -> list[float | None]:
-    """The highest sample in each bin: of the worst gauge, or of the sum of all that were sampled at once."""
+    """Return the highest sample of each bin: of the worst gauge, or of the sum of all gauges at one moment."""
     highest: list[float | None] = [None] * len(line.edges_us)
     if not line.edges_us:
         return highest
     for since_us in range(line.edges_us[0], line.range.until_us, PIECE_US):
         samples = await store.samples(names, since_us, min(since_us + PIECE_US, line.range.until_us))
         moments: dict[int, list[float]] = {}
-        for found in samples.values():
-            for at_us, value in found:
+        for series in samples.values():
+            for at_us, value in series:
                 moments.setdefault(at_us, []).append(value)
         for at_us, values in moments.items():
-            place = bisect.bisect_right(line.edges_us, at_us) - 1
+            index = bisect.bisect_right(line.edges_us, at_us) - 1
             value = sum(values) if together else max(values)
-            highest[place] = max(value, highest[place] or 0.0)
+            highest[index] = max(value, highest[index] or 0.0)
     return highest

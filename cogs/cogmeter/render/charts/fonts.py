@@ -1,7 +1,7 @@
-"""Find the fonts of the machine that have the characters of a name, and say names differently where none has.
+"""Find installed fonts that have the characters of a name, and replace names that no font can draw.
 
-DejaVu Sans comes with matplotlib and draws all words of ours. The other fonts are looked at when a name first has a
-character that it lacks: with hundreds of fonts that takes some tenths of a second, once for each process.
+DejaVu Sans comes with matplotlib and has all characters of our own texts. The other fonts are searched when a name
+first needs them: with hundreds of fonts that takes some tenths of a second, once per process.
 """
 
 from __future__ import annotations
@@ -23,76 +23,76 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 MAIN: Final = "DejaVu Sans"
-REMEMBERED: Final = 500  # characters that no font has
-# They have every character, as a box.
-_BOXES: Final = ("LastResort", "Last Resort", ".LastResort", "Adobe Blank", "AdobeBlank")
-# Without it, matplotlib draws letters one by one from left to right: no Arabic or Hebrew word can be read.
-_SHAPES: Final = hasattr(ft2font, "__libraqm_version__")
+MISSING_LIMIT: Final = 500  # characters
+# These fonts have every character, as a box.
+_BOX_FONTS: Final = ("LastResort", "Last Resort", ".LastResort", "Adobe Blank", "AdobeBlank")
+# Without libraqm, matplotlib draws letters one by one from left to right: Arabic and Hebrew cannot be read.
+_HAS_SHAPING: Final = hasattr(ft2font, "__libraqm_version__")
 
 
 @dataclass(frozen=True, slots=True)
 class _Font:
-    """A font file that was looked at."""
+    """An installed font."""
 
     path: str
     family: str
-    codes: NDArray[np.uint32]  # of the characters that it has, sorted
+    codes: NDArray[np.uint32]  # of its characters, sorted
 
     def has(self, character: str) -> bool:
-        at = int(np.searchsorted(self.codes, ord(character)))
-        return at < len(self.codes) and int(self.codes[at]) == ord(character)
+        index = int(np.searchsorted(self.codes, ord(character)))
+        return index < len(self.codes) and int(self.codes[index]) == ord(character)
 
 
 class Fonts:
-    """The fonts that names need. ``lacking`` has every character so far that no font of the machine has."""
+    """The fonts that names need. ``missing_glyphs`` are the characters so far that no installed font has."""
 
     def __init__(self, paths: Callable[[], Iterable[str]] = findSystemFonts) -> None:
-        """``paths`` gives the files of all installed fonts."""
-        self.lacking: set[str] = set()
+        """Search the files that ``paths`` returns."""
+        self.missing_glyphs: set[str] = set()
         self._paths = paths
         self._main = frozenset(map(chr, FT2Font(findfont(MAIN)).get_charmap()))
         self._used: list[_Font] = []
-        self._installed: list[_Font] | None = None  # not looked at yet
+        self._installed: list[_Font] | None = None  # not searched yet
 
-    def families(self, words: str) -> list[str]:
-        """Return the families to draw these words with, the first for all characters that it has."""
-        if words.isascii() or self._main.issuperset(words):
+    def families(self, text: str) -> list[str]:
+        """Return the font families to draw a text with; the first one that has a character draws it."""
+        if text.isascii() or self._main.issuperset(text):
             return [MAIN]
-        return [MAIN, *(font.family for font in self._used if any(map(font.has, words)))]
+        return [MAIN, *(font.family for font in self._used if any(map(font.has, text)))]
 
-    def legible(self, name: str, otherwise: str) -> str:
-        """Return a name as it can be drawn: without symbols that no font has, or ``otherwise`` if it lacks letters."""
+    def legible(self, name: str, fallback: str) -> str:
+        """Return a name without symbols that no font has; ``fallback`` if letters are missing."""
         name = _normal(name)
-        missing = {one for one in name if not self._drawable(one)}
+        missing = {character for character in name if not self._drawable(character)}
         if not missing:
             return name
         if all(map(is_symbol, missing)):
-            kept = " ".join("".join(one for one in name if one not in missing).split())
+            kept = " ".join("".join(character for character in name if character not in missing).split())
             if any(map(str.isalnum, kept)):
                 return kept
-        return otherwise
+        return fallback
 
     def _drawable(self, character: str) -> bool:
-        """Whether some font has it; a font that is found for it is used from then on."""
-        if character in self.lacking:
+        """Return whether a font has the character; a font that is found for it is used from then on."""
+        if character in self.missing_glyphs:
             return False
-        readable = _SHAPES or unicodedata.bidirectional(character) not in {"R", "AL"}
+        readable = _HAS_SHAPING or unicodedata.bidirectional(character) not in {"R", "AL"}
         if readable and (character in self._main or _is_invisible(character)):
             return True
-        if readable and (any(font.has(character) for font in self._used) or self._found(character)):
+        if readable and (any(font.has(character) for font in self._used) or self._find_font(character)):
             return True
-        if len(self.lacking) < REMEMBERED:
-            self.lacking.add(character)
+        if len(self.missing_glyphs) < MISSING_LIMIT:
+            self.missing_glyphs.add(character)
         return False
 
-    def _found(self, character: str) -> bool:
+    def _find_font(self, character: str) -> bool:
         if self._installed is None:
-            self._installed = _looked_at(self._paths())
+            self._installed = _usable_fonts(self._paths())
         for font in self._installed:
             if font.has(character):
                 try:
                     fontManager.addfont(font.path)
-                except Exception:  # noqa: BLE001, S112 - a broken font raises many kinds; there may be another one
+                except Exception:  # noqa: BLE001, S112 - a broken font raises many kinds of errors; try the next font
                     continue
                 self._used.append(font)
                 return True
@@ -100,29 +100,29 @@ class Fonts:
 
 
 def _normal(name: str) -> str:
-    """The name with each letter as one character where there is one, and every kind of space as the plain one."""
+    """Return the name in composed form (NFC), with every kind of space as the plain one."""
     composed = unicodedata.normalize("NFC", name)
-    return "".join(" " if unicodedata.category(one) == "Zs" else one for one in composed)
+    return "".join(" " if unicodedata.category(character) == "Zs" else character for character in composed)
 
 
 def _is_invisible(character: str) -> bool:
-    """Return whether it only changes its neighbours: a joiner, a direction, a variation selector."""
+    """Return whether a character only changes its neighbours: a joiner, a direction, a variation selector."""
     code = ord(character)
     return unicodedata.category(character) == "Cf" or 0xFE00 <= code <= 0xFE0F or 0xE0100 <= code <= 0xE01EF
 
 
-def _looked_at(paths: Iterable[str]) -> list[_Font]:
-    """Return the fonts that can be drawn with, plain sans-serif ones first."""
+def _usable_fonts(paths: Iterable[str]) -> list[_Font]:
+    """Return the fonts that matplotlib can draw, plain sans-serif ones first."""
     found = []
     for path in paths:
         try:
             font = FT2Font(path)
-            if not font.scalable or font.family_name.startswith(_BOXES):  # not scalable: pictures of coloured emoji
+            if not font.scalable or font.family_name.startswith(_BOX_FONTS):  # fonts of coloured emoji are not scalable
                 continue
             codes = np.fromiter(font.get_charmap(), dtype=np.uint32)
             odd = bool(font.style_flags & (StyleFlags.BOLD | StyleFlags.ITALIC)) or font.style_name not in _PLAIN
             family = font.family_name
-        except Exception:  # noqa: BLE001, S112 - a broken font raises many kinds; it is not used
+        except Exception:  # noqa: BLE001, S112 - a broken font raises many kinds of errors
             continue
         codes.sort()
         found.append(((odd, "Sans" not in family, path), _Font(path, family, codes)))

@@ -1,4 +1,4 @@
-"""Which kind of writing a character belongs to, and the package whose fonts have it."""
+"""Find the package whose fonts have a character, without importing matplotlib."""
 
 from __future__ import annotations
 
@@ -9,19 +9,19 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
 _KEYCAP: Final = "\N{COMBINING ENCLOSING KEYCAP}"
-_UNDEFINED: Final = frozenset({"Co", "Cn"})  # for private use, or not assigned
+_UNDEFINED: Final = frozenset({"Co", "Cn"})  # private use, not assigned
 _EAST_ASIAN: Final = frozenset(
     {"CJK", "HIRAGANA", "KATAKANA", "HANGUL", "BOPOMOFO", "IDEOGRAPHIC", "FULLWIDTH", "HALFWIDTH"}
 )
 
 
 def packages_for(characters: Iterable[str]) -> str:
-    """Return the Debian packages whose fonts have these characters: ``fonts-noto-cjk`` for Chinese, for one."""
-    return " ".join(sorted({_package(one) for one in characters}))
+    """Return the Debian packages whose fonts have these characters, such as ``fonts-noto-cjk`` for Chinese."""
+    return " ".join(sorted({_package(character) for character in characters}))
 
 
 def is_symbol(character: str) -> bool:
-    """Whether a name can be read without it: an emoji, a sign, a keycap, a code that Unicode does not define."""
+    """Return whether a name can be read without it: an emoji, a sign, a keycap, a code that Unicode does not define."""
     category = unicodedata.category(character)
     return category.startswith("S") or category in _UNDEFINED or character == _KEYCAP
 

@@ -1,4 +1,7 @@
-"""Where the lines of a chart's grid lie and what stands beside them: pure arithmetic, far cheaper than a locator."""
+"""Compute axis limits and round tick values, for the charts of Discord and of the terminal.
+
+The module is pure: the terminal does not import matplotlib. ``painter.set_scale`` applies them to an axis.
+"""
 
 from __future__ import annotations
 
@@ -12,8 +15,8 @@ from cogmeter_storage.model import DAY_US, HOUR_US, MINUTE_US
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-_STILL = 1e-9  # of an axis' unit: so little is nothing, and a denormal number has no logarithm left
-LOG_FROM_SPREAD = 50.0  # times the smallest value; beyond it a linear axis hides the small ones
+_SMALLEST_TOP = 1e-9  # of an axis' unit: a smaller value is drawn as 0, and a denormal number has no logarithm
+LOG_FROM_SPREAD = 50.0  # times the smallest value: a linear axis would hide the small values
 _TIME_STEPS_US = (
     *(minutes * MINUTE_US for minutes in (1, 2, 5, 10, 15, 30)),
     *(hours * HOUR_US for hours in (1, 2, 3, 4, 6, 12)),
@@ -39,7 +42,7 @@ _FINE_US = (
 
 @dataclass(frozen=True, slots=True)
 class Tick:
-    """A line of the grid: its value on the axis, the words beside it, whether they stand out."""
+    """A grid line: its value, its label, and whether the label is highlighted."""
 
     value: float
     label: str
@@ -56,27 +59,27 @@ class Scale:
     logarithmic: bool = False
 
     def place(self, value: float) -> float:
-        """Where a value lies, 0 at the bottom and 1 at the top; held inside the axis."""
+        """Return the position of a value, 0 at the bottom and 1 at the top, limited to the axis."""
         if self.logarithmic:
-            held = min(max(value, self.low), self.high)
-            return min(math.log(held / self.low) / math.log(self.high / self.low), 1.0)
+            inside = min(max(value, self.low), self.high)
+            return min(math.log(inside / self.low) / math.log(self.high / self.low), 1.0)
         return min(max((value - self.low) / (self.high - self.low), 0.0), 1.0)
 
 
 def time_ticks(since_us: int, until_us: int, most: float = 7.2) -> list[Tick]:
-    """Round times in UTC: hours of the day with a date at midnight, or dates alone over several days.
+    """Return round times in UTC: hours with a date at midnight, or dates alone over several days.
 
-    A day's range can begin up to an hour early, so a little more than seven steps are let through as seven.
+    A range of days can start up to an hour early, so slightly more than seven steps count as seven.
     """
     span = until_us - since_us
     step = next((step for step in _TIME_STEPS_US if span / step <= most), 365 * DAY_US)
     first = -(-since_us // step) * step
     times = range(first, until_us + 1, step)
     if step >= DAY_US:
-        return [Tick(at, formatting.day(at)) for at in times]
-    # One of them tells the day, for a picture that is looked at later.
-    dated = next((at for at in times if at % DAY_US == 0), first)
-    return [_hour(at, with_date=at == dated) for at in times]
+        return [Tick(at_us, formatting.day(at_us)) for at_us in times]
+    # One label has the date, for pictures that are viewed later.
+    dated = next((at_us for at_us in times if at_us % DAY_US == 0), first)
+    return [_hour(at_us, with_date=at_us == dated) for at_us in times]
 
 
 def _hour(at_us: int, *, with_date: bool) -> Tick:
@@ -86,7 +89,7 @@ def _hour(at_us: int, *, with_date: bool) -> Tick:
 
 
 def duration_scale(values_us: Sequence[float], threshold_us: float | None = None) -> Scale:
-    """The axis for these durations: from zero, or logarithmic when they spread over more than 50 times."""
+    """Return the axis of durations: from zero, or logarithmic if they spread over more than 50 times."""
     positive = [max(value, 1.0) for value in values_us if value > 0]  # durations are whole microseconds
     top = max(positive, default=0.0)
     if positive and top / min(positive) > LOG_FROM_SPREAD:
@@ -95,12 +98,12 @@ def duration_scale(values_us: Sequence[float], threshold_us: float | None = None
 
 
 def rate_scale(values: Sequence[float], threshold: float | None = None) -> Scale:
-    """The axis for operations a minute, from zero."""
+    """Return the axis of operations per minute, from zero."""
     return count_scale(values, threshold, most=3)
 
 
 def count_scale(values: Sequence[float], threshold: float | None = None, *, most: int = 5) -> Scale:
-    """The axis for numbers of things, from zero, with at most ``most`` steps."""
+    """Return the axis of counts, from zero, with at most ``most`` steps."""
     top = _with_threshold(max(values, default=0.0), threshold, 4.0)
     high, step = _linear(top, most)
     ticks = [Tick(number * step, _amount(number * step)) for number in range(round(high / step) + 1)]
@@ -108,19 +111,19 @@ def count_scale(values: Sequence[float], threshold: float | None = None, *, most
 
 
 def share_scale(values: Sequence[float], threshold: float | None = None) -> Scale:
-    """The axis for shares of 0 to 1, in percent, from zero."""
+    """Return the axis of shares of 0 to 1, in percent, from zero."""
     top = min(_with_threshold(max(values, default=0.0), threshold, 20.0), 1.0)
     return _in_units(top, (), ("%", 0.01))
 
 
 def byte_scale(values: Sequence[float], threshold: float | None = None) -> Scale:
-    """The axis for bytes, from zero."""
+    """Return the axis of bytes, from zero."""
     return _in_units(_with_threshold(max(values, default=0.0), threshold, 4.0), _UNITS_BYTES, _UNITS_BYTES[0])
 
 
 def _in_units(top: float, units: Sequence[tuple[str, float]], least: tuple[str, float]) -> Scale:
-    """A linear axis from zero, in the largest of the units of which ``top`` is more than one and a half."""
-    unit, size = next((one for one in reversed(units) if one[1] * 1.5 <= top), least)
+    """Return a linear axis from zero, in the largest unit of which ``top`` is at least one and a half."""
+    unit, size = next((pair for pair in reversed(units) if pair[1] * 1.5 <= top), least)
     high, step = _linear(top / size)
     steps = range(round(high / step) + 1)
     space = "" if unit == "%" else " "
@@ -129,13 +132,13 @@ def _in_units(top: float, units: Sequence[tuple[str, float]], least: tuple[str, 
 
 
 def _with_threshold(top: float, threshold: float | None, reach: float) -> float:
-    """The top with the threshold in view, unless that would press everything else flat."""
+    """Return the top of an axis with the threshold in view, unless that would flatten the values."""
     return max(top, threshold) if threshold is not None and threshold <= top * reach else top
 
 
 def _linear(top: float, most: int = 5) -> tuple[float, float]:
-    """The highest round value at or below the top (1 where that is nothing), and the step of at most ``most`` to it."""
-    top = top if top >= _STILL else 1.0
+    """Return the highest round value at or below the top (or 1), and the step that reaches it in ``most`` steps."""
+    top = top if top >= _SMALLEST_TOP else 1.0
     raw = top / most
     power = 10.0 ** math.floor(math.log10(raw))
     step = next(factor * power for factor in (1.0, 2.0, 2.5, 5.0, 10.0) if raw <= factor * power * 1.0001)
@@ -143,12 +146,12 @@ def _linear(top: float, most: int = 5) -> tuple[float, float]:
 
 
 def _log_scale(low: float, high: float) -> Scale:
-    floor = max((one for one in _FINE_US if one <= low), default=low)
+    floor = max((value for value in _FINE_US if value <= low), default=low)
     for ladder in (_FINE_US, _HALVES_US, _DECADES_US, _DECADES_US[::2], _DECADES_US[::3]):
-        inside = [one for one in ladder if floor <= one <= high]
+        inside = [value for value in ladder if floor <= value <= high]
         if len(inside) <= 6:
             break
-    return Scale(floor, high, tuple(Tick(one, formatting.duration(one)) for one in inside), logarithmic=True)
+    return Scale(floor, high, tuple(Tick(value, formatting.duration(value)) for value in inside), logarithmic=True)
 
 
 def _plain(number: float) -> str:

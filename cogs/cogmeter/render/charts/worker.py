@@ -1,9 +1,9 @@
-"""The chart process: ``python -m cogmeter.render.charts.worker`` reads requests on stdin and answers on stdout.
+"""The chart process: ``python -m cogmeter.render.charts.worker`` reads requests from stdin and answers on stdout.
 
-A request is its length (4 bytes, big endian) and a Chart as JSON. An answer is one byte, ``P`` for a picture or ``E``
-for an error, the length of what follows, and the PNG or the error's text. Before a picture, ``L`` comes with the
-characters that no font has, whenever there are more of them. It ends when stdin does, so it never outlives the bot, not
-even a killed one.
+A request is its length (4 bytes, big endian) and a Chart as JSON. An answer is one byte (``P`` for a picture, ``E``
+for an error), the length of the rest, and the PNG or the error's text. When more characters without a font were found,
+a frame ``L`` with all of them precedes the answer. The process ends when stdin ends: it never outlives the bot, even
+if the bot is killed.
 """
 
 from __future__ import annotations
@@ -18,51 +18,52 @@ from cogmeter.render.charts.chart import Chart
 
 REQUEST = struct.Struct(">I")
 ANSWER = struct.Struct(">cI")
-PICTURE, ERROR, LACKING = b"P", b"E", b"L"
+PICTURE, ERROR, MISSING_GLYPHS = b"P", b"E", b"L"
 NICENESS = 19  # the host bot comes first
 
 
 def main() -> None:
-    """Answers until stdin ends."""
-    with contextlib.suppress(AttributeError, OSError):  # not everywhere, not in every sandbox
+    """Answer requests until stdin ends."""
+    with contextlib.suppress(AttributeError, OSError):  # not on every platform or in every sandbox
         os.nice(NICENESS)
     requests = sys.stdin.buffer
-    # Whatever a library prints must not get between the answers.
+    # What a library prints must not get between the answers.
     answers = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)
     try:
         painter = _painter()
-    except Exception as error:  # noqa: BLE001 - said to the bot with the first answer, whatever is wrong here
-        painter = _Refusing(f"matplotlib cannot be used: {type(error).__name__}: {error}")
+    except Exception as error:  # noqa: BLE001 - the first answer reports it to the bot
+        painter = _Unavailable(f"matplotlib cannot be used: {type(error).__name__}: {error}")
     _serve(requests, answers, painter)
 
 
 class _Draws(Protocol):
-    """What draws: figures.Painter."""
+    """The part of painter.Painter that is used here."""
 
     @property
-    def lacking(self) -> frozenset[str]: ...
+    def missing_glyphs(self) -> frozenset[str]: ...
 
     def draw(self, chart: Chart) -> bytes: ...
 
 
-class _Refusing:
-    """Draws nothing, and says why."""
+class _Unavailable:
+    """A painter that raises the reason why nothing can be drawn."""
 
-    lacking: frozenset[str] = frozenset()
+    missing_glyphs: frozenset[str] = frozenset()
 
     def __init__(self, reason: str) -> None:
         self._reason = reason
 
-    def draw(self, chart: Chart) -> bytes:  # noqa: ARG002 - it is refused, whatever it is
+    def draw(self, chart: Chart) -> bytes:  # noqa: ARG002 - the protocol's signature
         raise RuntimeError(self._reason)
 
 
 def _painter() -> _Draws:
-    from cogmeter.render.charts.figures import Painter
-    from cogmeter.render.charts.pen import use_own_style
+    import matplotlib as mpl
 
-    use_own_style()
+    from cogmeter.render.charts.painter import Painter
+
+    mpl.rcdefaults()  # a ``matplotlibrc`` of the machine or of the host has no effect
     return Painter()
 
 
@@ -70,20 +71,20 @@ def _serve(requests: BinaryIO, answers: BinaryIO, painter: _Draws) -> None:
     known: frozenset[str] = frozenset()
     while len(head := requests.read(REQUEST.size)) == REQUEST.size:
         frames = [_answer(requests.read(*REQUEST.unpack(head)), painter)]
-        if painter.lacking != known:
-            known = painter.lacking
-            frames.insert(0, (LACKING, "".join(sorted(known)).encode()))
+        if painter.missing_glyphs != known:
+            known = painter.missing_glyphs
+            frames.insert(0, (MISSING_GLYPHS, "".join(sorted(known)).encode()))
         try:
             answers.writelines(ANSWER.pack(kind, len(body)) + body for kind, body in frames)
             answers.flush()
         except BrokenPipeError:  # the bot is gone
-            os._exit(0)  # the usual way out would flush to the broken pipe once more, and complain
+            os._exit(0)  # a normal exit would flush to the broken pipe and print an error
 
 
 def _answer(request: bytes, painter: _Draws) -> tuple[bytes, bytes]:
     try:
         return PICTURE, painter.draw(Chart.from_json(request))
-    except Exception as error:  # noqa: BLE001 - one bad request must not cost the next one its process
+    except Exception as error:  # noqa: BLE001 - one bad request must not end the process
         return ERROR, f"{type(error).__name__}: {error}".encode(errors="replace")[:2000]
 
 

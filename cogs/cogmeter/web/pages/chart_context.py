@@ -24,7 +24,7 @@ async def around(view: PageView, service: str | None = None) -> str:
         StorageError: the store cannot be read now.
     """
     span = view.span
-    marks = [[one.at_us / 1e6, said(one.name)] for one in await view.monitor.artist.markers(span)]
+    marks = [[one.at_us / 1e6, said(one.name)] for one in await view.monitor.chart_builder.markers(span)]
     breaches = [
         [one.started_us / 1e6, None if one.resolved_us is None else one.resolved_us / 1e6, one.rule]
         for one in await _told(view, service)

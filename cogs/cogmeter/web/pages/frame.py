@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
 from urllib.parse import quote, urlencode
 
@@ -82,6 +82,7 @@ class PageView:
     page: str  # a name in MENU
     own: Mapping[str, object] = field(default_factory=dict)  # what this page alone is asked, kept in its own addresses
     now_us: int = field(default_factory=now_us)
+    data_since_us: int | None = None  # where charts begin, if that is after the beginning of the span
 
     @property
     def zoomed(self) -> bool:
@@ -130,13 +131,14 @@ class PageView:
         return self.to(f"{HOME}/services/{quote(name, safe='')}", **{"service": None, **changes})
 
     def times(self) -> dict[str, str | None]:
-        """``since`` and ``until`` as API and charts take them; without an end where the page goes on to now."""
+        """Return ``since`` and ``until`` for API and charts; without an end where the page continues to now."""
         span = self.span
         return {"since": iso(span.since_us), "until": iso(span.until_us) if self.ask.until is not None else None}
 
     def api(self, path: str, **more: object) -> str:
-        """The address of what the API tells over the same time: ``view.api("series", service="memory")``."""
-        return f"{API}/{path}{query({**self.times(), **more})}"
+        """Return the API's address for the part of the time that has data: ``view.api("series", service="memory")``."""
+        times = self.times() if self.data_since_us is None else self.times() | {"since": iso(self.data_since_us)}
+        return f"{API}/{path}{query({**times, **more})}"
 
     def chart(self, **more: object) -> str:
         """The address of the picture that stands in for charts."""
@@ -178,6 +180,7 @@ def has_uplot() -> bool:
 async def answer(view: PageView, template: str, *, title: str, **values: Any) -> web.Response:
     """The page, in its frame. Templates are given the view, ``text`` (`render/formatting.py`) and the values."""
     guard = guard_of(view.request)
+    view = replace(view, data_since_us=(await view.monitor.query.covered(view.span)).since_us)
     made = await rendered(
         template,
         view=view,

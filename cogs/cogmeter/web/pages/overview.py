@@ -83,7 +83,7 @@ async def _sparks(view: PageView, found: Overview) -> dict[str, Spark]:
     for one in await view.monitor.store.series():
         if one.service in ids:
             ids[one.service].append(one.id)
-    return await sparks(view.monitor.store, ids, found.range)
+    return await sparks(view.monitor.store, ids, await view.monitor.query.covered(found.range))
 
 
 def _rows(

@@ -35,10 +35,10 @@ async def show_chart(monitor: Monitor, ask: ChartParams) -> web.Response:
     span = ask.span(now)
     if ask.since is not None or ask.until is not None:
         span = replace(span, label=stretch(span, now))
-    timeline = await monitor.query.timeline(ask.service, ask.operation, span)
+    timeline = await monitor.query.timeline(ask.service, ask.operation, span, trim=True)
     limits, subject = monitor.alerting.limits, Subject("response_time", ask.service or "", ask.operation or "")
     threshold, statistic = limits.of(subject).threshold, limits.statistic_of(subject)
-    picture = await monitor.artist.timeline(timeline, response_time_ms=threshold, statistic=statistic)
+    picture = await monitor.chart_builder.timeline(timeline, response_time_ms=threshold, statistic=statistic)
     if not picture.drawn:
         raise Problem.of(503, f"The chart cannot be drawn now: {picture.trouble}", headers={"Retry-After": "5"})
     return web.Response(body=picture.png, content_type="image/png")

@@ -368,7 +368,7 @@ async def test_without_its_chart_an_alert_says_why(open_room):
         room.picture = Picture(Chart(LINE), trouble="The chart process ended (code -9).")
         assert not json.loads(await room.tell("fired", FIRING))["chart"]
         (message,) = room.messages
-        assert "There is no chart this time: The chart process ended" in message.embeds[0].description
+        assert "No chart: The chart process ended" in message.embeds[0].description
         assert not message.attachments
 
 
@@ -430,7 +430,7 @@ async def test_a_late_chart_that_failed_is_said(open_room, monkeypatch):
     async with open_room() as room:
         room.picture = Picture(Chart(LINE), trouble="The chart was not drawn within 20 s.")
         assert not json.loads(await room.tell("fired", FIRING))["chart"]
-        assert "There is no chart this time: The chart was not drawn" in room.messages[0].embeds[0].description
+        assert "No chart: The chart was not drawn" in room.messages[0].embeds[0].description
 
 
 async def test_a_message_that_was_found_again_gets_the_chart_that_it_still_lacks(open_room):

@@ -2,6 +2,7 @@
 
 import dataclasses
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -50,13 +51,26 @@ def test_the_description_is_one_line_that_discord_takes(chart):
 def test_the_description_says_the_main_numbers_and_what_to_look_at(day_chart):
     said = describe(day_chart)
     assert "All services, last 24 hours, UTC" in said
-    for part in ("the median lies between", "p99 reaches", "alert above 5 s (average)", "deployed 1.4 at 10:37"):
+    for part in ("the median is between", "p99 reaches", "alert above 5 s (average)", "deployed 1.4 at 10:37"):
         assert part in said
     assert "Above the threshold: 11:37 to 13:37." in said
 
 
 def test_the_description_of_nothing_says_so(day_chart, without_values):
-    assert describe(without_values(day_chart)).endswith("No operations in this time.")
+    assert describe(without_values(day_chart)).endswith("No operations in this period.")
+
+
+@pytest.mark.parametrize(
+    ("minutes", "text"), [(10, "last 24 hours, data since 17:57"), (2_000, "last 24 hours, data since 16 Aug")]
+)
+def test_a_chart_that_begins_after_its_range_says_when(timeline, minutes, text):
+    line = timeline()
+    edges = [line.range.until_us - minutes * 60_000_000]
+    span = dataclasses.replace(line.range, since_us=0)
+    chart = Chart(dataclasses.replace(line, range=span, edges_us=edges))
+    assert (chart.since_us, chart.range_text) == (edges[0], text)
+    assert text in describe(chart)
+    assert Chart(line).range_text == "last 24 hours"
 
 
 def _at(chart, index, value):

@@ -8,7 +8,7 @@ from factories import make_alert
 from cogmeter.query.query import Query
 from cogmeter.query.records import Period
 from cogmeter.recording.service_names import BOT
-from cogmeter.render.charts.breach import breach_chart
+from cogmeter.render.charts.builder import breach_chart
 from cogmeter.render.charts.chart import Chart, describe
 from cogmeter.render.charts.curve import GAUGED, Curve, curve_of
 from cogmeter_storage.model import MINUTE_US

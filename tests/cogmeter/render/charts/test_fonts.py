@@ -10,10 +10,10 @@ import pytest
 from fontTools.fontBuilder import FontBuilder
 from fontTools.pens.ttGlyphPen import TTGlyphPen
 
-from cogmeter.render.charts import fonts, pen
+from cogmeter.render.charts import fonts, painter
 from cogmeter.render.charts.chart import Chart
-from cogmeter.render.charts.figures import Painter
 from cogmeter.render.charts.fonts import MAIN, Fonts
+from cogmeter.render.charts.painter import Painter
 from cogmeter.render.charts.scripts import packages_for
 from cogmeter.render.charts.worker_client import ChartWorker
 
@@ -71,7 +71,7 @@ def no_fonts():
 @pytest.fixture
 def shouting(monkeypatch):
     """Matplotlib's warnings of glyphs that no font has are errors."""
-    monkeypatch.setattr(pen, "_quiet", contextlib.nullcontext)
+    monkeypatch.setattr(painter, "_no_glyph_warnings", contextlib.nullcontext)
     with warnings.catch_warnings(action="error"):
         yield
 
@@ -80,12 +80,12 @@ def shouting(monkeypatch):
 @pytest.mark.parametrize("script", NAMES)
 def test_no_name_is_drawn_as_boxes(script, paths, timeline, shouting, monkeypatch):
     name = NAMES[script]
-    painter = Painter()
+    chart_painter = Painter()
     if paths is not None:
-        painter._pen.fonts = Fonts(paths)
+        chart_painter.fonts = Fonts(paths)
     line = dataclasses.replace(timeline(title=name), alias="service 3")
     chart = Chart(line, markers=((line.edges_us[20], name), (line.edges_us[60], f"{name} again")))
-    assert painter.draw(chart).startswith(b"\x89PNG")
+    assert chart_painter.draw(chart).startswith(b"\x89PNG")
 
 
 @pytest.mark.parametrize(
@@ -110,7 +110,7 @@ def test_no_name_is_drawn_as_boxes(script, paths, timeline, shouting, monkeypatc
 )
 def test_a_name_that_no_font_has_is_said_differently_and_symbols_are_left_out(script, said, no_fonts):
     assert no_fonts.legible(NAMES[script], "service 3") == said
-    assert (said == NAMES[script] or script == "ideographic space") == (not no_fonts.lacking)
+    assert (said == NAMES[script] or script == "ideographic space") == (not no_fonts.missing_glyphs)
 
 
 def test_an_installed_font_is_used_for_what_it_has_and_only_there(tmp_path):
@@ -120,7 +120,7 @@ def test_an_installed_font_is_used_for_what_it_has_and_only_there(tmp_path):
     assert found.families("音楽 / play") == [MAIN, "Made Sans"]
     assert found.families("play") == [MAIN]
     assert found.legible("音楽器", "service 3") == "service 3"
-    assert found.lacking == {"器"}
+    assert found.missing_glyphs == {"器"}
 
 
 def test_several_fonts_are_used_for_one_name(tmp_path):
@@ -156,14 +156,14 @@ def test_fonts_that_cannot_be_used_are_passed_over(tmp_path):
 
 
 def test_letters_that_must_be_joined_are_not_drawn_one_by_one(no_fonts, monkeypatch):
-    monkeypatch.setattr(fonts, "_SHAPES", False)  # as matplotlib 3.10
+    monkeypatch.setattr(fonts, "_HAS_SHAPING", False)  # as matplotlib 3.10
     assert no_fonts.legible(NAMES["Arabic"], "service 3") == "service 3"
     assert no_fonts.legible(NAMES["Hebrew"], "service 3") == "service 3"
 
 
 def test_what_no_font_has_does_not_grow_without_bound(no_fonts):
     no_fonts.legible("".join(map(chr, range(0x4E00, 0x5E00))), "x")
-    assert len(no_fonts.lacking) == fonts.REMEMBERED
+    assert len(no_fonts.missing_glyphs) == fonts.MISSING_LIMIT
 
 
 @pytest.mark.parametrize(
@@ -189,8 +189,8 @@ async def test_the_worker_process_uses_the_users_fonts_and_says_what_it_lacks(tm
     here.legible("\U00013456", "")
     worker = ChartWorker()
     drawn = await worker.draw(Chart(dataclasses.replace(timeline(title="\U00013000\U00013001"), alias="service 1")))
-    assert worker.lacking == ""
+    assert worker.missing_glyphs == ""
     assert drawn != await worker.draw(Chart(dataclasses.replace(timeline(title="service 1"))))
     await worker.draw(Chart(dataclasses.replace(timeline(title="\U00013000\U00013456"), alias="service 1")))
-    assert worker.lacking == "".join(here.lacking)
+    assert worker.missing_glyphs == "".join(here.missing_glyphs)
     await worker.close()

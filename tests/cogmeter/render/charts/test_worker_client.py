@@ -195,7 +195,7 @@ async def test_a_process_that_cannot_begin_tells_its_last_words(worker, chart, m
     monkeypatch.setattr(worker_process, "import_path", lambda: ["/nowhere"])
     # The interpreter behind the environment has none of its packages.
     monkeypatch.setattr(sys, "executable", sys._base_executable)
-    with pytest.raises(ChartError, match=r"ended \(code 1\)\. It said: .*No module named 'cogmeter'"):
+    with pytest.raises(ChartError, match=r"ended \(code 1\)\. Its last output: .*No module named 'cogmeter'"):
         await worker.draw(chart)
 
 
@@ -203,14 +203,14 @@ async def test_tasks_carry_no_context_of_the_caller(worker, chart):
     mark = contextvars.ContextVar("mark")
     mark.set("an interaction")
     seen = []
-    original = worker_process.WorkerProcess.ask
+    original = worker_process.WorkerProcess.request
 
     async def asked(self, request):
         seen.append(mark.get("nothing"))
         return await original(self, request)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(worker_process.WorkerProcess, "ask", asked)
+        patch.setattr(worker_process.WorkerProcess, "request", asked)
         await worker.draw(chart)
     assert seen == ["nothing"]
 
@@ -220,8 +220,8 @@ def test_one_worker_serves_event_loops_that_come_one_after_the_other(chart):
 
     async def used(title):
         png = await worker.draw(titled(chart, title))
-        assert worker._child
-        await worker._child.end()  # what a loop leaves open is a warning of its own
+        assert worker._process
+        await worker._process.end()  # what a loop leaves open is a warning of its own
         return png
 
     assert asyncio.run(used("one")).startswith(PNG)
@@ -240,7 +240,7 @@ HOST = """
         line = Timeline("x", Range(0, 60_000_000, "last minute"), 60_000_000, [0], [1.0], [0.0], [1.0], [2.0], [3.0])
         worker = ChartWorker()
         png = await worker.draw(Chart(line))
-        print(worker._child.pid, len(png), "matplotlib" in sys.modules, flush=True)
+        print(worker._process.pid, len(png), "matplotlib" in sys.modules, flush=True)
         await asyncio.sleep(60)
 
     asyncio.run(main())

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from cogmeter.query.records import IncidentContext, Period
 from cogmeter.render import formatting, rule_labels
-from cogmeter.render.charts.breach import breach_chart, breach_period
+from cogmeter.render.charts.builder import breach_chart, breach_period
 from cogmeter.render.embeds.alert import alert_embed_data, headline, several, subject
 from cogmeter.render.embeds.alert_details import details_embed_data
 from cogmeter.render.palette import Look, look_of
@@ -89,7 +89,7 @@ def test_what_people_and_time_did_to_it_is_said():
     assert said["description"].splitlines()[1:] == [
         "Muted until <t:1755454080:f>",
         "Flapping: fired several times, sent once",
-        "There is no chart this time: the process ended (code -9)",
+        "No chart: the process ended (code -9)",
     ]
     escalated = alert_embed_data(dataclasses.replace(ALERT, escalated=True), None, chart=False, now_us=NOW_US)
     assert "Escalated: nobody has acknowledged it" in escalated["description"]

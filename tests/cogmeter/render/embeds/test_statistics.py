@@ -104,7 +104,7 @@ def test_without_a_period_before_nothing_is_compared_and_that_is_said():
 
 def test_an_answer_without_its_chart_says_why():
     embed = statistics.summary_embed(SUMMARY, chart_trouble="The chart process ended (code -9).")
-    assert "There is no chart this time: The chart process ended (code -9)." in embed.description
+    assert "No chart: The chart process ended (code -9)." in embed.description
     assert embed.image.url is None
 
 

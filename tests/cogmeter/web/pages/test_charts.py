@@ -39,6 +39,13 @@ PAINTED = """((from) => {
   const { data } = canvas.getContext("2d").getImageData(left, top, wide, high);
   return data.filter((part, at) => at % 4 === 3 && part > 0).length / (data.length / 4);
 })"""
+# How much of the width of the chart of operations has bars in it.
+WIDTH = """(() => {
+  const canvas = document.querySelector("#chart-throughput canvas");
+  const { data } = canvas.getContext("2d").getImageData(0, canvas.height - 45, canvas.width, 1);
+  const painted = [...Array(canvas.width).keys()].filter((x) => data[x * 4 + 3] > 0);
+  return (painted.at(-1) - painted[0]) / canvas.width;
+})()"""
 LEGEND = "document.querySelector('#chart-{} .legend').innerText"
 STATES = "[...document.querySelectorAll('figure[data-chart]')].map(one => one.dataset.state)"
 
@@ -85,10 +92,30 @@ async def test_what_happened_just_now_is_seen_in_every_chart(served, browser):
 )
 async def test_throughput_is_said_of_a_time_in_which_there_is_some(served, browser, operations, period, each):
     async with served() as web:
-        await stored(web, *((60 - ago % 60, 1_000) for ago in range(operations)))
+        old = 31 * 1440  # before the range: without it, the axis would begin with the first operation
+        await stored(web, (old, 1_000), *((60 - ago % 60, 1_000) for ago in range(operations)))
         await asyncio.to_thread(opened, browser, f"{web.url}/performance?period={period}")
         legend = await asyncio.to_thread(browser.evaluate, LEGEND.format("throughput"))
     assert legend.split("\n")[0] == f"operations {each}"
+
+
+# Where the horizontal axes of all charts on the page begin and end, in minutes before now.
+AXES = """import('/performance/static/charts.js').then(() => [...document.querySelectorAll('figure[data-chart]')].map(
+  (one) => [...new URL(one.dataset.src, location).searchParams].filter(([name]) => name === 'since')
+    .map(([, at]) => (Date.now() - Date.parse(at)) / 60_000)[0]))"""
+
+
+@pytest.mark.parametrize("page", ["/performance", "/performance/discord", "/performance/services/memory"])
+async def test_charts_of_a_bot_that_started_ten_minutes_ago_begin_ten_minutes_ago(served, browser, page):
+    async with served() as web:
+        await stored(web, *((ago, 1_000) for ago in range(10, 0, -1)))
+        await asyncio.to_thread(opened, browser, f"{web.url}{page}")
+        begins = await asyncio.to_thread(browser.evaluate, AXES)
+        painted = await asyncio.to_thread(browser.evaluate, WIDTH) if page != "/performance/discord" else 1
+        await asyncio.to_thread(calm, browser, web.url)
+    assert len(begins) >= 2
+    assert all(10 <= one < 13 for one in begins)
+    assert painted > 0.6  # of the canvas; the axis and the open minute are the rest
 
 
 async def test_lines_markers_and_the_threshold_say_what_they_are(served, listening):

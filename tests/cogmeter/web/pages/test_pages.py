@@ -228,13 +228,13 @@ async def test_the_chart_is_to_be_had_as_a_picture(seeded):
 
 async def test_the_picture_says_its_time_in_words(seeded):
     async with seeded() as web:
-        drawn, draw = [], web.monitor.artist.timeline
+        drawn, draw = [], web.monitor.chart_builder.timeline
 
         async def noted(timeline, **options):
             drawn.append(timeline.range.label)
             return await draw(timeline, **options)
 
-        web.monitor.artist.timeline = noted
+        web.monitor.chart_builder.timeline = noted
         await web.get("/performance/chart.png?since=2024-02-03T10:05&until=2024-02-03T11:20")
         await web.get("/performance/chart.png")
     assert drawn == ["3 Feb 2024 10:05 to 11:20", "last 24 hours"]

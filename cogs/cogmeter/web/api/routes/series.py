@@ -28,6 +28,9 @@ class SeriesParams(NamedParams):
             description="Seconds of one step at least; it is taken up to whole minutes and to 1,500 points at most",
         ),
     ] = None
+    trim: Annotated[
+        bool, Field(description="Begin with the first record where nothing was recorded before; the steps are finer")
+    ] = False
 
 
 class GaugesParams(RangeParams):
@@ -42,7 +45,7 @@ async def read_series(monitor: Monitor, ask: SeriesParams) -> Series:
     """A time series."""
     span = ask.span(now_us(), Period.HOUR)
     step_us = None if ask.step is None else ask.step * 1_000_000
-    return await series(monitor.query, ask.service, ask.operation, span, step_us=step_us)
+    return await series(monitor.query, ask.service, ask.operation, span, step_us=step_us, trim=ask.trim)
 
 
 async def read_gauges(monitor: Monitor, ask: GaugesParams) -> Gauges:

@@ -96,6 +96,17 @@ async def test_ranges_reach_from_minutes_to_all_there_is(seeded):
         assert past["timeRange"] == {"since": "2020-01-01T00:00:00Z", "until": "2020-01-02T23:59:59Z"}
 
 
+async def test_a_series_is_trimmed_to_the_time_with_records_on_request(served):
+    async with served() as web:
+        web.monitor.recorder.record("memory", "recall", duration_ms=12)
+        await web.flushed()
+        whole = (await web.get(f"{PATH}/series?since=1970-01-01")).json()
+        trimmed = (await web.get(f"{PATH}/series?since=1970-01-01&trim=true")).json()
+    assert trimmed["timeRange"]["since"] == whole["timeRange"]["since"] == whole["timestamps"][0]
+    assert len(trimmed["timestamps"]) <= 2 < len(whole["timestamps"])
+    assert (trimmed["stepSeconds"], max(trimmed["p50ResponseTime"])) == (60, max(whole["p50ResponseTime"], key=bool))
+
+
 async def test_a_series_has_no_more_points_than_may_be_however_fine_it_is_asked(seeded):
     async with seeded() as web:
         coarse = (await web.get(f"{PATH}/series?since=1970-01-01&step=60")).json()

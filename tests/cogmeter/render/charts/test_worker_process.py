@@ -11,7 +11,7 @@ import pytest
 
 import cogmeter
 import cogmeter_storage
-from cogmeter.render.charts import interpreter, worker_process
+from cogmeter.render.charts import worker_process
 from cogmeter.render.charts.chart import Chart
 from cogmeter.render.charts.worker_client import ChartError, ChartWorker
 
@@ -50,7 +50,7 @@ def as_nuitka(monkeypatch, _program):
 
 
 def as_nuitka_library(monkeypatch, _program):
-    monkeypatch.setattr(interpreter, "__compiled__", "2.8", raising=False)
+    monkeypatch.setattr(worker_process, "__compiled__", "2.8", raising=False)
 
 
 def as_oxidized(monkeypatch, _program):
@@ -94,13 +94,13 @@ HOSTS = {
     as_nuitka: "made by Nuitka",
     as_nuitka_library: "made by Nuitka",
     as_oxidized: "made by PyOxidizer",
-    as_embedded: "uwsgi is no Python",
+    as_embedded: "uwsgi is not Python",
     as_script: "python3 is a script",
-    as_relative: "is no absolute path",
-    as_link_to_a_program: "python3.11 is no Python",
+    as_relative: "is not an absolute path",
+    as_link_to_a_program: "python3.11 is not Python",
     as_nameless: "names none",
     as_folder: "does not exist",
-    as_nonsense: "cannot be looked at",
+    as_nonsense: "cannot be read",
 }
 
 
@@ -117,7 +117,7 @@ async def test_no_process_is_started_from_a_host_that_is_no_python_and_the_reaso
     with pytest.raises(ChartError) as said:
         await worker.draw(Chart(timeline()))
     assert HOSTS[host] in str(said.value)
-    assert str(said.value) == worker.obstacle
+    assert str(said.value) == worker.unavailable_reason
     await worker.close()
 
 
@@ -136,24 +136,24 @@ async def test_a_frozen_bot_is_not_started_a_second_time(program, monkeypatch, t
 )
 def test_every_name_of_a_python_is_one(name, program, monkeypatch):
     monkeypatch.setattr(sys, "executable", program(name))
-    assert interpreter.obstacle() == ""
+    assert worker_process.unavailable_reason() == ""
 
 
 def test_a_link_to_a_python_is_one_whatever_its_name(program, monkeypatch):
     link = Path(program("python3.11")).with_name("music-bot")
     link.symlink_to("python3.11")
     monkeypatch.setattr(sys, "executable", str(link))
-    assert interpreter.obstacle() == ""
+    assert worker_process.unavailable_reason() == ""
 
 
 @pytest.mark.parametrize("name", ["bot", "uwsgi", "mod_wsgi-express", "python-bot", "pythonbot.exe", "blender", "py"])
 def test_another_program_is_no_python(name, program, monkeypatch):
     monkeypatch.setattr(sys, "executable", program(name))
-    assert interpreter.obstacle()
+    assert worker_process.unavailable_reason()
 
 
 async def test_modules_that_name_no_file_are_found_by_their_packages(monkeypatch, timeline):
-    for module in (cogmeter, cogmeter_storage, worker_process, interpreter):
+    for module in (cogmeter, cogmeter_storage, worker_process):
         monkeypatch.delattr(module, "__file__")
     worker = ChartWorker()
     assert (await worker.draw(Chart(timeline()))).startswith(b"\x89PNG")

@@ -2,17 +2,26 @@
 
 import dataclasses
 import io
+import itertools
+import random
 import warnings
 
+import matplotlib as mpl
 import numpy as np
 import pytest
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
 from PIL import Image
 
 from cogmeter.query.query import Period
 from cogmeter.render import palette
 from cogmeter.render.charts.chart import Chart
 from cogmeter.render.charts.curve import UNITS, Curve
-from cogmeter.render.charts.figures import Painter
+from cogmeter.render.charts.painter import Painter, TimeFormatter, TimeLocator, set_scale
+from cogmeter.render.charts.ticks import count_scale, duration_scale, time_ticks
+from cogmeter_storage.model import DAY_US, MINUTE_US
+
+NOW_US = 1_755_454_020_000_000  # 2025-08-17 18:07 UTC
 
 
 @pytest.fixture(scope="module")
@@ -59,6 +68,28 @@ def test_an_empty_time_is_said_and_shows_no_line(painter, day_chart, without_val
     assert amount(picture[250:500], palette.TEXT) > 300
     assert amount(picture[250:, 200:], palette.P99) == 0
     pixels(painter.draw(with_values(empty, edges_us=[], per_minute=[], failures_per_minute=[], p50_us=[])))
+
+
+def test_a_chart_of_the_last_ten_minutes_fills_the_axes(painter, timeline):
+    line = timeline(Period.HOUR)
+    last = {
+        name: getattr(line, name)[-10:]
+        for name in ("edges_us", "per_minute", "failures_per_minute", "p50_us", "p95_us", "p99_us")
+    }
+    picture = pixels(painter.draw(with_values(Chart(line), **last)))
+    for left in range(172, 1540, 137):
+        assert amount(picture[640:810, left : left + 137], palette.BARS) > 1000
+    for left in range(309, 1400, 137):
+        assert amount(picture[164:540, left : left + 137], palette.P50) > 100
+
+
+def test_marker_names_and_the_threshold_do_not_cover_one_another(painter, timeline):
+    line = timeline()
+    markers = tuple((at_us, f"deployed release {number}") for number, at_us in enumerate(line.edges_us[::8]))
+    painter.draw(Chart(line, latency_threshold_us=5e6, markers=markers))
+    boxes = [text.get_window_extent() for text in painter._upper.texts]
+    assert len(boxes) > 8
+    assert not [box for number, box in enumerate(boxes) if box.count_overlaps(boxes[number + 1 :])]
 
 
 def test_one_bin_and_single_points_are_visible_as_marks(painter, timeline):
@@ -149,3 +180,62 @@ def test_breaches_outside_the_range_are_left_out_and_short_ones_are_seen(painter
     assert painter.draw(dataclasses.replace(chart, breaches=outside)) == painter.draw(plain)
     short = dataclasses.replace(chart, breaches=((chart.until_us - 2, chart.until_us - 1),))
     assert amount(pixels(painter.draw(short)), palette.FAILED) > amount(pixels(painter.draw(plain)), palette.FAILED)
+
+
+def test_the_style_file_has_the_colours_of_the_palette(painter):
+    style = painter._style
+    assert {f"#{style[name].lstrip('#')}" for name in ("figure.facecolor", "axes.facecolor")} == {palette.BACKGROUND}
+    assert {f"#{style[name].lstrip('#')}" for name in ("grid.color", "axes.edgecolor")} == {palette.GRID}
+    assert {f"#{style[name].lstrip('#')}" for name in ("xtick.labelcolor", "ytick.labelcolor")} == {palette.MUTED}
+    assert f"#{style['text.color'].lstrip('#')}" == palette.TEXT
+
+
+def test_settings_of_matplotlib_outside_the_style_file_stay_as_they_are(painter, day_chart):
+    before = dict(mpl.rcParams)
+    painter.draw(day_chart)
+    assert dict(mpl.rcParams) == before
+
+
+# Axes and their ticks ----------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def axes():
+    figure = Figure()
+    FigureCanvasAgg(figure)
+    return figure.add_subplot()
+
+
+def labels(axis):
+    return [label.get_text() for label in axis.get_ticklabels()]
+
+
+def test_a_time_axis_has_the_round_times_of_its_view(axes):
+    axes.xaxis.set_major_locator(TimeLocator())
+    axes.xaxis.set_major_formatter(TimeFormatter())
+    for length_us in (DAY_US, 10 * MINUTE_US):
+        axes.set_xlim(NOW_US - length_us, NOW_US)
+        ticks = time_ticks(NOW_US - length_us, NOW_US)
+        assert list(axes.get_xticks()) == [tick.value for tick in ticks]
+        assert labels(axes.xaxis) == [tick.label for tick in ticks]
+    assert axes.xaxis.get_major_formatter()(ticks[0].value) == ticks[0].label
+
+
+def test_an_axis_changes_between_linear_and_logarithmic_and_keeps_its_labels(axes):
+    for values, kind in (([1e6], "linear"), ([1e3, 1e7], "log"), ([5.0], "linear")):
+        scale = duration_scale(values) if max(values) > 10 else count_scale(values)
+        set_scale(axes, scale)
+        assert (axes.get_yscale(), axes.get_ylim()) == (kind, (scale.low, scale.high))
+        assert labels(axes.yaxis) == [tick.label for tick in scale.ticks]
+        assert list(axes.yaxis.get_minorticklocs()) == []
+
+
+def test_no_time_label_overlaps_another_or_leaves_the_picture(painter):
+    numbers = random.Random(3)
+    for _ in range(60):
+        length_us = int(10 ** numbers.uniform(8.5, 13))
+        until_us = NOW_US + numbers.randrange(400 * DAY_US)
+        painter._upper.set_xlim(until_us - length_us, until_us)
+        boxes = [label.get_window_extent() for label in painter._lower.get_xticklabels()]
+        assert all(left.x1 + 10 < right.x0 for left, right in itertools.pairwise(boxes)), length_us
+        assert not boxes or (boxes[0].x0 >= 0 and boxes[-1].x1 <= 1600)

@@ -1,0 +1,228 @@
+"""Draw whole charts: one matplotlib figure with two axes, which every picture uses again."""
+
+from __future__ import annotations
+
+import importlib.resources
+import math
+import struct
+import warnings
+import zlib
+from typing import TYPE_CHECKING, Any, Final
+
+import matplotlib as mpl
+import numpy as np
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from matplotlib.ticker import FixedFormatter, FixedLocator, Formatter, Locator, NullLocator
+
+from cogmeter.render import formatting, palette
+from cogmeter.render.charts import plots
+from cogmeter.render.charts.fonts import Fonts
+from cogmeter.render.charts.ticks import duration_scale, rate_scale, time_ticks
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from matplotlib.axes import Axes
+    from matplotlib.lines import Line2D
+    from matplotlib.text import Annotation
+    from numpy.typing import NDArray
+
+    from cogmeter.render.charts.chart import Chart
+    from cogmeter.render.charts.ticks import Scale, Tick
+
+# Left, bottom, width and height as shares of the picture.
+_UPPER: Final = (0.1075, 0.4, 0.855, 0.418)
+_LOWER: Final = (0.1075, 0.0956, 0.855, 0.1845)
+_HEADING: Final = 0.927  # the height of its baseline
+_TITLE_PT: Final = 34.5
+_COMPRESSION: Final = 3  # of zlib: level 6 takes half as long again for a sixth less
+
+
+class Painter:
+    """Draws charts one after the other.
+
+    A new figure and a layout by matplotlib for each picture would take several times as long.
+    """
+
+    def __init__(self) -> None:
+        self.fonts = Fonts()
+        self._style = _style()
+        with mpl.rc_context(self._style):
+            self._figure = Figure()
+            self._canvas: Any = FigureCanvasAgg(self._figure)  # its methods have no annotations
+            self._upper = self._figure.add_axes(_UPPER)
+            self._lower = self._figure.add_axes(_LOWER, sharex=self._upper)
+            self._upper.spines.bottom.set_visible(False)
+            self._upper.tick_params(labelbottom=False)
+            self._times = TimeFormatter()
+            self._lower.xaxis.set_major_locator(TimeLocator())
+            self._lower.xaxis.set_major_formatter(self._times)
+            self._title = self._figure.text(0.02, _HEADING, "", size=_TITLE_PT, weight="bold")
+            self._range = self._figure.text(
+                _UPPER[0] + _UPPER[2], _HEADING, "", color=palette.MUTED, horizontalalignment="right"
+            )
+
+    @property
+    def missing_glyphs(self) -> frozenset[str]:
+        """The characters of names that no font of the machine has: those names are replaced."""
+        return frozenset(self.fonts.missing_glyphs)
+
+    def draw(self, chart: Chart) -> bytes:
+        """Return the chart as a PNG of 1600 x 900 pixels."""
+        with mpl.rc_context(self._style), _no_glyph_warnings():
+            self._remove_previous()
+            self._set_axes(chart)
+            self._write_heading(chart)
+            self._write_keys(chart)
+            lines: list[Line2D] = []
+            if not chart.empty:
+                plots.operations(self._lower, chart)
+                lines = (plots.curve if chart.curve else plots.latency)(self._upper, chart)
+            plots.breaches(self._upper, self._lower, chart)
+            label = plots.thresholds(self._upper, self._lower, chart, lines)
+            plots.markers(self._upper, self._lower, chart, self.fonts, label)
+            self._canvas.draw()
+        return encode_png(np.asarray(self._canvas.buffer_rgba()))
+
+    def _remove_previous(self) -> None:
+        """Remove the previous picture's content; ``Axes.clear`` would build every tick and spine again."""
+        for axes in (self._upper, self._lower):
+            for artist in (*axes.lines, *axes.collections, *axes.patches, *axes.texts):
+                artist.remove()
+
+    def _set_axes(self, chart: Chart) -> None:
+        line = chart.timeline
+        self._upper.set_xlim(chart.since_us, chart.until_us)
+        if chart.curve:
+            set_scale(self._upper, chart.curve.scale)
+        else:
+            latencies = _finite([*line.p50_us, *line.p95_us, *line.p99_us])
+            set_scale(self._upper, duration_scale(latencies, chart.latency_threshold_us))
+        set_scale(self._lower, rate_scale(_finite(line.per_minute), chart.throughput_threshold))
+        for axes in (self._upper, self._lower):
+            axes.yaxis.set_visible(not chart.empty)
+        for label, tick in zip(self._lower.get_xticklabels(), self._times.ticks(), strict=False):
+            label.set_color(palette.TEXT if tick.strong else palette.MUTED)
+
+    def _write_heading(self, chart: Chart) -> None:
+        self._range.set_text(f"{formatting.cut(chart.range_text, 52)}, UTC")
+        title = self.fonts.legible(formatting.clean(chart.timeline.title), chart.timeline.alias or "this service")
+        self._title.set_fontfamily(self.fonts.families(title))
+        room = self._range.get_window_extent().x0 - self._title.get_window_extent().x0 - 32
+        title = formatting.cut(title, 200)
+        self._title.set_text(title)
+        while len(title) > 1 and (width := self._title.get_window_extent().width) > room:
+            title = formatting.cut(title, min(len(title) - 1, math.floor(len(title) * room / width)))
+            self._title.set_text(title)
+
+    def _write_keys(self, chart: Chart) -> None:
+        """Write above the axes what they show, each name in the colour of its line: no legend is needed."""
+        if chart.empty:
+            self._upper.text(
+                *(0.5, 0.5, "No operations in this period."),
+                size=30,
+                transform=self._upper.transAxes,
+                horizontalalignment="center",
+            )
+        if chart.curve:
+            _write_key(self._upper, [(chart.curve.name, plots.curve_colour(chart), "bold")])
+        else:
+            percentiles = [(f"{sample} {name}", colour, "bold") for name, colour, _, sample in plots.PERCENTILES]
+            _write_key(self._upper, [("response time", palette.MUTED, "normal"), *percentiles])
+        if self._upper.get_yscale() == "log":
+            _write(self._upper, "logarithmic scale", (1, 1), "axes fraction", color=palette.MUTED, ha="right")
+        _write_key(self._lower, [("operations/min", palette.MUTED, "normal"), ("■ failed", palette.FAILED, "bold")])
+
+
+class TimeLocator(Locator):
+    """Round times in UTC on an axis of microseconds since 1970."""
+
+    def __call__(self) -> list[float]:
+        """Return the ticks of the visible range."""
+        assert self.axis is not None
+        return self.tick_values(*self.axis.get_view_interval())
+
+    def tick_values(self, vmin: float, vmax: float) -> list[float]:
+        """Return the ticks of this range."""
+        return [tick.value for tick in time_ticks(round(vmin), round(vmax))]
+
+
+class TimeFormatter(Formatter):
+    """Times of day, with the date on one of them; or dates alone over several days."""
+
+    def __call__(self, x: float, pos: int | None = None) -> str:  # noqa: ARG002 - matplotlib's signature
+        """Return the label of one tick."""
+        return next((tick.label for tick in self.ticks() if tick.value == x), "")
+
+    def format_ticks(self, values: Sequence[float]) -> list[str]:
+        """Return the labels of all ticks."""
+        labels = {tick.value: tick.label for tick in self.ticks()}
+        return [labels.get(value, "") for value in values]
+
+    def ticks(self) -> list[Tick]:
+        """Return the ticks of the visible range."""
+        assert self.axis is not None
+        since, until = self.axis.get_view_interval()
+        return time_ticks(round(since), round(until))
+
+
+def set_scale(axes: Axes, scale: Scale) -> None:
+    """Set the limits, the ticks and the kind of the vertical axis."""
+    kind = "log" if scale.logarithmic else "linear"
+    if axes.get_yscale() != kind:
+        axes.set_yscale(kind)
+    axes.set_ylim(scale.low, scale.high)
+    axes.yaxis.set_major_locator(FixedLocator([tick.value for tick in scale.ticks]))
+    axes.yaxis.set_major_formatter(FixedFormatter([tick.label for tick in scale.ticks]))
+    axes.yaxis.set_minor_locator(NullLocator())
+
+
+def _write_key(axes: Axes, parts: Sequence[tuple[str, str, str]]) -> None:
+    """Write texts of a colour and a weight above the axes, each to the right of the one before."""
+    previous: Any = "axes fraction"
+    place, gap = (0, 1), 0
+    for text, colour, weight in parts:
+        label = _write(axes, text, place, (previous, "axes fraction"), gap, color=colour, weight=weight)
+        place, previous, gap = (1, 1), label, 32
+
+
+def _write(
+    axes: Axes, text: str, place: tuple[float, float], coordinates: Any, gap: float = 0, **more: Any
+) -> Annotation:
+    """Write a text above the axes, ``gap`` points to the right of a place."""
+    offset = (gap, plots.KEY_PT)
+    return axes.annotate(text, place, xycoords=coordinates, xytext=offset, textcoords="offset points", **more)
+
+
+def _finite(values: Sequence[float | None]) -> list[float]:
+    return [value for value in values if value is not None and math.isfinite(value)]
+
+
+def _style() -> Any:
+    file = importlib.resources.files("cogmeter.render.charts") / "cogmeter.mplstyle"
+    with importlib.resources.as_file(file) as path:  # the package may be in a zip file
+        return mpl.rc_params_from_file(path, use_default_template=False)
+
+
+def _no_glyph_warnings() -> warnings.catch_warnings[None]:
+    """Ignore warnings of missing glyphs: ``Fonts.legible`` has replaced them, and nobody reads a worker's stderr."""
+    return warnings.catch_warnings(action="ignore")
+
+
+def encode_png(pixels: NDArray[np.uint8]) -> bytes:
+    """Return pixels [height, width, 4], RGBA, as an opaque PNG of 24 bits per pixel.
+
+    Flat colours need no row filter (PNG specification, section 9). An encoder of photographs spends most of its time
+    on choosing one for each row: without it a chart takes half as long and is no larger.
+    """
+    height, width, _ = pixels.shape
+    rows = np.zeros((height, 1 + 3 * width), dtype=np.uint8)  # each row begins with its filter: 0, none
+    rows[:, 1:].reshape(height, width, 3)[...] = pixels[:, :, :3]
+    header = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
+    chunks = ((b"IHDR", header), (b"IDAT", zlib.compress(rows.data, _COMPRESSION)), (b"IEND", b""))
+    return b"\x89PNG\r\n\x1a\n" + b"".join(_chunk(kind, data) for kind, data in chunks)
+
+
+def _chunk(kind: bytes, data: bytes) -> bytes:
+    return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
