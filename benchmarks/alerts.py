@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING
 
 from timing import Spread, at_most, interleaved, parser, ratio, row, seconds, sized
 
+from cogmeter.alerts.evaluator import Evaluator
 from cogmeter.alerts.lifecycle.engine import AlertEngine, Policy
-from cogmeter.alerts.measurement.evaluator import Evaluator
 from cogmeter.alerts.measurement.window import Window
 from cogmeter.alerts.model import WARNING, Limit, Reading, Subject
 from cogmeter.alerts.rules import RULES

@@ -20,7 +20,7 @@ def test_the_picture_shows_the_layers_that_import_linter_checks():
     ]
     layers = next(one["layers"] for one in contracts if one.get("containers") == ["cogmeter"])
     picture = TEXT.split("## The layers of `cogmeter`")[1].split("```")[1]
-    assert [line.split()[0] for line in picture.strip().splitlines()] == layers
+    assert [line.split("  ")[0] for line in picture.strip().splitlines()] == layers
 
 
 def test_every_package_of_the_monitor_is_in_the_table():

@@ -15,7 +15,8 @@ from discord.ext import commands
 from loopback import Loopback, faults
 
 import cogmeter
-from cogmeter.render.charts.curve import GAUGED
+from cogmeter.alerts.rules import RULES
+from cogmeter.alerts.rules.rule import GaugeCurve
 from cogmeter.settings import Settings, env_name
 
 EXTENSION = "cogmeter.cog"
@@ -232,9 +233,10 @@ async def test_the_heartbeat_is_withheld_until_the_bot_is_connected(discord_serv
 async def test_whatever_an_alerts_chart_draws_of_the_bot_is_sampled_of_a_running_one(discord_server, alerting):
     async with alerting(discord_server) as bot:
         monitor = bot.get_cog("cogmeter").monitor
+        curves = [rule.chart for rule in RULES.values() if isinstance(rule.chart, GaugeCurve)]
 
         def missing():
             names = monitor.watcher.sample()
-            return [rule for rule, one in GAUGED.items() if not any(name.startswith(one.prefix) for name in names)]
+            return [curve for curve in curves if not any(name.startswith(curve.prefix) for name in names)]
 
         await until(lambda: not missing(), "the gauges")

@@ -16,7 +16,7 @@ from discord.ext import commands
 
 import cogmeter
 from cogmeter.alerts.delivery.dispatcher import Dispatcher
-from cogmeter.alerts.measurement.evaluator import BASELINES, MEASURED
+from cogmeter.alerts.evaluator import BASELINES, MEASURED
 from cogmeter.alerts.measurement.history import WindowHistory
 from cogmeter.alerts.measurement.spending import KEY as SPENDING
 from cogmeter.diagnostics.doctor import examine
@@ -162,7 +162,7 @@ FAULT = RuntimeError("a fault of ours")
 PARTS = {
     "stored series": ("start: stored series", failing(SqliteStore, "series")),
     "long windows": ("start: long windows", failing(WindowHistory, "restore", FAULT)),
-    "alert window": ("start: alert window", missing("cogmeter.alerts.measurement.evaluator", "refill")),
+    "alert window": ("start: alert window", missing("cogmeter.alerts.evaluator", "refill")),
     "both windows": ("start: alert window", failing(SqliteStore, "totals")),
     "baselines": ("start: baselines", stored_value(BASELINES)),
     "baselines of another size": (

@@ -19,7 +19,7 @@ from hypothesis import Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, rule
 
-from cogmeter.alerts.measurement.evaluator import BASELINES, MEASURED
+from cogmeter.alerts.evaluator import BASELINES, MEASURED
 from cogmeter.alerts.measurement.spending import KEY as SPENDING
 from cogmeter.monitor.monitor import Monitor
 from cogmeter.recording.recorder import MAX_SERIES, Recorder

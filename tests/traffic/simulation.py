@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from cogmeter.alerts.evaluator import Evaluator
 from cogmeter.alerts.lifecycle.engine import AlertEngine, Policy
-from cogmeter.alerts.measurement.evaluator import Evaluator
 from cogmeter.alerts.thresholds.limits import Limits
 from cogmeter.settings import Settings
 from cogmeter_storage.alerting import Alert, AlertChange, AlertState

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 import numpy as np
 
-from cogmeter.alerts.rules import CRITICAL_FROM
+from cogmeter.alerts.rules.rule import CRITICAL_FROM
 from cogmeter_bot.demo.incidents import PAST
 from cogmeter_storage.alerting import Alert, AlertChange, AlertState, Step
 from cogmeter_storage.model import FAILURES, HOUR_US, MINUTE_US, Marker

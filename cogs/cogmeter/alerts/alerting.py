@@ -8,9 +8,9 @@ from collections import Counter
 from typing import TYPE_CHECKING, Final
 
 from cogmeter.alerts.delivery.dispatcher import Dispatcher
+from cogmeter.alerts.evaluator import Evaluator
 from cogmeter.alerts.incident_context import IncidentReader
 from cogmeter.alerts.lifecycle.engine import AlertEngine, Policy
-from cogmeter.alerts.measurement.evaluator import Evaluator
 from cogmeter.alerts.thresholds.limits import Limits
 from cogmeter.query.query import now_us
 from cogmeter.recording.background import detached

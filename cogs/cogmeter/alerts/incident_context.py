@@ -1,4 +1,4 @@
-"""The circumstances of an alert: whom it touched, by what error, one example, and what had changed shortly before."""
+"""The incident context of an alert: who is affected, the most common error, an example, and recent changes."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from collections import Counter
 from typing import TYPE_CHECKING, Final
 
 from cogmeter.alerts.model import BOT
+from cogmeter.alerts.rules import RULES
 from cogmeter.query.records import IncidentContext
 from cogmeter.recording import service_names
 from cogmeter.redaction import without_ids
@@ -24,13 +25,6 @@ if TYPE_CHECKING:
 READ: Final = 500  # operations that are looked at one by one
 BEFORE_US: Final = HOUR_US  # what changed longer ago is not listed
 MARKERS: Final = 20
-SLOWNESS: Final = frozenset({"response_time", "stall"})  # rules whose example is the slowest operation
-# Alerts on the bot as a whole that the operations of one service tell of; of the others, all that people asked for.
-SOURCES: Final = {
-    "stall": service_names.STALLS,
-    "rate_limits": service_names.REST,
-    "invalid_requests": service_names.REST,
-}
 
 _PERSON = re.compile(r"[0-9a-f]{8}")  # as watch.people makes them: what a host calls "user" itself is not counted
 
@@ -78,7 +72,8 @@ class IncidentReader:
     async def _series(self, alert: Alert) -> list[int]:
         """The store's ids of what the alert is about; none for a service that is not known."""
         known = await self.store.series()
-        service = SOURCES.get(alert.rule, alert.service) if alert.service == BOT else alert.service
+        rule = RULES.get(alert.rule)
+        service = rule.source if alert.service == BOT and rule is not None and rule.source else alert.service
         if service == BOT:
             return [one.id for one in known if one.service not in service_names.BACKGROUND]
         wanted = {service} if not alert.operation else {(service, alert.operation)}
@@ -87,7 +82,8 @@ class IncidentReader:
     async def _with_examples(self, story: IncidentContext, alert: Alert, series: Collection[int]) -> IncidentContext:
         """The story with what single operations tell."""
         at = (series, story.since_us, story.until_us)
-        if alert.rule in SLOWNESS:
+        rule = RULES.get(alert.rule)
+        if rule is not None and rule.slowest:
             slowest = await self.store.slowest(*at, limit=READ)
             touched = [one for one in slowest if one.duration_us >= alert.threshold * 1000]
             example = next(iter(slowest), None)

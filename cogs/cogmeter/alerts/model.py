@@ -1,4 +1,4 @@
-"""The records that pass between rules and engine: what holds for a rule, and what a rule found."""
+"""The records between rules and engine: subjects, limits and readings."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Final
 
 from cogmeter.recording import service_names
 
-INFO: Final = "info"  # told silently
+INFO: Final = "info"  # sent silently
 WARNING: Final = "warning"
 CRITICAL: Final = "critical"
 SEVERITIES: Final = (INFO, WARNING, CRITICAL)  # from the least to the worst
@@ -17,7 +17,7 @@ BOT: Final = service_names.BOT
 
 @dataclass(frozen=True, slots=True)
 class Subject:
-    """What a rule is about: a rule's name, a service, and one of its operations (empty: the service as a whole)."""
+    """The subject of a reading: a rule's name, a service, and an operation (empty: the service as a whole)."""
 
     rule: str
     service: str
@@ -26,22 +26,22 @@ class Subject:
 
 @dataclass(frozen=True, slots=True)
 class Limit:
-    """What holds for one subject. ``threshold`` and ``recovery`` are in the rule's unit; a threshold of 0 is off."""
+    """The limit of one subject. ``threshold`` and ``recovery`` are in the rule's unit; a threshold of 0 is off."""
 
     threshold: float
-    recovery: float  # at it or on its better side the alert is on its way to recover
-    for_s: float  # so long the breach has to last before it is told
-    recovery_s: float  # so long it has to be over before it is resolved
-    min_operations: int  # fewer of them in the window say nothing
+    recovery: float  # the alert recovers at this value, or on its better side
+    for_s: float  # how long the breach lasts before the alert fires
+    recovery_s: float  # how long it is over before the alert resolves
+    min_operations: int  # with fewer of them in the window there is no reading
     severity: str = ""  # one of SEVERITIES; empty: by how far the value is beyond the threshold
 
 
 @dataclass(frozen=True, slots=True)
 class Reading:
-    """One subject that is beyond its recovery threshold at this moment. What is not read is well, or unknown.
+    """A subject beyond its recovery threshold now. A subject without a reading is recovered, or unknown.
 
-    ``breached`` is False between the recovery threshold and the threshold, and for an echo of another alert: it raises
-    no alert, and keeps one that is there.
+    ``breached`` is False between the recovery threshold and the threshold, and if another reading explains this
+    one: it raises no alert, and keeps an active one.
     """
 
     subject: Subject
@@ -54,9 +54,9 @@ class Reading:
 
 @dataclass(frozen=True, slots=True)
 class LoopState:
-    """A background loop or scheduled job that should run and does not, or is late."""
+    """A background loop or scheduled job that is dead or overdue."""
 
     name: str  # as its operations are named under discord.tasks
-    dead: bool  # ended against its will; else overdue
+    dead: bool  # ended by an error; else overdue
     overdue_s: float  # since when its next iteration is due; 0 for a dead one
-    text: str  # why, for people
+    text: str  # the reason

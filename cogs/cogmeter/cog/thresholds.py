@@ -10,7 +10,7 @@ import discord
 from discord import app_commands
 
 from cogmeter.alerts.model import Subject
-from cogmeter.alerts.review.threshold_changes import NOT_REPLAYABLE, Change, holdings, preview, words_of
+from cogmeter.alerts.review.threshold_changes import NOT_REPLAYABLE, Change, holdings, preview
 from cogmeter.alerts.thresholds.keys import FIELDS, THRESHOLD, LimitError
 from cogmeter.cog.autocomplete import Autocomplete, rule_choices, rule_named
 from cogmeter.cog.responder import CommandAnswer, Responder, UserError
@@ -19,6 +19,7 @@ from cogmeter.render import formatting
 from cogmeter.render.embeds.alert_lists import audit_embed
 from cogmeter.render.embeds.thresholds import changed_embed, preview_embed, thresholds_embed, unchanged_embed
 from cogmeter.render.escape import plain
+from cogmeter.render.rule_text import override_text
 
 if TYPE_CHECKING:
     from cogmeter.alerts.thresholds.effective import EffectiveLimits
@@ -141,7 +142,7 @@ async def _makes_a_difference(desk: Responder, wish: ThresholdRequest) -> None:
     if now == change.value:
         named = plain(change.key, 150)
         raise UserError(
-            f"{named} is {words_of(change.key, now)} already."
+            f"{named} is {override_text(change.key, now)} already."
             if now is not None
             else f"{named} has not been changed from chat, so there is nothing to reset."
         )
@@ -189,7 +190,7 @@ def _in_words(entry: AuditEntry) -> AuditEntry:
     """With the values of a threshold in people's form."""
     if not entry.action.startswith("threshold"):
         return entry
-    before, after = (words_of(entry.subject, value) if value else "" for value in (entry.before, entry.after))
+    before, after = (override_text(entry.subject, value) if value else "" for value in (entry.before, entry.after))
     return replace(entry, before=before, after=after)
 
 

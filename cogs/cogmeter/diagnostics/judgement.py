@@ -5,13 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, Protocol
 
-from cogmeter.alerts.model import CRITICAL, Subject
+from cogmeter.alerts.model import CRITICAL
 from cogmeter.alerts.rules.guide import ERROR_RATE, RESPONSE_TIME
 from cogmeter.alerts.rules.rule import severity
 from cogmeter.diagnosis import Status, worst
 from cogmeter.render import formatting
 
 if TYPE_CHECKING:
+    from cogmeter.alerts.model import Subject
     from cogmeter.alerts.thresholds.limits import Limits
 
 MOST_FAILED: Final = 0.5  # share of failures from which even too few operations for an alert are degraded
@@ -54,8 +55,8 @@ def judge(figures: Measured, limits: Limits, service: str = "", operation: str =
     """
     if not figures.operations:
         return Judgement(Status.UNKNOWN)
-    errors, failing = _error_rate(figures, limits, Subject(ERROR_RATE, service, operation))
-    times, slow = _response_time(figures, limits, Subject(RESPONSE_TIME, service, operation))
+    errors, failing = _error_rate(figures, limits, ERROR_RATE.subject(service, operation))
+    times, slow = _response_time(figures, limits, RESPONSE_TIME.subject(service, operation))
     counts = f"{formatting.exact(figures.failures)} of {formatting.exact(figures.operations)} operations failed"
     reason = "; ".join(text for text in (counts + failing, slow) if text)
     return Judgement(worst((errors, times)), errors is not Status.HEALTHY, bool(slow), reason)

@@ -11,10 +11,11 @@ from typing import Annotated, Final
 
 from pydantic import WithJsonSchema
 
+from cogmeter.alerts.rules import KINDS
+
 Number = Annotated[int | float, WithJsonSchema({"type": "number"})]
 
-_DIGITS: Final = {"error_rate": 3, "response_time": 0, "throughput": 1}  # of what an alert measured, by rule
-_OTHER_DIGITS: Final = 3
+_DIGITS: Final = 3  # of what an alert measured, if its rule is unknown
 
 
 def rounded(value: float, digits: int) -> int | float:
@@ -43,5 +44,5 @@ def measured(rule: str, value: float, *, threshold: bool = False) -> int | float
 
     None where it is no finite number, for which JSON has no word.
     """
-    digits = _DIGITS.get(rule, _OTHER_DIGITS) + threshold
+    digits = (KINDS[rule].digits if rule in KINDS else _DIGITS) + threshold
     return rounded(value, digits) if math.isfinite(value) else None

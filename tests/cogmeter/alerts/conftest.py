@@ -2,7 +2,7 @@
 
 import pytest
 
-from cogmeter.alerts.measurement.evaluator import Evaluator
+from cogmeter.alerts.evaluator import Evaluator
 from cogmeter.alerts.thresholds.limits import Limits
 from cogmeter.settings import Settings
 

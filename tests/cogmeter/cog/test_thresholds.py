@@ -57,7 +57,7 @@ async def test_a_change_is_previewed_and_holds_from_apply_on(move_in):
         said = message.embeds[0].description
         assert "**error\\_rate@knowledge-graph**: 5% → **7%**" in said
         assert "this would have fired **once, for" in said
-        assert "as it is now: once, for" in said
+        assert "the current limit: once, for" in said
         assert holds(home).threshold == 0.05
         await home.owner.click(home.channel.last_message, label="Apply")
         changed = home.channel.last_message
@@ -75,7 +75,7 @@ async def test_a_higher_threshold_is_said_to_tell_less(move_in):
             cogmeter.record("knowledge-graph", "query", duration_ms=1, error="no" if number % 2 else None)
         await home.flushed()
         message = await asked(home, "set", rule="error_rate", value="0.6")
-        assert "fired **not once**; as it is now: once, for" in message.embeds[0].description
+        assert "fired **0 times**; the current limit: once, for" in message.embeds[0].description
 
 
 async def test_what_cannot_be_replayed_can_be_set_all_the_same(move_in):
@@ -154,7 +154,7 @@ async def test_a_change_survives_a_restart_and_wins_over_the_settings_until_it_i
         assert holds(home, Subject("response_time", "a")).for_s == 120
         assert holds(home, Subject("error_rate", "web-crawling")).threshold == 0.02
         said = await viewed(home)
-        assert "**response\\_time.for**: told after 2 min (changed by owner" in said
+        assert "**response\\_time.for**: fires after 2 min (changed by owner" in said
         reset = await asked(home, "reset", rule="error_rate", service="knowledge-graph")
         assert "30% → **2%** (.env)" in reset.embeds[0].description
         assert holds(home).threshold == 0.02

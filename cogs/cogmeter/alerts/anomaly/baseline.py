@@ -1,4 +1,4 @@
-"""A series' own baseline: how far each new value is from what is usual for it, from 0 to 1, learned as it goes."""
+"""The baseline of a series: scores each new value from 0 (usual) to 1 (never seen), and learns from it."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _MOVING: Final = 0.3  # and for the mean of the last few values
 _CLIP: Final = 8.0  # one value's part in the mean deviations
 
 _MIN_VALUES, _SURE_VALUES = 30, 200  # up to the first nothing is odd; from the second on the evidence counts fully
-_COLD_DAYS: Final = 2.0  # so long a series that wanders has not shown its range
+_COLD_DAYS: Final = 2.0  # until then, the range of a series that wanders is unknown
 _NEW_HOUR: Final = 0.85  # of the evidence counts in an hour of the week that was never seen, if there is a rhythm
 _THIRD: Final = 0.3  # of the third witness counts
 _STILL: Final = 0.8  # of the witness of stillness counts as a second one
@@ -35,10 +35,10 @@ _SPARSE: Final = 0.85  # so large a share of zeros makes a single other value sa
 _ALONE: Final = 0.6  # ... by so much
 _HALF: Final = 2.4  # decades of rarity that make a score of a half
 
-_DOUBTED: Final = 3.0  # from so much surprise on a value is learned from with caution, ...
+_DOUBTED: Final = 3.0  # from so much surprise on, a value is learned with less weight, ...
 _LEAST_TRUST: Final = 0.05  # ... by at least so much, ...
-_PATIENCE_DAYS: Final = 2.5  # ... and fully when it has lasted so long: then it is how things are
-_EPISODE: Final = 2.0  # from so much surprise on values in a row are one event, ...
+_PATIENCE_DAYS: Final = 2.5  # ... and fully when it has lasted so long: then it is usual
+_EPISODE: Final = 2.0  # from so much surprise on, consecutive values are one event, ...
 _CALM: Final = 1.5  # ... until it is below this, ...
 _LEAST_COUNT: Final = 0.002  # ... and each of them counts so much at least
 _MEMORY_DAYS: Final = 14.0  # of what is rare, ...
@@ -47,28 +47,28 @@ _FORGETTING: Final = 2.0  # early on: what was odd while little was known is soo
 
 
 class Baseline:
-    """Scores the values of one series, in the order of their times.
+    """The learned behaviour of one series; it scores the values in the order of their times.
 
-    How the score comes about, each step from what was known before the value:
+    How a score is computed, each step from what was known before the value:
 
-    1. *What was expected?* Five answers: robust means over 2 hours, a day and a week, and what the hour of the day and
-       the hour of the week usually bring. An answer has a vote only if its error over the last days is at most 1.3
-       times the best one's. So a rhythm counts when it has earned it, and plain windows stop counting when it has.
-       The deviation is the smallest among the voters', in units of their usual error: all windows have to agree that a
+    1. *What was expected?* There are five forecasts: robust means over 2 hours, a day and a week, and the usual values
+       of the hour of the day and of the hour of the week. A forecast has a vote if its error over the last days is at
+       most 1.3 times the smallest one. Seasonal forecasts count when they are good; then plain windows do not.
+       The deviation is the smallest among the voters', in units of their usual error: all of them have to agree that a
        value is odd, as do the models of Netdata's anomaly detection.
     2. *Six witnesses*: the deviation; the change against the last value and the last few; the short and the long mean
        of signed deviations (the anomaly likelihood of Lavin and Ahmad 2015 compares recent errors with all errors);
        and how much the series moves, more and less than usual.
-    3. *How rare is that?* Each witness against its own history (``oddness``): the share of values at which it said as
-       much. Heavy tails, autocorrelation and spikes that always were there are usual by that, without a model.
+    3. *How rare is that?* Each witness is compared with its own history (``rarity.py``): the share of values at which
+       it was as large. So heavy tails, autocorrelation and regular spikes count as usual, without a model.
     4. ``surprise`` = half of the most surprised witness + half of the second + 0.3 (third - 1), in decades of rarity;
        less while few values are known. ``score = surprise^4 / (surprise^4 + 2.4^4)``: 0.03 at one in ten, 0.33 at one
        in a hundred, 0.71 at one in a thousand, 0.89 at one in ten thousand, 0.95 at one in a hundred thousand.
-    5. *Learning*: an odd value is learned from with a twentieth of the weight, until the oddness has lasted for two
-       days and a half. A run of odd values counts as about one event, so that an incident is as odd the next time.
+    5. *Learning*: an odd value has a twentieth of the weight, until the values have been odd for two days and a half. A
+       run of odd values counts as about one event, so that an incident is as odd the next time.
 
-    The product alerts from 0.95 on (``ALERT_FROM``); from 0.9 on a value deserves a look. Memory is about 25 kB and
-    does not grow. There is no clock and no chance in it: the same values give the same scores.
+    The product alerts from 0.95 on (``ALERT_FROM``); from 0.9 on a value is worth a look. Memory is about 25 kB
+    and does not grow. It uses no clock and no random numbers: the same values have the same scores.
     """
 
     __slots__ = (
@@ -100,19 +100,19 @@ class Baseline:
 
     @property
     def days(self) -> float:
-        """How long the series is known, without its gaps. What is usual at this time is known after a day."""
+        """The number of days of data, without gaps. The usual value at this time is known after a day."""
         return self._days
 
     @property
     def usual(self) -> float:
-        """What the last value was expected to be, by what foretells the series best; 0 without a value."""
+        """The forecast of the last value, by the best forecaster; 0 without a value."""
         return self._expectation.best
 
     def update(self, time: float | datetime, value: float) -> float:
-        """The score of a value, from 0 (as usual) to 1 (like nothing before); then learns from it.
+        """Return the score of a value, from 0 (usual) to 1 (never seen), and learn from it.
 
         ``time`` is in seconds since 1970 UTC, or a datetime, which is UTC if it has no zone. A value or a time that is
-        not a finite number is a gap: it scores 0 and teaches nothing. Where a time is before the last one no time has
+        not a finite number is a gap: it scores 0 and is not learned. Where a time is before the last one no time has
         passed, and a clock that was set back is believed from there on.
         """
         at_s = _seconds(time) if isinstance(time, datetime) else float(time)
@@ -129,7 +129,7 @@ class Baseline:
             abs(value - self._moving) / (self._moving_error + grain),
             abs(value - self._previous) / (self._previous_error + grain),
         )
-        if gap:  # the last values say nothing about this one
+        if gap:  # the last values are not related to this one
             change, self._moving = min(change, abs(deviation)), value
         surprise = self._surprise(self._figures(deviation, change), empty=value == 0.0)
         self._learn(value, days, self._trust(surprise, days))
@@ -138,16 +138,16 @@ class Baseline:
         return square * square / (square * square + _HALF**4)
 
     def state(self) -> bytes:
-        """All that was learned, about 4 kB; ``from_state`` goes on exactly from here."""
+        """Return all that was learned, about 4 kB; ``from_state`` continues exactly from here."""
         numbers = list(self._numbers())
         return bytes([_VERSION]) + zlib.compress(struct.pack(f"<{len(numbers)}d", *numbers), 1)
 
     @classmethod
     def from_state(cls, state: bytes) -> Baseline:
-        """A baseline that goes on where the one that gave ``state`` was.
+        """Restore a baseline from what ``state`` returned.
 
         Raises:
-            ValueError: this is no baseline's state, or one of another version.
+            ValueError: this is not a baseline's state, or it is of another version.
         """
         if not state or state[0] != _VERSION:
             raise ValueError(f"The state of a baseline begins with {bytes([_VERSION])!r}, not with {state[:1]!r}")
@@ -160,7 +160,7 @@ class Baseline:
         if len(packed) != length:
             raise ValueError(f"The state of a baseline has {length} bytes, not {len(packed)}")
         numbers = struct.unpack(f"<{length // 8}d", packed)
-        if any(map(math.isnan, numbers)):  # it would make every later score one, too
+        if any(map(math.isnan, numbers)):  # it would make every later score NaN
             raise ValueError("The state of a baseline has a value that is not a number")
         made._take(iter(numbers))
         return made
@@ -185,7 +185,7 @@ class Baseline:
         return 0.0
 
     def _advance(self, at_s: float) -> float:
-        """Days since the last value; a gap counts as four usual intervals: it brings no more evidence than they."""
+        """Return the days since the last value; a gap counts as four usual intervals."""
         passed = max(at_s - self._time, 0.0)
         self._time = at_s
         self._count += 1.0
@@ -200,7 +200,7 @@ class Baseline:
         return days
 
     def _grain(self, value: float) -> float:
-        """A difference too small to mean anything: half of a count, or a five-hundredth of the level."""
+        """Return a difference too small to matter: half of a count, or a five-hundredth of the level."""
         if self._whole and not value.is_integer():
             self._whole = 0.0
         level = abs(self._expectation.level)
@@ -212,7 +212,7 @@ class Baseline:
         return max(size, 0.002 * level) + 1e-12
 
     def _figures(self, deviation: float, change: float) -> tuple[float, ...]:
-        """What the six witnesses say; each is about 1 where nothing is odd."""
+        """Return the figures of the six witnesses; each is about 1 for a usual value."""
         part = deviation if -_CLIP < deviation < _CLIP else math.copysign(_CLIP, deviation)
         self._short += _SHORT * (part - self._short)
         self._long += _LONG * (part - self._long)
@@ -223,7 +223,7 @@ class Baseline:
         return abs(deviation), change, short, long, self._activity, 1.0 / (self._activity + 0.02)
 
     def _surprise(self, figures: tuple[float, ...], *, empty: bool) -> float:
-        """Decades of rarity; ``empty`` if the value is 0, where nothing can move."""
+        """Return the decades of rarity; ``empty`` if the value is 0, and nothing can move."""
         found = self._oddness.surprises(figures)
         self._empty += max(1.0 / self._count, 0.005) * (empty - self._empty)
         if self._empty > _SPARSE:
@@ -233,16 +233,16 @@ class Baseline:
         if self._count <= _MIN_VALUES:
             return 0.0
         if (share := self._range_known()) < 1.0:
-            for place in (0, 2, 3):  # the witnesses that speak of levels
+            for place in (0, 2, 3):  # the witnesses of levels
                 found[place] *= share
-        # Stillness has no other witness, so it is heard twice.
+        # Stillness has no other witness, so it counts twice.
         found[-1:] = [found[-1], _STILL * found[-1]] if not empty else [0.0]
         found.sort()
         surprise = 0.5 * (found[-1] + found[-2]) + _THIRD * max(found[-3] - 1.0, 0.0)
         return surprise * math.sqrt(min(self._count / _SURE_VALUES, 1.0))
 
     def _range_known(self) -> float:
-        """How far levels can be judged: not while a series that wanders is new, nor in an hour never seen."""
+        """Return how far levels can be judged: not in a new series that wanders, nor in an hour never seen."""
         share = 1.0
         if self._days < _COLD_DAYS:
             # A series that wanders is further from its day's mean than from its last values.
@@ -251,7 +251,7 @@ class Baseline:
         return share * _NEW_HOUR if self._expectation.in_new_hour() else share
 
     def _trust(self, surprise: float, days: float) -> float:
-        """The weight that the value is learned with."""
+        """Return the weight with which the value is learned."""
         if surprise > _EPISODE:
             self._run += 1.0
         elif surprise < _CALM:
@@ -274,7 +274,7 @@ class Baseline:
         self._previous = value
 
     def _remember(self, days: float) -> None:
-        """Count what the witnesses said; a run of odd values as about one, until it has become how things are."""
+        """Count the figures of the witnesses; a run of odd values counts as about one, until it has become usual."""
         if self._count <= _MIN_VALUES - 10:
             return
         lasted = min(self._trouble / _PATIENCE_DAYS, 1.0)

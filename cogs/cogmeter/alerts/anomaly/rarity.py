@@ -1,4 +1,4 @@
-"""How rare figures are among those seen so far: histograms that forget, with a power law where they have no counts."""
+"""The rarity of figures among those seen so far: decaying histograms, with a power law beyond their counts."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _log2 = math.log2  # called six times for each value of a series
 
 
 class Tail:
-    """One figure's counts, and the law of its largest: where it begins, the share beyond, and how it falls."""
+    """The counts of one figure, and the power law of its largest: begin, share beyond it, and exponent."""
 
     __slots__ = ("begin", "counts", "exponent", "share")
 
@@ -52,7 +52,7 @@ class Tail:
 
 
 class RarityScorer:
-    """The distributions of some figures that are 0 or more each, and about 1 where they say nothing."""
+    """The distributions of some figures that are 0 or more, and about 1 for a usual value."""
 
     __slots__ = ("_age", "_buckets", "_tails", "_total", "_unit")
 
@@ -64,7 +64,7 @@ class RarityScorer:
         self._age = 0.0  # figures until the laws are fitted again
 
     def surprises(self, figures: Sequence[float]) -> list[float]:
-        """How rare each figure is: minus the decimal logarithm of the share that was as large. 0 is usual, 3 is rare.
+        """Return the rarity of each figure: minus the decimal logarithm of the share that was as large; 3 is rare.
 
         The share is counted where there are counts, and otherwise taken from the power law. The further it is beyond
         what the evidence can say, the less a larger figure adds.
@@ -93,7 +93,7 @@ class RarityScorer:
         return found
 
     def count(self, weight: float, fading: float) -> None:
-        """Count what ``surprises`` saw last; what was counted before loses the factor ``fading``, 1 or more."""
+        """Count the last figures of ``surprises``; earlier counts lose the factor ``fading``, 1 or more."""
         self._unit *= fading
         weight *= self._unit
         for tail, bucket in zip(self._tails, self._buckets, strict=True):
@@ -104,14 +104,14 @@ class RarityScorer:
             self._fit()
 
     def numbers(self) -> Iterator[float]:
-        """All that it knows."""
+        """Yield the whole state."""
         yield from (self._total, self._unit, self._age)
         for tail in self._tails:
             yield from tail.counts
             yield from (tail.begin, tail.share, tail.exponent)
 
     def take(self, numbers: Iterator[float]) -> None:
-        """Know again what ``numbers`` gave."""
+        """Restore the state that ``numbers`` yielded."""
         self._total, self._unit, self._age = (next(numbers) for _ in range(3))
         for tail in self._tails:
             tail.counts = [next(numbers) for _ in range(_BUCKETS)]

@@ -1,4 +1,4 @@
-"""What each hour of the day, or of the week, usually brings."""
+"""The usual value of each hour of the day, or of the week."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ _SHRINK: Final = 2.0  # the general deviation counts as much as so many visits o
 class SeasonalProfile:
     """A usual value and a usual deviation for each place of a cycle of whole hours, with straight lines in between.
 
-    A visit's values are averaged, and learned when it ends: so a place foretells from earlier visits alone, and cannot
-    pass off what was a moment ago as a rhythm. A slow offset follows what the series does as a whole.
+    A visit's values are averaged, and learned when it ends: so a place forecasts from earlier visits alone, and the
+    last values cannot pass for a season. A slow offset follows what the series does as a whole.
     """
 
     __slots__ = (
@@ -34,13 +34,13 @@ class SeasonalProfile:
         self._place = 0
         self._current = -1.0
         self._time = self._weight = self._values = self._residuals = 0.0  # of the visit: hours, weighted hours, sums
-        self.error = 0.0  # mean absolute error of what was foretold
+        self.error = 0.0  # mean absolute error of the forecasts
         self.offset = 0.0
-        self.proven = 0.0  # days that were foretold
+        self.proven = 0.0  # days of forecasts
         self.expected, self.known = 0.0, False
 
     def look(self, time_s: float) -> None:
-        """Foretell the value of a moment: sets ``expected`` and ``known``."""
+        """Forecast the value at a time: set ``expected`` and ``known``."""
         hour = (time_s / HOUR_S - 0.5) % self._places
         before = int(hour) % self._places
         part = hour - int(hour)
@@ -55,12 +55,12 @@ class SeasonalProfile:
         self.expected = level + self.offset
 
     def deviation(self) -> float:
-        """How far values of this hour are usually off, drawn towards the general error while few visits are known."""
+        """Return the usual deviation in this hour, drawn towards the general error while few visits are known."""
         visits = self._visits[self._place]
         return (self._deviations[self._place] * visits + self.error * _SHRINK) / (visits + _SHRINK)
 
     def learn(self, value: float, days: float, weight: float, rate: float) -> None:
-        """Learn the value of the moment that was looked at, ``days`` after the one before.
+        """Learn the value at the forecast time, ``days`` after the one before.
 
         ``weight`` is how far it is to be trusted, ``rate`` the share by which the error follows. The offset follows
         within about a day.
@@ -81,7 +81,7 @@ class SeasonalProfile:
             self._residuals += hours * weight * residual
 
     def numbers(self) -> Iterator[float]:
-        """All that it knows."""
+        """Yield the whole state."""
         yield from self._levels
         yield from self._deviations
         yield from self._visits
@@ -89,7 +89,7 @@ class SeasonalProfile:
             yield getattr(self, name)
 
     def take(self, numbers: Iterator[float]) -> None:
-        """Know again what ``numbers`` gave."""
+        """Restore the state that ``numbers`` yielded."""
         for column in (self._levels, self._deviations, self._visits):
             column[:] = [next(numbers) for _ in range(self._places)]
         for name in self._NUMBERS:

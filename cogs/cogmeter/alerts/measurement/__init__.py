@@ -1,1 +1,1 @@
-"""What a check sees: moving windows, long windows, gauges, costs and baselines, all in memory and bounded."""
+"""The inputs of the rules: windows, gauges, costs and baselines, in memory and bounded."""

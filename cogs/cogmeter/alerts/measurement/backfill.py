@@ -1,4 +1,4 @@
-"""Fills the window with what is stored of its stretch, so that an alert goes on where the last run left it."""
+"""Fills the alert window from the store at a start, so that alerts continue where the last run ended."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ PIECE: Final = 500  # series that are read at once: a histogram of each is 12 kB
 
 
 async def refill(window: Window, store: Store, series: Sequence[Series], now_us: int, now_s: float) -> None:
-    """Put back the last window's operations, minute by minute. Series that the recorder does not know are left out."""
+    """Restore the operations of the last window, minute by minute, without series that the recorder does not know."""
     window.learn()
     number_of = {names: number for number, names in enumerate(window.series)}
     known = sorted((number_of[names], one.id) for one in series if (names := (one.service, one.operation)) in number_of)
@@ -37,7 +37,7 @@ async def refill(window: Window, store: Store, series: Sequence[Series], now_us:
 async def _put_back(
     window: Window, store: Store, known: Sequence[tuple[int, int]], span: tuple[int, int], *, start_s: float
 ) -> None:
-    """Put back one stretch of some series, each given as its number and the store's id."""
+    """Restore one time range of some series; each is a pair of its number and the store's id."""
     totals = await store.totals(*span, groups={stored: row for row, (_, stored) in enumerate(known)})
     if not totals.counts.any():
         return

@@ -1,4 +1,4 @@
-"""What operations cost: the dollars under ``cost_usd`` in their metadata, of the last day by service."""
+"""The costs of the last day by service: the dollars under ``cost_usd`` in the metadata of operations."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ class CostTotals:
                     self.spent[service, key] += amount
 
     def move(self, now_us: int) -> None:
-        """Go on to this time, and forget what is older than a day."""
+        """Move to this time, and drop what is older than a day."""
         number = now_us // BIN_US
         if self._first is None:
             self._first = self._newest = number
@@ -68,22 +68,22 @@ class CostTotals:
             self._bins = np.roll(self._bins, bins % BINS, axis=1)
 
     def day(self) -> dict[str, float]:
-        """The dollars of the last 24 hours by service."""
+        """Return the dollars of the last 24 hours by service."""
         return self._named(self._bins.sum(axis=1))
 
     def hour(self, ago: int = 0) -> dict[str, float]:
-        """The dollars of the last hour, or of one some hours ago, by service."""
+        """Return the dollars of the last hour, or of an hour some hours ago, by service."""
         last = self._newest - ago * BINS_AN_HOUR
         columns = [number % BINS for number in range(last - BINS_AN_HOUR + 1, last + 1)]
         return self._named(self._bins[:, columns].sum(axis=1))
 
     @property
     def known_hours(self) -> float:
-        """For how many hours costs have been counted."""
+        """The number of hours for which costs have been counted."""
         return 0.0 if self._first is None else (self._newest - self._first) / BINS_AN_HOUR
 
     def state(self) -> dict[str, Any]:
-        """What ``restore`` takes."""
+        """Return what ``restore`` takes."""
         numbers = [self._newest - (self._newest - column) % BINS for column in range(BINS)]
         bins = {
             service: [(numbers[column], float(row[column])) for column in np.flatnonzero(row).tolist()]
@@ -92,10 +92,10 @@ class CostTotals:
         return {"first": self._first, "bins": bins}
 
     def restore(self, state: Mapping[str, Any], now_us: int) -> None:
-        """Take up what was counted before.
+        """Restore what ``state`` returned.
 
         Raises:
-            ValueError, TypeError, KeyError, AttributeError, OverflowError: it is no state; throw this object away.
+            ValueError, TypeError, KeyError, AttributeError, OverflowError: not such a state; discard this object.
         """
         self.move(now_us)
         for service, bins in state["bins"].items():
@@ -122,7 +122,7 @@ class CostTotals:
 
 
 def amounts(metadata: Any) -> Iterator[tuple[str, float]]:
-    """The dollars and tokens in an operation's metadata, without what is none."""
+    """Yield the valid dollars and tokens in an operation's metadata."""
     for key, most in MOST.items() if isinstance(metadata, Mapping) else ():
         value = metadata.get(key)
         if isinstance(value, int | float) and not isinstance(value, bool) and 0 < value <= most:

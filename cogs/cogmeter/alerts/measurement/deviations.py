@@ -1,4 +1,4 @@
-"""Learns what is usual for the busiest services, a little at a time, and how far each is from it."""
+"""Learns the usual figures of the busiest services in small steps, and scores how far each deviates."""
 
 from __future__ import annotations
 
@@ -14,9 +14,8 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 
 from cogmeter.alerts.anomaly.baseline import Baseline
+from cogmeter.alerts.measurement import values
 from cogmeter.alerts.measurement.history import THREE_DAYS_S
-from cogmeter.alerts.rules import values
-from cogmeter.alerts.rules.message_format import duration, number, percent
 from cogmeter.recording.service_names import BACKGROUND
 from cogmeter.startup import DamagedStateError
 from cogmeter_storage.model import MINUTE_US
@@ -27,29 +26,31 @@ if TYPE_CHECKING:
     from cogmeter.alerts.measurement.snapshot import Snapshot
 
 MOST_SERVICES: Final = 100
-BUDGET_S: Final = 0.0005  # of the loop's time in one go
-P95: Final = 0.95
+BUDGET_S: Final = 0.0005  # of the loop's time in one step
+RATE: Final = "rate"  # the figures of a service; each has a baseline that is stored under this name
+P95: Final = "p95"
 ERROR_RATE: Final = "error_rate"
-KNOWN_DAYS: Final = 1.0  # before, a first morning would be unlike all that was seen
+KNOWN_DAYS: Final = 1.0  # earlier, a first morning would differ from all that is known
 
 _logger = logging.getLogger("cogmeter.alerts")
 
 
 @dataclass(frozen=True, slots=True)
 class Deviation:
-    """How far a service is from what is usual for it at this time of the week."""
+    """The deviation of a service from its usual figures at this time of the week."""
 
-    score: float  # 0 to 1, of the figure that is farthest off
-    figure: str  # that figure, for people
-    usual: str  # what it usually is at this time
+    score: float  # 0 to 1, of the figure that deviates most
+    figure: str  # RATE, P95 (in milliseconds) or ERROR_RATE
+    value: float
+    usual: float  # at this time
     operations: int  # in the window
 
 
 class Deviations:
-    """A baseline for each figure of each service. Once a minute all are due; ``learn`` works off what is due."""
+    """The baselines of each figure of each service. Once a minute all are due; ``learn`` updates those that are due."""
 
     def __init__(self, min_operations: int) -> None:
-        """Durations and error rates of fewer operations in the window are not learned."""
+        """Learn durations and error rates only from at least ``min_operations`` in the window."""
         self.found: dict[str, Deviation] = {}
         self.faults = 0  # of our own
         self._min_operations = min_operations
@@ -59,15 +60,15 @@ class Deviations:
 
     @property
     def due(self) -> bool:
-        """Whether anything is left to learn of this minute."""
+        """Whether a baseline is still due in this minute."""
         return bool(self._due)
 
     def new_minute(self, now_us: int) -> bool:
-        """Whether a minute has begun since the last plan."""
+        """Return whether a minute has begun since the last plan."""
         return now_us // MINUTE_US != self._minute
 
     def plan(self, view: Snapshot) -> None:
-        """Let the busiest services be due, if a minute has begun since the last time."""
+        """Mark the busiest services as due, if a minute has begun since the last call."""
         if not self.new_minute(view.now_us):
             return
         self._minute = view.now_us // MINUTE_US
@@ -79,19 +80,19 @@ class Deviations:
         self._due = deque((place, view.services[place]) for place in busiest)
         chosen = {service for _, service in self._due}
         others = [service for service in self._baselines if service not in chosen]
-        for place, service in enumerate(others):  # a service that is idle today keeps what it taught, if there is room
+        for place, service in enumerate(others):  # an idle service keeps its baselines if there is room
             self.found.pop(service, None)
             if place < len(others) + len(chosen) - MOST_SERVICES:
                 del self._baselines[service]
 
     def learn(self, view: Snapshot, budget_s: float = BUDGET_S) -> None:
-        """Work for so long on what is due."""
+        """Update baselines that are due, for at most ``budget_s``."""
         until_s = time.perf_counter() + budget_s
         while self._due:
             place, service = self._due.popleft()
             try:
                 self._learn(view, place, service)
-            except Exception as error:  # what one service has must not end the check
+            except Exception as error:  # a fault in one service must not end the check
                 self.faults += 1
                 level = logging.ERROR if self.faults == 1 else logging.DEBUG
                 _logger.log(level, "The baselines of %s begin anew: %r", service, error, exc_info=self.faults == 1)
@@ -101,7 +102,7 @@ class Deviations:
                 break
 
     async def dump(self) -> bytes:
-        """All baselines, one line of JSON for each; the loop has its turn after each."""
+        """Return all baselines, one line of JSON each; the loop can run after each of them."""
         lines = []
         for service, baselines in list(self._baselines.items()):
             for figure, baseline in list(baselines.items()):
@@ -136,28 +137,19 @@ class Deviations:
         for figure, value in figures.items():
             baseline = baselines.setdefault(figure, Baseline())
             score = baseline.update(time_s, value)
-            news = value or figure != ERROR_RATE  # that nothing fails is none
+            news = value or figure != ERROR_RATE  # no failure is no deviation
             scores[figure] = score if news and baseline.days >= KNOWN_DAYS else 0.0
         figure = max(scores, key=lambda one: scores[one])
         count = int(view.by_service.operations[place])
-        text, usual = _texts(figure, figures[figure], max(baselines[figure].usual, 0.0))
-        self.found[service] = Deviation(scores[figure], text, usual, count)
+        usual = max(baselines[figure].usual, 0.0)
+        self.found[service] = Deviation(scores[figure], figure, figures[figure], usual, count)
 
     def _figures(self, view: Snapshot, place: int) -> Mapping[str, float]:
-        """What is learned of a service, from the window."""
+        """Return the figures of a service in the window."""
         at = slice(place, place + 1)
         counts = view.by_service
-        figures = {"rate": float(values.per_minute(counts.operations[at], view.span_s)[0])}
+        figures = {RATE: float(values.per_minute(counts.operations[at], view.span_s)[0])}
         if counts.operations[place] >= self._min_operations:
-            figures["p95"] = float(values.quantiles_ms(view.buckets[place], P95))
+            figures[P95] = float(values.quantiles_ms(view.buckets[place], 0.95))
             figures[ERROR_RATE] = float(values.error_rates(counts.operations[at], counts.failures[at])[0])
         return figures
-
-
-def _texts(figure: str, value: float, usual: float) -> tuple[str, str]:
-    """A figure for people, and what is usual of it."""
-    return {
-        "rate": (f"Traffic of {number(value)} operations/minute", number(usual)),
-        "p95": (f"95th percentile response time of {duration(value)}", duration(usual)),
-        ERROR_RATE: (f"Error rate of {percent(value)}", percent(usual)),
-    }[figure]

@@ -1,4 +1,4 @@
-"""The traffic that each service usually has at this time; while one is silent, what was usual before stays so."""
+"""The expected traffic of each service at this time; it does not change while the service is silent."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
-from cogmeter.alerts.rules.traffic import WINDOWS_S
+from cogmeter.alerts.measurement.history import FIVE_MINUTES_S, HALF_HOUR_S, HOUR_S
 from cogmeter_storage.model import MINUTE_US
 
 if TYPE_CHECKING:
@@ -18,20 +18,21 @@ if TYPE_CHECKING:
     from cogmeter.alerts.measurement.history import WindowHistory
 
 MOST: Final = 2_000  # silent services that are remembered
+WINDOWS_S: Final = (FIVE_MINUTES_S, HALF_HOUR_S, HOUR_S)  # an alert is about the first in which silence is improbable
 
 
 class ExpectedTraffic:
-    """Worked out once a minute. Without memory, an hour of silence would be what is usual, and its alert would end."""
+    """The expected traffic, updated once a minute. Without memory, an hour of silence would become the expected one."""
 
     def __init__(self) -> None:
-        self.kept: dict[str, tuple[float, float]] = {}  # operations a minute and burstiness of those silent now
+        self.kept: dict[str, tuple[float, float]] = {}  # operations/min and burstiness of silent services
         self.per_minute: dict[int, NDArray[np.float64]] = {}  # by window, in seconds
         self.burstiness = np.zeros(0)
         self._recent = np.zeros(0)
         self._minute = -1
 
     def update(self, history: WindowHistory, services: Sequence[str], now_us: int) -> None:
-        """Look again, if a minute has begun or a service has come."""
+        """Update the expected traffic if a minute has begun or a service is new."""
         minute = now_us // MINUTE_US
         if minute == self._minute and len(self.burstiness) == len(services):
             return
@@ -46,12 +47,12 @@ class ExpectedTraffic:
         for rates in recent:
             for place, (rate, _) in kept:
                 rates[place] = max(rate, rates[place])
-        # Another mapping: a check that is under way goes on with the one that it has begun with.
+        # A new mapping: a check in progress keeps the one that it began with.
         usual = [rates if days is None else np.minimum(rates, days) for rates in recent]
         self.per_minute = dict(zip(WINDOWS_S, usual, strict=True))
 
     def note(self, silent: Collection[str], place: Mapping[str, int]) -> None:
-        """Remember what is usual for the services whose traffic is low now, and forget the others."""
+        """Remember the expected traffic of services whose traffic is low now, and forget the others."""
         known = [service for service in silent if service in self.kept or service in place]
         self.kept = {service: self.kept.get(service) or self._now(place[service]) for service in known[:MOST]}
 

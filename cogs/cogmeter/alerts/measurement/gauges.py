@@ -1,4 +1,4 @@
-"""The newest gauges, and of some of them the way that led there."""
+"""The newest gauges, and the history of some of them."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ TRAIL_US: Final = 600_000_000  # disconnects are counted within ten minutes
 MOST_SAMPLES: Final = 1_200
 MEDIAN_US: Final = 300_000_000  # memory is kept as medians of five minutes
 MEDIANS: Final = 72  # six hours
-SETTLING_US: Final = 1_800_000_000  # what a process takes in its first half hour is no growth
+SETTLING_US: Final = 1_800_000_000  # memory of the first half hour is no growth
 
 
 class GaugeHistory:
-    """Takes the samples of this process one by one, in order of time."""
+    """The gauges of this process, sampled in order of time."""
 
     def __init__(self) -> None:
         self.values: Mapping[str, float] = {}
@@ -34,18 +34,18 @@ class GaugeHistory:
         self._whole_us: int | None = None  # when the last time all of them were
         self._began_us: int | None = None
         self._disconnects: deque[tuple[int, float]] = deque(maxlen=MOST_SAMPLES)
-        self._memory: list[float] = []  # of the five minutes that are under way
+        self._memory: list[float] = []  # of the current five minutes
         self._memory_bin = 0
         self._medians: deque[float] = deque(maxlen=MEDIANS)
 
     def take(self, at_us: int, values: Mapping[str, float]) -> None:
-        """Take the gauges of one moment; what is not among them now is not known any more."""
+        """Add the gauges of one moment; a gauge that is not among them is no longer known."""
         self.values, self.at_us = values, at_us
         if self._began_us is None:
             self._began_us = at_us
         if DISCONNECTS in values:
             self._disconnects.append((at_us, values[DISCONNECTS]))
-            # The newest one that is older than the stretch stays: counting begins at it.
+            # The newest one older than ten minutes stays: counting begins at it.
             while len(self._disconnects) > 1 and self._disconnects[1][0] <= at_us - TRAIL_US:
                 self._disconnects.popleft()
         if CONNECTED in values:
@@ -64,24 +64,24 @@ class GaugeHistory:
         self._memory_bin += round(step_us / MEDIAN_US)
 
     def named(self, prefix: str) -> Iterator[tuple[str, float]]:
-        """The newest gauges whose names begin so, by the rest of the name."""
+        """Return the newest gauges with this prefix, by the rest of the name."""
         return ((name[len(prefix) :], value) for name, value in self.values.items() if name.startswith(prefix))
 
     def disconnects(self) -> float:
-        """How often the connection was lost within ten minutes."""
+        """Return how often the connection was lost within ten minutes."""
         if not self._disconnects:
             return 0.0
         first, last = self._disconnects[0][1], self._disconnects[-1][1]
-        return last - first if last >= first else last  # a counter that began anew
+        return last - first if last >= first else last  # the counter was reset
 
     def lost_s(self) -> tuple[float, float]:
-        """For how many seconds no shard has been connected, and for how many not all; 0 before the first connection."""
+        """Return the seconds without any connected shard, and without all of them; 0 before the first connection."""
         if self._connected_us is None or self._whole_us is None:
             return 0.0, 0.0
         return (self.at_us - self._connected_us) / 1e6, (self.at_us - self._whole_us) / 1e6
 
     def memory(self) -> NDArray[np.float64]:
-        """The process's memory in bytes: medians of five minutes, of at most six hours, without the first half hour."""
+        """Return the process's memory in bytes: medians of five minutes over six hours, without the first half hour."""
         return np.array(self._medians)
 
     def _take_connected(self, at_us: int, connected: float) -> None:

@@ -22,7 +22,7 @@ HALF_HOUR_S: Final = 1_800
 HOUR_S: Final = 3_600
 SIX_HOURS_S: Final = 21_600
 THREE_DAYS_S: Final = 259_200
-DAYS: Final = 7  # that the same hour is looked up in
+DAYS: Final = 7  # in which the same hour is looked up
 HOURS: Final = 24 * DAYS + 2  # kept
 
 # (length of the window in s, width of a bin in us, bins that are kept)
@@ -37,7 +37,7 @@ PIECE: Final = 1_500  # bins times services that are read at once: a histogram o
 
 
 class Ring:
-    """Counts in bins of one width. The sums are over the newest of them, the one that is being filled included."""
+    """Counts in bins of one width. The sums are over the newest bins, including the open one."""
 
     def __init__(self, length_s: int, width_us: int, kept: int) -> None:
         self.counts = np.zeros((kept, 2, 0), dtype=np.int32)  # operations and failures
@@ -55,7 +55,7 @@ class Ring:
             self.sums = np.pad(self.sums, ((0, 0), (0, missing)))
 
     def move(self, now_us: int) -> None:
-        """Go on to this time; a clock that jumped back leaves it where it is."""
+        """Move to this time; do nothing if the clock jumped back."""
         number = now_us // self.width_us
         if self.newest is None:
             self.newest = number
@@ -86,33 +86,33 @@ class Ring:
                 self.sums[:, :services] += counts
 
     def bin(self, number: int) -> NDArray[np.int32]:
-        """The counts of one bin that is kept: [2, services]."""
+        """Return the counts of one kept bin: [2, services]."""
         found: NDArray[np.int32] = self.counts[number % self._kept]
         return found
 
 
 @dataclass(frozen=True, slots=True)
 class LongWindows:
-    """The long windows of one moment, all for the same services, whatever comes to be known afterwards."""
+    """The long windows at one moment, all for the same services."""
 
     since_us: int | None
     sums: Mapping[int, NDArray[np.int64]]  # [2, services] by the window's length in seconds
 
     def totals(self, length_s: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        """Operations and failures by service over one of the windows."""
+        """Return operations and failures by service over one of the windows."""
         operations, failures = self.sums[length_s]
         return operations, failures
 
     def known_s(self, now_us: int) -> float:
-        """For how long the counts are known."""
+        """Return for how many seconds the counts are known."""
         return 0.0 if self.since_us is None else (now_us - self.since_us) / 1e6
 
 
 class WindowHistory:
-    """The rings, kept together. Times are the wall's, because the store's are."""
+    """All rings. Times are wall-clock times, as in the store."""
 
     def __init__(self) -> None:
-        self.since_us: int | None = None  # from when on the counts are known
+        self.since_us: int | None = None  # the start of the known counts
         self._rings = {length_s: Ring(length_s, width_us, kept) for length_s, width_us, kept in RINGS}
 
     def add(self, counts: NDArray[np.int64], now_us: int) -> None:
@@ -122,7 +122,7 @@ class WindowHistory:
             ring.add(counts)
 
     def move(self, now_us: int, services: int) -> None:
-        """Go on to this time, with so many services."""
+        """Move to this time, with so many services."""
         if self.since_us is None:
             self.since_us = now_us
         for ring in self._rings.values():
@@ -137,14 +137,14 @@ class WindowHistory:
             ring.shift(step_us)
 
     def long_windows(self) -> LongWindows:
-        """The sums as they are now."""
+        """Return the current sums."""
         return LongWindows(self.since_us, {length_s: ring.sums for length_s, ring in self._rings.items()})
 
     def before_per_minute(self, window_s: int) -> NDArray[np.float64]:
-        """The usual rate by service before a window that ends now: the lesser of what an hour and six hours say.
+        """Return the usual rate by service before a window that ends now: the lesser of an hour's and of six hours'.
 
-        The medians of the six stretches of ten minutes before the window, and of the six whole hours before this one.
-        Stretches without operations count, so a service that began, was idle or was down has nothing usual to miss.
+        The medians of the six ten-minute ranges before the window, and of the six whole hours before this one. Ranges
+        without operations count: a service that is new, was idle or was down has no usual traffic.
         """
         fives, hours = self._rings[SIX_HOURS_S], self._rings[THREE_DAYS_S]
         last = (fives.newest or 0) - window_s // 300 - 1
@@ -155,7 +155,7 @@ class WindowHistory:
         return np.minimum(_lower_median(blocks) / 10.0, _lower_median(last_hours) / 60.0)
 
     def burstiness(self) -> NDArray[np.float64]:
-        """How much more the counts of five minutes vary within an hour than by chance, by service: 0 is chance alone.
+        """Return by service how much more the counts of five minutes vary within an hour than by chance; 0: not more.
 
         1 / k of a negative binomial distribution, by moments: its variance is m + m^2 / k around a mean of m.
         """
@@ -167,10 +167,10 @@ class WindowHistory:
         return burst
 
     def days_per_minute(self) -> NDArray[np.float64] | None:
-        """What the days before had at this time, by service: the lesser of their median and of what the same day of the
-        week before had, because a Saturday is like no other day. None without a day that is known.
+        """Return the rate of the days before at this time, by service; None if no day is known.
 
-        Of each day the lesser of the same hour and the next, because an evening may begin a little earlier.
+        It is the lesser of their median and of the same day a week ago, because Saturdays differ from other days. Of
+        each day it takes the lesser of the same hour and the next, because an evening may begin a little earlier.
         """
         hours = self._rings[THREE_DAYS_S]
         now = hours.newest or 0
@@ -179,12 +179,12 @@ class WindowHistory:
             return None
         days = [np.minimum(hours.bin(now - 24 * day)[0], hours.bin(now - 24 * day + 1)[0]) for day in known]
         middle: NDArray[np.float64] = np.median(np.stack(days), axis=0) / 60.0
-        if known[-1] == DAYS and days[-1].any():  # with nothing at all the bot was down then
+        if known[-1] == DAYS and days[-1].any():  # without any operation the bot was down then
             middle = np.minimum(middle, days[-1] / 60.0)
         return middle
 
     async def restore(self, store: Store, place: Mapping[str, int], series: Sequence[Series], now_us: int) -> None:
-        """Take up what is stored; ``place`` is where each service stands."""
+        """Restore the stored counts; ``place`` is the place of each service."""
         groups = {one.id: place[one.service] for one in series}
         self.move(now_us, max(place.values(), default=-1) + 1)
         if not groups:
@@ -202,7 +202,7 @@ class WindowHistory:
         self.since_us = min(now_us, max(self._first_us(), min(first_end_us or 0, self._first_us() + HOUR_US)))
 
     def _first_us(self) -> int:
-        """The hour of the first operation that is kept."""
+        """Return the hour of the first stored operation."""
         ring = self._rings[THREE_DAYS_S]
         assert ring.newest is not None
         numbers = range(ring.newest - HOURS + 1, ring.newest + 1)
@@ -215,7 +215,7 @@ class WindowHistory:
 async def _read(
     store: Store, groups: Mapping[int, int], rings: Sequence[Ring], span: tuple[int, int], step_us: int
 ) -> None:
-    """Put what is stored of a span into rings, some bins at a time, because each comes with its histogram."""
+    """Add the stored counts of a time range to rings, some bins at a time, because each comes with its histogram."""
     since_us, until_us = span
     size = max(groups.values()) + 1
     piece_us = max(1, PIECE // size) * step_us
@@ -228,6 +228,6 @@ async def _read(
 
 
 def _lower_median(values: NDArray[np.int32]) -> NDArray[np.float64]:
-    """The middle of the values along the first axis; of two, the lower."""
+    """Return the median along the first axis; the lower one of two."""
     middle: NDArray[np.float64] = np.sort(values, axis=0)[(len(values) - 1) // 2].astype(np.float64)
     return middle

@@ -1,4 +1,4 @@
-"""What one check sees: everything that the rules read, taken at one moment."""
+"""The input of one check: everything that the rules read, at one moment."""
 
 from __future__ import annotations
 
@@ -25,12 +25,12 @@ class Snapshot:
     """The window's totals by service and by series, the long windows, the gauges. Durations in microseconds."""
 
     now_us: int
-    span_s: float  # how much of the window there is data for
+    span_s: float  # how much of the window has data
     up_s: float  # how long this process has been measuring
     services: Sequence[str]
     by_service: Counts  # by the place in ``services``
     buckets: NDArray[np.int32]  # [services, BUCKETS]
-    top: int  # the last bucket that anything is in
+    top: int  # the last bucket with a count
     series: Sequence[tuple[str, str]]  # (service, operation)
     service_of: NDArray[np.int64]  # the place in ``services`` of each series
     by_series: Counts
@@ -38,7 +38,7 @@ class Snapshot:
     history: LongWindows
     costs: CostTotals
     usual_per_minute: Mapping[int, NDArray[np.float64]]  # before each of some windows (seconds), by service
-    burstiness: NDArray[np.float64]  # of each service's traffic, see History
+    burstiness: NDArray[np.float64]  # of each service's traffic, see ``WindowHistory.burstiness``
     silent_before: Collection[str] = ()  # services whose traffic was low when the last run ended
     gauges: GaugeHistory = field(default_factory=GaugeHistory)
     loops: Sequence[LoopState] = ()

@@ -1,6 +1,6 @@
-"""What operations cost, by day (UTC), service and model: counted as they come, and kept for longer than they are.
+"""Costs by day (UTC), service and model: counted live, and kept for longer than the operations.
 
-What was stored before counting began is read once, in the background, newest first, and no more than MOST_ROWS of it.
+Operations stored before counting began are read once, in the background, the newest first, and at most MOST_ROWS.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from cogmeter_storage.base import Store
     from cogmeter_storage.model import OperationRecord
 
-KEY: Final = "alerts.spending"  # of what the store remembers for us
+KEY: Final = "alerts.spending"  # in the store's memory
 MOST_DAYS: Final = 90
 MOST_A_DAY: Final = 100  # services and models of one day; beyond, they share one line
 OTHER: Final = "(other)"
@@ -56,7 +56,7 @@ class Spent:
         self.dollars += found.get(COST_KEY, 0.0)
 
     def join(self, other: Spent) -> None:
-        """Count what another one counted."""
+        """Add the sums of another one."""
         self.operations += other.operations
         self.tokens_in += other.tokens_in
         self.tokens_out += other.tokens_out
@@ -64,7 +64,7 @@ class Spent:
 
 
 class Spending:
-    """Takes operations as they come, and those that are stored already."""
+    """The costs of each day, from live operations and from those that are already stored."""
 
     def __init__(self) -> None:
         self.days: dict[int, dict[tuple[str, str], Spent]] = {}  # by the day's number and (service, model)
@@ -74,7 +74,7 @@ class Spending:
         self._last_id = 0  # of what was stored then; what comes later is counted as it comes
 
     async def begin(self, store: Store, now_us: int) -> None:
-        """Restore what was kept. From now on operations are counted as they come.
+        """Restore the stored sums, and count operations live from now on.
 
         Raises:
             StorageError: the store cannot be read, and nothing is restored.
@@ -88,7 +88,7 @@ class Spending:
             self._begin(newest, now_us)
 
     def _begin(self, newest: Sequence[OperationRecord], now_us: int) -> None:
-        """Count from now on; what was stored between the last run and this one is read by ``catch_up``."""
+        """Count from now on; ``catch_up`` reads what was stored between the last run and this one."""
         self._last_id = newest[0].id if newest else 0
         self._leave_future(now_us)
         if self.since_us is None:
@@ -109,12 +109,12 @@ class Spending:
                 self.add(names[atoms[place * FIELDS]][0], end_us, extra[1])
 
     def shift(self, step_us: int) -> None:
-        """Follow a step of the clock; days that were counted stay, unless they are still to come."""
+        """Follow a step of the clock; counted days stay, unless they are in the future."""
         if step_us < 0:
             self._leave_future(clock.now_us())
 
     def add(self, service: str, end_us: int, metadata: Any) -> None:
-        """Count one operation, if its metadata says what it cost."""
+        """Count one operation, if its metadata has a cost."""
         found = dict(amounts(metadata))
         if not found:
             return
@@ -123,7 +123,7 @@ class Spending:
         self._forget()
 
     async def catch_up(self, store: Store, *, most: int = MOST_ROWS) -> None:
-        """Count what is stored and was not counted. A store that fails is left for the next start."""
+        """Count stored operations that were not counted. If the store fails, the next start tries again."""
         try:
             while self._gaps_us:
                 most -= await self._read(store, *self._gaps_us[0])
@@ -137,13 +137,13 @@ class Spending:
             _logger.warning("What operations cost before the start is not known: %s", error)
 
     async def keep(self, store: Store) -> None:
-        """Keep what was counted."""
+        """Store the sums."""
         days = {str(number): [(*key, *_sums(one)) for key, one in day.items()] for number, day in self.days.items()}
         state = {"days": days, "since": self.since_us, "until": self._until_us, "gaps": self._gaps_us}
         await store.set_value(KEY, (await asyncio.to_thread(json.dumps, state)).encode())
 
     def restore(self, kept: bytes | None) -> None:
-        """Restore what was kept.
+        """Restore the stored sums.
 
         Raises:
             DamagedStateError: it cannot be read; nothing is counted yet.
@@ -164,7 +164,7 @@ class Spending:
         self.days, self._gaps_us, self.since_us, self._until_us = days, gaps_us, since_us, until_us
 
     async def _read(self, store: Store, since_us: int, until_us: int) -> int:
-        """Count the stored operations of a stretch of time, all or none; returns how many were looked at."""
+        """Count the stored operations of a time range, all or none; return how many were read."""
         looked_at, found = 0, Spending()
         async for operations in store.stream(None, since_us, until_us, rows=ROWS):
             for one in operations:
@@ -179,14 +179,14 @@ class Spending:
         return looked_at
 
     def _line(self, number: int, key: tuple[str, str]) -> Spent:
-        """The sums of a day, service and model."""
+        """Return the sums of a day, service and model."""
         day = self.days.setdefault(number, {})
         if key not in day and len(day) >= MOST_A_DAY:
             key = (OTHER, OTHER)
         return day.setdefault(key, Spent())
 
     def _leave_future(self, now_us: int) -> None:
-        """Leave out what was counted while the clock was ahead: the store has set it apart."""
+        """Drop what was counted while the clock was ahead, as the store does."""
         for number in [number for number in self.days if number > now_us // DAY_US + 1]:
             del self.days[number]
         self._gaps_us = [(since_us, until_us) for since_us, until_us in self._gaps_us if since_us <= now_us]

@@ -1,1 +1,1 @@
-"""Looking back: what thresholds would have told, how good the alerts were, and what people change in them."""
+"""Review of alerts: previews of thresholds, the alert report, advice."""

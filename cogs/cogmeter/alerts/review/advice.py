@@ -1,4 +1,4 @@
-"""Which threshold would have told less, and still all that people acted on: found by replaying what is stored."""
+"""Advice on thresholds: a replay finds one with fewer alerts, and still every alert that was acknowledged."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ if TYPE_CHECKING:
     from cogmeter.alerts.model import Limit, Subject
     from cogmeter.alerts.review.replay import Episode, Trail
 
-NOISY_FROM: Final = 3  # alerts that nobody acted on
-WANTED: Final = 0.8  # the share of them that the lowest threshold that is advised removes
-LEAST: Final = 0.5  # advice that removes less is none
-FARTHEST: Final = 5.0  # times the threshold as it is: what lies beyond would switch the rule off
-LASTING_S: Final = (60.0, 120.0, 300.0, 600.0, 900.0)  # how long a breach might have to last before it is told
+NOISY_FROM: Final = 3  # alerts that nobody acknowledged
+WANTED: Final = 0.8  # the share of them that the advised threshold should remove
+LEAST: Final = 0.5  # a change that removes less is not advised
+FARTHEST: Final = 5.0  # times the current threshold: more would switch the rule off
+LASTING_S: Final = (60.0, 120.0, 300.0, 600.0, 900.0)  # candidates for the field "for"
 
 
 def advise(
@@ -32,16 +32,16 @@ def advise(
     most: float = math.inf,
     policy: Policy = USUAL,
 ) -> Advice | None:
-    """The mildest change that removes most of what nobody acted on, and nothing of what somebody did; else None.
+    """Return the smallest change that removes most unacknowledged alerts and no acknowledged one; else None.
 
     ``acted`` are the (since_us, until_us) of alerts that were acknowledged. ``most`` is the highest threshold that the
     rule takes.
     """
 
-    def told(changed: Limit) -> list[Episode]:
+    def fired(changed: Limit) -> list[Episode]:
         return episodes(trail, changed, policy)
 
-    now = told(limit)
+    now = fired(limit)
     noise = [one for one in now if not _meets(one, acted)]
     if len(noise) < NOISY_FROM:
         return None
@@ -50,13 +50,13 @@ def advise(
     thresholds = sorted({_above(one.worst) for one in noise if _above(one.worst) <= ceiling})
     lasting = [one for one in LASTING_S if one > limit.for_s]
     ways = {
-        "threshold": _mildest(thresholds, lambda one: told(_raised(limit, one)), kept, len(noise)),
-        "for": _mildest(lasting, lambda one: told(dataclasses.replace(limit, for_s=one)), kept, len(noise)),
+        "threshold": _mildest(thresholds, lambda one: fired(_raised(limit, one)), kept, len(noise)),
+        "for": _mildest(lasting, lambda one: fired(dataclasses.replace(limit, for_s=one)), kept, len(noise)),
     }
     found = [(field, *one) for field, one in ways.items() if one is not None]
     if not found:
         return None
-    # Of two that remove enough, the threshold: a breach that has to last is also told later.
+    # Of two that remove enough, the threshold: a longer "for" also delays the alert.
     field, value, left = max(found, key=lambda one: min((len(noise) - one[2]) / len(noise), WANTED))
     before = limit.threshold if field == "threshold" else limit.for_s
     return Advice(
@@ -75,7 +75,7 @@ def advise(
 def _mildest(
     values: Iterable[float], after_of: Callable[[float], list[Episode]], kept: Sequence[tuple[int, int]], noise: int
 ) -> tuple[float, int] | None:
-    """The first value that removes enough, else the one that removes most, and how much of the noise is left."""
+    """Return the first value that removes enough, else the one that removes most, and how many alerts are left."""
     best: tuple[float, int] | None = None
     for value in values:
         after = after_of(value)
@@ -90,7 +90,7 @@ def _mildest(
 
 
 def _raised(limit: Limit, threshold: float) -> Limit:
-    """The limit with another threshold; its recovery keeps its distance."""
+    """Return the limit with another threshold; its recovery stays in proportion."""
     return dataclasses.replace(limit, threshold=threshold, recovery=limit.recovery * threshold / limit.threshold)
 
 
@@ -99,6 +99,6 @@ def _meets(one: Episode, spans: Iterable[tuple[int, int]]) -> bool:
 
 
 def _above(value: float) -> float:
-    """The next number with two digits that is at least this: 1830 gives 1900."""
+    """Round up to two significant digits: 1830 becomes 1900."""
     step = 10.0 ** (math.floor(math.log10(value)) - 1)
     return float(f"{math.ceil(value / step - 1e-9) * step:.12g}")

@@ -1,4 +1,4 @@
-"""What one subject did, minute by minute, out of the store's slots, and sums over a window that slides along them."""
+"""The minutes of a subject from the store's slots, and sums over a sliding window."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ if TYPE_CHECKING:
     from cogmeter_storage.model import Int64Array, Totals
 
 # A bin of one group is 12 kB of histogram, nearly all of it zeros: a week of minutes is read in pieces of 6 MB, each
-# thinned out before the next one is read. Small, so that no numpy call holds the interpreter's lock for long.
+# thinned out before the next one is read. Small, so that no numpy call keeps the interpreter's lock for long.
 PIECE = 480  # minutes times groups
-BLOCK = 128  # windows whose histograms are made at once
+BLOCK = 128  # windows whose histograms are computed at once
 
 
 @dataclass(frozen=True, slots=True)
 class Minutes:
-    """One subject's minutes, without gaps. Durations in microseconds; the histogram holds filled buckets only."""
+    """One subject's minutes, without gaps. Durations in microseconds; the histogram has only filled buckets."""
 
     since_us: int
     operations: Int64Array  # [minutes]
@@ -47,7 +47,7 @@ class Minutes:
 
 
 def minutes_of(totals: Totals, group: int) -> Minutes:
-    """The minutes of one group of totals whose bins are minutes."""
+    """Return the minutes of one group of totals whose bins are minutes."""
     buckets = totals.buckets[:, group]
     rows, filled = np.nonzero(buckets)
     return Minutes(
@@ -62,7 +62,7 @@ def minutes_of(totals: Totals, group: int) -> Minutes:
 
 
 def joined(parts: Sequence[Minutes]) -> Minutes:
-    """Parts (at least one) that follow each other in time, as one."""
+    """Join parts (at least one) that follow each other in time."""
     sizes = np.cumsum([0, *(one.operations.size for one in parts[:-1])])
     return Minutes(
         since_us=parts[0].since_us,
@@ -76,9 +76,9 @@ def joined(parts: Sequence[Minutes]) -> Minutes:
 
 
 async def read_minutes(store: Store, groups: Sequence[Sequence[int]], since_us: int, until_us: int) -> list[Minutes]:
-    """The minutes in [since_us, until_us) of each group of series ids; none is empty, and a series may be in several.
+    """Return the minutes in [since_us, until_us) of each group of series ids; a series may be in several groups.
 
-    Nothing long runs on the loop: the store adds up on its own thread, and the thinning out goes to another.
+    Nothing long runs on the loop: the store adds up on its own thread, and another thread drops empty buckets.
     """
     since_us -= since_us % MINUTE_US
     found: list[list[Minutes]] = [[] for _ in groups]
@@ -93,7 +93,7 @@ async def read_minutes(store: Store, groups: Sequence[Sequence[int]], since_us: 
 
 
 def _joined_all(found: list[list[Minutes]]) -> list[Minutes]:
-    """Join the parts of each, and free them here: ten thousands of arrays would hold the loop where it frees them."""
+    """Join the parts of each, and free them in this thread: freeing ten thousands of arrays would block the loop."""
     made = []
     while found:
         made.append(joined(found.pop()))
@@ -101,7 +101,7 @@ def _joined_all(found: list[list[Minutes]]) -> list[Minutes]:
 
 
 def _disjoint(groups: Sequence[Sequence[int]]) -> list[tuple[list[int], Mapping[int, int]]]:
-    """The groups sorted into rounds in which no series stands twice: the groups' numbers, and each series' place."""
+    """Sort the groups into rounds without repeated series: the groups' numbers, and each series' place."""
     rounds: list[tuple[list[int], dict[int, int]]] = []
     for number, group in enumerate(groups):
         fitting = next((one for one in rounds if one[1].keys().isdisjoint(group)), None)
@@ -115,7 +115,7 @@ def _disjoint(groups: Sequence[Sequence[int]]) -> list[tuple[list[int], Mapping[
 
 
 def windowed(values: Int64Array, width: int) -> Int64Array:
-    """The sum over the ``width`` values that end at each place; fewer at the beginning."""
+    """Return the sums over the ``width`` values that end at each place; fewer at the beginning."""
     sums = np.concatenate([np.zeros(1, dtype=np.int64), np.cumsum(values)])
     first = np.maximum(np.arange(values.size) + 1 - width, 0)
     slid: Int64Array = sums[1:] - sums[first]
@@ -123,7 +123,7 @@ def windowed(values: Int64Array, width: int) -> Int64Array:
 
 
 def histograms(minutes: Minutes, width: int) -> Iterator[tuple[slice, Int64Array]]:
-    """The histogram of the ``width`` minutes that end at each, in blocks: which minutes, and [minutes, BUCKETS]."""
+    """Yield the histograms of the ``width`` minutes that end at each, in blocks: minutes and [minutes, BUCKETS]."""
     used, column = np.unique(minutes.buckets, return_inverse=True)
     size = minutes.operations.size
     for start in range(0, size, BLOCK):

@@ -1,4 +1,4 @@
-"""What chat and the web ask of a mute alike: how long it may be, and that it mutes something."""
+"""The limits of a mute, in chat and on the web: its length, and that it covers something."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ REASON: Final = 300  # characters
 
 
 async def check_service(query: Query, service: str) -> None:
-    """Make sure that a service has operations or alerts: a mute of it would else be a mute of nothing.
+    """Check that a service has operations or alerts: else the mute would cover nothing.
 
     Raises:
         UnknownNameError: it has neither.

@@ -1,7 +1,7 @@
-"""What a rule would have told: slides the alert window over stored minutes and holds each value against a limit.
+"""Replays a rule: slides the alert window over stored minutes, and compares each value with a limit.
 
-The live rules look every half minute at a window that ends now; a replay looks at the end of each whole minute, so it
-can differ by a minute, and misses what came and went between two of them.
+The live rules check a window that ends now every half minute; a replay checks the end of each whole minute. So it can
+differ by a minute, and misses a breach between two of them.
 """
 
 from __future__ import annotations
@@ -13,10 +13,12 @@ import numpy as np
 
 from cogmeter.alerts.lifecycle.policy import Policy
 from cogmeter.alerts.measurement.history import THREE_DAYS_S
+from cogmeter.alerts.measurement.values import STATISTICS
 from cogmeter.alerts.review.minutes import histograms, minutes_of, windowed
-from cogmeter.alerts.rules.failures import HELD, Failures
+from cogmeter.alerts.rules import RULES
+from cogmeter.alerts.rules.failures import KEPT, Failures
 from cogmeter.alerts.rules.guide import LONGER_S
-from cogmeter.alerts.rules.values import STATISTICS, values_of
+from cogmeter.alerts.rules.rule import WindowCounts
 from cogmeter_storage.histogram import BUCKETS
 from cogmeter_storage.model import MINUTE_US
 
@@ -29,18 +31,14 @@ if TYPE_CHECKING:
     from cogmeter.alerts.review.minutes import Minutes
     from cogmeter_storage.model import Int64Array, Totals
 
-# Rules that are measured by the counts of one window alone. The others look at gauges, at what the bot is doing now, at
-# several windows, or at what they learned, none of which the slots hold.
-REPLAYED: Final = ("error_rate", "response_time", "throughput", "acknowledgement", "stall")
 USUAL: Final = Policy()
-_BY_DURATIONS: Final = frozenset({"acknowledgement", "stall"})
 
 
 class NotReplayableError(LookupError):
     """The rule cannot be replayed from what is stored."""
 
     def __init__(self, rule: str) -> None:
-        super().__init__(f"{rule} cannot be replayed: it is not measured by stored operations alone")
+        super().__init__(f"{rule} cannot be replayed: it needs more than stored operations")
         self.rule = rule
 
 
@@ -51,10 +49,10 @@ class Trail:
     at_us: Int64Array  # [n]
     values: NDArray[np.float64]  # [n]
     operations: Int64Array  # [n] in the window
-    failures: Failures | None = None  # of an error rate, which takes more of them than chance brings
+    failures: Failures | None = None  # of a rule that ignores chance
 
     def since(self, since_us: int) -> Trail:
-        """The part from this time on."""
+        """Return the part from this time on."""
         first = int(np.searchsorted(self.at_us, since_us, side="right"))
         failures = None if self.failures is None else self.failures.since(first)
         return Trail(self.at_us[first:], self.values[first:], self.operations[first:], failures)
@@ -62,60 +60,54 @@ class Trail:
 
 @dataclass(frozen=True, slots=True)
 class Episode:
-    """One alert that would have been told: from the first measurement of the breach to its recovery."""
+    """An alert that would have fired: from the first measurement of the breach to its recovery."""
 
     began_us: int
     fired_us: int
-    ended_us: int  # resolved, or the end of what is stored
+    ended_us: int  # resolved, or the end of the stored minutes
     worst: float
 
     @property
     def length_us(self) -> int:
-        """How long it would have stood."""
+        """How long the alert would have been active."""
         return self.ended_us - self.fired_us
 
 
 def replay(
     totals: Totals, group: int, rule: str, limit: Limit, *, window_s: float, statistic: str = "average"
 ) -> list[Episode]:
-    """What this rule would have told of one group of totals whose bins are minutes.
+    """Return the alerts of one group of totals whose bins are minutes.
 
     Raises:
-        NotReplayableError: the rule is none of ``REPLAYED``.
+        NotReplayableError: the rule has no ``replay``.
     """
     return episodes(trail_of(minutes_of(totals, group), rule, window_s=window_s, statistic=statistic), limit)
 
 
 def trail_of(minutes: Minutes, rule: str, *, window_s: float, statistic: str = "average") -> Trail:
-    """The values that a rule would have seen; ``statistic`` is that of the response time.
+    """Return the values that a rule would have compared; ``statistic`` is that of the response time.
 
     Raises:
-        NotReplayableError: the rule is none of ``REPLAYED``.
+        NotReplayableError: the rule has no ``replay``.
     """
-    if rule not in REPLAYED:
+    method = RULES[rule].replay
+    if method is None:
         raise NotReplayableError(rule)
     width = max(round(window_s * 1e6 / MINUTE_US), 1)
     operations, failures, sum_us = (
         windowed(one, width) for one in (minutes.operations, minutes.failures, minutes.sum_us)
     )
     values = np.zeros(operations.size)
-    by_durations = rule in _BY_DURATIONS or (rule == "response_time" and STATISTICS[statistic][0] is not None)
+    by_average = bool(RULES[rule].statistic_setting) and STATISTICS[statistic][0] is None
     whole = slice(0, operations.size), np.zeros((0, BUCKETS), dtype=np.int64)
-    for part, buckets in histograms(minutes, width) if by_durations else [whole]:
-        values[part] = values_of(
-            rule,
-            operations=operations[part],
-            failures=failures[part],
-            sum_us=sum_us[part],
-            buckets=buckets,
-            span_s=width * 60.0,
-            statistic=statistic,
-        )
-    return Trail(minutes.ends_us, values, operations, _failures(minutes, width) if rule == "error_rate" else None)
+    for part, buckets in histograms(minutes, width) if method.buckets and not by_average else [whole]:
+        counts = (operations[part], failures[part], sum_us[part])
+        values[part] = method.values(WindowCounts(*counts, buckets, width * 60.0, statistic))
+    return Trail(minutes.ends_us, values, operations, _failures(minutes, width) if method.chance else None)
 
 
 def _failures(minutes: Minutes, width: int) -> Failures:
-    """What failed at the end of each minute; the days before are as far as they were read."""
+    """Return the failures at the end of each minute; the days before are as far as they were read."""
     spans = [
         (windowed(minutes.operations, length), windowed(minutes.failures, length))
         for length in (width, *(length_s // 60 for length_s in (*LONGER_S, THREE_DAYS_S)))
@@ -124,28 +116,28 @@ def _failures(minutes: Minutes, width: int) -> Failures:
 
 
 def episodes(trail: Trail, limit: Limit, policy: Policy = USUAL) -> list[Episode]:
-    """What would have been told under this limit, in order of time, as ``transitions.py`` has it."""
+    """Return the alerts under this limit, in order of time, by the rules of ``lifecycle/transitions.py``."""
     if limit.threshold <= 0 or not trail.at_us.size:
         return []
     enough = kept = trail.operations >= limit.min_operations
     breached = trail.values > limit.threshold
     if trail.failures is not None:
-        enough, kept = (trail.failures.enough(limit.min_operations, share=share) for share in (1.0, HELD))
+        enough, kept = (trail.failures.enough(limit.min_operations, share=share) for share in (1.0, KEPT))
         breached &= trail.failures.no_chance(limit.recovery, limit.min_operations)
     course = _Course(trail, enough & breached, ~(kept & (trail.values > limit.recovery)))
     found: list[Episode] = []
     place: int | None = 0
     while place is not None and (began := _first(course.breached, place)) is not None:
-        told = _told(course, began, limit, policy, found)
-        if told is None:
-            place = _first(course.well, began)  # over before it would have been told
+        fired = _fires(course, began, limit, policy, found)
+        if fired is None:
+            place = _first(course.recovered, began)  # over before the alert would have fired
             continue
-        fires = [one.fired_us for one in found] + [int(trail.at_us[told])]
+        fires = [one.fired_us for one in found] + [int(trail.at_us[fired])]
         recent = sum(fires[-1] - one < policy.flap_window_s * 1e6 for one in fires)
         calm_s = limit.recovery_s
         if recent >= policy.flap_from:
             calm_s = max(policy.flap_calm_factor * calm_s, policy.flap_calm_s)
-        end = _calm(course, told, calm_s)
+        end = _calm(course, fired, calm_s)
         worst = float(trail.values[began : end + 1].max())
         found.append(Episode(int(trail.at_us[began]), fires[-1], int(trail.at_us[end]), worst))
         place = end + 1
@@ -154,30 +146,30 @@ def episodes(trail: Trail, limit: Limit, policy: Policy = USUAL) -> list[Episode
 
 @dataclass(frozen=True, slots=True)
 class _Course:
-    """A trail held against a limit. What is neither breached nor well is between threshold and recovery threshold."""
+    """A trail compared with a limit. Between threshold and recovery threshold it is neither breached nor recovered."""
 
     trail: Trail
     breached: NDArray[np.bool_]
-    well: NDArray[np.bool_]
+    recovered: NDArray[np.bool_]
 
 
-def _told(course: _Course, began: int, limit: Limit, policy: Policy, before: Sequence[Episode]) -> int | None:
-    """Where a breach that began here is told: it lasts for long enough, and no cooldown runs; None if it is not."""
+def _fires(course: _Course, began: int, limit: Limit, policy: Policy, before: Sequence[Episode]) -> int | None:
+    """Return where a breach that began here fires: after the field "for" and the cooldown; None if it does not."""
     at_us = course.trail.at_us
     from_us = int(at_us[began]) + int(limit.for_s * 1e6)
     if before:
         from_us = max(from_us, before[-1].fired_us + int(policy.cooldown_s * 1e6))
-    told = _first(course.breached, int(np.searchsorted(at_us, from_us)))
-    over = _first(course.well, began)
-    return None if told is None or (over is not None and over < told) else told
+    fired = _first(course.breached, int(np.searchsorted(at_us, from_us)))
+    over = _first(course.recovered, began)
+    return None if fired is None or (over is not None and over < fired) else fired
 
 
 def _calm(course: _Course, place: int, calm_s: float) -> int:
-    """Where it has been well for so long since it last was not; the last minute if it never is."""
+    """Return where the value has been recovered for so long; the last minute if it never is."""
     at_us = course.trail.at_us
     last = at_us.size - 1
-    while (well := _first(course.well, place)) is not None:
-        ill = _first(~course.well, well)
+    while (well := _first(course.recovered, place)) is not None:
+        ill = _first(~course.recovered, well)
         enough = max(int(np.searchsorted(at_us, at_us[well - 1] + int(calm_s * 1e6))), well)
         if ill is None or enough < ill:
             return min(enough, last)
@@ -186,7 +178,7 @@ def _calm(course: _Course, place: int, calm_s: float) -> int:
 
 
 def _first(flags: NDArray[np.bool_], place: int) -> int | None:
-    """The first set flag from this place on."""
+    """Return the first set flag from this place on."""
     ahead = flags[place:]
     found = int(ahead.argmax()) if ahead.size else 0
     return place + found if ahead.size and ahead[found] else None

@@ -1,4 +1,4 @@
-"""How good the alerts are: what fired, how soon people acted, what nobody ever acted on."""
+"""The alert report: what fired, how soon it was acknowledged, and what nobody acknowledged."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from collections import Counter
 from statistics import median
 from typing import TYPE_CHECKING, Final
 
+from cogmeter.alerts.lifecycle.grouping import MANY
 from cogmeter.query.records import AlertLine, AlertReport
 from cogmeter_storage.alerting import AlertState
 
@@ -15,43 +16,42 @@ if TYPE_CHECKING:
     from cogmeter.query.records import Advice, Range
     from cogmeter_storage.alerting import Alert, AlertChange
 
-IGNORED_FROM: Final = 3  # alerts that nobody acted on are worth a word from so many on
-GROUP: Final = "many_services"  # the rule of an alert that has no breach of its own and speaks for others
+IGNORED_FROM: Final = 3  # so many alerts without an acknowledgement are listed
 
 
 def report_of(
     alerts: Iterable[Alert], changes: Iterable[AlertChange], span: Range, advice: Sequence[Advice] = ()
 ) -> AlertReport:
-    """The report on the alerts that were first told within the range."""
-    told = told_in(alerts, span)
+    """Return the report on the alerts that fired within the range."""
+    fired = fired_in(alerts, span)
     within = [change for change in changes if span.since_us <= change.at_us < span.until_us]
     flaps = Counter(change.alert for change in within if change.kind == "flapping")
     muted = {change.alert for change in within if change.kind == "muted"}
     groups: dict[tuple[str, str], list[Alert]] = {}
-    for alert in told:
+    for alert in fired:
         groups.setdefault((alert.rule, alert.service), []).append(alert)
     lines = [_line(*names, members, flaps, muted) for names, members in groups.items()]
     lines.sort(key=lambda line: (-line.fired, line.rule, line.service))
     return AlertReport(
         range=span,
-        total=_line("", "", told, flaps, muted),
+        total=_line("", "", fired, flaps, muted),
         lines=tuple(lines),
         ignored=tuple(line for line in lines if _ignored(line)),
         advice=tuple(sorted(advice, key=lambda one: (-one.removed, one.key))),
     )
 
 
-def told_in(alerts: Iterable[Alert], span: Range) -> list[Alert]:
-    """The alerts that were first told within the range, without those that only speak for others."""
+def fired_in(alerts: Iterable[Alert], span: Range) -> list[Alert]:
+    """Return the alerts that fired within the range, without the alerts of groups."""
     return [
         alert
         for alert in alerts
-        if alert.fired_us is not None and span.since_us <= alert.fired_us < span.until_us and alert.rule != GROUP
+        if alert.fired_us is not None and span.since_us <= alert.fired_us < span.until_us and alert.rule != MANY
     ]
 
 
 def _ignored(line: AlertLine) -> bool:
-    """Fired often, and each time it went away without anybody having done anything."""
+    """Return whether the rule fired often, and every alert resolved without an acknowledgement or a mute."""
     return line.fired >= IGNORED_FROM and not line.acknowledged and not line.muted and line.resolved == line.fired
 
 
@@ -64,12 +64,12 @@ def _line(rule: str, service: str, alerts: Sequence[Alert], flaps: Counter[str],
         muted=sum(alert.state is AlertState.MUTED or alert.uid in muted for alert in alerts),
         flaps=sum(flaps[alert.uid] or alert.flapping for alert in alerts),
         resolved=sum(alert.resolved_us is not None for alert in alerts),
-        acknowledge_us=_median(_since_told(alert, alert.acknowledged_us) for alert in alerts),
-        resolve_us=_median(_since_told(alert, alert.resolved_us) for alert in alerts),
+        acknowledge_us=_median(_since_fired(alert, alert.acknowledged_us) for alert in alerts),
+        resolve_us=_median(_since_fired(alert, alert.resolved_us) for alert in alerts),
     )
 
 
-def _since_told(alert: Alert, at_us: int | None) -> int | None:
+def _since_fired(alert: Alert, at_us: int | None) -> int | None:
     return None if at_us is None or alert.fired_us is None else max(at_us - alert.fired_us, 0)
 
 

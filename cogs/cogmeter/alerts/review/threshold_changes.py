@@ -1,4 +1,4 @@
-"""Changes of thresholds that people ask for, in chat or on the web: checked, tried on what is stored, and shown."""
+"""Changes of thresholds, from chat or the web: checked, and previewed on stored minutes."""
 
 from __future__ import annotations
 
@@ -7,16 +7,14 @@ from typing import TYPE_CHECKING, Final
 
 from cogmeter.alerts.review.replay import NotReplayableError
 from cogmeter.alerts.review.what_if import Replayer
-from cogmeter.alerts.thresholds.effective import CHANGED, EffectiveLimits, misplaced
-from cogmeter.alerts.thresholds.keys import WORDED, LimitError, OverrideKey, key_of
+from cogmeter.alerts.thresholds.effective import EffectiveLimits, misplaced
+from cogmeter.alerts.thresholds.keys import LimitError, OverrideKey, key_of
 from cogmeter.alerts.thresholds.limits import Limits
 from cogmeter.query.query import now_us
-from cogmeter.query.records import EffectiveLimit
-from cogmeter.render.limit_text import value_of
 
 if TYPE_CHECKING:
     from cogmeter.alerts.model import Subject
-    from cogmeter.query.records import WhatIf
+    from cogmeter.query.records import EffectiveLimit, WhatIf
     from cogmeter.settings import Settings
     from cogmeter_storage.alerting import AuditEntry
     from cogmeter_storage.base import Store
@@ -27,7 +25,7 @@ NOT_REPLAYABLE: Final = "No preview: this rule uses more than stored operations.
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """A change that somebody asks for; ``value`` as it is stored, None to reset."""
+    """A requested change; ``value`` as it is stored, None to reset."""
 
     subject: Subject
     field: str
@@ -35,10 +33,10 @@ class Change:
 
     @classmethod
     def of(cls, subject: Subject, field: str, value: str | None) -> Change:
-        """The checked change.
+        """Check a change.
 
         Raises:
-            LimitError: it cannot be; the text says why.
+            LimitError: the change is not possible; the text says why.
         """
         if words := misplaced(subject):
             raise LimitError(words)
@@ -48,10 +46,10 @@ class Change:
 
     @classmethod
     def of_key(cls, key: str, value: str | None) -> Change:
-        """The same from an override's key: ``error_rate@knowledge-graph``.
+        """Check a change of an override's key: ``error_rate@knowledge-graph``.
 
         Raises:
-            LimitError: it cannot be; the text says why.
+            LimitError: the change is not possible; the text says why.
         """
         parsed = OverrideKey.parse(key)
         return cls.of(parsed.subject, parsed.field, value)
@@ -62,20 +60,9 @@ class Change:
         return key_of(self.subject, self.field)
 
 
-def words_of(key: str, value: str) -> str:
-    """An override's stored value in people's form, ``1.9 s``; as it is where this version does not know the key."""
-    try:
-        parsed = OverrideKey.parse(key)
-        known = Limits.check(key, value)
-    except LimitError:
-        return value
-    number = known if parsed.field in WORDED else float(known)
-    return value_of(EffectiveLimit(key, parsed.subject.rule, parsed.field, number, CHANGED))
-
-
 @dataclass(frozen=True, slots=True)
 class Preview:
-    """What holds before and after a change; ``outlook`` is None where the rule cannot be replayed, or on a reset."""
+    """The limit before and after a change; ``outlook`` is None if the rule cannot be replayed, or on a reset."""
 
     before: EffectiveLimit
     after: EffectiveLimit
@@ -83,14 +70,14 @@ class Preview:
 
 
 async def holdings(store: Store, settings: Settings) -> EffectiveLimits:
-    """What holds now, and who changed it."""
+    """Return the limits in effect, and who changed them."""
     overrides = await store.alerting.overrides()
     entries: list[AuditEntry] = await store.alerting.audit(limit=REMEMBERED) if overrides else []
     return EffectiveLimits(settings, overrides, entries)
 
 
 async def preview(store: Store, settings: Settings, change: Change) -> Preview:
-    """What a change would do, tried on what is stored."""
+    """Return the effect of a change, replayed on stored minutes."""
     overrides = await store.alerting.overrides()
     before = (await holdings(store, settings)).of(change.subject, change.field)
     then = {key: value for key, value in overrides.items() if key != change.key}

@@ -1,4 +1,4 @@
-"""Looks into what is stored: what another limit would have told, and which limits would have told less."""
+"""Replays stored minutes: which alerts another limit would have fired, and which limits would fire fewer."""
 
 from __future__ import annotations
 
@@ -10,14 +10,13 @@ from cogmeter.alerts.measurement.history import SIX_HOURS_S
 from cogmeter.alerts.model import Subject
 from cogmeter.alerts.review.advice import advise
 from cogmeter.alerts.review.minutes import read_minutes
-from cogmeter.alerts.review.replay import REPLAYED, NotReplayableError, episodes, trail_of
-from cogmeter.alerts.review.report import told_in
-from cogmeter.alerts.thresholds.effective import WHOLE
+from cogmeter.alerts.review.replay import NotReplayableError, episodes, trail_of
+from cogmeter.alerts.review.report import fired_in
+from cogmeter.alerts.rules import RULES
 from cogmeter.alerts.thresholds.keys import THRESHOLD, OverrideKey, span_of
 from cogmeter.alerts.thresholds.limits import Limits
 from cogmeter.query.records import WhatIf
 from cogmeter.recording.background import paced
-from cogmeter.recording.service_names import ACKNOWLEDGEMENT, STALLS
 from cogmeter_storage.model import DAY_US, HOUR_US
 
 if TYPE_CHECKING:
@@ -35,13 +34,11 @@ Stored: TypeAlias = "Mapping[str, Mapping[str, int]]"  # the ids of the stored s
 
 LOOKED_AT: Final = 20  # the busiest services, and operations of one service, whose minutes are read
 BACK_US: Final = 7 * DAY_US
-ADVISED: Final = 10  # the noisiest subjects that advice is sought for
-# Where the operations are that a rule about the bot as a whole is measured by.
-_MEASURED_AT: Final = {"acknowledgement": ACKNOWLEDGEMENT, "stall": STALLS}
+ADVISED: Final = 10  # the noisiest subjects that get advice
 
 
 class Replayer:
-    """Replays the rules on a store. What takes long runs in other threads."""
+    """A replay of the rules on a store. Long computations run in other threads."""
 
     def __init__(self, store: Store, settings: Settings, *, now_us: int) -> None:
         self._store = store
@@ -50,17 +47,17 @@ class Replayer:
         self._policy = Policy(cooldown_s=settings.alert_cooldown)
 
     async def outlook(self, key: str, value: str) -> WhatIf:
-        """What the rule would have told in the last 7 days, as far as minutes are kept, with this override.
+        """Return the alerts of the last 7 days under this override, as far as minutes are kept.
 
         Raises:
-            LimitError: the key or the value cannot be.
+            LimitError: the key or the value is not valid.
             NotReplayableError: the rule cannot be replayed.
         """
         subject = OverrideKey.parse(key).subject
         overrides = await self._store.alerting.overrides()
         now = Limits(self._settings, overrides)
         then = Limits(self._settings, {**overrides, key: Limits.check(key, value)})
-        if subject.rule not in REPLAYED:
+        if RULES[subject.rule].replay is None:
             raise NotReplayableError(subject.rule)
         since_us, until_us = await self._span()
         series = _by_service(await self._store.series())
@@ -68,7 +65,7 @@ class Replayer:
         minutes = await self._minutes(subjects, series, since_us, until_us)
         trails = self._trails(since_us)
 
-        def told(limits: Limits) -> tuple[int, int]:
+        def fired(limits: Limits) -> tuple[int, int]:
             spans: dict[str, list[tuple[int, int]]] = {}
             for one, part in zip(subjects, minutes, strict=True):
                 found = episodes(trails(one, part, limits), limits.of(one), self._policy)
@@ -76,17 +73,17 @@ class Replayer:
             merged = [span for several in spans.values() for span in united(several)]
             return len(merged), sum(end - start for start, end in merged)
 
-        (times, length), (now_times, now_length) = await asyncio.to_thread(lambda: (told(then), told(now)))
+        (times, length), (now_times, now_length) = await asyncio.to_thread(lambda: (fired(then), fired(now)))
         return WhatIf(since_us, until_us, times, length, now_times, now_length, len(subjects), left_out)
 
     async def advice(self, alerts: Sequence[Alert], span: Range) -> list[Advice]:
-        """What would have removed most of the alerts that nobody acted on, for the noisiest of their subjects."""
-        told: dict[Subject, list[Alert]] = {}
-        for alert in told_in(alerts, span):
-            if alert.rule in REPLAYED:
-                told.setdefault(Subject(alert.rule, alert.service, alert.operation), []).append(alert)
+        """Return changes that remove most unacknowledged alerts, for the noisiest subjects."""
+        noisy: dict[Subject, list[Alert]] = {}
+        for alert in fired_in(alerts, span):
+            if alert.rule in RULES and RULES[alert.rule].replay is not None:
+                noisy.setdefault(Subject(alert.rule, alert.service, alert.operation), []).append(alert)
         series = _by_service(await self._store.series())
-        subjects = sorted((one for one in told if _ids(one, series)), key=lambda one: -len(told[one]))[:ADVISED]
+        subjects = sorted((one for one in noisy if _ids(one, series)), key=lambda one: -len(noisy[one]))[:ADVISED]
         since_us, until_us = await self._span()
         since_us, until_us = max(since_us, span.since_us), min(until_us, span.until_us)
         if not subjects or since_us >= until_us:
@@ -101,7 +98,7 @@ class Replayer:
                     one,
                     trails(one, part, limits),
                     limits.of(one),
-                    [_acted(alert, until_us) for alert in told[one] if alert.acknowledged_us is not None],
+                    [_acted(alert, until_us) for alert in noisy[one] if alert.acknowledged_us is not None],
                     most=span_of(OverrideKey(one, THRESHOLD)).most,
                     policy=self._policy,
                 )
@@ -112,7 +109,7 @@ class Replayer:
         return await asyncio.to_thread(found)
 
     async def _span(self) -> tuple[int, int]:
-        """The last days, as far as minutes are kept and anything was recorded."""
+        """Return the range of the last days, as far as minutes are kept and operations were recorded."""
         first_us = (await self._store.status()).first_end_us
         # The first window needs minutes too: where only hours are kept, an hour would count as one of its minutes.
         kept_us = int(self._settings.retention_hours * HOUR_US - self._settings.alert_window * 1e6)
@@ -122,14 +119,14 @@ class Replayer:
     async def _subjects(
         self, wanted: Subject, series: Stored, limits: Sequence[Limits], since_us: int
     ) -> tuple[list[Subject], int]:
-        """Whatever one of the limits holds for, the busiest first, and how many quieter ones are left out."""
-        if wanted.rule in WHOLE or wanted.operation:
-            only = Subject(wanted.rule, WHOLE.get(wanted.rule, wanted.service), wanted.operation)
+        """Return the subjects with a limit, the busiest first, and how many quieter ones are left out."""
+        rule = RULES[wanted.rule]
+        if rule.only_service or wanted.operation:
+            only = rule.subject(rule.only_service or wanted.service, wanted.operation)
             return [only] if _ids(only, series) else [], 0
         services = [wanted.service] if wanted.service else sorted(series)
         subjects = [Subject(wanted.rule, service) for service in services]
-        # Of operations, error rates are looked at beside their service's; other rules where one has its own limit.
-        if wanted.rule == "error_rate":
+        if rule.replay is not None and rule.replay.operations:
             subjects += [
                 Subject(wanted.rule, service, operation)
                 for service in services
@@ -143,7 +140,7 @@ class Replayer:
         return busiest[:LOOKED_AT], max(len(busiest) - LOOKED_AT, 0)
 
     async def _busiest(self, subjects: Sequence[Subject], series: Stored, since_us: int) -> list[Subject]:
-        """The subjects, all of one rule, that did anything, the busiest first."""
+        """Return the subjects (all of one rule) with operations, the busiest first."""
         ids = [number for operations in series.values() for number in operations.values()]
         if not ids:
             return []
@@ -156,15 +153,16 @@ class Replayer:
     async def _minutes(
         self, subjects: Sequence[Subject], series: Stored, since_us: int, until_us: int
     ) -> list[Minutes]:
-        """The minutes of each subject, with so much before the range that its first window is whole, and that what is
-        usual is known.
+        """Return the minutes of each subject.
+
+        They begin early enough for a whole first window and for the usual error rate.
         """
         lead_us = int(max(self._settings.alert_window, SIX_HOURS_S) * 1e6)
         groups = [_ids(one, series) for one in subjects]
         return await read_minutes(self._store, groups, max(since_us - lead_us, 0), until_us)
 
     def _trails(self, since_us: int) -> Callable[[Subject, Minutes, Limits], Trail]:
-        """Finds a subject's trail under given limits, each only once: most changes leave the statistic as it is."""
+        """Return a function that computes each subject's trail once: most changes do not change the statistic."""
         known: dict[tuple[Subject, str], Trail] = {}
 
         def trail(subject: Subject, minutes: Minutes, limits: Limits) -> Trail:
@@ -178,7 +176,7 @@ class Replayer:
 
 
 def united(spans: Iterable[tuple[int, int]]) -> list[tuple[int, int]]:
-    """Stretches of time, those that overlap put together, in order: a service's and its operations' are one alert."""
+    """Merge overlapping time ranges, in order: a service's and its operations' alerts count as one."""
     kept: list[tuple[int, int]] = []
     for since, until in sorted(spans):
         if kept and since <= kept[-1][1]:
@@ -197,7 +195,7 @@ def _by_service(series: Iterable[Series]) -> Stored:
 
 def _ids(subject: Subject, series: Stored) -> list[int]:
     """Return the ids of the series that a subject's operations are in."""
-    operations = series.get(_MEASURED_AT.get(subject.rule, subject.service), {})
+    operations = series.get(RULES[subject.rule].source or subject.service, {})
     return [number for operation, number in operations.items() if subject.operation in {"", operation}]
 
 

@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
+from cogmeter.alerts.measurement import values
 from cogmeter.alerts.measurement.history import FIVE_MINUTES_S, HALF_HOUR_S, HOUR_S, SIX_HOURS_S, THREE_DAYS_S
-from cogmeter.alerts.model import CRITICAL, INFO, WARNING, Reading, Subject
-from cogmeter.alerts.rules import values
-from cogmeter.alerts.rules.message_format import against, number, percent
+from cogmeter.alerts.model import CRITICAL, INFO, WARNING, Reading
+from cogmeter.alerts.rules.rule import SERVICE, Rule, number, percent
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -22,16 +22,15 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from cogmeter.alerts.measurement.snapshot import Snapshot
-    from cogmeter.alerts.thresholds.limits import Bounds, Limits
+    from cogmeter.alerts.rules.rule import Bounds, RuleLimits
 
-BURN_RATE: Final = "burn_rate"
 MIN_FAILURES: Final = 10  # in the long window: fewer are an accident
 KNOWN: Final = 0.25  # of the long window has to be known
 
 
 @dataclass(frozen=True, slots=True)
 class Level:
-    """A factor that both windows have to exceed. ``name`` is the long one's, for people."""
+    """A factor that both windows have to exceed. ``name`` is the long window's in messages."""
 
     factor: float
     long_s: int
@@ -48,24 +47,24 @@ LEVELS: Final = (
 
 
 def recovered(target: float) -> float:
-    """The target at which a service is well again: four fifths of the failures that its own allows."""
+    """Return the target at which an alert recovers: it allows four fifths of the failures."""
     return 1.0 - 0.8 * (1.0 - target)
 
 
-def burn_rate(view: Snapshot, limits: Limits) -> Iterator[Reading]:
-    """Services that burn their budget in both windows of a level; the worst level speaks."""
-    bounds = limits.bounds(BURN_RATE, view.services)
-    told = np.zeros(len(view.services), dtype=np.bool_)
+def burn_rate(view: Snapshot, limits: RuleLimits) -> Iterator[Reading]:
+    """Find services that burn their budget in both windows of a level; the worst level counts."""
+    bounds = limits.bounds(BURN_RATE.name, view.services)
+    reported = np.zeros(len(view.services), dtype=np.bool_)
     for breached in (True, False):
         for level in LEVELS:
-            burning = _burning(view, bounds, level, bounds.threshold if breached else bounds.recovery) & ~told
-            told |= burning
+            burning = _burning(view, bounds, level, bounds.threshold if breached else bounds.recovery) & ~reported
+            reported |= burning
             for place in np.flatnonzero(burning).tolist():
                 yield _reading(view, limits, place, level, breached=breached)
 
 
 def _burning(view: Snapshot, bounds: Bounds, level: Level, targets: values.Values) -> NDArray[np.bool_]:
-    """Which services use up what this target allows faster than the level's factor."""
+    """Return which services use up what this target allows faster than the level's factor."""
     if view.history.known_s(view.now_us) < KNOWN * level.long_s:
         return np.zeros(len(view.services), dtype=np.bool_)
     on = np.isfinite(bounds.threshold)
@@ -77,12 +76,32 @@ def _burning(view: Snapshot, bounds: Bounds, level: Level, targets: values.Value
     return burning
 
 
-def _reading(view: Snapshot, limits: Limits, place: int, level: Level, *, breached: bool) -> Reading:
-    subject = Subject(BURN_RATE, view.services[place])
+def _reading(view: Snapshot, limits: RuleLimits, place: int, level: Level, *, breached: bool) -> Reading:
+    subject = BURN_RATE.subject(view.services[place])
     limit = limits.of(subject)
     operations, failures = (counts[place] for counts in view.history.totals(level.long_s))
     current = float(values.burn_rates(operations, failures, limit.threshold))
     rate = percent(float(values.error_rates(operations, failures)))
-    text = against(f"Error budget burn of {number(current)} times", breached, f"{number(level.factor)} times")
+    verb = "exceeds" if breached else "is still near"
+    text = f"Error budget burn of {number(current)} times {verb} threshold of {number(level.factor)} times"
     text += f": {rate} failed in {level.name}, {percent(1.0 - limit.threshold)} may fail"
     return Reading(subject, current, level.factor, text, limit.severity or level.severity, breached)
+
+
+BURN_RATE: Final = Rule(
+    name="burn_rate",
+    title="Error budget",
+    unit="factor",
+    threshold_unit="share of success",
+    setting="alert_slo_target",
+    find=burn_rate,
+    about=SERVICE,
+    chart="error rate without threshold",  # the threshold is a multiple of what the target allows
+    replay=None,
+    recovery=recovered,
+    min_operations=100,
+    background=False,
+    explained_by=("error_rate",),
+    # The long window still contains the failures of an incident that is over; the short one is soon free of them.
+    explained_for_s={level.factor: float(level.short_s) for level in LEVELS}.__getitem__,
+)

@@ -1,20 +1,19 @@
-"""What Discord makes of the bot: first responses, the connection, rate limits and invalid requests."""
+"""Rules about Discord: first responses, the connection, rate limits and invalid requests."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from cogmeter.alerts.model import BOT, CRITICAL, WARNING, Reading, Subject
-from cogmeter.alerts.rules import values
-from cogmeter.alerts.rules.message_format import against, duration, number, percent
-from cogmeter.alerts.rules.rule import severity
-from cogmeter.recording.service_names import ACKNOWLEDGEMENT
+from cogmeter.alerts.measurement import values
+from cogmeter.alerts.model import CRITICAL, WARNING, Reading
+from cogmeter.alerts.rules.rule import WHOLE_BOT, GaugeCurve, Replay, Rule, duration, number, percent, severity
+from cogmeter.recording.service_names import ACKNOWLEDGEMENT, REST
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from cogmeter.alerts.measurement.snapshot import Snapshot
-    from cogmeter.alerts.thresholds.limits import Limits
+    from cogmeter.alerts.rules.rule import RuleLimits
 
 INVALID_CRITICAL: Final = 0.6  # of the invalid requests that Discord bans for
 HEARTBEAT_S: Final = 41.25  # Discord asks for one so often
@@ -22,87 +21,76 @@ STALE_S: Final = 60.0  # since the last acknowledgement: the latency that was me
 SCOPES_OF_ALL: Final = ("global", "proxy")  # limits that hold up everything, not one route
 
 
-def acknowledgement(view: Snapshot, limits: Limits) -> Iterator[Reading]:
-    """The share of first responses that were late or missing."""
-    subject = Subject("acknowledgement", ACKNOWLEDGEMENT)
+def acknowledgement(view: Snapshot, limits: RuleLimits) -> Iterator[Reading]:
+    """Compare the share of first responses that were late or missing."""
+    subject = FIRST_RESPONSES.subject(ACKNOWLEDGEMENT)
     limit = limits.of(subject)
     if not limit.threshold or ACKNOWLEDGEMENT not in view.services:
         return
     place = view.services.index(ACKNOWLEDGEMENT)
     operations, failures = view.by_service.operations[place], view.by_service.failures[place]
     share = float(values.late_shares(operations, failures, view.buckets[place]))
-    if operations >= limit.min_operations and share > limit.recovery:
-        breached = share > limit.threshold
-        text = against(f"{percent(share)} late or missing first responses", breached, percent(limit.threshold))
-        yield Reading(subject, share, limit.threshold, text, severity(limit, share), breached)
+    if operations >= limit.min_operations and FIRST_RESPONSES.beyond_recovery(share, limit):
+        yield FIRST_RESPONSES.reading(subject, share, limit, f"{percent(share)} late or missing first responses")
 
 
-def gateway_latency(view: Snapshot, limits: Limits) -> Iterator[Reading]:
-    """The latency of the worst shard; without an acknowledged heartbeat, how long one is missing."""
-    subject = Subject("gateway_latency", BOT)
+def gateway_latency(view: Snapshot, limits: RuleLimits) -> Iterator[Reading]:
+    """Compare the latency of the slowest shard; without an acknowledged heartbeat, how long one is missing."""
+    subject = GATEWAY_LATENCY.subject()
     limit = limits.of(subject)
     late = dict(view.gauges.named("gateway.latency_ms."))
     for shard, age_s in view.gauges.named("gateway.heartbeat_age_s."):
         if age_s > STALE_S:
             late[shard] = (age_s - HEARTBEAT_S) * 1000
-    if not limit.threshold or not late:
+    if not late:
         return
     shard, worst = max(late.items(), key=lambda item: item[1])
-    if worst > limit.recovery:
-        breached = worst > limit.threshold
-        what = f"Gateway latency of {duration(worst)}"
-        if len(late) > 1:
-            what += f" on {shard.replace('_', ' ')}"
-        text = against(what, breached, duration(limit.threshold))
-        yield Reading(subject, worst, limit.threshold, text, severity(limit, worst), breached)
+    if GATEWAY_LATENCY.beyond_recovery(worst, limit):
+        where = f" on {shard.replace('_', ' ')}" if len(late) > 1 else ""
+        yield GATEWAY_LATENCY.reading(subject, worst, limit, f"Gateway latency of {duration(worst)}{where}")
 
 
-def disconnects(view: Snapshot, limits: Limits) -> Iterator[Reading]:
-    """How often the connection was lost, and a loss that lasts."""
-    subject = Subject("disconnects", BOT)
+def disconnects(view: Snapshot, limits: RuleLimits) -> Iterator[Reading]:
+    """Compare how often the connection was lost; a connection that stays lost is a breach by itself."""
+    subject = DISCONNECTS.subject()
     limit = limits.of(subject)
     if not limit.threshold:
         return
     lost = _lost(view, limits.settings.alert_gateway_lost_after)
     times = view.gauges.disconnects()
     if lost is not None:
-        text, worst = lost
-        yield Reading(subject, times, limit.threshold, text, limit.severity or worst)
-    elif times > limit.recovery:
-        breached = times > limit.threshold
-        text = against(f"{number(times)} lost connections in 10 min", breached, number(limit.threshold))
-        yield Reading(subject, times, limit.threshold, text, severity(limit, times), breached)
+        text, level = lost
+        yield Reading(subject, times, limit.threshold, text, limit.severity or level)
+    elif DISCONNECTS.beyond_recovery(times, limit):
+        yield DISCONNECTS.reading(subject, times, limit, f"{number(times)} lost connections in 10 min")
 
 
-def rate_limits(view: Snapshot, limits: Limits) -> Iterator[Reading]:
-    """How often Discord limited a request; a limit on everything is critical."""
-    subject = Subject("rate_limits", BOT)
+def rate_limits(view: Snapshot, limits: RuleLimits) -> Iterator[Reading]:
+    """Compare how often Discord limited a request; a limit on all requests is critical."""
+    subject = RATE_LIMITS.subject()
     limit = limits.of(subject)
     by_scope = dict(view.gauges.named("rest.rate_limited."))
     times = sum(by_scope.values())
-    if limit.threshold and times > limit.recovery:
-        breached = times > limit.threshold
+    if RATE_LIMITS.beyond_recovery(times, limit):
         worst = max(by_scope, key=lambda scope: by_scope[scope])
         what = f"{number(times)} rate limits in 10 min, most of them of scope {worst},"
         level = CRITICAL if any(by_scope.get(scope) for scope in SCOPES_OF_ALL) else severity(limit, times)
-        text = against(what, breached, number(limit.threshold))
-        yield Reading(subject, times, limit.threshold, text, limit.severity or level, breached)
+        yield RATE_LIMITS.reading(subject, times, limit, what, level=level)
 
 
-def invalid_requests(view: Snapshot, limits: Limits) -> Iterator[Reading]:
-    """The share of the invalid requests that is used up; Discord bans the address at 1."""
-    subject = Subject("invalid_requests", BOT)
+def invalid_requests(view: Snapshot, limits: RuleLimits) -> Iterator[Reading]:
+    """Compare the share of the invalid requests that is used up; at 1, Discord bans the address."""
+    subject = INVALID_REQUESTS.subject()
     limit = limits.of(subject)
     share = view.gauges.values.get("rest.invalid_share", 0.0)
-    if limit.threshold and share > limit.recovery:
-        breached = share > limit.threshold
-        text = against(f"{percent(share)} of the invalid requests used up", breached, percent(limit.threshold))
+    if INVALID_REQUESTS.beyond_recovery(share, limit):
         level = CRITICAL if share >= INVALID_CRITICAL else WARNING
-        yield Reading(subject, share, limit.threshold, text, limit.severity or level, breached)
+        what = f"{percent(share)} of the invalid requests used up"
+        yield INVALID_REQUESTS.reading(subject, share, limit, what, level=level)
 
 
 def _lost(view: Snapshot, after_s: float) -> tuple[str, str] | None:
-    """What to say of a connection that is lost for longer than ``after_s``, and how bad that is."""
+    """Return message and severity of a connection that is lost for longer than ``after_s``; None if none is."""
     lost_s, partly_s = view.gauges.lost_s()
     if not after_s or partly_s < after_s:
         return None
@@ -111,3 +99,64 @@ def _lost(view: Snapshot, after_s: float) -> tuple[str, str] | None:
     connected = view.gauges.values.get("gateway.shards_connected", 0.0)
     text = f"{number(connected)} of {number(view.gauges.most_connected)} shards connected for {partly_s / 60:.0f} min"
     return text, WARNING
+
+
+FIRST_RESPONSES: Final = Rule(
+    name="acknowledgement",
+    title="Late first responses",
+    unit="share",
+    setting="alert_threshold_acknowledgement",
+    find=acknowledgement,
+    about=ACKNOWLEDGEMENT,
+    chart="timeline",
+    replay=Replay(lambda counts: values.late_shares(counts.operations, counts.failures, counts.buckets), buckets=True),
+)
+GATEWAY_LATENCY: Final = Rule(
+    name="gateway_latency",
+    title="Gateway latency",
+    unit="ms",
+    setting="alert_threshold_gateway_latency",
+    find=gateway_latency,
+    about=WHOLE_BOT,
+    chart=GaugeCurve("gateway latency", "duration", "gateway.latency_ms.", factor=1000, threshold_factor=1000),
+    replay=None,
+    for_s=60,
+    min_operations=0,
+)
+DISCONNECTS: Final = Rule(
+    name="disconnects",
+    title="Lost connections",
+    unit="times",
+    threshold_unit="times in 10 min",
+    setting="alert_threshold_disconnects",
+    find=disconnects,
+    about=WHOLE_BOT,
+    chart="timeline",
+    replay=None,
+    min_operations=0,
+)
+RATE_LIMITS: Final = Rule(
+    name="rate_limits",
+    title="Rate limits",
+    unit="times",
+    threshold_unit="times in 10 min",
+    setting="alert_threshold_rate_limits",
+    find=rate_limits,
+    about=WHOLE_BOT,
+    chart=GaugeCurve("rate limits in 10 min", "count", "rest.rate_limited.", total=True),
+    replay=None,
+    min_operations=0,
+    source=REST,
+)
+INVALID_REQUESTS: Final = Rule(
+    name="invalid_requests",
+    title="Invalid requests",
+    unit="share",
+    setting="alert_threshold_invalid_requests",
+    find=invalid_requests,
+    about=WHOLE_BOT,
+    chart=GaugeCurve("invalid requests used up", "share", "rest.invalid_share"),
+    replay=None,
+    min_operations=0,
+    source=REST,
+)

@@ -1,4 +1,4 @@
-"""Whether so many operations failed that it is no chance, beside what fails on a usual day."""
+"""Decides if more operations failed than chance explains, compared with the usual error rate."""
 
 from __future__ import annotations
 
@@ -8,29 +8,29 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
-from cogmeter.alerts.rules import values
+from cogmeter.alerts.measurement import values
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from numpy.typing import NDArray
 
-    from cogmeter.alerts.rules.values import Counts, Values
+    from cogmeter.alerts.measurement.values import Counts, Values
 
-FEWEST: Final = 3  # failures that make an error rate: among the fewest operations that count, two may be chance
-HELD: Final = 0.5  # of what it takes to raise an alert keeps it: one at the edge would come and go
-IMPROBABLE: Final = math.log(1e-5)  # that so many fail by chance: each service is looked at all day
+FEWEST: Final = 3  # failures for an error rate: among the fewest operations, two may be chance
+KEPT: Final = 0.5  # of the minimum keeps an alert active, so that one at the edge does not flap
+IMPROBABLE: Final = math.log(1e-5)  # the probability of chance: each service is checked all day
 
-UNLIKELY: Final = math.log(1e-2)  # the same of the window, where a longer stretch is improbable
+UNLIKELY: Final = math.log(1e-2)  # for the alert window, where a longer window is improbable
 
 
 @dataclass(frozen=True, slots=True)
 class Failures:
-    """Operations and failures over stretches that end now, and over the days before; each one value for a subject.
+    """Operations and failures over windows that end now, and over the days before; one value for each subject.
 
-    The first stretch is the alert window, and part of ``days``. The longer ones find what is a little too much for
-    long: of a hundred operations six failures are chance where three are usual, of a thousand sixty are not. They hold
-    a trouble for a while after it is over, so that the window has to agree a little.
+    The first window is the alert window, and part of ``days``. The longer ones find a small excess that lasts: where
+    three of a hundred fail usually, six of a hundred are chance, sixty of a thousand are not. They contain the failures
+    of an incident for a while after it is over, so the alert window has to agree a little.
     """
 
     spans: Sequence[tuple[Counts, Counts]]
@@ -39,9 +39,9 @@ class Failures:
     def enough(
         self, min_operations: Counts | int, fewest: Counts | int = FEWEST, share: float = 1.0
     ) -> NDArray[np.bool_]:
-        """Whether the window holds that share of the operations, and of the failures, that make a rate.
+        """Return whether the window has that share of the minimum of operations and of failures.
 
-        Who asks for fewer operations than the fewest failures wants to hear of each failure.
+        With a minimum of operations below ``fewest``, that minimum applies to failures as well.
         """
         operations, failures = self.spans[0]
         result: NDArray[np.bool_] = operations >= share * np.asarray(min_operations)
@@ -49,9 +49,9 @@ class Failures:
         return result
 
     def no_chance(self, recovery: Values | float, min_operations: Counts | int) -> NDArray[np.bool_]:
-        """Whether more failed than what is usual for the subject explains.
+        """Return whether more operations failed than the usual error rate explains.
 
-        Where what is usual is itself beyond the recovery threshold, nothing is explained by it.
+        A usual error rate beyond the recovery threshold explains nothing.
         """
         usual = self._usual()
         here, *longer = (values.excess(operations, failures, usual) for operations, failures in self.spans)
@@ -61,7 +61,7 @@ class Failures:
         return result
 
     def since(self, first: int) -> Failures:
-        """The part from this place on."""
+        """Return the part from this place on."""
         spans = [(operations[first:], failures[first:]) for operations, failures in self.spans]
         return Failures(spans, (self.days[0][first:], self.days[1][first:]))
 

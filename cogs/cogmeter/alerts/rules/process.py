@@ -1,4 +1,4 @@
-"""What the bot's own process shows: a blocked event loop, loops that died, memory that grows."""
+"""Rules about the bot's process: a blocked event loop, loops that died, memory that grows."""
 
 from __future__ import annotations
 
@@ -6,17 +6,16 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
-from cogmeter.alerts.model import BOT, CRITICAL, INFO, WARNING, Reading, Subject
-from cogmeter.alerts.rules.message_format import against, duration, megabytes, percent
-from cogmeter.alerts.rules.rule import severity
-from cogmeter.recording.service_names import TASKS
+from cogmeter.alerts.measurement import values
+from cogmeter.alerts.model import CRITICAL, INFO, WARNING, Reading
+from cogmeter.alerts.rules.rule import LOOP, WHOLE_BOT, GaugeCurve, Replay, Rule, duration, percent
+from cogmeter.recording.service_names import STALLS, TASKS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from cogmeter.alerts.measurement.snapshot import Snapshot
-    from cogmeter.alerts.rules.values import Values
-    from cogmeter.alerts.thresholds.limits import Limits
+    from cogmeter.alerts.rules.rule import RuleLimits
 
 QUARTERS: Final = 4
 ENDS: Final = 3  # medians of five minutes at either end
@@ -24,23 +23,21 @@ LEAST: Final = 12  # medians: an hour
 STEADY: Final = 0.05  # of the whole growth, that each quarter has to add
 
 
-def stall(view: Snapshot, limits: Limits) -> Iterator[Reading]:
-    """The longest block of the event loop in the window, and where it was."""
-    subject = Subject("stall", BOT)
+def stall(view: Snapshot, limits: RuleLimits) -> Iterator[Reading]:
+    """Compare the longest block of the event loop in the window."""
+    subject = STALL.subject()
     limit = limits.of(subject)
-    if view.longest_stall is None or not limit.threshold:
+    if view.longest_stall is None:
         return
     longest_ms, place = view.longest_stall
-    if longest_ms > limit.recovery:
-        breached = longest_ms > limit.threshold
-        text = against(f"Event loop blocked for {duration(longest_ms)} at {place}", breached, duration(limit.threshold))
-        yield Reading(subject, longest_ms, limit.threshold, text, severity(limit, longest_ms), breached)
+    if STALL.beyond_recovery(longest_ms, limit):
+        yield STALL.reading(subject, longest_ms, limit, f"Event loop blocked for {duration(longest_ms)} at {place}")
 
 
-def dead_loops(view: Snapshot, limits: Limits) -> Iterator[Reading]:
-    """Each background loop that should run and does not, when there are as many of them as the threshold says."""
+def dead_loops(view: Snapshot, limits: RuleLimits) -> Iterator[Reading]:
+    """Find the background loops that should run and do not, if they are at least as many as the threshold."""
     for loop in view.loops:
-        subject = Subject("dead_loops", TASKS, loop.name)
+        subject = DEAD_LOOPS.subject(TASKS, loop.name)
         limit = limits.of(subject)
         if limit.threshold:
             what = "has died" if loop.dead else f"is overdue by {loop.overdue_s / 60:.0f} min"
@@ -50,28 +47,23 @@ def dead_loops(view: Snapshot, limits: Limits) -> Iterator[Reading]:
             yield Reading(subject, float(count), limit.threshold, text, level, count >= limit.threshold)
 
 
-def memory_growth(view: Snapshot, limits: Limits) -> Iterator[Reading]:
-    """Memory that rises steadily within six hours."""
-    subject = Subject("memory_growth", BOT)
+def memory_growth(view: Snapshot, limits: RuleLimits) -> Iterator[Reading]:
+    """Compare the steady growth of memory within six hours."""
+    subject = MEMORY_GROWTH.subject()
     limit = limits.of(subject)
     if not limit.threshold:
         return
     medians = view.gauges.memory()
     growth = steady_growth(medians)
-    if growth > limit.recovery:
-        breached = growth > limit.threshold
-        hours = len(medians) / 12
-        what = (
-            f"Memory growth of {percent(growth)} in {hours:.1f} h, to {megabytes(float(np.median(medians[-ENDS:])))},"
-        )
-        level = limit.severity or (WARNING if growth >= 2 * limit.threshold else INFO)
-        yield Reading(
-            subject, growth, limit.threshold, against(what, breached, percent(limit.threshold)), level, breached
-        )
+    if MEMORY_GROWTH.beyond_recovery(growth, limit):
+        hours, megabytes = len(medians) / 12, float(np.median(medians[-ENDS:])) / 1e6
+        what = f"Memory growth of {percent(growth)} in {hours:.1f} h, to {megabytes:,.0f} MB,"
+        level = WARNING if growth >= 2 * limit.threshold else INFO
+        yield MEMORY_GROWTH.reading(subject, growth, limit, what, level=level)
 
 
-def steady_growth(medians: Values) -> float:
-    """By how much the last values are above the first, as a share; 0 where that did not come steadily.
+def steady_growth(medians: values.Values) -> float:
+    """Return by which share the last values are above the first; 0 if they did not grow steadily.
 
     Robust at both ends by the median of three. Steadily: the median of each quarter is above that of the one before, by
     at least a twentieth of the whole; a cache that is filled once, or a peak, is no growth.
@@ -83,3 +75,40 @@ def steady_growth(medians: Values) -> float:
     if first <= 0 or last <= first or min(np.diff(quarters)) < STEADY * (last - first):
         return 0.0
     return last / first - 1.0
+
+
+STALL: Final = Rule(
+    name="stall",
+    title="Blocked event loop",
+    unit="ms",
+    setting="alert_threshold_stall",
+    find=stall,
+    about=WHOLE_BOT,
+    chart=GaugeCurve("longest block of the loop", "duration", "loop.lag_max_ms", factor=1000, threshold_factor=1000),
+    replay=Replay(lambda counts: values.longest_ms(counts.buckets), buckets=True),
+    min_operations=0,
+    source=STALLS,
+    slowest=True,
+)
+DEAD_LOOPS: Final = Rule(
+    name="dead_loops",
+    title="Background loop",
+    unit="loops",
+    setting="alert_threshold_dead_loops",
+    find=dead_loops,
+    about=LOOP,
+    chart="timeline",
+    replay=None,
+    min_operations=0,
+)
+MEMORY_GROWTH: Final = Rule(
+    name="memory_growth",
+    title="Memory growth",
+    unit="growth",
+    setting="alert_threshold_memory_growth",
+    find=memory_growth,
+    about=WHOLE_BOT,
+    chart=GaugeCurve("memory", "bytes", "resources.memory_bytes", threshold_factor=None),
+    replay=None,
+    min_operations=0,
+)

@@ -1,47 +1,216 @@
-"""What a rule is: its name, where its threshold comes from, and the function that reads it."""
+"""What a rule is: its facts, the limits that it reads, and the readings that it builds."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Final, Literal, Protocol, TypeAlias
 
-from cogmeter.alerts.model import CRITICAL, WARNING
+from cogmeter.alerts.model import BOT, CRITICAL, WARNING, Reading, Subject
+from cogmeter.recording.service_names import ACKNOWLEDGEMENT, TASKS
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Iterator, Sequence
+
+    import numpy as np
+    from numpy.typing import NDArray
 
     from cogmeter.alerts.measurement.snapshot import Snapshot
-    from cogmeter.alerts.model import Limit, Reading
-    from cogmeter.alerts.thresholds.limits import Limits
+    from cogmeter.alerts.measurement.values import Counts, Values
+    from cogmeter.alerts.model import Limit
+    from cogmeter.settings import Settings
 
 CRITICAL_FROM: Final = 1.6  # times the threshold; the guide's three examples fit this
+RECOVERED_AT: Final = 0.8  # times the threshold
+ANY_RULE: Final = "*"
+
+# What the readings of a rule name.
 SERVICE: Final = "service"
 OPERATION: Final = "service, operation"
 WHOLE_BOT: Final = "bot"
+BOT_AND_SERVICE: Final = "bot, service"
 LOOP: Final = "loop"
-RECOVERED_AT: Final = 0.8  # times the threshold
-
-
-def below(threshold: float) -> float:
-    """The recovery threshold of a rule that alerts above its threshold."""
-    return RECOVERED_AT * threshold
+_ONLY_SERVICE: Final = {WHOLE_BOT: BOT, ACKNOWLEDGEMENT: ACKNOWLEDGEMENT}
 
 
 @dataclass(frozen=True, slots=True)
-class Rule:
-    """One rule. ``find`` is pure: what is beyond its recovery threshold in this view, under these limits."""
+class Bounds:
+    """A rule's limits as arrays, one value for each service or series; a rule that is off never has a value beyond."""
+
+    threshold: NDArray[np.float64]
+    recovery: NDArray[np.float64]
+    min_operations: NDArray[np.int64]
+
+    def at(self, places: NDArray[np.int64]) -> Bounds:
+        """Return the limits at some places."""
+        return Bounds(self.threshold[places], self.recovery[places], self.min_operations[places])
+
+
+class RuleLimits(Protocol):
+    """The limits in effect, as rules read them; ``thresholds.limits.Limits`` is the implementation."""
+
+    settings: Settings
+
+    def of(self, subject: Subject) -> Limit:
+        """Return the limit of a subject."""
+        ...
+
+    def statistic_of(self, subject: Subject) -> str:
+        """Return the statistic that is compared with the threshold."""
+        ...
+
+    def explicit(self, rule: str, *fields: str) -> Iterator[Subject]:
+        """Yield the services and operations for which one of these fields was set by name."""
+        ...
+
+    def bounds(self, rule: str, services: Sequence[str]) -> Bounds:
+        """Return the limits of services."""
+        ...
+
+    def bounds_by_series(self, rule: str, services: Sequence[str], series: Sequence[tuple[str, str]]) -> Bounds:
+        """Return the limits of series."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class GaugeCurve:
+    """Gauges that the chart of an alert draws: of several (shards, scopes) the highest, or their total."""
+
+    name: str  # on the chart: "gateway latency"
+    unit: Literal["duration", "bytes", "count", "share"]  # a duration is in microseconds
+    prefix: str  # of the gauges' names
+    factor: float = 1.0  # from the gauge's unit to the curve's
+    threshold_factor: float | None = 1.0  # from the rule's unit to the curve's; None: the threshold is not drawn
+    total: bool = False
+
+
+# What the chart of an alert shows: response times or throughput with the threshold, the error rate, a gauge. On the
+# plain timeline there is no threshold.
+AlertChart: TypeAlias = (
+    GaugeCurve | Literal["response time", "throughput", "error rate", "error rate without threshold", "timeline"]
+)
+
+
+@dataclass(frozen=True, slots=True)
+class WindowCounts:
+    """The counts of windows of one length, one value for each window; ``buckets`` is [windows, BUCKETS]."""
+
+    operations: Counts
+    failures: Counts
+    sum_us: Counts
+    buckets: Counts
+    span_s: float
+    statistic: str
+
+
+@dataclass(frozen=True, slots=True)
+class Replay:
+    """How a rule is replayed from stored minutes: its values depend on the counts of one window alone."""
+
+    values: Callable[[WindowCounts], Values]
+    buckets: bool = False  # needs the histogram; with a statistic, only if that is a quantile
+    chance: bool = False  # only more failures than chance explains are a breach, see failures.py
+    operations: bool = False  # also replays each operation of a service, not only those with their own threshold
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AlertKind:
+    """A kind of alert: how texts name it and write its values."""
 
     name: str
-    setting: str  # the field of Settings that its threshold comes from; its limits are the threshold's, too
-    unit: str  # share, ms, a minute, times, loops, USD, score
-    find: Callable[[Snapshot, Limits], Iterable[Reading]]
-    about: str = SERVICE  # what its readings are about
-    recovery: Callable[[float], float] = below
-    for_s: float = 0.0  # a breach lasts at least so long before it is told, if the setting asks for less
+    title: str  # "Error rate"
+    # share, share of usual, share of success, growth, ms, operations/min, factor, USD, USD per day, score, number.
+    # Any other is a plural noun: "loops" is written "3 loops", "times in 10 min" "1 time in 10 min".
+    unit: str
+    digits: int = 3  # decimals of a value in JSON; a threshold has one more
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rule(AlertKind):
+    """One alert rule with all its facts."""
+
+    setting: str  # the field of Settings with its threshold; the field's range is the range of the threshold
+    find: Callable[[Snapshot, RuleLimits], Iterable[Reading]]  # pure: what is beyond its recovery threshold
+    about: str  # what its readings name
+    chart: AlertChart
+    replay: Replay | None  # None: it reads gauges, several windows, or what was learned; no slot stores these
+    threshold_unit: str = ""  # where the threshold is written in another unit than the values
+    falling: bool = False  # a breach is a value below the threshold
+    recovery: Callable[[float], float] = field(default=lambda threshold: RECOVERED_AT * threshold)
+    for_s: float = 0.0  # how long the breach lasts before the alert fires, if the setting is shorter
     min_operations: int | None = None  # None: PERFORMANCE_ALERT_MIN_OPERATIONS; 0: it counts no operations
-    background: bool = True  # whether it reads what runs in the background without being told so by name
+    background: bool = True  # judges background services, also without a threshold of their own
+    statistic_setting: str = ""  # the field of Settings with the statistic that it compares
+    source: str = ""  # the service with its operations, where its readings name the bot
+    slowest: bool = False  # the example of an incident is the slowest operation, not a failure
+    explained_by: tuple[str, ...] = ()  # rules whose breach of the same service explains this one; ANY_RULE: all
+    explained_by_bot: tuple[str, ...] = ()  # rules whose breach of the bot as a whole explains this one
+    explained_for_s: Callable[[float], float] | None = (
+        None  # how long after the other breach, by the reading's threshold
+    )
+
+    @property
+    def only_service(self) -> str:
+        """The single service that the rule judges; empty if it judges every service."""
+        return _ONLY_SERVICE.get(self.about, "")
+
+    @property
+    def by_operation(self) -> bool:
+        """Whether an operation can have its own limit."""
+        return self.about in {OPERATION, LOOP}
+
+    def judges(self, service: str) -> bool:
+        """Return whether the rule can have a reading of a service."""
+        return service in (self.only_service or (TASKS if self.about == LOOP else service), "")
+
+    def subject(self, service: str = BOT, operation: str = "") -> Subject:
+        """Return what a reading of this rule is about."""
+        return Subject(self.name, service, operation)
+
+    def beyond_recovery(self, value: float, limit: Limit) -> bool:
+        """Return whether the rule is on, and the value is beyond its recovery threshold."""
+        return bool(limit.threshold) and (value < limit.recovery if self.falling else value > limit.recovery)
+
+    def reading(self, subject: Subject, value: float, limit: Limit, what: str, *, level: str = "") -> Reading:
+        """Compare a value with its limit. ``what`` begins the message: "Error rate of 7.8%".
+
+        The severity is the limit's own, else ``level``, else it depends on how far the value is beyond the threshold.
+        """
+        breached = value < limit.threshold if self.falling else value > limit.threshold
+        verb = ("is below" if self.falling else "exceeds") if breached else "is still near"
+        text = f"{what} {verb} threshold of {_written(self.unit, limit.threshold)}"
+        return Reading(
+            subject, value, limit.threshold, text, limit.severity or level or severity(limit, value), breached
+        )
 
 
-def severity(limit: Limit, current: float, critical_from: float = CRITICAL_FROM) -> str:
-    """The limit's own severity, or ``critical`` from so many times the threshold on, else ``warning``."""
-    return limit.severity or (CRITICAL if current >= critical_from * limit.threshold else WARNING)
+def severity(limit: Limit, value: float) -> str:
+    """Return the limit's own severity, else ``critical`` from 1.6 times the threshold on, else ``warning``."""
+    return limit.severity or (CRITICAL if value >= CRITICAL_FROM * limit.threshold else WARNING)
+
+
+def number(value: float) -> str:
+    """Format with at most one decimal: 7.8, 5, 120."""
+    return f"{value:.1f}".removesuffix(".0")
+
+
+def percent(share: float) -> str:
+    """Format a share between 0 and 1: 7.8%, 0.04%."""
+    return f"{share * 100:.2g}%" if 0 < share < 0.0005 else f"{number(share * 100)}%"
+
+
+def duration(milliseconds: float) -> str:
+    """Format as the guide's messages do: 145ms, 8.2s, 5s."""
+    return f"{milliseconds:.0f}ms" if milliseconds < 1000 else f"{number(milliseconds / 1000)}s"
+
+
+def dollars(amount: float) -> str:
+    """Format an amount: $12.50."""
+    return f"${amount:,.2f}"
+
+
+def _written(unit: str, threshold: float) -> str:
+    """Format a threshold for a message."""
+    if unit == "factor":
+        return f"{number(threshold)} times"
+    forms = {"share": percent, "share of usual": percent, "growth": percent, "ms": duration, "USD": dollars}
+    return forms.get(unit, number)(threshold)

@@ -1,52 +1,33 @@
-"""Echoes: which reading another one explains already, so that one trouble is told once."""
+"""Suppression: a reading that another reading explains raises no alert, so that one incident is one alert.
+
+The rules say which other rules explain them. Besides, an operation's reading is explained by its service's.
+"""
 
 from __future__ import annotations
 
 import dataclasses
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
 from cogmeter.alerts.model import BOT, Subject
-from cogmeter.alerts.rules.burn import BURN_RATE, LEVELS
-from cogmeter.alerts.rules.costs import COST, COST_GROWTH
-from cogmeter.alerts.rules.deviation import DEVIATION
-from cogmeter.alerts.rules.guide import ERROR_RATE
-from cogmeter.alerts.rules.traffic import LOW_TRAFFIC
+from cogmeter.alerts.rules import RULES
+from cogmeter.alerts.rules.rule import ANY_RULE
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
     from cogmeter.alerts.model import Reading
 
-ANY: Final = "*"
-
-# The rules whose breach explains a rule's reading of the same service. Besides, for every rule: an operation's reading
-# is explained by its service's.
-SAME_SERVICE: Final = {
-    BURN_RATE: (ERROR_RATE,),
-    DEVIATION: (ANY,),
-}
-# The rules whose breach, as the bot's as a whole, explains a rule's reading of any service.
-WHOLE_BOT: Final = {
-    LOW_TRAFFIC: ("disconnects",),
-    COST: (COST,),
-    COST_GROWTH: (COST_GROWTH,),
-}
-
-# An echo outlives what explains it: a long window still holds the failures of a trouble that is over, until its short
-# one is free of them. By the factor, which is such a reading's threshold.
-BURN_TAILS_S: Final = {level.factor: float(level.short_s) for level in LEVELS}
-
 
 class Suppression:
-    """Marks readings that others explain as not breached, and remembers them for a while after the explanation."""
+    """The readings that others explain: they are not in breach, until a while after the other breach."""
 
     def __init__(self, tail_s: float) -> None:
-        """``tail_s``: for so long after its explanation an echo stays one."""
+        """``tail_s``: how long a reading stays explained after the other breach, unless its rule says otherwise."""
         self._tail_s = tail_s
         self._explained_us: dict[Subject, int] = {}
 
     def mark(self, readings: Sequence[Reading], now_us: int) -> Iterator[Reading]:
-        """The readings, each echo as not breached; one by one, so that with many of them others may have their turn."""
+        """Yield the readings one by one, so that the loop can run in between; explained ones are not breached."""
         breached = {one.subject for one in readings if one.breached}
         here = {one.subject for one in readings}
         for gone in self._explained_us.keys() - here:
@@ -58,14 +39,14 @@ class Suppression:
         self._explained_us = {subject: at_us + step_us for subject, at_us in self._explained_us.items()}
 
     def state(self) -> list[list[Any]]:
-        """What ``restore`` takes: after a restart an echo is one still."""
+        """Return what ``restore`` takes: an explained reading stays explained after a restart."""
         return [[one.rule, one.service, one.operation, at_us] for one, at_us in self._explained_us.items()]
 
     def restore(self, state: Iterable[Iterable[Any]]) -> None:
-        """Take up what was remembered before.
+        """Restore what ``state`` returned.
 
         Raises:
-            ValueError, TypeError, OverflowError: it is no state; nothing has changed.
+            ValueError, TypeError, OverflowError: this is not such a state; nothing has changed.
         """
         self._explained_us = {
             Subject(str(rule), str(service), str(operation)): int(at_us) for rule, service, operation, at_us in state
@@ -76,21 +57,21 @@ class Suppression:
         if explained(subject, breached):
             self._explained_us[subject] = now_us
         since_us = self._explained_us.get(subject)
-        tail_s = BURN_TAILS_S[reading.threshold] if subject.rule == BURN_RATE else self._tail_s
-        # What was noted while the clock was ahead is as good as nothing.
+        explained_for_s = RULES[subject.rule].explained_for_s
+        tail_s = self._tail_s if explained_for_s is None else explained_for_s(reading.threshold)
+        # A time in the future was noted while the clock was ahead.
         if since_us is None or not 0 <= now_us - since_us <= tail_s * 1e6:
             return reading
         return dataclasses.replace(reading, breached=False)
 
 
 def explained(subject: Subject, breached: set[Subject]) -> bool:
-    """Whether one of the breaches explains this subject's."""
-    rule, service = subject.rule, subject.service
-    if subject.operation and Subject(rule, service) in breached:
+    """Return whether one of the breaches explains the subject's reading."""
+    rule, service = RULES[subject.rule], subject.service
+    if subject.operation and rule.subject(service) in breached:
         return True
-    if service != BOT and any(Subject(other, BOT) in breached for other in WHOLE_BOT.get(rule, ())):
+    if service != BOT and any(Subject(other, BOT) in breached for other in rule.explained_by_bot):
         return True
-    others = SAME_SERVICE.get(rule, ())
-    if ANY in others:
-        return any(other.service == service and other.rule != rule for other in breached)
-    return any(Subject(other, service) in breached for other in others)
+    if ANY_RULE in rule.explained_by:
+        return any(other.service == service and other.rule != rule.name for other in breached)
+    return any(Subject(other, service) in breached for other in rule.explained_by)

@@ -1,9 +1,9 @@
-"""The keys of limits, and the values that they take: ``response_time@web-crawling/fetch.severity``.
+"""The keys of limits, and their values: ``response_time@web-crawling/fetch.severity``.
 
-A key is ``rule``, ``rule@service`` or ``rule@service/operation``. Behind it may stand ``.`` and a field: ``threshold``
-(meant without a field), ``recovery``, ``for``, ``recovery_delay``, ``min_operations``, ``severity``, ``statistic``.
-In a service's name ``%2F`` stands for a slash and ``%25`` for a percent sign; a name that ends like a field has the
-field ``threshold`` behind it. ``key_of`` writes what ``OverrideKey.parse`` reads.
+A key is ``rule``, ``rule@service`` or ``rule@service/operation``, then an optional ``.`` and a field: ``threshold``
+(the default), ``recovery``, ``for``, ``recovery_delay``, ``min_operations``, ``severity``, ``statistic``. In a
+service's name ``%2F`` is a slash and ``%25`` a percent sign. A name that ends like a field is followed by
+``.threshold``. ``key_of`` writes what ``OverrideKey.parse`` reads.
 """
 
 from __future__ import annotations
@@ -13,9 +13,9 @@ import re
 from dataclasses import dataclass
 from typing import Any, Final
 
+from cogmeter.alerts.measurement.values import STATISTICS
 from cogmeter.alerts.model import SEVERITIES, Subject
 from cogmeter.alerts.rules import RULES
-from cogmeter.alerts.rules.values import STATISTICS
 from cogmeter.redaction import quoted, shown
 from cogmeter.settings import Settings
 
@@ -27,28 +27,28 @@ _SETTING_OF: Final = {
     "recovery_delay": "alert_recovery",
     "min_operations": "alert_min_operations",
 }
-_FACTORS: Final = {  # what may stand behind a number, by unit
+_FACTORS: Final = {  # suffixes of a number, by unit
     "share": {"%": 0.01},
     "milliseconds": {"ms": 1.0, "s": 1_000.0, "m": 60_000.0},
     "seconds": {"s": 1.0, "m": 60.0, "h": 3_600.0, "d": 86_400.0},
 }
-_EXAMPLES: Final = {  # of how such a value is written, by unit
-    "share": "0.05 or 5%",
+_EXAMPLES: Final = {  # of a value, by unit
+    "share": "5%",
     "milliseconds": "1900, 1900ms or 1.9s",
     "seconds": "300, 300s or 5m",
 }
-_SHOWN: Final = 60  # characters of a value or an unknown rule; what is longer would bury what is said of it
+_SHOWN: Final = 60  # characters of a value or an unknown rule in a message
 _LONGEST: Final = 250  # characters of a key, which may name a service and an operation
 _NUMBER: Final = re.compile(r"([-+]?[0-9.]+(?:e[-+]?[0-9]+)?)\s*([a-z%]*)", re.IGNORECASE)
 
 
 class LimitError(ValueError):
-    """A key or value that cannot be; the text names both, and what can be."""
+    """A key or value is not valid; the text names both, and what is valid."""
 
 
 @dataclass(frozen=True, slots=True)
 class ValueRange:
-    """The values that a setting takes."""
+    """The range of a setting."""
 
     least: float
     most: float
@@ -57,7 +57,7 @@ class ValueRange:
 
     @classmethod
     def of(cls, field: str) -> ValueRange:
-        """The limits that stand at a field of Settings."""
+        """Return the range of a field of Settings."""
         info = Settings.model_fields[field]
         found = {name: getattr(one, name) for one in info.metadata for name in ("ge", "le", "lt") if hasattr(one, name)}
         extra: Any = info.json_schema_extra
@@ -67,22 +67,26 @@ class ValueRange:
         return self.least <= value < self.most if self.below else self.least <= value <= self.most
 
     def __str__(self) -> str:
-        return f"{self.least:.12g} to {'below ' if self.below else ''}{self.most:.12g} ({self.unit})"
+        numbers = f"{self.least:.12g} to {'below ' if self.below else ''}{self.most:.12g}"
+        if self.unit == "share":
+            return f"a share from {numbers} or a percentage, e.g. {_EXAMPLES['share']}"
+        example = f", e.g. {_EXAMPLES[self.unit]}" if self.unit in _EXAMPLES else ""
+        return f"{numbers} {self.unit}{example}"
 
 
 @dataclass(frozen=True, slots=True)
 class OverrideKey:
-    """What a key refers to."""
+    """The subject and the field of a key."""
 
     subject: Subject
     field: str
 
     @classmethod
     def parse(cls, text: str) -> OverrideKey:
-        """The parts of a key.
+        """Parse a key.
 
         Raises:
-            LimitError: there is no such rule, or a part is missing.
+            LimitError: the rule does not exist, or a part is missing.
         """
         path, dot, field = text.rpartition(".")
         if not dot or field not in FIELDS:
@@ -93,20 +97,21 @@ class OverrideKey:
             from cogmeter.query.name_matching import near  # see suggestions.py
 
             alike = " or ".join(near(rule, RULES, 2))
-            mend = f"did you mean {alike}?" if alike else f"there are {', '.join(RULES)}"
-            raise LimitError(f"{shown(text, limit=_SHOWN)}: {quoted(rule, limit=_SHOWN)} is no rule; {mend}")
+            hint = f"Did you mean {alike}?" if alike else f"Use one of {', '.join(RULES)}."
+            raise LimitError(f"{shown(text, limit=_SHOWN)}: {quoted(rule, limit=_SHOWN)} is not a rule. {hint}")
         if (at and not service) or (slash and not operation):
             raise LimitError(
-                f"{shown(text, limit=_LONGEST)}: a name is missing; write rule, rule@service or rule@service/operation"
+                f"{shown(text, limit=_LONGEST)}: a name is missing. Use rule, rule@service or rule@service/operation."
             )
-        if field == "statistic" and rule != "response_time":
-            raise LimitError(f"{shown(text, limit=_LONGEST)}: only response_time has a statistic")
+        if field == "statistic" and not RULES[rule].statistic_setting:
+            with_one = ", ".join(name for name, other in RULES.items() if other.statistic_setting)
+            raise LimitError(f"{shown(text, limit=_LONGEST)}: only {with_one} has a statistic.")
         service = service.replace("%2F", "/").replace("%25", "%")
         return cls(Subject(rule, service, operation), field)
 
 
 def key_of(subject: Subject, field: str = THRESHOLD) -> str:
-    """The key of a limit, as overrides have it; a subject without service is the rule as a whole."""
+    """Return the key of a limit; a subject without service is the rule as a whole."""
     service = subject.service.replace("%", "%25").replace("/", "%2F")
     place = f"@{service}" if service else ""
     place += f"/{subject.operation}" if subject.operation else ""
@@ -115,35 +120,35 @@ def key_of(subject: Subject, field: str = THRESHOLD) -> str:
 
 
 def span_of(key: OverrideKey) -> ValueRange:
-    """The range of a numeric field."""
+    """Return the range of a numeric field."""
     field = _SETTING_OF.get(key.field, RULES[key.subject.rule].setting)
     return ValueRange.of(field)
 
 
 def checked_value(text: str, key: OverrideKey, value: str) -> float | str:
-    """The value of a key: a number in the unit of its span, or one of the field's words.
+    """Return the value of a key: a number in the unit of its range, or one of the field's words.
 
     Raises:
-        LimitError: the value is not within its range, or no such word; the text says what can be.
+        LimitError: the value is out of range, or not a word of the field; the text says what is valid.
     """
     value = value.strip()
     given = f"{shown(text, limit=_LONGEST)}={shown(value, limit=_SHOWN)}"
     if key.field in WORDED:
         if value.lower() not in WORDED[key.field]:
-            raise LimitError(f"{given}: is not one of {', '.join(WORDED[key.field])}")
+            raise LimitError(f"{given} is not valid. Use one of {', '.join(WORDED[key.field])}.")
         return value.lower()
     span = span_of(key)
     number = _number(value, span.unit)
     if number is None or number not in span:
-        example = _EXAMPLES.get(span.unit)
-        raise LimitError(f"{given}: is not within {span}" + (f"; write {example}" if example else ""))
+        problem = "is not valid" if number is None else "is out of range"
+        raise LimitError(f"{given} {problem}. Use {span}.")
     if key.field == "min_operations" and number != int(number):
-        raise LimitError(f"{given}: is no whole number")
+        raise LimitError(f"{given} is not a whole number.")
     return number
 
 
 def _number(value: str, unit: str) -> float | None:
-    """A number in the unit, from one that may have another unit behind it; None if it is none."""
+    """Return a number in the unit; ``value`` may have another unit. None if it is not a number."""
     match = _NUMBER.fullmatch(value)
     if match is None:
         return None

@@ -8,7 +8,7 @@ from cogmeter.render import formatting
 from cogmeter.render.embeds.alert import length_us
 from cogmeter.render.escape import plain
 from cogmeter.render.palette import look_of
-from cogmeter.render.rule_labels import measured
+from cogmeter.render.rule_text import measured
 from cogmeter_storage.alerting import AlertState
 from cogmeter_storage.model import HOUR_US
 

@@ -23,7 +23,7 @@ from cogmeter.notifiers.discord_channel.message_ref import MessageGoneError, Mes
 from cogmeter.notifiers.message_builder import MessageBuilder, begin_picture
 from cogmeter.query.query import now_us
 from cogmeter.render import formatting
-from cogmeter.render.rule_labels import measure_of
+from cogmeter.render.rule_text import rule_title
 from cogmeter_storage.alerting import AlertState
 
 if TYPE_CHECKING:
@@ -232,7 +232,7 @@ class ChannelNotifier:
         if not self._settings.alert_thread or isinstance(message.channel, discord.Thread) or message.guild is None:
             return None
         alert = notice.alert
-        name = f"Alert {alert.id}: {measure_of(alert.rule).title} of {formatting.clean(alert.service)}"
+        name = f"Alert {alert.id}: {rule_title(alert.rule)} of {formatting.clean(alert.service)}"
         try:
             thread = await message.create_thread(
                 name=formatting.cut(name, 100), auto_archive_duration=KEPT_OPEN_MINUTES

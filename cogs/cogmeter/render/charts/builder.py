@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING, Final
 
+from cogmeter.alerts.rules import RULES
 from cogmeter.query.query import now_us
 from cogmeter.query.records import Period, UnknownNameError
 from cogmeter.recording.markers import store_marks
@@ -129,13 +130,14 @@ def breach_chart(
     where that is no response time; ``statistic`` is the response time that the threshold limits: average or p95.
     """
     ended_us = alert.seen_us if alert.resolved_us is None else alert.resolved_us
-    slow = alert.rule == "response_time"
+    shown = RULES[alert.rule].chart if alert.rule in RULES else "timeline"
+    slow = shown == "response time"
     return Chart(
         timeline,
         curve=curve,
         latency_threshold_us=alert.threshold * 1000 if slow else None,
         latency_statistic=statistic if slow else "",
-        throughput_threshold=alert.threshold if alert.rule == "throughput" else None,
+        throughput_threshold=alert.threshold if shown == "throughput" else None,
         breaches=((alert.started_us - window_us, max(ended_us, alert.started_us)),),
         markers=_named(markers),
     )

@@ -58,28 +58,6 @@ class Curve:
         return cls(**{**data, "values": tuple(data["values"])})
 
 
-class Gauged(NamedTuple):
-    """An alert rule that judges a gauge: of several of one kind (shards, scopes) the worst, or all together."""
-
-    name: str
-    unit: str
-    prefix: str  # of the gauges' names
-    factor: float = 1.0  # from the gauge's unit to the curve's
-    limit: float | None = 1.0  # the same for the rule's threshold; None where that is no number of this unit
-    together: bool = False
-
-
-# The rules on the bot as a whole that a gauge tells of. The growth of memory is judged, its size is drawn.
-GAUGED: Final[dict[str, Gauged]] = {
-    "stall": Gauged("longest block of the loop", "duration", "loop.lag_max_ms", 1000, 1000),
-    "gateway_latency": Gauged("gateway latency", "duration", "gateway.latency_ms.", 1000, 1000),
-    "memory_growth": Gauged("memory", "bytes", "resources.memory_bytes", limit=None),
-    "rate_limits": Gauged("rate limits in 10 min", "count", "rest.rate_limited.", together=True),
-    "invalid_requests": Gauged("invalid requests used up", "share", "rest.invalid_share"),
-}
-FAILING: Final = frozenset({"error_rate", "burn_rate"})
-
-
 async def curve_of(alert: Alert, line: Timeline, store: Store, gauges: Collection[str]) -> Curve | None:
     """Return the values of the alert's rule over the timeline; None if the timeline itself shows them.
 
@@ -88,18 +66,19 @@ async def curve_of(alert: Alert, line: Timeline, store: Store, gauges: Collectio
     Raises:
         StorageError: the store cannot be read now.
     """
-    if alert.rule in FAILING:
-        # The threshold of a burn rate is a multiple of the error budget, which is no error rate.
-        return Curve("error rate", "share", _shares(line), alert.threshold if alert.rule == "error_rate" else None)
-    rule = GAUGED.get(alert.rule)
-    names = [] if rule is None else [name for name in gauges if name.startswith(rule.prefix)]
-    if rule is None or not names:
+    from cogmeter.alerts.rules import RULES  # not needed by the worker process, which imports this module
+
+    shown = RULES[alert.rule].chart if alert.rule in RULES else "timeline"
+    if shown in {"error rate", "error rate without threshold"}:
+        return Curve("error rate", "share", _shares(line), alert.threshold if shown == "error rate" else None)
+    names = [] if isinstance(shown, str) else [name for name in gauges if name.startswith(shown.prefix)]
+    if isinstance(shown, str) or not names:
         return None
-    values = await _highest(store, names, line, together=rule.together)
-    if all(value is None for value in values):
+    values = await _highest(store, names, line, together=shown.total)
+    if not any(one is not None for one in values):
         return None
-    limit = None if rule.limit is None else alert.threshold * rule.limit
-    return Curve(rule.name, rule.unit, tuple(value and value * rule.factor for value in values), limit)
+    limit = None if shown.threshold_factor is None else alert.threshold * shown.threshold_factor
+    return Curve(shown.name, shown.unit, tuple(one and one * shown.factor for one in values), limit)
 
 
 def _shares(line: Timeline) -> tuple[float | None, ...]:

@@ -12,7 +12,7 @@ from cogmeter.render.charts.chart import CHART_NAME, NO_CHART
 from cogmeter.render.embeds.limits import VALUE, fitted
 from cogmeter.render.escape import plain, when
 from cogmeter.render.palette import WORST_FIRST, Look, look_of
-from cogmeter.render.rule_labels import measure_of, measured
+from cogmeter.render.rule_text import measured, rule_title
 from cogmeter_storage.alerting import AlertState
 
 if TYPE_CHECKING:
@@ -66,7 +66,7 @@ def headline(alert: Alert) -> str:
 
 def subject(alert: Alert) -> str:
     """What it is about: ``Error rate of knowledge-graph / query``; the bot as a whole goes without saying."""
-    what = plain(measure_of(alert.rule).title, 60)
+    what = plain(rule_title(alert.rule), 60)
     if alert.service == BOT:
         return what
     operation = f" / {plain(alert.operation, 80)}" if alert.operation else ""

@@ -8,7 +8,7 @@ from cogmeter.render import formatting
 from cogmeter.render.embeds.alert import alert_embed_data, several
 from cogmeter.render.embeds.limits import fitted
 from cogmeter.render.escape import plain, when
-from cogmeter.render.rule_labels import measured
+from cogmeter.render.rule_text import measured
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -11,7 +11,7 @@ from cogmeter.render.embeds.alert import length_us, subject
 from cogmeter.render.embeds.statistics import fit
 from cogmeter.render.escape import below, code, plain, when
 from cogmeter.render.palette import DisplayState, Look, look_of
-from cogmeter.render.rule_labels import measure_of, measured
+from cogmeter.render.rule_text import measured, rule_title
 from cogmeter_storage.alerting import AlertState
 
 if TYPE_CHECKING:
@@ -107,7 +107,7 @@ def scope(mute: Mute) -> str:
     """What a mute covers: ``Error rate of knowledge-graph``, ``every rule of knowledge-graph``, ``everything``."""
     if not mute.rule and not mute.service:
         return "everything"
-    what = measure_of(mute.rule).title if mute.rule else "every rule"
+    what = rule_title(mute.rule) if mute.rule else "every rule"
     return f"{plain(what, 60)} of {plain(mute.service, 80) if mute.service else 'every service'}"
 
 

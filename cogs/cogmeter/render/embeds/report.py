@@ -11,7 +11,7 @@ from cogmeter.render.embeds.alert import several
 from cogmeter.render.embeds.statistics import fit
 from cogmeter.render.escape import code, plain
 from cogmeter.render.palette import DisplayState
-from cogmeter.render.rule_labels import measure_of, measured
+from cogmeter.render.rule_text import measured, rule_title
 
 if TYPE_CHECKING:
     from cogmeter.query.records import Advice, AlertLine, AlertReport
@@ -75,7 +75,7 @@ def _fired(one: AlertLine) -> str:
 
 
 def _named(one: AlertLine) -> str:
-    what = plain(measure_of(one.rule).title, 60)
+    what = plain(rule_title(one.rule), 60)
     return what if one.service.startswith("(") else f"{what} of {plain(one.service, 60)}"
 
 

@@ -10,9 +10,8 @@ from cogmeter.render.embeds.alert import several
 from cogmeter.render.embeds.limits import DESCRIPTION
 from cogmeter.render.embeds.statistics import fit
 from cogmeter.render.escape import plain, when
-from cogmeter.render.limit_text import value_of
 from cogmeter.render.palette import DisplayState
-from cogmeter.render.what_if_text import said
+from cogmeter.render.rule_text import limit_text, what_if_text
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -28,9 +27,9 @@ def thresholds_embed(
     ``common`` says what holds for all rules alike.
     """
     of = "" if service is None else f" for {plain(service, 100)}"
-    lines = [f"**{plain(one.rule, 60)}**: {value_of(one)} ({_origin(one)})" for one in rules]
+    lines = [f"**{plain(one.rule, 60)}**: {limit_text(one)} ({_origin(one)})" for one in rules]
     if others:
-        lines += ["", *(f"**{plain(one.key, 150)}**: {value_of(one)} ({_origin(one)})" for one in others)]
+        lines += ["", *(f"**{plain(one.key, 150)}**: {limit_text(one)} ({_origin(one)})" for one in others)]
     embed = discord.Embed(
         title=f"Thresholds{of}", description=several(lines, DESCRIPTION), colour=DisplayState.NEUTRAL.colour
     )
@@ -42,8 +41,8 @@ def preview_embed(
     key: str, before: EffectiveLimit, after: EffectiveLimit, outlook: WhatIf | None, why_not: str
 ) -> discord.Embed:
     """A change that waits to be applied, and what it would have told; ``why_not`` where nothing can be said of that."""
-    lines = [f"**{plain(key, 150)}**: {value_of(before)} → **{value_of(after)}**", ""]
-    lines.append(plain(why_not, 300) if outlook is None else said(outlook, strong="**"))
+    lines = [f"**{plain(key, 150)}**: {limit_text(before)} → **{limit_text(after)}**", ""]
+    lines.append(plain(why_not, 300) if outlook is None else what_if_text(outlook, strong="**"))
     embed = discord.Embed(
         title="Change this threshold?", description="\n".join(lines), colour=DisplayState.NEUTRAL.colour
     )
@@ -60,7 +59,7 @@ def changed_embed(key: str, before: EffectiveLimit, after: EffectiveLimit, actor
     return fit(
         discord.Embed(
             title="Threshold reset" if reset else "Threshold changed",
-            description=f"**{plain(key, 150)}**: {value_of(before)} → **{value_of(after)}**{origin}\n"
+            description=f"**{plain(key, 150)}**: {limit_text(before)} → **{limit_text(after)}**{origin}\n"
             f"By {plain(actor, 60)}. It holds at once{until}.",
             colour=DisplayState.HEALTHY.colour,
         )

@@ -11,11 +11,9 @@ from cogmeter.alerts.model import BOT
 from cogmeter.alerts.review.muting import REASON
 from cogmeter.alerts.review.threshold_changes import holdings
 from cogmeter.alerts.rules import RULES
-from cogmeter.alerts.thresholds.effective import BY_OPERATION, WHOLE
 from cogmeter.alerts.thresholds.keys import FIELDS, OverrideKey, span_of
 from cogmeter.render import formatting
-from cogmeter.render.limit_text import value_of
-from cogmeter.render.rule_labels import measure_of
+from cogmeter.render.rule_text import limit_text, rule_title
 from cogmeter.schemas.alerts import STATES
 from cogmeter.settings import env_name
 from cogmeter.web.pages.frame import PageParams, PageView, answer
@@ -24,6 +22,7 @@ from cogmeter_storage.alerting import AlertState
 if TYPE_CHECKING:
     from aiohttp import web
 
+    from cogmeter.alerts.rules.rule import Rule
     from cogmeter.monitor.monitor import Monitor
     from cogmeter.query.records import EffectiveLimit
     from cogmeter_storage.alerting import Alert, AlertChange, Attempt, Mute
@@ -91,8 +90,7 @@ class ThresholdRow:
     """One limit in the table of thresholds."""
 
     holding: EffectiveLimit
-    whole: bool  # it is about the bot as a whole
-    by_operation: bool
+    rule: Rule
     unit: str
 
     @property
@@ -102,13 +100,13 @@ class ThresholdRow:
 
     @property
     def title(self) -> str:
-        """The rule in people's words."""
-        return measure_of(self.holding.rule).title
+        """The rule's title."""
+        return self.rule.title
 
     @property
     def value(self) -> str:
         """The limit in people's words."""
-        return value_of(self.holding)
+        return limit_text(self.holding)
 
     @property
     def changed(self) -> bool:
@@ -151,7 +149,7 @@ async def show_alerts(monitor: Monitor, ask: AlertsPageParams, request: web.Requ
         older=len(history) > PAGE,
         states=[state for state in STATES if state != "active"],
         mutes=[one for one in await kept.mutes(view.now_us) if ask.service in {None, one.service} or not one.service],
-        rules={name: measure_of(name).title for name in RULES},
+        rules={name: rule_title(name) for name in RULES},
         rows=[_row(one) for one in held.rules(ask.service)],
         others=[_row(one) for one in held.others(ask.service)],
         targets=targets(monitor),
@@ -185,7 +183,7 @@ def scope(mute: Mute) -> str:
     """What a mute covers, in words."""
     if not mute.rule and not mute.service:
         return "Everything"
-    what = measure_of(mute.rule).title if mute.rule else "Every rule"
+    what = rule_title(mute.rule) if mute.rule else "Every rule"
     return f"{what} of {mute.service}" if mute.service else f"{what} of every service"
 
 
@@ -206,7 +204,7 @@ async def _standing(view: PageView, alert: Alert, *, told: bool) -> ActiveAlert:
 def _row(one: EffectiveLimit) -> ThresholdRow:
     words = isinstance(one.value, str)
     unit = "" if words else span_of(OverrideKey.parse(one.key)).unit
-    return ThresholdRow(one, whole=one.rule in WHOLE, by_operation=one.rule in BY_OPERATION, unit=unit)
+    return ThresholdRow(one, RULES[one.rule], unit)
 
 
 def _lasted(alert: Alert, now_us: int) -> str:

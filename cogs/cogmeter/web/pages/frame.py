@@ -16,7 +16,7 @@ from cogmeter.recording.background import paced
 from cogmeter.recording.recorder import OTHER
 from cogmeter.render import formatting
 from cogmeter.render.palette import look_of
-from cogmeter.render.rule_labels import measure_of, measured
+from cogmeter.render.rule_text import measured, rule_title
 from cogmeter.schemas import safe
 from cogmeter.schemas.times import SECOND_US, at, iso
 from cogmeter.version import __version__
@@ -198,7 +198,7 @@ async def answer(view: PageView, template: str, *, title: str, **values: Any) ->
         safe=said,
         iso=iso,
         look_of=look_of,
-        measure_of=measure_of,
+        rule_title=rule_title,
         measured=measured,
         **values,
     )

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from cogmeter.alerts.measurement.values import STATISTICS, averages_ms, quantiles_ms
 from cogmeter.alerts.measurement.window import FOLD_AT, SLICES, Window
-from cogmeter.alerts.rules.values import STATISTICS, averages_ms, quantiles_ms
 from cogmeter_storage.histogram import BUCKETS, bucket_of
 from cogmeter_storage.model import FAILURES, Outcome
 

@@ -9,7 +9,7 @@ import pytest
 from cogmeter.alerts.model import SEVERITIES, Subject
 from cogmeter.alerts.rules import RULES, failures, traffic
 from cogmeter.alerts.rules.burn import LEVELS
-from cogmeter.alerts.rules.suppression import ANY, SAME_SERVICE, WHOLE_BOT
+from cogmeter.alerts.rules.rule import ANY_RULE
 from cogmeter.alerts.thresholds.keys import FIELDS
 from cogmeter.alerts.thresholds.limits import Limits
 from cogmeter.settings import Settings, env_name
@@ -40,7 +40,7 @@ def test_every_rule_is_listed_and_no_other():
 def test_what_the_table_says_of_a_rule_holds(name):
     rule = RULES[name]
     about, default, unit, setting, recovery, for_s, minimum = ROWS[name]
-    assert (about, unit, setting) == (rule.about, rule.unit, env_name(rule.setting))
+    assert (about, unit, setting) == (rule.about, rule.threshold_unit or rule.unit, env_name(rule.setting))
     assert float(default) == Settings.model_fields[rule.setting].default
     limit = Limits(Settings(_env_file=None, alert_min_operations=77, **{rule.setting: 0.4})).of(Subject(name, "web"))
     assert f"{limit.for_s:g} s" == for_s
@@ -83,12 +83,14 @@ def test_what_is_no_chance_is_that_of_the_code():
 
 def test_every_echo_is_listed():
     said = {re.match(r"\w+", row[0])[0]: row[1] for row in table("| Explained | By |")[1:]}
-    assert said.keys() == SAME_SERVICE.keys() | WHOLE_BOT.keys()
-    for rule, others in SAME_SERVICE.items():
-        wanted = "any rule" if others == (ANY,) else others[0]
-        assert said[rule] == f"{wanted} of the same service"
-    for rule, others in WHOLE_BOT.items():
-        assert said[rule] == f"{others[0]} of the bot"
+    explained = {name for name, rule in RULES.items() if rule.explained_by or rule.explained_by_bot}
+    assert said.keys() == explained
+    for name in explained:
+        if others := RULES[name].explained_by:
+            wanted = "any rule" if others == (ANY_RULE,) else others[0]
+            assert said[name] == f"{wanted} of the same service"
+        else:
+            assert said[name] == f"{RULES[name].explained_by_bot[0]} of the bot"
 
 
 def test_fields_severities_and_states_are_all_named():

@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 
-from cogmeter.alerts.rules.values import excess
+from cogmeter.alerts.measurement.values import excess
 
 
 @pytest.mark.parametrize(

@@ -2,7 +2,7 @@
 
 import pytest
 
-from cogmeter.alerts.measurement.evaluator import Evaluator
+from cogmeter.alerts.evaluator import Evaluator
 from cogmeter.alerts.model import BOT, LoopState
 from cogmeter.alerts.rules.process import steady_growth
 from cogmeter.recording.recorder import Recorder

@@ -6,7 +6,7 @@ import re
 import numpy as np
 import pytest
 
-from cogmeter.alerts.rules.values import silence
+from cogmeter.alerts.measurement.values import silence
 
 HOUR = 3_600
 

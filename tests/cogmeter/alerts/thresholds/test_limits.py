@@ -120,23 +120,28 @@ def test_values_are_stored_in_one_form(key, value, stored):
     assert Limits.check(key, stored) == stored
 
 
-MILLISECONDS = "response_time@web=-1: is not within 0 to 86400000 (milliseconds); write 1900, 1900ms or 1.9s"
+SHARE = "Use a share from 0 to 1 or a percentage, e.g. 5%."
+MILLISECONDS = "response_time@web=-1 is out of range. Use 0 to 86400000 milliseconds, e.g. 1900, 1900ms or 1.9s."
 
 
 @pytest.mark.parametrize(
     ("key", "value", "text"),
     [
-        ("error_rate", "1.5", "error_rate=1.5: is not within 0 to 1 (share); write 0.05 or 5%"),
-        ("error_rate", "many", "error_rate=many: is not within 0 to 1 (share); write 0.05 or 5%"),
+        ("error_rate", "1.5", f"error_rate=1.5 is out of range. {SHARE}"),
+        ("error_rate", "many", f"error_rate=many is not valid. {SHARE}"),
         ("response_time@web", "-1", MILLISECONDS),
-        ("error_rate.min_operations", "0", "error_rate.min_operations=0: is not within 1 to 1000000 (operations)"),
-        ("error_rate.min_operations", "2.5", "error_rate.min_operations=2.5: is no whole number"),
-        ("error_rate.severity", "loud", "error_rate.severity=loud: is not one of info, warning, critical"),
-        ("error_rate.statistic", "p95", "error_rate.statistic: only response_time has a statistic"),
-        ("eror_rate", "1", "eror_rate: 'eror_rate' is no rule; did you mean error_rate or burn_rate?"),
-        ("error_rate@", "1", "error_rate@: a name is missing; write rule, rule@service or rule@service/operation"),
-        ("error_rate", "9" * 4_000, f"error_rate={'9' * 60}...: is not within 0 to 1 (share); write 0.05 or 5%"),
-        ("error_rate", "nan", "error_rate=nan: is not within 0 to 1 (share); write 0.05 or 5%"),
+        ("error_rate.min_operations", "0", "error_rate.min_operations=0 is out of range. Use 1 to 1000000 operations."),
+        ("error_rate.min_operations", "2.5", "error_rate.min_operations=2.5 is not a whole number."),
+        ("error_rate.severity", "loud", "error_rate.severity=loud is not valid. Use one of info, warning, critical."),
+        ("error_rate.statistic", "p95", "error_rate.statistic: only response_time has a statistic."),
+        ("eror_rate", "1", "eror_rate: 'eror_rate' is not a rule. Did you mean error_rate or burn_rate?"),
+        ("error_rate@", "1", "error_rate@: a name is missing. Use rule, rule@service or rule@service/operation."),
+        (
+            "error_rate",
+            "9" * 4_000,
+            f"error_rate={'9' * 60}... is not valid. Use a share from 0 to 1 or a percentage, e.g. 5%.",
+        ),
+        ("error_rate", "nan", f"error_rate=nan is not valid. {SHARE}"),
     ],
 )
 def test_bad_ones_are_refused_with_what_can_be(key, value, text):

@@ -5,14 +5,17 @@ import dataclasses
 import pytest
 from factories import make_alert
 
+from cogmeter.alerts.rules import RULES
+from cogmeter.alerts.rules.rule import GaugeCurve
 from cogmeter.query.query import Query
 from cogmeter.query.records import Period
 from cogmeter.recording.service_names import BOT
 from cogmeter.render.charts.builder import breach_chart
 from cogmeter.render.charts.chart import Chart, describe
-from cogmeter.render.charts.curve import GAUGED, Curve, curve_of
+from cogmeter.render.charts.curve import Curve, curve_of
 from cogmeter_storage.model import MINUTE_US
 
+GAUGED = [name for name, rule in RULES.items() if isinstance(rule.chart, GaugeCurve)]
 NOW_US = 1_800_000_000_000_000 + 17 * MINUTE_US + 3_000_000
 ALERT = make_alert(NOW_US, service="graph", started_us=NOW_US - 2 * MINUTE_US)
 GAUGES = ("loop.lag_max_ms", "gateway.latency_ms.shard_0", "gateway.latency_ms.shard_1", "resources.memory_bytes",

@@ -8,8 +8,9 @@ from factories import make_alert
 from hypothesis import given
 from hypothesis import strategies as st
 
+from cogmeter.alerts.rules import KINDS
 from cogmeter.query.records import IncidentContext, Period
-from cogmeter.render import formatting, rule_labels
+from cogmeter.render import formatting, rule_text
 from cogmeter.render.charts.builder import breach_chart, breach_period
 from cogmeter.render.embeds.alert import alert_embed_data, headline, several, subject
 from cogmeter.render.embeds.alert_details import details_embed_data
@@ -148,7 +149,7 @@ def test_a_link_that_could_break_out_of_its_markdown_is_left_out():
     ],
 )
 def test_numbers_are_said_in_the_unit_of_their_rule(rule, value, said):
-    assert rule_labels.measured(rule, value) == said
+    assert rule_text.measured(rule, value) == said
 
 
 def test_a_rule_that_is_not_known_here_is_named_as_it_is():
@@ -242,7 +243,7 @@ numbers = st.floats() | st.sampled_from([0.0, -1.0, 1e300, math.inf])
 alerts = st.builds(
     Alert,
     uid=names,
-    rule=st.sampled_from([*rule_labels.MEASURES, "unheard_of"]) | names,
+    rule=st.sampled_from([*KINDS, "unheard_of"]) | names,
     service=names,
     operation=names,
     state=st.sampled_from(AlertState),

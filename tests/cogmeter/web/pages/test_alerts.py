@@ -189,7 +189,7 @@ async def test_a_threshold_of_one_service_or_another_field_is_changed_alone(seed
         pressed(browser, SAVE)
         row = "document.querySelector('[data-key=\"threshold-response_time@knowledge-graph.for\"]')"
         browser.wait(f"!!{row}", "the new limit")
-        browser.wait(f"{row}.innerText.includes('told after 2 min')")
+        browser.wait(f"{row}.innerText.includes('fires after 2 min')")
         pressed(browser, f"{row}.querySelector('[data-do=edit]')")
         browser.expect(f"[{FORM}.service.value, {FORM}.field.value]", ["knowledge-graph", "for"])
 
@@ -204,7 +204,7 @@ async def test_a_value_that_cannot_be_is_refused_in_the_dialog(seeded, browser):
         pressed(browser, button("edit", rule="error_rate"))
         browser.insert("seven")
         browser.press("Enter")
-        browser.wait(f"{SAID}.includes('is not within 0 to 1')", "the refusal")
+        browser.wait(f"{SAID}.includes('is out of range')", "the refusal")
         browser.wait(f"{SAVE}.disabled")
         browser.press("Escape")
         browser.wait("!document.getElementById('threshold').open", "the dialog to close")

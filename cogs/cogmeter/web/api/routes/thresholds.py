@@ -10,7 +10,7 @@ from pydantic import Field, StrictFloat, StrictInt, StrictStr
 from cogmeter.alerts.review.threshold_changes import NOT_REPLAYABLE, Change, holdings, preview
 from cogmeter.alerts.thresholds.keys import LimitError, OverrideKey, span_of
 from cogmeter.query.records import Range
-from cogmeter.render.what_if_text import said
+from cogmeter.render.rule_text import what_if_text
 from cogmeter.schemas.changes import (
     AuditAnswer,
     AuditPage,
@@ -130,7 +130,7 @@ def _tried(change: Change, found: Preview) -> ThresholdChange:
     if outlook is None:
         message = NOT_REPLAYABLE if change.value is not None else "The setting would hold again."
     else:
-        message = said(outlook)
+        message = what_if_text(outlook)
         span = Range(outlook.since_us, outlook.until_us, "")
         answer = OutlookAnswer.of(outlook, TimeRange.of(span))
     before, after = _holding(found.before), _holding(found.after)

@@ -122,7 +122,7 @@ function edit(button) {
   document.getElementById("threshold-now").textContent = `Now ${limit}: ${now}`;
   form.dataset.unit = unit;
   form.elements.field.value = field;
-  form.elements.field.querySelector('[value="statistic"]').hidden = rule !== "response_time";
+  form.elements.field.querySelector('[value="statistic"]').hidden = !("statistic" in button.dataset);
   const place = limit.includes("@") ? limit.slice(limit.indexOf("@") + 1) : "";
   const services = [...form.elements.service.options].map((one) => one.value);
   const own = services.filter((one) => one && (place === one || place.startsWith(`${one}/`) || place === `${one}.${field}` || place.startsWith(`${one}.`)));
@@ -196,7 +196,7 @@ async function save() {
 
 /** A limit in people's words. */
 function worded({ field, value, unit }) {
-  if (typeof value === "string") return value || "by how far it is beyond";
+  if (typeof value === "string") return value || "depends on the value";
   if (!value && (field === "threshold" || field === "recovery")) return "off";
   if (unit?.startsWith("share")) return percent(value);
   if (unit === "milliseconds") return duration(value);

@@ -117,11 +117,11 @@ async def test_a_dry_run_says_what_it_would_have_told_and_changes_nothing(served
     ("values", "parameter", "words"),
     [
         ({"error_rat": 1}, "values.error_rat", "did you mean error_rate"),
-        ({"error_rate": 2}, "values.error_rate", "is not within 0 to 1"),
+        ({"error_rate": 2}, "values.error_rate", "is out of range. Use a share from 0 to 1"),
         ({"stall@a": 2}, "values.stall@a", "about the bot as a whole"),
         ({"error_rate": True}, None, ""),
         ({}, "values", ""),
-        ({"error_rate": "1%", "response_time": "never"}, "values.response_time", "is not within"),
+        ({"error_rate": "1%", "response_time": "never"}, "values.response_time", "is not valid. Use 0 to"),
     ],
 )
 async def test_what_cannot_hold_is_422_and_changes_nothing(served, values, parameter, words):

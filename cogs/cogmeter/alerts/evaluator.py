@@ -1,4 +1,4 @@
-"""Measures what the rules are about, and at each check says what is beyond its limits."""
+"""Measures what the rules read, and runs every rule at each check."""
 
 from __future__ import annotations
 
@@ -36,16 +36,16 @@ if TYPE_CHECKING:
     from cogmeter_storage.base import Store
     from cogmeter_storage.model import Series
 
-BASELINES: Final = "alerts.baselines"  # keys of what the store remembers for us
+BASELINES: Final = "alerts.baselines"  # keys in the store's memory
 MEASURED: Final = "alerts.measured"
-ECHO_WINDOWS: Final = 2  # for so many windows after its explanation an echo stays one
-TURN_S: Final = 0.0005  # a check gives the loop a turn when it has held it for so long
+ECHO_WINDOWS: Final = 2  # for so many windows after the other breach a reading stays explained
+TURN_S: Final = 0.0005  # after so long a check lets the loop run
 
 _logger = logging.getLogger("cogmeter.alerts")
 
 
 class Evaluator:
-    """Takes operations and samples as they come; ``evaluate`` holds them against the limits."""
+    """The measurements of one monitor; ``evaluate`` compares them with the limits."""
 
     def __init__(
         self,
@@ -58,7 +58,7 @@ class Evaluator:
     ) -> None:
         """``names`` is the recorder's growing list of (service, operation), by series number.
 
-        ``clock_s`` are the seconds of a clock that only goes forward, ``wall`` the microseconds since 1970 UTC.
+        ``clock_s`` returns the seconds of a monotonic clock, ``wall`` the microseconds since 1970 UTC.
         """
         self.faults: Counter[str] = Counter()  # of our own, by rule
         self._names = names
@@ -87,14 +87,14 @@ class Evaluator:
 
     @property
     def costs(self) -> CostTotals:
-        """What operations cost."""
+        """The costs of the last day."""
         return self._costs
 
     async def restore(self, store: Store, now_us: int, parts: StartupGuard | None = None) -> None:
         """Restore what is stored: the window, the long windows, baselines, costs. A part that fails starts empty.
 
-        Series that the recorder does not know yet are left out of the window: let it know those of the store before.
-        ``parts`` is where failures are reported. What the store could not return now is not overwritten by ``keep``.
+        The window leaves out series that the recorder does not know, so it has to learn those of the store first.
+        ``parts`` reports failures. ``keep`` does not overwrite what the store could not return now.
         """
         parts = StartupGuard(Counter()) if parts is None else parts
         self._source, self._unread = store, set()
@@ -120,22 +120,22 @@ class Evaluator:
             self._deviations.learn(self._view(now_us))
 
     def sampled(self, at_us: int, gauges: Mapping[str, float], loops: Sequence[LoopState] = ()) -> None:
-        """Take the gauges of one moment, and the loops that are not well at it."""
+        """Add the gauges of one moment, and the loops that are dead or overdue."""
         self._gauges.take(at_us, gauges)
         self._loops = tuple(loops)
 
     def stepped(self, step_us: int) -> None:
-        """Follow a step of the wall clock: what was counted a minute ago was counted a minute ago still."""
+        """Follow a step of the wall clock, so that the age of each count stays the same."""
         for part in (self._history, self._costs, self._gauges, self._echoes, self.spending):
             part.shift(step_us)
 
     async def evaluate(self, now_us: int) -> list[Reading]:
-        """All that is beyond its recovery threshold now; what another reading explains is not breached."""
+        """Return the readings beyond their recovery thresholds; one that another reading explains is not breached."""
         view = self._view(now_us)
         while self._deviations.due and self._deviations.new_minute(now_us):
-            self._deviations.learn(view)  # what the minute before left undone
+            self._deviations.learn(view)  # baselines that are still due from the minute before
             await asyncio.sleep(0)
-        if self._limits.active(DEVIATION):
+        if self._limits.active(DEVIATION.name):
             self._deviations.plan(view)
         self._deviations.learn(view)
         self._costs.move(now_us)
@@ -147,7 +147,7 @@ class Evaluator:
         return readings
 
     async def keep(self, store: Store) -> None:
-        """Keep what was learned, for the next start."""
+        """Store what was learned, for the next start."""
         unread = self._unread if store is self._source else ()
         if BASELINES not in unread:
             await store.set_value(BASELINES, await self._deviations.dump())
@@ -184,7 +184,7 @@ class Evaluator:
                 raise
 
     def _found(self, view: Snapshot) -> Iterator[Reading]:
-        """Each rule's readings; one that fails is said and counted, and keeps no other from being read."""
+        """Yield each rule's readings; a rule that fails is logged and counted, and the others continue."""
         for rule in RULES.values():
             if not self._limits.active(rule.name):
                 continue
@@ -192,10 +192,10 @@ class Evaluator:
                 yield from rule.find(view, self._limits)
             except Exception:
                 self.faults[rule.name] += 1
-                _logger.exception("The rule %s failed; the others go on", rule.name)
+                _logger.exception("The rule %s failed; the other rules continue", rule.name)
 
     def _note_silent(self, readings: Sequence[Reading]) -> None:
-        silent = [one.subject.service for one in readings if one.subject.rule == LOW_TRAFFIC]
+        silent = [one.subject.service for one in readings if one.subject.rule == LOW_TRAFFIC.name]
         began = self._clock_s() - self._began_s < FIVE_MINUTES_S
         self._usual.note([*silent, *(self._silent_before if began else ())], self._window.places)
 
@@ -242,12 +242,12 @@ class Evaluator:
             gauges=self._gauges,
             loops=self._loops,
             longest_stall=window.longest_stall(),
-            deviations=dict(self._deviations.found),  # more of them may be learned while a check is under way
+            deviations=dict(self._deviations.found),  # more of them may be learned during a check
         )
 
 
 def _explain(readings: Sequence[Reading]) -> None:
-    """Say what was measured, and why some of it raises no alert; the engine says what became of the rest."""
+    """Log what was measured, and why some of it raises no alert; the engine logs the rest."""
     _logger.debug("%d readings, %d of them in breach", len(readings), sum(one.breached for one in readings))
     for one in readings:
         if not one.breached:
@@ -256,12 +256,12 @@ def _explain(readings: Sequence[Reading]) -> None:
 
 
 async def _in_turns(found: Iterable[Reading]) -> list[Reading]:
-    """All of them, worked out little by little: in between the loop has its turn."""
+    """Return all readings; the loop can run in between."""
     readings: list[Reading] = []
-    held_s = time.perf_counter()
+    began_s = time.perf_counter()
     for one in found:
         readings.append(one)
-        if time.perf_counter() - held_s >= TURN_S:
+        if time.perf_counter() - began_s >= TURN_S:
             await asyncio.sleep(0)
-            held_s = time.perf_counter()
+            began_s = time.perf_counter()
     return readings

@@ -9,8 +9,8 @@ from collections import Counter
 import numpy as np
 import pytest
 
+from cogmeter.alerts.evaluator import BASELINES, MEASURED
 from cogmeter.alerts.measurement.deviations import MOST_SERVICES
-from cogmeter.alerts.measurement.evaluator import BASELINES, MEASURED
 from cogmeter.alerts.measurement.spending import KEY as SPENDING
 from cogmeter.alerts.measurement.window import PIECE
 from cogmeter.startup import StartupGuard

@@ -1,0 +1,105 @@
+"""Alert rules as text, for embeds and pages: titles, values, limits, and previews of limits."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Final
+
+from cogmeter.alerts.rules import KINDS, RULES
+from cogmeter.alerts.thresholds.effective import CHANGED
+from cogmeter.alerts.thresholds.keys import WORDED, LimitError, OverrideKey
+from cogmeter.alerts.thresholds.limits import Limits
+from cogmeter.query.records import EffectiveLimit
+from cogmeter.render import formatting
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from cogmeter.query.records import WhatIf
+
+_FORMATS: Final[dict[str, Callable[[float], str]]] = {  # by the unit of a rule
+    "share": formatting.percent,
+    "share of usual": lambda value: f"{formatting.percent(value)} of usual",
+    "share of success": lambda value: f"{formatting.percent(value)} success",
+    "growth": lambda value: f"{value * 100:,.0f}%",  # above 1 as well, which ``formatting.percent`` caps
+    "ms": lambda value: formatting.duration(value * 1000),
+    "operations/min": formatting.rate,
+    "factor": lambda value: f"{value:,.1f}".removesuffix(".0") + "x",
+    "USD": lambda value: f"${value:,.2f}",
+    "USD per day": lambda value: f"${value:,.2f} a day",
+    "score": lambda value: f"{value:.2f}",
+    "number": lambda value: f"{value:g}",
+}
+_FIELDS: Final = {  # the words before a value
+    "threshold": "",
+    "recovery": "recovers at",
+    "for": "fires after",
+    "recovery_delay": "resolves after",
+    "min_operations": "from",
+    "severity": "severity",
+    "statistic": "statistic",
+}
+
+
+def rule_title(rule: str) -> str:
+    """Return the title of a rule: "Error rate". An unknown rule's title is its name."""
+    kind = KINDS.get(rule)
+    return kind.title if kind else formatting.clean(rule.replace("_", " ")).capitalize() or "Alert"
+
+
+def measured(rule: str, value: float) -> str:
+    """Format a value of a rule, ``8.2 s``; a dash if it is not a finite number."""
+    kind = KINDS.get(rule)
+    return _formatted(kind.unit if kind else "number", value) if math.isfinite(value) else formatting.NOTHING
+
+
+def limit_text(one: EffectiveLimit) -> str:
+    """Format a limit; a threshold of 0 is ``off``."""
+    if isinstance(one.value, str):
+        value = one.value or "depends on the value"
+    elif one.field in {"threshold", "recovery"}:
+        rule = RULES[one.rule]
+        value = _formatted(rule.threshold_unit or rule.unit, one.value) if one.value else "off"
+    elif one.field == "min_operations":
+        value = f"{formatting.exact(int(one.value))} operations"
+    else:
+        value = "no delay" if not one.value else formatting.duration(one.value * 1e6)
+    return f"{_FIELDS.get(one.field, one.field)} {value}".strip()
+
+
+def override_text(key: str, value: str) -> str:
+    """Format the stored value of an override, ``1.9 s``; unchanged if this version does not know the key."""
+    try:
+        parsed = OverrideKey.parse(key)
+        known = Limits.check(key, value)
+    except LimitError:
+        return value
+    number = known if parsed.field in WORDED else float(known)
+    return limit_text(EffectiveLimit(key, parsed.subject.rule, parsed.field, number, CHANGED))
+
+
+def what_if_text(outlook: WhatIf, *, strong: str = "") -> str:
+    """Format a preview: "In the last 7 days this would have fired 3 times, for 40 min in total".
+
+    ``strong`` is put around the most important words: two asterisks in Discord, nothing elsewhere.
+    """
+    if not outlook.subjects:
+        return "No preview: no operations of this kind are recorded yet."
+    then = _fired(outlook.times, outlook.length_us)
+    now = _fired(outlook.now_times, outlook.now_length_us)
+    length = formatting.duration(outlook.until_us - outlook.since_us)
+    days = round((outlook.until_us - outlook.since_us) / 86_400e6, 1)
+    span = f"{days:.0f} days" if days >= 2 and days == int(days) else length
+    return f"In the last {span} this would have fired {strong}{then}{strong}; the current limit: {now}."
+
+
+def _fired(times: int, length_us: int) -> str:
+    count = "once" if times == 1 else f"{formatting.exact(times)} times"
+    return f"{count}, for {formatting.duration(length_us)} in total" if times else count
+
+
+def _formatted(unit: str, value: float) -> str:
+    if unit in _FORMATS:
+        return _FORMATS[unit](value)
+    noun, space, rest = unit.partition(" ")
+    return f"{value:,.0f} {noun.removesuffix('s') if round(value) == 1 else noun}{space}{rest}"
