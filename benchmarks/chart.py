@@ -17,7 +17,7 @@ from datetime import UTC, datetime
 
 from timing import parser, sized
 
-from cogmeter.query.query import Range, Timeline
+from cogmeter.query.records import Range, Timeline
 from cogmeter.render.charts.chart import Chart
 from cogmeter.render.charts.worker_client import ChartWorker
 

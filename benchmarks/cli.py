@@ -28,6 +28,7 @@ from typing import TYPE_CHECKING
 from query import build
 from timing import Goal, Spread, at_most, interleaved, parser, percentile, ratio, row, seconds, sized
 
+from cogmeter.exporters.table import EXPORTERS, exporter
 from cogmeter_storage import open_store
 
 if TYPE_CHECKING:
@@ -35,7 +36,6 @@ if TYPE_CHECKING:
 
 COGMETER = (sys.executable, "-m", "cogmeter_bot")
 EMPTY = "import click\n@click.command()\ndef main():\n    '''Nothing.'''\nmain()"
-ENDINGS = {"json": "json", "ndjson": "ndjson", "csv": "csv", "prometheus": "prom"}
 FEW = 1_000
 WRITE_PAUSE_S = 0.05
 WRITE_ROWS = 50
@@ -99,8 +99,8 @@ async def compare(database: Path, file: Path) -> int:
 def exports(folder: Path, large: Path, count: int) -> None:
     small = folder / "small.db"
     asyncio.run(build(small, FEW))
-    for kind, ending in ENDINGS.items():
-        file = folder / f"export.{ending}"
+    for kind in EXPORTERS:
+        file = folder / f"export.{exporter(kind).suffixes[0]}"
         _, little = exported(small, file)
         taken, much = exported(large, file)
         row(

@@ -19,7 +19,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 from timing import Goal, Spread, at_most, parser, percentile, row, seconds, sized
 
-from cogmeter.query.query import Period, Query, Summary
+from cogmeter.query.query import Query
+from cogmeter.query.records import Period, Summary
 from cogmeter_storage import Retention, Row, Store, open_store
 from cogmeter_storage.histogram import quantiles
 from cogmeter_storage.model import DAY_US, HOUR_US

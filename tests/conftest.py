@@ -39,9 +39,9 @@ def empty_recorder() -> Iterator[None]:
 def _empty(recorder: cogmeter.Recorder) -> None:
     recorder.buffer.capacity = DEFAULT_CAPACITY
     recorder.buffer.forked()
-    recorder.marks.take()
-    recorder.marks.dropped = recorder.refused = recorder.overflowed = 0
-    recorder.marks.started = False
+    recorder.markers.take()
+    recorder.markers.dropped = recorder.refused = recorder.overflowed = 0
+    recorder.markers.started = False
 
 
 @pytest.fixture

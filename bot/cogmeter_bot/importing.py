@@ -10,9 +10,9 @@ from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, cast
 
-from cogmeter.exporters.base import iso
 from cogmeter.exporters.reading import FormatError, operations
 from cogmeter.settings.text_file import encoding_of
+from cogmeter.times import iso
 from cogmeter_bot.errors import CannotRunError
 from cogmeter_storage.model import MINUTE_US
 

@@ -15,7 +15,6 @@ Record from anywhere, before or after the extension ``cogmeter.cog`` is loaded, 
 
 from cogmeter.recording.operation import Operation
 from cogmeter.recording.recorder import Recorder, Tracker
-from cogmeter.version import __version__
 from cogmeter_storage.model import Outcome
 
 __all__ = [
@@ -31,8 +30,10 @@ __all__ = [
     "track",
 ]
 
+__version__ = "0.1.0"
+
 default_recorder = Recorder()  # passive: a list and two dictionaries until something is recorded
-mark = default_recorder.marks.mark
+mark = default_recorder.markers.mark
 operation = default_recorder.operation
 record = default_recorder.record
 track = default_recorder.track

@@ -11,16 +11,16 @@ if TYPE_CHECKING:
 
 
 class Status(enum.StrEnum):
-    """How a component is."""
+    """The health of a component."""
 
     HEALTHY = "healthy"
-    DEGRADED = "degraded"  # it serves, with losses
+    DEGRADED = "degraded"  # it works, with losses
     UNHEALTHY = "unhealthy"
-    UNKNOWN = "unknown"  # nothing can be said yet: it is still starting, or nothing happened
+    UNKNOWN = "unknown"  # it is still starting, or has nothing to judge yet
 
     @property
     def serves(self) -> bool:
-        """Whether an orchestrator should let it go on, and send it work: not while it is starting."""
+        """True if an orchestrator should keep it running and send it work. False while it starts."""
         return self in {Status.HEALTHY, Status.DEGRADED}
 
 
@@ -29,9 +29,9 @@ _FROM_GOOD_TO_BAD = (Status.HEALTHY, Status.DEGRADED, Status.UNKNOWN, Status.UNH
 
 @dataclass(frozen=True, slots=True)
 class Check:
-    """The judgement on one component. Its reason is for everybody to read: no path, no address, no id, no error text.
+    """The result of one check. Its reason is public: it has no path, no address, no id and no error text.
 
-    ``age_s`` is the age of what it rests on, in seconds: of the last heartbeat, flush, write, sample or run.
+    ``age_s`` is the age in seconds of the data that the check uses: the last heartbeat, flush, write, sample or run.
     """
 
     name: str
@@ -46,24 +46,24 @@ class Check:
 
 @dataclass(frozen=True, slots=True)
 class ServiceHealth:
-    """One service within the window of the alerts; without operations in it, all but ``last_seen_us`` is empty."""
+    """The health of a service in the alert window; without operations, all fields but ``last_seen_us`` are empty."""
 
     check: Check
     operations: int = 0
     error_rate: float | None = None
     mean_us: float | None = None
     p95_us: float | None = None
-    last_seen_us: int | None = None  # when its last operation ended, to a sixtieth of the window
+    last_seen_us: int | None = None  # when its last operation ended, rounded to a sixtieth of the window
 
 
 def worst(statuses: Iterable[Status]) -> Status:
-    """The worst of them; unknown if there is none. Unknown is worse than degraded: nobody has seen it work."""
+    """Return the worst status; unknown without any. Unknown is worse than degraded, which at least works."""
     return max(statuses, key=_FROM_GOOD_TO_BAD.index, default=Status.UNKNOWN)
 
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One line of a doctor page: what was looked at, how it is, and what to do if it is not well."""
+    """A line of a doctor page: the check, its result, and advice if it fails."""
 
     name: str
     well: bool

@@ -1,4 +1,4 @@
-"""Starts each part of the monitor on its own, so that a part that fails starts empty and stops no other."""
+"""Guards the start of each part of the monitor, so that a part that fails starts empty and stops no other part."""
 
 from __future__ import annotations
 
@@ -14,47 +14,47 @@ if TYPE_CHECKING:
     from collections import Counter
     from collections.abc import Iterator
 
-PREFIX: Final = "start: "  # of a part's name among the monitor's faults and in the doctor
+PREFIX: Final = "start: "  # before a part's name in the monitor's faults and in the doctor
 
 _logger = logging.getLogger("cogmeter.parts")
 
 
 class DamagedStateError(ValueError):
-    """What the last run stored for a part cannot be read; the text says what and why."""
+    """The stored state of a part cannot be read; the text says what and why."""
 
 
 @contextmanager
 def parsing() -> Iterator[None]:
-    """Turn what parsing a damaged state raises into a DamagedStateError."""
+    """Turn the exceptions of parsing a damaged state into DamagedStateError."""
     try:
         yield
     except (ValueError, TypeError, LookupError, AttributeError, ArithmeticError, RecursionError) as error:
-        reason = f"what the last run stored cannot be read ({type(error).__name__}: {error})"
+        reason = f"the state that the last run stored cannot be read ({type(error).__name__}: {error})"
         raise DamagedStateError(reason) from error
 
 
 class StartupGuard:
-    """The parts of one monitor that failed at its start, with the reason of each."""
+    """The parts of one monitor that failed to start, with the reason of each."""
 
     def __init__(self, faults: Counter[str]) -> None:
-        """``faults`` counts each failure, as ``start: `` and the part's name."""
+        """Count each failure in ``faults``, under ``start: `` and the part's name."""
         self.failed: dict[str, str] = {}
         self._faults = faults
 
     @contextmanager
     def guard(self, part: str, effect: str) -> Iterator[None]:
-        """Run the body of a ``with`` statement; log, count and remember what it raises, and go on behind it.
+        """Run the body of a ``with`` statement; log, count and remember its exception, and continue after it.
 
-        ``effect`` says what the failure means for the user: "they start empty".
+        ``effect`` describes what the failure means for the user: "they start empty".
 
         Raises:
-            SettingsError: the user has to correct a setting, so the load fails.
+            SettingsError: a setting is invalid, so the load fails.
         """
         try:
             yield
         except SettingsError:
             raise
-        except Exception as error:  # noqa: BLE001 - a failure of one part must not stop the others; it is logged there
+        except Exception as error:  # noqa: BLE001 - a failure of one part must not stop the others
             self.fail(part, effect, error)
 
     def fail(self, part: str, effect: str, error: Exception) -> None:
@@ -63,12 +63,12 @@ class StartupGuard:
         reason = f"{error}" if expected else f"{type(error).__name__}: {error}"
         text = f"{reason.rstrip('.')}; {effect}"
         level = logging.DEBUG if self.failed.get(part) == text else logging.ERROR
-        # A traceback only where the fault is in the code: damage and a failing database are described by the text.
+        # A traceback only for a bug: the text describes a damaged state or a failing database.
         _logger.log(level, "The part %r failed at the start: %s", part, text, exc_info=None if expected else error)
         self.failed[part] = text
         self._faults[PREFIX + part] += 1
 
     def findings(self) -> list[Finding]:
         """Return one line for each part that failed, for the doctor."""
-        advice = "See the log; if it fails at every start, report it"
+        advice = "See the log. If it fails at every start, report it"
         return [Finding(PREFIX + part, well=False, text=text, advice=advice) for part, text in self.failed.items()]

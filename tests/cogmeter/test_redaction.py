@@ -76,12 +76,12 @@ def test_an_error_is_text_that_any_database_takes():
     assert "\0" not in text
 
 
-def test_a_given_value_is_shown_on_one_line_without_what_controls_a_terminal():
+def test_a_value_is_shown_on_one_line_without_terminal_control_characters():
     assert shown("a\nb\x1b[31m\x9b\u202e\ud800") == r"a\nb\x1b[31m\x9b\u202e\ud800"
     assert quoted("it's\n") == repr("it's\n")
 
 
-def test_a_given_value_is_cut():
+def test_a_long_value_is_cut():
     assert shown("x" * 100_000) == "x" * 100 + "..."
     assert quoted("x" * 100_000, limit=5) == "'xxxxx...'"
     assert shown(10**5_000) == "(int)"

@@ -17,7 +17,7 @@ from discord.ext import commands
 from cogmeter.diagnostics import Health
 from cogmeter.diagnostics.doctor import examine
 from cogmeter.monitor import jobs
-from cogmeter.query.query import Period, Range
+from cogmeter.query.records import Period, Range
 from cogmeter_storage import open_store
 
 DATABASE = Path("data/performance.db")

@@ -18,7 +18,8 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from cogmeter.query.query import LISTED, Period, Query, UnknownNameError
+from cogmeter.query.query import LISTED, Query
+from cogmeter.query.records import Period, UnknownNameError
 from cogmeter.recording.flusher import Flusher
 from cogmeter.recording.recorder import Recorder
 from cogmeter_storage import Outcome, Retention, open_store

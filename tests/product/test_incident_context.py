@@ -58,7 +58,7 @@ async def test_failures_inside_of_commands_tell_how_many_people_they_touched_and
         secret = {str(one.id) for one in (guild, *guild.members, *guild.text_channels)}
         await bot.unload_extension("cogmeter.cog")
     assert (story.operations, story.failures, story.users, story.guilds) == (3, 3, 2, 1)
-    assert (story.commonest_error, story.commonest_count) == ("TimeoutError: no answer for (id)", 3)
+    assert (story.most_common_error, story.most_common_count) == ("TimeoutError: no answer for (id)", 3)
     assert story.example_url.startswith(f"https://discord.com/channels/{guild.id}/{guild.text_channels[0].id}/")
     assert [(one.kind, one.name) for one in story.markers] == [
         ("extension", "added cog Music"),

@@ -23,7 +23,7 @@ from discord.ext import commands
 
 import cogmeter
 import cogmeter.recording.flusher
-from cogmeter.query.query import Period
+from cogmeter.query.records import Period
 
 DATABASE = Path("data/performance.db")
 BEFORE, MEANWHILE = 200, 500

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, BinaryIO, Final
+from typing import TYPE_CHECKING, Any, BinaryIO, Final
 
 import click
 
@@ -12,20 +12,45 @@ from cogmeter_bot.cli.options import ReadingOptions, exporting
 from cogmeter_bot.cli.terminal_text import echo
 
 if TYPE_CHECKING:
+    from click.shell_completion import CompletionItem
+
     from cogmeter.query.records import Range
     from cogmeter_bot.cli.progress import ProgressStep
     from cogmeter_bot.sources.base import Source
 
-FORMATS: Final = ("json", "ndjson", "csv", "prometheus")  # exporters.table, which is not imported for a help page
-ENDINGS: Final = {".json": "json", ".ndjson": "ndjson", ".jsonl": "ndjson", ".csv": "csv", ".prom": "prometheus"}
 NAME: Final = "performance-export"
+
+
+class ExportFormat(click.ParamType):  # type: ignore[type-arg]  # click 8.1 has it without arguments
+    """A format of ``exporters.table``, which is imported for a value or for this command's help only."""
+
+    name = "format"
+
+    @property
+    def choice(self) -> click.Choice[str]:
+        """The formats."""
+        from cogmeter.exporters.table import EXPORTERS
+
+        return click.Choice(tuple(EXPORTERS))
+
+    def get_metavar(self, param: click.Parameter, ctx: click.Context | None = None) -> str:  # noqa: ARG002 - see click
+        """See Choice."""
+        return f"[{'|'.join(self.choice.choices)}]"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        """See Choice."""
+        return self.choice.convert(value, param, ctx)
+
+    def shell_complete(self, ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
+        """See Choice."""
+        return self.choice.shell_complete(ctx, param, incomplete)
 
 
 @click.command()
 @click.option(
     "--format",
     "kind",
-    type=click.Choice(FORMATS),
+    type=ExportFormat(),
     help="Without it, by the ending of FILE; else that of PERFORMANCE_EXPORT_FORMAT.",
 )
 @click.option(
@@ -43,18 +68,19 @@ def export(ask: ReadingOptions, kind: str | None, path: Path | None, force: bool
 
     It holds all that is kept, or the stretch and services asked for. FILE is there when it is finished, and not before.
     """
-    from cogmeter.exporters.table import EXPORTERS
+    from cogmeter.exporters.table import exporter, format_of
     from cogmeter_bot.cli.progress import ended_by_signals, progress
     from cogmeter_bot.files import STDOUT, output, refuse_existing
 
     span = ask.span(None)
-    kind = kind or _by_ending(path) or ask.settings.export_format
-    path = path or Path(f"{NAME}.{EXPORTERS[kind].ending}")
+    kind = kind or (path and format_of(path.name.removesuffix(".gz"))) or ask.settings.export_format
+    path = path or Path(f"{NAME}.{exporter(kind).suffixes[0]}")
     with told(), ended_by_signals():
         if str(path) != STDOUT:
             refuse_existing(path, force=force)
-        # Only the bot itself knows how many operations an API sends.
-        with progress("Exporting", "kB" if ask.url else "operations") as step, output(path, force=force) as file:
+        # An API does not say how many operations it sends, and some formats contain none.
+        counted = exporter(kind).streams and not ask.url
+        with progress("Exporting", "operations" if counted else "kB") as step, output(path, force=force) as file:
             written = ask.answer(lambda source: _write(source, file, step, kind=kind, span=span, services=ask.services))
     if str(path) != STDOUT:
         size = path.stat().st_size if path.is_file() else 0
@@ -72,10 +98,3 @@ async def _write(
         size += len(piece)
         step(export.done() if export.operations is not None else size // 1_000, export.operations)
     return export.done()
-
-
-def _by_ending(path: Path | None) -> str | None:
-    if path is None:
-        return None
-    name = path.with_suffix("") if path.suffix == ".gz" else path
-    return ENDINGS.get(name.suffix)

@@ -97,7 +97,7 @@ class Cogmeter(click.Group):
 
 def _version(context: click.Context, _parameter: click.Parameter, wanted: bool) -> None:
     if wanted:
-        from cogmeter.version import __version__
+        from cogmeter import __version__
 
         click.echo(f"cogmeter, version {__version__}")
         context.exit()

@@ -25,7 +25,7 @@ def import_file(path: Path, database: Path | None) -> None:
     operations takes only later ones. No bot may be running on it. All of the file is brought in, or, if something is
     wrong with it, nothing. For whole databases see `backup`.
     """
-    from cogmeter.exporters.base import iso
+    from cogmeter.times import iso
     from cogmeter_bot.cli.progress import ended_by_signals
     from cogmeter_bot.importing import ImportFileError
 

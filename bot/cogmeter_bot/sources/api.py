@@ -11,8 +11,7 @@ import aiohttp
 from pydantic import BaseModel, ValidationError
 
 from cogmeter.alerts.thresholds.limits import Limits
-from cogmeter.exporters.base import iso
-from cogmeter.exporters.table import EXPORTERS
+from cogmeter.exporters.table import exporter
 from cogmeter.redaction import quoted, shown
 from cogmeter.schemas.alerts import AlertPage
 from cogmeter.schemas.changes import Thresholds
@@ -23,6 +22,7 @@ from cogmeter.schemas.operations import OperationPage
 from cogmeter.schemas.series import Series
 from cogmeter.schemas.service import ServiceAnswer
 from cogmeter.schemas.slowest import Slowest
+from cogmeter.times import iso
 from cogmeter_bot.sources.base import Exporting, NoDataError, RequestError
 from cogmeter_bot.sources.diagnosis import Diagnosis, named, of_checks, of_view
 
@@ -147,7 +147,7 @@ class ApiSource:
     async def export(self, kind: str, span: Range, services: Collection[str] | None) -> Exporting:
         """See Source."""
         asked = _known({**_span(span), "format": kind, "services": _listed(services)})
-        return Exporting(self._pieces(asked, EXPORTERS[kind].media_type), None, lambda: 0)
+        return Exporting(self._pieces(asked, exporter(kind).media_type), None, lambda: 0)
 
     async def close(self) -> None:
         """See Source."""

@@ -39,7 +39,7 @@ class Exporting:
     """An export on its way."""
 
     pieces: AsyncIterator[bytes]
-    operations: int | None  # about how many it will be; None: nobody knows before it ends
+    operations: int | None  # the approximate total; None: not known before the end
     done: Callable[[], int]  # how many have been read so far
 
 
@@ -97,7 +97,7 @@ class Source(Protocol):
         ...
 
     async def export(self, kind: str, span: Range, services: Collection[str] | None) -> Exporting:
-        """The operations that ended in the span, in a format of ``exporters.table.EXPORTERS``."""
+        """The operations that ended in the span, in a format of ``exporters.table``."""
         ...
 
     async def limits(self) -> Limits:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Final, cast
 
 from cogmeter.alerts.thresholds.limits import Limits
 from cogmeter.exporters.base import Export
-from cogmeter.exporters.table import EXPORTERS
+from cogmeter.exporters.table import exporter
 from cogmeter.query.query import Query, now_us
 from cogmeter.query.records import UnknownNameError
 from cogmeter.schemas.alerts import page as alert_page
@@ -163,8 +163,11 @@ class DatabaseSource:
             services=services,
             namespace=self._settings.metrics_namespace,
         )
-        pieces = EXPORTERS[kind].write(cast("Store", counted), export)
-        return Exporting(_told(pieces), int(totals.counts.sum()), lambda: counted.operations)
+        writer = exporter(kind)
+        pieces = writer.write(cast("Store", counted), export)
+        return Exporting(
+            _told(pieces), int(totals.counts.sum()) if writer.streams else None, lambda: counted.operations
+        )
 
     async def close(self) -> None:
         """See Source."""

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import re
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final
 
 from pydantic_core import PydanticCustomError
@@ -11,6 +9,7 @@ from pydantic_core import PydanticCustomError
 from cogmeter.query.records import Period, Range
 from cogmeter.redaction import quoted, shown
 from cogmeter.schemas.times import end_us, iso, iso_end, moment_us
+from cogmeter.times import SECOND_US, parse_duration, parse_iso, utc
 from cogmeter_bot.sources.base import RequestError
 from cogmeter_storage.model import DAY_US
 
@@ -19,8 +18,6 @@ if TYPE_CHECKING:
 
 EXAMPLES: Final = "2025-08-16, 2025-08-16T10:30:00Z, 90m, 6h, 2d, today or yesterday"
 EVERYTHING: Final = "everything"  # the label of the range of all that is kept
-_AGO: Final = re.compile(r"([0-9]{1,6})([mhd])")
-_UNIT_US: Final = {"m": 60_000_000, "h": 3_600_000_000, "d": DAY_US}
 
 
 def span_of(
@@ -58,9 +55,9 @@ def _period(key: str) -> Period:
 def _read(option: str, text: str, reader: Callable[[object], int], now_us: int) -> int:
     """The time of an option; besides ISO 8601, how long ago it was and two words for days."""
     plain = text.strip()
-    ago = _AGO.fullmatch(plain)
-    if ago:
-        return max(now_us - int(ago[1]) * _UNIT_US[ago[2]], 0)
+    ago_s = parse_duration(plain)
+    if ago_s is not None:
+        return max(now_us - int(ago_s * SECOND_US), 0)
     if plain in {"today", "yesterday"}:
         plain = iso(now_us - (DAY_US if plain == "yesterday" else 0))[:10]
     try:
@@ -79,5 +76,5 @@ def _day_end(at_us: int) -> str:
 
 def _words(text: str) -> str:
     """A time for people: a plain day where it is a midnight."""
-    moment = datetime.fromisoformat(text).astimezone(UTC)
+    moment = utc(parse_iso(text))
     return f"{moment:%Y-%m-%d}" if text.endswith("T00:00:00Z") else f"{moment:%Y-%m-%d %H:%M}"

@@ -96,8 +96,8 @@ class IncidentReader:
             story,
             users=_different(touched, "user"),
             guilds=_different(touched, "guild"),
-            commonest_error=error,
-            commonest_count=count,
+            most_common_error=error,
+            most_common_count=count,
             example=None if example is None else dataclasses.replace(example, error=_shown(example.error)),
             example_url=None if example is None else self.url_of(example),
         )

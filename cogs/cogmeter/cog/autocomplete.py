@@ -10,8 +10,8 @@ from discord import app_commands
 from cogmeter.alerts.review.muting import check_service
 from cogmeter.alerts.rules import RULES
 from cogmeter.cog.responder import UserError
+from cogmeter.query.name_matching import suggest
 from cogmeter.query.records import UnknownNameError
-from cogmeter.query.suggestions import suggest
 from cogmeter.redaction import shown
 from cogmeter.render.escape import code
 from cogmeter.render.formatting import cut

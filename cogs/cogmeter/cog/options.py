@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from typing import Final
 
 from discord import app_commands
@@ -12,11 +11,10 @@ from cogmeter.cog.responder import UserError
 from cogmeter.query.records import Period
 from cogmeter.redaction import shown
 from cogmeter.render.escape import code
+from cogmeter.times import parse_duration
 
 DEFAULT: Final = Period.DAY.key
 CHOICES: Final = [app_commands.Choice(name=period.label, value=period.key) for period in Period]
-UNITS_S: Final = {"s": 1, "m": 60, "h": 3_600, "d": 86_400, "w": 604_800}
-_PART: Final = re.compile(r"(\d{1,9}(?:\.\d{1,3})?)\s*(s|m|h|d|w)[a-z]*\s*", re.IGNORECASE)
 
 
 def seconds_of(typed: str) -> float:
@@ -25,12 +23,8 @@ def seconds_of(typed: str) -> float:
     Raises:
         UserError: it is none; the text says what is.
     """
-    place, total = 0, 0.0
-    words = typed.strip()
-    while place < len(words) and (part := _PART.match(words, place)) is not None:
-        total += float(part[1]) * UNITS_S[part[2].lower()]
-        place = part.end()
-    if not words or place < len(words):
+    words, total = typed.strip(), parse_duration(typed)
+    if total is None:
         raise UserError(f"{code(shown(words), 50)} is not a duration. Use 30m, 4h, 1d or 1h 30m.")
     if not SHORTEST_S <= total <= LONGEST_S:
         raise UserError(f"{code(shown(words), 50)} is not between 1 minute and 30 days.")

@@ -13,11 +13,12 @@ from cogmeter.alerts.review.what_if import Replayer
 from cogmeter.cog.options import period_of
 from cogmeter.cog.responder import CommandAnswer, Responder
 from cogmeter.query.query import now_us
-from cogmeter.query.records import AlertReport, Period, Range
+from cogmeter.query.records import Period, Range
 from cogmeter.render.embeds.report import report_embed
 from cogmeter_storage.alerting import AlertState
 
 if TYPE_CHECKING:
+    from cogmeter.query.records import AlertReport
     from cogmeter.settings import Settings
     from cogmeter_storage.base import Store
 

@@ -128,7 +128,7 @@ def _rules(monitor: Monitor) -> Iterator[Finding]:
 
 
 async def _telling(monitor: Monitor) -> list[Finding]:
-    delivery, dropped = monitor.alerting.delivery, monitor.recorder.marks.dropped
+    delivery, dropped = monitor.alerting.delivery, monitor.recorder.markers.dropped
     await delivery.prepare()  # a channel or permission may have come or gone since the start
     return [
         *delivery.findings(),

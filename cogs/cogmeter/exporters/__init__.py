@@ -1,1 +1,1 @@
-"""Exporters turn what is stored into a format. A new one is a file here and a line in the table of ``table.py``."""
+"""Export formats: one module per format, and ``table.py``, which lists them."""

@@ -1,75 +1,155 @@
-"""The guide's JSON export: one document with every service's operations and figures, and a timeline by the hour.
+"""The guide's JSON export: one document with the operations and figures of each service, and a timeline by the hour.
 
-The services come one after the other, each by its own pass over the rows: passing by a row of another service costs a
-small part of what writing one costs, and needs neither memory nor a temporary file.
+The services are written one after the other, each with its own pass over the rows. Skipping a row of another service
+costs a small part of writing one, and this way needs neither memory nor a temporary file.
 
-Figures come from the sealed slots. They are of whole minutes (of whole hours or days where nothing finer is kept:
-``figuresSince`` and ``figuresUntil`` say so), and they count what is no longer kept operation by operation, too.
+Figures come from the sealed slots. They cover whole minutes (or whole hours or days where only those are kept:
+``figuresSince`` and ``figuresUntil`` name the range), including operations whose rows are no longer kept.
 """
 
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Final
 
-from cogmeter.exporters import stats
-from cogmeter.exporters.base import ROWS, Export, iso, series_of
-from cogmeter.exporters.operations import as_json
-from cogmeter_storage.model import DAY_US
+import numpy as np
+
+from cogmeter.exporters.base import ROWS, Export, Exporter, series_of
+from cogmeter.exporters.ndjson import as_json
+from cogmeter.query.statistics import figures_of_rows
+from cogmeter.recording.background import paced
+from cogmeter.schemas.numbers import ms_or_none
+from cogmeter.schemas.times import last_us
+from cogmeter.times import iso
+from cogmeter_storage.model import DAY_US, HOUR_US
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Collection
+    from collections.abc import AsyncIterator, Collection, Mapping
 
+    from cogmeter.query.records import Figures
     from cogmeter_storage.base import Store
+    from cogmeter_storage.model import Totals
+
+TOGETHER: Final = 32  # services whose figures are computed in one turn of the loop: about a millisecond
+_BINS: Final = 168  # read at once: a week of hours
+_STEPS_US: Final = tuple(HOUR_US * _BINS**power for power in range(4))  # the last one is longer than a century
 
 
 async def write(store: Store, export: Export) -> AsyncIterator[bytes]:
     """See Exporter."""
     series = await series_of(store, export)
-    # What is recorded from now on is left out of every service alike.
+    # An operation that is recorded from now on is left out of every service alike.
     since_us, until_us = max(export.since_us, 0), min(export.until_us, await _end_of(store))
     groups = {number: group for group, ids in enumerate(series.values()) for number in ids}
     totals = await store.totals(since_us, until_us, groups=groups)
-    by_service = await stats.by_service(totals, list(series))
+    by_service = await _by_service(totals, list(series))
     time_range = {
         "since": iso(export.since_us),
-        "until": _until(export.until_us),
+        "until": iso(last_us(export.until_us)),
         "figuresSince": iso(totals.since_us),
         "figuresUntil": iso(totals.until_us),
     }
     yield f'{{"exportTime":{json.dumps(iso(export.at_us))},"timeRange":{json.dumps(time_range)},'.encode()
     yield f'"metrics":{{"totalOperations":{int(totals.counts.sum())},"services":{{'.encode()
-    for number, (name, figures) in enumerate(by_service.items()):
+    for number, (name, stats) in enumerate(by_service.items()):
         yield f'{"," if number else ""}\n{json.dumps(name)}:{{"operations":['.encode()
         async for piece in _operations(store, series[name], since_us, until_us):
             yield piece
-        yield f'\n],"stats":{json.dumps(figures)}}}'.encode()
+        yield f'\n],"stats":{json.dumps(stats)}}}'.encode()
     yield b'},"timeline":['
-    async for piece in _timeline(store, groups, totals.since_us, totals.until_us):
+    async for piece in _timeline(store, dict.fromkeys(groups, 0), totals.since_us, totals.until_us):
         yield piece
     yield b"\n]}}\n"
 
 
 async def _operations(store: Store, ids: Collection[int], since_us: int, until_us: int) -> AsyncIterator[bytes]:
-    before = "\n"
+    separator = "\n"
     async for operations in store.stream(ids, since_us, until_us, rows=ROWS):
-        yield (before + ",\n".join(as_json(operations))).encode()
-        before = ",\n"
+        yield (separator + ",\n".join(as_json(operations))).encode()
+        separator = ",\n"
 
 
-async def _timeline(store: Store, groups: Collection[int], since_us: int, until_us: int) -> AsyncIterator[bytes]:
-    before = "\n"
-    async for hour in stats.hours(store, dict.fromkeys(groups, 0), since_us, until_us):
-        yield (before + json.dumps(hour)).encode()
-        before = ",\n"
+async def _timeline(store: Store, series: Mapping[int, int], since_us: int, until_us: int) -> AsyncIterator[bytes]:
+    """Yield each hour that has operations, in order of time; ``series`` maps all series to the one group 0.
+
+    ``since_us`` is a time that the totals start at, so that no hour or day is counted twice where only coarser slots
+    are kept. Where only days are kept, a day counts as its first hour.
+    """
+    separator = "\n"
+    first_hour = min(_ceiling(since_us, HOUR_US), until_us)
+    first_day = min(_ceiling(first_hour, DAY_US), until_us)
+    for start_us, stop_us in ((since_us, first_hour), (first_hour, first_day), (first_day, until_us)):
+        async for hour in _hours(store, series, start_us, stop_us):
+            yield (separator + json.dumps(hour)).encode()
+            separator = ",\n"
+
+
+async def _hours(
+    store: Store, series: Mapping[int, int], since_us: int, until_us: int
+) -> AsyncIterator[dict[str, Any]]:
+    """Yield the hours with operations in this range. A long range is first searched for weeks that have some."""
+    if since_us >= until_us or not series:
+        return
+    step_us = next(step_us for step_us in _STEPS_US if until_us - since_us <= step_us * _BINS)
+    totals = await store.totals(since_us, until_us, groups=series, step_us=step_us)
+    bins = np.flatnonzero(totals.counts[:, 0])
+    starts_us = totals.edges_us[bins].tolist()
+    if step_us == HOUR_US:
+        rows = (part[bins, 0] for part in (totals.outcomes, totals.sum_us, totals.max_us, totals.buckets))
+        for start_us, figures in zip(starts_us, figures_of_rows(*rows, span_us=HOUR_US), strict=True):
+            yield {"timestamp": iso(start_us), **_stats(figures)}
+        return
+    for start_us in starts_us:
+        async for hour in _hours(store, series, start_us, min(start_us + step_us, until_us)):
+            yield hour
+
+
+async def _by_service(totals: Totals, names: list[str]) -> dict[str, dict[str, Any]]:
+    """Return the figures of each service that has operations, computed in short pieces.
+
+    The totals have one bin, and one group per name.
+    """
+    stats: dict[str, dict[str, Any]] = {}
+    span_us = totals.until_us - totals.since_us
+    async for start in paced(range(0, len(names), TOGETHER)):
+        some = slice(start, start + TOGETHER)
+        rows = (part[0, some] for part in (totals.outcomes, totals.sum_us, totals.max_us, totals.buckets))
+        made = zip(names[some], figures_of_rows(*rows, span_us=span_us), strict=True)
+        stats |= {name: _stats(figures) for name, figures in made if figures.operations}
+    return stats
+
+
+def _stats(figures: Figures) -> dict[str, Any]:
+    """Return figures in the guide's words: response times in milliseconds, the error rate as a share."""
+    return {
+        "totalOperations": figures.operations,
+        "successfulOperations": figures.operations - figures.failures,
+        "failedOperations": figures.failures,
+        "averageResponseTime": ms_or_none(figures.mean_us),
+        "errorRate": round(figures.error_rate, 6) if figures.operations else 0,
+        "p50ResponseTime": ms_or_none(figures.p50_us),
+        "p95ResponseTime": ms_or_none(figures.p95_us),
+        "p99ResponseTime": ms_or_none(figures.p99_us),
+        "maxResponseTime": ms_or_none(figures.max_us),
+    }
 
 
 async def _end_of(store: Store) -> int:
-    """Just behind the last stored operation."""
+    """Return the time just after the last stored operation."""
     last_end_us = (await store.status()).last_end_us
     return 0 if last_end_us is None else last_end_us + 1
 
 
-def _until(until_us: int) -> str:
-    """The end of the range; where that is a day's end, the guide shows the day's last second."""
-    return iso(until_us - 1_000_000 if until_us % DAY_US == 0 else until_us)
+def _ceiling(at_us: int, width_us: int) -> int:
+    return -(-at_us // width_us) * width_us
+
+
+EXPORTER: Final = Exporter(
+    name="json",
+    label="JSON",
+    description="One document with the operations and figures of each service, and a timeline by the hour",
+    suffixes=("json",),
+    media_type="application/json",
+    streams=True,
+    write=write,
+)

@@ -1,6 +1,6 @@
-"""Reads our JSON, NDJSON and CSV exports back, operation by operation.
+"""Reads the operations of JSON, NDJSON and CSV exports, one after the other.
 
-JSON and NDJSON hold all that is known of an operation. CSV has no metadata, and of outcomes only whether it failed:
+JSON and NDJSON contain every field of an operation. CSV has no metadata, and of the outcome only success or failure:
 ``true`` becomes ``ok`` and ``false`` becomes ``error``.
 """
 
@@ -9,7 +9,6 @@ from __future__ import annotations
 import csv
 import json
 import re
-from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from cogmeter.exporters.csv_table import HEADER, unguarded
@@ -17,29 +16,29 @@ from cogmeter.recording.operation import error_text
 from cogmeter.recording.recorder import valid_name
 from cogmeter.recording.rows import MAX_DURATION_US, metadata_json
 from cogmeter.redaction import quoted, shown
+from cogmeter.times import parse_iso
 from cogmeter_storage.model import Outcome
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
     from typing import TextIO
 
-_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _NUMBER: Final = re.compile(r"op_([0-9]{1,18})")
-_LAST_LINE: Final = "]}}"  # of our JSON
+_LAST_LINE: Final = "]}}"  # of a JSON export
 _OUTCOMES: Final = {outcome.label: outcome for outcome in Outcome}
-_MOST_LINE: Final = 1_000_000  # characters of an operation; we write a few thousand at most
-_MOST_DOCUMENT: Final = 256_000_000  # characters of JSON in another layout, which is held as a whole
-_LOOK: Final = 4_096  # characters that show what a file is
-_AS_OURS: Final = "export it again with --format ndjson"
-_STRANGE: Final = "is none of our exports with operations; export with --format json, ndjson or csv"
+_MOST_LINE: Final = 1_000_000  # characters of an operation; exports have a few thousand at most
+_MOST_DOCUMENT: Final = 256_000_000  # characters of JSON in another layout, which is read into memory
+_LOOK: Final = 4_096  # characters that show the format of a file
+_EXPORT_AGAIN: Final = "export it again with --format ndjson"
+_UNKNOWN: Final = "is not an export with operations; export with --format json, ndjson or csv"
 
 
 class FormatError(ValueError):
-    """The file is none of ours, or damaged; the text says where and how."""
+    """The file is not an export, or is damaged. The message names the place and the reason."""
 
 
 class Read(NamedTuple):
-    """One operation of a file. ``number`` is its id there, or 0."""
+    """An operation of a file. ``number`` is its id in the file, or 0."""
 
     number: int
     service: str
@@ -52,17 +51,17 @@ class Read(NamedTuple):
 
 
 def operations(file: TextIO) -> Iterator[Read]:
-    """The operations of an export, in its order; which format it has is seen from its beginning.
+    """Yield the operations of an export in its order. Its first line shows the format.
 
-    ``file`` is opened with ``newline=""``, so that line ends inside of CSV's quotes stay.
+    Open ``file`` with ``newline=""``, so that line ends inside the quotes of CSV are kept.
 
     Raises:
-        FormatError: it is no export of ours, ends too early, or holds what cannot be; what was read so far was fine.
+        FormatError: it is not an export, it is cut, or an operation is invalid; all operations before it are valid.
     """
     try:
         first = file.readline(_LOOK).removeprefix("\N{ZERO WIDTH NO-BREAK SPACE}")
         if first.lstrip()[:1] not in {"{", HEADER[0]}:  # a large file of another kind is not read to its end
-            raise FormatError(_STRANGE)
+            raise FormatError(_UNKNOWN)
         first += "" if first.endswith("\n") else file.readline(_MOST_DOCUMENT)
         if first.rstrip("\r\n") == HEADER:
             yield from _of_csv(file)
@@ -75,7 +74,7 @@ def operations(file: TextIO) -> Iterator[Read]:
     except UnicodeDecodeError as error:
         name = "UTF-16" if error.encoding.startswith("utf-16") else "UTF-8"
         wrong = f"byte 0x{error.object[error.start]:02x}: {error.reason}"
-        raise FormatError(f"is no {name} text ({wrong}); save it as UTF-8") from error
+        raise FormatError(f"is not {name} text ({wrong}); save it as UTF-8") from error
     except (EOFError, OSError) as error:
         raise FormatError(f"cannot be read to its end ({error})") from error
 
@@ -91,14 +90,14 @@ def _of_csv(file: TextIO) -> Iterator[Read]:
 
 def _of_row(row: list[str], line: int) -> Read:
     if len(row) != HEADER.count(",") + 1:
-        raise FormatError(f"line {line}: it has {len(row)} columns, and {HEADER} is wanted")
+        raise FormatError(f"line {line}: it has {len(row)} columns instead of {HEADER}")
     at, service, operation, duration, success, error = row
     if success not in {"true", "false"}:
         raise FormatError(f"line {line}: success={quoted(success)} is neither true nor false")
     try:
         took_ms = float(duration)
     except ValueError:
-        raise FormatError(f"line {line}: duration={quoted(duration)} is no number of milliseconds") from None
+        raise FormatError(f"line {line}: duration={quoted(duration)} is not a number of milliseconds") from None
     fields = {
         "service": unguarded(service),
         "operation": unguarded(operation),
@@ -117,53 +116,53 @@ def _of_lines(lines: Iterable[str]) -> Iterator[Read]:
 
 
 def _of_json(file: TextIO) -> Iterator[Read]:
-    """Our JSON as we write it: each operation on a line of its own, so that none has to be held."""
+    """Read JSON as it was exported: each operation is on its own line, so only one line is in memory."""
     last = ""
     for number, line in enumerate(_lines(file), 2):
         last = line.strip() or last
         if line.startswith('{"operationId":'):
             yield _of_line(line.rstrip().removesuffix(","), number)
     if last != _LAST_LINE:
-        raise FormatError("ends in the middle: it was not written to its end, or cut")
+        raise FormatError("is incomplete: the export was interrupted, or the file was cut")
 
 
 def _of_document(first: str, file: TextIO) -> Iterator[Read]:
-    """Our JSON in another layout, as other programs write it again; held as a whole."""
+    """Read JSON that another program wrote in another layout; it is in memory as a whole."""
     text = first + file.read(_MOST_DOCUMENT - len(first) + 1)
     if len(text) > _MOST_DOCUMENT:
-        raise FormatError(f"is in another layout than ours, and longer than {_MOST_DOCUMENT:,} characters; {_AS_OURS}")
+        raise FormatError(f"has another layout and more than {_MOST_DOCUMENT:,} characters; {_EXPORT_AGAIN}")
     try:
         services = json.loads(text)["metrics"]["services"].values()
-        listed = [one for service in services for one in service["operations"]]
+        listed = [fields for service in services for fields in service["operations"]]
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
-        raise FormatError(_STRANGE) from None
-    for number, one in enumerate(listed, 1):
-        yield _checked(one, f"operation {number}")
+        raise FormatError(_UNKNOWN) from None
+    for number, fields in enumerate(listed, 1):
+        yield _checked(fields, f"operation {number}")
 
 
 def _of_line(line: str, number: int) -> Read:
     try:
         fields = json.loads(line)
     except (ValueError, RecursionError) as error:
-        raise FormatError(f"line {number}: {error}; it was not written to its end, or changed") from None
+        raise FormatError(f"line {number}: {error}; the line is incomplete or was changed") from None
     return _checked(fields, f"line {number}")
 
 
 def _checked(fields: Any, place: str) -> Read:
-    """The operation, if it is one that could have been recorded."""
+    """Return the operation if it could have been recorded."""
     try:
         service, operation, outcome = fields["service"], fields["operation"], _OUTCOMES[fields["outcome"]]
-        end_us = _time_us(fields["endTime"])
+        end_us = parse_iso(fields["endTime"])
         duration_us = round(fields["duration"] * 1000)
         error, metadata = fields.get("error"), fields.get("metadata") or None
     except (KeyError, TypeError, ValueError, OverflowError, AttributeError) as wrong:
-        said = shown(f"{type(wrong).__name__}: {wrong}".strip(), limit=120)
-        raise FormatError(f"{place}: it is no operation as we write them ({said})") from None
+        reason = shown(f"{type(wrong).__name__}: {wrong}".strip(), limit=120)
+        raise FormatError(f"{place}: it is not an operation of an export ({reason})") from None
     for name in (service, operation):
         if not isinstance(name, str) or not valid_name(name):
-            raise FormatError(f"{place}: {quoted(name)} is no name of 1 to 100 printable characters")
+            raise FormatError(f"{place}: {quoted(name)} is not a name of 1 to 100 printable characters")
     if not 0 <= duration_us <= MAX_DURATION_US:
-        raise FormatError(f"{place}: duration={shown(fields['duration'])} is no duration in milliseconds")
+        raise FormatError(f"{place}: duration={shown(fields['duration'])} is not a duration in milliseconds")
     return Read(
         number=_number(fields.get("operationId")),
         service=service,
@@ -177,25 +176,19 @@ def _checked(fields: Any, place: str) -> Read:
 
 
 def _number(text: object) -> int:
-    found = _NUMBER.fullmatch(text) if isinstance(text, str) else None
-    return int(found[1]) if found else 0
-
-
-def _time_us(text: str) -> int:
-    read = datetime.fromisoformat(text)
-    at_us = (read.replace(tzinfo=UTC) if read.tzinfo is None else read) - _EPOCH
-    return at_us // timedelta(microseconds=1)
+    match = _NUMBER.fullmatch(text) if isinstance(text, str) else None
+    return int(match[1]) if match else 0
 
 
 def _lines(file: TextIO) -> Iterator[str]:
-    """The lines of a file, none of which is held when it is longer than any of ours.
+    """Yield the lines of a file.
 
     Raises:
-        FormatError: one is.
+        FormatError: a line is longer than an export can have.
     """
     while line := file.readline(_MOST_LINE):
         if len(line) == _MOST_LINE and not line.endswith("\n"):
-            raise FormatError(f"has a line of more than {_MOST_LINE:,} characters; {_AS_OURS}")
+            raise FormatError(f"has a line of more than {_MOST_LINE:,} characters; {_EXPORT_AGAIN}")
         yield line
 
 

@@ -133,7 +133,7 @@ class Monitor:
             undo.push_async_callback(self._close_store)
             self.query = Query(self.store)
             self.chart_builder = ChartBuilder(
-                self.charts, self.query, self.recorder.marks, self.settings, self.faults, gauges=lambda: self.gauges
+                self.charts, self.query, self.recorder.markers, self.settings, self.faults, gauges=lambda: self.gauges
             )
             _logger.debug("Opened the store %s", self._database)
             self.clock_watch.start((await self.store.status()).last_end_us)
@@ -191,7 +191,7 @@ class Monitor:
         entries = await self.store.alerting.override(checked, now_us=now_us(), actor=actor)
         await self.alerting.apply_overrides()
         for entry in entries:
-            self.recorder.marks.add(THRESHOLD, f"{entry.subject} {entry.after or 'reset'}")
+            self.recorder.markers.add(THRESHOLD, f"{entry.subject} {entry.after or 'reset'}")
         return entries
 
     async def dashboard(
@@ -339,7 +339,7 @@ class Monitor:
         with self.parts.guard("version", "a new version is not marked"):
             version = version or await asyncio.to_thread(revision)
         with self.parts.guard("start marker", "the start or the new version is not marked"):
-            await mark_start(self.store, self.recorder.marks, version)
+            await mark_start(self.store, self.recorder.markers, version)
         self.lifeline = OutOfBandAlerts((), ())
         with self.parts.guard("lifeline", "a blocked event loop is not reported by webhook"):
             self._start_lifeline()

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Protocol
 
 from cogmeter.schemas.numbers import measured
+from cogmeter.times import SECOND_US, iso
 
 if TYPE_CHECKING:
     from cogmeter_storage.alerting import Alert, AlertChange
@@ -76,11 +76,6 @@ def guide_fields(notice: Notice) -> dict[str, Any]:
         "message": change.message,
         "threshold": measured(rule, change.threshold, threshold=True),
         "current": measured(rule, change.current),
-        "timestamp": iso(change.at_us),
+        "timestamp": iso(change.at_us, unit_us=SECOND_US),
         "severity": change.severity,
     }
-
-
-def iso(at_us: int) -> str:
-    """A moment as the guide writes it: ``2025-08-17T10:30:00Z``."""
-    return datetime.fromtimestamp(at_us / 1e6, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")

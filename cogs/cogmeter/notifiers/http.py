@@ -18,11 +18,11 @@ from urllib.parse import quote
 import aiohttp
 from yarl import URL
 
+from cogmeter import __version__
 from cogmeter.notifiers.addresses import PrivateAddressError, PublicResolver, is_address, is_public
 from cogmeter.notifiers.base import NotifyError
 from cogmeter.redaction import MARK, redact
 from cogmeter.settings import env_name
-from cogmeter.version import __version__
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping

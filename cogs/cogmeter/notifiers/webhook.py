@@ -7,9 +7,10 @@ import hmac
 import json
 from typing import TYPE_CHECKING, Any, Final
 
-from cogmeter.notifiers.base import guide_fields, iso
+from cogmeter.notifiers.base import guide_fields
 from cogmeter.notifiers.http import Http, refusal
 from cogmeter.query.query import now_us
+from cogmeter.times import SECOND_US, iso
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -66,7 +67,7 @@ def payload(notice: Notice) -> dict[str, Any]:
     alert, change = notice.alert, notice.change
 
     def until_then(at_us: int | None) -> str | None:
-        return iso(at_us) if at_us is not None and at_us <= change.at_us else None
+        return iso(at_us, unit_us=SECOND_US) if at_us is not None and at_us <= change.at_us else None
 
     acknowledged = until_then(alert.acknowledged_us)
     told = {
@@ -77,7 +78,7 @@ def payload(notice: Notice) -> dict[str, Any]:
         "kind": change.kind,
         "state": change.state.value,
         "operation": alert.operation or None,
-        "startedAt": iso(alert.started_us),
+        "startedAt": iso(alert.started_us, unit_us=SECOND_US),
         "resolvedAt": until_then(alert.resolved_us),
         "acknowledgedBy": alert.acknowledged_by if acknowledged else None,
     }

@@ -1,4 +1,4 @@
-"""The records that queries answer with, and the periods they are asked for."""
+"""The records that queries and reviews of alerts return, and the time ranges that they cover."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ if TYPE_CHECKING:
 
 
 STEPS_MINUTES: Final = (1, 5, 15, 30, 60, 120, 360, 720, 1440)  # of a chart's bins
-MOST_BINS: Final = 125  # more are too narrow to be told apart at the width of a phone
+MOST_BINS: Final = 125  # more are too narrow to distinguish on a phone
 
 
 class Period(enum.Enum):
-    """A range that ends now: its name, its words, and its length."""
+    """A time range that ends now: its key, its label, and its length."""
 
     HOUR = ("1h", "last hour", 60)
     SIX_HOURS = ("6h", "last 6 hours", 360)
@@ -31,19 +31,19 @@ class Period(enum.Enum):
         self.label = label
         self.length_us = minutes * MINUTE_US
 
-    def range_at(self, now: int) -> Range:
-        """The range of this period that ends now, beginning on a border that slots have.
+    def range_at(self, now_us: int) -> Range:
+        """Return the range of this period that ends now. It starts where a slot starts.
 
-        Long periods start on a whole hour: their minutes may be gone already, and nobody reads a week to the minute.
+        A period of more than a day starts on a whole hour, because its minutes may no longer be stored.
         """
-        border = MINUTE_US if self.length_us <= 24 * HOUR_US else HOUR_US
-        since = (now - self.length_us) // border * border
-        return Range(since, now, self.label)
+        slot_us = MINUTE_US if self.length_us <= 24 * HOUR_US else HOUR_US
+        since_us = (now_us - self.length_us) // slot_us * slot_us
+        return Range(since_us, now_us, self.label)
 
 
 @dataclass(frozen=True, slots=True)
 class Range:
-    """A stretch of time [since_us, until_us) and the words for it."""
+    """A time range [since_us, until_us) and its label."""
 
     since_us: int
     until_us: int
@@ -51,26 +51,24 @@ class Range:
 
     @property
     def before(self) -> Range:
-        """The stretch of the same length just before."""
-        # Up to this one's start, so that nothing is counted twice.
+        """The previous range of the same length. It ends where this one starts, so that nothing is counted twice."""
         return Range(2 * self.since_us - self.until_us, self.since_us, "the period before")
 
     @property
     def step_us(self) -> int:
-        """The width of a chart's bin: the least of some round ones that makes no more than MOST_BINS."""
+        """The width of a chart's bins: the smallest of STEPS_MINUTES that makes at most MOST_BINS, or whole days."""
         steps_us = (minutes * MINUTE_US for minutes in STEPS_MINUTES)
         length_us = self.until_us - self.since_us
         return next((step_us for step_us in steps_us if step_us * MOST_BINS >= length_us), _days(length_us))
 
 
 def _days(length_us: int) -> int:
-    """Whole days, for ranges of many months."""
     return -(-length_us // (MOST_BINS * DAY_US)) * DAY_US
 
 
 @dataclass(frozen=True, slots=True)
 class Figures:
-    """The key figures of a set of operations. Durations in microseconds, None where there was no operation."""
+    """The key figures of a set of operations. Durations are in microseconds, and None without operations."""
 
     operations: int
     outcomes: tuple[int, ...]  # by Outcome
@@ -102,42 +100,42 @@ class Figures:
 
     @property
     def per_minute(self) -> float:
-        """Operations a minute over the whole range."""
+        """Operations per minute over the whole range."""
         return self.operations * MINUTE_US / self.span_us if self.span_us else 0.0
 
 
 @dataclass(frozen=True, slots=True)
 class Timeline:
-    """One value per bin. Latencies are in microseconds, None in a bin without operations."""
+    """The data of a chart: one value per bin. Latencies are in microseconds, and None in a bin without operations."""
 
     title: str
     range: Range
     step_us: int
     edges_us: list[int]  # the start of each bin; the first one can be later than the range's: see Query.covered
-    per_minute: list[float]  # operations a minute
+    per_minute: list[float]  # operations per minute
     failures_per_minute: list[float]
     p50_us: list[float | None]
     p95_us: list[float | None]
     p99_us: list[float | None]
-    service: str | None = None  # None: all of them
-    alias: str = ""  # the title where its characters cannot be drawn
+    service: str | None = None  # None: all services
+    alias: str = ""  # used where the characters of the title cannot be drawn
 
 
 @dataclass(frozen=True, slots=True)
 class Overview:
-    """All services over a range. What runs in the background (services.BACKGROUND) is counted apart."""
+    """The figures of all services over a range. Background services (BACKGROUND) are counted separately."""
 
     range: Range
     total: Figures
     services: list[tuple[str, Figures]]  # with operations in the range, busiest first
     background: list[tuple[str, Figures]]
     last_end_us: int | None  # when the newest stored operation ended
-    dropped: int = 0  # operations of any service that were not stored, because the buffer was full
+    dropped: int = 0  # operations of all services that were not stored because the buffer was full
 
 
 @dataclass(frozen=True, slots=True)
 class Summary:
-    """All services over a range. What runs in the background (services.BACKGROUND) is counted apart."""
+    """An overview with the previous range and a timeline."""
 
     range: Range
     total: Figures
@@ -151,7 +149,7 @@ class Summary:
 
 @dataclass(frozen=True, slots=True)
 class ServiceStats:
-    """One service, or one operation of it, over a range."""
+    """The statistics of one service, or of one operation in it, over a range."""
 
     range: Range
     service: str
@@ -167,38 +165,38 @@ class ServiceStats:
 
 @dataclass(frozen=True, slots=True)
 class IncidentContext:
-    """The circumstances of a breach, from its window's beginning on. Counts are None where nothing is known."""
+    """Who and what an alert affects, from the start of its window on. A count is None where it is not known."""
 
     since_us: int
     until_us: int
     operations: int
     failures: int
-    users: int | None = None  # different people whose interactions were touched (failed, or for slowness: slow)
+    users: int | None = None  # distinct users whose interactions failed, or were slow for a latency alert
     guilds: int | None = None
-    commonest_error: str | None = None
-    commonest_count: int = 0
+    most_common_error: str | None = None
+    most_common_count: int = 0
     example: OperationRecord | None = None  # the newest failure, or the slowest operation
-    example_url: str | None = None  # leads to its place in Discord; kept in memory only, never stored
-    markers: tuple[Marker, ...] = ()  # what changed shortly before, newest first
+    example_url: str | None = None  # its place in Discord; in memory only, never stored
+    markers: tuple[Marker, ...] = ()  # recent changes, newest first
 
 
 @dataclass(frozen=True, slots=True)
 class WhatIf:
-    """What a rule would have told in a range, were a limit another one; ``now_*`` is what it told as it is."""
+    """The alerts that a rule would have fired in a range with another limit; ``now_*`` with the current one."""
 
     since_us: int
     until_us: int
     times: int
-    length_us: int  # of all that would have been told
+    length_us: int  # of all these alerts together
     now_times: int
     now_length_us: int
-    subjects: int  # services or operations that were looked at
-    left_out: int = 0  # quieter ones that were not
+    subjects: int  # services or operations that were checked
+    left_out: int = 0  # quieter ones that were not checked
 
 
 @dataclass(frozen=True, slots=True)
 class EffectiveLimit:
-    """One limit that holds, and where it comes from."""
+    """A limit in effect, and where it comes from."""
 
     key: str  # error_rate@knowledge-graph, response_time.for
     rule: str
@@ -211,7 +209,7 @@ class EffectiveLimit:
 
 @dataclass(frozen=True, slots=True)
 class Advice:
-    """A change of one subject's limit and what it would have done to the alerts of a range."""
+    """A suggested change of one subject's limit, and its effect on the alerts of a range."""
 
     rule: str
     service: str
@@ -219,25 +217,25 @@ class Advice:
     field: str  # threshold or for
     before: float
     after: float
-    alerts: int  # that would have been told as it is
-    removed: int  # of them
-    acted: int  # of them people acted on; none of these is lost
+    alerts: int  # with the current limit
+    removed: int  # of these, with the suggested limit
+    acted: int  # of these, that somebody acted on; none of them is removed
 
     @property
     def key(self) -> str:
-        """The key of the override that makes the change."""
+        """The key of the override that applies the change."""
         place = f"@{self.service}" + (f"/{self.operation}" if self.operation else "")
         return f"{self.rule}{place}" + ("" if self.field == "threshold" else f".{self.field}")
 
     @property
     def share(self) -> float:
-        """The share of the alerts that go."""
+        """The share of the alerts that are removed."""
         return self.removed / self.alerts if self.alerts else 0.0
 
 
 @dataclass(frozen=True, slots=True)
 class AlertLine:
-    """What one rule did at one service in a range. ``*_us`` are medians, counted from when an alert was first told."""
+    """The alerts of one rule for one service in a range. ``*_us`` are medians, counted from the first notification."""
 
     rule: str
     service: str
@@ -252,17 +250,17 @@ class AlertLine:
 
 @dataclass(frozen=True, slots=True)
 class AlertReport:
-    """How good the alerts of a range were, and what would make them better."""
+    """A review of the alerts of a range, with advice on how to improve them."""
 
     range: Range
     total: AlertLine  # without rule and service
-    lines: tuple[AlertLine, ...]  # the most alerts first
-    ignored: tuple[AlertLine, ...]  # that nobody ever acted on
-    advice: tuple[Advice, ...]  # what removes most first
+    lines: tuple[AlertLine, ...]  # most alerts first
+    ignored: tuple[AlertLine, ...]  # nobody acted on any of their alerts
+    advice: tuple[Advice, ...]  # the change that removes most alerts first
 
 
 class UnknownNameError(LookupError):
-    """No such service or operation is stored; ``near`` holds stored names like it, best first."""
+    """No service or operation of this name is stored; ``near`` has similar stored names, best first."""
 
     def __init__(self, kind: str, name: str, near: Sequence[str]) -> None:
         hint = f" Did you mean {' or '.join(near)}?" if near else ""

@@ -1,4 +1,4 @@
-"""The decorator half of ``track()``: functions, coroutines, generators and async generators, each call recorded."""
+"""The decorators of ``track()`` for functions, coroutines, generators and async generators: each call is recorded."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ R = TypeVar("R")
 
 
 def decorated(function: Callable[..., Any], sink: Sink, series: int, tracker: Callable[[], Operation]) -> Any:
-    """The function with each call of it recorded; a generator counts as one operation from start to end."""
+    """Return a wrapper that records each call; a generator is one operation from start to end."""
     if inspect.isasyncgenfunction(function):
         return _async_generator(function, tracker)
     if inspect.isgeneratorfunction(function):
@@ -110,7 +110,7 @@ def _async_generator(
                         sent = yield item
                     except GeneratorExit:
                         raise
-                    except BaseException as error:  # noqa: BLE001 - what the consumer throws belongs to the inner one
+                    except BaseException as error:  # noqa: BLE001 - the consumer throws it into the inner generator
                         step = inner.athrow(error)
                     else:
                         step = inner.asend(sent)

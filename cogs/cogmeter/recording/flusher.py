@@ -1,4 +1,4 @@
-"""Moves operations from the buffer into the store: about once a second, in slices, with back-off and a last flush."""
+"""Moves operations from the buffer into the store: about once a second, in slices, with back-off and a final flush."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from cogmeter.recording.background import detached
 from cogmeter.recording.buffer import FIELDS
 from cogmeter.recording.losses import LossReporter
-from cogmeter.recording.markers import store_marks
+from cogmeter.recording.markers import store_markers
 from cogmeter.recording.rows import Batch
 from cogmeter_storage.base import CorruptStoreError, DetachedStoreError, StorageError
 from cogmeter_storage.clock import AHEAD_US, clock
@@ -25,20 +25,20 @@ if TYPE_CHECKING:
     from cogmeter_storage.model import TraceRecord
 
 INTERVAL_S = 1.0
-POLL_S = 0.1  # how often the buffer's level is looked at between two flushes
-BATCH = 10_000  # operations written in one go; sorting and counting more would block the loop for milliseconds
-EARLY = 5_000  # operations that are not left waiting until the interval is over
+POLL_S = 0.1  # how often the buffer's level is checked between two flushes
+BATCH = 10_000  # operations per batch; sorting and counting more would block the loop for milliseconds
+EARLY = 5_000  # operations that start a flush before the interval is over
 FIRST_RETRY_S, LAST_RETRY_S = 1.0, 60.0
-TRACES = 200  # stored in one flush
-STALE_S = 30.0  # it runs every second
-READINGS, READ_NS = 5, 20_000  # of both clocks, until one takes no longer than that
-ATTEMPTS = 3  # at a batch that fails for a reason that is not the store's
+TRACES = 200  # stored per flush
+STALE_S = 30.0  # a flush is due every second
+READINGS, READ_NS = 5, 20_000  # of both clocks, until one takes at most READ_NS
+ATTEMPTS = 3  # at a batch that fails for another reason than the store
 
 _logger = logging.getLogger("cogmeter.flusher")
 
 
 class Flusher:
-    """The one task that writes. A store that fails is tried again with growing pauses; the buffer holds meanwhile."""
+    """The only task that writes operations. A failing store is retried with growing pauses, while the buffer fills."""
 
     def __init__(
         self,
@@ -49,16 +49,20 @@ class Flusher:
         replace: Callable[[StorageError], Awaitable[Store]] | None = None,
         traces: deque[TraceRecord] | None = None,
     ) -> None:
-        """``watch`` sees each batch's atoms once, stored or not; ``replace`` gives a new store for a corrupt or
-        detached one.
+        """Create a flusher.
 
-        ``traces`` are stored behind each batch; bound it by ``maxlen``, for the time that the store takes none.
+        Args:
+            recorder: the recorder whose buffer and markers are stored.
+            store: the store to write to.
+            watch: called once with the atoms of each batch, even if the batch cannot be stored.
+            replace: returns a new store for a corrupt or detached one.
+            traces: traces to store after each batch. Bound it by ``maxlen``, because the store may fail for long.
         """
         self.recorder = recorder
         self.store = store
         self.traces: deque[TraceRecord] = deque() if traces is None else traces
         self.written = 0
-        self.loop_ns = 0  # spent on the loop to convert operations, for the estimate of our own cost
+        self.loop_ns = 0  # spent on the loop to convert operations, for the estimate of the monitor's own cost
         self.failures = 0  # of the store, since the last success
         self.last_error: str | None = None
         self.last_flush_us: int | None = None
@@ -82,32 +86,32 @@ class Flusher:
 
     @property
     def age_s(self) -> float | None:
-        """Seconds since the last flush, whatever became of the clock since; None before the first one."""
+        """Seconds since the last flush, even if the wall clock was changed since; None before the first one."""
         if self.last_flush_us is None:
             return None
         offset_us = _wall_minus_perf_ns() // 1000 if self._flush_offset_us is None else self._flush_offset_us
         return max(time.perf_counter_ns() // 1000 + offset_us - self.last_flush_us, 0) / 1e6
 
     def stepped(self, step_us: int) -> None:
-        """Follow a step of the clock: what waits gets the times that the clock would have shown."""
+        """Follow a step of the clock: waiting operations get the times that the corrected clock would have shown."""
         if self._pending is not None:
             self._pending.follow(step_us * 1000, _wall_minus_perf_ns())
 
     def trouble(self) -> str:
-        """Why what is stored is not fresh, in words; empty if it is."""
+        """Return why the stored data is not fresh; an empty text if it is."""
         if self.last_error is not None:
-            return f"the database does not take operations: {self.last_error}"
+            return f"the database does not accept operations: {self.last_error}"
         age_s = self.age_s
         if age_s is None or age_s > STALE_S:
             return "nothing was flushed yet" if age_s is None else f"the last flush was {age_s:.0f} s ago"
         return ""
 
     def start(self) -> None:
-        """Begin to flush in the background."""
+        """Start to flush in the background."""
         self._task = detached(self._run(), name="cogmeter-flusher")
 
     async def stop(self) -> None:
-        """Flush a last time, and end. What cannot be stored now stays in the buffer for the next start."""
+        """Flush a last time, and end. Operations that cannot be stored stay in the buffer for the next start."""
         self._stopping = True
         if self._task is not None:
             await self._task
@@ -119,10 +123,10 @@ class Flusher:
         self._losses.warn(last=True)
 
     async def flush(self) -> None:
-        """Write what is in the buffer now, in batches of at most BATCH operations, and seal what has ended.
+        """Write the content of the buffer in batches of at most BATCH operations, and seal the slots that have ended.
 
         Raises:
-            StorageError: the store did not take it; the batch is kept, and the next flush tries it again.
+            StorageError: the store failed; the batch is kept, and the next flush retries it.
         """
         async with self._lock:  # two at once would both write the batch that is pending
             left = len(self.recorder.buffer)
@@ -159,8 +163,8 @@ class Flusher:
         self.last_flush_us = time.perf_counter_ns() // 1000 + self._flush_offset_us
         if self.traces:
             await self._store_traces()
-        if self.recorder.marks:
-            await store_marks(self.store, self.recorder.marks)
+        if self.recorder.markers:
+            await store_markers(self.store, self.recorder.markers)
         await self._losses.store(self.store, last=self._stopping)
         return taken
 
@@ -169,12 +173,12 @@ class Flusher:
             await self._pause(self._delay_s())
             await self._attempt()
         buffer = self.recorder.buffer
-        waits = buffer.rows or self.traces or self.recorder.marks or buffer.dropped > buffer.stored
-        if waits and not self.failures:
+        waiting = buffer.rows or self.traces or self.recorder.markers or buffer.dropped > buffer.stored
+        if waiting and not self.failures:
             await self._attempt()
 
     async def _store_traces(self) -> None:
-        """Store the oldest traces that wait. They are a help, no figure: their failure is no failed flush."""
+        """Store the oldest waiting traces. No figure depends on them, so their failure is not a failed flush."""
         taken = list(itertools.islice(self.traces, TRACES))
         try:
             await self.store.add_traces(taken)
@@ -183,9 +187,9 @@ class Flusher:
             return
         except Exception:
             _logger.exception("Dropped %d traces that could not be stored", len(taken))
-        # A full deque may have dropped some of them meanwhile, at the same end.
-        known = set(map(id, taken))
-        while self.traces and id(self.traces[0]) in known:
+        # A full deque may have dropped some of them meanwhile, from the same end.
+        stored = set(map(id, taken))
+        while self.traces and id(self.traces[0]) in stored:
             self.traces.popleft()
 
     async def _replace_lost(self) -> None:
@@ -195,7 +199,7 @@ class Flusher:
             self._ids.clear()
 
     async def _flush_or_replace(self) -> None:
-        """Flush; into a new store if the one that is open turns out to be corrupt or detached."""
+        """Flush, into a new store if the open one is corrupt or detached."""
         await self._replace_lost()
         try:
             await self.flush()
@@ -211,7 +215,7 @@ class Flusher:
             await self._flush_or_replace()
         except StorageError as error:
             self._failed(error)
-        except Exception as error:  # noqa: BLE001 - a fault of ours must end neither the task nor the bot
+        except Exception as error:  # noqa: BLE001 - a bug of cogmeter must end neither the task nor the bot
             self._failed(error)
             self._give_up()
         else:
@@ -233,7 +237,7 @@ class Flusher:
         )
 
     def _give_up(self) -> None:
-        """Drop a batch that cannot be written for a reason of its own, so that it does not hold up all others."""
+        """Drop a batch that itself cannot be written, so that it does not block all others."""
         if self._pending is not None and self.failures >= ATTEMPTS:
             _logger.error("Dropped %d operations that could not be stored", self.pending)
             self.recorder.buffer.drop(self.pending)
@@ -247,7 +251,7 @@ class Flusher:
         return float(min(FIRST_RETRY_S * 2 ** min(self.failures - 1, 10), LAST_RETRY_S))
 
     async def _pause(self, delay_s: float) -> None:
-        """Wait for the next flush: the delay, the end, or a buffer that fills up, whichever is first."""
+        """Wait until the delay is over, the flusher stops, or the buffer fills up."""
         until = time.perf_counter() + delay_s
         buffer = self.recorder.buffer
         while not self._stopping and (left := until - time.perf_counter()) > 0:
@@ -260,7 +264,7 @@ class Flusher:
 def _wall_minus_perf_ns() -> int:
     """Return how far the clock is ahead of the performance counter, in nanoseconds.
 
-    Both are read at one moment: a thread that runs between the readings would shift a whole batch against the next one.
+    Both are read at the same moment: a thread that runs between the readings would shift a whole batch.
     """
     readings = []
     for _ in range(READINGS):

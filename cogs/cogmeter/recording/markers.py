@@ -1,6 +1,6 @@
-"""Markers on their way into the store: what ``cogmeter.mark()`` was told, what was loaded, which version started.
+"""Markers on their way into the store: from ``cogmeter.mark()``, loads and reloads, starts, new versions.
 
-Nothing here raises into the host or grows without bound, and any thread may mark.
+Nothing here raises into the host or grows without bound. Any thread may add a marker.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import logging
 from collections import deque
 from typing import TYPE_CHECKING, Final
 
-from cogmeter.recording.locking import lock
+from cogmeter.recording.buffer import lock
 from cogmeter.redaction import redact
 from cogmeter_storage.base import StorageError
 from cogmeter_storage.clock import clock
@@ -22,21 +22,21 @@ if TYPE_CHECKING:
 MARK, START, VERSION, EXTENSION, THRESHOLD = "mark", "start", "version", "extension", "threshold"  # kinds of markers
 MAX_NAME: Final = 100
 CAPACITY: Final = 100
-CUT: Final = "…"  # in place of what is too long
+CUT: Final = "…"  # the end of a name that was cut
 NAMELESS: Final = "(nameless)"
-VERSION_KEY: Final = "version"  # under which the store remembers the version that was last seen
+VERSION_KEY: Final = "version"  # the key of the last seen version in the store
 
 _logger = logging.getLogger("cogmeter.marks")
 
 
 class MarkerRecorder:
-    """The queue of markers: at most ``capacity`` wait to be stored; beyond it, new ones are dropped and counted."""
+    """A queue of markers that wait to be stored; beyond ``capacity``, new ones are dropped and counted."""
 
     def __init__(self, capacity: int = CAPACITY) -> None:
         self.dropped = 0
-        self.started = False  # whether this process has its start marked
+        self.started = False  # whether the start of this process is marked
         self._capacity = capacity
-        self._queue: deque[tuple[Marker, str]] = deque()  # with the verb, if any; its ends are safe between threads
+        self._queue: deque[tuple[Marker, str]] = deque()  # with the verb, if any; both ends are thread-safe
 
     def __len__(self) -> int:
         return len(self._queue)
@@ -44,12 +44,12 @@ class MarkerRecorder:
     def mark(self, name: object) -> None:
         """Mark this moment on charts and in alerts: ``cogmeter.mark("deployed 1.4")``. At most 100 characters are kept.
 
-        Any thread may call it, also before the extension is loaded, which then stores it. It never raises.
+        Any thread may call it, even before the extension is loaded, which then stores it. It never raises.
         """
         self.add(MARK, name)
 
     def add(self, kind: str, name: object, *, verb: str = "") -> None:
-        """Mark this moment as one of another kind. What one verb was done to, one after the other, is one marker."""
+        """Add a marker of a kind. Successive ones with the same verb become one: "reloaded cogs.music, cogs.quotes"."""
         try:
             marker = Marker(clock.now_us(), kind, cleaned(name)) if len(self) < self._capacity else None
         except Exception as error:
@@ -62,12 +62,12 @@ class MarkerRecorder:
                 self.dropped += 1
 
     def forked(self) -> None:
-        """Begin anew in the child of a fork: what waits here is the parent's, which stores it."""
+        """Start empty in the child of a fork: the parent stores the waiting markers."""
         self._queue.clear()
         self.dropped, self.started = 0, False
 
     def take(self) -> list[Marker]:
-        """Take out all that wait, in order; those of one verb joined: "reloaded cogs.music, cogs.quotes"."""
+        """Remove and return all waiting markers in order; successive ones with the same verb are joined."""
         taken: list[Marker] = []
         last_verb = ""
         while self._queue:
@@ -81,20 +81,20 @@ class MarkerRecorder:
         return taken
 
     def put_back(self, markers: list[Marker]) -> None:
-        """Give back markers that could not be stored, ahead of what came since."""
+        """Put markers that could not be stored back in front of newer ones."""
         self._queue.extendleft((marker, "") for marker in reversed(markers))
 
 
 def cleaned(name: object) -> str:
-    """A marker's name as it is kept: one line of at most 100 printable characters, without secrets."""
+    """Return a marker's name as one line of at most 100 printable characters, without secrets."""
     text = str(name)[: 4 * MAX_NAME]  # cut twice, so that a megabyte is not searched for secrets
     printable = "".join(char if char.isprintable() else " " for char in text)
     return _cut(redact(" ".join(printable.split()))) or NAMELESS
 
 
-async def store_marks(store: Store, marks: MarkerRecorder) -> None:
-    """Store what waits. They are a help, no figure: a store that takes none now is asked again the next time."""
-    waiting = marks.take()
+async def store_markers(store: Store, markers: MarkerRecorder) -> None:
+    """Store the waiting markers. If the store fails, they are kept for the next time."""
+    waiting = markers.take()
     try:
         while waiting:
             await store.add_marker(waiting[0])
@@ -104,17 +104,17 @@ async def store_marks(store: Store, marks: MarkerRecorder) -> None:
     except Exception:
         _logger.exception("Dropped the marker %r, which could not be stored", waiting.pop(0).name)
     finally:
-        marks.put_back(waiting)
+        markers.put_back(waiting)
 
 
-async def mark_start(store: Store, marks: MarkerRecorder, version: str | None) -> None:
-    """Mark that the bot, or in a running bot the monitoring, has started; and its version, if it is another.
+async def mark_start(store: Store, markers: MarkerRecorder, version: str | None) -> None:
+    """Mark the start of the bot, or of the monitoring in a running bot, and the version if it has changed.
 
     Raises:
-        StorageError: the store does not take the version now; it is marked at the next start.
+        StorageError: the store failed; the version is marked at the next start.
     """
-    marks.add(START, "monitoring started anew" if marks.started else "bot started")
-    marks.started = True
+    markers.add(START, "monitoring restarted" if markers.started else "bot started")
+    markers.started = True
     if version is None or not version.strip():
         return
     name = cleaned(version)
@@ -125,8 +125,8 @@ async def mark_start(store: Store, marks: MarkerRecorder, version: str | None) -
 
 
 def _joined(marker: Marker, name: str) -> Marker:
-    known = marker.name.endswith((CUT, f" {name}"))  # nothing fits any more, or the same thing twice
-    return marker if known else dataclasses.replace(marker, name=_cut(f"{marker.name}, {name}"))
+    complete = marker.name.endswith((CUT, f" {name}"))  # full, or the same name twice
+    return marker if complete else dataclasses.replace(marker, name=_cut(f"{marker.name}, {name}"))
 
 
 def _cut(text: str) -> str:

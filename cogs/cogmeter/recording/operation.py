@@ -1,7 +1,7 @@
-"""One operation under way: what the host says about it, how it ends, and the class made for each series.
+"""A running operation: its annotations, its outcome, and the class that is made for each series.
 
-The fast path (no error, nothing annotated) is spelled out in each closure instead of shared, because a call costs as
-much as all the rest of it.
+The fast path (no error, no annotation) is repeated in each closure, because a shared function's call would double its
+cost.
 """
 
 from __future__ import annotations
@@ -24,13 +24,13 @@ if TYPE_CHECKING:
 
 MAX_ERROR: Final = 500
 _MARK: Final = "cogmeter_outcome"
-OUTCOMES: Final[dict[object, Outcome]] = {name: one for one in Outcome for name in (one, one.label)}
+OUTCOMES: Final[dict[object, Outcome]] = {name: outcome for outcome in Outcome for name in (outcome, outcome.label)}
 
 now_ns = time.perf_counter_ns
 
 
 class Operation:
-    """One operation under way; what ``with`` gives. Its methods may be called until the block ends."""
+    """A running operation, the target of ``with``. Its methods may be called until the block ends."""
 
     __slots__ = ("_note", "_start")
 
@@ -38,20 +38,20 @@ class Operation:
     _note: OperationDetails | None
 
     def annotate(self, **metadata: Any) -> None:
-        """Keep these values with the operation; a later value of the same name replaces the earlier."""
+        """Store these values with the operation; a later value of the same name replaces the earlier."""
         note = self._noted()
         note.metadata = {**note.metadata, **metadata} if note.metadata else metadata
 
     def fail(self, reason: object = "failed", *, outcome: Outcome | str = Outcome.ERROR) -> None:
-        """Let it count as failed for this reason, although no exception leaves the block."""
+        """Mark the operation as failed for this reason, even if no exception leaves the block."""
         self._noted().error = error_text(reason)
         self.outcome = outcome
 
     @property
     def outcome(self) -> Outcome | str | None:
-        """How it ended, if that was set by hand; otherwise it follows from the exception, if any.
+        """The outcome if it was set by hand; otherwise it follows from the exception, if any.
 
-        A word that is no outcome is counted as refused, and the outcome then follows from the exception.
+        An unknown outcome is counted as refused, and the outcome then follows from the exception.
         """
         return self._note.outcome if self._note else None
 
@@ -60,7 +60,7 @@ class Operation:
         self._noted().outcome = outcome
 
     def _enter_span(self, name: str) -> None:
-        """Take a place in the trace that the running code belongs to."""
+        """Open a span in the trace that the running code belongs to."""
         scope = current()
         if scope is not None:
             self._noted().entered = Entered(scope, name)
@@ -70,7 +70,7 @@ class Operation:
             self._note = OperationDetails()
         return self._note
 
-    # The classes made for each series say how it starts and ends.
+    # The class of each series overrides how an operation starts and ends.
     def __enter__(self) -> Self:
         self._note = None
         return self
@@ -90,19 +90,19 @@ class Operation:
 
 
 class OperationDetails:
-    """What was said about an operation while it ran; most have none."""
+    """The annotations of a running operation; most operations have none."""
 
     __slots__ = ("entered", "error", "metadata", "outcome")
 
     def __init__(self, metadata: Mapping[str, Any] | None = None) -> None:
         self.metadata = metadata
-        self.entered: Entered | None = None  # its place in a trace
+        self.entered: Entered | None = None  # its span in a trace
         self.error: str | None = None
         self.outcome: Outcome | str | None = None
 
 
 class Sink(Protocol):
-    """Where operations go when they end: the recorder."""
+    """The destination of operations that end: the recorder."""
 
     buffer: Buffer
     names: list[tuple[str, str]]
@@ -110,12 +110,12 @@ class Sink(Protocol):
     def finish(
         self, series: int, end_ns: int, start_ns: int, note: OperationDetails | None, error: BaseException | None
     ) -> None:
-        """Take an operation that failed, was annotated, was given an outcome, ran inside a trace, or finds no room."""
+        """Record an operation that failed, has annotations or an outcome, ran inside a trace, or does not fit."""
         ...
 
 
 def operation_class(sink: Sink, series: int) -> type[Operation]:
-    """The class of one series' operations: everything that never changes sits in the closure."""
+    """Return the class of one series' operations; everything constant is in the closure."""
     buffer = sink.buffer
     rows, extend, now, finish, scope = buffer.rows, buffer.rows.extend, now_ns, sink.finish, inherited
     name = "/".join(sink.names[series])
@@ -157,22 +157,22 @@ def operation_class(sink: Sink, series: int) -> type[Operation]:
 
 
 def error_text(error: object) -> str:
-    """An exception's type and message, or a reason's text: without secrets, at most 500 characters."""
+    """Return an exception's type and message, or a reason's text, without secrets and at most 500 characters long."""
     try:
         text = str(error)
     except Exception:  # noqa: BLE001 - an exception's __str__ is the host's code
         text = "(no text: its __str__ failed)"
     if isinstance(error, BaseException):
         text = f"{type(error).__name__}: {text}" if text else type(error).__name__
-    # Cut twice: before, so that a megabyte is not searched for secrets; after, to the length that is kept. Lone
-    # surrogates and NUL are text to Python, but not to a database.
+    # Cut twice: first, so that a megabyte is not searched for secrets, then to the final length. Lone surrogates and
+    # NUL are valid in a Python string, but not in a database.
     kept = redact(text[: 4 * MAX_ERROR])[:MAX_ERROR]
     return kept.encode("utf-8", "replace").decode("utf-8").replace("\0", "\N{REPLACEMENT CHARACTER}")
 
 
 def outcome_of(error: object) -> Outcome:
-    """How an operation ended that this exception (or reason, or None) ended."""
-    if error is None or isinstance(error, GeneratorExit):  # a consumer that stopped early is no failure
+    """Return the outcome of an operation that ended with this exception, reason, or None."""
+    if error is None or isinstance(error, GeneratorExit):  # a consumer that stops early is not a failure
         return Outcome.OK
     if isinstance(error, asyncio.CancelledError | KeyboardInterrupt | SystemExit):
         return Outcome.CANCELLED
@@ -180,12 +180,12 @@ def outcome_of(error: object) -> Outcome:
 
 
 def mark(error: BaseException, outcome: Outcome) -> None:
-    """Let an exception that leaves an operation carry its outcome to what is around it, up to the command."""
-    with contextlib.suppress(AttributeError, TypeError):  # an exception class with slots keeps its secret
+    """Attach the outcome to an exception that leaves an operation, for the operations around it, up to the command."""
+    with contextlib.suppress(AttributeError, TypeError):  # an exception class with slots
         error.__dict__[_MARK] = outcome
 
 
 def marked(error: object) -> Outcome | None:
-    """The outcome that an operation which this exception left was given by hand."""
+    """Return the outcome that ``mark`` attached to this exception."""
     outcome = getattr(error, "__dict__", {}).get(_MARK)
     return outcome if isinstance(outcome, Outcome) else None

@@ -1,4 +1,4 @@
-"""Recording: ``track()``, ``operation()`` and ``record()`` turn what the host does into atoms in the buffer.
+"""Recording: ``track()``, ``operation()`` and ``record()`` append the atoms of operations to the buffer.
 
 Nothing here awaits, raises into the host, or grows without bound.
 """
@@ -9,9 +9,8 @@ import os
 import weakref
 from typing import TYPE_CHECKING, Any, Final, ParamSpec, Protocol, TypeVar, cast, overload
 
-from cogmeter.recording.buffer import Buffer
+from cogmeter.recording.buffer import Buffer, lock
 from cogmeter.recording.decorators import decorated
-from cogmeter.recording.locking import lock
 from cogmeter.recording.markers import MarkerRecorder
 from cogmeter.recording.operation import (
     OUTCOMES,
@@ -37,12 +36,12 @@ R = TypeVar("R")
 MAX_SERIES: Final = 2000
 MAX_NAME: Final = 100
 OTHER: Final = "(other)"
-_OK: Final = Outcome.OK  # bound once: looking into an enumeration takes as long as recording does
+_OK: Final = Outcome.OK  # bound once: an enum lookup takes as long as recording does
 MAX_DURATION_MS: Final = 1e11  # three years; also refuses infinity
 
 
 class Tracker(Protocol):
-    """A series, ready to record: call it for a ``with`` block, or use it as a decorator."""
+    """A series that is ready to record: call it for a ``with`` block, or use it as a decorator."""
 
     @overload
     def __call__(self) -> Operation: ...
@@ -71,15 +70,15 @@ class Record(Protocol):
 
 
 class Recorder:
-    """Knows the series, and writes into one buffer. The package has one; tests make their own."""
+    """The known series, and the functions that record into one buffer. The package has one; tests create their own."""
 
     def __init__(self, buffer: Buffer | None = None) -> None:
         self.buffer = Buffer() if buffer is None else buffer
         self.names: list[tuple[str, str]] = [(OTHER, OTHER)]  # a series' number here is its place in this list
         self.add = self.buffer.add
-        self.marks = MarkerRecorder()  # moments worth knowing, beside the operations
+        self.markers = MarkerRecorder()
         self.refused = 0  # operations with a bad name, outcome or duration
-        self.overflowed = 0  # times that a new series was asked for beyond MAX_SERIES
+        self.overflowed = 0  # requests for a new series beyond MAX_SERIES
         self._numbers: dict[str, dict[str, int]] = {OTHER: {OTHER: 0}}
         self._kinds: dict[tuple[str, str], type[Operation]] = {}
         self.record: Record = _record(self, self._numbers)
@@ -87,7 +86,7 @@ class Recorder:
             _recorders.add(self)
 
     def track(self, service: str, operation: str) -> Tracker:
-        """Define a series once, to record it cheaply ever after.
+        """Define a series once, so that each of its operations is cheap to record.
 
         Raises:
             ValueError: a name is not 1 to 100 printable characters.
@@ -95,26 +94,26 @@ class Recorder:
         for kind, name in (("service", service), ("operation", operation)):
             if not valid_name(name):
                 raise ValueError(
-                    f"The {kind} name {name!r} is not 1 to {MAX_NAME} printable characters; give it another"
+                    f"The {kind} name {name!r} is not 1 to {MAX_NAME} printable characters. Use another name."
                 )
         series = self.series(service, operation)
         return _tracker(self, series, self._kind(service, operation, series))
 
     def operation(self, service: str, operation: str, /, **metadata: Any) -> Operation:
-        """One operation, for ``with`` or ``async with``; the keyword arguments are its metadata."""
+        """Return an operation for ``with`` or ``async with``; the keyword arguments are its metadata."""
         try:
-            one = self._kinds[service, operation]()
+            made = self._kinds[service, operation]()
         except (KeyError, TypeError):
-            one = self._first(service, operation)
-        one._note = OperationDetails(metadata) if metadata else None  # noqa: SLF001 - made here, one step before it starts
-        return one
+            made = self._first(service, operation)
+        made._note = OperationDetails(metadata) if metadata else None  # noqa: SLF001 - created here, before it starts
+        return made
 
     def series(self, service: str, operation: str) -> int:
-        """The number of a series with valid names; beyond MAX_SERIES new ones share ``(other)``."""
+        """Return the number of a series with valid names; beyond MAX_SERIES new ones share ``(other)``."""
         known = self._numbers.get(service, {}).get(operation)
         if known is not None:
             return known
-        with lock:  # two threads that come here at once must get two numbers, or the same one for the same names
+        with lock:  # two threads at once must get two numbers, or the same number for the same names
             return self._new_series(service, operation)
 
     def _new_series(self, service: str, operation: str) -> int:
@@ -125,10 +124,10 @@ class Recorder:
         if len(names) >= MAX_SERIES:
             self.overflowed += 1
             return 0
-        # The name comes first: whoever finds the number, and the flusher, find its name.
+        # The name comes first, so that every reader of the number finds its name.
         names.append(pair)
         number = len(names) - 1
-        # A signal handler or a finalizer of this very thread may have named a series of its own in between.
+        # A signal handler or a finalizer of this thread may have added a series in between.
         while names[number] is not pair:
             number -= 1
         return self._numbers.setdefault(service, {}).setdefault(operation, number)
@@ -139,15 +138,15 @@ class Recorder:
             self.refused += 1
 
     def forked(self) -> None:
-        """Begin anew in the child of a fork, but for the names: what was recorded before belongs to the parent."""
+        """Start empty in the child of a fork, except for the names: the parent stores what was recorded before."""
         self.buffer.forked()
-        self.marks.forked()
+        self.markers.forked()
         self.refused = self.overflowed = 0
 
     def finish(
         self, series: int, end_ns: int, start_ns: int, note: OperationDetails | None, error: BaseException | None
     ) -> None:
-        """The slow path: an operation that failed, was annotated, or was given an outcome."""
+        """Record an operation on the slow path: it failed, or it has annotations or an outcome."""
         try:
             note = note or OperationDetails()
             metadata = note.metadata
@@ -166,7 +165,7 @@ class Recorder:
                     self._span(note.entered, series, start_ns, duration_ns, outcome)
             extra = (text, metadata) if text is not None or metadata else None
             self.add(series, end_ns, end_ns - start_ns, 0 if outcome is _OK else int(outcome), extra)
-        except Exception:  # noqa: BLE001 - whatever a host's objects do, it must not reach the host's command
+        except Exception:  # noqa: BLE001 - a failure of the host's objects must not reach the host's command
             self.refuse()
 
     def add_timed(
@@ -180,7 +179,7 @@ class Recorder:
         metadata: Mapping[str, Any] | None = None,
         scope: Scope | None = None,
     ) -> None:
-        """Add an operation that was timed elsewhere; with a ``scope`` it is a span of that trace, without children."""
+        """Add an operation that was timed elsewhere; with a ``scope`` it is a span without children in that trace."""
         if scope is not None:
             trace, begun_ns = scope.trace, start_ns - scope.trace.start_ns
             names, duration_ns = self.names[series], end_ns - start_ns
@@ -202,17 +201,17 @@ class Recorder:
             return outcome_of(error)
 
     def _first(self, service: str, operation: str) -> Operation:
-        """An operation whose series was not used before, or whose names are bad."""
+        """Return an operation of a new series, or one that records nothing if a name is invalid."""
         if not (valid_name(service) and valid_name(operation)):
             self.refuse()
             return Operation()
         return self._kind(service, operation, self.series(service, operation))()
 
     def _kind(self, service: str, operation: str, series: int) -> type[Operation]:
-        # Names beyond the limit all share one class, so that they cannot fill the memory either.
+        # All names beyond the limit share one class, so that memory is bounded.
         key = (service, operation) if series else (OTHER, OTHER)
         kind = self._kinds.get(key)
-        if kind is None:  # two threads may each make one, and both get the first
+        if kind is None:  # two threads may each create one; both get the first
             kind = self._kinds.setdefault(key, operation_class(self, series))
         return kind
 
@@ -226,22 +225,22 @@ class Recorder:
         outcome: Outcome | str | None,
         metadata: Mapping[str, Any] | None,
     ) -> None:
-        """The same as record() for what is new, failed, annotated, or wrong."""
+        """Record like ``record()``, for new series, failures, metadata and invalid arguments."""
         end = now_ns()
         try:
-            fine = valid_name(service) and valid_name(operation) and 0 <= duration_ms < MAX_DURATION_MS
-            known = OUTCOMES.get(outcome) if outcome is not None else outcome_of(error)
-            if not fine or known is None:
+            valid = valid_name(service) and valid_name(operation) and 0 <= duration_ms < MAX_DURATION_MS
+            result = OUTCOMES.get(outcome) if outcome is not None else outcome_of(error)
+            if not valid or result is None:
                 self.refuse()
                 return
             text = None if error is None else error_text(error)
             series, start = self.series(service, operation), end - int(duration_ms * 1e6)
-            self.add_timed(series, start, end, known, error=text, metadata=metadata, scope=current())
-        except Exception:  # noqa: BLE001 - recording never raises, whatever it is given
+            self.add_timed(series, start, end, result, error=text, metadata=metadata, scope=current())
+        except Exception:  # noqa: BLE001 - recording never raises, whatever its arguments
             self.refuse()
 
 
-# Every recorder, for the child of a fork: a lock or a bound that was half changed, and operations of the parent's.
+# Every recorder, to reset in the child of a fork: it has the parent's operations, and may have a half-changed bound.
 _recorders: Final[weakref.WeakSet[Recorder]] = weakref.WeakSet()
 
 
@@ -255,26 +254,26 @@ if hasattr(os, "register_at_fork"):  # not on Windows, which cannot fork
 
 
 def valid_name(name: object) -> bool:
-    """Whether a name is 1 to 100 printable characters and not blank."""
+    """Return whether a name is 1 to 100 printable characters and not blank."""
     return isinstance(name, str) and len(name) <= MAX_NAME and name.isprintable() and not name.isspace() and name != ""
 
 
 def _tracker(recorder: Recorder, series: int, kind: type[Operation]) -> Tracker:
-    """What ``track()`` gives: a function, because calling one costs less than calling an object."""
+    """Return the result of ``track()``: a function, because its call costs less than an object's."""
 
     def tracker(function: Callable[..., Any] | None = None, /) -> Any:
-        """Without a function: the next operation. With one: that function, each call of it recorded."""
+        """Return the next operation, or with a function, a wrapper that records each call."""
         if function is not None:
             return decorated(function, recorder, series, tracker)
-        one = kind()
-        one._note = None  # noqa: SLF001 - made here, one step before it starts
-        return one
+        made = kind()
+        made._note = None  # noqa: SLF001 - created here, before it starts
+        return made
 
     return cast("Tracker", tracker)
 
 
 def _record(recorder: Recorder, numbers: dict[str, dict[str, int]]) -> Record:
-    """What ``record()`` is: a closure without checks of the duration, which the flusher does, off the host's path."""
+    """Return ``record()``: a closure that does not check the duration; the flusher does that, off the host's path."""
     buffer = recorder.buffer
     rows, extend, now, scope = buffer.rows, buffer.rows.extend, now_ns, inherited
 
@@ -287,12 +286,12 @@ def _record(recorder: Recorder, numbers: dict[str, dict[str, int]]) -> Record:
         outcome: Outcome | str | None = None,
         metadata: Mapping[str, Any] | None = None,
     ) -> None:
-        # One chain of tests: nothing was said beyond the duration, this is inside no trace, and there is room.
+        # One chain of tests: only the duration was passed, the code is outside of traces, and the buffer has room.
         if error is outcome is metadata is scope() is None and len(rows) < buffer.limit:  # type: ignore[comparison-overlap]  # all may be None
             try:
                 extend((numbers[service][operation], now(), duration_ms, None, None))
             except (KeyError, TypeError):
-                pass  # a new series, or a bad name: the checked way tells which
+                pass  # a new series or an invalid name: record_checked decides
             else:
                 return
         recorder.record_checked(

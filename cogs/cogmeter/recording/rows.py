@@ -1,4 +1,4 @@
-"""Turns the buffer's atoms into the store's rows, slice by slice: wall times, microseconds, JSON, no secrets."""
+"""Converts the buffer's atoms to the store's rows, slice by slice: wall times, microseconds, JSON, no secrets."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ if TYPE_CHECKING:
 
 SLICE = 128  # rows converted and written in one turn of the loop
 MAX_METADATA = 4_000  # characters of JSON that an operation may keep
-MAX_KEYS = 100  # of metadata whose values may be kept as they are, if all is too long or no JSON
-MAX_VALUE = 500  # characters of one value that has to be cut
+MAX_KEYS = 100  # of metadata whose values may be kept unchanged if the whole is too long or is not JSON
+MAX_VALUE = 500  # characters of one value that is cut
 MAX_DURATION_US = 3 * 365 * 86_400 * 1_000_000
-_BRIEF = reprlib.Repr()  # of what is too long to be read to its end: three levels deep, a few items of each
+_BRIEF = reprlib.Repr()  # for large values: three levels deep, a few items of each
 _BRIEF.maxlevel, _BRIEF.maxstring, _BRIEF.maxother = 3, MAX_VALUE // 2, MAX_VALUE
 _BRIEF.maxlist = _BRIEF.maxtuple = _BRIEF.maxdict = _BRIEF.maxset = _BRIEF.maxfrozenset = _BRIEF.maxdeque = 8
 
@@ -34,36 +34,36 @@ _traces = logging.getLogger("cogmeter.operations")
 
 
 class Batch:
-    """What was taken from the buffer in one go, and the distance from its clock to the wall's."""
+    """Atoms that were taken from the buffer together, and the offset from their clock to the wall clock."""
 
     __slots__ = ("_wall_minus_perf_ns", "atoms", "loop_ns")
 
     def __init__(self, atoms: list[Any], *, wall_minus_perf_ns: int) -> None:
         self.atoms = atoms
-        self.loop_ns = 0  # what its conversion has taken of the loop's time
+        self.loop_ns = 0  # spent on the event loop for the conversion
         self._wall_minus_perf_ns = wall_minus_perf_ns
 
     @property
     def operations(self) -> int:
-        """How many operations it holds."""
+        """The number of operations."""
         return len(self.atoms) // FIELDS
 
     def follow(self, step_ns: int, wall_minus_perf_ns: int) -> None:
-        """Follow a step of the wall clock, given the distance now; a batch taken since the step has it already."""
+        """Follow a step of the wall clock; a batch that was taken after the step has the right offset already."""
         left_ns = wall_minus_perf_ns - self._wall_minus_perf_ns
         if abs(left_ns - step_ns) < abs(left_ns):
             self._wall_minus_perf_ns += step_ns
 
     def sort(self) -> None:
-        """Order the operations by their end: threads that record at once can overtake each other."""
+        """Sort the operations by their end: threads that record at the same time can overtake each other."""
         ends = self.atoms[1::FIELDS]
         if ends == sorted(ends):
             return
         order = sorted(range(len(ends)), key=ends.__getitem__)
-        self.atoms[:] = [atom for place in order for atom in self.atoms[place * FIELDS : (place + 1) * FIELDS]]
+        self.atoms[:] = [atom for index in order for atom in self.atoms[index * FIELDS : (index + 1) * FIELDS]]
 
     def slices(self, ids: Sequence[int], recorder: Recorder) -> Iterator[list[Row]]:
-        """The rows, each slice converted when it is asked for. ``ids`` are the store's, by the recorder's number."""
+        """Yield the rows in slices, each converted when needed; ``ids`` are the store's, by the recorder's number."""
         tracing = _traces.isEnabledFor(logging.DEBUG)
         for start in range(0, len(self.atoms), SLICE * FIELDS):
             began_ns = time.perf_counter_ns()
@@ -94,7 +94,7 @@ class Batch:
 
 
 def checked_us(duration_ms: Any) -> int | None:
-    """The microseconds of what a host gave to ``record()``, or None if that is no duration."""
+    """Return the microseconds of a duration that was passed to ``record()``; None if it is not a duration."""
     try:
         duration_us = int(duration_ms * 1000)
     except (TypeError, ValueError, OverflowError):
@@ -103,7 +103,7 @@ def checked_us(duration_ms: Any) -> int | None:
 
 
 def metadata_json(metadata: Mapping[str, Any]) -> str:
-    """Metadata as JSON without secrets; what cannot become JSON is kept as its ``repr``, cut. Never raises."""
+    """Return metadata as JSON without secrets; a value that JSON cannot express becomes its ``repr``. Never raises."""
     try:
         if isinstance(metadata, dict) and _fits(metadata):
             text = json.dumps(metadata, allow_nan=False)
@@ -113,31 +113,31 @@ def metadata_json(metadata: Mapping[str, Any]) -> str:
         pass
     try:
         return redact(json.dumps(_plain(metadata) if len(metadata) <= MAX_KEYS else _shortened(metadata)))
-    except Exception:  # noqa: BLE001 - not even a mapping, or one that changes under our hands
+    except Exception:  # noqa: BLE001 - not a mapping, or one that changes meanwhile
         return redact(json.dumps({"metadata": _text(metadata)}))
 
 
 def _fits(value: Any) -> bool:
-    """Whether a value may be short enough to be kept whole, found out without a look at more of it than may be kept.
+    """Return whether a value may be short enough to be kept whole, without reading more of it than may be kept.
 
-    A prompt of a megabyte, also one deep inside a list of messages, would take the loop milliseconds to convert.
+    Converting a prompt of a megabyte, even one deep inside a list of messages, would take the loop milliseconds.
     """
     room, waiting = MAX_METADATA, [value]
     while waiting and room >= 0:
-        one = waiting.pop()
-        kind = type(one)
+        part = waiting.pop()
+        kind = type(part)
         if kind in _SIZED:
-            room -= len(one)
+            room -= len(part)
         if kind in _CONTAINERS and room >= 0:
-            waiting.extend(one)
+            waiting.extend(part)
             if kind is dict:
-                waiting.extend(one.values())
+                waiting.extend(part.values())
         room -= 1
     return room >= 0
 
 
 def _plain(metadata: Mapping[str, Any]) -> dict[str, Any]:
-    """Each value that JSON can hold as it is, each other one as its repr; all of them cut if that is too long."""
+    """Return each value as JSON can express it, or as its repr; cut all of them if the whole is too long."""
     plain: dict[str, Any] = {}
     room = MAX_METADATA
     for key, value in metadata.items():
@@ -155,7 +155,7 @@ def _plain(metadata: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _shortened(metadata: Mapping[str, Any]) -> dict[str, str]:
-    """As many of the values as fit, each cut; how many are missing is said."""
+    """Return as many values as fit, each cut, and the number of missing ones."""
     kept: dict[str, str] = {}
     room = MAX_METADATA
     for key, value in metadata.items():
@@ -179,5 +179,7 @@ def _text(value: Any) -> str:
 def _trace(rows: list[Row], names: Mapping[int, tuple[str, str]]) -> None:
     for series, _, duration_us, outcome, error, metadata in rows:
         cause = f": {error}" if error else ""
-        said = f" {metadata}" if metadata else ""
-        _traces.debug("%s/%s %s in %.3f ms%s%s", *names[series], Outcome(outcome).label, duration_us / 1e3, cause, said)
+        extra = f" {metadata}" if metadata else ""
+        _traces.debug(
+            "%s/%s %s in %.3f ms%s%s", *names[series], Outcome(outcome).label, duration_us / 1e3, cause, extra
+        )

@@ -1,4 +1,4 @@
-"""The names of the services that the watch records, which of them run beside what people ask for, and the bot's own."""
+"""The names of the services that cogmeter itself records, and which of them run in the background."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ TASKS: Final = "discord.tasks"
 REST: Final = "discord.rest"
 STALLS: Final = "discord.stalls"
 
-# A listener that runs a thousand times a minute, or a loop that takes a minute by design, would drown the figures of
-# what people ask for: the summary counts these apart, and only their error rate alerts.
+# Background services. A listener that runs a thousand times a minute, or a loop that takes a minute by design, would
+# dominate the figures of commands. The summary lists these services separately, and only their error rate alerts.
 BACKGROUND: Final = frozenset({AUTOCOMPLETE, ACKNOWLEDGEMENT, LISTENERS, TASKS, REST, STALLS})
 
-BOT: Final = "(bot)"  # the service of an alert that is about the bot as a whole: its loop, its connection, its memory
+BOT: Final = "(bot)"  # the service of alerts about the whole bot: its event loop, connection, memory

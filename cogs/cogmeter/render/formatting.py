@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 import re
-from datetime import UTC, datetime
+
+from cogmeter.times import utc
 
 NOTHING = "\N{EN DASH}"  # where there is no figure
 ELLIPSIS = "…"
@@ -146,11 +147,11 @@ def cut(text: str, limit: int) -> str:
 
 def clock_time(at_us: int, *, with_date: bool = False) -> str:
     """A time of day in UTC, ``10:30``, or with its day, ``17 Aug 10:30``."""
-    moment = datetime.fromtimestamp(at_us / 1e6, UTC)
+    moment = utc(at_us)
     return f"{moment.day} {moment:%b %H:%M}" if with_date else f"{moment:%H:%M}"
 
 
 def day(at_us: int) -> str:
     """A day in UTC, ``17 Aug``."""
-    moment = datetime.fromtimestamp(at_us / 1e6, UTC)
+    moment = utc(at_us)
     return f"{moment.day} {moment:%b}"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import UTC, date, datetime
+from datetime import date
 from typing import TYPE_CHECKING, Any
 
 from pydantic import Field
@@ -14,6 +14,7 @@ from cogmeter.schemas.base import Schema
 from cogmeter.schemas.figures import TimeRange, moment
 from cogmeter.schemas.numbers import Number, rounded
 from cogmeter.schemas.times import Instant
+from cogmeter.times import utc
 from cogmeter_storage.model import DAY_US
 
 if TYPE_CHECKING:
@@ -101,8 +102,7 @@ async def costs(
 
 
 def _line(number: int, key: tuple[str, str], one: Sums) -> CostLine:
-    day = datetime.fromtimestamp(number * 86_400, UTC).date()
-    return CostLine(day=day, service=key[0], model=safe.text(key[1]) or None, **_fields(one))
+    return CostLine(day=utc(number * DAY_US).date(), service=key[0], model=safe.text(key[1]) or None, **_fields(one))
 
 
 def _fields(one: Sums) -> dict[str, Any]:

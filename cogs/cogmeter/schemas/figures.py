@@ -9,8 +9,8 @@ from pydantic import Field
 
 from cogmeter.schemas.base import Schema
 from cogmeter.schemas.numbers import Number, ms_or_none, rate, rounded
-from cogmeter.schemas.times import SECOND_US, Instant, at
-from cogmeter_storage.model import DAY_US, Outcome
+from cogmeter.schemas.times import Instant, at, last_us
+from cogmeter_storage.model import Outcome
 
 if TYPE_CHECKING:
     from typing import Self
@@ -27,8 +27,7 @@ class TimeRange(Schema):
     @classmethod
     def of(cls, span: Range) -> TimeRange:
         """That of a range."""
-        until_us = span.until_us - SECOND_US if span.until_us and span.until_us % DAY_US == 0 else span.until_us
-        return cls(since=at(span.since_us), until=at(until_us))
+        return cls(since=at(span.since_us), until=at(last_us(span.until_us)))
 
 
 class Stats(Schema):

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import Field
 
+from cogmeter import __version__
 from cogmeter.diagnosis import Check, Status
 from cogmeter.query.query import now_us
 from cogmeter.recording.background import paced
@@ -14,7 +15,6 @@ from cogmeter.schemas.figures import moment
 from cogmeter.schemas.numbers import Number, ms_or_none, rate, rounded
 from cogmeter.schemas.safe import text
 from cogmeter.schemas.times import Instant, at
-from cogmeter.version import __version__
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 from pydantic import Field
 
-from cogmeter.query.query import figures
 from cogmeter.query.records import Range
+from cogmeter.query.statistics import figures
 from cogmeter.recording.service_names import BACKGROUND
 from cogmeter.schemas.base import Schema
 from cogmeter.schemas.figures import TimeRange

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from cogmeter.query.name_matching import suggest
 from cogmeter.query.records import UnknownNameError
-from cogmeter.query.suggestions import suggest
 from cogmeter.recording.service_names import BACKGROUND
 from cogmeter.schemas.base import Schema
 from cogmeter.schemas.figures import TimeRange

@@ -1,25 +1,23 @@
-"""ISO 8601 times at the border: text outside, UTC microseconds since 1970 inside.
+"""ISO 8601 times in requests and responses; inside they are UTC microseconds since 1970.
 
-pydantic's own datetime takes numbers for times; the types here take text alone, in exactly the form that their JSON
-Schema says: ``2025-08-16``, or ``2025-08-16T10:30:00`` with ``Z``, an offset, or nothing for UTC.
+pydantic's own datetime also accepts numbers. The types here accept only text, in the form that their JSON Schema
+describes: ``2025-08-16``, or ``2025-08-16T10:30:00`` with ``Z``, an offset, or nothing for UTC.
 """
 
 from __future__ import annotations
 
 import re
-from datetime import UTC, datetime, timedelta
+from datetime import datetime
 from typing import Annotated, Any, Final
 
 from pydantic import BeforeValidator, PlainSerializer, WithJsonSchema
 from pydantic_core import PydanticCustomError
 
+from cogmeter.times import MAX_US, MILLISECOND_US, SECOND_US, parse_iso, us_of, utc
+from cogmeter.times import iso as full_iso
 from cogmeter_storage.model import DAY_US
 
-SECOND_US: Final = 1_000_000
-EPOCH: Final = datetime(1970, 1, 1)  # noqa: DTZ001 - offsets are taken off as numbers, which cannot run over
-MAX_US: Final = (datetime(9999, 12, 31, 23, 59, 59, 999_999) - EPOCH) // timedelta(microseconds=1)  # noqa: DTZ001 - UTC
-
-# Every day from 1970 to 9999 that there is, and no other: what the schema says is what is taken.
+# Every valid day from 1970 to 9999 and no other, so that the schema's pattern accepts exactly what the parser does.
 _YEAR = "(?:19[7-9][0-9]|[2-9][0-9]{3})"
 _LEAP = "(?:19(?:7[26]|8[048]|9[26])|[2-9][0-9](?:0[48]|[2468][048]|[13579][26])|(?:[2468][048]|[3579][26])00)"
 _DAY = (
@@ -34,10 +32,10 @@ EXAMPLE: Final = "2025-08-16 or 2025-08-16T10:30:00Z"
 
 
 def moment_us(value: object) -> int:
-    """The time of this text; a plain day is its midnight in UTC.
+    """Return the time of this text; a plain day is its midnight in UTC. A time before 1970 UTC becomes 1970.
 
     Raises:
-        PydanticCustomError: it is no text of the wanted form (a number is none). Before 1970 UTC counts as 1970.
+        PydanticCustomError: the value is not text of that form.
     """
     if not isinstance(value, str) or not _ISO.fullmatch(value):
         hint = "; write + as %2B in an address" if isinstance(value, str) and re.search(r" \d\d:\d\d$", value) else ""
@@ -45,14 +43,11 @@ def moment_us(value: object) -> int:
             "iso_time", "is no ISO 8601 date or time of the years 1970 to 9999, like {example}{hint}",
             {"example": EXAMPLE, "hint": hint},
         )  # fmt: skip
-    read = datetime.fromisoformat(value)
-    offset = read.utcoffset() or timedelta()
-    at_us = (read.replace(tzinfo=None) - EPOCH - offset) // timedelta(microseconds=1)
-    return min(max(at_us, 0), MAX_US)
+    return min(max(parse_iso(value), 0), MAX_US)
 
 
 def end_us(value: object) -> int:
-    """The exclusive end that this text says: a plain day belongs to the range as a whole.
+    """Return the exclusive end of a range that ends with this text; a plain day belongs to the range.
 
     Raises:
         PydanticCustomError: as ``moment_us``.
@@ -63,40 +58,40 @@ def end_us(value: object) -> int:
 
 
 def iso(at_us: int) -> str:
-    """The time as ``2025-08-17T10:30:00Z``; with milliseconds where it has some."""
-    seconds, rest_us = divmod(at_us, SECOND_US)
-    text = datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%S")
-    return f"{text}.{rest_us // 1_000:03d}Z" if rest_us >= 1_000 else f"{text}Z"
+    """Return the time as ``2025-08-17T10:30:00Z``, with milliseconds if it has some."""
+    return full_iso(at_us, unit_us=MILLISECOND_US)
+
+
+def last_us(until_us: int) -> int:
+    """Return the end of a range as it is shown: midnight becomes the last second of the day before, as in the guide."""
+    return until_us - SECOND_US if until_us and until_us % DAY_US == 0 else until_us
 
 
 def iso_end(until_us: int) -> str:
-    """The exclusive end of a range for people: midnight as the last second of the day before, as the guide has it."""
-    return iso(until_us - SECOND_US) if until_us and until_us % DAY_US == 0 else iso(until_us)
-
-
-def at(at_us: int) -> datetime:
-    """The time as a datetime in UTC."""
-    return datetime.fromtimestamp(at_us // SECOND_US, UTC) + timedelta(microseconds=at_us % SECOND_US)
+    """Return the exclusive end of a range as it is shown."""
+    return iso(last_us(until_us))
 
 
 def _iso_of(value: datetime) -> str:
-    return iso((value.astimezone(UTC).replace(tzinfo=None) - EPOCH) // timedelta(microseconds=1))
+    return iso(us_of(value))
 
 
-def _asked(text: str) -> Any:
+def _time_schema(text: str) -> Any:
     return WithJsonSchema(
         {"type": "string", "pattern": f"^{_ISO.pattern}$", "description": text, "examples": EXAMPLE.split(" or ")}
     )
 
 
-# What is asked, as UTC microseconds.
-IsoTime = Annotated[int, BeforeValidator(moment_us), _asked("An ISO 8601 date or time, UTC where it names no offset")]
-Since = Annotated[int, BeforeValidator(moment_us), _asked("From then on: an ISO 8601 date or time, UTC")]
+at = utc  # under its name in the models
+
+# Fields of requests, as UTC microseconds.
+IsoTime = Annotated[int, BeforeValidator(moment_us), _time_schema("An ISO 8601 date or time, UTC without an offset")]
+Since = Annotated[int, BeforeValidator(moment_us), _time_schema("From then on: an ISO 8601 date or time, UTC")]
 Until = Annotated[
-    int, BeforeValidator(end_us), _asked("Up to then: an ISO 8601 date (which includes that day) or time, UTC")
+    int, BeforeValidator(end_us), _time_schema("Up to then: an ISO 8601 date (which includes that day) or time, UTC")
 ]
 
-# What is answered: a datetime for Python, ``2025-08-17T10:30:00Z`` in JSON.
+# A field of responses: a datetime in Python, ``2025-08-17T10:30:00Z`` in JSON.
 Instant = Annotated[
     datetime,
     PlainSerializer(_iso_of, return_type=str, when_used="json"),

@@ -1,4 +1,4 @@
-"""The settings: what there is to set (``model``), and how it is read (``env_file``, ``reading``); never at import."""
+"""The settings: their definition (``model``) and how they are read (``env_file``, ``reading``), never at import."""
 
 from __future__ import annotations
 

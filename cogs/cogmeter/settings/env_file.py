@@ -1,4 +1,4 @@
-"""Reads ``.env``: the one place where the file is opened, for the monitor and for the command line."""
+"""Reads ``.env``, for the monitor and for the command line."""
 
 from __future__ import annotations
 
@@ -13,20 +13,20 @@ from cogmeter.settings.text_file import TextFileError, read_text
 
 ENV_FILE: Final = ".env"
 MOST_BYTES: Final = 256 * 1024
-MOST_BLANKS: Final = 1_000  # in a row; the parser's time grows with the square of them
+MOST_BLANKS: Final = 1_000  # in a row; the parser's time grows with the square of their number
 
 _BLANKS = re.compile(rf"[^\S\n]{{{MOST_BLANKS + 1}}}")
 
 
 class SettingsError(ValueError):
-    """One line for each bad setting: its name, its value, and the mend."""
+    """Invalid settings. The text has one line for each: its name, its value, and the fix."""
 
 
 def read_env_file(path: str | Path | None = ENV_FILE) -> dict[str, str | None]:
-    """Return the names and values of a file; nothing where there is no file, or a virtual environment of that name.
+    """Return the names and values of a file; nothing if there is no file, or a virtual environment of that name.
 
     Raises:
-        SettingsError: it cannot be read, or is no text of that kind; in one line.
+        SettingsError: the file cannot be read, or is not valid text; one line.
     """
     if path is None or _is_virtual_environment(Path(path)):
         return {}
@@ -44,7 +44,7 @@ def read_env_file(path: str | Path | None = ENV_FILE) -> dict[str, str | None]:
 
 
 def _is_virtual_environment(path: Path) -> bool:
-    """Many keep Python's own environment in a folder ``.env``."""
+    """Return whether the path is a virtual environment of Python, which some keep in a folder ``.env``."""
     try:
         return (path / "pyvenv.cfg").is_file()
     except OSError:

@@ -1,4 +1,4 @@
-"""Every setting: its name, default, unit and limits. Nothing is read here."""
+"""The settings: name, default, unit and limits of each. ``reading`` reads their values."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ PREFIX = "PERFORMANCE_"
 
 
 def _setting(default: Any, unit: str, text: str, *, name: str | None = None, **limits: Any) -> Any:
-    """A field with its unit; ``name`` where the environment's name has not the common prefix."""
+    """Return a field with its unit; ``name`` is its environment variable if that lacks the common prefix."""
     extra: dict[str, Any] = {"unit": unit}
     if name is not None:
         limits["validation_alias"] = name
@@ -20,7 +20,7 @@ def _setting(default: Any, unit: str, text: str, *, name: str | None = None, **l
 
 
 class Settings(BaseSettings):
-    """The product's settings. Field names are the environment's, in lower case and without ``PERFORMANCE_``."""
+    """The settings. A field's name is its environment variable's, in lower case and without ``PERFORMANCE_``."""
 
     model_config = SettingsConfigDict(
         env_prefix=PREFIX, extra="ignore", frozen=True, env_ignore_empty=True, populate_by_name=True
@@ -290,15 +290,15 @@ class Settings(BaseSettings):
     @field_validator("*", mode="before")
     @classmethod
     def _text(cls, value: object) -> object:
-        """Bytes of the environment that are no text arrive as surrogates, which cannot be stored, sent or logged."""
-        if isinstance(value, str) and any("\ud800" <= one <= "\udfff" for one in value):
+        """Refuse surrogates, which replace bytes that are not text: they cannot be stored, sent or logged."""
+        if isinstance(value, str) and any("\ud800" <= character <= "\udfff" for character in value):
             raise ValueError("contains bytes that are not UTF-8 text")
         return value
 
     @field_validator("ops_role_ids", mode="before")
     @classmethod
     def _ids(cls, value: object) -> object:
-        """Ids stand in the environment as ``1, 2``."""
+        """Split the ids of an environment variable: ``1, 2``."""
         if isinstance(value, str):
             return [part.strip() for part in value.split(",") if part.strip()]
         return value
@@ -306,13 +306,13 @@ class Settings(BaseSettings):
     @field_validator("alert_discord_webhook", "alert_webhook_url", "heartbeat_url")
     @classmethod
     def _address(cls, value: SecretStr | None) -> SecretStr | None:
-        """An address that can be asked, found out at start and not at the first alert."""
+        """Check the URL at the start, and not at the first alert."""
         if value is not None and not _is_http(value.get_secret_value()):
-            raise ValueError("is no http or https URL")
+            raise ValueError("is not an http or https URL")
         return value
 
 
-# Settings of the guide whose part is not built yet: accepted and checked, and said to do nothing.
+# Settings of the guide that are not implemented yet: they are validated, and a warning says that they have no effect.
 WITHOUT_EFFECT = (
     "export_interval",
     "export_datadog",
@@ -324,7 +324,7 @@ WITHOUT_EFFECT = (
 def _is_http(address: str) -> bool:
     try:
         parts = urlsplit(address)
-        _ = parts.port  # raises where it is no port
+        _ = parts.port  # raises ValueError for an invalid port
     except ValueError:
         return False
     plain = address.isprintable() and " " not in address
@@ -332,18 +332,18 @@ def _is_http(address: str) -> bool:
 
 
 def env_name(field: str) -> str:
-    """The environment's name of a field."""
+    """Return the environment variable of a field."""
     alias = Settings.model_fields[field].validation_alias
     return alias if isinstance(alias, str) else PREFIX + field.upper()
 
 
 def buffer_setting(*, by_memory: bool) -> str:
-    """The environment's name of the setting that bounds the buffer now."""
+    """Return the environment variable that bounds the buffer."""
     return env_name("max_buffer_mb" if by_memory else "max_operations_in_memory")
 
 
 def example(field: str) -> str:
-    """A value that the setting takes, as it stands in ``.env``: its default, or a fitting one where that is empty."""
+    """Return a valid value as it is written in ``.env``: the default, or an example where the default is empty."""
     default = Settings.model_fields[field].default
     if isinstance(default, bool):
         return str(default).lower()

@@ -1,4 +1,4 @@
-"""Reads the settings from the environment and ``.env``, and says in one line each what is wrong with them."""
+"""Reads the settings from the environment and ``.env``, and describes each invalid one in one line."""
 
 from __future__ import annotations
 
@@ -27,15 +27,16 @@ _logger = logging.getLogger("cogmeter.settings")
 def load_settings(env_file: str | Path | None = ENV_FILE) -> Settings:
     """Read the settings from the environment and, below it, from ``env_file`` in the working directory.
 
-    An unknown name with our prefix is an error in the file, which is the bot's own, and a warning in the environment.
+    An unknown name with the prefix PERFORMANCE_ is an error in the file, which belongs to the bot, and a warning in the
+    environment.
 
     Raises:
-        SettingsError: one line for each setting that is wrong, or one for a file that cannot be read.
+        SettingsError: one line for each invalid setting, or one for a file that cannot be read.
     """
-    written = read_env_file(env_file)
-    settings, wrong = _validated(written)
-    wrong += _strangers(written, f"in {env_file}")
-    for line in _strangers(os.environ, "in the environment"):
+    values = read_env_file(env_file)
+    settings, wrong = _validated(values)
+    wrong += _unknown(values, f"in {env_file}")
+    for line in _unknown(os.environ, "in the environment"):
         _logger.warning("%s", line)
     if settings is None or wrong:
         raise SettingsError("\n".join(wrong))
@@ -47,22 +48,22 @@ def load_settings(env_file: str | Path | None = ENV_FILE) -> Settings:
 
 
 def fault_of(field: str, value: str) -> str:
-    """What is wrong with a value of one setting, in one line; empty if the setting takes it."""
+    """Return what is wrong with a value of a setting in one line; an empty text if the value is valid."""
     try:
         Settings.model_validate({field: value})
     except ValidationError as error:
-        # The environment is read, too, and another setting in it may be wrong.
+        # The environment is validated, too, and another setting in it may be invalid.
         lines = (_line(fault["loc"], fault["msg"], fault["input"]) for fault in error.errors())
         return next((line for line in lines if line.startswith(f"{env_name(field)}=")), "")
     return ""
 
 
-def _validated(written: Mapping[str, str | None]) -> tuple[Settings | None, list[str]]:
-    """The settings, or a line for each that is wrong. pydantic's own text has twenty, and could show a secret."""
-    in_file, above = _filled(written), _filled(os.environ)
-    below = {field: in_file[name] for field, name in _fields() if name in in_file and name not in above}
+def _validated(values: Mapping[str, str | None]) -> tuple[Settings | None, list[str]]:
+    """Return the settings, or a line for each invalid one. pydantic's own text is longer, and could show a secret."""
+    file, environment = _filled(values), _filled(os.environ)
+    from_file = {field: file[name] for field, name in _fields() if name in file and name not in environment}
     try:
-        return Settings.model_validate(below), []
+        return Settings.model_validate(from_file), []
     except ValidationError as error:
         return None, [_line(fault["loc"], fault["msg"], fault["input"]) for fault in error.errors()]
 
@@ -72,27 +73,27 @@ def _fields() -> list[tuple[str, str]]:
 
 
 def _filled(values: Mapping[str, str | None]) -> dict[str, str]:
-    """Those that have a value, by their names in capitals; case does not matter, and an empty value is none."""
+    """Return the values that are not empty by their names in capitals; case does not matter."""
     return {name.upper(): value for name, value in values.items() if value}
 
 
-def _strangers(given: Iterable[str], place: str) -> list[str]:
-    """A line for each name with our prefix that is no setting."""
+def _unknown(names: Iterable[str], place: str) -> list[str]:
+    """Return a line for each name with the prefix that is not a setting."""
     known = {name for _, name in _fields()}
-    unknown = [name for name in given if name.upper().startswith(PREFIX) and name.upper() not in known]
-    lines = [f"{_plain(name)} {place} is no setting{_near(_start(name), known)}" for name in unknown[:MOST_LINES]]
+    unknown = [name for name in names if name.upper().startswith(PREFIX) and name.upper() not in known]
+    lines = [f"{_plain(name)} {place} is not a setting{_near(_start(name), known)}" for name in unknown[:MOST_LINES]]
     more = len(unknown) - len(lines)
     return [*lines, f"and {more:,} more"] if more else lines
 
 
 def _start(name: str) -> str:
-    """The part of a name that can be one."""
-    found = _NAME.match(name)
-    return found[0] if found else ""
+    """Return the part of a name that is valid."""
+    match = _NAME.match(name)
+    return match[0] if match else ""
 
 
 def _plain(name: str) -> str:
-    """A name as it is shown: in ``NAME: value`` what follows its start may be a secret."""
+    """Return a name for a message, without the rest of a line such as ``NAME: value``, which may be a secret."""
     start = _start(name)
     return start if start == name else f"{start}..."
 
@@ -103,14 +104,14 @@ def _near(name: str, known: Iterable[str]) -> str:
 
 
 def _line(place: tuple[int | str, ...], message: str, value: object) -> str:
-    """One line for one fault. Places are field names, or the environment's names where a field has its own."""
-    field = next((one for one in Settings.model_fields if place[0] in {one, env_name(one)}), str(place[0]))
+    """Return the line of an invalid setting. pydantic names the field, or its alias if it has one."""
+    field = next((name for name in Settings.model_fields if place[0] in {name, env_name(name)}), str(place[0]))
     info = Settings.model_fields[field]
     unit = (info.json_schema_extra or {}).get("unit", "") if isinstance(info.json_schema_extra, dict) else ""
     text = quoted(value, strict=True)
     if "Secret" in str(info.annotation):
         text, message = "(hidden)", message.replace("items after validation", "characters")
-    # In this order: a "Value error, ..." is one of our own sentences.
+    # In this order: "Value error, ..." comes from the validators of Settings.
     reason = message.removeprefix("Input ").removeprefix("String ").removeprefix("Value error, ").removeprefix("Value ")
-    mend = f"for example {env_name(field)}={example(field)}"
-    return f"{env_name(field)}={text}: it {reason[:1].lower()}{reason[1:]} ({unit}); {mend}"
+    fix = f"for example {env_name(field)}={example(field)}"
+    return f"{env_name(field)}={text}: it {reason[:1].lower()}{reason[1:]} ({unit}); {fix}"

@@ -1,4 +1,4 @@
-"""Reads small text files that people write, without trusting them: their kind, size and encoding are checked first."""
+"""Reads small text files that users write. It checks their type, size and encoding first."""
 
 from __future__ import annotations
 
@@ -27,23 +27,23 @@ _FIXES: Final = {
     errno.EPERM: "Let the user that runs the bot read it",
     errno.ELOOP: "Replace the links by the file itself",
 }
-# Opened so, nothing waits: neither for a pipe's writer nor for a terminal. Windows lacks some of them.
+# With these flags opening never waits, neither for a pipe's writer nor for a terminal. Windows lacks some of them.
 _FLAGS: Final = os.O_RDONLY | sum(getattr(os, name, 0) for name in ("O_NONBLOCK", "O_NOCTTY", "O_CLOEXEC", "O_BINARY"))
 _UTF16: Final = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
 
 
 class TextFileError(ValueError):
-    """The file is not text that can be read. The message names the file, what is wrong, and the fix."""
+    """The file cannot be read as text. The message names the file, the reason, and the fix."""
 
 
 def read_text(path: Path, most_bytes: int) -> str:
     """Return the text of a file: UTF-8, or UTF-16 that begins with a byte order mark.
 
-    A named pipe is read, too, within PIPE_S.
+    A named pipe is also read, within PIPE_S.
 
     Raises:
         FileNotFoundError: there is no such file.
-        TextFileError: it is no file, cannot be read, has more than ``most_bytes``, or is no such text.
+        TextFileError: it is not a file, cannot be read, has more than ``most_bytes``, or is not valid text.
     """
     data = read_start(path, most_bytes + 1, pipes=True)
     if len(data) > most_bytes:
@@ -64,13 +64,13 @@ def read_start(path: Path, most_bytes: int, *, pipes: bool = False) -> bytes:
 
     Raises:
         FileNotFoundError: there is no such file.
-        TextFileError: it cannot be read, or is no regular file.
+        TextFileError: it cannot be read, or is not a regular file.
     """
     try:
         _check_kind(path, path.stat().st_mode, pipes=pipes)
         number = os.open(path, _FLAGS)
         with open(number, "rb", buffering=0) as file:  # noqa: PTH123 - it is open already
-            mode = os.fstat(number).st_mode  # another file may have taken its place
+            mode = os.fstat(number).st_mode  # the file may have been replaced
             _check_kind(path, mode, pipes=pipes)
             if stat.S_ISFIFO(mode):
                 return _of_pipe(path, number, most_bytes)
@@ -94,12 +94,12 @@ def encoding_of(start: bytes) -> str:
 def _check_kind(path: Path, mode: int, *, pipes: bool) -> None:
     if stat.S_ISREG(mode) or (pipes and stat.S_ISFIFO(mode)):
         return
-    kind = next((name for test, name in _KINDS if test(mode)), "no regular file")
-    raise TextFileError(f"{path} is {kind}, not a text file. Remove it, or put the file in its place.")
+    kind = next((name for test, name in _KINDS if test(mode)), "a special file")
+    raise TextFileError(f"{path} is {kind}, not a text file. Remove it, or replace it by a text file.")
 
 
 def _of_pipe(path: Path, number: int, most_bytes: int) -> bytes:
-    """All that a pipe's writer sends until it closes the pipe."""
+    """Return all that a pipe's writer sends until it closes the pipe."""
     parts: list[bytes] = []
     until = time.monotonic() + PIPE_S
     with selectors.DefaultSelector() as ready:
@@ -117,7 +117,7 @@ def _of_pipe(path: Path, number: int, most_bytes: int) -> bytes:
 
 def _undecodable(path: Path, error: UnicodeDecodeError) -> str:
     if error.encoding.startswith("utf-16"):
-        return f"{path} begins as UTF-16 text and does not go on so ({error.reason}). Save the file as UTF-8."
+        return f"{path} starts as UTF-16 text, but is not valid UTF-16 ({error.reason}). Save the file as UTF-8."
     line = error.object.count(b"\n", 0, error.start) + 1
     byte = error.object[error.start]
     return f"{path} line {line} is not UTF-8 (byte 0x{byte:02x}, perhaps Windows-1252). Save the file as UTF-8."

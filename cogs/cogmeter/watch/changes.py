@@ -116,7 +116,7 @@ class Changes(Surface):
 
     def _mark(self, verb: str, what: str | None) -> None:
         if what is not None and self.ground.bot.is_ready() and not self._closing:
-            self.ground.recorder.marks.add(EXTENSION, what, verb=verb)
+            self.ground.recorder.markers.add(EXTENSION, what, verb=verb)
 
     def _note(self) -> None:
         """Remember what is loaded now: extensions by their modules, and cogs that belong to none of them."""

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from cogmeter.version import __version__
+from cogmeter import __version__
 
 ROOT = Path(__file__).parents[3]
 

@@ -111,14 +111,14 @@ def test_what_cannot_be_brought_in_changes_nothing(cogmeter, seed, some, tmp_pat
     lines = (tmp_path / "x.ndjson").read_text().splitlines()
     cases = {
         "cut": ("\n".join(lines[:5]) + "\n" + lines[5][:40], "line 6"),
-        "cut document": ("\n".join((tmp_path / "x.json").read_text().splitlines()[:9]), "ends in the middle"),
-        "no name": (lines[0].replace("knowledge-graph", "a\\nb"), "is no name"),
-        "no duration": (lines[0].replace('"duration":', '"duration":-1,"x":'), "is no duration"),
-        "no outcome": (lines[0].replace('"outcome":"ok"', '"outcome":"fine"'), "is no operation as we write them"),
+        "cut document": ("\n".join((tmp_path / "x.json").read_text().splitlines()[:9]), "is incomplete"),
+        "no name": (lines[0].replace("knowledge-graph", "a\\nb"), "is not a name"),
+        "no duration": (lines[0].replace('"duration":', '"duration":-1,"x":'), "is not a duration"),
+        "no outcome": (lines[0].replace('"outcome":"ok"', '"outcome":"fine"'), "is not an operation of an export"),
         "later": (lines[0].replace('"endTime":"2', '"endTime":"3'), "has not come yet"),
-        "metrics": ((tmp_path / "x.prom").read_text(), "none of our exports"),
-        "nothing": ("", "none of our exports"),
-        "text": ("\x00\x01", "none of our exports"),
+        "metrics": ((tmp_path / "x.prom").read_text(), "is not an export"),
+        "nothing": ("", "is not an export"),
+        "text": ("\x00\x01", "is not an export"),
         "columns": ("timestamp,service,operation,duration,success,error\n1,2,3\n", "line 2: it has 3 columns"),
         "no csv": ('timestamp,service,operation,duration,success,error\n"a', "line 2"),
     }
@@ -130,9 +130,9 @@ def test_what_cannot_be_brought_in_changes_nothing(cogmeter, seed, some, tmp_pat
     (tmp_path / "bad.gz").write_bytes(packed[: len(packed) // 2])
     refused(cogmeter("import", "bad.gz", "--database", "new.db"), "cannot be read to its end")
     (tmp_path / "bad").write_bytes(b"\xff\x00")
-    refused(cogmeter("import", "bad", "--database", "new.db"), "is no UTF-8 text")
+    refused(cogmeter("import", "bad", "--database", "new.db"), "is not UTF-8 text")
     (tmp_path / "bad").write_bytes(b"\xff\xfe\x00")
-    refused(cogmeter("import", "bad", "--database", "new.db"), "is no UTF-16 text")
+    refused(cogmeter("import", "bad", "--database", "new.db"), "is not UTF-16 text")
 
 
 def test_an_import_while_a_bot_runs_on_the_database_is_refused(cogmeter, seed, some, tmp_path):

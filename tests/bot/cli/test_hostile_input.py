@@ -158,14 +158,17 @@ def test_an_import_in_utf_16_or_with_a_mark_is_read(cogmeter, tmp_path, encoding
 @pytest.mark.parametrize(
     ("data", "said"),
     [
-        (json.dumps({**LINE, "service": "a\ud800"}), r"line 1: 'a\ud800' is no name of 1 to 100 printable characters"),
+        (
+            json.dumps({**LINE, "service": "a\ud800"}),
+            r"line 1: 'a\ud800' is not a name of 1 to 100 printable char",
+        ),
         (json.dumps({**LINE, "duration": 10**4_000}), "duration=1000"),
         (json.dumps({**LINE, "outcome": "x" * 100_000}), "KeyError: 'xxx"),
         (f"timestamp,service,operation,duration,success,error\n,a,b,1,{TOKEN},\n", "success='[redacted]' is neither"),
         ('{"operationId":' + "[" * 1_100_000, "line 1: "),
-        ('{"operationId":"op_1"}\n' + " " * 1_100_000, "is no operation as we write them"),
+        ('{"operationId":"op_1"}\n' + " " * 1_100_000, "is not an operation of an export"),
         ("timestamp,service,operation,duration,success,error\n" + '"' * 1_100_001, "has a line of more than 1,000,000"),
-        ("\u00e9", "is none of our exports"),
+        ("\u00e9", "is not an export"),
     ],
 )
 def test_what_an_import_cannot_take_is_one_line_of_readable_length(cogmeter, tmp_path, data, said):

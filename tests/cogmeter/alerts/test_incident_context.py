@@ -113,8 +113,8 @@ async def test_errors_that_differ_in_numbers_and_ids_alone_are_one_and_ids_of_pe
         ]
     )
     story = await teller.of(alert())
-    assert story.commonest_error == "NotFound: 404 member (id) after 3.5 s"
-    assert story.commonest_count == 3
+    assert story.most_common_error == "NotFound: 404 member (id) after 3.5 s"
+    assert story.most_common_count == 3
 
 
 async def test_addresses_and_uuids_do_not_make_errors_different(teller, filled):
@@ -125,7 +125,7 @@ async def test_addresses_and_uuids_do_not_make_errors_different(teller, filled):
             failed(3, "RuntimeError: <Task at 0x7f3bbb> of 7c9e6679-7425-40de-944b-e07fc1f90ae7"),
         ]
     )
-    assert (await teller.of(alert())).commonest_count == 2
+    assert (await teller.of(alert())).most_common_count == 2
 
 
 async def test_the_example_is_the_newest_failure_that_leads_to_its_place(store, filled):
@@ -153,7 +153,7 @@ async def test_slowness_is_told_by_the_slowest_and_by_those_who_waited_longer_th
     story = await teller.of(alert("response_time", threshold=5_000))
     assert (story.operations, story.failures, story.users, story.guilds) == (4, 1, 2, 2)
     assert (story.example.duration_us, story.example.outcome) == (9_000_000, OK)
-    assert (story.commonest_error, story.commonest_count) == ("TimeoutError", 1)
+    assert (story.most_common_error, story.most_common_count) == ("TimeoutError", 1)
 
 
 @pytest.mark.parametrize(
@@ -178,7 +178,7 @@ async def test_an_alert_on_the_whole_bot_is_told_by_the_operations_that_it_shows
 async def test_an_unknown_service_has_a_story_without_operations(teller, filled):
     await filled([failed(1)])
     story = await teller.of(alert(service="gone"))
-    assert (story.operations, story.failures, story.users, story.example, story.commonest_error) == (
+    assert (story.operations, story.failures, story.users, story.example, story.most_common_error) == (
         (0, 0) + (None,) * 3
     )
     assert story.since_us == NOW - 300_000_000
@@ -202,5 +202,5 @@ async def test_what_changed_in_the_hour_before_is_listed_newest_first(teller, st
 async def test_a_long_breach_is_read_within_bounds(teller, filled):
     await filled([failed(second / 10, f"E: {second}", person(second)) for second in range(READ + 50)])
     story = await teller.of(alert(seen_us=NOW + 3_600_000_000))
-    assert (story.failures, story.users, story.commonest_count) == (READ + 50, READ, READ)
-    assert story.commonest_error == f"E: {READ + 49}"
+    assert (story.failures, story.users, story.most_common_count) == (READ + 50, READ, READ)
+    assert story.most_common_error == f"E: {READ + 49}"

@@ -33,7 +33,7 @@ async def test_each_thing_that_is_not_well_comes_first_with_advice(move_in):
         recorder.record("", "x", duration_ms=1)
         home.monitor.faults["alerts"] += 1
         home.monitor.alerting.evaluator.faults["stall"] += 2
-        recorder.marks.dropped += 1
+        recorder.markers.dropped += 1
         home.monitor.flusher.last_flush_us = time.time_ns() // 1000 - 60_000_000
         try:
             found = await findings(home)
@@ -46,7 +46,7 @@ async def test_each_thing_that_is_not_well_comes_first_with_advice(move_in):
             )
             assert "PERFORMANCE_ALERT_CHANNEL_ID=42" in found["alerts: channel"].text
         finally:
-            recorder.buffer.dropped = recorder.refused = recorder.marks.dropped = 0
+            recorder.buffer.dropped = recorder.refused = recorder.markers.dropped = 0
 
 
 async def test_missing_permissions_in_the_alert_channel_are_named(move_in):

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from cogmeter.exporters.base import Export
-from cogmeter.exporters.table import EXPORTERS
+from cogmeter.exporters.table import exporter
 from cogmeter_storage import Store, open_store
 
 
@@ -49,6 +49,6 @@ def written() -> Callable[..., object]:
 
     async def write(name: str, store: Store, **asked) -> str:
         export = Export(**{"since_us": 0, "until_us": 2**62, "at_us": 2**50, **asked})
-        return b"".join([piece async for piece in EXPORTERS[name].write(store, export)]).decode()
+        return b"".join([piece async for piece in exporter(name).write(store, export)]).decode()
 
     return write

@@ -15,9 +15,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from cogmeter.exporters import csv_table
-from cogmeter.exporters.base import Export, iso, milliseconds
+from cogmeter.exporters.base import Export, milliseconds
 from cogmeter.exporters.prometheus import BOUNDS_S
-from cogmeter.exporters.table import EXPORTERS
+from cogmeter.exporters.table import EXPORTERS, exporter
+from cogmeter.times import iso
 from cogmeter_storage import Outcome, Retention, StorageError
 from cogmeter_storage.model import DAY_US, FAILURES, HOUR_US, MINUTE_US
 
@@ -161,7 +162,7 @@ def assert_figures(figures, rows):
 
 
 @pytest.mark.parametrize("name", EXPORTERS)
-async def test_only_the_range_and_the_services_that_were_asked_for_leave(name, filled, written):
+async def test_only_the_requested_range_and_services_are_exported(name, filled, written):
     rows = [(f"service{i % 3}", "op", NOON + i * MINUTE_US, 5000, 0, None, None) for i in range(90)]
     async with filled(rows) as store:
         asked = {"since_us": NOON + 10 * MINUTE_US, "until_us": NOON + 40 * MINUTE_US}
@@ -177,7 +178,7 @@ async def test_only_the_range_and_the_services_that_were_asked_for_leave(name, f
 
 
 @pytest.mark.parametrize("name", EXPORTERS)
-async def test_an_empty_store_gives_an_export_without_operations(name, filled, written):
+async def test_an_empty_store_makes_an_export_without_operations(name, filled, written):
     async with filled([]) as store:
         text = await written(name, store)
     if name == "json":
@@ -267,7 +268,7 @@ def test_a_guarded_text_comes_back(text):
 
 
 @pytest.mark.slow
-async def test_all_formats_hold_no_more_than_a_few_chunks(filled):
+async def test_all_formats_keep_at_most_a_few_chunks_in_memory(filled):
     rows = 40_000
     metadata = json.dumps({"model": "m", "tokens_in": 512})
     made = [("a" if i % 2 else "b", "op", NOON + i * 1_000_000, i, i % 5, None, metadata) for i in range(rows)]
@@ -278,7 +279,7 @@ async def test_all_formats_hold_no_more_than_a_few_chunks(filled):
             export = Export(since_us=0, until_us=2**62, at_us=NOON)
             tracemalloc.start()
             try:
-                size = sum([len(piece) async for piece in EXPORTERS[name].write(store, export)])
+                size = sum([len(piece) async for piece in exporter(name).write(store, export)])
                 _, peak = tracemalloc.get_traced_memory()
             finally:
                 tracemalloc.stop()
@@ -290,7 +291,7 @@ async def test_an_export_leaves_out_what_is_recorded_while_it_is_written(filled)
     rows = [(f"service{i % 2}", "op", NOON + i * 1000, 5, 0, None, None) for i in range(1000)]
     async with filled(rows) as store:
         text = b""
-        async for piece in EXPORTERS["json"].write(store, Export(since_us=0, until_us=2**62, at_us=NOON)):
+        async for piece in exporter("json").write(store, Export(since_us=0, until_us=2**62, at_us=NOON)):
             text += piece
             await store.append([[(2, NOON + HOUR_US, 5, 0, None, None)]], now_us=NOON + HOUR_US)
     services = json.loads(text)["metrics"]["services"]
@@ -301,7 +302,7 @@ async def test_an_export_leaves_out_what_is_recorded_while_it_is_written(filled)
 async def test_a_store_that_fails_midway_ends_the_export_with_its_error(name, filled):
     rows = [("a", "op", NOON + i * 1000, 5, 0, None, None) for i in range(1000)]
     async with filled(rows) as store:
-        pieces = EXPORTERS[name].write(store, Export(since_us=0, until_us=2**62, at_us=NOON))
+        pieces = exporter(name).write(store, Export(since_us=0, until_us=2**62, at_us=NOON))
         if name != "prometheus":  # its figures are read at once
             await anext(pieces)
         await store.close()

@@ -9,7 +9,7 @@ import subprocess
 
 import pytest
 
-from cogmeter.exporters.table import EXPORTERS
+from cogmeter.exporters.table import EXPORTERS, exporter
 from cogmeter_storage.model import DAY_US
 
 MS = 1000
@@ -110,9 +110,9 @@ async def test_prometheus_itself_finds_no_fault(filled, written, measured):
 
 
 def test_the_formats_have_their_names_media_types_and_endings():
-    assert {name: (one.name, one.media_type.split(";")[0], one.ending) for name, one in EXPORTERS.items()} == {
-        "json": ("json", "application/json", "json"),
-        "ndjson": ("ndjson", "application/x-ndjson", "ndjson"),
-        "csv": ("csv", "text/csv", "csv"),
-        "prometheus": ("prometheus", "text/plain", "prom"),
+    assert {one.name: (one.media_type.split(";")[0], one.suffixes[0]) for one in map(exporter, EXPORTERS)} == {
+        "json": ("application/json", "json"),
+        "ndjson": ("application/x-ndjson", "ndjson"),
+        "csv": ("text/csv", "csv"),
+        "prometheus": ("text/plain", "prom"),
     }

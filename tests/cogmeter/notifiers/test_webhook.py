@@ -14,12 +14,12 @@ from hypothesis import strategies as st
 from pydantic import SecretStr
 from yarl import URL
 
+from cogmeter import __version__
 from cogmeter.alerts.delivery.dispatcher import Dispatcher
 from cogmeter.notifiers.base import NotifyError
 from cogmeter.notifiers.http import MAX_REASON, Http, Patience, reason_of
 from cogmeter.notifiers.webhook import FIELD, WebhookNotifier, payload
 from cogmeter.query.query import now_us
-from cogmeter.version import __version__
 from cogmeter_storage.alerting import AlertState, Step
 
 NOW_US = 1_755_426_610_000_000

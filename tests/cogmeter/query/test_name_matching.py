@@ -8,8 +8,7 @@ from hypothesis import strategies as st
 from rapidfuzz import process
 
 from cogmeter.query import name_matching
-from cogmeter.query.name_matching import LONGEST, MOST, PARTS, near
-from cogmeter.query.suggestions import suggest
+from cogmeter.query.name_matching import LONGEST, MOST, PARTS, near, suggest
 
 NAMES = ["core-intelligence", "knowledge-graph", "web-crawling"]
 
@@ -33,7 +32,7 @@ def test_an_input_that_is_like_no_name_has_no_suggestions(typed):
 
 
 @given(st.text(max_size=40), st.lists(st.text(min_size=1, max_size=40), unique=True, max_size=30))
-def test_suggestions_are_stored_names_each_once_and_no_more_than_asked_for(typed, names):
+def test_suggestions_are_stored_names_each_once_and_at_most_the_limit(typed, names):
     found = near(typed, names, limit=5)
     assert len(found) <= 5
     assert len(set(found)) == len(found)
@@ -43,16 +42,14 @@ def test_suggestions_are_stored_names_each_once_and_no_more_than_asked_for(typed
 @pytest.fixture
 def compared(monkeypatch):
     """The inputs and the names of each comparison."""
-    seen = []
+    seen, original = [], process.extract
 
-    class Process:
-        @staticmethod
-        def extract(wanted, among, **options):
-            among = among if isinstance(among, dict) else dict(enumerate(among))
-            seen.append((options["scorer"].__name__, wanted, list(among.values())))
-            return process.extract(wanted, among, **options)
+    def extract(wanted, among, **options):
+        among = among if isinstance(among, dict) else dict(enumerate(among))
+        seen.append((options["scorer"].__name__, wanted, list(among.values())))
+        return original(wanted, among, **options)
 
-    monkeypatch.setattr(name_matching, "process", Process)
+    monkeypatch.setattr(process, "extract", extract)
     return seen
 
 

@@ -65,7 +65,7 @@ async def test_the_rate_of_the_bin_that_is_still_filling_is_over_the_time_that_p
     assert timeline.per_minute[-1] == pytest.approx(10 / 3 * 60)
 
 
-async def test_an_unknown_operation_is_told_with_near_ones(store):
+async def test_an_unknown_operation_raises_an_error_with_similar_names(store):
     await recorded(store, ("knowledge-graph", "query", NOW_US - 1, 1, 0))
     with pytest.raises(UnknownNameError, match=r"Did you mean query\?") as raised:
         await query(store).stats("knowledge-graph", "querry")
@@ -85,7 +85,7 @@ def test_every_period_has_a_readable_number_of_bins():
 
 
 @given(st.integers(1, 10_000 * DAY_US))
-def test_no_range_has_more_bins_than_can_be_told_apart(length_us):
+def test_no_range_has_more_bins_than_can_be_distinguished(length_us):
     span = Range(0, length_us, "some time")
     assert length_us <= MOST_BINS * span.step_us
     assert span.step_us % MINUTE_US == 0
@@ -120,7 +120,7 @@ async def test_how_a_figure_was_computed_is_said_at_debug(store, caplog):
     assert any(message.startswith("last hour: 1 operations in 1 groups") for message in caplog.messages)
 
 
-async def test_a_title_in_other_letters_has_one_in_plain_letters_beside_it(store):
+async def test_a_title_that_is_not_ascii_has_an_ascii_alias(store):
     await recorded(
         store,
         *(("music", name, NOW_US - 9, 1, 0) for name in ("play", "再生")),

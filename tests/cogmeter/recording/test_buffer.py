@@ -84,7 +84,7 @@ def test_five_thousand_interactions_at_once_fit_into_the_default_bound():
     assert (len(buffer), buffer.dropped) == (15_000, 0)
 
 
-def test_the_room_of_what_is_being_written_is_given_back_when_it_is_stored():
+def test_the_room_of_operations_being_written_is_freed_when_they_are_stored():
     buffer = by_memory(8)
     room = buffer.limit
     kept = fill(buffer, prompt="x" * 1_000)
@@ -182,7 +182,7 @@ def test_the_size_of_many_values_is_that_of_a_few_times_their_number():
     assert extra_bytes((None, many)) == pytest.approx(100 * extra_bytes((None, few)), rel=0.1)
 
 
-def test_threads_that_record_while_others_take_and_give_back_lose_and_tear_nothing():
+def test_threads_that_record_while_others_take_and_put_back_lose_and_tear_nothing():
     buffer = by_memory(32)
     recorder = Recorder(buffer)
     room = buffer.limit

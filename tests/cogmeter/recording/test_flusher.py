@@ -417,10 +417,10 @@ async def test_two_flushes_at_once_write_each_operation_once(recorder, store, pa
 
 async def test_markers_are_stored_within_moments_and_at_the_end(recorder, store):
     flusher = Flusher(recorder, store)
-    recorder.marks.mark("before the start")
+    recorder.markers.mark("before the start")
     flusher.start()
-    await until(lambda: not recorder.marks)
-    recorder.marks.mark("just before the end")
+    await until(lambda: not recorder.markers)
+    recorder.markers.mark("just before the end")
     await flusher.stop()
     assert [one.name for one in await store.markers(0, 1 << 60)] == ["before the start", "just before the end"]
 

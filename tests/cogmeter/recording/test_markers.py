@@ -17,7 +17,7 @@ from cogmeter.recording.markers import (
     NAMELESS,
     MarkerRecorder,
     mark_start,
-    store_marks,
+    store_markers,
 )
 from cogmeter_storage import open_store
 from cogmeter_storage.base import StorageError
@@ -47,7 +47,7 @@ def names(marks):
 
 def test_a_mark_of_the_package_waits_before_the_extension_is_loaded():
     cogmeter.mark("deployed 1.4")
-    (one,) = cogmeter.default_recorder.marks.take()
+    (one,) = cogmeter.default_recorder.markers.take()
     assert (one.kind, one.name) == (MARK, "deployed 1.4")
     assert one.at_us > 1_600_000_000_000_000
 
@@ -156,7 +156,7 @@ def test_what_could_not_be_stored_stays_as_it_was_taken(marks):
 async def test_what_waits_is_stored_in_order(store, marks):
     for name in ("one", "two"):
         marks.mark(name)
-    await store_marks(store, marks)
+    await store_markers(store, marks)
     assert await stored(store) == [(MARK, "one"), (MARK, "two")]
     assert len(marks) == 0
 
@@ -173,14 +173,14 @@ async def test_what_the_store_does_not_take_is_stored_the_next_time(store, marks
     monkeypatch.setattr(store, "add_marker", full)
     for name in ("one", "two", "three"):
         marks.mark(name)
-    await store_marks(store, marks)
+    await store_markers(store, marks)
     assert len(marks) == 2
     marks.mark("four")
-    await store_marks(store, marks)
+    await store_markers(store, marks)
     assert [name for _, name in await stored(store)] == ["one", "two", "three", "four"]
 
 
-async def test_a_marker_that_cannot_be_stored_for_a_reason_of_its_own_holds_up_no_other(store, marks, monkeypatch):
+async def test_a_marker_that_cannot_be_stored_does_not_block_others(store, marks, monkeypatch):
     add = store.add_marker
 
     async def picky(marker):
@@ -191,16 +191,16 @@ async def test_a_marker_that_cannot_be_stored_for_a_reason_of_its_own_holds_up_n
     monkeypatch.setattr(store, "add_marker", picky)
     for name in ("bad", "good"):
         marks.mark(name)
-    await store_marks(store, marks)
-    await store_marks(store, marks)
+    await store_markers(store, marks)
+    await store_markers(store, marks)
     assert await stored(store) == [(MARK, "good")]
 
 
-async def test_a_start_is_marked_and_a_start_in_a_running_process_is_told_apart(store, marks):
+async def test_a_start_and_a_restart_in_a_running_process_have_different_markers(store, marks):
     for _ in range(2):
         await mark_start(store, marks, None)
-    await store_marks(store, marks)
-    assert await stored(store) == [("start", "bot started"), ("start", "monitoring started anew")]
+    await store_markers(store, marks)
+    assert await stored(store) == [("start", "bot started"), ("start", "monitoring restarted")]
 
 
 async def test_a_version_is_marked_when_it_is_another_than_at_the_last_start(store):

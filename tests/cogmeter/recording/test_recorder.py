@@ -97,7 +97,7 @@ def test_fail_marks_an_operation_that_raises_nothing(recorder):
 
 
 @pytest.mark.parametrize("said", ["upstream", Outcome.UPSTREAM])
-def test_an_outcome_set_by_hand_stands_above_the_exception(recorder, said):
+def test_an_outcome_set_by_hand_has_precedence_over_the_exception(recorder, said):
     with pytest.raises(OSError), recorder.operation("s", "o") as op:
         op.outcome = said
         raise OSError("502")
@@ -404,18 +404,18 @@ for _ in range(20):
         for _ in range(DEFAULT_CAPACITY + 7):
             recorder.record("child", "o", duration_ms=1)
         buffer = recorder.buffer
-        seen = len(buffer), buffer.dropped, recorder.refused, len(recorder.marks)
+        seen = len(buffer), buffer.dropped, recorder.refused, len(recorder.markers)
         os._exit(seen != (DEFAULT_CAPACITY, 7, 0, 0))
     assert os.waitpid(child, 0)[1] == 0, "the child sees what is the parent's"
 ending.set()
 thread.join()
-assert len(recorder.buffer) == 1 and len(recorder.marks) == 1
+assert len(recorder.buffer) == 1 and len(recorder.markers) == 1
 """
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=120, check=False)
     assert done.returncode == 0, done.stderr
 
 
-def test_an_outcome_given_by_hand_goes_out_with_the_exception(recorder):
+def test_an_outcome_set_by_hand_leaves_with_the_exception(recorder):
     with pytest.raises(OSError), recorder.operation("command", "ask"), recorder.operation("model", "call") as op:
         op.outcome = "upstream"
         raise OSError("502")

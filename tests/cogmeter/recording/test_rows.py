@@ -28,7 +28,7 @@ def test_any_metadata_becomes_json_of_bounded_length(metadata):
     text.encode()
 
 
-def test_only_the_value_that_json_cannot_hold_is_kept_as_its_repr():
+def test_only_a_value_that_json_cannot_express_is_kept_as_its_repr():
     kept = json.loads(metadata_json({"model": "gpt-4o", "shape": {1, 2}, "score": math.nan, "tags": ["a"]}))
     assert kept == {"model": "gpt-4o", "shape": "{1, 2}", "score": "nan", "tags": ["a"]}
 
@@ -92,7 +92,7 @@ def test_rows_carry_wall_time_microseconds_and_the_stores_ids():
     ]
 
 
-def test_a_batch_comes_in_slices_that_hold_the_loop_only_shortly():
+def test_a_batch_is_converted_in_slices_that_block_the_loop_only_briefly():
     atoms = [0, 1, 1, 0, None] * (2 * SLICE + 1)
     lengths = [len(rows) for rows in Batch(atoms, wall_minus_perf_ns=0).slices([5], Recorder())]
     assert lengths == [SLICE, SLICE, 1]

@@ -163,7 +163,7 @@ async def test_an_async_generator_that_another_task_closes_raises_nothing(record
     assert tracing.current().span == 0
 
 
-def test_any_thread_may_ask_where_a_context_stands(trace):
+def test_any_thread_may_read_the_scope_of_a_context(trace):
     assert tracing.scope_in(contextvars.copy_context()) == (trace, 0, "ask")
     assert tracing.scope_in(contextvars.Context()) is None
 

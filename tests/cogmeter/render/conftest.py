@@ -5,7 +5,7 @@ import random
 
 import pytest
 
-from cogmeter.query.query import Period, Timeline
+from cogmeter.query.records import Period, Timeline
 from cogmeter.render.charts.chart import Chart
 from cogmeter_storage import open_store
 

@@ -8,7 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import BaseModel, ValidationError
 
-from cogmeter.schemas.times import DAY_US, MAX_US, Instant, IsoTime, Since, Until, at, end_us, iso, iso_end, moment_us
+from cogmeter.schemas.times import Instant, IsoTime, Since, Until, at, end_us, iso, iso_end, moment_us
+from cogmeter.times import MAX_US
+from cogmeter_storage.model import DAY_US
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 offsets = st.integers(-1439, 1439).map(lambda minutes: timezone(timedelta(minutes=minutes)))

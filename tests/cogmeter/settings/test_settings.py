@@ -103,7 +103,7 @@ def test_every_setting_of_the_guide_is_known(name):
     ],
 )
 @pytest.mark.parametrize("where", ["environment", ".env"])
-def test_a_bad_value_gives_one_line_with_its_name_its_value_and_the_mend(monkeypatch, name, value, where):
+def test_an_invalid_value_makes_one_line_with_its_name_its_value_and_the_fix(monkeypatch, name, value, where):
     if where == "environment":
         monkeypatch.setenv(name, value)
     else:
@@ -122,7 +122,9 @@ def test_a_bad_value_gives_one_line_with_its_name_its_value_and_the_mend(monkeyp
 def test_what_is_no_address_is_refused_without_being_shown(monkeypatch, name, value):
     monkeypatch.setenv(name, value)
     text = complaint()
-    assert re.fullmatch(rf"{name}=\(hidden\): it is no http or https URL \(URL\); for example {name}=https://.+", text)
+    assert re.fullmatch(
+        rf"{name}=\(hidden\): it is not an http or https URL \(URL\); for example {name}=https://.+", text
+    )
     assert "s3cret" not in text
 
 
@@ -139,7 +141,7 @@ def test_each_bad_setting_has_its_own_line(monkeypatch):
 def test_an_unknown_name_in_the_file_is_an_error_with_the_near_name():
     written("PERFORMANCE_RETENTON_HOURS=5\n")
     assert complaint() == (
-        "PERFORMANCE_RETENTON_HOURS in .env is no setting; did you mean PERFORMANCE_RETENTION_HOURS?"
+        "PERFORMANCE_RETENTON_HOURS in .env is not a setting; did you mean PERFORMANCE_RETENTION_HOURS?"
     )
 
 
@@ -155,7 +157,7 @@ def test_names_of_others_in_the_file_are_left_alone():
     load_settings()
 
 
-def test_the_environment_stands_above_the_file(monkeypatch):
+def test_the_environment_has_precedence_over_the_file(monkeypatch):
     written("PERFORMANCE_RETENTION_HOURS=72   # three days\nPERFORMANCE_ALERT_COOLDOWN=60\n")
     monkeypatch.setenv("PERFORMANCE_RETENTION_HOURS", "24")
     settings = load_settings()
@@ -172,7 +174,7 @@ def test_role_ids_are_written_with_commas(monkeypatch):
     assert load_settings().ops_role_ids == {12, 34}
 
 
-def test_a_token_that_is_too_short_is_told_how_long_it_has_to_be(monkeypatch):
+def test_the_error_for_a_short_token_names_the_least_length(monkeypatch):
     monkeypatch.setenv("PERFORMANCE_HTTP_TOKEN", "s3cret")
     assert complaint().startswith("PERFORMANCE_HTTP_TOKEN=(hidden): it should have at least 32 characters, not 6 (")
 
@@ -211,7 +213,7 @@ def test_a_secret_in_a_setting_of_another_kind_is_not_repeated(monkeypatch, fiel
     assert "s3cret" not in fault_of(field, secret)
 
 
-def test_a_value_of_any_length_gives_a_line_that_can_be_read(monkeypatch):
+def test_a_value_of_any_length_makes_a_readable_line(monkeypatch):
     written("PERFORMANCE_ALERT_CHANNEL_ID=" + "no id " * 20_000)
     assert len(complaint()) < 400
 
@@ -220,7 +222,7 @@ def test_a_value_of_any_length_gives_a_line_that_can_be_read(monkeypatch):
 def test_a_name_with_its_secret_behind_a_colon_is_shown_without_it(text):
     written(f"{text}\n")
     name = text.partition(":")[0]
-    assert complaint() == f"{name}... in .env is no setting; did you mean {name}?"
+    assert complaint() == f"{name}... in .env is not a setting; did you mean {name}?"
 
 
 def test_what_is_wrong_with_an_answer_is_not_what_is_wrong_in_the_environment(monkeypatch):
@@ -280,9 +282,9 @@ def circle():
         (nul_bytes, ".env line 1 contains a NUL byte. Save the file as UTF-8 text."),
         (huge, ".env has more than 256 KiB. Keep only settings in it."),
         (blanks, ".env line 2 has more than 1,000 blanks in a row. Remove them."),
-        (folder, ".env is a folder, not a text file. Remove it, or put the file in its place."),
+        (folder, ".env is a folder, not a text file. Remove it, or replace it by a text file."),
         (pipe, ".env is a pipe, and its text did not arrive within 0.05 s. Use a file."),
-        (unix_socket, ".env is a socket, not a text file. Remove it, or put the file in its place."),
+        (unix_socket, ".env is a socket, not a text file. Remove it, or replace it by a text file."),
         (circle, ".env cannot be read: Too many levels of symbolic links. Replace the links by the file itself."),
     ],
 )
@@ -306,7 +308,7 @@ def test_a_virtual_environment_of_that_name_is_no_settings_file():
 def test_many_unknown_names_are_counted_and_the_first_ones_listed(monkeypatch, caplog):
     written("".join(f"PERFORMANCE_X{number}=1\n" for number in range(5_000)))
     lines = complaint().splitlines()
-    assert lines[0] == "PERFORMANCE_X0 in .env is no setting; remove it"
+    assert lines[0] == "PERFORMANCE_X0 in .env is not a setting; remove it"
     assert (len(lines), lines[-1]) == (21, "and 4,980 more")
 
 
@@ -331,5 +333,5 @@ def test_a_name_in_the_environment_of_bytes_that_are_no_text_is_logged_as_text(m
     with caplog.at_level(logging.WARNING, logger="cogmeter"):
         load_settings()
     assert caplog.messages == [
-        "PERFORMANCE_caf... in the environment is no setting; did you mean PERFORMANCE_ALERT_FOR?"
+        "PERFORMANCE_caf... in the environment is not a setting; did you mean PERFORMANCE_ALERT_FOR?"
     ]

@@ -42,7 +42,7 @@ def test_utf_8_and_utf_16_with_its_mark_are_read(path, encoding):
         (b"A=1\nB=\0\n", "line 2 contains a NUL byte"),
         ("A=1\n".encode("utf-16-le"), "line 1 contains a NUL byte. Save the file as UTF-8"),
         ("A=1\n".encode("utf-32"), "line 1 contains a NUL byte"),
-        (b"\xff\xfeA\0=", "begins as UTF-16 text and does not go on so"),
+        (b"\xff\xfeA\0=", "starts as UTF-16 text, but is not valid UTF-16"),
         (b"x" * (MOST + 1), "has more than 0 KiB"),
         (b"A=\xed\xa0\x80\n", "line 1 is not UTF-8"),  # half a surrogate pair
     ],

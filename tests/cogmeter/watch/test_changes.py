@@ -47,7 +47,7 @@ def extension(tmp_path, monkeypatch):
 @pytest.fixture
 def marked(recorder):
     """``marked()``: what was marked since it was asked last."""
-    return lambda: [one.name for one in recorder.marks.take()]
+    return lambda: [one.name for one in recorder.markers.take()]
 
 
 class Hand(commands.Cog, name="By hand"):
@@ -189,7 +189,7 @@ async def test_a_host_whose_methods_take_other_parameters_is_watched_as_well(dis
     bot = Bot("!", intents=discord.Intents.none())
     async with discord_server.running(bot), watching(bot, Changes) as surface:
         await bot.load_extension(extension())
-        assert [one.name for one in surface.ground.recorder.marks.take()] == ["loaded music"]
+        assert [one.name for one in surface.ground.recorder.markers.take()] == ["loaded music"]
         assert all(hook.state is HookState.ON for hook in surface.hooks)
 
 

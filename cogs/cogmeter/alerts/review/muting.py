@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from cogmeter.alerts.model import BOT
+from cogmeter.query.name_matching import suggest
 from cogmeter.query.records import UnknownNameError
-from cogmeter.query.suggestions import suggest
 
 if TYPE_CHECKING:
     from cogmeter.query.query import Query

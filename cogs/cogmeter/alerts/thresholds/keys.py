@@ -16,8 +16,10 @@ from typing import Any, Final
 from cogmeter.alerts.measurement.values import STATISTICS
 from cogmeter.alerts.model import SEVERITIES, Subject
 from cogmeter.alerts.rules import RULES
+from cogmeter.query.name_matching import near
 from cogmeter.redaction import quoted, shown
 from cogmeter.settings import Settings
+from cogmeter.times import parse_duration
 
 THRESHOLD: Final = "threshold"
 FIELDS: Final = (THRESHOLD, "recovery", "for", "recovery_delay", "min_operations", "severity", "statistic")
@@ -27,11 +29,7 @@ _SETTING_OF: Final = {
     "recovery_delay": "alert_recovery",
     "min_operations": "alert_min_operations",
 }
-_FACTORS: Final = {  # suffixes of a number, by unit
-    "share": {"%": 0.01},
-    "milliseconds": {"ms": 1.0, "s": 1_000.0, "m": 60_000.0},
-    "seconds": {"s": 1.0, "m": 60.0, "h": 3_600.0, "d": 86_400.0},
-}
+_TIME_UNITS: Final = {"milliseconds": "ms", "seconds": "s"}  # units whose values may be written as a duration
 _EXAMPLES: Final = {  # of a value, by unit
     "share": "5%",
     "milliseconds": "1900, 1900ms or 1.9s",
@@ -39,7 +37,7 @@ _EXAMPLES: Final = {  # of a value, by unit
 }
 _SHOWN: Final = 60  # characters of a value or an unknown rule in a message
 _LONGEST: Final = 250  # characters of a key, which may name a service and an operation
-_NUMBER: Final = re.compile(r"([-+]?[0-9.]+(?:e[-+]?[0-9]+)?)\s*([a-z%]*)", re.IGNORECASE)
+_NUMBER: Final = re.compile(r"([-+]?[0-9.]+(?:e[-+]?[0-9]+)?)\s*(%?)", re.IGNORECASE)
 
 
 class LimitError(ValueError):
@@ -94,8 +92,6 @@ class OverrideKey:
         rule, at, place = path.partition("@")
         service, slash, operation = place.partition("/")
         if rule not in RULES:
-            from cogmeter.query.name_matching import near  # see suggestions.py
-
             alike = " or ".join(near(rule, RULES, 2))
             hint = f"Did you mean {alike}?" if alike else f"Use one of {', '.join(RULES)}."
             raise LimitError(f"{shown(text, limit=_SHOWN)}: {quoted(rule, limit=_SHOWN)} is not a rule. {hint}")
@@ -148,13 +144,16 @@ def checked_value(text: str, key: OverrideKey, value: str) -> float | str:
 
 
 def _number(value: str, unit: str) -> float | None:
-    """Return a number in the unit; ``value`` may have another unit. None if it is not a number."""
+    """Return a number in the unit, from a plain number, a percentage or a duration; None if it is none of them."""
+    if unit in _TIME_UNITS:
+        unsigned = value[1:] if value[:1] in {"+", "-"} else value
+        number = parse_duration(unsigned, _TIME_UNITS[unit], plain=True)
+        return -number if number is not None and value.startswith("-") else number
     match = _NUMBER.fullmatch(value)
-    if match is None:
+    if match is None or (match[2] and unit != "share"):
         return None
-    factors = {"": 1.0, **_FACTORS.get(unit, {})}
     try:
-        number = float(match[1]) * factors[match[2].lower()]
-    except (ValueError, KeyError):
+        number = float(match[1]) * (0.01 if match[2] else 1.0)
+    except ValueError:
         return None
     return number if math.isfinite(number) else None

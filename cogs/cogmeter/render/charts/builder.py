@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final
 from cogmeter.alerts.rules import RULES
 from cogmeter.query.query import now_us
 from cogmeter.query.records import Period, UnknownNameError
-from cogmeter.recording.markers import store_marks
+from cogmeter.recording.markers import store_markers
 from cogmeter.recording.service_names import BOT
 from cogmeter.render.charts.chart import Chart, Picture
 from cogmeter.render.charts.curve import curve_of
@@ -105,7 +105,7 @@ class ChartBuilder:
         Raises:
             StorageError: the store cannot be read now.
         """
-        await store_marks(self._query.store, self._pending_markers)
+        await store_markers(self._query.store, self._pending_markers)
         return await self._query.store.markers(span.since_us, span.until_us)
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final
 
 from cogmeter.recording.service_names import BOT
@@ -13,6 +12,7 @@ from cogmeter.render.embeds.limits import VALUE, fitted
 from cogmeter.render.escape import plain, when
 from cogmeter.render.palette import WORST_FIRST, Look, look_of
 from cogmeter.render.rule_text import measured, rule_title
+from cogmeter.times import utc
 from cogmeter_storage.alerting import AlertState
 
 if TYPE_CHECKING:
@@ -48,7 +48,7 @@ def alert_embed_data(
         "color": look_of(alert.severity, alert.state).colour,
         "fields": [*_how_bad(alert), *since, *_circumstances(story, members)],
         "footer": {"text": _footer(alert, story)},
-        "timestamp": datetime.fromtimestamp(now_us / 1e6, UTC).isoformat(),
+        "timestamp": utc(now_us).isoformat(),
     }
     if chart:
         data["image"] = {"url": f"attachment://{CHART_NAME}"}
@@ -141,9 +141,9 @@ def _touched(story: IncidentContext) -> str:
 
 def _from_the_errors(story: IncidentContext) -> list[dict[str, Any]]:
     fields = []
-    if story.commonest_error:
-        times = f" ({_counted(story.commonest_count, 'time')})" if story.commonest_count else ""
-        fields.append(_field("Most common error", f"{plain(story.commonest_error, 300)}{times}"))
+    if story.most_common_error:
+        times = f" ({_counted(story.most_common_count, 'time')})" if story.most_common_count else ""
+        fields.append(_field("Most common error", f"{plain(story.most_common_error, 300)}{times}"))
     if story.example is not None:
         fields.append(_field("Example", _example(story.example, story.example_url)))
     return fields

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 import discord
@@ -14,6 +13,7 @@ from cogmeter.render.charts.chart import CHART_NAME, NO_CHART, describe
 from cogmeter.render.embeds.limits import VALUE, fitted
 from cogmeter.render.escape import below, code, plain, when
 from cogmeter.render.palette import DisplayState, state_of
+from cogmeter.times import utc
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -202,7 +202,7 @@ def _finished(
     embed.set_footer(
         text=f"{label[:1].upper()}{label[1:]} · {formatting.exact(answer.total.operations)} operations{age}"
     )
-    embed.timestamp = datetime.fromtimestamp(span.until_us / 1e6, UTC)
+    embed.timestamp = utc(span.until_us)
     return fit(embed)
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from pydantic.json_schema import models_json_schema
 
-from cogmeter.version import __version__
+from cogmeter import __version__
 from cogmeter.web.api.problems import MEANINGS, MEDIA_TYPE, ProblemDocument
 from cogmeter.web.api.request_parsing import parameters
 from cogmeter.web.server.context import Description

@@ -13,7 +13,8 @@ from pydantic_core import PydanticCustomError
 from cogmeter.query.records import Period, Range
 from cogmeter.redaction import shown
 from cogmeter.schemas.ranges import asked, passed
-from cogmeter.schemas.times import MAX_US, Since, Until, iso, iso_end
+from cogmeter.schemas.times import Since, Until, iso, iso_end
+from cogmeter.times import MAX_US
 from cogmeter.web.api.problems import Problem
 from cogmeter.web.api.request_parsing import QueryParams
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from typing import TYPE_CHECKING, Any, Final
 
+from cogmeter import __version__
 from cogmeter.alerts.model import SEVERITIES
 from cogmeter.diagnosis import Status
 from cogmeter.recording.operation import now_ns
 from cogmeter.schemas.safe import text
-from cogmeter.version import __version__
 from cogmeter.watch.hook import HookState
 from cogmeter.web.metrics.family import COUNTER, GAUGE, Family
 from cogmeter.web.metrics.sampled_gauges import sampled

@@ -6,7 +6,6 @@ import calendar
 import heapq
 from collections import defaultdict
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Annotated, Final, Literal
 
 from pydantic import BeforeValidator
@@ -16,6 +15,7 @@ from cogmeter.query.records import Range
 from cogmeter.recording.background import paced
 from cogmeter.schemas.costs import Sum
 from cogmeter.schemas.times import iso
+from cogmeter.times import utc
 from cogmeter.web.pages.frame import API, PageParams, PageView, answer, or_default, query
 from cogmeter_storage.model import DAY_US
 
@@ -88,7 +88,7 @@ def forecast(daily: Mapping[int, float], known_us: int, now_us: int) -> CostFore
 
     From ``known_us`` on, costs are known; the day that it lies in is no basis, unless it is its first moment.
     """
-    today, moment = now_us // DAY_US, datetime.fromtimestamp(now_us / 1e6, UTC)
+    today, moment = now_us // DAY_US, utc(now_us)
     first = today - moment.day + 1
     spent = sum(dollars for day, dollars in daily.items() if first <= day <= today)
     basis = [daily.get(day, 0.0) for day in range(max(today - BASIS, -(-known_us // DAY_US)), today)]

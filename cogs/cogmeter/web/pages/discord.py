@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from cogmeter.query.query import figures
+from cogmeter.query.statistics import figures
 from cogmeter.recording.service_names import ACKNOWLEDGEMENT, REST, TASKS
 from cogmeter.schemas.loops import Loops, loops
 from cogmeter.schemas.stalls import stalls

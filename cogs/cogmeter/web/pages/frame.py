@@ -10,6 +10,7 @@ from urllib.parse import quote, urlencode
 from aiohttp import web
 from pydantic import BeforeValidator, Field
 
+from cogmeter import __version__
 from cogmeter.query.query import now_us
 from cogmeter.query.records import Period
 from cogmeter.recording.background import paced
@@ -18,8 +19,8 @@ from cogmeter.render import formatting
 from cogmeter.render.palette import look_of
 from cogmeter.render.rule_text import measured, rule_title
 from cogmeter.schemas import safe
-from cogmeter.schemas.times import SECOND_US, at, iso
-from cogmeter.version import __version__
+from cogmeter.schemas.times import at, iso
+from cogmeter.times import SECOND_US
 from cogmeter.web.api.params import RangeParams
 from cogmeter.web.server import html
 from cogmeter.web.server.context import guard_of

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cogmeter.query.query import Range, Timeline
+from cogmeter.query.records import Range, Timeline
 from cogmeter.render.charts.chart import Chart, describe
 from cogmeter.render.charts.curve import UNITS, Curve
 

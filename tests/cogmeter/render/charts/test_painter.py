@@ -13,7 +13,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from PIL import Image
 
-from cogmeter.query.query import Period
+from cogmeter.query.records import Period
 from cogmeter.render import palette
 from cogmeter.render.charts.chart import Chart
 from cogmeter.render.charts.curve import UNITS, Curve

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from cogmeter.query.query import Period
+from cogmeter.query.records import Period
 from cogmeter.render.charts.ticks import byte_scale, count_scale, duration_scale, rate_scale, share_scale, time_ticks
 
 NOW_US = 1_755_454_020_000_000  # 2025-08-17 18:07 UTC

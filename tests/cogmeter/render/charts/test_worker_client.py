@@ -232,7 +232,7 @@ def test_one_worker_serves_event_loops_that_come_one_after_the_other(chart):
 
 HOST = """
     import asyncio, sys
-    from cogmeter.query.query import Range, Timeline
+    from cogmeter.query.records import Range, Timeline
     from cogmeter.render.charts.chart import Chart
     from cogmeter.render.charts.worker_client import ChartWorker
 

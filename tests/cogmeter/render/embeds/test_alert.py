@@ -30,8 +30,8 @@ STORY = IncidentContext(
     failures=41,
     users=7,
     guilds=3,
-    commonest_error="Rate limit exceeded for @everyone",
-    commonest_count=30,
+    most_common_error="Rate limit exceeded for @everyone",
+    most_common_count=30,
     example=OperationRecord(1, "knowledge-graph", "query", NOW_US - 4_000_000, 1_200_000, Outcome.ERROR, "Rate limit"),
     example_url="https://discord.com/channels/1/2/3",
     markers=(
@@ -268,8 +268,8 @@ stories = st.none() | st.builds(
     operations=st.integers(0, 10**12),
     failures=st.integers(0, 10**12),
     users=st.none() | st.integers(0, 10**9),
-    commonest_error=st.none() | names,
-    commonest_count=st.integers(0, 10**9),
+    most_common_error=st.none() | names,
+    most_common_count=st.integers(0, 10**9),
     example=st.none()
     | st.builds(
         OperationRecord,

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cogmeter.diagnosis import Status
-from cogmeter.query.query import Figures, Range, ServiceStats, Summary, Timeline, UnknownNameError
+from cogmeter.query.records import Figures, Range, ServiceStats, Summary, Timeline, UnknownNameError
 from cogmeter.render.charts.chart import Chart, describe
 from cogmeter.render.embeds import statistics
 from cogmeter.render.palette import DisplayState

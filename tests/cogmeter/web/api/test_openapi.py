@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from schemathesis.specs.openapi import definitions
 
-from cogmeter.version import __version__
+from cogmeter import __version__
 from cogmeter.web.api.openapi import document
 from cogmeter.web.api.problems import MEANINGS, MEDIA_TYPE
 from cogmeter.web.api.routes.table import PAGES, ROUTES

@@ -137,7 +137,7 @@ async def test_what_happens_is_seen_at_once(seeded, browser):
     async with seeded() as web:
         await asyncio.to_thread(opened, browser, f"{web.url}/performance?refresh=3600")
         web.monitor.recorder.record("newcomer", "run", duration_ms=5)
-        web.monitor.recorder.marks.mark("deployed 2.0")
+        web.monitor.recorder.markers.mark("deployed 2.0")
         await web.flushed()
         await asyncio.to_thread(
             browser.wait, "document.querySelector('.pulse .all').getAttribute('d') !== ''", "the pulse"

@@ -9,8 +9,8 @@ from datetime import datetime
 
 import pytest
 
+from cogmeter import __version__
 from cogmeter.diagnosis import Check, ServiceHealth, Status
-from cogmeter.version import __version__
 from cogmeter.web.api.routes.health import overall
 from cogmeter.web.api.routes.table import ROUTES
 from cogmeter.web.pages.table import PAGES
