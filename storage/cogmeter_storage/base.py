@@ -19,7 +19,7 @@ if TYPE_CHECKING:
         Person,
         Retention,
         Row,
-        Series,
+        SeriesRecord,
         StoreStatus,
         Totals,
         TraceRecord,
@@ -66,7 +66,7 @@ class Store(Protocol):
         """Return the ids of these (service, operation) pairs in their order; add new pairs."""
         ...
 
-    async def series(self) -> list[Series]:
+    async def series(self) -> list[SeriesRecord]:
         """Return all series, ordered by service and operation."""
         ...
 

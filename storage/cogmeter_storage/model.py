@@ -64,7 +64,7 @@ Row: TypeAlias = tuple[int, int, int, int, str | None, str | None]
 
 
 @dataclass(frozen=True, slots=True)
-class Series:
+class SeriesRecord:
     """One pair of service and operation name, with its id in the store."""
 
     id: int

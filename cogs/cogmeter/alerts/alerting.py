@@ -1,4 +1,4 @@
-"""Alerting as a whole: what is measured, what holds, which alerts stand, and how they are told."""
+"""Wires the parts of alerting: evaluator, limits, engine and delivery; ``check`` runs them once."""
 
 from __future__ import annotations
 
@@ -101,7 +101,7 @@ class Alerting:
             )
 
     async def check(self) -> None:
-        """Hold what was measured against the rules once."""
+        """Run all rules once, and update the alerts."""
         if self._outdated:
             await self.apply_overrides()
         if not self.engine.restored:

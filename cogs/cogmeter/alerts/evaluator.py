@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from cogmeter.alerts.model import LoopState, Reading
     from cogmeter.alerts.thresholds.limits import Limits
     from cogmeter_storage.base import Store
-    from cogmeter_storage.model import Series
+    from cogmeter_storage.model import SeriesRecord
 
 BASELINES: Final = "alerts.baselines"  # keys in the store's memory
 MEASURED: Final = "alerts.measured"
@@ -158,7 +158,7 @@ class Evaluator:
             await self.spending.keep(store)
 
     async def _restore_windows(self, store: Store, now_us: int, parts: StartupGuard) -> None:
-        series: Sequence[Series] = ()
+        series: Sequence[SeriesRecord] = ()
         with parts.guard("windows", "they start empty"):
             series = await store.series()
         self._window.learn(sorted({one.service for one in series}))

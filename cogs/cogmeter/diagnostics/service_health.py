@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from cogmeter.alerts.measurement.window import Window
     from cogmeter.monitor.monitor import Monitor
     from cogmeter_storage.alerting import Alert
-    from cogmeter_storage.model import Series
+    from cogmeter_storage.model import SeriesRecord
 
 ROWS: Final = 64
 LOOKED_UP: Final = 10  # services that were quiet all along, whose last operation is looked for in one go
@@ -66,7 +66,7 @@ class ServiceHealthChecks:
             found[name] = self._quiet(name, window.length_s, alerts.get(name))
         return dict(sorted(found.items()))
 
-    async def _look_up(self, monitor: Monitor, quiet: Sequence[Series]) -> None:
+    async def _look_up(self, monitor: Monitor, quiet: Sequence[SeriesRecord]) -> None:
         ids: dict[str, list[int]] = {}
         for one in quiet:
             if one.service not in self._seen_us:

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from cogmeter.query.records import Figures
     from cogmeter_storage.base import Store
-    from cogmeter_storage.model import Series
+    from cogmeter_storage.model import SeriesRecord
 
 TOGETHER: Final = 32  # histograms whose percentiles are computed in one turn of the loop: about half a millisecond
 LISTED: Final = 5  # slowest operations, recent errors
@@ -223,7 +223,7 @@ class Query:
             if service not in stored:
                 raise UnknownNameError("service", service, await suggest(service, stored))
 
-    async def _series_of(self, services: Collection[str] | None) -> list[Series]:
+    async def _series_of(self, services: Collection[str] | None) -> list[SeriesRecord]:
         return [series for series in await self.store.series() if services is None or series.service in services]
 
     async def _ids(self, service: str, operation: str | None) -> dict[str, int]:

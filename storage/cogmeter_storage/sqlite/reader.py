@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 from typing import TYPE_CHECKING
 
-from cogmeter_storage.model import Series, StoreStatus, Tier
+from cogmeter_storage.model import SeriesRecord, StoreStatus, Tier
 from cogmeter_storage.plan import plan
 from cogmeter_storage.rollup import WritePosition
 from cogmeter_storage.sqlite.connection import snapshot
@@ -84,11 +84,11 @@ def _add_slots(sums: Accumulator, slots: Iterable[SealedSlot]) -> None:
         sums.add([sealed.start_us for sealed in chunk], [sealed.slot for sealed in chunk])
 
 
-def series(raw: sqlite3.Connection) -> list[Series]:
+def series(raw: sqlite3.Connection) -> list[SeriesRecord]:
     """Implement Store.series."""
     find = f"SELECT id, service, operation FROM series WHERE {sound_rows('series')} ORDER BY service, operation"  # noqa: S608 - names of our columns
     rows = raw.execute(find)
-    return [Series(*row) for row in rows]
+    return [SeriesRecord(*row) for row in rows]
 
 
 def status(

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
         Person,
         Retention,
         Row,
-        Series,
+        SeriesRecord,
         StoreStatus,
         Totals,
         TraceRecord,
@@ -78,7 +78,7 @@ class SqliteStore:
         """Return the ids of these names; add new ones."""
         return await self._writer.run(series_ids, names)
 
-    async def series(self) -> list[Series]:
+    async def series(self) -> list[SeriesRecord]:
         """Return all series."""
         return await self._reading.run(reader.series)
 

@@ -110,7 +110,7 @@ async def test_a_stranger_can_apply_nothing(move_in):
     ("options", "words"),
     [
         ({"rule": "error_rate", "value": "7"}, "0 to 1"),
-        ({"rule": "error_rate", "value": "many"}, "0 to 1 (share); write 0.05 or 5%"),
+        ({"rule": "error_rate", "value": "many"}, "a share from 0 to 1 or a percentage, e.g. 5%"),
         ({"rule": "error_rate", "value": "9" * 5_000}, "0 to 1"),
         ({"rule": "response_time", "value": "-1"}, "0 to 86400000"),
         ({"rule": "response_time", "value": "90000s"}, "0 to 86400000"),

@@ -15,12 +15,12 @@ if TYPE_CHECKING:
 
     from cogmeter.alerts.measurement.window import Window
     from cogmeter_storage.base import Store
-    from cogmeter_storage.model import Series
+    from cogmeter_storage.model import SeriesRecord
 
 PIECE: Final = 500  # series that are read at once: a histogram of each is 12 kB
 
 
-async def refill(window: Window, store: Store, series: Sequence[Series], now_us: int, now_s: float) -> None:
+async def refill(window: Window, store: Store, series: Sequence[SeriesRecord], now_us: int, now_s: float) -> None:
     """Restore the operations of the last window, minute by minute, without series that the recorder does not know."""
     window.learn()
     number_of = {names: number for number, names in enumerate(window.series)}

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from cogmeter_storage.base import Store
-    from cogmeter_storage.model import Series
+    from cogmeter_storage.model import SeriesRecord
 
 FIVE_MINUTES_S: Final = 300
 HALF_HOUR_S: Final = 1_800
@@ -183,7 +183,9 @@ class WindowHistory:
             middle = np.minimum(middle, days[-1] / 60.0)
         return middle
 
-    async def restore(self, store: Store, place: Mapping[str, int], series: Sequence[Series], now_us: int) -> None:
+    async def restore(
+        self, store: Store, place: Mapping[str, int], series: Sequence[SeriesRecord], now_us: int
+    ) -> None:
         """Restore the stored counts; ``place`` is the place of each service."""
         groups = {one.id: place[one.service] for one in series}
         self.move(now_us, max(place.values(), default=-1) + 1)

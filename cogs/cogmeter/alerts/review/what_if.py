@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from cogmeter.settings import Settings
     from cogmeter_storage.alerting import Alert
     from cogmeter_storage.base import Store
-    from cogmeter_storage.model import Series
+    from cogmeter_storage.model import SeriesRecord
 
 Stored: TypeAlias = "Mapping[str, Mapping[str, int]]"  # the ids of the stored series by service and operation
 
@@ -186,7 +186,7 @@ def united(spans: Iterable[tuple[int, int]]) -> list[tuple[int, int]]:
     return kept
 
 
-def _by_service(series: Iterable[Series]) -> Stored:
+def _by_service(series: Iterable[SeriesRecord]) -> Stored:
     found: dict[str, dict[str, int]] = {}
     for one in series:
         found.setdefault(one.service, {})[one.operation] = one.id

@@ -116,7 +116,7 @@ async def test_a_dry_run_says_what_it_would_have_told_and_changes_nothing(served
 @pytest.mark.parametrize(
     ("values", "parameter", "words"),
     [
-        ({"error_rat": 1}, "values.error_rat", "did you mean error_rate"),
+        ({"error_rat": 1}, "values.error_rat", "Did you mean error_rate"),
         ({"error_rate": 2}, "values.error_rate", "is out of range. Use a share from 0 to 1"),
         ({"stall@a": 2}, "values.stall@a", "about the bot as a whole"),
         ({"error_rate": True}, None, ""),
