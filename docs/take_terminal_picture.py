@@ -16,11 +16,11 @@ from pathlib import Path
 from typing import Final
 
 from cogmeter.settings import load_settings
-from cogmeter_bot.sources.base import SourceError
+from cogmeter_bot.errors import SourceError
 from cogmeter_bot.sources.database import DatabaseSource
+from cogmeter_bot.sources.factory import ReconnectingSource
 from cogmeter_bot.tui.app import DashboardApp
-from cogmeter_bot.tui.ranges import choices
-from cogmeter_bot.tui.reconnecting_source import ReconnectingSource
+from cogmeter_bot.tui.chrome import range_choices
 
 ROOT: Final = Path(__file__).resolve().parent.parent
 PICTURE: Final = ROOT / "docs" / "pictures" / "terminal.png"
@@ -33,22 +33,22 @@ DRAWN_S: Final = 2.0
 async def drawn(database: Path) -> str:
     """Return the screen as SVG when the first alert of the demo is active."""
     settings = load_settings()
-    feed = ReconnectingSource(lambda: DatabaseSource.open(settings, f"sqlite:///{database}"), database)
+    source = ReconnectingSource(lambda: DatabaseSource.open(settings, f"sqlite:///{database}"), database)
     deadline = time.perf_counter() + READY_S
-    while not await _alerted(feed):
+    while not await _alerted(source):
         if time.perf_counter() > deadline:
             sys.exit("The demo's first alert did not come")
         await asyncio.sleep(1)
-    listed, chosen = choices(None, None, None)
-    app = DashboardApp(feed, settings, listed, chosen, name=NAME, interval_s=3600)
+    choices, selected = range_choices(None, None, None)
+    app = DashboardApp(source, settings, choices, selected, name=NAME, interval_s=3600)
     async with app.run_test(size=SIZE) as pilot:
         await pilot.pause(DRAWN_S)
         return app.export_screenshot(title="cogmeter dashboard")
 
 
-async def _alerted(feed: ReconnectingSource) -> bool:
+async def _alerted(source: ReconnectingSource) -> bool:
     try:
-        return bool(await feed.ask(lambda source: source.alerts("firing", limit=1)))
+        return bool(await source.query(lambda opened: opened.alerts("firing", limit=1)))
     except SourceError:
         return False  # the demo has not made its database yet
 

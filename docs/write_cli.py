@@ -25,7 +25,7 @@ def section(name: str, command: click.Command) -> Iterator[str]:
         yield f"### `{' '.join(['cogmeter', name, *arguments])}`\n"
         yield _text(command.help or "")
         if options:
-            yield "| Option | What it does |\n| --- | --- |"
+            yield "| Option | Description |\n| --- | --- |"
             for option in options:
                 yield _row(*(option.get_help_record(context) or ("", "")))
             yield ""

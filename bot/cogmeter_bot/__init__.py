@@ -1,1 +1,1 @@
-"""The project's own bot, its command line and its demo."""
+"""The example bot, the command line and the demo."""

@@ -1,4 +1,4 @@
-"""Files that are whole or not there: written under another name, and renamed when they are finished."""
+"""Output files that are complete or absent: written under another name, and renamed when they are finished."""
 
 from __future__ import annotations
 
@@ -10,97 +10,95 @@ import sys
 from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING, BinaryIO, Final, cast
 
-from cogmeter_bot.cli.terminal_text import on_terminal
-from cogmeter_bot.errors import CannotRunError
+from cogmeter_bot.cli.text import escape_on_terminal
+from cogmeter_bot.errors import OutputFileError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
 STDOUT: Final = "-"
-PACKED: Final = ".gz"
-LEVEL: Final = 6  # of gzip
+GZIP_SUFFIX: Final = ".gz"
+GZIP_LEVEL: Final = 6
 
 
-class TakenError(CannotRunError):
-    """A file cannot be written by this name; the text says why, and what to do."""
-
-
-def refuse_existing(path: Path, *, force: bool) -> None:
-    """Refuse a file that exists, unless it may be replaced; devices and pipes always may.
+def check_writable(path: Path, *, force: bool) -> None:
+    """Check that a file can be written under this name; devices and pipes always can.
 
     Raises:
-        TakenError: it exists, or its folder does not.
+        OutputFileError: the file exists and ``force`` is not set, or its folder is missing or not writable.
     """
     if path.is_dir():
-        raise TakenError(f"{path} is a folder; name a file in it.")
+        raise OutputFileError(f"{path} is a folder. Use the name of a file in it.")
     if path.exists() and not is_device(path) and not force:
-        raise TakenError(f"{path} exists already; name another file, or replace it with --force.")
+        raise OutputFileError(f"{path} already exists. Use another name, or replace it with --force.")
     if path.parent.is_dir() and not is_device(path) and not os.access(path.parent, os.W_OK):
-        raise TakenError(f"{path.parent.absolute()} cannot be written in; name a file elsewhere.")
+        raise OutputFileError(f"{path.parent.absolute()} is not writable. Use a file in another folder.")
     if not path.parent.is_dir():
-        raise TakenError(f"{path.parent} is no folder; make it, or name another file.")
+        raise OutputFileError(f"{path.parent} is not a folder. Create it, or use another name.")
 
 
 @contextmanager
-def unfinished(path: Path, *, force: bool) -> Iterator[Path]:
-    """A name beside the file for the time of the block; then it is renamed to the file, or, after a fault, removed.
+def temporary_name(path: Path, *, force: bool) -> Iterator[Path]:
+    """Provide a name next to ``path`` to write to; rename it to ``path`` after the block, remove it after an error.
 
     Raises:
-        TakenError: the file exists; also when it appeared while the block ran.
+        OutputFileError: the file exists, also when it appeared while the block ran.
     """
-    refuse_existing(path, force=force)
+    check_writable(path, force=force)
     part = path.with_name(f".{path.name}.{secrets.token_hex(4)}.part")
     try:
         yield part
         if force:
             part.replace(path)
         else:
-            _rename_new(part, path)
+            _rename_without_replacing(part, path)
     finally:
         part.unlink(missing_ok=True)
 
 
 @contextmanager
 def output(path: Path, *, force: bool) -> Iterator[BinaryIO]:
-    """Where to write what is to stand in the file; ``-`` is standard output, and ``.gz`` is packed.
+    """Open a file for writing; ``-`` is standard output, and ``.gz`` is compressed.
 
-    What would control a terminal is written to one as escapes; files and pipes get every byte as it is.
+    On a terminal, control characters are escaped. Files and pipes receive every byte unchanged.
     """
     with ExitStack() as stack:
         if str(path) == STDOUT:
-            yield on_terminal(sys.stdout.buffer)
+            yield escape_on_terminal(sys.stdout.buffer)
             sys.stdout.buffer.flush()
             return
         if is_device(path):
-            refuse_existing(path, force=force)
-            yield on_terminal(stack.enter_context(path.open("wb")))
+            check_writable(path, force=force)
+            yield escape_on_terminal(stack.enter_context(path.open("wb")))
             return
-        part = stack.enter_context(unfinished(path, force=force))
+        part = stack.enter_context(temporary_name(path, force=force))
         file = stack.enter_context(part.open("xb"))
-        if path.suffix == PACKED:
-            # Without a name and a time inside, the same export gives the same file.
-            with gzip.GzipFile("", "wb", LEVEL, file, mtime=0) as packed:
-                yield cast("BinaryIO", packed)
+        if path.suffix == GZIP_SUFFIX:
+            # Without a name and a time inside, the same export makes the same file.
+            with gzip.GzipFile("", "wb", GZIP_LEVEL, file, mtime=0) as compressed:
+                yield cast("BinaryIO", compressed)
         else:
             yield file
         file.flush()
         os.fsync(file.fileno())
 
 
-def _rename_new(part: Path, path: Path) -> None:
-    """Rename without ever replacing a file, where the file system can; else replacing one of this very moment."""
+def _rename_without_replacing(part: Path, path: Path) -> None:
+    """Rename ``part``; only a file system without hard links leaves a moment in which a new file is replaced."""
     try:
         os.link(part, path)
     except FileExistsError:
-        raise TakenError(f"{path} has appeared meanwhile; name another file, or replace it with --force.") from None
+        raise OutputFileError(
+            f"{path} was created in the meantime. Use another name, or replace it with --force."
+        ) from None
     except OSError:
-        refuse_existing(path, force=False)
+        check_writable(path, force=False)
         part.replace(path)
 
 
 def is_device(path: Path) -> bool:
-    """Whether it is there, and neither a file nor a folder."""
+    """Return whether the path exists and is neither a file nor a folder."""
     try:
         mode = path.stat().st_mode
     except OSError:

@@ -1,4 +1,4 @@
-"""How the example commands answer: one colour, bounded texts, errors to the person alone."""
+"""Replies of the example commands: one colour, bounded texts, private error messages."""
 
 from __future__ import annotations
 
@@ -13,37 +13,37 @@ from cogmeter_bot.errors import UserInputError
 if TYPE_CHECKING:
     from discord.ext import commands
 
-ANSWER: Final = 0x5865F2
+REPLY_COLOUR: Final = 0x5865F2
 _log = logging.getLogger(__name__)
 
 
 class ExampleTree(app_commands.CommandTree["commands.Bot"]):
-    """A command tree that tells the person what went wrong, and the log everything else."""
+    """A command tree that reports user errors to the user and logs all other errors."""
 
     async def on_error(
         self, interaction: discord.Interaction[commands.Bot], error: app_commands.AppCommandError, /
     ) -> None:
-        """Answer to the person alone: a refusal in its own words, anything else as an apology."""
+        """Reply privately: with the text of a user error, or with a general apology."""
         cause = error.original if isinstance(error, app_commands.CommandInvokeError) else error
         if isinstance(cause, UserInputError | app_commands.CheckFailure):
             text = str(cause)
         else:
             _log.error("/%s failed", interaction.command and interaction.command.qualified_name, exc_info=cause)
-            text = "That went wrong on my side; it is in the log."
+            text = "Something went wrong on my side. The bot's log has the details."
         try:
-            await _answer(interaction, cut(text, 2000))
+            await _reply(interaction, cut(text))
         except discord.HTTPException as failure:
-            _log.warning("The answer about a failed command could not be sent: %s", failure)
+            _log.warning("The error message of a failed command could not be sent: %s", failure)
 
 
 def cut(text: str, limit: int = 2000) -> str:
-    """The text, ended with an ellipsis where it is longer than Discord shows."""
+    """Return the text, cut to ``limit`` characters with an ellipsis at the end."""
     return text if len(text) <= limit else text[: limit - 1] + "…"
 
 
-async def _answer(interaction: discord.Interaction[commands.Bot], text: str) -> None:
+async def _reply(interaction: discord.Interaction[commands.Bot], text: str) -> None:
     if interaction.response.is_done():
-        # It takes the place of "thinking", and is as private as that was: so the examples think in private.
+        # It replaces "thinking" and is only as private as that was, so the examples defer privately.
         await interaction.followup.send(text, ephemeral=True)
     else:
         await interaction.response.send_message(text, ephemeral=True)

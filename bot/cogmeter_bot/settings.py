@@ -1,11 +1,14 @@
-"""The bot's own settings; the monitor has its own, named PERFORMANCE_*."""
+"""The example bot's own settings, and the effective value and origin of every setting."""
 
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 
-from cogmeter.settings import SettingsError, read_env_file
+from pydantic import SecretStr
+
+from cogmeter.redaction import redact
+from cogmeter.settings import Settings, SettingsError, env_name, load_settings, read_env_file
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -16,20 +19,21 @@ HTTP_PORT: Final = "PERFORMANCE_HTTP_PORT"
 HTTP_HOST: Final = "PERFORMANCE_HTTP_HOST"
 HTTP_TOKEN: Final = "PERFORMANCE_HTTP_TOKEN"  # noqa: S105 - a setting's name
 DASHBOARD: Final = "ENABLE_ANALYTICS_DASHBOARD"
-# What our own bot has on, where a host decides for itself.
+# Defaults of the example bot; in another bot its owner decides.
 OWN: Final = {SYNC: "true", DASHBOARD: "true", HTTP_PORT: "3000"}
 LOOPBACK: Final = ("127.0.0.1", "::1", "localhost")
-HOST_PORTS: Final = ("SERVER_PORT", "PORT")  # a bot host that names its port has the web there
+HOST_PORTS: Final = ("SERVER_PORT", "PORT")  # a bot host that sets one of these expects the web server there
 IN_CONTAINER: Final = "COGMETER_IN_CONTAINER"  # set in our image
-ONLY_INSIDE: Final = "The dashboard and the API are served inside this container alone: "
-NO_TOKEN: Final = f"{ONLY_INSIDE}set {HTTP_TOKEN} to 32 or more random characters (openssl rand -hex 32)"
+ONLY_INSIDE: Final = "The dashboard and the API are reachable only inside this container. "
+NO_TOKEN: Final = f"{ONLY_INSIDE}Set {HTTP_TOKEN} to 32 or more random characters (openssl rand -hex 32)."
+HIDDEN: Final = "(set, hidden)"
 
 
 def discord_token() -> str | None:
-    """Return the bot's token from the environment or, below it, ``.env``, without blanks around it; None without one.
+    """Return the bot's token from the environment or ``.env``, stripped; None if it is not set.
 
     Raises:
-        SettingsError: the file cannot be read, or the token cannot be one.
+        SettingsError: the file cannot be read, or the token contains impossible characters.
     """
     text = (os.environ.get(TOKEN) or read_env_file().get(TOKEN) or "").strip()
     if not (text.isascii() and text.isprintable()):
@@ -38,28 +42,73 @@ def discord_token() -> str | None:
 
 
 def set_own_defaults() -> str:
-    """Switch on in the environment what our own bot has on, unless it is set; gives what there is to say of it.
+    """Set the example bot's defaults in the environment where nothing is set; return a warning, or "".
 
-    In our image the web listens on every address, because a published port leads to no other, as soon as there is a
-    token; without one it stays inside.
+    In our image the web server listens on every address if there is a token, because a published port reaches no
+    other address. Without a token it stays on loopback.
 
     Raises:
         SettingsError: ``.env`` cannot be read.
     """
-    known = {name: value for name, value in {**read_env_file(), **os.environ}.items() if value}
+    configured = {name: value for name, value in {**read_env_file(), **os.environ}.items() if value}
     for name, value in OWN.items():
-        if name not in known and not (name == HTTP_PORT and any(port in known for port in HOST_PORTS)):
+        if name not in configured and not (name == HTTP_PORT and any(port in configured for port in HOST_PORTS)):
             os.environ[name] = value
-    return _open_container(known) if IN_CONTAINER in known else ""
+    return _open_container(configured) if IN_CONTAINER in configured else ""
 
 
-def _open_container(known: Mapping[str, str]) -> str:
-    """Listen on every address of a container that has a token; what there is to say of one that is not reached."""
-    if HTTP_TOKEN not in known:
+def _open_container(configured: Mapping[str, str]) -> str:
+    """Listen on every address of a container that has a token; return a warning if it stays unreachable."""
+    if HTTP_TOKEN not in configured:
         return NO_TOKEN
-    host = known.get(HTTP_HOST)
+    host = configured.get(HTTP_HOST)
     if host is None:
         os.environ[HTTP_HOST] = "0.0.0.0"  # noqa: S104 - there is a token
     elif host in LOOPBACK:
-        return f"{ONLY_INSIDE}{HTTP_HOST}={host} leads to nowhere else; take it out of .env, or set 0.0.0.0"
+        return f"{ONLY_INSIDE}{HTTP_HOST}={host} is a loopback address. Remove it from .env, or set 0.0.0.0."
     return ""
+
+
+class EffectiveSetting(NamedTuple):
+    """A setting with its effective value, None if it is not set, and its origin."""
+
+    name: str
+    value: str | None
+    origin: str  # environment, .env, default
+
+
+def effective_settings() -> list[EffectiveSetting]:
+    """Return all settings of the monitor, and the bot's token; secrets only as ``(set, hidden)``.
+
+    Raises:
+        SettingsError: one of them is wrong.
+    """
+    settings = load_settings()
+    names_by_origin = {"environment": _set_names(os.environ), ".env": _set_names(read_env_file())}
+    token = HIDDEN if any(TOKEN in names for names in names_by_origin.values()) else None
+    values = {TOKEN: token} | {
+        env_name(field): _display_value(getattr(settings, field)) for field in Settings.model_fields
+    }
+    return [EffectiveSetting(name, value, _origin(name, names_by_origin)) for name, value in values.items()]
+
+
+def _set_names(variables: Mapping[str, str | None]) -> set[str]:
+    """Return the names that have a value, in upper case; an empty value counts as none."""
+    return {name.upper() for name, value in variables.items() if value}
+
+
+def _origin(name: str, names_by_origin: Mapping[str, set[str]]) -> str:
+    return next((origin for origin, names in names_by_origin.items() if name in names), "default")
+
+
+def _display_value(value: object) -> str | None:
+    """Return a value as it would be written in ``.env``."""
+    if value is None or value == frozenset():
+        return None
+    if isinstance(value, SecretStr):
+        return HIDDEN
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, frozenset):
+        return ",".join(sorted(str(member) for member in value))
+    return redact(f"{value:g}" if isinstance(value, float) else str(value))

@@ -70,16 +70,22 @@ async def guild(tmp_path, monkeypatch):
 @pytest.mark.parametrize(
     ("command", "options", "answer", "service", "operation"),
     [
-        ("mood", {"text": "This is great"}, "It reads positive because of *great*.", "sentiment-analysis", "analyze"),
-        ("remember", {"note": "The key is under the mat"}, "I keep 1 of your notes", "context-memory", "store"),
+        (
+            "mood",
+            {"text": "This is great"},
+            "The text is positive because of *great*.",
+            "sentiment-analysis",
+            "analyze",
+        ),
+        ("remember", {"note": "The key is under the mat"}, "You have 1 note", "context-memory", "store"),
         (
             "relate",
             {"thing": "Ada", "relation": "wrote", "other": "programs"},
-            "I know now that Ada wrote programs.",
+            "Added: Ada wrote programs.",
             "knowledge-graph",
             "link",
         ),
-        ("ask", {"question": "What is the weather?"}, "Nothing I know fits that", "core-intelligence", "process"),
+        ("ask", {"question": "What is the weather?"}, "No note or fact matches", "core-intelligence", "process"),
         ("look", {"image": ("red.png", picture())}, "PNG, 64 x 32 pixels", "multimodal-processing", "describe"),
     ],
 )
@@ -108,7 +114,7 @@ async def test_a_chain_of_facts_is_found_and_its_ends_are_suggested(guild):
 async def test_a_question_is_answered_from_notes_and_records_each_service_on_the_way(guild):
     await guild.use("remember", note="The backup runs at three")
     text, _ = await guild.use("ask", question="When does the backup run?")
-    assert "You told me: The backup runs at three" in text
+    assert "Your note: The backup runs at three" in text
     recorded = await guild.recorded()
     assert {("core-intelligence", "process"), ("sentiment-analysis", "analyze"), ("context-memory", "retrieve")} <= set(
         recorded
@@ -117,7 +123,7 @@ async def test_a_question_is_answered_from_notes_and_records_each_service_on_the
 
 async def test_a_page_of_the_own_network_is_refused_in_private_and_counts_as_the_users_mistake(guild):
     text, private = await guild.use("read", url="http://127.0.0.1/admin")
-    assert text == "That address is not on the public internet."
+    assert text == "The address is not on the public internet."
     assert private
     assert (await guild.recorded())["web-crawling", "fetch"] == [Outcome.USER]
 
@@ -134,13 +140,13 @@ async def test_a_web_page_is_read(guild, monkeypatch):
 
 async def test_a_refusal_is_told_to_the_person_alone(guild):
     text, private = await guild.use("recall", question="anything")
-    assert text == "No note of yours fits that. Add one with /remember."
+    assert text == "None of your notes matches. Add one with /remember."
     assert private
 
 
 async def test_a_file_that_is_no_image_is_refused_in_private(guild):
     text, private = await guild.use("look", image=("notes.txt", b"just text"))
-    assert text == "That is no PNG, GIF, JPEG or WebP image."
+    assert text == "The file is not a PNG, GIF, JPEG or WebP image."
     assert private
     assert (await guild.recorded())["multimodal-processing", "describe"] == [Outcome.USER]
 
@@ -148,7 +154,7 @@ async def test_a_file_that_is_no_image_is_refused_in_private(guild):
 async def test_a_fault_is_logged_and_the_person_gets_an_apology(guild, monkeypatch, caplog):
     monkeypatch.setattr(guild.bot.graph, "relate", None)
     text, private = await guild.use("relate", thing="a", relation="is", other="b")
-    assert text == "That went wrong on my side; it is in the log."
+    assert text == "Something went wrong on my side. The bot's log has the details."
     assert private
     assert "/relate failed" in caplog.text
 
@@ -168,7 +174,7 @@ async def test_a_bad_setting_ends_the_bot_with_one_line(tmp_path, monkeypatch):
     monkeypatch.setenv("PERFORMANCE_ALERT_WINDOW", "soon")
     bot = ExampleBot()
     with pytest.raises(CannotRunError, match=r"^PERFORMANCE_ALERT_WINDOW='soon'.*$"):
-        await bot.load_parts()
+        await bot.load_all_extensions()
     await bot.close()
 
 

@@ -58,7 +58,7 @@ class Demo:
 
     def dashboard(self):
         """Where the dashboard, the API and the metrics are: scheme, host and port."""
-        return self._printed(r"Its dashboard: +(http://localhost:[0-9]+)/performance\n", group=1)
+        return self._printed(r"Dashboard: +(http://localhost:[0-9]+)/performance\n", group=1)
 
     def _printed(self, pattern, group=0):
         deadline = time.perf_counter() + START_S
@@ -237,7 +237,7 @@ def test_the_demo_ends_cleanly_and_leaves_nothing_behind(start, sent):
 def test_python_dash_m_bot_without_a_token_is_the_demo(start):
     demo = start(module="bot")
     demo.url()
-    assert demo.output.startswith("DISCORD_TOKEN is not set, so this is the demo.")
+    assert demo.output.startswith("DISCORD_TOKEN is not set, so the demo starts.")
     assert demo.stop() == 0
 
 

@@ -1,4 +1,4 @@
-"""The command line, ``cogmeter``: one file a command, all of them in one table."""
+"""The command line, ``cogmeter``. All commands are in the table of ``group.py``."""
 
 from cogmeter_bot.cli.group import main
 

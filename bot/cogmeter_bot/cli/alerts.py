@@ -6,82 +6,75 @@ from typing import TYPE_CHECKING, Final
 
 import click
 
-from cogmeter_bot.cli.options import ReadingOptions, reading
+from cogmeter_bot.cli.options import ReadingOptions, reading_options
+from cogmeter_bot.cli.output import BAD, WARN, Column, OutputPage, Table, show, show_json
+from cogmeter_bot.cli.text import one_line, range_title, timestamp
 
 if TYPE_CHECKING:
     from cogmeter.schemas.alerts import AlertAnswer
-    from cogmeter_bot.cli.output import OutputPage
     from cogmeter_bot.sources.base import Source
 
-COLOURS: Final = {"critical": "bold red", "warning": "yellow", "info": "cyan"}
-MOST: Final = 1_000  # that are looked through
+SEVERITY_COLOURS: Final = {"critical": BAD, "warning": WARN, "info": "cyan"}
+MAX_ALERTS: Final = 1_000  # read from the source
 
 
 @click.command()
-@click.option("--history", is_flag=True, help="Also what is over: of the last 7 days, or of the stretch asked for.")
-@click.option("--limit", type=click.IntRange(1, 1000), default=50, show_default=True, help="How many at most.")
-@reading
-def alerts(ask: ReadingOptions, history: bool, limit: int) -> None:
-    """List the alerts that stand, the last changed first.
+@click.option("--history", is_flag=True, help="Include resolved alerts, of the last 7 days or of the given range.")
+@click.option("--limit", type=click.IntRange(1, 1000), default=50, show_default=True, help="Maximum number of alerts.")
+@reading_options
+def alerts(options: ReadingOptions, history: bool, limit: int) -> None:
+    """List active alerts, and with --history past ones.
 
-    With --since, --until or --period, those that were told and last measured in that stretch, as with --history.
+    With --since, --until or --period, list the alerts that were last measured in that range, as with --history.
 
-    --check: one of those listed is active.
+    --check: a listed alert is active.
     """
-    from cogmeter.query.records import Period
     from cogmeter.schemas.alerts import AlertPage
-    from cogmeter_bot.cli import guide_format
-    from cogmeter_bot.cli.output import show, show_json
 
-    ranged = any((ask.since, ask.until, ask.period))
-    span = ask.span(Period.WEEK)
-    found = ask.answer(lambda source: _asked(source, "history" if history or ranged else "active", ask.services))
-    if history or ranged:
-        found = [one for one in found if span.since_us <= one.seen_at.timestamp() * 1e6 < span.until_us]
-    shown = found[:limit]
-    if ask.as_json:
-        show_json(AlertPage(alerts=shown, next=None))
+    history = history or options.has_range
+    time_range = options.time_range("7d")
+    matching = options.query(lambda source: _alerts(source, "history" if history else "active", options.services))
+    if history:
+        since_s, until_s = time_range.since_us / 1e6, time_range.until_us / 1e6
+        matching = [alert for alert in matching if since_s <= alert.seen_at.timestamp() < until_s]
+    if options.as_json:
+        show_json(AlertPage(alerts=matching[:limit], next=None))
     else:
-        title = f"Alerts ({guide_format.heading(span.label)})" if history or ranged else "Active Alerts"
-        show(page(shown, title, left=len(found) - len(shown)))
-    ask.checked(well=not any(one.state in {"firing", "acknowledged"} for one in found))
+        title = f"Alerts ({range_title(time_range.label)})" if history else "Active Alerts"
+        show(_page(matching[:limit], title, hidden=len(matching) - len(matching[:limit])))
+    options.exit_unless(not any(alert.state in {"firing", "acknowledged"} for alert in matching))
 
 
-async def _asked(source: Source, state: str, services: tuple[str, ...] | None) -> list[AlertAnswer]:
-    """All alerts, or those of these services; a service without any has to be a recorded one, or it is misspelled."""
-    found = await source.alerts(state, limit=MOST)
+async def _alerts(source: Source, state: str, services: tuple[str, ...] | None) -> list[AlertAnswer]:
+    """Return all alerts, or those of these services. A service without alerts must be recorded, or it is misspelled."""
+    alerts = await source.alerts(state, limit=MAX_ALERTS)
     if services is None:
-        return found
-    alarmed = {one.service for one in found}
-    await source.known([name for name in services if name not in alarmed])
-    return [one for one in found if one.service in services]
+        return alerts
+    with_alerts = {alert.service for alert in alerts}
+    await source.require_services([name for name in services if name not in with_alerts])
+    return [alert for alert in alerts if alert.service in services]
 
 
-def page(alerts: list[AlertAnswer], title: str, *, left: int) -> OutputPage:
-    """The page; ``left`` is how many more there are."""
-    from cogmeter_bot.cli import guide_format
-    from cogmeter_bot.cli.output import Column, OutputPage, Table
-
+def _page(alerts: list[AlertAnswer], title: str, *, hidden: int) -> OutputPage:
     if not alerts:
         return OutputPage(title, ["None."])
     columns = [
         Column("#", right=True),
         Column("state"),
-        Column("severity", needs=80),
-        Column("since", needs=100),
+        Column("severity", min_terminal=80),
+        Column("since (UTC)", min_terminal=100),
         Column("service", flexible=True),
         Column("message", flexible=True, wraps=True),
     ]
     rows = [
         (
-            str(one.number),
-            one.state,
-            (one.severity, COLOURS.get(one.severity, "")),
-            guide_format.when(one.started_at),
-            guide_format.line(one.service + (f" / {one.operation}" if one.operation else "")),
-            guide_format.line(one.message),
+            str(alert.number),
+            alert.state,
+            (alert.severity, SEVERITY_COLOURS.get(alert.severity, "")),
+            timestamp(alert.started_at),
+            one_line(alert.service + (f" / {alert.operation}" if alert.operation else "")),
+            one_line(alert.message),
         )
-        for one in alerts
+        for alert in alerts
     ]
-    more = [f"{left} more; raise --limit."] if left else []
-    return OutputPage(title, [Table(columns, rows), *more])
+    return OutputPage(title, [Table(columns, rows), *([f"{hidden:,} more. Raise --limit."] if hidden else [])])

@@ -1,53 +1,102 @@
-"""``cogmeter doctor``: how bot, monitor and services are, as far as it can be known from outside."""
+"""``cogmeter doctor`` and ``cogmeter health``: checks of bot and monitor, for people and for containers."""
 
 from __future__ import annotations
 
+import time
 from typing import TYPE_CHECKING
 
 import click
 
-from cogmeter_bot.cli.options import ReadingOptions, reading
+from cogmeter_bot.cli.exits import Failure, reporting_errors
+from cogmeter_bot.cli.options import Finite, ReadingOptions, reading_options
+from cogmeter_bot.cli.output import BAD, GOOD, LabelledValue, OutputPage, show, show_json
+from cogmeter_bot.cli.text import echo, one_line
+from cogmeter_bot.errors import FAILED
 
 if TYPE_CHECKING:
-    from cogmeter_bot.cli.output import OutputPage
-    from cogmeter_bot.sources.diagnosis import Diagnosis
+    from cogmeter_bot.sources.diagnosis import Diagnosis, FindingAnswer
+    from cogmeter_storage import Store
 
 
 @click.command()
-@reading
-def doctor(ask: ReadingOptions) -> None:
-    """Look for what is wrong with the bot and its database.
+@reading_options
+def doctor(options: ReadingOptions) -> None:
+    """Check the bot and its database.
 
-    It looks at the database's size, damaged data, the clock, whether old data is removed, how fresh it is, the
-    gateway, free disk space, alerts, and what waits to be sent; with --url, at what the bot says of
-    itself. Services are judged by the last hour, or by the stretch asked for.
+    The checks cover size, damaged data, the clock, removal of old data, age of the newest record, gateway connection,
+    free disk space, active alerts, pending deliveries and failing services. With --url, the bot reports its own checks.
+    Services are checked over the last hour, or the given range.
 
     --check: a check fails.
     """
-    from cogmeter.query.records import Period
-    from cogmeter_bot.cli.output import show, show_json
-
-    span = ask.span(Period.HOUR)
-    found = ask.answer(lambda source: source.diagnosis(span, ask.services))
-    if ask.as_json:
-        show_json(found)
+    time_range = options.time_range("1h")
+    diagnosis = options.query(lambda source: source.diagnosis(time_range, options.services))
+    if options.as_json:
+        show_json(diagnosis)
     else:
-        show(page(found))
-    ask.checked(well=found.healthy)
+        show(_page(diagnosis))
+    options.exit_unless(diagnosis.healthy)
 
 
-def page(found: Diagnosis) -> OutputPage:
-    """The page; what is not well stands first."""
-    from cogmeter_bot.cli import guide_format
-    from cogmeter_bot.cli.output import BAD, GOOD, LabelledValue, OutputPage
+def _page(diagnosis: Diagnosis) -> OutputPage:
+    result = LabelledValue("Result", diagnosis.result, GOOD if diagnosis.healthy else BAD)
+    return OutputPage(f"Doctor ({one_line(diagnosis.source)})", [result, *map(_line, diagnosis.findings)])
 
-    def fact(name: str, well: bool, text: str, advice: str) -> LabelledValue:
-        said = f"{guide_format.line(text)}. {advice}." if advice else guide_format.line(text)
-        return LabelledValue(f"[{'ok' if well else '!!'}] {guide_format.line(name)}", said, "" if well else BAD)
 
-    bad = sum(not one.well for one in found.findings)
-    verdict = LabelledValue(
-        "Result", f"{bad} of {len(found.findings)} checks fail" if bad else "all pass", BAD if bad else GOOD
-    )
-    facts = [fact(one.name, one.well, one.text, one.advice) for one in found.findings]
-    return OutputPage(f"Doctor ({guide_format.line(found.source)})", [verdict, *facts])
+def _line(finding: FindingAnswer) -> LabelledValue:
+    text = one_line(finding.text)
+    if finding.well:
+        return LabelledValue(f"[ok] {one_line(finding.name)}", text)
+    advice = f". {finding.advice}." if finding.advice else ""
+    return LabelledValue(f"[!!] {one_line(finding.name)}", f"{text}{advice}", BAD)
+
+
+@click.command()
+@click.option(
+    "--within",
+    type=Finite(1, 86_400),
+    help="Maximum age of the newest record in seconds (default: 120, or four sample intervals if that is more).",
+)
+def health(within: float | None) -> None:
+    """Check in one line whether the bot runs.
+
+    The exit code is 0 if the bot runs and 1 if not, as container health checks expect. The command reads only the
+    database of PERFORMANCE_DATABASE_URL, where a running bot writes its gauges every PERFORMANCE_SAMPLE_INTERVAL.
+    """
+    import asyncio
+
+    from cogmeter.settings import load_settings
+    from cogmeter_bot.sources.freshness import max_age_s
+    from cogmeter_storage import open_store
+
+    async def check() -> str:
+        settings = load_settings()
+        store = await open_store(settings.database_url, read_only=True)
+        try:
+            return await health_text(
+                store, within or max_age_s(settings.sample_interval), now_us=time.time_ns() // 1000
+            )
+        finally:
+            await store.close()
+
+    try:
+        with reporting_errors():
+            echo(asyncio.run(check()))
+    except Failure as failure:
+        raise Failure(failure.message, FAILED) from failure  # any other exit code is reserved for containers
+
+
+async def health_text(store: Store, within_s: float, *, now_us: int) -> str:
+    """Return one line about a bot that runs.
+
+    Raises:
+        Failure: the newest record is older than ``within_s`` seconds or in the future, or no shard is connected.
+        StorageError: the database cannot be read.
+    """
+    from cogmeter_bot.sources.freshness import Freshness
+
+    findings = list((await Freshness.read(store, within_s, now_us=now_us)).findings())
+    for finding in findings:
+        if not finding.well:
+            raise Failure(f"Unhealthy: {finding.text}. {finding.advice}.")
+    return f"Healthy: {'; '.join(finding.text for finding in findings)}"

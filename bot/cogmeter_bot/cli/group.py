@@ -1,4 +1,4 @@
-"""The command ``cogmeter`` itself, and the table of its subcommands."""
+"""The command ``cogmeter`` and the table of its subcommands."""
 
 from __future__ import annotations
 
@@ -9,29 +9,25 @@ from typing import TYPE_CHECKING, Any, Final
 import click
 
 from cogmeter_bot.cli.alerts import alerts
-from cogmeter_bot.cli.completion import completion
-from cogmeter_bot.cli.config import config
 from cogmeter_bot.cli.dashboard import dashboard
-from cogmeter_bot.cli.demo import demo
-from cogmeter_bot.cli.doctor import doctor
-from cogmeter_bot.cli.error_output import INTERRUPTED, WRONG_USAGE, printed, usage_line
+from cogmeter_bot.cli.doctor import doctor, health
 from cogmeter_bot.cli.errors import errors
-from cogmeter_bot.cli.export import export
-from cogmeter_bot.cli.health import health
-from cogmeter_bot.cli.import_file import import_file
-from cogmeter_bot.cli.init import init
+from cogmeter_bot.cli.exits import INTERRUPTED, reporting_os_errors, usage_line
 from cogmeter_bot.cli.live import live
 from cogmeter_bot.cli.maintenance import backup, forget, vacuum
-from cogmeter_bot.cli.run import run
+from cogmeter_bot.cli.run import demo, run
+from cogmeter_bot.cli.setup import completion, config, init
 from cogmeter_bot.cli.slow import slow
-from cogmeter_bot.cli.stats import stats
-from cogmeter_bot.cli.summary import summary
-from cogmeter_bot.cli.terminal_text import echo
+from cogmeter_bot.cli.summary import stats, summary
+from cogmeter_bot.cli.text import echo
+from cogmeter_bot.cli.transfer import export, import_file
+from cogmeter_bot.errors import WRONG_USAGE
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-# Every module here imports click alone: a help page must not wait for numpy. What a command needs, it imports itself.
+# All commands, in the order of the help. Their modules import only click and each other at the top, so that a help page
+# does not wait for numpy; a command imports what it needs when it runs.
 COMMANDS: Final = (
     summary,
     stats,
@@ -56,32 +52,32 @@ COMMANDS: Final = (
 
 
 class Cogmeter(click.Group):
-    """A group that tells what is wrong in one line."""
+    """A group that reports errors in one line."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 - click names it
-        """In the table's order, which is by use, and not by the alphabet."""
+        """Return the commands in the order of the table."""
         return list(self.commands)
 
     def invoke(self, ctx: click.Context) -> Any:
-        """Run the subcommand. A reader that goes away is click's error 1, which means something else here."""
-        with printed():
+        """Run the subcommand; report a closed pipe before click does, which uses exit code 1 for it."""
+        with reporting_os_errors():
             return super().invoke(ctx)
 
-    def main(  # type: ignore[override]  # click promises by overloads that it ends the process; so does this
+    def main(  # type: ignore[override]  # click has overloads for standalone mode
         self,
         args: Sequence[str] | None = None,
         prog_name: str | None = None,
         standalone_mode: bool = True,
         **extra: Any,
     ) -> Any:
-        """Run the command; standing alone, it ends the process."""
+        """Run the command; in standalone mode, end the process."""
         if not standalone_mode:
             return super().main(args, prog_name, standalone_mode=False, **extra)
         for stream in (sys.stdout, sys.stderr):
             if isinstance(stream, io.TextIOWrapper):
-                stream.reconfigure(errors="backslashreplace")  # names that the terminal's encoding does not know
+                stream.reconfigure(errors="backslashreplace")  # for names that the terminal cannot encode
         try:
-            with printed():  # as a page of help is
+            with reporting_os_errors():  # a help page is printed here
                 code = super().main(args, prog_name, standalone_mode=False, **extra)
         except click.UsageError as error:
             echo(f"Error: {usage_line(error)}", err=True)
@@ -95,15 +91,15 @@ class Cogmeter(click.Group):
         sys.exit(code if isinstance(code, int) else 0)
 
 
-def _version(context: click.Context, _parameter: click.Parameter, wanted: bool) -> None:
-    if wanted:
+def _print_version(context: click.Context, _parameter: click.Parameter, requested: bool) -> None:
+    if requested:
         from cogmeter import __version__
 
         click.echo(f"cogmeter, version {__version__}")
         context.exit()
 
 
-# Without arguments click shows the help and ends with 2, wrong usage; asking for nothing is not wrong.
+# By default, click treats a call without arguments as wrong usage; here it shows the help.
 @click.group(cls=Cogmeter, invoke_without_command=True, context_settings={"help_option_names": ["-h", "--help"]})
 @click.option(
     "-V",
@@ -111,7 +107,7 @@ def _version(context: click.Context, _parameter: click.Parameter, wanted: bool) 
     is_flag=True,
     expose_value=False,
     is_eager=True,
-    callback=_version,
+    callback=_print_version,
     help="Show the version and exit.",
 )
 @click.pass_context

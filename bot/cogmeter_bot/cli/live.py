@@ -1,4 +1,4 @@
-"""``cogmeter live``: what goes on now, refreshed until Ctrl+C."""
+"""``cogmeter live``: current activity, refreshed until Ctrl+C."""
 
 from __future__ import annotations
 
@@ -7,9 +7,11 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import click
 
-from cogmeter_bot.cli.error_output import closed_pipe, told
-from cogmeter_bot.cli.options import Finite, ReadingOptions, reading
-from cogmeter_bot.cli.terminal_text import echo, safe, safe_json
+from cogmeter_bot.cli.exits import exit_closed_pipe, exit_on_signals, reporting_errors
+from cogmeter_bot.cli.options import Finite, ReadingOptions, reading_options
+from cogmeter_bot.cli.output import BAD, DIM, GOOD, LabelledValue, Listing, OutputPage, console, is_rich, plain, rich
+from cogmeter_bot.cli.summary import alert_lines, stats_table
+from cogmeter_bot.cli.text import echo, ms, one_line, safe, safe_json, share, timestamp
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -17,209 +19,172 @@ if TYPE_CHECKING:
     from cogmeter.alerts.thresholds.limits import Limits
     from cogmeter.schemas.dashboard import Dashboard
     from cogmeter.schemas.operations import OperationAnswer
-    from cogmeter_bot.cli.output import Block, OutputPage
+    from cogmeter_bot.cli.output import Block
     from cogmeter_bot.sources.base import Source
+    from cogmeter_bot.sources.factory import ReconnectingSource
 
-NOW_US: Final = 60_000_000  # what "now" is over
+WINDOW_US: Final = 60_000_000
 TREND_US: Final = 30 * 60_000_000
-FAILURES: Final = 5
-SERVICES: Final = 8
-HEADS: Final = 16  # rows of the screen that are not one service, alert or failure each
+MAX_FAILURES: Final = 5
+MAX_SERVICES: Final = 8
+FIXED_ROWS: Final = 16  # of the screen: all but the services, alerts and failures
 BARS: Final = "▁▂▃▄▅▆▇█"
 
 
-class LiveReading(NamedTuple):
-    """What is shown at one time."""
+class LiveData(NamedTuple):
+    """The data of one refresh."""
 
-    view: Dashboard
-    trend: Sequence[float]  # operations a minute
+    source_name: str
+    dashboard: Dashboard
+    trend: Sequence[float]  # operations/min
     failures: Sequence[OperationAnswer]
     limits: Limits
 
 
 @click.command()
-@click.option("--interval", type=Finite(0.5, 3600), default=2.0, show_default=True, help="Seconds between two looks.")
-@click.option("--count", type=click.IntRange(1), help="End after so many looks; without it, at Ctrl+C.")
-@reading
-def live(ask: ReadingOptions, interval: float, count: int | None) -> None:
-    """Watch what goes on now, refreshed by itself until Ctrl+C.
+@click.option("--interval", type=Finite(0.5, 3600), default=2.0, show_default=True, help="Seconds between refreshes.")
+@click.option("--count", type=click.IntRange(1), help="Number of refreshes (default: until Ctrl+C).")
+@reading_options
+def live(options: ReadingOptions, interval: float, count: int | None) -> None:
+    """Show current activity until Ctrl+C.
 
-    It shows operations a second, latency, errors, services, active alerts and the last failures. "Now" is the last
-    minute, or the stretch asked for. Not on a terminal, one look is printed below the other; with --json, each is a
-    JSON document on a line. A database or bot that goes away is waited for.
+    The page shows throughput, latency, errors, services, active alerts and the last failures, over the last minute or
+    the given range. In a pipe, pages are printed one after the other; with --json, each is one line of JSON. While the
+    database or bot is unavailable, the command retries.
 
-    --check: at the end, an alert is active.
+    --check: an alert is active at the end.
     """
     import asyncio
 
-    from cogmeter_bot.cli.progress import ended_by_signals
+    from cogmeter_bot.sources.factory import ReconnectingSource
 
-    ask.span(None)  # what cannot be read is said at once
+    options.time_range(None)  # reports a wrong time before the screen is cleared
     try:
-        with told(), ended_by_signals(), _screen(lines=ask.as_json) as screen:
-            well = asyncio.run(_Watch(ask, screen).go(interval, count))
+        with reporting_errors(), exit_on_signals(), _screen(json_lines=options.as_json) as screen:
+            source = ReconnectingSource(options.open_source)
+            healthy = asyncio.run(_refresh(source, options, screen, interval, count))
     except KeyboardInterrupt:
-        return  # Ctrl+C is how this ends
-    ask.checked(well=well)
+        return  # the usual way to end
+    options.exit_unless(healthy)
 
 
-class _Watch:
-    """Looks again and again, at a source that may go away and come back."""
+async def _refresh(
+    source: ReconnectingSource, options: ReadingOptions, screen: Screen, interval_s: float, count: int | None
+) -> bool:
+    """Refresh the screen ``count`` times; return whether no alert was active at the last time."""
+    import asyncio
 
-    def __init__(self, ask: ReadingOptions, screen: Screen) -> None:
-        self._ask = ask
-        self._screen = screen
-        self._source: Source | None = None
+    from cogmeter_bot.errors import NoDataError
 
-    async def go(self, interval_s: float, count: int | None) -> bool:
-        """Look until the count is reached; says whether no alert stood at the last look."""
-        import asyncio
-
-        from cogmeter_bot.sources.base import NoDataError
-
-        try:
-            while True:
-                try:
-                    well = await self._look()
-                except NoDataError as error:
-                    await self._close()
-                    if count == 1:
-                        raise
-                    well = False
-                    self._tell(f"{error} Looking again every {interval_s:g} s.")
-                count = None if count is None else count - 1
-                if count == 0:
-                    return well
-                await asyncio.sleep(interval_s)
-        finally:
-            await self._close()
-
-    async def _look(self) -> bool:
-        if self._source is None:
-            self._source = await self._ask.open()
-        moment = await look(self._source, self._ask)
-        if self._ask.as_json:
-            self._screen.show(as_line(moment))
-        else:
-            self._screen.show(page(moment, self._source.name, self._screen.height()))
-        return not moment.view.alerts
-
-    def _tell(self, said: str) -> None:
-        if self._ask.as_json:
-            echo(said, err=True)  # standard output is for JSON alone
-        else:
-            self._screen.show(said)
-
-    async def _close(self) -> None:
-        source, self._source = self._source, None
-        if source is not None:
-            await source.close()
+    remaining = count
+    try:
+        while True:
+            try:
+                data = await source.query(lambda opened: _read(opened, options))
+                healthy = not data.dashboard.alerts
+                screen.show(_json_line(data) if options.as_json else _page(data, screen.height()))
+            except NoDataError as error:
+                if remaining == 1:
+                    raise
+                healthy = False
+                _show_error(f"{error} Retrying every {interval_s:g} s.", options, screen)
+            remaining = None if remaining is None else remaining - 1
+            if remaining == 0:
+                return healthy
+            await asyncio.sleep(interval_s)
+    finally:
+        await source.close()
 
 
-async def look(source: Source, ask: ReadingOptions) -> LiveReading:
-    """What goes on now."""
+def _show_error(text: str, options: ReadingOptions, screen: Screen) -> None:
+    if options.as_json:
+        echo(text, err=True)  # standard output has only JSON
+    else:
+        screen.show(text)
+
+
+async def _read(source: Source, options: ReadingOptions) -> LiveData:
     from cogmeter.query.query import now_us
     from cogmeter.query.records import Range
-    from cogmeter_bot.sources.steps import drawn_steps
+    from cogmeter_bot.sources.base import complete_steps
 
     now = now_us()
-    ranged = any((ask.since, ask.until, ask.period))
-    span = ask.span(None) if ranged else Range(now - NOW_US, now, "last minute")
-    lately, names = Range(now - TREND_US, now, ""), ask.services or (None,)
-    parts = [await source.series(name, lately) for name in names]
-    drawn = zip(*(one.operations_per_minute[: drawn_steps(one)] for one in parts), strict=False)
-    recent = [await source.failures(lately, name, limit=FAILURES) for name in names]
-    failures = sorted((one for page in recent for one in page.operations), key=lambda one: one.end_time, reverse=True)
-    view = await source.dashboard(span, ask.services)
-    return LiveReading(view, [sum(step) for step in drawn], failures[:FAILURES], await source.limits())
+    time_range = options.time_range(None) if options.has_range else Range(now - WINDOW_US, now, "last minute")
+    recent, names = Range(now - TREND_US, now, ""), options.services or (None,)
+    series = [await source.series(name, recent) for name in names]
+    steps = zip(*(one.operations_per_minute[: complete_steps(one)] for one in series), strict=False)
+    failure_pages = [await source.failures(recent, name, limit=MAX_FAILURES) for name in names]
+    failures = [operation for page in failure_pages for operation in page.operations]
+    failures.sort(key=lambda operation: operation.end_time, reverse=True)
+    dashboard, limits = await source.dashboard(time_range, options.services), await source.limits()
+    return LiveData(source.name, dashboard, [sum(step) for step in steps], failures[:MAX_FAILURES], limits)
 
 
-def as_line(moment: LiveReading) -> str:
-    """A moment as JSON on one line."""
+def _json_line(data: LiveData) -> str:
     import json
 
-    parts = {
-        "dashboard": moment.view.model_dump(mode="json"),
-        "recentFailures": [one.model_dump(mode="json") for one in moment.failures],
+    document = {
+        "dashboard": data.dashboard.model_dump(mode="json"),
+        "recentFailures": [operation.model_dump(mode="json") for operation in data.failures],
     }
-    return safe_json(json.dumps(parts, separators=(",", ":")))
+    return safe_json(json.dumps(document, separators=(",", ":")))
 
 
-def page(moment: LiveReading, name: str, height: int | None) -> OutputPage:
-    """The page, on a screen with so many rows; None: with as many as it takes."""
-    from cogmeter_bot.cli import guide_format
-    from cogmeter_bot.cli.output import BAD, DIM, GOOD, LabelledValue, Listing, OutputPage
-    from cogmeter_bot.cli.summary import table
-
-    total = moment.view.overall_stats
+def _page(data: LiveData, height: int | None) -> OutputPage:
+    """Return the page for a screen with ``height`` rows; None if the height is unlimited."""
+    total = data.dashboard.overall_stats
     count, failed = total.total_operations, total.failed_operations
-    alerts = [
-        f"- {one.severity}: {guide_format.line(one.service)}: {guide_format.line(one.message)}"
-        for one in moment.view.alerts
-    ]
-    services = dict(moment.view.service_stats)
-    errors = [
-        f"- {guide_format.when(one.end_time)}: {guide_format.line(one.service)} / {guide_format.line(one.operation)}:"
-        f" {guide_format.line(one.error, 200) or one.outcome}"
-        for one in moment.failures
+    services, alerts = dict(data.dashboard.service_stats), alert_lines(data.dashboard.alerts)
+    failures = [
+        f"- {timestamp(operation.end_time)}: {one_line(operation.service)} / {one_line(operation.operation)}:"
+        f" {one_line(operation.error, 200) or operation.outcome}"
+        for operation in data.failures
     ]
     blocks: list[Block] = [
-        LabelledValue("Time", f"{guide_format.when(moment.view.time_range.until)} UTC", DIM),
-        LabelledValue("Operations", f"{total.operations_per_minute / 60:,.2f} a second"),
-        LabelledValue(
-            "Latency",
-            f"{guide_format.ms(total.average_response_time)} average, {guide_format.ms(total.p95_response_time)} p95",
-        ),
-        LabelledValue(
-            "Errors", f"{failed:,} of {count:,} ({guide_format.share(failed, count)})", BAD if failed else GOOD
-        ),
-        LabelledValue("Last 30 Minutes", f"{bars(moment.trend)} operations/min"),
+        LabelledValue("Time", f"{timestamp(data.dashboard.time_range.until)} UTC", DIM),
+        LabelledValue("Throughput", f"{total.operations_per_minute:,.1f} operations/min"),
+        LabelledValue("Latency", f"{ms(total.average_response_time)} average, {ms(total.p95_response_time)} p95"),
+        LabelledValue("Errors", f"{failed:,} of {count:,} ({share(failed, count)})", BAD if failed else GOOD),
+        LabelledValue("Last 30 Minutes", f"{_bars(data.trend)} operations/min"),
     ]
-    room = shared(len(services), len(alerts), len(errors), height)
+    service_rows, alert_rows, failure_rows = _share_rows(len(services), len(alerts), len(failures), height)
     if services:
-        title = f"Services ({room[0]} of {len(services)})" if room[0] < len(services) else "Services"
-        blocks.append(table(dict(list(services.items())[: room[0]]), moment.limits, title))
-    blocks.append(Listing(f"Active Alerts ({len(alerts)})", alerts[: room[1]] or ["none"]))
-    blocks.append(Listing("Last Failures", errors[: room[2]] or ["none"], cut=True))
-    return OutputPage(f"Live ({guide_format.line(name)})", blocks)
+        title = f"Services ({service_rows} of {len(services)})" if service_rows < len(services) else "Services"
+        blocks.append(stats_table(dict(list(services.items())[:service_rows]), data.limits, title))
+    blocks.append(Listing(f"Active Alerts ({len(alerts)})", alerts[:alert_rows] or ["none"]))
+    blocks.append(Listing("Last Failures", failures[:failure_rows] or ["none"], cut=True))
+    return OutputPage(f"Live ({one_line(data.source_name)})", blocks)
 
 
-def shared(services: int, alerts: int, failures: int, height: int | None) -> tuple[int, int, int]:
-    """How many of each are shown on a screen with so many rows: of alerts and failures a third of the room at least."""
-    services = min(services, SERVICES)
+def _share_rows(services: int, alerts: int, failures: int, height: int | None) -> tuple[int, int, int]:
+    """Return how many services, alerts and failures fit; alerts and failures get at least a third of the rows each."""
+    services = min(services, MAX_SERVICES)
     if height is None:
         return services, alerts, failures
-    left = max(height - HEADS, 3)
-    alerts = min(alerts, max(left // 3, left - services - failures))
-    failures = min(failures, max(left // 3, left - services - alerts))
-    return min(services, max(left - alerts - failures, 1)), alerts, failures
+    rows = max(height - FIXED_ROWS, 3)
+    alerts = min(alerts, max(rows // 3, rows - services - failures))
+    failures = min(failures, max(rows // 3, rows - services - alerts))
+    return min(services, max(rows - alerts - failures, 1)), alerts, failures
 
 
-def bars(values: Sequence[float]) -> str:
-    """Values as small columns, the highest of them as high as there is room."""
-    most = max(values, default=0)
-    return "".join(BARS[round(value / most * (len(BARS) - 1))] if most else BARS[0] for value in values)
+def _bars(values: Sequence[float]) -> str:
+    """Return a bar chart in one line; the highest value has the full height."""
+    highest = max(values, default=0)
+    return "".join(BARS[round(value / highest * (len(BARS) - 1))] if highest else BARS[0] for value in values)
 
 
 class Screen(NamedTuple):
-    """What shows a page or a line, and how many rows there are; None: as many as it takes."""
+    """A function that shows a page or a line, and one that returns the height in rows, None if it is unlimited."""
 
     show: Callable[[OutputPage | str], None]
     height: Callable[[], int | None]
 
 
 @contextmanager
-def _screen(*, lines: bool) -> Iterator[Screen]:
-    """On a terminal, unless lines are wanted, each is shown in the place of the one before, and the last one stays.
-
-    Elsewhere each is shown below the one before.
-    """
-    from cogmeter_bot.cli.output import console, is_rich, plain, rich
-
-    if lines or not is_rich():
-        yield Screen(
-            lambda shown: _echo(shown if isinstance(shown, str) else "\n".join([*plain(shown), ""])), lambda: None
-        )
+def _screen(*, json_lines: bool) -> Iterator[Screen]:
+    """Provide a screen: on a terminal a page replaces the previous one, elsewhere pages follow each other."""
+    if json_lines or not is_rich():
+        yield Screen(_print_page, lambda: None)
         return
     from rich.live import Live
     from rich.text import Text
@@ -228,17 +193,17 @@ def _screen(*, lines: bool) -> Iterator[Screen]:
     last: Any = ""
     with Live(console=terminal, screen=True, auto_refresh=False) as view:
 
-        def show(shown: OutputPage | str) -> None:
+        def show(page: OutputPage | str) -> None:
             nonlocal last
-            last = Text(safe(shown)) if isinstance(shown, str) else rich(shown, console().width)
+            last = Text(safe(page)) if isinstance(page, str) else rich(page, console().width)
             view.update(last, refresh=True)
 
         yield Screen(show, lambda: console().height)
-    terminal.print(last)
+    terminal.print(last)  # the last page stays on the terminal
 
 
-def _echo(text: str) -> None:
+def _print_page(page: OutputPage | str) -> None:
     try:
-        echo(text)
+        echo(page if isinstance(page, str) else "\n".join([*plain(page), ""]))
     except BrokenPipeError:
-        closed_pipe()
+        exit_closed_pipe()

@@ -1,4 +1,4 @@
-"""``cogmeter backup``, ``vacuum`` and ``forget``: the care of a database."""
+"""``cogmeter backup``, ``vacuum`` and ``forget``: maintenance of the database."""
 
 from __future__ import annotations
 
@@ -8,13 +8,15 @@ from typing import TYPE_CHECKING
 
 import click
 
-from cogmeter_bot.cli.error_output import NO_DATA, Failure, told
+from cogmeter_bot.cli.exits import Failure, exit_on_signals, reporting_errors
 from cogmeter_bot.cli.options import database_option
-from cogmeter_bot.cli.terminal_text import echo
+from cogmeter_bot.cli.output import progress
+from cogmeter_bot.cli.text import echo
+from cogmeter_bot.errors import NO_DATA, OutputFileError
 
 if TYPE_CHECKING:
-    from cogmeter_bot.cli.progress import ProgressStep
-    from cogmeter_storage import Store
+    from cogmeter_bot.cli.output import ProgressStep
+    from cogmeter_storage import Person, Store
 
 
 @click.command()
@@ -22,93 +24,90 @@ if TYPE_CHECKING:
 @click.option("--force", is_flag=True, help="Replace FILE if it exists.")
 @database_option
 def backup(path: Path, force: bool, database: Path | None) -> None:
-    """Copy the database to FILE while the bot goes on.
+    """Copy the database to FILE while the bot runs.
 
-    The copy is the whole database as it is at one moment. FILE is there when it is finished, and not before; - is
-    standard output. To go back to it, stop the bot and put FILE in the database's place (and remove the files beside
-    it that end in -wal and -shm).
+    The copy is a consistent snapshot. FILE appears only when it is complete; - is standard output. To restore it, stop
+    the bot, replace the database by FILE, and delete the -wal and -shm files next to it.
     """
-    from cogmeter_bot.cli.progress import ended_by_signals
     from cogmeter_bot.files import STDOUT
 
-    with told(), ended_by_signals():
+    with reporting_errors(), exit_on_signals():
         if str(path) == STDOUT:
-            _print_copy(database)
+            _backup_to_stdout(database)
             return
-        _make_copy(database, path, force=force)
+        _backup_to_file(database, path, force=force)
     echo(f"Wrote {path} ({path.stat().st_size:,} bytes)")
 
 
-def _print_copy(database: Path | None) -> None:
-    """By way of a temporary file: a database is not written from its beginning to its end."""
+def _backup_to_stdout(database: Path | None) -> None:
+    """Write a copy to standard output, through a temporary file: SQLite does not write a database sequentially."""
     import shutil
     import tempfile
 
-    from cogmeter_bot.files import STDOUT, TakenError, output
+    from cogmeter_bot.files import STDOUT, output
 
     if sys.stdout.isatty():
-        raise TakenError("A database is no text for a terminal; name a file, or send it into a pipe.")
+        raise OutputFileError("A database cannot be shown on a terminal. Name a file, or use a pipe.")
     with tempfile.TemporaryDirectory() as folder:
         copy = Path(folder) / "copy.db"
         _copy(database, copy)
-        with copy.open("rb") as file, output(Path(STDOUT), force=False) as out:
-            shutil.copyfileobj(file, out)
+        with copy.open("rb") as file, output(Path(STDOUT), force=False) as stdout:
+            shutil.copyfileobj(file, stdout)
 
 
-def _make_copy(database: Path | None, path: Path, *, force: bool) -> None:
-    from cogmeter_bot.files import unfinished
+def _backup_to_file(database: Path | None, path: Path, *, force: bool) -> None:
+    from cogmeter_bot.files import temporary_name
 
-    _refuse_in_use(path, _source(database))
-    with unfinished(path, force=force) as part:
+    _check_target(path, _database_path(database))
+    with temporary_name(path, force=force) as part:
         _copy(database, part)
-    for name in _beside(path):  # of the file that was replaced; it was empty
-        name.unlink(missing_ok=True)
+    for file in _wal_files(path):  # of the replaced file; they are empty
+        file.unlink(missing_ok=True)
 
 
-def _refuse_in_use(path: Path, source: Path) -> None:
-    """Refuse to replace the database itself, one that a bot has open, or one whose log would be taken for the copy's.
+def _check_target(path: Path, source: Path) -> None:
+    """Check that a copy may replace ``path``.
 
     Raises:
-        TakenError: it is one of these, or a device.
+        OutputFileError: it is a device, the database itself, or a database that a bot uses or that has a log.
     """
-    from cogmeter_bot.files import TakenError, is_device
+    from cogmeter_bot.files import is_device
     from cogmeter_storage.factory import is_written
 
     if is_device(path):
-        raise TakenError(f"{path} is a device or a pipe, in which no database can be; name a file, or - for a pipe.")
+        raise OutputFileError(f"{path} is a device or a pipe. Name a file, or use - for a pipe.")
     if path.exists() and source.exists() and path.samefile(source):
-        raise TakenError(f"{path} is the database itself; name another file.")
-    if is_written(path) or any(name.exists() and name.stat().st_size for name in _beside(path)[:1]):
-        raise TakenError(f"{path} is a database in use; name another file.")
+        raise OutputFileError(f"{path} is the database itself. Name another file.")
+    log = _wal_files(path)[0]
+    if is_written(path) or (log.exists() and log.stat().st_size):
+        raise OutputFileError(f"{path} is a database in use. Name another file.")
 
 
-def _beside(path: Path) -> list[Path]:
+def _wal_files(path: Path) -> list[Path]:
     return [path.with_name(f"{path.name}{suffix}") for suffix in ("-wal", "-shm")]
 
 
-def _source(database: Path | None) -> Path:
-    from cogmeter_bot.sources.opening import quiet_settings, url_of
+def _database_path(database: Path | None) -> Path:
+    from cogmeter_bot.sources.factory import database_url, quiet_settings
     from cogmeter_storage.factory import sqlite_path
 
-    return sqlite_path(url_of(quiet_settings(), database))
+    return sqlite_path(database_url(quiet_settings(), database))
 
 
-def _copy(database: Path | None, part: Path) -> None:
+def _copy(database: Path | None, copy: Path) -> None:
     import asyncio
 
-    from cogmeter_bot.cli.progress import progress
-
     with progress("Copying", "pages") as step:
-        asyncio.run(_copied(database, part, step))
+        asyncio.run(_copy_store(database, copy, step))
 
 
-async def _copied(database: Path | None, part: Path, step: ProgressStep) -> None:
-    from cogmeter_bot.sources.opening import quiet_settings, url_of
+async def _copy_store(database: Path | None, copy: Path, step: ProgressStep) -> None:
+    from cogmeter_bot.sources.factory import database_url, quiet_settings
     from cogmeter_storage import open_store
 
-    store = await open_store(url_of(quiet_settings(), database), read_only=True)
+    store = await open_store(database_url(quiet_settings(), database), read_only=True)
     try:
-        await store.backup(part, progress=step)
+        await store.backup(copy, progress=step)
     finally:
         await store.close()
 
@@ -116,62 +115,71 @@ async def _copied(database: Path | None, part: Path, step: ProgressStep) -> None
 @click.command()
 @database_option
 def vacuum(database: Path | None) -> None:
-    """Give the room of removed operations back to the system. No bot may be running on the database.
+    """Release the disk space of removed operations. No bot may use the database.
 
-    Needs about as much free space as the database has, for as long as it takes.
+    The command temporarily needs about as much free space as the database has.
     """
     import asyncio
 
-    from cogmeter_bot.sources.opening import writing
+    from cogmeter_bot.sources.factory import write_database
 
     async def work(store: Store) -> tuple[int, int]:
         before = (await store.status()).size_bytes
         await store.vacuum()
         return before, (await store.status()).size_bytes
 
-    with told():
-        _must_exist(database)
-        before, after = asyncio.run(writing(database, work))
+    with reporting_errors():
+        _require_database(database)
+        before, after = asyncio.run(write_database(database, work))
     echo(f"{before:,} bytes before, {after:,} bytes now")
 
 
 @click.command()
 @click.option("--user", required=True, metavar="ID", help="The user's Discord id.")
-@click.option("--name", metavar="NAME", help="Also this display name, where its bearer acknowledged, muted or changed.")
-@click.option("--yes", is_flag=True, help="Do not ask.")
+@click.option("--name", metavar="NAME", help="Remove this display name from alerts, mutes and changes, too.")
+@click.option("--yes", is_flag=True, help="Do not ask for confirmation.")
 @database_option
 def forget(user: str, name: str | None, yes: bool, database: Path | None) -> None:
-    """Remove what leads to one user from the database.
+    """Remove the identity of one user from the database.
 
-    That is their keyed hash, and their id in texts and metadata. The operations stay, as nobody's. No bot may be
-    running on the database. Exports and backups made before are not changed: remove those.
+    The command removes the user's keyed hash, and their id in texts and metadata. The operations stay, without a user.
+    No bot may use the database. Delete earlier exports and backups yourself: they are not changed.
     """
     import asyncio
 
     from cogmeter.redaction import quoted
-    from cogmeter_bot.erasure import person_of
-    from cogmeter_bot.sources.opening import writing
+    from cogmeter_bot.sources.factory import write_database
 
     if not (user.isascii() and user.isdecimal() and 15 <= len(user) <= 20):
         raise click.BadParameter(
-            f"{quoted(user, strict=True)} is no Discord id of 15 to 20 digits", param_hint="'--user'"
+            f"{quoted(user, strict=True)} is not a Discord id of 15 to 20 digits", param_hint="'--user'"
         )
-    with told():
-        _must_exist(database)
+
+    async def work(store: Store) -> int:
+        return await store.erase_person(await _person(store, user, name))
+
+    with reporting_errors():
+        _require_database(database)
         if not yes:
-            click.confirm(f"Remove the traces of user {user} for good?", abort=True)
-
-        async def work(store: Store) -> int:
-            return await store.erase_person(await person_of(store, user, name))
-
-        found = asyncio.run(writing(database, work))
-    echo(f"Removed from {found:,} rows")
+            click.confirm(f"Permanently remove user {user}?", abort=True)
+        rows = asyncio.run(write_database(database, work))
+    echo(f"Removed from {rows:,} {'row' if rows == 1 else 'rows'}")
 
 
-def _must_exist(database: Path | None) -> None:
-    """Refuse to make a new database where one is only to be cared for."""
-    path = _source(database)
+async def _person(store: Store, user: str, name: str | None) -> Person:
+    """Return the hash and the id under which a store knows a user; a store without a key has no hashes."""
+    from cogmeter.watch.interactions.people import KEY, People, Who
+    from cogmeter_storage import Person
+
+    people = People(slow_ms=0)
+    people.key = await store.get_value(KEY)
+    hashes = people.of(Who(user, None, None, 0))
+    return Person(("user", hashes.get("user", user)), user, name)
+
+
+def _require_database(database: Path | None) -> None:
+    """Check that the database exists; these commands must not create one."""
+    path = _database_path(database)
     if not path.exists():
-        raise Failure(
-            f"Database {path} does not exist; name another by --database, or set PERFORMANCE_DATABASE_URL.", NO_DATA
-        )
+        text = f"Database {path} does not exist. Name another with --database or PERFORMANCE_DATABASE_URL."
+        raise Failure(text, NO_DATA)

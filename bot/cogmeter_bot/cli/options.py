@@ -1,4 +1,4 @@
-"""The options that all reading commands have."""
+"""The options that the reading commands share, and shell completion of recorded names."""
 
 from __future__ import annotations
 
@@ -10,24 +10,25 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 import click
 from click.core import ParameterSource
 
-from cogmeter_bot.cli.error_output import UNHEALTHY, told
+from cogmeter_bot.cli.exits import reporting_errors
+from cogmeter_bot.errors import FAILED
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterable
 
-    from cogmeter.query.records import Period, Range
+    from cogmeter.query.records import Range
     from cogmeter.settings import Settings
     from cogmeter_bot.sources.base import Source
 
 T = TypeVar("T")
 F = TypeVar("F", bound="Callable[..., Any]")
 
-PERIODS: Final = ("1h", "6h", "24h", "7d", "30d")  # records.Period, which is not imported for a help page
+PERIODS: Final = ("1h", "6h", "24h", "7d", "30d")  # as query.records.Period, which a help page must not import
 
 
 @dataclass(frozen=True, slots=True)
 class ReadingOptions:
-    """What the common options say."""
+    """The values of the common options."""
 
     since: str | None
     until: str | None
@@ -39,91 +40,96 @@ class ReadingOptions:
     token: str | None
     database: Path | None
 
-    def span(self, default: Period | None) -> Range:
-        """The range that was asked for; without a default and a question, all that is kept."""
+    @property
+    def has_range(self) -> bool:
+        """Return whether --since, --until or --period is set."""
+        return any((self.since, self.until, self.period))
+
+    def time_range(self, default: str | None) -> Range:
+        """Return the requested range, else the ``default`` period; all stored data if that is None."""
         from cogmeter.query.query import now_us
-        from cogmeter_bot.sources.ranges import span_of
+        from cogmeter_bot.sources.ranges import parse_range
 
-        with told():
-            return span_of(self.since, self.until, self.period, now_us=now_us(), default=default)
+        with reporting_errors():
+            return parse_range(self.since, self.until, self.period, now_us=now_us(), default=default)
 
-    async def open(self) -> Source:
-        """The source, opened."""
-        from cogmeter_bot.sources.opening import open_source
+    async def open_source(self) -> Source:
+        """Open the source that the options name."""
+        from cogmeter_bot.sources.factory import open_source
 
         return await open_source(self.url, self.token, self.database)
 
-    def answer(self, question: Callable[[Source], Awaitable[T]]) -> T:
-        """What the source answers.
+    def query(self, request: Callable[[Source], Awaitable[T]]) -> T:
+        """Open the source, return the result of ``request``, and close the source.
 
         Raises:
-            Failure: it cannot; the text says why.
+            Failure: the source cannot answer.
         """
-        with told():
-            from cogmeter_bot.sources.opening import ask
+        from cogmeter_bot.sources.factory import run_query
 
-            return ask(self.open, question)
+        with reporting_errors():
+            return run_query(self.open_source, request)
 
     @property
     def settings(self) -> Settings:
         """The settings of this machine."""
-        from cogmeter_bot.sources.opening import quiet_settings
+        from cogmeter_bot.sources.factory import quiet_settings
 
-        with told():
+        with reporting_errors():
             return quiet_settings()
 
-    def checked(self, *, well: bool) -> None:
-        """With --check, end with 1 if something is not well."""
-        if self.check and not well:
-            raise click.exceptions.Exit(UNHEALTHY)
+    def exit_unless(self, healthy: bool) -> None:
+        """With --check, end with exit code 1 unless everything is healthy."""
+        if self.check and not healthy:
+            raise click.exceptions.Exit(FAILED)
 
 
-def service_names(context: click.Context, _parameter: click.Parameter, incomplete: str) -> list[str]:
-    """Recorded services for the shell's completion, also behind a comma; none where nobody answers."""
+def complete_services(context: click.Context, _parameter: click.Parameter, incomplete: str) -> list[str]:
+    """Return the recorded services that complete the last name of a list; none if the source does not answer."""
     head, comma, last = incomplete.rpartition(",")
-    names = _completing(context, lambda source: source.names())
+    names = _complete(context, lambda source: source.service_names())
     return [f"{head}{comma}{name}" for name in names if name.startswith(last)]
 
 
-def operation_names(context: click.Context, _parameter: click.Parameter, incomplete: str) -> list[str]:
-    """Recorded operations of the services that stand in the line already, for the shell's completion."""
+def complete_operations(context: click.Context, _parameter: click.Parameter, incomplete: str) -> list[str]:
+    """Return the recorded operations of the services that are in the command line already."""
     # click leaves arguments unread before an option that still waits for its value.
-    first = (context.params.get("service"), *context.args)
-    services = [one for one in (*first, *(context.params.get("services") or ())) if one]
+    candidates = (context.params.get("service"), *context.args, *(context.params.get("services") or ()))
 
-    async def names(source: Source) -> list[str]:
+    async def operation_names(source: Source) -> list[str]:
         from cogmeter.query.query import now_us
         from cogmeter.query.records import Period
 
         month = Period.MONTH.range_at(now_us())
-        return [name for one in services for name in (await source.service(one, None, month)).operations]
+        services = [await source.service(service, None, month) for service in candidates if service]
+        return [name for service in services for name in service.operations]
 
-    return [name for name in _completing(context, names) if name.startswith(incomplete)]
+    return [name for name in _complete(context, operation_names) if name.startswith(incomplete)]
 
 
-def _completing(context: click.Context, question: Callable[[Source], Awaitable[list[str]]]) -> list[str]:
-    from cogmeter_bot.sources.opening import ask, open_source
+def _complete(context: click.Context, request: Callable[[Source], Awaitable[list[str]]]) -> list[str]:
+    from cogmeter_bot.sources.factory import open_source, run_query
 
-    given = context.params
+    options = (context.params.get(name) for name in ("url", "token", "database"))
     try:
-        names = ask(lambda: open_source(given.get("url"), given.get("token"), given.get("database")), question)
-    except Exception:  # noqa: BLE001 - a shell shows nothing but names here
+        names = run_query(lambda: open_source(*options), request)
+    except Exception:  # noqa: BLE001 - a shell shows only names here
         return []
-    return [name for name in names if name.isprintable()]  # a shell writes them to the terminal as they are
+    return [name for name in names if name.isprintable()]  # a shell writes them to the terminal unescaped
 
 
 class Finite(click.FloatRange):
-    """A number in a range; ``nan`` is in none, though click lets it pass."""
+    """A number in a range; click accepts ``nan``, this does not."""
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
         """See FloatRange."""
-        made = super().convert(value, param, ctx)
-        if made != made:  # noqa: PLR0124 - true of nan alone
-            self.fail(f"{value!r} is no number.", param, ctx)
-        return made
+        number = super().convert(value, param, ctx)
+        if number != number:  # noqa: PLR0124 - true only of nan
+            self.fail(f"{value!r} is not a number.", param, ctx)
+        return number
 
 
-def _file(_context: click.Context, _parameter: click.Parameter, value: Path | None) -> Path | None:
+def _parse_database(_context: click.Context, _parameter: click.Parameter, value: Path | None) -> Path | None:
     if value is None:
         return None
     from cogmeter.redaction import quoted
@@ -133,81 +139,87 @@ def _file(_context: click.Context, _parameter: click.Parameter, value: Path | No
     try:
         return sqlite_path(f"sqlite:///{value}" if value.name else "")
     except StorageError:
-        raise click.BadParameter(f"{quoted(value)} is no name for a database's file") from None
+        raise click.BadParameter(f"{quoted(value)} is not a valid name of a database file") from None
 
 
-def _listed(_context: click.Context, _parameter: click.Parameter, value: str | None) -> tuple[str, ...] | None:
+def _parse_services(_context: click.Context, _parameter: click.Parameter, value: str | None) -> tuple[str, ...] | None:
     if value is None:
         return None
     names = tuple(dict.fromkeys(name.strip() for name in value.split(",") if name.strip()))
     if not names:
-        raise click.BadParameter("name one service or more, with commas between")
+        raise click.BadParameter("name one or more services, separated by commas")
     return names
 
 
 database_option: Final = click.option(
     "--database",
     type=click.Path(dir_okay=False, path_type=Path),
-    callback=_file,
-    help="This SQLite file instead of that of PERFORMANCE_DATABASE_URL.",
+    callback=_parse_database,
+    help="Use this SQLite file instead of PERFORMANCE_DATABASE_URL.",
+)
+operation_option: Final = click.option(
+    "--operation", metavar="NAME", shell_complete=complete_operations, help="Show only this operation."
 )
 _RANGE: Final = (
-    click.option("--since", metavar="TIME", help="From then on: 2025-08-16, 2025-08-16T10:30:00Z, 90m, 6h, 2d (UTC)."),
-    click.option("--until", metavar="TIME", help="Up to then; a plain day is included."),
-    click.option(
-        "--period", type=click.Choice(PERIODS), help="How long a stretch; without --since and --until, up to now."
-    ),
-    click.option(
-        "--services",
-        metavar="NAMES",
-        callback=_listed,
-        shell_complete=service_names,
-        help="Of these services alone, with commas between.",
-    ),
+    click.option("--since", metavar="TIME", help="Start of the range (UTC): 2025-08-16, 2025-08-16T10:30:00Z, 6h, 2d."),
+    click.option("--until", metavar="TIME", help="End of the range; a date without a time includes that day."),
+    click.option("--period", type=click.Choice(PERIODS), help="Length of the range; it ends now without --until."),
+)
+_SERVICES: Final = click.option(
+    "--services",
+    metavar="NAMES",
+    callback=_parse_services,
+    shell_complete=complete_services,
+    help="Show only these services, separated by commas.",
 )
 _SOURCE: Final = (
     click.option(
-        "--url", envvar="COGMETER_URL", metavar="URL", help="Ask the API of a bot elsewhere, like http://host:3000."
+        "--url",
+        envvar="COGMETER_URL",
+        metavar="URL",
+        help="Read from the API of a running bot, for example http://host:3000.",
     ),
     click.option(
-        "--token", envvar="COGMETER_TOKEN", metavar="TOKEN", help="The API's token; better by COGMETER_TOKEN."
+        "--token",
+        envvar="COGMETER_TOKEN",
+        metavar="TOKEN",
+        help="Token of the API; set COGMETER_TOKEN instead to keep it out of the process list.",
     ),
     database_option,
 )
-_FORM: Final = (
-    click.option("--json", "as_json", is_flag=True, help="Print JSON, as the API answers it."),
-    click.option("--check", is_flag=True, help="End with 1 when something is unhealthy."),
+_FORMAT: Final = (
+    click.option("--json", "as_json", is_flag=True, help="Print the JSON of the API."),
+    click.option("--check", is_flag=True, help="Exit with code 1 if something is unhealthy."),
 )
-_NEVER: Final = {"as_json": False, "check": False}
+_ABSENT: Final = {"as_json": False, "check": False}
 
 
-def reading(command: F) -> F:
-    """Give a command all common options, as the one parameter ``ask``."""
-    return _with(command, (*_RANGE, *_FORM, *_SOURCE))
+def reading_options(command: F) -> F:
+    """Add all common options to a command; it receives them as its first parameter."""
+    return _add_options(command, (*_RANGE, _SERVICES, *_FORMAT, *_SOURCE))
 
 
-def exporting(command: F) -> F:
-    """The same without --json and --check, for a command whose output is a format of its own."""
-    return _with(command, (*_RANGE, *_SOURCE))
+def export_options(command: F) -> F:
+    """Add the common options without --json and --check, for a command with its own output format."""
+    return _add_options(command, (*_RANGE, _SERVICES, *_SOURCE))
 
 
-def browsing(command: F) -> F:
-    """The same without --services, for a screen that has a filter of its own."""
-    return _with(command, (*_RANGE[:3], *_SOURCE))
+def dashboard_options(command: F) -> F:
+    """Add the range and source options, for a screen with its own filter."""
+    return _add_options(command, (*_RANGE, *_SOURCE))
 
 
-def _with(command: F, options: Iterable[Callable[[Any], Any]]) -> F:
+def _add_options(command: F, options: Iterable[Callable[[Any], Any]]) -> F:
     @functools.wraps(command)
-    def packed(**given: Any) -> Any:
-        source = click.get_current_context().get_parameter_source("url")
-        if source is ParameterSource.ENVIRONMENT and given.get("database") is not None:
-            given["url"] = None  # what is typed goes before what is set for all commands
-        asked = ReadingOptions(
-            **{one.name: given.pop(one.name, _NEVER.get(one.name)) for one in fields(ReadingOptions)}
-        )
-        return command(asked, **given)
+    def run(**values: Any) -> Any:
+        url_source = click.get_current_context().get_parameter_source("url")
+        if url_source is ParameterSource.ENVIRONMENT and values.get("database") is not None:
+            values["url"] = None  # a typed --database overrides COGMETER_URL
+        names = [option.name for option in fields(ReadingOptions)]
+        common = ReadingOptions(**{name: values.pop(name, _ABSENT.get(name)) for name in names})
+        return command(common, **values)
 
-    made: Any = packed
+    decorated: Any = run
     for option in reversed(tuple(options)):
-        made = option(made)
-    return made  # type: ignore[no-any-return]  # click's decorators keep the kind of what they are given
+        decorated = option(decorated)
+    return decorated  # type: ignore[no-any-return]  # click's decorators keep the type of the function

@@ -1,13 +1,14 @@
-"""What a command shows, and the two ways to show it: plain text, or tables and colours on a terminal."""
+"""The output of a command: a page of blocks, shown as plain text, or with tables and colours on a terminal."""
 
 from __future__ import annotations
 
 import os
 import sys
+from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Final, TypeAlias
+from typing import TYPE_CHECKING, Any, Final, Protocol, TypeAlias
 
-from cogmeter_bot.cli.terminal_text import echo, safe, safe_json
+from cogmeter_bot.cli.text import echo, safe, safe_json
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -15,15 +16,15 @@ if TYPE_CHECKING:
     from pydantic import BaseModel
     from rich.console import Console, RenderableType
 
-UNDERLINE: Final = "=" * 35  # as long as the guide draws it, under every title
-LEAST_WIDTH: Final = 60  # columns
-LEAST_CELLS: Final = 6  # of a column that is cut
+UNDERLINE: Final = "=" * 35  # the guide draws it in this length under every title
+MIN_TERMINAL_WIDTH: Final = 60  # columns
+MIN_COLUMN_WIDTH: Final = 6  # of a table's column that is cut
 GOOD, WARN, BAD, DIM = "green", "yellow", "bold red", "dim"
 
 
 @dataclass(frozen=True, slots=True)
 class LabelledValue:
-    """``label: value``, and the colour of the value."""
+    """A line ``label: value``, with the colour of the value."""
 
     label: str
     value: str
@@ -32,58 +33,58 @@ class LabelledValue:
 
 @dataclass(frozen=True, slots=True)
 class Listing:
-    """A headed list; its items bear their own numbers or dashes."""
+    """A list with a title; its items include their numbers or dashes."""
 
     title: str
     items: Sequence[str]
-    cut: bool = False  # on a terminal, so that each stays on its line
+    cut: bool = False  # on a terminal, cut each item to one line
 
 
 @dataclass(frozen=True, slots=True)
 class Column:
-    """A column of a table; it is left out where the terminal has fewer columns than it ``needs``."""
+    """A column of a table."""
 
     title: str
     right: bool = False
-    needs: int = 0
+    min_terminal: int = 0  # hidden on a terminal with fewer columns
     style: str = ""
-    flexible: bool = False  # takes what room is left, and is cut
-    wraps: bool = False  # or goes on in the next line
+    flexible: bool = False  # gets the remaining width, and is cut to it
+    wraps: bool = False  # continues on the next line instead of being cut
 
 
 @dataclass(frozen=True, slots=True)
 class Table:
-    """Rows of texts; a cell may come with its colour."""
+    """Rows of cells."""
 
     columns: Sequence[Column]
     rows: Sequence[Sequence[Cell]]
     title: str = ""
 
 
-Cell: TypeAlias = "str | tuple[str, str]"
+Cell: TypeAlias = "str | tuple[str, str]"  # a text, or a text and its colour
 Block: TypeAlias = "LabelledValue | Listing | Table | str"  # a plain text is a paragraph
 
 
 @dataclass(frozen=True, slots=True)
 class OutputPage:
-    """A title and what stands below it."""
+    """A title and the blocks below it."""
 
     title: str
     blocks: list[Block] = field(default_factory=list)
 
 
 def is_rich() -> bool:
-    """Whether to show tables and colours: on a terminal that can."""
+    """Return whether standard output is a terminal that can show tables and colours."""
     return sys.stdout.isatty() and os.environ.get("TERM") != "dumb"
 
 
 def console() -> Console:
-    """The terminal; it takes nothing of what it is given for markup, and honours NO_COLOR."""
+    """Return the terminal, without markup in text; it honours NO_COLOR."""
     from rich.console import Console
 
-    made = Console(markup=False, highlight=False, emoji=False, soft_wrap=False)
-    made.width = max(made.width, LEAST_WIDTH)
-    return made
+    terminal = Console(markup=False, highlight=False, emoji=False, soft_wrap=False)
+    terminal.width = max(terminal.width, MIN_TERMINAL_WIDTH)
+    return terminal
 
 
 def show(page: OutputPage) -> None:
@@ -91,72 +92,74 @@ def show(page: OutputPage) -> None:
     if not is_rich():
         echo("\n".join(plain(page)))
         return
-    screen = console()
-    screen.print(rich(page, screen.width))
+    terminal = console()
+    terminal.print(rich(page, terminal.width))
 
 
-def show_json(*answers: BaseModel) -> None:
-    """Print an answer as JSON; several of them as a list."""
-    texts = [safe_json(one.model_dump_json(indent=2)) for one in answers]
-    if len(texts) == 1:
-        echo(texts[0])
-        return
-    echo("[\n" + ",\n".join(texts) + "\n]")
+def show_json(*documents: BaseModel) -> None:
+    """Print a document as JSON; several documents as a list."""
+    texts = [safe_json(document.model_dump_json(indent=2)) for document in documents]
+    echo(texts[0] if len(texts) == 1 else "[\n" + ",\n".join(texts) + "\n]")
 
 
 def plain(page: OutputPage) -> Iterator[str]:
-    """The lines of a page as text alone."""
+    """Yield the lines of a page as plain text."""
     yield page.title
     yield UNDERLINE
-    before: Block | None = None
+    previous: Block | None = None
     for block in page.blocks:
-        if isinstance(block, LabelledValue):
-            yield from [""] if before is not None and not isinstance(before, LabelledValue) else []
-            yield f"{block.label}: {block.value}"
-        else:
-            yield from [""] if before is not None else []
-            yield from _plain(block)
-        before = block
+        if _is_separated(block, previous):
+            yield ""
+        yield from _plain(block)
+        previous = block
 
 
-def _plain(block: Listing | Table | str) -> Iterator[str]:
-    from rich.cells import cell_len
+def _is_separated(block: Block, previous: Block | None) -> bool:
+    """Return whether an empty line precedes the block: not between two labelled values."""
+    return previous is not None and not (isinstance(block, LabelledValue) and isinstance(previous, LabelledValue))
 
+
+def _plain(block: Block) -> Iterator[str]:
     if isinstance(block, str):
         yield block
         return
+    if isinstance(block, LabelledValue):
+        yield f"{block.label}: {block.value}"
+        return
     if block.title:
         yield f"{block.title}:"
-    if isinstance(block, Listing):
-        yield from block.items
-        return
-    rows = [[column.title for column in block.columns], *([_text(cell) for cell in row] for row in block.rows)]
-    widths = [max(cell_len(row[place]) for row in rows) for place in range(len(block.columns))]
+    yield from block.items if isinstance(block, Listing) else _plain_table(block)
+
+
+def _plain_table(table: Table) -> Iterator[str]:
+    from rich.cells import cell_len
+
+    rows = [[column.title for column in table.columns], *([_text(cell) for cell in row] for row in table.rows)]
+    widths = [max(map(cell_len, cells)) for cells in zip(*rows, strict=True)]
     for row in rows:
-        cells = zip(row, widths, block.columns, strict=True)
+        cells = zip(row, widths, table.columns, strict=True)
         yield "  ".join(_padded(*cell) for cell in cells).rstrip()
 
 
-def _padded(cell: str, width: int, column: Column) -> str:
+def _padded(text: str, width: int, column: Column) -> str:
     from rich.cells import cell_len
 
-    room = " " * (width - cell_len(cell))  # wide letters take two columns each
-    return room + cell if column.right else cell + room
+    padding = " " * (width - cell_len(text))  # wide characters take two columns each
+    return padding + text if column.right else text + padding
 
 
 def rich(page: OutputPage, width: int) -> RenderableType:
-    """A page for a terminal of so many columns."""
+    """Return a page for a terminal of this width."""
     from rich.console import Group
     from rich.text import Text
 
     parts: list[RenderableType] = [Text(safe(page.title), "bold"), Text(UNDERLINE, DIM)]
-    before: Block | None = None
+    previous: Block | None = None
     for block in page.blocks:
-        facts = isinstance(block, LabelledValue) and (before is None or isinstance(before, LabelledValue))
-        if before is not None and not facts:
+        if _is_separated(block, previous):
             parts.append(Text())
         parts.append(_rich(block, width))
-        before = block
+        previous = block
     return Group(*parts)
 
 
@@ -170,47 +173,47 @@ def _rich(block: Block, width: int) -> RenderableType:
         return Text.assemble((f"{safe(block.label)}: ", ""), (safe(block.value), block.style or "bold"))
     head = [Text(f"{block.title}:", "bold")] if block.title else []
     if isinstance(block, Listing):
-        kept: Any = {"no_wrap": True, "overflow": "ellipsis"} if block.cut else {}
-        return Group(*head, *(Text(safe(one), **kept) for one in block.items))
-    return Group(*head, _table(block, width))
+        layout: Any = {"no_wrap": True, "overflow": "ellipsis"} if block.cut else {}
+        return Group(*head, *(Text(safe(item), **layout) for item in block.items))
+    return Group(*head, _rich_table(block, width))
 
 
-def _table(block: Table, width: int) -> RenderableType:
+def _rich_table(table: Table, width: int) -> RenderableType:
     from rich import box
     from rich.cells import cell_len
     from rich.table import Table as RichTable
     from rich.text import Text
 
-    shown = [place for place, column in enumerate(block.columns) if column.needs <= width]
-    looks: Any = {"box": box.SIMPLE_HEAD, "show_edge": False, "pad_edge": False, "padding": (0, 1, 0, 0)}
-    made: Any = RichTable(header_style="bold", **looks)
-    texts = [[block.columns[place].title, *(_text(row[place]) for row in block.rows)] for place in shown]
+    visible = [index for index, column in enumerate(table.columns) if column.min_terminal <= width]
+    layout: Any = {"box": box.SIMPLE_HEAD, "show_edge": False, "pad_edge": False, "padding": (0, 1, 0, 0)}
+    rich_table: Any = RichTable(header_style="bold", **layout)
+    texts = [[table.columns[index].title, *(_text(row[index]) for row in table.rows)] for index in visible]
     natural = [max(map(cell_len, column)) for column in texts]
-    room = fitted(natural, [block.columns[place].flexible for place in shown], width - 2 * len(shown) - 1)
-    for place, cells in zip(shown, room, strict=True):
-        column = block.columns[place]
-        align: Any = "right" if column.right else "left"
-        kept = {"no_wrap": not column.wraps, "overflow": "fold" if column.wraps else "ellipsis"}
-        made.add_column(column.title, justify=align, style=column.style, width=cells, **kept)
-    for row in block.rows:
-        made.add_row(*(Text(_text(row[place]), _style(row[place])) for place in shown))
-    return made  # type: ignore[no-any-return]  # rich's table is typed by what it is shown as
+    flexible = [table.columns[index].flexible for index in visible]
+    for index, cells in zip(visible, fit_widths(natural, flexible, width - 2 * len(visible) - 1), strict=True):
+        column = table.columns[index]
+        overflow: Any = {"no_wrap": not column.wraps, "overflow": "fold" if column.wraps else "ellipsis"}
+        justify: Any = "right" if column.right else "left"
+        rich_table.add_column(column.title, justify=justify, style=column.style, width=cells, **overflow)
+    for row in table.rows:
+        rich_table.add_row(*(Text(_text(row[index]), _style(row[index])) for index in visible))
+    return rich_table  # type: ignore[no-any-return]  # Any, because rich types a table only as something to render
 
 
-def fitted(natural: Sequence[int], flexible: Sequence[bool], width: int) -> list[int]:
-    """How many columns of the terminal each column of a table gets.
+def fit_widths(natural: Sequence[int], flexible: Sequence[bool], width: int) -> list[int]:
+    """Return the width of each column of a table that has ``width`` columns of the terminal.
 
-    What is not flexible is never cut: figures and times without their ends would tell something else. What is left is
-    shared by the others; who needs less than an equal share leaves the rest to those that need more.
+    Inflexible columns are never cut: a number or a time without its end would be wrong. The flexible columns share
+    the remaining width equally, and a column that needs less leaves the rest to the others.
     """
-    given = list(natural)
-    left = width - sum(size for size, cut in zip(natural, flexible, strict=True) if not cut)
-    waiting = sorted((place for place, cut in enumerate(flexible) if cut), key=natural.__getitem__)
+    widths = list(natural)
+    remaining = width - sum(size for size, is_flexible in zip(natural, flexible, strict=True) if not is_flexible)
+    waiting = sorted((index for index, is_flexible in enumerate(flexible) if is_flexible), key=natural.__getitem__)
     while waiting:
-        place = waiting.pop(0)
-        given[place] = max(min(natural[place], left // (len(waiting) + 1)), LEAST_CELLS)
-        left -= given[place]
-    return given
+        index = waiting.pop(0)
+        widths[index] = max(min(natural[index], remaining // (len(waiting) + 1)), MIN_COLUMN_WIDTH)
+        remaining -= widths[index]
+    return widths
 
 
 def _text(cell: Cell) -> str:
@@ -219,3 +222,30 @@ def _text(cell: Cell) -> str:
 
 def _style(cell: Cell) -> str:
     return "" if isinstance(cell, str) else cell[1]
+
+
+class ProgressStep(Protocol):
+    """A callback that updates a progress bar."""
+
+    def __call__(self, done: int, total: int | None) -> None:
+        """Show that ``done`` of ``total`` are done; None if the total is not known."""
+        ...
+
+
+@contextmanager
+def progress(title: str, unit: str) -> Iterator[ProgressStep]:
+    """Show a progress bar on standard error while the block runs; nothing if that is not a terminal."""
+    if not sys.stderr.isatty():
+        yield lambda done, total: None  # noqa: ARG005 - nothing to update
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+    columns = (TextColumn(title), BarColumn(), MofNCompleteColumn(), TextColumn(unit), TimeElapsedColumn())
+    with Progress(*columns, console=Console(stderr=True, markup=False), transient=True) as bar:
+        task = bar.add_task(title, total=None)
+
+        def step(done: int, total: int | None) -> None:
+            bar.update(task, completed=done, total=None if total is None else max(done, total))
+
+        yield step

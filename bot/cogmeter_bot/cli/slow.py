@@ -6,58 +6,64 @@ from typing import TYPE_CHECKING
 
 import click
 
-from cogmeter_bot.cli.options import ReadingOptions, operation_names, reading
+from cogmeter_bot.cli.options import ReadingOptions, operation_option, reading_options
+from cogmeter_bot.cli.output import WARN, Column, OutputPage, Table, show, show_json
+from cogmeter_bot.cli.text import ms, one_line, range_title, timestamp
 
 if TYPE_CHECKING:
+    from cogmeter.alerts.thresholds.limits import Limits
     from cogmeter.schemas.slowest import Slowest
-    from cogmeter_bot.cli.output import OutputPage
+    from cogmeter_bot.sources.base import Source
 
 
 @click.command()
-@click.option("--operation", metavar="NAME", shell_complete=operation_names, help="Of operations of this name alone.")
-@click.option("--limit", type=click.IntRange(1, 100), default=20, show_default=True, help="How many at most.")
-@reading
-def slow(ask: ReadingOptions, operation: str | None, limit: int) -> None:
-    """List the slowest operations. Loops, listeners and REST are left out, unless --services names them.
+@operation_option
+@click.option(
+    "--limit", type=click.IntRange(1, 100), default=20, show_default=True, help="Maximum number of operations."
+)
+@reading_options
+def slow(options: ReadingOptions, operation: str | None, limit: int) -> None:
+    """List the slowest operations.
 
-    --check: one took longer than PERFORMANCE_ALERT_THRESHOLD_RESPONSE_TIME.
+    Loops, listeners and REST requests are excluded unless --services names them.
+
+    --check: an operation took longer than the response-time threshold in effect.
     """
-    from cogmeter.query.records import Period
-    from cogmeter_bot.cli.output import show, show_json
+    from cogmeter_bot.sources.diagnosis import is_slow
 
-    span = ask.span(Period.DAY)
-    found = ask.answer(lambda source: source.slowest(span, ask.services, operation, limit=limit))
-    threshold_ms = ask.settings.alert_threshold_response_time or float("inf")
-    if ask.as_json:
-        show_json(found)
+    time_range = options.time_range("24h")
+
+    async def request(source: Source) -> tuple[Slowest, Limits]:
+        return await source.slowest(time_range, options.services, operation, limit=limit), await source.limits()
+
+    answer, limits = options.query(request)
+    if options.as_json:
+        show_json(answer)
     else:
-        show(page(found, span.label, threshold_ms))
-    ask.checked(well=not any(one.duration > threshold_ms for one in found.operations))
+        show(_page(answer, f"Slowest Operations ({range_title(time_range.label)})", limits))
+    options.exit_unless(not any(is_slow(operation, limits) for operation in answer.operations))
 
 
-def page(found: Slowest, label: str, threshold_ms: float) -> OutputPage:
-    """The page."""
-    from cogmeter_bot.cli import guide_format
-    from cogmeter_bot.cli.output import WARN, Column, OutputPage, Table
+def _page(answer: Slowest, title: str, limits: Limits) -> OutputPage:
+    from cogmeter_bot.sources.diagnosis import is_slow
 
-    title = f"Slowest Operations ({guide_format.heading(label)})"
-    if not found.operations:
+    if not answer.operations:
         return OutputPage(title, ["None."])
     columns = [
-        Column("took", right=True),
-        Column("ended"),
+        Column("duration", right=True),
+        Column("ended (UTC)"),
         Column("service / operation", flexible=True),
-        Column("outcome", needs=80),
-        Column("error", needs=110, flexible=True),
+        Column("outcome", min_terminal=80),
+        Column("error", min_terminal=110, flexible=True),
     ]
     rows = [
         (
-            (guide_format.ms(one.duration), WARN if one.duration > threshold_ms else ""),
-            guide_format.when(one.end_time),
-            guide_format.line(f"{one.service} / {one.operation}"),
-            one.outcome,
-            guide_format.line(one.error, 200),
+            (ms(operation.duration), WARN if is_slow(operation, limits) else ""),
+            timestamp(operation.end_time),
+            one_line(f"{operation.service} / {operation.operation}"),
+            operation.outcome,
+            one_line(operation.error, 200),
         )
-        for one in found.operations
+        for operation in answer.operations
     ]
     return OutputPage(title, [Table(columns, rows)])

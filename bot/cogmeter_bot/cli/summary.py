@@ -1,4 +1,4 @@
-"""``cogmeter summary``: all services over a period, in the guide's layout."""
+"""``cogmeter summary`` and ``cogmeter stats``: the statistics of all services, and of one, in the guide's layout."""
 
 from __future__ import annotations
 
@@ -6,7 +6,21 @@ from typing import TYPE_CHECKING
 
 import click
 
-from cogmeter_bot.cli.options import ReadingOptions, reading
+from cogmeter_bot.cli.options import ReadingOptions, complete_services, operation_option, reading_options
+from cogmeter_bot.cli.output import (
+    BAD,
+    GOOD,
+    WARN,
+    Column,
+    LabelledValue,
+    Listing,
+    OutputPage,
+    Table,
+    is_rich,
+    show,
+    show_json,
+)
+from cogmeter_bot.cli.text import ms, one_line, range_title, service_title, share, timestamp
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -16,111 +30,148 @@ if TYPE_CHECKING:
     from cogmeter.schemas.alerts import AlertAnswer
     from cogmeter.schemas.dashboard import Dashboard
     from cogmeter.schemas.figures import Stats
+    from cogmeter.schemas.service import ServiceAnswer
     from cogmeter.settings import Settings
-    from cogmeter_bot.cli.output import Block, OutputPage, Table
+    from cogmeter_bot.cli.output import Block
     from cogmeter_bot.sources.base import Source
 
 
 @click.command()
-@click.option("--top", type=click.IntRange(0, 1000), help="How many services to list; 3, or 10 on a terminal.")
-@reading
-def summary(ask: ReadingOptions, top: int | None) -> None:
+@click.option("--top", type=click.IntRange(0, 1000), help="Number of services to list (default: 3; 10 on a terminal).")
+@reading_options
+def summary(options: ReadingOptions, top: int | None) -> None:
     """Show volume, success, response times, top services and alerts.
 
     --check: an alert is active, or a service exceeds the thresholds in effect.
     """
-    from cogmeter.query.records import Period
-    from cogmeter_bot.cli.output import is_rich, show, show_json
+    from cogmeter_bot.sources.diagnosis import judge_stats
 
-    span = ask.span(Period.DAY)
-    view, limits = ask.answer(lambda source: _asked(source, span, ask.services))
-    settings = ask.settings
-    if ask.as_json:
-        show_json(view)
+    time_range = options.time_range("24h")
+
+    async def request(source: Source) -> tuple[Dashboard, Limits]:
+        return await source.dashboard(time_range, options.services), await source.limits()
+
+    dashboard, limits = options.query(request)
+    if options.as_json:
+        show_json(dashboard)
     else:
-        tables = is_rich()
-        show(
-            page(
-                view,
-                span.label,
-                limits,
-                top=(10 if tables else 3) if top is None else top,
-                tables=tables,
-                settings=settings,
-            )
-        )
-    ask.checked(well=is_well(view, limits))
+        top = (10 if is_rich() else 3) if top is None else top
+        show(summary_page(dashboard, time_range.label, limits, options.settings, top=top, tables=is_rich()))
+    judgements = [judge_stats(stats, limits, name) for name, stats in dashboard.service_stats.items()]
+    options.exit_unless(not dashboard.alerts and not any(one.failing or one.slow for one in judgements))
 
 
-async def _asked(source: Source, span: Range, services: tuple[str, ...] | None) -> tuple[Dashboard, Limits]:
-    return await source.dashboard(span, services), await source.limits()
+def summary_page(
+    dashboard: Dashboard, label: str, limits: Limits, settings: Settings, *, top: int, tables: bool
+) -> OutputPage:
+    """Return the page, on a terminal (``tables``) with the top services as a table."""
+    from cogmeter_bot.sources.diagnosis import judge_stats
 
-
-def is_well(view: Dashboard, limits: Limits) -> bool:
-    """Whether no alert stands and every service is within the thresholds."""
-    from cogmeter_bot.sources.diagnosis import judged
-
-    judgements = [judged(one, limits, name) for name, one in view.service_stats.items()]
-    return not view.alerts and not any(one.failing or one.slow for one in judgements)
-
-
-def page(view: Dashboard, label: str, limits: Limits, *, top: int, tables: bool, settings: Settings) -> OutputPage:
-    """The page; with ``tables`` the busiest services as a table."""
-    from cogmeter_bot.cli import guide_format
-    from cogmeter_bot.cli.output import BAD, GOOD, LabelledValue, OutputPage
-    from cogmeter_bot.sources.diagnosis import judged
-
-    total = view.overall_stats
+    total = dashboard.overall_stats
     count, failed = total.total_operations, total.failed_operations
-    colour = BAD if judged(total, limits).failing else GOOD if count else ""
+    colour = BAD if judge_stats(total, limits).failing else GOOD if count else ""
     blocks: list[Block] = [
         LabelledValue("Total Operations", f"{count:,}"),
-        LabelledValue("Success Rate", guide_format.share(count - failed, count), colour),
-        LabelledValue("Average Response Time", guide_format.ms(total.average_response_time)),
-        LabelledValue("Error Rate", guide_format.share(failed, count), colour),
+        LabelledValue("Success Rate", share(count - failed, count), colour),
+        LabelledValue("Average Response Time", ms(total.average_response_time)),
+        LabelledValue("Error Rate", share(failed, count), colour),
         LabelledValue("Active Services", f"{total.active_services:,}"),
         *_dropped(total.dropped_operations, settings),
-        *_services(view.service_stats, top, limits, tables=tables),
-        *_alerts(view.alerts),
+        *_top_services(dict(list(dashboard.service_stats.items())[:top]), limits, tables=tables),
     ]
-    return OutputPage(f"Performance Summary ({guide_format.heading(label)})", blocks)
+    if dashboard.alerts:
+        blocks.append(Listing("Active Alerts", alert_lines(dashboard.alerts)))
+    return OutputPage(f"Performance Summary ({range_title(label)})", blocks)
 
 
 def _dropped(operations: int, settings: Settings) -> Iterator[Block]:
-    from cogmeter.render import formatting
     from cogmeter.settings import buffer_setting
-    from cogmeter_bot.cli.output import WARN, LabelledValue
 
     if operations:
         setting = buffer_setting(by_memory=settings.max_operations_in_memory is None)
-        yield LabelledValue(
-            "Dropped Operations", f"{formatting.exact(operations)} (the buffer was full: raise {setting})", WARN
-        )
+        yield LabelledValue("Dropped Operations", f"{operations:,} (the buffer was full: raise {setting})", WARN)
 
 
-def _services(stats: Mapping[str, Stats], top: int, limits: Limits, *, tables: bool) -> Iterator[Block]:
-    from cogmeter_bot.cli import guide_format
-    from cogmeter_bot.cli.output import Listing
+def _top_services(services: Mapping[str, Stats], limits: Limits, *, tables: bool) -> Iterator[Block]:
+    title = "Top Services by Volume"
+    if services and tables:
+        yield stats_table(services, limits, title)
+    elif services:
+        items = [
+            f"{number}. {one_line(name)}: {stats.total_operations:,} ops"
+            f" ({share(stats.successful_operations, stats.total_operations)} success)"
+            for number, (name, stats) in enumerate(services.items(), 1)
+        ]
+        yield Listing(title, items)
 
-    listed = list(stats.items())[:top]
-    if not listed:
-        return
-    if tables:
-        yield table(dict(listed), limits, "Top Services by Volume")
-        return
-    items = [
-        f"{number}. {guide_format.line(name)}: {one.total_operations:,} ops"
-        f" ({guide_format.share(one.successful_operations, one.total_operations)} success)"
-        for number, (name, one) in enumerate(listed, 1)
+
+def alert_lines(alerts: list[AlertAnswer]) -> list[str]:
+    """Return one line for each alert."""
+    return [f"- {alert.severity}: {one_line(alert.service)}: {one_line(alert.message)}" for alert in alerts]
+
+
+@click.command()
+@click.argument("service", shell_complete=complete_services)
+@operation_option
+@reading_options
+def stats(options: ReadingOptions, service: str, operation: str | None) -> None:
+    """Show the statistics of SERVICE.
+
+    With --services, show the statistics of those services, too.
+
+    --check: a service exceeds the thresholds in effect.
+    """
+    from cogmeter_bot.sources.diagnosis import judge_stats
+
+    names = tuple(dict.fromkeys((service, *(options.services or ()))))
+    time_range = options.time_range("24h")
+    answers, limits = options.query(lambda source: _service_stats(source, names, operation, time_range))
+    if options.as_json:
+        show_json(*answers)
+    else:
+        for number, answer in enumerate(answers):
+            if number:
+                click.echo()
+            show(stats_page(answer, limits, tables=is_rich()))
+    judgements = [judge_stats(answer, limits, answer.service_name, answer.operation or "") for answer in answers]
+    options.exit_unless(not any(judgement.failing or judgement.slow for judgement in judgements))
+
+
+async def _service_stats(
+    source: Source, names: tuple[str, ...], operation: str | None, time_range: Range
+) -> tuple[list[ServiceAnswer], Limits]:
+    return [await source.service(name, operation, time_range) for name in names], await source.limits()
+
+
+def stats_page(answer: ServiceAnswer, limits: Limits, *, tables: bool) -> OutputPage:
+    """Return the page of one service, on a terminal (``tables``) with its operations as a table."""
+    from cogmeter_bot.sources.diagnosis import judge_stats
+
+    count, successful, failed = answer.total_operations, answer.successful_operations, answer.failed_operations
+    judgement = judge_stats(answer, limits, answer.service_name, answer.operation or "")
+    colour = "" if not count else BAD if judgement.failing else GOOD
+    blocks: list[Block] = [
+        LabelledValue("Total Operations", f"{count:,}"),
+        LabelledValue("Successful", f"{successful:,} ({share(successful, count)})" if count else "0", colour),
+        LabelledValue("Failed", f"{failed:,} ({share(failed, count)})" if count else "0", BAD if failed else ""),
+        LabelledValue("Average Response Time", ms(answer.average_response_time), WARN if judgement.slow else ""),
+        LabelledValue("95th Percentile", ms(answer.p95_response_time)),
+        LabelledValue("99th Percentile", ms(answer.p99_response_time)),
     ]
-    yield Listing("Top Services by Volume", items)
+    if tables and answer.operations and answer.operation is None:
+        blocks.append(stats_table(answer.operations, limits, "Operations", service=answer.service_name))
+    if answer.recent_errors:
+        errors = [
+            f"- {timestamp(error.end_time)}: {one_line(error.error) or error.outcome}" for error in answer.recent_errors
+        ]
+        blocks.append(Listing("Recent Errors", errors))
+    operation = f" / {one_line(answer.operation)}" if answer.operation else ""
+    return OutputPage(f"{service_title(answer.service_name)}{operation} Service Statistics", blocks)
 
 
-def table(stats: Mapping[str, Stats], limits: Limits, title: str, *, service: str = "") -> Table:
-    """Return a table of services, or of the operations of one service."""
-    from cogmeter_bot.cli import guide_format
-    from cogmeter_bot.cli.output import BAD, GOOD, WARN, Column, Table
-    from cogmeter_bot.sources.diagnosis import judged
+def stats_table(rows: Mapping[str, Stats], limits: Limits, title: str, *, service: str = "") -> Table:
+    """Return a table of services, or of the operations of one ``service``."""
+    from cogmeter_bot.sources.diagnosis import judge_stats
 
     columns = [
         Column("operation" if service else "service", flexible=True),
@@ -128,37 +179,20 @@ def table(stats: Mapping[str, Stats], limits: Limits, title: str, *, service: st
         Column("success", right=True),
         Column("average", right=True),
         Column("p95", right=True),
-        Column("p99", right=True, needs=70),
-        Column("ops/min", right=True, needs=80),
+        Column("p99", right=True, min_terminal=70),
+        Column("ops/min", right=True, min_terminal=80),
     ]
-    judgements = {
-        name: judged(one, limits, service, name) if service else judged(one, limits, name)
-        for name, one in stats.items()
-    }
-    rows = [
-        (
-            guide_format.line(name),
-            f"{one.total_operations:,}",
-            (
-                guide_format.share(one.successful_operations, one.total_operations),
-                BAD if judgements[name].failing else GOOD,
-            ),
-            (guide_format.ms(one.average_response_time), WARN if judgements[name].slow else ""),
-            guide_format.ms(one.p95_response_time),
-            guide_format.ms(one.p99_response_time),
-            f"{one.operations_per_minute:,.2f}",
-        )
-        for name, one in stats.items()
-    ]
-    return Table(columns, rows, title)
-
-
-def _alerts(alerts: list[AlertAnswer]) -> Iterator[Block]:
-    from cogmeter_bot.cli import guide_format
-    from cogmeter_bot.cli.output import Listing
-
-    if alerts:
-        items = [
-            f"- {one.severity}: {guide_format.line(one.service)}: {guide_format.line(one.message)}" for one in alerts
-        ]
-        yield Listing("Active Alerts", items)
+    cells = []
+    for name, stats in rows.items():
+        judgement = judge_stats(stats, limits, service or name, name if service else "")
+        success = share(stats.successful_operations, stats.total_operations)
+        cells.append((
+            one_line(name),
+            f"{stats.total_operations:,}",
+            (success, BAD if judgement.failing else GOOD),
+            (ms(stats.average_response_time), WARN if judgement.slow else ""),
+            ms(stats.p95_response_time),
+            ms(stats.p99_response_time),
+            f"{stats.operations_per_minute:,.2f}",
+        ))  # fmt: skip
+    return Table(columns, cells, title)

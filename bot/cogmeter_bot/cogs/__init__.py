@@ -1,4 +1,4 @@
-"""The example commands: one extension a service. See ``EXTENSIONS`` for all of them."""
+"""The example commands: one extension per service, listed in ``EXTENSIONS``."""
 
 from typing import Final
 

@@ -1,4 +1,4 @@
-"""/remember and /recall: notes, and finding them again."""
+"""/remember and /recall: store notes and find them again."""
 
 from __future__ import annotations
 
@@ -9,34 +9,36 @@ from discord import app_commands
 from discord.ext import commands
 
 from cogmeter_bot.errors import UserInputError
-from cogmeter_bot.replies import ANSWER, cut
+from cogmeter_bot.replies import REPLY_COLOUR, cut
 
 if TYPE_CHECKING:
     from cogmeter_bot.bot import ExampleBot
 
 
 class ContextMemory(commands.Cog, name="context-memory"):
-    """Keeps notes."""
+    """The commands for notes."""
 
     def __init__(self, bot: ExampleBot) -> None:
         self.bot = bot
 
     @app_commands.command()
-    @app_commands.describe(note="What to keep in mind")
+    @app_commands.describe(note="The text to store")
     async def remember(self, interaction: discord.Interaction, note: app_commands.Range[str, 1, 500]) -> None:
-        """Keep a note; only you get it back, and only until I restart."""
+        """Store a note that only you can recall, until the bot restarts."""
         count = self.bot.memory.remember(interaction.user.id, note)
-        await interaction.response.send_message(f"Noted. I keep {count} of your notes.", ephemeral=True)
+        await interaction.response.send_message(
+            f"Stored. You have {count} {'note' if count == 1 else 'notes'}.", ephemeral=True
+        )
 
     @app_commands.command()
-    @app_commands.describe(question="Words that are in the note, or near it")
+    @app_commands.describe(question="Words of the note")
     async def recall(self, interaction: discord.Interaction, question: app_commands.Range[str, 1, 500]) -> None:
-        """Find your notes again."""
+        """Find your notes."""
         hits = self.bot.memory.recall(interaction.user.id, question)
         if not hits:
-            raise UserInputError("No note of yours fits that. Add one with /remember.")
+            raise UserInputError("None of your notes matches. Add one with /remember.")
         lines = "\n".join(f"- {hit.text} ({hit.score:.0%})" for hit in hits)
-        embed = discord.Embed(title="Your notes", description=cut(lines), colour=ANSWER)
+        embed = discord.Embed(title="Your notes", description=cut(lines), colour=REPLY_COLOUR)
         await interaction.response.send_message(embed=embed, ephemeral=True)
 
 

@@ -1,4 +1,4 @@
-"""/ask: an answer from what the bot was told."""
+"""/ask: answer with notes and facts."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import discord
 from discord import app_commands
 from discord.ext import commands
 
-from cogmeter_bot.replies import ANSWER, cut
+from cogmeter_bot.replies import REPLY_COLOUR, cut
 from cogmeter_bot.services.answers import answer
 
 if TYPE_CHECKING:
@@ -16,18 +16,18 @@ if TYPE_CHECKING:
 
 
 class CoreIntelligence(commands.Cog, name="core-intelligence"):
-    """Answers questions."""
+    """The command for questions."""
 
     def __init__(self, bot: ExampleBot) -> None:
         self.bot = bot
 
     @app_commands.command()
-    @app_commands.describe(question="What you want to know")
+    @app_commands.describe(question="Your question")
     async def ask(self, interaction: discord.Interaction, question: app_commands.Range[str, 1, 500]) -> None:
-        """Ask about what you taught me with /remember and /relate."""
-        found = answer(interaction.user.id, question, memory=self.bot.memory, graph=self.bot.graph)
-        embed = discord.Embed(title=cut(question, 256), description=cut(found.text, 2000), colour=ANSWER)
-        embed.set_footer(text=f"{len(found.notes)} notes and {len(found.facts)} facts fit")
+        """Search your notes (/remember) and all facts (/relate)."""
+        result = answer(interaction.user.id, question, memory=self.bot.memory, graph=self.bot.graph)
+        embed = discord.Embed(title=cut(question, 256), description=cut(result.text, 2000), colour=REPLY_COLOUR)
+        embed.set_footer(text=f"{len(result.notes)} notes and {len(result.facts)} facts match")
         await interaction.response.send_message(embed=embed)
 
 

@@ -1,4 +1,4 @@
-"""/mood: how a text feels."""
+"""/mood: the mood of a text."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import discord
 from discord import app_commands
 from discord.ext import commands
 
-from cogmeter_bot.replies import ANSWER, cut
+from cogmeter_bot.replies import REPLY_COLOUR, cut
 from cogmeter_bot.services.sentiment import analyze
 
 if TYPE_CHECKING:
@@ -16,16 +16,16 @@ if TYPE_CHECKING:
 
 
 class SentimentAnalysis(commands.Cog, name="sentiment-analysis"):
-    """Reads moods."""
+    """The command for moods."""
 
     @app_commands.command()
     @app_commands.describe(text="A sentence or two in English")
     async def mood(self, interaction: discord.Interaction, text: app_commands.Range[str, 1, 2000]) -> None:
-        """Read the mood of a text."""
-        found = analyze(text)
-        why = f" because of *{', '.join(found.words)}*" if found.words else ""
-        embed = discord.Embed(title=f"{found.label} ({found.score:+.2f})", colour=ANSWER)
-        embed.description = cut(f"It reads {found.label}{why}.")
+        """Show the mood of a text."""
+        result = analyze(text)
+        reason = f" because of *{', '.join(result.words)}*" if result.words else ""
+        embed = discord.Embed(title=f"{result.label} ({result.score:+.2f})", colour=REPLY_COLOUR)
+        embed.description = cut(f"The text is {result.label}{reason}.")
         await interaction.response.send_message(embed=embed)
 
 

@@ -1,1 +1,1 @@
-"""The demo: the project's bot in a simulated Discord, with made-up history and traffic that exist nowhere else."""
+"""The demo: the example bot in a simulated Discord, with simulated history and traffic."""

@@ -1,43 +1,88 @@
-"""The gauges of the made-up past: the connection, the event loop, what the process used, Discord's limits."""
+"""The simulated gauges, past and present: the gateway connection, the event loop, resources, Discord's rate limits."""
 
 from __future__ import annotations
 
+import time
 from itertools import chain
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
-from cogmeter_bot.demo.fake_gateway import SLOW_HOURS, heartbeat_age_s, latency_ms
 from cogmeter_bot.demo.profiles import activity
 from cogmeter_storage.model import DAY_US, HOUR_US, MINUTE_US
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    import discord
     from numpy.random import Generator
 
     from cogmeter_storage.base import Store
 
-# A bot takes a sample every 15 s; these are enough for every chart, and are there a hundred times sooner.
+HEARTBEAT_S: Final = 41.25  # the interval that Discord requests
+TYPICAL_LATENCY_MS: Final = 72.0
+SLOW_HOURS: Final = (-30.6, -30.2)  # before now: the connection was slow and had to be resumed
+SLOWDOWN: Final = 8.0
+# A bot samples every 15 s; these steps are enough for every chart, and are written 100 times faster.
 STEP_US: Final = 10 * MINUTE_US
-FINE_STEP_US: Final = 2 * MINUTE_US  # within the last day
-LIMITED_HOURS: Final = ((-77.0, -76.6), (-4.0, -3.8))  # before now: when Discord limited the bot's requests
+FINE_STEP_US: Final = 2 * MINUTE_US  # in the last day
+RATE_LIMITED_HOURS: Final = ((-77.0, -76.6), (-4.0, -3.8))  # before now
 SHORT_BLOCK_MS: Final = (160.0, 420.0)
 
 
-async def bring_gauges(store: Store, *, until_us: int, days: float, seed: int) -> None:
-    """Store what the gauges showed in the ``days`` before ``until_us``."""
+def latency_ms(at_us: int, *, now_us: int) -> float:
+    """Return the time between a heartbeat and its acknowledgement, which depends only on the time."""
+    heartbeat = int(at_us / 1e6 / HEARTBEAT_S)
+    noise = float(np.random.default_rng(heartbeat).lognormal(0.0, 0.12))
+    hours = (at_us - now_us) / HOUR_US
+    slowdown = SLOWDOWN if SLOW_HOURS[0] <= hours < SLOW_HOURS[1] else 1.0
+    return (TYPICAL_LATENCY_MS + 18.0 * float(activity(at_us))) * noise * slowdown
+
+
+def heartbeat_age_s(at_us: int) -> float:
+    """Return the time since the last acknowledgement."""
+    return at_us / 1e6 % HEARTBEAT_S
+
+
+def simulate_heartbeats(bot: discord.Client) -> None:
+    """Add a latency and heartbeats to the simulated connection of a bot."""
+    socket: Any = bot.ws
+    # The simulator's latency is a property of its class, and always 0.
+    socket.__class__ = type("SimulatedSocket", (type(socket),), {"latency": property(_latency_s)})
+    socket._keep_alive = _KeepAlive()  # noqa: SLF001 - where discord.py has it
+
+
+class _KeepAlive:
+    """The part of discord.py's heartbeat thread that cogmeter reads."""
+
+    @property
+    def _last_ack(self) -> float:
+        """The time of the last acknowledgement by time.perf_counter."""
+        return time.perf_counter() - heartbeat_age_s(_now_us())
+
+
+def _latency_s(_socket: object) -> float:
+    now_us = _now_us()
+    return latency_ms(now_us, now_us=now_us) / 1000
+
+
+def _now_us() -> int:
+    return time.time_ns() // 1000
+
+
+async def store_gauges(store: Store, *, until_us: int, days: float, seed: int) -> None:
+    """Store the gauges of the ``days`` before ``until_us``."""
     rng = np.random.default_rng(seed + 2)
-    for at_us in _moments(until_us, days):
-        await store.add_samples(at_us, gauges(rng, at_us, until_us))
+    for at_us in _sample_times(until_us, days):
+        await store.add_samples(at_us, past_gauges(rng, at_us, until_us))
 
 
-def gauges(rng: Generator, at_us: int, now_us: int) -> dict[str, float]:
-    """All gauges at one moment of the past, by the names that the watch gives them."""
-    hours, busy = (at_us - now_us) / HOUR_US, float(activity(at_us))
-    lag_ms = 0.25 * (0.7 + 0.3 * busy) * float(rng.lognormal(0.0, 0.25))
+def past_gauges(rng: Generator, at_us: int, now_us: int) -> dict[str, float]:
+    """Return all gauges at a time in the past, under the names that the watch uses."""
+    hours, load = (at_us - now_us) / HOUR_US, float(activity(at_us))
+    lag_ms = 0.25 * (0.7 + 0.3 * load) * float(rng.lognormal(0.0, 0.25))
     blocked_ms = float(rng.uniform(*SHORT_BLOCK_MS)) if rng.random() < 0.02 else 0.0
-    limited = float(rng.poisson(14.0)) if any(first <= hours < last for first, last in LIMITED_HOURS) else 0.0
+    limited = float(rng.poisson(14.0)) if any(start <= hours < end for start, end in RATE_LIMITED_HOURS) else 0.0
     resumed = 1.0 if hours >= SLOW_HOURS[1] else 0.0
     return {
         "gateway.latency_ms.shard_0": latency_ms(at_us, now_us=now_us),
@@ -51,17 +96,17 @@ def gauges(rng: Generator, at_us: int, now_us: int) -> dict[str, float]:
         "loop.lag_p99_ms": lag_ms * 9.0 * float(rng.lognormal(0.0, 0.3)) + blocked_ms / 20,
         "loop.lag_max_ms": lag_ms * 30.0 * float(rng.lognormal(0.0, 0.4)) + blocked_ms,
         "rest.rate_limited.user": limited,
-        "rest.rate_limited.shared": float(rng.poisson(0.3 * busy)),
+        "rest.rate_limited.shared": float(rng.poisson(0.3 * load)),
         "rest.rate_limited.global": 0.0,
         "rest.rate_limited.proxy": 0.0,
         "rest.rate_limit_wait_s": limited * 0.8,
-        "rest.invalid_share": (limited + float(rng.poisson(3.0 * busy))) / 10_000,
-        "resources.memory_bytes": 1e6 * (160.0 + 14.0 * busy + float(rng.normal(0.0, 1.2))),
-        "resources.cpu_percent": 2.2 + 2.5 * busy * float(rng.lognormal(0.0, 0.3)),
+        "rest.invalid_share": (limited + float(rng.poisson(3.0 * load))) / 10_000,
+        "resources.memory_bytes": 1e6 * (160.0 + 14.0 * load + float(rng.normal(0.0, 1.2))),
+        "resources.cpu_percent": 2.2 + 2.5 * load * float(rng.lognormal(0.0, 0.3)),
     }
 
 
-def _moments(until_us: int, days: float) -> Iterator[int]:
+def _sample_times(until_us: int, days: float) -> Iterator[int]:
     first_us = int(until_us - days * DAY_US)
-    day_us = max(first_us, until_us - DAY_US)
-    return chain(range(first_us, day_us, STEP_US), range(day_us, until_us, FINE_STEP_US))
+    fine_us = max(first_us, until_us - DAY_US)
+    return chain(range(first_us, fine_us, STEP_US), range(fine_us, until_us, FINE_STEP_US))

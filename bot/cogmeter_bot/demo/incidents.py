@@ -1,4 +1,4 @@
-"""What goes wrong in the made-up world: bursts of failures and services that become slow."""
+"""The simulated incidents: bursts of failures, and services that become slow."""
 
 from __future__ import annotations
 
@@ -12,29 +12,29 @@ if TYPE_CHECKING:
 
     from numpy.random import Generator
 
-FIRST_AFTER_S: Final = 22.0  # its alert comes some 20 s later, while a visitor still looks around
-PAUSE_S: Final = (100.0, 200.0)
+FIRST_AFTER_S: Final = 22.0  # the alert follows about 20 s later, while a visitor still looks around
+PAUSE_S: Final = (100.0, 200.0)  # between incidents
 LIVE_LENGTH_S: Final = 45.0
-RETRIES_PER_S: Final = 0.9  # what people, and the bot, try again while a service is ill
-PAST_RETRIES_PER_MINUTE: Final = 4.0  # over most of an hour, people give up sooner
+RETRIES_PER_S: Final = 0.9  # by users and the bot while a service fails
+PAST_RETRIES_PER_MINUTE: Final = 4.0  # lower, because users stop retrying within an hour
 
 
 @dataclass(frozen=True, slots=True)
 class Incident:
-    """One service in trouble from ``start`` to ``end``, on whichever clock the caller uses."""
+    """A disturbance of one service from ``start`` to ``end``, in the caller's unit of time."""
 
     service: str
     start: float
     end: float
-    failure_rate: float = 0.0  # of the operations that are affected
-    slowdown: float = 1.0  # how many times longer they take
+    failure_rate: float = 0.0  # added to that of the affected operations
+    slowdown: float = 1.0  # factor of their durations
 
     def affects(self, profile: Profile) -> bool:
-        """Whether an operation belongs to the service."""
+        """Return whether an operation belongs to the service."""
         return profile.service == self.service
 
 
-# The past ones, in hours before now.
+# In hours before now.
 PAST: Final = (
     Incident("multimodal-processing", -113.0, -111.6, slowdown=6.0),
     Incident("knowledge-graph", -55.0, -54.2, failure_rate=0.45),
@@ -52,8 +52,8 @@ _KINDS: Final = (
 )
 
 
-def live(rng: Generator) -> Iterator[Incident]:
-    """The incidents to come, in seconds since the demo began: one kind after the other, never two at once."""
+def live_incidents(rng: Generator) -> Iterator[Incident]:
+    """Yield the incidents of the demo, in seconds since its start: one after the other, never two at once."""
     start = FIRST_AFTER_S
     while True:
         for service, failure_rate, slowdown in _KINDS:
@@ -62,5 +62,6 @@ def live(rng: Generator) -> Iterator[Incident]:
 
 
 def main_operation(service: str) -> Profile:
-    """The operation of a service that happens most often: the one that is tried again."""
-    return max((one for one in PROFILES if one.service == service), key=lambda one: one.per_minute)
+    """Return the most frequent operation of a service, the one that is retried."""
+    profiles = (profile for profile in PROFILES if profile.service == service)
+    return max(profiles, key=lambda profile: profile.per_minute)

@@ -1,25 +1,30 @@
-"""How the made-up services behave: how often each operation happens, how long it takes, how it fails.
+"""The simulated services: how often each operation happens, how long it takes, how it fails, its metadata.
 
-History and live traffic draw from the same profiles, so that charts run on without a step.
+History and live traffic use the same profiles, so that charts continue without a step.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from math import inf
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 import numpy as np
 
-from cogmeter_bot.demo.notes import acknowledged, blocked, spent
 from cogmeter_storage.model import DAY_US, HOUR_US, Outcome
 
 if TYPE_CHECKING:
+    from numpy.random import Generator
     from numpy.typing import ArrayLike, NDArray
 
-    from cogmeter_bot.demo.notes import Note
+Failure: TypeAlias = tuple[Outcome, str]
+# Returns the metadata of an operation for a random generator and the operation's duration in milliseconds.
+MetadataFactory: TypeAlias = Callable[["Generator", float], dict[str, Any]]
 
-Failure = tuple[Outcome, str]
+NEAR_MISS_MS: Final = 2_000.0
+# Dollars per million input tokens and per million output tokens; the prices are simulated.
+PRICES: Final = {"gpt-4o": (2.5, 10.0), "gpt-4o-mini": (0.15, 0.6), "text-embedding-3-small": (0.02, 0.0)}
 
 _TIMEOUT = (Outcome.UPSTREAM, "TimeoutError: the model did not answer within 30 s")
 _RATE = (Outcome.UPSTREAM, "RateLimitError: Rate limit exceeded")
@@ -36,7 +41,7 @@ _LIMITED = (Outcome.UPSTREAM, "429 Too Many Requests")
 
 @dataclass(frozen=True, slots=True)
 class Profile:
-    """One operation: durations are lognormal, failures independent of each other."""
+    """An operation whose durations are lognormal and whose failures are independent of each other."""
 
     service: str
     operation: str
@@ -45,20 +50,47 @@ class Profile:
     spread: float  # standard deviation of the logarithm of the duration
     failure_rate: float
     failures: tuple[Failure, ...]
-    note: Note | None = None  # what is noted with each operation; see notes.py
-    most_ms: float = inf  # no success takes longer
-    failed_ms: float | None = None  # how long a failure takes, where that is always the same
+    metadata: MetadataFactory | None = None
+    max_ms: float = inf  # of a success
+    failed_ms: float | None = None  # duration of every failure, if it is constant
+
+
+def _cost_usd(model: str, tokens_in: int, tokens_out: int) -> float:
+    input_price, output_price = PRICES[model]
+    return round((input_price * tokens_in + output_price * tokens_out) / 1e6, 8)
+
+
+def _tokens(model: str) -> MetadataFactory:
+    """Return a factory for the tokens and costs of one request to a model."""
+
+    def metadata(rng: Generator, _duration_ms: float) -> dict[str, Any]:
+        tokens_in, tokens_out = int(rng.integers(80, 1400)), int(rng.integers(20, 400)) if PRICES[model][1] else 0
+        cost_usd = _cost_usd(model, tokens_in, tokens_out)
+        return {"model": model, "tokens_in": tokens_in, "tokens_out": tokens_out, "cost_usd": cost_usd}
+
+    return metadata
+
+
+def _http_time(rng: Generator, duration_ms: float) -> dict[str, Any]:
+    """Return the HTTP time of an acknowledgement, and mark a near miss."""
+    near_miss = {"near_miss": True} if duration_ms > NEAR_MISS_MS else {}
+    return {"http_ms": round(min(duration_ms, 90.0 * float(rng.lognormal(0.0, 0.3))), 1), **near_miss}
+
+
+def _stack(*frames: str, during: str) -> MetadataFactory:
+    """Return a factory for the stack of a blocked event loop, innermost frame first."""
+    return lambda _rng, _duration_ms: {"stack": list(frames), "during": during}
 
 
 _SERVICES: Final = (
-    Profile("core-intelligence", "process", 3.2, 950.0, 0.50, 0.012, (_TIMEOUT, _RATE), spent("gpt-4o")),
+    Profile("core-intelligence", "process", 3.2, 950.0, 0.50, 0.012, (_TIMEOUT, _RATE), _tokens("gpt-4o")),
     Profile("core-intelligence", "route", 1.2, 14.0, 0.40, 0.001, (_FORMAT,)),
-    Profile("sentiment-analysis", "analyze", 2.4, 138.0, 0.34, 0.010, (_RATE, _FORMAT), spent("gpt-4o-mini")),
+    Profile("sentiment-analysis", "analyze", 2.4, 138.0, 0.34, 0.010, (_RATE, _FORMAT), _tokens("gpt-4o-mini")),
     Profile("context-memory", "retrieve", 1.7, 46.0, 0.55, 0.006, (_LOCKED,)),
     Profile("context-memory", "store", 0.6, 19.0, 0.45, 0.008, (_LOCKED,)),
-    Profile("knowledge-graph", "query", 1.0, 215.0, 0.60, 0.014, (_GRAPH,), spent("text-embedding-3-small")),
+    Profile("knowledge-graph", "query", 1.0, 215.0, 0.60, 0.014, (_GRAPH,), _tokens("text-embedding-3-small")),
     Profile("knowledge-graph", "link", 0.4, 72.0, 0.40, 0.006, (_GRAPH,)),
-    Profile("multimodal-processing", "describe", 0.5, 1_900.0, 0.45, 0.020, (_TIMEOUT, _IMAGE), spent("gpt-4o-mini")),
+    Profile("multimodal-processing", "describe", 0.5, 1_900.0, 0.45, 0.020, (_TIMEOUT, _IMAGE), _tokens("gpt-4o-mini")),
     Profile("multimodal-processing", "thumbnail", 0.3, 240.0, 0.35, 0.010, (_IMAGE,)),
     Profile("web-crawling", "fetch", 0.7, 620.0, 0.75, 0.030, (_STATUS, _DNS)),
     Profile("web-crawling", "extract", 0.6, 38.0, 0.50, 0.004, (_FORMAT,)),
@@ -66,20 +98,20 @@ _SERVICES: Final = (
 
 
 def _acknowledgement(command: str, per_minute: float, median_ms: float, spread: float) -> Profile:
-    """The first response to a command: within three seconds, or never."""
+    """Return the profile of the first response to a command: within three seconds, or never."""
     return Profile(
         "discord.acknowledgement", command, per_minute, median_ms, spread, 0.003, (_SILENT,),
-        acknowledged, most_ms=2_950.0, failed_ms=4_000.0,
+        _http_time, max_ms=2_950.0, failed_ms=4_000.0,
     )  # fmt: skip
 
 
-_THUMBNAIL: Final = blocked(
+_THUMBNAIL: Final = _stack(
     "PIL/Image.py:2365:resize",
     "services/images.py:41:thumbnail",
     "cogs/gallery.py:27:look",
     during="look",
 )
-_COMPRESS: Final = blocked(
+_COMPRESS: Final = _stack(
     "zipfile.py:1817:write",
     "services/archive.py:88:compress",
     "services/archive.py:60:keep",
@@ -87,7 +119,7 @@ _COMPRESS: Final = blocked(
     during="Archive.nightly",
 )
 
-# What the watch would record of a bot that people use.
+# The operations that the watch records in a bot with users.
 _DISCORD: Final = (
     Profile("discord.commands", "ask", 0.9, 1_120.0, 0.50, 0.010, (_TIMEOUT, _COOLDOWN)),
     Profile("discord.commands", "mood", 0.5, 190.0, 0.35, 0.008, (_RATE, _COOLDOWN)),
@@ -109,9 +141,9 @@ _BUSIEST_HOUR: Final = 19.5  # UTC: the evening of Europe and the afternoon of A
 
 
 def activity(at_us: ArrayLike) -> NDArray[np.float64]:
-    """How busy a bot is at these times (microseconds since 1970 UTC), relative to its mean over a week.
+    """Return the activity at these times (microseconds since 1970 UTC), relative to its mean over a week.
 
-    A day's curve with one maximum and one minimum, times 1.2 at the weekend and 0.92 on other days.
+    A daily curve with one maximum and one minimum, times 1.2 at the weekend and 0.92 on other days.
     """
     at = np.asarray(at_us, dtype=np.float64)
     angle = 2 * np.pi * ((at % DAY_US) / HOUR_US - _BUSIEST_HOUR) / 24

@@ -1,132 +1,177 @@
-"""Runs the demo: history, bot, simulated Discord, page, live traffic; and takes all of it away again."""
+"""Runs the demo: history, bot, simulated Discord, page and live traffic; removes everything at the end."""
 
 from __future__ import annotations
 
 import asyncio
+import contextvars
 import importlib.util
 import logging
 import os
 import socket
 import tempfile
 import time
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import discord
+from discord.ext import commands, tasks
 
-from cogmeter_bot.bot import ExampleBot
-from cogmeter_bot.demo.background_loops import DemoLoops
-from cogmeter_bot.demo.environment import alerts_to, demo_surroundings
-from cogmeter_bot.demo.fake_gateway import beat
-from cogmeter_bot.demo.gauges import bring_gauges
-from cogmeter_bot.demo.history import backfill, make_history
-from cogmeter_bot.demo.past_alerts import bring_alerts, past_alerts
-from cogmeter_bot.demo.past_traces import bring_traces
+from cogmeter_bot.bot import ExampleBot, run_until_stopped
+from cogmeter_bot.demo.environment import demo_environment, post_alerts_to
+from cogmeter_bot.demo.gauges import simulate_heartbeats, store_gauges
+from cogmeter_bot.demo.history import make_history, store_history
+from cogmeter_bot.demo.past import past_alerts, store_alerts, store_traces
 from cogmeter_bot.demo.traffic import Traffic
 from cogmeter_bot.errors import CannotRunError
-from cogmeter_bot.replies import ANSWER
-from cogmeter_bot.stopping import run_until_stopped
+from cogmeter_bot.replies import REPLY_COLOUR
 from cogmeter_storage import open_store
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
 
-    from cogmeter_bot.demo.options import DemoOptions
-
+BLOCK_S: Final = 0.18  # reported as a stall, and far below the alert threshold
 EXTRA: Final = ("simcord", "markdown_it", "linkify_it", "regex")
-GREETING: Final = """Nothing here is real: neither this Discord, nor the traffic, nor the incidents. \
-The bot, the monitor, the database, the charts and the alerts are.
+GREETING: Final = """This Discord, the traffic and the incidents are simulated. The bot, the monitor, the database, \
+the charts and the alerts are real.
 
 Type `/`, choose a command and press Send:
-- `/perf summary`: how all services are doing
+- `/perf summary`: the state of all services
 - `/perf stats`: one service, with its slowest operations and latest errors
-- `/perf alerts`, `/perf thresholds view`, `/perf report`: what was told, from which limits on, and how well that served
-- `/mood`, `/remember`, `/ask`, `/relate`, `/connect`, `/look`: work that is recorded, as in any bot
+- `/perf alerts`, `/perf thresholds view`, `/perf report`: past alerts, their thresholds, and a review of both
+- `/mood`, `/remember`, `/ask`, `/relate`, `/connect`, `/look`: commands of the bot, recorded as in any bot
 
-Within a minute something breaks, and an alert comes into this channel: press its buttons. The same figures are on the \
-dashboard: {dashboard}"""
+Within a minute an incident starts and an alert appears in this channel. Try its buttons. The dashboard shows the same \
+data: {dashboard}"""
+
+
+@dataclass(frozen=True, slots=True)
+class DemoOptions:
+    """The options of a demo. Port 0 selects a free one; without ``database`` it is a temporary file."""
+
+    port: int = 0  # of the simulated Discord
+    dashboard_port: int = 0
+    history_days: float = 7.0
+    seed: int = 1
+    database: Path | None = None
 
 
 class DemoBot(ExampleBot):
-    """The same bot; it loads its parts when the simulated guild is there, not before it goes online."""
+    """The example bot; it loads its extensions after the simulated guild exists."""
 
     async def setup_hook(self) -> None:
-        """Wait: the settings need the guild's channel, and the simulated clock has to be put right first."""
+        """Do nothing: the settings need the guild's channel, and the simulated clock must be set first."""
 
 
-def show(plan: DemoOptions, say: Callable[[str], object]) -> None:
-    """Run the demo until Ctrl+C or SIGTERM; ``say`` gets the lines for the terminal.
+class DemoLoops(commands.Cog, name="chores"):
+    """Three background loops; ``write_digest`` blocks the event loop, a mistake that cogmeter reports as a stall."""
+
+    async def cog_load(self) -> None:
+        """Start the loops in an empty context; the simulator suspends tasks that it knows until its clock advances."""
+        for loop in self._loops():
+            contextvars.Context().run(loop.start)
+
+    async def cog_unload(self) -> None:
+        """Stop the loops."""
+        for loop in self._loops():
+            loop.cancel()
+
+    def _loops(self) -> Iterable[tasks.Loop[Any]]:
+        return (self.refresh_feeds, self.trim_memory, self.write_digest)
+
+    @tasks.loop(seconds=20)
+    async def refresh_feeds(self) -> None:
+        """Wait as for the response of a server."""
+        await asyncio.sleep(0.12)
+
+    @tasks.loop(seconds=45)
+    async def trim_memory(self) -> None:
+        """Wait as for a database."""
+        await asyncio.sleep(0.03)
+
+    @tasks.loop(minutes=5)
+    async def write_digest(self) -> None:
+        """Block the event loop."""
+        read_archive()
+
+
+def read_archive() -> None:
+    """Block the event loop; a real bot would use asyncio.to_thread."""
+    time.sleep(BLOCK_S)
+
+
+def run_demo(options: DemoOptions, echo: Callable[[str], object]) -> None:
+    """Run the demo until Ctrl+C or SIGTERM; ``echo`` prints a line on the terminal.
 
     Raises:
-        CannotRunError: the extra is missing, the port is taken, the database exists already, or a setting is wrong.
+        CannotRunError: the extra is missing, a port is in use, the database already exists, or a setting is wrong.
     """
     if any(importlib.util.find_spec(name) is None for name in EXTRA):
         raise CannotRunError('The demo needs the simulated Discord: pip install "cogmeter[demo]"')
-    database = plan.database.resolve() if plan.database else None
+    database = options.database.resolve() if options.database else None
     if database is not None and database.exists():
         raise CannotRunError(
-            f"{database} exists already; the demo writes made-up operations: give --database a new file"
+            f"{database} already exists. The demo writes simulated operations: use a new file for --database."
         )
-    _free_port(plan.port, "--port")
-    dashboard_port = _free_port(plan.dashboard_port, "--dashboard-port")
+    _free_port(options.port, "--port")
+    dashboard_port = _free_port(options.dashboard_port, "--dashboard-port")
     _log_to_terminal()
     with tempfile.TemporaryDirectory(prefix="cogmeter-demo-", ignore_cleanup_errors=True) as folder:
         url = f"sqlite:///{database or Path(folder) / 'performance.db'}"
-        with demo_surroundings(Path(folder), url, dashboard_port):
-            asyncio.run(run_until_stopped(_show(plan, url, say)))
+        with demo_environment(Path(folder), url, dashboard_port):
+            asyncio.run(run_until_stopped(_run(options, url, echo)))
 
 
 def _free_port(port: int, option: str) -> int:
-    """The port, or a free one for 0; says at once what would only be known when it is served, seconds later."""
+    """Return the port, or a free one for 0; fail before the history is generated if the port is in use."""
     try:
         with socket.create_server(("127.0.0.1", port)) as server:
-            free: int = server.getsockname()[1]
-            return free
+            free_port: int = server.getsockname()[1]
+            return free_port
     except OSError as error:
         raise CannotRunError(
-            f"Port {port} cannot be used ({os.strerror(error.errno or 0)}); choose another with {option}"
+            f"Port {port} cannot be used ({os.strerror(error.errno or 0)}). Use another with {option}."
         ) from error
 
 
-async def _show(plan: DemoOptions, url: str, say: Callable[[str], object]) -> None:
+async def _run(options: DemoOptions, url: str, echo: Callable[[str], object]) -> None:
     from cogmeter_bot.demo.world import World
 
-    if plan.history_days:
-        say(f"Making up {plan.history_days:g} days of history ...")
-        await _bring_history(plan, url)
-    bot, traffic = DemoBot(), Traffic(plan.seed)
+    if options.history_days:
+        echo(f"Generating {options.history_days:g} days of history ...")
+        await _store_past(options, url)
+    bot, traffic = DemoBot(), Traffic(options.seed)
     async with World(bot) as world:
-        alerts_to(world.channel.id)
-        beat(bot)
-        await bot.load_parts()
+        post_alerts_to(world.channel.id)
+        simulate_heartbeats(bot)
+        await bot.load_all_extensions()
         await bot.add_cog(DemoLoops())
-        dashboard = _dashboard(bot)
+        dashboard = _dashboard_url(bot)
         await _greet(bot, world.channel.id, dashboard)
         traffic.start()
         try:
-            async with world.page(plan.port) as address:
-                say(f"\nThe demo is ready: {address}\nIts dashboard:     {dashboard}")
-                say("\nEverything in it is simulated. Ctrl+C ends it.")
+            async with world.page(options.port) as address:
+                echo(f"\nSimulated Discord: {address}\nDashboard:         {dashboard}\n\nPress Ctrl+C to stop.")
                 await asyncio.Event().wait()
         finally:
             await traffic.stop()
 
 
-async def _bring_history(plan: DemoOptions, url: str) -> None:
+async def _store_past(options: DemoOptions, url: str) -> None:
     until_us = time.time_ns() // 1000
-    history = make_history(until_us, plan.history_days, plan.seed)
+    history = make_history(until_us, options.history_days, options.seed)
     store = await open_store(url)
     try:
-        await backfill(store, history, until_us=until_us)
-        await bring_alerts(store, past_alerts(history, until_us), until_us=until_us, days=plan.history_days)
-        await bring_gauges(store, until_us=until_us, days=plan.history_days, seed=plan.seed)
-        await bring_traces(store, until_us=until_us, days=plan.history_days, seed=plan.seed)
+        await store_history(store, history, until_us=until_us)
+        await store_alerts(store, past_alerts(history, until_us), until_us=until_us, days=options.history_days)
+        await store_gauges(store, until_us=until_us, days=options.history_days, seed=options.seed)
+        await store_traces(store, until_us=until_us, days=options.history_days, seed=options.seed)
     finally:
         await store.close()
 
 
-def _dashboard(bot: ExampleBot) -> str:
-    """The dashboard's address.
+def _dashboard_url(bot: ExampleBot) -> str:
+    """Return the address of the dashboard.
 
     Raises:
         CannotRunError: it is not served.
@@ -134,25 +179,25 @@ def _dashboard(bot: ExampleBot) -> str:
     monitor = bot.get_cog("cogmeter")
     addresses: list[str] = monitor.servers.addresses  # type: ignore[union-attr]  # the cog of the extension just loaded
     if not addresses:
-        raise CannotRunError("The dashboard's port was taken meanwhile; start the demo again")
+        raise CannotRunError("Another program took the dashboard's port. Start the demo again.")
     return addresses[0]
 
 
 async def _greet(bot: ExampleBot, channel_id: int, dashboard: str) -> None:
-    """Give the bot its name, and the first word in the channel."""
+    """Set the bot's name and post the greeting."""
     if bot.user is not None:
         await bot.user.edit(username="cogmeter")
     channel = bot.get_partial_messageable(channel_id)
     await channel.send(
         embed=discord.Embed(
-            title="This is a simulation", description=GREETING.format(dashboard=dashboard), colour=ANSWER
+            title="This is a simulation", description=GREETING.format(dashboard=dashboard), colour=REPLY_COLOUR
         )
     )
 
 
 def _log_to_terminal() -> None:
-    """The monitor's lines, and the warnings of all parts but discord.py: it has no real Discord to warn about."""
+    """Log warnings, but none of discord.py, which has no real Discord here."""
     discord.utils.setup_logging(level=logging.WARNING, root=True)
     logging.getLogger("discord").setLevel(logging.ERROR)
-    # The simulator stands in for one of the parts that are watched; the doctor says so to who asks.
+    # The simulator replaces one of the watched parts; /perf doctor reports that.
     logging.getLogger("cogmeter.watch").setLevel(logging.ERROR)

@@ -1,1 +1,1 @@
-"""The work behind the example commands: one file a service, recorded with cogmeter, knowing nothing of Discord."""
+"""The work of the example commands, recorded with cogmeter: one file per service, none of them imports discord."""

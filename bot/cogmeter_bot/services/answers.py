@@ -1,4 +1,4 @@
-"""The service ``core-intelligence``: answers a question from what the other services know."""
+"""The service ``core-intelligence``: answers a question with the notes and facts of the other services."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ if TYPE_CHECKING:
     from cogmeter_bot.services.memory import Hit, Memory
     from cogmeter_bot.services.sentiment import Mood
 
-SHOWN: Final = 5
+MAX_FACTS: Final = 5
 
 
 @dataclass(frozen=True, slots=True)
 class KnowledgeAnswer:
-    """What was found for a question: notes, facts, and the mood it was asked in."""
+    """The answer to a question: its text, the mood of the question, and the matching notes and facts."""
 
     text: str
     mood: Mood
@@ -30,9 +30,9 @@ class KnowledgeAnswer:
 
 
 def answer(person: int, question: str, *, memory: Memory, graph: Graph) -> KnowledgeAnswer:
-    """Answer from this person's notes and from the graph; says so when nothing fits.
+    """Answer with this person's notes and the graph; without a match, the text says so.
 
-    Each service that is asked on the way records its own operation inside this one.
+    Each service that it uses records its own operation inside this one.
     """
     with cogmeter.operation("core-intelligence", "process", model="word-overlap") as op:
         mood = analyze(question)
@@ -45,17 +45,17 @@ def answer(person: int, question: str, *, memory: Memory, graph: Graph) -> Knowl
 
 @cogmeter.track("core-intelligence", "route")
 def _facts(question: str, graph: Graph) -> tuple[Fact, ...]:
-    """The facts about the things that the question names, at most SHOWN."""
-    asked = set(terms_of(question))
-    named = [name for name in graph.names() if asked.issuperset(terms_of(name)) and terms_of(name)]
-    return tuple(dict.fromkeys(fact for name in named for fact in graph.about(name)))[:SHOWN]
+    """Return at most MAX_FACTS facts about the things that the question names."""
+    terms = set(terms_of(question))
+    named = [name for name in graph.names() if terms.issuperset(terms_of(name)) and terms_of(name)]
+    return tuple(dict.fromkeys(fact for name in named for fact in graph.about(name)))[:MAX_FACTS]
 
 
 def _compose(notes: Sequence[Hit], facts: Sequence[Fact], mood: Mood) -> str:
-    lines = [f"You told me: {hit.text}" for hit in notes]
-    lines += [f"I know that {fact}." for fact in facts]
+    lines = [f"Your note: {hit.text}" for hit in notes]
+    lines += [f"Fact: {fact}" for fact in facts]
     if not lines:
-        lines = ["Nothing I know fits that. Teach me with /remember or /relate, then ask again."]
+        lines = ["No note or fact matches. Add one with /remember or /relate, then try again."]
     if mood.label == "negative":
-        lines.insert(0, "That sounds unpleasant; let me see.")
+        lines.insert(0, "Sorry to hear that.")
     return "\n".join(lines)

@@ -1,4 +1,4 @@
-"""The service ``knowledge-graph``: things, how they relate, and how one leads to another."""
+"""The service ``knowledge-graph``: facts about things, and the shortest path between two things."""
 
 from __future__ import annotations
 
@@ -30,10 +30,10 @@ class Fact:
 
 
 class Graph:
-    """Facts, reachable from both of their ends; names are compared without regard to case."""
+    """Facts, found by either of their ends; names are compared ignoring case."""
 
     def __init__(self, facts: Iterable[Fact] = ()) -> None:
-        """``facts`` are known from the start."""
+        """Start with these facts."""
         self._facts: dict[str, list[Fact]] = {}
         self._count = 0
         for fact in facts:
@@ -43,7 +43,7 @@ class Graph:
         return self._count
 
     def relate(self, subject: str, relation: str, target: str) -> Fact:
-        """Add a fact; one that is known already is not added again.
+        """Add a fact, unless it exists already, and return it.
 
         Raises:
             UserInputError: the graph is full, or a name is blank.
@@ -51,27 +51,27 @@ class Graph:
         with _link() as op:
             fact = Fact(subject.strip(), relation.strip(), target.strip())
             if not (fact.subject and fact.relation and fact.target):
-                op.outcome = "user"  # a person's mistake: recorded, but no failure of ours
+                op.outcome = "user"  # a mistake of the user: recorded, but not counted as a failure
                 raise UserInputError("A fact needs two things and a relation between them.")
             if fact in self.about(fact.subject):
                 return fact
             if self._count >= MAX_FACTS:
-                raise UserInputError(f"The graph holds {MAX_FACTS} facts already; it takes no more.")
+                raise UserInputError(f"The graph is full: it has {MAX_FACTS:,} facts.")
             self._add(fact)
             return fact
 
     def about(self, name: str) -> list[Fact]:
-        """What is known about a thing, oldest first."""
+        """Return the facts about a thing, oldest first."""
         return list(self._facts.get(name.strip().casefold(), ()))
 
     def names(self) -> list[str]:
-        """All things, as they were first written."""
+        """Return all things in alphabetical order."""
         spelled = {name.casefold(): name for facts in self._facts.values() for f in facts for name in _ends(f)}
         return sorted(spelled.values(), key=str.casefold)
 
     @cogmeter.track("knowledge-graph", "query")
     def path(self, start: str, goal: str) -> list[Fact] | None:
-        """The shortest chain of facts between two things, breadth first; None when there is none."""
+        """Return the shortest path of facts between two things, by breadth-first search; None without a path."""
         start, goal = start.strip().casefold(), goal.strip().casefold()
         came_from: dict[str, tuple[str, Fact] | None] = {start: None}
         waiting = deque([start])

@@ -1,4 +1,4 @@
-"""The service ``multimodal-processing``: what an image file is, from its own bytes."""
+"""The service ``multimodal-processing``: format, size and colour of an image file."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ import cogmeter
 from cogmeter_bot.errors import UserInputError
 
 MAX_BYTES: Final = 8 * 1024 * 1024
-MAX_PIXELS: Final = 40_000_000  # beyond that a small file could unpack into gigabytes
+MAX_PIXELS: Final = 40_000_000  # a small file could decompress to gigabytes
 _FRAME_MARKERS: Final = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}  # JPEG start-of-frame segments
 
 
 @dataclass(frozen=True, slots=True)
 class ImageFacts:
-    """What an image is: its format, its size in pixels, and its mean colour if pillow is there to unpack it."""
+    """Format, size in pixels and, if pillow is installed, mean colour of an image."""
 
     kind: str
     width: int
@@ -26,30 +26,30 @@ class ImageFacts:
 
 
 def describe(data: bytes) -> ImageFacts:
-    """The facts of a PNG, GIF, JPEG or WebP image. May take a second: call it in a thread.
+    """Return the facts of a PNG, GIF, JPEG or WebP image. It may take a second: call it in a thread.
 
     Raises:
-        UserInputError: the data is no such image, or too large.
+        UserInputError: the data is not such an image, or is too large.
     """
     with cogmeter.operation("multimodal-processing", "describe", size_bytes=len(data)) as op:
         try:
             kind, width, height = measure(data)
         except UserInputError:
-            op.outcome = "user"  # a person's mistake: recorded, but no failure of ours
+            op.outcome = "user"  # a mistake of the user: recorded, but not counted as a failure
             raise
         op.annotate(kind=kind, pixels=width * height)
         return ImageFacts(kind, width, height, mean_colour(data))
 
 
 def measure(data: bytes) -> tuple[str, int, int]:
-    """Format, width and height, read from the file's header.
+    """Return format, width and height from the file's header.
 
     Raises:
-        UserInputError: it is none of the known formats, ends too early, or has more pixels than are looked at.
+        UserInputError: the format is unknown, the file is truncated, or the image has too many pixels.
     """
     kind, width, height = _header(data)
     if not 0 < width * height <= MAX_PIXELS:
-        raise UserInputError(f"The image is {width} x {height} pixels; from 1 to {MAX_PIXELS:,} pixels are looked at.")
+        raise UserInputError(f"The image has {width} x {height} pixels. Use one with 1 to {MAX_PIXELS:,} pixels.")
     return kind, width, height
 
 
@@ -64,13 +64,13 @@ def _header(data: bytes) -> tuple[str, int, int]:
         if data[:4] == b"RIFF" and data[8:12] == b"WEBP":
             return ("WebP", *_webp_size(data))
     except struct.error:
-        raise UserInputError("The image ends before it says how large it is.") from None
-    raise UserInputError("That is no PNG, GIF, JPEG or WebP image.")
+        raise UserInputError("The image is truncated: its size is missing.") from None
+    raise UserInputError("The file is not a PNG, GIF, JPEG or WebP image.")
 
 
 @cogmeter.track("multimodal-processing", "thumbnail")
 def mean_colour(data: bytes) -> int | None:
-    """The mean colour as 0xRRGGBB; None without pillow, or for an image that pillow cannot unpack."""
+    """Return the mean colour as 0xRRGGBB; None without pillow, or for an image that pillow cannot decode."""
     try:
         from PIL import Image
     except ImportError:
@@ -85,22 +85,22 @@ def mean_colour(data: bytes) -> int | None:
 
 
 def _jpeg_size(data: bytes) -> tuple[int, int]:
-    """Width and height from the first frame header (ITU-T T.81, B.2.2), past the segments before it."""
-    place = 2
+    """Return width and height from the first frame header (ITU-T T.81, B.2.2); skip the segments before it."""
+    offset = 2
     while True:
-        marker, length = struct.unpack_from(">xBH", data, place)
+        marker, length = struct.unpack_from(">xBH", data, offset)
         if marker in _FRAME_MARKERS:
-            height, width = struct.unpack_from(">HH", data, place + 5)
+            height, width = struct.unpack_from(">HH", data, offset + 5)
             return width, height
-        place += 2 + length
+        offset += 2 + length
 
 
 def _webp_size(data: bytes) -> tuple[int, int]:
-    """Width and height from the first chunk, which is one of three kinds (RFC 9649, section 2)."""
+    """Return width and height from the first chunk, which is one of three kinds (RFC 9649, section 2)."""
     chunk = data[12:16]
     if chunk == b"VP8X":
-        wide, high = struct.unpack_from("<I", data, 24)[0] & 0xFFFFFF, struct.unpack_from("<I", data, 26)[0] >> 8
-        return wide + 1, high + 1
+        width_1, height_1 = struct.unpack_from("<I", data, 24)[0] & 0xFFFFFF, struct.unpack_from("<I", data, 26)[0] >> 8
+        return width_1 + 1, height_1 + 1  # stored minus one
     if chunk == b"VP8L":
         packed = struct.unpack_from("<I", data, 21)[0]
         return (packed & 0x3FFF) + 1, (packed >> 14 & 0x3FFF) + 1

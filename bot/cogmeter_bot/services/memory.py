@@ -1,4 +1,4 @@
-"""The service ``context-memory``: what people asked the bot to remember, found again by meaning words."""
+"""The service ``context-memory``: notes of users, found again by their words."""
 
 from __future__ import annotations
 
@@ -14,19 +14,19 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
 MAX_PEOPLE: Final = 1000
-MAX_NOTES: Final = 200  # a person
-_STOPPING = """a an and are as at be but by can did do does for from had has have how i in is it its me my not of on or
+MAX_NOTES: Final = 200  # per person
+_STOP = """a an and are as at be but by can did do does for from had has have how i in is it its me my not of on or
 our so that the their then they this to was we were what when where which who why will with you your"""
-STOP_WORDS: Final = frozenset(_STOPPING.split())
+STOP_WORDS: Final = frozenset(_STOP.split())
 
-# Defined once: the cheapest way to record what happens often.
+# Defined once: the fastest way to record frequent operations.
 _store = cogmeter.track("context-memory", "store")
 _retrieve = cogmeter.track("context-memory", "retrieve")
 
 
 @dataclass(frozen=True, slots=True)
 class MemoryNote:
-    """Something to remember, with its words counted."""
+    """A note and the counts of its words."""
 
     text: str
     terms: Counter[str]
@@ -34,20 +34,20 @@ class MemoryNote:
 
 @dataclass(frozen=True, slots=True)
 class Hit:
-    """A note that was found, and how well it fits, 0 to 1."""
+    """A matching note and its score, 0 to 1."""
 
     text: str
     score: float
 
 
 class Memory:
-    """Each person's latest notes, in memory; the person unused for longest makes room for a new one."""
+    """The latest notes of each person, in memory; a new person replaces the least recent one."""
 
     def __init__(self) -> None:
         self._notes: OrderedDict[int, deque[MemoryNote]] = OrderedDict()
 
     def remember(self, person: int, text: str) -> int:
-        """Keep a note; returns how many this person has now."""
+        """Store a note and return how many this person has."""
         with _store():
             notes = self._notes.setdefault(person, deque(maxlen=MAX_NOTES))
             self._notes.move_to_end(person)
@@ -57,26 +57,26 @@ class Memory:
             return len(notes)
 
     def recall(self, person: int, question: str, limit: int = 3) -> list[Hit]:
-        """The notes nearest to a question, best first: cosine similarity of tf-idf weights."""
+        """Return the notes most similar to a question, best first: cosine similarity of tf-idf weights."""
         with _retrieve() as op:
             notes = self._notes.get(person, ())
             rarity = _rarity(notes)
-            wanted = _vector(Counter(terms_of(question)), rarity)
-            hits = [Hit(note.text, _cosine(wanted, _vector(note.terms, rarity))) for note in notes]
+            query = _vector(Counter(terms_of(question)), rarity)
+            hits = [Hit(note.text, _cosine(query, _vector(note.terms, rarity))) for note in notes]
             op.annotate(notes=len(notes))
             return sorted((hit for hit in hits if hit.score > 0), key=lambda hit: -hit.score)[:limit]
 
 
 def terms_of(text: str) -> list[str]:
-    """The words of a text that carry meaning, in lower case."""
+    """Return the words of a text in lower case, without stop words."""
     return [word for word in re.findall(r"\w+", text.casefold()) if word not in STOP_WORDS]
 
 
 def _rarity(notes: Iterable[MemoryNote]) -> dict[str, float]:
-    """Inverse document frequency, log((1 + n) / (1 + notes with the word)) + 1, of each known word."""
+    """Return the inverse document frequency of each word: log((1 + n) / (1 + notes with the word)) + 1."""
     notes = list(notes)
-    holding = Counter(term for note in notes for term in note.terms)
-    return {term: math.log((1 + len(notes)) / (1 + count)) + 1 for term, count in holding.items()}
+    note_counts = Counter(term for note in notes for term in note.terms)
+    return {term: math.log((1 + len(notes)) / (1 + count)) + 1 for term, count in note_counts.items()}
 
 
 def _vector(terms: Counter[str], rarity: dict[str, float]) -> dict[str, float]:

@@ -1,4 +1,4 @@
-"""The service ``web-crawling``: fetches a public web page and finds its title, text and links."""
+"""The service ``web-crawling``: fetches a public web page and extracts title, text and links."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ if TYPE_CHECKING:
 MAX_BYTES: Final = 1024 * 1024
 MAX_REDIRECTS: Final = 3
 TIMEOUT_S: Final = 6.0
-_UNSEEN: Final = frozenset({"script", "style", "template", "noscript", "svg", "head"})
+_INVISIBLE_TAGS: Final = frozenset({"script", "style", "template", "noscript", "svg", "head"})
 
 
 @dataclass(frozen=True, slots=True)
 class WebPage:
-    """What a page says: its title, its text in one line, and the addresses it links to."""
+    """The title of a page, its text in one line, and its links."""
 
     title: str
     text: str
@@ -35,22 +35,22 @@ class WebPage:
 
 
 class _PublicResolver(aiohttp.ThreadedResolver):
-    """Looks names up, and refuses those that lead into the bot's own network."""
+    """A resolver that rejects names in the bot's own network."""
 
     async def resolve(
         self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_INET
     ) -> list[ResolveResult]:
-        found = await super().resolve(host, port, family)
-        for one in found:
-            _require_public(one["host"])
-        return found
+        results = await super().resolve(host, port, family)
+        for result in results:
+            _require_public(result["host"])
+        return results
 
 
 async def read(url: str, *, private: bool = False) -> WebPage:
-    """Fetch a page and extract what it says. ``private`` lets it ask addresses that are not public.
+    """Fetch and parse a page. ``private`` allows addresses that are not public.
 
     Raises:
-        UserInputError: the address is no http(s) one, is not public, does not answer in time, or gives no text.
+        UserInputError: the address is not http(s), is not public, does not answer in time, or is not text.
     """
     resolver = aiohttp.ThreadedResolver() if private else _PublicResolver()
     timeout = aiohttp.ClientTimeout(total=TIMEOUT_S)
@@ -61,30 +61,30 @@ async def read(url: str, *, private: bool = False) -> WebPage:
 
 
 async def fetch(session: aiohttp.ClientSession, url: str, *, private: bool) -> tuple[str, str]:
-    """The page's text, up to MAX_BYTES of it, and the address that it came from in the end."""
+    """Return at most MAX_BYTES of the page, and its address after all redirects."""
     with cogmeter.operation("web-crawling", "fetch") as op:
         try:
             for _ in range(MAX_REDIRECTS + 1):
                 _require_address(url, private=private)
-                # Redirects are followed by hand: each address is looked at before it is asked.
+                # Follow redirects here: each address is checked before it is requested.
                 async with session.get(url, allow_redirects=False) as response:
                     if "Location" not in response.headers or response.status not in {301, 302, 303, 307, 308}:
                         op.annotate(status=response.status)
                         return await _text(response), url
                     url = urljoin(url, response.headers["Location"])
-            raise UserInputError(f"The address leads on more than {MAX_REDIRECTS} times.")
+            raise UserInputError(f"The address redirects more than {MAX_REDIRECTS} times.")
         except UserInputError:
             op.outcome = "user"
             raise
         except (aiohttp.ClientError, TimeoutError) as error:
-            op.fail(error, outcome="upstream")  # not ours, but it counts in the error rate
+            op.fail(error, outcome="upstream")  # not our fault, but it counts in the error rate
             reason = "did not answer in time" if isinstance(error, TimeoutError) else "could not be read"
             raise UserInputError(f"{urlsplit(url).hostname} {reason}.") from error
 
 
 @cogmeter.track("web-crawling", "extract")
 def extract(html: str, address: str = "") -> WebPage:
-    """The title, the visible text and the links of a page; links are made absolute with its address."""
+    """Return the title, visible text and links of a page; links are absolute, resolved with its address."""
     parser = _Parser()
     parser.feed(html)
     parser.close()
@@ -102,7 +102,7 @@ class _Parser(HTMLParser):
         self._open: list[str] = []
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        if tag in _UNSEEN or tag == "title":
+        if tag in _INVISIBLE_TAGS or tag == "title":
             self._open.append(tag)
         if tag == "a":
             self.links.extend(value for name, value in attrs if name == "href" and value)
@@ -123,7 +123,7 @@ async def _text(response: aiohttp.ClientResponse) -> str:
         reason = response.reason or ""
         raise aiohttp.ClientResponseError(response.request_info, (), status=response.status, message=reason)
     if not response.content_type.startswith("text/"):
-        raise UserInputError(f"The address gives {response.content_type}, not a page to read.")
+        raise UserInputError(f"The address returns {response.content_type}, not a page of text.")
     parts = bytearray()
     async for chunk in response.content.iter_any():
         parts += chunk
@@ -139,21 +139,21 @@ def _require_address(url: str, *, private: bool) -> None:
     try:
         parts = urlsplit(url)
     except ValueError:
-        raise UserInputError("That is no web address.") from None
+        raise UserInputError("This is not a web address.") from None
     if parts.scheme not in {"http", "https"} or not parts.hostname:
-        raise UserInputError("A web address begins with http:// or https:// and names a host.")
+        raise UserInputError("This is not a web address. Use one that starts with http:// or https://.")
     if not private:
         _require_public(parts.hostname)
 
 
 def _require_public(host: str) -> None:
-    """Refuse a numeric address that is not public: a bot must not open its own network to whoever may talk to it."""
+    """Reject a numeric address that is not public: users of the bot must not reach the bot's own network."""
     try:
         address = ipaddress.ip_address(host)
     except ValueError:
-        return  # a name; its addresses are looked at when it is resolved
+        return  # a name; its addresses are checked when it is resolved
     if not address.is_global:
-        raise UserInputError("That address is not on the public internet.")
+        raise UserInputError("The address is not on the public internet.")
 
 
 def _line(parts: list[str]) -> str:

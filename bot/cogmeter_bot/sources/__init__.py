@@ -1,1 +1,1 @@
-"""Where the command line reads from: a database, or the API of a bot elsewhere; both answer with the same models."""
+"""The data sources of the command line: a database, or the API of a running bot. Both return the same models."""

@@ -1,4 +1,4 @@
-"""The REST API of a bot elsewhere as a source."""
+"""The REST API of a running bot as a source."""
 
 from __future__ import annotations
 
@@ -6,9 +6,11 @@ import asyncio
 import json
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any, Final, TypeVar
+from urllib.parse import quote
 
 import aiohttp
 from pydantic import BaseModel, ValidationError
+from yarl import URL
 
 from cogmeter.alerts.thresholds.limits import Limits
 from cogmeter.exporters.table import exporter
@@ -23,8 +25,9 @@ from cogmeter.schemas.series import Series
 from cogmeter.schemas.service import ServiceAnswer
 from cogmeter.schemas.slowest import Slowest
 from cogmeter.times import iso
-from cogmeter_bot.sources.base import Exporting, NoDataError, RequestError
-from cogmeter_bot.sources.diagnosis import Diagnosis, named, of_checks, of_view
+from cogmeter_bot.errors import NoDataError, RequestError
+from cogmeter_bot.sources.base import ExportStream
+from cogmeter_bot.sources.diagnosis import Diagnosis, alerts_finding, health_findings
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Collection, Mapping
@@ -33,23 +36,23 @@ if TYPE_CHECKING:
     from cogmeter.schemas.alerts import AlertAnswer
     from cogmeter.settings import Settings
 
-PAGE: Final = 200  # alerts that are asked for at once
-LARGEST: Final = 64 * 1024 * 1024  # bytes of an answer that is held as a whole
-ANSWER_S: Final = 60.0  # for all of an answer, and for the beginning of an export
-EXPORT_LEAST: Final = 1024  # bytes of an export that have to arrive while ANSWER_S is waited for them
-TIMES: Final = aiohttp.ClientTimeout(total=ANSWER_S, sock_connect=10)
-EXPORT_TIMES: Final = aiohttp.ClientTimeout(total=None, sock_connect=10, sock_read=ANSWER_S)
+ALERTS_PER_REQUEST: Final = 200
+MAX_RESPONSE_BYTES: Final = 64 * 1024 * 1024  # of a response that is read into memory
+RESPONSE_S: Final = 60.0  # for a complete response, and for the start of an export
+MIN_EXPORT_BYTES: Final = 1024  # that an export must deliver in RESPONSE_S
+TIMEOUT: Final = aiohttp.ClientTimeout(total=RESPONSE_S, sock_connect=10)
+EXPORT_TIMEOUT: Final = aiohttp.ClientTimeout(total=None, sock_connect=10, sock_read=RESPONSE_S)
 _API: Final = "/api/performance"
-_PIECE: Final = 64 * 1024
+_CHUNK: Final = 64 * 1024
 
 M = TypeVar("M", bound=BaseModel)
 
 
 class ApiSource:
-    """Answers from ``<url>/api/performance`` and ``<url>/health``."""
+    """The API at ``<url>/api/performance`` and ``<url>/health``."""
 
     def __init__(self, url: str, token: str | None, settings: Settings) -> None:
-        """Made inside a running loop, by ``open``."""
+        """Use ``open`` instead; this needs a running event loop."""
         self.name = _without_password(url)
         self._url = url
         self._settings = settings
@@ -58,229 +61,225 @@ class ApiSource:
 
     @classmethod
     async def open(cls, url: str, token: str | None, settings: Settings) -> ApiSource:
-        """A source for this address, with or without a path in front of ``/api``; nothing is asked yet.
+        """Return a source for this address, with or without a path before ``/api``. Sends no request yet.
 
         Raises:
-            AskedError: it is no address, or the token cannot be one.
+            RequestError: the address or the token is not valid.
         """
-        plain = url.strip().rstrip("/")
-        if not _is_address(plain):
-            raise RequestError(f"--url {quoted(url, strict=True)} is no address; write it like http://127.0.0.1:3000.")
+        base = url.strip().rstrip("/")
+        if not _is_address(base):
+            address = quoted(url, strict=True)
+            raise RequestError(f"--url {address} is not a valid address. Use one like http://127.0.0.1:3000.")
         if token is not None and not (token.isascii() and token.isprintable()):
-            raise RequestError("The token holds characters that none has; copy the bot's PERFORMANCE_HTTP_TOKEN again.")
-        return cls(plain.removesuffix(_API), token, settings)
+            raise RequestError(
+                "The token contains characters that no token has. Copy the bot's PERFORMANCE_HTTP_TOKEN again."
+            )
+        return cls(base.removesuffix(_API), token, settings)
 
-    async def dashboard(self, span: Range, services: Collection[str] | None) -> Dashboard:
+    async def dashboard(self, time_range: Range, services: Collection[str] | None) -> Dashboard:
         """See Source."""
-        return await self._get(Dashboard, f"{_API}/dashboard", _span(span), services=_listed(services))
+        return await self._get(Dashboard, f"{_API}/dashboard", _range(time_range), services=_joined(services))
 
-    async def service(self, service: str, operation: str | None, span: Range) -> ServiceAnswer:
+    async def service(self, service: str, operation: str | None, time_range: Range) -> ServiceAnswer:
         """See Source."""
-        from urllib.parse import quote
-
         path = f"{_API}/services/{quote(service, safe='', errors='replace')}"
-        return await self._get(ServiceAnswer, path, _span(span), operation=operation)
+        return await self._get(ServiceAnswer, path, _range(time_range), operation=operation)
 
-    async def series(self, service: str | None, span: Range, *, trim: bool = False) -> Series:
+    async def series(self, service: str | None, time_range: Range, *, trim: bool = False) -> Series:
         """See Source."""
-        return await self._get(Series, f"{_API}/series", _span(span), service=service, trim="true" if trim else None)
+        query = {**_range(time_range), **({"trim": "true"} if trim else {})}
+        return await self._get(Series, f"{_API}/series", query, service=service)
 
     async def alerts(self, state: str, *, limit: int) -> list[AlertAnswer]:
         """See Source."""
-        found: list[AlertAnswer] = []
+        alerts: list[AlertAnswer] = []
         cursor: str | None = None
-        while len(found) < limit:
-            asked = {"state": state, "limit": str(min(limit - len(found), PAGE))}
-            page = await self._get(AlertPage, f"{_API}/alerts", asked, cursor=cursor)
-            found += page.alerts
+        while len(alerts) < limit:
+            query = {"state": state, "limit": str(min(limit - len(alerts), ALERTS_PER_REQUEST))}
+            page = await self._get(AlertPage, f"{_API}/alerts", query, cursor=cursor)
+            alerts += page.alerts
             cursor = page.next
             if cursor is None:
                 break
-        return found
+        return alerts
 
-    async def errors(self, span: Range, service: str | None, operation: str | None, *, limit: int) -> Errors:
+    async def errors(self, time_range: Range, service: str | None, operation: str | None, *, limit: int) -> Errors:
         """See Source."""
-        asked = {**_span(span), "limit": str(limit)}
-        return await self._get(Errors, f"{_API}/errors", asked, service=service, operation=operation)
+        query = {**_range(time_range), "limit": str(limit)}
+        return await self._get(Errors, f"{_API}/errors", query, service=service, operation=operation)
 
-    async def failures(self, span: Range, service: str | None, *, limit: int) -> OperationPage:
+    async def failures(self, time_range: Range, service: str | None, *, limit: int) -> OperationPage:
         """See Source."""
-        asked = {**_span(span), "limit": str(limit), "outcome": "failed"}
-        return await self._get(OperationPage, f"{_API}/operations", asked, service=service)
+        query = {**_range(time_range), "limit": str(limit), "outcome": "failed"}
+        return await self._get(OperationPage, f"{_API}/operations", query, service=service)
 
     async def slowest(
-        self, span: Range, services: Collection[str] | None, operation: str | None, *, limit: int
+        self, time_range: Range, services: Collection[str] | None, operation: str | None, *, limit: int
     ) -> Slowest:
         """See Source."""
-        asked = {**_span(span), "limit": str(limit)}
-        return await self._get(Slowest, f"{_API}/slowest", asked, services=_listed(services), operation=operation)
+        query = {**_range(time_range), "limit": str(limit)}
+        return await self._get(Slowest, f"{_API}/slowest", query, services=_joined(services), operation=operation)
 
-    async def names(self) -> list[str]:
-        """See Source; those that did something within the last day."""
-        view = await self._get(Dashboard, f"{_API}/dashboard", {})
-        return sorted({**view.service_stats, **view.background})
+    async def service_names(self) -> list[str]:
+        """Return the services that were active in the last day; see Source."""
+        dashboard = await self._get(Dashboard, f"{_API}/dashboard", {})
+        return sorted({**dashboard.service_stats, **dashboard.background})
 
-    async def known(self, services: Collection[str]) -> None:
-        """See Source; the API refuses what it does not know."""
+    async def require_services(self, services: Collection[str]) -> None:
+        """See Source; the API rejects unknown services."""
         if services:
-            await self._get(Dashboard, f"{_API}/dashboard", {}, services=_listed(services))
+            await self._get(Dashboard, f"{_API}/dashboard", {}, services=_joined(services))
 
-    async def diagnosis(self, span: Range, services: Collection[str] | None) -> Diagnosis:
-        """See Source; what the bot itself says, and its figures."""
-        vital = await self._get(HealthAnswer, "/health", {})
-        own = await self._get(HealthAnswer, "/health/performance", {})
-        each = await self._get(ServicesHealthAnswer, "/health/ai-services", {})
-        view = await self.dashboard(span, services)
-        found = [
-            *of_checks(vital.checks),
-            *of_checks({name: one for name, one in own.checks.items() if name not in vital.checks}, "monitor: "),
-            *of_checks({**each.checks, **each.discord}, "service "),
-            *(one for one in of_view(view, await self.limits()) if one.name == "alerts"),
+    async def diagnosis(self, time_range: Range, services: Collection[str] | None) -> Diagnosis:
+        """Return the health checks of the bot itself; see Source."""
+        bot = await self._get(HealthAnswer, "/health", {})
+        monitor = await self._get(HealthAnswer, "/health/performance", {})
+        service_health = await self._get(ServicesHealthAnswer, "/health/ai-services", {})
+        findings = [
+            *health_findings(bot.checks),
+            *health_findings({k: check for k, check in monitor.checks.items() if k not in bot.checks}, "monitor: "),
+            *health_findings({**service_health.checks, **service_health.discord}, "service "),
+            alerts_finding(await self.dashboard(time_range, services)),
         ]
-        return Diagnosis.of(self.name, named(found, services))
+        return Diagnosis.of(self.name, findings, services)
 
     async def limits(self) -> Limits:
-        """See Source; every threshold that the bot names is in effect there, whatever this machine's settings say."""
+        """Return the bot's thresholds, which override the settings of this machine; see Source."""
         thresholds = await self._get(Thresholds, f"{_API}/thresholds", {})
         return Limits(self._settings, {one.key: str(one.value) for one in (*thresholds.rules, *thresholds.others)})
 
-    async def export(self, kind: str, span: Range, services: Collection[str] | None) -> Exporting:
+    async def export(self, kind: str, time_range: Range, services: Collection[str] | None) -> ExportStream:
         """See Source."""
-        asked = _known({**_span(span), "format": kind, "services": _listed(services)})
-        return Exporting(self._pieces(asked, exporter(kind).media_type), None, lambda: 0)
+        query = _without_none({**_range(time_range), "format": kind, "services": _joined(services)})
+        return ExportStream(self._export_chunks(query, exporter(kind).media_type), None, lambda: 0)
 
     async def close(self) -> None:
         """See Source."""
         await self._session.close()
 
-    async def _pieces(self, asked: Mapping[str, str], media_type: str) -> AsyncIterator[bytes]:
+    async def _export_chunks(self, query: Mapping[str, str], media_type: str) -> AsyncIterator[bytes]:
         path = f"{_API}/export"
-        async with self._asked(path, asked, flowing=True) as response:
+        async with self._request(path, query, streaming=True) as response:
             if response.content_type != media_type.partition(";")[0]:
-                raise self._stranger(path)
-            async for piece in _flowing(response):
-                yield piece
+                raise self._unexpected_response(path)
+            async for chunk in _stream(response):
+                yield chunk
 
-    async def _get(self, model: type[M], path: str, asked: Mapping[str, str], **more: str | None) -> M:
-        async with self._asked(path, {**asked, **_known(more)}) as response:
-            body = await _held(response)
+    async def _get(self, model: type[M], path: str, query: Mapping[str, str], **optional: str | None) -> M:
+        async with self._request(path, {**query, **_without_none(optional)}) as response:
+            body = await _body(response)
         try:
             return model.model_validate_json(body)
         except ValidationError:
-            raise self._stranger(path) from None
+            raise self._unexpected_response(path) from None
 
-    def _stranger(self, path: str) -> NoDataError:
+    def _unexpected_response(self, path: str) -> NoDataError:
         return NoDataError(
-            f"{self.name}{path} does not answer as cogmeter does; check the address, and that both versions fit."
+            f"{self.name}{path} did not return a cogmeter response. Check the address, and that both versions match."
         )
 
     @asynccontextmanager
-    async def _asked(
-        self, path: str, asked: Mapping[str, str], *, flowing: bool = False
+    async def _request(
+        self, path: str, query: Mapping[str, str], *, streaming: bool = False
     ) -> AsyncIterator[aiohttp.ClientResponse]:
-        """The answer, as long as the block runs; one that is ``flowing`` has no end that it has to reach in time.
+        """Send a request and provide its response; one that is ``streaming`` may take any time to complete.
 
         Raises:
-            SourceError: nobody answers, or what they say is no answer.
+            SourceError: there is no response, or it is an error.
         """
-        from yarl import URL
-
         try:
-            times = EXPORT_TIMES if flowing else TIMES
-            address = URL(self._url + path, encoded=True).with_query(dict(asked))
-            async with asyncio.timeout(ANSWER_S):  # an export has no end of its own, its beginning has
-                response = await self._session.get(address, allow_redirects=False, timeout=times)
+            timeout = EXPORT_TIMEOUT if streaming else TIMEOUT
+            url = URL(self._url + path, encoded=True).with_query(dict(query))
+            async with asyncio.timeout(RESPONSE_S):  # EXPORT_TIMEOUT does not limit the time to the first byte
+                response = await self._session.get(url, allow_redirects=False, timeout=timeout)
             async with response:
                 if response.status != 200 and not (path.startswith("/health") and response.status == 503):
-                    raise await self._refusal(response)
+                    raise await self._error(response)
                 yield response
         except (aiohttp.ClientError, TimeoutError, OSError, ValueError) as error:
-            slow = f"no whole answer within {ANSWER_S:g} s" if isinstance(error, TimeoutError) else ""
-            reason = str(error) or slow or type(error).__name__
-            said = f"{self.name} does not answer ({reason}); check the address, and that the bot runs and serves HTTP."
-            raise NoDataError(said) from error
+            timed_out = f"no complete response within {RESPONSE_S:g} s" if isinstance(error, TimeoutError) else ""
+            reason = str(error) or timed_out or type(error).__name__
+            text = f"{self.name} does not answer ({reason}). Check the address, and that the bot runs and serves HTTP."
+            raise NoDataError(text) from error
 
-    async def _refusal(self, response: aiohttp.ClientResponse) -> Exception:
+    async def _error(self, response: aiohttp.ClientResponse) -> Exception:
         if response.status == 401:
-            held = "Authorization" in self._session.headers
-            what = "refuses the token" if held else "wants a token"
-            mend = "set COGMETER_TOKEN (or --token) to the PERFORMANCE_HTTP_TOKEN of the bot"
-            return RequestError(f"{self.name} {what}; {mend}.")
-        detail = _detail(await response.content.read(_PIECE))
+            problem = "rejects the token" if "Authorization" in self._session.headers else "requires a token"
+            return RequestError(
+                f"{self.name} {problem}. Set COGMETER_TOKEN (or --token) to the bot's PERFORMANCE_HTTP_TOKEN."
+            )
+        detail = _problem_detail(await response.content.read(_CHUNK))
         if detail is not None:
-            kind = RequestError if response.status // 100 == 4 else NoDataError
-            return kind(f"{self.name}: {detail}")
+            error_type = RequestError if response.status // 100 == 4 else NoDataError
+            return error_type(f"{self.name}: {detail}")
         if response.status // 100 == 5:
-            return NoDataError(f"{self.name} cannot answer (status {response.status}); see the bot's log.")
-        return NoDataError(f"{self.name} serves no cogmeter there (status {response.status}); check the address.")
+            return NoDataError(f"{self.name} failed (status {response.status}). See the bot's log.")
+        return NoDataError(f"{self.name} is not a cogmeter API (status {response.status}). Check the address.")
 
 
 def _is_address(url: str) -> bool:
-    from yarl import URL
-
     try:
-        made = URL(url)
-        wanted = made.scheme in {"http", "https"} and made.host and made.port is not None
-        return bool(wanted) and url.isprintable() and not set(url) & set(" ?#")
+        parsed = URL(url)
+        complete = parsed.scheme in {"http", "https"} and parsed.host and parsed.port is not None
+        return bool(complete) and url.isprintable() and not set(url) & set(" ?#")
     except ValueError:
         return False
 
 
 def _without_password(url: str) -> str:
-    """The address for people; a user's name and password for a server in front of the bot are theirs alone."""
-    from yarl import URL
-
+    """Return the address for display, without user name and password."""
     return str(URL(url).with_user(None)) if "@" in url else url
 
 
-async def _flowing(response: aiohttp.ClientResponse) -> AsyncIterator[bytes]:
-    """The pieces of an answer that may take long, as long as they do not drip.
+async def _stream(response: aiohttp.ClientResponse) -> AsyncIterator[bytes]:
+    """Yield the chunks of a long response.
 
     Raises:
-        TimeoutError: fewer than EXPORT_LEAST bytes have arrived while ANSWER_S was waited for them.
+        TimeoutError: it delivered fewer than MIN_EXPORT_BYTES in RESPONSE_S of waiting.
     """
     clock = asyncio.get_running_loop().time
-    waited_s, arrived, since = 0.0, 0, clock()
-    async for piece in response.content.iter_chunked(_PIECE):
-        waited_s, arrived = waited_s + clock() - since, arrived + len(piece)
-        if arrived >= EXPORT_LEAST:
-            waited_s, arrived = 0.0, 0
-        if waited_s > ANSWER_S:
+    waited_s, received, since = 0.0, 0, clock()
+    async for chunk in response.content.iter_chunked(_CHUNK):
+        waited_s, received = waited_s + clock() - since, received + len(chunk)
+        if received >= MIN_EXPORT_BYTES:
+            waited_s, received = 0.0, 0
+        if waited_s > RESPONSE_S:
             raise TimeoutError
-        yield piece
-        since = clock()  # the time that the reader takes is its own
+        yield chunk
+        since = clock()  # the time of the consumer does not count
 
 
-async def _held(response: aiohttp.ClientResponse) -> bytes:
-    """All of an answer.
+async def _body(response: aiohttp.ClientResponse) -> bytes:
+    """Return the complete body.
 
     Raises:
-        NoDataError: it is larger than any of ours.
+        NoDataError: it exceeds MAX_RESPONSE_BYTES.
     """
     body = bytearray()
-    async for piece in response.content.iter_chunked(_PIECE):
-        body += piece
-        if len(body) > LARGEST:
-            raise NoDataError(f"{response.url.origin()} answers without an end; check the address.")
+    async for chunk in response.content.iter_chunked(_CHUNK):
+        body += chunk
+        if len(body) > MAX_RESPONSE_BYTES:
+            size = f"{MAX_RESPONSE_BYTES:,} bytes"
+            raise NoDataError(f"{response.url.origin()} sent more than {size} in one response. Check the address.")
     return bytes(body)
 
 
-def _detail(body: bytes) -> str | None:
-    """What a problem document says."""
+def _problem_detail(body: bytes) -> str | None:
+    """Return the text of a problem document; None if the body is none."""
     try:
-        said: Any = json.loads(body)
-        return shown(" ".join(str(said["detail"]).split()), limit=500)
+        document: Any = json.loads(body)
+        return shown(" ".join(str(document["detail"]).split()), limit=500)
     except (ValueError, KeyError, TypeError):
         return None
 
 
-def _span(span: Range) -> dict[str, str]:
-    return {"since": iso(span.since_us), "until": iso(span.until_us)}
+def _range(time_range: Range) -> dict[str, str]:
+    return {"since": iso(time_range.since_us), "until": iso(time_range.until_us)}
 
 
-def _listed(services: Collection[str] | None) -> str | None:
+def _joined(services: Collection[str] | None) -> str | None:
     return None if services is None else ",".join(services)
 
 
-def _known(asked: Mapping[str, str | None]) -> dict[str, str]:
-    return {name: value for name, value in asked.items() if value is not None}
+def _without_none(query: Mapping[str, str | None]) -> dict[str, str]:
+    return {name: value for name, value in query.items() if value is not None}

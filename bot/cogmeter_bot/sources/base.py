@@ -1,11 +1,9 @@
-"""What a source answers, and how it says that it cannot."""
+"""The protocol of a source."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
-
-from cogmeter_bot.errors import CannotRunError
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Collection
@@ -22,88 +20,86 @@ if TYPE_CHECKING:
     from cogmeter_bot.sources.diagnosis import Diagnosis
 
 
-class SourceError(CannotRunError):
-    """The source cannot answer; the text says why and how to mend it, in a line."""
-
-
-class RequestError(SourceError):
-    """It was asked for what cannot be: an unknown service, a wrong token."""
-
-
-class NoDataError(SourceError):
-    """There is no database, nobody at the address, or nothing has been recorded yet."""
-
-
 @dataclass(frozen=True, slots=True)
-class Exporting:
-    """An export on its way."""
+class ExportStream:
+    """A running export."""
 
-    pieces: AsyncIterator[bytes]
-    operations: int | None  # the approximate total; None: not known before the end
-    done: Callable[[], int]  # how many have been read so far
+    chunks: AsyncIterator[bytes]
+    expected_operations: int | None  # an estimate; None if only the end of the stream shows it
+    read_operations: Callable[[], int]  # the number so far
 
 
 class Source(Protocol):
-    """Answers questions about one bot. Every method may raise SourceError, and may be asked again after it."""
+    """The data of one bot. Every method may raise a SourceError, and may be called again after it."""
 
     @property
     def name(self) -> str:
-        """What is read, for people: the database's file, or the API's address."""
+        """The database file or the API address, for display."""
         ...
 
-    async def dashboard(self, span: Range, services: Collection[str] | None) -> Dashboard:
-        """All services, or those named, and the alerts that stand."""
+    async def dashboard(self, time_range: Range, services: Collection[str] | None) -> Dashboard:
+        """Return the statistics of all services, or of these, and the active alerts."""
         ...
 
-    async def service(self, service: str, operation: str | None, span: Range) -> ServiceAnswer:
-        """One service, or one operation in it."""
+    async def service(self, service: str, operation: str | None, time_range: Range) -> ServiceAnswer:
+        """Return the statistics of one service, or of one of its operations."""
         ...
 
-    async def series(self, service: str | None, span: Range, *, trim: bool = False) -> Series:
-        """Return throughput, failures and latency step by step, of one service or of all.
+    async def series(self, service: str | None, time_range: Range, *, trim: bool = False) -> Series:
+        """Return throughput, failures and latency over time, of one service or of all.
 
-        With ``trim``, the steps begin with the first record.
+        With ``trim``, the steps start at the first record.
         """
         ...
 
     async def alerts(self, state: str, *, limit: int) -> list[AlertAnswer]:
-        """The alerts that a word of ``answers.alerts.STATES`` lists, the last changed first."""
+        """Return the alerts of a state in ``schemas.alerts.STATES``, the last changed first."""
         ...
 
-    async def errors(self, span: Range, service: str | None, operation: str | None, *, limit: int) -> Errors:
-        """Failures, grouped by what they say."""
+    async def errors(self, time_range: Range, service: str | None, operation: str | None, *, limit: int) -> Errors:
+        """Return failures, grouped by error text."""
         ...
 
-    async def failures(self, span: Range, service: str | None, *, limit: int) -> OperationPage:
-        """The latest failures one by one, newest first."""
+    async def failures(self, time_range: Range, service: str | None, *, limit: int) -> OperationPage:
+        """Return the latest failed operations, newest first."""
         ...
 
     async def slowest(
-        self, span: Range, services: Collection[str] | None, operation: str | None, *, limit: int
+        self, time_range: Range, services: Collection[str] | None, operation: str | None, *, limit: int
     ) -> Slowest:
-        """The slowest operations; without services, those of all that do not run in the background."""
+        """Return the slowest operations of these services; without services, of all but background services."""
         ...
 
-    async def names(self) -> list[str]:
-        """The services that are recorded, in alphabetical order."""
+    async def service_names(self) -> list[str]:
+        """Return the recorded services in alphabetical order."""
         ...
 
-    async def known(self, services: Collection[str]) -> None:
-        """Raise AskedError if nothing is recorded of one of these services."""
+    async def require_services(self, services: Collection[str]) -> None:
+        """Raise a RequestError if one of these services has not been recorded."""
         ...
 
-    async def diagnosis(self, span: Range, services: Collection[str] | None) -> Diagnosis:
-        """How bot, monitor and services are."""
-        ...
-
-    async def export(self, kind: str, span: Range, services: Collection[str] | None) -> Exporting:
-        """The operations that ended in the span, in a format of ``exporters.table``."""
+    async def diagnosis(self, time_range: Range, services: Collection[str] | None) -> Diagnosis:
+        """Return the results of all checks of bot, monitor and services."""
         ...
 
     async def limits(self) -> Limits:
         """Return the alert thresholds in effect."""
         ...
 
-    async def close(self) -> None:
-        """Give connections and threads back."""
+    async def export(self, kind: str, time_range: Range, services: Collection[str] | None) -> ExportStream:
+        """Start an export of the operations in the range, in a format of ``exporters.table``."""
         ...
+
+    async def close(self) -> None:
+        """Close connections and threads."""
+        ...
+
+
+def complete_steps(series: Series) -> int:
+    """Return how many steps of a series to draw: without the last one until a third of it has passed.
+
+    The few operations in its first seconds would show a rate and percentiles that never existed.
+    """
+    count = len(series.timestamps)
+    passed_s = (series.time_range.until - series.timestamps[-1]).total_seconds() if count else 0.0
+    return count - 1 if count > 1 and passed_s < series.step_seconds / 3 else count

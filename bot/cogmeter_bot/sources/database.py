@@ -1,4 +1,4 @@
-"""A database as a source: opened read-only, beside the bot that writes it."""
+"""A database as a source, opened read-only while its bot may write it."""
 
 from __future__ import annotations
 
@@ -18,8 +18,9 @@ from cogmeter.schemas.operations import OperationAnswer, OperationPage, page
 from cogmeter.schemas.series import series
 from cogmeter.schemas.service import service_stats
 from cogmeter.schemas.slowest import slowest
-from cogmeter_bot.sources.base import Exporting, NoDataError, RequestError
-from cogmeter_bot.sources.diagnosis import Diagnosis, named, of_database
+from cogmeter_bot.errors import NoDataError, RequestError
+from cogmeter_bot.sources.base import ExportStream
+from cogmeter_bot.sources.diagnosis import Diagnosis, database_findings
 from cogmeter_storage import StorageError, open_store
 from cogmeter_storage.alerting import ACTIVE
 from cogmeter_storage.factory import sqlite_path
@@ -40,18 +41,17 @@ if TYPE_CHECKING:
     from cogmeter_storage.model import OperationRecord
 
 
-# Where the names are, by what was asked for.
-LISTED: Final = {
+HINTS: Final = {  # by kind of an unknown name
     "service": "`cogmeter summary --top 1000` lists the services.",
     "operation": "`cogmeter stats SERVICE --json` lists the operations of a service.",
 }
 
 
 class DatabaseSource:
-    """Answers from the database of PERFORMANCE_DATABASE_URL, or from another file."""
+    """The database of PERFORMANCE_DATABASE_URL, or another file."""
 
     def __init__(self, store: Store, settings: Settings, url: str) -> None:
-        """Made by ``open``."""
+        """Use ``open`` instead."""
         self.name = str(sqlite_path(url))
         self._path = sqlite_path(url)
         self._store = store
@@ -60,51 +60,51 @@ class DatabaseSource:
 
     @classmethod
     async def open(cls, settings: Settings, url: str) -> DatabaseSource:
-        """Open it.
+        """Open the database.
 
         Raises:
             NoDataError: it cannot be opened.
         """
-        with _in_our_words():
+        with _source_errors():
             return cls(await open_store(url, read_only=True), settings, url)
 
-    async def dashboard(self, span: Range, services: Collection[str] | None) -> Dashboard:
+    async def dashboard(self, time_range: Range, services: Collection[str] | None) -> Dashboard:
         """See Source."""
-        await self._something()
-        with _in_our_words():
+        await self._require_data()
+        with _source_errors():
             alerts = await self._store.alerting.alerts(ACTIVE)
-            return await dashboard(self._query, span, services=services, alerts=alerts)
+            return await dashboard(self._query, time_range, services=services, alerts=alerts)
 
-    async def service(self, service: str, operation: str | None, span: Range) -> ServiceAnswer:
+    async def service(self, service: str, operation: str | None, time_range: Range) -> ServiceAnswer:
         """See Source."""
-        await self._something()
-        with _in_our_words():
-            return await service_stats(self._query, service, operation, span)
+        await self._require_data()
+        with _source_errors():
+            return await service_stats(self._query, service, operation, time_range)
 
-    async def series(self, service: str | None, span: Range, *, trim: bool = False) -> Series:
+    async def series(self, service: str | None, time_range: Range, *, trim: bool = False) -> Series:
         """See Source."""
-        with _in_our_words():
-            return await series(self._query, service, None, span, trim=trim)
+        with _source_errors():
+            return await series(self._query, service, None, time_range, trim=trim)
 
     async def alerts(self, state: str, *, limit: int) -> list[AlertAnswer]:
         """See Source."""
-        with _in_our_words():
-            found, _ = await alert_page(self._store.alerting, state, limit=limit)
-            return found
+        with _source_errors():
+            alerts, _ = await alert_page(self._store.alerting, state, limit=limit)
+            return alerts
 
-    async def errors(self, span: Range, service: str | None, operation: str | None, *, limit: int) -> Errors:
+    async def errors(self, time_range: Range, service: str | None, operation: str | None, *, limit: int) -> Errors:
         """See Source."""
-        await self._something()
-        with _in_our_words():
-            return await errors(self._query, span, service=service, operation=operation, limit=limit)
+        await self._require_data()
+        with _source_errors():
+            return await errors(self._query, time_range, service=service, operation=operation, limit=limit)
 
-    async def failures(self, span: Range, service: str | None, *, limit: int) -> OperationPage:
+    async def failures(self, time_range: Range, service: str | None, *, limit: int) -> OperationPage:
         """See Source."""
-        await self._something()
-        with _in_our_words():
-            found, _ = await page(
+        await self._require_data()
+        with _source_errors():
+            operations, _ = await page(
                 self._query,
-                span,
+                time_range,
                 service=service,
                 operation=None,
                 outcomes=FAILURES,
@@ -112,83 +112,83 @@ class DatabaseSource:
                 before_id=None,
                 limit=limit,
             )
-        operations = [OperationAnswer.of(one) for one in found]
-        return OperationPage(time_range=TimeRange.of(span), operations=operations, next=None)
+        answers = [OperationAnswer.of(operation) for operation in operations]
+        return OperationPage(time_range=TimeRange.of(time_range), operations=answers, next=None)
 
     async def slowest(
-        self, span: Range, services: Collection[str] | None, operation: str | None, *, limit: int
+        self, time_range: Range, services: Collection[str] | None, operation: str | None, *, limit: int
     ) -> Slowest:
         """See Source."""
-        await self._something()
-        with _in_our_words():
-            return await slowest(self._query, span, services=services, operation=operation, limit=limit)
+        await self._require_data()
+        with _source_errors():
+            return await slowest(self._query, time_range, services=services, operation=operation, limit=limit)
 
-    async def names(self) -> list[str]:
+    async def service_names(self) -> list[str]:
         """See Source."""
-        with _in_our_words():
+        with _source_errors():
             return list(await self._query.names())
 
-    async def known(self, services: Collection[str]) -> None:
+    async def require_services(self, services: Collection[str]) -> None:
         """See Source."""
-        with _in_our_words():
+        with _source_errors():
             await self._query.known(services)
 
-    async def diagnosis(self, span: Range, services: Collection[str] | None) -> Diagnosis:
+    async def diagnosis(self, time_range: Range, services: Collection[str] | None) -> Diagnosis:
         """See Source."""
-        with _in_our_words():
-            standing = await self._store.alerting.alerts(ACTIVE)
-            view = await dashboard(self._query, span, services=services, alerts=standing)
+        with _source_errors():
+            alerts = await self._store.alerting.alerts(ACTIVE)
+            view = await dashboard(self._query, time_range, services=services, alerts=alerts)
             limits = await self.limits()
-            found = await of_database(self._store, self._path, view, self._settings, limits, now_us=now_us())
-        return Diagnosis.of(self.name, named(found, services))
+            findings = await database_findings(self._store, self._path, view, self._settings, limits, now_us=now_us())
+        return Diagnosis.of(self.name, findings, services)
 
     async def limits(self) -> Limits:
         """See Source."""
-        with _in_our_words():
+        with _source_errors():
             return Limits(self._settings, await self._store.alerting.overrides())
 
-    async def export(self, kind: str, span: Range, services: Collection[str] | None) -> Exporting:
+    async def export(self, kind: str, time_range: Range, services: Collection[str] | None) -> ExportStream:
         """See Source."""
-        await self._something()
-        counted = _Counted(self._store)
-        with _in_our_words():
+        await self._require_data()
+        counting = _CountingStore(self._store)
+        with _source_errors():
             if services is not None:
                 await self._query.known(services)
-            wanted = [one.id for one in await self._store.series() if services is None or one.service in services]
-            totals = await self._store.totals(span.since_us, span.until_us, groups=dict.fromkeys(wanted, 0))
+            recorded = await self._store.series()
+            ids = [series.id for series in recorded if services is None or series.service in services]
+            totals = await self._store.totals(time_range.since_us, time_range.until_us, groups=dict.fromkeys(ids, 0))
         export = Export(
-            since_us=span.since_us,
-            until_us=span.until_us,
+            since_us=time_range.since_us,
+            until_us=time_range.until_us,
             at_us=now_us(),
             services=services,
             namespace=self._settings.metrics_namespace,
         )
         writer = exporter(kind)
-        pieces = writer.write(cast("Store", counted), export)
-        return Exporting(
-            _told(pieces), int(totals.counts.sum()) if writer.streams else None, lambda: counted.operations
-        )
+        expected = int(totals.counts.sum()) if writer.streams else None
+        chunks = writer.write(cast("Store", counting), export)
+        return ExportStream(_with_source_errors(chunks), expected, lambda: counting.operations)
 
     async def close(self) -> None:
         """See Source."""
         await self._store.close()
 
-    async def _something(self) -> None:
-        """Refuse to answer for a database in which there is nothing at all.
+    async def _require_data(self) -> None:
+        """Check that the database is not empty.
 
         Raises:
             NoDataError: nothing has been recorded yet.
         """
-        with _in_our_words():
+        with _source_errors():
             recorded = await self._store.series()
         if not recorded:
             raise NoDataError(
-                f"Nothing has been recorded in {self.name} yet; start the bot, or name another --database."
+                f"Nothing has been recorded in {self.name} yet. Start the bot, or use another --database."
             )
 
 
-class _Counted:
-    """A store that counts the operations which are streamed out of it."""
+class _CountingStore:
+    """A store that counts the operations that are streamed from it."""
 
     def __init__(self, store: Store) -> None:
         self.operations = 0
@@ -206,18 +206,19 @@ class _Counted:
             yield chunk
 
 
-async def _told(pieces: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
-    with _in_our_words():
-        async for piece in pieces:
-            yield piece
+async def _with_source_errors(chunks: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+    with _source_errors():
+        async for chunk in chunks:
+            yield chunk
 
 
 @contextmanager
-def _in_our_words() -> Iterator[None]:
+def _source_errors() -> Iterator[None]:
+    """Raise a SourceError for each error of the query or the store."""
     try:
         yield
     except UnknownNameError as error:
-        hint = "" if error.near else f" {LISTED[error.kind]}"
+        hint = "" if error.near else f" {HINTS[error.kind]}"
         raise RequestError(f"{error}{hint}") from error
     except StorageError as error:
         raise NoDataError(str(error)) from error

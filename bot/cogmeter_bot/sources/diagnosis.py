@@ -1,4 +1,4 @@
-"""What can be said from outside about how a bot is: by its database, or by what its API says of itself."""
+"""The checks of ``cogmeter doctor``: of a database, or of the health answers of an API."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import shutil
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
+from cogmeter.alerts.rules.guide import RESPONSE_TIME
 from cogmeter.diagnosis import Finding
 from cogmeter.diagnostics.damage import damage_finding
 from cogmeter.diagnostics.judgement import Judgement, judge
@@ -13,29 +14,30 @@ from cogmeter.monitor.clock_watch import clock_finding, impossible_finding
 from cogmeter.render import formatting
 from cogmeter.schemas import safe
 from cogmeter.schemas.base import Schema
-from cogmeter_bot.sources.freshness import CONNECTED, limit_s
-from cogmeter_storage.clock import AHEAD_US
+from cogmeter_bot.sources.freshness import Freshness, max_age_s
 from cogmeter_storage.model import HOUR_US, MINUTE_US
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Iterator, Sized
+    from collections.abc import Collection, Iterable, Iterator
     from pathlib import Path
 
     from cogmeter.alerts.thresholds.limits import Limits
     from cogmeter.schemas.dashboard import Dashboard, OverallStats
     from cogmeter.schemas.figures import Stats
     from cogmeter.schemas.health import CheckAnswer
+    from cogmeter.schemas.operations import OperationAnswer
     from cogmeter.settings import Settings
     from cogmeter_storage.base import Store
     from cogmeter_storage.model import StoreStatus
 
-LATE_US: Final = 5 * MINUTE_US  # a delivery that waits for longer is in trouble
-LEAST_FREE_BYTES: Final = 200_000_000
-_WELL: Final = ("healthy", "unknown")  # as /health says it; what is starting is not ill
+LATE_US: Final = 5 * MINUTE_US  # a delivery that waits longer is stuck
+MIN_FREE_BYTES: Final = 200_000_000
+_PASSING: Final = ("healthy", "unknown")  # of /health; a bot that starts is unknown
+_SERVICE: Final = "service "  # prefix of the findings about a service
 
 
 class FindingAnswer(Schema):
-    """One line of the doctor."""
+    """The result of one check."""
 
     name: str
     well: bool
@@ -43,62 +45,82 @@ class FindingAnswer(Schema):
     advice: str
 
     @classmethod
-    def of(cls, one: Finding) -> FindingAnswer:
-        """That of a finding; advice only where there is something to do."""
-        return cls(name=one.name, well=one.well, text=safe.text(one.text), advice="" if one.well else one.advice)
+    def of(cls, finding: Finding) -> FindingAnswer:
+        """Convert a finding; only a failed check has advice."""
+        advice = "" if finding.well else finding.advice
+        return cls(name=finding.name, well=finding.well, text=safe.text(finding.text), advice=advice)
 
 
 class Diagnosis(Schema):
-    """All findings, what is not well first."""
+    """The results of all checks, failed ones first."""
 
     source: str
     healthy: bool
     findings: list[FindingAnswer]
 
     @classmethod
-    def of(cls, source: str, findings: Iterable[Finding]) -> Diagnosis:
-        """That of these findings."""
-        found = sorted(findings, key=lambda one: one.well)
-        made = [FindingAnswer.of(one) for one in found]
-        return cls(source=source, healthy=all(one.well for one in found), findings=made)
+    def of(cls, source: str, findings: Iterable[Finding], services: Collection[str] | None) -> Diagnosis:
+        """Convert findings, without those about other services than ``services``."""
+        names = None if services is None else {f"{_SERVICE}{service}" for service in services}
+        selected = [
+            finding
+            for finding in sorted(findings, key=lambda finding: finding.well)
+            if names is None or finding.name in names or not finding.name.startswith(_SERVICE)
+        ]
+        healthy = all(finding.well for finding in selected)
+        return cls(source=source, healthy=healthy, findings=[FindingAnswer.of(finding) for finding in selected])
+
+    @property
+    def failed(self) -> list[FindingAnswer]:
+        """The failed checks."""
+        return [finding for finding in self.findings if not finding.well]
+
+    @property
+    def result(self) -> str:
+        """The result in words: ``8 of 8 checks pass``, ``2 of 8 checks fail``."""
+        count, failed = len(self.findings), len(self.failed)
+        return f"{failed} of {count} checks fail" if failed else f"{count} of {count} checks pass"
 
 
-async def of_database(
-    store: Store, path: Path, view: Dashboard, settings: Settings, limits: Limits, *, now_us: int
+async def database_findings(
+    store: Store, path: Path, dashboard: Dashboard, settings: Settings, limits: Limits, *, now_us: int
 ) -> list[Finding]:
-    """What the database tells of its bot."""
+    """Return the findings about a database and the bot that writes it."""
     await store.verify()
     status = await store.status()
-    since_us = now_us - int(limit_s(settings.sample_interval) * 1e6)
-    samples = (await store.samples([CONNECTED], since_us, now_us + 1))[CONNECTED]
+    freshness = await Freshness.read(store, max_age_s(settings.sample_interval), now_us=now_us)
     return [
         _size(status, path),
         damage_finding(status.damage),
         *_clock(status),
         _retention(status, settings),
-        _fresh(status, samples, since_us, now_us),
-        *_gateway(samples),
-        *_room(status, path),
+        *freshness.findings(),
+        *_disk(status, path),
         await _deliveries(store, now_us),
-        *of_view(view, limits),
+        alerts_finding(dashboard),
+        *_failing_services(dashboard, limits),
     ]
 
 
-def of_view(view: Dashboard, limits: Limits) -> Iterator[Finding]:
-    """Return the findings about active alerts and about each service above its error-rate threshold."""
-    messages = [one.message for one in view.alerts]
+def alerts_finding(dashboard: Dashboard) -> Finding:
+    """Return the finding about active alerts."""
+    messages = [alert.message for alert in dashboard.alerts]
     text = f"{len(messages)} active: {formatting.cut(messages[0], 100)}" if messages else "no active alerts"
-    yield Finding("alerts", not messages, text, "See `cogmeter alerts`")
-    for name, stats in view.service_stats.items():
-        if judged(stats, limits, name).failing:
+    return Finding("alerts", not messages, text, "See `cogmeter alerts`")
+
+
+def _failing_services(dashboard: Dashboard, limits: Limits) -> Iterator[Finding]:
+    for name, stats in dashboard.service_stats.items():
+        if judge_stats(stats, limits, name).failing:
             share = formatting.percent(stats.failed_operations / stats.total_operations)
-            said = f"{share} of {formatting.exact(stats.total_operations)} operations failed"
-            yield Finding(f"service {name}", well=False, text=said, advice=f"See `cogmeter errors --services {name}`")
+            text = f"{share} of {formatting.exact(stats.total_operations)} operations failed"
+            advice = f"See `cogmeter errors --services {name}`"
+            yield Finding(f"{_SERVICE}{name}", well=False, text=text, advice=advice)
 
 
 @dataclass(frozen=True, slots=True)
 class _AnswerFigures:
-    """The key figures of a JSON answer; see ``judgement.Measured``."""
+    """The statistics of a JSON answer as ``judgement.Measured``."""
 
     stats: Stats | OverallStats
 
@@ -115,33 +137,28 @@ class _AnswerFigures:
         return None if value_ms is None else value_ms * 1000
 
 
-def judged(stats: Stats | OverallStats, limits: Limits, service: str = "", operation: str = "") -> Judgement:
+def judge_stats(stats: Stats | OverallStats, limits: Limits, service: str = "", operation: str = "") -> Judgement:
     """Compare the statistics of a service or operation with the thresholds in effect; see ``judge``."""
     return judge(_AnswerFigures(stats), limits, service, operation)
 
 
-def of_checks(checks: dict[str, CheckAnswer], prefix: str = "") -> Iterator[Finding]:
-    """What a /health of the bot says of each component."""
+def is_slow(operation: OperationAnswer, limits: Limits) -> bool:
+    """Return whether one operation took longer than its response-time threshold in effect."""
+    threshold_ms = limits.of(RESPONSE_TIME.subject(operation.service, operation.operation)).threshold
+    return bool(threshold_ms) and operation.duration > threshold_ms
+
+
+def health_findings(checks: dict[str, CheckAnswer], prefix: str = "") -> Iterator[Finding]:
+    """Yield the findings of a health answer."""
     for name, check in checks.items():
-        advice = "`/perf doctor` in Discord says more"
-        yield Finding(f"{prefix}{name}", check.status in _WELL, f"{check.status}: {check.reason}", advice)
-
-
-def named(findings: Iterable[Finding], services: Collection[str] | None) -> list[Finding]:
-    """Without the findings on services that were not asked for."""
-    prefix = "service "
-    wanted = None if services is None else {f"{prefix}{one}" for one in services}
-    return [one for one in findings if wanted is None or not one.name.startswith(prefix) or one.name in wanted]
-
-
-def _counted(some: Sized, one: str, many: str) -> str:
-    return f"{len(some)} {one if len(some) == 1 else many}"
+        text = f"{check.status}: {check.reason}"
+        yield Finding(f"{prefix}{name}", check.status in _PASSING, text, "See `/perf doctor` in Discord")
 
 
 def _size(status: StoreStatus, path: Path) -> Finding:
-    size = f"{formatting.short(status.size_bytes / 1e6)} MB, {formatting.exact(status.operations)} operations"
-    said = f"{path}: {size}, {status.series} series, schema {status.schema_version}"
-    return Finding("database", status.series > 0, said, "Nothing has been recorded yet: start the bot")
+    size = f"{formatting.size(status.size_bytes)}, {formatting.exact(status.operations)} operations"
+    text = f"{path}: {size}, {status.series} series, schema {status.schema_version}"
+    return Finding("database", status.series > 0, text, "Nothing has been recorded yet: start the bot")
 
 
 def _clock(status: StoreStatus) -> Iterator[Finding]:
@@ -153,53 +170,32 @@ def _clock(status: StoreStatus) -> Iterator[Finding]:
 
 
 def _retention(status: StoreStatus, settings: Settings) -> Finding:
-    """Whether clean-up keeps up: a bot that is off leaves old data, so ages count from the newest operation."""
+    """Check that old data is removed. Ages count from the newest operation, because a stopped bot removes nothing."""
     first_us, last_us = status.first_end_us, status.last_end_us
-    kept_us = 0 if first_us is None or last_us is None else last_us - first_us
-    due_us = int(settings.retention_hours * HOUR_US) + HOUR_US + 2 * int(settings.cleanup_interval_minutes * MINUTE_US)
-    said = (
-        f"operations of {formatting.duration(kept_us)} are stored,"
+    stored_us = 0 if first_us is None or last_us is None else last_us - first_us
+    max_us = int(settings.retention_hours * HOUR_US) + HOUR_US + 2 * int(settings.cleanup_interval_minutes * MINUTE_US)
+    text = (
+        f"operations of {formatting.duration(stored_us)} are stored,"
         f" PERFORMANCE_RETENTION_HOURS={settings.retention_hours:g}"
     )
-    return Finding("clean-up", kept_us <= due_us, said, "Old data is not removed: see the bot's log, or `/perf doctor`")
+    advice = "Old data is not removed: see the bot's log, or `/perf doctor` in Discord"
+    return Finding("clean-up", stored_us <= max_us, text, advice)
 
 
-def _fresh(status: StoreStatus, samples: list[tuple[int, float]], since_us: int, now_us: int) -> Finding:
-    newest_us = max(status.last_end_us or 0, samples[-1][0] if samples else 0)
-    if not newest_us:
-        return Finding("freshness", well=False, text="nothing has been written yet", advice="Start the bot")
-    if newest_us > now_us + AHEAD_US:
-        said = (
-            f"the last record lies {formatting.duration(newest_us - now_us)} in the future: the clock is or was wrong"
-        )
-        advice = "Set this machine's clock. If it is right, restart the bot: it sets such records apart"
-        return Finding("freshness", well=False, text=said, advice=advice)
-    said = f"the last record is {formatting.duration(max(now_us - newest_us, 0))} old"
-    return Finding("freshness", newest_us >= since_us, said, "The bot hangs, or does not run: see its log")
-
-
-def _gateway(samples: list[tuple[int, float]]) -> Iterator[Finding]:
-    if samples:
-        connected = samples[-1][1] > 0
-        shards = "1 shard" if samples[-1][1] == 1 else f"{samples[-1][1]:g} shards"
-        said = f"{shards} connected" if connected else "not connected to Discord"
-        yield Finding("gateway", connected, said, "Check the network and https://discordstatus.com")
-
-
-def _room(status: StoreStatus, path: Path) -> Iterator[Finding]:
+def _disk(status: StoreStatus, path: Path) -> Iterator[Finding]:
     try:
         free = shutil.disk_usage(path.parent).free
     except OSError:
         return
-    said = f"{formatting.short(free / 1e6)} MB free on the database's disk"
-    enough = free >= max(LEAST_FREE_BYTES, status.size_bytes // 10)
-    yield Finding("disk", enough, said, "Free some space, or lower PERFORMANCE_RETENTION_HOURS and `cogmeter vacuum`")
+    enough = free >= max(MIN_FREE_BYTES, status.size_bytes // 10)
+    advice = "Free some space, or lower PERFORMANCE_RETENTION_HOURS and run `cogmeter vacuum`"
+    yield Finding("disk", enough, f"{formatting.size(free)} free on the database's disk", advice)
 
 
 async def _deliveries(store: Store, now_us: int) -> Finding:
-    due = await store.alerting.due(now_us)
-    late = [one for one in due if one.due_us < now_us - LATE_US]
-    targets = ", ".join(sorted({one.target for one in late}))
-    waiting = _counted(due, "waits to be sent", "wait to be sent") if due else "none waits to be sent"
-    said = waiting + (f", {len(late)} for over 5 minutes: {targets}" if late else "")
-    return Finding("deliveries", not late, said, "See the bot's log, or `/perf doctor`")
+    waiting = await store.alerting.due(now_us)
+    late = [delivery for delivery in waiting if delivery.due_us < now_us - LATE_US]
+    targets = ", ".join(sorted({delivery.target for delivery in late}))
+    text = f"{len(waiting)} waiting" if waiting else "none waiting"
+    text += f", {len(late)} for over 5 minutes: {targets}" if late else ""
+    return Finding("deliveries", not late, text, "See the bot's log, or `/perf doctor` in Discord")

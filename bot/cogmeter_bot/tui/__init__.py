@@ -1,1 +1,1 @@
-"""``cogmeter dashboard``: all that the command line shows, on one screen that refreshes itself (extra ``tui``)."""
+"""``cogmeter dashboard``: a full-screen dashboard that refreshes itself (extra ``tui``)."""

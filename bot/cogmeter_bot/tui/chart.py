@@ -1,4 +1,4 @@
-"""The one widget that draws charts; the drawing library is known to this module alone."""
+"""The chart widget; the only module that uses the drawing library."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from textual.content import Content
 from textual_plotext import PlotextPlot
 
 from cogmeter.render.formatting import clock_time, day
-from cogmeter_bot.tui.styles import tone
+from cogmeter_bot.tui.styles import colour_of
 from cogmeter_storage.model import DAY_US
 
 if TYPE_CHECKING:
@@ -19,14 +19,14 @@ if TYPE_CHECKING:
 
     from cogmeter.render.charts.ticks import Scale, Tick
 
-LEAST: Final = (16, 3)  # columns and rows of a chart that tells something
-LABEL_COLUMNS: Final = 14  # room for the label of a time
-ROWS_PER_LABEL: Final = 3  # of the vertical axis
+MIN_SIZE: Final = (16, 3)  # columns and rows; a smaller chart is not drawn
+TIME_LABEL_WIDTH: Final = 14
+ROWS_PER_TICK: Final = 3
 
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """A line of a chart; where a value is None, there is a gap."""
+    """A line of a chart, with a gap where a value is None."""
 
     label: str
     values: Sequence[float | None]
@@ -38,9 +38,9 @@ class TerminalChart(PlotextPlot):
 
     can_focus = False
 
-    def __init__(self, title: str, scale: Callable[[Sequence[float]], Scale], **more: Any) -> None:
-        """``scale`` makes the vertical axis for the values that are there."""
-        super().__init__(**more)
+    def __init__(self, title: str, scale: Callable[[Sequence[float]], Scale], **options: Any) -> None:
+        """``scale`` returns the vertical axis for the values of all lines."""
+        super().__init__(**options)
         self._title = title
         self._scale = scale
         self._times: Sequence[datetime] = ()
@@ -50,69 +50,68 @@ class TerminalChart(PlotextPlot):
     def draw(self, times: Sequence[datetime], lines: Sequence[Line]) -> None:
         """Show these lines; ``times`` are the starts of their steps, in UTC."""
         self._times, self._lines = times, lines
-        self._entitle()
+        self._update_title()
         self.refresh()
 
     @property
     def _values(self) -> list[float]:
-        return [one for line in self._lines for one in line.values if one is not None]
+        return [value for line in self._lines for value in line.values if value is not None]
 
     def render(self) -> Any:
-        """The lines, or why there are none."""
+        """Return the lines, or a text if there are none."""
         if not self._values:
-            return Text("No operations in this stretch of time." if self._lines else "", style="dim")
-        if self.size.width < LEAST[0] or self.size.height < LEAST[1]:
+            return Text("No operations in this period." if self._lines else "", style="dim")
+        if self.size.width < MIN_SIZE[0] or self.size.height < MIN_SIZE[1]:
             return Text("")
-        self._prepare(self._scale(self._values))
+        self._draw_plot(self._scale(self._values))
         return super().render()
 
-    def _entitle(self) -> None:
+    def _update_title(self) -> None:
         logarithmic = " (log)" if self._scale(self._values).logarithmic else ""
         parts: list[tuple[str, str]] = [(f"{self._title}{logarithmic}", "bold")]
         for line in self._lines:
-            colour = tone(self.app.theme_variables, line.style)
+            colour = colour_of(self.app.theme_variables, line.style)
             parts.append((f"  ━ {line.label}", "" if colour is None else colour.hex6))
         self.border_title = Content.assemble(*parts)
 
-    def _prepare(self, scale: Scale) -> None:
+    def _draw_plot(self, scale: Scale) -> None:
         plot = self.plt
         plot.clear_figure()
         plot.frame(frame=False)
         for line in self._lines:
-            colour = tone(self.app.theme_variables, line.style)
-            for stretch in stretches(line.values):
-                values = [scale.place(line.values[place] or 0.0) for place in stretch]
-                plot.plot(list(stretch), values, marker="braille", color=None if colour is None else colour.rgb)
-        marks = thinned(scale.ticks, max(self.size.height // ROWS_PER_LABEL, 2))
+            colour = colour_of(self.app.theme_variables, line.style)
+            for indexes in unbroken_ranges(line.values):
+                values = [scale.place(line.values[index] or 0.0) for index in indexes]
+                plot.plot(list(indexes), values, marker="braille", color=None if colour is None else colour.rgb)
+        ticks = limit_ticks(scale.ticks, max(self.size.height // ROWS_PER_TICK, 2))
         plot.ylim(0, 1)
-        plot.yticks([scale.place(one.value) for one in marks], [one.label for one in marks])
+        plot.yticks([scale.place(tick.value) for tick in ticks], [tick.label for tick in ticks])
         plot.xlim(0, max(len(self._times) - 1, 1))
-        places, labels = self._time_marks()
-        plot.xticks(places, labels)
+        plot.xticks(*self._time_ticks())
 
-    def _time_marks(self) -> tuple[list[float], list[str]]:
-        """Places along the line of time, and their labels; the last is left of the edge, so that it is not cut."""
+    def _time_ticks(self) -> tuple[list[float], list[str]]:
+        """Return positions and labels of the time axis; the last is left of the edge, so that it is not cut."""
         count = len(self._times)
         if not count:
             return [], []
-        wanted = max(min(self.size.width // LABEL_COLUMNS, 8), 1)
-        places = sorted({round(count * part / wanted) for part in range(wanted)} & set(range(count)))
-        at_us = [int(self._times[place].timestamp() * 1e6) for place in places]
+        labels = max(min(self.size.width // TIME_LABEL_WIDTH, 8), 1)
+        indexes = sorted({round(count * number / labels) for number in range(labels)} & set(range(count)))
+        at_us = [int(self._times[index].timestamp() * 1e6) for index in indexes]
         length_us = (self._times[-1] - self._times[0]).total_seconds() * 1e6
-        return [*places], [day(one) if length_us > 2 * DAY_US else clock_time(one) for one in at_us]
+        return [*indexes], [day(one) if length_us > 2 * DAY_US else clock_time(one) for one in at_us]
 
 
-def thinned(marks: Sequence[Tick], most: int) -> Sequence[Tick]:
-    """Every mark, or every second, third and so on, so that there are no more than so many."""
-    return marks[:: -(-len(marks) // most)] if marks else marks
+def limit_ticks(ticks: Sequence[Tick], most: int) -> Sequence[Tick]:
+    """Return every tick, or every second, third and so on, so that there are at most ``most``."""
+    return ticks[:: -(-len(ticks) // most)] if ticks else ticks
 
 
-def stretches(values: Sequence[float | None]) -> Iterator[range]:
-    """The places of values without a gap between them."""
+def unbroken_ranges(values: Sequence[float | None]) -> Iterator[range]:
+    """Yield the indexes of values without a gap between them."""
     start: int | None = None
-    for place, value in enumerate([*values, None]):
+    for index, value in enumerate([*values, None]):
         if value is not None and start is None:
-            start = place
+            start = index
         elif value is None and start is not None:
-            yield range(start, place)
+            yield range(start, index)
             start = None

@@ -1,4 +1,4 @@
-"""A table that fits its columns to the screen and keeps what is selected when its rows are read again."""
+"""A table that fits its columns to the screen and keeps the selection when its rows are refreshed."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from rich.cells import cell_len
 from textual.message import Message
 from textual.widgets import DataTable
 
-from cogmeter_bot.cli.output import fitted
-from cogmeter_bot.tui.styles import painted
+from cogmeter_bot.cli.output import fit_widths
+from cogmeter_bot.tui.styles import styled_text
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -25,7 +25,7 @@ PADDING: Final = 1  # columns left and right of each cell
 
 @dataclass(frozen=True, slots=True)
 class GridRow:
-    """A row; ``key`` tells it from all others, and ``service`` is what Enter opens."""
+    """A row with a unique ``key`` and the service that Enter opens."""
 
     key: str
     service: str
@@ -33,54 +33,54 @@ class GridRow:
 
 
 class Grid(DataTable[Any]):
-    """Rows to choose from; Enter or a click on the chosen row opens its service."""
+    """A table; Enter or a click on the selected row opens its service."""
 
-    class Opened(Message):
-        """A row's service is wanted."""
+    class ServiceOpened(Message):
+        """A message that the service of a row was opened."""
 
         def __init__(self, service: str) -> None:
             super().__init__()
             self.service = service
 
-    class Headed(Message):
-        """A column's heading was clicked."""
+    class HeaderClicked(Message):
+        """A message that the heading of a column was clicked."""
 
-        def __init__(self, place: int) -> None:
+        def __init__(self, column: int) -> None:
             super().__init__()
-            self.place = place
+            self.column = column
 
-    def __init__(self, title: str, columns: Sequence[Column], **more: Any) -> None:
-        super().__init__(cursor_type="row", cell_padding=PADDING, **more)
+    def __init__(self, title: str, columns: Sequence[Column], **options: Any) -> None:
+        super().__init__(cursor_type="row", cell_padding=PADDING, **options)
         self._columns = columns
         self._rows: Sequence[GridRow] = ()
-        self._drawn: object = None
-        self.entitle(title)
+        self._displayed: object = None
+        self.set_title(title)
 
-    def entitle(self, title: str) -> None:
-        """Set what stands above the table."""
+    def set_title(self, title: str) -> None:
+        """Set the title above the table."""
         self.border_title = title.replace("[", r"\[")
 
-    def head(self, columns: Sequence[Column]) -> None:
-        """Give the columns other headings."""
+    def set_columns(self, columns: Sequence[Column]) -> None:
+        """Set the columns; the next ``set_rows`` shows them."""
         self._columns = columns
 
-    def fill(self, rows: Sequence[GridRow]) -> None:
-        """Show these rows; the selection stays on the row that it was on, or at its place if that is gone."""
+    def set_rows(self, rows: Sequence[GridRow]) -> None:
+        """Show these rows; keep the selected row, or its position if it is gone."""
         self._rows = rows
         self._draw()
 
     @property
     def selected(self) -> GridRow | None:
-        """The row under the cursor."""
+        """The selected row."""
         return self._rows[self.cursor_row] if 0 <= self.cursor_row < len(self._rows) else None
 
-    def shown(self, columns: Sequence[Column]) -> list[int]:
-        """The places of those columns for which there is room."""
-        return [place for place, column in enumerate(columns) if column.needs <= self._room]
+    def visible_columns(self, columns: Sequence[Column]) -> list[int]:
+        """Return the indexes of the columns that fit."""
+        return [index for index, column in enumerate(columns) if column.min_terminal <= self._width]
 
     @property
-    def _room(self) -> int:
-        """In columns of the terminal, without the scroll bar."""
+    def _width(self) -> int:
+        """The width in columns of the terminal, without the scroll bar."""
         return self.scrollable_content_region.width
 
     def on_resize(self, _event: events.Resize) -> None:
@@ -88,78 +88,78 @@ class Grid(DataTable[Any]):
         self._draw()
 
     def action_cursor_down(self) -> None:
-        """One row down; behind the last, to the next table of the screen."""
+        """Move down; from the last row to the next table."""
         if self.cursor_row >= len(self._rows) - 1:
-            self._leave(1)
+            self._focus_neighbour(1)
         else:
             super().action_cursor_down()
 
     def action_cursor_up(self) -> None:
-        """One row up; above the first, to the table before."""
+        """Move up; from the first row to the previous table."""
         if self.cursor_row <= 0:
-            self._leave(-1)
+            self._focus_neighbour(-1)
         else:
             super().action_cursor_up()
 
     def on_data_table_row_selected(self, event: DataTable.RowSelected) -> None:
-        """Enter, or a click on the row under the cursor."""
+        """Open the service of the selected row."""
         event.stop()
         row = self.selected
         if row is not None and row.service:
-            self.post_message(self.Opened(row.service))
+            self.post_message(self.ServiceOpened(row.service))
 
     def on_data_table_header_selected(self, event: DataTable.HeaderSelected) -> None:
-        """A click on a heading."""
+        """Forward the click on a heading."""
         event.stop()
-        self.post_message(self.Headed(int(str(event.column_key.value))))
+        self.post_message(self.HeaderClicked(int(str(event.column_key.value))))
 
-    def _leave(self, step: int) -> None:
-        view = self.parent
-        grids = [] if view is None else list(view.query(Grid))
-        place = grids.index(self) + step if self in grids else -1
-        if 0 <= place < len(grids):
-            grids[place].focus()
+    def _focus_neighbour(self, step: int) -> None:
+        grids = [] if self.parent is None else list(self.parent.query(Grid))
+        index = grids.index(self) + step if self in grids else -1
+        if 0 <= index < len(grids):
+            grids[index].focus()
 
     def _draw(self) -> None:
-        """Make the table anew, unless it would be the same."""
-        width = self._room
+        """Rebuild the table, unless nothing has changed."""
+        width = self._width
         if not width:
             return
-        drawn = (width, self.app.theme, tuple(self._columns), tuple((one.key, tuple(one.cells)) for one in self._rows))
-        if drawn == self._drawn:
+        rows = tuple((row.key, tuple(row.cells)) for row in self._rows)
+        displayed = (width, self.app.theme, tuple(self._columns), rows)
+        if displayed == self._displayed:
             return
-        self._drawn = drawn
-        chosen, place, top = self._chosen_key, self.cursor_row, self.scroll_y
+        self._displayed = displayed
+        selected, cursor_row, top = self._selected_key, self.cursor_row, self.scroll_y
         self.clear(columns=True)
-        shown = self.shown(self._columns)
-        for number, cells in zip(shown, self._widths(shown, width), strict=True):
-            self.add_column(self._cell(self._columns[number].title, number), width=cells, key=str(number))
+        visible = self.visible_columns(self._columns)
+        for index, column_width in zip(visible, self._column_widths(visible, width), strict=True):
+            self.add_column(self._cell(self._columns[index].title, index), width=column_width, key=str(index))
         for row in self._rows:
-            self.add_row(*(self._cell(row.cells[number], number) for number in shown), key=row.key)
+            self.add_row(*(self._cell(row.cells[index], index) for index in visible), key=row.key)
         keys = [row.key for row in self._rows]
-        # Never above the first row, where the heading would be taken for what is chosen.
-        cursor = keys.index(chosen) if chosen in keys else max(min(place, len(keys) - 1), 0)
+        # Never -1: the heading would look selected.
+        cursor = keys.index(selected) if selected in keys else max(min(cursor_row, len(keys) - 1), 0)
         self.move_cursor(row=cursor, scroll=False)
         self.scroll_to(y=top, animate=False)
 
     @property
-    def _chosen_key(self) -> str | None:
+    def _selected_key(self) -> str | None:
         return str(self.coordinate_to_cell_key(self.cursor_coordinate).row_key.value) if self.is_valid_cursor else None
 
     @property
     def is_valid_cursor(self) -> bool:
-        """Whether there is a row under the cursor."""
+        """Return whether there is a row under the cursor."""
         return bool(self.columns) and self.is_valid_coordinate(self.cursor_coordinate)
 
-    def _widths(self, shown: Sequence[int], width: int) -> list[int]:
-        texts = [[self._columns[place].title, *(_words(row.cells[place]) for row in self._rows)] for place in shown]
+    def _column_widths(self, visible: Sequence[int], width: int) -> list[int]:
+        texts = [[self._columns[index].title, *(_text(row.cells[index]) for row in self._rows)] for index in visible]
         natural = [max(map(cell_len, column)) for column in texts]
-        flexible = [self._columns[place].flexible for place in shown]
-        return fitted(natural, flexible, width - 2 * PADDING * len(shown))
+        flexible = [self._columns[index].flexible for index in visible]
+        return fit_widths(natural, flexible, width - 2 * PADDING * len(visible))
 
-    def _cell(self, cell: Cell, number: int) -> Text:
-        return painted(self.app.theme_variables, cell, justify_right=self._columns[number].right)
+    def _cell(self, cell: Cell, column: int) -> Text:
+        return styled_text(self.app.theme_variables, cell, justify_right=self._columns[column].right)
 
 
-def _words(cell: Cell) -> str:
+def _text(cell: Cell) -> str:
     return cell if isinstance(cell, str) else cell[0]

@@ -129,7 +129,7 @@ async def test_json_export_live_and_doctor_come_from_there_too(asked, cogmeter, 
 
 @pytest.mark.parametrize(
     ("token", "said"),
-    [("x" * 40, "refuses the token; set COGMETER_TOKEN"), (None, "wants a token; set COGMETER_TOKEN")],
+    [("x" * 40, "rejects the token. Set COGMETER_TOKEN"), (None, "requires a token. Set COGMETER_TOKEN")],
 )
 async def test_a_wrong_token_is_said_in_one_line(asked, token, said):
     ask, _ = asked
@@ -184,10 +184,16 @@ async def test_an_answer_that_breaks_off_leaves_no_file(cogmeter, tmp_path):
             (await asyncio.to_thread(cogmeter, *one, "--url", site.name.replace("://", "://me:secret@") + path), said)
             for *one, path, said in (
                 ("export", "-o", "x.json", "", "does not answer ("),
-                ("export", "-o", "x.json", "/portal", "/portal/api/performance/export does not answer as cogmeter"),
-                ("summary", "", "does not answer as cogmeter does"),
-                ("alerts", "", "serves no cogmeter there"),
-                ("summary", "/down", "cannot answer (status 502); see the bot's log"),
+                (
+                    "export",
+                    "-o",
+                    "x.json",
+                    "/portal",
+                    "/portal/api/performance/export did not return a cogmeter",
+                ),
+                ("summary", "", "did not return a cogmeter response"),
+                ("alerts", "", "is not a cogmeter API"),
+                ("summary", "/down", "failed (status 502). See the bot's log"),
                 ("summary", "/refusing", r"no \x1b[31mway"),
             )
         ]

@@ -61,7 +61,7 @@ def test_a_port_that_is_taken_is_said_in_one_line(cogmeter, option):
         code, _, err = cogmeter("demo", option, str(port))
     assert code == 1
     assert err.startswith(f"Error: Port {port} cannot be used")
-    assert err.endswith(f"choose another with {option}\n")
+    assert err.endswith(f"Use another with {option}.\n")
     assert err.count("\n") == 1
 
 
@@ -69,7 +69,7 @@ def test_a_database_that_exists_is_never_filled_with_made_up_operations(cogmeter
     (tmp_path / "mine.db").write_bytes(b"precious")
     code, _, err = cogmeter("demo", "--database", "mine.db")
     assert code == 1
-    assert "exists already" in err
+    assert "already exists" in err
     assert (tmp_path / "mine.db").read_bytes() == b"precious"
 
 

@@ -15,7 +15,8 @@ from pathlib import Path
 
 import pytest
 
-from cogmeter_bot.files import TakenError, output
+from cogmeter_bot.errors import OutputFileError
+from cogmeter_bot.files import output
 from cogmeter_storage import open_store
 
 
@@ -89,7 +90,7 @@ def test_two_exports_that_overlap_are_sorted_and_nothing_is_doubled_or_lost(cogm
     code, out, _ = cogmeter("import", "both.ndjson", "--database", "new.db")
     assert code == 0
     assert out.startswith("Imported 201 operations of ")
-    assert out.endswith("; 30 that stood in the file again were left out\n")
+    assert out.endswith("; skipped 30 duplicates in the file\n")
     found = stored(tmp_path / "new.db")
     assert sorted(map(str, found)) == sorted(map(str, [*stored(path), next(one for one in found if one[1] == "q")]))
     assert [one[2] for one in found] == sorted(one[2] for one in found)
@@ -106,19 +107,19 @@ def test_what_cannot_be_brought_in_changes_nothing(cogmeter, seed, some, tmp_pat
     cogmeter("export", "-o", "x.ndjson")
     cogmeter("export", "-o", "x.json")
     cogmeter("export", "-o", "x.prom")
-    refused(cogmeter("import", "x.ndjson"), "bring it into a new database (--database FILE)")
+    refused(cogmeter("import", "x.ndjson"), "Import it into a new database (--database FILE)")
     assert len(stored(path)) == 200
     lines = (tmp_path / "x.ndjson").read_text().splitlines()
     cases = {
         "cut": ("\n".join(lines[:5]) + "\n" + lines[5][:40], "line 6"),
-        "cut document": ("\n".join((tmp_path / "x.json").read_text().splitlines()[:9]), "is incomplete"),
-        "no name": (lines[0].replace("knowledge-graph", "a\\nb"), "is not a name"),
-        "no duration": (lines[0].replace('"duration":', '"duration":-1,"x":'), "is not a duration"),
-        "no outcome": (lines[0].replace('"outcome":"ok"', '"outcome":"fine"'), "is not an operation of an export"),
-        "later": (lines[0].replace('"endTime":"2', '"endTime":"3'), "has not come yet"),
-        "metrics": ((tmp_path / "x.prom").read_text(), "is not an export"),
-        "nothing": ("", "is not an export"),
-        "text": ("\x00\x01", "is not an export"),
+        "cut document": ("\n".join((tmp_path / "x.json").read_text().splitlines()[:9]), "ends in the middle"),
+        "no name": (lines[0].replace("knowledge-graph", "a\\nb"), "is no name"),
+        "no duration": (lines[0].replace('"duration":', '"duration":-1,"x":'), "is no duration"),
+        "no outcome": (lines[0].replace('"outcome":"ok"', '"outcome":"fine"'), "is no operation as we write them"),
+        "later": (lines[0].replace('"endTime":"2', '"endTime":"3'), "in the future"),
+        "metrics": ((tmp_path / "x.prom").read_text(), "none of our exports"),
+        "nothing": ("", "none of our exports"),
+        "text": ("\x00\x01", "none of our exports"),
         "columns": ("timestamp,service,operation,duration,success,error\n1,2,3\n", "line 2: it has 3 columns"),
         "no csv": ('timestamp,service,operation,duration,success,error\n"a', "line 2"),
     }
@@ -159,7 +160,7 @@ def test_a_file_that_exists_is_kept_unless_it_is_forced(cogmeter, seed, some, tm
     seed(some)
     (tmp_path / "mine.csv").write_text("precious")
     code, _, err = cogmeter("export", "-o", "mine.csv")
-    assert (code, err) == (2, "Error: mine.csv exists already; name another file, or replace it with --force.\n")
+    assert (code, err) == (2, "Error: mine.csv already exists. Use another name, or replace it with --force.\n")
     assert (tmp_path / "mine.csv").read_text() == "precious"
     assert cogmeter("export", "-o", "mine.csv", "--force")[0] == 0
     assert (tmp_path / "mine.csv").read_text().startswith("timestamp,")
@@ -199,7 +200,7 @@ def test_a_full_device_is_said(cogmeter, seed, some):
     seed(some)
     code, _, err = cogmeter("export", "-o", "/dev/full")
     assert (code, err.count("\n")) == (1, 1)
-    assert "There is no room for the file" in err
+    assert "No space left for the file" in err
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
@@ -262,7 +263,7 @@ def test_standard_output_that_takes_nothing_is_said_or_ends_the_command_without_
     with Path("/dev/full").open("w") as full:
         code, err = ended(full)
     assert (code, err.count("\n")) == (1, 1)
-    assert err.startswith("Error: There is no room for the file")
+    assert err.startswith("Error: No space left for the file")
     ours, theirs = os.pipe()
     os.close(ours)
     code, err = ended(theirs)
@@ -304,7 +305,7 @@ def test_an_export_holds_every_stored_row_and_its_memory_does_not_grow_with_them
 
 def test_a_file_that_appears_while_an_export_runs_is_kept(tmp_path):
     path = tmp_path / "x.json"
-    with pytest.raises(TakenError, match="has appeared meanwhile"), output(path, force=False) as file:
+    with pytest.raises(OutputFileError, match="was created in the meantime"), output(path, force=False) as file:
         file.write(b"ours")
         path.write_text("theirs")
     assert path.read_text() == "theirs"

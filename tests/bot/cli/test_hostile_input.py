@@ -236,7 +236,7 @@ def test_csv_in_a_pipe_stays_as_it_is(attacked, cogmeter):
 def test_a_database_is_not_written_to_a_terminal(attacked, terminal):
     said, code = terminal("backup", "-")
     assert code == 2
-    assert "name a file, or send it into a pipe" in said
+    assert "Name a file, or use a pipe" in said
 
 
 def test_a_path_gives_no_orders_to_a_terminal(attacked, cogmeter, tmp_path):

@@ -68,7 +68,7 @@ def test_a_backup_never_replaces_a_database_in_use(cogmeter, seed, some, now_us)
 
     other = seed(some, "other.db")
     code, _, err = asyncio.run(onto_it())
-    assert (code, err) == (2, f"Error: {path} is a database in use; name another file.\n")
+    assert (code, err) == (2, f"Error: {path} is a database in use. Name another file.\n")
 
 
 def test_a_backup_never_replaces_a_database_that_a_bot_has_open_though_it_has_written_nothing(cogmeter, seed, some):
@@ -83,7 +83,7 @@ def test_a_backup_never_replaces_a_database_that_a_bot_has_open_though_it_has_wr
             await store.close()
 
     code, _, err = asyncio.run(onto_it())
-    assert (code, err) == (2, f"Error: {path} is a database in use; name another file.\n")
+    assert (code, err) == (2, f"Error: {path} is a database in use. Name another file.\n")
     assert cogmeter("backup", path, "--force", "--database", other)[0] == 0
 
 
@@ -118,9 +118,9 @@ def test_forget_removes_the_hash_that_the_watch_stored_and_asks_before(cogmeter,
     seed(rows, work=lambda store: store.set_value(KEY, people.key))
     code, out, _ = cogmeter("forget", "--user", USER, stdin="n\n")
     assert code == 130
-    assert "for good?" in out
+    assert "Permanently remove" in out
     code, out, _ = cogmeter("forget", "--user", USER, "--yes")
-    assert (code, out) == (0, "Removed from 1 rows\n")
+    assert (code, out) == (0, "Removed from 1 row\n")
     lines = cogmeter("export", "--format", "ndjson", "-o", "-")[1].splitlines()
     first, second = map(json.loads, lines)
     assert (first["metadata"], first["error"]) == ({"command": "ask"}, "no right for (forgotten)")
@@ -131,7 +131,7 @@ def test_init_writes_what_the_bot_can_read_for_its_owner_alone(cogmeter, tmp_pat
     code, out, err = cogmeter("init", stdin="to.ken-1\n123456789012345678\nabc\n0.1\n\n200\n")
     assert (code, err) == (0, "")
     assert "PERFORMANCE_ALERT_THRESHOLD_ERROR_RATE='abc': it should be a valid number" in out  # and is asked again
-    assert out.endswith("all other settings are in .env.example.\n")
+    assert out.endswith("All other settings are in .env.example.\n")
     file = tmp_path / ".env"
     assert file.read_text() == (
         "DISCORD_TOKEN=to.ken-1\n"
@@ -155,7 +155,7 @@ def test_init_writes_what_the_bot_can_read_for_its_owner_alone(cogmeter, tmp_pat
 def test_init_never_overwrites_without_a_yes(cogmeter, tmp_path):
     (tmp_path / ".env").write_text("precious")
     code, _, err = cogmeter("init", stdin="n\n")
-    assert (code, err) == (1, "Error: .env was left as it is.\n")
+    assert (code, err) == (1, "Error: .env was not changed.\n")
     assert (tmp_path / ".env").read_text() == "precious"
     assert cogmeter("init", stdin="y\n\n\n\n\n\n")[0] == 0
     assert (tmp_path / ".env.bak").read_text() == "precious"

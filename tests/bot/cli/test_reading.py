@@ -44,7 +44,7 @@ def test_alerts_that_stand_and_those_that_stood(cogmeter, alarmed):
     assert cogmeter("alerts", "--history")[1].count("7.8%") == 2
     assert "other" not in cogmeter("alerts", "--history", "--services", "knowledge-graph")[1]
     assert cogmeter("alerts", "--since", "2020-01-01", "--until", "2020-01-02")[1].endswith("None.\n")
-    assert cogmeter("alerts", "--history", "--limit", "1")[1].endswith("1 more; raise --limit.\n")
+    assert cogmeter("alerts", "--history", "--limit", "1")[1].endswith("1 more. Raise --limit.\n")
 
 
 def test_alerts_of_an_unknown_rule_are_listed_under_its_stored_name(cogmeter, seed, some, now_us):
@@ -136,7 +136,7 @@ def test_errors_are_grouped_and_can_be_narrowed(cogmeter, seed, some, now_us):
     seed([*some, ("core", "go", now_us - 1, 5, 2, "timeout after 5 s", None)])
     out = cogmeter("errors")[1].splitlines()
     assert out[0] == "Errors (Last 24 Hours)"
-    assert out[2].split() == ["count", "last", "service", "/", "operation", "outcome", "error"]
+    assert out[2].split() == ["count", "last", "(UTC)", "service", "/", "operation", "outcome", "error"]
     assert len(out) == 3 + 3
     asked = ("errors", "--services", "core", "--operation", "go", "--json")
     (group,) = json.loads(cogmeter(*asked)[1])["groups"]
@@ -228,7 +228,7 @@ def test_the_live_view_waits_for_a_database_that_goes_away(alarmed, on_terminal)
     aside = alarmed.with_name("aside.db")
     alarmed.rename(aside)
     shown = on_terminal("live", "--interval", "0.5")
-    shown.read("Looking again every 0.5 s")
+    shown.read("Retrying every 0.5 s")
     aside.rename(alarmed)
     shown.read("Last Failures")
     shown.process.send_signal(signal.SIGINT)
@@ -242,7 +242,7 @@ def test_the_live_view_as_json_has_nothing_but_json_on_standard_output(cogmeter,
         assert set(json.loads(out)) == {"dashboard", "recentFailures"}
     code, out, err = cogmeter("live", "--count", "2", "--interval", "0.5", "--json", "--database", "none.db")
     assert (code, out) == (3, "")
-    assert err.count("Looking again every 0.5 s.\n") == 1
+    assert err.count("Retrying every 0.5 s.\n") == 1
 
 
 def test_a_progress_bar_is_shown_on_a_terminal_and_gone_in_the_end(terminal, alarmed, tmp_path):

@@ -1,9 +1,9 @@
 import numpy as np
 import pytest
 
-from cogmeter_bot.demo.history import SLICE, make_history
+from cogmeter_bot.demo.history import ROWS_PER_CHUNK, make_history
 from cogmeter_bot.demo.incidents import PAST
-from cogmeter_bot.demo.past_alerts import past_alerts
+from cogmeter_bot.demo.past import past_alerts
 from cogmeter_bot.demo.profiles import PROFILES
 from cogmeter_storage.model import DAY_US, HOUR_US, Outcome
 
@@ -18,7 +18,7 @@ def week():
 def test_the_same_seed_makes_the_same_history(week):
     again = make_history(UNTIL_US, 7, seed=1)
     assert np.array_equal(week.table, again.table)
-    assert week.notes == again.notes
+    assert week.metadata == again.metadata
 
 
 def test_another_seed_makes_another_history(week):
@@ -45,15 +45,15 @@ def test_durations_are_positive_and_near_the_profiles_medians(week):
 
 def test_the_rows_come_in_slices_with_the_stores_ids(week):
     ids = [100 + number for number in range(len(week.names))]
-    slices = list(week.slices(ids))
+    slices = list(week.chunks(ids))
     rows = [row for one in slices for row in one]
     assert len(rows) == len(week)
-    assert max(map(len, slices)) == SLICE
+    assert max(map(len, slices)) == ROWS_PER_CHUNK
     assert {row[0] for row in rows} == set(ids)
 
 
 def test_a_row_has_an_error_text_exactly_when_it_failed(week):
-    rows = [row for one in week.slices(range(len(week.names))) for row in one]
+    rows = [row for one in week.chunks(range(len(week.names))) for row in one]
     assert all((outcome != Outcome.OK) == (error is not None) for _, _, _, outcome, error, _ in rows)
     assert 0.005 < sum(row[4] is not None for row in rows) / len(rows) < 0.03
 

@@ -5,7 +5,7 @@ import itertools
 import numpy as np
 import pytest
 
-from cogmeter_bot.demo.incidents import FIRST_AFTER_S, LIVE_LENGTH_S, PAUSE_S, live
+from cogmeter_bot.demo.incidents import FIRST_AFTER_S, LIVE_LENGTH_S, PAUSE_S, live_incidents
 from cogmeter_bot.demo.profiles import PROFILES, activity
 from cogmeter_bot.demo.traffic import STEP_S, Traffic
 
@@ -31,7 +31,7 @@ def test_quiet_traffic_is_as_busy_as_the_history_at_that_hour():
     notebook = Notebook()
     traffic = Traffic(1, record=notebook)
     traffic._incidents = iter(())
-    traffic._incident = next(live(np.random.default_rng(0)))
+    traffic._incident = next(live_incidents(np.random.default_rng(0)))
     for _ in range(4000):
         traffic.step(0.0, STEP_S, NOW_US)
     expected = sum(one.per_minute for one in PROFILES) * float(activity(NOW_US)) / 60 * STEP_S * 4000
@@ -57,7 +57,7 @@ def test_after_an_incident_the_service_is_well_again():
 
 
 def test_incidents_never_meet_and_their_alerts_are_more_than_15_seconds_apart():
-    incidents = list(itertools.islice(live(np.random.default_rng(3)), 20))
+    incidents = list(itertools.islice(live_incidents(np.random.default_rng(3)), 20))
     assert all(later.start - earlier.end >= PAUSE_S[0] for earlier, later in itertools.pairwise(incidents))
     assert incidents[0].start == FIRST_AFTER_S
 

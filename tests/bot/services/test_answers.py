@@ -15,7 +15,7 @@ def known():
 
 def test_an_answer_holds_the_fitting_notes_and_facts(known):
     found = answer(1, "When does the backup of SQLite run?", **known)
-    assert found.text == "You told me: The backup runs at three\nI know that SQLite is a database."
+    assert found.text == "Your note: The backup runs at three\nFact: SQLite is a database"
 
 
 def test_an_answer_that_finds_nothing_says_how_to_teach(known):
@@ -23,4 +23,4 @@ def test_an_answer_that_finds_nothing_says_how_to_teach(known):
 
 
 def test_a_sad_question_gets_a_kind_word_first(known):
-    assert answer(1, "Why is the backup so slow and broken?", **known).text.startswith("That sounds unpleasant")
+    assert answer(1, "Why is the backup so slow and broken?", **known).text.startswith("Sorry to hear that.")

@@ -67,7 +67,7 @@ async def test_a_redirect_is_followed(site):
 
 
 async def test_a_circle_of_redirects_ends(site):
-    with pytest.raises(UserInputError, match="leads on"):
+    with pytest.raises(UserInputError, match="redirects more than"):
         await read(f"{site}/circle", private=True)
 
 

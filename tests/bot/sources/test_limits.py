@@ -17,7 +17,7 @@ from cogmeter.settings import Settings
 from cogmeter.web.server.servers import Servers
 from cogmeter_bot.sources.api import ApiSource
 from cogmeter_bot.sources.database import DatabaseSource
-from cogmeter_bot.sources.diagnosis import judged
+from cogmeter_bot.sources.diagnosis import is_slow, judge_stats
 
 
 @pytest.fixture
@@ -55,7 +55,7 @@ async def statuses(monitor):
     )
     for source in sources:
         service = await source.service("chat", None, Period.HOUR.range_at(now_us()))
-        found[type(source).__name__] = judged(service, await source.limits(), "chat").status
+        found[type(source).__name__] = judge_stats(service, await source.limits(), "chat").status
         await source.close()
     return found
 
@@ -75,3 +75,14 @@ async def test_every_surface_judges_by_the_thresholds_in_effect(monitor, overrid
     if overrides:
         await monitor.override(overrides, "a test")
     assert set((found := await statuses(monitor)).values()) == {status}, found
+
+
+async def test_a_slow_operation_is_judged_by_the_threshold_of_its_own_operation(monitor):
+    await monitor.override({"response_time": "15", "response_time@chat": "30"}, "a test")
+    source = await DatabaseSource.open(Settings(_env_file=None), monitor.settings.database_url)
+    slowest = await source.slowest(Period.HOUR.range_at(now_us()), None, None, limit=1)
+    (operation,) = slowest.operations
+    limits = await source.limits()
+    assert not is_slow(operation, limits)
+    assert is_slow(operation.model_copy(update={"service": "other"}), limits)
+    await source.close()

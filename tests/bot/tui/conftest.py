@@ -8,12 +8,12 @@ from dataclasses import replace
 import pytest
 
 from cogmeter.settings import load_settings
-from cogmeter_bot.demo.history import backfill, make_history
-from cogmeter_bot.demo.past_alerts import bring_alerts, past_alerts
+from cogmeter_bot.demo.history import make_history, store_history
+from cogmeter_bot.demo.past import past_alerts, store_alerts
 from cogmeter_bot.sources.database import DatabaseSource
+from cogmeter_bot.sources.factory import ReconnectingSource
 from cogmeter_bot.tui.app import DashboardApp
-from cogmeter_bot.tui.ranges import choices
-from cogmeter_bot.tui.reconnecting_source import ReconnectingSource
+from cogmeter_bot.tui.chrome import range_choices
 from cogmeter_storage import open_store
 from cogmeter_storage.alerting import AlertState, Step
 from cogmeter_storage.model import Outcome
@@ -31,9 +31,9 @@ def fill(path, *, days=1.0, others=()):
         store = await open_store(f"sqlite:///{path}")
         try:
             if days:
-                await backfill(store, history, until_us=until_us)
+                await store_history(store, history, until_us=until_us)
             alerts = past_alerts(history, until_us)
-            await bring_alerts(store, alerts, until_us=until_us, days=days)
+            await store_alerts(store, alerts, until_us=until_us, days=days)
             for one in alerts[:1]:
                 began = until_us - 5 * MINUTE_US
                 stands = replace(
@@ -99,8 +99,8 @@ def dashboard():
 
     def make(path, *, interval_s=3600.0, since=None):
         settings = load_settings()
-        feed = ReconnectingSource(lambda: DatabaseSource.open(settings, f"sqlite:///{path}"), path)
-        listed, chosen = choices(since, None, None)
-        return DashboardApp(feed, settings, listed, chosen, name=str(path), interval_s=interval_s)
+        source = ReconnectingSource(lambda: DatabaseSource.open(settings, f"sqlite:///{path}"), path)
+        choices, selected = range_choices(since, None, None)
+        return DashboardApp(source, settings, choices, selected, name=str(path), interval_s=interval_s)
 
     return make

@@ -52,7 +52,7 @@ def test_in_a_pipe_one_line_says_what_to_use_instead(tmp_path):
         cwd=tmp_path, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=100, check=False,
     )  # fmt: skip
     assert done.returncode == 2
-    assert done.stderr.startswith("Error: The dashboard needs a terminal; in a pipe")
+    assert done.stderr.startswith("Error: The dashboard needs a terminal. In a pipe")
     assert done.stderr.count("\n") == 1
 
 
@@ -65,7 +65,7 @@ def test_a_terminal_that_can_show_lines_alone_is_told_the_same(tmp_path):
 def test_a_redirected_standard_error_is_said(tmp_path):
     code, said = on_a_terminal(tmp_path, stderr_too=False)
     assert code == 2
-    assert said.startswith("Error: The dashboard is drawn by way of standard error, which is redirected here")
+    assert said.startswith("Error: The dashboard is drawn on standard error, which is redirected")
 
 
 def test_a_database_that_is_not_there_ends_it_with_one_line(tmp_path):

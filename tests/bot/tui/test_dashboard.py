@@ -1,7 +1,9 @@
 """Every view and key of the dashboard, on a real database, at the sizes that it must fit."""
 
+import asyncio
 import re
 import shutil
+import threading
 import time
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
@@ -12,10 +14,12 @@ from textual.widgets import Input, Static
 
 from cogmeter.recording.buffer import DROPPED
 from cogmeter.render.charts.ticks import Tick
-from cogmeter_bot.tui.chart import Line, TerminalChart, thinned
-from cogmeter_bot.tui.chrome import KEYS, Help, Ranges, StatusLine
+from cogmeter_bot.tui.chart import Line, TerminalChart, limit_ticks
+from cogmeter_bot.tui.chrome import KEYS, HelpScreen, RangePicker, StatusLine
 from cogmeter_bot.tui.grid import Grid
 from cogmeter_storage import open_store
+from cogmeter_storage.sqlite import reader
+from cogmeter_storage.sqlite.database_file import Readable
 
 SIZES = [(80, 24), (160, 50)]
 
@@ -23,7 +27,7 @@ SIZES = [(80, 24), (160, 50)]
 @asynccontextmanager
 async def opened(app, size=(80, 24)):
     async with app.run_test(size=size) as pilot:
-        await until(pilot, lambda: "read at" in said(app))
+        await until(pilot, lambda: "updated" in said(app))
         yield pilot
 
 
@@ -90,7 +94,7 @@ async def test_each_view_shows_its_part(dashboard, database, size):
         await until(pilot, lambda: "UTC, op_" in shown(app))
         assert any("[/] went wrong" in str(row[-1]) for row in _rows(grid(app, "error-groups")))
         await pilot.press("5")
-        await until(pilot, lambda: "Active (1 told" in shown(app))
+        await until(pilot, lambda: "Active (1 firing or acknowledged, 0 pending or muted)" in shown(app))
         assert "resolved" in shown(app)
         assert "[bold]It fails" in str(app.query_one("#alert", Static).render())
         assert all(len(line) == size[0] for line in shown(app).splitlines())
@@ -177,7 +181,7 @@ async def test_the_range_is_chosen_from_a_list(dashboard, database):
     async with opened(app) as pilot:
         before = str(app.query_one("#figures", Static).render())
         await pilot.press("t")
-        assert isinstance(app.screen, Ranges)
+        assert isinstance(app.screen, RangePicker)
         await pilot.press("up", "up", "enter")
         await until(pilot, lambda: "Last Hour" in shown(app))
         await until(pilot, lambda: str(app.query_one("#figures", Static).render()) != before)
@@ -196,10 +200,10 @@ async def test_help_lists_the_keys_and_any_of_several_closes_it(dashboard, datab
     async with opened(app) as pilot:
         for key in ("escape", "question_mark", "q"):
             await pilot.press("question_mark")
-            assert isinstance(app.screen, Help)
+            assert isinstance(app.screen, HelpScreen)
             assert [does for _, does in KEYS if does not in shown(app)] == []
             await pilot.press(key)
-            assert not isinstance(app.screen, Help)
+            assert not isinstance(app.screen, HelpScreen)
 
 
 async def test_arrows_go_on_into_the_next_table(dashboard, database):
@@ -207,7 +211,7 @@ async def test_arrows_go_on_into_the_next_table(dashboard, database):
     async with opened(app) as pilot:
         await until(pilot, lambda: grid(app, "top").row_count)
         await pilot.press("end", *("down",) * 12)
-        assert app.focused is grid(app, "standing")
+        assert app.focused is grid(app, "active")
         await pilot.press("up")
         assert app.focused is grid(app, "top")
 
@@ -215,9 +219,9 @@ async def test_arrows_go_on_into_the_next_table(dashboard, database):
 async def test_names_above_can_be_clicked(dashboard, database):
     app = dashboard(database)
     async with opened(app) as pilot:
-        await pilot.click("#entry-errors")
+        await pilot.click("#tab-errors")
         assert app.view.NAME == "Errors"
-        assert app.query_one("#entry-errors").has_class("open")
+        assert app.query_one("#tab-errors").has_class("open")
 
 
 async def test_it_resizes_and_changes_between_dark_and_light(dashboard, database):
@@ -226,7 +230,7 @@ async def test_it_resizes_and_changes_between_dark_and_light(dashboard, database
         await until(pilot, lambda: grid(app, "top").row_count)
         await pilot.resize_terminal(80, 24)
         await until(pilot, lambda: all(len(line) == 80 for line in shown(app).splitlines()))
-        assert "core-intelligence" in shown(app)
+        await until(pilot, lambda: "core-intelligence" in shown(app))
         dark = str(grid(app, "top").get_row_at(0)[2].spans)
         await pilot.press("d")
         await until(pilot, lambda: str(grid(app, "top").get_row_at(0)[2].spans) != dark)
@@ -251,15 +255,15 @@ async def test_a_database_that_goes_away_is_said_and_its_successor_is_read(dashb
     async with opened(app) as pilot:
         await until(pilot, lambda: grid(app, "top").row_count)
         database.rename(tmp_path / "rotated.db")
-        await until(pilot, lambda: "Trying again" in said(app))
+        await until(pilot, lambda: "Retrying" in said(app))
         assert grid(app, "top").row_count
         fresh.write_bytes(b"this is no database, " * 400)
         fresh.rename(database)
-        await until(pilot, lambda: "Trying again" in said(app))
+        await until(pilot, lambda: "Retrying" in said(app))
         database.unlink()
         shutil.copy(tmp_path / "rotated.db", tmp_path / "third.db")
         (tmp_path / "third.db").rename(database)
-        await until(pilot, lambda: "read at" in said(app))
+        await until(pilot, lambda: "updated" in said(app))
 
 
 async def test_the_chosen_alert_is_told_in_full(dashboard, database):
@@ -301,10 +305,10 @@ async def test_a_hundred_services_with_very_long_names_fit(dashboard, crowded, s
     async with opened(app, size) as pilot:
         for key in "12345":
             await pilot.press(key)
-            await until(pilot, lambda: "read at" in said(app))
+            await until(pilot, lambda: "updated" in said(app))
             assert all(cell_len(line) == size[0] for line in shown(app).splitlines())
         await pilot.press("2")
-        assert grid(app, "all-services").row_count == 100
+        await until(pilot, lambda: grid(app, "all-services").row_count == 100)
         await pilot.press("end", "enter")
         await until(pilot, lambda: grid(app, "operations").row_count)
 
@@ -337,7 +341,7 @@ async def test_charts_of_a_bot_that_started_ten_minutes_ago_have_ten_minutes(das
 
 @pytest.mark.parametrize(("count", "most"), [(0, 3), (1, 2), (6, 2), (6, 6), (7, 6), (5, 4)])
 def test_no_more_labels_than_there_is_room_for(count, most):
-    kept = thinned([Tick(one, str(one)) for one in range(count)], most)
+    kept = limit_ticks([Tick(one, str(one)) for one in range(count)], most)
     assert len(kept) <= most
     assert not count or kept[0].value == 0
 
@@ -352,9 +356,9 @@ async def test_r_reads_again_and_page_keys_move_the_selection(dashboard, crowded
         assert table.cursor_row > 5
         await pilot.press("pageup")
         assert table.cursor_row == 0
-        app.query_one(StatusLine).tell("before")
+        app.query_one(StatusLine).set_text("before")
         await pilot.press("r")
-        await until(pilot, lambda: "read at" in said(app))
+        await until(pilot, lambda: "updated" in said(app))
 
 
 @pytest.mark.parametrize("key", ["q", "ctrl+c"])
@@ -364,3 +368,38 @@ async def test_q_and_ctrl_c_end_it(dashboard, database, key):
         await pilot.press("slash" if key == "ctrl+c" else "1")  # a field that takes letters takes no Ctrl+C
         await pilot.press(key)
     assert app.return_code == 0
+
+
+class Gate:
+    """Blocks the thread of a connection before a function, until it is opened."""
+
+    def __init__(self):
+        self.reached, self.opened = threading.Event(), threading.Event()
+
+    def before(self, function):
+        def blocked(*arguments):
+            self.reached.set()
+            assert self.opened.wait(60)
+            return function(*arguments)
+
+        return blocked
+
+
+@pytest.mark.parametrize(
+    ("owner", "function"), [(Readable, "__call__"), (reader, "series")], ids=["opening", "reading"]
+)
+@pytest.mark.parametrize("key", ["q", None])
+async def test_no_connection_outlives_an_application_that_ends_while_it_is_opening_or_reading(
+    dashboard, database, monkeypatch, owner, function, key
+):
+    gate, before = Gate(), set(threading.enumerate())
+    monkeypatch.setattr(owner, function, gate.before(getattr(owner, function)))
+    app = dashboard(database)
+    async with app.run_test() as pilot:
+        await until(pilot, gate.reached.is_set)
+        assert len(set(threading.enumerate()) - before) == 1
+        asyncio.get_running_loop().call_later(0.3, gate.opened.set)
+        if key:
+            await pilot.press(key)
+    assert set(threading.enumerate()) == before
+    assert app._source._source is None

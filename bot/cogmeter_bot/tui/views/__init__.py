@@ -1,1 +1,1 @@
-"""What the dashboard shows, one module for each view."""
+"""The views of the dashboard."""

@@ -1,4 +1,4 @@
-"""The alerts that stand, and those that were."""
+"""The view of active and past alerts."""
 
 from __future__ import annotations
 
@@ -7,11 +7,12 @@ from typing import TYPE_CHECKING, ClassVar, Final, NamedTuple
 from textual.widgets import Static
 
 from cogmeter.schemas.alerts import TOLD
-from cogmeter_bot.cli import guide_format
+from cogmeter_bot.cli.alerts import SEVERITY_COLOURS
 from cogmeter_bot.cli.output import DIM
+from cogmeter_bot.cli.text import one_line, timestamp
 from cogmeter_bot.tui.grid import Grid
-from cogmeter_bot.tui.styles import painted
-from cogmeter_bot.tui.views.base import SEVERITY, DashboardView, alert_columns, alert_row
+from cogmeter_bot.tui.styles import styled_text
+from cogmeter_bot.tui.views.base import DashboardView, alert_columns, alert_row
 
 if TYPE_CHECKING:
     from textual.app import ComposeResult
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
     from cogmeter_bot.cli.output import Cell
     from cogmeter_bot.sources.base import Source
 
-MOST: Final = 500  # alerts
+MAX_ALERTS: Final = 500
 
 
 class AlertsData(NamedTuple):
@@ -32,62 +33,66 @@ class AlertsData(NamedTuple):
 
 
 class AlertsView(DashboardView[AlertsData]):
-    """Both tables; the range of time does not matter to them."""
+    """Two tables of alerts; they ignore the time range."""
 
     NAME: ClassVar[str] = "Alerts"
 
     def compose(self) -> ComposeResult:
-        """The tables, and the chosen alert in full."""
+        """Yield the tables, and the details of the selected alert."""
         yield Grid("Active", alert_columns(), id="active-alerts")
         yield Grid("History", alert_columns(), id="past-alerts")
-        yield Static(id="alert", classes="in-full")
+        yield Static(id="alert", classes="details")
 
-    async def read(self, source: Source, span: Range) -> AlertsData:  # noqa: ARG002 - alerts have no range
-        """See View."""
-        return AlertsData(await source.alerts("active", limit=MOST), await source.alerts("history", limit=MOST))
+    async def read(self, source: Source, time_range: Range) -> AlertsData:  # noqa: ARG002 - alerts have no range
+        """See DashboardView."""
+        active = await source.alerts("active", limit=MAX_ALERTS)
+        return AlertsData(active, await source.alerts("history", limit=MAX_ALERTS))
 
-    def show(self, data: AlertsData) -> None:
-        """See View."""
-        told = sum(one.state in TOLD for one in data.active)
-        over = [one for one in data.history if one.state == "resolved"]
-        self._fill("#active-alerts", f"Active ({told} told, {len(data.active) - told} pending or muted)", data.active)
-        self._fill("#past-alerts", f"History ({len(over)} resolved)", over)
-        self._explain()
+    def draw(self, data: AlertsData) -> None:
+        """See DashboardView."""
+        notified = sum(alert.state in TOLD for alert in data.active)
+        resolved = [alert for alert in data.history if alert.state == "resolved"]
+        title = f"Active ({notified} firing or acknowledged, {len(data.active) - notified} pending or muted)"
+        self._fill("#active-alerts", title, data.active)
+        self._fill("#past-alerts", f"History ({len(resolved)} resolved)", resolved)
+        self._show_details()
 
     def on_data_table_row_highlighted(self) -> None:
-        """Another alert was chosen."""
-        self._explain()
+        """Show the selected alert."""
+        self._show_details()
 
     def on_descendant_focus(self) -> None:
-        """The other table was entered."""
-        self._explain()
+        """Show the selected alert of the focused table."""
+        self._show_details()
 
-    def _explain(self) -> None:
+    def _show_details(self) -> None:
         grids = sorted(self.query(Grid), key=lambda grid: not grid.has_focus)
-        chosen = next((grid.selected for grid in grids if grid.selected is not None), None)
-        known = () if self._data is None else (*self._data.active, *self._data.history)
-        one = next((each for each in known if chosen is not None and each.id == chosen.key), None)
-        made = painted(self.app.theme_variables, *(_in_full(one) if one is not None else ()))
-        made.no_wrap = False
-        self.query_one("#alert", Static).update(made)
+        key = next((grid.selected.key for grid in grids if grid.selected is not None), None)
+        alerts = () if self._data is None else (*self._data.active, *self._data.history)
+        cells = next((_details(alert) for alert in alerts if alert.id == key), [])
+        self.query_one("#alert", Static).update(styled_text(self.app.theme_variables, *cells, wrap=True))
 
-    def _fill(self, where: str, title: str, alerts: list[AlertAnswer]) -> None:
-        grid = self.query_one(where, Grid)
-        grid.entitle(title)
-        grid.fill([alert_row(one) for one in alerts if self.holds(one.service, one.message, one.severity, one.state)])
+    def _fill(self, selector: str, title: str, alerts: list[AlertAnswer]) -> None:
+        grid = self.query_one(selector, Grid)
+        grid.set_title(title)
+        grid.set_rows(
+            [
+                alert_row(alert)
+                for alert in alerts
+                if self.matches(alert.service, alert.message, alert.severity, alert.state)
+            ]
+        )
 
 
-def _in_full(one: AlertAnswer) -> list[Cell]:
-    place = guide_format.line(one.service + (f" / {one.operation}" if one.operation else ""))
-    began = f", since {guide_format.when(one.started_at)} UTC" if one.resolved_at is None else ""
-    over = (
-        f", {guide_format.when(one.started_at)} to {guide_format.when(one.resolved_at)} UTC" if one.resolved_at else ""
-    )
-    seen = "" if one.state == "acknowledged" else ", acknowledged"  # what is over was so before
-    by = f"{seen} by {guide_format.line(one.acknowledged_by)}" if one.acknowledged_by else ""
+def _details(alert: AlertAnswer) -> list[Cell]:
+    subject = one_line(alert.service + (f" / {alert.operation}" if alert.operation else ""))
+    started = timestamp(alert.started_at)
+    when = f"{started} to {timestamp(alert.resolved_at)} UTC" if alert.resolved_at else f"since {started} UTC"
+    verb = "" if alert.state == "acknowledged" else ", acknowledged"  # a resolved alert was acknowledged before
+    by = f"{verb} by {one_line(alert.acknowledged_by)}" if alert.acknowledged_by else ""
     return [
-        (one.severity, SEVERITY.get(one.severity, "")),
-        (f" alert {one.number}, {one.state}{by}{began}{over}, ", DIM),
-        (place, "bold"),
-        f": {guide_format.line(one.message, 1000)}",
+        (alert.severity, SEVERITY_COLOURS.get(alert.severity, "")),
+        (f" alert {alert.number}, {alert.state}{by}, {when}, ", DIM),
+        (subject, "bold"),
+        f": {one_line(alert.message, 1000)}",
     ]

@@ -1,21 +1,20 @@
-"""What all views are: they read, away from the screen, and then show what they read."""
+"""The base of all views, and the tables that several of them show."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, ClassVar, Final, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar
 
 from textual.containers import Vertical
 
 from cogmeter.alerts.thresholds.limits import Limits
 from cogmeter.diagnosis import Status
-from cogmeter_bot.cli import guide_format
+from cogmeter_bot.cli.alerts import SEVERITY_COLOURS
 from cogmeter_bot.cli.output import BAD, GOOD, WARN, Column
-from cogmeter_bot.sources.diagnosis import judged
+from cogmeter_bot.cli.text import ms, one_line, share
+from cogmeter_bot.sources.diagnosis import judge_stats
 from cogmeter_bot.tui.grid import Grid, GridRow
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from cogmeter.query.records import Range
     from cogmeter.schemas.alerts import AlertAnswer
     from cogmeter.schemas.figures import Stats
@@ -25,11 +24,9 @@ if TYPE_CHECKING:
 
 D = TypeVar("D")
 
-SEVERITY: Final[Mapping[str, str]] = {"critical": BAD, "warning": WARN}
-
 
 class DashboardView(Vertical, Generic[D]):
-    """A view of the dashboard; ``D`` is what it reads."""
+    """A view of the dashboard; ``D`` is the type of its data."""
 
     NAME: ClassVar[str]
 
@@ -37,101 +34,99 @@ class DashboardView(Vertical, Generic[D]):
         super().__init__(id=self.NAME.lower())
         self._limits = Limits(settings)  # until the source's own are known
         self._data: D | None = None
-        self._needle = ""
+        self._filter = ""
 
-    async def read(self, source: Source, span: Range) -> D:
-        """What the view shows; must not touch the screen.
+    async def read(self, source: Source, time_range: Range) -> D:
+        """Return the data of the view, without access to the screen.
 
         Raises:
             SourceError: the source cannot answer.
         """
         raise NotImplementedError
 
-    def show(self, data: D) -> None:
-        """Put it on the screen."""
+    def draw(self, data: D) -> None:
+        """Show the data on the screen."""
         raise NotImplementedError
 
-    def bring(self, data: Any, limits: Limits) -> None:
-        """Show what ``read`` returned, judged by the thresholds in effect."""
+    def update_data(self, data: Any, limits: Limits) -> None:
+        """Show the data that ``read`` returned, judged by the thresholds in effect."""
         self._data, self._limits = data, limits
-        self.show(data)
+        self.draw(data)
 
-    def narrow(self, needle: str) -> None:
-        """Show only rows that hold this text, in any case."""
-        self._needle = needle.casefold()
+    def set_filter(self, needle: str) -> None:
+        """Show only rows that contain this text, ignoring case."""
+        self._filter = needle.casefold()
         self.redraw()
 
     def redraw(self) -> None:
-        """Show the same again, as in other colours."""
+        """Show the same data again, for example in other colours."""
         if self._data is not None:
-            self.show(self._data)
+            self.draw(self._data)
 
-    def holds(self, *texts: str | None) -> bool:
-        """Whether one of these texts holds what is looked for."""
-        return not self._needle or any(self._needle in one.casefold() for one in texts if one)
+    def matches(self, *texts: str | None) -> bool:
+        """Return whether one of these texts contains the filter."""
+        return not self._filter or any(self._filter in text.casefold() for text in texts if text)
 
-    def enter(self) -> None:
-        """Give the keys to the view's first table."""
+    def focus_first_table(self) -> None:
+        """Send keys to the view's first table."""
         for grid in self.query(Grid).results():
             grid.focus()
             return
 
 
 def stats_columns(kind: str) -> list[Column]:
-    """The columns of a table of services or operations."""
+    """Return the columns of a table of services or operations."""
     return [
         Column(kind, flexible=True),
         Column("ops", right=True),
         Column("success", right=True),
         Column("average", right=True),
-        Column("p50", right=True, needs=110),
+        Column("p50", right=True, min_terminal=110),
         Column("p95", right=True),
         Column("p99", right=True),
-        Column("longest", right=True, needs=110),
-        Column("ops/min", right=True, needs=76),
+        Column("max", right=True, min_terminal=110),
+        Column("ops/min", right=True, min_terminal=76),
     ]
 
 
-def stats_row(key: str, one: Stats, limits: Limits, service: str, operation: str = "") -> GridRow:
+def stats_row(key: str, stats: Stats, limits: Limits, service: str, operation: str = "") -> GridRow:
     """Return the row of a service, or of one of its operations; ``key`` is its name in the table."""
-    judgement = judged(one, limits, service, operation)
+    judgement = judge_stats(stats, limits, service, operation)
     colour = BAD if judgement.failing else GOOD if judgement.status is not Status.UNKNOWN else ""
-    success = guide_format.share(one.successful_operations, one.total_operations)
     cells: list[Cell] = [
-        guide_format.line(key),
-        f"{one.total_operations:,}",
-        (success, colour),
-        (guide_format.ms(one.average_response_time), WARN if judgement.slow else ""),
-        guide_format.ms(one.p50_response_time),
-        guide_format.ms(one.p95_response_time),
-        guide_format.ms(one.p99_response_time),
-        guide_format.ms(one.max_response_time),
-        f"{one.operations_per_minute:,.2f}",
+        one_line(key),
+        f"{stats.total_operations:,}",
+        (share(stats.successful_operations, stats.total_operations), colour),
+        (ms(stats.average_response_time), WARN if judgement.slow else ""),
+        ms(stats.p50_response_time),
+        ms(stats.p95_response_time),
+        ms(stats.p99_response_time),
+        ms(stats.max_response_time),
+        f"{stats.operations_per_minute:,.2f}",
     ]
     return GridRow(key, "" if operation else service, cells)
 
 
 def alert_columns() -> list[Column]:
-    """The columns of a table of alerts."""
+    """Return the columns of a table of alerts."""
     return [
-        Column("no.", right=True, needs=70),
+        Column("#", right=True, min_terminal=70),
         Column("severity"),
         Column("state"),
-        Column("since (UTC)", needs=95),
+        Column("since (UTC)", min_terminal=95),
         Column("service", flexible=True),
         Column("message", flexible=True),
     ]
 
 
-def alert_row(one: AlertAnswer) -> GridRow:
-    """A row of such a table."""
-    state = "" if one.state != "resolved" else GOOD
+def alert_row(alert: AlertAnswer) -> GridRow:
+    """Return the row of an alert."""
     cells: list[Cell] = [
-        str(one.number),
-        (one.severity, SEVERITY.get(one.severity, "")),
-        (one.state, state),
-        f"{one.timestamp:%m-%d %H:%M}",
-        guide_format.line(one.service),
-        guide_format.line(one.message, 300),
+        str(alert.number),
+        (alert.severity, SEVERITY_COLOURS.get(alert.severity, "")),
+        (alert.state, GOOD if alert.state == "resolved" else ""),
+        f"{alert.timestamp:%m-%d %H:%M}",
+        one_line(alert.service),
+        one_line(alert.message, 300),
     ]
-    return GridRow(one.id, one.service, cells)
+    return GridRow(alert.id, alert.service, cells)

@@ -1,4 +1,4 @@
-"""All services in a table that sorts."""
+"""The view of all services in a table that can be sorted."""
 
 from __future__ import annotations
 
@@ -20,71 +20,75 @@ if TYPE_CHECKING:
     from cogmeter.schemas.figures import Stats
     from cogmeter_bot.sources.base import Source
 
-# What each column sorts by, and whether the largest comes first.
+# For each column the sort key, and whether the largest value comes first.
 ORDERS: Final[tuple[tuple[Callable[[str, Stats], float | str], bool], ...]] = (
     (lambda name, _: name.casefold(), False),
-    (lambda _, one: one.total_operations, True),
-    (lambda _, one: 1 - one.error_rate, False),
-    (lambda _, one: one.average_response_time or 0, True),
-    (lambda _, one: one.p50_response_time or 0, True),
-    (lambda _, one: one.p95_response_time or 0, True),
-    (lambda _, one: one.p99_response_time or 0, True),
-    (lambda _, one: one.max_response_time or 0, True),
-    (lambda _, one: one.operations_per_minute, True),
+    (lambda _, stats: stats.total_operations, True),
+    (lambda _, stats: 1 - stats.error_rate, False),
+    (lambda _, stats: stats.average_response_time or 0, True),
+    (lambda _, stats: stats.p50_response_time or 0, True),
+    (lambda _, stats: stats.p95_response_time or 0, True),
+    (lambda _, stats: stats.p99_response_time or 0, True),
+    (lambda _, stats: stats.max_response_time or 0, True),
+    (lambda _, stats: stats.operations_per_minute, True),
 )
 
 
 class ServicesView(DashboardView["Dashboard"]):
-    """The table of services, what runs in the background at the end of its names."""
+    """The table of all services, including background services."""
 
     NAME: ClassVar[str] = "Services"
     BINDINGS: ClassVar = [
         Binding("s", "sort", "Sort by the next column", show=False),
-        Binding("S,shift+s", "turn", "Turn the order round", show=False),
+        Binding("S,shift+s", "reverse", "Reverse the order", show=False),
     ]
     _column = 1
-    _turned = False
+    _reversed = False
 
     def compose(self) -> ComposeResult:
-        """The table."""
+        """Yield the table."""
         yield Grid("Services", stats_columns("service"), id="all-services")
 
-    async def read(self, source: Source, span: Range) -> Dashboard:
-        """See View."""
-        return await source.dashboard(span, None)
+    async def read(self, source: Source, time_range: Range) -> Dashboard:
+        """See DashboardView."""
+        return await source.dashboard(time_range, None)
 
-    def show(self, data: Dashboard) -> None:
-        """See View."""
-        order, largest_first = ORDERS[self._column]
-        reverse = largest_first is not self._turned
-        pairs = [pair for pair in (*data.service_stats.items(), *data.background.items()) if self.holds(pair[0])]
-        pairs.sort(key=lambda pair: pair[0])
-        pairs.sort(key=lambda pair: order(*pair), reverse=reverse)
+    def draw(self, data: Dashboard) -> None:
+        """See DashboardView."""
+        sort_key, largest_first = ORDERS[self._column]
+        descending = largest_first is not self._reversed
+        services = [
+            (name, stats)
+            for name, stats in (*data.service_stats.items(), *data.background.items())
+            if self.matches(name)
+        ]
+        services.sort(key=lambda service: service[0])
+        services.sort(key=lambda service: sort_key(*service), reverse=descending)
         columns = stats_columns("service")
-        arrow = "▼" if reverse else "▲"
-        columns[self._column] = replace(columns[self._column], title=f"{columns[self._column].title} {arrow}")
+        title = f"{columns[self._column].title} {'▼' if descending else '▲'}"
+        columns[self._column] = replace(columns[self._column], title=title)
         grid = self.query_one(Grid)
-        grid.head(columns)
-        grid.entitle(f"Services ({len(pairs)}), by {columns[self._column].title}")
-        grid.fill([stats_row(name, one, self._limits, name) for name, one in pairs])
+        grid.set_columns(columns)
+        grid.set_title(f"Services ({len(services)}), by {title}")
+        grid.set_rows([stats_row(name, stats, self._limits, name) for name, stats in services])
 
     def action_sort(self) -> None:
-        """Sort by the next column that is shown."""
-        shown = self.query_one(Grid).shown(stats_columns(""))
-        self._sort(next((place for place in shown if place > self._column), shown[0]))
+        """Sort by the next visible column."""
+        visible = self.query_one(Grid).visible_columns(stats_columns(""))
+        self._sort_by(next((column for column in visible if column > self._column), visible[0]))
 
-    def action_turn(self) -> None:
-        """Turn the order round."""
-        self._turned = not self._turned
+    def action_reverse(self) -> None:
+        """Reverse the order."""
+        self._reversed = not self._reversed
         self.redraw()
 
-    def on_grid_headed(self, event: Grid.Headed) -> None:
-        """A heading sorts by its column; the same again turns the order round."""
-        if event.place == self._column:
-            self.action_turn()
+    def on_grid_header_clicked(self, event: Grid.HeaderClicked) -> None:
+        """Sort by the clicked column; reverse the order if it is sorted by that column already."""
+        if event.column == self._column:
+            self.action_reverse()
         else:
-            self._sort(event.place)
+            self._sort_by(event.column)
 
-    def _sort(self, column: int) -> None:
-        self._column, self._turned = column, False
+    def _sort_by(self, column: int) -> None:
+        self._column, self._reversed = column, False
         self.redraw()

@@ -8,7 +8,7 @@ import pytest
 
 from cogmeter.schemas.figures import TimeRange
 from cogmeter.schemas.series import Series
-from cogmeter_bot.sources.steps import drawn_steps
+from cogmeter_bot.sources.base import complete_steps
 
 BEGAN = datetime(2026, 11, 28, 12, tzinfo=UTC)
 STEP = timedelta(minutes=15)
@@ -33,9 +33,9 @@ def of(steps: int, seconds: float) -> Series:
 
 @pytest.mark.parametrize(("seconds", "drawn"), [(10, 3), (299, 3), (300, 4), (900, 4)])
 def test_a_step_that_has_just_begun_is_not_drawn_yet(seconds, drawn):
-    assert drawn_steps(of(4, seconds)) == drawn
+    assert complete_steps(of(4, seconds)) == drawn
 
 
 @pytest.mark.parametrize("steps", [0, 1])
 def test_what_is_all_that_there_is_is_drawn(steps):
-    assert drawn_steps(of(steps, 1)) == steps
+    assert complete_steps(of(steps, 1)) == steps

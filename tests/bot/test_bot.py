@@ -5,7 +5,7 @@ import sys
 
 import pytest
 
-from cogmeter_bot.stopping import SIGNALS, run_until_stopped
+from cogmeter_bot.bot import SIGNALS, run_until_stopped
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="Windows has no signal handlers on its loop")
 

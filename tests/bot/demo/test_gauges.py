@@ -10,12 +10,18 @@ import pytest
 from cogmeter.settings import Settings
 from cogmeter.watch.event_loop.lag import Lag
 from cogmeter.watch.rest.budget import Budget
-from cogmeter_bot.demo.background_loops import DemoLoops
 from cogmeter_bot.demo.environment import DEFAULTS
-from cogmeter_bot.demo.fake_gateway import BEAT_S, SLOW_HOURS, heartbeat_age_s, latency_ms
-from cogmeter_bot.demo.gauges import bring_gauges, gauges
+from cogmeter_bot.demo.gauges import (
+    HEARTBEAT_S,
+    SLOW_HOURS,
+    heartbeat_age_s,
+    latency_ms,
+    past_gauges,
+    store_gauges,
+)
 from cogmeter_bot.demo.history import make_history
-from cogmeter_bot.demo.past_traces import bring_traces
+from cogmeter_bot.demo.past import store_traces
+from cogmeter_bot.demo.runner import DemoLoops
 from cogmeter_storage import open_store
 from cogmeter_storage.model import DAY_US, HOUR_US, Outcome
 
@@ -36,7 +42,7 @@ async def store(tmp_path):
 
 def rows_of(week, service):
     ours = [number for number, (name, _) in enumerate(week.names) if name == service]
-    return [row for one in week.slices(range(len(week.names))) for row in one if row[0] in ours]
+    return [row for one in week.chunks(range(len(week.names))) for row in one if row[0] in ours]
 
 
 def test_a_first_response_comes_within_three_seconds_or_never_and_says_when_it_was_nearly_too_late(week):
@@ -51,7 +57,7 @@ def test_a_first_response_comes_within_three_seconds_or_never_and_says_when_it_w
 
 def test_no_whole_day_of_the_past_is_above_the_demos_budget_and_none_is_far_below_it(week):
     dollars = Counter()
-    for _, end_us, _, _, _, note in (row for one in week.slices(range(len(week.names))) for row in one):
+    for _, end_us, _, _, _, note in (row for one in week.chunks(range(len(week.names))) for row in one):
         if note is not None:
             dollars[end_us // DAY_US] += json.loads(note).get("cost_usd", 0.0)
     whole = sorted(dollars.items())[1:-1]
@@ -67,7 +73,7 @@ def test_a_stall_of_the_past_has_a_stack_whose_line_is_its_name(week):
 
 
 def test_the_past_gauges_are_named_as_the_watch_names_them():
-    found = gauges(np.random.default_rng(1), UNTIL_US - HOUR_US, UNTIL_US)
+    found = past_gauges(np.random.default_rng(1), UNTIL_US - HOUR_US, UNTIL_US)
     lag = Lag()
     lag.add(1_000)
     assert Budget().gauges(0.0).keys() <= found.keys()
@@ -81,11 +87,11 @@ def test_the_connection_has_the_same_latency_at_the_same_time_and_was_slow_once(
     assert 40 < now < 200
     slow_us = int(UNTIL_US + (SLOW_HOURS[0] + 0.1) * HOUR_US)
     assert 300 < latency_ms(slow_us, now_us=UNTIL_US) < Settings().alert_threshold_gateway_latency
-    assert 0 <= heartbeat_age_s(UNTIL_US) < BEAT_S
+    assert 0 <= heartbeat_age_s(UNTIL_US) < HEARTBEAT_S
 
 
 async def test_gauges_of_the_past_are_finer_within_the_last_day(store):
-    await bring_gauges(store, until_us=UNTIL_US, days=3, seed=1)
+    await store_gauges(store, until_us=UNTIL_US, days=3, seed=1)
     name = "gateway.latency_ms.shard_0"
     found = [at_us for at_us, _ in (await store.samples([name], 0, UNTIL_US))[name]]
     steps = np.diff(found)
@@ -95,7 +101,7 @@ async def test_gauges_of_the_past_are_finer_within_the_last_day(store):
 
 
 async def test_slow_commands_of_the_past_hold_together(store):
-    await bring_traces(store, until_us=UNTIL_US, days=7, seed=1)
+    await store_traces(store, until_us=UNTIL_US, days=7, seed=1)
     found = await store.traces("discord.commands", None, UNTIL_US - 7 * DAY_US, limit=1_000)
     assert 40 < len(found) < 130
     for trace in found:
@@ -109,7 +115,7 @@ async def test_slow_commands_of_the_past_hold_together(store):
 
 async def test_the_chores_run_without_anybody_moving_a_clock_and_end_with_their_cog(monkeypatch):
     blocked = []
-    monkeypatch.setattr("cogmeter_bot.demo.background_loops.read_archive", lambda: blocked.append(True))
+    monkeypatch.setattr("cogmeter_bot.demo.runner.read_archive", lambda: blocked.append(True))
     chores = DemoLoops()
     await chores.cog_load()
     while not blocked:

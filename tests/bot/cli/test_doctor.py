@@ -9,7 +9,9 @@ import pytest
 from click.testing import CliRunner
 
 from cogmeter_bot.cli import main
-from cogmeter_bot.cli.health import CONNECTED, UnhealthyError, limit_s, verdict
+from cogmeter_bot.cli.doctor import health_text
+from cogmeter_bot.cli.exits import Failure
+from cogmeter_bot.sources.freshness import CONNECTED_SHARDS, max_age_s
 from cogmeter_storage import open_store
 
 NOW = 1_750_075_200_000_000
@@ -29,33 +31,33 @@ async def write(store, at_us):
 
 
 async def test_a_connected_bot_that_has_nothing_to_do_is_well(store):
-    await store.add_samples(NOW - 100 * SECOND, {CONNECTED: 1.0})
-    assert await verdict(store, 120, now_us=NOW) == "Well: the last record is 100 s old"
+    await store.add_samples(NOW - 100 * SECOND, {CONNECTED_SHARDS: 1.0})
+    assert await health_text(store, 120, now_us=NOW) == "Healthy: the last record is 1 min 40 s old; 1 shard connected"
 
 
 async def test_a_bot_whose_gateway_is_not_followed_is_judged_by_its_operations(store):
     await write(store, NOW - 20 * SECOND)
-    assert "20 s old" in await verdict(store, 120, now_us=NOW)
+    assert "20 s old" in await health_text(store, 120, now_us=NOW)
 
 
 async def test_a_bot_that_writes_nothing_any_more_is_not_well(store):
     await write(store, NOW - 130 * SECOND)
-    await store.add_samples(NOW - 121 * SECOND, {CONNECTED: 1.0})
-    with pytest.raises(UnhealthyError, match="Nothing has been written for 120 s"):
-        await verdict(store, 120, now_us=NOW)
+    await store.add_samples(NOW - 121 * SECOND, {CONNECTED_SHARDS: 1.0})
+    with pytest.raises(Failure, match=r"Unhealthy: the last record is 2 min 10 s old\. The bot does not run"):
+        await health_text(store, 120, now_us=NOW)
 
 
 async def test_a_bot_that_lost_discord_is_not_well(store):
     await write(store, NOW - SECOND)
-    await store.add_samples(NOW - 20 * SECOND, {CONNECTED: 1.0})
-    await store.add_samples(NOW - 5 * SECOND, {CONNECTED: 0.0})
-    with pytest.raises(UnhealthyError, match="not connected"):
-        await verdict(store, 120, now_us=NOW)
+    await store.add_samples(NOW - 20 * SECOND, {CONNECTED_SHARDS: 1.0})
+    await store.add_samples(NOW - 5 * SECOND, {CONNECTED_SHARDS: 0.0})
+    with pytest.raises(Failure, match="not connected"):
+        await health_text(store, 120, now_us=NOW)
 
 
 def test_rare_samples_are_waited_for():
-    assert limit_s(15) == 120
-    assert limit_s(600) == 2400
+    assert max_age_s(15) == 120
+    assert max_age_s(600) == 2400
 
 
 def invoke(*arguments):
@@ -65,9 +67,9 @@ def invoke(*arguments):
 async def test_the_command_reads_the_database_of_the_settings_beside_its_writer(store, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("PERFORMANCE_DATABASE_URL", "sqlite:///performance.db")
-    await store.add_samples(time.time_ns() // 1000, {CONNECTED: 1.0})
+    await store.add_samples(time.time_ns() // 1000, {CONNECTED_SHARDS: 1.0})
     result = await asyncio.to_thread(invoke)
-    assert (result.exit_code, result.output.splitlines()[0][:5]) == (0, "Well:")
+    assert (result.exit_code, result.output.splitlines()[0][:8]) == (0, "Healthy:")
 
 
 @pytest.mark.parametrize("url", ["sqlite:///none.db", "sqlite:///"])
