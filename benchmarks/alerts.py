@@ -17,7 +17,8 @@ from typing import TYPE_CHECKING
 from timing import Spread, at_most, interleaved, parser, ratio, row, seconds, sized
 
 from cogmeter.alerts.evaluator import Evaluator
-from cogmeter.alerts.lifecycle.engine import AlertEngine, Policy
+from cogmeter.alerts.lifecycle.engine import AlertEngine
+from cogmeter.alerts.lifecycle.subject_state import Policy
 from cogmeter.alerts.measurement.window import Window
 from cogmeter.alerts.model import WARNING, Limit, Reading, Subject
 from cogmeter.alerts.rules import RULES
@@ -184,7 +185,7 @@ class Engines:
 
     def _engine(self) -> AlertEngine:
         limit = Limit(threshold=0.05, recovery=0.04, for_s=0, recovery_s=120, min_operations=20)
-        return AlertEngine(self._store, lambda _: limit, Policy(), targets=lambda _: ("log",), told=lambda: None)
+        return AlertEngine(self._store, lambda _: limit, Policy(), targets=lambda _: ("log",), wake=lambda: None)
 
     def _readings(self, prefix: str) -> list[Reading]:
         message = "Error rate of 7.8% exceeds threshold of 5%"

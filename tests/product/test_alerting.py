@@ -141,7 +141,7 @@ async def test_a_group_with_hostile_names_is_one_message_and_pings_the_role_alon
             fail(*HOSTILE)
             await until(lambda: told(bot) >= 2, "the escalation")
             root, ping = posted(server)
-        assert f"{len(HOSTILE)} services are in breach" in root["embeds"][0]["description"]
+        assert f"{len(HOSTILE)} services have alerts" in root["embeds"][0]["description"]
         assert root["allowed_mentions"] == {"parse": []}
         assert ping["content"].startswith(f"<@&{role}> ")
         assert ping["allowed_mentions"] == {"parse": [], "users": [], "roles": [int(role)]}

@@ -37,7 +37,7 @@ def settings(monkeypatch, tmp_path, discord_server):
     }
     for name, value in own.items():
         monkeypatch.setenv(f"PERFORMANCE_{name}", str(value))
-    monkeypatch.setattr("cogmeter.alerts.delivery.target_worker.delay_us", lambda attempts, wish_s: 50_000)
+    monkeypatch.setattr("cogmeter.alerts.delivery.target_worker.delay_us", lambda attempts, retry_after_s: 50_000)
 
 
 def measured(chance):

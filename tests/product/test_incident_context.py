@@ -53,7 +53,7 @@ async def test_failures_inside_of_commands_tell_how_many_people_they_touched_and
             await (await server.interact(asker.slash("ask"))).answered()
         monitor = bot.get_cog("cogmeter").monitor
         await monitor.flusher.flush()
-        story = await monitor.alerting.storyteller.of(breach(time.time_ns() // 1000))
+        story = await monitor.alerting.incidents.of(breach(time.time_ns() // 1000))
         guild = bot.guilds[0]
         secret = {str(one.id) for one in (guild, *guild.members, *guild.text_channels)}
         await bot.unload_extension("cogmeter.cog")

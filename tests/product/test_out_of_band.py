@@ -1,4 +1,4 @@
-"""The lifeline: what is wrong with the bot is told by webhook while the bot itself cannot speak."""
+"""Out-of-band alerts: webhooks receive what is wrong with the bot while the bot itself cannot send anything."""
 
 import asyncio
 import hashlib
@@ -105,10 +105,10 @@ async def test_a_blocked_loop_is_told_while_it_is_blocked(
         finally:
             await bot.unload_extension("cogmeter.cog")
     assert "T0ken" not in caplog.text
-    assert not [thread for thread in threading.enumerate() if thread.name == "cogmeter-lifeline"]
+    assert not [thread for thread in threading.enumerate() if thread.name == "cogmeter-out-of-band"]
 
 
-async def test_the_engine_does_not_tell_a_target_again_of_what_the_lifeline_has_told_it(
+async def test_the_engine_sends_a_target_nothing_that_it_has_received_out_of_band(
     discord_server: Loopback, make_bot: Any, mailbox: Mailbox
 ) -> None:
     bot = make_bot(

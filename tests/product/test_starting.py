@@ -22,7 +22,7 @@ from cogmeter.alerts.measurement.spending import KEY as SPENDING
 from cogmeter.diagnostics.doctor import examine
 from cogmeter.monitor.heartbeat import Heartbeat
 from cogmeter.monitor.scheduler import Scheduler
-from cogmeter.notifiers.table import NOTIFIERS
+from cogmeter.notifiers.webhook import WebhookNotifier
 from cogmeter.settings import SettingsError
 from cogmeter.watch.interactions.people import KEY as PRIVACY_KEY
 from cogmeter.watch.interactions.slash import SlashCommands
@@ -133,13 +133,13 @@ def heartbeat(monkeypatch):
     failing(Heartbeat, "__init__", RuntimeError("a fault of ours"))(monkeypatch)
 
 
-def lifeline(monkeypatch):
+def out_of_band(monkeypatch):
     """The process may not start another thread of ours."""
     monkeypatch.setenv("PERFORMANCE_ALERT_WEBHOOK_URL", "http://127.0.0.1:9/alerts")
     real = threading.Thread.start
 
     def start(thread):
-        if thread.name == "cogmeter-lifeline":
+        if thread.name == "cogmeter-out-of-band":
             raise RuntimeError("can't start new thread")
         real(thread)
 
@@ -147,10 +147,12 @@ def lifeline(monkeypatch):
 
 
 def target(monkeypatch):
-    def fail(_around):
+    monkeypatch.setenv("PERFORMANCE_ALERT_WEBHOOK_URL", "http://127.0.0.1:9/alerts")
+
+    def fail(_context):
         raise RuntimeError("a fault of ours")
 
-    monkeypatch.setitem(NOTIFIERS, "webhook", fail)
+    monkeypatch.setattr(WebhookNotifier, "create", fail)
 
 
 def web(monkeypatch):
@@ -187,7 +189,7 @@ PARTS = {
     "markers": ("start: start marker", missing("cogmeter.monitor.monitor", "mark_start")),
     "a surface's creation": ("commands", failing(SlashCommands, "__init__", FAULT)),
     "a surface": ("commands", failing(SlashCommands, "prepare", FAULT)),
-    "lifeline": ("start: lifeline", lifeline),
+    "out-of-band alerts": ("start: out-of-band alerts", out_of_band),
     "heartbeat": ("start: heartbeat", heartbeat),
     "scheduler": ("start: scheduler", failing(Scheduler, "start", FAULT)),
     "web servers": ("web", web),

@@ -10,7 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cogmeter.alerts.evaluator import Evaluator
-from cogmeter.alerts.lifecycle.engine import AlertEngine, Policy
+from cogmeter.alerts.lifecycle.engine import AlertEngine
+from cogmeter.alerts.lifecycle.subject_state import Policy
 from cogmeter.alerts.thresholds.limits import Limits
 from cogmeter.settings import Settings
 from cogmeter_storage.alerting import Alert, AlertChange, AlertState
@@ -81,7 +82,7 @@ class _Bot:
             traffic.names, limits, window_s=settings.alert_window, clock_s=clock.seconds, wall=clock.wall
         )
         policy = Policy(cooldown_s=settings.alert_cooldown, group_from=settings.alert_group_from)
-        self.engine = AlertEngine(store, limits.of, policy, targets=lambda _: (), told=lambda: None)
+        self.engine = AlertEngine(store, limits.of, policy, targets=lambda _: (), wake=lambda: None)
 
     async def start(self) -> None:
         await self.evaluator.restore(self._store, self._clock.wall())

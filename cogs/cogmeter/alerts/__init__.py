@@ -1,1 +1,1 @@
-"""Alerting: running totals in memory, rules over them, and the engine that stores and hands on what they find."""
+"""Alerting: measures, evaluates rules, stores each alert, delivers it. README.md names the file to open first."""

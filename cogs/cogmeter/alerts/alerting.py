@@ -1,4 +1,4 @@
-"""Wires the parts of alerting: evaluator, limits, engine and delivery; ``check`` runs them once."""
+"""Alerting as a whole: measurement, thresholds, lifecycle and delivery of one monitor."""
 
 from __future__ import annotations
 
@@ -10,7 +10,9 @@ from typing import TYPE_CHECKING, Final
 from cogmeter.alerts.delivery.dispatcher import Dispatcher
 from cogmeter.alerts.evaluator import Evaluator
 from cogmeter.alerts.incident_context import IncidentReader
-from cogmeter.alerts.lifecycle.engine import AlertEngine, Policy
+from cogmeter.alerts.lifecycle.engine import AlertEngine
+from cogmeter.alerts.lifecycle.subject_state import Policy
+from cogmeter.alerts.out_of_band import OutOfBandLog
 from cogmeter.alerts.thresholds.limits import Limits
 from cogmeter.query.query import now_us
 from cogmeter.recording.background import detached
@@ -22,17 +24,16 @@ if TYPE_CHECKING:
 
     from cogmeter.notifiers.base import Notifier
     from cogmeter.settings import Settings
-    from cogmeter_storage.alerting import Alert
     from cogmeter_storage.base import Store
     from cogmeter_storage.model import OperationRecord
 
-MOVED_BY: Final = "cogmeter"  # in the audit of a new database: who changed a threshold stands in the old one
+MOVED_BY: Final = "cogmeter"  # the actor in a new database's audit log; who changed a threshold is in the old one
 
 _logger = logging.getLogger("cogmeter.alerts")
 
 
 class Alerting:
-    """Wires limits, evaluator, engine and delivery of one monitor."""
+    """Connects limits, evaluator, engine and dispatcher of one monitor."""
 
     def __init__(
         self,
@@ -46,18 +47,19 @@ class Alerting:
     ) -> None:
         """``names`` is the recorder's growing list of (service, operation), by series number.
 
-        ``notifiers_of`` builds those who tell, who may ask the storyteller; ``url_of`` finds the way to an operation's
-        place in Discord, if it is remembered. ``parts`` is where failures at the start are reported.
+        ``notifiers_of`` returns the notifiers, which may read incident contexts. ``url_of`` returns the link to an
+        operation's message in Discord, if it is remembered. ``parts`` receives failures at the start.
         """
         self._parts = StartupGuard(Counter()) if parts is None else parts
         self._store = store
         self._overrides: Mapping[str, str] = {}
-        self._outdated = False  # whether others are stored
+        self._outdated = False  # the store has other overrides, which could not be read
         self._catching_up: asyncio.Task[None] | None = None
         self.limits = Limits(settings)
         self.evaluator = Evaluator(names, self.limits, window_s=settings.alert_window)
-        self.storyteller = IncidentReader(store, window_s=settings.alert_window, url_of=url_of)
-        self.delivery = Dispatcher(store, notifiers_of(self.storyteller))
+        self.incidents = IncidentReader(store, window_s=settings.alert_window, url_of=url_of)
+        self.out_of_band_log = OutOfBandLog(overlap_s=settings.alert_window + settings.alert_check_interval)
+        self.delivery = Dispatcher(store, notifiers_of(self.incidents), sent_out_of_band=self.out_of_band_log.covers)
         self.engine = AlertEngine(
             store,
             self.limits.of,
@@ -67,8 +69,8 @@ class Alerting:
                 reminder_s=settings.alert_reminder_interval,
                 escalate_after_s=settings.alert_escalate_after,
             ),
-            targets=self._targets,
-            told=self._told,
+            targets=self.delivery.targets,
+            wake=self.delivery.wake,
         )
 
     async def start(self) -> None:
@@ -84,10 +86,10 @@ class Alerting:
         with self._parts.guard("alert delivery", "no alert is sent"):
             self.delivery.start()
         self._catching_up = detached(self._catch_up(), name="cogmeter-costs")
-        _logger.debug("Alerting to %s", [one.name for one in self.delivery.notifiers])
+        _logger.debug("Alerting to %s", self.delivery.names)
 
     async def stop(self) -> None:
-        """Let what is being delivered arrive, and keep what was learned."""
+        """Finish running deliveries, and store the learned baselines."""
         await self.engine.rest()
         await self.delivery.stop()
         if self._catching_up is not None:
@@ -96,12 +98,10 @@ class Alerting:
         try:
             await self.evaluator.keep(self._store)
         except StorageError as error:
-            _logger.warning(
-                "Learned baselines are not stored, and are those of the last hour at the next start: %s", error
-            )
+            _logger.warning("Learned baselines are not stored; the next start uses those of an hour ago: %s", error)
 
     async def check(self) -> None:
-        """Run all rules once, and update the alerts."""
+        """Evaluate every rule once, and step the alerts."""
         if self._outdated:
             await self.apply_overrides()
         if not self.engine.restored:
@@ -120,12 +120,12 @@ class Alerting:
         self.delivery.wake()
 
     async def apply_overrides(self) -> None:
-        """Let the thresholds that were changed while running hold from now on, or from when the store gives them."""
+        """Apply the stored overrides of thresholds, now or as soon as the store can read them."""
         try:
             await self._read_overrides()
         except StorageError as error:
             if not self._outdated:
-                _logger.warning("Changed thresholds cannot be read, and hold from when they can be: %s", error)
+                _logger.warning("Changed thresholds cannot be read now, and apply as soon as they can: %s", error)
             self._outdated = True
 
     async def _read_overrides(self) -> None:
@@ -141,16 +141,16 @@ class Alerting:
             await self.evaluator.spending.catch_up(self._store)
 
     async def keep(self) -> None:
-        """Keep what was learned, for the next start."""
+        """Store the learned baselines for the next start."""
         await self.evaluator.keep(self._store)
 
     async def move(self, store: Store) -> None:
-        """Go on with another store: an empty one, the same one opened again, or a restored backup.
+        """Continue with another store: an empty one, the same one opened again, or a restored backup.
 
-        Active alerts, mutes and learned baselines go along. Changed thresholds go into an empty store; a store that
-        has its own keeps them. Waiting deliveries are lost with the old store, and sent with the alert's next change.
+        Active alerts, mutes and learned baselines are copied. Overrides are copied into an empty store; a store that
+        has its own keeps them. Waiting deliveries are lost with the old store; the alert's next change is sent.
         """
-        self._store = self.delivery.store = self.storyteller.store = store
+        self._store = self.delivery.store = self.incidents.store = store
         try:
             await self.engine.move(store, now_us())
             if await store.series():
@@ -159,10 +159,4 @@ class Alerting:
                 await store.alerting.override(self._overrides, now_us=now_us(), actor=MOVED_BY)
             await self.evaluator.keep(store)
         except StorageError as error:
-            _logger.error("Not all that was known of alerts was taken into the new database: %s", error)  # noqa: TRY400 - the text says it all
-
-    def _targets(self, alert: Alert) -> tuple[str, ...]:
-        return self.delivery.targets(alert)
-
-    def _told(self) -> None:
-        self.delivery.wake()
+            _logger.error("Not all alerts, mutes and thresholds were copied into the new database: %s", error)  # noqa: TRY400 - the text says it all

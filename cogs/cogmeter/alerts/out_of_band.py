@@ -1,8 +1,8 @@
-"""The lifeline: a thread that tells by webhook that the event loop is blocked or Discord is gone, when the loop cannot.
+"""Alerts from a thread of their own: the event loop is blocked, or the connection to Discord is lost.
 
-It stands beside the engine: a blocked loop checks no rules. What it tells is no stored alert; once the loop runs again,
-the engine sees the same trouble in what was recorded, as any other, and leaves out the targets that have heard of it
-from here (``sent``).
+A blocked loop evaluates no rules, so this thread posts to webhooks by itself. Its alerts are not stored. When the loop
+runs again, the engine finds the same trouble in the recorded operations; ``OutOfBandLog`` keeps it from sending that to
+the targets that have received it from here.
 """
 
 from __future__ import annotations
@@ -26,65 +26,87 @@ if TYPE_CHECKING:
 
     from cogmeter.notifiers.base import Notifier
 
-LOOK_S: Final = 0.5
-OVERSLEPT_S: Final = 2 * LOOK_S  # after a longer wait the whole process stood still, not its loop alone
-AGAIN_S: Final = 5.0  # between two attempts to tell the same
-JOIN_S: Final = 1.0  # a request under way may outlast it: the thread is a daemon and ends with it
-REMEMBERED: Final = 100  # tellings; a loop that is blocked all the time must not fill the memory
+CHECK_S: Final = 0.5
+OVERSLEPT_S: Final = 2 * CHECK_S  # after a longer wait the whole process was stopped, not its loop alone
+RETRY_S: Final = 5.0
+JOIN_S: Final = 1.0  # a running request may outlast it: the thread is a daemon
+REMEMBERED: Final = 100  # sent alerts; a loop that is blocked again and again must not fill the memory
 
 _logger = logging.getLogger("cogmeter.alerts")
 
 
 @dataclass(slots=True)
 class Outage:
-    """Something that keeps the bot from speaking for itself, and since when; asked from the lifeline's thread."""
+    """A condition in which the bot cannot send alerts. Its callables run in the out-of-band thread."""
 
     rule: str
-    limit_s: float  # from here on it is told; 0: never
-    since_ns: Callable[[], int | None]  # by time.perf_counter_ns; None while all is well
-    words: Callable[[float], str]  # how it is said, by the seconds that it has lasted
-    echo: str = ""  # the engine's rule that will see the same
-    known: Callable[[str], bool] = lambda _: False  # whether a target, by its name, has heard of it from the engine
-    alert: Alert | None = None  # told, and not over yet
-    hearers: Sequence[Notifier] = ()  # of that alert
-    untold: list[tuple[Notifier, Notice]] = field(default_factory=list)
+    limit_s: float  # an alert is sent after this; 0: never
+    since_ns: Callable[[], int | None]  # by time.perf_counter_ns; None while there is no outage
+    message: Callable[[float], str]  # the alert's text, by the duration in seconds
+    engine_rule: str = ""  # the engine's rule that will find the same trouble
+    known: Callable[[str], bool] = lambda _: False  # True if the engine has sent it to a target, by its name
+    alert: Alert | None = None  # sent, and not resolved yet
+    receivers: Sequence[Notifier] = ()  # of that alert
+    unsent: list[tuple[Notifier, Notice]] = field(default_factory=list)
     tried_ns: int | None = None
-    receipts: dict[tuple[str, str], str | None] = field(default_factory=dict)  # by alert and notifier
+    receipts: dict[tuple[str, str], str | None] = field(default_factory=dict)  # by alert and target
+
+
+class OutOfBandLog:
+    """The alerts that targets have received out of band; shared by that thread and the event loop."""
+
+    def __init__(self, *, overlap_s: float = 300.0) -> None:
+        """An outage shows in what the engine measures until ``overlap_s`` seconds after its end."""
+        self._overlap_us = int(overlap_s * 1e6)
+        self._sent: dict[tuple[str, str], tuple[str, Alert]] = {}  # by alert and target: the engine's rule, the alert
+
+    def add(self, engine_rule: str, alert: Alert, target: str) -> None:
+        """Remember that a target received an alert, or its resolution."""
+        self._sent[alert.uid, target] = (engine_rule, alert)
+        if len(self._sent) > REMEMBERED:
+            del self._sent[next(iter(self._sent))]
+
+    def covers(self, alert: Alert, target: str) -> bool:
+        """Return True if the target received the trouble behind the engine's alert out of band. Thread-safe."""
+        return any(
+            (rule, name) == (alert.rule, target)
+            and sent.started_us <= alert.started_us <= (sent.resolved_us or alert.started_us) + self._overlap_us
+            for (_, name), (rule, sent) in list(self._sent.items())
+        )
 
 
 class OutOfBandAlerts:
-    """Looks at each danger twice a second. Its thread has a loop of its own, on which the notifiers run."""
+    """Checks each outage twice a second. Its thread has an event loop of its own, in which the notifiers run."""
 
     def __init__(
         self,
-        dangers: Sequence[Outage],
+        outages: Sequence[Outage],
         notifiers: Sequence[Notifier],
+        log: OutOfBandLog,
         *,
-        echo_s: float = 300.0,
         stopped: Callable[[], Collection[str]] = tuple,
     ) -> None:
-        """The ``notifiers`` are its own: nothing in them may belong to the bot's loop.
+        """The ``notifiers`` belong to this thread: nothing in them may use the bot's loop.
 
-        For ``echo_s`` seconds after its end a danger may still show in what the engine measures. ``stopped`` names the
-        targets that were given up and are told nothing more.
+        ``stopped`` returns the targets that receive nothing more.
         """
-        self._dangers = [danger for danger in dangers if danger.limit_s > 0]
+        self._outages = [outage for outage in outages if outage.limit_s > 0]
         self._notifiers = notifiers
-        self._echo_us = int(echo_s * 1e6)
+        self._log = log
         self._stopped = stopped
-        self._gone: set[str] = set()  # targets that said so to the lifeline itself
-        self._sent: dict[tuple[str, str], tuple[str, Alert]] = {}  # by alert and target: its echo, how it stands
+        self._gone: set[str] = set()  # targets that turned out to be unusable here
         self._end = threading.Event()
         self._thread: threading.Thread | None = None
-        self.told = 0
+        self.sent = 0
         self.failed = 0
 
     def start(self) -> None:
-        """Begin to look, if there is anything to look at and anybody to tell."""
-        if self._dangers and self._notifiers:
+        """Start the thread, if there is an outage to check and a notifier to use."""
+        if self._outages and self._notifiers:
             self._end.clear()
-            self._thread = threading.Thread(target=self._run, name="cogmeter-lifeline", daemon=True)
-            self._thread.start()
+            thread = threading.Thread(target=self._run, name="cogmeter-out-of-band", daemon=True)
+            thread.start()
+            self._thread = thread
 
     def stop(self) -> None:
         """End the thread."""
@@ -93,112 +115,100 @@ class OutOfBandAlerts:
             self._thread.join(JOIN_S)
             self._thread = None
 
-    def sent(self, alert: Alert, target: str) -> bool:
-        """Whether the target has heard from here of what the engine's alert is about; any thread may ask."""
-        return any(
-            (echo, name) == (alert.rule, target)
-            and told.started_us <= alert.started_us <= (told.resolved_us or alert.started_us) + self._echo_us
-            for (_, name), (echo, told) in list(self._sent.items())
-        )
-
     def findings(self) -> list[Finding]:
-        """Whether it stands, and what it has told."""
+        """Return a finding: the thread's state and the alerts that it sent."""
+        name = "out-of-band alerts"
         if self._thread is None:
-            return [
-                Finding("lifeline", well=True, text="none: it needs a webhook, PERFORMANCE_ALERT_WEBHOOK_URL or other")
-            ]
+            text = "off: they need a webhook. Set PERFORMANCE_ALERT_WEBHOOK_URL or PERFORMANCE_ALERT_DISCORD_WEBHOOK"
+            return [Finding(name, well=True, text=text)]
         if not self._thread.is_alive():
-            return [Finding("lifeline", well=False, text="Its thread has ended", advice="Load cogmeter again")]
-        said = f"{self.told} messages from outside of the loop, {self.failed} attempts failed"
-        return [Finding("lifeline", well=True, text=said)]
+            return [Finding(name, well=False, text="the thread has ended", advice="Reload the extension")]
+        return [Finding(name, well=True, text=f"{self.sent} sent, {self.failed} attempts failed")]
 
     def _run(self) -> None:
         while not self._ended():
-            for danger in self._dangers:
+            for outage in self._outages:
                 try:
-                    self._look(danger)
+                    self._check(outage)
                 except Exception:
-                    _logger.exception("The lifeline could not look after %s", danger.rule)
+                    _logger.exception("The out-of-band check of %s failed", outage.rule)
 
     def _ended(self) -> bool:
-        """Wait for the next look.
+        """Wait for the next check.
 
-        A process that was stopped, or whose machine slept, wakes with all its threads at once: the loop is given the
-        time to answer before it is said to be blocked.
+        A process that was stopped, or whose machine slept, wakes all its threads at once: the loop gets time to respond
+        before it counts as blocked.
         """
         began_ns = now_ns()
-        ended = self._end.wait(LOOK_S)
-        return self._end.wait(LOOK_S) if now_ns() - began_ns > OVERSLEPT_S * 1e9 else ended
+        ended = self._end.wait(CHECK_S)
+        return self._end.wait(CHECK_S) if now_ns() - began_ns > OVERSLEPT_S * 1e9 else ended
 
-    def _look(self, danger: Outage) -> None:
-        since_ns = danger.since_ns()
+    def _check(self, outage: Outage) -> None:
+        since_ns = outage.since_ns()
         lasted_s = 0.0 if since_ns is None else (now_ns() - since_ns) / 1e9
-        if danger.alert is None and lasted_s >= danger.limit_s:
-            danger.alert = _alert(danger, lasted_s)
-            self._tell(danger, "fired")
-        elif danger.alert is not None and since_ns is None:
-            danger.alert = _resolved(danger.alert)
-            self._tell(danger, "resolved")
-            danger.alert = None
-        self._send(danger)
+        if outage.alert is None and lasted_s >= outage.limit_s:
+            outage.alert = _alert(outage, lasted_s)
+            self._queue(outage, outage.alert, "fired")
+        elif outage.alert is not None and since_ns is None:
+            self._queue(outage, _resolved(outage.alert), "resolved")
+            outage.alert = None
+        self._send(outage)
 
-    def _tell(self, danger: Outage, kind: str) -> None:
-        assert danger.alert is not None
-        notice = Notice(_change(danger.alert, kind), danger.alert)
+    def _queue(self, outage: Outage, alert: Alert, kind: str) -> None:
+        notice = Notice(_change(alert, kind), alert)
         if kind == "fired":
-            given_up = {*self._gone, *self._stopped()}
-            danger.hearers = [one for one in self._notifiers if one.name not in given_up and not danger.known(one.name)]
-        danger.untold += [(notifier, notice) for notifier in danger.hearers]
-        del danger.untold[:-REMEMBERED]
-        danger.tried_ns = None
+            unusable = {*self._gone, *self._stopped()}
+            outage.receivers = [
+                notifier
+                for notifier in self._notifiers
+                if notifier.name not in unusable and not outage.known(notifier.name)
+            ]
+        outage.unsent += [(notifier, notice) for notifier in outage.receivers]
+        del outage.unsent[:-REMEMBERED]
+        outage.tried_ns = None
 
-    def _send(self, danger: Outage) -> None:
-        """Try what is untold; what fails is tried again after a while, for as long as the process lives."""
-        if not danger.untold or (danger.tried_ns is not None and now_ns() - danger.tried_ns < AGAIN_S * 1e9):
+    def _send(self, outage: Outage) -> None:
+        """Send what is queued. What fails is retried after a while, for as long as the process runs."""
+        if not outage.unsent or (outage.tried_ns is not None and now_ns() - outage.tried_ns < RETRY_S * 1e9):
             return
-        danger.tried_ns = now_ns()
-        waiting, danger.untold = danger.untold, []
+        outage.tried_ns = now_ns()
+        waiting, outage.unsent = outage.unsent, []
         for notifier, notice in waiting:
             if notifier.name in self._gone:
                 continue
-            place = (notice.alert.uid, notifier.name)
+            key = (notice.alert.uid, notifier.name)
             try:
-                receipt = asyncio.run(notifier.notify(replace(notice, receipt=danger.receipts.get(place))))
+                receipt = asyncio.run(notifier.notify(replace(notice, receipt=outage.receipts.get(key))))
             except NotifyError as error:
                 self.failed += 1
-                _logger.warning("The lifeline could not tell: %s", error)
+                _logger.warning("The %s target did not receive an out-of-band alert: %s", notifier.name, error)
                 if error.gone:
                     self._gone.add(notifier.name)
                 elif not error.permanent:
-                    danger.untold.append((notifier, notice))
-            except Exception:  # the others are to be told all the same
+                    outage.unsent.append((notifier, notice))
+            except Exception:  # the others receive it all the same
                 self.failed += 1
-                _logger.exception("The %s target failed in the lifeline", notifier.name)
+                _logger.exception("The %s target failed on an out-of-band alert", notifier.name)
             else:
-                self.told += 1
-                danger.receipts[place] = receipt
-                self._remember(danger, place, notice.alert)
-        if danger.alert is None and not danger.untold:
-            danger.receipts.clear()
-
-    def _remember(self, danger: Outage, place: tuple[str, str], alert: Alert) -> None:
-        self._sent[place] = (danger.echo, alert)
-        if len(self._sent) > REMEMBERED:
-            del self._sent[next(iter(self._sent))]
+                self.sent += 1
+                outage.receipts[key] = receipt
+                self._log.add(outage.engine_rule, notice.alert, notifier.name)
+        if outage.alert is None and not outage.unsent:
+            outage.receipts.clear()
 
 
-def _alert(danger: Outage, lasted_s: float) -> Alert:
+def _alert(outage: Outage, lasted_s: float) -> Alert:
     at_us = clock.now_us()
     started_us = at_us - int(lasted_s * 1e6)
     return Alert(
         uid=uuid.uuid4().hex,
-        rule=danger.rule,
+        rule=outage.rule,
         service=BOT,
         operation="",
         state=AlertState.FIRING,
         severity=CRITICAL,
-        message=danger.words(lasted_s),
-        threshold=danger.limit_s * 1000,
+        message=outage.message(lasted_s),
+        threshold=outage.limit_s * 1000,
         current=lasted_s * 1000,
         worst=lasted_s * 1000,
         started_us=started_us,
@@ -212,7 +222,7 @@ def _alert(danger: Outage, lasted_s: float) -> Alert:
 def _resolved(alert: Alert) -> Alert:
     at_us = clock.now_us()
     lasted_ms = (at_us - alert.started_us) / 1000
-    message = f"Over after {lasted_ms / 1000:.0f} s: {alert.message}"
+    message = f"Resolved after {lasted_ms / 1000:.0f} s: {alert.message}"
     return replace(
         alert,
         state=AlertState.RESOLVED,

@@ -11,8 +11,15 @@ from discord.ui import Button, DynamicItem
 
 from cogmeter.alerts.lifecycle.engine import ClosedAlertError, UnknownAlertError
 from cogmeter.cog.responder import FAILED, STORE_FAILED, UserError
-from cogmeter.notifiers.discord_channel.buttons import ACKNOWLEDGE, DETAILS, MUTES, TEMPLATE, UNMUTE, view_of
-from cogmeter.notifiers.message_builder import MessageBuilder
+from cogmeter.notifiers.discord_channel.message import (
+    ACKNOWLEDGE,
+    DETAILS,
+    MUTES,
+    TEMPLATE,
+    UNMUTE,
+    MessageBuilder,
+    view_of,
+)
 from cogmeter.query.query import now_us
 from cogmeter.recording.background import own_work
 from cogmeter.render import formatting
@@ -116,7 +123,7 @@ class ButtonPress:
         self._uid = uid
         self._action = action
         self._actor = interaction.user.display_name
-        self._faces = MessageBuilder(desk.monitor.alerting.storyteller.of)
+        self._messages = MessageBuilder(desk.monitor.alerting.incidents.of)
 
     async def acknowledge(self) -> None:
         """Take the alert up."""
@@ -151,17 +158,17 @@ class ButtonPress:
         alert, kept = await self._alert(), self._monitor.store.alerting
         changes = await kept.changes(self._uid, limit=LISTED)
         attempts = await kept.attempts(self._uid, limit=LISTED)
-        embed = await self._faces.details(alert, await self._members(), changes, attempts)
+        embed = await self._messages.details(alert, await self._members(), changes, attempts)
         await self._interaction.followup.send(embed=embed, ephemeral=True, allowed_mentions=NOBODY)
 
     async def _show(self, alert: Alert) -> None:
         """The message as it is now, at once; the notifier's own edit follows, and is the one that is made sure of."""
         message = self._interaction.message
         chart = bool(message and message.embeds and message.embeds[0].image.url)
-        face = await self._faces.of(alert, await self._members(), chart=chart)
+        message_now = await self._messages.build(alert, await self._members(), chart=chart)
         try:
             await self._interaction.edit_original_response(
-                embed=face.embed, view=view_of(alert), allowed_mentions=NOBODY
+                embed=message_now.embed, view=view_of(alert), allowed_mentions=NOBODY
             )
         except discord.HTTPException as error:
             _logger.debug("The message of alert %d is left to its notifier: %s", alert.id, error)

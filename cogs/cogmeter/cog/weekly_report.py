@@ -67,8 +67,8 @@ class WeeklyReport:
     async def _post(self, week: int, *, begun: bool) -> None:
         """Post it, and note before and after; ``begun``: it was tried before, and may have arrived."""
         settings, store = self._monitor.settings, self._monitor.store
-        place = AlertChannel(self._monitor.bot, settings)
-        room = await place.room()
+        channel = AlertChannel(self._monitor.bot, settings)
+        room = await channel.room()
         until_us = FIRST_US + week * WEEK_US
         report = await made(store, settings, Range(until_us - WEEK_US, until_us, "last 7 days"))
         embed = report_embed(report, weekly=True)
@@ -78,7 +78,7 @@ class WeeklyReport:
                 nobody = discord.AllowedMentions.none()
                 await room.send(embed=embed, silent=True, allowed_mentions=nobody, nonce=f"cogmeter-week-{week}")
         except (discord.DiscordException, *BROKEN) as error:
-            raise place.refused(error) from error
+            raise channel.refused(error) from error
         await store.set_value(KEY, _written("posted", week))
 
     async def _stands(self, room: Room, embed: discord.Embed) -> bool:

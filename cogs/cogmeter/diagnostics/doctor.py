@@ -132,7 +132,7 @@ async def _telling(monitor: Monitor) -> list[Finding]:
     await delivery.prepare()  # a channel or permission may have come or gone since the start
     return [
         *delivery.findings(),
-        *monitor.lifeline.findings(),
+        *(monitor.out_of_band.findings() if monitor.out_of_band else ()),
         *(monitor.heartbeat.findings() if monitor.heartbeat else ()),
         Finding("markers", not dropped, f"{dropped} dropped", "Mark less often: a deploy, a release, a switch"),
     ]

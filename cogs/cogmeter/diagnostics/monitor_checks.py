@@ -33,8 +33,8 @@ def jobs(monitor: Monitor, vital: Check) -> Check:
 def alerts(monitor: Monitor) -> Check:
     """Whether alerts can be told to those whom the settings name."""
     delivery = monitor.alerting.delivery
-    names = [one.name for one in delivery.notifiers]
-    bad = [one.name.removeprefix("alerts: ") for one in delivery.findings() if not one.well]
+    names = delivery.names
+    bad = [name for name in names if not delivery.finding(name).well]
     if not bad:
         return Check("alerts", Status.HEALTHY, f"sent to {', '.join(names) or 'nobody'}")
     status = Status.UNHEALTHY if len(delivery.stopped) == len(names) else Status.DEGRADED

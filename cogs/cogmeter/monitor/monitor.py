@@ -20,7 +20,8 @@ from cogmeter.monitor.git_revision import revision
 from cogmeter.monitor.jobs import schedule_jobs
 from cogmeter.monitor.overhead import Overhead
 from cogmeter.monitor.scheduler import Scheduler
-from cogmeter.notifiers.table import NotifierContext, build, build_apart
+from cogmeter.notifiers.base import NotifierContext
+from cogmeter.notifiers.table import build, build_out_of_band
 from cogmeter.query.query import Query, now_us
 from cogmeter.query.records import Period
 from cogmeter.recording.flusher import Flusher
@@ -38,7 +39,7 @@ from cogmeter.schemas.service import service_stats
 from cogmeter.settings import SettingsError, env_name
 from cogmeter.startup import PREFIX, StartupGuard
 from cogmeter.watch.interactions.people import new_key, privacy_key, stored_key
-from cogmeter.watch.outages import dangers
+from cogmeter.watch.outages import outages_of
 from cogmeter.watch.watcher import Watcher
 from cogmeter_storage import open_store
 from cogmeter_storage.base import StorageError
@@ -78,7 +79,7 @@ class Monitor:
     flusher: Flusher
     chart_builder: ChartBuilder
     alerting: Alerting
-    lifeline: OutOfBandAlerts
+    out_of_band: OutOfBandAlerts | None = None
     heartbeat: Heartbeat | None = None
     watcher: Watcher
     overhead: Overhead
@@ -167,8 +168,8 @@ class Monitor:
         ends: list[Callable[[], Awaitable[object]]] = []
         if "watcher" in made:
             ends.append(self.watcher.remove)
-        if "lifeline" in made:
-            ends.append(partial(asyncio.to_thread, self.lifeline.stop))
+        if self.out_of_band is not None:
+            ends.append(partial(asyncio.to_thread, self.out_of_band.stop))
         if "store" in made:
             ends.append(self._close_store)
         for end in ends:
@@ -304,8 +305,8 @@ class Monitor:
             if len(self.recorder.names) < MAX_SERIES:
                 self.recorder.series(stored.service, stored.operation)
 
-    def _notifiers(self, storyteller: IncidentReader) -> list[Notifier]:
-        return build(NotifierContext(self.bot, self.settings, storyteller.of, self.chart_builder.breach), self.parts)
+    def _notifiers(self, incidents: IncidentReader) -> list[Notifier]:
+        return build(NotifierContext(self.settings, self.bot, incidents.of, self.chart_builder.breach), self.parts)
 
     async def _start_flusher(self, undo: AsyncExitStack) -> None:
         buffer = self.recorder.buffer
@@ -340,23 +341,19 @@ class Monitor:
             version = version or await asyncio.to_thread(revision)
         with self.parts.guard("start marker", "the start or the new version is not marked"):
             await mark_start(self.store, self.recorder.markers, version)
-        self.lifeline = OutOfBandAlerts((), ())
-        with self.parts.guard("lifeline", "a blocked event loop is not reported by webhook"):
-            self._start_lifeline()
-        undo.push_async_callback(asyncio.to_thread, self.lifeline.stop)  # it may be in the middle of a request
+        with self.parts.guard("out-of-band alerts", "a blocked event loop is not reported by webhook"):
+            self._start_out_of_band(undo)
 
-    def _start_lifeline(self) -> None:
-        """Neither it nor the engine tells a target what the other one has told it."""
-        settings, delivery = self.settings, self.alerting.delivery
-        lifeline = OutOfBandAlerts(
-            dangers(self.bot, settings, self.watcher, delivery.stands),
-            build_apart(settings),
-            echo_s=settings.alert_window + settings.alert_check_interval,
+    def _start_out_of_band(self, undo: AsyncExitStack) -> None:
+        delivery = self.alerting.delivery
+        self.out_of_band = OutOfBandAlerts(
+            outages_of(self.bot, self.settings, self.watcher, delivery.has_active),
+            build_out_of_band(self.settings),
+            self.alerting.out_of_band_log,
             stopped=lambda: delivery.stopped,
         )
-        lifeline.start()
-        self.lifeline = lifeline
-        delivery.skip_alerts_sent_by(lifeline.sent)
+        undo.push_async_callback(asyncio.to_thread, self.out_of_band.stop)  # it may be in the middle of a request
+        self.out_of_band.start()
 
     def _start_jobs(self, undo: AsyncExitStack) -> None:
         with self.parts.guard("scheduler", "nothing is checked, sampled or cleaned up"):

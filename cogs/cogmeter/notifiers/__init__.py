@@ -1,1 +1,1 @@
-"""Notifiers deliver alert events. A new one is a file here and a line in the literal table of ``table.py``."""
+"""Notifiers send alert changes to a target. A new one is a file here and a name in ``table.py``."""

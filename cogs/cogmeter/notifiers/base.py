@@ -1,23 +1,32 @@
-"""What a notifier is, and how one says that it could not deliver."""
+"""The base class of notifiers, the notice that they deliver, and the error that they raise."""
 
 from __future__ import annotations
 
+import logging
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Self
 
 from cogmeter.schemas.numbers import measured
 from cogmeter.times import SECOND_US, iso
 
 if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    from cogmeter.query.records import IncidentContext
+    from cogmeter.render.charts.chart import Picture
+    from cogmeter.settings import Settings
     from cogmeter_storage.alerting import Alert, AlertChange
+
+_logger = logging.getLogger("cogmeter.notifiers")
 
 
 class NotifyError(Exception):
-    """An alert was not delivered.
+    """A failed delivery. Its text never contains a secret.
 
-    ``permanent`` tells whether trying this change again is useless, ``gone`` whether the target as a whole is (a 404 or
-    401, a channel that is not there): it is told nothing more until the next start. ``retry_after_s`` is the target's
-    own wish. The text never holds a secret.
+    With ``permanent``, another attempt at the same change is useless. With ``gone``, the whole target is unusable (404,
+    401, a deleted channel): it receives nothing more until the next start. ``retry_after_s`` is the pause that the
+    target requires.
     """
 
     def __init__(
@@ -31,44 +40,89 @@ class NotifyError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Notice:
-    """What a notifier tells: one change of an alert, and the alert as it is now."""
+    """One change of an alert to be delivered, and the alert in its present state."""
 
     change: AlertChange
     alert: Alert
-    members: tuple[Alert, ...] = ()  # of a group's root: the alerts that it speaks for
+    members: tuple[Alert, ...] = ()  # of a group's root alert: the alerts in the group
     receipt: str | None = None  # what this notifier returned for this alert before
-    uncertain: bool = False  # this very change was tried before, and may have arrived: look before telling it again
-    test: bool = False  # no alert at all: somebody tries the way
+    uncertain: bool = False  # this change was tried before and may have arrived: check before sending it again
+    test: bool = False  # sent by /perf test-alert; there is no alert
 
     @property
     def event_id(self) -> str:
-        """Unique everywhere, and the same for each attempt at this change: what receivers know a repetition by."""
+        """The id of the change, the same for each attempt: receivers recognise repetitions by it."""
         return f"{self.change.alert}-{self.change.id or self.change.kind}"
 
     @property
     def stored(self) -> bool:
-        """Whether there is such an alert; a test, and word about another target, cannot be acknowledged or muted."""
+        """True if the alert is stored. Tests and out-of-band alerts are not; nobody can acknowledge or mute them."""
         return bool(self.alert.id)
 
 
-class Notifier(Protocol):
-    """Delivers changes of alerts somewhere."""
+@dataclass(frozen=True, slots=True)
+class SendRate:
+    """The rate that a target accepts: ``burst`` messages at once, then ``per_s`` messages per second."""
 
-    name: str
-    living: bool  # shows an alert's present state in one place: of several changes that wait only the newest is told
-    single: bool  # told of each alert, also of those that a group speaks for
+    burst: int
+    per_s: float
 
-    async def prepare(self) -> None:
-        """Look once, at start, whether it can deliver; raises NotifyError like ``notify``. Tells nobody."""
-        ...
 
+async def _no_context(_: Alert) -> None:
+    """Return None: there is no incident context without a store."""
+
+
+async def _no_chart(_: Alert) -> None:
+    """Return None: there is no chart without a store."""
+
+
+@dataclass(frozen=True, slots=True)
+class NotifierContext:
+    """All that a notifier can be built from."""
+
+    settings: Settings
+    bot: Any = None  # a discord.Client; None for a notifier that runs outside the bot's event loop
+    context_of: Callable[[Alert], Awaitable[IncidentContext | None]] = _no_context
+    chart_of: Callable[[Alert], Awaitable[Picture | None]] = _no_chart  # None where an alert has no chart
+
+
+class Notifier(ABC):
+    """A target of alerts. Each subclass sets every fact below; ``table.py`` lists the subclasses."""
+
+    name: str  # deliveries, metrics and /perf doctor use it
+    label: str  # the alerts page shows it next to the name
+    setting: str | None  # the field of Settings that switches it on; None: always on
+    edits_in_place: bool  # one message shows the present state, so that only the newest change is sent
+    per_alert: bool  # also receives each alert of a group, not only the group's own alert
+    out_of_band: bool  # can send while the bot's event loop is blocked: needs neither bot nor store
+    rate: SendRate | None  # None: no limit of ours
+
+    @classmethod
+    def create(cls, context: NotifierContext) -> Self:
+        """Return a notifier that the settings have switched on."""
+        raise NotImplementedError
+
+    async def prepare(self) -> None:  # noqa: B027 - most targets can only be checked by sending something
+        """Check at the start, without sending anything, that the target can receive. Raise NotifyError if not."""
+
+    @abstractmethod
     async def notify(self, notice: Notice) -> str | None:
-        """Deliver it and return a receipt (or None), or raise NotifyError, and nothing else that can be foreseen."""
-        ...
+        """Deliver a notice. Return a receipt or None; raise NotifyError for every foreseeable failure."""
+
+
+async def incident_context(
+    context_of: Callable[[Alert], Awaitable[IncidentContext | None]], alert: Alert
+) -> IncidentContext | None:
+    """Return the alert's incident context, or None if it cannot be read: the alert is sent without it."""
+    try:
+        return await context_of(alert)
+    except Exception:
+        _logger.exception("Alert %d is sent without its incident context", alert.id)
+        return None
 
 
 def guide_fields(notice: Notice) -> dict[str, Any]:
-    """The change as the guide's JSON: response times in whole milliseconds, rates as shares, the time in UTC."""
+    """Return the change as the guide's JSON: whole milliseconds, rates as shares, the time in UTC."""
     rule, change = notice.alert.rule, notice.change
     return {
         "type": rule,

@@ -1,14 +1,16 @@
-"""Sends one HTTP request with bounded time, size and redirects. No address ever stands in an error's text."""
+"""Sends one HTTP request with bounded time, size and redirects. No error text contains an address."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
 import html
+import ipaddress
 import json
 import math
 import os
 import re
+import socket
 import time
 from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
@@ -16,10 +18,10 @@ from typing import TYPE_CHECKING, Final
 from urllib.parse import quote
 
 import aiohttp
+from aiohttp.abc import AbstractResolver
 from yarl import URL
 
 from cogmeter import __version__
-from cogmeter.notifiers.addresses import PrivateAddressError, PublicResolver, is_address, is_public
 from cogmeter.notifiers.base import NotifyError
 from cogmeter.redaction import MARK, redact
 from cogmeter.settings import env_name
@@ -27,38 +29,33 @@ from cogmeter.settings import env_name
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
 
-    from aiohttp.abc import AbstractResolver
+    from aiohttp.abc import ResolveResult
 
-HOPS: Final = 3  # redirects in a row
-BODY: Final = 65_536  # bytes of an answer that are looked at: Discord's repeat the message
+MAX_REDIRECTS: Final = 3  # in a row
+BODY: Final = 65_536  # bytes of a response that are read: Discord's responses repeat the message
 KEEPING: Final = frozenset({307, 308})  # redirects that keep method and body (RFC 9110, 15.4)
 REDIRECTS: Final = frozenset({301, 302, 303}) | KEEPING
 GONE: Final = frozenset({401, 404, 410})
-AGAIN: Final = frozenset({408, 425, 429})  # of those below 500
-MAX_REASON: Final = 200  # characters of the endpoint's own words
-MIN_SECRET: Final = 4  # characters; shorter parts of an address hide nothing
-_MESSAGES: Final = (
-    "message",
-    "msg",
-    "detail",
-    "error",
-    "reason",
-    "title",
-    "description",
-)  # names of a JSON body's text
+RETRIED: Final = frozenset({408, 425, 429})  # of the statuses below 500
+MAX_REASON: Final = 200  # characters of the endpoint's own text
+MIN_SECRET: Final = 4  # characters; masking shorter parts of an address would hide nothing
+_MESSAGES: Final = ("message", "msg", "detail", "error", "reason", "title", "description")  # JSON fields with a text
 _TITLE: Final = re.compile(r"<title[^>]{0,200}>([^<]{1,400})", re.IGNORECASE)
 _URL: Final = re.compile(r"\b\w{1,10}://\S+")
 _USER_AGENT: Final = f"cogmeter/{__version__}"
+_NAT64: Final = ipaddress.ip_network("64:ff9b::/96")  # RFC 6052: the last four bytes are an IPv4 address
+
+_Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 
 
 @dataclass(frozen=True, slots=True)
 class HttpResponse:
-    """What the receiver said. ``body`` is cut after BODY bytes, and where it came too slowly."""
+    """The receiver's response. ``body`` is cut after BODY bytes, and where it arrives too slowly."""
 
     status: int
     headers: Mapping[str, str]
     body: bytes
-    reason: str = ""  # what the body says in words, see ``reason_of``; free of the address
+    reason: str = ""  # the text in the body, see ``reason_of``; without the address
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,8 +63,65 @@ class Patience:
     """How long a request may take, in seconds."""
 
     connect_s: float = 5.0
-    answer_s: float = 15.0  # for all of it but the answer's body
+    answer_s: float = 15.0  # for everything but the response's body
     body_s: float = 3.0
+
+
+class PrivateAddressError(OSError):
+    """The name or address is not part of the public internet."""
+
+
+class PublicResolver(AbstractResolver):
+    """Resolves names to public addresses only.
+
+    The connection uses the addresses that were checked, so a name that changes in between has no effect.
+    """
+
+    def __init__(self, inner: AbstractResolver) -> None:
+        self._inner = inner
+
+    async def resolve(
+        self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_INET
+    ) -> list[ResolveResult]:
+        """Return the addresses that ``inner`` finds. Raise PrivateAddressError unless all are public."""
+        results = await self._inner.resolve(host, port, family)
+        if not all(is_public(result["host"]) for result in results):
+            raise PrivateAddressError
+        return results
+
+    async def close(self) -> None:
+        """Close ``inner``."""
+        await self._inner.close()
+
+
+def is_address(host: str) -> bool:
+    """Return True if a URL host has the form of an address, so that no resolver is used. Numbers count as addresses."""
+    return ":" in host or host.replace(".", "").isdigit()
+
+
+def is_public(host: str) -> bool:
+    """Return True if an address, and each address embedded in it, is part of the public internet."""
+    try:
+        address: _Address = ipaddress.ip_address(host.partition("%")[0])
+    except ValueError:
+        return False
+    return all(part.is_global and not part.is_multicast for part in _with_embedded(address))
+
+
+def _with_embedded(address: _Address) -> list[_Address]:
+    """Return the address, and the IPv4 addresses that an IPv6 address leads to."""
+    if isinstance(address, ipaddress.IPv4Address):
+        return [address]
+    if address.ipv4_mapped is not None:
+        return [address.ipv4_mapped]
+    parts: list[_Address] = [address]
+    if address.sixtofour is not None:
+        parts.append(address.sixtofour)
+    if address.teredo is not None:
+        parts.extend(address.teredo)
+    if address in _NAT64:
+        parts.append(ipaddress.IPv4Address(int(address) & 0xFFFFFFFF))
+    return parts
 
 
 class Http:
@@ -81,7 +135,7 @@ class Http:
         resolver: AbstractResolver | None = None,
         patience: Patience | None = None,
     ) -> None:
-        """``field`` is the setting that holds the URL, for error texts. ``resolver`` stands in for the system's."""
+        """``field`` is the setting with the URL, for error texts. ``resolver`` replaces the system's."""
         self.setting = env_name(field)
         self._private_redirects = private_redirects
         self._resolver = resolver
@@ -90,28 +144,28 @@ class Http:
     async def send(
         self, method: str, url: str, *, body: bytes | None = None, headers: Mapping[str, str] | None = None
     ) -> HttpResponse:
-        """The receiver's answer, whatever its status but a redirect, which is followed.
+        """Return the receiver's response, whatever its status. Redirects are followed.
 
         Raises:
-            NotifyError: there was none, or it led where alerts do not go.
+            NotifyError: there was no response, or a redirect led where alerts must not go.
         """
         address, sent = self.parsed(url), {"User-Agent": _USER_AGENT, "Accept-Encoding": "identity", **(headers or {})}
-        for hop in range(HOPS + 1):
-            answer = await self._once(method, address, body, sent, redirected=hop > 0)
-            if answer.status not in REDIRECTS:
-                return answer
-            address = self._next(address, answer)
-        raise NotifyError(f"{self.setting}: more than {HOPS} redirects in a row", permanent=True)
+        for redirects in range(MAX_REDIRECTS + 1):
+            response = await self._once(method, address, body, sent, redirected=redirects > 0)
+            if response.status not in REDIRECTS:
+                return response
+            address = self._next(address, response)
+        raise NotifyError(f"{self.setting}: more than {MAX_REDIRECTS} redirects in a row", permanent=True)
 
     def parsed(self, url: str) -> URL:
-        """The address.
+        """Return the URL.
 
         Raises:
-            NotifyError: it is none; yarl's own error would show it.
+            NotifyError: it is not a URL; yarl's own error would show it.
         """
         with contextlib.suppress(ValueError):
             return URL(url)
-        raise NotifyError(f"{self.setting} is no URL", permanent=True, gone=True)
+        raise NotifyError(f"{self.setting} is not a URL", permanent=True, gone=True)
 
     async def _once(
         self, method: str, address: URL, body: bytes | None, headers: Mapping[str, str], *, redirected: bool
@@ -125,15 +179,15 @@ class Http:
                 timeout=timeout,
                 auto_decompress=False,
             ) as session:
-                answering = session.request(method, address, data=body, headers=headers, allow_redirects=False)
-                response = await asyncio.wait_for(answering, patience.answer_s)
+                request = session.request(method, address, data=body, headers=headers, allow_redirects=False)
+                response = await asyncio.wait_for(request, patience.answer_s)
                 async with response:
                     read = await self._body(response)
                     return HttpResponse(response.status, response.headers, read, reason_of(read, address))
         except (aiohttp.ClientError, OSError, ValueError, TimeoutError) as error:
-            trouble = self._trouble(error)
-        # Raised outside of the handler: what aiohttp raises holds the address, and would hang on as the context.
-        raise trouble
+            failure = self._failure(error)
+        # Raised outside the handler: aiohttp's error contains the address and would stay attached as the context.
+        raise failure
 
     def _connector(self, *, guarded: bool) -> aiohttp.TCPConnector:
         resolver = self._resolver or aiohttp.ThreadedResolver()
@@ -142,7 +196,7 @@ class Http:
         )
 
     async def _body(self, response: aiohttp.ClientResponse) -> bytes:
-        """The body's beginning. The status has said it all: a body that is slow or breaks off changes nothing."""
+        """Return the start of the body. The status decides, so a body that is slow or breaks off changes nothing."""
         kept = bytearray()
 
         async def read() -> None:
@@ -153,25 +207,25 @@ class Http:
             await asyncio.wait_for(read(), self._patience.body_s)
         return bytes(kept)
 
-    def _next(self, here: URL, answer: HttpResponse) -> URL:
-        """Where a redirect leads, if alerts may go there."""
-        trouble = ""
+    def _next(self, here: URL, response: HttpResponse) -> URL:
+        """Return the target of a redirect. Raise NotifyError if alerts must not go there."""
+        objection = ""
         with contextlib.suppress(ValueError):
-            there = here.join(URL(answer.headers.get("Location", "")))
-            trouble = self._against(here, there, answer)
-            if not trouble:
+            there = here.join(URL(response.headers.get("Location", "")))
+            objection = self._objection(here, there, response)
+            if not objection:
                 return there.with_user(None)
         raise NotifyError(
-            f"{self.setting} answers with a redirect ({answer.status}) {trouble or 'that leads nowhere'}",
+            f"{self.setting} answers with a redirect ({response.status}) {objection or 'without a valid target'}",
             permanent=True,
         )
 
-    def _against(self, here: URL, there: URL, answer: HttpResponse) -> str:
-        """What speaks against following; empty if nothing does."""
-        if answer.status not in KEEPING:
-            return "that drops what is posted; set the final address, or answer 307 or 308"
-        if not answer.headers.get("Location") or there.scheme not in {"http", "https"} or not there.host:
-            return "that leads nowhere"
+    def _objection(self, here: URL, there: URL, response: HttpResponse) -> str:
+        """Return why a redirect is not followed; empty if it is."""
+        if response.status not in KEEPING:
+            return "that drops the request body; set the final address, or answer 307 or 308"
+        if not response.headers.get("Location") or there.scheme not in {"http", "https"} or not there.host:
+            return "without a valid target"
         if here.scheme == "https" and there.scheme == "http":
             return "from https to http, which is not followed"
         if not self._private_redirects and is_address(there.host) and not is_public(there.host):
@@ -181,51 +235,51 @@ class Http:
     def _private(self) -> str:
         return f"to a private address, which is followed only with {env_name('alert_webhook_private_redirects')}=true"
 
-    def _trouble(self, error: Exception) -> NotifyError:
-        """In our own words: those of the error may hold the address."""
+    def _failure(self, error: Exception) -> NotifyError:
+        """Return the error in our own words: aiohttp's text may contain the address."""
         cause = error.os_error if isinstance(error, aiohttp.ClientConnectorError) else error
         if isinstance(cause, PrivateAddressError):
             return NotifyError(f"{self.setting} answers with a redirect {self._private()}", permanent=True)
         if isinstance(error, aiohttp.InvalidURL):
-            return NotifyError(f"{self.setting}, or a redirect of it, is no URL that can be asked", permanent=True)
-        return NotifyError(f"{self.setting}: {_words(error)}", permanent=False)
+            return NotifyError(f"{self.setting}, or a redirect of it, is not a valid URL", permanent=True)
+        return NotifyError(f"{self.setting}: {_described(error)}", permanent=False)
 
 
-def _words(error: Exception) -> str:
-    """What went wrong, without names and addresses."""
+def _described(error: Exception) -> str:
+    """Return what went wrong, without names and addresses."""
     if isinstance(error, TimeoutError):
-        return "it did not answer in time"
+        return "no response in time"
     if isinstance(error, aiohttp.ClientConnectorDNSError):
-        return "the name of its host could not be resolved"
+        return "the host name could not be resolved"
     if isinstance(error, aiohttp.ClientConnectorCertificateError | aiohttp.ClientConnectorSSLError):
-        return "its certificate or its TLS was not accepted"
+        return "the certificate or the TLS connection was not accepted"
     if isinstance(error, aiohttp.ClientConnectorError):
-        # OSError's own text for the connection holds the address; the system's for the number does not.
+        # OSError's own text for the connection contains the address; the system's text for the number does not.
         return f"no connection ({os.strerror(error.errno) if error.errno else 'refused'})"
     if isinstance(error, aiohttp.ServerDisconnectedError | OSError):
-        return "the connection was closed before it answered"
-    return f"it answered what is no HTTP ({type(error).__name__})"
+        return "the connection was closed before a response"
+    return f"the response is not HTTP ({type(error).__name__})"
 
 
 def refusal(
-    answer: HttpResponse,
+    response: HttpResponse,
     setting: str,
     *,
     what: str = "this alert",
     gone: Collection[int] = GONE,
     now_s: float | None = None,
 ) -> NotifyError | None:
-    """What a status means for the delivery of ``what``; None: it was taken."""
-    status = answer.status
+    """Return the error that a response's status means for the delivery of ``what``; None if it was accepted."""
+    status = response.status
     if 200 <= status < 300:
         return None
-    own = f' It says: "{answer.reason}".' if answer.reason else ""
+    own = f' Its response: "{response.reason}".' if response.reason else ""
     if status in gone:
         text = f"{setting} answered {status}: the endpoint does not exist, or the address or secret is wrong.{own}"
         return NotifyError(f"{text} Copy the address again", permanent=True, gone=True)
-    if status >= 500 or status in AGAIN:
-        wish_s = retry_after_s(answer.headers.get("Retry-After"), time.time() if now_s is None else now_s)
-        return NotifyError(f"{setting} answered {status}.{own}", permanent=False, retry_after_s=wish_s)
+    if status >= 500 or status in RETRIED:
+        pause_s = retry_after_s(response.headers.get("Retry-After"), time.time() if now_s is None else now_s)
+        return NotifyError(f"{setting} answered {status}.{own}", permanent=False, retry_after_s=pause_s)
     text = f"{setting} answered {status}: it does not accept {what}.{own}{_fix(status)}"
     return NotifyError(text, permanent=True)
 
@@ -241,10 +295,10 @@ def _fix(status: int) -> str:
 
 
 def reason_of(body: bytes, address: URL) -> str:
-    """Return what an endpoint says of itself in its body: one line of at most 200 printable characters.
+    """Return the text in an endpoint's body: one line of at most 200 printable characters.
 
-    From JSON it is the field that holds a message; from HTML the title. The address and its parts, which may be secret,
-    are masked: many servers repeat the path ("Cannot POST /hooks/KEY").
+    In JSON it is the field with a message; in HTML the title. The address and its parts, which may be secret, are
+    masked: many servers repeat the path ("Cannot POST /hooks/KEY").
     """
     text = _message(body.decode("utf-8", "replace"))
     for secret in _parts(address):
@@ -257,14 +311,14 @@ def reason_of(body: bytes, address: URL) -> str:
 def _message(text: str) -> str:
     """Return the sentence in a body, cut to a few hundred characters."""
     with contextlib.suppress(ValueError, RecursionError):
-        said = json.loads(text)
-        if isinstance(said, str):
-            return said[: 4 * MAX_REASON]
-        if isinstance(said, dict):
-            inner = said.get("error")
-            said = {**inner, **said} if isinstance(inner, dict) else said
-            found = (said.get(name) for name in _MESSAGES)
-            return next((one for one in found if isinstance(one, str) and one), "")[: 4 * MAX_REASON]
+        parsed = json.loads(text)
+        if isinstance(parsed, str):
+            return parsed[: 4 * MAX_REASON]
+        if isinstance(parsed, dict):
+            inner = parsed.get("error")
+            parsed = {**inner, **parsed} if isinstance(inner, dict) else parsed
+            values = (parsed.get(name) for name in _MESSAGES)
+            return next((value for value in values if isinstance(value, str) and value), "")[: 4 * MAX_REASON]
         return ""
     if title := _TITLE.search(text):
         return html.unescape(title[1])[: 4 * MAX_REASON]
@@ -272,20 +326,20 @@ def _message(text: str) -> str:
 
 
 def _parts(address: URL) -> list[str]:
-    """Return the pieces of an address that may be secret, the longest first."""
-    queries = [one for value in address.query.values() for one in (value, quote(value, safe=""))]
-    pieces = [str(address), address.path_qs, address.raw_path_qs, address.user, address.password, *queries]
-    pieces += [*address.parts, *address.raw_parts, address.path, address.raw_path]
-    return sorted({one for one in pieces if one and len(one) >= MIN_SECRET}, key=len, reverse=True)
+    """Return the parts of an address that may be secret, the longest first."""
+    queries = [part for value in address.query.values() for part in (value, quote(value, safe=""))]
+    parts = [str(address), address.path_qs, address.raw_path_qs, address.user, address.password, *queries]
+    parts += [*address.parts, *address.raw_parts, address.path, address.raw_path]
+    return sorted({part for part in parts if part and len(part) >= MIN_SECRET}, key=len, reverse=True)
 
 
 def retry_after_s(value: str | None, now_s: float) -> float | None:
-    """The header ``Retry-After`` (RFC 9110, 10.2.3) as seconds from now: a number of them, or a date."""
+    """Return the header ``Retry-After`` (RFC 9110, 10.2.3) in seconds from now: it is a number of them, or a date."""
     if value is None:
         return None
     with contextlib.suppress(ValueError, OverflowError):
-        wish_s = float(value)
-        return wish_s if 0 <= wish_s < math.inf else None
+        pause_s = float(value)
+        return pause_s if 0 <= pause_s < math.inf else None
     with contextlib.suppress(ValueError, TypeError, OverflowError):
         return max(parsedate_to_datetime(value).timestamp() - now_s, 0.0)
     return None

@@ -1,73 +1,80 @@
-"""Delivers alerts to the log, in the guide's form. The one notifier that is always on."""
+"""Writes alerts to the log, in the guide's format. The only notifier that is always on."""
 
 from __future__ import annotations
 
 import json
 import logging
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, Self
 
-from cogmeter.notifiers.base import guide_fields
+from cogmeter.notifiers.base import Notifier, guide_fields
 from cogmeter.render import formatting
 
 if TYPE_CHECKING:
-    from cogmeter.notifiers.base import Notice
+    from cogmeter.notifiers.base import Notice, NotifierContext
 
 _LEVELS: Final = {"critical": logging.ERROR, "warning": logging.WARNING}
-_CALM: Final = {"resolved", "acknowledged", "muted", "unmuted", "eased"}  # nothing became worse
+_IMPROVED: Final = {"resolved", "acknowledged", "muted", "unmuted", "eased"}  # kinds of which none is worse news
 
 _logger = logging.getLogger("cogmeter.alerts")
 
 
-class LogNotifier:
-    """One line for each change: an error when it is critical, a warning, or info; its fields as JSON at debug."""
+class LogNotifier(Notifier):
+    """One line per change at error (critical), warning or info; its fields as JSON at debug."""
 
     name = "log"
-    living = False
-    single = True
+    label = "the bot's log"
+    setting = None
+    edits_in_place = False
+    per_alert = True
+    out_of_band = False  # the log file is on the blocked machine
+    rate = None
 
-    async def prepare(self) -> None:
-        """There is always a log."""
+    @classmethod
+    def create(cls, context: NotifierContext) -> Self:
+        """Return the notifier; it needs no setting."""
+        del context
+        return cls()
 
     async def notify(self, notice: Notice) -> str | None:
         """Write the line.
 
-        An uncertain one is left out: writing takes no time in which a process could die, so that it was most likely
-        written, and people who count lines count alerts.
+        Skip an uncertain notice: the process can hardly end while the line is written, so the line is most likely
+        there, and operators who count lines count alerts.
         """
         if notice.uncertain:
-            _logger.debug("[ALERT] %s was written before the last end, most likely", notice.event_id)
+            _logger.debug("[ALERT] %s was most likely written by the last run", notice.event_id)
             return None
         change = notice.change
-        level = logging.INFO if change.kind in _CALM else _LEVELS.get(change.severity, logging.INFO)
+        level = logging.INFO if change.kind in _IMPROVED else _LEVELS.get(change.severity, logging.INFO)
         _logger.log(level, "%s", line(notice))
         _logger.debug("[ALERT] %s", json.dumps(guide_fields(notice)))
         return None
 
 
 def line(notice: Notice) -> str:
-    """``[ALERT] ERROR_RATE: knowledge-graph error rate of 7.8% exceeds threshold of 5%``.
+    """Return ``[ALERT] ERROR_RATE: knowledge-graph error rate of 7.8% exceeds threshold of 5%``.
 
-    What is not an alert's beginning says so: ``[ALERT] RESOLVED ERROR_RATE: ... (after 12 min)``.
+    A change after the first names its kind: ``[ALERT] RESOLVED ERROR_RATE: ... (after 12 min)``.
     """
     alert, change = notice.alert, notice.change
     words = [alert.rule.upper()] if change.kind == "fired" else [change.kind.upper(), alert.rule.upper()]
-    about = f"{alert.service}/{alert.operation}" if alert.operation else alert.service
-    return f"[ALERT] {' '.join(words)}: {formatting.clean(f'{about} {_lowered(change.message)}{_more(notice)}')}"
+    subject = f"{alert.service}/{alert.operation}" if alert.operation else alert.service
+    return f"[ALERT] {' '.join(words)}: {formatting.clean(f'{subject} {_lowered(change.message)}{_details(notice)}')}"
 
 
 def _lowered(message: str) -> str:
-    """In the middle of a sentence; an abbreviation keeps its capitals."""
+    """Return the message for the middle of a sentence; an abbreviation keeps its capitals."""
     return message if message[1:2].isupper() else message[:1].lower() + message[1:]
 
 
-def _more(notice: Notice) -> str:
-    """Who did it, how long it took, and how many a group has, in parentheses."""
+def _details(notice: Notice) -> str:
+    """Return in parentheses who changed it, how long it lasted, and how many alerts a group has."""
     change = notice.change
-    said = [f"by {change.actor}"] if change.actor and not notice.test else []
+    details = [f"by {change.actor}"] if change.actor and not notice.test else []
     if change.kind == "resolved":
-        said.append(f"after {formatting.duration(max(change.at_us - notice.alert.started_us, 0))}")
+        details.append(f"after {formatting.duration(max(change.at_us - notice.alert.started_us, 0))}")
     if notice.members:
-        said.append(f"{len(notice.members)} alerts")
+        details.append(f"{len(notice.members)} alerts")
     if change.note:
-        said.append(change.note)
-    return f" ({', '.join(said)})" if said else ""
+        details.append(change.note)
+    return f" ({', '.join(details)})" if details else ""

@@ -1,13 +1,13 @@
-"""Delivers alerts to an endpoint of the operator's own, as the guide's JSON and more, signed on request."""
+"""Posts alerts to the operator's own endpoint as the guide's JSON with further fields, signed if a secret is set."""
 
 from __future__ import annotations
 
 import hashlib
 import hmac
 import json
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, Self
 
-from cogmeter.notifiers.base import guide_fields
+from cogmeter.notifiers.base import Notifier, SendRate, guide_fields
 from cogmeter.notifiers.http import Http, refusal
 from cogmeter.query.query import now_us
 from cogmeter.times import SECOND_US, iso
@@ -17,19 +17,23 @@ if TYPE_CHECKING:
 
     from pydantic import SecretStr
 
-    from cogmeter.notifiers.base import Notice
+    from cogmeter.notifiers.base import Notice, NotifierContext
     from cogmeter_storage.alerting import Alert
 
 FIELD: Final = "alert_webhook_url"
-VERSION: Final = 1  # of the JSON: raised when a field changes its meaning or goes
+VERSION: Final = 1  # of the JSON: raised when a field changes its meaning or is removed
 
 
-class WebhookNotifier:
-    """Posts each change. Receivers know a repetition by ``Idempotency-Key``, which is the event's id."""
+class WebhookNotifier(Notifier):
+    """One request per change. Receivers recognise a repetition by ``Idempotency-Key``, the event's id."""
 
     name = "webhook"
-    living = False
-    single = False
+    label = "your own endpoint"
+    setting = FIELD
+    edits_in_place = False
+    per_alert = False
+    out_of_band = True
+    rate = SendRate(burst=5, per_s=1.0)
 
     def __init__(
         self,
@@ -40,37 +44,45 @@ class WebhookNotifier:
         http: Http | None = None,
         clock: Callable[[], int] = now_us,
     ) -> None:
-        """Without a ``secret`` nothing is signed. ``http`` stands in for the one that the settings ask for."""
+        """Without a ``secret``, requests are not signed. ``http`` replaces the client that the settings define."""
         self._url = url
         self._secret = secret
         self._http = http or Http(FIELD, private_redirects=private_redirects)
         self._clock = clock
 
-    async def prepare(self) -> None:
-        """Nothing can be found out without telling: the setting's form was looked at when it was read."""
+    @classmethod
+    def create(cls, context: NotifierContext) -> Self:
+        """Return the notifier of PERFORMANCE_ALERT_WEBHOOK_URL."""
+        settings = context.settings
+        assert settings.alert_webhook_url is not None
+        return cls(
+            settings.alert_webhook_url,
+            settings.alert_webhook_secret,
+            private_redirects=settings.alert_webhook_private_redirects,
+        )
 
     async def notify(self, notice: Notice) -> str | None:
-        """Post it; 401, 404 and 410 give the endpoint up, other answers from 400 on this change."""
+        """Post it. Statuses 401, 404 and 410 stop the target; others from 400 on concern this change alone."""
         body = json.dumps(payload(notice), separators=(",", ":"), allow_nan=False).encode()
         headers = {"Content-Type": "application/json", "Idempotency-Key": notice.event_id}
         if self._secret is not None:
             headers |= signed(body, self._secret.get_secret_value(), self._clock() // 1_000_000)
-        answer = await self._http.send("POST", self._url.get_secret_value(), body=body, headers=headers)
-        trouble = refusal(answer, self._http.setting, now_s=self._clock() / 1e6)
-        if trouble is not None:
-            raise trouble
+        response = await self._http.send("POST", self._url.get_secret_value(), body=body, headers=headers)
+        error = refusal(response, self._http.setting, now_s=self._clock() / 1e6)
+        if error is not None:
+            raise error
         return None
 
 
 def payload(notice: Notice) -> dict[str, Any]:
-    """The guide's fields, and what happened to which alert. The same for each attempt, but for a group's members."""
+    """Return the guide's fields, and what happened to which alert. Repeated attempts differ in ``members`` at most."""
     alert, change = notice.alert, notice.change
 
     def until_then(at_us: int | None) -> str | None:
         return iso(at_us, unit_us=SECOND_US) if at_us is not None and at_us <= change.at_us else None
 
     acknowledged = until_then(alert.acknowledged_us)
-    told = {
+    fields = {
         **guide_fields(notice),
         "id": notice.event_id,
         "version": VERSION,
@@ -83,17 +95,17 @@ def payload(notice: Notice) -> dict[str, Any]:
         "acknowledgedBy": alert.acknowledged_by if acknowledged else None,
     }
     if notice.members:
-        told["members"] = [_member(one) for one in notice.members]
+        fields["members"] = [_member(alert) for alert in notice.members]
     if notice.test:
-        told["test"] = True
-    return told
+        fields["test"] = True
+    return fields
 
 
 def signed(body: bytes, secret: str, at_s: int) -> dict[str, str]:
-    """The headers by which a receiver knows that a body is ours and new.
+    """Return the headers that prove that a body is ours and new.
 
     The signature is the HMAC-SHA256 (RFC 2104), in hexadecimal, of the time in seconds since 1970, a full stop, and the
-    body as it was sent. Receivers compare it in constant time and refuse old times.
+    body as sent. Receivers compare it in constant time and reject old times.
     """
     signature = hmac.new(secret.encode(), f"{at_s}.".encode() + body, hashlib.sha256).hexdigest()
     return {"X-Cogmeter-Timestamp": str(at_s), "X-Cogmeter-Signature": f"v1={signature}"}

@@ -1,4 +1,4 @@
-"""What keeps a bot from speaking for itself: a blocked loop, a lost connection. Asked from the lifeline's thread."""
+"""The outages in which a bot cannot send alerts: a blocked event loop, a lost connection to Discord."""
 
 from __future__ import annotations
 
@@ -18,39 +18,39 @@ if TYPE_CHECKING:
     from cogmeter.watch.event_loop.watchdog import Watchdog
     from cogmeter.watch.watcher import Watcher
 
-LOST: Final = "disconnects"  # the rule that also sees a connection that is lost
+LOST: Final = "disconnects"  # the engine's rule that also finds a lost connection
 
 
-def dangers(
-    bot: discord.Client, settings: Settings, watcher: Watcher, stands: Callable[[str, str], bool]
+def outages_of(
+    bot: discord.Client, settings: Settings, watcher: Watcher, has_active: Callable[[str, str], bool]
 ) -> list[Outage]:
-    """The dangers of this bot; that of a blocked loop needs PERFORMANCE_WATCH_STALLS.
+    """Return the outages to check; a blocked loop is noticed with PERFORMANCE_WATCH_STALLS only.
 
-    ``stands`` tells whether a target has been told of an alert of a rule that is not over; any thread may ask. Without
-    Discord the loop goes on, and the engine may have been quicker. Of a loop that is blocked now it knows nothing.
+    ``has_active(target, rule)`` is True if the engine has sent the target an alert of the rule that is still active.
+    Without Discord the loop goes on, so the engine may have been faster; it cannot know of a loop that is blocked now.
     """
     connection = _Connection(bot)
     gateway = Outage(
         "gateway",
         settings.alert_gateway_lost_after,
         connection.since_ns,
-        connection.words,
-        echo=LOST,
-        known=lambda target: stands(target, LOST),
+        connection.message,
+        engine_rule=LOST,
+        known=lambda target: has_active(target, LOST),
     )
     stalls = (surface for surface in watcher.surfaces if isinstance(surface, StallWatch))
     return [*(_stall(surface.watchdog, settings.alert_lifeline_after) for surface in stalls), gateway]
 
 
 def _stall(watchdog: Watchdog, limit_s: float) -> Outage:
-    def words(lasted_s: float) -> str:
+    def message(lasted_s: float) -> str:
         return f"Event loop has been blocked for {lasted_s:.0f}s at {watchdog.blocked_at}"
 
-    return Outage("stall", limit_s, lambda: watchdog.blocked_since_ns, words, echo="stall")
+    return Outage("stall", limit_s, lambda: watchdog.blocked_since_ns, message, engine_rule="stall")
 
 
 class _Connection:
-    """Since when the bot, once it was connected, is not."""
+    """The time since when a bot that was connected is not connected any more."""
 
     def __init__(self, bot: discord.Client) -> None:
         self._bot = bot
@@ -67,5 +67,5 @@ class _Connection:
             self._lost_ns = now_ns()
         return self._lost_ns
 
-    def words(self, lasted_s: float) -> str:
+    def message(self, lasted_s: float) -> str:
         return f"Connection to Discord has been lost for {lasted_s:.0f}s: {self.trouble}"

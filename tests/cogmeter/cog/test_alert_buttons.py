@@ -16,7 +16,7 @@ from cogmeter.alerts.model import Reading, Subject
 from cogmeter.cog import alert_buttons
 from cogmeter.cog.access_policy import AccessPolicy
 from cogmeter.cog.responder import FAILED, Responder
-from cogmeter.notifiers.discord_channel.buttons import MUTES
+from cogmeter.notifiers.discord_channel.message import MUTES
 from cogmeter.notifiers.discord_channel.notifier import ChannelNotifier
 from cogmeter.query.query import now_us
 from cogmeter.settings import Settings
@@ -46,8 +46,8 @@ class Watch:
         """Serve this bot, as after a restart."""
         self.watcher = Watcher(bot, self.settings, cogmeter.default_recorder)
 
-        def channel(storyteller):
-            return [ChannelNotifier(bot, self.settings, story_of=storyteller.of, picture_of=nothing)]
+        def channel(incidents):
+            return [ChannelNotifier(bot, self.settings, context_of=incidents.of, chart_of=nothing)]
 
         self.alerting = Alerting(self.settings, [], self.store, notifiers_of=channel, url_of=lambda _: None)
         alert_buttons.add(bot, Responder(self, AccessPolicy(bot, self.settings)))
@@ -203,7 +203,7 @@ async def test_the_buttons_of_a_former_run_are_answered(breach):
 async def test_what_is_over_can_be_neither_acknowledged_nor_muted(breach):
     async with breach() as (home, watch, message):
         await watch.alerting.engine.step([], now_us() + MINUTE_US)  # and its message was not brought up to date yet
-        for label, said in (("Acknowledge", "Alert 1 is resolved already"), ("Mute 1 h", alert_buttons.OVER)):
+        for label, said in (("Acknowledge", "Alert 1 is already resolved"), ("Mute 1 h", alert_buttons.OVER)):
             result = await home.owner.click(message, label=label)
             assert words(result) == [said]
             assert not await watch.store.alerting.mutes(now_us())
@@ -215,9 +215,9 @@ async def test_an_alert_that_is_kept_no_more_is_said(breach):
         try:
             watch.store = watch.alerting.engine.store = new
             await watch.alerting.engine.restore(now_us())
-            for label in ("Acknowledge", "Mute 1 h", "Details"):
+            for label, text in (("Acknowledge", "retention"), ("Mute 1 h", "kept"), ("Details", "kept")):
                 (said,) = words(await home.owner.click(message, label=label))
-                assert "kept" in said
+                assert text in said
         finally:
             await new.close()
 

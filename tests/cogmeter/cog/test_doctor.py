@@ -20,7 +20,17 @@ async def test_a_bot_that_is_well_is_told_so(move_in):
         await home.flushed()
         result = await home.owner.slash(home.channel, "perf doctor")
         (embed,) = result.response.embeds
-        names = ("buffer", "flusher", "database", "charts", "jobs", "rules", "alerts: log", "lifeline", "markers")
+        names = (
+            "buffer",
+            "flusher",
+            "database",
+            "charts",
+            "jobs",
+            "rules",
+            "alerts: log",
+            "out-of-band alerts",
+            "markers",
+        )
         for name in (*names, "overhead"):
             assert f"**{name}**" in embed.description
         assert re.search(r"\b[1-9]\d* operations, \d+ series", embed.description)

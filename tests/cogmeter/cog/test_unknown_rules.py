@@ -204,7 +204,7 @@ async def test_every_page_and_route_answers(settings, left):
         }
         assert "Warp core" in found["/performance/alerts?state=history"][1]
         assert "Warp core" in found["/performance/alerts"][1]  # its mute
-        for uid, reason in ((firing, RULE), (resolved, "resolved already")):
+        for uid, reason in ((firing, RULE), (resolved, "already resolved")):
             url = f"{address}/api/performance/alerts/{uid}/acknowledge"
             async with session.post(url, json={}) as response:
                 assert response.status == 409

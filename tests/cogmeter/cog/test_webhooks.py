@@ -1,4 +1,4 @@
-"""Webhooks from a running bot: told of an alert while the bot goes on, given up when they are gone, and said so."""
+"""Webhooks of a running bot receive alerts while the bot goes on; one that is gone receives nothing more."""
 
 import asyncio
 
@@ -75,7 +75,7 @@ async def test_an_endpoint_that_is_gone_is_said_in_the_log_and_in_the_channel_wi
         await until(lambda: any("webhook receives no more" in shown(one) for one in home.channel.history()))
         await breach(home)
         assert len(told) == 1
-        assert "is told of no more alerts until the next start" in caplog.text
+        assert "receives no more alerts until the next start" in caplog.text
         said = [one.text for one in delivery.findings()] + [shown(one) for one in home.channel.history()]
         said += [attempt.error for attempt in await home.monitor.store.alerting.attempts()]
         assert SECRET not in "".join([caplog.text, *said])

@@ -1,4 +1,4 @@
-"""A receiver of webhooks on this machine whose answers follow a script, and names that lead where a test wants."""
+"""A local receiver of webhooks whose responses follow a script, and host names that a test resolves."""
 
 from __future__ import annotations
 
@@ -37,12 +37,12 @@ class Seen:
 
 
 class Receiver:
-    """Answers with what the script says next: a status, a status with headers, or a handler; then with 200."""
+    """Responds with the script's next step: a status, a status with headers, or a handler; then with 200."""
 
     def __init__(self) -> None:
         self.script: deque[Any] = deque()
         self.seen: list[Seen] = []
-        self.over = asyncio.Event()  # what hangs until then
+        self.over = asyncio.Event()  # handlers that hang wait for it
         self.port = 0
 
     def url(self, path: str = f"/alerts/{SECRET}", host: str = "127.0.0.1") -> str:
@@ -57,12 +57,12 @@ class Receiver:
         return web.Response(status=status, headers=headers)
 
     async def hang(self, request: web.Request) -> web.StreamResponse:
-        """Says nothing at all."""
+        """Send no response."""
         await self.over.wait()
         return web.Response()
 
     async def drip(self, request: web.Request) -> web.StreamResponse:
-        """Says 200, and never comes to the end of its body."""
+        """Send status 200 and a body that never ends."""
         response = web.StreamResponse()
         await response.prepare(request)
         with contextlib.suppress(ConnectionError):
@@ -72,7 +72,7 @@ class Receiver:
         return response
 
     async def flood(self, request: web.Request) -> web.StreamResponse:
-        """Says 200, and more than anybody wants to hear."""
+        """Send status 200 and a huge body."""
         response = web.StreamResponse()
         await response.prepare(request)
         with contextlib.suppress(ConnectionError):
@@ -81,7 +81,7 @@ class Receiver:
         return response
 
     async def hang_up(self, request: web.Request) -> web.StreamResponse:
-        """Takes the message and closes the connection without a word."""
+        """Read the request and close the connection without a response."""
         request.transport.abort()
         return web.Response()
 
@@ -106,10 +106,10 @@ class Names(AbstractResolver):
 
     def __init__(self, **table: str) -> None:
         self.table = {name.replace("_", "."): addresses.split() for name, addresses in table.items()}
-        self.asked: list[str] = []
+        self.names: list[str] = []
 
     async def resolve(self, host, port=0, family=0):
-        self.asked.append(host)
+        self.names.append(host)
         if host not in self.table:
             raise OSError(f"no such name: {host}")
         return [
@@ -175,26 +175,26 @@ def make_notice():
 
 @pytest.fixture
 def secret_free(caplog):
-    """Looks for the secret in all that was logged, and in errors with all that hangs on them."""
+    """Search for the secret in the log, and in errors with their contexts and attributes."""
     caplog.set_level(logging.DEBUG)
 
     def check(*errors: BaseException, texts=()):
-        said = [caplog.text, *texts]
-        said += [f"{record.getMessage()} {record.__dict__}" for record in caplog.records]
+        logged = [caplog.text, *texts]
+        logged += [f"{record.getMessage()} {record.__dict__}" for record in caplog.records]
         for error in errors:
-            said += traceback.format_exception(error)
+            logged += traceback.format_exception(error)
             here: BaseException | None = error
-            while here is not None:  # what is suppressed is not printed, but kept
-                said += [repr(here), str(here), repr(getattr(here, "__dict__", ""))]
+            while here is not None:  # a suppressed context is not printed, but kept
+                logged += [repr(here), str(here), repr(getattr(here, "__dict__", ""))]
                 here = here.__cause__ or here.__context__
-        assert not [text for text in said if SECRET in text or "hmac-key" in text]
+        assert not [text for text in logged if SECRET in text or "hmac-key" in text]
 
     return check
 
 
 @pytest.fixture
 def unused_port():
-    """A port at which nobody listens."""
+    """A port without a listener."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return probe.getsockname()[1]

@@ -1,11 +1,10 @@
-"""What counts as an address of the public internet, and the resolver that gives no other."""
+"""Addresses of the public internet, and the resolver that returns no others."""
 
 import pytest
 from yarl import URL
 
-from cogmeter.notifiers.addresses import PrivateAddressError, PublicResolver, is_address, is_public
 from cogmeter.notifiers.base import NotifyError
-from cogmeter.notifiers.http import Http, HttpResponse
+from cogmeter.notifiers.http import Http, HttpResponse, PrivateAddressError, PublicResolver, is_address, is_public
 
 
 @pytest.mark.parametrize(
@@ -55,7 +54,7 @@ def test_not_public(host):
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "127.1", "2130706433", "::1", "fe80::1%1"])
-def test_what_looks_like_a_number_counts_as_an_address(host):
+def test_a_number_counts_as_an_address(host):
     assert is_address(host)
 
 
@@ -64,13 +63,13 @@ def test_any_other_host_is_a_name(host):
     assert not is_address(host)
 
 
-async def test_the_resolver_gives_what_it_has_looked_at_and_nothing_that_is_private(names):
+async def test_the_resolver_returns_the_addresses_it_checked_and_no_private_one(names):
     inner = names(good_example="1.1.1.1 93.184.216.34", bad_example="1.1.1.1 10.0.0.1")
     resolver = PublicResolver(inner)
     assert [one["host"] for one in await resolver.resolve("good.example", 80)] == ["1.1.1.1", "93.184.216.34"]
     with pytest.raises(PrivateAddressError):
         await resolver.resolve("bad.example", 80)
-    assert inner.asked == ["good.example", "bad.example"]
+    assert inner.names == ["good.example", "bad.example"]
 
 
 def test_a_redirect_from_https_to_http_is_never_followed():
@@ -80,7 +79,7 @@ def test_a_redirect_from_https_to_http_is_never_followed():
     assert raised.value.permanent
 
 
-def test_a_redirect_takes_no_name_and_password_from_where_it_leads():
+def test_a_redirect_target_loses_its_user_name_and_password():
     there = Http("alert_webhook_url")._next(
         URL("https://a.example/in?x=1"), HttpResponse(308, {"Location": "https://me:you@b.example/out"}, b"")
     )

@@ -1,4 +1,4 @@
-"""The Discord webhook, against a real receiver that speaks as Discord does."""
+"""The Discord webhook, against a real receiver that responds like Discord."""
 
 import asyncio
 import json
@@ -8,7 +8,7 @@ from aiohttp import web
 from pydantic import SecretStr
 
 from cogmeter.alerts.delivery.dispatcher import Dispatcher
-from cogmeter.alerts.out_of_band import Outage, OutOfBandAlerts
+from cogmeter.alerts.out_of_band import Outage, OutOfBandAlerts, OutOfBandLog
 from cogmeter.notifiers.base import NotifyError
 from cogmeter.notifiers.discord_webhook import DISCORD_EPOCH_MS, FIELD, DiscordWebhookNotifier, posted_us
 from cogmeter.notifiers.http import Http, Patience
@@ -22,27 +22,29 @@ SETTING = "PERFORMANCE_ALERT_DISCORD_WEBHOOK"
 NEW = (NOW_US // 1_000 - DISCORD_EPOCH_MS) << 22  # an id of this very moment
 
 
-async def story_of(alert):
+async def context_of(alert):
     return IncidentContext(alert.started_us, NOW_US, operations=500, failures=39, users=7)
 
 
 def notifier(receiver, path=PATH, *, patience=None, **options):
     http = Http(FIELD, patience=patience)
     url = path if path.startswith("http") else receiver.url(path)
-    return DiscordWebhookNotifier(SecretStr(url), **{"story_of": story_of, **options}, http=http, clock=lambda: NOW_US)
+    return DiscordWebhookNotifier(
+        SecretStr(url), **{"context_of": context_of, **options}, http=http, clock=lambda: NOW_US
+    )
 
 
-def says(status, **said):
+def response(status, **body):
     async def answer(request):
-        return web.json_response(said, status=status)
+        return web.json_response(body, status=status)
 
     return answer
 
 
 @pytest.fixture
 def messages(receiver):
-    """Discord's answers to what is posted: messages with new ids."""
-    receiver.script += [says(200, id=str(NEW + number)) for number in range(10)]
+    """Discord's responses to posts: messages with new ids."""
+    receiver.script += [response(200, id=str(NEW + number)) for number in range(10)]
     return receiver
 
 
@@ -73,7 +75,7 @@ async def test_later_changes_edit_that_message(messages, make_notice):
     assert edited.json["allowed_mentions"] == {"parse": []}
 
 
-async def test_a_thread_of_the_address_is_kept(messages, make_notice):
+async def test_the_thread_in_the_url_is_kept(messages, make_notice):
     sender = notifier(messages, PATH + "?thread_id=5")
     await sender.notify(make_notice("resolved", receipt=await sender.notify(make_notice())))
     assert [seen.path for seen in messages.seen] == [
@@ -82,14 +84,14 @@ async def test_a_thread_of_the_address_is_kept(messages, make_notice):
     ]
 
 
-async def test_a_message_that_was_deleted_is_posted_anew(receiver, make_notice):
-    receiver.script += [says(404, code=10008, message="Unknown Message"), says(200, id="2")]
+async def test_a_deleted_message_is_posted_again(receiver, make_notice):
+    receiver.script += [response(404, code=10008, message="Unknown Message"), response(200, id="2")]
     assert await notifier(receiver).notify(make_notice("worsened", receipt="1")) == "2"
     assert [seen.method for seen in receiver.seen] == ["PATCH", "POST"]
 
 
-async def test_a_message_that_takes_no_more_edits_is_followed_by_a_short_one(receiver, make_notice):
-    receiver.script += [says(400, code=30046, message="Maximum number of edits"), says(200, id="2")]
+async def test_a_message_that_allows_no_more_edits_gets_a_short_follow_up(receiver, make_notice):
+    receiver.script += [response(400, code=30046, message="Maximum number of edits"), response(200, id="2")]
     notice = make_notice("resolved", state=AlertState.RESOLVED, receipt=str(NEW))
     assert await notifier(receiver).notify(notice) == str(NEW)
     followup = receiver.seen[1].json
@@ -98,13 +100,13 @@ async def test_a_message_that_takes_no_more_edits_is_followed_by_a_short_one(rec
     assert "embeds" not in followup
 
 
-async def test_the_end_of_an_old_alert_is_said_in_a_message_of_its_own_too(messages, make_notice):
+async def test_the_resolution_of_an_old_alert_is_also_a_message_of_its_own(messages, make_notice):
     old = str(1)  # of 2015
     await notifier(messages).notify(make_notice("resolved", state=AlertState.RESOLVED, receipt=old))
     assert [seen.method for seen in messages.seen] == ["PATCH", "POST"]
 
 
-async def test_an_escalation_pings_whom_the_settings_name_and_nobody_else(messages, make_notice):
+async def test_an_escalation_pings_the_role_and_user_of_the_settings_and_nobody_else(messages, make_notice):
     await notifier(messages, ping_role=11, ping_user=22).notify(make_notice("escalated", receipt=str(NEW)))
     await notifier(messages).notify(make_notice("escalated", receipt=str(NEW)))
     await notifier(messages, ping_role=11).notify(make_notice("escalated"))
@@ -118,29 +120,29 @@ async def test_an_escalation_pings_whom_the_settings_name_and_nobody_else(messag
 
 
 @pytest.mark.parametrize(("severity", "flags"), [("info", 4096), ("warning", 0), ("critical", 0)])
-async def test_only_what_is_of_low_severity_is_silent(messages, make_notice, severity, flags):
+async def test_only_alerts_of_low_severity_are_silent(messages, make_notice, severity, flags):
     await notifier(messages).notify(make_notice(severity=severity))
     assert messages.seen[0].json["flags"] == flags
 
 
-async def test_a_test_is_marked_and_seen(messages, make_notice):
+async def test_a_test_is_marked_and_not_silent(messages, make_notice):
     await notifier(messages).notify(make_notice(id=0, rule="test", severity="info", test=True))
     (seen,) = messages.seen
     assert "Test" in seen.json["embeds"][0]["title"]
     assert seen.json["flags"] == 0  # whoever tries the way wants to see it
 
 
-async def test_what_the_lifeline_tells_is_one_message_that_shows_its_end(messages):
+async def test_an_out_of_band_alert_is_one_message_that_shows_its_resolution(messages):
     since_ns = [now_ns()]
-    danger = Outage("gateway", 0.01, lambda: since_ns[0], "Connection to Discord has been lost for {:.0f}s".format)
-    lifeline = OutOfBandAlerts([danger], [notifier(messages)])
-    lifeline.start()
+    outage = Outage("gateway", 0.01, lambda: since_ns[0], "Connection to Discord has been lost for {:.0f}s".format)
+    out_of_band = OutOfBandAlerts([outage], [notifier(messages)], OutOfBandLog())
+    out_of_band.start()
     try:
         await until(lambda: messages.seen)
         since_ns[0] = None
         await until(lambda: len(messages.seen) > 1)
     finally:
-        lifeline.stop()
+        out_of_band.stop()
     posted, edited, *_ = messages.seen  # a short message may follow: by its id the message is more than an hour old
     assert (posted.method, edited.method) == ("POST", "PATCH")
     assert edited.path == f"{PATH}/messages/{NEW}"
@@ -154,21 +156,21 @@ async def until(condition):
             await asyncio.sleep(0.02)
 
 
-async def test_an_alert_without_its_story_is_still_told(messages, make_notice, caplog):
+async def test_an_alert_without_its_incident_context_is_still_sent(messages, make_notice, caplog):
     async def broken(alert):
-        raise RuntimeError("no story")
+        raise RuntimeError("no incident context")
 
-    assert await notifier(messages, story_of=broken).notify(make_notice()) == str(NEW)
-    assert "The circumstances of alert 12 are not known" in caplog.text
+    assert await notifier(messages, context_of=broken).notify(make_notice()) == str(NEW)
+    assert "Alert 12 is sent without its incident context" in caplog.text
 
 
-async def test_an_answer_that_breaks_off_counts_as_delivered(receiver, make_notice):
+async def test_a_response_that_breaks_off_counts_as_delivered(receiver, make_notice):
     receiver.script.append(receiver.drip)
     assert await notifier(receiver, patience=Patience(body_s=0.2)).notify(make_notice()) is None
 
 
 @pytest.mark.parametrize(
-    ("status", "said", "permanent", "gone", "wish_s"),
+    ("status", "body", "permanent", "gone", "retry_after_s"),
     [
         (404, {"code": 10015, "message": "Unknown Webhook"}, True, True, None),
         (401, {"code": 50027, "message": "Invalid Webhook Token"}, True, True, None),
@@ -179,15 +181,15 @@ async def test_an_answer_that_breaks_off_counts_as_delivered(receiver, make_noti
     ],
 )
 @pytest.mark.parametrize("receipt", [None, "1"])
-async def test_what_discord_refuses_is_sorted(
-    receiver, make_notice, secret_free, status, said, permanent, gone, wish_s, receipt
+async def test_each_refusal_is_permanent_temporary_or_the_end_of_the_target(
+    receiver, make_notice, secret_free, status, body, permanent, gone, retry_after_s, receipt
 ):
-    receiver.script.append(says(status, **said))
+    receiver.script.append(response(status, **body))
     error = await refused(notifier(receiver), make_notice("worsened", receipt=receipt))
-    assert (error.permanent, error.gone, error.retry_after_s) == (permanent, gone, wish_s)
+    assert (error.permanent, error.gone, error.retry_after_s) == (permanent, gone, retry_after_s)
     assert f"{SETTING} answered {status}" in str(error)
-    if "code" in said:
-        assert str(said["code"]) in str(error)
+    if "code" in body:
+        assert str(body["code"]) in str(error)
     secret_free(error)
 
 
@@ -198,8 +200,8 @@ async def test_what_discord_refuses_is_sorted(
         (400, 220003, "Remove thread_name from the URL", True, True),
         (403, 50013, "the bot lacks a permission", True, False),
         (404, 10015, "the webhook was deleted. Create a webhook in the channel's settings", True, True),
-        (401, 50027, "the webhook's token is wrong. Copy the webhook's URL again", True, True),
-        (400, 30007, "maximum of 15 webhooks. Delete one", True, False),
+        (401, 50027, "the webhook's token is wrong. Copy the webhook's complete URL again", True, True),
+        (400, 30007, "maximum of 15 webhooks. Delete an unused one", True, False),
         (400, 50083, "the thread is archived", False, False),
         (400, 200000, "AutoMod blocked the message", True, False),
         (503, 130000, "Discord is overloaded", False, False),
@@ -209,7 +211,7 @@ async def test_what_discord_refuses_is_sorted(
 async def test_a_refusal_is_reported_with_its_reason_and_the_fix(
     receiver, make_notice, status, code, words, permanent, gone
 ):
-    receiver.script.append(says(status, code=code, message="its own text"))
+    receiver.script.append(response(status, code=code, message="its own text"))
     error = await refused(notifier(receiver), make_notice())
     assert words in str(error)
     assert "its own text" in str(error)
@@ -219,21 +221,21 @@ async def test_a_refusal_is_reported_with_its_reason_and_the_fix(
 
 async def test_an_invalid_part_of_the_message_is_named(receiver, make_notice):
     errors = {"embeds": {"0": {"title": {"_errors": [{"code": "BASE_TYPE_MAX_LENGTH", "message": "Too long"}]}}}}
-    receiver.script.append(says(400, code=50035, message="Invalid Form Body", errors=errors))
+    receiver.script.append(response(400, code=50035, message="Invalid Form Body", errors=errors))
     error = await refused(notifier(receiver), make_notice())
     assert "Invalid Form Body; embeds.0.title: Too long" in str(error)
 
 
 @pytest.mark.parametrize("kind", ["forum", "media"])
 async def test_a_forums_webhook_without_a_thread_is_found_before_the_first_alert(receiver, kind):
-    receiver.script += [says(200, id="1", type=1, channel_id="77")] * 3
+    receiver.script += [response(200, id="1", type=1, channel_id="77")] * 3
     seen = []
 
     def kind_of(channel):
         seen.append(channel)
         return kind
 
-    with pytest.raises(NotifyError, match=r"forum channel, which takes posts only\. Add \?thread_id=ID") as raised:
+    with pytest.raises(NotifyError, match=r"forum channel, which accepts posts only\. Add \?thread_id=ID") as raised:
         await notifier(receiver, kind_of=kind_of).prepare()
     assert raised.value.gone
     assert seen == [77]
@@ -242,25 +244,25 @@ async def test_a_forums_webhook_without_a_thread_is_found_before_the_first_alert
 
 
 async def test_a_webhook_that_only_follows_a_channel_is_found_before_the_first_alert(receiver):
-    receiver.script.append(says(200, id="1", type=2, channel_id="77"))
+    receiver.script.append(response(200, id="1", type=2, channel_id="77"))
     with pytest.raises(NotifyError, match="only follows another channel's announcements"):
         await notifier(receiver).prepare()
 
 
-async def test_a_limit_without_discords_words_is_read_from_the_header(receiver, make_notice):
+async def test_a_rate_limit_without_a_body_is_read_from_the_header(receiver, make_notice):
     receiver.script.append((429, {"Retry-After": "3"}))
     error = await refused(notifier(receiver), make_notice())
     assert error.retry_after_s == 3
 
 
 @pytest.mark.parametrize("receipt", ["x", "", "12/../../other", json.dumps({"message": 1})])
-async def test_a_receipt_that_is_none_is_not_made_an_address(messages, make_notice, receipt):
+async def test_an_invalid_receipt_never_becomes_part_of_a_url(messages, make_notice, receipt):
     await notifier(messages).notify(make_notice("worsened", receipt=receipt))
     assert [(seen.method, seen.path) for seen in messages.seen] == [("POST", f"{PATH}?wait=true")]
 
 
-async def test_at_start_it_looks_whether_the_webhook_is_there_and_tells_nobody(receiver, secret_free):
-    receiver.script += [says(200, id="123456789012345678"), says(404, code=10015)]
+async def test_the_check_at_the_start_reads_the_webhook_and_posts_nothing(receiver, secret_free):
+    receiver.script += [response(200, id="123456789012345678"), response(404, code=10015)]
     await notifier(receiver).prepare()
     with pytest.raises(NotifyError, match=f"{SETTING} answered 404") as raised:
         await notifier(receiver).prepare()
@@ -279,16 +281,16 @@ async def test_at_start_it_looks_whether_the_webhook_is_there_and_tells_nobody(r
         "https://discord.example/x" + PATH,
     ],
 )
-async def test_what_is_no_address_of_a_webhook_is_given_up_with_the_mend(receiver, secret_free, path):
-    with pytest.raises(NotifyError, match=f"{SETTING} is no Discord webhook; copy it from") as raised:
+async def test_a_url_that_is_not_a_discord_webhook_is_refused_with_the_fix(receiver, secret_free, path):
+    with pytest.raises(NotifyError, match=f"{SETTING} is not a Discord webhook; copy it from") as raised:
         await notifier(receiver, path).prepare()
     assert raised.value.gone
     assert receiver.seen == []
     secret_free(raised.value)
 
 
-async def test_through_the_outbox_an_alert_is_one_message_that_lives_on(receiver, store, make_notice):
-    receiver.script += [says(200, id=str(NEW))]
+async def test_through_the_outbox_an_alert_is_one_message_that_is_edited(receiver, store, make_notice):
+    receiver.script += [response(200, id=str(NEW))]
     delivery = Dispatcher(store, [notifier(receiver)])
     for kind, state in (("fired", AlertState.FIRING), ("acknowledged", AlertState.ACKNOWLEDGED)):
         notice = make_notice(kind, state=state, id=0)
@@ -301,5 +303,5 @@ async def test_through_the_outbox_an_alert_is_one_message_that_lives_on(receiver
     assert await store.alerting.receipt("5f0c", "discord_webhook") == str(NEW)
 
 
-def test_an_id_tells_when_its_message_was_posted():
+def test_an_id_contains_the_time_when_its_message_was_posted():
     assert posted_us(175928847299117063) == 1_462_015_105_796_000  # Discord's documentation, "Snowflakes"

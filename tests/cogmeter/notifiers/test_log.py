@@ -1,4 +1,4 @@
-"""The log: the guide's line for an alert, others that read alike, and none twice."""
+"""The log: the guide's line for an alert, other changes in the same form, and no line twice."""
 
 import logging
 
@@ -43,7 +43,7 @@ async def test_an_alert_is_the_guides_line(make_notice, caplog):
         ),
     ],
 )
-async def test_other_changes_read_alike_on_one_line(make_notice, caplog, kind, fields, line):
+async def test_other_changes_have_the_same_form_on_one_line(make_notice, caplog, kind, fields, line):
     caplog.set_level(logging.INFO)
     await LogNotifier().notify(make_notice(kind, **fields))
     assert caplog.messages == [line]
@@ -62,7 +62,7 @@ async def test_other_changes_read_alike_on_one_line(make_notice, caplog, kind, f
         ("muted", "warning", "INFO"),
     ],
 )
-async def test_what_became_worse_has_its_severitys_level_and_what_is_better_is_info(
+async def test_a_worse_change_has_the_level_of_its_severity_and_a_better_one_is_info(
     make_notice, caplog, kind, severity, level
 ):
     caplog.set_level(logging.INFO)
@@ -76,7 +76,7 @@ async def test_a_line_that_was_most_likely_written_is_not_written_again(make_not
     assert caplog.messages == []
 
 
-async def test_a_group_says_how_many_it_speaks_for_and_the_fields_stand_at_debug(make_notice, caplog):
+async def test_a_groups_line_has_its_number_of_alerts_and_the_fields_are_at_debug(make_notice, caplog):
     caplog.set_level(logging.DEBUG, logger="cogmeter.alerts")
     await LogNotifier().notify(make_notice(members=[make_notice(uid="a").alert, make_notice(uid="b").alert]))
     line, fields = caplog.messages

@@ -1,4 +1,4 @@
-"""docs/webhooks.md says what is true."""
+"""The examples and the receiver of docs/webhooks.md work."""
 
 import asyncio
 import contextlib
@@ -41,7 +41,9 @@ async def test_the_pages_way_to_verify_a_signature_works(receiver, make_notice):
     assert not genuine(old.headers, old.body, "key")  # recorded an hour ago
 
 
-async def test_the_pages_receiver_takes_each_event_once_and_none_of_another_sender(tmp_path, make_notice, unused_port):
+async def test_the_pages_receiver_accepts_each_event_once_and_none_of_another_sender(
+    tmp_path, make_notice, unused_port
+):
     (code,) = re.findall(r"```python\n(.+?)```", PAGE, re.DOTALL)
     (tmp_path / "receiver.py").write_text(code, encoding="utf-8")
     receiver = await asyncio.create_subprocess_exec(

@@ -1,22 +1,41 @@
-"""Which notifiers the settings switch on, and what they are given of them."""
+"""The family of notifiers: every member states every fact, and the settings switch the members on."""
+
+import re
+from collections import Counter
 
 import pytest
 
-from cogmeter.notifiers.base import NotifyError
-from cogmeter.notifiers.table import NOTIFIERS, NotifierContext, build
-from cogmeter.settings import Settings
+from cogmeter.notifiers.base import Notifier, NotifierContext, NotifyError, SendRate
+from cogmeter.notifiers.table import UnavailableNotifier, build, build_out_of_band, notifier_classes
+from cogmeter.settings import Settings, example
+from cogmeter.startup import StartupGuard
 
 HOOK = "https://discord.com/api/webhooks/123456789012345678/T0ken"
 ALL = {"alert_channel_id": 5, "alert_discord_webhook": HOOK, "alert_webhook_url": "http://localhost/alerts"}
 
 
-async def nothing(alert):
-    return None
-
-
 def built(**settings):
-    around = NotifierContext(None, Settings(_env_file=None, **settings), nothing, nothing)
-    return {one.name: one for one in build(around)}
+    context = NotifierContext(Settings(_env_file=None, **settings))
+    return {notifier.name: notifier for notifier in build(context)}
+
+
+@pytest.mark.parametrize("notifier", notifier_classes(), ids=lambda notifier: notifier.__name__)
+def test_each_notifier_states_every_fact_in_its_own_class(notifier):
+    facts = vars(notifier)
+    assert set(Notifier.__annotations__) - set(facts) == set()
+    assert re.fullmatch(r"[a-z]+(_[a-z]+)*", facts["name"])
+    assert facts["label"].strip()
+    assert facts["setting"] is None or facts["setting"] in Settings.model_fields
+    assert {type(facts[name]) for name in ("edits_in_place", "per_alert", "out_of_band")} == {bool}
+    assert facts["rate"] is None or isinstance(facts["rate"], SendRate)
+    assert {"create", "notify"} <= set(facts)
+    assert notifier.__doc__
+
+
+@pytest.mark.parametrize("fact", ["name", "label", "setting"])
+def test_no_two_notifiers_share_a_name_a_label_or_a_setting(fact):
+    values = [getattr(notifier, fact) for notifier in notifier_classes()]
+    assert len(set(values)) == len(values)
 
 
 @pytest.mark.parametrize(
@@ -29,12 +48,33 @@ def built(**settings):
         (ALL, ["log", "channel", "discord_webhook", "webhook"]),
     ],
 )
-def test_each_target_has_a_setting_but_the_log(settings, names):
+def test_its_setting_switches_each_notifier_on_and_the_log_is_always_on(settings, names):
     assert list(built(**settings)) == names
 
 
-def test_they_are_known_by_the_names_that_deliveries_are_stored_under():
-    assert list(built(**ALL)) == list(NOTIFIERS)
+def test_the_example_of_its_setting_switches_each_notifier_on():
+    settings = {notifier.setting: example(notifier.setting) for notifier in notifier_classes() if notifier.setting}
+    assert [type(notifier) for notifier in built(**settings).values()] == list(notifier_classes())
+
+
+def test_only_notifiers_that_need_nothing_of_the_bot_send_out_of_band():
+    names = [notifier.name for notifier in build_out_of_band(Settings(_env_file=None, **ALL))]
+    assert names == ["discord_webhook", "webhook"]
+
+
+async def test_a_notifier_that_cannot_be_created_refuses_each_delivery(monkeypatch, make_notice):
+    def fail(_context):
+        raise RuntimeError("an internal error")
+
+    (log,) = [notifier for notifier in notifier_classes() if notifier.name == "log"]
+    monkeypatch.setattr(log, "create", fail)
+    parts = StartupGuard(Counter())
+    (notifier,) = build(NotifierContext(Settings(_env_file=None)), parts)
+    assert isinstance(notifier, UnavailableNotifier)
+    for refused in (notifier.prepare(), notifier.notify(make_notice())):
+        with pytest.raises(NotifyError, match="The log target could not be started: see the log") as error:
+            await refused
+        assert not error.value.permanent
 
 
 def test_an_escalation_pings_once_in_the_channel_where_there_is_one():

@@ -1,4 +1,4 @@
-"""The endpoint of one's own, against a real receiver: what it is told, and what becomes of each of its answers."""
+"""The operator's own endpoint, against a real receiver: the payload, and the effect of each response."""
 
 import asyncio
 import hashlib
@@ -39,7 +39,7 @@ async def refused(notifier, notice):
     return raised.value
 
 
-async def test_it_posts_the_guides_fields_and_says_what_happened_to_which_alert(receiver, make_notice):
+async def test_it_posts_the_guides_fields_and_the_change_of_the_alert(receiver, make_notice):
     assert await notifier(receiver.url()).notify(make_notice()) is None
     (seen,) = receiver.seen
     assert (seen.method, seen.headers["Content-Type"]) == ("POST", "application/json")
@@ -66,13 +66,13 @@ async def test_it_posts_the_guides_fields_and_says_what_happened_to_which_alert(
     assert "X-Cogmeter-Signature" not in seen.headers
 
 
-def test_a_response_time_is_told_in_whole_milliseconds_and_what_is_no_number_as_null(make_notice):
+def test_a_response_time_is_in_whole_milliseconds_and_nan_is_null(make_notice):
     fields = payload(make_notice(rule="response_time", current=8234.4, threshold=5000.0))
     assert (fields["current"], fields["threshold"]) == (8234, 5000)
     assert payload(make_notice(current=float("inf")))["current"] is None
 
 
-def test_the_end_of_an_alert_names_its_time_and_who_took_it_up(make_notice):
+def test_a_resolution_names_its_time_and_who_acknowledged_the_alert(make_notice):
     started_us = 1_755_426_600_000_000
     fields = payload(
         make_notice(
@@ -89,7 +89,7 @@ def test_the_end_of_an_alert_names_its_time_and_who_took_it_up(make_notice):
     assert (fields["resolvedAt"], fields["acknowledgedBy"]) == ("2025-08-17T10:32:00Z", "Ada")
 
 
-def test_what_happened_since_does_not_change_what_is_told_of_an_earlier_change(make_notice):
+def test_later_changes_do_not_alter_the_payload_of_an_earlier_one(make_notice):
     notice = make_notice()
     later = make_notice(
         state=AlertState.FIRING,
@@ -100,7 +100,7 @@ def test_what_happened_since_does_not_change_what_is_told_of_an_earlier_change(m
     assert payload(notice) == payload(later)
 
 
-def test_a_group_lists_its_members_and_a_test_says_that_it_is_one(make_notice):
+def test_a_group_lists_its_members_and_a_test_is_marked(make_notice):
     members = [make_notice(uid="a").alert, make_notice(uid="b", service="web-crawling").alert]
     fields = payload(make_notice(members=members, test=True))
     assert [(one["alert"], one["service"], one["state"]) for one in fields["members"]] == [
@@ -145,7 +145,7 @@ async def test_any_2xx_is_delivered(receiver, make_notice, status):
         (304, True, False),
     ],
 )
-async def test_each_other_answer_is_given_up_tried_again_or_the_end_of_the_target(
+async def test_each_other_status_fails_retries_or_stops_the_target(
     receiver, make_notice, secret_free, status, permanent, gone
 ):
     receiver.script.append(status)
@@ -168,7 +168,7 @@ async def test_each_other_answer_is_given_up_tried_again_or_the_end_of_the_targe
         ("x" * 5_000, "x" * 199 + "\u2026"),
     ],
 )
-async def test_a_refusal_is_reported_with_the_endpoints_own_words_and_without_the_address(
+async def test_a_refusal_is_reported_with_the_endpoints_text_and_without_the_address(
     receiver, make_notice, secret_free, body, reason
 ):
     async def answer(_):
@@ -176,7 +176,7 @@ async def test_a_refusal_is_reported_with_the_endpoints_own_words_and_without_th
 
     receiver.script.append(answer)
     error = await refused(notifier(receiver.url()), make_notice())
-    assert str(error) == f'{SETTING} answered 400: it does not accept this alert. It says: "{reason}".'
+    assert str(error) == f'{SETTING} answered 400: it does not accept this alert. Its response: "{reason}".'
     secret_free(error)
 
 
@@ -184,13 +184,13 @@ async def test_a_refusal_is_reported_with_the_endpoints_own_words_and_without_th
     ("status", "fix"),
     [(405, "Set the address that receives such requests"), (413, "Raise its limit"), (404, "Copy the address again")],
 )
-async def test_a_status_that_has_a_known_cure_names_it(receiver, make_notice, status, fix):
+async def test_a_status_with_a_known_fix_names_it(receiver, make_notice, status, fix):
     receiver.script.append(status)
     assert fix in str(await refused(notifier(receiver.url()), make_notice()))
 
 
 @given(body=st.binary(max_size=600))
-def test_a_reason_is_one_short_line_whatever_an_endpoint_says(body):
+def test_a_reason_is_one_short_line_whatever_an_endpoint_responds(body):
     reason = reason_of(body + b"T0ken-s3cret", URL("https://example.org/hooks/T0ken-s3cret"))
     assert reason.isprintable()
     assert len(reason) <= MAX_REASON
@@ -213,39 +213,39 @@ def test_a_reason_is_one_short_line_whatever_an_endpoint_says(body):
         ("", None),
     ],
 )
-async def test_a_wish_for_a_pause_is_read_in_seconds_or_as_a_date(receiver, make_notice, status, wish, seconds):
+async def test_retry_after_is_read_in_seconds_or_as_a_date(receiver, make_notice, status, wish, seconds):
     receiver.script.append((status, {"Retry-After": wish}))
     error = await refused(notifier(receiver.url()), make_notice())
     assert error.retry_after_s == seconds
 
 
-async def test_no_answer_is_tried_again(receiver, make_notice, secret_free):
+async def test_a_request_without_a_response_is_retried(receiver, make_notice, secret_free):
     receiver.script.append(receiver.hang)
     error = await refused(notifier(receiver.url(), patience=QUICK), make_notice())
-    assert (str(error), error.permanent) == (f"{SETTING}: it did not answer in time", False)
+    assert (str(error), error.permanent) == (f"{SETTING}: no response in time", False)
     secret_free(error)
 
 
-async def test_a_connection_that_is_closed_without_an_answer_is_tried_again(receiver, make_notice, secret_free):
+async def test_a_connection_that_is_closed_without_a_response_is_retried(receiver, make_notice, secret_free):
     receiver.script.append(receiver.hang_up)
     error = await refused(notifier(receiver.url()), make_notice())
-    assert (str(error), error.permanent) == (f"{SETTING}: the connection was closed before it answered", False)
+    assert (str(error), error.permanent) == (f"{SETTING}: the connection was closed before a response", False)
     secret_free(error)
 
 
-async def test_nobody_there_is_tried_again(receiver, make_notice, secret_free, unused_port):
+async def test_a_refused_connection_is_retried(receiver, make_notice, secret_free, unused_port):
     error = await refused(notifier(f"http://127.0.0.1:{unused_port}/T0ken-s3cret"), make_notice())
     assert (str(error), error.permanent) == (f"{SETTING}: no connection (Connection refused)", False)
     secret_free(error)
 
 
-async def test_a_name_that_nobody_knows_is_tried_again(make_notice, secret_free, names):
+async def test_an_unknown_host_name_is_retried(make_notice, secret_free, names):
     error = await refused(notifier("http://T0ken-s3cret.example/", resolver=names()), make_notice())
-    assert (str(error), error.permanent) == (f"{SETTING}: the name of its host could not be resolved", False)
+    assert (str(error), error.permanent) == (f"{SETTING}: the host name could not be resolved", False)
     secret_free(error)
 
 
-async def test_what_is_no_http_is_tried_again(make_notice, secret_free):
+async def test_a_response_that_is_not_http_is_retried(make_notice, secret_free):
     async def talk(reader, writer):
         writer.write(b"SSH-2.0-T0ken-s3cret\r\n")
         await writer.drain()
@@ -259,9 +259,12 @@ async def test_what_is_no_http_is_tried_again(make_notice, secret_free):
     secret_free(error)
 
 
-async def test_what_is_no_tls_is_tried_again(receiver, make_notice, secret_free):
+async def test_a_failed_tls_handshake_is_retried(receiver, make_notice, secret_free):
     error = await refused(notifier(receiver.url().replace("http:", "https:")), make_notice())
-    assert (str(error), error.permanent) == (f"{SETTING}: its certificate or its TLS was not accepted", False)
+    assert (str(error), error.permanent) == (
+        f"{SETTING}: the certificate or the TLS connection was not accepted",
+        False,
+    )
     secret_free(error)
 
 
@@ -272,7 +275,7 @@ async def test_a_body_that_never_ends_changes_nothing(receiver, make_notice):
     assert len(receiver.seen) == 2
 
 
-async def test_a_redirect_that_keeps_the_post_is_followed_where_it_may_lead(receiver, make_notice):
+async def test_a_redirect_that_keeps_the_method_is_followed_to_allowed_addresses(receiver, make_notice):
     for status in (307, 308):
         receiver.script += [(status, {"Location": "/moved"}), (status, {"Location": receiver.url("/again")}), 204]
         await notifier(receiver.url(), key="hmac-key", private_redirects=True).notify(make_notice())
@@ -283,12 +286,12 @@ async def test_a_redirect_that_keeps_the_post_is_followed_where_it_may_lead(rece
 
 
 @pytest.mark.parametrize("status", [301, 302, 303])
-async def test_a_redirect_that_would_drop_the_post_is_refused_with_the_mend(receiver, make_notice, secret_free, status):
+async def test_a_redirect_that_drops_the_body_is_refused_with_the_fix(receiver, make_notice, secret_free, status):
     receiver.script.append((status, {"Location": receiver.url("/moved/T0ken-s3cret")}))
     error = await refused(notifier(receiver.url(), private_redirects=True), make_notice())
     assert error.permanent
     assert not error.gone
-    assert f"{SETTING} answers with a redirect ({status}) that drops what is posted; set the final address" in str(
+    assert f"{SETTING} answers with a redirect ({status}) that drops the request body; set the final address" in str(
         error
     )
     assert len(receiver.seen) == 1
@@ -336,10 +339,10 @@ async def test_a_name_is_looked_up_once_for_the_check_and_the_connection(receive
     receiver.script.append((307, {"Location": receiver.url("/moved", host="inside.example")}))
     sender = notifier(receiver.url(host="outside.example"), resolver=resolver, private_redirects=True)
     await sender.notify(make_notice())
-    assert resolver.asked == ["outside.example", "inside.example"]
+    assert resolver.names == ["outside.example", "inside.example"]
 
 
-async def test_redirects_in_a_circle_come_to_an_end(receiver, make_notice):
+async def test_circular_redirects_end(receiver, make_notice):
     receiver.script += [(307, {"Location": "/round"})] * 10
     error = await refused(notifier(receiver.url(), private_redirects=True), make_notice())
     assert (str(error), error.permanent) == (f"{SETTING}: more than 3 redirects in a row", True)
@@ -347,10 +350,10 @@ async def test_redirects_in_a_circle_come_to_an_end(receiver, make_notice):
 
 
 @pytest.mark.parametrize("place", ["", "mailto:T0ken-s3cret@example.org", "http://[T0ken-s3cret", "ftp://h/"])
-async def test_a_redirect_to_nowhere_is_refused(receiver, make_notice, secret_free, place):
+async def test_a_redirect_without_a_valid_target_is_refused(receiver, make_notice, secret_free, place):
     receiver.script.append((307, {"Location": place}))
     error = await refused(notifier(receiver.url(), private_redirects=True), make_notice())
-    assert (str(error), error.permanent) == (f"{SETTING} answers with a redirect (307) that leads nowhere", True)
+    assert (str(error), error.permanent) == (f"{SETTING} answers with a redirect (307) without a valid target", True)
     secret_free(error)
 
 
@@ -362,11 +365,11 @@ async def until(true):
     raise AssertionError("it did not come about")
 
 
-async def test_whatever_the_receiver_does_nothing_is_lost_nothing_doubled_and_no_secret_said(
+async def test_whatever_the_receiver_does_nothing_is_lost_or_doubled_and_no_secret_is_logged(
     receiver, store, make_notice, secret_free, monkeypatch
 ):
-    monkeypatch.setattr("cogmeter.alerts.delivery.target_worker.delay_us", lambda attempts, wish_s: 1_000)
-    monkeypatch.setattr("cogmeter.alerts.delivery.target_worker.PACES", {})
+    monkeypatch.setattr("cogmeter.alerts.delivery.target_worker.delay_us", lambda attempts, retry_after_s: 1_000)
+    monkeypatch.setattr(WebhookNotifier, "rate", None)
     receiver.script += [
         *[500, 200, (429, {"Retry-After": "0"}), receiver.hang, 204, receiver.hang_up, 503, 200, 400],
         *[receiver.drip, (302, {"Location": "/T0ken-s3cret"}), 502],
@@ -390,16 +393,16 @@ async def test_whatever_the_receiver_does_nothing_is_lost_nothing_doubled_and_no
     outcomes = [attempt.outcome for attempt in attempts]
     assert (outcomes.count("sent"), outcomes.count("failed")) == (14, 2)  # 400 and 302 are meant for good
     assert (delivery.delivered, delivery.failed, delivery.stopped) == ({"webhook": 14}, {"webhook": 2}, {})
-    told = [(seen.json["alert"], seen.json["kind"], seen.headers["Idempotency-Key"]) for seen in receiver.seen]
-    assert len({key for *_, key in told}) == len({(alert, kind) for alert, kind, _ in told}) == 16
+    posted = [(seen.json["alert"], seen.json["kind"], seen.headers["Idempotency-Key"]) for seen in receiver.seen]
+    assert len({key for *_, key in posted}) == len({(alert, kind) for alert, kind, _ in posted}) == 16
     for number in range(8):  # in order, however often each was tried
-        kinds = [kind for alert, kind, _ in told if alert == f"alert-{number}"]
+        kinds = [kind for alert, kind, _ in posted if alert == f"alert-{number}"]
         assert kinds == sorted(kinds)
     assert all(json.loads(seen.body)["id"] == seen.headers["Idempotency-Key"] for seen in receiver.seen)
     secret_free(texts=[attempt.error for attempt in attempts] + [one.text for one in delivery.findings()])
 
 
-async def test_an_answer_of_404_ends_the_target_and_the_finding_names_the_setting(receiver, store, make_notice):
+async def test_status_404_stops_the_target_and_the_finding_names_the_setting(receiver, store, make_notice):
     receiver.script += [200, 404]
     delivery = Dispatcher(store, [notifier(receiver.url())])
     notices = [make_notice(uid=uid, id=0) for uid in "abc"]

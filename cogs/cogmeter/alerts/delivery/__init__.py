@@ -1,1 +1,1 @@
-"""How alerts are told: from an outbox in the database, one lane for each target, with retries and pauses."""
+"""Delivery of alerts: an outbox in the database, one worker per target, with retries and rate limits."""

@@ -1,4 +1,4 @@
-"""Delivers what the outbox holds: a lane for each target, so that no target holds up another."""
+"""Delivers the outbox: one worker per target, so that no target delays another."""
 
 from __future__ import annotations
 
@@ -19,163 +19,167 @@ from cogmeter_storage.alerting import Alert, AlertChange, AlertState
 from cogmeter_storage.base import StorageError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Coroutine, Iterator, Sequence
+    from collections.abc import Callable, Coroutine, Sequence
 
     from cogmeter.notifiers.base import Notifier
     from cogmeter_storage.base import Store
 
-STOP_S: Final = 10.0  # how long an attempt that runs at the end may take; one that is cut off counts as uncertain
-TARGET_RULE: Final = "alert_target"  # of the word that another target was given up
+STOP_S: Final = 10.0  # for a running attempt at the end; one that is cut off counts as uncertain
+TARGET_RULE: Final = "alert_target"  # the type of the notice that another target has stopped
 TEST_RULE: Final = "test"
+ADVICE: Final = "See the log, and send a test with /perf test-alert"
 
 T = TypeVar("T")
 _logger = logging.getLogger("cogmeter.notifiers")
 
 
 class Dispatcher:
-    """The outbox worker. What it could not deliver before the end is delivered after the next start."""
+    """Delivers stored changes to all targets. What is not delivered at the end is delivered after the next start."""
 
-    def __init__(self, store: Store, notifiers: Sequence[Notifier], *, clock: Callable[[], int] = now_us) -> None:
-        """Nothing runs until ``start``; ``clock`` gives the time in microseconds since 1970."""
-        self.store = store  # set anew when a corrupt one is replaced
-        self._sent_out_of_band: Callable[[Alert, str], bool] = lambda _alert, _target: False
+    def __init__(
+        self,
+        store: Store,
+        notifiers: Sequence[Notifier],
+        *,
+        sent_out_of_band: Callable[[Alert, str], bool] = lambda _alert, _target: False,
+        clock: Callable[[], int] = now_us,
+    ) -> None:
+        """Nothing runs until ``start``; ``clock`` returns the time in microseconds since 1970.
+
+        ``sent_out_of_band(alert, target)`` is True for an alert that the target has received from outside the loop.
+        """
+        self.store = store  # replaced when a corrupt database is replaced
+        self._sent_out_of_band = sent_out_of_band
         self._clock = clock
-        self._lanes: dict[str, TargetWorker] = {}
+        workers = (TargetWorker(notifier, lambda: self.store, clock, self._on_stopped) for notifier in notifiers)
+        self._workers = {worker.name: worker for worker in workers}
         self._tasks: set[asyncio.Task[None]] = set()
-        self._tests: dict[str, asyncio.Task[str]] = {}  # that are being sent, by target
-        self.notifiers = notifiers
+        self._tests: dict[str, asyncio.Task[str]] = {}  # running ones, by target
 
     @property
-    def notifiers(self) -> Sequence[Notifier]:
-        """The targets, in the settings' order; set before ``start``."""
-        return [lane.notifier for lane in self._lanes.values()]
-
-    @notifiers.setter
-    def notifiers(self, notifiers: Sequence[Notifier]) -> None:
-        self._lanes = {one.name: TargetWorker(one, lambda: self.store, self._clock, self._gone) for one in notifiers}
+    def names(self) -> list[str]:
+        """The names of the targets."""
+        return list(self._workers)
 
     @property
     def delivered(self) -> Counter[str]:
-        """How many changes each target was told of."""
-        return Counter({lane.name: lane.delivered for lane in self._lanes.values() if lane.delivered})
+        """The number of delivered changes, by target."""
+        return Counter({worker.name: worker.delivered for worker in self._workers.values() if worker.delivered})
 
     @property
     def failed(self) -> Counter[str]:
-        """How many deliveries to each target were given up."""
-        return Counter({lane.name: lane.failed for lane in self._lanes.values() if lane.failed})
+        """The number of failed deliveries, by target."""
+        return Counter({worker.name: worker.failed for worker in self._workers.values() if worker.failed})
 
     @property
     def stopped(self) -> dict[str, str]:
-        """The targets that are told nothing more until the next start, and why."""
-        return {lane.name: lane.stopped for lane in self._lanes.values() if lane.stopped}
+        """The targets that receive nothing more until the next start, and why."""
+        return {worker.name: worker.stopped for worker in self._workers.values() if worker.stopped}
 
     def targets(self, alert: Alert) -> tuple[str, ...]:
         """Return the targets that receive this alert; of a grouped alert, only those that take every alert."""
-        return tuple(lane.name for lane in self._lanes.values() if self._tells(lane, alert))
+        return tuple(worker.name for worker in self._workers.values() if self._receives(worker, alert))
 
-    def _tells(self, lane: TargetWorker, alert: Alert) -> bool:
-        if lane.stopped or (alert.group and not lane.notifier.single):
+    def _receives(self, worker: TargetWorker, alert: Alert) -> bool:
+        if worker.stopped or (alert.group and not worker.notifier.per_alert):
             return False
-        return lane.knows(alert.uid) or not self._sent_out_of_band(alert, lane.name)
+        return worker.has_received(alert.uid) or not self._sent_out_of_band(alert, worker.name)
 
-    def skip_alerts_sent_by(self, sent: Callable[[Alert, str], bool]) -> None:
-        """Send no target an alert of which ``sent(alert, target)`` says that it was sent out of band."""
-        self._sent_out_of_band = sent
-
-    def stands(self, target: str, rule: str) -> bool:
-        """Whether a target was told of an alert of this rule that is not over; any thread may ask."""
-        lane = self._lanes.get(target)
-        return lane is not None and lane.stands(rule)
+    def has_active(self, target: str, rule: str) -> bool:
+        """Return True if a target received an alert of this rule that is still active. Thread-safe."""
+        worker = self._workers.get(target)
+        return worker is not None and worker.has_active(rule)
 
     async def prepare(self) -> None:
-        """Let every target find out whether it could deliver; what is wrong is logged and shown by ``findings``."""
-        await _all([lane.prepare() for lane in self._lanes.values()])
+        """Check every target; errors are logged and shown by ``findings``."""
+        await _all([worker.prepare() for worker in self._workers.values()])
 
     def start(self) -> None:
         """Deliver in the background, beginning with what the last run left."""
-        for lane in self._lanes.values():
-            lane.resume()
-            self._run(lane.run(), name=f"cogmeter-alerts-{lane.name}")
+        for worker in self._workers.values():
+            worker.resume()
+            self._run(worker.run(), name=f"cogmeter-alerts-{worker.name}")
         self._run(self._end_orphans(), name="cogmeter-alerts-orphans")
 
     async def stop(self) -> None:
-        """Let what is being told arrive, for a bounded time; what waits is kept for the next start."""
-        for lane in self._lanes.values():
-            lane.halt()
+        """Wait for running attempts, for a bounded time; what waits is kept for the next start."""
+        for worker in self._workers.values():
+            worker.halt()
         if self._tasks:
-            await detached(_ended(set(self._tasks)), name="cogmeter-alerts-stop")
+            await detached(_finish(set(self._tasks)), name="cogmeter-alerts-stop")
 
     def wake(self) -> None:
-        """There is something new in the outbox."""
-        for lane in self._lanes.values():
-            lane.wake()
+        """Check the outbox now."""
+        for worker in self._workers.values():
+            worker.wake()
 
     async def deliver_due(self) -> None:
-        """One pass over what is due, all targets at once.
+        """Deliver what is due once, to all targets at the same time.
 
         Raises:
             StorageError: the store cannot be used; nothing is lost.
         """
-        await _all([lane.drain() for lane in self._lanes.values()])
-        while told := [lane for lane in self._lanes.values() if lane.words and not lane.stopped]:
-            await _all([lane.drain() for lane in told])
+        await _all([worker.drain() for worker in self._workers.values()])
+        while noticed := [worker for worker in self._workers.values() if worker.notices and not worker.stopped]:
+            await _all([worker.drain() for worker in noticed])
 
     async def test(self, actor: str, only: str | None = None) -> dict[str, str]:
-        """Tell each target that ``actor`` (a display name) tries the way; "" or what went wrong, by target.
+        """Send each target a test by ``actor`` (a display name). Return "" or the error, by target.
 
-        With ``only``, tell that target alone; one that there is not is not in the answer. While a test of a target is
-        being sent, no second one is: whoever asks meanwhile gets the first one's result.
+        With ``only``, test that target alone; a target that does not exist is not in the result. A test of a target
+        that is already running is shared, not repeated.
         """
-        words = f"Test of the alert targets by {actor}: nothing is wrong"
-        notice = _notice(TEST_RULE, INFO, words, self._clock(), actor=actor, test=True)
-        lanes = [lane for lane in self._lanes.values() if only in {None, lane.name}]
-        said = await _all([self._test(lane, notice) for lane in lanes])
-        return {lane.name: trouble for lane, trouble in zip(lanes, said, strict=True)}
+        text = f"Test of the alert targets by {actor}: nothing is wrong"
+        notice = _notice(TEST_RULE, INFO, text, self._clock(), actor=actor, test=True)
+        workers = [worker for worker in self._workers.values() if only in {None, worker.name}]
+        errors = await _all([self._test(worker, notice) for worker in workers])
+        return {worker.name: error for worker, error in zip(workers, errors, strict=True)}
 
-    async def _test(self, lane: TargetWorker, notice: Notice) -> str:
-        """Send a test, or wait for the one that is being sent."""
-        running = self._tests.get(lane.name)
+    async def _test(self, worker: TargetWorker, notice: Notice) -> str:
+        running = self._tests.get(worker.name)
         if running is None:
-            running = self._tests[lane.name] = detached(lane.test(notice), name=f"cogmeter-alerts-test-{lane.name}")
-            running.add_done_callback(lambda _: self._tests.pop(lane.name))
+            running = detached(worker.test(notice), name=f"cogmeter-alerts-test-{worker.name}")
+            self._tests[worker.name] = running
+            running.add_done_callback(lambda _: self._tests.pop(worker.name))
         return await asyncio.shield(running)
 
+    def finding(self, target: str) -> Finding:
+        """Return the finding of a target: its deliveries, or what prevents them."""
+        worker = self._workers[target]
+        name = f"alerts: {target}"
+        if worker.stopped:
+            advice = "Fix it and reload the extension; until then this target receives nothing"
+            return Finding(name, well=False, text=f"stopped: {worker.stopped}", advice=advice)
+        if worker.trouble:
+            return Finding(name, well=False, text=worker.trouble, advice=ADVICE)
+        return Finding(name, not worker.missed, f"{worker.delivered} delivered, {worker.failed} failed", ADVICE)
+
     def findings(self) -> list[Finding]:
-        """A line for each target: what it was told, and what keeps it from being told."""
-        return list(self._findings())
+        """Return the finding of each target."""
+        return [self.finding(name) for name in self._workers]
 
-    def _findings(self) -> Iterator[Finding]:
-        for lane in self._lanes.values():
-            name = f"alerts: {lane.name}"
-            if lane.stopped:
-                advice = "Fix it and reload the extension; until then this target receives nothing"
-                yield Finding(name, well=False, text=f"stopped: {lane.stopped}", advice=advice)
-            elif lane.trouble:
-                yield Finding(name, well=False, text=lane.trouble, advice="See the log, and try it by a test alert")
-            else:
-                said = f"{lane.delivered} delivered, {lane.failed} failed"
-                yield Finding(name, not lane.missed, said, "See the log, and try it by a test alert")
-
-    def _gone(self, lane: TargetWorker) -> None:
-        """Tell the others that one of them is told nothing more. Beside the outbox: the next start finds out anew."""
-        words = f"The alert target {lane.name} receives no more alerts: {without_ids(lane.stopped)}"
-        notice = _notice(TARGET_RULE, WARNING, words, self._clock())
-        for other in self._lanes.values():
-            if other is not lane and not other.stopped:
-                other.words.append(notice)
-                other.wake()
+    def _on_stopped(self, stopped: TargetWorker) -> None:
+        """Send the other targets a notice. It is not stored: the next start checks the target again."""
+        text = f"The alert target {stopped.name} receives no more alerts: {without_ids(stopped.stopped)}"
+        notice = _notice(TARGET_RULE, WARNING, text, self._clock())
+        for worker in self._workers.values():
+            if worker is not stopped and not worker.stopped:
+                worker.notices.append(notice)
+                worker.wake()
 
     async def _end_orphans(self) -> None:
-        """End what waits for targets that the settings no longer switch on."""
+        """Fail the deliveries to targets that the settings no longer switch on."""
         try:
-            while found := [one for one in await self.store.alerting.due(FAR_US) if one.target not in self._lanes]:
-                for delivery in found:
-                    _logger.warning("An alert waited for the %s target, which is not set any more", delivery.target)
+            while orphans := [
+                delivery for delivery in await self.store.alerting.due(FAR_US) if delivery.target not in self._workers
+            ]:
+                for delivery in orphans:
+                    _logger.warning("Dropped an alert for the %s target, which is no longer set", delivery.target)
                     await self.store.alerting.end(
-                        delivery.id, outcome="failed", now_us=self._clock(), error="the target is not set any more"
+                        delivery.id, outcome="failed", now_us=self._clock(), error="the target is no longer set"
                     )
         except StorageError as error:
-            _logger.warning("What waits for targets that are not set any more was not looked at: %s", error)
+            _logger.warning("Deliveries to targets that are no longer set could not be dropped: %s", error)
 
     def _run(self, work: Coroutine[Any, Any, None], *, name: str) -> None:
         task = detached(work, name=name)
@@ -184,7 +188,7 @@ class Dispatcher:
 
 
 async def _all(works: Sequence[Coroutine[Any, Any, T]]) -> list[T]:
-    """All at once, each to its end, outside of the caller's context; then the first that failed raises."""
+    """Run all to their end at the same time, outside the caller's context; then raise the first error, if any."""
     tasks = [detached(work, name="cogmeter-alerts") for work in works]
     results = await asyncio.gather(*tasks, return_exceptions=True)
     for result in results:
@@ -193,8 +197,8 @@ async def _all(works: Sequence[Coroutine[Any, Any, T]]) -> list[T]:
     return [result for result in results if not isinstance(result, BaseException)]
 
 
-async def _ended(tasks: set[asyncio.Task[None]]) -> None:
-    """Wait for them, and end those that take too long."""
+async def _finish(tasks: set[asyncio.Task[None]]) -> None:
+    """Wait for the tasks, and cancel those that take too long."""
     _, late = await asyncio.wait(tasks, timeout=STOP_S)
     for task in late:
         task.cancel()
@@ -202,15 +206,15 @@ async def _ended(tasks: set[asyncio.Task[None]]) -> None:
         await asyncio.wait(late)
 
 
-def _notice(rule: str, severity: str, words: str, at_us: int, *, actor: str = "", test: bool = False) -> Notice:
-    """Word of something that is no stored alert."""
+def _notice(rule: str, severity: str, text: str, at_us: int, *, actor: str = "", test: bool = False) -> Notice:
+    """Return a notice about something that is not a stored alert."""
     uid = f"{rule}-{uuid.uuid4().hex}"
     change = AlertChange(
         alert=uid,
         kind="fired",
         state=AlertState.FIRING,
         severity=severity,
-        message=words,
+        message=text,
         current=0,
         threshold=0,
         at_us=at_us,
@@ -223,7 +227,7 @@ def _notice(rule: str, severity: str, words: str, at_us: int, *, actor: str = ""
         operation="",
         state=AlertState.FIRING,
         severity=severity,
-        message=words,
+        message=text,
         threshold=0,
         current=0,
         worst=0,

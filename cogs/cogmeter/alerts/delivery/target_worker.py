@@ -1,4 +1,4 @@
-"""The way to one target: takes what waits for it from the outbox, in order, and notes how each attempt ended."""
+"""The worker of one target: attempts its due deliveries in order and stores each result."""
 
 from __future__ import annotations
 
@@ -8,8 +8,7 @@ import logging
 from collections import deque
 from typing import TYPE_CHECKING, Final
 
-from cogmeter.alerts.delivery.attempt_log import AttemptLog, AttemptResult
-from cogmeter.alerts.delivery.backoff import SendRate, TokenBucket, delay_us
+from cogmeter.alerts.delivery.attempts import AttemptLog, AttemptResult, TokenBucket, delay_us
 from cogmeter.notifiers.base import Notice, NotifyError
 from cogmeter_storage.alerting import AlertState
 from cogmeter_storage.base import StorageError
@@ -21,17 +20,13 @@ if TYPE_CHECKING:
     from cogmeter_storage.alerting import Alert, Delivery
     from cogmeter_storage.base import Store
 
-PACES: Final = {  # the log needs none, and discord.py keeps to Discord's limits in the channel
-    "discord_webhook": SendRate(burst=5, per_s=1.0),
-    "webhook": SendRate(burst=5, per_s=1.0),
-}
-GIVE_UP_US: Final = 24 * 3_600_000_000  # nobody is helped by an alert of yesterday
-ATTEMPTS: Final = 10  # before it counts as too old: it may have waited for the bot itself
-FAULTS: Final = 3  # attempts that end in a fault of ours
+GIVE_UP_US: Final = 24 * 3_600_000_000  # an older alert helps nobody
+ATTEMPTS: Final = 10  # before a delivery counts as too old: it may have waited while the bot was off
+FAULTS: Final = 3  # attempts that end in an unexpected exception
 ANSWER_S: Final = 120.0  # for one attempt: discord.py waits by itself where Discord limits the rate
 FAR_US: Final = 2**62  # later than anything is due
-IDLE_S: Final = 60.0  # how long the clock is trusted to be the one that the outbox was written by
-SHORTEST_PAUSE_S: Final = 0.2  # what is due and not given out waits for another that is being told
+IDLE_S: Final = 60.0  # the longest wait: the clock may be set while the worker waits
+SHORTEST_PAUSE_S: Final = 0.2  # a due delivery may wait for an earlier one that another worker sends
 PAUSE_S: Final = 1.0  # doubled with each failure of the store
 LONGEST_PAUSE_S: Final = 60.0
 
@@ -39,118 +34,118 @@ _logger = logging.getLogger("cogmeter.notifiers")
 
 
 class TargetWorker:
-    """Delivers to one notifier. It holds up nobody else, and nobody else holds it up."""
+    """Delivers to one notifier. Targets never wait for each other."""
 
     def __init__(
         self,
         notifier: Notifier,
         store: Callable[[], Store],
         clock: Callable[[], int],
-        gone: Callable[[TargetWorker], None],
+        on_stopped: Callable[[TargetWorker], None],
     ) -> None:
-        """``store`` gives the present store, ``gone`` is told once when the target is given up."""
+        """``store`` returns the present store. ``on_stopped`` is called once if the target becomes unusable."""
         self.notifier = notifier
         self.delivered = 0
-        self.failed = 0  # deliveries that were given up
-        self.missed = 0  # of these, since it was last told of anything
-        self.trouble = ""  # of the last attempt, while it is not over
-        self.stopped = ""  # why the target is told nothing more
-        self.words: deque[Notice] = deque()  # to be told once, beside the outbox
-        self._standing: dict[str, str] = {}  # rules of the alerts that it was told of and that are not over, by uid
+        self.failed = 0  # deliveries that are no longer attempted
+        self.missed = 0  # of these, since the last success
+        self.trouble = ""  # the last attempt's error; empty after a success
+        self.stopped = ""  # why the target receives nothing more
+        self.notices: deque[Notice] = deque()  # sent once, without the outbox
+        self._active_rules: dict[str, str] = {}  # rules of the active alerts that it received, by uid
         self._store = store
         self._clock = clock
-        self._gone = gone
-        self._bucket = TokenBucket(PACES.get(notifier.name))
+        self._on_stopped = on_stopped
+        self._bucket = TokenBucket(notifier.rate)
         self._woken = asyncio.Event()
         self._halted = asyncio.Event()
         self._lock = asyncio.Lock()
-        self._endings = AttemptLog(store, clock)
+        self._log = AttemptLog(store, clock)
 
     @property
     def name(self) -> str:
         """The target's name."""
         return self.notifier.name
 
-    def knows(self, uid: str) -> bool:
-        """Whether it was told, since the start, of this alert, and not of its end."""
-        return uid in self._standing
+    def has_received(self, uid: str) -> bool:
+        """Return True if it received this alert since the start, and not its resolution."""
+        return uid in self._active_rules
 
-    def stands(self, rule: str) -> bool:
-        """Whether it was told, since the start, of an alert of this rule that is not over; any thread may ask."""
-        return rule in list(self._standing.values())
+    def has_active(self, rule: str) -> bool:
+        """Return True if it received an alert of this rule since the start that is still active. Thread-safe."""
+        return rule in list(self._active_rules.values())
 
     def wake(self) -> None:
-        """Look at the outbox now."""
+        """Check the outbox now."""
         self._woken.set()
 
     def resume(self) -> None:
-        """Attempts may begin again; to be called before ``run``."""
+        """Allow attempts again; call it before ``run``."""
         self._halted.clear()
 
     def halt(self) -> None:
-        """Begin no other attempt."""
+        """Begin no further attempt."""
         self._halted.set()
         self._woken.set()
 
     async def run(self) -> None:
-        """Deliver until it is halted. A store that fails is left alone for growing pauses, whatever comes in."""
+        """Deliver until it is halted. While the store fails, pause for longer and longer."""
         failures = 0
         while not self._halted.is_set():
             self._woken.clear()
             try:
                 at_us = await self.drain()
-            except Exception as error:  # noqa: BLE001 - a fault of ours must not end the lane; it is logged there
+            except Exception as error:  # noqa: BLE001 - a bug must not end the worker; it is logged there
                 failures += 1
-                self._held_up(error, failures)
+                self._log_failure(error, failures)
                 await _wait(self._halted, min(PAUSE_S * 2 ** min(failures - 1, 10), LONGEST_PAUSE_S))
             else:
                 failures = 0
                 wait_s = IDLE_S if at_us is None else (at_us - self._clock()) / 1e6
                 await _wait(self._woken, min(max(wait_s, SHORTEST_PAUSE_S), IDLE_S))
         with contextlib.suppress(StorageError):
-            await self._endings.settle()
+            await self._log.retry()
 
     async def drain(self) -> int | None:
-        """Deliver what is due and what the target's pace allows; returns when to look again, None: when woken.
+        """Deliver what is due, as fast as the target allows. Return when to check again; None: when woken.
 
         Raises:
-            StorageError: the store cannot be used now; nothing is lost, call it again.
+            StorageError: the store cannot be used now. Nothing is lost; call it again.
         """
         async with self._lock:
-            await self._endings.settle()
-            while self.words and not self.stopped:
-                await self._tell(self.words.popleft())
+            await self._log.retry()
+            while self.notices and not self.stopped:
+                await self._send_unstored(self.notices.popleft())
             while not self._halted.is_set() and not self.stopped:
                 now_us = self._clock()
-                found = await self._endings.due(self.name, now_us, limit=1)
-                if not found or self._bucket.ready_us(now_us) > now_us:
+                due = await self._log.due(self.name, now_us, limit=1)
+                if not due or self._bucket.ready_us(now_us) > now_us:
                     break
-                await self._deliver(found[0], now_us)
+                await self._deliver(due[0], now_us)
             if self.stopped:
-                await self._give_up_all()
+                await self._fail_all()
                 return None
             return await self._next_us()
 
     async def prepare(self) -> None:
-        """Ask the notifier whether it can deliver, and remember what it says; one that was given up is left alone."""
-        if self.stopped:  # Discord wants a webhook that is gone never to be asked again
+        """Let the notifier check its target, and remember its error. A stopped target is not checked."""
+        if self.stopped:  # Discord requires that a webhook that is gone is never used again
             return
         try:
             await self.notifier.prepare()
         except NotifyError as error:
             if error.gone:
-                self._give_up_target(error)
+                self._stop_target(error)
             else:
                 self.trouble = str(error)
-                _logger.warning("The %s target cannot be told of alerts now: %s", self.name, error)
+                _logger.warning("The %s target cannot receive alerts now: %s", self.name, error)
         except Exception:
-            self.trouble = "it could not be looked at; see the log"
-            _logger.exception("The %s target could not be looked at", self.name)
+            self.trouble = "the check of this target failed; see the log"
+            _logger.exception("The check of the %s target failed", self.name)
         else:
             self.trouble = ""
 
     async def test(self, notice: Notice) -> str:
-        """Tell it, beside the outbox; empty, or what went wrong."""
+        """Send a notice without the outbox. Return an empty text or the error."""
         if self.stopped:
             return f"Stopped: {self.stopped}"
         try:
@@ -159,75 +154,74 @@ class TargetWorker:
             return str(error)
         except Exception as error:
             _logger.exception("The %s target failed on a test", self.name)
-            return f"A fault of cogmeter's ({type(error).__name__}); see the log"
+            return f"An internal error of cogmeter ({type(error).__name__}); see the log"
         self.trouble, self.missed = "", 0
         return ""
 
     async def _deliver(self, delivery: Delivery, now_us: int) -> None:
         store = self._store()
-        if self.notifier.living and _pointless(delivery):
-            await self._endings.note(store, delivery, AttemptResult("superseded"))
+        if self.notifier.edits_in_place and _is_pointless(delivery):
+            await self._log.save(store, delivery, AttemptResult("superseded"))
             return
         notice = await self._notice(store, delivery)
         await store.alerting.begin(delivery.id, now_us=now_us)
         self._bucket.take(now_us)
-        end = await self._attempt(delivery, notice)
-        self._remember(delivery.alert, end)
-        await self._endings.note(store, delivery, end)
+        result = await self._attempt(delivery, notice)
+        self._remember(delivery.alert, result)
+        await self._log.save(store, delivery, result)
 
-    def _remember(self, alert: Alert, end: AttemptResult) -> None:
-        """Of which alerts it was told; one whose end was told, or given up, stands no more."""
+    def _remember(self, alert: Alert, result: AttemptResult) -> None:
+        """Remember the alert that the target received; forget it with its resolution, delivered or not."""
         if alert.state is AlertState.RESOLVED:
-            self._standing.pop(alert.uid, None)
-        elif end.outcome == "sent":
-            self._standing[alert.uid] = alert.rule
+            self._active_rules.pop(alert.uid, None)
+        elif result.outcome == "sent":
+            self._active_rules[alert.uid] = alert.rule
 
     async def _attempt(self, delivery: Delivery, notice: Notice) -> AttemptResult:
-        """Try once; how it ended."""
         try:
             receipt = await self._notify(notice)
         except NotifyError as error:
             return self._not_delivered(delivery, error)
         except Exception as error:
-            _logger.exception("The %s target failed on %s", self.name, _what(delivery))
-            said = f"a fault of cogmeter's ({type(error).__name__}); see the log"
-            return self._not_delivered(delivery, NotifyError(said, permanent=delivery.attempts + 1 >= FAULTS))
+            _logger.exception("The %s target failed on %s", self.name, _described(delivery))
+            text = f"an internal error of cogmeter ({type(error).__name__}); see the log"
+            return self._not_delivered(delivery, NotifyError(text, permanent=delivery.attempts + 1 >= FAULTS))
         self.delivered += 1
         self.trouble, self.missed = "", 0
         return AttemptResult("sent", receipt=receipt)
 
     async def _notify(self, notice: Notice) -> str | None:
-        """Tell it within a bounded time; one that is cut off may have arrived, and is looked for the next time."""
+        """Send it within a bounded time. An attempt that is cut off may have arrived; the next one checks that."""
         try:
             return await asyncio.wait_for(self.notifier.notify(notice), ANSWER_S)
         except TimeoutError:
             raise NotifyError(f"no answer within {ANSWER_S:g} s", permanent=False) from None
 
     def _not_delivered(self, delivery: Delivery, error: NotifyError) -> AttemptResult:
-        """Whether a failed attempt is tried again, or given up."""
+        """Return the result of a failed attempt: ``retry`` or ``failed``."""
         attempts, now_us = delivery.attempts + 1, self._clock()
         self.trouble = str(error)
         if error.gone:
-            self._give_up_target(error)
-        pause_us = delay_us(attempts, wish_s=error.retry_after_s)
+            self._stop_target(error)
+        pause_us = delay_us(attempts, retry_after_s=error.retry_after_s)
         late = now_us + pause_us - delivery.change.at_us >= GIVE_UP_US and attempts >= ATTEMPTS
         if not error.permanent and not error.gone and not late:
             if error.retry_after_s is not None:
                 self._bucket.close(now_us + pause_us)
             level = logging.WARNING if attempts == 1 else logging.DEBUG
-            text = "The %s target did not take %s, trying again in %.0f s: %s"
-            _logger.log(level, text, self.name, _what(delivery), pause_us / 1e6, error)
+            text = "The %s target did not accept %s, retrying in %.0f s: %s"
+            _logger.log(level, text, self.name, _described(delivery), pause_us / 1e6, error)
             return AttemptResult("retry", str(error), due_us=now_us + pause_us)
         self.failed += 1
         self.missed += 1
-        text = "The %s target was not told of %s, in %d attempts: %s"
-        _logger.error(text, self.name, _what(delivery), attempts, error)
+        text = "The %s target did not receive %s, %d attempts: %s"
+        _logger.error(text, self.name, _described(delivery), attempts, error)
         return AttemptResult("failed", str(error))
 
-    async def _tell(self, notice: Notice) -> None:
-        trouble = await self.test(notice)
-        if trouble:
-            _logger.warning("The %s target was not told that %s: %s", self.name, notice.change.message, trouble)
+    async def _send_unstored(self, notice: Notice) -> None:
+        error = await self.test(notice)
+        if error:
+            _logger.warning('The %s target did not receive "%s": %s', self.name, notice.change.message, error)
 
     async def _notice(self, store: Store, delivery: Delivery) -> Notice:
         members = []
@@ -237,30 +231,30 @@ class TargetWorker:
             delivery.change, delivery.alert, tuple(members), receipt=delivery.receipt, uncertain=delivery.attempts > 0
         )
 
-    def _give_up_target(self, error: NotifyError) -> None:
+    def _stop_target(self, error: NotifyError) -> None:
         if not self.stopped:
             self.stopped = str(error)
-            _logger.error("The %s target is told of no more alerts until the next start: %s", self.name, error)
-            self._gone(self)
+            _logger.error("The %s target receives no more alerts until the next start: %s", self.name, error)
+            self._on_stopped(self)
 
-    async def _give_up_all(self) -> None:
-        """End what waits for a target that is gone. An earlier delivery's end brings the next one of its alert up."""
+    async def _fail_all(self) -> None:
+        """Fail all deliveries of a stopped target. The end of one makes the next one of its alert due."""
         store = self._store()
-        while found := await self._endings.due(self.name, FAR_US, limit=100):
-            for delivery in found:
+        while due := await self._log.due(self.name, FAR_US, limit=100):
+            for delivery in due:
                 self.failed += 1
-                await self._endings.note(store, delivery, AttemptResult("failed", self.stopped))
+                await self._log.save(store, delivery, AttemptResult("failed", self.stopped))
 
     async def _next_us(self) -> int | None:
         due_us = await self._store().alerting.next_due_us(self.name)
         return None if due_us is None else max(due_us, self._bucket.ready_us(self._clock()))
 
-    def _held_up(self, error: Exception, times: int) -> None:
+    def _log_failure(self, error: Exception, failures: int) -> None:
         text = "The alerts for the %s target wait: %s"
         if not isinstance(error, StorageError):
-            _logger.error(text, self.name, "a fault of cogmeter's", exc_info=error)
+            _logger.error(text, self.name, "an internal error of cogmeter", exc_info=error)
         else:
-            _logger.log(logging.WARNING if times == 1 else logging.DEBUG, text, self.name, error)
+            _logger.log(logging.WARNING if failures == 1 else logging.DEBUG, text, self.name, error)
 
 
 async def _wait(event: asyncio.Event, at_most_s: float) -> None:
@@ -268,17 +262,17 @@ async def _wait(event: asyncio.Event, at_most_s: float) -> None:
         await asyncio.wait_for(event.wait(), at_most_s)
 
 
-def _pointless(delivery: Delivery) -> bool:
-    """Whether a later change tells all of it: of one place that shows an alert's present state.
+def _is_pointless(delivery: Delivery) -> bool:
+    """Return True if a later change shows the same in a message that is edited in place.
 
-    One that was tried may have arrived, and has to be found again before it can be brought up to date. A ping is part
-    of no state.
+    A delivery that was tried may have arrived, so its message has to be found before it can be edited. An escalation is
+    kept because it pings.
     """
     pings = delivery.change.kind == "escalated" and delivery.alert.state is AlertState.FIRING
     return delivery.superseded and not delivery.attempts and not pings
 
 
-def _what(delivery: Delivery) -> str:
-    """``fired of error_rate@knowledge-graph`` for the log; the text of the change is told by the log's own notifier."""
+def _described(delivery: Delivery) -> str:
+    """Return ``fired of error_rate@knowledge-graph``, for the log."""
     alert = delivery.alert
     return f"{delivery.change.kind} of {alert.rule}@{alert.service}{'/' if alert.operation else ''}{alert.operation}"

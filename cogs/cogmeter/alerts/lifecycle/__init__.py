@@ -1,1 +1,1 @@
-"""The life of alerts: a pure state machine, and the engine that stores each step before it is told."""
+"""The lifecycle of alerts: a pure state machine, and the engine that stores each transition before delivery."""

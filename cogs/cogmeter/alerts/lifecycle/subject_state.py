@@ -1,4 +1,4 @@
-"""What is known of one subject, and how a measurement changes it. Pure; the changes of state are in transitions.py."""
+"""The state of one subject, and how a reading changes it. Pure; ``transitions.py`` has the changes of state."""
 
 from __future__ import annotations
 
@@ -11,11 +11,10 @@ from cogmeter_storage.alerting import Alert, AlertState
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from cogmeter.alerts.lifecycle.policy import Policy
     from cogmeter.alerts.model import Limit, Reading
     from cogmeter_storage.alerting import Mute
 
-# The kinds of changes, and two more ends of a check that leave no change behind.
+# The kinds of transitions. The last three are not stored as changes.
 FIRED: Final = "fired"
 WORSENED: Final = "worsened"
 EASED: Final = "eased"
@@ -27,8 +26,8 @@ REMINDED: Final = "reminded"
 ESCALATED: Final = "escalated"
 JOINED: Final = "joined"
 RESOLVED: Final = "resolved"
-DUE: Final = "due"  # it would fire now; alone or as one of a group is for others to say
-DROPPED: Final = "dropped"  # it was over before it fired
+DUE: Final = "due"  # it fires now; the tracker decides whether alone or in a group
+DROPPED: Final = "dropped"  # it ended before it fired
 NOTHING: Final = ""
 
 _TIMES: Final = (
@@ -38,54 +37,75 @@ _TIMES: Final = (
 
 
 @dataclass(frozen=True, slots=True)
-class SubjectState:
-    """What is known of one subject from one check to the next."""
+class Policy:
+    """The settings that apply to every subject, in seconds. A reminder or an escalation after 0 s never happens."""
 
-    alert: Alert | None = None  # the one that is not resolved, with the newest figures
-    fires: tuple[int, ...] = ()  # when alerts of this subject fired, as long as it matters
-    severe_us: int = 0  # when it was last measured as severe as the alert says
-    ready_us: int = 0  # after a restart: before this, and until it is measured again, its absence says nothing
-    stored: Alert | None = None  # the alert as the store has it
+    cooldown_s: float = 300  # from when an alert fired: its subject does not fire again before the end
+    group_from: int = 4  # this many alerts at the same time become a group
+    reminder_s: float = 3_600
+    escalate_after_s: float = 900
+    flap_from: int = 3  # this many alerts of one subject within the window are flapping
+    flap_window_s: float = 3_600
+    flap_calm_s: float = 600  # a flapping alert is resolved after at least this time without a breach
+    flap_calm_factor: float = 3  # and after at least this many times its recovery delay
+    join_s: float = 600  # the time in which a group accepts new members
+    figures_s: float = 60  # figures without a change are stored no more often than this
+
+    @property
+    def memory_us(self) -> int:
+        """The time for which a fired alert affects later ones."""
+        return round(max(self.cooldown_s, self.flap_window_s) * 1e6)
+
+
+@dataclass(frozen=True, slots=True)
+class SubjectState:
+    """The state of one subject between two checks."""
+
+    alert: Alert | None = None  # the active one, with the newest figures
+    fires: tuple[int, ...] = ()  # the times at which alerts of this subject fired, within the policy's memory
+    severe_us: int = 0  # when a reading last had at least the alert's severity
+    ready_us: int = 0  # after a restart: before this time, a missing reading does not resolve the alert
+    stored: Alert | None = None  # the alert in the store
     stored_us: int = 0
 
 
 @dataclass(frozen=True, slots=True)
 class EvaluationContext:
-    """What holds for one subject at the moment of a check."""
+    """The time, limit, policy and mute that one transition of a subject depends on."""
 
     now_us: int
     limit: Limit
     policy: Policy
     new_uid: Callable[[], str]
-    mute: Mute | None = None  # of those that cover it, the last to end
-    spoken_for: bool = False  # it belongs to a group, whose own alert reminds and escalates
-    actor: str = ""  # who ended its mute
+    mute: Mute | None = None  # of the active ones, the last to end
+    in_group: bool = False  # the group's own alert reminds and escalates
+    actor: str = ""  # the user who ended its mute
 
 
 @dataclass(frozen=True, slots=True)
 class Transition:
-    """What becomes of a subject: ``before`` has its newest figures alone, ``after`` the change too."""
+    """The change of a subject in one check. ``before`` has the newest figures only, ``after`` also the change."""
 
     before: SubjectState
     after: SubjectState
     kind: str = NOTHING
-    told: bool = True
+    notify: bool = True  # False: stored, and sent to no target
     actor: str = ""
     note: str = ""
 
     @property
     def changes(self) -> bool:
-        """Whether something happened to the alert that is stored as a change."""
+        """True if it is stored as a change of the alert."""
         return self.kind not in {NOTHING, DUE, DROPPED}
 
 
-def measured(track: SubjectState, reading: Reading | None, at: EvaluationContext) -> SubjectState:
-    """The track with the reading's figures, and with a pending alert when a breach begins."""
+def with_reading(state: SubjectState, reading: Reading | None, context: EvaluationContext) -> SubjectState:
+    """Return the state with the reading's figures, and with a pending alert if a breach begins."""
     if reading is None:
-        return track
-    if track.alert is None:
-        return replace(track, alert=_pending(reading, at), ready_us=0) if reading.breached else track
-    alert = track.alert
+        return state
+    if state.alert is None:
+        return replace(state, alert=_pending(reading, context), ready_us=0) if reading.breached else state
+    alert = state.alert
     farther = abs(reading.current - reading.threshold) > abs(alert.worst - reading.threshold)
     alert = replace(
         alert,
@@ -93,17 +113,17 @@ def measured(track: SubjectState, reading: Reading | None, at: EvaluationContext
         threshold=reading.threshold,
         current=reading.current,
         worst=reading.current if reading.breached and farther else alert.worst,
-        seen_us=at.now_us,
+        seen_us=context.now_us,
         severity=alert.severity if alert.fired_us is not None else reading.severity,
     )
     severe = rank(reading.severity) >= rank(alert.severity)
-    return replace(track, alert=alert, severe_us=at.now_us if severe else track.severe_us, ready_us=0)
+    return replace(state, alert=alert, severe_us=context.now_us if severe else state.severe_us, ready_us=0)
 
 
-def _pending(reading: Reading, at: EvaluationContext) -> Alert:
+def _pending(reading: Reading, context: EvaluationContext) -> Alert:
     subject = reading.subject
     return Alert(
-        uid=at.new_uid(),
+        uid=context.new_uid(),
         rule=subject.rule,
         service=subject.service,
         operation=subject.operation,
@@ -113,64 +133,64 @@ def _pending(reading: Reading, at: EvaluationContext) -> Alert:
         threshold=reading.threshold,
         current=reading.current,
         worst=reading.current,
-        started_us=at.now_us,
-        seen_us=at.now_us,
-        changed_us=at.now_us,
+        started_us=context.now_us,
+        seen_us=context.now_us,
+        changed_us=context.now_us,
     )
 
 
-def within(track: SubjectState, at: EvaluationContext) -> SubjectState:
-    """The track without moments that are still to come: a clock that was set back starts every wait anew."""
-    now_us, alert = at.now_us, track.alert
-    latest_us = max(track.severe_us, track.stored_us, *track.fires, 0 if alert is None else alert.seen_us)
-    ready_us = min(track.ready_us, now_us + round(at.limit.recovery_s * 1e6))
-    if latest_us <= now_us and ready_us == track.ready_us:
-        return track
+def clamped(state: SubjectState, context: EvaluationContext) -> SubjectState:
+    """Return the state without times in the future: after a clock was set back, each wait starts again."""
+    now_us, alert = context.now_us, state.alert
+    latest_us = max(state.severe_us, state.stored_us, *state.fires, 0 if alert is None else alert.seen_us)
+    ready_us = min(state.ready_us, now_us + round(context.limit.recovery_s * 1e6))
+    if latest_us <= now_us and ready_us == state.ready_us:
+        return state
     if alert is not None:
         alert = replace(alert, seen_us=min(alert.seen_us, now_us), started_us=min(alert.started_us, now_us))
     return replace(
-        track,
+        state,
         alert=alert,
-        fires=tuple(min(one, now_us) for one in track.fires),
-        severe_us=min(track.severe_us, now_us),
+        fires=tuple(min(at_us, now_us) for at_us in state.fires),
+        severe_us=min(state.severe_us, now_us),
         ready_us=ready_us,
-        stored_us=min(track.stored_us, now_us),
+        stored_us=min(state.stored_us, now_us),
     )
 
 
-def shifted(track: SubjectState, step_us: int) -> SubjectState:
-    """The track after a step of the clock: every moment is as long ago as before."""
-    alert = track.alert
+def shifted(state: SubjectState, step_us: int) -> SubjectState:
+    """Return the state after a step of the clock: each time is as long ago as before."""
+    alert = state.alert
     if alert is not None:
         times = {name: getattr(alert, name) for name in _TIMES}
         alert = replace(alert, **{name: at_us + step_us for name, at_us in times.items() if at_us is not None})
     return replace(
-        track,
+        state,
         alert=alert,
-        fires=tuple(at_us + step_us for at_us in track.fires),
-        severe_us=track.severe_us and track.severe_us + step_us,
-        ready_us=track.ready_us and track.ready_us + step_us,
-        stored_us=track.stored_us and track.stored_us + step_us,
+        fires=tuple(at_us + step_us for at_us in state.fires),
+        severe_us=state.severe_us and state.severe_us + step_us,
+        ready_us=state.ready_us and state.ready_us + step_us,
+        stored_us=state.stored_us and state.stored_us + step_us,
     )
 
 
-def worth_storing(track: SubjectState, policy: Policy, now_us: int) -> bool:
-    """Whether the figures differ so much, and were last stored so long ago, that they are stored without a change."""
-    alert, stored = track.alert, track.stored
+def worth_storing(state: SubjectState, policy: Policy, now_us: int) -> bool:
+    """Return True if the figures changed enough, and were stored long enough ago, to be stored without a change."""
+    alert, stored = state.alert, state.stored
     if alert is None:
         return False
     if stored is None or stored.muted_until_us != alert.muted_until_us:
         return True
-    if now_us - track.stored_us < policy.figures_s * 1e6:
+    if now_us - state.stored_us < policy.figures_s * 1e6:
         return False
-    return _moved(alert.current, stored.current) or _moved(alert.worst, stored.worst)
+    return _differs(alert.current, stored.current) or _differs(alert.worst, stored.worst)
 
 
 def rank(severity: str) -> int:
-    """How bad a severity is, to compare it with another; one of a later version is below all others."""
+    """Return the rank of a severity; one that only a later version knows is below all others."""
     return SEVERITIES.index(severity) if severity in SEVERITIES else -1
 
 
-def _moved(value: float, before: float) -> bool:
-    """Whether people would call it another figure: by more than a twentieth."""
+def _differs(value: float, before: float) -> bool:
+    """Return True if two figures differ by more than 5%."""
     return abs(value - before) > 0.05 * max(abs(value), abs(before))

@@ -12,7 +12,7 @@ from cogmeter.query.records import Advice
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
-    from cogmeter.alerts.lifecycle.policy import Policy
+    from cogmeter.alerts.lifecycle.subject_state import Policy
     from cogmeter.alerts.model import Limit, Subject
     from cogmeter.alerts.review.replay import Episode, Trail
 

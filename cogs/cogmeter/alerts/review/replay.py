@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
-from cogmeter.alerts.lifecycle.policy import Policy
+from cogmeter.alerts.lifecycle.subject_state import Policy
 from cogmeter.alerts.measurement.history import THREE_DAYS_S
 from cogmeter.alerts.measurement.values import STATISTICS
 from cogmeter.alerts.review.minutes import histograms, minutes_of, windowed

@@ -6,7 +6,7 @@ from collections import Counter
 from statistics import median
 from typing import TYPE_CHECKING, Final
 
-from cogmeter.alerts.lifecycle.grouping import MANY
+from cogmeter.alerts.lifecycle.tracker import MANY
 from cogmeter.query.records import AlertLine, AlertReport
 from cogmeter_storage.alerting import AlertState
 

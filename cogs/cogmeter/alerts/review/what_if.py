@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, Final, TypeAlias
 
-from cogmeter.alerts.lifecycle.policy import Policy
+from cogmeter.alerts.lifecycle.subject_state import Policy
 from cogmeter.alerts.measurement.history import SIX_HOURS_S
 from cogmeter.alerts.model import Subject
 from cogmeter.alerts.review.advice import advise

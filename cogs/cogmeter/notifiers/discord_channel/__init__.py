@@ -1,1 +1,1 @@
-"""Alerts in a Discord channel, with buttons and follow-up messages."""
+"""Alerts in a Discord channel: ``notifier.py`` posts and edits, ``message.py`` builds, ``channel.py`` checks."""

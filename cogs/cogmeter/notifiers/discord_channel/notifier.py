@@ -1,26 +1,35 @@
-"""Delivers alerts to a Discord channel: one living message for each, with the chart of the breach and buttons."""
+"""Posts alerts to a Discord channel: one message per alert, with chart and buttons, edited as the alert changes."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, Self
 
 import discord
 
-from cogmeter.notifiers.discord_channel.buttons import view_of
-from cogmeter.notifiers.discord_channel.channel import (
-    BROKEN,
+from cogmeter.notifiers.base import Notifier
+from cogmeter.notifiers.discord_channel.channel import BROKEN, THREAD_EXISTS, AlertChannel
+from cogmeter.notifiers.discord_channel.message import (
+    MessageBuilder,
+    MessageGoneError,
+    MessageRef,
+    is_about,
+    nonce_of,
+    start_drawing,
+    view_of,
+)
+from cogmeter.notifiers.discord_wording import (
     EDITED_TOO_OFTEN,
-    THREAD_EXISTS,
+    OLD_US,
     UNKNOWN_CHANNEL,
     UNKNOWN_MESSAGE,
-    AlertChannel,
+    followup,
+    is_silent,
+    notifies,
+    with_mentions,
 )
-from cogmeter.notifiers.discord_channel.followups import OLD_US, followup, loud
-from cogmeter.notifiers.discord_channel.message_ref import MessageGoneError, MessageRef, is_about, nonce_of
-from cogmeter.notifiers.message_builder import MessageBuilder, begin_picture
 from cogmeter.query.query import now_us
 from cogmeter.render import formatting
 from cogmeter.render.rule_text import rule_title
@@ -29,155 +38,163 @@ from cogmeter_storage.alerting import AlertState
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
-    from cogmeter.notifiers.base import Notice
+    from cogmeter.notifiers.base import Notice, NotifierContext
     from cogmeter.notifiers.discord_channel.channel import Room
-    from cogmeter.notifiers.message_builder import AlertMessage
+    from cogmeter.notifiers.discord_channel.message import AlertMessage
     from cogmeter.query.records import IncidentContext
     from cogmeter.render.charts.chart import Picture
     from cogmeter.settings import Settings
     from cogmeter_storage.alerting import Alert
 
-LOOKED_AT: Final = 200  # of a channel's newest messages, for one that may have arrived
-PATIENCE_S: Final = 1.0  # for the chart; one that takes longer is added to the message when it is there
-LATE_S: Final = 5.0  # for a chart that comes later: the next alert waits meanwhile
-OLD_EDIT_S: Final = 15.0  # discord.py waits and tries again by itself when Discord refuses to edit an old message
+SEARCHED: Final = 200  # of the channel's newest messages, for one that may have arrived
+PATIENCE_S: Final = 1.0  # for the chart; a slower one is added to the message later
+LATE_S: Final = 5.0  # for a slower chart: the next alert waits meanwhile
+OLD_EDIT_S: Final = 15.0  # discord.py retries by itself when Discord refuses to edit an old message
 NOT_ALLOWED_FILES: Final = "the bot is not allowed to attach files here"
-KEPT_OPEN_MINUTES: Final = 1440  # a thread in which nobody writes
+THREAD_OPEN_MINUTES: Final = 1440  # without a message
 REDRAWN: Final = frozenset({"worsened", "resolved"})  # changes that the chart should show
 NOBODY: Final = discord.AllowedMentions.none()
 
 _logger = logging.getLogger("cogmeter.notifiers")
 
 
-class ChannelNotifier:
-    """One message for each alert, edited as the alert goes on. An escalation pings whom the settings name, else nobody.
+class ChannelNotifier(Notifier):
+    """One message per alert, edited as the alert changes. Only an escalation pings, and only whoever the settings name.
 
-    What an edit cannot do, because it notifies nobody and Discord allows few of old messages, a short reply to the
-    message does, or a line in the alert's thread, where there is one and nobody is to be pinged.
+    An edit notifies nobody, and Discord allows few edits of old messages. What an edit cannot do is done by a short
+    reply, or by a message in the alert's thread if there is one and nobody is pinged.
     """
 
     name = "channel"
-    living = True
-    single = False
+    label = "a Discord channel"
+    setting = "alert_channel_id"
+    edits_in_place = True
+    per_alert = False
+    out_of_band = False  # needs the bot's connection
+    rate = None  # discord.py observes Discord's limits
 
     def __init__(
         self,
         bot: discord.Client,
         settings: Settings,
         *,
-        story_of: Callable[[Alert], Awaitable[IncidentContext]],
-        picture_of: Callable[[Alert], Awaitable[Picture | None]],
+        context_of: Callable[[Alert], Awaitable[IncidentContext | None]],
+        chart_of: Callable[[Alert], Awaitable[Picture | None]],
         clock: Callable[[], int] = now_us,
     ) -> None:
-        """``story_of`` finds the circumstances of a breach; ``picture_of`` draws it, None where there is no chart."""
-        self._faces = MessageBuilder(story_of, clock)
-        self._picture_of = picture_of
+        """``context_of`` returns an alert's incident context, ``chart_of`` its chart or None."""
+        self._messages = MessageBuilder(context_of, clock)
+        self._chart_of = chart_of
         self._bot = bot
         self._settings = settings
         self._clock = clock
-        self._place = AlertChannel(bot, settings)
+        self._channel = AlertChannel(bot, settings)
+
+    @classmethod
+    def create(cls, context: NotifierContext) -> Self:
+        """Return the notifier of PERFORMANCE_ALERT_CHANNEL_ID."""
+        return cls(context.bot, context.settings, context_of=context.context_of, chart_of=context.chart_of)
 
     async def prepare(self) -> None:
-        """Look whether the channel is there and allows what an alert needs; to be asked once the bot is ready."""
-        await self._place.examine()
+        """Check that the channel exists and allows what an alert needs, once the bot is connected."""
+        await self._channel.check()
 
     async def notify(self, notice: Notice) -> str | None:
-        """Post the alert's message, or bring it up to date; the receipt says where it is."""
+        """Post or edit the alert's message; the receipt names it."""
         try:
             if not notice.stored:
-                await self._send(await self._place.room(), notice, self._faces.bare(notice.alert, test=notice.test))
+                await self._send(
+                    await self._channel.room(), notice, self._messages.bare(notice.alert, test=notice.test)
+                )
                 return None
-            posted = await self._told(notice)
+            ref = await self._post_or_edit(notice)
         except (discord.DiscordException, *BROKEN) as error:
-            raise self._place.refused(error) from error
-        return None if posted is None else posted.written()
+            raise self._channel.refused(error) from error
+        return None if ref is None else ref.to_receipt()
 
-    async def _told(self, notice: Notice) -> MessageRef | None:
-        posted, found = MessageRef.read(notice.receipt), False
-        # Without a receipt a later change may follow one whose attempt broke off, and was never ended.
-        if posted is None and (notice.uncertain or notice.change.kind != "fired"):
-            posted, found = await self._found(notice), True
-        if posted is None:
+    async def _post_or_edit(self, notice: Notice) -> MessageRef | None:
+        ref, searched = MessageRef.from_receipt(notice.receipt), False
+        # Without a receipt, a later change may follow one whose attempt broke off and was never recorded.
+        if ref is None and (notice.uncertain or notice.change.kind != "fired"):
+            ref, searched = await self._search(notice), True
+        if ref is None:
             return await self._post(notice)
         try:
-            posted, edited = await self._edit(posted, notice, redraw=found or notice.change.kind in REDRAWN)
+            ref, edited = await self._edit(ref, notice, redraw=searched or notice.change.kind in REDRAWN)
         except MessageGoneError:
             return await self._post_again(notice)
-        await self._follow_up(posted, notice, edited=edited, again=found or notice.uncertain)
-        return posted
+        await self._follow_up(ref, notice, edited=edited, again=searched or notice.uncertain)
+        return ref
 
     async def _post(self, notice: Notice) -> MessageRef:
-        room = await self._place.room()
-        allowed = self._place.may(room, "attach_files")
-        drawing = begin_picture(self._picture_of, notice.alert) if allowed else None
+        room = await self._channel.room()
+        allowed = self._channel.may(room, "attach_files")
+        drawing = start_drawing(self._chart_of, notice.alert) if allowed else None
         picture = await _within(drawing, PATIENCE_S)
-        face = await self._faces.of(
+        content = await self._messages.build(
             notice.alert, notice.members, picture=picture, trouble="" if allowed else NOT_ALLOWED_FILES
         )
-        message = await self._send(room, notice, face)
-        posted = MessageRef(room.id, message.id, self._clock(), await self._open_thread(message, notice), face.drawn)
+        message = await self._send(room, notice, content)
+        ref = MessageRef(room.id, message.id, self._clock(), await self._open_thread(message, notice), content.drawn)
         if drawing is None or picture is not None:
-            return posted
+            return ref
         late = await _within(drawing, LATE_S)
-        return posted if late is None else await self._with_chart(posted, notice, late)
+        return ref if late is None else await self._add_chart(ref, notice, late)
 
     async def _post_again(self, notice: Notice) -> MessageRef | None:
-        """Its message was deleted. One about what is over is not missed, unless it was critical."""
-        over = notice.alert.state is AlertState.RESOLVED
-        told = not over or notice.alert.severity == "critical"
-        said = "it is posted anew" if told else "it is over, so nothing is posted"
-        _logger.warning("The message of alert %d was deleted from the alert channel; %s", notice.alert.id, said)
-        return await self._post(notice) if told else None
+        """Post a deleted message again, unless the alert is resolved and was not critical."""
+        posts = notice.alert.state is not AlertState.RESOLVED or notice.alert.severity == "critical"
+        effect = "posting it again" if posts else "the alert is resolved, so nothing is posted"
+        _logger.warning("The message of alert %d was deleted from the alert channel; %s", notice.alert.id, effect)
+        return await self._post(notice) if posts else None
 
-    async def _send(self, room: Room, notice: Notice, face: AlertMessage) -> discord.Message:
-        """The alert's message. Discord takes a nonce once, so that one which was sent twice appears once."""
-        alert = notice.alert
-        quiet = alert.severity == "info" or alert.state is not AlertState.FIRING
-        view = view_of(alert) if notice.stored else None
+    async def _send(self, room: Room, notice: Notice, content: AlertMessage) -> discord.Message:
+        """Send the alert's message. Discord accepts a nonce once, so a message that is sent twice appears once."""
+        view = view_of(notice.alert) if notice.stored else None
         options: dict[str, Any] = {
-            "embed": face.embed,
-            "silent": quiet and not loud(notice),
+            "embed": content.embed,
+            "silent": is_silent(notice),
             "allowed_mentions": NOBODY,
         }
         if view is not None:
             options["view"] = view
-        words = followup(notice, edited=True, posted_us=self._clock(), threaded=False)
-        if words and notice.change.kind == "escalated":
-            options["content"], options["allowed_mentions"] = self._pinging(words)
+        text = followup(notice, edited=True, posted_us=self._clock(), threaded=False)
+        if text and notice.change.kind == "escalated":
+            options["content"], options["allowed_mentions"] = self._pinging(text)
         try:
-            return await room.send(**options, files=face.files(), nonce=nonce_of(notice, "m"))
+            return await room.send(**options, files=content.files(), nonce=nonce_of(notice, "m"))
         except discord.NotFound as error:
             if error.code != UNKNOWN_MESSAGE:
                 raise
             # The message of this nonce was posted, and deleted since.
-            return await room.send(**options, files=face.files())
+            return await room.send(**options, files=content.files())
 
-    async def _edit(self, posted: MessageRef, notice: Notice, *, redraw: bool) -> tuple[MessageRef, bool]:
-        """Bring the message up to date; False if Discord allows no more edits of it."""
-        drawing = begin_picture(self._picture_of, notice.alert) if redraw else None
+    async def _edit(self, ref: MessageRef, notice: Notice, *, redraw: bool) -> tuple[MessageRef, bool]:
+        """Edit the message to the present state; the second value is False if Discord allows no more edits."""
+        drawing = start_drawing(self._chart_of, notice.alert) if redraw else None
         picture = await _within(drawing, LATE_S)
         drawn = picture is not None and picture.drawn
-        face = await self._faces.of(
-            notice.alert, notice.members, picture=picture if drawn else None, chart=posted.chart or drawn
+        content = await self._messages.build(
+            notice.alert, notice.members, picture=picture if drawn else None, chart=ref.chart or drawn
         )
         try:
-            edited = await self._edit_in_time(posted, notice, face)
+            edited = await self._edit_in_time(ref, notice, content)
         except discord.HTTPException as error:
-            moved = error.code == UNKNOWN_CHANNEL and posted.channel != self._settings.alert_channel_id
+            moved = error.code == UNKNOWN_CHANNEL and ref.channel != self._settings.alert_channel_id
             if error.code == UNKNOWN_MESSAGE or moved:
                 raise MessageGoneError from error
             if error.code != EDITED_TOO_OFTEN:
                 raise
             edited = False
-        return replace(posted, chart=posted.chart or (edited and drawn)), edited
+        return replace(ref, chart=ref.chart or (edited and drawn)), edited
 
-    async def _edit_in_time(self, posted: MessageRef, notice: Notice, face: AlertMessage) -> bool:
-        message = self._at(posted.channel).get_partial_message(posted.message)
-        options: dict[str, Any] = {"embed": face.embed, "view": view_of(notice.alert), "allowed_mentions": NOBODY}
-        if face.drawn:
-            options["attachments"] = face.files()
+    async def _edit_in_time(self, ref: MessageRef, notice: Notice, content: AlertMessage) -> bool:
+        message = self._at(ref.channel).get_partial_message(ref.message)
+        options: dict[str, Any] = {"embed": content.embed, "view": view_of(notice.alert), "allowed_mentions": NOBODY}
+        if content.drawn:
+            options["attachments"] = content.files()
         editing = asyncio.ensure_future(message.edit(**options))
-        old = self._clock() - posted.posted_us > OLD_US
+        old = self._clock() - ref.posted_us > OLD_US
         try:
             await asyncio.wait({editing}, timeout=OLD_EDIT_S if old else None)
         finally:
@@ -188,28 +205,28 @@ class ChannelNotifier:
         editing.result()
         return True
 
-    async def _with_chart(self, posted: MessageRef, notice: Notice, picture: Picture) -> MessageRef:
-        """Add the chart that was not drawn in time, or why there is none; a message without it is complete."""
+    async def _add_chart(self, ref: MessageRef, notice: Notice, picture: Picture) -> MessageRef:
+        """Add the chart that was late, or the reason why there is none; a message without it is complete."""
         try:
-            face = await self._faces.of(notice.alert, notice.members, picture=picture)
-            await self._edit_in_time(posted, notice, face)
+            content = await self._messages.build(notice.alert, notice.members, picture=picture)
+            await self._edit_in_time(ref, notice, content)
         except (discord.DiscordException, *BROKEN) as error:
             _logger.warning("Alert %d stays without its chart: %s", notice.alert.id, error)
-            return posted
-        return replace(posted, chart=picture.drawn)
+            return ref
+        return replace(ref, chart=picture.drawn)
 
-    async def _follow_up(self, posted: MessageRef, notice: Notice, *, edited: bool, again: bool) -> None:
-        """Say what the edit does not; ``again`` if it may have been said before."""
+    async def _follow_up(self, ref: MessageRef, notice: Notice, *, edited: bool, again: bool) -> None:
+        """Post what the edit does not show; with ``again`` only if it was not posted before."""
         pings = notice.change.kind == "escalated"
-        thread = None if pings else posted.thread  # who is called has not opened the thread yet
-        words = followup(notice, edited=edited, posted_us=posted.posted_us, threaded=thread is not None)
-        if not words or (again and await self._said(thread or posted.channel, words)):
+        thread = None if pings else ref.thread  # a person who is pinged has not opened the thread yet
+        text = followup(notice, edited=edited, posted_us=ref.posted_us, threaded=thread is not None)
+        if not text or (again and await self._has_text(thread or ref.channel, text)):
             return
-        content, mentions = self._pinging(words) if pings else (words, NOBODY)
+        content, mentions = self._pinging(text) if pings else (text, NOBODY)
         options: dict[str, Any] = {
             "content": content,
             "allowed_mentions": mentions,
-            "silent": not loud(notice),
+            "silent": not notifies(notice),
             "nonce": nonce_of(notice, "f"),
         }
         if thread is not None:
@@ -218,59 +235,57 @@ class ChannelNotifier:
             except discord.HTTPException as error:
                 if error.status not in {400, 403, 404}:
                     raise
-                words = "The thread of alert %d takes nothing more, so it goes on in the channel: %s"
-                _logger.warning(words, notice.alert.id, error)
+                warning = "The thread of alert %d accepts no more messages; posting in the channel instead: %s"
+                _logger.warning(warning, notice.alert.id, error)
             else:
                 return
-        reference = discord.MessageReference(
-            message_id=posted.message, channel_id=posted.channel, fail_if_not_exists=False
-        )
-        await self._at(posted.channel).send(**options, reference=reference)
+        reference = discord.MessageReference(message_id=ref.message, channel_id=ref.channel, fail_if_not_exists=False)
+        await self._at(ref.channel).send(**options, reference=reference)
 
     async def _open_thread(self, message: discord.Message, notice: Notice) -> int | None:
-        """The alert's thread, with the details as its first message; None if there is to be none, or cannot be."""
+        """Open the alert's thread with the details as its first message. Return None if there is no thread."""
         if not self._settings.alert_thread or isinstance(message.channel, discord.Thread) or message.guild is None:
             return None
         alert = notice.alert
         name = f"Alert {alert.id}: {rule_title(alert.rule)} of {formatting.clean(alert.service)}"
         try:
             thread = await message.create_thread(
-                name=formatting.cut(name, 100), auto_archive_duration=KEPT_OPEN_MINUTES
+                name=formatting.cut(name, 100), auto_archive_duration=THREAD_OPEN_MINUTES
             )
         except (discord.DiscordException, *BROKEN) as error:
             if getattr(error, "code", 0) == THREAD_EXISTS:
-                return message.id  # as every thread that was opened at a message
+                return message.id  # a thread that was opened at a message has the message's id
             _logger.warning("Alert %d has no thread: %s", alert.id, error)
             return None
         try:
-            details = await self._faces.details(alert, notice.members, [notice.change])
+            details = await self._messages.details(alert, notice.members, [notice.change])
             await thread.send(embed=details, silent=True, allowed_mentions=NOBODY)
         except (discord.DiscordException, *BROKEN) as error:
             _logger.warning("The thread of alert %d stays without details: %s", alert.id, error)
         return thread.id
 
-    async def _found(self, notice: Notice) -> MessageRef | None:
-        """The alert's message among the newest of the channel, if an attempt that broke off has posted it."""
-        room = await self._place.room()
+    async def _search(self, notice: Notice) -> MessageRef | None:
+        """Return the alert's message if a broken-off attempt has posted it, among the channel's newest."""
+        room = await self._channel.room()
         try:
-            async for message in room.history(limit=LOOKED_AT):
+            async for message in room.history(limit=SEARCHED):
                 if self._own(message) and is_about(message, notice.alert):
                     posted_us = int(message.created_at.timestamp() * 1e6)
                     thread = await self._open_thread(message, notice)
                     return MessageRef(room.id, message.id, posted_us, thread, bool(message.embeds[0].image.url))
         except discord.Forbidden as error:
-            # Better told twice than not at all.
-            _logger.warning("Cannot look whether alert %d is in the channel already: %s", notice.alert.id, error)
+            # Posting it twice is better than not at all.
+            _logger.warning("Cannot check whether alert %d is in the channel already: %s", notice.alert.id, error)
         return None
 
-    async def _said(self, place: int, words: str) -> bool:
-        """Whether this follow-up arrived there before."""
+    async def _has_text(self, channel: int, text: str) -> bool:
+        """Return True if this follow-up was posted there before."""
         try:
-            async for message in self._at(place).history(limit=LOOKED_AT):
-                if self._own(message) and message.content.endswith(words):
+            async for message in self._at(channel).history(limit=SEARCHED):
+                if self._own(message) and message.content.endswith(text):
                     return True
         except discord.HTTPException as error:
-            _logger.warning("Cannot look whether this was said already: %s", error)
+            _logger.warning("Cannot check whether this was posted already: %s", error)
         return False
 
     def _own(self, message: discord.Message) -> bool:
@@ -279,21 +294,20 @@ class ChannelNotifier:
     def _at(self, channel: int) -> discord.PartialMessageable:
         return self._bot.get_partial_messageable(channel)
 
-    def _pinging(self, words: str) -> tuple[str, discord.AllowedMentions]:
-        """The words behind the mentions that the settings ask for, and leave to ping those alone."""
+    def _pinging(self, text: str) -> tuple[str, discord.AllowedMentions]:
+        """Return the text with the mentions that the settings name, and the permission to ping those alone."""
         role, user = self._settings.alert_escalate_role_id, self._settings.alert_escalate_user_id
-        mentions = [f"<@&{role}>"] * (role is not None) + [f"<@{user}>"] * (user is not None)
         allowed = discord.AllowedMentions(
             everyone=False,
             roles=[] if role is None else [discord.Object(role)],
             users=[] if user is None else [discord.Object(user)],
             replied_user=False,
         )
-        return " ".join([*mentions, words]), allowed
+        return with_mentions(text, role, user), allowed
 
 
 async def _within(drawing: asyncio.Task[Picture | None] | None, patience_s: float) -> Picture | None:
-    """The picture, if it is there in time; the task goes on otherwise."""
+    """Return the picture if it is drawn in time; the task goes on otherwise."""
     if drawing is None:
         return None
     await asyncio.wait({drawing}, timeout=patience_s)

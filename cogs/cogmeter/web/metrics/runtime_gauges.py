@@ -58,9 +58,9 @@ def _alerts(monitor: Monitor) -> Iterator[Family]:
     yield Family("alert_rule_active", GAUGE, "Alerts that stand, by rule and state; absent without any", samples)
     delivery = monitor.alerting.delivery
     ends: list[tuple[Mapping[str, str], float]] = [
-        ({"target": one.name, "outcome": outcome}, counts[one.name])
+        ({"target": name, "outcome": outcome}, counts[name])
         for outcome, counts in (("delivered", delivery.delivered), ("failed", delivery.failed))
-        for one in delivery.notifiers
+        for name in delivery.names
     ]
     said = "Changes of alerts that were told, or given up, since the start"
     yield Family("alert_deliveries_total", COUNTER, said, ends)

@@ -12,6 +12,7 @@ from cogmeter.alerts.review.muting import REASON
 from cogmeter.alerts.review.threshold_changes import holdings
 from cogmeter.alerts.rules import RULES
 from cogmeter.alerts.thresholds.keys import FIELDS, OverrideKey, span_of
+from cogmeter.notifiers.table import notifier_classes
 from cogmeter.render import formatting
 from cogmeter.render.rule_text import limit_text, rule_title
 from cogmeter.schemas.alerts import STATES
@@ -54,13 +55,6 @@ FIELD_WORDS: Final = dict(
 )
 # How long a mute may last, in seconds.
 LENGTHS: Final = {3_600: "1 hour", 14_400: "4 hours", 43_200: "12 hours", 86_400: "1 day", 604_800: "7 days"}
-# Every target of alerts, with the setting that switches it on.
-TARGETS: Final = {
-    "log": ("the bot's log", None),
-    "channel": ("a channel of Discord", "alert_channel_id"),
-    "discord_webhook": ("a Discord webhook", "alert_discord_webhook"),
-    "webhook": ("an endpoint of your own", "alert_webhook_url"),
-}
 
 
 class AlertsPageParams(PageParams):
@@ -166,17 +160,20 @@ async def show_alerts(monitor: Monitor, ask: AlertsPageParams, request: web.Requ
 
 
 def targets(monitor: Monitor) -> list[Target]:
-    """Every target there can be, those that are set first in the settings' order."""
-    found = {one.name.removeprefix("alerts: "): one for one in monitor.alerting.delivery.findings()}
-    made = []
-    for name, (words, field) in TARGETS.items():
-        setting, one = None if field is None else env_name(field), found.pop(name, None)
-        if one is None:
-            made.append(Target(name, words, setting, on=False))
-        else:
-            advice = "" if one.well else one.advice
-            made.append(Target(name, words, setting, on=True, well=one.well, text=one.text, advice=advice))
-    return [*made, *(Target(name, name, None, on=True, well=one.well, text=one.text) for name, one in found.items())]
+    """Return every notifier as a target, switched on or not."""
+    delivery = monitor.alerting.delivery
+    rows = []
+    for notifier in notifier_classes():
+        setting = None if notifier.setting is None else env_name(notifier.setting)
+        if notifier.name not in delivery.names:
+            rows.append(Target(notifier.name, notifier.label, setting, on=False))
+            continue
+        one = delivery.finding(notifier.name)
+        advice = "" if one.well else one.advice
+        rows.append(
+            Target(notifier.name, notifier.label, setting, on=True, well=one.well, text=one.text, advice=advice)
+        )
+    return rows
 
 
 def scope(mute: Mute) -> str:

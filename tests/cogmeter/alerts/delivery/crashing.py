@@ -1,9 +1,9 @@
-"""Runs an alert's life in child processes that are killed at an await, and again to the end: for test_crash.py.
+"""Runs an alert in child processes that are killed at an await, and then to its end: for test_crash.py.
 
     python crashing.py FOLDER URL [DISCORD TOKEN CHANNEL]
 
-With a Discord the alerts are told in a channel of it, by the real notifier, and only the awaits on the way to it are
-tried: each process has to log in. Without one a file stands in for the channel, and all awaits are.
+With a Discord the real notifier posts the alerts in a channel of it, and only the awaits on the way to it are
+tried: each process has to log in. Without one a file replaces the channel, and all awaits are.
 
 Each task's coroutine is driven by ``Watched``, which knows where it waits. One run to the end finds all the places at
 which anything waits between breach and delivery. For each of them, a child is killed there: once when it begins to
@@ -31,7 +31,8 @@ from discord.http import Route
 from pydantic import SecretStr
 
 from cogmeter.alerts.delivery.dispatcher import Dispatcher
-from cogmeter.alerts.lifecycle.engine import AlertEngine, Policy
+from cogmeter.alerts.lifecycle.engine import AlertEngine
+from cogmeter.alerts.lifecycle.subject_state import Policy
 from cogmeter.alerts.model import Limit, Reading, Subject
 from cogmeter.notifiers.discord_channel.notifier import ChannelNotifier
 from cogmeter.notifiers.log import LogNotifier
@@ -52,11 +53,12 @@ KILLED = 9
 
 
 class Board:
-    """A channel whose messages outlive the process. It looks before it posts what may have arrived."""
+    """A channel whose messages outlive the process. It searches before it posts what may have arrived."""
 
     name = "channel"
-    living = True
-    single = False
+    edits_in_place = True
+    per_alert = False
+    rate = None
 
     def __init__(self, path):
         self._path = path
@@ -87,20 +89,20 @@ class Board:
 
 @dataclass
 class Guild:
-    """A Discord with the channel that alerts are told in."""
+    """A Discord with the alert channel."""
 
     url: str
     token: str
     channel: str
 
     def on_the_way(self, where):
-        """Whether a place is between the outbox and the channel."""
+        """Return True if a place is between the outbox and the channel."""
         modules = ("notifier.py", "target_worker.py", "message.py")
         return not where.startswith("cogmeter-alerts-log") and any(module in where for module in modules)
 
     @asynccontextmanager
     async def notifier(self):
-        """The real notifier, of a client that is connected."""
+        """Yield the real notifier of a connected client."""
         Route.BASE = f"{self.url}/api/v10"
         DiscordWebSocket.DEFAULT_GATEWAY = yarl.URL(self.url.replace("http:", "ws:") + "/")
         client = discord.Client(intents=discord.Intents.none())
@@ -110,7 +112,7 @@ class Guild:
             connection = asyncio.create_task(client.connect())
             await client.wait_until_ready()
             settings = Settings(_env_file=None, alert_channel_id=int(self.channel))
-            yield ChannelNotifier(client, settings, story_of=self._story, picture_of=self._picture)
+            yield ChannelNotifier(client, settings, context_of=self._story, chart_of=self._picture)
             await client.close()
             await connection
 
@@ -118,15 +120,15 @@ class Guild:
         return IncidentContext(alert.started_us, alert.seen_us, 0, 0)
 
     async def _picture(self, alert):
-        """None: the alert is told without a chart."""
+        """Return None: the alert is sent without a chart."""
         await asyncio.sleep(0)
 
 
 class Watched(Coroutine):
-    """A coroutine that tells where it waits, each time it begins to wait and each time it would go on."""
+    """A coroutine that reports where it waits, each time it begins to wait and each time it would continue."""
 
-    def __init__(self, inner, tell):
-        self._inner, self._tell, self._place = inner, tell, None
+    def __init__(self, inner, report):
+        self._inner, self._report, self._place = inner, report, None
 
     def send(self, value):
         return self._go(self._inner.send, value)
@@ -142,16 +144,16 @@ class Watched(Coroutine):
 
     def _go(self, step, *values):
         if self._place and BREACHED.is_set():
-            self._tell(self._place, "goes on")
+            self._report(self._place, "goes on")
         waiting = step(*values)
         self._place = f"{whose()}: {place(self._inner)}"
         if BREACHED.is_set():
-            self._tell(self._place, "waits")
+            self._report(self._place, "waits")
         return waiting
 
 
 def whose():
-    """The name of the running task, where it was given one."""
+    """Return the name of the running task, if it has one."""
     name = asyncio.current_task().get_name()
     return "" if name.startswith("Task-") else name
 
@@ -168,33 +170,33 @@ def place(coroutine):
 
 
 async def life(folder, url, guild):
-    """From the breach to its end, told to everybody; goes on where the last process on this folder was killed."""
+    """Run from the breach to its delivered resolution; continue where the last process on this folder was killed."""
     if guild is None:
-        await told_by(folder, [LogNotifier(), Board(folder / "board"), WebhookNotifier(SecretStr(url))])
+        await run_with(folder, [LogNotifier(), Board(folder / "board"), WebhookNotifier(SecretStr(url))])
     else:
         async with guild.notifier() as notifier:
-            await told_by(folder, [LogNotifier(), notifier])
+            await run_with(folder, [LogNotifier(), notifier])
 
 
-async def told_by(folder, notifiers):
-    """The life, told by these."""
+async def run_with(folder, notifiers):
+    """Run the alert with these notifiers."""
     store = await open_store(f"sqlite:///{folder / 'performance.db'}")
     over = folder / "over"  # the world knows whether the breach goes on, whoever dies
     delivery = Dispatcher(store, notifiers)
     policy = Policy(cooldown_s=0, group_from=4, reminder_s=0, escalate_after_s=0)
-    engine = AlertEngine(store, lambda subject: LIMIT, policy, targets=delivery.targets, told=delivery.wake)
+    engine = AlertEngine(store, lambda subject: LIMIT, policy, targets=delivery.targets, wake=delivery.wake)
     now_us = NOON
     await engine.restore(now_us)
     delivery.start()
     BREACHED.set()
     if not over.exists():
         await engine.step([BREACH], now_us)
-        await told(store)
+        await delivered(store)
         over.touch()
     while engine.active:
         now_us += 60 * SECOND
         await engine.step([], now_us)
-    await told(store)
+    await delivered(store)
     await delivery.stop()
     changes = [change.kind for change in await store.alerting.changes()]
     alerts = await store.alerting.alerts(tuple(AlertState))
@@ -204,20 +206,20 @@ async def told_by(folder, notifiers):
     await store.close()
 
 
-async def told(store):
+async def delivered(store):
     while await store.alerting.next_due_us() is not None:
         await asyncio.sleep(0.002)
 
 
-def child(folder, url, tell, guild):
-    """Runs the life in a process of its own; its exit code."""
+def child(folder, url, report, guild):
+    """Run the alert in a process of its own. Return its exit code."""
     number = os.fork()
     if number:
         return os.waitstatus_to_exitcode(os.waitpid(number, 0)[1])
     try:
         logging.basicConfig(filename=folder / "log", level=logging.INFO, force=True)
         loop = asyncio.new_event_loop()
-        loop.set_task_factory(lambda loop, inner, **options: asyncio.Task(Watched(inner, tell), loop=loop, **options))
+        loop.set_task_factory(lambda loop, inner, **options: asyncio.Task(Watched(inner, report), loop=loop, **options))
         loop.run_until_complete(asyncio.wait_for(life(folder, url, guild), 60))
     except BaseException:
         logging.getLogger(__name__).exception("The life did not come to its end")
@@ -226,30 +228,30 @@ def child(folder, url, tell, guild):
 
 
 def survey(folder, url, guild):
-    """Every place at which anything waits, and how often up to OFTEN times."""
+    """Return every place at which a task waits, and how often, up to OFTEN times."""
     path = folder / "places"
     seen = Counter()
 
-    def tell(where, when):
+    def report(where, when):
         seen[where, when] += 1
         if (guild is None or guild.on_the_way(where)) and seen[where, when] <= OFTEN:
             with path.open("a") as file:
                 file.write(json.dumps([where, when, seen[where, when]]) + "\n")
 
-    assert child(folder, url, tell, guild) == 0, (folder / "log").read_text()
+    assert child(folder, url, report, guild) == 0, (folder / "log").read_text()
     return [json.loads(line) for line in path.read_text().splitlines()]
 
 
 def killer(where, when, times):
-    """Kills the process at the given place."""
+    """Kill the process at this place."""
     seen = Counter()
 
-    def tell(here, moment):
+    def report(here, moment):
         seen[here, moment] += 1
         if (here, moment) == (where, when) and seen[here, moment] == times:
             os._exit(KILLED)
 
-    return tell
+    return report
 
 
 def main(folder, url, guild=None):

@@ -1,4 +1,4 @@
-"""Killed at every await between breach and delivery, and started again: the alert is told once, to everybody."""
+"""Killed at every await between breach and delivery, and started again: each target receives the alert once."""
 
 import asyncio
 import json
@@ -17,7 +17,7 @@ KILLED = 9
 
 @pytest.fixture
 async def receiver():
-    """An endpoint that keeps the body and the id of each request, by its path: the number of the run."""
+    """An endpoint that stores the body and the id of each request, by its path: the number of the run."""
     seen = defaultdict(list)
 
     async def take(request):
@@ -34,7 +34,7 @@ async def receiver():
 
 
 async def crashed(folder, *arguments):
-    """What became of each run: where it was killed, and how its successor ended."""
+    """Return each run: where it was killed, and how its successor ended."""
     driver = await asyncio.create_subprocess_exec(
         sys.executable, CRASHING, folder, *arguments, stdout=asyncio.subprocess.PIPE
     )
@@ -48,12 +48,12 @@ async def crashed(folder, *arguments):
 
 
 def places(runs):
-    """Where processes were killed, in one text."""
+    """Return the places where processes were killed, in one text."""
     return " ".join(run["spot"][0] for run in runs if run["code"] == KILLED)
 
 
 @pytest.mark.timeout(600)
-async def test_killed_anywhere_between_breach_and_delivery_everybody_is_told_once(tmp_path, receiver):
+async def test_killed_anywhere_between_breach_and_delivery_each_target_receives_the_alert_once(tmp_path, receiver):
     url, seen = receiver
     runs = await crashed(tmp_path, url)
     for needed in (
@@ -72,7 +72,7 @@ async def test_killed_anywhere_between_breach_and_delivery_everybody_is_told_onc
 
 
 @pytest.mark.timeout(600)
-async def test_killed_anywhere_on_the_way_to_discord_the_alert_is_one_message_that_shows_its_end(
+async def test_killed_anywhere_before_discord_the_alert_is_one_message_that_shows_its_resolution(
     tmp_path, discord_server, monkeypatch
 ):
     """The real notifier over the real transport: what was posted is found again, and brought up to date."""
@@ -80,7 +80,7 @@ async def test_killed_anywhere_on_the_way_to_discord_the_alert_is_one_message_th
     monkeypatch.setattr("loopback.messages.of_nonce", lambda *_: None)
     channel = discord_server.world.channel["id"]
     runs = await crashed(tmp_path, "", discord_server.url, discord_server.token, channel)
-    for needed in ("client_reqrep.py", "http.py", "notifier.py", "message.py", "attempt_log.py"):
+    for needed in ("client_reqrep.py", "http.py", "notifier.py", "message.py", "attempts.py"):
         assert needed in places(runs)
     assert sum(run["code"] == KILLED for run in runs) > 30
     messages = list(discord_server.world.messages[channel].values())
@@ -96,7 +96,7 @@ async def test_killed_anywhere_on_the_way_to_discord_the_alert_is_one_message_th
 def once(folder, posted, run):
     stored = json.loads((folder / "stored").read_text())
     assert stored == {"changes": ["fired", "resolved"], "states": ["resolved"]}, run
-    # The channel can be looked at, so that there is one message, and it shows how the alert ended.
+    # The channel can be searched, so there is one message, and it shows how the alert ended.
     board = [json.loads(line) for line in (folder / "board").read_text().splitlines()]
     assert [line["new"] for line in board].count(True) == 1, run
     assert (len({line["message"] for line in board}), board[-1]["state"]) == (1, "resolved"), run
@@ -107,6 +107,6 @@ def once(folder, posted, run):
     assert len({json.dumps(body, sort_keys=True) for _, body in posted}) == 2, run
     kinds = [body["kind"] for _, body in posted]
     assert kinds == sorted(kinds), run
-    # A line of the log cannot be looked for: it stands there once, or was lost in the moment of the crash.
+    # The log cannot be searched: the line is there once, or was lost in the crash.
     lines = [line for line in (folder / "log").read_text().splitlines() if "[ALERT]" in line]
     assert len(lines) == len(set(lines)), run

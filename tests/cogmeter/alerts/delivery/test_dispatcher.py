@@ -1,4 +1,4 @@
-"""The outbox worker, on a real store: what it tells, in which order, how often, and what it says when it cannot."""
+"""The dispatcher on a real store: what it sends, in which order, how often, and what it reports on failures."""
 
 import asyncio
 import contextlib
@@ -6,10 +6,10 @@ import contextlib
 import pytest
 from factories import make_alert
 
-from cogmeter.alerts.delivery.backoff import SendRate, TokenBucket, delay_us
+from cogmeter.alerts.delivery.attempts import TokenBucket, delay_us
 from cogmeter.alerts.delivery.dispatcher import Dispatcher
 from cogmeter.alerts.delivery.target_worker import GIVE_UP_US
-from cogmeter.notifiers.base import NotifyError
+from cogmeter.notifiers.base import NotifyError, SendRate
 from cogmeter_storage import StorageError, open_store
 from cogmeter_storage.alerting import AlertChange, AlertState, Step
 
@@ -41,14 +41,14 @@ def clock():
 
 
 class Target:
-    """Keeps what it is told, and does first what the script says: raises it, or awaits it."""
+    """Records notices, after the script's next step, which it raises or awaits."""
 
-    def __init__(self, name="target", *script, living=False, single=False, prepared=None):
-        self.name, self.living, self.single = name, living, single
+    def __init__(self, name="target", *script, edits_in_place=False, per_alert=False, rate=None, prepared=None):
+        self.name, self.edits_in_place, self.per_alert, self.rate = name, edits_in_place, per_alert, rate
         self.script = list(script)
         self.prepared = prepared
         self.tried = []
-        self.told = []
+        self.received = []
         self.looked = 0
 
     async def prepare(self):
@@ -62,12 +62,12 @@ class Target:
             if isinstance(step, BaseException):
                 raise step
             await step()
-        self.told.append(notice)
-        return f"receipt-{len(self.told)}"
+        self.received.append(notice)
+        return f"receipt-{len(self.received)}"
 
     @property
     def kinds(self):
-        return [notice.change.kind for notice in self.told]
+        return [notice.change.kind for notice in self.received]
 
 
 def alert(
@@ -106,7 +106,7 @@ async def running(delivery):
         await delivery.stop()
 
 
-async def test_each_target_is_told_once_and_the_store_knows_it(store, clock):
+async def test_each_target_receives_a_change_once_and_the_attempt_is_stored(store, clock):
     one, two = Target("one"), Target("two")
     delivery = Dispatcher(store, [one, two], clock=clock)
     await store.alerting.save([step(alert(), targets=("one", "two"))])
@@ -119,14 +119,14 @@ async def test_each_target_is_told_once_and_the_store_knows_it(store, clock):
     assert all(finding.well for finding in delivery.findings())
 
 
-async def test_a_notice_has_the_alert_as_it_is_its_receipt_and_what_a_group_speaks_for(store, clock):
+async def test_a_notice_has_the_present_alert_its_receipt_and_its_groups_members(store, clock):
     target = Target()
     delivery = Dispatcher(store, [target], clock=clock)
     await store.alerting.save([step(alert("root")), Step(alert("b", group="root")), Step(alert("c", group="root"))])
     await delivery.deliver_due()
     await store.alerting.save([step(alert("root", state=AlertState.RESOLVED), "resolved")])
     await delivery.deliver_due()
-    first, second = target.told
+    first, second = target.received
     assert {member.uid for member in first.members} == {"b", "c"}
     assert (first.receipt, second.receipt) == (None, "receipt-1")
     assert (first.uncertain, first.test, first.stored) == (False, False, True)
@@ -134,42 +134,45 @@ async def test_a_notice_has_the_alert_as_it_is_its_receipt_and_what_a_group_spea
     assert first.event_id != second.event_id
 
 
-def test_of_an_alert_that_a_group_speaks_for_only_single_targets_are_told(store):
-    delivery = Dispatcher(store, [Target("log", single=True), Target("channel")])
+def test_a_grouped_alert_goes_only_to_targets_that_take_every_alert(store):
+    delivery = Dispatcher(store, [Target("log", per_alert=True), Target("channel")])
     assert delivery.targets(alert()) == ("log", "channel")
     assert delivery.targets(alert(group="root")) == ("log",)
 
 
-async def test_of_changes_that_wait_a_living_target_is_told_the_newest_and_any_other_all_in_order(store, clock):
-    living, listing = Target("living", living=True), Target("listing")
-    delivery = Dispatcher(store, [living, listing], clock=clock)
+async def test_a_target_that_edits_receives_the_newest_waiting_change_and_any_other_all_in_order(store, clock):
+    editing, listing = Target("editing", edits_in_place=True), Target("listing")
+    delivery = Dispatcher(store, [editing, listing], clock=clock)
     for kind in ("fired", "worsened", "acknowledged"):
-        await store.alerting.save([step(alert(), kind, ("living", "listing"))])
+        await store.alerting.save([step(alert(), kind, ("editing", "listing"))])
     await delivery.deliver_due()
-    assert living.kinds == ["acknowledged"]
+    assert editing.kinds == ["acknowledged"]
     assert listing.kinds == ["fired", "worsened", "acknowledged"]
     assert sorted(await outcomes(store)) == ["sent"] * 4 + ["superseded"] * 2
 
 
-async def test_a_change_that_may_have_arrived_is_looked_for_even_if_a_later_one_waits(store, clock):
-    living = Target("living", living=True)
-    await store.alerting.save([step(alert(), "fired", ("living",))])
+async def test_a_change_that_may_have_arrived_is_attempted_even_if_a_later_one_waits(store, clock):
+    editing = Target("editing", edits_in_place=True)
+    await store.alerting.save([step(alert(), "fired", ("editing",))])
     (begun,) = await store.alerting.due(NOON)
     await store.alerting.begin(begun.id, now_us=NOON)  # and the process dies
-    await store.alerting.save([step(alert(), "worsened", ("living",))])
-    await Dispatcher(store, [living], clock=clock).deliver_due()
-    assert [(notice.change.kind, notice.uncertain) for notice in living.told] == [("fired", True), ("worsened", False)]
+    await store.alerting.save([step(alert(), "worsened", ("editing",))])
+    await Dispatcher(store, [editing], clock=clock).deliver_due()
+    assert [(notice.change.kind, notice.uncertain) for notice in editing.received] == [
+        ("fired", True),
+        ("worsened", False),
+    ]
 
 
 async def test_a_ping_is_not_left_out_while_the_alert_fires(store, clock):
-    living = Target("living", living=True)
+    editing = Target("editing", edits_in_place=True)
     for kind in ("fired", "escalated", "reminded"):
-        await store.alerting.save([step(alert(), kind, ("living",))])
-    await Dispatcher(store, [living], clock=clock).deliver_due()
-    assert living.kinds == ["escalated", "reminded"]
+        await store.alerting.save([step(alert(), kind, ("editing",))])
+    await Dispatcher(store, [editing], clock=clock).deliver_due()
+    assert editing.kinds == ["escalated", "reminded"]
 
 
-async def test_a_failure_is_tried_again_later_and_later_until_it_works(store, clock, caplog):
+async def test_a_failure_is_retried_with_growing_pauses_until_it_succeeds(store, clock, caplog):
     target = Target("target", *[again() for _ in range(5)])
     delivery = Dispatcher(store, [target], clock=clock)
     await store.alerting.save([step(alert())])
@@ -179,17 +182,17 @@ async def test_a_failure_is_tried_again_later_and_later_until_it_works(store, cl
         (finding,) = delivery.findings()
         assert (finding.well, finding.text) == (False, "busy")
         clock.now_us = await store.alerting.next_due_us()
-    assert (len(target.tried), target.told) == (5, [])
+    assert (len(target.tried), target.received) == (5, [])
     await delivery.deliver_due()
     assert target.kinds == ["fired"]
-    assert {notice.event_id for notice in target.tried} == {target.told[0].event_id}
+    assert {notice.event_id for notice in target.tried} == {target.received[0].event_id}
     assert [notice.uncertain for notice in target.tried] == [False] + [True] * 5
     assert await outcomes(store) == ["retry"] * 5 + ["sent"]
     assert delivery.findings()[0].well
-    assert [record.levelname for record in caplog.records if "trying again" in record.message] == ["WARNING"]
+    assert [record.levelname for record in caplog.records if "retrying in" in record.message] == ["WARNING"]
 
 
-async def test_what_fails_permanently_is_given_up_and_said_and_the_next_change_is_told(store, clock, caplog):
+async def test_a_permanent_failure_is_logged_and_the_next_change_is_sent(store, clock, caplog):
     target = Target("target", NotifyError("it does not take this", permanent=True))
     delivery = Dispatcher(store, [target], clock=clock)
     await store.alerting.save([step(alert())])
@@ -198,15 +201,15 @@ async def test_what_fails_permanently_is_given_up_and_said_and_the_next_change_i
     assert target.kinds == ["resolved"]
     assert await outcomes(store) == ["failed", "sent"]
     assert (delivery.failed, delivery.stopped) == ({"target": 1}, {})
-    assert "not told of fired of error_rate@knowledge-graph, in 1 attempts: it does not take this" in caplog.text
+    assert "did not receive fired of error_rate@knowledge-graph, 1 attempts: it does not take this" in caplog.text
 
 
-async def test_a_target_that_missed_something_is_well_again_once_it_is_told(store, clock):
+async def test_a_target_that_missed_a_change_passes_again_after_its_next_delivery(store, clock):
     target = Target("target", NotifyError("it does not take this", permanent=True))
     delivery = Dispatcher(store, [target], clock=clock)
     await store.alerting.save([step(alert())])
     await delivery.deliver_due()
-    await delivery.prepare()  # that it could be told now does not make good what it missed
+    await delivery.prepare()  # a passed check does not replace the missed change
     (finding,) = delivery.findings()
     assert (finding.well, finding.text) == (False, "0 delivered, 1 failed")
     await store.alerting.save([step(alert(), "resolved")])
@@ -215,7 +218,7 @@ async def test_a_target_that_missed_something_is_well_again_once_it_is_told(stor
     assert (finding.well, finding.text) == (True, "1 delivered, 1 failed")
 
 
-async def test_what_nobody_takes_for_a_day_is_given_up(store, clock):
+async def test_a_change_that_fails_for_a_day_is_given_up(store, clock):
     target = Target("target", *[again() for _ in range(5_000)])
     delivery = Dispatcher(store, [target], clock=clock)
     await store.alerting.save([step(alert())])
@@ -227,7 +230,7 @@ async def test_what_nobody_takes_for_a_day_is_given_up(store, clock):
     assert 100 < len(target.tried) < 1_000
 
 
-async def test_what_waited_for_the_bot_for_days_gets_its_attempts_too(store, clock):
+async def test_a_change_that_waited_for_days_while_the_bot_was_off_gets_its_attempts(store, clock):
     target = Target("target", again(), again())
     await store.alerting.save([step(alert())])
     clock.advance(3 * 86_400)
@@ -238,7 +241,7 @@ async def test_what_waited_for_the_bot_for_days_gets_its_attempts_too(store, clo
     assert (target.kinds, delivery.failed) == (["fired"], {})
 
 
-async def test_a_target_that_asks_for_a_pause_gets_it_for_all_alerts(store, clock):
+async def test_a_pause_that_a_target_requires_applies_to_all_alerts(store, clock):
     target = Target("target", again(retry_after_s=30))
     delivery = Dispatcher(store, [target], clock=clock)
     await store.alerting.save([step(alert("a")), step(alert("b"))])
@@ -248,12 +251,12 @@ async def test_a_target_that_asks_for_a_pause_gets_it_for_all_alerts(store, cloc
     assert len(target.tried) == 1
     clock.advance(1)
     await delivery.deliver_due()
-    assert sorted(notice.alert.uid for notice in target.told) == ["a", "b"]
+    assert sorted(notice.alert.uid for notice in target.received) == ["a", "b"]
 
 
-async def test_a_target_that_is_gone_is_told_nothing_more_and_the_others_hear_of_it_once(store, clock, caplog):
+async def test_a_target_that_is_gone_receives_nothing_more_and_the_others_are_notified_once(store, clock, caplog):
     gone = Target("webhook", NotifyError("PERFORMANCE_X answered 404", permanent=True, gone=True))
-    log, channel = Target("log", single=True), Target("channel", living=True)
+    log, channel = Target("log", per_alert=True), Target("channel", edits_in_place=True)
     delivery = Dispatcher(store, [gone, log, channel], clock=clock)
     targets = ("webhook", "log", "channel")
     await store.alerting.save([step(alert("a"), targets=targets), step(alert("b"), targets=targets)])
@@ -266,16 +269,16 @@ async def test_a_target_that_is_gone_is_told_nothing_more_and_the_others_hear_of
     assert await store.alerting.next_due_us("webhook") is None
     assert delivery.failed == {"webhook": 3}
     for other in (log, channel):
-        (word,) = [notice for notice in other.told if not notice.stored]
-        assert (word.change.message, word.test) == (
+        (notice,) = [notice for notice in other.received if not notice.stored]
+        assert (notice.change.message, notice.test) == (
             "The alert target webhook receives no more alerts: PERFORMANCE_X answered 404",
             False,
         )
-    assert caplog.text.count("is told of no more alerts until the next start: PERFORMANCE_X answered 404") == 1
+    assert caplog.text.count("receives no more alerts until the next start: PERFORMANCE_X answered 404") == 1
     assert [(one.name, one.well) for one in delivery.findings() if not one.well] == [("alerts: webhook", False)]
 
 
-async def test_an_attempt_that_is_never_answered_is_cut_off_and_tried_again_as_uncertain(store, clock, monkeypatch):
+async def test_an_attempt_without_a_response_is_cut_off_and_retried_as_uncertain(store, clock, monkeypatch):
     monkeypatch.setattr("cogmeter.alerts.delivery.target_worker.ANSWER_S", 0.05)
     target = Target("target", asyncio.Event().wait, asyncio.Event().wait)
     delivery = Dispatcher(store, [target], clock=clock)
@@ -289,19 +292,19 @@ async def test_an_attempt_that_is_never_answered_is_cut_off_and_tried_again_as_u
     assert await outcomes(store) == ["retry", "sent"]
 
 
-async def test_why_a_target_is_gone_leaves_the_bot_without_ids(store, clock):
+async def test_the_notice_of_a_stopped_target_contains_no_ids(store, clock):
     gone = Target("channel", prepared=NotifyError("X_ID=123456789012345678: none", permanent=True, gone=True))
     webhook = Target("webhook")
     delivery = Dispatcher(store, [gone, webhook], clock=clock)
     await delivery.prepare()
     await delivery.deliver_due()
-    (word,) = webhook.told
-    assert word.change.message == "The alert target channel receives no more alerts: X_ID=(id): none"
+    (notice,) = webhook.received
+    assert notice.change.message == "The alert target channel receives no more alerts: X_ID=(id): none"
     (finding, _) = delivery.findings()
     assert "123456789012345678" in finding.text
 
 
-async def test_a_fault_of_ours_is_logged_and_given_up_after_three_attempts(store, clock, caplog):
+async def test_an_internal_error_is_logged_and_ends_the_delivery_after_three_attempts(store, clock, caplog):
     target = Target("target", *[RuntimeError("s3cret") for _ in range(3)])
     delivery = Dispatcher(store, [target], clock=clock)
     await store.alerting.save([step(alert())])
@@ -310,38 +313,38 @@ async def test_a_fault_of_ours_is_logged_and_given_up_after_three_attempts(store
         clock.advance(600)
     assert await outcomes(store) == ["retry", "retry", "failed"]
     assert [attempt.error for attempt in await store.alerting.attempts()] == [
-        "a fault of cogmeter's (RuntimeError); see the log"
+        "an internal error of cogmeter (RuntimeError); see the log"
     ] * 3
     assert caplog.text.count("Traceback") == 3
 
 
-async def test_a_slow_target_holds_up_no_other(store, clock):
+async def test_a_slow_target_delays_no_other(store, clock):
     free = asyncio.Event()
     slow, quick = Target("slow", free.wait), Target("quick")
     async with running(Dispatcher(store, [slow, quick], clock=clock)) as delivery:
         await store.alerting.save([step(alert("a"), targets=("slow", "quick"))])
         delivery.wake()
-        await until(lambda: quick.told and slow.tried)
+        await until(lambda: quick.received and slow.tried)
         await store.alerting.save([step(alert("b"), targets=("slow", "quick"))])
         delivery.wake()
-        await until(lambda: len(quick.told) == 2)
-        assert slow.told == []
+        await until(lambda: len(quick.received) == 2)
+        assert slow.received == []
         free.set()
-        await until(lambda: len(slow.told) == 2)
-    assert [notice.alert.uid for notice in slow.told] == ["a", "b"]
+        await until(lambda: len(slow.received) == 2)
+    assert [notice.alert.uid for notice in slow.received] == ["a", "b"]
 
 
 async def test_the_worker_delivers_what_the_last_run_left_and_what_wakes_it(store):
     target = Target()
     await store.alerting.save([step(alert("a"))])
     async with running(Dispatcher(store, [target])) as delivery:
-        await until(lambda: len(target.told) == 1)
+        await until(lambda: len(target.received) == 1)
         await store.alerting.save([step(alert("b"))])
         delivery.wake()
-        await until(lambda: len(target.told) == 2)
+        await until(lambda: len(target.received) == 2)
 
 
-async def test_the_worker_tries_again_by_itself_when_it_is_time(store, monkeypatch):
+async def test_the_worker_retries_by_itself_when_it_is_due(store, monkeypatch):
     monkeypatch.setattr("cogmeter.alerts.delivery.target_worker.delay_us", lambda attempts, wish_s: 10_000)
     target = Target("target", again(), again())
     now_us = int(NOON)
@@ -352,20 +355,22 @@ async def test_the_worker_tries_again_by_itself_when_it_is_time(store, monkeypat
         now_us += SECOND
         await until(lambda: len(target.tried) == 2)
         now_us += SECOND
-        await until(lambda: target.told)
+        await until(lambda: target.received)
 
 
-async def test_what_waits_for_a_target_that_is_not_set_any_more_is_ended(store, clock, caplog):
+async def test_deliveries_to_a_target_that_is_no_longer_set_are_dropped(store, clock, caplog):
     await store.alerting.save([step(alert(), targets=("pager",)), step(alert("b"), targets=("target",))])
     await store.alerting.save([step(alert(), "resolved", ("pager",))])
     target = Target()
     async with running(Dispatcher(store, [target], clock=clock)):
-        await until(lambda: caplog.text.count("waited for the pager target") == 2 and target.told)
+        await until(
+            lambda: caplog.text.count("alert for the pager target, which is no longer set") == 2 and target.received
+        )
     assert await outcomes(store) == ["failed", "failed"]
     assert await store.alerting.next_due_us() is None
 
 
-async def test_an_attempt_that_runs_at_the_end_is_let_finish(store, clock):
+async def test_stop_waits_for_a_running_attempt(store, clock):
     free = asyncio.Event()
     target = Target("target", free.wait)
     delivery = Dispatcher(store, [target], clock=clock)
@@ -391,7 +396,7 @@ async def test_an_attempt_that_does_not_end_is_cut_off_and_counts_as_uncertain(s
     assert await outcomes(store) == []
     after = Target()
     await Dispatcher(store, [after], clock=clock).deliver_due()
-    assert [notice.uncertain for notice in after.told] == [True]
+    assert [notice.uncertain for notice in after.received] == [True]
 
 
 async def test_it_can_be_stopped_at_once_and_started_again(store, clock):
@@ -403,10 +408,10 @@ async def test_it_can_be_stopped_at_once_and_started_again(store, clock):
     assert [(task.done(), task.cancelled()) for task in tasks] == [(True, False)] * 2
     await store.alerting.save([step(alert())])
     async with running(delivery):
-        await until(lambda: target.told)
+        await until(lambda: target.received)
 
 
-async def test_what_the_store_did_not_take_is_offered_once_more_at_the_end(store, clock, monkeypatch):
+async def test_a_result_that_was_not_stored_is_stored_again_at_the_end(store, clock, monkeypatch):
     target = Target()
     delivery = Dispatcher(store, [target], clock=clock)
     await store.alerting.save([step(alert())])
@@ -423,7 +428,7 @@ async def test_what_the_store_did_not_take_is_offered_once_more_at_the_end(store
     assert await outcomes(store) == ["sent"]
 
 
-async def test_a_store_that_fails_after_the_target_was_told_has_it_told_once(store, clock, monkeypatch):
+async def test_a_store_that_fails_after_a_delivery_causes_no_second_one(store, clock, monkeypatch):
     target = Target()
     delivery = Dispatcher(store, [target], clock=clock)
     await store.alerting.save([step(alert())])
@@ -438,29 +443,29 @@ async def test_a_store_that_fails_after_the_target_was_told_has_it_told_once(sto
             await delivery.deliver_due()
     monkeypatch.setattr(store.alerting, "end", end)
     await delivery.deliver_due()
-    assert len(target.told) == 1
+    assert len(target.received) == 1
     assert await outcomes(store) == ["sent"]
 
 
-async def test_a_store_that_fails_is_left_alone_for_a_while_and_then_it_goes_on(store, clock, monkeypatch, caplog):
+async def test_a_failing_store_is_used_again_after_a_pause(store, clock, monkeypatch, caplog):
     monkeypatch.setattr("cogmeter.alerts.delivery.target_worker.PAUSE_S", 0.01)
     target = Target()
     await store.alerting.save([step(alert())])
-    due, asked = store.alerting.due, []
+    due, targets_read = store.alerting.due, []
 
     async def refuse(*args, **options):
-        asked.append(options.get("target"))
+        targets_read.append(options.get("target"))
         raise StorageError("locked", permanent=False)
 
     monkeypatch.setattr(store.alerting, "due", refuse)
     async with running(Dispatcher(store, [target], clock=clock)):
-        await until(lambda: asked.count("target") >= 3)
+        await until(lambda: targets_read.count("target") >= 3)
         monkeypatch.setattr(store.alerting, "due", due)
-        await until(lambda: target.told)
+        await until(lambda: target.received)
     assert caplog.text.count("The alerts for the target target wait: locked") == 1
 
 
-async def test_a_store_that_never_notes_an_end_does_not_have_it_told_again(store, clock, monkeypatch, caplog):
+async def test_a_store_that_never_records_an_end_causes_no_second_delivery(store, clock, monkeypatch, caplog):
     target = Target()
     delivery = Dispatcher(store, [target], clock=clock)
     await store.alerting.save([step(alert("a")), step(alert("b"))])
@@ -471,11 +476,11 @@ async def test_a_store_that_never_notes_an_end_does_not_have_it_told_again(store
     monkeypatch.setattr(store.alerting, "end", refuse)
     for _ in range(3):
         await delivery.deliver_due()
-    assert sorted(notice.alert.uid for notice in target.told) == ["a", "b"]
+    assert sorted(notice.alert.uid for notice in target.received) == ["a", "b"]
     assert caplog.text.count("(sent) was not stored: the table of attempts is damaged") == 2
 
 
-async def test_a_store_that_ends_nothing_any_more_is_not_asked_for_ever(store, clock, monkeypatch):
+async def test_a_store_that_refuses_every_end_causes_no_endless_loop(store, clock, monkeypatch):
     gone = NotifyError("answered 404", permanent=True, gone=True)
     delivery = Dispatcher(store, [Target("target", gone)], clock=clock)
     await store.alerting.save([step(alert("a")), step(alert("b"))])
@@ -496,12 +501,12 @@ async def test_a_replaced_store_is_used_from_then_on(store, clock, tmp_path):
         delivery.store = other
         await other.alerting.save([step(alert("b"))])
         await delivery.deliver_due()
-        assert [notice.alert.uid for notice in target.told] == ["b"]
+        assert [notice.alert.uid for notice in target.received] == ["b"]
     finally:
         await other.close()
 
 
-async def test_what_a_target_says_at_start_is_logged_and_shown_and_forgotten_once_it_works(store, clock, caplog):
+async def test_an_error_of_the_check_at_start_is_logged_and_shown_until_a_delivery_succeeds(store, clock, caplog):
     target = Target("target", prepared=NotifyError("PERFORMANCE_X is not to be seen", permanent=True))
     delivery = Dispatcher(store, [target], clock=clock)
     await delivery.prepare()
@@ -513,7 +518,7 @@ async def test_what_a_target_says_at_start_is_logged_and_shown_and_forgotten_onc
     assert [one.well for one in delivery.findings()] == [True]
 
 
-async def test_a_target_that_is_gone_at_start_is_given_up_and_the_others_hear_of_it(store, clock):
+async def test_a_target_that_is_gone_at_start_is_stopped_and_the_others_are_notified(store, clock):
     gone = Target("gone", prepared=NotifyError("answered 401", permanent=True, gone=True))
     log = Target("log")
     delivery = Dispatcher(store, [gone, log], clock=clock)
@@ -521,18 +526,18 @@ async def test_a_target_that_is_gone_at_start_is_given_up_and_the_others_hear_of
     await delivery.prepare()
     await delivery.deliver_due()
     assert (delivery.stopped, gone.tried) == ({"gone": "answered 401"}, [])
-    assert [notice.stored for notice in log.told] == [False]
+    assert [notice.stored for notice in log.received] == [False]
     assert await outcomes(store) == ["failed"]
 
 
-async def test_a_fault_while_a_target_is_looked_at_ends_nothing(store, caplog):
+async def test_an_internal_error_in_a_targets_check_stops_nothing(store, caplog):
     delivery = Dispatcher(store, [Target("target", prepared=RuntimeError("a fault"))])
     await delivery.prepare()
     assert "Traceback" in caplog.text
     assert delivery.stopped == {}
 
 
-async def test_a_test_goes_to_each_target_beside_the_outbox_and_says_what_went_wrong(store, clock):
+async def test_a_test_goes_to_each_target_without_the_outbox_and_returns_the_errors(store, clock):
     well, ill, faulty = Target("well"), Target("ill", again("no connection")), Target("faulty", RuntimeError("x"))
     gone = Target("gone", prepared=NotifyError("answered 404", permanent=True, gone=True))
     delivery = Dispatcher(store, [well, ill, faulty, gone], clock=clock)
@@ -540,34 +545,36 @@ async def test_a_test_goes_to_each_target_beside_the_outbox_and_says_what_went_w
     assert await delivery.test("Ada") == {
         "well": "",
         "ill": "no connection",
-        "faulty": "A fault of cogmeter's (RuntimeError); see the log",
+        "faulty": "An internal error of cogmeter (RuntimeError); see the log",
         "gone": "Stopped: answered 404",
     }
-    (notice,) = well.told
+    (notice,) = well.received
     assert (notice.test, notice.stored, notice.change.actor) == (True, False, "Ada")
     assert "Ada" in notice.change.message
     assert await store.alerting.attempts() == []
 
 
-async def test_tests_that_come_together_are_sent_once(store, clock):
+async def test_simultaneous_tests_are_sent_once(store, clock):
     well, ill = Target("well"), Target("ill", again("no connection"))
     delivery = Dispatcher(store, [well, ill], clock=clock)
     await delivery.prepare()
-    said = await asyncio.gather(*(delivery.test(f"Ada {number}") for number in range(12)), delivery.test("Ben", "well"))
-    assert said == [{"well": "", "ill": "no connection"}] * 12 + [{"well": ""}]
-    assert len(well.told) == 1
+    errors = await asyncio.gather(
+        *(delivery.test(f"Ada {number}") for number in range(12)), delivery.test("Ben", "well")
+    )
+    assert errors == [{"well": "", "ill": "no connection"}] * 12 + [{"well": ""}]
+    assert len(well.received) == 1
     await delivery.test("Ada")
-    assert len(well.told) == 2
+    assert len(well.received) == 2
 
 
-async def test_a_target_with_a_pace_is_told_no_faster(store, clock):
-    target = Target("webhook")
+async def test_a_target_receives_no_more_than_its_rate(store, clock):
+    target = Target("webhook", rate=SendRate(burst=5, per_s=1.0))
     delivery = Dispatcher(store, [target], clock=clock)
     await store.alerting.save([step(alert(f"a{number}"), targets=("webhook",)) for number in range(12)])
     counts = []
     for _ in range(8):
         await delivery.deliver_due()
-        counts.append(len(target.told))
+        counts.append(len(target.received))
         clock.advance(1)
     assert counts == [5, 6, 7, 8, 9, 10, 11, 12]
 
@@ -577,11 +584,11 @@ def test_the_pause_grows_and_is_spread_and_has_a_limit():
     for attempts, limit_s in ((1, 5), (3, 20), (50, 600)):
         assert min(drawn[attempts]) >= 1
         assert limit_s * 0.8 < max(drawn[attempts]) <= limit_s
-    assert delay_us(1, wish_s=120) == 120 * SECOND
-    assert delay_us(1, wish_s=1e9) == 3_600 * SECOND
+    assert delay_us(1, retry_after_s=120) == 120 * SECOND
+    assert delay_us(1, retry_after_s=1e9) == 3_600 * SECOND
 
 
-def test_a_clock_that_was_set_back_holds_no_target_up():
+def test_a_clock_that_was_set_back_delays_no_target():
     bucket = TokenBucket(SendRate(burst=1, per_s=1))
     bucket.take(NOON)
     bucket.close(NOON + 600 * SECOND)
@@ -608,24 +615,28 @@ async def test_the_work_runs_outside_of_the_callers_context(store, clock):
     assert seen == [True, True, True]
 
 
-async def test_who_was_told_in_another_way_is_left_out_but_of_an_alert_that_it_knows(store, clock):
-    """The lifeline may have told it of the same trouble."""
-    delivery = Dispatcher(store, [Target("webhook"), Target("log")], clock=clock)
-    delivery.skip_alerts_sent_by(lambda one, target: target == "webhook" and one.uid == "a")
+async def test_a_target_is_left_out_of_an_alert_that_it_received_out_of_band(store, clock):
+    """The out-of-band thread may have sent it the same alert."""
+    delivery = Dispatcher(
+        store,
+        [Target("webhook"), Target("log")],
+        sent_out_of_band=lambda one, target: target == "webhook" and one.uid == "a",
+        clock=clock,
+    )
     assert delivery.targets(alert("a")) == ("log",)
     assert delivery.targets(alert("b")) == ("webhook", "log")
-    await store.alerting.save([step(alert("a"), targets=("webhook",))])  # just before the lifeline spoke
+    await store.alerting.save([step(alert("a"), targets=("webhook",))])  # just before the out-of-band thread sent it
     await delivery.deliver_due()
     assert delivery.targets(alert("a")) == ("webhook", "log")
-    assert delivery.stands("webhook", "error_rate")
-    assert not delivery.stands("log", "error_rate")
-    assert not delivery.stands("webhook", "stall")
+    assert delivery.has_active("webhook", "error_rate")
+    assert not delivery.has_active("log", "error_rate")
+    assert not delivery.has_active("webhook", "stall")
     await store.alerting.save([step(alert("a", state=AlertState.RESOLVED), "resolved", ("webhook",))])
     await delivery.deliver_due()
-    assert not delivery.stands("webhook", "error_rate")
+    assert not delivery.has_active("webhook", "error_rate")
 
 
-async def test_a_target_that_is_gone_is_not_looked_at_again(store, clock):
+async def test_a_target_that_is_gone_is_not_checked_again(store, clock):
     gone = Target("gone", prepared=NotifyError("answered 404", permanent=True, gone=True))
     delivery = Dispatcher(store, [gone], clock=clock)
     for _ in range(3):  # at the start, and by the doctor

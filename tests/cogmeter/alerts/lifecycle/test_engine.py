@@ -1,4 +1,4 @@
-"""The engine on a real store: stored before told, across restarts, failures and presses."""
+"""The engine on a real store: stored before sent, across restarts, failures and clicks."""
 
 import asyncio
 from collections import Counter
@@ -10,10 +10,10 @@ from factories import make_alert
 from cogmeter.alerts.lifecycle.engine import (
     AlertEngine,
     ClosedAlertError,
-    Policy,
     UnevaluatedAlertError,
     UnknownAlertError,
 )
+from cogmeter.alerts.lifecycle.subject_state import Policy
 from cogmeter.alerts.model import Limit, Reading, Subject
 from cogmeter.startup import StartupGuard
 from cogmeter_storage import StorageError, open_store
@@ -37,21 +37,21 @@ class Bench:
     def __init__(self, store, *, limit=LIMIT, **policy):
         self.store = store
         self.now_us = START_US
-        self.told = 0
+        self.sent = 0
         self._limit = limit
         self._policy = Policy(**policy)
         self._make()
 
     def _make(self):
         self.engine = AlertEngine(
-            self.store, lambda _: self._limit, self._policy, targets=self.targets, told=self._tell
+            self.store, lambda _: self._limit, self._policy, targets=self.targets, wake=self._wake
         )
 
     def targets(self, alert):
         return ("webhook",) if alert.group else ("log", "webhook")
 
-    def _tell(self):
-        self.told += 1
+    def _wake(self):
+        self.sent += 1
 
     async def restart(self, down_s=0):
         self.now_us += down_s * 1_000_000
@@ -83,7 +83,7 @@ def mute(now_us, *, minutes=60, service="", rule=""):
     return Mute(service, rule, now_us, now_us + minutes * 60_000_000, "Ada", "known")
 
 
-async def test_an_alert_is_stored_with_its_deliveries_before_anybody_is_told(store, monkeypatch):
+async def test_an_alert_is_stored_with_its_deliveries_before_it_is_sent(store, monkeypatch):
     bench = Bench(store)
     order = []
     save = store.alerting.save
@@ -94,28 +94,28 @@ async def test_an_alert_is_stored_with_its_deliveries_before_anybody_is_told(sto
         return found
 
     monkeypatch.setattr(type(store.alerting), "save", lambda _, steps: saved(steps))
-    monkeypatch.setattr(bench, "_tell", lambda: order.append("told"))
+    monkeypatch.setattr(bench, "_wake", lambda: order.append("sent"))
     bench._make()
     assert await bench.check("knowledge-graph") == [("knowledge-graph", AlertState.FIRING)]
-    assert order == ["stored", "told"]
+    assert order == ["stored", "sent"]
     assert await bench.due() == [("log", "knowledge-graph", "fired"), ("webhook", "knowledge-graph", "fired")]
     [alert] = bench.engine.active
     assert alert == await store.alerting.alert(alert.uid)
     assert (alert.id, alert.version) == (1, 1)
 
 
-async def test_a_check_writes_once_and_one_in_which_nothing_happens_not_at_all(store, monkeypatch):
+async def test_a_check_writes_once_or_not_at_all_if_nothing_changes(store, monkeypatch):
     bench = Bench(store)
     saves = []
     save = type(store.alerting).save
     monkeypatch.setattr(type(store.alerting), "save", lambda self, steps: saves.append(len(steps)) or save(self, steps))
     services = [f"service-{number}" for number in range(100)]
     await bench.check(*services, times=20)
-    assert saves == [101]  # the group speaks for them
-    assert bench.told == 1
+    assert saves == [101]  # only the group is sent
+    assert bench.sent == 1
 
 
-async def test_the_cooldown_and_pending_alerts_hold_across_a_restart(store):
+async def test_cooldown_and_pending_alerts_survive_a_restart(store):
     bench = Bench(store, limit=Limit(0.05, 0.04, for_s=60, recovery_s=60, min_operations=20))
     await bench.check("a", times=2)
     await bench.restart()
@@ -144,17 +144,17 @@ async def test_a_pending_alert_that_ends_leaves_nothing_behind(store, monkeypatc
     assert drops == [(alert.uid,)]
 
 
-async def test_what_ended_while_down_is_resolved_after_two_recovery_delays(store):
+async def test_a_breach_that_ended_while_down_is_resolved_after_two_recovery_delays(store):
     bench = Bench(store)
     await bench.check("a")
     await bench.restart(down_s=3_600)
     up_us = bench.now_us
     await bench.check(times=20)
     assert await bench.kinds() == [("fired", 0), ("resolved", up_us - START_US + 240_000_000)]
-    assert bench.told == 2
+    assert bench.sent == 2
 
 
-async def test_what_is_measured_after_a_restart_recovers_as_ever(store):
+async def test_a_breach_that_is_measured_after_a_restart_recovers_normally(store):
     bench = Bench(store)
     await bench.check("a")
     await bench.restart(down_s=600)
@@ -187,16 +187,16 @@ async def test_a_group_goes_on_after_a_restart(store):
     assert len(await store.alerting.alerts(group=root.uid)) == 5
 
 
-async def test_of_a_group_the_root_alone_goes_to_all(store):
+async def test_only_the_root_of_a_group_goes_to_all_targets(store):
     bench = Bench(store)
     await bench.check("a", "b", "c", "d")
     due = await bench.due()
     assert due[:2] == [("log", "(bot)", "fired"), ("webhook", "(bot)", "fired")]
     assert due[2:] == [("webhook", one, "fired") for one in "abcd"]
-    assert bench.told == 1
+    assert bench.sent == 1
 
 
-async def test_what_cannot_be_stored_has_not_happened_and_comes_with_the_next_check(store, monkeypatch, caplog):
+async def test_a_change_that_cannot_be_stored_comes_with_the_next_check(store, monkeypatch, caplog):
     bench = Bench(store)
 
     async def refuse(self, steps):
@@ -205,11 +205,11 @@ async def test_what_cannot_be_stored_has_not_happened_and_comes_with_the_next_ch
     with monkeypatch.context() as patch:
         patch.setattr(type(store.alerting), "save", refuse)
         assert await bench.check("a", "b", "c", "d") == []
-        assert bench.told == 0
+        assert bench.sent == 0
         assert "disk full" in caplog.text
     assert len(await bench.check("a", "b", "c", "d")) == 5
     assert await bench.check("a", "b", "c", "d", times=3) == []
-    assert bench.told == 1
+    assert bench.sent == 1
     assert {alert.started_us for alert in bench.engine.active if alert.group} == {START_US}
     with monkeypatch.context() as patch:
         patch.setattr(type(store.alerting), "save", refuse)
@@ -219,7 +219,7 @@ async def test_what_cannot_be_stored_has_not_happened_and_comes_with_the_next_ch
     assert bench.engine.active == ()
 
 
-async def test_what_cannot_be_dropped_is_dropped_later(store, monkeypatch):
+async def test_an_alert_that_cannot_be_dropped_is_dropped_later(store, monkeypatch):
     bench = Bench(store, limit=Limit(0.05, 0.04, for_s=60, recovery_s=60, min_operations=20))
     await bench.check("a")
 
@@ -251,7 +251,7 @@ async def test_a_check_that_is_cancelled_is_finished_and_fires_nothing_twice(sto
         await check
     await bench.check("knowledge-graph", times=3)
     assert await bench.kinds() == [("fired", 0)]
-    assert bench.told == 1
+    assert bench.sent == 1
 
 
 async def test_acknowledging_is_audited_and_a_second_click_changes_nothing(store):
@@ -269,10 +269,10 @@ async def test_acknowledging_is_audited_and_a_second_click_changes_nothing(store
     [entry] = await store.alerting.audit()
     assert (entry.actor, entry.action) == ("Ada", "acknowledge")
     assert [change.actor for change in await store.alerting.changes(alert.uid)] == ["Ada", ""]
-    assert bench.told == 2
+    assert bench.sent == 2
 
 
-async def test_two_who_click_at_once_are_one(store):
+async def test_two_simultaneous_clicks_count_once(store):
     bench = Bench(store)
     await bench.check("a")
     [alert] = bench.engine.active
@@ -280,12 +280,12 @@ async def test_two_who_click_at_once_are_one(store):
     assert {one.acknowledged_by for one in await asyncio.gather(*clicks)} == {"Ada"}
 
 
-async def test_what_is_resolved_or_unknown_cannot_be_acknowledged(store):
+async def test_a_resolved_or_unknown_alert_cannot_be_acknowledged(store):
     bench = Bench(store)
     await bench.check("a")
     [alert] = bench.engine.active
     await bench.check(times=6)
-    with pytest.raises(ClosedAlertError, match="Alert 1 is resolved already"):
+    with pytest.raises(ClosedAlertError, match="Alert 1 is already resolved"):
         await bench.engine.acknowledge(alert.uid, "Ada", bench.now_us)
     with pytest.raises(UnknownAlertError, match="no such alert"):
         await bench.engine.acknowledge("nothing", "Ada", bench.now_us)
@@ -306,7 +306,7 @@ async def test_an_acknowledgement_that_cannot_be_stored_has_not_happened(store, 
     assert bench.engine.active == (alert,)
 
 
-async def test_a_mute_holds_across_a_restart_and_ends_by_hand(store):
+async def test_a_mute_survives_a_restart_and_can_be_ended(store):
     bench = Bench(store)
     await bench.check("a")
     kept = await bench.engine.mute(mute(bench.now_us, service="a"), bench.now_us)
@@ -326,18 +326,18 @@ async def test_a_mute_holds_across_a_restart_and_ends_by_hand(store):
     assert await bench.engine.unmute([kept.id], "Bob", bench.now_us) == []
 
 
-async def test_nobody_is_told_of_what_is_muted_from_its_beginning(store):
+async def test_an_alert_that_is_muted_from_its_start_is_not_sent(store):
     bench = Bench(store)
     kept = await bench.engine.mute(mute(bench.now_us, rule="error_rate"), bench.now_us)
     await bench.check("a", times=3)
-    assert (await bench.due(), bench.told) == ([], 0)
+    assert (await bench.due(), bench.sent) == ([], 0)
     await bench.engine.unmute([kept.id], "Ada", bench.now_us)
-    assert bench.told == 0  # whether the breach goes on is known at the next check
+    assert bench.sent == 0  # whether the breach goes on is known at the next check
     assert await bench.check("a") == [("a", AlertState.FIRING)]
     assert [kind for kind, _ in await bench.kinds()] == ["muted", "fired"]
 
 
-async def test_a_mute_that_is_kept_but_could_not_be_shown_is_shown_by_the_next_check(store, monkeypatch):
+async def test_a_stored_mute_whose_changes_failed_is_applied_by_the_next_check(store, monkeypatch):
     bench = Bench(store)
     await bench.check("a")
 
@@ -351,7 +351,7 @@ async def test_a_mute_that_is_kept_but_could_not_be_shown_is_shown_by_the_next_c
     assert await bench.check("a") == [("a", AlertState.MUTED)]
 
 
-async def test_alerts_go_on_in_a_new_store(store, tmp_path):
+async def test_alerts_continue_in_a_new_store(store, tmp_path):
     bench = Bench(store)
     await bench.check("a")
     new = await open_store(f"sqlite:///{tmp_path / 'new.db'}")
@@ -363,7 +363,7 @@ async def test_alerts_go_on_in_a_new_store(store, tmp_path):
     await new.close()
 
 
-async def test_a_new_store_has_what_stands_and_what_is_muted(store, tmp_path):
+async def test_a_new_store_receives_active_alerts_and_mutes(store, tmp_path):
     bench = Bench(store)
     await bench.check("a", "b")
     await bench.engine.mute(mute(bench.now_us, service="b"), bench.now_us)
@@ -378,13 +378,13 @@ async def test_a_new_store_has_what_stands_and_what_is_muted(store, tmp_path):
     assert [(one.service, one.actor) for one in await new.alerting.mutes(bench.now_us)] == [("b", "Ada"), ("c", "Ada")]
     bench.store = new
     await bench.restart()
-    assert await bench.check("a", "b", "c") == [("c", AlertState.MUTED)]  # nothing is told anew
+    assert await bench.check("a", "b", "c") == [("c", AlertState.MUTED)]  # nothing is sent again
     ended = await bench.engine.unmute([one.id for one in await new.alerting.mutes(bench.now_us)], "Bob", bench.now_us)
     assert len(ended) == 2
     await new.close()
 
 
-async def test_a_check_of_many_alerts_gives_way_to_others(store):
+async def test_a_check_of_many_alerts_lets_other_work_run(store):
     bench = Bench(store)
     services = [f"service-{number}" for number in range(500)]
     for doing, least in (("fire", 80), ("stand", 40)):
@@ -400,7 +400,7 @@ def stored(rule, **more):
     return make_alert(START_US, **{"uid": f"{rule}-1", "rule": rule, "fired_us": START_US} | more)
 
 
-async def test_alerts_of_a_rule_that_is_not_known_stay_in_the_store_as_they_are(store):
+async def test_alerts_of_an_unknown_rule_stay_unchanged_in_the_store(store):
     unknown = stored("warp_core", severity="fatal")
     over = stored("warp_core", uid="over", state=AlertState.RESOLVED, resolved_us=START_US)
     await store.alerting.save([Step(unknown), Step(over), Step(stored("error_rate"))])
@@ -417,7 +417,7 @@ async def test_alerts_of_a_rule_that_is_not_known_stay_in_the_store_as_they_are(
         await bench.engine.acknowledge(unknown.uid, "Ada", bench.now_us)
 
 
-async def test_an_alert_of_a_severity_that_is_not_known_goes_on_with_the_measured_one(store):
+async def test_an_alert_of_an_unknown_severity_continues_with_the_measured_one(store):
     await store.alerting.save([Step(stored("error_rate", severity="fatal"))])
     bench = Bench(store)
     await bench.restart()
@@ -477,15 +477,15 @@ async def test_more_alerts_than_a_page_are_restored(store):
     assert await bench.check(*services) == []
 
 
-async def test_why_an_alert_fired_or_did_not_is_said_at_debug(store, caplog):
+async def test_the_reason_why_an_alert_fired_or_did_not_is_logged_at_debug(store, caplog):
     bench = Bench(store)
     with caplog.at_level("DEBUG", logger="cogmeter.alerts"):
         await bench.check("a")
         await bench.check(times=5)
         await bench.check("a")
     text = "a: Error rate of 7.8% exceeds threshold of 5%"
-    said = [message.removeprefix(f"{text}: ") for message in caplog.messages if message.startswith(text)]
-    assert said == ["fired", "firing", "firing", "firing", "resolved", "in its cooldown"]
+    results = [message.removeprefix(f"{text}: ") for message in caplog.messages if message.startswith(text)]
+    assert results == ["fired", "firing", "firing", "firing", "resolved", "in its cooldown"]
 
 
 @pytest.mark.parametrize("step_s", [-10 * 365 * 86_400, -3_600, 3_600, 10 * 365 * 86_400])
@@ -496,11 +496,11 @@ async def test_a_step_of_the_clock_changes_no_wait_no_cooldown_no_mute_and_no_re
         other = await open_store(f"sqlite:///{tmp_path / f'{stepped}.db'}")
         bench = Bench(other, limit=limit, cooldown_s=600)
         await bench.engine.mute(mute(bench.now_us, minutes=20, service="quiet"), bench.now_us)
-        said = []
+        results = []
         for number in range(60):
             if number == 1 and stepped:
                 await step(bench, step_s)
-            said.append(await bench.check(*(("loud", "quiet") if number % 20 < 8 else ())))
+            results.append(await bench.check(*(("loud", "quiet") if number % 20 < 8 else ())))
             if number == 5:
                 for one in await other.alerting.due(bench.now_us):
                     await other.alerting.begin(one.id, now_us=bench.now_us)
@@ -508,8 +508,8 @@ async def test_a_step_of_the_clock_changes_no_wait_no_cooldown_no_mute_and_no_re
                     await other.alerting.end(one.id, outcome="retry", now_us=bench.now_us, due_us=due_us)
             if number == 30 and stepped:
                 await step(bench, -step_s)
-            said.append(sorted(await bench.due()))
-        lives.append(said)
+            results.append(sorted(await bench.due()))
+        lives.append(results)
         await other.close()
     assert lives[0] == lives[1]
 

@@ -1,4 +1,4 @@
-"""Random lives: whatever is measured, pressed, restarted and not stored, what the engine tells stays true."""
+"""Random sequences of readings, clicks, restarts and failures of the store keep the engine's invariants."""
 
 import asyncio
 import itertools
@@ -8,7 +8,8 @@ from dataclasses import replace
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cogmeter.alerts.lifecycle.engine import AlertEngine, Policy
+from cogmeter.alerts.lifecycle.engine import AlertEngine
+from cogmeter.alerts.lifecycle.subject_state import Policy
 from cogmeter.alerts.model import Limit, Reading, Subject
 from cogmeter_storage import StorageError, open_store
 from cogmeter_storage.alerting import ACTIVE, AlertState, Mute
@@ -22,13 +23,13 @@ CALM_CHECKS = 3_600_000_000 // CHECK_US
 
 
 class MemoryStore:
-    """As much of an AlertStore as the engine uses, fast; held to the real one by a test below."""
+    """The part of an AlertStore that the engine uses, fast; a test below compares it with the real one."""
 
     def __init__(self):
         self.alerting = self
         self.rows = {}
         self.log = []
-        self.tellings = 0
+        self.deliveries = 0
         self.fails = 0
         self.kept = []
 
@@ -45,7 +46,7 @@ class MemoryStore:
             self.rows[step.alert.uid] = replace(step.alert, id=number, version=version + (step.change is not None))
             if step.change is not None:
                 self.log.append(step.change)
-        self.tellings += any(step.targets for step in steps)
+        self.deliveries += any(step.targets for step in steps)
         return [self.rows[step.alert.uid] for step in steps]
 
     async def delete_unfired(self, uids):
@@ -87,7 +88,7 @@ class World:
     def __init__(self, store, *, for_s=0, policy=POLICY):
         self.store = store
         self.now_us = START_US
-        self.told = 0
+        self.sent = 0
         self.refused = 0
         self._limit = Limit(threshold=5, recovery=4, for_s=for_s, recovery_s=90, min_operations=20)
         self._policy = policy
@@ -95,11 +96,11 @@ class World:
 
     def _start(self):
         self.engine = AlertEngine(
-            self.store, lambda _: self._limit, self._policy, targets=lambda _: ("log",), told=self._tell
+            self.store, lambda _: self._limit, self._policy, targets=lambda _: ("log",), wake=self._wake
         )
 
-    def _tell(self):
-        self.told += 1
+    def _wake(self):
+        self.sent += 1
 
     async def restart(self):
         self._start()
@@ -166,7 +167,7 @@ async def _live(world, events):
 
 
 def _assert_memory_is_what_is_stored(world):
-    """But for pending alerts, which may wait to be stored or dropped."""
+    """Except pending alerts, which may wait to be stored or dropped."""
     rows = [row for row in world.store.rows.values() if row.state in ACTIVE and row.state is not AlertState.PENDING]
     active = [alert for alert in world.engine.active if alert.state is not AlertState.PENDING]
     assert {(row.uid, row.state, row.version) for row in rows} == {(one.uid, one.state, one.version) for one in active}
@@ -190,7 +191,7 @@ def _of_subjects(store):
 
 @settings(max_examples=300, deadline=None)
 @given(lives, waits)
-def test_whatever_happens_each_breach_is_told_once_and_ends(events, for_s):
+def test_whatever_happens_each_breach_fires_once_and_ends(events, for_s):
     store = MemoryStore()
     world = World(store, for_s=for_s)
 
@@ -202,13 +203,13 @@ def test_whatever_happens_each_breach_is_told_once_and_ends(events, for_s):
     asyncio.run(life())
     assert world.engine.active == ()
     assert all(row.state is AlertState.RESOLVED for row in store.rows.values())
-    assert world.told == store.tellings, "what is told is stored, and what is to be told is told"
+    assert world.sent == store.deliveries, "deliveries are stored, and each stored delivery wakes the dispatcher"
     for changes in _of_subjects(store).values():
         _assert_a_life(changes)
 
 
 def _assert_a_life(changes):
-    """The story of one subject: alerts one after the other, each fired at most once and resolved at its end."""
+    """Check the changes of one subject: alerts one after the other, each fired at most once and resolved at its end."""
     times = [change.at_us for change in changes]
     assert times == sorted(times)
     fired = [change.at_us for change in changes if change.kind == "fired"]
@@ -217,8 +218,8 @@ def _assert_a_life(changes):
 
 
 def _assert_each_alert_has_one_life(changes):
-    for _, story in itertools.groupby(changes, key=lambda change: change.alert):
-        kinds = [change.kind for change in story]
+    for _, life in itertools.groupby(changes, key=lambda change: change.alert):
+        kinds = [change.kind for change in life]
         assert kinds.count("fired") <= 1
         assert kinds.count("flapping") <= 1
         assert kinds.count("escalated") <= 1
@@ -226,7 +227,9 @@ def _assert_each_alert_has_one_life(changes):
         assert kinds.index("resolved") == len(kinds) - 1
         assert kinds[0] in {"fired", "muted", "acknowledged"}
         if "fired" not in kinds:
-            assert set(kinds) <= {"muted", "joined", "acknowledged", "resolved"}, "untold, it has nothing to tell"
+            assert set(kinds) <= {"muted", "joined", "acknowledged", "resolved"}, (
+                "an alert that was not sent sends nothing later"
+            )
     alerts = [key for key, _ in itertools.groupby(changes, key=lambda change: change.alert)]
     assert len(alerts) == len(set(alerts)), "one began before the one before had ended"
 
@@ -234,7 +237,7 @@ def _assert_each_alert_has_one_life(changes):
 @settings(max_examples=300, deadline=None)
 @given(st.lists(st.one_of(checks, checks, calm, calm, presses, restarts, jumps), max_size=60), waits)
 def test_a_clock_that_jumps_loses_no_alert_and_doubles_none(events, for_s):
-    """When something happened is then uncertain, and that it happens once is not."""
+    """Then the time of a change is uncertain, but not that it happens once."""
     store = MemoryStore()
     world = World(store, for_s=for_s)
 
@@ -259,7 +262,7 @@ many = st.tuples(st.just("check"), st.sampled_from(["wwww.", "wwwww", "ccccc", "
 
 @settings(max_examples=200, deadline=None)
 @given(st.lists(st.one_of(checks, calm, many, many, presses, restarts), max_size=60), waits)
-def test_a_group_stands_exactly_as_long_as_a_member_does(events, for_s):
+def test_a_group_is_active_exactly_as_long_as_a_member(events, for_s):
     store = MemoryStore()
     world = World(store, for_s=for_s)
 
@@ -267,9 +270,9 @@ def test_a_group_stands_exactly_as_long_as_a_member_does(events, for_s):
         for event in events:
             await _live(world, [event])
             if event[0] == "check":
-                told = [row for row in store.rows.values() if row.state in ACTIVE and row.state != AlertState.PENDING]
-                roots = {row.uid for row in told if row.rule == "many_services"}
-                assert roots == {row.group for row in told if row.group}
+                sent = [row for row in store.rows.values() if row.state in ACTIVE and row.state != AlertState.PENDING]
+                roots = {row.uid for row in sent if row.rule == "many_services"}
+                assert roots == {row.group for row in sent if row.group}
 
     asyncio.run(life())
 
@@ -281,7 +284,7 @@ def test_a_group_stands_exactly_as_long_as_a_member_does(events, for_s):
     waits,
 )
 def test_a_restart_changes_nothing_of_what_happens(events, when, for_s):
-    """Wherever every standing subject is measured next; what is not measured then recovers later, and may fire on."""
+    """If every active subject is measured next; one that is not measured recovers later, and may go on firing."""
     events = [(name, *(one.replace("c", "w") if name == "check" else one for one in rest)) for name, *rest in events]
 
     async def history(restarts):
@@ -307,7 +310,7 @@ def _history(changes, rows):
 @settings(max_examples=100, deadline=None)
 @given(st.lists(st.one_of(checks, calm, presses, failures), max_size=40))
 def test_a_store_that_fails_only_delays(events):
-    """The same happens in the end to each subject that stays in breach: it fires, once."""
+    """Each subject that stays breached fires once in the end."""
     store = MemoryStore()
     world = World(store)
 
@@ -342,7 +345,7 @@ EXAMPLE = [
 ]
 
 
-async def test_the_store_in_memory_is_as_the_real_one(tmp_path):
+async def test_the_store_in_memory_behaves_like_the_real_one(tmp_path):
     memory = World(MemoryStore())
     store = await open_store(f"sqlite:///{tmp_path / 'performance.db'}")
     real = World(store)
@@ -352,10 +355,10 @@ async def test_the_store_in_memory_is_as_the_real_one(tmp_path):
     rows = {alert.uid: alert for alert in await store.alerting.alerts(tuple(AlertState))}
     changes = (await store.alerting.changes())[::-1]
     await store.close()
-    told = _history(changes, rows)
-    assert told == _history(memory.store.log, memory.store.rows)
+    sent = _history(changes, rows)
+    assert sent == _history(memory.store.log, memory.store.rows)
     assert _numbered(rows) == _numbered(memory.store.rows)
-    assert {kind for *_, kind, _ in told} >= {"fired", "worsened", "muted", "unmuted", "acknowledged", "resolved"}
+    assert {kind for *_, kind, _ in sent} >= {"fired", "worsened", "muted", "unmuted", "acknowledged", "resolved"}
 
 
 def _numbered(rows):

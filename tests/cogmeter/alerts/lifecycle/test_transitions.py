@@ -1,12 +1,12 @@
-"""The life of alerts on a virtual clock: what is measured at each check goes in, what happens comes out.
+"""The lifecycle of alerts on a virtual clock: each check's readings go in, the changes come out.
 
 A check every 30 s. In a timeline each letter is one check of one service: ``w`` and ``c`` are beyond the threshold as a
-warning and as critical, ``i`` as info, ``h`` is held between recovery and threshold, ``.`` is nothing measured.
+warning and as critical, ``i`` as info, ``h`` is between recovery and threshold, ``.`` is nothing measured.
 """
 
 import pytest
 
-from cogmeter.alerts.lifecycle.policy import Policy
+from cogmeter.alerts.lifecycle.subject_state import Policy
 from cogmeter.alerts.lifecycle.tracker import AlertTracker
 from cogmeter.alerts.model import Limit, Reading, Subject
 from cogmeter_storage.alerting import AlertState, Mute
@@ -17,18 +17,18 @@ SEVERITIES = {"w": "warning", "c": "critical", "i": "info", "h": "warning"}
 
 
 class Life:
-    """A book that is led from check to check; nothing is stored."""
+    """A tracker that goes from check to check; nothing is stored."""
 
     def __init__(self, *, for_s=0, recovery_s=120, **policy):
         self.limit = Limit(threshold=5, recovery=4, for_s=for_s, recovery_s=recovery_s, min_operations=20)
-        self.book = AlertTracker(lambda _: self.limit, Policy(**policy))
+        self.tracker = AlertTracker(lambda _: self.limit, Policy(**policy))
         self.now_us = START_US
-        self.told = []
+        self.sent = []
         self.silent = []
         self.stored = 0
 
     def run(self, *timelines):
-        """Each timeline is one service's: a, b, c and so on."""
+        """Run one timeline per service: a, b, c and so on."""
         for letters in zip(*timelines, strict=True):
             self.check({chr(97 + place): letter for place, letter in enumerate(letters) if letter != "."})
         return self
@@ -38,32 +38,34 @@ class Life:
         self.now_us += CHECK_S * 1_000_000
 
     def measure(self, readings):
-        *_, plan = self.book.check(readings, self.now_us)
-        self.enter(plan)
+        *_, plan = self.tracker.check(readings, self.now_us)
+        self.apply(plan)
 
-    def enter(self, plan):
+    def apply(self, plan):
         at_s = (self.now_us - START_US) // 1_000_000
         stored = {}
-        for move in plan.values():
-            if self.book.worth_storing(move, self.now_us):
-                stored[move.after.alert.uid] = move.after.alert
+        for transition in plan.values():
+            if self.tracker.worth_storing(transition, self.now_us):
+                stored[transition.after.alert.uid] = transition.after.alert
                 self.stored += 1
-            if move.changes:
-                alert = move.after.alert
-                (self.told if move.told else self.silent).append((at_s, move.kind, alert.service))
-        self.book.enter(plan, stored, self.now_us)
+            if transition.changes:
+                alert = transition.after.alert
+                (self.sent if transition.notify else self.silent).append((at_s, transition.kind, alert.service))
+        self.tracker.apply(plan, stored, self.now_us)
 
     def mute(self, minutes, *, rule="", service="", since_s=0):
         since_us = self.now_us + since_s * 1_000_000
-        self.book.mutes.append(Mute(service, rule, since_us, since_us + minutes * 60_000_000, "Ada", "known"))
-        self.enter(self.book.follow_mutes(self.now_us))
+        self.tracker.mutes.append(Mute(service, rule, since_us, since_us + minutes * 60_000_000, "Ada", "known"))
+        self.apply(self.tracker.follow_mutes(self.now_us))
 
     def acknowledge(self, service):
-        [subject] = [one for one, track in self.book.tracks.items() if track.alert and track.alert.service == service]
-        self.enter(self.book.acknowledge(subject, "Ada", self.now_us))
+        [subject] = [
+            one for one, track in self.tracker.states.items() if track.alert and track.alert.service == service
+        ]
+        self.apply(self.tracker.acknowledge(subject, "Ada", self.now_us))
 
     def alert(self, service="a"):
-        return next(alert for alert in self.book.alerts if alert.service == service)
+        return next(alert for alert in self.tracker.alerts if alert.service == service)
 
 
 def reading(service, letter, current=10.0, rule="error_rate"):
@@ -71,44 +73,46 @@ def reading(service, letter, current=10.0, rule="error_rate"):
 
 
 @pytest.mark.parametrize(
-    ("timeline", "options", "told"),
+    ("timeline", "options", "sent"),
     [
         pytest.param("w.....", {}, "0 fired, 120 resolved", id="fires at once and recovers after its delay"),
         pytest.param("w...w......", {}, "0 fired, 240 resolved", id="a breach within the delay goes on"),
-        pytest.param("whhhhhhhh....", {}, "0 fired, 360 resolved", id="what is held does not recover"),
-        pytest.param("hhhhhh", {}, "", id="what is held starts nothing"),
+        pytest.param("whhhhhhhh....", {}, "0 fired, 360 resolved", id="a value within the threshold does not recover"),
+        pytest.param("hhhhhh", {}, "", id="a value within the threshold starts nothing"),
         pytest.param("..w", {"recovery_s": 0}, "60 fired", id="the first breach fires"),
         pytest.param("w.", {"recovery_s": 0}, "0 fired, 30 resolved", id="no recovery delay"),
         pytest.param("www......", {"for_s": 60}, "60 fired, 180 resolved", id="fires when it has lasted"),
-        pytest.param("ww.ww.ww.", {"for_s": 60}, "", id="what does not last is never told"),
-        pytest.param("whhw", {"for_s": 60}, "90 fired", id="what is held goes on waiting, and fires beyond alone"),
+        pytest.param("ww.ww.ww.", {"for_s": 60}, "", id="a short breach never fires"),
+        pytest.param("whhw", {"for_s": 60}, "90 fired", id="within the threshold it waits, and fires only beyond it"),
         pytest.param(
             "w....wwwwwwww",
             {},
             "0 fired, 120 resolved, 300 fired",
             id="in the cooldown a breach waits, and fires then if it is still one",
         ),
-        pytest.param("w....ww......", {}, "0 fired, 120 resolved", id="what is over before the cooldown is never told"),
+        pytest.param(
+            "w....ww......", {}, "0 fired, 120 resolved", id="a breach that ends before the cooldown never fires"
+        ),
         pytest.param("w....wwww", {"cooldown_s": 0}, "0 fired, 120 resolved, 150 fired", id="no cooldown"),
-        pytest.param("wwcc", {}, "0 fired, 60 worsened", id="worse is said"),
-        pytest.param("wwhc", {}, "0 fired, 90 worsened", id="worse is said when it is beyond the threshold"),
+        pytest.param("wwcc", {}, "0 fired, 60 worsened", id="it worsens"),
+        pytest.param("wwhc", {}, "0 fired, 90 worsened", id="it worsens when it is beyond the threshold"),
         pytest.param("wcwcwcwc", {}, "0 fired, 30 worsened", id="up and down in severity worsens once"),
-        pytest.param("c" + "w" * 12, {}, "0 fired, 300 eased", id="milder for a cooldown is said"),
+        pytest.param("c" + "w" * 12, {}, "0 fired, 300 eased", id="it eases after a cooldown"),
         pytest.param("w" * 250, {}, "0 fired, 3600 reminded, 7200 reminded", id="reminded of every hour"),
         pytest.param("w" * 250, {"reminder_s": 0}, "0 fired", id="reminders off"),
-        pytest.param("i" * 250, {}, "0 fired", id="of what is info nobody is reminded"),
-        pytest.param("c" * 40, {}, "0 fired, 900 escalated", id="what is critical escalates once"),
+        pytest.param("i" * 250, {}, "0 fired", id="info sends no reminders"),
+        pytest.param("c" * 40, {}, "0 fired, 900 escalated", id="critical escalates once"),
         pytest.param("c" * 40, {"escalate_after_s": 0}, "0 fired", id="escalation off"),
         pytest.param(
             "w" * 40 + "cc", {}, "0 fired, 1200 worsened, 1230 escalated", id="turned critical after the time"
         ),
         pytest.param("c" * 160, {}, "0 fired, 900 escalated, 4500 reminded", id="an escalation reminds too"),
-        pytest.param("c" + "h" * 40, {}, "0 fired, 300 eased", id="what is held presses nobody"),
+        pytest.param("c" + "h" * 40, {}, "0 fired, 300 eased", id="within the threshold nothing escalates"),
         pytest.param(
             "w.........." * 3 + "w..........w" + "." * 30,
             {},
             "0 fired, 120 resolved, 330 fired, 450 resolved, 660 fired, 690 flapping, 1920 resolved",
-            id="flapping is said once, and stays open through the calm between breaches",
+            id="flapping is sent once, and stays open through the calm between breaches",
         ),
         pytest.param(
             "w.........." * 3 + "." * 30,
@@ -124,11 +128,11 @@ def reading(service, letter, current=10.0, rule="error_rate"):
         ),
     ],
 )
-def test_what_is_told_follows_what_is_measured(timeline, options, told):
-    assert _said(Life(**options).run(timeline).told) == told
+def test_the_changes_follow_the_readings(timeline, options, sent):
+    assert _text(Life(**options).run(timeline).sent) == sent
 
 
-def _said(changes):
+def _text(changes):
     return ", ".join(f"{at_s} {kind}" for at_s, kind, _ in changes)
 
 
@@ -143,21 +147,21 @@ def test_an_alert_keeps_its_worst_and_its_newest_figures():
     assert alert.seen_us == START_US + 90_000_000
 
 
-def test_what_is_held_is_never_the_worst():
+def test_a_value_within_the_threshold_is_never_the_worst():
     life = Life()
     life.check({"a": "w"}, 5.5)
     life.check({"a": "h"}, 4.1)
     assert life.alert().worst == 5.5
 
 
-def test_of_a_rule_that_breaks_below_the_worst_is_the_lowest():
+def test_the_worst_value_of_a_rule_with_a_lower_limit_is_the_lowest():
     life = Life()
     for current in (3, 1, 2):
         life.check({"a": "w"}, current)
     assert life.alert().worst == 1
 
 
-def test_figures_are_stored_when_they_moved_and_at_most_once_a_minute():
+def test_figures_are_stored_when_they_changed_and_at_most_once_a_minute():
     life = Life()
     for _ in range(60):
         life.check({"a": "w"}, 10)
@@ -167,68 +171,68 @@ def test_figures_are_stored_when_they_moved_and_at_most_once_a_minute():
     assert life.stored == 31
 
 
-def test_an_acknowledged_alert_is_not_pressed_but_is_told_when_it_worsens_and_ends():
+def test_an_acknowledged_alert_sends_no_reminders_but_worsens_and_resolves():
     life = Life().run("ww")
     life.acknowledge("a")
     life.run("w" * 200 + "c" * 200 + "....")
-    assert _said(life.told) == "0 fired, 60 acknowledged, 6060 worsened, 12150 resolved"
+    assert _text(life.sent) == "0 fired, 60 acknowledged, 6060 worsened, 12150 resolved"
 
 
-def test_the_first_to_acknowledge_stays():
+def test_the_first_acknowledgement_is_kept():
     life = Life().run("w")
     life.acknowledge("a")
-    assert life.book.acknowledge(Subject("error_rate", "a"), "Bob", life.now_us) == {}
+    assert life.tracker.acknowledge(Subject("error_rate", "a"), "Bob", life.now_us) == {}
     assert (life.alert().acknowledged_by, life.alert().state) == ("Ada", AlertState.ACKNOWLEDGED)
 
 
-def test_a_breach_that_is_muted_is_not_told_and_ends_in_silence():
+def test_a_muted_breach_is_neither_sent_nor_its_resolution():
     life = Life()
     life.mute(60)
     life.run("c" * 60 + "....")
-    assert life.told == []
-    assert _said(life.silent) == "0 muted, 1890 resolved"
+    assert life.sent == []
+    assert _text(life.silent) == "0 muted, 1890 resolved"
 
 
-def test_a_muted_breach_fires_when_the_mute_ends_and_it_is_still_one():
+def test_a_breach_that_outlasts_its_mute_fires():
     life = Life()
     life.mute(10, rule="error_rate", service="a")
     life.run("w" * 30)
-    assert _said(life.told) == "600 fired"
+    assert _text(life.sent) == "600 fired"
     life = Life()
     life.mute(10, rule="error_rate", service="a")
     life.run("w" * 19 + "hhh" + "w")
-    assert _said(life.told) == "660 fired"
+    assert _text(life.sent) == "660 fired"
 
 
-def test_an_alert_that_is_muted_is_shown_so_and_comes_back():
+def test_a_fired_alert_shows_its_mute_and_fires_again_after_it():
     life = Life().run("cc")
     life.mute(30)
     assert life.alert().muted_until_us == life.now_us + 30 * 60_000_000
     life.run("c" * 62)
-    assert _said(life.told) == "0 fired, 60 muted, 1860 unmuted, 1890 escalated"
+    assert _text(life.sent) == "0 fired, 60 muted, 1860 unmuted, 1890 escalated"
     assert (life.alert().state, life.alert().muted_until_us) == (AlertState.FIRING, None)
 
 
-def test_an_alert_that_was_told_and_muted_is_told_to_be_over():
+def test_the_resolution_of_a_fired_and_muted_alert_is_sent():
     life = Life().run("ww")
     life.mute(30)
     life.run("w....")
-    assert _said(life.told) == "0 fired, 60 muted, 180 resolved"
+    assert _text(life.sent) == "0 fired, 60 muted, 180 resolved"
 
 
-def test_what_worsens_while_muted_is_kept_and_not_told():
+def test_a_muted_alert_that_worsens_is_stored_and_not_sent():
     life = Life().run("w")
     life.mute(30)
     life.run("wc")
-    assert (_said(life.told), _said(life.silent)) == ("0 fired, 30 muted", "60 worsened")
+    assert (_text(life.sent), _text(life.silent)) == ("0 fired, 30 muted", "60 worsened")
 
 
-def test_an_acknowledged_alert_comes_back_from_a_mute_as_acknowledged():
+def test_an_acknowledged_alert_is_acknowledged_after_its_mute():
     life = Life().run("w")
     life.acknowledge("a")
     life.mute(1)
     life.run("www")
-    assert (_said(life.told), life.alert().state) == (
+    assert (_text(life.sent), life.alert().state) == (
         "0 fired, 30 acknowledged, 30 muted, 90 unmuted",
         AlertState.ACKNOWLEDGED,
     )
@@ -240,19 +244,19 @@ def test_a_longer_mute_is_shown_and_a_shorter_one_changes_nothing():
     life.mute(20)
     life.mute(5)
     life.run("w" * 41)
-    assert _said(life.told) == "0 fired, 30 muted, 30 muted, 1230 unmuted"
+    assert _text(life.sent) == "0 fired, 30 muted, 30 muted, 1230 unmuted"
 
 
-def test_when_the_longer_of_two_mutes_ends_the_shorter_is_shown_and_nobody_told():
+def test_when_the_longer_of_two_mutes_ends_the_shorter_is_shown_and_nothing_sent():
     life = Life().run("w")
     life.mute(10)
     life.mute(20)
-    shorter, _ = life.book.mutes
-    life.book.mutes = [shorter]
+    shorter, _ = life.tracker.mutes
+    life.tracker.mutes = [shorter]
     stored = life.stored
     life.run("w")
     assert (life.alert().muted_until_us, life.stored) == (shorter.until_us, stored + 1)
-    assert _said(life.told) == "0 fired, 30 muted, 30 muted"
+    assert _text(life.sent) == "0 fired, 30 muted, 30 muted"
 
 
 def test_a_mute_of_another_rule_or_service_mutes_nothing():
@@ -260,88 +264,88 @@ def test_a_mute_of_another_rule_or_service_mutes_nothing():
     life.mute(60, rule="response_time")
     life.mute(60, service="b")
     life.run("w")
-    assert _said(life.told) == "0 fired"
+    assert _text(life.sent) == "0 fired"
 
 
-def test_many_at_once_are_told_as_one():
+def test_many_simultaneous_alerts_are_sent_as_one():
     life = Life().run("w....", "w....", "c....", "w....")
     root = ("(bot)", "a", "b", "c", "d")
-    assert {(at_s, kind) for at_s, kind, _ in life.told} == {(0, "fired"), (120, "resolved")}
-    assert sorted(service for at_s, _, service in life.told if at_s == 0) == sorted(root)
-    assert life.book.tracks.keys() == {Subject("error_rate", one) for one in "abcd"}  # what fired is remembered
+    assert {(at_s, kind) for at_s, kind, _ in life.sent} == {(0, "fired"), (120, "resolved")}
+    assert sorted(service for at_s, _, service in life.sent if at_s == 0) == sorted(root)
+    assert life.tracker.states.keys() == {Subject("error_rate", one) for one in "abcd"}  # what fired is remembered
 
 
-def test_a_groups_alert_says_how_many_are_in_breach_of_what():
+def test_a_groups_message_counts_its_alerts_by_rule():
     life = Life()
     readings = [reading(one, "w") for one in "abc"] + [reading(one, "c", rule="response_time") for one in "cd"]
     life.measure(readings)
     root = life.alert("(bot)")
-    assert root.message == "4 services are in breach: error rate of 3, response time of 2"
+    assert root.message == "4 services have alerts: error rate (3), response time (2)"
     assert (root.rule, root.severity, root.current, root.threshold) == ("many_services", "critical", 5, 4)
-    assert {alert.group for alert in life.book.alerts} == {"", root.uid}
+    assert {alert.group for alert in life.tracker.alerts} == {"", root.uid}
 
 
-def test_many_alerts_of_one_service_are_one_too():
+def test_many_alerts_of_one_service_are_a_group_too():
     life = Life(group_from=2)
     life.measure([reading("a", "w"), reading("a", "w", rule="response_time")])
-    assert life.alert("(bot)").message == "a is in breach of several rules: error rate, response time"
+    assert life.alert("(bot)").message == "a has several alerts: error rate, response time"
 
 
-def test_fewer_than_many_are_told_one_by_one():
+def test_few_simultaneous_alerts_are_sent_one_by_one():
     life = Life().run("w", "w", "w")
-    assert [service for _, _, service in life.told] == ["a", "b", "c"]
-    assert {alert.group for alert in life.book.alerts} == {""}
+    assert [service for _, _, service in life.sent] == ["a", "b", "c"]
+    assert {alert.group for alert in life.tracker.alerts} == {""}
 
 
-def test_who_fires_soon_after_joins_and_who_fires_late_does_not():
+def test_an_alert_that_fires_soon_after_joins_and_a_late_one_does_not():
     life = Life().run("w" * 30, "w" * 30, "w" * 30, "w" * 30, ".." + "w" * 28, ".." + "w" * 28, "." * 25 + "w" * 5)
-    of_root = [(at_s, kind) for at_s, kind, service in life.told if service == "(bot)"]
+    of_root = [(at_s, kind) for at_s, kind, service in life.sent if service == "(bot)"]
     assert of_root == [(0, "fired"), (60, "joined")]
     root = life.alert("(bot)")
     assert root.current == 6
     assert [life.alert(one).group == root.uid for one in "efg"] == [True, True, False]
 
 
-def test_who_is_acknowledged_through_the_group_is_pressed_no_more_and_joiners_are_taken_up_too():
+def test_acknowledging_a_group_acknowledges_its_members_and_those_that_join():
     life = Life().run("c" * 4, "c" * 4, "c" * 4, "c" * 4, "....")
     life.acknowledge("(bot)")
     life.run(*["c" * 60] * 5)
-    assert {alert.state for alert in life.book.alerts} == {AlertState.ACKNOWLEDGED}
-    assert {alert.acknowledged_by for alert in life.book.alerts} == {"Ada"}
-    assert not {"escalated", "reminded"} & {kind for _, kind, _ in life.told}
-    assert ("joined", "(bot)") in {(kind, service) for _, kind, service in life.told}
+    assert {alert.state for alert in life.tracker.alerts} == {AlertState.ACKNOWLEDGED}
+    assert {alert.acknowledged_by for alert in life.tracker.alerts} == {"Ada"}
+    assert not {"escalated", "reminded"} & {kind for _, kind, _ in life.sent}
+    assert ("joined", "(bot)") in {(kind, service) for _, kind, service in life.sent}
 
 
-def test_only_the_group_presses_and_not_when_all_its_members_are_taken_up():
+def test_only_the_group_reminds_and_not_when_all_its_members_are_acknowledged():
     life = Life().run(*["c" * 40] * 4)
-    assert [service for _, kind, service in life.told if kind == "escalated"] == ["(bot)"]
+    assert [service for _, kind, service in life.sent if kind == "escalated"] == ["(bot)"]
     life = Life().run(*["c"] * 4)
     for one in "abcd":
         life.acknowledge(one)
     life.run(*["c" * 200] * 4)
     assert life.alert("(bot)").state is AlertState.FIRING
-    assert not {"escalated", "reminded"} & {kind for _, kind, _ in life.told}
+    assert not {"escalated", "reminded"} & {kind for _, kind, _ in life.sent}
 
 
-def test_a_mute_of_the_group_mutes_its_members_and_those_who_join():
+def test_a_mute_of_the_group_mutes_its_members_and_those_that_join():
     life = Life().run(*["w"] * 4, ".")
     life.mute(10, rule="many_services", service="(bot)")
-    assert {alert.state for alert in life.book.alerts} == {AlertState.MUTED}
-    life.told.clear()
+    assert {alert.state for alert in life.tracker.alerts} == {AlertState.MUTED}
+    life.sent.clear()
     life.run(*["w" * 19] * 5)
-    assert life.told == []
+    assert life.sent == []
     assert life.alert("e").state is AlertState.MUTED
     life.run(*["w" * 2] * 5)
-    assert sorted(life.told) == [(630, "fired", "e"), *((630, "unmuted", one) for one in ("(bot)", *"abcd"))]
+    assert sorted(life.sent) == [(630, "fired", "e"), *((630, "unmuted", one) for one in ("(bot)", *"abcd"))]
 
 
-def test_a_muted_group_is_formed_in_silence_and_fires_when_the_mute_ends():
+def test_a_muted_group_is_not_sent_and_fires_when_the_mute_ends():
     life = Life()
     life.mute(10, rule="many_services")
     life.run(*["w" * 20] * 4)
-    assert life.told == []
+    assert life.sent == []
     life.run(*["w"] * 4)
-    assert sorted(life.told) == [(600, "fired", one) for one in ("(bot)", *"abcd")]
+    assert sorted(life.sent) == [(600, "fired", one) for one in ("(bot)", *"abcd")]
 
 
 def test_muting_members_one_by_one_leaves_the_group():
@@ -351,28 +355,28 @@ def test_muting_members_one_by_one_leaves_the_group():
     assert life.alert("a").state is AlertState.MUTED
 
 
-def test_a_group_that_grows_worse_says_so():
+def test_a_group_that_worsens_is_sent_again():
     life = Life().run("wwc", "www", "www", "www")
-    assert [one for one in life.told if one[1] == "worsened"] == [(60, "worsened", "a"), (60, "worsened", "(bot)")]
+    assert [one for one in life.sent if one[1] == "worsened"] == [(60, "worsened", "a"), (60, "worsened", "(bot)")]
 
 
-def test_a_clock_that_is_set_back_raises_nothing_and_starts_the_waits_anew():
+def test_a_clock_that_is_set_back_restarts_the_waits():
     life = Life().run("w")
     life.now_us -= 3_600_000_000
     life.run("w....")
-    assert [kind for _, kind, _ in life.told] == ["fired", "resolved"]
+    assert [kind for _, kind, _ in life.sent] == ["fired", "resolved"]
     life.run("w" * 12)
-    assert [kind for _, kind, _ in life.told] == ["fired", "resolved", "fired"]
+    assert [kind for _, kind, _ in life.sent] == ["fired", "resolved", "fired"]
 
 
-def test_what_is_no_number_is_not_measured():
+def test_a_reading_that_is_nan_is_ignored():
     life = Life()
     life.check({"a": "w"}, float("nan"))
-    assert life.book.alerts == []
+    assert life.tracker.alerts == []
 
 
-def test_what_fired_long_ago_is_forgotten():
+def test_a_subject_that_fired_long_ago_is_forgotten():
     life = Life().run("w" + "." * 119)
-    assert life.book.tracks.keys() == {Subject("error_rate", "a")}
+    assert life.tracker.states.keys() == {Subject("error_rate", "a")}
     life.run("..")
-    assert life.book.tracks == {}
+    assert life.tracker.states == {}

@@ -10,8 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cogmeter.alerts.lifecycle import transitions
-from cogmeter.alerts.lifecycle.policy import Policy
-from cogmeter.alerts.lifecycle.subject_state import DUE, EvaluationContext, SubjectState
+from cogmeter.alerts.lifecycle.subject_state import DUE, EvaluationContext, Policy, SubjectState
 from cogmeter.alerts.model import Limit, Reading, Subject
 from cogmeter.alerts.review.minutes import joined, minutes_of, read_minutes
 from cogmeter.alerts.review.replay import NotReplayableError, Trail, episodes, replay, trail_of

@@ -8,7 +8,7 @@ from factories import make_alert
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cogmeter.alerts.lifecycle.policy import Policy
+from cogmeter.alerts.lifecycle.subject_state import Policy
 from cogmeter.alerts.model import Limit, Subject
 from cogmeter.alerts.review.advice import advise
 from cogmeter.alerts.review.replay import Trail, episodes

@@ -80,7 +80,7 @@ async def send_test_alert(monitor: Monitor, body: TestAlertBody, actor: str) -> 
     """Try every target, or one of them."""
     said = await monitor.alerting.delivery.test(actor, body.target)
     if body.target is not None and not said:
-        known = ", ".join(one.name for one in monitor.alerting.delivery.notifiers)
+        known = ", ".join(monitor.alerting.delivery.names)
         words = f"There is no target {quoted(body.target)}; there are {known}"
         raise Problem(404, "Unknown target", words, parameter="target")
     return TestAlert(
