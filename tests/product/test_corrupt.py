@@ -156,7 +156,7 @@ async def test_a_database_that_is_damaged_while_the_bot_runs_is_replaced_and_no_
 async def test_what_stands_of_alerts_goes_into_the_new_database_and_none_is_told_again(bot, caplog):
     await bot.load_extension(EXTENSION)
     monitor = bot.get_cog("cogmeter").monitor
-    alerting, key = monitor.alerting, monitor.watcher.receipts.people.key
+    alerting, key = monitor.alerting, monitor.watcher.tracker.people.key
     for _ in range(60):
         cogmeter.record("web", "fetch", duration_ms=1, error="no")
     await until(lambda: monitor.flusher.written == 60)
@@ -180,7 +180,7 @@ async def test_what_stands_of_alerts_goes_into_the_new_database_and_none_is_told
     await monitor.alerting.check()
     assert [one.uid for one in monitor.alerting.engine.active] == [alert.uid]
     assert monitor.alerting.limits.of(Subject("response_time", "web")).threshold == 1_000
-    assert monitor.watcher.receipts.people.key == key
+    assert monitor.watcher.tracker.people.key == key
     await bot.unload_extension(EXTENSION)
     assert len([line for line in caplog.messages if line.startswith("[ALERT]")]) == 1
 

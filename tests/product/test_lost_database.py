@@ -116,14 +116,14 @@ def delete_log_and_use():
 async def test_files_that_are_deleted_under_a_bot_are_written_again_with_all_that_was_stored(bot, caplog, loss):
     monitor = await load(bot)
     assert (await findings(monitor))["database file"].well
-    key = monitor.watcher.receipts.people.key
+    key = monitor.watcher.tracker.people.key
     loss()
     record(2)
     await flushed(monitor)
     record(3)
     await flushed(monitor)
     assert await seen(monitor) == [0, 1, 2, 3]
-    assert monitor.watcher.receipts.people.key == key
+    assert monitor.watcher.tracker.people.key == key
     assert monitor.flusher.last_error is None
     finding = (await findings(monitor))["database file"]
     assert not finding.well

@@ -16,7 +16,7 @@ _logger = logging.getLogger("cogmeter")
 
 
 async def setup(bot: commands.Bot) -> None:
-    """Read the settings and add the cog; with monitoring switched off, leave the bot as it is."""
+    """Read the settings and add the cog; with monitoring switched off, do not change the bot."""
     settings = load_settings()
     if not settings.enabled:
         default_recorder.buffer.shut()

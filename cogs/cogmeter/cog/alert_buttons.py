@@ -1,4 +1,4 @@
-"""Answers the buttons below an alert's message by their custom id alone: they outlive restarts, no view is kept."""
+"""Answers the buttons below an alert's message. Their custom id is enough, so they work after a restart."""
 
 from __future__ import annotations
 
@@ -37,35 +37,35 @@ if TYPE_CHECKING:
     from cogmeter_storage.alerting import Alert
 
 REFUSED: Final = "This is for the bot's owner and team, and for the roles in PERFORMANCE_OPS_ROLE_IDS."
-OVER: Final = "This alert is over."
-UNKNOWN: Final = "This alert is not kept any more."
-WIDER: Final = "It stays muted: a mute of more than this alert holds until <t:{until}:f>. `/{group} unmute` ends it."
-LISTED: Final = 25  # changes and attempts in the details; more do not fit
-NOBODY: Final = discord.AllowedMentions.none()
+OVER: Final = "This alert is already resolved."
+UNKNOWN: Final = "There is no such alert; it may be older than the retention time."
+WIDER: Final = "The alert stays muted: a wider mute is active until <t:{until}:f>. `/{group} unmute` ends it."
+LISTED: Final = 25  # transitions and deliveries in the details; more do not fit
+NO_MENTIONS: Final = discord.AllowedMentions.none()
 
 _logger = logging.getLogger("cogmeter.cog")
 
 
-def add(bot: commands.Bot, desk: Responder) -> None:
-    """Answer the buttons of all alerts, those of former runs too."""
+def add(bot: commands.Bot, responder: Responder) -> None:
+    """Answer the buttons of all alerts, also those of earlier runs."""
 
-    # discord.py makes an item of the class for each press; a class of its own knows its bot's desk.
+    # discord.py creates an item of the class for each press: a class per bot has its bot's responder.
     class BoundPress(AlertButton, template=TEMPLATE):
         pass
 
-    BoundPress.desk = desk
+    BoundPress.responder = responder
     bot.add_dynamic_items(BoundPress)
 
 
 def remove(bot: commands.Bot) -> None:
-    """Answer them no more."""
+    """Stop answering the buttons."""
     bot.remove_dynamic_items(AlertButton)
 
 
 class AlertButton(DynamicItem[Button[Any]], template=TEMPLATE):
-    """One press of one button. Nothing is ever raised to the host."""
+    """A press of a button. Nothing is raised to the host."""
 
-    desk: ClassVar[Responder]
+    responder: ClassVar[Responder]
 
     def __init__(self, item: Button[Any], action: str, uid: str) -> None:
         super().__init__(item)
@@ -76,61 +76,61 @@ class AlertButton(DynamicItem[Button[Any]], template=TEMPLATE):
     async def from_custom_id(
         cls, interaction: discord.Interaction[Any], item: discord.ui.Item[Any], match: re.Match[str], /
     ) -> Self:
-        """The press that a custom id stands for."""
+        """Return the press that a custom id describes."""
         del interaction
         assert isinstance(item, Button)
         return cls(item, match["action"], match["uid"])
 
     async def callback(self, interaction: discord.Interaction[Any]) -> None:
-        """Answer it: first of all Discord, so that nobody waits; then ask the gate, and do it."""
+        """Acknowledge the press within Discord's limit, then check access and run the action."""
         working = own_work.set(True)
         try:
-            self._leave_out(interaction)
-            asked = self._action == DETAILS
-            await interaction.response.defer(ephemeral=asked, thinking=asked)
-            if not await self.desk.gate.admits(interaction):
+            self._do_not_record(interaction)
+            new_message = self._action == DETAILS
+            await interaction.response.defer(ephemeral=new_message, thinking=new_message)
+            if not await self.responder.access.admits(interaction):
                 raise UserError(REFUSED)
             work = ACTIONS.get(self._action)
             if work is not None:
-                await work(ButtonPress(self.desk, interaction, self._uid, self._action))
-        except (UserError, UnknownAlertError, ClosedAlertError) as refusal:
-            await _say(interaction, str(refusal))
+                await work(ButtonPress(self.responder, interaction, self._uid, self._action))
+        except (UserError, UnknownAlertError, ClosedAlertError) as error:
+            await _send_text(interaction, str(error))
         except StorageError as error:
             _logger.warning("A press could not be answered: %s", error)
-            await _say(interaction, STORE_FAILED)
+            await _send_text(interaction, STORE_FAILED)
         except (discord.DiscordException, aiohttp.ClientError, OSError) as error:
-            _logger.warning("Discord did not take the answer to a press: %s", error)
+            _logger.warning("Discord did not accept the answer to a press: %s", error)
         except Exception:
-            self.desk.monitor.faults["presses"] += 1
+            self.responder.monitor.faults["presses"] += 1
             _logger.exception("The button %s failed", self._action)
-            await _say(interaction, FAILED)
+            await _send_text(interaction, FAILED)
         finally:
             own_work.reset(working)
 
-    def _leave_out(self, interaction: discord.Interaction[Any]) -> None:
-        """It is not the host's performance: also where components are not watched, but their answers are."""
-        receipt = self.desk.monitor.watcher.receipts.get(interaction.id)
-        if receipt is not None:
-            receipt.own = True
+    def _do_not_record(self, interaction: discord.Interaction[Any]) -> None:
+        """Mark the press as cogmeter's own, in case components are not watched but acknowledgements are."""
+        pending = self.responder.monitor.watcher.tracker.get(interaction.id)
+        if pending is not None:
+            pending.own = True
 
 
 class ButtonPress:
-    """What the buttons do. Each may raise what ``AlertButton.callback`` puts into words."""
+    """The actions of the buttons. ``AlertButton.callback`` handles what they raise."""
 
-    def __init__(self, desk: Responder, interaction: discord.Interaction[Any], uid: str, action: str) -> None:
-        self._monitor: Monitor = desk.monitor
+    def __init__(self, responder: Responder, interaction: discord.Interaction[Any], uid: str, action: str) -> None:
+        self._monitor: Monitor = responder.monitor
         self._interaction = interaction
         self._uid = uid
         self._action = action
         self._actor = interaction.user.display_name
-        self._messages = MessageBuilder(desk.monitor.alerting.incidents.of)
+        self._messages = MessageBuilder(responder.monitor.alerting.incidents.of)
 
     async def acknowledge(self) -> None:
-        """Take the alert up."""
+        """Acknowledge the alert."""
         await self._show(await self._monitor.alerting.engine.acknowledge(self._uid, self._actor, now_us()))
 
     async def mute(self) -> None:
-        """Hear nothing of this rule and service for a while."""
+        """Mute this rule and service for a while."""
         alert, now = await self._alert(), now_us()
         if not alert.state.active:
             raise ClosedAlertError(OVER)
@@ -141,37 +141,38 @@ class ButtonPress:
         await self._show(await self._alert())
 
     async def unmute(self) -> None:
-        """End the mutes of this rule and service; one that covers more is left to the command."""
+        """End the mutes of exactly this rule and service; the command ends wider ones."""
         alert, now = await self._alert(), now_us()
-        mutes = [one for one in await self._monitor.store.alerting.mutes(now) if _covers(one, alert, now)]
-        narrow = [one.id for one in mutes if (one.rule, one.service) == (alert.rule, alert.service)]
+        active = await self._monitor.store.alerting.mutes(now)
+        mutes = [mute for mute in active if mute.covers(alert.rule, alert.service, now)]
+        narrow = [mute.id for mute in mutes if (mute.rule, mute.service) == (alert.rule, alert.service)]
         if narrow:
             await self._monitor.alerting.engine.unmute(narrow, self._actor, now)
         await self._show(await self._alert())
-        wide = [one.until_us for one in mutes if one.id not in narrow]
+        wide = [mute.until_us for mute in mutes if mute.id not in narrow]
         if wide:
             group = self._monitor.settings.command_group
             raise UserError(WIDER.format(until=max(wide) // 1_000_000, group=group))
 
     async def details(self) -> None:
-        """All that is known of the alert, for who asked alone."""
-        alert, kept = await self._alert(), self._monitor.store.alerting
-        changes = await kept.changes(self._uid, limit=LISTED)
-        attempts = await kept.attempts(self._uid, limit=LISTED)
+        """Show all facts about the alert to the user who pressed."""
+        alert, stored = await self._alert(), self._monitor.store.alerting
+        changes = await stored.changes(self._uid, limit=LISTED)
+        attempts = await stored.attempts(self._uid, limit=LISTED)
         embed = await self._messages.details(alert, await self._members(), changes, attempts)
-        await self._interaction.followup.send(embed=embed, ephemeral=True, allowed_mentions=NOBODY)
+        await self._interaction.followup.send(embed=embed, ephemeral=True, allowed_mentions=NO_MENTIONS)
 
     async def _show(self, alert: Alert) -> None:
-        """The message as it is now, at once; the notifier's own edit follows, and is the one that is made sure of."""
+        """Update the message at once. The notifier edits it again later, and retries if that fails."""
         message = self._interaction.message
         chart = bool(message and message.embeds and message.embeds[0].image.url)
         message_now = await self._messages.build(alert, await self._members(), chart=chart)
         try:
             await self._interaction.edit_original_response(
-                embed=message_now.embed, view=view_of(alert), allowed_mentions=NOBODY
+                embed=message_now.embed, view=view_of(alert), allowed_mentions=NO_MENTIONS
             )
         except discord.HTTPException as error:
-            _logger.debug("The message of alert %d is left to its notifier: %s", alert.id, error)
+            _logger.debug("The notifier will update the message of alert %d: %s", alert.id, error)
 
     async def _alert(self) -> Alert:
         alert = await self._monitor.store.alerting.alert(self._uid)
@@ -183,7 +184,7 @@ class ButtonPress:
         return await self._monitor.store.alerting.alerts(tuple(AlertState), group=self._uid)
 
 
-# Every button: what a press of it does.
+# The action of every button.
 ACTIONS: Final[dict[str, Callable[[ButtonPress], Awaitable[None]]]] = {
     ACKNOWLEDGE: ButtonPress.acknowledge,
     UNMUTE: ButtonPress.unmute,
@@ -192,17 +193,13 @@ ACTIONS: Final[dict[str, Callable[[ButtonPress], Awaitable[None]]]] = {
 }
 
 
-def _covers(mute: Mute, alert: Alert, now: int) -> bool:
-    return mute.covers(alert.rule, alert.service, now)
-
-
-async def _say(interaction: discord.Interaction[Any], words: str) -> None:
-    """To who pressed, and to nobody else."""
-    words = formatting.cut(words, 2_000)
+async def _send_text(interaction: discord.Interaction[Any], text: str) -> None:
+    """Send a text that only the user who pressed the button sees."""
+    text = formatting.cut(text, 2_000)
     try:
         if interaction.response.is_done():
-            await interaction.followup.send(words, ephemeral=True, allowed_mentions=NOBODY)
+            await interaction.followup.send(text, ephemeral=True, allowed_mentions=NO_MENTIONS)
         else:
-            await interaction.response.send_message(words, ephemeral=True, allowed_mentions=NOBODY)
+            await interaction.response.send_message(text, ephemeral=True, allowed_mentions=NO_MENTIONS)
     except (discord.DiscordException, aiohttp.ClientError, OSError) as error:
         _logger.warning("Discord did not take the answer to a press: %s", error)

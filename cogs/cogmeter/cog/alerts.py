@@ -1,44 +1,52 @@
-"""``/perf alerts``: which alerts stand, and which there were."""
+"""``/perf alerts`` and ``/perf test-alert``: active and past alerts, and a test of every notification target."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 import discord
 from discord import app_commands
 
-from cogmeter.cog.autocomplete import Autocomplete, known_service
+from cogmeter.cog.options import Autocomplete, require_service
+from cogmeter.cog.responder import CommandAnswer, Responder
 from cogmeter.cog.views import Pages
 from cogmeter.query.query import now_us
-from cogmeter.render.embeds.alert_lists import alert_list_embed
+from cogmeter.render.embeds.alert_lists import alert_list_embed, test_alert_embed
 from cogmeter.schemas.alerts import STATES
-
-if TYPE_CHECKING:
-    from cogmeter.cog.responder import CommandAnswer, Responder
 
 PAGE: Final = 8
 
 
-def add(group: app_commands.Group, desk: Responder) -> None:
-    """Add the command to the group."""
-    names = Autocomplete(desk)
+def add(group: app_commands.Group, responder: Responder) -> None:
+    """Add the commands to the group."""
+    names = Autocomplete(responder)
 
     @group.command(name="alerts", description="List active and past alerts")
     @app_commands.describe(state="Which alerts (active)", service="Only of this service (all)")
     @app_commands.choices(state=[app_commands.Choice(name=name.capitalize(), value=name) for name in STATES])
     @app_commands.autocomplete(service=names.services)
     async def alerts(interaction: discord.Interaction, state: str = "active", service: str | None = None) -> None:
-        await desk.answer(
-            interaction, lambda: _answer(desk, state, service), check=lambda: known_service(desk, service or "")
+        await responder.answer_checked(
+            interaction,
+            lambda: require_service(responder, service or ""),
+            lambda _: _alerts(responder, state, service),
         )
 
+    @group.command(name="test-alert", description="Send a test alert to every notification target")
+    async def test_alert(interaction: discord.Interaction) -> None:
+        await responder.answer(interaction, lambda: _test_alert(responder, interaction.user.display_name))
 
-async def _answer(desk: Responder, state: str, service: str | None) -> CommandAnswer:
+
+async def _alerts(responder: Responder, state: str, service: str | None) -> CommandAnswer:
     async def page(number: int) -> tuple[discord.Embed, bool]:
-        alerting = desk.monitor.store.alerting
-        # One more than is shown tells whether there is another page.
-        found = await alerting.alerts(STATES[state], service=service, limit=PAGE + 1, offset=number * PAGE)
-        shown, more = found[:PAGE], len(found) > PAGE
-        return alert_list_embed(shown, state=state, service=service, page=number, more=more, now_us=now_us()), more
+        alerting = responder.monitor.store.alerting
+        # One alert more than is shown: it exists only if another page follows.
+        alerts = await alerting.alerts(STATES[state], service=service, limit=PAGE + 1, offset=number * PAGE)
+        visible, more = alerts[:PAGE], len(alerts) > PAGE
+        return alert_list_embed(visible, state=state, service=service, page=number, more=more, now_us=now_us()), more
 
-    return await Pages.answer(desk, page)
+    return await Pages.answer(responder, page)
+
+
+async def _test_alert(responder: Responder, actor: str) -> CommandAnswer:
+    return CommandAnswer(test_alert_embed(await responder.monitor.alerting.delivery.test(actor)))

@@ -1,4 +1,4 @@
-"""``/perf doctor``: how the monitor itself is."""
+"""``/perf doctor``: the health of the monitor itself."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ if TYPE_CHECKING:
     from discord import app_commands
 
 
-def add(group: app_commands.Group, desk: Responder) -> None:
+def add(group: app_commands.Group, responder: Responder) -> None:
     """Add the command to the group."""
 
     @group.command(name="doctor", description="The monitor's own health: hooks, buffer, database, jobs, permissions")
     async def doctor(interaction: discord.Interaction) -> None:
-        await desk.answer(interaction, lambda: _answer(desk))
+        await responder.answer(interaction, lambda: _doctor(responder))
 
 
-async def _answer(desk: Responder) -> CommandAnswer:
-    found = [*await examine(desk.monitor), *(desk.servers.findings() if desk.servers is not None else ())]
-    embed = doctor_embed(sorted(found, key=lambda one: one.well))
-    return CommandAnswer(lambda _drawn, _trouble: embed)
+async def _doctor(responder: Responder) -> CommandAnswer:
+    servers = responder.servers
+    findings = [*await examine(responder.monitor), *(servers.findings() if servers is not None else ())]
+    return CommandAnswer(doctor_embed(sorted(findings, key=lambda finding: finding.well)))

@@ -1,4 +1,4 @@
-"""``/perf mute`` and ``/perf unmute``: what nobody wants to hear of for a while."""
+"""``/perf mute`` and ``/perf unmute``: mute alerts of a service or a rule for a while, and end mutes."""
 
 from __future__ import annotations
 
@@ -8,8 +8,7 @@ import discord
 from discord import app_commands
 
 from cogmeter.alerts.review.muting import REASON  # noqa: TC001 - discord.py evaluates the annotations of a command
-from cogmeter.cog.autocomplete import MOST, Autocomplete, known_service, rule_choices, rule_named
-from cogmeter.cog.options import seconds_of
+from cogmeter.cog.options import MAX_CHOICES, Autocomplete, require_service, rule_choices, rule_named, seconds_of
 from cogmeter.cog.responder import CommandAnswer, Responder, UserError
 from cogmeter.query.query import now_us
 from cogmeter.render.embeds.alert_lists import muted_embed, scope, unmuted_embed
@@ -21,21 +20,22 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 ALL: Final = "all"
-NOTHING_NAMED: Final = "Name a service or a rule to mute, or `all` as the service for every one."
+NOTHING_TO_MUTE: Final = "Choose a service or rule, or `all`."
+NOTHING_TO_UNMUTE: Final = "Choose a mute, a service or a rule, or `all`."
 
 
-def add(group: app_commands.Group, desk: Responder) -> None:
+def add(group: app_commands.Group, responder: Responder) -> None:
     """Add the commands to the group."""
-    names = Autocomplete(desk)
+    names = Autocomplete(responder)
 
-    async def muted(interaction: discord.Interaction, current: str) -> list[app_commands.Choice[str]]:
-        return await _choices(desk, interaction, current)
+    async def active_mutes(interaction: discord.Interaction, current: str) -> list[app_commands.Choice[str]]:
+        return await _mute_choices(responder, interaction, current)
 
     @group.command(name="mute", description="Mute alerts of a service or a rule")
     @app_commands.describe(
         duration="For how long: 30m, 4h, 1d, at most 30d",
         service="Of which service, or: all",
-        rule="Of which rule (every one)",
+        rule="Of which rule (every rule)",
         reason="Why, for others to read",
     )
     @app_commands.autocomplete(service=names.services, rule=rule_choices)
@@ -46,37 +46,36 @@ def add(group: app_commands.Group, desk: Responder) -> None:
         rule: str | None = None,
         reason: app_commands.Range[str, 1, REASON] | None = None,
     ) -> None:
-        wanted: list[Mute] = []
+        async def requested_mute() -> Mute:
+            requested = await _requested_mute(interaction, duration, service, rule, reason)
+            await require_service(responder, requested.service)
+            return requested
 
-        async def check() -> None:
-            wanted.append(await _wanted(interaction, duration, service, rule, reason))
-            await known_service(desk, wanted[0].service)
-
-        await desk.answer(interaction, lambda: _mute(desk, wanted[0]), check=check)
+        await responder.answer_checked(interaction, requested_mute, lambda requested: _mute(responder, requested))
 
     @group.command(name="unmute", description="End a mute, or all mutes of a service or a rule")
-    @app_commands.describe(mute="Which one", service="All of this service, or: all", rule="All of this rule")
-    @app_commands.autocomplete(mute=muted, service=names.services, rule=rule_choices)
+    @app_commands.describe(mute="Which mute", service="All of this service, or: all", rule="All of this rule")
+    @app_commands.autocomplete(mute=active_mutes, service=names.services, rule=rule_choices)
     async def unmute(
         interaction: discord.Interaction, mute: str | None = None, service: str | None = None, rule: str | None = None
     ) -> None:
-        named: list[str | None] = []
-
-        async def check() -> None:
+        async def requested_rule() -> str | None:
             if mute is None and service is None and rule is None:
-                raise UserError("Name the mute to end, or a service or a rule, or `all` as the service for every one.")
-            named.append(None if rule is None else await rule_named(rule))
+                raise UserError(NOTHING_TO_UNMUTE)
+            return None if rule is None else await rule_named(rule)
 
         actor = interaction.user.display_name
-        await desk.answer(interaction, lambda: _unmute(desk, actor, mute, service, named[0]), check=check)
+        await responder.answer_checked(
+            interaction, requested_rule, lambda rule_name: _unmute(responder, actor, mute, service, rule_name)
+        )
 
 
-async def _wanted(
+async def _requested_mute(
     interaction: discord.Interaction, duration: str, service: str | None, rule: str | None, reason: str | None
 ) -> Mute:
-    """The mute that is asked for; raises Refusal."""
+    """Return the mute that the options describe, or raise UserError."""
     if service is None and rule is None:
-        raise UserError(NOTHING_NAMED)
+        raise UserError(NOTHING_TO_MUTE)
     length_us, begin_us = int(seconds_of(duration) * 1e6), now_us()
     return Mute(
         service="" if service is None or service.casefold() == ALL else service,
@@ -88,40 +87,44 @@ async def _wanted(
     )
 
 
-async def _mute(desk: Responder, mute: Mute) -> CommandAnswer:
-    kept = await desk.monitor.alerting.engine.mute(mute, mute.since_us)
-    already = kept.since_us != mute.since_us
-    return CommandAnswer.plain(muted_embed(kept, desk.monitor.settings.command_group, already=already))
+async def _mute(responder: Responder, mute: Mute) -> CommandAnswer:
+    stored = await responder.monitor.alerting.engine.mute(mute, mute.since_us)
+    already = stored.since_us != mute.since_us
+    return CommandAnswer(muted_embed(stored, responder.monitor.settings.command_group, already=already))
 
 
 async def _unmute(
-    desk: Responder, actor: str, mute: str | None, service: str | None, rule: str | None
+    responder: Responder, actor: str, mute_id: str | None, service: str | None, rule: str | None
 ) -> CommandAnswer:
     at_us = now_us()
-    holding = await desk.monitor.store.alerting.mutes(at_us)
-    ids = [one.id for one in holding if _meant(one, mute, service, rule)]
-    ended = await desk.monitor.alerting.engine.unmute(ids, actor, at_us) if ids else []
-    return CommandAnswer.plain(unmuted_embed(ended))
+    active = await responder.monitor.store.alerting.mutes(at_us)
+    ids = [mute.id for mute in active if _matches(mute, mute_id, service, rule)]
+    ended = await responder.monitor.alerting.engine.unmute(ids, actor, at_us) if ids else []
+    return CommandAnswer(unmuted_embed(ended))
 
 
-def _meant(one: Mute, mute: str | None, service: str | None, rule: str | None) -> bool:
-    """Whether a mute is the one that was chosen, or fits the service and the rule that were named."""
-    if mute is not None:
-        return str(one.id) == mute.strip()
+def _matches(mute: Mute, mute_id: str | None, service: str | None, rule: str | None) -> bool:
+    """Return whether a mute is the chosen one, or has the named service and rule."""
+    if mute_id is not None:
+        return str(mute.id) == mute_id.strip()
     everything = service is not None and service.casefold() == ALL
-    return (service is None or everything or one.service == service) and (rule is None or one.rule == rule)
+    return (service is None or everything or mute.service == service) and (rule is None or mute.rule == rule)
 
 
-async def _choices(desk: Responder, interaction: discord.Interaction, current: str) -> list[app_commands.Choice[str]]:
-    """The mutes that hold, like what is typed; none for a user whom the gate does not admit."""
-    if not await desk.gate.admits(interaction):
+async def _mute_choices(
+    responder: Responder, interaction: discord.Interaction, current: str
+) -> list[app_commands.Choice[str]]:
+    """Return the active mutes that contain the typed text; none for a user without access."""
+    if not await responder.access.admits(interaction):
         return []
     try:
-        mutes: Sequence[Mute] = await desk.monitor.store.alerting.mutes(now_us())
+        mutes: Sequence[Mute] = await responder.monitor.store.alerting.mutes(now_us())
     except StorageError:
-        return []  # the command itself will say what is wrong
-    named = [(f"{scope(one)} until {clock_time(one.until_us, with_date=True)} UTC", one) for one in mutes]
+        return []  # the command itself reports the error
+    labels = [(f"{scope(mute)} until {clock_time(mute.until_us, with_date=True)} UTC", mute.id) for mute in mutes]
     typed = current.casefold().strip()
     return [
-        app_commands.Choice(name=cut(name, 100), value=str(one.id)) for name, one in named if typed in name.casefold()
-    ][:MOST]
+        app_commands.Choice(name=cut(label, 100), value=str(number))
+        for label, number in labels
+        if typed in label.casefold()
+    ][:MAX_CHOICES]

@@ -1,4 +1,4 @@
-"""The cog: starts the monitor, puts the command group into the bot's tree, and takes both out again."""
+"""The cog: starts the monitor and adds the command group to the bot's tree, and stops and removes them again."""
 
 from __future__ import annotations
 
@@ -9,21 +9,9 @@ import discord
 from discord import app_commands
 from discord.ext import commands
 
-from cogmeter.cog import (
-    alert_buttons,
-    alerts,
-    doctor,
-    mutes,
-    report,
-    stats,
-    summary,
-    test_alert,
-    thresholds,
-    weekly_report,
-)
-from cogmeter.cog.access_policy import AccessPolicy
+from cogmeter.cog import alert_buttons, alerts, doctor, mutes, report, statistics, thresholds, weekly_report
 from cogmeter.cog.registration import Registration
-from cogmeter.cog.responder import Responder
+from cogmeter.cog.responder import AccessPolicy, Responder
 from cogmeter.monitor.monitor import Monitor
 from cogmeter.web.server.servers import Servers
 
@@ -34,38 +22,36 @@ if TYPE_CHECKING:
 
 _logger = logging.getLogger("cogmeter.cog")
 
-# Every command family; a new one is a file beside this, and a line here.
+# Every command family: a new one is a file in this package and a line here.
 FAMILIES: Final[tuple[Callable[[app_commands.Group, Responder], None], ...]] = (
-    summary.add,
-    stats.add,
+    statistics.add,
     alerts.add,
     thresholds.add,
     mutes.add,
     report.add,
-    test_alert.add,
     doctor.add,
 )
 
 
-# The name is in lower case because help commands look cogs up so.
+# The name is in lower case because help commands look up cogs by it.
 class Perf(commands.Cog, name="cogmeter", description="How this bot performs: summary and statistics."):
-    """``bot.get_cog("cogmeter").monitor`` is the running monitor, ``.servers`` what serves it to browsers."""
+    """``bot.get_cog("cogmeter").monitor`` is the running monitor, ``.servers`` its HTTP servers."""
 
     def __init__(self, bot: commands.Bot, settings: Settings) -> None:
         self.bot = bot
         self.monitor = Monitor(bot, settings)
         self.servers = Servers(self.monitor)
         self._guild = None if settings.guild_id is None else discord.Object(settings.guild_id)
-        # No default permissions: they would hide the commands from an owner or role that is no administrator. The
-        # gate decides at each use.
+        # No default permissions: they would hide the commands from an owner or role without administrator rights.
+        # AccessPolicy decides at each use.
         self._group = app_commands.Group(name=settings.command_group, description="How this bot performs")
         self._registration = Registration(bot, self._group, self._guild, sync=settings.sync_commands)
-        self._desk = Responder(self.monitor, AccessPolicy(bot, settings), self.servers)
+        self._responder = Responder(self.monitor, AccessPolicy(bot, settings), self.servers)
         for add in FAMILIES:
-            add(self._group, self._desk)
+            add(self._group, self._responder)
 
     async def cog_load(self) -> None:
-        """Start the monitor, then offer its commands.
+        """Start the monitor, then add its commands.
 
         Raises:
             SettingsError: a setting does not fit this machine or this bot.
@@ -76,27 +62,27 @@ class Perf(commands.Cog, name="cogmeter", description="How this bot performs: su
         self.monitor.reporters.append(self._registration.findings)
         self._registration.offer()
         with parts.guard("alert buttons", "they do not answer"):
-            alert_buttons.add(self.bot, self._desk)
+            alert_buttons.add(self.bot, self._responder)
         with parts.guard("weekly report", "it is not posted"):
             self.monitor.schedule.every(
                 weekly_report.INTERVAL_S, "weekly report", weekly_report.WeeklyReport(self.monitor).run
             )
-        self.monitor.on_stop(self.servers.stop)  # also when another monitor takes the place of a closed bot's
+        self.monitor.on_stop(self.servers.stop)  # also when another monitor replaces that of a closed bot
         await self.servers.start()
         with parts.guard("command registration", "the commands may be missing in Discord"):
             if self.bot.is_ready():
                 await self.on_ready()
 
     async def cog_unload(self) -> None:
-        """Take the commands out and stop everything; what is buffered is stored first."""
+        """Remove the commands and stop everything; buffered operations are stored first."""
         await self._registration.end()
         alert_buttons.remove(self.bot)
-        await self._desk.close()
+        await self._responder.close()
         await self.servers.stop()
         await self.monitor.stop()
 
     @commands.Cog.listener()
     async def on_ready(self) -> None:
-        """See to it that commands are registered and alerts can be told, once the bot knows who and where it is."""
+        """Register the commands and check the alert targets, now that the bot is connected."""
         self._registration.begin()
         await self.monitor.ready()

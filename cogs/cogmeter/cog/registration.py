@@ -1,7 +1,7 @@
-"""Put the command group into the bot's tree and see that Discord knows it. Monitoring goes on where that fails.
+"""Adds the command group to the bot's tree and registers it with Discord. If that fails, monitoring continues.
 
-The host's commands come first: a group for which the tree has no place is left out, and one that takes the place of a
-command that the host adds later is taken out again.
+The host's commands have priority: without a free place in the tree the group is left out, and it is removed again when
+the host later adds a command that needs its place.
 """
 
 from __future__ import annotations
@@ -28,14 +28,14 @@ MISSING_ACCESS: Final = 50001
 TOO_MANY_COMMANDS: Final = 30032
 TOO_MANY_A_DAY: Final = 30034
 
-ABSENT: Final = "commands"  # findings: the group is not in the tree,
-UNKNOWN: Final = "registration"  # or Discord does not know it
+ABSENT: Final = "commands"  # the finding about a group that is not in the tree
+UNKNOWN: Final = "registration"  # the finding about a group that Discord does not know
 
 _logger = logging.getLogger("cogmeter.cog")
 
 
 class Registration:
-    """Where the group is: in the tree or left out, known to Discord or not. Nothing here raises."""
+    """The command group's place in the bot's tree and its registration with Discord. No method raises."""
 
     def __init__(
         self, bot: commands.Bot, group: app_commands.Group, guild: discord.Object | None, *, sync: bool
@@ -46,25 +46,25 @@ class Registration:
         self._sync = sync
         self._task: asyncio.Task[None] | None = None
         self._left_out: Finding | None = None
-        self._trouble: Finding | None = None  # of registering it with Discord
+        self._problem: Finding | None = None  # of registering the group with Discord
         self._registered = False
-        # On the tree itself, because a host calls them on it: a cog's commands pass add_command, too.
+        # Hooks on the tree object, because the host calls its methods; the commands of a cog pass add_command, too.
         self._hooks = [
             Hook(f"command tree's {name}", bot.tree, name, self._yielding) for name in ("add_command", "copy_global_to")
         ]
 
     @property
     def offered(self) -> bool:
-        """Whether the group is in the bot's tree."""
+        """Return whether the group is in the bot's tree."""
         return self._left_out is None and self._in_tree()
 
     def offer(self) -> None:
-        """Put the group into the tree, or leave it out and say why."""
+        """Add the group to the tree; if the tree refuses it, log the reason and leave it out."""
         try:
             self._bot.tree.add_command(self._group, guild=self._guild)
             if not self._in_tree():
                 raise LookupError("it did not keep the command")
-        except Exception as error:  # noqa: BLE001 - a host's tree may refuse in any way; monitoring goes on
+        except Exception as error:  # noqa: BLE001 - a host's tree may raise anything; monitoring continues
             self._withdraw()
             self._leave_out(error)
             return
@@ -72,12 +72,12 @@ class Registration:
             hook.install()
 
     def begin(self) -> None:
-        """Register the commands in the background, or look whether they are; once for each load."""
+        """Register the commands in the background, or check that they are registered; once per load."""
         if self._task is None and self.offered:
             self._task = detached(self._run(), name="cogmeter-registration")
 
     async def end(self) -> None:
-        """Stop that, and take the group out of the tree."""
+        """Cancel the registration and remove the group from the tree."""
         if self._task is not None:
             self._task.cancel()
             await asyncio.gather(self._task, return_exceptions=True)
@@ -87,14 +87,14 @@ class Registration:
         self._withdraw()
 
     def findings(self) -> list[Finding]:
-        """Where the group is, for the doctor."""
+        """Return the doctor's findings about the group."""
         if self._left_out is not None:
             return [self._left_out]
         if not self._in_tree():
-            said = f"/{self._group.name} is not in the bot's command tree any more: it was replaced or removed"
-            return [_finding(said, f"Set {env_name('command_group')} to another name, or load the extension last")]
-        if self._trouble is not None:
-            return [self._trouble]
+            text = f"/{self._group.name} is not in the bot's command tree any more: it was replaced or removed"
+            return [_finding(text, f"Set {env_name('command_group')} to another name, or load the extension last")]
+        if self._problem is not None:
+            return [self._problem]
         known = "registered with Discord" if self._registered else "in the command tree"
         return [Finding(ABSENT, well=True, text=f"/{self._group.name} is {known}")]
 
@@ -109,11 +109,11 @@ class Registration:
             try:
                 self._bot.tree.remove_command(self._group.name, guild=self._guild)
             except Exception:
-                _logger.exception("The command tree did not let go of /%s", self._group.name)
+                _logger.exception("The command tree did not remove /%s", self._group.name)
 
     def _leave_out(self, error: Exception) -> None:
-        self._left_out = one = self._why(error)
-        _logger.warning("%s. Monitoring runs without it. %s", one.text, one.advice)
+        self._left_out = finding = self._why(error)
+        _logger.warning("%s. Monitoring runs without it. %s", finding.text, finding.advice)
 
     def _why(self, error: Exception) -> Finding:
         name, guild, group = self._group.name, env_name("guild_id"), env_name("command_group")
@@ -133,7 +133,7 @@ class Registration:
         return _finding(text, "See why its add_command refuses a group; until then use the dashboard or `cogmeter`")
 
     def _yielding(self, original: Callable[..., Any], hook: Hook) -> Callable[..., Any]:
-        """Let the host's call succeed where only our group is in its way."""
+        """Wrap a method of the tree: if the host's call fails because of our group, remove it and call again."""
 
         def call(*arguments: Any, **options: Any) -> Any:
             try:
@@ -143,19 +143,19 @@ class Registration:
                     raise
                 self._withdraw()
                 try:
-                    done = original(*arguments, **options)
+                    result = original(*arguments, **options)
                 except Exception:
-                    self._put_back(hook)  # it was not the reason
+                    self._put_back(hook)  # the group was not the reason
                     raise
                 self._leave_out(error)
-                return done
+                return result
 
         return call
 
     def _put_back(self, hook: Hook) -> None:
         try:
             self._bot.tree.add_command(self._group, guild=self._guild)
-        except Exception as error:  # noqa: BLE001 - the host's own error is the one to be raised
+        except Exception as error:  # noqa: BLE001 - the caller raises the host's own error
             hook.fault(error)
 
     async def _run(self) -> None:
@@ -168,14 +168,14 @@ class Registration:
                 return
             names = {command.name for command in await tree.fetch_commands(guild=self._guild)}
         except Exception as error:  # noqa: BLE001 - a host's tree, its translator, or the network
-            self._trouble = one = self._failed(error)
-            _logger.warning("%s. %s", one.text, one.advice)
+            self._problem = problem = self._failed(error)
+            _logger.warning("%s. %s", problem.text, problem.advice)
             return
         self._registered = name in names
         if not self._registered:
             where = "" if self._guild is None else f"guild=discord.Object({self._guild.id})"
             advice = f"call `await bot.tree.sync({where})` once, or set PERFORMANCE_SYNC_COMMANDS=true"
-            self._trouble = _finding(
+            self._problem = _finding(
                 f"/{name} is not registered with Discord yet", f"{advice[0].upper()}{advice[1:]}", name=UNKNOWN
             )
             _logger.warning("/%s is not registered with Discord yet: %s", name, advice)
@@ -204,5 +204,5 @@ def _finding(text: str, advice: str, *, name: str = ABSENT) -> Finding:
 
 
 def _line(error: Exception) -> str:
-    """An exception in one line."""
+    """Return the text of an exception in one line."""
     return " ".join(error_text(error).split())

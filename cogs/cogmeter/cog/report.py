@@ -1,4 +1,4 @@
-"""``/perf report``: how good the alerts were, and what would have been quieter."""
+"""``/perf report``: which alerts fired, who acted on them, and which thresholds would reduce noise."""
 
 from __future__ import annotations
 
@@ -22,27 +22,28 @@ if TYPE_CHECKING:
     from cogmeter.settings import Settings
     from cogmeter_storage.base import Store
 
-MOST: Final = 10_000  # alerts and changes that a report looks at
+MOST: Final = 10_000  # alerts and transitions in a report
 PERIODS: Final = (Period.DAY, Period.WEEK, Period.MONTH)
 
 
-def add(group: app_commands.Group, desk: Responder) -> None:
+def add(group: app_commands.Group, responder: Responder) -> None:
     """Add the command to the group."""
 
     @group.command(name="report", description="Report on the alerts: what fired, who acted, what was noise")
     @app_commands.describe(period="How far to look back (7 days)")
-    @app_commands.choices(period=[app_commands.Choice(name=one.label, value=one.key) for one in PERIODS])
+    @app_commands.choices(period=[app_commands.Choice(name=choice.label, value=choice.key) for choice in PERIODS])
     async def report(interaction: discord.Interaction, period: str = Period.WEEK.key) -> None:
-        await desk.answer(interaction, lambda: _answer(desk, period_of(period).range_at(now_us())))
+        await responder.answer(interaction, lambda: _report(responder, period_of(period).range_at(now_us())))
 
 
-async def _answer(desk: Responder, span: Range) -> CommandAnswer:
-    return CommandAnswer.plain(report_embed(await made(desk.monitor.store, desk.monitor.settings, span)))
+async def _report(responder: Responder, span: Range) -> CommandAnswer:
+    report = await alert_report(responder.monitor.store, responder.monitor.settings, span)
+    return CommandAnswer(report_embed(report))
 
 
-async def made(store: Store, settings: Settings, span: Range) -> AlertReport:
-    """The report on a range, with advice."""
-    # An alert that was told before the range and changed in it is sorted out by the report.
+async def alert_report(store: Store, settings: Settings, span: Range) -> AlertReport:
+    """Return the report on the alerts of a range, with advice."""
+    # Alerts that fired before the range and changed in it are read as well: the report leaves them out.
     alerts = await store.alerting.alerts(tuple(AlertState), since_us=span.since_us, limit=MOST)
     changes = await store.alerting.changes(since_us=span.since_us, limit=MOST)
     advice = await Replayer(store, settings, now_us=span.until_us).advice(alerts, span)

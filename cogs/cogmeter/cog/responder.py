@@ -1,4 +1,4 @@
-"""Answers a command: asks the gate, defers, lets the family do its work, draws the chart, and turns faults to words.
+"""Answers commands: checks access, defers, runs the command's own function, sends its embed, and explains errors.
 
 Nothing is raised to the host's command tree: its error handler would answer a second time.
 """
@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 import discord
 
@@ -21,87 +21,111 @@ from cogmeter_storage.base import StorageError
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
-    from cogmeter.cog.access_policy import AccessPolicy
+    from discord.ext import commands
+
     from cogmeter.cog.views import Buttons
     from cogmeter.monitor.monitor import Monitor
     from cogmeter.query.records import Timeline
     from cogmeter.render.charts.chart import Picture
+    from cogmeter.settings import Settings
     from cogmeter.web.server.servers import Servers
+
+T = TypeVar("T")
 
 REFUSED = "These figures are for the bot's owner and team, and for the roles in PERFORMANCE_OPS_ROLE_IDS."
 STORE_FAILED = "The database does not answer; the bot's log says why. Recording goes on."
 FAILED = "Something went wrong in cogmeter; the log says what. Recording goes on."
 
 CONTENT = 2_000  # Discord's limit of a message's text
-CLOSING_S = 3.0  # how long an unload waits until dead buttons are taken away
+CLOSING_S = 3.0  # how long an unload waits until unused buttons are removed
 
 _logger = logging.getLogger("cogmeter.cog")
 
 
 class UserError(Exception):
-    """What was asked cannot be done; its text says so to who asked, and only there."""
+    """A request that cannot be fulfilled; only the user who made it sees the text."""
+
+
+class AccessPolicy:
+    """Access to the commands for the bot's owner or team, and for the roles that a setting names.
+
+    It is checked at each use, because roles and teams change while the bot runs.
+    """
+
+    def __init__(self, bot: commands.Bot, settings: Settings) -> None:
+        self._bot = bot
+        self._roles = settings.ops_role_ids
+        self._guild_id = settings.guild_id
+
+    async def admits(self, interaction: discord.Interaction) -> bool:
+        """Return whether this user may use the commands in this guild."""
+        if self._guild_id is not None and interaction.guild_id != self._guild_id:
+            return False
+        user = interaction.user
+        if isinstance(user, discord.Member) and any(role.id in self._roles for role in user.roles):
+            return True
+        return await self._bot.is_owner(user)
 
 
 @dataclass(frozen=True, slots=True)
 class CommandAnswer:
-    """What a family answers; ``embed`` is built once it is known what became of the chart, if there is to be one.
+    """The message that answers a command; a picture that could not be drawn is not attached."""
 
-    Its two arguments are those of the embeds: whether the chart is sent along, and why not.
-    """
-
-    embed: Callable[[bool, str], discord.Embed]
-    timeline: Timeline | None = None
+    embed: discord.Embed
+    picture: Picture | None = None
     buttons: Buttons | None = None
-
-    @classmethod
-    def plain(cls, embed: discord.Embed, buttons: Buttons | None = None) -> CommandAnswer:
-        """An answer without a chart."""
-        return cls(lambda _drawn, _trouble: embed, buttons=buttons)
 
 
 class Responder:
-    """What every command family answers through."""
+    """The shared part of all commands: access, deferral, charts, sending and errors."""
 
-    def __init__(self, monitor: Monitor, gate: AccessPolicy, servers: Servers | None = None) -> None:
+    def __init__(self, monitor: Monitor, access: AccessPolicy, servers: Servers | None = None) -> None:
         self.monitor = monitor
         self.servers = servers
-        self.gate = gate
-        self.open: set[Buttons] = set()  # buttons that may still be pressed
+        self.access = access
+        self.open: set[Buttons] = set()  # buttons that can still be pressed
 
-    async def answer(
+    async def answer(self, interaction: discord.Interaction, work: Callable[[], Awaitable[CommandAnswer]]) -> None:
+        """Run ``work`` for a user with access, and send what it returns."""
+        await self.answer_checked(interaction, _no_check, lambda _: work())
+
+    async def answer_checked(
         self,
         interaction: discord.Interaction,
-        work: Callable[[], Awaitable[CommandAnswer]],
-        *,
-        check: Callable[[], Awaitable[object]] | None = None,
+        check: Callable[[], Awaitable[T]],
+        work: Callable[[T], Awaitable[CommandAnswer]],
     ) -> None:
-        """Run ``work`` for a user that the gate admits, and send what it answers.
+        """Run ``check``, pass its result to ``work``, and send what that returns.
 
-        ``check`` looks at what was asked before anything is shown in the channel: its Refusal is seen by who asked
-        alone. It must be quick; what takes longer is ``work``'s.
+        ``check`` runs before the deferral that the channel sees, so only the user sees its UserError. It must be quick.
         """
         try:
-            if not await self.gate.admits(interaction):
+            if not await self.access.admits(interaction):
                 await interaction.response.send_message(REFUSED, ephemeral=True)
                 return
-            if check is not None:
-                await check()
+            checked = await check()
             await interaction.response.defer(thinking=True)
-            await self._send(interaction, await work())
-        except UserError as refusal:
-            await self._apologise(interaction, str(refusal))
+            await self._send(interaction, await work(checked))
+        except UserError as error:
+            await self._send_text(interaction, str(error))
         except StorageError as error:
             _logger.warning("A command could not be answered: %s", error)
-            await self._apologise(interaction, STORE_FAILED)
+            await self._send_text(interaction, STORE_FAILED)
         except (discord.DiscordException, *BROKEN) as error:
-            _logger.warning("Discord did not take an answer: %s", error)
+            _logger.warning("Discord did not accept an answer: %s", error)
         except Exception:
             self.monitor.faults["commands"] += 1
             _logger.exception("A command failed")
-            await self._apologise(interaction, FAILED)
+            await self._send_text(interaction, FAILED)
+
+    async def draw(self, timeline: Timeline) -> Picture:
+        """Draw the chart of a timeline with the response-time threshold in effect. Never raises."""
+        limits, subject = self.monitor.alerting.limits, Subject("response_time", timeline.service or "")
+        threshold, statistic = limits.of(subject).threshold, limits.statistic_of(subject)
+        return await self.monitor.chart_builder.timeline(timeline, response_time_ms=threshold, statistic=statistic)
 
     async def close(self) -> None:
-        """Take away the buttons that are still there, as far as Discord answers in time."""
+        """Remove the buttons that can still be pressed, as far as Discord answers in time."""
         ending = [asyncio.create_task(buttons.end(), name="cogmeter-buttons") for buttons in list(self.open)]
         if ending:
             _, late = await asyncio.wait(ending, timeout=CLOSING_S)
@@ -110,29 +134,27 @@ class Responder:
             await asyncio.gather(*late, return_exceptions=True)
 
     async def _send(self, interaction: discord.Interaction, answer: CommandAnswer) -> None:
-        picture = None if answer.timeline is None else await self._picture(answer.timeline)
-        drawn, trouble = (picture.drawn, picture.trouble) if picture else (False, "")
+        picture = answer.picture
         await interaction.followup.send(
-            embed=answer.embed(drawn, trouble),
-            files=[chart_file(picture.png, picture.chart)] if picture and drawn else [],
+            embed=answer.embed,
+            files=[chart_file(picture.png, picture.chart)] if picture is not None and picture.drawn else [],
             view=answer.buttons or discord.utils.MISSING,
             allowed_mentions=discord.AllowedMentions.none(),
         )
         if answer.buttons is not None:
             answer.buttons.shown(interaction)
 
-    async def _picture(self, timeline: Timeline) -> Picture:
-        limits, subject = self.monitor.alerting.limits, Subject("response_time", timeline.service or "")
-        threshold, statistic = limits.of(subject).threshold, limits.statistic_of(subject)
-        return await self.monitor.chart_builder.timeline(timeline, response_time_ms=threshold, statistic=statistic)
-
-    async def _apologise(self, interaction: discord.Interaction, text: str) -> None:
-        """Say it to who asked alone; after the defer to the whole channel, so that no text tells of our insides."""
-        text, nobody = cut(text, CONTENT), discord.AllowedMentions.none()
+    async def _send_text(self, interaction: discord.Interaction, text: str) -> None:
+        """Send a text to the user alone or, after the deferral, to the channel: it contains no internals."""
+        text, no_mentions = cut(text, CONTENT), discord.AllowedMentions.none()
         try:
             if interaction.response.is_done():
-                await interaction.followup.send(text, allowed_mentions=nobody)  # Discord would show it to all anyway
+                await interaction.followup.send(text, allowed_mentions=no_mentions)  # always public after the deferral
             else:
-                await interaction.response.send_message(text, ephemeral=True, allowed_mentions=nobody)
+                await interaction.response.send_message(text, ephemeral=True, allowed_mentions=no_mentions)
         except (discord.DiscordException, *BROKEN) as error:
-            _logger.warning("Discord did not take an apology: %s", error)
+            _logger.warning("Discord did not accept an error message: %s", error)
+
+
+async def _no_check() -> None:
+    """Accept a command whose options need no check."""

@@ -1,4 +1,4 @@
-"""``/perf thresholds``: what holds and where it comes from; set with a preview, reset, and who changed what."""
+"""``/perf thresholds``: view, set with a preview, and reset thresholds, and list who changed what."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from discord import app_commands
 from cogmeter.alerts.model import Subject
 from cogmeter.alerts.review.threshold_changes import NOT_REPLAYABLE, Change, holdings, preview
 from cogmeter.alerts.thresholds.keys import FIELDS, THRESHOLD, LimitError
-from cogmeter.cog.autocomplete import Autocomplete, rule_choices, rule_named
+from cogmeter.cog.options import Autocomplete, rule_choices, rule_named
 from cogmeter.cog.responder import CommandAnswer, Responder, UserError
 from cogmeter.cog.views import Buttons, Pages
 from cogmeter.render import formatting
@@ -27,19 +27,19 @@ if TYPE_CHECKING:
     from cogmeter_storage.alerting import AuditEntry
 
 PAGE: Final = 15
-WORDS: Final = 500  # characters of what is said of a wrong option
+MAX_ERROR: Final = 500  # characters of the text about a wrong option
 FIELD_CHOICES: Final = [
-    app_commands.Choice(name=words, value=field)
-    for field, words in zip(
+    app_commands.Choice(name=label, value=field)
+    for field, label in zip(
         FIELDS,
         (
             "Threshold",
             "Recovery threshold",
-            "For how long a breach has to last",
-            "For how long it has to be over",
-            "Fewest operations in the window",
+            "Fires after",
+            "Resolves after",
+            "Minimum operations in the window",
             "Severity",
-            "Statistic of the response time",
+            "Response-time statistic",
         ),
         strict=True,
     )
@@ -48,30 +48,30 @@ FIELD_CHOICES: Final = [
 
 @dataclass(frozen=True, slots=True)
 class ThresholdRequest:
-    """A change and who asks for it."""
+    """A requested change and the user who requested it."""
 
     change: Change
     actor: str
 
 
-def add(group: app_commands.Group, desk: Responder) -> None:
+def add(group: app_commands.Group, responder: Responder) -> None:
     """Add the commands to the group."""
-    names = Autocomplete(desk)
+    names = Autocomplete(responder)
     inner = app_commands.Group(name="thresholds", description="View and change alert thresholds", parent=group)
 
     @inner.command(name="view", description="List every rule with its threshold and origin")
     @app_commands.describe(service="Only for this service (all)")
     @app_commands.autocomplete(service=names.services)
     async def view(interaction: discord.Interaction, service: str | None = None) -> None:
-        await desk.answer(interaction, lambda: _view(desk, service))
+        await responder.answer(interaction, lambda: _view(responder, service))
 
     @inner.command(name="set", description="Change a threshold, with a preview over the last 7 days")
     @app_commands.describe(
         rule="Which rule",
         value="The new value: 5%, 1.9s, 300; 0 switches a rule off",
-        service="For this service alone (all)",
-        operation="For this operation alone (all)",
-        field="What of the rule (its threshold)",
+        service="Only for this service (all)",
+        operation="Only for this operation (all)",
+        field="Setting of the rule (threshold)",
     )
     @app_commands.choices(field=FIELD_CHOICES)
     @app_commands.autocomplete(rule=rule_choices, service=names.services, operation=names.operations)
@@ -83,20 +83,18 @@ def add(group: app_commands.Group, desk: Responder) -> None:
         operation: str | None = None,
         field: str = THRESHOLD,
     ) -> None:
-        wanted: list[ThresholdRequest] = []
-
-        async def check() -> None:
-            wanted.append(_wanted(interaction, await _subject(rule, service, operation), field, value))
-            await _makes_a_difference(desk, wanted[0])
-
-        await desk.answer(interaction, lambda: _preview(desk, wanted[0]), check=check)
+        await responder.answer_checked(
+            interaction,
+            lambda: _request(responder, interaction, (rule, service, operation), field, value),
+            lambda request: _preview(responder, request),
+        )
 
     @inner.command(name="reset", description="Reset to the configured value")
     @app_commands.describe(
         rule="Which rule",
         service="Of this service (none)",
         operation="Of this operation (none)",
-        field="What of the rule (its threshold)",
+        field="Setting of the rule (threshold)",
     )
     @app_commands.choices(field=FIELD_CHOICES)
     @app_commands.autocomplete(rule=rule_choices, service=names.services, operation=names.operations)
@@ -107,130 +105,126 @@ def add(group: app_commands.Group, desk: Responder) -> None:
         operation: str | None = None,
         field: str = THRESHOLD,
     ) -> None:
-        wanted: list[ThresholdRequest] = []
-
-        async def check() -> None:
-            wanted.append(_wanted(interaction, await _subject(rule, service, operation), field, None))
-            await _makes_a_difference(desk, wanted[0])
-
-        await desk.answer(interaction, lambda: _reset(desk, wanted[0]), check=check)
+        await responder.answer_checked(
+            interaction,
+            lambda: _request(responder, interaction, (rule, service, operation), field, None),
+            lambda request: _reset(responder, request),
+        )
 
     @inner.command(name="audit", description="List changes of thresholds and mutes, and acknowledgements")
     async def audit(interaction: discord.Interaction) -> None:
-        await desk.answer(interaction, lambda: _audit(desk))
+        await responder.answer(interaction, lambda: _audit(responder))
 
 
-async def _subject(rule: str, service: str | None, operation: str | None) -> Subject:
-    """What the options name; raises Refusal where there is no such thing."""
+async def _request(
+    responder: Responder,
+    interaction: discord.Interaction,
+    subject: tuple[str, str | None, str | None],
+    field: str,
+    value: str | None,
+) -> ThresholdRequest:
+    """Return the change that the options describe; raise UserError if it is invalid or changes nothing."""
+    rule, service, operation = subject
     if operation is not None and service is None:
         raise UserError("Name the service of that operation, too.")
-    return Subject(await rule_named(rule), service or "", operation or "")
-
-
-def _wanted(interaction: discord.Interaction, subject: Subject, field: str, value: str | None) -> ThresholdRequest:
-    """The change that is asked for; raises Refusal where it cannot be."""
     try:
-        return ThresholdRequest(Change.of(subject, field, value), interaction.user.display_name)
+        change = Change.of(Subject(await rule_named(rule), service or "", operation or ""), field, value)
     except LimitError as error:
-        raise UserError(plain(str(error), WORDS)) from None
-
-
-async def _makes_a_difference(desk: Responder, wish: ThresholdRequest) -> None:
-    """Refuse what is so already."""
-    change = wish.change
-    now = (await desk.monitor.store.alerting.overrides()).get(change.key)
-    if now == change.value:
-        named = plain(change.key, 150)
+        raise UserError(plain(str(error), MAX_ERROR)) from None
+    current = (await responder.monitor.store.alerting.overrides()).get(change.key)
+    if current == change.value:
+        key = plain(change.key, 150)
         raise UserError(
-            f"{named} is {override_text(change.key, now)} already."
-            if now is not None
-            else f"{named} has not been changed from chat, so there is nothing to reset."
+            f"{key} is {override_text(change.key, current)} already."
+            if current is not None
+            else f"{key} has not been changed from chat, so there is nothing to reset."
         )
+    return ThresholdRequest(change, interaction.user.display_name)
 
 
-async def _view(desk: Responder, service: str | None) -> CommandAnswer:
-    holdings = await _holdings(desk)
-    common = _common(desk.monitor.settings)
-    embed = thresholds_embed(holdings.rules(service), holdings.others(service), service=service, common=common)
-    return CommandAnswer.plain(embed)
+async def _view(responder: Responder, service: str | None) -> CommandAnswer:
+    limits = await _effective_limits(responder)
+    footer = _common_settings(responder.monitor.settings)
+    embed = thresholds_embed(limits.rules(service), limits.others(service), service=service, common=footer)
+    return CommandAnswer(embed)
 
 
-async def _preview(desk: Responder, wish: ThresholdRequest) -> CommandAnswer:
-    change = wish.change
-    found = await preview(desk.monitor.store, desk.monitor.settings, change)
-    why_not = NOT_REPLAYABLE if found.outlook is None else ""
-    embed = preview_embed(change.key, found.before, found.after, found.outlook, why_not)
-    return CommandAnswer.plain(embed, Confirmation(desk, wish))
+async def _preview(responder: Responder, request: ThresholdRequest) -> CommandAnswer:
+    key = request.change.key
+    result = await preview(responder.monitor.store, responder.monitor.settings, request.change)
+    why_not = NOT_REPLAYABLE if result.outlook is None else ""
+    embed = preview_embed(key, result.before, result.after, result.outlook, why_not)
+    return CommandAnswer(embed, buttons=Confirmation(responder, request))
 
 
-async def _reset(desk: Responder, wish: ThresholdRequest) -> CommandAnswer:
-    return CommandAnswer.plain(await _apply(desk, wish))
+async def _reset(responder: Responder, request: ThresholdRequest) -> CommandAnswer:
+    return CommandAnswer(await _apply(responder, request))
 
 
-async def _apply(desk: Responder, wish: ThresholdRequest) -> discord.Embed:
+async def _apply(responder: Responder, request: ThresholdRequest) -> discord.Embed:
     """Make the change: stored, audited, marked, and effective at once."""
-    monitor, change = desk.monitor, wish.change
-    before = (await _holdings(desk)).of(change.subject, change.field)
-    if not await monitor.override({change.key: change.value}, wish.actor):
-        return unchanged_embed("Somebody else has made the same change in the meantime.")
-    after = (await _holdings(desk)).of(change.subject, change.field)
-    return changed_embed(change.key, before, after, wish.actor, reset=change.value is None)
+    monitor, change = responder.monitor, request.change
+    before = (await _effective_limits(responder)).of(change.subject, change.field)
+    if not await monitor.override({change.key: change.value}, request.actor):
+        return unchanged_embed("Another user has made the same change in the meantime.")
+    after = (await _effective_limits(responder)).of(change.subject, change.field)
+    return changed_embed(change.key, before, after, request.actor, reset=change.value is None)
 
 
-async def _audit(desk: Responder) -> CommandAnswer:
+async def _audit(responder: Responder) -> CommandAnswer:
     async def page(number: int) -> tuple[discord.Embed, bool]:
-        found = await desk.monitor.store.alerting.audit(limit=PAGE + 1, offset=number * PAGE)
-        more = len(found) > PAGE
-        return audit_embed([_in_words(one) for one in found[:PAGE]], page=number, more=more), more
+        entries = await responder.monitor.store.alerting.audit(limit=PAGE + 1, offset=number * PAGE)
+        more = len(entries) > PAGE
+        return audit_embed([_formatted(entry) for entry in entries[:PAGE]], page=number, more=more), more
 
-    return await Pages.answer(desk, page)
+    return await Pages.answer(responder, page)
 
 
-def _in_words(entry: AuditEntry) -> AuditEntry:
-    """With the values of a threshold in people's form."""
+def _formatted(entry: AuditEntry) -> AuditEntry:
+    """Return the entry with a threshold's values formatted."""
     if not entry.action.startswith("threshold"):
         return entry
     before, after = (override_text(entry.subject, value) if value else "" for value in (entry.before, entry.after))
     return replace(entry, before=before, after=after)
 
 
-async def _holdings(desk: Responder) -> EffectiveLimits:
-    return await holdings(desk.monitor.store, desk.monitor.settings)
+async def _effective_limits(responder: Responder) -> EffectiveLimits:
+    return await holdings(responder.monitor.store, responder.monitor.settings)
 
 
-def _common(settings: Settings) -> str:
-    """What holds for all rules that do not say otherwise."""
+def _common_settings(settings: Settings) -> str:
+    """Return the settings of every rule without its own."""
     window = formatting.duration(settings.alert_window * 1e6)
     recovery = formatting.duration(settings.alert_recovery * 1e6)
     return (
-        f"Over {window}, from {settings.alert_min_operations} operations on; resolved when over for {recovery}. "
+        f"Window {window}, at least {settings.alert_min_operations} operations; "
+        f"resolves after {recovery} below the threshold. "
         f"Change with /{settings.command_group} thresholds set, or in .env."
     )
 
 
 class Confirmation(Buttons):
-    """Apply and Cancel below a preview. Of presses that come together the first one counts."""
+    """The buttons Apply and Cancel below a preview. Of simultaneous presses the first one counts."""
 
-    def __init__(self, desk: Responder, wish: ThresholdRequest) -> None:
-        super().__init__(desk)
-        self._wish = wish
+    def __init__(self, responder: Responder, request: ThresholdRequest) -> None:
+        super().__init__(responder)
+        self._request = request
         self._deciding = asyncio.Lock()
 
     @discord.ui.button(label="Apply", style=discord.ButtonStyle.primary, custom_id="cogmeter:threshold:apply")
     async def apply(self, interaction: discord.Interaction, _: discord.ui.Button[Confirmation]) -> None:
-        """Make the change, in the name of who pressed."""
+        """Make the change in the name of the user who pressed the button."""
         await interaction.response.defer()
         async with self._deciding:
             if not self.is_finished():
-                wish = replace(self._wish, actor=interaction.user.display_name)
-                await self.show(interaction, await _apply(self._desk, wish), last=True)
+                request = replace(self._request, actor=interaction.user.display_name)
+                await self.show(interaction, await _apply(self._responder, request), last=True)
 
     @discord.ui.button(label="Cancel", custom_id="cogmeter:threshold:cancel")
     async def cancel(self, interaction: discord.Interaction, _: discord.ui.Button[Confirmation]) -> None:
-        """Leave it as it is."""
+        """Keep the present value."""
         await interaction.response.defer()
         async with self._deciding:
             if not self.is_finished():
-                await self.show(
-                    interaction, unchanged_embed(f"{plain(self._wish.change.key, 150)} stays as it is."), last=True
-                )
+                embed = unchanged_embed(f"{plain(self._request.change.key, 150)} is unchanged.")
+                await self.show(interaction, embed, last=True)

@@ -1,4 +1,4 @@
-"""Buttons below an answer: who may press them, and how they end. They live as long as the cog at most."""
+"""Buttons below an answer: access, paging, errors and removal. They do not outlive the cog."""
 
 from __future__ import annotations
 
@@ -22,20 +22,20 @@ _logger = logging.getLogger("cogmeter.cog")
 
 
 class Buttons(discord.ui.View):
-    """Pressed by those whom the gate admits; taken away when their time is over or the cog is unloaded."""
+    """Buttons for users with access; they are removed after a timeout or when the cog is unloaded."""
 
-    def __init__(self, desk: Responder) -> None:
+    def __init__(self, responder: Responder) -> None:
         super().__init__(timeout=OPEN_S)
-        self._desk = desk
-        self._answered: discord.Interaction | None = None  # the last one, by which the message can be edited
+        self._responder = responder
+        self._answered: discord.Interaction | None = None  # the last one: its token can edit the message
 
     def shown(self, interaction: discord.Interaction) -> None:
-        """The message with these buttons was sent, or edited, as the answer to this interaction."""
+        """Remember the interaction that was answered with these buttons."""
         self._answered = interaction
-        self._desk.open.add(self)
+        self._responder.open.add(self)
 
     async def show(self, interaction: discord.Interaction, embed: discord.Embed, *, last: bool = False) -> None:
-        """Put another embed in the message's place; ``last`` takes the buttons away. The press was deferred before."""
+        """Replace the embed after the press was deferred; ``last`` removes the buttons."""
         await interaction.edit_original_response(
             embed=embed, view=None if last else self, allowed_mentions=discord.AllowedMentions.none()
         )
@@ -44,84 +44,81 @@ class Buttons(discord.ui.View):
             self._close()
 
     async def end(self) -> None:
-        """Take the buttons away. Never raises."""
+        """Remove the buttons. Never raises."""
         self._close()
         if self._answered is None:
             return
         try:
             await self._answered.edit_original_response(view=None)
-        except Exception as error:  # noqa: BLE001 - a bot that closes has let go of its connection, in whatever way
-            _logger.debug("Buttons could not be taken away: %s", error)
+        except Exception as error:  # noqa: BLE001 - the connection of a closing bot may fail in any way
+            _logger.debug("Buttons could not be removed: %s", error)
 
     async def interaction_check(self, interaction: discord.Interaction) -> bool:
-        """Ask the gate."""
-        if await self._desk.gate.admits(interaction):
+        """Return whether the user has access; tell a user without access so."""
+        if await self._responder.access.admits(interaction):
             return True
         await interaction.response.send_message(REFUSED, ephemeral=True)
         return False
 
     async def on_timeout(self) -> None:
-        """Nobody pressed for a while."""
+        """Remove the buttons after the timeout."""
         await self.end()
 
     async def on_error(self, interaction: discord.Interaction, error: Exception, item: discord.ui.Item[Any]) -> None:
-        """Say what is wrong; nothing is raised to the host."""
+        """Show the error to the user; nothing is raised to the host."""
         if isinstance(error, UserError):
-            words = str(error)
+            text = str(error)
         elif isinstance(error, StorageError):
             _logger.warning("A press could not be answered: %s", error)
-            words = STORE_FAILED
+            text = STORE_FAILED
         elif isinstance(error, (discord.DiscordException, *BROKEN)):
-            _logger.warning("Discord did not take the answer to a press: %s", error)
+            _logger.warning("Discord did not accept the answer to a press: %s", error)
             return
         else:
-            self._desk.monitor.faults["commands"] += 1
+            self._responder.monitor.faults["commands"] += 1
             _logger.error("The button %s failed", item, exc_info=error)
-            words = FAILED
+            text = FAILED
         send = interaction.followup.send if interaction.response.is_done() else interaction.response.send_message
         try:
-            await send(words, ephemeral=True, allowed_mentions=discord.AllowedMentions.none())
-        except (discord.DiscordException, *BROKEN) as trouble:
-            _logger.warning("Discord did not take an apology: %s", trouble)
+            await send(text, ephemeral=True, allowed_mentions=discord.AllowedMentions.none())
+        except (discord.DiscordException, *BROKEN) as send_error:
+            _logger.warning("Discord did not accept an error message: %s", send_error)
 
     def _close(self) -> None:
         self.stop()
-        self._desk.open.discard(self)
+        self._responder.open.discard(self)
 
 
 class Pages(Buttons):
-    """Previous and Next below a list; ``page`` gives the embed of a page, counted from 0, and whether one follows."""
+    """The buttons Previous and Next; ``page(number)`` returns a page's embed and whether another page follows."""
 
-    def __init__(self, desk: Responder, page: Callable[[int], Awaitable[tuple[discord.Embed, bool]]]) -> None:
-        super().__init__(desk)
+    def __init__(self, responder: Responder, page: Callable[[int], Awaitable[tuple[discord.Embed, bool]]]) -> None:
+        super().__init__(responder)
         self._page = page
         self._number = 0
 
     @classmethod
     async def answer(
-        cls, desk: Responder, page: Callable[[int], Awaitable[tuple[discord.Embed, bool]]]
+        cls, responder: Responder, page: Callable[[int], Awaitable[tuple[discord.Embed, bool]]]
     ) -> CommandAnswer:
-        """The first page, with buttons if there are more."""
+        """Return the first page, with buttons if there are more."""
         embed, more = await page(0)
-        return CommandAnswer.plain(embed, cls(desk, page) if more else None)
+        return CommandAnswer(embed, buttons=cls(responder, page) if more else None)
 
     @discord.ui.button(label="Previous", custom_id="cogmeter:pages:previous", disabled=True)
     async def back(self, interaction: discord.Interaction, _: discord.ui.Button[Pages]) -> None:
-        """One page back."""
+        """Show the previous page."""
         await self._turn(interaction, max(self._number - 1, 0))
 
     @discord.ui.button(label="Next", custom_id="cogmeter:pages:next")
     async def forward(self, interaction: discord.Interaction, _: discord.ui.Button[Pages]) -> None:
-        """One page on."""
+        """Show the next page."""
         await self._turn(interaction, self._number + 1)
 
     async def _turn(self, interaction: discord.Interaction, number: int) -> None:
         await interaction.response.defer()
         embed, more = await self._page(number)
-        self._place(number, more=more)
-        await self.show(interaction, embed)
-
-    def _place(self, number: int, *, more: bool) -> None:
         self._number = number
         self.back.disabled = number == 0
         self.forward.disabled = not more
+        await self.show(interaction, embed)

@@ -1,4 +1,4 @@
-"""Posts the alert report to the alert channel on Mondays. A restart neither repeats it nor skips it."""
+"""Posts the alert report to the alert channel on Mondays. A restart neither repeats nor skips it."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 
 import discord
 
-from cogmeter.cog.report import made
+from cogmeter.cog.report import alert_report
 from cogmeter.notifiers.base import NotifyError
 from cogmeter.notifiers.discord_channel.channel import BROKEN, AlertChannel
 from cogmeter.query.query import now_us
@@ -22,36 +22,36 @@ if TYPE_CHECKING:
     from cogmeter.monitor.monitor import Monitor
     from cogmeter.notifiers.discord_channel.channel import Room
 
-INTERVAL_S: Final = 600.0  # how often it is looked whether a week is over
-KEY: Final = "weekly_report"  # what is remembered: "posted 2915", or "begun 2915" while nobody knows whether it arrived
+INTERVAL_S: Final = 600.0  # how often the job checks whether a week is over
+KEY: Final = "weekly_report"  # of the stored state: "posted 2915", or "begun 2915" until Discord has confirmed it
 WEEK_US: Final = 7 * DAY_US
 FIRST_US: Final = 4 * DAY_US + 8 * HOUR_US  # Monday, 1970-01-05, 08:00 UTC
-LOOKED_AT: Final = 100  # messages of the channel, for a report that may have arrived
+SEARCHED: Final = 100  # messages of the channel that may be a report whose sending was interrupted
 
 _logger = logging.getLogger("cogmeter.cog")
 
 
 class WeeklyReport:
-    """Posts the report of each week once that is over. Trouble is logged when it changes, and tried again."""
+    """The job that posts each week's report once the week is over. It retries, and logs an error when it changes."""
 
     def __init__(self, monitor: Monitor, *, clock: Callable[[], int] = now_us) -> None:
         self._monitor = monitor
         self._clock = clock
-        self._trouble = ""
+        self._last_error = ""
 
     async def run(self) -> None:
-        """Post what is due; to be called every few minutes. Never raises for what Discord or the store did."""
+        """Post the report that is due. Never raises for an error of Discord or the store."""
         try:
             await self._post_due()
         except (NotifyError, StorageError) as error:
-            if str(error) != self._trouble:
+            if str(error) != self._last_error:
                 _logger.warning("The weekly report could not be posted: %s", error)
-            self._trouble = str(error)
+            self._last_error = str(error)
         else:
-            self._trouble = ""
+            self._last_error = ""
 
     async def _post_due(self) -> None:
-        """The first time only the week is noted: there is nothing to report on yet."""
+        """Post the report of the last week; on the first run only store the week, as there is nothing to report."""
         settings, store = self._monitor.settings, self._monitor.store
         if not settings.alert_weekly_report or settings.alert_channel_id is None:
             return
@@ -65,27 +65,27 @@ class WeeklyReport:
             await self._post(week, begun=True)
 
     async def _post(self, week: int, *, begun: bool) -> None:
-        """Post it, and note before and after; ``begun``: it was tried before, and may have arrived."""
+        """Post a report and store the state before and after; ``begun``: an earlier attempt may have arrived."""
         settings, store = self._monitor.settings, self._monitor.store
         channel = AlertChannel(self._monitor.bot, settings)
         room = await channel.room()
         until_us = FIRST_US + week * WEEK_US
-        report = await made(store, settings, Range(until_us - WEEK_US, until_us, "last 7 days"))
+        report = await alert_report(store, settings, Range(until_us - WEEK_US, until_us, "last 7 days"))
         embed = report_embed(report, weekly=True)
         try:
-            if not (begun and await self._stands(room, embed)):
+            if not (begun and await self._was_posted(room, embed)):
                 await store.set_value(KEY, _written("begun", week))
-                nobody = discord.AllowedMentions.none()
-                await room.send(embed=embed, silent=True, allowed_mentions=nobody, nonce=f"cogmeter-week-{week}")
+                no_mentions = discord.AllowedMentions.none()
+                await room.send(embed=embed, silent=True, allowed_mentions=no_mentions, nonce=f"cogmeter-week-{week}")
         except (discord.DiscordException, *BROKEN) as error:
             raise channel.refused(error) from error
         await store.set_value(KEY, _written("posted", week))
 
-    async def _stands(self, room: Room, embed: discord.Embed) -> bool:
-        """Whether this report is in the channel: its title and the days in its footer are no other message's."""
+    async def _was_posted(self, room: Room, embed: discord.Embed) -> bool:
+        """Return whether the channel has this report: no other message has its title and the days of its footer."""
         own = self._monitor.bot.user
-        async for message in room.history(limit=LOOKED_AT):
-            if message.author == own and any(_days(one) == _days(embed) for one in message.embeds):
+        async for message in room.history(limit=SEARCHED):
+            if message.author == own and any(_days(posted) == _days(embed) for posted in message.embeds):
                 return True
         return False
 
@@ -99,6 +99,6 @@ def _written(state: str, week: int) -> bytes:
 
 
 def _read(kept: bytes | None) -> tuple[str, int | None]:
-    """What is remembered; a week of None where it is nothing that this version wrote."""
+    """Return the stored state and week; the week is None if this version did not write them."""
     state, _, week = (kept or b"").decode("utf-8", "replace").partition(" ")
     return state, int(week) if week.isdecimal() else None

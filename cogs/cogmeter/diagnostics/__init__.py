@@ -1,4 +1,4 @@
-"""What of the running bot is healthy, degraded, unhealthy or unknown, with reasons and ages."""
+"""Judges the health of the running bot, of the monitor and of services, with reasons and ages."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Says how much of what is stored is damaged, for the doctors and for health."""
+"""Formats the counts of damaged stored data, for the doctors and for health."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 def damage_text(damage: Damage) -> str:
-    """Return the counts in words: ``damaged: 2 slots rebuilt, 1 slot lost, 3 rows skipped``."""
+    """Return the counts as text: ``damaged: 2 slots rebuilt, 1 slot lost, 3 rows skipped``."""
     return f"damaged: {', '.join(_counts(damage))}" if damage else "no damage was found"
 
 
@@ -28,10 +28,10 @@ def damage_finding(damage: Damage) -> Finding:
 
 
 def _counts(damage: Damage) -> Iterator[str]:
-    for count, what, end in (
+    for count, noun, result in (
         (damage.rebuilt_slots, "slot", "rebuilt"),
         (damage.lost_slots, "slot", "lost"),
         (damage.rows, "row", "skipped"),
     ):
         if count:
-            yield f"{formatting.exact(count)} {what}{'' if count == 1 else 's'} {end}"
+            yield f"{formatting.exact(count)} {noun}{'' if count == 1 else 's'} {result}"

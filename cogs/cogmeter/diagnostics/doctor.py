@@ -1,4 +1,4 @@
-"""The doctor: looks at every part of the running monitor, and gives a line of advice for each that is not well."""
+"""The doctor: checks every part of the running monitor, with a line of advice for each check that fails."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ if TYPE_CHECKING:
     from cogmeter.monitor.monitor import Monitor
     from cogmeter_storage.model import StoreStatus
 
-BUSY_PERCENT: Final = 5.0  # of a core, for ourselves
+BUSY_PERCENT: Final = 5.0  # of a core, for cogmeter itself
 
 
 async def examine(monitor: Monitor) -> list[Finding]:
-    """Every finding, what is not well first."""
-    found = [
+    """Return every finding, failed checks first."""
+    findings = [
         *monitor.parts.findings(),
         *_recording(monitor),
         *_flushing(monitor),
@@ -35,19 +35,19 @@ async def examine(monitor: Monitor) -> list[Finding]:
         *_charts(monitor),
         *_jobs(monitor),
         *_rules(monitor),
-        *await _telling(monitor),
+        *await _delivery(monitor),
         *_overhead(monitor),
         *monitor.watcher.findings(),
-        *(one for report in monitor.reporters for one in report()),
+        *(finding for report in monitor.reporters for finding in report()),
     ]
-    return sorted(found, key=lambda one: one.well)
+    return sorted(findings, key=lambda finding: finding.well)
 
 
 def _recording(monitor: Monitor) -> Iterator[Finding]:
     recorder = monitor.recorder
     buffer = recorder.buffer
-    said = f"{buffer.level()}, {formatting.exact(buffer.dropped)} dropped"
-    yield Finding("buffer", not buffer.dropped, said, f"Raise {buffer_setting(by_memory=buffer.by_memory)}")
+    text = f"{buffer.level()}, {formatting.exact(buffer.dropped)} dropped"
+    yield Finding("buffer", not buffer.dropped, text, f"Raise {buffer_setting(by_memory=buffer.by_memory)}")
     refused = f"{recorder.refused} operations refused for a bad name, duration or outcome"
     yield Finding("recording", not recorder.refused, refused, "Names are 1 to 100 printable characters")
     series = f"{len(recorder.names)} series, {recorder.overflowed} operations in (other)"
@@ -58,29 +58,29 @@ def _recording(monitor: Monitor) -> Iterator[Finding]:
 def _flushing(monitor: Monitor) -> Iterator[Finding]:
     flusher = monitor.flusher
     if flusher.last_error is not None:
-        said = f"{flusher.failures} attempts failed, {flusher.pending} operations wait: {flusher.last_error}"
-        yield Finding("flusher", well=False, text=said, advice="Retried automatically; fix the cause named here")
+        text = f"{flusher.failures} attempts failed, {flusher.pending} operations wait: {flusher.last_error}"
+        yield Finding("flusher", well=False, text=text, advice="Retried automatically; fix the cause named here")
         return
     age_s = flusher.age_s
-    said = "has not flushed yet" if age_s is None else f"flushed {formatting.duration(age_s * 1e6)} ago"
-    said += f", {formatting.exact(flusher.written)} operations stored"
-    yield Finding("flusher", well=not flusher.trouble(), text=said, advice="See the log")
+    text = "has not flushed yet" if age_s is None else f"flushed {formatting.duration(age_s * 1e6)} ago"
+    text += f", {formatting.exact(flusher.written)} operations stored"
+    yield Finding("flusher", well=not flusher.trouble(), text=text, advice="See the log")
 
 
 async def _database(monitor: Monitor) -> list[Finding]:
     try:
         status = await monitor.store.status()
     except StorageError as error:
-        return [Finding("database", well=False, text=str(error), advice="Recording goes on into the buffer")]
+        return [Finding("database", well=False, text=str(error), advice="Operations are recorded into the buffer")]
     size = Finding("database", well=True, text=_size(status))
     return [size, damage_finding(status.damage), _file(monitor), *monitor.clock_watch.findings(status.clock)]
 
 
 def _file(monitor: Monitor) -> Finding:
     times = monitor.reopened
-    said = f"opened again {times} times since the start: it was damaged, deleted, replaced, or lost its log"
-    advice = "The log says what happened and what was saved. Stop the bot before you move or restore its database"
-    return Finding("database file", not times, said if times else "in place", advice)
+    text = f"opened again {times} times since the start: it was damaged, deleted, replaced, or lost its log"
+    advice = "The log shows what happened and what was saved. Stop the bot before you move or restore its database"
+    return Finding("database file", not times, text if times else "in place", advice)
 
 
 def _size(status: StoreStatus) -> str:
@@ -103,15 +103,15 @@ def _charts(monitor: Monitor) -> Iterator[Finding]:
 
 def _jobs(monitor: Monitor) -> Iterator[Finding]:
     failed = {name: count for name, count in monitor.faults.items() if name != "charts" and not name.startswith(PREFIX)}
-    said = ", ".join(f"{name} failed {count} times{_last_runs(monitor, name)}" for name, count in failed.items())
-    # A job has no such attribute before the scheduler has started.
+    text = ", ".join(f"{name} failed {count} times{_last_runs(monitor, name)}" for name, count in failed.items())
+    # A job has no next_run_time before the scheduler has started.
     times = {job.id: getattr(job, "next_run_time", None) for job in monitor.schedule.jobs}
     due = ", ".join(f"{name} {_until(at.timestamp())}" for name, at in times.items() if at)
-    yield Finding("jobs", not failed, said or f"next: {due}", "See the log; each runs again at its next time")
+    yield Finding("jobs", not failed, text or f"next: {due}", "See the log; each job runs again at its next time")
 
 
 def _last_runs(monitor: Monitor, name: str) -> str:
-    """What a job that fails now says, and for how many runs."""
+    """Return the error of a failing job and the number of failed runs; empty for a job that works."""
     failing = monitor.schedule.failing.get(name)
     return f" (the last {failing.runs} runs: {formatting.cut(failing.error, 200)})" if failing is not None else ""
 
@@ -119,29 +119,29 @@ def _last_runs(monitor: Monitor, name: str) -> str:
 def _rules(monitor: Monitor) -> Iterator[Finding]:
     faults, engine = monitor.alerting.evaluator.faults, monitor.alerting.engine
     failed = ", ".join(f"{rule} failed {count} times" for rule, count in faults.items())
-    said = failed or f"{engine.checks} checks, {len(engine.active)} active alerts"
+    text = failed or f"{engine.checks} checks, {len(engine.active)} active alerts"
     unknown = {*engine.unknown_rules, *monitor.alerting.limits.left_out}
     if unknown:
         names = formatting.cut(", ".join(sorted(unknown)), 200)
-        said += f"; alerts and thresholds that this version does not know are kept and have no effect: {names}"
-    yield Finding("rules", not failed, said, "A fault of cogmeter's, and no alert of that rule: see the log")
+        text += f"; alerts and thresholds that this version does not know are kept and have no effect: {names}"
+    yield Finding("rules", not failed, text, "A fault of cogmeter; the rule raises no alerts. See the log")
 
 
-async def _telling(monitor: Monitor) -> list[Finding]:
+async def _delivery(monitor: Monitor) -> list[Finding]:
     delivery, dropped = monitor.alerting.delivery, monitor.recorder.markers.dropped
-    await delivery.prepare()  # a channel or permission may have come or gone since the start
+    await delivery.prepare()  # channels and permissions may have changed since the start
     return [
         *delivery.findings(),
         *(monitor.out_of_band.findings() if monitor.out_of_band else ()),
         *(monitor.heartbeat.findings() if monitor.heartbeat else ()),
-        Finding("markers", not dropped, f"{dropped} dropped", "Mark less often: a deploy, a release, a switch"),
+        Finding("markers", not dropped, f"{dropped} dropped", "Add fewer markers: deploys, releases, switches"),
     ]
 
 
 def _overhead(monitor: Monitor) -> Iterator[Finding]:
     percent = monitor.overhead.percent()
-    said = f"about {percent:.2f}% of a core for cogmeter itself"
-    yield Finding("overhead", percent < BUSY_PERCENT, said, "Switch off a PERFORMANCE_WATCH_* surface you do not need")
+    text = f"about {percent:.2f}% of a core for cogmeter itself"
+    yield Finding("overhead", percent < BUSY_PERCENT, text, "Switch off a PERFORMANCE_WATCH_* surface you do not need")
 
 
 def _ago(at_us: int) -> str:

@@ -1,4 +1,4 @@
-"""All judgements on one monitor, each made at most once a second however often they are asked for."""
+"""All health checks of one monitor, each run at most once a second."""
 
 from __future__ import annotations
 
@@ -17,46 +17,46 @@ if TYPE_CHECKING:
     from cogmeter.monitor.monitor import Monitor
 
 FRESH_NS: Final = 10**9
-DROPPING_NS: Final = 300 * 10**9  # so long a loss is remembered
+DROPPING_NS: Final = 300 * 10**9  # how long the buffer counts as dropping after a drop
 
 T = TypeVar("T")
 
 
 class _Fresh(Generic[T]):
-    """What was found out less than a second ago."""
+    """The result of a function, cached for a second."""
 
-    def __init__(self, find: Callable[[], Awaitable[T]]) -> None:
-        self._find = find
+    def __init__(self, compute: Callable[[], Awaitable[T]]) -> None:
+        self._compute = compute
         self._lock = asyncio.Lock()
-        self._found: tuple[int, T] | None = None
+        self._cached: tuple[int, T] | None = None
 
     async def __call__(self) -> T:
         async with self._lock:
-            if self._found is None or now_ns() - self._found[0] >= FRESH_NS:
-                self._found = now_ns(), await self._find()
-            return self._found[1]
+            if self._cached is None or now_ns() - self._cached[0] >= FRESH_NS:
+                self._cached = now_ns(), await self._compute()
+            return self._cached[1]
 
 
 class Health:
-    """Asked on the loop; nothing here takes more of it than a fraction of a millisecond."""
+    """The health checks of a monitor. They run on the loop, each for a fraction of a millisecond."""
 
     def __init__(self, monitor: Monitor) -> None:
         self._monitor = monitor
         self._services = ServiceHealthChecks()
-        self._lost_ns: int | None = None  # since when no shard has been well, as far as anybody asked
+        self._lost_ns: int | None = None  # when a check first found every shard unhealthy
         self._dropped = 0
-        self._dropped_ns: int | None = None  # when it was seen last that the buffer dropped
+        self._dropped_ns: int | None = None  # when a check last found new drops
         self.vital: _Fresh[list[Check]] = _Fresh(self._vital)
         self.own: _Fresh[list[Check]] = _Fresh(self._own)
         self.services: _Fresh[dict[str, ServiceHealth]] = _Fresh(lambda: self._services.judge(monitor))
 
     @property
     def up_s(self) -> float:
-        """For how long the monitor has been running, in seconds."""
+        """Return how many seconds the monitor has been running."""
         return (now_ns() - self._monitor.began_ns) / 1e9
 
     async def _vital(self) -> list[Check]:
-        """What the bot needs to serve."""
+        """Check what the bot needs to serve its users."""
         monitor = self._monitor
         return [
             bot_checks.gateway(monitor, self._lost_s()),
@@ -67,9 +67,9 @@ class Health:
         ]
 
     async def _own(self) -> list[Check]:
-        """How the monitor itself is."""
+        """Check the monitor itself."""
         monitor = self._monitor
-        shared = {one.name: one for one in await self.vital()}
+        shared = {check.name: check for check in await self.vital()}
         return [
             shared["flusher"],
             monitor_checks.buffer(monitor, dropping=self._dropping()),
@@ -86,7 +86,7 @@ class Health:
             self._lost_ns = None
             return 0.0
         self._lost_ns = self._lost_ns or now_ns()
-        # Who asks only now learns it by the last heartbeat: of those there is more than one within STALE_S.
+        # A first check finds it by the last heartbeat: there is more than one within STALE_S.
         silent_s = (heard_s(self._monitor.bot) or 0.0) - STALE_S
         return max((now_ns() - self._lost_ns) / 1e9, silent_s)
 
@@ -99,7 +99,7 @@ class Health:
 
 
 def health_of(monitor: Monitor) -> Health:
-    """The judge of this monitor, the same at every call."""
+    """Return the health checks of this monitor, the same object at every call."""
     if Health not in monitor.beside:
         monitor.beside[Health] = Health(monitor)
     health: Health = monitor.beside[Health]

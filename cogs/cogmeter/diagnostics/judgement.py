@@ -1,4 +1,4 @@
-"""Judges a set of operations against the thresholds in effect. Every surface that says "healthy" asks this function."""
+"""Judges a set of operations by the thresholds in effect. Every surface that shows "healthy" uses this function."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ MOST_FAILED: Final = 0.5  # share of failures from which even too few operations
 
 
 class Measured(Protocol):
-    """The key figures of a set of operations, as ``query.records.Figures`` has them. Durations in microseconds."""
+    """The figures of a set of operations, as in ``query.records.Figures``. Durations are in microseconds."""
 
     @property
     def operations(self) -> int:
@@ -50,7 +50,7 @@ def judge(figures: Measured, limits: Limits, service: str = "", operation: str =
     """Compare operations with the error-rate and response-time thresholds of a service or operation.
 
     Without ``service``, the thresholds of the rules as a whole apply. A threshold of 0 is switched off. With fewer
-    operations than ``min_operations`` no threshold is exceeded; most of them failed is degraded all the same.
+    operations than ``min_operations`` no threshold applies, but if most of them failed the status is DEGRADED.
     From 1.6 times the threshold on (or by the limit's own severity) the status is UNHEALTHY, as the alert is critical.
     """
     if not figures.operations:

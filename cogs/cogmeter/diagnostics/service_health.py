@@ -1,4 +1,4 @@
-"""How each recorded service is, by what its operations did within the alerts' window."""
+"""Judges each recorded service by its operations within the alerts' window."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from cogmeter.diagnostics.judgement import judge
 from cogmeter.query.query import now_us
 from cogmeter.recording.background import paced
 from cogmeter.recording.recorder import OTHER
+from cogmeter.render import formatting
 from cogmeter_storage.alerting import AlertState
 from cogmeter_storage.histogram import quantiles
 
@@ -30,14 +31,14 @@ if TYPE_CHECKING:
     from cogmeter_storage.model import SeriesRecord
 
 ROWS: Final = 64
-LOOKED_UP: Final = 10  # services that were quiet all along, whose last operation is looked for in one go
+LOOKED_UP: Final = 10  # services without operations since the start, whose last one is read from the store per check
 _OF_SEVERITY: Final = {WARNING: Status.DEGRADED, CRITICAL: Status.UNHEALTHY}
-_TOLD: Final = (AlertState.FIRING, AlertState.ACKNOWLEDGED)
+_FIRED: Final = (AlertState.FIRING, AlertState.ACKNOWLEDGED)
 
 
 @dataclass(frozen=True, slots=True)
 class _WindowFigures:
-    """What a service did within the alerts' window; see ``judgement.Measured``."""
+    """The figures of a service within the alerts' window; see ``judgement.Measured``."""
 
     operations: int
     failures: int
@@ -49,28 +50,29 @@ class _WindowFigures:
 
 
 class ServiceHealthChecks:
-    """Remembers when services that are quiet now were last seen."""
+    """The health checks of services, with the time of each service's last operation."""
 
     def __init__(self) -> None:
         self._seen_us: dict[str, int | None] = {}
 
     async def judge(self, monitor: Monitor) -> dict[str, ServiceHealth]:
-        """Every recorded service, in alphabetical order."""
+        """Return the health of every recorded service, in alphabetical order."""
         window = monitor.alerting.evaluator.window
         alerts = _worst_alerts(monitor.alerting.engine.active)
-        found = await _active(monitor, window, alerts)
-        self._seen_us |= {name: one.last_seen_us for name, one in found.items()}
-        quiet = [one for one in await monitor.store.series() if one.service != OTHER and one.service not in found]
+        health = await _active(monitor, window, alerts)
+        self._seen_us |= {name: service.last_seen_us for name, service in health.items()}
+        stored = await monitor.store.series()
+        quiet = [series for series in stored if series.service != OTHER and series.service not in health]
         await self._look_up(monitor, quiet)
-        async for name in paced(dict.fromkeys(one.service for one in quiet)):
-            found[name] = self._quiet(name, window.length_s, alerts.get(name))
-        return dict(sorted(found.items()))
+        async for name in paced(dict.fromkeys(series.service for series in quiet)):
+            health[name] = self._quiet(name, window.length_s, alerts.get(name))
+        return dict(sorted(health.items()))
 
     async def _look_up(self, monitor: Monitor, quiet: Sequence[SeriesRecord]) -> None:
         ids: dict[str, list[int]] = {}
-        for one in quiet:
-            if one.service not in self._seen_us:
-                ids.setdefault(one.service, []).append(one.id)
+        for series in quiet:
+            if series.service not in self._seen_us:
+                ids.setdefault(series.service, []).append(series.id)
         for name in list(ids)[:LOOKED_UP]:
             newest = await monitor.store.page(ids[name], 0, now_us() + 1, limit=1)
             self._seen_us[name] = newest[0].end_us if newest else None
@@ -78,22 +80,28 @@ class ServiceHealthChecks:
     def _quiet(self, name: str, window_s: float, alert: Alert | None) -> ServiceHealth:
         seen_us = self._seen_us.get(name)
         age_s = None if seen_us is None else (now_us() - seen_us) / 1e6
-        status, reason = Status.UNKNOWN, f"no operations within {window_s:g} s"
+        status, reason = Status.UNKNOWN, _no_operations(window_s, seen_us)
         if alert is not None:
             status, reason = _OF_SEVERITY.get(alert.severity, Status.DEGRADED), alert.message
         return ServiceHealth(Check(name, status, reason, age_s), last_seen_us=seen_us)
 
 
+def _no_operations(window_s: float, seen_us: int | None) -> str:
+    return (
+        "no operations yet" if seen_us is None else f"no operations in the last {formatting.duration(window_s * 1e6)}"
+    )
+
+
 async def _active(monitor: Monitor, window: Window, alerts: Mapping[str, Alert]) -> dict[str, ServiceHealth]:
-    """The services that did anything within the window."""
+    """Return the health of the services with operations in the window."""
     counts, clock_s, at_us = window.by_service, time.perf_counter(), now_us()
     places = np.flatnonzero(counts.operations)
     columns = (counts.operations, counts.failures, counts.sum_us, window.began_s())
     rows = [column[places].tolist() for column in columns]
     names = [window.services[place] for place in places.tolist()]
-    # The copy, because the window goes on while the thread counts.
+    # Indexing copies the rows: the window changes while the thread counts.
     quantiles_us = await asyncio.to_thread(_quantiles_us, window.buckets[places])
-    found = {}
+    health = {}
     figures = zip(names, quantiles_us, *rows, strict=True)
     async for name, (p50, p95, p99), operations, failures, sum_us, began_s in paced(figures):
         age_s = 0.0 if math.isnan(began_s) else clock_s - began_s
@@ -101,7 +109,7 @@ async def _active(monitor: Monitor, window: Window, alerts: Mapping[str, Alert])
             operations, failures, {"average": sum_us / operations, "p50": p50, "p95": p95, "p99": p99}
         )
         status, reason = _judged(monitor, name, measured, alerts.get(name))
-        found[name] = ServiceHealth(
+        health[name] = ServiceHealth(
             Check(name, status, reason, age_s),
             operations,
             failures / operations,
@@ -109,11 +117,11 @@ async def _active(monitor: Monitor, window: Window, alerts: Mapping[str, Alert])
             p95,
             at_us - int(age_s * 1e6),
         )
-    return found
+    return health
 
 
 def _quantiles_us(buckets: NDArray[np.int32]) -> list[list[float]]:
-    """Return p50, p95 and p99 of each row, a few rows at a time: each step holds the interpreter's lock."""
+    """Return p50, p95 and p99 of each row, a few rows at a time, because each step blocks other threads."""
     answers: list[list[float]] = []
     for start in range(0, len(buckets), ROWS):
         answers += quantiles(buckets[start : start + ROWS].astype(np.int64), (0.5, 0.95, 0.99)).tolist()
@@ -129,10 +137,10 @@ def _judged(monitor: Monitor, name: str, measured: _WindowFigures, alert: Alert 
 
 
 def _worst_alerts(active: Sequence[Alert]) -> dict[str, Alert]:
-    """The worst alert that stands for each service and has been told."""
+    """Return each service's worst alert that has fired and is not muted."""
     worst: dict[str, Alert] = {}
     for alert in active:
         known = worst.get(alert.service)
-        if alert.state in _TOLD and alert.severity in _OF_SEVERITY and (known is None or known.severity != CRITICAL):
+        if alert.state in _FIRED and alert.severity in _OF_SEVERITY and (known is None or known.severity != CRITICAL):
             worst[alert.service] = alert
     return worst

@@ -1,4 +1,4 @@
-"""Lets one monitor at a time take operations from a recorder: two would each store only some of them."""
+"""Ensures that only one monitor takes operations from a recorder: two would each store some of them."""
 
 from __future__ import annotations
 
@@ -15,18 +15,18 @@ class RecorderInUseError(RuntimeError):
 
 
 class Claimant(Protocol):
-    """A monitor, as far as another one that wants the same recorder has to know it."""
+    """The part of a monitor that another monitor of the same recorder uses."""
 
-    loop: asyncio.AbstractEventLoop  # that it was started on
+    loop: asyncio.AbstractEventLoop  # the loop on which it was started
 
     @property
     def title(self) -> str:
-        """The name of its bot and its database."""
+        """Return the name of its bot and its database."""
         ...
 
     @property
     def closed(self) -> bool:
-        """Whether its bot was closed."""
+        """Return whether its bot was closed."""
         ...
 
     async def stop(self) -> None:
@@ -34,7 +34,7 @@ class Claimant(Protocol):
         ...
 
     async def abandon(self) -> None:
-        """Release what it holds, when its loop does not run any more."""
+        """Release its resources after its loop has ended."""
         ...
 
 
@@ -42,7 +42,7 @@ _claims: Final[weakref.WeakKeyDictionary[Recorder, weakref.ref[Claimant]]] = wea
 
 
 async def claim(recorder: Recorder, claimant: Claimant) -> None:
-    """Make ``claimant`` the one that takes operations from ``recorder``, until ``release``.
+    """Let only ``claimant`` take operations from ``recorder``, until ``release``.
 
     A monitor whose bot was closed, or whose event loop has ended, without unloading the extension is stopped first.
 
@@ -64,7 +64,7 @@ async def claim(recorder: Recorder, claimant: Claimant) -> None:
 
 
 def release(recorder: Recorder, claimant: Claimant) -> None:
-    """End the claim, if it is this one's."""
+    """End the claim if it belongs to this claimant."""
     if _holder(recorder) is claimant:
         del _claims[recorder]
 

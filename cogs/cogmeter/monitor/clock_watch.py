@@ -1,6 +1,6 @@
-"""Notices steps of the wall clock by a monotonic one, and says whether the present time can be trusted.
+"""Detects steps of the wall clock with a monotonic clock, and decides whether the present time can be trusted.
 
-A suspended machine makes no step: where the system has a clock that counts the suspension (Linux), that one is used.
+A suspended machine causes no step if the system has a monotonic clock that counts the suspension (Linux).
 """
 
 from __future__ import annotations
@@ -22,25 +22,25 @@ if TYPE_CHECKING:
     from cogmeter_storage.model import ClockSteps
 
 INTERVAL_S: Final = 0.5
-STEP_NS: Final = 2_000_000_000  # less than that is an adjustment, or the reading of two clocks
-READ_NS: Final = 20_000_000  # the readings of two clocks are of the same moment if they take no longer
-READINGS: Final = 5  # at most; the quickest counts
-FORWARD_US: Final = DAY_US  # a step, or a gap before the start, from which on the time has to be confirmed
-APART_S: Final = 3_600.0  # how far the clock may be ahead of Discord's for stored data to be removed by it
-SETTLED_NS: Final = 7 * DAY_US * 1000  # after so long without a step, and without an answer of Discord, it counts
+STEP_NS: Final = 2_000_000_000  # a smaller difference is an adjustment, or comes from reading two clocks
+READ_NS: Final = 20_000_000  # two clocks are read at the same moment if it takes no longer
+READINGS: Final = 5  # attempts; the fastest counts
+FORWARD_US: Final = DAY_US  # a step, or a gap before the start, from which the time has to be confirmed
+APART_S: Final = 3_600.0  # how far the clock may be ahead of Discord's while stored data is removed
+SETTLED_NS: Final = 7 * DAY_US * 1000  # the time is trusted after so long without a step
 
 _logger = logging.getLogger("cogmeter.clock")
 
 
 class ClockStep(NamedTuple):
-    """A step of the clock, in microseconds: of the wall clock, and of the time that cogmeter goes by."""
+    """A step in microseconds: of the wall clock, and of the time that cogmeter uses."""
 
     wall_us: int
     time_us: int
 
 
 class ClockWatch:
-    """Compares the wall clock with a steady one twice a second, for as long as it runs."""
+    """Compares the wall clock with a monotonic clock twice a second while it runs."""
 
     def __init__(
         self,
@@ -49,8 +49,10 @@ class ClockWatch:
         ahead_s: Callable[[], float | None],
         steady_ns: Callable[[], int] | None = None,
     ) -> None:
-        """``stepped`` is called with each step. ``ahead_s`` is how far the clock is ahead of Discord's, measured since
-        the last step; None if that is not known. ``steady_ns`` are the nanoseconds of a clock that only goes forward.
+        """Call ``stepped`` with each step.
+
+        ``ahead_s`` returns how far the clock is ahead of Discord's since the last step, None if unknown. ``steady_ns``
+        is a monotonic clock.
         """
         self.back = 0  # steps
         self.forward = 0
@@ -58,19 +60,17 @@ class ClockWatch:
         self._stepped = stepped
         self._ahead_s = ahead_s
         self._steady_ns = _steady_ns if steady_ns is None else steady_ns
-        self._doubtful = False  # whether the time has to be confirmed before data is removed by it
-        self._known: tuple[int, int, int] | None = (
-            None  # the steady clock, the wall clock and the time at the last look
-        )
-        self._settled_ns = 0  # when the last step was, by the steady clock
+        self._doubtful = False  # the time has to be confirmed before data is removed
+        self._known: tuple[int, int, int] | None = None  # monotonic clock, wall clock and time at the last check
+        self._settled_ns = 0  # the last step, by the monotonic clock
         self._task: asyncio.Task[None] | None = None
 
     def start(self, last_us: int | None) -> None:
-        """Begin, with the time of the newest stored operation, if there is one."""
+        """Start watching; ``last_us`` is the end of the newest stored operation."""
         now_us = clock.now_us()
         if not clock.credible and last_us is not None and last_us > now_us:
             clock.set_known_time(last_us * 1000)
-            _logger.error("The clock shows %s, which cannot be: time goes on from the last stored operation", _wall())
+            _logger.error("The clock shows %s, which is wrong: time continues from the last stored operation", _wall())
         elif last_us is not None and now_us - last_us >= FORWARD_US:
             self._doubtful = True
         self._known = self._read()
@@ -78,7 +78,7 @@ class ClockWatch:
         self._task = detached(self._run(), name="cogmeter-clock")
 
     async def stop(self) -> None:
-        """End."""
+        """Stop watching."""
         clock.clear_known_time()
         if self._task is not None:
             self._task.cancel()
@@ -86,7 +86,7 @@ class ClockWatch:
             self._task = None
 
     async def look(self) -> ClockStep | None:
-        """Compare the clocks now; return the step that was noticed and handled, if there was one."""
+        """Compare the clocks now; return the step that was detected and handled, or None."""
         before, now = self._known, self._read()
         self._known = now
         if before is None:
@@ -100,7 +100,7 @@ class ClockWatch:
         return step
 
     def doubt(self) -> str:
-        """Why no stored data is to be removed by the present time; empty if it can be."""
+        """Return why stored data must not be removed by the present time; empty if it may."""
         if not clock.credible:
             return f"the clock shows {_wall()}, a time before this version was released"
         ahead_s = self._ahead_s()
@@ -112,17 +112,18 @@ class ClockWatch:
 
     def findings(self, stored: ClockSteps) -> list[Finding]:
         """Return the doctor's lines about the clock."""
-        found = [clock_finding(stored)]
+        findings = [clock_finding(stored)]
         if doubt := self.doubt():
-            said = f"nothing is removed from the database: {doubt}"
-            found.append(Finding("clean-up", well=False, text=said, advice=NTP))
+            text = f"nothing is removed from the database: {doubt}"
+            findings.append(Finding("clean-up", well=False, text=text, advice=NTP))
         if self.back or self.forward:
-            said = f"the clock was set back {self.back} times and forward {self.forward} times since the start"
-            last = (
-                f"the last time by {formatting.duration(abs(self.last_us))} {'back' if self.last_us < 0 else 'forward'}"
+            direction = "back" if self.last_us < 0 else "forward"
+            text = (
+                f"the clock was set back {self.back} times and forward {self.forward} times since the start, "
+                f"the last time by {formatting.duration(abs(self.last_us))} {direction}; jobs ran on time"
             )
-            found.append(Finding("clock steps", well=False, text=f"{said}, {last}; jobs went on in time", advice=NTP))
-        return found
+            findings.append(Finding("clock steps", well=False, text=text, advice=NTP))
+        return findings
 
     def _note(self, step: ClockStep, steady_ns: int) -> None:
         self.back += step.wall_us < 0
@@ -132,12 +133,12 @@ class ClockWatch:
         if step.time_us >= FORWARD_US:
             self._doubtful = True
         elif step.time_us <= -FORWARD_US:
-            self._doubtful = False  # it was wrong, and is set right
+            self._doubtful = False  # the clock was wrong and was corrected
         direction = "back" if step.wall_us < 0 else "forward"
         _logger.warning("The clock was set %s by %s", direction, formatting.duration(abs(step.wall_us)))
 
     def _read(self) -> tuple[int, int, int]:
-        """Return the steady clock, the wall clock and the time at one moment."""
+        """Return the monotonic clock, the wall clock and the time at one moment."""
         reading = self._reading()
         for _ in range(READINGS - 1):
             if reading[0] < READ_NS:
@@ -149,7 +150,7 @@ class ClockWatch:
         return steady_ns, wall_ns, time_ns
 
     def _reading(self) -> tuple[int, int, int, int]:
-        """Return how long the reading took, and what the clocks showed."""
+        """Return how long the reading took, and the three clocks."""
         began_ns = self._steady_ns()
         wall_ns, time_ns = time.time_ns(), clock.now_ns()
         steady_ns = self._steady_ns()
@@ -161,14 +162,14 @@ class ClockWatch:
             try:
                 await self.look()
             except Exception:
-                _logger.exception("A step of the clock was not followed everywhere")
+                _logger.exception("A part of the monitor did not handle a step of the clock")
 
 
-NTP: Final = "Let the machine keep its time by NTP; see docs/metrics.md"
+NTP: Final = "Set the machine's clock by NTP; see docs/metrics.md"
 
 
 def clock_text(stored: ClockSteps) -> str:
-    """Return in words what steps of the clock did to stored data."""
+    """Return a text about the effects of clock steps on stored data."""
     parts = []
     if stored:
         span = ""
@@ -185,17 +186,17 @@ def clock_text(stored: ClockSteps) -> str:
 
 
 def clock_finding(stored: ClockSteps) -> Finding:
-    """Return the line of a doctor page about stored data and the clock."""
+    """Return the doctor's finding about stored data and the clock."""
     advice = f"{NTP}. What was set apart is in the table set_apart until PERFORMANCE_RETENTION_HOURS have passed"
     return Finding("clock", not stored and not stored.clamped, clock_text(stored), advice if stored else NTP)
 
 
 def impossible_finding() -> Finding | None:
-    """Return the line of a doctor page about a clock that is known to be wrong; None if it can be right."""
+    """Return the doctor's finding about a clock that is certainly wrong; None if it may be right."""
     if clock.credible:
         return None
-    said = f"the clock shows {_wall()}, before {_minute(RELEASED_US)}: it is wrong"
-    return Finding("clock", well=False, text=said, advice=NTP)
+    text = f"the clock shows {_wall()}, before {_minute(RELEASED_US)}: it is wrong"
+    return Finding("clock", well=False, text=text, advice=NTP)
 
 
 def _wall() -> str:

@@ -1,4 +1,4 @@
-"""The git commit that the bot runs from, read from ``.git`` without running git."""
+"""Reads the git commit of the bot from ``.git`` without running git."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from cogmeter.settings.text_file import read_start
 
 MOST_BYTES: Final = 16 * 1024  # of a file that holds one line
 MOST_PACKED: Final = 8 * 1024 * 1024  # of packed-refs, which has a line for each branch and tag
-DEEPEST: Final = 5  # references that lead to references
+DEEPEST: Final = 5  # nested references
 SHORT: Final = 7  # characters, as git itself shortens
 
 _COMMIT = re.compile(r"[0-9a-f]{40}([0-9a-f]{24})?")
@@ -18,7 +18,7 @@ _NAME = re.compile(r"refs/[^\x00-\x20\\]+")
 
 
 def revision(start: Path | None = None) -> str | None:
-    """The short commit of the repository around ``start`` (default: the working directory); None if there is none.
+    """Return the short commit of the repository around ``start`` (the working directory); None without one.
 
     It reads files, so call it in a thread. It never raises.
     """
@@ -31,7 +31,7 @@ def revision(start: Path | None = None) -> str | None:
 
 
 def _git_folder(start: Path) -> Path | None:
-    """The repository's own folder: ``.git``, or where the file ``.git`` of a worktree or submodule points to."""
+    """Return the folder ``.git``, or the target of the file ``.git`` in a worktree or submodule."""
     for folder in (start, *start.parents):
         git = folder / ".git"
         if git.is_dir():
@@ -43,7 +43,7 @@ def _git_folder(start: Path) -> Path | None:
 
 
 def _commit(git: Path) -> str | None:
-    """The commit that HEAD stands for; a branch without a commit has none."""
+    """Return the commit of HEAD; None on a branch without commits."""
     common = git / "commondir"  # of a worktree: its branches are in the main repository
     folders = (git, (git / _line(common)).resolve()) if common.is_file() else (git,)
     text = _line(git / "HEAD")
@@ -51,14 +51,14 @@ def _commit(git: Path) -> str | None:
         if _COMMIT.fullmatch(text):
             return text
         name = text.removeprefix("ref:").strip()
-        if not _NAME.fullmatch(name) or ".." in name:  # it is to lead to no other file
+        if not _NAME.fullmatch(name) or ".." in name:  # it must not lead to another file
             return None
         text = _reference(folders, name) or ""
     return None
 
 
 def _reference(folders: tuple[Path, ...], name: str) -> str | None:
-    """What a reference holds: its own file wins over the packed ones."""
+    """Return a reference's commit: its own file has priority over the packed references."""
     for folder in folders:
         loose = folder / name
         if loose.is_file():
@@ -70,12 +70,12 @@ def _packed(path: Path, name: str) -> str | None:
     if not path.is_file():
         return None
     for line in read_start(path, MOST_PACKED).decode("utf-8", "replace").splitlines():
-        commit, _, found = line.partition(" ")
-        if found == name:
+        commit, _, reference = line.partition(" ")
+        if reference == name:
             return commit
     return None
 
 
 def _line(path: Path) -> str:
-    """The first line of a small file."""
+    """Return the first line of a small file."""
     return read_start(path, MOST_BYTES).decode("utf-8", "replace").partition("\n")[0].strip()

@@ -1,4 +1,4 @@
-"""The heartbeat: pings a URL for as long as the bot is well, so that somebody outside notices when it stops."""
+"""Sends a heartbeat to a URL while the bot is healthy, so that a monitoring service notices when it stops."""
 
 from __future__ import annotations
 
@@ -26,40 +26,40 @@ _logger = logging.getLogger("cogmeter.heartbeat")
 
 
 class Heartbeat:
-    """``beat`` is called on a schedule by the loop that it speaks for: a blocked loop sends none by itself."""
+    """A scheduled job on the bot's event loop: a blocked loop sends no heartbeat."""
 
-    def __init__(self, url: str, trouble: Callable[[], str]) -> None:
-        """``trouble`` says what is not well, in words, or nothing. The URL holds a secret and is never shown."""
+    def __init__(self, url: str, problem: Callable[[], str]) -> None:
+        """``problem`` returns why no heartbeat is sent, or an empty text. The URL is secret and is never shown."""
         self._url = url
-        self._trouble = trouble
+        self._problem = problem
         self._http = Http(FIELD, patience=PATIENCE)
         self.sent = 0
-        self.withheld = ""  # why the last one was
-        self.failed = ""  # why the last one was not taken
+        self.withheld = ""  # why the last heartbeat was not sent
+        self.failed = ""  # why the last heartbeat was not accepted
 
     async def beat(self) -> None:
-        """Send one, if all is well."""
-        trouble = self._trouble()
-        if trouble != self.withheld:
-            _logger.warning("The heartbeat: %s", f"withheld, {trouble}" if trouble else "sent again")
-        self.withheld = trouble
-        if trouble:
+        """Send a heartbeat if there is no problem."""
+        problem = self._problem()
+        if problem != self.withheld:
+            _logger.warning("The heartbeat: %s", f"withheld, {problem}" if problem else "sent again")
+        self.withheld = problem
+        if problem:
             return
-        failed = await self._sent()
+        failed = await self._send()
         if failed and failed != self.failed:
-            _logger.warning("%s; see that the address is right and can be reached", failed)
+            _logger.warning("%s; check that the address is correct and reachable", failed)
         self.failed = failed
         self.sent += not failed
 
-    async def _sent(self) -> str:
-        """Send it; empty, or what went wrong, without the address."""
+    async def _send(self) -> str:
+        """Send a heartbeat; return the error without the address, or an empty text."""
         try:
             answer = await self._http.send("GET", self._url)
         except NotifyError as error:
             return str(error)
-        trouble = refusal(answer, self._http.setting, what="the heartbeat")
-        if trouble is not None:
-            return str(trouble)
+        refused = refusal(answer, self._http.setting, what="the heartbeat")
+        if refused is not None:
+            return str(refused)
         unknown = _unknown(answer)
         return (
             f'{self._http.setting} answered {answer.status}, but says: "{unknown}". Copy its URL again'
@@ -68,23 +68,21 @@ class Heartbeat:
         )
 
     def findings(self) -> list[Finding]:
-        """Whether it beats."""
-        trouble = self.failed or (f"withheld: {self.withheld}" if self.withheld else "")
-        advice = "Mend what it says; see PERFORMANCE_HEARTBEAT_URL"
-        return [Finding("heartbeat", well=not trouble, text=trouble or f"{self.sent} sent", advice=advice)]
+        """Return the doctor's finding about the last heartbeat."""
+        problem = self.failed or (f"withheld: {self.withheld}" if self.withheld else "")
+        advice = "Fix the problem named here; see PERFORMANCE_HEARTBEAT_URL"
+        return [Finding("heartbeat", well=not problem, text=problem or f"{self.sent} sent", advice=advice)]
 
 
 def _unknown(answer: HttpResponse) -> str:
-    """Return what a monitoring service says when it answers with success and yet does not know the address.
+    """Return the error of a monitoring service that answers with success although it does not know the address.
 
-    Several do: Healthchecks answers 200 with "OK (not found)" or "OK (rate limited)", others 200 with "ok": false.
+    Healthchecks answers 200 with "OK (not found)" or "OK (rate limited)", others 200 with "ok": false.
     """
     with contextlib.suppress(ValueError, RecursionError):
-        said = json.loads(answer.body)
-        if isinstance(said, dict):
-            refused = False in (said.get("ok"), said.get("success")) or "error" in (
-                said.get("status"),
-                said.get("result"),
-            )
-            return (answer.reason or "it was not accepted") if refused or bool(said.get("error")) else ""
+        body = json.loads(answer.body)
+        if isinstance(body, dict):
+            results = (body.get("ok"), body.get("success"), body.get("status"), body.get("result"))
+            refused = False in results[:2] or "error" in results[2:] or bool(body.get("error"))
+            return (answer.reason or "it was not accepted") if refused else ""
     return answer.reason if _REFUSED.search(answer.reason) else ""

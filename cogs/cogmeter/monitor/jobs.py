@@ -60,7 +60,7 @@ async def clean(monitor: Monitor) -> None:
         hour_hours=settings.retention_hourly_days * 24,
         day_hours=settings.retention_daily_days * 24,
     )
-    await fold(monitor)  # what is not folded yet is not removed either
+    await fold(monitor)  # slots that are not folded yet are not removed
     try:
         cleaned = await monitor.store.clean(retention, now_us=now_us())
         _logger.debug("Removed %d old operations and %d old slots", cleaned.operations, cleaned.slots)

@@ -1,4 +1,4 @@
-"""The one place that builds, wires, starts and stops all parts of the monitor."""
+"""Builds, connects, starts and stops all parts of the monitor; the public API of a running one."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ if TYPE_CHECKING:
     from cogmeter_storage.base import Store
 
 ABANDON_S = 5.0  # for each part of a monitor whose event loop has ended
-MEASURING = "measuring"  # what failures to count a batch for the alert rules are counted under
+MEASURING = "measuring"  # the name in ``faults`` of batches that could not be measured for the alert rules
 LEVELS = {"debug": logging.DEBUG, "info": logging.INFO, "warn": logging.WARNING, "error": logging.ERROR}
 
 _logger = logging.getLogger("cogmeter.runtime")
@@ -83,17 +83,17 @@ class Monitor:
     heartbeat: Heartbeat | None = None
     watcher: Watcher
     overhead: Overhead
-    loop: asyncio.AbstractEventLoop  # that it was started on
+    loop: asyncio.AbstractEventLoop  # the loop on which it was started
 
     def __init__(self, bot: commands.Bot, settings: Settings, *, recorder: Recorder | None = None) -> None:
-        """Nothing runs until ``start``. Without a ``recorder`` it serves the package's own."""
+        """Build the parts; ``start`` starts them. The default ``recorder`` is the package's own."""
         self.settings = settings
         self.recorder = default_recorder if recorder is None else recorder
         self.charts = ChartWorker()
-        self.faults: Counter[str] = Counter()  # of our own parts, by part or job
+        self.faults: Counter[str] = Counter()  # of cogmeter, by part or job
         self.gauges: Mapping[str, float] = {}  # the newest sample of all surfaces
-        self.began_ns = self.sampled_ns = now_ns()  # when it was made, and when that sample was taken
-        self.reopened = 0  # how often the database had to be opened again, and when it last was
+        self.began_ns = self.sampled_ns = now_ns()  # of its creation and of that sample
+        self.reopened = 0  # how often the database had to be opened again, and when
         self.reopened_ns = 0
         self.beside: dict[type, Any] = {}  # what layers above keep for as long as it lives, by its class
         self.parts = StartupGuard(self.faults)
@@ -106,12 +106,12 @@ class Monitor:
 
     @property
     def title(self) -> str:
-        """The name of the bot and its database, without what is secret."""
+        """Return the name of the bot and its database, without secrets."""
         return f"{self.bot.user or 'not logged in'}, database {self._database}"
 
     @property
     def closed(self) -> bool:
-        """Whether the bot was closed."""
+        """Return whether the bot was closed."""
         return self.bot.is_closed()
 
     async def start(self) -> None:
@@ -121,8 +121,8 @@ class Monitor:
         whole fails, everything that was started is stopped again.
 
         Raises:
-            SettingsError: the database cannot be used; the line names the setting, its value and the mend.
-            RecorderInUseError: the recorder is served by another bot's monitor.
+            SettingsError: the database cannot be used; the text names the setting, its value and the fix.
+            RecorderInUseError: another bot's monitor uses the recorder.
         """
         self.loop = asyncio.get_running_loop()
         async with AsyncExitStack() as undo:
@@ -144,17 +144,17 @@ class Monitor:
             await self._start_flusher(undo)
             await self._start_watching(undo)
             self._start_jobs(undo)
-            undo.callback(self._stop_waiting)  # done first at the end
+            undo.callback(self._stop_waiting)  # runs first
             self._undo = undo.pop_all()
-        _logger.info("Monitoring; operations are kept in %s", self.settings.database_url)
+        _logger.info("Monitoring; operations are stored in %s", self.settings.database_url)
 
     async def stop(self) -> None:
-        """Flush what is buffered and stop every part; recording goes on into the buffer. Never raises."""
-        async with self._stopping:  # the bot may stop it while the next one wants its place
+        """Flush the buffer and stop every part; operations are still recorded into the buffer. Never raises."""
+        async with self._stopping:  # the bot may stop it while another monitor claims the recorder
             try:
                 await self._undo.aclose()
             except Exception:
-                _logger.exception("A part of the monitor did not stop as it should")
+                _logger.exception("A part of the monitor failed to stop")
             _logger.debug("Stopped")
 
     def on_stop(self, end: Callable[[], Awaitable[None]]) -> None:
@@ -180,13 +180,13 @@ class Monitor:
         _logger.warning("Released a monitor whose event loop had ended without unloading it (%s)", self.title)
 
     async def override(self, values: Mapping[str, str | None], actor: str) -> list[AuditEntry]:
-        """Change thresholds while running (None: back to the setting): stored, audited, marked, and effective at once.
+        """Change thresholds while running (None: reset): stored, audited, marked, and effective at once.
 
-        Returns what was really changed. Keys and values are those of ``Limits``.
+        Return the real changes. Keys and values are those of ``Limits``.
 
         Raises:
-            LimitError: a key or value cannot be; its text names it and the allowed range. Nothing is changed.
-            StorageError: it cannot be stored. Nothing is changed.
+            LimitError: a key or value is invalid; the text names it and the allowed range. Nothing is changed.
+            StorageError: the changes cannot be stored. Nothing is changed.
         """
         checked = {key: None if value is None else Limits.check(key, value) for key, value in values.items()}
         entries = await self.store.alerting.override(checked, now_us=now_us(), actor=actor)
@@ -257,7 +257,7 @@ class Monitor:
         return found
 
     async def ready(self) -> None:
-        """The bot is connected: see now, not at the first alert, whether alerts can be told."""
+        """Check the alert targets now that the bot is connected, and not only at the first alert."""
         await self.alerting.delivery.prepare()
 
     async def _open(self) -> Store:
@@ -266,11 +266,11 @@ class Monitor:
             return await open_store(url, replace_corrupt=True)
         except StorageError as error:
             text, name = str(error), env_name("database_url")
-            # A URL that is refused is named already, without the password that it may hold.
+            # The text about a refused URL names it already, without a password.
             raise SettingsError(text if text.startswith(name) else f"{name}={url}: {text}") from None
 
     def _stop_waiting(self) -> None:
-        """Do not wait long for other programs' locks while stopping: Docker kills a container after ten seconds."""
+        """Stop waiting for locks of other programs: Docker kills a container after ten seconds."""
         self.store.stop_waiting()
 
     async def _close_store(self) -> None:
@@ -281,12 +281,12 @@ class Monitor:
         return self.settings.database_url.partition("?")[0].rpartition("@")[2]
 
     async def _start_alerts(self, undo: AsyncExitStack) -> None:
-        with self.parts.guard("stored series", "they count against the limit of series when they come up again"):
+        with self.parts.guard("stored series", "they count against the limit of series when they are recorded again"):
             await self._name_stored_series()
         self.watcher = Watcher(self.bot, self.settings, self.recorder)
-        people = self.watcher.receipts.people
+        people = self.watcher.tracker.people
         people.key = new_key()
-        with self.parts.guard("privacy key", "people are counted anew"):
+        with self.parts.guard("privacy key", "users are counted anew"):
             people.key = await stored_key(self.store, people.key)
         self.alerting = Alerting(
             self.settings,
@@ -300,7 +300,7 @@ class Monitor:
         await self.alerting.start()
 
     async def _name_stored_series(self) -> None:
-        """Make what is stored count against the limit of series; what is beyond it was not recorded by this run."""
+        """Count stored series against the limit of series; this run did not record those beyond it."""
         for stored in await self.store.series():
             if len(self.recorder.names) < MAX_SERIES:
                 self.recorder.series(stored.service, stored.operation)
@@ -310,13 +310,13 @@ class Monitor:
 
     async def _start_flusher(self, undo: AsyncExitStack) -> None:
         buffer = self.recorder.buffer
-        if not buffer.capacity:  # it was switched off: what was dropped then was meant to be
+        if not buffer.capacity:  # monitoring was disabled: those drops were intended
             buffer.dropped = buffer.logged = buffer.stored = 0
         if self.settings.max_operations_in_memory is None:
             buffer.bound_by_memory(self.settings.max_buffer_mb * 1e6)
         else:
             buffer.capacity = self.settings.max_operations_in_memory
-        traces = self.watcher.receipts.traces
+        traces = self.watcher.tracker.traces
         self.flusher = Flusher(self.recorder, self.store, watch=self._measure, replace=self._replace, traces=traces)
         self.flusher.start()
         _logger.debug("Flushing; %d series are known", len(self.recorder.names))
@@ -324,7 +324,7 @@ class Monitor:
         self.overhead = Overhead(self.flusher)
 
     async def _measure(self, atoms: list[Any]) -> None:
-        """Count a batch for the alert rules. If that fails, the batch is stored all the same."""
+        """Count a batch for the alert rules. If that fails, the batch is still stored."""
         try:
             await self.alerting.evaluator.watch(atoms)
         except Exception as error:
@@ -363,7 +363,7 @@ class Monitor:
             undo.callback(self.schedule.stop)
 
     async def _stepped(self, step: ClockStep) -> None:
-        """Follow a step of the clock everywhere: what was due in a minute is due in a minute still."""
+        """Adjust all parts to a step of the clock: a job that is due in a minute is still due in a minute."""
         self.schedule.stepped(step.wall_us)
         if "flusher" in vars(self):
             self.flusher.stepped(step.time_us)
@@ -373,18 +373,18 @@ class Monitor:
             await self.alerting.stepped(step.time_us)
 
     def _ahead_s(self) -> float | None:
-        """How many seconds the clock is ahead of Discord's at least; None before the first answer."""
+        """Return how many seconds the clock is at least ahead of Discord's; None before the first response."""
         skew = self.watcher.skew
         return None if skew.seconds is None else skew.seconds - skew.uncertainty_s
 
     async def _replace(self, error: StorageError) -> Store:
-        """Open the database again after it turned out corrupt or is no longer the file at its path."""
+        """Reopen the database after it became corrupt or is no longer the file at its path."""
         _logger.error("%s", error)
         store, done = await self.store.reopen()
         self.reopened, self.reopened_ns = self.reopened + 1, now_ns()
         _logger.error("%s", done)
         self.store = self.query.store = store
-        people = self.watcher.receipts.people
+        people = self.watcher.tracker.people
         people.key = await privacy_key(store, people.key)
         await self.alerting.move(store)
         return store

@@ -1,4 +1,4 @@
-"""How much of a core cogmeter itself uses in the bot's process: an estimate from measured parts."""
+"""Estimates the CPU time of cogmeter itself in the bot's process from measured parts."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from cogmeter.recording.recorder import Recorder
 if TYPE_CHECKING:
     from cogmeter.recording.flusher import Flusher
 
-OWN_THREADS: Final = ("aiosqlite", "cogmeter")  # how the names of our threads begin
-CALIBRATION: Final = 500  # operations that are recorded to learn what one costs here
+OWN_THREADS: Final = ("aiosqlite", "cogmeter")  # prefixes of the names of our threads
+CALIBRATION: Final = 500  # operations that are recorded to measure the cost of one
 
 
 class Overhead:
-    """The CPU time of our own threads, of converting rows on the loop, and of recording, since it was made."""
+    """The CPU time of cogmeter's threads, of converting rows on the loop, and of recording, since its creation."""
 
     def __init__(self, flusher: Flusher) -> None:
         self._flusher = flusher
@@ -28,14 +28,14 @@ class Overhead:
         self._threads_s = _threads_cpu_s()
 
     def percent(self) -> float:
-        """The share of one core, in percent. The chart process is apart, at the lowest priority."""
+        """Return the share of a core in percent, without the chart process, which has the lowest priority."""
         elapsed_s = max(time.perf_counter() - self._began_s, 1e-3)
         loop_s = self._flusher.loop_ns / 1e9 + self._flusher.written * self._record_s
         return 100.0 * (loop_s + max(_threads_cpu_s() - self._threads_s, 0.0)) / elapsed_s
 
 
 def _cost_of_recording() -> float:
-    """The seconds that one operation costs to record, tried on a recorder that is thrown away."""
+    """Return the seconds that recording an operation takes, measured with a temporary recorder."""
     tracked = Recorder(Buffer(CALIBRATION)).track("cogmeter", "calibration")
     began_s = time.perf_counter()
     for _ in range(CALIBRATION):
@@ -45,13 +45,13 @@ def _cost_of_recording() -> float:
 
 
 def _threads_cpu_s() -> float:
-    """The CPU seconds that our threads have used so far; 0 where the platform does not tell."""
+    """Return the CPU seconds of cogmeter's threads; 0 if the platform does not support it."""
     own = {thread.native_id for thread in threading.enumerate() if _is_own(thread)}
     try:
         times = psutil.Process().threads()
     except (psutil.Error, OSError):
         return 0.0
-    return float(sum(one.user_time + one.system_time for one in times if one.id in own))
+    return float(sum(thread.user_time + thread.system_time for thread in times if thread.id in own))
 
 
 def _is_own(thread: threading.Thread) -> bool:

@@ -1,4 +1,4 @@
-"""What is done again and again: each job at its own interval, with its faults counted and logged, never raised."""
+"""Runs jobs at intervals. Their errors are counted and logged, never raised."""
 
 from __future__ import annotations
 
@@ -22,22 +22,22 @@ if TYPE_CHECKING:
 
     from apscheduler.job import Job
 
-BROKEN_RUNS: Final = 3  # failed runs in a row: more than an accident
-EXECUTOR: Final = "cogmeter"  # APScheduler names its log by it, so that a host's own jobs log as they did
+BROKEN_RUNS: Final = 3  # failed runs in a row from which a job is broken
+EXECUTOR: Final = "cogmeter"  # part of the name of APScheduler's logger, so that the log of a host's jobs is unchanged
 
 _logger = logging.getLogger("cogmeter.schedule")
 
 
 @dataclass(frozen=True, slots=True)
 class FailingJob:
-    """A job that fails now."""
+    """A job whose last run failed."""
 
-    runs: int  # how many in a row have failed
-    error: str  # of the last one
+    runs: int  # failed runs in a row
+    error: str  # of the last run
 
 
 class Interval(IntervalTrigger):  # type: ignore[misc]  # APScheduler ships no types
-    """An interval of which no run is made up for: a clock that went forward may have passed over millions."""
+    """An interval that never makes up for missed runs: a clock that was set forward may have skipped millions."""
 
     def get_next_fire_time(self, previous_fire_time: datetime | None, now: datetime) -> datetime | None:
         """Return the time of the next run: never before ``now``."""
@@ -52,19 +52,19 @@ class Scheduler:
     """The jobs of one monitor, from ``start`` to ``stop``."""
 
     def __init__(self, faults: Counter[str]) -> None:
-        """What fails is counted among the ``faults``, by the job's name."""
+        """Count failed runs in ``faults`` by the job's name."""
         self._faults = faults
-        self.ended_ns: dict[str, int] = {}  # when each job last came to an end, well or not
+        self.ended_ns: dict[str, int] = {}  # when each job last ended, with or without an error
         self.failing: dict[str, FailingJob] = {}  # the jobs whose last run failed
-        self._quiet = ExitStack()  # gives the loggers their levels back
+        self._quiet = ExitStack()  # restores the levels of loggers
         self._hushed = False
         self._scheduler = AsyncIOScheduler(timezone=UTC, logger=logging.getLogger("cogmeter.scheduler"))
         self._scheduler.add_executor("asyncio", EXECUTOR)
 
     def every(self, interval_s: float, name: str, work: Callable[[], Awaitable[object]]) -> None:
-        """Do ``work`` every ``interval_s`` seconds, never twice at once; also after the start."""
+        """Run ``work`` every ``interval_s`` seconds, never twice at once. It may be called after the start."""
         self._hush()
-        # A context of our own: no interaction's may leak into jobs that outlive it.
+        # A new context: the context of an interaction must not leak into jobs.
         own_context().run(
             self._scheduler.add_job,
             self._guarded(name, work),
@@ -79,36 +79,36 @@ class Scheduler:
 
     @property
     def jobs(self) -> list[Job]:
-        """The jobs, each with the time of its next run."""
+        """Return the jobs, each with the time of its next run."""
         return list(self._scheduler.get_jobs())
 
     @property
     def broken(self) -> list[str]:
-        """The jobs that have failed several times in a row, in alphabetical order."""
-        return sorted(name for name, one in self.failing.items() if one.runs >= BROKEN_RUNS)
+        """Return the jobs that have failed several times in a row, in alphabetical order."""
+        return sorted(name for name, job in self.failing.items() if job.runs >= BROKEN_RUNS)
 
     def stepped(self, step_us: int) -> None:
-        """Follow a step of the wall clock: each job runs next when it would have run without it."""
+        """Adjust to a step of the wall clock: each job runs next when it would have run without the step."""
         for job in self.jobs:
-            at = getattr(job, "next_run_time", None)  # there is none before the start
+            at = getattr(job, "next_run_time", None)  # missing before the start
             if at is not None:
-                # The scheduler may have run since the step, and the next time is by the new clock already.
+                # If the scheduler has run since the step, the next time is by the new clock already.
                 until = datetime.now(UTC) + job.trigger.interval
                 job.modify(next_run_time=min(at + timedelta(microseconds=step_us), until))
 
     def start(self) -> None:
-        """Begin, on the running loop."""
+        """Start the jobs on the running loop."""
         self._hush()
         own_context().run(self._scheduler.start)
 
     def stop(self) -> None:
-        """Begin no job any more; the scheduler itself shuts down in the loop's next turn."""
+        """Start no more runs; the scheduler itself shuts down in the loop's next turn."""
         self._scheduler.shutdown(wait=False)
         self._quiet.close()
         self._hushed = False
 
     def _hush(self) -> None:
-        """APScheduler tells of every job and run at INFO; ours are worth a line when they fail."""
+        """Raise the level of APScheduler's loggers, which log every job and run at INFO."""
         if self._hushed:
             return
         self._hushed = True
@@ -119,19 +119,19 @@ class Scheduler:
 
     def _guarded(self, name: str, work: Callable[[], Awaitable[object]]) -> Callable[[], Awaitable[None]]:
         async def job() -> None:
-            failure: str | None = "it was cut off"
+            failure: str | None = "it was cancelled"
             try:
                 await work()
                 failure = None
             except asyncio.CancelledError:
-                _logger.debug("The %s job was cut off by the end", name)  # raised on, APScheduler would call it a fault
+                _logger.debug("The %s job was cancelled", name)  # if raised, APScheduler would log it as an error
             except StorageError as error:
                 self._faults[name] += 1
                 failure = str(error)
                 _logger.warning("The %s job could not use the store: %s", name, error)
             except Exception as error:
                 self._faults[name] += 1
-                failure = f"a fault of cogmeter's ({type(error).__name__})"
+                failure = f"a fault of cogmeter ({type(error).__name__})"
                 _logger.exception("The %s job failed", name)
             finally:
                 self.ended_ns[name] = now_ns()

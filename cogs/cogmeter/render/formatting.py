@@ -1,4 +1,4 @@
-"""Numbers and names in people's form, for embeds, charts, pages and the terminal alike."""
+"""Numbers and names as text, for embeds, charts, pages and the terminal."""
 
 from __future__ import annotations
 
@@ -7,21 +7,21 @@ import re
 
 from cogmeter.times import utc
 
-NOTHING = "\N{EN DASH}"  # where there is no figure
+NOTHING = "\N{EN DASH}"  # in place of an unknown number
 ELLIPSIS = "…"
 NO_CHANGE_BELOW = 0.005  # a change of less than half a percent is none
 _UNPRINTABLE = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff\s]+")
 
 
 def duration(duration_us: float | None) -> str:
-    """A duration in microseconds: ``850 µs``, ``145 ms``, ``1.2 s``, ``2 min 5 s``, ``3 h 12 min``, ``2 d 4 h``."""
+    """Format microseconds: ``850 µs``, ``145 ms``, ``1.2 s``, ``2 min 5 s``, ``3 h 12 min``, ``2 d 4 h``."""
     if duration_us is None or not math.isfinite(duration_us):
         return NOTHING
     if duration_us < 0:
         return f"-{duration(-duration_us)}"
     if duration_us == 0:
         return "0 ms"
-    # Each border lies where the smaller unit's figure would round up to one of the larger.
+    # Each border is where the number in the smaller unit would round up to one in the larger unit.
     for unit, size_us, below_us in (("µs", 1, 999.5), ("ms", 1e3, 999.5e3), ("s", 1e6, 59.5e6)):
         if duration_us < below_us:
             return f"{short(duration_us / size_us)} {unit}"
@@ -29,7 +29,7 @@ def duration(duration_us: float | None) -> str:
 
 
 def _long(seconds: int) -> str:
-    """Whole seconds from a minute on, as the two largest units."""
+    """Format at least 60 whole seconds with the two largest units."""
     if seconds < 3600:
         return _pair(seconds, 60, "min", 1, "s")
     minutes = (seconds + 30) // 60
@@ -44,14 +44,14 @@ def _pair(amount: int, per_large: int, large: str, per_small: int, small: str) -
 
 
 def short(number: float) -> str:
-    """A number of at least 0 with two digits that matter below ten and none after the point from there on."""
+    """Format a number of at least 0 with one decimal below ten and none from there on."""
     if 0 < number < 0.1:
         return f"{number:.1g}" if number >= 0.005 else "<0.01"
     return f"{number:.1f}".removesuffix(".0") if number < 9.95 else f"{number:,.0f}"
 
 
 def count(number: float) -> str:
-    """An amount, short: ``945``, ``12.4 k``, ``1.2 M``, ``3.1 G``."""
+    """Format an amount briefly: ``945``, ``12.4 k``, ``1.2 M``, ``3.1 G``."""
     if number < 0:
         return f"-{count(-number)}"
     if number < 999.5:
@@ -63,12 +63,12 @@ def count(number: float) -> str:
 
 
 def exact(number: int) -> str:
-    """An amount to the last digit: ``1,247``."""
+    """Format an amount with all digits: ``1,247``."""
     return f"{number:,}"
 
 
 def percent(share: float) -> str:
-    """A share of 0 to 1: ``97.2%``; ``100%`` and ``0%`` only when it is all or nothing."""
+    """Format a share of 0 to 1: ``97.2%``; ``100%`` and ``0%`` only for exactly all and nothing."""
     if share <= 0 or share >= 1:
         return "0%" if share <= 0 else "100%"
     value = share * 100
@@ -80,78 +80,92 @@ def percent(share: float) -> str:
 
 
 def size(amount: float) -> str:
-    """Bytes: ``512 MB``, ``1.4 GB``."""
-    for unit, one in (("TB", 1e12), ("GB", 1e9), ("MB", 1e6), ("kB", 1e3)):
-        if amount >= one:
-            return f"{short(amount / one)} {unit}"
+    """Format bytes: ``512 MB``, ``1.4 GB``."""
+    for unit, unit_bytes in (("TB", 1e12), ("GB", 1e9), ("MB", 1e6), ("kB", 1e3)):
+        if amount >= unit_bytes:
+            return f"{short(amount / unit_bytes)} {unit}"
     return f"{amount:.0f} B"
 
 
 def dropped(operations: int, setting: str) -> str:
-    """A line about operations that were lost because the buffer was full; ``setting`` bounds it."""
+    """Return a line about operations that were lost because the buffer was full; ``setting`` is its limit."""
     noun = "operation was" if operations == 1 else "operations were"
     return f"{exact(operations)} {noun} dropped in this period because the buffer was full. Raise {setting}."
 
 
 def rate(per_minute: float) -> str:
-    """Operations a minute: ``20 a minute``; where that is less than one, ``3 an hour`` or ``2 a day``."""
+    """Format operations per minute: ``20/min``; below one per minute ``3/h`` or ``2/day``."""
     if per_minute == 0 or per_minute >= 0.95:
-        return f"{count(per_minute)} a minute"
+        return f"{count(per_minute)}/min"
     if per_minute * 60 >= 0.95:
-        return f"{count(per_minute * 60)} an hour"
-    return f"{count(per_minute * 1440)} a day"
+        return f"{count(per_minute * 60)}/h"
+    return f"{count(per_minute * 1440)}/day"
 
 
-def change(now: float | None, before: float | None, *, more: str = "more", less: str = "less") -> str:
-    """A figure against the period before: ``▲ 12% more``, ``▼ 3% less``, ``no change``.
+def change(now: float | None, before: float | None, *, previous: str = "") -> str:
+    """Compare a number with the previous period: ``▲ 12% vs previous 24 h``, ``no change``, ``New``.
 
-    The words say what the arrows show, for those who listen. They can be ``slower`` and ``faster``.
+    ``previous`` is the length of the periods; without it the text ends after the percentage.
     """
     if now is None or before is None or (not before and not now):
         return "nothing to compare with"
     if not before:
-        return f"▲ {more}, from 0"
+        return "New"
     ratio = now / before - 1
     if abs(ratio) < NO_CHANGE_BELOW:
         return "no change"
     if ratio >= 9.995:
-        return f"▲ over {int(min(now / before, 1e6)):,} times {more}"
-    # A figure that fell to almost nothing did not fall by all of it.
+        return f"▲ {int(min(now / before, 1e6)):,}x{_versus(previous)}"
+    # 100% less is only for a number that fell to 0.
     rounded = round(abs(ratio) * 100) if not -1 < ratio < -0.99 else 99
-    return f"▲ {rounded}% {more}" if ratio > 0 else f"▼ {rounded}% {less}"
+    return f"{'▲' if ratio > 0 else '▼'} {rounded}%{_versus(previous)}"
 
 
-def change_of_share(now: float, before: float | None, *, more: str = "higher", less: str = "lower") -> str:
-    """A share against the period before, in percentage points: ``▲ 1.2 points higher``."""
+def change_of_share(now: float, before: float | None, *, previous: str = "") -> str:
+    """Compare a share with the previous period in percentage points: ``▲ 1.2 points vs previous 24 h``."""
     if before is None:
         return "nothing to compare with"
     points = (now - before) * 100
     if abs(points) < 0.05:
         return "no change"
     amount = f"{abs(points):.1f}".removesuffix(".0")
-    points_word = "point" if amount == "1" else "points"
-    return f"▲ {amount} {points_word} {more}" if points > 0 else f"▼ {amount} {points_word} {less}"
+    unit = "point" if amount == "1" else "points"
+    return f"{'▲' if points > 0 else '▼'} {amount} {unit}{_versus(previous)}"
+
+
+def _versus(previous: str) -> str:
+    return f" vs previous {previous}" if previous else ""
+
+
+def length(length_us: int) -> str:
+    """Format the length of a period in one unit where possible: ``45 min``, ``24 h``, ``7 days``."""
+    minutes = length_us // 60_000_000
+    if minutes >= 2 * 1440:
+        return f"{minutes // 1440} days"
+    if minutes < 60:
+        return f"{minutes} min"
+    return f"{minutes // 60} h" + (f" {minutes % 60} min" if minutes % 60 else "")
 
 
 def clean(text: str) -> str:
-    """One printable line: control characters, line ends and broken surrogates become single spaces."""
+    """Return one printable line: control characters, line ends and broken surrogates become single spaces."""
     return _UNPRINTABLE.sub(" ", text).strip()
 
 
 def cut(text: str, limit: int) -> str:
-    """At most ``limit`` characters, the last one an ellipsis when something was left out."""
+    """Return at most ``limit`` characters; an ellipsis replaces what was cut off."""
     if len(text) <= limit:
         return text
     return text[: max(limit - 1, 0)].rstrip() + ELLIPSIS if limit > 0 else ""
 
 
 def clock_time(at_us: int, *, with_date: bool = False) -> str:
-    """A time of day in UTC, ``10:30``, or with its day, ``17 Aug 10:30``."""
+    """Format a time of day in UTC, ``10:30``, or with its date, ``17 Aug 10:30``."""
     moment = utc(at_us)
     return f"{moment.day} {moment:%b %H:%M}" if with_date else f"{moment:%H:%M}"
 
 
 def day(at_us: int) -> str:
-    """A day in UTC, ``17 Aug``."""
+    """Format a day in UTC, ``17 Aug``."""
     moment = utc(at_us)
     return f"{moment.day} {moment:%b}"

@@ -1,4 +1,4 @@
-"""The colours of every surface: charts, embeds, dashboard and terminal show one state in one colour."""
+"""The colours of charts, embeds, dashboard and terminal: each state has the same colour everywhere."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ FAILED = "#ff8466"
 
 
 class DisplayState(enum.Enum):
-    """How a service or the whole is doing: the word for it and its colour (0xRRGGBB)."""
+    """The state of a service or of the bot, with its word and colour (0xRRGGBB)."""
 
     HEALTHY = ("healthy", 0x4CB387)
     DEGRADED = ("degraded", 0xFFC440)
@@ -41,7 +41,7 @@ _STATES: Final = {
 
 
 class Look(enum.Enum):
-    """How an alert is shown: its icon, its word, its colour (0xRRGGBB). Icons differ in shape, not in colour alone."""
+    """The icon, word and colour (0xRRGGBB) of an alert. Icons differ in shape as well as in colour."""
 
     INFO = ("\N{INFORMATION SOURCE}\N{VARIATION SELECTOR-16}", "info", 0x4AA3FF)
     WARNING = ("\N{WARNING SIGN}\N{VARIATION SELECTOR-16}", "warning", 0xFFC440)
@@ -66,7 +66,7 @@ _BY_SEVERITY = {look.word: look for look in (Look.INFO, Look.WARNING, Look.CRITI
 
 
 def look_of(severity: str, state: AlertState) -> Look:
-    """By the state once somebody or something has dealt with the alert, by its severity before that."""
+    """Return the look of an acknowledged, muted or resolved state, else the look of the severity."""
     return _BY_STATE.get(state) or _BY_SEVERITY.get(severity, Look.WARNING)
 
 

@@ -1,1 +1,1 @@
-"""What is observed without a line of the host's code changed: one file for each surface, see ``watcher.py``."""
+"""Observes a running bot without changes to its code: one file for each surface, see ``watcher.py``."""

@@ -1,4 +1,4 @@
-"""The connection to Discord: latency and heartbeats of each shard, how often it came back, and what the bot serves."""
+"""The connection to Discord: latency, heartbeats and reconnects of each shard, and the number of guilds and users."""
 
 from __future__ import annotations
 
@@ -18,34 +18,34 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Iterator, Mapping
 
 MOST_SHARDS: Final = 64  # with gauges of their own
-STALE_S: Final = 60.0  # Discord asks for a heartbeat every 41 s
+STALE_S: Final = 60.0  # Discord expects a heartbeat every 41 s
 COUNTERS: Final = ("disconnects", "reconnects", "resumes", "identifies")
 ADVICE: Final = "discord.py reconnects by itself; if this lasts, see the log of discord.gateway and discordstatus.com"
 
 
 class Gateway(Surface):
-    """Counters since loading, and gauges of the moment; nothing here is an operation.
+    """Counters since loading and present gauges; no operations.
 
-    ``identifies`` are sessions that Discord began (READY), ``resumes`` those that went on (RESUMED), ``reconnects``
-    both together without each shard's first. ``disconnects`` are losses of a connection with a session: an attempt to
-    come back that fails is none. Each is counted by shard.
+    ``identifies`` counts new sessions (READY), ``resumes`` continued ones (RESUMED), ``reconnects`` both without each
+    shard's first session. ``disconnects`` counts lost connections with a session, not failed attempts to reconnect.
+    Each is counted by shard.
     """
 
     name = "gateway"
     setting = "watch_gateway"
 
-    def __init__(self, ground: WatchContext) -> None:
-        super().__init__(ground)
+    def __init__(self, context: WatchContext) -> None:
+        super().__init__(context)
         self._counts: defaultdict[int, Counter[str]] = defaultdict(Counter)  # by shard
         self._greeted: set[int] = set()  # shards that have had a session
         self._up: set[int] = set()  # shards that have one now
 
     def prepare(self) -> None:
-        """READY and RESUMED as they come in: a listener for all gateway events would run at each of them."""
-        sessions = [(shard, ws) for shard, ws in sockets_of(self.ground.bot) if _has_session(ws)]
+        """Hook the parsers of READY and RESUMED: a listener for all gateway events would run at each event."""
+        sessions = [(shard, ws) for shard, ws in sockets_of(self.context.bot) if _has_session(ws)]
         self._greeted.update(shard for shard, _ in sessions)
         self._up.update(shard for shard, ws in sessions if _is_open(ws))
-        parsers = self.ground.bot._connection.parsers  # noqa: SLF001 - see arrivals.py
+        parsers = self.context.bot._connection.parsers  # noqa: SLF001 - see arrivals.py
         self.hooks += [
             Hook("identifies", parsers, "READY", self._counting(self._identified), expects=["data"]),
             Hook("resumes", parsers, "RESUMED", self._counting(self._resumed), expects=["data"]),
@@ -53,7 +53,7 @@ class Gateway(Surface):
         self.listeners.append(self._event("disconnect", self._lost))
 
     def fall_back(self, failed: list[Hook]) -> None:
-        """Count by the public events that follow at once; READY is followed by "ready" only seconds later."""
+        """Count the public events that follow at once; "ready" follows READY only seconds later."""
         names = {hook.name for hook in failed}
         if "identifies" in names:
             self.listeners.append(self._event("connect", self._identified))
@@ -61,8 +61,8 @@ class Gateway(Surface):
             self.listeners.append(self._event("resumed", self._resumed))
 
     def _event(self, name: str, count: Callable[[int], None]) -> tuple[str, Callable[..., Coroutine[Any, Any, None]]]:
-        """A listener to an event of the connection: only a sharded client has events that name the shard."""
-        bot = self.ground.bot
+        """Return a listener for a connection event: only a sharded client has events that name the shard."""
+        bot = self.context.bot
 
         async def on_event() -> None:
             count(bot.shard_id or 0)
@@ -74,13 +74,13 @@ class Gateway(Surface):
         return (f"on_shard_{name}", on_shard_event) if sharded else (f"on_{name}", on_event)
 
     def sample(self) -> dict[str, float]:
-        """Latency in ms and age of the last acknowledged heartbeat in s by shard; counters; guilds, users, voice.
+        """Return latency and heartbeat age by shard, counters, and the numbers of guilds, users and voice connections.
 
-        What is not known yet, like the latency before the first acknowledgement, is left out. So are the counters of a
-        shard that are 0, and those of a bot's only shard, which are the totals.
+        Unknown values, such as the latency before the first acknowledgement, are left out. So are counters of a shard
+        that are 0. A bot with one shard has totals only.
         """
         gauges = {f"gateway.{name}": float(count) for name, count in self._totals().items()}
-        sockets = sockets_of(self.ground.bot)
+        sockets = sockets_of(self.context.bot)
         gauges["gateway.shards_connected"] = float(sum(_is_open(ws) for _, ws in sockets))
         for shard, ws in sockets[:MOST_SHARDS]:
             latency_s, age_s = _latency_s(ws), _heartbeat_age_s(ws)
@@ -94,10 +94,10 @@ class Gateway(Surface):
         return gauges | self._audience()
 
     def findings(self) -> list[Finding]:
-        """The hooks, each shard that is not well, and a line on the whole."""
-        sockets = sockets_of(self.ground.bot)
-        troubles = itertools.islice(_troubles(sockets), MOST_SHARDS)
-        bad = [Finding(self.name, well=False, text=text, advice=ADVICE) for text in troubles]
+        """Return the findings of the hooks, of each unhealthy shard, and of the connection as a whole."""
+        sockets = sockets_of(self.context.bot)
+        problems = itertools.islice(_troubles(sockets), MOST_SHARDS)
+        bad = [Finding(self.name, well=False, text=text, advice=ADVICE) for text in problems]
         latencies = [latency for _, ws in sockets if (latency := _latency_s(ws)) is not None]
         slowest = f"slowest latency {max(latencies) * 1000:.0f} ms" if latencies else "latency not known yet"
         counts = ", ".join(f"{count} {name}" for name, count in self._totals().items())
@@ -106,12 +106,12 @@ class Gateway(Surface):
         return [*super().findings(), *bad, Finding(self.name, well=not bad, text=text, advice=ADVICE)]
 
     def _totals(self) -> dict[str, int]:
-        """Each counter of all shards together."""
+        """Return each counter's sum over all shards."""
         return {name: sum(counts[name] for counts in self._counts.values()) for name in COUNTERS}
 
     def _audience(self) -> dict[str, float]:
-        """How many guilds, members of them, cached users and voice connections; empty while READY fills the cache."""
-        bot = self.ground.bot
+        """Return the numbers of guilds, users and voice connections; empty while READY fills the cache."""
+        bot = self.context.bot
         filling = bot._connection._ready_task  # noqa: SLF001 - READY empties the cache first
         if not bot.is_ready() or (filling is not None and not filling.done()):
             return {}
@@ -127,8 +127,8 @@ class Gateway(Surface):
             def counted(data: Any) -> Any:
                 if hook.active:
                     try:
-                        count(_shard_of(self.ground.bot, data))
-                    except Exception as error:  # noqa: BLE001 - the session must begin, whatever we do
+                        count(_shard_of(self.context.bot, data))
+                    except Exception as error:  # noqa: BLE001 - the session must begin in any case
                         hook.fault(error)
                 return original(data)
 
@@ -150,23 +150,23 @@ class Gateway(Surface):
         self._up.add(shard)
 
     def _lost(self, shard: int) -> None:
-        """discord.py says so of each attempt that fails, too."""
+        # discord.py dispatches the event for each failed attempt as well.
         if shard in self._up:
             self._up.discard(shard)
             self._counts[shard]["disconnects"] += 1
 
 
 def _shard_of(bot: discord.Client, data: Mapping[str, Any]) -> int:
-    """Return the shard of a READY or RESUMED. Discord names it in READY alone; discord.py adds it to RESUMED."""
+    """Return the shard of a READY or RESUMED. Discord names it only in READY; discord.py adds it to RESUMED."""
     if not isinstance(bot, discord.AutoShardedClient):
         return bot.shard_id or 0
     return int(data["shard"][0] if "shard" in data else data["__shard_id__"])
 
 
 def sockets_of(bot: discord.Client) -> list[tuple[int, Any]]:
-    """The WebSocket of each shard, None while there is none. It is a new one after each reconnect.
+    """Return the WebSocket of each shard, None while it is not connected. Each reconnect creates a new one.
 
-    A sharded client knows how many shards it has once it begins to connect; it connects one after the other.
+    A sharded client knows its number of shards when it begins to connect, and connects them one after the other.
     """
     if isinstance(bot, discord.AutoShardedClient):
         expected = dict.fromkeys(bot.shard_ids or range(bot.shard_count or 0))
@@ -176,24 +176,24 @@ def sockets_of(bot: discord.Client) -> list[tuple[int, Any]]:
 
 
 def trouble_of(bot: discord.Client) -> str:
-    """What is wrong with the connection to Discord, empty if nothing; any thread may ask, also before the login."""
+    """Return what is wrong with the connection to Discord, or an empty text. Works in any thread and before login."""
     return next(_troubles(sockets_of(bot)), "")
 
 
 def troubles_of(bot: discord.Client) -> tuple[list[str], int]:
-    """What is wrong with each shard that is not well, and how many shards there are."""
+    """Return what is wrong with each unhealthy shard, and the number of shards."""
     sockets = sockets_of(bot)
     return list(_troubles(sockets)), len(sockets)
 
 
 def heard_s(bot: discord.Client) -> float | None:
-    """The seconds since any shard last had a heartbeat acknowledged; None where none tells."""
+    """Return the seconds since the last acknowledged heartbeat of any shard; None if there was none."""
     ages = (_heartbeat_age_s(ws) for _, ws in sockets_of(bot))
     return min((age_s for age_s in ages if age_s is not None), default=None)
 
 
 def _troubles(sockets: list[tuple[int, Any]]) -> Iterator[str]:
-    """What is wrong, a line for each shard."""
+    """Yield what is wrong, a line for each shard."""
     if not sockets:
         yield "not connected yet"
     yield from (f"shard {shard} {text}" for shard, ws in sockets if (text := _trouble(ws)))
@@ -211,17 +211,17 @@ def _is_open(ws: Any) -> bool:
 
 
 def _has_session(ws: Any) -> bool:
-    """Whether Discord began a session on it: a WebSocket that has only identified has none yet."""
+    """Return whether Discord began a session on the WebSocket: identifying alone does not begin one."""
     return getattr(ws, "session_id", None) is not None
 
 
 def _latency_s(ws: Any) -> float | None:
-    """Between a heartbeat and its acknowledgement, in seconds; None before the first one."""
+    """Return the seconds between a heartbeat and its acknowledgement; None before the first one."""
     latency_s = math.inf if ws is None else float(ws.latency)
     return latency_s if math.isfinite(latency_s) else None
 
 
 def _heartbeat_age_s(ws: Any) -> float | None:
-    """The seconds since the last acknowledgement, or since the connection began; None without a connection."""
+    """Return the seconds since the last acknowledgement, or since the connection began; None without a connection."""
     acknowledged_s = getattr(getattr(ws, "_keep_alive", None), "_last_ack", None)
     return None if acknowledged_s is None else time.perf_counter() - acknowledged_s

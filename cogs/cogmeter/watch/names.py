@@ -1,4 +1,4 @@
-"""Names for what the host defined: from qualified names to operation names that a series can bear."""
+"""Operation names for functions and classes of the host."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ _INSIDE = "<locals>."
 
 
 def qualified(function: Any) -> str:
-    """The name of a function, method or callable object, such as ``Greeter.on_message``; never empty."""
+    """Return the name of a function, method or callable object, such as ``Greeter.on_message``; never empty."""
     while isinstance(function, functools.partial):
         function = function.func
     name = getattr(function, "__qualname__", None) or type(function).__qualname__
-    return str(name).rpartition(_INSIDE)[2] or NAMELESS  # what encloses it tells nobody anything
+    return str(name).rpartition(_INSIDE)[2] or NAMELESS  # without the enclosing function
 
 
 def fitted(name: str) -> str:
-    """A name that a series can bear: at most 100 characters, printable, not blank."""
-    shown = name if name.isprintable() else "".join(char if char.isprintable() else "?" for char in name)
-    shown = shown.strip()
-    return (shown if len(shown) <= MAX_NAME else f"{shown[: MAX_NAME - 1]}…") or NAMELESS
+    """Return the name as a valid operation name: at most 100 characters, printable, not blank."""
+    printable = name if name.isprintable() else "".join(char if char.isprintable() else "?" for char in name)
+    printable = printable.strip()
+    return (printable if len(printable) <= MAX_NAME else f"{printable[: MAX_NAME - 1]}…") or NAMELESS

@@ -1,6 +1,6 @@
-"""Sort what ended a command: the user's mistake, Discord's trouble, or the bot's own fault.
+"""Sorts exceptions that ended a command into outcomes: mistakes of users, failures of Discord, errors of the bot.
 
-The same cause has the same outcome on every surface, whatever discord.py wraps around it there.
+A cause has the same outcome on every surface, whatever discord.py wraps around it there.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 UNKNOWN_INTERACTION: Final = 10062
 ACK_LIMIT_NS: Final = 3_000_000_000  # Discord's limit for the first response
 
-# CommandSignatureMismatch is no mistake of the user: what is registered with Discord differs from the code.
+# CommandSignatureMismatch is not a mistake of the user: the registered command differs from the code.
 USER_ERRORS: Final = (
     app_commands.CheckFailure,  # CommandOnCooldown is one, too
     app_commands.TransformerError,
@@ -35,8 +35,8 @@ USER_ERRORS: Final = (
     commands.MaxConcurrencyReached,
     commands.DisabledCommand,
 )
-# What says that an argument is bad, when it is raised while the argument is converted: ValueError, the exceptions of
-# the standard library's parsers that are none, and a snowflake that Discord does not know or does not let the bot see.
+# Exceptions that mean a bad argument when a converter raises them: ValueError, other exceptions of the standard
+# library's parsers, and an id that Discord does not know or does not let the bot see.
 BAD_VALUES: Final = (
     ValueError,
     ArithmeticError,  # decimal.Decimal("x")
@@ -45,7 +45,7 @@ BAD_VALUES: Final = (
     discord.NotFound,
     discord.Forbidden,
 )
-# A host that turns one of these into a refusal has looked something up that is not there.
+# A host that turns one of these into a refusal has looked up something that does not exist.
 _MISSES: Final = (*BAD_VALUES, LookupError, FileNotFoundError, PermissionError, IsADirectoryError, NotADirectoryError)
 _WRAPPERS: Final = (
     app_commands.CommandInvokeError,
@@ -55,31 +55,31 @@ _WRAPPERS: Final = (
     commands.BadFlagArgument,
     commands.ExtensionFailed,  # of a command that loads or reloads an extension
 )
-_CAUSED: Final = (app_commands.TransformerError, app_commands.TranslationError)  # what they wrap is their cause
+_CAUSED: Final = (app_commands.TransformerError, app_commands.TranslationError)  # they wrap their cause
 _CONTAINERS: Final = (*_WRAPPERS, *_CAUSED, BaseExceptionGroup)
 _CONVERSIONS: Final = (app_commands.TransformerError, commands.ConversionError)
-# GeneratorExit: a coroutine that is closed before its end, as when its loop goes away.
+# GeneratorExit: a coroutine was closed before its end, for example because its loop was closed.
 _CANCELLATIONS: Final = (asyncio.CancelledError, GeneratorExit, KeyboardInterrupt, SystemExit)
 _CLIENTS: Final = frozenset({"discord.http", "discord.webhook.async_"})  # modules that send requests to Discord
 _BY_SEVERITY: Final = (Outcome.OK, Outcome.CANCELLED, Outcome.USER, Outcome.UPSTREAM, Outcome.ERROR)
 
 
 class _Cause(NamedTuple):
-    """An exception that decides, and whether it was raised while an argument was converted."""
+    """The exception that decides the outcome, and whether it was raised while an argument was converted."""
 
     error: BaseException
     converting: bool
 
 
 def cause_of(error: BaseException) -> BaseException:
-    """Return the exception that decides the outcome, without what discord.py or a refusal wraps around it."""
+    """Return the exception that decides the outcome, unwrapped."""
     return _opened(error).error
 
 
 def outcome_of(error: BaseException | None, *, age_ns: int = 0) -> Outcome:
-    """Return the outcome of a command, component, listener or loop that this exception ended (or none).
+    """Return the outcome of a command, component, listener or loop that this exception ended; None: it succeeded.
 
-    ``age_ns`` is how old the interaction was: an unknown interaction is ours when we were late, else Discord's.
+    ``age_ns`` is the age of the interaction: an unknown interaction is the bot's error if it was late, else Discord's.
     """
     if error is None:
         return Outcome.OK
@@ -88,7 +88,7 @@ def outcome_of(error: BaseException | None, *, age_ns: int = 0) -> Outcome:
 
 
 def _outcome(cause: BaseException, *, converting: bool, age_ns: int = 0) -> Outcome:
-    """Return the outcome of what the host's code raised; ``converting``: while it converted an argument."""
+    """Return the outcome of an exception; ``converting``: it was raised while an argument was converted."""
     if isinstance(cause, _CANCELLATIONS):
         return Outcome.CANCELLED
     if isinstance(cause, USER_ERRORS):
@@ -112,11 +112,11 @@ def _opened(error: BaseException) -> _Cause:
 
 
 def _open(error: BaseException, *, converting: bool, seen: set[int]) -> _Cause:
-    """Open what ``seen`` does not have yet: causes may form a circle."""
+    """Unwrap exceptions that are not in ``seen``: causes may form a circle."""
     seen.add(id(error))
-    inner = [one for one in _inside(error) if id(one) not in seen]
+    inner = [wrapped for wrapped in _inside(error) if id(wrapped) not in seen]
     converting = converting or isinstance(error, _CONVERSIONS) or _is_of_a_function(error)
-    causes = (_open(one, converting=converting, seen=seen) for one in inner)
+    causes = (_open(wrapped, converting=converting, seen=seen) for wrapped in inner)
     if isinstance(error, _CONTAINERS):  # of several exceptions, the worst one decides
         return max(causes, key=_severity, default=_Cause(error, converting=converting))
     foreign = (cause for cause in causes if _is_foreign(cause))
@@ -124,7 +124,7 @@ def _open(error: BaseException, *, converting: bool, seen: set[int]) -> _Cause:
 
 
 def _inside(error: BaseException) -> Iterator[BaseException]:
-    """Yield what discord.py or a TaskGroup wrapped, or what led to a refusal: it alone may be due to something else."""
+    """Yield the exceptions that discord.py or a TaskGroup wrapped, or that led to a refusal."""
     if isinstance(error, BaseExceptionGroup):
         yield from error.exceptions
     elif isinstance(error, _CAUSED):
@@ -134,7 +134,7 @@ def _inside(error: BaseException) -> Iterator[BaseException]:
     elif isinstance(error, USER_ERRORS):
         tried = getattr(error, "errors", None)  # of BadUnionArgument, BadLiteralArgument, CheckAnyFailure
         if isinstance(tried, list | tuple):
-            yield from (one for one in tried if isinstance(one, BaseException))
+            yield from (attempt for attempt in tried if isinstance(attempt, BaseException))
         if error.__cause__ is not None:
             yield error.__cause__
         elif error.__context__ is not None and _is_outage(error.__context__, shown=not error.__suppress_context__):
@@ -142,7 +142,7 @@ def _inside(error: BaseException) -> Iterator[BaseException]:
 
 
 def _is_foreign(cause: _Cause) -> bool:
-    """Whether what led to a refusal is no refusal itself, but a failure: of the bot, or of what it relies on."""
+    """Return whether the cause of a refusal is a failure of the bot or of a service that it depends on."""
     error, converting = cause
     if isinstance(error, _CANCELLATIONS):
         return False
@@ -152,27 +152,27 @@ def _is_foreign(cause: _Cause) -> bool:
 
 
 def _is_outage(context: BaseException, *, shown: bool) -> bool:
-    """Whether a refusal that was raised while this was handled, without naming it, is due to it."""
+    """Return whether an exception caused a refusal that was raised while it was handled, without naming it."""
     return _is_discords(context) or (shown and isinstance(context, ConnectionError | aiohttp.ClientError))
 
 
 def _is_of_a_function(error: BaseException) -> bool:
-    """Whether discord.py made this BadArgument of whatever a function raised that serves as a converter."""
+    """Return whether discord.py made this BadArgument of an exception of a converter function."""
     return type(error) is commands.BadArgument and str(error).startswith('Converting to "')
 
 
 def _is_discords(cause: BaseException) -> bool:
-    """Whether Discord refused to answer now, or could not be reached."""
+    """Return whether Discord refused to answer, or could not be reached."""
     if isinstance(cause, discord.RateLimited | discord.DiscordServerError):
         return True
     if isinstance(cause, discord.HTTPException):
-        status = getattr(cause, "status", 0)  # a host's subclass may not have called the constructor
+        status = getattr(cause, "status", 0)  # a host's subclass may skip the constructor
         return isinstance(status, int) and (status == 429 or status >= 500)
     return isinstance(cause, OSError | aiohttp.ClientError) and _was_sent_to_discord(cause)
 
 
 def _was_sent_to_discord(cause: BaseException) -> bool:
-    """Whether a connection's failure passed through the modules of discord.py that send requests."""
+    """Return whether a connection error passed through the modules of discord.py that send requests."""
     trace = cause.__traceback__
     while trace is not None:
         if trace.tb_frame.f_globals.get("__name__") in _CLIENTS:

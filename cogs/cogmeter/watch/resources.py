@@ -1,4 +1,4 @@
-"""What the bot's process uses: CPU, memory, threads, open files, garbage collection; and the machine's network."""
+"""The resources of the bot's process: CPU, memory, threads, open files, garbage collection; the machine's network."""
 
 from __future__ import annotations
 
@@ -15,20 +15,25 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 FULL: Final = 0.8  # of the open files that the system allows
-_UNKNOWN: Final = (psutil.Error, OSError, NotImplementedError, AttributeError)  # not told on this platform, or to us
+_UNKNOWN: Final = (
+    psutil.Error,
+    OSError,
+    NotImplementedError,
+    AttributeError,
+)  # not supported here
 
 
 class Pauses:
-    """Garbage collections, which hold up every thread; called by the interpreter before and after each."""
+    """A ``gc`` callback that measures garbage collections, which pause every thread."""
 
     def __init__(self) -> None:
         self.count = 0
         self.total_ns = 0
-        self.longest_ns = 0  # since it was last taken
+        self.longest_ns = 0  # since the last ``take_longest_ns``
         self._began_ns: int | None = None
 
     def __call__(self, phase: str, _: dict[str, int]) -> None:
-        """Take the time; ``phase`` is "start" or "stop"."""
+        """Measure a collection; ``phase`` is "start" or "stop"."""
         if phase == "start":
             self._began_ns = now_ns()
         elif self._began_ns is not None:
@@ -39,44 +44,44 @@ class Pauses:
             self.longest_ns = max(self.longest_ns, pause_ns)
 
     def take_longest_ns(self) -> int:
-        """The longest pause since this was last asked for."""
+        """Return the longest pause since the last call."""
         longest_ns, self.longest_ns = self.longest_ns, 0
         return longest_ns
 
 
 class Resources(Surface):
-    """Gauges alone; what a platform does not tell is left out."""
+    """Gauges of the process, without hooks; those that the platform does not support are left out."""
 
     name = "resources"
     setting = "watch_resources"
 
-    def __init__(self, ground: WatchContext) -> None:
-        super().__init__(ground)
+    def __init__(self, context: WatchContext) -> None:
+        super().__init__(context)
         self._process = psutil.Process()
         self._pauses = Pauses()
 
     def prepare(self) -> None:
-        """No hooks: the interpreter and the system tell by themselves."""
-        self._process.cpu_percent(None)  # the next call counts from here
+        """Start the measurement of CPU time. There are no hooks."""
+        self._process.cpu_percent(None)  # the next call measures from here
 
     async def install(self) -> None:
-        """Also hear of garbage collections."""
+        """Start measuring garbage collections."""
         await super().install()
         gc.callbacks.append(self._pauses)
 
     async def remove(self) -> None:
-        """Hear of them no more."""
+        """Stop measuring garbage collections."""
         if self._pauses in gc.callbacks:
             gc.callbacks.remove(self._pauses)
         await super().remove()
 
     def sample(self) -> dict[str, float]:
-        """CPU in percent of one core since the last sample, memory in bytes, counts of threads and open files.
+        """Return CPU in percent of a core since the last sample, memory in bytes, numbers of threads and open files.
 
-        Garbage collection: how many and their sum since loading, the longest since the last sample. Network: bytes
-        since the machine's start, without its loopback, because no system counts them by process.
+        Garbage collection: number and total since loading, longest since the last sample. Network: bytes since the
+        machine's start, without loopback, because systems do not count them by process.
         """
-        with self._process.oneshot():  # reads what several of them need once
+        with self._process.oneshot():  # reads shared values once
             gauges = _known(
                 {
                     "cpu_percent": lambda: self._process.cpu_percent(None),
@@ -92,29 +97,29 @@ class Resources(Surface):
         return {f"resources.{name}": float(value) for name, value in gauges.items()}
 
     def findings(self) -> list[Finding]:
-        """What is used now, and whether the system's limit of open files is near."""
+        """Return the present use, and whether the limit of open files is near."""
         used = _known({"memory": lambda: self._process.memory_info().rss, "files": self._open_files})
         limit = _known({"files": self._most_files}).get("files", -1)
         files = used.get("files", 0)
-        said = f"{used.get('memory', 0) / 1e6:.0f} MB of memory, {files:.0f} open files"
-        said += f" of {limit:.0f}" if limit > 0 else ""
+        text = f"{used.get('memory', 0) / 1e6:.0f} MB of memory, {files:.0f} open files"
+        text += f" of {limit:.0f}" if limit > 0 else ""
         collected = f"{self._pauses.count} garbage collections took {self._pauses.total_ns / 1e6:.0f} ms"
-        advice = "Close what is opened (sessions, files, databases), or raise the limit with ulimit -n"
-        return [Finding(self.name, not 0 < FULL * limit <= files, f"{said}, {collected}", advice)]
+        advice = "Close sessions, files and databases after use, or raise the limit with ulimit -n"
+        return [Finding(self.name, not 0 < FULL * limit <= files, f"{text}, {collected}", advice)]
 
     def _open_files(self) -> float:
-        """File descriptors, or on Windows handles: counted by the system, not listed."""
+        """Return the number of file descriptors, or of handles on Windows."""
         process: Any = self._process
         return float(process.num_handles() if psutil.WINDOWS else process.num_fds())
 
     def _most_files(self) -> float:
-        """How many files the process may open; only Linux tells. Below 0 is no limit."""
+        """Return how many files the process may open, negative for no limit; works only on Linux."""
         process: Any = self._process
         return float(process.rlimit(psutil.RLIMIT_NOFILE)[0])
 
 
 def _known(gauges: dict[str, Callable[[], float]]) -> dict[str, float]:
-    """The gauges that this platform tells us."""
+    """Return the gauges that this platform supports."""
     known = {}
     for name, read in gauges.items():
         try:

@@ -1,4 +1,4 @@
-"""What a surface is: one kind of thing that a bot does, watched by hooks, with public events to fall back to."""
+"""The base class of surfaces: one kind of activity of a bot, watched by hooks, with public events as the fallback."""
 
 from __future__ import annotations
 
@@ -28,25 +28,25 @@ _logger = logging.getLogger("cogmeter.watch")
 
 @dataclass(slots=True)
 class WatchContext:
-    """What every surface stands on."""
+    """The objects that every surface uses."""
 
     bot: commands.Bot
     settings: Settings
     recorder: Recorder
-    receipts: InteractionTracker  # the interactions and messages that are under way
-    skew: ClockSkew = field(default_factory=ClockSkew)  # fed with the Date header of each of Discord's answers
+    tracker: InteractionTracker  # the interactions and messages in progress
+    skew: ClockSkew = field(default_factory=ClockSkew)  # updated with the Date header of each response of Discord
 
 
 @dataclass(slots=True)
 class Surface:
-    """Installs its hooks and listeners, takes them out again, and says how it is.
+    """One kind of activity of a bot: its hooks, listeners and findings.
 
-    A surface sets ``setting`` (the settings' field that switches it), builds ``hooks`` in ``prepare`` and may add
-    public ``listeners`` (event name, coroutine function) that stand in for hooks that failed. Everything that it does
-    inside the host's calls is O(1), synchronous where it can be, and never raises.
+    A surface sets ``setting`` (the settings field that enables it), builds ``hooks`` in ``prepare``, and may add public
+    ``listeners`` (event name, coroutine function) in place of failed hooks. Its work inside the host's calls is O(1),
+    synchronous where possible, and never raises.
     """
 
-    ground: WatchContext
+    context: WatchContext
     hooks: list[Hook] = field(default_factory=list)
     listeners: list[tuple[str, Callable[..., Coroutine[Any, Any, None]]]] = field(default_factory=list)
 
@@ -55,57 +55,57 @@ class Surface:
 
     @classmethod
     def wanted(cls, settings: Settings) -> bool:
-        """Whether the settings switch it on."""
+        """Return whether the settings enable this surface."""
         return bool(getattr(settings, cls.setting))
 
     def prepare(self) -> None:
-        """Build the hooks; called once, before install."""
+        """Build the hooks; ``install`` calls this once."""
         raise NotImplementedError
 
     def fall_back(self, failed: list[Hook]) -> None:
-        """Add the public listeners that record what they can in place of these hooks."""
+        """Add public listeners in place of these hooks."""
 
     async def install(self) -> None:
-        """Put every hook in place, and the fall-back for those that cannot be."""
+        """Install every hook, and the fallback for hooks that fail."""
         self.prepare()
         failed = [hook for hook in self.hooks if not hook.install()]
         if failed:
             self.fall_back(failed)
         for event, listener in self.listeners:
-            self.ground.bot.add_listener(listener, event)
+            self.context.bot.add_listener(listener, event)
 
     async def remove(self) -> None:
-        """Take everything out again, in the opposite order."""
+        """Remove listeners and hooks in reverse order."""
         for event, listener in reversed(self.listeners):
-            self.ground.bot.remove_listener(listener, event)
+            self.context.bot.remove_listener(listener, event)
         for hook in reversed(self.hooks):
             hook.remove()
 
     def findings(self) -> list[Finding]:
-        """How this surface is, for ``/perf doctor``: one line for each hook that is not well, one if all are."""
+        """Return the findings for ``/perf doctor``: one for each failed hook, or one if all work."""
         bad = [hook for hook in self.hooks if hook.state is not HookState.ON or hook.faults]
         if not bad:
             return [Finding(self.name, well=True, text=IN_PLACE)]
         return [_finding(self.name, hook) for hook in bad]
 
     def sample(self) -> dict[str, float]:
-        """Gauges of the moment by metric name, unit in the name; taken every PERFORMANCE_SAMPLE_INTERVAL."""
+        """Return gauges by metric name, with the unit in the name; called every PERFORMANCE_SAMPLE_INTERVAL."""
         return {}
 
     def loops(self) -> list[LoopState]:
-        """Background loops and jobs that should run and do not; asked for whenever samples are taken."""
+        """Return background loops and jobs that should run and do not; called whenever samples are taken."""
         return []
 
 
 def _finding(name: str, hook: Hook) -> Finding:
     if hook.state is HookState.ON:
-        text = f"{hook.name}: {hook.faults} faults of our own, swallowed"
-        return Finding(name, well=False, text=text, advice="Report them, with the log's first one")
-    advice = "Recorded from public events as far as they go; update cogmeter or discord.py"
+        text = f"{hook.name}: {hook.faults} faults of cogmeter"
+        return Finding(name, well=False, text=text, advice="Report the first one from the log")
+    advice = "Public events are recorded instead where they exist; update cogmeter or discord.py"
     return Finding(name, well=False, text=f"{hook.name}: {hook.state.value} ({hook.reason})", advice=advice)
 
 
 def own_module(thing: Any) -> bool:
-    """Whether a function, object or class is ours: what we do is not the host's performance."""
+    """Return whether a function, object or class belongs to cogmeter, whose own work is not recorded."""
     module = getattr(thing, "__module__", "") or ""
     return module == "cogmeter" or module.startswith("cogmeter.")

@@ -1,4 +1,4 @@
-"""Installs and removes every surface that the settings switch on; the table of all surfaces."""
+"""The table of all surfaces; installs and removes those that the settings enable."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
 _logger = logging.getLogger("cogmeter.watch")
 
-# Every surface, in the order of installation; a new one is a file beside this, and a line here.
+# Every surface, in the order of installation: a new one is a file in this package and a line here.
 SURFACES: Final[tuple[type[Surface], ...]] = (
     Arrivals,
     SlashCommands,
@@ -51,27 +51,27 @@ SURFACES: Final[tuple[type[Surface], ...]] = (
 
 
 class Watcher:
-    """Watches one bot. A surface that fails as a whole is said, and the others go on."""
+    """The surfaces of one bot. A surface that fails as a whole is reported, and the others continue."""
 
     def __init__(self, bot: commands.Bot, settings: Settings, recorder: Recorder) -> None:
-        self.receipts = InteractionTracker(recorder, slow_ms=settings.trace_threshold)
-        ground = WatchContext(bot, settings, recorder, self.receipts)
-        self.skew = ground.skew
+        self.tracker = InteractionTracker(recorder, slow_ms=settings.trace_threshold)
+        context = WatchContext(bot, settings, recorder, self.tracker)
+        self.skew = context.skew
         self.surfaces: list[Surface] = []
         self.failed: dict[str, str] = {}
         for surface in SURFACES:
             try:
                 if surface.wanted(settings):
-                    self.surfaces.append(surface(ground))
-            except Exception as error:  # noqa: BLE001 - logged there; the other surfaces go on
+                    self.surfaces.append(surface(context))
+            except Exception as error:  # noqa: BLE001 - logged there; the other surfaces continue
                 self._fail(surface.name, error)
 
     async def install(self) -> None:
-        """Put every hook in place."""
+        """Install every surface."""
         for surface in self.surfaces:
             try:
                 await surface.install()
-            except Exception as error:  # noqa: BLE001 - logged there; the other surfaces go on
+            except Exception as error:  # noqa: BLE001 - logged there; the other surfaces continue
                 self._fail(surface.name, error)
             else:
                 _logger.debug("Watching %s", surface.name)
@@ -81,7 +81,7 @@ class Watcher:
         _logger.error("The bot's %s cannot be watched", name, exc_info=error)
 
     async def remove(self) -> None:
-        """Take every hook out again, in the opposite order."""
+        """Remove every surface in reverse order."""
         for surface in reversed(self.surfaces):
             try:
                 await surface.remove()
@@ -89,7 +89,7 @@ class Watcher:
                 _logger.exception("The hooks on the bot's %s could not all be removed", surface.name)
 
     def sample(self) -> dict[str, float]:
-        """The gauges of all surfaces at this moment."""
+        """Return the present gauges of all surfaces."""
         gauges: dict[str, float] = {}
         for surface in self.surfaces:
             try:
@@ -99,29 +99,30 @@ class Watcher:
         return gauges
 
     def loops(self) -> list[LoopState]:
-        """Background loops and jobs that should run and do not: one for each name, the worst."""
+        """Return background loops and jobs that should run and do not, the worst for each name."""
         worst: dict[str, LoopState] = {}
         for surface in self.surfaces:
             try:
                 states = surface.loops()
             except Exception:
-                _logger.exception("The bot's %s could not be asked for their loops", surface.name)
+                _logger.exception("The background loops of the bot's %s could not be checked", surface.name)
                 continue
-            for one in states:
-                known = worst.get(one.name)
-                if known is None or (known.dead, known.overdue_s) < (one.dead, one.overdue_s):
-                    worst[one.name] = one
+            for state in states:
+                known = worst.get(state.name)
+                if known is None or (known.dead, known.overdue_s) < (state.dead, state.overdue_s):
+                    worst[state.name] = state
         return list(worst.values())
 
     def url_of(self, operation: OperationRecord) -> str | None:
-        """Leads to where in Discord an operation that failed or was slow happened, while that is remembered."""
-        return self.receipts.people.url_of(operation)
+        """Return the link to the message of a failed or slow operation, while it is remembered."""
+        return self.tracker.people.url_of(operation)
 
     def findings(self) -> list[Finding]:
-        """One line for all surfaces whose hooks are in place, and one or more for each that has more to tell."""
-        found = [one for surface in self.surfaces if surface.name not in self.failed for one in surface.findings()]
-        in_place = [one.name for one in found if one.text == IN_PLACE]
-        told = [one for one in found if one.text != IN_PLACE]
-        advice = "See the log; the other surfaces go on"
-        told += [Finding(name, well=False, text=why, advice=advice) for name, why in self.failed.items()]
-        return [Finding("hooks", well=True, text=f"in place: {', '.join(in_place) or 'none'}"), *told]
+        """Return one finding for all surfaces whose hooks are in place, and the findings of the others."""
+        working = [surface for surface in self.surfaces if surface.name not in self.failed]
+        findings = [finding for surface in working for finding in surface.findings()]
+        in_place = [finding.name for finding in findings if finding.text == IN_PLACE]
+        others = [finding for finding in findings if finding.text != IN_PLACE]
+        advice = "See the log; the other surfaces work"
+        others += [Finding(name, well=False, text=error, advice=advice) for name, error in self.failed.items()]
+        return [Finding("hooks", well=True, text=f"in place: {', '.join(in_place) or 'none'}"), *others]

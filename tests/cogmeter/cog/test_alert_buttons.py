@@ -14,8 +14,7 @@ import cogmeter
 from cogmeter.alerts.alerting import Alerting
 from cogmeter.alerts.model import Reading, Subject
 from cogmeter.cog import alert_buttons
-from cogmeter.cog.access_policy import AccessPolicy
-from cogmeter.cog.responder import FAILED, Responder
+from cogmeter.cog.responder import FAILED, AccessPolicy, Responder
 from cogmeter.notifiers.discord_channel.message import MUTES
 from cogmeter.notifiers.discord_channel.notifier import ChannelNotifier
 from cogmeter.query.query import now_us
@@ -145,7 +144,7 @@ async def test_a_mute_that_covers_more_is_left_to_the_command_that_says_so(breac
         await watch.alerting.engine.mute(Mute("", "", now_us() - 1, until_us, "Ada"), now_us())
         await watch.alerting.delivery.deliver_due()
         result = await home.owner.click(home.channel.last_message, label="Unmute")
-        said = f"It stays muted: a mute of more than this alert holds until <t:{until_us // 1_000_000}:f>. "
+        said = f"The alert stays muted: a wider mute is active until <t:{until_us // 1_000_000}:f>. "
         assert words(result) == [f"{said}`/perf unmute` ends it."]
         assert len(await watch.store.alerting.mutes(now_us())) == 1
 
@@ -271,7 +270,7 @@ async def test_discords_refusal_of_an_answer_is_logged_and_the_notifier_edits_al
             await watch.alerting.delivery.deliver_due()
             assert "Acknowledged by owner" in home.channel.last_message.embeds[0].description
         else:
-            assert "Discord did not take the answer to a press" in caplog.text
+            assert "Discord did not accept the answer to a press" in caplog.text
 
 
 async def test_many_loads_leave_one_answer_and_an_unload_none(breach):

@@ -108,7 +108,7 @@ async def test_an_alert_lives_in_one_message_through_a_restart_until_it_is_resol
         await delivered(home)
         (fired,) = home.channel.history()
         fields = {field.name: field.value for field in fired.embeds[0].fields}
-        assert fields["Affected"].startswith("60 operations, 60 failed")
+        assert fields["Affected"].startswith("60 of 60 operations")
         assert fields["Most common error"] == "Rate limit exceeded (60 times)"
         assert fields["Example"].startswith("query took 5 ms, error, ")
 

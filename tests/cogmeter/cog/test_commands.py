@@ -153,8 +153,8 @@ async def test_a_connection_that_breaks_while_answering_is_not_raised_to_the_hos
         await home.owner.slash(home.channel, "perf doctor")
         monkeypatch.setattr(home.monitor.query, "summary", None)
         await home.owner.slash(home.channel, "perf summary")
-        assert "Discord did not take an answer: the connection is gone" in caplog.text
-        assert "Discord did not take an apology: the connection is gone" in caplog.text
+        assert "Discord did not accept an answer: the connection is gone" in caplog.text
+        assert "Discord did not accept an error message: the connection is gone" in caplog.text
         assert not home.env.errors
 
 
@@ -217,7 +217,7 @@ def test_every_command_keeps_to_discords_limits(move_in):
     from cogmeter.cog.perf import FAMILIES
 
     for add in FAMILIES:
-        add(group, desk=pytest)  # no command asks the desk before it is used
+        add(group, responder=pytest)  # no command uses it before it is called
     assert len(group.commands) <= 25
     for command in group.walk_commands():
         assert 1 <= len(command.name) <= 32

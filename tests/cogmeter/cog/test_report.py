@@ -62,7 +62,7 @@ async def test_the_report_has_its_figures_from_the_store_and_advice_replayed_on_
         assert "Resolved without action" not in said
         advice = said["Suggested thresholds"]
         assert advice.startswith("Raise `response_time@web-crawling` to ")
-        assert advice.endswith("83.3% of its alerts go, not the acknowledged one")
+        assert advice.endswith("83.3% fewer alerts, the acknowledged alert is not lost")
         assert "UTC · 6 alerts" in embed.footer.text
 
 

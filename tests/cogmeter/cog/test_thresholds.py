@@ -90,7 +90,7 @@ async def test_nothing_is_changed_by_cancel(move_in):
     async with move_in() as home:
         await asked(home, "set", rule="error_rate", value="0.5")
         await home.owner.click(home.channel.last_message, label="Cancel")
-        assert "stays as it is" in home.channel.last_message.embeds[0].description
+        assert "is unchanged" in home.channel.last_message.embeds[0].description
         assert home.channel.last_message.components == []
         assert await home.monitor.store.alerting.overrides() == {}
 
@@ -182,7 +182,7 @@ async def test_every_change_is_audited_by_who_when_from_and_to(move_in):
         assert len(said) == 3
         assert "**owner**: threshold set error\\_rate: `10%` → `20%`" in said[1]
         assert said[1].startswith("<t:")
-        assert "`20%` → as the settings have it" in said[0]
+        assert "`20%` → the configured value" in said[0]
 
 
 async def test_the_same_value_again_changes_nothing(move_in):

@@ -194,7 +194,7 @@ async def test_a_database_that_cannot_be_read_is_unhealthy_and_one_that_takes_lo
         await asyncio.sleep(0)
         found = await bot_checks.database(monitor)
         assert found.status is Status.DEGRADED
-        assert "has not answered" in found.reason
+        assert "no answer" in found.reason
         await held
         assert (await bot_checks.database(monitor)).status is Status.HEALTHY
         await monitor.store.close()
@@ -236,7 +236,7 @@ async def test_a_job_whose_last_runs_all_failed_fails_in_health_and_doctor(monit
             await job()
         found = bot_checks.jobs(monitor)
         assert found.status is status
-        assert found.reason == f"the last 12 runs of {name} failed; /perf doctor says why"
+        assert found.reason == f"the last 12 runs of {name} failed; /perf doctor shows why"
         (monitor_checks,) = [one for one in await Health(monitor).own() if one.name == "jobs"]
         assert monitor_checks.status is Status.UNHEALTHY
         (finding,) = [one for one in await examine(monitor) if one.name == "jobs"]
@@ -258,7 +258,7 @@ async def test_a_full_buffer_degrades_and_lost_operations_are_remembered_for_a_w
         health = Health(monitor)
         monitor.recorder.buffer.dropped = 7
         assert (await health._own())[1].status is Status.UNHEALTHY
-        assert "7 were dropped" in (await health._own())[1].reason
+        assert "7 dropped" in (await health._own())[1].reason
         health._dropped_ns -= 600 * SECOND_NS
         assert (await health._own())[1].status is Status.HEALTHY
 

@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from cogmeter.query.records import Period
 from cogmeter.render import formatting
 
 
@@ -84,8 +85,8 @@ def test_all_is_said_only_when_nothing_failed_and_nothing_only_when_nothing_did(
 @pytest.mark.parametrize(
     ("per_minute", "said"),
     [
-        (0, "0 a minute"), (20, "20 a minute"), (12_400, "12.4 k a minute"), (1.5, "1.5 a minute"),
-        (0.5, "30 an hour"), (0.05, "3 an hour"), (2 / 1440, "2 a day"),
+        (0, "0/min"), (20, "20/min"), (12_400, "12.4 k/min"), (1.5, "1.5/min"),
+        (0.5, "30/h"), (0.05, "3/h"), (2 / 1440, "2/day"),
     ],
 )  # fmt: skip
 def test_a_rate_is_said_in_the_span_that_gives_a_number_of_at_least_one(per_minute, said):
@@ -95,26 +96,37 @@ def test_a_rate_is_said_in_the_span_that_gives_a_number_of_at_least_one(per_minu
 @pytest.mark.parametrize(
     ("now", "before", "said"),
     [
-        (112, 100, "▲ 12% more"), (97, 100, "▼ 3% less"), (100, 100, "no change"), (100.1, 100, "no change"),
-        (1200, 100, "▲ over 12 times more"), (0, 100, "▼ 100% less"), (1, 100_000, "▼ 99% less"),
+        (112, 100, "▲ 12% vs previous 24 h"), (97, 100, "▼ 3% vs previous 24 h"), (100, 100, "no change"),
+        (100.1, 100, "no change"), (1200, 100, "▲ 12x vs previous 24 h"), (0, 100, "▼ 100% vs previous 24 h"),
+        (1, 100_000, "▼ 99% vs previous 24 h"),
         (None, 100, "nothing to compare with"), (100, None, "nothing to compare with"),
-        (0, 0, "nothing to compare with"), (5, 0, "▲ more, from 0"),
+        (0, 0, "nothing to compare with"), (5, 0, "New"),
     ],
 )  # fmt: skip
-def test_a_change_is_said_with_an_arrow_and_with_words(now, before, said):
-    assert formatting.change(now, before) == said
+def test_a_change_has_an_arrow_and_names_the_period_that_it_is_compared_with(now, before, said):
+    assert formatting.change(now, before, previous="24 h") == said
 
 
 @given(st.floats(0, 1e15) | st.none(), st.floats(0, 1e15) | st.none())
-def test_the_words_of_a_change_agree_with_its_arrow(now, before):
-    said = formatting.change(now, before, more="slower", less="faster")
-    assert ("▲" in said) == ("slower" in said)
-    assert ("▼" in said) == ("faster" in said)
+def test_the_arrow_of_a_change_agrees_with_the_numbers(now, before):
+    text = formatting.change(now, before)
+    assert ("▲" in text) <= (now is not None and before is not None and now > before)
+    assert ("▼" in text) <= (now is not None and before is not None and now < before)
+
+
+@pytest.mark.parametrize(
+    ("period", "text"), list(zip(Period, ("1 h", "6 h", "24 h", "7 days", "30 days"), strict=True))
+)
+def test_the_length_of_a_period_is_written_in_one_unit(period, text):
+    span = period.range_at(1_755_454_020_000_000)
+    assert formatting.length(span.until_us - span.since_us) == text
+    assert formatting.length(45 * 60_000_000) == "45 min"
+    assert formatting.length(90 * 60_000_000) == "1 h 30 min"
 
 
 def test_a_change_of_a_share_is_said_in_points():
-    assert formatting.change_of_share(0.028, 0.016) == "▲ 1.2 points higher"
-    assert formatting.change_of_share(0.02, 0.03) == "▼ 1 point lower"
+    assert formatting.change_of_share(0.028, 0.016) == "▲ 1.2 points"
+    assert formatting.change_of_share(0.02, 0.03) == "▼ 1 point"
     assert formatting.change_of_share(0.0201, 0.02) == "no change"
     assert formatting.change_of_share(0.02, None) == "nothing to compare with"
 

@@ -52,8 +52,8 @@ def recorded(recorder: Recorder) -> Callable[..., list[Recorded]]:
 
 
 @pytest.fixture
-def ground(recorder: Recorder) -> Callable[[commands.Bot], WatchContext]:
-    """``ground(bot)``: what surfaces stand on, with the default settings."""
+def context(recorder: Recorder) -> Callable[[commands.Bot], WatchContext]:
+    """``context(bot)``: what surfaces stand on, with the default settings."""
 
     def make(bot: commands.Bot, **settings: Any) -> WatchContext:
         return WatchContext(
@@ -64,12 +64,12 @@ def ground(recorder: Recorder) -> Callable[[commands.Bot], WatchContext]:
 
 
 @pytest.fixture
-def watching(ground: Callable[..., WatchContext]) -> Callable[..., Any]:
+def watching(context: Callable[..., WatchContext]) -> Callable[..., Any]:
     """``async with watching(bot, Surface) as surface``: that surface (or several) is installed during the block."""
 
     @contextlib.asynccontextmanager
     async def watch(bot: commands.Bot, *kinds: type[Surface], **settings: Any) -> AsyncIterator[Any]:
-        at = ground(bot, **settings)
+        at = context(bot, **settings)
         surfaces = [kind(at) for kind in kinds]
         for surface in surfaces:
             await surface.install()

@@ -189,7 +189,7 @@ async def test_a_host_whose_methods_take_other_parameters_is_watched_as_well(dis
     bot = Bot("!", intents=discord.Intents.none())
     async with discord_server.running(bot), watching(bot, Changes) as surface:
         await bot.load_extension(extension())
-        assert [one.name for one in surface.ground.recorder.markers.take()] == ["loaded music"]
+        assert [one.name for one in surface.context.recorder.markers.take()] == ["loaded music"]
         assert all(hook.state is HookState.ON for hook in surface.hooks)
 
 
@@ -225,7 +225,7 @@ async def test_the_comparison_sees_each_kind_of_change(ready_bot, watching, exte
     async with watching(ready_bot, Changes) as surface:
         ready_bot.close = close
         assert [one.text for one in surface.findings() if not one.well] == [
-            "close calls: failed (HookError: it is no function but a int)"
+            "close calls: failed (HookError: it is a int, not a function)"
         ]
         steps = (
             (ready_bot.load_extension(music), ["loaded music"]),

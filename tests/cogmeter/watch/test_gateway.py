@@ -195,7 +195,7 @@ async def test_a_cluster_counts_the_shards_that_it_has(watching):
         assert all(finding.well for finding in surface.findings())
 
 
-async def test_a_shard_that_has_only_identified_when_the_extension_is_loaded_does_not_come_back(ground):
+async def test_a_shard_that_has_only_identified_when_the_extension_is_loaded_does_not_come_back(context):
     class LoadsLate(commands.AutoShardedBot):
         async def launch_shard(self, gateway, shard_id, *, initial=False):
             await super().launch_shard(gateway, shard_id, initial=initial)
@@ -203,7 +203,7 @@ async def test_a_shard_that_has_only_identified_when_the_extension_is_loaded_doe
                 await surface.install()
 
     bot = LoadsLate(command_prefix="!", intents=discord.Intents.default())
-    surface = Gateway(ground(bot))
+    surface = Gateway(context(bot))
     async with Loopback(shards=4) as server, server.running(bot):
         expected = dict.fromkeys([1, 2, 3], (0, 0, 0, 1))
         assert await settled(surface, expected) == expected

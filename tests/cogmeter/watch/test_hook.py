@@ -71,7 +71,7 @@ def test_below_anothers_wrapper_it_only_passes_on():
     [
         ("greet", ["name", "loudly"], "it takes (name), expected (name, loudly)"),
         ("gone", ["name"], "AttributeError"),
-        ("number", None, "it is no function but a int"),
+        ("number", None, "it is a int, not a function"),
     ],
 )
 def test_another_library_than_expected_is_left_alone_and_said(attribute, expects, reason, caplog):

@@ -61,7 +61,7 @@ def surfaces(watching):
     @contextlib.asynccontextmanager
     async def install(bot, *more):
         async with watching(bot, *SURFACES, *more) as installed:
-            installed[0].ground.receipts.people.key = b"k" * 16
+            installed[0].context.tracker.people.key = b"k" * 16
             yield installed
 
     return install

@@ -97,7 +97,7 @@ class ServiceView(DashboardView[ServiceData]):
 
 def _heading(stats: ServiceAnswer) -> list[Cell]:
     now, before = stats.average_response_time, stats.before.average_response_time
-    slower = formatting.change(now, before, more="slower", less="faster")
+    slower = formatting.change(now, before)
     more = formatting.change(stats.total_operations, stats.before.total_operations)
     changes = f"  vs previous period: operations {more}, average {slower}"
     return [(one_line(stats.service_name), "bold"), (changes, DIM)]

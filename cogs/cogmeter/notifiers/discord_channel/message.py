@@ -16,8 +16,7 @@ import discord
 from cogmeter.notifiers.base import incident_context
 from cogmeter.query.query import now_us
 from cogmeter.recording.background import detached
-from cogmeter.render.embeds.alert import alert_embed_data, tag
-from cogmeter.render.embeds.alert_details import details_embed_data
+from cogmeter.render.embeds.alert import alert_embed_data, details_embed_data, tag
 from cogmeter.render.embeds.statistics import chart_file
 from cogmeter_storage.alerting import AlertState
 from cogmeter_storage.model import DAY_US, HOUR_US

@@ -1,4 +1,4 @@
-"""An alert as an embed's JSON, without discord.py: what, how bad, since when, who is touched, what changed before."""
+"""An alert and its details as an embed's JSON, without discord.py."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from cogmeter.query.records import IncidentContext
-    from cogmeter_storage.alerting import Alert
+    from cogmeter_storage.alerting import Alert, AlertChange, Attempt
     from cogmeter_storage.model import Marker, OperationRecord
 
 MARKERS: Final = 5  # named in "Recent changes"
@@ -28,7 +28,7 @@ _LINK = re.compile(r"https://[^\s()<>]+")
 
 def alert_embed_data(
     alert: Alert,
-    story: IncidentContext | None,
+    context: IncidentContext | None,
     members: Sequence[Alert] = (),
     *,
     chart: bool,
@@ -36,18 +36,18 @@ def alert_embed_data(
     chart_trouble: str = "",
     test: bool = False,
 ) -> dict[str, Any]:
-    """The alert as it is now, within all of Discord's limits on embeds.
+    """Return the embed of an alert's present state, within all of Discord's limits.
 
-    ``story`` is what is known of the circumstances, ``members`` the alerts that a group's root speaks for. ``chart``
-    says that the message has ``CHART_NAME`` attached, ``chart_trouble`` why it has not. ``test`` marks a trial.
+    ``members`` are the alerts of a group whose root is ``alert``. ``chart`` means that the message has ``CHART_NAME``
+    attached; ``chart_trouble`` is the reason why it does not. ``test`` marks a test alert.
     """
     since = [] if test else [_since(alert)]
     data: dict[str, Any] = {
         "title": f"Test: {look_of(alert.severity, alert.state).icon} {subject(alert)}" if test else headline(alert),
-        "description": "\n".join([f"**{plain(alert.message, 500)}**", *_states(alert, now_us)]),
+        "description": "\n".join([f"**{_message(alert)}**", *_states(alert, now_us)]),
         "color": look_of(alert.severity, alert.state).colour,
-        "fields": [*_how_bad(alert), *since, *_circumstances(story, members)],
-        "footer": {"text": _footer(alert, story)},
+        "fields": [*_values(alert), *since, *_context_fields(context, members)],
+        "footer": {"text": _footer(alert, context)},
         "timestamp": utc(now_us).isoformat(),
     }
     if chart:
@@ -57,35 +57,75 @@ def alert_embed_data(
     return fitted(data)
 
 
+def details_embed_data(
+    alert: Alert,
+    context: IncidentContext | None,
+    members: Sequence[Alert] = (),
+    changes: Sequence[AlertChange] = (),
+    attempts: Sequence[Attempt] = (),
+    *,
+    now_us: int,
+) -> dict[str, Any]:
+    """Return the embed of an alert with its transitions and deliveries, each newest first."""
+    data = alert_embed_data(alert, context, members, chart=False, now_us=now_us)
+    data["title"] = f"Details: {data['title']}"
+    if changes:
+        data["fields"].append(_field("History", several([_transition(alert, change) for change in changes])))
+    if attempts:
+        data["fields"].append(_field("Deliveries", several([_delivery(attempt) for attempt in attempts])))
+    return fitted(data)
+
+
+def _transition(alert: Alert, change: AlertChange) -> str:
+    by = f" by {plain(change.actor, 60)}" if change.actor else ""
+    note = f": {plain(change.note, 120)}" if change.note else ""
+    return f"{when(change.at_us)} {plain(change.kind, 30)}{by}, {measured(alert.rule, change.current)}{note}"
+
+
+def _delivery(attempt: Attempt) -> str:
+    error = f": {plain(attempt.error, 120)}" if attempt.error else ""
+    took = formatting.duration(attempt.took_us)
+    return f"{when(attempt.at_us)} {plain(attempt.target, 40)}: {plain(attempt.outcome, 30)} in {took}{error}"
+
+
 def headline(alert: Alert) -> str:
-    """Icon, state and subject in one line: ``🛑 Critical: Error rate of knowledge-graph / query``."""
+    """Return icon, state and subject in one line: ``🛑 Critical: Error rate of knowledge-graph / query``."""
     look = look_of(alert.severity, alert.state)
-    of_what = f" ({plain(alert.severity, 30)})" if look in {Look.ACKNOWLEDGED, Look.MUTED, Look.RESOLVED} else ""
-    return f"{look.icon} {look.word.capitalize()}{of_what}: {subject(alert)}"
+    severity = f" ({plain(alert.severity, 30)})" if look in {Look.ACKNOWLEDGED, Look.MUTED, Look.RESOLVED} else ""
+    return f"{look.icon} {look.word.capitalize()}{severity}: {subject(alert)}"
 
 
 def subject(alert: Alert) -> str:
-    """What it is about: ``Error rate of knowledge-graph / query``; the bot as a whole goes without saying."""
-    what = plain(rule_title(alert.rule), 60)
-    if alert.service == BOT:
-        return what
+    """Return the alert's rule, service and operation: ``Error rate of knowledge-graph / query``."""
+    title = plain(rule_title(alert.rule), 60)
+    if alert.service == BOT:  # the bot as a whole
+        return title
     operation = f" / {plain(alert.operation, 80)}" if alert.operation else ""
-    return f"{what} of {plain(alert.service, 80)}{operation}"
+    return f"{title} of {plain(alert.service, 80)}{operation}"
 
 
 def tag(alert: Alert) -> str:
-    """What marks each message about this alert, so that it is found again: the end of its uid."""
+    """Return the end of the alert's uid, by which its messages are found again."""
     return alert.uid[-8:]
 
 
 def length_us(alert: Alert, now_us: int) -> int:
-    """How long the breach has lasted, or lasted in all."""
+    """Return how long the alert has lasted until now, or until it was resolved."""
     until_us = now_us if alert.resolved_us is None else alert.resolved_us
     return max(until_us - alert.started_us, 0)
 
 
+def _message(alert: Alert) -> str:
+    """Return the alert's message; for a resolved alert, the worst value instead of the last one."""
+    if alert.state is not AlertState.RESOLVED or not alert.threshold or alert.worst == alert.threshold:
+        return plain(alert.message, 500)
+    extreme = "peaked at" if alert.worst > alert.threshold else "fell to"
+    worst, limit = measured(alert.rule, alert.worst), measured(alert.rule, alert.threshold)
+    return f"{plain(rule_title(alert.rule), 60)} {extreme} {worst} (threshold {limit})"
+
+
 def _states(alert: Alert, now_us: int) -> list[str]:
-    """What people and time did to it, one line each."""
+    """Return a line for each fact about the alert's state."""
     lines = []
     if alert.state is AlertState.RESOLVED:
         lines.append(f"Resolved after {formatting.duration(length_us(alert, now_us))}")
@@ -100,8 +140,8 @@ def _states(alert: Alert, now_us: int) -> list[str]:
     return lines
 
 
-def _how_bad(alert: Alert) -> list[dict[str, Any]]:
-    """The most important number: how it is now, or how bad it was; none where there is no threshold to hold against."""
+def _values(alert: Alert) -> list[dict[str, Any]]:
+    """Return the field of the current and worst value; none for a rule without a threshold."""
     if not alert.threshold:
         return []
     limit, worst = measured(alert.rule, alert.threshold), measured(alert.rule, alert.worst)
@@ -118,53 +158,53 @@ def _since(alert: Alert) -> dict[str, Any]:
     return _field("When", f"<t:{began}:f> to <t:{ended}:t>", inline=True)
 
 
-def _circumstances(story: IncidentContext | None, members: Sequence[Alert]) -> list[dict[str, Any]]:
+def _context_fields(context: IncidentContext | None, members: Sequence[Alert]) -> list[dict[str, Any]]:
     fields = []
-    if story is not None and story.operations:
-        fields.append(_field("Affected", _touched(story), inline=True))
+    if context is not None and context.operations:
+        fields.append(_field("Affected", _affected(context), inline=True))
     if members:
         fields.append(_field("Alerts", _listed(members)))
-    elif story is not None:
-        fields += _from_the_errors(story)
-    if story is not None and story.markers:
-        fields.append(_field("Recent changes", "\n".join(map(_marker, story.markers[:MARKERS]))))
+    elif context is not None:
+        fields += _error_fields(context)
+    if context is not None and context.markers:
+        fields.append(_field("Recent changes", "\n".join(map(_marker, context.markers[:MARKERS]))))
     return fields
 
 
-def _touched(story: IncidentContext) -> str:
-    failed = formatting.exact(story.failures) if story.failures else "none"
-    lines = [f"{_counted(story.operations, 'operation')}, {failed} failed"]
-    people = [(story.users, "user"), (story.guilds, "guild")]
+def _affected(context: IncidentContext) -> str:
+    failed, operations = formatting.exact(context.failures), _counted(context.operations, "operation")
+    lines = [f"{failed} of {operations}" if context.failures else f"{operations}, none failed"]
+    people = [(context.users, "user"), (context.guilds, "guild")]
     lines.append(" · ".join(_counted(number, word) for number, word in people if number is not None))
     return "\n".join(line for line in lines if line)
 
 
-def _from_the_errors(story: IncidentContext) -> list[dict[str, Any]]:
+def _error_fields(context: IncidentContext) -> list[dict[str, Any]]:
     fields = []
-    if story.most_common_error:
-        times = f" ({_counted(story.most_common_count, 'time')})" if story.most_common_count else ""
-        fields.append(_field("Most common error", f"{plain(story.most_common_error, 300)}{times}"))
-    if story.example is not None:
-        fields.append(_field("Example", _example(story.example, story.example_url)))
+    if context.most_common_error:
+        times = f" ({_counted(context.most_common_count, 'time')})" if context.most_common_count else ""
+        fields.append(_field("Most common error", f"{plain(context.most_common_error, 300)}{times}"))
+    if context.example is not None:
+        fields.append(_field("Example", _example(context.example, context.example_url)))
     return fields
 
 
-def _example(one: OperationRecord, url: str | None) -> str:
-    ended = f", {one.outcome.label}" if one.outcome.failed else ""
+def _example(operation: OperationRecord, url: str | None) -> str:
+    took = formatting.duration(operation.duration_us)
+    outcome = f", {operation.outcome.label}" if operation.outcome.failed else ""
     link = f" [open in Discord]({url})" if url and _LINK.fullmatch(url) else ""
-    return f"{plain(one.operation, 80)} took {formatting.duration(one.duration_us)}{ended}, {when(one.end_us)}{link}"
+    return f"{plain(operation.operation, 80)} took {took}{outcome}, {when(operation.end_us)}{link}"
 
 
 def _listed(members: Sequence[Alert]) -> str:
-    """As many lines as a field holds, the worst first, and how many more there are."""
-    looks = [(look_of(one.severity, one.state), one) for one in members]
+    """Return a line for each alert, the worst first, and the number of those that do not fit."""
+    looks = [(look_of(member.severity, member.state), member) for member in members]
     looks.sort(key=lambda pair: (WORST_FIRST.index(pair[0]), pair[1].service))
-    lines = [f"{look.icon} {subject(one)}: {measured(one.rule, one.worst)}" for look, one in looks]
-    return several(lines)
+    return several([f"{look.icon} {subject(member)}: {measured(member.rule, member.worst)}" for look, member in looks])
 
 
 def several(lines: Sequence[str], limit: int = VALUE) -> str:
-    """As many whole lines as fit, and a last one that says how many more there are."""
+    """Return as many whole lines as fit, and a last line with the number of those that do not."""
     kept: list[str] = []
     size = 0
     for number, line in enumerate(lines):
@@ -181,13 +221,13 @@ def _marker(marker: Marker) -> str:
     return f"{when(marker.at_us)} {plain(marker.name, 80)}"
 
 
-def _footer(alert: Alert, story: IncidentContext | None) -> str:
-    """The alert's number for people, its tag, and what its circumstances were counted from."""
-    named = f"Alert {alert.id}" if alert.id else "Alert"
-    if story is None or not story.operations:
-        return f"{named} · {tag(alert)}"
-    since = formatting.clock_time(story.since_us)
-    return f"{named} · {tag(alert)} · {_counted(story.operations, 'operation')} since {since} UTC"
+def _footer(alert: Alert, context: IncidentContext | None) -> str:
+    """Return the alert's number, its tag, and the operations that the context was counted from."""
+    name = f"Alert {alert.id}" if alert.id else "Alert"
+    if context is None or not context.operations:
+        return f"{name} · {tag(alert)}"
+    since = formatting.clock_time(context.since_us)
+    return f"{name} · {tag(alert)} · {_counted(context.operations, 'operation')} since {since} UTC"
 
 
 def _counted(number: int, word: str) -> str:

@@ -1,4 +1,4 @@
-"""Lists of alerts and mutes as embeds: one line says what and how bad, the next where it stands."""
+"""Embeds that list alerts, mutes, test results and changes from chat."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ if TYPE_CHECKING:
     from cogmeter_storage.alerting import Alert, AuditEntry, Mute
 
 PENDING_ICON: Final = "\N{HOURGLASS WITH FLOWING SAND}"
-# What is said when a list is empty, by the list's name.
+# The text of an empty list, by the list's name.
 EMPTY: Final = {
-    "active": "Nothing is wrong right now: no rule is in breach.",
-    "history": "No alert has fired, or all of them are older than the retention time.",
-    "firing": "No alert waits for anybody.",
-    "acknowledged": "Nobody is working on an alert right now.",
-    "muted": "No alert is muted.",
-    "resolved": "No alert has been resolved yet, or all of them were forgotten.",
+    "active": "No active alerts.",
+    "history": "No alerts within the retention time.",
+    "firing": "No firing alerts.",
+    "acknowledged": "No acknowledged alerts.",
+    "muted": "No muted alerts.",
+    "resolved": "No resolved alerts within the retention time.",
 }
 _RANK: Final = (Look.CRITICAL, Look.WARNING, Look.INFO)
 
@@ -35,18 +35,17 @@ _RANK: Final = (Look.CRITICAL, Look.WARNING, Look.INFO)
 def alert_list_embed(
     alerts: Sequence[Alert], *, state: str, service: str | None, page: int, more: bool, now_us: int
 ) -> discord.Embed:
-    """One page, counted from 0, of the list of this name (a key of ``EMPTY``); ``more``: another one follows."""
+    """Return a page, counted from 0, of a list (a key of ``EMPTY``); ``more``: another page follows."""
     of = "" if service is None else f" of {plain(service, 80)}"
     title = "Alert history" if state == "history" else f"{state.capitalize()} alerts"
     embed = discord.Embed(title=f"{title}{of}", colour=_colour(alerts))
     embed.description = "\n".join(line for alert in alerts for line in _lines(alert, now_us)) or EMPTY[state]
-    if more or page:
-        embed.set_footer(text=f"Page {page + 1}" + (", more on the next one" if more else ", the last one"))
+    _number(embed, page, more=more)
     return fit(embed)
 
 
 def muted_embed(mute: Mute, group: str, *, already: bool = False) -> discord.Embed:
-    """Describe a mute that begins, or was active already; the command ``group`` ends it."""
+    """Return the embed of a new mute, or of one that was active already; a command of ``group`` ends it."""
     embed = discord.Embed(
         title=f"{Look.MUTED.icon} {'Already muted' if already else 'Muted'}: {scope(mute)}",
         description=f"Until {_until(mute)}, by {plain(mute.actor, 60)}."
@@ -58,27 +57,27 @@ def muted_embed(mute: Mute, group: str, *, already: bool = False) -> discord.Emb
 
 
 def unmuted_embed(ended: Sequence[Mute]) -> discord.Embed:
-    """Mutes that were ended."""
-    lines = [f"{scope(mute)}, which would have lasted until {_until(mute)}" for mute in ended]
+    """Return the embed of mutes that were ended."""
+    lines = [f"{scope(mute)} (was muted until {_until(mute)})" for mute in ended]
     return fit(
         discord.Embed(
             title="Unmuted" if ended else "Nothing is muted",
-            description="\n".join(lines) or "No mute that holds fits what you named.",
+            description="\n".join(lines) or "No active mute matches your options.",
             colour=DisplayState.NEUTRAL.colour,
         )
     )
 
 
-def trial_embed(results: Mapping[str, str]) -> discord.Embed:
-    """What became of a test alert, by target: empty words where it arrived."""
-    failed = sum(bool(trouble) for trouble in results.values())
+def test_alert_embed(results: Mapping[str, str]) -> discord.Embed:
+    """Return the embed of a test alert's results: the error by target, empty where it was delivered."""
+    failed = sum(bool(error) for error in results.values())
     lines = [
-        f"✗ **{plain(name, 60)}**: {plain(said, 500)}" if said else f"✓ **{plain(name, 60)}**: delivered"
-        for name, said in results.items()
+        f"✗ **{plain(name, 60)}**: {plain(error, 500)}" if error else f"✓ **{plain(name, 60)}**: delivered"
+        for name, error in results.items()
     ]
     title = f"Test alert: {failed} of {len(results)} targets failed" if failed else "Test alert delivered"
     if not results:
-        title, lines = "Test alert: there is no target", ["Set PERFORMANCE_ALERT_CHANNEL_ID, or one of the webhooks."]
+        title, lines = "Test alert: no targets", ["Set PERFORMANCE_ALERT_CHANNEL_ID, or one of the webhooks."]
     embed = discord.Embed(
         title=title,
         description="\n".join(lines),
@@ -88,47 +87,49 @@ def trial_embed(results: Mapping[str, str]) -> discord.Embed:
 
 
 def audit_embed(entries: Sequence[AuditEntry], *, page: int, more: bool) -> discord.Embed:
-    """Who changed what: one page, counted from 0."""
+    """Return a page, counted from 0, of the changes that users made."""
     lines = [
-        f"{when(one.at_us)} **{plain(one.actor, 40)}**: {plain(one.action, 40)} {plain(one.subject, 120)}{_change(one)}"
-        for one in entries
+        f"{when(entry.at_us)} **{plain(entry.actor, 40)}**: {plain(entry.action, 40)} "
+        f"{plain(entry.subject, 120)}{_change(entry)}"
+        for entry in entries
     ]
     embed = discord.Embed(
-        title="What was changed from chat",
+        title="Changes from chat",
         description="\n".join(lines) or "Nothing has been changed from chat.",
         colour=DisplayState.NEUTRAL.colour,
     )
-    if more or page:
-        embed.set_footer(text=f"Page {page + 1}" + (", more on the next one" if more else ", the last one"))
+    _number(embed, page, more=more)
     return fit(embed)
 
 
 def scope(mute: Mute) -> str:
-    """What a mute covers: ``Error rate of knowledge-graph``, ``every rule of knowledge-graph``, ``everything``."""
+    """Return the scope of a mute, for example ``Error rate of knowledge-graph`` or ``everything``."""
     if not mute.rule and not mute.service:
         return "everything"
-    what = rule_title(mute.rule) if mute.rule else "every rule"
-    return f"{plain(what, 60)} of {plain(mute.service, 80) if mute.service else 'every service'}"
+    title = rule_title(mute.rule) if mute.rule else "every rule"
+    return f"{plain(title, 60)} of {plain(mute.service, 80) if mute.service else 'every service'}"
 
 
 def _lines(alert: Alert, now_us: int) -> list[str]:
     look = look_of(alert.severity, alert.state)
     icon = PENDING_ICON if alert.state is AlertState.PENDING else look.icon
     resolved = alert.state is AlertState.RESOLVED
-    shown = "worst " + measured(alert.rule, alert.worst) if resolved else measured(alert.rule, alert.current)
+    value = "worst " + measured(alert.rule, alert.worst) if resolved else measured(alert.rule, alert.current)
     worst = "" if resolved or alert.worst == alert.current else f", worst {measured(alert.rule, alert.worst)}"
-    bad = f"**{shown}** (threshold {measured(alert.rule, alert.threshold)}{worst})"
-    return [f"{icon} {subject(alert)}: {bad}", below(_stands(alert, now_us))]
+    values = f"**{value}** (threshold {measured(alert.rule, alert.threshold)}{worst})"
+    return [f"{icon} {subject(alert)}: {values}", below(_state(alert, now_us))]
 
 
-def _stands(alert: Alert, now_us: int) -> str:
-    """Where the alert stands, since when, and in whose hands."""
+def _state(alert: Alert, now_us: int) -> str:
+    """Return the alert's severity, state and duration, and who acknowledged or muted it."""
     lasted = formatting.duration(length_us(alert, now_us))
-    parts = [plain(alert.severity, 30), alert.state.value]
+    parts = [plain(alert.severity, 30)]
     if alert.state is AlertState.RESOLVED and alert.resolved_us is not None:
-        parts.append(f"{when(alert.resolved_us)} after {lasted}")
+        parts.append(f"resolved {when(alert.resolved_us)} after {lasted}")
+    elif alert.state in {AlertState.PENDING, AlertState.FIRING}:
+        parts.append(f"{alert.state.value} for {lasted}")
     else:
-        parts.append(f"since {when(alert.started_us)} ({lasted})")
+        parts.append(f"{alert.state.value}, active for {lasted}")
     if alert.acknowledged_us is not None:
         parts.append(f"acknowledged by {plain(alert.acknowledged_by, 40) or 'somebody'}")
     if alert.state is AlertState.MUTED and alert.muted_until_us is not None:
@@ -141,7 +142,7 @@ def _stands(alert: Alert, now_us: int) -> str:
 
 
 def _colour(alerts: Sequence[Alert]) -> int:
-    """That of the worst alert that waits for somebody; healthy when none does."""
+    """Return the colour of the worst alert that is neither acknowledged nor muted; healthy if there is none."""
     looks = {look_of(alert.severity, alert.state) for alert in alerts}
     worst = next((look for look in _RANK if look in looks), None)
     return DisplayState.HEALTHY.colour if worst is None else worst.colour
@@ -152,9 +153,15 @@ def _until(mute: Mute) -> str:
 
 
 def _change(entry: AuditEntry) -> str:
-    """From what to what; of a mute how long it holds or would have held, of an acknowledgement which alert it was."""
+    """Return a threshold's values before and after, a mute's end, or the alert that was acknowledged."""
     if entry.action.startswith("threshold"):
-        words = (code(one, 60) if one else "as the settings have it" for one in (entry.before, entry.after))
-        return f": {' → '.join(words)}"
-    said = entry.after or entry.before
-    return f": {plain(said, 160)}" if said else ""
+        values = (code(value, 60) if value else "the configured value" for value in (entry.before, entry.after))
+        return f": {' → '.join(values)}"
+    value = entry.after or entry.before
+    return f": {plain(value, 160)}" if value else ""
+
+
+def _number(embed: discord.Embed, page: int, *, more: bool) -> None:
+    """Show the page's number, counted from 1, in the footer of a list with several pages."""
+    if more or page:
+        embed.set_footer(text=f"Page {page + 1}" + (", more on the next page" if more else ", last page"))

@@ -1,4 +1,4 @@
-"""Discord's limits on embeds: makes any embed, as the JSON that goes out, one that Discord accepts."""
+"""Makes any embed, as JSON, one that Discord accepts: within its limits on embeds."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ if TYPE_CHECKING:
 TITLE, DESCRIPTION, FIELDS, NAME, VALUE, FOOTER, AUTHOR = 256, 4096, 25, 256, 1024, 2048, 256
 TOTAL = 6000  # characters of all of these together
 URL = 2048
-BLANK = "\u200b"  # a zero-width space: shown as nothing, but counted as something
+BLANK = "\u200b"  # a zero-width space: invisible, but not an empty text
 _FENCE = "```"
 _LINK = re.compile(r"(?i)https?://[^\s/]+\S*|attachment://[A-Za-z0-9_][A-Za-z0-9_.-]*")
 
 
 def fitted(embed: Mapping[str, Any]) -> dict[str, Any]:
-    """A copy of an embed's JSON that keeps to all of Discord's limits, cut where it must be, the last fields first."""
+    """Return a copy of an embed's JSON within all of Discord's limits; texts and the last fields are cut."""
     data = dict(embed)
     _fit_text(data, "title", TITLE)
     _fit_text(data, "description", DESCRIPTION)
@@ -36,25 +36,25 @@ def fitted(embed: Mapping[str, Any]) -> dict[str, Any]:
     return data
 
 
-def shorten(words: str, limit: int) -> str:
-    """Text cut to its limit; a code block that the cut left open is closed again."""
-    if len(words) <= limit:
-        return words
-    shown = formatting.cut(words, limit)
-    if shown.count(_FENCE) % 2 and limit > 8:
-        return formatting.cut(words, limit - 4) + "\n" + _FENCE
-    return shown
+def shorten(text: str, limit: int) -> str:
+    """Return the text cut to its limit; a code block that the cut opened is closed."""
+    if len(text) <= limit:
+        return text
+    visible = formatting.cut(text, limit)
+    if visible.count(_FENCE) % 2 and limit > 8:
+        return formatting.cut(text, limit - 4) + "\n" + _FENCE
+    return visible
 
 
-def _encodable(words: object) -> str:
-    """Text without the halves of surrogate pairs that no encoder takes."""
-    return str(words).encode("utf-8", "replace").decode()
+def _encodable(text: object) -> str:
+    """Return the text without unpaired surrogates, which cannot be encoded."""
+    return str(text).encode("utf-8", "replace").decode()
 
 
 def _fit_text(data: dict[str, Any], key: str, limit: int) -> None:
-    words = shorten(_encodable(data.get(key) or ""), limit)
-    if words.strip():
-        data[key] = words
+    text = shorten(_encodable(data.get(key) or ""), limit)
+    if text.strip():
+        data[key] = text
     else:
         data.pop(key, None)
 
@@ -65,7 +65,7 @@ def _fit_part(data: dict[str, Any], part: str, key: str, limit: int) -> None:
     inner = dict(data[part])
     _fit_text(inner, key, limit)
     if key in inner:
-        # An icon may be an attachment, what a click leads to may not.
+        # An icon may be an attachment, the target of a link may not.
         data[part] = {
             name: value
             for name, value in inner.items()
@@ -86,7 +86,7 @@ def _fitted_field(field: Any) -> dict[str, Any]:
 
 
 def _fit_links(data: dict[str, Any]) -> None:
-    """Drops addresses that Discord refuses, for which it would refuse the whole message."""
+    """Remove addresses that Discord refuses: it would refuse the whole message."""
     if "url" in data and not _is_link(data["url"], attachment=False):
         del data["url"]
     for part in ("image", "thumbnail"):
@@ -101,7 +101,7 @@ def _is_link(address: object, *, attachment: bool = True) -> bool:
 
 
 def _fit_total(data: dict[str, Any]) -> None:
-    """Takes away what is over the total: of a long description, then the last fields, whole once they are empty."""
+    """Cut what exceeds the total: a long description first, then the last fields, which are removed when empty."""
     over = _total(data) - TOTAL
     description = data.get("description", "")
     if over > 0 and len(description) > VALUE:
@@ -117,5 +117,5 @@ def _fit_total(data: dict[str, Any]) -> None:
 def _total(data: dict[str, Any]) -> int:
     parts = [data.get("title", ""), data.get("description", "")]
     parts += [data.get("footer", {}).get("text", ""), data.get("author", {}).get("name", "")]
-    parts += [words for field in data["fields"] for words in (field["name"], field["value"])]
+    parts += [text for field in data["fields"] for text in (field["name"], field["value"])]
     return sum(map(len, parts))

@@ -1,4 +1,4 @@
-"""The report on the alerts themselves, as an embed."""
+"""The embed of the report on alerts: how many fired, who acted on them, and suggested thresholds."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ LISTED: Final = 10
 
 
 def report_embed(report: AlertReport, *, weekly: bool = False) -> discord.Embed:
-    """What fired, how soon people acted, what nobody acted on, and what would have been quieter."""
+    """Return the embed of a report on alerts."""
     span, total = report.range, report.total
     since, until = (formatting.clock_time(at_us, with_date=True) for at_us in (span.since_us, span.until_us))
     embed = discord.Embed(
@@ -39,44 +39,48 @@ def report_embed(report: AlertReport, *, weekly: bool = False) -> discord.Embed:
     embed.add_field(name="Median time to acknowledge", value=formatting.duration(total.acknowledge_us))
     embed.add_field(name="Median time to resolve", value=formatting.duration(total.resolve_us))
     embed.add_field(name="Flapping", value=_counted(total.flaps, "alert"))
-    embed.add_field(name="Alerts by rule", value=several([_fired(one) for one in report.lines[:LISTED]]), inline=False)
+    embed.add_field(
+        name="Alerts by rule", value=several([_fired(line) for line in report.lines[:LISTED]]), inline=False
+    )
     if report.ignored:
-        lines = [f"{_named(one)}: {_counted(one.fired, 'time')}" for one in report.ignored[:LISTED]]
+        lines = [f"{_subject(line)}: {_counted(line.fired, 'time')}" for line in report.ignored[:LISTED]]
         embed.add_field(name="Resolved without action", value=several(lines), inline=False)
     if report.advice:
-        lines = [advice_line(one) for one in report.advice]
+        lines = [advice_line(advice) for advice in report.advice]
         embed.add_field(name="Suggested thresholds", value=several(lines), inline=False)
     return fit(embed)
 
 
-def advice_line(one: Advice) -> str:
-    """``Raise response_time@web-crawling to 1.9 s: 83% of its alerts go, none of the 3 acknowledged ones``."""
-    if one.field == "threshold":
-        change = f"Raise {code(one.key, 150)} to {measured(one.rule, one.after)}"
+def advice_line(advice: Advice) -> str:
+    """Return an advice as text.
+
+    For example ``Raise response_time@web-crawling to 1.9 s: 83% fewer alerts, none of the 3 acknowledged alerts lost``.
+    """
+    if advice.field == "threshold":
+        change = f"Raise {code(advice.key, 150)} to {measured(advice.rule, advice.after)}"
     else:
-        change = f"Let a breach last for {formatting.duration(one.after * 1e6)} ({code(one.key, 150)})"
-    acted = {0: "nobody acknowledged any", 1: "not the acknowledged one"}.get(
-        one.acted, f"none of the {one.acted} acknowledged ones"
+        change = f"Fire only after {formatting.duration(advice.after * 1e6)} ({code(advice.key, 150)})"
+    acknowledged = {0: "none was acknowledged", 1: "the acknowledged alert is not lost"}.get(
+        advice.acted, f"none of the {advice.acted} acknowledged alerts lost"
     )
-    return f"{change}: {formatting.percent(one.share)} of its alerts go, {acted}"
+    return f"{change}: {formatting.percent(advice.share)} fewer alerts, {acknowledged}"
 
 
-def _fired(one: AlertLine) -> str:
-    parts = [_counted(one.fired, "time")]
-    if one.acknowledged:
-        parts.append(
-            f"{formatting.exact(one.acknowledged)} acknowledged after {formatting.duration(one.acknowledge_us)}"
-        )
-    if one.resolve_us is not None:
-        parts.append(f"resolved after {formatting.duration(one.resolve_us)}")
-    if one.flaps:
+def _fired(line: AlertLine) -> str:
+    parts = [_counted(line.fired, "time")]
+    if line.acknowledged:
+        took = formatting.duration(line.acknowledge_us)
+        parts.append(f"{formatting.exact(line.acknowledged)} acknowledged after {took}")
+    if line.resolve_us is not None:
+        parts.append(f"resolved after {formatting.duration(line.resolve_us)}")
+    if line.flaps:
         parts.append("flapping")
-    return f"{_named(one)}: {', '.join(parts)}"
+    return f"{_subject(line)}: {', '.join(parts)}"
 
 
-def _named(one: AlertLine) -> str:
-    what = plain(rule_title(one.rule), 60)
-    return what if one.service.startswith("(") else f"{what} of {plain(one.service, 60)}"
+def _subject(line: AlertLine) -> str:
+    title = plain(rule_title(line.rule), 60)
+    return title if line.service.startswith("(") else f"{title} of {plain(line.service, 60)}"
 
 
 def _counted(number: int, word: str) -> str:

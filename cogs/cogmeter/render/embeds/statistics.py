@@ -1,4 +1,4 @@
-"""The embeds that answer in Discord: the most important number first, in people's form, against the period before."""
+"""The embeds of statistics and of the doctor: the most important number first, compared with the previous period."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from cogmeter.diagnosis import Finding
     from cogmeter.query.records import Figures, Range, ServiceStats, Summary, UnknownNameError
-    from cogmeter.render.charts.chart import Chart
+    from cogmeter.render.charts.chart import Chart, Picture
     from cogmeter_storage.model import OperationRecord
 
 LISTED = 5  # lines of a list
@@ -32,30 +32,28 @@ with cogmeter.operation("knowledge-graph", "query"):
 
 
 def fit(embed: discord.Embed) -> discord.Embed:
-    """A copy of the embed that keeps to all of Discord's limits; every embed that is sent goes through here."""
+    """Return a copy of the embed within all of Discord's limits. Every embed passes this function."""
     return discord.Embed.from_dict(fitted(embed.to_dict()))
 
 
 def chart_file(png: bytes, chart: Chart) -> discord.File:
-    """The picture as an attachment that an embed shows, described for screen readers."""
+    """Return the chart as an attachment with a description for screen readers."""
     return discord.File(io.BytesIO(png), filename=CHART_NAME, description=describe(chart))
 
 
 def summary_embed(
     summary: Summary,
+    picture: Picture | None = None,
     *,
-    chart: bool = False,
-    chart_trouble: str = "",
     status: Status = Status.HEALTHY,
     buffer_setting: str = "PERFORMANCE_MAX_BUFFER_MB",
 ) -> discord.Embed:
-    """All services over a range.
+    """Return the embed of all services over a range.
 
-    ``chart`` says that ``chart_file()`` is sent along; ``chart_trouble`` says why there is none. ``status`` is the
-    judgement on all operations. ``buffer_setting`` is what to raise when operations were dropped.
+    ``picture`` is its chart, sent as ``chart_file()``, or the reason why there is none. ``status`` is the judgement on
+    all operations. ``buffer_setting`` is the setting to raise when operations were dropped.
     """
-    total, before = summary.total, summary.before
-    if not total.operations:
+    if not summary.total.operations:
         embed = empty_embed(summary.range)
         embed.description = f"{embed.description}{_dropped(summary, buffer_setting)}"
         return fit(embed)
@@ -66,26 +64,25 @@ def summary_embed(
         description=f"**{state.word.capitalize()}** · {services} active {'service' if services == 1 else 'services'}",
         colour=state.colour,
     )
-    _key_figures(embed, total, before)
+    _key_figures(embed, summary)
     lines = (
-        f"{number}. {plain(name, 60)}: {formatting.count(one.operations)} ops"
-        f" ({formatting.percent(one.success_rate)} success)"
-        for number, (name, one) in enumerate(summary.services[:LISTED], start=1)
+        f"{number}. {plain(name, 60)}: {formatting.count(figures.operations)} ops"
+        f" ({formatting.percent(figures.success_rate)} success)"
+        for number, (name, figures) in enumerate(summary.services[:LISTED], start=1)
     )
     embed.add_field(name="Top Services by Volume", value=_lines(lines), inline=False)
     if summary.background:
-        apart = ", ".join(f"{plain(name, 60)} {formatting.count(one.operations)}" for name, one in summary.background)
-        embed.description = f"{embed.description}\n-# Background services: {apart}"
+        background = ", ".join(_service_count(name, figures) for name, figures in summary.background)
+        embed.description = f"{embed.description}\n-# Background services: {background}"
     embed.description = f"{embed.description}{_dropped(summary, buffer_setting)}"
-    return _finished(embed, summary, chart=chart, chart_trouble=chart_trouble)
+    return _finished(embed, summary, picture)
 
 
 def stats_embed(
-    stats: ServiceStats, *, chart: bool = False, chart_trouble: str = "", status: Status = Status.HEALTHY
+    stats: ServiceStats, picture: Picture | None = None, *, status: Status = Status.HEALTHY
 ) -> discord.Embed:
-    """One service, or one operation of it, over a range; the parameters are those of ``summary_embed``."""
-    total, before = stats.total, stats.before
-    if not total.operations:
+    """Return the embed of a service or operation over a range; see ``summary_embed`` for the parameters."""
+    if not stats.total.operations:
         return empty_embed(stats.range, name=stats.service if stats.operation is None else stats.operation)
     state = state_of(status)
     of = "Service" if stats.operation is None else f"/ {plain(stats.operation, 90)}"
@@ -94,24 +91,25 @@ def stats_embed(
         description=_busiest(f"**{state.word.capitalize()}**", stats),
         colour=state.colour,
     )
-    _success(embed, total, before)
-    _volume_and_times(embed, total, before)
+    _success(embed, stats)
+    _volume_and_times(embed, stats)
     if stats.slowest:
         lines = (
-            f"{formatting.duration(one.duration_us)} {_named(one, stats)}{when(one.end_us)}" for one in stats.slowest
+            f"{formatting.duration(operation.duration_us)} {_name(operation, stats)}{when(operation.end_us)}"
+            for operation in stats.slowest
         )
         embed.add_field(name="Slowest Operations", value=_lines(lines), inline=False)
     if stats.errors:
-        lines = (f"{when(one.end_us)}: {_error(one, stats)}" for one in stats.errors[:LISTED])
+        lines = (f"{when(failed.end_us)}: {_error(failed, stats)}" for failed in stats.errors[:LISTED])
         embed.add_field(name="Recent Errors", value=_lines(lines), inline=False)
-    return _finished(embed, stats, chart=chart, chart_trouble=chart_trouble)
+    return _finished(embed, stats, picture)
 
 
 def empty_embed(span: Range, *, name: str | None = None) -> discord.Embed:
-    """Nothing was recorded in this range (under this name), and how to record."""
+    """Return the embed for a range without operations (of this name); it shows how to record some."""
     of = f" of {plain(name, 100)}" if name else ""
     description = (
-        f"No operation{of} ended in the {plain(span.label, 60)}. A longer period may show some.\n\n"
+        f"No operation{of} ended in the {plain(span.label, 60)}. Try a longer period.\n\n"
         f"Record any piece of work like this, anywhere in the bot's code:\n"
         f"{HOW_TO_RECORD}"
     )
@@ -119,31 +117,26 @@ def empty_embed(span: Range, *, name: str | None = None) -> discord.Embed:
 
 
 def unknown_embed(error: UnknownNameError) -> discord.Embed:
-    """No such service or operation is stored; names like it are suggested."""
+    """Return the embed for a service or operation that is not stored; it suggests similar names."""
     lines = [f"Nothing has been recorded under the {error.kind} {code(error.name, 100)}."]
     if error.near:
         lines.append(f"Did you mean {' or '.join(code(name, 100) for name in error.near)}?")
     else:
-        lines.append("The choices that appear while you type are all that is stored.")
+        lines.append("The choices that appear while you type are all stored names.")
     return fit(
         discord.Embed(title=f"Unknown {error.kind}", description="\n".join(lines), colour=DisplayState.NEUTRAL.colour)
     )
 
 
 def doctor_embed(findings: Sequence[Finding]) -> discord.Embed:
-    """The monitor's own health: one line for each finding, with advice below those that are not well."""
-    unwell = sum(not one.well for one in findings)
-    state = DisplayState.DEGRADED if unwell else DisplayState.HEALTHY
-    lines = [
-        f"**{unwell} of {len(findings)} checks fail**"
-        if unwell
-        else f"**{len(findings)} of {len(findings)} checks pass**",
-        "",
-    ]
-    for one in findings:
-        lines.append(f"{'✓' if one.well else '✗'} **{plain(one.name, 40)}**: {plain(one.text, 300)}")
-        if not one.well and one.advice:
-            lines.append(below(plain(one.advice, 200)))
+    """Return the embed of the doctor: a line for each finding, with advice below those that fail."""
+    failed, total = sum(not finding.well for finding in findings), len(findings)
+    state = DisplayState.DEGRADED if failed else DisplayState.HEALTHY
+    lines = [f"**{failed} of {total} checks fail**" if failed else f"**{total} of {total} checks pass**", ""]
+    for finding in findings:
+        lines.append(f"{'✓' if finding.well else '✗'} **{plain(finding.name, 40)}**: {plain(finding.text, 300)}")
+        if not finding.well and finding.advice:
+            lines.append(below(plain(finding.advice, 200)))
     return fit(discord.Embed(title="cogmeter's own health", description="\n".join(lines), colour=state.colour))
 
 
@@ -151,52 +144,64 @@ def _dropped(summary: Summary, setting: str) -> str:
     return f"\n⚠ {plain(formatting.dropped(summary.dropped, setting), 300)}" if summary.dropped else ""
 
 
-def _key_figures(embed: discord.Embed, total: Figures, before: Figures) -> None:
-    """The summary's first five fields."""
-    success = formatting.change_of_share(total.success_rate, before.success_rate)
-    failure = formatting.change_of_share(total.error_rate, before.error_rate)
+def _key_figures(embed: discord.Embed, summary: Summary) -> None:
+    """Add the summary's first five fields."""
+    total, before, previous = summary.total, summary.before, _previous(summary)
+    success = formatting.change_of_share(total.success_rate, before.success_rate, previous=previous)
+    failure = formatting.change_of_share(total.error_rate, before.error_rate, previous=previous)
     failed = f"{formatting.percent(total.error_rate)} ({formatting.exact(total.failures)} failed)"
     _field(embed, "Success Rate", f"**{formatting.percent(total.success_rate)}**", success, before)
     _field(embed, "Error Rate", failed, failure, before)
-    _volume_and_times(embed, total, before)
+    _volume_and_times(embed, summary)
 
 
-def _success(embed: discord.Embed, total: Figures, before: Figures) -> None:
-    """The statistics' first field, which has both shares."""
-    said = (
+def _success(embed: discord.Embed, stats: ServiceStats) -> None:
+    """Add the statistics' first field, with the success and the error rate."""
+    total, before = stats.total, stats.before
+    value = (
         f"**{formatting.percent(total.success_rate)}**"
         f" ({formatting.exact(total.operations - total.failures)} successful)\n"
         f"Failed: {formatting.exact(total.failures)} ({formatting.percent(total.error_rate)})"
     )
-    _field(embed, "Success Rate", said, formatting.change_of_share(total.success_rate, before.success_rate), before)
+    change = formatting.change_of_share(total.success_rate, before.success_rate, previous=_previous(stats))
+    _field(embed, "Success Rate", value, change, before)
 
 
-def _volume_and_times(embed: discord.Embed, total: Figures, before: Figures) -> None:
-    # Rates are compared: the period before may be longer, where only whole hours are kept.
-    volume = formatting.change(total.per_minute, before.per_minute)
-    mean = formatting.change(total.mean_us, before.mean_us, more="slower", less="faster")
-    p95 = formatting.change(total.p95_us, before.p95_us, more="slower", less="faster")
-    named = (("p50", total.p50_us), ("p95", total.p95_us), ("p99", total.p99_us))
-    percentiles = " · ".join(f"{name} {formatting.duration(value)}" for name, value in named)
+def _volume_and_times(embed: discord.Embed, answer: Summary | ServiceStats) -> None:
+    total, before, previous = answer.total, answer.before, _previous(answer)
+    # Rates are compared: the previous period may be longer where only whole hours are stored.
+    volume = formatting.change(total.per_minute, before.per_minute, previous=previous)
+    mean = formatting.change(total.mean_us, before.mean_us, previous=previous)
+    p95 = formatting.change(total.p95_us, before.p95_us, previous=previous)
+    percentiles = " · ".join(
+        f"{name} {formatting.duration(value_us)}"
+        for name, value_us in (("p50", total.p50_us), ("p95", total.p95_us), ("p99", total.p99_us))
+    )
     operations = f"{formatting.exact(total.operations)} ({formatting.rate(total.per_minute)})"
     _field(embed, "Total Operations", operations, volume, before)
     _field(embed, "Average Response Time", formatting.duration(total.mean_us), mean, before)
     _field(embed, "Percentiles", percentiles, f"p95: {p95}", before)
 
 
-def _field(embed: discord.Embed, name: str, said: str, change: str, before: Figures) -> None:
-    """A figure, and below it its change when there is anything to compare with."""
-    embed.add_field(name=name, value=f"{said}\n{change}" if before.operations else said)
+def _field(embed: discord.Embed, name: str, value: str, change: str, before: Figures) -> None:
+    """Add a number and, if the previous period has operations, its change."""
+    embed.add_field(name=name, value=f"{value}\n{change}" if before.operations else value)
 
 
-def _finished(
-    embed: discord.Embed, answer: Summary | ServiceStats, *, chart: bool, chart_trouble: str
-) -> discord.Embed:
-    """The embed with its chart, its footer and the time it speaks of."""
+def _previous(answer: Summary | ServiceStats) -> str:
+    """Return the length of the answer's range, for the texts of changes."""
+    return formatting.length(answer.range.until_us - answer.range.since_us)
+
+
+def _finished(embed: discord.Embed, answer: Summary | ServiceStats, picture: Picture | None) -> discord.Embed:
+    """Return the embed with its chart, footer and timestamp."""
     span, last_end_us = answer.range, answer.last_end_us
     if not answer.before.operations:
-        embed.description = f"{embed.description}\nNothing was recorded in the period before, so nothing is compared."
-    _attach(embed, chart, chart_trouble)
+        embed.description = f"{embed.description}\nNo operations in the previous {_previous(answer)} to compare with."
+    if picture is not None and picture.drawn:
+        embed.set_image(url=f"attachment://{CHART_NAME}")
+    elif picture is not None and picture.trouble:
+        embed.description = f"{embed.description}\n{NO_CHART} {plain(picture.trouble, 300)}"
     age = "" if last_end_us is None else f" · newest {formatting.duration(max(span.until_us - last_end_us, 0))} ago"
     label = formatting.clean(span.label)
     embed.set_footer(
@@ -206,41 +211,38 @@ def _finished(
     return fit(embed)
 
 
-def _attach(embed: discord.Embed, chart: bool, chart_trouble: str) -> None:
-    if chart:
-        embed.set_image(url=f"attachment://{CHART_NAME}")
-    elif chart_trouble:
-        embed.description = f"{embed.description}\n{NO_CHART} {plain(chart_trouble, 300)}"
-
-
 def _busiest(state: str, stats: ServiceStats) -> str:
     if stats.operation is not None or len(stats.operations) < 2:
         return state
-    shown = stats.operations[:LISTED]
-    named = ", ".join(f"{plain(name, 60)} {formatting.count(one.operations)}" for name, one in shown)
-    rest = len(stats.operations) - len(shown)
-    return f"{state} · {named}" + (f" and {rest} more" if rest else "")
+    listed = stats.operations[:LISTED]
+    busiest = ", ".join(_service_count(name, figures) for name, figures in listed)
+    rest = len(stats.operations) - len(listed)
+    return f"{state} · {busiest}" + (f" and {rest} more" if rest else "")
 
 
-def _named(one: OperationRecord, stats: ServiceStats) -> str:
-    return f"{plain(one.operation, 60)} " if stats.operation is None else ""
+def _service_count(name: str, figures: Figures) -> str:
+    return f"{plain(name, 60)} {formatting.count(figures.operations)}"
 
 
-def _error(one: OperationRecord, stats: ServiceStats) -> str:
-    return f"{_named(one, stats)}{plain(one.error or one.outcome.label, 120)}"
+def _name(operation: OperationRecord, stats: ServiceStats) -> str:
+    return f"{plain(operation.operation, 60)} " if stats.operation is None else ""
+
+
+def _error(operation: OperationRecord, stats: ServiceStats) -> str:
+    return f"{_name(operation, stats)}{plain(operation.error or operation.outcome.label, 120)}"
 
 
 def _lines(lines: Iterable[str]) -> str:
-    """As many whole lines as a field holds."""
-    kept = ""
+    """Return as many whole lines as fit into a field."""
+    text = ""
     for line in lines:
-        longer = f"{kept}\n{line}" if kept else line
+        longer = f"{text}\n{line}" if text else line
         if len(longer) > VALUE:
             break
-        kept = longer
-    return kept
+        text = longer
+    return text
 
 
 def _titled(label: str) -> str:
-    """A range's words as they stand in a title: ``Last 24 Hours``."""
+    """Return a range's label as part of a title: ``Last 24 Hours``."""
     return " ".join(word.capitalize() for word in formatting.clean(label).split())

@@ -1,4 +1,4 @@
-"""Thresholds as embeds: what holds and where it comes from, and what another value would have told."""
+"""Embeds of thresholds in effect with their origin, of previews, and of changes."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ if TYPE_CHECKING:
 def thresholds_embed(
     rules: Sequence[EffectiveLimit], others: Sequence[EffectiveLimit], *, service: str | None, common: str
 ) -> discord.Embed:
-    """Every rule with what holds for it; below it what was said of its other fields, of services and operations.
+    """Return the embed of every rule's threshold, and of the limits of single fields, services and operations.
 
-    ``common`` says what holds for all rules alike.
+    ``common`` describes the settings that all rules share.
     """
     of = "" if service is None else f" for {plain(service, 100)}"
-    lines = [f"**{plain(one.rule, 60)}**: {limit_text(one)} ({_origin(one)})" for one in rules]
+    lines = [_line(limit.rule, limit) for limit in rules]
     if others:
-        lines += ["", *(f"**{plain(one.key, 150)}**: {limit_text(one)} ({_origin(one)})" for one in others)]
+        lines += ["", *(_line(limit.key, limit) for limit in others)]
     embed = discord.Embed(
         title=f"Thresholds{of}", description=several(lines, DESCRIPTION), colour=DisplayState.NEUTRAL.colour
     )
@@ -40,7 +40,7 @@ def thresholds_embed(
 def preview_embed(
     key: str, before: EffectiveLimit, after: EffectiveLimit, outlook: WhatIf | None, why_not: str
 ) -> discord.Embed:
-    """A change that waits to be applied, and what it would have told; ``why_not`` where nothing can be said of that."""
+    """Return the embed of a requested change with its preview; ``why_not`` is the reason if there is none."""
     lines = [f"**{plain(key, 150)}**: {limit_text(before)} → **{limit_text(after)}**", ""]
     lines.append(plain(why_not, 300) if outlook is None else what_if_text(outlook, strong="**"))
     embed = discord.Embed(
@@ -48,31 +48,35 @@ def preview_embed(
     )
     if outlook is not None and outlook.left_out:
         embed.set_footer(
-            text=f"The {outlook.subjects} busiest were looked at; {outlook.left_out} quieter ones were not."
+            text=f"The preview covers the {outlook.subjects} busiest subjects, not {outlook.left_out} quieter ones."
         )
     return fit(embed)
 
 
 def changed_embed(key: str, before: EffectiveLimit, after: EffectiveLimit, actor: str, *, reset: bool) -> discord.Embed:
-    """A change that holds from now on; after a ``reset`` it is said where the value comes from again."""
-    origin, until = (f" ({_origin(after)})", "") if reset else ("", ", and until it is changed or reset")
+    """Return the embed of a change that was made; after a ``reset`` it names the origin of the value."""
+    origin, until = (f" ({_origin(after)})", "") if reset else ("", " until it is changed or reset")
     return fit(
         discord.Embed(
             title="Threshold reset" if reset else "Threshold changed",
             description=f"**{plain(key, 150)}**: {limit_text(before)} → **{limit_text(after)}**{origin}\n"
-            f"By {plain(actor, 60)}. It holds at once{until}.",
+            f"By {plain(actor, 60)}. In effect now{until}.",
             colour=DisplayState.HEALTHY.colour,
         )
     )
 
 
-def unchanged_embed(words: str) -> discord.Embed:
-    """Nothing was changed, and why."""
-    return fit(discord.Embed(title="Nothing changed", description=words, colour=DisplayState.NEUTRAL.colour))
+def unchanged_embed(reason: str) -> discord.Embed:
+    """Return the embed of a request that changed nothing."""
+    return fit(discord.Embed(title="Nothing changed", description=reason, colour=DisplayState.NEUTRAL.colour))
 
 
-def _origin(one: EffectiveLimit) -> str:
-    if one.origin != "changed":
-        return one.origin
-    by = f" by {plain(one.changed_by, 40)}" if one.changed_by else ""
-    return f"changed{by} {when(one.changed_us)}" if one.changed_us is not None else f"changed{by}"
+def _line(name: str, limit: EffectiveLimit) -> str:
+    return f"**{plain(name, 150)}**: {limit_text(limit)} ({_origin(limit)})"
+
+
+def _origin(limit: EffectiveLimit) -> str:
+    if limit.origin != "changed":
+        return limit.origin
+    by = f" by {plain(limit.changed_by, 40)}" if limit.changed_by else ""
+    return f"changed{by} {when(limit.changed_us)}" if limit.changed_us is not None else f"changed{by}"

@@ -1,7 +1,7 @@
-"""Looks through what task factories wrap around a coroutine.
+"""Finds the coroutine that a task factory has wrapped.
 
 Error trackers and profilers install task factories that run each coroutine inside one of their own, before or after the
-bot starts. ``task.get_coro()`` is then theirs, for all tasks the same.
+bot starts. ``task.get_coro()`` then returns their coroutine for every task.
 """
 
 from __future__ import annotations
@@ -24,12 +24,12 @@ T = TypeVar("T")
 
 _logger = logging.getLogger("cogmeter.watch")
 
-MOST: Final = 50  # objects that are looked into for one task
+MOST: Final = 50  # objects that are searched for one task
 _LOOKED_INTO: Final = (Coroutine, GeneratorType, CellType, tuple, list)
 
 
-def held(coroutine: object, kind: type[T]) -> Iterator[T]:
-    """Yield the objects of this type that a task's coroutine has in its variables, or one that it wraps has."""
+def objects_in(coroutine: object, kind: type[T]) -> Iterator[T]:
+    """Yield the objects of this type in the variables of a coroutine or of the coroutines that it wraps."""
     waiting, seen = [coroutine], {id(coroutine)}
     while waiting:
         for value in _values(waiting.pop()):
@@ -43,12 +43,12 @@ def held(coroutine: object, kind: type[T]) -> Iterator[T]:
 def _values(thing: Any) -> Iterable[Any]:
     if isinstance(thing, CoroutineType) and thing.cr_running:
         return () if thing.cr_frame is None else thing.cr_frame.f_locals.values()
-    # Not f_locals for those that wait: the frame would keep what the host's variables were at this moment.
+    # Not f_locals of a suspended coroutine: the frame would keep the present values of the host's variables.
     return [*gc.get_referents(thing), *getattr(thing, "__dict__", {}).values()]
 
 
 class Wrappers:
-    """The code that runs around every coroutine: learned from a task of ours, whenever the factory is another."""
+    """The code that a task factory runs around every coroutine, learned from a task of cogmeter."""
 
     def __init__(self) -> None:
         self.codes: frozenset[CodeType] = frozenset()
@@ -56,7 +56,7 @@ class Wrappers:
         self._probe: asyncio.Task[None] | None = None  # the loop keeps no reference of its own
 
     def learn(self, loop: asyncio.AbstractEventLoop) -> None:
-        """Look at the task factory of the running loop."""
+        """Learn the code of the running loop's task factory if it is new."""
         factory = loop.get_task_factory()
         if factory is self._factory:
             return
@@ -68,10 +68,10 @@ class Wrappers:
             self._probe = background.detached(look, name="cogmeter: task factory")
         except Exception as error:
             look.close()
-            _logger.debug("Cannot look through the task factory", exc_info=error)
+            _logger.debug("Cannot inspect the task factory", exc_info=error)
 
     async def _look(self) -> None:
-        await asyncio.sleep(0)  # an eager factory has run it inside of its caller until here
+        await asyncio.sleep(0)  # an eager factory runs it inside its caller until here
         frame: FrameType | None = sys._getframe(1)  # noqa: SLF001 - the documented way to the frames around this one
         codes: set[CodeType] = set()
         while frame is not None:

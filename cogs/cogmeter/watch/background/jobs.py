@@ -1,4 +1,4 @@
-"""Scheduled jobs of the host's APScheduler: how long each run takes, how late it begins, which ones were missed."""
+"""Records jobs of the host's APScheduler: duration and start delay of each run, and missed runs."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ from cogmeter_storage.model import Outcome
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-MOST: Final = 1_000  # runs under way, and jobs, that are remembered
+MOST: Final = 1_000  # remembered runs in progress, and jobs
 MISSED: Final = 3  # runs in a row
 LATE_MS: Final = 50.0  # see loops.py
 
 
 class Run(NamedTuple):
-    """One run of a job, from its submission on."""
+    """A run of a job, from its submission."""
 
     series: int
     start_ns: int
@@ -36,77 +36,77 @@ class Run(NamedTuple):
 
 
 class JobState:
-    """One job that has come to run at least once while we watched."""
+    """A job that has run at least once while it was watched."""
 
     __slots__ = ("_began_ns", "_job", "_scheduler", "due", "interval_s", "missed", "missed_since", "name")
 
     def __init__(self, job: Any, name: str) -> None:
         self.name = name
-        self.due: datetime | None = None  # of the last run that was begun
-        self._began_ns = now_ns()  # when that was
-        self.interval_s = 0.0  # between the last two
-        self.missed = 0  # runs that were due one after the other and did not take place
+        self.due: datetime | None = None  # of the last run that began
+        self._began_ns = now_ns()  # of that run
+        self.interval_s = 0.0  # between the last two runs
+        self.missed = 0  # missed runs in a row
         self.missed_since: datetime | None = None
-        # A job that is kept in a database is read anew for each run; one that is kept in memory stays.
-        self._job, self._scheduler = weakref.ref(job), weakref.ref(job._scheduler)  # noqa: SLF001 - it has no public way to it
+        # A job from a database is a new object for each run; a job in memory is always the same.
+        self._job, self._scheduler = weakref.ref(job), weakref.ref(job._scheduler)  # noqa: SLF001 - there is no public attribute
 
     def begin(self, due: datetime) -> None:
-        """A run is due."""
+        """Note a run that begins."""
         if self.due is not None:
             self.interval_s = (due - self.due).total_seconds()
         self.due, self._began_ns = due, now_ns()
 
     def miss(self, due: datetime) -> None:
-        """The run that was due then did not take place."""
+        """Note a missed run."""
         self.missed += 1
         self.missed_since = self.missed_since or due
 
     def ran(self) -> None:
-        """A run has ended, well or not."""
+        """Note the end of a run."""
         self.missed, self.missed_since = 0, None
 
     def state(self, now: datetime, running: int) -> LoopState | None:
-        """How it stands if it is overdue. ``running`` is the state of a scheduler that is neither paused nor ended."""
+        """Return the state of an overdue job, else None. ``running`` is the state of a scheduler that runs."""
         if getattr(self._scheduler(), "state", None) != running:
             return None
-        late_s, interval_s, text = self._lateness(now)
+        late_s, interval_s, text = self._delay(now)
         if not overdue(late_s, interval_s):
             return None
         return LoopState(self.name, dead=False, overdue_s=late_s, text=text)
 
-    def _lateness(self, now: datetime) -> tuple[float, float, str]:
-        """By how many seconds it is late, the seconds between two runs, and what is the matter."""
+    def _delay(self, now: datetime) -> tuple[float, float, str]:
+        """Return by how many seconds the job is late, the interval in seconds, and the problem."""
         if self.missed >= MISSED and self.missed_since is not None:
             late_s = (now - self.missed_since).total_seconds()
             return late_s, self.interval_s, f"its last {self.missed} runs did not take place"
-        next_run = getattr(self._job(), "next_run_time", None)  # None for one that is paused, too
+        next_run = getattr(self._job(), "next_run_time", None)  # None for a paused job
         if next_run is None or self.due is None:
             return 0.0, 0.0, ""
         interval_s = (next_run - self.due).total_seconds()
-        # A clock that went forward, or a machine that slept, has not made it late.
+        # A clock that was set forward, or a suspended machine, does not make a job late.
         passed_s = (now_ns() - self._began_ns) / 1e9
         late_s = min((now - next_run).total_seconds(), passed_s - interval_s)
         return late_s, interval_s, "its scheduler does not begin it"
 
 
 class Jobs(Surface):
-    """Each run of a job is one operation, named by the function: ids and names of jobs may be as many as users.
+    """One operation for each run of a job, named by its function: there may be as many job ids as users.
 
-    All schedulers of the process are seen, running ones too, without a search for them. A run in a pool of threads
-    counts from its submission; runs that were due together count until the last one ends. Our own jobs are left out.
-    Without these hooks, jobs are not recorded.
+    The hooks cover all schedulers of the process, also running ones. A run in a thread pool lasts from its submission;
+    runs that are due together last until the last one ends. cogmeter's own jobs are not recorded. Without the hooks,
+    jobs are not recorded.
     """
 
     name = "scheduled jobs"
     setting = "watch_tasks"
 
-    def __init__(self, ground: WatchContext) -> None:
-        super().__init__(ground)
+    def __init__(self, context: WatchContext) -> None:
+        super().__init__(context)
         self._runs: OrderedDict[tuple[str, str, datetime], Run] = OrderedDict()
         self._known: OrderedDict[tuple[str, str], JobState] = OrderedDict()
 
     def prepare(self) -> None:
-        """Hook APScheduler, if anybody in this process has imported it; that alone shows that it is used."""
+        """Hook APScheduler if this process has imported it."""
         base, executors = (sys.modules.get(f"apscheduler.{part}.base") for part in ("schedulers", "executors"))
         events = sys.modules.get("apscheduler.events")
         if base is None or executors is None or events is None:
@@ -123,15 +123,15 @@ class Jobs(Surface):
         ]
 
     async def remove(self) -> None:
-        """Also forget what is under way."""
+        """Remove the hooks and forget runs in progress."""
         await super().remove()
         self._runs.clear()
         self._known.clear()
 
     def loops(self) -> list[LoopState]:
-        """Jobs that are overdue. One that fails is not, nor one whose scheduler was paused or shut down."""
+        """Return overdue jobs. A job that fails, or whose scheduler is paused or shut down, is not overdue."""
         now = datetime.now(UTC)
-        states = (one.state(now, self._running) for one in list(self._known.values()))
+        states = (job.state(now, self._running) for job in list(self._known.values()))
         return [state for state in states if state is not None]
 
     def _submit(self, original: Callable[..., Any], hook: Hook) -> Callable[..., Any]:
@@ -142,7 +142,7 @@ class Jobs(Surface):
                 self._begin(job, run_times)
             except Exception as error:  # noqa: BLE001 - our fault must not keep the host's job from running
                 hook.fault(error)
-            # A command that adds a job wakes the scheduler: the run is no part of that command.
+            # A command that adds a job wakes the scheduler: the run does not belong to that command.
             token = tracing.pause()
             try:
                 return original(executor, job, run_times)
@@ -165,7 +165,7 @@ class Jobs(Surface):
                         self._end(event)
                     else:
                         self._forget(event)
-                except Exception as error:  # noqa: BLE001 - the host's own listeners must hear of the event
+                except Exception as error:  # noqa: BLE001 - the host's own listeners must get the event
                     hook.fault(error)
             return original(scheduler, event)
 
@@ -173,7 +173,7 @@ class Jobs(Surface):
 
     def _begin(self, job: Any, run_times: Sequence[datetime]) -> None:
         name = fitted(qualified(job.func))
-        series = self.ground.recorder.series(TASKS, name)
+        series = self.context.recorder.series(TASKS, name)
         start_ns, now = now_ns(), datetime.now(UTC)
         known = self._known.setdefault(_key(job, now)[:2], JobState(job, name))
         for due in run_times:
@@ -185,21 +185,21 @@ class Jobs(Surface):
                 remembered.popitem(last=False)
 
     def _skip(self, job: Any, run_times: Sequence[datetime], hook: Hook) -> None:
-        """Record the runs that were left out because the one before was still under way."""
+        """Record the runs that were skipped because the run before had not ended."""
         try:
             for due in run_times:
                 run = self._runs.pop(_key(job, due), None)
                 if run is not None:
                     self._known[_key(job, due)[:2]].miss(due)
                     self._add(run, Outcome.ERROR, "skipped: the run before had not ended", run.start_ns)
-        except Exception as error:  # noqa: BLE001 - APScheduler's own exception must go on
+        except Exception as error:  # noqa: BLE001 - APScheduler's own exception must be raised
             hook.fault(error)
 
     def _end(self, event: Any) -> None:
         run = self._runs.pop((event.jobstore, event.job_id, event.scheduled_run_time), None)
-        if run is None:  # ours, or begun before we came
+        if run is None:  # cogmeter's own, or begun before the hooks
             return
-        known = self._known.get((event.jobstore, event.job_id))  # it is forgotten when its last run is submitted
+        known = self._known.get((event.jobstore, event.job_id))  # forgotten when its last run is submitted
         if event.code & self._missed:
             if known is not None:
                 known.miss(event.scheduled_run_time)
@@ -211,7 +211,7 @@ class Jobs(Surface):
         self._add(run, outcome_of(error), None if error is None else error_text(cause_of(error)), now_ns())
 
     def _forget(self, event: Any) -> None:
-        """A job was replaced, paused, given other times or removed: what it did before counts no more."""
+        """Forget a job that was replaced, paused, rescheduled or removed."""
         if event.code & self._changed:
             self._known.pop((event.jobstore, event.job_id), None)
             return
@@ -221,7 +221,7 @@ class Jobs(Surface):
 
     def _add(self, run: Run, outcome: Outcome, error: str | None, end_ns: int) -> None:
         metadata = {"late_ms": run.late_ms} if run.late_ms else None
-        self.ground.recorder.add_timed(run.series, run.start_ns, end_ns, outcome, error=error, metadata=metadata)
+        self.context.recorder.add_timed(run.series, run.start_ns, end_ns, outcome, error=error, metadata=metadata)
 
 
 def _key(job: Any, due: datetime) -> tuple[str, str, datetime]:

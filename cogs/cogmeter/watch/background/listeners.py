@@ -1,4 +1,4 @@
-"""Listeners: times every event listener of the bot, and sees the exceptions that discord.py swallows."""
+"""Records every event listener of the bot, with the exceptions that discord.py catches."""
 
 from __future__ import annotations
 
@@ -18,23 +18,23 @@ if TYPE_CHECKING:
 
     Listener: TypeAlias = Callable[..., Coroutine[Any, Any, Any]]
 
-KNOWN: Final = 4_000  # listeners whose series is remembered; a bot that defines more on the fly starts again
-PREFIX_COMMANDS: Final = ("discord.ext.commands.bot", "BotBase.on_message")  # it dispatches commands, nothing else
+KNOWN: Final = 4_000  # listeners whose series is remembered; if a bot creates more, all are looked up again
+PREFIX_COMMANDS: Final = ("discord.ext.commands.bot", "BotBase.on_message")  # only dispatches commands
 
 
 class Listeners(Surface):
-    """Each run of a listener is one operation, named by its event and its qualified name.
+    """One operation for each run of a listener, named by its event and qualified name.
 
-    discord.py has no public event for this: without the hook, listeners are not recorded.
+    discord.py has no public event for listeners: without the hook they are not recorded.
     """
 
     name = "listeners"
     setting = "watch_listeners"
 
     def prepare(self) -> None:
-        """Every listener of every event passes this method of the client, which is looked up at each event."""
+        """Hook the client's method that starts every listener; it is looked up at each event."""
         expects = ["coro", "event_name", "args", "kwargs"]
-        self.hooks.append(Hook("listeners", self.ground.bot, "_schedule_event", self._schedule, expects=expects))
+        self.hooks.append(Hook("listeners", self.context.bot, "_schedule_event", self._schedule, expects=expects))
 
     def _schedule(self, original: Callable[..., Any], hook: Hook) -> Callable[..., Any]:
         known: dict[tuple[str, str, str], Tracker | None] = {}
@@ -48,7 +48,7 @@ class Listeners(Surface):
                         tracker = self._tracker(known, coro, event_name)
                     if tracker is not None:
                         coro = _timed(coro, tracker)
-                except Exception as error:  # noqa: BLE001 - our fault must not lose the host's event
+                except Exception as error:  # noqa: BLE001 - a fault of cogmeter must not lose the host's event
                     hook.fault(error)
             return original(coro, event_name, *args, **kwargs)
 
@@ -57,7 +57,7 @@ class Listeners(Surface):
     def _tracker(
         self, known: dict[tuple[str, str, str], Tracker | None], coro: Listener, event_name: str
     ) -> Tracker | None:
-        """What records this listener; None for ours and for discord.py's dispatch of prefix commands."""
+        """Return the tracker of this listener; None for cogmeter's own and for discord.py's command dispatch."""
         module, name = str(getattr(coro, "__module__", "")), qualified(coro)
         key = (event_name, module, str(getattr(coro, "__qualname__", name)))
         if len(known) >= KNOWN:
@@ -65,12 +65,12 @@ class Listeners(Surface):
         if key not in known:
             operation = name if name == event_name else f"{event_name} {name}"
             skipped = own_module(coro) or (module, name) == PREFIX_COMMANDS
-            known[key] = None if skipped else self.ground.recorder.track(LISTENERS, fitted(operation))
+            known[key] = None if skipped else self.context.recorder.track(LISTENERS, fitted(operation))
         return known[key]
 
 
 def _timed(coro: Listener, tracker: Tracker) -> Listener:
-    """The listener with its run recorded; its exceptions go on to discord.py, which hands them to ``on_error``."""
+    """Return the listener with its run recorded; discord.py still passes its exceptions to ``on_error``."""
 
     async def timed(*args: Any, **kwargs: Any) -> None:
         operation = tracker()
@@ -79,7 +79,7 @@ def _timed(coro: Listener, tracker: Tracker) -> Listener:
         try:
             await coro(*args, **kwargs)
         except Exception as error:
-            # The text is that of the cause, as everywhere: on_command_error often raises discord.py's wrapper again.
+            # on_command_error often raises discord.py's wrapper again, so the text is that of the cause.
             operation.fail(cause_of(error), outcome=outcome_of(error))
             raise
         except BaseException as error:

@@ -1,4 +1,4 @@
-"""Background loops of discord.ext.tasks: how long each iteration takes, how late it begins, and which ones died."""
+"""Records loops of discord.ext.tasks: duration and start delay of each iteration, and loops that died."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from cogmeter.diagnosis import Finding
 from cogmeter.recording import tracing
 from cogmeter.recording.operation import error_text, now_ns
 from cogmeter.recording.service_names import TASKS
-from cogmeter.watch.background.coroutines import held
+from cogmeter.watch.background.coroutines import objects_in
 from cogmeter.watch.background.overdue import Progress, overdue
 from cogmeter.watch.hook import Hook
 from cogmeter.watch.names import fitted, qualified
@@ -39,35 +39,35 @@ _LOOP: Final = getattr(getattr(Loop, "_loop", None), "__code__", None)  # what a
 
 
 class BackgroundLoops(Surface):
-    """Each iteration is one operation. A loop that should run and does not is said once there, and by the doctor.
+    """One operation for each iteration. A loop that died is recorded once, and is a finding of the doctor.
 
-    Not a death: ``stop()``, ``cancel()`` and the end of ``count``. Loops that were running before are found among
-    the tasks; later ones pass ``Loop.start``. Without that hook they are looked for whenever samples are taken.
+    ``stop()``, ``cancel()`` and the end of ``count`` are not deaths. Loops that run already are found among the tasks;
+    later ones pass ``Loop.start``. Without that hook they are searched whenever samples are taken.
     """
 
     name = "tasks"
     setting = "watch_tasks"
 
-    def __init__(self, ground: WatchContext) -> None:
-        super().__init__(ground)
+    def __init__(self, context: WatchContext) -> None:
+        super().__init__(context)
         self._watching = False
         self._loops: WeakSet[AnyLoop] = WeakSet()
-        self._bodies: WeakSet[Body] = WeakSet()  # our wrappers, by which a copied one is known
+        self._bodies: WeakSet[Body] = WeakSet()  # our wrappers, to recognise copied ones
         self._progress: WeakKeyDictionary[AnyLoop, Progress] = WeakKeyDictionary()
         self._dead: WeakKeyDictionary[AnyLoop, str] = WeakKeyDictionary()  # with what ended it
 
     def prepare(self) -> None:
-        """The class's method, because a cog's loop is copied for each instance of the cog."""
+        """Hook the class's method, because a cog's loop is copied for each instance of the cog."""
         self.hooks.append(Hook("task loops", Loop, "start", self._start, expects=["args", "kwargs"]))
 
     async def install(self) -> None:
-        """Also take the loops that are running already."""
+        """Install the hook and wrap the loops that run already."""
         await super().install()
         self._watching = True
         self._find()
 
     async def remove(self) -> None:
-        """Give every loop its own body back."""
+        """Remove the hook and restore every loop's own body."""
         await super().remove()
         self._watching = False
         for loop in list(self._loops):
@@ -81,46 +81,46 @@ class BackgroundLoops(Surface):
         self._dead.clear()
 
     def sample(self) -> dict[str, float]:
-        """No gauges: the moment to look for new loops when their start is not seen."""
+        """Search for new loops if their start is not hooked. There are no gauges."""
         if not self.hooks[0].active:
             self._find()
         return {}
 
     def findings(self) -> list[Finding]:
-        """The hook, and every loop that died and was not started again."""
-        advice = "It does not run any more: mend what ended it, and start it again (reload its cog)"
+        """Return the findings of the hook, and of every loop that died and was not started again."""
+        advice = "Fix the error that ended the loop, and start it again (reload its cog)"
         dead = [
             Finding(self.name, well=False, text=f"{qualified(loop.coro)}: {DIED}{text}", advice=advice)
-            for loop, text in self._missed()
+            for loop, text in self._dead_loops()
         ]
         return super().findings() + dead
 
     def loops(self) -> list[LoopState]:
-        """Every loop that died and was not started again, and every one that runs and is overdue."""
-        dead = [LoopState(_name(loop), dead=True, overdue_s=0.0, text=text) for loop, text in self._missed()]
+        """Return the loops that died and were not started again, and the overdue ones."""
+        dead = [LoopState(_name(loop), dead=True, overdue_s=0.0, text=text) for loop, text in self._dead_loops()]
         states = (self._overdue(loop) for loop in list(self._loops))
         return dead + [state for state in states if state is not None]
 
-    def _missed(self) -> list[tuple[AnyLoop, str]]:
-        """The dead loops, with what ended each. One whose cog was taken out of the bot is not missed."""
+    def _dead_loops(self) -> list[tuple[AnyLoop, str]]:
+        """Return the dead loops with the error that ended each, without loops of removed cogs."""
         return [(loop, text) for loop, text in list(self._dead.items()) if not self._removed(loop)]
 
     def _removed(self, loop: AnyLoop) -> bool:
-        cog = getattr(loop, "_injected", None)  # what the loop is a method of, if it is one; no public name
-        return isinstance(cog, commands.Cog) and self.ground.bot.get_cog(cog.qualified_name) is not cog
+        cog = getattr(loop, "_injected", None)  # the object whose method the loop is; no public name
+        return isinstance(cog, commands.Cog) and self.context.bot.get_cog(cog.qualified_name) is not cog
 
     def _overdue(self, loop: AnyLoop) -> LoopState | None:
-        """How a loop stands that should have done something long ago; None if all is well, or cannot be told."""
+        """Return the state of an overdue loop; None if it is not overdue or this is unknown."""
         due, progress = loop.next_iteration, self._progress.get(loop)
         resting = not loop.is_running() or loop.is_being_cancelled() or _retrying(loop)
         if due is None or resting or progress is None or not progress.ended:
             return None
         interval_s = (due - loop._last_iteration).total_seconds()  # noqa: SLF001 - the time before due; no public name
-        # A loop whose iterations take longer than its interval falls behind for ever, and is at work all the same.
+        # A loop whose iterations take longer than its interval is always late, but it works.
         late_s = min((datetime.now(UTC) - due).total_seconds(), progress.stuck_s(interval_s))
         if not overdue(late_s, interval_s):
             return None
-        text = "nothing has woken it" if progress.begun_ns is None else "its iteration does not come to an end"
+        text = "it was not woken" if progress.begun_ns is None else "its iteration does not end"
         return LoopState(_name(loop), dead=False, overdue_s=late_s, text=text)
 
     def _start(self, original: Callable[..., Any], hook: Hook) -> Callable[..., Any]:
@@ -131,7 +131,7 @@ class BackgroundLoops(Surface):
                 self._adopt(loop)
             except Exception as error:  # noqa: BLE001 - our fault must not keep the host's loop from starting
                 hook.fault(error)
-            # Started by a command it still is no part of that: it goes on when the command has long ended.
+            # A loop that a command starts does not belong to the command: it continues after the command's end.
             token = tracing.pause()
             try:
                 task = original(loop, *args, **kwargs)
@@ -143,18 +143,18 @@ class BackgroundLoops(Surface):
         return start
 
     def _find(self) -> None:
-        """Take every loop that runs in this event loop."""
+        """Wrap every loop that runs in this event loop."""
         for task in asyncio.all_tasks():
             try:
                 loop = _loop_of(task)
                 if loop is not None:
                     self._adopt(loop)
                     self._follow(loop, task)
-            except Exception as error:  # noqa: BLE001 - a loop that cannot be read is left alone
+            except Exception as error:  # noqa: BLE001 - a loop that cannot be read is not recorded
                 self.hooks[0].fault(error)
 
     def _adopt(self, loop: AnyLoop) -> None:
-        """Put our body around the loop's own, once."""
+        """Wrap the loop's body, once."""
         if loop in self._loops and loop.coro in self._bodies:
             return
         body = loop.coro.__wrapped__ if loop.coro in self._bodies else loop.coro  # copied with ours in it
@@ -165,7 +165,7 @@ class BackgroundLoops(Surface):
         self._loops.add(loop)
 
     def _follow(self, loop: AnyLoop, task: asyncio.Task[None]) -> None:
-        """Hear when it ends."""
+        """Follow the loop's task to its end."""
         if loop in self._loops:
             self._dead.pop(loop, None)
             self._progress[loop].follow(task)
@@ -173,12 +173,12 @@ class BackgroundLoops(Surface):
             task.add_done_callback(self._ended)
 
     def _around(self, loop: AnyLoop, body: Body) -> Body:
-        series = self.ground.recorder.series(TASKS, fitted(qualified(body)))
+        series = self.context.recorder.series(TASKS, fitted(qualified(body)))
         progress = self._progress.setdefault(loop, Progress())
 
         @functools.wraps(body)  # discord.py names the loop by it, in logs and as the cog's attribute
         async def iteration(*args: Any, **kwargs: Any) -> Any:
-            # A call of the loop as a function is part of what calls it.
+            # A call of the loop as a function belongs to its caller.
             if not (self._watching and _runs(loop)):
                 return await body(*args, **kwargs)
             late_ms = _late_ms(loop)
@@ -192,14 +192,14 @@ class BackgroundLoops(Surface):
             finally:
                 progress.end()
             metadata = {"late_ms": late_ms} if late_ms else None
-            self.ground.recorder.add_timed(series, start_ns, now_ns(), Outcome.OK, metadata=metadata)
+            self.context.recorder.add_timed(series, start_ns, now_ns(), Outcome.OK, metadata=metadata)
             return result
 
         return iteration
 
     def _failed(self, loop: AnyLoop, series: int, start_ns: int, late_ms: float, error: BaseException) -> None:
-        """Record an iteration that failed, and whether the loop dies of it."""
-        if isinstance(error, GeneratorExit):  # the event loop is gone, and the coroutine with it
+        """Record a failed iteration, and whether it ends the loop."""
+        if isinstance(error, GeneratorExit):  # the event loop was closed
             return
         try:
             outcome, text = outcome_of(error), error_text(cause_of(error))
@@ -207,35 +207,35 @@ class BackgroundLoops(Surface):
                 self._dead[loop] = text
                 outcome, text = Outcome.ERROR, DIED + text
             metadata = {"late_ms": late_ms} if late_ms else None
-            self.ground.recorder.add_timed(series, start_ns, now_ns(), outcome, error=text, metadata=metadata)
-        except Exception as fault:  # noqa: BLE001 - discord.py must see the host's exception, whatever we do
+            self.context.recorder.add_timed(series, start_ns, now_ns(), outcome, error=text, metadata=metadata)
+        except Exception as fault:  # noqa: BLE001 - discord.py must get the host's exception in any case
             self.hooks[0].fault(fault)
 
     def _ended(self, task: asyncio.Task[None]) -> None:
-        """Record a death outside of an iteration: before the first one, or in what follows a failure."""
+        """Record a death outside of an iteration: before the first one, or after a failure."""
         try:
             loop = next((loop for loop in self._loops if loop.get_task() is task), None)
             error = _end_of(task)
             if loop is None or error is None or loop in self._dead:
                 return
             text = self._dead[loop] = error_text(cause_of(error))
-            series = self.ground.recorder.series(TASKS, _name(loop))
+            series = self.context.recorder.series(TASKS, _name(loop))
             ended_ns = now_ns()
-            self.ground.recorder.add_timed(series, ended_ns, ended_ns, Outcome.ERROR, error=DIED + text)
+            self.context.recorder.add_timed(series, ended_ns, ended_ns, Outcome.ERROR, error=DIED + text)
         except Exception as fault:  # noqa: BLE001 - asyncio would only log it
             self.hooks[0].fault(fault)
 
 
 def _loop_of(task: asyncio.Task[Any]) -> AnyLoop | None:
-    """The loop that a task runs, below whatever a task factory has wrapped around it."""
-    found: Iterator[AnyLoop] = held(task.get_coro(), Loop)  # a task leads to its loop by nothing else
-    return next((loop for loop in found if loop.get_task() is task), None)
+    """Return the loop that a task runs, also inside the wrapper of a task factory."""
+    loops: Iterator[AnyLoop] = objects_in(task.get_coro(), Loop)  # nothing else leads from a task to its loop
+    return next((loop for loop in loops if loop.get_task() is task), None)
 
 
 def _runs(loop: AnyLoop) -> bool:
-    """Whether this call of its body is an iteration: made by the loop, and not by a host that calls it as a function.
+    """Return whether the loop itself made this call of its body, and not a host that calls it as a function.
 
-    A task factory may start the body before the loop knows its task, or in another task than it gave the loop.
+    A task factory may start the body before the loop knows its task, or in another task.
     """
     task = loop.get_task()
     if task is not None and asyncio.current_task() is task:
@@ -249,19 +249,19 @@ def _runs(loop: AnyLoop) -> bool:
 
 
 def _name(loop: AnyLoop) -> str:
-    """As its operations are named."""
+    """Return the name of the loop's operations."""
     return fitted(qualified(loop.coro))
 
 
 def _retrying(loop: AnyLoop) -> bool:
-    """Whether it waits to try again what failed; how long, grows with each time."""
+    """Return whether the loop waits to retry a failed iteration; the wait grows with each attempt."""
     return bool(getattr(loop, "_last_iteration_failed", False))  # no public name
 
 
 def _late_ms(loop: AnyLoop) -> float:
-    """How long after its time the iteration begins, in milliseconds; 0 when that is nothing or cannot be told."""
+    """Return the start delay of the iteration in milliseconds; 0 if it is small or unknown."""
     try:
-        if loop._last_iteration_failed:  # noqa: SLF001 - a retry has no time of its own
+        if loop._last_iteration_failed:  # noqa: SLF001 - a retry has no due time
             return 0.0
         late_ms = (datetime.now(UTC) - loop._last_iteration).total_seconds() * 1000  # noqa: SLF001 - the due time; no public name
     except (AttributeError, TypeError):
@@ -270,24 +270,24 @@ def _late_ms(loop: AnyLoop) -> float:
 
 
 def _deadly(loop: AnyLoop, error: BaseException) -> bool:
-    """Whether this exception of an iteration ends the loop against its will."""
+    """Return whether this exception of an iteration ends the loop unintentionally."""
     task = loop.get_task()
     if isinstance(error, asyncio.CancelledError):
-        # Nobody cancelled the loop: it awaited something that was cancelled. discord.py then ends it without a word.
+        # The loop was not cancelled, but something that it awaited: discord.py then ends it silently.
         return task is not None and not _cancelling(task)
     retried = loop.reconnect and isinstance(error, loop._valid_exception)  # noqa: SLF001 - no public name
     return isinstance(error, Exception) and not retried
 
 
 def _cancelling(task: asyncio.Task[None]) -> bool:
-    """Whether somebody asked it to end. A task factory may give a plain future, which does not know: then so it is."""
+    """Return whether the task was cancelled on purpose; True for a plain future, which does not know."""
     cancelling = getattr(task, "cancelling", None)
     return cancelling is None or bool(cancelling())
 
 
 def _end_of(task: asyncio.Task[None]) -> BaseException | None:
-    """What ended a loop's task against its will; None if it was stopped, cancelled, or came to its end."""
+    """Return the error that ended a loop's task; None if it was stopped, cancelled, or finished."""
     if task.cancelled():
-        return None if _cancelling(task) else asyncio.CancelledError("what it awaited was cancelled")
+        return None if _cancelling(task) else asyncio.CancelledError("something that it awaited was cancelled")
     error: BaseException | None = getattr(task, "_exception", None)  # task.exception() would silence asyncio's warning
     return error

@@ -1,4 +1,4 @@
-"""When a background loop or a scheduled job is overdue. Rather too late than wrong: somebody may be woken by it."""
+"""Decides when a background loop or scheduled job is overdue. A late alert is better than a false one."""
 
 from __future__ import annotations
 
@@ -10,19 +10,19 @@ from cogmeter.recording.operation import now_ns
 if TYPE_CHECKING:
     import asyncio
 
-GRACE_S: Final = 60.0  # a block of the event loop alone makes less
+GRACE_S: Final = 60.0  # longer than a blocked event loop delays an iteration
 INTERVALS: Final = 2
-ENOUGH: Final = 3  # iterations that tell how long one takes
-LONGER: Final = 10  # times the longest one so far
+ENOUGH: Final = 3  # iterations from which the usual duration is known
+LONGER: Final = 10  # times the longest iteration so far
 
 
 def overdue(late_s: float, interval_s: float) -> bool:
-    """Whether something with this interval is to be called overdue when it is late by this much."""
+    """Return whether a loop or job with this interval is overdue when it is late by ``late_s``."""
     return late_s > max(INTERVALS * interval_s, GRACE_S)
 
 
 class Progress:
-    """How a loop has come along since it was started, or since we know it."""
+    """The iterations of a loop since it was started or found."""
 
     __slots__ = ("_task", "begun_ns", "ended", "ended_ns", "longest_ns")
 
@@ -31,23 +31,23 @@ class Progress:
         self._forget()
 
     def follow(self, task: asyncio.Task[Any]) -> None:
-        """It was started as this task; the same task again changes nothing."""
+        """Begin anew for a new task of the loop."""
         if self._task is None or self._task() is not task:
             self._forget()
             self._task = weakref.ref(task)
 
     def _forget(self) -> None:
-        self.begun_ns: int | None = None  # of the iteration under way; None: it sleeps, or was found in one
+        self.begun_ns: int | None = None  # of the present iteration; None: it sleeps, or was found inside one
         self.ended = 0  # iterations
         self.ended_ns = 0  # when the last one did
         self.longest_ns = 0
 
     def begin(self) -> None:
-        """An iteration begins."""
+        """Note the begin of an iteration."""
         self.begun_ns = now_ns()
 
     def end(self) -> None:
-        """The iteration under way has ended, in whatever way."""
+        """Note the end of the present iteration."""
         self.ended_ns = now_ns()
         if self.begun_ns is not None:
             self.longest_ns = max(self.longest_ns, self.ended_ns - self.begun_ns)
@@ -55,10 +55,11 @@ class Progress:
         self.begun_ns = None
 
     def stuck_s(self, interval_s: float) -> float:
-        """For how long nothing has come of it; 0 if that may be its way.
+        """Return how many seconds the loop has made no progress; 0 if this may be normal for it.
 
-        Asleep: since the last iteration. In an iteration: since its begin, if it takes ten times as long as any
-        before, and all of them ended before the next was due. One that waits for something to happen takes any time.
+        A sleeping loop makes no progress since its last iteration. An iteration is stuck since its begin, if it takes
+        ten times as long as any before and all of those ended before the next was due. Without such a history, an
+        iteration may simply wait for an event.
         """
         if self.begun_ns is None:
             return (now_ns() - self.ended_ns) / 1e9 if self.ended else 0.0

@@ -1,1 +1,1 @@
-"""The event loop of the bot: its lag, and the calls that block it, with their stacks."""
+"""The bot's event loop: its lag, and the calls that block it, with their stacks."""

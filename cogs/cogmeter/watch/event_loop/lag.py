@@ -1,4 +1,4 @@
-"""Loop lag: how long what is due waits for the event loop, as a log histogram."""
+"""The event-loop lag, how long callbacks wait for the loop, as a log histogram."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from cogmeter_storage import histogram
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-FOLD_AT: Final = 1024  # latenesses are put into buckets together: one by one it costs fifty times as much
+FOLD_AT: Final = 1024  # values are put into buckets together: one by one would cost fifty times as much
 
 
 class Lag:
-    """Takes latenesses (nanoseconds) one by one; ``buckets`` holds all of them since it was made."""
+    """A histogram of lag; ``buckets`` has all values since it was created."""
 
     def __init__(self) -> None:
         self.buckets: NDArray[np.int64] = np.zeros(histogram.BUCKETS, dtype=np.int64)
@@ -24,24 +24,24 @@ class Lag:
         self._waiting: list[int] = []
 
     def add(self, late_ns: int) -> None:
-        """Take one."""
+        """Add a lag in nanoseconds."""
         self._waiting.append(late_ns)
         if len(self._waiting) >= FOLD_AT:
             self._fold()
 
     def add_none(self, times: int) -> None:
-        """Take so many looks at which the loop was waiting for events: nothing would have been late."""
+        """Add a lag of 0 for each of so many checks that found the loop waiting for events."""
         self.buckets[0] += times
         self._recent[0] += times
 
     def take(self) -> dict[str, float]:
-        """The median, 99th percentile and greatest lag in milliseconds since the last call; empty if there was none."""
+        """Return the median, p99 and maximum in milliseconds since the last call; empty without values."""
         self._fold()
         recent, most_ns = self._recent, self._most_ns
         if not recent.any():
             return {}
         self._recent, self._most_ns = np.zeros_like(recent), 0
-        # A bucket's value may exceed what is in it.
+        # A bucket's value may exceed the values in it.
         p50_ms, p99_ms = np.minimum(histogram.quantiles(recent, (0.5, 0.99)) / 1e3, most_ns / 1e6).tolist()
         return {
             "loop.lag_p50_ms": p50_ms,

@@ -1,6 +1,6 @@
-"""Reads the stack of a thread that blocks: file, line and function of each frame, and which of them is the host's.
+"""Reads the stack of a blocked thread: file, line and function of each frame, and the frame that blocks.
 
-Paths are shortened to what an import would need; no path of the machine, no local variable and no frame is kept.
+Paths are shortened to importable ones; no machine path, local variable or frame object is kept.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 MOST: Final = 30  # frames kept, the innermost
 
-HOST, LIBRARY, STANDARD = range(3)  # whose code it is: the bot's, an installed package's or ours, Python's own
+HOST, LIBRARY, STANDARD = range(3)  # code of the bot, of an installed package or cogmeter, of the standard library
 
 _STANDARD = tuple({sysconfig.get_path(name) for name in ("stdlib", "platstdlib")})
 _OURS = tuple(folder for package in (cogmeter, cogmeter_storage) for folder in package.__path__)
@@ -28,7 +28,7 @@ _INSTALLED: Final = ("site-packages", "dist-packages")
 
 
 class Frame(NamedTuple):
-    """One frame of a stack. Until ``Paths.shortened`` its file is the machine's path."""
+    """A frame of a stack. Its file is a path of the machine until ``shortened``."""
 
     file: str
     line: int
@@ -39,12 +39,12 @@ class Frame(NamedTuple):
 
     @property
     def place(self) -> str:
-        """``cogs/music.py:88 search``."""
+        """Return ``cogs/music.py:88 search``."""
         return f"{self.file}:{self.line} {self.function}"
 
 
 def depth_of(frame: FrameType | None) -> int:
-    """How many frames there are from this one outwards, itself included."""
+    """Return the number of frames from this one outwards, including itself."""
     depth = 0
     while frame is not None:
         depth += 1
@@ -53,7 +53,7 @@ def depth_of(frame: FrameType | None) -> int:
 
 
 def stack_of(frame: FrameType | None, base: int) -> list[Frame]:
-    """The frames inside of the ``base`` outermost ones, innermost first, at most MOST of them."""
+    """Return the frames without the ``base`` outermost ones, innermost first, at most MOST."""
     inner = depth_of(frame) - base
     stack: list[Frame] = []
     while frame is not None and len(stack) < min(inner, MOST):
@@ -64,14 +64,14 @@ def stack_of(frame: FrameType | None, base: int) -> list[Frame]:
 
 
 def owner_of(file: str) -> int:
-    """Whose code the file is: HOST, LIBRARY or STANDARD."""
+    """Return HOST, LIBRARY or STANDARD: the owner of the code in a file."""
     if file.startswith("<") or (_within(file, _STANDARD) and not _installed(file)):
         return STANDARD
     return LIBRARY if _installed(file) or _within(file, _OURS) else HOST
 
 
 def culprit_of(stack: Sequence[Frame]) -> Frame | None:
-    """The innermost frame of the host's code; without any, the innermost that is not Python's own, or of all."""
+    """Return the innermost frame of the host's code, else of a library's, else of the standard library's."""
     for most in (HOST, LIBRARY, STANDARD):
         for frame in stack:
             if owner_of(frame.file) <= most:
@@ -80,7 +80,7 @@ def culprit_of(stack: Sequence[Frame]) -> Frame | None:
 
 
 def shortened(frame: Frame, roots: Iterable[str]) -> Frame:
-    """The frame with its file as seen from the nearest of these folders, or its last two parts."""
+    """Return the frame with its file relative to the nearest of these folders, else the file's last two parts."""
     path = frame.file
     if path.startswith("<"):
         return frame
@@ -91,7 +91,7 @@ def shortened(frame: Frame, roots: Iterable[str]) -> Frame:
 
 
 def import_roots() -> list[str]:
-    """The folders that modules are imported from, and the working directory; never a whole disk."""
+    """Return the folders of imports and the working directory, but no root of a disk."""
     roots = {os.path.abspath(entry) for entry in (*sys.path, os.curdir)}  # noqa: PTH100 - resolve() would follow links
     return [root for root in roots if Path(root).parent != Path(root)]
 

@@ -1,4 +1,4 @@
-"""Stalls: records what blocks the event loop, by the line that does it, and how late the loop runs."""
+"""Records what blocks the event loop, named by the line that blocks, and the event-loop lag."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ OTHER_PLACES: Final = "(other places)"
 HOUR_NS: Final = 3_600 * 10**9
 REMEMBERED: Final = 1_000
 
-_BLOCKED: Final = "Move what blocks there to a thread (await asyncio.to_thread(...)), or use a library that awaits"
-_STARVED: Final = "Give the bot more CPU: the machine or container let it wait, or was stopped"
+_BLOCKED: Final = "Move the blocking call to a thread (await asyncio.to_thread(...)), or use an async library"
+_STARVED: Final = "Give the bot more CPU time: the machine or container did not run it, or was stopped"
 _ADVICE: Final = {
     C_CODE: "Look for long work in C, such as regular expressions, JSON or images; move it to another process",
     NOTHING_RAN: _STARVED,
@@ -34,21 +34,21 @@ _ADVICE: Final = {
 
 
 class StallWatch(Surface):
-    """The service ``discord.stalls``: each stall is one operation, named by the innermost line of the host's code."""
+    """One operation of ``discord.stalls`` for each stall, named by the innermost line of the host's code."""
 
     name = "stalls"
     setting = "watch_stalls"
 
-    def __init__(self, ground: WatchContext) -> None:
-        super().__init__(ground)
+    def __init__(self, context: WatchContext) -> None:
+        super().__init__(context)
         self.lag = Lag()
-        self.watchdog = Watchdog(ground.settings.stall_threshold, stalled=self._stalled, late=self.lag.add)
-        self._quiet = 0  # of the watchdog's quiet looks, those in the lag already
+        self.watchdog = Watchdog(context.settings.stall_threshold, stalled=self._stalled, late=self.lag.add)
+        self._quiet = 0  # the watchdog's quiet checks that the lag includes already
         self._places: set[str] = set()
         self._recent: deque[BlockedLoop] = deque(maxlen=REMEMBERED)
 
     def prepare(self) -> None:
-        """No hook is needed."""
+        """Do nothing: no hook is needed."""
 
     async def install(self) -> None:
         """Start the watchdog on the running loop."""
@@ -56,19 +56,19 @@ class StallWatch(Surface):
         self.watchdog.start(asyncio.get_running_loop())
 
     async def remove(self) -> None:
-        """End its thread."""
+        """Stop the watchdog's thread."""
         self.watchdog.stop()
         await super().remove()
 
     def sample(self) -> dict[str, float]:
-        """The loop's lag since the last sample: ``loop.lag_p50_ms``, ``loop.lag_p99_ms``, ``loop.lag_max_ms``."""
+        """Return the lag since the last sample: ``loop.lag_p50_ms``, ``loop.lag_p99_ms``, ``loop.lag_max_ms``."""
         quiet = self.watchdog.quiet
         self.lag.add_none(quiet - self._quiet)
         self._quiet = quiet
         return self.lag.take()
 
     def findings(self) -> list[Finding]:
-        """How often the loop was blocked in the last hour, and by what the longest."""
+        """Return the number of stalls in the last hour, and the cause of the longest."""
         if not self.watchdog.alive:
             advice = "Load cogmeter again; if it ends again, report it with the log"
             return [Finding(self.name, well=False, text="The watchdog's thread has ended", advice=advice)]
@@ -89,7 +89,7 @@ class StallWatch(Surface):
             if len(self._places) >= MOST_PLACES:
                 place = OTHER_PLACES
             self._places.add(place)
-        recorder = self.ground.recorder
+        recorder = self.context.recorder
         recorder.add_timed(
             recorder.series(STALLS, fitted(place)),
             stall.start_ns,

@@ -1,9 +1,9 @@
-"""A thread that notices when the event loop is blocked, and looks at what blocks it while it does.
+"""A thread that detects a blocked event loop and reads the stack of what blocks it.
 
-The thread looks at the loop's thread a few times within the threshold. A loop that waits for events is left alone; one
-that works is asked for an answer, and its stack is read for as long as none comes. What was seen is told on the loop,
-with the answer. Times are nanoseconds of time.perf_counter_ns. There is no timer on the loop: an idle loop would be
-woken by it, which costs more than all else here, and a simulated clock would be driven by it.
+The thread checks the loop's thread a few times within the threshold. If the loop is working, it schedules a callback on
+the loop and reads the stack until the callback runs. The callback reports the result on the loop. Times are nanoseconds
+of time.perf_counter_ns. There is no timer on the loop: waking an idle loop would cost more than everything else here,
+and would drive a simulated clock.
 """
 
 from __future__ import annotations
@@ -33,100 +33,100 @@ if TYPE_CHECKING:
 
     from cogmeter.recording.tracing import Scope
 
-SAMPLES: Final = 20  # looks at one stall; the place that most of them saw is the culprit
-BUSY: Final = 0.3  # of the time, by the process' CPU clock: then something ran, although the watchdog could not
+SAMPLES: Final = 20  # stacks per stall; the place in most of them is the cause
+BUSY: Final = 0.3  # share of CPU time from which code ran although the watchdog's thread could not
 C_CODE: Final = "(no stack: C code held the interpreter)"
 NOTHING_RAN: Final = "(no stack: nothing ran in this process)"
-NO_TURN: Final = "(no stack: the loop was given no turn)"
-TASK_OF_LISTENER: Final = "discord.py: "  # how discord.py names the task of an event's listener
+NO_TURN: Final = "(no stack: the loop got no CPU time)"
+TASK_OF_LISTENER: Final = "discord.py: "  # the prefix of the names of discord.py's listener tasks
 JOIN_S: Final = 2.0
-_RUN_EVENT: Final = getattr(getattr(discord.Client, "_run_event", None), "__code__", None)  # what runs each listener
-ANSWER_AT_LEAST_NS: Final = 2_000_000_000  # after so long the loop is asked in any case
+_RUN_EVENT: Final = getattr(getattr(discord.Client, "_run_event", None), "__code__", None)  # runs each listener
+ANSWER_AT_LEAST_NS: Final = 2_000_000_000  # after this time the callback is scheduled in any case
 
 _logger = logging.getLogger("cogmeter.watch")
 
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """One look at a loop that works."""
+    """One stack of a working loop."""
 
-    stack: list[Frame]  # innermost first; empty if the loop itself was at work
-    scope: Scope | None  # the interaction that was running
-    task: str  # what was running, if it was no interaction
-    late: bool  # whether the watchdog itself could not run just before
+    stack: list[Frame]  # innermost first; empty if the loop itself was working
+    scope: Scope | None  # the running interaction
+    task: str  # the running task, if there was no interaction
+    late: bool  # the watchdog's thread itself could not run just before
 
     @property
     def culprit(self) -> Frame | None:
-        """The line that blocks."""
+        """Return the frame that blocks."""
         return culprit_of(self.stack)
 
 
 @dataclass(frozen=True, slots=True)
 class BlockedLoop:
-    """One stretch in which the loop was blocked. Its begin is known to a fifth of the threshold."""
+    """A period in which the loop was blocked. Its start is accurate to a fifth of the threshold."""
 
     start_ns: int
     end_ns: int
     place: str
     stack: tuple[str, ...]
     scope: Scope | None
-    during: str  # the command or listener that was running; empty if unknown
+    during: str  # the running command or listener; empty if unknown
 
 
 class Watchdog:
-    """Watches one loop, from ``start`` (on the loop) to ``stop``; what it was given is called on the loop."""
+    """Watches one loop from ``start``, which is called on the loop, to ``stop``. Its callbacks run on the loop."""
 
     def __init__(
         self, threshold_ms: float, *, stalled: Callable[[BlockedLoop], None], late: Callable[[int], None]
     ) -> None:
-        """``stalled`` gets each stall of at least the threshold, ``late`` how long the loop took to answer (ns).
+        """Call ``stalled`` with each stall of at least the threshold, and ``late`` with each measured lag in ns.
 
-        A loop that was waiting for events is not asked, and counted in ``quiet``.
+        Checks that find the loop waiting for events are counted in ``quiet`` instead.
         """
         self._threshold_ns = int(threshold_ms * 1e6)
-        # Nearly all that a look costs is to wake up for it.
+        # Waking up is nearly the whole cost of a check.
         self._every_ns = max(self._threshold_ns * 2 // 5, 5_000_000)
         self._stalled, self._late = stalled, late
         self.quiet = 0
         self._samples: list[Sample] = []
-        self._called_ns = 0  # when the loop was called
-        self._waiting = False  # whether it has not answered yet
-        self._well_ns = 0  # when it last answered or was quiet, and the CPU time of the process then
+        self._called_ns = 0  # when the callback was scheduled
+        self._waiting = False  # the callback has not run yet
+        self._well_ns = 0  # when the callback last ran or the loop was quiet, and the CPU time of the process then
         self._well_cpu_s = 0.0
-        self._due_ns = 0  # when the thread wants to wake
-        self._overslept_ns = 0  # the longest that it woke too late, since the last answer
-        self._paused = False  # the loop was not running at all
-        self._base = 0  # frames of the loop itself, below any callback; 0 if not known yet
+        self._due_ns = 0  # when the thread should wake up
+        self._overslept_ns = 0  # the longest delay of a wake-up since the last callback
+        self._paused = False  # the loop was not running
+        self._base = 0  # frames of the loop itself, below any callback; 0 if unknown
         self._wrappers = Wrappers()
-        self._working: tuple[CodeType, ...] = ()  # the innermost of them while it works: what runs callbacks
+        self._working: tuple[CodeType, ...] = ()  # the innermost of these frames while the loop runs callbacks
         self._loop_thread = 0
         self._end = threading.Event()
         self._thread: threading.Thread | None = None
 
     @property
     def alive(self) -> bool:
-        """Whether the thread runs."""
+        """Return whether the thread runs."""
         return self._thread is not None and self._thread.is_alive()
 
     @property
     def blocked_since_ns(self) -> int | None:
-        """Since when the loop is blocked, by time.perf_counter_ns, or None; any thread may ask."""
+        """Return since when the loop has been blocked, or None. Works in any thread."""
         called_ns = self._called_ns
         blocked = self.alive and self._waiting and not self._paused and now_ns() - called_ns >= self._threshold_ns
         return called_ns if blocked else None
 
     @property
     def blocked_at(self) -> str:
-        """The line that blocks the loop at this moment, as far as is known; any thread may ask."""
+        """Return the line that blocks the loop now, as far as it is known. Works in any thread."""
         culprit = next((sample.culprit for sample in reversed(list(self._samples)) if sample.culprit), None)
         return "an unknown place" if culprit is None else shortened(culprit, import_roots()).place
 
     def start(self, loop: asyncio.AbstractEventLoop) -> None:
-        """Begin to watch the loop that this is called on."""
+        """Start watching the running loop."""
         self._loop = loop
         self._loop_thread = threading.get_ident()
         self._wrappers.learn(loop)
-        self._context = contextvars.Context()  # the answers run in no interaction's
+        self._context = contextvars.Context()  # the callback runs in no interaction's context
         self._begin_anew(now_ns())
         self._due_ns = 0
         self._end.clear()
@@ -134,7 +134,7 @@ class Watchdog:
         self._thread.start()
 
     def stop(self) -> None:
-        """End the thread and wait for that: no longer than it takes to wake it."""
+        """Stop the thread and wait up to JOIN_S for its end."""
         self._end.set()
         if self._thread is not None:
             self._thread.join(JOIN_S)
@@ -145,7 +145,7 @@ class Watchdog:
     def _begin_anew(self, at_ns: int) -> None:
         self._samples, self._overslept_ns, self._paused = [], 0, False
         self._well_ns, self._well_cpu_s = at_ns, time.process_time()
-        self._waiting = False  # last: now the thread may call again
+        self._waiting = False  # last: now the thread may schedule the callback again
 
     def _answer(self) -> None:
         end_ns = now_ns()
@@ -154,7 +154,7 @@ class Watchdog:
         try:
             if not (self._paused or self._end.is_set()):
                 self._late(end_ns - self._called_ns)
-                # The blocking began after it was well and before this call: in the middle, on average.
+                # The loop became blocked between these two times: in the middle, on average.
                 start_ns = (self._well_ns + self._called_ns) // 2
                 if end_ns - start_ns >= self._threshold_ns:
                     self._stalled(self._judge(start_ns, end_ns))
@@ -169,27 +169,27 @@ class Watchdog:
         self._base = depth_of(caller)
 
     def _judge(self, start_ns: int, end_ns: int) -> BlockedLoop:
-        samples, trouble = self._blamed(end_ns - self._called_ns, end_ns)
+        samples, no_place = self._relevant(end_ns - self._called_ns, end_ns)
         if not samples:
-            return BlockedLoop(start_ns, end_ns, trouble, (), None, "")
+            return BlockedLoop(start_ns, end_ns, no_place, (), None, "")
         culprit, _ = Counter(sample.culprit for sample in samples).most_common(1)[0]
         sample = next(sample for sample in samples if sample.culprit == culprit)
         roots = import_roots()
-        place = trouble if culprit is None else shortened(culprit, roots).place
-        if sample.scope is not None:  # not before it arrived, if it did since the loop was well
+        place = no_place if culprit is None else shortened(culprit, roots).place
+        if sample.scope is not None:  # not before the interaction arrived
             start_ns = max(start_ns, min(sample.scope.trace.start_ns, self._called_ns))
         during = sample.task if sample.scope is None else sample.scope.trace.label
         stack = tuple(str(shortened(frame, roots)) for frame in sample.stack)
         return BlockedLoop(start_ns, end_ns, place, stack, sample.scope, during)
 
-    def _blamed(self, late_ns: int, end_ns: int) -> tuple[list[Sample], str]:
-        """The looks that tell the culprit, and what to say where they tell none."""
+    def _relevant(self, late_ns: int, end_ns: int) -> tuple[list[Sample], str]:
+        """Return the samples that show what blocked the loop, and the place to name if they show nothing."""
         samples = list(self._samples)
         in_time = any(not sample.late for sample in samples)
         if in_time or max(self._overslept_ns, end_ns - self._due_ns) < late_ns // 2:
             return samples, NO_TURN
-        # The watchdog could not run either. By CPU time, because a stopped process or container has its clocks go on
-        # like those of one that works. C code that lets go may still be found by the line that called it.
+        # The watchdog could not run either. CPU time tells C code from a stopped process or container, whose clocks go
+        # on. C code that releases the interpreter's lock may still be found by the line that called it.
         busy = time.process_time() - self._well_cpu_s >= BUSY * late_ns / 1e9
         return [sample for sample in samples if busy and sample.stack], C_CODE if busy else NOTHING_RAN
 
@@ -215,20 +215,20 @@ class Watchdog:
             self.quiet += 1
             return
         self._look(frame)
-        self._called_ns = self._due_ns or now  # as of when it was due: what kept us may have kept the loop
+        self._called_ns = self._due_ns or now  # since it was due: what delayed this thread may have blocked the loop
         self._waiting = True
         with contextlib.suppress(RuntimeError):  # the loop was closed just now
             self._loop.call_soon_threadsafe(self._answer, context=self._context)
 
     def _is_quiet(self, frame: FrameType | None) -> bool:
-        """Whether the loop waits for events: it runs no callback, and is not between two of them either."""
+        """Return whether the loop waits for events, and neither runs a callback nor is between two callbacks."""
         return frame is not None and depth_of(frame) <= self._base and frame.f_code not in self._working
 
     def _overslept(self) -> bool:
         return self._overslept_ns >= self._every_ns // 2
 
     def _look(self, frame: FrameType | None) -> None:
-        """Note what runs. The frame is not kept: it would hold the host's objects."""
+        """Store a sample. The frame is not kept: it would keep the host's objects alive."""
         samples = self._samples
         if self._paused or len(samples) >= SAMPLES or not self._base:
             return
@@ -236,13 +236,13 @@ class Watchdog:
             running = _running(self._loop, frame, self._wrappers.codes)
             samples.append(Sample(stack_of(frame, self._base), *running, self._overslept()))
         except Exception as error:
-            _logger.debug("Could not look at the blocked loop", exc_info=error)
+            _logger.debug("Could not read the stack of the blocked loop", exc_info=error)
 
 
 def _running(
     loop: asyncio.AbstractEventLoop, frame: FrameType | None, wrappers: frozenset[CodeType]
 ) -> tuple[Scope | None, str]:
-    """The interaction that the loop's current task belongs to, and a name for the task without ids."""
+    """Return the interaction of the loop's current task, and a name of the task without ids."""
     task = asyncio.current_task(loop)
     if task is None:
         return None, ""
@@ -251,7 +251,7 @@ def _running(
     name = task.get_name()
     if name.startswith(TASK_OF_LISTENER):
         return scope, name.removeprefix(TASK_OF_LISTENER)
-    # Other names of discord.py's and of hosts hold ids; that of the coroutine's function does not.
+    # Other task names may contain ids; the name of the coroutine's function does not.
     coroutine: Any = task.get_coro()
     code = getattr(coroutine, "cr_code", None)
     wrapped = code is None or code in wrappers or code is _RUN_EVENT
@@ -259,7 +259,7 @@ def _running(
 
 
 def _inside(frame: FrameType | None, wrappers: frozenset[CodeType]) -> str:
-    """The event of a listener, or the outermost function, that runs inside of a task factory's wrappers."""
+    """Return the listener's event or the outermost function that runs inside a task factory's wrappers."""
     name = ""
     while frame is not None and wrappers:
         if frame.f_code is _RUN_EVENT:  # the factory may have renamed the task
@@ -271,8 +271,8 @@ def _inside(frame: FrameType | None, wrappers: frozenset[CodeType]) -> str:
 
 
 def _context_of(task: asyncio.Task[Any]) -> contextvars.Context | None:
-    """The context that a task runs in. Python 3.11 has no way to ask, but its garbage collector knows."""
+    """Return the context of a task. Python 3.11 has no method for this, but its garbage collector knows it."""
     if sys.version_info >= (3, 12):
         return task.get_context()
-    held = [*gc.get_referents(task), getattr(task, "_context", None)]  # asyncio's own task in Python has a name for it
-    return next((one for one in held if isinstance(one, contextvars.Context)), None)
+    referents = [*gc.get_referents(task), getattr(task, "_context", None)]  # the attribute of asyncio's Python task
+    return next((referent for referent in referents if isinstance(referent, contextvars.Context)), None)

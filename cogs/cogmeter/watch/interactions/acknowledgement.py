@@ -1,4 +1,4 @@
-"""Acknowledgement: how soon each interaction gets its first response, for which Discord allows three seconds."""
+"""Records how soon each interaction gets its first response, for which Discord allows three seconds."""
 
 from __future__ import annotations
 
@@ -31,58 +31,58 @@ if TYPE_CHECKING:
 
     Respond: TypeAlias = Callable[..., Coroutine[Any, Any, Any]]
 
-NOBODY: Final = "nobody here answered it: its view has expired, or was lost at a restart"
-CLOCKS_APART_S: Final = 1.0  # from here on times that Discord shows and ours visibly differ
-MOST_PER_SWEEP: Final = 1_000  # receipts that one turn of the loop looks at
+NOBODY: Final = "not answered by this bot: its view has expired, or was lost at a restart"
+CLOCKS_APART_S: Final = 1.0  # the difference from which Discord's times and this machine's visibly differ
+MOST_PER_SWEEP: Final = 1_000  # interactions that are checked in one turn of the loop
 
 _SEND: Final = ("interaction_id", "token", "session", "proxy", "proxy_auth", "params")
 _METHODS: Final = ("defer", "send_message", "edit_message", "send_modal", "autocomplete", "launch_activity", "pong")
 
 
 class Acknowledgement(Surface):
-    """One operation for each interaction that somebody here has to answer, named like its command or component.
+    """One operation for each interaction that this bot has to answer, named like its command or component.
 
-    All responses pass one method, that of the webhook adapter; without it, the response's own methods are watched,
-    which do not tell how much of the time was HTTP. A response is matched by the interaction's id, because it may be
-    made where the interaction's context is not, as behind ``wait_for``.
+    All responses pass one method of the webhook adapter. Without this hook, the methods of the response are hooked,
+    which do not show how much of the time was HTTP. A response is matched by the interaction's id, because it may be
+    made outside of the interaction's context, for example behind ``wait_for``.
     """
 
     name = "acknowledgement"
     setting = "watch_acknowledgement"
 
     limit_ns: int = ACK_LIMIT_NS
-    grace_ns: int = 1_000_000_000  # a response that comes late, and is refused, tells more than one that never comes
-    sweep_s: float = 0.5  # how often it is looked for those
+    grace_ns: int = 1_000_000_000  # a late response that Discord refuses shows more than a missing one
+    sweep_s: float = 0.5  # how often unanswered interactions are checked
 
     _answers: dict[int, ResponseLog]
     _responses: dict[int, discord.InteractionResponse[Any]]
     _sweeper: asyncio.Task[None] | None = None
 
     def prepare(self) -> None:
-        """The method stands in the adapter's class, or in that of another adapter which overrides it."""
+        """Hook the method in the adapter's class, or in the class of another adapter that overrides it."""
         self._answers, self._responses = {}, {}
         kinds = type(async_context.get()).__mro__
         owner = next((kind for kind in kinds if "create_interaction_response" in vars(kind)), kinds[0])
         self.hooks.append(Hook("responses", owner, "create_interaction_response", self._sent, expects=_SEND))
 
     def fall_back(self, failed: list[Hook]) -> None:  # noqa: ARG002 - there is one
-        """Watch the methods of ``interaction.response``; if one cannot be, ask each response whether it was given."""
-        spare = [Hook(f"response.{name}", InteractionResponse, name, self._given) for name in _METHODS]
+        """Hook the methods of ``interaction.response``; if one fails, check ``is_done()`` of each response."""
+        spare = [Hook(f"response.{name}", InteractionResponse, name, self._responded) for name in _METHODS]
         self.hooks += spare
         installed = [hook.install() for hook in spare]
         if not all(installed):
             self.listeners.append(("on_interaction", self._on_interaction))
 
     async def install(self) -> None:
-        """Also begin to look for interactions that are never answered: one task for all of them."""
+        """Install the hooks, and start the task that finds unanswered interactions."""
         await super().install()
-        self.ground.receipts.waiting = deque(maxlen=MOST)
+        self.context.tracker.waiting = deque(maxlen=MOST)
         self._sweeper = background.detached(self._sweep(), name="cogmeter: acknowledgements")
 
     async def remove(self) -> None:
-        """Also end that task."""
+        """Remove the hooks and stop the task."""
         await super().remove()
-        self.ground.receipts.waiting = None
+        self.context.tracker.waiting = None
         if self._sweeper is not None:
             self._sweeper.cancel()
             with contextlib.suppress(asyncio.CancelledError):
@@ -91,23 +91,23 @@ class Acknowledgement(Surface):
         self._responses.clear()
 
     def findings(self) -> list[Finding]:
-        """The hooks, and the distance between the clocks."""
+        """Return the findings of the hooks and of the difference between the clocks."""
         return [*super().findings(), self._clock()]
 
     def sample(self) -> dict[str, float]:
-        """How far our clock is ahead of Discord's, once that is known."""
-        seconds = self.ground.skew.seconds
+        """Return how far the machine's clock is ahead of Discord's, once it is known."""
+        seconds = self.context.skew.seconds
         return {} if seconds is None else {"clock_skew_s": seconds}
 
     def _clock(self) -> Finding:
-        skew = self.ground.skew
+        skew = self.context.skew
         if skew.seconds is None:
-            return Finding("Discord's clock", well=True, text="not compared with Discord's yet")
+            return Finding("Discord's clock", well=True, text="not compared yet")
         side = "ahead of" if skew.seconds >= 0 else "behind"
         text = f"{abs(skew.seconds):.2f} s {side} Discord's, ± {skew.uncertainty_s:.2f} s"
         well = abs(skew.seconds) - skew.uncertainty_s < CLOCKS_APART_S
         return Finding(
-            "Discord's clock", well, text, "" if well else "Let the machine's clock be set by NTP; durations are right"
+            "Discord's clock", well, text, "" if well else "Set the machine's clock by NTP; durations are correct"
         )
 
     def _sent(self, original: Respond, hook: Hook) -> Respond:
@@ -116,7 +116,7 @@ class Acknowledgement(Surface):
 
         return respond
 
-    def _given(self, original: Respond, hook: Hook) -> Respond:
+    def _responded(self, original: Respond, hook: Hook) -> Respond:
         async def respond(response: Any, *arguments: Any, **options: Any) -> Any:
             number = response._parent.id  # noqa: SLF001 - the response has no public way to its interaction
             return await self._attempt(hook, number, lambda: original(response, *arguments, **options), response)
@@ -130,9 +130,9 @@ class Acknowledgement(Surface):
         call: Callable[[], Coroutine[Any, Any, Any]],
         response: discord.InteractionResponse[Any] | None = None,
     ) -> Any:
-        """Await the call as one attempt at a first response; with ``response``, some of it may be no HTTP."""
-        receipt = self._begun(hook, number)
-        if receipt is None:
+        """Await the call as an attempt at a first response; with ``response``, it includes more than HTTP."""
+        pending = self._begun(hook, number)
+        if pending is None:
             return await call()
         error: BaseException | None = None
         try:
@@ -141,103 +141,103 @@ class Acknowledgement(Surface):
             error = raised
             raise
         finally:
-            self._ended(hook, receipt, error, response)
-            error = None  # the frame and its exception would hold each other
+            self._ended(hook, pending, error, response)
+            error = None  # the frame and its exception would reference each other
 
     def _begun(self, hook: Hook, number: int) -> PendingInteraction | None:
-        """The receipt of an interaction whose acknowledgement is to be recorded."""
+        """Return the interaction if its acknowledgement is to be recorded."""
         if not hook.active:
             return None
         try:
-            receipt = self.ground.receipts.get(number)
-            if receipt is None or receipt.own or receipt.acknowledged:
+            pending = self.context.tracker.get(number)
+            if pending is None or pending.own or pending.acknowledged:
                 return None
-            receipt.sent_ns = now_ns()
-            self._answers_to(receipt).flying += 1
+            pending.sent_ns = now_ns()
+            self._answers_to(pending).flying += 1
         except Exception as fault:  # noqa: BLE001 - our fault must not keep the host from answering
             hook.fault(fault)
             return None
-        return receipt
+        return pending
 
     def _ended(
         self,
         hook: Hook,
-        receipt: PendingInteraction,
+        pending: PendingInteraction,
         error: BaseException | None,
         response: discord.InteractionResponse[Any] | None,
     ) -> None:
         try:
-            answers, end_ns = self._answers_to(receipt), now_ns()
+            answers, end_ns = self._answers_to(pending), now_ns()
             answers.flying -= 1
-            if error is not None or response is None or response.is_done():  # some methods may do nothing at all
-                receipt.http_ns = end_ns - receipt.sent_ns
-                answers.ended(ResponseAttempt(receipt.sent_ns, end_ns, over_http=response is None), error)
+            if error is not None or response is None or response.is_done():  # some methods may not respond
+                pending.http_ns = end_ns - pending.sent_ns
+                answers.ended(ResponseAttempt(pending.sent_ns, end_ns, over_http=response is None), error)
             settled = answers.settled()
             if settled is not None:
-                self._settle(receipt, settled)
-            elif not answers.flying and end_ns - receipt.start_ns >= self.limit_ns + self.grace_ns:
-                self._overdue(receipt)
+                self._settle(pending, settled)
+            elif not answers.flying and end_ns - pending.start_ns >= self.limit_ns + self.grace_ns:
+                self._overdue(pending)
         except Exception as fault:  # noqa: BLE001 - our fault must not take the place of the host's exception
             hook.fault(fault)
 
-    def _answers_to(self, receipt: PendingInteraction) -> ResponseLog:
-        answers = self._answers.get(receipt.id)
+    def _answers_to(self, pending: PendingInteraction) -> ResponseLog:
+        answers = self._answers.get(pending.id)
         if answers is None:
-            answers = self._answers[receipt.id] = ResponseLog(receipt.start_ns, self.limit_ns)
+            answers = self._answers[pending.id] = ResponseLog(pending.start_ns, self.limit_ns)
         return answers
 
     async def _sweep(self) -> None:
-        """Look after interactions that were not answered, in the order of their arrival."""
+        """Find unanswered interactions, in the order of their arrival."""
         while True:
             await asyncio.sleep(self.sweep_s)
             try:
                 self._look(now_ns() - self.limit_ns - self.grace_ns)
-            except Exception as fault:  # noqa: BLE001 - the next ones are to be looked after, too
+            except Exception as fault:  # noqa: BLE001 - the next interactions must be checked, too
                 self.hooks[0].fault(fault)
 
     def _look(self, until_ns: int) -> None:
-        waiting = self.ground.receipts.waiting or deque()
+        waiting = self.context.tracker.waiting or deque()
         for _ in range(min(len(waiting), MOST_PER_SWEEP)):
             if waiting[0].start_ns > until_ns:
                 return
-            receipt = waiting.popleft()
-            answers = self._answers.get(receipt.id)
-            if not receipt.acknowledged and not (answers and answers.flying):
-                self._overdue(receipt)
+            pending = waiting.popleft()
+            answers = self._answers.get(pending.id)
+            if not pending.acknowledged and not (answers and answers.flying):
+                self._overdue(pending)
 
-    def _overdue(self, receipt: PendingInteraction) -> None:
-        """Nothing came in time, and nothing is on its way."""
-        response = self._responses.pop(receipt.id, None)
-        if receipt.own or (response is not None and response.is_done()):
-            self._done(receipt)  # it was given where we could not look: when, is not known
-        elif receipt.owned:
-            self._settle(receipt, self._answers_to(receipt).missed(now_ns()))
+    def _overdue(self, pending: PendingInteraction) -> None:
+        """Record an interaction without a response in time or in progress."""
+        response = self._responses.pop(pending.id, None)
+        if pending.own or (response is not None and response.is_done()):
+            self._done(pending)  # answered outside of the hooks, at an unknown time
+        elif pending.owned:
+            self._settle(pending, self._answers_to(pending).missed(now_ns()))
         else:
-            # No failure: people press buttons of views that have long expired, or another process answers it.
-            settle_unclaimed(self.ground, receipt, Outcome.USER, NOBODY)
-            self._done(receipt)
+            # Not an error: users press buttons of expired views, or another process answers.
+            settle_unclaimed(self.context, pending, Outcome.USER, NOBODY)
+            self._done(pending)
 
-    def _settle(self, receipt: PendingInteraction, how: Acknowledged) -> None:
-        """Record it; it ends now, because times must not run back."""
-        receipts, end_ns = self.ground.receipts, now_ns()
-        if not receipt.own:
-            if not receipt.owned:
-                settle_unclaimed(self.ground, receipt, how.outcome, how.error)
-            recorder = receipts.recorder
-            series = recorder.series(service_names.ACKNOWLEDGEMENT, receipts.name_of(receipt))
+    def _settle(self, pending: PendingInteraction, how: Acknowledged) -> None:
+        """Record the acknowledgement as if it ended now: end times must not decrease."""
+        tracker, end_ns = self.context.tracker, now_ns()
+        if not pending.own:
+            if not pending.owned:
+                settle_unclaimed(self.context, pending, how.outcome, how.error)
+            recorder = tracker.recorder
+            series = recorder.series(service_names.ACKNOWLEDGEMENT, tracker.name_of(pending))
             start_ns = end_ns - how.duration_ns
-            metadata = {**receipt.touched(how.outcome, how.duration_ns), **(how.metadata or {})}
+            metadata = {**pending.touched(how.outcome, how.duration_ns), **(how.metadata or {})}
             recorder.add_timed(series, start_ns, end_ns, how.outcome, error=how.error, metadata=metadata)
-        self._done(receipt)
+        self._done(pending)
 
-    def _done(self, receipt: PendingInteraction) -> None:
-        self._answers.pop(receipt.id, None)
-        self._responses.pop(receipt.id, None)
-        self.ground.receipts.acknowledge(receipt)
+    def _done(self, pending: PendingInteraction) -> None:
+        self._answers.pop(pending.id, None)
+        self._responses.pop(pending.id, None)
+        self.context.tracker.acknowledge(pending)
 
     async def _on_interaction(self, interaction: discord.Interaction) -> None:
         try:
-            if self.ground.receipts.get(interaction.id) is not None:
+            if self.context.tracker.get(interaction.id) is not None:
                 self._responses[interaction.id] = interaction.response
         except Exception as fault:  # noqa: BLE001 - it would reach the host's on_error
             self.hooks[0].fault(fault)

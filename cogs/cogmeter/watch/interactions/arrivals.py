@@ -1,4 +1,4 @@
-"""Arrivals: stamps interactions and messages as the gateway hands them over, before any of the host's code runs."""
+"""Notes the arrival of interactions and messages from the gateway, before any code of the host runs."""
 
 from __future__ import annotations
 
@@ -17,52 +17,52 @@ if TYPE_CHECKING:
 
     from cogmeter.settings import Settings
 
-# The id of the message that is being handled, and when it arrived; None outside of a message.
+# The id and arrival of the message that is being handled; None outside of a message.
 _message: ContextVar[tuple[str, int] | None] = ContextVar("cogmeter_message", default=None)
 
 
 def message_arrived_ns(message_id: int) -> int | None:
-    """When this message arrived, by time.perf_counter_ns; None if the running code was not started by it.
+    """Return when this message arrived, by time.perf_counter_ns; None if another event started the running code.
 
-    A task that began with one message and goes on to serve others does not count them from the first one's arrival.
+    A task that a message started may handle other messages later, whose arrival is unknown.
     """
     message = _message.get()
     return message[1] if message is not None and message[0] == str(message_id) else None
 
 
 class Arrivals(Surface):
-    """The start of every duration. Without its hooks durations begin with the public event, after the host's code."""
+    """The start of every duration. Without these hooks, durations start later, with the public event."""
 
     name = "arrivals"
     setting = "watch_commands"
 
     @classmethod
     def wanted(cls, settings: Settings) -> bool:
-        """All that is timed from the arrival on needs it."""
+        """Return whether any surface that measures from the arrival is enabled."""
         return settings.watch_commands or settings.watch_components or settings.watch_acknowledgement
 
     def prepare(self) -> None:
-        """The parsers' dictionary is shared by all gateway connections: its entries are replaced in place."""
-        parsers = self.ground.bot._connection.parsers  # noqa: SLF001 - no public event comes before the command's task
+        """Hook entries of the parsers' dictionary, which all gateway connections share."""
+        parsers = self.context.bot._connection.parsers  # noqa: SLF001 - no public event comes before the command's task
         self.hooks += [
             Hook("interaction arrivals", parsers, "INTERACTION_CREATE", self._interactions, expects=["data"]),
             Hook("message arrivals", parsers, "MESSAGE_CREATE", self._messages, expects=["data"]),
         ]
 
     def fall_back(self, failed: list[Hook]) -> None:
-        """Stamp interactions when their public event is dispatched."""
+        """Note the arrival of interactions when their public event is dispatched."""
         if any(hook.name == "interaction arrivals" for hook in failed):
             self.listeners.append(("on_interaction", self._on_interaction))
 
     def _interactions(self, original: Callable[[Any], None], hook: Hook) -> Callable[[Any], None]:
-        receipts = self.ground.receipts
+        tracker = self.context.tracker
 
         def received(data: Any) -> None:
             token = None
             if hook.active:
                 try:
-                    receipt = receipts.arrive(data)
-                    token = None if receipt is None else tracing.begin(receipt)
+                    pending = tracker.arrive(data)
+                    token = None if pending is None else tracing.begin(pending)
                 except Exception as error:  # noqa: BLE001 - our fault must not lose the host's interaction
                     hook.fault(error)
             try:
@@ -91,6 +91,6 @@ class Arrivals(Surface):
 
     async def _on_interaction(self, interaction: discord.Interaction) -> None:
         try:
-            self.ground.receipts.of(interaction)
+            self.context.tracker.of(interaction)
         except Exception as error:  # noqa: BLE001 - see above
             self.hooks[0].fault(error)

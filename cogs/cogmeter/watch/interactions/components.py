@@ -1,4 +1,4 @@
-"""Components: times every button, select, modal and dynamic item, with the exceptions that their views swallow."""
+"""Records every use of buttons, selects, modals and dynamic items, with the exceptions that their views catch."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from discord.ui.view import BaseView, ViewStore
 from cogmeter.recording import service_names, tracing
 from cogmeter.watch.hook import Hook
 from cogmeter.watch.interactions.custom_ids import readable
-from cogmeter.watch.interactions.method_listener import held_by
+from cogmeter.watch.interactions.method_listener import own_attribute
 from cogmeter.watch.interactions.presses import (
     DECORATED_METHODS,
     ITEM_METHODS,
@@ -46,24 +46,24 @@ _DYNAMIC: Final = ("component_type", "factory", "interaction", "custom_id", "mat
 
 
 class Components(Surface):
-    """Each press is one operation from its arrival to its callback's end, named by view and callback.
+    """One operation for each press, from its arrival to its callback's end, named by view and callback.
 
     A press is claimed where discord.py dispatches it, before any code of the host runs: views and modals may override
-    everything from there on. One that no one claims (a listener or ``wait_for`` may take it) is recorded when it is
-    answered, see ``settle_unclaimed``.
+    all that follows. An unclaimed press, which a listener or ``wait_for`` may handle, is recorded when it is answered,
+    see ``settle_unclaimed``.
     """
 
     name = "components"
     setting = "watch_components"
 
-    def __init__(self, ground: WatchContext) -> None:
-        super().__init__(ground)
+    def __init__(self, context: WatchContext) -> None:
+        super().__init__(context)
         self._presses = Presses()
-        self._dispatching = 0  # the id of the interaction whose tasks discord.py starts at this moment
-        self._dynamic_tasks = 0  # of these, those of dynamic items that are about to be added
+        self._dispatching = 0  # the id of the interaction whose tasks discord.py is starting
+        self._dynamic_tasks = 0  # the tasks of dynamic items among these
 
     def prepare(self) -> None:
-        """The view store's methods: one class for all views and modals, known now or later, and no host's."""
+        """Hook the methods of the view store, one class of discord.py for all views and modals."""
         self._tasks = Hook("component tasks", ViewStore, "add_task", self._added, expects=["task"])
         self._decorated = Hook("item callbacks", _DECORATED, "__call__", self._callbacks, expects=["interaction"])
         self.hooks += [
@@ -73,16 +73,16 @@ class Components(Surface):
             self._tasks,
             self._decorated,
         ]
-        if not self.ground.settings.watch_acknowledgement:  # which tells when a press that nobody claims is answered
+        if not self.context.settings.watch_acknowledgement:  # which reports when an unclaimed press is answered
             self.listeners.append(("on_interaction", self._on_interaction))
 
     def fall_back(self, failed: list[Hook]) -> None:  # noqa: ARG002 - the same for each of them
-        """Count what nobody claims, because its hook is missing, when its event is dispatched."""
+        """Record unclaimed presses when their event is dispatched."""
         if not self.listeners:
             self.listeners.append(("on_interaction", self._on_interaction))
 
     async def remove(self) -> None:
-        """Also record what was left to other tasks. What still runs leaves its objects as they were when it ends."""
+        """Remove the hooks, and record presses that were left to other tasks. Running presses restore their objects."""
         await super().remove()
         for press in list(self._presses.values()):
             if press.waits:
@@ -98,14 +98,14 @@ class Components(Surface):
         return dispatch_view
 
     def _view(self, store: ViewStore, kind: int, custom_id: str, interaction: discord.Interaction) -> Claim | None:
-        """The view and item that discord.py will dispatch this to."""
+        """Return the view and item that discord.py will dispatch this press to."""
         key, message = (kind, custom_id), interaction.message
-        views = store._views  # noqa: SLF001 - there is no public way to it
+        views = store._views  # noqa: SLF001 - there is no public attribute
         item = (None if message is None else views.get(message.id, {}).get(key)) or views.get(None, {}).get(key)
         view = None if item is None else item.view
         if item is None or view is None or view.is_finished():
             return None
-        heard = self._decorated.active and isinstance(held_by(item, "callback"), _DECORATED)
+        heard = self._decorated.active and isinstance(own_attribute(item, "callback"), _DECORATED)
         methods = DECORATED_METHODS if heard else ITEM_METHODS
         return Claim(
             fitted(f"{qualified(type(view))}.{_item_name(view, item)}"),
@@ -160,7 +160,7 @@ class Components(Surface):
                     press.follow(task, dynamic=dynamic)
                     if dynamic:
                         self._dynamic_tasks -= 1
-                        press.end()  # its task takes the place of what was begun before
+                        press.end()  # its task replaces the part that began before
                 except Exception as error:  # noqa: BLE001 - our fault must not lose the host's task
                     hook.fault(error)
             return original(store, task)
@@ -174,7 +174,7 @@ class Components(Surface):
         find: Callable[[], Claim | None],
         call: Callable[[], None],
     ) -> None:
-        """Let discord.py dispatch an interaction, and take the tasks that it starts as parts of one press."""
+        """Let discord.py dispatch an interaction; the tasks that it starts are parts of one press."""
         if not (hook.active and self._tasks.active):
             call()
             return
@@ -184,7 +184,7 @@ class Components(Surface):
         token = None
         if press is not None:
             press.begin()
-            token = tracing.begin(press.receipt)
+            token = tracing.begin(press.pending)
         try:
             call()
         finally:
@@ -195,17 +195,17 @@ class Components(Surface):
                 press.dispatched()
 
     def _claimed(self, hook: Hook, interaction: discord.Interaction, find: Callable[[], Claim | None]) -> Press | None:
-        """Claim an interaction of our bot for what takes it; None if nothing does, or it is to be let be."""
+        """Claim an interaction of this bot for its view, modal or item; return None if it is not to be recorded."""
         if not hook.active:
             return None
         try:
-            claim = None if interaction.client is not self.ground.bot else find()  # all bots share the hooked class
-            receipt = None if claim is None else self.ground.receipts.of(interaction)
-            if claim is None or receipt is None or receipt.finished:
+            claim = None if interaction.client is not self.context.bot else find()  # all bots share the hooked class
+            pending = None if claim is None else self.context.tracker.of(interaction)
+            if claim is None or pending is None or pending.finished:
                 return None
-            press = self._presses.get(receipt.id)
+            press = self._presses.get(pending.id)
             if press is None:
-                press = Press(self._presses, self.ground.receipts, receipt, interaction, hook)
+                press = Press(self._presses, self.context.tracker, pending, interaction, hook)
             press.claim(claim)
         except Exception as error:  # noqa: BLE001 - our fault must not lose the host's press
             hook.fault(error)
@@ -215,21 +215,21 @@ class Components(Surface):
     async def _on_interaction(self, interaction: discord.Interaction) -> None:
         try:
             if interaction.type.value in {COMPONENT, MODAL}:
-                receipt = self.ground.receipts.of(interaction)
-                if receipt is not None and not receipt.owned:
-                    self.ground.receipts.finish(
-                        receipt, service_names.COMPONENTS, self.ground.receipts.name_of(receipt)
+                pending = self.context.tracker.of(interaction)
+                if pending is not None and not pending.owned:
+                    self.context.tracker.finish(
+                        pending, service_names.COMPONENTS, self.context.tracker.name_of(pending)
                     )
         except Exception as error:  # noqa: BLE001 - it would reach the host's on_error
             self.hooks[0].fault(error)
 
 
-def settle_unclaimed(ground: WatchContext, receipt: PendingInteraction, outcome: Outcome, error: str | None) -> None:
-    """Record a press that no view, modal or dynamic item claimed, once it is answered or cannot be any more."""
-    if ground.settings.watch_components:
-        name = ground.receipts.name_of(receipt)
-        ground.receipts.finish(receipt, service_names.COMPONENTS, name, outcome=outcome, error=error)
-        ground.receipts.close(receipt)
+def settle_unclaimed(context: WatchContext, pending: PendingInteraction, outcome: Outcome, error: str | None) -> None:
+    """Record a press that no view, modal or dynamic item claimed, when it is answered or has timed out."""
+    if context.settings.watch_components:
+        name = context.tracker.name_of(pending)
+        context.tracker.finish(pending, service_names.COMPONENTS, name, outcome=outcome, error=error)
+        context.tracker.close(pending)
 
 
 def _of_modal(store: ViewStore, custom_id: str) -> Claim | None:
@@ -246,8 +246,8 @@ def _of_dynamic(factory: Any) -> Claim:
 
 
 def _item_name(view: BaseView, item: Any) -> str:
-    """The callback's name, the attribute that holds the item, or the item's class."""
-    callback = held_by(item, "callback")
+    """Return the name of the callback, of the item's attribute in the view, or of the item's class."""
+    callback = own_attribute(item, "callback")
     if callback is not None:
         name = qualified(getattr(callback, "callback", callback)).rpartition(".")[2]  # a decorated one is wrapped
         if name != "<lambda>":

@@ -1,8 +1,7 @@
-"""Whom an interaction touched: keyed hashes for what is stored, and a way back to its place in Discord, in memory only.
+"""The users and guilds that an operation affected: keyed hashes for the store, and links to messages in memory only.
 
-The ids of users, guilds and channels stay in the receipts of what is under way. What failed or was slow carries
-``user`` and ``guild`` in its metadata: the same person has the same eight characters, which lead back to nobody
-without the key.
+The ids of users, guilds and channels stay in the interactions in progress. A failed or slow operation has ``user`` and
+``guild`` in its metadata: a user always has the same eight characters, which identify nobody without the key.
 """
 
 from __future__ import annotations
@@ -23,59 +22,59 @@ if TYPE_CHECKING:
     from cogmeter_storage.base import Store
     from cogmeter_storage.model import OperationRecord
 
-KEY: Final = "privacy-key"  # under which the store remembers the key
+KEY: Final = "privacy-key"  # the name of the key in the store
 KEY_BYTES: Final = 16
-HASH_BYTES: Final = 4  # eight characters: of 10,000 people, about one in 100 audiences has two that look the same
-PLACES: Final = 500  # interactions that an alert's example may lead to
-EARLY_US: Final = 1_000_000  # the wall clock may be set between the two times that are compared
+HASH_BYTES: Final = 4  # eight characters: of 10,000 users, two have the same hash with a probability of about 1%
+PLACES: Final = 500  # interactions that an alert's example may link to
+EARLY_US: Final = 1_000_000  # the clock may be set between the two compared times
 NOBODY: Final[Mapping[str, str]] = {}
 
 _logger = logging.getLogger("cogmeter.watch")
 
 
 class Who(NamedTuple):
-    """The ids of one interaction or prefix command, as they came. Never stored, never logged."""
+    """The ids of an interaction or prefix command. They are never stored or logged."""
 
     user: str | int | None
     guild: str | int | None  # None in direct messages
     channel: str | int | None
-    place: str | int  # the interaction's or message's own id: Discord opens the moment in time that it holds
+    place: str | int  # the id of the interaction or message: Discord opens its moment in the channel
 
 
 class MessagePlace:
-    """Where an interaction that failed or was slow can be seen."""
+    """The link to a failed or slow interaction."""
 
     __slots__ = ("arrived_us", "people", "until_us", "url")
 
     def __init__(self, arrived_us: int, people: Mapping[str, str], url: str) -> None:
         self.arrived_us = arrived_us
-        self.until_us = arrived_us  # when something in it was last recorded as failed or slow
+        self.until_us = arrived_us  # when its last failed or slow operation was recorded
         self.people = people
         self.url = url
 
 
 class People:
-    """Turns ids into hashes, once for each interaction that needs them; nothing is known before there is a key."""
+    """Hashes ids of users and guilds with a key, once for each interaction. Without a key there are no hashes."""
 
     def __init__(self, *, slow_ms: float) -> None:
-        """Operations that fail, or take ``slow_ms`` or longer, say whom they touched."""
+        """Hash the ids of operations that fail or take at least ``slow_ms``."""
         self.key: bytes | None = None
         self._slow_ns = int(slow_ms * 1e6)
         self._places: deque[MessagePlace] = deque(maxlen=PLACES)
 
     def matter(self, outcome: int, duration_ns: int) -> bool:
-        """Whether an operation is to say whom it touched."""
+        """Return whether an operation records the affected user and guild."""
         return outcome in FAILURES or duration_ns >= self._slow_ns
 
     def of(self, who: Who) -> Mapping[str, str]:
-        """The hashes of a user and a guild; empty without a key."""
+        """Return the hashes of a user and a guild; empty without a key."""
         if self.key is None:
             return NOBODY
         ids = {"user": who.user, "guild": who.guild}
         return {kind: _hash(self.key, kind, number) for kind, number in ids.items() if number is not None}
 
     def place(self, who: Who, people: Mapping[str, str], arrived_us: int) -> MessagePlace | None:
-        """Keep the way to an interaction; None where there is no way that others than its user could take."""
+        """Remember and return the link to an interaction; None in a place that only its user can open."""
         if who.guild is None or who.channel is None or not people:
             return None
         place = MessagePlace(arrived_us, people, f"https://discord.com/channels/{who.guild}/{who.channel}/{who.place}")
@@ -83,7 +82,7 @@ class People:
         return place
 
     def url_of(self, operation: OperationRecord) -> str | None:
-        """Leads to where this operation happened: the same person's latest interaction that it can be part of."""
+        """Return the link to the user's latest interaction that can contain this operation."""
         people = {kind: operation.metadata.get(kind) for kind in ("user", "guild")}
         for place in reversed(tuple(self._places)):
             began, ended = place.arrived_us - EARLY_US, place.until_us + EARLY_US
@@ -98,11 +97,11 @@ def new_key() -> bytes:
 
 
 async def stored_key(store: Store, new: bytes) -> bytes:
-    """Return the key of the hashes that the store keeps; ``new`` is stored if it has none.
+    """Return the stored key of the hashes; store ``new`` if there is none.
 
     Raises:
         StorageError: the store cannot be used; use ``new`` until the next start.
-        DamagedStateError: what was stored is no key, and ``new`` has taken its place.
+        DamagedStateError: the stored value was not a key, and ``new`` has replaced it.
     """
     key = await store.get_value(KEY)
     if key is not None and len(key) == KEY_BYTES:
@@ -114,22 +113,21 @@ async def stored_key(store: Store, new: bytes) -> bytes:
 
 
 async def privacy_key(store: Store, known: bytes | None = None) -> bytes:
-    """The key of the hashes: made at random once, and kept in the store that holds them.
+    """Return the stored key of the hashes, which is created at random once.
 
-    A ``known`` one goes on in a store that has none: it took a corrupt one's place.
-
-    One that the store does not keep now serves until the next start, and what was stored meanwhile is somebody else's.
+    ``known`` is the key for a store that replaces a corrupt one. If the key cannot be stored, it is used until the next
+    start, and users are counted anew afterwards.
     """
     key = known or new_key()
     try:
         return await stored_key(store, key)
     except (StorageError, DamagedStateError) as error:
-        _logger.warning("People are counted anew after the next start: %s", error)
+        _logger.warning("Users are counted anew after the next start: %s", error)
         return key
 
 
 def who_of(data: Mapping[str, Any]) -> Who:
-    """Who an INTERACTION_CREATE comes from, and where from."""
+    """Return the ids of an INTERACTION_CREATE."""
     user = (data.get("member") or data).get("user") or {}
     return Who(user.get("id"), data.get("guild_id"), data.get("channel_id"), data["id"])
 

@@ -1,4 +1,4 @@
-"""Prefix commands, and what hybrid commands hand to discord.py's own error handling."""
+"""Records prefix commands, and the errors of hybrid commands that discord.py handles itself."""
 
 from __future__ import annotations
 
@@ -11,13 +11,12 @@ from discord.ext import commands
 
 from cogmeter.recording import service_names, tracing
 from cogmeter.recording.operation import error_text, now_ns
-from cogmeter.watch.hook import Hook
+from cogmeter.watch.hook import Hook, Overrides
 from cogmeter.watch.interactions.arrivals import message_arrived_ns
 from cogmeter.watch.interactions.people import Who
 from cogmeter.watch.interactions.tracker import COMMAND, PendingInteraction
 from cogmeter.watch.names import fitted
 from cogmeter.watch.outcomes import cause_of, outcome_of
-from cogmeter.watch.overrides import Overrides
 from cogmeter.watch.surface import Surface, WatchContext, own_module
 from cogmeter_storage.model import Outcome
 
@@ -29,30 +28,30 @@ if TYPE_CHECKING:
     Call = Callable[..., Coroutine[Any, Any, Any]]
     Context = commands.Context[Any]
 
-UNKNOWN: Final = "(unknown)"  # never the text that was typed
-DEEPEST: Final = 5  # words of a message in which subcommands are looked for
+UNKNOWN: Final = "(unknown)"  # never the text of the message
+DEEPEST: Final = 5  # words of a message that may name subcommands
 
 
 class PrefixCommands(Surface):
-    """Each invocation is a trace of its own, from the message's arrival on.
+    """One trace for each invocation, from the message's arrival.
 
     discord.py catches what a prefix or hybrid command raises and passes it to ``dispatch_error``: there the operation
-    that is under way ends, before any error handler. A bot whose own ``invoke`` catches it may do without: what the
-    command itself raised last is kept until its invocation ends.
+    ends, before any error handler. A bot may override ``invoke`` and catch the exception itself: therefore the last
+    exception of the command is kept until its invocation ends.
     """
 
     name = "prefix commands"
     setting = "watch_commands"
 
-    def __init__(self, ground: WatchContext) -> None:
-        super().__init__(ground)
+    def __init__(self, context: WatchContext) -> None:
+        super().__init__(context)
         self._begun: WeakKeyDictionary[Context, PendingInteraction] = WeakKeyDictionary()  # for the public events alone
         self._ends: WeakKeyDictionary[Context, tuple[Outcome, str | None]] = WeakKeyDictionary()  # of the last call
 
     def prepare(self) -> None:
-        """``invoke`` is looked up on the bot at each message; ``dispatch_error`` has no override in the library."""
+        """Hook ``invoke``, which is looked up on the bot at each message, and ``dispatch_error`` of commands."""
         expects = ["ctx", "error"]
-        self._invoke = Hook("prefix commands", self.ground.bot, "invoke", self._invoked)
+        self._invoke = Hook("prefix commands", self.context.bot, "invoke", self._invoked)
         self._errors = Hook("command errors", commands.Command, "dispatch_error", self._raised, expects=expects)
         self.hooks += [
             self._invoke,
@@ -66,30 +65,30 @@ class PrefixCommands(Surface):
         )
 
     async def install(self) -> None:
-        """Also look at the commands that are there already."""
+        """Install the hooks, also on overrides of existing commands."""
         await super().install()
         self._see_all()
 
     def sample(self) -> dict[str, float]:
-        """No gauges: the moment to look at commands that were added; hybrids may be used without a message."""
+        """Hook overrides of commands that were added: hybrids may be used without a message. There are no gauges."""
         self._see_all()
         return {}
 
     def fall_back(self, failed: list[Hook]) -> None:
-        """The public events tell of each begin and end, errors after the command's own handlers."""
+        """Record public events of begin and end; errors come after the command's own handlers."""
         if self._invoke in failed:
             self.listeners.append(("on_command", self._on_command))
             self.listeners.append(("on_command_completion", self._on_completion))
         self.listeners.append(("on_command_error", self._on_error))
 
     def _invoked(self, original: Call, hook: Hook) -> Call:
-        inspect.signature(original).bind(None)  # a host may override it and call its parameter as it likes
+        inspect.signature(original).bind(None)  # a host may override it with another parameter name
 
         async def invoke(ctx: Context, *args: Any, **kwargs: Any) -> Any:
-            receipt = self._receipt(ctx, hook)
-            if receipt is None:
+            pending = self._pending(ctx, hook)
+            if pending is None:
                 return await original(ctx, *args, **kwargs)
-            token = tracing.begin(receipt)
+            token = tracing.begin(pending)
             error: BaseException | None = None
             try:
                 return await original(ctx, *args, **kwargs)
@@ -98,16 +97,16 @@ class PrefixCommands(Surface):
                 raise
             finally:
                 tracing.end(token)
-                self._end(receipt, ctx, error, hook)
-                self.ground.receipts.close(receipt)
+                self._end(pending, ctx, error, hook)
+                self.context.tracker.close(pending)
 
         return invoke
 
     def _raised(self, original: Call, hook: Hook) -> Call:
         async def dispatch_error(command: Any, ctx: Context, error: commands.CommandError) -> Any:
-            receipt = _running()
-            if hook.active and receipt is not None and ctx.bot is self.ground.bot:
-                self._end(receipt, ctx, error, hook)
+            pending = _running()
+            if hook.active and pending is not None and ctx.bot is self.context.bot:
+                self._end(pending, ctx, error, hook)
             return await original(command, ctx, error)
 
         return dispatch_error
@@ -130,70 +129,70 @@ class PrefixCommands(Surface):
         return invoke
 
     def _keep(self, ctx: Context, error: BaseException | None, hook: Hook, *, failed: bool) -> None:
-        """Keep how a call of a command ended, without its exception: that would keep the context."""
+        """Remember how a call of a command ended, without the exception: it would keep the context alive."""
         try:
-            if ctx.bot is not self.ground.bot:
+            if ctx.bot is not self.context.bot:
                 return
             if error is not None:
                 self._ends[ctx] = outcome_of(error), error_text(cause_of(error))
             elif failed:
                 self._ends[ctx] = Outcome.OK, None
-            else:  # the context tells
+            else:  # the context shows it
                 self._ends.pop(ctx, None)
         except Exception as fault:  # noqa: BLE001 - our fault must not take the place of the host's exception
             hook.fault(fault)
 
-    def _receipt(self, ctx: Context, hook: Hook) -> PendingInteraction | None:
-        """The beginning of an invocation; None for a message that neither is a command nor looks like one."""
+    def _pending(self, ctx: Context, hook: Hook) -> PendingInteraction | None:
+        """Begin an invocation; return None for a message that is not a command and does not look like one."""
         try:
             if not hook.active or (ctx.command is None and not ctx.invoked_with):
                 return None
             for command in _path(ctx):
                 self._see(command)
-            return _arrived(ctx, self.ground.receipts)
+            return _arrived(ctx, self.context.tracker)
         except Exception as fault:  # noqa: BLE001 - our fault must not keep the host's command from running
             hook.fault(fault)
             return None
 
-    def _end(self, receipt: PendingInteraction, ctx: Context, error: BaseException | None, hook: Hook) -> None:
-        """Record it, unless that is done: discord.py has caught an error before the invocation ends."""
+    def _end(self, pending: PendingInteraction, ctx: Context, error: BaseException | None, hook: Hook) -> None:
+        """Record the invocation once: discord.py catches an error before the invocation ends."""
         try:
-            if receipt.finished:
+            if pending.finished:
                 return
             end = self._ends.pop(ctx, None)
-            another = _ran_another(ctx, receipt.label)
-            if not receipt.id and ctx.command is not None and not another:  # a group has found the subcommand meanwhile
-                receipt.label = fitted(ctx.command.qualified_name)
+            another = _ran_another(ctx, pending.label)
+            if not pending.id and ctx.command is not None and not another:  # a group has found its subcommand meanwhile
+                pending.label = fitted(ctx.command.qualified_name)
             if ctx.command is None and (error is None or isinstance(error, commands.CommandNotFound)):
-                self._finish(receipt, Outcome.USER)  # without the error's text, which has what was typed
-            elif error is None and end is not None:  # the bot's own invoke has caught it, or tried once more
-                self._finish(receipt, *end)
+                self._finish(pending, Outcome.USER)  # without the error's text, which contains the message
+            elif error is None and end is not None:  # the bot's own invoke has caught it, or retried
+                self._finish(pending, *end)
             elif error is not None or not ctx.command_failed or another:
-                self.ground.receipts.end(receipt, service_names.COMMANDS, receipt.label, error)
+                self.context.tracker.end(pending, service_names.COMMANDS, pending.label, error)
             elif self._errors.active:  # failed without an error: discord.py swallows a command's cancellation
-                self._finish(receipt, Outcome.CANCELLED)
+                self._finish(pending, Outcome.CANCELLED)
             else:  # the event of its error is on its way, if it has one
-                asyncio.get_running_loop().call_soon(self._finish, receipt, Outcome.CANCELLED)
+                asyncio.get_running_loop().call_soon(self._finish, pending, Outcome.CANCELLED)
         except Exception as fault:  # noqa: BLE001 - our fault must not take the place of the host's exception
             hook.fault(fault)
 
-    def _finish(self, receipt: PendingInteraction, outcome: Outcome, error: str | None = None) -> None:
-        self.ground.receipts.finish(receipt, service_names.COMMANDS, receipt.label, outcome=outcome, error=error)
+    def _finish(self, pending: PendingInteraction, outcome: Outcome, error: str | None = None) -> None:
+        self.context.tracker.finish(pending, service_names.COMMANDS, pending.label, outcome=outcome, error=error)
 
     def _see_all(self) -> None:
-        for command in list(self.ground.bot.walk_commands()):
+        for command in list(self.context.bot.walk_commands()):
             self._see(command)
 
     def _see(self, command: commands.Command[Any, ..., Any]) -> None:
         for overrides in self._overrides:
             overrides.see(command)
 
-    # Without the hooks: the public events. What a hybrid does as a slash command is the other surface's.
+    # The public events, without the hooks. ``SlashCommands`` records hybrids that are used as slash commands.
 
     async def _on_command(self, ctx: Context) -> None:
         try:
             if ctx.interaction is None:
-                self._begun[ctx] = _arrived(ctx, self.ground.receipts)
+                self._begun[ctx] = _arrived(ctx, self.context.tracker)
         except Exception as fault:  # noqa: BLE001 - it would reach the host's on_error
             self._invoke.fault(fault)
 
@@ -207,56 +206,56 @@ class PrefixCommands(Surface):
     def _public_end(self, ctx: Context, error: BaseException | None) -> None:
         try:
             if self._invoke.active or ctx.interaction is not None:
-                receipt = _running()  # the event was dispatched inside of what is recorded
+                pending = _running()  # the event was dispatched inside the recorded invocation
             else:
-                receipt = self._begun.pop(ctx) if ctx in self._begun else _arrived(ctx, self.ground.receipts)
-            if receipt is not None:
-                self._end(receipt, ctx, error, self._invoke)
+                pending = self._begun.pop(ctx) if ctx in self._begun else _arrived(ctx, self.context.tracker)
+            if pending is not None:
+                self._end(pending, ctx, error, self._invoke)
         except Exception as fault:  # noqa: BLE001 - see above
             self._invoke.fault(fault)
 
 
 def _ran_another(ctx: Context, label: str) -> bool:
-    """Whether the command with this name has run another one in its context, which then has that one's failure."""
+    """Return whether this command has run another one in its context, which then has that command's failure."""
     if ctx.command is None or label == UNKNOWN:
         return False
     root = ctx.command.root_parent or ctx.command
     return fitted(root.qualified_name) != label.partition(" ")[0]
 
 
-def _arrived(ctx: Context, receipts: InteractionTracker) -> PendingInteraction:
-    """The receipt of an invocation that begins. A command that invokes another begins it now, not with the message."""
+def _arrived(ctx: Context, tracker: InteractionTracker) -> PendingInteraction:
+    """Begin an invocation; one that another command makes begins now, not with the message."""
     arrived_ns = message_arrived_ns(ctx.message.id) if tracing.current() is None else None
     who = Who(ctx.author.id, None if ctx.guild is None else ctx.guild.id, ctx.channel.id, ctx.message.id)
-    receipt = receipts.begin(_label(ctx), arrived_ns or now_ns(), who)
-    # Known here, not at the end: so is whatever the command does meanwhile.
-    receipt.own = own_module(getattr(ctx.command, "callback", None))
-    return receipt
+    pending = tracker.begin(_label(ctx), arrived_ns or now_ns(), who)
+    # Set at the begin, so that operations inside a command of cogmeter are not recorded either.
+    pending.own = own_module(getattr(ctx.command, "callback", None))
+    return pending
 
 
 def _running() -> PendingInteraction | None:
-    """The receipt of the slash or prefix command that the running code belongs to."""
-    scope = tracing.inherited()  # the public events arrive when the invocation is over
+    """Return the slash or prefix command that the running code belongs to."""
+    scope = tracing.inherited()  # the public events arrive after the invocation
     trace = None if scope is None else scope.trace
     return trace if isinstance(trace, PendingInteraction) and trace.kind in {0, COMMAND} else None
 
 
 def _label(ctx: Context) -> str:
-    """The qualified name of the command that a message means, subcommands included, before it is parsed."""
+    """Return the qualified name of a message's command with its subcommands, before the message is parsed."""
     path = _path(ctx)
     return fitted(path[-1].qualified_name) if path else UNKNOWN
 
 
 def _path(ctx: Context) -> list[commands.Command[Any, ..., Any]]:
-    """The command that a message means, from its outermost group inwards."""
+    """Return a message's command with its groups, the outermost first."""
     if ctx.command is None:
         return []
     path: list[commands.Command[Any, ..., Any]] = [ctx.command]
     if isinstance(ctx.command, commands.Group):
         for word in ctx.view.buffer[ctx.view.index :].split(maxsplit=DEEPEST)[:DEEPEST]:
             group = path[-1]
-            found = group.all_commands.get(word) if isinstance(group, commands.Group) else None
-            if found is None:
+            subcommand = group.all_commands.get(word) if isinstance(group, commands.Group) else None
+            if subcommand is None:
                 break
-            path.append(found)
+            path.append(subcommand)
     return path

@@ -1,9 +1,8 @@
-"""One press of a component: what is seen of it from its dispatch until all that handles it has ended.
+"""A press of a component, from its dispatch to the end of everything that handles it.
 
-discord.py and the host's views may catch what a callback raises, ask the checks in an order of their own, wait for a
-lock, or leave the work to another task. So each press listens to the few methods of the view and item that decide how
-it ends, on these objects alone, and leaves them as they were when it is over. Presses of one view at the same time are
-told apart by the interaction that each call gets.
+discord.py and the host's views may catch what a callback raises, run the checks in another order, wait for a lock, or
+leave the work to another task. So each press listens to the few methods of its view and item that decide how it ends,
+and restores these objects at its end. The interaction that each call gets tells simultaneous presses of a view apart.
 """
 
 from __future__ import annotations
@@ -34,12 +33,12 @@ if TYPE_CHECKING:
 REFUSED: Final = "refused by interaction_check"
 NOT_FOUND: Final = "not run: discord.py did not find the item on its message"
 NOT_RUN: Final = "not run: its view's own dispatch neither ran the callback nor answered"
-HANDED_ON_S: Final = 10.0  # how long a view's own dispatch may leave a press to another task
+HANDED_ON_S: Final = 10.0  # how long a press waits for another task if its view's own dispatch did not run the callback
 
 VIEW_METHODS: Final = ("interaction_check", "on_error")
 ITEM_METHODS: Final = ("interaction_check", "callback")
-DECORATED_METHODS: Final = ("interaction_check",)  # their callbacks have a class of discord.py's own, which is hooked
-PARENTS: Final = ("_run_checks",)  # of an item inside of others
+DECORATED_METHODS: Final = ("interaction_check",)  # their callbacks have a class of discord.py, which is hooked
+PARENTS: Final = ("_run_checks",)  # of an item inside other items
 MODAL_METHODS: Final = ("interaction_check", "on_submit", "on_error")
 CALLBACKS: Final = ("callback", "on_submit")
 CHECKS: Final = (*PARENTS, "interaction_check")
@@ -47,19 +46,19 @@ ON_ERROR: Final = "on_error"
 
 
 class Claim(NamedTuple):
-    """What discord.py dispatches a press to, and which methods of which objects show how it goes."""
+    """The target of a press, and the methods of objects that show how the press ends."""
 
     name: str
     ours: bool  # cogmeter's own component
     metadata: Mapping[str, Any] | None = None
     things: tuple[tuple[Any, tuple[str, ...]], ...] = ()
-    overridden: bool = False  # whether a view starts what handles it by itself
+    overridden: bool = False  # the view overrides the dispatch to its items
     dynamic: bool = False  # a dynamic item: discord.py alone decides what runs
 
 
 @dataclass(slots=True)
 class Callback:
-    """A call of a callback. What runs inside of it does not keep the press alive."""
+    """A call of a callback. Calls inside it do not keep the press alive."""
 
     press: int  # the interaction's id
     running: bool = True
@@ -69,7 +68,7 @@ _callback: ContextVar[Callback | None] = ContextVar("cogmeter_callback", default
 
 
 class Presses(dict[int, "Press"]):
-    """The presses under way, by interaction id."""
+    """The presses in progress, by interaction id."""
 
     def called_with(self, arguments: Iterable[Any]) -> Press | None:
         """Return the press that a call with these arguments belongs to, wherever the call is made."""
@@ -77,12 +76,12 @@ class Presses(dict[int, "Press"]):
             press = self.get(argument.id) if isinstance(argument, discord.Interaction) else None
             if press is not None:
                 return press
-        scope = tracing.inherited()  # a host may pass an object of its own in place of the interaction
+        scope = tracing.inherited()  # a host may pass another object in place of the interaction
         return None if scope is None else self.get(getattr(scope.trace, "id", 0))
 
 
 class Press:
-    """A click, choice or submission under way. Its methods never raise; it is recorded once."""
+    """A click, choice or submission in progress. It is recorded once, and its methods never raise."""
 
     __slots__ = (
         "_claims",
@@ -94,50 +93,50 @@ class Press:
         "_parts",
         "_presses",
         "_ran",
-        "_receipts",
         "_refused",
         "_taken",
         "_template",
         "_timer",
+        "_tracker",
         "hook",
-        "receipt",
+        "pending",
     )
 
     def __init__(
         self,
         presses: Presses,
-        receipts: InteractionTracker,
-        receipt: PendingInteraction,
+        tracker: InteractionTracker,
+        pending: PendingInteraction,
         interaction: discord.Interaction,
         hook: Hook,
     ) -> None:
-        self.receipt = receipt
+        self.pending = pending
         self.hook = hook
         self._claims: list[Claim] = []
-        self._template = receipt.label
-        self._taken = False  # whether a view or modal takes it
+        self._template = pending.label
+        self._taken = False  # a view or modal handles it
         self._presses = presses
-        self._receipts = receipts
+        self._tracker = tracker
         self._interaction = interaction
-        self._parts = 0  # what is under way: its dispatch, tasks and callbacks
+        self._parts = 0  # parts in progress: its dispatch, tasks and callbacks
         self._listeners: list[MethodListener] = []
         self._ends: dict[object, tuple[BaseException | None, int]] = {}  # how each part ended last, and when
         self._ended_ns = 0  # when the last of these parts ended
-        self._ran = False  # whether a callback was begun
+        self._ran = False  # a callback began
         self._refused = False
         self._done = False
         self._timer: asyncio.TimerHandle | None = None
-        presses[receipt.id] = self
+        presses[pending.id] = self
 
     def claim(self, claim: Claim) -> None:
-        """It is dispatched to this; the first claim names it."""
+        """Add a target; the first claim names the press."""
         self._claims.append(claim)
         self._name()
         for thing, names in claim.things:
             self.listen(thing, names)
 
     def listen(self, thing: Any, names: Iterable[str]) -> None:
-        """Hear how the calls of these methods end, as far as the object has them."""
+        """Listen to these methods of an object."""
         for name in names:
             try:
                 if not _always_true(thing, name):
@@ -146,14 +145,14 @@ class Press:
                 self.hook.fault(fault)
 
     def begin(self) -> None:
-        """One more part of it is under way."""
+        """Begin a part of the press."""
         self._parts += 1
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
 
     def end(self) -> None:
-        """One part less; after the last one it is known how the press went."""
+        """End a part of the press; after the last one the result is known."""
         self._parts -= 1
         if self._parts or self._done:
             return
@@ -164,12 +163,12 @@ class Press:
             self.hook.fault(fault)
 
     def dispatched(self) -> None:
-        """discord.py has started what handles it; a view's own dispatch may have left it to something else."""
+        """Note that discord.py has dispatched the press; a view's own dispatch may have left it to another task."""
         try:
             if not self._taken:
                 claim = self._claims[0]
                 self._taken = claim.overridden
-                if not claim.overridden:  # it was stopped, or taken out, just now
+                if not claim.overridden:  # the view was stopped, or removed, just now
                     del self._claims[0]
                     self._name()
         except Exception as fault:  # noqa: BLE001 - the host must not notice
@@ -177,23 +176,23 @@ class Press:
         self.end()
 
     def follow(self, task: asyncio.Future[Any], *, dynamic: bool) -> None:
-        """Take this task, of a dynamic item or of a view or modal, as a part of it."""
+        """Add the task of a dynamic item, view or modal as a part."""
         self._taken = self._taken or not dynamic
         self.begin()
         task.add_done_callback(self._task_ended)
 
     def note(self, part: object, error: BaseException | None) -> None:
-        """Remember how a part of it ended: a host may try once more."""
+        """Remember how a part ended: a host may retry."""
         self._ends[part] = (error, now_ns())
 
     async def hear(
         self, part: object, name: str, method: Callable[..., Any], /, *arguments: Any, **options: Any
     ) -> Any:
-        """Await a call of this method, as a part of the press. A callback decides over the calls that it makes."""
+        """Await a call of this method as a part of the press. A callback handles errors of the calls that it makes."""
         if name == ON_ERROR:
-            self._told(arguments)
+            self._handled(arguments)
         token, outer = self._enter(name), _callback.get()
-        call = Callback(self.receipt.id)
+        call = Callback(self.pending.id)
         inner = _callback.set(call) if name in CALLBACKS else None
         try:
             result = await method(*arguments, **options)
@@ -210,24 +209,24 @@ class Press:
             self._leave(token)
 
     def _decided_by(self, outer: Callback | None) -> bool:
-        """Whether a callback of this press that is still running made a call: it may handle what the call raises."""
-        return outer is not None and outer.running and outer.press == self.receipt.id
+        """Return whether a running callback of this press made the call: it may handle what the call raises."""
+        return outer is not None and outer.running and outer.press == self.pending.id
 
     def _enter(self, name: str) -> Token[Scope | None] | None:
-        """One of its methods is called: what runs in there belongs to it, also in another's task."""
+        """Begin a call of a method: operations inside it belong to the press, also in another task."""
         self.begin()
         self._ran = self._ran or name in CALLBACKS
         scope = tracing.inherited()
-        return None if scope is not None and scope.trace is self.receipt else tracing.begin(self.receipt)
+        return None if scope is not None and scope.trace is self.pending else tracing.begin(self.pending)
 
     def _leave(self, token: Token[Scope | None] | None) -> None:
-        """The method has returned or raised."""
+        """End a call of a method."""
         if token is not None:
             tracing.end(token)
         self.end()
 
     def _returned(self, part: object, name: str, result: object, outer: Callback | None) -> None:
-        """A method ended well."""
+        """Note the result of a method."""
         try:
             if name in CHECKS:
                 self._refused = self._refused or not result
@@ -236,23 +235,23 @@ class Press:
         except Exception as fault:  # noqa: BLE001 - a check may return anything
             self.hook.fault(fault)
 
-    def _told(self, arguments: tuple[Any, ...]) -> None:
-        """The error handler is about to get an exception: the press ends here. Not all hosts pass it at one place."""
+    def _handled(self, arguments: tuple[Any, ...]) -> None:
+        """End the press with the exception that its error handler is about to get, at any position."""
         try:
-            error = next((one for one in arguments if isinstance(one, BaseException)), None)
+            error = next((argument for argument in arguments if isinstance(argument, BaseException)), None)
             if error is not None:
-                self.unlisten()  # what comes now changes nothing any more
-                self._finish(outcome_of(error, age_ns=self.receipt.sent_age_ns), cause_of(error))
-        except Exception as fault:  # noqa: BLE001 - the host's handler must hear of its own exception
+                self.unlisten()  # later calls change nothing
+                self._finish(outcome_of(error, age_ns=self.pending.sent_age_ns), cause_of(error))
+        except Exception as fault:  # noqa: BLE001 - the host's handler must get its exception
             self.hook.fault(fault)
 
     def give_up(self) -> None:
-        """Nobody has called its callback: it is recorded by whether it was answered."""
+        """Record a press whose callback was not called, as a success if it was answered."""
         if self._done:
             return
         try:
             answered = self._interaction.response.is_done()
-            answered_ns = self.receipt.sent_ns + self.receipt.http_ns  # by a task of the host's, perhaps
+            answered_ns = self.pending.sent_ns + self.pending.http_ns  # by a task of the host's, perhaps
             outcome, error = (Outcome.OK, None) if answered else (Outcome.USER, NOT_RUN)
             self._finish(outcome, error, max(self._ended_ns, answered_ns))
             self.close()
@@ -260,24 +259,24 @@ class Press:
             self.hook.fault(fault)
 
     def unlisten(self) -> None:
-        """Leave every object as it was."""
+        """Restore every object."""
         listeners, self._listeners = self._listeners, []
         for listener in listeners:
             listener.let_go()
 
     def close(self) -> None:
-        """It is over: nothing more is heard of it, and what goes on belongs to it no more."""
+        """End the press: later calls and operations do not belong to it."""
         self._done = True
         if self._timer is not None:
             self._timer.cancel()
-        self._presses.pop(self.receipt.id, None)
+        self._presses.pop(self.pending.id, None)
         self.unlisten()
-        if self.receipt.finished:
-            self._receipts.close(self.receipt)
+        if self.pending.finished:
+            self._tracker.close(self.pending)
 
     @property
     def waits(self) -> bool:
-        """Whether nothing of it is under way, and its callback may still be called."""
+        """Return whether no part is in progress, but the callback may still be called."""
         return not self._parts
 
     def _task_ended(self, task: asyncio.Future[Any]) -> None:
@@ -293,15 +292,15 @@ class Press:
     def _judge(self) -> None:
         errors = [(error, at_ns) for error, at_ns in self._ends.values() if error is not None]
         if errors:
-            # A callback that the host's own timeout cancelled: the timeout says more.
-            error, at_ns = next((one for one in errors if isinstance(one[0], Exception)), errors[0])
-            self._finish(outcome_of(error, age_ns=self.receipt.sent_age_ns), cause_of(error), at_ns)
+            # If the host's own timeout cancelled a callback, the timeout explains more than the cancellation.
+            error, at_ns = next((pair for pair in errors if isinstance(pair[0], Exception)), errors[0])
+            self._finish(outcome_of(error, age_ns=self.pending.sent_age_ns), cause_of(error), at_ns)
         elif self._ran:
             self._finish(Outcome.OK, None)
         elif self._refused:
             self._finish(Outcome.USER, REFUSED)
         elif self._taken:
-            if not self.receipt.finished:  # by its error handler
+            if not self.pending.finished:  # by its error handler
                 self._timer = asyncio.get_running_loop().call_later(HANDED_ON_S, self.give_up)
                 return
         elif self._claims:
@@ -309,17 +308,17 @@ class Press:
         self.close()
 
     def _name(self) -> None:
-        """Name it by its first claim; without any, it is nobody's."""
-        receipt, claims = self.receipt, self._claims
-        receipt.label = claims[0].name if claims else self._template
-        receipt.owned = bool(claims)
-        receipt.own = any(claim.ours for claim in claims)
+        """Name the press by its first claim."""
+        pending, claims = self.pending, self._claims
+        pending.label = claims[0].name if claims else self._template
+        pending.owned = bool(claims)
+        pending.own = any(claim.ours for claim in claims)
 
     def _finish(self, outcome: Outcome, error: object, ended_ns: int | None = None) -> None:
-        self._receipts.finish(
-            self.receipt,
+        self._tracker.finish(
+            self.pending,
             service_names.COMPONENTS,
-            self.receipt.label,
+            self.pending.label,
             outcome=outcome,
             error=error,
             metadata=self._claims[0].metadata if self._claims else None,
@@ -328,7 +327,7 @@ class Press:
 
 
 def _leave(token: Token[Callback | None] | None) -> None:
-    """Go back to the callback around this one. A coroutine may be closed in another context than it was begun in."""
+    """Restore the outer callback. A coroutine may be closed in another context than it began in."""
     try:
         if token is not None:
             _callback.reset(token)
@@ -337,7 +336,7 @@ def _leave(token: Token[Callback | None] | None) -> None:
 
 
 def _always_true(thing: Any, name: str) -> bool:
-    """Whether this is a check that discord.py has for those who define none."""
+    """Return whether this is discord.py's default check."""
     function = getattr(getattr(thing, name), "__func__", None)
     return name in CHECKS and function in {Item.interaction_check, BaseView.interaction_check}
 
@@ -345,8 +344,8 @@ def _always_true(thing: Any, name: str) -> bool:
 async def run_dynamic(
     press: Press, call: Callable[[SeenFactory], Coroutine[Any, Any, Any]], factory: type[Any], *, followed: bool
 ) -> Any:
-    """Run discord.py's own coroutine for a dynamic item; ``followed``: its task is known to be a part of the press."""
-    token = tracing.begin(press.receipt)
+    """Run discord.py's coroutine for a dynamic item; ``followed``: its task is a part of the press already."""
+    token = tracing.begin(press.pending)
     try:
         return await call(SeenFactory(factory, press))
     finally:
@@ -356,7 +355,7 @@ async def run_dynamic(
 
 
 class SeenFactory:
-    """Stands in for a dynamic item's class: the item that it makes is listened to until the press ends."""
+    """A wrapper of a dynamic item's class: the press listens to the item that it creates."""
 
     def __init__(self, factory: type[Any], press: Press) -> None:
         self._factory = factory
@@ -369,7 +368,7 @@ class SeenFactory:
         return repr(self._factory)
 
     async def from_custom_id(self, *arguments: Any) -> Any:
-        """The item that the host's class makes."""
+        """Return the item that the host's class creates."""
         try:
             item = await self._factory.from_custom_id(*arguments)
         except BaseException as error:

@@ -1,4 +1,4 @@
-"""What became of the attempts to answer one interaction: pure, and certain once Discord has said its word."""
+"""The result of the attempts to answer one interaction, without side effects."""
 
 from __future__ import annotations
 
@@ -19,15 +19,15 @@ ALREADY_ACKNOWLEDGED: Final = 40060
 
 
 class ResponseAttempt(NamedTuple):
-    """One attempt at a first response that has ended. Times of time.perf_counter_ns."""
+    """An attempt at a first response that has ended. Times are of time.perf_counter_ns."""
 
     sent_ns: int
     ended_ns: int
-    over_http: bool  # whether the time between is all HTTP
+    over_http: bool  # the whole time is HTTP
 
 
 class Acknowledged(NamedTuple):
-    """How an acknowledgement went; the duration is from the arrival on."""
+    """The result of an acknowledgement; the duration starts at the arrival."""
 
     duration_ns: int
     outcome: Outcome
@@ -40,17 +40,15 @@ class ResponseLog:
     """The attempts at a first response to one interaction that arrived at ``arrived_ns``."""
 
     arrived_ns: int
-    limit_ns: int  # the age at which Discord gives up
-    flying: int = 0  # attempts under way
-    _taken: ResponseAttempt | None = None  # the first that Discord took
-    _unknown: ResponseAttempt | None = (
-        None  # the first of which it said that it does not know the interaction (any more)
-    )
-    _double: ResponseAttempt | None = None  # the first of which it said that there had been an answer already
-    _last: tuple[Outcome, str] | None = None  # another error; the host may try again
+    limit_ns: int  # Discord's limit of an interaction's age
+    flying: int = 0  # attempts in progress
+    _taken: ResponseAttempt | None = None  # the first that Discord accepted
+    _unknown: ResponseAttempt | None = None  # the first that failed because Discord did not know the interaction
+    _double: ResponseAttempt | None = None  # the first that failed because the interaction was answered already
+    _last: tuple[Outcome, str] | None = None  # another error; the host may retry
 
     def ended(self, attempt: ResponseAttempt, error: BaseException | None) -> None:
-        """One attempt is over, with this error or without."""
+        """Note the end of an attempt."""
         code = error.code if isinstance(error, discord.HTTPException) else 0
         if error is None:
             self._taken = self._taken or attempt
@@ -62,7 +60,7 @@ class ResponseLog:
             self._last = (outcome_of(error), error_text(error))
 
     def settled(self) -> Acknowledged | None:
-        """How it went, once it is certain. An answer that was there already may be another process's."""
+        """Return the result once it is certain, else None. Another process may have sent an earlier response."""
         decisive = self._taken or self._double or self._unknown
         if self.flying or decisive is None:
             return None
@@ -78,7 +76,7 @@ class ResponseLog:
         return Acknowledged(duration_ns, outcome, error, metadata)
 
     def missed(self, at_ns: int) -> Acknowledged:
-        """There was no answer in time. If the attempts at it failed by Discord's fault, so did this."""
+        """Return the result without a response in time: Discord's failure if the attempts failed by Discord."""
         outcome, last = self._last or (Outcome.ERROR, None)
         return Acknowledged(
             duration_ns=at_ns - self.arrived_ns,
@@ -88,7 +86,7 @@ class ResponseLog:
         )
 
     def _sorted(self, unknown: ResponseAttempt) -> tuple[Outcome, str]:
-        """Whose fault it is that Discord did not know the interaction."""
+        """Return who caused that Discord did not know the interaction."""
         age_ns = unknown.sent_ns - self.arrived_ns
         if age_ns >= self.limit_ns:
             return Outcome.ERROR, f"{UNKNOWN_INTERACTION}: we were late ({age_ns / 1e9:.1f} s)"

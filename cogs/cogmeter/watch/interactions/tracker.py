@@ -1,4 +1,4 @@
-"""The interactions that are under way: when each arrived, what it is, when it was acknowledged, how it ended."""
+"""The interactions in progress: arrival, name, acknowledgement and end of each."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ if TYPE_CHECKING:
     from cogmeter.recording.recorder import Recorder
 
 MOST: Final = 10_000  # interactions remembered; the oldest goes first
-MOST_TEMPLATES: Final = 200  # components of no known view that have a series of their own
-LIFE_NS: Final = 15 * 60 * 1_000_000_000  # of an interaction's token: nothing can come of it afterwards
+MOST_TEMPLATES: Final = 200  # components without a known view that have their own series
+LIFE_NS: Final = 15 * 60 * 1_000_000_000  # of an interaction's token
 COMMAND, COMPONENT, AUTOCOMPLETE, MODAL = 2, 3, 4, 5  # discord.InteractionType
-KEPT_TRACES: Final = 200  # slow and failed ones that wait to be stored
+KEPT_TRACES: Final = 200  # slow and failed traces that wait to be stored
 
 
 class PendingInteraction(Trace):
-    """One interaction (or prefix command) from its arrival on."""
+    """An interaction or prefix command from its arrival."""
 
     __slots__ = (
         "_hashes",
@@ -62,31 +62,31 @@ class PendingInteraction(Trace):
         super().__init__(label, arrived_ns)
         self._who = who
         self._people = people
-        self._hashes: Mapping[str, str] = NOBODY  # made when they are needed first
+        self._hashes: Mapping[str, str] = NOBODY  # computed when they are first needed
         self._place: MessagePlace | None = None
         self.id = number  # the interaction's; 0 for a prefix command
         self.kind = kind  # discord.InteractionType's value; 0 for a prefix command
         self.arrived_wall_us = (clock.now_ns() - (now_ns() - arrived_ns)) // 1000
-        self.invoked = False  # whether its command was found, and allowed by the tree
-        self.runs = 0  # calls under way of what invokes its command
-        self.acknowledged = False  # whether its acknowledgement, or the lack of one, was recorded
-        self.finished = False  # whether its operation was recorded
-        self.http_ns = 0  # of the first response, the time spent in HTTP
-        self.sent_ns = 0  # when the last attempt at a first response was sent, by time.perf_counter_ns; 0: none was
-        self.owned = kind not in {COMPONENT, MODAL}  # whether a view, modal or command of this bot answers it
+        self.invoked = False  # its command was found, and allowed by the tree
+        self.runs = 0  # calls in progress that invoke its command
+        self.acknowledged = False  # its acknowledgement, or the lack of one, was recorded
+        self.finished = False  # its operation was recorded
+        self.http_ns = 0  # the HTTP time of the first response
+        self.sent_ns = 0  # when the last attempt at a first response was sent, by time.perf_counter_ns; 0: never
+        self.owned = kind not in {COMPONENT, MODAL}  # a view, modal or command of this bot answers it
 
     @property
     def over(self) -> bool:
-        """See Trace; also when its token is dead."""
+        """Return whether it has ended or its token has expired."""
         return self.ended or now_ns() - self.start_ns > LIFE_NS
 
     @property
     def sent_age_ns(self) -> int:
-        """How old it was when a first response was sent, or how old it is if none was."""
+        """Return its age when a first response was sent, or its present age."""
         return (self.sent_ns or now_ns()) - self.start_ns
 
     def touched(self, outcome: int, duration_ns: int) -> Mapping[str, str]:
-        """See Trace; only what failed or was slow says it, and leads to its place from then on."""
+        """Return the hashes of the affected user and guild; only for a failed or slow operation."""
         people, who = self._people, self._who
         if people is None or who is None or not people.matter(outcome, duration_ns):
             return NOBODY
@@ -99,84 +99,84 @@ class PendingInteraction(Trace):
 
 
 class InteractionTracker:
-    """Remembers receipts by interaction id, and records how they ended. Nothing here awaits."""
+    """The interactions in progress by id; it records how they end. No method awaits."""
 
     def __init__(self, recorder: Recorder, *, slow_ms: float) -> None:
-        """Interactions that take ``slow_ms`` or longer, or fail, keep their tree of operations."""
+        """Keep the traces of interactions that fail or take at least ``slow_ms``."""
         self.recorder = recorder
         self.people = People(slow_ms=slow_ms)
         self.traces: deque[TraceRecord] = deque(maxlen=KEPT_TRACES)
-        # In order of arrival, for who looks after their acknowledgement, makes this deque, and empties it.
+        # In order of arrival, for the acknowledgement surface, which creates and empties this deque.
         self.waiting: deque[PendingInteraction] | None = None
         self._slow_ns = int(slow_ms * 1e6)
         self._open: OrderedDict[int, PendingInteraction] = OrderedDict()
-        self._settled: OrderedDict[int, None] = OrderedDict()  # ids of which nothing more is recorded
-        self._settled_until = -1  # ids grow with time: all up to this one are settled, and need not be remembered
+        self._settled: OrderedDict[int, None] = OrderedDict()  # ids of interactions that are recorded completely
+        self._settled_until = -1  # ids grow with time: all up to this one are settled
         self._templates: set[str] = set()
 
     def __len__(self) -> int:
         return len(self._open)
 
     def arrive(self, data: Mapping[str, Any]) -> PendingInteraction | None:
-        """Remember an INTERACTION_CREATE as it came from the gateway; None for one that is settled already.
+        """Remember an INTERACTION_CREATE from the gateway; return None if it is settled already.
 
-        Discord may send an interaction again after a resume. It stays one.
+        Discord may send an interaction again after a resume.
         """
         number = int(data["id"])
         if number in self._open or self._is_settled(number):
             return self._open.get(number)
-        receipt = PendingInteraction(
+        pending = PendingInteraction(
             number, int(data["type"]), label_of(data), now_ns(), who=who_of(data), people=self.people
         )
-        self._open[number] = receipt
+        self._open[number] = pending
         if self.waiting is not None:
-            self.waiting.append(receipt)
-        self._drop_oldest(receipt.start_ns)
-        return receipt
+            self.waiting.append(pending)
+        self._drop_oldest(pending.start_ns)
+        return pending
 
     def begin(self, label: str, arrived_ns: int, who: Who) -> PendingInteraction:
-        """A prefix command; it is not looked for by an id."""
+        """Return a prefix command that begins; it is not remembered."""
         return PendingInteraction(0, 0, label, arrived_ns, who=who, people=self.people)
 
     def get(self, number: int) -> PendingInteraction | None:
-        """The receipt of an interaction that is under way."""
+        """Return the interaction in progress with this id."""
         return self._open.get(number)
 
     def of(self, interaction: discord.Interaction) -> PendingInteraction | None:
-        """The receipt of an interaction; one whose arrival was not seen arrives now, a settled one has none."""
+        """Return the pending interaction, which may arrive only now; None if it is settled."""
         return self._open.get(interaction.id) or self.arrive(_payload(interaction))
 
-    def name_of(self, receipt: PendingInteraction) -> str:
-        """Its label as an operation's name: the templates of custom ids that belong to no view share ``(other)``."""
-        label = receipt.label
-        if receipt.owned or label in self._templates:
+    def name_of(self, pending: PendingInteraction) -> str:
+        """Return the name of its operation. Too many templates of custom ids without a view share ``(other)``."""
+        label = pending.label
+        if pending.owned or label in self._templates:
             return label
         if len(self._templates) >= MOST_TEMPLATES:
             return OTHER
         self._templates.add(label)
         return label
 
-    def acknowledge(self, receipt: PendingInteraction) -> None:
-        """Its acknowledgement, or the lack of one, is recorded."""
-        receipt.acknowledged = True
-        self._forget_done(receipt)
+    def acknowledge(self, pending: PendingInteraction) -> None:
+        """Note that its acknowledgement, or the lack of one, was recorded."""
+        pending.acknowledged = True
+        self._forget_done(pending)
 
-    def forget(self, receipt: PendingInteraction) -> None:
-        """Nothing more is expected of it, nor recorded."""
-        if self._open.pop(receipt.id, None) is None:
+    def forget(self, pending: PendingInteraction) -> None:
+        """Forget an interaction that is recorded completely."""
+        if self._open.pop(pending.id, None) is None:
             return
-        self._settled[receipt.id] = None
+        self._settled[pending.id] = None
         if len(self._settled) > MOST:
             oldest, _ = self._settled.popitem(last=False)
             self._settled_until = max(self._settled_until, oldest)
 
-    def close(self, receipt: PendingInteraction) -> None:
-        """Everything that discord.py ran for it has ended: what goes on belongs to it no more."""
-        receipt.ended = True
+    def close(self, pending: PendingInteraction) -> None:
+        """End its trace: later operations do not belong to it."""
+        pending.ended = True
 
     def finish(
         self,
-        receipt: PendingInteraction,
+        pending: PendingInteraction,
         service: str,
         operation: str,
         *,
@@ -185,55 +185,53 @@ class InteractionTracker:
         metadata: Mapping[str, Any] | None = None,
         ended_ns: int | None = None,
     ) -> None:
-        """Record the interaction as one operation that began when it arrived; the first call counts.
+        """Record the interaction as one operation since its arrival; later calls are ignored.
 
-        ``ended_ns`` is when it ended, by time.perf_counter_ns; without it, it ends now.
+        ``ended_ns`` is its end by time.perf_counter_ns, the present time by default.
         """
-        if receipt.finished:
+        if pending.finished:
             return
-        receipt.finished = True
-        self._forget_done(receipt)
-        if receipt.own:
+        pending.finished = True
+        self._forget_done(pending)
+        if pending.own:
             return
         end_ns = now_ns()
-        duration_ns = (ended_ns or end_ns) - receipt.start_ns
+        duration_ns = (ended_ns or end_ns) - pending.start_ns
         text = None if error is None else error_text(error)
-        touched = receipt.touched(outcome, duration_ns)
+        touched = pending.touched(outcome, duration_ns)
         if touched:
             metadata = {**touched, **(metadata or {})}
         series = self.recorder.series(service[:100], operation[:100])
         extra = (text, metadata) if text is not None or metadata else None
         self.recorder.add(series, end_ns, duration_ns, int(outcome), extra)
-        if receipt.kind != AUTOCOMPLETE and (duration_ns >= self._slow_ns or outcome in FAILURES):
+        if pending.kind != AUTOCOMPLETE and (duration_ns >= self._slow_ns or outcome in FAILURES):
             root = SpanRecord(0, 0, service, operation, 0, duration_ns // 1000, outcome)
-            self.traces.append(_record(receipt, root, text))
+            self.traces.append(_record(pending, root, text))
 
-    def end(self, receipt: PendingInteraction, service: str, operation: str, error: BaseException | None) -> None:
-        """Finish it by the exception that ended it, as discord.py handed it on, or by none."""
+    def end(self, pending: PendingInteraction, service: str, operation: str, error: BaseException | None) -> None:
+        """Finish it with the exception that ended it, wrapped as by discord.py, or with success."""
         if error is None:
-            self.finish(receipt, service, operation)
+            self.finish(pending, service, operation)
         else:
-            outcome = outcome_of(error, age_ns=receipt.sent_age_ns)
-            self.finish(receipt, service, operation, outcome=outcome, error=cause_of(error))
+            outcome = outcome_of(error, age_ns=pending.sent_age_ns)
+            self.finish(pending, service, operation, outcome=outcome, error=cause_of(error))
 
     def _is_settled(self, number: int) -> bool:
         return number in self._settled or number <= self._settled_until
 
-    def _forget_done(self, receipt: PendingInteraction) -> None:
-        if receipt.finished and receipt.acknowledged:
-            self.forget(receipt)
+    def _forget_done(self, pending: PendingInteraction) -> None:
+        if pending.finished and pending.acknowledged:
+            self.forget(pending)
 
     def _drop_oldest(self, at_ns: int) -> None:
-        """Drop the oldest if there are too many or its token is dead: with each arrival, so that none stays long."""
+        """Forget the oldest interaction if there are too many or its token has expired; called at each arrival."""
         oldest = next(iter(self._open.values()))
         if len(self._open) > MOST or at_ns - oldest.start_ns > LIFE_NS:
             self.forget(oldest)
 
 
 def label_of(data: Mapping[str, Any]) -> str:
-    """What an interaction is, by its payload: a command's qualified name (and the option that is being typed), or the
-    template of a custom id.
-    """
+    """Return an interaction's name: a command's qualified name (with the typed option), or a custom id's template."""
     payload = data.get("data") or {}
     kind = int(data["type"])
     if kind in {COMPONENT, MODAL}:
@@ -249,7 +247,7 @@ def label_of(data: Mapping[str, Any]) -> str:
 
 
 def _payload(interaction: discord.Interaction) -> dict[str, Any]:
-    """What the gateway said of it, as far as a receipt needs it."""
+    """Return the needed part of the interaction's gateway payload."""
     return {
         "id": interaction.id,
         "type": interaction.type.value,
@@ -260,15 +258,15 @@ def _payload(interaction: discord.Interaction) -> dict[str, Any]:
     }
 
 
-def _record(receipt: PendingInteraction, root: SpanRecord, error: str | None) -> TraceRecord:
+def _record(pending: PendingInteraction, root: SpanRecord, error: str | None) -> TraceRecord:
     return TraceRecord(
-        at_us=receipt.arrived_wall_us,
+        at_us=pending.arrived_wall_us,
         service=root.service,
         operation=root.operation,
         duration_us=root.duration_us,
         outcome=root.outcome,
         error=error,
-        left_out=receipt.left_out,
+        left_out=pending.left_out,
         spans=tuple(
             SpanRecord(
                 id=span.id,
@@ -279,6 +277,6 @@ def _record(receipt: PendingInteraction, root: SpanRecord, error: str | None) ->
                 duration_us=span.duration_ns // 1000,
                 outcome=Outcome(span.outcome),
             )
-            for span in receipt.spans
+            for span in pending.spans
         ),
     )

@@ -1,8 +1,8 @@
-"""What becomes of each attempt at a REST request: its name, outcome, waits, and its place in the trace.
+"""Records each attempt of a REST request: its name, outcome, waits, and its place in the trace.
 
-An attempt takes from its begin until its body is read; one that discord.py tries again, until its head is there. What a
-rate limit holds back before it, or after it until the caller gets the answer, is ``rate_limit_wait_ms`` in its metadata
-and no part of its duration; so is no back-off.
+An attempt lasts until its body is read; an attempt that discord.py retries lasts until the response's headers arrive.
+Waits for rate limits before an attempt, or after it until the caller gets the response, are ``rate_limit_wait_ms`` in
+its metadata. Neither they nor the waits before retries are part of the duration.
 """
 
 from __future__ import annotations
@@ -24,18 +24,18 @@ if TYPE_CHECKING:
     from cogmeter.recording.recorder import Recorder
     from cogmeter.watch.surface import WatchContext
 
-LEAST_WAIT_NS: Final = 5_000_000  # less is the machine's, and no rate limit
+LEAST_WAIT_NS: Final = 5_000_000  # shorter waits are caused by the machine, not by a rate limit
 
 _STATUS: Final = {status: {"status": status} for status in (200, 201, 204)}  # metadata that most attempts share
 
 
 def outcome_of_status(status: int) -> Outcome:
-    """The outcome of an answered attempt.
+    """Return the outcome of an attempt with a response.
 
-    429 and 5xx are Discord's. 403 and 404 are refusals that people cause, who take a permission away, close their
-    direct messages, or delete what the bot wants to edit: they leave the error rate alone, and the budget of invalid
-    requests shows when there are too many. What is left (400, 401, 405, 413, ...) is a fault of the bot. Whether an
-    unknown interaction (404) came from being late is for the acknowledgement to say.
+    429 and 5xx are failures of Discord. 403 and 404 are caused by users, who remove permissions, close their direct
+    messages, or delete messages: they do not count in the error rate, and the budget of invalid requests shows when
+    there are too many. All others (400, 401, 405, 413, ...) are errors of the bot. The acknowledgement shows whether an
+    unknown interaction (404) was answered too late.
     """
     if status < 400:
         return Outcome.OK
@@ -45,7 +45,7 @@ def outcome_of_status(status: int) -> Outcome:
 
 
 def outcome_of_error(error: BaseException) -> Outcome:
-    """The outcome of an attempt without an answer. aiohttp's connection errors are OSErrors; so are timeouts."""
+    """Return the outcome of an attempt without a response. aiohttp's connection errors and timeouts are OSErrors."""
     if isinstance(error, asyncio.CancelledError):
         return Outcome.CANCELLED
     library = type(error).__module__.partition(".")[0]
@@ -53,25 +53,36 @@ def outcome_of_error(error: BaseException) -> Outcome:
 
 
 class Flight:
-    """One call of discord.py's ``request`` and the attempts that it makes."""
+    """A call of discord.py's ``request`` and its attempts."""
 
-    __slots__ = ("alone", "attempts", "began_ns", "held", "limited", "mark_ns", "operation", "owner", "scope", "turned")
+    __slots__ = (
+        "alone",
+        "answered",
+        "attempts",
+        "began_ns",
+        "limited",
+        "mark_ns",
+        "operation",
+        "owner",
+        "scope",
+        "turned",
+    )
 
     def __init__(self, owner: RequestAttempts, operation: str, *, alone: bool = False) -> None:
-        """``alone``: nothing is known of the call but this attempt."""
+        """Begin a call; ``alone``: only this attempt of it is known."""
         self.owner = owner
         self.operation = operation
         self.alone = alone
         self.attempts = 0
-        self.began_ns = self.mark_ns = now_ns()  # the mark: since when it waits
-        self.turned = False  # whether the loop did anything else since the begin: building a long body is no waiting
+        self.began_ns = self.mark_ns = now_ns()  # the mark: since when it has been waiting
+        self.turned = False  # the loop has run something else since: building a long body does not count as waiting
         asyncio.get_running_loop().call_soon(self._turn)
-        self.limited = True  # whether what it waits for is a rate limit, not the back-off after a fault
-        self.held: RequestAttempt | None = None  # answered, and recorded when the caller has the answer
+        self.limited = True  # it waits for a rate limit, not for a retry after an error
+        self.answered: RequestAttempt | None = None  # recorded when the caller gets the response
         self.scope = tracing.inherited()
 
     def waited_ns(self, until_ns: int) -> int:
-        """How long it has been waiting for a rate limit."""
+        """Return how long the call has been waiting for a rate limit."""
         return until_ns - self.mark_ns if self.limited and self.turned else 0
 
     def _turn(self) -> None:
@@ -79,12 +90,12 @@ class Flight:
 
 
 class RequestAttempt:
-    """One attempt under way."""
+    """An attempt in progress."""
 
     __slots__ = ("began_ns", "began_wall_s", "ended_ns", "flight", "limit", "status", "wait_ns")
 
     def __init__(self, flight: Flight) -> None:
-        """It begins now."""
+        """Begin the attempt now."""
         self.flight = flight
         self.began_wall_s = time.time()
         self.began_ns = self.ended_ns = now_ns()
@@ -94,20 +105,20 @@ class RequestAttempt:
 
 
 class RequestAttempts:
-    """Follows attempts and records each. Nothing here awaits."""
+    """Follows and records attempts. No method awaits."""
 
-    def __init__(self, ground: WatchContext) -> None:
+    def __init__(self, context: WatchContext) -> None:
         self.budget = Budget()
-        self._ground = ground
-        self._recorder: Recorder = ground.recorder
+        self._context = context
+        self._recorder: Recorder = context.recorder
 
     def begin(self, flight: Flight) -> RequestAttempt:
-        """An attempt of this call begins."""
+        """Begin an attempt of this call."""
         flight.attempts += 1
         return RequestAttempt(flight)
 
     def answered(self, attempt: RequestAttempt, status: int, headers: Mapping[str, str]) -> None:
-        """The head of the answer is there."""
+        """Note the status and headers of the response."""
         flight = attempt.flight
         attempt.ended_ns = now_ns()
         attempt.status = status
@@ -115,41 +126,41 @@ class RequestAttempts:
             attempt.limit = _limit(headers)
         date = headers.get("Date")
         if date is not None:
-            self._ground.skew.note(date, attempt.began_wall_s, time.time())
+            self._context.skew.note(date, attempt.began_wall_s, time.time())
         self.budget.answered(flight.operation, status, attempt.limit, attempt.ended_ns / 1e9)
         flight.limited = status < 500
         if status == 429 or status >= 500 or flight.alone:
             flight.mark_ns = attempt.ended_ns
             self._record_answer(attempt)
         else:
-            flight.held = attempt
+            flight.answered = attempt
 
     def left(self, attempt: RequestAttempt, error: BaseException | None) -> None:
-        """discord.py has read the body, or failed to, and looked at the status."""
+        """Note that discord.py has read the body, or failed to."""
         flight = attempt.flight
-        if flight.held is not attempt:
+        if flight.answered is not attempt:
             return
         attempt.ended_ns = flight.mark_ns = now_ns()
         if error is not None and attempt.status < 400:
-            flight.held = None
+            flight.answered = None
             self._record(attempt, outcome_of_error(error), error_text(error))
 
     def failed(self, attempt: RequestAttempt, error: BaseException) -> None:
-        """There will be no answer."""
+        """Record an attempt without a response."""
         flight = attempt.flight
         attempt.ended_ns = now_ns()
         flight.limited = False
         self._record(attempt, outcome_of_error(error), error_text(error))
 
     def landed(self, flight: Flight) -> None:
-        """The caller has its answer."""
-        held, flight.held = flight.held, None
-        if held is not None:
-            held.wait_ns += flight.waited_ns(now_ns())
-            self._record_answer(held)
+        """Record the last attempt of a call whose caller has the response."""
+        attempt, flight.answered = flight.answered, None
+        if attempt is not None:
+            attempt.wait_ns += flight.waited_ns(now_ns())
+            self._record_answer(attempt)
 
     def whole(self, flight: Flight, error: BaseException | None) -> None:
-        """Record a call whose attempts could not be seen as one operation."""
+        """Record a call whose attempts were not hooked as one operation."""
         attempt = RequestAttempt(flight)
         attempt.wait_ns, attempt.began_ns, flight.alone = 0, flight.began_ns, True
         answer = getattr(error, "response", None)
@@ -163,10 +174,10 @@ class RequestAttempts:
 
     def _record_answer(self, attempt: RequestAttempt) -> None:
         outcome = outcome_of_status(attempt.status)
-        self._record(attempt, outcome, None if outcome is Outcome.OK else _said(attempt))
+        self._record(attempt, outcome, None if outcome is Outcome.OK else _error_text(attempt))
 
     def _record(self, attempt: RequestAttempt, outcome: Outcome, error: str | None) -> None:
-        """Record it as ended now at the latest: later than true after a wait, because time must not run back."""
+        """Record the attempt as if it ended now, after any wait: end times must not decrease."""
         flight = attempt.flight
         waited = attempt.wait_ns >= LEAST_WAIT_NS
         if waited:
@@ -186,7 +197,7 @@ class RequestAttempts:
 
 
 def _limit(headers: Mapping[str, str]) -> str:
-    """Whose limit a 429 is about. Without ``Via`` it is no answer of the API: the proxy has banned the address."""
+    """Return the scope of a 429. Without ``Via`` the proxy answered, because it has banned the address."""
     if not headers.get("Via"):
         return "proxy"
     if headers.get("X-RateLimit-Global"):
@@ -195,7 +206,7 @@ def _limit(headers: Mapping[str, str]) -> str:
     return scope if scope in SCOPES else "user"
 
 
-def _said(attempt: RequestAttempt) -> str:
+def _error_text(attempt: RequestAttempt) -> str:
     try:
         phrase = f"HTTP {attempt.status} {http.HTTPStatus(attempt.status).phrase}"
     except ValueError:  # 520 to 524 are the proxy's own

@@ -1,7 +1,7 @@
-"""Adds up, over the last ten minutes, what Discord's REST limits cost: 429s by scope, waits, and invalid requests.
+"""Counts 429s by scope, waits for rate limits, and invalid requests of the last ten minutes.
 
 Discord bans an address for a while that sends 10,000 invalid requests (401, 403, and 429 except of scope "shared")
-within ten minutes. The limit is the address's; only what this process sends can be counted here.
+within ten minutes. The limit applies to the address; only requests of this process are counted here.
 """
 
 from __future__ import annotations
@@ -18,27 +18,27 @@ WINDOW_S: Final = 600.0
 BIN_S: Final = 10.0
 INVALID_LIMIT: Final = 10_000
 INVALID: Final = frozenset({401, 403, 429})
-SHARED: Final = "shared"  # the scope of a limit that others use up, too: no fault of ours to Discord
-SCOPES: Final = ("user", SHARED, "global", "proxy")  # the last one is no API answer: the proxy's ban of the address
+SHARED: Final = "shared"  # the scope of a limit that is shared with others: not an invalid request
+SCOPES: Final = ("user", SHARED, "global", "proxy")  # "proxy" is not the API: the proxy has banned the address
 WORTH_ADVICE: Final = 0.10  # of the limit
 
 _ADVICE: Final = {
-    401: "The token is not valid for it: stop following up interactions after 15 minutes, and webhooks that are gone",
-    403: "Ask for the permission before sending (channel.permissions_for(guild.me)), and stop after the first refusal",
-    429: "Send less of it, or less at once: edit one message instead of sending many, and spread loops out",
+    401: "The token is not valid: stop using interactions after 15 minutes, and webhooks that were deleted",
+    403: "Check permissions before sending (channel.permissions_for(guild.me)), and stop after the first refusal",
+    429: "Send fewer requests: edit one message instead of sending many, and do not start all loops at once",
 }
 
 
 class SlidingCounts(Generic[K]):
-    """Amounts by key over a sliding window, in bins: never less than the window, at most one bin more."""
+    """Amounts by key over a sliding window, in bins. It covers the window and at most one bin more."""
 
     def __init__(self, window_s: float = WINDOW_S, bin_s: float = BIN_S) -> None:
         self._bin_s = bin_s
-        self._kept = int(window_s / bin_s)  # bins besides the one that is being filled
+        self._kept = int(window_s / bin_s)  # complete bins
         self._bins: deque[tuple[int, Counter[K]]] = deque()
 
     def add(self, key: K, now_s: float, amount: int = 1) -> None:
-        """Count. ``now_s`` are the seconds of a clock that does not go backwards."""
+        """Add an amount. ``now_s`` is the time of a monotonic clock in seconds."""
         number = int(now_s // self._bin_s)
         if not self._bins or self._bins[-1][0] != number:
             self._expire(number)
@@ -46,7 +46,7 @@ class SlidingCounts(Generic[K]):
         self._bins[-1][1][key] += amount
 
     def totals(self, now_s: float) -> Counter[K]:
-        """The amounts of the window that ends now."""
+        """Return the amounts of the window that ends now."""
         self._expire(int(now_s // self._bin_s))
         totals: Counter[K] = Counter()
         for _, counts in self._bins:
@@ -59,7 +59,7 @@ class SlidingCounts(Generic[K]):
 
 
 class Budget:
-    """What one process has used of Discord's patience. Statuses and waits go in, gauges and advice come out."""
+    """The rate limits and invalid requests of this process, as gauges and advice."""
 
     def __init__(self) -> None:
         self._limited: SlidingCounts[str] = SlidingCounts()
@@ -67,7 +67,7 @@ class Budget:
         self._waited_ms: SlidingCounts[str] = SlidingCounts()
 
     def answered(self, operation: str, status: int, scope: str | None, now_s: float) -> None:
-        """Take an answer's status, and the scope of a 429."""
+        """Count a response's status, and the scope of a 429."""
         if status not in INVALID:
             return
         if scope is not None:
@@ -76,15 +76,15 @@ class Budget:
             self._invalid.add((status, operation), now_s)
 
     def waited(self, operation: str, wait_ms: int, now_s: float) -> None:
-        """Take the milliseconds that a request was held back by a limit."""
+        """Add the milliseconds that a request waited for a limit."""
         self._waited_ms.add(operation, now_s, wait_ms)
 
     def share(self, now_s: float) -> float:
-        """The share of the invalid requests that is used up; 1 is a ban."""
+        """Return invalid requests as a share of the limit; 1 is a ban."""
         return self._invalid.totals(now_s).total() / INVALID_LIMIT
 
     def gauges(self, now_s: float) -> dict[str, float]:
-        """429s by scope and seconds waited within the last ten minutes, and the share of invalid requests."""
+        """Return 429s by scope and seconds waited in the last ten minutes, and the share of invalid requests."""
         limited = self._limited.totals(now_s)
         return {
             **{f"rest.rate_limited.{scope}": float(limited[scope]) for scope in SCOPES},
@@ -93,17 +93,17 @@ class Budget:
         }
 
     def finding(self, now_s: float) -> Finding:
-        """How much is used up, and, from a tenth on, what uses it and what to do."""
+        """Return the share of invalid requests and, from a tenth of the limit, their main cause and advice."""
         invalid = self._invalid.totals(now_s)
         used = invalid.total()
         text = f"{used:,} of {INVALID_LIMIT:,} invalid requests in 10 minutes ({used / INVALID_LIMIT:.1%})"
         if used <= WORTH_ADVICE * INVALID_LIMIT:
-            return Finding("rest", well=True, text=f"{text}; {self._held_back(now_s)}")
+            return Finding("rest", well=True, text=f"{text}; {self._limits(now_s)}")
         (status, operation), times = invalid.most_common(1)[0]
         text += f", {times:,} of them {status} of {operation}"
         return Finding("rest", well=False, text=text, advice=_ADVICE[status])
 
-    def _held_back(self, now_s: float) -> str:
+    def _limits(self, now_s: float) -> str:
         limited = self._limited.totals(now_s).total()
         waited_s = self._waited_ms.totals(now_s).total() / 1000
         return f"{limited:,} rate limits hit, {waited_s:.1f} s waited for limits"

@@ -1,6 +1,6 @@
-"""The distance between our clock and Discord's, estimated from the ``Date`` headers of its answers.
+"""The difference between this machine's clock and Discord's, estimated from the ``Date`` headers of responses.
 
-It is shown, and never part of a duration: those come from one clock alone.
+It is shown only: durations come from one clock.
 """
 
 from __future__ import annotations
@@ -9,30 +9,30 @@ import email.utils
 import math
 from typing import Final
 
-DRIFT: Final = 50e-6  # seconds per second that two clocks may part without being set: quartz is good for that
+DRIFT: Final = 50e-6  # seconds per second that two quartz clocks may drift apart
 
 
 class ClockSkew:
-    """How far our clock is ahead of Discord's, narrowed with each answer.
+    """Bounds of how far the machine's clock is ahead of Discord's, narrowed with each response.
 
-    A ``Date`` says the second in which an answer was made, so Discord's clock stood somewhere in [date, date + 1 s)
-    while ours stood between sending and receiving. Each answer so gives bounds, at best one second apart; where in its
-    second an answer falls is chance, so what the bounds of many have in common is much narrower. Bounds that have
-    nothing in common mean that a clock was set, and all begins anew.
+    A ``Date`` is the second in which a response was made, so Discord's clock was in [date, date + 1 s) while the
+    machine's clock was between sending and receiving. Each response gives bounds that are at best one second apart. The
+    responses fall at random moments of their second, so the intersection of many bounds is much narrower. An empty
+    intersection means that a clock was set, and the estimate begins anew.
     """
 
     __slots__ = ("_at_s", "_date", "_date_s", "_least", "_most")
 
     def __init__(self) -> None:
         self._least, self._most = -math.inf, math.inf
-        self._at_s = math.nan  # our clock at the last answer
-        self._date = ""  # the last header, and what it says: answers of one second share it
+        self._at_s = math.nan  # the machine's clock at the last response
+        self._date = ""  # the last header and its parsed value: responses of one second share it
         self._date_s: float | None = None
 
     def note(self, date_header: str, sent_wall_s: float, received_wall_s: float) -> None:
-        """Take the ``Date`` of an answer, and when it was asked for and came by our clock (seconds since 1970).
+        """Narrow the bounds with the ``Date`` of a response and the machine's times of sending and receiving.
 
-        A header that is no date, and a clock that was set back in between, are left out.
+        An invalid header is ignored, and so is a response during which the machine's clock was set back.
         """
         if date_header != self._date:
             self._date, self._date_s = date_header, _seconds(date_header)
@@ -46,22 +46,22 @@ class ClockSkew:
             self._least, self._most = least, most
 
     def clear(self) -> None:
-        """Begin anew: our clock was set."""
+        """Begin the estimate anew after the machine's clock was set."""
         self._least, self._most, self._at_s = -math.inf, math.inf, math.nan
 
     @property
     def seconds(self) -> float | None:
-        """How many seconds our clock is ahead of Discord's (negative: behind); None before the first answer."""
+        """Return how many seconds the machine's clock is ahead of Discord's; None before the first response."""
         return (self._least + self._most) / 2 if math.isfinite(self._most) else None
 
     @property
     def uncertainty_s(self) -> float:
-        """The truth is at most this far from ``seconds``; infinite before the first answer."""
+        """Return the maximum error of ``seconds``; infinite before the first response."""
         return (self._most - self._least) / 2
 
 
 def _seconds(date_header: str) -> float | None:
-    """The seconds since 1970 of an HTTP date (RFC 9110, 5.6.7), None if it is none."""
+    """Return the seconds since 1970 of an HTTP date (RFC 9110, 5.6.7), None if it is invalid."""
     try:
         parts = email.utils.parsedate_tz(date_header)
         return None if parts is None else float(email.utils.mktime_tz(parts))

@@ -1,12 +1,14 @@
-"""Discord's REST: sees every attempt of every request, webhooks and interaction callbacks included.
+"""Records every attempt of every request to Discord's REST API, also of webhooks and interaction callbacks.
 
-discord.py's ``request`` knows the route, aiohttp's ``request`` sees each attempt; a context variable brings the two
-together. (aiohttp's own tracing would do for the second, for five times the cost.) Names and budget hold no token,
-because only the route's template is kept.
+discord.py's ``request`` knows the route, aiohttp's ``request`` makes each attempt; a context variable connects the two.
+(aiohttp's own tracing would cost five times as much.) Only the route's template is kept, so that names and budget
+contain no tokens.
 """
 
 from __future__ import annotations
 
+import functools
+import re
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any, Final
 
@@ -15,9 +17,9 @@ from discord.http import Route
 from discord.webhook.async_ import AsyncWebhookAdapter
 
 from cogmeter.recording.operation import now_ns
+from cogmeter.recording.recorder import MAX_NAME
 from cogmeter.watch.hook import Hook
 from cogmeter.watch.rest.attempts import Flight, RequestAttempt, RequestAttempts
-from cogmeter.watch.rest.routes import operation_name
 from cogmeter.watch.surface import Surface
 
 if TYPE_CHECKING:
@@ -29,7 +31,7 @@ if TYPE_CHECKING:
     from cogmeter.watch.surface import WatchContext
 
     Request = Callable[..., Coroutine[Any, Any, Any]]
-    Sending = Callable[..., Any]  # what aiohttp gives: awaited, or entered by "async with"
+    Sending = Callable[..., Any]  # aiohttp's result: awaited, or entered by "async with"
 
 _SEND: Final = ("method", "url", "kwargs")
 _REQUEST: Final = ("route", "files", "form", "kwargs")
@@ -46,27 +48,35 @@ _WEBHOOK: Final = (
     "params",
 )
 
-# The call of discord.py's that the running code is inside of.
+# Ids, tokens, emoji and codes in paths: without them the number of names is bounded.
+_RAW = re.compile(
+    r"(?P<hook>/(?:webhooks|interactions)/)(?:\d+|(?P<hook_id>\{\w+\}))/[^/{]+"  # the next part is a token
+    r"|(?P<emoji>/reactions/)[^/{@]+"
+    r"|(?P<code>/(?:invites|templates)/)[^/{]+"
+    r"|/\d{15,21}(?=/|$)"
+)
+
+# The call of discord.py's ``request`` that the running code is inside of.
 _flight: ContextVar[Flight | None] = ContextVar("cogmeter_rest_flight", default=None)
 
 
 class Rest(Surface):
-    """The service ``discord.rest``; each attempt is one operation, named by method and route template."""
+    """One operation of ``discord.rest`` for each attempt, named by method and route template."""
 
     name = "rest"
     setting = "watch_rest"
 
-    def __init__(self, ground: WatchContext) -> None:
-        super().__init__(ground)
-        self.attempts = RequestAttempts(ground)
-        self._by_address = False  # without its hook, a request is named by its address
+    def __init__(self, context: WatchContext) -> None:
+        super().__init__(context)
+        self.attempts = RequestAttempts(context)
+        self._by_address = False  # without the hook on the route, a request is named by its address
 
     def prepare(self) -> None:
-        """The bot's own requests by its HTTP client, webhooks and callbacks by the adapter that all of them share.
+        """Hook the bot's HTTP client, and the adapter of all webhooks and callbacks.
 
-        Attempts by the class of all sessions: there is a new one after each login, and webhooks come with their own.
+        Attempts are hooked on the class of sessions: each login creates a new session, and webhooks have their own.
         """
-        http = self.ground.bot.http
+        http = self.context.bot.http
         self._sent = Hook("attempts at requests", aiohttp.ClientSession, "request", self._sendings, expects=_SEND)
         self.hooks += [
             Hook("REST requests", http, "request", self._requests, expects=_REQUEST),
@@ -75,15 +85,15 @@ class Rest(Surface):
         ]
 
     def fall_back(self, failed: list[Hook]) -> None:
-        """Without a route, the address names a request; without the attempts, a call is one operation."""
+        """Name requests by address without the route; record a call as one operation without its attempts."""
         self._by_address = any(hook is not self._sent for hook in failed)
 
     def sample(self) -> dict[str, float]:
-        """429s by scope and seconds of waiting, of the last ten minutes; the share of the invalid requests."""
+        """Return 429s by scope, seconds of waiting, and the share of invalid requests in the last ten minutes."""
         return self.attempts.budget.gauges(now_ns() / 1e9)
 
     def findings(self) -> list[Finding]:
-        """The hooks, and what is used of Discord's patience."""
+        """Return the findings of the hooks and of the budget."""
         return [*super().findings(), self.attempts.budget.finding(now_ns() / 1e9)]
 
     def _requests(self, original: Request, hook: Hook) -> Request:
@@ -105,9 +115,9 @@ class Rest(Surface):
         return request
 
     async def _flown(self, hook: Hook, route: Route, call: Coroutine[Any, Any, Any]) -> Any:
-        """Await the call, inside its flight."""
+        """Await the call with its flight in the context."""
         if _flight.get() is not None:
-            return await call  # another monitor of this process has hooked the call, too, and was asked first
+            return await call  # another monitor of this process has hooked the call, too, and was called first
         flight = token = error = None
         try:
             flight = Flight(self.attempts, operation_name(route.method, route.path))
@@ -122,17 +132,17 @@ class Rest(Surface):
         finally:
             if flight is not None and token is not None:
                 self._land(hook, flight, token, error)
-            error = None  # the frame and its exception would hold each other
+            error = None  # the frame and its exception would reference each other
 
     def _land(self, hook: Hook, flight: Flight, token: Token[Flight | None], error: BaseException | None) -> None:
         try:
             if flight.attempts:
                 self.attempts.landed(flight)
             elif error is None or getattr(error, "response", None) is not None or not self._sent.active:
-                self.attempts.whole(flight, error)  # else it was given up before anything was sent
+                self.attempts.whole(flight, error)  # else it was cancelled before anything was sent
             _flight.reset(token)
         except ValueError:
-            return  # a call that nobody awaits to its end is closed in another context
+            return  # a call that is not awaited to its end is closed in another context
         except Exception as fault:  # noqa: BLE001 - our fault must not replace the host's answer
             hook.fault(fault)
 
@@ -164,7 +174,7 @@ class Rest(Surface):
 
 
 class _Sending:
-    """One attempt: what aiohttp gave, with what becomes of it noted."""
+    """A wrapper of aiohttp's request object that records the attempt."""
 
     __slots__ = ("_attempt", "_attempts", "_flight", "_hook", "_sending")
 
@@ -197,10 +207,24 @@ class _Sending:
         self._note(self._attempts.answered, response.status, response.headers)
         return response
 
-    def _note(self, step: Callable[..., None], *what: Any) -> None:
+    def _note(self, step: Callable[..., None], *arguments: Any) -> None:
         if self._attempt is None:
             return
         try:
-            step(self._attempt, *what)
+            step(self._attempt, *arguments)
         except Exception as fault:  # noqa: BLE001 - see above
             self._hook.fault(fault)
+
+
+@functools.lru_cache(maxsize=2048)
+def operation_name(method: str, path: str) -> str:
+    """Return ``POST /channels/{channel_id}/messages`` for a template, or for a path with ids and tokens."""
+    return f"{method} {_RAW.sub(_placeholder, path)}"[:MAX_NAME]
+
+
+def _placeholder(match: re.Match[str]) -> str:
+    if match["hook"]:
+        return f"{match['hook']}{match['hook_id'] or '{id}'}/{{token}}"
+    if match["emoji"]:
+        return f"{match['emoji']}{{emoji}}"
+    return f"{match['code']}{{code}}" if match["code"] else "/{id}"

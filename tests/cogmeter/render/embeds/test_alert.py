@@ -12,8 +12,7 @@ from cogmeter.alerts.rules import KINDS
 from cogmeter.query.records import IncidentContext, Period
 from cogmeter.render import formatting, rule_text
 from cogmeter.render.charts.builder import breach_chart, breach_period
-from cogmeter.render.embeds.alert import alert_embed_data, headline, several, subject
-from cogmeter.render.embeds.alert_details import details_embed_data
+from cogmeter.render.embeds.alert import alert_embed_data, details_embed_data, headline, several, subject
 from cogmeter.render.palette import Look, look_of
 from cogmeter_storage.alerting import Alert, AlertChange, AlertState, Attempt
 from cogmeter_storage.model import MINUTE_US, Marker, OperationRecord, Outcome
@@ -58,7 +57,7 @@ def test_a_firing_alert_says_it_all_with_the_number_that_matters_first():
     assert list(fields(data).items()) == [
         ("Now", "**7.8%**\nthreshold 5%\nworst 12.4%"),
         ("Since", "<t:1755453300:f>\n<t:1755453300:R>"),
-        ("Affected", "1,280 operations, 41 failed\n7 users · 3 guilds"),
+        ("Affected", "41 of 1,280 operations\n7 users · 3 guilds"),
         ("Most common error", "Rate limit exceeded for @\u200beveryone (30 times)"),
         (
             "Example",
@@ -128,7 +127,7 @@ def test_a_link_that_could_break_out_of_its_markdown_is_left_out():
     [
         ("error_rate", 0.078, "7.8%"),
         ("response_time", 8234, "8.2 s"),
-        ("throughput", 120, "120 a minute"),
+        ("throughput", 120, "120/min"),
         ("low_traffic", 0.04, "4% of usual"),
         ("burn_rate", 14.4, "14.4x"),
         ("acknowledgement", 0.1, "10%"),

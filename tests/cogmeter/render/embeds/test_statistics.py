@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from cogmeter.diagnosis import Status
 from cogmeter.query.records import Figures, Range, ServiceStats, Summary, Timeline, UnknownNameError
-from cogmeter.render.charts.chart import Chart, describe
+from cogmeter.render.charts.chart import Chart, Picture, describe
 from cogmeter.render.embeds import statistics
 from cogmeter.render.palette import DisplayState
 from cogmeter_storage.model import OperationRecord, Outcome
@@ -51,15 +51,15 @@ def fields(embed):
 
 
 def test_the_summary_says_the_guides_figures_with_the_success_rate_first():
-    embed = statistics.summary_embed(SUMMARY, chart=True)
+    embed = statistics.summary_embed(SUMMARY, Picture(Chart(LINE), b"\x89PNG"))
     assert embed.title == "Performance Summary (Last 24 Hours)"
     assert "2 active services" in embed.description
     assert list(fields(embed).items()) == [
-        ("Success Rate", "**97.2%**\n▼ 1 point lower"),
-        ("Error Rate", "2.8% (35 failed)\n▲ 1 point higher"),
-        ("Total Operations", "1,247 (52 an hour)\n▲ 13% more"),
-        ("Average Response Time", "1.2 s\n▼ 5% faster"),
-        ("Percentiles", "p50 864 ms · p95 2.5 s · p99 4.9 s\np95: ▼ 5% faster"),
+        ("Success Rate", "**97.2%**\n▼ 1 point vs previous 24 h"),
+        ("Error Rate", "2.8% (35 failed)\n▲ 1 point vs previous 24 h"),
+        ("Total Operations", "1,247 (52/h)\n▲ 13% vs previous 24 h"),
+        ("Average Response Time", "1.2 s\n▼ 5% vs previous 24 h"),
+        ("Percentiles", "p50 864 ms · p95 2.5 s · p99 4.9 s\np95: ▼ 5% vs previous 24 h"),
         (
             "Top Services by Volume",
             "1. core-intelligence: 456 ops (97.8% success)\n2. context\\_memory: 198 ops (96.5% success)",
@@ -85,7 +85,7 @@ def test_the_statistics_say_slowest_operations_and_recent_errors_with_their_time
     assert embed.title == "sentiment-analysis Service Statistics (Last 24 Hours)"
     assert len(said) <= 6
     assert said["Success Rate"].startswith("**98.7%** (231 successful)\nFailed: 3 (1.3%)")
-    assert said["Average Response Time"] == "145 ms\n▲ 21% slower"
+    assert said["Average Response Time"] == "145 ms\n▲ 21% vs previous 24 h"
     assert said["Slowest Operations"] == "1.2 s analyze <t:1755454020:R>"
     assert said["Recent Errors"] == "<t:1755454020:R>: analyze Rate limit @\u200beveryone"
 
@@ -98,12 +98,12 @@ def test_statistics_of_one_operation_name_it_once():
 
 def test_without_a_period_before_nothing_is_compared_and_that_is_said():
     embed = statistics.summary_embed(dataclasses.replace(SUMMARY, before=NONE))
-    assert "nothing is compared" in embed.description
-    assert fields(embed)["Total Operations"] == "1,247 (52 an hour)"
+    assert "No operations in the previous 24 h to compare with." in embed.description
+    assert fields(embed)["Total Operations"] == "1,247 (52/h)"
 
 
 def test_an_answer_without_its_chart_says_why():
-    embed = statistics.summary_embed(SUMMARY, chart_trouble="The chart process ended (code -9).")
+    embed = statistics.summary_embed(SUMMARY, Picture(Chart(LINE), trouble="The chart process ended (code -9)."))
     assert "No chart: The chart process ended (code -9)." in embed.description
     assert embed.image.url is None
 
@@ -153,7 +153,7 @@ def test_answers_with_any_names_keep_to_the_limits(service, operation, error, se
     several = [(name, figures(5, 1, 1e5)) for name in services]
     stats = dataclasses.replace(STATS, service=service, slowest=[failed] * 5, errors=[failed] * 5, operations=several)
     answers = [
-        statistics.summary_embed(dataclasses.replace(SUMMARY, services=several), chart_trouble=error),
+        statistics.summary_embed(dataclasses.replace(SUMMARY, services=several), Picture(Chart(LINE), trouble=error)),
         statistics.stats_embed(stats),
         statistics.stats_embed(dataclasses.replace(stats, operation=operation)),
         statistics.stats_embed(dataclasses.replace(stats, total=NONE)),

@@ -337,7 +337,7 @@ async def test_a_loop_that_nothing_wakes_is_overdue_until_it_runs_again(bot, wat
         loop._handle.handle.cancel()  # as a timer that is lost
         await until(surface.loops)
         (one,) = surface.loops()
-        assert (one.name, one.dead, one.text) == ("work", False, "nothing has woken it")
+        assert (one.name, one.dead, one.text) == ("work", False, "it was not woken")
         assert one.overdue_s > 0.6
         loop._handle._wrapped_set_result(loop._handle.future)
         await until(lambda: len(recorded()) >= 2)
@@ -357,7 +357,7 @@ async def test_an_iteration_that_does_not_end_is_overdue_when_it_never_took_near
         started(make_loop(fetch, seconds=0.05))
         await until(surface.loops)
         (one,) = surface.loops()
-        assert (one.name, one.dead, one.text) == ("fetch", False, "its iteration does not come to an end")
+        assert (one.name, one.dead, one.text) == ("fetch", False, "its iteration does not end")
         hang.set()
         await until(lambda: len(recorded()) > overdue.ENOUGH)
         assert surface.loops() == []

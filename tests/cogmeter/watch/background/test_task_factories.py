@@ -14,7 +14,7 @@ import pytest
 from discord import ui
 from discord.ext import tasks
 
-from cogmeter.watch.background.coroutines import Wrappers, held
+from cogmeter.watch.background.coroutines import Wrappers, objects_in
 from cogmeter.watch.background.listeners import Listeners
 from cogmeter.watch.background.loops import DIED, BackgroundLoops
 from cogmeter.watch.event_loop.stalls import StallWatch
@@ -323,7 +323,7 @@ async def test_looking_through_a_wrapper_keeps_nothing_of_the_hosts_alive(factor
     factory(closure)
     task = asyncio.create_task(work())
     await ready.wait()
-    assert list(held(task.get_coro(), Big)) == [known[0]()]
+    assert list(objects_in(task.get_coro(), Big)) == [known[0]()]
     go.set()
     await asyncio.sleep(0.01)
     gc.collect()
@@ -332,8 +332,8 @@ async def test_looking_through_a_wrapper_keeps_nothing_of_the_hosts_alive(factor
 
 
 async def test_a_task_made_of_a_partial_and_a_finished_one_are_looked_into_without_harm():
-    assert list(held(functools.partial(body), tasks.Loop)) == []
-    assert list(held(None, tasks.Loop)) == []
+    assert list(objects_in(functools.partial(body), tasks.Loop)) == []
+    assert list(objects_in(None, tasks.Loop)) == []
 
 
 class Both(ui.View):

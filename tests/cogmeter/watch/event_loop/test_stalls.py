@@ -173,17 +173,24 @@ async def test_another_thread_can_ask_since_when_the_loop_is_blocked(ready_bot, 
     assert abs(asked[0] - began_ns) < 0.2e9
 
 
+async def until(condition) -> None:
+    """Wait for a condition: ``stop()`` does not wait longer than JOIN_S for a thread that gets no CPU time."""
+    async with asyncio.timeout(60):
+        while not condition():
+            gc.collect()
+            await asyncio.sleep(0.02)
+
+
 async def test_removal_leaves_no_thread_and_no_timer(ready_bot, watching):
+    await until(lambda: threads() == [])  # of the tests before
     for _ in range(20):
         async with watching(ready_bot, StallWatch) as surface:
             assert len(threads()) == 1
             assert threads()[0].daemon
-        assert threads() == []
+        await until(lambda: threads() == [])
     watchdog = weakref.ref(surface.watchdog)
     del surface
-    await beats()
-    gc.collect()
-    assert watchdog() is None
+    await until(lambda: watchdog() is None)
 
 
 async def test_an_ended_thread_is_a_finding(ready_bot, watching):
@@ -203,9 +210,9 @@ async def test_places_are_bounded(ready_bot, watching, recorded):
 
 
 @pytest.mark.parametrize("kind", [commands.Bot, commands.AutoShardedBot])
-def test_a_loop_that_ends_without_removal_ends_the_thread(kind, ground):
+def test_a_loop_that_ends_without_removal_ends_the_thread(kind, context):
     async def main() -> StallWatch:
-        surface = StallWatch(ground(kind("!", intents=discord.Intents.none())))
+        surface = StallWatch(context(kind("!", intents=discord.Intents.none())))
         await surface.install()
         return surface
 

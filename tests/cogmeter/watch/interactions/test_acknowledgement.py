@@ -298,9 +298,9 @@ async def test_our_own_interactions_are_left_out_and_forgotten(discord_server, r
         message = discord_server.world.message_create("old")
         for name in ("ours", "mute"):
             await discord_server.interact(discord_server.owner.button(message, name))
-        receipts = surfaces[0].ground.receipts
+        tracker = surfaces[0].context.tracker
         async with asyncio.timeout(5):
-            while not recorded() and (len(receipts) or not discord_server.requests):
+            while not recorded() and (len(tracker) or not discord_server.requests):
                 await asyncio.sleep(0.005)
         assert recorded() == []
 
@@ -312,7 +312,7 @@ async def test_receipts_are_forgotten_when_finished_and_acknowledged(discord_ser
         for _ in range(5):
             await (await discord_server.interact(discord_server.owner.button(message, "panel:ask"))).acknowledged()
         await settled(5)
-        assert len(surfaces[0].ground.receipts) == 0
+        assert len(surfaces[0].context.tracker) == 0
         assert not surfaces[2]._answers
 
 
@@ -347,14 +347,14 @@ async def test_with_a_method_unwatched_too_nothing_is_called_unanswered_that_was
 ):
     changed = unlike(AsyncWebhookAdapter.create_interaction_response)
     monkeypatch.setattr(AsyncWebhookAdapter, "create_interaction_response", changed)
-    kept = Acknowledgement._given
+    kept = Acknowledgement._responded
 
     def given(self, original, hook):
         if hook.name == f"response.{method}":
             raise RuntimeError("not as expected")
         return kept(self, original, hook)
 
-    monkeypatch.setattr(Acknowledgement, "_given", given)
+    monkeypatch.setattr(Acknowledgement, "_responded", given)
 
     @command(ready_bot)
     async def silent(interaction: discord.Interaction): ...
@@ -388,7 +388,7 @@ async def test_a_response_that_does_nothing_is_no_answer(discord_server, ready_b
 async def test_our_own_fault_costs_the_host_nothing(discord_server, ready_bot, watching, monkeypatch, recorded):
     every_kind(ready_bot)
     async with watching(ready_bot, *SURFACES) as surfaces:
-        monkeypatch.setattr(surfaces[2], "_answers_to", lambda receipt: 1 / 0)
+        monkeypatch.setattr(surfaces[2], "_answers_to", lambda pending: 1 / 0)
         await (await discord_server.interact(discord_server.owner.slash("defers"))).acknowledged()
         assert surfaces[2].hooks[0].faults == 1
 
@@ -414,11 +414,11 @@ async def test_removal_restores_exactly_and_passes_on_below_anothers_wrapper(
 
 
 @pytest.mark.parametrize(("ahead_s", "well"), [(0.0, True), (5.0, False), (-5.0, False)])
-async def test_the_clocks_distance_is_shown_and_advised_on(ready_bot, ground, ahead_s, well):
-    surface = Acknowledgement(ground(ready_bot))
+async def test_the_clocks_distance_is_shown_and_advised_on(ready_bot, context, ahead_s, well):
+    surface = Acknowledgement(context(ready_bot))
     assert surface.sample() == {}
     assert "not compared" in surface.findings()[-1].text
-    surface.ground.skew.note("Wed, 21 Oct 2015 07:28:00 GMT", 1445412480.4 + ahead_s, 1445412480.6 + ahead_s)
+    surface.context.skew.note("Wed, 21 Oct 2015 07:28:00 GMT", 1445412480.4 + ahead_s, 1445412480.6 + ahead_s)
     finding = surface.findings()[-1]
     assert (finding.name, finding.well, bool(finding.advice)) == ("Discord's clock", well, not well)
     assert surface.sample()["clock_skew_s"] == pytest.approx(ahead_s, abs=0.6)

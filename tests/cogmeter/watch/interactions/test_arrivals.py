@@ -107,7 +107,7 @@ async def test_without_its_hook_the_public_event_is_the_arrival(
     async with discord_server.running(bot), watching(bot, Arrivals) as surface:
         assert {hook.state for hook in surface.hooks} == {HookState.FAILED}
         await discord_server.interact(discord_server.owner.slash("ask"))
-        await until(surface.ground.receipts)
+        await until(surface.context.tracker)
     assert [finding.well for finding in surface.findings()] == [False, False]
     assert "Cannot watch interaction arrivals" in caplog.text
 
@@ -158,11 +158,11 @@ async def test_removal_puts_the_parsers_back_unless_another_has_wrapped_them(mak
         assert [hook.state for hook in surface.hooks] == [HookState.OFF, HookState.BURIED]
 
 
-def test_it_is_wanted_by_all_that_counts_from_the_arrival(ground):
+def test_it_is_wanted_by_all_that_counts_from_the_arrival(context):
     def wanted(**settings):
         off = {"watch_commands": False, "watch_components": False, "watch_acknowledgement": False}
         bot = commands.Bot("!", intents=discord.Intents.none())
-        return Arrivals.wanted(ground(bot, **off | settings).settings)
+        return Arrivals.wanted(context(bot, **off | settings).settings)
 
     assert not wanted()
     assert wanted(watch_commands=True)

@@ -9,12 +9,11 @@ import pytest
 from discord import app_commands
 from discord.ext import commands
 
-from cogmeter.watch.hook import HookState
+from cogmeter.watch.hook import MAX_CLASSES, HookState, Overrides
 from cogmeter.watch.interactions.acknowledgement import Acknowledgement
 from cogmeter.watch.interactions.arrivals import Arrivals
 from cogmeter.watch.interactions.prefix import PrefixCommands
 from cogmeter.watch.interactions.slash import SlashCommands
-from cogmeter.watch.overrides import MOST, Overrides
 from cogmeter_storage import Outcome
 
 SURFACES = (Arrivals, SlashCommands, PrefixCommands, Acknowledgement)
@@ -140,7 +139,7 @@ async def test_a_tree_that_answers_first_is_acknowledged_once_and_recorded_once(
         await (await discord_server.interact(discord_server.owner.slash("ask"))).answered()
         assert await ends() == [("ask", Outcome.OK, None)]
         assert [one.outcome for one in recorded("discord.acknowledgement")] == [Outcome.OK]
-        assert len(surfaces[0].ground.receipts) == 0
+        assert len(surfaces[0].context.tracker) == 0
 
 
 class Silent(commands.Command):
@@ -304,8 +303,8 @@ def test_classes_that_a_host_makes_on_the_fly_are_followed_up_to_a_number():
 
     async def nothing(ctx): ...
 
-    for number in range(MOST + 5):
+    for number in range(MAX_CLASSES + 5):
         kind = type(f"Silent{number}", (commands.Command,), {"dispatch_error": Silent.dispatch_error})
         overrides.see(kind(nothing))
         overrides.see(kind(nothing))
-    assert len(hooks) == MOST
+    assert len(hooks) == MAX_CLASSES

@@ -422,7 +422,7 @@ async def test_a_press_that_nobody_answers_is_no_failure_of_the_bot(
         panel = await shown(ready_bot, ui.View(timeout=None).add_item(ui.Button(label="a", custom_id="old:1")))
         await discord_server.interact(discord_server.owner.button(panel, "lost:5:yes"))
         found = await settled(1)
-        assert len(surfaces[0].ground.receipts) == 0
+        assert len(surfaces[0].context.tracker) == 0
     assert (found["lost:{}:yes"].outcome, found["lost:{}:yes"].error) == (Outcome.USER, NOBODY)
     assert recorded("discord.acknowledgement") == []
 
@@ -537,7 +537,7 @@ async def test_a_hook_that_fails_is_replaced_by_counting_the_public_event(
 
 async def test_our_own_fault_costs_the_host_nothing(discord_server, ready_bot, watching, shown, monkeypatch):
     async with watching(ready_bot, Arrivals, Components) as surfaces:
-        monkeypatch.setattr(surfaces[1].ground.receipts, "of", lambda interaction: 1 / 0)
+        monkeypatch.setattr(surfaces[1].context.tracker, "of", lambda interaction: 1 / 0)
         await press_each(discord_server, ready_bot, shown)
         assert [hook.faults for hook in surfaces[1].hooks] == [1, 1, 1, 0, 0]
 

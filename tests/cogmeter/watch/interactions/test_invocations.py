@@ -174,14 +174,14 @@ async def test_discords_failures_are_told_from_our_being_late(
         raise discord.DiscordServerError(Answer(), "down")
 
     async with watching(ready_bot, *SURFACES) as (arrivals, *_):
-        arrive = arrivals.ground.receipts.arrive
+        arrive = arrivals.context.tracker.arrive
 
         def arrived(data):
-            receipt = arrive(data)
-            receipt.start_ns -= int(late_s * 1e9)
-            return receipt
+            pending = arrive(data)
+            pending.start_ns -= int(late_s * 1e9)
+            return pending
 
-        monkeypatch.setattr(arrivals.ground.receipts, "arrive", arrived)
+        monkeypatch.setattr(arrivals.context.tracker, "arrive", arrived)
         await discord_server.interact(discord_server.owner.slash("asks"))
         await asyncio.sleep(0.1)
     assert [one[:2] for one in ends()] == [("asks", outcome)]
@@ -337,13 +337,13 @@ async def test_our_own_commands_are_not_recorded_even_when_refused(ready_bot, wa
         return False
 
     async with watching(ready_bot, *SURFACES) as (arrivals, *_):
-        arrive = arrivals.ground.receipts.arrive
-        arrivals.ground.receipts.arrive = lambda data: own.append(arrive(data)) or own[-1]
+        arrive = arrivals.context.tracker.arrive
+        arrivals.context.tracker.arrive = lambda data: own.append(arrive(data)) or own[-1]
         await use("works", quiet=True)
         ready_bot.tree.interaction_check = check
         await use("works", quiet=True)
     assert ends() == []
-    assert [receipt.own for receipt in own] == [True, True]
+    assert [pending.own for pending in own] == [True, True]
 
 
 async def test_an_overridden_invoke_keeps_its_parameters_and_what_it_returns(discord_server, watching, ends, recorded):
@@ -456,7 +456,7 @@ async def test_what_runs_inside_knows_its_command_and_a_failed_one_keeps_its_spa
         await discord_server.interact(discord_server.owner.slash("tags find"))
         await asyncio.sleep(0.1)
         await use("!tags find")
-        traces = list(arrivals.ground.receipts.traces)
+        traces = list(arrivals.context.tracker.traces)
     found = [(one.operation, one.metadata["command"], one.metadata["parent"]) for one in recorded("search")]
     assert found == 2 * [("index", "tags find", "search/find"), ("find", "tags find", "tags find")]
     assert len(traces) == 2
@@ -475,10 +475,10 @@ async def test_a_slow_command_keeps_its_trace_and_autocomplete_never_does(ready_
         await asyncio.sleep(0.05)
 
     async with watching(ready_bot, *SURFACES) as (arrivals, *_):
-        arrivals.ground.receipts._slow_ns = 50_000_000
+        arrivals.context.tracker._slow_ns = 50_000_000
         await use("!slow", "complete fails")
         await asyncio.sleep(0.1)
-        assert [(one.operation, one.outcome) for one in arrivals.ground.receipts.traces] == [("slow", OK)]
+        assert [(one.operation, one.outcome) for one in arrivals.context.tracker.traces] == [("slow", OK)]
 
 
 async def test_a_dispatched_error_of_another_than_the_running_command_ends_nothing_else(ready_bot, watching, ends, use):
@@ -500,7 +500,7 @@ async def test_nothing_stays_behind_once_commands_are_recorded_and_acknowledged(
     async with watching(ready_bot, *SURFACES, Acknowledgement) as (arrivals, *_):
         await use("works", "hybrid", "menu", "complete", "!breaks")
         await asyncio.sleep(0.1)
-        assert len(arrivals.ground.receipts) == 0
+        assert len(arrivals.context.tracker) == 0
 
 
 # Hooks that cannot be installed, one by one
@@ -576,7 +576,7 @@ async def test_without_both_hooks_of_prefix_commands_the_public_events_still_do(
     ]
 
 
-@pytest.mark.parametrize("surface", ["receipts", "prefix"])
+@pytest.mark.parametrize("surface", ["tracker", "prefix"])
 async def test_a_fault_of_ours_keeps_no_command_from_running(ready_bot, watching, use, surface, monkeypatch, caplog):
     await everything(ready_bot)
     done = asyncio.Queue()
@@ -586,8 +586,8 @@ async def test_a_fault_of_ours_keeps_no_command_from_running(ready_bot, watching
         done.put_nowait(ctx.command.name)
 
     async with watching(ready_bot, *SURFACES) as surfaces:
-        if surface == "receipts":
-            monkeypatch.setattr(surfaces[0].ground.receipts, "end", None)
+        if surface == "tracker":
+            monkeypatch.setattr(surfaces[0].context.tracker, "end", None)
         else:
             monkeypatch.setattr(cogmeter.watch.interactions.prefix, "Who", None)
         await use("hybrid", "!hybrid", "!breaks", quiet=True)

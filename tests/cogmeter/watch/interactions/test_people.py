@@ -29,10 +29,10 @@ LONG_NS = 2_000_000_000
 
 
 @pytest.fixture
-def receipts(recorder):
-    receipts = InteractionTracker(recorder, slow_ms=1000)
-    receipts.people.key = b"k" * KEY_BYTES
-    return receipts
+def tracker(recorder):
+    tracker = InteractionTracker(recorder, slow_ms=1000)
+    tracker.people.key = b"k" * KEY_BYTES
+    return tracker
 
 
 def arrival(number=1, *, user=USER, guild=GUILD):
@@ -58,19 +58,19 @@ def test_the_same_person_has_the_same_hash_and_another_key_gives_another():
     assert people.of(Who(USER, USER, 7, 2))["user"] != people.of(Who(USER, USER, 7, 2))["guild"]
 
 
-def test_without_a_key_nothing_is_said(receipts, recorded):
-    receipts.people.key = None
-    receipts.end(receipts.arrive(arrival()), "discord.commands", "ask", KeyError("x"))
+def test_without_a_key_nothing_is_said(tracker, recorded):
+    tracker.people.key = None
+    tracker.end(tracker.arrive(arrival()), "discord.commands", "ask", KeyError("x"))
     assert recorded()[0].metadata == {}
-    assert receipts.people.url_of(operation({})) is None
+    assert tracker.people.url_of(operation({})) is None
 
 
-def test_a_key_that_comes_while_it_is_under_way_counts(receipts, recorded):
-    key, receipts.people.key = receipts.people.key, None
-    receipt = receipts.arrive(arrival())
-    assert receipt.touched(Outcome.ERROR, 0) == {}
-    receipts.people.key = key
-    receipts.end(receipt, "discord.commands", "ask", KeyError("x"))
+def test_a_key_that_comes_while_it_is_under_way_counts(tracker, recorded):
+    key, tracker.people.key = tracker.people.key, None
+    pending = tracker.arrive(arrival())
+    assert pending.touched(Outcome.ERROR, 0) == {}
+    tracker.people.key = key
+    tracker.end(pending, "discord.commands", "ask", KeyError("x"))
     assert set(recorded()[0].metadata) == {"user", "guild"}
 
 
@@ -85,28 +85,28 @@ def test_a_key_that_comes_while_it_is_under_way_counts(receipts, recorded):
         (Outcome.CANCELLED, 0, False),
     ],
 )
-def test_what_failed_or_was_slow_says_whom_it_touched(receipts, recorded, outcome, duration_ns, said):
-    receipt = receipts.arrive(arrival())
-    receipt.start_ns -= duration_ns
-    receipts.finish(receipt, "discord.commands", "ask", outcome=outcome, metadata={"template": "x"})
+def test_what_failed_or_was_slow_says_whom_it_touched(tracker, recorded, outcome, duration_ns, said):
+    pending = tracker.arrive(arrival())
+    pending.start_ns -= duration_ns
+    tracker.finish(pending, "discord.commands", "ask", outcome=outcome, metadata={"template": "x"})
     (one,) = recorded()
     assert set(one.metadata) == ({"template", "user", "guild"} if said else {"template"})
 
 
-def test_the_ids_are_hashed_once_and_only_when_they_are_needed(receipts, monkeypatch):
+def test_the_ids_are_hashed_once_and_only_when_they_are_needed(tracker, monkeypatch):
     hashed = []
     monkeypatch.setattr(module, "_hash", lambda key, kind, number: hashed.append(kind) or "0" * 8)
-    receipt = receipts.arrive(arrival())
-    receipt.touched(Outcome.OK, 0)
+    pending = tracker.arrive(arrival())
+    pending.touched(Outcome.OK, 0)
     assert hashed == []
     for _ in range(3):
-        receipt.touched(Outcome.ERROR, 0)
+        pending.touched(Outcome.ERROR, 0)
     assert hashed == ["user", "guild"]
 
 
-def test_what_fails_inside_of_an_interaction_says_it_too_and_the_hosts_own_words_stay(receipts, recorder, recorded):
-    receipt = receipts.arrive(arrival())
-    token = begin(receipt)
+def test_what_fails_inside_of_an_interaction_says_it_too_and_the_hosts_own_words_stay(tracker, recorder, recorded):
+    pending = tracker.arrive(arrival())
+    token = begin(pending)
     with recorder.operation("search", "find") as one:
         one.fail("nothing")
     with recorder.operation("search", "find", user="premium") as one:
@@ -116,7 +116,7 @@ def test_what_fails_inside_of_an_interaction_says_it_too_and_the_hosts_own_words
     recorder.record("search", "slow", duration_ms=2000)
     recorder.record("search", "quick", duration_ms=2)
     end(token)
-    people = receipts.people.of(Who(USER, GUILD, CHANNEL, 1))
+    people = tracker.people.of(Who(USER, GUILD, CHANNEL, 1))
     belonging = {"command": "ask", "parent": "ask"}
     assert [one.metadata for one in recorded()] == [
         {**people, **belonging},
@@ -127,10 +127,10 @@ def test_what_fails_inside_of_an_interaction_says_it_too_and_the_hosts_own_words
     ]
 
 
-def test_an_example_leads_to_its_place(receipts):
-    people = receipts.people
+def test_an_example_leads_to_its_place(tracker):
+    people = tracker.people
     for number, user in ((11, USER), (12, USER + 1), (13, USER)):
-        receipts.arrive(arrival(number, user=user)).touched(Outcome.ERROR, 0)
+        tracker.arrive(arrival(number, user=user)).touched(Outcome.ERROR, 0)
     theirs, other = (people.of(Who(user, GUILD, CHANNEL, 1)) for user in (USER, USER + 1))
     assert people.url_of(operation(theirs)) == f"https://discord.com/channels/{GUILD}/{CHANNEL}/13"
     assert people.url_of(operation(other)) == f"https://discord.com/channels/{GUILD}/{CHANNEL}/12"
@@ -140,33 +140,33 @@ def test_an_example_leads_to_its_place(receipts):
     assert people.url_of(operation({"user": "premium", "guild": theirs["guild"]})) is None
 
 
-def test_an_earlier_interaction_of_the_same_person_is_told_apart_by_time(receipts):
-    early = receipts.arrive(arrival(11))
+def test_an_earlier_interaction_of_the_same_person_is_told_apart_by_time(tracker):
+    early = tracker.arrive(arrival(11))
     early.arrived_wall_us -= 60_000_000
     hashes = early.touched(Outcome.ERROR, 0)
     early._place.until_us = early.arrived_wall_us + 10
-    receipts.arrive(arrival(12)).touched(Outcome.ERROR, 0)
-    assert receipts.people.url_of(operation(hashes, early.arrived_wall_us + 5)).endswith("/11")
-    assert receipts.people.url_of(operation(hashes)).endswith("/12")
+    tracker.arrive(arrival(12)).touched(Outcome.ERROR, 0)
+    assert tracker.people.url_of(operation(hashes, early.arrived_wall_us + 5)).endswith("/11")
+    assert tracker.people.url_of(operation(hashes)).endswith("/12")
 
 
-def test_direct_messages_and_what_nobody_failed_at_have_no_place(receipts):
-    hashes = receipts.arrive(arrival(11, guild=None)).touched(Outcome.ERROR, 0)
+def test_direct_messages_and_what_nobody_failed_at_have_no_place(tracker):
+    hashes = tracker.arrive(arrival(11, guild=None)).touched(Outcome.ERROR, 0)
     assert set(hashes) == {"user"}
-    assert receipts.people.url_of(operation(hashes)) is None
-    receipts.arrive(arrival(12)).touched(Outcome.OK, 0)
-    assert len(receipts.people._places) == 0
+    assert tracker.people.url_of(operation(hashes)) is None
+    tracker.arrive(arrival(12)).touched(Outcome.OK, 0)
+    assert len(tracker.people._places) == 0
 
 
-def test_only_the_newest_places_are_remembered(receipts, monkeypatch):
+def test_only_the_newest_places_are_remembered(tracker, monkeypatch):
     for number in range(module.PLACES + 20):
-        receipts.arrive(arrival(number)).touched(Outcome.ERROR, 0)
-    assert len(receipts.people._places) == module.PLACES
+        tracker.arrive(arrival(number)).touched(Outcome.ERROR, 0)
+    assert len(tracker.people._places) == module.PLACES
 
 
-def test_an_arrival_without_a_person_says_nothing_of_people(receipts):
-    receipt = receipts.arrive({"id": "1", "type": 2, "data": {"name": "ask"}})
-    assert receipt.touched(Outcome.ERROR, 0) == {}
+def test_an_arrival_without_a_person_says_nothing_of_people(tracker):
+    pending = tracker.arrive({"id": "1", "type": 2, "data": {"name": "ask"}})
+    assert pending.touched(Outcome.ERROR, 0) == {}
     assert who_of({"id": "1"}) == Who(None, None, None, "1")
 
 
@@ -244,7 +244,7 @@ async def test_every_kind_of_interaction_says_in_hashes_whom_its_failure_touched
         ]
 
     async with watching(ready_bot, *SURFACES) as surfaces:
-        people = surfaces[0].ground.receipts.people
+        people = surfaces[0].context.tracker.people
         people.key = b"k" * KEY_BYTES
         await ready_bot.tree.sync()
         shown = await (await server.interact(owner.slash("panel"))).answered()
@@ -266,11 +266,11 @@ async def test_every_kind_of_interaction_says_in_hashes_whom_its_failure_touched
     assert [one for one in secret if one in kept or one in caplog.text] == []
 
 
-def test_a_thread_that_an_interaction_started_may_fail_too(receipts, recorder, recorded):
+def test_a_thread_that_an_interaction_started_may_fail_too(tracker, recorder, recorded):
     import contextvars
     import threading
 
-    token = begin(receipts.arrive(arrival()))
+    token = begin(tracker.arrive(arrival()))
     context = contextvars.copy_context()
     end(token)
 

@@ -78,7 +78,7 @@ async def test_a_view_that_answers_before_it_dispatches_is_one_press_and_is_ackn
     async with watching(ready_bot, *SURFACES) as surfaces:
         await (await press(Early(timeout=None))).acknowledged()
         assert await outcomes() == [(f"{Early.__name__}.go", Outcome.OK, None)]
-        assert len(surfaces[0].ground.receipts) == 0
+        assert len(surfaces[0].context.tracker) == 0
         assert [one.outcome for one in recorded(ACKNOWLEDGEMENT)] == [Outcome.OK]
 
 
@@ -404,7 +404,7 @@ async def test_a_settled_press_that_a_host_dispatches_again_is_not_recorded_agai
         assert len(seen) == 2
         assert await outcomes() == [("Replayed.go", Outcome.OK, None)]
         assert [one.outcome for one in recorded(ACKNOWLEDGEMENT)] == [Outcome.OK]
-        assert len(surfaces[0].ground.receipts) == 0
+        assert len(surfaces[0].context.tracker) == 0
 
 
 async def test_an_item_that_is_copied_during_its_press_runs_its_own_callback_when_it_is_pressed(

@@ -24,7 +24,7 @@ from cogmeter_storage import Outcome
 
 
 @pytest.fixture
-def receipts(recorder):
+def tracker(recorder):
     return InteractionTracker(recorder, slow_ms=1000)
 
 
@@ -37,68 +37,68 @@ def press(number, custom_id):
 
 
 @pytest.mark.parametrize("order", [("finish", "acknowledge"), ("acknowledge", "finish")])
-def test_a_receipt_is_forgotten_when_it_is_both_finished_and_acknowledged(receipts, order):
-    receipt = receipts.arrive(payload(1))
+def test_a_receipt_is_forgotten_when_it_is_both_finished_and_acknowledged(tracker, order):
+    pending = tracker.arrive(payload(1))
     steps = {
-        "finish": lambda: receipts.finish(receipt, "discord.commands", "ask"),
-        "acknowledge": lambda: receipts.acknowledge(receipt),
+        "finish": lambda: tracker.finish(pending, "discord.commands", "ask"),
+        "acknowledge": lambda: tracker.acknowledge(pending),
     }
     steps[order[0]]()
-    assert receipts.get(1) is receipt
+    assert tracker.get(1) is pending
     steps[order[1]]()
-    assert (receipts.get(1), len(receipts)) == (None, 0)
+    assert (tracker.get(1), len(tracker)) == (None, 0)
 
 
-def test_one_of_our_own_is_not_recorded_but_forgotten_like_the_others(receipts, recorded):
-    receipt = receipts.arrive(payload(1))
-    receipt.own = True
-    receipts.finish(receipt, "discord.commands", "perf", outcome=Outcome.ERROR, error="x")
-    receipts.acknowledge(receipt)
-    assert (recorded(), len(receipts), len(receipts.traces)) == ([], 0, 0)
+def test_one_of_our_own_is_not_recorded_but_forgotten_like_the_others(tracker, recorded):
+    pending = tracker.arrive(payload(1))
+    pending.own = True
+    tracker.finish(pending, "discord.commands", "perf", outcome=Outcome.ERROR, error="x")
+    tracker.acknowledge(pending)
+    assert (recorded(), len(tracker), len(tracker.traces)) == ([], 0, 0)
 
 
-def test_a_receipt_is_forgotten_when_its_token_is_dead(receipts, monkeypatch):
-    receipts.arrive(payload(1))
+def test_a_receipt_is_forgotten_when_its_token_is_dead(tracker, monkeypatch):
+    tracker.arrive(payload(1))
     monkeypatch.setattr(module, "LIFE_NS", -1)
-    receipts.arrive(payload(2))
-    assert receipts.get(1) is None
+    tracker.arrive(payload(2))
+    assert tracker.get(1) is None
 
 
-def test_more_than_can_be_remembered_push_the_oldest_out(receipts, monkeypatch):
+def test_more_than_can_be_remembered_push_the_oldest_out(tracker, monkeypatch):
     monkeypatch.setattr(module, "MOST", 3)
     for number in range(1, 6):
-        receipts.arrive(payload(number))
-    assert [number for number in range(1, 6) if receipts.get(number)] == [3, 4, 5]
+        tracker.arrive(payload(number))
+    assert [number for number in range(1, 6) if tracker.get(number)] == [3, 4, 5]
 
 
-def test_what_no_view_claims_has_a_bounded_number_of_names(receipts, monkeypatch):
+def test_what_no_view_claims_has_a_bounded_number_of_names(tracker, monkeypatch):
     monkeypatch.setattr(module, "MOST_TEMPLATES", 2)
     words = ["alpha", "beta", "gamma", "alpha"]
-    found = [receipts.arrive(press(number, f"search:{word}")) for number, word in enumerate(words, 1)]
-    assert [receipts.name_of(one) for one in found] == ["search:alpha", "search:beta", OTHER, "search:alpha"]
+    found = [tracker.arrive(press(number, f"search:{word}")) for number, word in enumerate(words, 1)]
+    assert [tracker.name_of(one) for one in found] == ["search:alpha", "search:beta", OTHER, "search:alpha"]
     found[2].owned, found[2].label = True, "Search.go"
-    assert receipts.name_of(found[2]) == "Search.go"
+    assert tracker.name_of(found[2]) == "Search.go"
 
 
-def test_a_component_is_labelled_by_the_template_of_its_custom_id_from_its_arrival_on(receipts):
-    assert receipts.arrive(press(1, "vote:81234:yes")).label == "vote:{}:yes"
+def test_a_component_is_labelled_by_the_template_of_its_custom_id_from_its_arrival_on(tracker):
+    assert tracker.arrive(press(1, "vote:81234:yes")).label == "vote:{}:yes"
     assert label_of(payload(2, MODAL, custom_id="form-9")) == "form-{}"
 
 
-def test_commands_belong_to_the_bot_and_components_to_whoever_claims_them(receipts):
-    assert receipts.arrive(payload(1)).owned
-    assert not receipts.arrive(press(2, "x")).owned
+def test_commands_belong_to_the_bot_and_components_to_whoever_claims_them(tracker):
+    assert tracker.arrive(payload(1)).owned
+    assert not tracker.arrive(press(2, "x")).owned
 
 
-def test_only_who_looks_after_acknowledgements_is_told_of_arrivals(receipts):
-    receipts.arrive(payload(1))
-    receipts.waiting = module.deque()
-    second = receipts.arrive(payload(2))
-    assert list(receipts.waiting) == [second]
+def test_only_who_looks_after_acknowledgements_is_told_of_arrivals(tracker):
+    tracker.arrive(payload(1))
+    tracker.waiting = module.deque()
+    second = tracker.arrive(payload(2))
+    assert list(tracker.waiting) == [second]
 
 
 class Interaction:
-    """The part of discord.py's that a receipt is made of."""
+    """The part of discord.py's that a pending is made of."""
 
     def __init__(self, number):
         self.id = number
@@ -108,17 +108,17 @@ class Interaction:
         self.guild_id, self.channel_id = 197038439483310086, 381887213238583306
 
 
-def test_an_interaction_whose_arrival_was_not_seen_arrives_when_it_is_asked_for(receipts):
-    receipt = receipts.of(Interaction(1))
-    assert (receipt.id, receipt.kind, receipt.label) == (1, COMMAND, "ask")
-    assert receipts.of(Interaction(1)) is receipts.get(1) is receipt
+def test_an_interaction_whose_arrival_was_not_seen_arrives_when_it_is_asked_for(tracker):
+    pending = tracker.of(Interaction(1))
+    assert (pending.id, pending.kind, pending.label) == (1, COMMAND, "ask")
+    assert tracker.of(Interaction(1)) is tracker.get(1) is pending
 
 
 def options(kind, name, *inside, **more):
     return {"type": kind, "name": name, "options": list(inside), **more}
 
 
-def test_a_command_is_labelled_by_its_qualified_name_and_an_autocomplete_by_its_option_too(receipts):
+def test_a_command_is_labelled_by_its_qualified_name_and_an_autocomplete_by_its_option_too(tracker):
     word = {"type": 3, "name": "word", "value": "a", "focused": True}
     other = {"type": 3, "name": "other", "value": "a"}
     data = {"name": "tags", "options": [options(2, "mine", options(1, "find", other, word))]}
@@ -129,8 +129,8 @@ def test_a_command_is_labelled_by_its_qualified_name_and_an_autocomplete_by_its_
 
 
 def test_a_receipt_that_is_made_late_still_says_when_it_arrived():
-    receipt = PendingInteraction(0, 0, "ask", now_ns() - 5_000_000_000)
-    assert 5_000_000 <= time.time_ns() // 1000 - receipt.arrived_wall_us < 60_000_000
+    pending = PendingInteraction(0, 0, "ask", now_ns() - 5_000_000_000)
+    assert 5_000_000 <= time.time_ns() // 1000 - pending.arrived_wall_us < 60_000_000
 
 
 @pytest.mark.parametrize(
@@ -142,31 +142,31 @@ def test_a_receipt_that_is_made_late_still_says_when_it_arrived():
     ],
     ids=["fine", "error", "user"],
 )
-def test_it_ends_by_the_exception_that_ended_it_and_only_once(receipts, recorded, error, outcome, text):
-    receipt = receipts.arrive(payload(1))
-    receipts.end(receipt, "discord.commands", "ask", error)
-    receipts.end(receipt, "discord.commands", "ask", ValueError("later"))
+def test_it_ends_by_the_exception_that_ended_it_and_only_once(tracker, recorded, error, outcome, text):
+    pending = tracker.arrive(payload(1))
+    tracker.end(pending, "discord.commands", "ask", error)
+    tracker.end(pending, "discord.commands", "ask", ValueError("later"))
     assert [(one.operation, one.outcome, one.error) for one in recorded()] == [("ask", outcome, text)]
 
 
-def test_the_age_is_that_of_the_first_response_once_one_was_sent(receipts):
-    receipt = receipts.arrive(payload(1))
-    assert receipt.sent_age_ns >= 0
-    receipt.sent_ns = receipt.start_ns + 7
-    assert receipt.sent_age_ns == 7
+def test_the_age_is_that_of_the_first_response_once_one_was_sent(tracker):
+    pending = tracker.arrive(payload(1))
+    assert pending.sent_age_ns >= 0
+    pending.sent_ns = pending.start_ns + 7
+    assert pending.sent_age_ns == 7
 
 
 def test_slow_and_failed_ones_keep_their_tree_and_quick_refused_and_typed_ones_do_not(recorder):
-    receipts = InteractionTracker(recorder, slow_ms=1000)
-    slow, failed, quick, refused = (receipts.arrive(payload(number)) for number in range(1, 5))
-    typed = receipts.arrive(payload(5, AUTOCOMPLETE))
+    tracker = InteractionTracker(recorder, slow_ms=1000)
+    slow, failed, quick, refused = (tracker.arrive(payload(number)) for number in range(1, 5))
+    typed = tracker.arrive(payload(5, AUTOCOMPLETE))
     slow.start_ns -= 1_000_000_000
     for number in range(MAX_SPANS + 3):
         slow.close(Span(slow.open(), 0, "search", "find", 2_000 * number, 1_500, Outcome.OK))
-    for receipt, error in ((slow, None), (failed, KeyError("x")), (quick, None), (typed, KeyError("x"))):
-        receipts.end(receipt, "discord.commands", "ask", error)
-    receipts.finish(refused, "discord.commands", "ask", outcome=Outcome.USER)
-    one, other = receipts.traces
+    for pending, error in ((slow, None), (failed, KeyError("x")), (quick, None), (typed, KeyError("x"))):
+        tracker.end(pending, "discord.commands", "ask", error)
+    tracker.finish(refused, "discord.commands", "ask", outcome=Outcome.USER)
+    one, other = tracker.traces
     assert (one.outcome, one.error, len(one.spans), one.left_out) == (Outcome.OK, None, MAX_SPANS, 3)
     assert (one.spans[2].start_us, one.spans[2].duration_us, one.spans[2].id) == (4, 1, 3)
     assert (other.operation, other.outcome, other.error) == ("ask", Outcome.ERROR, "KeyError: 'x'")

@@ -317,8 +317,8 @@ async def test_what_is_given_up_before_it_is_sent_is_no_attempt(discord_server, 
     assert len([one for one in recorded() if one.operation == SEND]) == len(sent)
 
 
-async def test_a_body_that_breaks_off_is_upstream(recorder, ready_bot, ground, recorded):
-    attempts = Rest(ground(ready_bot)).attempts
+async def test_a_body_that_breaks_off_is_upstream(recorder, ready_bot, context, recorded):
+    attempts = Rest(context(ready_bot)).attempts
     flight = Flight(attempts, SEND)
     attempt = attempts.begin(flight)
     attempts.answered(attempt, 200, {})
@@ -331,7 +331,7 @@ async def test_a_body_that_breaks_off_is_upstream(recorder, ready_bot, ground, r
 async def test_a_fault_of_ours_is_counted_and_the_request_goes_on(channel, surface, monkeypatch, caplog):
     monkeypatch.setattr(surface.attempts, "begin", lambda flight: 1 / 0)
     assert (await channel.send("still")).content == "still"
-    assert any(not one.well and "faults of our own" in one.text for one in surface.findings())
+    assert any(not one.well and "faults of cogmeter" in one.text for one in surface.findings())
     assert "ZeroDivisionError" in caplog.text
 
 
@@ -343,9 +343,9 @@ async def test_the_clock_is_fed_with_each_date(surface, channel):
         def note(self, date_header, sent_wall_s, received_wall_s):
             self.noted.append((date_header, sent_wall_s, received_wall_s))
 
-    surface.ground.skew = Skew()
+    surface.context.skew = Skew()
     await channel.send("what time is it?")
-    ((date, sent_s, received_s),) = surface.ground.skew.noted
+    ((date, sent_s, received_s),) = surface.context.skew.noted
     assert date.endswith("GMT")
     assert sent_s <= received_s
 

@@ -11,7 +11,7 @@ from discord.webhook import async_
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cogmeter.watch.rest.routes import operation_name
+from cogmeter.watch.rest.rest import operation_name
 
 ID = "123456789012345678"
 
