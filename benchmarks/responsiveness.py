@@ -38,8 +38,8 @@ from cogmeter.monitor.monitor import Monitor
 from cogmeter.recording.background import detached
 from cogmeter.recording.recorder import Recorder
 from cogmeter.settings import Settings, env_name
-from cogmeter.web.api.routes.table import ROUTES
-from cogmeter.web.pages.table import PAGES
+from cogmeter.web.pages.table import PAGE_ROUTES
+from cogmeter.web.server.app import ROUTES
 from cogmeter.web.server.servers import Servers
 from cogmeter_storage import open_store
 from cogmeter_storage.model import DAY_US
@@ -184,7 +184,7 @@ class RouteCases(list[Case]):
         super().__init__()
         self._client = client
         self._values = {"service": name_of(1), "id": alert}
-        for route in (*ROUTES, *PAGES):
+        for route in (*ROUTES, *PAGE_ROUTES):
             if route.method == "GET":
                 self._of_route(route)
         self._of_questions()
@@ -201,7 +201,7 @@ class RouteCases(list[Case]):
         if route.path.endswith("/export"):  # a day as JSON takes a minute: it has a pass for each service
             path += "?since=" + time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(time.time() - 600))
         options: dict[str, Any] = {"live": 12} if route.path.endswith("/live") else {}
-        if route in PAGES:
+        if route in PAGE_ROUTES:
             options["Accept"] = "text/html"
         self.add(f"GET {route.path}", "GET", path, **options)
         if "{" in route.path:

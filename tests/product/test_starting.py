@@ -19,6 +19,7 @@ from cogmeter.alerts.delivery.dispatcher import Dispatcher
 from cogmeter.alerts.evaluator import BASELINES, MEASURED
 from cogmeter.alerts.measurement.history import WindowHistory
 from cogmeter.alerts.measurement.spending import KEY as SPENDING
+from cogmeter.diagnostics import Health
 from cogmeter.diagnostics.doctor import examine
 from cogmeter.monitor.heartbeat import Heartbeat
 from cogmeter.monitor.scheduler import Scheduler
@@ -27,7 +28,7 @@ from cogmeter.settings import SettingsError
 from cogmeter.watch.interactions.people import KEY as PRIVACY_KEY
 from cogmeter.watch.interactions.slash import SlashCommands
 from cogmeter.web.metrics.counters import KEY as COUNTERS
-from cogmeter.web.metrics.scrape import scraper_of
+from cogmeter.web.metrics.scrape import Scraper
 from cogmeter_storage import open_store
 from cogmeter_storage.base import StorageError
 from cogmeter_storage.sqlite.alert_store import SqliteAlertStore
@@ -68,7 +69,7 @@ async def run_before(bot):
     await until(lambda: monitor.flusher.written >= 60)
     await monitor.alerting.check()
     await monitor.override({"response_time@web": "1s"}, "Ada")
-    await scraper_of(monitor).scrape()
+    await Scraper(monitor, Health(monitor)).scrape()
     await bot.unload_extension(EXTENSION)
 
 
@@ -230,7 +231,7 @@ async def test_counters_whose_base_is_damaged_begin_with_what_is_stored(bot, mon
     stored_value(COUNTERS)(monkeypatch)
     await bot.load_extension(EXTENSION)
     monitor = monitor_of(bot)
-    page = await scraper_of(monitor).scrape()
+    page = await Scraper(monitor, Health(monitor)).scrape()
     assert b'service="web"' in page.body
     assert "start: counters at /metrics" in await doctor_lines(bot)
     await works(monitor, 3)

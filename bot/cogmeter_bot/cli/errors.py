@@ -12,7 +12,7 @@ from cogmeter_bot.cli.text import one_line, range_title, timestamp
 
 if TYPE_CHECKING:
     from cogmeter.query.records import Range
-    from cogmeter.schemas.errors import Errors
+    from cogmeter.schemas.operations import Errors
     from cogmeter_bot.cli.output import Block
     from cogmeter_bot.sources.base import Source
 

@@ -17,8 +17,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
     from cogmeter.alerts.thresholds.limits import Limits
-    from cogmeter.schemas.dashboard import Dashboard
     from cogmeter.schemas.operations import OperationAnswer
+    from cogmeter.schemas.statistics import Dashboard
     from cogmeter_bot.cli.output import Block
     from cogmeter_bot.sources.base import Source
     from cogmeter_bot.sources.factory import ReconnectingSource

@@ -12,7 +12,7 @@ from cogmeter_bot.cli.text import ms, one_line, range_title, timestamp
 
 if TYPE_CHECKING:
     from cogmeter.alerts.thresholds.limits import Limits
-    from cogmeter.schemas.slowest import Slowest
+    from cogmeter.schemas.operations import Slowest
     from cogmeter_bot.sources.base import Source
 
 

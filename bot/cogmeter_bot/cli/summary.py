@@ -28,9 +28,8 @@ if TYPE_CHECKING:
     from cogmeter.alerts.thresholds.limits import Limits
     from cogmeter.query.records import Range
     from cogmeter.schemas.alerts import AlertAnswer
-    from cogmeter.schemas.dashboard import Dashboard
-    from cogmeter.schemas.figures import Stats
-    from cogmeter.schemas.service import ServiceAnswer
+    from cogmeter.schemas.base import Stats
+    from cogmeter.schemas.statistics import Dashboard, ServiceAnswer
     from cogmeter.settings import Settings
     from cogmeter_bot.cli.output import Block
     from cogmeter_bot.sources.base import Source

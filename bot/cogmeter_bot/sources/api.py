@@ -15,15 +15,10 @@ from yarl import URL
 from cogmeter.alerts.thresholds.limits import Limits
 from cogmeter.exporters.table import exporter
 from cogmeter.redaction import quoted, shown
-from cogmeter.schemas.alerts import AlertPage
-from cogmeter.schemas.changes import Thresholds
-from cogmeter.schemas.dashboard import Dashboard
-from cogmeter.schemas.errors import Errors
+from cogmeter.schemas.alerts import AlertPage, Thresholds
 from cogmeter.schemas.health import HealthAnswer, ServicesHealthAnswer
-from cogmeter.schemas.operations import OperationPage
-from cogmeter.schemas.series import Series
-from cogmeter.schemas.service import ServiceAnswer
-from cogmeter.schemas.slowest import Slowest
+from cogmeter.schemas.operations import Errors, OperationPage, Slowest
+from cogmeter.schemas.statistics import Dashboard, Series, ServiceAnswer
 from cogmeter.times import iso
 from cogmeter_bot.errors import NoDataError, RequestError
 from cogmeter_bot.sources.base import ExportStream

@@ -11,12 +11,8 @@ if TYPE_CHECKING:
     from cogmeter.alerts.thresholds.limits import Limits
     from cogmeter.query.records import Range
     from cogmeter.schemas.alerts import AlertAnswer
-    from cogmeter.schemas.dashboard import Dashboard
-    from cogmeter.schemas.errors import Errors
-    from cogmeter.schemas.operations import OperationPage
-    from cogmeter.schemas.series import Series
-    from cogmeter.schemas.service import ServiceAnswer
-    from cogmeter.schemas.slowest import Slowest
+    from cogmeter.schemas.operations import Errors, OperationPage, Slowest
+    from cogmeter.schemas.statistics import Dashboard, Series, ServiceAnswer
     from cogmeter_bot.sources.diagnosis import Diagnosis
 
 

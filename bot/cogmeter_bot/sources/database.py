@@ -10,14 +10,10 @@ from cogmeter.exporters.base import Export
 from cogmeter.exporters.table import exporter
 from cogmeter.query.query import Query, now_us
 from cogmeter.query.records import UnknownNameError
-from cogmeter.schemas.alerts import page as alert_page
-from cogmeter.schemas.dashboard import dashboard
-from cogmeter.schemas.errors import errors
-from cogmeter.schemas.figures import TimeRange
-from cogmeter.schemas.operations import OperationAnswer, OperationPage, page
-from cogmeter.schemas.series import series
-from cogmeter.schemas.service import service_stats
-from cogmeter.schemas.slowest import slowest
+from cogmeter.schemas.alerts import alert_page
+from cogmeter.schemas.base import TimeRange
+from cogmeter.schemas.operations import OperationAnswer, OperationPage, errors, operation_page, slowest
+from cogmeter.schemas.statistics import dashboard, series, service_stats
 from cogmeter_bot.errors import NoDataError, RequestError
 from cogmeter_bot.sources.base import ExportStream
 from cogmeter_bot.sources.diagnosis import Diagnosis, database_findings
@@ -31,11 +27,8 @@ if TYPE_CHECKING:
 
     from cogmeter.query.records import Range
     from cogmeter.schemas.alerts import AlertAnswer
-    from cogmeter.schemas.dashboard import Dashboard
-    from cogmeter.schemas.errors import Errors
-    from cogmeter.schemas.series import Series
-    from cogmeter.schemas.service import ServiceAnswer
-    from cogmeter.schemas.slowest import Slowest
+    from cogmeter.schemas.operations import Errors, Slowest
+    from cogmeter.schemas.statistics import Dashboard, Series, ServiceAnswer
     from cogmeter.settings import Settings
     from cogmeter_storage import Store
     from cogmeter_storage.model import OperationRecord
@@ -102,7 +95,7 @@ class DatabaseSource:
         """See Source."""
         await self._require_data()
         with _source_errors():
-            operations, _ = await page(
+            operations, _ = await operation_page(
                 self._query,
                 time_range,
                 service=service,

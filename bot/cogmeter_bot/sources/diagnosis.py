@@ -22,10 +22,10 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from cogmeter.alerts.thresholds.limits import Limits
-    from cogmeter.schemas.dashboard import Dashboard, OverallStats
-    from cogmeter.schemas.figures import Stats
+    from cogmeter.schemas.base import Stats
     from cogmeter.schemas.health import CheckAnswer
     from cogmeter.schemas.operations import OperationAnswer
+    from cogmeter.schemas.statistics import Dashboard, OverallStats
     from cogmeter.settings import Settings
     from cogmeter_storage.base import Store
     from cogmeter_storage.model import StoreStatus

@@ -8,7 +8,7 @@ from pydantic_core import PydanticCustomError
 
 from cogmeter.query.records import Period, Range
 from cogmeter.redaction import quoted, shown
-from cogmeter.schemas.times import end_us, iso, iso_end, moment_us
+from cogmeter.schemas.times import iso, iso_end, parse_end, parse_time
 from cogmeter.times import SECOND_US, parse_duration, parse_iso, utc
 from cogmeter_bot.errors import RequestError
 from cogmeter_storage.model import DAY_US
@@ -36,8 +36,8 @@ def parse_range(
     if since is not None and until is not None and period is not None:
         raise RequestError("--period is not allowed with both --since and --until. Remove one of the three.")
     length_us = _period(key or Period.DAY.key).length_us
-    until_us = None if until is None else _parse("--until", until, end_us, now_us)
-    since_us = None if since is None else _parse("--since", since, moment_us, now_us)
+    until_us = None if until is None else _parse("--until", until, parse_end, now_us)
+    since_us = None if since is None else _parse("--since", since, parse_time, now_us)
     if since_us is not None and since_us >= now_us:
         raise RequestError(f"--since {shown(since)} is in the future. It is now {iso(now_us)} (times are UTC).")
     if since_us is None:

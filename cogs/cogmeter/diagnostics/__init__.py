@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
-from cogmeter.diagnostics.health import Health, health_of
+from cogmeter.diagnostics.health import Health
 
-__all__ = ["Health", "health_of"]
+__all__ = ["Health"]

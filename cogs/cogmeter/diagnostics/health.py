@@ -96,11 +96,3 @@ class Health:
             self._dropped_ns = now_ns()
         self._dropped = dropped
         return self._dropped_ns is not None and now_ns() - self._dropped_ns < DROPPING_NS
-
-
-def health_of(monitor: Monitor) -> Health:
-    """Return the health checks of this monitor, the same object at every call."""
-    if Health not in monitor.beside:
-        monitor.beside[Health] = Health(monitor)
-    health: Health = monitor.beside[Health]
-    return health

@@ -18,7 +18,7 @@ from cogmeter.exporters.base import ROWS, Export, Exporter, series_of
 from cogmeter.exporters.ndjson import as_json
 from cogmeter.query.statistics import figures_of_rows
 from cogmeter.recording.background import paced
-from cogmeter.schemas.numbers import ms_or_none
+from cogmeter.schemas.base import ms_or_none
 from cogmeter.schemas.times import last_us
 from cogmeter.times import iso
 from cogmeter_storage.model import DAY_US, HOUR_US

@@ -31,11 +31,9 @@ from cogmeter.recording.recorder import MAX_SERIES
 from cogmeter.redaction import quoted
 from cogmeter.render.charts.builder import ChartBuilder
 from cogmeter.render.charts.worker_client import ChartWorker
-from cogmeter.schemas.alerts import STATES, page
-from cogmeter.schemas.dashboard import dashboard
-from cogmeter.schemas.ranges import between
-from cogmeter.schemas.series import series
-from cogmeter.schemas.service import service_stats
+from cogmeter.schemas.alerts import STATES, alert_page
+from cogmeter.schemas.statistics import dashboard, series, service_stats
+from cogmeter.schemas.times import between
 from cogmeter.settings import SettingsError, env_name
 from cogmeter.startup import PREFIX, StartupGuard
 from cogmeter.watch.interactions.people import new_key, privacy_key, stored_key
@@ -55,11 +53,9 @@ if TYPE_CHECKING:
     from cogmeter.monitor.heartbeat import Heartbeat
     from cogmeter.notifiers.base import Notifier
     from cogmeter.recording.recorder import Recorder
-    from cogmeter.schemas.alerts import AlertAnswer, Listed
-    from cogmeter.schemas.dashboard import Dashboard
-    from cogmeter.schemas.ranges import Moment
-    from cogmeter.schemas.series import Series
-    from cogmeter.schemas.service import ServiceAnswer
+    from cogmeter.schemas.alerts import AlertAnswer, ListedState
+    from cogmeter.schemas.statistics import Dashboard, Series, ServiceAnswer
+    from cogmeter.schemas.times import Moment
     from cogmeter.settings import Settings
     from cogmeter_storage.alerting import AuditEntry
     from cogmeter_storage.base import Store
@@ -95,7 +91,6 @@ class Monitor:
         self.began_ns = self.sampled_ns = now_ns()  # of its creation and of that sample
         self.reopened = 0  # how often the database had to be opened again, and when
         self.reopened_ns = 0
-        self.beside: dict[type, Any] = {}  # what layers above keep for as long as it lives, by its class
         self.parts = StartupGuard(self.faults)
         self.reporters: list[Callable[[], list[Finding]]] = []  # of layers above, for the doctor
         self.schedule = Scheduler(self.faults)
@@ -241,7 +236,7 @@ class Monitor:
         return await series(self.query, service, operation, span, step_us=step_us)
 
     async def alerts(
-        self, state: Listed = "active", *, service: str | None = None, limit: int = 100, offset: int = 0
+        self, state: ListedState = "active", *, service: str | None = None, limit: int = 100, offset: int = 0
     ) -> list[AlertAnswer]:
         """Return up to ``limit`` alerts in a state, the last changed first, after skipping ``offset`` of them.
 
@@ -253,7 +248,7 @@ class Monitor:
             raise ValueError(f"state={quoted(state)} is none of {', '.join(STATES)}")
         if limit < 1 or offset < 0:
             raise ValueError(f"limit={limit} is below 1, or offset={offset} below 0")
-        found, _ = await page(self.store.alerting, state, service=service, limit=limit, offset=offset)
+        found, _ = await alert_page(self.store.alerting, state, service=service, limit=limit, offset=offset)
         return found
 
     async def ready(self) -> None:

@@ -7,7 +7,7 @@ from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Self
 
-from cogmeter.schemas.numbers import measured
+from cogmeter.schemas.base import measured
 from cogmeter.times import SECOND_US, iso
 
 if TYPE_CHECKING:

@@ -1,1 +1,1 @@
-"""What leaves as JSON: pydantic models in the guide's camelCase, made from the records of queries and the store."""
+"""The JSON that leaves cogmeter: pydantic models in the guide's camelCase, built from query and store records."""

@@ -1,4 +1,4 @@
-"""Alerts: the guide's fields of each, how it stands, and what happened to it."""
+"""Alerts in the guide's fields, and what is set up around them: mutes, thresholds, the audit log, markers."""
 
 from __future__ import annotations
 
@@ -7,20 +7,20 @@ from typing import TYPE_CHECKING, Final, Literal
 from pydantic import Field
 
 from cogmeter.schemas import safe
-from cogmeter.schemas.base import Schema
-from cogmeter.schemas.figures import moment
-from cogmeter.schemas.numbers import Number, measured
-from cogmeter.schemas.times import Instant, at
+from cogmeter.schemas.base import Number, Schema, TimeRange, measured, rounded
+from cogmeter.schemas.times import Instant, at, at_or_none
 from cogmeter_storage.alerting import ACTIVE, AlertState
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence
 
-    from cogmeter_storage.alerting import Alert, AlertChange, AlertStore, Attempt
+    from cogmeter.query.records import EffectiveLimit, WhatIf
+    from cogmeter_storage.alerting import Alert, AlertChange, AlertStore, Attempt, AuditEntry, Mute
+    from cogmeter_storage.model import Marker
 
-Listed = Literal["active", "history", "firing", "acknowledged", "muted", "resolved"]
+ListedState = Literal["active", "history", "firing", "acknowledged", "muted", "resolved"]
 
-# What each word lists. A breach that was not told yet is no history.
+# The states behind each value of the parameter ``state``. A pending alert was never sent and is no history.
 STATES: Final[Mapping[str, Collection[AlertState]]] = {
     "active": ACTIVE,
     "history": tuple(state for state in AlertState if state is not AlertState.PENDING),
@@ -29,26 +29,27 @@ STATES: Final[Mapping[str, Collection[AlertState]]] = {
         for state in (AlertState.FIRING, AlertState.ACKNOWLEDGED, AlertState.MUTED, AlertState.RESOLVED)
     },
 }
-TOLD: Final = frozenset({AlertState.FIRING, AlertState.ACKNOWLEDGED})  # what people are told of, and is not over
+SENT_STATES: Final = frozenset({AlertState.FIRING, AlertState.ACKNOWLEDGED})  # active, and sent to the targets
+LIMIT_DIGITS: Final = 6
 
 
 class AlertAnswer(Schema):
-    """One alert. Threshold and values are in its rule's unit: shares, milliseconds, operations a minute."""
+    """One alert. Threshold and values are in its rule's unit: shares, milliseconds, operations per minute."""
 
     type: str = Field(description="The rule: error_rate, response_time, throughput, ...")
     service: str
     message: str
     threshold: Number | None
-    current: Number | None = Field(description="What was last measured")
-    timestamp: Instant = Field(description="When it was first told; until then, when it began")
+    current: Number | None = Field(description="The last measured value")
+    timestamp: Instant = Field(description="When it fired; while it is pending, when it started")
     severity: str = Field(description="info, warning or critical")
-    id: str = Field(description="What the other routes know it by")
-    number: int = Field(description="What people call it by: alert 12")
+    id: str = Field(description="The id in the URLs of other routes")
+    number: int = Field(description="The number in messages: alert 12")
     state: str = Field(description="pending, firing, acknowledged, muted or resolved")
-    operation: str | None = Field(description="null: the service as a whole")
+    operation: str | None = Field(description="null: all operations of the service")
     worst: Number | None = Field(description="The value farthest beyond the threshold")
     started_at: Instant
-    seen_at: Instant = Field(description="When the breach was last measured")
+    seen_at: Instant = Field(description="When the threshold was last exceeded")
     changed_at: Instant
     fired_at: Instant | None
     acknowledged_at: Instant | None
@@ -56,75 +57,75 @@ class AlertAnswer(Schema):
     resolved_at: Instant | None
     muted_until: Instant | None
     escalated: bool
-    flapping: bool = Field(description="It came and went several times within a short time")
-    group: str | None = Field(description="The id of the alert that speaks for it")
+    flapping: bool = Field(description="True when it fired and resolved several times within a short time")
+    group: str | None = Field(description="The id of the alert that represents its group")
 
     @classmethod
-    def of(cls, one: Alert) -> AlertAnswer:
-        """That of a record."""
+    def of(cls, alert: Alert) -> AlertAnswer:
+        """Build it from a stored alert."""
         return cls(
-            type=one.rule,
-            service=one.service,
-            message=safe.text(one.message),
-            threshold=measured(one.rule, one.threshold, threshold=True),
-            current=measured(one.rule, one.current),
-            timestamp=at(one.started_us if one.fired_us is None else one.fired_us),
-            severity=one.severity,
-            id=one.uid,
-            number=one.id,
-            state=one.state.value,
-            operation=one.operation or None,
-            worst=measured(one.rule, one.worst),
-            started_at=at(one.started_us),
-            seen_at=at(one.seen_us),
-            changed_at=at(one.changed_us),
-            fired_at=moment(one.fired_us),
-            acknowledged_at=moment(one.acknowledged_us),
-            acknowledged_by=one.acknowledged_by or None,
-            resolved_at=moment(one.resolved_us),
-            muted_until=moment(one.muted_until_us),
-            escalated=one.escalated,
-            flapping=one.flapping,
-            group=one.group or None,
+            type=alert.rule,
+            service=alert.service,
+            message=safe.text(alert.message),
+            threshold=measured(alert.rule, alert.threshold, threshold=True),
+            current=measured(alert.rule, alert.current),
+            timestamp=at(alert.started_us if alert.fired_us is None else alert.fired_us),
+            severity=alert.severity,
+            id=alert.uid,
+            number=alert.id,
+            state=alert.state.value,
+            operation=alert.operation or None,
+            worst=measured(alert.rule, alert.worst),
+            started_at=at(alert.started_us),
+            seen_at=at(alert.seen_us),
+            changed_at=at(alert.changed_us),
+            fired_at=at_or_none(alert.fired_us),
+            acknowledged_at=at_or_none(alert.acknowledged_us),
+            acknowledged_by=alert.acknowledged_by or None,
+            resolved_at=at_or_none(alert.resolved_us),
+            muted_until=at_or_none(alert.muted_until_us),
+            escalated=alert.escalated,
+            flapping=alert.flapping,
+            group=alert.group or None,
         )
 
 
 class AlertPage(Schema):
-    """Alerts, the last changed first."""
+    """Alerts, the most recently changed first."""
 
     alerts: list[AlertAnswer]
-    next: str | None = Field(description="The cursor of the next page; null behind the last one")
+    next: str | None = Field(description="The cursor of the next page; null on the last page")
 
 
 class ChangeAnswer(Schema):
-    """What happened to an alert."""
+    """One event in the life of an alert."""
 
     at: Instant
     kind: str = Field(description="fired, escalated, reminded, acknowledged, muted, unmuted, worsened, resolved, ...")
-    state: str = Field(description="The alert's state after it")
+    state: str = Field(description="The alert's state afterwards")
     severity: str
     message: str
     current: Number | None
-    actor: str | None = Field(description="Who did it; null: the alerting itself")
+    actor: str | None = Field(description="Who did it; null: cogmeter itself")
     note: str | None
 
     @classmethod
-    def of(cls, one: AlertChange, rule: str) -> ChangeAnswer:
-        """That of a record."""
+    def of(cls, change: AlertChange, rule: str) -> ChangeAnswer:
+        """Build it from a stored change."""
         return cls(
-            at=at(one.at_us),
-            kind=one.kind,
-            state=one.state.value,
-            severity=one.severity,
-            message=safe.text(one.message),
-            current=measured(rule, one.current),
-            actor=one.actor or None,
-            note=safe.text(one.note) or None,
+            at=at(change.at_us),
+            kind=change.kind,
+            state=change.state.value,
+            severity=change.severity,
+            message=safe.text(change.message),
+            current=measured(rule, change.current),
+            actor=change.actor or None,
+            note=safe.text(change.note) or None,
         )
 
 
 class AttemptAnswer(Schema):
-    """One attempt at telling somebody."""
+    """One attempt to deliver an alert to a target."""
 
     at: Instant
     target: str
@@ -132,42 +133,222 @@ class AttemptAnswer(Schema):
     error: str | None
 
     @classmethod
-    def of(cls, one: Attempt) -> AttemptAnswer:
-        """That of a record."""
-        return cls(at=at(one.at_us), target=one.target, outcome=one.outcome, error=safe.text(one.error) or None)
+    def of(cls, attempt: Attempt) -> AttemptAnswer:
+        """Build it from a stored attempt."""
+        return cls(
+            at=at(attempt.at_us),
+            target=attempt.target,
+            outcome=attempt.outcome,
+            error=safe.text(attempt.error) or None,
+        )
 
 
 class AlertDetail(Schema):
-    """One alert with all that happened to it, newest first."""
+    """One alert with its events and delivery attempts, newest first."""
 
     alert: AlertAnswer
     changes: list[ChangeAnswer]
     attempts: list[AttemptAnswer]
-    members: list[AlertAnswer] = Field(description="The alerts that it speaks for")
+    members: list[AlertAnswer] = Field(description="The alerts of the group that it represents")
 
 
-async def page(
-    kept: AlertStore, state: str, *, service: str | None = None, limit: int = 50, offset: int = 0
+async def alert_page(
+    store: AlertStore, state: str, *, service: str | None = None, limit: int = 50, offset: int = 0
 ) -> tuple[list[AlertAnswer], int | None]:
-    """One page of the alerts that a word of STATES lists, and where the next one begins; None behind the last one."""
-    # One more than is shown tells whether there is another page.
-    found = await kept.alerts(STATES[state], service=service, limit=limit + 1, offset=offset)
-    return [AlertAnswer.of(one) for one in found[:limit]], offset + limit if len(found) > limit else None
+    """Return one page of the alerts in a state (see STATES), and the next page's offset; None on the last page."""
+    # One row more than the page shows whether there is another page.
+    alerts = await store.alerts(STATES[state], service=service, limit=limit + 1, offset=offset)
+    return [AlertAnswer.of(alert) for alert in alerts[:limit]], offset + limit if len(alerts) > limit else None
 
 
-async def detail(kept: AlertStore, alert: Alert, *, limit: int = 200) -> AlertDetail:
-    """All that is known of one alert."""
-    changes = await kept.changes(alert.uid, limit=limit)
-    attempts = await kept.attempts(alert.uid, limit=limit)
-    members = await kept.alerts(tuple(AlertState), group=alert.uid, limit=limit)
+async def alert_detail(store: AlertStore, alert: Alert, *, limit: int = 200) -> AlertDetail:
+    """Return one alert with its events, delivery attempts and group members."""
+    changes = await store.changes(alert.uid, limit=limit)
+    attempts = await store.attempts(alert.uid, limit=limit)
+    members = await store.alerts(tuple(AlertState), group=alert.uid, limit=limit)
     return AlertDetail(
         alert=AlertAnswer.of(alert),
-        changes=[ChangeAnswer.of(one, alert.rule) for one in changes],
-        attempts=[AttemptAnswer.of(one) for one in attempts],
-        members=[AlertAnswer.of(one) for one in members],
+        changes=[ChangeAnswer.of(change, alert.rule) for change in changes],
+        attempts=[AttemptAnswer.of(attempt) for attempt in attempts],
+        members=[AlertAnswer.of(member) for member in members],
     )
 
 
-def told(alerts: Sequence[Alert]) -> list[AlertAnswer]:
-    """Those that people are told of now; not what is pending or muted."""
-    return [AlertAnswer.of(one) for one in alerts if one.state in TOLD]
+def sent_alerts(alerts: Sequence[Alert]) -> list[AlertAnswer]:
+    """Return the firing and acknowledged alerts; not the pending and muted ones."""
+    return [AlertAnswer.of(alert) for alert in alerts if alert.state in SENT_STATES]
+
+
+class MuteAnswer(Schema):
+    """A mute that is in effect."""
+
+    id: int
+    service: str | None = Field(description="null: every service")
+    rule: str | None = Field(description="null: every rule")
+    since: Instant
+    until: Instant
+    actor: str = Field(description="Who muted")
+    reason: str | None
+
+    @classmethod
+    def of(cls, mute: Mute) -> MuteAnswer:
+        """Build it from a stored mute."""
+        return cls(
+            id=mute.id,
+            service=mute.service or None,
+            rule=mute.rule or None,
+            since=at(mute.since_us),
+            until=at(mute.until_us),
+            actor=mute.actor,
+            reason=safe.text(mute.reason) or None,
+        )
+
+
+class Mutes(Schema):
+    """The mutes in effect, the first to end first."""
+
+    mutes: list[MuteAnswer]
+
+
+class HoldingAnswer(Schema):
+    """One limit of an alert rule in effect, and where it comes from."""
+
+    key: str = Field(examples=["error_rate@knowledge-graph", "response_time.for"])
+    rule: str
+    field: str = Field(description="threshold, recovery, for, recovery_delay, min_operations, severity or statistic")
+    value: Number | str = Field(description="In the unit; a threshold of 0 is off")
+    unit: str | None = Field(description="null for text")
+    least: Number | None = Field(description="The smallest allowed value; null for text")
+    most: Number | None = Field(description="The largest allowed value; null for text, and without a maximum")
+    origin: str = Field(description="default, .env or changed")
+    changed_by: str | None
+    changed_at: Instant | None
+
+    @classmethod
+    def of(cls, limit: EffectiveLimit, *, unit: str | None, least: float | None, most: float | None) -> HoldingAnswer:
+        """Build it from a limit in effect and the range of its values."""
+        return cls(
+            key=limit.key,
+            rule=limit.rule,
+            field=limit.field,
+            value=limit.value if isinstance(limit.value, str) else rounded(limit.value, LIMIT_DIGITS),
+            unit=unit,
+            least=None if least is None else rounded(least, LIMIT_DIGITS),
+            most=None if most is None else rounded(most, LIMIT_DIGITS),
+            origin=limit.origin,
+            changed_by=limit.changed_by or None,
+            changed_at=at_or_none(limit.changed_us),
+        )
+
+
+class Thresholds(Schema):
+    """The limits of all alert rules in effect."""
+
+    rules: list[HoldingAnswer] = Field(description="The threshold of every rule")
+    others: list[HoldingAnswer] = Field(description="Other changed limits: of other fields, services, operations")
+
+
+class OutlookAnswer(Schema):
+    """How often a rule would have fired with another limit, and how often it fires with the present one."""
+
+    time_range: TimeRange
+    times: int
+    seconds: Number = Field(description="Total time in which the alert would have been active")
+    now_times: int
+    now_seconds: Number
+    subjects: int = Field(description="Services or operations that were checked")
+    left_out: int = Field(description="Services or operations with less traffic that were not checked")
+
+    @classmethod
+    def of(cls, what_if: WhatIf, time_range: TimeRange) -> OutlookAnswer:
+        """Build it from a replay."""
+        return cls(
+            time_range=time_range,
+            times=what_if.times,
+            seconds=rounded(what_if.length_us / 1e6, 3),
+            now_times=what_if.now_times,
+            now_seconds=rounded(what_if.now_length_us / 1e6, 3),
+            subjects=what_if.subjects,
+            left_out=what_if.left_out,
+        )
+
+
+class ThresholdChange(Schema):
+    """One limit before and after a change."""
+
+    key: str
+    before: HoldingAnswer
+    after: HoldingAnswer
+    message: str = Field(description="The effect of the change, as text")
+    outlook: OutlookAnswer | None = Field(description="Of a dry run; null where the rule cannot be replayed")
+
+
+class ThresholdChanges(Schema):
+    """The changed limits; in a dry run, those that would change."""
+
+    dry_run: bool
+    changes: list[ThresholdChange]
+
+
+class AuditAnswer(Schema):
+    """One entry of the audit log."""
+
+    at: Instant
+    actor: str
+    action: str = Field(description="threshold set, threshold reset, mute, unmute or acknowledge")
+    subject: str
+    before: str | None
+    after: str | None
+
+    @classmethod
+    def of(cls, entry: AuditEntry) -> AuditAnswer:
+        """Build it from a stored entry."""
+        return cls(
+            at=at(entry.at_us),
+            actor=entry.actor,
+            action=entry.action,
+            subject=entry.subject,
+            before=safe.text(entry.before) or None,
+            after=safe.text(entry.after) or None,
+        )
+
+
+class AuditPage(Schema):
+    """Entries of the audit log, newest first."""
+
+    entries: list[AuditAnswer]
+    next: str | None = Field(description="The cursor of the next page; null on the last page")
+
+
+class MarkerAnswer(Schema):
+    """A moment that charts and alerts show: a start, a deployment, a changed threshold."""
+
+    id: int
+    at: Instant
+    kind: str = Field(description="start, version, extension, threshold or mark")
+    name: str = Field(examples=["deployed 1.4"])
+
+    @classmethod
+    def of(cls, marker: Marker) -> MarkerAnswer:
+        """Build it from a stored marker."""
+        return cls(id=marker.id, at=at(marker.at_us), kind=marker.kind, name=safe.text(marker.name))
+
+
+class Markers(Schema):
+    """Markers in order of time; above the limit, the newest."""
+
+    markers: list[MarkerAnswer]
+
+
+class TargetAnswer(Schema):
+    """The result of a test alert at one target."""
+
+    target: str
+    delivered: bool
+    error: str | None
+
+
+class TestAlert(Schema):
+    """The result of a test alert at every target."""
+
+    targets: list[TargetAnswer]

@@ -1,8 +1,9 @@
-"""Health as JSON: how the bot, the monitor and each service are."""
+"""Health of the bot, the monitor and the services, and of the process: blocks of the event loop, loops, gauges."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+import asyncio
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from pydantic import Field
 
@@ -10,99 +11,283 @@ from cogmeter import __version__
 from cogmeter.diagnosis import Check, Status
 from cogmeter.query.query import now_us
 from cogmeter.recording.background import paced
-from cogmeter.schemas.base import Schema
-from cogmeter.schemas.figures import moment
-from cogmeter.schemas.numbers import Number, ms_or_none, rate, rounded
-from cogmeter.schemas.safe import text
-from cogmeter.schemas.times import Instant, at
+from cogmeter.recording.service_names import STALLS, TASKS
+from cogmeter.schemas import safe
+from cogmeter.schemas.base import Number, Schema, Stats, TimeRange, ms, ms_or_none, rate, rounded
+from cogmeter.schemas.times import Instant, at, at_or_none
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Collection, Iterable, Mapping, Sequence
     from typing import Self
 
     from cogmeter.diagnosis import ServiceHealth
+    from cogmeter.query.query import Query
+    from cogmeter.query.records import Range
+    from cogmeter_storage.base import Store
+    from cogmeter_storage.model import OperationRecord
+
+POINTS: Final = 200  # of one gauge; each combines at least one sample
+PIECE_US: Final = 2 * 3_600_000_000  # read at once: with a sample every 15 s, 480 of each gauge
+DIGITS: Final = 6
 
 
 class CheckAnswer(Schema):
-    """How one component is."""
+    """The result of one check."""
 
     status: Status
     reason: str
     age_seconds: Number | None = Field(
-        description="Age of what it rests on: the last heartbeat, flush, write, sample, run or operation"
+        description="Age of the data behind it: the last heartbeat, flush, write, sample, run or operation"
     )
 
     @classmethod
     def of(cls, check: Check) -> Self:
-        """That of a judgement."""
-        return cls(**_fields(check))
+        """Build it from a check."""
+        return cls(**_check_fields(check))
 
 
 class ServiceHealthAnswer(CheckAnswer):
-    """How one service is, by what it did within the window of the alerts."""
+    """Health of one service in the alert window."""
 
-    total_operations: int = Field(description="Within the window")
+    total_operations: int = Field(description="In the window")
     error_rate: Number | None = Field(description="0 to 1; null without operations in the window")
     average_response_time: Number | None = Field(description="Milliseconds")
     p95_response_time: Number | None = Field(description="Milliseconds, within 1%")
-    last_seen: Instant | None = Field(description="When its last operation ended, to a sixtieth of the window")
+    last_seen: Instant | None = Field(description="When its last operation ended, accurate to 1/60 of the window")
 
     @classmethod
-    def of_service(cls, one: ServiceHealth) -> Self:
-        """That of a service."""
+    def of_service(cls, health: ServiceHealth) -> Self:
+        """Build it from the health of a service."""
         return cls(
-            **_fields(one.check),
-            total_operations=one.operations,
-            error_rate=None if one.error_rate is None else rate(one.error_rate),
-            average_response_time=ms_or_none(one.mean_us),
-            p95_response_time=ms_or_none(one.p95_us),
-            last_seen=moment(one.last_seen_us),
+            **_check_fields(health.check),
+            total_operations=health.operations,
+            error_rate=None if health.error_rate is None else rate(health.error_rate),
+            average_response_time=ms_or_none(health.mean_us),
+            p95_response_time=ms_or_none(health.p95_us),
+            last_seen=at_or_none(health.last_seen_us),
         )
 
 
-class _About(Schema):
-    status: Status = Field(description="The worst of what counts; healthy and degraded are answered with 200")
-    version: str = Field(description="Of cogmeter")
-    uptime_seconds: Number = Field(description="Since cogmeter was started")
+class _Report(Schema):
+    status: Status = Field(description="The worst status of the checks; healthy and degraded return 200")
+    version: str = Field(description="Version of cogmeter")
+    uptime_seconds: Number = Field(description="Since cogmeter started")
     timestamp: Instant
 
 
-class HealthAnswer(_About):
-    """How the bot or the monitor is."""
+class HealthAnswer(_Report):
+    """Health of the bot or of the monitor."""
 
     checks: dict[str, CheckAnswer]
 
     @classmethod
     def of(cls, status: Status, checks: Iterable[Check], up_s: float) -> Self:
-        """That of these judgements."""
-        return cls(checks={one.name: CheckAnswer.of(one) for one in checks}, **_about(status, up_s))
+        """Build it from checks."""
+        return cls(checks={check.name: CheckAnswer.of(check) for check in checks}, **_report_fields(status, up_s))
 
 
-class ServicesHealthAnswer(_About):
-    """How each recorded service is."""
+class ServicesHealthAnswer(_Report):
+    """Health of every recorded service."""
 
-    checks: dict[str, ServiceHealthAnswer] = Field(description="By the services' names; their worst is the status")
-    discord: dict[str, ServiceHealthAnswer] = Field(description="What cogmeter records of Discord by itself")
+    checks: dict[str, ServiceHealthAnswer] = Field(description="By service name; the worst of them is the status")
+    discord: dict[str, ServiceHealthAnswer] = Field(description="Services that cogmeter records for Discord itself")
 
     @classmethod
     async def of(
         cls, status: Status, own: Mapping[str, ServiceHealth], discord: Mapping[str, ServiceHealth], up_s: float
     ) -> Self:
-        """Return the answer about these services, built in short pieces."""
-        return cls(checks=await _named(own), discord=await _named(discord), **_about(status, up_s))
+        """Build it from the health of the services, in short slices."""
+        return cls(checks=await _by_name(own), discord=await _by_name(discord), **_report_fields(status, up_s))
 
 
-async def _named(services: Mapping[str, ServiceHealth]) -> dict[str, ServiceHealthAnswer]:
-    return {text(name): ServiceHealthAnswer.of_service(one) async for name, one in paced(services.items())}
+async def _by_name(services: Mapping[str, ServiceHealth]) -> dict[str, ServiceHealthAnswer]:
+    return {safe.text(name): ServiceHealthAnswer.of_service(health) async for name, health in paced(services.items())}
 
 
-def _fields(check: Check) -> dict[str, Any]:
+def _check_fields(check: Check) -> dict[str, Any]:
     return {
         "status": check.status,
-        "reason": text(check.reason),
+        "reason": safe.text(check.reason),
         "age_seconds": None if check.age_s is None else rounded(check.age_s, 3),
     }
 
 
-def _about(status: Status, up_s: float) -> dict[str, Any]:
+def _report_fields(status: Status, up_s: float) -> dict[str, Any]:
     return {"status": status, "version": __version__, "uptime_seconds": rounded(up_s, 3), "timestamp": at(now_us())}
+
+
+class Stall(Schema):
+    """One block of the event loop."""
+
+    place: str = Field(examples=["cogs/music.py:88 search"])
+    start_time: Instant
+    duration: Number = Field(description="Milliseconds")
+    during: str | None = Field(description="The interaction that was running")
+    stack: list[str] = Field(description="The innermost line first")
+
+    @classmethod
+    def of(cls, operation: OperationRecord) -> Stall:
+        """Build it from its stored operation."""
+        stack, during = operation.metadata.get("stack"), operation.metadata.get("during")
+        return cls(
+            place=operation.operation,
+            start_time=at(operation.start_us),
+            duration=ms(operation.duration_us),
+            during=safe.text(str(during)) if during else None,
+            stack=[safe.text(str(line)) for line in stack] if isinstance(stack, list) else [],
+        )
+
+
+class Stalls(Schema):
+    """Blocks of the event loop."""
+
+    time_range: TimeRange
+    places: dict[str, Stats] = Field(description="By the line that blocked, the most frequent first")
+    recent: list[Stall] = Field(description="Newest first")
+    longest: list[Stall] = Field(description="Longest first")
+
+
+async def stalls(query: Query, span: Range, *, limit: int) -> Stalls:
+    """Return the blocks of the event loop in a range.
+
+    Raises:
+        StorageError: the store cannot be read.
+    """
+    ids = [series.id for series in await query.store.series() if series.service == STALLS]
+    if not ids:
+        return Stalls(time_range=TimeRange.of(span), places={}, recent=[], longest=[])
+    selection = (ids, span.since_us, span.until_us)
+    places = await query.operations(STALLS, span)
+    return Stalls(
+        time_range=TimeRange.of(span),
+        places={name: Stats.of(figures) for name, figures in places.items()},
+        recent=[Stall.of(operation) for operation in await query.store.recent(*selection, limit=limit)],
+        longest=[Stall.of(operation) for operation in await query.store.slowest(*selection, limit=limit)],
+    )
+
+
+class LoopRunState(Protocol):
+    """A background loop that is overdue or dead; see ``LoopState`` in ``alerts.model``."""
+
+    @property
+    def name(self) -> str: ...  # noqa: D102 - see LoopState
+    @property
+    def dead(self) -> bool: ...  # noqa: D102
+    @property
+    def overdue_s(self) -> float: ...  # noqa: D102
+    @property
+    def text(self) -> str: ...  # noqa: D102
+
+
+class Loop(Schema):
+    """One background loop or job, by the name of its operations."""
+
+    name: str
+    state: str = Field(description="ok, overdue or dead")
+    overdue_seconds: Number = Field(description="Time since the next iteration was due; 0 if it is not overdue")
+    message: str | None = Field(description="What is wrong; null if nothing is")
+    stats: Stats | None = Field(description="Of its iterations; null without an iteration in the range")
+
+
+class Loops(Schema):
+    """Background loops: dead and overdue ones first, then the busiest."""
+
+    time_range: TimeRange
+    loops: list[Loop]
+
+
+async def loops(query: Query, span: Range, failing: Sequence[LoopRunState]) -> Loops:
+    """Return every loop that ran in a range, and the loops that are dead or overdue now.
+
+    Raises:
+        StorageError: the store cannot be read.
+    """
+    stats = {name: Stats.of(figures) for name, figures in (await query.operations(TASKS, span)).items()}
+    listed = [_failing_loop(state, stats.pop(state.name, None)) for state in failing]
+    listed += [Loop(name=name, state="ok", overdue_seconds=0, message=None, stats=its) for name, its in stats.items()]
+    return Loops(time_range=TimeRange.of(span), loops=listed)
+
+
+def _failing_loop(state: LoopRunState, stats: Stats | None) -> Loop:
+    return Loop(
+        name=state.name,
+        state="dead" if state.dead else "overdue",
+        overdue_seconds=rounded(state.overdue_s, 3),
+        message=safe.text(state.text),
+        stats=stats,
+    )
+
+
+class Gauge(Schema):
+    """One gauge: the mean, lowest and highest sample of each point."""
+
+    timestamps: list[Instant] = Field(description="When the first sample of each point was taken")
+    mean: list[Number]
+    lowest: list[Number]
+    highest: list[Number]
+
+
+class Gauges(Schema):
+    """Gauges by name, and the newest value of every gauge."""
+
+    time_range: TimeRange
+    gauges: dict[str, Gauge]
+    latest: dict[str, Number] = Field(description="The newest sample of every gauge, by name")
+
+
+class _GaugePoints:
+    """Combines samples into points as they are read."""
+
+    def __init__(self, span: Range) -> None:
+        self._since_us = span.since_us
+        self._width_us = max((span.until_us - span.since_us) // POINTS, 1)
+        self._points: dict[int, list[float]] = {}  # [time, count, sum, lowest, highest] in order of time
+
+    def add(self, at_us: int, value: float) -> None:
+        position = (at_us - self._since_us) // self._width_us
+        point = self._points.get(position)
+        if point is None:
+            self._points[position] = [at_us, 1, value, value, value]
+            return
+        point[1] += 1
+        point[2] += value
+        point[3], point[4] = min(point[3], value), max(point[4], value)
+
+    def gauge(self) -> Gauge:
+        points = list(self._points.values())
+        return Gauge(
+            timestamps=[at(int(at_us)) for at_us, *_ in points],
+            mean=[rounded(total / count, DIGITS) for _, count, total, *_ in points],
+            lowest=[rounded(point[3], DIGITS) for point in points],
+            highest=[rounded(point[4], DIGITS) for point in points],
+        )
+
+
+async def gauges(store: Store, span: Range, names: Collection[str], latest: Mapping[str, float]) -> Gauges:
+    """Return the gauges with these names over a range, read in pieces; an unknown name has no points.
+
+    Raises:
+        StorageError: the store cannot be read.
+    """
+    points = {name: _GaugePoints(span) for name in names}
+    first_us = max(span.since_us, await _first_sample_us(store, span))
+    for start_us in range(first_us, span.until_us, PIECE_US) if points else ():
+        end_us = min(start_us + PIECE_US, span.until_us)
+        await asyncio.to_thread(_add_samples, points, await store.samples(names, start_us, end_us))
+    return Gauges(
+        time_range=TimeRange.of(span),
+        gauges={name: its_points.gauge() for name, its_points in points.items()},
+        latest={name: rounded(value, DIGITS) for name, value in sorted(latest.items())},
+    )
+
+
+def _add_samples(points: Mapping[str, _GaugePoints], samples: Mapping[str, list[tuple[int, float]]]) -> None:
+    for name, values in samples.items():
+        for at_us, value in values:
+            points[name].add(at_us, value)
+
+
+async def _first_sample_us(store: Store, span: Range) -> int:
+    """Return a time before the first sample: samples are removed together with the operations of their time."""
+    first_us = (await store.status()).first_end_us
+    return span.since_us if first_us is None else first_us - PIECE_US

@@ -1,4 +1,4 @@
-"""Single operations, one by one or page by page."""
+"""Single operations: pages of them, the slowest, grouped errors, and traces."""
 
 from __future__ import annotations
 
@@ -6,10 +6,12 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import Field
 
+from cogmeter.query.name_matching import suggest
+from cogmeter.query.records import UnknownNameError
+from cogmeter.recording.background import paced
+from cogmeter.recording.service_names import BACKGROUND
 from cogmeter.schemas import safe
-from cogmeter.schemas.base import Schema
-from cogmeter.schemas.figures import TimeRange
-from cogmeter.schemas.numbers import Number, ms
+from cogmeter.schemas.base import Number, Schema, TimeRange, ms
 from cogmeter.schemas.times import Instant, at
 
 if TYPE_CHECKING:
@@ -17,7 +19,7 @@ if TYPE_CHECKING:
 
     from cogmeter.query.query import Query
     from cogmeter.query.records import Range
-    from cogmeter_storage.model import OperationRecord, Outcome
+    from cogmeter_storage.model import ErrorGroup, OperationRecord, Outcome, SpanRecord, TraceRecord
 
 
 class OperationAnswer(Schema):
@@ -29,37 +31,37 @@ class OperationAnswer(Schema):
     start_time: Instant
     end_time: Instant
     duration: Number = Field(description="Milliseconds")
-    success: bool = Field(description="Whether the error rate does not count it")
+    success: bool = Field(description="False for the outcomes error and upstream")
     outcome: str = Field(description="ok, error, upstream, user or cancelled")
     error: str | None
-    metadata: dict[str, Any] = Field(description="What the host said of it; Discord's ids are hidden")
+    metadata: dict[str, Any] = Field(description="Metadata of the host bot; Discord ids are hidden")
 
     @classmethod
-    def of(cls, one: OperationRecord) -> OperationAnswer:
-        """That of a record."""
+    def of(cls, operation: OperationRecord) -> OperationAnswer:
+        """Build it from a stored operation."""
         return cls(
-            operation_id=f"op_{one.id}",
-            service=one.service,
-            operation=one.operation,
-            start_time=at(one.start_us),
-            end_time=at(one.end_us),
-            duration=ms(one.duration_us),
-            success=not one.outcome.failed,
-            outcome=one.outcome.label,
-            error=safe.text_or_none(one.error),
-            metadata=safe.metadata(one.metadata),
+            operation_id=f"op_{operation.id}",
+            service=operation.service,
+            operation=operation.operation,
+            start_time=at(operation.start_us),
+            end_time=at(operation.end_us),
+            duration=ms(operation.duration_us),
+            success=not operation.outcome.failed,
+            outcome=operation.outcome.label,
+            error=safe.text_or_none(operation.error),
+            metadata=safe.metadata(operation.metadata),
         )
 
 
 class OperationPage(Schema):
-    """Operations, newest first; what is recorded meanwhile stands before the first page and moves nothing."""
+    """Operations, newest first. Operations that are recorded between two requests do not move the later pages."""
 
     time_range: TimeRange
     operations: list[OperationAnswer]
-    next: str | None = Field(description="The cursor of the next page; null behind the last one")
+    next: str | None = Field(description="The cursor of the next page; null on the last page")
 
 
-async def page(
+async def operation_page(
     query: Query,
     span: Range,
     *,
@@ -70,14 +72,14 @@ async def page(
     before_id: int | None,
     limit: int,
 ) -> tuple[list[OperationRecord], int | None]:
-    """One page, and the id to go on behind; None behind the last one.
+    """Return one page and the id where the next page starts; None on the last page.
 
     Raises:
         UnknownNameError: nothing is stored under that service or operation.
     """
     ids = await query.ids(service, operation)
-    # One more than is shown tells whether there is another page.
-    found = await query.store.page(
+    # One row more than the page shows whether there is another page.
+    rows = await query.store.page(
         ids,
         span.since_us,
         span.until_us,
@@ -86,4 +88,162 @@ async def page(
         outcomes=outcomes,
         slower_than_us=slower_than_us,
     )
-    return found[:limit], found[limit - 1].id if len(found) > limit else None
+    return rows[:limit], rows[limit - 1].id if len(rows) > limit else None
+
+
+class Slowest(Schema):
+    """The slowest operations first; of equally slow ones the newest first."""
+
+    time_range: TimeRange
+    operations: list[OperationAnswer]
+
+
+async def slowest(
+    query: Query, span: Range, *, services: Collection[str] | None, operation: str | None, limit: int
+) -> Slowest:
+    """Return the slowest operations of these services; without services, of all but the background services.
+
+    Raises:
+        UnknownNameError: nothing is stored under one of the names.
+        StorageError: the store cannot be read.
+    """
+    if services is not None:
+        await query.known(services)
+    stored = await query.store.series()
+    selected = [
+        series
+        for series in stored
+        if (series.service not in BACKGROUND if services is None else series.service in services)
+    ]
+    if operation is not None:
+        named = [series for series in selected if series.operation == operation]
+        if not named:
+            similar = await suggest(operation, {series.operation for series in selected})
+            raise UnknownNameError("operation", operation, similar)
+        selected = named
+    ids = [series.id for series in selected]
+    operations = await query.store.slowest(ids, span.since_us, span.until_us, limit=limit)
+    return Slowest(time_range=TimeRange.of(span), operations=[OperationAnswer.of(each) for each in operations])
+
+
+class ErrorGroupAnswer(Schema):
+    """Failures of one service and operation whose error texts differ only in numbers and ids."""
+
+    service: str
+    operation: str
+    error: str = Field(description="The error text with # for numbers and ids; empty for failures without a text")
+    outcome: str = Field(description="error or upstream")
+    count: int
+    first_at: Instant
+    last_at: Instant
+    example: OperationAnswer = Field(description="The newest failure of the group")
+
+    @classmethod
+    def of(cls, group: ErrorGroup) -> ErrorGroupAnswer:
+        """Build it from a stored group."""
+        return cls(
+            service=group.service,
+            operation=group.operation,
+            error=safe.text(group.kind),
+            outcome=group.outcome.label,
+            count=group.count,
+            first_at=at(group.first_us),
+            last_at=at(group.last_us),
+            example=OperationAnswer.of(group.example),
+        )
+
+
+class Errors(Schema):
+    """Groups of failures, the largest first."""
+
+    time_range: TimeRange
+    groups: list[ErrorGroupAnswer]
+    truncated: bool = Field(description="True when there are more than 20,000 failures: only the newest are grouped")
+
+
+async def errors(query: Query, span: Range, *, service: str | None, operation: str | None, limit: int) -> Errors:
+    """Group the failures of a range by their error text.
+
+    Raises:
+        UnknownNameError: nothing is stored under that service or operation.
+        StorageError: the store cannot be read.
+    """
+    ids = await query.ids(service, operation)
+    groups = await query.store.error_groups(ids, span.since_us, span.until_us, limit=limit)
+    return Errors(
+        time_range=TimeRange.of(span),
+        groups=[ErrorGroupAnswer.of(group) async for group in paced(groups)],
+        truncated=any(group.truncated for group in groups),
+    )
+
+
+class SpanAnswer(Schema):
+    """One operation inside a trace."""
+
+    id: int
+    parent: int = Field(description="The id of the span around it; 0 for the interaction itself")
+    service: str
+    operation: str
+    start: Number = Field(description="Milliseconds from the start of the trace")
+    duration: Number = Field(description="Milliseconds")
+    outcome: str
+
+    @classmethod
+    def of(cls, span: SpanRecord) -> SpanAnswer:
+        """Build it from a stored span."""
+        return cls(
+            id=span.id,
+            parent=span.parent,
+            service=span.service,
+            operation=span.operation,
+            start=ms(span.start_us),
+            duration=ms(span.duration_us),
+            outcome=span.outcome.label,
+        )
+
+
+class TraceAnswer(Schema):
+    """One interaction (a command, a button or a form) with the operations inside it."""
+
+    trace_id: int
+    service: str
+    operation: str
+    start_time: Instant
+    duration: Number = Field(description="Milliseconds")
+    outcome: str
+    error: str | None
+    spans: list[SpanAnswer] = Field(description="In the order in which they ended")
+    spans_left_out: int = Field(description="Spans beyond the first 100")
+
+    @classmethod
+    def of(cls, trace: TraceRecord) -> TraceAnswer:
+        """Build it from a stored trace."""
+        return cls(
+            trace_id=trace.id,
+            service=trace.service,
+            operation=trace.operation,
+            start_time=at(trace.at_us),
+            duration=ms(trace.duration_us),
+            outcome=trace.outcome.label,
+            error=safe.text_or_none(trace.error),
+            spans=[SpanAnswer.of(span) for span in trace.spans],
+            spans_left_out=trace.left_out,
+        )
+
+
+class Traces(Schema):
+    """Traces, the slowest first."""
+
+    traces: list[TraceAnswer]
+
+
+async def traces(query: Query, since_us: int, *, service: str | None, operation: str | None, limit: int) -> Traces:
+    """Return the slowest interactions that started after ``since_us``.
+
+    Raises:
+        UnknownNameError: nothing is stored under that service or operation.
+        StorageError: the store cannot be read.
+    """
+    await query.ids(service, operation)
+    stored = await query.store.traces(service, operation, since_us, limit=limit)
+    return Traces(traces=[TraceAnswer.of(trace) for trace in stored])

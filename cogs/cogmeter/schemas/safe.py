@@ -1,4 +1,4 @@
-"""Texts and metadata of the host as they may leave: no Discord id, nothing that JSON has no word for."""
+"""Make text and metadata of the host bot safe to send: hide Discord ids, replace what JSON cannot express."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 HIDDEN: Final = "[id]"
 CUT: Final = "(cut)"
-DEEPEST: Final = 8  # levels of metadata; what is nested deeper is cut
+DEEPEST: Final = 8  # levels of metadata; deeper ones are cut
 WIDEST: Final = 200  # members of one level
 
 # A snowflake has 17 to 20 digits: those of 2015 have 17 or 18, and 64 bits never have more than 20.
@@ -21,19 +21,19 @@ _MOST_ID: Final = 10**20
 
 
 def text(value: str) -> str:
-    """The text with Discord's ids (of users, guilds, channels, messages) hidden, in valid Unicode."""
+    """Hide the Discord ids (of users, guilds, channels, messages) in a text, and make it valid Unicode."""
     return _ID.sub(HIDDEN, value).encode("utf-8", "replace").decode()
 
 
 def text_or_none(value: str | None) -> str | None:
-    """The same where there may be none."""
+    """Hide the Discord ids in a text; return None for None."""
     return None if value is None else text(value)
 
 
 def metadata(values: Mapping[str, Any]) -> dict[str, Any]:
-    """Metadata that JSON can say: ids hidden, what is no finite number as its name, what is nested too deep cut."""
-    made: dict[str, Any] = _plain(values, 0)
-    return made
+    """Hide ids in metadata, write infinity and NaN as text, and cut levels that are nested too deep."""
+    cleaned: dict[str, Any] = _plain(values, 0)
+    return cleaned
 
 
 def _plain(value: Any, depth: int) -> Any:
@@ -48,5 +48,5 @@ def _plain(value: Any, depth: int) -> Any:
 
 def _level(value: dict[str, Any] | list[Any], depth: int) -> Any:
     if isinstance(value, list):
-        return [_plain(one, depth) for one in value[:WIDEST]]
-    return {text(str(key)): _plain(one, depth) for key, one in list(value.items())[:WIDEST]}
+        return [_plain(member, depth) for member in value[:WIDEST]]
+    return {text(str(key)): _plain(member, depth) for key, member in list(value.items())[:WIDEST]}

@@ -6,8 +6,8 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from cogmeter.schemas.figures import TimeRange
-from cogmeter.schemas.series import Series
+from cogmeter.schemas.base import TimeRange
+from cogmeter.schemas.statistics import Series
 from cogmeter_bot.sources.base import complete_steps
 
 BEGAN = datetime(2026, 11, 28, 12, tzinfo=UTC)

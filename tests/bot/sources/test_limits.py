@@ -7,7 +7,7 @@ import pytest
 from discord.ext import commands
 
 from cogmeter.diagnosis import Status
-from cogmeter.diagnostics import health_of
+from cogmeter.diagnostics import Health
 from cogmeter.diagnostics.judgement import judge
 from cogmeter.monitor.monitor import Monitor
 from cogmeter.query.query import now_us
@@ -46,8 +46,7 @@ async def statuses(monitor):
     settings = Settings(_env_file=None)  # of the machine that the command line runs on
     stats = await monitor.query.stats("chat", None, Period.HOUR)
     found = {"embed": judge(stats.total, monitor.alerting.limits, "chat").status}
-    health = health_of(monitor)
-    health.services._found = None  # judged less than a second ago
+    health = Health(monitor)
     found["health"] = (await health.services())["chat"].check.status
     sources = (
         await DatabaseSource.open(settings, monitor.settings.database_url),

@@ -13,7 +13,7 @@ from loopback import Loopback, connection_reset, server_error
 
 import cogmeter
 from cogmeter.diagnostics.doctor import examine
-from cogmeter.diagnostics.health import health_of
+from cogmeter.diagnostics.health import Health
 
 EXTENSION = "cogmeter.cog"
 GUILD = discord.Object(42)
@@ -129,7 +129,7 @@ async def test_a_tree_without_a_place_costs_the_command_alone_and_one_line_says_
         assert ("music", "play") in {(one.service, one.operation) for one in await monitor.store.series()}
         async with aiohttp.ClientSession() as web, web.get(f"http://127.0.0.1:{port}/") as page:
             assert page.status == 200
-        assert [one.name for one in await health_of(monitor).own() if one.name == "commands"] == ["commands"]
+        assert [one.name for one in await Health(monitor).own() if one.name == "commands"] == ["commands"]
         bot.dispatch("ready")
         await asyncio.sleep(0.01)
         await bot.unload_extension(EXTENSION)

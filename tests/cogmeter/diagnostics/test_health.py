@@ -13,15 +13,15 @@ import pytest
 from discord.ext import commands
 
 from cogmeter.diagnosis import Check, Status, worst
-from cogmeter.diagnostics import Health, bot_checks, health_of, monitor_checks
+from cogmeter.diagnostics import Health, bot_checks, monitor_checks
 from cogmeter.diagnostics.doctor import examine
 from cogmeter.monitor import jobs
 from cogmeter.monitor.monitor import Monitor
 from cogmeter.recording.recorder import Recorder
 from cogmeter.settings import Settings
 from cogmeter.watch.gateway import sockets_of
-from cogmeter.web.api.live import live_of
-from cogmeter.web.metrics.scrape import scraper_of
+from cogmeter.web.api.routes.live import Live
+from cogmeter.web.metrics.scrape import Scraper
 from cogmeter_storage.base import StorageError
 
 PATIENCE_S = 20
@@ -339,11 +339,12 @@ async def test_a_quiet_service_is_unknown_with_when_it_was_last_seen(monitored):
 
 async def test_a_monitor_that_was_judged_scraped_and_followed_is_forgotten_with_its_bot(monitored):
     async with monitored(connected=False) as monitor:
-        await health_of(monitor).vital()
-        await scraper_of(monitor).scrape()
-        live = live_of(monitor)
+        health = Health(monitor)
+        await health.vital()
+        await Scraper(monitor, health).scrape()
+        live = Live(monitor, health)
         live.leave(live.join())
-        del live
+        del live, health
         gone = weakref.ref(monitor)
     del monitor
     for _ in range(100):
@@ -356,8 +357,7 @@ async def test_a_monitor_that_was_judged_scraped_and_followed_is_forgotten_with_
 
 async def test_who_asks_again_within_a_second_gets_the_same_answer(monitored):
     async with monitored(connected=False) as monitor:
-        health = health_of(monitor)
-        assert health_of(monitor) is health
+        health = Health(monitor)
         first, second = await asyncio.gather(health.vital(), health.vital())
         assert first is second
         assert await health.services() is await health.services()

@@ -7,13 +7,13 @@ from pathlib import Path
 from typing import get_args
 
 import pytest
+from cogmeter.web.api.routes.export import ROUTES, ExportParams
 from cogmeter_bot.cli.export import ExportFormat, export
 
 import cogmeter.exporters
 from cogmeter.exporters.base import Exporter
 from cogmeter.exporters.table import EXPORTERS, exporter, format_of
 from cogmeter.settings import Settings
-from cogmeter.web.api.routes.export import ROUTES, ExportParams
 
 ROOT = Path(__file__).parents[3]
 OTHERS = {"__init__", "base", "table", "reading"}  # modules that are no format

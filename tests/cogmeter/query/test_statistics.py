@@ -8,7 +8,7 @@ from cogmeter.exporters.base import Export
 from cogmeter.exporters.table import exporter
 from cogmeter.query.query import Query
 from cogmeter.query.records import Range
-from cogmeter.schemas.numbers import ms_or_none
+from cogmeter.schemas.base import ms_or_none
 from cogmeter_storage import open_store
 from cogmeter_storage.model import HOUR_US, MINUTE_US
 

@@ -15,7 +15,7 @@ from cogmeter.recording.buffer import FIELDS, Buffer
 from cogmeter.recording.flusher import EARLY, Flusher
 from cogmeter.recording.losses import LossReporter
 from cogmeter.recording.recorder import Recorder
-from cogmeter.schemas.dashboard import dashboard
+from cogmeter.schemas.statistics import dashboard
 from cogmeter_storage import CorruptStoreError, Outcome, StorageError, TraceRecord, open_store
 
 

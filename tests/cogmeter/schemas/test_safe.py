@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cogmeter.schemas import safe
-from cogmeter.schemas.numbers import measured, ms, rate
+from cogmeter.schemas.base import measured, ms, rate
 
 
 @pytest.mark.parametrize(

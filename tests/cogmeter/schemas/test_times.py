@@ -8,9 +8,24 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import BaseModel, ValidationError
 
-from cogmeter.schemas.times import Instant, IsoTime, Since, Until, at, end_us, iso, iso_end, moment_us
+from cogmeter.query.records import Period, Range
+from cogmeter.schemas.base import TimeRange
+from cogmeter.schemas.times import (
+    Instant,
+    IsoTime,
+    Since,
+    Until,
+    at,
+    between,
+    iso,
+    iso_end,
+    parse_end,
+    parse_time,
+    past_part,
+    requested_range,
+)
 from cogmeter.times import MAX_US
-from cogmeter_storage.model import DAY_US
+from cogmeter_storage.model import DAY_US, HOUR_US, MINUTE_US
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 offsets = st.integers(-1439, 1439).map(lambda minutes: timezone(timedelta(minutes=minutes)))
@@ -33,12 +48,12 @@ def us(when: datetime) -> int:
 
 @given(times)
 def test_every_time_of_these_years_is_read_with_its_offset(when):
-    assert moment_us(when.isoformat()) == us(when)
+    assert parse_time(when.isoformat()) == us(when)
 
 
 @given(st.dates(date(1970, 1, 1), date(9999, 12, 31)))
 def test_every_day_there_is_is_its_midnight_in_utc(day):
-    assert at(moment_us(day.isoformat())) == datetime(day.year, day.month, day.day, tzinfo=UTC)
+    assert at(parse_time(day.isoformat())) == datetime(day.year, day.month, day.day, tzinfo=UTC)
 
 
 @given(st.integers(1970, 9999), st.integers(0, 13), st.integers(0, 32))
@@ -46,10 +61,10 @@ def test_no_day_is_taken_that_there_is_not(year, month, day):
     try:
         date(year, month, day)
     except ValueError:
-        with pytest.raises(Exception, match="is no ISO 8601 date"):
-            moment_us(f"{year:04d}-{month:02d}-{day:02d}")
+        with pytest.raises(Exception, match="is not a valid time"):
+            parse_time(f"{year:04d}-{month:02d}-{day:02d}")
     else:
-        moment_us(f"{year:04d}-{month:02d}-{day:02d}")
+        parse_time(f"{year:04d}-{month:02d}-{day:02d}")
 
 
 @given(st.from_regex(Asked.model_json_schema()["properties"]["since"]["anyOf"][0]["pattern"], fullmatch=True))
@@ -67,39 +82,39 @@ def test_whatever_the_schema_allows_is_taken(text):
     ],
 )
 def test_nothing_else_is_a_time(value):
-    with pytest.raises(Exception, match="is no ISO 8601 date or time"):
-        moment_us(value)
-    with pytest.raises(Exception, match="is no ISO 8601 date or time"):
-        end_us(value)
+    with pytest.raises(Exception, match="is not a valid time"):
+        parse_time(value)
+    with pytest.raises(Exception, match="is not a valid time"):
+        parse_end(value)
 
 
 def test_a_plus_that_an_address_turned_into_a_space_is_explained():
-    with pytest.raises(Exception, match="write \\+ as %2B"):
-        moment_us("2025-08-16T10:30:00 02:00")
+    with pytest.raises(Exception, match="Write \\+ as %2B"):
+        parse_time("2025-08-16T10:30:00 02:00")
 
 
 def test_a_plain_day_as_end_includes_that_day_and_shows_as_its_last_second():
-    until_us = end_us("2025-08-17")
+    until_us = parse_end("2025-08-17")
     assert at(until_us) == datetime(2025, 8, 18, tzinfo=UTC)
     assert iso_end(until_us) == "2025-08-17T23:59:59Z"
 
 
 def test_a_time_as_end_is_that_time():
-    until_us = end_us("2025-08-17T10:30:00Z")
+    until_us = parse_end("2025-08-17T10:30:00Z")
     assert at(until_us) == datetime(2025, 8, 17, 10, 30, tzinfo=UTC)
     assert iso_end(until_us) == "2025-08-17T10:30:00Z"
 
 
 def test_the_ends_of_time_stay_where_python_can_count():
-    assert moment_us("1970-01-01T00:00:00+14:00") == 0
-    assert moment_us("9999-12-31T23:59:59-12:00") == end_us("9999-12-31") == MAX_US
+    assert parse_time("1970-01-01T00:00:00+14:00") == 0
+    assert parse_time("9999-12-31T23:59:59-12:00") == parse_end("9999-12-31") == MAX_US
     assert at(MAX_US).year == 9999
     assert iso(0) == iso_end(0) == "1970-01-01T00:00:00Z"
 
 
 @given(st.integers(0, MAX_US // 1000).map(lambda ms: ms * 1000))
 def test_what_is_shown_can_be_read_again_to_the_millisecond(at_us):
-    assert moment_us(iso(at_us)) == at_us
+    assert parse_time(iso(at_us)) == at_us
     assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{3})?Z", iso(at_us))
 
 
@@ -117,5 +132,49 @@ def test_an_instant_says_its_format_in_the_schema():
 
 def test_a_model_takes_text_and_refuses_numbers():
     assert Asked(since="2025-08-16", until="2025-08-16").until == Asked(since="2025-08-16").since + DAY_US
-    with pytest.raises(ValidationError, match="is no ISO 8601"):
+    with pytest.raises(ValidationError, match="is not a valid time"):
         Asked(moment=5)
+
+
+# Ranges -----------------------------------------------------------------------------------------------------------
+
+DAY = datetime(2025, 8, 17, tzinfo=UTC)
+DAY_BEGIN_US = int(DAY.timestamp()) * 1_000_000
+NOW_US = DAY_BEGIN_US + 10 * HOUR_US + 17 * MINUTE_US
+
+
+def test_without_ends_it_is_the_default_period_on_whole_minutes():
+    assert between(None, None, NOW_US) == Period.DAY.range_at(NOW_US)
+
+
+def test_one_end_leaves_the_other_to_the_default():
+    assert between("2025-08-16", None, NOW_US).until_us == NOW_US
+    span = between(None, "2025-08-10T12:00:00Z", NOW_US, Period.HOUR)
+    assert span.until_us - span.since_us == HOUR_US
+    assert requested_range(None, 5, NOW_US).since_us == 0  # nothing was before 1970
+
+
+@pytest.mark.parametrize(
+    "since",
+    [DAY, DAY.replace(tzinfo=None), DAY.date(), "2025-08-17", DAY.astimezone(timezone(timedelta(hours=2)))],
+)
+def test_every_form_of_a_time_is_the_same_moment(since):
+    assert between(since, None, NOW_US).since_us == DAY_BEGIN_US
+
+
+def test_a_plain_day_as_the_end_includes_that_day_and_figures_end_now():
+    assert between("2025-08-01", date(2025, 8, 16), NOW_US).until_us == DAY_BEGIN_US
+    assert between("2025-08-01", date(2025, 8, 17), NOW_US).until_us == NOW_US
+    assert requested_range(DAY_BEGIN_US, DAY_BEGIN_US + DAY_US, NOW_US).until_us == DAY_BEGIN_US + DAY_US
+    assert past_part(Range(5, 9, ""), 3) == Range(5, 6, "")
+
+
+@pytest.mark.parametrize(("since", "until"), [("2025-08-18", None), ("2025-08-02", "2025-08-01"), (DAY, DAY)])
+def test_ends_in_the_wrong_order_are_named(since, until):
+    with pytest.raises(ValueError, match=r"since=2025-08.* is not before until="):
+        between(since, until, NOW_US)
+
+
+def test_a_midnight_that_ends_a_range_is_shown_as_the_last_second_of_the_day():
+    shown = TimeRange.of(Range(DAY_BEGIN_US - DAY_US, DAY_BEGIN_US, "")).model_dump(mode="json")
+    assert shown == {"since": "2025-08-16T00:00:00Z", "until": "2025-08-16T23:59:59Z"}

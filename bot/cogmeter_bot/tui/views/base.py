@@ -17,7 +17,7 @@ from cogmeter_bot.tui.grid import Grid, GridRow
 if TYPE_CHECKING:
     from cogmeter.query.records import Range
     from cogmeter.schemas.alerts import AlertAnswer
-    from cogmeter.schemas.figures import Stats
+    from cogmeter.schemas.base import Stats
     from cogmeter.settings import Settings
     from cogmeter_bot.cli.output import Cell
     from cogmeter_bot.sources.base import Source

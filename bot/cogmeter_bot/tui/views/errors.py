@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from textual.app import ComposeResult
 
     from cogmeter.query.records import Range
-    from cogmeter.schemas.errors import ErrorGroupAnswer, Errors
+    from cogmeter.schemas.operations import ErrorGroupAnswer, Errors
     from cogmeter_bot.sources.base import Source
 
 MAX_GROUPS: Final = 500

@@ -23,8 +23,7 @@ if TYPE_CHECKING:
     from textual.app import ComposeResult
 
     from cogmeter.query.records import Range
-    from cogmeter.schemas.dashboard import Dashboard, OverallStats
-    from cogmeter.schemas.series import Series
+    from cogmeter.schemas.statistics import Dashboard, OverallStats, Series
     from cogmeter_bot.cli.output import Cell
     from cogmeter_bot.sources.base import Source
     from cogmeter_bot.sources.diagnosis import Diagnosis

@@ -22,8 +22,7 @@ if TYPE_CHECKING:
 
     from cogmeter.query.records import Range
     from cogmeter.schemas.operations import OperationAnswer
-    from cogmeter.schemas.series import Series
-    from cogmeter.schemas.service import ServiceAnswer
+    from cogmeter.schemas.statistics import Series, ServiceAnswer
     from cogmeter_bot.cli.output import Cell
     from cogmeter_bot.sources.base import Source
 

@@ -16,8 +16,8 @@ if TYPE_CHECKING:
     from textual.app import ComposeResult
 
     from cogmeter.query.records import Range
-    from cogmeter.schemas.dashboard import Dashboard
-    from cogmeter.schemas.figures import Stats
+    from cogmeter.schemas.base import Stats
+    from cogmeter.schemas.statistics import Dashboard
     from cogmeter_bot.sources.base import Source
 
 # For each column the sort key, and whether the largest value comes first.

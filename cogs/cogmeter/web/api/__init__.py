@@ -1,1 +1,1 @@
-"""The REST API: routing, parameters, problems, the OpenAPI document and the live stream."""
+"""The REST API: routing, parameters, bodies, problem documents, and the routes by subject."""

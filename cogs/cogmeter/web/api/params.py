@@ -1,43 +1,74 @@
-"""What several routes are asked alike: names, pages, and the cursors that lead from page to page."""
+"""Query and path parameters: parsed exactly as the JSON Schema of their model says, and the ones that routes share."""
 
 from __future__ import annotations
 
 import base64
 import binascii
 import json
-from typing import TYPE_CHECKING, Annotated, Final
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Annotated, Any, Final, TypeVar
+from urllib.parse import unquote_plus
 
-from pydantic import Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic.alias_generators import to_camel
 from pydantic_core import PydanticCustomError
 
 from cogmeter.query.records import Period, Range
 from cogmeter.redaction import shown
-from cogmeter.schemas.ranges import asked, passed
-from cogmeter.schemas.times import Since, Until, iso, iso_end
+from cogmeter.schemas.times import Since, Until, iso, iso_end, past_part, requested_range
 from cogmeter.times import MAX_US
 from cogmeter.web.api.problems import Problem
-from cogmeter.web.api.request_parsing import QueryParams
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
     from typing import Self
 
+    from pydantic_core import ErrorDetails
+
+SHOWN: Final = 60  # characters of an invalid value
+BETWEEN: Final = "between"  # the type of errors between parameters: their message is the whole sentence
 LONGEST: Final = 100  # characters of a name, as they are recorded
-MOST_PAGE: Final = 200  # operations become JSON on the loop, about 20 µs each
+MOST_PER_PAGE: Final = 200  # operations become JSON on the event loop, about 20 µs each
+
+_INTEGER: Final = re.compile(r"-?(0|[1-9][0-9]{0,17})")
+_NUMBER: Final = re.compile(r"-?(0|[1-9][0-9]*)(\.[0-9]+)?([eE][+-]?[0-9]{1,3})?")
+
+M = TypeVar("M", bound=BaseModel)
+
+
+class QueryParams(BaseModel):
+    """Base of the parameter models: one field for each query or path parameter; other parameters are refused.
+
+    Values are parsed strictly: an ``int`` accepts digits, a ``bool`` accepts true or false, a sequence accepts values
+    separated by commas. For times see ``schemas.times``.
+    """
+
+    model_config = ConfigDict(
+        alias_generator=to_camel, validate_by_name=False, extra="forbid", frozen=True, allow_inf_nan=False
+    )
+
+
+# Parameters of several routes -------------------------------------------------------------------------------------
 
 Name = Annotated[str, Field(min_length=1, max_length=LONGEST)]
-Service = Annotated[Name, Field(description="Of this service alone")]
-Operation = Annotated[Name, Field(description="Of this operation of the service alone")]
+Service = Annotated[Name, Field(description="Only this service")]
+Operation = Annotated[Name, Field(description="Only this operation of the service")]
 Services = Annotated[
-    tuple[Name, ...], Field(min_length=1, max_length=100, description="Of these services alone, with commas between")
+    tuple[Name, ...], Field(min_length=1, max_length=100, description="Only these services, separated by commas")
 ]
-Limit = Annotated[int, Field(ge=1, le=MOST_PAGE, description="How many at most")]
+Limit = Annotated[int, Field(ge=1, le=MOST_PER_PAGE, description="Maximum number of entries")]
 Cursor = Annotated[
-    str, Field(pattern="^[A-Za-z0-9_-]{1,200}$", description="The `next` of the page before; ask all else as for it")
+    str,
+    Field(
+        pattern="^[A-Za-z0-9_-]{1,200}$",
+        description="`next` of the previous page; the other parameters must be the same",
+    ),
 ]
 
 
 class ServiceFilterParams(QueryParams):
-    """Of all services, of one, or of one operation in it."""
+    """All services, one service, or one operation of a service."""
 
     service: Service | None = None
     operation: Operation | None = None
@@ -45,12 +76,14 @@ class ServiceFilterParams(QueryParams):
     @model_validator(mode="after")
     def _of_a_service(self) -> Self:
         if self.operation is not None and self.service is None:
-            raise PydanticCustomError("between", "operation needs its service", {"parameters": "operation"})
+            raise PydanticCustomError(
+                BETWEEN, "operation needs a service. Add the parameter service", {"parameters": "operation"}
+            )
         return self
 
 
 class RangeParams(QueryParams):
-    """The base of questions over a stretch of time; times are UTC microseconds, ``until`` is exclusive."""
+    """A range of time in UTC microseconds; ``until`` is exclusive."""
 
     since: Since | None = None
     until: Until | None = None
@@ -59,46 +92,46 @@ class RangeParams(QueryParams):
     def _in_order(self) -> Self:
         if self.since is not None and self.until is not None and self.since >= self.until:
             raise PydanticCustomError(
-                "between",
+                BETWEEN,
                 "since={since} is not before until={until}",
                 {"since": iso(self.since), "until": iso_end(self.until), "parameters": "since, until"},
             )
         return self
 
-    def asked(self, now_us: int, default: Period = Period.DAY) -> Range:
-        """The stretch as it was asked; its end may lie ahead. Without ``until`` it ends now.
-
-        Without ``since`` it is as long as the default period.
+    def whole_range(self, now_us: int, default: Period = Period.DAY) -> Range:
+        """Return the requested range; its end may lie in the future. See ``requested_range`` for missing ends.
 
         Raises:
-            Problem: 422; ``since`` lies ahead.
+            Problem: 422; ``since`` lies in the future.
         """
         if self.since is not None and self.since >= now_us:
-            raise Problem.of(422, f"since={iso(self.since)} has not come yet; it is {iso(now_us)}", parameter="since")
-        return asked(self.since, self.until, now_us, default)
+            raise Problem.of(
+                422, f"since={iso(self.since)} lies in the future. It is now {iso(now_us)}", parameter="since"
+            )
+        return requested_range(self.since, self.until, now_us, default)
 
     def span(self, now_us: int, default: Period = Period.DAY) -> Range:
-        """The part of it that has passed, which is what figures are over.
+        """Return the past part of the requested range.
 
         Raises:
-            Problem: 422; ``since`` lies ahead.
+            Problem: 422; ``since`` lies in the future.
         """
-        return passed(self.asked(now_us, default), now_us)
+        return past_part(self.whole_range(now_us, default), now_us)
 
 
-class NamedParams(ServiceFilterParams, RangeParams):
-    """The same over a stretch of time."""
+class ServiceRangeParams(ServiceFilterParams, RangeParams):
+    """A service or operation over a range of time."""
 
 
 class PagedParams(QueryParams):
-    """A question that is answered page by page."""
+    """One page of a list."""
 
     limit: Limit = 50
     cursor: Cursor | None = None
 
 
 def cursor_of(*numbers: int | None) -> str | None:
-    """The cursor that holds these numbers; None, which is no further page, if one is missing."""
+    """Encode numbers as a cursor; return None, which means no further page, if one of them is None."""
     if None in numbers:
         return None
     text = json.dumps(numbers, separators=(",", ":"))
@@ -106,25 +139,169 @@ def cursor_of(*numbers: int | None) -> str | None:
 
 
 def numbers_of(cursor: str | None, count: int) -> list[int] | None:
-    """The numbers of a cursor; None without one.
+    """Decode the numbers of a cursor; return None without a cursor.
 
     Raises:
-        Problem: 422; no page has given it.
+        Problem: 422; the API did not create this cursor.
     """
     if cursor is None:
         return None
     try:
-        found = json.loads(base64.b64decode(cursor + "=" * (-len(cursor) % 4), altchars=b"-_", validate=True))
+        numbers: Any = json.loads(base64.b64decode(cursor + "=" * (-len(cursor) % 4), altchars=b"-_", validate=True))
     except (binascii.Error, ValueError, RecursionError):
-        found = None
-    if not isinstance(found, list) or [type(one) for one in found] != [int] * count:
-        raise _unknown(cursor)
-    if not all(0 <= one <= MAX_US for one in found):  # no time is greater, and no id will ever be
-        raise _unknown(cursor)
-    return found
+        numbers = None
+    well_formed = isinstance(numbers, list) and [type(number) for number in numbers] == [int] * count
+    if well_formed and all(0 <= number <= MAX_US for number in numbers):  # MAX_US exceeds every time and id
+        return list(numbers)
+    detail = f"cursor={shown(cursor, limit=SHOWN)} is not valid. Use `next` of a page"
+    raise Problem.of(422, detail, parameter="cursor")
 
 
-def _unknown(cursor: str) -> Problem:
-    return Problem.of(
-        422, f"cursor={shown(cursor, limit=60)} is none that a page has given as its `next`", parameter="cursor"
-    )
+# Parsing ----------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Parameter:
+    """One parameter and its JSON Schema."""
+
+    name: str
+    field: str
+    schema: Mapping[str, Any]  # without the null of an optional one, which a URL cannot express
+    required: bool
+    description: str
+
+
+def parameters(model: type[BaseModel]) -> list[Parameter]:
+    """Return the parameters of a model, in the order of its fields."""
+    model_schema = model.model_json_schema(mode="validation")
+    defs = model_schema.get("$defs", {})
+    required = model_schema.get("required", ())
+    fields = {info.alias or name: name for name, info in model.model_fields.items()}
+    listed = []
+    for name, schema in model_schema.get("properties", {}).items():
+        resolved = _resolved(schema, defs)
+        description = str(resolved.pop("description", ""))
+        listed.append(Parameter(name, fields[name], resolved, name in required, description))
+    return listed
+
+
+def _resolved(schema: Mapping[str, Any], defs: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a schema with its references resolved, and with its only alternative to null in place of ``anyOf``."""
+    resolved = {key: value for key, value in schema.items() if key != "title" and value is not None}
+    if "$ref" in resolved:
+        resolved = {**_resolved(defs[resolved.pop("$ref").rpartition("/")[2]], defs), **resolved}
+    choices = [_resolved(choice, defs) for choice in resolved.get("anyOf", ()) if choice.get("type") != "null"]
+    if len(choices) == 1:
+        del resolved["anyOf"]
+        resolved = {**choices[0], **resolved}
+    if "items" in resolved:
+        resolved["items"] = _resolved(resolved["items"], defs)
+    return resolved
+
+
+def read_parameters(model: type[M], known: list[Parameter], path: Mapping[str, str], query: str) -> M:
+    """Build the model from the path's parameters and the raw query.
+
+    Raises:
+        Problem: 422; a parameter is unknown, repeated, missing or not valid.
+    """
+    by_name = {parameter.name: parameter for parameter in known}
+    values: dict[str, object] = {
+        name: _scalar(by_name[name].schema.get("type"), text) for name, text in path.items() if name in by_name
+    }
+    seen = set()
+    for name, raw_value in _pairs(query):
+        if name not in by_name or name in path:
+            allowed = ", ".join(parameter for parameter in by_name if parameter not in path) or "none"
+            raise Problem.of(422, f"{_shown(name)} is not a known parameter. Allowed: {allowed}", parameter=name)
+        if name in seen:
+            raise Problem.of(422, f"{name} is repeated. Use it once", parameter=name)
+        seen.add(name)
+        values[name] = _value(by_name[name], raw_value)
+    return validated(model, json.dumps(values).encode())
+
+
+def _pairs(query: str) -> Iterator[tuple[str, str]]:
+    """Return the names in a query with their raw values."""
+    for part in query.split("&"):
+        name, _, raw_value = part.partition("=")
+        if part:
+            yield _unquoted(name, "the query"), raw_value
+
+
+def _unquoted(text: str, where: str) -> str:
+    try:
+        return unquote_plus(text, errors="strict")
+    except UnicodeDecodeError:
+        raise Problem.of(422, f"{where} is not valid UTF-8", parameter=where) from None
+
+
+def _value(parameter: Parameter, raw_value: str) -> object:
+    """Return the JSON value that the parameter's schema expects; the text itself where it is not valid."""
+    kind = parameter.schema.get("type")
+    if kind != "array":
+        return _scalar(kind, _unquoted(raw_value, parameter.name))
+    item = parameter.schema.get("items", {}).get("type")
+    return [_scalar(item, part) for part in _parts(raw_value, parameter.name)]
+
+
+def _parts(raw_value: str, name: str) -> list[str]:
+    """Split a value at its commas; a comma inside a value is written as %2C.
+
+    Many clients write every comma as %2C. Without a plain comma, those separate values too.
+    """
+    if "," in raw_value:
+        return [_unquoted(part, name) for part in raw_value.split(",")]
+    whole = _unquoted(raw_value, name)
+    parts = whole.split(",") if whole else []
+    return parts if all(parts) else [whole]
+
+
+def _scalar(kind: object, text: str) -> object:
+    if kind == "integer" and _INTEGER.fullmatch(text):
+        return int(text)
+    if kind == "number" and _NUMBER.fullmatch(text):
+        return float(text)
+    if kind == "boolean" and text in {"true", "false"}:
+        return text == "true"
+    return text
+
+
+def validated(model: type[M], data: bytes) -> M:
+    """Build the model from JSON.
+
+    Raises:
+        Problem: 422; it names every invalid value.
+    """
+    try:
+        return model.model_validate_json(data, strict=True)
+    except ValidationError as error:
+        details = error.errors(include_url=False)
+    errors = [{"parameter": _place(error_details), "detail": _message(error_details)} for error_details in details]
+    more: dict[str, Any] = {"errors": errors} if len(errors) > 1 else {}
+    raise Problem.of(422, errors[0]["detail"], parameter=errors[0]["parameter"], **more)
+
+
+def _place(error: ErrorDetails) -> str:
+    """Return where the error is; an error between fields may name them in ``parameters`` of its context."""
+    between = error.get("ctx", {}).get("parameters")
+    return str(between) if between else ".".join(str(part) for part in error["loc"]) or "body"
+
+
+def _message(error: ErrorDetails) -> str:
+    """Return one sentence: the parameter, its value, and what is wrong."""
+    message = error["msg"].removeprefix("Input ").removeprefix("String ").removeprefix("Value error, ")
+    message = message[:1].lower() + message[1:]
+    if error["type"] == "missing":
+        return f"{_place(error)} is missing"
+    if error["type"] == "extra_forbidden":
+        return f"{_shown(_place(error))} is not a known member"
+    if error["type"] == BETWEEN:
+        return error["msg"]
+    if isinstance(error["input"], (dict, list)):
+        return f"{shown(_place(error))} {message}"
+    return f"{shown(_place(error))}={_shown(error['input'])} {message}"
+
+
+def _shown(value: object) -> str:
+    return shown(value if isinstance(value, str) else json.dumps(value), limit=SHOWN)

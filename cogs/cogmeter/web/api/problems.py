@@ -1,4 +1,4 @@
-"""Errors of the web as problem documents (RFC 9457)."""
+"""Errors as problem documents (RFC 9457)."""
 
 from __future__ import annotations
 
@@ -13,27 +13,27 @@ if TYPE_CHECKING:
 
 MEDIA_TYPE: Final = "application/problem+json"
 
-# What each status means here; the page at /api lists them, and ``type`` leads there.
+# Title and explanation of each status. The page at /api lists them, and ``type`` links there.
 MEANINGS: Final[Mapping[int, tuple[str, str]]] = {
-    400: ("Broken request", "The request cannot be read: broken UTF-8, JSON or HTTP."),
-    401: ("Not signed in", "A token is set, and the request carries neither it nor a session."),
-    403: ("Refused", "Another host name than this machine's, or a change that does not come from our own pages."),
-    404: ("Not found", "There is no such path, service, operation or alert; near names are in `near`."),
-    405: ("Method not allowed", "The path does not know the method; `Allow` names those that it knows."),
+    400: ("Broken request", "The request contains broken UTF-8, JSON or HTTP."),
+    401: ("Not signed in", "A token is configured, and the request carries neither the token nor a session."),
+    403: ("Refused", "The host name is not this machine's, or the change does not come from the dashboard's pages."),
+    404: ("Not found", "The path, service, operation or alert does not exist. `near` lists similar names."),
+    405: ("Method not allowed", "The path does not support the method. `Allow` lists the supported ones."),
     408: ("Too slow", "The body did not arrive in time."),
-    409: ("Conflict", "It cannot be done in the present state; the detail says why."),
+    409: ("Conflict", "The request is not possible in the present state. The detail names the reason."),
     413: ("Too large", "The body is larger than 64 kB."),
-    414: ("Too long", "The address or a header is longer than 32 kB."),
-    415: ("Unsupported media type", "Bodies are application/json, not compressed."),
-    422: ("Invalid", "A parameter or a part of the body cannot be; `parameter` names it."),
-    429: ("Too many tries", "Too many wrong tokens from this address; wait as long as `Retry-After` says."),
-    500: ("Unforeseen", "Something went wrong in cogmeter; the bot's log says what."),
-    503: ("Not available", "The database does not answer, or as many as may are connected."),
+    414: ("Too long", "The URL or a header is longer than 32 kB."),
+    415: ("Unsupported media type", "The body must be application/json, uncompressed."),
+    422: ("Invalid", "A parameter or a member of the body is not valid. `parameter` names it."),
+    429: ("Too many attempts", "Too many wrong tokens from this address. Wait as long as `Retry-After` says."),
+    500: ("Internal error", "An error in cogmeter. The bot's log has the details."),
+    503: ("Not available", "The database cannot be read, or too many clients are connected."),
 }
 
 
 class Problem(Exception):  # noqa: N818 - the standard's word
-    """Ends a request with a problem document; ``extra`` are further members of it, such as ``parameter``."""
+    """An error that is sent as a problem document; ``extra`` are further members, such as ``parameter``."""
 
     def __init__(
         self, status: int, title: str, detail: str, *, headers: Mapping[str, str] | None = None, **extra: Any
@@ -47,11 +47,11 @@ class Problem(Exception):  # noqa: N818 - the standard's word
 
     @classmethod
     def of(cls, status: int, detail: str, *, headers: Mapping[str, str] | None = None, **extra: Any) -> Problem:
-        """With the status's own title."""
+        """Build a problem with the status's own title."""
         return cls(status, MEANINGS[status][0], detail, headers=headers, **extra)
 
     def document(self, instance: str) -> dict[str, Any]:
-        """The members, the standard's first."""
+        """Return the members of the document, those of the standard first."""
         return {
             "type": f"/api#problem-{self.status}",
             "title": self.title,
@@ -62,28 +62,28 @@ class Problem(Exception):  # noqa: N818 - the standard's word
         }
 
     def response(self, instance: str) -> web.Response:
-        """The answer."""
+        """Return the document as a response."""
         body = json.dumps(self.document(instance)).encode()
         return web.Response(status=self.status, body=body, content_type=MEDIA_TYPE, headers=dict(self.headers))
 
 
 class Fault(BaseModel):
-    """One fault of many."""
+    """One of several invalid parameters."""
 
     parameter: str
     detail: str
 
 
 class ProblemDocument(BaseModel):
-    """What went wrong (RFC 9457); some problems have more members."""
+    """An error (RFC 9457). Some problems have further members."""
 
     model_config = ConfigDict(extra="allow")
 
-    type: str = Field(description="Where the kind of problem is explained")
+    type: str = Field(description="Link to the explanation of the problem")
     title: str
     status: int
     detail: str
-    instance: str = Field(description="The path that was asked")
-    parameter: str | None = Field(default=None, description="The parameter, or the place in the body, that is to blame")
-    errors: list[Fault] | None = Field(default=None, description="Every fault, where there are several")
-    near: list[str] | None = Field(default=None, description="Stored names that are like the one asked for")
+    instance: str = Field(description="The path of the request")
+    parameter: str | None = Field(default=None, description="The invalid parameter or member of the body")
+    errors: list[Fault] | None = Field(default=None, description="All errors, when there are several")
+    near: list[str] | None = Field(default=None, description="Recorded names that are similar to the requested one")

@@ -1,1 +1,1 @@
-"""``/metrics``: what is stored and what is known of the moment, as Prometheus and OpenMetrics read it."""
+"""``/metrics``: totals of all operations and gauges of the present state, for Prometheus and OpenMetrics."""

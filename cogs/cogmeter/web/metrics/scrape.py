@@ -1,4 +1,4 @@
-"""One scrape: what is gathered on the loop, and what is worked out in a thread."""
+"""One scrape: data is collected on the loop and formatted in a thread."""
 
 from __future__ import annotations
 
@@ -7,78 +7,70 @@ import importlib
 import time
 from typing import TYPE_CHECKING, Any, Final
 
-from cogmeter.diagnostics import health_of
 from cogmeter.query.query import now_us
 from cogmeter.web.metrics.counters import Counters
-from cogmeter.web.metrics.family import GAUGE, Family
-from cogmeter.web.metrics.runtime_gauges import families
+from cogmeter.web.metrics.families import GAUGE, Family, families
 from cogmeter_storage.model import FAILURES, MINUTE_US
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from cogmeter.diagnostics import Health
     from cogmeter.monitor.monitor import Monitor
     from cogmeter.web.metrics.exposition import MetricsPage
     from cogmeter_storage.model import OperationRecord
 
-EXAMPLES: Final = 20  # of each kind, of the last minutes
+EXEMPLARS: Final = 20  # of each kind
 RECENT_US: Final = 5 * MINUTE_US
 
 
 class Scraper:
-    """Answers the scrapes of one monitor."""
+    """Serves the scrapes of one monitor."""
 
-    def __init__(self, monitor: Monitor) -> None:
+    def __init__(self, monitor: Monitor, health: Health) -> None:
         self._monitor = monitor
-        self._ledger = Counters(lambda: monitor.store, parts=monitor.parts)
+        self._health = health
+        self._counters = Counters(lambda: monitor.store, parts=monitor.parts)
         self._lock = asyncio.Lock()
-        self._took_s: float | None = None
+        self._duration_s: float | None = None
 
     async def scrape(self, accept: str = "", accept_encoding: str = "") -> MetricsPage:
-        """The answer to one scrape, in the format and encoding that its headers ask for.
+        """Return the metrics in the format and encoding of the request's headers.
 
         Raises:
             StorageError: the store cannot be read.
         """
-        began_s = time.perf_counter()
+        start_s = time.perf_counter()
         exposition = await _exposition()
-        async with self._lock:  # two at once would only slow each other
-            reading = await self._ledger.read()
-            examples = await self._examples() if exposition.wants_exemplars(accept) else ((), ())
-            told = families(self._monitor, await health_of(self._monitor).vital(), self._took_s)
-            told += await self._slow_ones()
-            scraped = exposition.Scraped(self._monitor.settings.metrics_namespace, reading, told, *examples)
+        async with self._lock:  # concurrent scrapes would only slow each other
+            reading = await self._counters.read()
+            exemplars = await self._exemplars() if exposition.wants_exemplars(accept) else ((), ())
+            gauges = families(self._monitor, await self._health.vital(), self._duration_s)
+            gauges += await self._slow_families()
+            scraped = exposition.Scraped(self._monitor.settings.metrics_namespace, reading, gauges, *exemplars)
             page: MetricsPage = await asyncio.to_thread(exposition.page, scraped, accept, accept_encoding)
-        self._took_s = time.perf_counter() - began_s
+        self._duration_s = time.perf_counter() - start_s
         return page
 
-    async def _examples(self) -> tuple[Sequence[OperationRecord], Sequence[OperationRecord]]:
-        """Slow and failed operations of the last minutes that exemplars lead to."""
+    async def _exemplars(self) -> tuple[Sequence[OperationRecord], Sequence[OperationRecord]]:
+        """Return slow and failed operations of the last minutes as exemplars."""
         store, until_us = self._monitor.store, now_us() + 1
-        ids = [one.id for one in await store.series()]
-        slow = await store.slowest(ids, until_us - RECENT_US, until_us, limit=EXAMPLES)
-        failed = await store.page(None, until_us - RECENT_US, until_us, limit=EXAMPLES, outcomes=FAILURES)
+        ids = [series.id for series in await store.series()]
+        slow = await store.slowest(ids, until_us - RECENT_US, until_us, limit=EXEMPLARS)
+        failed = await store.page(None, until_us - RECENT_US, until_us, limit=EXEMPLARS, outcomes=FAILURES)
         return [*failed, *slow], failed
 
-    async def _slow_ones(self) -> list[Family]:
-        """What is asked of the system or the store."""
+    async def _slow_families(self) -> list[Family]:
+        """Return the metrics that need the operating system or the store."""
         percent = await asyncio.to_thread(self._monitor.overhead.percent)
         status = await self._monitor.store.status()
         return [
-            Family.one("monitor_overhead_ratio", GAUGE, "Share of one core that the monitor uses", percent / 100),
-            Family.one("monitor_store_size_bytes", GAUGE, "Size of the database", status.size_bytes),
-            Family.one("monitor_store_operations", GAUGE, "Operations that the database keeps", status.operations),
+            Family.single("monitor_overhead_ratio", GAUGE, "CPU use of the monitor, 1 for one core", percent / 100),
+            Family.single("monitor_store_size_bytes", GAUGE, "Size of the database", status.size_bytes),
+            Family.single("monitor_store_operations", GAUGE, "Operations in the database", status.operations),
         ]
 
 
 async def _exposition() -> Any:
-    """The module that needs prometheus_client, imported in a thread the first time."""
+    """Return the module that needs prometheus_client, imported in a thread the first time."""
     return await asyncio.to_thread(importlib.import_module, "cogmeter.web.metrics.exposition")
-
-
-def scraper_of(monitor: Monitor) -> Scraper:
-    """The scraper of this monitor, the same at every call."""
-    if Scraper not in monitor.beside:
-        monitor.beside[Scraper] = Scraper(monitor)
-    scraper: Scraper = monitor.beside[Scraper]
-    return scraper

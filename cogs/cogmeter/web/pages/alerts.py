@@ -1,9 +1,9 @@
-"""Alerts: what stands and stood, mutes, thresholds, who is told, and who changed what."""
+"""The alerts page: active and past alerts, mutes, thresholds, notification targets, and the audit log."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
+from typing import TYPE_CHECKING, Annotated, Final, Literal
 
 from pydantic import Field
 
@@ -17,10 +17,12 @@ from cogmeter.render import formatting
 from cogmeter.render.rule_text import limit_text, rule_title
 from cogmeter.schemas.alerts import STATES
 from cogmeter.settings import env_name
-from cogmeter.web.pages.frame import PageParams, PageView, answer
+from cogmeter.web.pages.frame import HOME, MenuEntry, Page, PageParams, PageView, answer
 from cogmeter_storage.alerting import AlertState
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from aiohttp import web
 
     from cogmeter.alerts.rules.rule import Rule
@@ -28,37 +30,37 @@ if TYPE_CHECKING:
     from cogmeter.query.records import EffectiveLimit
     from cogmeter_storage.alerting import Alert, AlertChange, Attempt, Mute
 
-PAGE: Final = 15
+ROWS: Final = 15  # of the history and the audit log, per page
 MOST_ACTIVE: Final = 50
-MOST_TOLD: Final = 20  # active alerts that are shown with what happened to them
+MOST_WITH_EVENTS: Final = 20  # active alerts that are shown with their events
 MOST_CHANGES: Final = 12
 LATER: Final = 10_000  # pages
 PageNumber = Annotated[int, Field(ge=1, le=LATER)]
 _RANK: Final = {"critical": 0, "warning": 1, "info": 2}
 _ORDER: Final = (AlertState.FIRING, AlertState.ACKNOWLEDGED, AlertState.PENDING, AlertState.MUTED)
-CLOSED: Final = {AlertState.ACKNOWLEDGED, AlertState.RESOLVED}  # what cannot be taken up (any more)
+CLOSED: Final = {AlertState.ACKNOWLEDGED, AlertState.RESOLVED}  # cannot be acknowledged any more
 
-FIELD_WORDS: Final = dict(
+FIELD_LABELS: Final = dict(
     zip(
         FIELDS,
         (
             "Threshold",
             "Recovery threshold",
-            "For how long a breach has to last",
-            "For how long it has to be over",
-            "Fewest operations in the window",
+            "Fires after",
+            "Resolves after",
+            "Minimum operations in the window",
             "Severity",
             "Statistic of the response time",
         ),
         strict=True,
     )
 )
-# How long a mute may last, in seconds.
-LENGTHS: Final = {3_600: "1 hour", 14_400: "4 hours", 43_200: "12 hours", 86_400: "1 day", 604_800: "7 days"}
+# The durations of a mute to choose from, in seconds.
+DURATIONS: Final = {3_600: "1 hour", 14_400: "4 hours", 43_200: "12 hours", 86_400: "1 day", 604_800: "7 days"}
 
 
 class AlertsPageParams(PageParams):
-    """Which alerts of the past, and which page of them and of the audit."""
+    """The state of the alerts in the history, its page, and the page of the audit log."""
 
     state: Literal["history", "firing", "acknowledged", "muted", "resolved"] = "history"
     page: PageNumber = 1
@@ -67,7 +69,7 @@ class AlertsPageParams(PageParams):
 
 @dataclass(frozen=True, slots=True)
 class ActiveAlert:
-    """An active alert with what happened to it, newest first."""
+    """An active alert with its events and delivery attempts, newest first."""
 
     alert: Alert
     changes: list[AlertChange]
@@ -75,22 +77,22 @@ class ActiveAlert:
 
     @property
     def open(self) -> bool:
-        """Whether somebody may take it up."""
+        """True if it can be acknowledged."""
         return self.alert.state not in CLOSED
 
 
 @dataclass(frozen=True, slots=True)
 class ThresholdRow:
-    """One limit in the table of thresholds."""
+    """One row in the table of thresholds."""
 
-    holding: EffectiveLimit
+    limit: EffectiveLimit
     rule: Rule
     unit: str
 
     @property
     def key(self) -> str:
-        """As overrides have it."""
-        return self.holding.key
+        """The key of an override."""
+        return self.limit.key
 
     @property
     def title(self) -> str:
@@ -99,21 +101,21 @@ class ThresholdRow:
 
     @property
     def value(self) -> str:
-        """The limit in people's words."""
-        return limit_text(self.holding)
+        """The limit with its unit."""
+        return limit_text(self.limit)
 
     @property
     def changed(self) -> bool:
-        """Whether somebody changed this very limit, and can reset it."""
-        return self.holding.origin == "changed"
+        """True if it was changed and can be reset."""
+        return self.limit.origin == "changed"
 
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """One target of alerts: whether it is set, and how it is."""
+    """One notification target and its state."""
 
     name: str
-    words: str
+    description: str
     setting: str | None
     on: bool
     well: bool = True
@@ -121,41 +123,44 @@ class Target:
     advice: str = ""
 
 
-async def show_alerts(monitor: Monitor, ask: AlertsPageParams, request: web.Request) -> web.Response:
-    """All about alerts, of one service where that is chosen."""
-    view = PageView(monitor, request, ask, "alerts")
-    if ask.service not in {None, BOT}:
-        await monitor.query.known([ask.service or ""])
-    kept = monitor.store.alerting
-    held = await holdings(monitor.store, monitor.settings)
-    history = await kept.alerts(STATES[ask.state], service=ask.service, limit=PAGE + 1, offset=(ask.page - 1) * PAGE)
-    audit = await kept.audit(limit=PAGE + 1, offset=(ask.audit - 1) * PAGE)
-    active = _active(monitor, ask.service)
+async def show_alerts(view: PageView[AlertsPageParams]) -> web.Response:
+    """Show everything about alerts, of all services or one."""
+    monitor, params, store = view.monitor, view.params, view.monitor.store.alerting
+    service = params.service
+    if service not in {None, BOT}:
+        await monitor.query.known([service or ""])
+    limits = await holdings(monitor.store, monitor.settings)
+    # One row more than the page shows whether there is another page.
+    offset = (params.page - 1) * ROWS
+    history = await store.alerts(STATES[params.state], service=service, limit=ROWS + 1, offset=offset)
+    audit = await store.audit(limit=ROWS + 1, offset=(params.audit - 1) * ROWS)
+    active = _active(monitor, service)
+    shown = enumerate(active[:MOST_ACTIVE])
     return await answer(
         view,
         "alerts.html",
         title="Alerts",
-        ask=ask,
-        link=_link(view, ask),
-        active=[await _standing(view, one, told=place < MOST_TOLD) for place, one in enumerate(active[:MOST_ACTIVE])],
+        params=params,
+        link=_link(view),
+        active=[await _with_events(view, alert, events=place < MOST_WITH_EVENTS) for place, alert in shown],
         left_out=max(len(active) - MOST_ACTIVE, 0),
-        history=history[:PAGE],
-        older=len(history) > PAGE,
+        history=history[:ROWS],
+        older=len(history) > ROWS,
         states=[state for state in STATES if state != "active"],
-        mutes=[one for one in await kept.mutes(view.now_us) if ask.service in {None, one.service} or not one.service],
+        mutes=[mute for mute in await store.mutes(view.now_us) if service in {None, mute.service} or not mute.service],
         rules={name: rule_title(name) for name in RULES},
-        rows=[_row(one) for one in held.rules(ask.service)],
-        others=[_row(one) for one in held.others(ask.service)],
+        rows=[_row(limit) for limit in limits.rules(service)],
+        others=[_row(limit) for limit in limits.others(service)],
         targets=targets(monitor),
         settings=monitor.settings,
-        audit=audit[:PAGE],
-        older_audit=len(audit) > PAGE,
-        fields=FIELD_WORDS,
-        lengths=LENGTHS,
+        audit=audit[:ROWS],
+        older_audit=len(audit) > ROWS,
+        fields=FIELD_LABELS,
+        durations=DURATIONS,
         longest_reason=REASON,
         BOT=BOT,
         scope=scope,
-        lasted=_lasted,
+        alert_duration=_alert_duration,
     )
 
 
@@ -177,43 +182,59 @@ def targets(monitor: Monitor) -> list[Target]:
 
 
 def scope(mute: Mute) -> str:
-    """What a mute covers, in words."""
+    """Return what a mute covers as text."""
     if not mute.rule and not mute.service:
         return "Everything"
-    what = rule_title(mute.rule) if mute.rule else "Every rule"
-    return f"{what} of {mute.service}" if mute.service else f"{what} of every service"
+    rule = rule_title(mute.rule) if mute.rule else "Every rule"
+    return f"{rule} of {mute.service}" if mute.service else f"{rule} of every service"
 
 
 def _active(monitor: Monitor, service: str | None) -> list[Alert]:
-    """The alerts that are not over: what waits for somebody first, then the worst, then the newest."""
-    found = [one for one in monitor.alerting.engine.active if service in {None, one.service}]
-    return sorted(found, key=lambda one: (_ORDER.index(one.state), _RANK.get(one.severity, 1), -one.changed_us))
+    """Return the active alerts: firing ones first, then the worst, then the newest."""
+    active = [alert for alert in monitor.alerting.engine.active if service in {None, alert.service}]
+    return sorted(
+        active, key=lambda alert: (_ORDER.index(alert.state), _RANK.get(alert.severity, 1), -alert.changed_us)
+    )
 
 
-async def _standing(view: PageView, alert: Alert, *, told: bool) -> ActiveAlert:
-    kept = view.monitor.store.alerting
-    if not told:
+async def _with_events(view: PageView[AlertsPageParams], alert: Alert, *, events: bool) -> ActiveAlert:
+    if not events:
         return ActiveAlert(alert, [], [])
-    changes = await kept.changes(alert.uid, limit=MOST_CHANGES)
-    return ActiveAlert(alert, changes, await kept.attempts(alert.uid, limit=MOST_CHANGES))
+    store = view.monitor.store.alerting
+    changes = await store.changes(alert.uid, limit=MOST_CHANGES)
+    return ActiveAlert(alert, changes, await store.attempts(alert.uid, limit=MOST_CHANGES))
 
 
-def _row(one: EffectiveLimit) -> ThresholdRow:
-    words = isinstance(one.value, str)
-    unit = "" if words else span_of(OverrideKey.parse(one.key)).unit
-    return ThresholdRow(one, RULES[one.rule], unit)
+def _row(limit: EffectiveLimit) -> ThresholdRow:
+    unit = "" if isinstance(limit.value, str) else span_of(OverrideKey.parse(limit.key)).unit
+    return ThresholdRow(limit, RULES[limit.rule], unit)
 
 
-def _lasted(alert: Alert, now_us: int) -> str:
+def _alert_duration(alert: Alert, now_us: int) -> str:
     until_us = now_us if alert.resolved_us is None else alert.resolved_us
     return formatting.duration(max(until_us - alert.started_us, 0))
 
 
-def _link(view: PageView, ask: AlertsPageParams) -> Any:
-    """Makes addresses of this page that keep what is shown but for the changes."""
-    shown = {
-        "state": None if ask.state == "history" else ask.state,
-        "page": None if ask.page == 1 else ask.page,
-        "audit": None if ask.audit == 1 else ask.audit,
+def _link(view: PageView[AlertsPageParams]) -> Callable[..., str]:
+    """Return a function that makes URLs of this page: they keep its parameters but for the changes."""
+    params = view.params
+    present = {
+        "state": None if params.state == "history" else params.state,
+        "page": None if params.page == 1 else params.page,
+        "audit": None if params.audit == 1 else params.audit,
     }
-    return lambda **changes: view.here(**{**shown, **{key: None if one == 1 else one for key, one in changes.items()}})
+
+    def link(**changes: object) -> str:
+        return view.here(**present | {name: None if value == 1 else value for name, value in changes.items()})
+
+    return link
+
+
+PAGE: Final = Page(
+    "alerts",
+    f"{HOME}/alerts",
+    "Alerts",
+    show_alerts,
+    AlertsPageParams,
+    MenuEntry(4, "Alerts", "M6 17v-6a6 6 0 0 1 12 0v6l2 2H4zM10 21h4"),
+)

@@ -1,4 +1,4 @@
-"""Tokens and money: by day, service and model, against the budget, and what the month may come to."""
+"""The cost page: tokens and dollars by day, service and model, the budget, and the month's forecast."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from pydantic import BeforeValidator
 from cogmeter.alerts.model import Subject
 from cogmeter.query.records import Range
 from cogmeter.recording.background import paced
-from cogmeter.schemas.costs import Sum
+from cogmeter.schemas.costs import CostSum
 from cogmeter.schemas.times import iso
 from cogmeter.times import utc
-from cogmeter.web.pages.frame import API, PageParams, PageView, answer, or_default, query
+from cogmeter.web.pages.frame import API, HOME, MenuEntry, Page, PageParams, PageView, answer, or_default, query
 from cogmeter_storage.model import DAY_US
 
 if TYPE_CHECKING:
@@ -27,66 +27,66 @@ if TYPE_CHECKING:
     from cogmeter.alerts.measurement.spending import Spent
     from cogmeter.monitor.monitor import Monitor
 
-BASIS: Final = 7  # whole days that a forecast looks at
+BASIS: Final = 7  # whole days that a forecast is based on
 LEAST_BASIS: Final = 3
 LISTED: Final = 200  # services and models in the table
 CHOICES: Final = ("7", "30", "90")  # days
 
 
 class CostPageParams(PageParams):
-    """Over how many days, unless a stretch of time is asked for."""
+    """The number of days, unless there is a range of time."""
 
     days: Annotated[Literal["7", "30", "90"], BeforeValidator(or_default("30"))] = "30"
 
 
 @dataclass(frozen=True, slots=True)
 class Spendings:
-    """What was spent on the days of a range."""
+    """The costs of a range of days."""
 
-    total: Sum = field(default_factory=Sum)
-    days: dict[int, Sum] = field(default_factory=lambda: defaultdict(Sum))  # by days since 1970 UTC
-    pairs: dict[tuple[str, str], Sum] = field(default_factory=lambda: defaultdict(Sum))  # by service and model
+    total: CostSum = field(default_factory=CostSum)
+    days: dict[int, CostSum] = field(default_factory=lambda: defaultdict(CostSum))  # by days since 1970 UTC
+    pairs: dict[tuple[str, str], CostSum] = field(default_factory=lambda: defaultdict(CostSum))  # by service and model
 
     @classmethod
     async def of(
         cls, days: Mapping[int, Mapping[tuple[str, str], Spent]], first: int, last: int, service: str | None
     ) -> Spendings:
-        """Return those of the days from ``first`` to ``last``, of one service if given.
+        """Add up the costs of the days from ``first`` to ``last``, of all services or one.
 
-        They are added up in short pieces; ``days`` may change meanwhile.
+        This is done in short pieces; ``days`` may change meanwhile.
         """
-        made = cls()
+        spendings = cls()
         async for day in paced([day for day in sorted(days) if first <= day <= last]):
             for (name, model), spent in days.get(day, {}).items():
                 if service in {None, name}:
-                    for part in (made.total, made.days[day], made.pairs[name, model]):
-                        part.add(spent)
-        return made
+                    for cost_sum in (spendings.total, spendings.days[day], spendings.pairs[name, model]):
+                        cost_sum.add(spent)
+        return spendings
 
     @property
-    def dearest(self) -> list[tuple[tuple[str, str], Sum]]:
-        """By service and model, the most expensive first; no more than LISTED."""
+    def most_expensive(self) -> list[tuple[tuple[str, str], CostSum]]:
+        """The costs by service and model, the most expensive first; at most LISTED."""
         return heapq.nsmallest(
-            LISTED, self.pairs.items(), key=lambda one: (-one[1].dollars, -one[1].operations, one[0])
+            LISTED, self.pairs.items(), key=lambda pair: (-pair[1].dollars, -pair[1].operations, pair[0])
         )
 
 
 @dataclass(frozen=True, slots=True)
 class CostForecast:
-    """What a month may come to, in dollars, if its other days are like the last whole ones."""
+    """The expected dollars of a month, if its other days are like the last whole ones."""
 
     spent: float  # in this month so far
-    since: int  # the first day that is known of it, in days since 1970
-    days: int  # whole ones that it looks at
-    expected: float | None  # by their mean; None when they are too few
-    least: float = 0.0  # by the cheapest and the dearest of them
+    since: int  # its first day with known costs, in days since 1970
+    days: int  # whole ones that it is based on
+    expected: float | None  # by their mean; None if they are too few
+    least: float = 0.0  # by the cheapest and the most expensive of them
     most: float = 0.0
 
 
 def forecast(daily: Mapping[int, float], known_us: int, now_us: int) -> CostForecast:
-    """Of the month that ``now_us`` lies in. ``daily`` are dollars by days since 1970 UTC; others are 0.
+    """Return the forecast of the present month. ``daily`` are dollars by days since 1970 UTC; other days are 0.
 
-    From ``known_us`` on, costs are known; the day that it lies in is no basis, unless it is its first moment.
+    Costs are known from ``known_us`` on. Its day is not part of the basis, unless it is known from its start.
     """
     today, moment = now_us // DAY_US, utc(now_us)
     first = today - moment.day + 1
@@ -103,17 +103,18 @@ def forecast(daily: Mapping[int, float], known_us: int, now_us: int) -> CostFore
     )
 
 
-async def show_cost(monitor: Monitor, ask: CostPageParams, request: web.Request) -> web.Response:
-    """What operations cost whose metadata says so."""
-    view = PageView(monitor, request, ask, "cost")
-    if ask.service is not None:
-        await monitor.query.known([ask.service])
+async def show_cost(view: PageView[CostPageParams]) -> web.Response:
+    """Show the costs in the metadata of operations."""
+    monitor, params = view.monitor, view.params
+    if params.service is not None:
+        await monitor.query.known([params.service])
     spending = monitor.alerting.evaluator.spending
-    span = _span(view, int(ask.days))
+    span = _span(view, int(params.days))
     today = view.now_us // DAY_US
-    ever = await Spendings.of(spending.days, 0, today, ask.service)
+    ever = await Spendings.of(spending.days, 0, today, params.service)
     known_us = view.now_us if spending.since_us is None else spending.since_us
-    found = await Spendings.of(spending.days, span.since_us // DAY_US, (span.until_us - 1) // DAY_US, ask.service)
+    first, last = span.since_us // DAY_US, (span.until_us - 1) // DAY_US
+    spendings = await Spendings.of(spending.days, first, last, params.service)
     return await answer(
         view,
         "cost.html",
@@ -121,13 +122,13 @@ async def show_cost(monitor: Monitor, ask: CostPageParams, request: web.Request)
         span=span,
         src=_source(view, span),
         counted_us=spending.since_us,
-        found=found,
-        dearest=found.dearest,
-        today=ever.days.get(today, Sum()),
-        yesterday=ever.days.get(today - 1, Sum()),
-        forecast=forecast({day: one.dollars for day, one in ever.days.items()}, known_us, view.now_us),
-        last_day=_last_day(monitor, ask.service),
-        budget=monitor.alerting.limits.of(Subject("cost", ask.service or "")).threshold,
+        spendings=spendings,
+        most_expensive=spendings.most_expensive,
+        today=ever.days.get(today, CostSum()),
+        yesterday=ever.days.get(today - 1, CostSum()),
+        forecast=forecast({day: cost_sum.dollars for day, cost_sum in ever.days.items()}, known_us, view.now_us),
+        last_day=_last_day(monitor, params.service),
+        budget=monitor.alerting.limits.of(Subject("cost", params.service or "")).threshold,
         day_us=DAY_US,
         choices=[(days, f"last {days} days") for days in CHOICES],
         dollars=dollars,
@@ -135,24 +136,24 @@ async def show_cost(monitor: Monitor, ask: CostPageParams, request: web.Request)
     )
 
 
-def _span(view: PageView, days: int) -> Range:
-    """Whole days, the last of them today unless a stretch was asked for."""
+def _span(view: PageView[CostPageParams], days: int) -> Range:
+    """Return the requested range, or the last whole days up to now."""
     if view.zoomed:
         return view.span
     tomorrow_us = (view.now_us // DAY_US + 1) * DAY_US
     return Range(tomorrow_us - days * DAY_US, view.now_us, f"last {days} days")
 
 
-def _source(view: PageView, span: Range) -> str:
-    """Where the chart's numbers are; it begins with the first day of which something is known."""
+def _source(view: PageView[CostPageParams], span: Range) -> str:
+    """Return the URL of the chart's data; it starts with the first day with known costs."""
     known_us = (view.monitor.alerting.evaluator.spending.since_us or 0) // DAY_US * DAY_US
     since_us = max(span.since_us, min(known_us, span.until_us - 1))
     until = view.times()["until"]
-    return f"{API}/costs{query({'since': iso(since_us), 'until': until, 'service': view.ask.service})}"
+    return f"{API}/costs{query({'since': iso(since_us), 'until': until, 'service': view.params.service})}"
 
 
 def _last_day(monitor: Monitor, service: str | None) -> float | None:
-    """The dollars of the last 24 hours, which are what the budget's alert looks at; None while they are not known."""
+    """Return the dollars of the last 24 hours, which the cost rule checks; None while they are not known."""
     costs = monitor.alerting.evaluator.costs
     if costs.known_hours < 24:
         return None
@@ -161,12 +162,22 @@ def _last_day(monitor: Monitor, service: str | None) -> float | None:
 
 
 def dollars(amount: float) -> str:
-    """Money as people write it: $18.40, $1,204, $0.0042."""
+    """Format dollars: $18.40, $1,204, $0.0042."""
     if amount >= 1_000:
         return f"${amount:,.0f}"
     return f"${amount:.2f}" if amount >= 0.1 or not amount else f"${amount:.4f}"
 
 
 def rough(amount: float) -> str:
-    """Money that is not known to the cent: $265."""
+    """Format an estimate of dollars: $265."""
     return dollars(amount) if amount < 10 else f"${amount:,.0f}"
+
+
+PAGE: Final = Page(
+    "cost",
+    f"{HOME}/cost",
+    "Cost",
+    show_cost,
+    CostPageParams,
+    MenuEntry(3, "Cost", "M12 3v18M17 7H9.5a3 3 0 0 0 0 5h5a3 3 0 0 1 0 5H6"),
+)

@@ -1,4 +1,4 @@
-"""Discord: first responses, the connection, limits, blocks of its loop, background loops."""
+"""The Discord page: first responses, connection, rate limits, the event loop, and background loops."""
 
 from __future__ import annotations
 
@@ -7,10 +7,9 @@ from typing import TYPE_CHECKING, Final
 
 from cogmeter.query.statistics import figures
 from cogmeter.recording.service_names import ACKNOWLEDGEMENT, REST, TASKS
-from cogmeter.schemas.loops import Loops, loops
-from cogmeter.schemas.stalls import stalls
-from cogmeter.web.pages.chart_context import around, heartbeat_limit
-from cogmeter.web.pages.frame import PageParams, PageView, answer
+from cogmeter.schemas.health import Loops, loops, stalls
+from cogmeter.web.pages.chart_context import chart_context, heartbeat_limit
+from cogmeter.web.pages.frame import HOME, MenuEntry, Page, PageParams, PageView, answer
 from cogmeter_storage.histogram import bucket_of
 from cogmeter_storage.model import Outcome
 
@@ -19,25 +18,24 @@ if TYPE_CHECKING:
 
     from aiohttp import web
 
-    from cogmeter.monitor.monitor import Monitor
     from cogmeter.query.records import Figures
     from cogmeter_storage.model import OperationRecord
 
-NEAR_US: Final = 2_000_000  # from here on a first response was nearly too late
-GIVEN_UP_US: Final = 3_000_000  # Discord then knows the interaction no more
-STALE_S: Final = 60.0  # Discord asks for a heartbeat every 41 s
+NEAR_US: Final = 2_000_000  # a later first response is a near miss
+DISCORD_LIMIT_US: Final = 3_000_000  # the interaction is then no longer valid
+STALE_S: Final = 60.0  # Discord expects a heartbeat every 41 s
 MOST_COMMANDS: Final = 100
 MOST_REQUESTS: Final = 12
 MOST_STALLS: Final = 10
 MOST_LOOPS: Final = 60
 MOST_LINES: Final = 4  # shards in one chart
 SCOPES: Final = {
-    "user": "of this bot",
-    "shared": "shared with others",
-    "global": "over all requests",
-    "proxy": "of the address (a ban)",
+    "user": "per bot",
+    "shared": "shared with other bots",
+    "global": "global",
+    "proxy": "IP address (a ban)",
 }
-INVALID_LIMIT: Final = 10_000  # requests in ten minutes, after which Discord bans the address
+INVALID_LIMIT: Final = 10_000  # invalid requests in 10 minutes, after which Discord bans the IP address
 LATENCY: Final = "gateway.latency_ms.shard_"
 HEARTBEAT: Final = "gateway.heartbeat_age_s.shard_"
 COUNTERS: Final = ("disconnects", "reconnects", "resumes", "identifies")
@@ -45,26 +43,26 @@ COUNTERS: Final = ("disconnects", "reconnects", "resumes", "identifies")
 
 @dataclass(frozen=True, slots=True)
 class Responses:
-    """First responses, of one command or of all."""
+    """First responses to one kind of interaction, or to all."""
 
     name: str
     figures: Figures
-    near: int  # within three seconds, but not within two
+    near: int  # after more than NEAR_US, before DISCORD_LIMIT_US
 
     @property
     def missed(self) -> int:
-        """That came too late, or never, by our fault."""
+        """The ones that came too late or never."""
         return self.figures.outcomes[Outcome.ERROR]
 
     @property
     def theirs(self) -> int:
-        """That failed by Discord's fault."""
+        """The ones that failed with an error of Discord."""
         return self.figures.outcomes[Outcome.UPSTREAM]
 
 
 @dataclass(frozen=True, slots=True)
 class Shard:
-    """One connection as it was last sampled."""
+    """One shard at the last sample."""
 
     number: int
     latency_us: float | None
@@ -72,7 +70,7 @@ class Shard:
 
     @property
     def state(self) -> tuple[str, str]:
-        """The badge: its words, and its style."""
+        """The badge's text and style."""
         if self.age_us is not None and self.age_us > STALE_S * 1e6:
             return "no heartbeat", "degraded"
         return ("connected", "healthy") if self.latency_us is not None else ("no heartbeat yet", "unknown")
@@ -80,102 +78,112 @@ class Shard:
 
 @dataclass(frozen=True, slots=True)
 class LastRun:
-    """When a loop's last iteration ended, and how many milliseconds late it had begun."""
+    """The end of a loop's last run, and its start delay."""
 
     end_us: int
-    late_us: float
+    delay_us: float
 
     @classmethod
-    def of(cls, one: OperationRecord) -> LastRun:
-        """That of its operation."""
-        late = one.metadata.get("late_ms")
-        return cls(one.end_us, late * 1000 if isinstance(late, int | float) else 0.0)
+    def of(cls, run: OperationRecord) -> LastRun:
+        """Build it from the recorded operation."""
+        delay_ms = run.metadata.get("late_ms")
+        return cls(run.end_us, delay_ms * 1000 if isinstance(delay_ms, int | float) else 0.0)
 
 
-async def show_discord(monitor: Monitor, ask: PageParams, request: web.Request) -> web.Response:
-    """Everything between the bot and Discord."""
-    view = PageView(monitor, request, ask, "discord")
-    found = await loops(monitor.query, view.span, monitor.watcher.loops())
+async def show_discord(view: PageView[PageParams]) -> web.Response:
+    """Show everything between the bot and Discord."""
+    monitor = view.monitor
+    all_loops = await loops(monitor.query, view.span, monitor.watcher.loops())
     shards = shards_of(monitor.gauges)
-    every, commands = await _responses(view)
+    all_responses, commands = await _responses(view)
     return await answer(
         view,
         "discord.html",
         title="Discord",
-        every=every,
+        all_responses=all_responses,
         commands=commands,
         shards=shards,
-        slowest=[f"{LATENCY}{one.number}" for one in sorted(shards, key=_slowness)[:MOST_LINES]],
+        slowest=[f"{LATENCY}{shard.number}" for shard in sorted(shards, key=_slowness)[:MOST_LINES]],
         gauges=monitor.gauges,
         counters=COUNTERS,
         scopes=SCOPES,
         invalid_limit=INVALID_LIMIT,
         requests=await _requests(view),
         stalls=await stalls(monitor.query, view.span, limit=MOST_STALLS),
-        loops=found.loops[:MOST_LOOPS],
-        left_out=max(len(found.loops) - MOST_LOOPS, 0),
-        runs=await _last_runs(view, found),
-        around=await around(view),
+        loops=all_loops.loops[:MOST_LOOPS],
+        left_out=max(len(all_loops.loops) - MOST_LOOPS, 0),
+        runs=await _last_runs(view, all_loops),
+        chart_context=await chart_context(view),
         latency=heartbeat_limit(view),
     )
 
 
 def shards_of(gauges: Mapping[str, float]) -> list[Shard]:
-    """Every shard that has gauges, by its number."""
+    """Return every shard that has gauges, by its number."""
     numbers = {
         int(name.rpartition("_")[2])
         for name in gauges
         if name.startswith((LATENCY, HEARTBEAT)) and name.rpartition("_")[2].isdecimal()
     }
     return [
-        Shard(number, _times(gauges.get(f"{LATENCY}{number}"), 1e3), _times(gauges.get(f"{HEARTBEAT}{number}"), 1e6))
+        Shard(number, _scaled(gauges.get(f"{LATENCY}{number}"), 1e3), _scaled(gauges.get(f"{HEARTBEAT}{number}"), 1e6))
         for number in sorted(numbers)
     ]
 
 
-def _times(value: float | None, factor: float) -> float | None:
+def _scaled(value: float | None, factor: float) -> float | None:
     return None if value is None else value * factor
 
 
-def _slowness(one: Shard) -> tuple[float, int]:
-    return -(one.latency_us or 0.0), one.number
+def _slowness(shard: Shard) -> tuple[float, int]:
+    return -(shard.latency_us or 0.0), shard.number
 
 
-async def _responses(view: PageView) -> tuple[Responses | None, list[Responses]]:
-    """First responses to everything, None where there were none, and by command, the slowest first."""
-    series = [one for one in await view.monitor.store.series() if one.service == ACKNOWLEDGEMENT]
+async def _responses(view: PageView[PageParams]) -> tuple[Responses | None, list[Responses]]:
+    """Return all first responses, None without any, and those by command, the most missed first."""
+    series = [each for each in await view.monitor.store.series() if each.service == ACKNOWLEDGEMENT]
     if not series:
         return None, []
-    span, place = view.span, {one.operation: number for number, one in enumerate(series)}
-    groups = {one.id: place[one.operation] for one in series}
+    span, place = view.span, {each.operation: number for number, each in enumerate(series)}
+    groups = {each.id: place[each.operation] for each in series}
     totals = await view.monitor.store.totals(span.since_us, span.until_us, groups=groups)
-    first, last = (int(bucket_of(border_us)) + 1 for border_us in (NEAR_US, GIVEN_UP_US))
+    first, last = (int(bucket_of(border_us)) + 1 for border_us in (NEAR_US, DISCORD_LIMIT_US))
     near = totals.buckets.sum(axis=0)[:, first:last].sum(axis=1).tolist()
-    each = await view.monitor.query.operations(ACKNOWLEDGEMENT, span)
-    every = Responses("", figures(totals, span), sum(near))
-    commands = [Responses(name, one, near[place[name]]) for name, one in each.items()]
-    commands.sort(key=lambda one: (-one.missed, -(one.figures.p95_us or 0)))
-    return (every if every.figures.operations else None), commands[:MOST_COMMANDS]
+    by_command = await view.monitor.query.operations(ACKNOWLEDGEMENT, span)
+    total = Responses("", figures(totals, span), sum(near))
+    commands = [Responses(name, command, near[place[name]]) for name, command in by_command.items()]
+    commands.sort(key=lambda command: (-command.missed, -(command.figures.p95_us or 0)))
+    return (total if total.figures.operations else None), commands[:MOST_COMMANDS]
 
 
-async def _requests(view: PageView) -> list[tuple[str, Figures]]:
-    """Requests to Discord, those that failed or were refused the most first, then the busiest."""
-    found = await view.monitor.query.operations(REST, view.span)
-    ranked = sorted(found.items(), key=lambda one: (-_unwelcome(one[1]), -one[1].operations))
+async def _requests(view: PageView[PageParams]) -> list[tuple[str, Figures]]:
+    """Return the requests to Discord, the most failed and refused first, then the busiest."""
+    requests = await view.monitor.query.operations(REST, view.span)
+    ranked = sorted(requests.items(), key=lambda request: (-_not_ok(request[1]), -request[1].operations))
     return ranked[:MOST_REQUESTS]
 
 
-def _unwelcome(one: Figures) -> int:
-    return one.operations - one.outcomes[Outcome.OK]
+def _not_ok(total: Figures) -> int:
+    return total.operations - total.outcomes[Outcome.OK]
 
 
-async def _last_runs(view: PageView, found: Loops) -> dict[str, LastRun]:
-    """The newest iteration of each loop that is shown."""
-    ids = {one.operation: one.id for one in await view.monitor.store.series() if one.service == TASKS}
+async def _last_runs(view: PageView[PageParams], all_loops: Loops) -> dict[str, LastRun]:
+    """Return the newest run of each loop that is shown."""
+    ids = {each.operation: each.id for each in await view.monitor.store.series() if each.service == TASKS}
     runs = {}
-    for loop in found.loops[:MOST_LOOPS]:
+    for loop in all_loops.loops[:MOST_LOOPS]:
         if loop.name in ids:
             newest = await view.monitor.store.recent([ids[loop.name]], view.span.since_us, view.span.until_us, limit=1)
             if newest:
                 runs[loop.name] = LastRun.of(newest[0])
     return runs
+
+
+PAGE: Final = Page(
+    "discord",
+    f"{HOME}/discord",
+    "Discord",
+    show_discord,
+    PageParams,
+    MenuEntry(2, "Discord", "M4 5h16v11H10l-4 4v-4H4z"),
+)

@@ -1,10 +1,10 @@
-"""What all pages share: what they are asked, the addresses that keep it, and the frame around each."""
+"""The base of all pages: a page's facts, its parameters, its URLs, and the frame around its content."""
 
 from __future__ import annotations
 
 import re
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Final, Generic, Literal, TypeVar
 from urllib.parse import quote, urlencode
 
 from aiohttp import web
@@ -22,119 +22,159 @@ from cogmeter.schemas import safe
 from cogmeter.schemas.times import at, iso
 from cogmeter.times import SECOND_US
 from cogmeter.web.api.params import RangeParams
-from cogmeter.web.server import html
-from cogmeter.web.server.context import guard_of
+from cogmeter.web.api.routing import CONTEXT, Route
+from cogmeter.web.server.assets import STATIC_FOLDER, environment
 from cogmeter.web.server.security import LOGOUT
 from cogmeter_storage.model import DAY_US
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Awaitable, Callable, Mapping, Sequence
     from datetime import datetime
 
     from cogmeter.monitor.monitor import Monitor
     from cogmeter.query.records import Range
+    from cogmeter.web.api.routing import Shared
 
 HOME: Final = "/performance"
 API: Final = "/api/performance"
 CHART: Final = f"{HOME}/chart.png"
-VENDOR: Final = html.STATIC_FOLDER / "vendor"
-# The menu: name, address, title. A page that is not in it stands under the name of one that is.
-MENU: Final = (
-    ("overview", HOME, "Overview"),
-    ("discord", f"{HOME}/discord", "Discord"),
-    ("cost", f"{HOME}/cost", "Cost"),
-    ("alerts", f"{HOME}/alerts", "Alerts"),
-)
-REFRESHES_S: Final = (0, 5, 15, 30, 60, 300)  # to choose from; 0: never
-# They turn the text that follows them around, and with it what is not theirs.
-_TURNS: Final = re.compile("[\u202a-\u202e\u2066-\u2069]")
+VENDOR: Final = STATIC_FOLDER / "vendor"
+REFRESHES_S: Final = (0, 5, 15, 30, 60, 300)  # choices; 0: never
+# Characters that change the writing direction of the text after them.
+_DIRECTIONS: Final = re.compile("[\u202a-\u202e\u2066-\u2069]")
 
 
-def said(value: str) -> str:
-    """A name or text of the host as pages say it: no Discord id in it, nothing that turns the direction of writing."""
-    return _TURNS.sub("\N{REPLACEMENT CHARACTER}", safe.text(value))
+def displayed(value: str) -> str:
+    """Return a name or text of the host for a page: without Discord ids and changes of the writing direction."""
+    return _DIRECTIONS.sub("\N{REPLACEMENT CHARACTER}", safe.text(value))
 
 
 def or_none(value: object) -> object:
-    """A form sends what was not chosen as an empty text."""
+    """Return None for an empty text, which a form sends where nothing is chosen."""
     return None if value == "" else value
 
 
 def or_default(default: str) -> Callable[[object], object]:
-    """The same for what has a default."""
+    """Return a validator that replaces an empty text by the default."""
     return lambda value: default if value == "" else value
 
 
 class PageParams(RangeParams):
-    """What every page is asked: a period that ends now, or ``since`` and ``until``; a service; how often it renews."""
+    """The parameters of every page: a period or a range of time, a service, and the refresh interval."""
 
     period: Annotated[Literal["1h", "6h", "24h", "7d", "30d"], BeforeValidator(or_default("24h"))] = "24h"
     service: Annotated[str | None, BeforeValidator(or_none)] = None
     refresh: Annotated[Annotated[int, Field(ge=0, le=3_600)] | None, BeforeValidator(or_none)] = None
 
 
-@dataclass(frozen=True, slots=True)
-class PageView:
-    """One look at one page: who asks for what, and the addresses of other looks."""
+P = TypeVar("P", bound=PageParams)
 
-    monitor: Monitor
+
+@dataclass(frozen=True, slots=True)
+class MenuEntry:
+    """A page's entry in the menu."""
+
+    order: int  # entries are sorted by it
+    label: str
+    icon: str  # the path of an SVG drawn with strokes in a box of 24 x 24
+
+
+@dataclass(frozen=True, slots=True)
+class Page(Generic[P]):
+    """The facts of one page; each page's module defines its own, and ``table.PAGES`` names them all."""
+
+    name: str  # of its entry in the menu; a page without an entry has the name of the page above it
+    path: str
+    title: str
+    show: Callable[[PageView[P]], Awaitable[web.StreamResponse]]
+    params: type[P]
+    menu: MenuEntry | None
+
+    def route(self) -> Route:
+        """Return the route that serves the page."""
+
+        async def show_page(_monitor: Monitor, params: P, request: web.Request) -> web.StreamResponse:
+            return await self.show(PageView(request, params, self.name))
+
+        media = {"text/html": "A page"}
+        return Route("GET", self.path, show_page, self.title, query=self.params, media=media, documented=False)
+
+
+# The pages of an application's menu, in order.
+MENU: Final = web.AppKey("cogmeter.menu", tuple[Page[Any], ...])
+
+
+@dataclass(frozen=True, slots=True)
+class PageView(Generic[P]):
+    """One request for a page, and the URLs of related pages."""
+
     request: web.Request
-    ask: PageParams
-    page: str  # a name in MENU
-    own: Mapping[str, object] = field(default_factory=dict)  # what this page alone is asked, kept in its own addresses
+    params: P
+    page: str  # the name of its entry in the menu
+    own: Mapping[str, object] = field(default_factory=dict)  # parameters that only this page's URLs keep
     now_us: int = field(default_factory=now_us)
     data_since_us: int | None = None  # where charts begin, if that is after the beginning of the span
 
     @property
+    def shared(self) -> Shared:
+        """The parts that all requests share."""
+        return self.request.app[CONTEXT].shared
+
+    @property
+    def monitor(self) -> Monitor:
+        """The monitor behind the page."""
+        return self.shared.monitor
+
+    @property
     def zoomed(self) -> bool:
-        """Whether a stretch of time was asked for, and not a period that ends now."""
-        return self.ask.since is not None or self.ask.until is not None
+        """True for a range of time, False for a period that ends now."""
+        return self.params.since is not None or self.params.until is not None
 
     @property
     def span(self) -> Range:
-        """The stretch of time that the page is over.
+        """The range of time that the page covers.
 
         Raises:
-            Problem: 422; it lies ahead.
+            Problem: 422; it lies in the future.
         """
         if self.zoomed:
-            return self.ask.span(self.now_us)
-        return next(one for one in Period if one.key == self.ask.period).range_at(self.now_us)
+            return self.params.span(self.now_us)
+        return next(period for period in Period if period.key == self.params.period).range_at(self.now_us)
 
     @property
     def refresh_s(self) -> float:
-        """How often the page renews itself; 0: never."""
-        if self.ask.refresh is not None:
-            return self.ask.refresh
+        """The refresh interval; 0: never."""
+        if self.params.refresh is not None:
+            return self.params.refresh
         return self.monitor.settings.dashboard_refresh_interval / 1000
 
     def kept(self, **changes: object) -> str:
-        """The query of an address that asks the same but for the changes; a None is left out."""
-        asked = {
-            "period": None if self.zoomed or self.ask.period == "24h" else self.ask.period,
-            "since": None if self.ask.since is None else iso(self.ask.since),
-            "until": None if self.ask.until is None else iso(self.ask.until),
-            "service": self.ask.service,
-            "refresh": self.ask.refresh,
+        """Return the query of the present parameters with these changes; a None is left out."""
+        present = {
+            "period": None if self.zoomed or self.params.period == "24h" else self.params.period,
+            "since": None if self.params.since is None else iso(self.params.since),
+            "until": None if self.params.until is None else iso(self.params.until),
+            "service": self.params.service,
+            "refresh": self.params.refresh,
         }
-        return query(asked | changes)
+        return query(present | changes)
 
     def to(self, path: str, **changes: object) -> str:
-        """The address of a page over the same time."""
+        """Return the URL of a page with the same range of time."""
         return f"{path}{self.kept(**changes)}"
 
     def here(self, **changes: object) -> str:
-        """The address of this page with something changed."""
+        """Return the URL of this page with changed parameters."""
         return self.to(self.request.rel_url.raw_path, **{**self.own, **changes})
 
     def service(self, name: str, **changes: object) -> str:
-        """The address of a service's page."""
+        """Return the URL of a service's page."""
         return self.to(f"{HOME}/services/{quote(name, safe='')}", **{"service": None, **changes})
 
     def times(self) -> dict[str, str | None]:
-        """Return ``since`` and ``until`` for API and charts; without an end where the page continues to now."""
+        """Return ``since`` and ``until`` for the API; ``until`` is None if the page continues to now."""
         span = self.span
-        return {"since": iso(span.since_us), "until": iso(span.until_us) if self.ask.until is not None else None}
+        return {"since": iso(span.since_us), "until": iso(span.until_us) if self.params.until is not None else None}
 
     def api(self, path: str, **more: object) -> str:
         """Return the API's address for the part of the time that has data: ``view.api("series", service="memory")``."""
@@ -142,52 +182,57 @@ class PageView:
         return f"{API}/{path}{query({**times, **more})}"
 
     def chart(self, **more: object) -> str:
-        """The address of the picture that stands in for charts."""
+        """Return the URL of the picture that replaces charts."""
         return f"{CHART}{query({**self.times(), **more})}"
 
     def ago(self, at_us: int | None) -> str:
-        """How long ago it was, for people."""
+        """Return the time since then as text."""
         if at_us is None:
             return "never"
         return "just now" if self.now_us - at_us < SECOND_US else f"{formatting.duration(self.now_us - at_us)} ago"
 
     @staticmethod
     def better(before: float | None, now: float | None) -> bool | None:
-        """Whether a figure that should be low fell (True) or rose (False) by a twentieth or more; else None."""
+        """Return True if a figure that should be low fell by 5% or more, False if it rose by 5% or more, else None."""
         if before is None or now is None or abs(now - before) < 0.05 * before or now == before:
             return None
         return now < before
 
     def clock(self, at_us: int) -> str:
-        """A time of day in UTC, with its day where that is not today."""
+        """Return a time of day in UTC, with its day unless that is today."""
         return formatting.clock_time(at_us, with_date=at_us // DAY_US != self.now_us // DAY_US)
 
     def moment(self, at_us: int) -> str:
-        """The same to the second."""
+        """Return a time of day with seconds, see ``clock``."""
         return f"{self.clock(at_us)}:{at_us // SECOND_US % 60:02}"
 
 
 def query(values: dict[str, Any]) -> str:
-    """Parameters as they stand behind an address, without those that are None; empty without any."""
-    said = {name: value for name, value in values.items() if value is not None}
-    return f"?{urlencode(said, quote_via=quote)}" if said else ""
+    """Return parameters as a URL's query, without those that are None; empty without any."""
+    present = {name: value for name, value in values.items() if value is not None}
+    return f"?{urlencode(present, quote_via=quote)}" if present else ""
 
 
 def has_uplot() -> bool:
-    """Whether the chart library is there; without it, charts are pictures."""
+    """Return True if the chart library is installed; without it, charts are pictures."""
     return (VENDOR / "uPlot.iife.min.js").is_file()
 
 
-async def answer(view: PageView, template: str, *, title: str, **values: Any) -> web.Response:
-    """The page, in its frame. Templates are given the view, ``text`` (`render/formatting.py`) and the values."""
-    guard = guard_of(view.request)
+def menu_of(pages: Sequence[Page[Any]]) -> tuple[Page[Any], ...]:
+    """Return the pages that have a menu entry, in order."""
+    return tuple(sorted((page for page in pages if page.menu), key=lambda page: page.menu.order if page.menu else 0))
+
+
+async def answer(view: PageView[Any], template: str, *, title: str, **values: Any) -> web.Response:
+    """Return the page in its frame. Templates get the view, ``text`` (`render/formatting.py`) and the values."""
+    guard = view.shared.guard
     view = replace(view, data_since_us=(await view.monitor.query.covered(view.span)).since_us)
-    made = await rendered(
+    html = await rendered(
         template,
         view=view,
         title=title,
-        menu=MENU,
-        periods=[(one.key, one.label) for one in Period],
+        menu=view.request.app[MENU],
+        periods=[(period.key, period.label) for period in Period],
         refreshes=REFRESHES_S,
         all_services=await _services(view),
         shown_span=shown_span(view),
@@ -196,41 +241,41 @@ async def answer(view: PageView, template: str, *, title: str, **values: Any) ->
         logout=LOGOUT if guard.has_token else None,
         version=__version__,
         text=formatting,
-        safe=said,
+        safe=displayed,
         iso=iso,
         look_of=look_of,
         rule_title=rule_title,
         measured=measured,
         **values,
     )
-    return web.Response(text=made, content_type="text/html", charset="utf-8")
+    return web.Response(text=html, content_type="text/html", charset="utf-8")
 
 
 async def rendered(template: str, **values: Any) -> str:
-    """Return the text of a template, made in short pieces, so that a table of many services does not block the loop."""
-    generated = html.environment().get_template(template).generate(**values)
+    """Render a template in short pieces, so that a table of many services does not block the loop."""
+    generated = environment().get_template(template).generate(**values)
     return "".join([piece async for piece in paced(generated)])
 
 
-async def _services(view: PageView) -> list[str]:
-    """The services to choose from. The one for what is too much to be told apart is there when there was too much."""
-    wanted = view.monitor.recorder.overflowed or view.ask.service == OTHER
-    return [name for name in await view.monitor.query.names() if name != OTHER or wanted]
+async def _services(view: PageView[Any]) -> list[str]:
+    """Return the services to choose from; the one for overflowed series only after an overflow."""
+    with_other = view.monitor.recorder.overflowed or view.params.service == OTHER
+    return [name for name in await view.monitor.query.names() if name != OTHER or with_other]
 
 
-def shown_span(view: PageView) -> str:
-    """The stretch of time in people's words."""
-    return f"{stretch(view.span, view.now_us)} UTC" if view.zoomed else view.span.label
+def shown_span(view: PageView[Any]) -> str:
+    """Return the range of time as text."""
+    return f"{range_text(view.span, view.now_us)} UTC" if view.zoomed else view.span.label
 
 
-def stretch(span: Range, now_us: int) -> str:
-    """From when to when, in UTC: ``17 Aug 10:30 to 11:45``; days as they are said, with years that are not this one."""
-    midnight = span.until_us % DAY_US == 0  # said as the last minute of the day before
+def range_text(span: Range, now_us: int) -> str:
+    """Return a range in UTC: ``17 Aug 10:30 to 11:45``; with the year unless it is this one."""
+    midnight = span.until_us % DAY_US == 0  # shown as the last minute of the day before
     since, until, this_year = at(span.since_us), at(span.until_us - midnight), at(now_us).year
-    end = f"{until:%H:%M}" if since.date() == until.date() else _moment(until, this_year)
-    return f"{_moment(since, this_year)} to {end}"
+    end = f"{until:%H:%M}" if since.date() == until.date() else _day_time(until, this_year)
+    return f"{_day_time(since, this_year)} to {end}"
 
 
-def _moment(moment: datetime, this_year: int) -> str:
+def _day_time(moment: datetime, this_year: int) -> str:
     year = f" {moment.year}" if moment.year != this_year else ""
     return f"{moment.day} {moment:%b}{year} {moment:%H:%M}"

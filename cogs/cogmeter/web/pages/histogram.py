@@ -1,4 +1,4 @@
-"""How the durations of a service are spread: bars on a logarithmic scale, as an SVG path, with the same in numbers."""
+"""The distribution of a service's durations: bars on a logarithmic scale as an SVG path, and the numbers."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from cogmeter_storage.base import Store
 
 BARS: Final = 48  # at most
-FEWEST: Final = 24  # so that one bar does not fill the box
+FEWEST: Final = 24  # buckets, so that one bar does not fill the box
 WIDTH, HEIGHT = 960, 160
 TICKS: Final = 5
 PERCENTILES: Final = (("p50", 0.50), ("p95", 0.95), ("p99", 0.99))
@@ -28,49 +28,49 @@ PERCENTILES: Final = (("p50", 0.50), ("p95", 0.95), ("p99", 0.99))
 
 @dataclass(frozen=True, slots=True)
 class Histogram:
-    """A path in a box of WIDTH x HEIGHT; ticks stand at equal distances; lines are (name, x, duration)."""
+    """A path in a box of WIDTH x HEIGHT; ticks have equal distances; lines are (name, x, duration)."""
 
     bars: str
     ticks: list[str]
     lines: list[tuple[str, float, str]]
-    rows: list[tuple[str, int]]  # up to this duration, so many
+    rows: list[tuple[str, int]]  # the upper bound, and the operations
 
 
 async def histogram(store: Store, ids: Collection[int], span: Range) -> Histogram | None:
-    """The histogram of these series; None where there was no operation.
+    """Return the histogram of these series; None without operations.
 
     Raises:
-        StorageError: the store cannot be read now.
+        StorageError: the store cannot be read.
     """
     totals = await store.totals(span.since_us, span.until_us, groups=dict.fromkeys(ids, 0))
     return drawn(totals.buckets.sum(axis=(0, 1)))
 
 
 def drawn(buckets: NDArray[np.int64]) -> Histogram | None:
-    """The histogram of one row of buckets, over those that hold anything."""
+    """Return the histogram of one row of buckets, over the range of buckets that are not empty."""
     used = np.flatnonzero(buckets)
     if not len(used):
         return None
-    first, last = _wide(max(int(used[0]), 1), max(int(used[-1]), 1))
-    together = -(-(last - first + 1) // BARS)  # buckets in a bar
-    count = -(-(last - first + 1) // together)
-    held = np.zeros(count * together, dtype=np.int64)
-    part = buckets[first : last + 1]
-    held[: len(part)] = part
-    held[0] += buckets[0]
-    bars = held.reshape(count, together).sum(axis=1).tolist()
-    ends_us = [RATIO ** (first - 1 + together * (place + 1)) for place in range(count)]
+    first, last = _widened(max(int(used[0]), 1), max(int(used[-1]), 1))
+    per_bar = -(-(last - first + 1) // BARS)  # buckets
+    count = -(-(last - first + 1) // per_bar)
+    padded = np.zeros(count * per_bar, dtype=np.int64)
+    shown = buckets[first : last + 1]
+    padded[: len(shown)] = shown
+    padded[0] += buckets[0]
+    bars = padded.reshape(count, per_bar).sum(axis=1).tolist()
+    ends_us = [RATIO ** (first - 1 + per_bar * (place + 1)) for place in range(count)]
     least_us, most_us = RATIO ** (first - 2), ends_us[-1]
     return Histogram(
         _path(bars),
         [formatting.duration(least_us * (most_us / least_us) ** (tick / (TICKS - 1))) for tick in range(TICKS)],
         _lines(buckets, least_us, most_us),
-        [(formatting.duration(end_us), held) for end_us, held in zip(ends_us, bars, strict=True) if held],
+        [(formatting.duration(end_us), bar) for end_us, bar in zip(ends_us, bars, strict=True) if bar],
     )
 
 
-def _wide(first: int, last: int) -> tuple[int, int]:
-    """At least FEWEST buckets, those that are used in the middle; the first one is bucket 1 at the least."""
+def _widened(first: int, last: int) -> tuple[int, int]:
+    """Return a range of at least FEWEST buckets with the given ones in its middle; it starts at 1 at the earliest."""
     missing = max(FEWEST - (last - first + 1), 0)
     first = max(first - missing // 2, 1)
     return first, max(last, first + FEWEST - 1)
@@ -78,19 +78,19 @@ def _wide(first: int, last: int) -> tuple[int, int]:
 
 def _path(bars: list[int]) -> str:
     step, most = WIDTH / len(bars), max(bars)
-    wide = f"{step * 0.9:.1f}"
+    width = f"{step * 0.9:.1f}"
     return "".join(
-        f"M{place * step:.1f} {HEIGHT}h{wide}v-{max(held / most * HEIGHT, 2):.0f}h-{wide}z"
-        for place, held in enumerate(bars)
-        if held
+        f"M{place * step:.1f} {HEIGHT}h{width}v-{max(bar / most * HEIGHT, 2):.0f}h-{width}z"
+        for place, bar in enumerate(bars)
+        if bar
     )
 
 
 def _lines(buckets: NDArray[np.int64], least_us: float, most_us: float) -> list[tuple[str, float, str]]:
-    found = quantiles(buckets, [share for _, share in PERCENTILES]).tolist()
+    values_us = quantiles(buckets, [share for _, share in PERCENTILES]).tolist()
     length = math.log(most_us / least_us)
     lines = []
-    for (name, _), value_us in zip(PERCENTILES, found, strict=True):
+    for (name, _), value_us in zip(PERCENTILES, values_us, strict=True):
         place = math.log(max(value_us, least_us) / least_us) / length * WIDTH
         lines.append((name, round(min(max(place, 0.0), WIDTH), 1), formatting.duration(value_us)))
     return lines

@@ -1,4 +1,4 @@
-"""The first page: how the bot is, its key figures against the period before, its services, and what stands now."""
+"""The overview page: bot health, key figures and their change, active alerts, and the services."""
 
 from __future__ import annotations
 
@@ -6,14 +6,13 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from cogmeter.diagnosis import Status, worst
-from cogmeter.diagnostics import health_of
 from cogmeter.recording.recorder import OTHER
 from cogmeter.recording.service_names import BACKGROUND
 from cogmeter.render.palette import WORST_FIRST, look_of
-from cogmeter.schemas.alerts import TOLD
+from cogmeter.schemas.alerts import SENT_STATES
 from cogmeter.settings import buffer_setting
-from cogmeter.web.pages.chart_context import around, error_limit, latency_limit
-from cogmeter.web.pages.frame import PageParams, PageView, answer
+from cogmeter.web.pages.chart_context import chart_context, error_limit, latency_limit
+from cogmeter.web.pages.frame import HOME, MenuEntry, Page, PageParams, PageView, answer
 from cogmeter.web.pages.sparks import Spark, sparks
 
 if TYPE_CHECKING:
@@ -27,7 +26,7 @@ if TYPE_CHECKING:
     from cogmeter_storage.alerting import Alert
 
 
-LISTED: Final = 200  # services in each of the tables: the busiest ones
+LISTED: Final = 200  # services in each table: the busiest ones
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,63 +40,72 @@ class ServiceRow:
     spark: Spark | None
 
 
-async def show_overview(monitor: Monitor, ask: PageParams, request: web.Request) -> web.Response:
-    """All services, or the one that is chosen."""
-    view = PageView(monitor, request, ask, "overview")
-    chosen = None if ask.service is None else {ask.service}
-    if chosen is not None:
-        await monitor.query.known(chosen)
-    span = view.span
-    found = await monitor.query.overview(span, services=chosen)
-    before = await monitor.query.overview(span.before, services=chosen)
-    health = health_of(monitor)
+async def show_overview(view: PageView[PageParams]) -> web.Response:
+    """Show all services, or the selected one."""
+    monitor, health, service, span = view.monitor, view.shared.health, view.params.service, view.span
+    selected = None if service is None else {service}
+    if selected is not None:
+        await monitor.query.known(selected)
+    overview = await monitor.query.overview(span, services=selected)
+    before = await monitor.query.overview(span.before, services=selected)
     checks = await health.vital()
-    drawn = await _sparks(view, found)
-    known = await health.services()
-    alerts = _alerts(monitor, ask.service)
-    looks = {look_of(one.severity, one.state) for one in alerts}
+    sparks_by_name = await _sparks(view, overview)
+    health_by_name = await health.services()
+    alerts = _alerts(monitor, service)
+    looks = {look_of(alert.severity, alert.state) for alert in alerts}
     return await answer(
         view,
         "overview.html",
         title="Overview",
-        found=found,
+        overview=overview,
         before=before.total,
-        status=worst(one.status for one in checks),
+        status=worst(check.status for check in checks),
         checks=checks,
-        rows=list(_rows(found.services[:LISTED], dict(before.services), known, drawn)),
-        background=list(_rows(found.background[:LISTED], dict(before.background), known, drawn)),
+        rows=list(_rows(overview.services[:LISTED], dict(before.services), health_by_name, sparks_by_name)),
+        background=list(_rows(overview.background[:LISTED], dict(before.background), health_by_name, sparks_by_name)),
         listed=LISTED,
-        begun=any(name not in {*BACKGROUND, OTHER} for name in await monitor.query.names()),
+        has_operations=any(name not in {*BACKGROUND, OTHER} for name in await monitor.query.names()),
         alerts=alerts,
-        look=next((one for one in WORST_FIRST if one in looks), None),
-        around=await around(view, ask.service),
-        latency=latency_limit(view, ask.service or ""),
-        errors=error_limit(view, ask.service or ""),
+        look=next((look for look in WORST_FIRST if look in looks), None),
+        chart_context=await chart_context(view, service),
+        latency=latency_limit(view, service or ""),
+        errors=error_limit(view, service or ""),
         buffer_setting=buffer_setting(by_memory=monitor.recorder.buffer.by_memory),
         Status=Status,
     )
 
 
-async def _sparks(view: PageView, found: Overview) -> dict[str, Spark]:
-    ids: dict[str, list[int]] = {name: [] for name, _ in (*found.services[:LISTED], *found.background[:LISTED])}
-    for one in await view.monitor.store.series():
-        if one.service in ids:
-            ids[one.service].append(one.id)
-    return await sparks(view.monitor.store, ids, await view.monitor.query.covered(found.range))
+async def _sparks(view: PageView[PageParams], overview: Overview) -> dict[str, Spark]:
+    listed = (*overview.services[:LISTED], *overview.background[:LISTED])
+    ids: dict[str, list[int]] = {name: [] for name, _ in listed}
+    for series in await view.monitor.store.series():
+        if series.service in ids:
+            ids[series.service].append(series.id)
+    return await sparks(view.monitor.store, ids, await view.monitor.query.covered(overview.range))
 
 
 def _rows(
     services: Iterable[tuple[str, Figures]],
     before: Mapping[str, Figures],
     health: Mapping[str, ServiceHealth],
-    drawn: Mapping[str, Spark],
+    sparks_by_name: Mapping[str, Spark],
 ) -> Iterable[ServiceRow]:
     for name, figures in services:
-        yield ServiceRow(name, figures, before.get(name), health.get(name), drawn.get(name))
+        yield ServiceRow(name, figures, before.get(name), health.get(name), sparks_by_name.get(name))
 
 
 def _alerts(monitor: Monitor, service: str | None) -> list[Alert]:
-    """What people are told of now, the newest first."""
+    """Return the firing and acknowledged alerts, the most recently changed first."""
     active = monitor.alerting.engine.active
-    told = [one for one in active if one.state in TOLD and service in {None, one.service}]
-    return sorted(told, key=lambda one: -one.changed_us)
+    sent = [alert for alert in active if alert.state in SENT_STATES and service in {None, alert.service}]
+    return sorted(sent, key=lambda alert: -alert.changed_us)
+
+
+PAGE: Final = Page(
+    "overview",
+    HOME,
+    "Overview",
+    show_overview,
+    PageParams,
+    MenuEntry(1, "Overview", "M4 4h6v8H4zM14 4h6v4h-6zM14 12h6v8h-6zM4 16h6v4H4z"),
+)

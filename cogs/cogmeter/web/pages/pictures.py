@@ -1,4 +1,4 @@
-"""Pictures: charts drawn by the chart worker for browsers that cannot draw them, and the icon."""
+"""Pictures: charts for browsers that cannot draw them, drawn by the chart worker, and the icon."""
 
 from __future__ import annotations
 
@@ -9,10 +9,11 @@ from aiohttp import web
 
 from cogmeter.alerts.model import Subject
 from cogmeter.query.query import now_us
-from cogmeter.web.api.params import NamedParams
+from cogmeter.web.api.params import ServiceRangeParams
 from cogmeter.web.api.problems import Problem
-from cogmeter.web.pages.frame import stretch
-from cogmeter.web.server.html import STATIC_FOLDER
+from cogmeter.web.api.routing import Route
+from cogmeter.web.pages.frame import CHART, range_text
+from cogmeter.web.server.assets import STATIC_FOLDER
 
 if TYPE_CHECKING:
     from cogmeter.monitor.monitor import Monitor
@@ -20,23 +21,19 @@ if TYPE_CHECKING:
 ICON: Final = STATIC_FOLDER / "icon.svg"
 
 
-class ChartParams(NamedParams):
-    """Of what the chart is to be, and over which stretch of time."""
-
-
-async def show_chart(monitor: Monitor, ask: ChartParams) -> web.Response:
-    """The chart that Discord shows, as a PNG.
+async def show_chart(monitor: Monitor, params: ServiceRangeParams) -> web.Response:
+    """Return the chart that Discord shows, as a PNG.
 
     Raises:
         Problem: 503; the chart worker cannot draw it now.
         UnknownNameError: nothing is stored under that service or operation.
     """
     now = now_us()
-    span = ask.span(now)
-    if ask.since is not None or ask.until is not None:
-        span = replace(span, label=stretch(span, now))
-    timeline = await monitor.query.timeline(ask.service, ask.operation, span, trim=True)
-    limits, subject = monitor.alerting.limits, Subject("response_time", ask.service or "", ask.operation or "")
+    span = params.span(now)
+    if params.since is not None or params.until is not None:
+        span = replace(span, label=range_text(span, now))
+    timeline = await monitor.query.timeline(params.service, params.operation, span, trim=True)
+    limits, subject = monitor.alerting.limits, Subject("response_time", params.service or "", params.operation or "")
     threshold, statistic = limits.of(subject).threshold, limits.statistic_of(subject)
     picture = await monitor.chart_builder.timeline(timeline, response_time_ms=threshold, statistic=statistic)
     if not picture.drawn:
@@ -45,5 +42,11 @@ async def show_chart(monitor: Monitor, ask: ChartParams) -> web.Response:
 
 
 async def show_icon(_monitor: Monitor) -> web.Response:
-    """What browsers ask for by themselves."""
+    """Return the icon, which browsers request by themselves."""
     return web.Response(body=ICON.read_bytes(), content_type="image/svg+xml")
+
+
+ROUTES: Final = (
+    Route("GET", CHART, show_chart, "A chart as a picture", query=ServiceRangeParams, documented=False),
+    Route("GET", "/favicon.ico", show_icon, "The icon", documented=False),
+)

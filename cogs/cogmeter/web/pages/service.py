@@ -1,14 +1,14 @@
-"""The page of one service, or of one operation in it: how fast, how often, how wrong, and where the time goes."""
+"""The page of one service or operation: statistics, distribution, errors, traces, slow and recent operations."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated
+from dataclasses import replace
+from typing import TYPE_CHECKING, Annotated, Final
 
 from pydantic import BeforeValidator
 
-from cogmeter.diagnostics import health_of
-from cogmeter.web.pages.chart_context import around, error_limit, latency_limit
-from cogmeter.web.pages.frame import PageParams, PageView, answer, or_none
+from cogmeter.web.pages.chart_context import chart_context, error_limit, latency_limit
+from cogmeter.web.pages.frame import HOME, Page, PageParams, PageView, answer, or_none
 from cogmeter.web.pages.histogram import histogram
 from cogmeter.web.pages.sparks import sparks
 from cogmeter.web.pages.waterfall import waterfalls
@@ -16,50 +16,52 @@ from cogmeter.web.pages.waterfall import waterfalls
 if TYPE_CHECKING:
     from aiohttp import web
 
-    from cogmeter.monitor.monitor import Monitor
-
-LISTED = 12  # recent and slowest operations
-GROUPS = 15  # of errors
+LISTED: Final = 12  # recent and slowest operations
+GROUPS: Final = 15  # of errors
 
 
 class ServicePageParams(PageParams):
-    """Which operation of the service, if not all."""
+    """The service, and one operation of it or all."""
 
     operation: Annotated[str | None, BeforeValidator(or_none)] = None
 
 
-async def show_service(monitor: Monitor, ask: ServicePageParams, request: web.Request) -> web.Response:
-    """One service.
+async def show_service(view: PageView[ServicePageParams]) -> web.Response:
+    """Show one service.
 
     Raises:
         UnknownNameError: nothing is stored under that service or operation.
     """
-    assert ask.service is not None, "it stands in the path"
-    service, operation = ask.service, ask.operation
-    view = PageView(monitor, request, ask, "overview", own={"service": None, "operation": operation})
-    span, store, query = view.span, monitor.store, monitor.query
+    assert view.params.service is not None, "it is part of the path"
+    service, operation = view.params.service, view.params.operation
+    view = replace(view, own={"service": None, "operation": operation})
+    span, store, query = view.span, view.monitor.store, view.monitor.query
     ids = await query.ids(service, operation) or []
-    found = await query.stats(service, operation, span)
-    part = (ids, span.since_us, span.until_us)
-    by_name = {one.operation: [one.id] for one in await store.series() if one.service == service}
-    # The figures of all operations stand in the table, also when one of them is looked at.
-    operations = found.operations if operation is None else list((await query.operations(service, span)).items())
+    stats = await query.stats(service, operation, span)
+    selection = (ids, span.since_us, span.until_us)
+    ids_by_name = {series.operation: [series.id] for series in await store.series() if series.service == service}
+    # The table lists all operations, also when one of them is selected.
+    operations = stats.operations if operation is None else list((await query.operations(service, span)).items())
     return await answer(
         view,
         "service.html",
         title=service,
         service=service,
         operation=operation,
-        found=found,
-        health=(await health_of(monitor).services()).get(service),
+        stats=stats,
+        health=(await view.shared.health.services()).get(service),
         operations=operations,
-        drawn=await sparks(store, {name: by_name[name] for name, _ in operations}, span),
+        sparks=await sparks(store, {name: ids_by_name[name] for name, _ in operations}, span),
         histogram=await histogram(store, ids, span),
-        groups=await store.error_groups(*part, limit=GROUPS),
-        recent=await store.recent(*part, limit=LISTED),
-        slowest=await store.slowest(*part, limit=LISTED),
+        groups=await store.error_groups(*selection, limit=GROUPS),
+        recent=await store.recent(*selection, limit=LISTED),
+        slowest=await store.slowest(*selection, limit=LISTED),
         traces=await waterfalls(store, service, operation, span.since_us),
-        around=await around(view, service),
+        chart_context=await chart_context(view, service),
         latency=latency_limit(view, service, operation or ""),
         errors=error_limit(view, service, operation or ""),
     )
+
+
+# It is not in the menu: overview lists the services.
+PAGE: Final = Page("overview", f"{HOME}/services/{{service}}", "One service", show_service, ServicePageParams, None)

@@ -1,4 +1,4 @@
-"""Small bars for each row of a table: its operations over time, and the failures among them, as an SVG path."""
+"""Sparklines of table rows: operations over time and the failures among them, as SVG paths."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ if TYPE_CHECKING:
     from cogmeter.query.records import Range
     from cogmeter_storage.base import Store
 
-BINS: Final = 25  # a day in hours, of which the first has begun before it
-TOGETHER: Final = 16  # rows that are read at once: each is a histogram of 12 kB for every bin
-MOST: Final = 40  # rows that have one, the first of them
+BINS: Final = 25  # the last 24 hours touch 25 clock hours
+BATCH: Final = 16  # rows that are read at once: each is a histogram of 12 kB for every bin
+MOST: Final = 40  # rows with a sparkline
 STEP, HEIGHT = 4, 26  # of a bar
 
 
 @dataclass(frozen=True, slots=True)
 class Spark:
-    """Paths of strokes in a box of ``width`` x HEIGHT."""
+    """The paths of one sparkline in a box of ``width`` x HEIGHT."""
 
     all: str
     bad: str
@@ -30,33 +30,33 @@ class Spark:
 
 
 async def sparks(store: Store, ids: Mapping[str, Sequence[int]], span: Range) -> dict[str, Spark]:
-    """The spark of each name, drawn from its series; of very many names, the first ones'.
+    """Return the sparkline of each name from its series; only of the first MOST names.
 
     Raises:
-        StorageError: the store cannot be read now.
+        StorageError: the store cannot be read.
     """
     names = list(ids)[:MOST]
-    found: dict[str, Spark] = {}
-    for start in range(0, len(names), TOGETHER):
-        part = names[start : start + TOGETHER]
-        groups = {one: place for place, name in enumerate(part) for one in ids[name]}
+    drawn: dict[str, Spark] = {}
+    for start in range(0, len(names), BATCH):
+        batch = names[start : start + BATCH]
+        groups = {series_id: place for place, name in enumerate(batch) for series_id in ids[name]}
         totals = await store.totals(span.since_us, span.until_us, groups=groups, step_us=_step_us(span))
         counts, failures = totals.counts, totals.failures
-        for place, name in enumerate(part):
-            found[name] = spark(counts[:, place].tolist(), failures[:, place].tolist())
+        for place, name in enumerate(batch):
+            drawn[name] = spark(counts[:, place].tolist(), failures[:, place].tolist())
         await asyncio.sleep(0)
-    return found
+    return drawn
 
 
 def _step_us(span: Range) -> int:
-    """Bins of whole hours where they are long enough: the store then has nothing to take apart."""
+    """Return the width of a bin: whole hours for long ranges, because the store has slots of an hour."""
     wanted_us = -(-(span.until_us - span.since_us) // BINS)
     unit_us = HOUR_US if wanted_us > HOUR_US // 2 else MINUTE_US
     return max(-(-wanted_us // unit_us), 1) * unit_us
 
 
 def spark(counts: Sequence[int], failures: Sequence[int]) -> Spark:
-    """The bars of these bins, the highest as high as the box."""
+    """Return the bars of these bins; the highest fills the box."""
     most, width = max(counts, default=0), len(counts) * STEP
     if not most:
         return Spark("", "", width)

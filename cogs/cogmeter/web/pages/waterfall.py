@@ -1,4 +1,4 @@
-"""Slow interactions as waterfalls: what ran inside each, when, and for how long."""
+"""Waterfalls of slow interactions: the operations inside each, their start and duration."""
 
 from __future__ import annotations
 
@@ -11,19 +11,19 @@ if TYPE_CHECKING:
     from cogmeter_storage.base import Store
     from cogmeter_storage.model import SpanRecord, TraceRecord
 
-LOOKED_AT: Final = 50  # the slowest traces, of which those are shown that the service has a part in
+SEARCHED: Final = 50  # slowest traces that are searched for the service
 SHOWN: Final = 5
-DEEPEST: Final = 8  # levels that are set in
+DEEPEST: Final = 8  # levels of indentation
 
 
 @dataclass(frozen=True, slots=True)
 class Bar:
-    """One operation inside: its place in thousandths of the whole."""
+    """One operation inside an interaction; position and width are in thousandths of the interaction."""
 
     span: SpanRecord
     depth: int
     left: int
-    wide: int
+    width: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,22 +35,22 @@ class Waterfall:
 
 
 async def waterfalls(store: Store, service: str, operation: str | None, since_us: int) -> list[Waterfall]:
-    """The slowest interactions that the service, or one operation of it, was or had a part in.
+    """Return the slowest interactions that involve the service or operation.
 
     Raises:
-        StorageError: the store cannot be read now.
+        StorageError: the store cannot be read.
     """
     own = await store.traces(service, operation, since_us, limit=SHOWN)
-    found = own or [
-        one
-        for one in await store.traces(None, None, since_us, limit=LOOKED_AT)
-        if any(span.service == service and operation in {None, span.operation} for span in one.spans)
+    involved = own or [
+        trace
+        for trace in await store.traces(None, None, since_us, limit=SEARCHED)
+        if any(span.service == service and operation in {None, span.operation} for span in trace.spans)
     ]
-    return [waterfall(one) for one in found[:SHOWN]]
+    return [waterfall(trace) for trace in involved[:SHOWN]]
 
 
 def waterfall(trace: TraceRecord) -> Waterfall:
-    """The bars of a trace, in the order of their start, each below the one that it ran in."""
+    """Return the bars of a trace in the order of their start."""
     whole_us = max(trace.duration_us, *(span.start_us + span.duration_us for span in trace.spans), 1)
     depths = _depths(trace.spans)
     bars = [
@@ -66,14 +66,14 @@ def waterfall(trace: TraceRecord) -> Waterfall:
 
 
 def _depths(spans: Iterable[SpanRecord]) -> dict[int, int]:
-    """How deep each span stands; one whose parent is not kept stands at the top."""
+    """Return the depth of each span by its id; 0 if its parent is not stored."""
     parents = {span.id: span.parent for span in spans}
     depths: dict[int, int] = {}
-    for one in parents:
+    for span_id in parents:
         seen: set[int] = set()
-        at = one
-        while parents.get(at, 0) in parents and at not in seen:
-            seen.add(at)
-            at = parents[at]
-        depths[one] = len(seen)
+        current = span_id
+        while parents.get(current, 0) in parents and current not in seen:
+            seen.add(current)
+            current = parents[current]
+        depths[span_id] = len(seen)
     return depths

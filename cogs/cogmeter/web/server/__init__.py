@@ -1,1 +1,1 @@
-"""The HTTP servers: ports, applications, access control, limits and static files."""
+"""The HTTP servers: ports, applications, access control, limits, templates and static files."""

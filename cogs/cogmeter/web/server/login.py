@@ -1,4 +1,4 @@
-"""The login page: takes the token once, and gives a session in its place. A plain form, which needs no script."""
+"""The login page: exchanges the token for a session. A plain form that works without scripts."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from urllib.parse import parse_qs
 
 from aiohttp import web
 
+from cogmeter.web.api.bodies import read_bytes
+from cogmeter.web.api.params import QueryParams
 from cogmeter.web.api.problems import Problem
-from cogmeter.web.api.request_parsing import read_bytes
-from cogmeter.web.api.routing import QueryParams, Route
-from cogmeter.web.server.context import guard_of
-from cogmeter.web.server.html import page
+from cogmeter.web.api.routing import Route, guard_of
+from cogmeter.web.server.assets import html_response
 from cogmeter.web.server.security import LOGIN, LOGOUT, SESSION_S
 
 if TYPE_CHECKING:
@@ -20,12 +20,12 @@ if TYPE_CHECKING:
 
 HOME: Final = "/"
 MOST_FIELDS: Final = 10
-# Paths of ours alone: a second slash or a backslash would lead to another host.
+# Only our own paths: a second slash or a backslash would lead to another host.
 _OWN_PATH: Final = re.compile(r"/(?![/\\])[\x21-\x5b\x5d-\x7e]{0,500}")
 
 
 class LoginParams(QueryParams):
-    """Where to go when it has worked."""
+    """The page to open after the login."""
 
     next: str = HOME
 
@@ -34,32 +34,32 @@ def _safe(path: str) -> str:
     return path if _OWN_PATH.fullmatch(path) else HOME
 
 
-def _to(path: str) -> web.Response:
+def _redirect(path: str) -> web.Response:
     return web.Response(status=303, headers={"Location": path})
 
 
-async def login_page(_monitor: Monitor, ask: LoginParams, request: web.Request) -> web.Response:
-    """The form; without a token there is nothing to sign in to."""
+async def login_page(_monitor: Monitor, params: LoginParams, request: web.Request) -> web.Response:
+    """Show the form; without a configured token, redirect at once."""
     if not guard_of(request).has_token:
-        return _to(_safe(ask.next))
-    return page("login.html", next=_safe(ask.next), wrong="")
+        return _redirect(_safe(params.next))
+    return html_response("login.html", next=_safe(params.next), wrong="")
 
 
-async def login(_monitor: Monitor, ask: LoginParams, request: web.Request) -> web.Response:
-    """Begin a session, or show the form again."""
+async def login(_monitor: Monitor, params: LoginParams, request: web.Request) -> web.Response:
+    """Start a session, or show the form again."""
     guard = guard_of(request)
-    given = (await _form(request)).get("token", "")
+    token = (await _form(request)).get("token", "")
     try:
-        known = guard.is_token(given, request)
+        accepted = guard.is_token(token, request)
     except Problem as problem:
-        made = page("login.html", status=problem.status, next=_safe(ask.next), wrong=problem.detail)
-        made.headers.update(problem.headers)
-        return made
-    if not known:
-        wrong = "This is not the token in PERFORMANCE_HTTP_TOKEN"
-        return page("login.html", status=401, next=_safe(ask.next), wrong=wrong)
-    response = _to(_safe(ask.next))
-    _set_cookie(response, request, guard.begin_session(), SESSION_S)
+        page = html_response("login.html", status=problem.status, next=_safe(params.next), wrong=problem.detail)
+        page.headers.update(problem.headers)
+        return page
+    if not accepted:
+        wrong = "Wrong token. Use the value of PERFORMANCE_HTTP_TOKEN"
+        return html_response("login.html", status=401, next=_safe(params.next), wrong=wrong)
+    response = _redirect(_safe(params.next))
+    _set_cookie(response, request, guard.start_session(), SESSION_S)
     return response
 
 
@@ -68,8 +68,8 @@ async def logout(_monitor: Monitor, request: web.Request) -> web.Response:
     guard = guard_of(request)
     guard.check_csrf((await _form(request)).get("csrf", ""))
     guard.end_session()
-    response = _to(LOGIN)
-    _set_cookie(response, request, "", 0)  # del_cookie() of older versions of aiohttp knows no flags
+    response = _redirect(LOGIN)
+    _set_cookie(response, request, "", 0)  # del_cookie() of older aiohttp versions has no flags
     return response
 
 
@@ -86,28 +86,30 @@ def _set_cookie(response: web.Response, request: web.Request, value: str, second
 
 
 def _by_https(request: web.Request) -> bool:
-    """Whether the cookie may insist on https.
+    """Return True if the cookie may require https.
 
-    A proxy's X-Forwarded-Proto is believed for this alone: who makes it up gets a cookie that is guarded more, and no
-    other site can make a browser send it.
+    Only here a proxy's X-Forwarded-Proto is trusted: forging it only makes the cookie stricter, and another site cannot
+    make a browser send it.
     """
     return request.secure or request.headers.get("X-Forwarded-Proto", "").lower() == "https"
 
 
 async def _form(request: web.Request) -> dict[str, str]:
-    """The fields of a plain form, each once."""
+    """Return the fields of a plain form; of a repeated one, the last value."""
     if request.content_type != "application/x-www-form-urlencoded":
         raise Problem.of(415, "Send the form as application/x-www-form-urlencoded")
     data = await read_bytes(request)
     try:
         fields = parse_qs(data.decode(errors="replace"), max_num_fields=MOST_FIELDS)
     except ValueError:
-        raise Problem.of(422, f"The form may have {MOST_FIELDS} fields", parameter="body") from None
+        raise Problem.of(
+            422, f"The form has too many fields. At most {MOST_FIELDS} are allowed", parameter="body"
+        ) from None
     return {name: values[-1] for name, values in fields.items()}
 
 
 ROUTES: Final = (
-    Route("GET", LOGIN, login_page, "The login form", query=LoginParams, documented=False),
-    Route("POST", LOGIN, login, "Begin a session", query=LoginParams, documented=False),
+    Route("GET", LOGIN, login_page, "Show the login form", query=LoginParams, documented=False),
+    Route("POST", LOGIN, login, "Start a session", query=LoginParams, documented=False),
     Route("POST", LOGOUT, logout, "End the session", documented=False),
 )

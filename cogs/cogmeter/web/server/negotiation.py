@@ -1,4 +1,4 @@
-"""What a client accepts, by its Accept and Accept-Encoding headers (RFC 9110, 12.4 and 12.5)."""
+"""Content negotiation by the headers Accept and Accept-Encoding (RFC 9110, 12.4 and 12.5)."""
 
 from __future__ import annotations
 
@@ -17,37 +17,37 @@ class Accepted(NamedTuple):
 
 
 def accepted(header: str) -> list[Accepted]:
-    """Return the members of a header, in their order. A weight that is none counts as 1."""
-    found = []
+    """Return the members of a header, in their order. An invalid weight counts as 1."""
+    members = []
     for member in header.split(","):
         name, *parameters = (part.strip() for part in member.split(";"))
         if name:
-            found.append(Accepted(member.strip(), name.lower(), _weight(parameters)))
-    return found
+            members.append(Accepted(member.strip(), name.lower(), _weight(parameters)))
+    return members
 
 
 def weight_of(header: str, *names: str, ranges: bool = True) -> float:
-    """Return how much one of these names is wanted, 0 to 1; 0 where it is refused or not named.
+    """Return the weight of the best of these names, 0 to 1; 0 if it is refused or missing.
 
-    With ``ranges``, ``*``, ``*/*`` and ``text/*`` stand for what is not named itself.
+    With ``ranges``, ``*``, ``*/*`` and ``text/*`` match names that are not listed themselves.
     """
     members = accepted(header)
     groups = tuple(f"{name.partition('/')[0]}/*" for name in names if "/" in name)
-    for wanted in (names, groups, _ANY) if ranges else (names,):
-        weights = [one.weight for one in members if one.name in wanted]
+    for candidates in (names, groups, _ANY) if ranges else (names,):
+        weights = [member.weight for member in members if member.name in candidates]
         if weights:
             return max(weights)
     return 0.0
 
 
-def takes_gzip(accept_encoding: str) -> bool:
-    """Whether a client takes gzip, and does not prefer what is not packed."""
-    packed, plain = weight_of(accept_encoding, "gzip", "x-gzip"), weight_of(accept_encoding, "identity", ranges=False)
-    return packed > 0 and packed >= plain
+def accepts_gzip(accept_encoding: str) -> bool:
+    """Return True if a client accepts gzip and does not prefer uncompressed responses."""
+    gzip, plain = weight_of(accept_encoding, "gzip", "x-gzip"), weight_of(accept_encoding, "identity", ranges=False)
+    return gzip > 0 and gzip >= plain
 
 
 def prefers_html(accept: str) -> bool:
-    """Whether a client names HTML, as browsers do, and does not prefer JSON."""
+    """Return True if a client lists HTML, as browsers do, and does not prefer JSON."""
     html, json = (weight_of(accept, name, ranges=False) for name in ("text/html", "application/json"))
     return html > 0 and html >= json
 

@@ -1,19 +1,20 @@
-"""Starts and stops the servers. Nothing here is fatal to the bot: a port in use is tried again, and said."""
+"""Starts and stops the HTTP servers. Nothing here is fatal to the bot: a port in use is logged and retried."""
 
 from __future__ import annotations
 
 import asyncio
 import errno
+import ipaddress
 import logging
 import os
 import socket
+from dataclasses import dataclass
 from itertools import chain, repeat
 from typing import TYPE_CHECKING, Any, Final
 
 from cogmeter.diagnosis import Finding
 from cogmeter.recording.background import detached
-from cogmeter.settings import env_name
-from cogmeter.web.server.ports import ServerPlan, is_loopback, plans, shown
+from cogmeter.settings import Settings, env_name
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -21,37 +22,100 @@ if TYPE_CHECKING:
     from aiohttp import web
 
     from cogmeter.monitor.monitor import Monitor
-    from cogmeter.web.server.context import Shared
+    from cogmeter.web.api.routing import Shared
 
-RETRY_S: Final = (1.0, 2.0, 5.0, 10.0, 30.0, 60.0)  # between tries at a port; the last one for ever
+HOST_PORTS: Final = ("SERVER_PORT", "PORT")  # environment variables in which bot hosts name their one public port
+RETRY_S: Final = (1.0, 2.0, 5.0, 10.0, 30.0, 60.0)  # between attempts at a port; the last one repeats
 GRACE_S: Final = 0.5  # for requests to finish when the servers stop
 
 _logger = logging.getLogger("cogmeter.web")
 
 
+@dataclass(frozen=True, slots=True)
+class ServerPlan:
+    """One server: its port, the setting of the port, and whether it serves the dashboard's pages."""
+
+    port: int
+    setting: str
+    pages: bool
+
+    @property
+    def content(self) -> str:
+        """A description for people."""
+        return "dashboard, API, health and metrics" if self.pages else "API, health and metrics"
+
+
+def plans(settings: Settings, environ: Mapping[str, str]) -> list[ServerPlan]:
+    """Return the servers to start; none unless PERFORMANCE_HTTP_PORT or the dashboard is enabled.
+
+    The dashboard's server serves the API as well, so that pages use their own origin. When the dashboard is enabled and
+    PERFORMANCE_HTTP_PORT is not set, a bot host's SERVER_PORT or PORT replaces it. It also replaces a default
+    dashboard port, because such a host forwards no other port.
+    """
+    dashboard = settings.dashboard_port if settings.analytics_dashboard else None
+    http, setting = settings.http_port, env_name("http_port")
+    if dashboard is not None and http is None:
+        http, setting = _host_port(environ)
+        if http is not None and dashboard == Settings.model_fields["dashboard_port"].default:
+            dashboard = http
+    planned = [] if http is None else [ServerPlan(http, setting, pages=http == dashboard)]
+    if dashboard is not None and dashboard != http:
+        planned.append(ServerPlan(dashboard, env_name("dashboard_port"), pages=True))
+    return planned
+
+
+def _host_port(environ: Mapping[str, str]) -> tuple[int | None, str]:
+    for name in HOST_PORTS:
+        text = environ.get(name, "").strip()
+        if text.isascii() and text.isdigit() and 1 <= int(text) <= 65_535:
+            return int(text), name
+        if text:
+            _logger.warning("%s=%s is not a port. It is ignored", name, text)
+    return None, ""
+
+
+def is_loopback(host: str) -> bool:
+    """Return True if only this machine can reach the address."""
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False  # a name may resolve to any address
+
+
+def url_host(host: str) -> str:
+    """Return the host for a URL that is opened on this machine."""
+    if host in {"0.0.0.0", "127.0.0.1"}:  # noqa: S104 - compared, not bound
+        return "localhost"
+    if host == "::":  # it listens on IPv6 only, and localhost may be IPv4
+        return "[::1]"
+    return f"[{host}]" if ":" in host else host
+
+
 class Servers:
-    """The web of one bot: none, one or two servers."""
+    """The HTTP servers of one bot: none, one or two."""
 
     def __init__(self, monitor: Monitor, environ: Mapping[str, str] = os.environ) -> None:
-        """Nothing listens until ``start``. ``environ`` is where a bot host names its port."""
+        """Nothing listens before ``start``. A bot host names its port in ``environ``."""
         self._monitor = monitor
         self._environ = environ
         self._shared: Shared | None = None
         self._listeners: list[Listener] = []
-        self._refused: list[Finding] = []
-        self._sweeping: asyncio.Task[None] | None = None
+        self._failures: list[Finding] = []
+        self._sweep_task: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
-        """Listen on every port that is wanted; one that is in use is tried again in the background. Never raises."""
+        """Listen on every planned port; a port in use is retried in the background. Never raises."""
         try:
-            wanted = plans(self._monitor.settings, self._environ)
-            if not wanted or not self._allowed(wanted):
+            planned = plans(self._monitor.settings, self._environ)
+            if not planned or not self._is_allowed(planned):
                 return
-            await detached(self._open(wanted), name="cogmeter web start")
+            await detached(self._open(planned), name="cogmeter web start")
         except Exception:
             self._monitor.faults["web"] += 1
-            _logger.exception("The web could not be started")
-            self._refused.append(Finding("web", well=False, text="could not be started", advice="See the log"))
+            _logger.exception("Could not start the web servers")
+            self._failures.append(Finding("web", well=False, text="could not start", advice="See the log"))
 
     async def stop(self) -> None:
         """End live streams, let requests finish, and free the ports. Never raises."""
@@ -60,53 +124,56 @@ class Servers:
         try:
             await detached(self._close(self._shared), name="cogmeter web stop")
         except Exception:
-            _logger.exception("The web did not stop as it should")
+            _logger.exception("Could not stop the web servers cleanly")
         self._shared = None
 
     @property
     def addresses(self) -> list[str]:
-        """What can be opened in a browser now: the dashboard first."""
-        return [one.address for one in sorted(self._listeners, key=lambda one: not one.plan.pages) if one.listening]
+        """The URLs that a browser can open now, the dashboard first."""
+        ordered = sorted(self._listeners, key=lambda listener: not listener.plan.pages)
+        return [listener.address for listener in ordered if listener.listening]
 
     def findings(self) -> list[Finding]:
-        """How each server is; nothing where none is wanted."""
-        found = [*self._refused, *(one.finding() for one in self._listeners)]
+        """Return the state of each server for the doctor; nothing if none is planned."""
+        findings = [*self._failures, *(listener.finding() for listener in self._listeners)]
         failed = self._monitor.faults["web"]
         if failed:
-            found.append(Finding("web requests", well=False, text=f"{failed} failed", advice="See the log"))
-        return found
+            findings.append(Finding("web requests", well=False, text=f"{failed} failed", advice="See the log"))
+        return findings
 
-    def _allowed(self, wanted: list[ServerPlan]) -> bool:
-        """Whether the address may be listened on; if not, says so in the log and the doctor."""
+    def _is_allowed(self, planned: list[ServerPlan]) -> bool:
+        """Return True if the address may be used; if not, report it in the log and the doctor."""
         host, token = self._monitor.settings.http_host, self._monitor.settings.http_token
-        if is_loopback(_bare(host)) or token is not None:
+        if is_loopback(_without_brackets(host)) or token is not None:
             return True
         name = f"{env_name('http_host')}={host}"
-        advice = f"Set {env_name('http_token')} to 32 or more random characters, or take 127.0.0.1"
-        text = f"{name} can be reached by others, and {env_name('http_token')} is not set: nothing listens"
+        advice = f"Set {env_name('http_token')} to 32 or more random characters, or use 127.0.0.1"
+        text = (
+            f"{name} is reachable from other machines, and {env_name('http_token')} is not set: no server was started"
+        )
         _logger.error("%s. %s", text, advice)
-        self._refused = [Finding(f"web :{one.port}", well=False, text=text, advice=advice) for one in wanted]
+        self._failures = [Finding(f"web :{plan.port}", well=False, text=text, advice=advice) for plan in planned]
         return False
 
-    async def _open(self, wanted: list[ServerPlan]) -> None:
-        # In a thread: the templates, models and metrics that the web needs take long to import.
+    async def _open(self, planned: list[ServerPlan]) -> None:
+        # In a thread: importing the templates, models and metrics takes long.
         self._shared = shared = await asyncio.to_thread(_shared, self._monitor)
         from cogmeter.web.server.limits import sweep
 
-        self._sweeping = asyncio.create_task(sweep(self._running), name="cogmeter web sweep")
-        self._listeners = [Listener(one, self._monitor.settings.http_host, shared) for one in wanted]
-        for one in self._listeners:
-            await one.start()
+        self._sweep_task = asyncio.create_task(sweep(self._running), name="cogmeter web sweep")
+        self._listeners = [Listener(plan, self._monitor.settings.http_host, shared) for plan in planned]
+        for listener in self._listeners:
+            await listener.start()
 
     def _running(self) -> list[web.Server]:
-        runners = [one.runner for one in self._listeners if one.runner is not None]
-        return [one.server for one in runners if one.server is not None]
+        runners = [listener.runner for listener in self._listeners if listener.runner is not None]
+        return [runner.server for runner in runners if runner.server is not None]
 
     async def _close(self, shared: Shared) -> None:
         shared.streams.ended.set()
-        if self._sweeping is not None:
-            self._sweeping.cancel()
-        await asyncio.gather(*(one.stop() for one in self._listeners))
+        if self._sweep_task is not None:
+            self._sweep_task.cancel()
+        await asyncio.gather(*(listener.stop() for listener in self._listeners))
         self._listeners = []
 
 
@@ -115,25 +182,25 @@ class Listener:
 
     def __init__(self, plan: ServerPlan, host: str, shared: Shared) -> None:
         self.plan = plan
-        self._host = _bare(host)
+        self._host = _without_brackets(host)
         self._shared = shared
         self.runner: web.AppRunner | None = None
         self._server: asyncio.Server | None = None
-        self._trouble, self._mend = "", f"change {plan.setting}"
-        self._trying: asyncio.Task[None] | None = None
+        self._failure, self._advice = "", f"change {plan.setting}"
+        self._retry_task: asyncio.Task[None] | None = None
 
     @property
     def listening(self) -> bool:
-        """Whether the port is ours."""
+        """True while the port is open."""
         return self._server is not None
 
     @property
     def address(self) -> str:
-        """Where a browser finds it."""
-        return f"http://{shown(self._host)}:{self.plan.port}{'/performance' if self.plan.pages else '/api'}"
+        """The URL for a browser."""
+        return f"http://{url_host(self._host)}:{self.plan.port}{'/performance' if self.plan.pages else '/api'}"
 
     async def start(self) -> None:
-        """Prepare the application and try the port once; further tries are made in the background."""
+        """Build the application and try the port once; later attempts are made in the background."""
         from aiohttp import web
 
         from cogmeter.web.server.app import build
@@ -148,45 +215,45 @@ class Listener:
             "max_headers": HEADERS,
             "auto_decompress": False,
         }
-        # A client that leaves ends its question; what changes something is shielded from it.
+        # A client that disconnects cancels its request; changes are shielded from it.
         self.runner = web.AppRunner(app, handler_cancellation=True, shutdown_timeout=GRACE_S, **self._options)
         await self.runner.setup()
         if not await self._listen():
-            self._trying = asyncio.create_task(self._retry(), name=f"cogmeter web :{self.plan.port}")
+            self._retry_task = asyncio.create_task(self._retry(), name=f"cogmeter web :{self.plan.port}")
 
     async def stop(self) -> None:
-        """Free the port and let go of every client."""
-        if self._trying is not None:
-            self._trying.cancel()
+        """Free the port and disconnect every client."""
+        if self._retry_task is not None:
+            self._retry_task.cancel()
         if self._server is not None:
             self._server.close()
             self._server = None
         if self.runner is not None:
-            from cogmeter.web.server.context import SERVED
+            from cogmeter.web.api.routing import CONTEXT
 
             await self.runner.cleanup()
-            self.runner.app[SERVED].clear()
+            self.runner.app[CONTEXT].clear()
 
     def finding(self) -> Finding:
-        """How it is, for the doctor."""
-        where = f"{self.plan.serves} at {self.address}"
-        advice = f"It is tried again by itself; {self._mend}"
-        return Finding(f"web :{self.plan.port}", well=self.listening, text=self._trouble or where, advice=advice)
+        """Return its state for the doctor."""
+        text = self._failure or f"{self.plan.content} at {self.address}"
+        advice = f"cogmeter retries by itself. To fix it, {self._advice}"
+        return Finding(f"web :{self.plan.port}", well=self.listening, text=text, advice=advice)
 
     async def _listen(self) -> bool:
-        """Whether it listens now."""
+        """Open the port; return False if that fails."""
         from cogmeter.web.server.limits import connections
 
         assert self.runner is not None
         assert self.runner.server is not None
-        make = connections(self.runner.server, **self._options)
+        factory = connections(self.runner.server, **self._options)
         try:
-            self._server = await asyncio.get_running_loop().create_server(make, self._host, self.plan.port)
-        except (OSError, UnicodeError) as error:  # the latter of a host name that cannot be one
-            self._tell(error)
+            self._server = await asyncio.get_running_loop().create_server(factory, self._host, self.plan.port)
+        except (OSError, UnicodeError) as error:  # UnicodeError for a host name that is not valid
+            self._report(error)
             return False
-        self._trouble = ""
-        _logger.info("Serving %s at %s", self.plan.serves, self.address)
+        self._failure = ""
+        _logger.info("Serving %s at %s", self.plan.content, self.address)
         return True
 
     async def _retry(self) -> None:
@@ -195,31 +262,44 @@ class Listener:
             if await self._listen():
                 return
 
-    def _tell(self, error: OSError | UnicodeError) -> None:
-        """Say once what is wrong with the address, and keep how it is mended."""
-        port, number = f"{self.plan.setting}={self.plan.port}", getattr(error, "errno", None)
+    def _report(self, error: OSError | UnicodeError) -> None:
+        """Log a new failure once, and keep it with its advice for the doctor."""
+        setting, number = f"{self.plan.setting}={self.plan.port}", getattr(error, "errno", None)
         reason = getattr(error, "strerror", None) or str(error)
         if number == errno.EADDRINUSE:
-            trouble, self._mend = f"{port} on {self._host} is in use", f"free the port, or change {self.plan.setting}"
+            failure = f"{setting} on {self._host} is in use"
+            self._advice = f"free the port, or change {self.plan.setting}"
         elif number == errno.EADDRNOTAVAIL or isinstance(error, (socket.gaierror, UnicodeError)):
-            named = env_name("http_host")
-            trouble, self._mend = f"{named}={self._host} is no address of this machine: {reason}", f"change {named}"
+            failure = f"{env_name('http_host')}={self._host} is not an address of this machine: {reason}"
+            self._advice = f"change {env_name('http_host')}"
         else:
-            trouble, self._mend = f"{port} on {self._host} cannot be had: {reason}", f"change {self.plan.setting}"
-        if trouble != self._trouble:
-            _logger.warning("%s; it is tried again, and the bot goes on", trouble)
-        self._trouble = trouble
+            failure = f"cannot listen on {setting} on {self._host}: {reason}"
+            self._advice = f"change {self.plan.setting}"
+        if failure != self._failure:
+            _logger.warning("%s. cogmeter retries; the bot keeps running", failure)
+        self._failure = failure
 
 
 def _shared(monitor: Monitor) -> Shared:
-    from cogmeter.web.server.context import Shared
-    from cogmeter.web.server.limits import Streams
+    from cogmeter.diagnostics import Health
+    from cogmeter.web.api.routes.live import Live
+    from cogmeter.web.api.routing import LogThrottle, Shared
+    from cogmeter.web.metrics.scrape import Scraper
+    from cogmeter.web.server.limits import StreamLimit
     from cogmeter.web.server.security import Guard
 
-    token = monitor.settings.http_token
-    return Shared(monitor, Guard(None if token is None else token.get_secret_value()), Streams())
+    token, health = monitor.settings.http_token, Health(monitor)
+    return Shared(
+        monitor,
+        Guard(None if token is None else token.get_secret_value()),
+        StreamLimit(),
+        health,
+        Live(monitor, health),
+        Scraper(monitor, health),
+        LogThrottle(),
+    )
 
 
-def _bare(host: str) -> str:
-    """An IPv6 address without its brackets."""
+def _without_brackets(host: str) -> str:
+    """Return an IPv6 address without its brackets."""
     return host.removeprefix("[").removesuffix("]")

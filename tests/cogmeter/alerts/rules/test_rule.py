@@ -16,7 +16,7 @@ from cogmeter.alerts.thresholds.limits import Limits
 from cogmeter.recording.service_names import ACKNOWLEDGEMENT, BACKGROUND
 from cogmeter.render.charts.curve import UNITS
 from cogmeter.render.rule_text import limit_text, measured, rule_title
-from cogmeter.schemas.numbers import measured as json_number
+from cogmeter.schemas.base import measured as json_number
 from cogmeter.settings import Settings
 from cogmeter_storage.histogram import BUCKETS
 

@@ -178,14 +178,13 @@ def test_a_zip_application_has_charts_and_a_dashboard_and_starts_once(tmp_path, 
         assert ".pyz" in cogmeter.__file__, cogmeter.__file__
         from cogmeter.render.charts.chart import Chart
         from cogmeter.render.charts.worker_client import ChartWorker
-        from cogmeter.web.server.files import files
-        from cogmeter.web.server.html import STATIC_FOLDER, environment
+        from cogmeter.web.server.assets import STATIC_FOLDER, environment, static_files
 
         async def main():
             worker = ChartWorker()
             png = await worker.draw(Chart.from_json(open("chart.json", "rb").read()))
             await worker.close()
-            print(png[:4], "app.css" in files(STATIC_FOLDER), "overview.html" in environment().list_templates())
+            print(png[:4], "app.css" in static_files(STATIC_FOLDER), "overview.html" in environment().list_templates())
 
         asyncio.run(main())
         """)

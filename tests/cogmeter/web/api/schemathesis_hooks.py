@@ -5,7 +5,7 @@ import re
 import schemathesis
 
 from cogmeter.query.query import now_us
-from cogmeter.schemas.times import end_us, moment_us
+from cogmeter.schemas.times import parse_end, parse_time
 
 CURSOR = re.compile("[A-Za-z0-9_-]{1,200}")
 
@@ -36,9 +36,9 @@ def before_call(ctx, case, **kwargs):
 
 def in_order(query):
     """since before until, and not ahead."""
-    since = time_of(moment_us, query.get("since"))
-    until = time_of(end_us, query.get("until"))
+    since = time_of(parse_time, query.get("since"))
+    until = time_of(parse_end, query.get("until"))
     if since is not None and since >= now_us():
-        query["since"], since = "2025-08-16", moment_us("2025-08-16")
+        query["since"], since = "2025-08-16", parse_time("2025-08-16")
     if None not in (since, until) and since >= until:
         query["since"], query["until"] = "2025-08-16", "2025-08-17"

@@ -10,18 +10,19 @@ from hypothesis import strategies as st
 from schemathesis.specs.openapi import definitions
 
 from cogmeter import __version__
-from cogmeter.web.api.openapi import document
 from cogmeter.web.api.problems import MEANINGS, MEDIA_TYPE
-from cogmeter.web.api.routes.table import PAGES, ROUTES
+from cogmeter.web.api.routes.openapi import document
 from cogmeter.web.api.routing import Route
-from cogmeter.web.server.html import render
+from cogmeter.web.pages.table import PAGE_ROUTES
+from cogmeter.web.server.app import ROUTES
+from cogmeter.web.server.assets import render
 
 HOSTILE = "<script>alert('x')</script>"
 
 
 @pytest.fixture(scope="module")
 def told():
-    return document((*ROUTES, *PAGES), cookie="cogmeter_session")
+    return document((*ROUTES, *PAGE_ROUTES), cookie="cogmeter_session")
 
 
 def operations(told):
@@ -54,7 +55,7 @@ def test_every_documented_route_is_in_it_once(told):
 
 
 def test_no_route_is_there_twice():
-    known = [(route.method, route.path) for route in (*ROUTES, *PAGES)]
+    known = [(route.method, route.path) for route in (*ROUTES, *PAGE_ROUTES)]
     assert len(known) == len(set(known))
 
 

@@ -5,12 +5,12 @@ from urllib.parse import urlencode
 import pytest
 
 from cogmeter.query.records import Period
-from cogmeter.schemas.times import DAY_US, moment_us
-from cogmeter.web.api.params import RangeParams
+from cogmeter.schemas.times import parse_time
+from cogmeter.web.api.params import RangeParams, parameters, read_parameters
 from cogmeter.web.api.problems import Problem
-from cogmeter.web.api.request_parsing import parameters, read_parameters
+from cogmeter_storage.model import DAY_US
 
-NOW_US = moment_us("2025-08-17T10:30:00Z")
+NOW_US = parse_time("2025-08-17T10:30:00Z")
 
 
 def asked(**query: str) -> RangeParams:
@@ -23,8 +23,8 @@ def test_neither_is_the_default_period():
 
 def test_both_are_the_stretch_between_them_with_the_last_day_in_it():
     ask = asked(since="2025-08-16", until="2025-08-17")
-    whole = ask.asked(NOW_US)
-    assert (whole.since_us, whole.until_us) == (moment_us("2025-08-16"), moment_us("2025-08-18"))
+    whole = ask.whole_range(NOW_US)
+    assert (whole.since_us, whole.until_us) == (parse_time("2025-08-16"), parse_time("2025-08-18"))
     assert whole.label == "2025-08-16T00:00:00Z to 2025-08-17T23:59:59Z"
 
 
@@ -33,12 +33,12 @@ def test_figures_are_over_what_has_passed():
 
 
 def test_since_alone_ends_now():
-    assert asked(since="2025-08-16").asked(NOW_US).until_us == NOW_US
+    assert asked(since="2025-08-16").whole_range(NOW_US).until_us == NOW_US
 
 
 def test_until_alone_is_as_long_as_the_default_period():
     span = asked(until="2025-08-10").span(NOW_US, Period.WEEK)
-    assert span.until_us == moment_us("2025-08-11")
+    assert span.until_us == parse_time("2025-08-11")
     assert span.until_us - span.since_us == 7 * DAY_US
 
 

@@ -13,8 +13,10 @@ from cogmeter.query.records import UnknownNameError
 from cogmeter.recording.background import own_work
 from cogmeter.schemas.base import Schema
 from cogmeter.schemas.times import Instant, at
-from cogmeter.web.api.params import RangeParams
-from cogmeter.web.api.routing import Body, Problem, QueryParams, Reply, Route, Stream
+from cogmeter.web.api.bodies import Body
+from cogmeter.web.api.params import QueryParams, RangeParams
+from cogmeter.web.api.problems import Problem
+from cogmeter.web.api.routing import Reply, Route, Stream
 from cogmeter_storage.base import StorageError
 
 HOSTILE = "<script>alert('x')</script>"
@@ -59,8 +61,8 @@ class Stage:
         self.begun, self.go_on, self.ended = asyncio.Event(), asyncio.Event(), asyncio.Event()
         self.outcome = ""
 
-    async def question(self, monitor, ask):
-        return Asked(**ask.model_dump(exclude={"since"}))
+    async def question(self, monitor, params):
+        return Asked(**params.model_dump(exclude={"since"}))
 
     async def by_names(self, monitor, service, request, actor):
         return Said(some_text=f"{service} {request.method} {actor} {own_work.get()}")
@@ -71,7 +73,7 @@ class Stage:
     async def comment(self, monitor, body):
         return Reply(Said(some_text=body.text or "nothing"), status=202, headers={"X-Comment": "1"})
 
-    async def fail(self, monitor, ask):
+    async def fail(self, monitor, params):
         raise self.error
 
     async def stream(self, monitor):
@@ -117,15 +119,24 @@ class Nothing(QueryParams):
 def stage(monkeypatch):
     made = Stage()
     routes = (
-        Route("GET", "/try/{service}", made.question, "Asks", query=Question, answer=Asked, problems=(404,)),
-        Route("GET", "/names/{service}", made.by_names, "Names", query=Question, answer=Said),
-        Route("POST", "/wish", made.wish, "Wishes", body=Wish, answer=Said, changes=True),
-        Route("POST", "/comment", made.comment, "Says", body=Comment, answer=Said, status=201, others={202: Said}),
-        Route("GET", "/fail", made.fail, "Fails", query=Nothing, answer=Said),
+        Route("GET", "/try/{service}", made.question, "Asks", query=Question, response=Asked, problems=(404,)),
+        Route("GET", "/names/{service}", made.by_names, "Names", query=Question, response=Said),
+        Route("POST", "/wish", made.wish, "Wishes", body=Wish, response=Said, changes=True),
+        Route(
+            "POST",
+            "/comment",
+            made.comment,
+            "Says",
+            body=Comment,
+            response=Said,
+            status=201,
+            other_responses={202: Said},
+        ),
+        Route("GET", "/fail", made.fail, "Fails", query=Nothing, response=Said),
         Route("GET", "/stream", made.stream, "Streams", media={"text/csv": "Rows"}),
         Route("GET", "/torn", made.torn, "Tears", media={"text/csv": "Rows"}),
-        Route("GET", "/wait", made.wait, "Waits", answer=Said),
-        Route("POST", "/wait", made.wait, "Waits", answer=Said, changes=True),
+        Route("GET", "/wait", made.wait, "Waits", response=Said),
+        Route("POST", "/wait", made.wait, "Waits", response=Said, changes=True),
     )
     monkeypatch.setattr("cogmeter.web.server.app.ROUTES", routes)
     return made
@@ -149,10 +160,10 @@ async def test_a_question_is_read_into_its_model(served, stage):
 @pytest.mark.parametrize(
     ("query", "parameter", "said"),
     [
-        ("nonsense=1", "nonsense", "nonsense is no parameter here; there are: since, until, pageSize"),
-        ("page_size=7", "page_size", "is no parameter here"),
-        ("service=other", "service", "is no parameter here"),
-        ("pageSize=1&pageSize=2", "pageSize", "is given more than once"),
+        ("nonsense=1", "nonsense", "nonsense is not a known parameter. Allowed: since, until, pageSize"),
+        ("page_size=7", "page_size", "is not a known parameter"),
+        ("service=other", "service", "is not a known parameter"),
+        ("pageSize=1&pageSize=2", "pageSize", "pageSize is repeated"),
         ("pageSize=0", "pageSize", "pageSize=0 should be greater than or equal to 1"),
         ("pageSize=501", "pageSize", "less than or equal to 500"),
         ("pageSize=", "pageSize", "should be a valid integer"),
@@ -165,8 +176,8 @@ async def test_a_question_is_read_into_its_model(served, stage):
         ("share=1e999", "share", "should be a finite number"),
         ("failed=1", "failed", "should be a valid boolean"),
         ("failed=yes", "failed", "should be a valid boolean"),
-        ("since=1755302400", "since", "is no ISO 8601 date or time"),
-        ("until=2025-02-30", "until", "until=2025-02-30 is no ISO 8601 date or time"),
+        ("since=1755302400", "since", "is not a valid time"),
+        ("until=2025-02-30", "until", "until=2025-02-30 is not a valid time. Use an ISO 8601 date or time"),
         ("since=2025-08-18&until=2025-08-17", "since, until", "is not before until=2025-08-17T23:59:59Z"),
     ],
 )
@@ -277,7 +288,7 @@ async def test_a_body_that_grows_while_it_comes_is_refused(served, stage):
 
 
 async def test_a_body_that_does_not_come_is_given_up(served, stage, monkeypatch):
-    monkeypatch.setattr("cogmeter.web.api.request_parsing.BODY_S", 0.05)
+    monkeypatch.setattr("cogmeter.web.api.bodies.BODY_S", 0.05)
 
     async def pieces():
         yield b"{"
@@ -370,7 +381,7 @@ async def test_a_store_that_fails_is_503_without_its_text(served, stage, caplog)
         assert caplog.text.count("/somewhere/secret.db") == 1  # a page that asks again and again fills no log
         stage.error = StorageError("gone", permanent=False)
         await web.get("/fail")
-        assert "the store does not answer: gone" in caplog.text
+        assert "cannot read the database: gone" in caplog.text
 
 
 async def test_a_handlers_own_problem_is_passed_on(served, stage):

@@ -34,7 +34,7 @@ OPTIONS = """
 
 @pytest.mark.timeout(300)  # it asks some hundred questions of every route
 async def test_no_answer_is_a_fault_or_undocumented(seeded, tmp_path, monkeypatch):
-    monkeypatch.setattr("cogmeter.web.server.limits.TRIES", 1_000_000)  # it tries wrong tokens at every route
+    monkeypatch.setattr("cogmeter.web.server.security.ATTEMPTS", 1_000_000)  # it tries wrong tokens at every route
     (tmp_path / "schemathesis.toml").write_text(CONFIG)
     async with seeded(http_token=TOKEN) as web:
         process = await asyncio.create_subprocess_exec(

@@ -124,7 +124,7 @@ async def test_a_base_that_cannot_be_read_is_said_and_counting_begins_with_what_
     await store.set_value(KEY, kept)
     await put(store, BEGIN_US, (NAMES[0], 1000, Outcome.OK))
     assert await told(ledger_of(store)) == {NAMES[0]: (1, 0, 0, 0, 0, 1000)}
-    assert "begin anew" in caplog.text
+    assert "restart from the stored operations" in caplog.text
 
 
 async def test_ids_of_discord_are_hidden_and_series_that_become_alike_are_one(store):

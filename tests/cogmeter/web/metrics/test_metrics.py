@@ -14,11 +14,12 @@ import pytest
 from prometheus_client.openmetrics.parser import text_string_to_metric_families as openmetrics
 from prometheus_client.parser import text_string_to_metric_families as prometheus
 
+from cogmeter.diagnostics import Health
 from cogmeter.monitor import jobs
 from cogmeter.recording.recorder import MAX_SERIES
 from cogmeter.web.metrics.counters import BOUNDS, COLUMNS, SUM, CounterReading
 from cogmeter.web.metrics.exposition import HISTOGRAMS, Scraped, page
-from cogmeter.web.metrics.sampled_gauges import SAMPLED, SEVERAL, told
+from cogmeter.web.metrics.families import SAMPLED, SAMPLED_BY_PREFIX, metric_of
 from cogmeter.web.metrics.scrape import Scraper
 
 OPENMETRICS = {"Accept": "application/openmetrics-text;version=1.0.0,text/plain;version=0.0.4;q=0.5"}
@@ -164,13 +165,13 @@ async def test_every_gauge_that_is_sampled_is_told_with_its_unit(served):
     async with served() as web:
         await jobs.sample(web.monitor)
         assert len(web.monitor.gauges) > 15
-        assert [gauge for gauge in web.monitor.gauges if told(gauge) is None] == []
+        assert [gauge for gauge in web.monitor.gauges if metric_of(gauge) is None] == []
         web.monitor.gauges = {**web.monitor.gauges, "gateway.latency_ms.shard_3": 120.0, "loop.lag_max_ms": 40.0}
         samples = samples_of((await scraped(web)).text)
         assert value_of(samples, "chatterbot_gateway_latency_seconds", shard="3") == pytest.approx(0.12)
         assert value_of(samples, "chatterbot_loop_lag_seconds", statistic="max") == pytest.approx(0.04)
         units = {"_ms": 1e-3, "_percent": 1e-2}
-        for gauge, how in {**SAMPLED, **SEVERAL}.items():
+        for gauge, how in {**SAMPLED, **SAMPLED_BY_PREFIX}.items():
             scale = next((scale for unit, scale in units.items() if re.search(rf"{unit}(\b|_|\.)", gauge)), 1.0)
             assert how.scale == scale, gauge
 
@@ -188,7 +189,7 @@ async def test_counters_go_on_after_a_restart(serving, tmp_path):
             for _ in range(times):
                 web.monitor.recorder.record("chat", "ask", duration_ms=5)
             await web.flushed()
-            text = (await Scraper(web.monitor).scrape()).body.decode()
+            text = (await Scraper(web.monitor, Health(web.monitor)).scrape()).body.decode()
             return value_of(
                 samples_of(text), "chatterbot_operations_total", service="chat", operation="ask", outcome="ok"
             )

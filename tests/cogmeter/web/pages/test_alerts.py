@@ -16,7 +16,7 @@ from cogmeter_storage.alerting import AlertState, Mute
 PAGE = "/performance/alerts"
 HTML = {"headers": {"Accept": "text/html"}}
 TOASTS = "document.getElementById('toasts').innerText"
-SAID = "document.getElementById('threshold-said').innerText"
+SAID = "document.getElementById('threshold-result').innerText"
 FORM = "document.getElementById('threshold-form').elements"
 SAVE = "document.querySelector('[data-do=save]')"
 
@@ -64,7 +64,7 @@ async def test_an_alert_is_acknowledged_by_the_keyboard_said_and_audited(standin
     def look():
         opened(browser, web.url + PAGE)
         pressed(browser, button("acknowledge"))
-        browser.wait(f"{TOASTS}.includes('is acknowledged by dashboard')", "the toast")
+        browser.wait(f"{TOASTS}.includes('Alert 1 acknowledged by dashboard')", "the toast")
         browser.wait(f"!{button('acknowledge')}", "no button any more")
         browser.wait(f"document.activeElement.id === 'alert-{alert.uid}'", "the focus on the alert")
         browser.wait("document.activeElement.innerText.includes('acknowledged by dashboard')")
@@ -107,7 +107,7 @@ async def test_a_service_is_muted_from_its_alert_and_heard_again(standing, brows
         assert HOSTILE in listed
         browser.wait("document.querySelector('[data-key=active]').innerText.includes('muted until')")
         pressed(browser, button("unmute"))
-        browser.wait("document.querySelector('[data-key=mutes]').innerText.includes('Nothing is muted')")
+        browser.wait("document.querySelector('[data-key=mutes]').innerText.includes('No mutes')")
         assert browser.errors == []
 
     async with standing() as (web, _):
@@ -249,15 +249,15 @@ async def test_targets_are_tried_and_each_is_told_of(served, browser):
     def look():
         opened(browser, web.url + PAGE)
         pressed(browser, button("test"))
-        browser.wait("document.getElementById('test-said').innerText.includes('told')", "the answer")
-        return browser.evaluate("document.getElementById('test-said').innerText")
+        browser.wait("document.getElementById('test-result').innerText.includes('delivered')", "the answer")
+        return browser.evaluate("document.getElementById('test-result').innerText")
 
     async with served() as web:
         said = await asyncio.to_thread(look)
         page = html.unescape((await web.get(PAGE, **HTML)).text)
         found = {one.name: one.on for one in targets(web.monitor)}
-    assert said.strip() == "log: told"
-    assert "Set PERFORMANCE_ALERT_CHANNEL_ID to switch it on." in page
+    assert said.strip() == "log: delivered"
+    assert "Set PERFORMANCE_ALERT_CHANNEL_ID to enable it." in page
     assert found == {"log": True, "channel": False, "discord_webhook": False, "webhook": False}
 
 
@@ -266,13 +266,13 @@ async def test_one_target_is_tried_alone(served, browser):
         opened(browser, web.url + PAGE)
         assert not browser.evaluate(f"!!{button('test', target='channel')}")
         pressed(browser, button("test", target="log"))
-        browser.wait("document.getElementById('test-said').innerText.includes('told')", "the answer")
+        browser.wait("document.getElementById('test-result').innerText.includes('delivered')", "the answer")
         browser.expect("document.activeElement.dataset.target", "log")
-        return browser.evaluate("document.getElementById('test-said').innerText")
+        return browser.evaluate("document.getElementById('test-result').innerText")
 
     async with served(alert_webhook_url="http://127.0.0.1:9/") as web:
         said = await asyncio.to_thread(look)
-    assert said.strip() == "log: told"
+    assert said.strip() == "log: delivered"
 
 
 async def test_a_target_in_trouble_is_shown_with_its_trouble(served):
@@ -286,7 +286,7 @@ async def test_a_target_in_trouble_is_shown_with_its_trouble(served):
             await asyncio.sleep(0.05)
         page = (await web.get(PAGE, **HTML)).text
     assert (hook.on, hook.well) == (True, False)
-    assert "in trouble" in page
+    assert "failing" in page
     assert nowhere not in page
 
 
@@ -295,7 +295,7 @@ async def test_a_change_without_the_pages_token_is_refused_and_said(standing, br
         opened(browser, web.url + PAGE)
         browser.evaluate("document.querySelector('meta[name=csrf]').content = 'forged'")
         pressed(browser, button("acknowledge"))
-        browser.wait(f"{TOASTS}.includes('reload the page')", "the refusal")
+        browser.wait(f"{TOASTS}.includes('Reload the page')", "the refusal")
 
     async with standing() as (web, _):
         await asyncio.to_thread(look)
@@ -347,8 +347,8 @@ async def test_changes_are_said_as_what_they_were_from_and_to(standing):
     found = [[" ".join(re.sub("<[^>]*>", "", one).split()) for one in row[2:]] for row in cells]
     assert found[0] == ["acknowledge", f"error_rate@knowledge-graph alert {alert.id}", "firing", "acknowledged"]
     assert found[1][:3] == ["mute", "stall", formatting.NOTHING]
-    assert found[2] == ["threshold reset", "error_rate", "0.1", "as the settings have it"]
-    assert found[3] == ["threshold set", "error_rate", "as the settings have it", "0.1"]
+    assert found[2] == ["threshold reset", "error_rate", "0.1", "configured value"]
+    assert found[3] == ["threshold set", "error_rate", "configured value", "0.1"]
 
 
 async def test_hostile_names_are_text_and_ids_are_hidden(crowded):

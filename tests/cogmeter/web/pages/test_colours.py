@@ -5,7 +5,7 @@ import re
 import pytest
 
 from cogmeter.render import palette
-from cogmeter.web.server.html import STATIC_FOLDER
+from cogmeter.web.server.assets import STATIC_FOLDER
 
 SHEET = (STATIC_FOLDER / "app.css").read_text()
 BLOCKS = {

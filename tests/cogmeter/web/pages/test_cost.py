@@ -24,7 +24,7 @@ def test_a_forecast_adds_the_mean_of_the_last_whole_days_for_what_is_left_of_the
     assert (found.since, found.days) == (FIRST, 7)
 
 
-def test_its_ends_are_those_of_the_cheapest_and_the_dearest_of_these_days():
+def test_its_ends_are_those_of_the_cheapest_and_the_most_expensive_of_these_days():
     daily = {TODAY - back: float(back) for back in range(1, 8)}
     found = forecast(daily, 0, NOON_US)
     assert found.least == pytest.approx(found.spent + 1 * 6.5)
@@ -56,7 +56,7 @@ async def test_the_days_of_a_range_are_added_up_by_day_and_by_service_and_model(
     found = await Spendings.of(days, 7, 8, None)
     assert (found.total.operations, found.total.dollars) == (6, 2.25)
     assert {day: one.dollars for day, one in found.days.items()} == {7: 0.75, 8: 1.5}
-    assert [(pair, one.tokens_in) for pair, one in found.dearest] == [(("a", "m"), 40), (("b", ""), 0)]
+    assert [(pair, one.tokens_in) for pair, one in found.most_expensive] == [(("a", "m"), 40), (("b", ""), 0)]
     assert (await Spendings.of(days, 7, 9, "b")).total.dollars == 0.25
 
 
@@ -64,7 +64,9 @@ async def test_no_more_pairs_are_listed_than_fit_and_the_most_expensive_come_fir
     days = {7: {(f"service-{number}", "m"): Spent(1, 0, 0, number) for number in range(LISTED + 5)}}
     found = await Spendings.of(days, 7, 7, None)
     assert len(found.pairs) == LISTED + 5
-    assert [pair for (pair, _), _ in found.dearest] == [f"service-{LISTED + 4 - place}" for place in range(LISTED)]
+    assert [pair for (pair, _), _ in found.most_expensive] == [
+        f"service-{LISTED + 4 - place}" for place in range(LISTED)
+    ]
 
 
 @pytest.mark.parametrize(
@@ -82,7 +84,7 @@ async def test_the_page_says_what_was_spent_on_what(crowded):
         nobody = await web.get("/performance/cost?service=nobody", headers={"Accept": "text/html"})
     assert "Today so far</dt><dd><strong>$1.10" in page
     assert "Last 30 days</dt><dd><strong>$11.00" in page
-    assert "15\N{NO-BREAK SPACE}k read, 1\N{NO-BREAK SPACE}k written" in page
+    assert "15\N{NO-BREAK SPACE}k input, 1\N{NO-BREAK SPACE}k output" in page
     assert "&lt;script&gt;alert(1)&lt;/script&gt;" in page
     assert "<script>alert" not in page
     assert "Last 7 days</dt><dd><strong>$7.00" in of_one
@@ -91,11 +93,11 @@ async def test_the_page_says_what_was_spent_on_what(crowded):
 
 async def test_the_budget_is_that_of_the_alert_also_after_it_was_changed(crowded):
     async with crowded() as web:
-        assert "There is no budget" in (await web.get("/performance/cost")).text
+        assert "No budget is set" in (await web.get("/performance/cost")).text
         await web.monitor.override({"cost": "1.2"}, actor="owner")
         page = (await web.get("/performance/cost")).text
-        assert "of $1.20 a day: 91.7%" in page
-        assert "nearly used up" in page
+        assert "of $1.20 per day: 91.7%" in page
+        assert "nearly used" in page
         assert 'data-limit="1.2"' in page
         await web.monitor.override({"cost": "1"}, actor="owner")
         assert "above the budget" in (await web.get("/performance/cost")).text
@@ -103,14 +105,14 @@ async def test_the_budget_is_that_of_the_alert_also_after_it_was_changed(crowded
 
 async def test_operations_that_are_recorded_while_it_runs_are_in_it(served):
     async with served() as web:
-        assert "No operation in this time says what it cost." in (await web.get("/performance/cost")).text
+        assert "No costs recorded in this period." in (await web.get("/performance/cost")).text
         for _ in range(3):
             noted = {"model": HOSTILE, "tokens_in": 100, "tokens_out": 20, "cost_usd": 0.5}
             web.monitor.recorder.record("core-intelligence", "process", duration_ms=5, metadata=noted)
         await web.flushed()
         page = (await web.get("/performance/cost")).text
     assert "Today so far</dt><dd><strong>$1.50" in page
-    assert "said after 3 whole days" in page
+    assert "available after 3 whole days" in page
 
 
 async def test_a_stretch_of_time_is_taken_by_its_days(crowded):
@@ -118,4 +120,4 @@ async def test_a_stretch_of_time_is_taken_by_its_days(crowded):
     since, until = (datetime.fromtimestamp((today - back) * 86_400, UTC).strftime("%Y-%m-%d") for back in (4, 3))
     async with crowded() as web:
         page = (await web.get(f"/performance/cost?since={since}&until={until}")).text
-    assert "In this time</dt><dd><strong>$2.20" in page
+    assert "In this period</dt><dd><strong>$2.20" in page

@@ -64,7 +64,7 @@ async def test_the_share_of_invalid_requests_is_a_meter_with_its_words(crowded):
     async with crowded(sample_interval=3600) as web:
         page = (await web.get(PAGE)).text
     assert 'value="0.1234" aria-labelledby="budget-title">12.3%</meter>' in page
-    assert "used up: 1,234 of 10,000" in page
+    assert "used: 1,234 of 10,000" in page
     assert rows(page, "requests-table") == [["POST /channels/{channel_id}/messages", "45", "130 ms", "15", "0", "0"]]
 
 
@@ -100,10 +100,10 @@ async def test_a_loop_that_died_and_one_that_is_late_stand_before_those_that_run
     assert (name, state, figures) == ("Feeds.refresh", "ok", ["250 ms", "45", "40 ms", "0"])
     assert ago.startswith("4 min")
     assert [one[:2] for one in ill] == [
-        ["Feeds.refresh nothing has woken it", "late by 5 min"],
+        ["Feeds.refresh nothing has woken it", "overdue by 5 min"],
         [f"Archive.nightly ValueError: {HOSTILE}", "dead"],
     ]
-    assert ill[1][2] == "not in this time"
+    assert ill[1][2] == "not in this period"
 
 
 async def test_a_bot_of_which_nothing_is_known_yet_has_words_in_every_place(served):
@@ -111,10 +111,10 @@ async def test_a_bot_of_which_nothing_is_known_yet_has_words_in_every_place(serv
         answer = await web.get(PAGE)
     assert answer.status == 200
     for words in (
-        "No interaction was due in this time",
-        "No request to Discord was recorded",
-        "Nothing blocked the event loop",
-        "No background loop or scheduled job ran",
+        "No interactions in this period",
+        "No requests to Discord in this period",
+        "No long blocks in this period",
+        "No background loops or scheduled jobs ran",
     ):
         assert words in answer.text
 

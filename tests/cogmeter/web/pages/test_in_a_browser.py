@@ -46,7 +46,7 @@ async def test_empty_pages_fit_every_width_in_dark_and_light(served, browser):
     async with served() as web:
         await asyncio.to_thread(looked_at, browser, web.url, EMPTY)
         words = await asyncio.to_thread(browser.evaluate, "document.querySelector('.chart .state').innerText")
-    assert words == "No operations in this time."
+    assert words == "No operations in this period."
 
 
 async def test_a_table_is_sorted_by_a_press_on_its_head_and_stays_so_when_it_is_renewed(crowded, browser):
@@ -177,7 +177,7 @@ async def test_a_page_renews_itself_and_keeps_what_is_open_and_where_one_is(seed
 
 async def test_a_server_that_is_gone_is_said_and_its_return_too(seeded, browser):
     trouble = "document.getElementById('trouble')"
-    words = "This page could not be renewed: the bot cannot be reached."
+    words = "Could not refresh: cannot reach the bot."
 
     def said():
         browser.wait(f"{LIVE} === 'reconnecting'", "Reconnecting")
@@ -201,7 +201,7 @@ async def test_a_chart_that_cannot_be_drawn_says_why(seeded, browser):
         web.monitor.query.timeline = broken
         await asyncio.to_thread(browser.evaluate, "import('/performance/static/charts.js').then(one => one.draw())")
         words = await asyncio.to_thread(browser.evaluate, "document.querySelector('.chart .state').innerText")
-    assert "cannot be drawn now: Something went wrong" in words
+    assert "Cannot draw this chart: Internal error" in words
 
 
 async def broken(*_, **__):

@@ -8,9 +8,9 @@ import pytest
 from large_dataset import HOSTILE, LONG, SECRET, SLOW
 
 from cogmeter.alerts.rules import RULES
-from cogmeter.web.pages.frame import said
+from cogmeter.web.pages.frame import displayed
 from cogmeter.web.pages.overview import LISTED
-from cogmeter.web.server.html import whole
+from cogmeter.web.server.assets import unbroken
 
 PATHS = ["/performance", "/performance/services/knowledge-graph"]
 HTML = {"headers": {"Accept": "text/html"}}
@@ -168,10 +168,10 @@ async def test_without_any_operation_the_page_says_so_and_how_there_come_to_be_s
         await web.flushed()
         after = (await web.get("/performance", **HTML)).text
         past = (await web.get("/performance?since=2024-01-01&until=2024-01-02", **HTML)).text
-    assert before.count("No operations in this time.") == past.count("No operations in this time.") == 1
-    assert "No alert is active." in before
-    assert "Nothing has been measured yet" in before
-    assert "Nothing has been measured yet" not in after + past
+    assert before.count("No operations in this period.") == past.count("No operations in this period.") == 1
+    assert "No active alerts." in before
+    assert "No operations yet</h2>" in before
+    assert "No operations yet</h2>" not in after + past
 
 
 async def test_what_is_too_much_to_be_told_apart_is_only_to_choose_when_there_is_such(served):
@@ -191,8 +191,8 @@ async def test_what_is_too_much_to_be_told_apart_is_only_to_choose_when_there_is
 
 
 def test_what_turns_the_direction_of_writing_is_shown_and_turns_nothing():
-    assert said("\u202elive\u202c \u2066x\u2069") == "\ufffdlive\ufffd \ufffdx\ufffd"
-    assert said("שלום 日本 123456789012345678") == "שלום 日本 [id]"
+    assert displayed("\u202elive\u202c \u2066x\u2069") == "\ufffdlive\ufffd \ufffdx\ufffd"
+    assert displayed("שלום 日本 123456789012345678") == "שלום 日本 [id]"
 
 
 @pytest.mark.parametrize(
@@ -205,7 +205,7 @@ def test_what_turns_the_direction_of_writing_is_shown_and_turns_nothing():
     ],
 )
 def test_a_number_stays_on_one_line_with_its_unit(words, kept):
-    assert whole(words) == kept.replace("_", "\N{NO-BREAK SPACE}")
+    assert unbroken(words) == kept.replace("_", "\N{NO-BREAK SPACE}")
 
 
 @pytest.mark.parametrize("path", ["/performance", "/performance/services/service-001", "/performance/discord"])

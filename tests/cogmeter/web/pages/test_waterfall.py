@@ -12,7 +12,7 @@ def drawn(*spans, duration_us=1_000):
 
 def test_a_bar_lies_where_its_operation_ran_in_thousandths_of_the_whole():
     (bar,) = drawn(span(1, 0, 250, 500))
-    assert (bar.left, bar.wide, bar.depth) == (250, 500, 0)
+    assert (bar.left, bar.width, bar.depth) == (250, 500, 0)
 
 
 def test_bars_stand_in_the_order_of_their_start_and_as_deep_as_what_they_ran_in():
@@ -21,12 +21,12 @@ def test_bars_stand_in_the_order_of_their_start_and_as_deep_as_what_they_ran_in(
 
 
 def test_what_takes_no_time_can_still_be_seen():
-    assert drawn(span(1, 0, 10, 0))[0].wide > 0
+    assert drawn(span(1, 0, 10, 0))[0].width > 0
 
 
 def test_an_operation_that_outlasts_its_interaction_ends_inside_the_picture():
     (bar,) = drawn(span(1, 0, 500, 1_500))
-    assert bar.left + bar.wide == 1_000
+    assert bar.left + bar.width == 1_000
 
 
 def test_a_parent_that_was_left_out_a_circle_and_great_depth_are_drawn_all_the_same():

@@ -4,8 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cogmeter.web.server.html import STATIC
-from cogmeter.web.server.negotiation import accepted, prefers_html, takes_gzip, weight_of
+from cogmeter.web.server.assets import STATIC
+from cogmeter.web.server.negotiation import accepted, accepts_gzip, prefers_html, weight_of
 
 OPEN, PLAIN = "application/openmetrics-text", "text/plain"
 
@@ -88,5 +88,5 @@ def test_the_most_specific_member_counts():
 @given(st.text(max_size=80))
 def test_no_header_is_too_odd(header):
     assert all(0 <= one.weight <= 1 for one in accepted(header))
-    assert takes_gzip(header) in {True, False}
+    assert accepts_gzip(header) in {True, False}
     assert prefers_html(header) in {True, False}

@@ -8,8 +8,17 @@ import pytest
 from aiohttp import hdrs
 
 from cogmeter.web.api.routing import Route
-from cogmeter.web.server.limits import TRIES, TRIES_S, LoginAttempts
-from cogmeter.web.server.security import PUBLIC, PUBLIC_BELOW, Guard, host_name, host_of_origin, is_public
+from cogmeter.web.server.security import (
+    ATTEMPTS,
+    ATTEMPTS_S,
+    PUBLIC,
+    PUBLIC_BELOW,
+    Guard,
+    LoginAttempts,
+    host_name,
+    host_of_origin,
+    is_public,
+)
 
 TOKEN = "a-token-of-more-than-32-characters-for-tests"
 FORM = {"Content-Type": "application/x-www-form-urlencoded"}
@@ -40,10 +49,11 @@ async def signed_in(web, *, token=TOKEN, **options):
 
 
 async def test_with_a_token_every_route_but_health_and_the_login_asks_for_it(served):
-    from cogmeter.web.api.routes.table import PAGES, ROUTES
+    from cogmeter.web.pages.table import PAGE_ROUTES
+    from cogmeter.web.server.app import ROUTES
 
     async with served(http_token=TOKEN) as web:
-        for route in (*ROUTES, *PAGES):
+        for route in (*ROUTES, *PAGE_ROUTES):
             path = re.sub(r"{\w+}", "1", route.path)
             if is_public(path):
                 continue
@@ -105,10 +115,10 @@ async def test_the_token_is_taken(served, scheme):
 async def test_too_many_wrong_tokens_are_told_to_wait_and_the_right_one_passes_all_the_same(served):
     async with served(http_token=TOKEN) as web:
         wrong = {"Authorization": "Bearer wrong"}
-        statuses = [(await web.request("GET", "/api", bare=True, headers=wrong)).status for _ in range(TRIES + 1)]
-        assert statuses == [401] * TRIES + [429]
+        statuses = [(await web.request("GET", "/api", bare=True, headers=wrong)).status for _ in range(ATTEMPTS + 1)]
+        assert statuses == [401] * ATTEMPTS + [429]
         answer = await web.request("GET", "/api", bare=True, headers=wrong)
-        assert 0 < int(answer.headers["Retry-After"]) <= TRIES_S
+        assert 0 < int(answer.headers["Retry-After"]) <= ATTEMPTS_S
         assert (await signed_in(web, token="wrong")).status == 429
         assert (await web.get("/openapi.json")).status == 200
         assert (await signed_in(web)).status == 303
@@ -117,10 +127,10 @@ async def test_too_many_wrong_tokens_are_told_to_wait_and_the_right_one_passes_a
 def test_tries_are_forgotten_after_their_time_and_counted_by_address():
     now = [0.0]
     tries = LoginAttempts(lambda: now[0])
-    assert [tries.failed("a") for _ in range(TRIES)] == [0] * TRIES
-    assert tries.failed("a") == TRIES_S
+    assert [tries.failed("a") for _ in range(ATTEMPTS)] == [0] * ATTEMPTS
+    assert tries.failed("a") == ATTEMPTS_S
     assert tries.failed("b") == 0
-    now[0] = TRIES_S
+    now[0] = ATTEMPTS_S
     assert tries.failed("a") == 0
 
 
@@ -157,7 +167,7 @@ async def test_a_wrong_token_in_the_form_is_said_there(served):
     async with served(http_token=TOKEN) as web:
         answer = await signed_in(web, token="<script>")
         assert answer.status == 401
-        assert "This is not the token" in answer.text
+        assert "Wrong token. Use the value of PERFORMANCE_HTTP_TOKEN" in answer.text
         assert "Set-Cookie" not in answer.headers
 
 
@@ -219,7 +229,7 @@ async def test_a_link_from_elsewhere_asks_again_with_the_strict_cookie(served):
 
 async def test_a_forged_cut_or_old_session_is_none(served, monkeypatch):
     guard = Guard(TOKEN)
-    value = guard.begin_session()
+    value = guard.start_session()
     assert guard.session_of(value)
     assert Guard(TOKEN).session_of(value)  # it outlives a restart
     assert Guard(TOKEN[::-1]).session_of(value) is None
@@ -312,7 +322,7 @@ async def test_a_change_without_the_pages_token_is_refused(served, changeable, c
 async def test_a_pages_token_is_its_sessions_own(served, changeable):
     async with served(http_token=TOKEN) as web:
         guard = web.servers._shared.guard
-        other = guard.session_of(guard.begin_session())
+        other = guard.session_of(guard.start_session())
         await signed_in(web)
         headers = {"Origin": web.url, "X-CSRF-Token": guard._sign("csrf", other)}
         assert (await web.request("POST", "/change", bare=True, headers=headers)).status == 403

@@ -12,7 +12,7 @@ import pytest
 from cogmeter.settings import Settings
 from cogmeter.web.api.routing import Route
 from cogmeter.web.server import limits
-from cogmeter.web.server.ports import ServerPlan, is_loopback, plans, shown
+from cogmeter.web.server.servers import ServerPlan, is_loopback, plans, url_host
 
 TOKEN = "a-token-of-more-than-32-characters-for-tests"
 
@@ -70,7 +70,7 @@ def test_servers_follow_the_settings_and_a_bot_hosts_port(settings, environ, wan
 
 def test_a_bot_hosts_port_that_is_none_is_said(caplog):
     plans(Settings(analytics_dashboard=True), {"PORT": "tcp://x"})
-    assert caplog.messages == ["PORT=tcp://x is no port; it is passed over"]
+    assert caplog.messages == ["PORT=tcp://x is not a port. It is ignored"]
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "127.8.9.1", "::1", "localhost"])
@@ -85,7 +85,7 @@ def test_anything_else_is_no_loopback(host):
 
 def test_addresses_are_ones_that_a_browser_opens():
     hosts = ("0.0.0.0", "127.0.0.1", "localhost", "fe80::1", "10.0.0.1", "::1", "::")
-    assert [shown(host) for host in hosts] == [
+    assert [url_host(host) for host in hosts] == [
         "localhost",
         "localhost",
         "localhost",
@@ -94,7 +94,7 @@ def test_addresses_are_ones_that_a_browser_opens():
         "[::1]",
         "[::1]",
     ]
-    assert ServerPlan(1, "X", pages=False).serves == "API, health and metrics"
+    assert ServerPlan(1, "X", pages=False).content == "API, health and metrics"
 
 
 # Starting ---------------------------------------------------------------------------------------------------------
@@ -193,9 +193,9 @@ async def test_an_address_that_is_not_this_machines_is_said(serving, caplog, hos
     async with serving(http_port=port, http_host=host, http_token=TOKEN) as web:
         await web.servers.start()
         (found,) = web.servers.findings()
-        assert found.text.startswith(f"PERFORMANCE_HTTP_HOST={host} is no address of this machine: ")
+        assert found.text.startswith(f"PERFORMANCE_HTTP_HOST={host} is not an address of this machine: ")
         assert found.text in caplog.text
-        assert found.advice == "It is tried again by itself; change PERFORMANCE_HTTP_HOST"
+        assert found.advice == "cogmeter retries by itself. To fix it, change PERFORMANCE_HTTP_HOST"
 
 
 async def test_a_port_that_only_an_administrator_gets_is_said(serving, monkeypatch):
@@ -207,7 +207,7 @@ async def test_a_port_that_only_an_administrator_gets_is_said(serving, monkeypat
         monkeypatch.setattr(asyncio.get_running_loop(), "create_server", refused)  # a test may run as root
         await web.servers.start()
         (found,) = web.servers.findings()
-        assert found.text == f"PERFORMANCE_HTTP_PORT={port} on 127.0.0.1 cannot be had: Permission denied"
+        assert found.text == f"cannot listen on PERFORMANCE_HTTP_PORT={port} on 127.0.0.1: Permission denied"
         assert found.advice.endswith("change PERFORMANCE_HTTP_PORT")
 
 
@@ -243,9 +243,9 @@ async def test_a_stopped_server_can_be_started_again_on_its_port(served):
 async def endless(monitor, request):
     from aiohttp import web
 
-    from cogmeter.web.server.context import SERVED
+    from cogmeter.web.api.routing import CONTEXT
 
-    with request.app[SERVED].shared.streams.one():
+    with request.app[CONTEXT].shared.streams.reserve():
         response = web.StreamResponse()
         await response.prepare(request)
         while True:
@@ -256,10 +256,10 @@ async def endless(monitor, request):
 async def quiet(monitor, request):
     from aiohttp import web
 
-    from cogmeter.web.server.context import SERVED
+    from cogmeter.web.api.routing import CONTEXT
 
-    streams = request.app[SERVED].shared.streams
-    with streams.one():
+    streams = request.app[CONTEXT].shared.streams
+    with streams.reserve():
         response = web.StreamResponse()
         await response.prepare(request)
         await response.write(b"hello")

@@ -1,1 +1,1 @@
-"""The routes, one file per family; each holds a literal tuple ROUTES, and ``table.py`` names them all."""
+"""The routes by subject. Each file has a tuple ROUTES; ``web.server.app`` lists the files."""

@@ -1,15 +1,29 @@
-"""Health of the bot, the monitor and each service. No route needs a token, and no answer contains a secret."""
+"""Health, what blocked the event loop, background loops, and metrics.
+
+The health routes need no token, so they reveal no path, address, id or error text.
+"""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Annotated, Final
+
+from aiohttp import web
+from pydantic import Field
 
 from cogmeter.diagnosis import Status, worst
-from cogmeter.diagnostics import health_of
+from cogmeter.query.query import now_us
 from cogmeter.query.records import UnknownNameError
-from cogmeter.schemas.health import HealthAnswer, ServiceHealthAnswer, ServicesHealthAnswer
-from cogmeter.web.api.params import Name
-from cogmeter.web.api.routing import QueryParams, Reply, Route
+from cogmeter.schemas.health import (
+    HealthAnswer,
+    Loops,
+    ServiceHealthAnswer,
+    ServicesHealthAnswer,
+    Stalls,
+    loops,
+    stalls,
+)
+from cogmeter.web.api.params import Name, QueryParams, RangeParams
+from cogmeter.web.api.routing import Reply, Route
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -18,98 +32,151 @@ if TYPE_CHECKING:
 
     from cogmeter.diagnosis import ServiceHealth
     from cogmeter.monitor.monitor import Monitor
+    from cogmeter.web.api.routing import Shared
 
-DISCORD: Final = "discord."  # how the names of what we record of Discord begin
+DISCORD: Final = "discord."  # prefix of the services that cogmeter records for Discord
 
 
 class ServiceHealthParams(QueryParams):
-    """Which service."""
+    """The service."""
 
     service: Name
 
 
-async def read_health(monitor: Monitor) -> Reply:
-    """The gateway, the event loop, the flusher, the database, the jobs."""
-    health = health_of(monitor)
+class StallsParams(RangeParams):
+    """The range, and the number of newest and longest blocks."""
+
+    limit: Annotated[int, Field(ge=1, le=100, description="Number of the newest, and of the longest")] = 20
+
+
+async def read_health(_monitor: Monitor, shared: Shared) -> Reply:
+    """Return bot health: gateway, event loop, flusher, database, jobs."""
+    health = shared.health
     checks = await health.vital()
-    status = worst(one.status for one in checks)
+    status = worst(check.status for check in checks)
     return _reply(HealthAnswer.of(status, checks, health.up_s), status)
 
 
-async def read_own_health(monitor: Monitor) -> Reply:
-    """The monitor: what it loses, whom it cannot tell, what it costs."""
-    health = health_of(monitor)
+async def read_own_health(_monitor: Monitor, shared: Shared) -> Reply:
+    """Return the health of the monitor itself."""
+    health = shared.health
     checks = await health.own()
-    status = worst(one.status for one in checks)
+    status = worst(check.status for check in checks)
     return _reply(HealthAnswer.of(status, checks, health.up_s), status)
 
 
-async def read_services_health(monitor: Monitor) -> Reply:
-    """Every recorded service."""
-    health = health_of(monitor)
+async def read_services_health(_monitor: Monitor, shared: Shared) -> Reply:
+    """Return the health of every recorded service."""
+    health = shared.health
     services = await health.services()
-    own = {name: one for name, one in services.items() if not name.startswith(DISCORD)}
+    own = {name: service for name, service in services.items() if not name.startswith(DISCORD)}
     status = overall(own.values())
-    discord = {name: one for name, one in services.items() if name.startswith(DISCORD)}
+    discord = {name: service for name, service in services.items() if name.startswith(DISCORD)}
     return _reply(await ServicesHealthAnswer.of(status, own, discord, health.up_s), status)
 
 
-async def read_service_health(monitor: Monitor, service: str) -> Reply:
-    """One service."""
-    services = await health_of(monitor).services()
+async def read_service_health(_monitor: Monitor, shared: Shared, service: str) -> Reply:
+    """Return the health of one service."""
+    services = await shared.health.services()
     if service not in services:
-        # Nothing is suggested: anybody may ask this, and comparing names is work.
+        # Without similar names: this route is public, and comparing names is expensive.
         raise UnknownNameError("service", service, ())
-    one = services[service]
-    # A service without work is not ill: its watchers would be woken every night.
-    status = Status.HEALTHY if one.check.status is Status.UNKNOWN else one.check.status
-    return _reply(ServiceHealthAnswer.of_service(one), status)
+    health = services[service]
+    # A service without traffic is not unhealthy: its probes would fail every night.
+    status = Status.HEALTHY if health.check.status is Status.UNKNOWN else health.check.status
+    return _reply(ServiceHealthAnswer.of_service(health), status)
 
 
 def overall(services: Iterable[ServiceHealth]) -> Status:
-    """The worst of them. A quiet service has no say, unless all are: then they are well; without any it is unknown."""
-    statuses = [one.check.status for one in services]
+    """Return the worst status, ignoring unknown ones; healthy if all are unknown, unknown without services."""
+    statuses = [service.check.status for service in services]
     known = [status for status in statuses if status is not Status.UNKNOWN]
     return worst(known or [Status.HEALTHY for _ in statuses])
 
 
-def _reply(answer: BaseModel, status: Status) -> Reply:
-    return Reply(answer, status=200 if status.serves else 503)
+def _reply(report: BaseModel, status: Status) -> Reply:
+    return Reply(report, status=200 if status.serves else 503)
+
+
+async def read_stalls(monitor: Monitor, params: StallsParams) -> Stalls:
+    """Return the blocks of the event loop."""
+    return await stalls(monitor.query, params.span(now_us()), limit=params.limit)
+
+
+async def read_loops(monitor: Monitor, params: RangeParams) -> Loops:
+    """Return background loops and jobs."""
+    return await loops(monitor.query, params.span(now_us()), monitor.watcher.loops())
+
+
+async def read_metrics(_monitor: Monitor, shared: Shared, request: web.Request) -> web.Response:
+    """Return every metric, as Prometheus text or OpenMetrics depending on the Accept header."""
+    accept, accept_encoding = (request.headers.get(name, "") for name in ("Accept", "Accept-Encoding"))
+    page = await shared.scraper.scrape(accept, accept_encoding)
+    return web.Response(body=page.body, headers=dict(page.headers))
 
 
 ROUTES: Final = (
     Route(
         "GET",
+        "/api/performance/stalls",
+        read_stalls,
+        "List what blocked the event loop, with stacks (default: last 24 hours)",
+        tag="stalls",
+        query=StallsParams,
+        response=Stalls,
+    ),
+    Route(
+        "GET",
+        "/api/performance/loops",
+        read_loops,
+        "List background loops and scheduled jobs, dead and overdue ones first (default: last 24 hours)",
+        tag="stalls",
+        query=RangeParams,
+        response=Loops,
+    ),
+    Route(
+        "GET",
         "/health",
         read_health,
-        "How the bot is: 503 while it is starting or cannot serve",
-        answer=HealthAnswer,
-        others={503: HealthAnswer},
+        "Get bot health; 503 while it is starting or unhealthy",
+        response=HealthAnswer,
+        other_responses={503: HealthAnswer},
     ),
     Route(
         "GET",
         "/health/performance",
         read_own_health,
-        "How the monitor itself is",
-        answer=HealthAnswer,
-        others={503: HealthAnswer},
+        "Get the health of the monitor itself",
+        response=HealthAnswer,
+        other_responses={503: HealthAnswer},
     ),
     Route(
         "GET",
         "/health/ai-services",
         read_services_health,
-        "How each recorded service is, by its last minutes",
-        answer=ServicesHealthAnswer,
-        others={503: ServicesHealthAnswer},
+        "Get the health of every recorded service in the alert window",
+        response=ServicesHealthAnswer,
+        other_responses={503: ServicesHealthAnswer},
     ),
     Route(
         "GET",
         "/health/ai-services/{service}",
         read_service_health,
-        "How one service is; 200 too while it has nothing to do",
+        "Get the health of one service; 200 also without traffic",
         query=ServiceHealthParams,
-        answer=ServiceHealthAnswer,
-        others={503: ServiceHealthAnswer},
+        response=ServiceHealthAnswer,
+        other_responses={503: ServiceHealthAnswer},
         problems=(404,),
+    ),
+    Route(
+        "GET",
+        "/metrics",
+        read_metrics,
+        "Get metrics for Prometheus; OpenMetrics with exemplars if the Accept header prefers it",
+        tag="metrics",
+        media={
+            "text/plain": "Prometheus text",
+            "application/openmetrics-text": "OpenMetrics text, with the ids of slow and failed operations as exemplars",
+        },
     ),
 )

@@ -1,83 +1,194 @@
-"""Single operations page by page, and the trees of slow ones."""
+"""Single operations: pages of them, the slowest, grouped errors, traces, and exports."""
 
 from __future__ import annotations
 
+import zlib
+from collections.abc import AsyncGenerator
 from typing import TYPE_CHECKING, Annotated, Final, Literal
 
 from pydantic import Field
 
+from cogmeter.exporters.base import Export
+from cogmeter.exporters.table import EXPORTERS, exporter
 from cogmeter.query.query import now_us
 from cogmeter.query.records import Period, Range
-from cogmeter.schemas.figures import TimeRange
-from cogmeter.schemas.operations import OperationAnswer, OperationPage, page
-from cogmeter.schemas.times import Since  # noqa: TC001 - pydantic evaluates the annotations
-from cogmeter.schemas.traces import Traces, traces
-from cogmeter.web.api.params import NamedParams, PagedParams, ServiceFilterParams, cursor_of, numbers_of
-from cogmeter.web.api.routing import Route
+from cogmeter.recording.background import Slicer
+from cogmeter.schemas.base import TimeRange
+from cogmeter.schemas.operations import (
+    Errors,
+    OperationAnswer,
+    OperationPage,
+    Slowest,
+    Traces,
+    errors,
+    operation_page,
+    slowest,
+    traces,
+)
+from cogmeter.schemas.times import Since
+from cogmeter.times import iso
+from cogmeter.web.api.params import (
+    Limit,
+    Name,
+    PagedParams,
+    RangeParams,
+    ServiceFilterParams,
+    ServiceRangeParams,
+    Services,
+    cursor_of,
+    numbers_of,
+)
+from cogmeter.web.api.routing import Route, Stream
+from cogmeter.web.server.negotiation import accepts_gzip
 from cogmeter_storage.model import FAILURES, Outcome
 
 if TYPE_CHECKING:
-    from collections.abc import Collection
+    from collections.abc import AsyncIterator, Collection
+
+    from aiohttp import web
 
     from cogmeter.monitor.monitor import Monitor
 
 FAILED: Final = "failed"
-Ending = Literal["ok", "error", "upstream", "user", "cancelled", "failed"]
+GZIP_LEVEL: Final = 3  # compression blocks the loop
+_GZIP_WINDOW: Final = 16 + zlib.MAX_WBITS  # selects the gzip format in zlib
+
+if TYPE_CHECKING:
+    Format = str
+else:
+    Format = Literal[tuple(EXPORTERS)]
+OutcomeFilter = Literal["ok", "error", "upstream", "user", "cancelled", "failed"]
+LeastCount = Annotated[int, Field(ge=1, le=100, description="Number of the slowest ones")]
 
 
-class OperationsParams(NamedParams, PagedParams):
-    """Which operations."""
+class OperationsParams(ServiceRangeParams, PagedParams):
+    """The range, the service or operation, the page, and filters."""
 
     outcome: Annotated[
-        tuple[Ending, ...],
-        Field(max_length=6, description="That ended so, with commas between; failed is error and upstream"),
+        tuple[OutcomeFilter, ...],
+        Field(max_length=6, description="Only these outcomes, separated by commas; failed means error and upstream"),
     ] = ()
-    min_duration: Annotated[float, Field(ge=0, le=1e11, description="That took at least so many milliseconds")] = 0.0
+    min_duration: Annotated[float, Field(ge=0, le=1e11, description="Minimum duration in milliseconds")] = 0.0
 
     @property
     def outcomes(self) -> Collection[Outcome] | None:
-        """The outcomes that are asked for; None: any."""
+        """The requested outcomes; None for all."""
         if not self.outcome:
             return None
         named = {outcome for outcome in Outcome if outcome.label in self.outcome}
         return named | set(FAILURES) if FAILED in self.outcome else named
 
 
+class SlowestParams(RangeParams):
+    """The range, the services, an operation name, and the number of operations."""
+
+    services: Services | None = None
+    operation: Annotated[Name | None, Field(description="Only operations with this name")] = None
+    limit: LeastCount = 20
+
+
+class ErrorsParams(ServiceRangeParams):
+    """The range, the service or operation, and the number of groups."""
+
+    limit: Limit = 50
+
+
 class TracesParams(ServiceFilterParams):
-    """Which traces."""
+    """The start, the service or operation, and the number of traces."""
 
     since: Since | None = None
-    limit: Annotated[int, Field(ge=1, le=100, description="How many of the slowest")] = 20
+    limit: LeastCount = 20
 
 
-async def read_operations(monitor: Monitor, ask: OperationsParams) -> OperationPage:
-    """One page of operations, newest first."""
-    span, before_id = ask.span(now_us()), None
-    known = numbers_of(ask.cursor, 3)
-    if known is not None:  # the stretch of time as it was when the first page was asked for
-        before_id = known[0]
-        span = Range(known[1], known[2], span.label)
-    found, last_id = await page(
+class ExportParams(RangeParams):
+    """The range, the services, and the format."""
+
+    format: Annotated[Format | None, Field(description="Default: PERFORMANCE_EXPORT_FORMAT")] = None
+    services: Services | None = None
+
+
+async def read_operations(monitor: Monitor, params: OperationsParams) -> OperationPage:
+    """Return one page of operations, newest first."""
+    span, before_id = params.span(now_us()), None
+    numbers = numbers_of(params.cursor, 3)
+    if numbers is not None:  # later pages keep the range of the first one
+        before_id = numbers[0]
+        span = Range(numbers[1], numbers[2], span.label)
+    operations, last_id = await operation_page(
         monitor.query,
         span,
-        service=ask.service,
-        operation=ask.operation,
-        outcomes=ask.outcomes,
-        slower_than_us=round(ask.min_duration * 1000),
+        service=params.service,
+        operation=params.operation,
+        outcomes=params.outcomes,
+        slower_than_us=round(params.min_duration * 1000),
         before_id=before_id,
-        limit=ask.limit,
+        limit=params.limit,
     )
     return OperationPage(
         time_range=TimeRange.of(span),
-        operations=[OperationAnswer.of(one) for one in found],
+        operations=[OperationAnswer.of(operation) for operation in operations],
         next=cursor_of(last_id, span.since_us, span.until_us),
     )
 
 
-async def read_traces(monitor: Monitor, ask: TracesParams) -> Traces:
-    """The slowest interactions."""
-    since_us = now_us() - Period.DAY.length_us if ask.since is None else ask.since
-    return await traces(monitor.query, since_us, service=ask.service, operation=ask.operation, limit=ask.limit)
+async def read_slowest(monitor: Monitor, params: SlowestParams) -> Slowest:
+    """Return the slowest operations."""
+    span = params.span(now_us())
+    return await slowest(monitor.query, span, services=params.services, operation=params.operation, limit=params.limit)
+
+
+async def read_errors(monitor: Monitor, params: ErrorsParams) -> Errors:
+    """Return failures in groups."""
+    span = params.span(now_us())
+    return await errors(monitor.query, span, service=params.service, operation=params.operation, limit=params.limit)
+
+
+async def read_traces(monitor: Monitor, params: TracesParams) -> Traces:
+    """Return the slowest interactions."""
+    since_us = now_us() - Period.DAY.length_us if params.since is None else params.since
+    return await traces(monitor.query, since_us, service=params.service, operation=params.operation, limit=params.limit)
+
+
+async def export_operations(monitor: Monitor, params: ExportParams, request: web.Request) -> Stream:
+    """Return all operations of a range as a file."""
+    if params.services is not None:
+        await monitor.query.known(params.services)
+    at_us = now_us()
+    span = params.whole_range(at_us)
+    writer = exporter(params.format or monitor.settings.export_format)
+    export = Export(
+        since_us=span.since_us,
+        until_us=span.until_us,
+        at_us=at_us,
+        services=params.services,
+        namespace=monitor.settings.metrics_namespace,
+    )
+    chunks = writer.write(monitor.store, export)
+    day = iso(at_us)[:10]
+    headers = {
+        "Content-Disposition": f'attachment; filename="performance-{day}.{writer.suffixes[0]}"',
+        "Vary": "Accept-Encoding",
+    }
+    if accepts_gzip(request.headers.get("Accept-Encoding", "")):
+        headers["Content-Encoding"] = "gzip"
+        chunks = _gzipped(chunks)
+    return Stream(chunks, writer.media_type, headers)
+
+
+async def _gzipped(chunks: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+    """Compress chunks; compressed data is yielded as soon as there are some kilobytes."""
+    compressor = zlib.compressobj(GZIP_LEVEL, wbits=_GZIP_WINDOW)
+    try:
+        pace = Slicer()
+        async for chunk in chunks:
+            compressed = compressor.compress(chunk)
+            if compressed:
+                yield compressed
+            await pace.pause()  # many chunks are compressed before one is yielded
+        yield compressor.flush()
+    finally:
+        if isinstance(chunks, AsyncGenerator):
+            await chunks.aclose()
 
 
 ROUTES: Final = (
@@ -85,18 +196,50 @@ ROUTES: Final = (
         "GET",
         "/api/performance/operations",
         read_operations,
-        "Single operations, newest first, page by page (the last 24 hours)",
+        "List operations, newest first, page by page (default: last 24 hours)",
         query=OperationsParams,
-        answer=OperationPage,
+        response=OperationPage,
         problems=(404,),
     ),
     Route(
         "GET",
         "/api/performance/traces",
         read_traces,
-        "The slowest interactions with the operations inside them (the last 24 hours)",
+        "List the slowest interactions with the operations inside them (default: last 24 hours)",
         query=TracesParams,
-        answer=Traces,
+        response=Traces,
+        problems=(404,),
+    ),
+    Route(
+        "GET",
+        "/api/performance/slowest",
+        read_slowest,
+        "List the slowest operations; background services only by name (default: last 24 hours)",
+        tag="slowest",
+        query=SlowestParams,
+        response=Slowest,
+        problems=(404,),
+    ),
+    Route(
+        "GET",
+        "/api/performance/errors",
+        read_errors,
+        "List failures grouped by error text, the largest groups first (default: last 24 hours)",
+        tag="errors",
+        query=ErrorsParams,
+        response=Errors,
+        problems=(404,),
+    ),
+    Route(
+        "GET",
+        "/api/performance/export",
+        export_operations,
+        "Export all operations of a range as a file (default: last 24 hours)",
+        tag="export",
+        query=ExportParams,
+        media={
+            one.media_type: f"{one.label} (format={one.name}): {one.description}" for one in map(exporter, EXPORTERS)
+        },
         problems=(404,),
     ),
 )

@@ -1,4 +1,4 @@
-"""Thresholds: what holds, a change with a look at what it would have told, and who changed what."""
+"""Thresholds: the limits in effect, changes with a preview, and the audit log."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from cogmeter.alerts.review.threshold_changes import NOT_REPLAYABLE, Change, hol
 from cogmeter.alerts.thresholds.keys import LimitError, OverrideKey, span_of
 from cogmeter.query.records import Range
 from cogmeter.render.rule_text import what_if_text
-from cogmeter.schemas.changes import (
+from cogmeter.schemas.alerts import (
     AuditAnswer,
     AuditPage,
     HoldingAnswer,
@@ -20,9 +20,11 @@ from cogmeter.schemas.changes import (
     ThresholdChanges,
     Thresholds,
 )
-from cogmeter.schemas.figures import TimeRange
-from cogmeter.web.api.params import PagedParams, Service, cursor_of, numbers_of
-from cogmeter.web.api.routing import Body, Problem, QueryParams, Route
+from cogmeter.schemas.base import TimeRange
+from cogmeter.web.api.bodies import Body
+from cogmeter.web.api.params import PagedParams, QueryParams, Service, cursor_of, numbers_of
+from cogmeter.web.api.problems import Problem
+from cogmeter.web.api.routing import Route
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -39,130 +41,130 @@ KeyText = Annotated[str, Field(min_length=1, max_length=300)]
 
 
 class ThresholdsParams(QueryParams):
-    """For which service."""
+    """The service."""
 
     service: Service | None = None
 
 
 class ThresholdChangeParams(QueryParams):
-    """Whether to try it only."""
+    """Whether the change is only a preview."""
 
-    dry_run: Annotated[bool, Field(description="Change nothing; say what it would have told in the last days")] = False
+    dry_run: Annotated[bool, Field(description="Change nothing; return a preview over the last 7 days")] = False
 
 
 class ThresholdChangeBody(Body):
-    """What to change."""
+    """The limits to change."""
 
     values: Annotated[
         dict[KeyText, Value],
         Field(
             min_length=1,
             max_length=MOST_CHANGES,
-            description="By key; as people write it or in the rule's unit, 0 for off, null to let the settings hold",
+            description="Values by key: a number in the rule's unit or a text like 5%; 0 for off, null to reset",
             examples=[{"error_rate": "5%", "response_time@knowledge-graph": 1900, "throughput": None}],
         ),
     ]
 
 
-async def read_thresholds(monitor: Monitor, ask: ThresholdsParams) -> Thresholds:
-    """What holds."""
-    held = await holdings(monitor.store, monitor.settings)
+async def read_thresholds(monitor: Monitor, params: ThresholdsParams) -> Thresholds:
+    """Return the limits in effect."""
+    limits = await holdings(monitor.store, monitor.settings)
     return Thresholds(
-        rules=[_holding(one) for one in held.rules(ask.service)],
-        others=[_holding(one) for one in held.others(ask.service)],
+        rules=[_setting(limit) for limit in limits.rules(params.service)],
+        others=[_setting(limit) for limit in limits.others(params.service)],
     )
 
 
 async def change_thresholds(
-    monitor: Monitor, ask: ThresholdChangeParams, body: ThresholdChangeBody, actor: str
+    monitor: Monitor, params: ThresholdChangeParams, body: ThresholdChangeBody, actor: str
 ) -> ThresholdChanges:
-    """Change thresholds, all or none; or try it."""
-    # In a thread: the names of rules are compared with a key that cannot be.
-    wanted = await asyncio.to_thread(_wanted, body.values)
-    if not ask.dry_run:
-        return await _change(monitor, wanted, actor)
-    if len(wanted) > MOST_PREVIEWS:
-        detail = f"values has {len(wanted)} changes; no more than {MOST_PREVIEWS} are tried at once"
+    """Change thresholds, all or none; or preview the changes."""
+    # In a thread: an unknown key is compared with the names of all rules.
+    changes = await asyncio.to_thread(_changes, body.values)
+    if not params.dry_run:
+        return await _apply(monitor, changes, actor)
+    if len(changes) > MOST_PREVIEWS:
+        detail = f"values has {len(changes)} changes. At most {MOST_PREVIEWS} can be previewed at once"
         raise Problem.of(422, detail, parameter="values")
-    tried = [await preview(monitor.store, monitor.settings, one) for one in wanted]
-    changes = [_tried(change, found) for change, found in zip(wanted, tried, strict=True)]
-    return ThresholdChanges(dry_run=True, changes=changes)
+    previews = [await preview(monitor.store, monitor.settings, change) for change in changes]
+    return ThresholdChanges(
+        dry_run=True,
+        changes=[_previewed(change, its_preview) for change, its_preview in zip(changes, previews, strict=True)],
+    )
 
 
-async def read_audit(monitor: Monitor, ask: PagedParams) -> AuditPage:
-    """One page of the audit."""
-    (offset,) = numbers_of(ask.cursor, 1) or (0,)
-    found = await monitor.store.alerting.audit(limit=ask.limit + 1, offset=offset)
-    following = offset + ask.limit if len(found) > ask.limit else None
-    return AuditPage(entries=[AuditAnswer.of(one) for one in found[: ask.limit]], next=cursor_of(following))
+async def read_audit(monitor: Monitor, params: PagedParams) -> AuditPage:
+    """Return one page of the audit log."""
+    (offset,) = numbers_of(params.cursor, 1) or (0,)
+    entries = await monitor.store.alerting.audit(limit=params.limit + 1, offset=offset)
+    next_offset = offset + params.limit if len(entries) > params.limit else None
+    return AuditPage(entries=[AuditAnswer.of(entry) for entry in entries[: params.limit]], next=cursor_of(next_offset))
 
 
-def _wanted(values: Mapping[str, str | float | None]) -> list[Change]:
-    """The checked changes; raises Problem for one that cannot be."""
-    made = []
+def _changes(values: Mapping[str, str | float | None]) -> list[Change]:
+    """Return the checked changes; raise Problem for an invalid one."""
+    changes = []
     for key, value in values.items():
         try:
-            made.append(Change.of_key(key, None if value is None else str(value)))
+            changes.append(Change.of_key(key, None if value is None else str(value)))
         except LimitError as error:
             raise Problem.of(422, str(error), parameter=f"values.{key}") from None
-    return made
+    return changes
 
 
-async def _change(monitor: Monitor, wanted: Sequence[Change], actor: str) -> ThresholdChanges:
+async def _apply(monitor: Monitor, changes: Sequence[Change], actor: str) -> ThresholdChanges:
     before = await holdings(monitor.store, monitor.settings)
-    await monitor.override({one.key: one.value for one in wanted}, actor)
+    await monitor.override({change.key: change.value for change in changes}, actor)
     after = await holdings(monitor.store, monitor.settings)
-    made = [
+    applied = [
         ThresholdChange(
-            key=one.key,
-            before=_holding(before.of(one.subject, one.field)),
-            after=_holding(after.of(one.subject, one.field)),
-            message="It holds at once, and until it is changed or reset.",
+            key=change.key,
+            before=_setting(before.of(change.subject, change.field)),
+            after=_setting(after.of(change.subject, change.field)),
+            message="In effect now, until it is changed or reset.",
             outlook=None,
         )
-        for one in wanted
+        for change in changes
     ]
-    return ThresholdChanges(dry_run=False, changes=made)
+    return ThresholdChanges(dry_run=False, changes=applied)
 
 
-def _tried(change: Change, found: Preview) -> ThresholdChange:
-    outlook, answer = found.outlook, None
-    if outlook is None:
-        message = NOT_REPLAYABLE if change.value is not None else "The setting would hold again."
+def _previewed(change: Change, its_preview: Preview) -> ThresholdChange:
+    what_if, outlook = its_preview.outlook, None
+    if what_if is None:
+        message = NOT_REPLAYABLE if change.value is not None else "The configured value would be in effect again."
     else:
-        message = what_if_text(outlook)
-        span = Range(outlook.since_us, outlook.until_us, "")
-        answer = OutlookAnswer.of(outlook, TimeRange.of(span))
-    before, after = _holding(found.before), _holding(found.after)
-    return ThresholdChange(key=change.key, before=before, after=after, message=message, outlook=answer)
+        message = what_if_text(what_if)
+        outlook = OutlookAnswer.of(what_if, TimeRange.of(Range(what_if.since_us, what_if.until_us, "")))
+    before, after = _setting(its_preview.before), _setting(its_preview.after)
+    return ThresholdChange(key=change.key, before=before, after=after, message=message, outlook=outlook)
 
 
-def _holding(one: EffectiveLimit) -> HoldingAnswer:
-    if isinstance(one.value, str):
-        return HoldingAnswer.of(one, unit=None, least=None, most=None)
-    span = span_of(OverrideKey.parse(one.key))
+def _setting(limit: EffectiveLimit) -> HoldingAnswer:
+    if isinstance(limit.value, str):
+        return HoldingAnswer.of(limit, unit=None, least=None, most=None)
+    span = span_of(OverrideKey.parse(limit.key))
     most = None if span.most == float("inf") else span.most
-    return HoldingAnswer.of(one, unit=span.unit, least=span.least, most=most)
+    return HoldingAnswer.of(limit, unit=span.unit, least=span.least, most=most)
 
 
-PATH: Final = "/api/performance/thresholds"
 ROUTES: Final = (
     Route(
         "GET",
-        PATH,
+        "/api/performance/thresholds",
         read_thresholds,
-        "Every rule's threshold and where it comes from, and what else was changed",
+        "List the threshold of every rule with its origin, and other changed limits",
         query=ThresholdsParams,
-        answer=Thresholds,
+        response=Thresholds,
     ),
     Route(
         "PUT",
-        PATH,
+        "/api/performance/thresholds",
         change_thresholds,
-        "Change thresholds; with dryRun, say what that would have told instead",
+        "Change thresholds; with dryRun, return a preview over the last 7 days instead",
         query=ThresholdChangeParams,
         body=ThresholdChangeBody,
-        answer=ThresholdChanges,
+        response=ThresholdChanges,
         changes=True,
     ),
     Route(
@@ -171,6 +173,6 @@ ROUTES: Final = (
         read_audit,
         "List changes of thresholds and mutes, and acknowledgements, newest first, page by page",
         query=PagedParams,
-        answer=AuditPage,
+        response=AuditPage,
     ),
 )

@@ -1,4 +1,4 @@
-// What can be done on the page of alerts. Every change goes through the API, and what came of it is said aloud.
+// The actions of the alerts page. Every change goes through the API, and its result is announced.
 
 import { refresh, send, toast } from "./app.js";
 import { dollars, duration, percent } from "./format.js";
@@ -7,24 +7,24 @@ const API = "/api/performance";
 const dialog = document.getElementById("threshold");
 const form = document.getElementById("threshold-form");
 const muteForm = document.getElementById("mute-form");
-const said = document.getElementById("threshold-said");
-let tried = ""; // the change that was tried last, as JSON: only that one can be saved
+const result = document.getElementById("threshold-result");
+let previewed = ""; // the change of the last preview, as JSON: only this one can be saved
 
-/** Do something with a button held down; a refusal is said in the API's own words. */
-async function act(button, work, refused = (words) => toast(words, "bad")) {
+/** Run an action with its button disabled; an error is shown with the API's message. */
+async function act(button, work, failed = (message) => toast(message, "bad")) {
   if (button.getAttribute("aria-disabled") === "true") return;
   button.setAttribute("aria-disabled", "true"); // not disabled: it keeps the focus
   try {
     await work();
   } catch (error) {
-    refused(error.message);
+    failed(error.message);
   } finally {
     button.removeAttribute("aria-disabled");
   }
 }
 
-/** Renew the page, and put the focus where people expect it when the button that had it is gone. */
-async function renewed(...places) {
+/** Refresh the page, and move the focus to the first of these places if the focused button is gone. */
+async function refreshed(...places) {
   await refresh();
   if (document.activeElement !== document.body) return;
   places.map((place) => document.querySelector(place)).find(Boolean)?.focus();
@@ -34,21 +34,21 @@ const DO = {
   acknowledge: (button) =>
     act(button, async () => {
       const alert = await send("POST", `${API}/alerts/${button.dataset.id}/acknowledge`);
-      toast(`Alert ${alert.number} is acknowledged by ${alert.acknowledgedBy}.`);
-      await renewed(`#alert-${CSS.escape(button.dataset.id)}`, "#active");
+      toast(`Alert ${alert.number} acknowledged by ${alert.acknowledgedBy}.`);
+      await refreshed(`#alert-${CSS.escape(button.dataset.id)}`, "#active");
     }),
   mute: (button) => {
     choose(muteForm.elements.service, button.dataset.service);
     muteForm.elements.rule.value = button.dataset.rule;
     muteForm.scrollIntoView({ block: "center" });
     muteForm.elements.seconds.focus();
-    toast("Choose for how long, then press Mute.");
+    toast("Choose a duration, then press Mute.");
   },
   unmute: (button) =>
     act(button, async () => {
       await send("DELETE", `${API}/mutes/${button.dataset.id}`);
-      toast("The mute is over.");
-      await renewed("#mute-form select");
+      toast("Mute ended.");
+      await refreshed("#mute-form select");
     }),
   edit: (button) => edit(button),
   save: (button) => act(button, () => save(), fail),
@@ -56,16 +56,16 @@ const DO = {
   reset: (button) =>
     act(button, async () => {
       const answer = await send("PUT", `${API}/thresholds`, { values: { [button.dataset.limit]: null } });
-      toast(`${button.dataset.limit} is as the settings have it again: ${worded(answer.changes[0].after)}.`);
-      await renewed(`[data-key="edit-${CSS.escape(button.dataset.limit)}"]`, "#thresholds");
+      toast(`${button.dataset.limit} reset to the configured value: ${valueText(answer.changes[0].after)}.`);
+      await refreshed(`[data-key="edit-${CSS.escape(button.dataset.limit)}"]`, "#thresholds");
     }),
   test: (button) =>
     act(button, async () => {
-      const list = document.getElementById("test-said");
+      const list = document.getElementById("test-result");
       list.replaceChildren(line("Sending \u2026", ""));
       try {
         const { targets } = await send("POST", `${API}/test-alert`, { target: button.dataset.target ?? null });
-        list.replaceChildren(...targets.map((one) => line(`${one.target}: ${one.delivered ? "told" : one.error}`, one.delivered ? "ok" : "critical")));
+        list.replaceChildren(...targets.map((one) => line(`${one.target}: ${one.delivered ? "delivered" : one.error}`, one.delivered ? "ok" : "critical")));
       } catch (error) {
         list.replaceChildren(line(error.message, "critical"));
       }
@@ -87,7 +87,7 @@ function line(words, style) {
   return item;
 }
 
-/** Choose a value of a select; one that is not there yet is added. */
+/** Select a value; add it if the list does not contain it. */
 function choose(select, value) {
   if (![...select.options].some((one) => one.value === value)) select.add(new Option(value, value));
   select.value = value;
@@ -134,21 +134,21 @@ function edit(button) {
   form.elements.value.focus();
 }
 
-/** Nothing that was tried before counts any more. */
+/** Drop the last preview. */
 function changed() {
-  tried = "";
-  said.textContent = "";
-  said.className = "";
+  previewed = "";
+  result.textContent = "";
+  result.className = "";
   allow(false);
   const { field, service, operation } = form.elements;
   operation.disabled = !service.value;
   const unit = field.value === "threshold" || field.value === "recovery" ? form.dataset.unit : { for: "seconds", recovery_delay: "seconds" }[field.value] ?? "";
   const words = { severity: "info, warning or critical", statistic: "average, p50, p95 or p99", min_operations: "a whole number" }[field.value];
-  const off = field.value === "threshold" ? "; 0 switches the rule off" : "";
-  document.getElementById("threshold-hint").textContent = words ?? `${EXAMPLES[unit] ? `Such as ${EXAMPLES[unit]}` : `In ${unit}`}${off}`;
+  const off = field.value === "threshold" ? "; 0 turns the rule off" : "";
+  document.getElementById("threshold-hint").textContent = words ?? `${EXAMPLES[unit] ? `For example ${EXAMPLES[unit]}` : `In ${unit}`}${off}`;
 }
 
-/** Whether what stands there can be saved; the button to press next is the one that stands out. */
+/** Enable or disable saving, and highlight the next button. */
 function allow(saving) {
   const save = dialog.querySelector('[data-do="save"]');
   save.disabled = !saving;
@@ -167,47 +167,47 @@ function wanted() {
 }
 
 function fail(words) {
-  said.className = "wrong";
-  said.textContent = words;
+  result.className = "wrong";
+  result.textContent = words;
 }
 
 form.addEventListener("submit", (event) => {
   event.preventDefault();
   const body = wanted();
   act(form.elements.try, async () => {
-    said.className = "";
-    said.textContent = "Trying \u2026";
+    result.className = "";
+    result.textContent = "Calculating \u2026";
     const { changes } = await send("PUT", `${API}/thresholds?dryRun=true`, body);
-    if (JSON.stringify(body) !== JSON.stringify(wanted())) return; // it was changed meanwhile
+    if (JSON.stringify(body) !== JSON.stringify(wanted())) return; // the form has changed meanwhile
     const [{ before, after, message }] = changes;
-    said.textContent = `${worded(before)} \u2192 ${worded(after)}. ${message}`;
-    tried = JSON.stringify(body);
+    result.textContent = `${valueText(before)} \u2192 ${valueText(after)}. ${message}`;
+    previewed = JSON.stringify(body);
     allow(true);
   }, fail);
 });
 
 async function save() {
-  if (!tried) return;
-  const answer = await send("PUT", `${API}/thresholds`, JSON.parse(tried));
+  if (!previewed) return;
+  const answer = await send("PUT", `${API}/thresholds`, JSON.parse(previewed));
   dialog.close();
-  toast(`${answer.changes[0].key}: ${worded(answer.changes[0].after)}. It holds at once.`);
+  toast(`${answer.changes[0].key}: ${valueText(answer.changes[0].after)}. It applies now.`);
   await refresh();
 }
 
-/** A limit in people's words. */
-function worded({ field, value, unit }) {
+/** Format a limit. */
+function valueText({ field, value, unit }) {
   if (typeof value === "string") return value || "depends on the value";
   if (!value && (field === "threshold" || field === "recovery")) return "off";
   if (unit?.startsWith("share")) return percent(value);
   if (unit === "milliseconds") return duration(value);
   if (unit === "seconds") return duration(value * 1000);
-  if (unit === "US dollars a day") return `${dollars(value)} a day`;
+  if (unit === "US dollars a day") return `${dollars(value)} per day`;
   return `${value} ${unit ?? ""}`.trim();
 }
 
 // The history --------------------------------------------------------------------------------------------------
 
-// Another choice of alerts begins at its first page.
+// Another state or service starts at the first page.
 document.addEventListener(
   "change",
   ({ target }) => {

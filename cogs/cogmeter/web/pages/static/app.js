@@ -1,40 +1,40 @@
-// The page's own life: it renews itself, keeps what is shown in its address, and draws charts. Tables and figures come
-// from the server as HTML and are put in place of the old ones; what charts draw comes from /api/performance.
+// Refreshes the page, keeps its parameters in the URL, and draws charts. Tables and figures come from the server as
+// HTML that replaces the old one; the data of charts comes from /api/performance.
 
 import { ask, askJson } from "./ask.js";
 import { draw, onZoom, recolour } from "./charts.js";
 import { morph } from "./morph.js";
 import { listen, rest } from "./live.js";
-import { tell } from "./feed.js";
+import { showEvent } from "./feed.js";
 import { arrangeAll } from "./tables.js";
 
 const root = document.documentElement;
 const main = document.getElementById("main");
 const hasCharts = root.dataset.charts === "uplot" && typeof uPlot === "function";
-const PATIENCE_S = 60; // for changes: a test tries one target after the other
+const PATIENCE_S = 60; // for changes: a test alert is sent to one target after the other
 let timer;
 let running;
 
-// Renewing -----------------------------------------------------------------------------------------------------
+// Refreshing ---------------------------------------------------------------------------------------------------
 
-/** Show what this page's address says now. Other modules may call it after a change. */
+/** Show the page of the present URL. Other modules call it after a change. */
 export async function refresh() {
   clearTimeout(timer);
   running?.abort();
   const mine = (running = new AbortController());
   main.setAttribute("aria-busy", "true");
   try {
-    await renew(mine.signal);
+    await load(mine.signal);
     trouble("");
   } catch (error) {
-    if (running !== mine) return; // something newer is asked for
-    trouble(`This page could not be renewed: ${error.message}. What it shows may be old${again()}.`);
+    if (running !== mine) return; // a newer refresh runs
+    trouble(`Could not refresh: ${error.message}.${retries() ? " Retrying." : ""}`);
   }
   main.removeAttribute("aria-busy");
   later();
 }
 
-async function renew(signal) {
+async function load(signal) {
   const { response, text } = await ask(location.href, { headers: { Accept: "text/html" }, signal });
   if (response.redirected) return location.assign(response.url); // the session is over
   const fresh = new DOMParser().parseFromString(text, "text/html");
@@ -49,11 +49,11 @@ async function renew(signal) {
   }
   morph(main, wanted);
   if (focused !== document.activeElement && focused?.isConnected) focused.focus();
-  document.dispatchEvent(new CustomEvent("cogmeter:renewed"));
+  document.dispatchEvent(new CustomEvent("cogmeter:refreshed"));
   if (hasCharts) await draw();
 }
 
-const again = () => (Number(document.body.dataset.refresh) > 0 ? "; it is tried again" : "");
+const retries = () => Number(document.body.dataset.refresh) > 0;
 
 function later() {
   clearTimeout(timer);
@@ -61,22 +61,22 @@ function later() {
   if (seconds > 0 && !document.hidden) timer = setTimeout(refresh, seconds * 1000);
 }
 
-/** Renew soon, once for many reasons; a page that is never to renew itself is left alone. */
+/** Refresh in a second, once for several events; not if the page never refreshes. */
 function soon() {
   if (!Number(document.body.dataset.refresh)) return;
   clearTimeout(timer);
   timer = setTimeout(refresh, 1000);
 }
 
-function trouble(words) {
+function trouble(message) {
   const banner = document.getElementById("trouble");
-  if (banner.textContent !== words) banner.textContent = words;
-  banner.hidden = !words;
+  if (banner.textContent !== message) banner.textContent = message;
+  banner.hidden = !message;
 }
 
-// The address --------------------------------------------------------------------------------------------------
+// The URL ------------------------------------------------------------------------------------------------------
 
-/** Show another stretch of time, service or refresh: parameters by name, null to leave one out. */
+/** Change parameters of the page: values by name, null removes one. */
 export function go(changes) {
   const url = new URL(location.href);
   for (const [name, value] of Object.entries(changes)) {
@@ -93,16 +93,16 @@ function show(url) {
 
 const iso = (at) => new Date(at * 1000).toISOString().replace(".000Z", "Z");
 
-/** A stretch of whole minutes; one that reaches to now goes on with the time. */
-function stretch(since, until) {
+/** Return the parameters of a range in whole minutes; without an end if it reaches now. */
+function rangeOf(since, until) {
   const now = Date.now() / 1000;
   const begin = Math.floor(Math.min(since, now - 300) / 60) * 60;
   const end = Math.ceil(until / 60) * 60;
   return { since: iso(begin), until: end < now ? iso(end) : null, period: null };
 }
-onZoom((since, until) => go(stretch(since, until)));
+onZoom((since, until) => go(rangeOf(since, until)));
 
-// The way back: what is chosen shows what the address says, also where the focus is.
+// Back and forward: selections follow the URL, also the focused one.
 addEventListener("popstate", async () => {
   await refresh();
   for (const one of document.getElementById("controls").elements) {
@@ -128,7 +128,7 @@ document.addEventListener("click", (event) => {
 
 // Changes ------------------------------------------------------------------------------------------------------
 
-/** Send a change to the API, and give its answer; a problem is raised with its own words. */
+/** Send a change to the API and return the response; throw a problem with its message. */
 export function send(method, path, body) {
   const token = document.querySelector('meta[name="csrf"]').content;
   const headers = { "X-CSRF-Token": token };
@@ -136,11 +136,11 @@ export function send(method, path, body) {
   return askJson(path, { method, headers, body: body === undefined ? undefined : JSON.stringify(body), patience: PATIENCE_S });
 }
 
-/** Say something for a moment, aloud for screen readers. */
-export function toast(words, style = "") {
+/** Show a message for some seconds; screen readers announce it. */
+export function toast(message, style = "") {
   const line = document.createElement("p");
   line.className = `toast ${style}`;
-  line.textContent = words;
+  line.textContent = message;
   document.getElementById("toasts").append(line);
   setTimeout(() => line.remove(), 8000);
 }
@@ -167,24 +167,24 @@ themeButton.addEventListener("click", () => {
     if (next === "system") localStorage.removeItem("cogmeter.theme");
     else localStorage.setItem("cogmeter.theme", next);
   } catch {
-    // Storage is refused: it holds until the page is left.
+    // Storage is not available: the theme lasts until the page is closed.
   }
   nameTheme();
   recolour();
 });
 matchMedia("(prefers-color-scheme: light)").addEventListener("change", recolour);
 
-// What happens ---------------------------------------------------------------------------------------------------
+// The live stream ------------------------------------------------------------------------------------------------
 
 function follow() {
   listen("/api/performance/live", ["snapshot", "alert", "marker", "trouble"], (name, data) => {
-    tell(name, data);
+    showEvent(name, data);
     document.dispatchEvent(new CustomEvent(`cogmeter:${name}`, { detail: data }));
     if (name === "alert" || name === "marker") soon();
   });
 }
 
-// A page that nobody looks at asks for nothing.
+// A hidden page sends no requests.
 document.addEventListener("visibilitychange", () => {
   clearTimeout(timer);
   if (document.hidden) return rest();

@@ -1,5 +1,5 @@
-// Draws every figure[data-chart] by uPlot from the JSON at its data-src. A kind of chart is a function of that JSON and
-// the figure, see kinds.js; register() adds one.
+// Draws every figure[data-chart] with uPlot from the JSON at its data-src. A kind of chart is a function of that JSON
+// and the figure, see kinds.js; register() adds one.
 
 import { askJson } from "./ask.js";
 import { KINDS } from "./kinds.js";
@@ -8,7 +8,7 @@ import { legend, numbers, steer } from "./reading.js";
 
 const kinds = new Map(Object.entries(KINDS));
 const drawn = new Map(); // figure -> { plot, model, shape }
-const asked = new Map(); // address -> promise of its JSON, for one round of drawing
+const loaded = new Map(); // URL -> promise of its JSON, for one round of drawing
 const resized = new ResizeObserver((entries) => {
   for (const { target } of entries) {
     const plot = drawn.get(target.closest("figure"))?.plot;
@@ -20,17 +20,17 @@ let zoom = () => {};
 /** Add a kind of chart. */
 export const register = (name, make) => kinds.set(name, make);
 
-/** What is done when a stretch of time (seconds) is chosen in a chart. */
+/** Set the action for a range of time (in seconds) that is selected in a chart. */
 export const onZoom = (action) => (zoom = action);
 
-/** Bring all charts of the page up to date. */
+/** Update all charts of the page. */
 export async function draw() {
-  asked.clear();
+  loaded.clear();
   for (const figure of drawn.keys()) if (!figure.isConnected) forget(figure);
   await Promise.all([...document.querySelectorAll("figure[data-chart]")].map(update));
 }
 
-/** Draw all charts anew with the colours that hold now. */
+/** Draw all charts again with the present colours. */
 export function recolour() {
   for (const [figure, one] of drawn) if (one.model) show(figure, one.model, true);
 }
@@ -41,29 +41,29 @@ function forget(figure) {
 }
 
 const load = (src) => {
-  if (!asked.has(src)) asked.set(src, askJson(src));
-  return asked.get(src);
+  if (!loaded.has(src)) loaded.set(src, askJson(src));
+  return loaded.get(src);
 };
 
 async function update(figure) {
   const one = drawn.get(figure) ?? {};
   drawn.set(figure, one);
-  if (!one.model) say(figure, "Loading \u2026", "loading");
+  if (!one.model) showState(figure, "Loading \u2026", "loading");
   try {
     const { src } = figure.dataset;
     const answer = await load(src);
-    if (!figure.isConnected || figure.dataset.src !== src) return; // something else is asked for by now
+    if (!figure.isConnected || figure.dataset.src !== src) return; // the figure shows something else by now
     one.model = kinds.get(figure.dataset.chart)(answer, figure);
     show(figure, one.model);
   } catch (error) {
-    say(figure, `This chart cannot be drawn now: ${error.message}`, "error");
+    showState(figure, `Cannot draw this chart: ${error.message}`, "error");
   }
 }
 
-function say(figure, words, state) {
+function showState(figure, message, state) {
   const line = figure.querySelector(".state");
-  line.textContent = words;
-  line.hidden = !words;
+  line.textContent = message;
+  line.hidden = !message;
   figure.dataset.state = state;
 }
 
@@ -75,10 +75,10 @@ function show(figure, model, anew = false) {
     one.plot = undefined;
     figure.querySelector(".plot").replaceChildren();
     figure.querySelector(".legend").replaceChildren();
-    say(figure, model.empty || "No operations in this time.", "empty");
+    showState(figure, model.empty || "No operations in this period.", "empty");
     return;
   }
-  say(figure, "", "drawn");
+  showState(figure, "", "drawn");
   const shape = JSON.stringify([model.series.map((each) => each.label), isLog(model), figure.dataset.limit]);
   if (one.plot && one.shape === shape && !anew) {
     one.plot.cogmeter = model;

@@ -1,4 +1,4 @@
-// Money by day as stacked bars: the dearest services at the bottom, all others together on top.
+// Dollars by day as stacked bars: the most expensive services at the bottom, the others on top.
 
 import { register } from "./charts.js";
 
@@ -14,14 +14,14 @@ register("cost", (answer) => {
     sum.set(one.day, (sum.get(one.day) ?? 0) + one.costUsd);
   }
   const total = (sum) => [...sum.values()].reduce((all, each) => all + each, 0);
-  const dearest = [...sums].sort((a, b) => total(b[1]) - total(a[1]) || a[0].localeCompare(b[0]));
-  const layers = dearest.slice(0, COLOURS.length).map(([service, sum]) => ({ label: service, values: days.map((day) => sum.get(day) ?? 0) }));
-  const rest = dearest.slice(COLOURS.length);
+  const mostExpensive = [...sums].sort((a, b) => total(b[1]) - total(a[1]) || a[0].localeCompare(b[0]));
+  const layers = mostExpensive.slice(0, COLOURS.length).map(([service, sum]) => ({ label: service, values: days.map((day) => sum.get(day) ?? 0) }));
+  const rest = mostExpensive.slice(COLOURS.length);
   if (rest.length) layers.push({ label: `${rest.length} others`, values: days.map((day) => rest.reduce((all, [, sum]) => all + (sum.get(day) ?? 0), 0)) });
   const height = new Array(days.length).fill(0);
   const series = layers.map((one, number) => ({
     label: one.label,
-    said: one.values,
+    shown: one.values,
     values: one.values.map((value, place) => (height[place] += value) || null),
     colour: COLOURS[number] ?? "bars",
     bars: true,
@@ -34,7 +34,7 @@ register("cost", (answer) => {
     least: 0.01,
     group: "days",
     days: true,
-    empty: "No operation in this time says what it cost in dollars.",
-    series: series.reverse(), // the highest first: lower ones are drawn over it
+    empty: "No costs recorded in this period.",
+    series: series.reverse(), // the highest first; lower ones are drawn over it
   };
 });

@@ -5,7 +5,7 @@ import { register } from "./charts.js";
 const COLOURS = ["p50", "p99", "healthy", "p95"];
 const seconds = (time) => Date.parse(time) / 1000;
 
-/** One x axis for gauges that were not always sampled together, and what gives a gauge's values along it. */
+/** Return one x axis for gauges with different sample times, and a function for a gauge's values along it. */
 function aligned(answer) {
   const times = new Set(Object.values(answer.gauges).flatMap((one) => one.timestamps));
   const x = [...times].map(seconds).sort((a, b) => a - b);
@@ -19,7 +19,7 @@ function aligned(answer) {
   return { x, along, range: [seconds(answer.timeRange.since), seconds(answer.timeRange.until)] };
 }
 
-const NOTHING = "Nothing was measured in this time.";
+const NOTHING = "No data in this period.";
 
 register("shards", (answer) => {
   const { x, along, range } = aligned(answer);
@@ -53,19 +53,19 @@ register("lag", (answer) => {
 
 register("limits", (answer) => {
   const { x, along, range } = aligned(answer);
-  // A limit that was never hit has no line on the ground, where it would hide those that were.
+  // A limit that was never hit has no line at 0, which would hide the others.
   const hit = (name) => {
-    const said = along(name, "highest");
-    return { said, values: said.some((value) => value > 0) ? said : said.map(() => null) };
+    const shown = along(name, "highest");
+    return { shown, values: shown.some((value) => value > 0) ? shown : shown.map(() => null) };
   };
   return {
     x,
     range,
     unit: "count",
     least: 5,
-    empty: x.length ? "No rate limit was hit in this time." : NOTHING,
+    empty: x.length ? "No rate limits hit in this period." : NOTHING,
     series: [
-      { label: "of this bot", ...hit("rest.rate_limited.user"), colour: "p50", width: 2 },
+      { label: "per bot", ...hit("rest.rate_limited.user"), colour: "p50", width: 2 },
       { label: "shared", ...hit("rest.rate_limited.shared"), colour: "p95", width: 1.5 },
       { label: "global", ...hit("rest.rate_limited.global"), colour: "failed", width: 2 },
     ],

@@ -4,25 +4,25 @@ import { count, duration, percent } from "./format.js";
 
 const SECONDS = 60;
 const SHOWN = 20;
-const rates = []; // of the last minute: [operations, failures] a second
+const rates = []; // of the last minute: [operations, failures] per second
 
-/** Show one event of the live stream, where the page has a place for it. */
-export function tell(name, data) {
+/** Show one event of the live stream, if the page has the panel. */
+export function showEvent(name, data) {
   if (name === "snapshot") {
     rates.push([data.operationsPerSecond, data.failuresPerSecond]);
     rates.splice(0, rates.length - SECONDS);
     pulse(data);
   } else if (name === "alert") {
-    const words = { firing: "fires", acknowledged: "is acknowledged", muted: "is muted", resolved: "is resolved" }[data.state];
-    if (words) add(data.state === "firing" ? data.severity : data.state, `${data.service}: ${data.message}`, words);
+    const state = { firing: "fired", acknowledged: "acknowledged", muted: "muted", resolved: "resolved" }[data.state];
+    if (state) add(data.state === "firing" ? data.severity : data.state, `${data.service}: ${data.message}`, state);
   } else if (name === "marker") {
     add("info", data.name, data.kind);
   } else if (name === "trouble") {
-    words(data.detail);
+    caption(data.detail);
   }
 }
 
-function words(text) {
+function caption(text) {
   const place = document.getElementById("pulse-words");
   if (place && place.textContent !== text) place.textContent = text;
 }
@@ -40,7 +40,7 @@ function pulse(data) {
       .join("");
   shown.querySelector(".all").setAttribute("d", bars(0));
   shown.querySelector(".bad").setAttribute("d", bars(1));
-  words(`${count(data.operationsPerSecond)} a second, p95 ${duration(data.p95ResponseTime)}, ${percent(data.errorRate)} failed`);
+  caption(`${count(data.operationsPerSecond)}/s, p95 ${duration(data.p95ResponseTime)}, ${percent(data.errorRate)} failed`);
 }
 
 function add(style, text, what) {

@@ -1,9 +1,9 @@
-// Numbers and times in people's form, the same as render/text.py writes them.
+// Numbers and times as text, in the form of render/formatting.py.
 
 const NOTHING = "\u2013";
 const pad = (number) => String(number).padStart(2, "0");
 
-/** A number of at least 0 with two digits that matter below ten, and none after the point from there on. */
+/** Format a number of at least 0: one decimal below ten, none above. */
 export function short(number) {
   if (number > 0 && number < 0.1) return number < 0.005 ? "<0.01" : String(Number(number.toPrecision(1)));
   return number < 9.95 ? String(Number(number.toFixed(1))) : Math.round(number).toLocaleString("en");
@@ -55,7 +55,7 @@ export function bytes(number) {
   return `${Math.round(number)} B`;
 }
 
-/** Money, as the page of costs has it: $18.40, $1,204, $0.0042. */
+/** Dollars: $18.40, $1,204, $0.0042. */
 export function dollars(number) {
   if (number === null || number === undefined) return NOTHING;
   if (number >= 1000) return `$${Math.round(number).toLocaleString("en")}`;
@@ -79,7 +79,7 @@ export function clock(at) {
 /** Both: 17 Aug 10:30. */
 export const dayClock = (at) => `${day(at)} ${clock(at)}`;
 
-/** The words of a unit, as charts name it. */
+/** The formatter of each unit of a chart. */
 export const UNITS = {
   ms: duration,
   s: (value) => duration(value === null ? null : value * 1000),

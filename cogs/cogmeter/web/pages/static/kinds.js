@@ -1,25 +1,25 @@
-// The kinds of charts that more than one page has. Each is a function of the API's answer and the figure that gives
-// { x: [seconds], range: [since, until], unit, series: [{ label, values, colour, ... }] }, and of what is special:
-// `log` (logarithmic when the values lie far apart), `least` (the axis reaches up to it at least), `bands`, `empty` (the
-// words when there is nothing to draw), `days` (each value is of a day), `group` (charts that share the cursor).
-// A series that is drawn otherwise than it is said, such as on top of others, gives what it says as `said`.
+// The kinds of charts of several pages. Each is a function of the API's response and the figure that returns
+// { x: [seconds], range: [since, until], unit, series: [{ label, values, colour, ... }] }, and optionally:
+// `log` (logarithmic when the values lie far apart), `least` (the smallest maximum of the axis), `bands`, `empty` (the
+// text without data), `days` (each value is of a day), `group` (charts with this name share the cursor).
+// A series whose drawn values differ from its values, such as a stacked one, has the latter in `shown`.
 
 const seconds = (time) => Date.parse(time) / 1000;
 
-/** What all charts of /api/performance/series have in common: each value stands in the middle of its step. */
+/** The common part of charts of /api/performance/series: each value is drawn in the middle of its step. */
 function timeline(answer) {
   const edges = answer.timestamps.map(seconds);
   const step = answer.stepSeconds;
   const { since, until } = answer.timeRange;
   return {
     x: edges.map((at) => at + step / 2),
-    // The last step is shown whole, also while it is still filling: its middle may lie ahead of now.
+    // The last step is shown whole while it is still filling: its middle may lie in the future.
     range: [Math.min(seconds(since), ...edges.slice(0, 1)), Math.max(seconds(until), ...edges.slice(-1).map((at) => at + step))],
   };
 }
 
-/** Bars of nothing are not drawn, and still said. */
-export const above = (values) => ({ values: values.map((value) => (value === 0 ? null : value)), said: values });
+/** Zeros have no bar, but a value in the legend. */
+export const above = (values) => ({ values: values.map((value) => (value === 0 ? null : value)), shown: values });
 
 const latency = (answer) => ({
   ...timeline(answer),
@@ -33,16 +33,16 @@ const latency = (answer) => ({
   bands: [[1, 0, "p50"]],
 });
 
-/** Operations a minute; of a bot with little to do an hour or a day, so that there is something to see. */
+/** Operations per minute; per hour or day for a bot with little traffic. */
 function throughput(answer) {
   const most = Math.max(0, ...answer.operationsPerMinute);
-  const [minutes, each] = most >= 1 ? [1, "a minute"] : most * 60 >= 1 ? [60, "an hour"] : [1440, "a day"];
+  const [minutes, each] = most >= 1 ? [1, "min"] : most * 60 >= 1 ? [60, "h"] : [1440, "day"];
   const times = (values) => above(values.map((value) => value * minutes));
   return {
     ...timeline(answer),
     unit: "count",
     series: [
-      { label: `operations ${each}`, ...times(answer.operationsPerMinute), colour: "bars", bars: true },
+      { label: `operations/${each}`, ...times(answer.operationsPerMinute), colour: "bars", bars: true },
       { label: "failed", ...times(answer.failuresPerMinute), colour: "failed", bars: true },
     ],
   };
@@ -63,5 +63,5 @@ const errors = (answer) => ({
   ],
 });
 
-/** By name, as templates have it in data-chart. */
+/** By the name in data-chart. */
 export const KINDS = { latency, throughput, errors };

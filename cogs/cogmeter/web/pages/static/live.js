@@ -1,17 +1,17 @@
-// The stream of what happens, kept open: it says how it is, and comes again by itself when it is cut.
+// The live stream: shows its state and reconnects by itself.
 
 const WAITS_S = [1, 2, 5, 10, 30];
-const SILENCE_MS = 15_000; // the server says something every second
+const SILENCE_MS = 15_000; // the server sends something every second
 let source;
 let tries = 0;
 let timer;
 let silence;
 
-function say(state, words) {
+function show(state, message) {
   const shown = document.getElementById("live");
   shown.dataset.state = state;
   const text = document.getElementById("live-text");
-  if (text.textContent !== words) text.textContent = words;
+  if (text.textContent !== message) text.textContent = message;
 }
 
 function close() {
@@ -20,35 +20,35 @@ function close() {
   clearTimeout(silence);
 }
 
-/** Close the stream until it is listened to again. */
+/** Close the stream until the next `listen`. */
 export function rest() {
   close();
-  say("off", "Not live");
+  show("off", "Not live");
 }
 
-/** Open the stream; `told(name, data)` is called for each of the named events. */
-export function listen(address, names, told) {
+/** Open the stream; `received(name, data)` is called for each of the named events. */
+export function listen(address, names, received) {
   close();
-  // A connection that broke without a word, as when a laptop slept, is not told from one that is silent but by the clock.
+  // A connection that broke silently, for example while a laptop slept, is noticed only by this timer.
   const alive = () => {
     clearTimeout(silence);
     silence = setTimeout(() => {
       tries += 1;
-      listen(address, names, told);
+      listen(address, names, received);
     }, SILENCE_MS);
   };
   alive();
-  say(tries ? "reconnecting" : "connecting", tries ? "Reconnecting" : "Connecting");
+  show(tries ? "reconnecting" : "connecting", tries ? "Reconnecting" : "Connecting");
   source = new EventSource(address);
   source.onopen = () => {
     tries = 0;
-    say("live", "Live");
+    show("live", "Live");
   };
   source.onerror = () => {
-    say("reconnecting", "Reconnecting");
+    show("reconnecting", "Reconnecting");
     if (source.readyState !== EventSource.CLOSED) return; // the browser tries again by itself
     const wait = WAITS_S[Math.min(tries++, WAITS_S.length - 1)];
-    timer = setTimeout(() => listen(address, names, told), wait * 1000);
+    timer = setTimeout(() => listen(address, names, received), wait * 1000);
   };
   for (const name of names) {
     source.addEventListener(name, (event) => {
@@ -57,9 +57,9 @@ export function listen(address, names, told) {
       try {
         data = JSON.parse(event.data);
       } catch {
-        return; // cut short: the next one says it whole
+        return; // cut off: the next event is complete
       }
-      told(name, data);
+      received(name, data);
     });
   }
 }

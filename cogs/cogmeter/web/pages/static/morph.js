@@ -1,7 +1,7 @@
-// Makes one piece of a page like another, touching only what differs: focus, open details and what is typed stay.
-// What is marked data-own belongs to a script: its attributes and what is in it are left alone.
+// Updates a part of the page to new HTML and changes only what differs: focus, open details and typed text stay.
+// Elements with data-own belong to a script: their attributes and content do not change.
 
-/** Make `old` like `fresh`, which is of the same kind. */
+/** Make `old` equal to `fresh`, an element of the same kind. */
 export function morph(old, fresh) {
   if (old.hasAttribute("data-own")) return;
   attributes(old, fresh);
@@ -20,7 +20,7 @@ function attributes(old, fresh) {
   if (old.localName === "option" && document.activeElement !== old.parentElement) old.selected = fresh.selected;
 }
 
-/** What people opened, and how a chart stands until it is drawn again. */
+/** Opened details, and a chart's state until it is drawn again. */
 const kept = (node, name) => (name === "open" && node.localName === "details") || name === "data-state";
 
 function children(old, fresh) {
@@ -51,7 +51,7 @@ function children(old, fresh) {
   }
 }
 
-/** The next one of the same kind that has no key. */
+/** Return the next node of the same kind without a key. */
 function alike(at, wanted) {
   while (at && (keyOf(at) || at.nodeName !== wanted.nodeName)) at = at.nextSibling;
   return at;

@@ -1,4 +1,4 @@
-// How a chart looks: axes, lines and bars, and what is painted over them: breaches, markers, the threshold, names.
+// The look of a chart: axes, lines and bars, and on top of them breaches, markers, the threshold and labels.
 
 import { clock, day, UNITS } from "./format.js";
 
@@ -7,10 +7,10 @@ const MINUTE = 60 * SECOND;
 const HOUR = 60 * MINUTE;
 const DAY = 24 * HOUR;
 const FONT = "system-ui, sans-serif";
-const LINE_HIGH = 14; // of a name beside a line
+const LINE_HIGH = 14; // of a label next to a line
 const powers = (from, to) => Array.from({ length: to - from + 1 }, (_, number) => 10 ** (from + number));
 const rounds = (from, to) => powers(from, to).flatMap((power) => [1, 2, 5].map((times) => times * power));
-// Steps of an axis that are said in full by the two digits that people are told.
+// Steps of an axis that two digits show exactly.
 const STEPS = rounds(-6, 12);
 const STEPS_MS = [
   ...rounds(-4, 3), 10 * SECOND, 20 * SECOND, 30 * SECOND,
@@ -23,7 +23,7 @@ const STEPS_MS_FAR = [...powers(-3, 4), MINUTE, 10 * MINUTE, HOUR, ...powers(0, 
 const css = (name) => getComputedStyle(document.documentElement).getPropertyValue(`--${name}`).trim();
 const fade = (colour, share) => `${colour}${Math.round(share * 255).toString(16).padStart(2, "0")}`;
 
-/** Whether the values, durations in milliseconds, lie so far apart that the small ones need a logarithmic axis. */
+/** Return true if the values lie so far apart that small ones need a logarithmic axis. */
 export function isLog(model) {
   if (!model.log) return false;
   const all = model.series.flatMap((one) => one.values).filter((value) => value > 0);
@@ -36,7 +36,7 @@ export function shown(model) {
   return [model.x, ...model.series.map(({ values }) => (log ? values.map((value) => (value > 0 ? value : null)) : values))];
 }
 
-/** What uPlot is told; `seen(place)` is called when the cursor moves, `chosen(since, until)` when time is dragged out. */
+/** uPlot's options; `seen(place)` is called when the cursor moves, `chosen(since, until)` when a range is dragged. */
 export function options(figure, model, place, { seen, chosen }) {
   const limit = Number(figure.dataset.limit) || 0;
   const modelOf = (u) => u.cogmeter ?? model;
@@ -82,7 +82,7 @@ function axes(model) {
   return [{ ...x, size: 28 }, { ...y, size: 62 }];
 }
 
-/** As many days as have room for their name, the last one among them. */
+/** Return the days whose labels fit, with the last one. */
 function someDays(u) {
   const days = u.data[0];
   const every = Math.max(Math.ceil((days.length * 56 * devicePixelRatio) / u.bbox.width), 1);
@@ -94,7 +94,7 @@ function farApart(least, most) {
   return (most / least > 2e3 ? STEPS_MS_FAR : STEPS_MS).filter((at) => at >= least && at <= most);
 }
 
-/** A threshold far above everything that happened would press the line flat against the ground: it is left out. */
+/** Return 0 for a threshold far above all values, which would flatten the line. */
 const nearLimit = (limit, most) => (limit && limit <= (most || 0) * 3 ? limit : 0);
 
 function line(one) {
@@ -107,18 +107,18 @@ function line(one) {
   return { label: one.label, stroke: colour, width: one.width ?? 1.5, points, fill: one.area ? fade(colour, 0.25) : undefined };
 }
 
-/** Points are drawn where a value stands alone between two gaps, which a line does not show. */
+/** Draw points for values between two gaps, which a line does not show. */
 function lonely(u, number) {
   const values = u.data[number];
   const none = (place) => values[place] === null || values[place] === undefined;
   return [...values.keys()].filter((place) => !none(place) && none(place - 1) && none(place + 1));
 }
 
-// What is painted over it ------------------------------------------------------------------------------------------
+// On top of the series ---------------------------------------------------------------------------------------------
 
 const surroundings = (figure) => JSON.parse(figure.closest("[data-marks]")?.dataset.marks || "{}");
 
-/** Paint with the context as it was before and is after; sizes in CSS pixels times `ratio`. */
+/** Draw and restore the context afterwards; sizes are CSS pixels times `ratio`. */
 function painting(u, work) {
   const { left, top, width, height } = u.bbox;
   u.ctx.save();
@@ -128,8 +128,8 @@ function painting(u, work) {
   u.ctx.restore();
 }
 
-/** Words that can be read whatever lies below them. */
-function say(ctx, words, x, y, ratio) {
+/** Draw text with an outline, readable on every background. */
+function drawText(ctx, words, x, y, ratio) {
   const { strokeStyle, lineWidth } = ctx;
   ctx.setLineDash([]);
   ctx.lineJoin = "round";
@@ -166,7 +166,7 @@ function marks(u, figure) {
     ctx.strokeStyle = ctx.fillStyle = css("muted");
     ctx.lineWidth = ratio;
     ctx.font = `${11 * ratio}px ${FONT}`;
-    let free = left; // names that would stand on one another are left out
+    let free = left; // overlapping names are left out
     for (const [at, name] of surroundings(figure).marks ?? []) {
       const x = Math.round(u.valToPos(at, "x", true));
       if (x < left || x > right) continue;
@@ -175,7 +175,7 @@ function marks(u, figure) {
       const wide = ctx.measureText(words).width + 8 * ratio;
       const start = x + wide > right ? x - wide : x;
       if (start < free) continue;
-      say(ctx, words, start + 4 * ratio, top + 11 * ratio, ratio);
+      drawText(ctx, words, start + 4 * ratio, top + 11 * ratio, ratio);
       free = start + wide;
     }
   });
@@ -190,15 +190,15 @@ function threshold(u, figure, limit) {
     dashed(ctx, [7, 5], ratio, [left, y], [right, y]);
     ctx.font = `${12 * ratio}px ${FONT}`;
     const below = y - top < 18 * ratio;
-    say(ctx, figure.dataset.limitText || "", left + 4 * ratio, below ? y + 14 * ratio : y - 5 * ratio, ratio);
+    drawText(ctx, figure.dataset.limitText || "", left + 4 * ratio, below ? y + 14 * ratio : y - 5 * ratio, ratio);
   });
 }
 
-/** The lines that say their name where they end, and the room that the longest name takes at the right. */
+/** Return the lines with a label at their end, and the width of the longest label. */
 function namesOf(model) {
   const lines = model.series.length > 1 ? [...model.series.entries()].filter(([, one]) => !one.bars) : [];
   const longest = Math.max(0, ...lines.map(([, one]) => one.label.length));
-  return { lines: lines.reverse(), wide: longest * 7.5 + 8 }; // of two that end together, p99 stands above p95
+  return { lines: lines.reverse(), wide: longest * 7.5 + 8 }; // if two end together, p99 is above p95
 }
 
 function names(u, lines) {
@@ -207,11 +207,11 @@ function names(u, lines) {
     const ends = lines.map(([number, one]) => endOf(u, number + 1, one)).filter(Boolean).sort((a, b) => a.y - b.y);
     let free = top + 4 * ratio;
     for (const one of ends) free = (one.y = Math.max(one.y, free)) + LINE_HIGH * ratio;
-    let most = bottom; // and from below, so that the last ones stay in the box
+    let most = bottom; // and from below, so that the last ones fit
     for (const one of ends.reverse()) most = (one.y = Math.min(one.y, most)) - LINE_HIGH * ratio;
     for (const { x, y, name, colour } of ends) {
       ctx.fillStyle = colour;
-      say(ctx, name, x + 6 * ratio, y + 4 * ratio, ratio);
+      drawText(ctx, name, x + 6 * ratio, y + 4 * ratio, ratio);
     }
   });
 }

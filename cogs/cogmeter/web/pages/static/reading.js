@@ -1,11 +1,11 @@
-// What charts say in words: the line above each, its points one by one by the keyboard, and its numbers as a table.
+// A chart as text: the legend above it, its points by keyboard, and its data as a table.
 
 import { dayClock, UNITS } from "./format.js";
 import { isLog } from "./painting.js";
 
-const wordOf = (model, one, place) => (UNITS[one.unit] ?? UNITS[model.unit])((one.said ?? one.values)[place]);
+const wordOf = (model, one, place) => (UNITS[one.unit] ?? UNITS[model.unit])((one.shown ?? one.values)[place]);
 
-/** The line above a chart: its series with their values at this point, or without one where the cursor is nowhere. */
+/** Fill the legend: the series, with their values if the cursor is at a point. */
 export function legend(figure, model, place) {
   const nowhere = place === null || place === undefined;
   const items = model.series.map((one) => {
@@ -23,17 +23,17 @@ export function legend(figure, model, place) {
   at.className = "at";
   at.textContent = nowhere ? (isLog(model) ? "logarithmic, UTC" : "UTC") : `${dayClock(model.x[place])} UTC`;
   figure.querySelector(".legend").replaceChildren(...items, at);
-  tell(figure.querySelector(".plot"), model, place ?? model.x.length - 1);
+  announce(figure.querySelector(".plot"), model, place ?? model.x.length - 1);
 }
 
-function tell(plot, model, place) {
+function announce(plot, model, place) {
   const words = model.series.map((one) => `${one.label} ${wordOf(model, one, place)}`).join(", ");
   plot.setAttribute("aria-valuemax", String(model.x.length));
   plot.setAttribute("aria-valuenow", String(place + 1));
   plot.setAttribute("aria-valuetext", `${dayClock(model.x[place])}: ${words}`);
 }
 
-/** The chart as a slider over its points: arrow keys move through them, plus and minus choose less and more time. */
+/** Make the chart a slider over its points: arrow keys move, plus and minus zoom. */
 export function steer(figure, place, one, zoom) {
   place.tabIndex = 0;
   place.setAttribute("role", "slider");
@@ -56,14 +56,14 @@ export function steer(figure, place, one, zoom) {
 
 const LEAST_S = 300;
 
-/** A stretch that is `factor` times as long as that of the scale, with `at` about where it was. */
+/** Return a range `factor` times as long as the scale's, with `at` at about the same place. */
 function around({ min, max }, at, factor) {
   const length = Math.max((max - min) * factor, LEAST_S);
-  const share = Math.min(Math.max((at - min) / (max - min), 0.25), 0.75); // what lies beyond an edge comes into view
+  const share = Math.min(Math.max((at - min) / (max - min), 0.25), 0.75); // time beyond an edge comes into view
   return [at - share * length, at + (1 - share) * length];
 }
 
-/** The same numbers as a table, made when it is opened. */
+/** Show the data as a table, made when it is opened. */
 export function numbers(figure, model) {
   const details = figure.querySelector("details.numbers");
   const fill = () => {

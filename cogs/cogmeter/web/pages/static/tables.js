@@ -1,4 +1,4 @@
-// Tables that are sorted by a press on a column's head. What was chosen stays when the table is renewed.
+// Sorts tables by a click on a column's head. The order stays when the table is refreshed.
 
 const chosen = new Map(); // a table's data-key -> [column, ascending]
 
@@ -7,7 +7,7 @@ const valueOf = (row, column) => {
   return cell?.dataset.value ?? cell?.textContent.trim() ?? "";
 };
 
-/** Put the rows of a table into the order that was chosen for it. */
+/** Sort the rows of a table by the chosen column. */
 export function arrange(table) {
   const [column, ascending] = chosen.get(table.dataset.key) ?? [];
   if (column === undefined || !table.tBodies.length) return;
@@ -25,7 +25,7 @@ export function arrange(table) {
   table.tBodies[0].append(...rows.map(([, row]) => row));
 }
 
-/** Arrange every table in a piece of a page, before it is shown. */
+/** Sort every table in a part of a page, before it is shown. */
 export function arrangeAll(root) {
   for (const table of root.querySelectorAll("table[data-key]")) arrange(table);
 }

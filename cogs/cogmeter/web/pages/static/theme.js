@@ -1,9 +1,9 @@
-// Before the page is painted: dark or light, as was chosen here the last time. Without a choice, the system's.
+// Sets the stored theme before the page is painted; without one, the system's theme applies.
 "use strict";
 try {
   const kept = localStorage.getItem("cogmeter.theme");
   if (kept === "dark" || kept === "light") document.documentElement.dataset.theme = kept;
 } catch {
-  // Storage is refused: the system's choice holds.
+  // Storage is not available: the system's theme applies.
 }
 document.documentElement.classList.add("script");

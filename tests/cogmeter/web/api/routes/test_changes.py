@@ -204,7 +204,7 @@ async def test_one_target_is_tried_alone_and_one_that_there_is_not_is_said(serve
         unknown = await web.send("POST", f"{PATH}/test-alert", json={"target": "pigeon"})
     assert [one["target"] for one in alone["targets"]] == ["log"]
     assert unknown.status == 404
-    assert unknown.problem["detail"] == "There is no target 'pigeon'; there are log, webhook"
+    assert unknown.problem["detail"] == "The target 'pigeon' does not exist. Configured targets: log, webhook"
 
 
 @pytest.mark.parametrize("path", ["alerts/1/acknowledge", "mutes", "markers", "test-alert"])

@@ -11,7 +11,7 @@ from prometheus_client.parser import text_string_to_metric_families as prometheu
 from yarl import URL
 
 from cogmeter.exporters.csv_table import unguarded
-from cogmeter.web.api.routes.table import ROUTES
+from cogmeter.web.server.app import ROUTES
 from cogmeter.web.server.security import is_public
 
 NAME = "=1+1</script><img src=x onerror=alert(1)>\"'\\{}%0d%0a"
@@ -49,7 +49,7 @@ async def test_every_answer_is_json_that_holds_them_whole_and_no_header_does(ser
     async with served() as web:
         alert = await hostile(web)
         for route in ROUTES:
-            if route.method != "GET" or route.answer is None or route.path in APART:
+            if route.method != "GET" or route.response is None or route.path in APART:
                 continue
             url = URL(web.url + address(route, alert), encoded=True)
             async with web.session.get(url) as answer:

@@ -6,9 +6,9 @@ import sqlite3
 import time
 from contextlib import asynccontextmanager, closing
 
-from cogmeter.schemas.live import Counted
-from cogmeter.web.api.live import WAITING, Subscription
-from cogmeter.web.server.limits import Streams
+from cogmeter.schemas.statistics import MinuteCounts
+from cogmeter.web.api.routes.live import WAITING, Subscription
+from cogmeter.web.server.limits import StreamLimit
 
 PATH = "/api/performance/live"
 LIMIT_S = 30
@@ -127,7 +127,7 @@ async def test_streams_end_when_the_server_stops(served):
 async def test_a_stream_ends_with_its_session_and_that_of_the_token_goes_on(served):
     async with served(http_token=TOKEN) as web:
         guard = web.servers._shared.guard
-        cookie = guard.begin_session()
+        cookie = guard.start_session()
         async with (
             listening(web, Authorization=f"Bearer {TOKEN}") as own,
             listening(web, Cookie=f"{guard.cookie}={cookie}") as one,
@@ -159,7 +159,7 @@ async def test_a_store_that_fails_is_said_and_ends_no_stream(served):
     async with served() as web, listening(web) as one:
         await one.next()
         rename("series", "away")
-        assert await one.next("trouble") == {"detail": "The database does not answer"}
+        assert await one.next("trouble") == {"detail": "Cannot read the database"}
         rename("away", "series")
         assert await one.next()
 
@@ -179,7 +179,7 @@ async def test_head_says_what_the_stream_is_and_ends(served):
 
 
 async def test_a_stream_begins_with_when_to_come_again_and_tells_now_and_then_that_it_is_there(served, monkeypatch):
-    monkeypatch.setattr("cogmeter.web.api.live.HEARTBEAT_S", 0)
+    monkeypatch.setattr("cogmeter.web.api.routes.live.HEARTBEAT_S", 0)
     async with served() as web, listening(web) as one:
         assert await one._answer.content.readline() == b"retry: 3000\n"
         await one.next()
@@ -192,7 +192,7 @@ async def test_a_stream_that_does_not_keep_up_misses_snapshots_and_of_the_rest_t
         one.put([b"alert %d;" % number], b"snapshot %d" % number)
     one.put([], None)
     one.end()
-    pieces = [piece async for piece in one.pieces()]
+    pieces = [piece async for piece in one.chunks()]
     assert len(pieces) == 2
     events = pieces[1].split(b";")
     assert events[0] == b"alert 5"
@@ -200,12 +200,12 @@ async def test_a_stream_that_does_not_keep_up_misses_snapshots_and_of_the_rest_t
 
 
 def test_there_may_be_64_streams():
-    assert Streams().most == 64
+    assert StreamLimit().most == 64
 
 
 def test_rates_are_of_what_came_since_the_snapshot_before_across_the_border_of_a_minute():
-    first = Counted(59_000_000, {0: (100, 10)})
-    second = Counted(61_000_000, {0: (130, 10), 60_000_000: (10, 2)})
+    first = MinuteCounts(59_000_000, {0: (100, 10)})
+    second = MinuteCounts(61_000_000, {0: (130, 10), 60_000_000: (10, 2)})
     assert second.since(first) == (20, 1)
     assert first.since(None) == (100 / 59, 10 / 59)
-    assert Counted(5, {}).since(None) == (0, 0)
+    assert MinuteCounts(5, {}).since(None) == (0, 0)

@@ -8,10 +8,9 @@ import pytest
 from pydantic import Field
 
 from cogmeter.recording.background import paced
-from cogmeter.schemas.base import Schema
-from cogmeter.schemas.numbers import Number
+from cogmeter.schemas.base import Number, Schema
 from cogmeter.schemas.times import Instant
-from cogmeter.web.api.json_body import LONG, VALUES, json_body
+from cogmeter.web.api.bodies import LONG, VALUES, json_body
 
 
 class Entry(Schema):

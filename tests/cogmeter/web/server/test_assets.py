@@ -4,10 +4,9 @@ import gzip
 
 import pytest
 
-from cogmeter.web.server.files import File, files
-from cogmeter.web.server.html import STATIC, STATIC_FOLDER
+from cogmeter.web.server.assets import STATIC, STATIC_FOLDER, StaticFile, static_files
 
-NAMES = sorted(files(STATIC_FOLDER))
+NAMES = sorted(static_files(STATIC_FOLDER))
 PLAIN = {"headers": {"Accept-Encoding": "identity"}}
 
 
@@ -17,15 +16,15 @@ def test_all_that_pages_are_made_of_is_among_them():
 
 
 def test_where_there_is_no_folder_there_are_no_files(tmp_path):
-    assert files(tmp_path / "missing") == {}
+    assert static_files(tmp_path / "missing") == {}
 
 
 def test_a_file_whose_text_changes_has_another_tag(tmp_path):
     path = tmp_path / "app.js"
     path.write_text("1")
-    before = File.read(path)
+    before = StaticFile.read(path)
     path.write_text("2")
-    assert File.read(path).tag != before.tag
+    assert StaticFile.read(path).tag != before.tag
 
 
 @pytest.mark.parametrize("name", ["app.css", "app.js", "icon.svg"])

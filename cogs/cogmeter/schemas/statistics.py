@@ -1,0 +1,289 @@
+"""Statistics over a range: the guide's dashboard and service statistics, time series, and the live snapshot."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+from pydantic import Field
+
+from cogmeter.query.records import Range
+from cogmeter.query.statistics import figures
+from cogmeter.recording.background import paced
+from cogmeter.recording.service_names import BACKGROUND
+from cogmeter.schemas.alerts import AlertAnswer, sent_alerts
+from cogmeter.schemas.base import Number, Schema, Stats, TimeRange, ms_or_none, rate, rounded, stats_fields
+from cogmeter.schemas.operations import OperationAnswer
+from cogmeter.schemas.times import Instant, at, at_or_none
+from cogmeter_storage.model import MINUTE_US
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Sequence
+
+    from cogmeter.query.query import Query
+    from cogmeter.query.records import Figures, Overview, Period
+    from cogmeter_storage.alerting import Alert
+    from cogmeter_storage.base import Store
+
+SERVICES_PER_SLICE: Final = 32  # well below a millisecond
+RECENT: Final = 20  # operations
+MOST_POINTS: Final = 1_500  # each is a histogram of 12 kB while it is computed
+
+
+class OverallStats(Schema):
+    """Key figures of all services together, without the background services."""
+
+    total_operations: int
+    average_response_time: Number | None = Field(description="Milliseconds")
+    overall_error_rate: Number = Field(description="0 to 1, three decimals")
+    active_services: int = Field(description="Services with operations in the range")
+    successful_operations: int
+    failed_operations: int
+    p50_response_time: Number | None = Field(description="Milliseconds, within 1%")
+    p95_response_time: Number | None = Field(description="Milliseconds, within 1%")
+    p99_response_time: Number | None = Field(description="Milliseconds, within 1%")
+    max_response_time: Number | None = Field(description="Milliseconds")
+    operations_per_minute: Number
+    dropped_operations: int = Field(0, description="Operations of any service dropped because the buffer was full")
+
+
+class Dashboard(Schema):
+    """All services over a range, and the active alerts."""
+
+    overall_stats: OverallStats
+    service_stats: dict[str, Stats] = Field(description="By service name, the busiest first")
+    alerts: list[AlertAnswer] = Field(description="Firing and acknowledged alerts")
+    time_range: TimeRange
+    background: dict[str, Stats] = Field(description="Background services: listeners, loops, REST requests")
+    last_operation_at: Instant | None = Field(description="When the newest stored operation ended")
+
+
+async def dashboard(
+    query: Query, span: Period | Range, *, services: Collection[str] | None = None, alerts: Sequence[Alert] = ()
+) -> Dashboard:
+    """Return the dashboard of all services, or of the named ones.
+
+    Raises:
+        UnknownNameError: nothing is stored under one of the names.
+        StorageError: the store cannot be read.
+    """
+    if services is not None:
+        await query.known(services)
+        alerts = [alert for alert in alerts if alert.service in services]
+    overview = await query.overview(span, services=services)
+    return await asyncio.to_thread(_dashboard, overview, alerts)
+
+
+def _dashboard(overview: Overview, alerts: Sequence[Alert]) -> Dashboard:
+    return Dashboard(
+        overall_stats=_overall(overview),
+        service_stats=_by_name(overview.services),
+        alerts=sent_alerts(alerts),
+        time_range=TimeRange.of(overview.range),
+        background=_by_name(overview.background),
+        last_operation_at=at_or_none(overview.last_end_us),
+    )
+
+
+def _by_name(services: Sequence[tuple[str, Figures]]) -> dict[str, Stats]:
+    stats: dict[str, Stats] = {}
+    for name, service_figures in services:
+        stats[name] = Stats.of(service_figures)
+        if len(stats) % SERVICES_PER_SLICE == 0:
+            time.sleep(0)  # in a thread: releases the interpreter's lock for the event loop's thread
+    return stats
+
+
+def _overall(overview: Overview) -> OverallStats:
+    total = overview.total
+    return OverallStats(
+        total_operations=total.operations,
+        average_response_time=ms_or_none(total.mean_us),
+        overall_error_rate=rate(total.error_rate),
+        active_services=len(overview.services),
+        successful_operations=total.operations - total.failures,
+        failed_operations=total.failures,
+        p50_response_time=ms_or_none(total.p50_us),
+        p95_response_time=ms_or_none(total.p95_us),
+        p99_response_time=ms_or_none(total.p99_us),
+        max_response_time=ms_or_none(total.max_us),
+        operations_per_minute=rounded(total.per_minute, 3),
+        dropped_operations=overview.dropped,
+    )
+
+
+class ServiceAnswer(Stats):
+    """One service, or one operation of it, over a range."""
+
+    service_name: str
+    operation: str | None = Field(description="null: all operations of the service")
+    recent_operations: list[OperationAnswer] = Field(description="Newest first")
+    recent_errors: list[OperationAnswer] = Field(description="Newest first")
+    slowest_operations: list[OperationAnswer] = Field(description="Slowest first")
+    operations: dict[str, Stats] = Field(description="By operation name, the busiest first")
+    before: Stats = Field(description="The previous period of the same length")
+    time_range: TimeRange
+    last_operation_at: Instant | None = Field(description="When the newest stored operation of all services ended")
+
+
+async def service_stats(query: Query, service: str, operation: str | None, period: Period | Range) -> ServiceAnswer:
+    """Return the statistics of one service or operation.
+
+    Raises:
+        UnknownNameError: nothing is stored under that service or operation.
+        StorageError: the store cannot be read.
+    """
+    span = query.span(period)
+    stats = await query.stats(service, operation, span)
+    ids = await query.ids(service, operation) or []
+    recent = await query.store.recent(ids, span.since_us, span.until_us, limit=RECENT)
+    return ServiceAnswer.model_validate(
+        {
+            **stats_fields(stats.total),
+            "service_name": service,
+            "operation": operation,
+            "recent_operations": [OperationAnswer.of(each) for each in recent],
+            "recent_errors": [OperationAnswer.of(each) for each in stats.errors],
+            "slowest_operations": [OperationAnswer.of(each) for each in stats.slowest],
+            "operations": {name: Stats.of(operation_figures) for name, operation_figures in stats.operations},
+            "before": Stats.of(stats.before),
+            "time_range": TimeRange.of(span),
+            "last_operation_at": at_or_none(stats.last_end_us),
+        }
+    )
+
+
+class Series(Schema):
+    """One value for each step of time, in lists of equal length; latencies are null in a step without operations."""
+
+    service: str | None = Field(description="null: all services but the background services")
+    operation: str | None
+    time_range: TimeRange
+    step_seconds: int = Field(description="The width of a step")
+    timestamps: list[Instant] = Field(description="The start of each step")
+    operations_per_minute: list[Number]
+    failures_per_minute: list[Number]
+    p50_response_time: list[Number | None] = Field(description="Milliseconds")
+    p95_response_time: list[Number | None] = Field(description="Milliseconds")
+    p99_response_time: list[Number | None] = Field(description="Milliseconds")
+
+
+async def series(
+    query: Query,
+    service: str | None,
+    operation: str | None,
+    period: Period | Range,
+    *,
+    step_us: int | None = None,
+    trim: bool = False,
+) -> Series:
+    """Return the time series of a service, of one operation, or of all services but the background services.
+
+    ``step_us`` is rounded up to whole minutes and to at most 1,500 points. Without it, the step is the smallest round
+    one with at most 125 points. With ``trim``, the steps begin with the first record.
+
+    Raises:
+        UnknownNameError: nothing is stored under that service or operation.
+        StorageError: the store cannot be read.
+    """
+    span = query.span(period)
+    rounded_us = None if step_us is None else _rounded_step_us(span, step_us)
+    timeline = await query.timeline(service, operation, span, step_us=rounded_us, trim=trim)
+    return Series(
+        service=service,
+        operation=operation,
+        time_range=TimeRange.of(span),
+        step_seconds=timeline.step_us // 1_000_000,
+        timestamps=[at(edge) async for edge in paced(timeline.edges_us)],
+        operations_per_minute=[rounded(value, 3) async for value in paced(timeline.per_minute)],
+        failures_per_minute=[rounded(value, 3) async for value in paced(timeline.failures_per_minute)],
+        p50_response_time=await _milliseconds(timeline.p50_us),
+        p95_response_time=await _milliseconds(timeline.p95_us),
+        p99_response_time=await _milliseconds(timeline.p99_us),
+    )
+
+
+def _rounded_step_us(span: Range, step_us: int) -> int:
+    """Return the smallest multiple of a minute from ``step_us`` on that results in at most MOST_POINTS."""
+    least_us = max(step_us, -(-(span.until_us - span.since_us) // MOST_POINTS))
+    return -(-least_us // MINUTE_US) * MINUTE_US
+
+
+async def _milliseconds(values: Sequence[float | None]) -> list[int | float | None]:
+    return [ms_or_none(value) async for value in paced(values)]
+
+
+class LiveSnapshot(Schema):
+    """Key figures of the current and the previous minute, without background services, and the current state."""
+
+    at: Instant
+    time_range: TimeRange
+    total_operations: int
+    failed_operations: int
+    error_rate: Number
+    operations_per_second: Number = Field(description="Since the previous snapshot; in the first one, over the range")
+    failures_per_second: Number
+    average_response_time: Number | None = Field(description="Milliseconds")
+    p50_response_time: Number | None = Field(description="Milliseconds, within 1%")
+    p95_response_time: Number | None = Field(description="Milliseconds, within 1%")
+    p99_response_time: Number | None = Field(description="Milliseconds, within 1%")
+    waiting_operations: int = Field(description="Recorded and not stored yet")
+    active_alerts: int = Field(description="Firing and acknowledged alerts")
+    health: str = Field(description="Bot health: healthy, degraded, unhealthy or unknown")
+
+
+@dataclass(frozen=True, slots=True)
+class MinuteCounts:
+    """Operations and failures counted so far, by the start of their minute."""
+
+    at_us: int
+    minutes: dict[int, tuple[int, int]]
+
+    def since(self, previous: MinuteCounts | None) -> tuple[float, float]:
+        """Return operations and failures per second since the previous counts; without any, over all known minutes."""
+        # A minute that only the newer counts know has started since; one that only the older counts know is over.
+        known = {} if previous is None else previous.minutes
+        new = [
+            max(now - before, 0)
+            for minute, counts in self.minutes.items()
+            for now, before in zip(counts, known.get(minute, (0, 0)), strict=True)
+        ]
+        start_us = min(self.minutes, default=self.at_us) if previous is None else previous.at_us
+        seconds = max((self.at_us - start_us) / 1e6, 1e-3)
+        return sum(new[0::2]) / seconds, sum(new[1::2]) / seconds
+
+
+async def snapshot(
+    store: Store, now_us: int, previous: MinuteCounts | None, *, waiting: int, active_alerts: int, health: str
+) -> tuple[LiveSnapshot, MinuteCounts]:
+    """Return a snapshot, and its counts for the next one.
+
+    Raises:
+        StorageError: the store cannot be read.
+    """
+    span = Range(now_us // MINUTE_US * MINUTE_US - MINUTE_US, now_us + 1, "")
+    groups = {each.id: 0 for each in await store.series() if each.service not in BACKGROUND}
+    totals = await store.totals(span.since_us, span.until_us, groups=groups, step_us=MINUTE_US)
+    counts = zip(totals.counts.sum(axis=1).tolist(), totals.failures.sum(axis=1).tolist(), strict=True)
+    minutes = MinuteCounts(now_us, dict(zip(totals.edges_us.tolist(), counts, strict=True)))
+    operations_per_second, failures_per_second = minutes.since(previous)
+    total = figures(totals, span)
+    live = LiveSnapshot(
+        at=at(now_us),
+        time_range=TimeRange(since=at(span.since_us), until=at(now_us)),
+        total_operations=total.operations,
+        failed_operations=total.failures,
+        error_rate=rate(total.error_rate),
+        operations_per_second=rounded(operations_per_second, 3),
+        failures_per_second=rounded(failures_per_second, 3),
+        average_response_time=ms_or_none(total.mean_us),
+        p50_response_time=ms_or_none(total.p50_us),
+        p95_response_time=ms_or_none(total.p95_us),
+        p99_response_time=ms_or_none(total.p99_us),
+        waiting_operations=waiting,
+        active_alerts=active_alerts,
+        health=health,
+    )
+    return live, minutes

@@ -1,0 +1,195 @@
+"""Statistics: the dashboard, services, time series, gauges, costs, and the markers on charts."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated, Final
+
+from pydantic import Field
+
+from cogmeter.query.query import now_us
+from cogmeter.query.records import Period
+from cogmeter.recording.markers import MARK, cleaned
+from cogmeter.schemas.alerts import MarkerAnswer, Markers
+from cogmeter.schemas.costs import Costs, costs
+from cogmeter.schemas.health import Gauges, gauges
+from cogmeter.schemas.statistics import Dashboard, Series, ServiceAnswer, dashboard, series, service_stats
+from cogmeter.web.api.bodies import Body
+from cogmeter.web.api.params import Limit, Name, Operation, RangeParams, Service, ServiceRangeParams, Services
+from cogmeter.web.api.routing import Route
+from cogmeter_storage.model import Marker
+
+if TYPE_CHECKING:
+    from cogmeter.monitor.monitor import Monitor
+
+
+class DashboardParams(RangeParams):
+    """The range, and the services."""
+
+    services: Services | None = None
+
+
+class ServiceParams(RangeParams):
+    """The range, the service, and optionally one of its operations."""
+
+    service: Name
+    operation: Operation | None = None
+
+
+class SeriesParams(ServiceRangeParams):
+    """The range, the service or operation, and the step."""
+
+    step: Annotated[
+        int | None,
+        Field(
+            ge=60,
+            le=366 * 86_400,
+            description="Minimum seconds per step; rounded up to whole minutes and to at most 1,500 points",
+        ),
+    ] = None
+    trim: Annotated[
+        bool, Field(description="Begin with the first record where nothing was recorded before; the steps are finer")
+    ] = False
+
+
+class GaugesParams(RangeParams):
+    """The range, and the gauges."""
+
+    names: Annotated[
+        tuple[Name, ...], Field(max_length=20, description="Names such as loop.lag_p99_ms, separated by commas")
+    ] = ()
+
+
+class CostsParams(RangeParams):
+    """The days, and the service."""
+
+    service: Service | None = None
+
+
+class MarkersParams(RangeParams):
+    """The range, and the number of markers."""
+
+    limit: Limit = 100
+
+
+class MarkerBody(Body):
+    """The marker's name."""
+
+    name: Annotated[Name, Field(examples=["deployed 1.4"])]
+
+
+async def read_dashboard(monitor: Monitor, params: DashboardParams) -> Dashboard:
+    """Return all services over a range, and the active alerts."""
+    alerts = monitor.alerting.engine.active
+    return await dashboard(monitor.query, params.span(now_us()), services=params.services, alerts=alerts)
+
+
+async def read_service(monitor: Monitor, params: ServiceParams) -> ServiceAnswer:
+    """Return one service, or one of its operations."""
+    return await service_stats(monitor.query, params.service, params.operation, params.span(now_us()))
+
+
+async def read_series(monitor: Monitor, params: SeriesParams) -> Series:
+    """Return a time series."""
+    span = params.span(now_us(), Period.HOUR)
+    step_us = None if params.step is None else params.step * 1_000_000
+    return await series(monitor.query, params.service, params.operation, span, step_us=step_us, trim=params.trim)
+
+
+async def read_gauges(monitor: Monitor, params: GaugesParams) -> Gauges:
+    """Return gauges over a range."""
+    span = params.span(now_us(), Period.HOUR)
+    return await gauges(monitor.store, span, set(params.names), monitor.gauges)
+
+
+async def read_costs(monitor: Monitor, params: CostsParams) -> Costs:
+    """Return tokens and money by day, service and model."""
+    if params.service is not None:
+        await monitor.query.known([params.service])
+    spending = monitor.alerting.evaluator.spending
+    span = params.span(now_us(), Period.WEEK)
+    return await costs(spending.days, span, service=params.service, since_us=spending.since_us)
+
+
+async def read_markers(monitor: Monitor, params: MarkersParams) -> Markers:
+    """Return the markers of a range."""
+    span = params.span(now_us())
+    markers = await monitor.store.markers(span.since_us, span.until_us, limit=params.limit)
+    return Markers(markers=[MarkerAnswer.of(marker) for marker in markers])
+
+
+async def add_marker(monitor: Monitor, body: MarkerBody) -> MarkerAnswer:
+    """Add a marker now, like ``cogmeter.mark()``; it is stored at once."""
+    return MarkerAnswer.of(await monitor.store.add_marker(Marker(now_us(), MARK, cleaned(body.name))))
+
+
+ROUTES: Final = (
+    Route(
+        "GET",
+        "/api/performance/dashboard",
+        read_dashboard,
+        "Get all services over a range (default: last 24 hours), and the active alerts",
+        tag="dashboard",
+        query=DashboardParams,
+        response=Dashboard,
+        problems=(404,),
+    ),
+    Route(
+        "GET",
+        "/api/performance/services/{service}",
+        read_service,
+        "Get one service, or one of its operations, over a range (default: last 24 hours)",
+        tag="services",
+        query=ServiceParams,
+        response=ServiceAnswer,
+        problems=(404,),
+    ),
+    Route(
+        "GET",
+        "/api/performance/series",
+        read_series,
+        "Get throughput, failures and latency by step (default: last hour)",
+        tag="series",
+        query=SeriesParams,
+        response=Series,
+        problems=(404,),
+    ),
+    Route(
+        "GET",
+        "/api/performance/gauges",
+        read_gauges,
+        "Get event-loop lag, gateway latency, memory and other gauges (default: last hour), at most 200 points each",
+        tag="series",
+        query=GaugesParams,
+        response=Gauges,
+    ),
+    Route(
+        "GET",
+        "/api/performance/costs",
+        read_costs,
+        "Get tokens and money by day (UTC), service and model (default: last 7 days; 90 days are kept)",
+        tag="costs",
+        query=CostsParams,
+        response=Costs,
+        problems=(404,),
+    ),
+    Route(
+        "GET",
+        "/api/performance/markers",
+        read_markers,
+        "List markers in order of time (default: last 24 hours)",
+        tag="markers",
+        query=MarkersParams,
+        response=Markers,
+    ),
+    Route(
+        "POST",
+        "/api/performance/markers",
+        add_marker,
+        "Add a marker to charts and alerts",
+        tag="markers",
+        body=MarkerBody,
+        response=MarkerAnswer,
+        status=201,
+        changes=True,
+    ),
+)
