@@ -10,7 +10,7 @@ from cogmeter.alerts.thresholds.keys import LimitError, OverrideKey, checked_val
 from cogmeter.cog.options import seconds_of
 from cogmeter.schemas.times import iso as api_iso
 from cogmeter.times import MAX_US, MICROSECOND, MILLISECOND_US, SECOND_US, iso, parse_duration, parse_iso, us_of, utc
-from cogmeter_bot.sources.ranges import span_of
+from cogmeter_bot.sources.ranges import parse_range
 
 times = st.integers(0, MAX_US)
 offsets = st.integers(-1439, 1439).map(lambda minutes: timezone(timedelta(minutes=minutes)))
@@ -100,7 +100,7 @@ def test_a_hostile_text_is_parsed_at_once():
 @pytest.mark.parametrize("text", ["1h 30m", "1h30m", "1.5 hours", "90min", "90 Minutes", "5400s", "1 hour 1800 sec"])
 def test_chat_the_command_line_and_thresholds_share_the_grammar(text):
     assert seconds_of(text) == 5_400
-    assert span_of(text, None, None, now_us=2**50).since_us == 2**50 - 5_400 * SECOND_US
+    assert parse_range(text, None, None, now_us=2**50).since_us == 2**50 - 5_400 * SECOND_US
     assert limit("error_rate.for", text) == 5_400
     assert limit("response_time", text) == 5_400_000
 

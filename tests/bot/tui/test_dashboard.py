@@ -19,7 +19,7 @@ from cogmeter_bot.tui.chrome import KEYS, HelpScreen, RangePicker, StatusLine
 from cogmeter_bot.tui.grid import Grid
 from cogmeter_storage import open_store
 from cogmeter_storage.sqlite import reader
-from cogmeter_storage.sqlite.database_file import Readable
+from cogmeter_storage.sqlite.database_file import ReadOpener
 
 SIZES = [(80, 24), (160, 50)]
 
@@ -386,7 +386,7 @@ class Gate:
 
 
 @pytest.mark.parametrize(
-    ("owner", "function"), [(Readable, "__call__"), (reader, "series")], ids=["opening", "reading"]
+    ("owner", "function"), [(ReadOpener, "__call__"), (reader, "series")], ids=["opening", "reading"]
 )
 @pytest.mark.parametrize("key", ["q", None])
 async def test_no_connection_outlives_an_application_that_ends_while_it_is_opening_or_reading(
