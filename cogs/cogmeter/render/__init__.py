@@ -1,1 +1,1 @@
-"""What people look at: charts, embeds and the words for numbers."""
+"""Charts, embeds, and the formatting of numbers."""

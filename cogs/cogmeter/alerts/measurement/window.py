@@ -1,4 +1,4 @@
-"""Running totals of the last minutes by series and by service, kept up to date batch by batch: a check reads no SQL."""
+"""Running totals of the last minutes by series and by service. Each batch updates them, so that a check reads no SQL."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 SLICES: Final = 60  # the window moves on in steps of a sixtieth of its length
 PIECE: Final = 1_000 * FIELDS  # atoms counted in one turn of the loop
-FOLD_AT: Final = 8_192  # operations that a slice gathers before those of one series and bucket are put together
+FOLD_AT: Final = 8_192  # operations of a slice before equal keys are combined
 
 OPERATIONS, FAILED, SUM_US = range(3)  # the rows of counts
 
@@ -32,7 +32,7 @@ _FAILED: Final = np.isin(np.arange(len(Outcome)), FAILURES)
 
 @dataclass(frozen=True, slots=True)
 class Counts:
-    """What happened in the window, one value for each service or series. Durations in microseconds."""
+    """Totals of the window, one value for each service or series. Durations are in microseconds."""
 
     operations: NDArray[np.int64]
     failures: NDArray[np.int64]
@@ -40,10 +40,10 @@ class Counts:
 
 
 class _Slice:
-    """The part of the totals that came in during one step of the window.
+    """The totals of one step of the window.
 
-    Keys are series * BUCKETS + bucket, one for each operation. When many have come, equal ones are put together into a
-    sorted run of key << 32 | times; runs of like size are merged, so that few are left and each key is moved seldom.
+    A key is series * BUCKETS + bucket, one for each operation. After FOLD_AT operations, equal keys are combined into a
+    sorted run of key << 32 | count. Runs of similar size are merged, so that few remain and each key moves seldom.
     """
 
     __slots__ = ("_gathered", "_keys", "_runs", "counts", "longest", "start_s")
@@ -57,7 +57,7 @@ class _Slice:
         self._runs: list[NDArray[np.int64]] = []
 
     def add(self, counts: NDArray[np.int64], keys: NDArray[np.int64]) -> None:
-        """Add operations, by their counts and keys."""
+        """Add operations by their counts and keys."""
         self.counts = grown(self.counts, counts.shape[1])
         self.counts += counts
         self._keys.append(keys.astype(np.int32))
@@ -68,13 +68,13 @@ class _Slice:
             self.put(folded.astype(np.int64), times)
 
     def put(self, keys: NDArray[np.int64], times: NDArray[np.int64]) -> None:
-        """Add ascending keys that came so many times each."""
+        """Add ascending keys and how often each occurs."""
         self._runs.append(keys << 32 | times)
         while len(self._runs) > 1 and len(self._runs[-2]) <= 2 * len(self._runs[-1]):
             self._runs.append(_merged(self._runs.pop(), self._runs.pop()))
 
     def pairs(self) -> Iterator[tuple[NDArray[np.int64], NDArray[np.int32]]]:
-        """All keys, and how often each came; a key may come up several times."""
+        """Yield all keys and their counts; a key may occur several times."""
         for run in self._runs:
             yield run >> 32, (run & _TIMES).astype(np.int32)
         if self._keys:
@@ -83,7 +83,7 @@ class _Slice:
 
 
 def _merged(one: NDArray[np.int64], other: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Two runs as one."""
+    """Merge two runs."""
     both = np.sort(np.concatenate([one, other]), kind="stable")
     keys = both >> 32
     first = np.flatnonzero(np.concatenate([[True], keys[1:] != keys[:-1]]))
@@ -94,8 +94,8 @@ def _merged(one: NDArray[np.int64], other: NDArray[np.int64]) -> NDArray[np.int6
 class Window:
     """Sums and histograms over a moving window.
 
-    Dense are the sums by series and by service and a histogram by service; each slice keeps what it added, so that it
-    can be taken out again. The clock is any that only goes forward, in seconds.
+    The sums by series and by service and the histograms by service are dense arrays. Each slice keeps what it added, so that
+    it can be subtracted later. Times are seconds of any monotonic clock.
     """
 
     def __init__(self, names: Sequence[tuple[str, str]], *, length_s: float) -> None:
@@ -108,23 +108,23 @@ class Window:
         self._slices: deque[_Slice] = deque()
         self._by_series = np.zeros((3, 0), dtype=np.int64)
         self._by_service = np.zeros((3, 0), dtype=np.int64)
-        self.top = 0  # the last bucket that anything has been in
+        self.top = 0  # the highest bucket that was ever used
         self._dense = np.zeros((0, BUCKETS), dtype=np.int32)  # may have more rows than there are services
         self._since_s: float | None = None
 
     @property
     def series(self) -> Sequence[tuple[str, str]]:
-        """(service, operation) of every series that is counted."""
+        """(service, operation) of every counted series."""
         return self._names[: len(self.service_of)]
 
     @property
     def by_service(self) -> Counts:
-        """The sums since the last ``move``, by the place in ``services``."""
+        """The sums since the last ``move``, by index in ``services``."""
         return Counts(*self._by_service)
 
     @property
     def by_series(self) -> Counts:
-        """The same by series number."""
+        """The sums since the last ``move``, by series number."""
         return Counts(*self._by_series)
 
     @property
@@ -133,7 +133,7 @@ class Window:
         return self._dense[: len(self.services)]
 
     def buckets_of(self, series: int) -> NDArray[np.int32]:
-        """The histogram of one series, which is put together now."""
+        """Build and return the histogram of one series."""
         histogram = np.zeros(BUCKETS, dtype=np.int32)
         for part in self._slices:
             for keys, times in part.pairs():
@@ -142,23 +142,23 @@ class Window:
         return histogram
 
     def began_s(self) -> NDArray[np.float64]:
-        """When the newest step of the window began in which each service did anything, by its clock; else NaN."""
+        """Return for each service the start of the newest step with operations; NaN without one."""
         began = np.full(len(self.services), np.nan)
         for part in self._slices:
             began[self.service_of[np.flatnonzero(part.counts[OPERATIONS])]] = part.start_s
         return began
 
     def longest_stall(self) -> tuple[float, str] | None:
-        """The longest block of the event loop in milliseconds, and where it was."""
+        """Return the longest block of the event loop in milliseconds, and its place in the code."""
         longest_us, series = max((part.longest for part in self._slices), default=(0.0, 0))
         return (longest_us / 1000, self._names[series][1]) if longest_us else None
 
     def span_s(self, now_s: float) -> float:
-        """How much of the window there is data for."""
+        """Return the length of the part of the window that has data, in seconds."""
         return 0.0 if self._since_s is None else min(now_s - self._since_s, self.length_s)
 
     async def add(self, atoms: list[Any], now_s: float) -> NDArray[np.int64]:
-        """Count the operations of a batch of the buffer's atoms; returns the batch's own counts, [3, services]."""
+        """Count the operations of a batch of the buffer's atoms; return the batch's own counts, [3, services]."""
         self.learn()
         self.move(now_s)
         current = self._current(now_s)
@@ -168,24 +168,24 @@ class Window:
                 await asyncio.sleep(0)
             counted = self._count(atoms[start : start + PIECE], current)
             self._by_service += counted
-            batch = grown(batch, counted.shape[1])  # a check may have added services while the loop had its turn
+            batch = grown(batch, counted.shape[1])  # a check may have added services in between
             batch += counted
         return batch
 
     def clear(self) -> None:
-        """Forget everything that was counted; the services keep their places."""
+        """Delete all counts; the services keep their indexes."""
         self._slices.clear()
         for sums in (self._by_series, self._by_service, self._dense):
             sums[:] = 0
         self.top, self._since_s = 0, None
 
     def move(self, now_s: float) -> None:
-        """Take out what is older than the window that ends now."""
+        """Subtract what is older than the window that ends now."""
         while self._slices and now_s - self._slices[0].start_s >= self.length_s:
             self._take_out(self._slices.popleft())
 
     def learn(self, services: Iterable[str] = ()) -> None:
-        """Know the services of the series that are new, and these."""
+        """Add the services of new series, and these."""
         known = len(self.service_of)
         if known == len(self._names) and not services:
             return
@@ -196,11 +196,11 @@ class Window:
         self._by_series = grown(self._by_series, len(self.service_of))
         self._by_service = grown(self._by_service, len(self.services))
         missing = len(self.services) - len(self._dense)
-        if missing > 0:  # twice as many rows, so that services may come one by one
+        if missing > 0:  # double the rows, because services often come one by one
             self._dense = np.pad(self._dense, ((0, max(missing, len(self._dense), 16)), (0, 0)))
 
     def _place(self, service: str) -> int:
-        """The place of a service, which is new or known."""
+        """Return the index of a service; add a new one."""
         number = self.places.setdefault(service, len(self.services))
         if number == len(self.services):
             self.services.append(service)
@@ -215,7 +215,7 @@ class Window:
         start_s: float,
         longest: tuple[float, int] = (0.0, 0),
     ) -> None:
-        """Take in what was counted before this process began; a stretch that began later comes later.
+        """Add counts from before this process started, oldest first.
 
         ``numbers`` are known series, ascending; ``counts`` is [3, series], ``histograms`` [series, BUCKETS].
         """
@@ -247,7 +247,7 @@ class Window:
             np.subtract.at(self._dense.reshape(-1), self._flat(keys), times)
 
     def _count(self, atoms: list[Any], into: _Slice) -> NDArray[np.int64]:
-        """Count one piece; returns its counts by service."""
+        """Count one piece; return its counts by service."""
         series = np.array(atoms[0::FIELDS], dtype=np.int64)
         outcomes, durations = _measures(atoms[3::FIELDS], atoms[2::FIELDS])
         size = len(self.service_of)
@@ -273,25 +273,25 @@ class Window:
             into.longest = max(into.longest, (float(durations[place]), int(series[place])))
 
     def _services_of(self, counts: NDArray[np.int64]) -> NDArray[np.int64]:
-        """Counts by series, added up by service."""
+        """Return counts by series, summed by service."""
         size, of = len(self.services), self.service_of[: counts.shape[1]]
         return np.array([np.bincount(of, weights=row, minlength=size) for row in counts], dtype=np.int64)
 
     def _flat(self, keys: NDArray[np.int64]) -> NDArray[np.int64]:
-        """Where keys by series stand in the histograms by service."""
+        """Return the indexes of keys by series in the flattened histograms by service."""
         series, bucket = np.divmod(keys, BUCKETS)
         flat: NDArray[np.int64] = self.service_of[series] * BUCKETS + bucket
         return flat
 
 
 def grown(array: NDArray[np.int64], columns: int) -> NDArray[np.int64]:
-    """The array with zeros behind it, up to so many columns."""
+    """Return the array, padded with columns of zeros up to a number of columns."""
     missing = columns - array.shape[-1]
     return np.pad(array, [(0, 0)] * (array.ndim - 1) + [(0, missing)]) if missing > 0 else array
 
 
 def _measures(outcomes: list[Any], durations: list[Any]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Outcomes and durations in microseconds of buffered operations; what ``record()`` left unchecked is checked."""
+    """Return outcomes and durations in microseconds of buffered operations; check what ``record()`` did not."""
     if None in outcomes:
         pairs = zip(outcomes, durations, strict=True)
         durations = [taken // 1000 if outcome is not None else checked_us(taken) or 0 for outcome, taken in pairs]
