@@ -103,7 +103,7 @@ def test_what_is_no_slot_is_refused(data):
 
 
 def test_a_row_with_a_key_that_is_no_number_is_refused():
-    with pytest.raises(SlotFormatError, match="no number"):
+    with pytest.raises(SlotFormatError, match="is not a number"):
         decode(encode(slot_of([(1, 5, 0)])), (0, "yesterday", 1, 1))
 
 

@@ -45,7 +45,7 @@ WRONG = [
     (("backup", "/dev/null"), 2, "/dev/null is a device or a pipe"),
     (("backup", "data/performance.db", "--force"), 2, "is the database itself"),
     (("init", "--file", "nowhere/.env"), 2, "nowhere is not a writable folder"),
-    (("import", "/dev/zero"), 2, "is none of our exports"),
+    (("import", "/dev/zero"), 2, "is not an export"),
     (("summary", "--url", "http://127.0.0.1:9", "--database", "x.db"), 2, "Remove one of them"),
     (("summary", "--url", "http://127.0.0.1:9"), 3, "http://127.0.0.1:9 does not answer"),
     (("summary", "--database", "none.db"), 3, "does not exist. To fix it: start the bot once"),

@@ -112,14 +112,14 @@ def test_what_cannot_be_brought_in_changes_nothing(cogmeter, seed, some, tmp_pat
     lines = (tmp_path / "x.ndjson").read_text().splitlines()
     cases = {
         "cut": ("\n".join(lines[:5]) + "\n" + lines[5][:40], "line 6"),
-        "cut document": ("\n".join((tmp_path / "x.json").read_text().splitlines()[:9]), "ends in the middle"),
-        "no name": (lines[0].replace("knowledge-graph", "a\\nb"), "is no name"),
-        "no duration": (lines[0].replace('"duration":', '"duration":-1,"x":'), "is no duration"),
-        "no outcome": (lines[0].replace('"outcome":"ok"', '"outcome":"fine"'), "is no operation as we write them"),
+        "cut document": ("\n".join((tmp_path / "x.json").read_text().splitlines()[:9]), "is incomplete"),
+        "no name": (lines[0].replace("knowledge-graph", "a\\nb"), "is not a name"),
+        "no duration": (lines[0].replace('"duration":', '"duration":-1,"x":'), "is not a duration"),
+        "no outcome": (lines[0].replace('"outcome":"ok"', '"outcome":"fine"'), "is not an operation of an export"),
         "later": (lines[0].replace('"endTime":"2', '"endTime":"3'), "in the future"),
-        "metrics": ((tmp_path / "x.prom").read_text(), "none of our exports"),
-        "nothing": ("", "none of our exports"),
-        "text": ("\x00\x01", "none of our exports"),
+        "metrics": ((tmp_path / "x.prom").read_text(), "is not an export"),
+        "nothing": ("", "is not an export"),
+        "text": ("\x00\x01", "is not an export"),
         "columns": ("timestamp,service,operation,duration,success,error\n1,2,3\n", "line 2: it has 3 columns"),
         "no csv": ('timestamp,service,operation,duration,success,error\n"a', "line 2"),
     }

@@ -214,9 +214,9 @@ async def test_an_alert_that_is_kept_no_more_is_said(breach):
         try:
             watch.store = watch.alerting.engine.store = new
             await watch.alerting.engine.restore(now_us())
-            for label, text in (("Acknowledge", "retention"), ("Mute 1 h", "kept"), ("Details", "kept")):
+            for label in ("Acknowledge", "Mute 1 h", "Details"):
                 (said,) = words(await home.owner.click(message, label=label))
-                assert text in said
+                assert "retention" in said
         finally:
             await new.close()
 

@@ -1,4 +1,4 @@
-"""Running totals of the last minutes by series and by service. Each batch updates them, so that a check reads no SQL."""
+"""Running totals of the last minutes by series and by service, updated by each batch: a check reads no SQL."""
 
 from __future__ import annotations
 
@@ -94,8 +94,8 @@ def _merged(one: NDArray[np.int64], other: NDArray[np.int64]) -> NDArray[np.int6
 class Window:
     """Sums and histograms over a moving window.
 
-    The sums by series and by service and the histograms by service are dense arrays. Each slice keeps what it added, so that
-    it can be subtracted later. Times are seconds of any monotonic clock.
+    The sums by series and by service and the histograms by service are dense arrays. Each slice keeps what it added, so
+    that it can be subtracted later. Times are seconds of any monotonic clock.
     """
 
     def __init__(self, names: Sequence[tuple[str, str]], *, length_s: float) -> None:
