@@ -77,7 +77,7 @@ async def test_an_alert_acknowledged_on_the_page_is_so_in_its_message(at_home, b
     def acknowledge():
         loaded(browser, url + ALERTS)
         press(browser, "[data-do=acknowledge]")
-        browser.wait("document.getElementById('toasts').innerText.includes('is acknowledged')", "the toast")
+        browser.wait("document.getElementById('toasts').innerText.includes('acknowledged by')", "the toast")
 
     async with at_home() as (home, url):
         message = await breach(home)

@@ -253,7 +253,15 @@ async def background():
     scheduler.start()
 
     async def loop():
-        one = tasks.loop(hours=1)(fail_soon)
+        failed = asyncio.Event()
+
+        async def fail_once():
+            if failed.is_set():  # discord.py starts a failed iteration again, at once or after seconds
+                await asyncio.Event().wait()
+            failed.set()
+            await fail_soon()
+
+        one = tasks.loop(hours=1)(fail_once)
         one.add_exception_type(Exception)
         one.start()
         loops.append(one)

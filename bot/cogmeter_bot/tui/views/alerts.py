@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, ClassVar, Final, NamedTuple
 
 from textual.widgets import Static
 
+from cogmeter.schemas.alerts import SENT_STATES
 from cogmeter_bot.cli.alerts import SEVERITY_COLOURS
 from cogmeter_bot.cli.output import DIM
 from cogmeter_bot.cli.text import one_line, timestamp
@@ -46,6 +47,15 @@ class AlertsView(DashboardView[AlertsData]):
         """See DashboardView."""
         active = await source.alerts("active", limit=MAX_ALERTS)
         return AlertsData(active, await source.alerts("history", limit=MAX_ALERTS))
+
+    def draw(self, data: AlertsData) -> None:
+        """See DashboardView."""
+        notified = sum(alert.state in SENT_STATES for alert in data.active)
+        resolved = [alert for alert in data.history if alert.state == "resolved"]
+        title = f"Active ({notified} firing or acknowledged, {len(data.active) - notified} pending or muted)"
+        self._fill("#active-alerts", title, data.active)
+        self._fill("#past-alerts", f"History ({len(resolved)} resolved)", resolved)
+        self._show_details()
 
     def on_data_table_row_highlighted(self) -> None:
         """Show the selected alert."""
