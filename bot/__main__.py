@@ -1,4 +1,4 @@
-"""``python -m bot`` in a checkout is the command ``cogmeter``; alone it runs the bot, or the demo without a token."""
+"""Runs the command ``cogmeter`` in a checkout. Without arguments, runs the bot, or the demo if no token is set."""
 
 import sys
 

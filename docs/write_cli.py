@@ -18,10 +18,10 @@ BEGIN, END = "<!-- commands: begin -->", "<!-- commands: end -->"
 
 
 def section(name: str, command: click.Command) -> Iterator[str]:
-    """One command: how it is called, what it does, its options."""
+    """Yield the section of one command: its usage, help text and options."""
     with click.Context(command, info_name=name) as context:
-        arguments = [one.make_metavar(context) for one in command.params if isinstance(one, click.Argument)]
-        options = [one for one in command.params if isinstance(one, click.Option)]
+        arguments = [param.make_metavar(context) for param in command.params if isinstance(param, click.Argument)]
+        options = [param for param in command.params if isinstance(param, click.Option)]
         yield f"### `{' '.join(['cogmeter', name, *arguments])}`\n"
         yield _text(command.help or "")
         if options:
@@ -31,23 +31,23 @@ def section(name: str, command: click.Command) -> Iterator[str]:
             yield ""
 
 
-def _text(said: str) -> str:
+def _text(help_text: str) -> str:
     """Return a help text as Markdown: a paragraph that click must not rewrap becomes a code block."""
-    parts = inspect.cleandoc(said).split("\n\n")
-    return "\n\n".join(_block(one) if one.startswith("\b") else one for one in parts) + "\n"
+    parts = inspect.cleandoc(help_text).split("\n\n")
+    return "\n\n".join(_block(part) if part.startswith("\b") else part for part in parts) + "\n"
 
 
 def _block(part: str) -> str:
     return "```text\n" + part.removeprefix("\b").strip() + "\n```"
 
 
-def _row(names: str, said: str) -> str:
-    cells = (f"`{names}`", said)
+def _row(names: str, description: str) -> str:
+    cells = (f"`{names}`", description)
     return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"
 
 
 def commands() -> str:
-    """All sections, in the order of the table of commands."""
+    """Return all sections, in the order of the table of commands."""
     return "\n".join(line for name, command in main.commands.items() for line in section(name, command)).rstrip()
 
 

@@ -20,7 +20,7 @@ HEAD = """\
 
 
 def env_example() -> str:
-    """The text of ``.env.example``."""
+    """Return the text of ``.env.example``."""
     parts = [HEAD]
     for field, info in Settings.model_fields.items():
         unit = info.json_schema_extra["unit"]  # type: ignore[index,call-overload]  # every setting has one, see _setting

@@ -90,8 +90,8 @@ def _mark_likely(match: re.Match[str]) -> str:
 
 
 def _without_tokens(text: str) -> str:
-    kept, done = "", 0
+    result, done = "", 0
     for match in _TIME_AND_SIGNATURE.finditer(text):
-        kept += text[done : match.start()].rstrip(_BASE64) + MARK
+        result += text[done : match.start()].rstrip(_BASE64) + MARK
         done = match.end()
-    return kept + text[done:] if done else text
+    return result + text[done:] if done else text

@@ -201,12 +201,11 @@ class AlertStore(Protocol):
         ...
 
     async def due(self, now_us: int, *, target: str | None = None, limit: int = 100) -> list[Delivery]:
-        """Return waiting deliveries that are due (to one target if set), oldest first; changes of an alert keep their
-        order.
+        """Return the waiting deliveries that are due, oldest first; with ``target``, only those to this target.
 
         A delivery is returned only after every earlier one of the same alert and target has ended, so each pair has at
-        most one. ``superseded`` means that a later one waits. A delivery that was begun and never ended, by this
-        process or by one that died, is returned again with its ``begun_us``.
+        most one, and changes keep their order. ``superseded`` means that a later one waits. A delivery that was begun
+        and never ended, by this process or by one that died, is returned again with its ``begun_us``.
         """
         ...
 

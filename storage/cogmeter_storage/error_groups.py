@@ -85,22 +85,22 @@ async def group_errors(
     """Implement Store.error_groups page by page, so that other queries and the caller's loop get their turns."""
     groups = ErrorGrouper()
     truncated = await _collect(groups, store, (series, since_us, until_us), max_failures)
-    found = groups.largest(limit, truncated=truncated)
+    largest = groups.largest(limit, truncated=truncated)
     for _ in groups.clear_in_steps():  # freeing thousands of operations at once would block the loop
         await asyncio.sleep(0)
-    return found
+    return largest
 
 
-async def _collect(groups: ErrorGrouper, store: Store, at: tuple[Collection[int] | None, int, int], room: int) -> bool:
-    """Add the newest ``room`` failures to the groups; return True if there are older ones."""
+async def _collect(groups: ErrorGrouper, store: Store, at: tuple[Collection[int] | None, int, int], rest: int) -> bool:
+    """Add the newest ``rest`` failures to the groups; return True if there are older ones."""
     before_id: int | None = None
-    while room:
-        page_size = min(_PAGE, room)
+    while rest:
+        page_size = min(_PAGE, rest)
         page = await store.page(*at, limit=page_size, before_id=before_id, outcomes=FAILURES)
         groups.add(page)
         await asyncio.sleep(0)  # give other tasks a turn between pages
         if len(page) < page_size:
             return False
-        room -= page_size
+        rest -= page_size
         before_id = page[-1].id
     return bool(await store.page(*at, limit=1, before_id=before_id, outcomes=FAILURES))

@@ -37,29 +37,29 @@ class Plan:
     pieces: tuple[Piece, ...]
 
 
-def plan(since_us: int, until_us: int, kept: Mapping[Tier, Extent], *, step_us: int | None = None) -> Plan:
+def plan(since_us: int, until_us: int, stored: Mapping[Tier, Extent], *, step_us: int | None = None) -> Plan:
     """Cover [since_us, until_us), widened to minutes, or to hours and days where nothing finer is stored.
 
-    ``kept`` has the extent of each tier that has slots. With ``step_us``, only tiers whose slots never overlap two bins
-    are used, except where nothing finer is stored.
+    ``stored`` is the time range of each tier that has slots. With ``step_us``, only tiers whose slots never overlap two
+    bins are used, except where nothing finer is stored.
     """
-    hours_removed_us = _removed_before(kept, Tier.HOUR, Tier.DAY)
-    minutes_removed_us = max(_removed_before(kept, Tier.MINUTE, Tier.HOUR), hours_removed_us)
+    hours_removed_us = _removed_before(stored, Tier.HOUR, Tier.DAY)
+    minutes_removed_us = max(_removed_before(stored, Tier.MINUTE, Tier.HOUR), hours_removed_us)
     since_us = _floor(since_us, _finest_width(since_us, minutes_removed_us, hours_removed_us))
     until_us = max(since_us, -_floor(-until_us, _finest_width(until_us - 1, minutes_removed_us, hours_removed_us)))
-    days_until_us = max(hours_removed_us, _usable_until(kept, Tier.DAY, since_us, step_us))
-    hours_until_us = max(minutes_removed_us, _usable_until(kept, Tier.HOUR, since_us, step_us))
+    days_until_us = max(hours_removed_us, _usable_until(stored, Tier.DAY, since_us, step_us))
+    hours_until_us = max(minutes_removed_us, _usable_until(stored, Tier.HOUR, since_us, step_us))
     pieces = _cover(since_us, until_us, [(Tier.DAY, days_until_us), (Tier.HOUR, hours_until_us)])
     return Plan(since_us, until_us, tuple(pieces))
 
 
-def _removed_before(kept: Mapping[Tier, Extent], finer: Tier, coarser: Tier) -> int:
+def _removed_before(stored: Mapping[Tier, Extent], finer: Tier, coarser: Tier) -> int:
     """Return the time before which the finer tier has been cleaned up, so that the coarser one replaces it."""
-    if coarser not in kept:
+    if coarser not in stored:
         return 0
     width = coarser.width_us
-    removed_before_us = _floor(kept[finer].first_us, width) if finer in kept else kept[coarser].until_us
-    return removed_before_us if kept[coarser].first_us < removed_before_us else 0
+    removed_before_us = _floor(stored[finer].first_us, width) if finer in stored else stored[coarser].until_us
+    return removed_before_us if stored[coarser].first_us < removed_before_us else 0
 
 
 def _finest_width(at_us: int, minutes_removed_us: int, hours_removed_us: int) -> int:
@@ -69,10 +69,10 @@ def _finest_width(at_us: int, minutes_removed_us: int, hours_removed_us: int) ->
     return HOUR_US if at_us < minutes_removed_us else MINUTE_US
 
 
-def _usable_until(kept: Mapping[Tier, Extent], tier: Tier, since_us: int, step_us: int | None) -> int:
+def _usable_until(stored: Mapping[Tier, Extent], tier: Tier, since_us: int, step_us: int | None) -> int:
     """Return the time until which slots of this tier may replace finer ones; 0 if their borders do not fit the bins."""
     bins_fit = step_us is None or (step_us % tier.width_us == 0 and since_us % tier.width_us == 0)
-    return kept[tier].until_us if bins_fit and tier in kept else 0
+    return stored[tier].until_us if bins_fit and tier in stored else 0
 
 
 def _cover(since_us: int, until_us: int, tiers: list[tuple[Tier, int]]) -> list[Piece]:

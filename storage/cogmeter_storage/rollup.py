@@ -193,7 +193,7 @@ class PendingAppend:
 
     @property
     def needs_aggregation(self) -> bool:
-        """True if so many rows wait that aggregating more at once would block the interpreter's lock too long."""
+        """True if the waiting rows must be aggregated now, so that no aggregation blocks the interpreter too long."""
         return len(self._series) >= _UNAGGREGATED_ROWS
 
     def aggregate(self) -> list[SealedSlot]:

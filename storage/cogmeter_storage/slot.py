@@ -113,7 +113,7 @@ def encode(slot: Slot, row: Row = NO_ROW) -> bytes:
 
 
 def decode(data: object, row: Row = NO_ROW) -> Slot:
-    """Return the slot in these bytes, written with the same ``row``; its columns are views of them.
+    """Return the slot in these bytes; its columns are views of them. ``row`` must be that of ``encode``.
 
     Raises:
         SlotFormatError: they are damaged, or from a later version.

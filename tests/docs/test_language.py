@@ -19,7 +19,8 @@ PAGES = [
 DIALECT = re.compile(
     r"\b(told|telling|stood|speaks?|spoken|brings?|brought|takes? up|taken up|stretch(es)? of time|people's form|"
     r"mend(s|ed|ing)?|ails|dearer|commonest|beside|"
-    r"foretells?|whom|(is|are|all) well|asked for|(what|whom) it touched)\b",
+    r"foretells?|whom|(is|are|all) well|asked for|(what|whom) it touched|"
+    r"tells?|anew|meanwhile|nowhere|go(es)? on|for good|unlike (itself|themselves)|given up|by the minute)\b",
     re.IGNORECASE,
 )
 # A docstring starts with what the code does or is, not with a question word.

@@ -172,7 +172,7 @@ async def test_the_database_of_another_program_in_its_place_is_refused_and_opera
     Path("other.db").replace(DATABASE)
     record(2)
     await until(lambda: monitor.flusher.failures >= 2)
-    assert "another program" in monitor.flusher.trouble()
+    assert "another program" in monitor.flusher.problem()
     assert DATABASE.read_bytes() == before
     DATABASE.unlink()
     await flushed(monitor)

@@ -23,9 +23,9 @@ if TYPE_CHECKING:
 def doctor(options: ReadingOptions) -> None:
     """Check the bot and its database.
 
-    The checks cover size, damaged data, the clock, removal of old data, age of the newest record, gateway connection,
-    free disk space, active alerts, pending deliveries and failing services. With --url, the bot reports its own checks.
-    Services are checked over the last hour, or the given range.
+    The checks cover the database (size, damage, removal of old data, free disk space), the clock and the age of the
+    newest record. They also cover the gateway connection, active alerts, pending deliveries and failing services. With
+    --url, the bot reports its own checks. Services are checked over the last hour, or the given range.
 
     --check: a check fails.
     """

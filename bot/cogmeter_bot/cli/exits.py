@@ -82,7 +82,7 @@ def exit_closed_pipe() -> NoReturn:
 
 
 def _discard_output() -> None:
-    """Send the rest of standard output to nowhere, or Python would report an error when it flushes it at exit."""
+    """Redirect standard output to the null device, so that Python's flush at exit does not fail."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 

@@ -27,7 +27,7 @@ WINDOW_US: Final = 60_000_000
 TREND_US: Final = 30 * 60_000_000
 MAX_FAILURES: Final = 5
 MAX_SERVICES: Final = 8
-FIXED_ROWS: Final = 16  # of the screen: all but the services, alerts and failures
+FIXED_ROWS: Final = 16  # rows of the screen without services, alerts and failures
 BARS: Final = "▁▂▃▄▅▆▇█"
 
 
@@ -112,7 +112,7 @@ async def _read(source: Source, options: ReadingOptions) -> LiveData:
     time_range = options.time_range(None) if options.has_range else Range(now - WINDOW_US, now, "last minute")
     recent, names = Range(now - TREND_US, now, ""), options.services or (None,)
     series = [await source.series(name, recent) for name in names]
-    steps = zip(*(one.operations_per_minute[: complete_steps(one)] for one in series), strict=False)
+    steps = zip(*(line.operations_per_minute[: complete_steps(line)] for line in series), strict=False)
     failure_pages = [await source.failures(recent, name, limit=MAX_FAILURES) for name in names]
     failures = [operation for page in failure_pages for operation in page.operations]
     failures.sort(key=lambda operation: operation.end_time, reverse=True)

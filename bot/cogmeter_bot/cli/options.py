@@ -122,7 +122,7 @@ class Finite(click.FloatRange):
     """A number in a range; click accepts ``nan``, this does not."""
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
-        """See FloatRange."""
+        """Implement click.FloatRange.convert."""
         number = super().convert(value, param, ctx)
         if number != number:  # noqa: PLR0124 - true only of nan
             self.fail(f"{value!r} is not a number.", param, ctx)

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 UNDERLINE: Final = "=" * 35  # the guide draws it in this length under every title
 MIN_TERMINAL_WIDTH: Final = 60  # columns
-MIN_COLUMN_WIDTH: Final = 6  # of a table's column that is cut
+MIN_COLUMN_WIDTH: Final = 6  # the least width to which a column is cut
 GOOD, WARN, BAD, DIM = "green", "yellow", "bold red", "dim"
 
 
@@ -149,7 +149,7 @@ def _padded(text: str, width: int, column: Column) -> str:
 
 
 def rich(page: OutputPage, width: int) -> RenderableType:
-    """Return a page for a terminal of this width."""
+    """Return a page with tables and colours for a terminal of this width."""
     from rich.console import Group
     from rich.text import Text
 
@@ -234,7 +234,7 @@ class ProgressStep(Protocol):
 
 @contextmanager
 def progress(title: str, unit: str) -> Iterator[ProgressStep]:
-    """Show a progress bar on standard error while the block runs; nothing if that is not a terminal."""
+    """Show a progress bar on standard error while the block runs, if it is a terminal."""
     if not sys.stderr.isatty():
         yield lambda done, total: None  # noqa: ARG005 - nothing to update
         return

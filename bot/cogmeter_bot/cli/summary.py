@@ -57,7 +57,7 @@ def summary(options: ReadingOptions, top: int | None) -> None:
         top = (10 if is_rich() else 3) if top is None else top
         show(summary_page(dashboard, time_range.label, limits, options.settings, top=top, tables=is_rich()))
     judgements = [judge_stats(stats, limits, name) for name, stats in dashboard.service_stats.items()]
-    options.exit_unless(not dashboard.alerts and not any(one.failing or one.slow for one in judgements))
+    options.exit_unless(not dashboard.alerts and not any(judged.failing or judged.slow for judged in judgements))
 
 
 def summary_page(

@@ -25,7 +25,7 @@ _SLUG: Final = re.compile(r"[a-z0-9]+(?:[-_][a-z0-9]+)*")
 
 
 def ms(value: float | None) -> str:
-    """Return milliseconds as in the guide: ``1,234ms``, ``4.2ms``."""
+    """Format milliseconds as in the guide: ``1,234ms``, ``4.2ms``."""
     from cogmeter.render import formatting
 
     if value is None:

@@ -36,15 +36,15 @@ class ExportFormat(click.ParamType):  # type: ignore[type-arg]  # click 8.1 has 
         return click.Choice(tuple(EXPORTERS))
 
     def get_metavar(self, param: click.Parameter, ctx: click.Context | None = None) -> str:  # noqa: ARG002 - see click
-        """See Choice."""
+        """Implement click.Choice.get_metavar."""
         return f"[{'|'.join(self.choice.choices)}]"
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
-        """See Choice."""
+        """Implement click.Choice.convert."""
         return self.choice.convert(value, param, ctx)
 
     def shell_complete(self, ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
-        """See Choice."""
+        """Implement click.Choice.shell_complete."""
         return self.choice.shell_complete(ctx, param, incomplete)
 
 

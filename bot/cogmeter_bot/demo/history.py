@@ -21,8 +21,8 @@ if TYPE_CHECKING:
     from cogmeter_storage.base import Store
     from cogmeter_storage.model import Row
 
-ROWS_PER_CHUNK: Final = 200  # that the store writes in one turn of the loop
-VARIANTS: Final = 128  # of the metadata of a profile's short operations, and as many of its long ones
+ROWS_PER_CHUNK: Final = 200  # rows that the store writes in one turn of the loop
+VARIANTS: Final = 128  # metadata variants of a profile's short operations, and of its long ones
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 FIRST_AFTER_S: Final = 22.0  # the alert follows about 20 s later, while a visitor still looks around
 PAUSE_S: Final = (100.0, 200.0)  # between incidents
 LIVE_LENGTH_S: Final = 45.0
-RETRIES_PER_S: Final = 0.9  # by users and the bot while a service fails
+RETRIES_PER_S: Final = 0.9  # retries by users and the bot while a service fails
 PAST_RETRIES_PER_MINUTE: Final = 4.0  # lower, because users stop retrying within an hour
 
 

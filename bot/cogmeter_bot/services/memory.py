@@ -47,7 +47,7 @@ class Memory:
         self._notes: OrderedDict[int, deque[MemoryNote]] = OrderedDict()
 
     def remember(self, person: int, text: str) -> int:
-        """Store a note and return how many this person has."""
+        """Store a note, and return the number of the person's notes."""
         with _store():
             notes = self._notes.setdefault(person, deque(maxlen=MAX_NOTES))
             self._notes.move_to_end(person)
@@ -83,7 +83,7 @@ def _vector(terms: Counter[str], rarity: dict[str, float]) -> dict[str, float]:
     return {term: count * rarity[term] for term, count in terms.items() if term in rarity}
 
 
-def _cosine(one: dict[str, float], other: dict[str, float]) -> float:
-    shared = sum(weight * other[term] for term, weight in one.items() if term in other)
-    lengths = math.hypot(*one.values()) * math.hypot(*other.values())
+def _cosine(first: dict[str, float], second: dict[str, float]) -> float:
+    shared = sum(weight * second[term] for term, weight in first.items() if term in second)
+    lengths = math.hypot(*first.values()) * math.hypot(*second.values())
     return shared / lengths if lengths else 0.0

@@ -33,8 +33,8 @@ if TYPE_CHECKING:
 
 ALERTS_PER_REQUEST: Final = 200
 MAX_RESPONSE_BYTES: Final = 64 * 1024 * 1024  # of a response that is read into memory
-RESPONSE_S: Final = 60.0  # for a complete response, and for the start of an export
-MIN_EXPORT_BYTES: Final = 1024  # that an export must deliver in RESPONSE_S
+RESPONSE_S: Final = 60.0  # time limit of a complete response, and of the start of an export
+MIN_EXPORT_BYTES: Final = 1024  # bytes that an export must deliver within RESPONSE_S
 TIMEOUT: Final = aiohttp.ClientTimeout(total=RESPONSE_S, sock_connect=10)
 EXPORT_TIMEOUT: Final = aiohttp.ClientTimeout(total=None, sock_connect=10, sock_read=RESPONSE_S)
 _API: Final = "/api/performance"
@@ -72,21 +72,21 @@ class ApiSource:
         return cls(base.removesuffix(_API), token, settings)
 
     async def dashboard(self, time_range: Range, services: Collection[str] | None) -> Dashboard:
-        """See Source."""
+        """Implement Source.dashboard."""
         return await self._get(Dashboard, f"{_API}/dashboard", _range(time_range), services=_joined(services))
 
     async def service(self, service: str, operation: str | None, time_range: Range) -> ServiceAnswer:
-        """See Source."""
+        """Implement Source.service."""
         path = f"{_API}/services/{quote(service, safe='', errors='replace')}"
         return await self._get(ServiceAnswer, path, _range(time_range), operation=operation)
 
     async def series(self, service: str | None, time_range: Range, *, trim: bool = False) -> Series:
-        """See Source."""
+        """Implement Source.series."""
         query = {**_range(time_range), **({"trim": "true"} if trim else {})}
         return await self._get(Series, f"{_API}/series", query, service=service)
 
     async def alerts(self, state: str, *, limit: int) -> list[AlertAnswer]:
-        """See Source."""
+        """Implement Source.alerts."""
         alerts: list[AlertAnswer] = []
         cursor: str | None = None
         while len(alerts) < limit:
@@ -99,19 +99,19 @@ class ApiSource:
         return alerts
 
     async def errors(self, time_range: Range, service: str | None, operation: str | None, *, limit: int) -> Errors:
-        """See Source."""
+        """Implement Source.errors."""
         query = {**_range(time_range), "limit": str(limit)}
         return await self._get(Errors, f"{_API}/errors", query, service=service, operation=operation)
 
     async def failures(self, time_range: Range, service: str | None, *, limit: int) -> OperationPage:
-        """See Source."""
+        """Implement Source.failures."""
         query = {**_range(time_range), "limit": str(limit), "outcome": "failed"}
         return await self._get(OperationPage, f"{_API}/operations", query, service=service)
 
     async def slowest(
         self, time_range: Range, services: Collection[str] | None, operation: str | None, *, limit: int
     ) -> Slowest:
-        """See Source."""
+        """Implement Source.slowest."""
         query = {**_range(time_range), "limit": str(limit)}
         return await self._get(Slowest, f"{_API}/slowest", query, services=_joined(services), operation=operation)
 
@@ -121,7 +121,7 @@ class ApiSource:
         return sorted({**dashboard.service_stats, **dashboard.background})
 
     async def require_services(self, services: Collection[str]) -> None:
-        """See Source; the API rejects unknown services."""
+        """Implement Source.require_services; the API rejects unknown services."""
         if services:
             await self._get(Dashboard, f"{_API}/dashboard", {}, services=_joined(services))
 
@@ -141,15 +141,15 @@ class ApiSource:
     async def limits(self) -> Limits:
         """Return the bot's thresholds, which override the settings of this machine; see Source."""
         thresholds = await self._get(Thresholds, f"{_API}/thresholds", {})
-        return Limits(self._settings, {one.key: str(one.value) for one in (*thresholds.rules, *thresholds.others)})
+        return Limits(self._settings, {rule.key: str(rule.value) for rule in (*thresholds.rules, *thresholds.others)})
 
     async def export(self, kind: str, time_range: Range, services: Collection[str] | None) -> ExportStream:
-        """See Source."""
+        """Implement Source.export."""
         query = _without_none({**_range(time_range), "format": kind, "services": _joined(services)})
         return ExportStream(self._export_chunks(query, exporter(kind).media_type), None, lambda: 0)
 
     async def close(self) -> None:
-        """See Source."""
+        """Implement Source.close."""
         await self._session.close()
 
     async def _export_chunks(self, query: Mapping[str, str], media_type: str) -> AsyncIterator[bytes]:

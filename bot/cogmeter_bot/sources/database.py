@@ -62,37 +62,37 @@ class DatabaseSource:
             return cls(await open_store(url, read_only=True), settings, url)
 
     async def dashboard(self, time_range: Range, services: Collection[str] | None) -> Dashboard:
-        """See Source."""
+        """Implement Source.dashboard."""
         await self._require_data()
         with _source_errors():
             alerts = await self._store.alerting.alerts(ACTIVE)
             return await dashboard(self._query, time_range, services=services, alerts=alerts)
 
     async def service(self, service: str, operation: str | None, time_range: Range) -> ServiceAnswer:
-        """See Source."""
+        """Implement Source.service."""
         await self._require_data()
         with _source_errors():
             return await service_stats(self._query, service, operation, time_range)
 
     async def series(self, service: str | None, time_range: Range, *, trim: bool = False) -> Series:
-        """See Source."""
+        """Implement Source.series."""
         with _source_errors():
             return await series(self._query, service, None, time_range, trim=trim)
 
     async def alerts(self, state: str, *, limit: int) -> list[AlertAnswer]:
-        """See Source."""
+        """Implement Source.alerts."""
         with _source_errors():
             alerts, _ = await alert_page(self._store.alerting, state, limit=limit)
             return alerts
 
     async def errors(self, time_range: Range, service: str | None, operation: str | None, *, limit: int) -> Errors:
-        """See Source."""
+        """Implement Source.errors."""
         await self._require_data()
         with _source_errors():
             return await errors(self._query, time_range, service=service, operation=operation, limit=limit)
 
     async def failures(self, time_range: Range, service: str | None, *, limit: int) -> OperationPage:
-        """See Source."""
+        """Implement Source.failures."""
         await self._require_data()
         with _source_errors():
             operations, _ = await operation_page(
@@ -111,23 +111,23 @@ class DatabaseSource:
     async def slowest(
         self, time_range: Range, services: Collection[str] | None, operation: str | None, *, limit: int
     ) -> Slowest:
-        """See Source."""
+        """Implement Source.slowest."""
         await self._require_data()
         with _source_errors():
             return await slowest(self._query, time_range, services=services, operation=operation, limit=limit)
 
     async def service_names(self) -> list[str]:
-        """See Source."""
+        """Implement Source.service_names."""
         with _source_errors():
             return list(await self._query.names())
 
     async def require_services(self, services: Collection[str]) -> None:
-        """See Source."""
+        """Implement Source.require_services."""
         with _source_errors():
             await self._query.known(services)
 
     async def diagnosis(self, time_range: Range, services: Collection[str] | None) -> Diagnosis:
-        """See Source."""
+        """Implement Source.diagnosis."""
         with _source_errors():
             alerts = await self._store.alerting.alerts(ACTIVE)
             view = await dashboard(self._query, time_range, services=services, alerts=alerts)
@@ -136,12 +136,12 @@ class DatabaseSource:
         return Diagnosis.of(self.name, findings, services)
 
     async def limits(self) -> Limits:
-        """See Source."""
+        """Implement Source.limits."""
         with _source_errors():
             return Limits(self._settings, await self._store.alerting.overrides())
 
     async def export(self, kind: str, time_range: Range, services: Collection[str] | None) -> ExportStream:
-        """See Source."""
+        """Implement Source.export."""
         await self._require_data()
         counting = _CountingStore(self._store)
         with _source_errors():
@@ -163,7 +163,7 @@ class DatabaseSource:
         return ExportStream(_with_source_errors(chunks), expected, lambda: counting.operations)
 
     async def close(self) -> None:
-        """See Source."""
+        """Implement Source.close."""
         await self._store.close()
 
     async def _require_data(self) -> None:
@@ -193,7 +193,7 @@ class _CountingStore:
     async def stream(
         self, series: Collection[int] | None, since_us: int, until_us: int, *, rows: int = 1_000
     ) -> AsyncIterator[list[OperationRecord]]:
-        """See Store.stream."""
+        """Implement Store.stream."""
         async for chunk in self._store.stream(series, since_us, until_us, rows=rows):
             self.operations += len(chunk)
             yield chunk

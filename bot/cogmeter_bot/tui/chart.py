@@ -98,7 +98,7 @@ class TerminalChart(PlotextPlot):
         indexes = sorted({round(count * number / labels) for number in range(labels)} & set(range(count)))
         at_us = [int(self._times[index].timestamp() * 1e6) for index in indexes]
         length_us = (self._times[-1] - self._times[0]).total_seconds() * 1e6
-        return [*indexes], [day(one) if length_us > 2 * DAY_US else clock_time(one) for one in at_us]
+        return [*indexes], [day(moment_us) if length_us > 2 * DAY_US else clock_time(moment_us) for moment_us in at_us]
 
 
 def limit_ticks(ticks: Sequence[Tick], most: int) -> Sequence[Tick]:

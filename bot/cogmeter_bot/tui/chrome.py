@@ -123,7 +123,7 @@ def range_choices(since: str | None, until: str | None, period: str | None) -> t
     Raises:
         RequestError: the requested range cannot be parsed.
     """
-    periods = [RangeChoice(range_title(one.label), period=one.key) for one in Period]
+    periods = [RangeChoice(range_title(period.label), period=period.key) for period in Period]
     if since is None and until is None:
         return periods, [choice.period for choice in periods].index(period or Period.DAY.key)
     requested = RangeChoice("", since, until, period)

@@ -98,7 +98,7 @@ class Alerting:
         try:
             await self.evaluator.keep(self._store)
         except StorageError as error:
-            _logger.warning("Learned baselines are not stored; the next start uses those of an hour ago: %s", error)
+            _logger.warning("Could not store the learned baselines; the next start uses older ones: %s", error)
 
     async def check(self) -> None:
         """Evaluate every rule once, and step the alerts."""
@@ -110,7 +110,7 @@ class Alerting:
         await self.engine.step(readings, now_us())
 
     async def stepped(self, step_us: int) -> None:
-        """Follow a step of the clock: alerts, mutes, deliveries and windows go on as if it had not been set.
+        """Follow a step of the clock: alerts, mutes, deliveries and windows continue as if it had not been set.
 
         Raises:
             StorageError: mutes and deliveries keep their times in the store.
@@ -125,7 +125,7 @@ class Alerting:
             await self._read_overrides()
         except StorageError as error:
             if not self._outdated:
-                _logger.warning("Changed thresholds cannot be read now, and apply as soon as they can: %s", error)
+                _logger.warning("Could not read the changed thresholds: %s. cogmeter retries at the next check", error)
             self._outdated = True
 
     async def _read_overrides(self) -> None:

@@ -38,8 +38,8 @@ if TYPE_CHECKING:
 
 BASELINES: Final = "alerts.baselines"  # keys in the store's memory
 MEASURED: Final = "alerts.measured"
-ECHO_WINDOWS: Final = 2  # for so many windows after the other breach a reading stays explained
-TURN_S: Final = 0.0005  # after so long a check lets the loop run
+ECHO_WINDOWS: Final = 2  # windows after the other breach for which a reading stays explained
+TURN_S: Final = 0.0005  # the time after which a check lets the loop run
 
 _logger = logging.getLogger("cogmeter.alerts")
 
@@ -71,7 +71,7 @@ class Evaluator:
         self._gauges = GaugeHistory()
         self._loops: Sequence[LoopState] = ()
         self._deviations = Deviations(limits.settings.alert_min_operations)
-        self._echoes = Suppression(ECHO_WINDOWS * window_s)
+        self._suppression = Suppression(ECHO_WINDOWS * window_s)
         self._silent_before: Collection[str] = ()
         self._source: Store | None = None  # the store that was restored from, ...
         self._unread: set[str] = set()  # ... and the keys that it could not return
@@ -126,7 +126,7 @@ class Evaluator:
 
     def stepped(self, step_us: int) -> None:
         """Follow a step of the wall clock, so that the age of each count stays the same."""
-        for part in (self._history, self._costs, self._gauges, self._echoes, self.spending):
+        for part in (self._history, self._costs, self._gauges, self._suppression, self.spending):
             part.shift(step_us)
 
     async def evaluate(self, now_us: int) -> list[Reading]:
@@ -141,7 +141,7 @@ class Evaluator:
         self._costs.move(now_us)
         readings = await _in_turns(self._found(view))
         self._note_silent(readings)
-        readings = await _in_turns(self._echoes.mark(readings, now_us))
+        readings = await _in_turns(self._suppression.mark(readings, now_us))
         if _logger.isEnabledFor(logging.DEBUG):
             _explain(readings)
         return readings
@@ -152,7 +152,7 @@ class Evaluator:
         if BASELINES not in unread:
             await store.set_value(BASELINES, await self._deviations.dump())
         if MEASURED not in unread:
-            measured = {"costs": self._costs.state(), "silent": self._usual.kept, "echoes": self._echoes.state()}
+            measured = {"costs": self._costs.state(), "silent": self._usual.silent, "echoes": self._suppression.state()}
             await store.set_value(MEASURED, json.dumps(measured).encode())
         if SPENDING not in unread:
             await self.spending.keep(store)
@@ -161,7 +161,7 @@ class Evaluator:
         series: Sequence[SeriesRecord] = ()
         with parts.guard("windows", "they start empty"):
             series = await store.series()
-        self._window.learn(sorted({one.service for one in series}))
+        self._window.learn(sorted({record.service for record in series}))
         with parts.guard("long windows", "they start empty"):
             history = WindowHistory()
             await history.restore(store, self._window.places, series, now_us)
@@ -195,7 +195,7 @@ class Evaluator:
                 _logger.exception("The rule %s failed; the other rules continue", rule.name)
 
     def _note_silent(self, readings: Sequence[Reading]) -> None:
-        silent = [one.subject.service for one in readings if one.subject.rule == LOW_TRAFFIC.name]
+        silent = [reading.subject.service for reading in readings if reading.subject.rule == LOW_TRAFFIC.name]
         began = self._clock_s() - self._began_s < FIVE_MINUTES_S
         self._usual.note([*silent, *(self._silent_before if began else ())], self._window.places)
 
@@ -211,9 +211,9 @@ class Evaluator:
             self._costs = costs
         with parts.guard("silent services", "a service that was silent before the start raises no alert"), parsing():
             self._usual.restore(stored[1])
-            self._silent_before = frozenset(self._usual.kept)
+            self._silent_before = frozenset(self._usual.silent)
         with parts.guard("explained alerts", "an alert may repeat what an earlier one explained"), parsing():
-            self._echoes.restore(stored[2])
+            self._suppression.restore(stored[2])
 
     def _view(self, now_us: int) -> Snapshot:
         now_s = self._clock_s()
@@ -248,19 +248,19 @@ class Evaluator:
 
 def _explain(readings: Sequence[Reading]) -> None:
     """Log what was measured, and why some of it raises no alert; the engine logs the rest."""
-    _logger.debug("%d readings, %d of them in breach", len(readings), sum(one.breached for one in readings))
-    for one in readings:
-        if not one.breached:
-            name = "/".join(filter(None, (one.subject.service, one.subject.operation)))
-            _logger.debug("%s: %s: no breach, or chance or another alert explains it", name, one.message)
+    _logger.debug("%d readings, %d of them in breach", len(readings), sum(reading.breached for reading in readings))
+    for reading in readings:
+        if not reading.breached:
+            name = "/".join(filter(None, (reading.subject.service, reading.subject.operation)))
+            _logger.debug("%s: %s: not breached, or explained by chance or by another alert", name, reading.message)
 
 
-async def _in_turns(found: Iterable[Reading]) -> list[Reading]:
+async def _in_turns(source: Iterable[Reading]) -> list[Reading]:
     """Return all readings; the loop can run in between."""
     readings: list[Reading] = []
     began_s = time.perf_counter()
-    for one in found:
-        readings.append(one)
+    for reading in source:
+        readings.append(reading)
         if time.perf_counter() - began_s >= TURN_S:
             await asyncio.sleep(0)
             began_s = time.perf_counter()

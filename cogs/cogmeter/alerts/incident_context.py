@@ -75,9 +75,9 @@ class IncidentReader:
         rule = RULES.get(alert.rule)
         service = rule.source if alert.service == BOT and rule is not None and rule.source else alert.service
         if service == BOT:
-            return [one.id for one in known if one.service not in service_names.BACKGROUND]
-        wanted = {service} if not alert.operation else {(service, alert.operation)}
-        return [one.id for one in known if {one.service, (one.service, one.operation)} & wanted]
+            return [series.id for series in known if series.service not in service_names.BACKGROUND]
+        names = {service} if not alert.operation else {(service, alert.operation)}
+        return [series.id for series in known if {series.service, (series.service, series.operation)} & names]
 
     async def _with_examples(self, context: IncidentContext, alert: Alert, series: Collection[int]) -> IncidentContext:
         """Return the context with users, most common error and example, from single operations."""
@@ -85,12 +85,12 @@ class IncidentReader:
         rule = RULES.get(alert.rule)
         if rule is not None and rule.slowest:
             slowest = await self.store.slowest(*scope, limit=READ)
-            affected = [one for one in slowest if one.duration_us >= alert.threshold * 1000]
+            affected = [operation for operation in slowest if operation.duration_us >= alert.threshold * 1000]
             example = next(iter(slowest), None)
         else:
             affected = await self.store.recent(*scope, limit=READ, failed=True)
             # The newest one with a link, so that the reader can open it.
-            example = next((one for one in affected if self.url_of(one)), next(iter(affected), None))
+            example = next((operation for operation in affected if self.url_of(operation)), next(iter(affected), None))
         error, count = _most_common_error(affected)
         return dataclasses.replace(
             context,
@@ -105,7 +105,7 @@ class IncidentReader:
 
 def _distinct(operations: Sequence[OperationRecord], kind: str) -> int | None:
     """Return the number of distinct users or guilds of the operations; None if no operation names one."""
-    values = {one.metadata.get(kind) for one in operations}
+    values = {operation.metadata.get(kind) for operation in operations}
     hashes = {value for value in values if isinstance(value, str) and _PERSON.fullmatch(value)}
     return len(hashes) or None
 
@@ -115,7 +115,7 @@ def _most_common_error(operations: Sequence[OperationRecord]) -> tuple[str | Non
 
     Errors that differ only in numbers and ids count as the same.
     """
-    texts = [one.error for one in operations if one.error]
+    texts = [operation.error for operation in operations if operation.error]
     kinds = [kind_of(text) for text in texts]
     if not kinds:
         return None, 0

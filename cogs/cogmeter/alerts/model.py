@@ -56,7 +56,7 @@ class Reading:
 class LoopState:
     """A background loop or scheduled job that is dead or overdue."""
 
-    name: str  # as its operations are named under discord.tasks
+    name: str  # the name of its operations in discord.tasks
     dead: bool  # ended by an error; else overdue
-    overdue_s: float  # since when its next iteration is due; 0 for a dead one
+    overdue_s: float  # how long ago its next iteration was due; 0 for a dead one
     text: str  # the reason

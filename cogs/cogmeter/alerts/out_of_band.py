@@ -1,7 +1,7 @@
 """Alerts from a thread of their own: the event loop is blocked, or the connection to Discord is lost.
 
 A blocked loop evaluates no rules, so this thread posts to webhooks by itself. Its alerts are not stored. When the loop
-runs again, the engine finds the same trouble in the recorded operations; ``OutOfBandLog`` keeps it from sending that to
+runs again, the engine finds the same problem in the recorded operations; ``OutOfBandLog`` keeps it from sending that to
 the targets that have received it from here.
 """
 
@@ -43,7 +43,7 @@ class Outage:
     limit_s: float  # an alert is sent after this; 0: never
     since_ns: Callable[[], int | None]  # by time.perf_counter_ns; None while there is no outage
     message: Callable[[float], str]  # the alert's text, by the duration in seconds
-    engine_rule: str = ""  # the engine's rule that will find the same trouble
+    engine_rule: str = ""  # the engine's rule that will find the same problem
     known: Callable[[str], bool] = lambda _: False  # True if the engine has sent it to a target, by its name
     alert: Alert | None = None  # sent, and not resolved yet
     receivers: Sequence[Notifier] = ()  # of that alert
@@ -67,7 +67,7 @@ class OutOfBandLog:
             del self._sent[next(iter(self._sent))]
 
     def covers(self, alert: Alert, target: str) -> bool:
-        """Return True if the target received the trouble behind the engine's alert out of band. Thread-safe."""
+        """Return True if the target received the problem behind the engine's alert out of band. Thread-safe."""
         return any(
             (rule, name) == (alert.rule, target)
             and sent.started_us <= alert.started_us <= (sent.resolved_us or alert.started_us) + self._overlap_us

@@ -47,7 +47,7 @@ _logger = logging.getLogger("cogmeter.cog")
 
 
 def add(bot: commands.Bot, responder: Responder) -> None:
-    """Answer the buttons of all alerts, also those of earlier runs."""
+    """Register the buttons of all alerts, including alerts of earlier runs."""
 
     # discord.py creates an item of the class for each press: a class per bot has its bot's responder.
     class BoundPress(AlertButton, template=TEMPLATE):
@@ -76,7 +76,7 @@ class AlertButton(DynamicItem[Button[Any]], template=TEMPLATE):
     async def from_custom_id(
         cls, interaction: discord.Interaction[Any], item: discord.ui.Item[Any], match: re.Match[str], /
     ) -> Self:
-        """Return the press that a custom id describes."""
+        """Create the button for a press, from its custom id."""
         del interaction
         assert isinstance(item, Button)
         return cls(item, match["action"], match["uid"])
@@ -202,4 +202,4 @@ async def _send_text(interaction: discord.Interaction[Any], text: str) -> None:
         else:
             await interaction.response.send_message(text, ephemeral=True, allowed_mentions=NO_MENTIONS)
     except (discord.DiscordException, aiohttp.ClientError, OSError) as error:
-        _logger.warning("Discord did not take the answer to a press: %s", error)
+        _logger.warning("Discord did not accept the answer to a press: %s", error)

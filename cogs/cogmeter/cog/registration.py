@@ -63,7 +63,7 @@ class Registration:
         try:
             self._bot.tree.add_command(self._group, guild=self._guild)
             if not self._in_tree():
-                raise LookupError("it did not keep the command")
+                raise LookupError("the tree does not contain the command")
         except Exception as error:  # noqa: BLE001 - a host's tree may raise anything; monitoring continues
             self._withdraw()
             self._leave_out(error)

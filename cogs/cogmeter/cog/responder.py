@@ -33,8 +33,8 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 REFUSED = "These figures are for the bot's owner and team, and for the roles in PERFORMANCE_OPS_ROLE_IDS."
-STORE_FAILED = "The database does not answer; the bot's log says why. Recording goes on."
-FAILED = "Something went wrong in cogmeter; the log says what. Recording goes on."
+STORE_FAILED = "The database does not answer; the bot's log says why. Recording continues."
+FAILED = "Something went wrong in cogmeter; the log says what. Recording continues."
 
 CONTENT = 2_000  # Discord's limit of a message's text
 CLOSING_S = 3.0  # how long an unload waits until unused buttons are removed
@@ -145,7 +145,7 @@ class Responder:
             answer.buttons.shown(interaction)
 
     async def _send_text(self, interaction: discord.Interaction, text: str) -> None:
-        """Send a text to the user alone or, after the deferral, to the channel: it contains no internals."""
+        """Send a text only to the user or, after a deferral, to the channel. It must not contain internal details."""
         text, no_mentions = cut(text, CONTENT), discord.AllowedMentions.none()
         try:
             if interaction.response.is_done():

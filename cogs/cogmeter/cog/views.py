@@ -54,7 +54,7 @@ class Buttons(discord.ui.View):
             _logger.debug("Buttons could not be removed: %s", error)
 
     async def interaction_check(self, interaction: discord.Interaction) -> bool:
-        """Return whether the user has access; tell a user without access so."""
+        """Return whether the user has access; reply to a user without access."""
         if await self._responder.access.admits(interaction):
             return True
         await interaction.response.send_message(REFUSED, ephemeral=True)

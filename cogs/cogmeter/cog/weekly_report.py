@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from cogmeter.monitor.monitor import Monitor
-    from cogmeter.notifiers.discord_channel.channel import Room
+    from cogmeter.notifiers.discord_channel.channel import MessageableChannel
 
 INTERVAL_S: Final = 600.0  # how often the job checks whether a week is over
 KEY: Final = "weekly_report"  # of the stored state: "posted 2915", or "begun 2915" until Discord has confirmed it
@@ -67,24 +67,24 @@ class WeeklyReport:
     async def _post(self, week: int, *, begun: bool) -> None:
         """Post a report and store the state before and after; ``begun``: an earlier attempt may have arrived."""
         settings, store = self._monitor.settings, self._monitor.store
-        channel = AlertChannel(self._monitor.bot, settings)
-        room = await channel.room()
+        alert_channel = AlertChannel(self._monitor.bot, settings)
+        channel = await alert_channel.resolve()
         until_us = FIRST_US + week * WEEK_US
         report = await alert_report(store, settings, Range(until_us - WEEK_US, until_us, "last 7 days"))
         embed = report_embed(report, weekly=True)
         try:
-            if not (begun and await self._was_posted(room, embed)):
+            if not (begun and await self._was_posted(channel, embed)):
                 await store.set_value(KEY, _written("begun", week))
-                no_mentions = discord.AllowedMentions.none()
-                await room.send(embed=embed, silent=True, allowed_mentions=no_mentions, nonce=f"cogmeter-week-{week}")
+                no_pings = discord.AllowedMentions.none()
+                await channel.send(embed=embed, silent=True, allowed_mentions=no_pings, nonce=f"cogmeter-week-{week}")
         except (discord.DiscordException, *BROKEN) as error:
-            raise channel.refused(error) from error
+            raise alert_channel.refused(error) from error
         await store.set_value(KEY, _written("posted", week))
 
-    async def _was_posted(self, room: Room, embed: discord.Embed) -> bool:
+    async def _was_posted(self, channel: MessageableChannel, embed: discord.Embed) -> bool:
         """Return whether the channel has this report: no other message has its title and the days of its footer."""
         own = self._monitor.bot.user
-        async for message in room.history(limit=SEARCHED):
+        async for message in channel.history(limit=SEARCHED):
             if message.author == own and any(_days(posted) == _days(embed) for posted in message.embeds):
                 return True
         return False
@@ -98,7 +98,7 @@ def _written(state: str, week: int) -> bytes:
     return f"{state} {week}".encode()
 
 
-def _read(kept: bytes | None) -> tuple[str, int | None]:
+def _read(stored: bytes | None) -> tuple[str, int | None]:
     """Return the stored state and week; the week is None if this version did not write them."""
-    state, _, week = (kept or b"").decode("utf-8", "replace").partition(" ")
+    state, _, week = (stored or b"").decode("utf-8", "replace").partition(" ")
     return state, int(week) if week.isdecimal() else None

@@ -13,7 +13,7 @@ from cogmeter.recording.background import detached
 from cogmeter.recording.flusher import STALE_S
 from cogmeter.recording.operation import now_ns
 from cogmeter.watch.background.overdue import overdue
-from cogmeter.watch.gateway import troubles_of
+from cogmeter.watch.gateway import connection_problems
 from cogmeter_storage.base import StorageError
 from cogmeter_storage.clock import clock
 
@@ -40,18 +40,18 @@ def gateway(monitor: Monitor, lost_s: float) -> Check:
         age_s += _since_s(monitor.sampled_ns)
     if not monitor.bot.is_ready():
         return Check("gateway", Status.UNKNOWN, "the bot is not connected to Discord yet")
-    troubles, shards = troubles_of(monitor.bot)
-    if not troubles:
+    problems, shards = connection_problems(monitor.bot)
+    if not problems:
         return Check("gateway", Status.HEALTHY, f"{shards} of {shards} shards connected", age_s)
-    reason = f"{len(troubles)} of {shards} shards are unhealthy: {troubles[0]}"
-    gone = len(troubles) >= shards and lost_s >= LOST_S
+    reason = f"{len(problems)} of {shards} shards are unhealthy: {problems[0]}"
+    gone = len(problems) >= shards and lost_s >= LOST_S
     return Check("gateway", Status.UNHEALTHY if gone else Status.DEGRADED, reason, age_s)
 
 
 def all_lost(monitor: Monitor) -> bool:
     """Return whether every shard is unhealthy."""
-    troubles, shards = troubles_of(monitor.bot)
-    return len(troubles) >= max(shards, 1)
+    problems, shards = connection_problems(monitor.bot)
+    return len(problems) >= max(shards, 1)
 
 
 def loop(monitor: Monitor) -> Check:
@@ -70,7 +70,7 @@ def flusher(monitor: Monitor) -> Check:
     """Check that recorded operations are stored, by the flusher's own judgement, which heartbeat and doctor use too."""
     flush = monitor.flusher
     age_s = flush.age_s
-    if not flush.trouble():
+    if not flush.problem():
         assert age_s is not None, "it has flushed"
         return Check("flusher", Status.HEALTHY, f"{flush.written} operations stored since the start", age_s)
     if age_s is None and flush.last_error is None and _since_s(monitor.began_ns) < STALE_S:
@@ -125,9 +125,9 @@ def jobs(monitor: Monitor) -> Check:
     age_s = min(ages, default=None)
     if schedule.broken:
         runs = ", ".join(f"{schedule.failing[name].runs} runs of {name}" for name in schedule.broken)
-        vital = not VITAL_JOBS.isdisjoint(schedule.broken)
+        is_vital = not VITAL_JOBS.isdisjoint(schedule.broken)
         reason = f"the last {runs} failed; /perf doctor shows why"
-        return Check("jobs", Status.UNHEALTHY if vital else Status.DEGRADED, reason, age_s)
+        return Check("jobs", Status.UNHEALTHY if is_vital else Status.DEGRADED, reason, age_s)
     if late:
         name = max(late, key=lambda job: (job in VITAL_JOBS, late[job]))
         reason = f"the {name} job is late by {late[name]:.0f} s"

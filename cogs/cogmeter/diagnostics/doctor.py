@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from cogmeter.monitor.monitor import Monitor
     from cogmeter_storage.model import StoreStatus
 
-BUSY_PERCENT: Final = 5.0  # of a core, for cogmeter itself
+BUSY_PERCENT: Final = 5.0  # percent of a core that cogmeter itself may use
 
 
 async def examine(monitor: Monitor) -> list[Finding]:
@@ -64,7 +64,7 @@ def _flushing(monitor: Monitor) -> Iterator[Finding]:
     age_s = flusher.age_s
     text = "has not flushed yet" if age_s is None else f"flushed {formatting.duration(age_s * 1e6)} ago"
     text += f", {formatting.exact(flusher.written)} operations stored"
-    yield Finding("flusher", well=not flusher.trouble(), text=text, advice="See the log")
+    yield Finding("flusher", well=not flusher.problem(), text=text, advice="See the log")
 
 
 async def _database(monitor: Monitor) -> list[Finding]:
@@ -94,9 +94,9 @@ def _charts(monitor: Monitor) -> Iterator[Finding]:
         yield Finding("charts", well=False, text=reason, advice=ADVICE)
         return
     if missing := monitor.charts.missing_glyphs:
-        said = f"no font of this machine has {formatting.cut(' '.join(missing), 60)}: charts replace such names"
+        text = f"no font of this machine has {formatting.cut(' '.join(missing), 60)}: charts replace such names"
         advice = f"Install fonts, on Debian or Ubuntu: apt-get install {packages_for(missing)}"
-        yield Finding("fonts", well=False, text=said, advice=advice)
+        yield Finding("fonts", well=False, text=text, advice=advice)
     faults = monitor.faults["charts"]
     yield Finding("charts", not faults, f"{monitor.charts.state}, {faults} failed", "See the log; answers come without")
 

@@ -13,7 +13,7 @@ from cogmeter.watch.hook import HookState
 if TYPE_CHECKING:
     from cogmeter.monitor.monitor import Monitor
 
-FULL: Final = 0.8  # of the buffer
+FULL: Final = 0.8  # fill level of the buffer that is degraded
 
 
 def buffer(monitor: Monitor, *, dropping: bool) -> Check:

@@ -45,7 +45,7 @@ class _WindowFigures:
     responses_us: Mapping[str, float]
 
     def response_us(self, statistic: str) -> float | None:
-        """See ``judgement.Measured``."""
+        """Implement Measured.response_us."""
         return self.responses_us[statistic]
 
 

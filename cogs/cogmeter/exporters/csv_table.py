@@ -30,7 +30,7 @@ _SPECIAL = re.compile(r'[",\r\n]')
 
 
 async def write(store: Store, export: Export) -> AsyncIterator[bytes]:
-    """See Exporter."""
+    """Implement Exporter.write."""
     yield f"{HEADER}\n".encode()
     ids = await series_ids(store, export)
     async for operations in store.stream(ids, export.since_us, export.until_us, rows=ROWS):

@@ -36,7 +36,7 @@ _STEPS_US: Final = tuple(HOUR_US * _BINS**power for power in range(4))  # the la
 
 
 async def write(store: Store, export: Export) -> AsyncIterator[bytes]:
-    """See Exporter."""
+    """Implement Exporter.write."""
     series = await series_of(store, export)
     # An operation that is recorded from now on is left out of every service alike.
     since_us, until_us = max(export.since_us, 0), min(export.until_us, await _end_of(store))
@@ -87,7 +87,7 @@ async def _timeline(store: Store, series: Mapping[int, int], since_us: int, unti
 async def _hours(
     store: Store, series: Mapping[int, int], since_us: int, until_us: int
 ) -> AsyncIterator[dict[str, Any]]:
-    """Yield the hours with operations in this range. A long range is first searched for weeks that have some."""
+    """Yield the hours with operations in this range. A long range is first searched in longer steps."""
     if since_us >= until_us or not series:
         return
     step_us = next(step_us for step_us in _STEPS_US if until_us - since_us <= step_us * _BINS)
@@ -112,10 +112,10 @@ async def _by_service(totals: Totals, names: list[str]) -> dict[str, dict[str, A
     stats: dict[str, dict[str, Any]] = {}
     span_us = totals.until_us - totals.since_us
     async for start in paced(range(0, len(names), TOGETHER)):
-        some = slice(start, start + TOGETHER)
-        rows = (part[0, some] for part in (totals.outcomes, totals.sum_us, totals.max_us, totals.buckets))
-        made = zip(names[some], figures_of_rows(*rows, span_us=span_us), strict=True)
-        stats |= {name: _stats(figures) for name, figures in made if figures.operations}
+        piece = slice(start, start + TOGETHER)
+        rows = (part[0, piece] for part in (totals.outcomes, totals.sum_us, totals.max_us, totals.buckets))
+        pairs = zip(names[piece], figures_of_rows(*rows, span_us=span_us), strict=True)
+        stats |= {name: _stats(figures) for name, figures in pairs if figures.operations}
     return stats
 
 

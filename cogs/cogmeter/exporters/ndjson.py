@@ -23,7 +23,7 @@ _encode = json.JSONEncoder(allow_nan=False, separators=(",", ":"), check_circula
 
 
 async def write(store: Store, export: Export) -> AsyncIterator[bytes]:
-    """See Exporter."""
+    """Implement Exporter.write."""
     ids = await series_ids(store, export)
     async for operations in store.stream(ids, export.since_us, export.until_us, rows=ROWS):
         yield ("\n".join(as_json(operations)) + "\n").encode()

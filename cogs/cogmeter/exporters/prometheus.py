@@ -24,20 +24,20 @@ _ESCAPES = str.maketrans({"\\": r"\\", '"': r"\"", "\n": r"\n"})
 
 
 async def write(store: Store, export: Export) -> AsyncIterator[bytes]:
-    """See Exporter. Figures cover whole minutes, or whole hours or days where only those are kept."""
+    """Implement Exporter.write. Figures cover whole minutes, or whole hours or days where only those are kept."""
     series = await series_of(store, export)
     groups = {number: group for group, ids in enumerate(series.values()) for number in ids}
     totals = await store.totals(export.since_us, export.until_us, groups=groups)
     names, counts = list(series), totals.counts[0]
     metric = f"{export.namespace}_operations_total"
     yield f"# HELP {metric} Total number of operations\n# TYPE {metric} counter\n".encode()
-    for some in _parts(len(names)):
-        yield "".join(_counter(metric, names[some], counts[some].tolist())).encode()
+    for part in _parts(len(names)):
+        yield "".join(_counter(metric, names[part], counts[part].tolist())).encode()
     metric = f"{export.namespace}_operation_duration_seconds"
     yield f"\n# HELP {metric} Operation duration\n# TYPE {metric} histogram\n".encode()
-    async for some in paced(_parts(len(names))):
-        figures = (counts[some], totals.sum_us[0, some], totals.buckets[0, some])
-        yield "".join(_histogram(metric, names[some], *figures)).encode()
+    async for part in paced(_parts(len(names))):
+        figures = (counts[part], totals.sum_us[0, part], totals.buckets[0, part])
+        yield "".join(_histogram(metric, names[part], *figures)).encode()
 
 
 def cumulative(buckets: NDArray[np.int64]) -> NDArray[np.int64]:

@@ -60,9 +60,9 @@ def _commit(git: Path) -> str | None:
 def _reference(folders: tuple[Path, ...], name: str) -> str | None:
     """Return a reference's commit: its own file has priority over the packed references."""
     for folder in folders:
-        loose = folder / name
-        if loose.is_file():
-            return _line(loose)
+        path = folder / name
+        if path.is_file():
+            return _line(path)
     return _packed(folders[-1] / "packed-refs", name)
 
 

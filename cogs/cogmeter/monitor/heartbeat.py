@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final
 
 from cogmeter.diagnosis import Finding
 from cogmeter.notifiers.base import NotifyError
-from cogmeter.notifiers.http import Http, Patience, refusal
+from cogmeter.notifiers.http import Http, Timeouts, refusal
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from cogmeter.notifiers.http import HttpResponse
 
 FIELD: Final = "heartbeat_url"
-PATIENCE: Final = Patience(answer_s=10.0)
+TIMEOUTS: Final = Timeouts(answer_s=10.0)
 
 _REFUSED: Final = re.compile(r"not found|unknown|no such|invalid|rate limited|expired|disabled", re.IGNORECASE)
 
@@ -32,7 +32,7 @@ class Heartbeat:
         """``problem`` returns why no heartbeat is sent, or an empty text. The URL is secret and is never shown."""
         self._url = url
         self._problem = problem
-        self._http = Http(FIELD, patience=PATIENCE)
+        self._http = Http(FIELD, timeouts=TIMEOUTS)
         self.sent = 0
         self.withheld = ""  # why the last heartbeat was not sent
         self.failed = ""  # why the last heartbeat was not accepted

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final
 from cogmeter.monitor.heartbeat import Heartbeat
 from cogmeter.query.query import now_us
 from cogmeter.recording.operation import now_ns
-from cogmeter.watch.gateway import trouble_of
+from cogmeter.watch.gateway import connection_problem
 from cogmeter_storage.model import Retention
 
 if TYPE_CHECKING:
@@ -72,4 +72,4 @@ def _problem(monitor: Monitor) -> str:
     """Return why no heartbeat is sent; empty if the bot works. That this runs shows that the event loop does."""
     if not monitor.bot.is_ready():
         return "the bot is not connected to Discord yet"
-    return trouble_of(monitor.bot) or monitor.flusher.trouble()
+    return connection_problem(monitor.bot) or monitor.flusher.problem()

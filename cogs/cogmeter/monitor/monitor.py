@@ -96,7 +96,7 @@ class Monitor:
         self.schedule = Scheduler(self.faults)
         self.clock_watch = ClockWatch(self._stepped, ahead_s=self._ahead_s)
         self.bot = bot
-        self._undo = AsyncExitStack()
+        self._exit_stack = AsyncExitStack()
         self._stopping = asyncio.Lock()
 
     @property
@@ -120,52 +120,52 @@ class Monitor:
             RecorderInUseError: another bot's monitor uses the recorder.
         """
         self.loop = asyncio.get_running_loop()
-        async with AsyncExitStack() as undo:
+        async with AsyncExitStack() as exit_stack:
             await claim(self.recorder, self)
-            undo.callback(release, self.recorder, self)
+            exit_stack.callback(release, self.recorder, self)
             self.parts.failed.clear()
-            _set_level(undo, "cogmeter", LEVELS[self.settings.log_level])
+            _set_level(exit_stack, "cogmeter", LEVELS[self.settings.log_level])
             self.store = await self._open()
-            undo.push_async_callback(self._close_store)
+            exit_stack.push_async_callback(self._close_store)
             self.query = Query(self.store)
             self.chart_builder = ChartBuilder(
                 self.charts, self.query, self.recorder.markers, self.settings, self.faults, gauges=lambda: self.gauges
             )
             _logger.debug("Opened the store %s", self._database)
             self.clock_watch.start((await self.store.status()).last_end_us)
-            undo.push_async_callback(self.clock_watch.stop)
-            undo.push_async_callback(self.charts.close)
-            await self._start_alerts(undo)
-            await self._start_flusher(undo)
-            await self._start_watching(undo)
-            self._start_jobs(undo)
-            undo.callback(self._stop_waiting)  # runs first
-            self._undo = undo.pop_all()
+            exit_stack.push_async_callback(self.clock_watch.stop)
+            exit_stack.push_async_callback(self.charts.close)
+            await self._start_alerts(exit_stack)
+            await self._start_flusher(exit_stack)
+            await self._start_watching(exit_stack)
+            self._start_jobs(exit_stack)
+            exit_stack.callback(self._stop_waiting)  # runs first
+            self._exit_stack = exit_stack.pop_all()
         _logger.info("Monitoring; operations are stored in %s", self.settings.database_url)
 
     async def stop(self) -> None:
         """Flush the buffer and stop every part; operations are still recorded into the buffer. Never raises."""
         async with self._stopping:  # the bot may stop it while another monitor claims the recorder
             try:
-                await self._undo.aclose()
+                await self._exit_stack.aclose()
             except Exception:
                 _logger.exception("A part of the monitor failed to stop")
             _logger.debug("Stopped")
 
     def on_stop(self, end: Callable[[], Awaitable[None]]) -> None:
         """Call ``end`` when the running monitor is stopped, before its parts are stopped."""
-        self._undo.push_async_callback(end)
+        self._exit_stack.push_async_callback(end)
 
     async def abandon(self) -> None:
         """Release the hooks, threads and database of a monitor whose event loop does not run any more. Never raises."""
-        self._undo.pop_all()  # most of it would wait for tasks that never run again
-        made = vars(self)
+        self._exit_stack.pop_all()  # most of it would wait for tasks that never run again
+        parts = vars(self)
         ends: list[Callable[[], Awaitable[object]]] = []
-        if "watcher" in made:
+        if "watcher" in parts:
             ends.append(self.watcher.remove)
         if self.out_of_band is not None:
             ends.append(partial(asyncio.to_thread, self.out_of_band.stop))
-        if "store" in made:
+        if "store" in parts:
             ends.append(self._close_store)
         for end in ends:
             try:
@@ -248,8 +248,8 @@ class Monitor:
             raise ValueError(f"state={quoted(state)} is none of {', '.join(STATES)}")
         if limit < 1 or offset < 0:
             raise ValueError(f"limit={limit} is below 1, or offset={offset} below 0")
-        found, _ = await alert_page(self.store.alerting, state, service=service, limit=limit, offset=offset)
-        return found
+        alerts, _ = await alert_page(self.store.alerting, state, service=service, limit=limit, offset=offset)
+        return alerts
 
     async def ready(self) -> None:
         """Check the alert targets now that the bot is connected, and not only at the first alert."""
@@ -275,13 +275,13 @@ class Monitor:
     def _database(self) -> str:
         return self.settings.database_url.partition("?")[0].rpartition("@")[2]
 
-    async def _start_alerts(self, undo: AsyncExitStack) -> None:
+    async def _start_alerts(self, exit_stack: AsyncExitStack) -> None:
         with self.parts.guard("stored series", "they count against the limit of series when they are recorded again"):
             await self._name_stored_series()
         self.watcher = Watcher(self.bot, self.settings, self.recorder)
         people = self.watcher.tracker.people
         people.key = new_key()
-        with self.parts.guard("privacy key", "users are counted anew"):
+        with self.parts.guard("privacy key", "users are counted again"):
             people.key = await stored_key(self.store, people.key)
         self.alerting = Alerting(
             self.settings,
@@ -291,7 +291,7 @@ class Monitor:
             url_of=people.url_of,
             parts=self.parts,
         )
-        undo.push_async_callback(self.alerting.stop)
+        exit_stack.push_async_callback(self.alerting.stop)
         await self.alerting.start()
 
     async def _name_stored_series(self) -> None:
@@ -303,7 +303,7 @@ class Monitor:
     def _notifiers(self, incidents: IncidentReader) -> list[Notifier]:
         return build(NotifierContext(self.settings, self.bot, incidents.of, self.chart_builder.breach), self.parts)
 
-    async def _start_flusher(self, undo: AsyncExitStack) -> None:
+    async def _start_flusher(self, exit_stack: AsyncExitStack) -> None:
         buffer = self.recorder.buffer
         if not buffer.capacity:  # monitoring was disabled: those drops were intended
             buffer.dropped = buffer.logged = buffer.stored = 0
@@ -315,7 +315,7 @@ class Monitor:
         self.flusher = Flusher(self.recorder, self.store, watch=self._measure, replace=self._replace, traces=traces)
         self.flusher.start()
         _logger.debug("Flushing; %d series are known", len(self.recorder.names))
-        undo.push_async_callback(self.flusher.stop)
+        exit_stack.push_async_callback(self.flusher.stop)
         self.overhead = Overhead(self.flusher)
 
     async def _measure(self, atoms: list[Any]) -> None:
@@ -327,8 +327,8 @@ class Monitor:
             level = logging.ERROR if self.faults[MEASURING] == 1 else logging.DEBUG
             _logger.log(level, "Operations could not be measured for alerts; they are stored", exc_info=error)
 
-    async def _start_watching(self, undo: AsyncExitStack) -> None:
-        undo.push_async_callback(self.watcher.remove)
+    async def _start_watching(self, exit_stack: AsyncExitStack) -> None:
+        exit_stack.push_async_callback(self.watcher.remove)
         await self.watcher.install()
         self.faults.update(PREFIX + name for name in self.watcher.failed)
         version = self.settings.version
@@ -337,9 +337,9 @@ class Monitor:
         with self.parts.guard("start marker", "the start or the new version is not marked"):
             await mark_start(self.store, self.recorder.markers, version)
         with self.parts.guard("out-of-band alerts", "a blocked event loop is not reported by webhook"):
-            self._start_out_of_band(undo)
+            self._start_out_of_band(exit_stack)
 
-    def _start_out_of_band(self, undo: AsyncExitStack) -> None:
+    def _start_out_of_band(self, exit_stack: AsyncExitStack) -> None:
         delivery = self.alerting.delivery
         self.out_of_band = OutOfBandAlerts(
             outages_of(self.bot, self.settings, self.watcher, delivery.has_active),
@@ -347,15 +347,15 @@ class Monitor:
             self.alerting.out_of_band_log,
             stopped=lambda: delivery.stopped,
         )
-        undo.push_async_callback(asyncio.to_thread, self.out_of_band.stop)  # it may be in the middle of a request
+        exit_stack.push_async_callback(asyncio.to_thread, self.out_of_band.stop)  # it may be in the middle of a request
         self.out_of_band.start()
 
-    def _start_jobs(self, undo: AsyncExitStack) -> None:
+    def _start_jobs(self, exit_stack: AsyncExitStack) -> None:
         with self.parts.guard("scheduler", "nothing is checked, sampled or cleaned up"):
             schedule_jobs(self)
-            undo.push_async_callback(asyncio.sleep, 0)  # the scheduler shuts down in the loop's next turn
+            exit_stack.push_async_callback(asyncio.sleep, 0)  # the scheduler shuts down in the loop's next turn
             self.schedule.start()
-            undo.callback(self.schedule.stop)
+            exit_stack.callback(self.schedule.stop)
 
     async def _stepped(self, step: ClockStep) -> None:
         """Adjust all parts to a step of the clock: a job that is due in a minute is still due in a minute."""
@@ -385,8 +385,8 @@ class Monitor:
         return store
 
 
-def _set_level(undo: AsyncExitStack, name: str, level: int) -> None:
+def _set_level(exit_stack: AsyncExitStack, name: str, level: int) -> None:
     """Set a logger's level until everything is undone."""
     logger = logging.getLogger(name)
-    undo.callback(logger.setLevel, logger.level)
+    exit_stack.callback(logger.setLevel, logger.level)
     logger.setLevel(level)

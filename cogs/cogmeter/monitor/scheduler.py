@@ -57,13 +57,13 @@ class Scheduler:
         self.ended_ns: dict[str, int] = {}  # when each job last ended, with or without an error
         self.failing: dict[str, FailingJob] = {}  # the jobs whose last run failed
         self._quiet = ExitStack()  # restores the levels of loggers
-        self._hushed = False
+        self._quietened = False
         self._scheduler = AsyncIOScheduler(timezone=UTC, logger=logging.getLogger("cogmeter.scheduler"))
         self._scheduler.add_executor("asyncio", EXECUTOR)
 
     def every(self, interval_s: float, name: str, work: Callable[[], Awaitable[object]]) -> None:
         """Run ``work`` every ``interval_s`` seconds, never twice at once. It may be called after the start."""
-        self._hush()
+        self._quieten()
         # A new context: the context of an interaction must not leak into jobs.
         own_context().run(
             self._scheduler.add_job,
@@ -98,20 +98,20 @@ class Scheduler:
 
     def start(self) -> None:
         """Start the jobs on the running loop."""
-        self._hush()
+        self._quieten()
         own_context().run(self._scheduler.start)
 
     def stop(self) -> None:
         """Start no more runs; the scheduler itself shuts down in the loop's next turn."""
         self._scheduler.shutdown(wait=False)
         self._quiet.close()
-        self._hushed = False
+        self._quietened = False
 
-    def _hush(self) -> None:
+    def _quieten(self) -> None:
         """Raise the level of APScheduler's loggers, which log every job and run at INFO."""
-        if self._hushed:
+        if self._quietened:
             return
-        self._hushed = True
+        self._quietened = True
         for name in ("cogmeter.scheduler", f"apscheduler.executors.{EXECUTOR}"):
             logger = logging.getLogger(name)
             self._quiet.callback(logger.setLevel, logger.level)

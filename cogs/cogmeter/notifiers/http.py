@@ -36,7 +36,7 @@ BODY: Final = 65_536  # bytes of a response that are read: Discord's responses r
 KEEPING: Final = frozenset({307, 308})  # redirects that keep method and body (RFC 9110, 15.4)
 REDIRECTS: Final = frozenset({301, 302, 303}) | KEEPING
 GONE: Final = frozenset({401, 404, 410})
-RETRIED: Final = frozenset({408, 425, 429})  # of the statuses below 500
+RETRIED: Final = frozenset({408, 425, 429})  # statuses below 500 that are retried
 MAX_REASON: Final = 200  # characters of the endpoint's own text
 MIN_SECRET: Final = 4  # characters; masking shorter parts of an address would hide nothing
 _MESSAGES: Final = ("message", "msg", "detail", "error", "reason", "title", "description")  # JSON fields with a text
@@ -59,7 +59,7 @@ class HttpResponse:
 
 
 @dataclass(frozen=True, slots=True)
-class Patience:
+class Timeouts:
     """How long a request may take, in seconds."""
 
     connect_s: float = 5.0
@@ -133,13 +133,13 @@ class Http:
         *,
         private_redirects: bool = False,
         resolver: AbstractResolver | None = None,
-        patience: Patience | None = None,
+        timeouts: Timeouts | None = None,
     ) -> None:
         """``field`` is the setting with the URL, for error texts. ``resolver`` replaces the system's."""
         self.setting = env_name(field)
         self._private_redirects = private_redirects
         self._resolver = resolver
-        self._patience = patience or Patience()
+        self._timeouts = timeouts or Timeouts()
 
     async def send(
         self, method: str, url: str, *, body: bytes | None = None, headers: Mapping[str, str] | None = None
@@ -170,8 +170,8 @@ class Http:
     async def _once(
         self, method: str, address: URL, body: bytes | None, headers: Mapping[str, str], *, redirected: bool
     ) -> HttpResponse:
-        patience = self._patience
-        timeout = aiohttp.ClientTimeout(total=None, sock_connect=patience.connect_s)
+        timeouts = self._timeouts
+        timeout = aiohttp.ClientTimeout(total=None, sock_connect=timeouts.connect_s)
         try:
             async with aiohttp.ClientSession(
                 connector=self._connector(guarded=redirected and not self._private_redirects),
@@ -180,7 +180,7 @@ class Http:
                 auto_decompress=False,
             ) as session:
                 request = session.request(method, address, data=body, headers=headers, allow_redirects=False)
-                response = await asyncio.wait_for(request, patience.answer_s)
+                response = await asyncio.wait_for(request, timeouts.answer_s)
                 async with response:
                     read = await self._body(response)
                     return HttpResponse(response.status, response.headers, read, reason_of(read, address))
@@ -197,38 +197,38 @@ class Http:
 
     async def _body(self, response: aiohttp.ClientResponse) -> bytes:
         """Return the start of the body. The status decides, so a body that is slow or breaks off changes nothing."""
-        kept = bytearray()
+        start = bytearray()
 
         async def read() -> None:
-            while len(kept) < BODY and (part := await response.content.read(BODY - len(kept))):
-                kept.extend(part)
+            while len(start) < BODY and (part := await response.content.read(BODY - len(start))):
+                start.extend(part)
 
         with contextlib.suppress(aiohttp.ClientError, OSError, TimeoutError):
-            await asyncio.wait_for(read(), self._patience.body_s)
-        return bytes(kept)
+            await asyncio.wait_for(read(), self._timeouts.body_s)
+        return bytes(start)
 
-    def _next(self, here: URL, response: HttpResponse) -> URL:
+    def _next(self, source: URL, response: HttpResponse) -> URL:
         """Return the target of a redirect. Raise NotifyError if alerts must not go there."""
         objection = ""
         with contextlib.suppress(ValueError):
-            there = here.join(URL(response.headers.get("Location", "")))
-            objection = self._objection(here, there, response)
+            target = source.join(URL(response.headers.get("Location", "")))
+            objection = self._objection(source, target, response)
             if not objection:
-                return there.with_user(None)
+                return target.with_user(None)
         raise NotifyError(
             f"{self.setting} answers with a redirect ({response.status}) {objection or 'without a valid target'}",
             permanent=True,
         )
 
-    def _objection(self, here: URL, there: URL, response: HttpResponse) -> str:
+    def _objection(self, source: URL, target: URL, response: HttpResponse) -> str:
         """Return why a redirect is not followed; empty if it is."""
         if response.status not in KEEPING:
             return "that drops the request body; set the final address, or answer 307 or 308"
-        if not response.headers.get("Location") or there.scheme not in {"http", "https"} or not there.host:
+        if not response.headers.get("Location") or target.scheme not in {"http", "https"} or not target.host:
             return "without a valid target"
-        if here.scheme == "https" and there.scheme == "http":
+        if source.scheme == "https" and target.scheme == "http":
             return "from https to http, which is not followed"
-        if not self._private_redirects and is_address(there.host) and not is_public(there.host):
+        if not self._private_redirects and is_address(target.host) and not is_public(target.host):
             return self._private()
         return ""
 

@@ -30,36 +30,34 @@ def near(name: str, names: Iterable[str], limit: int = 3) -> list[str]:
     Names that begin with it come first, then names that contain it, names that have its letters in the same order, and
     names that are spelled similarly as a whole or in a part. At most MOST names and LONGEST characters are compared.
     """
-    wanted = name.strip()[:LONGEST].casefold()[:LONGEST]
-    if not wanted:
+    typed = name.strip()[:LONGEST].casefold()[:LONGEST]
+    if not typed:
         return []
     known = list(islice(names, MOST))
     folded = [candidate[:LONGEST].casefold()[:LONGEST] for candidate in known]
-    scores = _scores(wanted, folded)
+    scores = _scores(typed, folded)
     for index, candidate in enumerate(folded):
-        if wanted in candidate:
-            scores[index] = 400.0 if candidate.startswith(wanted) else 300.0
+        if typed in candidate:
+            scores[index] = 400.0 if candidate.startswith(typed) else 300.0
     ranked = sorted((-score, len(known[index]), known[index]) for index, score in scores.items())
     return [candidate for _, _, candidate in ranked[:limit]]
 
 
-def _scores(wanted: str, folded: Sequence[str]) -> dict[int, float]:
+def _scores(typed: str, folded: Sequence[str]) -> dict[int, float]:
     """Return the score by index of each name that is similar enough: up to 100, or 200 for all letters in order."""
     # Imported at the first use: most bots never need it.
     from rapidfuzz import fuzz, process
     from rapidfuzz.distance import LCSseq
 
-    letters = process.extract(
-        wanted, folded, scorer=LCSseq.similarity, score_cutoff=round(0.6 * len(wanted)), limit=None
-    )
-    in_order = {index: 200.0 for _, common, index in letters if common == len(wanted)}
+    letters = process.extract(typed, folded, scorer=LCSseq.similarity, score_cutoff=round(0.6 * len(typed)), limit=None)
+    in_order = {index: 200.0 for _, common, index in letters if common == len(typed)}
     # No other name can have a part that is similar enough. Names with the most letters in common come first.
     longer = {
-        index: candidate for candidate, _, index in letters if index not in in_order and len(candidate) > len(wanted)
+        index: candidate for candidate, _, index in letters if index not in in_order and len(candidate) > len(typed)
     }
     compared = dict(islice(longer.items(), PARTS))
-    parts = process.extract(wanted, compared, scorer=fuzz.partial_ratio, score_cutoff=PART_SIMILAR, limit=None)
+    parts = process.extract(typed, compared, scorer=fuzz.partial_ratio, score_cutoff=PART_SIMILAR, limit=None)
     scores = {index: 0.9 * score for _, score, index in parts}
-    for _, score, index in process.extract(wanted, folded, scorer=fuzz.ratio, score_cutoff=SIMILAR, limit=None):
+    for _, score, index in process.extract(typed, folded, scorer=fuzz.ratio, score_cutoff=SIMILAR, limit=None):
         scores[index] = max(score, scores.get(index, 0.0))
     return scores | in_order

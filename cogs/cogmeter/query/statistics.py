@@ -78,7 +78,7 @@ def _figures_of_row(
 def _figures(totals: Totals, span: Range, *, merged: bool = False) -> list[Figures]:
     """Return the figures of each group over all bins, or of all groups as one."""
     over = (0, 1) if merged else (0,)
-    made = figures_of_rows(
+    figures = figures_of_rows(
         np.atleast_2d(totals.outcomes.sum(axis=over)),
         np.atleast_1d(totals.sum_us.sum(axis=over)),
         np.atleast_1d(totals.max_us.max(axis=over, initial=0)),
@@ -89,12 +89,12 @@ def _figures(totals: Totals, span: Range, *, merged: bool = False) -> list[Figur
         _logger.debug(
             "%s: %d operations in %d groups, from the slots of %s to %s; percentiles by nearest rank in buckets of 2%%",
             span.label,
-            sum(row.operations for row in made),
-            len(made),
+            sum(row.operations for row in figures),
+            len(figures),
             iso(totals.since_us),
             iso(totals.until_us),
         )
-    return made
+    return figures
 
 
 def rates(counts: np.ndarray, minutes: Sequence[float]) -> list[float]:

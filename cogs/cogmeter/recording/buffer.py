@@ -162,28 +162,28 @@ class Buffer:
             rows = self.rows
             length = len(rows)
             count = length if most is None else min(length, most * FIELDS)
-            taken = rows[:count]
+            atoms = rows[:count]
             del rows[:count]
             # The weight of each extra is not known any more; a share of the atoms has the same share of the weight.
             weight = self._weight if count == length else self._weight * count // length
             self._weight -= weight
             self._outstanding.append(weight)
             self.limit -= count
-            return taken
+            return atoms
 
-    def release(self, taken: list[Any]) -> None:
-        """Free the room of atoms that are stored."""
+    def release(self, atoms: list[Any]) -> None:
+        """Release the capacity of atoms that are stored."""
         with lock:
-            self.limit += len(taken) + self._released_weight()
+            self.limit += len(atoms) + self._released_weight()
 
-    def put_back(self, taken: list[Any]) -> None:
+    def put_back(self, atoms: list[Any]) -> None:
         """Put atoms that could not be stored back in front of newer ones."""
         with lock:
-            self.rows[:0] = taken
-            self.limit += len(taken)
+            self.rows[:0] = atoms
+            self.limit += len(atoms)
             self._weight += self._released_weight()
 
-    def shut(self) -> None:
+    def disable(self) -> None:
         """Drop every operation from now on, at no cost for the recording code."""
         with lock:
             self.capacity = 0

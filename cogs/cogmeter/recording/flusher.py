@@ -32,7 +32,7 @@ FIRST_RETRY_S, LAST_RETRY_S = 1.0, 60.0
 TRACES = 200  # stored per flush
 STALE_S = 30.0  # a flush is due every second
 READINGS, READ_NS = 5, 20_000  # of both clocks, until one takes at most READ_NS
-ATTEMPTS = 3  # at a batch that fails for another reason than the store
+ATTEMPTS = 3  # attempts at a batch that fails for another reason than the store
 
 _logger = logging.getLogger("cogmeter.flusher")
 
@@ -97,7 +97,7 @@ class Flusher:
         if self._pending is not None:
             self._pending.follow(step_us * 1000, _wall_minus_perf_ns())
 
-    def trouble(self) -> str:
+    def problem(self) -> str:
         """Return why the stored data is not fresh; an empty text if it is."""
         if self.last_error is not None:
             return f"the database does not accept operations: {self.last_error}"
@@ -137,10 +137,10 @@ class Flusher:
 
     async def _flush(self) -> int:
         """Write the pending batch or the next one; return how many operations were taken from the buffer for it."""
-        taken = 0
+        count = 0
         if self._pending is None:
             atoms = self.recorder.buffer.take(BATCH)
-            taken = len(atoms) // FIELDS
+            count = len(atoms) // FIELDS
             self._pending = Batch(atoms, wall_minus_perf_ns=_wall_minus_perf_ns())
             if self._watch is not None and atoms:
                 await self._watch(atoms)
@@ -166,7 +166,7 @@ class Flusher:
         if self.recorder.markers:
             await store_markers(self.store, self.recorder.markers)
         await self._losses.store(self.store, last=self._stopping)
-        return taken
+        return count
 
     async def _run(self) -> None:
         while not self._stopping:
@@ -179,16 +179,16 @@ class Flusher:
 
     async def _store_traces(self) -> None:
         """Store the oldest waiting traces. No figure depends on them, so their failure is not a failed flush."""
-        taken = list(itertools.islice(self.traces, TRACES))
+        traces = list(itertools.islice(self.traces, TRACES))
         try:
-            await self.store.add_traces(taken)
+            await self.store.add_traces(traces)
         except StorageError as error:
             _logger.debug("%d traces wait for the store: %s", len(self.traces), error)
             return
         except Exception:
-            _logger.exception("Dropped %d traces that could not be stored", len(taken))
-        # A full deque may have dropped some of them meanwhile, from the same end.
-        stored = set(map(id, taken))
+            _logger.exception("Dropped %d traces that could not be stored", len(traces))
+        # While they were written, a full deque may have dropped some of them, from the same end.
+        stored = set(map(id, traces))
         while self.traces and id(self.traces[0]) in stored:
             self.traces.popleft()
 

@@ -68,17 +68,17 @@ class MarkerRecorder:
 
     def take(self) -> list[Marker]:
         """Remove and return all waiting markers in order; successive ones with the same verb are joined."""
-        taken: list[Marker] = []
+        markers: list[Marker] = []
         last_verb = ""
         while self._queue:
             marker, verb = self._queue.popleft()
             if verb and verb == last_verb:
-                taken[-1] = _joined(taken[-1], marker.name)
+                markers[-1] = _joined(markers[-1], marker.name)
             else:
                 name = cleaned(f"{verb} {marker.name}") if verb else marker.name
-                taken.append(dataclasses.replace(marker, name=name))
+                markers.append(dataclasses.replace(marker, name=name))
             last_verb = verb
-        return taken
+        return markers
 
     def put_back(self, markers: list[Marker]) -> None:
         """Put markers that could not be stored back in front of newer ones."""

@@ -166,8 +166,8 @@ def error_text(error: object) -> str:
         text = f"{type(error).__name__}: {text}" if text else type(error).__name__
     # Cut twice: first, so that a megabyte is not searched for secrets, then to the final length. Lone surrogates and
     # NUL are valid in a Python string, but not in a database.
-    kept = redact(text[: 4 * MAX_ERROR])[:MAX_ERROR]
-    return kept.encode("utf-8", "replace").decode("utf-8").replace("\0", "\N{REPLACEMENT CHARACTER}")
+    shortened = redact(text[: 4 * MAX_ERROR])[:MAX_ERROR]
+    return shortened.encode("utf-8", "replace").decode("utf-8").replace("\0", "\N{REPLACEMENT CHARACTER}")
 
 
 def outcome_of(error: object) -> Outcome:

@@ -65,7 +65,7 @@ class Record(Protocol):
         outcome: Outcome | str | None = None,
         metadata: Mapping[str, Any] | None = None,
     ) -> None:
-        """See the class."""
+        """Record the operation."""
         ...
 
 
@@ -102,11 +102,11 @@ class Recorder:
     def operation(self, service: str, operation: str, /, **metadata: Any) -> Operation:
         """Return an operation for ``with`` or ``async with``; the keyword arguments are its metadata."""
         try:
-            made = self._kinds[service, operation]()
+            new_operation = self._kinds[service, operation]()
         except (KeyError, TypeError):
-            made = self._first(service, operation)
-        made._note = OperationDetails(metadata) if metadata else None  # noqa: SLF001 - created here, before it starts
-        return made
+            new_operation = self._first(service, operation)
+        new_operation._note = OperationDetails(metadata) if metadata else None  # noqa: SLF001 - created here, before it starts
+        return new_operation
 
     def series(self, service: str, operation: str) -> int:
         """Return the number of a series with valid names; beyond MAX_SERIES new ones share ``(other)``."""
@@ -265,9 +265,9 @@ def _tracker(recorder: Recorder, series: int, kind: type[Operation]) -> Tracker:
         """Return the next operation, or with a function, a wrapper that records each call."""
         if function is not None:
             return decorated(function, recorder, series, tracker)
-        made = kind()
-        made._note = None  # noqa: SLF001 - created here, before it starts
-        return made
+        new_operation = kind()
+        new_operation._note = None  # noqa: SLF001 - created here, before it starts
+        return new_operation
 
     return cast("Tracker", tracker)
 

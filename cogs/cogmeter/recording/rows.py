@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 SLICE = 128  # rows converted and written in one turn of the loop
 MAX_METADATA = 4_000  # characters of JSON that an operation may keep
-MAX_KEYS = 100  # of metadata whose values may be kept unchanged if the whole is too long or is not JSON
+MAX_KEYS = 100  # keys up to which metadata is first converted unshortened
 MAX_VALUE = 500  # characters of one value that is cut
 MAX_DURATION_US = 3 * 365 * 86_400 * 1_000_000
 _BRIEF = reprlib.Repr()  # for large values: three levels deep, a few items of each
@@ -49,7 +49,7 @@ class Batch:
         return len(self.atoms) // FIELDS
 
     def follow(self, step_ns: int, wall_minus_perf_ns: int) -> None:
-        """Follow a step of the wall clock; a batch that was taken after the step has the right offset already."""
+        """Follow a step of the wall clock, unless the batch was taken after the step and has the new offset."""
         left_ns = wall_minus_perf_ns - self._wall_minus_perf_ns
         if abs(left_ns - step_ns) < abs(left_ns):
             self._wall_minus_perf_ns += step_ns
@@ -113,7 +113,7 @@ def metadata_json(metadata: Mapping[str, Any]) -> str:
         pass
     try:
         return redact(json.dumps(_plain(metadata) if len(metadata) <= MAX_KEYS else _shortened(metadata)))
-    except Exception:  # noqa: BLE001 - not a mapping, or one that changes meanwhile
+    except Exception:  # noqa: BLE001 - not a mapping, or one that another thread changes
         return redact(json.dumps({"metadata": _text(metadata)}))
 
 
@@ -122,50 +122,50 @@ def _fits(value: Any) -> bool:
 
     Converting a prompt of a megabyte, even one deep inside a list of messages, would take the loop milliseconds.
     """
-    room, waiting = MAX_METADATA, [value]
-    while waiting and room >= 0:
+    remaining, waiting = MAX_METADATA, [value]
+    while waiting and remaining >= 0:
         part = waiting.pop()
         kind = type(part)
         if kind in _SIZED:
-            room -= len(part)
-        if kind in _CONTAINERS and room >= 0:
+            remaining -= len(part)
+        if kind in _CONTAINERS and remaining >= 0:
             waiting.extend(part)
             if kind is dict:
                 waiting.extend(part.values())
-        room -= 1
-    return room >= 0
+        remaining -= 1
+    return remaining >= 0
 
 
 def _plain(metadata: Mapping[str, Any]) -> dict[str, Any]:
     """Return each value as JSON can express it, or as its repr; cut all of them if the whole is too long."""
     plain: dict[str, Any] = {}
-    room = MAX_METADATA
+    remaining = MAX_METADATA
     for key, value in metadata.items():
         name = _text(key)
         try:
-            kept = value if _fits(value) else _text(value)
-            room -= len(json.dumps({name: kept}, allow_nan=False))
+            item = value if _fits(value) else _text(value)
+            remaining -= len(json.dumps({name: item}, allow_nan=False))
         except Exception:  # noqa: BLE001 - see metadata_json
-            kept = _text(value)
-            room -= len(json.dumps({name: kept}))
-        if room < 0:
+            item = _text(value)
+            remaining -= len(json.dumps({name: item}))
+        if remaining < 0:
             return _shortened(metadata)
-        plain[name] = kept
+        plain[name] = item
     return plain
 
 
 def _shortened(metadata: Mapping[str, Any]) -> dict[str, str]:
     """Return as many values as fit, each cut, and the number of missing ones."""
-    kept: dict[str, str] = {}
-    room = MAX_METADATA
+    shortened: dict[str, str] = {}
+    remaining = MAX_METADATA
     for key, value in metadata.items():
         name, text = _text(key), _text(value)
-        room -= len(json.dumps({name: text}))
-        if room < 0:
-            kept["(cut)"] = f"{len(metadata) - len(kept)} more values"
+        remaining -= len(json.dumps({name: text}))
+        if remaining < 0:
+            shortened["(cut)"] = f"{len(metadata) - len(shortened)} more values"
             break
-        kept[name] = text
-    return kept
+        shortened[name] = text
+    return shortened
 
 
 def _text(value: Any) -> str:

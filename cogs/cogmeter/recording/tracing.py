@@ -1,7 +1,7 @@
 """The trace of an interaction: its spans, and the context variable that carries both.
 
 The variable follows asyncio's rules: a task that is started inside an interaction belongs to it until the interaction
-ends. After that, a task that goes on (a worker, a timer, a connection) inherits nothing from it.
+ends. After that, a task that continues (a worker, a timer, a connection) inherits nothing from it.
 """
 
 from __future__ import annotations
@@ -69,7 +69,7 @@ class Trace:
             else:
                 self.left_out += 1
 
-    def touched(self, outcome: int, duration_ns: int) -> Mapping[str, str]:  # noqa: ARG002 - for subclasses
+    def affected(self, outcome: int, duration_ns: int) -> Mapping[str, str]:  # noqa: ARG002 - for subclasses
         """Return metadata with hashes of the affected user and guild; empty where they are not known."""
         return _NOBODY
 
@@ -132,7 +132,7 @@ class Entered:
 def belonging(scope: Scope, metadata: Mapping[str, Any] | None, *, outcome: int, duration_ns: int) -> Mapping[str, Any]:
     """Return the metadata of an operation in this scope, extended by its command, its parent, its user and guild."""
     # The host's own metadata named "user" or "guild" has precedence.
-    affected = scope.trace.touched(outcome, duration_ns)
+    affected = scope.trace.affected(outcome, duration_ns)
     return {**affected, **(metadata or {}), "command": scope.trace.label, "parent": scope.name}
 
 

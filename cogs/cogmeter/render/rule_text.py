@@ -53,18 +53,18 @@ def measured(rule: str, value: float) -> str:
     return _formatted(kind.unit if kind else "number", value) if math.isfinite(value) else formatting.NOTHING
 
 
-def limit_text(one: EffectiveLimit) -> str:
+def limit_text(limit: EffectiveLimit) -> str:
     """Format a limit; a threshold of 0 is ``off``."""
-    if isinstance(one.value, str):
-        value = one.value or "depends on the value"
-    elif one.field in {"threshold", "recovery"}:
-        rule = RULES[one.rule]
-        value = _formatted(rule.threshold_unit or rule.unit, one.value) if one.value else "off"
-    elif one.field == "min_operations":
-        value = f"{formatting.exact(int(one.value))} operations"
+    if isinstance(limit.value, str):
+        value = limit.value or "depends on the value"
+    elif limit.field in {"threshold", "recovery"}:
+        rule = RULES[limit.rule]
+        value = _formatted(rule.threshold_unit or rule.unit, limit.value) if limit.value else "off"
+    elif limit.field == "min_operations":
+        value = f"{formatting.exact(int(limit.value))} operations"
     else:
-        value = "no delay" if not one.value else formatting.duration(one.value * 1e6)
-    return f"{_FIELDS.get(one.field, one.field)} {value}".strip()
+        value = "no delay" if not limit.value else formatting.duration(limit.value * 1e6)
+    return f"{_FIELDS.get(limit.field, limit.field)} {value}".strip()
 
 
 def override_text(key: str, value: str) -> str:

@@ -78,7 +78,7 @@ async def costs(
 ) -> Costs:
     """Return the costs of the days in a range; ``days`` is keyed by days since 1970.
 
-    It is built day by day, in short slices; ``days`` may change meanwhile.
+    It is built day by day, in short slices; ``days`` may change in the meantime.
     """
     first, last = span.since_us // DAY_US, (span.until_us - 1) // DAY_US
     total, lines = CostSum(), []

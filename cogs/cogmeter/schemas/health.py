@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from cogmeter_storage.base import Store
     from cogmeter_storage.model import OperationRecord
 
-POINTS: Final = 200  # of one gauge; each combines at least one sample
+POINTS: Final = 200  # points of one gauge; each combines at least one sample
 PIECE_US: Final = 2 * 3_600_000_000  # read at once: with a sample every 15 s, 480 of each gauge
 DIGITS: Final = 6
 

@@ -123,7 +123,7 @@ async def slowest(
         selected = named
     ids = [series.id for series in selected]
     operations = await query.store.slowest(ids, span.since_us, span.until_us, limit=limit)
-    return Slowest(time_range=TimeRange.of(span), operations=[OperationAnswer.of(each) for each in operations])
+    return Slowest(time_range=TimeRange.of(span), operations=[*map(OperationAnswer.of, operations)])
 
 
 class ErrorGroupAnswer(Schema):

@@ -144,9 +144,9 @@ async def service_stats(query: Query, service: str, operation: str | None, perio
             **stats_fields(stats.total),
             "service_name": service,
             "operation": operation,
-            "recent_operations": [OperationAnswer.of(each) for each in recent],
-            "recent_errors": [OperationAnswer.of(each) for each in stats.errors],
-            "slowest_operations": [OperationAnswer.of(each) for each in stats.slowest],
+            "recent_operations": [OperationAnswer.of(operation) for operation in recent],
+            "recent_errors": [OperationAnswer.of(operation) for operation in stats.errors],
+            "slowest_operations": [OperationAnswer.of(operation) for operation in stats.slowest],
             "operations": {name: Stats.of(operation_figures) for name, operation_figures in stats.operations},
             "before": Stats.of(stats.before),
             "time_range": TimeRange.of(span),
@@ -264,7 +264,7 @@ async def snapshot(
         StorageError: the store cannot be read.
     """
     span = Range(now_us // MINUTE_US * MINUTE_US - MINUTE_US, now_us + 1, "")
-    groups = {each.id: 0 for each in await store.series() if each.service not in BACKGROUND}
+    groups = {record.id: 0 for record in await store.series() if record.service not in BACKGROUND}
     totals = await store.totals(span.since_us, span.until_us, groups=groups, step_us=MINUTE_US)
     counts = zip(totals.counts.sum(axis=1).tolist(), totals.failures.sum(axis=1).tolist(), strict=True)
     minutes = MinuteCounts(now_us, dict(zip(totals.edges_us.tolist(), counts, strict=True)))

@@ -29,15 +29,15 @@ class Settings(BaseSettings):
     enabled: bool = _setting(
         True,
         "true or false",
-        "Whether to monitor at all; false loads the extension without doing anything",
+        "Enable monitoring; false: the extension loads and does nothing",
         name="ENABLE_PERFORMANCE_MONITORING",
     )
     log_level: Literal["debug", "info", "warn", "error"] = _setting(
-        "info", "debug, info, warn, error", "The lowest level that the loggers cogmeter.* write"
+        "info", "debug, info, warn, error", "Minimum level of the log messages of cogmeter.*"
     )
 
     version: str | None = _setting(
-        None, "text", "Your bot's version. A change is marked on charts. Not set: the git commit", max_length=80
+        None, "text", "The version of your bot; charts show when it changed. Not set: the git commit", max_length=80
     )
 
     database_url: str = _setting(
@@ -64,7 +64,7 @@ class Settings(BaseSettings):
     max_operations_in_memory: int | None = _setting(
         None,
         "operations",
-        "The number of operations that may be in memory. When set, it replaces PERFORMANCE_MAX_BUFFER_MB",
+        "Maximum number of operations in memory. When set, it replaces PERFORMANCE_MAX_BUFFER_MB",
         ge=100,
         le=10_000_000,
     )
@@ -86,7 +86,7 @@ class Settings(BaseSettings):
     sync_commands: bool = _setting(
         False,
         "true or false",
-        "Whether cogmeter registers its commands with Discord at start. Leave it off if your bot syncs its tree",
+        "Register the commands with Discord at the start. Leave it off if your bot syncs its command tree",
     )
 
     watch_commands: bool = _setting(True, "true or false", "Record slash, context-menu, prefix and hybrid commands")
@@ -104,10 +104,10 @@ class Settings(BaseSettings):
     watch_resources: bool = _setting(True, "true or false", "Sample memory, CPU, threads and open files")
     watch_changes: bool = _setting(True, "true or false", "Mark loads and reloads of extensions and cogs on charts")
     stall_threshold: float = _setting(
-        150, "milliseconds", "The shortest time of a blocked event loop that is recorded", ge=20, le=60_000
+        150, "milliseconds", "Record a blocked event loop from this duration on", ge=20, le=60_000
     )
     trace_threshold: float = _setting(
-        1_000, "milliseconds", "The duration from which an interaction's trace is stored", ge=0, le=900_000
+        1_000, "milliseconds", "Store the trace of an interaction that fails or takes this long", ge=0, le=900_000
     )
     sample_interval: float = _setting(15, "seconds", "How often gauges are sampled", ge=1, le=3_600)
 
@@ -127,9 +127,9 @@ class Settings(BaseSettings):
     alert_response_time_statistic: Literal["average", "p50", "p95", "p99"] = _setting(
         "average", "average, p50, p95, p99", "The statistic that is compared with the response-time threshold"
     )
-    alert_window: float = _setting(300, "seconds", "The time window that each check evaluates", ge=10, le=86_400)
+    alert_window: float = _setting(300, "seconds", "Length of the time window that a check evaluates", ge=10, le=86_400)
     alert_min_operations: int = _setting(
-        20, "operations", "The least number of operations in the window for an alert", ge=1, le=1_000_000
+        20, "operations", "Minimum number of operations in the window for an alert", ge=1, le=1_000_000
     )
     alert_check_interval: float = _setting(30, "seconds", "How often the alert rules are evaluated", ge=1, le=3_600)
     alert_for: float = _setting(
@@ -139,12 +139,12 @@ class Settings(BaseSettings):
         120, "seconds", "How long the value must be back to normal before the alert is resolved", ge=0, le=86_400
     )
     alert_cooldown: float = _setting(
-        300, "seconds", "After an alert is resolved, the time in which the same one is not sent again", ge=0, le=604_800
+        300, "seconds", "Minimum time between two firings of the same alert", ge=0, le=604_800
     )
     alert_group_from: int = _setting(
         4,
-        "services",
-        "From this number of alerts at the same time, one message is sent for all of them",
+        "alerts",
+        "Send one message for all alerts when at least this many fire at the same time",
         ge=2,
         le=1_000,
     )
@@ -154,7 +154,7 @@ class Settings(BaseSettings):
     alert_escalate_after: float = _setting(
         900,
         "seconds",
-        "The time after which an unacknowledged critical alert pings the escalation role or user; 0: never",
+        "Ping the escalation role or user after a critical alert is unacknowledged for this long; 0: never",
         ge=0,
         le=604_800,
     )
@@ -207,7 +207,7 @@ class Settings(BaseSettings):
     alert_threshold_invalid_requests: float = _setting(
         0.3,
         "share, 0 to 1",
-        "Alert at this share of the invalid requests after which Discord bans the bot's address; 0: off",
+        "Alert when this share of Discord's limit of invalid requests is used; 0: off",
         ge=0,
         le=1,
     )
@@ -249,12 +249,12 @@ class Settings(BaseSettings):
         le=86_400,
     )
     heartbeat_url: SecretStr | None = _setting(
-        None, "URL", "A URL that is requested while event loop, gateway and database work (Uptime Kuma, Healthchecks)"
+        None, "URL", "A URL to request while event loop, gateway and database work (Uptime Kuma, Healthchecks)"
     )
     heartbeat_interval: float = _setting(60, "seconds", "How often the heartbeat URL is requested", ge=5, le=86_400)
 
     export_format: Literal["json", "csv", "prometheus"] = _setting(
-        "json", "json, csv, prometheus", "The export format when a request names none"
+        "json", "json, csv, prometheus", "The default export format"
     )
     export_interval: int = _setting(60_000, "milliseconds", "How often metrics are pushed", ge=1_000, le=86_400_000)
     analytics_dashboard: bool = _setting(
@@ -267,14 +267,14 @@ class Settings(BaseSettings):
     http_port: int | None = _setting(
         None,
         "port",
-        "The port of REST API, health and metrics. Not set: the dashboard's, or SERVER_PORT or PORT of a bot host",
+        "The port of REST API, health and metrics. Not set: the dashboard's port, or SERVER_PORT or PORT of a bot host",
         ge=1,
         le=65_535,
     )
     http_host: str = _setting(
         "127.0.0.1",
         "address",
-        "The address that the servers listen on. Any other than loopback needs a token",
+        "The address that the servers listen on. An address other than loopback needs a token",
         min_length=1,
     )
     http_token: SecretStr | None = _setting(
@@ -290,7 +290,7 @@ class Settings(BaseSettings):
     @field_validator("*", mode="before")
     @classmethod
     def _text(cls, value: object) -> object:
-        """Refuse surrogates, which replace bytes that are not text: they cannot be stored, sent or logged."""
+        """Refuse surrogates (they replace bytes that are not UTF-8), because they cannot be stored, sent or logged."""
         if isinstance(value, str) and any("\ud800" <= character <= "\udfff" for character in value):
             raise ValueError("contains bytes that are not UTF-8 text")
         return value
@@ -306,7 +306,7 @@ class Settings(BaseSettings):
     @field_validator("alert_discord_webhook", "alert_webhook_url", "heartbeat_url")
     @classmethod
     def _address(cls, value: SecretStr | None) -> SecretStr | None:
-        """Check the URL at the start, and not at the first alert."""
+        """Check the URL at the start instead of at the first alert."""
         if value is not None and not _is_http(value.get_secret_value()):
             raise ValueError("is not an http or https URL")
         return value

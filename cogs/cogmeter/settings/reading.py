@@ -73,7 +73,7 @@ def _fields() -> list[tuple[str, str]]:
 
 
 def _filled(values: Mapping[str, str | None]) -> dict[str, str]:
-    """Return the values that are not empty by their names in capitals; case does not matter."""
+    """Return the non-empty values by upper-case name, because names are not case-sensitive."""
     return {name.upper(): value for name, value in values.items() if value}
 
 

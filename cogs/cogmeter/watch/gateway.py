@@ -17,7 +17,7 @@ from cogmeter.watch.surface import Surface, WatchContext
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Iterator, Mapping
 
-MOST_SHARDS: Final = 64  # with gauges of their own
+MOST_SHARDS: Final = 64  # shards that have their own gauges
 STALE_S: Final = 60.0  # Discord expects a heartbeat every 41 s
 COUNTERS: Final = ("disconnects", "reconnects", "resumes", "identifies")
 ADVICE: Final = "discord.py reconnects by itself; if this lasts, see the log of discord.gateway and discordstatus.com"
@@ -37,13 +37,13 @@ class Gateway(Surface):
     def __init__(self, context: WatchContext) -> None:
         super().__init__(context)
         self._counts: defaultdict[int, Counter[str]] = defaultdict(Counter)  # by shard
-        self._greeted: set[int] = set()  # shards that have had a session
+        self._had_session: set[int] = set()  # shards that have had a session
         self._up: set[int] = set()  # shards that have one now
 
     def prepare(self) -> None:
         """Hook the parsers of READY and RESUMED: a listener for all gateway events would run at each event."""
         sessions = [(shard, ws) for shard, ws in sockets_of(self.context.bot) if _has_session(ws)]
-        self._greeted.update(shard for shard, _ in sessions)
+        self._had_session.update(shard for shard, _ in sessions)
         self._up.update(shard for shard, ws in sessions if _is_open(ws))
         parsers = self.context.bot._connection.parsers  # noqa: SLF001 - see arrivals.py
         self.hooks += [
@@ -96,7 +96,7 @@ class Gateway(Surface):
     def findings(self) -> list[Finding]:
         """Return the findings of the hooks, of each unhealthy shard, and of the connection as a whole."""
         sockets = sockets_of(self.context.bot)
-        problems = itertools.islice(_troubles(sockets), MOST_SHARDS)
+        problems = itertools.islice(_shard_problems(sockets), MOST_SHARDS)
         bad = [Finding(self.name, well=False, text=text, advice=ADVICE) for text in problems]
         latencies = [latency for _, ws in sockets if (latency := _latency_s(ws)) is not None]
         slowest = f"slowest latency {max(latencies) * 1000:.0f} ms" if latencies else "latency not known yet"
@@ -138,15 +138,15 @@ class Gateway(Surface):
 
     def _identified(self, shard: int) -> None:
         self._counts[shard]["identifies"] += 1
-        if shard in self._greeted:
+        if shard in self._had_session:
             self._counts[shard]["reconnects"] += 1
-        self._greeted.add(shard)
+        self._had_session.add(shard)
         self._up.add(shard)
 
     def _resumed(self, shard: int) -> None:
         self._counts[shard]["resumes"] += 1
         self._counts[shard]["reconnects"] += 1
-        self._greeted.add(shard)
+        self._had_session.add(shard)
         self._up.add(shard)
 
     def _lost(self, shard: int) -> None:
@@ -175,15 +175,15 @@ def sockets_of(bot: discord.Client) -> list[tuple[int, Any]]:
     return [(bot.shard_id or 0, bot.ws or None)]
 
 
-def trouble_of(bot: discord.Client) -> str:
+def connection_problem(bot: discord.Client) -> str:
     """Return what is wrong with the connection to Discord, or an empty text. Works in any thread and before login."""
-    return next(_troubles(sockets_of(bot)), "")
+    return next(_shard_problems(sockets_of(bot)), "")
 
 
-def troubles_of(bot: discord.Client) -> tuple[list[str], int]:
+def connection_problems(bot: discord.Client) -> tuple[list[str], int]:
     """Return what is wrong with each unhealthy shard, and the number of shards."""
     sockets = sockets_of(bot)
-    return list(_troubles(sockets)), len(sockets)
+    return list(_shard_problems(sockets)), len(sockets)
 
 
 def heard_s(bot: discord.Client) -> float | None:
@@ -192,14 +192,14 @@ def heard_s(bot: discord.Client) -> float | None:
     return min((age_s for age_s in ages if age_s is not None), default=None)
 
 
-def _troubles(sockets: list[tuple[int, Any]]) -> Iterator[str]:
+def _shard_problems(sockets: list[tuple[int, Any]]) -> Iterator[str]:
     """Yield what is wrong, a line for each shard."""
     if not sockets:
         yield "not connected yet"
-    yield from (f"shard {shard} {text}" for shard, ws in sockets if (text := _trouble(ws)))
+    yield from (f"shard {shard} {text}" for shard, ws in sockets if (text := _shard_problem(ws)))
 
 
-def _trouble(ws: Any) -> str:
+def _shard_problem(ws: Any) -> str:
     if not _is_open(ws):
         return "is not connected"
     age_s = _heartbeat_age_s(ws)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 from cogmeter.alerts.out_of_band import Outage
 from cogmeter.recording.operation import now_ns
 from cogmeter.watch.event_loop.stalls import StallWatch
-from cogmeter.watch.gateway import trouble_of
+from cogmeter.watch.gateway import connection_problem
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -27,7 +27,7 @@ def outages_of(
     """Return the outages to check; a blocked loop is noticed with PERFORMANCE_WATCH_STALLS only.
 
     ``has_active(target, rule)`` is True if the engine has sent the target an alert of the rule that is still active.
-    Without Discord the loop goes on, so the engine may have been faster; it cannot know of a loop that is blocked now.
+    Without Discord the loop still runs, so the engine may have been faster. It cannot detect a loop that is blocked.
     """
     connection = _Connection(bot)
     gateway = Outage(
@@ -55,17 +55,17 @@ class _Connection:
     def __init__(self, bot: discord.Client) -> None:
         self._bot = bot
         self._lost_ns: int | None = None
-        self.trouble = ""
+        self.problem = ""
 
     def since_ns(self) -> int | None:
         # A bot that is starting, or closing on purpose, is not lost.
         away = self._bot.is_closed() or not self._bot.is_ready()
-        self.trouble = "" if away else trouble_of(self._bot)
-        if not self.trouble:
+        self.problem = "" if away else connection_problem(self._bot)
+        if not self.problem:
             self._lost_ns = None
         elif self._lost_ns is None:
             self._lost_ns = now_ns()
         return self._lost_ns
 
     def message(self, lasted_s: float) -> str:
-        return f"Connection to Discord has been lost for {lasted_s:.0f}s: {self.trouble}"
+        return f"Connection to Discord has been lost for {lasted_s:.0f}s: {self.problem}"

@@ -152,7 +152,7 @@ def _is_foreign(cause: _Cause) -> bool:
 
 
 def _is_outage(context: BaseException, *, shown: bool) -> bool:
-    """Return whether an exception caused a refusal that was raised while it was handled, without naming it."""
+    """Return whether this exception, the context of a refusal, is the actual cause of the refusal."""
     return _is_discords(context) or (shown and isinstance(context, ConnectionError | aiohttp.ClientError))
 
 

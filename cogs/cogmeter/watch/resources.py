@@ -14,7 +14,7 @@ from cogmeter.watch.surface import Surface, WatchContext
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-FULL: Final = 0.8  # of the open files that the system allows
+FULL: Final = 0.8  # share of the allowed open files that the doctor reports
 _UNKNOWN: Final = (
     psutil.Error,
     OSError,

@@ -105,7 +105,7 @@ def _finding(name: str, hook: Hook) -> Finding:
     return Finding(name, well=False, text=f"{hook.name}: {hook.state.value} ({hook.reason})", advice=advice)
 
 
-def own_module(thing: Any) -> bool:
+def own_module(value: Any) -> bool:
     """Return whether a function, object or class belongs to cogmeter, whose own work is not recorded."""
-    module = getattr(thing, "__module__", "") or ""
+    module = getattr(value, "__module__", "") or ""
     return module == "cogmeter" or module.startswith("cogmeter.")

@@ -119,14 +119,14 @@ def delete_unfired(raw: sqlite3.Connection, uids: Collection[str]) -> None:
 def delete_resolved(raw: sqlite3.Connection, cut_us: int) -> int:
     """Delete a few alerts that were resolved before the cut and have no waiting delivery; return how many."""
     with transaction(raw):
-        found = raw.execute(
+        rows = raw.execute(
             "SELECT id FROM alert WHERE state = 'resolved' AND changed_us < ? AND NOT EXISTS"
             " (SELECT 1 FROM delivery WHERE delivery.alert = alert.id AND delivery.state = 'waiting')"
             " ORDER BY changed_us LIMIT ?",
             (cut_us, _DELETE_ALERTS),
         ).fetchall()
-        _delete(raw, found)
-    return len(found)
+        _delete(raw, rows)
+    return len(rows)
 
 
 def _delete(raw: sqlite3.Connection, rows: Sequence[tuple[int]]) -> None:

@@ -192,7 +192,7 @@ def _run_calls(calls: SimpleQueue[tuple[asyncio.Future[Any] | None, Callable[[],
 
 def _return_to_loop(future: asyncio.Future[Any] | None, setter: Callable[..., None], value: object) -> None:
     if future is not None:
-        with contextlib.suppress(RuntimeError):  # the event loop is closed, so nobody waits for the value
+        with contextlib.suppress(RuntimeError):  # the event loop is closed, so no caller waits for the value
             future.get_loop().call_soon_threadsafe(setter, future, value)
 
 

@@ -78,8 +78,8 @@ def _columns(table: str) -> tuple[tuple[str, str, bool], ...]:
         for statements in SQLITE_MIGRATIONS:
             for statement in statements:
                 raw.execute(statement)
-        found = raw.execute(f"PRAGMA table_info({table})").fetchall()
-    return tuple((name, declared_type, bool(required or key)) for _, name, declared_type, required, _, key in found)
+        columns = raw.execute(f"PRAGMA table_info({table})").fetchall()
+    return tuple((name, declared_type, bool(required or key)) for _, name, declared_type, required, _, key in columns)
 
 
 class DamageLog:

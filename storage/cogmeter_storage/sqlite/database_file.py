@@ -85,10 +85,10 @@ def check_header(path: Path, *, must_exist: bool = False) -> None:
         if must_exist:
             raise unusable_error(path, "is empty: no bot has written to it yet", "start the bot on it once")
         return
-    found = _read_first_page(path)
-    if found is None:
+    header = _read_first_page(path)
+    if header is None:
         return
-    application, version = found
+    application, version = header
     if application != APPLICATION_ID:
         raise _foreign_error(path)
     refuse_newer(path, version)
@@ -317,8 +317,8 @@ def recover_position(raw: sqlite3.Connection, damage: DamageLog) -> WritePositio
 
 def _newest_slots(raw: sqlite3.Connection, damage: DamageLog) -> list[SlotHeader]:
     """Return the newest slot of each tier."""
-    found = (last_slot(raw, damage, tier) for tier in Tier)
-    return [edge for edge in found if edge is not None]
+    newest = (last_slot(raw, damage, tier) for tier in Tier)
+    return [edge for edge in newest if edge is not None]
 
 
 def _next_id(raw: sqlite3.Connection, sealed_id: int) -> int:

@@ -42,19 +42,19 @@ _NAME_COLUMNS: Final = (
 
 async def erase_person(writer: Writer, person: Person) -> int:
     """Implement Store.erase_person. Old content is overwritten with zeros, in the file and in its write-ahead log."""
-    found = 0
+    changed = 0
     await writer.run(_set_secure_delete, on=True)
     try:
         for first_id, last_id in _id_chunks(*await writer.run(_id_range)):
-            found += await writer.run(
+            changed += await writer.run(
                 partial(_erase_from_operations, person=person, first_id=first_id, last_id=last_id)
             )
             await asyncio.sleep(_PAUSE_S)
-        found += await writer.run(partial(_erase_from_small_tables, person=person))
+        changed += await writer.run(partial(_erase_from_small_tables, person=person))
         await writer.run(_truncate_log)
     finally:
         await writer.run(_set_secure_delete, on=False)
-    return found
+    return changed
 
 
 def _id_range(raw: sqlite3.Connection) -> tuple[int, int]:
@@ -94,11 +94,11 @@ def _erase_from_metadata(person: Person, user_id: re.Pattern[str], text: Any) ->
     except (TypeError, ValueError, RecursionError):
         return _replace_in_text(user_id, text)
     name, value = person.metadata_entry
-    kept = members
+    erased = members
     if isinstance(members, dict) and members.get(name) == value:
-        kept = {key: member for key, member in members.items() if key != name}
-    kept = _replace_in_json(kept, user_id)
-    return text if kept == members else json.dumps(kept)
+        erased = {key: member for key, member in members.items() if key != name}
+    erased = _replace_in_json(erased, user_id)
+    return text if erased == members else json.dumps(erased)
 
 
 def _replace_in_json(value: Any, user_id: re.Pattern[str]) -> Any:

@@ -47,12 +47,12 @@ def resolve_path(path: Path) -> Path:
     """Return the absolute path without symbolic links, so that one file has one lock, also after os.chdir().
 
     Raises:
-        StorageError: the links lead nowhere.
+        StorageError: the link is broken.
     """
     try:
         return path.resolve()
     except (OSError, RuntimeError) as error:  # before Python 3.13, a loop of links is a RuntimeError
-        raise unusable_error(path, f"is a symbolic link that leads nowhere ({error})", "remove the link") from error
+        raise unusable_error(path, f"is a broken symbolic link ({error})", "remove the link") from error
 
 
 def acquire_writer_lock(path: Path) -> filelock.BaseFileLock:
@@ -66,7 +66,7 @@ def acquire_writer_lock(path: Path) -> filelock.BaseFileLock:
         lock.acquire(timeout=_ACQUIRE_TIMEOUT_S, poll_interval=0.02)
     except filelock.Timeout as error:
         raise unusable_error(
-            path, f"is being written by another bot, which has locked {path.name}.lock", "end that bot"
+            path, f"is being written by another bot, which has locked {path.name}.lock", "stop that bot"
         ) from error
     except OSError as error:
         reason = f"cannot be written: its lock {path.name}.lock cannot be created ({error.strerror or error})"
@@ -261,13 +261,13 @@ class ContentCheck:
             return False
         with self._lock:
             # A checkpoint changes the index before the file, so the index is read last.
-            found, progress = _read_state(self._path), self._read_progress()
-            if found is None or progress is None or not progress.settled:
+            state, progress = _read_state(self._path), self._read_progress()
+            if state is None or progress is None or not progress.settled:
                 return False  # a change is in progress: the next check decides
-            if progress == self._progress and found[1:] != self._seen[1:]:
-                return self._is_stable(found, progress)
-            if found == _read_state(self._path):
-                self._seen, self._progress = found, progress
+            if progress == self._progress and state[1:] != self._seen[1:]:
+                return self._is_stable(state, progress)
+            if state == _read_state(self._path):
+                self._seen, self._progress = state, progress
             return False
 
     def note_commit(self) -> None:
@@ -280,10 +280,10 @@ class ContentCheck:
             if (status.st_mtime_ns, status.st_size) == self._seen[:2]:
                 self._progress = progress
 
-    def _is_stable(self, found: _FileState, progress: _LogProgress) -> bool:
+    def _is_stable(self, state: _FileState, progress: _LogProgress) -> bool:
         for _ in range(_CONFIRMATIONS - 1):
             time.sleep(_CONFIRM_PAUSE_S)
-            if found != _read_state(self._path) or progress != self._read_progress():
+            if state != _read_state(self._path) or progress != self._read_progress():
                 return False
         return True
 

@@ -134,8 +134,8 @@ def _move(
         f" SELECT ?, ?, '{table}', {time_column}, {insert_statement(table)} FROM {table} WHERE {where}",
         (step, now_us, *values),
     )
-    found = f"SELECT count(*), min({time_column}), max({time_column}) FROM {table} WHERE {where}"  # noqa: S608 - names of our tables and columns
-    count, first_us, last_us = raw.execute(found, values).fetchone()
+    count_rows = f"SELECT count(*), min({time_column}), max({time_column}) FROM {table} WHERE {where}"  # noqa: S608 - names of our tables and columns
+    count, first_us, last_us = raw.execute(count_rows, values).fetchone()
     if not count:
         return
     raw.execute(f"DELETE FROM {table} WHERE {where}", values)  # noqa: S608 - names of our tables and columns

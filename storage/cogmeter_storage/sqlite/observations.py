@@ -86,14 +86,14 @@ def slowest_traces(
         " AND (?2 IS NULL OR service = ?2) AND (?3 IS NULL OR operation = ?3)"
         " ORDER BY duration_us DESC, id DESC LIMIT ?4 OFFSET ?5"
     )
-    found: list[TraceRecord] = []
+    traces: list[TraceRecord] = []
     offset, more = 0, max(limit, 0)  # a negative LIMIT means no limit
     while more:  # repeats only if spans are damaged, which SQL cannot detect
         rows = raw.execute(statement, (since_us, service, operation, more, offset)).fetchall()
-        found += filter(None, (_trace_of(row, damage) for row in rows))
+        traces += filter(None, (_trace_of(row, damage) for row in rows))
         offset += len(rows)
-        more = limit - len(found) if len(rows) == more else 0
-    return found
+        more = limit - len(traces) if len(rows) == more else 0
+    return traces
 
 
 def delete_traces(raw: sqlite3.Connection, cut_us: int) -> int:

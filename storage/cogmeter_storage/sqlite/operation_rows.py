@@ -50,7 +50,7 @@ def unsealed_columns(raw: sqlite3.Connection, damage: DamageLog, after_id: int, 
     if not wrong.fetchone()[0]:
         yield from read_columns(raw, damage, after_id)
         return
-    kept = _in_order(
+    in_order = _in_order(
         raw.execute(
             "SELECT id, end_us FROM operation WHERE id > ? AND end_us BETWEEN ? AND ? AND typeof(end_us) = 'integer'"
             " ORDER BY id",
@@ -58,7 +58,7 @@ def unsealed_columns(raw: sqlite3.Connection, damage: DamageLog, after_id: int, 
         ).fetchall()
     )
     for columns in read_columns(raw, damage, after_id):
-        inside = np.isin(columns.id, kept)
+        inside = np.isin(columns.id, in_order)
         for number in columns.id[~inside].tolist():
             damage.note_row("operation", number, "its end time is out of order")
         yield columns.where(inside)
@@ -70,16 +70,16 @@ def _columns(chunk: Sequence[tuple[Any, ...]], damage: DamageLog) -> Columns:
         sound = [all(type(value) is int for value in row) for row in chunk]
         for row in itertools.compress(chunk, map(operator.not_, sound)):
             damage.note_row("operation", row[0], "a value is not a whole number")
-        kept = [*itertools.compress(chunk, sound)]
-        columns = [*np.array(kept, dtype=np.int64).reshape(-1, 5).T]
-    found = Columns(*columns)
-    fine = (found.outcome >= 0) & (found.outcome < len(Outcome)) & (found.series >= 1) & (found.series < _MOST_SERIES)
-    fine &= (found.duration_us < LONGEST_US) & (np.abs(found.end_us) <= LAST_US)
+        sound_rows = [*itertools.compress(chunk, sound)]
+        columns = [*np.array(sound_rows, dtype=np.int64).reshape(-1, 5).T]
+    rows = Columns(*columns)
+    fine = (rows.outcome >= 0) & (rows.outcome < len(Outcome)) & (rows.series >= 1) & (rows.series < _MOST_SERIES)
+    fine &= (rows.duration_us < LONGEST_US) & (np.abs(rows.end_us) <= LAST_US)
     if fine.all():
-        return found
-    for number in found.id[~fine].tolist():
+        return rows
+    for number in rows.id[~fine].tolist():
         damage.note_row("operation", number, "an outcome, series, duration or time is impossible")
-    return found.where(fine)
+    return rows.where(fine)
 
 
 def _in_order(rows: Sequence[tuple[int, int]]) -> list[int]:
@@ -92,11 +92,11 @@ def _in_order(rows: Sequence[tuple[int, int]]) -> list[int]:
         before.append(at[length - 1] if length else -1)
         ends[length : length + 1] = [end_us]
         at[length : length + 1] = [place]
-    kept, place = [], at[-1] if at else -1
+    ids, place = [], at[-1] if at else -1
     while place >= 0:
-        kept.append(rows[place][0])
+        ids.append(rows[place][0])
         place = before[place]
-    return kept[::-1]
+    return ids[::-1]
 
 
 def first_id_from(raw: sqlite3.Connection, at_us: int) -> int:

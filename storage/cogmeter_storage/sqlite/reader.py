@@ -41,14 +41,14 @@ def totals(
 ) -> Totals:
     """Implement Store.totals. ``position`` is the writer's, read before; None when another process writes."""
     with snapshot(raw):
-        kept, sealed_id = extents(raw, damage)
-        covered = plan(since_us, until_us, kept, step_us=step_us)
+        stored, sealed_id = extents(raw, damage)
+        covered = plan(since_us, until_us, stored, step_us=step_us)
         sums = Accumulator(covered.since_us, covered.until_us, groups=groups, step_us=step_us)
         if not groups:  # only the covered range is needed
             return sums.totals()
         for piece in covered.pieces:
             _add_slots(sums, read_slots(raw, damage, piece.tier, piece.since_us, piece.until_us))
-        sealed_us = kept[Tier.MINUTE].until_us if Tier.MINUTE in kept else -LAST_US
+        sealed_us = stored[Tier.MINUTE].until_us if Tier.MINUTE in stored else -LAST_US
         tail = unsealed_minutes(raw, damage, position, sealed_id, sealed_us)
         _add_slots(sums, (slot for slot in tail if covered.since_us <= slot.start_us < covered.until_us))
     return sums.totals()
@@ -101,7 +101,7 @@ def status(
         first = raw.execute(f"{edge} LIMIT 1").fetchone() or (0, None)
         last = raw.execute(f"{edge} DESC LIMIT 1").fetchone() or (-1, None)
         (names,) = raw.execute("SELECT count(*) FROM series").fetchone()
-        found, clock = damage.counts(raw), clock_steps(raw)
+        damaged, clock = damage.counts(raw), clock_steps(raw)
     return StoreStatus(
         url=url,
         size_bytes=_size(path),
@@ -112,7 +112,7 @@ def status(
         last_end_us=last[1],
         last_write_us=last_write_us,
         clock=clock,
-        damage=found,
+        damage=damaged,
     )
 
 

@@ -116,10 +116,10 @@ def is_sound(path: Path) -> bool:
     damaged = 0
     for number in range(_MAX_CHECKS):
         _pause(number)
-        found = _quick_check(path)
-        if found is _CheckResult.SOUND:
+        result = _quick_check(path)
+        if result is _CheckResult.SOUND:
             return True
-        damaged = damaged + 1 if found is _CheckResult.DAMAGED else 0
+        damaged = damaged + 1 if result is _CheckResult.DAMAGED else 0
         if damaged == _FINDINGS_NEEDED:
             return False
     raise unreadable_error(path)
@@ -242,19 +242,19 @@ def prepare_path(identity: Identity, loss: Loss, saved: Path | None) -> Path | N
 
 @dataclass(frozen=True, slots=True)
 class CopiedRows:
-    """The number of rows that a reopened database got from a copy, and the tables whose rows could not be read."""
+    """The result of copying rows into a reopened database: their number, and the tables that could not be read."""
 
     rows: int = 0
     failed: tuple[str, ...] = ()
 
 
-def describe_result(path: Path, loss: Loss | None, saved: Path | None, spare: Path | None, copied: CopiedRows) -> str:
-    """Return a sentence about what was done and what the owner can do; ``spare`` is the copy if it still exists."""
+def describe_result(path: Path, loss: Loss | None, saved: Path | None, copy: Path | None, copied: CopiedRows) -> str:
+    """Return a sentence that describes the result and the next step; ``copy`` is the copied file if it still exists."""
     if loss is None:
-        rest = "Operations recorded meanwhile are written to it."
+        rest = "Operations recorded in the meantime are written to it."
     elif saved is None:
         rest = "The data that only its open files contained could not be saved, and is lost."
-    elif spare is None:
+    elif copy is None:
         rest = "It was written again from its open files. To start with an empty one, stop the bot before deleting it."
     elif loss is not Loss.LOG:
         rest = f"The data recorded before is kept in {saved.name}. Stop the bot before you replace its database."

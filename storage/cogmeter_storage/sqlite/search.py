@@ -93,7 +93,7 @@ class OperationSearch:
         before_id: int | None = None,
     ) -> None:
         """``series`` None: all of them. With ``before_id``, only operations before it."""
-        kept, self._sealed_id = extents(raw, damage)
+        stored, self._sealed_id = extents(raw, damage)
         self._raw, self._damage = raw, damage
         series = all_series_ids(raw) if series is None else series
         self._lookup = Lookup.of_ids(series)
@@ -103,17 +103,17 @@ class OperationSearch:
         if before_id is not None and before_id <= self._last_id:
             self._last_id = before_id - 1
             until_us = _end_us_from(raw, before_id) + 1  # so that no later slot is read
-        self._pieces = plan(since_us, until_us, kept).pieces
+        self._pieces = plan(since_us, until_us, stored).pieces
 
     def newest(self, limit: int, matching: OperationFilter) -> list[OperationRecord]:
         """Return the latest matches, newest first."""
-        found: list[OperationRecord] = []
+        matches: list[OperationRecord] = []
         for first_id, last_id in self._ranges_newest_first(matching):
             rows = self._rows(_NEWEST, first_id, last_id, matching.min_duration_us, matching.bits)
-            found += itertools.islice(rows, limit - len(found))
-            if len(found) >= limit:
+            matches += itertools.islice(rows, limit - len(matches))
+            if len(matches) >= limit:
                 break
-        return found
+        return matches
 
     def slowest(self, limit: int) -> list[OperationRecord]:
         """Return the slowest ones, slowest first; of equal ones the newest first.
@@ -137,8 +137,8 @@ class OperationSearch:
                 heapq.heappush(candidates, candidate)
             if not finer:
                 floor_us = best[-1].duration_us if len(best) >= limit else 0
-                found = self._rows(_SLOWEST, bound.first_id, -bound.minus_last_id, floor_us, limit)
-                best = heapq.nlargest(limit, [*best, *found], key=_rank)
+                operations = self._rows(_SLOWEST, bound.first_id, -bound.minus_last_id, floor_us, limit)
+                best = heapq.nlargest(limit, [*best, *operations], key=_rank)
         return best
 
     def _ranges_newest_first(self, matching: OperationFilter) -> Iterator[tuple[int, int]]:
@@ -220,8 +220,8 @@ def all_series_ids(raw: sqlite3.Connection) -> list[int]:
 def _end_us_from(raw: sqlite3.Connection, number: int) -> int:
     """Return the end time of the first operation from this id on."""
     find = "SELECT end_us FROM operation WHERE id >= ? AND typeof(end_us) = 'integer' ORDER BY id LIMIT 1"
-    found = raw.execute(find, (number,)).fetchone()
-    return LAST_US if found is None else int(found[0])
+    row = raw.execute(find, (number,)).fetchone()
+    return LAST_US if row is None else int(row[0])
 
 
 def _finer_range(tier: Tier, start_us: int) -> tuple[Tier, int, int]:
@@ -304,6 +304,6 @@ def _read_chunk(
 ) -> tuple[list[OperationRecord], _StreamCursor]:
     """Return the next rows and the cursor after them; one statement, so one read transaction."""
     last_id = min(cursor.last_id, cursor.next_id + _SCANNED_ROWS - 1)
-    found = raw.execute(_NEXT, (cursor.next_id, last_id, cursor.series, rows)).fetchall()
-    next_id = found[-1][0] + 1 if len(found) == rows else last_id + 1
-    return list(operations_of(found, damage)), cursor._replace(next_id=next_id)
+    chunk = raw.execute(_NEXT, (cursor.next_id, last_id, cursor.series, rows)).fetchall()
+    next_id = chunk[-1][0] + 1 if len(chunk) == rows else last_id + 1
+    return list(operations_of(chunk, damage)), cursor._replace(next_id=next_id)

@@ -1,4 +1,4 @@
-"""Reads and writes slots. A damaged one is rebuilt from finer slots or raw operations, or else left out; see damage.py.
+"""Reads and writes slots. A damaged slot is rebuilt from finer slots or operations, or left out; see damage.py.
 
 Readers get the rebuilt slot in memory. The writer stores it when it folds or verifies.
 """
@@ -33,8 +33,8 @@ def seal(raw: sqlite3.Connection, damage: DamageLog, minute: SealedSlot) -> None
     write_slot(raw, minute)
     for tier in FINER:
         start_us = minute.start_us // tier.width_us * tier.width_us
-        found = raw.execute(f"SELECT {_COLUMNS} FROM slot WHERE tier = ? AND start_us = ?", (tier, start_us))  # noqa: S608 - the columns above
-        row = found.fetchone()
+        cursor = raw.execute(f"SELECT {_COLUMNS} FROM slot WHERE tier = ? AND start_us = ?", (tier, start_us))  # noqa: S608 - the columns above
+        row = cursor.fetchone()
         if row is None:
             continue
         try:
@@ -96,20 +96,20 @@ def last_slot(raw: sqlite3.Connection, damage: DamageLog, tier: Tier) -> SlotHea
 
 def sealed_id(raw: sqlite3.Connection, damage: DamageLog) -> int:
     """Return the id of the last operation in any slot; 0 without slots."""
-    found = (last_slot(raw, damage, tier) for tier in Tier)
-    return max((edge.last_id for edge in found if edge is not None), default=0)
+    newest = (last_slot(raw, damage, tier) for tier in Tier)
+    return max((edge.last_id for edge in newest if edge is not None), default=0)
 
 
 def extents(raw: sqlite3.Connection, damage: DamageLog) -> tuple[dict[Tier, Extent], int]:
     """Return the stored range of each tier, and the id of the last operation in any slot (0 without slots)."""
-    kept = {}
+    stored = {}
     newest_id = 0
     for tier in Tier:
         first, last = _outermost_slot(raw, damage, tier, "ASC"), last_slot(raw, damage, tier)
         if first is not None and last is not None:
-            kept[tier] = Extent(first.start_us, last.end_us)
+            stored[tier] = Extent(first.start_us, last.end_us)
             newest_id = max(newest_id, last.last_id)
-    return kept, newest_id
+    return stored, newest_id
 
 
 def repair(raw: sqlite3.Connection, damage: DamageLog, tier: int, start_us: int) -> None:
@@ -117,8 +117,8 @@ def repair(raw: sqlite3.Connection, damage: DamageLog, tier: int, start_us: int)
 
     A sound slot of the format without checksum gets one.
     """
-    found = raw.execute(f"SELECT {_COLUMNS} FROM slot WHERE tier = ? AND start_us = ?", (tier, start_us))  # noqa: S608 - the columns above
-    row = found.fetchone()
+    cursor = raw.execute(f"SELECT {_COLUMNS} FROM slot WHERE tier = ? AND start_us = ?", (tier, start_us))  # noqa: S608 - the columns above
+    row = cursor.fetchone()
     if row is None:
         damage.note_removed_slot(tier, start_us)
         return

@@ -241,19 +241,19 @@ class SqliteStore:
                 last = self._save_attempts >= recovery.MAX_SAVE_ATTEMPTS
                 self._saved = await recovery.save_copy(self._reading, self._path, last=last)
             await self._abandon(writer)
-        spare = None
+        copy = None
         if self._loss is not None:
-            spare = await asyncio.to_thread(recovery.prepare_path, writer.identity, self._loss, self._saved)
+            copy = await asyncio.to_thread(recovery.prepare_path, writer.identity, self._loss, self._saved)
         damage = DamageLog(self._path)
         is_new = not await asyncio.to_thread(self._path.exists)
-        saved = spare if is_new or self._loss is Loss.LOG else None
+        saved = copy if is_new or self._loss is Loss.LOG else None
         opener = WriteOpener(self._path, damage, replace_corrupt=True, saved=saved)
         store = await SqliteStore._open(self._path, self._url, damage, opener)
         if writer.stopping:
             store.stop_waiting()
         if self._loss is Loss.LOG and saved is not None and not opener.copied.failed:
             await asyncio.to_thread(saved.unlink)
-        return store, recovery.describe_result(self._path, self._loss, self._saved, spare, opener.copied)
+        return store, recovery.describe_result(self._path, self._loss, self._saved, copy, opener.copied)
 
     async def _abandon(self, writer: Writer) -> None:
         """Close without a checkpoint, because the database at the path may be another one by now.

@@ -50,9 +50,9 @@ async def verify(reading: Connection, writer: Writer | None, damage: DamageLog) 
         except CorruptStoreError as error:
             failed.append(error)
     for tier in Tier:
-        found = await verify_slots(reading, damage, tier, since_us=-LAST_US, until_us=LAST_US)
+        starts_us = await verify_slots(reading, damage, tier, since_us=-LAST_US, until_us=LAST_US)
         if writer is not None:
-            await _repair_in_chunks(writer, [(tier, start_us) for start_us in found])
+            await _repair_in_chunks(writer, [(tier, start_us) for start_us in starts_us])
     if failed:
         raise failed[0]
 
@@ -80,13 +80,13 @@ async def verify_slots(
     until_us: int,
 ) -> list[int]:
     """Read the slots that start in [since_us, until_us), a few at a time; return the starts of those to repair."""
-    found: list[int] = []
+    damaged: list[int] = []
     next_us: int | None = since_us
     while next_us is not None:
-        some, next_us = await source.run(_find_damaged, damage, tier, next_us, until_us)
-        found += some
+        starts_us, next_us = await source.run(_find_damaged, damage, tier, next_us, until_us)
+        damaged += starts_us
         await asyncio.sleep(_PAUSE_S)
-    return found
+    return damaged
 
 
 async def repair_all(writer: Writer) -> None:
@@ -115,11 +115,11 @@ def _find_damaged(
         " ORDER BY start_us LIMIT ?",
         (tier, since_us, until_us, _SLOTS_PER_CHUNK),
     ).fetchall()
-    found = [row[0] for row in rows if needs_repair(tier, row)]
-    for start_us in found:
+    damaged = [row[0] for row in rows if needs_repair(tier, row)]
+    for start_us in damaged:
         for _ in read_slots(raw, damage, tier, start_us, start_us + 1):  # records slots that cannot be read
             pass
-    return found, rows[-1][0] + 1 if len(rows) == _SLOTS_PER_CHUNK else None
+    return damaged, rows[-1][0] + 1 if len(rows) == _SLOTS_PER_CHUNK else None
 
 
 def _index_fault(raw: sqlite3.Connection, table: str) -> str:

@@ -238,9 +238,9 @@ def _roll_back(raw: sqlite3.Connection) -> None:
 def series_ids(raw: sqlite3.Connection, names: Sequence[tuple[str, str]]) -> list[int]:
     """Implement Store.series_ids; one transaction."""
     find = "SELECT id FROM series WHERE service = ? AND operation = ?"
-    found = [raw.execute(find, name).fetchone() for name in names]
-    if None in found:
+    rows = [raw.execute(find, name).fetchone() for name in names]
+    if None in rows:
         with transaction(raw):
             raw.executemany("INSERT OR IGNORE INTO series (service, operation) VALUES (?, ?)", names)
-        found = [raw.execute(find, name).fetchone() for name in names]
-    return [number for (number,) in found]
+        rows = [raw.execute(find, name).fetchone() for name in names]
+    return [number for (number,) in rows]

@@ -207,8 +207,8 @@ async def test_of_what_was_measured_only_the_damaged_part_is_measured_anew(measu
     one, faults = measured(), Counter()
     await one.evaluator.restore(store, one.now_us, StartupGuard(faults))
     assert faults == {f"start: {part}": 1}
-    assert one.evaluator._usual.kept == ({} if "silent" in state else {"shop": (2.0, 0.5)})
-    assert one.evaluator._echoes.state() == ([] if "echoes" in state else whole["echoes"])
+    assert one.evaluator._usual.silent == ({} if "silent" in state else {"shop": (2.0, 0.5)})
+    assert one.evaluator._suppression.state() == ([] if "echoes" in state else whole["echoes"])
     assert await one.readings() == []
 
 
@@ -364,7 +364,7 @@ async def test_a_service_unlike_itself_is_told_as_information(measured):
         found += [reading for reading in await one.readings("deviation") if reading.breached]
     assert {reading.severity for reading in found} == {"info"}
     assert re.fullmatch(
-        r"95th percentile response time of 2s is unlike the (5|6)\dms that are usual at this time \(score 0\.9\d\)",
+        r"95th percentile response time of 2s differs from the usual (5|6)\dms at this time \(score 0\.9\d\)",
         found[0].message,
     )
     one.limits.override({"deviation.severity": "critical"})
@@ -460,6 +460,8 @@ async def test_why_no_alert_is_raised_is_said_at_debug(measured, caplog):
     await one.see("web", "parse", count=100)
     with caplog.at_level(logging.DEBUG, "cogmeter.alerts"):
         await one.readings()
-    said = "web/fetch: Error rate of 50% exceeds threshold of 5%: no breach, or chance or another alert explains it"
+    said = (
+        "web/fetch: Error rate of 50% exceeds threshold of 5%: not breached, or explained by chance or by another alert"
+    )
     assert said in caplog.messages
     assert not any(message.startswith("web: Error rate of 25%") for message in caplog.messages)

@@ -241,7 +241,7 @@ async def test_a_failing_store_is_said(breach, monkeypatch):
 
         monkeypatch.setattr(watch.alerting.engine, "acknowledge", fails)
         result = await home.owner.click(message, label="Acknowledge")
-        assert words(result) == ["The database does not answer; the bot's log says why. Recording goes on."]
+        assert words(result) == ["The database does not answer; the bot's log says why. Recording continues."]
 
 
 async def test_a_fault_of_ours_is_said_counted_and_kept_from_the_host(breach, monkeypatch, caplog):

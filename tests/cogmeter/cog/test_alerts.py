@@ -42,7 +42,7 @@ def alerting(move_in):
         async def prepare(home, monkeypatch):
             monkeypatch.setenv("PERFORMANCE_ALERT_CHANNEL_ID", str(home.channel.id))
             monkeypatch.setattr(
-                "cogmeter.notifiers.discord_channel.notifier.PATIENCE_S", 60
+                "cogmeter.notifiers.discord_channel.notifier.CHART_WAIT_S", 60
             )  # for a chart on a busy machine
             for rule, name in LIMITS.items():
                 if rule not in rules:

@@ -139,7 +139,7 @@ async def test_what_fails_after_the_defer_is_said_to_the_channel_without_our_ins
         monkeypatch.setattr(home.monitor.query, "summary", fails)
         result = await home.owner.slash(home.channel, "perf summary")
         said = (result.response or result.followups[0]).content
-        assert said == "The database does not answer; the bot's log says why. Recording goes on."
+        assert said == "The database does not answer; the bot's log says why. Recording continues."
         assert "the disk is full" in caplog.text
         assert home.monitor.faults["commands"] == 0
 

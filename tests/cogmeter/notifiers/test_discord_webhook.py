@@ -11,7 +11,7 @@ from cogmeter.alerts.delivery.dispatcher import Dispatcher
 from cogmeter.alerts.out_of_band import Outage, OutOfBandAlerts, OutOfBandLog
 from cogmeter.notifiers.base import NotifyError
 from cogmeter.notifiers.discord_webhook import DISCORD_EPOCH_MS, FIELD, DiscordWebhookNotifier, posted_us
-from cogmeter.notifiers.http import Http, Patience
+from cogmeter.notifiers.http import Http, Timeouts
 from cogmeter.query.records import IncidentContext
 from cogmeter.recording.operation import now_ns
 from cogmeter_storage.alerting import AlertState, Step
@@ -26,8 +26,8 @@ async def context_of(alert):
     return IncidentContext(alert.started_us, NOW_US, operations=500, failures=39, users=7)
 
 
-def notifier(receiver, path=PATH, *, patience=None, **options):
-    http = Http(FIELD, patience=patience)
+def notifier(receiver, path=PATH, *, timeouts=None, **options):
+    http = Http(FIELD, timeouts=timeouts)
     url = path if path.startswith("http") else receiver.url(path)
     return DiscordWebhookNotifier(
         SecretStr(url), **{"context_of": context_of, **options}, http=http, clock=lambda: NOW_US
@@ -166,7 +166,7 @@ async def test_an_alert_without_its_incident_context_is_still_sent(messages, mak
 
 async def test_a_response_that_breaks_off_counts_as_delivered(receiver, make_notice):
     receiver.script.append(receiver.drip)
-    assert await notifier(receiver, patience=Patience(body_s=0.2)).notify(make_notice()) is None
+    assert await notifier(receiver, timeouts=Timeouts(body_s=0.2)).notify(make_notice()) is None
 
 
 @pytest.mark.parametrize(

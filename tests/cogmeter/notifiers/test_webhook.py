@@ -17,19 +17,19 @@ from yarl import URL
 from cogmeter import __version__
 from cogmeter.alerts.delivery.dispatcher import Dispatcher
 from cogmeter.notifiers.base import NotifyError
-from cogmeter.notifiers.http import MAX_REASON, Http, Patience, reason_of
+from cogmeter.notifiers.http import MAX_REASON, Http, Timeouts, reason_of
 from cogmeter.notifiers.webhook import FIELD, WebhookNotifier, payload
 from cogmeter.query.query import now_us
 from cogmeter_storage.alerting import AlertState, Step
 
 NOW_US = 1_755_426_610_000_000
-QUICK = Patience(connect_s=2, answer_s=0.3, body_s=0.2)
+QUICK = Timeouts(connect_s=2, answer_s=0.3, body_s=0.2)
 SETTING = "PERFORMANCE_ALERT_WEBHOOK_URL"
 
 
-def notifier(url, *, key=None, patience=None, **options):
+def notifier(url, *, key=None, timeouts=None, **options):
     secret = None if key is None else SecretStr(key)
-    http = Http(FIELD, patience=patience, **options)
+    http = Http(FIELD, timeouts=timeouts, **options)
     return WebhookNotifier(SecretStr(url), secret, http=http, clock=lambda: NOW_US)
 
 
@@ -221,7 +221,7 @@ async def test_retry_after_is_read_in_seconds_or_as_a_date(receiver, make_notice
 
 async def test_a_request_without_a_response_is_retried(receiver, make_notice, secret_free):
     receiver.script.append(receiver.hang)
-    error = await refused(notifier(receiver.url(), patience=QUICK), make_notice())
+    error = await refused(notifier(receiver.url(), timeouts=QUICK), make_notice())
     assert (str(error), error.permanent) == (f"{SETTING}: no response in time", False)
     secret_free(error)
 
@@ -271,7 +271,7 @@ async def test_a_failed_tls_handshake_is_retried(receiver, make_notice, secret_f
 async def test_a_body_that_never_ends_changes_nothing(receiver, make_notice):
     receiver.script += [receiver.drip, receiver.flood]
     for _ in range(2):
-        await notifier(receiver.url(), patience=Patience(body_s=0.2)).notify(make_notice())
+        await notifier(receiver.url(), timeouts=Timeouts(body_s=0.2)).notify(make_notice())
     assert len(receiver.seen) == 2
 
 
@@ -379,7 +379,7 @@ async def test_whatever_the_receiver_does_nothing_is_lost_or_doubled_and_no_secr
         for kind in ("fired", "resolved"):
             notice = make_notice(kind, uid=f"alert-{number}", id=0, changed_us=now_us())
             steps.append(Step(notice.alert, notice.change, ("webhook",)))
-    delivery = Dispatcher(store, [notifier(receiver.url(), key="hmac-key", patience=QUICK)])
+    delivery = Dispatcher(store, [notifier(receiver.url(), key="hmac-key", timeouts=QUICK)])
     delivery.start()
     await store.alerting.save(steps)
     delivery.wake()

@@ -137,7 +137,7 @@ def test_a_buffer_that_is_shut_while_a_batch_is_written_keeps_nothing_afterwards
     recorder = Recorder(buffer)
     recorder.record("s", "o", duration_ms=1)
     taken = buffer.take()
-    buffer.shut()
+    buffer.disable()
     buffer.release(taken)
     recorder.record("s", "o", duration_ms=1)
     assert len(buffer) == 0

@@ -209,7 +209,7 @@ def test_atoms_that_could_not_be_stored_go_back_to_the_front():
 
 def test_a_shut_buffer_keeps_nothing(recorder):
     recorder.record("s", "o", duration_ms=1)
-    recorder.buffer.shut()
+    recorder.buffer.disable()
     with recorder.operation("s", "o"):
         pass
     assert len(recorder.buffer) == 0

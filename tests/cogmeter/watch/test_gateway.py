@@ -10,7 +10,7 @@ import pytest
 from discord.ext import commands
 from loopback import Loopback
 
-from cogmeter.watch.gateway import Gateway, sockets_of, trouble_of
+from cogmeter.watch.gateway import Gateway, connection_problem, sockets_of
 
 
 async def until(condition):
@@ -98,7 +98,7 @@ async def test_a_heartbeat_that_nobody_acknowledges_is_told(discord_server, make
         assert 74 < surface.sample()["gateway.heartbeat_age_s.shard_0"] < 85
         bad = [finding for finding in surface.findings() if not finding.well]
         assert "acknowledged 75 s ago" in bad[0].text
-        assert "acknowledged 75 s ago" in trouble_of(bot)
+        assert "acknowledged 75 s ago" in connection_problem(bot)
         assert "discord.py reconnects by itself" in bad[0].advice
 
 

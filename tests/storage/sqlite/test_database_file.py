@@ -172,7 +172,7 @@ async def test_reading_alone_needs_a_file(path, url):
 async def test_a_second_writer_is_told_to_take_another_file(url):
     store = await open_store(url)
     error = await refused(url, "another bot")
-    assert "end that bot, or set PERFORMANCE_DATABASE_URL to another file" in str(error)
+    assert "stop that bot, or set PERFORMANCE_DATABASE_URL to another file" in str(error)
     await store.close()
     await (await open_store(url)).close()
 

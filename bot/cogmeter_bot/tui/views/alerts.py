@@ -44,7 +44,7 @@ class AlertsView(DashboardView[AlertsData]):
         yield Static(id="alert", classes="details")
 
     async def read(self, source: Source, time_range: Range) -> AlertsData:  # noqa: ARG002 - alerts have no range
-        """See DashboardView."""
+        """Implement DashboardView.read."""
         active = await source.alerts("active", limit=MAX_ALERTS)
         return AlertsData(active, await source.alerts("history", limit=MAX_ALERTS))
 

@@ -33,11 +33,11 @@ class ErrorsView(DashboardView["Errors"]):
         yield Static(id="example", classes="details")
 
     async def read(self, source: Source, time_range: Range) -> Errors:
-        """See DashboardView."""
+        """Implement DashboardView.read."""
         return await source.errors(time_range, None, None, limit=MAX_GROUPS)
 
     def draw(self, data: Errors) -> None:
-        """See DashboardView."""
+        """Implement DashboardView.draw."""
         groups = self._groups(data)
         grid = self.query_one(Grid)
         truncated = ", of the newest 20,000 failures" if data.truncated else ""

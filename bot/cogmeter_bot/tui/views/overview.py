@@ -58,13 +58,13 @@ class OverviewView(DashboardView[OverviewData]):
             yield Grid("Active alerts", alert_columns(), id="active")
 
     async def read(self, source: Source, time_range: Range) -> OverviewData:
-        """See DashboardView."""
+        """Implement DashboardView.read."""
         dashboard = await source.dashboard(time_range, None)
         series = await source.series(None, time_range, trim=True)
         return OverviewData(dashboard, series, await source.diagnosis(time_range, None))
 
     def draw(self, data: OverviewData) -> None:
-        """See DashboardView."""
+        """Implement DashboardView.draw."""
         colours = self.app.theme_variables
         health = _health(data.diagnosis, HEALTH_ROWS * (self.size.width - WRAP_LOSS))
         self.query_one("#health", Static).update(styled_text(colours, *health, wrap=True))

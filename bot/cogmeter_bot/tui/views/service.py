@@ -60,7 +60,7 @@ class ServiceView(DashboardView[ServiceData]):
                 grid.set_rows(())
 
     async def read(self, source: Source, time_range: Range) -> ServiceData:
-        """See DashboardView."""
+        """Implement DashboardView.read."""
         service = self.service
         if service is None:
             service = next(iter((await source.dashboard(time_range, None)).service_stats), None)
@@ -70,7 +70,7 @@ class ServiceView(DashboardView[ServiceData]):
         return ServiceData(stats, await source.series(service, time_range, trim=True))
 
     def draw(self, data: ServiceData) -> None:
-        """See DashboardView."""
+        """Implement DashboardView.draw."""
         name, figures = self.query_one("#service-name", Static), self.query_one("#service-figures", Static)
         if data.stats is None or data.series is None:
             name.update("No operations in this period.")
@@ -81,8 +81,8 @@ class ServiceView(DashboardView[ServiceData]):
         figures.update(styled_text(colours, *_figures(stats)))
         draw_latency(self.query_one(TerminalChart), data.series)
         rows = [
-            stats_row(operation, one, self._limits, stats.service_name, operation)
-            for operation, one in stats.operations.items()
+            stats_row(operation, operation_stats, self._limits, stats.service_name, operation)
+            for operation, operation_stats in stats.operations.items()
             if self.matches(operation)
         ]
         operations = self.query_one("#operations", Grid)

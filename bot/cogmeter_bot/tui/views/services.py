@@ -50,11 +50,11 @@ class ServicesView(DashboardView["Dashboard"]):
         yield Grid("Services", stats_columns("service"), id="all-services")
 
     async def read(self, source: Source, time_range: Range) -> Dashboard:
-        """See DashboardView."""
+        """Implement DashboardView.read."""
         return await source.dashboard(time_range, None)
 
     def draw(self, data: Dashboard) -> None:
-        """See DashboardView."""
+        """Implement DashboardView.draw."""
         sort_key, largest_first = ORDERS[self._column]
         descending = largest_first is not self._reversed
         services = [

@@ -14,36 +14,37 @@ from cogmeter.alerts.anomaly.rarity import RarityScorer
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-ALERT_FROM: Final = 0.95  # the score from which on the product alerts
+ALERT_FROM: Final = 0.95  # the lowest score that raises an alert
 
 _DAY_S: Final = 86_400.0
 _VERSION: Final = 1
-_LARGEST: Final = 1e100  # of a value: products of differences stay finite
+_LARGEST: Final = 1e100  # limit of a value, so that products of differences stay finite
 
-_CHANGE_VALUES: Final = 500  # the usual change from one value to the next is averaged over
-_SHORT, _LONG = 0.15, 0.045  # shares by which the short-term and the long-term mean deviation follow
-_ACTIVITY: Final = 0.1  # the same for how much the series moves
-_MOVING: Final = 0.3  # and for the mean of the last few values
-_CLIP: Final = 8.0  # one value's part in the mean deviations
+_CHANGE_VALUES: Final = 500  # values over which the usual change to the next value is averaged
+_SHORT, _LONG = 0.15, 0.045  # weight of a new value in the short-term and the long-term mean deviation
+_ACTIVITY: Final = 0.1  # weight of a new value in the activity
+_MOVING: Final = 0.3  # weight of a new value in the mean of the last few values
+_CLIP: Final = 8.0  # limit of one value's deviation in the mean deviations
 
-_MIN_VALUES, _SURE_VALUES = 30, 200  # up to the first nothing is odd; from the second on the evidence counts fully
-_COLD_DAYS: Final = 2.0  # until then, the range of a series that wanders is unknown
-_NEW_HOUR: Final = 0.85  # of the evidence counts in an hour of the week that was never seen, if there is a rhythm
-_THIRD: Final = 0.3  # of the third witness counts
-_STILL: Final = 0.8  # of the witness of stillness counts as a second one
-_SPARSE: Final = 0.85  # so large a share of zeros makes a single other value say less, ...
-_ALONE: Final = 0.6  # ... by so much
-_HALF: Final = 2.4  # decades of rarity that make a score of a half
+_MIN_VALUES: Final = 30  # values before the first score above 0
+_SURE_VALUES: Final = 200  # values before a score counts fully
+_COLD_DAYS: Final = 2.0  # days before the range of a drifting series is known
+_NEW_HOUR: Final = 0.85  # weight of levels in an hour of the week that was never seen, if the series is seasonal
+_THIRD: Final = 0.3  # weight of the third indicator
+_STILL: Final = 0.8  # weight of the indicator of stillness as a second one
+_SPARSE: Final = 0.85  # share of zeros from which the other values are too few for a comparison
+_ALONE: Final = 0.6  # weight of a single value other than 0 in such a series
+_HALF: Final = 2.4  # decades of rarity for a score of 0.5
 
-_DOUBTED: Final = 3.0  # from so much surprise on, a value is learned with less weight, ...
-_LEAST_TRUST: Final = 0.05  # ... by at least so much, ...
-_PATIENCE_DAYS: Final = 2.5  # ... and fully when it has lasted so long: then it is usual
-_EPISODE: Final = 2.0  # from so much surprise on, consecutive values are one event, ...
-_CALM: Final = 1.5  # ... until it is below this, ...
-_LEAST_COUNT: Final = 0.002  # ... and each of them counts so much at least
-_MEMORY_DAYS: Final = 14.0  # of what is rare, ...
-_MEMORY_VALUES: Final = 2000  # ... and at least so many values
-_FORGETTING: Final = 2.0  # early on: what was odd while little was known is soon worth less
+_DOUBTED: Final = 3.0  # surprise from which a value is learned with less weight
+_LEAST_WEIGHT: Final = 0.05  # the least weight of a surprising value
+_USUAL_AFTER_DAYS: Final = 2.5  # days after which a lasting change is learned fully
+_EPISODE: Final = 2.0  # surprise from which consecutive values are one event
+_CALM: Final = 1.5  # surprise below which the event ends
+_LEAST_COUNT: Final = 0.002  # the least weight of one value of an event
+_MEMORY_DAYS: Final = 14.0  # days for which rare values are remembered
+_MEMORY_VALUES: Final = 2000  # the least number of values that are remembered
+_FORGETTING: Final = 2.0  # early oddities lose weight sooner, because little was known
 
 
 class Baseline:
@@ -56,13 +57,13 @@ class Baseline:
        most 1.3 times the smallest one. Seasonal forecasts count when they are good; then plain windows do not.
        The deviation is the smallest among the voters', in units of their usual error: all of them have to agree that a
        value is odd, as do the models of Netdata's anomaly detection.
-    2. *Six witnesses*: the deviation; the change against the last value and the last few; the short and the long mean
+    2. *Six indicators*: the deviation; the change against the last value and the last few; the short and the long mean
        of signed deviations (the anomaly likelihood of Lavin and Ahmad 2015 compares recent errors with all errors);
        and how much the series moves, more and less than usual.
-    3. *How rare is that?* Each witness is compared with its own history (``rarity.py``): the share of values at which
+    3. *How rare is that?* Each indicator is compared with its own history (``rarity.py``): the share of values at which
        it was as large. So heavy tails, autocorrelation and regular spikes count as usual, without a model.
-    4. ``surprise`` = half of the most surprised witness + half of the second + 0.3 (third - 1), in decades of rarity;
-       less while few values are known. ``score = surprise^4 / (surprise^4 + 2.4^4)``: 0.03 at one in ten, 0.33 at one
+    4. ``surprise`` = half of the rarest indicator + half of the second + 0.3 (third - 1), in decades of rarity; less
+       while few values are known. ``score = surprise^4 / (surprise^4 + 2.4^4)``: 0.03 at one in ten, 0.33 at one
        in a hundred, 0.71 at one in a thousand, 0.89 at one in ten thousand, 0.95 at one in a hundred thousand.
     5. *Learning*: an odd value has a twentieth of the weight, until the values have been odd for two days and a half. A
        run of odd values counts as about one event, so that an incident is as odd the next time.
@@ -72,13 +73,13 @@ class Baseline:
     """
 
     __slots__ = (
-        "_activity", "_count", "_crest", "_days", "_empty", "_expectation", "_interval", "_long", "_moving",
-        "_moving_error", "_oddness", "_peak", "_previous", "_previous_error", "_run", "_short", "_time", "_trouble",
-        "_whole",
+        "_activity", "_count", "_days", "_empty", "_event_peak", "_forecast", "_interval", "_long", "_odd_days",
+        "_peak", "_previous", "_previous_error", "_recent_mean", "_recent_mean_error", "_run", "_scorer", "_short",
+        "_time", "_whole",
     )  # fmt: skip
     _NUMBERS: Final = (
-        "_count", "_time", "_days", "_interval", "_whole", "_previous", "_previous_error", "_moving", "_moving_error",
-        "_short", "_long", "_activity", "_run", "_trouble", "_peak", "_crest", "_empty",
+        "_count", "_time", "_days", "_interval", "_whole", "_previous", "_previous_error", "_recent_mean",
+        "_recent_mean_error", "_short", "_long", "_activity", "_run", "_odd_days", "_peak", "_event_peak", "_empty",
     )  # fmt: skip
 
     def __init__(self) -> None:
@@ -86,17 +87,17 @@ class Baseline:
         self._time = 0.0  # of the last value, seconds since 1970 UTC
         self._days = 0.0  # measured in all, without gaps
         self._interval = 0.0  # usual seconds from value to value
-        self._whole = 1.0  # whether all values were whole numbers so far
-        self._previous = self._moving = 0.0  # the last value, the mean of the last few
-        self._previous_error = self._moving_error = 0.0
+        self._whole = 1.0  # 1 while all values were whole numbers
+        self._previous = self._recent_mean = 0.0  # the last value, the mean of the last few
+        self._previous_error = self._recent_mean_error = 0.0
         self._short = self._long = 0.0  # mean deviations
         self._activity = 1.0
         self._run = 0.0  # values of the present event
         self._empty = 0.0  # share of the values that are 0
-        self._peak = self._crest = 0.0  # the largest value of late, and of the present event
-        self._trouble = 0.0  # days that the series has been odd for
-        self._expectation = Forecast()
-        self._oddness = RarityScorer(6)
+        self._peak = self._event_peak = 0.0  # the largest recent value, and the largest of the present event
+        self._odd_days = 0.0  # how long the series has been odd
+        self._forecast = Forecast()
+        self._scorer = RarityScorer(6)
 
     @property
     def days(self) -> float:
@@ -106,14 +107,14 @@ class Baseline:
     @property
     def usual(self) -> float:
         """The forecast of the last value, by the best forecaster; 0 without a value."""
-        return self._expectation.best
+        return self._forecast.best
 
     def update(self, time: float | datetime, value: float) -> float:
         """Return the score of a value, from 0 (usual) to 1 (never seen), and learn from it.
 
         ``time`` is in seconds since 1970 UTC, or a datetime, which is UTC if it has no zone. A value or a time that is
-        not a finite number is a gap: it scores 0 and is not learned. Where a time is before the last one no time has
-        passed, and a clock that was set back is believed from there on.
+        not a finite number is a gap: it scores 0 and is not learned. If a time is before the last one, no time has
+        passed, and later times count from it.
         """
         at_s = _seconds(time) if isinstance(time, datetime) else float(time)
         if not (math.isfinite(value) and math.isfinite(at_s)):
@@ -124,15 +125,15 @@ class Baseline:
         gap = at_s - self._time > 4.0 * self._interval > 0.0
         days = self._advance(at_s)
         grain = self._grain(value)
-        deviation = self._expectation.deviation(value, grain)
+        deviation = self._forecast.deviation(value, grain)
         change = min(
-            abs(value - self._moving) / (self._moving_error + grain),
+            abs(value - self._recent_mean) / (self._recent_mean_error + grain),
             abs(value - self._previous) / (self._previous_error + grain),
         )
         if gap:  # the last values are not related to this one
-            change, self._moving = min(change, abs(deviation)), value
+            change, self._recent_mean = min(change, abs(deviation)), value
         surprise = self._surprise(self._figures(deviation, change), empty=value == 0.0)
-        self._learn(value, days, self._trust(surprise, days))
+        self._learn(value, days, self._learning_weight(surprise, days))
         self._remember(days)
         square = surprise * surprise
         return square * square / (square * square + _HALF**4)
@@ -151,8 +152,8 @@ class Baseline:
         """
         if not state or state[0] != _VERSION:
             raise ValueError(f"The state of a baseline begins with {bytes([_VERSION])!r}, not with {state[:1]!r}")
-        made = cls()
-        length = struct.calcsize(f"<{sum(1 for _ in made._numbers())}d")
+        baseline = cls()
+        length = struct.calcsize(f"<{sum(1 for _ in baseline._numbers())}d")
         try:
             packed = zlib.decompressobj().decompress(state[1:], length + 1)
         except zlib.error as error:
@@ -162,25 +163,25 @@ class Baseline:
         numbers = struct.unpack(f"<{length // 8}d", packed)
         if any(map(math.isnan, numbers)):  # it would make every later score NaN
             raise ValueError("The state of a baseline has a value that is not a number")
-        made._take(iter(numbers))
-        return made
+        baseline._take(iter(numbers))
+        return baseline
 
     def _numbers(self) -> Iterator[float]:
         for name in self._NUMBERS:
             yield getattr(self, name)
-        yield from self._expectation.numbers()
-        yield from self._oddness.numbers()
+        yield from self._forecast.numbers()
+        yield from self._scorer.numbers()
 
     def _take(self, numbers: Iterator[float]) -> None:
         for name in self._NUMBERS:
             setattr(self, name, next(numbers))
-        self._expectation.take(numbers)
-        self._oddness.take(numbers)
+        self._forecast.take(numbers)
+        self._scorer.take(numbers)
 
     def _begin(self, at_s: float, value: float) -> float:
         self._count, self._time = 1.0, at_s
-        self._expectation.begin(value)
-        self._previous = self._moving = value
+        self._forecast.begin(value)
+        self._previous = self._recent_mean = value
         self._whole = float(value.is_integer())
         return 0.0
 
@@ -196,91 +197,91 @@ class Baseline:
             self._interval += nearer * max(1.0 / self._count, 0.02)
         days = min(passed, 4.0 * self._interval) / _DAY_S
         self._days += days
-        self._expectation.look(self._time)
+        self._forecast.look(self._time)
         return days
 
     def _grain(self, value: float) -> float:
         """Return a difference too small to matter: half of a count, or a five-hundredth of the level."""
         if self._whole and not value.is_integer():
             self._whole = 0.0
-        level = abs(self._expectation.level)
+        level = abs(self._forecast.level)
         if self._whole:
             return max(0.5, 0.002 * level)
         # Where nearly all values are 0, the others are compared with one another.
-        size = 0.3 * (self._peak or abs(value)) - 30.0 * (level + self._expectation.spread)
-        self._crest = max(self._crest, abs(value))
+        size = 0.3 * (self._peak or abs(value)) - 30.0 * (level + self._forecast.spread)
+        self._event_peak = max(self._event_peak, abs(value))
         return max(size, 0.002 * level) + 1e-12
 
     def _figures(self, deviation: float, change: float) -> tuple[float, ...]:
-        """Return the figures of the six witnesses; each is about 1 for a usual value."""
+        """Return the figures of the six indicators; each is about 1 for a usual value."""
         part = deviation if -_CLIP < deviation < _CLIP else math.copysign(_CLIP, deviation)
         self._short += _SHORT * (part - self._short)
         self._long += _LONG * (part - self._long)
         self._activity += _ACTIVITY * (min(change, 4.0) - self._activity)
         short = 2.0 * abs(self._short)
-        # The long mean counts while the short one agrees: what is over is over.
+        # The long mean counts only while the short one agrees, so it ends with the event.
         long = min(short, 5.0 * abs(self._long)) if self._short * self._long > 0.0 else 0.0
         return abs(deviation), change, short, long, self._activity, 1.0 / (self._activity + 0.02)
 
     def _surprise(self, figures: tuple[float, ...], *, empty: bool) -> float:
         """Return the decades of rarity; ``empty`` if the value is 0, and nothing can move."""
-        found = self._oddness.surprises(figures)
+        rarities = self._scorer.surprises(figures)
         self._empty += max(1.0 / self._count, 0.005) * (empty - self._empty)
         if self._empty > _SPARSE:
-            # Where nearly all values are 0, the few others are no measure of each other: one alone says little. And
-            # a 0 is as usual, whatever was before it.
-            found = [_ALONE * one for one in found] if empty else [*(_ALONE * one for one in found[:2]), *found[2:]]
+            # Where nearly all values are 0, the others are too few to compare, so a single one has less weight. A 0 is
+            # usual, whatever was before it.
+            rarities = [_ALONE * rarity if empty or place < 2 else rarity for place, rarity in enumerate(rarities)]
         if self._count <= _MIN_VALUES:
             return 0.0
         if (share := self._range_known()) < 1.0:
-            for place in (0, 2, 3):  # the witnesses of levels
-                found[place] *= share
-        # Stillness has no other witness, so it counts twice.
-        found[-1:] = [found[-1], _STILL * found[-1]] if not empty else [0.0]
-        found.sort()
-        surprise = 0.5 * (found[-1] + found[-2]) + _THIRD * max(found[-3] - 1.0, 0.0)
+            for place in (0, 2, 3):  # the indicators of levels
+                rarities[place] *= share
+        # Stillness has no other indicator, so it counts twice.
+        rarities[-1:] = [rarities[-1], _STILL * rarities[-1]] if not empty else [0.0]
+        rarities.sort()
+        surprise = 0.5 * (rarities[-1] + rarities[-2]) + _THIRD * max(rarities[-3] - 1.0, 0.0)
         return surprise * math.sqrt(min(self._count / _SURE_VALUES, 1.0))
 
     def _range_known(self) -> float:
-        """Return how far levels can be judged: not in a new series that wanders, nor in an hour never seen."""
+        """Return the weight of levels: less in a new, drifting series and in an hour that was never seen."""
         share = 1.0
         if self._days < _COLD_DAYS:
-            # A series that wanders is further from its day's mean than from its last values.
-            share = min(1.2 * (self._moving_error + 1e-12) / (self._expectation.day_spread + 1e-12), 1.0)
+            # A drifting series is further from its day's mean than from its last values.
+            share = min(1.2 * (self._recent_mean_error + 1e-12) / (self._forecast.day_spread + 1e-12), 1.0)
             share += (1.0 - share) * max(self._days - 1.0, 0.0) / (_COLD_DAYS - 1.0)
-        return share * _NEW_HOUR if self._expectation.in_new_hour() else share
+        return share * _NEW_HOUR if self._forecast.in_new_hour() else share
 
-    def _trust(self, surprise: float, days: float) -> float:
+    def _learning_weight(self, surprise: float, days: float) -> float:
         """Return the weight with which the value is learned."""
         if surprise > _EPISODE:
             self._run += 1.0
         elif surprise < _CALM:
             self._run *= 0.8
-            self._peak, self._crest = max(0.999 * self._peak, self._crest), 0.0
+            self._peak, self._event_peak = max(0.999 * self._peak, self._event_peak), 0.0
         if surprise > _DOUBTED:
-            self._trouble += days
-        elif self._trouble:
-            self._trouble = max(0.98 * self._trouble - 2.0 * days, 0.0)
-        doubt = max(1.0 / (1.0 + math.pow(10.0, surprise - _DOUBTED)), _LEAST_TRUST)
-        return min(max(doubt, (self._trouble / _PATIENCE_DAYS) ** 2), 1.0)
+            self._odd_days += days
+        elif self._odd_days:
+            self._odd_days = max(0.98 * self._odd_days - 2.0 * days, 0.0)
+        doubt = max(1.0 / (1.0 + math.pow(10.0, surprise - _DOUBTED)), _LEAST_WEIGHT)
+        return min(max(doubt, (self._odd_days / _USUAL_AFTER_DAYS) ** 2), 1.0)
 
-    def _learn(self, value: float, days: float, trust: float) -> None:
+    def _learn(self, value: float, days: float, weight: float) -> None:
         first, interval = 1.0 / self._count, self._interval / _DAY_S
-        memory = self._expectation.learn(value, days, trust, interval=interval, first=first, known=self._days)
-        follow = trust * max(first, min(1.0 / _CHANGE_VALUES, interval / memory))
-        self._moving_error += follow * (abs(value - self._moving) - self._moving_error)
+        memory = self._forecast.learn(value, days, weight, interval=interval, first=first, known=self._days)
+        follow = weight * max(first, min(1.0 / _CHANGE_VALUES, interval / memory))
+        self._recent_mean_error += follow * (abs(value - self._recent_mean) - self._recent_mean_error)
         self._previous_error += follow * (abs(value - self._previous) - self._previous_error)
-        self._moving += _MOVING * (value - self._moving)
+        self._recent_mean += _MOVING * (value - self._recent_mean)
         self._previous = value
 
     def _remember(self, days: float) -> None:
-        """Count the figures of the witnesses; a run of odd values counts as about one, until it has become usual."""
+        """Count the figures of the indicators; a run of odd values counts as about one value until it is usual."""
         if self._count <= _MIN_VALUES - 10:
             return
-        lasted = min(self._trouble / _PATIENCE_DAYS, 1.0)
+        lasted = min(self._odd_days / _USUAL_AFTER_DAYS, 1.0)
         weight = max(math.pow(1.0 + self._run, -1.5), 0.5 * lasted * lasted, _LEAST_COUNT)
         fading = max(min(days / _MEMORY_DAYS, 1.0 / _MEMORY_VALUES), _FORGETTING / self._count)
-        self._oddness.count(weight, math.exp(fading))
+        self._scorer.count(weight, math.exp(fading))
 
 
 def _seconds(time: datetime) -> float:

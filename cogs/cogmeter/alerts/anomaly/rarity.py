@@ -8,17 +8,17 @@ from typing import TYPE_CHECKING, Final
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-_BUCKETS: Final = 64  # four to a doubling, from 1/8 to 2^13: beyond, sizes differ by the power law alone
+_BUCKETS: Final = 64  # four per doubling, from 1/8 to 2^13; above, only the power law distinguishes sizes
 _PER_DOUBLING: Final = 4
 _ONE: Final = 12  # the bucket that begins at 1
 _LOG_STEP: Final = math.log(2) / _PER_DOUBLING
-_TOP_SHARE: Final = 0.02  # the law is fitted to so much of what was seen, ...
-_TOP_LEAST: Final = 5.0  # ... and to at least so many
-_EXPONENT: Final = 4.0  # of the law before anything is known, ...
-_EXPONENT_WEIGHT: Final = 10.0  # ... which counts as much as so many figures
+_TOP_SHARE: Final = 0.02  # share of the largest figures to which the law is fitted
+_TOP_LEAST: Final = 5.0  # the least number of figures to which it is fitted
+_EXPONENT: Final = 4.0  # exponent of the law before any figure is known
+_EXPONENT_WEIGHT: Final = 10.0  # figures that this first exponent counts as
 _EXPONENTS: Final = (1.0, 8.0)
-_BEYOND: Final = 2.0  # decades that the law may fully claim beyond one in all that was seen, ...
-_SLOWING: Final = 3.0  # ... and less and less from there on, so many in all
+_BEYOND: Final = 2.0  # decades beyond the counted figures that the law may add fully
+_SLOWING: Final = 3.0  # decades that it may add with decreasing weight after that
 _FIT_EVERY: Final = 32
 
 _log2 = math.log2  # called six times for each value of a series
@@ -72,14 +72,14 @@ class RarityScorer:
         total = self._total / self._unit
         scale = self._unit * (total + 1.0)
         most = math.log10(total + 1.0) + _BEYOND
-        found = []
+        surprises = []
         for place, figure in enumerate(figures):
             bucket = int(_PER_DOUBLING * _log2(figure) + _ONE) if figure > 0.126 else 0
             if bucket >= _BUCKETS:
                 bucket = _BUCKETS - 1
             self._buckets[place] = bucket
             if figure <= 1.0 or total < _TOP_LEAST:
-                found.append(0.0)
+                surprises.append(0.0)
                 continue
             tail = self._tails[place]
             share = (sum(tail.counts[bucket + 1 :]) + 0.5 * tail.counts[bucket]) / scale
@@ -89,8 +89,8 @@ class RarityScorer:
             if surprise > most:
                 beyond = min(surprise, 1e3) - most
                 surprise = most + _SLOWING * beyond / (beyond + _SLOWING)
-            found.append(surprise)
-        return found
+            surprises.append(surprise)
+        return surprises
 
     def count(self, weight: float, fading: float) -> None:
         """Count the last figures of ``surprises``; earlier counts lose the factor ``fading``, 1 or more."""

@@ -8,8 +8,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 HOUR_S: Final = 3600.0
-_KNOWN: Final = 0.4  # of a visit makes a place known
-_SHRINK: Final = 2.0  # the general deviation counts as much as so many visits of one place
+_KNOWN: Final = 0.4  # visits (whole ones are 1) after which a place is known
+_SHRINK: Final = 2.0  # visits of one place that the general deviation counts as
 
 
 class SeasonalProfile:
@@ -100,7 +100,7 @@ class SeasonalProfile:
             place = int(self._current)
             share = min(self._time, 1.0)
             self._visits[place] = visits = min(self._visits[place] + share, self._keep)
-            trust = share * min(self._weight / self._time, 1.0) / visits if visits > share else 1.0
-            self._levels[place] += trust * (self._values / self._weight - self._levels[place])
-            self._deviations[place] += trust * (self._residuals / self._weight - self._deviations[place])
+            weight = share * min(self._weight / self._time, 1.0) / visits if visits > share else 1.0
+            self._levels[place] += weight * (self._values / self._weight - self._levels[place])
+            self._deviations[place] += weight * (self._residuals / self._weight - self._deviations[place])
         self._time = self._weight = self._values = self._residuals = 0.0

@@ -24,7 +24,7 @@ _logger = logging.getLogger("cogmeter.notifiers")
 
 
 def delay_us(attempts: int, *, retry_after_s: float | None = None) -> int:
-    """Return the delay after so many attempts: a random time below a limit that doubles with each.
+    """Return the delay after this number of attempts: a random time below a limit that doubles with each.
 
     Full jitter (M. Brooker, "Exponential Backoff And Jitter", AWS Architecture Blog 2015), so that deliveries that
     failed together are not retried together. The delay is at least the pause that the target requires.
@@ -133,4 +133,4 @@ class AttemptLog:
                 raise
             # It had ended already, or the store is broken: then the next start checks whether it arrived.
             self._refused[delivery.id] = store
-            _logger.warning("The end of delivery %d (%s) was not stored: %s", delivery.id, result.outcome, error)
+            _logger.warning("Could not store the result of delivery %d (%s): %s", delivery.id, result.outcome, error)

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from cogmeter.notifiers.base import Notifier
     from cogmeter_storage.base import Store
 
-STOP_S: Final = 10.0  # for a running attempt at the end; one that is cut off counts as uncertain
+STOP_S: Final = 10.0  # wait for a running attempt at the stop; an interrupted attempt counts as uncertain
 TARGET_RULE: Final = "alert_target"  # the type of the notice that another target has stopped
 TEST_RULE: Final = "test"
 ADVICE: Final = "See the log, and send a test with /perf test-alert"
@@ -109,7 +109,7 @@ class Dispatcher:
             await detached(_finish(set(self._tasks)), name="cogmeter-alerts-stop")
 
     def wake(self) -> None:
-        """Check the outbox now."""
+        """Let every worker check the outbox now."""
         for worker in self._workers.values():
             worker.wake()
 
@@ -150,8 +150,8 @@ class Dispatcher:
         if worker.stopped:
             advice = "Fix it and reload the extension; until then this target receives nothing"
             return Finding(name, well=False, text=f"stopped: {worker.stopped}", advice=advice)
-        if worker.trouble:
-            return Finding(name, well=False, text=worker.trouble, advice=ADVICE)
+        if worker.problem:
+            return Finding(name, well=False, text=worker.problem, advice=ADVICE)
         return Finding(name, not worker.missed, f"{worker.delivered} delivered, {worker.failed} failed", ADVICE)
 
     def findings(self) -> list[Finding]:

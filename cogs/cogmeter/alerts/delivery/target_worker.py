@@ -20,10 +20,10 @@ if TYPE_CHECKING:
     from cogmeter_storage.alerting import Alert, Delivery
     from cogmeter_storage.base import Store
 
-GIVE_UP_US: Final = 24 * 3_600_000_000  # an older alert helps nobody
+GIVE_UP_US: Final = 24 * 3_600_000_000  # an older alert is not useful any more
 ATTEMPTS: Final = 10  # before a delivery counts as too old: it may have waited while the bot was off
 FAULTS: Final = 3  # attempts that end in an unexpected exception
-ANSWER_S: Final = 120.0  # for one attempt: discord.py waits by itself where Discord limits the rate
+ANSWER_S: Final = 120.0  # time limit of one attempt; discord.py itself waits for rate limits
 FAR_US: Final = 2**62  # later than anything is due
 IDLE_S: Final = 60.0  # the longest wait: the clock may be set while the worker waits
 SHORTEST_PAUSE_S: Final = 0.2  # a due delivery may wait for an earlier one that another worker sends
@@ -48,7 +48,7 @@ class TargetWorker:
         self.delivered = 0
         self.failed = 0  # deliveries that are no longer attempted
         self.missed = 0  # of these, since the last success
-        self.trouble = ""  # the last attempt's error; empty after a success
+        self.problem = ""  # the last attempt's error; empty after a success
         self.stopped = ""  # why the target receives nothing more
         self.notices: deque[Notice] = deque()  # sent once, without the outbox
         self._active_rules: dict[str, str] = {}  # rules of the active alerts that it received, by uid
@@ -136,13 +136,13 @@ class TargetWorker:
             if error.gone:
                 self._stop_target(error)
             else:
-                self.trouble = str(error)
+                self.problem = str(error)
                 _logger.warning("The %s target cannot receive alerts now: %s", self.name, error)
         except Exception:
-            self.trouble = "the check of this target failed; see the log"
+            self.problem = "the check of this target failed; see the log"
             _logger.exception("The check of the %s target failed", self.name)
         else:
-            self.trouble = ""
+            self.problem = ""
 
     async def test(self, notice: Notice) -> str:
         """Send a notice without the outbox. Return an empty text or the error."""
@@ -155,7 +155,7 @@ class TargetWorker:
         except Exception as error:
             _logger.exception("The %s target failed on a test", self.name)
             return f"An internal error of cogmeter ({type(error).__name__}); see the log"
-        self.trouble, self.missed = "", 0
+        self.problem, self.missed = "", 0
         return ""
 
     async def _deliver(self, delivery: Delivery, now_us: int) -> None:
@@ -187,7 +187,7 @@ class TargetWorker:
             text = f"an internal error of cogmeter ({type(error).__name__}); see the log"
             return self._not_delivered(delivery, NotifyError(text, permanent=delivery.attempts + 1 >= FAULTS))
         self.delivered += 1
-        self.trouble, self.missed = "", 0
+        self.problem, self.missed = "", 0
         return AttemptResult("sent", receipt=receipt)
 
     async def _notify(self, notice: Notice) -> str | None:
@@ -200,7 +200,7 @@ class TargetWorker:
     def _not_delivered(self, delivery: Delivery, error: NotifyError) -> AttemptResult:
         """Return the result of a failed attempt: ``retry`` or ``failed``."""
         attempts, now_us = delivery.attempts + 1, self._clock()
-        self.trouble = str(error)
+        self.problem = str(error)
         if error.gone:
             self._stop_target(error)
         pause_us = delay_us(attempts, retry_after_s=error.retry_after_s)

@@ -136,7 +136,7 @@ class AlertEngine:
         return await self._exclusive(self._unmute(ids, actor, now_us))
 
     async def stepped(self, step_us: int, now_us: int) -> None:
-        """Follow a step of the clock to ``now_us``: waits, mutes and retries go on as before.
+        """Follow a step of the clock to ``now_us``: waits, mutes and retries continue as before.
 
         Raises:
             StorageError: mutes and deliveries keep their times in the store.

@@ -24,7 +24,7 @@ async def refill(window: Window, store: Store, series: Sequence[SeriesRecord], n
     """Restore the operations of the last window, minute by minute, without series that the recorder does not know."""
     window.learn()
     number_of = {names: number for number, names in enumerate(window.series)}
-    known = sorted((number_of[names], one.id) for one in series if (names := (one.service, one.operation)) in number_of)
+    known = sorted((number_of[names], row.id) for row in series if (names := (row.service, row.operation)) in number_of)
     length_us = int(window.length_s * 1e6)
     step_us = max(1, -(-length_us // (SLICES * MINUTE_US))) * MINUTE_US
     first_us = -(-(now_us - length_us) // step_us) * step_us

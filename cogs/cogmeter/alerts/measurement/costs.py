@@ -21,7 +21,7 @@ BIN_US: Final = 300_000_000
 BINS_AN_HOUR: Final = 12
 BINS: Final = 24 * BINS_AN_HOUR
 MOST_SERVICES: Final = 500
-MOST: Final = {COST_KEY: 1e6, "tokens_in": 1e9, "tokens_out": 1e9}  # of one operation; more is a mistake
+MOST: Final = {COST_KEY: 1e6, "tokens_in": 1e9, "tokens_out": 1e9}  # limits of one operation; more is a mistake
 
 
 class CostTotals:

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from cogmeter.alerts.measurement.snapshot import Snapshot
 
 MOST_SERVICES: Final = 100
-BUDGET_S: Final = 0.0005  # of the loop's time in one step
+BUDGET_S: Final = 0.0005  # the loop's time that one step may use
 RATE: Final = "rate"  # the figures of a service; each has a baseline that is stored under this name
 P95: Final = "p95"
 ERROR_RATE: Final = "error_rate"
@@ -95,7 +95,7 @@ class Deviations:
             except Exception as error:  # a fault in one service must not end the check
                 self.faults += 1
                 level = logging.ERROR if self.faults == 1 else logging.DEBUG
-                _logger.log(level, "The baselines of %s begin anew: %r", service, error, exc_info=self.faults == 1)
+                _logger.log(level, "Learning the baselines of %s again: %r", service, error, exc_info=self.faults == 1)
                 self._baselines.pop(service, None)
                 self.found.pop(service, None)
             if time.perf_counter() >= until_s:
@@ -139,7 +139,7 @@ class Deviations:
             score = baseline.update(time_s, value)
             news = value or figure != ERROR_RATE  # no failure is no deviation
             scores[figure] = score if news and baseline.days >= KNOWN_DAYS else 0.0
-        figure = max(scores, key=lambda one: scores[one])
+        figure = max(scores, key=lambda name: scores[name])
         count = int(view.by_service.operations[place])
         usual = max(baselines[figure].usual, 0.0)
         self.found[service] = Deviation(scores[figure], figure, figures[figure], usual, count)

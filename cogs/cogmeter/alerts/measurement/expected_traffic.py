@@ -25,7 +25,7 @@ class ExpectedTraffic:
     """The expected traffic, updated once a minute. Without memory, an hour of silence would become the expected one."""
 
     def __init__(self) -> None:
-        self.kept: dict[str, tuple[float, float]] = {}  # operations/min and burstiness of silent services
+        self.silent: dict[str, tuple[float, float]] = {}  # operations/min and burstiness of silent services
         self.per_minute: dict[int, NDArray[np.float64]] = {}  # by window, in seconds
         self.burstiness = np.zeros(0)
         self._recent = np.zeros(0)
@@ -41,11 +41,11 @@ class ExpectedTraffic:
         recent = [history.before_per_minute(window_s) for window_s in WINDOWS_S]
         self._recent = np.max(recent, axis=0)
         self.burstiness = history.burstiness()
-        kept = [(place, self.kept[service]) for place, service in enumerate(services) if service in self.kept]
-        for place, (_, burst) in kept:
+        silent = [(place, self.silent[service]) for place, service in enumerate(services) if service in self.silent]
+        for place, (_, burst) in silent:
             self.burstiness[place] = burst  # a silence in the middle of an hour looks like a burst before it
         for rates in recent:
-            for place, (rate, _) in kept:
+            for place, (rate, _) in silent:
                 rates[place] = max(rate, rates[place])
         # A new mapping: a check in progress keeps the one that it began with.
         usual = [rates if days is None else np.minimum(rates, days) for rates in recent]
@@ -53,19 +53,19 @@ class ExpectedTraffic:
 
     def note(self, silent: Collection[str], place: Mapping[str, int]) -> None:
         """Remember the expected traffic of services whose traffic is low now, and forget the others."""
-        known = [service for service in silent if service in self.kept or service in place]
-        self.kept = {service: self.kept.get(service) or self._now(place[service]) for service in known[:MOST]}
+        known = [service for service in silent if service in self.silent or service in place]
+        self.silent = {service: self.silent.get(service) or self._now(place[service]) for service in known[:MOST]}
 
     def restore(self, state: Mapping[str, Sequence[float]]) -> None:
-        """Restore ``kept`` as it was stored.
+        """Restore ``silent`` as it was stored.
 
         Raises:
             ValueError, TypeError, AttributeError: this is not such a state; nothing has changed.
         """
-        kept = {str(name): (float(rate), float(burst)) for name, (rate, burst) in state.items()}
-        if not all(math.isfinite(value) for pair in kept.values() for value in pair):
+        restored = {str(name): (float(rate), float(burst)) for name, (rate, burst) in state.items()}
+        if not all(math.isfinite(value) for pair in restored.values() for value in pair):
             raise ValueError("a usual rate is not a finite number")
-        self.kept = kept
+        self.silent = restored
 
     def _now(self, place: int) -> tuple[float, float]:
         return float(self._recent[place]), float(self.burstiness[place])

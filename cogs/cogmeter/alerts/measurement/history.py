@@ -22,7 +22,7 @@ HALF_HOUR_S: Final = 1_800
 HOUR_S: Final = 3_600
 SIX_HOURS_S: Final = 21_600
 THREE_DAYS_S: Final = 259_200
-DAYS: Final = 7  # in which the same hour is looked up
+DAYS: Final = 7  # days whose same hour is compared
 HOURS: Final = 24 * DAYS + 2  # kept
 
 # (length of the window in s, width of a bin in us, bins that are kept)
@@ -39,16 +39,16 @@ PIECE: Final = 1_500  # bins times services that are read at once: a histogram o
 class Ring:
     """Counts in bins of one width. The sums are over the newest bins, including the open one."""
 
-    def __init__(self, length_s: int, width_us: int, kept: int) -> None:
-        self.counts = np.zeros((kept, 2, 0), dtype=np.int32)  # operations and failures
+    def __init__(self, length_s: int, width_us: int, capacity: int) -> None:
+        self.counts = np.zeros((capacity, 2, 0), dtype=np.int32)  # operations and failures
         self.sums = np.zeros((2, 0), dtype=np.int64)
         self.width_us = width_us
         self.newest: int | None = None  # the number of the newest bin: its time divided by the width
-        self._kept = kept
+        self._capacity = capacity
         self._summed = length_s * 1_000_000 // width_us
 
     def grow(self, services: int) -> None:
-        """Make room for so many services."""
+        """Extend the arrays to this number of services."""
         missing = services - self.sums.shape[1]
         if missing > 0:
             self.counts = np.pad(self.counts, ((0, 0), (0, 0), (0, missing)))
@@ -59,9 +59,9 @@ class Ring:
         number = now_us // self.width_us
         if self.newest is None:
             self.newest = number
-        for step in range(self.newest + 1, min(number, self.newest + self._kept) + 1):
-            self.sums -= self.counts[(step - self._summed) % self._kept]
-            self.counts[step % self._kept] = 0
+        for step in range(self.newest + 1, min(number, self.newest + self._capacity) + 1):
+            self.sums -= self.counts[(step - self._summed) % self._capacity]
+            self.counts[step % self._capacity] = 0
         self.newest = max(self.newest, number)
 
     def shift(self, step_us: int) -> None:
@@ -69,7 +69,7 @@ class Ring:
         if self.newest is not None:
             bins = round(step_us / self.width_us)
             self.newest += bins
-            self.counts = np.roll(self.counts, bins % self._kept, axis=0)
+            self.counts = np.roll(self.counts, bins % self._capacity, axis=0)
 
     def add(self, counts: NDArray[np.int64]) -> None:
         """Count into the newest bin: [2, services]; services may have been added since the counts were taken."""
@@ -77,18 +77,18 @@ class Ring:
         self.put(self.newest, counts)
 
     def put(self, number: int, counts: NDArray[np.int64]) -> None:
-        """Count into an older bin, if it is still kept."""
+        """Count into an older bin, if it is still stored."""
         assert self.newest is not None
-        services = counts.shape[1]  # at most as many as there is room for
-        if 0 <= self.newest - number < self._kept:
-            self.counts[number % self._kept, :, :services] += counts.astype(np.int32)
+        services = counts.shape[1]  # not more than the arrays have
+        if 0 <= self.newest - number < self._capacity:
+            self.counts[number % self._capacity, :, :services] += counts.astype(np.int32)
             if self.newest - number < self._summed:
                 self.sums[:, :services] += counts
 
     def bin(self, number: int) -> NDArray[np.int32]:
-        """Return the counts of one kept bin: [2, services]."""
-        found: NDArray[np.int32] = self.counts[number % self._kept]
-        return found
+        """Return the counts of one stored bin: [2, services]."""
+        counts: NDArray[np.int32] = self.counts[number % self._capacity]
+        return counts
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,7 +113,7 @@ class WindowHistory:
 
     def __init__(self) -> None:
         self.since_us: int | None = None  # the start of the known counts
-        self._rings = {length_s: Ring(length_s, width_us, kept) for length_s, width_us, kept in RINGS}
+        self._rings = {length_s: Ring(length_s, width_us, capacity) for length_s, width_us, capacity in RINGS}
 
     def add(self, counts: NDArray[np.int64], now_us: int) -> None:
         """Count operations and failures by service: [2, services]."""
@@ -122,7 +122,7 @@ class WindowHistory:
             ring.add(counts)
 
     def move(self, now_us: int, services: int) -> None:
-        """Move to this time, with so many services."""
+        """Move to this time, for this number of services."""
         if self.since_us is None:
             self.since_us = now_us
         for ring in self._rings.values():
@@ -174,7 +174,7 @@ class WindowHistory:
         """
         hours = self._rings[THREE_DAYS_S]
         now = hours.newest or 0
-        known = [day for day in range(1, DAYS + 1) if self._knows((now - 24 * day) * HOUR_US)]
+        known = [day for day in range(1, DAYS + 1) if self._has_data((now - 24 * day) * HOUR_US)]
         if not known:
             return None
         days = [np.minimum(hours.bin(now - 24 * day)[0], hours.bin(now - 24 * day + 1)[0]) for day in known]
@@ -187,7 +187,7 @@ class WindowHistory:
         self, store: Store, place: Mapping[str, int], series: Sequence[SeriesRecord], now_us: int
     ) -> None:
         """Restore the stored counts; ``place`` is the place of each service."""
-        groups = {one.id: place[one.service] for one in series}
+        groups = {record.id: place[record.service] for record in series}
         self.move(now_us, max(place.values(), default=-1) + 1)
         if not groups:
             return
@@ -204,13 +204,13 @@ class WindowHistory:
         self.since_us = min(now_us, max(self._first_us(), min(first_end_us or 0, self._first_us() + HOUR_US)))
 
     def _first_us(self) -> int:
-        """Return the hour of the first stored operation."""
+        """Return the start of the hour of the first stored operation."""
         ring = self._rings[THREE_DAYS_S]
         assert ring.newest is not None
         numbers = range(ring.newest - HOURS + 1, ring.newest + 1)
         return next((number for number in numbers if ring.bin(number).any()), ring.newest + 1) * ring.width_us
 
-    def _knows(self, at_us: int) -> bool:
+    def _has_data(self, at_us: int) -> bool:
         return self.since_us is not None and self.since_us <= at_us
 
 
@@ -224,9 +224,9 @@ async def _read(
     for start_us in range(since_us, until_us, piece_us):
         totals = await store.totals(start_us, min(start_us + piece_us, until_us), groups=groups, step_us=step_us)
         counts = np.stack([totals.counts, totals.failures], axis=1)
-        for edge_us, one in zip(totals.edges_us.tolist(), counts, strict=True):
+        for edge_us, bin_counts in zip(totals.edges_us.tolist(), counts, strict=True):
             for ring in rings:
-                ring.put(edge_us // ring.width_us, one)
+                ring.put(edge_us // ring.width_us, bin_counts)
 
 
 def _lower_median(values: NDArray[np.int32]) -> NDArray[np.float64]:

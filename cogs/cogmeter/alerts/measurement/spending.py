@@ -26,13 +26,13 @@ if TYPE_CHECKING:
     from cogmeter_storage.base import Store
     from cogmeter_storage.model import OperationRecord
 
-KEY: Final = "alerts.spending"  # in the store's memory
+KEY: Final = "alerts.spending"  # the key of the stored sums
 MOST_DAYS: Final = 90
 MOST_A_DAY: Final = 100  # services and models of one day; beyond, they share one line
 OTHER: Final = "(other)"
 MOST_ROWS: Final = 500_000  # stored operations that are looked through at a start
-ROWS: Final = 500  # of them read at once
-PAUSE_S: Final = 0.005  # between two readings
+ROWS: Final = 500  # stored operations that are read at once
+PAUSE_S: Final = 0.005  # pause between two reads
 MODEL: Final = 100  # characters of a model's name
 FAR_US: Final = 2**62
 
@@ -48,12 +48,12 @@ class Spent:
     tokens_out: float = 0.0
     dollars: float = 0.0
 
-    def add(self, found: Mapping[str, float]) -> None:
+    def add(self, values: Mapping[str, float]) -> None:
         """Count one operation."""
         self.operations += 1
-        self.tokens_in += found.get("tokens_in", 0.0)
-        self.tokens_out += found.get("tokens_out", 0.0)
-        self.dollars += found.get(COST_KEY, 0.0)
+        self.tokens_in += values.get("tokens_in", 0.0)
+        self.tokens_out += values.get("tokens_out", 0.0)
+        self.dollars += values.get(COST_KEY, 0.0)
 
     def join(self, other: Spent) -> None:
         """Add the sums of another one."""
@@ -68,22 +68,22 @@ class Spending:
 
     def __init__(self) -> None:
         self.days: dict[int, dict[tuple[str, str], Spent]] = {}  # by the day's number and (service, model)
-        self.since_us: int | None = None  # from then on everything is counted; None: nothing is yet
-        self._until_us = 0  # when the last one ended that was counted as it came
-        self._gaps_us: list[tuple[int, int]] = []  # between a run's end and the next one's beginning, not read yet
-        self._last_id = 0  # of what was stored then; what comes later is counted as it comes
+        self.since_us: int | None = None  # all operations since this time are counted; None: none are counted yet
+        self._until_us = 0  # when the last operation that was counted live ended
+        self._gaps_us: list[tuple[int, int]] = []  # ranges between two runs that are not read yet
+        self._last_id = 0  # the last stored operation at the start; later ones are counted live
 
     async def begin(self, store: Store, now_us: int) -> None:
         """Restore the stored sums, and count operations live from now on.
 
         Raises:
             StorageError: the store cannot be read, and nothing is restored.
-            DamagedStateError: what was kept cannot be read; everything is counted again.
+            DamagedStateError: the stored sums cannot be read; everything is counted again.
         """
-        kept = await store.get_value(KEY)
+        state = await store.get_value(KEY)
         newest = await store.page(None, 0, FAR_US, limit=1)
         try:
-            self.restore(kept)
+            self.restore(state)
         finally:
             self._begin(newest, now_us)
 
@@ -115,11 +115,11 @@ class Spending:
 
     def add(self, service: str, end_us: int, metadata: Any) -> None:
         """Count one operation, if its metadata has a cost."""
-        found = dict(amounts(metadata))
-        if not found:
+        values = dict(amounts(metadata))
+        if not values:
             return
         model = metadata.get("model")
-        self._line(end_us // DAY_US, (service, model[:MODEL] if isinstance(model, str) else "")).add(found)
+        self._line(end_us // DAY_US, (service, model[:MODEL] if isinstance(model, str) else "")).add(values)
         self._forget()
 
     async def catch_up(self, store: Store, *, most: int = MOST_ROWS) -> None:
@@ -134,30 +134,30 @@ class Spending:
                 most -= await self._read(store, day_us, self.since_us)
                 self.since_us = day_us
         except StorageError as error:
-            _logger.warning("What operations cost before the start is not known: %s", error)
+            _logger.warning("Could not read the costs before the start: %s. The next start tries again", error)
 
     async def keep(self, store: Store) -> None:
         """Store the sums."""
-        days = {str(number): [(*key, *_sums(one)) for key, one in day.items()] for number, day in self.days.items()}
+        days = {str(number): [(*key, *_sums(spent)) for key, spent in day.items()] for number, day in self.days.items()}
         state = {"days": days, "since": self.since_us, "until": self._until_us, "gaps": self._gaps_us}
         await store.set_value(KEY, (await asyncio.to_thread(json.dumps, state)).encode())
 
-    def restore(self, kept: bytes | None) -> None:
+    def restore(self, stored: bytes | None) -> None:
         """Restore the stored sums.
 
         Raises:
             DamagedStateError: it cannot be read; nothing is counted yet.
         """
-        if kept is None:
+        if stored is None:
             return
         with parsing():
-            state = json.loads(kept)
+            state = json.loads(stored)
             days = {
                 int(number): {(str(service), str(model)): Spent(int(count), *map(float, sums))
                               for service, model, count, *sums in day}
                 for number, day in state["days"].items()
             }  # fmt: skip
-            if not all(math.isfinite(sum(_sums(one))) for day in days.values() for one in day.values()):
+            if not all(math.isfinite(sum(_sums(spent))) for day in days.values() for spent in day.values()):
                 raise ValueError("a sum is not a finite number")
             gaps_us = [(int(since), int(until)) for since, until in state["gaps"]]
             since_us, until_us = int(state["since"]), int(state["until"])
@@ -165,14 +165,14 @@ class Spending:
 
     async def _read(self, store: Store, since_us: int, until_us: int) -> int:
         """Count the stored operations of a time range, all or none; return how many were read."""
-        looked_at, found = 0, Spending()
+        looked_at, spending = 0, Spending()
         async for operations in store.stream(None, since_us, until_us, rows=ROWS):
-            for one in operations:
-                if one.metadata and one.id <= self._last_id:
-                    found.add(one.service, one.end_us, one.metadata)
+            for operation in operations:
+                if operation.metadata and operation.id <= self._last_id:
+                    spending.add(operation.service, operation.end_us, operation.metadata)
             looked_at += len(operations)
             await asyncio.sleep(PAUSE_S)
-        for number, day in found.days.items():
+        for number, day in spending.days.items():
             for key, sums in day.items():
                 self._line(number, key).join(sums)
         self._forget()
@@ -199,5 +199,5 @@ class Spending:
             del self.days[min(self.days)]
 
 
-def _sums(one: Spent) -> tuple[float, ...]:
-    return one.operations, one.tokens_in, one.tokens_out, one.dollars
+def _sums(spent: Spent) -> tuple[float, ...]:
+    return spent.operations, spent.tokens_in, spent.tokens_out, spent.dollars

@@ -98,7 +98,7 @@ def burn_rates(operations: Counts, failures: Counts, target: float | Values) -> 
 
 
 def silence(operations: Counts, expected: Values, burstiness: float | Values = 0.0) -> Values:
-    """Return the logarithm of a bound on the probability of so few operations where so many are expected.
+    """Return the logarithm of a bound on the probability of this few operations, given the expected number.
 
     This is Chernoff's bound for the lower tail of a negative binomial variable X with mean m and variance m + m^2 / k,
     where burstiness is 1 / k: ln P(X <= x) <= x ln(m / x) - (x + k) ln((m + k) / (x + k)), for x < m. Without
@@ -112,11 +112,11 @@ def silence(operations: Counts, expected: Values, burstiness: float | Values = 0
 
 
 def excess(operations: Counts, failures: Counts, usual: Values) -> Values:
-    """Return the logarithm of a bound on the probability of so many failures where the share ``usual`` fails.
+    """Return the logarithm of a bound on the probability of this many failures, given the usual share.
 
     This is Chernoff's bound for the upper tail of a binomial variable X of n operations with probability p:
-    for k > n p, ln P(X >= k) <= -n (q ln(q / p) + (1 - q) ln((1 - q) / (1 - p))) with q = k / n. It is 0 if no
-    more fail than usual.
+    for k > n p, ln P(X >= k) <= -n (q ln(q / p) + (1 - q) ln((1 - q) / (1 - p))) with q = k / n. It is 0 if the
+    share is not above the usual one.
     """
     rate = np.maximum(error_rates(operations, failures), usual)
     with np.errstate(divide="ignore", invalid="ignore"):

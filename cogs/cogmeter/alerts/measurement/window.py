@@ -82,9 +82,9 @@ class _Slice:
             yield keys, np.ones(len(keys), dtype=np.int32)
 
 
-def _merged(one: NDArray[np.int64], other: NDArray[np.int64]) -> NDArray[np.int64]:
+def _merged(first_run: NDArray[np.int64], second_run: NDArray[np.int64]) -> NDArray[np.int64]:
     """Merge two runs."""
-    both = np.sort(np.concatenate([one, other]), kind="stable")
+    both = np.sort(np.concatenate([first_run, second_run]), kind="stable")
     keys = both >> 32
     first = np.flatnonzero(np.concatenate([[True], keys[1:] != keys[:-1]]))
     merged: NDArray[np.int64] = keys[first] << 32 | np.add.reduceat(both & _TIMES, first)
@@ -294,7 +294,7 @@ def _measures(outcomes: list[Any], durations: list[Any]) -> tuple[NDArray[np.int
     """Return outcomes and durations in microseconds of buffered operations; check what ``record()`` did not."""
     if None in outcomes:
         pairs = zip(outcomes, durations, strict=True)
-        durations = [taken // 1000 if outcome is not None else checked_us(taken) or 0 for outcome, taken in pairs]
+        durations = [value // 1000 if outcome is not None else checked_us(value) or 0 for outcome, value in pairs]
         outcomes = [outcome or 0 for outcome in outcomes]
         return np.array(outcomes, dtype=np.int64), np.array(durations, dtype=np.int64)
     return np.array(outcomes, dtype=np.int64), np.array(durations, dtype=np.int64) // 1000

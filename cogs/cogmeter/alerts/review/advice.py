@@ -1,4 +1,4 @@
-"""Advice on thresholds: a replay finds one with fewer alerts, and still every alert that was acknowledged."""
+"""Suggests thresholds: a replay finds values with fewer alerts that keep every acknowledged alert."""
 
 from __future__ import annotations
 
@@ -14,18 +14,18 @@ if TYPE_CHECKING:
 
     from cogmeter.alerts.lifecycle.subject_state import Policy
     from cogmeter.alerts.model import Limit, Subject
-    from cogmeter.alerts.review.replay import Episode, Trail
+    from cogmeter.alerts.review.replay import Episode, RuleHistory
 
 NOISY_FROM: Final = 3  # alerts that nobody acknowledged
 WANTED: Final = 0.8  # the share of them that the advised threshold should remove
-LEAST: Final = 0.5  # a change that removes less is not advised
-FARTHEST: Final = 5.0  # times the current threshold: more would switch the rule off
+LEAST: Final = 0.5  # share of the unacknowledged alerts that a suggested change must remove
+FARTHEST: Final = 5.0  # highest suggestion, as a multiple of the current threshold
 LASTING_S: Final = (60.0, 120.0, 300.0, 600.0, 900.0)  # candidates for the field "for"
 
 
 def advise(
     subject: Subject,
-    trail: Trail,
+    history: RuleHistory,
     limit: Limit,
     acted: Sequence[tuple[int, int]],
     *,
@@ -35,29 +35,29 @@ def advise(
     """Return the smallest change that removes most unacknowledged alerts and no acknowledged one; else None.
 
     ``acted`` are the (since_us, until_us) of alerts that were acknowledged. ``most`` is the highest threshold that the
-    rule takes.
+    rule allows.
     """
 
     def fired(changed: Limit) -> list[Episode]:
-        return episodes(trail, changed, policy)
+        return episodes(history, changed, policy)
 
     now = fired(limit)
-    noise = [one for one in now if not _meets(one, acted)]
+    noise = [episode for episode in now if not _meets(episode, acted)]
     if len(noise) < NOISY_FROM:
         return None
-    kept = [span for span in acted if any(_meets(one, [span]) for one in now)]
+    spans = [span for span in acted if any(_meets(episode, [span]) for episode in now)]
     ceiling = min(FARTHEST * limit.threshold, most)
-    thresholds = sorted({_above(one.worst) for one in noise if _above(one.worst) <= ceiling})
-    lasting = [one for one in LASTING_S if one > limit.for_s]
+    thresholds = sorted({_above(episode.worst) for episode in noise if _above(episode.worst) <= ceiling})
+    delays_s = [delay_s for delay_s in LASTING_S if delay_s > limit.for_s]
     ways = {
-        "threshold": _mildest(thresholds, lambda one: fired(_raised(limit, one)), kept, len(noise)),
-        "for": _mildest(lasting, lambda one: fired(dataclasses.replace(limit, for_s=one)), kept, len(noise)),
+        "threshold": _mildest(thresholds, lambda value: fired(_raised(limit, value)), spans, len(noise)),
+        "for": _mildest(delays_s, lambda value: fired(dataclasses.replace(limit, for_s=value)), spans, len(noise)),
     }
-    found = [(field, *one) for field, one in ways.items() if one is not None]
-    if not found:
+    candidates = [(field, *result) for field, result in ways.items() if result is not None]
+    if not candidates:
         return None
     # Of two that remove enough, the threshold: a longer "for" also delays the alert.
-    field, value, left = max(found, key=lambda one: min((len(noise) - one[2]) / len(noise), WANTED))
+    field, value, left = max(candidates, key=lambda candidate: min((len(noise) - candidate[2]) / len(noise), WANTED))
     before = limit.threshold if field == "threshold" else limit.for_s
     return Advice(
         rule=subject.rule,
@@ -73,15 +73,15 @@ def advise(
 
 
 def _mildest(
-    values: Iterable[float], after_of: Callable[[float], list[Episode]], kept: Sequence[tuple[int, int]], noise: int
+    values: Iterable[float], after_of: Callable[[float], list[Episode]], spans: Sequence[tuple[int, int]], noise: int
 ) -> tuple[float, int] | None:
     """Return the first value that removes enough, else the one that removes most, and how many alerts are left."""
     best: tuple[float, int] | None = None
     for value in values:
         after = after_of(value)
-        if not all(any(_meets(one, [span]) for one in after) for span in kept):
+        if not all(any(_meets(episode, [span]) for episode in after) for span in spans):
             break  # a higher one keeps even less
-        left = sum(not _meets(one, kept) for one in after)
+        left = sum(not _meets(episode, spans) for episode in after)
         if best is None or left < best[1]:
             best = (value, left)
         if noise - left >= WANTED * noise:
@@ -94,8 +94,8 @@ def _raised(limit: Limit, threshold: float) -> Limit:
     return dataclasses.replace(limit, threshold=threshold, recovery=limit.recovery * threshold / limit.threshold)
 
 
-def _meets(one: Episode, spans: Iterable[tuple[int, int]]) -> bool:
-    return any(one.began_us < until_us and since_us < one.ended_us for since_us, until_us in spans)
+def _meets(episode: Episode, spans: Iterable[tuple[int, int]]) -> bool:
+    return any(episode.began_us < until_us and since_us < episode.ended_us for since_us, until_us in spans)
 
 
 def _above(value: float) -> float:

@@ -63,15 +63,15 @@ def minutes_of(totals: Totals, group: int) -> Minutes:
 
 def joined(parts: Sequence[Minutes]) -> Minutes:
     """Join parts (at least one) that follow each other in time."""
-    sizes = np.cumsum([0, *(one.operations.size for one in parts[:-1])])
+    sizes = np.cumsum([0, *(part.operations.size for part in parts[:-1])])
     return Minutes(
         since_us=parts[0].since_us,
-        operations=np.concatenate([one.operations for one in parts]),
-        failures=np.concatenate([one.failures for one in parts]),
-        sum_us=np.concatenate([one.sum_us for one in parts]),
-        rows=np.concatenate([one.rows + size for one, size in zip(parts, sizes, strict=True)]),
-        buckets=np.concatenate([one.buckets for one in parts]),
-        counts=np.concatenate([one.counts for one in parts]),
+        operations=np.concatenate([part.operations for part in parts]),
+        failures=np.concatenate([part.failures for part in parts]),
+        sum_us=np.concatenate([part.sum_us for part in parts]),
+        rows=np.concatenate([part.rows + size for part, size in zip(parts, sizes, strict=True)]),
+        buckets=np.concatenate([part.buckets for part in parts]),
+        counts=np.concatenate([part.counts for part in parts]),
     )
 
 
@@ -81,30 +81,30 @@ async def read_minutes(store: Store, groups: Sequence[Sequence[int]], since_us: 
     Nothing long runs on the loop: the store adds up on its own thread, and another thread drops empty buckets.
     """
     since_us -= since_us % MINUTE_US
-    found: list[list[Minutes]] = [[] for _ in groups]
+    parts: list[list[Minutes]] = [[] for _ in groups]
     for numbers, part in _disjoint(groups):
         step_us = max(PIECE // len(numbers), 1) * MINUTE_US
         for start_us in range(since_us, until_us, step_us):
             totals = await store.totals(start_us, min(start_us + step_us, until_us), groups=part, step_us=MINUTE_US)
             thinned = await asyncio.to_thread(lambda: [minutes_of(totals, place) for place in range(len(numbers))])  # noqa: B023 - awaited within the turn
             for number, minutes in zip(numbers, thinned, strict=True):
-                found[number].append(minutes)
-    return await asyncio.to_thread(_joined_all, found)
+                parts[number].append(minutes)
+    return await asyncio.to_thread(_joined_all, parts)
 
 
-def _joined_all(found: list[list[Minutes]]) -> list[Minutes]:
+def _joined_all(parts: list[list[Minutes]]) -> list[Minutes]:
     """Join the parts of each, and free them in this thread: freeing ten thousands of arrays would block the loop."""
-    made = []
-    while found:
-        made.append(joined(found.pop()))
-    return made[::-1]
+    minutes = []
+    while parts:
+        minutes.append(joined(parts.pop()))
+    return minutes[::-1]
 
 
 def _disjoint(groups: Sequence[Sequence[int]]) -> list[tuple[list[int], Mapping[int, int]]]:
     """Sort the groups into rounds without repeated series: the groups' numbers, and each series' place."""
     rounds: list[tuple[list[int], dict[int, int]]] = []
     for number, group in enumerate(groups):
-        fitting = next((one for one in rounds if one[1].keys().isdisjoint(group)), None)
+        fitting = next((round_ for round_ in rounds if round_[1].keys().isdisjoint(group)), None)
         if fitting is None:
             fitting = ([], {})
             rounds.append(fitting)

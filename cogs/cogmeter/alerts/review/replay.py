@@ -43,7 +43,7 @@ class NotReplayableError(LookupError):
 
 
 @dataclass(frozen=True, slots=True)
-class Trail:
+class RuleHistory:
     """The values of one subject, one at the end of each minute, in the rule's unit."""
 
     at_us: Int64Array  # [n]
@@ -51,11 +51,11 @@ class Trail:
     operations: Int64Array  # [n] in the window
     failures: Failures | None = None  # of a rule that ignores chance
 
-    def since(self, since_us: int) -> Trail:
+    def since(self, since_us: int) -> RuleHistory:
         """Return the part from this time on."""
         first = int(np.searchsorted(self.at_us, since_us, side="right"))
         failures = None if self.failures is None else self.failures.since(first)
-        return Trail(self.at_us[first:], self.values[first:], self.operations[first:], failures)
+        return RuleHistory(self.at_us[first:], self.values[first:], self.operations[first:], failures)
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,10 +81,10 @@ def replay(
     Raises:
         NotReplayableError: the rule has no ``replay``.
     """
-    return episodes(trail_of(minutes_of(totals, group), rule, window_s=window_s, statistic=statistic), limit)
+    return episodes(history_of(minutes_of(totals, group), rule, window_s=window_s, statistic=statistic), limit)
 
 
-def trail_of(minutes: Minutes, rule: str, *, window_s: float, statistic: str = "average") -> Trail:
+def history_of(minutes: Minutes, rule: str, *, window_s: float, statistic: str = "average") -> RuleHistory:
     """Return the values that a rule would have compared; ``statistic`` is that of the response time.
 
     Raises:
@@ -95,7 +95,7 @@ def trail_of(minutes: Minutes, rule: str, *, window_s: float, statistic: str = "
         raise NotReplayableError(rule)
     width = max(round(window_s * 1e6 / MINUTE_US), 1)
     operations, failures, sum_us = (
-        windowed(one, width) for one in (minutes.operations, minutes.failures, minutes.sum_us)
+        windowed(column, width) for column in (minutes.operations, minutes.failures, minutes.sum_us)
     )
     values = np.zeros(operations.size)
     by_average = bool(RULES[rule].statistic_setting) and STATISTICS[statistic][0] is None
@@ -103,7 +103,7 @@ def trail_of(minutes: Minutes, rule: str, *, window_s: float, statistic: str = "
     for part, buckets in histograms(minutes, width) if method.buckets and not by_average else [whole]:
         counts = (operations[part], failures[part], sum_us[part])
         values[part] = method.values(WindowCounts(*counts, buckets, width * 60.0, statistic))
-    return Trail(minutes.ends_us, values, operations, _failures(minutes, width) if method.chance else None)
+    return RuleHistory(minutes.ends_us, values, operations, _failures(minutes, width) if method.chance else None)
 
 
 def _failures(minutes: Minutes, width: int) -> Failures:
@@ -115,47 +115,47 @@ def _failures(minutes: Minutes, width: int) -> Failures:
     return Failures(spans[:-1], spans[-1])
 
 
-def episodes(trail: Trail, limit: Limit, policy: Policy = USUAL) -> list[Episode]:
+def episodes(history: RuleHistory, limit: Limit, policy: Policy = USUAL) -> list[Episode]:
     """Return the alerts under this limit, in order of time, by the rules of ``lifecycle/transitions.py``."""
-    if limit.threshold <= 0 or not trail.at_us.size:
+    if limit.threshold <= 0 or not history.at_us.size:
         return []
-    enough = kept = trail.operations >= limit.min_operations
-    breached = trail.values > limit.threshold
-    if trail.failures is not None:
-        enough, kept = (trail.failures.enough(limit.min_operations, share=share) for share in (1.0, KEPT))
-        breached &= trail.failures.no_chance(limit.recovery, limit.min_operations)
-    course = _Course(trail, enough & breached, ~(kept & (trail.values > limit.recovery)))
-    found: list[Episode] = []
+    enough = continues = history.operations >= limit.min_operations
+    breached = history.values > limit.threshold
+    if history.failures is not None:
+        enough, continues = (history.failures.enough(limit.min_operations, share=share) for share in (1.0, KEPT))
+        breached &= history.failures.no_chance(limit.recovery, limit.min_operations)
+    course = _Course(history, enough & breached, ~(continues & (history.values > limit.recovery)))
+    past: list[Episode] = []
     place: int | None = 0
     while place is not None and (began := _first(course.breached, place)) is not None:
-        fired = _fires(course, began, limit, policy, found)
+        fired = _fires(course, began, limit, policy, past)
         if fired is None:
             place = _first(course.recovered, began)  # over before the alert would have fired
             continue
-        fires = [one.fired_us for one in found] + [int(trail.at_us[fired])]
-        recent = sum(fires[-1] - one < policy.flap_window_s * 1e6 for one in fires)
+        fires = [episode.fired_us for episode in past] + [int(history.at_us[fired])]
+        recent = sum(fires[-1] - fired_us < policy.flap_window_s * 1e6 for fired_us in fires)
         calm_s = limit.recovery_s
         if recent >= policy.flap_from:
             calm_s = max(policy.flap_calm_factor * calm_s, policy.flap_calm_s)
         end = _calm(course, fired, calm_s)
-        worst = float(trail.values[began : end + 1].max())
-        found.append(Episode(int(trail.at_us[began]), fires[-1], int(trail.at_us[end]), worst))
+        worst = float(history.values[began : end + 1].max())
+        past.append(Episode(int(history.at_us[began]), fires[-1], int(history.at_us[end]), worst))
         place = end + 1
-    return found
+    return past
 
 
 @dataclass(frozen=True, slots=True)
 class _Course:
     """A trail compared with a limit. Between threshold and recovery threshold it is neither breached nor recovered."""
 
-    trail: Trail
+    history: RuleHistory
     breached: NDArray[np.bool_]
     recovered: NDArray[np.bool_]
 
 
 def _fires(course: _Course, began: int, limit: Limit, policy: Policy, before: Sequence[Episode]) -> int | None:
     """Return where a breach that began here fires: after the field "for" and the cooldown; None if it does not."""
-    at_us = course.trail.at_us
+    at_us = course.history.at_us
     from_us = int(at_us[began]) + int(limit.for_s * 1e6)
     if before:
         from_us = max(from_us, before[-1].fired_us + int(policy.cooldown_s * 1e6))
@@ -165,20 +165,20 @@ def _fires(course: _Course, began: int, limit: Limit, policy: Policy, before: Se
 
 
 def _calm(course: _Course, place: int, calm_s: float) -> int:
-    """Return where the value has been recovered for so long; the last minute if it never is."""
-    at_us = course.trail.at_us
+    """Return the minute at which the value has been recovered for ``calm_s``; the last minute if it never is."""
+    at_us = course.history.at_us
     last = at_us.size - 1
     while (well := _first(course.recovered, place)) is not None:
-        ill = _first(~course.recovered, well)
+        relapse = _first(~course.recovered, well)
         enough = max(int(np.searchsorted(at_us, at_us[well - 1] + int(calm_s * 1e6))), well)
-        if ill is None or enough < ill:
+        if relapse is None or enough < relapse:
             return min(enough, last)
-        place = ill
+        place = relapse
     return last
 
 
 def _first(flags: NDArray[np.bool_], place: int) -> int | None:
     """Return the first set flag from this place on."""
     ahead = flags[place:]
-    found = int(ahead.argmax()) if ahead.size else 0
-    return place + found if ahead.size and ahead[found] else None
+    offset = int(ahead.argmax()) if ahead.size else 0
+    return place + offset if ahead.size and ahead[offset] else None

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from cogmeter.query.records import Advice, Range
     from cogmeter_storage.alerting import Alert, AlertChange
 
-IGNORED_FROM: Final = 3  # so many alerts without an acknowledgement are listed
+IGNORED_FROM: Final = 3  # alerts without an acknowledgement from which a subject is listed
 
 
 def report_of(
@@ -37,7 +37,7 @@ def report_of(
         total=_line("", "", fired, flaps, muted),
         lines=tuple(lines),
         ignored=tuple(line for line in lines if _ignored(line)),
-        advice=tuple(sorted(advice, key=lambda one: (-one.removed, one.key))),
+        advice=tuple(sorted(advice, key=lambda change: (-change.removed, change.key))),
     )
 
 

@@ -80,10 +80,10 @@ async def preview(store: Store, settings: Settings, change: Change) -> Preview:
     """Return the effect of a change, replayed on stored minutes."""
     overrides = await store.alerting.overrides()
     before = (await holdings(store, settings)).of(change.subject, change.field)
-    then = {key: value for key, value in overrides.items() if key != change.key}
+    changed = {key: value for key, value in overrides.items() if key != change.key}
     if change.value is not None:
-        then[change.key] = change.value
-    after = EffectiveLimits(settings, then).of(change.subject, change.field)
+        changed[change.key] = change.value
+    after = EffectiveLimits(settings, changed).of(change.subject, change.field)
     if change.value is None:
         return Preview(before, after, None)
     try:

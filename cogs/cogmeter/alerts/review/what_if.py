@@ -10,7 +10,7 @@ from cogmeter.alerts.measurement.history import SIX_HOURS_S
 from cogmeter.alerts.model import Subject
 from cogmeter.alerts.review.advice import advise
 from cogmeter.alerts.review.minutes import read_minutes
-from cogmeter.alerts.review.replay import NotReplayableError, episodes, trail_of
+from cogmeter.alerts.review.replay import NotReplayableError, episodes, history_of
 from cogmeter.alerts.review.report import fired_in
 from cogmeter.alerts.rules import RULES
 from cogmeter.alerts.thresholds.keys import THRESHOLD, OverrideKey, span_of
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from cogmeter.alerts.review.minutes import Minutes
-    from cogmeter.alerts.review.replay import Trail
+    from cogmeter.alerts.review.replay import RuleHistory
     from cogmeter.query.records import Advice, Range
     from cogmeter.settings import Settings
     from cogmeter_storage.alerting import Alert
@@ -56,24 +56,24 @@ class Replayer:
         subject = OverrideKey.parse(key).subject
         overrides = await self._store.alerting.overrides()
         now = Limits(self._settings, overrides)
-        then = Limits(self._settings, {**overrides, key: Limits.check(key, value)})
+        changed = Limits(self._settings, {**overrides, key: Limits.check(key, value)})
         if RULES[subject.rule].replay is None:
             raise NotReplayableError(subject.rule)
         since_us, until_us = await self._span()
         series = _by_service(await self._store.series())
-        subjects, left_out = await self._subjects(subject, series, (now, then), since_us)
+        subjects, left_out = await self._subjects(subject, series, (now, changed), since_us)
         minutes = await self._minutes(subjects, series, since_us, until_us)
-        trails = self._trails(since_us)
+        histories = self._histories(since_us)
 
         def fired(limits: Limits) -> tuple[int, int]:
             spans: dict[str, list[tuple[int, int]]] = {}
-            for one, part in zip(subjects, minutes, strict=True):
-                found = episodes(trails(one, part, limits), limits.of(one), self._policy)
-                spans.setdefault(one.service, []).extend((each.fired_us, each.ended_us) for each in found)
+            for affected, part in zip(subjects, minutes, strict=True):
+                alerts = episodes(histories(affected, part, limits), limits.of(affected), self._policy)
+                spans.setdefault(affected.service, []).extend((alert.fired_us, alert.ended_us) for alert in alerts)
             merged = [span for several in spans.values() for span in united(several)]
             return len(merged), sum(end - start for start, end in merged)
 
-        (times, length), (now_times, now_length) = await asyncio.to_thread(lambda: (fired(then), fired(now)))
+        (times, length), (now_times, now_length) = await asyncio.to_thread(lambda: (fired(changed), fired(now)))
         return WhatIf(since_us, until_us, times, length, now_times, now_length, len(subjects), left_out)
 
     async def advice(self, alerts: Sequence[Alert], span: Range) -> list[Advice]:
@@ -83,28 +83,29 @@ class Replayer:
             if alert.rule in RULES and RULES[alert.rule].replay is not None:
                 noisy.setdefault(Subject(alert.rule, alert.service, alert.operation), []).append(alert)
         series = _by_service(await self._store.series())
-        subjects = sorted((one for one in noisy if _ids(one, series)), key=lambda one: -len(noisy[one]))[:ADVISED]
+        known = [subject for subject in noisy if _ids(subject, series)]
+        subjects = sorted(known, key=lambda subject: -len(noisy[subject]))[:ADVISED]
         since_us, until_us = await self._span()
         since_us, until_us = max(since_us, span.since_us), min(until_us, span.until_us)
         if not subjects or since_us >= until_us:
             return []
         limits = Limits(self._settings, await self._store.alerting.overrides())
         minutes = await self._minutes(subjects, series, since_us, until_us)
-        trails = self._trails(since_us)
+        histories = self._histories(since_us)
 
         def found() -> list[Advice]:
-            each = [
+            all_advice = [
                 advise(
-                    one,
-                    trails(one, part, limits),
-                    limits.of(one),
-                    [_acted(alert, until_us) for alert in noisy[one] if alert.acknowledged_us is not None],
-                    most=span_of(OverrideKey(one, THRESHOLD)).most,
+                    subject,
+                    histories(subject, part, limits),
+                    limits.of(subject),
+                    [_acted(alert, until_us) for alert in noisy[subject] if alert.acknowledged_us is not None],
+                    most=span_of(OverrideKey(subject, THRESHOLD)).most,
                     policy=self._policy,
                 )
-                for one, part in zip(subjects, minutes, strict=True)
+                for subject, part in zip(subjects, minutes, strict=True)
             ]
-            return [one for one in each if one is not None]
+            return [advice for advice in all_advice if advice is not None]
 
         return await asyncio.to_thread(found)
 
@@ -117,25 +118,25 @@ class Replayer:
         return min(since_us, self._now_us), self._now_us
 
     async def _subjects(
-        self, wanted: Subject, series: Stored, limits: Sequence[Limits], since_us: int
+        self, target: Subject, series: Stored, limits: Sequence[Limits], since_us: int
     ) -> tuple[list[Subject], int]:
         """Return the subjects with a limit, the busiest first, and how many quieter ones are left out."""
-        rule = RULES[wanted.rule]
-        if rule.only_service or wanted.operation:
-            only = rule.subject(rule.only_service or wanted.service, wanted.operation)
+        rule = RULES[target.rule]
+        if rule.only_service or target.operation:
+            only = rule.subject(rule.only_service or target.service, target.operation)
             return [only] if _ids(only, series) else [], 0
-        services = [wanted.service] if wanted.service else sorted(series)
-        subjects = [Subject(wanted.rule, service) for service in services]
+        services = [target.service] if target.service else sorted(series)
+        subjects = [Subject(target.rule, service) for service in services]
         if rule.replay is not None and rule.replay.operations:
             subjects += [
-                Subject(wanted.rule, service, operation)
+                Subject(target.rule, service, operation)
                 for service in services
                 for operation in (series[service] if len(series.get(service, ())) > 1 else ())
             ]
         else:
-            named = dict.fromkeys(one for each in limits for one in each.explicit(wanted.rule, THRESHOLD))
-            subjects += [one for one in named if one.operation and wanted.service in {"", one.service}]
-        subjects = [one async for one in paced(subjects) if any(each.of(one).threshold for each in limits)]
+            named = dict.fromkeys(subject for version in limits for subject in version.explicit(target.rule, THRESHOLD))
+            subjects += [subject for subject in named if subject.operation and target.service in {"", subject.service}]
+        subjects = [key async for key in paced(subjects) if any(version.of(key).threshold for version in limits)]
         busiest = await self._busiest(subjects, series, since_us)
         return busiest[:LOOKED_AT], max(len(busiest) - LOOKED_AT, 0)
 
@@ -147,8 +148,8 @@ class Replayer:
         places = {number: place for place, number in enumerate(ids)}
         totals = await self._store.totals(since_us, self._now_us, groups=places)
         counts = dict(zip(ids, totals.counts[0].tolist(), strict=True))
-        done = {one: sum(counts[number] for number in _ids(one, series)) async for one in paced(subjects)}
-        return sorted((one for one in subjects if done[one]), key=lambda one: -done[one])
+        done = {subject: sum(counts[number] for number in _ids(subject, series)) async for subject in paced(subjects)}
+        return sorted((subject for subject in subjects if done[subject]), key=lambda subject: -done[subject])
 
     async def _minutes(
         self, subjects: Sequence[Subject], series: Stored, since_us: int, until_us: int
@@ -158,39 +159,39 @@ class Replayer:
         They begin early enough for a whole first window and for the usual error rate.
         """
         lead_us = int(max(self._settings.alert_window, SIX_HOURS_S) * 1e6)
-        groups = [_ids(one, series) for one in subjects]
+        groups = [_ids(subject, series) for subject in subjects]
         return await read_minutes(self._store, groups, max(since_us - lead_us, 0), until_us)
 
-    def _trails(self, since_us: int) -> Callable[[Subject, Minutes, Limits], Trail]:
+    def _histories(self, since_us: int) -> Callable[[Subject, Minutes, Limits], RuleHistory]:
         """Return a function that computes each subject's trail once: most changes do not change the statistic."""
-        known: dict[tuple[Subject, str], Trail] = {}
+        known: dict[tuple[Subject, str], RuleHistory] = {}
 
-        def trail(subject: Subject, minutes: Minutes, limits: Limits) -> Trail:
+        def history(subject: Subject, minutes: Minutes, limits: Limits) -> RuleHistory:
             statistic = limits.statistic_of(subject)
             if (subject, statistic) not in known:
-                whole = trail_of(minutes, subject.rule, window_s=self._settings.alert_window, statistic=statistic)
+                whole = history_of(minutes, subject.rule, window_s=self._settings.alert_window, statistic=statistic)
                 known[subject, statistic] = whole.since(since_us)
             return known[subject, statistic]
 
-        return trail
+        return history
 
 
 def united(spans: Iterable[tuple[int, int]]) -> list[tuple[int, int]]:
     """Merge overlapping time ranges, in order: a service's and its operations' alerts count as one."""
-    kept: list[tuple[int, int]] = []
+    merged: list[tuple[int, int]] = []
     for since, until in sorted(spans):
-        if kept and since <= kept[-1][1]:
-            kept[-1] = (kept[-1][0], max(until, kept[-1][1]))
+        if merged and since <= merged[-1][1]:
+            merged[-1] = (merged[-1][0], max(until, merged[-1][1]))
         else:
-            kept.append((since, until))
-    return kept
+            merged.append((since, until))
+    return merged
 
 
 def _by_service(series: Iterable[SeriesRecord]) -> Stored:
-    found: dict[str, dict[str, int]] = {}
-    for one in series:
-        found.setdefault(one.service, {})[one.operation] = one.id
-    return found
+    ids: dict[str, dict[str, int]] = {}
+    for record in series:
+        ids.setdefault(record.service, {})[record.operation] = record.id
+    return ids
 
 
 def _ids(subject: Subject, series: Stored) -> list[int]:

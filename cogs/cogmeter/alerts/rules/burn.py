@@ -24,8 +24,8 @@ if TYPE_CHECKING:
     from cogmeter.alerts.measurement.snapshot import Snapshot
     from cogmeter.alerts.rules.rule import Bounds, RuleLimits
 
-MIN_FAILURES: Final = 10  # in the long window: fewer are an accident
-KNOWN: Final = 0.25  # of the long window has to be known
+MIN_FAILURES: Final = 10  # failures in the long window; fewer may be chance
+KNOWN: Final = 0.25  # share of the long window that must be recorded
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from cogmeter.alerts.measurement.snapshot import Snapshot
     from cogmeter.alerts.rules.rule import RuleLimits
 
-INVALID_CRITICAL: Final = 0.6  # of the invalid requests that Discord bans for
+INVALID_CRITICAL: Final = 0.6  # share of Discord's limit of invalid requests that is critical
 HEARTBEAT_S: Final = 41.25  # Discord asks for one so often
 STALE_S: Final = 60.0  # since the last acknowledgement: the latency that was measured then is none of now
 SCOPES_OF_ALL: Final = ("global", "proxy")  # limits that hold up everything, not one route

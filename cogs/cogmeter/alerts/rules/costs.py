@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from cogmeter.alerts.model import Reading
     from cogmeter.alerts.rules.rule import RuleLimits
 
-LEAST_USD: Final = 1.0  # in the last hour, for its growth to matter
+LEAST_USD: Final = 1.0  # dollars of the last hour from which its growth is checked
 FLOOR_USD: Final = 0.1  # the hour before counts as at least this: the first cent after a pause is no growth
 
 
@@ -42,10 +42,10 @@ def cost_growth(view: Snapshot, limits: RuleLimits) -> Iterator[Reading]:
     before = view.costs.hour(ago=1)
     amounts = {BOT: (sum(last.values()), sum(before.values()))}
     amounts |= {service: (now, before.get(service, 0.0)) for service, now in last.items() if now >= LEAST_USD}
-    for service, (now, then) in amounts.items():
+    for service, (now, previous) in amounts.items():
         subject = COST_GROWTH.subject(service)
         limit = limits.of(subject)
-        times = now / max(then, FLOOR_USD)
+        times = now / max(previous, FLOOR_USD)
         if COST_GROWTH.beyond_recovery(times, limit):
             most = _most(last) if service == BOT else ""
             what = f"Costs of {dollars(now)} in the last hour{most}, {number(times)} times the hour before,"

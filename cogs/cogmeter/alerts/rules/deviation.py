@@ -1,4 +1,4 @@
-"""Deviation: services that behave unlike themselves. An alert means that something changed, not that it is wrong."""
+"""Deviation: services that differ from their usual behaviour. An alert means a change, not a failure."""
 
 from __future__ import annotations
 
@@ -18,25 +18,25 @@ if TYPE_CHECKING:
 
 def deviation(view: Snapshot, limits: RuleLimits) -> Iterator[Reading]:
     """Find services with a figure whose score is above the threshold."""
-    for service, found in view.deviations.items():
+    for service, measured in view.deviations.items():
         subject = DEVIATION.subject(service)
         limit = limits.of(subject)
-        if DEVIATION.beyond_recovery(found.score, limit) and found.operations >= limit.min_operations:
-            breached = found.score > limit.threshold
+        if DEVIATION.beyond_recovery(measured.score, limit) and measured.operations >= limit.min_operations:
+            breached = measured.score > limit.threshold
             # Never critical by itself: unusual is not broken.
             level = WARNING if limit.severity == CRITICAL else limit.severity or INFO
-            yield Reading(subject, found.score, limit.threshold, _text(found, breached=breached), level, breached)
+            yield Reading(subject, measured.score, limit.threshold, _text(measured, breached=breached), level, breached)
 
 
-def _text(found: Deviation, *, breached: bool) -> str:
-    if found.figure == P95:
-        value, usual = f"95th percentile response time of {duration(found.value)}", duration(found.usual)
-    elif found.figure == ERROR_RATE:
-        value, usual = f"Error rate of {percent(found.value)}", percent(found.usual)
+def _text(deviation: Deviation, *, breached: bool) -> str:
+    if deviation.figure == P95:
+        value, usual = f"95th percentile response time of {duration(deviation.value)}", duration(deviation.usual)
+    elif deviation.figure == ERROR_RATE:
+        value, usual = f"Error rate of {percent(deviation.value)}", percent(deviation.usual)
     else:
-        value, usual = f"Traffic of {number(found.value)} operations/minute", number(found.usual)
-    side = "unlike" if breached else "still not quite like"
-    return f"{value} is {side} the {usual} that are usual at this time (score {found.score:.2f})"
+        value, usual = f"Traffic of {number(deviation.value)} operations/minute", number(deviation.usual)
+    verb = "differs" if breached else "still differs"
+    return f"{value} {verb} from the usual {usual} at this time (score {deviation.score:.2f})"
 
 
 DEVIATION: Final = Rule(

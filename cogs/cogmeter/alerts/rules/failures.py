@@ -18,10 +18,10 @@ if TYPE_CHECKING:
     from cogmeter.alerts.measurement.values import Counts, Values
 
 FEWEST: Final = 3  # failures for an error rate: among the fewest operations, two may be chance
-KEPT: Final = 0.5  # of the minimum keeps an alert active, so that one at the edge does not flap
+KEPT: Final = 0.5  # share of the minimum that keeps an alert active, so that it does not flap at the edge
 IMPROBABLE: Final = math.log(1e-5)  # the probability of chance: each service is checked all day
 
-UNLIKELY: Final = math.log(1e-2)  # for the alert window, where a longer window is improbable
+UNLIKELY: Final = math.log(1e-2)  # the bound for the alert window, if a longer window is improbable
 
 
 @dataclass(frozen=True, slots=True)

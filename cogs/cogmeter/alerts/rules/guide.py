@@ -23,33 +23,33 @@ if TYPE_CHECKING:
     from cogmeter.alerts.model import Reading, Subject
     from cogmeter.alerts.rules.rule import Bounds, RuleLimits
 
-MIN_FAILURES: Final = 5  # of one operation among others
-LONGER_S: Final = (HALF_HOUR_S, HOUR_S)  # in which a little too much for long is found
+MIN_FAILURES: Final = 5  # failures of one of several operations
+LONGER_S: Final = (HALF_HOUR_S, HOUR_S)  # windows that detect a small but lasting excess
 
 
 def error_rate(view: Snapshot, limits: RuleLimits) -> Iterator[Reading]:
-    """Compare the error rate of services, and of single operations where a service has several."""
+    """Compare the error rate of services, and of operations if a service has several, with the threshold."""
     bounds = limits.bounds(ERROR_RATE.name, view.services)
     counts = view.by_service
-    found = _beyond(values.error_rates(counts.operations, counts.failures), bounds, counts, KEPT)
-    names = [(view.services[place], "") for place in _listed(found)]
-    yield from _shares(names, _of_services(view, found), bounds.at(found), FEWEST, limits)
+    indexes = _beyond(values.error_rates(counts.operations, counts.failures), bounds, counts, KEPT)
+    names = [(view.services[place], "") for place in _listed(indexes)]
+    yield from _shares(names, _of_services(view, indexes), bounds.at(indexes), FEWEST, limits)
     bounds = limits.bounds_by_series(ERROR_RATE.name, view.services, view.series)
     counts = view.by_series
-    found = _beyond(values.error_rates(counts.operations, counts.failures), bounds, counts, KEPT)
+    indexes = _beyond(values.error_rates(counts.operations, counts.failures), bounds, counts, KEPT)
     # An operation that is all that its service does is judged as the service. There are many operations, and a few
     # failures among twenty are nothing: it takes more, unless the operation has a threshold of its own.
-    named = {(one.service, one.operation) for one in limits.explicit(ERROR_RATE.name, "threshold")}
-    own = np.array([view.series[place] in named for place in _listed(found)], dtype=np.bool_)
-    alone = counts.operations[found] == view.by_service.operations[view.service_of[found]]
-    judged = own | ((counts.failures[found] >= KEPT * MIN_FAILURES) & ~alone)
-    found, fewest = found[judged], np.where(own[judged], FEWEST, MIN_FAILURES)
-    names = [view.series[place] for place in _listed(found)]
-    yield from _shares(names, _of_series(view, found), bounds.at(found), fewest, limits)
+    named = {(subject.service, subject.operation) for subject in limits.explicit(ERROR_RATE.name, "threshold")}
+    own = np.array([view.series[place] in named for place in _listed(indexes)], dtype=np.bool_)
+    alone = counts.operations[indexes] == view.by_service.operations[view.service_of[indexes]]
+    judged = own | ((counts.failures[indexes] >= KEPT * MIN_FAILURES) & ~alone)
+    indexes, fewest = indexes[judged], np.where(own[judged], FEWEST, MIN_FAILURES)
+    names = [view.series[place] for place in _listed(indexes)]
+    yield from _shares(names, _of_series(view, indexes), bounds.at(indexes), fewest, limits)
 
 
 def response_time(view: Snapshot, limits: RuleLimits) -> Iterator[Reading]:
-    """Compare the response time of services, and of operations that have their own limit."""
+    """Compare the response time of services, and of operations with their own limit, with the threshold."""
     bounds = limits.bounds(RESPONSE_TIME.name, view.services)
     statistics = {subject: limits.statistic_of(subject) for subject in limits.explicit(RESPONSE_TIME.name, "statistic")}
     usual = limits.statistic_of(RESPONSE_TIME.subject(""))
@@ -74,7 +74,7 @@ def response_time(view: Snapshot, limits: RuleLimits) -> Iterator[Reading]:
 
 
 def throughput(view: Snapshot, limits: RuleLimits) -> Iterator[Reading]:
-    """Compare the operations/min of services, and of operations that have their own limit."""
+    """Compare the throughput of services, and of operations with their own limit, with the threshold."""
     bounds = limits.bounds(THROUGHPUT.name, view.services)
     rates = values.per_minute(view.by_service.operations, view.span_s)
     for place in _listed(_beyond(rates, bounds, view.by_service)):
@@ -101,7 +101,7 @@ def _of_services(view: Snapshot, places: NDArray[np.int64]) -> Failures:
     """Return the failures of some services."""
     spans = [(view.by_service.operations, view.by_service.failures), *map(view.history.totals, LONGER_S)]
     days = view.history.totals(THREE_DAYS_S)
-    return Failures([(one[places], failed[places]) for one, failed in spans], (days[0][places], days[1][places]))
+    return Failures([(ran[places], failed[places]) for ran, failed in spans], (days[0][places], days[1][places]))
 
 
 def _of_series(view: Snapshot, places: NDArray[np.int64]) -> Failures:
@@ -113,11 +113,11 @@ def _of_series(view: Snapshot, places: NDArray[np.int64]) -> Failures:
 
 def _operations(view: Snapshot, limits: RuleLimits, rule: str) -> Iterator[tuple[Subject, int]]:
     """Yield the operations that have their own threshold, with their series numbers."""
-    wanted = [subject for subject in limits.explicit(rule, "threshold") if subject.operation]
-    if not wanted:
+    subjects = [subject for subject in limits.explicit(rule, "threshold") if subject.operation]
+    if not subjects:
         return
     place = {names: number for number, names in enumerate(view.series)}
-    for subject in wanted:
+    for subject in subjects:
         number = place.get((subject.service, subject.operation))
         if number is not None:
             yield subject, number
@@ -141,14 +141,14 @@ def _times_ms(view: Snapshot, bounds: Bounds, statistic: str) -> values.Values:
 
 
 def _shares(
-    names: Sequence[tuple[str, str]], found: Failures, bounds: Bounds, fewest: Counted | int, limits: RuleLimits
+    names: Sequence[tuple[str, str]], failures: Failures, bounds: Bounds, fewest: Counted | int, limits: RuleLimits
 ) -> Iterator[Reading]:
-    """Build readings of error rates. What is too little to raise an alert, or chance, may be enough to keep it."""
-    rates = values.error_rates(*found.spans[0])
-    kept = found.enough(bounds.min_operations, fewest, KEPT)
-    breached = (rates > bounds.threshold) & found.enough(bounds.min_operations, fewest)
-    breached &= found.no_chance(bounds.recovery, bounds.min_operations)
-    for place in _listed(np.flatnonzero(kept)):
+    """Build readings of error rates. Fewer failures are needed to keep an alert active than to raise it."""
+    rates = values.error_rates(*failures.spans[0])
+    continues = failures.enough(bounds.min_operations, fewest, KEPT)
+    breached = (rates > bounds.threshold) & failures.enough(bounds.min_operations, fewest)
+    breached &= failures.no_chance(bounds.recovery, bounds.min_operations)
+    for place in _listed(np.flatnonzero(continues)):
         subject, rate = ERROR_RATE.subject(*names[place]), float(rates[place])
         reading = ERROR_RATE.reading(subject, rate, limits.of(subject), f"Error rate of {percent(rate)}")
         if reading.breached and not breached[place]:

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 QUARTERS: Final = 4
 ENDS: Final = 3  # medians of five minutes at either end
 LEAST: Final = 12  # medians: an hour
-STEADY: Final = 0.05  # of the whole growth, that each quarter has to add
+STEADY: Final = 0.05  # share of the whole growth that each quarter must add
 
 
 def stall(view: Snapshot, limits: RuleLimits) -> Iterator[Reading]:
@@ -35,7 +35,7 @@ def stall(view: Snapshot, limits: RuleLimits) -> Iterator[Reading]:
 
 
 def dead_loops(view: Snapshot, limits: RuleLimits) -> Iterator[Reading]:
-    """Find the background loops that should run and do not, if they are at least as many as the threshold."""
+    """Find background loops that are dead or overdue; they are breached if their number reaches the threshold."""
     for loop in view.loops:
         subject = DEAD_LOOPS.subject(TASKS, loop.name)
         limit = limits.of(subject)

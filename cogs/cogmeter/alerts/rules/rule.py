@@ -34,7 +34,7 @@ _ONLY_SERVICE: Final = {WHOLE_BOT: BOT, ACKNOWLEDGEMENT: ACKNOWLEDGEMENT}
 
 @dataclass(frozen=True, slots=True)
 class Bounds:
-    """A rule's limits as arrays, one value for each service or series; a rule that is off never has a value beyond."""
+    """A rule's limits as arrays, one value for each service or series; infinite where the rule is off."""
 
     threshold: NDArray[np.float64]
     recovery: NDArray[np.float64]

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 class Suppression:
-    """The readings that others explain: they are not in breach, until a while after the other breach."""
+    """The readings that another breach explains: they do not count as breached, also for some time after it."""
 
     def __init__(self, tail_s: float) -> None:
         """``tail_s``: how long a reading stays explained after the other breach, unless its rule says otherwise."""
@@ -28,11 +28,11 @@ class Suppression:
 
     def mark(self, readings: Sequence[Reading], now_us: int) -> Iterator[Reading]:
         """Yield the readings one by one, so that the loop can run in between; explained ones are not breached."""
-        breached = {one.subject for one in readings if one.breached}
-        here = {one.subject for one in readings}
-        for gone in self._explained_us.keys() - here:
+        breached = {reading.subject for reading in readings if reading.breached}
+        present = {reading.subject for reading in readings}
+        for gone in self._explained_us.keys() - present:
             del self._explained_us[gone]
-        yield from (self._marked(one, breached, now_us) for one in readings)
+        yield from (self._marked(reading, breached, now_us) for reading in readings)
 
     def shift(self, step_us: int) -> None:
         """Follow a step of the clock."""
@@ -40,7 +40,8 @@ class Suppression:
 
     def state(self) -> list[list[Any]]:
         """Return what ``restore`` takes: an explained reading stays explained after a restart."""
-        return [[one.rule, one.service, one.operation, at_us] for one, at_us in self._explained_us.items()]
+        times = self._explained_us.items()
+        return [[subject.rule, subject.service, subject.operation, at_us] for subject, at_us in times]
 
     def restore(self, state: Iterable[Iterable[Any]]) -> None:
         """Restore what ``state`` returned.

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from cogmeter.alerts.measurement.snapshot import Snapshot
     from cogmeter.alerts.rules.rule import Bounds, RuleLimits
 
-IMPROBABLE: Final = math.log(1e-6)  # that so few operations come by chance: five hundred services are checked all day
+IMPROBABLE: Final = math.log(1e-6)  # the accepted probability of chance; five hundred services are checked all day
 BURST_S: Final = 600.0  # operations within this time are one burst
 
 
@@ -30,9 +30,9 @@ def recovered(threshold: float) -> float:
 
 
 def low_traffic(view: Snapshot, limits: RuleLimits) -> Iterator[Reading]:
-    """Find services whose rate is below a share of the usual one, in the shortest window in which that is no chance.
+    """Find services whose traffic is below a share of the usual, in the shortest window that excludes chance.
 
-    A process that began within the window knows nothing yet. A service that was silent when the last run ended stays
+    A process that started within the window has no data yet. A service that was silent when the last run ended stays
     silent for the first five minutes.
     """
     bounds = limits.bounds(LOW_TRAFFIC.name, view.services)

@@ -50,7 +50,7 @@ class EffectiveLimits:
 
     def of(self, subject: Subject, field: str = THRESHOLD) -> EffectiveLimit:
         """Return the limit in effect for a subject."""
-        key = next((one for one in _governing(subject, field) if one in self._overrides), None)
+        key = next((candidate for candidate in _governing(subject, field) if candidate in self._overrides), None)
         change = None if key is None else self._changes.get(key)
         return EffectiveLimit(
             key=key_of(subject, field),
@@ -68,17 +68,17 @@ class EffectiveLimits:
 
     def others(self, service: str | None) -> list[EffectiveLimit]:
         """Return all other changed limits: other fields, services and operations; with a service, only its own."""
-        found = []
+        limits = []
         for key in sorted(self._overrides):
             try:
                 parsed = OverrideKey.parse(key)
             except LimitError:  # stored by another version; Limits reports it
                 continue
-            subject, here = parsed.subject, parsed.subject.service
-            listed = parsed.field == THRESHOLD and not subject.operation and here in {"", service or ""}
-            if not listed and (service is None or here in {"", service}):
-                found.append(self.of(subject, parsed.field))
-        return found
+            subject, own_service = parsed.subject, parsed.subject.service
+            listed = parsed.field == THRESHOLD and not subject.operation and own_service in {"", service or ""}
+            if not listed and (service is None or own_service in {"", service}):
+                limits.append(self.of(subject, parsed.field))
+        return limits
 
     def _value(self, subject: Subject, field: str) -> float | str:
         limit = self._limits.of(subject)

@@ -57,9 +57,11 @@ class ValueRange:
     def of(cls, field: str) -> ValueRange:
         """Return the range of a field of Settings."""
         info = Settings.model_fields[field]
-        found = {name: getattr(one, name) for one in info.metadata for name in ("ge", "le", "lt") if hasattr(one, name)}
+        names = ("ge", "le", "lt")
+        bounds = {name: getattr(item, name) for item in info.metadata for name in names if hasattr(item, name)}
+        most = bounds.get("le", bounds.get("lt", math.inf))
         extra: Any = info.json_schema_extra
-        return cls(found["ge"], found.get("le", found.get("lt", math.inf)), extra["unit"].split(",")[0], "lt" in found)
+        return cls(bounds["ge"], most, extra["unit"].split(",")[0], "lt" in bounds)
 
     def __contains__(self, value: float) -> bool:
         return self.least <= value < self.most if self.below else self.least <= value <= self.most
@@ -111,7 +113,7 @@ def key_of(subject: Subject, field: str = THRESHOLD) -> str:
     service = subject.service.replace("%", "%25").replace("/", "%2F")
     place = f"@{service}" if service else ""
     place += f"/{subject.operation}" if subject.operation else ""
-    plain = field == THRESHOLD and not place.endswith(tuple(f".{one}" for one in FIELDS))
+    plain = field == THRESHOLD and not place.endswith(tuple(f".{name}" for name in FIELDS))
     return f"{subject.rule}{place}" + ("" if plain else f".{field}")
 
 

@@ -72,8 +72,8 @@ class Limits:
     def statistic_of(self, subject: Subject) -> str:
         """Return the statistic that is compared with the threshold; ``average`` for a rule that has no other."""
         setting = RULES[subject.rule].statistic_setting
-        found, _ = self._find(subject, "statistic")
-        return str(found or (getattr(self.settings, setting) if setting else "average"))
+        statistic, _ = self._find(subject, "statistic")
+        return str(statistic or (getattr(self.settings, setting) if setting else "average"))
 
     def explicit(self, rule: str, *fields: str) -> Iterator[Subject]:
         """Yield the services and operations for which one of these fields was set by name."""
@@ -93,7 +93,7 @@ class Limits:
         if known is None or len(known.threshold) != len(services):
             special = BACKGROUND | {subject.service for subject in self._overrides if subject.rule == rule}
             usual = self.of(Subject(rule, ""))
-            limits = [self.of(Subject(rule, one)) if one in special else usual for one in services]
+            limits = [self.of(Subject(rule, service)) if service in special else usual for service in services]
             known = self._columns[rule] = _bounds(limits)
         return known
 
@@ -120,7 +120,7 @@ class Limits:
         if threshold is None:
             threshold = float(getattr(settings, rule.setting))
         if depth > 1 and subject.service in BACKGROUND and not rule.background:
-            threshold = 0.0  # nobody chooses its volume and its durations
+            threshold = 0.0  # its volume and durations do not depend on users
         recovery, recovery_depth = self._find(subject, "recovery")
         if recovery is None or recovery_depth > depth:  # the rule's recovery does not fit a service's threshold
             recovery = rule.recovery(threshold)
@@ -136,19 +136,19 @@ class Limits:
 
     def _find(self, subject: Subject, field: str) -> tuple[Any, int]:
         """Return the override of a field and its depth: 0 the operation's, 1 the service's, 2 the rule's, 3 none."""
-        for depth, one in enumerate((subject, Subject(subject.rule, subject.service), Subject(subject.rule, ""))):
-            found = self._overrides.get(one, {}).get(field)
-            if found is not None:
+        for depth, level in enumerate((subject, Subject(subject.rule, subject.service), Subject(subject.rule, ""))):
+            value = self._overrides.get(level, {}).get(field)
+            if value is not None:
                 # A service's override is found at depth 0 of the service itself.
-                return found, 2 if not one.service else depth
+                return value, 2 if not level.service else depth
         return None, 3
 
     def _or(self, subject: Subject, field: str, default: Any) -> Any:
-        found, _ = self._find(subject, field)
-        return default if found is None else found
+        value, _ = self._find(subject, field)
+        return default if value is None else value
 
 
 def _bounds(limits: Sequence[Limit]) -> Bounds:
-    threshold = np.array([one.threshold or math.inf for one in limits], dtype=np.float64)
-    recovery = np.array([one.recovery if one.threshold else math.inf for one in limits], dtype=np.float64)
-    return Bounds(threshold, recovery, np.array([one.min_operations for one in limits], dtype=np.int64))
+    threshold = np.array([limit.threshold or math.inf for limit in limits], dtype=np.float64)
+    recovery = np.array([limit.recovery if limit.threshold else math.inf for limit in limits], dtype=np.float64)
+    return Bounds(threshold, recovery, np.array([limit.min_operations for limit in limits], dtype=np.int64))

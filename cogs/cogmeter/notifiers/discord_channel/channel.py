@@ -13,8 +13,10 @@ from cogmeter.notifiers.discord_wording import REFUSALS, RETRY_S, explained
 if TYPE_CHECKING:
     from cogmeter.settings import Settings
 
-Room: TypeAlias = discord.TextChannel | discord.VoiceChannel | discord.StageChannel | discord.Thread | discord.DMChannel
-ROOMS: Final = (discord.TextChannel, discord.VoiceChannel, discord.StageChannel, discord.Thread, discord.DMChannel)
+MessageableChannel: TypeAlias = (
+    discord.TextChannel | discord.VoiceChannel | discord.StageChannel | discord.Thread | discord.DMChannel
+)
+
 
 THREAD_EXISTS: Final = 160004
 THREAD_LOCKED: Final = 160005
@@ -41,7 +43,7 @@ class AlertChannel:
         self._settings = settings
         self._setting = f"PERFORMANCE_ALERT_CHANNEL_ID={settings.alert_channel_id}"
 
-    async def room(self) -> Room:
+    async def resolve(self) -> MessageableChannel:
         """Return the channel, from discord.py's cache or from Discord.
 
         Raises:
@@ -56,7 +58,7 @@ class AlertChannel:
                 channel = await self._bot.fetch_channel(channel_id)
             except (discord.DiscordException, *BROKEN) as error:
                 raise self.refused(error) from error
-        if not isinstance(channel, ROOMS):
+        if not isinstance(channel, MessageableChannel):
             text = f"{self._setting} is a {type(channel).__name__}; name a text channel"
             raise NotifyError(text, permanent=True, gone=True)
         return channel
@@ -67,20 +69,20 @@ class AlertChannel:
         Raises:
             NotifyError: it does not, or there is no such channel.
         """
-        room = await self.room()
-        if guild := getattr(room, "guild", None):
+        channel = await self.resolve()
+        if guild := getattr(channel, "guild", None):
             self._check_member(guild.me)
-        missing = missing_in(room, self._needed(room))
+        missing = missing_in(channel, self._needed(channel))
         if missing:
             text = f"{self._setting}: the bot lacks {_and(missing)} there; allow it in that channel's permissions"
             raise NotifyError(text, permanent=True)
-        if isinstance(room, discord.Thread) and room.locked and not self.may(room, "manage_threads"):
+        if isinstance(channel, discord.Thread) and channel.locked and not self.may(channel, "manage_threads"):
             raise NotifyError(f"{self._setting}: {explained(THREAD_LOCKED, {})}", permanent=True)
-        self._check_role(room)
+        self._check_role(channel)
 
-    def may(self, room: Room, permission: str) -> bool:
+    def may(self, channel: MessageableChannel, permission: str) -> bool:
         """Return True if the bot has a permission there, as far as discord.py's cache knows."""
-        return not missing_in(room, {permission: permission})
+        return not missing_in(channel, {permission: permission})
 
     def refused(self, error: BaseException) -> NotifyError:
         """Return Discord's error as a NotifyError: whether to retry, and how to fix it."""
@@ -99,18 +101,18 @@ class AlertChannel:
 
     def _reason(self, error: discord.HTTPException) -> str:
         """Return why Discord refused, and the fix: the missing permissions by name where discord.py knows them."""
-        room = self._bot.get_channel(self._settings.alert_channel_id or 0)
-        if error.status == 403 and error.code in FORBIDDEN and isinstance(room, ROOMS):
-            missing = missing_in(room, self._needed(room))
+        channel = self._bot.get_channel(self._settings.alert_channel_id or 0)
+        if error.status == 403 and error.code in FORBIDDEN and isinstance(channel, MessageableChannel):
+            missing = missing_in(channel, self._needed(channel))
             if missing:
                 return f"the bot lacks {_and(missing)} there; allow it in that channel's permissions"
         if error.code:
             return explained(error.code, {"message": error.text})
         return f"Discord answered {error.status} {error.text}".rstrip()
 
-    def _needed(self, room: Room) -> dict[str, str]:
+    def _needed(self, channel: MessageableChannel) -> dict[str, str]:
         names = dict(NEEDED)
-        if isinstance(room, discord.Thread):
+        if isinstance(channel, discord.Thread):
             del names["send_messages"]
             names["send_messages_in_threads"] = "Send Messages in Threads"
         elif self._settings.alert_thread:
@@ -124,26 +126,26 @@ class AlertChannel:
             text = f"{self._setting}: the bot is timed out in that server; remove the timeout from it"
             raise NotifyError(text, permanent=True)
 
-    def _check_role(self, room: Room) -> None:
+    def _check_role(self, channel: MessageableChannel) -> None:
         """Raise NotifyError if the role that an escalation pings does not exist, or cannot be pinged."""
-        role_id, guild = self._settings.alert_escalate_role_id, getattr(room, "guild", None)
+        role_id, guild = self._settings.alert_escalate_role_id, getattr(channel, "guild", None)
         if role_id is None or guild is None:
             return
         setting, role = f"PERFORMANCE_ALERT_ESCALATE_ROLE_ID={role_id}", guild.get_role(role_id)
         if role is None:
             raise NotifyError(f"{setting} is not a role of the alert channel's server; name one", permanent=True)
-        if not role.mentionable and not self.may(room, "mention_everyone"):
+        if not role.mentionable and not self.may(channel, "mention_everyone"):
             text = f"{setting} cannot be pinged; let anyone mention that role, or allow the bot to mention all roles"
             raise NotifyError(text, permanent=True)
 
 
-def missing_in(room: Room, names: dict[str, str]) -> list[str]:
+def missing_in(channel: MessageableChannel, names: dict[str, str]) -> list[str]:
     """Return the permissions that the bot lacks, of these; none where discord.py cannot know."""
-    guild = getattr(room, "guild", None)
+    guild = getattr(channel, "guild", None)
     if guild is None or guild.me is None:
         return []
     try:
-        allowed = room.permissions_for(guild.me)
+        allowed = channel.permissions_for(guild.me)
     except discord.ClientException:  # a thread whose channel is not in the cache
         return []
     return [name for permission, name in names.items() if not getattr(allowed, permission)]

@@ -82,11 +82,11 @@ class MessageBuilder:
         *,
         picture: Picture | None = None,
         chart: bool = False,
-        trouble: str = "",
+        problem: str = "",
     ) -> AlertMessage:
         """Return the message about the alert in its present state.
 
-        ``picture`` is a new chart; ``chart`` is True if the posted message has one already; ``trouble`` is the reason
+        ``picture`` is a new chart; ``chart`` is True if the posted message has one already; ``problem`` is the reason
         why there is none.
         """
         data = alert_embed_data(
@@ -94,7 +94,7 @@ class MessageBuilder:
             await incident_context(self._context_of, alert),
             members,
             chart=chart or (picture is not None and picture.drawn),
-            chart_trouble=trouble if picture is None else picture.trouble,
+            chart_problem=problem if picture is None else picture.problem,
             now_us=self._clock(),
         )
         return AlertMessage(discord.Embed.from_dict(data), picture)
@@ -124,7 +124,7 @@ def start_drawing(chart_of: Callable[[Alert], Awaitable[Picture | None]], alert:
         try:
             return await chart_of(alert)
         except Exception:
-            _logger.exception("Alert %d has no chart", alert.id)
+            _logger.exception("Could not draw the chart of alert %d", alert.id)
             return None
 
     return detached(draw(), name="cogmeter: an alert's chart")

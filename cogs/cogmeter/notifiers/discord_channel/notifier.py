@@ -39,16 +39,16 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
     from cogmeter.notifiers.base import Notice, NotifierContext
-    from cogmeter.notifiers.discord_channel.channel import Room
+    from cogmeter.notifiers.discord_channel.channel import MessageableChannel
     from cogmeter.notifiers.discord_channel.message import AlertMessage
     from cogmeter.query.records import IncidentContext
     from cogmeter.render.charts.chart import Picture
     from cogmeter.settings import Settings
     from cogmeter_storage.alerting import Alert
 
-SEARCHED: Final = 200  # of the channel's newest messages, for one that may have arrived
-PATIENCE_S: Final = 1.0  # for the chart; a slower one is added to the message later
-LATE_S: Final = 5.0  # for a slower chart: the next alert waits meanwhile
+SEARCHED: Final = 200  # the channel's newest messages that are searched for one that may have arrived
+CHART_WAIT_S: Final = 1.0  # wait for the chart; a slower one is added to the message later
+LATE_S: Final = 5.0  # wait for a slower chart, which delays the next alert
 OLD_EDIT_S: Final = 15.0  # discord.py retries by itself when Discord refuses to edit an old message
 NOT_ALLOWED_FILES: Final = "the bot is not allowed to attach files here"
 THREAD_OPEN_MINUTES: Final = 1440  # without a message
@@ -104,7 +104,7 @@ class ChannelNotifier(Notifier):
         try:
             if not notice.stored:
                 await self._send(
-                    await self._channel.room(), notice, self._messages.bare(notice.alert, test=notice.test)
+                    await self._channel.resolve(), notice, self._messages.bare(notice.alert, test=notice.test)
                 )
                 return None
             ref = await self._post_or_edit(notice)
@@ -127,15 +127,15 @@ class ChannelNotifier(Notifier):
         return ref
 
     async def _post(self, notice: Notice) -> MessageRef:
-        room = await self._channel.room()
-        allowed = self._channel.may(room, "attach_files")
+        channel = await self._channel.resolve()
+        allowed = self._channel.may(channel, "attach_files")
         drawing = start_drawing(self._chart_of, notice.alert) if allowed else None
-        picture = await _within(drawing, PATIENCE_S)
+        picture = await _within(drawing, CHART_WAIT_S)
         content = await self._messages.build(
-            notice.alert, notice.members, picture=picture, trouble="" if allowed else NOT_ALLOWED_FILES
+            notice.alert, notice.members, picture=picture, problem="" if allowed else NOT_ALLOWED_FILES
         )
-        message = await self._send(room, notice, content)
-        ref = MessageRef(room.id, message.id, self._clock(), await self._open_thread(message, notice), content.drawn)
+        message = await self._send(channel, notice, content)
+        ref = MessageRef(channel.id, message.id, self._clock(), await self._open_thread(message, notice), content.drawn)
         if drawing is None or picture is not None:
             return ref
         late = await _within(drawing, LATE_S)
@@ -148,7 +148,7 @@ class ChannelNotifier(Notifier):
         _logger.warning("The message of alert %d was deleted from the alert channel; %s", notice.alert.id, effect)
         return await self._post(notice) if posts else None
 
-    async def _send(self, room: Room, notice: Notice, content: AlertMessage) -> discord.Message:
+    async def _send(self, channel: MessageableChannel, notice: Notice, content: AlertMessage) -> discord.Message:
         """Send the alert's message. Discord accepts a nonce once, so a message that is sent twice appears once."""
         view = view_of(notice.alert) if notice.stored else None
         options: dict[str, Any] = {
@@ -162,12 +162,12 @@ class ChannelNotifier(Notifier):
         if text and notice.change.kind == "escalated":
             options["content"], options["allowed_mentions"] = self._pinging(text)
         try:
-            return await room.send(**options, files=content.files(), nonce=nonce_of(notice, "m"))
+            return await channel.send(**options, files=content.files(), nonce=nonce_of(notice, "m"))
         except discord.NotFound as error:
             if error.code != UNKNOWN_MESSAGE:
                 raise
             # The message of this nonce was posted, and deleted since.
-            return await room.send(**options, files=content.files())
+            return await channel.send(**options, files=content.files())
 
     async def _edit(self, ref: MessageRef, notice: Notice, *, redraw: bool) -> tuple[MessageRef, bool]:
         """Edit the message to the present state; the second value is False if Discord allows no more edits."""
@@ -211,7 +211,7 @@ class ChannelNotifier(Notifier):
             content = await self._messages.build(notice.alert, notice.members, picture=picture)
             await self._edit_in_time(ref, notice, content)
         except (discord.DiscordException, *BROKEN) as error:
-            _logger.warning("Alert %d stays without its chart: %s", notice.alert.id, error)
+            _logger.warning("Could not add the chart to the message of alert %d: %s", notice.alert.id, error)
             return ref
         return replace(ref, chart=picture.drawn)
 
@@ -255,24 +255,24 @@ class ChannelNotifier(Notifier):
         except (discord.DiscordException, *BROKEN) as error:
             if getattr(error, "code", 0) == THREAD_EXISTS:
                 return message.id  # a thread that was opened at a message has the message's id
-            _logger.warning("Alert %d has no thread: %s", alert.id, error)
+            _logger.warning("Could not open a thread for alert %d: %s", alert.id, error)
             return None
         try:
             details = await self._messages.details(alert, notice.members, [notice.change])
             await thread.send(embed=details, silent=True, allowed_mentions=NOBODY)
         except (discord.DiscordException, *BROKEN) as error:
-            _logger.warning("The thread of alert %d stays without details: %s", alert.id, error)
+            _logger.warning("Could not post the details in the thread of alert %d: %s", alert.id, error)
         return thread.id
 
     async def _search(self, notice: Notice) -> MessageRef | None:
         """Return the alert's message if a broken-off attempt has posted it, among the channel's newest."""
-        room = await self._channel.room()
+        channel = await self._channel.resolve()
         try:
-            async for message in room.history(limit=SEARCHED):
+            async for message in channel.history(limit=SEARCHED):
                 if self._own(message) and is_about(message, notice.alert):
                     posted_us = int(message.created_at.timestamp() * 1e6)
                     thread = await self._open_thread(message, notice)
-                    return MessageRef(room.id, message.id, posted_us, thread, bool(message.embeds[0].image.url))
+                    return MessageRef(channel.id, message.id, posted_us, thread, bool(message.embeds[0].image.url))
         except discord.Forbidden as error:
             # Posting it twice is better than not at all.
             _logger.warning("Cannot check whether alert %d is in the channel already: %s", notice.alert.id, error)
@@ -306,9 +306,9 @@ class ChannelNotifier(Notifier):
         return with_mentions(text, role, user), allowed
 
 
-async def _within(drawing: asyncio.Task[Picture | None] | None, patience_s: float) -> Picture | None:
-    """Return the picture if it is drawn in time; the task goes on otherwise."""
+async def _within(drawing: asyncio.Task[Picture | None] | None, timeout_s: float) -> Picture | None:
+    """Return the picture if it is drawn in time; otherwise the task continues."""
     if drawing is None:
         return None
-    await asyncio.wait({drawing}, timeout=patience_s)
+    await asyncio.wait({drawing}, timeout=timeout_s)
     return drawing.result() if drawing.done() else None

@@ -65,7 +65,7 @@ class ChartBuilder:
         except ChartError as error:
             self._faults["charts"] += 1
             _logger.warning("No chart: %s", error)
-            return Picture(chart, trouble=str(error))
+            return Picture(chart, problem=str(error))
 
     async def timeline(self, timeline: Timeline, *, response_time_ms: float, statistic: str) -> Picture:
         """Draw a timeline with markers and the threshold of the response time's ``statistic`` (0: none).

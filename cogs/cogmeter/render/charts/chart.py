@@ -108,7 +108,7 @@ class Picture:
 
     chart: Chart
     png: bytes = b""
-    trouble: str = ""
+    problem: str = ""
 
     @property
     def drawn(self) -> bool:

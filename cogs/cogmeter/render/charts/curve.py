@@ -75,10 +75,10 @@ async def curve_of(alert: Alert, line: Timeline, store: Store, gauges: Collectio
     if isinstance(shown, str) or not names:
         return None
     values = await _highest(store, names, line, together=shown.total)
-    if not any(one is not None for one in values):
+    if not any(value is not None for value in values):
         return None
     limit = None if shown.threshold_factor is None else alert.threshold * shown.threshold_factor
-    return Curve(shown.name, shown.unit, tuple(one and one * shown.factor for one in values), limit)
+    return Curve(shown.name, shown.unit, tuple(value and value * shown.factor for value in values), limit)
 
 
 def _shares(line: Timeline) -> tuple[float | None, ...]:

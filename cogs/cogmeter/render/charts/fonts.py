@@ -67,9 +67,9 @@ class Fonts:
         if not missing:
             return name
         if all(map(is_symbol, missing)):
-            kept = " ".join("".join(character for character in name if character not in missing).split())
-            if any(map(str.isalnum, kept)):
-                return kept
+            legible = " ".join("".join(character for character in name if character not in missing).split())
+            if any(map(str.isalnum, legible)):
+                return legible
         return fallback
 
     def _drawable(self, character: str) -> bool:
@@ -113,20 +113,20 @@ def _is_invisible(character: str) -> bool:
 
 def _usable_fonts(paths: Iterable[str]) -> list[_Font]:
     """Return the fonts that matplotlib can draw, plain sans-serif ones first."""
-    found = []
+    fonts = []
     for path in paths:
         try:
             font = FT2Font(path)
             if not font.scalable or font.family_name.startswith(_BOX_FONTS):  # fonts of coloured emoji are not scalable
                 continue
             codes = np.fromiter(font.get_charmap(), dtype=np.uint32)
-            odd = bool(font.style_flags & (StyleFlags.BOLD | StyleFlags.ITALIC)) or font.style_name not in _PLAIN
+            styled = bool(font.style_flags & (StyleFlags.BOLD | StyleFlags.ITALIC)) or font.style_name not in _PLAIN
             family = font.family_name
         except Exception:  # noqa: BLE001, S112 - a broken font raises many kinds of errors
             continue
         codes.sort()
-        found.append(((odd, "Sans" not in family, path), _Font(path, family, codes)))
-    return [font for _, font in sorted(found, key=lambda pair: pair[0])]
+        fonts.append(((styled, "Sans" not in family, path), _Font(path, family, codes)))
+    return [font for _, font in sorted(fonts, key=lambda pair: pair[0])]
 
 
 _PLAIN: Final = frozenset({"Regular", "Book", "Normal", "Roman", "Medium"})

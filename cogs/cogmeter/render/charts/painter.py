@@ -36,7 +36,7 @@ _UPPER: Final = (0.1075, 0.4, 0.855, 0.418)
 _LOWER: Final = (0.1075, 0.0956, 0.855, 0.1845)
 _HEADING: Final = 0.927  # the height of its baseline
 _TITLE_PT: Final = 34.5
-_COMPRESSION: Final = 3  # of zlib: level 6 takes half as long again for a sixth less
+_COMPRESSION: Final = 3  # zlib level; level 6 takes 50% longer for a file that is a sixth smaller
 
 
 class Painter:
@@ -109,11 +109,11 @@ class Painter:
         self._range.set_text(f"{formatting.cut(chart.range_text, 52)}, UTC")
         title = self.fonts.legible(formatting.clean(chart.timeline.title), chart.timeline.alias or "this service")
         self._title.set_fontfamily(self.fonts.families(title))
-        room = self._range.get_window_extent().x0 - self._title.get_window_extent().x0 - 32
+        available = self._range.get_window_extent().x0 - self._title.get_window_extent().x0 - 32
         title = formatting.cut(title, 200)
         self._title.set_text(title)
-        while len(title) > 1 and (width := self._title.get_window_extent().width) > room:
-            title = formatting.cut(title, min(len(title) - 1, math.floor(len(title) * room / width)))
+        while len(title) > 1 and (width := self._title.get_window_extent().width) > available:
+            title = formatting.cut(title, min(len(title) - 1, math.floor(len(title) * available / width)))
             self._title.set_text(title)
 
     def _write_keys(self, chart: Chart) -> None:
@@ -206,7 +206,7 @@ def _style() -> Any:
 
 
 def _no_glyph_warnings() -> warnings.catch_warnings[None]:
-    """Ignore warnings of missing glyphs: ``Fonts.legible`` has replaced them, and nobody reads a worker's stderr."""
+    """Ignore warnings of missing glyphs: ``Fonts.legible`` has replaced them already."""
     return warnings.catch_warnings(action="ignore")
 
 

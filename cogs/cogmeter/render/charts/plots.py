@@ -35,7 +35,7 @@ PERCENTILES: Final = (
 _THRESHOLD: Final[dict[str, Any]] = {"color": palette.FAILED, "linestyle": "--", "zorder": 4}
 _BAND: Final = 0.3  # opacity
 _SHADE: Final = 0.14  # opacity
-_LONE_BAND: Final = 13  # points: the width of a band that has one bin
+_ISOLATED_BAND: Final = 13  # points: the width of a band that has one bin
 _EDGE: Final = 4  # pixels
 _SMALLEST: Final = 4  # pixels of a bar or a breach: one pixel where the picture is 400 pixels wide
 KEY_PT: Final = 20  # points from the axes up to the baseline of their key
@@ -68,7 +68,7 @@ def curve_colour(chart: Chart) -> str:
 
 
 def _inside(axes: Axes, values: Sequence[float | None]) -> NDArray[np.float64]:
-    """Return the values limited to the axis; not a number where there is none that can be drawn."""
+    """Return the values clipped to the axis; NaN for missing values."""
     array = np.array(values, dtype=float)
     return np.where(np.isfinite(array), np.clip(array, *axes.get_ylim()), np.nan)
 
@@ -84,7 +84,7 @@ def _spans(chart: Chart) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     return starts, np.minimum(starts + chart.timeline.step_us, chart.until_us)
 
 
-def _lone(values: NDArray[np.float64]) -> NDArray[np.bool_]:
+def _isolated(values: NDArray[np.float64]) -> NDArray[np.bool_]:
     """Return where a value has a gap on either side, so that a line does not show it."""
     known: NDArray[np.bool_] = np.pad(np.isfinite(values), 1)
     return known[1:-1] & ~(known[:-2] | known[2:])
@@ -92,19 +92,19 @@ def _lone(values: NDArray[np.float64]) -> NDArray[np.bool_]:
 
 def _line(axes: Axes, chart: Chart, values: NDArray[np.float64], colour: str, width: float) -> Line2D:
     """Draw a line with gaps, and a dot for each value between two gaps."""
-    xs, lone = _middles(chart), _lone(values)
+    xs, isolated = _middles(chart), _isolated(values)
     (line,) = axes.plot(xs, values, color=colour, linewidth=width, zorder=3, clip_on=False)
-    if lone.any():
-        axes.plot(xs[lone], values[lone], "o", color=colour, zorder=3, clip_on=False)
+    if isolated.any():
+        axes.plot(xs[isolated], values[isolated], "o", color=colour, zorder=3, clip_on=False)
     return line
 
 
 def _area(axes: Axes, chart: Chart, low: NDArray[np.float64], high: NDArray[np.float64], colour: str) -> None:
     """Fill the area between two rows of values; where it is one bin wide, draw a short bar."""
-    xs, lone = _middles(chart), _lone(low + high)
+    xs, isolated = _middles(chart), _isolated(low + high)
     axes.fill_between(xs, low, high, where=np.isfinite(low + high).tolist(), color=colour, alpha=_BAND, linewidth=0)
-    if lone.any():
-        axes.vlines(xs[lone], low[lone], high[lone], colors=colour, alpha=_BAND, linewidth=_LONE_BAND)
+    if isolated.any():
+        axes.vlines(xs[isolated], low[isolated], high[isolated], colors=colour, alpha=_BAND, linewidth=_ISOLATED_BAND)
 
 
 def operations(axes: Axes, chart: Chart) -> None:

@@ -131,9 +131,9 @@ def _in_units(top: float, units: Sequence[tuple[str, float]], least: tuple[str, 
     return Scale(0.0, max(high * size, top * 1.06), tuple(ticks))
 
 
-def _with_threshold(top: float, threshold: float | None, reach: float) -> float:
+def _with_threshold(top: float, threshold: float | None, factor: float) -> float:
     """Return the top of an axis with the threshold in view, unless that would flatten the values."""
-    return max(top, threshold) if threshold is not None and threshold <= top * reach else top
+    return max(top, threshold) if threshold is not None and threshold <= top * factor else top
 
 
 def _linear(top: float, most: int = 5) -> tuple[float, float]:
@@ -147,8 +147,8 @@ def _linear(top: float, most: int = 5) -> tuple[float, float]:
 
 def _log_scale(low: float, high: float) -> Scale:
     floor = max((value for value in _FINE_US if value <= low), default=low)
-    for ladder in (_FINE_US, _HALVES_US, _DECADES_US, _DECADES_US[::2], _DECADES_US[::3]):
-        inside = [value for value in ladder if floor <= value <= high]
+    for steps in (_FINE_US, _HALVES_US, _DECADES_US, _DECADES_US[::2], _DECADES_US[::3]):
+        inside = [value for value in steps if floor <= value <= high]
         if len(inside) <= 6:
             break
     return Scale(floor, high, tuple(Tick(value, formatting.duration(value)) for value in inside), logarithmic=True)

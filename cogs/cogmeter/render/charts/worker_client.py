@@ -59,8 +59,8 @@ class ChartWorker:
         process = f"running (process {self._process.pid})" if self._process and self._process.alive else "not running"
         if self._closed:
             process = "closed"
-        trouble = f"; last error: {self._error}" if self._error else ""
-        return f"{process}, {self._drawn} charts drawn{trouble}"
+        problem = f"; last error: {self._error}" if self._error else ""
+        return f"{process}, {self._drawn} charts drawn{problem}"
 
     @property
     def unavailable_reason(self) -> str:
@@ -221,6 +221,6 @@ def _detached(coroutine: Coroutine[Any, Any, T]) -> asyncio.Task[T]:
 
 
 def _retrieve_error(job: asyncio.Task[bytes]) -> None:
-    """Retrieve a job's error, which nobody awaits after its callers were cancelled."""
+    """Retrieve a job's error, so that asyncio logs no warning when its callers were cancelled."""
     if not job.cancelled():
         job.exception()

@@ -33,13 +33,13 @@ def alert_embed_data(
     *,
     chart: bool,
     now_us: int,
-    chart_trouble: str = "",
+    chart_problem: str = "",
     test: bool = False,
 ) -> dict[str, Any]:
     """Return the embed of an alert's present state, within all of Discord's limits.
 
     ``members`` are the alerts of a group whose root is ``alert``. ``chart`` means that the message has ``CHART_NAME``
-    attached; ``chart_trouble`` is the reason why it does not. ``test`` marks a test alert.
+    attached; ``chart_problem`` is the reason why it does not. ``test`` marks a test alert.
     """
     since = [] if test else [_since(alert)]
     data: dict[str, Any] = {
@@ -52,8 +52,8 @@ def alert_embed_data(
     }
     if chart:
         data["image"] = {"url": f"attachment://{CHART_NAME}"}
-    elif chart_trouble:
-        data["description"] += f"\n{NO_CHART} {plain(chart_trouble, 300)}"
+    elif chart_problem:
+        data["description"] += f"\n{NO_CHART} {plain(chart_problem, 300)}"
     return fitted(data)
 
 
@@ -205,16 +205,16 @@ def _listed(members: Sequence[Alert]) -> str:
 
 def several(lines: Sequence[str], limit: int = VALUE) -> str:
     """Return as many whole lines as fit, and a last line with the number of those that do not."""
-    kept: list[str] = []
+    shown: list[str] = []
     size = 0
     for number, line in enumerate(lines):
         left = len(lines) - number
-        room = 0 if left == 1 else len(f"\nand {left} more")
-        if size + len(line) + 1 + room > limit:
-            return "\n".join([*kept, f"and {left} more"])
-        kept.append(line)
+        suffix = 0 if left == 1 else len(f"\nand {left} more")
+        if size + len(line) + 1 + suffix > limit:
+            return "\n".join([*shown, f"and {left} more"])
+        shown.append(line)
         size += len(line) + 1
-    return "\n".join(kept)
+    return "\n".join(shown)
 
 
 def _marker(marker: Marker) -> str:

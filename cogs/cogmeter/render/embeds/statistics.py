@@ -200,8 +200,8 @@ def _finished(embed: discord.Embed, answer: Summary | ServiceStats, picture: Pic
         embed.description = f"{embed.description}\nNo operations in the previous {_previous(answer)} to compare with."
     if picture is not None and picture.drawn:
         embed.set_image(url=f"attachment://{CHART_NAME}")
-    elif picture is not None and picture.trouble:
-        embed.description = f"{embed.description}\n{NO_CHART} {plain(picture.trouble, 300)}"
+    elif picture is not None and picture.problem:
+        embed.description = f"{embed.description}\n{NO_CHART} {plain(picture.problem, 300)}"
     age = "" if last_end_us is None else f" · newest {formatting.duration(max(span.until_us - last_end_us, 0))} ago"
     label = formatting.clean(span.label)
     embed.set_footer(

@@ -40,11 +40,11 @@ def objects_in(coroutine: object, kind: type[T]) -> Iterator[T]:
                 waiting.append(value)
 
 
-def _values(thing: Any) -> Iterable[Any]:
-    if isinstance(thing, CoroutineType) and thing.cr_running:
-        return () if thing.cr_frame is None else thing.cr_frame.f_locals.values()
+def _values(value: Any) -> Iterable[Any]:
+    if isinstance(value, CoroutineType) and value.cr_running:
+        return () if value.cr_frame is None else value.cr_frame.f_locals.values()
     # Not f_locals of a suspended coroutine: the frame would keep the present values of the host's variables.
-    return [*gc.get_referents(thing), *getattr(thing, "__dict__", {}).values()]
+    return [*gc.get_referents(value), *getattr(value, "__dict__", {}).values()]
 
 
 class Wrappers:

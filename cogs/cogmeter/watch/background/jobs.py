@@ -78,7 +78,7 @@ class JobState:
         """Return by how many seconds the job is late, the interval in seconds, and the problem."""
         if self.missed >= MISSED and self.missed_since is not None:
             late_s = (now - self.missed_since).total_seconds()
-            return late_s, self.interval_s, f"its last {self.missed} runs did not take place"
+            return late_s, self.interval_s, f"its last {self.missed} runs were missed"
         next_run = getattr(self._job(), "next_run_time", None)  # None for a paused job
         if next_run is None or self.due is None:
             return 0.0, 0.0, ""
@@ -86,7 +86,7 @@ class JobState:
         # A clock that was set forward, or a suspended machine, does not make a job late.
         passed_s = (now_ns() - self._began_ns) / 1e9
         late_s = min((now - next_run).total_seconds(), passed_s - interval_s)
-        return late_s, interval_s, "its scheduler does not begin it"
+        return late_s, interval_s, "its scheduler does not start it"
 
 
 class Jobs(Surface):

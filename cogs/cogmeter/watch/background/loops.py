@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     AnyLoop: TypeAlias = Loop[Any]
     Body: TypeAlias = Callable[..., Coroutine[Any, Any, Any]]
 
-LATE_MS: Final = 50.0  # a busy event loop alone makes a few milliseconds
+LATE_MS: Final = 50.0  # a busy event loop alone delays by a few milliseconds
 DIED: Final = "the loop died: "
 _LOOP: Final = getattr(getattr(Loop, "_loop", None), "__code__", None)  # what awaits the body; no public name
 
@@ -112,8 +112,8 @@ class BackgroundLoops(Surface):
     def _overdue(self, loop: AnyLoop) -> LoopState | None:
         """Return the state of an overdue loop; None if it is not overdue or this is unknown."""
         due, progress = loop.next_iteration, self._progress.get(loop)
-        resting = not loop.is_running() or loop.is_being_cancelled() or _retrying(loop)
-        if due is None or resting or progress is None or not progress.ended:
+        idle = not loop.is_running() or loop.is_being_cancelled() or _retrying(loop)
+        if due is None or idle or progress is None or not progress.ended:
             return None
         interval_s = (due - loop._last_iteration).total_seconds()  # noqa: SLF001 - the time before due; no public name
         # A loop whose iterations take longer than its interval is always late, but it works.
@@ -203,7 +203,7 @@ class BackgroundLoops(Surface):
             return
         try:
             outcome, text = outcome_of(error), error_text(cause_of(error))
-            if _deadly(loop, error):
+            if _ends_loop(loop, error):
                 self._dead[loop] = text
                 outcome, text = Outcome.ERROR, DIED + text
             metadata = {"late_ms": late_ms} if late_ms else None
@@ -269,7 +269,7 @@ def _late_ms(loop: AnyLoop) -> float:
     return round(late_ms, 1) if late_ms >= LATE_MS else 0.0
 
 
-def _deadly(loop: AnyLoop, error: BaseException) -> bool:
+def _ends_loop(loop: AnyLoop, error: BaseException) -> bool:
     """Return whether this exception of an iteration ends the loop unintentionally."""
     task = loop.get_task()
     if isinstance(error, asyncio.CancelledError):

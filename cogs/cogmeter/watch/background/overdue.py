@@ -31,7 +31,7 @@ class Progress:
         self._forget()
 
     def follow(self, task: asyncio.Task[Any]) -> None:
-        """Begin anew for a new task of the loop."""
+        """Start again for a new task of the loop."""
         if self._task is None or self._task() is not task:
             self._forget()
             self._task = weakref.ref(task)
@@ -64,5 +64,5 @@ class Progress:
         if self.begun_ns is None:
             return (now_ns() - self.ended_ns) / 1e9 if self.ended else 0.0
         elapsed_ns = now_ns() - self.begun_ns
-        punctual = self.ended >= ENOUGH and self.longest_ns <= interval_s * 1e9
-        return elapsed_ns / 1e9 if punctual and elapsed_ns > LONGER * self.longest_ns else 0.0
+        on_time = self.ended >= ENOUGH and self.longest_ns <= interval_s * 1e9
+        return elapsed_ns / 1e9 if on_time and elapsed_ns > LONGER * self.longest_ns else 0.0

@@ -30,7 +30,7 @@ class Lag:
             self._fold()
 
     def add_none(self, times: int) -> None:
-        """Add a lag of 0 for each of so many checks that found the loop waiting for events."""
+        """Add ``times`` lags of 0, for checks that found the loop waiting for events."""
         self.buckets[0] += times
         self._recent[0] += times
 

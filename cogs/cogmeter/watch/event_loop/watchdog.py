@@ -3,7 +3,7 @@
 The thread checks the loop's thread a few times within the threshold. If the loop is working, it schedules a callback on
 the loop and reads the stack until the callback runs. The callback reports the result on the loop. Times are nanoseconds
 of time.perf_counter_ns. There is no timer on the loop: waking an idle loop would cost more than everything else here,
-and would drive a simulated clock.
+and would advance a simulated clock.
 """
 
 from __future__ import annotations
@@ -127,7 +127,7 @@ class Watchdog:
         self._loop_thread = threading.get_ident()
         self._wrappers.learn(loop)
         self._context = contextvars.Context()  # the callback runs in no interaction's context
-        self._begin_anew(now_ns())
+        self._restart_check(now_ns())
         self._due_ns = 0
         self._end.clear()
         self._thread = threading.Thread(target=self._run, name="cogmeter-watchdog", daemon=True)
@@ -142,7 +142,7 @@ class Watchdog:
 
     # On the loop.
 
-    def _begin_anew(self, at_ns: int) -> None:
+    def _restart_check(self, at_ns: int) -> None:
         self._samples, self._overslept_ns, self._paused = [], 0, False
         self._well_ns, self._well_cpu_s = at_ns, time.process_time()
         self._waiting = False  # last: now the thread may schedule the callback again
@@ -161,7 +161,7 @@ class Watchdog:
         except Exception:
             _logger.exception("A stall of the loop could not be recorded")
         self._wrappers.learn(self._loop)
-        self._begin_anew(end_ns)
+        self._restart_check(end_ns)
 
     def _know_base(self, caller: FrameType) -> None:
         outer = caller.f_back
@@ -188,8 +188,8 @@ class Watchdog:
         in_time = any(not sample.late for sample in samples)
         if in_time or max(self._overslept_ns, end_ns - self._due_ns) < late_ns // 2:
             return samples, NO_TURN
-        # The watchdog could not run either. CPU time tells C code from a stopped process or container, whose clocks go
-        # on. C code that releases the interpreter's lock may still be found by the line that called it.
+        # The watchdog could not run either. CPU time distinguishes C code from a stopped process or container, whose
+        # clocks continue. C code that releases the interpreter's lock may still be found by the line that called it.
         busy = time.process_time() - self._well_cpu_s >= BUSY * late_ns / 1e9
         return [sample for sample in samples if busy and sample.stack], C_CODE if busy else NOTHING_RAN
 

@@ -67,9 +67,9 @@ class Acknowledgement(Surface):
 
     def fall_back(self, failed: list[Hook]) -> None:  # noqa: ARG002 - there is one
         """Hook the methods of ``interaction.response``; if one fails, check ``is_done()`` of each response."""
-        spare = [Hook(f"response.{name}", InteractionResponse, name, self._responded) for name in _METHODS]
-        self.hooks += spare
-        installed = [hook.install() for hook in spare]
+        methods = [Hook(f"response.{name}", InteractionResponse, name, self._responded) for name in _METHODS]
+        self.hooks += methods
+        installed = [hook.install() for hook in methods]
         if not all(installed):
             self.listeners.append(("on_interaction", self._on_interaction))
 
@@ -153,7 +153,7 @@ class Acknowledgement(Surface):
             if pending is None or pending.own or pending.acknowledged:
                 return None
             pending.sent_ns = now_ns()
-            self._answers_to(pending).flying += 1
+            self._answers_to(pending).in_progress += 1
         except Exception as fault:  # noqa: BLE001 - our fault must not keep the host from answering
             hook.fault(fault)
             return None
@@ -168,14 +168,14 @@ class Acknowledgement(Surface):
     ) -> None:
         try:
             answers, end_ns = self._answers_to(pending), now_ns()
-            answers.flying -= 1
+            answers.in_progress -= 1
             if error is not None or response is None or response.is_done():  # some methods may not respond
                 pending.http_ns = end_ns - pending.sent_ns
                 answers.ended(ResponseAttempt(pending.sent_ns, end_ns, over_http=response is None), error)
             settled = answers.settled()
             if settled is not None:
                 self._settle(pending, settled)
-            elif not answers.flying and end_ns - pending.start_ns >= self.limit_ns + self.grace_ns:
+            elif not answers.in_progress and end_ns - pending.start_ns >= self.limit_ns + self.grace_ns:
                 self._overdue(pending)
         except Exception as fault:  # noqa: BLE001 - our fault must not take the place of the host's exception
             hook.fault(fault)
@@ -202,7 +202,7 @@ class Acknowledgement(Surface):
                 return
             pending = waiting.popleft()
             answers = self._answers.get(pending.id)
-            if not pending.acknowledged and not (answers and answers.flying):
+            if not pending.acknowledged and not (answers and answers.in_progress):
                 self._overdue(pending)
 
     def _overdue(self, pending: PendingInteraction) -> None:
@@ -226,7 +226,7 @@ class Acknowledgement(Surface):
             recorder = tracker.recorder
             series = recorder.series(service_names.ACKNOWLEDGEMENT, tracker.name_of(pending))
             start_ns = end_ns - how.duration_ns
-            metadata = {**pending.touched(how.outcome, how.duration_ns), **(how.metadata or {})}
+            metadata = {**pending.affected(how.outcome, how.duration_ns), **(how.metadata or {})}
             recorder.add_timed(series, start_ns, end_ns, how.outcome, error=how.error, metadata=metadata)
         self._done(pending)
 

@@ -110,7 +110,7 @@ class Components(Surface):
         return Claim(
             fitted(f"{qualified(type(view))}.{_item_name(view, item)}"),
             ours=own_module(type(view)) or own_module(type(item)),
-            things=((view, VIEW_METHODS), (item, methods if item.parent is None else (*PARENTS, *methods))),
+            targets=((view, VIEW_METHODS), (item, methods if item.parent is None else (*PARENTS, *methods))),
             overridden=getattr(view._dispatch_item, "__func__", None) is not BaseView._dispatch_item,  # noqa: SLF001 - see above
         )
 
@@ -237,7 +237,7 @@ def _of_modal(store: ViewStore, custom_id: str) -> Claim | None:
     if modal is None:
         return None
     kind = type(modal)
-    return Claim(fitted(qualified(kind)), ours=own_module(kind), things=((modal, MODAL_METHODS),))
+    return Claim(fitted(qualified(kind)), ours=own_module(kind), targets=((modal, MODAL_METHODS),))
 
 
 def _of_dynamic(factory: Any) -> Claim:

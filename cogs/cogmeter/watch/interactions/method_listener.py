@@ -16,14 +16,14 @@ if TYPE_CHECKING:
 class MethodListener:
     """A replacement of an object's method while presses of it run; it reports the results of calls to the press."""
 
-    __slots__ = ("_method", "_name", "_presses", "_users", "before", "thing")
+    __slots__ = ("_method", "_name", "_presses", "_users", "before", "target")
 
-    def __init__(self, presses: Presses, thing: Any, name: str) -> None:
-        self._presses, self.thing, self._name = presses, thing, name
-        self._method = getattr(thing, name)
-        self.before = vars(thing).get(name)  # the object's own attribute; None: its class has the method
+    def __init__(self, presses: Presses, target: Any, name: str) -> None:
+        self._presses, self.target, self._name = presses, target, name
+        self._method = getattr(target, name)
+        self.before = vars(target).get(name)  # the object's own attribute; None: its class has the method
         self._users = 0
-        vars(thing)[name] = self  # as setattr() would, without a __setattr__ of the host's
+        vars(target)[name] = self  # as setattr() would, without a __setattr__ of the host's
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._method, name)
@@ -46,10 +46,10 @@ class MethodListener:
         self._users += 1
         return self
 
-    def let_go(self) -> None:
+    def release(self) -> None:
         """Remove a press; the last one restores the object's own method unless it was replaced since."""
         self._users -= 1
-        attributes = vars(self.thing)
+        attributes = vars(self.target)
         if self._users or attributes.get(self._name) is not self:
             return
         if self.before is None:
@@ -58,19 +58,19 @@ class MethodListener:
             attributes[self._name] = self.before
 
 
-def listen(presses: Presses, thing: Any, name: str) -> MethodListener:
+def listen(presses: Presses, target: Any, name: str) -> MethodListener:
     """Return the listener on this method of this object, for one more press."""
-    present = vars(thing).get(name)
+    present = vars(target).get(name)
     if isinstance(present, MethodListener):
-        if present.thing is thing:
+        if present.target is target:
             return present.use()
-        del vars(thing)[name]  # copied with the object by discord.py or the host during a press
+        del vars(target)[name]  # copied with the object by discord.py or the host during a press
         if present.before is not None:
-            vars(thing)[name] = present.before
-    return MethodListener(presses, thing, name).use()
+            vars(target)[name] = present.before
+    return MethodListener(presses, target, name).use()
 
 
-def own_attribute(thing: Any, name: str) -> Any:
+def own_attribute(target: Any, name: str) -> Any:
     """Return the object's own attribute, below a listener but not from its class; None if it has none."""
-    present = vars(thing).get(name)
+    present = vars(target).get(name)
     return present.before if isinstance(present, MethodListener) else present

@@ -116,18 +116,18 @@ async def privacy_key(store: Store, known: bytes | None = None) -> bytes:
     """Return the stored key of the hashes, which is created at random once.
 
     ``known`` is the key for a store that replaces a corrupt one. If the key cannot be stored, it is used until the next
-    start, and users are counted anew afterwards.
+    start, and then users are counted again.
     """
     key = known or new_key()
     try:
         return await stored_key(store, key)
     except (StorageError, DamagedStateError) as error:
-        _logger.warning("Users are counted anew after the next start: %s", error)
+        _logger.warning("Could not store the key of user hashes; the next start counts users again: %s", error)
         return key
 
 
 def who_of(data: Mapping[str, Any]) -> Who:
-    """Return the ids of an INTERACTION_CREATE."""
+    """Return the ids of user, guild, channel and interaction in an INTERACTION_CREATE event."""
     user = (data.get("member") or data).get("user") or {}
     return Who(user.get("id"), data.get("guild_id"), data.get("channel_id"), data["id"])
 

@@ -161,7 +161,7 @@ class PrefixCommands(Surface):
                 return
             end = self._ends.pop(ctx, None)
             another = _ran_another(ctx, pending.label)
-            if not pending.id and ctx.command is not None and not another:  # a group has found its subcommand meanwhile
+            if not pending.id and ctx.command is not None and not another:  # a group has now found its subcommand
                 pending.label = fitted(ctx.command.qualified_name)
             if ctx.command is None and (error is None or isinstance(error, commands.CommandNotFound)):
                 self._finish(pending, Outcome.USER)  # without the error's text, which contains the message

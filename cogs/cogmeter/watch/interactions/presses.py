@@ -2,7 +2,7 @@
 
 discord.py and the host's views may catch what a callback raises, run the checks in another order, wait for a lock, or
 leave the work to another task. So each press listens to the few methods of its view and item that decide how it ends,
-and restores these objects at its end. The interaction that each call gets tells simultaneous presses of a view apart.
+and restores these objects at its end. The interaction that each call gets distinguishes simultaneous presses of a view.
 """
 
 from __future__ import annotations
@@ -46,12 +46,12 @@ ON_ERROR: Final = "on_error"
 
 
 class Claim(NamedTuple):
-    """The target of a press, and the methods of objects that show how the press ends."""
+    """The target of a press, and the methods of objects that show the result of the press."""
 
     name: str
     ours: bool  # cogmeter's own component
     metadata: Mapping[str, Any] | None = None
-    things: tuple[tuple[Any, tuple[str, ...]], ...] = ()
+    targets: tuple[tuple[Any, tuple[str, ...]], ...] = ()
     overridden: bool = False  # the view overrides the dispatch to its items
     dynamic: bool = False  # a dynamic item: discord.py alone decides what runs
 
@@ -132,15 +132,15 @@ class Press:
         """Add a target; the first claim names the press."""
         self._claims.append(claim)
         self._name()
-        for thing, names in claim.things:
-            self.listen(thing, names)
+        for target, names in claim.targets:
+            self.listen(target, names)
 
-    def listen(self, thing: Any, names: Iterable[str]) -> None:
+    def listen(self, target: Any, names: Iterable[str]) -> None:
         """Listen to these methods of an object."""
         for name in names:
             try:
-                if not _always_true(thing, name):
-                    self._listeners.append(listen(self._presses, thing, name))
+                if not _always_true(target, name):
+                    self._listeners.append(listen(self._presses, target, name))
             except Exception as fault:  # noqa: BLE001 - a host's object may be anything
                 self.hook.fault(fault)
 
@@ -240,7 +240,7 @@ class Press:
         try:
             error = next((argument for argument in arguments if isinstance(argument, BaseException)), None)
             if error is not None:
-                self.unlisten()  # later calls change nothing
+                self.stop_listening()  # later calls change nothing
                 self._finish(outcome_of(error, age_ns=self.pending.sent_age_ns), cause_of(error))
         except Exception as fault:  # noqa: BLE001 - the host's handler must get its exception
             self.hook.fault(fault)
@@ -258,11 +258,11 @@ class Press:
         except Exception as fault:  # noqa: BLE001 - it would reach the loop's exception handler
             self.hook.fault(fault)
 
-    def unlisten(self) -> None:
+    def stop_listening(self) -> None:
         """Restore every object."""
         listeners, self._listeners = self._listeners, []
         for listener in listeners:
-            listener.let_go()
+            listener.release()
 
     def close(self) -> None:
         """End the press: later calls and operations do not belong to it."""
@@ -270,7 +270,7 @@ class Press:
         if self._timer is not None:
             self._timer.cancel()
         self._presses.pop(self.pending.id, None)
-        self.unlisten()
+        self.stop_listening()
         if self.pending.finished:
             self._tracker.close(self.pending)
 
@@ -335,9 +335,9 @@ def _leave(token: Token[Callback | None] | None) -> None:
         return
 
 
-def _always_true(thing: Any, name: str) -> bool:
+def _always_true(target: Any, name: str) -> bool:
     """Return whether this is discord.py's default check."""
-    function = getattr(getattr(thing, name), "__func__", None)
+    function = getattr(getattr(target, name), "__func__", None)
     return name in CHECKS and function in {Item.interaction_check, BaseView.interaction_check}
 
 

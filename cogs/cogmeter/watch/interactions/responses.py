@@ -41,7 +41,7 @@ class ResponseLog:
 
     arrived_ns: int
     limit_ns: int  # Discord's limit of an interaction's age
-    flying: int = 0  # attempts in progress
+    in_progress: int = 0  # attempts in progress
     _taken: ResponseAttempt | None = None  # the first that Discord accepted
     _unknown: ResponseAttempt | None = None  # the first that failed because Discord did not know the interaction
     _double: ResponseAttempt | None = None  # the first that failed because the interaction was answered already
@@ -62,7 +62,7 @@ class ResponseLog:
     def settled(self) -> Acknowledged | None:
         """Return the result once it is certain, else None. Another process may have sent an earlier response."""
         decisive = self._taken or self._double or self._unknown
-        if self.flying or decisive is None:
+        if self.in_progress or decisive is None:
             return None
         duration_ns = decisive.ended_ns - self.arrived_ns
         outcome, error = self._sorted(decisive) if decisive is self._unknown else (Outcome.OK, None)

@@ -202,7 +202,7 @@ class SlashCommands(Surface):
 
 
 def _ran_another(interaction: discord.Interaction, command: Any) -> bool:
-    """Return whether a hybrid has run another command in its context, which then has that command's failure."""
+    """Return whether a hybrid command ran another command, whose failure its context then contains."""
     context = getattr(interaction, "_baton", None)
     return isinstance(context, commands.Context) and context.command is not getattr(command, "wrapped", None)
 

@@ -85,7 +85,7 @@ class PendingInteraction(Trace):
         """Return its age when a first response was sent, or its present age."""
         return (self.sent_ns or now_ns()) - self.start_ns
 
-    def touched(self, outcome: int, duration_ns: int) -> Mapping[str, str]:
+    def affected(self, outcome: int, duration_ns: int) -> Mapping[str, str]:
         """Return the hashes of the affected user and guild; only for a failed or slow operation."""
         people, who = self._people, self._who
         if people is None or who is None or not people.matter(outcome, duration_ns):
@@ -198,9 +198,9 @@ class InteractionTracker:
         end_ns = now_ns()
         duration_ns = (ended_ns or end_ns) - pending.start_ns
         text = None if error is None else error_text(error)
-        touched = pending.touched(outcome, duration_ns)
-        if touched:
-            metadata = {**touched, **(metadata or {})}
+        affected = pending.affected(outcome, duration_ns)
+        if affected:
+            metadata = {**affected, **(metadata or {})}
         series = self.recorder.series(service[:100], operation[:100])
         extra = (text, metadata) if text is not None or metadata else None
         self.recorder.add(series, end_ns, duration_ns, int(outcome), extra)

@@ -52,7 +52,7 @@ def outcome_of_error(error: BaseException) -> Outcome:
     return Outcome.UPSTREAM if isinstance(error, OSError) or library == "aiohttp" else Outcome.ERROR
 
 
-class Flight:
+class ApiCall:
     """A call of discord.py's ``request`` and its attempts."""
 
     __slots__ = (
@@ -92,14 +92,14 @@ class Flight:
 class RequestAttempt:
     """An attempt in progress."""
 
-    __slots__ = ("began_ns", "began_wall_s", "ended_ns", "flight", "limit", "status", "wait_ns")
+    __slots__ = ("api_call", "began_ns", "began_wall_s", "ended_ns", "limit", "status", "wait_ns")
 
-    def __init__(self, flight: Flight) -> None:
+    def __init__(self, api_call: ApiCall) -> None:
         """Begin the attempt now."""
-        self.flight = flight
+        self.api_call = api_call
         self.began_wall_s = time.time()
         self.began_ns = self.ended_ns = now_ns()
-        self.wait_ns = flight.waited_ns(self.began_ns)
+        self.wait_ns = api_call.waited_ns(self.began_ns)
         self.status = 0
         self.limit: str | None = None  # the scope of a 429
 
@@ -112,14 +112,14 @@ class RequestAttempts:
         self._context = context
         self._recorder: Recorder = context.recorder
 
-    def begin(self, flight: Flight) -> RequestAttempt:
+    def begin(self, api_call: ApiCall) -> RequestAttempt:
         """Begin an attempt of this call."""
-        flight.attempts += 1
-        return RequestAttempt(flight)
+        api_call.attempts += 1
+        return RequestAttempt(api_call)
 
     def answered(self, attempt: RequestAttempt, status: int, headers: Mapping[str, str]) -> None:
         """Note the status and headers of the response."""
-        flight = attempt.flight
+        api_call = attempt.api_call
         attempt.ended_ns = now_ns()
         attempt.status = status
         if status == 429:
@@ -127,42 +127,42 @@ class RequestAttempts:
         date = headers.get("Date")
         if date is not None:
             self._context.skew.note(date, attempt.began_wall_s, time.time())
-        self.budget.answered(flight.operation, status, attempt.limit, attempt.ended_ns / 1e9)
-        flight.limited = status < 500
-        if status == 429 or status >= 500 or flight.alone:
-            flight.mark_ns = attempt.ended_ns
+        self.budget.answered(api_call.operation, status, attempt.limit, attempt.ended_ns / 1e9)
+        api_call.limited = status < 500
+        if status == 429 or status >= 500 or api_call.alone:
+            api_call.mark_ns = attempt.ended_ns
             self._record_answer(attempt)
         else:
-            flight.answered = attempt
+            api_call.answered = attempt
 
     def left(self, attempt: RequestAttempt, error: BaseException | None) -> None:
         """Note that discord.py has read the body, or failed to."""
-        flight = attempt.flight
-        if flight.answered is not attempt:
+        api_call = attempt.api_call
+        if api_call.answered is not attempt:
             return
-        attempt.ended_ns = flight.mark_ns = now_ns()
+        attempt.ended_ns = api_call.mark_ns = now_ns()
         if error is not None and attempt.status < 400:
-            flight.answered = None
+            api_call.answered = None
             self._record(attempt, outcome_of_error(error), error_text(error))
 
     def failed(self, attempt: RequestAttempt, error: BaseException) -> None:
         """Record an attempt without a response."""
-        flight = attempt.flight
+        api_call = attempt.api_call
         attempt.ended_ns = now_ns()
-        flight.limited = False
+        api_call.limited = False
         self._record(attempt, outcome_of_error(error), error_text(error))
 
-    def landed(self, flight: Flight) -> None:
+    def finished(self, api_call: ApiCall) -> None:
         """Record the last attempt of a call whose caller has the response."""
-        attempt, flight.answered = flight.answered, None
+        attempt, api_call.answered = api_call.answered, None
         if attempt is not None:
-            attempt.wait_ns += flight.waited_ns(now_ns())
+            attempt.wait_ns += api_call.waited_ns(now_ns())
             self._record_answer(attempt)
 
-    def whole(self, flight: Flight, error: BaseException | None) -> None:
+    def record_whole(self, api_call: ApiCall, error: BaseException | None) -> None:
         """Record a call whose attempts were not hooked as one operation."""
-        attempt = RequestAttempt(flight)
-        attempt.wait_ns, attempt.began_ns, flight.alone = 0, flight.began_ns, True
+        attempt = RequestAttempt(api_call)
+        attempt.wait_ns, attempt.began_ns, api_call.alone = 0, api_call.began_ns, True
         answer = getattr(error, "response", None)
         if answer is not None:
             self.answered(attempt, answer.status, answer.headers)
@@ -178,21 +178,21 @@ class RequestAttempts:
 
     def _record(self, attempt: RequestAttempt, outcome: Outcome, error: str | None) -> None:
         """Record the attempt as if it ended now, after any wait: end times must not decrease."""
-        flight = attempt.flight
+        api_call = attempt.api_call
         waited = attempt.wait_ns >= LEAST_WAIT_NS
         if waited:
-            self.budget.waited(flight.operation, attempt.wait_ns // 1_000_000, attempt.ended_ns / 1e9)
-        if background.own_work.get() or (flight.scope is not None and flight.scope.trace.own):
+            self.budget.waited(api_call.operation, attempt.wait_ns // 1_000_000, attempt.ended_ns / 1e9)
+        if background.own_work.get() or (api_call.scope is not None and api_call.scope.trace.own):
             return
         end_ns = now_ns()
         self._recorder.add_timed(
-            self._recorder.series(REST, flight.operation),
+            self._recorder.series(REST, api_call.operation),
             end_ns - (attempt.ended_ns - attempt.began_ns),
             end_ns,
             outcome,
             error=error,
             metadata=_metadata(attempt, waited=waited),
-            scope=tracing.live(flight.scope),
+            scope=tracing.live(api_call.scope),
         )
 
 

@@ -20,7 +20,7 @@ INVALID_LIMIT: Final = 10_000
 INVALID: Final = frozenset({401, 403, 429})
 SHARED: Final = "shared"  # the scope of a limit that is shared with others: not an invalid request
 SCOPES: Final = ("user", SHARED, "global", "proxy")  # "proxy" is not the API: the proxy has banned the address
-WORTH_ADVICE: Final = 0.10  # of the limit
+WORTH_ADVICE: Final = 0.10  # share of the limit from which the finding has advice
 
 _ADVICE: Final = {
     401: "The token is not valid: stop using interactions after 15 minutes, and webhooks that were deleted",

@@ -18,7 +18,7 @@ class ClockSkew:
     A ``Date`` is the second in which a response was made, so Discord's clock was in [date, date + 1 s) while the
     machine's clock was between sending and receiving. Each response gives bounds that are at best one second apart. The
     responses fall at random moments of their second, so the intersection of many bounds is much narrower. An empty
-    intersection means that a clock was set, and the estimate begins anew.
+    intersection means that a clock was set, and the estimate starts again.
     """
 
     __slots__ = ("_at_s", "_date", "_date_s", "_least", "_most")
@@ -46,7 +46,7 @@ class ClockSkew:
             self._least, self._most = least, most
 
     def clear(self) -> None:
-        """Begin the estimate anew after the machine's clock was set."""
+        """Start the estimate again after the machine's clock was set."""
         self._least, self._most, self._at_s = -math.inf, math.inf, math.nan
 
     @property

@@ -19,7 +19,7 @@ from discord.webhook.async_ import AsyncWebhookAdapter
 from cogmeter.recording.operation import now_ns
 from cogmeter.recording.recorder import MAX_NAME
 from cogmeter.watch.hook import Hook
-from cogmeter.watch.rest.attempts import Flight, RequestAttempt, RequestAttempts
+from cogmeter.watch.rest.attempts import ApiCall, RequestAttempt, RequestAttempts
 from cogmeter.watch.surface import Surface
 
 if TYPE_CHECKING:
@@ -57,7 +57,7 @@ _RAW = re.compile(
 )
 
 # The call of discord.py's ``request`` that the running code is inside of.
-_flight: ContextVar[Flight | None] = ContextVar("cogmeter_rest_flight", default=None)
+_api_call: ContextVar[ApiCall | None] = ContextVar("cogmeter_api_call", default=None)
 
 
 class Rest(Surface):
@@ -100,7 +100,7 @@ class Rest(Surface):
         async def request(route: Route, **options: Any) -> Any:
             if not hook.active:
                 return await original(route, **options)
-            return await self._flown(hook, route, original(route, **options))
+            return await self._track(hook, route, original(route, **options))
 
         return request
 
@@ -110,18 +110,18 @@ class Rest(Surface):
         ) -> Any:
             if not hook.active:
                 return await original(adapter, route, session, **options)
-            return await self._flown(hook, route, original(adapter, route, session, **options))
+            return await self._track(hook, route, original(adapter, route, session, **options))
 
         return request
 
-    async def _flown(self, hook: Hook, route: Route, call: Coroutine[Any, Any, Any]) -> Any:
-        """Await the call with its flight in the context."""
-        if _flight.get() is not None:
+    async def _track(self, hook: Hook, route: Route, call: Coroutine[Any, Any, Any]) -> Any:
+        """Await the call, with its record in the context."""
+        if _api_call.get() is not None:
             return await call  # another monitor of this process has hooked the call, too, and was called first
-        flight = token = error = None
+        api_call = token = error = None
         try:
-            flight = Flight(self.attempts, operation_name(route.method, route.path))
-            token = _flight.set(flight)
+            api_call = ApiCall(self.attempts, operation_name(route.method, route.path))
+            token = _api_call.set(api_call)
         except Exception as fault:  # noqa: BLE001 - our fault must not lose the host's request
             hook.fault(fault)
         try:
@@ -130,17 +130,17 @@ class Rest(Surface):
             error = raised
             raise
         finally:
-            if flight is not None and token is not None:
-                self._land(hook, flight, token, error)
+            if api_call is not None and token is not None:
+                self._finish(hook, api_call, token, error)
             error = None  # the frame and its exception would reference each other
 
-    def _land(self, hook: Hook, flight: Flight, token: Token[Flight | None], error: BaseException | None) -> None:
+    def _finish(self, hook: Hook, api_call: ApiCall, token: Token[ApiCall | None], error: BaseException | None) -> None:
         try:
-            if flight.attempts:
-                self.attempts.landed(flight)
+            if api_call.attempts:
+                self.attempts.finished(api_call)
             elif error is None or getattr(error, "response", None) is not None or not self._sent.active:
-                self.attempts.whole(flight, error)  # else it was cancelled before anything was sent
-            _flight.reset(token)
+                self.attempts.record_whole(api_call, error)  # else it was cancelled before anything was sent
+            _api_call.reset(token)
         except ValueError:
             return  # a call that is not awaited to its end is closed in another context
         except Exception as fault:  # noqa: BLE001 - our fault must not replace the host's answer
@@ -151,23 +151,23 @@ class Rest(Surface):
             sending = original(session, method, url, **options)
             if not hook.active:
                 return sending
-            flight = _flight.get()
-            if flight is None and self._by_address:
-                flight = self._named_by_address(hook, method, url)
-            # The flight may be that of another monitor of this process.
-            if flight is None or flight.owner is not self.attempts:
+            api_call = _api_call.get()
+            if api_call is None and self._by_address:
+                api_call = self._named_by_address(hook, method, url)
+            # The call may be recorded by another monitor of this process.
+            if api_call is None or api_call.owner is not self.attempts:
                 return sending
-            return _Sending(self.attempts, hook, flight, sending)
+            return _Sending(self.attempts, hook, api_call, sending)
 
         return request
 
-    def _named_by_address(self, hook: Hook, method: str, url: object) -> Flight | None:
+    def _named_by_address(self, hook: Hook, method: str, url: object) -> ApiCall | None:
         try:
             address = str(url)
             if not address.startswith(Route.BASE):
                 return None
             path = address.removeprefix(Route.BASE).partition("?")[0]
-            return Flight(self.attempts, operation_name(method, path), alone=True)
+            return ApiCall(self.attempts, operation_name(method, path), alone=True)
         except Exception as fault:  # noqa: BLE001 - see above
             hook.fault(fault)
             return None
@@ -176,10 +176,10 @@ class Rest(Surface):
 class _Sending:
     """A wrapper of aiohttp's request object that records the attempt."""
 
-    __slots__ = ("_attempt", "_attempts", "_flight", "_hook", "_sending")
+    __slots__ = ("_api_call", "_attempt", "_attempts", "_hook", "_sending")
 
-    def __init__(self, attempts: RequestAttempts, hook: Hook, flight: Flight, sending: Any) -> None:
-        self._attempts, self._hook, self._flight, self._sending = attempts, hook, flight, sending
+    def __init__(self, attempts: RequestAttempts, hook: Hook, api_call: ApiCall, sending: Any) -> None:
+        self._attempts, self._hook, self._api_call, self._sending = attempts, hook, api_call, sending
         self._attempt: RequestAttempt | None = None
 
     def __await__(self) -> Generator[Any, Any, aiohttp.ClientResponse]:
@@ -196,7 +196,7 @@ class _Sending:
 
     async def _answer(self, answer: Any) -> aiohttp.ClientResponse:
         try:
-            self._attempt = self._attempts.begin(self._flight)
+            self._attempt = self._attempts.begin(self._api_call)
         except Exception as fault:  # noqa: BLE001 - our fault must not lose the host's request
             self._hook.fault(fault)
         try:

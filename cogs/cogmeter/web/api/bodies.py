@@ -21,8 +21,8 @@ if TYPE_CHECKING:
     from aiohttp import web
 
 BODY_BYTES: Final = 64 * 1024
-MEMBERS: Final = 200  # of all objects and lists in a body together: each invalid one has its own error
-BODY_S: Final = 10.0  # for a body to arrive
+MEMBERS: Final = 200  # members of all objects and lists in a body; each invalid one has its own error
+BODY_S: Final = 10.0  # time limit for a body to arrive
 LONG: Final = 64  # entries of a list or mapping of models; longer ones are written entry by entry
 VALUES: Final = 256  # of a list of numbers or times; longer ones are written in slices of this size
 

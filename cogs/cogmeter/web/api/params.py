@@ -68,7 +68,7 @@ Cursor = Annotated[
 
 
 class ServiceFilterParams(QueryParams):
-    """All services, one service, or one operation of a service."""
+    """Parameters: all services, one service, or one operation of a service."""
 
     service: Service | None = None
     operation: Operation | None = None
@@ -83,7 +83,7 @@ class ServiceFilterParams(QueryParams):
 
 
 class RangeParams(QueryParams):
-    """A range of time in UTC microseconds; ``until`` is exclusive."""
+    """Parameters: a range of time in UTC microseconds; ``until`` is exclusive."""
 
     since: Since | None = None
     until: Until | None = None
@@ -102,11 +102,11 @@ class RangeParams(QueryParams):
         """Return the requested range; its end may lie in the future. See ``requested_range`` for missing ends.
 
         Raises:
-            Problem: 422; ``since`` lies in the future.
+            Problem: 422; ``since`` is in the future.
         """
         if self.since is not None and self.since >= now_us:
             raise Problem.of(
-                422, f"since={iso(self.since)} lies in the future. It is now {iso(now_us)}", parameter="since"
+                422, f"since={iso(self.since)} is in the future. It is now {iso(now_us)}", parameter="since"
             )
         return requested_range(self.since, self.until, now_us, default)
 
@@ -114,17 +114,17 @@ class RangeParams(QueryParams):
         """Return the past part of the requested range.
 
         Raises:
-            Problem: 422; ``since`` lies in the future.
+            Problem: 422; ``since`` is in the future.
         """
         return past_part(self.whole_range(now_us, default), now_us)
 
 
 class ServiceRangeParams(ServiceFilterParams, RangeParams):
-    """A service or operation over a range of time."""
+    """Parameters: the service or operation, and the range of time."""
 
 
 class PagedParams(QueryParams):
-    """One page of a list."""
+    """Parameters: one page of a list."""
 
     limit: Limit = 50
     cursor: Cursor | None = None

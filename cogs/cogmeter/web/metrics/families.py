@@ -182,7 +182,7 @@ def _alerts(monitor: Monitor) -> Iterator[Family]:
         for outcome, counts in (("delivered", delivery.delivered), ("failed", delivery.failed))
         for name in delivery.names
     ]
-    help_text = "Alert messages that were delivered, or failed for good, since the start"
+    help_text = "Alert messages that were delivered, or failed permanently, since the start"
     yield Family("alert_deliveries_total", COUNTER, help_text, deliveries)
 
 

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from cogmeter.web.metrics.exposition import MetricsPage
     from cogmeter_storage.model import OperationRecord
 
-EXEMPLARS: Final = 20  # of each kind
+EXEMPLARS: Final = 20  # operations of each kind that become exemplars
 RECENT_US: Final = 5 * MINUTE_US
 
 

@@ -60,7 +60,7 @@ DURATIONS: Final = {3_600: "1 hour", 14_400: "4 hours", 43_200: "12 hours", 86_4
 
 
 class AlertsPageParams(PageParams):
-    """The state of the alerts in the history, its page, and the page of the audit log."""
+    """Parameters: the state of the alerts in the history, its page, and the page of the audit log."""
 
     state: Literal["history", "firing", "acknowledged", "muted", "resolved"] = "history"
     page: PageNumber = 1
@@ -173,10 +173,10 @@ def targets(monitor: Monitor) -> list[Target]:
         if notifier.name not in delivery.names:
             rows.append(Target(notifier.name, notifier.label, setting, on=False))
             continue
-        one = delivery.finding(notifier.name)
-        advice = "" if one.well else one.advice
+        finding = delivery.finding(notifier.name)
+        advice = "" if finding.well else finding.advice
         rows.append(
-            Target(notifier.name, notifier.label, setting, on=True, well=one.well, text=one.text, advice=advice)
+            Target(notifier.name, notifier.label, setting, on=True, well=finding.well, text=finding.text, advice=advice)
         )
     return rows
 

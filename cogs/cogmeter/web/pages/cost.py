@@ -34,7 +34,7 @@ CHOICES: Final = ("7", "30", "90")  # days
 
 
 class CostPageParams(PageParams):
-    """The number of days, unless there is a range of time."""
+    """Parameters: the number of days, unless there is a range of time."""
 
     days: Annotated[Literal["7", "30", "90"], BeforeValidator(or_default("30"))] = "30"
 
@@ -53,7 +53,7 @@ class Spendings:
     ) -> Spendings:
         """Add up the costs of the days from ``first`` to ``last``, of all services or one.
 
-        This is done in short pieces; ``days`` may change meanwhile.
+        This is done in short pieces; ``days`` may change in the meantime.
         """
         spendings = cls()
         async for day in paced([day for day in sorted(days) if first <= day <= last]):

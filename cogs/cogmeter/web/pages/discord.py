@@ -141,11 +141,11 @@ def _slowness(shard: Shard) -> tuple[float, int]:
 
 async def _responses(view: PageView[PageParams]) -> tuple[Responses | None, list[Responses]]:
     """Return all first responses, None without any, and those by command, the most missed first."""
-    series = [each for each in await view.monitor.store.series() if each.service == ACKNOWLEDGEMENT]
+    series = [record for record in await view.monitor.store.series() if record.service == ACKNOWLEDGEMENT]
     if not series:
         return None, []
-    span, place = view.span, {each.operation: number for number, each in enumerate(series)}
-    groups = {each.id: place[each.operation] for each in series}
+    span, place = view.span, {record.operation: number for number, record in enumerate(series)}
+    groups = {record.id: place[record.operation] for record in series}
     totals = await view.monitor.store.totals(span.since_us, span.until_us, groups=groups)
     first, last = (int(bucket_of(border_us)) + 1 for border_us in (NEAR_US, DISCORD_LIMIT_US))
     near = totals.buckets.sum(axis=0)[:, first:last].sum(axis=1).tolist()
@@ -169,7 +169,7 @@ def _not_ok(total: Figures) -> int:
 
 async def _last_runs(view: PageView[PageParams], all_loops: Loops) -> dict[str, LastRun]:
     """Return the newest run of each loop that is shown."""
-    ids = {each.operation: each.id for each in await view.monitor.store.series() if each.service == TASKS}
+    ids = {record.operation: record.id for record in await view.monitor.store.series() if record.service == TASKS}
     runs = {}
     for loop in all_loops.loops[:MOST_LOOPS]:
         if loop.name in ids:

@@ -60,7 +60,7 @@ def or_default(default: str) -> Callable[[object], object]:
 
 
 class PageParams(RangeParams):
-    """The parameters of every page: a period or a range of time, a service, and the refresh interval."""
+    """Parameters of every page: a period or a range of time, a service, and the refresh interval."""
 
     period: Annotated[Literal["1h", "6h", "24h", "7d", "30d"], BeforeValidator(or_default("24h"))] = "24h"
     service: Annotated[str | None, BeforeValidator(or_none)] = None
@@ -135,7 +135,7 @@ class PageView(Generic[P]):
         """The range of time that the page covers.
 
         Raises:
-            Problem: 422; it lies in the future.
+            Problem: 422; it is in the future.
         """
         if self.zoomed:
             return self.params.span(self.now_us)
@@ -148,7 +148,7 @@ class PageView(Generic[P]):
             return self.params.refresh
         return self.monitor.settings.dashboard_refresh_interval / 1000
 
-    def kept(self, **changes: object) -> str:
+    def query_with(self, **changes: object) -> str:
         """Return the query of the present parameters with these changes; a None is left out."""
         present = {
             "period": None if self.zoomed or self.params.period == "24h" else self.params.period,
@@ -161,7 +161,7 @@ class PageView(Generic[P]):
 
     def to(self, path: str, **changes: object) -> str:
         """Return the URL of a page with the same range of time."""
-        return f"{path}{self.kept(**changes)}"
+        return f"{path}{self.query_with(**changes)}"
 
     def here(self, **changes: object) -> str:
         """Return the URL of this page with changed parameters."""

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from cogmeter.query.records import Range
     from cogmeter_storage.base import Store
 
-BARS: Final = 48  # at most
+BARS: Final = 48  # the largest number of bars
 FEWEST: Final = 24  # buckets, so that one bar does not fill the box
 WIDTH, HEIGHT = 960, 160
 TICKS: Final = 5

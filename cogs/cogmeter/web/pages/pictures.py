@@ -37,7 +37,7 @@ async def show_chart(monitor: Monitor, params: ServiceRangeParams) -> web.Respon
     threshold, statistic = limits.of(subject).threshold, limits.statistic_of(subject)
     picture = await monitor.chart_builder.timeline(timeline, response_time_ms=threshold, statistic=statistic)
     if not picture.drawn:
-        raise Problem.of(503, f"The chart cannot be drawn now: {picture.trouble}", headers={"Retry-After": "5"})
+        raise Problem.of(503, f"The chart cannot be drawn now: {picture.problem}", headers={"Retry-After": "5"})
     return web.Response(body=picture.png, content_type="image/png")
 
 

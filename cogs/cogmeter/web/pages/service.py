@@ -17,11 +17,11 @@ if TYPE_CHECKING:
     from aiohttp import web
 
 LISTED: Final = 12  # recent and slowest operations
-GROUPS: Final = 15  # of errors
+GROUPS: Final = 15  # error groups that are shown
 
 
 class ServicePageParams(PageParams):
-    """The service, and one operation of it or all."""
+    """Parameters: the service, and one operation of it or all."""
 
     operation: Annotated[str | None, BeforeValidator(or_none)] = None
 

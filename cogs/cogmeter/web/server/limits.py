@@ -21,8 +21,8 @@ HEAD_S: Final = 30.0  # a new client without a complete request for this long is
 IDLE_S: Final = 75.0  # the same after its first request; longer than scrape intervals and proxies' keep-alive
 STUCK_S: Final = 30.0  # a client that reads nothing for this long is disconnected
 SWEEP_S: Final = 5.0
-LINE_BYTES: Final = 32_768  # of the request line, and of each header
-HEADERS: Final = 64  # of a request
+LINE_BYTES: Final = 32_768  # size of the request line, and of each header
+HEADERS: Final = 64  # headers of one request
 HEAD_BYTES: Final = 131_072  # of a request's line and headers together
 
 FULL: Final = b"HTTP/1.1 503 Service Unavailable\r\nContent-Length: 0\r\nRetry-After: 5\r\nConnection: close\r\n\r\n"
@@ -90,8 +90,8 @@ class TrackedConnection(web.RequestHandler):
         now_ns = time.perf_counter_ns()
         if self._waiter is not self._awaited:  # aiohttp makes a new one for each request that it waits for
             self._awaited, self._idle_ns = self._waiter, now_ns
-        patience_s = IDLE_S if self._request_count and not self._head else HEAD_S
-        idle = self._awaited is not None and now_ns - self._idle_ns >= patience_s * 1e9
+        timeout_s = IDLE_S if self._request_count and not self._head else HEAD_S
+        idle = self._awaited is not None and now_ns - self._idle_ns >= timeout_s * 1e9
         stuck = self._stuck_ns is not None and now_ns - self._stuck_ns >= STUCK_S * 1e9
         if (idle or stuck) and isinstance(self.transport, asyncio.WriteTransport):
             self.transport.abort()

@@ -25,7 +25,7 @@ _OWN_PATH: Final = re.compile(r"/(?![/\\])[\x21-\x5b\x5d-\x7e]{0,500}")
 
 
 class LoginParams(QueryParams):
-    """The page to open after the login."""
+    """Parameters: the page to open after the login."""
 
     next: str = HOME
 

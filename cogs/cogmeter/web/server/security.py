@@ -29,7 +29,7 @@ SESSION_S: Final = 7 * 86_400
 MOST_ENDED: Final = 1_000  # ended sessions that are remembered
 ATTEMPTS: Final = 10  # wrong tokens from one address within ATTEMPTS_S
 ATTEMPTS_S: Final = 60.0
-ADDRESSES: Final = 1_000  # with counted attempts; the oldest is dropped first
+ADDRESSES: Final = 1_000  # addresses whose attempts are counted; the oldest is dropped first
 FORWARDED: Final = ("Forwarded", "Via", "X-Forwarded-For", "X-Forwarded-Host", "X-Real-IP")
 LOCAL_NAMES: Final = frozenset({"localhost", "127.0.0.1", "::1"})
 # A complete Host header; urllib.parse accepts the first part of invalid ones, such as [::1].evil.

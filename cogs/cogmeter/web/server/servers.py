@@ -70,7 +70,7 @@ def _host_port(environ: Mapping[str, str]) -> tuple[int | None, str]:
         if text.isascii() and text.isdigit() and 1 <= int(text) <= 65_535:
             return int(text), name
         if text:
-            _logger.warning("%s=%s is not a port. It is ignored", name, text)
+            _logger.warning("%s=%s is not a port, and is ignored. Use a number from 1 to 65535", name, text)
     return None, ""
 
 

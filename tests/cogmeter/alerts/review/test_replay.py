@@ -13,7 +13,7 @@ from cogmeter.alerts.lifecycle import transitions
 from cogmeter.alerts.lifecycle.subject_state import DUE, EvaluationContext, Policy, SubjectState
 from cogmeter.alerts.model import Limit, Reading, Subject
 from cogmeter.alerts.review.minutes import joined, minutes_of, read_minutes
-from cogmeter.alerts.review.replay import NotReplayableError, Trail, episodes, replay, trail_of
+from cogmeter.alerts.review.replay import NotReplayableError, RuleHistory, episodes, history_of, replay
 from cogmeter.alerts.review.what_if import Replayer, united
 from cogmeter.alerts.thresholds.keys import LimitError
 from cogmeter.settings import Settings
@@ -115,9 +115,9 @@ def test_a_rule_that_is_off_tells_nothing():
     ],
 )
 def test_the_value_is_that_of_the_live_rule(rule, statistic, expected):
-    trail = trail_of(minutes_of(totals([(8, 2, 40)] * 10), 0), rule, window_s=300, statistic=statistic)
-    assert trail.values[-1] == pytest.approx(expected, rel=0.01)
-    assert trail.operations[-1] == 40
+    history = history_of(minutes_of(totals([(8, 2, 40)] * 10), 0), rule, window_s=300, statistic=statistic)
+    assert history.values[-1] == pytest.approx(expected, rel=0.01)
+    assert history.operations[-1] == 40
 
 
 def test_a_rule_that_looks_at_more_than_counts_says_that_it_cannot_be_replayed():
@@ -132,15 +132,15 @@ def test_minutes_in_parts_are_the_same_as_in_one():
     first, second = totals(minutes[:300]), totals(minutes[300:])
     parts = joined([minutes_of(first, 0), minutes_of(second, 0)])
     for statistic in ("average", "p95"):
-        one, other = (trail_of(each, "response_time", window_s=300, statistic=statistic) for each in (whole, parts))
+        one, other = (history_of(each, "response_time", window_s=300, statistic=statistic) for each in (whole, parts))
         assert (one.values == other.values).all()
 
 
-def lived(trail, limit, policy):
+def lived(history, limit, policy):
     """The same by the life of an alert itself, one check a minute."""
     subject, track, found = Subject("error_rate", "a"), SubjectState(), []
     for at_us, value, operations in zip(
-        trail.at_us.tolist(), trail.values.tolist(), trail.operations.tolist(), strict=True
+        history.at_us.tolist(), history.values.tolist(), history.operations.tolist(), strict=True
     ):
         reading = None
         if operations >= limit.min_operations and value > limit.recovery:
@@ -154,7 +154,7 @@ def lived(trail, limit, policy):
             found.append((track.alert.fired_us, at_us))
             track = dataclasses.replace(track, alert=None)
     if track.alert is not None and track.alert.fired_us is not None:
-        found.append((track.alert.fired_us, int(trail.at_us[-1])))
+        found.append((track.alert.fired_us, int(history.at_us[-1])))
     return found
 
 
@@ -166,11 +166,13 @@ def lived(trail, limit, policy):
 )
 def test_episodes_are_those_of_the_life_of_an_alert(values, for_s, recovery_s, cooldown_s):
     at_us = START_US + (np.arange(len(values), dtype=np.int64) + 1) * MINUTE_US
-    trail = Trail(at_us, np.array([one for one, _ in values], dtype=float), np.array([many for _, many in values]))
+    history = RuleHistory(
+        at_us, np.array([one for one, _ in values], dtype=float), np.array([many for _, many in values])
+    )
     limit = Limit(threshold=2, recovery=1, for_s=for_s, recovery_s=recovery_s, min_operations=20)
     policy = Policy(cooldown_s=cooldown_s)
-    found = [(one.fired_us, one.ended_us) for one in episodes(trail, limit, policy)]
-    assert found == lived(trail, limit, policy)
+    found = [(one.fired_us, one.ended_us) for one in episodes(history, limit, policy)]
+    assert found == lived(history, limit, policy)
 
 
 def test_stretches_that_overlap_are_one():

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from cogmeter.alerts.lifecycle.subject_state import Policy
 from cogmeter.alerts.model import Limit, Subject
 from cogmeter.alerts.review.advice import advise
-from cogmeter.alerts.review.replay import Trail, episodes
+from cogmeter.alerts.review.replay import RuleHistory, episodes
 from cogmeter.alerts.review.report import report_of
 from cogmeter.alerts.review.what_if import Replayer
 from cogmeter.query.records import Range
@@ -90,14 +90,14 @@ def test_flaps_and_mutes_are_counted_once_for_each_alert():
     assert (total.flaps, total.muted) == (1, 1)
 
 
-def trail(*values):
+def history(*values):
     at_us = START_US + (np.arange(len(values), dtype=np.int64) + 1) * MINUTE_US
-    return Trail(at_us, np.array(values, dtype=float), np.full(len(values), 100))
+    return RuleHistory(at_us, np.array(values, dtype=float), np.full(len(values), 100))
 
 
 def bursts(*worst, length=1):
     """A burst of each height, ten quiet minutes before and after it."""
-    return trail(*(value for one in worst for value in [*[10.0] * 10, *[one] * length]), *[10.0] * 10)
+    return history(*(value for one in worst for value in [*[10.0] * 10, *[one] * length]), *[10.0] * 10)
 
 
 def at(episode):
@@ -133,7 +133,7 @@ def test_short_breaches_beyond_any_sensible_threshold_are_advised_to_last():
 def test_little_noise_asks_for_no_advice_and_no_advice_goes_beyond_what_the_rule_takes():
     assert advise(SUBJECT, bursts(1_100, 1_100), LIMIT, [], policy=POLICY) is None
     share = dataclasses.replace(LIMIT, threshold=0.6, recovery=0.5)
-    seen = trail(*([0.0] * 10 + [1.0] * 20) * 4, *[0.0] * 10)
+    seen = history(*([0.0] * 10 + [1.0] * 20) * 4, *[0.0] * 10)
     assert advise(Subject("error_rate", "a"), seen, share, [], most=0.9, policy=POLICY) is None
     found = advise(Subject("error_rate", "a"), seen, share, [], most=1.0, policy=POLICY)
     assert found.after == 1.0

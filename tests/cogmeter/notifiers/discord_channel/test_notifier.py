@@ -365,7 +365,7 @@ async def test_a_receipt_that_cannot_be_read_is_no_receipt(open_room):
 
 async def test_an_alert_without_its_chart_names_the_reason(open_room):
     async with open_room() as room:
-        room.picture = Picture(Chart(LINE), trouble="The chart process ended (code -9).")
+        room.picture = Picture(Chart(LINE), problem="The chart process ended (code -9).")
         assert not json.loads(await room.notify("fired", FIRING))["chart"]
         (message,) = room.messages
         assert "No chart: The chart process ended" in message.embeds[0].description
@@ -386,7 +386,7 @@ async def test_a_failed_incident_context_or_chart_delays_no_alert(open_room, mon
 
 
 async def test_a_slow_chart_is_added_when_it_is_drawn(open_room, monkeypatch):
-    monkeypatch.setattr("cogmeter.notifiers.discord_channel.notifier.PATIENCE_S", 0.01)
+    monkeypatch.setattr("cogmeter.notifiers.discord_channel.notifier.CHART_WAIT_S", 0.01)
     async with open_room() as room:
         drawn = asyncio.Event()
 
@@ -408,7 +408,7 @@ async def test_a_slow_chart_is_added_when_it_is_drawn(open_room, monkeypatch):
 
 
 async def test_a_chart_that_is_never_drawn_delays_no_other_alert(open_room, monkeypatch):
-    monkeypatch.setattr("cogmeter.notifiers.discord_channel.notifier.PATIENCE_S", 0.01)
+    monkeypatch.setattr("cogmeter.notifiers.discord_channel.notifier.CHART_WAIT_S", 0.01)
     monkeypatch.setattr("cogmeter.notifiers.discord_channel.notifier.LATE_S", 0.01)
     async with open_room() as room:
         ended = asyncio.Event()
@@ -426,9 +426,9 @@ async def test_a_chart_that_is_never_drawn_delays_no_other_alert(open_room, monk
 
 
 async def test_the_reason_why_a_late_chart_failed_is_shown(open_room, monkeypatch):
-    monkeypatch.setattr("cogmeter.notifiers.discord_channel.notifier.PATIENCE_S", 0.0)
+    monkeypatch.setattr("cogmeter.notifiers.discord_channel.notifier.CHART_WAIT_S", 0.0)
     async with open_room() as room:
-        room.picture = Picture(Chart(LINE), trouble="The chart was not drawn within 20 s.")
+        room.picture = Picture(Chart(LINE), problem="The chart was not drawn within 20 s.")
         assert not json.loads(await room.notify("fired", FIRING))["chart"]
         assert "No chart: The chart was not drawn" in room.messages[0].embeds[0].description
 
@@ -485,7 +485,7 @@ async def test_without_the_permission_for_threads_the_alert_is_posted_without_on
     async with open_room(alert_thread=True) as room:
         room.env.inject_error("POST", "/channels/*/messages/*/threads", status=403, code=50013, message="Missing")
         assert json.loads(await room.notify("fired", FIRING))["thread"] is None
-        assert "Alert 12 has no thread" in caplog.text
+        assert "Could not open a thread for alert 12" in caplog.text
         assert len(room.messages) == 1
 
 

@@ -84,7 +84,7 @@ def test_what_people_and_time_did_to_it_is_said():
     muted = dataclasses.replace(
         ALERT, state=AlertState.MUTED, muted_until_us=NOW_US + MINUTE_US, flapping=True, operation="query"
     )
-    said = alert_embed_data(muted, None, chart=False, now_us=NOW_US, chart_trouble="the process ended (code -9)")
+    said = alert_embed_data(muted, None, chart=False, now_us=NOW_US, chart_problem="the process ended (code -9)")
     assert said["title"].endswith("Muted (critical): Error rate of knowledge-graph / query")
     assert said["description"].splitlines()[1:] == [
         "Muted until <t:1755454080:f>",
@@ -291,7 +291,7 @@ def test_any_alert_keeps_to_discords_limits(alert, story, members, trouble, note
     ]
     attempts = [Attempt(1, note, "u", NOW_US, 5, note, note) for note in notes]
     for data, most in (
-        (alert_embed_data(alert, story, members, chart=False, chart_trouble=trouble, now_us=NOW_US), 6),
+        (alert_embed_data(alert, story, members, chart=False, chart_problem=trouble, now_us=NOW_US), 6),
         (details_embed_data(alert, story, members, changes, attempts, now_us=NOW_US), 8),
     ):
         texts = [data["title"], data["description"], data["footer"]["text"]]

@@ -103,7 +103,7 @@ def test_without_a_period_before_nothing_is_compared_and_that_is_said():
 
 
 def test_an_answer_without_its_chart_says_why():
-    embed = statistics.summary_embed(SUMMARY, Picture(Chart(LINE), trouble="The chart process ended (code -9)."))
+    embed = statistics.summary_embed(SUMMARY, Picture(Chart(LINE), problem="The chart process ended (code -9)."))
     assert "No chart: The chart process ended (code -9)." in embed.description
     assert embed.image.url is None
 
@@ -153,7 +153,7 @@ def test_answers_with_any_names_keep_to_the_limits(service, operation, error, se
     several = [(name, figures(5, 1, 1e5)) for name in services]
     stats = dataclasses.replace(STATS, service=service, slowest=[failed] * 5, errors=[failed] * 5, operations=several)
     answers = [
-        statistics.summary_embed(dataclasses.replace(SUMMARY, services=several), Picture(Chart(LINE), trouble=error)),
+        statistics.summary_embed(dataclasses.replace(SUMMARY, services=several), Picture(Chart(LINE), problem=error)),
         statistics.stats_embed(stats),
         statistics.stats_embed(dataclasses.replace(stats, operation=operation)),
         statistics.stats_embed(dataclasses.replace(stats, total=NONE)),

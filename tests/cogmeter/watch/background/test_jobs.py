@@ -188,7 +188,7 @@ async def test_a_job_whose_run_hangs_is_overdue_until_it_runs_again(bot, watchin
         (one,) = surface.loops()
         assert (one.name.rpartition(".")[2], one.dead) == ("fetch", False)
         assert one.overdue_s > 0.1
-        assert one.text.endswith("runs did not take place")
+        assert one.text.endswith("runs were missed")
         stuck.set()
         await until(lambda: not surface.loops())
 
@@ -238,7 +238,7 @@ async def test_a_job_that_its_scheduler_forgets_is_overdue(bot, watching, record
         scheduler._stop_timer()  # as a timer that is lost
         await until(surface.loops)
         (one,) = surface.loops()
-        assert (one.name, one.dead, one.text) == ("digest", False, "its scheduler does not begin it")
+        assert (one.name, one.dead, one.text) == ("digest", False, "its scheduler does not start it")
         scheduler.wakeup()
         await until(lambda: not surface.loops())
 

@@ -68,7 +68,7 @@ def test_without_a_key_nothing_is_said(tracker, recorded):
 def test_a_key_that_comes_while_it_is_under_way_counts(tracker, recorded):
     key, tracker.people.key = tracker.people.key, None
     pending = tracker.arrive(arrival())
-    assert pending.touched(Outcome.ERROR, 0) == {}
+    assert pending.affected(Outcome.ERROR, 0) == {}
     tracker.people.key = key
     tracker.end(pending, "discord.commands", "ask", KeyError("x"))
     assert set(recorded()[0].metadata) == {"user", "guild"}
@@ -97,10 +97,10 @@ def test_the_ids_are_hashed_once_and_only_when_they_are_needed(tracker, monkeypa
     hashed = []
     monkeypatch.setattr(module, "_hash", lambda key, kind, number: hashed.append(kind) or "0" * 8)
     pending = tracker.arrive(arrival())
-    pending.touched(Outcome.OK, 0)
+    pending.affected(Outcome.OK, 0)
     assert hashed == []
     for _ in range(3):
-        pending.touched(Outcome.ERROR, 0)
+        pending.affected(Outcome.ERROR, 0)
     assert hashed == ["user", "guild"]
 
 
@@ -130,7 +130,7 @@ def test_what_fails_inside_of_an_interaction_says_it_too_and_the_hosts_own_words
 def test_an_example_leads_to_its_place(tracker):
     people = tracker.people
     for number, user in ((11, USER), (12, USER + 1), (13, USER)):
-        tracker.arrive(arrival(number, user=user)).touched(Outcome.ERROR, 0)
+        tracker.arrive(arrival(number, user=user)).affected(Outcome.ERROR, 0)
     theirs, other = (people.of(Who(user, GUILD, CHANNEL, 1)) for user in (USER, USER + 1))
     assert people.url_of(operation(theirs)) == f"https://discord.com/channels/{GUILD}/{CHANNEL}/13"
     assert people.url_of(operation(other)) == f"https://discord.com/channels/{GUILD}/{CHANNEL}/12"
@@ -143,30 +143,30 @@ def test_an_example_leads_to_its_place(tracker):
 def test_an_earlier_interaction_of_the_same_person_is_told_apart_by_time(tracker):
     early = tracker.arrive(arrival(11))
     early.arrived_wall_us -= 60_000_000
-    hashes = early.touched(Outcome.ERROR, 0)
+    hashes = early.affected(Outcome.ERROR, 0)
     early._place.until_us = early.arrived_wall_us + 10
-    tracker.arrive(arrival(12)).touched(Outcome.ERROR, 0)
+    tracker.arrive(arrival(12)).affected(Outcome.ERROR, 0)
     assert tracker.people.url_of(operation(hashes, early.arrived_wall_us + 5)).endswith("/11")
     assert tracker.people.url_of(operation(hashes)).endswith("/12")
 
 
 def test_direct_messages_and_what_nobody_failed_at_have_no_place(tracker):
-    hashes = tracker.arrive(arrival(11, guild=None)).touched(Outcome.ERROR, 0)
+    hashes = tracker.arrive(arrival(11, guild=None)).affected(Outcome.ERROR, 0)
     assert set(hashes) == {"user"}
     assert tracker.people.url_of(operation(hashes)) is None
-    tracker.arrive(arrival(12)).touched(Outcome.OK, 0)
+    tracker.arrive(arrival(12)).affected(Outcome.OK, 0)
     assert len(tracker.people._places) == 0
 
 
 def test_only_the_newest_places_are_remembered(tracker, monkeypatch):
     for number in range(module.PLACES + 20):
-        tracker.arrive(arrival(number)).touched(Outcome.ERROR, 0)
+        tracker.arrive(arrival(number)).affected(Outcome.ERROR, 0)
     assert len(tracker.people._places) == module.PLACES
 
 
 def test_an_arrival_without_a_person_says_nothing_of_people(tracker):
     pending = tracker.arrive({"id": "1", "type": 2, "data": {"name": "ask"}})
-    assert pending.touched(Outcome.ERROR, 0) == {}
+    assert pending.affected(Outcome.ERROR, 0) == {}
     assert who_of({"id": "1"}) == Who(None, None, None, "1")
 
 
@@ -223,7 +223,7 @@ async def test_a_key_that_cannot_be_kept_serves_until_the_next_start(tmp_path, c
     store = await open_store(url)
     await store.close()
     assert len(await privacy_key(store)) == KEY_BYTES
-    assert "counted anew" in caplog.text
+    assert "counts users again" in caplog.text
     store = await open_store(url)
     assert await store.get_value(module.KEY) is None
     await store.close()

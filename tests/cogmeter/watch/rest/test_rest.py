@@ -20,7 +20,7 @@ from cogmeter.recording.background import detached
 from cogmeter.recording.flusher import Flusher
 from cogmeter.recording.operation import now_ns
 from cogmeter.watch.hook import HookState
-from cogmeter.watch.rest.attempts import Flight
+from cogmeter.watch.rest.attempts import ApiCall
 from cogmeter.watch.rest.rest import Rest
 from cogmeter_storage import open_store
 from cogmeter_storage.model import Outcome
@@ -319,17 +319,17 @@ async def test_what_is_given_up_before_it_is_sent_is_no_attempt(discord_server, 
 
 async def test_a_body_that_breaks_off_is_upstream(recorder, ready_bot, context, recorded):
     attempts = Rest(context(ready_bot)).attempts
-    flight = Flight(attempts, SEND)
-    attempt = attempts.begin(flight)
+    api_call = ApiCall(attempts, SEND)
+    attempt = attempts.begin(api_call)
     attempts.answered(attempt, 200, {})
     attempts.left(attempt, aiohttp.ClientPayloadError("half of it"))
-    attempts.landed(flight)
+    attempts.finished(api_call)
     (broken,) = recorded()
     assert (broken.outcome, broken.error) == (Outcome.UPSTREAM, "ClientPayloadError: half of it")
 
 
 async def test_a_fault_of_ours_is_counted_and_the_request_goes_on(channel, surface, monkeypatch, caplog):
-    monkeypatch.setattr(surface.attempts, "begin", lambda flight: 1 / 0)
+    monkeypatch.setattr(surface.attempts, "begin", lambda api_call: 1 / 0)
     assert (await channel.send("still")).content == "still"
     assert any(not one.well and "faults of cogmeter" in one.text for one in surface.findings())
     assert "ZeroDivisionError" in caplog.text
@@ -383,7 +383,7 @@ async def test_no_token_is_found_in_the_database_or_the_log(
         except (aiohttp.ClientError, TimeoutError):
             pass
     broken = aiohttp.InvalidURL(hook_url, f"and {discord_server.token}")
-    attempt = surface.attempts.begin(Flight(surface.attempts, HOOK))
+    attempt = surface.attempts.begin(ApiCall(surface.attempts, HOOK))
     surface.attempts.failed(attempt, broken)
     store = await open_store(f"sqlite:///{tmp_path}/tokens.db")
     flusher = Flusher(recorder, store)

@@ -70,7 +70,7 @@ def test_servers_follow_the_settings_and_a_bot_hosts_port(settings, environ, wan
 
 def test_a_bot_hosts_port_that_is_none_is_said(caplog):
     plans(Settings(analytics_dashboard=True), {"PORT": "tcp://x"})
-    assert caplog.messages == ["PORT=tcp://x is not a port. It is ignored"]
+    assert caplog.messages == ["PORT=tcp://x is not a port, and is ignored. Use a number from 1 to 65535"]
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "127.8.9.1", "::1", "localhost"])

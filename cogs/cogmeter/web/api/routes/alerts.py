@@ -43,7 +43,7 @@ Rule = Annotated[str, Field(json_schema_extra={"enum": list(RULES)}, pattern=f"^
 
 
 class AlertsParams(PagedParams):
-    """The state, the service, and the page."""
+    """Parameters: the state, the service, and the page."""
 
     state: Annotated[
         ListedState,
@@ -53,7 +53,7 @@ class AlertsParams(PagedParams):
 
 
 class AlertParams(QueryParams):
-    """The alert."""
+    """Parameters: the alert."""
 
     id: Annotated[str, Field(pattern="^[A-Za-z0-9_-]{1,64}$", description="The alert's id or number")]
 
@@ -63,13 +63,13 @@ class Nothing(Body):
 
 
 class TestAlertBody(Body):
-    """The target to test."""
+    """Request body: the target to test."""
 
     target: Annotated[str | None, Field(max_length=100, description="Only this target, such as channel")] = None
 
 
 class MuteBody(Body):
-    """The service and rule to mute, and the duration."""
+    """Request body: the service and rule to mute, and the duration."""
 
     service: Annotated[Name | None, Field(description="Default: every service")] = None
     rule: Annotated[Rule | None, Field(description="Default: every rule")] = None
@@ -85,7 +85,7 @@ class MuteBody(Body):
 
 
 class MuteParams(QueryParams):
-    """The mute."""
+    """Parameters: the mute."""
 
     id: Annotated[int, Field(ge=1, le=2**53)]
 

@@ -38,13 +38,13 @@ DISCORD: Final = "discord."  # prefix of the services that cogmeter records for 
 
 
 class ServiceHealthParams(QueryParams):
-    """The service."""
+    """Parameters: the service."""
 
     service: Name
 
 
 class StallsParams(RangeParams):
-    """The range, and the number of newest and longest blocks."""
+    """Parameters: the range, and the number of newest and longest blocks."""
 
     limit: Annotated[int, Field(ge=1, le=100, description="Number of the newest, and of the longest")] = 20
 

@@ -105,7 +105,8 @@ def _operation(route: Route, refs: Mapping[Any, Any], *, with_token: bool) -> di
     }
     if route.query is not None:
         in_path = set(re.findall(r"{(\w+)}", route.path))
-        described["parameters"] = [_parameter(each, in_path=each.name in in_path) for each in parameters(route.query)]
+        query = parameters(route.query)
+        described["parameters"] = [_parameter(parameter, in_path=parameter.name in in_path) for parameter in query]
     if route.body is not None:
         required = any(info.is_required() for info in route.body.model_fields.values())
         schema = refs[(route.body, "validation")]

@@ -62,7 +62,7 @@ LeastCount = Annotated[int, Field(ge=1, le=100, description="Number of the slowe
 
 
 class OperationsParams(ServiceRangeParams, PagedParams):
-    """The range, the service or operation, the page, and filters."""
+    """Parameters: the range, the service or operation, the page, and filters."""
 
     outcome: Annotated[
         tuple[OutcomeFilter, ...],
@@ -80,7 +80,7 @@ class OperationsParams(ServiceRangeParams, PagedParams):
 
 
 class SlowestParams(RangeParams):
-    """The range, the services, an operation name, and the number of operations."""
+    """Parameters: the range, the services, an operation name, and the number of operations."""
 
     services: Services | None = None
     operation: Annotated[Name | None, Field(description="Only operations with this name")] = None
@@ -88,20 +88,20 @@ class SlowestParams(RangeParams):
 
 
 class ErrorsParams(ServiceRangeParams):
-    """The range, the service or operation, and the number of groups."""
+    """Parameters: the range, the service or operation, and the number of groups."""
 
     limit: Limit = 50
 
 
 class TracesParams(ServiceFilterParams):
-    """The start, the service or operation, and the number of traces."""
+    """Parameters: the start, the service or operation, and the number of traces."""
 
     since: Since | None = None
     limit: LeastCount = 20
 
 
 class ExportParams(RangeParams):
-    """The range, the services, and the format."""
+    """Parameters: the range, the services, and the format."""
 
     format: Annotated[Format | None, Field(description="Default: PERFORMANCE_EXPORT_FORMAT")] = None
     services: Services | None = None

@@ -23,20 +23,20 @@ if TYPE_CHECKING:
 
 
 class DashboardParams(RangeParams):
-    """The range, and the services."""
+    """Parameters: the range, and the services."""
 
     services: Services | None = None
 
 
 class ServiceParams(RangeParams):
-    """The range, the service, and optionally one of its operations."""
+    """Parameters: the range, the service, and optionally one of its operations."""
 
     service: Name
     operation: Operation | None = None
 
 
 class SeriesParams(ServiceRangeParams):
-    """The range, the service or operation, and the step."""
+    """Parameters: the range, the service or operation, and the step."""
 
     step: Annotated[
         int | None,
@@ -52,7 +52,7 @@ class SeriesParams(ServiceRangeParams):
 
 
 class GaugesParams(RangeParams):
-    """The range, and the gauges."""
+    """Parameters: the range, and the gauges."""
 
     names: Annotated[
         tuple[Name, ...], Field(max_length=20, description="Names such as loop.lag_p99_ms, separated by commas")
@@ -60,19 +60,19 @@ class GaugesParams(RangeParams):
 
 
 class CostsParams(RangeParams):
-    """The days, and the service."""
+    """Parameters: the days, and the service."""
 
     service: Service | None = None
 
 
 class MarkersParams(RangeParams):
-    """The range, and the number of markers."""
+    """Parameters: the range, and the number of markers."""
 
     limit: Limit = 100
 
 
 class MarkerBody(Body):
-    """The marker's name."""
+    """Request body: the marker's name."""
 
     name: Annotated[Name, Field(examples=["deployed 1.4"])]
 

@@ -41,7 +41,7 @@ KeyText = Annotated[str, Field(min_length=1, max_length=300)]
 
 
 class ThresholdsParams(QueryParams):
-    """The service."""
+    """Parameters: the service."""
 
     service: Service | None = None
 
@@ -53,7 +53,7 @@ class ThresholdChangeParams(QueryParams):
 
 
 class ThresholdChangeBody(Body):
-    """The limits to change."""
+    """Request body: the limits to change."""
 
     values: Annotated[
         dict[KeyText, Value],

@@ -178,7 +178,7 @@ form.addEventListener("submit", (event) => {
     result.className = "";
     result.textContent = "Calculating \u2026";
     const { changes } = await send("PUT", `${API}/thresholds?dryRun=true`, body);
-    if (JSON.stringify(body) !== JSON.stringify(wanted())) return; // the form has changed meanwhile
+    if (JSON.stringify(body) !== JSON.stringify(wanted())) return; // the form has changed since
     const [{ before, after, message }] = changes;
     result.textContent = `${valueText(before)} \u2192 ${valueText(after)}. ${message}`;
     previewed = JSON.stringify(body);

@@ -67,7 +67,7 @@ function showState(figure, message, state) {
   figure.dataset.state = state;
 }
 
-function show(figure, model, anew = false) {
+function show(figure, model, redraw = false) {
   const one = drawn.get(figure);
   const known = (values) => values.some((value) => value !== null && value !== undefined);
   if (!model.x.length || !model.series.some((each) => known(each.values))) {
@@ -80,7 +80,7 @@ function show(figure, model, anew = false) {
   }
   showState(figure, "", "drawn");
   const shape = JSON.stringify([model.series.map((each) => each.label), isLog(model), figure.dataset.limit]);
-  if (one.plot && one.shape === shape && !anew) {
+  if (one.plot && one.shape === shape && !redraw) {
     one.plot.cogmeter = model;
     one.plot.setData(shown(model));
   } else {

@@ -7,12 +7,12 @@ const wordOf = (model, one, place) => (UNITS[one.unit] ?? UNITS[model.unit])((on
 
 /** Fill the legend: the series, with their values if the cursor is at a point. */
 export function legend(figure, model, place) {
-  const nowhere = place === null || place === undefined;
+  const outside = place === null || place === undefined;
   const items = model.series.map((one) => {
     const item = document.createElement("li");
     item.dataset.colour = one.colour;
     item.textContent = one.label;
-    if (!nowhere) {
+    if (!outside) {
       const value = document.createElement("b");
       value.textContent = wordOf(model, one, place);
       item.append(" ", value);
@@ -21,7 +21,7 @@ export function legend(figure, model, place) {
   });
   const at = document.createElement("li");
   at.className = "at";
-  at.textContent = nowhere ? (isLog(model) ? "logarithmic, UTC" : "UTC") : `${dayClock(model.x[place])} UTC`;
+  at.textContent = outside ? (isLog(model) ? "logarithmic, UTC" : "UTC") : `${dayClock(model.x[place])} UTC`;
   figure.querySelector(".legend").replaceChildren(...items, at);
   announce(figure.querySelector(".plot"), model, place ?? model.x.length - 1);
 }

@@ -95,7 +95,7 @@ async def test_a_flusher_that_was_killed_is_answered_with_503_its_reason_and_age
         assert said["ageSeconds"] >= 45
         assert (await web.get("/health")).json()["checks"]["flusher"]["status"] == "unhealthy"
         flusher.start()
-        await until(lambda: not flusher.trouble())
+        await until(lambda: not flusher.problem())
         forget(web)
         assert (await web.get("/health/performance")).status == 200
 
