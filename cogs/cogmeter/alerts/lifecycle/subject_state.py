@@ -106,13 +106,13 @@ def with_reading(state: SubjectState, reading: Reading | None, context: Evaluati
     if state.alert is None:
         return replace(state, alert=_pending(reading, context), ready_us=0) if reading.breached else state
     alert = state.alert
-    farther = abs(reading.current - reading.threshold) > abs(alert.worst - reading.threshold)
+    worse = reading.current < alert.worst if reading.falling else reading.current > alert.worst
     alert = replace(
         alert,
         message=reading.message,
         threshold=reading.threshold,
         current=reading.current,
-        worst=reading.current if reading.breached and farther else alert.worst,
+        worst=reading.current if reading.breached and worse else alert.worst,
         seen_us=context.now_us,
         severity=alert.severity if alert.fired_us is not None else reading.severity,
     )

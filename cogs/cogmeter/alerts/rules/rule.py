@@ -178,9 +178,8 @@ class Rule(AlertKind):
         breached = value < limit.threshold if self.falling else value > limit.threshold
         verb = ("is below" if self.falling else "exceeds") if breached else "is still near"
         text = f"{what} {verb} threshold of {_written(self.unit, limit.threshold)}"
-        return Reading(
-            subject, value, limit.threshold, text, limit.severity or level or severity(limit, value), breached
-        )
+        level = limit.severity or level or severity(limit, value)
+        return Reading(subject, value, limit.threshold, text, level, breached, self.falling)
 
 
 def severity(limit: Limit, value: float) -> str:

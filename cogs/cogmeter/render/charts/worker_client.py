@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from cogmeter.render.charts.chart import Chart
 
 T = TypeVar("T")
-_logger = logging.getLogger(__name__)
+_logger = logging.getLogger("cogmeter.render.charts")
 
 __all__ = ["ChartError", "ChartWorker"]
 

@@ -4,6 +4,8 @@ A check every 30 s. In a timeline each letter is one check of one service: ``w``
 warning and as critical, ``i`` as info, ``h`` is between recovery and threshold, ``.`` is nothing measured.
 """
 
+from dataclasses import replace
+
 import pytest
 
 from cogmeter.alerts.lifecycle.subject_state import Policy
@@ -157,7 +159,7 @@ def test_a_value_within_the_threshold_is_never_the_worst():
 def test_the_worst_value_of_a_rule_with_a_lower_limit_is_the_lowest():
     life = Life()
     for current in (3, 1, 2):
-        life.check({"a": "w"}, current)
+        life.measure([replace(reading("a", "w", current), falling=True)])
     assert life.alert().worst == 1
 
 
@@ -304,6 +306,12 @@ def test_an_alert_that_fires_soon_after_joins_and_a_late_one_does_not():
     root = life.alert("(bot)")
     assert root.current == 6
     assert [life.alert(one).group == root.uid for one in "efg"] == [True, True, False]
+
+
+def test_the_worst_value_of_a_group_is_its_largest_number_of_alerts():
+    life = Life().run(*["w" + "." * 11] * 4, ".." + "w" * 10, "..w" + "." * 9)
+    assert life.alert("(bot)").current == 1
+    assert life.alert("(bot)").worst == 6
 
 
 def test_acknowledging_a_group_acknowledges_its_members_and_those_that_join():
