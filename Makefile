@@ -4,7 +4,7 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 UV     := $(shell command -v uv)
 
-.PHONY: run test test-all check bench bench-smoke docs clean
+.PHONY: run test test-all check bench bench-smoke docs pictures clean
 
 run: $(VENV)/.run
 	$(BIN)/python -m bot run --or-demo
@@ -32,6 +32,10 @@ docs: $(VENV)/.dev
 	$(BIN)/python docs/write_settings.py
 	$(BIN)/python docs/write_cli.py
 	$(BIN)/python docs/write_grafana.py
+
+# Needs Chromium.
+pictures: $(VENV)/.dev
+	$(BIN)/python docs/take_pictures.py
 
 clean:
 	rm -rf $(VENV) build dist

@@ -1,12 +1,14 @@
-"""Takes the README's pictures of the dashboard and of an alert from a demo: ``python docs/take_pictures.py``.
+"""Take the pictures of the README from a demo: ``make pictures``.
 
-It needs Chromium, the extra "demo" and the development dependencies. The past of the demo is the same at every run but
-for its dates; the pictures are taken when the first alert is active.
+It needs Chromium, the extras "demo" and "tui" and the development dependencies. The demo's history is the same at
+every run except for its dates; all pictures but the first one are taken when the first alert is active.
 """
 
 from __future__ import annotations
 
+import asyncio
 import base64
+import contextlib
 import io
 import json
 import re
@@ -19,21 +21,38 @@ from typing import TYPE_CHECKING, Any, Final
 
 from PIL import Image
 
+from cogmeter.settings import load_settings
+from cogmeter_bot.sources.database import DatabaseSource
+from cogmeter_bot.sources.factory import ReconnectingSource
+from cogmeter_bot.tui.app import DashboardApp
+from cogmeter_bot.tui.chrome import range_choices
+
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from browser import Page
 
 ROOT: Final = Path(__file__).resolve().parent.parent
 PICTURES: Final = ROOT / "docs" / "pictures"
-MOST_BYTES: Final = 250_000  # of a picture that everybody who reads the README loads
-WIDTH, HEIGHT = 1280, 1640  # down to the end of the services
-ALERT_WIDTH = 570
+MAX_BYTES: Final = 300_000  # of a picture: every reader of the README loads it
+START_S: Final = 60.0
+
+DISCORD_SIZE: Final = {"width": 1024, "height": 960}
+COMPOSER: Final = "document.querySelector('#channel-composer-input')"
+SEND: Final = "document.querySelector('#send-message')"
 MESSAGE: Final = "[...document.querySelectorAll('.channel-message')].at(-1)"
-READY_S: Final = 60.0
-DRAWN: Final = (
+HAS_CHART: Final = f"[...{MESSAGE}.querySelectorAll('img')].some(image => image.naturalWidth > 1000)"
+MESSAGE_WIDTH: Final = 570
+
+DASHBOARD_SIZE: Final = {"width": 1280, "height": 1640}  # down to the end of the services
+DASHBOARD_DRAWN: Final = (
     "document.readyState === 'complete'"
-    " && [...document.querySelectorAll('figure[data-chart]')].every(one => one.dataset.state === 'drawn')"
+    " && [...document.querySelectorAll('figure[data-chart]')].every(chart => chart.dataset.state === 'drawn')"
     " && document.querySelector('[data-key=alerts]').innerText.includes('exceeds threshold')"
 )
+
+TERMINAL_SIZE: Final = (120, 32)  # columns and rows
+TERMINAL_DRAWN_S: Final = 2.0
 
 
 def main() -> None:
@@ -43,66 +62,113 @@ def main() -> None:
 
     program = found()
     if program is None:
-        sys.exit("Chromium is not on this machine")
-    demo = subprocess.Popen([sys.executable, "-m", "cogmeter_bot", "demo"], stdout=subprocess.PIPE, text=True)
-    try:
-        discord, dashboard = _addresses(demo)
-        with tempfile.TemporaryDirectory() as folder, chromium(program, Path(folder) / "profile") as page:
+        sys.exit("Chromium is not installed")
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        database = folder / "performance.db"
+        with demo(database) as (discord, dashboard), chromium(program, folder / "profile") as page:
             page.prefer(dark=True)
             page.call("Emulation.setScrollbarsHidden", hidden=True)
-            _keep("dashboard.png", _dashboard(page, dashboard))
-            _keep("alert.png", _alert(page, discord))
+            page.open(discord, **DISCORD_SIZE)
+            save("demo.png", summary(page))
+            page.open(dashboard, **DASHBOARD_SIZE)
+            page.wait(DASHBOARD_DRAWN, "the charts and the first alert")
+            save("dashboard.png", screenshot(page))
+            page.open(discord, **DISCORD_SIZE)
+            save("alert.png", alert(page))
+            screen = folder / "screen.svg"
+            screen.write_text(asyncio.run(terminal(database)), encoding="utf-8")
+            save("terminal.png", svg(page, screen))
+
+
+@contextlib.contextmanager
+def demo(database: Path) -> Iterator[tuple[str, str]]:
+    """Run a demo, and provide the addresses of its simulated Discord and its dashboard."""
+    output = database.with_name("output.txt")
+    with output.open("w", encoding="utf-8") as file:
+        process = subprocess.Popen(  # noqa: S603 - it is our own program
+            [sys.executable, "-m", "cogmeter_bot", "demo", "--database", database], stdout=file
+        )
+    try:
+        deadline = time.perf_counter() + START_S
+        while not (addresses := re.findall(r"(?m)^(?:Simulated Discord|Dashboard): +(\S+)$", output.read_text())):
+            if process.poll() is not None or time.perf_counter() > deadline:
+                sys.exit("The demo did not start")
+            time.sleep(0.2)
+        discord, dashboard = addresses
+        yield discord, dashboard
     finally:
-        demo.terminate()
-        demo.communicate(timeout=30)
+        process.terminate()
+        process.wait(30)
 
 
-def _addresses(demo: subprocess.Popen[str]) -> tuple[str, str]:
-    """Where the simulated Discord and the dashboard are, once the demo has printed it."""
-    deadline = time.perf_counter() + READY_S
-    discord = ""
-    assert demo.stdout is not None
-    for line in demo.stdout:
-        found = re.search(r"http://\S+", line)
-        if found and line.startswith("The demo is ready"):
-            discord = found[0]
-        if found and line.startswith("Its dashboard"):
-            return discord, found[0]
-        if time.perf_counter() > deadline:
-            break
-    sys.exit("The demo did not print its addresses")
+def summary(page: Page) -> bytes:
+    """Send ``/perf summary`` in the simulated Discord, and return the page with its answer."""
+    page.wait(f"{MESSAGE} && {MESSAGE}.innerText.includes('This is a simulation')", "the greeting")
+    page.wait(f"{COMPOSER} && !{SEND}.disabled", "the simulated Discord")
+    # The page may reject or lose an action while it is refreshed: repeat each until it has an effect.
+    while page.evaluate("document.querySelectorAll('[role=option]').length") != 1:
+        page.evaluate(f"{COMPOSER}.focus(); document.execCommand('selectAll')")
+        page.insert("/perf summary")
+        time.sleep(1)
+    page.press("Enter")
+    while not page.evaluate(f"{MESSAGE}.innerText.includes('Performance Summary')"):
+        page.evaluate(f"{SEND}.disabled || {SEND}.click()")
+        time.sleep(1)
+    page.wait(HAS_CHART, "the chart of the summary")
+    scroll(page)
+    return screenshot(page)
 
 
-def _dashboard(page: Page, address: str) -> bytes:
-    """The first page, down to the end of the services."""
-    page.open(address, width=WIDTH, height=HEIGHT)
-    page.wait(DRAWN, "the charts and the first alert")
-    return _picture(page)
-
-
-def _alert(page: Page, address: str) -> bytes:
-    """The alert's message in the simulated Discord, with its chart and buttons."""
-    page.open(address, width=WIDTH, height=HEIGHT)
+def alert(page: Page) -> bytes:
+    """Return the message of the first alert in the simulated Discord, with its chart and buttons."""
     page.wait(f"{MESSAGE} && {MESSAGE}.innerText.includes('exceeds threshold')", "the message of the first alert")
-    page.wait(f"[...{MESSAGE}.querySelectorAll('img')].some(one => one.naturalWidth > 1000)", "its chart")
+    page.wait(HAS_CHART, "the chart of the alert")
+    scroll(page)
+    box = json.loads(page.evaluate(f"JSON.stringify({MESSAGE}.getBoundingClientRect())"))
+    return screenshot(
+        page, clip={**{side: box[side] for side in ("x", "y", "height")}, "width": MESSAGE_WIDTH, "scale": 1}
+    )
+
+
+def scroll(page: Page) -> None:
+    """Scroll to the last message."""
     page.evaluate(f"{MESSAGE}.scrollIntoView()")
-    time.sleep(1)  # the page scrolls once more of its own accord
-    at = json.loads(page.evaluate(f"JSON.stringify({MESSAGE}.getBoundingClientRect())"))
-    return _picture(page, clip={**{side: at[side] for side in ("x", "y", "height")}, "width": ALERT_WIDTH, "scale": 1})
+    time.sleep(1)  # the page itself scrolls once more
 
 
-def _picture(page: Page, **options: Any) -> bytes:
+async def terminal(database: Path) -> str:
+    """Return the screen of ``cogmeter dashboard`` as SVG."""
+    settings = load_settings()
+    source = ReconnectingSource(lambda: DatabaseSource.open(settings, f"sqlite:///{database}"), database)
+    choices, selected = range_choices(None, None, None)
+    app = DashboardApp(source, settings, choices, selected, name="data/performance.db", interval_s=3600)
+    async with app.run_test(size=TERMINAL_SIZE) as pilot:
+        await pilot.pause(TERMINAL_DRAWN_S)
+        return app.export_screenshot(title="cogmeter dashboard")
+
+
+def svg(page: Page, file: Path) -> bytes:
+    """Return an SVG file as the browser shows it."""
+    _, _, width, height = map(float, re.findall(r'viewBox="([^"]+)"', file.read_text(encoding="utf-8"))[0].split())
+    page.open(file.as_uri(), width=round(width), height=round(height))
+    page.wait("document.documentElement.tagName === 'svg' && document.readyState === 'complete'", "the terminal")
+    return screenshot(page)
+
+
+def screenshot(page: Page, **options: Any) -> bytes:
+    """Return the window, or a part of it, as PNG."""
     return base64.b64decode(page.call("Page.captureScreenshot", format="png", **options)["data"])
 
 
-def _keep(name: str, png: bytes) -> None:
-    """Store it with 256 colours, which is all that it has to show."""
-    picture = PICTURES / name
-    with Image.open(io.BytesIO(png)) as whole:
-        whole.convert("RGB").quantize(256).save(picture, optimize=True)
-    size = picture.stat().st_size
-    if size > MOST_BYTES:
-        sys.exit(f"{picture} has {size:,} bytes, and should have no more than {MOST_BYTES:,}")
+def save(name: str, png: bytes) -> None:
+    """Save a picture with 256 colours, which are enough for it."""
+    path = PICTURES / name
+    with Image.open(io.BytesIO(png)) as picture:
+        picture.convert("RGB").quantize(256).save(path, optimize=True)
+    size = path.stat().st_size
+    if size > MAX_BYTES:
+        sys.exit(f"{path} has {size:,} bytes. The limit is {MAX_BYTES:,}.")
 
 
 if __name__ == "__main__":

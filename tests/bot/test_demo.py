@@ -238,6 +238,7 @@ def test_python_dash_m_bot_without_a_token_is_the_demo(start):
     demo = start(module="bot")
     demo.url()
     assert demo.output.startswith("DISCORD_TOKEN is not set, so the demo starts.")
+    assert "is not registered with Discord" not in demo.output
     assert demo.stop() == 0
 
 

@@ -47,6 +47,7 @@ def demo_environment(folder: Path, database_url: str, dashboard_port: int) -> It
         os.environ.setdefault(env_name(field), value)
     os.environ[env_name("database_url")] = database_url
     os.environ[env_name("analytics_dashboard")] = "true"
+    os.environ[env_name("sync_commands")] = "true"  # else the monitor warns: the bot registers them after it loads
     for field in _PORTS:
         os.environ[env_name(field)] = str(dashboard_port)
     try:

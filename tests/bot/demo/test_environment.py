@@ -26,6 +26,7 @@ def test_what_leads_outside_is_not_taken_from_the_persons_own_settings(tmp_path,
     assert settings.database_url == "sqlite:///demo.db"
     assert (settings.guild_id, settings.alert_webhook_url, settings.alert_channel_id) == (None, None, 7)
     assert settings.enabled
+    assert settings.sync_commands  # else the monitor warns that /perf is not registered yet
 
 
 def test_a_threshold_of_the_persons_own_is_kept(tmp_path, monkeypatch):

@@ -24,7 +24,6 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from matplotlib.axes import Axes
-    from matplotlib.lines import Line2D
     from matplotlib.text import Annotation
     from numpy.typing import NDArray
 
@@ -75,12 +74,11 @@ class Painter:
             self._set_axes(chart)
             self._write_heading(chart)
             self._write_keys(chart)
-            lines: list[Line2D] = []
             if not chart.empty:
                 plots.operations(self._lower, chart)
-                lines = (plots.curve if chart.curve else plots.latency)(self._upper, chart)
+                (plots.curve if chart.curve else plots.latency)(self._upper, chart)
             plots.breaches(self._upper, self._lower, chart)
-            label = plots.thresholds(self._upper, self._lower, chart, lines)
+            label = plots.thresholds(self._upper, self._lower, chart)
             plots.markers(self._upper, self._lower, chart, self.fonts, label)
             self._canvas.draw()
         return encode_png(np.asarray(self._canvas.buffer_rgba()))

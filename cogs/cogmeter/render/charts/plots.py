@@ -18,7 +18,6 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from matplotlib.axes import Axes
-    from matplotlib.lines import Line2D
     from matplotlib.text import Annotation
     from matplotlib.transforms import BboxBase
     from numpy.typing import NDArray
@@ -42,24 +41,24 @@ KEY_PT: Final = 20  # points from the axes up to the baseline of their key
 _MARKERS: Final = 12  # the latest ones
 _MARKER_ROWS: Final = 3
 _ROW: Final = 33  # points
+_SAMPLE: Final = 8  # pixels
 
 
-def latency(axes: Axes, chart: Chart) -> list[Line2D]:
-    """Draw the band from p50 to p95, and a line for each percentile; return the lines."""
+def latency(axes: Axes, chart: Chart) -> None:
+    """Draw the band from p50 to p95, and a line for each percentile."""
     line = chart.timeline
     rows = [_inside(axes, values) for values in (line.p50_us, line.p95_us, line.p99_us)]
-    styles = [(colour, width) for _, colour, width, _ in PERCENTILES]
-    lines = [_line(axes, chart, values, *style) for values, style in zip(rows, styles, strict=True)]
+    for values, (_, colour, width, _) in zip(rows, PERCENTILES, strict=True):
+        _line(axes, chart, values, colour, width)
     _area(axes, chart, rows[0], rows[1], palette.P50)
-    return lines
 
 
-def curve(axes: Axes, chart: Chart) -> list[Line2D]:
-    """Draw the chart's curve above a light area; return its line."""
+def curve(axes: Axes, chart: Chart) -> None:
+    """Draw the chart's curve above a light area."""
     assert chart.curve is not None
     values, colour = _inside(axes, chart.curve.values), curve_colour(chart)
     _area(axes, chart, np.full_like(values, axes.get_ylim()[0]), values, colour)
-    return [_line(axes, chart, values, colour, 4.32)]
+    _line(axes, chart, values, colour, 4.32)
 
 
 def curve_colour(chart: Chart) -> str:
@@ -90,13 +89,12 @@ def _isolated(values: NDArray[np.float64]) -> NDArray[np.bool_]:
     return known[1:-1] & ~(known[:-2] | known[2:])
 
 
-def _line(axes: Axes, chart: Chart, values: NDArray[np.float64], colour: str, width: float) -> Line2D:
+def _line(axes: Axes, chart: Chart, values: NDArray[np.float64], colour: str, width: float) -> None:
     """Draw a line with gaps, and a dot for each value between two gaps."""
     xs, isolated = _middles(chart), _isolated(values)
-    (line,) = axes.plot(xs, values, color=colour, linewidth=width, zorder=3, clip_on=False)
+    axes.plot(xs, values, color=colour, linewidth=width, zorder=3, clip_on=False)
     if isolated.any():
         axes.plot(xs[isolated], values[isolated], "o", color=colour, zorder=3, clip_on=False)
-    return line
 
 
 def _area(axes: Axes, chart: Chart, low: NDArray[np.float64], high: NDArray[np.float64], colour: str) -> None:
@@ -153,45 +151,73 @@ def breaches(upper: Axes, lower: Axes, chart: Chart) -> None:
 
 
 def markers(upper: Axes, lower: Axes, chart: Chart, fonts: Fonts, threshold_label: Annotation | None) -> None:
-    """Draw a dotted line for each marker, with its name where it covers no other text."""
+    """Draw a dotted line for each marker, with its name where it covers no other text and the least of the lines."""
     shown = [marker for marker in sorted(chart.markers) if chart.since_us <= marker[0] <= chart.until_us][-_MARKERS:]
     free_from = [float(upper.bbox.x0)] * _MARKER_ROWS
     taken = [threshold_label.get_window_extent()] if threshold_label else []
+    points = _points(upper)
     for number, (at_us, name) in enumerate(shown, start=1):
         for axes in (upper, lower):
             axes.axvline(at_us, color=palette.TEXT, linestyle=":", zorder=4)
         text = formatting.cut(fonts.legible(formatting.clean(name), f"marker {number}"), 24)
         label = note(upper, text, (at_us, 1), ("data", "axes fraction"), palette.TEXT, fontfamily=fonts.families(text))
-        if not _placed(upper, label, at_us, free_from, taken):
+        if not _placed(upper, label, at_us, free_from, taken, points):
             label.remove()
 
 
-def _placed(axes: Axes, label: Annotation, at_us: float, free_from: list[float], taken: Sequence[BboxBase]) -> bool:
-    """Move a name to the left of its line, else to the right, in the first row that is free; False if none is."""
+def _placed(  # noqa: PLR0917
+    axes: Axes,
+    label: Annotation,
+    at_us: float,
+    free_from: list[float],
+    taken: Sequence[BboxBase],
+    points: NDArray[np.float64],
+) -> bool:
+    """Move a name to the left of its line, else to the right, into a row that is free; False if none is."""
     x, width = axes.transData.transform((at_us, 0))[0], label.get_window_extent().width
     for side, left in (("right", x - 14 - width), ("left", x + 14)):
+        hidden = {}
         for row, taken_until in enumerate(free_from):
-            if left < taken_until or left + width > axes.bbox.x1:
-                continue
-            label.set(horizontalalignment=side, position=(-10 if side == "right" else 10, -8 - row * _ROW))
-            if not label.get_window_extent().count_overlaps(taken):
-                free_from[row] = left + width + 24
-                return True
+            if taken_until <= left <= axes.bbox.x1 - width:
+                _move_to_row(label, side, row)
+                box = label.get_window_extent()
+                if not box.count_overlaps(taken):
+                    hidden[row] = box.count_contains(points)
+        if hidden:
+            row = min(hidden, key=hidden.__getitem__)
+            _move_to_row(label, side, row)
+            free_from[row] = left + width + 24
+            return True
     return False
 
 
-def thresholds(upper: Axes, lower: Axes, chart: Chart, lines: Sequence[Line2D]) -> Annotation | None:
+def _move_to_row(label: Annotation, side: str, row: int) -> None:
+    label.set(horizontalalignment=side, position=(-10 if side == "right" else 10, -8 - row * _ROW))
+
+
+def _points(axes: Axes) -> NDArray[np.float64]:
+    """Return points of all lines of the axes, in pixels, so close that a text which covers a line covers some."""
+    found = [np.empty((0, 2))]
+    for line in axes.lines:
+        # A threshold's line counts for less: it is straight, so what a text hides of it is no loss.
+        xs = np.arange(axes.bbox.x0, axes.bbox.x1, 4 * _SAMPLE if line.is_dashed() else _SAMPLE)
+        corners = line.get_transform().transform(line.get_xydata())
+        found += [corners, np.column_stack([xs, np.interp(xs, *corners.T)])]
+    return np.concatenate(found)
+
+
+def thresholds(upper: Axes, lower: Axes, chart: Chart) -> Annotation | None:
     """Draw a dashed line for each threshold, and return the upper one's text."""
     if chart.throughput_threshold is not None:
         _throughput_threshold(lower, chart, chart.throughput_threshold)
     limit = chart.latency_threshold_us if chart.curve is None else chart.curve.threshold
-    return None if limit is None else _threshold(upper, chart, limit, lines)
+    return None if limit is None else _threshold(upper, chart, limit)
 
 
 def _throughput_threshold(axes: Axes, chart: Chart, per_minute: float) -> None:
     """Draw the line, with its text above the axes: inside, it would hide the bars."""
     in_view = not chart.empty and per_minute <= axes.get_ylim()[1]
-    text = f"{'╍╍' if in_view else '▲'} alert above {formatting.count(per_minute)}"
+    text = f"{'─ ─' if in_view else '▲'} alert above {formatting.count(per_minute)}"
     axes.annotate(
         text,
         (1, 1),
@@ -205,10 +231,10 @@ def _throughput_threshold(axes: Axes, chart: Chart, per_minute: float) -> None:
         axes.axhline(per_minute, **_THRESHOLD)
 
 
-def _threshold(axes: Axes, chart: Chart, value: float, lines: Sequence[Line2D]) -> Annotation:
-    """Draw the line, with its text where that hides the least of ``lines``."""
+def _threshold(axes: Axes, chart: Chart, value: float) -> Annotation:
+    """Draw the line, with its text where that hides least: no breach if possible, then the least of other lines."""
     text, (low, high) = threshold_text(chart), axes.get_ylim()
-    points = np.concatenate([np.empty((0, 2)), *[axes.transData.transform(line.get_xydata()) for line in lines]])
+    points, shaded = _points(axes), [patch.get_window_extent() for patch in axes.patches]
     if low <= value <= high and not chart.empty:
         axes.axhline(value, **_THRESHOLD)
         label = note(axes, text, (0, value), ("axes fraction", "data"), palette.FAILED)
@@ -219,13 +245,13 @@ def _threshold(axes: Axes, chart: Chart, value: float, lines: Sequence[Line2D]) 
         )
         places = itertools.product((0, 1), ("top",))
 
-    def hidden(place: tuple[int, str]) -> tuple[bool, int]:
+    def cost(place: tuple[int, str]) -> tuple[bool, bool, int]:
         _move(label, *place)
         box = label.get_window_extent()
         outside = box.y0 < axes.bbox.y0 or box.y1 > axes.bbox.y1
-        return outside, box.count_contains(points)
+        return outside, box.count_overlaps(shaded) > 0, box.count_contains(points)
 
-    _move(label, *min(places, key=hidden))
+    _move(label, *min(places, key=cost))
     return label
 
 

@@ -73,7 +73,7 @@ def summary_embed(
     embed.add_field(name="Top Services by Volume", value=_lines(lines), inline=False)
     if summary.background:
         background = ", ".join(_service_count(name, figures) for name, figures in summary.background)
-        embed.description = f"{embed.description}\n-# Background services: {background}"
+        embed.description = f"{embed.description}\nBackground services: {background}"
     embed.description = f"{embed.description}{_dropped(summary, buffer_setting)}"
     return _finished(embed, summary, picture)
 

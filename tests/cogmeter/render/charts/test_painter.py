@@ -83,13 +83,74 @@ def test_a_chart_of_the_last_ten_minutes_fills_the_axes(painter, timeline):
         assert amount(picture[164:540, left : left + 137], palette.P50) > 100
 
 
-def test_marker_names_and_the_threshold_do_not_cover_one_another(painter, timeline):
+def curve(unit, top, threshold):
+    return Curve("a curve", unit, tuple(top * (0.3 + 0.7 * number / 95) for number in range(96)), threshold)
+
+
+CURVES = {
+    "latencies": lambda limit: {"latency_threshold_us": limit * 5e6, "latency_statistic": "average"},
+    "error rate": lambda limit: {"curve": curve("share", 0.6, limit * 0.6)},
+    "memory": lambda limit: {"curve": curve("bytes", 3e8, limit * 3e8)},
+}
+MARKERS = {
+    "none": [],
+    "at both ends": [(0, "started"), (95, "deployed 1.4")],
+    "12 across": [(8 * number, f"deployed release {number}") for number in range(12)],
+    "12 together": [(40 + number, "knowledge-graph: response_time 5 s -> 4 s") for number in range(12)],
+    "wide": [(30, "W" * 60), (60, "W" * 60)],
+}
+
+
+def overlaps(boxes):
+    return [box for number, box in enumerate(boxes) if box.count_overlaps(boxes[number + 1 :])]
+
+
+@pytest.mark.parametrize("curves", CURVES)
+@pytest.mark.parametrize("markers", MARKERS)
+@pytest.mark.parametrize("limit", [0.02, 0.6, 0.97, 1e6])
+def test_no_text_covers_another_or_leaves_the_axes(painter, timeline, without_values, curves, markers, limit):
+    line = timeline()
+    chart = Chart(
+        line,
+        **CURVES[curves](limit),
+        throughput_threshold=20 * limit,
+        breaches=((line.edges_us[70], line.edges_us[80]),),
+        markers=tuple((line.edges_us[at], name) for at, name in MARKERS[markers]),
+    )
+    for drawn in (chart, without_values(chart)) if chart.curve is None else (chart,):
+        painter.draw(drawn)
+        upper = [text.get_window_extent() for text in painter._upper.texts]
+        lower = [text.get_window_extent() for text in painter._lower.texts]
+        heading = [painter._title.get_window_extent(), painter._range.get_window_extent()]
+        assert not overlaps(upper + lower + heading)
+        assert all(painter._upper.bbox.x0 - 1 <= box.x0 <= box.x1 <= painter._upper.bbox.x1 + 1 for box in upper)
+
+
+def test_most_of_twelve_marker_names_are_shown(painter, timeline):
     line = timeline()
     markers = tuple((at_us, f"deployed release {number}") for number, at_us in enumerate(line.edges_us[::8]))
     painter.draw(Chart(line, latency_threshold_us=5e6, markers=markers))
-    boxes = [text.get_window_extent() for text in painter._upper.texts]
-    assert len(boxes) > 8
-    assert not [box for number, box in enumerate(boxes) if box.count_overlaps(boxes[number + 1 :])]
+    assert len([text for text in painter._upper.texts if text.get_text().startswith("deployed")]) >= 7
+
+
+def test_a_marker_name_leaves_the_threshold_line_visible_where_there_is_room(painter, timeline):
+    line = timeline()
+    low = with_values(Chart(line), p95_us=[1e6] * 96, p99_us=[2.6e6] * 96)
+    chart = dataclasses.replace(low, latency_threshold_us=4e6, markers=((line.edges_us[60], "deployed 1.4"),))
+    painter.draw(chart)
+    (name,) = [text for text in painter._upper.texts if text.get_text() == "deployed 1.4"]
+    height = painter._upper.transData.transform((0, 4e6))[1]
+    assert name.get_window_extent().y1 < height
+
+
+def test_the_text_of_a_threshold_leaves_a_breach_visible(painter, timeline):
+    line = timeline()
+    chart = Chart(line, latency_threshold_us=2e6)
+    for first, last, side in ((0, 20, "right"), (75, 95, "left")):
+        breach = ((line.edges_us[first], line.edges_us[last]),)
+        painter.draw(dataclasses.replace(chart, breaches=breach))
+        (label,) = [text for text in painter._upper.texts if "alert above" in text.get_text()]
+        assert label.get_horizontalalignment() == side
 
 
 def test_one_bin_and_single_points_are_visible_as_marks(painter, timeline):
