@@ -73,8 +73,16 @@ def _page(alerts: list[AlertAnswer], title: str, *, hidden: int) -> OutputPage:
             (alert.severity, SEVERITY_COLOURS.get(alert.severity, "")),
             timestamp(alert.started_at),
             one_line(alert.service + (f" / {alert.operation}" if alert.operation else "")),
-            one_line(alert.message),
+            alert_text(alert),
         )
         for alert in alerts
     ]
     return OutputPage(title, [Table(columns, rows), *([f"{hidden:,} more. Raise --limit."] if hidden else [])])
+
+
+def alert_text(alert: AlertAnswer, limit: int | None = None) -> str:
+    """Return the message of an alert on one line; of a resolved one, its worst value instead of the last one."""
+    from cogmeter.render.rule_text import extreme
+
+    past = extreme(alert.type, alert.worst, alert.threshold) if alert.state == "resolved" else None
+    return one_line(f"{past[0]} ({past[1]})" if past else alert.message, limit)

@@ -152,7 +152,8 @@ def health_findings(checks: dict[str, CheckAnswer], prefix: str = "") -> Iterato
     """Yield the findings of a health answer."""
     for name, check in checks.items():
         text = f"{check.status}: {check.reason}"
-        yield Finding(f"{prefix}{name}", check.status in _PASSING, text, "See `/perf doctor` in Discord")
+        advice = "" if "/perf doctor" in text else "See `/perf doctor` in Discord"
+        yield Finding(f"{prefix}{name}", check.status in _PASSING, text, advice)
 
 
 def _size(status: StoreStatus, path: Path) -> Finding:

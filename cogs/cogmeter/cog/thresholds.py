@@ -137,7 +137,7 @@ async def _request(
         raise UserError(
             f"{key} is {override_text(change.key, current)} already."
             if current is not None
-            else f"{key} has not been changed from chat, so there is nothing to reset."
+            else f"{key} is at its configured value. There is nothing to reset."
         )
     return ThresholdRequest(change, interaction.user.display_name)
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Final, Self
 
 from cogmeter.notifiers.base import Notifier, guide_fields
 from cogmeter.render import formatting
+from cogmeter.render.rule_text import extreme
 
 if TYPE_CHECKING:
     from cogmeter.notifiers.base import Notice, NotifierContext
@@ -54,12 +55,16 @@ class LogNotifier(Notifier):
 def line(notice: Notice) -> str:
     """Return ``[ALERT] ERROR_RATE: knowledge-graph error rate of 7.8% exceeds threshold of 5%``.
 
-    A change after the first names its kind: ``[ALERT] RESOLVED ERROR_RATE: ... (after 12 min)``.
+    A change after the first names its kind: ``[ALERT] RESOLVED ERROR_RATE: ... (threshold 5%, after 12 min)``.
     """
     alert, change = notice.alert, notice.change
     words = [alert.rule.upper()] if change.kind == "fired" else [change.kind.upper(), alert.rule.upper()]
     subject = f"{alert.service}/{alert.operation}" if alert.operation else alert.service
-    return f"[ALERT] {' '.join(words)}: {formatting.clean(f'{subject} {_lowered(change.message)}{_details(notice)}')}"
+    past = extreme(alert.rule, alert.worst, alert.threshold) if change.kind == "resolved" else None
+    message, *details = past or (change.message,)
+    details += _details(notice)
+    text = f"{subject} {_lowered(message)}" + (f" ({', '.join(details)})" if details else "")
+    return f"[ALERT] {' '.join(words)}: {formatting.clean(text)}"
 
 
 def _lowered(message: str) -> str:
@@ -67,8 +72,8 @@ def _lowered(message: str) -> str:
     return message if message[1:2].isupper() else message[:1].lower() + message[1:]
 
 
-def _details(notice: Notice) -> str:
-    """Return in parentheses who changed it, how long it lasted, and how many alerts a group has."""
+def _details(notice: Notice) -> list[str]:
+    """Return who changed it, how long it lasted, and how many alerts a group has."""
     change = notice.change
     details = [f"by {change.actor}"] if change.actor and not notice.test else []
     if change.kind == "resolved":
@@ -77,4 +82,4 @@ def _details(notice: Notice) -> str:
         details.append(f"{len(notice.members)} alerts")
     if change.note:
         details.append(change.note)
-    return f" ({', '.join(details)})" if details else ""
+    return details

@@ -11,11 +11,13 @@ from cogmeter.alerts.thresholds.keys import WORDED, LimitError, OverrideKey
 from cogmeter.alerts.thresholds.limits import Limits
 from cogmeter.query.records import EffectiveLimit
 from cogmeter.render import formatting
+from cogmeter_storage.alerting import AlertState
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from cogmeter.query.records import WhatIf
+    from cogmeter_storage.alerting import Alert
 
 _FORMATS: Final[dict[str, Callable[[float], str]]] = {  # by the unit of a rule
     "share": formatting.percent,
@@ -26,7 +28,7 @@ _FORMATS: Final[dict[str, Callable[[float], str]]] = {  # by the unit of a rule
     "operations/min": formatting.rate,
     "factor": lambda value: f"{value:,.1f}".removesuffix(".0") + "x",
     "USD": lambda value: f"${value:,.2f}",
-    "USD per day": lambda value: f"${value:,.2f} a day",
+    "USD per day": lambda value: f"${value:,.2f}/day",
     "score": lambda value: f"{value:.2f}",
     "number": lambda value: f"{value:g}",
 }
@@ -51,6 +53,23 @@ def measured(rule: str, value: float) -> str:
     """Format a value of a rule, ``8.2 s``; a dash if it is not a finite number."""
     kind = KINDS.get(rule)
     return _formatted(kind.unit if kind else "number", value) if math.isfinite(value) else formatting.NOTHING
+
+
+def extreme(rule: str, worst: float | None, threshold: float | None) -> tuple[str, str] | None:
+    """Return a past alert's worst value and its threshold: "Error rate peaked at 66.7%", "threshold 5%".
+
+    Return None if the alert has no threshold, or if the worst value only reached it.
+    """
+    if worst is None or not threshold or worst == threshold:
+        return None
+    verb = "peaked at" if worst > threshold else "fell to"
+    return f"{rule_title(rule)} {verb} {measured(rule, worst)}", f"threshold {measured(rule, threshold)}"
+
+
+def alert_text(alert: Alert) -> str:
+    """Return the message of an alert; of a resolved one, its worst value instead of the last one."""
+    past = extreme(alert.rule, alert.worst, alert.threshold) if alert.state is AlertState.RESOLVED else None
+    return f"{past[0]} ({past[1]})" if past else alert.message
 
 
 def limit_text(limit: EffectiveLimit) -> str:

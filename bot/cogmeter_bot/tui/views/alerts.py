@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, ClassVar, Final, NamedTuple
 from textual.widgets import Static
 
 from cogmeter.schemas.alerts import SENT_STATES
-from cogmeter_bot.cli.alerts import SEVERITY_COLOURS
+from cogmeter_bot.cli.alerts import SEVERITY_COLOURS, alert_text
 from cogmeter_bot.cli.output import DIM
 from cogmeter_bot.cli.text import one_line, timestamp
 from cogmeter_bot.tui.grid import Grid
@@ -79,7 +79,7 @@ class AlertsView(DashboardView[AlertsData]):
             [
                 alert_row(alert)
                 for alert in alerts
-                if self.matches(alert.service, alert.message, alert.severity, alert.state)
+                if self.matches(alert.service, alert_text(alert), alert.severity, alert.state)
             ]
         )
 
@@ -94,5 +94,5 @@ def _details(alert: AlertAnswer) -> list[Cell]:
         (alert.severity, SEVERITY_COLOURS.get(alert.severity, "")),
         (f" alert {alert.number}, {alert.state}{by}, {when}, ", DIM),
         (subject, "bold"),
-        f": {one_line(alert.message, 1000)}",
+        f": {alert_text(alert, 1000)}",
     ]

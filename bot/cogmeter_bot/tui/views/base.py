@@ -8,7 +8,7 @@ from textual.containers import Vertical
 
 from cogmeter.alerts.thresholds.limits import Limits
 from cogmeter.diagnosis import Status
-from cogmeter_bot.cli.alerts import SEVERITY_COLOURS
+from cogmeter_bot.cli.alerts import SEVERITY_COLOURS, alert_text
 from cogmeter_bot.cli.output import BAD, GOOD, WARN, Column
 from cogmeter_bot.cli.text import ms, one_line, share
 from cogmeter_bot.sources.diagnosis import judge_stats
@@ -127,6 +127,6 @@ def alert_row(alert: AlertAnswer) -> GridRow:
         (alert.state, GOOD if alert.state == "resolved" else ""),
         f"{alert.timestamp:%m-%d %H:%M}",
         one_line(alert.service),
-        one_line(alert.message, 300),
+        alert_text(alert, 300),
     ]
     return GridRow(alert.id, alert.service, cells)

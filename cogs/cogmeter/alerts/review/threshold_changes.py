@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from cogmeter_storage.base import Store
 
 REMEMBERED: Final = 1_000  # entries of the audit that are searched for who changed a threshold
-NOT_REPLAYABLE: Final = "No preview: this rule uses more than stored operations."
+NOT_REPLAYABLE: Final = "No preview: this rule uses data other than stored operations."
 
 
 @dataclass(frozen=True, slots=True)

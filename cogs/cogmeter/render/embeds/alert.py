@@ -11,7 +11,7 @@ from cogmeter.render.charts.chart import CHART_NAME, NO_CHART
 from cogmeter.render.embeds.limits import VALUE, fitted
 from cogmeter.render.escape import plain, when
 from cogmeter.render.palette import WORST_FIRST, Look, look_of
-from cogmeter.render.rule_text import measured, rule_title
+from cogmeter.render.rule_text import alert_text, measured, rule_title
 from cogmeter.times import utc
 from cogmeter_storage.alerting import AlertState
 
@@ -44,7 +44,7 @@ def alert_embed_data(
     since = [] if test else [_since(alert)]
     data: dict[str, Any] = {
         "title": f"Test: {look_of(alert.severity, alert.state).icon} {subject(alert)}" if test else headline(alert),
-        "description": "\n".join([f"**{_message(alert)}**", *_states(alert, now_us)]),
+        "description": "\n".join([f"**{plain(alert_text(alert), 500)}**", *_states(alert, now_us)]),
         "color": look_of(alert.severity, alert.state).colour,
         "fields": [*_values(alert), *since, *_context_fields(context, members)],
         "footer": {"text": _footer(alert, context)},
@@ -113,15 +113,6 @@ def length_us(alert: Alert, now_us: int) -> int:
     """Return how long the alert has lasted until now, or until it was resolved."""
     until_us = now_us if alert.resolved_us is None else alert.resolved_us
     return max(until_us - alert.started_us, 0)
-
-
-def _message(alert: Alert) -> str:
-    """Return the alert's message; for a resolved alert, the worst value instead of the last one."""
-    if alert.state is not AlertState.RESOLVED or not alert.threshold or alert.worst == alert.threshold:
-        return plain(alert.message, 500)
-    extreme = "peaked at" if alert.worst > alert.threshold else "fell to"
-    worst, limit = measured(alert.rule, alert.worst), measured(alert.rule, alert.threshold)
-    return f"{plain(rule_title(alert.rule), 60)} {extreme} {worst} (threshold {limit})"
 
 
 def _states(alert: Alert, now_us: int) -> list[str]:

@@ -1,4 +1,4 @@
-"""Embeds that list alerts, mutes, test results and changes from chat."""
+"""Embeds that list alerts, mutes, test results and the audit log."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from cogmeter.render.embeds.alert import length_us, subject
 from cogmeter.render.embeds.statistics import fit
 from cogmeter.render.escape import below, code, plain, when
 from cogmeter.render.palette import DisplayState, Look, look_of
-from cogmeter.render.rule_text import measured, rule_title
+from cogmeter.render.rule_text import measured, override_text, rule_title
 from cogmeter_storage.alerting import AlertState
 
 if TYPE_CHECKING:
@@ -94,8 +94,8 @@ def audit_embed(entries: Sequence[AuditEntry], *, page: int, more: bool) -> disc
         for entry in entries
     ]
     embed = discord.Embed(
-        title="Changes from chat",
-        description="\n".join(lines) or "Nothing has been changed from chat.",
+        title="Audit log",
+        description="\n".join(lines) or "No changes yet.",
         colour=DisplayState.NEUTRAL.colour,
     )
     _number(embed, page, more=more)
@@ -155,8 +155,9 @@ def _until(mute: Mute) -> str:
 def _change(entry: AuditEntry) -> str:
     """Return a threshold's values before and after, a mute's end, or the alert that was acknowledged."""
     if entry.action.startswith("threshold"):
-        values = (code(value, 60) if value else "the configured value" for value in (entry.before, entry.after))
-        return f": {' → '.join(values)}"
+        values = (entry.before, entry.after)
+        texts = (code(override_text(entry.subject, value), 60) if value else "the configured value" for value in values)
+        return f": {' → '.join(texts)}"
     value = entry.after or entry.before
     return f": {plain(value, 160)}" if value else ""
 

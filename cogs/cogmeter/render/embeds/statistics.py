@@ -122,7 +122,7 @@ def unknown_embed(error: UnknownNameError) -> discord.Embed:
     if error.near:
         lines.append(f"Did you mean {' or '.join(code(name, 100) for name in error.near)}?")
     else:
-        lines.append("The choices that appear while you type are all stored names.")
+        lines.append("Autocomplete lists all stored names.")
     return fit(
         discord.Embed(title=f"Unknown {error.kind}", description="\n".join(lines), colour=DisplayState.NEUTRAL.colour)
     )

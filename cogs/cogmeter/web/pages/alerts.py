@@ -14,7 +14,7 @@ from cogmeter.alerts.rules import RULES
 from cogmeter.alerts.thresholds.keys import FIELDS, OverrideKey, span_of
 from cogmeter.notifiers.table import notifier_classes
 from cogmeter.render import formatting
-from cogmeter.render.rule_text import limit_text, rule_title
+from cogmeter.render.rule_text import limit_text, override_text, rule_title
 from cogmeter.schemas.alerts import STATES
 from cogmeter.settings import env_name
 from cogmeter.web.pages.frame import HOME, MenuEntry, Page, PageParams, PageView, answer
@@ -156,6 +156,7 @@ async def show_alerts(view: PageView[AlertsPageParams]) -> web.Response:
         audit=audit[:ROWS],
         older_audit=len(audit) > ROWS,
         fields=FIELD_LABELS,
+        override_text=override_text,
         durations=DURATIONS,
         longest_reason=REASON,
         BOT=BOT,

@@ -17,7 +17,7 @@ from cogmeter.recording.background import paced
 from cogmeter.recording.recorder import OTHER
 from cogmeter.render import formatting
 from cogmeter.render.palette import look_of
-from cogmeter.render.rule_text import measured, rule_title
+from cogmeter.render.rule_text import alert_text, measured, rule_title
 from cogmeter.schemas import safe
 from cogmeter.schemas.times import at, iso
 from cogmeter.times import SECOND_US
@@ -244,6 +244,7 @@ async def answer(view: PageView[Any], template: str, *, title: str, **values: An
         safe=displayed,
         iso=iso,
         look_of=look_of,
+        alert_text=alert_text,
         rule_title=rule_title,
         measured=measured,
         **values,

@@ -70,7 +70,8 @@ def test_a_firing_alert_says_it_all_with_the_number_that_matters_first():
 def test_a_resolved_alert_says_how_long_it_lasted_and_who_took_it_up():
     data = alert_embed_data(RESOLVED, STORY, chart=False, now_us=NOW_US)
     assert data["title"] == "\N{WHITE HEAVY CHECK MARK} Resolved (critical): Error rate of knowledge-graph"
-    assert data["description"].splitlines()[1:] == [
+    assert data["description"].splitlines() == [
+        "**Error rate peaked at 12.4% (threshold 5%)**",
         "Resolved after 12 min",
         "Acknowledged by Ada <t:1755453360:R>",
     ]

@@ -135,7 +135,7 @@ def test_an_empty_period_says_so_and_how_to_record(embed):
 def test_an_unknown_name_suggests_near_ones():
     error = UnknownNameError("service", "know`ledge", ["knowledge-graph", "knowledge"])
     assert statistics.unknown_embed(error).description.endswith("Did you mean `knowledge-graph` or `knowledge`?")
-    assert "choices" in statistics.unknown_embed(UnknownNameError("service", "x", [])).description
+    assert "Autocomplete" in statistics.unknown_embed(UnknownNameError("service", "x", [])).description
 
 
 def test_the_picture_carries_its_description():

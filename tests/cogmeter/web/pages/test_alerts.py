@@ -347,8 +347,8 @@ async def test_changes_are_said_as_what_they_were_from_and_to(standing):
     found = [[" ".join(re.sub("<[^>]*>", "", one).split()) for one in row[2:]] for row in cells]
     assert found[0] == ["acknowledge", f"error_rate@knowledge-graph alert {alert.id}", "firing", "acknowledged"]
     assert found[1][:3] == ["mute", "stall", formatting.NOTHING]
-    assert found[2] == ["threshold reset", "error_rate", "0.1", "configured value"]
-    assert found[3] == ["threshold set", "error_rate", "configured value", "0.1"]
+    assert found[2] == ["threshold reset", "error_rate", "10%", "configured value"]
+    assert found[3] == ["threshold set", "error_rate", "configured value", "10%"]
 
 
 async def test_hostile_names_are_text_and_ids_are_hidden(crowded):

@@ -201,7 +201,7 @@ function valueText({ field, value, unit }) {
   if (unit?.startsWith("share")) return percent(value);
   if (unit === "milliseconds") return duration(value);
   if (unit === "seconds") return duration(value * 1000);
-  if (unit === "US dollars a day") return `${dollars(value)} per day`;
+  if (unit === "US dollars per day") return `${dollars(value)}/day`;
   return `${value} ${unit ?? ""}`.trim();
 }
 

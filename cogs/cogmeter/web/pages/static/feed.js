@@ -40,7 +40,8 @@ function pulse(data) {
       .join("");
   shown.querySelector(".all").setAttribute("d", bars(0));
   shown.querySelector(".bad").setAttribute("d", bars(1));
-  caption(`${count(data.operationsPerSecond)}/s, p95 ${duration(data.p95ResponseTime)}, ${percent(data.errorRate)} failed`);
+  const minutes = (Date.parse(data.timeRange.until) - Date.parse(data.timeRange.since)) / 60_000;
+  caption(`${count(data.totalOperations / minutes)}/min, p95 ${duration(data.p95ResponseTime)}, ${percent(data.errorRate)} failed`);
 }
 
 function add(style, text, what) {
