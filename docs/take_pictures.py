@@ -42,6 +42,7 @@ COMPOSER: Final = "document.querySelector('#channel-composer-input')"
 SEND: Final = "document.querySelector('#send-message')"
 MESSAGE: Final = "[...document.querySelectorAll('.channel-message')].at(-1)"
 HAS_CHART: Final = f"[...{MESSAGE}.querySelectorAll('img')].some(image => image.naturalWidth > 1000)"
+SCROLLS: Final = 10  # attempts
 MESSAGE_WIDTH: Final = 570
 
 DASHBOARD_SIZE: Final = {"width": 1280, "height": 1640}  # down to the end of the services
@@ -52,7 +53,6 @@ DASHBOARD_DRAWN: Final = (
 )
 
 TERMINAL_SIZE: Final = (120, 32)  # columns and rows
-TERMINAL_DRAWN_S: Final = 2.0
 
 
 def main() -> None:
@@ -66,6 +66,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         database = folder / "performance.db"
+        wait_for_second(15, 16)
         with demo(database) as (discord, dashboard), chromium(program, folder / "profile") as page:
             page.prefer(dark=True)
             page.call("Emulation.setScrollbarsHidden", hidden=True)
@@ -73,6 +74,7 @@ def main() -> None:
             save("demo.png", summary(page))
             page.open(dashboard, **DASHBOARD_SIZE)
             page.wait(DASHBOARD_DRAWN, "the charts and the first alert")
+            wait_for_second(35, 50)
             save("dashboard.png", screenshot(page))
             page.open(discord, **DISCORD_SIZE)
             save("alert.png", alert(page))
@@ -100,6 +102,13 @@ def demo(database: Path) -> Iterator[tuple[str, str]]:
     finally:
         process.terminate()
         process.wait(30)
+
+
+def wait_for_second(first: int, last: int) -> None:
+    """Wait for a part of a minute: the last bin of a chart starts with the minute and needs data."""
+    second = time.time() % 60
+    if not first <= second <= last:
+        time.sleep((first - second) % 60)
 
 
 def summary(page: Page) -> bytes:
@@ -132,9 +141,12 @@ def alert(page: Page) -> bytes:
 
 
 def scroll(page: Page) -> None:
-    """Scroll to the last message."""
-    page.evaluate(f"{MESSAGE}.scrollIntoView()")
-    time.sleep(1)  # the page itself scrolls once more
+    """Scroll to the last message; the page may scroll back while it loads."""
+    for _ in range(SCROLLS):
+        page.evaluate(f"{MESSAGE}.scrollIntoView({{block: 'end'}})")
+        time.sleep(1)
+        if page.evaluate(f"{MESSAGE}.getBoundingClientRect().bottom <= innerHeight"):
+            return
 
 
 async def terminal(database: Path) -> str:
@@ -144,8 +156,11 @@ async def terminal(database: Path) -> str:
     choices, selected = range_choices(None, None, None)
     app = DashboardApp(source, settings, choices, selected, name="data/performance.db", interval_s=3600)
     async with app.run_test(size=TERMINAL_SIZE) as pilot:
-        await pilot.pause(TERMINAL_DRAWN_S)
-        return app.export_screenshot(title="cogmeter dashboard")
+        screen = "loading"
+        while "loading" in screen:
+            await pilot.pause(1)
+            screen = app.export_screenshot(title="cogmeter dashboard")
+        return screen
 
 
 def svg(page: Page, file: Path) -> bytes:
