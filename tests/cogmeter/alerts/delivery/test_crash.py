@@ -62,7 +62,7 @@ async def test_killed_anywhere_between_breach_and_delivery_each_target_receives_
         "webhook.py",
         "http.py",
         "crashing.py",
-        "alerting.py",
+        "alert_store.py",
         "cogmeter-alerts-log",
     ):
         assert needed in places(runs)
