@@ -120,7 +120,7 @@ def test_a_threshold_also_accepts_a_plain_number_in_its_unit(text, seconds, mill
 @pytest.mark.parametrize("text", ["", "+", "--5", "+-5", "-5", "5%", "-1m", "soon", "1e400"])
 def test_a_threshold_refuses_what_is_no_duration_or_is_negative(text):
     for key in ("error_rate.for", "response_time"):
-        with pytest.raises(LimitError, match="Use 0 to"):
+        with pytest.raises(LimitError, match="Use a number from 0 to"):
             limit(key, text)
 
 

@@ -71,7 +71,7 @@ class ValueRange:
         if self.unit == "share":
             return f"a share from {numbers} or a percentage, e.g. {_EXAMPLES['share']}"
         example = f", e.g. {_EXAMPLES[self.unit]}" if self.unit in _EXAMPLES else ""
-        return f"{numbers} {self.unit}{example}"
+        return f"a number from {numbers} ({self.unit}){example}"
 
 
 @dataclass(frozen=True, slots=True)

@@ -121,7 +121,9 @@ def test_values_are_stored_in_one_form(key, value, stored):
 
 
 SHARE = "Use a share from 0 to 1 or a percentage, e.g. 5%."
-MILLISECONDS = "response_time@web=-1 is out of range. Use 0 to 86400000 milliseconds, e.g. 1900, 1900ms or 1.9s."
+MILLISECONDS = (
+    "response_time@web=-1 is out of range. Use a number from 0 to 86400000 (milliseconds), e.g. 1900, 1900ms or 1.9s."
+)
 
 
 @pytest.mark.parametrize(
@@ -130,7 +132,11 @@ MILLISECONDS = "response_time@web=-1 is out of range. Use 0 to 86400000 millisec
         ("error_rate", "1.5", f"error_rate=1.5 is out of range. {SHARE}"),
         ("error_rate", "many", f"error_rate=many is not valid. {SHARE}"),
         ("response_time@web", "-1", MILLISECONDS),
-        ("error_rate.min_operations", "0", "error_rate.min_operations=0 is out of range. Use 1 to 1000000 operations."),
+        (
+            "error_rate.min_operations",
+            "0",
+            "error_rate.min_operations=0 is out of range. Use a number from 1 to 1000000 (operations).",
+        ),
         ("error_rate.min_operations", "2.5", "error_rate.min_operations=2.5 is not a whole number."),
         ("error_rate.severity", "loud", "error_rate.severity=loud is not valid. Use one of info, warning, critical."),
         ("error_rate.statistic", "p95", "error_rate.statistic: only response_time has a statistic."),

@@ -121,7 +121,11 @@ async def test_a_dry_run_says_what_it_would_have_told_and_changes_nothing(served
         ({"stall@a": 2}, "values.stall@a", "about the bot as a whole"),
         ({"error_rate": True}, None, ""),
         ({}, "values", ""),
-        ({"error_rate": "1%", "response_time": "never"}, "values.response_time", "is not valid. Use 0 to"),
+        (
+            {"error_rate": "1%", "response_time": "never"},
+            "values.response_time",
+            "not valid. Use a number from 0 to",
+        ),
     ],
 )
 async def test_what_cannot_hold_is_422_and_changes_nothing(served, values, parameter, words):
