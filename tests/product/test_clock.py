@@ -137,4 +137,4 @@ async def test_a_mute_and_a_retry_keep_what_is_left_of_them(bot, monkeypatch):
         (mute,) = await monitor.store.alerting.mutes(now_us)
         assert mute.covers("error_rate", "search", now_us)
         assert abs(mute.until_us - now_us - DAY_US) < 60_000_000
-        assert engine._book.mutes == [mute]
+        assert engine._tracker.mutes == [mute]

@@ -19,7 +19,7 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from cogmeter.query.query import LISTED, Query
-from cogmeter.query.records import Period, UnknownNameError
+from cogmeter.query.records import Period, Range, UnknownNameError
 from cogmeter.recording.flusher import Flusher
 from cogmeter.recording.recorder import Recorder
 from cogmeter_storage import Outcome, Retention, open_store
@@ -167,10 +167,15 @@ def check_ranking(ranked, done, key, since_us, until_us):
         check_figures(figures, chosen(done, since_us, until_us, **{key: name}), since_us, until_us)
 
 
-def check_timeline(timeline, done, period, since_us, now_us):
-    length_us = {"1h": 1, "6h": 5, "24h": 15, "7d": 120, "30d": 360}[period.key] * MINUTE_US
-    assert timeline.step_us == length_us
-    assert timeline.edges_us == list(range(since_us, now_us, length_us))
+def check_timeline(timeline, done, period, world, since_us):
+    now_us, length_us, first_us = world.now_us, timeline.step_us, timeline.edges_us[0]
+    if first_us == since_us:
+        assert length_us == {"1h": 1, "6h": 5, "24h": 15, "7d": 120, "30d": 360}[period.key] * MINUTE_US
+    else:  # the bins begin with the first record of any service
+        assert length_us == Range(first_us, now_us, "").step_us
+        assert not chosen(world.done, 0, first_us)
+        assert chosen(world.done, first_us, first_us + length_us)
+    assert timeline.edges_us == list(range(first_us, now_us, length_us))
     for place, start_us in enumerate(timeline.edges_us):
         inside = chosen(done, start_us, start_us + length_us)
         # The last bin, which is still filling, counts the part of it that has passed, and at least a second.
@@ -203,7 +208,7 @@ async def check_summary(world, period):
     check_figures(summary.total, done, since_us, world.now_us)
     check_before(world, summary.before, since_us)
     check_ranking(summary.services, done, "service", since_us, world.now_us)
-    check_timeline(summary.timeline, done, period, since_us, world.now_us)
+    check_timeline(summary.timeline, done, period, world, since_us)
     assert summary.last_end_us == (world.done[-1].end_us if kept(world, world.done) else None)
 
 
@@ -218,7 +223,7 @@ async def check_stats(world, period, names):
     check_figures(stats.total, done, since_us, world.now_us)
     check_before(world, stats.before, since_us, **names)
     check_ranking(stats.operations, done, "operation", since_us, world.now_us)
-    check_timeline(stats.timeline, done, period, since_us, world.now_us)
+    check_timeline(stats.timeline, done, period, world, since_us)
     newest_first = kept(world, done)[::-1]
     check_operations(stats.slowest, sorted(newest_first, key=lambda one: -one.duration_us))
     check_operations(stats.errors, [one for one in newest_first if one.outcome.failed])
