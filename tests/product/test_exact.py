@@ -260,6 +260,7 @@ HOURLY = [(SERIES[number % 4], HOUR_US // 3, 10 ** (number % 9), Outcome(number 
 @settings(max_examples=25, deadline=timedelta(seconds=60), suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(STEPS)
 @example([("record", HOURLY), ("fold", None), ("restart", None), ("record", HOURLY[:20])])
+@example([("record", HOURLY[:1]), ("wait", 12 * DAY_US), ("record", HOURLY[:1]), ("clean", None)])
 @example([("record", HOURLY * 3), ("clean", None), ("restart", None), ("record", HOURLY[:20]), ("wait", DAY_US)])
 def test_summary_and_stats_agree_with_a_computation_over_all_operations(made_up_time, steps):
     with tempfile.TemporaryDirectory() as folder:

@@ -62,7 +62,7 @@ class Query:
             return span
         groups = {series.id: 0 for series in await self.store.series()}
         # Raw operations are deleted before slots are, so that the first one need not be the first record.
-        if (await self.store.totals(span.since_us, span.since_us + span.step_us, groups=groups)).counts.any():
+        if (await self.store.totals(0, span.since_us + span.step_us, groups=groups)).counts.any():
             return span
         since_us = await self._first_bin(span, groups)
         markers = await self.store.markers(span.since_us, since_us)  # such as the start of the bot
