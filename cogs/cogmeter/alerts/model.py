@@ -50,7 +50,6 @@ class Reading:
     message: str  # with a capital and without a full stop: "Error rate of 7.8% exceeds threshold of 5%"
     severity: str
     breached: bool = True
-    falling: bool = False  # a lower value is worse
 
 
 @dataclass(frozen=True, slots=True)

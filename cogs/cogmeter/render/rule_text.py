@@ -58,11 +58,12 @@ def measured(rule: str, value: float) -> str:
 def extreme(rule: str, worst: float | None, threshold: float | None) -> tuple[str, str] | None:
     """Return a past alert's worst value and its threshold: "Error rate peaked at 66.7%", "threshold 5%".
 
-    Return None if the alert has no threshold, or if the worst value only reached it.
+    Return None if the alert has no threshold, or if the worst value is not beyond it.
     """
-    if worst is None or not threshold or worst == threshold:
+    kind = KINDS.get(rule)
+    if kind is None or worst is None or not threshold or not kind.is_worse(worst, threshold):
         return None
-    verb = "peaked at" if worst > threshold else "fell to"
+    verb = "fell to" if kind.falling else "peaked at"
     return f"{rule_title(rule)} {verb} {measured(rule, worst)}", f"threshold {measured(rule, threshold)}"
 
 

@@ -146,8 +146,8 @@ async def test_an_out_of_band_alert_is_one_message_that_shows_its_resolution(mes
     posted, edited, *_ = messages.seen  # a short message may follow: by its id the message is more than an hour old
     assert (posted.method, edited.method) == ("POST", "PATCH")
     assert edited.path == f"{PATH}/messages/{NEW}"
-    assert "Critical: Connection to Discord" in posted.json["embeds"][0]["title"]
-    assert "Resolved (critical): Connection to Discord" in edited.json["embeds"][0]["title"]
+    assert "Critical: Lost connection to Discord" in posted.json["embeds"][0]["title"]
+    assert "Resolved (critical): Lost connection to Discord" in edited.json["embeds"][0]["title"]
 
 
 async def until(condition):

@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 
 from cogmeter.alerts.model import SEVERITIES
+from cogmeter.alerts.rules import KINDS
 from cogmeter_storage.alerting import Alert, AlertState
 
 if TYPE_CHECKING:
@@ -106,7 +107,7 @@ def with_reading(state: SubjectState, reading: Reading | None, context: Evaluati
     if state.alert is None:
         return replace(state, alert=_pending(reading, context), ready_us=0) if reading.breached else state
     alert = state.alert
-    worse = reading.current < alert.worst if reading.falling else reading.current > alert.worst
+    worse = KINDS[alert.rule].is_worse(reading.current, alert.worst)
     alert = replace(
         alert,
         message=reading.message,

@@ -31,7 +31,7 @@ RULES: Final[dict[str, Rule]] = {
 
 # Alerts that no rule raises: those sent out of band, the alert of a group, and notices about a notifier.
 _OTHERS: Final = (
-    AlertKind(name="gateway", title="Connection to Discord", unit="ms"),
+    AlertKind(name="gateway", title="Lost connection to Discord", unit="ms"),
     AlertKind(name="many_services", title="Many alerts at once", unit="alerts"),
     AlertKind(name="alert_target", title="Alert target failed", unit="number"),
     AlertKind(name="test", title="Alert targets", unit="number"),

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Final
 
 from cogmeter.alerts.measurement import values
 from cogmeter.alerts.model import CRITICAL, WARNING, Reading
-from cogmeter.alerts.rules.rule import WHOLE_BOT, GaugeCurve, Replay, Rule, duration, number, percent, severity
+from cogmeter.alerts.rules.rule import WHOLE_BOT, GaugeCurve, Replay, Rule, duration, number, percent
 from cogmeter.recording.service_names import ACKNOWLEDGEMENT, REST
 
 if TYPE_CHECKING:
@@ -16,9 +16,9 @@ if TYPE_CHECKING:
     from cogmeter.alerts.rules.rule import RuleLimits
 
 INVALID_CRITICAL: Final = 0.6  # share of Discord's limit of invalid requests that is critical
-HEARTBEAT_S: Final = 41.25  # Discord asks for one so often
-STALE_S: Final = 60.0  # since the last acknowledgement: the latency that was measured then is none of now
-SCOPES_OF_ALL: Final = ("global", "proxy")  # limits that hold up everything, not one route
+HEARTBEAT_S: Final = 41.25  # the interval that Discord requires
+STALE_S: Final = 60.0  # age of the last acknowledged heartbeat from which its latency is out of date
+SCOPES_OF_ALL: Final = ("global", "proxy")  # rate limits of all requests, not of one route
 
 
 def acknowledgement(view: Snapshot, limits: RuleLimits) -> Iterator[Reading]:
@@ -74,7 +74,7 @@ def rate_limits(view: Snapshot, limits: RuleLimits) -> Iterator[Reading]:
     if RATE_LIMITS.beyond_recovery(times, limit):
         worst = max(by_scope, key=lambda scope: by_scope[scope])
         what = f"{number(times)} rate limits in 10 min, most of them of scope {worst},"
-        level = CRITICAL if any(by_scope.get(scope) for scope in SCOPES_OF_ALL) else severity(limit, times)
+        level = CRITICAL if any(by_scope.get(scope) for scope in SCOPES_OF_ALL) else ""
         yield RATE_LIMITS.reading(subject, times, limit, what, level=level)
 
 

@@ -122,6 +122,11 @@ class AlertKind:
     # Any other is a plural noun: "loops" is written "3 loops", "times in 10 min" "1 time in 10 min".
     unit: str
     digits: int = 3  # decimals of a value in JSON; a threshold has one more
+    falling: bool = False  # a lower value is worse
+
+    def is_worse(self, value: float, other: float) -> bool:
+        """Return whether a value is worse than another value or limit."""
+        return value < other if self.falling else value > other
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -134,7 +139,6 @@ class Rule(AlertKind):
     chart: AlertChart
     replay: Replay | None  # None: it reads gauges, several windows, or what was learned; no slot stores these
     threshold_unit: str = ""  # where the threshold is written in another unit than the values
-    falling: bool = False  # a breach is a value below the threshold
     recovery: Callable[[float], float] = field(default=lambda threshold: RECOVERED_AT * threshold)
     for_s: float = 0.0  # how long the breach lasts before the alert fires, if the setting is shorter
     min_operations: int | None = None  # None: PERFORMANCE_ALERT_MIN_OPERATIONS; 0: it counts no operations
@@ -144,9 +148,8 @@ class Rule(AlertKind):
     slowest: bool = False  # the example of an incident is the slowest operation, not a failure
     explained_by: tuple[str, ...] = ()  # rules whose breach of the same service explains this one; ANY_RULE: all
     explained_by_bot: tuple[str, ...] = ()  # rules whose breach of the bot as a whole explains this one
-    explained_for_s: Callable[[float], float] | None = (
-        None  # how long after the other breach, by the reading's threshold
-    )
+    # How long after the other breach, by the reading's threshold; None: the default of ``Suppression``.
+    explained_for_s: Callable[[float], float] | None = None
 
     @property
     def only_service(self) -> str:
@@ -168,18 +171,18 @@ class Rule(AlertKind):
 
     def beyond_recovery(self, value: float, limit: Limit) -> bool:
         """Return whether the rule is on, and the value is beyond its recovery threshold."""
-        return bool(limit.threshold) and (value < limit.recovery if self.falling else value > limit.recovery)
+        return bool(limit.threshold) and self.is_worse(value, limit.recovery)
 
     def reading(self, subject: Subject, value: float, limit: Limit, what: str, *, level: str = "") -> Reading:
         """Compare a value with its limit. ``what`` begins the message: "Error rate of 7.8%".
 
         The severity is the limit's own, else ``level``, else it depends on how far the value is beyond the threshold.
         """
-        breached = value < limit.threshold if self.falling else value > limit.threshold
+        breached = self.is_worse(value, limit.threshold)
         verb = ("is below" if self.falling else "exceeds") if breached else "is still near"
         text = f"{what} {verb} threshold of {_written(self.unit, limit.threshold)}"
         level = limit.severity or level or severity(limit, value)
-        return Reading(subject, value, limit.threshold, text, level, breached, self.falling)
+        return Reading(subject, value, limit.threshold, text, level, breached)
 
 
 def severity(limit: Limit, value: float) -> str:

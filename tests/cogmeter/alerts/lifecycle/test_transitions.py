@@ -4,8 +4,6 @@ A check every 30 s. In a timeline each letter is one check of one service: ``w``
 warning and as critical, ``i`` as info, ``h`` is between recovery and threshold, ``.`` is nothing measured.
 """
 
-from dataclasses import replace
-
 import pytest
 
 from cogmeter.alerts.lifecycle.subject_state import Policy
@@ -159,7 +157,7 @@ def test_a_value_within_the_threshold_is_never_the_worst():
 def test_the_worst_value_of_a_rule_with_a_lower_limit_is_the_lowest():
     life = Life()
     for current in (3, 1, 2):
-        life.measure([replace(reading("a", "w", current), falling=True)])
+        life.measure([reading("a", "w", current, rule="low_traffic")])
     assert life.alert().worst == 1
 
 

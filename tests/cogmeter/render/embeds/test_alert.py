@@ -152,6 +152,20 @@ def test_numbers_are_said_in_the_unit_of_their_rule(rule, value, said):
     assert rule_text.measured(rule, value) == said
 
 
+@pytest.mark.parametrize(
+    ("rule", "worst", "threshold", "text"),
+    [
+        ("response_time", 8234, 5000, ("Response time peaked at 8.2 s", "threshold 5 s")),
+        ("low_traffic", 0.04, 0.1, ("Low traffic fell to 4% of usual", "threshold 10% of usual")),
+        ("dead_loops", 1, 1, None),
+        ("disconnects", 1, 3, None),  # one lost connection that lasts is a breach below the threshold
+        ("unheard_of", 2, 1, None),
+    ],
+)
+def test_only_a_worst_value_beyond_the_threshold_describes_a_past_alert(rule, worst, threshold, text):
+    assert rule_text.extreme(rule, worst, threshold) == text
+
+
 def test_a_rule_that_is_not_known_here_is_named_as_it_is():
     assert subject(dataclasses.replace(ALERT, rule="unheard_of")) == "Unheard of of knowledge-graph"
 
