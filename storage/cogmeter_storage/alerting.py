@@ -78,6 +78,22 @@ class AlertChange:
     note: str = ""
     id: int = 0  # assigned by the store
 
+    @classmethod
+    def of(cls, alert: Alert, kind: str, at_us: int, *, actor: str = "", note: str = "") -> AlertChange:
+        """Return the change to the alert's present state."""
+        return cls(
+            alert=alert.uid,
+            kind=kind,
+            state=alert.state,
+            severity=alert.severity,
+            message=alert.message,
+            current=alert.current,
+            threshold=alert.threshold,
+            at_us=at_us,
+            actor=actor,
+            note=note,
+        )
+
 
 @dataclass(frozen=True, slots=True)
 class Step:

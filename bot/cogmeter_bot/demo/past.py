@@ -58,25 +58,12 @@ def _transitions(alert: Alert) -> list[Step]:
         acknowledged_by="",
         resolved_us=None,
     )
-    steps = [Step(firing, _change(firing, "fired"))]
+    steps = [Step(firing, AlertChange.of(firing, "fired", firing.changed_us))]
     if alert.acknowledged_us is not None:
         acknowledged = replace(alert, state=AlertState.ACKNOWLEDGED, changed_us=alert.acknowledged_us, resolved_us=None)
-        steps.append(Step(acknowledged, _change(acknowledged, "acknowledged", actor=OWNER)))
-    return [*steps, Step(alert, _change(alert, "resolved"))]
-
-
-def _change(alert: Alert, kind: str, actor: str = "") -> AlertChange:
-    return AlertChange(
-        alert=alert.uid,
-        kind=kind,
-        state=alert.state,
-        severity=alert.severity,
-        message=alert.message,
-        current=alert.current,
-        threshold=alert.threshold,
-        at_us=alert.changed_us,
-        actor=actor,
-    )
+        change = AlertChange.of(acknowledged, "acknowledged", alert.acknowledged_us, actor=OWNER)
+        steps.append(Step(acknowledged, change))
+    return [*steps, Step(alert, AlertChange.of(alert, "resolved", alert.changed_us))]
 
 
 def _alert(incident: Incident, history: GeneratedHistory, until_us: int) -> Alert | None:

@@ -155,7 +155,7 @@ class OutOfBandAlerts:
         self._send(outage)
 
     def _queue(self, outage: Outage, alert: Alert, kind: str) -> None:
-        notice = Notice(_change(alert, kind), alert)
+        notice = Notice(AlertChange.of(alert, kind, alert.changed_us), alert)
         if kind == "fired":
             unusable = {*self._gone, *self._stopped()}
             outage.receivers = [
@@ -233,17 +233,4 @@ def _resolved(alert: Alert) -> Alert:
         changed_us=at_us,
         resolved_us=at_us,
         version=2,
-    )
-
-
-def _change(alert: Alert, kind: str) -> AlertChange:
-    return AlertChange(
-        alert=alert.uid,
-        kind=kind,
-        state=alert.state,
-        severity=alert.severity,
-        message=alert.message,
-        current=alert.current,
-        threshold=alert.threshold,
-        at_us=alert.changed_us,
     )

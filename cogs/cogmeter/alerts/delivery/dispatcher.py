@@ -120,8 +120,8 @@ class Dispatcher:
             StorageError: the store cannot be used; nothing is lost.
         """
         await _all([worker.drain() for worker in self._workers.values()])
-        while noticed := [worker for worker in self._workers.values() if worker.notices and not worker.stopped]:
-            await _all([worker.drain() for worker in noticed])
+        while waiting := [worker for worker in self._workers.values() if worker.notices and not worker.stopped]:
+            await _all([worker.drain() for worker in waiting])
 
     async def test(self, actor: str, only: str | None = None) -> dict[str, str]:
         """Send each target a test by ``actor`` (a display name). Return "" or the error, by target.
@@ -208,20 +208,8 @@ async def _finish(tasks: set[asyncio.Task[None]]) -> None:
 
 def _notice(rule: str, severity: str, text: str, at_us: int, *, actor: str = "", test: bool = False) -> Notice:
     """Return a notice about something that is not a stored alert."""
-    uid = f"{rule}-{uuid.uuid4().hex}"
-    change = AlertChange(
-        alert=uid,
-        kind="fired",
-        state=AlertState.FIRING,
-        severity=severity,
-        message=text,
-        current=0,
-        threshold=0,
-        at_us=at_us,
-        actor=actor,
-    )
     alert = Alert(
-        uid=uid,
+        uid=f"{rule}-{uuid.uuid4().hex}",
         rule=rule,
         service=BOT,
         operation="",
@@ -236,4 +224,4 @@ def _notice(rule: str, severity: str, text: str, at_us: int, *, actor: str = "",
         changed_us=at_us,
         fired_us=at_us,
     )
-    return Notice(change, alert, test=test)
+    return Notice(AlertChange.of(alert, "fired", at_us, actor=actor), alert, test=test)

@@ -259,18 +259,7 @@ class AlertEngine:
         assert alert is not None, "what is stored is there"
         if not transition.changes:
             return Step(alert)
-        change = AlertChange(
-            alert=alert.uid,
-            kind=transition.kind,
-            state=alert.state,
-            severity=alert.severity,
-            message=alert.message,
-            current=alert.current,
-            threshold=alert.threshold,
-            at_us=now_us,
-            actor=transition.actor,
-            note=transition.note,
-        )
+        change = AlertChange.of(alert, transition.kind, now_us, actor=transition.actor, note=transition.note)
         return Step(alert, change, self._targets(alert) if transition.notify else ())
 
     async def _move(self, store: Store, now_us: int) -> None:
