@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Final
 
 from cogmeter.alerts.model import Subject
 from cogmeter.alerts.rules import RULES
-from cogmeter.alerts.thresholds.keys import THRESHOLD, LimitError, OverrideKey, key_of
+from cogmeter.alerts.thresholds.keys import THRESHOLD, LimitError, OverrideKey, key_of, setting_of
 from cogmeter.alerts.thresholds.limits import Limits
 from cogmeter.query.records import EffectiveLimit
 
@@ -19,11 +19,6 @@ if TYPE_CHECKING:
 DEFAULT: Final = "default"
 SETTING: Final = ".env"
 CHANGED: Final = "changed"
-_SETTING_OF: Final = {
-    "for": "alert_for",
-    "recovery_delay": "alert_recovery",
-    "min_operations": "alert_min_operations",
-}
 
 
 def misplaced(subject: Subject) -> str:
@@ -57,7 +52,7 @@ class EffectiveLimits:
             rule=subject.rule,
             field=field,
             value=self._value(subject, field),
-            origin=CHANGED if key is not None else self._settled(subject, field),
+            origin=CHANGED if key is not None else self._origin(subject, field),
             changed_by="" if change is None else change.actor,
             changed_us=None if change is None else change.at_us,
         )
@@ -92,11 +87,9 @@ class EffectiveLimits:
         }
         return self._limits.statistic_of(subject) if field == "statistic" else values[field]
 
-    def _settled(self, subject: Subject, field: str) -> str:
-        rule = RULES[subject.rule]
-        own = {"threshold": rule.setting, "recovery": rule.setting, "statistic": rule.statistic_setting}
-        name = own.get(field) or _SETTING_OF.get(field)
-        return SETTING if name in self._settings.model_fields_set else DEFAULT
+    def _origin(self, subject: Subject, field: str) -> str:
+        setting = setting_of(OverrideKey(subject, field))
+        return SETTING if setting in self._settings.model_fields_set else DEFAULT
 
 
 def _governing(subject: Subject, field: str) -> Iterator[str]:

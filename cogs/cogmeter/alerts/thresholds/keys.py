@@ -24,7 +24,7 @@ from cogmeter.times import parse_duration
 THRESHOLD: Final = "threshold"
 FIELDS: Final = (THRESHOLD, "recovery", "for", "recovery_delay", "min_operations", "severity", "statistic")
 WORDED: Final = {"severity": SEVERITIES, "statistic": tuple(STATISTICS)}
-_SETTING_OF: Final = {
+_SETTING_OF: Final = {  # fields that have the same setting for every rule
     "for": "alert_for",
     "recovery_delay": "alert_recovery",
     "min_operations": "alert_min_operations",
@@ -117,10 +117,16 @@ def key_of(subject: Subject, field: str = THRESHOLD) -> str:
     return f"{subject.rule}{place}" + ("" if plain else f".{field}")
 
 
+def setting_of(key: OverrideKey) -> str:
+    """Return the field of Settings with the default of a limit; empty for the severity, which has none."""
+    rule = RULES[key.subject.rule]
+    own = {THRESHOLD: rule.setting, "recovery": rule.setting, "statistic": rule.statistic_setting}
+    return own.get(key.field) or _SETTING_OF.get(key.field, "")
+
+
 def span_of(key: OverrideKey) -> ValueRange:
     """Return the range of a numeric field."""
-    field = _SETTING_OF.get(key.field, RULES[key.subject.rule].setting)
-    return ValueRange.of(field)
+    return ValueRange.of(setting_of(key))
 
 
 def checked_value(text: str, key: OverrideKey, value: str) -> float | str:
