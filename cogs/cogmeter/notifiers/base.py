@@ -87,14 +87,14 @@ class NotifierContext:
 
 
 class Notifier(ABC):
-    """A target of alerts. Each subclass sets every fact below; ``table.py`` lists the subclasses."""
+    """A target of alerts. Each class in the table of ``table.py`` sets every fact below."""
 
     name: str  # deliveries, metrics and /perf doctor use it
     label: str  # the alerts page shows it next to the name
     setting: str | None  # the field of Settings that switches it on; None: always on
     edits_in_place: bool  # one message shows the present state, so that only the newest change is sent
     per_alert: bool  # also receives each alert of a group, not only the group's own alert
-    out_of_band: bool  # can send while the bot's event loop is blocked: needs neither bot nor store
+    out_of_band: bool  # also sends while the bot's event loop is blocked; it must need neither bot nor store
     rate: SendRate | None  # None: no limit of ours
 
     @classmethod

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from cogmeter.notifiers.base import Notice, NotifierContext
 
 _LEVELS: Final = {"critical": logging.ERROR, "warning": logging.WARNING}
-_IMPROVED: Final = {"resolved", "acknowledged", "muted", "unmuted", "eased"}  # kinds of which none is worse news
+_IMPROVED: Final = {"resolved", "acknowledged", "muted", "unmuted", "eased"}  # kinds that are logged at info
 
 _logger = logging.getLogger("cogmeter.alerts")
 
@@ -27,7 +27,7 @@ class LogNotifier(Notifier):
     setting = None
     edits_in_place = False
     per_alert = True
-    out_of_band = False  # the log file is on the blocked machine
+    out_of_band = False  # a line in the log notifies nobody
     rate = None
 
     @classmethod

@@ -95,7 +95,7 @@ def payload(notice: Notice) -> dict[str, Any]:
         "acknowledgedBy": alert.acknowledged_by if acknowledged else None,
     }
     if notice.members:
-        fields["members"] = [_member(alert) for alert in notice.members]
+        fields["members"] = [_member(member) for member in notice.members]
     if notice.test:
         fields["test"] = True
     return fields

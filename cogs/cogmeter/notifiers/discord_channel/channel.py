@@ -17,7 +17,6 @@ MessageableChannel: TypeAlias = (
     discord.TextChannel | discord.VoiceChannel | discord.StageChannel | discord.Thread | discord.DMChannel
 )
 
-
 THREAD_EXISTS: Final = 160004
 THREAD_LOCKED: Final = 160005
 FORBIDDEN: Final = frozenset({50001, 50013})  # missing access, missing permissions
