@@ -195,14 +195,18 @@ class AlertEngine:
     async def _restored(self, now_us: int) -> AlertTracker:
         """Return a tracker with the present mutes and the stored alerts of known rules."""
         tracker = AlertTracker(self._limit_of, self._policy, self._tracker.mutes)
-        active = await self._read(ACTIVE, 0)
+        active = self._known_only(await self._read(ACTIVE, 0))
         resolved = await self._read((AlertState.RESOLVED,), max(0, now_us - self._policy.memory_us))
-        tracker.restore(filter(_known, active), now_us)
+        tracker.restore(active, now_us)
         tracker.restore(filter(_known, resolved), now_us)
+        return tracker
+
+    def _known_only(self, active: Sequence[Alert]) -> list[Alert]:
+        """Return the alerts that this version can evaluate; count and log the others."""
         self.unknown_rules = Counter(alert.rule for alert in active if not _known(alert))
         for rule, count in self.unknown_rules.items():
             _logger.warning("Kept %d active alerts of the rule %r, which this version does not know", count, rule)
-        return tracker
+        return [alert for alert in active if _known(alert)]
 
     async def _missing(self, uid: str) -> Exception:
         alert = await self.store.alerting.alert(uid)
@@ -241,9 +245,9 @@ class AlertEngine:
 
     async def _commit(self, plan: Plan, now_us: int) -> list[Alert]:
         subjects = sorted(plan, key=lambda subject: subject.rule != MANY)  # a group before its members
-        stored_ones = [plan[subject] for subject in subjects if self._tracker.worth_storing(plan[subject], now_us)]
+        to_store = [plan[subject] for subject in subjects if self._tracker.worth_storing(plan[subject], now_us)]
         steps: list[Step] = []
-        for part in _slices(stored_ones):
+        for part in _slices(to_store):
             await asyncio.sleep(0)
             steps += [self._step_of(transition, now_us) for transition in part]
         stored = {alert.uid: alert for alert in await self.store.alerting.save(steps)} if steps else {}
@@ -272,8 +276,9 @@ class AlertEngine:
             self._tracker.mutes[number] = others.pop(scope) if scope in others else await store.alerting.add_mute(mute)
         self._tracker.mutes += others.values()
         self._tracker.replace_stored(await store.alerting.save([Step(alert) for alert in self._tracker.alerts]), now_us)
-        known = {alert.uid for alert in self._tracker.alerts}
-        self._tracker.restore([alert for alert in await self._read(ACTIVE, 0) if alert.uid not in known], now_us)
+        tracked = {alert.uid for alert in self._tracker.alerts}
+        active = self._known_only(await self._read(ACTIVE, 0))
+        self._tracker.restore([alert for alert in active if alert.uid not in tracked], now_us)
 
     async def _shift(self, step_us: int, now_us: int) -> None:
         self._tracker.shift(step_us)

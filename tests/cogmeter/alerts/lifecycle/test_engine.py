@@ -417,6 +417,19 @@ async def test_alerts_of_an_unknown_rule_stay_unchanged_in_the_store(store):
         await bench.engine.acknowledge(unknown.uid, "Ada", bench.now_us)
 
 
+async def test_alerts_of_an_unknown_rule_stay_unchanged_in_a_new_store(store, tmp_path):
+    unknown = stored("warp_core")
+    new = await open_store(f"sqlite:///{tmp_path / 'new.db'}")
+    await new.alerting.save([Step(unknown), Step(stored("error_rate"))])
+    bench = Bench(store)
+    await bench.engine.move(new, bench.now_us)
+    assert [one.rule for one in bench.engine.active] == ["error_rate"]
+    assert bench.engine.unknown_rules == {"warp_core": 1}
+    await bench.check(times=10)
+    assert await new.alerting.alert(unknown.uid) == replace(unknown, id=1)
+    await new.close()
+
+
 async def test_an_alert_of_an_unknown_severity_continues_with_the_measured_one(store):
     await store.alerting.save([Step(stored("error_rate", severity="fatal"))])
     bench = Bench(store)
