@@ -81,7 +81,7 @@ async def totals(monitor):
 
 def measured(monitor):
     """Operations by service in the alert window, and in the longest of the long windows."""
-    view = monitor.alerting.evaluator._view(time.time_ns() // 1000)
+    view = monitor.alerting.evaluator._snapshot(time.time_ns() // 1000)
     operations, _ = view.history.totals(259_200)
     columns = (view.by_service.operations, operations)
     return [+Counter(dict(zip(view.services, one.tolist(), strict=True))) for one in columns]

@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 
 BASELINES: Final = "alerts.baselines"  # keys in the store's memory
 MEASURED: Final = "alerts.measured"
-ECHO_WINDOWS: Final = 2  # windows after the other breach for which a reading stays explained
+EXPLAINED_WINDOWS: Final = 2  # windows after the other breach for which a reading stays explained
 TURN_S: Final = 0.0005  # the time after which a check lets the loop run
 
 _logger = logging.getLogger("cogmeter.alerts")
@@ -60,21 +60,21 @@ class Evaluator:
 
         ``clock_s`` returns the seconds of a monotonic clock, ``wall`` the microseconds since 1970 UTC.
         """
-        self.faults: Counter[str] = Counter()  # of our own, by rule
+        self.faults: Counter[str] = Counter()  # internal errors, by rule
         self._names = names
         self._limits = limits
         self._window = Window(names, length_s=window_s)
         self._history = WindowHistory()
-        self._usual = ExpectedTraffic()
+        self._expected_traffic = ExpectedTraffic()
         self._costs = CostTotals()
         self.spending = Spending()
         self._gauges = GaugeHistory()
         self._loops: Sequence[LoopState] = ()
         self._deviations = Deviations(limits.settings.alert_min_operations)
-        self._suppression = Suppression(ECHO_WINDOWS * window_s)
+        self._suppression = Suppression(EXPLAINED_WINDOWS * window_s)
         self._silent_before: Collection[str] = ()
-        self._source: Store | None = None  # the store that was restored from, ...
-        self._unread: set[str] = set()  # ... and the keys that it could not return
+        self._source: Store | None = None  # the store of the last ``restore``
+        self._unread: set[str] = set()  # keys that this store could not return
         self._clock_s, self._wall = clock_s, wall
         self._began_s = clock_s()
 
@@ -94,7 +94,7 @@ class Evaluator:
         """Restore what is stored: the window, the long windows, baselines, costs. A part that fails starts empty.
 
         The window leaves out series that the recorder does not know, so it has to learn those of the store first.
-        ``parts`` reports failures. ``keep`` does not overwrite what the store could not return now.
+        ``parts`` receives failures. ``keep`` does not overwrite what the store could not return now.
         """
         parts = StartupGuard(Counter()) if parts is None else parts
         self._source, self._unread = store, set()
@@ -117,7 +117,7 @@ class Evaluator:
             self._costs.count(atoms[start : start + PIECE], self._names, now_us)
             self.spending.count(atoms[start : start + PIECE], self._names)
         if self._deviations.due:
-            self._deviations.learn(self._view(now_us))
+            self._deviations.learn(self._snapshot(now_us))
 
     def sampled(self, at_us: int, gauges: Mapping[str, float], loops: Sequence[LoopState] = ()) -> None:
         """Add the gauges of one moment, and the loops that are dead or overdue."""
@@ -131,19 +131,19 @@ class Evaluator:
 
     async def evaluate(self, now_us: int) -> list[Reading]:
         """Return the readings beyond their recovery thresholds; one that another reading explains is not breached."""
-        view = self._view(now_us)
+        snapshot = self._snapshot(now_us)
         while self._deviations.due and self._deviations.new_minute(now_us):
-            self._deviations.learn(view)  # baselines that are still due from the minute before
+            self._deviations.learn(snapshot)  # baselines that are still due from the minute before
             await asyncio.sleep(0)
         if self._limits.active(DEVIATION.name):
-            self._deviations.plan(view)
-        self._deviations.learn(view)
+            self._deviations.plan(snapshot)
+        self._deviations.learn(snapshot)
         self._costs.move(now_us)
-        readings = await _in_turns(self._found(view))
+        readings = await _in_turns(self._readings(snapshot))
         self._note_silent(readings)
         readings = await _in_turns(self._suppression.mark(readings, now_us))
         if _logger.isEnabledFor(logging.DEBUG):
-            _explain(readings)
+            _log_readings(readings)
         return readings
 
     async def keep(self, store: Store) -> None:
@@ -152,7 +152,11 @@ class Evaluator:
         if BASELINES not in unread:
             await store.set_value(BASELINES, await self._deviations.dump())
         if MEASURED not in unread:
-            measured = {"costs": self._costs.state(), "silent": self._usual.silent, "echoes": self._suppression.state()}
+            measured = {
+                "costs": self._costs.state(),
+                "silent": self._expected_traffic.silent,
+                "echoes": self._suppression.state(),
+            }
             await store.set_value(MEASURED, json.dumps(measured).encode())
         if SPENDING not in unread:
             await self.spending.keep(store)
@@ -183,13 +187,13 @@ class Evaluator:
                 self._unread.add(key)  # it may be intact, and the next start may read it
                 raise
 
-    def _found(self, view: Snapshot) -> Iterator[Reading]:
+    def _readings(self, snapshot: Snapshot) -> Iterator[Reading]:
         """Yield each rule's readings; a rule that fails is logged and counted, and the others continue."""
         for rule in RULES.values():
             if not self._limits.active(rule.name):
                 continue
             try:
-                yield from rule.find(view, self._limits)
+                yield from rule.find(snapshot, self._limits)
             except Exception:
                 self.faults[rule.name] += 1
                 _logger.exception("The rule %s failed; the other rules continue", rule.name)
@@ -197,7 +201,7 @@ class Evaluator:
     def _note_silent(self, readings: Sequence[Reading]) -> None:
         silent = [reading.subject.service for reading in readings if reading.subject.rule == LOW_TRAFFIC.name]
         began = self._clock_s() - self._began_s < FIVE_MINUTES_S
-        self._usual.note([*silent, *(self._silent_before if began else ())], self._window.places)
+        self._expected_traffic.note([*silent, *(self._silent_before if began else ())], self._window.places)
 
     def _restore_measured(self, measured: bytes | None, now_us: int, parts: StartupGuard) -> None:
         if measured is None:
@@ -210,18 +214,18 @@ class Evaluator:
             costs.restore(stored[0], now_us)
             self._costs = costs
         with parts.guard("silent services", "a service that was silent before the start raises no alert"), parsing():
-            self._usual.restore(stored[1])
-            self._silent_before = frozenset(self._usual.silent)
+            self._expected_traffic.restore(stored[1])
+            self._silent_before = frozenset(self._expected_traffic.silent)
         with parts.guard("explained alerts", "an alert may repeat what an earlier one explained"), parsing():
             self._suppression.restore(stored[2])
 
-    def _view(self, now_us: int) -> Snapshot:
+    def _snapshot(self, now_us: int) -> Snapshot:
         now_s = self._clock_s()
         window = self._window
         window.learn()
         window.move(now_s)
         self._history.move(now_us, len(window.services))
-        self._usual.update(self._history, window.services, now_us)
+        self._expected_traffic.update(self._history, window.services, now_us)
         return Snapshot(
             now_us=now_us,
             span_s=window.span_s(now_s),
@@ -236,17 +240,17 @@ class Evaluator:
             buckets_of=window.buckets_of,
             history=self._history.long_windows(),
             costs=self._costs,
-            usual_per_minute=self._usual.per_minute,
-            burstiness=self._usual.burstiness,
+            usual_per_minute=self._expected_traffic.per_minute,
+            burstiness=self._expected_traffic.burstiness,
             silent_before=self._silent_before,
             gauges=self._gauges,
             loops=self._loops,
             longest_stall=window.longest_stall(),
-            deviations=dict(self._deviations.found),  # more of them may be learned during a check
+            deviations=dict(self._deviations.by_service),  # more of them may be learned during a check
         )
 
 
-def _explain(readings: Sequence[Reading]) -> None:
+def _log_readings(readings: Sequence[Reading]) -> None:
     """Log what was measured, and why some of it raises no alert; the engine logs the rest."""
     _logger.debug("%d readings, %d of them in breach", len(readings), sum(reading.breached for reading in readings))
     for reading in readings:

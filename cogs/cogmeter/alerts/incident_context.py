@@ -73,7 +73,7 @@ class IncidentReader:
         """Return the ids of the series that the alert concerns; none for an unknown service."""
         known = await self.store.series()
         rule = RULES.get(alert.rule)
-        service = rule.source if alert.service == BOT and rule is not None and rule.source else alert.service
+        service = alert.service if rule is None else rule.measured_service(alert.service)
         if service == BOT:
             return [series.id for series in known if series.service not in service_names.BACKGROUND]
         names = {service} if not alert.operation else {(service, alert.operation)}

@@ -10,7 +10,7 @@ import discord
 from discord import app_commands
 
 from cogmeter.alerts.model import Subject
-from cogmeter.alerts.review.threshold_changes import NOT_REPLAYABLE, Change, holdings, preview
+from cogmeter.alerts.review.threshold_changes import NOT_REPLAYABLE, Change, effective_limits, preview
 from cogmeter.alerts.thresholds.keys import FIELDS, THRESHOLD, LimitError
 from cogmeter.cog.options import Autocomplete, rule_choices, rule_named
 from cogmeter.cog.responder import CommandAnswer, Responder, UserError
@@ -152,8 +152,8 @@ async def _view(responder: Responder, service: str | None) -> CommandAnswer:
 async def _preview(responder: Responder, request: ThresholdRequest) -> CommandAnswer:
     key = request.change.key
     result = await preview(responder.monitor.store, responder.monitor.settings, request.change)
-    why_not = NOT_REPLAYABLE if result.outlook is None else ""
-    embed = preview_embed(key, result.before, result.after, result.outlook, why_not)
+    why_not = NOT_REPLAYABLE if result.what_if is None else ""
+    embed = preview_embed(key, result.before, result.after, result.what_if, why_not)
     return CommandAnswer(embed, buttons=Confirmation(responder, request))
 
 
@@ -189,7 +189,7 @@ def _formatted(entry: AuditEntry) -> AuditEntry:
 
 
 async def _effective_limits(responder: Responder) -> EffectiveLimits:
-    return await holdings(responder.monitor.store, responder.monitor.settings)
+    return await effective_limits(responder.monitor.store, responder.monitor.settings)
 
 
 def _common_settings(settings: Settings) -> str:

@@ -98,17 +98,17 @@ def override_text(key: str, value: str) -> str:
     return limit_text(EffectiveLimit(key, parsed.subject.rule, parsed.field, number, CHANGED))
 
 
-def what_if_text(outlook: WhatIf, *, strong: str = "") -> str:
+def what_if_text(what_if: WhatIf, *, strong: str = "") -> str:
     """Format a preview: "In the last 7 days this would have fired 3 times, for 40 min in total".
 
     ``strong`` is put around the most important words: two asterisks in Discord, nothing elsewhere.
     """
-    if not outlook.subjects:
+    if not what_if.subjects:
         return "No preview: no operations of this kind are recorded yet."
-    then = _fired(outlook.times, outlook.length_us)
-    now = _fired(outlook.now_times, outlook.now_length_us)
-    length = formatting.duration(outlook.until_us - outlook.since_us)
-    days = round((outlook.until_us - outlook.since_us) / 86_400e6, 1)
+    then = _fired(what_if.times, what_if.length_us)
+    now = _fired(what_if.now_times, what_if.now_length_us)
+    length = formatting.duration(what_if.until_us - what_if.since_us)
+    days = round((what_if.until_us - what_if.since_us) / 86_400e6, 1)
     span = f"{days:.0f} days" if days >= 2 and days == int(days) else length
     return f"In the last {span} this would have fired {strong}{then}{strong}; the current limit: {now}."
 

@@ -207,7 +207,7 @@ async def test_of_what_was_measured_only_the_damaged_part_is_measured_anew(measu
     one, faults = measured(), Counter()
     await one.evaluator.restore(store, one.now_us, StartupGuard(faults))
     assert faults == {f"start: {part}": 1}
-    assert one.evaluator._usual.silent == ({} if "silent" in state else {"shop": (2.0, 0.5)})
+    assert one.evaluator._expected_traffic.silent == ({} if "silent" in state else {"shop": (2.0, 0.5)})
     assert one.evaluator._suppression.state() == ([] if "echoes" in state else whole["echoes"])
     assert await one.readings() == []
 
@@ -268,7 +268,7 @@ async def test_a_store_that_fails_at_the_start_leaves_the_part_empty_and_all_els
 
 def counted(one):
     """Operations by service in the window, and in the longest of the long windows."""
-    view = one.evaluator._view(one.now_us)
+    view = one.evaluator._snapshot(one.now_us)
     operations, _ = view.history.totals(259_200)
     return (
         dict(zip(view.services, view.by_service.operations.tolist(), strict=True)),

@@ -26,7 +26,7 @@ FAULTS: Final = 3  # attempts that end in an unexpected exception
 ANSWER_S: Final = 120.0  # time limit of one attempt; discord.py itself waits for rate limits
 FAR_US: Final = 2**62  # later than anything is due
 IDLE_S: Final = 60.0  # the longest wait: the clock may be set while the worker waits
-SHORTEST_PAUSE_S: Final = 0.2  # a due delivery may wait for an earlier one that another worker sends
+SHORTEST_PAUSE_S: Final = 0.2  # a delivery whose result the store refuses stays due
 PAUSE_S: Final = 1.0  # doubled with each failure of the store
 LONGEST_PAUSE_S: Final = 60.0
 

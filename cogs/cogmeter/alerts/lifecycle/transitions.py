@@ -56,8 +56,8 @@ def advance(state: SubjectState, reading: Reading | None, context: EvaluationCon
         return Transition(state, state)
     if state.alert.state is AlertState.PENDING:
         return _wait(state, state.alert, reading, context)
-    for rule in (_flap, _resolve, _follow_mutes, _fire_late, _follow_severity, _remind_or_escalate):
-        transition = rule(state, state.alert, reading, context)
+    for step in (_flap, _resolve, _follow_mutes, _fire_late, _follow_severity, _remind_or_escalate):
+        transition = step(state, state.alert, reading, context)
         if transition is not None:
             return transition
     return Transition(state, state)

@@ -51,8 +51,8 @@ class Deviations:
 
     def __init__(self, min_operations: int) -> None:
         """Learn durations and error rates only from at least ``min_operations`` in the window."""
-        self.found: dict[str, Deviation] = {}
-        self.faults = 0  # of our own
+        self.by_service: dict[str, Deviation] = {}
+        self.faults = 0  # internal errors
         self._min_operations = min_operations
         self._baselines: dict[str, dict[str, Baseline]] = {}
         self._due: deque[tuple[int, str]] = deque()
@@ -60,44 +60,44 @@ class Deviations:
 
     @property
     def due(self) -> bool:
-        """Whether a baseline is still due in this minute."""
+        """True if a baseline is still due in this minute."""
         return bool(self._due)
 
     def new_minute(self, now_us: int) -> bool:
         """Return whether a minute has begun since the last plan."""
         return now_us // MINUTE_US != self._minute
 
-    def plan(self, view: Snapshot) -> None:
+    def plan(self, snapshot: Snapshot) -> None:
         """Mark the busiest services as due, if a minute has begun since the last call."""
-        if not self.new_minute(view.now_us):
+        if not self.new_minute(snapshot.now_us):
             return
-        self._minute = view.now_us // MINUTE_US
-        operations, _ = view.history.totals(THREE_DAYS_S)
-        front = np.array([service not in BACKGROUND for service in view.services], dtype=np.bool_)
+        self._minute = snapshot.now_us // MINUTE_US
+        operations, _ = snapshot.history.totals(THREE_DAYS_S)
+        front = np.array([service not in BACKGROUND for service in snapshot.services], dtype=np.bool_)
         volume = np.where(front, operations, 0)
         order: list[int] = np.argsort(-volume, kind="stable")[:MOST_SERVICES].tolist()
         busiest = [place for place in order if volume[place]]
-        self._due = deque((place, view.services[place]) for place in busiest)
+        self._due = deque((place, snapshot.services[place]) for place in busiest)
         chosen = {service for _, service in self._due}
         others = [service for service in self._baselines if service not in chosen]
         for place, service in enumerate(others):  # an idle service keeps its baselines if there is room
-            self.found.pop(service, None)
+            self.by_service.pop(service, None)
             if place < len(others) + len(chosen) - MOST_SERVICES:
                 del self._baselines[service]
 
-    def learn(self, view: Snapshot, budget_s: float = BUDGET_S) -> None:
+    def learn(self, snapshot: Snapshot, budget_s: float = BUDGET_S) -> None:
         """Update baselines that are due, for at most ``budget_s``."""
         until_s = time.perf_counter() + budget_s
         while self._due:
             place, service = self._due.popleft()
             try:
-                self._learn(view, place, service)
+                self._learn(snapshot, place, service)
             except Exception as error:  # a fault in one service must not end the check
                 self.faults += 1
                 level = logging.ERROR if self.faults == 1 else logging.DEBUG
                 _logger.log(level, "Learning the baselines of %s again: %r", service, error, exc_info=self.faults == 1)
                 self._baselines.pop(service, None)
-                self.found.pop(service, None)
+                self.by_service.pop(service, None)
             if time.perf_counter() >= until_s:
                 break
 
@@ -129,10 +129,10 @@ class Deviations:
         if damaged:
             raise DamagedStateError(f"{len(damaged)} of {len(lines)} cannot be read, the first because: {damaged[0]}")
 
-    def _learn(self, view: Snapshot, place: int, service: str) -> None:
-        figures = self._figures(view, place)
+    def _learn(self, snapshot: Snapshot, place: int, service: str) -> None:
+        figures = self._figures(snapshot, place)
         baselines = self._baselines.setdefault(service, {})
-        time_s = view.now_us / 1e6
+        time_s = snapshot.now_us / 1e6
         scores = {}
         for figure, value in figures.items():
             baseline = baselines.setdefault(figure, Baseline())
@@ -140,16 +140,16 @@ class Deviations:
             news = value or figure != ERROR_RATE  # no failure is no deviation
             scores[figure] = score if news and baseline.days >= KNOWN_DAYS else 0.0
         figure = max(scores, key=lambda name: scores[name])
-        count = int(view.by_service.operations[place])
+        count = int(snapshot.by_service.operations[place])
         usual = max(baselines[figure].usual, 0.0)
-        self.found[service] = Deviation(scores[figure], figure, figures[figure], usual, count)
+        self.by_service[service] = Deviation(scores[figure], figure, figures[figure], usual, count)
 
-    def _figures(self, view: Snapshot, place: int) -> Mapping[str, float]:
+    def _figures(self, snapshot: Snapshot, place: int) -> Mapping[str, float]:
         """Return the figures of a service in the window."""
         at = slice(place, place + 1)
-        counts = view.by_service
-        figures = {RATE: float(values.per_minute(counts.operations[at], view.span_s)[0])}
+        counts = snapshot.by_service
+        figures = {RATE: float(values.per_minute(counts.operations[at], snapshot.span_s)[0])}
         if counts.operations[place] >= self._min_operations:
-            figures[P95] = float(values.quantiles_ms(view.buckets[place], 0.95))
+            figures[P95] = float(values.quantiles_ms(snapshot.buckets[place], 0.95))
             figures[ERROR_RATE] = float(values.error_rates(counts.operations[at], counts.failures[at])[0])
         return figures

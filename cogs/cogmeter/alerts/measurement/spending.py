@@ -30,7 +30,7 @@ KEY: Final = "alerts.spending"  # the key of the stored sums
 MOST_DAYS: Final = 90
 MOST_A_DAY: Final = 100  # services and models of one day; beyond, they share one line
 OTHER: Final = "(other)"
-MOST_ROWS: Final = 500_000  # stored operations that are looked through at a start
+MOST_ROWS: Final = 500_000  # stored operations that are read at a start at most
 ROWS: Final = 500  # stored operations that are read at once
 PAUSE_S: Final = 0.005  # pause between two reads
 MODEL: Final = 100  # characters of a model's name
@@ -90,7 +90,7 @@ class Spending:
     def _begin(self, newest: Sequence[OperationRecord], now_us: int) -> None:
         """Count from now on; ``catch_up`` reads what was stored between the last run and this one."""
         self._last_id = newest[0].id if newest else 0
-        self._leave_future(now_us)
+        self._drop_future(now_us)
         if self.since_us is None:
             self.since_us = self._until_us = now_us
         else:
@@ -111,7 +111,7 @@ class Spending:
     def shift(self, step_us: int) -> None:
         """Follow a step of the clock; counted days stay, unless they are in the future."""
         if step_us < 0:
-            self._leave_future(clock.now_us())
+            self._drop_future(clock.now_us())
 
     def add(self, service: str, end_us: int, metadata: Any) -> None:
         """Count one operation, if its metadata has a cost."""
@@ -165,18 +165,18 @@ class Spending:
 
     async def _read(self, store: Store, since_us: int, until_us: int) -> int:
         """Count the stored operations of a time range, all or none; return how many were read."""
-        looked_at, spending = 0, Spending()
+        read, spending = 0, Spending()
         async for operations in store.stream(None, since_us, until_us, rows=ROWS):
             for operation in operations:
                 if operation.metadata and operation.id <= self._last_id:
                     spending.add(operation.service, operation.end_us, operation.metadata)
-            looked_at += len(operations)
+            read += len(operations)
             await asyncio.sleep(PAUSE_S)
         for number, day in spending.days.items():
             for key, sums in day.items():
                 self._line(number, key).join(sums)
         self._forget()
-        return looked_at
+        return read
 
     def _line(self, number: int, key: tuple[str, str]) -> Spent:
         """Return the sums of a day, service and model."""
@@ -185,7 +185,7 @@ class Spending:
             key = (OTHER, OTHER)
         return day.setdefault(key, Spent())
 
-    def _leave_future(self, now_us: int) -> None:
+    def _drop_future(self, now_us: int) -> None:
         """Drop what was counted while the clock was ahead, as the store does."""
         for number in [number for number in self.days if number > now_us // DAY_US + 1]:
             del self.days[number]

@@ -14,7 +14,7 @@ from cogmeter_storage.histogram import BUCKETS, bucket_of, quantiles, value_of
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    Counts = NDArray[Any]
+    CountArray = NDArray[Any]
     Values = NDArray[np.float64]
 
 STATISTICS: Final[dict[str, tuple[float | None, str]]] = {
@@ -23,30 +23,30 @@ STATISTICS: Final[dict[str, tuple[float | None, str]]] = {
     "p95": (0.95, "95th percentile"),
     "p99": (0.99, "99th percentile"),
 }
-LATE_US: Final = 2_000_000  # a first response is a near miss from here on; Discord gives up after three seconds
+LATE_US: Final = 2_000_000  # from here on a first response is late; Discord's limit is three seconds
 
 _VALUES_US: Final = value_of(np.arange(BUCKETS))
 _FIRST_LATE: Final = int(bucket_of(LATE_US)) + 1
 
 
-def error_rates(operations: Counts, failures: Counts) -> Values:
+def error_rates(operations: CountArray, failures: CountArray) -> Values:
     """Return the share of operations that failed; 0 without operations."""
     rates: Values = failures / np.maximum(operations, 1)
     return rates
 
 
-def averages_ms(operations: Counts, sum_us: Counts) -> Values:
+def averages_ms(operations: CountArray, sum_us: CountArray) -> Values:
     """Return the mean duration in milliseconds; 0 without operations."""
     means: Values = sum_us / (np.maximum(operations, 1) * 1000.0)
     return means
 
 
-def quantiles_ms(buckets: Counts, quantile: float) -> Values:
+def quantiles_ms(buckets: CountArray, quantile: float) -> Values:
     """Return a quantile of the durations in milliseconds, within 1%; 0 without operations."""
     return np.nan_to_num(quantiles(buckets.astype(np.int64), (quantile,))[..., 0] / 1000)
 
 
-def statistics_ms(statistic: str, operations: Counts, sum_us: Counts, buckets: Counts) -> Values:
+def statistics_ms(statistic: str, operations: CountArray, sum_us: CountArray, buckets: CountArray) -> Values:
     """Return one of ``STATISTICS`` of the durations in milliseconds."""
     quantile, _ = STATISTICS[statistic]
     return averages_ms(operations, sum_us) if quantile is None else quantiles_ms(buckets, quantile)
@@ -57,7 +57,7 @@ def first_above(threshold_ms: float) -> int:
     return int(np.searchsorted(_VALUES_US, threshold_ms * 1000, side="right"))
 
 
-def quantile_above(operations: Counts, above: Counts, quantile: float) -> NDArray[np.bool_]:
+def quantile_above(operations: CountArray, above: CountArray, quantile: float) -> NDArray[np.bool_]:
     """Return whether the quantile is above a threshold, from the number of operations above it.
 
     By nearest rank, the quantile is above it when fewer than ceil(quantile * n) operations are at or below it.
@@ -68,13 +68,13 @@ def quantile_above(operations: Counts, above: Counts, quantile: float) -> NDArra
     return result
 
 
-def per_minute(operations: Counts, span_s: float) -> Values:
+def per_minute(operations: CountArray, span_s: float) -> Values:
     """Return operations/min. A span of less than a minute counts as a whole minute."""
     rates: Values = operations.astype(np.float64) * (60.0 / max(span_s, 60.0))
     return rates
 
 
-def late_shares(operations: Counts, failures: Counts, buckets: Counts) -> Values:
+def late_shares(operations: CountArray, failures: CountArray, buckets: CountArray) -> Values:
     """Return the share of first responses that took over two seconds, or that failed if those are more.
 
     A missed response takes three seconds, so it counts as late; one that Discord refused at once does not.
@@ -84,20 +84,20 @@ def late_shares(operations: Counts, failures: Counts, buckets: Counts) -> Values
     return shares
 
 
-def longest_ms(buckets: Counts) -> Values:
+def longest_ms(buckets: CountArray) -> Values:
     """Return the longest duration in milliseconds, within 1%; 0 without operations."""
     top = BUCKETS - 1 - (buckets[..., ::-1] > 0).argmax(axis=-1)
     longest: Values = np.where(buckets.any(axis=-1), _VALUES_US[top] / 1000, 0.0)
     return longest
 
 
-def burn_rates(operations: Counts, failures: Counts, target: float | Values) -> Values:
+def burn_rates(operations: CountArray, failures: CountArray, target: float | Values) -> Values:
     """Return how many times faster than allowed the error budget is used up: error rate / (1 - target)."""
     rates: Values = error_rates(operations, failures) / (1.0 - np.asarray(target))
     return rates
 
 
-def silence(operations: Counts, expected: Values, burstiness: float | Values = 0.0) -> Values:
+def silence(operations: CountArray, expected: Values, burstiness: float | Values = 0.0) -> Values:
     """Return the logarithm of a bound on the probability of this few operations, given the expected number.
 
     This is Chernoff's bound for the lower tail of a negative binomial variable X with mean m and variance m + m^2 / k,
@@ -111,7 +111,7 @@ def silence(operations: Counts, expected: Values, burstiness: float | Values = 0
     return bound
 
 
-def excess(operations: Counts, failures: Counts, usual: Values) -> Values:
+def excess(operations: CountArray, failures: CountArray, usual: Values) -> Values:
     """Return the logarithm of a bound on the probability of this many failures, given the usual share.
 
     This is Chernoff's bound for the upper tail of a binomial variable X of n operations with probability p:

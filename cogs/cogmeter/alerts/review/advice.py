@@ -6,7 +6,7 @@ import dataclasses
 import math
 from typing import TYPE_CHECKING, Final
 
-from cogmeter.alerts.review.replay import USUAL, episodes
+from cogmeter.alerts.review.replay import DEFAULT_POLICY, episodes
 from cogmeter.query.records import Advice
 
 if TYPE_CHECKING:
@@ -30,7 +30,7 @@ def advise(
     acted: Sequence[tuple[int, int]],
     *,
     most: float = math.inf,
-    policy: Policy = USUAL,
+    policy: Policy = DEFAULT_POLICY,
 ) -> Advice | None:
     """Return the smallest change that removes most unacknowledged alerts and no acknowledged one; else None.
 

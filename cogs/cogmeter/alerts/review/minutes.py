@@ -93,7 +93,7 @@ async def read_minutes(store: Store, groups: Sequence[Sequence[int]], since_us: 
 
 
 def _joined_all(parts: list[list[Minutes]]) -> list[Minutes]:
-    """Join the parts of each, and free them in this thread: freeing ten thousands of arrays would block the loop."""
+    """Join the parts of each, and free them in this thread: freeing them all would block the loop."""
     minutes = []
     while parts:
         minutes.append(joined(parts.pop()))

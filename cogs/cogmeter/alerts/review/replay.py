@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from cogmeter.alerts.review.minutes import Minutes
     from cogmeter_storage.model import Int64Array, Totals
 
-USUAL: Final = Policy()
+DEFAULT_POLICY: Final = Policy()
 
 
 class NotReplayableError(LookupError):
@@ -115,7 +115,7 @@ def _failures(minutes: Minutes, width: int) -> Failures:
     return Failures(spans[:-1], spans[-1])
 
 
-def episodes(history: RuleHistory, limit: Limit, policy: Policy = USUAL) -> list[Episode]:
+def episodes(history: RuleHistory, limit: Limit, policy: Policy = DEFAULT_POLICY) -> list[Episode]:
     """Return the alerts under this limit, in order of time, by the rules of ``lifecycle/transitions.py``."""
     if limit.threshold <= 0 or not history.at_us.size:
         return []
@@ -146,7 +146,7 @@ def episodes(history: RuleHistory, limit: Limit, policy: Policy = USUAL) -> list
 
 @dataclass(frozen=True, slots=True)
 class _Course:
-    """A trail compared with a limit. Between threshold and recovery threshold it is neither breached nor recovered."""
+    """A history compared with a limit. Between threshold and recovery threshold, a value is neither."""
 
     history: RuleHistory
     breached: NDArray[np.bool_]
@@ -168,9 +168,9 @@ def _calm(course: _Course, place: int, calm_s: float) -> int:
     """Return the minute at which the value has been recovered for ``calm_s``; the last minute if it never is."""
     at_us = course.history.at_us
     last = at_us.size - 1
-    while (well := _first(course.recovered, place)) is not None:
-        relapse = _first(~course.recovered, well)
-        enough = max(int(np.searchsorted(at_us, at_us[well - 1] + int(calm_s * 1e6))), well)
+    while (since := _first(course.recovered, place)) is not None:
+        relapse = _first(~course.recovered, since)
+        enough = max(int(np.searchsorted(at_us, at_us[since - 1] + int(calm_s * 1e6))), since)
         if relapse is None or enough < relapse:
             return min(enough, last)
         place = relapse

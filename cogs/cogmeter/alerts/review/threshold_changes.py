@@ -38,8 +38,8 @@ class Change:
         Raises:
             LimitError: the change is not possible; the text says why.
         """
-        if words := misplaced(subject):
-            raise LimitError(words)
+        if problem := misplaced(subject):
+            raise LimitError(problem)
         key = key_of(subject, field)
         OverrideKey.parse(key)
         return cls(subject, field, None if value is None else Limits.check(key, value))
@@ -62,14 +62,14 @@ class Change:
 
 @dataclass(frozen=True, slots=True)
 class Preview:
-    """The limit before and after a change; ``outlook`` is None if the rule cannot be replayed, or on a reset."""
+    """The limit before and after a change; ``what_if`` is None if the rule cannot be replayed, or on a reset."""
 
     before: EffectiveLimit
     after: EffectiveLimit
-    outlook: WhatIf | None
+    what_if: WhatIf | None
 
 
-async def holdings(store: Store, settings: Settings) -> EffectiveLimits:
+async def effective_limits(store: Store, settings: Settings) -> EffectiveLimits:
     """Return the limits in effect, and who changed them."""
     overrides = await store.alerting.overrides()
     entries: list[AuditEntry] = await store.alerting.audit(limit=REMEMBERED) if overrides else []
@@ -79,7 +79,7 @@ async def holdings(store: Store, settings: Settings) -> EffectiveLimits:
 async def preview(store: Store, settings: Settings, change: Change) -> Preview:
     """Return the effect of a change, replayed on stored minutes."""
     overrides = await store.alerting.overrides()
-    before = (await holdings(store, settings)).of(change.subject, change.field)
+    before = (await effective_limits(store, settings)).of(change.subject, change.field)
     changed = {key: value for key, value in overrides.items() if key != change.key}
     if change.value is not None:
         changed[change.key] = change.value
@@ -87,7 +87,7 @@ async def preview(store: Store, settings: Settings, change: Change) -> Preview:
     if change.value is None:
         return Preview(before, after, None)
     try:
-        outlook = await Replayer(store, settings, now_us=now_us()).outlook(change.key, change.value)
+        what_if = await Replayer(store, settings, now_us=now_us()).what_if(change.key, change.value)
     except NotReplayableError:
-        outlook = None
-    return Preview(before, after, outlook)
+        what_if = None
+    return Preview(before, after, what_if)

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
 Stored: TypeAlias = "Mapping[str, Mapping[str, int]]"  # the ids of the stored series by service and operation
 
-LOOKED_AT: Final = 20  # the busiest services, and operations of one service, whose minutes are read
+MOST_SUBJECTS: Final = 20  # the busiest services, and operations of one service, whose minutes are read
 BACK_US: Final = 7 * DAY_US
 ADVISED: Final = 10  # the noisiest subjects that get advice
 
@@ -46,7 +46,7 @@ class Replayer:
         self._now_us = now_us
         self._policy = Policy(cooldown_s=settings.alert_cooldown)
 
-    async def outlook(self, key: str, value: str) -> WhatIf:
+    async def what_if(self, key: str, value: str) -> WhatIf:
         """Return the alerts of the last 7 days under this override, as far as minutes are kept.
 
         Raises:
@@ -93,7 +93,7 @@ class Replayer:
         minutes = await self._minutes(subjects, series, since_us, until_us)
         histories = self._histories(since_us)
 
-        def found() -> list[Advice]:
+        def advise_all() -> list[Advice]:
             all_advice = [
                 advise(
                     subject,
@@ -107,7 +107,7 @@ class Replayer:
             ]
             return [advice for advice in all_advice if advice is not None]
 
-        return await asyncio.to_thread(found)
+        return await asyncio.to_thread(advise_all)
 
     async def _span(self) -> tuple[int, int]:
         """Return the range of the last days, as far as minutes are kept and operations were recorded."""
@@ -136,9 +136,11 @@ class Replayer:
         else:
             named = dict.fromkeys(subject for version in limits for subject in version.explicit(target.rule, THRESHOLD))
             subjects += [subject for subject in named if subject.operation and target.service in {"", subject.service}]
-        subjects = [key async for key in paced(subjects) if any(version.of(key).threshold for version in limits)]
-        busiest = await self._busiest(subjects, series, since_us)
-        return busiest[:LOOKED_AT], max(len(busiest) - LOOKED_AT, 0)
+        active = [
+            subject async for subject in paced(subjects) if any(version.of(subject).threshold for version in limits)
+        ]
+        busiest = await self._busiest(active, series, since_us)
+        return busiest[:MOST_SUBJECTS], max(len(busiest) - MOST_SUBJECTS, 0)
 
     async def _busiest(self, subjects: Sequence[Subject], series: Stored, since_us: int) -> list[Subject]:
         """Return the subjects (all of one rule) with operations, the busiest first."""
@@ -148,8 +150,8 @@ class Replayer:
         places = {number: place for place, number in enumerate(ids)}
         totals = await self._store.totals(since_us, self._now_us, groups=places)
         counts = dict(zip(ids, totals.counts[0].tolist(), strict=True))
-        done = {subject: sum(counts[number] for number in _ids(subject, series)) async for subject in paced(subjects)}
-        return sorted((subject for subject in subjects if done[subject]), key=lambda subject: -done[subject])
+        volume = {subject: sum(counts[number] for number in _ids(subject, series)) async for subject in paced(subjects)}
+        return sorted((subject for subject in subjects if volume[subject]), key=lambda subject: -volume[subject])
 
     async def _minutes(
         self, subjects: Sequence[Subject], series: Stored, since_us: int, until_us: int
@@ -163,7 +165,7 @@ class Replayer:
         return await read_minutes(self._store, groups, max(since_us - lead_us, 0), until_us)
 
     def _histories(self, since_us: int) -> Callable[[Subject, Minutes, Limits], RuleHistory]:
-        """Return a function that computes each subject's trail once: most changes do not change the statistic."""
+        """Return a function that computes each subject's history once: most changes do not change the statistic."""
         known: dict[tuple[Subject, str], RuleHistory] = {}
 
         def history(subject: Subject, minutes: Minutes, limits: Limits) -> RuleHistory:
@@ -196,7 +198,7 @@ def _by_service(series: Iterable[SeriesRecord]) -> Stored:
 
 def _ids(subject: Subject, series: Stored) -> list[int]:
     """Return the ids of the series that a subject's operations are in."""
-    operations = series.get(RULES[subject.rule].source or subject.service, {})
+    operations = series.get(RULES[subject.rule].measured_service(subject.service), {})
     return [number for operation, number in operations.items() if subject.operation in {"", operation}]
 
 

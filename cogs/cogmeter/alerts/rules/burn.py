@@ -51,35 +51,35 @@ def recovered(target: float) -> float:
     return 1.0 - 0.8 * (1.0 - target)
 
 
-def burn_rate(view: Snapshot, limits: RuleLimits) -> Iterator[Reading]:
+def burn_rate(snapshot: Snapshot, limits: RuleLimits) -> Iterator[Reading]:
     """Find services that burn their budget in both windows of a level; the worst level counts."""
-    bounds = limits.bounds(BURN_RATE.name, view.services)
-    reported = np.zeros(len(view.services), dtype=np.bool_)
+    bounds = limits.bounds(BURN_RATE.name, snapshot.services)
+    reported = np.zeros(len(snapshot.services), dtype=np.bool_)
     for breached in (True, False):
         for level in LEVELS:
-            burning = _burning(view, bounds, level, bounds.threshold if breached else bounds.recovery) & ~reported
+            burning = _burning(snapshot, bounds, level, bounds.threshold if breached else bounds.recovery) & ~reported
             reported |= burning
             for place in np.flatnonzero(burning).tolist():
-                yield _reading(view, limits, place, level, breached=breached)
+                yield _reading(snapshot, limits, place, level, breached=breached)
 
 
-def _burning(view: Snapshot, bounds: Bounds, level: Level, targets: values.Values) -> NDArray[np.bool_]:
+def _burning(snapshot: Snapshot, bounds: Bounds, level: Level, targets: values.Values) -> NDArray[np.bool_]:
     """Return which services use up what this target allows faster than the level's factor."""
-    if view.history.known_s(view.now_us) < KNOWN * level.long_s:
-        return np.zeros(len(view.services), dtype=np.bool_)
+    if snapshot.history.known_s(snapshot.now_us) < KNOWN * level.long_s:
+        return np.zeros(len(snapshot.services), dtype=np.bool_)
     on = np.isfinite(bounds.threshold)
     allowed = level.factor * (1.0 - np.where(on, targets, 0.0))
-    operations, failures = view.history.totals(level.long_s)
+    operations, failures = snapshot.history.totals(level.long_s)
     burning: NDArray[np.bool_] = on & (operations >= bounds.min_operations) & (failures >= MIN_FAILURES)
     burning &= values.error_rates(operations, failures) > allowed
-    burning &= values.error_rates(*view.history.totals(level.short_s)) > allowed
+    burning &= values.error_rates(*snapshot.history.totals(level.short_s)) > allowed
     return burning
 
 
-def _reading(view: Snapshot, limits: RuleLimits, place: int, level: Level, *, breached: bool) -> Reading:
-    subject = BURN_RATE.subject(view.services[place])
+def _reading(snapshot: Snapshot, limits: RuleLimits, place: int, level: Level, *, breached: bool) -> Reading:
+    subject = BURN_RATE.subject(snapshot.services[place])
     limit = limits.of(subject)
-    operations, failures = (counts[place] for counts in view.history.totals(level.long_s))
+    operations, failures = (counts[place] for counts in snapshot.history.totals(level.long_s))
     current = float(values.burn_rates(operations, failures, limit.threshold))
     rate = percent(float(values.error_rates(operations, failures)))
     verb = "exceeds" if breached else "is still near"

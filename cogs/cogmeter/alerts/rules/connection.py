@@ -21,25 +21,25 @@ STALE_S: Final = 60.0  # age of the last acknowledged heartbeat from which its l
 SCOPES_OF_ALL: Final = ("global", "proxy")  # rate limits of all requests, not of one route
 
 
-def acknowledgement(view: Snapshot, limits: RuleLimits) -> Iterator[Reading]:
+def acknowledgement(snapshot: Snapshot, limits: RuleLimits) -> Iterator[Reading]:
     """Compare the share of first responses that were late or missing."""
     subject = FIRST_RESPONSES.subject(ACKNOWLEDGEMENT)
     limit = limits.of(subject)
-    if not limit.threshold or ACKNOWLEDGEMENT not in view.services:
+    if not limit.threshold or ACKNOWLEDGEMENT not in snapshot.services:
         return
-    place = view.services.index(ACKNOWLEDGEMENT)
-    operations, failures = view.by_service.operations[place], view.by_service.failures[place]
-    share = float(values.late_shares(operations, failures, view.buckets[place]))
+    place = snapshot.services.index(ACKNOWLEDGEMENT)
+    operations, failures = snapshot.by_service.operations[place], snapshot.by_service.failures[place]
+    share = float(values.late_shares(operations, failures, snapshot.buckets[place]))
     if operations >= limit.min_operations and FIRST_RESPONSES.beyond_recovery(share, limit):
         yield FIRST_RESPONSES.reading(subject, share, limit, f"{percent(share)} late or missing first responses")
 
 
-def gateway_latency(view: Snapshot, limits: RuleLimits) -> Iterator[Reading]:
+def gateway_latency(snapshot: Snapshot, limits: RuleLimits) -> Iterator[Reading]:
     """Compare the latency of the slowest shard; without an acknowledged heartbeat, how long one is missing."""
     subject = GATEWAY_LATENCY.subject()
     limit = limits.of(subject)
-    late = dict(view.gauges.named("gateway.latency_ms."))
-    for shard, age_s in view.gauges.named("gateway.heartbeat_age_s."):
+    late = dict(snapshot.gauges.named("gateway.latency_ms."))
+    for shard, age_s in snapshot.gauges.named("gateway.heartbeat_age_s."):
         if age_s > STALE_S:
             late[shard] = (age_s - HEARTBEAT_S) * 1000
     if not late:
@@ -50,14 +50,14 @@ def gateway_latency(view: Snapshot, limits: RuleLimits) -> Iterator[Reading]:
         yield GATEWAY_LATENCY.reading(subject, worst, limit, f"Gateway latency of {duration(worst)}{where}")
 
 
-def disconnects(view: Snapshot, limits: RuleLimits) -> Iterator[Reading]:
+def disconnects(snapshot: Snapshot, limits: RuleLimits) -> Iterator[Reading]:
     """Compare how often the connection was lost; a connection that stays lost is a breach by itself."""
     subject = DISCONNECTS.subject()
     limit = limits.of(subject)
     if not limit.threshold:
         return
-    lost = _lost(view, limits.settings.alert_gateway_lost_after)
-    times = view.gauges.disconnects()
+    lost = _lost(snapshot, limits.settings.alert_gateway_lost_after)
+    times = snapshot.gauges.disconnects()
     if lost is not None:
         text, level = lost
         yield Reading(subject, times, limit.threshold, text, limit.severity or level)
@@ -65,11 +65,11 @@ def disconnects(view: Snapshot, limits: RuleLimits) -> Iterator[Reading]:
         yield DISCONNECTS.reading(subject, times, limit, f"{number(times)} lost connections in 10 min")
 
 
-def rate_limits(view: Snapshot, limits: RuleLimits) -> Iterator[Reading]:
+def rate_limits(snapshot: Snapshot, limits: RuleLimits) -> Iterator[Reading]:
     """Compare how often Discord limited a request; a limit on all requests is critical."""
     subject = RATE_LIMITS.subject()
     limit = limits.of(subject)
-    by_scope = dict(view.gauges.named("rest.rate_limited."))
+    by_scope = dict(snapshot.gauges.named("rest.rate_limited."))
     times = sum(by_scope.values())
     if RATE_LIMITS.beyond_recovery(times, limit):
         worst = max(by_scope, key=lambda scope: by_scope[scope])
@@ -78,27 +78,26 @@ def rate_limits(view: Snapshot, limits: RuleLimits) -> Iterator[Reading]:
         yield RATE_LIMITS.reading(subject, times, limit, what, level=level)
 
 
-def invalid_requests(view: Snapshot, limits: RuleLimits) -> Iterator[Reading]:
+def invalid_requests(snapshot: Snapshot, limits: RuleLimits) -> Iterator[Reading]:
     """Compare the share of the invalid requests that is used up; at 1, Discord bans the address."""
     subject = INVALID_REQUESTS.subject()
     limit = limits.of(subject)
-    share = view.gauges.values.get("rest.invalid_share", 0.0)
+    share = snapshot.gauges.values.get("rest.invalid_share", 0.0)
     if INVALID_REQUESTS.beyond_recovery(share, limit):
         level = CRITICAL if share >= INVALID_CRITICAL else WARNING
         what = f"{percent(share)} of the invalid requests used up"
         yield INVALID_REQUESTS.reading(subject, share, limit, what, level=level)
 
 
-def _lost(view: Snapshot, after_s: float) -> tuple[str, str] | None:
+def _lost(snapshot: Snapshot, after_s: float) -> tuple[str, str] | None:
     """Return message and severity of a connection that is lost for longer than ``after_s``; None if none is."""
-    lost_s, partly_s = view.gauges.lost_s()
+    lost_s, partly_s = snapshot.gauges.lost_s()
     if not after_s or partly_s < after_s:
         return None
     if lost_s >= after_s:
         return f"No connection to Discord for {lost_s / 60:.0f} min", CRITICAL
-    connected = view.gauges.values.get("gateway.shards_connected", 0.0)
-    text = f"{number(connected)} of {number(view.gauges.most_connected)} shards connected for {partly_s / 60:.0f} min"
-    return text, WARNING
+    connected, most = snapshot.gauges.values.get("gateway.shards_connected", 0.0), snapshot.gauges.most_connected
+    return f"{number(connected)} of {number(most)} shards connected for {partly_s / 60:.0f} min", WARNING
 
 
 FIRST_RESPONSES: Final = Rule(

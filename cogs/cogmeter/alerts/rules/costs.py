@@ -18,9 +18,9 @@ LEAST_USD: Final = 1.0  # dollars of the last hour from which its growth is chec
 FLOOR_USD: Final = 0.1  # the hour before counts as at least this: the first cent after a pause is no growth
 
 
-def cost(view: Snapshot, limits: RuleLimits) -> Iterator[Reading]:
+def cost(snapshot: Snapshot, limits: RuleLimits) -> Iterator[Reading]:
     """Compare the dollars of the last 24 hours: of the bot as a whole, and of services that have their own budget."""
-    by_service = view.costs.day()
+    by_service = snapshot.costs.day()
     spent = {COST.subject(): sum(by_service.values())}
     for subject in limits.explicit(COST.name, "threshold"):
         if not subject.operation and subject.service != BOT:
@@ -32,14 +32,14 @@ def cost(view: Snapshot, limits: RuleLimits) -> Iterator[Reading]:
             yield COST.reading(subject, amount, limit, f"Costs of {dollars(amount)} in 24 h{most}")
 
 
-def cost_growth(view: Snapshot, limits: RuleLimits) -> Iterator[Reading]:
+def cost_growth(snapshot: Snapshot, limits: RuleLimits) -> Iterator[Reading]:
     """Find the bot and its services whose last hour cost many times the hour before."""
-    if view.costs.known_hours < 2:
+    if snapshot.costs.known_hours < 2:
         return
-    last = view.costs.hour()
+    last = snapshot.costs.hour()
     if sum(last.values()) < LEAST_USD:
         return
-    before = view.costs.hour(ago=1)
+    before = snapshot.costs.hour(ago=1)
     amounts = {BOT: (sum(last.values()), sum(before.values()))}
     amounts |= {service: (now, before.get(service, 0.0)) for service, now in last.items() if now >= LEAST_USD}
     for service, (now, previous) in amounts.items():

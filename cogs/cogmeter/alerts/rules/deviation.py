@@ -16,9 +16,9 @@ if TYPE_CHECKING:
     from cogmeter.alerts.rules.rule import RuleLimits
 
 
-def deviation(view: Snapshot, limits: RuleLimits) -> Iterator[Reading]:
+def deviation(snapshot: Snapshot, limits: RuleLimits) -> Iterator[Reading]:
     """Find services with a figure whose score is above the threshold."""
-    for service, measured in view.deviations.items():
+    for service, measured in snapshot.deviations.items():
         subject = DEVIATION.subject(service)
         limit = limits.of(subject)
         if DEVIATION.beyond_recovery(measured.score, limit) and measured.operations >= limit.min_operations:

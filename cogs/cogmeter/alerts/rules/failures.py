@@ -15,12 +15,11 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from cogmeter.alerts.measurement.values import Counts, Values
+    from cogmeter.alerts.measurement.values import CountArray, Values
 
 FEWEST: Final = 3  # failures for an error rate: among the fewest operations, two may be chance
 KEPT: Final = 0.5  # share of the minimum that keeps an alert active, so that it does not flap at the edge
-IMPROBABLE: Final = math.log(1e-5)  # the probability of chance: each service is checked all day
-
+IMPROBABLE: Final = math.log(1e-5)  # the accepted probability of chance; each service is checked all day
 UNLIKELY: Final = math.log(1e-2)  # the bound for the alert window, if a longer window is improbable
 
 
@@ -33,11 +32,11 @@ class Failures:
     of an incident for a while after it is over, so the alert window has to agree a little.
     """
 
-    spans: Sequence[tuple[Counts, Counts]]
-    days: tuple[Counts, Counts]
+    spans: Sequence[tuple[CountArray, CountArray]]
+    days: tuple[CountArray, CountArray]
 
     def enough(
-        self, min_operations: Counts | int, fewest: Counts | int = FEWEST, share: float = 1.0
+        self, min_operations: CountArray | int, fewest: CountArray | int = FEWEST, share: float = 1.0
     ) -> NDArray[np.bool_]:
         """Return whether the window has that share of the minimum of operations and of failures.
 
@@ -48,7 +47,7 @@ class Failures:
         result &= failures >= share * np.minimum(fewest, min_operations)
         return result
 
-    def no_chance(self, recovery: Values | float, min_operations: Counts | int) -> NDArray[np.bool_]:
+    def no_chance(self, recovery: Values | float, min_operations: CountArray | int) -> NDArray[np.bool_]:
         """Return whether more operations failed than the usual error rate explains.
 
         A usual error rate beyond the recovery threshold explains nothing.

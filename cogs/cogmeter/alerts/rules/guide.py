@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from cogmeter.alerts.measurement.snapshot import Snapshot
-    from cogmeter.alerts.measurement.values import Counts as Counted
+    from cogmeter.alerts.measurement.values import CountArray
     from cogmeter.alerts.measurement.window import Counts
     from cogmeter.alerts.model import Reading, Subject
     from cogmeter.alerts.rules.rule import Bounds, RuleLimits
@@ -27,61 +27,61 @@ MIN_FAILURES: Final = 5  # failures of one of several operations
 LONGER_S: Final = (HALF_HOUR_S, HOUR_S)  # windows that detect a small but lasting excess
 
 
-def error_rate(view: Snapshot, limits: RuleLimits) -> Iterator[Reading]:
+def error_rate(snapshot: Snapshot, limits: RuleLimits) -> Iterator[Reading]:
     """Compare the error rate of services, and of operations if a service has several, with the threshold."""
-    bounds = limits.bounds(ERROR_RATE.name, view.services)
-    counts = view.by_service
+    bounds = limits.bounds(ERROR_RATE.name, snapshot.services)
+    counts = snapshot.by_service
     indexes = _beyond(values.error_rates(counts.operations, counts.failures), bounds, counts, KEPT)
-    names = [(view.services[place], "") for place in _listed(indexes)]
-    yield from _shares(names, _of_services(view, indexes), bounds.at(indexes), FEWEST, limits)
-    bounds = limits.bounds_by_series(ERROR_RATE.name, view.services, view.series)
-    counts = view.by_series
+    names = [(snapshot.services[place], "") for place in _listed(indexes)]
+    yield from _shares(names, _of_services(snapshot, indexes), bounds.at(indexes), FEWEST, limits)
+    bounds = limits.bounds_by_series(ERROR_RATE.name, snapshot.services, snapshot.series)
+    counts = snapshot.by_series
     indexes = _beyond(values.error_rates(counts.operations, counts.failures), bounds, counts, KEPT)
-    # An operation that is all that its service does is judged as the service. There are many operations, and a few
-    # failures among twenty are nothing: it takes more, unless the operation has a threshold of its own.
+    # The only operation of a service counts as the service. With many operations a few failures of one are chance, so
+    # an operation needs more of them, unless it has its own threshold.
     named = {(subject.service, subject.operation) for subject in limits.explicit(ERROR_RATE.name, "threshold")}
-    own = np.array([view.series[place] in named for place in _listed(indexes)], dtype=np.bool_)
-    alone = counts.operations[indexes] == view.by_service.operations[view.service_of[indexes]]
+    own = np.array([snapshot.series[place] in named for place in _listed(indexes)], dtype=np.bool_)
+    alone = counts.operations[indexes] == snapshot.by_service.operations[snapshot.service_of[indexes]]
     judged = own | ((counts.failures[indexes] >= KEPT * MIN_FAILURES) & ~alone)
     indexes, fewest = indexes[judged], np.where(own[judged], FEWEST, MIN_FAILURES)
-    names = [view.series[place] for place in _listed(indexes)]
-    yield from _shares(names, _of_series(view, indexes), bounds.at(indexes), fewest, limits)
+    names = [snapshot.series[place] for place in _listed(indexes)]
+    yield from _shares(names, _of_series(snapshot, indexes), bounds.at(indexes), fewest, limits)
 
 
-def response_time(view: Snapshot, limits: RuleLimits) -> Iterator[Reading]:
+def response_time(snapshot: Snapshot, limits: RuleLimits) -> Iterator[Reading]:
     """Compare the response time of services, and of operations with their own limit, with the threshold."""
-    bounds = limits.bounds(RESPONSE_TIME.name, view.services)
+    bounds = limits.bounds(RESPONSE_TIME.name, snapshot.services)
     statistics = {subject: limits.statistic_of(subject) for subject in limits.explicit(RESPONSE_TIME.name, "statistic")}
     usual = limits.statistic_of(RESPONSE_TIME.subject(""))
-    measured = _times_ms(view, bounds, usual)
-    for place, service in enumerate(view.services) if statistics else ():
+    measured = _times_ms(snapshot, bounds, usual)
+    for place, service in enumerate(snapshot.services) if statistics else ():
         own = statistics.get(RESPONSE_TIME.subject(service), usual)
         if own != usual:
-            counts = view.by_service
+            counts = snapshot.by_service
             measured[place] = values.statistics_ms(
-                own, counts.operations[place], counts.sum_us[place], view.buckets[place]
+                own, counts.operations[place], counts.sum_us[place], snapshot.buckets[place]
             )
-    for place in _listed(_beyond(measured, bounds, view.by_service)):
-        yield _time(RESPONSE_TIME.subject(view.services[place]), float(measured[place]), limits)
-    for subject, place in _operations(view, limits, RESPONSE_TIME.name):
+    for place in _listed(_beyond(measured, bounds, snapshot.by_service)):
+        yield _time(RESPONSE_TIME.subject(snapshot.services[place]), float(measured[place]), limits)
+    for subject, place in _operations(snapshot, limits, RESPONSE_TIME.name):
         statistic = limits.statistic_of(subject)
-        buckets = np.zeros(0) if statistic == "average" else view.buckets_of(place)
-        counts = view.by_series
+        buckets = np.zeros(0) if statistic == "average" else snapshot.buckets_of(place)
+        counts = snapshot.by_series
         value = float(values.statistics_ms(statistic, counts.operations[place], counts.sum_us[place], buckets))
         limit = limits.of(subject)
         if counts.operations[place] >= max(limit.min_operations, 1) and RESPONSE_TIME.beyond_recovery(value, limit):
             yield _time(subject, value, limits)
 
 
-def throughput(view: Snapshot, limits: RuleLimits) -> Iterator[Reading]:
+def throughput(snapshot: Snapshot, limits: RuleLimits) -> Iterator[Reading]:
     """Compare the throughput of services, and of operations with their own limit, with the threshold."""
-    bounds = limits.bounds(THROUGHPUT.name, view.services)
-    rates = values.per_minute(view.by_service.operations, view.span_s)
-    for place in _listed(_beyond(rates, bounds, view.by_service)):
-        yield _rate(THROUGHPUT.subject(view.services[place]), float(rates[place]), limits)
-    for subject, place in _operations(view, limits, THROUGHPUT.name):
-        operations, limit = view.by_series.operations[place], limits.of(subject)
-        rate = float(values.per_minute(operations, view.span_s))
+    bounds = limits.bounds(THROUGHPUT.name, snapshot.services)
+    rates = values.per_minute(snapshot.by_service.operations, snapshot.span_s)
+    for place in _listed(_beyond(rates, bounds, snapshot.by_service)):
+        yield _rate(THROUGHPUT.subject(snapshot.services[place]), float(rates[place]), limits)
+    for subject, place in _operations(snapshot, limits, THROUGHPUT.name):
+        operations, limit = snapshot.by_series.operations[place], limits.of(subject)
+        rate = float(values.per_minute(operations, snapshot.span_s))
         if operations >= max(limit.min_operations, 1) and THROUGHPUT.beyond_recovery(rate, limit):
             yield _rate(subject, rate, limits)
 
@@ -97,51 +97,51 @@ def _listed(places: NDArray[np.int64]) -> list[int]:
     return listed
 
 
-def _of_services(view: Snapshot, places: NDArray[np.int64]) -> Failures:
+def _of_services(snapshot: Snapshot, places: NDArray[np.int64]) -> Failures:
     """Return the failures of some services."""
-    spans = [(view.by_service.operations, view.by_service.failures), *map(view.history.totals, LONGER_S)]
-    days = view.history.totals(THREE_DAYS_S)
+    spans = [(snapshot.by_service.operations, snapshot.by_service.failures), *map(snapshot.history.totals, LONGER_S)]
+    days = snapshot.history.totals(THREE_DAYS_S)
     return Failures([(ran[places], failed[places]) for ran, failed in spans], (days[0][places], days[1][places]))
 
 
-def _of_series(view: Snapshot, places: NDArray[np.int64]) -> Failures:
+def _of_series(snapshot: Snapshot, places: NDArray[np.int64]) -> Failures:
     """Return the failures of some operations; their usual error rate is that of their services."""
-    counts, (days, failed) = view.by_series, view.history.totals(THREE_DAYS_S)
-    service = view.service_of[places]
+    counts, (days, failed) = snapshot.by_series, snapshot.history.totals(THREE_DAYS_S)
+    service = snapshot.service_of[places]
     return Failures([(counts.operations[places], counts.failures[places])], (days[service], failed[service]))
 
 
-def _operations(view: Snapshot, limits: RuleLimits, rule: str) -> Iterator[tuple[Subject, int]]:
+def _operations(snapshot: Snapshot, limits: RuleLimits, rule: str) -> Iterator[tuple[Subject, int]]:
     """Yield the operations that have their own threshold, with their series numbers."""
     subjects = [subject for subject in limits.explicit(rule, "threshold") if subject.operation]
     if not subjects:
         return
-    place = {names: number for number, names in enumerate(view.series)}
+    place = {names: number for number, names in enumerate(snapshot.series)}
     for subject in subjects:
         number = place.get((subject.service, subject.operation))
         if number is not None:
             yield subject, number
 
 
-def _times_ms(view: Snapshot, bounds: Bounds, statistic: str) -> values.Values:
+def _times_ms(snapshot: Snapshot, bounds: Bounds, statistic: str) -> values.Values:
     """Return the statistic of every service; a quantile only if it is beyond the recovery threshold, else 0."""
-    counts = view.by_service
+    counts = snapshot.by_service
     quantile, _ = values.STATISTICS[statistic]
     if quantile is None:
         return values.averages_ms(counts.operations, counts.sum_us)
-    above = np.zeros(len(view.services), dtype=np.int64)
+    above = np.zeros(len(snapshot.services), dtype=np.int64)
     for recovery in np.unique(bounds.recovery[np.isfinite(bounds.recovery)]).tolist():
         rows = bounds.recovery == recovery
         # Most services share one threshold: the sum over all rows in place costs less than a copy of some of them.
-        above[rows] = view.buckets[:, values.first_above(recovery) : view.top + 1].sum(axis=1)[rows]
-    measured = np.zeros(len(view.services))
+        above[rows] = snapshot.buckets[:, values.first_above(recovery) : snapshot.top + 1].sum(axis=1)[rows]
+    measured = np.zeros(len(snapshot.services))
     beyond = np.flatnonzero(values.quantile_above(counts.operations, above, quantile))
-    measured[beyond] = values.quantiles_ms(view.buckets[beyond], quantile)
+    measured[beyond] = values.quantiles_ms(snapshot.buckets[beyond], quantile)
     return measured
 
 
 def _shares(
-    names: Sequence[tuple[str, str]], failures: Failures, bounds: Bounds, fewest: Counted | int, limits: RuleLimits
+    names: Sequence[tuple[str, str]], failures: Failures, bounds: Bounds, fewest: CountArray | int, limits: RuleLimits
 ) -> Iterator[Reading]:
     """Build readings of error rates. Fewer failures are needed to keep an alert active than to raise it."""
     rates = values.error_rates(*failures.spans[0])
@@ -157,8 +157,8 @@ def _shares(
 
 
 def _time(subject: Subject, value_ms: float, limits: RuleLimits) -> Reading:
-    _, words = values.STATISTICS[limits.statistic_of(subject)]
-    what = f"{words} response time of {duration(value_ms)}"
+    _, label = values.STATISTICS[limits.statistic_of(subject)]
+    what = f"{label} response time of {duration(value_ms)}"
     return RESPONSE_TIME.reading(subject, value_ms, limits.of(subject), what)
 
 

@@ -23,37 +23,37 @@ LEAST: Final = 12  # medians: an hour
 STEADY: Final = 0.05  # share of the whole growth that each quarter must add
 
 
-def stall(view: Snapshot, limits: RuleLimits) -> Iterator[Reading]:
+def stall(snapshot: Snapshot, limits: RuleLimits) -> Iterator[Reading]:
     """Compare the longest block of the event loop in the window."""
     subject = STALL.subject()
     limit = limits.of(subject)
-    if view.longest_stall is None:
+    if snapshot.longest_stall is None:
         return
-    longest_ms, place = view.longest_stall
+    longest_ms, place = snapshot.longest_stall
     if STALL.beyond_recovery(longest_ms, limit):
         yield STALL.reading(subject, longest_ms, limit, f"Event loop blocked for {duration(longest_ms)} at {place}")
 
 
-def dead_loops(view: Snapshot, limits: RuleLimits) -> Iterator[Reading]:
+def dead_loops(snapshot: Snapshot, limits: RuleLimits) -> Iterator[Reading]:
     """Find background loops that are dead or overdue; they are breached if their number reaches the threshold."""
-    for loop in view.loops:
+    for loop in snapshot.loops:
         subject = DEAD_LOOPS.subject(TASKS, loop.name)
         limit = limits.of(subject)
         if limit.threshold:
             what = "has died" if loop.dead else f"is overdue by {loop.overdue_s / 60:.0f} min"
             text = f"Loop {loop.name} {what}: {loop.text}" if loop.text else f"Loop {loop.name} {what}"
             level = limit.severity or (CRITICAL if loop.dead else WARNING)
-            count = len(view.loops)
+            count = len(snapshot.loops)
             yield Reading(subject, float(count), limit.threshold, text, level, count >= limit.threshold)
 
 
-def memory_growth(view: Snapshot, limits: RuleLimits) -> Iterator[Reading]:
+def memory_growth(snapshot: Snapshot, limits: RuleLimits) -> Iterator[Reading]:
     """Compare the steady growth of memory within six hours."""
     subject = MEMORY_GROWTH.subject()
     limit = limits.of(subject)
     if not limit.threshold:
         return
-    medians = view.gauges.memory()
+    medians = snapshot.gauges.memory()
     growth = steady_growth(medians)
     if MEMORY_GROWTH.beyond_recovery(growth, limit):
         hours, megabytes = len(medians) / 12, float(np.median(medians[-ENDS:])) / 1e6

@@ -1,4 +1,4 @@
-"""What a rule is: its facts, the limits that it reads, and the readings that it builds."""
+"""An alert rule: its facts, the limits that it reads, and the readings that it builds."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from cogmeter.alerts.measurement.snapshot import Snapshot
-    from cogmeter.alerts.measurement.values import Counts, Values
+    from cogmeter.alerts.measurement.values import CountArray, Values
     from cogmeter.alerts.model import Limit
     from cogmeter.settings import Settings
 
@@ -94,10 +94,10 @@ AlertChart: TypeAlias = (
 class WindowCounts:
     """The counts of windows of one length, one value for each window; ``buckets`` is [windows, BUCKETS]."""
 
-    operations: Counts
-    failures: Counts
-    sum_us: Counts
-    buckets: Counts
+    operations: CountArray
+    failures: CountArray
+    sum_us: CountArray
+    buckets: CountArray
     span_s: float
     statistic: str
 
@@ -158,7 +158,7 @@ class Rule(AlertKind):
 
     @property
     def by_operation(self) -> bool:
-        """Whether an operation can have its own limit."""
+        """True if an operation can have its own limit."""
         return self.about in {OPERATION, LOOP}
 
     def judges(self, service: str) -> bool:
@@ -168,6 +168,10 @@ class Rule(AlertKind):
     def subject(self, service: str = BOT, operation: str = "") -> Subject:
         """Return what a reading of this rule is about."""
         return Subject(self.name, service, operation)
+
+    def measured_service(self, service: str) -> str:
+        """Return the service whose operations a reading of this service measures."""
+        return self.source if self.source and service == BOT else service
 
     def beyond_recovery(self, value: float, limit: Limit) -> bool:
         """Return whether the rule is on, and the value is beyond its recovery threshold."""

@@ -23,7 +23,7 @@ from cogmeter.times import parse_duration
 
 THRESHOLD: Final = "threshold"
 FIELDS: Final = (THRESHOLD, "recovery", "for", "recovery_delay", "min_operations", "severity", "statistic")
-WORDED: Final = {"severity": SEVERITIES, "statistic": tuple(STATISTICS)}
+WORDED: Final = {"severity": SEVERITIES, "statistic": tuple(STATISTICS)}  # fields whose value is one of these words
 _SETTING_OF: Final = {  # fields that have the same setting for every rule
     "for": "alert_for",
     "recovery_delay": "alert_recovery",
@@ -102,8 +102,8 @@ class OverrideKey:
                 f"{shown(text, limit=_LONGEST)}: a name is missing. Use rule, rule@service or rule@service/operation."
             )
         if field == "statistic" and not RULES[rule].statistic_setting:
-            with_one = ", ".join(name for name, other in RULES.items() if other.statistic_setting)
-            raise LimitError(f"{shown(text, limit=_LONGEST)}: only {with_one} has a statistic.")
+            rules = ", ".join(name for name, other in RULES.items() if other.statistic_setting)
+            raise LimitError(f"{shown(text, limit=_LONGEST)}: only {rules} has a statistic.")
         service = service.replace("%2F", "/").replace("%25", "%")
         return cls(Subject(rule, service, operation), field)
 
@@ -136,18 +136,18 @@ def checked_value(text: str, key: OverrideKey, value: str) -> float | str:
         LimitError: the value is out of range, or not a word of the field; the text says what is valid.
     """
     value = value.strip()
-    given = f"{shown(text, limit=_LONGEST)}={shown(value, limit=_SHOWN)}"
+    assignment = f"{shown(text, limit=_LONGEST)}={shown(value, limit=_SHOWN)}"
     if key.field in WORDED:
         if value.lower() not in WORDED[key.field]:
-            raise LimitError(f"{given} is not valid. Use one of {', '.join(WORDED[key.field])}.")
+            raise LimitError(f"{assignment} is not valid. Use one of {', '.join(WORDED[key.field])}.")
         return value.lower()
     span = span_of(key)
     number = _number(value, span.unit)
     if number is None or number not in span:
         problem = "is not valid" if number is None else "is out of range"
-        raise LimitError(f"{given} {problem}. Use {span}.")
+        raise LimitError(f"{assignment} {problem}. Use {span}.")
     if key.field == "min_operations" and number != int(number):
-        raise LimitError(f"{given} is not a whole number.")
+        raise LimitError(f"{assignment} is not a whole number.")
     return number
 
 

@@ -32,17 +32,17 @@ class Limits:
         self.settings = settings
         self.left_out: dict[str, str] = {}  # overrides of another version, and why each has no effect in this one
         self._overrides: dict[Subject, dict[str, Any]] = {}  # a subject without service is the rule as a whole
-        self._found: dict[Subject, Limit] = {}
+        self._cache: dict[Subject, Limit] = {}
         self._columns: dict[str, Bounds] = {}
         self.override(overrides)
 
     def of(self, subject: Subject) -> Limit:
         """Return the limit of a subject."""
-        limit = self._found.get(subject)
+        limit = self._cache.get(subject)
         if limit is None:
-            if len(self._found) >= _REMEMBERED:
-                self._found.clear()
-            limit = self._found[subject] = self._limit(subject)
+            if len(self._cache) >= _REMEMBERED:
+                self._cache.clear()
+            limit = self._cache[subject] = self._limit(subject)
         return limit
 
     def override(self, overrides: Mapping[str, str]) -> None:
@@ -56,7 +56,7 @@ class Limits:
             except LimitError as error:  # stored by another version
                 self.left_out[text] = str(error)
         self._overrides = parsed
-        self._found.clear()
+        self._cache.clear()
         self._columns.clear()
 
     @staticmethod
@@ -104,7 +104,7 @@ class Limits:
             by_service = self.bounds(rule, services)
             place = {service: number for number, service in enumerate(services)}
             at = np.array([place[service] for service, _ in series], dtype=np.int64)
-            known = Bounds(by_service.threshold[at], by_service.recovery[at], by_service.min_operations[at])
+            known = by_service.at(at)
             for number, (service, operation) in enumerate(series):
                 if Subject(rule, service, operation) in self._overrides:
                     own = _bounds([self.of(Subject(rule, service, operation))])
@@ -128,10 +128,10 @@ class Limits:
         return Limit(
             threshold=threshold,
             recovery=recovery,
-            for_s=self._or(subject, "for", max(settings.alert_for, rule.for_s)),
-            recovery_s=self._or(subject, "recovery_delay", settings.alert_recovery),
-            min_operations=int(self._or(subject, "min_operations", default_min)),
-            severity=self._or(subject, "severity", ""),
+            for_s=self._value_or(subject, "for", max(settings.alert_for, rule.for_s)),
+            recovery_s=self._value_or(subject, "recovery_delay", settings.alert_recovery),
+            min_operations=int(self._value_or(subject, "min_operations", default_min)),
+            severity=self._value_or(subject, "severity", ""),
         )
 
     def _find(self, subject: Subject, field: str) -> tuple[Any, int]:
@@ -143,7 +143,7 @@ class Limits:
                 return value, 2 if not level.service else depth
         return None, 3
 
-    def _or(self, subject: Subject, field: str, default: Any) -> Any:
+    def _value_or(self, subject: Subject, field: str, default: Any) -> Any:
         value, _ = self._find(subject, field)
         return default if value is None else value
 

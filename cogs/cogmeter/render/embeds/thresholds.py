@@ -38,17 +38,17 @@ def thresholds_embed(
 
 
 def preview_embed(
-    key: str, before: EffectiveLimit, after: EffectiveLimit, outlook: WhatIf | None, why_not: str
+    key: str, before: EffectiveLimit, after: EffectiveLimit, what_if: WhatIf | None, why_not: str
 ) -> discord.Embed:
     """Return the embed of a requested change with its preview; ``why_not`` is the reason if there is none."""
     lines = [f"**{plain(key, 150)}**: {limit_text(before)} → **{limit_text(after)}**", ""]
-    lines.append(plain(why_not, 300) if outlook is None else what_if_text(outlook, strong="**"))
+    lines.append(plain(why_not, 300) if what_if is None else what_if_text(what_if, strong="**"))
     embed = discord.Embed(
         title="Change this threshold?", description="\n".join(lines), colour=DisplayState.NEUTRAL.colour
     )
-    if outlook is not None and outlook.left_out:
+    if what_if is not None and what_if.left_out:
         embed.set_footer(
-            text=f"The preview covers the {outlook.subjects} busiest subjects, not {outlook.left_out} quieter ones."
+            text=f"The preview covers the {what_if.subjects} busiest subjects, not {what_if.left_out} quieter ones."
         )
     return fit(embed)
 

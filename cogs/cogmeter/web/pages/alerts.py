@@ -9,7 +9,7 @@ from pydantic import Field
 
 from cogmeter.alerts.model import BOT
 from cogmeter.alerts.review.muting import REASON
-from cogmeter.alerts.review.threshold_changes import holdings
+from cogmeter.alerts.review.threshold_changes import effective_limits
 from cogmeter.alerts.rules import RULES
 from cogmeter.alerts.thresholds.keys import FIELDS, OverrideKey, span_of
 from cogmeter.notifiers.table import notifier_classes
@@ -129,7 +129,7 @@ async def show_alerts(view: PageView[AlertsPageParams]) -> web.Response:
     service = params.service
     if service not in {None, BOT}:
         await monitor.query.known([service or ""])
-    limits = await holdings(monitor.store, monitor.settings)
+    limits = await effective_limits(monitor.store, monitor.settings)
     # One row more than the page shows whether there is another page.
     offset = (params.page - 1) * ROWS
     history = await store.alerts(STATES[params.state], service=service, limit=ROWS + 1, offset=offset)

@@ -211,32 +211,32 @@ async def test_minutes_are_read_by_group_and_a_series_may_be_in_several(store):
 
 async def test_the_outlook_of_a_threshold_says_how_often_and_how_long_it_would_have_told(store):
     replayer = Replayer(store, Settings(), now_us=NOW_US)
-    found = await replayer.outlook("error_rate@busy", "20%")
+    found = await replayer.what_if("error_rate@busy", "20%")
     # The bad operation and its service are in breach together, which is one alert: 10 min, the window and the recovery.
     assert (found.times, found.now_times) == (1, 1)
     assert 10 * MINUTE_US < found.length_us <= 16 * MINUTE_US
     assert found.since_us == START_US
-    assert (await replayer.outlook("error_rate@calm", "0.001")).times == 0
-    assert (await replayer.outlook("error_rate", "1")).times == 0
-    assert (await replayer.outlook("error_rate@busy/bad", "0")).now_times == 1
-    assert (await replayer.outlook("throughput", "15")).times == 1
-    assert (await replayer.outlook("throughput", "15")).subjects == 2
-    off = await replayer.outlook("error_rate", "0")
+    assert (await replayer.what_if("error_rate@calm", "0.001")).times == 0
+    assert (await replayer.what_if("error_rate", "1")).times == 0
+    assert (await replayer.what_if("error_rate@busy/bad", "0")).now_times == 1
+    assert (await replayer.what_if("throughput", "15")).times == 1
+    assert (await replayer.what_if("throughput", "15")).subjects == 2
+    off = await replayer.what_if("error_rate", "0")
     assert (off.times, off.now_times) == (0, 1)
 
 
 async def test_the_outlook_of_other_fields_and_of_what_cannot_be_replayed(store):
     replayer = Replayer(store, Settings(), now_us=NOW_US)
-    assert (await replayer.outlook("error_rate@busy.for", "30m")).times == 0
-    assert (await replayer.outlook("error_rate@busy.min_operations", "1000")).times == 0
+    assert (await replayer.what_if("error_rate@busy.for", "30m")).times == 0
+    assert (await replayer.what_if("error_rate@busy.min_operations", "1000")).times == 0
     with pytest.raises(LimitError, match="0 to 1"):
-        await replayer.outlook("error_rate@busy", "7")
+        await replayer.what_if("error_rate@busy", "7")
 
 
 async def test_nothing_stored_tells_nothing(tmp_path):
     opened = await open_store(f"sqlite:///{tmp_path}/empty.db")
     try:
-        found = await Replayer(opened, Settings(), now_us=NOW_US).outlook("error_rate", "0.1")
+        found = await Replayer(opened, Settings(), now_us=NOW_US).what_if("error_rate", "0.1")
         assert (found.times, found.subjects) == (0, 0)
     finally:
         await opened.close()
@@ -252,6 +252,6 @@ async def test_a_replay_leaves_the_loop_free(store):
             await asyncio.sleep(0)
 
     counting = asyncio.create_task(count())
-    await Replayer(store, Settings(), now_us=NOW_US).outlook("response_time", "1")
+    await Replayer(store, Settings(), now_us=NOW_US).what_if("response_time", "1")
     counting.cancel()
     assert turns > 10

@@ -41,7 +41,9 @@ async def test_a_service_that_falls_silent_is_told_within_minutes_and_as_long_as
     assert found[0][1] <= 6 / 60
     assert found[-1][1] == pytest.approx(5, abs=0.1)
     assert found[-1][0].severity == "critical"
-    assert re.fullmatch(r"No operations in 5 min, where (3|4)\d(\.\d)? a minute are usual", found[-1][0].message)
+    assert re.fullmatch(
+        r"No operations in 5 min, where (3|4)\d(\.\d)? operations/minute are usual", found[-1][0].message
+    )
     back = await run(one, 1, lambda _: 40)
     assert all(hour < 0.1 for _, hour in back)
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Final
 
 from pydantic import Field, StrictFloat, StrictInt, StrictStr
 
-from cogmeter.alerts.review.threshold_changes import NOT_REPLAYABLE, Change, holdings, preview
+from cogmeter.alerts.review.threshold_changes import NOT_REPLAYABLE, Change, effective_limits, preview
 from cogmeter.alerts.thresholds.keys import LimitError, OverrideKey, span_of
 from cogmeter.query.records import Range
 from cogmeter.render.rule_text import what_if_text
@@ -68,7 +68,7 @@ class ThresholdChangeBody(Body):
 
 async def read_thresholds(monitor: Monitor, params: ThresholdsParams) -> Thresholds:
     """Return the limits in effect."""
-    limits = await holdings(monitor.store, monitor.settings)
+    limits = await effective_limits(monitor.store, monitor.settings)
     return Thresholds(
         rules=[_setting(limit) for limit in limits.rules(params.service)],
         others=[_setting(limit) for limit in limits.others(params.service)],
@@ -113,9 +113,9 @@ def _changes(values: Mapping[str, str | float | None]) -> list[Change]:
 
 
 async def _apply(monitor: Monitor, changes: Sequence[Change], actor: str) -> ThresholdChanges:
-    before = await holdings(monitor.store, monitor.settings)
+    before = await effective_limits(monitor.store, monitor.settings)
     await monitor.override({change.key: change.value for change in changes}, actor)
-    after = await holdings(monitor.store, monitor.settings)
+    after = await effective_limits(monitor.store, monitor.settings)
     applied = [
         ThresholdChange(
             key=change.key,
@@ -130,7 +130,7 @@ async def _apply(monitor: Monitor, changes: Sequence[Change], actor: str) -> Thr
 
 
 def _previewed(change: Change, its_preview: Preview) -> ThresholdChange:
-    what_if, outlook = its_preview.outlook, None
+    what_if, outlook = its_preview.what_if, None
     if what_if is None:
         message = NOT_REPLAYABLE if change.value is not None else "The configured value would be in effect again."
     else:
