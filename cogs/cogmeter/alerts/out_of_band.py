@@ -186,7 +186,7 @@ class OutOfBandAlerts:
                     self._gone.add(notifier.name)
                 elif not error.permanent:
                     outage.unsent.append((notifier, notice))
-            except Exception:  # the others receive it all the same
+            except Exception:  # a bug in one target must not stop the others
                 self.failed += 1
                 _logger.exception("The %s target failed on an out-of-band alert", notifier.name)
             else:

@@ -95,7 +95,7 @@ class Notifier(ABC):
     edits_in_place: bool  # one message shows the present state, so that only the newest change is sent
     per_alert: bool  # also receives each alert of a group, not only the group's own alert
     out_of_band: bool  # also sends while the bot's event loop is blocked; it must need neither bot nor store
-    rate: SendRate | None  # None: no limit of ours
+    rate: SendRate | None  # None: cogmeter sets no limit
 
     @classmethod
     def create(cls, context: NotifierContext) -> Self:

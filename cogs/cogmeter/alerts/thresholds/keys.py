@@ -51,7 +51,7 @@ class ValueRange:
     least: float
     most: float
     unit: str
-    below: bool = False  # ``most`` itself is not one of them
+    below: bool = False  # ``most`` itself is excluded
 
     @classmethod
     def of(cls, field: str) -> ValueRange:
