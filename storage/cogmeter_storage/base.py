@@ -225,6 +225,13 @@ class Store(Protocol):
         """The alerts, deliveries, mutes and threshold overrides; see AlertStore."""
         ...
 
+    async def first_us(self) -> int | None:
+        """Return the start of the first stored minute, or of the first hour or day if only those are stored.
+
+        That is the end of the first operation if no minute is sealed yet, and None without operations.
+        """
+        ...
+
     async def status(self) -> StoreStatus:
         """Return the size, the time range, the last write and known damage."""
         ...

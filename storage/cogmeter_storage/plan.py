@@ -53,6 +53,14 @@ def plan(since_us: int, until_us: int, stored: Mapping[Tier, Extent], *, step_us
     return Plan(since_us, until_us, tuple(pieces))
 
 
+def first_start_us(stored: Mapping[Tier, Extent]) -> int | None:
+    """Return the start of the first slot: of the coarsest tier that has slots of removed finer ones; None without."""
+    for finer, coarser in ((Tier.HOUR, Tier.DAY), (Tier.MINUTE, Tier.HOUR)):
+        if _removed_before(stored, finer, coarser):
+            return stored[coarser].first_us
+    return stored[Tier.MINUTE].first_us if Tier.MINUTE in stored else None
+
+
 def _removed_before(stored: Mapping[Tier, Extent], finer: Tier, coarser: Tier) -> int:
     """Return the time before which the finer tier has been cleaned up, so that the coarser one replaces it."""
     if coarser not in stored:

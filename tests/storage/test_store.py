@@ -154,6 +154,20 @@ async def test_clean_removes_what_is_too_old_and_the_hours_and_days_stand_for_it
     assert await store.clean(Retention(raw_hours=10, hour_hours=48), now_us=now_us) == type(cleaned)()
 
 
+async def test_the_first_time_is_that_of_the_finest_stored_slots(store, append, make_rows, noon):
+    assert await store.first_us() is None
+    await append(store, make_rows(1, noon + 5_000_000))
+    assert noon <= await store.first_us() <= noon + 5_000_000  # its minute may not be sealed yet
+    now_us = noon + 100 * HOUR_US
+    await append(store, make_rows(1, now_us))
+    await store.fold(now_us=now_us)
+    assert await store.first_us() == noon
+    await store.clean(Retention(raw_hours=10, hour_hours=200), now_us=now_us)
+    assert await store.first_us() == noon
+    await store.clean(Retention(raw_hours=10, hour_hours=48), now_us=now_us)
+    assert await store.first_us() == noon - 12 * HOUR_US  # the day is all that is left of it
+
+
 async def test_clean_keeps_what_is_not_sealed_or_not_folded_yet(store, append, make_rows, noon):
     await append(store, make_rows(90, noon))
     later = noon + 1000 * DAY_US

@@ -57,25 +57,21 @@ class Query:
 
         Time without operations between two records stays: it is a measurement.
         """
-        first_us = (await self.store.status()).first_end_us
+        first_us = await self.store.first_us()
         if first_us is None or first_us <= span.since_us:
             return span
-        groups = {series.id: 0 for series in await self.store.series()}
-        # Raw operations are deleted before slots are, so that the first one need not be the first record.
-        if (await self.store.totals(0, span.since_us + span.step_us, groups=groups)).counts.any():
+        covered = span
+        while True:  # the bins become narrower as the range shrinks
+            # Without groups the store computes the bins only, which takes a fraction of a millisecond.
+            bins = await self.store.totals(covered.since_us, covered.until_us, groups={}, step_us=covered.step_us)
+            index = int(np.searchsorted(bins.edges_us, first_us, side="right")) - 1
+            if index <= 0 or first_us >= bins.until_us:
+                break
+            covered = dataclasses.replace(covered, since_us=int(bins.edges_us[index]))
+        if covered is span:
             return span
-        since_us = await self._first_bin(span, groups)
-        markers = await self.store.markers(span.since_us, since_us)  # such as the start of the bot
-        return dataclasses.replace(span, since_us=markers[0].at_us // MINUTE_US * MINUTE_US if markers else since_us)
-
-    async def _first_bin(self, span: Range, groups: Mapping[int, int]) -> int:
-        """Return the start of the first bin with operations, in bins that become finer as the range shrinks."""
-        while True:
-            totals = await self.store.totals(span.since_us, span.until_us, groups=groups, step_us=span.step_us)
-            filled = np.flatnonzero(totals.counts.sum(axis=1))
-            if not filled.size or not filled[0]:
-                return span.since_us
-            span = dataclasses.replace(span, since_us=int(totals.edges_us[filled[0]]))
+        markers = await self.store.markers(span.since_us, covered.since_us)  # such as the start of the bot
+        return dataclasses.replace(span, since_us=markers[0].at_us // MINUTE_US * MINUTE_US) if markers else covered
 
     async def overview(
         self, period: Period | Range = Period.DAY, *, services: Collection[str] | None = None

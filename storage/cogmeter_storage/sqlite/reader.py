@@ -6,7 +6,7 @@ import contextlib
 from typing import TYPE_CHECKING
 
 from cogmeter_storage.model import SeriesRecord, StoreStatus, Tier
-from cogmeter_storage.plan import plan
+from cogmeter_storage.plan import first_start_us, plan
 from cogmeter_storage.rollup import WritePosition
 from cogmeter_storage.sqlite.connection import snapshot
 from cogmeter_storage.sqlite.damage import LAST_US, sound_rows
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 # Buckets added up at once: few enough that no numpy call blocks the interpreter's lock for long, and enough that
 # its fixed cost is small.
 _CHUNK_BUCKETS = 40_000
+_BY_ID = "SELECT id, end_us FROM operation WHERE typeof(end_us) = 'integer' ORDER BY id"
 
 
 def totals(
@@ -91,15 +92,22 @@ def series(raw: sqlite3.Connection) -> list[SeriesRecord]:
     return [SeriesRecord(*row) for row in rows]
 
 
+def first_us(raw: sqlite3.Connection, damage: DamageLog) -> int | None:
+    """Implement Store.first_us."""
+    with snapshot(raw):
+        stored, _ = extents(raw, damage)
+        start_us = first_start_us(stored)
+        return _first_operation(raw)[1] if start_us is None else start_us
+
+
 def status(
     raw: sqlite3.Connection, damage: DamageLog, path: Path, *, url: str, last_write_us: int | None
 ) -> StoreStatus:
     """Implement Store.status."""
     with snapshot(raw):
         (version,) = raw.execute("PRAGMA user_version").fetchone()
-        edge = "SELECT id, end_us FROM operation WHERE typeof(end_us) = 'integer' ORDER BY id"
-        first = raw.execute(f"{edge} LIMIT 1").fetchone() or (0, None)
-        last = raw.execute(f"{edge} DESC LIMIT 1").fetchone() or (-1, None)
+        first = _first_operation(raw)
+        last = raw.execute(f"{_BY_ID} DESC LIMIT 1").fetchone() or (-1, None)
         (names,) = raw.execute("SELECT count(*) FROM series").fetchone()
         damaged, clock = damage.counts(raw), clock_steps(raw)
     return StoreStatus(
@@ -114,6 +122,11 @@ def status(
         clock=clock,
         damage=damaged,
     )
+
+
+def _first_operation(raw: sqlite3.Connection) -> tuple[int, int | None]:
+    """Return the id and the end of the first operation, (0, None) without operations."""
+    return raw.execute(f"{_BY_ID} LIMIT 1").fetchone() or (0, None)
 
 
 def _size(path: Path) -> int:

@@ -194,6 +194,10 @@ class SqliteStore:
         """The alerts and what belongs to them."""
         return self._alerting
 
+    async def first_us(self) -> int | None:
+        """Return the start of the stored statistics."""
+        return await self._reading.run(reader.first_us, self._damage)
+
     async def status(self) -> StoreStatus:
         """Return size, time range and last write."""
         writer = self._writer_or_none

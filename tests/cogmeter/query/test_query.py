@@ -212,6 +212,17 @@ async def test_statistics_that_outlive_their_operations_are_on_the_axis(store):
     assert (await query(store).summary(Period.MONTH)).timeline.edges_us[0] <= since_us
 
 
+async def test_a_chart_begins_with_the_first_statistics_when_all_operations_were_deleted(store):
+    first_us = NOW_US - 10 * DAY_US
+    await recorded(store, *times(first_us))
+    await store.append([], now_us=NOW_US)
+    await store.fold(now_us=NOW_US)
+    await store.clean(Retention(raw_hours=24), now_us=NOW_US)
+    assert (await store.status()).first_end_us is None
+    edges_us = (await query(store).summary(Period.MONTH)).timeline.edges_us
+    assert Period.MONTH.range_at(NOW_US).since_us < edges_us[0] <= first_us
+
+
 async def test_without_any_record_a_chart_has_the_whole_range(store):
     span = Period.DAY.range_at(NOW_US)
     assert await query(store).covered(span) == span
