@@ -80,16 +80,10 @@ class ServiceHealthChecks:
     def _quiet(self, name: str, window_s: float, alert: Alert | None) -> ServiceHealth:
         seen_us = self._seen_us.get(name)
         age_s = None if seen_us is None else (now_us() - seen_us) / 1e6
-        status, reason = Status.UNKNOWN, _no_operations(window_s, seen_us)
+        status, reason = Status.UNKNOWN, f"no operations in the last {formatting.duration(window_s * 1e6)}"
         if alert is not None:
             status, reason = _OF_SEVERITY.get(alert.severity, Status.DEGRADED), alert.message
         return ServiceHealth(Check(name, status, reason, age_s), last_seen_us=seen_us)
-
-
-def _no_operations(window_s: float, seen_us: int | None) -> str:
-    return (
-        "no operations yet" if seen_us is None else f"no operations in the last {formatting.duration(window_s * 1e6)}"
-    )
 
 
 async def _active(monitor: Monitor, window: Window, alerts: Mapping[str, Alert]) -> dict[str, ServiceHealth]:
