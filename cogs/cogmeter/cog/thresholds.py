@@ -24,7 +24,6 @@ from cogmeter.render.rule_text import override_text
 if TYPE_CHECKING:
     from cogmeter.alerts.thresholds.effective import EffectiveLimits
     from cogmeter.settings import Settings
-    from cogmeter_storage.alerting import AuditEntry
 
 PAGE: Final = 15
 MAX_ERROR: Final = 500  # characters of the text about a wrong option
@@ -175,17 +174,9 @@ async def _audit(responder: Responder) -> CommandAnswer:
     async def page(number: int) -> tuple[discord.Embed, bool]:
         entries = await responder.monitor.store.alerting.audit(limit=PAGE + 1, offset=number * PAGE)
         more = len(entries) > PAGE
-        return audit_embed([_formatted(entry) for entry in entries[:PAGE]], page=number, more=more), more
+        return audit_embed(entries[:PAGE], page=number, more=more), more
 
     return await Pages.answer(responder, page)
-
-
-def _formatted(entry: AuditEntry) -> AuditEntry:
-    """Return the entry with a threshold's values formatted."""
-    if not entry.action.startswith("threshold"):
-        return entry
-    before, after = (override_text(entry.subject, value) if value else "" for value in (entry.before, entry.after))
-    return replace(entry, before=before, after=after)
 
 
 async def _effective_limits(responder: Responder) -> EffectiveLimits:
