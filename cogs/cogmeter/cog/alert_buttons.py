@@ -5,12 +5,12 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING, Any, ClassVar, Final, Self
 
-import aiohttp
 import discord
 from discord.ui import Button, DynamicItem
 
 from cogmeter.alerts.lifecycle.engine import ClosedAlertError, UnknownAlertError
-from cogmeter.cog.responder import FAILED, STORE_FAILED, UserError
+from cogmeter.cog.responder import FAILED, STORE_FAILED, UserError, send_text
+from cogmeter.notifiers.discord_channel.channel import BROKEN, NO_MENTIONS
 from cogmeter.notifiers.discord_channel.message import (
     ACKNOWLEDGE,
     DETAILS,
@@ -22,7 +22,6 @@ from cogmeter.notifiers.discord_channel.message import (
 )
 from cogmeter.query.query import now_us
 from cogmeter.recording.background import own_work
-from cogmeter.render import formatting
 from cogmeter_storage.alerting import AlertState, Mute
 from cogmeter_storage.base import StorageError
 
@@ -41,7 +40,6 @@ OVER: Final = "This alert is already resolved."
 UNKNOWN: Final = "There is no such alert; it may be older than the retention time."
 WIDER: Final = "The alert stays muted: a wider mute is active until <t:{until}:f>. `/{group} unmute` ends it."
 LISTED: Final = 25  # transitions and deliveries in the details; more do not fit
-NO_MENTIONS: Final = discord.AllowedMentions.none()
 
 _logger = logging.getLogger("cogmeter.cog")
 
@@ -94,16 +92,16 @@ class AlertButton(DynamicItem[Button[Any]], template=TEMPLATE):
             if work is not None:
                 await work(ButtonPress(self.responder, interaction, self._uid, self._action))
         except (UserError, UnknownAlertError, ClosedAlertError) as error:
-            await _send_text(interaction, str(error))
+            await send_text(interaction, str(error))
         except StorageError as error:
             _logger.warning("A press could not be answered: %s", error)
-            await _send_text(interaction, STORE_FAILED)
-        except (discord.DiscordException, aiohttp.ClientError, OSError) as error:
+            await send_text(interaction, STORE_FAILED)
+        except (discord.DiscordException, *BROKEN) as error:
             _logger.warning("Discord did not accept the answer to a press: %s", error)
         except Exception:
             self.responder.monitor.faults["presses"] += 1
             _logger.exception("The button %s failed", self._action)
-            await _send_text(interaction, FAILED)
+            await send_text(interaction, FAILED)
         finally:
             own_work.reset(working)
 
@@ -166,10 +164,10 @@ class ButtonPress:
         """Update the message at once. The notifier edits it again later, and retries if that fails."""
         message = self._interaction.message
         chart = bool(message and message.embeds and message.embeds[0].image.url)
-        message_now = await self._messages.build(alert, await self._members(), chart=chart)
+        content = await self._messages.build(alert, await self._members(), chart=chart)
         try:
             await self._interaction.edit_original_response(
-                embed=message_now.embed, view=view_of(alert), allowed_mentions=NO_MENTIONS
+                embed=content.embed, view=view_of(alert), allowed_mentions=NO_MENTIONS
             )
         except discord.HTTPException as error:
             _logger.debug("The notifier will update the message of alert %d: %s", alert.id, error)
@@ -191,15 +189,3 @@ ACTIONS: Final[dict[str, Callable[[ButtonPress], Awaitable[None]]]] = {
     DETAILS: ButtonPress.details,
     **dict.fromkeys(MUTES, ButtonPress.mute),
 }
-
-
-async def _send_text(interaction: discord.Interaction[Any], text: str) -> None:
-    """Send a text that only the user who pressed the button sees."""
-    text = formatting.cut(text, 2_000)
-    try:
-        if interaction.response.is_done():
-            await interaction.followup.send(text, ephemeral=True, allowed_mentions=NO_MENTIONS)
-        else:
-            await interaction.response.send_message(text, ephemeral=True, allowed_mentions=NO_MENTIONS)
-    except (discord.DiscordException, aiohttp.ClientError, OSError) as error:
-        _logger.warning("Discord did not accept the answer to a press: %s", error)

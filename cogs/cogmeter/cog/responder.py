@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, TypeVar
 import discord
 
 from cogmeter.alerts.model import Subject
-from cogmeter.notifiers.discord_channel.channel import BROKEN
+from cogmeter.notifiers.discord_channel.channel import BROKEN, NO_MENTIONS
 from cogmeter.render.embeds.statistics import chart_file
 from cogmeter.render.formatting import cut
 from cogmeter_storage.base import StorageError
@@ -107,16 +107,16 @@ class Responder:
             await interaction.response.defer(thinking=True)
             await self._send(interaction, await work(checked))
         except UserError as error:
-            await self._send_text(interaction, str(error))
+            await send_text(interaction, str(error))
         except StorageError as error:
             _logger.warning("A command could not be answered: %s", error)
-            await self._send_text(interaction, STORE_FAILED)
+            await send_text(interaction, STORE_FAILED)
         except (discord.DiscordException, *BROKEN) as error:
             _logger.warning("Discord did not accept an answer: %s", error)
         except Exception:
             self.monitor.faults["commands"] += 1
             _logger.exception("A command failed")
-            await self._send_text(interaction, FAILED)
+            await send_text(interaction, FAILED)
 
     async def draw(self, timeline: Timeline) -> Picture:
         """Draw the chart of a timeline with the response-time threshold in effect. Never raises."""
@@ -139,21 +139,22 @@ class Responder:
             embed=answer.embed,
             files=[chart_file(picture.png, picture.chart)] if picture is not None and picture.drawn else [],
             view=answer.buttons or discord.utils.MISSING,
-            allowed_mentions=discord.AllowedMentions.none(),
+            allowed_mentions=NO_MENTIONS,
         )
         if answer.buttons is not None:
             answer.buttons.shown(interaction)
 
-    async def _send_text(self, interaction: discord.Interaction, text: str) -> None:
-        """Send a text only to the user or, after a deferral, to the channel. It must not contain internal details."""
-        text, no_mentions = cut(text, CONTENT), discord.AllowedMentions.none()
-        try:
-            if interaction.response.is_done():
-                await interaction.followup.send(text, allowed_mentions=no_mentions)  # always public after the deferral
-            else:
-                await interaction.response.send_message(text, ephemeral=True, allowed_mentions=no_mentions)
-        except (discord.DiscordException, *BROKEN) as error:
-            _logger.warning("Discord did not accept an error message: %s", error)
+
+async def send_text(interaction: discord.Interaction, text: str) -> None:
+    """Send a text only to the user or, after a public deferral, to the channel. It must not contain internal details.
+
+    Never raises for an error of Discord.
+    """
+    send = interaction.followup.send if interaction.response.is_done() else interaction.response.send_message
+    try:
+        await send(cut(text, CONTENT), ephemeral=True, allowed_mentions=NO_MENTIONS)
+    except (discord.DiscordException, *BROKEN) as error:
+        _logger.warning("Discord did not accept an error message: %s", error)
 
 
 async def _no_check() -> None:

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 import discord
 
-from cogmeter.cog.responder import FAILED, REFUSED, STORE_FAILED, CommandAnswer, UserError
-from cogmeter.notifiers.discord_channel.channel import BROKEN
+from cogmeter.cog.responder import FAILED, REFUSED, STORE_FAILED, CommandAnswer, UserError, send_text
+from cogmeter.notifiers.discord_channel.channel import BROKEN, NO_MENTIONS
 from cogmeter_storage.base import StorageError
 
 if TYPE_CHECKING:
@@ -36,9 +36,7 @@ class Buttons(discord.ui.View):
 
     async def show(self, interaction: discord.Interaction, embed: discord.Embed, *, last: bool = False) -> None:
         """Replace the embed after the press was deferred; ``last`` removes the buttons."""
-        await interaction.edit_original_response(
-            embed=embed, view=None if last else self, allowed_mentions=discord.AllowedMentions.none()
-        )
+        await interaction.edit_original_response(embed=embed, view=None if last else self, allowed_mentions=NO_MENTIONS)
         self.shown(interaction)
         if last:
             self._close()
@@ -78,11 +76,7 @@ class Buttons(discord.ui.View):
             self._responder.monitor.faults["commands"] += 1
             _logger.error("The button %s failed", item, exc_info=error)
             text = FAILED
-        send = interaction.followup.send if interaction.response.is_done() else interaction.response.send_message
-        try:
-            await send(text, ephemeral=True, allowed_mentions=discord.AllowedMentions.none())
-        except (discord.DiscordException, *BROKEN) as send_error:
-            _logger.warning("Discord did not accept an error message: %s", send_error)
+        await send_text(interaction, text)
 
     def _close(self) -> None:
         self.stop()

@@ -9,7 +9,7 @@ import discord
 
 from cogmeter.cog.report import alert_report
 from cogmeter.notifiers.base import NotifyError
-from cogmeter.notifiers.discord_channel.channel import BROKEN, AlertChannel
+from cogmeter.notifiers.discord_channel.channel import BROKEN, NO_MENTIONS, AlertChannel
 from cogmeter.query.query import now_us
 from cogmeter.query.records import Range
 from cogmeter.render.embeds.report import report_embed
@@ -75,8 +75,8 @@ class WeeklyReport:
         try:
             if not (begun and await self._was_posted(channel, embed)):
                 await store.set_value(KEY, _written("begun", week))
-                no_pings = discord.AllowedMentions.none()
-                await channel.send(embed=embed, silent=True, allowed_mentions=no_pings, nonce=f"cogmeter-week-{week}")
+                nonce = f"cogmeter-week-{week}"
+                await channel.send(embed=embed, silent=True, allowed_mentions=NO_MENTIONS, nonce=nonce)
         except (discord.DiscordException, *BROKEN) as error:
             raise alert_channel.refused(error) from error
         await store.set_value(KEY, _written("posted", week))

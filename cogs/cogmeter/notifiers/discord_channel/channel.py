@@ -32,6 +32,7 @@ NEEDED: Final = {
 }
 # The connection failed; the request may have arrived.
 BROKEN: Final = (aiohttp.ClientError, OSError, TimeoutError)
+NO_MENTIONS: Final = discord.AllowedMentions.none()
 
 
 class AlertChannel:

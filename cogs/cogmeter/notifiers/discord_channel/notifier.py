@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Final, Self
 import discord
 
 from cogmeter.notifiers.base import Notifier
-from cogmeter.notifiers.discord_channel.channel import BROKEN, THREAD_EXISTS, AlertChannel
+from cogmeter.notifiers.discord_channel.channel import BROKEN, NO_MENTIONS, THREAD_EXISTS, AlertChannel
 from cogmeter.notifiers.discord_channel.message import (
     MessageBuilder,
     MessageGoneError,
@@ -53,7 +53,6 @@ OLD_EDIT_S: Final = 15.0  # discord.py retries by itself when Discord refuses to
 NOT_ALLOWED_FILES: Final = "the bot is not allowed to attach files here"
 THREAD_OPEN_MINUTES: Final = 1440  # without a message
 REDRAWN: Final = frozenset({"worsened", "resolved"})  # changes that the chart should show
-NOBODY: Final = discord.AllowedMentions.none()
 
 _logger = logging.getLogger("cogmeter.notifiers")
 
@@ -154,7 +153,7 @@ class ChannelNotifier(Notifier):
         options: dict[str, Any] = {
             "embed": content.embed,
             "silent": is_silent(notice),
-            "allowed_mentions": NOBODY,
+            "allowed_mentions": NO_MENTIONS,
         }
         if view is not None:
             options["view"] = view
@@ -190,7 +189,8 @@ class ChannelNotifier(Notifier):
 
     async def _edit_in_time(self, ref: MessageRef, notice: Notice, content: AlertMessage) -> bool:
         message = self._at(ref.channel).get_partial_message(ref.message)
-        options: dict[str, Any] = {"embed": content.embed, "view": view_of(notice.alert), "allowed_mentions": NOBODY}
+        view = view_of(notice.alert)
+        options: dict[str, Any] = {"embed": content.embed, "view": view, "allowed_mentions": NO_MENTIONS}
         if content.drawn:
             options["attachments"] = content.files()
         editing = asyncio.ensure_future(message.edit(**options))
@@ -222,7 +222,7 @@ class ChannelNotifier(Notifier):
         text = followup(notice, edited=edited, posted_us=ref.posted_us, threaded=thread is not None)
         if not text or (again and await self._has_text(thread or ref.channel, text)):
             return
-        content, mentions = self._pinging(text) if pings else (text, NOBODY)
+        content, mentions = self._pinging(text) if pings else (text, NO_MENTIONS)
         options: dict[str, Any] = {
             "content": content,
             "allowed_mentions": mentions,
@@ -259,7 +259,7 @@ class ChannelNotifier(Notifier):
             return None
         try:
             details = await self._messages.details(alert, notice.members, [notice.change])
-            await thread.send(embed=details, silent=True, allowed_mentions=NOBODY)
+            await thread.send(embed=details, silent=True, allowed_mentions=NO_MENTIONS)
         except (discord.DiscordException, *BROKEN) as error:
             _logger.warning("Could not post the details in the thread of alert %d: %s", alert.id, error)
         return thread.id
