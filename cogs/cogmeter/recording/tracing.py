@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from contextvars import Context, Token
 
 MAX_SPANS: Final = 100
-_NOBODY: Final[Mapping[str, str]] = {}
+_NO_HASHES: Final[Mapping[str, str]] = {}
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +71,7 @@ class Trace:
 
     def affected(self, outcome: int, duration_ns: int) -> Mapping[str, str]:  # noqa: ARG002 - for subclasses
         """Return metadata with hashes of the affected user and guild; empty where they are not known."""
-        return _NOBODY
+        return _NO_HASHES
 
 
 class Scope(NamedTuple):

@@ -24,7 +24,7 @@ LOST: Final = "disconnects"  # the engine's rule that also finds a lost connecti
 def outages_of(
     bot: discord.Client, settings: Settings, watcher: Watcher, has_active: Callable[[str, str], bool]
 ) -> list[Outage]:
-    """Return the outages to check; a blocked loop is noticed with PERFORMANCE_WATCH_STALLS only.
+    """Return the outages to check; a blocked loop is detected only with PERFORMANCE_WATCH_STALLS.
 
     ``has_active(target, rule)`` is True if the engine has sent the target an alert of the rule that is still active.
     Without Discord the loop still runs, so the engine may have been faster. It cannot detect a loop that is blocked.

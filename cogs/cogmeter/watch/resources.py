@@ -15,12 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 FULL: Final = 0.8  # share of the allowed open files that the doctor reports
-_UNKNOWN: Final = (
-    psutil.Error,
-    OSError,
-    NotImplementedError,
-    AttributeError,
-)  # not supported here
+_UNSUPPORTED: Final = (psutil.Error, OSError, NotImplementedError, AttributeError)  # of gauges on this platform
 
 
 class Pauses:
@@ -124,7 +119,7 @@ def _known(gauges: dict[str, Callable[[], float]]) -> dict[str, float]:
     for name, read in gauges.items():
         try:
             known[name] = read()
-        except _UNKNOWN:
+        except _UNSUPPORTED:
             continue
     return known
 
@@ -132,7 +127,7 @@ def _known(gauges: dict[str, Callable[[], float]]) -> dict[str, float]:
 def _network() -> dict[str, float]:
     try:
         interfaces = psutil.net_io_counters(pernic=True)
-    except _UNKNOWN:
+    except _UNSUPPORTED:
         return {}
     real = [counters for name, counters in interfaces.items() if not name.lower().startswith("lo")]
     return {

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
     Respond: TypeAlias = Callable[..., Coroutine[Any, Any, Any]]
 
-NOBODY: Final = "not answered by this bot: its view has expired, or was lost at a restart"
+NOT_ANSWERED: Final = "not answered by this bot: its view has expired, or was lost at a restart"
 CLOCKS_APART_S: Final = 1.0  # the difference from which Discord's times and this machine's visibly differ
 MOST_PER_SWEEP: Final = 1_000  # interactions that are checked in one turn of the loop
 
@@ -214,7 +214,7 @@ class Acknowledgement(Surface):
             self._settle(pending, self._answers_to(pending).missed(now_ns()))
         else:
             # Not an error: users press buttons of expired views, or another process answers.
-            settle_unclaimed(self.context, pending, Outcome.USER, NOBODY)
+            settle_unclaimed(self.context, pending, Outcome.USER, NOT_ANSWERED)
             self._done(pending)
 
     def _settle(self, pending: PendingInteraction, how: Acknowledged) -> None:

@@ -27,7 +27,7 @@ KEY_BYTES: Final = 16
 HASH_BYTES: Final = 4  # eight characters: of 10,000 users, two have the same hash with a probability of about 1%
 PLACES: Final = 500  # interactions that an alert's example may link to
 EARLY_US: Final = 1_000_000  # the clock may be set between the two compared times
-NOBODY: Final[Mapping[str, str]] = {}
+NO_HASHES: Final[Mapping[str, str]] = {}
 
 _logger = logging.getLogger("cogmeter.watch")
 
@@ -69,7 +69,7 @@ class People:
     def of(self, who: Who) -> Mapping[str, str]:
         """Return the hashes of a user and a guild; empty without a key."""
         if self.key is None:
-            return NOBODY
+            return NO_HASHES
         ids = {"user": who.user, "guild": who.guild}
         return {kind: _hash(self.key, kind, number) for kind, number in ids.items() if number is not None}
 

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 REFUSED: Final = "refused by the command tree's interaction_check"
 UNSEEN: Final = "it failed with an unknown exception"
 TREE: Final = "command tree"
-FOUND: Final = "_cs_command"  # discord.py's attribute of an interaction's command
+COMMAND_ATTRIBUTE: Final = "_cs_command"  # discord.py's attribute of an interaction's command
 
 
 class SlashCommands(Surface):
@@ -157,7 +157,7 @@ class SlashCommands(Surface):
     ) -> None:
         """Record an interaction without a hooked call: refused, not found, or without a working hook."""
         try:
-            invoked = pending.invoked or (not self._sees_all and hasattr(interaction, FOUND))
+            invoked = pending.invoked or (not self._sees_all and hasattr(interaction, COMMAND_ATTRIBUTE))
             pending.own = own_module(getattr(interaction.command, "callback", None))
             if error is not None or not invoked:
                 self._end_unseen(pending, interaction, error)

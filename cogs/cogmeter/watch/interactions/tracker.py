@@ -9,7 +9,7 @@ from cogmeter.recording.operation import error_text, now_ns
 from cogmeter.recording.recorder import OTHER
 from cogmeter.recording.tracing import Trace
 from cogmeter.watch.interactions.custom_ids import template_of
-from cogmeter.watch.interactions.people import NOBODY, MessagePlace, People, Who, who_of
+from cogmeter.watch.interactions.people import NO_HASHES, MessagePlace, People, Who, who_of
 from cogmeter.watch.names import fitted
 from cogmeter.watch.outcomes import cause_of, outcome_of
 from cogmeter_storage.clock import clock
@@ -62,7 +62,7 @@ class PendingInteraction(Trace):
         super().__init__(label, arrived_ns)
         self._who = who
         self._people = people
-        self._hashes: Mapping[str, str] = NOBODY  # computed when they are first needed
+        self._hashes: Mapping[str, str] = NO_HASHES  # computed when they are first needed
         self._place: MessagePlace | None = None
         self.id = number  # the interaction's; 0 for a prefix command
         self.kind = kind  # discord.InteractionType's value; 0 for a prefix command
@@ -89,7 +89,7 @@ class PendingInteraction(Trace):
         """Return the hashes of the affected user and guild; only for a failed or slow operation."""
         people, who = self._people, self._who
         if people is None or who is None or not people.matter(outcome, duration_ns):
-            return NOBODY
+            return NO_HASHES
         if not self._hashes:
             self._hashes = people.of(who)
             self._place = people.place(who, self._hashes, self.arrived_wall_us)

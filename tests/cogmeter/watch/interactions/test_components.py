@@ -14,7 +14,7 @@ from discord.ui.item import _ItemCallback
 from discord.ui.view import ViewStore
 
 from cogmeter.watch.hook import HookState
-from cogmeter.watch.interactions.acknowledgement import NOBODY, Acknowledgement
+from cogmeter.watch.interactions.acknowledgement import NOT_ANSWERED, Acknowledgement
 from cogmeter.watch.interactions.arrivals import Arrivals
 from cogmeter.watch.interactions.components import Components
 from cogmeter.watch.interactions.presses import NOT_FOUND, REFUSED
@@ -423,7 +423,7 @@ async def test_a_press_that_nobody_answers_is_no_failure_of_the_bot(
         await discord_server.interact(discord_server.owner.button(panel, "lost:5:yes"))
         found = await settled(1)
         assert len(surfaces[0].context.tracker) == 0
-    assert (found["lost:{}:yes"].outcome, found["lost:{}:yes"].error) == (Outcome.USER, NOBODY)
+    assert (found["lost:{}:yes"].outcome, found["lost:{}:yes"].error) == (Outcome.USER, NOT_ANSWERED)
     assert recorded("discord.acknowledgement") == []
 
 
