@@ -34,4 +34,4 @@ def _counts(damage: Damage) -> Iterator[str]:
         (damage.rows, "row", "skipped"),
     ):
         if count:
-            yield f"{formatting.exact(count)} {noun}{'' if count == 1 else 's'} {result}"
+            yield f"{formatting.counted(count, noun)} {result}"

@@ -107,8 +107,7 @@ def _by(notice: Notice) -> str:
 
 
 def _joined(notice: Notice) -> str:
-    number = len(notice.members)
-    return f"The group now has {formatting.exact(number)} alert{'' if number == 1 else 's'}: {_message(notice)}"
+    return f"The group now has {formatting.counted(len(notice.members), 'alert')}: {_message(notice)}"
 
 
 _FOLLOWUPS: Final[dict[str, Callable[[Notice], str]]] = {

@@ -67,6 +67,11 @@ def exact(number: int) -> str:
     return f"{number:,}"
 
 
+def counted(number: int, noun: str) -> str:
+    """Format a number of things: ``1 alert``, ``1,247 alerts``."""
+    return f"{exact(number)} {noun}" + ("" if number == 1 else "s")
+
+
 def percent(share: float) -> str:
     """Format a share of 0 to 1: ``97.2%``; ``100%`` and ``0%`` only for exactly all and nothing."""
     if share <= 0 or share >= 1:

@@ -163,17 +163,17 @@ def _context_fields(context: IncidentContext | None, members: Sequence[Alert]) -
 
 
 def _affected(context: IncidentContext) -> str:
-    failed, operations = formatting.exact(context.failures), _counted(context.operations, "operation")
+    failed, operations = formatting.exact(context.failures), formatting.counted(context.operations, "operation")
     lines = [f"{failed} of {operations}" if context.failures else f"{operations}, none failed"]
     people = [(context.users, "user"), (context.guilds, "guild")]
-    lines.append(" · ".join(_counted(number, word) for number, word in people if number is not None))
+    lines.append(" · ".join(formatting.counted(number, word) for number, word in people if number is not None))
     return "\n".join(line for line in lines if line)
 
 
 def _error_fields(context: IncidentContext) -> list[dict[str, Any]]:
     fields = []
     if context.most_common_error:
-        times = f" ({_counted(context.most_common_count, 'time')})" if context.most_common_count else ""
+        times = f" ({formatting.counted(context.most_common_count, 'time')})" if context.most_common_count else ""
         fields.append(_field("Most common error", f"{plain(context.most_common_error, 300)}{times}"))
     if context.example is not None:
         fields.append(_field("Example", _example(context.example, context.example_url)))
@@ -218,11 +218,7 @@ def _footer(alert: Alert, context: IncidentContext | None) -> str:
     if context is None or not context.operations:
         return f"{name} · {tag(alert)}"
     since = formatting.clock_time(context.since_us)
-    return f"{name} · {tag(alert)} · {_counted(context.operations, 'operation')} since {since} UTC"
-
-
-def _counted(number: int, word: str) -> str:
-    return f"{formatting.exact(number)} {word}" + ("" if number == 1 else "s")
+    return f"{name} · {tag(alert)} · {formatting.counted(context.operations, 'operation')} since {since} UTC"
 
 
 def _field(name: str, value: str, *, inline: bool = False) -> dict[str, Any]:

@@ -21,29 +21,29 @@ LISTED: Final = 10
 
 def report_embed(report: AlertReport, *, weekly: bool = False) -> discord.Embed:
     """Return the embed of a report on alerts."""
-    span, total = report.range, report.total
+    span, total, fired = report.range, report.total, formatting.counted(report.total.fired, "alert")
     since, until = (formatting.clock_time(at_us, with_date=True) for at_us in (span.since_us, span.until_us))
     embed = discord.Embed(
         title=f"{'Weekly alert report' if weekly else 'Alert report'} ({formatting.clean(span.label)})",
         colour=(DisplayState.DEGRADED if report.ignored or report.advice else DisplayState.HEALTHY).colour,
     )
-    embed.set_footer(text=f"{since} to {until} UTC · {_counted(total.fired, 'alert')}")
+    embed.set_footer(text=f"{since} to {until} UTC · {fired}")
     if not total.fired:
         embed.description = "No alerts in this period."
         return fit(embed)
     rate = formatting.percent(total.acknowledged / total.fired)
     embed.description = (
-        f"**{_counted(total.fired, 'alert')}**, {formatting.exact(total.acknowledged)} acknowledged ({rate}), "
+        f"**{fired}**, {formatting.exact(total.acknowledged)} acknowledged ({rate}), "
         f"{formatting.exact(total.muted)} muted, {formatting.exact(total.resolved)} resolved"
     )
     embed.add_field(name="Median time to acknowledge", value=formatting.duration(total.acknowledge_us))
     embed.add_field(name="Median time to resolve", value=formatting.duration(total.resolve_us))
-    embed.add_field(name="Flapping", value=_counted(total.flaps, "alert"))
+    embed.add_field(name="Flapping", value=formatting.counted(total.flaps, "alert"))
     embed.add_field(
         name="Alerts by rule", value=several([_fired(line) for line in report.lines[:LISTED]]), inline=False
     )
     if report.ignored:
-        lines = [f"{_subject(line)}: {_counted(line.fired, 'time')}" for line in report.ignored[:LISTED]]
+        lines = [f"{_subject(line)}: {formatting.counted(line.fired, 'time')}" for line in report.ignored[:LISTED]]
         embed.add_field(name="Resolved without action", value=several(lines), inline=False)
     if report.advice:
         lines = [advice_line(advice) for advice in report.advice]
@@ -67,7 +67,7 @@ def advice_line(advice: Advice) -> str:
 
 
 def _fired(line: AlertLine) -> str:
-    parts = [_counted(line.fired, "time")]
+    parts = [formatting.counted(line.fired, "time")]
     if line.acknowledged:
         took = formatting.duration(line.acknowledge_us)
         parts.append(f"{formatting.exact(line.acknowledged)} acknowledged after {took}")
@@ -81,7 +81,3 @@ def _fired(line: AlertLine) -> str:
 def _subject(line: AlertLine) -> str:
     title = plain(rule_title(line.rule), 60)
     return title if line.service.startswith("(") else f"{title} of {plain(line.service, 60)}"
-
-
-def _counted(number: int, word: str) -> str:
-    return f"{formatting.exact(number)} {word}" + ("" if number == 1 else "s")
