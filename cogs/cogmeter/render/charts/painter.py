@@ -1,4 +1,4 @@
-"""Draw whole charts: one matplotlib figure with two axes, which every picture uses again."""
+"""Draws whole charts: one matplotlib figure with two axes, which every picture uses again."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ class Painter:
 
     def draw(self, chart: Chart) -> bytes:
         """Return the chart as a PNG of 1600 x 900 pixels."""
-        with mpl.rc_context(self._style), _no_glyph_warnings():
+        with mpl.rc_context(self._style), _no_warnings():
             self._remove_previous()
             self._set_axes(chart)
             self._write_heading(chart)
@@ -203,8 +203,8 @@ def _style() -> Any:
         return mpl.rc_params_from_file(path, use_default_template=False)
 
 
-def _no_glyph_warnings() -> warnings.catch_warnings[None]:
-    """Ignore warnings of missing glyphs: ``Fonts.legible`` has replaced them already."""
+def _no_warnings() -> warnings.catch_warnings[None]:
+    """Ignore matplotlib's warnings, such as those of missing glyphs, which ``Fonts.legible`` has replaced already."""
     return warnings.catch_warnings(action="ignore")
 
 

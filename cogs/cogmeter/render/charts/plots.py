@@ -1,4 +1,4 @@
-"""Draw the contents of a chart into matplotlib axes: values, thresholds, breaches and markers.
+"""Draws the contents of a chart into matplotlib axes: values, thresholds, breaches and markers.
 
 The horizontal axis counts microseconds since 1970. Limits and scales are set before: see ``painter``.
 """
@@ -161,15 +161,16 @@ def markers(upper: Axes, lower: Axes, chart: Chart, fonts: Fonts, threshold_labe
             axes.axvline(at_us, color=palette.TEXT, linestyle=":", zorder=4)
         text = formatting.cut(fonts.legible(formatting.clean(name), f"marker {number}"), 24)
         label = note(upper, text, (at_us, 1), ("data", "axes fraction"), palette.TEXT, fontfamily=fonts.families(text))
-        if not _placed(upper, label, at_us, free_from, taken, points):
+        if not _placed(upper, label, at_us, free_from, taken=taken, points=points):
             label.remove()
 
 
-def _placed(  # noqa: PLR0917
+def _placed(
     axes: Axes,
     label: Annotation,
     at_us: float,
     free_from: list[float],
+    *,
     taken: Sequence[BboxBase],
     points: NDArray[np.float64],
 ) -> bool:
@@ -197,13 +198,15 @@ def _move_to_row(label: Annotation, side: str, row: int) -> None:
 
 def _points(axes: Axes) -> NDArray[np.float64]:
     """Return points of all lines of the axes, in pixels, so close that a text which covers a line covers some."""
-    found = [np.empty((0, 2))]
+    points = [np.empty((0, 2))]
     for line in axes.lines:
-        # A threshold's line counts for less: it is straight, so what a text hides of it is no loss.
-        xs = np.arange(axes.bbox.x0, axes.bbox.x1, 4 * _SAMPLE if line.is_dashed() else _SAMPLE)
         corners = line.get_transform().transform(line.get_xydata())
-        found += [corners, np.column_stack([xs, np.interp(xs, *corners.T)])]
-    return np.concatenate(found)
+        points.append(corners)
+        if line.get_linestyle() != "None":  # dots are not connected
+            # A threshold's line counts for less: it is straight, so what a text hides of it is no loss.
+            xs = np.arange(axes.bbox.x0, axes.bbox.x1, 4 * _SAMPLE if line.is_dashed() else _SAMPLE)
+            points.append(np.column_stack([xs, np.interp(xs, *corners.T, left=np.nan, right=np.nan)]))
+    return np.concatenate(points)
 
 
 def thresholds(upper: Axes, lower: Axes, chart: Chart) -> Annotation | None:
