@@ -27,7 +27,7 @@ READ_NS: Final = 20_000_000  # two clocks are read at the same moment if it take
 READINGS: Final = 5  # attempts; the fastest counts
 FORWARD_US: Final = DAY_US  # a step, or a gap before the start, from which the time has to be confirmed
 APART_S: Final = 3_600.0  # how far the clock may be ahead of Discord's while stored data is removed
-SETTLED_NS: Final = 7 * DAY_US * 1000  # the time is trusted after this time without a step
+SETTLED_NS: Final = 7 * DAY_US * 1000  # trusted after this time without a step, if Discord sends no time
 
 _logger = logging.getLogger("cogmeter.clock")
 

@@ -1,4 +1,4 @@
-"""Build charts of timelines and alerts, with thresholds and markers, and have the worker process draw them."""
+"""Builds charts of timelines and alerts with thresholds and markers, and has the worker process draw them."""
 
 from __future__ import annotations
 

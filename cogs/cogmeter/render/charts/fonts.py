@@ -1,4 +1,4 @@
-"""Find installed fonts that have the characters of a name, and replace names that no font can draw.
+"""Finds installed fonts that have the characters of a name, and replaces names that no font can draw.
 
 DejaVu Sans comes with matplotlib and has all characters of our own texts. The other fonts are searched when a name
 first needs them: with hundreds of fonts that takes some tenths of a second, once per process.

@@ -1,4 +1,4 @@
-"""Find the package whose fonts have a character, without importing matplotlib."""
+"""Finds the package whose fonts have a character, without importing matplotlib."""
 
 from __future__ import annotations
 

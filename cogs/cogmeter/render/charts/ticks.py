@@ -1,4 +1,4 @@
-"""Compute axis limits and round tick values, for the charts of Discord and of the terminal.
+"""Computes axis limits and round tick values, for the charts of Discord and of the terminal.
 
 The module is pure: the terminal does not import matplotlib. ``painter.set_scale`` applies them to an axis.
 """

@@ -1,4 +1,4 @@
-"""Draw charts in a worker process: drawing never blocks the bot's event loop, and the bot never imports matplotlib."""
+"""Draws charts in a worker process: drawing never blocks the bot's event loop, and the bot never imports matplotlib."""
 
 from __future__ import annotations
 

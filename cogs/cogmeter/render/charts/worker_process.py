@@ -1,4 +1,4 @@
-"""Start, use and end one chart process, if the host can start one at all.
+"""Starts, uses and ends one chart process, if the host can start one at all.
 
 A host is not always a plain Python interpreter: a frozen or embedded bot names its own program as ``sys.executable``.
 Started again, it would be a second bot.
