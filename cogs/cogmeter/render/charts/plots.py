@@ -205,7 +205,8 @@ def _points(axes: Axes) -> NDArray[np.float64]:
         if line.get_linestyle() != "None":  # dots are not connected
             # A threshold's line counts for less: it is straight, so what a text hides of it is no loss.
             xs = np.arange(axes.bbox.x0, axes.bbox.x1, 4 * _SAMPLE if line.is_dashed() else _SAMPLE)
-            points.append(np.column_stack([xs, np.interp(xs, *corners.T, left=np.nan, right=np.nan)]))
+            ys = np.interp(xs, corners[:, 0], corners[:, 1], left=np.nan, right=np.nan)
+            points.append(np.column_stack([xs, ys]))
     return np.concatenate(points)
 
 
