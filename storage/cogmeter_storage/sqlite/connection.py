@@ -10,7 +10,6 @@ from functools import partial
 from typing import TYPE_CHECKING, Concatenate, Final, ParamSpec, TypeVar
 
 import aiosqlite
-from aiosqlite.core import _STOP_RUNNING_SENTINEL, set_exception, set_result
 
 from cogmeter_storage.base import CorruptStoreError, StorageError
 from cogmeter_storage.slot import SlotFormatError
@@ -19,7 +18,6 @@ if TYPE_CHECKING:
     import asyncio
     from collections.abc import Callable, Iterator
     from pathlib import Path
-    from queue import SimpleQueue
     from typing import Any
 
 P = ParamSpec("P")
@@ -96,8 +94,8 @@ class Connection(aiosqlite.Connection):
     """One SQLite connection and the only thread that uses it.
 
     aiosqlite runs one statement per turn of the loop. Here one whole function (write a slice; read and add up a
-    thousand slots) runs on the thread, so no row passes through the loop. It uses the queue that aiosqlite keeps for
-    the methods of its subclasses.
+    thousand slots) runs on the thread, so no row passes through the loop. The queue and the thread of aiosqlite are
+    not public, so pyproject.toml limits its version.
     """
 
     def __init__(self, path: Path, opener: Callable[[ExitStack], sqlite3.Connection]) -> None:
@@ -107,7 +105,9 @@ class Connection(aiosqlite.Connection):
         self._stopped: asyncio.Future[Any] | None = None
         super().__init__(partial(opener, self._resources), iter_chunk_size=64)
         # A daemon: a host that exits without closing the store must not wait for this thread; commits are safe.
-        self._thread = threading.Thread(target=_run_calls, args=(self._tx,), daemon=True)
+        self._thread = threading.Thread(
+            target=_run_thread, args=(self._thread.run, self._resources), name="cogmeter-storage", daemon=True
+        )
 
     async def open(self) -> None:
         """Start the thread and open the file; after an error or a cancellation no thread is left.
@@ -133,9 +133,9 @@ class Connection(aiosqlite.Connection):
         Cancelling the caller does not stop the function.
 
         Raises:
-            StorageError: SQLite fails, the data is damaged, or the store is closed.
+            StorageError: SQLite fails, the data is damaged, or the thread has ended (closed, or a forked process).
         """
-        if not self._running or self._connection is None:
+        if self._connection is None or not self._thread.is_alive():
             raise StorageError(f"Database {self.path} has been closed.", permanent=True)
         try:
             result: T = await self._execute(  # type: ignore[no-untyped-call]  # aiosqlite leaves this one method untyped
@@ -155,6 +155,7 @@ class Connection(aiosqlite.Connection):
     def stop(self) -> asyncio.Future[Any] | None:
         """Queue the end of the thread; aiosqlite also calls this when opening fails or nothing was closed."""
         self._tx.put_nowait((None, self._resources.close))
+        self._connection = None  # closed with the resources, even if the event loop is closed first
         self._stopped = super().stop()
         return self._stopped
 
@@ -167,33 +168,18 @@ class Connection(aiosqlite.Connection):
         await self._wait_for_end()
 
     async def _wait_for_end(self) -> None:
-        if self._stopped is not None:
+        if self._stopped is not None and self._thread.is_alive():
             await self._stopped
         self._thread.join(1.0)  # it has ended already; this takes microseconds
 
 
-def _run_calls(calls: SimpleQueue[tuple[asyncio.Future[Any] | None, Callable[[], Any]]]) -> None:
-    """Run queued calls on the thread until the one that stops it.
+def _run_thread(run: Callable[[], None], resources: ExitStack) -> None:
+    """Run aiosqlite's thread function, and close the file in any case.
 
-    aiosqlite's own function fails when it returns a result to an event loop that has been closed: the file would stay
-    open, with its lock. Here such a result is dropped.
+    The function ends with a RuntimeError when it cannot return a result because the event loop has been closed.
     """
-    result = None
-    while result is not _STOP_RUNNING_SENTINEL:
-        future, function = calls.get()
-        try:
-            result = function()
-        except BaseException as error:  # noqa: BLE001 - the caller gets it
-            result = None
-            _return_to_loop(future, set_exception, error)
-        else:
-            _return_to_loop(future, set_result, result)
-
-
-def _return_to_loop(future: asyncio.Future[Any] | None, setter: Callable[..., None], value: object) -> None:
-    if future is not None:
-        with contextlib.suppress(RuntimeError):  # the event loop is closed, so no caller waits for the value
-            future.get_loop().call_soon_threadsafe(setter, future, value)
+    with resources, contextlib.suppress(RuntimeError):
+        run()
 
 
 def _with_lenient_text(

@@ -94,7 +94,6 @@ def test_a_thread_that_outlives_its_event_loop_still_closes_the_file_and_ends_si
         return raw
 
     async def cancelled_twice():
-        connection = Connection(path, opener)
         if step == "open":
             await cancel_twice(asyncio.create_task(connection.open()), blocked)
             return
@@ -106,6 +105,7 @@ def test_a_thread_that_outlives_its_event_loop_still_closes_the_file_and_ends_si
         running.cancel()
         await asyncio.gather(running, return_exceptions=True)
 
+    connection = Connection(path, opener)
     before = set(threading.enumerate())
     asyncio.run(cancelled_twice())
     (thread,) = set(threading.enumerate()) - before
@@ -113,6 +113,9 @@ def test_a_thread_that_outlives_its_event_loop_still_closes_the_file_and_ends_si
     thread.join()
     assert closed.is_set()
     assert not failures
+    with pytest.raises(StorageError, match="closed"):  # and does not wait for a thread that has ended
+        asyncio.run(connection.run(block))
+    asyncio.run(connection.end())
 
 
 async def test_closing_waits_for_an_append_that_is_on_its_way(url):
