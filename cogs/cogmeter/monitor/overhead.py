@@ -14,7 +14,7 @@ from cogmeter.recording.recorder import Recorder
 if TYPE_CHECKING:
     from cogmeter.recording.flusher import Flusher
 
-OWN_THREADS: Final = ("aiosqlite", "cogmeter")  # prefixes of the names of our threads
+OWN_THREADS: Final = "cogmeter-"  # prefix of the names of our threads
 CALIBRATION: Final = 500  # operations that are recorded to measure the cost of one
 
 
@@ -46,14 +46,9 @@ def _cost_of_recording() -> float:
 
 def _threads_cpu_s() -> float:
     """Return the CPU seconds of cogmeter's threads; 0 if the platform does not support it."""
-    own = {thread.native_id for thread in threading.enumerate() if _is_own(thread)}
+    own = {thread.native_id for thread in threading.enumerate() if thread.name.startswith(OWN_THREADS)}
     try:
         times = psutil.Process().threads()
     except (psutil.Error, OSError):
         return 0.0
     return float(sum(thread.user_time + thread.system_time for thread in times if thread.id in own))
-
-
-def _is_own(thread: threading.Thread) -> bool:
-    module = getattr(type(thread), "__module__", "")
-    return thread.name.startswith(OWN_THREADS) or module.startswith(OWN_THREADS)
