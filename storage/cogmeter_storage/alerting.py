@@ -13,15 +13,15 @@ if TYPE_CHECKING:
 class AlertState(enum.StrEnum):
     """The state of an alert; the values are stored and shown."""
 
-    PENDING = "pending"  # threshold exceeded, but not for long enough
+    PENDING = "pending"  # beyond the threshold, but not for long enough
     FIRING = "firing"
     ACKNOWLEDGED = "acknowledged"  # a person handles it
-    MUTED = "muted"  # threshold exceeded, recorded but not sent
+    MUTED = "muted"  # beyond the threshold; recorded but not sent
     RESOLVED = "resolved"
 
     @property
     def active(self) -> bool:
-        """True while the threshold is exceeded."""
+        """True while the value is beyond the threshold."""
         return self is not AlertState.RESOLVED
 
 
@@ -30,7 +30,7 @@ ACTIVE = tuple(state for state in AlertState if state.active)
 
 @dataclass(frozen=True, slots=True)
 class Alert:
-    """One exceeded threshold of one rule from the first measurement to the end; the record changes over time.
+    """One breach of a rule's threshold from the first measurement to the end; the record changes over time.
 
     ``current``, ``worst`` and ``threshold`` are finite or infinite numbers in the rule's unit. ``worst`` is the value
     farthest beyond the threshold.
@@ -46,7 +46,7 @@ class Alert:
     threshold: float
     current: float
     worst: float
-    started_us: int  # first measurement above the threshold
+    started_us: int  # first measurement beyond the threshold
     seen_us: int  # last measurement
     changed_us: int  # last change of the state
     fired_us: int | None = None  # first notification

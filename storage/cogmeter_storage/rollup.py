@@ -193,7 +193,7 @@ class PendingAppend:
 
     @property
     def needs_aggregation(self) -> bool:
-        """True if the waiting rows must be aggregated now, so that no aggregation blocks the interpreter too long."""
+        """True if the waiting rows must be aggregated now, so that no aggregation holds the GIL too long."""
         return len(self._series) >= _UNAGGREGATED_ROWS
 
     def aggregate(self) -> list[SealedSlot]:

@@ -64,7 +64,7 @@ class Accumulator:
     def add(self, starts_us: Sequence[int], slots: Sequence[Slot]) -> None:
         """Add slots (at least one) to the bins in which they start; they must be inside the range.
 
-        Pass few slots at once: each numpy call on them may block the interpreter's lock.
+        Pass few slots at once: each numpy call on them may hold the GIL.
 
         Raises:
             SlotFormatError: the columns of a slot do not fit each other.

@@ -376,6 +376,12 @@ async def test_mutes_and_acknowledgements_are_audited_too(alerting, make_alert, 
     ]
 
 
+async def test_a_mute_may_end_after_the_last_time_that_can_be_formatted(store, noon):
+    await store.alerting.add_mute(Mute("", "", noon, 2**62, "Ann"))
+    (entry,) = await store.alerting.audit()
+    assert entry.after == f"until {2**62}"
+
+
 # Markers and remembered bytes
 
 

@@ -78,8 +78,8 @@ def _columns(table: str) -> tuple[tuple[str, str, bool], ...]:
         for statements in SQLITE_MIGRATIONS:
             for statement in statements:
                 raw.execute(statement)
-        columns = raw.execute(f"PRAGMA table_info({table})").fetchall()
-    return tuple((name, declared_type, bool(required or key)) for _, name, declared_type, required, _, key in columns)
+        rows = raw.execute(f"PRAGMA table_info({table})").fetchall()
+    return tuple((name, declared_type, bool(required or key)) for _, name, declared_type, required, _, key in rows)
 
 
 class DamageLog:
@@ -174,7 +174,7 @@ def _tier_name(tier: int) -> str:
 
 
 def format_time(at_us: int) -> str:
-    """Return a time (microseconds since 1970) for a log message."""
+    """Return a time (microseconds since 1970) for a log message or an audit entry."""
     try:
         return datetime.fromtimestamp(at_us / 1e6, UTC).strftime("%Y-%m-%d %H:%M UTC")
     except (OverflowError, ValueError, OSError):

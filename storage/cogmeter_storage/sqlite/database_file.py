@@ -57,7 +57,7 @@ _CANNOT_CREATE_LOG = (sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN)
 
 
 def check_header(path: Path, *, must_exist: bool = False) -> None:
-    """Refuse a file whose first page is not that of our database. Our application id is in it from the first commit on.
+    """Refuse a file whose first page is not from our database, which has our application id from the first commit on.
 
     SQLite reads the page without locks and without the write-ahead log. Opening and closing the file in Python would
     drop the locks of every connection that this process has to it.
@@ -295,9 +295,9 @@ def recover_position(raw: sqlite3.Connection, damage: DamageLog) -> WritePositio
     find = "SELECT end_us FROM operation WHERE typeof(end_us) = 'integer' ORDER BY id DESC LIMIT 1"
     last = raw.execute(find).fetchone()
     newest = _newest_slots(raw, damage)
-    sealed_id = max((edge.last_id for edge in newest), default=0)
+    sealed_id = max((slot.last_id for slot in newest), default=0)
     # A late minute is still added to its hour and day, so for these the start is the limit.
-    since_us = max((edge.end_us if edge.tier is Tier.MINUTE else edge.start_us for edge in newest), default=-LAST_US)
+    since_us = max((slot.end_us if slot.tier is Tier.MINUTE else slot.start_us for slot in newest), default=-LAST_US)
     last_end_us = last[0] if last is not None and last[0] <= LAST_US else 0
     position = WritePosition(
         next_id=_next_id(raw, sealed_id), last_end_us=max(since_us, last_end_us, 0), sealed_id=sealed_id
@@ -318,7 +318,7 @@ def recover_position(raw: sqlite3.Connection, damage: DamageLog) -> WritePositio
 def _newest_slots(raw: sqlite3.Connection, damage: DamageLog) -> list[SlotHeader]:
     """Return the newest slot of each tier."""
     newest = (last_slot(raw, damage, tier) for tier in Tier)
-    return [edge for edge in newest if edge is not None]
+    return [slot for slot in newest if slot is not None]
 
 
 def _next_id(raw: sqlite3.Connection, sealed_id: int) -> int:

@@ -100,7 +100,7 @@ def is_locked(path: Path) -> bool:
 
 
 class Loss(enum.Enum):
-    """What happened to the files of an open database."""
+    """A way in which an open database lost its files."""
 
     DELETED = "was deleted or moved away while the bot has it open"
     REPLACED = "was replaced by another file while the bot has it open"
@@ -163,10 +163,9 @@ class Identity:
 class SharedLock:
     """A second copy of an open connection's read locks, which nothing in this process can drop by accident.
 
-    POSIX drops all locks of a process on a file when the process closes any descriptor of it. After a bot uploads
-    or copies its database, all other programs would find it unlocked. Locks of an open file
-    description (Linux) stay until they are released here. On other systems nothing is locked, and ``Identity`` detects
-    the loss.
+    POSIX drops all locks of a process on a file when the process closes any descriptor of it. After a bot uploads or
+    copies its database, all other programs would find it unlocked. Locks of an open file description (Linux) stay until
+    they are released here. On other systems nothing is locked, and ``Identity`` detects the loss.
     """
 
     def __init__(self) -> None:

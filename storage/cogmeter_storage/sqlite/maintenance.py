@@ -36,11 +36,8 @@ if TYPE_CHECKING:
 _CHECKPOINT_INTERVAL_S = 0.25  # each one waits for the disk
 _DELETE_ROWS = 5000
 _PAUSE_S = 0.005
-_SLOTS_PER_DELETE_US = {
-    Tier.MINUTE: 2 * HOUR_US,
-    Tier.HOUR: DAY_US,
-    Tier.DAY: 30 * DAY_US,
-}  # a few megabytes of blobs each
+# The time range whose slots one transaction deletes: a few megabytes of blobs.
+_DELETE_RANGE_US = {Tier.MINUTE: 2 * HOUR_US, Tier.HOUR: DAY_US, Tier.DAY: 30 * DAY_US}
 
 
 class Checkpointer:
@@ -245,7 +242,7 @@ def _delete_slots(raw: sqlite3.Connection, damage: DamageLog, tier: Tier, cut_us
     first_us = _first_start(raw, tier)
     if first_us is None or first_us >= cut_us:
         return 0
-    width = _SLOTS_PER_DELETE_US[tier]
+    width = _DELETE_RANGE_US[tier]
     stop_us = min(cut_us, (first_us // width + 1) * width)
     with transaction(raw):
         return raw.execute("DELETE FROM slot WHERE tier = ? AND start_us < ?", (tier, stop_us)).rowcount

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from cogmeter_storage.alerting import AuditEntry, Mute
 from cogmeter_storage.sqlite.connection import transaction
-from cogmeter_storage.sqlite.damage import sound_rows
+from cogmeter_storage.sqlite.damage import format_time, sound_rows
 
 if TYPE_CHECKING:
     import sqlite3
@@ -124,5 +123,5 @@ def shift_times(raw: sqlite3.Connection, step_us: int, now_us: int) -> None:
 
 
 def _describe(mute: Mute) -> str:
-    until = datetime.fromtimestamp(mute.until_us / 1e6, UTC).strftime("until %Y-%m-%d %H:%M UTC")
+    until = f"until {format_time(mute.until_us)}"
     return f"{until}: {mute.reason}" if mute.reason else until

@@ -20,9 +20,9 @@ if TYPE_CHECKING:
     from cogmeter_storage.sqlite.damage import DamageLog
 
 MAX_ID: Final = 2**63 - 1
-_CHUNK_ROWS = 1000  # converted by one C call, which blocks the interpreter's lock
-_MOST_SERIES: Final = 2**40  # limit of a series id; sums of durations stay within 64 bits
-LONGEST_US: Final = 2**53  # limit of a duration
+_CHUNK_ROWS = 1000  # converted by one C call, which holds the GIL
+_MOST_SERIES: Final = 2**40  # limit of a series id
+LONGEST_US: Final = 2**53  # limit of a duration: sums of durations stay within 64 bits
 
 
 def read_columns(raw: sqlite3.Connection, damage: DamageLog, after_id: int, last_id: int = MAX_ID) -> Iterator[Columns]:

@@ -24,8 +24,8 @@ if TYPE_CHECKING:
     from cogmeter_storage.rollup import SealedSlot
     from cogmeter_storage.sqlite.damage import DamageLog
 
-# Buckets added up at once: few enough that no numpy call blocks the interpreter's lock for long, and enough that
-# its fixed cost is small.
+# Buckets added up at once: few enough that no numpy call holds the GIL for long, and enough that the fixed cost of a
+# call is small.
 _CHUNK_BUCKETS = 40_000
 _BY_ID = "SELECT id, end_us FROM operation WHERE typeof(end_us) = 'integer' ORDER BY id"
 

@@ -230,7 +230,7 @@ def prepare_path(identity: Identity, loss: Loss, saved: Path | None) -> Path | N
     if loss is Loss.OVERWRITTEN and path.exists() and not path.stat().st_size:
         path.unlink()
     elif loss is Loss.OVERWRITTEN and path.exists() and not is_sound(path):
-        _LOG.error("%s was overwritten with a file that is not a sound database: %s", path, set_aside(path))
+        _LOG.error("%s was overwritten with an unsound database. That file is kept as %s.", path, set_aside(path))
     if saved is not None and not path.exists() and is_sound(saved):
         try:
             rename_new(saved, path)

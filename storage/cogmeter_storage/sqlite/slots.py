@@ -97,7 +97,7 @@ def last_slot(raw: sqlite3.Connection, damage: DamageLog, tier: Tier) -> SlotHea
 def sealed_id(raw: sqlite3.Connection, damage: DamageLog) -> int:
     """Return the id of the last operation in any slot; 0 without slots."""
     newest = (last_slot(raw, damage, tier) for tier in Tier)
-    return max((edge.last_id for edge in newest if edge is not None), default=0)
+    return max((slot.last_id for slot in newest if slot is not None), default=0)
 
 
 def extents(raw: sqlite3.Connection, damage: DamageLog) -> tuple[dict[Tier, Extent], int]:

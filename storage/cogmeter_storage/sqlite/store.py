@@ -126,9 +126,8 @@ class SqliteStore:
         """Return one page of the latest operations."""
         matching = search.OperationFilter(frozenset(Outcome if outcomes is None else outcomes), slower_than_us)
         ids = None if series is None else tuple(series)
-        time_range = (ids, since_us, until_us)
         return await self._reading.run(
-            search.newest, self._damage, *time_range, matching=matching, limit=limit, before_id=before_id
+            search.newest, self._damage, ids, since_us, until_us, matching=matching, limit=limit, before_id=before_id
         )
 
     def stream(
