@@ -215,17 +215,12 @@ class Advice:
     service: str
     operation: str
     field: str  # threshold or for
+    key: str  # of the override that applies the change
     before: float
     after: float
     alerts: int  # with the current limit
     removed: int  # of these, with the suggested limit
     acted: int  # of these, that somebody acted on; none of them is removed
-
-    @property
-    def key(self) -> str:
-        """The key of the override that applies the change."""
-        place = f"@{self.service}" + (f"/{self.operation}" if self.operation else "")
-        return f"{self.rule}{place}" + ("" if self.field == "threshold" else f".{self.field}")
 
     @property
     def share(self) -> float:

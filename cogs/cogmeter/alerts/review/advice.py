@@ -7,6 +7,7 @@ import math
 from typing import TYPE_CHECKING, Final
 
 from cogmeter.alerts.review.replay import DEFAULT_POLICY, episodes
+from cogmeter.alerts.thresholds.keys import key_of
 from cogmeter.query.records import Advice
 
 if TYPE_CHECKING:
@@ -64,6 +65,7 @@ def advise(
         service=subject.service,
         operation=subject.operation,
         field=field,
+        key=key_of(subject, field),
         before=before,
         after=value,
         alerts=len(now),

@@ -14,6 +14,7 @@ from cogmeter.alerts.review.advice import advise
 from cogmeter.alerts.review.replay import RuleHistory, episodes
 from cogmeter.alerts.review.report import report_of
 from cogmeter.alerts.review.what_if import Replayer
+from cogmeter.alerts.thresholds.keys import OverrideKey
 from cogmeter.query.records import Range
 from cogmeter.settings import Settings
 from cogmeter_storage import Outcome, open_store
@@ -110,6 +111,12 @@ def test_the_lowest_threshold_that_removes_most_noise_is_advised():
     assert (found.alerts, found.removed, found.acted) == (5, 4, 0)
     assert found.share == 0.8
     assert found.key == "response_time@web-crawling"
+
+
+def test_the_key_of_advice_names_the_same_subject_when_it_is_parsed():
+    subject = Subject("response_time", "http/api", "get.for")
+    found = advise(subject, bursts(1_100, 1_200, 1_300, 1_830, 4_000), LIMIT, [], policy=POLICY)
+    assert OverrideKey.parse(found.key).subject == subject
 
 
 def test_no_alert_that_somebody_acted_on_is_lost():
