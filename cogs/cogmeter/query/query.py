@@ -88,13 +88,13 @@ class Query:
         # One read serves both: the background services are the groups from ``border`` on.
         groups = {series.id: group_of[series.service] for series in known}
         totals = await self.store.totals(span.since_us, span.until_us, groups=groups)
-        front, behind = select_groups(totals, slice(0, border)), select_groups(totals, slice(border, None))
+        front, back = select_groups(totals, slice(0, border)), select_groups(totals, slice(border, None))
 
-        def computed() -> tuple[Figures, list[tuple[str, Figures]], list[tuple[str, Figures]]]:
+        def compute() -> tuple[Figures, list[tuple[str, Figures]], list[tuple[str, Figures]]]:
             # In a thread: the percentiles of hundreds of services take some milliseconds.
-            return figures(front, span), ranked(names[:border], front, span), ranked(names[border:], behind, span)
+            return figures(front, span), ranked(names[:border], front, span), ranked(names[border:], back, span)
 
-        total, foreground, background = await asyncio.to_thread(computed)
+        total, foreground, background = await asyncio.to_thread(compute)
         return Overview(
             range=span,
             total=total,

@@ -32,19 +32,19 @@ now_ns = time.perf_counter_ns
 class Operation:
     """A running operation, the target of ``with``. Its methods may be called until the block ends."""
 
-    __slots__ = ("_note", "_start")
+    __slots__ = ("_details", "_start")
 
     _start: int
-    _note: OperationDetails | None
+    _details: OperationDetails | None
 
     def annotate(self, **metadata: Any) -> None:
         """Store these values with the operation; a later value of the same name replaces the earlier."""
-        note = self._noted()
-        note.metadata = {**note.metadata, **metadata} if note.metadata else metadata
+        details = self._ensure_details()
+        details.metadata = {**details.metadata, **metadata} if details.metadata else metadata
 
     def fail(self, reason: object = "failed", *, outcome: Outcome | str = Outcome.ERROR) -> None:
         """Mark the operation as failed for this reason, even if no exception leaves the block."""
-        self._noted().error = error_text(reason)
+        self._ensure_details().error = error_text(reason)
         self.outcome = outcome
 
     @property
@@ -53,26 +53,26 @@ class Operation:
 
         An unknown outcome is counted as refused, and the outcome then follows from the exception.
         """
-        return self._note.outcome if self._note else None
+        return self._details.outcome if self._details else None
 
     @outcome.setter
     def outcome(self, outcome: Outcome | str) -> None:
-        self._noted().outcome = outcome
+        self._ensure_details().outcome = outcome
 
     def _enter_span(self, name: str) -> None:
         """Open a span in the trace that the running code belongs to."""
         scope = current()
         if scope is not None:
-            self._noted().entered = Entered(scope, name)
+            self._ensure_details().entered = Entered(scope, name)
 
-    def _noted(self) -> OperationDetails:
-        if self._note is None:
-            self._note = OperationDetails()
-        return self._note
+    def _ensure_details(self) -> OperationDetails:
+        if self._details is None:
+            self._details = OperationDetails()
+        return self._details
 
     # The class of each series overrides how an operation starts and ends.
     def __enter__(self) -> Self:
-        self._note = None
+        self._details = None
         return self
 
     def __exit__(
@@ -108,7 +108,7 @@ class Sink(Protocol):
     names: list[tuple[str, str]]
 
     def finish(
-        self, series: int, end_ns: int, start_ns: int, note: OperationDetails | None, error: BaseException | None
+        self, series: int, end_ns: int, start_ns: int, details: OperationDetails | None, error: BaseException | None
     ) -> None:
         """Record an operation that failed, has annotations or an outcome, ran inside a trace, or does not fit."""
         ...
@@ -133,10 +133,10 @@ def operation_class(sink: Sink, series: int) -> type[Operation]:
             self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
         ) -> None:
             end = now()
-            if kind is None and self._note is None and len(rows) < buffer.limit:
+            if kind is None and self._details is None and len(rows) < buffer.limit:
                 extend((series, end, end - self._start, 0, None))
             else:
-                finish(series, end, self._start, self._note, error)
+                finish(series, end, self._start, self._details, error)
 
         async def __aenter__(self) -> Self:
             if scope() is not None:
@@ -148,10 +148,10 @@ def operation_class(sink: Sink, series: int) -> type[Operation]:
             self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
         ) -> None:
             end = now()
-            if kind is None and self._note is None and len(rows) < buffer.limit:
+            if kind is None and self._details is None and len(rows) < buffer.limit:
                 extend((series, end, end - self._start, 0, None))
             else:
-                finish(series, end, self._start, self._note, error)
+                finish(series, end, self._start, self._details, error)
 
     return Timed
 

@@ -105,7 +105,7 @@ class Recorder:
             new_operation = self._kinds[service, operation]()
         except (KeyError, TypeError):
             new_operation = self._first(service, operation)
-        new_operation._note = OperationDetails(metadata) if metadata else None  # noqa: SLF001 - created here, before it starts
+        new_operation._details = OperationDetails(metadata) if metadata else None  # noqa: SLF001 - created here, before it starts
         return new_operation
 
     def series(self, service: str, operation: str) -> int:
@@ -144,25 +144,25 @@ class Recorder:
         self.refused = self.overflowed = 0
 
     def finish(
-        self, series: int, end_ns: int, start_ns: int, note: OperationDetails | None, error: BaseException | None
+        self, series: int, end_ns: int, start_ns: int, details: OperationDetails | None, error: BaseException | None
     ) -> None:
         """Record an operation on the slow path: it failed, or it has annotations or an outcome."""
         try:
-            note = note or OperationDetails()
-            metadata = note.metadata
-            text = note.error if error is None or isinstance(error, GeneratorExit) else error_text(error)
-            if note.outcome is not None:
-                outcome = self._outcome(note.outcome, error)
+            details = details or OperationDetails()
+            metadata = details.metadata
+            text = details.error if error is None or isinstance(error, GeneratorExit) else error_text(error)
+            if details.outcome is not None:
+                outcome = self._outcome(details.outcome, error)
                 if error is not None:
                     mark(error, outcome)
             else:
                 outcome = _OK if error is None else outcome_of(error)
-            if note.entered is not None:
-                note.entered.leave()
-                scope, duration_ns = live(note.entered.scope), end_ns - start_ns
+            if details.entered is not None:
+                details.entered.leave()
+                scope, duration_ns = live(details.entered.scope), end_ns - start_ns
                 if scope is not None:
                     metadata = belonging(scope, metadata, outcome=outcome, duration_ns=duration_ns)
-                    self._span(note.entered, series, start_ns, duration_ns, outcome)
+                    self._span(details.entered, series, start_ns, duration_ns, outcome)
             extra = (text, metadata) if text is not None or metadata else None
             self.add(series, end_ns, end_ns - start_ns, 0 if outcome is _OK else int(outcome), extra)
         except Exception:  # noqa: BLE001 - a failure of the host's objects must not reach the host's command
@@ -266,7 +266,7 @@ def _tracker(recorder: Recorder, series: int, kind: type[Operation]) -> Tracker:
         if function is not None:
             return decorated(function, recorder, series, tracker)
         new_operation = kind()
-        new_operation._note = None  # noqa: SLF001 - created here, before it starts
+        new_operation._details = None  # noqa: SLF001 - created here, before it starts
         return new_operation
 
     return cast("Tracker", tracker)

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 SLICE = 128  # rows converted and written in one turn of the loop
 MAX_METADATA = 4_000  # characters of JSON that an operation may keep
-MAX_KEYS = 100  # keys up to which metadata is first converted unshortened
+MAX_KEYS = 100  # metadata with more keys is shortened at once
 MAX_VALUE = 500  # characters of one value that is cut
 MAX_DURATION_US = 3 * 365 * 86_400 * 1_000_000
 _BRIEF = reprlib.Repr()  # for large values: three levels deep, a few items of each
