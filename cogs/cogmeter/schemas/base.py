@@ -29,7 +29,12 @@ class Schema(BaseModel):
     """Base of all models: immutable, snake_case in Python, camelCase in JSON."""
 
     model_config = ConfigDict(
-        alias_generator=to_camel, validate_by_name=True, validate_by_alias=True, serialize_by_alias=True, frozen=True
+        alias_generator=to_camel,
+        validate_by_name=True,
+        validate_by_alias=True,
+        serialize_by_alias=True,
+        frozen=True,
+        defer_build=True,  # until the first use: most bots use few of the models
     )
 
 
