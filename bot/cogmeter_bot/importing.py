@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from pathlib import Path
     from typing import TextIO
 
-    from cogmeter.exporters.reading import Read
+    from cogmeter.exporters.reading import ImportedOperation
     from cogmeter_storage import Row, Store, StoreStatus
 
 ROWS_PER_CHUNK: Final = 200  # rows that the store writes in one turn of the loop
@@ -140,7 +140,9 @@ def _open(path: Path) -> Iterator[TextIO]:
         yield io.TextIOWrapper(content, encoding=encoding_of(content.peek(2)[:2]), newline="")
 
 
-def _with_progress(parsed: Iterator[Read], on_progress: Callable[[int], None]) -> Iterator[Read]:
+def _with_progress(
+    parsed: Iterator[ImportedOperation], on_progress: Callable[[int], None]
+) -> Iterator[ImportedOperation]:
     for count, operation in enumerate(parsed, 1):
         if count % PROGRESS_EVERY == 0:
             on_progress(count)

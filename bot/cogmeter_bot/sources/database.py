@@ -124,7 +124,7 @@ class DatabaseSource:
     async def require_services(self, services: Collection[str]) -> None:
         """Implement Source.require_services."""
         with _source_errors():
-            await self._query.known(services)
+            await self._query.require_services(services)
 
     async def diagnosis(self, time_range: Range, services: Collection[str] | None) -> Diagnosis:
         """Implement Source.diagnosis."""
@@ -146,7 +146,7 @@ class DatabaseSource:
         counting = _CountingStore(self._store)
         with _source_errors():
             if services is not None:
-                await self._query.known(services)
+                await self._query.require_services(services)
             recorded = await self._store.series()
             ids = [series.id for series in recorded if services is None or series.service in services]
             totals = await self._store.totals(time_range.since_us, time_range.until_us, groups=dict.fromkeys(ids, 0))

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from cogmeter_storage.base import Store
     from cogmeter_storage.model import Totals
 
-TOGETHER: Final = 32  # services whose figures are computed in one turn of the loop: about a millisecond
+SERVICES_PER_SLICE: Final = 32  # services whose figures are computed in one turn of the loop: about a millisecond
 _BINS: Final = 168  # read at once: a week of hours
 _STEPS_US: Final = tuple(HOUR_US * _BINS**power for power in range(4))  # the last one is longer than a century
 
@@ -111,8 +111,8 @@ async def _by_service(totals: Totals, names: list[str]) -> dict[str, dict[str, A
     """
     stats: dict[str, dict[str, Any]] = {}
     span_us = totals.until_us - totals.since_us
-    async for start in paced(range(0, len(names), TOGETHER)):
-        piece = slice(start, start + TOGETHER)
+    async for start in paced(range(0, len(names), SERVICES_PER_SLICE)):
+        piece = slice(start, start + SERVICES_PER_SLICE)
         rows = (part[0, piece] for part in (totals.outcomes, totals.sum_us, totals.max_us, totals.buckets))
         pairs = zip(names[piece], figures_of_rows(*rows, span_us=span_us), strict=True)
         stats |= {name: _stats(figures) for name, figures in pairs if figures.operations}

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 # The upper bounds of the histogram, in seconds; the last bucket has none.
 BOUNDS_S: Final = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0)
-TOGETHER: Final = 32  # services that are written in one turn of the loop: below a millisecond
+SERVICES_PER_SLICE: Final = 32  # services that are written in one turn of the loop: below a millisecond
 _LAST = bucket_of([bound * 1e6 for bound in BOUNDS_S])
 _ESCAPES = str.maketrans({"\\": r"\\", '"': r"\"", "\n": r"\n"})
 
@@ -55,7 +55,7 @@ def escaped(label: str) -> str:
 
 
 def _parts(services: int) -> Iterator[slice]:
-    return (slice(start, start + TOGETHER) for start in range(0, services, TOGETHER))
+    return (slice(start, start + SERVICES_PER_SLICE) for start in range(0, services, SERVICES_PER_SLICE))
 
 
 def _counter(metric: str, names: list[str], counts: list[int]) -> Iterator[str]:

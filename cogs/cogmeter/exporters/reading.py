@@ -37,7 +37,7 @@ class FormatError(ValueError):
     """The file is not an export, or is damaged. The message names the place and the reason."""
 
 
-class Read(NamedTuple):
+class ImportedOperation(NamedTuple):
     """An operation of a file. ``number`` is its id in the file, or 0."""
 
     number: int
@@ -50,7 +50,7 @@ class Read(NamedTuple):
     metadata: str | None  # JSON
 
 
-def operations(file: TextIO) -> Iterator[Read]:
+def operations(file: TextIO) -> Iterator[ImportedOperation]:
     """Yield the operations of an export in its order. Its first line shows the format.
 
     Open ``file`` with ``newline=""``, so that line ends inside the quotes of CSV are kept.
@@ -79,7 +79,7 @@ def operations(file: TextIO) -> Iterator[Read]:
         raise FormatError(f"cannot be read to its end ({error})") from error
 
 
-def _of_csv(file: TextIO) -> Iterator[Read]:
+def _of_csv(file: TextIO) -> Iterator[ImportedOperation]:
     rows = csv.reader(_lines(file), strict=True)
     try:
         for row in rows:
@@ -88,7 +88,7 @@ def _of_csv(file: TextIO) -> Iterator[Read]:
         raise FormatError(f"line {rows.line_num + 1}: {error}") from error
 
 
-def _of_row(row: list[str], line: int) -> Read:
+def _of_row(row: list[str], line: int) -> ImportedOperation:
     if len(row) != HEADER.count(",") + 1:
         raise FormatError(f"line {line}: it has {len(row)} columns instead of {HEADER}")
     at, service, operation, duration, success, error = row
@@ -109,13 +109,13 @@ def _of_row(row: list[str], line: int) -> Read:
     return _checked(fields, f"line {line}")
 
 
-def _of_lines(lines: Iterable[str]) -> Iterator[Read]:
+def _of_lines(lines: Iterable[str]) -> Iterator[ImportedOperation]:
     for number, line in enumerate(lines, 1):
         if line.strip():
             yield _of_line(line, number)
 
 
-def _of_json(file: TextIO) -> Iterator[Read]:
+def _of_json(file: TextIO) -> Iterator[ImportedOperation]:
     """Read JSON as it was exported: each operation is on its own line, so only one line is in memory."""
     last = ""
     for number, line in enumerate(_lines(file), 2):
@@ -126,7 +126,7 @@ def _of_json(file: TextIO) -> Iterator[Read]:
         raise FormatError("is incomplete: the export was interrupted, or the file was cut")
 
 
-def _of_document(first: str, file: TextIO) -> Iterator[Read]:
+def _of_document(first: str, file: TextIO) -> Iterator[ImportedOperation]:
     """Read JSON that another program wrote in another layout; it is in memory as a whole."""
     text = first + file.read(_MOST_DOCUMENT - len(first) + 1)
     if len(text) > _MOST_DOCUMENT:
@@ -140,7 +140,7 @@ def _of_document(first: str, file: TextIO) -> Iterator[Read]:
         yield _checked(fields, f"operation {number}")
 
 
-def _of_line(line: str, number: int) -> Read:
+def _of_line(line: str, number: int) -> ImportedOperation:
     try:
         fields = json.loads(line)
     except (ValueError, RecursionError) as error:
@@ -148,7 +148,7 @@ def _of_line(line: str, number: int) -> Read:
     return _checked(fields, f"line {number}")
 
 
-def _checked(fields: Any, place: str) -> Read:
+def _checked(fields: Any, place: str) -> ImportedOperation:
     """Return the operation if it could have been recorded."""
     try:
         service, operation, outcome = fields["service"], fields["operation"], _OUTCOMES[fields["outcome"]]
@@ -163,7 +163,7 @@ def _checked(fields: Any, place: str) -> Read:
             raise FormatError(f"{place}: {quoted(name)} is not a name of 1 to 100 printable characters")
     if not 0 <= duration_us <= MAX_DURATION_US:
         raise FormatError(f"{place}: duration={shown(fields['duration'])} is not a duration in milliseconds")
-    return Read(
+    return ImportedOperation(
         number=_number(fields.get("operationId")),
         service=service,
         operation=operation,

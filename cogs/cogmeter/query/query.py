@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from cogmeter_storage.base import Store
     from cogmeter_storage.model import SeriesRecord
 
-TOGETHER: Final = 32  # histograms whose percentiles are computed in one turn of the loop: about half a millisecond
+BINS_PER_SLICE: Final = 32  # bins whose percentiles are computed in one turn of the loop: about half a millisecond
 LISTED: Final = 5  # slowest operations, recent errors
 
 
@@ -208,7 +208,7 @@ class Query:
         """
         return None if service is None else list((await self._ids(service, operation)).values())
 
-    async def known(self, services: Collection[str]) -> None:
+    async def require_services(self, services: Collection[str]) -> None:
         """Check that each of these services is stored.
 
         Raises:
@@ -258,7 +258,7 @@ class Query:
         minutes = [
             max(min(end, span.until_us) - edge, 1_000_000) / MINUTE_US for edge, end in zip(edges, ends, strict=True)
         ]
-        parts = [totals.buckets[start : start + TOGETHER] for start in range(0, len(edges), TOGETHER)]
+        parts = [totals.buckets[start : start + BINS_PER_SLICE] for start in range(0, len(edges), BINS_PER_SLICE)]
         percentiles = np.concatenate(
             [
                 np.empty((0, len(PERCENTILES))),

@@ -52,7 +52,7 @@ class Range:
     @property
     def before(self) -> Range:
         """The previous range of the same length. It ends where this one starts, so that nothing is counted twice."""
-        return Range(2 * self.since_us - self.until_us, self.since_us, "the period before")
+        return Range(2 * self.since_us - self.until_us, self.since_us, "previous period")
 
     @property
     def step_us(self) -> int:

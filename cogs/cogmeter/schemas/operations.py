@@ -108,7 +108,7 @@ async def slowest(
         StorageError: the store cannot be read.
     """
     if services is not None:
-        await query.known(services)
+        await query.require_services(services)
     stored = await query.store.series()
     selected = [
         series

@@ -70,7 +70,7 @@ async def dashboard(
         StorageError: the store cannot be read.
     """
     if services is not None:
-        await query.known(services)
+        await query.require_services(services)
         alerts = [alert for alert in alerts if alert.service in services]
     overview = await query.overview(span, services=services)
     return await asyncio.to_thread(_dashboard, overview, alerts)

@@ -128,7 +128,7 @@ async def show_alerts(view: PageView[AlertsPageParams]) -> web.Response:
     monitor, params, store = view.monitor, view.params, view.monitor.store.alerting
     service = params.service
     if service not in {None, BOT}:
-        await monitor.query.known([service or ""])
+        await monitor.query.require_services([service or ""])
     limits = await effective_limits(monitor.store, monitor.settings)
     # One row more than the page shows whether there is another page.
     offset = (params.page - 1) * ROWS

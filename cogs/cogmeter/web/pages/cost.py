@@ -107,7 +107,7 @@ async def show_cost(view: PageView[CostPageParams]) -> web.Response:
     """Show the costs in the metadata of operations."""
     monitor, params = view.monitor, view.params
     if params.service is not None:
-        await monitor.query.known([params.service])
+        await monitor.query.require_services([params.service])
     spending = monitor.alerting.evaluator.spending
     span = _span(view, int(params.days))
     today = view.now_us // DAY_US

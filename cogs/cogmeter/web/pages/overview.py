@@ -45,7 +45,7 @@ async def show_overview(view: PageView[PageParams]) -> web.Response:
     monitor, health, service, span = view.monitor, view.shared.health, view.params.service, view.span
     selected = None if service is None else {service}
     if selected is not None:
-        await monitor.query.known(selected)
+        await monitor.query.require_services(selected)
     overview = await monitor.query.overview(span, services=selected)
     before = await monitor.query.overview(span.before, services=selected)
     checks = await health.vital()

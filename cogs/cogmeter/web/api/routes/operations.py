@@ -152,7 +152,7 @@ async def read_traces(monitor: Monitor, params: TracesParams) -> Traces:
 async def export_operations(monitor: Monitor, params: ExportParams, request: web.Request) -> Stream:
     """Return all operations of a range as a file."""
     if params.services is not None:
-        await monitor.query.known(params.services)
+        await monitor.query.require_services(params.services)
     at_us = now_us()
     span = params.whole_range(at_us)
     writer = exporter(params.format or monitor.settings.export_format)

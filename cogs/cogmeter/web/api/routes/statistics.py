@@ -104,7 +104,7 @@ async def read_gauges(monitor: Monitor, params: GaugesParams) -> Gauges:
 async def read_costs(monitor: Monitor, params: CostsParams) -> Costs:
     """Return tokens and money by day, service and model."""
     if params.service is not None:
-        await monitor.query.known([params.service])
+        await monitor.query.require_services([params.service])
     spending = monitor.alerting.evaluator.spending
     span = params.span(now_us(), Period.WEEK)
     return await costs(spending.days, span, service=params.service, since_us=spending.since_us)
