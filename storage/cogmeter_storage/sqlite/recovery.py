@@ -230,7 +230,8 @@ def prepare_path(identity: Identity, loss: Loss, saved: Path | None) -> Path | N
     if loss is Loss.OVERWRITTEN and path.exists() and not path.stat().st_size:
         path.unlink()
     elif loss is Loss.OVERWRITTEN and path.exists() and not is_sound(path):
-        _LOG.error("%s was overwritten with an unsound database. That file is kept as %s.", path, set_aside(path))
+        text = "%s was overwritten with a file that is damaged or not a database. That file is kept as %s."
+        _LOG.error(text, path, set_aside(path))
     if saved is not None and not path.exists() and is_sound(saved):
         try:
             rename_new(saved, path)
