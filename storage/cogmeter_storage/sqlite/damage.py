@@ -51,7 +51,7 @@ _logger = logging.getLogger("cogmeter.storage")
 @functools.cache
 def sound_rows(table: str) -> str:
     """Return the SQL condition for sound rows of a table (types, times, known words); it is never NULL."""
-    checked = (column for column in _columns(table) if column[0] not in _CHECKED_ELSEWHERE.get(table, ()))
+    checked = (column for column in _columns_by_table()[table] if column[0] not in _CHECKED_ELSEWHERE.get(table, ()))
     conditions = [_condition(table, *column) for column in checked]
     conditions += [condition.format(table) for condition in _EXTRA_CONDITIONS.get(table, ())]
     return f"ifnull({' AND '.join(conditions)}, 0)"
@@ -60,7 +60,7 @@ def sound_rows(table: str) -> str:
 @functools.cache
 def columns(table: str) -> tuple[str, ...]:
     """Return the names of a table's columns."""
-    return tuple(name for name, _, _ in _columns(table))
+    return tuple(name for name, _, _ in _columns_by_table()[table])
 
 
 def _condition(table: str, column: str, declared_type: str, required: bool) -> str:
@@ -72,14 +72,20 @@ def _condition(table: str, column: str, declared_type: str, required: bool) -> s
 
 
 @functools.cache
-def _columns(table: str) -> tuple[tuple[str, str, bool], ...]:
+def _columns_by_table() -> dict[str, list[tuple[str, str, bool]]]:
     """Return name, declared type and whether a value is required of each column, from an empty database."""
     with contextlib.closing(sqlite3.connect(":memory:")) as raw:
         for statements in SQLITE_MIGRATIONS:
             for statement in statements:
                 raw.execute(statement)
-        rows = raw.execute(f"PRAGMA table_info({table})").fetchall()
-    return tuple((name, declared_type, bool(required or key)) for _, name, declared_type, required, _, key in rows)
+        rows = raw.execute(
+            'SELECT t.name, c.name, c.type, c."notnull" OR c.pk FROM sqlite_schema AS t'
+            " JOIN pragma_table_info(t.name) AS c WHERE t.type = 'table' ORDER BY t.name, c.cid"
+        ).fetchall()
+    columns: dict[str, list[tuple[str, str, bool]]] = {}
+    for table, name, declared_type, required in rows:
+        columns.setdefault(table, []).append((name, declared_type, bool(required)))
+    return columns
 
 
 class DamageLog:
