@@ -26,7 +26,10 @@ _DIGITS: Final = 3  # of an alert's values, if its rule is unknown
 
 
 class Schema(BaseModel):
-    """Base of all models: immutable, snake_case in Python, camelCase in JSON."""
+    """Base of all models: immutable, snake_case in Python, camelCase in JSON.
+
+    The name of a model is the name of its component in /openapi.json, and so of a class in generated clients: it stays.
+    """
 
     model_config = ConfigDict(
         alias_generator=to_camel,

@@ -30,7 +30,7 @@ M = TypeVar("M", bound=BaseModel)
 
 
 class Body(BaseModel):
-    """Base of the body models; values are not converted, unknown members are refused."""
+    """Base of the body models; values are not converted, unknown members are refused. Names stay, as in ``Schema``."""
 
     model_config = ConfigDict(
         alias_generator=to_camel,

@@ -62,7 +62,7 @@ class Nothing(Body):
     """An empty body, or none."""
 
 
-class TestAlertBody(Body):
+class TrialBody(Body):
     """Request body: the target to test."""
 
     target: Annotated[str | None, Field(max_length=100, description="Only this target, such as channel")] = None
@@ -117,7 +117,7 @@ async def acknowledge_alert(monitor: Monitor, params: AlertParams, actor: str) -
         raise Problem(409, "Already resolved", str(error), parameter="id") from None
 
 
-async def send_test_alert(monitor: Monitor, body: TestAlertBody, actor: str) -> TestAlert:
+async def send_test_alert(monitor: Monitor, body: TrialBody, actor: str) -> TestAlert:
     """Send a test alert to every target, or to one."""
     results = await monitor.alerting.delivery.test(actor, body.target)
     if body.target is not None and not results:
@@ -222,7 +222,7 @@ ROUTES: Final = (
         "/api/performance/test-alert",
         send_test_alert,
         "Send a test alert to every target or to one, and return each result",
-        body=TestAlertBody,
+        body=TrialBody,
         response=TestAlert,
         problems=(404,),
         changes=True,

@@ -52,7 +52,7 @@ class ThresholdChangeParams(QueryParams):
     dry_run: Annotated[bool, Field(description="Change nothing; return a preview over the last 7 days")] = False
 
 
-class ThresholdChangeBody(Body):
+class ChangeBody(Body):
     """Request body: the limits to change."""
 
     values: Annotated[
@@ -76,7 +76,7 @@ async def read_thresholds(monitor: Monitor, params: ThresholdsParams) -> Thresho
 
 
 async def change_thresholds(
-    monitor: Monitor, params: ThresholdChangeParams, body: ThresholdChangeBody, actor: str
+    monitor: Monitor, params: ThresholdChangeParams, body: ChangeBody, actor: str
 ) -> ThresholdChanges:
     """Change thresholds, all or none; or preview the changes."""
     # In a thread: an unknown key is compared with the names of all rules.
@@ -163,7 +163,7 @@ ROUTES: Final = (
         change_thresholds,
         "Change thresholds; with dryRun, return a preview over the last 7 days instead",
         query=ThresholdChangeParams,
-        body=ThresholdChangeBody,
+        body=ChangeBody,
         response=ThresholdChanges,
         changes=True,
     ),
