@@ -1,4 +1,4 @@
-"""Alerts in the guide's fields, and what is set up around them: mutes, thresholds, the audit log, markers."""
+"""Alerts and their events, mutes, thresholds, the audit log, markers, and the results of test alerts."""
 
 from __future__ import annotations
 
@@ -8,7 +8,8 @@ from pydantic import Field
 
 from cogmeter.schemas import safe
 from cogmeter.schemas.base import Number, Schema, TimeRange, measured, rounded
-from cogmeter.schemas.times import Instant, at, at_or_none
+from cogmeter.schemas.times import Instant, utc_or_none
+from cogmeter.times import utc
 from cogmeter_storage.alerting import ACTIVE, AlertState
 
 if TYPE_CHECKING:
@@ -69,21 +70,21 @@ class AlertAnswer(Schema):
             message=safe.text(alert.message),
             threshold=measured(alert.rule, alert.threshold, threshold=True),
             current=measured(alert.rule, alert.current),
-            timestamp=at(alert.started_us if alert.fired_us is None else alert.fired_us),
+            timestamp=utc(alert.started_us if alert.fired_us is None else alert.fired_us),
             severity=alert.severity,
             id=alert.uid,
             number=alert.id,
             state=alert.state.value,
             operation=alert.operation or None,
             worst=measured(alert.rule, alert.worst),
-            started_at=at(alert.started_us),
-            seen_at=at(alert.seen_us),
-            changed_at=at(alert.changed_us),
-            fired_at=at_or_none(alert.fired_us),
-            acknowledged_at=at_or_none(alert.acknowledged_us),
+            started_at=utc(alert.started_us),
+            seen_at=utc(alert.seen_us),
+            changed_at=utc(alert.changed_us),
+            fired_at=utc_or_none(alert.fired_us),
+            acknowledged_at=utc_or_none(alert.acknowledged_us),
             acknowledged_by=alert.acknowledged_by or None,
-            resolved_at=at_or_none(alert.resolved_us),
-            muted_until=at_or_none(alert.muted_until_us),
+            resolved_at=utc_or_none(alert.resolved_us),
+            muted_until=utc_or_none(alert.muted_until_us),
             escalated=alert.escalated,
             flapping=alert.flapping,
             group=alert.group or None,
@@ -113,7 +114,7 @@ class ChangeAnswer(Schema):
     def of(cls, change: AlertChange, rule: str) -> ChangeAnswer:
         """Build it from a stored change."""
         return cls(
-            at=at(change.at_us),
+            at=utc(change.at_us),
             kind=change.kind,
             state=change.state.value,
             severity=change.severity,
@@ -136,7 +137,7 @@ class AttemptAnswer(Schema):
     def of(cls, attempt: Attempt) -> AttemptAnswer:
         """Build it from a stored attempt."""
         return cls(
-            at=at(attempt.at_us),
+            at=utc(attempt.at_us),
             target=attempt.target,
             outcome=attempt.outcome,
             error=safe.text(attempt.error) or None,
@@ -197,8 +198,8 @@ class MuteAnswer(Schema):
             id=mute.id,
             service=mute.service or None,
             rule=mute.rule or None,
-            since=at(mute.since_us),
-            until=at(mute.until_us),
+            since=utc(mute.since_us),
+            until=utc(mute.until_us),
             actor=mute.actor,
             reason=safe.text(mute.reason) or None,
         )
@@ -237,7 +238,7 @@ class HoldingAnswer(Schema):
             most=None if most is None else rounded(most, LIMIT_DIGITS),
             origin=limit.origin,
             changed_by=limit.changed_by or None,
-            changed_at=at_or_none(limit.changed_us),
+            changed_at=utc_or_none(limit.changed_us),
         )
 
 
@@ -304,7 +305,7 @@ class AuditAnswer(Schema):
     def of(cls, entry: AuditEntry) -> AuditAnswer:
         """Build it from a stored entry."""
         return cls(
-            at=at(entry.at_us),
+            at=utc(entry.at_us),
             actor=entry.actor,
             action=entry.action,
             subject=entry.subject,
@@ -331,7 +332,7 @@ class MarkerAnswer(Schema):
     @classmethod
     def of(cls, marker: Marker) -> MarkerAnswer:
         """Build it from a stored marker."""
-        return cls(id=marker.id, at=at(marker.at_us), kind=marker.kind, name=safe.text(marker.name))
+        return cls(id=marker.id, at=utc(marker.at_us), kind=marker.kind, name=safe.text(marker.name))
 
 
 class Markers(Schema):

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 from pydantic import BaseModel, ConfigDict, Field, WithJsonSchema
 from pydantic.alias_generators import to_camel
 
-from cogmeter.schemas.times import Instant, at, last_us
+from cogmeter.schemas.times import Instant, last_us
+from cogmeter.times import utc
 from cogmeter_storage.model import Outcome
 
 if TYPE_CHECKING:
@@ -82,7 +83,7 @@ class TimeRange(Schema):
     @classmethod
     def of(cls, span: Range) -> TimeRange:
         """Build it from a query's range."""
-        return cls(since=at(span.since_us), until=at(last_us(span.until_us)))
+        return cls(since=utc(span.since_us), until=utc(last_us(span.until_us)))
 
 
 class Stats(Schema):

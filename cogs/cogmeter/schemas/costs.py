@@ -11,7 +11,7 @@ from pydantic import Field
 from cogmeter.recording.background import paced
 from cogmeter.schemas import safe
 from cogmeter.schemas.base import Number, Schema, TimeRange, rounded
-from cogmeter.schemas.times import Instant, at_or_none
+from cogmeter.schemas.times import Instant, utc_or_none
 from cogmeter.times import utc
 from cogmeter_storage.model import DAY_US
 
@@ -90,7 +90,7 @@ async def costs(
             lines.append(_line(number, key, figures))
     return Costs(
         time_range=TimeRange.of(span),
-        counted_since=at_or_none(since_us),
+        counted_since=utc_or_none(since_us),
         total=Cost(**_fields(total)),
         lines=lines,
     )

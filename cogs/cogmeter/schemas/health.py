@@ -14,7 +14,9 @@ from cogmeter.recording.background import paced
 from cogmeter.recording.service_names import STALLS, TASKS
 from cogmeter.schemas import safe
 from cogmeter.schemas.base import Number, Schema, Stats, TimeRange, ms, ms_or_none, rate, rounded
-from cogmeter.schemas.times import Instant, at, at_or_none
+from cogmeter.schemas.times import Instant, utc_or_none
+from cogmeter.times import utc
+from cogmeter_storage.model import HOUR_US
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping, Sequence
@@ -27,7 +29,7 @@ if TYPE_CHECKING:
     from cogmeter_storage.model import OperationRecord
 
 POINTS: Final = 200  # points of one gauge; each combines at least one sample
-PIECE_US: Final = 2 * 3_600_000_000  # read at once: with a sample every 15 s, 480 of each gauge
+PIECE_US: Final = 2 * HOUR_US  # read at once: with a sample every 15 s, 480 of each gauge
 DIGITS: Final = 6
 
 
@@ -64,7 +66,7 @@ class ServiceHealthAnswer(CheckAnswer):
             error_rate=None if health.error_rate is None else rate(health.error_rate),
             average_response_time=ms_or_none(health.mean_us),
             p95_response_time=ms_or_none(health.p95_us),
-            last_seen=at_or_none(health.last_seen_us),
+            last_seen=utc_or_none(health.last_seen_us),
         )
 
 
@@ -113,7 +115,7 @@ def _check_fields(check: Check) -> dict[str, Any]:
 
 
 def _report_fields(status: Status, up_s: float) -> dict[str, Any]:
-    return {"status": status, "version": __version__, "uptime_seconds": rounded(up_s, 3), "timestamp": at(now_us())}
+    return {"status": status, "version": __version__, "uptime_seconds": rounded(up_s, 3), "timestamp": utc(now_us())}
 
 
 class Stall(Schema):
@@ -131,7 +133,7 @@ class Stall(Schema):
         stack, during = operation.metadata.get("stack"), operation.metadata.get("during")
         return cls(
             place=operation.operation,
-            start_time=at(operation.start_us),
+            start_time=utc(operation.start_us),
             duration=ms(operation.duration_us),
             during=safe.text(str(during)) if during else None,
             stack=[safe.text(str(line)) for line in stack] if isinstance(stack, list) else [],
@@ -256,7 +258,7 @@ class _GaugePoints:
     def gauge(self) -> Gauge:
         points = list(self._points.values())
         return Gauge(
-            timestamps=[at(int(at_us)) for at_us, *_ in points],
+            timestamps=[utc(int(at_us)) for at_us, *_ in points],
             mean=[rounded(total / count, DIGITS) for _, count, total, *_ in points],
             lowest=[rounded(point[3], DIGITS) for point in points],
             highest=[rounded(point[4], DIGITS) for point in points],

@@ -12,7 +12,8 @@ from cogmeter.recording.background import paced
 from cogmeter.recording.service_names import BACKGROUND
 from cogmeter.schemas import safe
 from cogmeter.schemas.base import Number, Schema, TimeRange, ms
-from cogmeter.schemas.times import Instant, at
+from cogmeter.schemas.times import Instant
+from cogmeter.times import utc
 
 if TYPE_CHECKING:
     from collections.abc import Collection
@@ -43,8 +44,8 @@ class OperationAnswer(Schema):
             operation_id=f"op_{operation.id}",
             service=operation.service,
             operation=operation.operation,
-            start_time=at(operation.start_us),
-            end_time=at(operation.end_us),
+            start_time=utc(operation.start_us),
+            end_time=utc(operation.end_us),
             duration=ms(operation.duration_us),
             success=not operation.outcome.failed,
             outcome=operation.outcome.label,
@@ -147,8 +148,8 @@ class ErrorGroupAnswer(Schema):
             error=safe.text(group.kind),
             outcome=group.outcome.label,
             count=group.count,
-            first_at=at(group.first_us),
-            last_at=at(group.last_us),
+            first_at=utc(group.first_us),
+            last_at=utc(group.last_us),
             example=OperationAnswer.of(group.example),
         )
 
@@ -222,7 +223,7 @@ class TraceAnswer(Schema):
             trace_id=trace.id,
             service=trace.service,
             operation=trace.operation,
-            start_time=at(trace.at_us),
+            start_time=utc(trace.at_us),
             duration=ms(trace.duration_us),
             outcome=trace.outcome.label,
             error=safe.text_or_none(trace.error),

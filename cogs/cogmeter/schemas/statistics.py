@@ -16,7 +16,8 @@ from cogmeter.recording.service_names import BACKGROUND
 from cogmeter.schemas.alerts import AlertAnswer, sent_alerts
 from cogmeter.schemas.base import Number, Schema, Stats, TimeRange, ms_or_none, rate, rounded, stats_fields
 from cogmeter.schemas.operations import OperationAnswer
-from cogmeter.schemas.times import Instant, at, at_or_none
+from cogmeter.schemas.times import Instant, utc_or_none
+from cogmeter.times import utc
 from cogmeter_storage.model import MINUTE_US
 
 if TYPE_CHECKING:
@@ -83,7 +84,7 @@ def _dashboard(overview: Overview, alerts: Sequence[Alert]) -> Dashboard:
         alerts=sent_alerts(alerts),
         time_range=TimeRange.of(overview.range),
         background=_by_name(overview.background),
-        last_operation_at=at_or_none(overview.last_end_us),
+        last_operation_at=utc_or_none(overview.last_end_us),
     )
 
 
@@ -150,7 +151,7 @@ async def service_stats(query: Query, service: str, operation: str | None, perio
             "operations": {name: Stats.of(operation_figures) for name, operation_figures in stats.operations},
             "before": Stats.of(stats.before),
             "time_range": TimeRange.of(span),
-            "last_operation_at": at_or_none(stats.last_end_us),
+            "last_operation_at": utc_or_none(stats.last_end_us),
         }
     )
 
@@ -196,7 +197,7 @@ async def series(
         operation=operation,
         time_range=TimeRange.of(span),
         step_seconds=timeline.step_us // 1_000_000,
-        timestamps=[at(edge) async for edge in paced(timeline.edges_us)],
+        timestamps=[utc(edge) async for edge in paced(timeline.edges_us)],
         operations_per_minute=[rounded(value, 3) async for value in paced(timeline.per_minute)],
         failures_per_minute=[rounded(value, 3) async for value in paced(timeline.failures_per_minute)],
         p50_response_time=await _milliseconds(timeline.p50_us),
@@ -271,8 +272,8 @@ async def snapshot(
     operations_per_second, failures_per_second = minutes.since(previous)
     total = figures(totals, span)
     live = LiveSnapshot(
-        at=at(now_us),
-        time_range=TimeRange(since=at(span.since_us), until=at(now_us)),
+        at=utc(now_us),
+        time_range=TimeRange(since=utc(span.since_us), until=utc(now_us)),
         total_operations=total.operations,
         failed_operations=total.failures,
         error_rate=rate(total.error_rate),

@@ -76,9 +76,9 @@ def iso_end(until_us: int) -> str:
     return iso(last_us(until_us))
 
 
-def at_or_none(at_us: int | None) -> datetime | None:
+def utc_or_none(at_us: int | None) -> datetime | None:
     """Convert microseconds since 1970 to a datetime in UTC; return None for None."""
-    return None if at_us is None else at(at_us)
+    return None if at_us is None else utc(at_us)
 
 
 def _iso_of(value: datetime) -> str:
@@ -91,10 +91,7 @@ def _described(text: str) -> Any:
     )
 
 
-at = utc  # under its name in the models
-
 # Times in requests, as UTC microseconds.
-IsoTime = Annotated[int, BeforeValidator(parse_time), _described("An ISO 8601 date or time; UTC without an offset")]
 Since = Annotated[int, BeforeValidator(parse_time), _described("Start: an ISO 8601 date or time, UTC")]
 Until = Annotated[
     int, BeforeValidator(parse_end), _described("End: an ISO 8601 date (that day is included) or time, UTC")

@@ -19,8 +19,8 @@ from cogmeter.render import formatting
 from cogmeter.render.palette import look_of
 from cogmeter.render.rule_text import alert_text, measured, rule_title
 from cogmeter.schemas import safe
-from cogmeter.schemas.times import at, iso
-from cogmeter.times import SECOND_US
+from cogmeter.schemas.times import iso
+from cogmeter.times import SECOND_US, utc
 from cogmeter.web.api.params import RangeParams
 from cogmeter.web.api.routing import CONTEXT, Route
 from cogmeter.web.server.assets import STATIC_FOLDER, environment
@@ -272,7 +272,7 @@ def shown_span(view: PageView[Any]) -> str:
 def range_text(span: Range, now_us: int) -> str:
     """Return a range in UTC: ``17 Aug 10:30 to 11:45``; with the year unless it is this one."""
     midnight = span.until_us % DAY_US == 0  # shown as the last minute of the day before
-    since, until, this_year = at(span.since_us), at(span.until_us - midnight), at(now_us).year
+    since, until, this_year = utc(span.since_us), utc(span.until_us - midnight), utc(now_us).year
     end = f"{until:%H:%M}" if since.date() == until.date() else _day_time(until, this_year)
     return f"{_day_time(since, this_year)} to {end}"
 

@@ -12,7 +12,8 @@ from yarl import URL
 from cogmeter.query.records import UnknownNameError
 from cogmeter.recording.background import own_work
 from cogmeter.schemas.base import Schema
-from cogmeter.schemas.times import Instant, at
+from cogmeter.schemas.times import Instant
+from cogmeter.times import utc
 from cogmeter.web.api.bodies import Body
 from cogmeter.web.api.params import QueryParams, RangeParams
 from cogmeter.web.api.problems import Problem
@@ -42,7 +43,7 @@ class Comment(Body):
 
 class Said(Schema):
     some_text: str
-    at_time: Instant = at(1_755_426_600_000_000)
+    at_time: Instant = utc(1_755_426_600_000_000)
 
 
 class Asked(Schema):
