@@ -38,7 +38,7 @@ BOUNDS: Final = SUM + 1  # then the operations up to each of BOUNDS_S
 COLUMNS: Final = BOUNDS + len(BOUNDS_S)
 FRESH_S: Final = 1.0  # a reading is reused for this long
 FAR_US: Final = 2**62
-ROWS: Final = 64  # summed at once, which blocks the interpreter's lock
+ROWS: Final = 64  # summed without releasing the interpreter's lock
 
 _logger = logging.getLogger("cogmeter.web")
 

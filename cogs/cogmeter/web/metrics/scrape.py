@@ -45,9 +45,9 @@ class Scraper:
         async with self._lock:  # concurrent scrapes would only slow each other
             reading = await self._counters.read()
             exemplars = await self._exemplars() if exposition.wants_exemplars(accept) else ((), ())
-            gauges = families(self._monitor, await self._health.vital(), self._duration_s)
-            gauges += await self._slow_families()
-            scraped = exposition.Scraped(self._monitor.settings.metrics_namespace, reading, gauges, *exemplars)
+            all_families = families(self._monitor, await self._health.vital(), self._duration_s)
+            all_families += await self._slow_families()
+            scraped = exposition.Scraped(self._monitor.settings.metrics_namespace, reading, all_families, *exemplars)
             page: MetricsPage = await asyncio.to_thread(exposition.page, scraped, accept, accept_encoding)
         self._duration_s = time.perf_counter() - start_s
         return page

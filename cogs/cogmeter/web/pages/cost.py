@@ -53,7 +53,7 @@ class Spendings:
     ) -> Spendings:
         """Add up the costs of the days from ``first`` to ``last``, of all services or one.
 
-        This is done in short pieces; ``days`` may change in the meantime.
+        It is done in short slices; ``days`` may change in the meantime.
         """
         spendings = cls()
         async for day in paced([day for day in sorted(days) if first <= day <= last]):

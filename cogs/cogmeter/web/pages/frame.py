@@ -177,7 +177,7 @@ class PageView(Generic[P]):
         return {"since": iso(span.since_us), "until": iso(span.until_us) if self.params.until is not None else None}
 
     def api(self, path: str, **more: object) -> str:
-        """Return the API's address for the part of the time that has data: ``view.api("series", service="memory")``."""
+        """Return a URL of the API for the part of the range that has data: ``view.api("series", service="memory")``."""
         times = self.times() if self.data_since_us is None else self.times() | {"since": iso(self.data_since_us)}
         return f"{API}/{path}{query({**times, **more})}"
 

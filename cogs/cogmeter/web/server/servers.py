@@ -41,7 +41,7 @@ class ServerPlan:
 
     @property
     def content(self) -> str:
-        """A description for people."""
+        """The parts that it serves, as text."""
         return "dashboard, API, health and metrics" if self.pages else "API, health and metrics"
 
 

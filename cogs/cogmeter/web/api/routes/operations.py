@@ -58,7 +58,7 @@ if TYPE_CHECKING:
 else:
     Format = Literal[tuple(EXPORTERS)]
 OutcomeFilter = Literal["ok", "error", "upstream", "user", "cancelled", "failed"]
-LeastCount = Annotated[int, Field(ge=1, le=100, description="Number of the slowest ones")]
+SlowestLimit = Annotated[int, Field(ge=1, le=100, description="Number of the slowest ones")]
 
 
 class OperationsParams(ServiceRangeParams, PagedParams):
@@ -84,7 +84,7 @@ class SlowestParams(RangeParams):
 
     services: Services | None = None
     operation: Annotated[Name | None, Field(description="Only operations with this name")] = None
-    limit: LeastCount = 20
+    limit: SlowestLimit = 20
 
 
 class ErrorsParams(ServiceRangeParams):
@@ -97,7 +97,7 @@ class TracesParams(ServiceFilterParams):
     """Parameters: the start, the service or operation, and the number of traces."""
 
     since: Since | None = None
-    limit: LeastCount = 20
+    limit: SlowestLimit = 20
 
 
 class ExportParams(RangeParams):
@@ -238,7 +238,8 @@ ROUTES: Final = (
         tag="export",
         query=ExportParams,
         media={
-            one.media_type: f"{one.label} (format={one.name}): {one.description}" for one in map(exporter, EXPORTERS)
+            writer.media_type: f"{writer.label} (format={writer.name}): {writer.description}"
+            for writer in map(exporter, EXPORTERS)
         },
         problems=(404,),
     ),

@@ -47,7 +47,7 @@ class ThresholdsParams(QueryParams):
 
 
 class ThresholdChangeParams(QueryParams):
-    """Whether the change is only a preview."""
+    """Parameters: whether the change is only a preview."""
 
     dry_run: Annotated[bool, Field(description="Change nothing; return a preview over the last 7 days")] = False
 
