@@ -78,11 +78,11 @@ document.addEventListener("click", (event) => {
   if (button) DO[button.dataset.do](button);
 });
 
-function line(words, style) {
+function line(message, style) {
   const item = document.createElement("li");
   const text = document.createElement("span");
   text.className = style ? `badge ${style}` : "";
-  text.textContent = words;
+  text.textContent = message;
   item.append(text);
   return item;
 }
@@ -143,9 +143,9 @@ function changed() {
   const { field, service, operation } = form.elements;
   operation.disabled = !service.value;
   const unit = field.value === "threshold" || field.value === "recovery" ? form.dataset.unit : { for: "seconds", recovery_delay: "seconds" }[field.value] ?? "";
-  const words = { severity: "info, warning or critical", statistic: "average, p50, p95 or p99", min_operations: "a whole number" }[field.value];
+  const hint = { severity: "info, warning or critical", statistic: "average, p50, p95 or p99", min_operations: "a whole number" }[field.value];
   const off = field.value === "threshold" ? "; 0 turns the rule off" : "";
-  document.getElementById("threshold-hint").textContent = words ?? `${EXAMPLES[unit] ? `For example ${EXAMPLES[unit]}` : `In ${unit}`}${off}`;
+  document.getElementById("threshold-hint").textContent = hint ?? `${EXAMPLES[unit] ? `For example ${EXAMPLES[unit]}` : `In ${unit}`}${off}`;
 }
 
 /** Enable or disable saving, and highlight the next button. */
@@ -158,7 +158,8 @@ function allow(saving) {
 
 form.addEventListener("input", changed);
 
-function wanted() {
+/** Return the change in the form, as a body for the API. */
+function enteredChange() {
   const { field, service, operation, value } = form.elements;
   let key = form.dataset.rule;
   if (service.value) key += `@${service.value}${operation.value ? `/${operation.value}` : ""}`;
@@ -166,19 +167,19 @@ function wanted() {
   return { values: { [key]: value.value.trim() } };
 }
 
-function fail(words) {
+function fail(message) {
   result.className = "wrong";
-  result.textContent = words;
+  result.textContent = message;
 }
 
 form.addEventListener("submit", (event) => {
   event.preventDefault();
-  const body = wanted();
+  const body = enteredChange();
   act(form.elements.try, async () => {
     result.className = "";
     result.textContent = "Calculating \u2026";
     const { changes } = await send("PUT", `${API}/thresholds?dryRun=true`, body);
-    if (JSON.stringify(body) !== JSON.stringify(wanted())) return; // the form has changed since
+    if (JSON.stringify(body) !== JSON.stringify(enteredChange())) return; // the form has changed since
     const [{ before, after, message }] = changes;
     result.textContent = `${valueText(before)} \u2192 ${valueText(after)}. ${message}`;
     previewed = JSON.stringify(body);

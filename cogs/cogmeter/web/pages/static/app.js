@@ -1,7 +1,7 @@
 // Refreshes the page, keeps its parameters in the URL, and draws charts. Tables and figures come from the server as
 // HTML that replaces the old one; the data of charts comes from /api/performance.
 
-import { ask, askJson } from "./ask.js";
+import { request, requestJson } from "./request.js";
 import { draw, onZoom, recolour } from "./charts.js";
 import { morph } from "./morph.js";
 import { listen, rest } from "./live.js";
@@ -11,7 +11,7 @@ import { arrangeAll } from "./tables.js";
 const root = document.documentElement;
 const main = document.getElementById("main");
 const hasCharts = root.dataset.charts === "uplot" && typeof uPlot === "function";
-const PATIENCE_S = 60; // for changes: a test alert is sent to one target after the other
+const TIMEOUT_S = 60; // for changes: a test alert is sent to one target after the other
 let timer;
 let running;
 
@@ -35,11 +35,11 @@ export async function refresh() {
 }
 
 async function load(signal) {
-  const { response, text } = await ask(location.href, { headers: { Accept: "text/html" }, signal });
+  const { response, text } = await request(location.href, { headers: { Accept: "text/html" }, signal });
   if (response.redirected) return location.assign(response.url); // the session is over
   const fresh = new DOMParser().parseFromString(text, "text/html");
-  const wanted = fresh.getElementById("main");
-  if (!response.ok || !wanted) throw new Error(fresh.querySelector("main p")?.textContent || `status ${response.status}`);
+  const freshMain = fresh.getElementById("main");
+  if (!response.ok || !freshMain) throw new Error(fresh.querySelector("main p")?.textContent || `status ${response.status}`);
   arrangeAll(fresh);
   const focused = document.activeElement;
   document.title = fresh.title;
@@ -47,7 +47,7 @@ async function load(signal) {
   for (const part of document.querySelectorAll("header [data-part]")) {
     morph(part, fresh.querySelector(`header [data-part="${part.dataset.part}"]`));
   }
-  morph(main, wanted);
+  morph(main, freshMain);
   if (focused !== document.activeElement && focused?.isConnected) focused.focus();
   document.dispatchEvent(new CustomEvent("cogmeter:refreshed"));
   if (hasCharts) await draw();
@@ -77,7 +77,7 @@ function trouble(message) {
 // The URL ------------------------------------------------------------------------------------------------------
 
 /** Change parameters of the page: values by name, null removes one. */
-export function go(changes) {
+function go(changes) {
   const url = new URL(location.href);
   for (const [name, value] of Object.entries(changes)) {
     if (value === null || value === "") url.searchParams.delete(name);
@@ -113,8 +113,8 @@ addEventListener("popstate", async () => {
 document.addEventListener("change", (event) => {
   const { form, name, value } = event.target;
   if (form?.id !== "controls") return;
-  const stretched = ["period", "days"].includes(name) ? { since: null, until: null } : {};
-  go({ ...stretched, [name]: value });
+  const range = ["period", "days"].includes(name) ? { since: null, until: null } : {};
+  go({ ...range, [name]: value });
 });
 document.addEventListener("submit", (event) => {
   if (event.target.id === "controls") event.preventDefault();
@@ -133,7 +133,7 @@ export function send(method, path, body) {
   const token = document.querySelector('meta[name="csrf"]').content;
   const headers = { "X-CSRF-Token": token };
   if (body !== undefined) headers["Content-Type"] = "application/json";
-  return askJson(path, { method, headers, body: body === undefined ? undefined : JSON.stringify(body), patience: PATIENCE_S });
+  return requestJson(path, { method, headers, body: body === undefined ? undefined : JSON.stringify(body), timeoutS: TIMEOUT_S });
 }
 
 /** Show a message for some seconds; screen readers announce it. */

@@ -1,7 +1,7 @@
 // Draws every figure[data-chart] with uPlot from the JSON at its data-src. A kind of chart is a function of that JSON
 // and the figure, see kinds.js; register() adds one.
 
-import { askJson } from "./ask.js";
+import { requestJson } from "./request.js";
 import { KINDS } from "./kinds.js";
 import { isLog, options, shown } from "./painting.js";
 import { legend, numbers, steer } from "./reading.js";
@@ -41,7 +41,7 @@ function forget(figure) {
 }
 
 const load = (src) => {
-  if (!loaded.has(src)) loaded.set(src, askJson(src));
+  if (!loaded.has(src)) loaded.set(src, requestJson(src));
   return loaded.get(src);
 };
 

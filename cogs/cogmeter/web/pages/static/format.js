@@ -4,7 +4,7 @@ const NOTHING = "\u2013";
 const pad = (number) => String(number).padStart(2, "0");
 
 /** Format a number of at least 0: one decimal below ten, none above. */
-export function short(number) {
+function short(number) {
   if (number > 0 && number < 0.1) return number < 0.005 ? "<0.01" : String(Number(number.toPrecision(1)));
   return number < 9.95 ? String(Number(number.toFixed(1))) : Math.round(number).toLocaleString("en");
 }

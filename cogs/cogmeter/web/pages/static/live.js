@@ -27,19 +27,19 @@ export function rest() {
 }
 
 /** Open the stream; `received(name, data)` is called for each of the named events. */
-export function listen(address, names, received) {
+export function listen(url, names, received) {
   close();
   // A connection that broke silently, for example while a laptop slept, is noticed only by this timer.
   const alive = () => {
     clearTimeout(silence);
     silence = setTimeout(() => {
       tries += 1;
-      listen(address, names, received);
+      listen(url, names, received);
     }, SILENCE_MS);
   };
   alive();
   show(tries ? "reconnecting" : "connecting", tries ? "Reconnecting" : "Connecting");
-  source = new EventSource(address);
+  source = new EventSource(url);
   source.onopen = () => {
     tries = 0;
     show("live", "Live");
@@ -48,7 +48,7 @@ export function listen(address, names, received) {
     show("reconnecting", "Reconnecting");
     if (source.readyState !== EventSource.CLOSED) return; // the browser tries again by itself
     const wait = WAITS_S[Math.min(tries++, WAITS_S.length - 1)];
-    timer = setTimeout(() => listen(address, names, received), wait * 1000);
+    timer = setTimeout(() => listen(url, names, received), wait * 1000);
   };
   for (const name of names) {
     source.addEventListener(name, (event) => {

@@ -32,17 +32,17 @@ function children(old, fresh) {
     else if (key) keyed.set(key, child);
   }
   let at = old.firstChild;
-  for (const wanted of [...fresh.childNodes]) {
-    const key = keyOf(wanted);
-    const match = key ? keyed.get(key) : alike(at, wanted);
-    if (!match || match.nodeName !== wanted.nodeName) {
-      old.insertBefore(document.importNode(wanted, true), at);
+  for (const node of [...fresh.childNodes]) {
+    const key = keyOf(node);
+    const match = key ? keyed.get(key) : alike(at, node);
+    if (!match || match.nodeName !== node.nodeName) {
+      old.insertBefore(document.importNode(node, true), at);
       continue;
     }
     if (match === at) at = at.nextSibling;
     else old.insertBefore(match, at);
-    if (match.nodeType === Node.ELEMENT_NODE) morph(match, wanted);
-    else if (match.data !== wanted.data) match.data = wanted.data;
+    if (match.nodeType === Node.ELEMENT_NODE) morph(match, node);
+    else if (match.data !== node.data) match.data = node.data;
   }
   while (at) {
     const next = at.nextSibling;
@@ -52,7 +52,7 @@ function children(old, fresh) {
 }
 
 /** Return the next node of the same kind without a key. */
-function alike(at, wanted) {
-  while (at && (keyOf(at) || at.nodeName !== wanted.nodeName)) at = at.nextSibling;
+function alike(at, node) {
+  while (at && (keyOf(at) || at.nodeName !== node.nodeName)) at = at.nextSibling;
   return at;
 }

@@ -129,14 +129,14 @@ function painting(u, work) {
 }
 
 /** Draw text with an outline, readable on every background. */
-function drawText(ctx, words, x, y, ratio) {
+function drawText(ctx, text, x, y, ratio) {
   const { strokeStyle, lineWidth } = ctx;
   ctx.setLineDash([]);
   ctx.lineJoin = "round";
   ctx.strokeStyle = css("surface");
   ctx.lineWidth = 4 * ratio;
-  ctx.strokeText(words, x, y);
-  ctx.fillText(words, x, y);
+  ctx.strokeText(text, x, y);
+  ctx.fillText(text, x, y);
   Object.assign(ctx, { strokeStyle, lineWidth });
 }
 
@@ -171,11 +171,11 @@ function marks(u, figure) {
       const x = Math.round(u.valToPos(at, "x", true));
       if (x < left || x > right) continue;
       dashed(ctx, [2, 3], ratio, [x, top], [x, bottom]);
-      const words = name.length > 24 ? `${name.slice(0, 23)}\u2026` : name;
-      const wide = ctx.measureText(words).width + 8 * ratio;
+      const label = name.length > 24 ? `${name.slice(0, 23)}\u2026` : name;
+      const wide = ctx.measureText(label).width + 8 * ratio;
       const start = x + wide > right ? x - wide : x;
       if (start < free) continue;
-      drawText(ctx, words, start + 4 * ratio, top + 11 * ratio, ratio);
+      drawText(ctx, label, start + 4 * ratio, top + 11 * ratio, ratio);
       free = start + wide;
     }
   });

@@ -27,10 +27,10 @@ export function legend(figure, model, place) {
 }
 
 function announce(plot, model, place) {
-  const words = model.series.map((one) => `${one.label} ${wordOf(model, one, place)}`).join(", ");
+  const values = model.series.map((one) => `${one.label} ${wordOf(model, one, place)}`).join(", ");
   plot.setAttribute("aria-valuemax", String(model.x.length));
   plot.setAttribute("aria-valuenow", String(place + 1));
-  plot.setAttribute("aria-valuetext", `${dayClock(model.x[place])}: ${words}`);
+  plot.setAttribute("aria-valuetext", `${dayClock(model.x[place])}: ${values}`);
 }
 
 /** Make the chart a slider over its points: arrow keys move, plus and minus zoom. */

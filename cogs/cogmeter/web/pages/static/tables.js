@@ -8,7 +8,7 @@ const valueOf = (row, column) => {
 };
 
 /** Sort the rows of a table by the chosen column. */
-export function arrange(table) {
+function arrange(table) {
   const [column, ascending] = chosen.get(table.dataset.key) ?? [];
   if (column === undefined || !table.tBodies.length) return;
   const heads = [...table.tHead.rows[0].cells];
