@@ -113,7 +113,7 @@ class PageView(Generic[P]):
     page: str  # the name of its entry in the menu
     own: Mapping[str, object] = field(default_factory=dict)  # parameters that only this page's URLs keep
     now_us: int = field(default_factory=now_us)
-    data_since_us: int | None = None  # where charts begin, if that is after the beginning of the span
+    data_since_us: int | None = None  # where charts begin; set by ``answer``
 
     @property
     def shared(self) -> Shared:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
+from cogmeter.alerts.model import BOT
 from cogmeter.diagnosis import Status, worst
 from cogmeter.recording.recorder import OTHER
 from cogmeter.recording.service_names import BACKGROUND
@@ -71,6 +72,7 @@ async def show_overview(view: PageView[PageParams]) -> web.Response:
         latency=latency_limit(view, service or ""),
         errors=error_limit(view, service or ""),
         buffer_setting=buffer_setting(by_memory=monitor.recorder.buffer.by_memory),
+        BOT=BOT,
         Status=Status,
     )
 

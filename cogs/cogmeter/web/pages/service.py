@@ -51,7 +51,7 @@ async def show_service(view: PageView[ServicePageParams]) -> web.Response:
         stats=stats,
         health=(await view.shared.health.services()).get(service),
         operations=operations,
-        sparks=await sparks(store, {name: ids_by_name[name] for name, _ in operations}, span),
+        sparks=await sparks(store, {name: ids_by_name[name] for name, _ in operations}, await query.covered(span)),
         histogram=await histogram(store, ids, span),
         groups=await store.error_groups(*selection, limit=GROUPS),
         recent=await store.recent(*selection, limit=LISTED),

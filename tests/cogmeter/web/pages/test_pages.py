@@ -1,6 +1,7 @@
 """What the pages say, as they leave the server."""
 
 import re
+from datetime import datetime, timedelta
 from html import unescape
 from urllib.parse import quote
 
@@ -10,6 +11,7 @@ from large_dataset import HOSTILE, LONG, SECRET, SLOW
 from cogmeter.alerts.rules import RULES
 from cogmeter.web.pages.frame import displayed
 from cogmeter.web.pages.overview import LISTED
+from cogmeter.web.pages.sparks import STEP
 from cogmeter.web.server.assets import unbroken
 
 PATHS = ["/performance", "/performance/services/knowledge-graph"]
@@ -51,10 +53,22 @@ async def test_the_overview_lists_the_busiest_services_and_says_how_many_more_th
         await web.flushed()
         page = (await web.get("/performance", **HTML)).text
         told = (await web.get("/api/performance/dashboard")).json()
+        link = re.search(r'href="(/api/performance/dashboard[^"]*)">all of them as JSON', page)[1]
+        span = (await web.get(unescape(link))).json()["timeRange"]
     assert len(told["serviceStats"]) == LISTED + 3
     assert names_in(page, "services-table") == list(told["serviceStats"])[:LISTED]
     assert "and 3 more" in page
     assert page.count('<option value="service-') == LISTED + 3
+    assert datetime.fromisoformat(span["until"]) - datetime.fromisoformat(span["since"]) > timedelta(hours=23)
+
+
+@pytest.mark.parametrize("path", ["/performance", "/performance/services/context-memory"])
+async def test_sparklines_begin_with_the_first_record_as_charts_do(seeded, path):
+    async with seeded() as web:  # with operations of three hours, in pages over 24 hours
+        page = (await web.get(path, **HTML)).text
+    first = [float(x) for x in re.findall(r'<svg class="spark"[^>]*><path class="all" d="M([0-9.]+) ', page)]
+    assert first
+    assert max(first) <= 2 * STEP
 
 
 async def test_a_service_shows_its_operations_failures_and_where_time_goes(crowded):
