@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Any, Final, Protocol
+from typing import TYPE_CHECKING, Any, Final
 
 from pydantic import Field
 
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping, Sequence
     from typing import Self
 
+    from cogmeter.alerts.model import LoopState
     from cogmeter.diagnosis import ServiceHealth
     from cogmeter.query.query import Query
     from cogmeter.query.records import Range
@@ -168,19 +169,6 @@ async def stalls(query: Query, span: Range, *, limit: int) -> Stalls:
     )
 
 
-class LoopRunState(Protocol):
-    """A background loop that is overdue or dead; see ``LoopState`` in ``alerts.model``."""
-
-    @property
-    def name(self) -> str: ...  # noqa: D102 - see LoopState
-    @property
-    def dead(self) -> bool: ...  # noqa: D102
-    @property
-    def overdue_s(self) -> float: ...  # noqa: D102
-    @property
-    def text(self) -> str: ...  # noqa: D102
-
-
 class Loop(Schema):
     """One background loop or job, by the name of its operations."""
 
@@ -198,7 +186,7 @@ class Loops(Schema):
     loops: list[Loop]
 
 
-async def loops(query: Query, span: Range, failing: Sequence[LoopRunState]) -> Loops:
+async def loops(query: Query, span: Range, failing: Sequence[LoopState]) -> Loops:
     """Return every loop that ran in a range, and the loops that are dead or overdue now.
 
     Raises:
@@ -210,7 +198,7 @@ async def loops(query: Query, span: Range, failing: Sequence[LoopRunState]) -> L
     return Loops(time_range=TimeRange.of(span), loops=listed)
 
 
-def _failing_loop(state: LoopRunState, stats: Stats | None) -> Loop:
+def _failing_loop(state: LoopState, stats: Stats | None) -> Loop:
     return Loop(
         name=state.name,
         state="dead" if state.dead else "overdue",

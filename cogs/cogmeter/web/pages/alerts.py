@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Final, Literal
 
 from pydantic import Field
 
+from cogmeter.alerts.lifecycle.subject_state import rank
 from cogmeter.alerts.model import BOT
 from cogmeter.alerts.review.muting import REASON
 from cogmeter.alerts.review.threshold_changes import effective_limits
@@ -36,7 +37,6 @@ MOST_WITH_EVENTS: Final = 20  # active alerts that are shown with their events
 MOST_CHANGES: Final = 12
 LATER: Final = 10_000  # pages
 PageNumber = Annotated[int, Field(ge=1, le=LATER)]
-_RANK: Final = {"critical": 0, "warning": 1, "info": 2}
 _ORDER: Final = (AlertState.FIRING, AlertState.ACKNOWLEDGED, AlertState.PENDING, AlertState.MUTED)
 CLOSED: Final = {AlertState.ACKNOWLEDGED, AlertState.RESOLVED}  # cannot be acknowledged any more
 
@@ -193,9 +193,7 @@ def scope(mute: Mute) -> str:
 def _active(monitor: Monitor, service: str | None) -> list[Alert]:
     """Return the active alerts: firing ones first, then the worst, then the newest."""
     active = [alert for alert in monitor.alerting.engine.active if service in {None, alert.service}]
-    return sorted(
-        active, key=lambda alert: (_ORDER.index(alert.state), _RANK.get(alert.severity, 1), -alert.changed_us)
-    )
+    return sorted(active, key=lambda alert: (_ORDER.index(alert.state), -rank(alert.severity), -alert.changed_us))
 
 
 async def _with_events(view: PageView[AlertsPageParams], alert: Alert, *, events: bool) -> ActiveAlert:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Final
 from cogmeter.query.statistics import figures
 from cogmeter.recording.service_names import ACKNOWLEDGEMENT, REST, TASKS
 from cogmeter.schemas.health import Loops, loops, stalls
+from cogmeter.watch.rest.budget import INVALID_LIMIT
 from cogmeter.web.pages.chart_context import chart_context, heartbeat_limit
 from cogmeter.web.pages.frame import HOME, MenuEntry, Page, PageParams, PageView, answer
 from cogmeter_storage.histogram import bucket_of
@@ -35,7 +36,6 @@ SCOPES: Final = {
     "global": "global",
     "proxy": "IP address (a ban)",
 }
-INVALID_LIMIT: Final = 10_000  # invalid requests in 10 minutes, after which Discord bans the IP address
 LATENCY: Final = "gateway.latency_ms.shard_"
 HEARTBEAT: Final = "gateway.heartbeat_age_s.shard_"
 COUNTERS: Final = ("disconnects", "reconnects", "resumes", "identifies")
