@@ -11,7 +11,7 @@ from discord import app_commands
 
 from cogmeter.alerts.model import Subject
 from cogmeter.alerts.review.threshold_changes import NOT_REPLAYABLE, Change, effective_limits, preview
-from cogmeter.alerts.thresholds.keys import FIELDS, THRESHOLD, LimitError
+from cogmeter.alerts.thresholds.keys import THRESHOLD, LimitError
 from cogmeter.cog.options import Autocomplete, rule_choices, rule_named
 from cogmeter.cog.responder import CommandAnswer, Responder, UserError
 from cogmeter.cog.views import Buttons, Pages
@@ -19,7 +19,7 @@ from cogmeter.render import formatting
 from cogmeter.render.embeds.alert_lists import audit_embed
 from cogmeter.render.embeds.thresholds import changed_embed, preview_embed, thresholds_embed, unchanged_embed
 from cogmeter.render.escape import plain
-from cogmeter.render.rule_text import override_text
+from cogmeter.render.rule_text import FIELD_LABELS, override_text
 
 if TYPE_CHECKING:
     from cogmeter.alerts.thresholds.effective import EffectiveLimits
@@ -27,22 +27,7 @@ if TYPE_CHECKING:
 
 PAGE: Final = 15
 MAX_ERROR: Final = 500  # characters of the text about a wrong option
-FIELD_CHOICES: Final = [
-    app_commands.Choice(name=label, value=field)
-    for field, label in zip(
-        FIELDS,
-        (
-            "Threshold",
-            "Recovery threshold",
-            "Fires after",
-            "Resolves after",
-            "Minimum operations in the window",
-            "Severity",
-            "Response-time statistic",
-        ),
-        strict=True,
-    )
-]
+FIELD_CHOICES: Final = [app_commands.Choice(name=label, value=field) for field, label in FIELD_LABELS.items()]
 
 
 @dataclass(frozen=True, slots=True)

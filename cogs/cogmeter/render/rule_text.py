@@ -32,6 +32,15 @@ _FORMATS: Final[dict[str, Callable[[float], str]]] = {  # by the unit of a rule
     "score": lambda value: f"{value:.2f}",
     "number": lambda value: f"{value:g}",
 }
+FIELD_LABELS: Final = {  # in lists to choose from
+    "threshold": "Threshold",
+    "recovery": "Recovery threshold",
+    "for": "Fires after",
+    "recovery_delay": "Resolves after",
+    "min_operations": "Minimum operations in the window",
+    "severity": "Severity",
+    "statistic": "Response-time statistic",
+}
 _FIELDS: Final = {  # the words before a value
     "threshold": "",
     "recovery": "recovers at",

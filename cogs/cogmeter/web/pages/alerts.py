@@ -12,10 +12,10 @@ from cogmeter.alerts.model import BOT
 from cogmeter.alerts.review.muting import REASON
 from cogmeter.alerts.review.threshold_changes import effective_limits
 from cogmeter.alerts.rules import RULES
-from cogmeter.alerts.thresholds.keys import FIELDS, OverrideKey, span_of
+from cogmeter.alerts.thresholds.keys import OverrideKey, span_of
 from cogmeter.notifiers.table import notifier_classes
 from cogmeter.render import formatting
-from cogmeter.render.rule_text import limit_text, override_text, rule_title
+from cogmeter.render.rule_text import FIELD_LABELS, limit_text, override_text, rule_title
 from cogmeter.schemas.alerts import STATES
 from cogmeter.settings import env_name
 from cogmeter.web.pages.frame import HOME, MenuEntry, Page, PageParams, PageView, answer
@@ -39,22 +39,6 @@ LATER: Final = 10_000  # pages
 PageNumber = Annotated[int, Field(ge=1, le=LATER)]
 _ORDER: Final = (AlertState.FIRING, AlertState.ACKNOWLEDGED, AlertState.PENDING, AlertState.MUTED)
 CLOSED: Final = {AlertState.ACKNOWLEDGED, AlertState.RESOLVED}  # cannot be acknowledged any more
-
-FIELD_LABELS: Final = dict(
-    zip(
-        FIELDS,
-        (
-            "Threshold",
-            "Recovery threshold",
-            "Fires after",
-            "Resolves after",
-            "Minimum operations in the window",
-            "Severity",
-            "Statistic of the response time",
-        ),
-        strict=True,
-    )
-)
 # The durations of a mute to choose from, in seconds.
 DURATIONS: Final = {3_600: "1 hour", 14_400: "4 hours", 43_200: "12 hours", 86_400: "1 day", 604_800: "7 days"}
 

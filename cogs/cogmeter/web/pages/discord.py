@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
+from cogmeter.alerts.measurement.values import LATE_US
+from cogmeter.alerts.rules.connection import STALE_S
 from cogmeter.query.statistics import figures
 from cogmeter.recording.service_names import ACKNOWLEDGEMENT, REST, TASKS
 from cogmeter.schemas.health import Loops, loops, stalls
@@ -22,9 +24,7 @@ if TYPE_CHECKING:
     from cogmeter.query.records import Figures
     from cogmeter_storage.model import OperationRecord
 
-NEAR_US: Final = 2_000_000  # a later first response is a near miss
 DISCORD_LIMIT_US: Final = 3_000_000  # the interaction is then no longer valid
-STALE_S: Final = 60.0  # Discord expects a heartbeat every 41 s
 MOST_COMMANDS: Final = 100
 MOST_REQUESTS: Final = 12
 MOST_STALLS: Final = 10
@@ -47,7 +47,7 @@ class Responses:
 
     name: str
     figures: Figures
-    near: int  # after more than NEAR_US, before DISCORD_LIMIT_US
+    near: int  # after more than LATE_US, before DISCORD_LIMIT_US
 
     @property
     def missed(self) -> int:
@@ -147,7 +147,7 @@ async def _responses(view: PageView[PageParams]) -> tuple[Responses | None, list
     span, place = view.span, {record.operation: number for number, record in enumerate(series)}
     groups = {record.id: place[record.operation] for record in series}
     totals = await view.monitor.store.totals(span.since_us, span.until_us, groups=groups)
-    first, last = (int(bucket_of(border_us)) + 1 for border_us in (NEAR_US, DISCORD_LIMIT_US))
+    first, last = (int(bucket_of(border_us)) + 1 for border_us in (LATE_US, DISCORD_LIMIT_US))
     near = totals.buckets.sum(axis=0)[:, first:last].sum(axis=1).tolist()
     by_command = await view.monitor.query.operations(ACKNOWLEDGEMENT, span)
     total = Responses("", figures(totals, span), sum(near))

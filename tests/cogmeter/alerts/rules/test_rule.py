@@ -11,11 +11,11 @@ from cogmeter.alerts.rules.process import STALL
 from cogmeter.alerts.rules.rule import ANY_RULE, LOOP, GaugeCurve, WindowCounts
 from cogmeter.alerts.rules.traffic import LOW_TRAFFIC
 from cogmeter.alerts.thresholds.effective import EffectiveLimits, misplaced
-from cogmeter.alerts.thresholds.keys import OverrideKey, span_of
+from cogmeter.alerts.thresholds.keys import FIELDS, OverrideKey, span_of
 from cogmeter.alerts.thresholds.limits import Limits
 from cogmeter.recording.service_names import ACKNOWLEDGEMENT, BACKGROUND
 from cogmeter.render.charts.curve import UNITS
-from cogmeter.render.rule_text import limit_text, measured, rule_title
+from cogmeter.render.rule_text import FIELD_LABELS, limit_text, measured, rule_title
 from cogmeter.schemas.base import measured as json_number
 from cogmeter.settings import Settings
 from cogmeter_storage.histogram import BUCKETS
@@ -145,3 +145,7 @@ def test_a_limits_own_severity_wins_over_the_rules_and_that_over_the_distance(ow
     limit = Limit(threshold=2_000, recovery=1_600, for_s=0, recovery_s=0, min_operations=0, severity=own)
     assert severity in SEVERITIES
     assert STALL.reading(STALL.subject(), value, limit, "Blocked", level=level).severity == severity
+
+
+def test_every_field_of_a_rule_has_a_label():
+    assert tuple(FIELD_LABELS) == FIELDS
