@@ -18,7 +18,7 @@ from cogmeter.render import formatting
 from cogmeter.render.rule_text import FIELD_LABELS, limit_text, override_text, rule_title
 from cogmeter.schemas.alerts import STATES
 from cogmeter.settings import env_name
-from cogmeter.web.pages.frame import HOME, MenuEntry, Page, PageParams, PageView, answer
+from cogmeter.web.pages.frame import HOME, MenuEntry, Page, PageParams, PageView, page_response
 from cogmeter_storage.alerting import AlertState
 
 if TYPE_CHECKING:
@@ -120,7 +120,7 @@ async def show_alerts(view: PageView[AlertsPageParams]) -> web.Response:
     audit = await store.audit(limit=ROWS + 1, offset=(params.audit - 1) * ROWS)
     active = _active(monitor, service)
     shown = enumerate(active[:MOST_ACTIVE])
-    return await answer(
+    return await page_response(
         view,
         "alerts.html",
         title="Alerts",

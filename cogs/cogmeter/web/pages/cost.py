@@ -16,7 +16,7 @@ from cogmeter.recording.background import paced
 from cogmeter.schemas.costs import CostSum
 from cogmeter.schemas.times import iso
 from cogmeter.times import utc
-from cogmeter.web.pages.frame import API, HOME, MenuEntry, Page, PageParams, PageView, answer, or_default, query
+from cogmeter.web.pages.frame import API, HOME, MenuEntry, Page, PageParams, PageView, or_default, page_response, query
 from cogmeter_storage.model import DAY_US
 
 if TYPE_CHECKING:
@@ -115,7 +115,7 @@ async def show_cost(view: PageView[CostPageParams]) -> web.Response:
     known_us = view.now_us if spending.since_us is None else spending.since_us
     first, last = span.since_us // DAY_US, (span.until_us - 1) // DAY_US
     spendings = await Spendings.of(spending.days, first, last, params.service)
-    return await answer(
+    return await page_response(
         view,
         "cost.html",
         title="Cost",

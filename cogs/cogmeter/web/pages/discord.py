@@ -12,7 +12,7 @@ from cogmeter.recording.service_names import ACKNOWLEDGEMENT, REST, TASKS
 from cogmeter.schemas.health import Loops, loops, stalls
 from cogmeter.watch.rest.budget import INVALID_LIMIT
 from cogmeter.web.pages.chart_context import chart_context, heartbeat_limit
-from cogmeter.web.pages.frame import HOME, MenuEntry, Page, PageParams, PageView, answer
+from cogmeter.web.pages.frame import HOME, MenuEntry, Page, PageParams, PageView, page_response
 from cogmeter_storage.histogram import bucket_of
 from cogmeter_storage.model import Outcome
 
@@ -96,7 +96,7 @@ async def show_discord(view: PageView[PageParams]) -> web.Response:
     all_loops = await loops(monitor.query, view.span, monitor.watcher.loops())
     shards = shards_of(monitor.gauges)
     all_responses, commands = await _responses(view)
-    return await answer(
+    return await page_response(
         view,
         "discord.html",
         title="Discord",

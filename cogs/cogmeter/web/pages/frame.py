@@ -113,7 +113,7 @@ class PageView(Generic[P]):
     page: str  # the name of its entry in the menu
     own: Mapping[str, object] = field(default_factory=dict)  # parameters that only this page's URLs keep
     now_us: int = field(default_factory=now_us)
-    data_since_us: int | None = None  # where charts begin; set by ``answer``
+    data_since_us: int | None = None  # where charts begin; set by ``page_response``
 
     @property
     def shared(self) -> Shared:
@@ -223,7 +223,7 @@ def menu_of(pages: Sequence[Page[Any]]) -> tuple[Page[Any], ...]:
     return tuple(sorted((page for page in pages if page.menu), key=lambda page: page.menu.order if page.menu else 0))
 
 
-async def answer(view: PageView[Any], template: str, *, title: str, **values: Any) -> web.Response:
+async def page_response(view: PageView[Any], template: str, *, title: str, **values: Any) -> web.Response:
     """Return the page in its frame. Templates get the view, ``text`` (`render/formatting.py`) and the values."""
     guard = view.shared.guard
     view = replace(view, data_since_us=(await view.monitor.query.covered(view.span)).since_us)

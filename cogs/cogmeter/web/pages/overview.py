@@ -13,7 +13,7 @@ from cogmeter.render.palette import WORST_FIRST, look_of
 from cogmeter.schemas.alerts import SENT_STATES
 from cogmeter.settings import buffer_setting
 from cogmeter.web.pages.chart_context import chart_context, error_limit, latency_limit
-from cogmeter.web.pages.frame import HOME, MenuEntry, Page, PageParams, PageView, answer
+from cogmeter.web.pages.frame import HOME, MenuEntry, Page, PageParams, PageView, page_response
 from cogmeter.web.pages.sparks import Spark, sparks
 
 if TYPE_CHECKING:
@@ -54,7 +54,7 @@ async def show_overview(view: PageView[PageParams]) -> web.Response:
     health_by_name = await health.services()
     alerts = _alerts(monitor, service)
     looks = {look_of(alert.severity, alert.state) for alert in alerts}
-    return await answer(
+    return await page_response(
         view,
         "overview.html",
         title="Overview",

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Final
 from pydantic import BeforeValidator
 
 from cogmeter.web.pages.chart_context import chart_context, error_limit, latency_limit
-from cogmeter.web.pages.frame import HOME, Page, PageParams, PageView, answer, or_none
+from cogmeter.web.pages.frame import HOME, Page, PageParams, PageView, or_none, page_response
 from cogmeter.web.pages.histogram import histogram
 from cogmeter.web.pages.sparks import sparks
 from cogmeter.web.pages.waterfall import waterfalls
@@ -42,7 +42,7 @@ async def show_service(view: PageView[ServicePageParams]) -> web.Response:
     ids_by_name = {series.operation: [series.id] for series in await store.series() if series.service == service}
     # The table lists all operations, also when one of them is selected.
     operations = stats.operations if operation is None else list((await query.operations(service, span)).items())
-    return await answer(
+    return await page_response(
         view,
         "service.html",
         title=service,
