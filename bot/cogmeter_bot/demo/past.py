@@ -8,7 +8,11 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 import numpy as np
 
-from cogmeter.alerts.rules.rule import CRITICAL_FROM
+from cogmeter.alerts.model import CRITICAL
+from cogmeter.alerts.rules.guide import ERROR_RATE, RESPONSE_TIME
+from cogmeter.alerts.rules.rule import duration, percent
+from cogmeter.alerts.thresholds.limits import Limits
+from cogmeter.settings import Settings
 from cogmeter_bot.demo.incidents import PAST
 from cogmeter_storage.alerting import Alert, AlertChange, AlertState, Step
 from cogmeter_storage.model import DAY_US, FAILURES, HOUR_US, MINUTE_US, Marker, Outcome, SpanRecord, TraceRecord
@@ -18,6 +22,7 @@ if TYPE_CHECKING:
 
     from numpy.random import Generator
 
+    from cogmeter.alerts.model import Reading
     from cogmeter_bot.demo.history import GeneratedHistory
     from cogmeter_bot.demo.incidents import Incident
     from cogmeter_storage.base import Store
@@ -34,7 +39,8 @@ DEPLOYS: Final = ((-113.1, "deployed 1.2"), (-55.1, "deployed 1.3"), (-9.4, "dep
 
 def past_alerts(history: GeneratedHistory, until_us: int) -> list[Alert]:
     """Return the alerts of the past incidents at cogmeter's default thresholds, oldest first, all resolved."""
-    alerts = (_alert(incident, history, until_us) for incident in PAST)
+    limits = Limits(Settings.model_construct())
+    alerts = (_alert(incident, history, until_us, limits) for incident in PAST)
     return [alert for alert in alerts if alert is not None]
 
 
@@ -66,46 +72,39 @@ def _transitions(alert: Alert) -> list[Step]:
     return [*steps, Step(alert, AlertChange.of(alert, "resolved", alert.changed_us))]
 
 
-def _alert(incident: Incident, history: GeneratedHistory, until_us: int) -> Alert | None:
+def _alert(incident: Incident, history: GeneratedHistory, until_us: int, limits: Limits) -> Alert | None:
     """Return the alert of an incident, measured over all of it; None if it exceeds no threshold."""
     since_us, end_us = (int(until_us + hours * HOUR_US) for hours in (incident.start, incident.end))
     series_numbers = [number for number, (service, _) in enumerate(history.names) if service == incident.service]
-    series, end, duration, outcome = history.table.T[:4]
+    series, end, duration_us, outcome = history.table.T[:4]
     inside = (end >= since_us) & (end < end_us) & np.isin(series, series_numbers)
     if not inside.any():
         return None
-    rate, mean_ms = float(np.isin(outcome[inside], FAILURES).mean()), float(duration[inside].mean() / 1000)
-    if incident.failure_rate and rate > 0.05:
-        text = f"Error rate of {rate:.1%} exceeds threshold of 5%"
-        breach = _Breach(incident.service, "error_rate", text, 0.05, rate)
-        return _build_alert(breach, since_us, end_us)
-    if not incident.failure_rate and mean_ms > 5000:
-        text = f"Average response time of {mean_ms / 1000:.1f}s exceeds threshold of 5s"
-        breach = _Breach(incident.service, "response_time", text, 5000.0, mean_ms)
-        return _build_alert(breach, since_us, end_us)
-    return None
+    if incident.failure_rate:
+        rule, value = ERROR_RATE, float(np.isin(outcome[inside], FAILURES).mean())
+        text = f"Error rate of {percent(value)}"
+    else:
+        rule, value = RESPONSE_TIME, float(duration_us[inside].mean() / 1000)
+        text = f"Average response time of {duration(value)}"
+    subject = rule.subject(incident.service)
+    reading = rule.reading(subject, value, limits.of(subject), text)
+    return _resolved_alert(reading, since_us, end_us) if reading.breached else None
 
 
-class _Breach(NamedTuple):
-    """A reading that exceeds its threshold."""
-
-    service: str
-    rule: str
-    message: str
-    threshold: float
-    current: float
-
-
-def _build_alert(breach: _Breach, since_us: int, end_us: int) -> Alert:
-    fired_us = since_us + ALERT_DELAY_US
-    critical = breach.current / breach.threshold >= CRITICAL_FROM
+def _resolved_alert(reading: Reading, since_us: int, end_us: int) -> Alert:
+    subject, fired_us = reading.subject, since_us + ALERT_DELAY_US
+    critical = reading.severity == CRITICAL
     return Alert(
-        **breach._asdict(),
-        uid=hashlib.blake2b(f"{breach.rule} {breach.service} {since_us}".encode(), digest_size=16).hexdigest(),
+        uid=hashlib.blake2b(f"{subject.rule} {subject.service} {since_us}".encode(), digest_size=16).hexdigest(),
+        rule=subject.rule,
+        service=subject.service,
         operation="",
         state=AlertState.RESOLVED,
-        severity="critical" if critical else "warning",
-        worst=breach.current,
+        severity=reading.severity,
+        message=reading.message,
+        threshold=reading.threshold,
+        current=reading.current,
+        worst=reading.current,
         started_us=since_us + MINUTE_US,
         seen_us=end_us,
         changed_us=end_us + RECOVERY_US,
