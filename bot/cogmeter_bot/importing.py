@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from cogmeter.exporters.reading import ImportedOperation
     from cogmeter_storage import Row, Store, StoreStatus
 
-ROWS_PER_CHUNK: Final = 200  # rows that the store writes in one turn of the loop
+ROWS_PER_CHUNK: Final = 200  # the store writes a chunk in one turn of the loop
 PROGRESS_EVERY: Final = 1_000  # operations
 _GZIP_MAGIC: Final = b"\x1f\x8b"
 

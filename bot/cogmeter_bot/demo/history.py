@@ -10,6 +10,7 @@ import numpy as np
 
 from cogmeter_bot.demo.incidents import PAST, PAST_RETRIES_PER_MINUTE, main_operation
 from cogmeter_bot.demo.profiles import NEAR_MISS_MS, PROFILES, Failure, Profile, activity
+from cogmeter_bot.importing import ROWS_PER_CHUNK
 from cogmeter_storage.model import DAY_US, HOUR_US, MINUTE_US, Outcome
 
 if TYPE_CHECKING:
@@ -21,7 +22,6 @@ if TYPE_CHECKING:
     from cogmeter_storage.base import Store
     from cogmeter_storage.model import Row
 
-ROWS_PER_CHUNK: Final = 200  # rows that the store writes in one turn of the loop
 VARIANTS: Final = 128  # metadata variants of a profile's short operations, and of its long ones
 
 

@@ -1,10 +1,11 @@
 import numpy as np
 import pytest
 
-from cogmeter_bot.demo.history import ROWS_PER_CHUNK, make_history
+from cogmeter_bot.demo.history import make_history
 from cogmeter_bot.demo.incidents import PAST
 from cogmeter_bot.demo.past import past_alerts
 from cogmeter_bot.demo.profiles import PROFILES
+from cogmeter_bot.importing import ROWS_PER_CHUNK
 from cogmeter_storage.model import DAY_US, HOUR_US, Outcome
 
 UNTIL_US = 1_795_000_000_000_000
