@@ -91,7 +91,7 @@ class TerminalOutput:
         return len(data)
 
     def flush(self) -> None:
-        """See io.IOBase."""
+        """Implement io.IOBase.flush."""
         self._file.flush()
 
 

@@ -196,7 +196,7 @@ async def _greet(bot: ExampleBot, channel_id: int, dashboard: str) -> None:
 
 
 def _log_to_terminal() -> None:
-    """Log warnings, but none of discord.py, which has no real Discord here."""
+    """Log warnings, and of discord.py, which has no real Discord here, only errors."""
     discord.utils.setup_logging(level=logging.WARNING, root=True)
     logging.getLogger("discord").setLevel(logging.ERROR)
     # The simulator replaces one of the watched parts; /perf doctor reports that.

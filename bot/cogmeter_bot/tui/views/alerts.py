@@ -49,7 +49,7 @@ class AlertsView(DashboardView[AlertsData]):
         return AlertsData(active, await source.alerts("history", limit=MAX_ALERTS))
 
     def draw(self, data: AlertsData) -> None:
-        """See DashboardView."""
+        """Implement DashboardView.draw."""
         notified = sum(alert.state in SENT_STATES for alert in data.active)
         resolved = [alert for alert in data.history if alert.state == "resolved"]
         title = f"Active ({notified} firing or acknowledged, {len(data.active) - notified} pending or muted)"
