@@ -1,4 +1,4 @@
-"""Write ``grafana-dashboard.json`` into this folder, with grafana-foundation-sdk: ``make docs``."""
+"""Writes ``grafana-dashboard.json`` into this folder, with grafana-foundation-sdk: ``make docs``."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ GREEN, ORANGE, RED = "#4c9f70", "#d98c21", "#c8443c"
 JOB: Final = 'job=~"$job"'
 SELECTED: Final = f'{JOB},service=~"$service"'
 # The totals leave out background services, as the summary in Discord does.
-FOREGROUND: Final = f'{JOB},service!~"{"|".join(re.escape(one) for one in sorted(BACKGROUND))}"'.replace("\\", "\\\\")
+FOREGROUND: Final = f'{JOB},service!~"{"|".join(map(re.escape, sorted(BACKGROUND)))}"'.replace("\\", "\\\\")
 FAILED: Final = 'outcome=~"error|upstream"'
 RATE: Final = "[$__rate_interval]"
 OPERATIONS: Final = f"{NAMESPACE}_operations_total"
@@ -34,7 +34,7 @@ DURATION: Final = f"{NAMESPACE}_operation_duration_seconds"
 
 
 class Chart(NamedTuple):
-    """One panel: its title, its queries (expression, legend), its unit as Grafana names it, and a description."""
+    """A panel: its title, its queries (expression, legend), its unit as Grafana names it, and its description."""
 
     title: str
     queries: Sequence[tuple[str, str]]
@@ -43,7 +43,7 @@ class Chart(NamedTuple):
     steps: tuple[tuple[float, str], ...] = ()  # of a single figure: (from value, colour); green below the first
 
 
-def name(metric: str, labels: str = JOB) -> str:
+def selector(metric: str, labels: str = JOB) -> str:
     """Return the selector of a metric."""
     return f"{NAMESPACE}_{metric}{{{labels}}}"
 
@@ -66,10 +66,10 @@ KEY_FIGURES: Final = (
     Chart("Error rate", [(ratio(FOREGROUND), "")], "percentunit", "Ended as error or upstream",
           ((0.01, ORANGE), (0.05, RED))),
     Chart("95th percentile", [(quantile(0.95, FOREGROUND), "")], "s", "", ((2.5, ORANGE), (5, RED))),
-    Chart("Health", [(f"min({name('health')})", "")], "percentunit", "1 healthy, 0.5 degraded, 0 unhealthy",
+    Chart("Health", [(f"min({selector('health')})", "")], "percentunit", "1 healthy, 0.5 degraded, 0 unhealthy",
           ((0, RED), (0.5, ORANGE), (1, GREEN))),
-    Chart("Active alerts", [(f"sum({name('alerts_active')})", "")], "short", "", ((1, ORANGE), (3, RED))),
-    Chart("Shards connected", [(f"sum({name('gateway_shards_connected')})", "")], "short"),
+    Chart("Active alerts", [(f"sum({selector('alerts_active')})", "")], "short", "", ((1, ORANGE), (3, RED))),
+    Chart("Shards connected", [(f"sum({selector('gateway_shards_connected')})", "")], "short"),
 )  # fmt: skip
 
 ROWS: Final[dict[str, tuple[Chart, ...]]] = {
@@ -90,59 +90,61 @@ ROWS: Final[dict[str, tuple[Chart, ...]]] = {
         Chart("First response to interactions",
               [(quantile(share, f'{JOB},service="discord.acknowledgement"'), f"p{share * 100:g}")
                for share in (0.5, 0.99)], "s", "Discord limit: 3 s"),
-        Chart("Gateway latency", [(name("gateway_latency_seconds"), "shard {{shard}}")], "s"),
-        Chart("Heartbeat age", [(name("gateway_heartbeat_age_seconds"), "shard {{shard}}")], "s",
+        Chart("Gateway latency", [(selector("gateway_latency_seconds"), "shard {{shard}}")], "s"),
+        Chart("Heartbeat age", [(selector("gateway_heartbeat_age_seconds"), "shard {{shard}}")], "s",
               "Above a minute the connection is dead"),
         Chart("Gateway events",
-              [(f"sum by (event) (increase({name('gateway_events_total')}[1h]))", "{{event}}")], "short", "per hour"),
-        Chart("Rate limits", [(f"sum by (scope) ({name('rate_limits_recent')})", "{{scope}}")], "short",
+              [(f"sum by (event) (increase({selector('gateway_events_total')}[1h]))", "{{event}}")], "short",
+              "per hour"),
+        Chart("Rate limits", [(f"sum by (scope) ({selector('rate_limits_recent')})", "{{scope}}")], "short",
               "In the last 10 min"),
-        Chart("Invalid requests", [(f"max({name('invalid_requests_ratio')})", "used")], "percentunit",
+        Chart("Invalid requests", [(f"max({selector('invalid_requests_ratio')})", "used")], "percentunit",
               "At 100% Discord bans the address for a while"),
-        Chart("Event-loop lag", [(f"max by (statistic) ({name('loop_lag_seconds')})", "{{statistic}}")], "s"),
-        Chart("Guilds", [(f"sum({name('guilds')})", "guilds")], "short"),
+        Chart("Event-loop lag", [(f"max by (statistic) ({selector('loop_lag_seconds')})", "{{statistic}}")], "s"),
+        Chart("Guilds", [(f"sum({selector('guilds')})", "guilds")], "short"),
     ),
     "Process": (
-        Chart("Memory", [(name("process_memory_bytes"), "resident")], "bytes"),
-        Chart("CPU", [(name("process_cpu_ratio"), "of one core")], "percentunit"),
+        Chart("Memory", [(selector("process_memory_bytes"), "resident")], "bytes"),
+        Chart("CPU", [(selector("process_cpu_ratio"), "of one core")], "percentunit"),
         Chart("Threads and open files",
-              [(name("process_threads"), "threads"), (name("process_open_files"), "open files")], "short"),
-        Chart("Garbage collection", [(f"rate({name('gc_pause_seconds_total')}{RATE})", "share of time")],
+              [(selector("process_threads"), "threads"), (selector("process_open_files"), "open files")], "short"),
+        Chart("Garbage collection", [(f"rate({selector('gc_pause_seconds_total')}{RATE})", "share of time")],
               "percentunit"),
     ),
     "Cost": (
-        Chart("Cost in the last 24 h", [(f"sum by (service) ({name('cost_usd_day', SELECTED)})", "{{service}}")],
+        Chart("Cost in the last 24 h", [(f"sum by (service) ({selector('cost_usd_day', SELECTED)})", "{{service}}")],
               "currencyUSD"),
         Chart("Tokens/min",
-              [(f"60 * sum by (service, direction) (rate({name('tokens_total', SELECTED)}{RATE}))",
+              [(f"60 * sum by (service, direction) (rate({selector('tokens_total', SELECTED)}{RATE}))",
                 "{{service}} {{direction}}")], "short"),
     ),
     "Monitor": (
-        Chart("Component health", [(name("health"), "{{component}}")], "percentunit",
+        Chart("Component health", [(selector("health"), "{{component}}")], "percentunit",
               "1 healthy, 0.5 degraded, 0 unhealthy"),
-        Chart("Buffer", [(f"{name('monitor_buffer_operations')} / {name('monitor_buffer_capacity')}", "filled")],
+        Chart("Buffer",
+              [(f"{selector('monitor_buffer_operations')} / {selector('monitor_buffer_capacity')}", "filled")],
               "percentunit"),
-        Chart("Last flush", [(name("monitor_flush_age_seconds"), "age")], "s"),
+        Chart("Last flush", [(selector("monitor_flush_age_seconds"), "age")], "s"),
         Chart("Lost operations and faults",
-              [(f"increase({name('monitor_dropped_total')}[1h])", "dropped"),
-               (f"increase({name('monitor_refused_total')}[1h])", "refused"),
-               (f"sum(increase({name('monitor_faults_total')}[1h]))", "faults")], "short", "per hour"),
-        Chart("Overhead", [(name("monitor_overhead_ratio"), "of one core")], "percentunit"),
-        Chart("Scrape duration", [(name("monitor_scrape_duration_seconds"), "scrape")], "s"),
-        Chart("Alert deliveries", [(f"sum by (target, outcome) (increase({name('alert_deliveries_total')}[1h]))",
+              [(f"increase({selector('monitor_dropped_total')}[1h])", "dropped"),
+               (f"increase({selector('monitor_refused_total')}[1h])", "refused"),
+               (f"sum(increase({selector('monitor_faults_total')}[1h]))", "faults")], "short", "per hour"),
+        Chart("Overhead", [(selector("monitor_overhead_ratio"), "of one core")], "percentunit"),
+        Chart("Scrape duration", [(selector("monitor_scrape_duration_seconds"), "scrape")], "s"),
+        Chart("Alert deliveries", [(f"sum by (target, outcome) (increase({selector('alert_deliveries_total')}[1h]))",
                                "{{target}} {{outcome}}")], "short", "per hour"),
-        Chart("Database", [(name("monitor_store_size_bytes"), "size")], "bytes"),
+        Chart("Database", [(selector("monitor_store_size_bytes"), "size")], "bytes"),
     ),
 }  # fmt: skip
 
 
-def query(expression: str, legend: str, place: int) -> prometheus.Dataquery:
-    """A query of a panel."""
-    return prometheus.Dataquery().expr(expression).legend_format(legend).ref_id(chr(ord("A") + place))
+def query(expression: str, legend: str, index: int) -> prometheus.Dataquery:
+    """Return a query of a panel; ``index`` is its position there."""
+    return prometheus.Dataquery().expr(expression).legend_format(legend).ref_id(chr(ord("A") + index))
 
 
 def figure(chart: Chart) -> stat.Panel:
-    """A single figure with its way behind it."""
+    """Return a panel with one figure, and its past in the background."""
     panel = (
         stat.Panel()
         .title(chart.title)
@@ -156,13 +158,13 @@ def figure(chart: Chart) -> stat.Panel:
     )
     steps = [models.Threshold(color=GREEN), *(models.Threshold(at, color) for at, color in chart.steps)]
     panel.thresholds(dashboard.ThresholdsConfig().mode(models.ThresholdsMode.ABSOLUTE).steps(steps))
-    for place, (expression, legend) in enumerate(chart.queries):
-        panel.with_target(query(expression, legend, place))
+    for index, (expression, legend) in enumerate(chart.queries):
+        panel.with_target(query(expression, legend, index))
     return panel
 
 
 def lines(chart: Chart) -> timeseries.Panel:
-    """Lines over time."""
+    """Return a panel with lines over time."""
     panel = (
         timeseries.Panel()
         .title(chart.title)
@@ -182,18 +184,18 @@ def lines(chart: Chart) -> timeseries.Panel:
         )
         .tooltip(common.VizTooltipOptions().mode(common_models.TooltipDisplayMode.MULTI))
     )
-    for place, (expression, legend) in enumerate(chart.queries):
-        panel.with_target(query(expression, legend, place).exemplar("_bucket" in expression))
+    for index, (expression, legend) in enumerate(chart.queries):
+        panel.with_target(query(expression, legend, index).exemplar("_bucket" in expression))
     return panel
 
 
 def durations() -> heatmap.Panel:
-    """All durations as a heatmap."""
+    """Return a panel with all durations as a heatmap."""
     expression = f"sum by (le) (increase({DURATION}_bucket{{{SELECTED}}}{RATE}))"
     return (
         heatmap.Panel()
         .title("Durations")
-        .description("How many operations took how long")
+        .description("Number of operations by duration")
         .datasource(SOURCE)
         .span(24)
         .height(8)
@@ -204,13 +206,13 @@ def durations() -> heatmap.Panel:
     )
 
 
-def variable(label: str, metric: str, key: str, text: str) -> dashboard.QueryVariable:
-    """A variable with all values of a label."""
+def variable(name: str, title: str, metric: str, label: str) -> dashboard.QueryVariable:
+    """Return a variable with all values of a metric's label."""
     return (
-        dashboard.QueryVariable(key)
-        .label(text)
+        dashboard.QueryVariable(name)
+        .label(title)
         .datasource(SOURCE)
-        .query({"query": f"label_values({metric}, {label})", "refId": key})
+        .query({"query": f"label_values({metric}, {label})", "refId": name})
         .refresh(models.VariableRefresh.ON_TIME_RANGE_CHANGED)
         .sort(models.VariableSort.ALPHABETICAL_ASC)
         .multi(True)
@@ -220,9 +222,9 @@ def variable(label: str, metric: str, key: str, text: str) -> dashboard.QueryVar
     )
 
 
-def built() -> str:
-    """The dashboard as JSON."""
-    made = (
+def dashboard_json() -> str:
+    """Return the dashboard as JSON."""
+    board = (
         dashboard.Dashboard("Discord bot performance")
         .uid("cogmeter")
         .description("What cogmeter records of a bot: its services, Discord, its process, its costs, and the monitor.")
@@ -232,20 +234,20 @@ def built() -> str:
         .time("now-6h", "now")
         .timezone("utc")
         .with_variable(dashboard.DatasourceVariable("datasource").label("Data source").type("prometheus"))
-        .with_variable(variable("job", f"{NAMESPACE}_monitor_info", "job", "Bot"))
-        .with_variable(variable("service", f'{OPERATIONS}{{job=~"$job"}}', "service", "Service"))
+        .with_variable(variable("job", "Bot", f"{NAMESPACE}_monitor_info", "job"))
+        .with_variable(variable("service", "Service", selector("operations_total"), "service"))
     )
-    made.with_row(dashboard.Row("Overview"))
+    board.with_row(dashboard.Row("Overview"))
     for chart in KEY_FIGURES:
-        made.with_panel(figure(chart))
+        board.with_panel(figure(chart))
     for title, charts in ROWS.items():
-        made.with_row(dashboard.Row(title))
+        board.with_row(dashboard.Row(title))
         for chart in charts:
-            made.with_panel(lines(chart))
+            board.with_panel(lines(chart))
         if title == "Services":
-            made.with_panel(durations())
-    return JSONEncoder(sort_keys=True, indent=2).encode(made.build()) + "\n"
+            board.with_panel(durations())
+    return JSONEncoder(sort_keys=True, indent=2).encode(board.build()) + "\n"
 
 
 if __name__ == "__main__":
-    TARGET.write_text(built(), encoding="utf-8")
+    TARGET.write_text(dashboard_json(), encoding="utf-8")
