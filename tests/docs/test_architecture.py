@@ -10,7 +10,7 @@ ROOT = Path(__file__).parents[2]
 TEXT = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
 WALKS = {int(number): body for number, body in re.findall(r"## Walk (\d):.*?\n(.*?)(?=\n## |\Z)", TEXT, re.DOTALL)}
 PAGES = ["CONTRIBUTING.md", "README.md", "SECURITY.md"]
-PAGES += [f"docs/{page.name}" for page in (ROOT / "docs").glob("*.md")]
+PAGES += [page.relative_to(ROOT).as_posix() for page in (ROOT / "docs").rglob("*.md")]
 FILE = re.compile(r"`((?:bot|cogs|storage)/[\w/]+\.py)`")
 
 
