@@ -5,11 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 
 from cogmeter.settings import WITHOUT_EFFECT, Settings, env_name, example
-from cogmeter_bot.settings import DASHBOARD, HTTP_PORT, OWN
+from cogmeter_bot.settings import DASHBOARD, HTTP_PORT, OWN_DEFAULTS
 
 ROOT = Path(__file__).resolve().parent.parent
 BEGIN, END = "<!-- settings: begin -->", "<!-- settings: end -->"
-SWITCHED_ON = {name: OWN[name] for name in (DASHBOARD, HTTP_PORT)}  # off by default, on in our own bot and here
+# Off by default, on in the example bot and here.
+SWITCHED_ON = {name: OWN_DEFAULTS[name] for name in (DASHBOARD, HTTP_PORT)}
 HEAD = """\
 # Every setting of cogmeter, with its default; the web is switched on. Copy this file to .env and change what you need.
 # A setting that is not set has its default. Lines that begin with # are not read.

@@ -20,7 +20,7 @@ HTTP_HOST: Final = "PERFORMANCE_HTTP_HOST"
 HTTP_TOKEN: Final = "PERFORMANCE_HTTP_TOKEN"  # noqa: S105 - a setting's name
 DASHBOARD: Final = "ENABLE_ANALYTICS_DASHBOARD"
 # Defaults of the example bot; in another bot its owner decides.
-OWN: Final = {SYNC: "true", DASHBOARD: "true", HTTP_PORT: "3000"}
+OWN_DEFAULTS: Final = {SYNC: "true", DASHBOARD: "true", HTTP_PORT: "3000"}
 LOOPBACK: Final = ("127.0.0.1", "::1", "localhost")
 HOST_PORTS: Final = ("SERVER_PORT", "PORT")  # a bot host that sets one of these expects the web server there
 IN_CONTAINER: Final = "COGMETER_IN_CONTAINER"  # set in our image
@@ -51,7 +51,7 @@ def set_own_defaults() -> str:
         SettingsError: ``.env`` cannot be read.
     """
     configured = {name: value for name, value in {**read_env_file(), **os.environ}.items() if value}
-    for name, value in OWN.items():
+    for name, value in OWN_DEFAULTS.items():
         if name not in configured and not (name == HTTP_PORT and any(port in configured for port in HOST_PORTS)):
             os.environ[name] = value
     return _open_container(configured) if IN_CONTAINER in configured else ""

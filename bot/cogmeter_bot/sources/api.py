@@ -130,9 +130,10 @@ class ApiSource:
         bot = await self._get(HealthAnswer, "/health", {})
         monitor = await self._get(HealthAnswer, "/health/performance", {})
         service_health = await self._get(ServicesHealthAnswer, "/health/ai-services", {})
+        monitor_checks = {name: check for name, check in monitor.checks.items() if name not in bot.checks}
         findings = [
             *health_findings(bot.checks),
-            *health_findings({k: check for k, check in monitor.checks.items() if k not in bot.checks}, "monitor: "),
+            *health_findings(monitor_checks, "monitor: "),
             *health_findings({**service_health.checks, **service_health.discord}, "service "),
             alerts_finding(await self.dashboard(time_range, services)),
         ]

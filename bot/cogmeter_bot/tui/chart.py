@@ -101,9 +101,9 @@ class TerminalChart(PlotextPlot):
         return [*indexes], [day(moment_us) if length_us > 2 * DAY_US else clock_time(moment_us) for moment_us in at_us]
 
 
-def limit_ticks(ticks: Sequence[Tick], most: int) -> Sequence[Tick]:
-    """Return every tick, or every second, third and so on, so that there are at most ``most``."""
-    return ticks[:: -(-len(ticks) // most)] if ticks else ticks
+def limit_ticks(ticks: Sequence[Tick], max_count: int) -> Sequence[Tick]:
+    """Return every tick, or every second, third and so on, so that there are at most ``max_count``."""
+    return ticks[:: -(-len(ticks) // max_count)] if ticks else ticks
 
 
 def unbroken_ranges(values: Sequence[float | None]) -> Iterator[range]:
