@@ -1,4 +1,4 @@
-"""Take the pictures of the README from a demo: ``make pictures``.
+"""Takes the pictures of the README from a demo: ``make pictures``.
 
 It needs Chromium, the extras "demo" and "tui" and the development dependencies. The demo's history is the same at
 every run except for its dates; all pictures but the first one are taken when the first alert is active.
@@ -44,12 +44,16 @@ MESSAGE: Final = "[...document.querySelectorAll('.channel-message')].at(-1)"
 HAS_CHART: Final = f"[...{MESSAGE}.querySelectorAll('img')].some(image => image.naturalWidth > 1000)"
 SCROLLS: Final = 10  # attempts
 MESSAGE_WIDTH: Final = 570
+MARGIN: Final = 8  # above a message
+# A rule in a stylesheet of the page; a new style element would violate its content security policy.
+HIDE_EDITED: Final = "document.styleSheets[0].insertRule('.message-edited, .message-edited-compact { display: none }')"
 
 DASHBOARD_SIZE: Final = {"width": 1280, "height": 1640}  # down to the end of the services
 DASHBOARD_DRAWN: Final = (
     "document.readyState === 'complete'"
     " && [...document.querySelectorAll('figure[data-chart]')].every(chart => chart.dataset.state === 'drawn')"
     " && document.querySelector('[data-key=alerts]').innerText.includes('exceeds threshold')"
+    r" && /(\d+) of \1 checks pass/.test(document.body.innerText)"  # not while a busy machine delays the event loop
 )
 
 TERMINAL_SIZE: Final = (120, 32)  # columns and rows
@@ -66,17 +70,17 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         database = folder / "performance.db"
-        wait_for_second(15, 16)
+        wait_for_second(35, 36)  # the summary is drawn some 10 s later, the first alert some 45 s later
         with demo(database) as (discord, dashboard), chromium(program, folder / "profile") as page:
             page.prefer(dark=True)
             page.call("Emulation.setScrollbarsHidden", hidden=True)
-            page.open(discord, **DISCORD_SIZE)
+            open_discord(page, discord)
             save("demo.png", summary(page))
             page.open(dashboard, **DASHBOARD_SIZE)
-            page.wait(DASHBOARD_DRAWN, "the charts and the first alert")
+            page.wait(DASHBOARD_DRAWN, "the charts, the first alert and a healthy bot")
             wait_for_second(35, 50)
             save("dashboard.png", screenshot(page))
-            page.open(discord, **DISCORD_SIZE)
+            open_discord(page, discord)
             save("alert.png", alert(page))
             screen = folder / "screen.svg"
             screen.write_text(asyncio.run(terminal(database)), encoding="utf-8")
@@ -111,8 +115,15 @@ def wait_for_second(first: int, last: int) -> None:
         time.sleep((first - second) % 60)
 
 
+def open_discord(page: Page, address: str) -> None:
+    """Open the simulated Discord, without the note "(edited)" of its messages."""
+    page.open(address, **DISCORD_SIZE)
+    page.wait(f"!!{MESSAGE}", "a message")
+    page.evaluate(HIDE_EDITED)
+
+
 def summary(page: Page) -> bytes:
-    """Send ``/perf summary`` in the simulated Discord, and return the page with its answer."""
+    """Send ``/perf summary`` in the simulated Discord, and return its answer."""
     page.wait(f"{MESSAGE} && {MESSAGE}.innerText.includes('This is a simulation')", "the greeting")
     page.wait(f"{COMPOSER} && !{SEND}.disabled", "the simulated Discord")
     # The page may reject or lose an action while it is refreshed: repeat each until it has an effect.
@@ -125,19 +136,22 @@ def summary(page: Page) -> bytes:
         page.evaluate(f"{SEND}.disabled || {SEND}.click()")
         time.sleep(1)
     page.wait(HAS_CHART, "the chart of the summary")
-    scroll(page)
-    return screenshot(page)
+    return last_message(page)
 
 
 def alert(page: Page) -> bytes:
     """Return the message of the first alert in the simulated Discord, with its chart and buttons."""
     page.wait(f"{MESSAGE} && {MESSAGE}.innerText.includes('exceeds threshold')", "the message of the first alert")
     page.wait(HAS_CHART, "the chart of the alert")
+    return last_message(page)
+
+
+def last_message(page: Page) -> bytes:
+    """Return the last message in the simulated Discord."""
     scroll(page)
     box = json.loads(page.evaluate(f"JSON.stringify({MESSAGE}.getBoundingClientRect())"))
-    return screenshot(
-        page, clip={**{side: box[side] for side in ("x", "y", "height")}, "width": MESSAGE_WIDTH, "scale": 1}
-    )
+    clip = {"x": box["x"], "y": box["y"] - MARGIN, "width": MESSAGE_WIDTH, "height": box["height"] + MARGIN}
+    return screenshot(page, clip={**clip, "scale": 1})
 
 
 def scroll(page: Page) -> None:
