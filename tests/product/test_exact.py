@@ -171,6 +171,7 @@ def check_timeline(timeline, done, period, world, since_us):
     now_us, length_us, first_us = world.now_us, timeline.step_us, timeline.edges_us[0]
     if first_us == since_us:
         assert length_us == {"1h": 1, "6h": 5, "24h": 15, "7d": 120, "30d": 360}[period.key] * MINUTE_US
+        assert chosen(world.done, 0, since_us + length_us) or not chosen(world.done, since_us, now_us)
     else:  # the bins begin with the first record of any service
         assert length_us == Range(first_us, now_us, "").step_us
         assert not chosen(world.done, 0, first_us)

@@ -116,7 +116,7 @@ def test_what_cannot_be_brought_in_changes_nothing(cogmeter, seed, some, tmp_pat
         "no name": (lines[0].replace("knowledge-graph", "a\\nb"), "is not a name"),
         "no duration": (lines[0].replace('"duration":', '"duration":-1,"x":'), "is not a duration"),
         "no outcome": (lines[0].replace('"outcome":"ok"', '"outcome":"fine"'), "is not an operation of an export"),
-        "later": (lines[0].replace('"endTime":"2', '"endTime":"3'), "in the future"),
+        "later": (lines[0].replace('"endTime":"2', '"endTime":"3'), "in the future. Correct its times."),
         "metrics": ((tmp_path / "x.prom").read_text(), "is not an export"),
         "nothing": ("", "is not an export"),
         "text": ("\x00\x01", "is not an export"),

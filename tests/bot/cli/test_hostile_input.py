@@ -160,7 +160,7 @@ def test_an_import_in_utf_16_or_with_a_mark_is_read(cogmeter, tmp_path, encoding
     [
         (
             json.dumps({**LINE, "service": "a\ud800"}),
-            r"line 1: 'a\ud800' is not a name of 1 to 100 printable char",
+            r"line 1: 'a\ud800' is not a name of 1 to 100 printable characters",
         ),
         (json.dumps({**LINE, "duration": 10**4_000}), "duration=1000"),
         (json.dumps({**LINE, "outcome": "x" * 100_000}), "KeyError: 'xxx"),

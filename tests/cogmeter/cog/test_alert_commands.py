@@ -54,7 +54,7 @@ async def test_a_line_says_what_how_bad_since_when_and_in_whose_hands(move_in):
         lines = said.split("\n")
         assert "\N{OCTAGONAL SIGN} Error rate of knowledge-graph: **7.8%** (threshold 5%, worst 12%)" in lines
         assert any("Response time of knowledge-graph / query: **8.2 s** (threshold 5 s" in line for line in lines)
-        assert any("critical · firing for 12 min" in line for line in lines)
+        assert any(line.endswith("critical · firing for 12 min · Alert 1") for line in lines)
         assert any("acknowledged by ann" in line and "Alert " in line for line in lines)
         assert any("muted until <t:" in line and "flapping" in line for line in lines)
         assert "\N{EYES}" in said

@@ -57,6 +57,14 @@ def test_the_example_of_its_setting_switches_each_notifier_on():
     assert [type(notifier) for notifier in built(**settings).values()] == list(notifier_classes())
 
 
+def test_webhooks_have_a_rate_and_other_notifiers_have_none():
+    rate = SendRate(burst=5, per_s=1.0)
+    assert {notifier.name: notifier.rate for notifier in notifier_classes() if notifier.rate} == {
+        "discord_webhook": rate,
+        "webhook": rate,
+    }
+
+
 def test_only_notifiers_that_need_nothing_of_the_bot_send_out_of_band():
     names = [notifier.name for notifier in build_out_of_band(Settings(_env_file=None, **ALL))]
     assert names == ["discord_webhook", "webhook"]

@@ -109,7 +109,8 @@ def test_a_change_has_an_arrow_and_names_the_period_that_it_is_compared_with(now
 
 @given(st.floats(0, 1e15) | st.none(), st.floats(0, 1e15) | st.none())
 def test_the_arrow_of_a_change_agrees_with_the_numbers(now, before):
-    text = formatting.change(now, before)
+    text = formatting.change(now, before, previous="24 h")
+    assert ("▲" in text or "▼" in text) == text.endswith(" vs previous 24 h")
     assert ("▲" in text) <= (now is not None and before is not None and now > before)
     assert ("▼" in text) <= (now is not None and before is not None and now < before)
 

@@ -135,9 +135,8 @@ async def test_a_pending_alert_that_ends_leaves_nothing_behind(store, monkeypatc
     [alert] = await store.alerting.alerts()
     assert (alert.state, alert.started_us) == (AlertState.PENDING, START_US)
     drops = []
-    drop = type(store.alerting).delete_unfired
-    spy = lambda self, uids: drops.append(uids) or drop(self, uids)  # noqa: E731
-    monkeypatch.setattr(type(store.alerting), "delete_unfired", spy)
+    delete = store.alerting.delete_unfired
+    monkeypatch.setattr(store.alerting, "delete_unfired", lambda uids: drops.append(uids) or delete(uids))
     await bench.check(times=3)
     assert await store.alerting.alerts(tuple(AlertState)) == []
     assert bench.engine.active == ()

@@ -282,4 +282,4 @@ async def test_a_surface_that_cannot_be_asked_keeps_no_other_from_being_asked(bo
     monkeypatch.setattr(Jobs, "loops", broken)
     monkeypatch.setattr(BackgroundLoops, "loops", lambda surface: [late, dead, late])
     assert watcher.loops() == [dead]
-    assert "could not be checked" in caplog.text
+    assert "The background loops of the bot's scheduled jobs could not be checked" in caplog.text

@@ -76,19 +76,24 @@ def add_commands(bot, recorder):  # noqa: C901 - one of each
 
 
 @pytest.fixture
-def used(discord_server, make_bot, watching, recorder):
-    """``await used(*payloads)``: a bot with the commands is sent these interactions, one after the other."""
+def used(discord_server, make_bot, watching, recorder, recorded):
+    """``await used(*payloads)``: a bot with the commands is sent these interactions, one after the other.
 
-    async def use(*makers, prepare=lambda bot: None, surfaces=SURFACES):
+    With ``in_turn`` each interaction waits until the one before it is recorded.
+    """
+
+    async def use(*makers, prepare=lambda bot: None, surfaces=SURFACES, in_turn=False):
         bot = make_bot()
         add_commands(bot, recorder)
         prepare(bot)
         async with discord_server.running(bot):
             await bot.tree.sync()
             async with watching(bot, *surfaces) as installed:
-                for make in makers:
+                for number, make in enumerate(makers, start=1):
                     await discord_server.interact(make(discord_server.owner))
                     await asyncio.sleep(0.05)
+                    while in_turn and len(recorded("discord.commands")) < number:
+                        await asyncio.sleep(0.005)
                 await asyncio.sleep(0.4)
                 return installed
 
@@ -210,12 +215,11 @@ async def test_each_hook_that_fails_leaves_what_public_events_tell(used, recorde
                 hook._expects = ["something", "else"]
 
     monkeypatch.setattr(SlashCommands, "prepare", worse)
-    _, surface, _ = await used(slash("group inner deep"), slash("broken"))
+    _, surface, _ = await used(slash("group inner deep"), slash("broken"), in_turn=True)
     assert [hook.name for hook in surface.hooks if hook.state is HookState.FAILED] == ["slash commands"]
-    # Sorted: the first command waits for its response, so on a busy machine the second one ends first.
-    assert sorted((one.operation, one.outcome, one.error) for one in recorded("discord.commands")) == [
-        ("broken", Outcome.ERROR, UNSEEN),
+    assert [(one.operation, one.outcome, one.error) for one in recorded("discord.commands")] == [
         ("group inner deep", Outcome.OK, None),
+        ("broken", Outcome.ERROR, UNSEEN),
     ]
 
 

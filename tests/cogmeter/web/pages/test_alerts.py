@@ -204,7 +204,7 @@ async def test_a_value_that_cannot_be_is_refused_in_the_dialog(seeded, browser):
         pressed(browser, button("edit", rule="error_rate"))
         browser.insert("seven")
         browser.press("Enter")
-        browser.wait(f"{SAID}.includes('is not valid')", "the refusal")
+        browser.wait(f"{SAID}.includes('is not valid. Use a share from 0 to 1')", "the refusal")
         browser.wait(f"{SAVE}.disabled")
         browser.press("Escape")
         browser.wait("!document.getElementById('threshold').open", "the dialog to close")
