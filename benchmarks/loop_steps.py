@@ -1,4 +1,4 @@
-"""Time every step of an event loop, and run cases on it; used by ``responsiveness.py``."""
+"""Time every step of an event loop, and run cases on it; used by ``responsiveness.py`` and ``routes.py``."""
 
 from __future__ import annotations
 
