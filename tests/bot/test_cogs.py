@@ -138,7 +138,7 @@ async def test_a_web_page_is_read(guild, monkeypatch):
     assert (await guild.use("read", url="https://example.org/"))[0] == "Hello\nWorld"
 
 
-async def test_a_refusal_is_told_to_the_person_alone(guild):
+async def test_a_refusal_is_shown_to_the_person_alone(guild):
     text, private = await guild.use("recall", question="anything")
     assert text == "None of your notes matches. Add one with /remember."
     assert private

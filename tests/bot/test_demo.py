@@ -208,7 +208,7 @@ def test_the_demo_greets_with_the_dashboards_address(start, browser):
     assert f"{address}/performance" in Visitor(browser, demo.url()).read()
 
 
-def test_the_running_demo_tells_its_metrics_on_the_printed_port(start):
+def test_the_running_demo_serves_its_metrics_on_the_printed_port(start):
     demo = start("demo", "--history-days", "0.1")
     with urllib.request.urlopen(f"{demo.dashboard()}/metrics", timeout=30) as answer:
         text = answer.read().decode()

@@ -55,7 +55,7 @@ def test_a_container_with_a_token_listens_on_every_address(monkeypatch):
     assert load_settings().http_host == "0.0.0.0"
 
 
-def test_an_address_that_was_set_is_kept_in_a_container_and_said_to_lead_nowhere(monkeypatch):
+def test_a_configured_address_is_kept_in_a_container_with_a_warning(monkeypatch):
     monkeypatch.setenv("COGMETER_IN_CONTAINER", "1")
     monkeypatch.setenv("PERFORMANCE_HTTP_TOKEN", TOKEN)
     monkeypatch.setenv("PERFORMANCE_HTTP_HOST", "127.0.0.1")

@@ -37,7 +37,7 @@ def test_a_walk_names_existing_files_and_few_of_them(walk, most):
     assert [file for file in files if not (ROOT / file).exists()] == []
 
 
-def test_the_monitor_has_few_modules_beside_its_packages():
+def test_the_monitor_has_few_modules_outside_of_its_packages():
     modules = {file.stem for file in (ROOT / "cogs" / "cogmeter").glob("*.py")} - {"__init__"}
     assert len(modules) <= 4, modules
 

@@ -44,7 +44,7 @@ async def test_an_invalid_session_leads_to_a_new_identify(discord_server, bot):
     assert (await exchange.answered())["content"] == "again"
 
 
-async def test_a_session_that_cannot_be_resumed_is_identified_anew(discord_server, bot):
+async def test_a_session_that_cannot_be_resumed_is_identified_again(discord_server, bot):
     discord_server.gateway.resumable = False
     ready = asyncio.create_task(bot.wait_for("ready"))
     await asyncio.sleep(0)
@@ -96,7 +96,7 @@ async def test_misuse_of_the_gateway_is_closed_with_discords_codes(discord_serve
     assert await _close_code(discord_server, *[{"op": 1, "d": None}] * 121) == 4008
 
 
-async def test_a_client_that_is_told_4014_gives_up_with_the_reason(discord_server, make_bot):
+async def test_a_client_that_receives_4014_stops_with_the_reason(discord_server, make_bot):
     logging.getLogger("discord").setLevel(logging.CRITICAL)
     try:
         bot = make_bot()

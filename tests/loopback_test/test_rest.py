@@ -53,7 +53,7 @@ async def test_a_rate_limit_says_what_discord_says(discord_server):
             assert int(fine.headers["X-RateLimit-Remaining"]) < int(fine.headers["X-RateLimit-Limit"])
 
 
-async def test_an_exhausted_bucket_holds_the_client_back_without_a_429(discord_server, channel):
+async def test_an_exhausted_bucket_delays_the_client_without_a_429(discord_server, channel):
     discord_server.rest.buckets.limit(SEND, limit=2, window_s=0.15)
     for number in range(5):
         await channel.send(str(number))

@@ -157,9 +157,7 @@ async def test_a_group_with_hostile_names_is_one_message_and_pings_the_role_alon
         assert {table for table, text in rows.items() if any(one in text for one in ids)} <= {"receipt"}
 
 
-async def test_reloads_with_alerts_standing_tell_nothing_again_and_leave_nothing_behind(
-    discord_server, alerting, caplog
-):
+async def test_reloads_with_active_alerts_send_nothing_again_and_leave_nothing_behind(discord_server, alerting, caplog):
     def left():
         names = [one.get_name() for one in asyncio.all_tasks() if one.get_name().startswith("cogmeter")]
         threads = [one.name for one in threading.enumerate() if one.name.startswith("cogmeter")]
@@ -180,7 +178,7 @@ async def test_reloads_with_alerts_standing_tell_nothing_again_and_leave_nothing
     assert not [record for record in caplog.records if record.exc_info]
 
 
-async def test_an_unload_while_discord_hangs_ends_in_time_and_the_alert_is_told_after_the_next_load(
+async def test_an_unload_while_discord_hangs_ends_in_time_and_the_alert_is_sent_after_the_next_load(
     discord_server, alerting, monkeypatch
 ):
     monkeypatch.setattr("cogmeter.alerts.delivery.dispatcher.STOP_S", 0.5)

@@ -66,7 +66,7 @@ def title_of(alert):
 
 @pytest.mark.usefixtures("settings")
 @pytest.mark.parametrize("seed", [1, 2])
-async def test_each_alert_is_one_message_that_says_how_it_stands_whatever_fails_meanwhile(discord_server, seed):
+async def test_each_alert_is_one_message_with_its_present_state_whatever_fails(discord_server, seed):
     chance = random.Random(seed)
     bot = commands.Bot("!", intents=discord.Intents.default())
     async with discord_server.running(bot):

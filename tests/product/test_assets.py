@@ -84,7 +84,7 @@ def test_npm_brings_exactly_the_library_that_the_lock_file_names(hook, tmp_path,
     assert hook.complete(tmp_path / "vendor")
 
 
-def test_the_wheel_holds_templates_scripts_styles_and_the_library(wheel):
+def test_the_wheel_contains_templates_scripts_styles_and_the_library(wheel):
     names = names_in(wheel)
     pages = ROOT / "cogs" / PAGES
     own = [*pages.glob("templates/*.html"), *pages.glob("static/*.*")]

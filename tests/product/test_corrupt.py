@@ -153,7 +153,7 @@ async def test_a_database_that_is_damaged_while_the_bot_runs_is_replaced_and_no_
     assert "is damaged" in caplog.text
 
 
-async def test_what_stands_of_alerts_goes_into_the_new_database_and_none_is_told_again(bot, caplog):
+async def test_active_alerts_go_into_the_new_database_and_none_is_sent_again(bot, caplog):
     await bot.load_extension(EXTENSION)
     monitor = bot.get_cog("cogmeter").monitor
     alerting, key = monitor.alerting, monitor.watcher.tracker.people.key
@@ -222,7 +222,7 @@ async def test_a_second_bot_on_the_same_database_is_refused_until_the_first_has_
     await store_some(bot)
 
 
-async def test_a_lock_of_another_program_holds_operations_up_and_loses_none(bot, monkeypatch, caplog):
+async def test_a_lock_of_another_program_delays_operations_and_loses_none(bot, monkeypatch, caplog):
     monkeypatch.setattr("cogmeter_storage.sqlite.database_file._LOCK_TIMEOUT_S", 0.2)
     await bot.load_extension(EXTENSION)
     monitor = bot.get_cog("cogmeter").monitor
@@ -257,7 +257,7 @@ def without_roots_rights():
 
 @pytest.mark.skipif(sys.platform != "linux", reason="takes root's rights away as Linux does")
 @pytest.mark.parametrize("what", ["folder", "database"])
-async def test_what_cannot_be_written_is_refused_with_the_mend_and_left_alone(bot, troubled, what):
+async def test_a_database_that_is_not_writable_is_refused_with_the_fix_and_left_alone(bot, troubled, what):
     await store_some(bot)
     DATABASE.with_name("performance.db.lock").unlink(missing_ok=True)
     before, place = DATABASE.read_bytes(), DATABASE.parent if what == "folder" else DATABASE
@@ -274,11 +274,11 @@ async def test_what_cannot_be_written_is_refused_with_the_mend_and_left_alone(bo
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="limits the size of files as POSIX systems do")
-def test_a_disk_that_takes_no_more_holds_operations_up_and_loses_none(troubled):
+def test_a_disk_that_refuses_writes_delays_operations_and_loses_none(troubled):
     assert "reading or writing fails on the disk" in troubled("full_by_limit")
 
 
-def test_a_disk_that_is_full_holds_operations_up_and_loses_none(troubled, small_disk):
+def test_a_full_disk_delays_operations_and_loses_none(troubled, small_disk):
     assert "the disk is full" in troubled("full", folder=small_disk)
 
 

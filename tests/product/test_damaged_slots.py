@@ -125,7 +125,7 @@ async def test_a_slot_without_anything_to_rebuild_it_from_is_left_out_and_counte
     await bot.unload_extension(EXTENSION)
 
 
-async def test_an_undamaged_database_is_well(bot, history):
+async def test_an_undamaged_database_passes(bot, history):
     await bot.load_extension(EXTENSION)
     monitor = bot.get_cog("cogmeter").monitor
     await jobs.clean(monitor)

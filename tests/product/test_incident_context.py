@@ -42,7 +42,7 @@ def breach(now_us):
     return make_alert(now_us, current=1.0, worst=1.0)
 
 
-async def test_failures_inside_of_commands_tell_how_many_people_they_touched_and_what_had_changed(discord_server):
+async def test_failures_inside_of_commands_have_a_context_with_affected_people_and_recent_changes(discord_server):
     cogmeter.mark("deployed by hand")
     bot, server = make_bot(), discord_server
     async with server.running(bot):

@@ -83,7 +83,7 @@ async def until(condition: Any) -> None:
         await asyncio.sleep(0.05)
 
 
-async def test_a_blocked_loop_is_told_while_it_is_blocked(
+async def test_a_blocked_loop_is_reported_while_it_is_blocked(
     discord_server: Loopback, make_bot: Any, mailbox: Mailbox, caplog: pytest.LogCaptureFixture
 ) -> None:
     bot = make_bot()
@@ -138,7 +138,7 @@ async def test_the_engine_sends_a_target_nothing_that_it_has_received_out_of_ban
             await bot.unload_extension("cogmeter.cog")
 
 
-async def test_a_lost_connection_is_told_and_its_return_too(
+async def test_a_lost_connection_is_reported_and_its_return_too(
     discord_server: Loopback, make_bot: Any, mailbox: Mailbox
 ) -> None:
     bot = make_bot(PERFORMANCE_ALERT_GATEWAY_LOST_AFTER=1)
@@ -157,7 +157,7 @@ async def test_a_lost_connection_is_told_and_its_return_too(
             await bot.unload_extension("cogmeter.cog")
 
 
-async def test_what_could_not_be_told_is_told_once_the_receiver_is_back(
+async def test_an_alert_that_could_not_be_sent_is_sent_once_the_receiver_is_back(
     discord_server: Loopback, make_bot: Any, mailbox: Mailbox
 ) -> None:
     bot = make_bot(PERFORMANCE_ALERT_GATEWAY_LOST_AFTER=1)

@@ -211,7 +211,7 @@ TestStarts.settings = settings(max_examples=15, stateful_step_count=6, phases=(P
 
 
 @pytest.mark.parametrize("own", [0, 1, 50])
-async def test_more_series_than_the_limit_start_beside_the_hosts_own(tmp_path, own):
+async def test_a_number_of_series_above_the_limit_starts_with_the_hosts_own(tmp_path, own):
     path = tmp_path / "performance.db"
     stored = [(f"service {number}", "x") for number in range(MAX_SERIES + 100)]
     make_database(path, SQLITE_VERSION, stored)

@@ -38,7 +38,7 @@ def names_in(wheel):
         return {PurePosixPath(name) for name in archive.namelist() if not name.endswith("/")}
 
 
-def test_the_wheel_holds_the_three_packages_with_their_types_and_the_licence_and_nothing_else(wheel):
+def test_the_wheel_contains_the_three_packages_with_their_types_and_the_licence_and_nothing_else(wheel):
     sources = {
         PurePosixPath(name) / path.relative_to(folder).as_posix()
         for name, folder in PACKAGES.items()
@@ -65,7 +65,7 @@ def test_the_wheel_says_its_name_licence_python_and_command(wheel):
     assert commands.split() == ["[console_scripts]", "cogmeter", "=", "cogmeter_bot.cli:main"]
 
 
-def test_the_source_archive_gives_the_same_wheel_and_holds_no_secrets(wheel, tmp_path):
+def test_the_source_archive_builds_the_same_wheel_and_contains_no_secrets(wheel, tmp_path):
     hatch = [sys.executable, "-m", "hatchling", "build", "-d", tmp_path]
     subprocess.run([*hatch, "-t", "sdist"], cwd=ROOT, check=True, capture_output=True, timeout=60)
     (archive,) = tmp_path.glob("*.tar.gz")
@@ -92,7 +92,7 @@ def test_a_host_that_only_closes_its_bot_loses_nothing(host):
     assert "10 calls" in host("closing")
 
 
-def test_a_host_with_its_own_perf_is_told_in_one_line_and_can_choose_another_name(host):
+def test_a_host_with_its_own_perf_gets_one_line_and_can_choose_another_name(host):
     host("own_group")
 
 

@@ -316,7 +316,7 @@ async def test_an_end_that_is_none_is_refused(alerting, make_alert, noon):
 # Mutes, overrides and the audit
 
 
-async def test_mutes_hold_until_their_end_the_first_to_end_first(alerting, noon):
+async def test_mutes_are_active_until_their_end_the_first_to_end_first(alerting, noon):
     long = await alerting.add_mute(Mute("alpha", "error_rate", noon, noon + 100, "Ann", "a deploy"))
     short = await alerting.add_mute(Mute("", "", noon + 10, noon + 50, "Ben"))
     assert (long.id, short.id) == (1, 2)
@@ -325,7 +325,7 @@ async def test_mutes_hold_until_their_end_the_first_to_end_first(alerting, noon)
     assert await alerting.mutes(noon + 100) == []
 
 
-async def test_ending_a_mute_says_which_held_still(alerting, noon):
+async def test_ending_a_mute_names_the_mutes_that_stay_active(alerting, noon):
     mutes = [await alerting.add_mute(Mute("alpha", "", noon, noon + hours * HOUR_US, "Ann")) for hours in (1, 2, 3)]
     now_us = noon + HOUR_US
     assert await alerting.end_mutes([1, 2, 9], now_us=now_us, actor="Ben") == [mutes[1]]

@@ -28,7 +28,7 @@ async def test_another_url_is_refused_with_the_form_expected_and_without_its_pas
 
 
 @pytest.mark.parametrize("url", ["postgresql://u:geheim@h/d", "postgres://h/d", "postgresql+asyncpg://h/d"])
-async def test_a_postgresql_url_is_said_to_come_later(url):
+async def test_a_postgresql_url_is_refused_permanently_without_its_password(url):
     with pytest.raises(StorageError, match="PostgreSQL") as caught:
         await open_store(url)
     assert caught.value.permanent

@@ -56,7 +56,7 @@ def test_no_piece_lies_where_its_tier_is_not_folded_yet(kept, since_us, length_u
 
 
 @given(kept_tiers(), st.integers(0, 2 * SPAN), st.integers(1, SPAN), STEPS)
-def test_no_piece_asks_a_finer_tier_for_what_only_a_coarser_one_holds(kept, since_us, length_us, step_us):
+def test_no_piece_reads_a_finer_tier_where_only_a_coarser_one_has_data(kept, since_us, length_us, step_us):
     for piece in plan(since_us, since_us + length_us, kept, step_us=step_us).pieces:
         for tier in range(piece.tier, Tier.DAY):
             finer, coarser = Tier(tier), Tier(tier + 1)
@@ -86,7 +86,7 @@ def test_with_bins_no_slot_straddles_two_of_them():
     assert tiers == {Tier.MINUTE}
 
 
-def test_where_the_minutes_are_gone_the_hour_stands_for_the_whole():
+def test_where_the_minutes_are_gone_the_hour_replaces_the_whole():
     kept = {Tier.MINUTE: Extent(5 * HOUR_US, 6 * HOUR_US), Tier.HOUR: Extent(HOUR_US, 6 * HOUR_US)}
     made = plan(2 * HOUR_US + 7 * MINUTE_US, 4 * HOUR_US + 7 * MINUTE_US, kept, step_us=15 * MINUTE_US)
     assert made.pieces == (Piece(Tier.HOUR, 2 * HOUR_US, 5 * HOUR_US),)

@@ -39,7 +39,7 @@ def without_views(lines):
 
 
 @pytest.mark.parametrize("version", range(1, SQLITE_VERSION))
-async def test_a_database_of_an_earlier_version_is_brought_up_and_nothing_is_lost(
+async def test_a_database_of_an_earlier_version_is_upgraded_and_nothing_is_lost(
     tmp_path, backend, append, make_rows, noon, monkeypatch, version
 ):
     with monkeypatch.context() as then:

@@ -196,7 +196,7 @@ async def test_ids_go_on_after_everything_was_removed(backend, append, make_rows
     assert (first.id, second.id) == (51, 52)
 
 
-async def test_clean_and_fold_run_beside_appends(store, append, make_rows, noon):
+async def test_clean_and_fold_run_during_appends(store, append, make_rows, noon):
     await append(store, make_rows(24_000, noon, gap_us=MINUTE_US // 10))  # 40 hours
     now_us = noon + 40 * HOUR_US
     await store.fold(now_us=now_us)
@@ -267,7 +267,7 @@ async def test_a_cancelled_append_has_written_all_or_nothing(store, make_rows, n
         assert totals.counts.tolist() == [[expected]]
 
 
-async def test_status_tells_the_extent(backend, store, append, make_rows, noon):
+async def test_status_returns_the_extent(backend, store, append, make_rows, noon):
     empty = await store.status()
     assert (empty.operations, empty.first_end_us, empty.last_end_us, empty.last_write_us) == (0, None, None, None)
     await append(store, make_rows(10, noon))

@@ -207,7 +207,7 @@ async def test_a_stream_leaves_out_what_is_recorded_after_it_began(store, append
     assert [one.id for one in seen] == list(range(1, 301))
 
 
-async def test_a_clean_up_goes_on_beside_a_stream_that_has_not_ended(store, append, make_rows, noon):
+async def test_a_clean_up_continues_while_a_stream_is_open(store, append, make_rows, noon):
     await append(store, make_rows(900, noon, gap_us=MINUTE_US))
     now_us = noon + 15 * HOUR_US
     await store.append([], now_us=now_us)
@@ -229,7 +229,7 @@ async def test_other_questions_are_answered_between_two_chunks(store, append, ma
     assert [len(chunk) async for chunk in stream] == [100, 100]
 
 
-async def test_a_stream_holds_no_more_than_its_chunks(backend, append, noon):
+async def test_a_stream_keeps_no_more_than_its_chunks(backend, append, noon):
     async with backend.store() as store:
         await store.series_ids([("alpha", "one")])
         metadata = json.dumps({"model": "m", "tokens_in": 512})

@@ -131,7 +131,7 @@ async def test_json_export_live_and_doctor_come_from_there_too(asked, cogmeter, 
     ("token", "said"),
     [("x" * 40, "rejects the token. Set COGMETER_TOKEN"), (None, "requires a token. Set COGMETER_TOKEN")],
 )
-async def test_a_wrong_token_is_said_in_one_line(asked, token, said):
+async def test_a_wrong_token_is_reported_in_one_line(asked, token, said):
     ask, _ = asked
     ((code, out, err),) = await ask(("summary",), token=token)
     assert (code, out, err.count("\n")) == (2, "", 1)

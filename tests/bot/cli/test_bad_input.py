@@ -99,7 +99,7 @@ def test_a_finished_database_is_read_where_nothing_can_be_written(cogmeter, unto
     assert [one.name for one in untouchable.parent.iterdir()] == ["backup.db"]
 
 
-def test_a_folder_that_cannot_be_written_is_said(cogmeter, untouchable):
+def test_a_folder_that_is_not_writable_is_reported(cogmeter, untouchable):
     one_line(cogmeter("export", "-o", "locked/x.json", powerless=True), 2, "is not writable. Use a file")
     one_line(cogmeter("init", "--file", "locked/.env", powerless=True), 2, "is not a writable folder")
     one_line(cogmeter("vacuum", "--database", "locked/backup.db", powerless=True), 3, "its lock backup.db.lock cannot")
@@ -107,7 +107,7 @@ def test_a_folder_that_cannot_be_written_is_said(cogmeter, untouchable):
     one_line(cogmeter("summary", "--database", "locked/backup.db", powerless=True), 2, "is not readable")
 
 
-def test_a_log_that_cannot_be_read_is_said_and_the_database_not_read_without_it(cogmeter, untouchable):
+def test_a_log_that_cannot_be_read_is_reported_and_the_database_not_read_without_it(cogmeter, untouchable):
     untouchable.parent.chmod(0o755)
     untouchable.with_name("backup.db-wal").write_bytes(b"what a bot has written meanwhile")
     untouchable.parent.chmod(0o555)

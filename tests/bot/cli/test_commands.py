@@ -55,7 +55,7 @@ def test_the_token_is_also_read_from_the_env_file(cogmeter, tmp_path):
 
 
 @pytest.mark.parametrize("option", ["--port", "--dashboard-port"])
-def test_a_port_that_is_taken_is_said_in_one_line(cogmeter, option):
+def test_a_port_in_use_is_reported_in_one_line(cogmeter, option):
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
         code, _, err = cogmeter("demo", option, str(port))

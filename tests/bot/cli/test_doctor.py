@@ -30,7 +30,7 @@ async def write(store, at_us):
     await store.append([[(number, at_us, 1000, 0, None, None)]], now_us=at_us)
 
 
-async def test_a_connected_bot_that_has_nothing_to_do_is_well(store):
+async def test_a_connected_bot_without_work_is_healthy(store):
     await store.add_samples(NOW - 100 * SECOND, {CONNECTED_SHARDS: 1.0})
     assert await health_text(store, 120, now_us=NOW) == "Healthy: the last record is 1 min 40 s old; 1 shard connected"
 
@@ -64,7 +64,7 @@ def invoke(*arguments):
     return CliRunner().invoke(main, ["health", *arguments])
 
 
-async def test_the_command_reads_the_database_of_the_settings_beside_its_writer(store, tmp_path, monkeypatch):
+async def test_the_command_reads_the_database_of_the_settings_while_its_writer_runs(store, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("PERFORMANCE_DATABASE_URL", "sqlite:///performance.db")
     await store.add_samples(time.time_ns() // 1000, {CONNECTED_SHARDS: 1.0})

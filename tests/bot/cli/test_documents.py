@@ -41,7 +41,7 @@ def test_each_command_and_each_option_has_help(name):
         assert all(f"{option}" in page for option in one.opts if option.startswith("-"))
 
 
-def test_the_list_of_commands_tells_of_each_in_words_that_are_not_cut(cogmeter):
+def test_the_list_of_commands_describes_each_in_words_that_are_not_cut(cogmeter):
     lines = cogmeter("--help", COLUMNS="80")[1].split("Commands:\n")[1].splitlines()
     assert [line.split()[0] for line in lines] == list(main.commands)
     assert [line for line in lines if not line.endswith(".") or "..." in line] == []

@@ -40,7 +40,7 @@ def stored(path):
 
 @pytest.mark.parametrize("packed", ["", ".gz"])
 @pytest.mark.parametrize("kind", ["json", "ndjson"])
-def test_an_export_brought_back_gives_the_same_operations(cogmeter, seed, some, tmp_path, kind, packed):
+def test_an_import_of_an_export_has_the_same_operations(cogmeter, seed, some, tmp_path, kind, packed):
     path = seed(some)
     assert cogmeter("export", "-o", f"x.{kind}{packed}")[0] == 0
     code, out, _ = cogmeter("import", f"x.{kind}{packed}", "--database", "new.db")
@@ -49,7 +49,7 @@ def test_an_export_brought_back_gives_the_same_operations(cogmeter, seed, some, 
     assert stored(tmp_path / "new.db") == stored(path)
 
 
-def test_csv_brought_back_keeps_all_that_csv_holds(cogmeter, seed, some, tmp_path):
+def test_an_import_of_csv_keeps_all_that_csv_contains(cogmeter, seed, some, tmp_path):
     path = seed(some)
     cogmeter("export", "-o", "x.csv")
     assert cogmeter("import", "x.csv", "--database", "new.db")[0] == 0
@@ -102,7 +102,7 @@ def refused(answer, said):
     assert said in answer[2]
 
 
-def test_what_cannot_be_brought_in_changes_nothing(cogmeter, seed, some, tmp_path, now_us):
+def test_an_invalid_import_changes_nothing(cogmeter, seed, some, tmp_path, now_us):
     path = seed(some)
     cogmeter("export", "-o", "x.ndjson")
     cogmeter("export", "-o", "x.json")
@@ -196,7 +196,7 @@ def test_a_disk_without_room_leaves_no_half_file(environment, large, tmp_path, c
     assert only_the_database(tmp_path)
 
 
-def test_a_full_device_is_said(cogmeter, seed, some):
+def test_a_full_device_is_reported(cogmeter, seed, some):
     seed(some)
     code, _, err = cogmeter("export", "-o", "/dev/full")
     assert (code, err.count("\n")) == (1, 1)
@@ -243,7 +243,7 @@ def test_a_reader_that_goes_away_ends_the_export_without_a_word(environment, lar
     "command",
     [("summary", "--json"), ("errors",), ("config",), ("--help",), ("export", "--help"), ("completion", "zsh")],
 )
-def test_standard_output_that_takes_nothing_is_said_or_ends_the_command_without_a_word(
+def test_standard_output_that_takes_nothing_is_reported_or_ends_the_command_silently(
     environment, seed, some, tmp_path, command
 ):
     seed(some)
@@ -272,7 +272,7 @@ def test_standard_output_that_takes_nothing_is_said_or_ends_the_command_without_
     assert code == (1 if command == ("--help",) else 141)
 
 
-def test_an_export_holds_every_stored_row_and_its_memory_does_not_grow_with_them(
+def test_an_export_has_every_stored_row_and_its_memory_does_not_grow_with_them(
     environment, large, seed, now_us, tmp_path
 ):
     few = seed([("big", "one", now_us - place, 5, 0, None, None) for place in range(10)], "few.db")

@@ -141,7 +141,7 @@ def test_export_of_everything_as_json(cogmeter, seed, two, tmp_path):
     assert list(document["metrics"]["services"]) == ["context-memory", "core-intelligence", "sentiment-analysis"]
 
 
-def test_export_of_a_time_range_holds_both_days(cogmeter, seed, two):
+def test_an_export_of_a_time_range_contains_both_days(cogmeter, seed, two):
     seed(two)
     code, out, _ = cogmeter("export", "--since=2025-08-16", "--until=2025-08-17", "-o", "-")
     document = json.loads(out)

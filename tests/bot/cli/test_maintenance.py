@@ -35,7 +35,7 @@ def test_a_backup_is_a_whole_database_and_never_replaces_one(cogmeter, seed, som
     raw.close()
 
 
-def test_a_backup_beside_a_bot_that_runs(cogmeter, seed, some, now_us):
+def test_a_backup_runs_while_a_bot_writes(cogmeter, seed, some, now_us):
     path = seed(some)
 
     async def beside():

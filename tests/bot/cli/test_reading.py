@@ -35,7 +35,7 @@ def alarmed(seed, some, now_us):
     return seed(some, work=lambda store: store.alerting.save(steps))
 
 
-def test_alerts_that_stand_and_those_that_stood(cogmeter, alarmed):
+def test_active_and_past_alerts_are_listed(cogmeter, alarmed):
     code, out, _ = cogmeter("alerts")
     assert code == 0
     assert out.startswith("Active Alerts\n=====")
@@ -72,7 +72,7 @@ def test_the_json_of_alerts_is_the_guides(cogmeter, alarmed):
     ]
 
 
-def test_a_summary_tells_of_alerts(cogmeter, alarmed):
+def test_a_summary_lists_alerts(cogmeter, alarmed):
     assert cogmeter("summary")[1].endswith(
         "\nActive Alerts:\n- warning: knowledge-graph: Error rate of 7.8% exceeds threshold of 5%\n"
     )
@@ -156,7 +156,7 @@ def test_the_slowest_come_first_without_the_background_unless_it_is_named(cogmet
     assert "60,000ms" in cogmeter("slow", "--services", "discord.tasks,core")[1]
 
 
-def test_the_doctor_tells_of_an_old_record_and_of_a_lost_gateway(cogmeter, seed, now_us):
+def test_the_doctor_reports_an_old_record_and_a_lost_gateway(cogmeter, seed, now_us):
     async def disconnected(store):
         await store.add_samples(now_us - 1, {"gateway.shards_connected": 0.0})
 

@@ -100,7 +100,7 @@ async def test_gauges_of_the_past_are_finer_within_the_last_day(store):
     assert len(found) == 2 * 144 + 720
 
 
-async def test_slow_commands_of_the_past_hold_together(store):
+async def test_slow_commands_of_the_past_are_consistent(store):
     await store_traces(store, until_us=UNTIL_US, days=7, seed=1)
     found = await store.traces("discord.commands", None, UNTIL_US - 7 * DAY_US, limit=1_000)
     assert 40 < len(found) < 130

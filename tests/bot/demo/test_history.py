@@ -26,7 +26,7 @@ def test_another_seed_makes_another_history(week):
     assert len(make_history(UNTIL_US, 7, seed=2)) != len(week)
 
 
-def test_a_week_holds_about_as_many_operations_as_the_profiles_say(week):
+def test_a_week_has_about_as_many_operations_as_the_profiles_say(week):
     assert len(week) == pytest.approx(sum(one.per_minute for one in PROFILES) * 7 * 24 * 60, rel=0.02)
 
 

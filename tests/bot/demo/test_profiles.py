@@ -16,5 +16,5 @@ def test_an_evening_is_busier_than_a_morning_and_a_sunday_busier_than_a_monday()
     assert sunday > evening > 2 * morning > 0
 
 
-def test_no_operation_stands_in_the_table_twice():
+def test_no_operation_is_in_the_table_twice():
     assert len({(one.service, one.operation) for one in PROFILES}) == len(PROFILES)

@@ -47,7 +47,7 @@ def test_the_first_incident_fails_often_enough_for_an_alert():
     assert sum(error is not None for error in ill) / len(ill) > 0.2
 
 
-def test_after_an_incident_the_service_is_well_again():
+def test_after_an_incident_the_service_is_healthy_again():
     notebook = Notebook()
     traffic = Traffic(1, record=notebook)
     run(traffic, FIRST_AFTER_S + LIVE_LENGTH_S)

@@ -13,7 +13,7 @@ def known():
     return {"memory": memory, "graph": graph}
 
 
-def test_an_answer_holds_the_fitting_notes_and_facts(known):
+def test_an_answer_contains_the_matching_notes_and_facts(known):
     found = answer(1, "When does the backup of SQLite run?", **known)
     assert found.text == "Your note: The backup runs at three\nFact: SQLite is a database"
 

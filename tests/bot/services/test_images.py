@@ -26,7 +26,7 @@ def picture(kind: str, size: tuple[int, int] = (37, 21), **options) -> bytes:
         ("WebP", {"lossless": True}),
     ],
 )
-def test_the_size_stands_in_the_header(kind, options):
+def test_the_size_is_in_the_header(kind, options):
     assert measure(picture(kind, **options)) == (kind, 37, 21)
 
 

@@ -87,14 +87,14 @@ async def test_an_export_that_flows_may_take_longer_than_an_answer():
             pytest.fail("the export ended early")
 
 
-async def test_an_answer_without_an_end_is_not_held(monkeypatch):
+async def test_an_answer_without_an_end_is_not_kept_in_memory(monkeypatch):
     monkeypatch.setattr(api, "MAX_RESPONSE_BYTES", 100_000)
     async with dripping(HEAD + b"\r\n", b" " * 60_000, pause_s=0) as source:
         with pytest.raises(NoDataError, match="sent more than 100,000 bytes in one response"):
             await source.dashboard(SPAN, None)
 
 
-async def test_a_wrong_address_is_said_without_its_password():
+async def test_a_wrong_address_is_reported_without_its_password():
     with pytest.raises(RequestError) as raised:
         await ApiSource.open("http://me:hunter2@host/?a", None, Settings(_env_file=None))
     assert (

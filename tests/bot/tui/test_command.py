@@ -56,13 +56,13 @@ def test_in_a_pipe_one_line_says_what_to_use_instead(tmp_path):
     assert done.stderr.count("\n") == 1
 
 
-def test_a_terminal_that_can_show_lines_alone_is_told_the_same(tmp_path):
+def test_a_dumb_terminal_gets_the_same_error(tmp_path):
     code, said = on_a_terminal(tmp_path, kind="dumb")
     assert code == 2
     assert said.startswith("Error: The dashboard needs a terminal")
 
 
-def test_a_redirected_standard_error_is_said(tmp_path):
+def test_a_redirected_standard_error_is_reported(tmp_path):
     code, said = on_a_terminal(tmp_path, stderr_too=False)
     assert code == 2
     assert said.startswith("Error: The dashboard is drawn on standard error, which is redirected")

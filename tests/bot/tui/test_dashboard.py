@@ -189,7 +189,7 @@ async def test_the_range_is_chosen_from_a_list(dashboard, database):
         assert "Last Hour" in shown(app)
 
 
-async def test_a_range_that_was_asked_for_stands_first(dashboard, database):
+async def test_a_requested_range_is_shown_first(dashboard, database):
     app = dashboard(database, since="90m")
     async with opened(app):
         assert " to " in str(app.query_one("#range", Static).render())
@@ -249,7 +249,7 @@ async def test_refreshing_keeps_the_selection(dashboard, database):
         assert grid(app, "all-services").selected.key == chosen
 
 
-async def test_a_database_that_goes_away_is_said_and_its_successor_is_read(dashboard, database, tmp_path):
+async def test_a_missing_database_is_reported_and_its_successor_is_read(dashboard, database, tmp_path):
     app = dashboard(database, interval_s=0.05)
     fresh = shutil.copy(database, tmp_path / "fresh.db")
     async with opened(app) as pilot:
@@ -266,7 +266,7 @@ async def test_a_database_that_goes_away_is_said_and_its_successor_is_read(dashb
         await until(pilot, lambda: "updated" in said(app))
 
 
-async def test_the_chosen_alert_is_told_in_full(dashboard, database):
+async def test_the_chosen_alert_is_shown_in_full(dashboard, database):
     app = dashboard(database)
     async with opened(app) as pilot:
         await pilot.press("5")
@@ -279,7 +279,7 @@ async def test_the_chosen_alert_is_told_in_full(dashboard, database):
 
 
 @pytest.mark.parametrize("size", SIZES)
-async def test_a_database_without_anything_in_it_is_said_with_the_way_to_mend_it(dashboard, empty, size):
+async def test_an_empty_database_is_reported_with_the_next_step(dashboard, empty, size):
     app = dashboard(empty)
     async with app.run_test(size=size) as pilot:
         await until(pilot, lambda: "Nothing has been recorded" in said(app))

@@ -114,7 +114,7 @@ async def test_a_budget_goes_on_burning_across_a_restart(measured, store):
     assert reading.current == pytest.approx(before.current)
 
 
-async def test_a_trouble_that_was_mended_by_a_restart_is_not_told_again_as_a_burning_budget(measured, store):
+async def test_a_problem_that_a_restart_fixed_is_not_sent_again_as_a_burning_budget(measured, store):
     settings = {"alert_threshold_operations_per_minute": 0, "alert_slo_target": 0.99}
     kept = Kept(measured(**settings), store)
     for minute in range(150):
@@ -172,7 +172,7 @@ async def test_costs_and_baselines_are_kept(measured, store):
     assert await store.get_value(BASELINES) == await after.evaluator._deviations.dump()
 
 
-async def test_what_cannot_be_read_is_measured_anew(measured, store, caplog):
+async def test_an_unreadable_value_is_measured_again(measured, store, caplog):
     await store.set_value(BASELINES, b'["web", "rate", "bm9uc2Vuc2U="]\nnonsense')
     await store.set_value(MEASURED, b"[1, 2]")
     one, faults = measured(), Counter()
@@ -197,7 +197,7 @@ async def test_what_cannot_be_read_is_measured_anew(measured, store, caplog):
         ({"echoes": [["error_rate", "web", "", float("inf")]]}, "explained alerts"),
     ],
 )
-async def test_of_what_was_measured_only_the_damaged_part_is_measured_anew(measured, store, state, part):
+async def test_only_the_damaged_part_of_the_stored_measurements_is_measured_again(measured, store, state, part):
     whole = {
         "costs": {"first": None, "bins": {}},
         "silent": {"shop": [2.0, 0.5]},
@@ -349,7 +349,7 @@ async def test_an_empty_store_is_no_trouble(measured, store):
     assert ("error_rate", "web", "") in await one.breached()
 
 
-async def test_a_service_unlike_itself_is_told_as_information(measured):
+async def test_a_service_that_differs_from_its_usual_values_is_an_info_alert(measured):
     one = measured(alert_threshold_operations_per_minute=0, alert_threshold_low_traffic=0)
     random = np.random.default_rng(5)
     for _ in range(2 * 24 * 30):
@@ -454,7 +454,7 @@ async def test_what_comes_in_while_a_check_is_under_way_does_it_no_harm(measured
     assert not one.evaluator.faults
 
 
-async def test_why_no_alert_is_raised_is_said_at_debug(measured, caplog):
+async def test_the_reason_for_no_alert_is_logged_at_debug(measured, caplog):
     one = measured(alert_threshold_operations_per_minute=0)
     await one.see("web", "fetch", count=100, failures=50)
     await one.see("web", "parse", count=100)

@@ -81,7 +81,7 @@ async def test_failures_people_and_guilds_are_counted_from_the_windows_begin_to_
     assert story.until_us >= NOW + 60_000_000
 
 
-async def test_a_resolved_alert_is_told_to_its_end(teller, filled):
+async def test_the_details_of_a_resolved_alert_include_its_end(teller, filled):
     await filled([failed(-10), failed(125)])
     seen = await teller.of(alert())
     resolved = await teller.of(alert(resolved_us=NOW + 130_000_000))
@@ -94,7 +94,7 @@ async def test_an_alert_on_one_operation_is_about_that_alone(teller, filled):
     assert (await teller.of(alert())).failures == 2
 
 
-async def test_where_no_failure_says_whom_it_touched_nothing_is_claimed(teller, filled):
+async def test_the_number_of_people_is_unknown_where_no_failure_records_them(teller, filled):
     await filled([failed(1, metadata={"user": "premium", "guild": 7}), failed(2), well(3, metadata=person(1))])
     story = await teller.of(alert())
     assert (story.failures, story.users, story.guilds) == (2, None, None)
@@ -141,7 +141,7 @@ async def test_the_example_is_the_newest_failure_that_leads_to_its_place(store, 
     assert story.example_url is None
 
 
-async def test_slowness_is_told_by_the_slowest_and_by_those_who_waited_longer_than_the_threshold(teller, filled):
+async def test_the_context_of_slowness_has_the_slowest_and_those_who_waited_longer_than_the_threshold(teller, filled):
     await filled(
         [
             well(1, 9_000, person(1)),
@@ -160,7 +160,9 @@ async def test_slowness_is_told_by_the_slowest_and_by_those_who_waited_longer_th
     ("rule", "operations"),
     [("disconnects", 2), ("many_services", 2), ("stall", 1), ("rate_limits", 3)],
 )
-async def test_an_alert_on_the_whole_bot_is_told_by_the_operations_that_it_shows_in(teller, filled, rule, operations):
+async def test_the_context_of_an_alert_on_the_whole_bot_comes_from_the_operations_that_it_shows_in(
+    teller, filled, rule, operations
+):
     rest, stalls = ("discord.rest", "GET /x"), ("discord.stalls", "render (bot.py:7)")
     await filled(
         [

@@ -40,7 +40,7 @@ def test_an_incident_is_found_within_its_stated_delay(found, incident):
 
 
 @BY_KIND
-def test_an_incident_is_told_by_the_right_rule_and_never_twice(found, incident):
+def test_an_incident_is_reported_by_the_right_rule_and_never_twice(found, incident):
     during = [one for one in found.alerts if one.service == incident.service]
     times = Counter((one.rule, one.operation) for one in during)
 
@@ -56,7 +56,7 @@ def test_an_alert_ends_when_its_incident_has_ended(found, incident):
         assert alert.resolved_us - alert.fired_us <= (incident.until_s - incident.since_s + 7 * 3600) * 1e6
 
 
-def test_flapping_is_said_once(found):
+def test_flapping_is_reported_once(found):
     said = [change for change in found.changes if change.kind == "flapping"]
 
     assert [one.service for one in found.alerts if one.uid in {change.alert for change in said}] == ["link-preview"]
@@ -68,7 +68,7 @@ def test_what_is_quiet_raises_no_alert(found, service):
     assert [one.message for one in found.alerts if one.service == service] == []
 
 
-def test_nothing_is_told_outside_of_the_incidents(found):
+def test_nothing_is_reported_outside_of_the_incidents(found):
     assert [(one.service, one.message, fired_s(one)) for one in found.false(INCIDENTS)] == []
 
 

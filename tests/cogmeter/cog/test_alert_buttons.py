@@ -208,7 +208,7 @@ async def test_what_is_over_can_be_neither_acknowledged_nor_muted(breach):
             assert not await watch.store.alerting.mutes(now_us())
 
 
-async def test_an_alert_that_is_kept_no_more_is_said(breach):
+async def test_an_alert_that_is_no_longer_stored_is_reported(breach):
     async with breach() as (home, watch, message):
         new = await open_store("sqlite:///new.db")  # the old one was corrupt, say
         try:
@@ -233,7 +233,7 @@ async def test_acknowledging_a_group_takes_up_all_of_it(breach):
         assert {alert.state for alert in alerts} == {AlertState.ACKNOWLEDGED}
 
 
-async def test_a_failing_store_is_said(breach, monkeypatch):
+async def test_a_failing_store_is_reported(breach, monkeypatch):
     async with breach() as (home, watch, message):
 
         async def fails(*_, **__):
@@ -244,7 +244,7 @@ async def test_a_failing_store_is_said(breach, monkeypatch):
         assert words(result) == ["The database does not answer; the bot's log says why. Recording continues."]
 
 
-async def test_a_fault_of_ours_is_said_counted_and_kept_from_the_host(breach, monkeypatch, caplog):
+async def test_an_internal_error_is_reported_counted_and_kept_from_the_host(breach, monkeypatch, caplog):
     async with breach() as (home, watch, message):
 
         async def fails(*_, **__):

@@ -60,7 +60,7 @@ async def test_a_line_says_what_how_bad_since_when_and_in_whose_hands(move_in):
         assert "\N{EYES}" in said
 
 
-async def test_states_and_services_are_told_apart(move_in):
+async def test_states_and_services_are_distinguished(move_in):
     async with move_in() as home:
         now_us = time.time_ns() // 1000
         await keep(
@@ -83,7 +83,7 @@ async def test_states_and_services_are_told_apart(move_in):
         assert one.title.endswith("of web-crawling")
 
 
-async def test_a_service_that_is_not_known_is_said_to_who_asked_with_names_like_it(move_in):
+async def test_an_unknown_service_is_reported_to_the_user_with_similar_names(move_in):
     async with move_in() as home:
         cogmeter.record("knowledge-graph", "query", duration_ms=1)
         await home.flushed()
@@ -94,7 +94,7 @@ async def test_a_service_that_is_not_known_is_said_to_who_asked_with_names_like_
 
 
 @pytest.mark.parametrize("state", ["active", "history", "firing", "acknowledged", "muted", "resolved"])
-async def test_an_empty_list_is_said_kindly(move_in, state):
+async def test_an_empty_list_has_a_message(move_in, state):
     async with move_in() as home:
         embed = await asked(home, "alerts", state=state)
         assert embed.description.endswith(".")
@@ -136,7 +136,7 @@ async def test_buttons_end_with_their_time_and_with_the_cog(move_in):
         await home.bot.load_extension("cogmeter.cog")
 
 
-async def test_a_stranger_is_told_nothing(move_in):
+async def test_a_stranger_gets_no_data(move_in):
     async with move_in() as home:
         await keep(home, alert())
         for command in ("alerts", "thresholds view", "thresholds audit", "report", "test-alert"):
@@ -145,7 +145,7 @@ async def test_a_stranger_is_told_nothing(move_in):
             assert result.response.embeds == []
 
 
-async def test_a_test_alert_tells_how_each_target_fared(move_in):
+async def test_a_test_alert_shows_the_result_of_each_target(move_in):
     async def prepare(home, monkeypatch):
         monkeypatch.setenv("PERFORMANCE_ALERT_CHANNEL_ID", str(home.channel.id))
 

@@ -168,7 +168,7 @@ async def test_a_deleted_message_comes_back_with_the_next_change(alerting, caplo
         assert "was deleted from the alert channel; posting it again" in caplog.text
 
 
-async def test_a_channel_that_is_not_there_is_found_at_start_and_said_with_the_setting(move_in, caplog):
+async def test_a_channel_that_does_not_exist_is_found_at_start_and_reported_with_the_setting(move_in, caplog):
     async with move_in(PERFORMANCE_ALERT_CHANNEL_ID=999_999_999_999_999_999, **QUIET) as home:
         stopped = await until(lambda: home.monitor.alerting.delivery.stopped, "the channel to be looked at")
         assert (
@@ -194,7 +194,7 @@ async def test_a_channel_that_is_deleted_stops_the_target_alone(alerting):
         assert {one.target: one.outcome for one in last} == {"channel": "failed", "log": "sent"}
 
 
-async def test_a_permission_that_is_taken_away_is_said_and_the_alert_is_told_when_it_is_back(
+async def test_a_permission_that_is_removed_is_reported_and_the_alert_is_sent_when_it_is_back(
     alerting, caplog, monkeypatch
 ):
     monkeypatch.setattr("cogmeter.notifiers.discord_channel.channel.RETRY_S", 0.0)

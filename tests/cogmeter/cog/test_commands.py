@@ -131,7 +131,7 @@ async def test_refusals_and_faults_never_reach_the_hosts_error_handler(move_in, 
     assert any(record.levelno == logging.ERROR for record in caplog.records)
 
 
-async def test_what_fails_after_the_defer_is_said_to_the_channel_without_our_insides(move_in, monkeypatch, caplog):
+async def test_an_error_after_the_defer_is_shown_in_the_channel_without_internals(move_in, monkeypatch, caplog):
     async def fails(*_, **__):
         raise StorageError("/home/ada/secret.db: the disk is full", permanent=False)
 
@@ -184,7 +184,7 @@ async def test_in_one_guild_the_commands_are_registered_there_alone(move_in):
         assert home.bot.tree.get_commands(guild=home.guild) == []
 
 
-async def test_a_host_that_does_not_sync_is_told_once_what_to_call(move_in, caplog):
+async def test_a_host_that_does_not_sync_gets_one_line_with_the_call_to_make(move_in, caplog):
     with caplog.at_level(logging.WARNING, logger="cogmeter"):
         async with move_in(PERFORMANCE_SYNC_COMMANDS="false"):
             pass

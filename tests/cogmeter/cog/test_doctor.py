@@ -14,7 +14,7 @@ async def findings(home):
     return {one.name: one for one in await examine(home.monitor)}
 
 
-async def test_a_bot_that_is_well_is_told_so(move_in):
+async def test_the_doctor_lists_the_passed_checks_of_a_healthy_bot(move_in):
     async with move_in() as home:
         cogmeter.record("a", "x", duration_ms=1)
         await home.flushed()
@@ -73,7 +73,7 @@ async def test_missing_permissions_in_the_alert_channel_are_named(move_in):
         assert "Attach Files" in found.text
 
 
-async def test_a_store_that_fails_is_said_with_what_waits(move_in):
+async def test_a_failing_store_is_reported_with_its_error(move_in):
     async with move_in() as home:
         home.monitor.flusher.failures, home.monitor.flusher.last_error = 2, "disk full"
         assert "disk full" in (await findings(home))["flusher"].text
@@ -102,7 +102,7 @@ async def test_a_frozen_bot_answers_without_a_chart_and_the_doctor_says_why(move
         assert not psutil.Process().children()
 
 
-async def test_names_that_no_font_has_are_told_with_the_package_to_install(move_in):
+async def test_names_that_no_font_has_are_reported_with_the_package_to_install(move_in):
     async with move_in() as home:
         assert "fonts" not in await findings(home)
         home.monitor.charts.missing_glyphs = "楽音"

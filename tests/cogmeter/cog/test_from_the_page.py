@@ -99,7 +99,7 @@ async def test_an_alert_acknowledged_in_discord_is_so_on_the_page_at_once(at_hom
         await asyncio.to_thread(browser.wait, shown, "the acknowledgement on the page")
 
 
-async def test_a_threshold_changed_on_the_page_holds_in_discord(at_home, browser):
+async def test_a_threshold_changed_on_the_page_is_in_effect_in_discord(at_home, browser):
     def change():
         loaded(browser, url + ALERTS)
         press(browser, "[data-do=edit][data-rule=error_rate]")

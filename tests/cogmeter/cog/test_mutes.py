@@ -65,7 +65,7 @@ async def test_a_mute_covers_what_it_names_until_it_ends(move_in):
         assert await states(home) == [AlertState.FIRING]
 
 
-async def test_a_mute_that_is_asked_for_again_is_said_to_be_active_already(move_in):
+async def test_a_repeated_mute_is_reported_as_already_active(move_in):
     async with move_in() as home:
         await seeded(home)
         first, second = [await mute(home, duration="4h", service="knowledge-graph") for _ in range(2)]
@@ -77,7 +77,7 @@ async def test_a_mute_that_is_asked_for_again_is_said_to_be_active_already(move_
         assert len(await home.monitor.store.alerting.mutes(0)) == 1
 
 
-async def test_an_alert_that_stands_is_muted_too(move_in):
+async def test_an_active_alert_is_muted_too(move_in):
     async with move_in() as home:
         await seeded(home)
         await check(home, BREACH)

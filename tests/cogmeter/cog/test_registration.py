@@ -218,7 +218,7 @@ async def test_a_limit_that_is_not_due_to_the_group_is_the_hosts_to_hear_of(capl
     assert not lines(caplog)
 
 
-async def test_a_group_that_the_host_replaced_or_removed_is_said_by_the_doctor():
+async def test_the_doctor_reports_a_group_that_the_host_replaced_or_removed():
     async with make_bot() as bot:
         await bot.load_extension(EXTENSION)
         bot.tree.add_command(own := command("perf"), override=True)
@@ -255,7 +255,9 @@ REFUSALS = {
 
 @pytest.mark.parametrize("sync", ["true", "false"])
 @pytest.mark.parametrize("cause", REFUSALS)
-async def test_a_discord_that_does_not_take_the_commands_is_said_once_with_what_to_do(cause, sync, caplog, monkeypatch):
+async def test_a_discord_that_refuses_the_commands_is_reported_once_with_the_next_step(
+    cause, sync, caplog, monkeypatch
+):
     error, advice = REFUSALS[cause]
 
     class Refused(app_commands.CommandTree):

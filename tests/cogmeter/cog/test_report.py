@@ -122,7 +122,7 @@ async def test_a_bot_that_was_down_on_monday_posts_later_and_only_the_last_week(
         assert await at(home, MONDAY_US + 3 * WEEK_US + 60 * HOUR_US) == 1
 
 
-async def test_a_post_that_failed_is_tried_again_and_its_trouble_said_once(weekly, caplog):
+async def test_a_post_that_failed_is_retried_and_its_problem_logged_once(weekly, caplog):
     async with weekly() as home:
         await at(home, MONDAY_US - HOUR_US)
         watcher = WeeklyReport(home.monitor, clock=lambda: MONDAY_US)

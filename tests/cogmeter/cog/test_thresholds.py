@@ -48,7 +48,7 @@ async def test_of_one_service_only_the_rules_that_judge_it_are_listed(move_in):
         assert "acknowledgement" in await viewed(home, service="discord.acknowledgement")
 
 
-async def test_a_change_is_previewed_and_holds_from_apply_on(move_in):
+async def test_a_change_is_previewed_and_is_in_effect_after_apply(move_in):
     async with move_in() as home:
         for number in range(40):
             cogmeter.record("knowledge-graph", "query", duration_ms=1, error="no" if number % 2 else None)
@@ -69,7 +69,7 @@ async def test_a_change_is_previewed_and_holds_from_apply_on(move_in):
         assert "**error\\_rate@knowledge-graph**: 7% (changed by owner <t:" in await viewed(home)
 
 
-async def test_a_higher_threshold_is_said_to_tell_less(move_in):
+async def test_the_preview_of_a_higher_threshold_has_fewer_alerts(move_in):
     async with move_in() as home:
         for number in range(40):
             cogmeter.record("knowledge-graph", "query", duration_ms=1, error="no" if number % 2 else None)
@@ -194,7 +194,7 @@ async def test_the_same_value_again_changes_nothing(move_in):
         assert len(await home.monitor.store.alerting.audit()) == 1
 
 
-async def test_a_change_that_cannot_be_read_back_at_once_holds_from_the_next_check(move_in, monkeypatch):
+async def test_a_change_that_cannot_be_read_back_is_in_effect_from_the_next_check(move_in, monkeypatch):
     async def fails(*_):
         raise StorageError("the disk is busy", permanent=False)
 

@@ -58,7 +58,7 @@ async def test_an_alert_reaches_the_endpoint_and_its_request_is_no_operation_of_
         assert not any("rest" in service for service, _ in [*summary.services, *summary.background])
 
 
-async def test_an_endpoint_that_is_gone_is_said_in_the_log_and_in_the_channel_without_its_address(
+async def test_an_endpoint_that_is_gone_is_reported_in_the_log_and_in_the_channel_without_its_address(
     move_in, endpoint, caplog
 ):
     url, told, answer = endpoint

@@ -157,7 +157,7 @@ async def test_a_late_loop_is_judged_by_its_99th_percentile(monitored, lag_ms, s
         assert (await checks(monitor))["loop"].status is status
 
 
-async def test_a_store_that_takes_nothing_degrades_and_then_is_unhealthy_and_its_path_is_not_told(
+async def test_a_store_that_takes_nothing_degrades_and_then_is_unhealthy_and_its_path_is_not_shown(
     monitored, monkeypatch
 ):
     async with monitored(connected=False) as monitor:
@@ -188,7 +188,7 @@ async def test_a_flusher_that_never_stored_is_unknown_only_at_first(monitored):
         assert bot_checks.flusher(monitor).status is Status.UNHEALTHY
 
 
-async def test_a_database_that_cannot_be_read_is_unhealthy_and_one_that_takes_long_holds_nobody_up(monitored):
+async def test_an_unreadable_database_is_unhealthy_and_a_slow_one_delays_no_answer(monitored):
     async with monitored(connected=False) as monitor:
         held = asyncio.create_task(monitor.store._reading.run(lambda _: time.sleep(bot_checks.ANSWER_S + 0.5)))
         await asyncio.sleep(0)
@@ -287,7 +287,7 @@ async def test_a_buffer_that_is_nearly_full_of_metadata_degrades(monitored):
         assert len(monitor.recorder.buffer) < 1_000
 
 
-async def test_an_alert_target_that_is_gone_and_a_hook_that_failed_are_told(monitored):
+async def test_an_alert_target_that_is_gone_and_a_hook_that_failed_are_reported(monitored):
     async with monitored(connected=False, alert_channel_id=1) as monitor:
         await monitor.alerting.delivery.prepare()
         found = await checks(monitor)

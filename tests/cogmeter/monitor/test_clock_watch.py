@@ -42,7 +42,7 @@ async def world(monkeypatch):
 
 
 @pytest.mark.parametrize("step_us", [-YEARS_US // 10, -HOUR_US, -3 * SECOND_US, 3 * SECOND_US, HOUR_US, YEARS_US])
-async def test_a_step_is_noticed_once_and_said(world, caplog, step_us):
+async def test_a_step_is_noticed_once_and_logged(world, caplog, step_us):
     world.watch.start(NOW_US)
     world.pass_time(SECOND_US)
     world.wall_us += step_us

@@ -45,7 +45,7 @@ def heart(listener):
     return beating
 
 
-async def test_each_beat_is_one_request_while_all_is_well(heart, listener):
+async def test_each_beat_is_one_request_while_all_checks_pass(heart, listener):
     heartbeat = heart()
     await heartbeat.beat()
     await heartbeat.beat()
@@ -55,7 +55,7 @@ async def test_each_beat_is_one_request_while_all_is_well(heart, listener):
     assert finding.text == "2 sent"
 
 
-async def test_nothing_is_sent_while_something_is_not_well_and_the_change_is_said_once(heart, listener, caplog):
+async def test_nothing_is_sent_while_a_check_fails_and_the_change_is_logged_once(heart, listener, caplog):
     trouble = ["the database was last written 90 s ago"]
     heartbeat = heart(lambda: trouble[0])
     with caplog.at_level(logging.INFO, logger="cogmeter.heartbeat"):

@@ -47,7 +47,7 @@ async def test_records_are_typed_and_take_times_in_every_form(monitor):
     assert isinstance(series.timestamps[0], datetime)
 
 
-async def test_alerts_are_told_by_state(monitor):
+async def test_alerts_are_listed_by_state(monitor):
     await monitor.alerting.check()
     (alert,) = [one for one in await monitor.alerts() if one.type == "error_rate"]
     assert (alert.service, alert.state) == ("graph", "firing")

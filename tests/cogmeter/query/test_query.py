@@ -113,7 +113,7 @@ async def test_a_summary_of_some_services_counts_those_alone(store):
     assert found.total.operations == 1
 
 
-async def test_how_a_figure_was_computed_is_said_at_debug(store, caplog):
+async def test_the_computation_of_a_figure_is_logged_at_debug(store, caplog):
     await recorded(store, ("a", "x", NOW_US - 1, 1, 0))
     with caplog.at_level("DEBUG", logger="cogmeter.query"):
         await query(store).stats("a", period=Period.HOUR)

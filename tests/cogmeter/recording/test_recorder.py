@@ -379,7 +379,7 @@ def test_threads_that_track_at_import_record_each_under_its_own_name(hurried):
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork()")
-def test_the_child_of_a_fork_begins_anew_and_does_not_wait_for_a_thread_that_it_does_not_have():
+def test_the_child_of_a_fork_starts_empty_and_does_not_wait_for_a_thread_that_it_does_not_have():
     script = """
 import os, threading
 from cogmeter import default_recorder as recorder, mark

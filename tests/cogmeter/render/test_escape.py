@@ -29,7 +29,7 @@ def test_markup_is_shown_and_not_obeyed(words, shown):
 
 
 @given(st.text(), st.integers(1, 60))
-def test_no_sign_of_markup_stands_without_its_backslash(words, limit):
+def test_no_sign_of_markup_is_without_its_backslash(words, limit):
     rest = re.sub(r"\\[^0-9A-Za-z\s]", "", plain(words, limit))
     assert not set(rest) & set("\\*_~|`[]<>")
     assert "@everyone" not in rest

@@ -35,7 +35,7 @@ from cogmeter.render import formatting
         (-145_000, "-145 ms"),
     ],
 )
-def test_a_duration_is_said_in_the_unit_that_people_would_choose(duration_us, said):
+def test_a_duration_is_written_in_the_unit_that_people_would_choose(duration_us, said):
     assert formatting.duration(duration_us) == said
 
 
@@ -43,7 +43,7 @@ UNITS = {"µs": 1, "ms": 1e3, "s": 1e6, "min": 60e6, "h": 3600e6, "d": 86400e6}
 
 
 @given(st.floats(min_value=1, max_value=1e14))
-def test_a_duration_as_said_is_within_six_percent_of_the_real_one(duration_us):
+def test_a_duration_as_text_is_within_six_percent_of_the_real_one(duration_us):
     said = formatting.duration(duration_us).replace(",", "")
     meant = sum(float(amount) * UNITS[unit] for amount, unit in re.findall(r"([\d.]+) (\S+)", said))
     assert meant == pytest.approx(duration_us, rel=0.06)
@@ -56,7 +56,7 @@ def test_a_duration_as_said_is_within_six_percent_of_the_real_one(duration_us):
         (12_400, "12.4 k"), (999_960, "1 M"), (1_200_000, "1.2 M"), (3_100_000_000, "3.1 G"), (-1_500, "-1.5 k"),
     ],
 )  # fmt: skip
-def test_an_amount_is_said_short(number, said):
+def test_an_amount_is_written_short(number, said):
     assert formatting.count(number) == said
 
 
@@ -71,12 +71,12 @@ def test_an_exact_amount_has_commas_between_its_thousands():
         (0.000001, "<0.01%"), (0.999999, ">99.99%"), (0.9995, "99.95%"),
     ],
 )  # fmt: skip
-def test_a_share_is_said_in_percent(share, said):
+def test_a_share_is_written_in_percent(share, said):
     assert formatting.percent(share) == said
 
 
 @given(st.integers(1, 10**12), st.data())
-def test_all_is_said_only_when_nothing_failed_and_nothing_only_when_nothing_did(operations, data):
+def test_all_is_written_only_when_nothing_failed_and_nothing_only_when_nothing_succeeded(operations, data):
     failures = data.draw(st.integers(0, operations))
     assert (formatting.percent(failures / operations) in {"0%", "0.0%", "0.00%"}) == (failures == 0)
     assert (formatting.percent(1 - failures / operations) in {"100%", "100.00%"}) == (failures == 0)
@@ -89,7 +89,7 @@ def test_all_is_said_only_when_nothing_failed_and_nothing_only_when_nothing_did(
         (0.5, "30/h"), (0.05, "3/h"), (2 / 1440, "2/day"),
     ],
 )  # fmt: skip
-def test_a_rate_is_said_in_the_span_that_gives_a_number_of_at_least_one(per_minute, said):
+def test_a_rate_is_written_per_unit_of_time_with_a_number_of_at_least_one(per_minute, said):
     assert formatting.rate(per_minute) == said
 
 
@@ -125,7 +125,7 @@ def test_the_length_of_a_period_is_written_in_one_unit(period, text):
     assert formatting.length(90 * 60_000_000) == "1 h 30 min"
 
 
-def test_a_change_of_a_share_is_said_in_points():
+def test_a_change_of_a_share_is_in_points():
     assert formatting.change_of_share(0.028, 0.016) == "▲ 1.2 points"
     assert formatting.change_of_share(0.02, 0.03) == "▼ 1 point"
     assert formatting.change_of_share(0.0201, 0.02) == "no change"
@@ -145,7 +145,7 @@ def test_a_cleaned_text_is_one_line_that_can_be_encoded(whole):
     assert len(formatting.clean(whole).splitlines()) <= 1
 
 
-def test_times_are_said_in_utc():
+def test_times_are_written_in_utc():
     at_us = 1_755_426_600_000_000  # 2025-08-17 10:30 UTC
     assert formatting.clock_time(at_us) == "10:30"
     assert formatting.clock_time(at_us, with_date=True) == "17 Aug 10:30"

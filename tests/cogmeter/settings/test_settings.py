@@ -184,7 +184,7 @@ def test_a_secret_is_never_shown(monkeypatch):
     assert "very-secret" not in repr(load_settings())
 
 
-def test_a_setting_whose_part_comes_later_is_said_to_do_nothing(monkeypatch, caplog):
+def test_a_setting_without_effect_in_this_version_is_logged(monkeypatch, caplog):
     monkeypatch.setenv("PERFORMANCE_EXPORT_DATADOG", "true")
     with caplog.at_level(logging.WARNING, logger="cogmeter"):
         load_settings()
@@ -318,7 +318,7 @@ def test_names_are_replaced_by_their_values_as_before(monkeypatch):
 
 
 @pytest.mark.parametrize("name", ["PERFORMANCE_VERSION", "PERFORMANCE_RETENTION_HOURS", "PERFORMANCE_DATABASE_URL"])
-def test_bytes_in_the_environment_that_are_no_text_are_said_to_be_so(monkeypatch, name):
+def test_bytes_in_the_environment_that_are_not_text_are_reported(monkeypatch, name):
     monkeypatch.setitem(os.environ, name, os.fsdecode(b"caf\xe9"))
     assert complaint().startswith(rf"{name}='caf\udce9': it contains bytes that are not UTF-8 text (")
 

@@ -113,7 +113,7 @@ async def test_the_end_of_the_bot_is_no_change(discord_server, watching, extensi
     assert marked() == []
 
 
-async def test_what_fails_is_no_change_but_a_reload_that_sets_the_old_one_up_anew_is(
+async def test_a_failure_is_no_change_but_a_reload_that_restores_the_old_extension_is(
     ready_bot, watching, extension, marked
 ):
     music, broken = extension(), extension("raise ValueError", "broken")

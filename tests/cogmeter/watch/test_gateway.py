@@ -72,7 +72,7 @@ async def test_resumes_and_new_sessions_of_a_running_bot_are_counted_apart(disco
     assert (found["disconnects"], found["reconnects"], found["guilds"]) == (2, 2, 1)
 
 
-async def test_each_shard_has_gauges_of_its_own_and_one_that_is_gone_is_told(watching):
+async def test_each_shard_has_its_own_gauges_and_a_missing_one_is_reported(watching):
     bot = commands.AutoShardedBot(command_prefix="!", intents=discord.Intents.all(), help_command=None)
     async with Loopback(shards=2) as server:
         server.gateway.heartbeat_interval_s = 0.05
@@ -90,7 +90,7 @@ async def test_each_shard_has_gauges_of_its_own_and_one_that_is_gone_is_told(wat
             assert bad[1].startswith("1 of 2 shards connected")
 
 
-async def test_a_heartbeat_that_nobody_acknowledges_is_told(discord_server, make_bot, watching):
+async def test_a_heartbeat_without_acknowledgement_is_reported(discord_server, make_bot, watching):
     bot = make_bot()
     async with discord_server.running(bot), watching(bot, Gateway) as surface:
         ws = sockets_of(bot)[0][1]
@@ -228,7 +228,7 @@ async def test_attempts_to_come_back_that_fail_are_no_further_losses(watching, c
         assert next(failures, None) is None
 
 
-async def test_a_shard_that_the_host_itself_connects_anew_is_counted(watching):
+async def test_a_shard_that_the_host_itself_reconnects_is_counted(watching):
     bot = sharded_bot()
     async with Loopback(shards=2) as server, watching(bot, Gateway) as surface, server.running(bot):
         await bot.get_shard(1).reconnect()

@@ -74,7 +74,7 @@ def test_below_anothers_wrapper_it_only_passes_on():
         ("number", None, "it is a int, not a function"),
     ],
 )
-def test_another_library_than_expected_is_left_alone_and_said(attribute, expects, reason, caplog):
+def test_an_unexpected_library_is_left_alone_and_reported(attribute, expects, reason, caplog):
     library = Library()
     library.number = 5
     before = dict(vars(library))

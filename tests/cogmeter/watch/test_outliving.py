@@ -330,7 +330,7 @@ async def test_a_task_inherits_from_the_interaction_that_it_runs_now_not_from_th
     assert [one["command"] for one in whose()] == ["one", "two"]
 
 
-async def test_a_task_that_goes_on_records_at_full_speed_and_holds_nothing_of_the_interaction():
+async def test_a_continuing_task_records_at_full_speed_and_keeps_nothing_of_the_interaction():
     trace = tracing.Trace("play", 0)
     token = tracing.begin(trace)
     assert tracing.current().trace is trace

@@ -21,7 +21,7 @@ def bot():
     return commands.Bot(command_prefix="!", intents=discord.Intents.none())
 
 
-async def test_cpu_memory_threads_and_files_are_told(bot, watching, tmp_path):
+async def test_cpu_memory_threads_and_files_are_reported(bot, watching, tmp_path):
     async with watching(bot, Resources) as surface:
         before = surface.sample()
         until = time.process_time() + 0.05
@@ -61,7 +61,7 @@ def test_a_collection_that_began_before_us_is_left_out():
     assert pauses.count == 0
 
 
-async def test_what_the_platform_does_not_tell_is_left_out(bot, watching, monkeypatch):
+async def test_a_value_that_the_platform_does_not_report_is_left_out(bot, watching, monkeypatch):
     def denied(*args, **kwargs):
         raise psutil.AccessDenied
 
@@ -76,7 +76,7 @@ async def test_what_the_platform_does_not_tell_is_left_out(bot, watching, monkey
 
 
 @LINUX
-async def test_a_process_that_runs_out_of_files_is_told(bot, watching, monkeypatch):
+async def test_a_process_that_runs_out_of_files_is_reported(bot, watching, monkeypatch):
     async with watching(bot, Resources) as surface:
         (finding,) = surface.findings()
         assert finding.well

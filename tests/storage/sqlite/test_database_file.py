@@ -74,14 +74,14 @@ async def test_a_new_file_says_whose_it_is_and_of_which_version(path, url):
 
 
 @pytest.mark.parametrize("replace_corrupt", [False, True])
-async def test_what_is_no_database_is_refused_and_not_touched(path, url, replace_corrupt):
+async def test_a_file_that_is_not_a_database_is_refused_and_not_changed(path, url, replace_corrupt):
     path.write_bytes(b"shopping list\n" * 500)
     await refused(url, "not an SQLite database", replace_corrupt=replace_corrupt)
     assert path.read_bytes() == b"shopping list\n" * 500
 
 
 @pytest.mark.parametrize("replace_corrupt", [False, True])
-async def test_the_database_of_another_program_is_refused_and_not_touched(path, url, replace_corrupt):
+async def test_the_database_of_another_program_is_refused_and_not_changed(path, url, replace_corrupt):
     with sqlite3.connect(path) as raw:
         raw.execute("CREATE TABLE levels (user_id, xp)")
     raw.close()
@@ -91,7 +91,7 @@ async def test_the_database_of_another_program_is_refused_and_not_touched(path, 
 
 
 @pytest.mark.parametrize("read_only", [False, True])
-async def test_a_later_version_is_refused_and_not_touched(path, url, read_only):
+async def test_a_later_version_is_refused_and_not_changed(path, url, read_only):
     await (await open_store(url)).close()
     with sqlite3.connect(path) as raw:
         raw.execute(f"PRAGMA user_version = {SQLITE_VERSION + 1}")
@@ -101,7 +101,7 @@ async def test_a_later_version_is_refused_and_not_touched(path, url, read_only):
     assert path.read_bytes() == before
 
 
-async def test_a_damaged_first_page_is_told(path, url, append, make_rows, noon):
+async def test_a_damaged_first_page_is_reported(path, url, append, make_rows, noon):
     await filled(url, append, make_rows, noon)
     damage(path, 100, 4000)
     with pytest.raises(CorruptStoreError, match=re.escape(str(path))):
@@ -127,7 +127,7 @@ async def test_a_damaged_database_is_set_aside_and_a_new_one_started(path, url, 
     assert all(record.name == "cogmeter.storage" for record in caplog.records if record.levelno >= logging.ERROR)
 
 
-async def test_damage_in_the_middle_is_told_at_the_latest_when_it_is_read(path, url, append, make_rows, noon):
+async def test_damage_in_the_middle_is_reported_at_the_latest_when_it_is_read(path, url, append, make_rows, noon):
     await filled(url, append, make_rows, noon, count=20_000)
     size = path.stat().st_size
     damage(path, size // 4 // 4096 * 4096, size * 3 // 4)
@@ -144,14 +144,14 @@ async def test_damage_in_the_middle_is_told_at_the_latest_when_it_is_read(path, 
         await use()
 
 
-async def test_a_folder_that_cannot_be_made_is_told_with_path_and_reason(tmp_path):
+async def test_a_folder_that_cannot_be_created_is_reported_with_path_and_reason(tmp_path):
     (tmp_path / "file").write_text("in the way")
     error = await refused(f"sqlite:///{tmp_path}/file/sub/performance.db", "folder")
     assert str(tmp_path / "file" / "sub") in str(error)
     assert "Not a directory" in str(error)
 
 
-async def test_a_folder_in_the_place_of_the_file_is_told(path, url):
+async def test_a_folder_in_the_place_of_the_file_is_reported(path, url):
     path.mkdir()
     error = await refused(url, "directory")
     assert str(path) in str(error)
@@ -169,7 +169,7 @@ async def test_reading_alone_needs_a_file(path, url):
     assert not path.exists()
 
 
-async def test_a_second_writer_is_told_to_take_another_file(url):
+async def test_the_error_of_a_second_writer_recommends_another_file(url):
     store = await open_store(url)
     error = await refused(url, "another bot")
     assert "stop that bot, or set PERFORMANCE_DATABASE_URL to another file" in str(error)
@@ -185,7 +185,7 @@ async def test_a_second_writer_in_another_process_is_refused_too(url, run_python
     assert "another bot" in finished.stdout
 
 
-async def test_another_programs_lock_is_waited_for_then_told_and_the_rows_can_come_again(
+async def test_another_programs_lock_is_waited_for_then_reported_and_the_rows_can_come_again(
     path, url, append, make_rows, noon
 ):
     store = await open_store(url)
@@ -220,7 +220,7 @@ async def test_when_the_file_may_not_grow_nothing_is_half_written(url, append, m
     await store.close()
 
 
-def test_a_full_disk_is_told_and_what_was_stored_stays(tmp_path, run_python):
+def test_a_full_disk_is_reported_and_stored_rows_stay(tmp_path, run_python):
     if not run_python.can_mount:
         pytest.skip("this machine lets nobody mount a small disk")
     finished = run_python(
@@ -233,7 +233,7 @@ def test_a_full_disk_is_told_and_what_was_stored_stays(tmp_path, run_python):
     assert 0 < written == counted == rows < 40_000
 
 
-def test_a_read_only_folder_is_told(tmp_path, run_python):
+def test_a_read_only_folder_is_reported(tmp_path, run_python):
     if not run_python.can_mount:
         pytest.skip("this machine lets nobody mount a folder read-only")
     read_only = f"mount --bind {tmp_path} {tmp_path}\nmount -o remount,bind,ro {tmp_path}"

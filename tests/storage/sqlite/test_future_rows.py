@@ -247,7 +247,7 @@ async def test_alerts_deliveries_and_mutes_of_the_future_come_back_to_the_presen
         assert (found.started_us, found.fired_us, found.changed_us) == (NOW_US, NOW_US, NOW_US)
 
 
-async def test_what_was_set_apart_can_be_brought_back_and_is_removed_by_the_time_it_was_set_apart(
+async def test_rows_that_were_set_apart_can_be_imported_and_are_removed_by_the_time_they_were_set_apart(
     url, path, wall, append, make_rows
 ):
     async with opened(url) as store:

@@ -109,7 +109,7 @@ def test_writes_and_fsync_that_fail_refuse_the_start_and_leave_the_database_alon
     assert start() == "opened 3000\n"
 
 
-def test_the_check_tells_a_sound_database_from_a_damaged_one(sound, path):
+def test_the_check_distinguishes_a_sound_database_from_a_damaged_one(sound, path):
     error = CorruptStoreError("as SQLite says")
     assert not is_damaged(path, error)
     path.write_bytes(sound[: len(sound) // 2])

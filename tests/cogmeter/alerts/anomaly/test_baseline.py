@@ -251,7 +251,7 @@ ODD: dict[str, tuple[Values, Values]] = {
 
 
 @pytest.mark.parametrize("kind", ODD)
-def test_what_is_not_usual_is_said_within_hours(kind):
+def test_an_unusual_value_has_a_high_score_within_hours(kind):
     usual, odd = ODD[kind]
     baseline = fed(usual, days=10)
 

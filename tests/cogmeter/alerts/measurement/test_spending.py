@@ -88,7 +88,7 @@ async def test_what_is_stored_while_it_reads_is_not_counted_twice(store):
     assert sum(dollars(spending).values()) == 0.5
 
 
-async def test_no_more_rows_are_read_than_may_be_and_since_when_is_said(store):
+async def test_the_number_of_rows_read_is_bounded_and_the_start_is_known(store):
     await stored(store, 3, 2, 1)
     spending = await begun(store)
     await spending.catch_up(store, most=1)
@@ -109,7 +109,7 @@ async def test_days_and_models_are_bounded():
 
 
 @pytest.mark.parametrize("kept", [b"", b"[]", b'{"days": {"x": 1}}', b'{"days": {"1": [["a"]]}}'])
-async def test_what_cannot_be_read_is_counted_anew(store, kept):
+async def test_an_unreadable_value_is_counted_again(store, kept):
     await store.set_value("alerts.spending", kept)
     await stored(store, 0)
     spending = Spending()

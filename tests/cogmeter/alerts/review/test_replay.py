@@ -49,7 +49,7 @@ def spans(found):
     return [(minute(one.fired_us), minute(one.ended_us)) for one in found]
 
 
-def test_a_burst_of_errors_is_told_while_it_is_in_the_window_and_resolved_when_it_has_been_out_for_long_enough():
+def test_a_burst_of_errors_fires_while_it_is_in_the_window_and_resolves_after_its_recovery_delay():
     minutes = [(10, 0, 5)] * 20 + [(10, 9, 5)] * 3 + [(10, 0, 5)] * 20
     found = replay(totals(minutes), 0, "error_rate", LIMIT, window_s=300)
     # Above at the end of the minute 20; the last failures leave the window of 5 minutes at the end of minute 27.
@@ -58,13 +58,13 @@ def test_a_burst_of_errors_is_told_while_it_is_in_the_window_and_resolved_when_i
     assert found[0].length_us == 8 * MINUTE_US
 
 
-def test_two_failures_of_twenty_tell_nothing_as_in_the_live_rule():
+def test_two_failures_of_twenty_report_nothing_as_in_the_live_rule():
     quiet, loud = totals([(20, 2, 1)] * 30), totals([(20, 3, 1)] * 30)
     assert replay(quiet, 0, "error_rate", LIMIT, window_s=60) == []
     assert len(replay(loud, 0, "error_rate", LIMIT, window_s=60)) == 1
 
 
-def test_what_usually_fails_tells_nothing_as_in_the_live_rule():
+def test_an_operation_that_usually_fails_reports_nothing_as_in_the_live_rule():
     usual = [(20, int(number % 5 == 0), 5) for number in range(600)]  # 1%
     chance, trouble = [(20, 2, 5)] * 3, [(20, 2, 5)] * 20
     assert replay(totals(usual + chance + usual), 0, "error_rate", LIMIT, window_s=300) == []
@@ -77,14 +77,14 @@ def test_half_of_the_operations_that_raise_an_alert_keep_it_as_in_the_live_rule(
     assert len(replay(totals(minutes), 0, "error_rate", LIMIT, window_s=300)) == 1
 
 
-def test_too_few_operations_tell_nothing():
+def test_too_few_operations_report_nothing():
     minutes = [(1, 1, 5)] * 40
     assert replay(totals(minutes), 0, "error_rate", LIMIT, window_s=300) == []
     fewer = dataclasses.replace(LIMIT, min_operations=5)
     assert len(replay(totals(minutes), 0, "error_rate", fewer, window_s=300)) == 1
 
 
-def test_a_breach_shorter_than_for_is_not_told_and_a_longer_one_is_told_that_much_later():
+def test_a_breach_shorter_than_for_never_fires_and_a_longer_one_fires_that_much_later():
     minutes = [(100, 0, 5)] * 10 + [(100, 100, 5)] + [(100, 0, 5)] * 10 + [(100, 100, 5)] * 6 + [(100, 0, 5)] * 20
     lasting = dataclasses.replace(LIMIT, for_s=420)
     assert spans(replay(totals(minutes), 0, "error_rate", LIMIT, window_s=300)) == [(11, 17), (22, 33)]
@@ -98,7 +98,7 @@ def test_between_recovery_and_threshold_an_alert_goes_on_and_none_begins():
     assert (minute(one.fired_us), minute(one.ended_us)) == (11, 26)  # until the end of what is stored
 
 
-def test_a_rule_that_is_off_tells_nothing():
+def test_a_rule_that_is_off_reports_nothing():
     off = dataclasses.replace(LIMIT, threshold=0.0, recovery=0.0)
     assert replay(totals([(100, 100, 5)] * 10), 0, "error_rate", off, window_s=300) == []
 
@@ -209,7 +209,7 @@ async def test_minutes_are_read_by_group_and_a_series_may_be_in_several(store):
     assert (both.since_us, both.until_us) == (START_US, NOW_US)
 
 
-async def test_the_outlook_of_a_threshold_says_how_often_and_how_long_it_would_have_told(store):
+async def test_the_preview_of_a_threshold_has_the_number_and_length_of_alerts(store):
     replayer = Replayer(store, Settings(), now_us=NOW_US)
     found = await replayer.what_if("error_rate@busy", "20%")
     # The bad operation and its service are in breach together, which is one alert: 10 min, the window and the recovery.
@@ -233,7 +233,7 @@ async def test_the_outlook_of_other_fields_and_of_what_cannot_be_replayed(store)
         await replayer.what_if("error_rate@busy", "7")
 
 
-async def test_nothing_stored_tells_nothing(tmp_path):
+async def test_an_empty_store_reports_nothing(tmp_path):
     opened = await open_store(f"sqlite:///{tmp_path}/empty.db")
     try:
         found = await Replayer(opened, Settings(), now_us=NOW_US).what_if("error_rate", "0.1")

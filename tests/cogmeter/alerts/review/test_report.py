@@ -70,7 +70,7 @@ def test_what_fired_is_counted_by_rule_and_service_with_medians():
     assert report.lines[1].resolve_us is None
 
 
-def test_alerts_before_and_after_the_range_and_those_that_only_speak_for_others_do_not_count():
+def test_alerts_outside_the_range_and_groups_do_not_count():
     alerts = [alert(-1), alert(7 * 24), alert(1, rule="many_services", service="(bot)"), alert(0)]
     assert report_of(alerts, [], SPAN).total.fired == 1
 

@@ -37,7 +37,7 @@ def test_every_rule_is_listed_and_no_other():
 
 
 @pytest.mark.parametrize("name", RULES)
-def test_what_the_table_says_of_a_rule_holds(name):
+def test_the_table_of_a_rule_is_true(name):
     rule = RULES[name]
     about, default, unit, setting, recovery, for_s, minimum = ROWS[name]
     assert (about, unit, setting) == (rule.about, rule.threshold_unit or rule.unit, env_name(rule.setting))

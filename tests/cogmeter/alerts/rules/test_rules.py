@@ -40,11 +40,11 @@ def sampled(measured):
     return lambda *arguments, **settings: Sampled(measured(*arguments, **settings))
 
 
-async def test_a_bot_that_is_well_raises_nothing(sampled):
+async def test_a_healthy_bot_raises_no_alert(sampled):
     assert await sampled().take(3_600).readings() == []
 
 
-async def test_a_slow_gateway_is_told_with_its_worst_shard(sampled):
+async def test_a_slow_gateway_is_reported_with_its_worst_shard(sampled):
     one = sampled().take(gateway__latency_ms__shard_0=200.0, **{"gateway.latency_ms.shard_7": 2_100.0})
     (reading,) = await one.readings()
     assert (reading.subject.rule, reading.subject.service, reading.severity) == ("gateway_latency", BOT, "critical")
@@ -67,7 +67,7 @@ async def test_lost_connections_are_counted_within_ten_minutes(sampled):
     assert await one.readings() == []
 
 
-async def test_a_counter_that_began_anew_is_no_negative_count(sampled):
+async def test_a_counter_that_restarted_is_not_a_negative_count(sampled):
     one = sampled().take(60, **{"gateway.disconnects": 100.0}).take(60, **{"gateway.disconnects": 6.0})
     (reading,) = await one.readings()
     assert reading.current == 6.0
@@ -102,19 +102,19 @@ async def test_a_bot_that_has_not_been_connected_yet_has_lost_nothing(sampled):
         ({"rest.rate_limited.user": 51.0, "rest.rate_limited.global": 1.0}, "critical"),
     ],
 )
-async def test_rate_limits_are_told_with_their_scope(sampled, gauges, severity):
+async def test_rate_limits_are_reported_with_their_scope(sampled, gauges, severity):
     (reading,) = await sampled().take(**gauges).readings()
     assert (reading.subject.rule, reading.severity) == ("rate_limits", severity)
     assert "most of them of scope user" in reading.message
 
 
 @pytest.mark.parametrize(("share", "severity"), [(0.35, "warning"), (0.6, "critical")])
-async def test_invalid_requests_are_told_before_discord_bans(sampled, share, severity):
+async def test_invalid_requests_are_reported_before_discord_bans(sampled, share, severity):
     (reading,) = await sampled().take(**{"rest.invalid_share": share}).readings()
     assert (reading.subject.rule, reading.severity) == ("invalid_requests", severity)
 
 
-async def test_each_loop_that_died_is_told_until_it_runs_again(measured):
+async def test_each_dead_loop_is_reported_until_it_runs_again(measured):
     one = measured()
     dead = LoopState("Feed.poll", dead=True, overdue_s=0, text="KeyError: 'id'")
     late = LoopState("Feed.post", dead=False, overdue_s=600, text="")
@@ -130,7 +130,7 @@ async def test_each_loop_that_died_is_told_until_it_runs_again(measured):
     assert await one.breached() == []
 
 
-async def test_a_stall_is_told_with_its_place(measured):
+async def test_a_stall_is_reported_with_its_place(measured):
     one = measured()
     await one.see("discord.stalls", "cogs/feed.py:41 parse", count=1, duration_ms=2_500)
     (reading,) = await one.readings()
@@ -150,7 +150,7 @@ async def test_late_and_missing_first_responses_count_together(measured, late, m
     assert bool(await one.breached("acknowledgement")) is breached
 
 
-async def test_memory_that_rises_steadily_is_told_and_one_that_jumped_is_not(sampled):
+async def test_memory_that_rises_steadily_is_reported_and_one_that_jumped_is_not(sampled):
     leak, step = sampled(), sampled()
     for number in range(6 * 12):
         leak.take(300, **{"resources.memory_bytes": 2e8 * (1 + number / 60)})
@@ -185,7 +185,7 @@ def cost(dollars):
     return {"cost_usd": dollars}
 
 
-async def test_costs_are_held_against_the_budget_of_the_bot_and_of_services(measured):
+async def test_costs_are_compared_with_the_budget_of_the_bot_and_of_services(measured):
     one = measured({"cost@image": "1"}, alert_threshold_cost=5, alert_threshold_cost_growth=0)
     await one.see("chat", count=4, metadata=cost(1.0))
     await one.see("image", count=3, metadata=cost(0.5))
@@ -215,7 +215,7 @@ async def test_what_is_no_amount_costs_nothing(measured, bad):
     assert await one.readings() == []
 
 
-async def test_an_hour_that_costs_many_times_the_one_before_is_told(measured):
+async def test_an_hour_that_costs_many_times_the_one_before_is_reported(measured):
     one = measured(alert_threshold_operations_per_minute=0)
     await one.see("chat", count=1, metadata=cost(0.2))
     one.after(3_600)

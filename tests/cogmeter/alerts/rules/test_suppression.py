@@ -58,7 +58,7 @@ def test_a_burning_budget_is_an_echo_until_its_short_window_is_over(factor, tail
     assert told([burn], (tail_s + 1) * S, echoes) == ["burn_rate"]
 
 
-async def test_an_error_burst_is_told_as_one_alert(measured):
+async def test_an_error_burst_is_one_alert(measured):
     one = measured(alert_threshold_operations_per_minute=0, alert_slo_target=0.99)
     await one.see("web", "fetch", count=0)
     one.after(1_800)

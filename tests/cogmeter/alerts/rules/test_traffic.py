@@ -33,7 +33,7 @@ def quiet():
     return {f"alert_threshold_{name}": 0 for name in names} | {"alert_slo_target": 0.99}
 
 
-async def test_a_service_that_falls_silent_is_told_within_minutes_and_as_long_as_it_lasts(measured, quiet):
+async def test_a_silent_service_is_reported_within_minutes_and_as_long_as_it_lasts(measured, quiet):
     one = measured(**quiet)
     assert await run(one, 7, lambda _: 40) == []
     found = await run(one, 5, lambda _: 0)
@@ -105,7 +105,7 @@ async def test_a_night_is_no_incident_on_the_first_day_and_on_later_ones(measure
     assert await run(one, 72, daily, step_s=120) == []
 
 
-async def test_a_drop_that_comes_each_day_is_told_on_the_first_day_at_most(measured, quiet):
+async def test_a_drop_that_comes_each_day_fires_on_the_first_day_at_most(measured, quiet):
     one = measured(**quiet)
 
     def shift(hour):
@@ -116,7 +116,7 @@ async def test_a_drop_that_comes_each_day_is_told_on_the_first_day_at_most(measu
     assert await run(one, 72, lambda hour: shift(hour + 8), step_s=120) == []
 
 
-async def test_a_drop_that_comes_each_week_is_told_in_the_first_week_at_most(measured, quiet):
+async def test_a_drop_that_comes_each_week_fires_in_the_first_week_at_most(measured, quiet):
     one = measured(**quiet)
 
     def workdays(hour):
@@ -144,7 +144,7 @@ async def test_a_bot_that_just_began_has_nothing_to_miss(measured, quiet):
     ("hours", "failures", "severity", "within_h"),
     [(2, 0.3, "critical", 1.05), (8, 0.08, "warning", 5), (72, 0.02, "info", 37)],
 )
-async def test_a_budget_that_burns_is_told_by_how_fast(measured, quiet, hours, failures, severity, within_h):
+async def test_a_burning_budget_is_reported_with_its_burn_rate(measured, quiet, hours, failures, severity, within_h):
     one = measured(alert_threshold_low_traffic=0, **quiet)
     step_s = 120 if hours > 20 else 30
     await run(one, 24, lambda _: 20, lambda _: 0.001, step_s=120, check=False)

@@ -16,7 +16,7 @@ def limits(overrides=None, **settings):
     return Limits(Settings(_env_file=None, **settings), overrides or {})
 
 
-def test_without_a_word_the_settings_hold():
+def test_without_an_override_the_settings_are_in_effect():
     limit = limits(alert_threshold_error_rate=0.1, alert_for=30, alert_recovery=60, alert_min_operations=7).of(WEB)
     assert (limit.threshold, limit.for_s, limit.recovery_s, limit.min_operations, limit.severity) == (
         0.1,
@@ -42,7 +42,7 @@ def test_fields_are_found_each_by_itself():
     assert (limit.threshold, limit.for_s, limit.severity, limit.min_operations) == (0.05, 90, "info", 5)
 
 
-def test_a_recovery_threshold_goes_with_the_threshold_that_it_was_said_of():
+def test_a_recovery_threshold_ends_with_the_threshold_that_it_was_set_for():
     held = limits({"error_rate.recovery": "0.01", "error_rate@web": "0.5"})
     assert held.of(Subject("error_rate", "other")).recovery == 0.01
     assert held.of(WEB).recovery == pytest.approx(0.4)

@@ -108,7 +108,7 @@ def test_no_name_is_drawn_as_boxes(script, paths, timeline, shouting, monkeypatc
         ("Latin", NAMES["Latin"]),
     ],
 )
-def test_a_name_that_no_font_has_is_said_differently_and_symbols_are_left_out(script, said, no_fonts):
+def test_a_name_that_no_font_has_is_replaced_and_symbols_are_left_out(script, said, no_fonts):
     assert no_fonts.legible(NAMES[script], "service 3") == said
     assert (said == NAMES[script] or script == "ideographic space") == (not no_fonts.missing_glyphs)
 

@@ -62,7 +62,7 @@ def test_the_figure_is_used_again_without_a_trace_of_the_picture_before(painter,
     assert painter.draw(Chart(timeline(title="knowledge-graph"))) == alone
 
 
-def test_an_empty_time_is_said_and_shows_no_line(painter, day_chart, without_values):
+def test_an_empty_period_has_a_message_and_shows_no_line(painter, day_chart, without_values):
     empty = Chart(without_values(day_chart).timeline)
     picture = pixels(painter.draw(empty))
     assert amount(picture[250:500], palette.TEXT) > 300
@@ -211,12 +211,12 @@ def test_a_wide_spread_is_drawn_on_a_logarithmic_axis(painter, timeline):
 
 
 @pytest.mark.parametrize("threshold", [1.0, 5e5, 2e6, 4.9e6, 1e12])
-def test_thresholds_anywhere_are_drawn_or_said(painter, timeline, threshold):
+def test_thresholds_anywhere_are_drawn_or_written(painter, timeline, threshold):
     chart = Chart(timeline(), latency_threshold_us=threshold, throughput_threshold=threshold / 1e5)
     assert amount(pixels(painter.draw(chart)), palette.FAILED) > 300
 
 
-def test_names_are_drawn_as_they_are_whatever_they_hold(painter, timeline):
+def test_names_are_drawn_as_they_are_whatever_they_contain(painter, timeline):
     title = "A $very$ long \\frac{title}{ } \n\t\x00 日本 🎉 " * 9
     chart = Chart(timeline(title=title))
     markers = tuple((chart.since_us + number * 3_600_000_000, title) for number in range(-3, 30))

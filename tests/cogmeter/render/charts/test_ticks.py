@@ -20,7 +20,7 @@ NOW_US = 1_755_454_020_000_000  # 2025-08-17 18:07 UTC
         (Period.MONTH, ["21 Jul", "26 Jul", "31 Jul", "5 Aug", "10 Aug", "15 Aug"]),
     ],
 )
-def test_times_are_round_and_the_day_is_always_said(period, labels):
+def test_times_are_round_and_the_day_is_always_shown(period, labels):
     span = period.range_at(NOW_US)
     assert [tick.label for tick in time_ticks(span.since_us, span.until_us)] == labels
 

@@ -191,7 +191,7 @@ async def test_no_interpreter_is_a_chart_error(worker, chart, monkeypatch):
         await worker.draw(chart)
 
 
-async def test_a_process_that_cannot_begin_tells_its_last_words(worker, chart, monkeypatch):
+async def test_a_process_that_cannot_start_reports_its_last_output(worker, chart, monkeypatch):
     monkeypatch.setattr(worker_process, "import_path", lambda: ["/nowhere"])
     # The interpreter behind the environment has none of its packages.
     monkeypatch.setattr(sys, "executable", sys._base_executable)

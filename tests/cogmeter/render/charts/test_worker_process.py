@@ -105,7 +105,7 @@ HOSTS = {
 
 
 @pytest.mark.parametrize("host", HOSTS, ids=lambda one: one.__name__)
-async def test_no_process_is_started_from_a_host_that_is_no_python_and_the_reason_is_said(
+async def test_no_process_is_started_from_a_host_that_is_not_python_and_the_reason_is_reported(
     host, program, monkeypatch, timeline
 ):
     async def started(*_arguments, **_options):

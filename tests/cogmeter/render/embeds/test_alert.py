@@ -81,7 +81,7 @@ def test_a_resolved_alert_says_how_long_it_lasted_and_who_took_it_up():
     assert "image" not in data
 
 
-def test_what_people_and_time_did_to_it_is_said():
+def test_a_mute_flapping_an_escalation_and_a_missing_chart_are_shown():
     muted = dataclasses.replace(
         ALERT, state=AlertState.MUTED, muted_until_us=NOW_US + MINUTE_US, flapping=True, operation="query"
     )
@@ -148,7 +148,7 @@ def test_a_link_that_could_break_out_of_its_markdown_is_left_out():
         ("response_time", math.nan, formatting.NOTHING),
     ],
 )
-def test_numbers_are_said_in_the_unit_of_their_rule(rule, value, said):
+def test_numbers_are_written_in_the_unit_of_their_rule(rule, value, said):
     assert rule_text.measured(rule, value) == said
 
 

@@ -96,7 +96,7 @@ def test_statistics_of_one_operation_name_it_once():
     assert fields(embed)["Slowest Operations"] == "1.2 s <t:1755454020:R>"
 
 
-def test_without_a_period_before_nothing_is_compared_and_that_is_said():
+def test_without_a_period_before_nothing_is_compared_and_the_reason_is_shown():
     embed = statistics.summary_embed(dataclasses.replace(SUMMARY, before=NONE))
     assert "No operations in the previous 24 h to compare with." in embed.description
     assert fields(embed)["Total Operations"] == "1,247 (52/h)"

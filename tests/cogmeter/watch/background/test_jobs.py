@@ -84,7 +84,7 @@ async def test_a_scheduler_of_threads_is_recorded_too(bot, watching, recorded):
     assert recorded()[0].duration_ms >= 19
 
 
-async def test_late_missed_and_overlapping_runs_are_told(bot, watching, recorded, scheduler):
+async def test_late_missed_and_overlapping_runs_are_reported(bot, watching, recorded, scheduler):
     ago = datetime.now(UTC) - timedelta(seconds=0.5)
     async with watching(bot, Jobs):
         scheduler.add_job(digest, "date", run_date=ago, misfire_grace_time=10)
@@ -254,7 +254,7 @@ async def test_only_so_many_jobs_are_remembered(bot, watching, scheduler, monkey
         assert surface.loops() == []
 
 
-async def test_jobs_of_one_function_are_told_as_one_loop_by_the_watcher(bot, recorder, scheduler, stuck, impatient):
+async def test_the_watcher_reports_jobs_of_one_function_as_one_loop(bot, recorder, scheduler, stuck, impatient):
     async def remind(number):
         await stuck.wait()
 

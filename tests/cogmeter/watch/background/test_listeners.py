@@ -164,7 +164,7 @@ async def test_removal_leaves_the_bot_as_it_was_and_another_ones_wrapper_in_plac
     assert recorded() == []
 
 
-async def test_a_changed_discord_py_is_told_and_nothing_is_touched(make_bot, watching):
+async def test_a_changed_discord_py_is_reported_and_not_patched(make_bot, watching):
     bot = make_bot()
 
     def other(event):

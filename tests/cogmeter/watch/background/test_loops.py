@@ -118,7 +118,9 @@ async def test_a_retried_failure_is_recorded_and_no_death(bot, watching, recorde
     assert (one.outcome, one.error) == (Outcome.ERROR, "OSError: no route")
 
 
-async def test_a_loop_that_dies_is_told_once_and_forgotten_when_it_is_started_again(bot, watching, recorded, started):
+async def test_a_loop_that_dies_is_reported_once_and_forgotten_when_it_is_started_again(
+    bot, watching, recorded, started
+):
     handled = []
     failing = [True]
 
@@ -148,7 +150,7 @@ async def test_a_loop_that_dies_is_told_once_and_forgotten_when_it_is_started_ag
         assert all(finding.well for finding in surface.findings())
 
 
-async def test_a_loop_that_dies_before_its_first_iteration_is_told_and_asyncio_still_warns(
+async def test_a_loop_that_dies_before_its_first_iteration_is_reported_and_asyncio_still_warns(
     bot, watching, recorded, started
 ):
     loop = make_loop(work)
@@ -322,7 +324,7 @@ async def test_a_dead_loop_is_dead_until_it_is_started_again_or_its_cog_is_taken
         assert all(finding.well for finding in surface.findings())
 
 
-async def test_a_loop_that_keeps_its_times_is_well(bot, watching, recorded, started, impatient):
+async def test_a_loop_that_runs_on_time_passes(bot, watching, recorded, started, impatient):
     async with watching(bot, BackgroundLoops) as surface:
         started(make_loop(work, seconds=0.2))
         started(tasks.loop(time=[datetime_time(hour) for hour in range(0, 24, 6)])(work))
@@ -412,7 +414,7 @@ async def test_stopped_cancelled_retrying_and_restarted_loops_are_not_overdue(
         assert restarted.is_running()
 
 
-async def test_a_short_delay_of_a_loop_is_nothing_to_tell(bot, watching, recorded, started):
+async def test_a_short_delay_of_a_loop_is_not_reported(bot, watching, recorded, started):
     async with watching(bot, BackgroundLoops) as surface:
         loop = started(make_loop(work, seconds=0.01))
         await until(lambda: len(recorded()) >= 2)

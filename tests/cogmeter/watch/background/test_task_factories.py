@@ -187,7 +187,7 @@ async def test_a_loop_that_was_just_started_is_found_before_its_wrapper_has_run(
 
 
 @pytest.mark.parametrize("kind", FACTORIES)
-async def test_the_death_of_a_wrapped_loop_is_told(bot, watching, recorded, factory, kind):
+async def test_the_death_of_a_wrapped_loop_is_reported(bot, watching, recorded, factory, kind):
     async def fails():
         raise ValueError("zero")
 

@@ -22,7 +22,7 @@ def test_quantiles_are_within_a_percent_of_the_true_ones(late_ns):
     assert gauges["loop.lag_max_ms"] == max(late_ns) / 1e6
 
 
-def test_each_sample_begins_anew_and_the_histogram_goes_on():
+def test_each_sample_restarts_and_the_histogram_continues():
     lag = Lag()
     for _ in range(2 * FOLD_AT + 5):
         lag.add(1_000_000)

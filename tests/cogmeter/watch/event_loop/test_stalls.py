@@ -127,7 +127,9 @@ async def test_blocking_in_a_plain_callback_and_in_python_code_is_named(ready_bo
     assert named[0].metadata["during"] == ""
 
 
-async def test_c_code_that_holds_the_interpreter_is_said_or_named_by_its_caller(ready_bot, watching, recorded):
+async def test_c_code_that_keeps_the_interpreter_is_named_by_its_caller_or_reported_without_a_stack(
+    ready_bot, watching, recorded
+):
     def crunch() -> None:
         began = time.process_time()
         size = 10_000_000

@@ -120,7 +120,7 @@ async def test_each_kind_of_response_is_one_acknowledgement(discord_server, make
     assert {key for one in found for key in one.metadata} == {"http_ms"}
 
 
-async def test_the_time_in_http_is_told_from_the_time_before_it(
+async def test_the_time_in_http_is_separated_from_the_time_before_it(
     discord_server, ready_bot, watching, settled, monkeypatch
 ):
     @command(ready_bot)
@@ -325,7 +325,7 @@ def unlike(function):
     return changed
 
 
-async def test_without_the_adapter_the_responses_methods_tell_the_time_but_not_its_part_in_http(
+async def test_without_the_adapter_the_responses_methods_record_the_time_but_not_its_part_in_http(
     discord_server, ready_bot, watching, settled, monkeypatch
 ):
     changed = unlike(AsyncWebhookAdapter.create_interaction_response)

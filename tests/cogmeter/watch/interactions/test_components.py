@@ -209,7 +209,7 @@ class Fragile(ui.View):
         await interaction.response.send_message("sorry")
 
 
-async def test_what_a_view_swallows_is_recorded_and_its_own_handler_still_told(
+async def test_an_error_that_a_view_swallows_is_recorded_and_its_own_handler_still_called(
     discord_server, ready_bot, watching, shown, settled
 ):
     view = Fragile()
@@ -292,7 +292,7 @@ async def test_two_presses_of_one_view_at_once_are_kept_apart(discord_server, re
     assert (second.error, first.error) == (None, "OSError: the first")
 
 
-async def test_dynamic_items_tell_what_discord_py_only_logs(discord_server, ready_bot, watching, shown, recorded):
+async def test_dynamic_items_report_what_discord_py_only_logs(discord_server, ready_bot, watching, shown, recorded):
     ready_bot.add_dynamic_items(Vote)
     async with watching(ready_bot, Arrivals, Components):
         for poll in ("1", "403", "404", "500"):
@@ -313,7 +313,7 @@ async def test_dynamic_items_tell_what_discord_py_only_logs(discord_server, read
     }
 
 
-async def test_a_dynamic_item_that_is_handed_out_twice_is_told_apart_and_left_as_it_was(
+async def test_a_dynamic_item_that_is_returned_twice_is_recognised_and_left_unchanged(
     discord_server, ready_bot, watching, shown, recorded
 ):
     class Shared(ui.DynamicItem[ui.Button], template=r"shared:(?P<name>\w+)"):

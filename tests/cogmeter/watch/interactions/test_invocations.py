@@ -157,7 +157,7 @@ def broken_hooks(monkeypatch):
 @pytest.mark.parametrize(
     ("late_s", "status", "outcome"), [(0, 503, UPSTREAM), (0, 404, UPSTREAM), (3.1, 404, ERROR)], ids=str
 )
-async def test_discords_failures_are_told_from_our_being_late(
+async def test_discords_failures_are_distinguished_from_our_being_late(
     ready_bot, watching, ends, discord_server, monkeypatch, late_s, status, outcome
 ):
     class Answer:
@@ -538,7 +538,7 @@ WITHOUT = {
 
 
 @pytest.mark.parametrize("missing", [(), *((name,) for name in WITHOUT), ("command tree", "slash commands")], ids=str)
-async def test_without_a_hook_public_events_tell_what_they_can_and_nothing_twice(
+async def test_without_a_hook_public_events_report_what_they_can_and_nothing_twice(
     ready_bot, watching, ends, use, broken_hooks, missing
 ):
     await everything(ready_bot)

@@ -58,7 +58,7 @@ def test_the_same_person_has_the_same_hash_and_another_key_gives_another():
     assert people.of(Who(USER, USER, 7, 2))["user"] != people.of(Who(USER, USER, 7, 2))["guild"]
 
 
-def test_without_a_key_nothing_is_said(tracker, recorded):
+def test_without_a_key_nothing_is_recorded(tracker, recorded):
     tracker.people.key = None
     tracker.end(tracker.arrive(arrival()), "discord.commands", "ask", KeyError("x"))
     assert recorded()[0].metadata == {}
@@ -85,7 +85,7 @@ def test_a_key_that_comes_while_it_is_under_way_counts(tracker, recorded):
         (Outcome.CANCELLED, 0, False),
     ],
 )
-def test_what_failed_or_was_slow_says_whom_it_touched(tracker, recorded, outcome, duration_ns, said):
+def test_a_failed_or_slow_operation_records_whom_it_affects(tracker, recorded, outcome, duration_ns, said):
     pending = tracker.arrive(arrival())
     pending.start_ns -= duration_ns
     tracker.finish(pending, "discord.commands", "ask", outcome=outcome, metadata={"template": "x"})
@@ -140,7 +140,7 @@ def test_an_example_leads_to_its_place(tracker):
     assert people.url_of(operation({"user": "premium", "guild": theirs["guild"]})) is None
 
 
-def test_an_earlier_interaction_of_the_same_person_is_told_apart_by_time(tracker):
+def test_an_earlier_interaction_of_the_same_person_is_distinguished_by_time(tracker):
     early = tracker.arrive(arrival(11))
     early.arrived_wall_us -= 60_000_000
     hashes = early.affected(Outcome.ERROR, 0)
@@ -229,7 +229,7 @@ async def test_a_key_that_cannot_be_kept_serves_until_the_next_start(tmp_path, c
     await store.close()
 
 
-async def test_every_kind_of_interaction_says_in_hashes_whom_its_failure_touched(
+async def test_every_kind_of_interaction_records_hashes_of_the_people_that_its_failure_affects(
     discord_server, ready_bot, watching, recorded, recorder, caplog
 ):
     caplog.set_level("DEBUG", "cogmeter")

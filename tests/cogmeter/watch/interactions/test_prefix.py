@@ -121,7 +121,7 @@ async def test_handlers_run_as_without_us(said, recorded):
     assert len(ends(recorded)) == 1
 
 
-async def test_a_hook_that_fails_leaves_what_public_events_tell(said, recorded, monkeypatch):
+async def test_public_events_replace_a_hook_that_fails(said, recorded, monkeypatch):
     install = Hook.install
 
     def fail(hook):

@@ -205,7 +205,7 @@ async def test_a_failed_command_keeps_its_tree_of_operations_and_a_quick_one_doe
     assert (trace.operation, trace.outcome, trace.spans) == ("broken", Outcome.ERROR, ())
 
 
-async def test_each_hook_that_fails_leaves_what_public_events_tell(used, recorded, monkeypatch):
+async def test_public_events_replace_each_hook_that_fails(used, recorded, monkeypatch):
     prepare = SlashCommands.prepare
 
     def worse(surface):

@@ -90,7 +90,7 @@ def test_commands_belong_to_the_bot_and_components_to_whoever_claims_them(tracke
     assert not tracker.arrive(press(2, "x")).owned
 
 
-def test_only_who_looks_after_acknowledgements_is_told_of_arrivals(tracker):
+def test_arrivals_are_queued_only_while_acknowledgements_are_watched(tracker):
     tracker.arrive(payload(1))
     tracker.waiting = module.deque()
     second = tracker.arrive(payload(2))

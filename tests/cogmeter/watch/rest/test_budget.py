@@ -12,7 +12,7 @@ steps = st.lists(st.tuples(st.floats(0, 400), st.sampled_from("abc"), st.integer
 
 
 @given(steps, st.floats(0, 700))
-def test_the_window_holds_all_of_the_last_ten_minutes_and_at_most_a_bin_more(steps, later_s):
+def test_the_window_contains_all_of_the_last_ten_minutes_and_at_most_a_bin_more(steps, later_s):
     counts, all_of_them, now_s = SlidingCounts[str](), [], 0.0
     for pause_s, key, amount in steps:
         now_s += pause_s
@@ -52,7 +52,7 @@ def test_rate_limits_are_counted_by_scope_and_waits_are_added_up():
     }
 
 
-def test_a_tenth_of_the_limit_is_well_and_more_names_what_uses_it_and_the_mend():
+def test_a_tenth_of_the_limit_passes_and_more_names_what_uses_it_and_the_fix():
     budget = Budget()
     for _ in range(INVALID_LIMIT // 10):
         budget.answered(SEND, 403, None, 1.0)

@@ -37,7 +37,7 @@ def test_the_truth_lies_within_the_uncertainty(ahead_s, times, there_s, back_s):
     assert abs(skew.seconds - ahead_s) <= skew.uncertainty_s + 1e-5
 
 
-def test_many_answers_tell_more_than_the_headers_one_second():
+def test_many_answers_are_more_precise_than_the_headers_one_second():
     skew, dice = ClockSkew(), random.Random(7)
     for number in range(200):
         answer(skew, 1.7e9 + number * 1.3 + dice.random(), ahead_s=2.4)
@@ -45,14 +45,14 @@ def test_many_answers_tell_more_than_the_headers_one_second():
     assert skew.seconds == pytest.approx(2.4, abs=0.06)
 
 
-def test_answers_in_one_second_are_told_apart_by_our_clock():
+def test_answers_in_one_second_are_distinguished_by_our_clock():
     skew = ClockSkew()
     for part in (0.05, 0.5, 0.95):
         answer(skew, 1.7e9 + part, ahead_s=0.0)
     assert skew.uncertainty_s < 0.12
 
 
-def test_a_clock_that_is_set_begins_the_estimate_anew():
+def test_a_clock_that_is_set_restarts_the_estimate():
     skew = ClockSkew()
     for number in range(50):
         answer(skew, 1.7e9 + number * 1.1, ahead_s=0.0)

@@ -71,7 +71,7 @@ async def test_a_rate_limit_of_each_scope_is_an_attempt_and_the_next_one_says_it
     assert gauges["rest.rate_limit_wait_s"] >= 0.05
 
 
-async def test_a_global_limit_holds_back_another_route_which_says_so(discord_server, channel, recorded):
+async def test_a_global_limit_delays_another_route_which_reports_it(discord_server, channel, recorded):
     discord_server.fail(rate_limited(0.1, "global"), SEND)
     first = asyncio.create_task(channel.send("hits it"))
     await discord_server.requested(SEND)

@@ -106,7 +106,7 @@ def test_every_problem_that_a_route_names_is_explained():
     assert {status for route in ROUTES for status in route.problems} <= set(MEANINGS)
 
 
-def test_security_is_told_where_there_is_a_token(told):
+def test_security_is_documented_where_there_is_a_token(told):
     assert told["security"] == [{"bearer": []}, {"session": []}]
     assert told["components"]["securitySchemes"]["session"]["name"] == "cogmeter_session"
     for path, _, one in operations(told):

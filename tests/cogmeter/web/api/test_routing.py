@@ -222,7 +222,7 @@ async def test_an_address_that_is_too_long_is_a_problem(served, stage):
         assert (problem["status"], problem["title"]) == (414, "Too long")
 
 
-async def test_several_faults_are_all_told(served, stage):
+async def test_several_faults_are_all_reported(served, stage):
     async with served() as web:
         problem = (await web.get(f"/try/{'s' * 101}?pageSize=x")).problem
         assert [one["parameter"] for one in problem["errors"]] == ["service", "pageSize"]
@@ -271,7 +271,7 @@ async def test_a_body_is_read_strictly(served, stage):
         (b'{"name": "' + b"x" * 70_000 + b'"}', 413, None),
     ],
 )
-async def test_a_body_that_cannot_be_is_told_apart(served, stage, body, status, parameter):
+async def test_an_invalid_body_is_refused_with_its_status_and_parameter(served, stage, body, status, parameter):
     data = body if isinstance(body, bytes) else json.dumps(body).encode()
     async with served() as web:
         answer = await web.send("POST", "/wish", data=data, headers={"Content-Type": "application/json"})
@@ -393,7 +393,7 @@ async def test_a_handlers_own_problem_is_passed_on(served, stage):
 
 
 @pytest.mark.parametrize("error", [ValueError("the secret"), TimeoutError("the secret"), KeyError("the secret")])
-async def test_what_nobody_foresaw_is_500_logged_and_counted_and_tells_nothing(served, stage, caplog, error):
+async def test_an_unexpected_error_is_500_logged_and_counted_and_reveals_nothing(served, stage, caplog, error):
     stage.error = error
     async with served() as web:
         answer = await web.get("/fail")

@@ -58,7 +58,7 @@ async def told(ledger):
         max_size=40,
     )
 )
-def test_what_it_tells_is_all_that_was_ever_stored(steps):
+def test_it_returns_all_that_was_ever_stored(steps):
     async def run(folder):
         url, clock_us = f"sqlite:///{folder / 'performance.db'}", BEGIN_US
         store = await open_store(url)
@@ -89,7 +89,7 @@ def test_what_it_tells_is_all_that_was_ever_stored(steps):
         asyncio.run(run(Path(folder)))
 
 
-async def test_clean_up_takes_nothing_from_what_was_told(store):
+async def test_clean_up_removes_nothing_from_the_counters(store):
     ledger = ledger_of(store)
     await put(store, BEGIN_US, (NAMES[0], 1000, Outcome.OK))
     before = await told(ledger)
@@ -120,7 +120,7 @@ async def test_a_store_that_was_replaced_goes_on_where_the_one_before_ended(stor
 
 
 @pytest.mark.parametrize("kept", [b"{", b"[]", b'{"untilUs": 1}', b'{"untilUs":0,"bounds":[1],"series":[]}', b"\xff"])
-async def test_a_base_that_cannot_be_read_is_said_and_counting_begins_with_what_is_stored(store, kept, caplog):
+async def test_a_base_that_cannot_be_read_is_logged_and_counting_begins_with_what_is_stored(store, kept, caplog):
     await store.set_value(KEY, kept)
     await put(store, BEGIN_US, (NAMES[0], 1000, Outcome.OK))
     assert await told(ledger_of(store)) == {NAMES[0]: (1, 0, 0, 0, 0, 1000)}
@@ -153,7 +153,7 @@ async def test_readings_at_once_ask_the_store_once_a_second(store):
 
 @given(st.lists(st.integers(0, 100_000_000), min_size=1, max_size=60))
 @settings(max_examples=15, deadline=None)
-def test_a_bucket_holds_all_up_to_its_bound_and_of_those_beyond_it_at_most_those_within_two_percent(durations_us):
+def test_a_bucket_is_exact_up_to_its_bound_and_beyond_it_within_two_percent(durations_us):
     async def read(folder):
         store = await open_store(f"sqlite:///{folder / 'performance.db'}")
         await put(store, BEGIN_US, *((NAMES[0], took, Outcome.OK) for took in durations_us))

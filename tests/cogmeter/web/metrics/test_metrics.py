@@ -66,7 +66,7 @@ async def test_the_guides_lines_are_there_with_the_outcome_and_a_whole_histogram
         assert value_of(samples, f"{name}_sum", **series) == pytest.approx(180 * 0.234)
 
 
-async def test_both_formats_tell_the_same_and_the_accept_header_chooses(seeded):
+async def test_both_formats_have_the_same_content_and_the_accept_header_chooses(seeded):
     async with seeded() as web:
         plain, rich = await scraped(web), await scraped(web, **OPENMETRICS)
         assert rich.headers["Content-Type"].startswith("application/openmetrics-text; version=1.0.0")
@@ -161,7 +161,7 @@ async def test_hostile_names_stay_inside_their_quotes(seeded):
         assert value_of(samples, name, service="a \"b\" & 'c'", **labels) == 180
 
 
-async def test_every_gauge_that_is_sampled_is_told_with_its_unit(served):
+async def test_every_sampled_gauge_is_exposed_with_its_unit(served):
     async with served() as web:
         await jobs.sample(web.monitor)
         assert len(web.monitor.gauges) > 15
@@ -241,7 +241,7 @@ async def test_prometheus_own_parser_and_linter_find_no_fault(seeded, headers):
     assert (done.returncode, done.stdout, done.stderr) == (0, b"", b"")
 
 
-async def test_every_metric_stands_in_the_documents_table(served):
+async def test_every_metric_is_in_the_documents_table(served):
     table = re.findall(r"^\| (`[^|]+) \|", (ROOT / "docs" / "metrics.md").read_text(), re.MULTILINE)
     documented = {name for cell in table for name in re.findall(r"`([a-z_]+)`", cell)}
     async with served() as web:

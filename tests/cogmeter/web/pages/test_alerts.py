@@ -60,7 +60,7 @@ def button(do, **data):
     return f"document.querySelector('button[data-do={do}]{wanted}')"
 
 
-async def test_an_alert_is_acknowledged_by_the_keyboard_said_and_audited(standing, browser):
+async def test_an_alert_is_acknowledged_by_the_keyboard_reported_and_audited(standing, browser):
     def look():
         opened(browser, web.url + PAGE)
         pressed(browser, button("acknowledge"))
@@ -245,7 +245,7 @@ async def test_axe_finds_nothing_serious_in_the_dialog_and_the_open_details(crow
     assert [one["id"] for one in found if one["impact"] in {"serious", "critical"}] == []
 
 
-async def test_targets_are_tried_and_each_is_told_of(served, browser):
+async def test_targets_are_tested_and_each_result_is_shown(served, browser):
     def look():
         opened(browser, web.url + PAGE)
         pressed(browser, button("test"))
@@ -290,7 +290,7 @@ async def test_a_target_in_trouble_is_shown_with_its_trouble(served):
     assert nowhere not in page
 
 
-async def test_a_change_without_the_pages_token_is_refused_and_said(standing, browser):
+async def test_a_change_without_the_pages_token_is_refused_with_a_message(standing, browser):
     def look():
         opened(browser, web.url + PAGE)
         browser.evaluate("document.querySelector('meta[name=csrf]').content = 'forged'")
@@ -331,7 +331,7 @@ def past(page):
     return re.findall(r"<th scope=\"row\".*?>(service-\d+)</a>", table[0], re.DOTALL) if table else []
 
 
-async def test_changes_are_said_as_what_they_were_from_and_to(standing):
+async def test_changes_are_listed_with_their_old_and_new_values(standing):
     async with standing() as (web, alert):
         now_us = time.time_ns() // 1_000
         await web.monitor.override({"error_rate": "0.1"}, actor="owner")

@@ -87,7 +87,7 @@ async def test_what_happened_just_now_is_seen_in_every_chart(served, browser):
 
 
 @pytest.mark.parametrize(("operations", "period", "each"), [(90, "1h", "min"), (9, "24h", "h"), (1, "30d", "day")])
-async def test_throughput_is_said_of_a_time_in_which_there_is_some(served, browser, operations, period, each):
+async def test_throughput_has_a_unit_of_time_in_which_there_is_some(served, browser, operations, period, each):
     async with served() as web:
         old = 31 * 1440  # before the range: without it, the axis would begin with the first operation
         await stored(web, (old, 1_000), *((60 - ago % 60, 1_000) for ago in range(operations)))
@@ -136,7 +136,7 @@ async def test_durations_far_apart_have_an_axis_of_times_that_people_use(served,
 
 
 @pytest.mark.parametrize("most", [0.9, 1.2, 3, 7, 12, 26, 130])
-async def test_every_tick_says_what_it_stands_for(served, listening, most):
+async def test_every_tick_has_the_label_of_its_value(served, listening, most):
     script = """import('/performance/static/painting.js').then(async (one) => {
       const place = document.createElement('div');
       const figure = document.createElement('figure');
@@ -222,7 +222,7 @@ async def test_an_empty_chart_stays_as_it_is_while_the_page_is_renewed(served, b
     assert set(states) == {"empty"}
 
 
-async def test_a_breach_that_stands_is_shaded_up_to_now(served, browser):
+async def test_an_active_breach_is_shaded_up_to_now(served, browser):
     async with served(alert_check_interval=3600) as web:
         await stored(web, *((ago, 100_000) for ago in range(60, 0, -1)))
         now_us = time.time_ns() // 1_000
@@ -274,7 +274,7 @@ async def test_a_page_that_gets_no_answer_gives_up_and_says_so(seeded, browser):
     assert words == "Could not refresh: no response within 20 s."
 
 
-async def test_a_stream_that_fell_silent_is_opened_anew(seeded, browser):
+async def test_a_stream_that_fell_silent_is_opened_again(seeded, browser):
     def anew():
         deadline = time.perf_counter() + 60
         while not any(one.endswith("/live") for one in browser.asked):

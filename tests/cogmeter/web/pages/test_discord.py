@@ -68,7 +68,7 @@ async def test_the_share_of_invalid_requests_is_a_meter_with_its_words(crowded):
     assert rows(page, "requests-table") == [["POST /channels/{channel_id}/messages", "45", "130 ms", "15", "0", "0"]]
 
 
-async def test_charts_have_markers_breaches_and_the_limits_that_hold_now(crowded):
+async def test_charts_have_markers_breaches_and_the_limits_in_effect(crowded):
     async with crowded() as web:
         await web.monitor.override({"gateway_latency": "200 ms"}, actor="owner")
         page = (await web.get("/performance/discord", **HTML)).text
@@ -119,6 +119,6 @@ async def test_a_bot_of_which_nothing_is_known_yet_has_words_in_every_place(serv
         assert words in answer.text
 
 
-async def test_gauges_of_a_surface_that_is_off_are_said_to_be_unknown(served):
+async def test_gauges_of_a_surface_that_is_off_are_unknown(served):
     async with served(watch_gateway=False) as web:
         assert "PERFORMANCE_WATCH_GATEWAY is off" in (await web.get(PAGE)).text

@@ -74,7 +74,7 @@ async def test_a_table_is_sorted_by_a_press_on_its_head_and_stays_so_when_it_is_
         await asyncio.to_thread(look)
 
 
-async def test_what_is_shown_stands_in_the_address_and_the_way_back_leads_back(crowded, browser):
+async def test_the_address_contains_what_is_shown_and_the_way_back_leads_back(crowded, browser):
     choose = (
         (
             "(name, value) => {{ const one = document.querySelector(`#controls [name=${{name}}]`); one.value = value;"
@@ -175,7 +175,7 @@ async def test_a_page_renews_itself_and_keeps_what_is_open_and_where_one_is(seed
         await asyncio.to_thread(look)
 
 
-async def test_a_server_that_is_gone_is_said_and_its_return_too(seeded, browser):
+async def test_a_server_that_is_gone_is_reported_and_its_return_too(seeded, browser):
     trouble = "document.getElementById('trouble')"
     words = "Could not refresh: cannot reach the bot."
 

@@ -24,7 +24,7 @@ def names_in(page, key):
     return [unescape(one) for one in re.findall(r'<th scope="row"[^>]*><a [^>]*>(.*?)</a>', table)]
 
 
-async def test_the_overview_shows_the_figures_that_the_api_tells(seeded):
+async def test_the_overview_shows_the_figures_that_the_api_returns(seeded):
     async with seeded() as web:
         page = (await web.get("/performance", **HTML)).text
         told = (await web.get("/api/performance/dashboard")).json()
@@ -98,7 +98,7 @@ async def test_one_operation_of_a_service_can_be_looked_at_alone(seeded):
     assert "retrieve" in none.text
 
 
-async def test_an_unknown_service_is_said_with_near_names(seeded):
+async def test_an_unknown_service_is_reported_with_similar_names(seeded):
     async with seeded() as web:
         found = await web.get("/performance/services/knowledge-grap", **HTML)
         filtered = await web.get("/performance?service=knowledge-grap", **HTML)
@@ -132,7 +132,7 @@ async def test_what_a_form_sends_empty_is_not_chosen(seeded, path):
     ],
 )
 @pytest.mark.parametrize("path", ["/performance", "/performance/cost"])
-async def test_a_stretch_of_time_is_said_in_words_and_chosen(seeded, path, query, words):
+async def test_a_range_is_shown_in_words_and_selected(seeded, path, query, words):
     async with seeded() as web:
         page = (await web.get(f"{path}?{query}", **HTML)).text
     assert f'<option value="" selected>{words}</option>' in page
@@ -142,7 +142,7 @@ async def test_a_stretch_of_time_is_said_in_words_and_chosen(seeded, path, query
 @pytest.mark.parametrize(
     "query", ["period=2h", "refresh=-1", "refresh=soon", "since=yesterday", "since=2024-02-02&until=2024-01-01", "x=1"]
 )
-async def test_what_cannot_be_shown_is_said(seeded, query):
+async def test_an_invalid_parameter_is_422_and_named(seeded, query):
     async with seeded() as web:
         found = await web.get(f"/performance?{query}", **HTML)
     assert found.status == 422
@@ -188,7 +188,7 @@ async def test_without_any_operation_the_page_says_so_and_how_there_come_to_be_s
     assert "No operations yet</h2>" not in after + past
 
 
-async def test_what_is_too_much_to_be_told_apart_is_only_to_choose_when_there_is_such(served):
+async def test_the_service_of_overflowed_series_is_an_option_only_if_there_are_any(served):
     option = '<option value="(other)"'
     async with served() as web:
         web.monitor.recorder.record("one", "run", duration_ms=5)

@@ -19,7 +19,7 @@ def test_the_highest_bar_is_as_high_as_the_box_and_failures_stand_in_the_same_me
     assert bars(drawn.bad) == [(2 * STEP + half, HEIGHT // 2)]
 
 
-def test_one_operation_beside_a_thousand_can_still_be_seen_and_nothing_is_no_bar():
+def test_one_operation_next_to_a_thousand_can_still_be_seen_and_nothing_is_no_bar():
     assert bars(spark([1000, 1], [0, 0]).all)[1][1] == 1
     assert spark([0, 0], [0, 0]).all == ""
     assert spark([], []).all == ""

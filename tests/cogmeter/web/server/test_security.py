@@ -112,7 +112,7 @@ async def test_the_token_is_taken(served, scheme):
         assert answer.status == 200
 
 
-async def test_too_many_wrong_tokens_are_told_to_wait_and_the_right_one_passes_all_the_same(served):
+async def test_too_many_wrong_tokens_must_wait_and_the_right_one_still_passes(served):
     async with served(http_token=TOKEN) as web:
         wrong = {"Authorization": "Bearer wrong"}
         statuses = [(await web.request("GET", "/api", bare=True, headers=wrong)).status for _ in range(ATTEMPTS + 1)]
@@ -163,7 +163,7 @@ async def test_behind_a_proxy_that_ends_tls_the_cookie_insists_on_it(served):
         assert "Secure" in answer.headers["Set-Cookie"]
 
 
-async def test_a_wrong_token_in_the_form_is_said_there(served):
+async def test_a_wrong_token_in_the_form_is_reported_there(served):
     async with served(http_token=TOKEN) as web:
         answer = await signed_in(web, token="<script>")
         assert answer.status == 401
@@ -451,7 +451,7 @@ async def test_every_answer_is_guarded_and_names_no_version(served, path, token)
             assert "Access-Control-Allow-Origin" not in answer.headers
 
 
-async def test_a_token_stands_in_no_log_and_no_answer(served, caplog):
+async def test_a_token_is_in_no_log_and_no_answer(served, caplog):
     caplog.set_level("DEBUG")
     async with served(http_token=TOKEN) as web:
         await signed_in(web)

@@ -68,7 +68,7 @@ def test_servers_follow_the_settings_and_a_bot_hosts_port(settings, environ, wan
     assert [(one.port, one.pages) for one in plans(Settings(**settings), environ)] == wanted
 
 
-def test_a_bot_hosts_port_that_is_none_is_said(caplog):
+def test_an_invalid_port_of_a_bot_host_is_logged(caplog):
     plans(Settings(analytics_dashboard=True), {"PORT": "tcp://x"})
     assert caplog.messages == ["PORT=tcp://x is not a port, and is ignored. Use a number from 1 to 65535"]
 
@@ -162,7 +162,7 @@ async def test_an_open_address_with_a_token_is_served(serving):
         assert (await web.get("/openapi.json", bare=True)).status == 401
 
 
-async def test_a_port_in_use_is_said_once_and_taken_when_it_is_free(serving, caplog, monkeypatch):
+async def test_a_port_in_use_is_reported_once_and_used_when_it_is_free(serving, caplog, monkeypatch):
     monkeypatch.setattr("cogmeter.web.server.servers.RETRY_S", (0.01,))
     with listener() as other:
         port = other.getsockname()[1]
@@ -188,7 +188,7 @@ async def test_a_server_that_still_tries_can_be_stopped(serving):
 
 
 @pytest.mark.parametrize("host", ["192.0.2.1", "nowhere.invalid", "http://localhost", "two..dots", "x" * 80])
-async def test_an_address_that_is_not_this_machines_is_said(serving, caplog, host):
+async def test_an_address_of_another_machine_is_reported(serving, caplog, host):
     (port,) = free_ports(1)
     async with serving(http_port=port, http_host=host, http_token=TOKEN) as web:
         await web.servers.start()
@@ -198,7 +198,7 @@ async def test_an_address_that_is_not_this_machines_is_said(serving, caplog, hos
         assert found.advice == "cogmeter retries by itself. To fix it, change PERFORMANCE_HTTP_HOST"
 
 
-async def test_a_port_that_only_an_administrator_gets_is_said(serving, monkeypatch):
+async def test_a_port_that_needs_an_administrator_is_reported(serving, monkeypatch):
     def refused(*_, **__):
         raise PermissionError(errno.EACCES, "Permission denied")
 

@@ -34,7 +34,7 @@ async def test_with_the_token_the_audit_says_api(served, breach):
     assert entry["actor"] == "api"
 
 
-async def test_alerts_that_are_not_or_are_over_are_said(served, breach):
+async def test_a_missing_or_resolved_alert_is_reported(served, breach):
     async with served(alert_recovery=0) as web:
         alert = await breach(web)
         unknown = await web.send("POST", f"{PATH}/alerts/999999/acknowledge")
@@ -69,7 +69,7 @@ async def test_pages_of_alerts_lead_to_the_end(served):
         assert found == whole
 
 
-async def test_a_threshold_holds_at_once_and_is_audited_and_marked(served, stored):
+async def test_a_threshold_is_in_effect_at_once_and_is_audited_and_marked(served, stored):
     async with served() as web:
         await stored(web, ("knowledge-graph", "query", 1, 1))
         values = {"error_rate@knowledge-graph": "8%", "response_time.for": 60, "throughput": 0}
@@ -94,7 +94,7 @@ async def test_a_threshold_holds_at_once_and_is_audited_and_marked(served, store
         assert limits.of(Subject("throughput", "x")).threshold == 100
 
 
-async def test_a_dry_run_says_what_it_would_have_told_and_changes_nothing(served, stored):
+async def test_a_dry_run_returns_the_alerts_that_would_have_fired_and_changes_nothing(served, stored):
     async with served() as web:
         slow = [("knowledge-graph", "query", 90 - number / 10, 3000) for number in range(300)]
         await stored(web, *slow)
@@ -128,7 +128,7 @@ async def test_a_dry_run_says_what_it_would_have_told_and_changes_nothing(served
         ),
     ],
 )
-async def test_what_cannot_hold_is_422_and_changes_nothing(served, values, parameter, words):
+async def test_an_invalid_change_is_422_and_changes_nothing(served, values, parameter, words):
     async with served() as web:
         problem = (await web.send("PUT", f"{PATH}/thresholds", json={"values": values})).problem
         assert problem["status"] == 422
@@ -137,7 +137,7 @@ async def test_what_cannot_hold_is_422_and_changes_nothing(served, values, param
         assert await web.monitor.store.alerting.overrides() == {}
 
 
-async def test_a_mute_holds_until_it_is_ended(served, breach):
+async def test_a_mute_is_active_until_it_is_ended(served, breach):
     async with served() as web:
         alert = await breach(web)
         body = {"service": "knowledge-graph", "rule": "error_rate", "seconds": 3600, "reason": "we know"}
@@ -202,7 +202,7 @@ async def test_a_test_alert_says_how_each_target_fared(served):
     assert answer == {"targets": [{"target": "log", "delivered": True, "error": None}]}
 
 
-async def test_one_target_is_tried_alone_and_one_that_there_is_not_is_said(served):
+async def test_one_target_is_tested_alone_and_an_unknown_one_is_reported(served):
     async with served(alert_webhook_url="http://127.0.0.1:9/") as web:
         alone = (await web.send("POST", f"{PATH}/test-alert", json={"target": "log"})).json()
         unknown = await web.send("POST", f"{PATH}/test-alert", json={"target": "pigeon"})

@@ -63,7 +63,7 @@ async def test_a_bot_that_is_not_connected_is_answered_with_503_and_the_reason(s
         }
 
 
-async def test_the_monitor_is_well_although_the_bot_is_not_connected(served):
+async def test_the_monitor_is_healthy_although_the_bot_is_not_connected(served):
     async with served() as web:
         await until(lambda: web.monitor.flusher.last_flush_us is not None)
         answer = await web.get("/health/performance")
@@ -100,7 +100,7 @@ async def test_a_flusher_that_was_killed_is_answered_with_503_its_reason_and_age
         assert (await web.get("/health/performance")).status == 200
 
 
-async def test_each_service_is_told_by_name_and_what_is_of_discord_apart(served):
+async def test_each_service_is_listed_by_name_and_those_of_discord_separately(served):
     async with served() as web:
         await measured(web, "sentiment-analysis", 30)
         await measured(web, "discord.commands", 5, error="gone")
@@ -137,7 +137,7 @@ async def test_one_service_that_fails_makes_the_whole_503_and_has_an_address_of_
         assert (await web.get(f"/health/ai-services/{'x' * 101}")).problem["parameter"] == "service"
 
 
-async def test_reasons_and_names_hide_ids_and_never_tell_the_database_or_an_error(served, monkeypatch):
+async def test_reasons_and_names_hide_ids_and_never_show_the_database_or_an_error(served, monkeypatch):
     user = 223456789012345678
     async with served() as web:
         await measured(web, f"service of {user}", 30, error=f"token of {user} is wrong")

@@ -44,7 +44,7 @@ def address(route, alert):
     return route.path.replace("{service}", quote(NAME, safe="")).replace("{id}", alert) + query
 
 
-async def test_every_answer_is_json_that_holds_them_whole_and_no_header_does(served, hostile):
+async def test_every_answer_is_json_that_contains_them_whole_and_no_header_does(served, hostile):
     held = set()
     async with served() as web:
         alert = await hostile(web)
@@ -68,7 +68,7 @@ async def test_every_answer_is_json_that_holds_them_whole_and_no_header_does(ser
 
 
 @pytest.mark.parametrize("format_", ["json", "ndjson", "csv", "prometheus"])
-async def test_every_export_holds_them_whole(served, hostile, format_):
+async def test_every_export_contains_them_whole(served, hostile, format_):
     async with served() as web:
         await hostile(web)
         answer = await web.get(f"/api/performance/export?format={format_}&since=1970-01-01")
@@ -107,7 +107,7 @@ async def test_no_event_of_the_stream_is_made_by_a_text(served, hostile):
     assert any(json.dumps(NAME)[1:-1] in line for line in lines)
 
 
-async def test_problems_hold_them_too(served, hostile):
+async def test_problems_contain_them_too(served, hostile):
     async with served() as web:
         await hostile(web)
         for path in (f"services/{quote(NAME + 'x', safe='')}", f"series?service={quote(NAME + 'x', safe='')}"):

@@ -96,7 +96,7 @@ async def breach(web):
     await web.monitor.alerting.check()
 
 
-async def test_the_look_stops_with_the_last_stream_and_begins_anew_with_the_next(served):
+async def test_polling_stops_with_the_last_stream_and_restarts_with_the_next(served):
     async with served() as web:
         async with listening(web) as one:
             await one.next()
@@ -155,7 +155,7 @@ async def test_no_more_streams_than_there_may_be_are_served(served):
             await one.next()
 
 
-async def test_a_store_that_fails_is_said_and_ends_no_stream(served):
+async def test_a_store_that_fails_is_reported_and_ends_no_stream(served):
     async with served() as web, listening(web) as one:
         await one.next()
         rename("series", "away")
@@ -178,7 +178,7 @@ async def test_head_says_what_the_stream_is_and_ends(served):
         await gone(web, 0)
 
 
-async def test_a_stream_begins_with_when_to_come_again_and_tells_now_and_then_that_it_is_there(served, monkeypatch):
+async def test_a_stream_begins_with_its_retry_time_and_sends_heartbeats(served, monkeypatch):
     monkeypatch.setattr("cogmeter.web.api.routes.live.HEARTBEAT_S", 0)
     async with served() as web, listening(web) as one:
         assert await one._answer.content.readline() == b"retry: 3000\n"

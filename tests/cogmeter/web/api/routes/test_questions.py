@@ -206,7 +206,7 @@ async def test_failures_are_grouped_by_what_they_say(served, stored):
     assert not answer["truncated"]
 
 
-async def test_gauges_are_thinned_and_the_newest_of_all_are_told(served):
+async def test_gauges_are_thinned_and_the_newest_of_all_are_returned(served):
     async with served() as web:
         from cogmeter.query.query import now_us
 
@@ -222,7 +222,7 @@ async def test_gauges_are_thinned_and_the_newest_of_all_are_told(served):
     assert answer["latest"]["loop.lag_p99_ms"] == 1.5
 
 
-async def test_stalls_and_loops_tell_what_was_recorded(served, stored):
+async def test_stalls_and_loops_return_what_was_recorded(served, stored):
     stack = {"stack": ["cogs/music.py:88:search", "cogs/music.py:20:play"], "during": "play"}
     async with served() as web:
         empty = (await web.get(f"{PATH}/stalls")).json()
@@ -242,7 +242,7 @@ async def test_stalls_and_loops_tell_what_was_recorded(served, stored):
     assert [(one["name"], one["state"]) for one in loops["loops"]] == [("Music.refresh", "ok")]
 
 
-async def test_traces_hold_their_spans(served):
+async def test_traces_contain_their_spans(served):
     from cogmeter.query.query import now_us
     from cogmeter_storage.model import Outcome, SpanRecord, TraceRecord
 
