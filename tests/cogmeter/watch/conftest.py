@@ -53,7 +53,7 @@ def recorded(recorder: Recorder) -> Callable[..., list[Recorded]]:
 
 @pytest.fixture
 def context(recorder: Recorder) -> Callable[[commands.Bot], WatchContext]:
-    """``context(bot)``: what surfaces stand on, with the default settings."""
+    """``context(bot)``: the context of the bot's surfaces, with the default settings."""
 
     def make(bot: commands.Bot, **settings: Any) -> WatchContext:
         return WatchContext(

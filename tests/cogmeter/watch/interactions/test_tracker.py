@@ -98,7 +98,7 @@ def test_arrivals_are_queued_only_while_acknowledgements_are_watched(tracker):
 
 
 class Interaction:
-    """The part of discord.py's that a pending is made of."""
+    """The attributes of discord.py's interaction that a pending interaction is made of."""
 
     def __init__(self, number):
         self.id = number
