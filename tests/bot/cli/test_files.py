@@ -102,6 +102,7 @@ def refused(answer, said):
     assert said in answer[2]
 
 
+@pytest.mark.slow
 def test_an_invalid_import_changes_nothing(cogmeter, seed, some, tmp_path, now_us):
     path = seed(some)
     cogmeter("export", "-o", "x.ndjson")
@@ -272,6 +273,7 @@ def test_standard_output_that_takes_nothing_is_reported_or_ends_the_command_sile
     assert code == (1 if command == ("--help",) else 141)
 
 
+@pytest.mark.slow
 def test_an_export_has_every_stored_row_and_its_memory_does_not_grow_with_them(
     environment, large, seed, now_us, tmp_path
 ):

@@ -216,6 +216,7 @@ LINES = [  # what is typed, and what the shell proposes for its last word
 ]
 
 
+@pytest.mark.slow
 def test_the_bash_script_completes_in_bash(cogmeter, needed, seed, some, tmp_path, environment):
     needed(shutil.which("bash"), "bash")
     seed(some)

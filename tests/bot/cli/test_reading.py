@@ -78,6 +78,7 @@ def test_a_summary_lists_alerts(cogmeter, alarmed):
     )
 
 
+@pytest.mark.slow
 def test_check_ends_with_1_when_something_is_unhealthy_and_with_0_else(cogmeter, alarmed, seed, now_us):
     for command in (("summary",), ("alerts",), ("errors",), ("doctor",), ("live", "--count", "1")):
         assert cogmeter(*command)[0] == 0, command
@@ -91,6 +92,7 @@ def test_check_ends_with_1_when_something_is_unhealthy_and_with_0_else(cogmeter,
         assert cogmeter(command, "--check", "--database", "fine.db")[0] == 0, command
 
 
+@pytest.mark.slow
 def test_hostile_names_and_texts_are_shown_and_do_nothing(cogmeter, seed, some):
     seed(some)
     for command in (("summary",), ("errors",), ("stats", "=cmd|'/c calc'!A0"), ("slow",), ("live", "--count", "1")):
@@ -172,7 +174,7 @@ def test_the_doctor_reports_an_old_record_and_a_lost_gateway(cogmeter, seed, now
 # On a terminal
 
 
-@pytest.mark.parametrize("columns", [40, 60, 80, 200])
+@pytest.mark.parametrize("columns", [60, *(pytest.param(columns, marks=pytest.mark.slow) for columns in (40, 80, 200))])
 def test_a_terminal_gets_tables_that_fit_from_60_columns_on(terminal, alarmed, columns):
     for command in ("summary", "errors", "slow", "alerts"):
         said, code = terminal(command, columns=columns)

@@ -67,6 +67,7 @@ def test_no_incident_makes_a_service_so_busy_that_the_throughput_alert_joins_in(
     assert busiest * 1.6 * 1.2 + 60 * 0.9 < 100
 
 
+@pytest.mark.slow
 async def test_the_live_task_runs_in_an_empty_context_and_ends_when_stopped():
     outside = contextvars.ContextVar("outside", default="unset")
     outside.set("set")

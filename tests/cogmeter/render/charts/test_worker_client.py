@@ -265,6 +265,7 @@ def test_the_process_dies_with_a_killed_bot_and_never_imports_its_modules(tmp_pa
     raise AssertionError(f"process {pid} outlived its bot")
 
 
+@pytest.mark.slow
 def test_the_process_works_where_matplotlib_can_write_nothing(tmp_path, day_chart):
     blocked = tmp_path / "file"
     blocked.write_text("")
