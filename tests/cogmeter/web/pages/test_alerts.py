@@ -286,7 +286,7 @@ async def test_a_target_in_trouble_is_shown_with_its_trouble(served):
             await asyncio.sleep(0.05)
         page = (await web.get(PAGE, **HTML)).text
     assert (hook.on, hook.well) == (True, False)
-    assert "failing" in page
+    assert page.count('<span class="badge critical">failing</span>') == 1
     assert nowhere not in page
 
 
