@@ -23,6 +23,8 @@ DIALECT = re.compile(
     r"tells?|anew|meanwhile|nowhere|go(es)? on|for good|unlike (itself|themselves)|given up|by the minute)\b",
     re.IGNORECASE,
 )
+# Words that other texts need, but no name of a test.
+TEST_DIALECT = re.compile(r"\b(said|stands?|standing|holds?|held|touched)\b")
 # A docstring starts with what the code does or is, not with a question word.
 QUESTION = re.compile(r"^(What|Whether|The same|That of|Those of)\b")
 
@@ -48,6 +50,16 @@ def test_texts_and_docstrings_use_standard_terms():
 def test_pages_use_standard_terms(file):
     lines = file.read_text(encoding="utf-8").splitlines()
     assert not [f"{number}: {line}" for number, line in enumerate(lines, start=1) if DIALECT.search(line)]
+
+
+def test_names_of_tests_use_standard_terms():
+    names = [
+        name.replace("_", " ")
+        for file in (ROOT / "tests").rglob("*.py")
+        for name in re.findall(r"def (test_\w+)", file.read_text(encoding="utf-8"))
+    ]
+    assert len(names) > 2_000
+    assert not [name for name in names if DIALECT.search(name) or TEST_DIALECT.search(name)]
 
 
 def test_the_docstring_of_a_function_starts_with_a_verb():

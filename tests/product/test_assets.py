@@ -77,7 +77,7 @@ def test_what_is_there_is_not_fetched_again(hook, tmp_path, monkeypatch):
     assert hook.fetch(filled(tmp_path / "there", version="1.6.32")) is False
 
 
-def test_npm_brings_exactly_the_library_that_the_lock_file_names(hook, tmp_path, needed):
+def test_npm_installs_exactly_the_library_that_the_lock_file_names(hook, tmp_path, needed):
     needed(shutil.which("npm"), "npm")
     assert hook.fetch(tmp_path / "vendor") is True
     assert {one.name for one in (tmp_path / "vendor").iterdir()} == LIBRARY

@@ -57,7 +57,7 @@ def doctor(environment):
     return {one["name"]: one for one in json.loads(done.stdout)["findings"]}
 
 
-def test_a_running_bot_goes_on_whatever_its_clock_is_set_to(bot_on_a_clock, clean_environment):
+def test_a_running_bot_continues_whatever_its_clock_is_set_to(bot_on_a_clock, clean_environment):
     offsets = (-HOUR_S, 0, HOUR_S, 0, YEARS_S, 0, -YEARS_S, 0)
     lines = bot_on_a_clock(*offsets)
     assert [line["seen"] for line in lines] == [20] * 9

@@ -260,7 +260,7 @@ async def test_every_part_may_fail_at_once(bot, monkeypatch):
     await works(monitor_of(bot), 7)
 
 
-async def test_alerts_that_could_not_be_read_at_the_start_go_on_as_soon_as_they_can_be(bot, monkeypatch):
+async def test_alerts_that_could_not_be_read_at_the_start_continue_as_soon_as_they_can_be_read(bot, monkeypatch):
     await run_before(bot)
     with monkeypatch.context() as broken:
         failing(SqliteAlertStore, "alerts")(broken)

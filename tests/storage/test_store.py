@@ -137,7 +137,7 @@ async def test_slowest_lists_the_slowest_first_and_of_equal_ones_the_newest(stor
     assert await store.slowest([1], noon, noon + DAY_US, limit=0) == []
 
 
-async def test_clean_removes_what_is_too_old_and_the_hours_and_days_stand_for_it(store, append, make_rows, noon):
+async def test_clean_removes_old_operations_and_the_hours_and_days_keep_their_figures(store, append, make_rows, noon):
     await append(store, make_rows(3000, noon, gap_us=2 * MINUTE_US))  # 100 hours
     now_us = noon + 100 * HOUR_US
     await store.append([], now_us=now_us)
@@ -176,7 +176,7 @@ async def test_clean_keeps_what_is_not_sealed_or_not_folded_yet(store, append, m
     assert (await store.totals(noon, noon + HOUR_US, groups=ALL)).counts.tolist() == [[90]]
 
 
-async def test_ids_go_on_after_everything_was_removed(backend, append, make_rows, noon):
+async def test_ids_continue_after_everything_was_removed(backend, append, make_rows, noon):
     now_us = noon + 10 * DAY_US
     async with backend.store() as store:
         await store.series_ids([("a", "b"), ("a", "c"), ("a", "d")])
@@ -292,7 +292,7 @@ async def test_everything_is_there_again_after_reopening(backend, append, make_r
     assert np.array_equal(before.sum_us, [[sum(row[2] for row in rows)]])
 
 
-async def test_reading_goes_on_while_another_process_or_connection_writes(backend, store, append, make_rows, noon):
+async def test_reading_continues_while_another_process_or_connection_writes(backend, store, append, make_rows, noon):
     async with backend.store(read_only=True) as reading:
         for part in range(3):
             await append(store, make_rows(50, noon + part * 50_000_000))

@@ -75,7 +75,7 @@ async def test_a_backup_never_replaces_a_file(store, tmp_path):
     assert (tmp_path / "mine.db").read_bytes() == b"precious"
 
 
-async def test_a_backup_that_is_given_up_or_fails_leaves_no_file(store, append, make_rows, noon, tmp_path):
+async def test_a_backup_that_is_cancelled_or_fails_leaves_no_file(store, append, make_rows, noon, tmp_path):
     await append(store, make_rows(50_000, noon, gap_us=1000))
     target = tmp_path / "copy.db"
     begun = asyncio.Event()

@@ -129,7 +129,7 @@ async def test_recent_is_the_first_page(store, append, make_rows, noon):
         assert len(recent) == 9
 
 
-async def test_pages_go_on_where_the_last_one_ended_though_more_is_recorded(store, append, make_rows, noon):
+async def test_pages_continue_where_the_last_one_ended_though_more_is_recorded(store, append, make_rows, noon):
     await append(store, make_rows(50, noon))
     first = await store.page(None, 0, FOREVER, limit=20)
     await append(store, make_rows(30, noon + HOUR_US))
@@ -166,7 +166,7 @@ async def test_a_page_of_nothing_is_empty(store, append, make_rows, noon):
     assert await store.page(None, FOREVER, 0, limit=5) == []
 
 
-async def test_a_stream_brings_everything_of_an_operation(store, append, noon):
+async def test_a_stream_returns_everything_of_an_operation(store, append, noon):
     hostile = '<script>alert("1")</script>\n\r\t\0\N{SNOWMAN}\U0001f600, \'; DROP TABLE operation; --'
     (number,) = await store.series_ids([(hostile, hostile)])
     await append(store, [(number, noon, 12, Outcome.UPSTREAM, hostile, json.dumps({hostile: [hostile, 1.5, None]}))])

@@ -67,7 +67,7 @@ def test_json_that_another_program_wrote_again_is_read_too(cogmeter, seed, some,
     assert stored(tmp_path / "new.db") == stored(path)
 
 
-def test_standard_input_is_read_and_an_older_database_goes_on(cogmeter, seed, some, tmp_path, now_us):
+def test_standard_input_is_read_and_extends_an_older_database(cogmeter, seed, some, tmp_path, now_us):
     early = [row for row in some if row[2] < now_us - 50 * 60_000_000]
     late = [row for row in some if row[2] >= now_us - 50 * 60_000_000]
     seed(early, "early.db")

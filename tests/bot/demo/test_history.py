@@ -30,7 +30,7 @@ def test_a_week_has_about_as_many_operations_as_the_profiles_say(week):
     assert len(week) == pytest.approx(sum(one.per_minute for one in PROFILES) * 7 * 24 * 60, rel=0.02)
 
 
-def test_operations_stand_in_the_order_of_their_end_inside_the_range(week):
+def test_operations_are_in_the_order_of_their_end_inside_the_range(week):
     end = week.table[:, 1]
     assert (np.diff(end) >= 0).all()
     assert end[0] >= UNTIL_US - 7 * DAY_US

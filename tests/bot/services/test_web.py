@@ -83,7 +83,7 @@ async def test_what_cannot_be_read_is_refused_with_the_reason(site, path, reason
         await read(site + path, private=True)
 
 
-async def test_a_page_that_does_not_answer_in_time_is_given_up(site, monkeypatch):
+async def test_a_page_that_does_not_answer_in_time_is_an_error(site, monkeypatch):
     monkeypatch.setattr(service, "TIMEOUT_S", 0.2)
     with pytest.raises(UserInputError, match="in time"):
         await read(f"{site}/slow", private=True)

@@ -60,7 +60,7 @@ async def dripping(start, drop=b" ", *, pause_s=0.01):
 
 
 @pytest.mark.parametrize("start", [b"HTTP/1.1 200 OK\r\nX: ", HEAD + b"\r\n{"], ids=["headers", "body"])
-async def test_a_server_that_drips_is_given_up(start):
+async def test_a_response_that_drips_is_cut_off(start):
     async with dripping(start, b"x") as source:
         with pytest.raises(
             NoDataError, match=r"does not answer \(no complete response within 0.3 s\). Check the address"
@@ -69,7 +69,7 @@ async def test_a_server_that_drips_is_given_up(start):
 
 
 @pytest.mark.parametrize("start", [b"HTTP/1.1 200 OK\r\nX: ", HEAD + b"\r\n{"], ids=["headers", "body"])
-async def test_an_export_that_drips_is_given_up(start):
+async def test_an_export_that_drips_is_cut_off(start):
     async with dripping(start, b"x") as source:
         export = await source.export("json", SPAN, None)
         with pytest.raises(NoDataError, match="does not answer"):
@@ -103,7 +103,7 @@ async def test_a_wrong_address_is_reported_without_its_password():
     )
 
 
-async def test_a_name_that_is_no_text_is_asked_for_all_the_same():
+async def test_a_name_that_is_not_valid_text_is_still_requested():
     async with dripping(HEAD + b"\r\n") as source:
         with pytest.raises(NoDataError):
             await source.service("caf\udce9", None, SPAN)

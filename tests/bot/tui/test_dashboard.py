@@ -206,7 +206,7 @@ async def test_help_lists_the_keys_and_any_of_several_closes_it(dashboard, datab
             assert not isinstance(app.screen, HelpScreen)
 
 
-async def test_arrows_go_on_into_the_next_table(dashboard, database):
+async def test_arrows_continue_in_the_next_table(dashboard, database):
     app = dashboard(database)
     async with opened(app) as pilot:
         await until(pilot, lambda: grid(app, "top").row_count)

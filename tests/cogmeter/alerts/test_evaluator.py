@@ -60,7 +60,7 @@ class Kept:
         return after
 
 
-async def test_the_window_is_taken_up_where_the_last_run_left_it(measured, store):
+async def test_the_window_is_loaded_as_the_last_run_left_it(measured, store):
     kept = Kept(measured(), store)
     await kept.see("web", "fetch", count=200)
     kept.one.after(100)
@@ -78,7 +78,7 @@ async def test_the_window_is_taken_up_where_the_last_run_left_it(measured, store
     assert "error_rate" not in {one.subject.rule for one in await after.readings()}
 
 
-async def test_histograms_are_taken_up_too(measured, store):
+async def test_histograms_are_loaded_too(measured, store):
     settings = {"alert_response_time_statistic": "p95", "alert_threshold_response_time": 100}
     kept = Kept(measured(**settings), store)
     random = np.random.default_rng(3)
@@ -97,7 +97,7 @@ async def test_what_the_recorder_does_not_know_is_left_out(measured, store):
     assert await after.readings("error_rate") == []
 
 
-async def test_a_budget_goes_on_burning_across_a_restart(measured, store):
+async def test_a_budget_continues_to_burn_across_a_restart(measured, store):
     settings = {
         "alert_threshold_error_rate": 0,
         "alert_threshold_operations_per_minute": 0,

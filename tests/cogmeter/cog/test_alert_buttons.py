@@ -221,7 +221,7 @@ async def test_an_alert_that_is_no_longer_stored_is_reported(breach):
             await new.close()
 
 
-async def test_acknowledging_a_group_takes_up_all_of_it(breach):
+async def test_acknowledging_a_group_acknowledges_all_of_it(breach):
     other = dataclasses.replace(BREACH, subject=Subject("error_rate", "web-crawling"))
     async with breach(BREACH, other) as (home, watch, message):
         assert "Many alerts at once" in message.embeds[0].title

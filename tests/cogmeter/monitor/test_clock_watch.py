@@ -64,7 +64,7 @@ async def test_a_suspended_machine_and_a_smeared_leap_second_make_no_step(world)
     assert all(one.well for one in world.watch.findings(ClockSteps()))
 
 
-async def test_time_goes_on_when_the_clock_falls_back_to_an_impossible_time(world, monkeypatch):
+async def test_time_continues_when_the_clock_falls_back_to_an_impossible_time(world, monkeypatch):
     monkeypatch.setattr(time, "perf_counter_ns", lambda: world.steady_us * 1000)
     world.watch.start(NOW_US)
     world.wall_us = 0
@@ -82,7 +82,7 @@ async def test_time_goes_on_when_the_clock_falls_back_to_an_impossible_time(worl
     assert world.watch.doubt() == ""
 
 
-async def test_a_start_at_an_impossible_time_goes_on_from_the_last_operation(world, monkeypatch):
+async def test_a_start_at_an_impossible_time_continues_from_the_last_operation(world, monkeypatch):
     monkeypatch.setattr(time, "perf_counter_ns", lambda: world.steady_us * 1000)
     world.wall_us = RELEASED_US - DAY_US
     world.watch.start(NOW_US)

@@ -125,7 +125,7 @@ def test_a_reference_may_lead_to_another(written):
 
 
 @pytest.mark.parametrize("text", ["", "gitdir: ../gone", "gitdir: \0", "something else"])
-def test_a_git_file_that_leads_nowhere_is_no_revision(tmp_path, text):
+def test_a_git_file_without_a_valid_target_is_no_revision(tmp_path, text):
     (tmp_path / ".git").write_text(text)
     assert revision(tmp_path) is None
 

@@ -152,7 +152,7 @@ async def test_what_could_not_be_stored_waits_in_the_buffer_for_the_next_start(r
     assert [row[1] for row in stored(path)] == ["1", "2"]
 
 
-async def test_a_buffer_that_fills_up_meanwhile_drops_and_counts(store, path):
+async def test_a_buffer_that_fills_up_while_the_store_fails_drops_and_counts(store, path):
     recorder = Recorder(Buffer(100))
     flusher = Flusher(recorder, Failing(store, 1, StorageError("disk full", permanent=False)))
     for number in range(60):

@@ -69,7 +69,7 @@ async def test_async_with_records_like_with(recorder):
     ]
 
 
-def test_an_exception_is_recorded_and_goes_on_its_way(recorder):
+def test_an_exception_is_recorded_and_propagates(recorder):
     failure = ValueError("no such node")
     with pytest.raises(ValueError) as raised, recorder.operation("s", "o"):
         raise failure

@@ -269,7 +269,7 @@ async def test_a_timer_a_thread_and_the_timeout_of_a_view_are_nobodys_when_they_
     assert whose() == [{}, {}, {}]
 
 
-async def test_requests_and_stalls_of_a_task_that_goes_on_are_nobodys(
+async def test_requests_and_stalls_of_a_task_that_outlasts_its_interaction_belong_to_none(
     discord_server, ready_bot, surfaces, recorded, whose
 ):
     go, jobs = asyncio.Event(), []

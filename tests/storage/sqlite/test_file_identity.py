@@ -177,7 +177,7 @@ OVERWRITES = {
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows lets nobody write a file that is open")
 @pytest.mark.parametrize("folded", [False, True], ids=["all in the log", "all in the database"])
 @pytest.mark.parametrize("overwrite", OVERWRITES.values(), ids=OVERWRITES)
-async def test_a_database_that_was_overwritten_with_none_is_noticed_at_once_and_writing_goes_on(
+async def test_a_database_that_was_overwritten_is_noticed_at_once_and_writing_continues(
     make_store, more, times, noon, path, overwrite, folded
 ):
     store = await make_store()
@@ -338,7 +338,7 @@ async def test_reopening_that_fails_can_be_repeated(make_store, more, times, pat
     assert ends(path) == times(*range(300))
 
 
-async def test_a_copy_that_is_being_made_is_given_up_when_the_database_is_reopened(
+async def test_a_running_copy_is_stopped_when_the_database_is_reopened(
     make_store, more, times, append, make_rows, noon, path, tmp_path
 ):
     store = await make_store()

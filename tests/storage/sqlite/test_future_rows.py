@@ -150,7 +150,9 @@ async def test_any_cut_leaves_the_operations_before_it_and_nothing_else(
     slots_agree_with_rows(path)
 
 
-async def test_setting_apart_that_is_cut_off_goes_on_at_the_next_start(url, path, wall, append, make_rows, monkeypatch):
+async def test_an_interrupted_setting_apart_continues_at_the_next_start(
+    url, path, wall, append, make_rows, monkeypatch
+):
     async with opened(url) as store:
         await store.series_ids(NAMES)
         await append(store, make_rows(100, NOW_US - 100_000_000))

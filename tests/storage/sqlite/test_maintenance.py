@@ -37,13 +37,13 @@ def count_without_log(path, tmp_path):
     return count
 
 
-async def test_folding_brings_what_was_written_into_the_database(filled, count_without_log, noon):
+async def test_folding_writes_the_log_into_the_database(filled, count_without_log, noon):
     assert count_without_log() == 0
     await filled.fold(now_us=noon + 2 * HOUR_US)
     assert count_without_log() == 3000
 
 
-async def test_a_clean_up_brings_what_it_did_into_the_database(filled, count_without_log, noon):
+async def test_a_clean_up_writes_its_changes_into_the_database(filled, count_without_log, noon):
     assert (await filled.clean(Retention(), now_us=noon + 30 * DAY_US)).operations == 3000
     await filled.append([[(1, noon + 31 * DAY_US, 5, 0, None, None)]], now_us=noon + 31 * DAY_US)
     assert count_without_log() == 0

@@ -166,7 +166,7 @@ def test_a_value_is_odd_at_the_wrong_hour_of_the_day():
 
 
 @pytest.mark.parametrize(("hour", "usual"), [(12, 80.0), (18, 50.0)])
-def test_what_is_usual_is_what_foretells_best(hour, usual):
+def test_the_usual_value_is_the_one_that_predicts_best(hour, usual):
     baseline = fed(daily(31), days=10 + hour / 24)
 
     baseline.update(MONDAY + 10 * DAY + hour * HOUR, 500.0)

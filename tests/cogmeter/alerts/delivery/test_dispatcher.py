@@ -219,7 +219,7 @@ async def test_a_target_that_missed_a_change_passes_again_after_its_next_deliver
     assert (finding.well, finding.text) == (True, "1 delivered, 1 failed")
 
 
-async def test_a_change_that_fails_for_a_day_is_given_up(store, clock):
+async def test_a_change_that_fails_for_a_day_is_not_retried_again(store, clock):
     target = Target("target", *[again() for _ in range(5_000)])
     delivery = Dispatcher(store, [target], clock=clock)
     await store.alerting.save([step(alert())])

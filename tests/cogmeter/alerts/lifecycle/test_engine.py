@@ -174,7 +174,7 @@ async def test_flapping_is_known_across_a_restart(store):
     assert bench.engine.active[0].flapping
 
 
-async def test_a_group_goes_on_after_a_restart(store):
+async def test_a_group_continues_after_a_restart(store):
     bench = Bench(store)
     await bench.check("a", "b", "c", "d")
     await bench.restart()

@@ -70,7 +70,7 @@ def test_a_day_is_usual_as_its_last_week_had_it_unless_the_bot_was_down_then(dow
     assert history.days_per_minute().tolist() == usual
 
 
-async def test_what_is_stored_is_taken_up_into_every_ring(tmp_path):
+async def test_stored_history_is_loaded_into_every_ring(tmp_path):
     store = await open_store(f"sqlite:///{tmp_path / 'performance.db'}")
     names = [("web", "fetch"), ("web", "parse"), ("other", "x")]
     ids = await store.series_ids(names)

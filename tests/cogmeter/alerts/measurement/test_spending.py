@@ -65,7 +65,7 @@ async def test_what_was_stored_before_counting_began_is_counted_once(store):
     assert sum(dollars(spending).values()) == 1.5
 
 
-async def test_a_restart_goes_on_where_the_run_before_ended(store):
+async def test_a_restart_continues_where_the_run_before_ended(store):
     await stored(store, 2)
     first = await begun(store, NOW_US - DAY_US)
     await first.catch_up(store)

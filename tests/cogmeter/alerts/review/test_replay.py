@@ -91,7 +91,7 @@ def test_a_breach_shorter_than_for_never_fires_and_a_longer_one_fires_that_much_
     assert spans(replay(totals(minutes), 0, "error_rate", lasting, window_s=300)) == [(29, 33)]
 
 
-def test_between_recovery_and_threshold_an_alert_goes_on_and_none_begins():
+def test_between_recovery_and_threshold_an_alert_continues_and_none_starts():
     minutes = [(100, 4, 5)] * 10 + [(100, 9, 5)] * 6 + [(100, 4, 5)] * 10
     near = dataclasses.replace(LIMIT, recovery=0.03)
     (one,) = replay(totals(minutes), 0, "error_rate", near, window_s=60)

@@ -129,7 +129,7 @@ async def test_no_view_is_left_behind_for_the_buttons(open_room):
         assert not room.bot._connection._view_store._views
 
 
-async def test_the_same_message_is_edited_as_the_alert_goes_on(open_room):
+async def test_the_same_message_is_edited_as_the_alert_continues(open_room):
     async with open_room() as room:
         receipt = await room.notify("fired", FIRING)
         room.picture = REDRAWN
@@ -445,7 +445,7 @@ async def test_a_message_that_was_found_again_gets_the_chart_that_it_still_lacks
 
 
 @pytest.mark.parametrize("kind", ["escalated", "reminded"])
-async def test_an_alert_that_was_acknowledged_meanwhile_pings_nobody(open_room, kind):
+async def test_an_alert_that_is_already_acknowledged_pings_nobody(open_room, kind):
     async with open_room(alert_escalate_role_id=77, alert_thread=True) as room:
         receipt = await room.notify("fired", FIRING)
         for known in (receipt, None):

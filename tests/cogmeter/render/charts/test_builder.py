@@ -44,7 +44,7 @@ async def test_an_alert_on_one_operation_shows_that_operation_alone(artist, aler
     assert max(one or 0 for one in picture.chart.curve.values) == 1.0
 
 
-async def test_an_alert_on_the_whole_bot_shows_its_gauge_above_all_that_people_asked_for(artist, alert, store):
+async def test_an_alert_on_the_whole_bot_shows_its_gauge_above_all_interactions(artist, alert, store):
     await store.add_samples(alert.seen_us - 1_000_000, {"loop.lag_max_ms": 3_000.0})
     picture = await artist.breach(
         dataclasses.replace(alert, rule="stall", service=BOT, operation="", threshold=2_000.0)

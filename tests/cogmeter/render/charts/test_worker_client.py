@@ -104,7 +104,7 @@ async def test_a_process_that_dies_while_it_draws_is_a_chart_error_and_then_repl
     assert "last error" not in worker.state
 
 
-async def test_a_hung_process_is_given_up_after_the_timeout(chart):
+async def test_a_hung_process_is_replaced_after_the_timeout(chart):
     worker = ChartWorker(timeout_s=30)
     await worker.draw(chart)
     (process,) = workers()

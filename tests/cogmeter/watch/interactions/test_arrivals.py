@@ -127,7 +127,7 @@ async def test_a_fault_of_ours_loses_no_event(make_bot, watching, event, caplog)
     assert got == [{}]
 
 
-async def test_an_exception_of_discord_py_goes_on_and_leaves_no_trace_open(make_bot, watching):
+async def test_an_exception_of_discord_py_propagates_and_leaves_no_trace_open(make_bot, watching):
     bot = make_bot()
 
     def fails(data):

@@ -85,7 +85,7 @@ def test_a_key_that_comes_while_it_is_under_way_counts(tracker, recorded):
         (Outcome.CANCELLED, 0, False),
     ],
 )
-def test_a_failed_or_slow_operation_records_whom_it_affects(tracker, recorded, outcome, duration_ns, said):
+def test_a_failed_or_slow_operation_records_the_affected_people(tracker, recorded, outcome, duration_ns, said):
     pending = tracker.arrive(arrival())
     pending.start_ns -= duration_ns
     tracker.finish(pending, "discord.commands", "ask", outcome=outcome, metadata={"template": "x"})

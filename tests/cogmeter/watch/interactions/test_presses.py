@@ -525,9 +525,7 @@ async def test_what_a_callback_calls_and_catches_is_no_failure(ready_bot, watchi
         assert await outcomes() == [("Nested.go", Outcome.OK, None)]
 
 
-async def test_a_callback_that_goes_on_after_the_one_that_called_it_can_still_fail(
-    ready_bot, watching, press, outcomes
-):
+async def test_a_callback_that_outlasts_the_one_that_called_it_can_still_fail(ready_bot, watching, press, outcomes):
     tasks = []
 
     class Detached(ui.View):

@@ -108,7 +108,7 @@ class Interaction:
         self.guild_id, self.channel_id = 197038439483310086, 381887213238583306
 
 
-def test_an_interaction_whose_arrival_was_not_seen_arrives_when_it_is_asked_for(tracker):
+def test_an_interaction_whose_arrival_was_not_seen_arrives_when_it_is_requested(tracker):
     pending = tracker.of(Interaction(1))
     assert (pending.id, pending.kind, pending.label) == (1, COMMAND, "ask")
     assert tracker.of(Interaction(1)) is tracker.get(1) is pending

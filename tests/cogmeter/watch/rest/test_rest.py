@@ -206,7 +206,7 @@ async def test_logins_are_recorded_although_each_has_a_new_session(discord_serve
     assert [one.operation for one in recorded()].count("GET /users/@me") == 2
 
 
-async def test_a_hosts_own_tracing_goes_on(discord_server, watching, recorded):
+async def test_a_hosts_own_tracing_continues(discord_server, watching, recorded):
     theirs, calls = aiohttp.TraceConfig(), []
 
     async def on_end(*_: object) -> None:
@@ -307,7 +307,7 @@ async def test_without_the_attempts_a_call_is_one_operation(discord_server, read
     ]
 
 
-async def test_what_is_given_up_before_it_is_sent_is_no_attempt(discord_server, ready_bot, channel, recorded):
+async def test_a_request_that_is_dropped_before_it_is_sent_is_no_attempt(discord_server, ready_bot, channel, recorded):
     discord_server.rest.buckets.limit(SEND, limit=1, window_s=5.0)
     ready_bot.http.max_ratelimit_timeout = 1.0
     with pytest.raises(discord.RateLimited):
@@ -328,7 +328,7 @@ async def test_a_body_that_breaks_off_is_upstream(recorder, ready_bot, context, 
     assert (broken.outcome, broken.error) == (Outcome.UPSTREAM, "ClientPayloadError: half of it")
 
 
-async def test_a_fault_of_ours_is_counted_and_the_request_goes_on(channel, surface, monkeypatch, caplog):
+async def test_an_internal_error_is_counted_and_the_request_continues(channel, surface, monkeypatch, caplog):
     monkeypatch.setattr(surface.attempts, "begin", lambda api_call: 1 / 0)
     assert (await channel.send("still")).content == "still"
     assert any(not one.well and "faults of cogmeter" in one.text for one in surface.findings())

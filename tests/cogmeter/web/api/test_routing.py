@@ -204,7 +204,7 @@ async def test_a_parameter_that_cannot_be_is_named(served, stage, query, paramet
         ("%E2%82%AC", ["€"]),
     ],
 )
-async def test_values_stand_between_commas(served, stage, sent, services):
+async def test_values_are_separated_by_commas(served, stage, sent, services):
     async with served() as web:
         url = URL(f"{web.url}/try/x?services={sent}", encoded=True)
         async with web.session.get(url) as answer:
@@ -288,7 +288,7 @@ async def test_a_body_that_grows_while_it_comes_is_refused(served, stage):
         assert answer.problem["title"] == "Too large"
 
 
-async def test_a_body_that_does_not_come_is_given_up(served, stage, monkeypatch):
+async def test_a_body_that_does_not_arrive_is_a_timeout(served, stage, monkeypatch):
     monkeypatch.setattr("cogmeter.web.api.bodies.BODY_S", 0.05)
 
     async def pieces():

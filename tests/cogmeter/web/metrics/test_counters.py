@@ -106,7 +106,7 @@ async def test_clean_up_removes_nothing_from_the_counters(store):
     assert sum((await told(ledger))[NAMES[1]][:SUM]) == 4
 
 
-async def test_a_store_that_was_replaced_goes_on_where_the_one_before_ended(store, tmp_path):
+async def test_a_store_that_was_replaced_continues_where_the_one_before_ended(store, tmp_path):
     now = [store]
     ledger = Counters(lambda: now[0], fresh_s=0)
     await put(store, BEGIN_US, (NAMES[0], 1000, Outcome.OK), (NAMES[1], 1000, Outcome.OK))

@@ -183,7 +183,7 @@ async def test_the_namespace_is_the_settings(served):
         assert "chatterbot" not in text
 
 
-async def test_counters_go_on_after_a_restart(serving, tmp_path):
+async def test_counters_continue_after_a_restart(serving, tmp_path):
     async def count(times):
         async with serving(http_port=None, database_url=f"sqlite:///{tmp_path / 'kept.db'}") as web:
             for _ in range(times):

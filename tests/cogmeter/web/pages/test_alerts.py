@@ -77,7 +77,7 @@ async def test_an_alert_is_acknowledged_by_the_keyboard_reported_and_audited(sta
     assert (now.state, now.acknowledged_by) == (AlertState.ACKNOWLEDGED, "dashboard")
 
 
-async def test_what_is_over_meanwhile_cannot_be_acknowledged_and_says_so(standing, browser):
+async def test_an_alert_that_has_resolved_cannot_be_acknowledged_and_the_page_shows_why(standing, browser):
     async with standing() as (web, alert):
         await asyncio.to_thread(opened, browser, f"{web.url}{PAGE}?refresh=0")
         now_us = time.time_ns() // 1_000

@@ -68,7 +68,7 @@ def test_words_can_be_read_on_every_ground(block):
 
 
 @pytest.mark.parametrize("block", ["dark", "light by choice"])
-def test_lines_bars_and_the_focus_stand_out_from_their_ground(block):
+def test_lines_bars_and_the_focus_have_contrast_with_their_background(block):
     found = colours(block)
     for line in ("p50", "p95", "p99", "bars", "failed"):
         assert contrast(found[line], found["surface"]) >= 3, line

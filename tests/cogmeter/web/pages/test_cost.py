@@ -115,7 +115,7 @@ async def test_operations_that_are_recorded_while_it_runs_are_in_it(served):
     assert "available after 3 whole days" in page
 
 
-async def test_a_stretch_of_time_is_taken_by_its_days(crowded):
+async def test_the_cost_of_a_range_is_that_of_its_days(crowded):
     today = time.time_ns() // 1_000 // DAY_US
     since, until = (datetime.fromtimestamp((today - back) * 86_400, UTC).strftime("%Y-%m-%d") for back in (4, 3))
     async with crowded() as web:

@@ -87,7 +87,7 @@ async def test_what_blocked_the_loop_is_shown_with_its_stack(crowded):
     assert "<script>alert" not in page
 
 
-async def test_a_loop_that_died_and_one_that_is_late_stand_before_those_that_run(crowded, monkeypatch):
+async def test_dead_and_late_loops_are_listed_before_those_that_run(crowded, monkeypatch):
     states = [
         LoopState("Feeds.refresh", dead=False, overdue_s=300.0, text="nothing has woken it"),
         LoopState("Archive.nightly", dead=True, overdue_s=0.0, text=f"ValueError: {HOSTILE}"),

@@ -24,7 +24,7 @@ def test_its_rows_say_up_to_which_duration_there_were_how_many():
     assert [words for words, _ in found.rows] == ["110 ms", "2.1 s"]  # the ends of the bars that they are in
 
 
-def test_lines_stand_at_the_percentiles_from_left_to_right():
+def test_lines_are_at_the_percentiles_from_left_to_right():
     held = buckets(*range(1_000, 1_000_000, 1_000))
     found = drawn(held)
     expected = [formatting.duration(value) for value in quantiles(held, (0.5, 0.95, 0.99))]

@@ -11,7 +11,7 @@ def bars(path):
     return [(int(x), int(high)) for x, high in re.findall(r"M(\d+) \d+v-(\d+)", path)]
 
 
-def test_the_highest_bar_is_as_high_as_the_box_and_failures_stand_in_the_same_measure():
+def test_the_highest_bar_is_as_high_as_the_box_and_failures_have_the_same_scale():
     drawn = spark([10, 0, 20, 5], [0, 0, 10, 0])
     half = STEP // 2
     assert drawn.width == 4 * STEP

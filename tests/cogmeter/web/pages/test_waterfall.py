@@ -15,7 +15,7 @@ def test_a_bar_lies_where_its_operation_ran_in_thousandths_of_the_whole():
     assert (bar.left, bar.width, bar.depth) == (250, 500, 0)
 
 
-def test_bars_stand_in_the_order_of_their_start_and_as_deep_as_what_they_ran_in():
+def test_bars_are_in_the_order_of_their_start_and_indented_below_their_parent():
     bars = drawn(span(3, 2, 30, 10), span(2, 1, 20, 50), span(1, 0, 0, 900))
     assert [(bar.span.id, bar.depth) for bar in bars] == [(1, 0), (2, 1), (3, 2)]
 

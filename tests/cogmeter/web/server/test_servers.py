@@ -342,7 +342,7 @@ REQUEST = b"GET /openapi.json HTTP/1.1\r\nHost: localhost\r\n\r\n"
         (REQUEST, b"", "IDLE_S"),
     ],
 )
-async def test_a_client_that_brings_no_whole_request_is_cut(served, monkeypatch, first, then, limit):
+async def test_a_client_without_a_complete_request_is_disconnected(served, monkeypatch, first, then, limit):
     monkeypatch.setattr(limits, "SWEEP_S", 0.02)
     async with served() as web:
         reader, writer = await asyncio.open_connection("127.0.0.1", int(web.url.rpartition(":")[2]))

@@ -9,7 +9,7 @@ PATH = "/api/performance"
 TOKEN = "a-token-of-more-than-32-characters-for-tests"
 
 
-async def test_an_alert_is_taken_up_once_by_its_id_or_number(served, breach):
+async def test_an_alert_is_acknowledged_once_by_its_id_or_number(served, breach):
     async with served() as web:
         alert = await breach(web)
         first = (await web.send("POST", f"{PATH}/alerts/{alert.id}/acknowledge")).json()

@@ -124,7 +124,7 @@ async def test_streams_end_when_the_server_stops(served):
             await asyncio.wait_for(task, LIMIT_S)  # to a clean end: a torn stream would raise
 
 
-async def test_a_stream_ends_with_its_session_and_that_of_the_token_goes_on(served):
+async def test_a_stream_ends_with_its_session_and_that_of_the_token_continues(served):
     async with served(http_token=TOKEN) as web:
         guard = web.servers._shared.guard
         cookie = guard.start_session()
