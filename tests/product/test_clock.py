@@ -13,8 +13,8 @@ import pytest
 from discord.ext import commands
 
 import cogmeter
-from cogmeter.diagnostics import Health
 from cogmeter.diagnostics.doctor import examine
+from cogmeter.diagnostics.health import Health
 from cogmeter.monitor import jobs
 from cogmeter_storage.model import DAY_US
 

@@ -14,8 +14,8 @@ import discord
 import pytest
 from discord.ext import commands
 
-from cogmeter.diagnostics import Health
 from cogmeter.diagnostics.doctor import examine
+from cogmeter.diagnostics.health import Health
 from cogmeter.monitor import jobs
 from cogmeter.query.records import Period, Range
 from cogmeter_storage import open_store

@@ -19,8 +19,8 @@ from cogmeter.alerts.delivery.dispatcher import Dispatcher
 from cogmeter.alerts.evaluator import BASELINES, MEASURED
 from cogmeter.alerts.measurement.history import WindowHistory
 from cogmeter.alerts.measurement.spending import KEY as SPENDING
-from cogmeter.diagnostics import Health
 from cogmeter.diagnostics.doctor import examine
+from cogmeter.diagnostics.health import Health
 from cogmeter.monitor.heartbeat import Heartbeat
 from cogmeter.monitor.scheduler import Scheduler
 from cogmeter.notifiers.webhook import WebhookNotifier

@@ -36,6 +36,27 @@ def test_the_help_starts_without_discord_or_numpy(cogmeter):
     assert cogmeter(program=("-c", script))[1] == "[]\n"
 
 
+READING = ("summary", "stats knowledge-graph", "alerts", "errors", "slow", "doctor", "export")
+
+
+def test_reading_a_database_starts_without_discord_and_the_web_libraries(cogmeter, seed, some):
+    database = seed(some)
+    heavy = {"aiohttp", "apscheduler", "discord", "jinja2", "matplotlib", "simcord", "textual"}
+    script = (
+        "import sys, cogmeter_bot.cli as cli\n"
+        f"for command in {READING}:\n"
+        f"    sys.argv = ['cogmeter', *command.split(), '--database', {str(database)!r}]\n"
+        "    try:\n"
+        "        cli.main()\n"
+        "    except SystemExit as end:\n"
+        "        assert not end.code, command\n"
+        f"    print(command, 'imported', sorted({heavy} & set(sys.modules)))\n"
+    )
+    code, out, _ = cogmeter(program=("-c", script))
+    assert code == 0
+    assert [line for line in out.splitlines() if " imported " in line] == [f"{name} imported []" for name in READING]
+
+
 def test_without_a_token_one_line_says_what_to_do(cogmeter):
     code, _, err = cogmeter("run")
     assert code == 1

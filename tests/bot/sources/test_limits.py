@@ -7,7 +7,7 @@ import pytest
 from discord.ext import commands
 
 from cogmeter.diagnosis import Status
-from cogmeter.diagnostics import Health
+from cogmeter.diagnostics.health import Health
 from cogmeter.diagnostics.judgement import judge
 from cogmeter.monitor.monitor import Monitor
 from cogmeter.query.query import now_us

@@ -13,8 +13,9 @@ import pytest
 from discord.ext import commands
 
 from cogmeter.diagnosis import Check, Status, worst
-from cogmeter.diagnostics import Health, bot_checks, monitor_checks
+from cogmeter.diagnostics import bot_checks, monitor_checks
 from cogmeter.diagnostics.doctor import examine
+from cogmeter.diagnostics.health import Health
 from cogmeter.monitor import jobs
 from cogmeter.monitor.monitor import Monitor
 from cogmeter.recording.recorder import Recorder

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
     from pydantic import BaseModel
 
-    from cogmeter.diagnostics import Health
+    from cogmeter.diagnostics.health import Health
     from cogmeter.monitor.monitor import Monitor
     from cogmeter.web.api.routes.live import Live
     from cogmeter.web.metrics.scrape import Scraper

@@ -15,7 +15,7 @@ from cogmeter_storage.model import FAILURES, MINUTE_US
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from cogmeter.diagnostics import Health
+    from cogmeter.diagnostics.health import Health
     from cogmeter.monitor.monitor import Monitor
     from cogmeter.web.metrics.exposition import MetricsPage
     from cogmeter_storage.model import OperationRecord

@@ -281,7 +281,7 @@ class Listener:
 
 
 def _shared(monitor: Monitor) -> Shared:
-    from cogmeter.diagnostics import Health
+    from cogmeter.diagnostics.health import Health
     from cogmeter.web.api.routes.live import Live
     from cogmeter.web.api.routing import LogThrottle, Shared
     from cogmeter.web.metrics.scrape import Scraper

@@ -14,7 +14,7 @@ import pytest
 from prometheus_client.openmetrics.parser import text_string_to_metric_families as openmetrics
 from prometheus_client.parser import text_string_to_metric_families as prometheus
 
-from cogmeter.diagnostics import Health
+from cogmeter.diagnostics.health import Health
 from cogmeter.monitor import jobs
 from cogmeter.recording.recorder import MAX_SERIES
 from cogmeter.web.metrics.counters import BOUNDS, COLUMNS, SUM, CounterReading

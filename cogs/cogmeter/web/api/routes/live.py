@@ -25,7 +25,7 @@ from cogmeter_storage.base import StorageError
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
-    from cogmeter.diagnostics import Health
+    from cogmeter.diagnostics.health import Health
     from cogmeter.monitor.monitor import Monitor
     from cogmeter.schemas.base import Schema
     from cogmeter.schemas.statistics import MinuteCounts
