@@ -52,6 +52,8 @@ class Painter:
             self._canvas: Any = FigureCanvasAgg(self._figure)  # its methods have no annotations
             self._upper = self._figure.add_axes(_UPPER)
             self._lower = self._figure.add_axes(_LOWER, sharex=self._upper)
+            for axis in (self._upper.xaxis, self._upper.yaxis, self._lower.xaxis, self._lower.yaxis):
+                axis.set_label_coords(0, 0)  # no axis has a label, so that none must be placed beside the tick labels
             self._upper.spines.bottom.set_visible(False)
             self._upper.tick_params(labelbottom=False)
             self._times = TimeFormatter()
@@ -216,7 +218,9 @@ def encode_png(pixels: NDArray[np.uint8]) -> bytes:
     """
     height, width, _ = pixels.shape
     rows = np.zeros((height, 1 + 3 * width), dtype=np.uint8)  # each row begins with its filter: 0, none
-    rows[:, 1:].reshape(height, width, 3)[...] = pixels[:, :, :3]
+    colours = rows[:, 1:].reshape(height, width, 3)
+    for channel in range(3):  # one by one, which takes a quarter of the time
+        colours[:, :, channel] = pixels[:, :, channel]
     header = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
     chunks = ((b"IHDR", header), (b"IDAT", zlib.compress(rows.data, _COMPRESSION)), (b"IEND", b""))
     return b"\x89PNG\r\n\x1a\n" + b"".join(_chunk(kind, data) for kind, data in chunks)
