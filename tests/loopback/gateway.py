@@ -52,6 +52,11 @@ class Gateway:
                 connection.session.connection = None
         return socket
 
+    def has_reached(self, client: Any) -> bool:
+        """Tells if a client has received every event that was sent to its sessions."""
+        connected = [session for session in self._sessions.values() if session.connection is not None]
+        return all(client._get_websocket(shard_id=one.shard).sequence == one.sequence for one in connected)
+
     async def dispatch(self, event: str, data: JSON, shard: int = 0) -> None:
         """Sends an event to the session of a shard; while it is disconnected, the event waits for its RESUME.
 

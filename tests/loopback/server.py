@@ -43,6 +43,7 @@ class Loopback:
         self.url = ""
         self._runner: web.AppRunner | None = None
         self._before: tuple[str, yarl.URL] | None = None
+        self._bots: list[discord.Client] = []
 
     @property
     def requests(self) -> Log[Request]:
@@ -129,6 +130,17 @@ class Loopback:
         await self.dispatch("MESSAGE_CREATE", message, self._shard_of(message))
         return message
 
+    async def settled(self, *, timeout_s: float = 60.0) -> None:
+        """Waits until every running bot has received all events, and until what discord.py started for them has ended.
+
+        Raises:
+            TimeoutError: some of it, such as a command that waits for another event, has not ended in time.
+        """
+        async with asyncio.timeout(timeout_s):
+            while not all(map(self.gateway.has_reached, self._bots)) or any(map(_is_discords, asyncio.all_tasks())):
+                await asyncio.sleep(0.002)
+        await turns()
+
     async def requested(self, route: str, *, count: int = 1, timeout_s: float = 5.0) -> list[Request]:
         """The requests to a route such as `POST /channels/{channel_id}/messages`, once there are `count`."""
         found = await self.requests.wait_for(lambda request: request.route == route, count=count, timeout_s=timeout_s)
@@ -157,8 +169,10 @@ class Loopback:
             connection = asyncio.create_task(bot.connect(), name="loopback: connect")
             try:
                 await _ready(bot, connection, timeout_s)
+                self._bots.append(bot)
                 yield bot
             finally:
+                self._bots = [other for other in self._bots if other is not bot]
                 await bot.close()
                 await asyncio.gather(connection, return_exceptions=True)
                 await _threads_ended(others)
@@ -166,6 +180,11 @@ class Loopback:
     def _shard_of(self, payload: JSON) -> int:
         shards = max(self.gateway.shards_identified, 1)
         return (int(payload.get("guild_id") or 0) >> 22) % shards
+
+
+def _is_discords(task: asyncio.Task[Any]) -> bool:
+    """Tells if discord.py started a task for an event, a command or a component."""
+    return task.get_name().startswith(("discord.py: ", "CommandTree-invoker", "discord-ui-"))
 
 
 def _hurry(bot: Any) -> None:

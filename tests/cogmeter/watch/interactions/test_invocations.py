@@ -115,22 +115,15 @@ def ends(recorded):
 
 @pytest.fixture
 def use(discord_server, ends):
-    """``await use("fails", "!breaks")``: these interactions and messages, each after the record of the one before.
+    """``await use("fails", "!breaks")``: these interactions and messages, each after the record of the one before."""
 
-    With ``quiet``, none is expected.
-    """
-
-    async def send(*names, quiet=False):
+    async def send(*names):
         for name in names:
-            before = len(ends())
             if name.startswith("!"):
                 await discord_server.say(name)
             else:
                 await discord_server.interact(USE[name](discord_server))
-            until = time.perf_counter() + 1
-            while not quiet and len(ends()) == before and time.perf_counter() < until:
-                await asyncio.sleep(0.005)
-            await asyncio.sleep(0.05 if quiet else 0.02)  # for what comes after the record, and a second one
+            await discord_server.settled()
 
     return send
 
@@ -183,7 +176,7 @@ async def test_discords_failures_are_distinguished_from_our_being_late(
 
         monkeypatch.setattr(arrivals.context.tracker, "arrive", arrived)
         await discord_server.interact(discord_server.owner.slash("asks"))
-        await asyncio.sleep(0.1)
+        await discord_server.settled()
     assert [one[:2] for one in ends()] == [("asks", outcome)]
 
 
@@ -194,7 +187,7 @@ async def test_a_signature_that_differs_from_discords_is_the_bots_fault(ready_bo
 
     async with watching(ready_bot, *SURFACES):
         await discord_server.interact(discord_server.owner.slash("asks"))
-        await asyncio.sleep(0.1)
+        await discord_server.settled()
     ((_, outcome, error),) = ends()
     assert outcome is ERROR
     assert error.startswith("CommandSignatureMismatch")
@@ -218,7 +211,7 @@ async def test_a_transformer_fails_by_the_user_unless_discord_did(
     ready_bot.tree.command()(asks)
     async with watching(ready_bot, *SURFACES):
         await discord_server.interact(discord_server.owner.slash("asks", {"word": "x"}))
-        await asyncio.sleep(0.1)
+        await discord_server.settled()
     assert [one[:2] for one in ends()] == [("asks", outcome)]
 
 
@@ -266,7 +259,7 @@ async def test_handlers_of_every_level_run_as_without_us_and_hide_nothing(
             async with watching(bot, *kinds):
                 if not early:
                     set_handlers(bot, order)
-                await use("fails", "hybrid fails", "!breaks", "!hybrid true", "!outer inner x", quiet=not watched)
+                await use("fails", "hybrid fails", "!breaks", "!hybrid true", "!outer inner x")
     assert heard[True] == heard[False]
     assert {"tree", "bot", "cog", "command"} == set(heard[True])
     errors = [(name, outcome, error.partition(":")[0]) for name, outcome, error in ends()]
@@ -339,9 +332,9 @@ async def test_our_own_commands_are_not_recorded_even_when_refused(ready_bot, wa
     async with watching(ready_bot, *SURFACES) as (arrivals, *_):
         arrive = arrivals.context.tracker.arrive
         arrivals.context.tracker.arrive = lambda data: own.append(arrive(data)) or own[-1]
-        await use("works", quiet=True)
+        await use("works")
         ready_bot.tree.interaction_check = check
-        await use("works", quiet=True)
+        await use("works")
     assert ends() == []
     assert [pending.own for pending in own] == [True, True]
 
@@ -360,7 +353,7 @@ async def test_an_overridden_invoke_keeps_its_parameters_and_what_it_returns(dis
     await everything(bot)
     async with discord_server.running(bot), watching(bot, *SURFACES):
         await discord_server.say("!breaks")
-        await asyncio.sleep(0.1)
+        await discord_server.settled()
     assert answers == ["BREAKS"]
     assert ends() == [("breaks", ERROR, "OSError: prefix")]
 
@@ -380,7 +373,6 @@ async def test_time_before_the_first_await_counts_for_each_kind(ready_bot, watch
 
     async with watching(ready_bot, *SURFACES):
         await use("hybrid", "!hybrid")
-        await asyncio.sleep(0.1)
     slash, prefix = recorded("discord.commands")
     assert slash.duration_ms >= 300
     assert prefix.duration_ms >= 300
@@ -400,7 +392,6 @@ async def test_a_command_invoked_by_another_begins_when_it_is_invoked(ready_bot,
 
     async with watching(ready_bot, *SURFACES):
         await use("!sudo")
-        await asyncio.sleep(0.3)
     quick_one, sudo_one = recorded("discord.commands")
     assert (quick_one.operation, sudo_one.operation) == ("quick", "sudo")
     assert sudo_one.duration_ms - quick_one.duration_ms >= 190
@@ -428,7 +419,7 @@ async def test_a_worker_that_began_with_an_earlier_message_counts_from_each_mess
         await asyncio.sleep(0.3)
         sent_s = time.perf_counter()
         await discord_server.say("!outer")
-        await asyncio.sleep(0.1)
+        await discord_server.settled()
         bot.worker.cancel()
     _, second = recorded("discord.commands")
     assert second.duration_ms <= (time.perf_counter() - sent_s) * 1000
@@ -454,7 +445,7 @@ async def test_what_runs_inside_knows_its_command_and_a_failed_one_keeps_its_spa
 
     async with watching(ready_bot, *SURFACES) as (arrivals, *_):
         await discord_server.interact(discord_server.owner.slash("tags find"))
-        await asyncio.sleep(0.1)
+        await discord_server.settled()
         await use("!tags find")
         traces = list(arrivals.context.tracker.traces)
     found = [(one.operation, one.metadata["command"], one.metadata["parent"]) for one in recorded("search")]
@@ -477,7 +468,6 @@ async def test_a_slow_command_keeps_its_trace_and_autocomplete_never_does(ready_
     async with watching(ready_bot, *SURFACES) as (arrivals, *_):
         arrivals.context.tracker._slow_ns = 50_000_000
         await use("!slow", "complete fails")
-        await asyncio.sleep(0.1)
         assert [(one.operation, one.outcome) for one in arrivals.context.tracker.traces] == [("slow", OK)]
 
 
@@ -564,7 +554,6 @@ async def test_without_both_hooks_of_prefix_commands_the_public_events_still_do(
     broken_hooks("prefix commands", "command errors", "message arrivals")
     async with watching(ready_bot, *SURFACES):
         await use("hybrid fails", *MESSAGES)
-        await asyncio.sleep(0.1)
     assert [one[:2] for one in ends()] == [
         ("hybrid", ERROR),
         ("hybrid", OK),
@@ -590,7 +579,7 @@ async def test_a_fault_of_ours_keeps_no_command_from_running(ready_bot, watching
             monkeypatch.setattr(surfaces[0].context.tracker, "end", None)
         else:
             monkeypatch.setattr(cogmeter.watch.interactions.prefix, "Who", None)
-        await use("hybrid", "!hybrid", "!breaks", quiet=True)
+        await use("hybrid", "!hybrid", "!breaks")
         assert [done.get_nowait(), done.get_nowait()] == ["hybrid", "hybrid"]
         assert sum(hook.faults for one in surfaces for hook in one.hooks) >= 2
     assert "failed" in caplog.text
@@ -604,7 +593,7 @@ async def test_a_bot_that_is_not_watched_is_not_recorded(discord_server, make_bo
     watched, other = make_bot(), make_bot()
     await everything(other)
     async with watched, watching(watched, *SURFACES), discord_server.running(other):
-        await use("works", "hybrid fails", "menu", "complete", "!breaks", quiet=True)
+        await use("works", "hybrid fails", "menu", "complete", "!breaks")
     assert ends() == []
 
 
@@ -640,6 +629,6 @@ async def test_wrappers_that_came_later_stay_and_ours_below_them_are_silent(
         tree._call, ready_bot.invoke = call, invoke
     assert (tree._call, ready_bot.invoke) == (call, invoke)
     assert slash.hooks[-1].state is prefix.hooks[0].state is HookState.BURIED
-    await use("works", "!breaks", quiet=True)
+    await use("works", "!breaks")
     assert theirs == ["call", "invoke"]
     assert ends() == []

@@ -58,8 +58,7 @@ def said(discord_server, make_bot, watching, recorder):
         async with discord_server.running(bot), watching(bot, Arrivals, PrefixCommands) as installed:
             for text in texts:
                 await discord_server.say(text)
-                await asyncio.sleep(0.05)
-            await asyncio.sleep(0.1)
+                await discord_server.settled()
             return installed
 
     return say

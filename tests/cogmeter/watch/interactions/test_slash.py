@@ -77,24 +77,18 @@ def add_commands(bot, recorder):  # noqa: C901 - one of each
 
 @pytest.fixture
 def used(discord_server, make_bot, watching, recorder, recorded):
-    """``await used(*payloads)``: a bot with the commands is sent these interactions, one after the other.
+    """``await used(*payloads)``: a bot with the commands is sent these interactions, each after the one before it."""
 
-    With ``in_turn`` each interaction waits until the one before it is recorded.
-    """
-
-    async def use(*makers, prepare=lambda bot: None, surfaces=SURFACES, in_turn=False):
+    async def use(*makers, prepare=lambda bot: None, surfaces=SURFACES):
         bot = make_bot()
         add_commands(bot, recorder)
         prepare(bot)
         async with discord_server.running(bot):
             await bot.tree.sync()
             async with watching(bot, *surfaces) as installed:
-                for number, make in enumerate(makers, start=1):
+                for make in makers:
                     await discord_server.interact(make(discord_server.owner))
-                    await asyncio.sleep(0.05)
-                    while in_turn and len(recorded("discord.commands")) < number:
-                        await asyncio.sleep(0.005)
-                await asyncio.sleep(0.4)
+                    await discord_server.settled()
                 return installed
 
     return use
@@ -215,7 +209,7 @@ async def test_public_events_replace_each_hook_that_fails(used, recorded, monkey
                 hook._expects = ["something", "else"]
 
     monkeypatch.setattr(SlashCommands, "prepare", worse)
-    _, surface, _ = await used(slash("group inner deep"), slash("broken"), in_turn=True)
+    _, surface, _ = await used(slash("group inner deep"), slash("broken"))
     assert [hook.name for hook in surface.hooks if hook.state is HookState.FAILED] == ["slash commands"]
     assert [(one.operation, one.outcome, one.error) for one in recorded("discord.commands")] == [
         ("group inner deep", Outcome.OK, None),
