@@ -36,7 +36,7 @@ class Exchange:
         """Wakes who waits for a change."""
         self._changed.set()
 
-    async def acknowledged(self, timeout_s: float = 5.0) -> JSON:
+    async def acknowledged(self, timeout_s: float = 30.0) -> JSON:
         """The body of the callback, once it came."""
         async with asyncio.timeout(timeout_s):
             while self.callback is None:
@@ -44,7 +44,7 @@ class Exchange:
         await turns()
         return self.callback
 
-    async def answered(self, timeout_s: float = 5.0) -> JSON:
+    async def answered(self, timeout_s: float = 30.0) -> JSON:
         """The response message, once there is one that is no longer loading."""
         async with asyncio.timeout(timeout_s):
             while self.original is None or self.loading:
@@ -52,7 +52,7 @@ class Exchange:
         await turns()
         return self.original
 
-    async def followed_up(self, count: int = 1, timeout_s: float = 5.0) -> list[JSON]:
+    async def followed_up(self, count: int = 1, timeout_s: float = 30.0) -> list[JSON]:
         """The followup messages, once there are `count`."""
         async with asyncio.timeout(timeout_s):
             while len(self.followups) < count:

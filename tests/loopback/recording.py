@@ -103,7 +103,7 @@ class Log(Generic[T]):
         """Forgets the entries, so that a test can look at one step alone."""
         self._entries.clear()
 
-    async def wait_for(self, wanted: Callable[[T], bool], *, count: int = 1, timeout_s: float = 5.0) -> list[T]:
+    async def wait_for(self, wanted: Callable[[T], bool], *, count: int = 1, timeout_s: float = 30.0) -> list[T]:
         """The matching entries as soon as there are `count` of them.
 
         Raises:

@@ -141,18 +141,18 @@ class Loopback:
                 await asyncio.sleep(0.002)
         await turns()
 
-    async def requested(self, route: str, *, count: int = 1, timeout_s: float = 5.0) -> list[Request]:
+    async def requested(self, route: str, *, count: int = 1, timeout_s: float = 30.0) -> list[Request]:
         """The requests to a route such as `POST /channels/{channel_id}/messages`, once there are `count`."""
         found = await self.requests.wait_for(lambda request: request.route == route, count=count, timeout_s=timeout_s)
         await turns()
         return found
 
-    async def sent_op(self, op: int, *, count: int = 1, timeout_s: float = 5.0) -> list[GatewayOp]:
+    async def sent_op(self, op: int, *, count: int = 1, timeout_s: float = 30.0) -> list[GatewayOp]:
         """The gateway payloads with that op, once there are `count`."""
         return await self.ops.wait_for(lambda sent: sent.op == op, count=count, timeout_s=timeout_s)
 
     @contextlib.asynccontextmanager
-    async def running(self, bot: BotT, *, hurry: bool = True, timeout_s: float = 20.0) -> AsyncIterator[BotT]:
+    async def running(self, bot: BotT, *, hurry: bool = True, timeout_s: float = 60.0) -> AsyncIterator[BotT]:
         """Runs a bot in this loop from before its login until it is ready, and closes it at the end.
 
         With `hurry`, two waits of discord.py are left out that only time would tell: 5 s before each further
@@ -208,7 +208,7 @@ async def _ready(bot: discord.Client, connection: asyncio.Task[None], timeout_s:
         ready.cancel()
 
 
-async def _threads_ended(others: set[threading.Thread], timeout_s: float = 2.0) -> None:
+async def _threads_ended(others: set[threading.Thread], timeout_s: float = 30.0) -> None:
     """discord.py asks its heartbeat threads to end; this waits until they did, but for those of other bots."""
     async with asyncio.timeout(timeout_s):
         while any(one.name.startswith("keep-alive-handler") for one in set(threading.enumerate()) - others):

@@ -288,7 +288,7 @@ async def test_a_sync_that_fails_on_the_way_leaves_the_bot_monitored(fault, capl
     async with Loopback() as server:
         server.fail(fault, "PUT /applications/{application_id}/commands", times=9)
         async with server.running(bot):
-            async with asyncio.timeout(5):
+            async with asyncio.timeout(60):
                 while not lines(caplog):
                     await asyncio.sleep(0.005)
             assert not (await reported(bot, "registration")).well

@@ -14,7 +14,7 @@ from cogmeter.watch.gateway import Gateway, connection_problem, sockets_of
 
 
 async def until(condition):
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(60):
         while not condition():
             await asyncio.sleep(0.005)
 

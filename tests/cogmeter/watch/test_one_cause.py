@@ -287,7 +287,7 @@ def ends(recorded):
 
 
 async def one_more(ends, before):
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(60):
         while len(ends()) == before:
             await asyncio.sleep(0.002)
     await asyncio.sleep(0.002)

@@ -78,7 +78,7 @@ def whose(recorded):
 
 
 async def until(condition):
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(60):
         while not condition():
             await asyncio.sleep(0.005)
 
@@ -172,7 +172,7 @@ async def test_a_command_that_fails_before_it_is_found_closes_what_its_handlers_
 
     async with surfaces(ready_bot):
         await (await discord_server.interact(discord_server.owner.slash("gone"))).answered()
-        await asyncio.sleep(0.05)
+        await discord_server.settled()
         worker.put()
         await until(lambda: len(whose()) == 2)
     assert [set(one) for one in whose()] == [WHOSE, set()]
@@ -227,7 +227,7 @@ async def test_an_operation_that_ends_after_its_interaction_is_nobodys(
 
     async with surfaces(ready_bot):
         await (await discord_server.interact(discord_server.owner.slash("play"))).answered()
-        await asyncio.sleep(0.05)
+        await discord_server.settled()
         go.set()
         await asyncio.gather(*jobs, return_exceptions=True)
     assert whose() == [{}, {}, {}]
@@ -262,7 +262,7 @@ async def test_a_timer_a_thread_and_the_timeout_of_a_view_are_nobodys_when_they_
 
     async with surfaces(ready_bot):
         await (await discord_server.interact(discord_server.owner.slash("play"))).answered()
-        await asyncio.sleep(0.05)
+        await discord_server.settled()
         go.set()
         await until(lambda: len(whose()) == 3)
         await threads[0]
@@ -287,7 +287,7 @@ async def test_requests_and_stalls_of_a_task_that_outlasts_its_interaction_belon
 
     async with surfaces(ready_bot, Rest, StallWatch):
         await (await discord_server.interact(discord_server.owner.slash("start"))).answered()
-        await asyncio.sleep(0.2)
+        await discord_server.settled()
         go.set()
         await jobs[0]
         await until(lambda: recorded("discord.stalls"))

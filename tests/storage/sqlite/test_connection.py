@@ -18,7 +18,7 @@ def threads():
 
 
 async def no_thread_left(before):
-    for _ in range(200):
+    for _ in range(6_000):
         if threads() <= before:
             return True
         await asyncio.sleep(0.01)

@@ -16,7 +16,7 @@ from cogmeter.watch.interactions.arrivals import Arrivals, message_arrived_ns
 
 
 async def until(found, count=1):
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(60):
         while len(found) < count:
             await asyncio.sleep(0.005)
 

@@ -25,7 +25,7 @@ def ends(recorded):
 
     async def read(count=1):
         services = {"discord.commands", "discord.autocomplete"}
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(60):
             while sum(one.service in services for one in recorded()) < count:
                 await asyncio.sleep(0.005)
         await asyncio.sleep(0.05)

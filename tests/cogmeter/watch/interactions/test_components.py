@@ -111,7 +111,7 @@ def settled(recorded):
     """``await settled(count)``: the component operations by name, once there are that many."""
 
     async def settle(count=1):
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(60):
             while len(recorded(SERVICE)) < count:
                 await asyncio.sleep(0.005)
         await asyncio.sleep(0.02)
@@ -384,7 +384,7 @@ async def test_modals_keep_their_own_handler_their_refusal_and_their_end(discord
             await discord_server.interact(discord_server.owner.modal("form", {"field": value}))
             while len(recorded(SERVICE)) < number:
                 await asyncio.sleep(0.005)
-        assert await asyncio.wait_for(form.wait(), 1) is False  # it was stopped by its success, not by a timeout
+        assert await asyncio.wait_for(form.wait(), 60) is False  # it was stopped by its success, not by a timeout
     assert [(one.operation, one.outcome, one.error) for one in recorded(SERVICE)] == [
         ("Form", Outcome.USER, REFUSED),
         ("Form", Outcome.ERROR, "ValueError: form"),

@@ -43,7 +43,7 @@ def outcomes(recorded):
     """``await outcomes(count)``: the outcome and error of each press, once there are that many, and no more come."""
 
     async def read(count=1):
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(60):
             while len(recorded(SERVICE)) < count:
                 await asyncio.sleep(0.005)
         await asyncio.sleep(0.05)

@@ -426,7 +426,7 @@ async def test_a_stream_that_breaks_off_is_seen_to_be_torn(served, stage):
 
 async def _leave(web, stage, method):
     asking = asyncio.create_task(web.send(method, "/wait") if method == "POST" else web.get("/wait"))
-    await asyncio.wait_for(stage.begun.wait(), 20)
+    await asyncio.wait_for(stage.begun.wait(), 60)
     asking.cancel()
     await asyncio.gather(asking, return_exceptions=True)
 
@@ -434,7 +434,7 @@ async def _leave(web, stage, method):
 async def test_a_question_ends_when_its_client_leaves(served, stage):
     async with served() as web:
         await _leave(web, stage, "GET")
-        await asyncio.wait_for(stage.ended.wait(), 20)
+        await asyncio.wait_for(stage.ended.wait(), 60)
         assert stage.outcome == "cancelled"
 
 
@@ -443,7 +443,7 @@ async def test_a_change_is_finished_although_its_client_leaves(served, stage):
         await _leave(web, stage, "POST")
         assert (await web.get("/names/x")).status == 200  # the server has had time to notice
         stage.go_on.set()
-        await asyncio.wait_for(stage.ended.wait(), 20)
+        await asyncio.wait_for(stage.ended.wait(), 60)
         assert stage.outcome == "finished"
 
 
