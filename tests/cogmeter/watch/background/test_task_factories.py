@@ -289,8 +289,9 @@ async def test_the_names_of_stalls_follow_a_factory_that_is_set_later(bot, watch
         factory(argument)
         await asyncio.create_task(asyncio.sleep(2.5))  # the watchdog asks the loop every two seconds at least
         await asyncio.create_task(search())
-        await until(lambda: recorded("discord.stalls"))
-    assert [one.metadata["during"].rpartition(".")[2] for one in recorded("discord.stalls")] == ["search"]
+        await until(lambda: any(one.metadata["during"] for one in recorded("discord.stalls")))
+    names = [one.metadata["during"].rpartition(".")[2] for one in recorded("discord.stalls")]
+    assert [name for name in names if name] == ["search"]  # a busy machine makes stalls of its own, which have no task
 
 
 async def test_a_factory_that_fails_costs_nothing(factory):
