@@ -4,7 +4,7 @@ from cogmeter_storage.base import CorruptStoreError, StorageError, Store
 from cogmeter_storage.factory import open_store
 from cogmeter_storage.model import (
     Cleaned,
-    ErrorGroup,
+    FailureGroup,
     Marker,
     OperationRecord,
     Outcome,
@@ -22,7 +22,7 @@ from cogmeter_storage.model import (
 __all__ = [
     "Cleaned",
     "CorruptStoreError",
-    "ErrorGroup",
+    "FailureGroup",
     "Marker",
     "OperationRecord",
     "Outcome",

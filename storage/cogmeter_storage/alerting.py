@@ -158,7 +158,7 @@ class AuditEntry:
 
     at_us: int
     actor: str
-    action: str  # threshold set, threshold reset, mute, unmute, acknowledge
+    action: str  # threshold set, threshold reset, mute, unmute, acknowledge, resolve error, mute error, unmute error
     subject: str  # for example error_rate@knowledge-graph
     before: str
     after: str
@@ -184,7 +184,7 @@ class AlertStore(Protocol):
     async def shift_times(self, step_us: int, *, now_us: int) -> None:
         """Follow a step of the clock, after which it shows ``now_us``: waiting deliveries keep their remaining time.
 
-        Mutes that were active keep their remaining time. Ended ones are unchanged.
+        Mutes that were active, also those of error groups, keep their remaining time. Ended ones are unchanged.
         """
         ...
 

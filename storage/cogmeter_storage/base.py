@@ -9,10 +9,11 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from cogmeter_storage.alerting import AlertStore
+    from cogmeter_storage.errors import ErrorStore
     from cogmeter_storage.model import (
         Cleaned,
         Damage,
-        ErrorGroup,
+        FailureGroup,
         Marker,
         OperationRecord,
         Outcome,
@@ -87,10 +88,10 @@ class Store(Protocol):
         """Move rows that were recorded while the clock was ahead: more than five minutes after ``now_us``.
 
         Operations, slots, samples, traces and markers with later times go to the table ``set_apart``. A clean-up
-        removes them once that move is older than the retention; ``status`` counts them. Alerts, deliveries and their
-        records stay, and their later times become ``now_us``; mutes start then and keep their length. Later appends
-        follow the rows that remain. Opening a store for writing does the same with the wall clock. Returns whether
-        anything was corrected.
+        removes them once that move is older than the retention; ``status`` counts them. Alerts, deliveries, error
+        groups and their records stay, and their later times become ``now_us``; mutes start then and keep their length.
+        Later appends follow the rows that remain. Opening a store for writing does the same with the wall clock.
+        Returns whether anything was corrected.
         """
         ...
 
@@ -161,9 +162,9 @@ class Store(Protocol):
         """
         ...
 
-    async def error_groups(
+    async def failure_groups(
         self, series: Collection[int] | None, since_us: int, until_us: int, *, limit: int = 50
-    ) -> list[ErrorGroup]:
+    ) -> list[FailureGroup]:
         """Group the failures of these series (None: all) that ended in the range; return the largest groups first.
 
         At most the newest 20,000 failures are read. If there are more, every group has ``truncated`` set.
@@ -175,8 +176,9 @@ class Store(Protocol):
 
         Operations and minutes are removed in whole hours, hours in whole days. Traces, samples, ended deliveries,
         attempts and ended mutes are kept as long as operations; resolved alerts (with everything that belongs to them),
-        markers and the audit log as long as days. These stay: operations that are not sealed, slots that are not folded
-        yet (call fold() first), alerts that are not resolved, and waiting deliveries.
+        markers and the audit log as long as days; error groups as long as errors, after their last one. These stay:
+        operations that are not sealed, slots that are not folded yet (call fold() first), alerts that are not resolved,
+        and waiting deliveries.
         """
         ...
 
@@ -225,6 +227,11 @@ class Store(Protocol):
         """The alerts, deliveries, mutes and threshold overrides; see AlertStore."""
         ...
 
+    @property
+    def errors(self) -> ErrorStore:
+        """The error groups with their counts and examples; see ErrorStore."""
+        ...
+
     async def first_us(self) -> int | None:
         """Return the start of the first stored minute, or of the first hour or day if only those are stored.
 
@@ -261,8 +268,9 @@ class Store(Protocol):
     async def erase_person(self, person: Person) -> int:
         """Erase the data that identifies one person; return the number of changed rows. The operations themselves stay.
 
-        The metadata entry is removed. The user id is replaced in texts and metadata, whether text or number. The
-        display name is replaced where it names an actor. The work is split like clean().
+        The metadata entry is removed, and so is its value from the users of errors. The user id is replaced in texts
+        and metadata, whether text or number. The display name is replaced where it names an actor. The work is split
+        like clean().
         """
         ...
 

@@ -92,7 +92,7 @@ class OperationRecord:
 
 
 @dataclass(frozen=True, slots=True)
-class ErrorGroup:
+class FailureGroup:
     """Failures of one service, operation and outcome whose texts differ only in numbers and ids."""
 
     service: str
@@ -152,6 +152,7 @@ class Retention:
     raw_hours: float = 168.0  # operations and minutes
     hour_hours: float = 90 * 24.0
     day_hours: float = 730 * 24.0
+    error_hours: float = 90 * 24.0  # error groups, after their last error
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,6 +164,7 @@ class Cleaned:
     traces: int = 0
     samples: int = 0
     alerts: int = 0  # with everything that belongs to them
+    errors: int = 0  # groups, with everything that belongs to them
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,6 +9,8 @@ from pathlib import Path
 import pytest
 
 from cogmeter_storage import Row, Store, open_store
+from cogmeter_storage.errors import ErrorBatch, ErrorExample, ErrorKind, ErrorLink, Frame
+from cogmeter_storage.model import DAY_US
 
 NOON = 1_750_075_200_000_000  # 2025-06-16 12:00:00 UTC, a border of minutes and hours
 NAMES = [("alpha", "one"), ("alpha", "two"), ("beta", "one")]
@@ -81,3 +83,30 @@ def append() -> Callable[..., object]:
         return await store.append((rows[i : i + 100] for i in range(0, len(rows), 100)), now_us=now_us)
 
     return append
+
+
+@pytest.fixture
+def make_errors(noon: int) -> Callable[..., ErrorBatch]:
+    """``make_errors("a", at_us, count=2, ...)``: errors of one group at one moment, with one example."""
+
+    def make(name: str, at_us: int = noon, *, count: int = 1, users: str = "", **others: object) -> ErrorBatch:
+        place = Frame("bot/answers.py", f"Answers.{name}", 42, own=True)
+        frames = (Frame("asyncio/events.py", "run", 80, own=False), place)
+        link = ErrorLink("RuntimeError", f"no answer from {name}", frames)
+        values = {
+            "fingerprint": name.rjust(16, "0"),
+            "kind": ErrorKind.FAILED,
+            "type": link.type,
+            "message": link.message,
+            "place": place,
+            "first_us": at_us,
+            "last_us": at_us,
+            "counts": {("alpha", "one", at_us // DAY_US): count},
+            "users": frozenset(users),
+            "guilds": frozenset(),
+            "version": None,
+            "examples": (ErrorExample(at_us, "alpha", "one", next(iter(users), None), "1.4", (link,)),),
+        }
+        return ErrorBatch(**values | others)
+
+    return make

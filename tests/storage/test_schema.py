@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
+import gzip
 import sqlite3
+from collections import Counter
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
-from cogmeter_storage import StorageError
+from cogmeter_storage import Outcome, StorageError
 from cogmeter_storage.alerting import AlertChange, AlertState, Step
-from cogmeter_storage.model import HOUR_US
+from cogmeter_storage.model import DAY_US, HOUR_US
 from cogmeter_storage.schema import SQLITE_MIGRATIONS, SQLITE_VERSION
 
 
@@ -83,3 +87,66 @@ async def test_a_database_of_an_earlier_version_is_upgraded_and_nothing_is_lost(
         # New ids go on behind the old ones.
         (new,) = await store.alerting.save([Step(replace(high, uid="new", id=0))])
         assert new.id == 3
+
+
+# Written by databases/write_version_5.py with the last release of schema version 5.
+VERSION_5 = Path(__file__).parent / "databases" / "version_5.db.gz"
+FAILURES = [
+    # service, operation, text, outcome, failures, id of the newest
+    ("graph", "load", "KeyError: node # of page #", Outcome.ERROR, 60, 896),
+    ("discord.commands", "ask", "KeyError: node # of page #", Outcome.ERROR, 60, 891),
+    ("graph", "search", "KeyError: node # of page #", Outcome.ERROR, 60, 886),
+    ("graph", "load", "HTTPException: # after # ms (request #)", Outcome.UPSTREAM, 35, 890),
+    ("discord.commands", "ask", "HTTPException: # after # ms (request #)", Outcome.UPSTREAM, 34, 897),
+    ("graph", "search", "HTTPException: # after # ms (request #)", Outcome.UPSTREAM, 34, 883),
+]
+
+
+@pytest.fixture
+def version_5(tmp_path):
+    """The path of a database of the release before error groups, with 283 failures of 900 operations."""
+    path = tmp_path / "performance.db"
+    path.write_bytes(gzip.decompress(VERSION_5.read_bytes()))
+    return path
+
+
+def rows_of(path, *queries):
+    with contextlib.closing(sqlite3.connect(path)) as raw:
+        return [raw.execute(query).fetchall() for query in queries]
+
+
+async def test_failures_of_the_release_before_error_groups_are_answered_as_by_that_release(version_5, backend):
+    async with backend.store() as store:
+        groups = await store.failure_groups(None, 0, 2**60)
+        found = [(one.service, one.operation, one.kind, one.outcome, one.count, one.example.id) for one in groups]
+        assert found == FAILURES
+        newest = await store.recent([1, 2, 3], 0, 2**60, limit=2, failed=True)
+        assert [(one.id, one.error) for one in newest] == [
+            (897, "HTTPException: 503 after 896 ms (request 0x380)"),
+            (896, "KeyError: node 895 of page 1"),
+        ]
+        totals = await store.totals(0, 2**60, groups={1: 0, 2: 1, 3: 2})
+        assert totals.outcomes.tolist() == [[[187, 60, 34, 19, 0], [187, 60, 35, 18, 0], [187, 60, 34, 19, 0]]]
+        assert totals.sum_us.tolist() == [[5278350, 5289450, 5300550]]
+        assert totals.max_us.tolist() == [[34189, 34226, 34263]]
+        assert not (await store.verify())
+
+
+async def test_an_upgrade_to_error_groups_changes_no_row_and_no_answer_of_a_view(version_5, backend, make_errors, noon):
+    before = dump(version_5)
+    views = ("SELECT * FROM operations ORDER BY id", "SELECT * FROM alerts ORDER BY id")
+    shown = rows_of(version_5, *views)
+    with pytest.raises(StorageError, match="earlier version"):
+        await backend.open(read_only=True)
+    async with backend.store() as store:
+        assert await store.errors.groups(0, 2**60) == []
+        (change,) = await store.errors.add([make_errors("a", noon)])
+        assert (change.group.id, change.reopened) == (1, False)
+        assert [alert.uid for alert in await store.alerting.alerts()] == ["4bb1"]
+        assert len(await store.alerting.due(noon + 9 * DAY_US)) == 1
+    assert before <= dump(version_5)
+    assert rows_of(version_5, *views) == shown
+    outcomes = Counter(row[6] for row in shown[0])
+    assert outcomes == {"ok": 561, "error": 180, "upstream": 103, "user": 56}
+    ((row,),) = rows_of(version_5, "SELECT type, message, file, line, total, last_seen FROM errors")
+    assert row == ("RuntimeError", "no answer from a", "bot/answers.py", 42, 1, "2025-06-16T12:00:00.000Z")

@@ -9,6 +9,7 @@ import pytest
 
 from cogmeter_storage import Marker, Person, Retention, StorageError, open_store
 from cogmeter_storage.alerting import Mute
+from cogmeter_storage.errors import ErrorExample, ErrorLink
 from cogmeter_storage.model import DAY_US, HOUR_US, MINUTE_US
 
 EVERYTHING = 2**62
@@ -141,6 +142,29 @@ async def test_forgetting_takes_the_person_out_and_leaves_all_else(store, append
     assert [one.actor for one in await store.alerting.audit()] == ["(forgotten)"]
     assert [one.name for one in await store.markers(noon, noon + 1)] == ["by (forgotten)"]
     assert await store.erase_person(SOMEBODY) == 0
+
+
+async def test_erasing_removes_the_person_from_errors(store, make_errors, noon, tmp_path):
+    other = ErrorLink("KeyError", "no right for 123456789012345678 in 1123456789012345678", ())
+    hashes = frozenset({"0a1b2c3d", "ffffffff"})
+    example = ErrorExample(noon, "alpha", "one", "0a1b2c3d", None, (other,))
+    await store.errors.add([make_errors("a", noon, message=other.message, users=hashes, examples=(example,))])
+    await store.errors.add([make_errors("b", noon, guilds=frozenset({"0000cafe"}))])
+    await store.errors.resolve(1, actor="Ann", now_us=noon)
+    # Message and name of the group, user and text of the example, the person, and the actor of the audit entry.
+    assert await store.erase_person(SOMEBODY) == 6
+    group, (example,) = await store.errors.group(1)
+    assert (group.message, group.resolved_by, group.users) == (
+        "no right for (forgotten) in 1123456789012345678",
+        "(forgotten)",
+        1,
+    )
+    assert (example.user, example.chain[0].message) == (None, group.message)
+    assert (await store.errors.group(2))[0].guilds == 1
+    assert await store.erase_person(SOMEBODY) == 0
+    await store.backup(tmp_path / "copy.db")
+    content = (tmp_path / "copy.db").read_bytes()
+    assert not [text for text in (b"0a1b2c3d", b" 123456789012345678", b"Ann") if text in content]
 
 
 async def test_a_reader_can_make_a_backup_and_nothing_else_of_these(backend, store, append, make_rows, noon, tmp_path):

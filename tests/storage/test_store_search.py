@@ -1,4 +1,4 @@
-"""The contract of page(), stream() and error_groups(), compared with plain lists."""
+"""The contract of page(), stream() and failure_groups(), compared with plain lists."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from cogmeter_storage import Outcome, Retention, StorageError, error_groups
-from cogmeter_storage.error_groups import kind_of
+from cogmeter_storage import Outcome, Retention, StorageError, failure_groups
+from cogmeter_storage.failure_groups import kind_of
 from cogmeter_storage.model import DAY_US, FAILURES, HOUR_US, MINUTE_US
 
 NOON = 1_750_075_200_000_000
@@ -107,7 +107,7 @@ async def check(backend, operations, ask, *, folded, cleaned):
                 one.last_us,
                 one.example.id,
             )
-            for one in await store.error_groups(*at)
+            for one in await store.failure_groups(*at)
         ]
         assert found == grouped(wanted)
     finally:
@@ -174,7 +174,7 @@ async def test_a_stream_returns_everything_of_an_operation(store, append, noon):
     assert (operation.service, operation.operation, operation.error) == (hostile, hostile, hostile)
     assert operation.metadata == {hostile: [hostile, 1.5, None]}
     assert [operation] == await store.page(None, 0, FOREVER, limit=1)
-    (group,) = await store.error_groups(None, 0, FOREVER)
+    (group,) = await store.failure_groups(None, 0, FOREVER)
     assert (group.service, group.operation, group.example) == (hostile, hostile, operation)
 
 
@@ -256,18 +256,18 @@ async def test_the_largest_groups_come_first_and_a_limit_cuts_the_rest(store, ap
     ]
     rows += [(1, noon + MINUTE_US, 5, Outcome.USER, "timeout after 9 s", None), (1, noon + MINUTE_US, 5, 0, None, None)]
     await append(store, rows)
-    groups = await store.error_groups([1], noon, noon + HOUR_US)
+    groups = await store.failure_groups([1], noon, noon + HOUR_US)
     assert [(one.kind, one.count) for one in groups] == [("timeout after # s", 5), ("limit # of #", 3), ("gone", 1)]
     assert groups[0].example.error == "timeout after 5 s"
     assert (groups[0].first_us, groups[0].last_us) == (noon + 1_000_000, noon + 5_000_000)
     assert not any(one.truncated for one in groups)
-    assert await store.error_groups([1], noon, noon + HOUR_US, limit=2) == groups[:2]
-    assert await store.error_groups([1], noon, noon + HOUR_US, limit=0) == []
+    assert await store.failure_groups([1], noon, noon + HOUR_US, limit=2) == groups[:2]
+    assert await store.failure_groups([1], noon, noon + HOUR_US, limit=0) == []
 
 
 async def test_failures_that_ended_differently_are_apart(store, append, noon):
     await append(store, [(1, noon + i, 5, outcome, "503", None) for i, outcome in enumerate([1, 2, 2])])
-    groups = await store.error_groups(None, 0, FOREVER)
+    groups = await store.failure_groups(None, 0, FOREVER)
     assert [(one.outcome, one.count) for one in groups] == [(Outcome.UPSTREAM, 2), (Outcome.ERROR, 1)]
 
 
@@ -275,7 +275,7 @@ async def test_groups_say_when_older_failures_were_not_looked_at(store, append, 
     rows = [(1, noon + i * 1000, 5, Outcome.ERROR, f"{i}", None) for i in range(1600)]
     await append(store, rows)
     for most, truncated in ((1600, False), (1599, True), (1000, True), (1, True)):
-        (group,) = await error_groups.group_errors(store, None, 0, FOREVER, limit=5, max_failures=most)
+        (group,) = await failure_groups.group_failures(store, None, 0, FOREVER, limit=5, max_failures=most)
         assert (group.count, group.truncated) == (most, truncated)
         assert group.last_us == rows[-1][1]
         assert group.first_us == rows[-most][1]
@@ -303,9 +303,9 @@ async def test_a_store_for_reading_alone_answers_and_a_closed_one_says_so(backen
     async with backend.store(read_only=True) as reading:
         assert len(await everything(reading)) == 30
         assert len(await reading.page(None, 0, FOREVER, limit=50)) == 30
-        assert sum(one.count for one in await reading.error_groups(None, 0, FOREVER)) == 3
+        assert sum(one.count for one in await reading.failure_groups(None, 0, FOREVER)) == 3
         stream = reading.stream(None, 0, FOREVER, rows=10)
         await anext(stream)
-    for call in (anext(stream), reading.page(None, 0, 1, limit=1), reading.error_groups(None, 0, 1)):
+    for call in (anext(stream), reading.page(None, 0, 1, limit=1), reading.failure_groups(None, 0, 1)):
         with pytest.raises(StorageError, match="closed"):
             await call

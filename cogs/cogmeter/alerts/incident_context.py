@@ -12,7 +12,7 @@ from cogmeter.alerts.rules import RULES
 from cogmeter.query.records import IncidentContext
 from cogmeter.recording import service_names
 from cogmeter.redaction import without_ids
-from cogmeter_storage.error_groups import kind_of
+from cogmeter_storage.failure_groups import kind_of
 from cogmeter_storage.model import HOUR_US
 
 if TYPE_CHECKING:

@@ -59,11 +59,13 @@ async def clean(monitor: Monitor) -> None:
         raw_hours=settings.retention_hours,
         hour_hours=settings.retention_hourly_days * 24,
         day_hours=settings.retention_daily_days * 24,
+        error_hours=settings.error_retention,
     )
     await fold(monitor)  # slots that are not folded yet are not removed
     try:
         cleaned = await monitor.store.clean(retention, now_us=now_us())
-        _logger.debug("Removed %d old operations and %d old slots", cleaned.operations, cleaned.slots)
+        text = "Removed %d old operations, %d old slots and %d old errors"
+        _logger.debug(text, cleaned.operations, cleaned.slots, cleaned.errors)
     finally:
         await monitor.store.verify()
 

@@ -296,7 +296,9 @@ class AuditAnswer(Schema):
 
     at: Instant
     actor: str
-    action: str = Field(description="threshold set, threshold reset, mute, unmute or acknowledge")
+    action: str = Field(
+        description="threshold set, threshold reset, mute, unmute, acknowledge, resolve error, mute error, unmute error"
+    )
     subject: str
     before: str | None
     after: str | None

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from cogmeter.query.query import Query
     from cogmeter.query.records import Range
-    from cogmeter_storage.model import ErrorGroup, OperationRecord, Outcome, SpanRecord, TraceRecord
+    from cogmeter_storage.model import FailureGroup, OperationRecord, Outcome, SpanRecord, TraceRecord
 
 
 class OperationAnswer(Schema):
@@ -140,7 +140,7 @@ class ErrorGroupAnswer(Schema):
     example: OperationAnswer = Field(description="The newest failure of the group")
 
     @classmethod
-    def of(cls, group: ErrorGroup) -> ErrorGroupAnswer:
+    def of(cls, group: FailureGroup) -> ErrorGroupAnswer:
         """Build it from a stored group."""
         return cls(
             service=group.service,
@@ -170,7 +170,7 @@ async def errors(query: Query, span: Range, *, service: str | None, operation: s
         StorageError: the store cannot be read.
     """
     ids = await query.ids(service, operation)
-    groups = await query.store.error_groups(ids, span.since_us, span.until_us, limit=limit)
+    groups = await query.store.failure_groups(ids, span.since_us, span.until_us, limit=limit)
     return Errors(
         time_range=TimeRange.of(span),
         groups=[ErrorGroupAnswer.of(group) async for group in paced(groups)],

@@ -51,6 +51,9 @@ class Settings(BaseSettings):
     )
     retention_hourly_days: float = _setting(90, "days", "How long hourly statistics are stored", ge=1, le=3_650)
     retention_daily_days: float = _setting(730, "days", "How long daily statistics are stored", ge=1, le=36_500)
+    error_retention: float = _setting(
+        2160, "hours", "How long an error group is stored after its last error", ge=1, le=876_000
+    )
     cleanup_interval_minutes: float = _setting(
         60, "minutes", "How often data older than the retention settings is removed", ge=1, le=1_440
     )

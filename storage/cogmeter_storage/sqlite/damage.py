@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Final, Literal
 
 from cogmeter_storage.alerting import AlertState
 from cogmeter_storage.clock import clock
+from cogmeter_storage.errors import ErrorKind
 from cogmeter_storage.model import Damage, Outcome, Tier
 from cogmeter_storage.schema import SQLITE_MIGRATIONS
 
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     Result: TypeAlias = Literal["rebuilt", "partial", "lost"]
 
 LAST_US: Final = 253_402_300_799_999_999  # the end of the year 9999: later times cannot be formatted
+_ERROR_KINDS: Final = ", ".join(f"'{kind.value}'" for kind in ErrorKind)
 _STATES: Final = ", ".join(f"'{state.value}'" for state in AlertState)
 _TIER_WIDTHS: Final = " ".join(f"WHEN {tier.value} THEN {tier.width_us}" for tier in Tier)
 _CHECKED_ELSEWHERE: Final = {"slot": ("first_id", "last_id", "data")}  # columns with their own check, see slot.py
@@ -34,6 +36,9 @@ _STORED_TYPES: Final = {"INTEGER": "'integer'", "REAL": "'real', 'integer'", "TE
 _EXTRA_CONDITIONS: Final = {
     "alert": (f"{{0}}.state IN ({_STATES})",),
     "alert_change": (f"{{0}}.state IN ({_STATES})",),
+    "error_count": ("{0}.day BETWEEN -1000000 AND 2932896", "{0}.errors BETWEEN 1 AND 1000000000000"),  # to year 9999
+    "error_group": (f"{{0}}.kind IN ({_ERROR_KINDS})", "{0}.total BETWEEN 0 AND 1000000000000000"),
+    "error_person": ("{0}.kind IN ('user', 'guild')",),
     "sample": ("abs({0}.value) < 9e999",),
     "slot": (f"{{0}}.start_us % (CASE {{0}}.tier {_TIER_WIDTHS} END) = 0",),  # NULL for an unknown tier
     "trace": (f"{{0}}.outcome BETWEEN 0 AND {len(Outcome) - 1}",),

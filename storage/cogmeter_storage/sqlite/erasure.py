@@ -30,6 +30,8 @@ _TEXT_COLUMNS: Final = {
     "audit": ("actor", "subject", "value_before", "value_after"),
     "threshold_override": ("actor", "value"),
     "marker": ("name",),
+    "error_group": ("message", "resolved_by"),
+    "error_example": ("chain",),
 }
 _NAME_COLUMNS: Final = (
     ("alert", "acknowledged_by"),
@@ -37,6 +39,12 @@ _NAME_COLUMNS: Final = (
     ("mute", "actor"),
     ("audit", "actor"),
     ("threshold_override", "actor"),
+    ("error_group", "resolved_by"),
+)
+
+_ERASE_HASH: Final = (
+    "DELETE FROM error_person WHERE hash = ?",
+    "UPDATE error_example SET user = NULL WHERE user = ?",
 )
 
 
@@ -118,6 +126,8 @@ def _erase_from_small_tables(raw: sqlite3.Connection, person: Person) -> int:
         for table, columns in _TEXT_COLUMNS.items():
             for column in columns:
                 changed += _replace_in_column(raw, table, column, user_id, person.user_id)
+        for statement in _ERASE_HASH:
+            changed += raw.execute(statement, (person.metadata_entry[1],)).rowcount
         # Statements cannot be searched column by column.
         for table in ("damage", "set_apart"):
             delete = (

@@ -1,8 +1,8 @@
 """Moves rows with future times out of the way: they were recorded while the clock was ahead.
 
 Operations, slots, samples, traces and markers go to the table ``set_apart`` as INSERT statements that would restore
-them. Times of alerts and their records become the present. Each correction, and each series of operations whose end
-times were moved forward, is a row of ``clock_step``; a clean-up removes both by age.
+them. Times of alerts, of errors and of their records become the present. Each correction, and each series of operations
+whose end times were moved forward, is a row of ``clock_step``; a clean-up removes both by age.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from cogmeter_storage.clock import AHEAD_US
 from cogmeter_storage.model import HOUR_US, ClockSteps, Tier
 from cogmeter_storage.sqlite.connection import transaction
 from cogmeter_storage.sqlite.damage import LAST_US, columns, format_time, insert_statement
+from cogmeter_storage.sqlite.errors import move_future_counts
 from cogmeter_storage.sqlite.operation_rows import first_id_from
 
 if TYPE_CHECKING:
@@ -24,7 +25,10 @@ if TYPE_CHECKING:
 _CHUNK_ROWS: Final = 5_000
 # Tables that may have future rows without a future operation; each is small or has an index on at_us.
 _TABLES_AT_US: Final = ("trace", "marker", "audit", "alert_change", "attempt")
-_TABLES_WITH_TIMES: Final = ("alert", "alert_change", "delivery", "attempt", "audit", "threshold_override")
+_TABLES_WITH_TIMES: Final = (
+    *("alert", "alert_change", "delivery", "attempt", "audit", "threshold_override"),
+    *("error_group", "error_example"),
+)
 
 _logger = logging.getLogger("cogmeter.storage")
 
@@ -86,8 +90,9 @@ def has_future_rows(raw: sqlite3.Connection, now_us: int) -> bool:
         " (SELECT 1 FROM sample WHERE metric = metric.id AND at_us BETWEEN ? AND ?))"
     )
     mute = "SELECT EXISTS (SELECT 1 FROM mute WHERE since_us BETWEEN ? AND ?)"
+    error = "SELECT EXISTS (SELECT 1 FROM error_group WHERE last_us BETWEEN ? AND ?)"
     others = [f"SELECT EXISTS (SELECT 1 FROM {table} WHERE at_us BETWEEN ? AND ?)" for table in _TABLES_AT_US]  # noqa: S608 - names of our tables
-    return any(raw.execute(query, (ahead_us, LAST_US)).fetchone()[0] for query in (sample, mute, *others))
+    return any(raw.execute(query, (ahead_us, LAST_US)).fetchone()[0] for query in (sample, mute, error, *others))
 
 
 def _add_clock_step(raw: sqlite3.Connection, now_us: int) -> int:
@@ -150,7 +155,7 @@ def _move(
 
 
 def _correct_times(raw: sqlite3.Connection, now_us: int) -> None:
-    """Set future times of alerts, deliveries and mutes to the present; a mute keeps its length."""
+    """Set future times of alerts, deliveries, errors and mutes to the present; a mute keeps its length."""
     ahead_us = now_us + AHEAD_US
     raw.execute(
         "UPDATE mute SET until_us = ?1 + until_us - since_us, since_us = ?1 WHERE since_us BETWEEN ?2 AND ?3",
@@ -161,6 +166,7 @@ def _correct_times(raw: sqlite3.Connection, now_us: int) -> None:
             if column.endswith("_us") and column not in ("muted_until_us", "took_us"):
                 change = f"UPDATE {table} SET {column} = ? WHERE {column} BETWEEN ? AND ?"  # noqa: S608 - names of our tables and columns
                 raw.execute(change, (now_us, ahead_us, LAST_US))
+    move_future_counts(raw, ahead_us, now_us)
 
 
 def _log_result(raw: sqlite3.Connection, step: int) -> None:

@@ -15,6 +15,7 @@ from cogmeter_storage.sqlite.alerts import delete_resolved
 from cogmeter_storage.sqlite.connection import transaction
 from cogmeter_storage.sqlite.damage import sound_rows
 from cogmeter_storage.sqlite.database_file import connect
+from cogmeter_storage.sqlite.errors import delete_old_details, delete_old_groups
 from cogmeter_storage.sqlite.observations import delete_samples, delete_traces
 from cogmeter_storage.sqlite.operation_rows import first_id_from
 from cogmeter_storage.sqlite.slots import FINER, last_slot, read_slots, sealed_id, write_slot
@@ -146,6 +147,7 @@ async def clean(writer: Writer, retention: Retention, now_us: int) -> Cleaned:
             traces=await delete_all(partial(delete_traces, cut_us=raw_cut)),
             samples=await delete_all(partial(delete_samples, cut_us=raw_cut)),
             alerts=await _clean_alerting(delete_all, raw_cut, cuts[Tier.DAY]),
+            errors=await _clean_errors(delete_all, _cut(now_us, retention.error_hours, DAY_US)),
         )
     if failed:
         raise failed[0]
@@ -193,6 +195,13 @@ async def _clean_alerting(delete_all: Callable[[Deletion], Awaitable[int]], raw_
     ):
         await delete_all(partial(_delete_rows, table=table, time_column=time_column, cut_us=cut_us))
     return alerts
+
+
+async def _clean_errors(delete_all: Callable[[Deletion], Awaitable[int]], cut_us: int) -> int:
+    """Remove the error groups without an error since the cut, and older counts and examples; return how many groups."""
+    groups = await delete_all(partial(delete_old_groups, cut_us=cut_us))
+    await delete_all(partial(delete_old_details, cut_us=cut_us))
+    return groups
 
 
 async def _delete_in_chunks(

@@ -117,6 +117,11 @@ def shift_times(raw: sqlite3.Connection, step_us: int, now_us: int) -> None:
             (step_us, now_us - step_us),
         )
         raw.execute(
+            "UPDATE error_group SET muted_until_us = muted_until_us + ?1"  # noqa: S608 - names of our columns
+            f" WHERE muted_until_us > ?2 AND {sound_rows('error_group')}",
+            (step_us, now_us - step_us),
+        )
+        raw.execute(
             f"UPDATE delivery SET due_us = due_us + ?1 WHERE state = 'waiting' AND {sound_rows('delivery')}",  # noqa: S608 - names of our columns
             (step_us,),
         )

@@ -45,8 +45,9 @@ OPENINGS: Final = 6
 _FIRST_PAUSE_S, _LAST_PAUSE_S = 0.05, 0.5
 _CHUNK_BYTES: Final = 16_384
 _ERROR_CODE: Final = re.compile(r"error code=(\d+)")
-# Tables with rising ids: their newer rows follow the last one. The others have their own keys. Slots are not copied:
-# opening the database rebuilds the missing ones from the operations.
+# Tables with rising ids: their newer rows follow the last one. The others have their own keys, and rows of some of them
+# change: the copy has the later state. Slots are not copied: opening the database rebuilds the missing ones from the
+# operations.
 BY_ID: Final = (
     "series",
     "operation",
@@ -63,7 +64,8 @@ BY_ID: Final = (
     "clock_step",
     "set_apart",
 )
-BY_KEY: Final = ("sample", "receipt", "threshold_override", "memory")
+BY_KEY: Final = ("sample", "receipt", "threshold_override", "memory", "error_person")
+CHANGING: Final = ("error_group", "error_count", "error_example")
 DERIVED: Final = ("slot",)
 MAX_COPIES: Final = 5  # copies in the folder
 MAX_SAVE_ATTEMPTS: Final = 10  # on a full disk; about five minutes with the flusher's pauses
@@ -274,7 +276,7 @@ def copy_missing_rows(raw: sqlite3.Connection, saved: Path) -> CopiedRows:
     # Immutable: the copy is in WAL mode, and SQLite would create a log for it.
     raw.execute("ATTACH DATABASE ? AS saved", (f"{saved.absolute().as_uri()}?mode=ro&immutable=1",))
     try:
-        copied = {table: _copy_missing_rows_of(raw, table) for table in (*BY_ID, *BY_KEY)}
+        copied = {table: _copy_missing_rows_of(raw, table) for table in (*BY_ID, *BY_KEY, *CHANGING)}
     finally:
         raw.execute("DETACH DATABASE saved")
     failed = tuple(table for table, rows in copied.items() if rows is None)
@@ -282,10 +284,14 @@ def copy_missing_rows(raw: sqlite3.Connection, saved: Path) -> CopiedRows:
 
 
 def _copy_missing_rows_of(raw: sqlite3.Connection, table: str) -> int | None:
-    behind = f"WHERE id > (SELECT ifnull(max(id), 0) FROM main.{table})" if table in BY_ID else ""  # noqa: S608 - names of our tables
+    conflict, behind = "IGNORE", ""
+    if table in BY_ID:
+        behind = f"WHERE id > (SELECT ifnull(max(id), 0) FROM main.{table})"  # noqa: S608 - names of our tables
+    elif table in CHANGING:
+        conflict, behind = "REPLACE", f"EXCEPT SELECT * FROM main.{table}"  # noqa: S608 - names of our tables
     try:
         with transaction(raw):
-            return raw.execute(f"INSERT OR IGNORE INTO main.{table} SELECT * FROM saved.{table} {behind}").rowcount  # noqa: S608 - names of our tables
+            return raw.execute(f"INSERT OR {conflict} INTO main.{table} SELECT * FROM saved.{table} {behind}").rowcount  # noqa: S608 - names of our tables
     except SQLITE_ERRORS as error:
         _LOG.error("Rows of the table %s cannot be copied over: %s", table, error)
         return None

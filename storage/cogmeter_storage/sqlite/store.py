@@ -6,7 +6,7 @@ import asyncio
 from contextlib import AsyncExitStack
 from typing import TYPE_CHECKING
 
-from cogmeter_storage import error_groups
+from cogmeter_storage import failure_groups
 from cogmeter_storage.base import StorageError
 from cogmeter_storage.model import FAILURES, Outcome
 from cogmeter_storage.sqlite import backup, erasure, maintenance, observations, reader, recovery, search, verify
@@ -14,6 +14,7 @@ from cogmeter_storage.sqlite.alert_store import SqliteAlertStore
 from cogmeter_storage.sqlite.connection import Connection
 from cogmeter_storage.sqlite.damage import DamageLog
 from cogmeter_storage.sqlite.database_file import ReadOpener, WriteOpener
+from cogmeter_storage.sqlite.errors import SqliteErrorStore
 from cogmeter_storage.sqlite.file_identity import Loss, resolve_path
 from cogmeter_storage.sqlite.writer import Writer, series_ids
 from cogmeter_storage.totals import check_step
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
     from cogmeter_storage.model import (
         Cleaned,
         Damage,
-        ErrorGroup,
+        FailureGroup,
         Marker,
         OperationRecord,
         Person,
@@ -53,6 +54,7 @@ class SqliteStore:
         self._saved: Path | None = None  # the copy made by reopen()
         self._save_attempts = 0  # attempts of reopen() to make it
         self._alerting = SqliteAlertStore(reading, lambda: self._writer)
+        self._errors = SqliteErrorStore(reading, lambda: self._writer, damage)
 
     @classmethod
     async def open(cls, path: Path, url: str, *, replace_corrupt: bool, read_only: bool) -> SqliteStore:
@@ -136,11 +138,11 @@ class SqliteStore:
         """Yield all operations in order, in chunks."""
         return search.stream(self._reading, self._damage, series, since_us, until_us, rows=rows)
 
-    async def error_groups(
+    async def failure_groups(
         self, series: Collection[int] | None, since_us: int, until_us: int, *, limit: int = 50
-    ) -> list[ErrorGroup]:
+    ) -> list[FailureGroup]:
         """Group failures by their text."""
-        return await error_groups.group_errors(self, series, since_us, until_us, limit=limit)
+        return await failure_groups.group_failures(self, series, since_us, until_us, limit=limit)
 
     async def slowest(
         self, series: Collection[int], since_us: int, until_us: int, *, limit: int
@@ -192,6 +194,11 @@ class SqliteStore:
     def alerting(self) -> SqliteAlertStore:
         """The alerts and what belongs to them."""
         return self._alerting
+
+    @property
+    def errors(self) -> SqliteErrorStore:
+        """The error groups."""
+        return self._errors
 
     async def first_us(self) -> int | None:
         """Return the start of the stored statistics."""

@@ -11,6 +11,7 @@ from cogmeter_storage.model import Tier
 from cogmeter_storage.sqlite.alerts import fail_damaged_deliveries
 from cogmeter_storage.sqlite.connection import damaged_error, transaction
 from cogmeter_storage.sqlite.damage import LAST_US, move_damaged_rows, sound_rows
+from cogmeter_storage.sqlite.errors import delete_orphans
 from cogmeter_storage.sqlite.slots import needs_repair, read_slots, repair
 
 if TYPE_CHECKING:
@@ -27,7 +28,7 @@ _PAUSE_S: Final = 0.005
 # Without operations: there may be millions, their ids have no gaps, and totals are not read from them.
 _TABLES: Final = (
     *("slot", "series", "alert", "alert_change", "delivery", "attempt", "mute", "threshold_override", "audit"),
-    *("marker", "memory", "sample", "trace"),
+    *("marker", "memory", "sample", "trace", "error_group", "error_count", "error_person", "error_example"),
 )
 # Totals are read through these indexes: an entry missing there is missing from every total.
 _INDEXED: Final = ("slot", "series")
@@ -153,3 +154,4 @@ def _move_damaged_rows_of(raw: sqlite3.Connection, damage: DamageLog, table: str
     with transaction(raw):
         damage.log_moved_rows(table, move_damaged_rows(raw, table, f"NOT {sound_rows(table)}", ()))
         fail_damaged_deliveries(raw, clock.now_us())
+        delete_orphans(raw)

@@ -63,6 +63,34 @@ async def main():
 asyncio.run(main())
 """
 
+ERRORS = """
+import asyncio, sys
+from cogmeter_storage import open_store
+from cogmeter_storage.errors import ErrorBatch, ErrorExample, ErrorKind, ErrorLink
+
+def batch(name, number):
+    at_us = 1_750_075_200_000_000 + number
+    example = ErrorExample(at_us, "a", "one", None, None, (ErrorLink("E", str(number), ()),))
+    counts, users = {("a", "one", 20_255 + number % 3): 2, ("b", "two", 20_255): 1}, frozenset({str(number % 50)})
+    return ErrorBatch(
+        name, ErrorKind.FAILED, "E", "m", None, at_us, at_us, counts, users, frozenset(), None, (example,)
+    )
+
+async def main():
+    store = await open_store(sys.argv[1])
+    found = await store.errors.group(1)
+    number = found[0].total // 3 if found else 0
+    print("stored", number, flush=True)
+    while True:
+        await store.errors.add([batch(name, number) for name in "abc"])
+        number += 1
+        print("stored", number, flush=True)
+        if number % 7 == 0:
+            await store.errors.resolve(1, actor="Ann", now_us=1_750_075_200_000_000 + number)
+
+asyncio.run(main())
+"""
+
 
 def write_and_kill(url, after_s, script=WRITER):
     """Let a child process write for a while, kill it, and return the last commit that it reported."""
@@ -121,3 +149,23 @@ async def test_after_kill_9_each_alert_has_its_change_and_each_delivery_is_waiti
         committed, sent = len(alerts), len(attempts)
     assert committed > 0
     assert sent > 0
+
+
+async def test_after_kill_9_each_batch_of_errors_is_stored_completely_or_not_at_all(path, url):
+    committed = 0
+    for seed in range(6):
+        committed = max(write_and_kill(url, random.Random(seed).uniform(0.02, 0.4), ERRORS), committed)
+        store = await open_store(url)
+        groups = await store.errors.groups(0, 2**60)
+        examples = {group.id: (await store.errors.group(group.id))[1] for group in groups}
+        await store.close()
+        (total,) = {group.total for group in groups} or {0}
+        number = total // 3
+        assert committed <= number
+        for group in groups:
+            assert (group.count, group.users) == (total, min(number, 50))
+            assert [example.chain[0].message for example in examples[group.id]] == [
+                str(one) for one in range(number - 1, max(number - 6, -1), -1)
+            ]
+        committed = number
+    assert committed > 0

@@ -337,7 +337,7 @@ async def test_an_impossible_operation_is_skipped_by_all_who_read(
                 ids = {one.id for one in found}
                 assert ids >= set(range(1, count + 1)) - {number}
                 assert all(type(one.duration_us) is int and isinstance(one.outcome, Outcome) for one in found)
-            assert await store.error_groups(None, noon, noon + DAY_US)
+            assert await store.failure_groups(None, noon, noon + DAY_US)
             counted = (await store.totals(noon, noon + DAY_US, groups=GROUPS)).counts.sum()
             assert counted in {count - 1, count}
             assert (await store.status()).last_end_us
@@ -384,9 +384,10 @@ def alert_with(uid, at_us, state=AlertState.FIRING):
     return Alert(uid, "slow", "a", "", state, "critical", "m 4711", 1, 2, 2, at_us, at_us, at_us, at_us)
 
 
-async def fill_small_tables(store, noon):
+async def fill_small_tables(store, noon, make_errors):
     """Two of everything."""
     for number in (1, 2):
+        await store.errors.add([make_errors(f"{number}", noon, users="u")])
         alert = alert_with(f"uid{number}", noon)
         change = AlertChange(alert.uid, "fired", AlertState.FIRING, "critical", "m", 2, 1, noon)
         await store.alerting.save([Step(alert, change, ("log",))])
@@ -402,7 +403,13 @@ async def fill_small_tables(store, noon):
 async def read_small_tables(store, noon):
     """Return the number of rows read from each small table."""
     kept = store.alerting
+    groups = await store.errors.groups(noon, noon + 1)
+    examples = [await store.errors.group(number) for number in (1, 2)]
     return {
+        "error_group": len(groups),
+        "error_count": sum(group.count for group in groups),
+        "error_person": sum(group.users for group in groups),
+        "error_example": sum(len(found[1]) for found in examples if found is not None),
         "alert": len(await kept.alerts()),
         "alert_change": len(await kept.changes()),
         "delivery": len(await kept.due(noon + 1)),
@@ -436,27 +443,46 @@ SMALL = {
     "memory": ["value = 5", "value = 'text'", "value = 1000000000000"],
     "trace": ["spans = '[[1]]'", "spans = 'x'", "spans = x'ff'", "outcome = 9", "duration_us = 'x'"],
     "series": ["service = x'00'"],
+    "error_group": [
+        "kind = 'lost'",
+        "total = 'x'",
+        "total = -1",
+        "last_us = 'x'",
+        "first_us = 1 << 61",
+        "message = x'00'",
+        "resolved_by = x'00'",
+        "muted_until_us = 'x'",
+        "line = 'x'",
+        "fingerprint = x'00'",
+    ],
+    "error_count": ["errors = 'x'", "errors = 0", "errors = 1 << 60", "service = x'00'", "day = 'x'", "day = 1 << 40"],
+    "error_person": ["kind = 'lost'", "hash = x'00'"],
+    "error_example": ["chain = '[[1]]'", "chain = '[[1,1,[]]]'", "chain = 'x'", "chain = x'ff'", "at_us = 'x'"],
+}
+WITHOUT_ROWID = {
+    "sample": "at_us = (SELECT min(at_us) FROM sample)",
+    "error_count": "error_group = 1",
+    "error_person": "error_group = 1",
 }
 
 
 @pytest.mark.parametrize(("table", "change"), [(table, change) for table, some in SMALL.items() for change in some])
-async def test_a_damaged_row_of_any_table_is_skipped_and_the_other_ones_are_read(url, path, noon, table, change):
+async def test_a_damaged_row_of_any_table_is_skipped_and_the_other_ones_are_read(
+    url, path, noon, make_errors, table, change
+):
     async with opened(url) as store:
         await store.series_ids(NAMES[:2])
-        await fill_small_tables(store, noon)
+        await fill_small_tables(store, noon, make_errors)
         whole = await read_small_tables(store, noon)
         with vandal(path) as raw:
-            one = (
-                "at_us = (SELECT min(at_us) FROM sample)"
-                if table == "sample"
-                else f"rowid = (SELECT min(rowid) FROM {table})"
-            )
+            one = WITHOUT_ROWID.get(table, f"rowid = (SELECT min(rowid) FROM {table})")
             raw.execute(f"UPDATE {table} SET {change} WHERE {one}")
         found = await read_small_tables(store, noon)
         assert found[table] == whole[table] - 1
         await store.alerting.alert("uid1")
         await store.alerting.next_due_us("log")
         await store.alerting.attempts()
+        await store.alerting.shift_times(0, now_us=noon)
         await store.erase_person(Person(("user", "x"), "4711", "Ann"))
         await store.clean(Retention(), now_us=noon)
         damage = await store.verify()
@@ -482,20 +508,25 @@ async def test_a_damaged_change_does_not_block_what_waits_for_the_same_target(ur
 
 
 @pytest.mark.parametrize("noise", [b"\xff\xfe name", b"caf\xe9"])
-async def test_a_text_that_is_no_utf8_is_read_with_its_wrong_bytes_replaced(url, path, noon, append, make_rows, noise):
+async def test_a_text_that_is_no_utf8_is_read_with_its_wrong_bytes_replaced(
+    url, path, noon, append, make_rows, make_errors, noise
+):
     async with opened(url) as store:
         await store.series_ids(NAMES)
         await append(store, make_rows(130, noon))
-        await fill_small_tables(store, noon)
+        await fill_small_tables(store, noon, make_errors)
         for table, column in (
             ("operation", "error"),
             ("operation", "metadata"),
             ("series", "operation"),
             ("alert", "message"),
             ("marker", "name"),
+            ("error_group", "message"),
+            ("error_count", "service"),
+            ("error_person", "hash"),
         ):
             with vandal(path) as raw:
-                where = "id = 3" if table in {"operation", "series"} else "1"
+                where = {"operation": "id = 3", "series": "id = 3", "error_count": "error_group = 1"}.get(table, "1")
                 raw.execute(f"UPDATE {table} SET {column} = CAST(? AS TEXT) WHERE {where}", (noise,))
     for read_only in (True, False):
         async with opened(url, read_only=read_only) as store:
@@ -507,6 +538,9 @@ async def test_a_text_that_is_no_utf8_is_read_with_its_wrong_bytes_replaced(url,
             assert "\ufffd" in (await store.markers(noon, noon + 1))[0].name
             assert "\ufffd" in (await store.alerting.alerts())[0].message
             assert len(await store.series()) >= 1
+            group, _ = await store.errors.group(1)
+            assert "\ufffd" in group.message
+            assert "\ufffd" in group.places[0][0]
             if not read_only:
                 await store.erase_person(Person(("user", "x"), "4711", "Ann"))
 
@@ -561,10 +595,10 @@ def test_random_bits_of_slots_never_decode_to_other_figures(history, path):
 
 
 async def test_a_table_with_a_damaged_page_keeps_no_other_one_from_being_cleaned_up_and_verified(
-    url, path, history, noon
+    url, path, history, noon, make_errors
 ):
     async with opened(url) as store:
-        await fill_small_tables(store, noon)
+        await fill_small_tables(store, noon, make_errors)
     with vandal(path) as raw:
         (root,) = raw.execute("SELECT rootpage FROM sqlite_schema WHERE name = 'trace'").fetchone()
         (size,) = raw.execute("PRAGMA page_size").fetchone()

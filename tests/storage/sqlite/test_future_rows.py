@@ -249,6 +249,23 @@ async def test_alerts_deliveries_and_mutes_of_the_future_come_back_to_the_presen
         assert (found.started_us, found.fired_us, found.changed_us) == (NOW_US, NOW_US, NOW_US)
 
 
+async def test_errors_of_the_future_come_back_to_the_present(url, wall, make_errors):
+    then_us, today = NOW_US + YEARS_US, NOW_US // DAY_US
+    async with opened(url) as store:
+        await store.errors.add([make_errors("a", NOW_US, count=2), make_errors("b", NOW_US)])
+        await store.errors.add([make_errors("a", then_us, count=3), make_errors("a", then_us + DAY_US, count=4)])
+        await store.errors.mute(1, until_us=then_us, actor="Ann", now_us=NOW_US)
+        await store.errors.resolve(1, actor="Ann", now_us=then_us + DAY_US)
+    async with opened(url) as store:
+        group, examples = await store.errors.group(1)
+        assert (group.first_us, group.last_us, group.resolved_us) == (NOW_US, NOW_US, NOW_US)
+        assert (group.total, group.days, group.muted_until_us) == (9, ((today, 9),), then_us)
+        assert [example.at_us for example in examples] == [NOW_US] * 3
+        (change,) = await store.errors.add([make_errors("a", NOW_US + 1)])
+        assert change.reopened
+        assert not (await store.status()).clock
+
+
 async def test_rows_that_were_set_apart_can_be_imported_and_are_removed_by_the_time_they_were_set_apart(
     url, path, wall, append, make_rows
 ):

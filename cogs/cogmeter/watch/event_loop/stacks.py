@@ -27,7 +27,7 @@ _OURS = tuple(folder for package in (cogmeter, cogmeter_storage) for folder in p
 _INSTALLED: Final = ("site-packages", "dist-packages")
 
 
-class Frame(NamedTuple):
+class StackLine(NamedTuple):
     """A frame of a stack. Its file is a path of the machine until ``shortened``."""
 
     file: str
@@ -52,13 +52,13 @@ def depth_of(frame: FrameType | None) -> int:
     return depth
 
 
-def stack_of(frame: FrameType | None, base: int) -> list[Frame]:
+def stack_of(frame: FrameType | None, base: int) -> list[StackLine]:
     """Return the frames without the ``base`` outermost ones, innermost first, at most MOST."""
     inner = depth_of(frame) - base
-    stack: list[Frame] = []
+    stack: list[StackLine] = []
     while frame is not None and len(stack) < min(inner, MOST):
         code = frame.f_code
-        stack.append(Frame(code.co_filename, frame.f_lineno or code.co_firstlineno, code.co_name))
+        stack.append(StackLine(code.co_filename, frame.f_lineno or code.co_firstlineno, code.co_name))
         frame = frame.f_back
     return stack
 
@@ -70,7 +70,7 @@ def owner_of(file: str) -> int:
     return LIBRARY if _installed(file) or _within(file, _OURS) else HOST
 
 
-def culprit_of(stack: Sequence[Frame]) -> Frame | None:
+def culprit_of(stack: Sequence[StackLine]) -> StackLine | None:
     """Return the innermost frame of the host's code, else of a library's, else of the standard library's."""
     for most in (HOST, LIBRARY, STANDARD):
         for frame in stack:
@@ -79,7 +79,7 @@ def culprit_of(stack: Sequence[Frame]) -> Frame | None:
     return None
 
 
-def shortened(frame: Frame, roots: Iterable[str]) -> Frame:
+def shortened(frame: StackLine, roots: Iterable[str]) -> StackLine:
     """Return the frame with its file relative to the nearest of these folders, else the file's last two parts."""
     path = frame.file
     if path.startswith("<"):

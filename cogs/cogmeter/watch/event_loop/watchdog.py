@@ -25,7 +25,7 @@ import discord
 from cogmeter.recording import tracing
 from cogmeter.recording.operation import now_ns
 from cogmeter.watch.background.coroutines import Wrappers
-from cogmeter.watch.event_loop.stacks import Frame, culprit_of, depth_of, import_roots, shortened, stack_of
+from cogmeter.watch.event_loop.stacks import StackLine, culprit_of, depth_of, import_roots, shortened, stack_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -50,13 +50,13 @@ _logger = logging.getLogger("cogmeter.watch")
 class Sample:
     """One stack of a working loop."""
 
-    stack: list[Frame]  # innermost first; empty if the loop itself was working
+    stack: list[StackLine]  # innermost first; empty if the loop itself was working
     scope: Scope | None  # the running interaction
     task: str  # the running task, if there was no interaction
     late: bool  # the watchdog's thread itself could not run just before
 
     @property
-    def culprit(self) -> Frame | None:
+    def culprit(self) -> StackLine | None:
         """Return the frame that blocks."""
         return culprit_of(self.stack)
 

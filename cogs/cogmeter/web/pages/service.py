@@ -53,7 +53,7 @@ async def show_service(view: PageView[ServicePageParams]) -> web.Response:
         operations=operations,
         sparks=await sparks(store, {name: ids_by_name[name] for name, _ in operations}, await query.covered(span)),
         histogram=await histogram(store, ids, span),
-        groups=await store.error_groups(*selection, limit=GROUPS),
+        groups=await store.failure_groups(*selection, limit=GROUPS),
         recent=await store.recent(*selection, limit=LISTED),
         slowest=await store.slowest(*selection, limit=LISTED),
         traces=await waterfalls(store, service, operation, span.since_us),

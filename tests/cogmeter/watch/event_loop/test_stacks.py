@@ -19,7 +19,7 @@ from cogmeter.watch.event_loop.stacks import (
     LIBRARY,
     MOST,
     STANDARD,
-    Frame,
+    StackLine,
     culprit_of,
     depth_of,
     import_roots,
@@ -28,10 +28,10 @@ from cogmeter.watch.event_loop.stacks import (
     stack_of,
 )
 
-HOSTS = Frame("/srv/bot/cogs/music.py", 88, "search")
-OURS = Frame(str(cogmeter.recording.recorder.__file__), 5, "add")
-INSTALLED = Frame("/srv/bot/.venv/lib/python3.11/site-packages/discord/http.py", 600, "request")
-PYTHONS = Frame(str(json.__file__), 3, "dumps")
+HOSTS = StackLine("/srv/bot/cogs/music.py", 88, "search")
+OURS = StackLine(str(cogmeter.recording.recorder.__file__), 5, "add")
+INSTALLED = StackLine("/srv/bot/.venv/lib/python3.11/site-packages/discord/http.py", 600, "request")
+PYTHONS = StackLine(str(json.__file__), 3, "dumps")
 
 
 def test_whose_code_a_file_is():
@@ -57,19 +57,19 @@ def test_the_culprit_is_the_innermost_line_of_the_host(stack, culprit):
 def test_a_path_is_shortened_to_the_nearest_folder_of_imports():
     assert shortened(HOSTS, ["/srv", "/srv/bot", "/other"]).place == "cogs/music.py:88 search"
     assert str(shortened(HOSTS, ["/elsewhere"])) == "cogs/music.py:88:search"
-    assert shortened(Frame("<string>", 1, "f"), ["/srv"]).file == "<string>"
+    assert shortened(StackLine("<string>", 1, "f"), ["/srv"]).file == "<string>"
     assert shortened(PYTHONS, import_roots()).file == "json/__init__.py"
-    assert shortened(Frame(asyncio.__file__, 1, "f"), import_roots()).file == "asyncio/__init__.py"
+    assert shortened(StackLine(asyncio.__file__, 1, "f"), import_roots()).file == "asyncio/__init__.py"
 
 
 @given(st.lists(st.text("abc", min_size=1, max_size=3), min_size=1, max_size=8))
 def test_no_path_stays_absolute(parts):
     path = "/" + "/".join(parts) + ".py"
-    assert not shortened(Frame(path, 1, "f"), import_roots()).file.startswith("/")
+    assert not shortened(StackLine(path, 1, "f"), import_roots()).file.startswith("/")
 
 
 def test_a_stack_has_the_innermost_frames_above_the_base():
-    def deep(left: int) -> list[Frame]:
+    def deep(left: int) -> list[StackLine]:
         return deep(left - 1) if left else stack_of(sys._getframe(), base)
 
     base = depth_of(sys._getframe())

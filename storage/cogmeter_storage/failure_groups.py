@@ -8,7 +8,7 @@ import re
 from operator import itemgetter
 from typing import TYPE_CHECKING, Final
 
-from cogmeter_storage.model import FAILURES, ErrorGroup, OperationRecord, Outcome
+from cogmeter_storage.model import FAILURES, FailureGroup, OperationRecord, Outcome
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator
@@ -29,7 +29,7 @@ def kind_of(error: str) -> str:
     return _CHANGING.sub("#", error)
 
 
-class ErrorGrouper:
+class FailureGrouper:
     """Groups that grow failure by failure, newest first."""
 
     def __init__(self) -> None:
@@ -54,11 +54,11 @@ class ErrorGrouper:
                 self._found.popitem()
             yield
 
-    def largest(self, limit: int, *, truncated: bool) -> list[ErrorGroup]:
+    def largest(self, limit: int, *, truncated: bool) -> list[FailureGroup]:
         """Return the groups with the most failures; of equal ones, the last seen first."""
         ranked = heapq.nlargest(max(limit, 0), self._found.items(), key=itemgetter(1))
         return [
-            ErrorGroup(
+            FailureGroup(
                 service=service,
                 operation=operation,
                 kind=kind,
@@ -73,7 +73,7 @@ class ErrorGrouper:
         ]
 
 
-async def group_errors(
+async def group_failures(
     store: Store,
     series: Collection[int] | None,
     since_us: int,
@@ -81,9 +81,9 @@ async def group_errors(
     *,
     limit: int,
     max_failures: int = MAX_FAILURES,
-) -> list[ErrorGroup]:
-    """Implement Store.error_groups page by page, so that other queries and the caller's loop get their turns."""
-    groups = ErrorGrouper()
+) -> list[FailureGroup]:
+    """Implement Store.failure_groups page by page, so that other queries and the caller's loop get their turns."""
+    groups = FailureGrouper()
     truncated = await _collect(groups, store, (series, since_us, until_us), max_failures)
     largest = groups.largest(limit, truncated=truncated)
     for _ in groups.clear_in_steps():  # freeing thousands of operations at once would block the loop
@@ -91,7 +91,9 @@ async def group_errors(
     return largest
 
 
-async def _collect(groups: ErrorGrouper, store: Store, at: tuple[Collection[int] | None, int, int], rest: int) -> bool:
+async def _collect(
+    groups: FailureGrouper, store: Store, at: tuple[Collection[int] | None, int, int], rest: int
+) -> bool:
     """Add the newest ``rest`` failures to the groups; return True if there are older ones."""
     before_id: int | None = None
     while rest:
