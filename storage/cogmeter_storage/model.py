@@ -140,7 +140,7 @@ class Marker:
     """A moment drawn on charts: a deploy, a start, a reload, a threshold change."""
 
     at_us: int
-    kind: str  # start, version, extension, threshold, mark
+    kind: str  # start, version, extension, threshold, error, mark
     name: str  # as shown: "deployed 1.4"
     id: int = 0  # assigned by the store
 

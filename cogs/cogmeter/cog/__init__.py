@@ -19,7 +19,7 @@ async def setup(bot: commands.Bot) -> None:
     """Read the settings and add the cog; with monitoring switched off, do not change the bot."""
     settings = load_settings()
     if not settings.enabled:
-        default_recorder.buffer.disable()
+        default_recorder.disable()
         _logger.info("ENABLE_PERFORMANCE_MONITORING is false: nothing is recorded")
         return
     await bot.add_cog(Perf(bot, settings))

@@ -50,6 +50,9 @@ def _recording(monitor: Monitor) -> Iterator[Finding]:
     yield Finding("buffer", not buffer.dropped, text, f"Raise {buffer_setting(by_memory=buffer.by_memory)}")
     refused = f"{recorder.refused} operations refused for a bad name, duration or outcome"
     yield Finding("recording", not recorder.refused, refused, "Names are 1 to 100 printable characters")
+    errors = recorder.errors
+    waiting = f"{len(errors)} groups wait, {formatting.exact(errors.dropped)} errors not counted"
+    yield Finding("errors", not errors.dropped, waiting, "Too many different errors at once; the log shows them")
     series = f"{len(recorder.names)} series, {recorder.overflowed} operations in (other)"
     advice = f"At most {MAX_SERIES} series: take ids and user input out of operation names"
     yield Finding("series", not recorder.overflowed, series, advice)

@@ -307,6 +307,7 @@ class Monitor:
         buffer = self.recorder.buffer
         if not buffer.capacity:  # monitoring was disabled: those drops were intended
             buffer.dropped = buffer.logged = buffer.stored = 0
+        self.recorder.errors.enabled = True
         if self.settings.max_operations_in_memory is None:
             buffer.bound_by_memory(self.settings.max_buffer_mb * 1e6)
         else:
@@ -334,6 +335,7 @@ class Monitor:
         version = self.settings.version
         with self.parts.guard("version", "a new version is not marked"):
             version = version or await asyncio.to_thread(revision)
+        self.recorder.errors.version = version
         with self.parts.guard("start marker", "the start or the new version is not marked"):
             await mark_start(self.store, self.recorder.markers, version)
         with self.parts.guard("out-of-band alerts", "a blocked event loop is not reported by webhook"):

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from cogmeter.recording.background import detached
 from cogmeter.recording.buffer import FIELDS
 from cogmeter.recording.losses import LossReporter
-from cogmeter.recording.markers import store_markers
+from cogmeter.recording.markers import ERROR, came_back, store_markers
 from cogmeter.recording.rows import Batch
 from cogmeter_storage.base import CorruptStoreError, DetachedStoreError, StorageError
 from cogmeter_storage.clock import AHEAD_US, clock
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
     from cogmeter.recording.recorder import Recorder
     from cogmeter_storage.base import Store
+    from cogmeter_storage.errors import ErrorChange
     from cogmeter_storage.model import TraceRecord
 
 INTERVAL_S = 1.0
@@ -48,6 +49,7 @@ class Flusher:
         watch: Callable[[list[Any]], Awaitable[None]] | None = None,
         replace: Callable[[StorageError], Awaitable[Store]] | None = None,
         traces: deque[TraceRecord] | None = None,
+        on_error_groups: Callable[[list[ErrorChange]], object] | None = None,
     ) -> None:
         """Create a flusher.
 
@@ -57,6 +59,7 @@ class Flusher:
             watch: called once with the atoms of each batch, even if the batch cannot be stored.
             replace: returns a new store for a corrupt or detached one.
             traces: traces to store after each batch. Bound it by ``maxlen``, because the store may fail for long.
+            on_error_groups: called with the groups of errors that began, or came back after they had been resolved.
         """
         self.recorder = recorder
         self.store = store
@@ -70,6 +73,7 @@ class Flusher:
         self._latest_us = 0  # the latest time at which something was stored
         self._watch = watch
         self._replace = replace
+        self._on_error_groups = on_error_groups
         self._ids: list[int] = []  # the store's id of each of the recorder's series
         self._pending: Batch | None = None
         # Kept until a replacement has succeeded: one that failed may have closed the old store already.
@@ -163,6 +167,8 @@ class Flusher:
         self.last_flush_us = time.perf_counter_ns() // 1000 + self._flush_offset_us
         if self.traces:
             await self._store_traces()
+        if self.recorder.errors:
+            await self._store_errors()
         if self.recorder.markers:
             await store_markers(self.store, self.recorder.markers)
         await self._losses.store(self.store, last=self._stopping)
@@ -173,7 +179,8 @@ class Flusher:
             await self._pause(self._delay_s())
             await self._attempt()
         buffer = self.recorder.buffer
-        waiting = buffer.rows or self.traces or self.recorder.markers or buffer.dropped > buffer.stored
+        recorder = self.recorder
+        waiting = buffer.rows or self.traces or recorder.errors or recorder.markers or buffer.dropped > buffer.stored
         if waiting and not self.failures:
             await self._attempt()
 
@@ -191,6 +198,34 @@ class Flusher:
         stored = set(map(id, traces))
         while self.traces and id(self.traces[0]) in stored:
             self.traces.popleft()
+
+    async def _store_errors(self) -> None:
+        """Store the waiting errors. Like that of traces, their failure is not a failed flush."""
+        errors = self.recorder.errors
+        while batches := errors.take():
+            try:
+                changes = await self.store.errors.add(batches)
+            except StorageError as error:
+                errors.put_back(batches)
+                _logger.debug("%d groups of errors wait for the store: %s", len(errors), error)
+                return
+            except Exception:
+                errors.dropped += sum(sum(batch.counts.values()) for batch in batches)
+                _logger.exception("Dropped %d groups of errors that could not be stored", len(batches))
+                continue
+            for change in changes:
+                if change.reopened:
+                    self.recorder.markers.add(ERROR, came_back(change.group))
+            self._report_errors(changes)
+            await asyncio.sleep(0)
+
+    def _report_errors(self, changes: list[ErrorChange]) -> None:
+        if not changes or self._on_error_groups is None:
+            return
+        try:
+            self._on_error_groups(changes)
+        except Exception:
+            _logger.exception("New groups of errors could not be reported")
 
     async def _replace_lost(self) -> None:
         if self._lost is not None and self._replace is not None:

@@ -18,8 +18,10 @@ from cogmeter_storage.model import Marker
 
 if TYPE_CHECKING:
     from cogmeter_storage.base import Store
+    from cogmeter_storage.errors import ErrorGroup
 
-MARK, START, VERSION, EXTENSION, THRESHOLD = "mark", "start", "version", "extension", "threshold"  # kinds of markers
+# Kinds of markers.
+MARK, START, VERSION, EXTENSION, THRESHOLD, ERROR = "mark", "start", "version", "extension", "threshold", "error"
 MAX_NAME: Final = 100
 CAPACITY: Final = 100
 CUT: Final = "…"  # the end of a name that was cut
@@ -90,6 +92,12 @@ def cleaned(name: object) -> str:
     text = str(name)[: 4 * MAX_NAME]  # cut twice, so that a megabyte is not searched for secrets
     printable = "".join(char if char.isprintable() else " " for char in text)
     return _cut(redact(" ".join(printable.split()))) or NAMELESS
+
+
+def came_back(group: ErrorGroup) -> str:
+    """Return the name of the marker of a resolved group of errors that came back."""
+    place = f" in {group.place.function}" if group.place is not None else ""
+    return f"error came back: {group.type}{place}"
 
 
 async def store_markers(store: Store, markers: MarkerRecorder) -> None:

@@ -44,8 +44,10 @@ class Operation:
 
     def fail(self, reason: object = "failed", *, outcome: Outcome | str = Outcome.ERROR) -> None:
         """Mark the operation as failed for this reason, even if no exception leaves the block."""
-        self._ensure_details().error = error_text(reason)
-        self.outcome = outcome
+        details = self._ensure_details()
+        details.error = error_text(reason)
+        details.failure = reason if isinstance(reason, BaseException) else None
+        details.outcome = outcome
 
     @property
     def outcome(self) -> Outcome | str | None:
@@ -92,12 +94,13 @@ class Operation:
 class OperationDetails:
     """The annotations of a running operation; most operations have none."""
 
-    __slots__ = ("entered", "error", "metadata", "outcome")
+    __slots__ = ("entered", "error", "failure", "metadata", "outcome")
 
     def __init__(self, metadata: Mapping[str, Any] | None = None) -> None:
         self.metadata = metadata
         self.entered: Entered | None = None  # its span in a trace
         self.error: str | None = None
+        self.failure: BaseException | None = None  # the exception that was passed to ``fail``
         self.outcome: Outcome | str | None = None
 
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Final, ParamSpec, Protocol, TypeVar, cast
 
 from cogmeter.recording.buffer import Buffer, lock
 from cogmeter.recording.decorators import decorated
+from cogmeter.recording.errors import ErrorRecorder
 from cogmeter.recording.markers import MarkerRecorder
 from cogmeter.recording.operation import (
     OUTCOMES,
@@ -22,8 +23,9 @@ from cogmeter.recording.operation import (
     operation_class,
     outcome_of,
 )
+from cogmeter.recording.running import RunningOperations
 from cogmeter.recording.tracing import Span, belonging, current, inherited, live
-from cogmeter_storage.model import Outcome
+from cogmeter_storage.model import FAILURES, Outcome
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -77,6 +79,8 @@ class Recorder:
         self.names: list[tuple[str, str]] = [(OTHER, OTHER)]  # a series' number here is its place in this list
         self.add = self.buffer.add
         self.markers = MarkerRecorder()
+        self.errors = ErrorRecorder()
+        self.running = RunningOperations()
         self.refused = 0  # operations with a bad name, outcome or duration
         self.overflowed = 0  # requests for a new series beyond MAX_SERIES
         self._numbers: dict[str, dict[str, int]] = {OTHER: {OTHER: 0}}
@@ -137,10 +141,17 @@ class Recorder:
         with lock:
             self.refused += 1
 
+    def disable(self) -> None:
+        """Drop operations and errors from now on, at no cost for the recording code."""
+        self.buffer.disable()
+        self.errors.disable()
+
     def forked(self) -> None:
         """Start empty in the child of a fork, except for the names: the parent stores what was recorded before."""
         self.buffer.forked()
         self.markers.forked()
+        self.errors.forked()
+        self.running.clear()
         self.refused = self.overflowed = 0
 
     def finish(
@@ -150,21 +161,27 @@ class Recorder:
         try:
             details = details or OperationDetails()
             metadata = details.metadata
-            text = details.error if error is None or isinstance(error, GeneratorExit) else error_text(error)
+            text, failure = details.error, details.failure
+            details.failure = None  # its traceback may refer to this operation
+            if error is not None and not isinstance(error, GeneratorExit):
+                text, failure = error_text(error), error
             if details.outcome is not None:
                 outcome = self._outcome(details.outcome, error)
                 if error is not None:
                     mark(error, outcome)
             else:
                 outcome = _OK if error is None else outcome_of(error)
+            scope, duration_ns = None, end_ns - start_ns
             if details.entered is not None:
                 details.entered.leave()
-                scope, duration_ns = live(details.entered.scope), end_ns - start_ns
+                scope = live(details.entered.scope)
                 if scope is not None:
                     metadata = belonging(scope, metadata, outcome=outcome, duration_ns=duration_ns)
                     self._span(details.entered, series, start_ns, duration_ns, outcome)
+            if failure is not None and outcome in FAILURES:
+                self.count_failure(failure, series, start_ns, scope=scope)
             extra = (text, metadata) if text is not None or metadata else None
-            self.add(series, end_ns, end_ns - start_ns, 0 if outcome is _OK else int(outcome), extra)
+            self.add(series, end_ns, duration_ns, 0 if outcome is _OK else int(outcome), extra)
         except Exception:  # noqa: BLE001 - a failure of the host's objects must not reach the host's command
             self.refuse()
 
@@ -176,10 +193,24 @@ class Recorder:
         outcome: Outcome,
         *,
         error: str | None = None,
+        failure: BaseException | None = None,
         metadata: Mapping[str, Any] | None = None,
         scope: Scope | None = None,
     ) -> None:
-        """Add an operation that was timed elsewhere; with a ``scope`` it is a span without children in that trace."""
+        """Add an operation that was timed elsewhere.
+
+        Args:
+            series: its number.
+            start_ns: its start, by time.perf_counter_ns.
+            end_ns: its end.
+            outcome: how it ended.
+            error: the text of its error.
+            failure: the exception that ended it; counted with its place if the outcome is a failure.
+            metadata: stored with it.
+            scope: makes it a span without children in that trace.
+        """
+        if failure is not None and outcome in FAILURES:
+            self.count_failure(failure, series, start_ns, scope=scope)
         if scope is not None:
             trace, begun_ns = scope.trace, start_ns - scope.trace.start_ns
             names, duration_ns = self.names[series], end_ns - start_ns
@@ -187,6 +218,21 @@ class Recorder:
             metadata = belonging(scope, metadata, outcome=outcome, duration_ns=duration_ns)
         extra = (error, metadata) if error is not None or metadata else None
         self.add(series, end_ns, end_ns - start_ns, int(outcome), extra)
+
+    def count_failure(
+        self,
+        failure: BaseException,
+        series: int,
+        start_ns: int,
+        *,
+        scope: Scope | None = None,
+        affected: Mapping[str, str] | None = None,
+    ) -> None:
+        """Count the exception that ended an operation of this series; ``affected`` is by default that of the scope."""
+        if affected is None:
+            affected = scope.trace.affected(Outcome.ERROR, 0) if scope is not None else {}
+        service, operation = self.names[series]
+        self.errors.failed(failure, service, operation, affected=affected, since_ns=start_ns)
 
     def _span(self, at: Entered, series: int, start_ns: int, duration_ns: int, outcome: Outcome) -> None:
         trace = at.scope.trace
@@ -235,7 +281,8 @@ class Recorder:
                 return
             text = None if error is None else error_text(error)
             series, start = self.series(service, operation), end - int(duration_ms * 1e6)
-            self.add_timed(series, start, end, result, error=text, metadata=metadata, scope=current())
+            failure = error if isinstance(error, BaseException) else None
+            self.add_timed(series, start, end, result, error=text, failure=failure, metadata=metadata, scope=current())
         except Exception:  # noqa: BLE001 - recording never raises, whatever its arguments
             self.refuse()
 

@@ -328,7 +328,7 @@ class MarkerAnswer(Schema):
 
     id: int
     at: Instant
-    kind: str = Field(description="start, version, extension, threshold or mark")
+    kind: str = Field(description="start, version, extension, threshold, error or mark")
     name: str = Field(examples=["deployed 1.4"])
 
     @classmethod

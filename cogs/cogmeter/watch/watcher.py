@@ -18,6 +18,7 @@ from cogmeter.watch.interactions.components import Components
 from cogmeter.watch.interactions.prefix import PrefixCommands
 from cogmeter.watch.interactions.slash import SlashCommands
 from cogmeter.watch.interactions.tracker import InteractionTracker
+from cogmeter.watch.outcomes import cause_of
 from cogmeter.watch.resources import Resources
 from cogmeter.watch.rest.rest import Rest
 from cogmeter.watch.surface import IN_PLACE, Surface, WatchContext
@@ -55,6 +56,7 @@ class Watcher:
 
     def __init__(self, bot: commands.Bot, settings: Settings, recorder: Recorder) -> None:
         self.tracker = InteractionTracker(recorder, slow_ms=settings.trace_threshold)
+        self._recorder = recorder
         context = WatchContext(bot, settings, recorder, self.tracker)
         self.skew = context.skew
         self.surfaces: list[Surface] = []
@@ -68,6 +70,7 @@ class Watcher:
 
     async def install(self) -> None:
         """Install every surface."""
+        self._recorder.errors.unwrap = cause_of
         for surface in self.surfaces:
             try:
                 await surface.install()

@@ -207,8 +207,9 @@ class Jobs(Surface):
             return
         if known is not None:
             known.ran()
-        error = event.exception
-        self._add(run, outcome_of(error), None if error is None else error_text(cause_of(error)), now_ns())
+        error = None if event.exception is None else cause_of(event.exception)
+        text = None if error is None else error_text(error)
+        self._add(run, outcome_of(event.exception), text, now_ns(), failure=error)
 
     def _forget(self, event: Any) -> None:
         """Forget a job that was replaced, paused, rescheduled or removed."""
@@ -219,9 +220,13 @@ class Jobs(Surface):
             if event.alias in {None, key[0]}:
                 self._known.pop(key, None)
 
-    def _add(self, run: Run, outcome: Outcome, error: str | None, end_ns: int) -> None:
+    def _add(
+        self, run: Run, outcome: Outcome, error: str | None, end_ns: int, *, failure: BaseException | None = None
+    ) -> None:
         metadata = {"late_ms": run.late_ms} if run.late_ms else None
-        self.context.recorder.add_timed(run.series, run.start_ns, end_ns, outcome, error=error, metadata=metadata)
+        self.context.recorder.add_timed(
+            run.series, run.start_ns, end_ns, outcome, error=error, failure=failure, metadata=metadata
+        )
 
 
 def _key(job: Any, due: datetime) -> tuple[str, str, datetime]:

@@ -202,12 +202,15 @@ class BackgroundLoops(Surface):
         if isinstance(error, GeneratorExit):  # the event loop was closed
             return
         try:
-            outcome, text = outcome_of(error), error_text(cause_of(error))
+            outcome, cause = outcome_of(error), cause_of(error)
+            text = error_text(cause)
             if _ends_loop(loop, error):
                 self._dead[loop] = text
                 outcome, text = Outcome.ERROR, DIED + text
             metadata = {"late_ms": late_ms} if late_ms else None
-            self.context.recorder.add_timed(series, start_ns, now_ns(), outcome, error=text, metadata=metadata)
+            self.context.recorder.add_timed(
+                series, start_ns, now_ns(), outcome, error=text, failure=cause, metadata=metadata
+            )
         except Exception as fault:  # noqa: BLE001 - discord.py must get the host's exception in any case
             self.hooks[0].fault(fault)
 
@@ -218,10 +221,11 @@ class BackgroundLoops(Surface):
             error = _end_of(task)
             if loop is None or error is None or loop in self._dead:
                 return
-            text = self._dead[loop] = error_text(cause_of(error))
+            cause = cause_of(error)
+            text = self._dead[loop] = error_text(cause)
             series = self.context.recorder.series(TASKS, _name(loop))
             ended_ns = now_ns()
-            self.context.recorder.add_timed(series, ended_ns, ended_ns, Outcome.ERROR, error=DIED + text)
+            self.context.recorder.add_timed(series, ended_ns, ended_ns, Outcome.ERROR, error=DIED + text, failure=cause)
         except Exception as fault:  # noqa: BLE001 - asyncio would only log it
             self.hooks[0].fault(fault)
 

@@ -5,26 +5,15 @@ Paths are shortened to importable ones; no machine path, local variable or frame
 
 from __future__ import annotations
 
-import os
-import sys
-import sysconfig
-from pathlib import Path
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-import cogmeter
-import cogmeter_storage
+from cogmeter.recording.frames import HOST, LIBRARY, STANDARD, owner_of, short_path
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
     from types import FrameType
 
 MOST: Final = 30  # frames kept, the innermost
-
-HOST, LIBRARY, STANDARD = range(3)  # code of the bot, of an installed package or cogmeter, of the standard library
-
-_STANDARD = tuple({sysconfig.get_path(name) for name in ("stdlib", "platstdlib")})
-_OURS = tuple(folder for package in (cogmeter, cogmeter_storage) for folder in package.__path__)
-_INSTALLED: Final = ("site-packages", "dist-packages")
 
 
 class StackLine(NamedTuple):
@@ -63,13 +52,6 @@ def stack_of(frame: FrameType | None, base: int) -> list[StackLine]:
     return stack
 
 
-def owner_of(file: str) -> int:
-    """Return HOST, LIBRARY or STANDARD: the owner of the code in a file."""
-    if file.startswith("<") or (_within(file, _STANDARD) and not _installed(file)):
-        return STANDARD
-    return LIBRARY if _installed(file) or _within(file, _OURS) else HOST
-
-
 def culprit_of(stack: Sequence[StackLine]) -> StackLine | None:
     """Return the innermost frame of the host's code, else of a library's, else of the standard library's."""
     for most in (HOST, LIBRARY, STANDARD):
@@ -81,24 +63,4 @@ def culprit_of(stack: Sequence[StackLine]) -> StackLine | None:
 
 def shortened(frame: StackLine, roots: Iterable[str]) -> StackLine:
     """Return the frame with its file relative to the nearest of these folders, else the file's last two parts."""
-    path = frame.file
-    if path.startswith("<"):
-        return frame
-    nearest = max((root for root in roots if _within(path, (root,))), key=len, default="")
-    if nearest:
-        return frame._replace(file=Path(path).relative_to(nearest).as_posix())
-    return frame._replace(file="/".join(Path(path).relative_to(Path(path).anchor).parts[-2:]))
-
-
-def import_roots() -> list[str]:
-    """Return the folders of imports and the working directory, but no root of a disk."""
-    roots = {os.path.abspath(entry) for entry in (*sys.path, os.curdir)}  # noqa: PTH100 - resolve() would follow links
-    return [root for root in roots if Path(root).parent != Path(root)]
-
-
-def _within(file: str, folders: Iterable[str]) -> bool:
-    return any(file.startswith(folder.rstrip(os.sep) + os.sep) for folder in folders if folder)
-
-
-def _installed(file: str) -> bool:
-    return any(part in file for part in _INSTALLED)
+    return frame._replace(file=short_path(frame.file, roots))

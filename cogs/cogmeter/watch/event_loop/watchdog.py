@@ -23,9 +23,10 @@ from typing import TYPE_CHECKING, Any, Final
 import discord
 
 from cogmeter.recording import tracing
+from cogmeter.recording.frames import import_roots
 from cogmeter.recording.operation import now_ns
 from cogmeter.watch.background.coroutines import Wrappers
-from cogmeter.watch.event_loop.stacks import StackLine, culprit_of, depth_of, import_roots, shortened, stack_of
+from cogmeter.watch.event_loop.stacks import StackLine, culprit_of, depth_of, shortened, stack_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable

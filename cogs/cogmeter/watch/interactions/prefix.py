@@ -18,7 +18,7 @@ from cogmeter.watch.interactions.tracker import COMMAND, PendingInteraction
 from cogmeter.watch.names import fitted
 from cogmeter.watch.outcomes import cause_of, outcome_of
 from cogmeter.watch.surface import Surface, WatchContext, own_module
-from cogmeter_storage.model import Outcome
+from cogmeter_storage.model import FAILURES, Outcome
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
@@ -134,13 +134,26 @@ class PrefixCommands(Surface):
             if ctx.bot is not self.context.bot:
                 return
             if error is not None:
-                self._ends[ctx] = outcome_of(error), error_text(cause_of(error))
+                outcome, cause = outcome_of(error), cause_of(error)
+                self._ends[ctx] = outcome, error_text(cause)
+                self._count(ctx, outcome, cause)
             elif failed:
                 self._ends[ctx] = Outcome.OK, None
             else:  # the context shows it
                 self._ends.pop(ctx, None)
         except Exception as fault:  # noqa: BLE001 - our fault must not take the place of the host's exception
             hook.fault(fault)
+
+    def _count(self, ctx: Context, outcome: Outcome, cause: BaseException) -> None:
+        """Count the failure of a call now: a bot that overrides ``invoke`` may catch the exception."""
+        pending = _running()
+        if outcome in FAILURES and pending is not None and not pending.own:
+            recorder = self.context.recorder
+            series = recorder.series(
+                service_names.COMMANDS, fitted(ctx.command.qualified_name) if ctx.command else UNKNOWN
+            )
+            affected = pending.affected(outcome, 0)
+            recorder.count_failure(cause, series, pending.start_ns, affected=affected)
 
     def _pending(self, ctx: Context, hook: Hook) -> PendingInteraction | None:
         """Begin an invocation; return None for a message that is not a command and does not look like one."""

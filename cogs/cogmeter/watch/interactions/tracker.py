@@ -202,6 +202,8 @@ class InteractionTracker:
         if affected:
             metadata = {**affected, **(metadata or {})}
         series = self.recorder.series(service[:100], operation[:100])
+        if outcome in FAILURES and isinstance(error, BaseException):
+            self.recorder.count_failure(error, series, pending.start_ns, affected=affected)
         extra = (text, metadata) if text is not None or metadata else None
         self.recorder.add(series, end_ns, duration_ns, int(outcome), extra)
         if pending.kind != AUTOCOMPLETE and (duration_ns >= self._slow_ns or outcome in FAILURES):

@@ -14,19 +14,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import cogmeter.recording.recorder
-from cogmeter.watch.event_loop.stacks import (
-    HOST,
-    LIBRARY,
-    MOST,
-    STANDARD,
-    StackLine,
-    culprit_of,
-    depth_of,
-    import_roots,
-    owner_of,
-    shortened,
-    stack_of,
-)
+from cogmeter.recording.frames import HOST, LIBRARY, STANDARD, import_roots, owner_of
+from cogmeter.watch.event_loop.stacks import MOST, StackLine, culprit_of, depth_of, shortened, stack_of
 
 HOSTS = StackLine("/srv/bot/cogs/music.py", 88, "search")
 OURS = StackLine(str(cogmeter.recording.recorder.__file__), 5, "add")

@@ -1,0 +1,106 @@
+"""The owner and the short path of code: the host's own, a library's, or the standard library's."""
+
+from __future__ import annotations
+
+import functools
+import os
+import re
+import sys
+import sysconfig
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+import cogmeter
+import cogmeter_storage
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+HOST, LIBRARY, STANDARD = range(3)  # code of the bot, of an installed package or cogmeter, of the standard library
+NOTEBOOK: Final = "<notebook>"  # the file of every cell: the names of cells differ from run to run
+
+_STANDARD = tuple({sysconfig.get_path(name) for name in ("stdlib", "platstdlib")})
+_OURS = tuple(folder for package in (cogmeter, cogmeter_storage) for folder in package.__path__)
+_INSIDE: Final = "<locals>."
+_CELL: Final = re.compile(r"<ipython-input-.*>|.*[\\/]ipykernel_\d+[\\/]\d+\.py")
+# Files of other machines, too: the code of a frozen or compiled package names those of the machine that built it.
+_INSTALLED: Final = re.compile(r".*[\\/](?:site|dist)-packages[\\/](.+)")
+_PYTHON: Final = re.compile(
+    r".*[\\/](?:lib(?:32|64)?[\\/]python\d[\d.t]*|python\d\d+[\\/]lib|python\d\d+\.zip)[\\/](.+)", re.IGNORECASE
+)
+_EXTENSIONS: Final = (".pyx", ".pxd", ".pxi")  # sources of compiled modules
+
+
+def owner_of(file: str) -> int:
+    """Return HOST, LIBRARY or STANDARD: the owner of the code in a file."""
+    if _CELL.fullmatch(file):
+        return HOST
+    if _INSTALLED.fullmatch(file):
+        return LIBRARY
+    if file.startswith("<") or _within(file, _STANDARD) or _PYTHON.fullmatch(file) or _frozen_standard(file):
+        return STANDARD
+    return LIBRARY if _within(file, _OURS) or file.endswith(_EXTENSIONS) else HOST
+
+
+def short_path(file: str, roots: Iterable[str]) -> str:
+    """Return a file's path relative to the nearest of these folders, else its last two parts."""
+    if _CELL.fullmatch(file):
+        return NOTEBOOK
+    if file.startswith("<"):
+        return file
+    nearest = max((root for root in roots if _within(file, (root,))), key=len, default="")
+    known = _INSTALLED.fullmatch(file) or _PYTHON.fullmatch(file)
+    if nearest:
+        short = file[len(nearest.rstrip(os.sep)) :]
+    elif known:
+        short = known[1]
+    elif file.startswith(("/", "\\")) or file[1:2] == ":":
+        short = "/".join(re.split(r"[\\/]+", file)[-2:])
+    else:
+        short = os.path.normpath(file)
+    return short.replace("\\", "/").lstrip("/")
+
+
+def import_roots() -> list[str]:
+    """Return the folders of imports and the working directory, but no root of a disk."""
+    working = _working_directory()
+    roots = {os.path.normpath(os.path.join(working, entry)) for entry in (*map(str, sys.path), "") if working or entry}  # noqa: PTH118 - resolve() would follow links
+    return [root for root in roots if _is_root(root)]
+
+
+@functools.lru_cache(maxsize=4_096)
+def place_of(file: str) -> tuple[str, bool]:
+    """Return the short path of a code object's file, and whether the host owns its code. Computed once for each file.
+
+    The path is relative to the working directory, or ``package/module.py`` of an installed package.
+    """
+    own, working = owner_of(file) == HOST, _working_directory()
+    near = own and _is_root(working) and _within(file, (working,))
+    return short_path(file, [working] if near else import_roots()), own
+
+
+def short_name(qualified_name: str) -> str:
+    """Return a qualified name without the enclosing functions: ``Music.play``."""
+    return qualified_name.rpartition(_INSIDE)[2] or qualified_name
+
+
+def _within(file: str, folders: Iterable[str]) -> bool:
+    file = os.path.normcase(file)
+    return any(file.startswith(os.path.normcase(folder).rstrip(os.sep) + os.sep) for folder in folders if folder)
+
+
+def _is_root(folder: str) -> bool:
+    return folder not in {"", "."} and Path(folder).parent != Path(folder)
+
+
+def _working_directory() -> str:
+    try:
+        return os.getcwd()  # noqa: PTH109 - a string is needed
+    except OSError:  # it was deleted
+        return ""
+
+
+def _frozen_standard(file: str) -> bool:
+    """Return whether a program that PyInstaller built names a module of the standard library by this relative path."""
+    first = re.split(r"[\\/]", file)[0].removesuffix(".py")
+    return bool(getattr(sys, "frozen", False)) and first in sys.stdlib_module_names
