@@ -1,4 +1,4 @@
-"""Measure the CPU time per gateway event and interaction: without cogmeter, with it, and with argus-dpy.
+"""Measure the CPU time per gateway event, interaction and logged error: without cogmeter, with it, and with argus-dpy.
 
 Three bots run in one process on the loopback Discord, in turn, round by round, so that they see the same state of the
 machine. Events are passed to the connection's parsers, where the gateway's own would arrive. What cogmeter writes is
@@ -17,16 +17,28 @@ import sys
 import tempfile
 import time
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import discord
 import psutil
 from discord.ext import commands
-from timing import Spread, at_most, missing, parser, row, sized
+from timing import Spread, at_most, interleaved, missing, parser, row, sized
+
+from cogmeter import Recorder
+from cogmeter.recording import running
+from cogmeter.settings import Settings
+from cogmeter.watch.interactions.tracker import InteractionTracker
+from cogmeter.watch.logged_errors import LoggedErrors
+from cogmeter.watch.surface import WatchContext
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 sys.path.append(str(Path(__file__).resolve().parent.parent / "tests"))
 
 VARIANTS = ("bare", "cogmeter", "argus")
 GROWTH_EVENTS = 200_000
+STACK = 20  # frames of a logged exception
 
 
 async def drained() -> None:
@@ -161,6 +173,57 @@ async def measured(rounds: int, count: int, growth: int) -> dict[str, dict[str, 
         return figures
 
 
+def raised(depth: int) -> None:
+    """Raise an exception below this many frames."""
+    if depth > 1:
+        raised(depth - 1)
+    raise OSError("no route")
+
+
+async def logged(rounds: int, count: int) -> dict[str, list[float]]:
+    """Return microseconds per logged error by case, with one handler that writes to nowhere, as a log file's does."""
+    logger, recorder = logging.getLogger("benchmark"), Recorder()
+    logger.propagate = False
+    context = WatchContext(make_bot(), Settings(), recorder, InteractionTracker(recorder, slow_ms=1_000))
+
+    def plain() -> None:
+        for number in range(count):
+            logger.error("order %d failed", number)
+
+    def with_stack() -> None:
+        for number in range(count // 10):
+            try:
+                raised(STACK)
+            except OSError:
+                logger.exception("order %d failed", number)
+
+    def timed(work: Callable[[], None], calls: int, *, hooked: bool) -> float:
+        surface = LoggedErrors(context)
+        surface.prepare()
+        if hooked:
+            surface.hooks[0].install()
+        token = running.enter(recorder.running.begin("discord.listeners", "on_message"))
+        began = time.process_time()
+        work()
+        took_us = (time.process_time() - began) / calls * 1e6
+        running.leave(token)
+        surface.hooks[0].remove()
+        recorder.errors.take()
+        return took_us
+
+    with Path(os.devnull).open("w") as nowhere:
+        logger.addHandler(logging.StreamHandler(nowhere))
+        return interleaved(
+            {
+                "bare": lambda: timed(plain, count, hooked=False),
+                "hooked": lambda: timed(plain, count, hooked=True),
+                "bare with a stack": lambda: timed(with_stack, count // 10, hooked=False),
+                "hooked with a stack": lambda: timed(with_stack, count // 10, hooked=True),
+            },
+            rounds,
+        )
+
+
 def main() -> None:
     options = parser(__doc__).parse_args()
     logging.disable(logging.WARNING)
@@ -168,12 +231,22 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         os.chdir(folder)
         rounds, growth = sized(options, 30, 6, 1), sized(options, GROWTH_EVENTS, 0, 0)
+        report_logged(asyncio.run(logged(sized(options, 30, 10, 1), sized(options, 5_000, 2_000, 100))))
         report(asyncio.run(measured(rounds, sized(options, 3_000, 2_000, 200), growth)))
 
 
 def extra(figures, variant: str, name: str) -> Spread:
     """Return what a variant costs above the bare bot of the same round."""
     return Spread.of(mine - bare for mine, bare in zip(figures[variant][name], figures["bare"][name], strict=True))
+
+
+def report_logged(figures: dict[str, list[float]]) -> None:
+    for suffix, words, limit in (("", "", 5.0), (" with a stack", f" with a stack of {STACK} frames", None)):
+        bare = Spread.of(figures[f"bare{suffix}"])
+        pairs = zip(figures[f"hooked{suffix}"], figures[f"bare{suffix}"], strict=True)
+        more = Spread.of(hooked - without for hooked, without in pairs)
+        goal = at_most(more.median, limit, " us") if limit else None
+        row(f"watch: us more per logged error{words}", f"{more:.1f}, bare {bare.median:.1f}", goal=goal)
 
 
 def report(figures) -> None:

@@ -43,6 +43,10 @@ HOOKS = (
     "resumes",
     "REST requests",
     "webhook requests",
+    "event loop errors",
+    "thread errors",
+    "finalizer errors",
+    "log records",
 )
 
 

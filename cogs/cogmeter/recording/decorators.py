@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import inspect
 from contextlib import aclosing
+from types import CodeType
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
 from cogmeter.recording.operation import now_ns
@@ -28,6 +29,12 @@ def decorated(function: Callable[..., Any], sink: Sink, series: int, tracker: Ca
     if inspect.iscoroutinefunction(function):
         return _coroutine(function, sink, series, tracker)
     return _plain(function, sink, series, tracker)
+
+
+def wrapper_codes() -> frozenset[CodeType]:
+    """Return the code objects of all wrappers, to recognise their frames; ``start`` and the closure name the call."""
+    makers = (_plain, _coroutine, _generator, _async_generator)
+    return frozenset(code for maker in makers for code in maker.__code__.co_consts if isinstance(code, CodeType))
 
 
 def _plain(function: Callable[P, R], sink: Sink, series: int, tracker: Callable[[], Operation]) -> Callable[P, R]:

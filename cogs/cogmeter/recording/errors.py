@@ -43,7 +43,11 @@ MAX_GROUPS: Final = 500  # that wait to be stored
 MAX_STACKS: Final = 1_000  # that wait to be stored
 TAKEN: Final = 20  # groups that one ``take`` returns
 TAKEN_LINES: Final = 2_000  # lines of their stacks: more would block the loop for milliseconds
+MAX_SITES: Final = 1_000  # log calls that are remembered
+MAX_KEYS: Final = 10  # templates of one log call
 MAX_CALLS: Final = 30  # frames of logging and of handlers between a log call and ``logged``
+
+Site = tuple["CodeType | Call", dict[tuple[str, str], Key]]  # the code of a log call; its keys by level and template
 
 
 class ErrorRecorder:
@@ -57,6 +61,7 @@ class ErrorRecorder:
         self._groups: dict[Key, Group] = {}
         self._returned: dict[tuple[str, ErrorKind], ErrorBatch] = {}
         self._stacks = 0  # in ``_groups``
+        self._sites: dict[tuple[str, int, str], Site] = {}  # log calls, by file, line and function
         self._newest: dict[Key, tuple[int, int, str]] = {}  # the minute of the newest stack, how many, its message
 
     def __len__(self) -> int:
@@ -197,14 +202,27 @@ class ErrorRecorder:
     def _log_record(self, record: logging.LogRecord, where: Where) -> None:
         if not self.enabled:
             return
-        code = _code_of_call(record)
+        code, keys = self._site(record)
         arguments, text = record.args, str(record.msg)[:MAX_TEXT]
         # A literal identifies the call. A text that was built before the call may differ each time.
         literal = text if arguments or text in getattr(code, "co_consts", ()) else ""
         name = "logging.CRITICAL" if record.levelno >= logging.CRITICAL else "logging.ERROR"
-        key = Key(ErrorKind.LOGGED, name, hash(code) if isinstance(code, Call) else id(code), masked(literal))
+        key = keys.get((name, literal))
+        if key is None:
+            number = hash(code) if isinstance(code, Call) else id(code)
+            key = keys[name, literal] = Key(ErrorKind.LOGGED, name, number, masked(literal))
         line = code, record.lineno
         self._add(key, line, where, lambda: (Link(name, _filled(text, arguments), (line,)),))
+
+    def _site(self, record: logging.LogRecord) -> Site:
+        """Return the code that logged this record with its keys; finding them takes as long as the rest."""
+        place = record.pathname, record.lineno, record.funcName
+        site = self._sites.get(place)
+        if site is None or len(site[1]) > MAX_KEYS:
+            if len(self._sites) >= MAX_SITES:
+                self._sites.clear()
+            site = self._sites[place] = _code_of_call(record), {}
+        return site
 
     def _add(self, key: Key, line: Line | None, where: Where, capture: Callable[[], tuple[Link, ...]]) -> None:
         """Count an error; capture its stack unless there are enough of its group."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
-from typing import TYPE_CHECKING, Any, Final, Protocol
+from typing import TYPE_CHECKING, Any, ClassVar, Final, Protocol
 
 from cogmeter.recording.tracing import Entered, current, inherited
 from cogmeter.redaction import redact
@@ -36,6 +36,14 @@ class Operation:
 
     _start: int
     _details: OperationDetails | None
+    # Of the class of each series; ``recording/waiting.py`` reads them of operations that run.
+    sink: ClassVar[Sink | None] = None
+    names: ClassVar[tuple[str, str]] = ("", "")
+
+    @property
+    def start_ns(self) -> int:
+        """The start of a running operation, by time.perf_counter_ns."""
+        return self._start
 
     def annotate(self, **metadata: Any) -> None:
         """Store these values with the operation; a later value of the same name replaces the earlier."""
@@ -156,6 +164,7 @@ def operation_class(sink: Sink, series: int) -> type[Operation]:
             else:
                 finish(series, end, self._start, self._details, error)
 
+    Timed.sink, Timed.names = sink, sink.names[series]
     return Timed
 
 

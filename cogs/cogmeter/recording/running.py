@@ -1,7 +1,7 @@
 """The operations that run now: what the surfaces have begun and not ended, and the operation of the running code.
 
-Interactions, prefix commands, listeners, iterations of loops and jobs are registered here. ``record()``, ``track()``
-and ``operation()`` are not: ``recording/waiting.py`` finds tracked operations on demand.
+Interactions, prefix commands, iterations of loops and jobs are registered here. What a bot runs most often is not:
+``recording/waiting.py`` finds listeners and tracked operations on demand.
 """
 
 from __future__ import annotations
@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import weakref
 from contextvars import ContextVar
-from threading import get_ident
 from typing import TYPE_CHECKING, Any, Final
 
 from cogmeter.recording.operation import now_ns
@@ -17,6 +16,7 @@ from cogmeter.recording.operation import now_ns
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from contextvars import Context, Token
+    from types import CodeType
 
 MAX_RUNNING: Final = 10_000  # operations that are listed; further ones still know their own logged errors
 
@@ -24,19 +24,22 @@ MAX_RUNNING: Final = 10_000  # operations that are listed; further ones still kn
 class RunningOperation:
     """An operation of a surface that has begun and not ended."""
 
-    __slots__ = ("ended", "logged_errors", "operation", "service", "start_ns", "task", "thread_id")
+    __slots__ = ("code", "ended", "logged_errors", "operation", "service", "start_ns", "task")
 
     def __init__(self, service: str, operation: str, start_ns: int) -> None:
         self.service = service
         self.operation = operation
         self.start_ns = start_ns  # by time.perf_counter_ns
-        self.task: weakref.ref[asyncio.Task[Any]] | None = None  # the last task that entered it
-        self.thread_id = 0  # the thread that entered it last; 0 if none did
+        self.task: weakref.ref[asyncio.Task[Any]] | None = None  # the last task that entered it, if that is known
+        self.code: CodeType | None = None  # its function, if the task or thread that will run it is not known
         self.logged_errors = 0
         self.ended = False
 
 
 _running: Final[ContextVar[RunningOperation | None]] = ContextVar("cogmeter_running", default=None)
+
+# Assign the tasks that are started from here to this operation, until ``leave``. Bound once, for the listeners.
+assign = _running.set
 
 
 class RunningOperations:
@@ -70,12 +73,8 @@ class RunningOperations:
 
 def enter(running: RunningOperation) -> Token[RunningOperation | None]:
     """Assign the code that runs from here, in this task and the tasks that it starts, to this operation."""
-    try:
-        task = asyncio.current_task()
-    except RuntimeError:  # a thread without an event loop
-        task = None
+    task = asyncio.current_task()
     running.task = None if task is None else weakref.ref(task)
-    running.thread_id = get_ident()
     return _running.set(running)
 
 

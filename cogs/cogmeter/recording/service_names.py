@@ -12,6 +12,8 @@ LISTENERS: Final = "discord.listeners"
 TASKS: Final = "discord.tasks"
 REST: Final = "discord.rest"
 STALLS: Final = "discord.stalls"
+LOG: Final = "log"  # of errors that were logged outside of any operation, by logger
+UNHANDLED: Final = "unhandled"  # of errors in tasks, callbacks and threads outside of any operation
 
 # Background services. A listener that runs a thousand times a minute, or a loop that takes a minute by design, would
 # dominate the figures of commands. The summary lists these services separately, and only their error rate alerts.

@@ -106,6 +106,10 @@ class Settings(BaseSettings):
     watch_stalls: bool = _setting(True, "true or false", "Record calls that block the event loop")
     watch_resources: bool = _setting(True, "true or false", "Sample memory, CPU, threads and open files")
     watch_changes: bool = _setting(True, "true or false", "Mark loads and reloads of extensions and cogs on charts")
+    watch_logged_errors: bool = _setting(True, "true or false", "Record what is logged at level ERROR or higher")
+    watch_unhandled_errors: bool = _setting(
+        True, "true or false", "Record errors of tasks, callbacks and threads that nobody handles"
+    )
     stall_threshold: float = _setting(
         150, "milliseconds", "Record a blocked event loop from this duration on", ge=20, le=60_000
     )

@@ -6,6 +6,7 @@ import logging
 from typing import TYPE_CHECKING, Final
 
 from cogmeter.diagnosis import Finding
+from cogmeter.recording import tracing
 from cogmeter.watch.background.jobs import Jobs
 from cogmeter.watch.background.listeners import Listeners
 from cogmeter.watch.background.loops import BackgroundLoops
@@ -18,10 +19,12 @@ from cogmeter.watch.interactions.components import Components
 from cogmeter.watch.interactions.prefix import PrefixCommands
 from cogmeter.watch.interactions.slash import SlashCommands
 from cogmeter.watch.interactions.tracker import InteractionTracker
+from cogmeter.watch.logged_errors import LoggedErrors
 from cogmeter.watch.outcomes import cause_of
 from cogmeter.watch.resources import Resources
 from cogmeter.watch.rest.rest import Rest
 from cogmeter.watch.surface import IN_PLACE, Surface, WatchContext
+from cogmeter.watch.unhandled_errors import UnhandledErrors
 
 if TYPE_CHECKING:
     from discord.ext import commands
@@ -48,6 +51,8 @@ SURFACES: Final[tuple[type[Surface], ...]] = (
     Gateway,
     StallWatch,
     Resources,
+    UnhandledErrors,
+    LoggedErrors,
 )
 
 
@@ -84,12 +89,17 @@ class Watcher:
         _logger.error("The bot's %s cannot be watched", name, exc_info=error)
 
     async def remove(self) -> None:
-        """Remove every surface in reverse order."""
+        """Remove every surface in reverse order, and record the commands that still run as never finished."""
         for surface in reversed(self.surfaces):
             try:
                 await surface.remove()
             except Exception:
                 _logger.exception("The hooks on the bot's %s could not all be removed", surface.name)
+        try:
+            scope = tracing.current()  # of the command that unloads the monitor, which may succeed
+            self.tracker.give_up(but=None if scope is None else scope.trace)
+        except Exception:
+            _logger.exception("The commands that still run could not be recorded")
 
     def sample(self) -> dict[str, float]:
         """Return the present gauges of all surfaces."""

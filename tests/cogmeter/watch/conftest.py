@@ -51,6 +51,31 @@ def recorded(recorder: Recorder) -> Callable[..., list[Recorded]]:
     return read
 
 
+class Counted(NamedTuple):
+    """One error, as the flusher would store it."""
+
+    kind: str
+    type: str
+    message: str
+    service: str
+    operation: str
+
+
+@pytest.fixture
+def errors(recorder: Recorder) -> Callable[[], list[Counted]]:
+    """``errors()``: the errors that were counted since the last call, one entry for each."""
+
+    def read() -> list[Counted]:
+        return [
+            Counted(str(batch.kind), batch.type, batch.message, service, operation)
+            for batch in recorder.errors.take()
+            for (service, operation, _), count in batch.counts.items()
+            for _ in range(count)
+        ]
+
+    return read
+
+
 @pytest.fixture
 def context(recorder: Recorder) -> Callable[[commands.Bot], WatchContext]:
     """``context(bot)``: the context of the bot's surfaces, with the default settings."""

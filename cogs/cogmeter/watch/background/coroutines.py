@@ -1,4 +1,4 @@
-"""Finds the coroutine that a task factory has wrapped.
+"""Reads tasks: their context, and the coroutine that a task factory has wrapped.
 
 Error trackers and profilers install task factories that run each coroutine inside one of their own, before or after the
 bot starts. ``task.get_coro()`` then returns their coroutine for every task.
@@ -7,6 +7,7 @@ bot starts. ``task.get_coro()`` then returns their coroutine for every task.
 from __future__ import annotations
 
 import asyncio
+import contextvars
 import gc
 import logging
 import sys
@@ -78,3 +79,16 @@ class Wrappers:
             codes.add(frame.f_code)
             frame = frame.f_back
         self.codes |= codes
+
+
+def context_of(source: object) -> contextvars.Context | None:
+    """Return the context of a task or of a callback's handle; None if it has none.
+
+    Before Python 3.12 no method returns it, but the garbage collector knows it.
+    """
+    if isinstance(source, asyncio.Future) and not isinstance(source, asyncio.Task):
+        return None  # it may have contexts, but only of its callbacks
+    if sys.version_info >= (3, 12) and isinstance(source, asyncio.Task):
+        return source.get_context()
+    referents = [getattr(source, "_context", None), *gc.get_referents(source)]  # asyncio's classes in Python have one
+    return next((referent for referent in referents if isinstance(referent, contextvars.Context)), None)

@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from cogmeter.alerts.model import LoopState
-from cogmeter.recording import tracing
+from cogmeter.recording import running, tracing
 from cogmeter.recording.operation import error_text, now_ns
 from cogmeter.recording.service_names import TASKS
 from cogmeter.watch.background.overdue import overdue
@@ -22,6 +22,8 @@ from cogmeter_storage.model import Outcome
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from cogmeter.recording.running import RunningOperation
+
 MOST: Final = 1_000  # remembered runs in progress, and jobs
 MISSED: Final = 3  # runs in a row
 LATE_MS: Final = 50.0  # see loops.py
@@ -31,7 +33,7 @@ class Run(NamedTuple):
     """A run of a job, from its submission."""
 
     series: int
-    start_ns: int
+    operation: RunningOperation
     late_ms: float
 
 
@@ -125,6 +127,8 @@ class Jobs(Surface):
     async def remove(self) -> None:
         """Remove the hooks and forget runs in progress."""
         await super().remove()
+        for run in self._runs.values():
+            self.context.recorder.running.end(run.operation)
         self._runs.clear()
         self._known.clear()
 
@@ -138,12 +142,14 @@ class Jobs(Surface):
         def submit_job(executor: Any, job: Any, run_times: Sequence[datetime]) -> Any:
             if not hook.active or own_module(job.func):
                 return original(executor, job, run_times)
+            operation: RunningOperation | None = None
             try:
-                self._begin(job, run_times)
+                operation = self._begin(job, run_times)
             except Exception as error:  # noqa: BLE001 - our fault must not keep the host's job from running
                 hook.fault(error)
             # A command that adds a job wakes the scheduler: the run does not belong to that command.
             token = tracing.pause()
+            outer = running.pause() if operation is None else running.assign(operation)
             try:
                 return original(executor, job, run_times)
             except self._overlap:
@@ -151,6 +157,7 @@ class Jobs(Surface):
                 raise
             finally:
                 tracing.end(token)
+                running.leave(outer)
 
         return submit_job
 
@@ -171,18 +178,24 @@ class Jobs(Surface):
 
         return dispatch_event
 
-    def _begin(self, job: Any, run_times: Sequence[datetime]) -> None:
+    def _begin(self, job: Any, run_times: Sequence[datetime]) -> RunningOperation | None:
+        """Note the runs that begin; return the last one."""
         name = fitted(qualified(job.func))
-        series = self.context.recorder.series(TASKS, name)
-        start_ns, now = now_ns(), datetime.now(UTC)
+        recorder, now = self.context.recorder, datetime.now(UTC)
+        series, operation = recorder.series(TASKS, name), None
         known = self._known.setdefault(_key(job, now)[:2], JobState(job, name))
         for due in run_times:
             known.begin(due)
             late_ms = (now - due).total_seconds() * 1000
-            self._runs[_key(job, due)] = Run(series, start_ns, round(late_ms, 1) if late_ms >= LATE_MS else 0.0)
-        for remembered in (self._runs, self._known):
-            while len(remembered) > MOST:
-                remembered.popitem(last=False)
+            operation = recorder.running.begin(TASKS, name)
+            operation.code = getattr(job.func, "__code__", None)
+            self._runs[_key(job, due)] = Run(series, operation, round(late_ms, 1) if late_ms >= LATE_MS else 0.0)
+        while len(self._runs) > MOST:
+            _, forgotten = self._runs.popitem(last=False)
+            recorder.running.end(forgotten.operation)
+        while len(self._known) > MOST:
+            self._known.popitem(last=False)
+        return operation
 
     def _skip(self, job: Any, run_times: Sequence[datetime], hook: Hook) -> None:
         """Record the runs that were skipped because the run before had not ended."""
@@ -191,7 +204,7 @@ class Jobs(Surface):
                 run = self._runs.pop(_key(job, due), None)
                 if run is not None:
                     self._known[_key(job, due)[:2]].miss(due)
-                    self._add(run, Outcome.ERROR, "skipped: the run before had not ended", run.start_ns)
+                    self._add(run, Outcome.ERROR, "skipped: the run before had not ended", at_once=True)
         except Exception as error:  # noqa: BLE001 - APScheduler's own exception must be raised
             hook.fault(error)
 
@@ -203,13 +216,13 @@ class Jobs(Surface):
         if event.code & self._missed:
             if known is not None:
                 known.miss(event.scheduled_run_time)
-            self._add(run, Outcome.ERROR, "missed: it was too late to begin", run.start_ns)
+            self._add(run, Outcome.ERROR, "missed: it was too late to begin", at_once=True)
             return
         if known is not None:
             known.ran()
         error = None if event.exception is None else cause_of(event.exception)
         text = None if error is None else error_text(error)
-        self._add(run, outcome_of(event.exception), text, now_ns(), failure=error)
+        self._add(run, outcome_of(event.exception), text, failure=error)
 
     def _forget(self, event: Any) -> None:
         """Forget a job that was replaced, paused, rescheduled or removed."""
@@ -221,11 +234,22 @@ class Jobs(Surface):
                 self._known.pop(key, None)
 
     def _add(
-        self, run: Run, outcome: Outcome, error: str | None, end_ns: int, *, failure: BaseException | None = None
+        self,
+        run: Run,
+        outcome: Outcome,
+        error: str | None,
+        *,
+        failure: BaseException | None = None,
+        at_once: bool = False,
     ) -> None:
-        metadata = {"late_ms": run.late_ms} if run.late_ms else None
-        self.context.recorder.add_timed(
-            run.series, run.start_ns, end_ns, outcome, error=error, failure=failure, metadata=metadata
+        """Record a run that ends now, or at once when it began."""
+        operation, recorder = run.operation, self.context.recorder
+        recorder.running.end(operation)
+        values = {"late_ms": run.late_ms, "logged_errors": operation.logged_errors}
+        metadata = {name: value for name, value in values.items() if value} or None
+        end_ns = operation.start_ns if at_once else now_ns()
+        recorder.add_timed(
+            run.series, operation.start_ns, end_ns, outcome, error=error, failure=failure, metadata=metadata
         )
 
 

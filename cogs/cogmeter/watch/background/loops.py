@@ -14,7 +14,7 @@ from discord.ext.tasks import Loop
 
 from cogmeter.alerts.model import LoopState
 from cogmeter.diagnosis import Finding
-from cogmeter.recording import tracing
+from cogmeter.recording import running, tracing
 from cogmeter.recording.operation import error_text, now_ns
 from cogmeter.recording.service_names import TASKS
 from cogmeter.watch.background.coroutines import objects_in
@@ -29,6 +29,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Iterator
     from types import FrameType
     from typing import TypeAlias
+
+    from cogmeter.recording.running import RunningOperation
 
     AnyLoop: TypeAlias = Loop[Any]
     Body: TypeAlias = Callable[..., Coroutine[Any, Any, Any]]
@@ -132,11 +134,12 @@ class BackgroundLoops(Surface):
             except Exception as error:  # noqa: BLE001 - our fault must not keep the host's loop from starting
                 hook.fault(error)
             # A loop that a command starts does not belong to the command: it continues after the command's end.
-            token = tracing.pause()
+            token, outer = tracing.pause(), running.pause()
             try:
                 task = original(loop, *args, **kwargs)
             finally:
                 tracing.end(token)
+                running.leave(outer)
             self._follow(loop, task)
             return task
 
@@ -173,7 +176,8 @@ class BackgroundLoops(Surface):
             task.add_done_callback(self._ended)
 
     def _around(self, loop: AnyLoop, body: Body) -> Body:
-        series = self.context.recorder.series(TASKS, fitted(qualified(body)))
+        recorder, name = self.context.recorder, fitted(qualified(body))
+        series = recorder.series(TASKS, name)
         progress = self._progress.setdefault(loop, Progress())
 
         @functools.wraps(body)  # discord.py names the loop by it, in logs and as the cog's attribute
@@ -182,22 +186,27 @@ class BackgroundLoops(Surface):
             if not (self._watching and _runs(loop)):
                 return await body(*args, **kwargs)
             late_ms = _late_ms(loop)
-            start_ns = now_ns()
+            operation = recorder.running.begin(TASKS, name)
+            token = running.enter(operation)
             progress.begin()
             try:
                 result = await body(*args, **kwargs)
             except BaseException as error:
-                self._failed(loop, series, start_ns, late_ms, error)
+                self._failed(loop, series, operation, late_ms, error)
                 raise
             finally:
                 progress.end()
-            metadata = {"late_ms": late_ms} if late_ms else None
-            self.context.recorder.add_timed(series, start_ns, now_ns(), Outcome.OK, metadata=metadata)
+                recorder.running.end(operation)
+                running.leave(token)
+            metadata = _metadata(late_ms, operation)
+            recorder.add_timed(series, operation.start_ns, now_ns(), Outcome.OK, metadata=metadata)
             return result
 
         return iteration
 
-    def _failed(self, loop: AnyLoop, series: int, start_ns: int, late_ms: float, error: BaseException) -> None:
+    def _failed(
+        self, loop: AnyLoop, series: int, operation: RunningOperation, late_ms: float, error: BaseException
+    ) -> None:
         """Record a failed iteration, and whether it ends the loop."""
         if isinstance(error, GeneratorExit):  # the event loop was closed
             return
@@ -207,9 +216,9 @@ class BackgroundLoops(Surface):
             if _ends_loop(loop, error):
                 self._dead[loop] = text
                 outcome, text = Outcome.ERROR, DIED + text
-            metadata = {"late_ms": late_ms} if late_ms else None
+            metadata = _metadata(late_ms, operation)
             self.context.recorder.add_timed(
-                series, start_ns, now_ns(), outcome, error=text, failure=cause, metadata=metadata
+                series, operation.start_ns, now_ns(), outcome, error=text, failure=cause, metadata=metadata
             )
         except Exception as fault:  # noqa: BLE001 - discord.py must get the host's exception in any case
             self.hooks[0].fault(fault)
@@ -271,6 +280,12 @@ def _late_ms(loop: AnyLoop) -> float:
     except (AttributeError, TypeError):
         return 0.0
     return round(late_ms, 1) if late_ms >= LATE_MS else 0.0
+
+
+def _metadata(late_ms: float, operation: RunningOperation) -> dict[str, float] | None:
+    """Return the metadata of an iteration; None if there is none."""
+    values = {"late_ms": late_ms, "logged_errors": operation.logged_errors}
+    return {name: value for name, value in values.items() if value} or None
 
 
 def _ends_loop(loop: AnyLoop, error: BaseException) -> bool:

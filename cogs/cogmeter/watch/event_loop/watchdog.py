@@ -11,7 +11,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import contextvars
-import gc
 import logging
 import sys
 import threading
@@ -25,7 +24,7 @@ import discord
 from cogmeter.recording import tracing
 from cogmeter.recording.frames import import_roots
 from cogmeter.recording.operation import now_ns
-from cogmeter.watch.background.coroutines import Wrappers
+from cogmeter.watch.background.coroutines import Wrappers, context_of
 from cogmeter.watch.event_loop.stacks import StackLine, culprit_of, depth_of, shortened, stack_of
 
 if TYPE_CHECKING:
@@ -247,7 +246,7 @@ def _running(
     task = asyncio.current_task(loop)
     if task is None:
         return None, ""
-    context = _context_of(task)
+    context = context_of(task)
     scope = None if context is None else tracing.scope_in(context)
     name = task.get_name()
     if name.startswith(TASK_OF_LISTENER):
@@ -269,11 +268,3 @@ def _inside(frame: FrameType | None, wrappers: frozenset[CodeType]) -> str:
             name = frame.f_code.co_qualname
         frame = frame.f_back
     return name
-
-
-def _context_of(task: asyncio.Task[Any]) -> contextvars.Context | None:
-    """Return the context of a task. Python 3.11 has no method for this, but its garbage collector knows it."""
-    if sys.version_info >= (3, 12):
-        return task.get_context()
-    referents = [*gc.get_referents(task), getattr(task, "_context", None)]  # the attribute of asyncio's Python task
-    return next((referent for referent in referents if isinstance(referent, contextvars.Context)), None)

@@ -54,6 +54,11 @@ class Arrivals(Surface):
         if any(hook.name == "interaction arrivals" for hook in failed):
             self.listeners.append(("on_interaction", self._on_interaction))
 
+    def sample(self) -> dict[str, float]:
+        """Give up interactions that never end. There are no gauges."""
+        self.context.tracker.expire()
+        return {}
+
     def _interactions(self, original: Callable[[Any], None], hook: Hook) -> Callable[[Any], None]:
         tracker = self.context.tracker
 

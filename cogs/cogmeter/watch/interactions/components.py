@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Final
 from discord.ui import item as ui_item
 from discord.ui.view import BaseView, ViewStore
 
-from cogmeter.recording import service_names, tracing
+from cogmeter.recording import running, service_names, tracing
 from cogmeter.watch.hook import Hook
 from cogmeter.watch.interactions.custom_ids import readable
 from cogmeter.watch.interactions.method_listener import own_attribute
@@ -181,15 +181,17 @@ class Components(Surface):
         press = self._claimed(hook, interaction, find)
         before = (self._dispatching, self._dynamic_tasks)  # a task that starts at once may dispatch another one
         self._dispatching, self._dynamic_tasks = interaction.id, 0
-        token = None
+        token, outer = None, None
         if press is not None:
             press.begin()
             token = tracing.begin(press.pending)
+            outer = running.assign(self.context.tracker.run(press.pending, service_names.COMPONENTS))
         try:
             call()
         finally:
-            if token is not None:
+            if token is not None and outer is not None:
                 tracing.end(token)
+                running.leave(outer)
             self._dispatching, self._dynamic_tasks = before
             if press is not None:
                 press.dispatched()

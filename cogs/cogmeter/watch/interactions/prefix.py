@@ -9,7 +9,7 @@ from weakref import WeakKeyDictionary
 
 from discord.ext import commands
 
-from cogmeter.recording import service_names, tracing
+from cogmeter.recording import running, service_names, tracing
 from cogmeter.recording.operation import error_text, now_ns
 from cogmeter.watch.hook import Hook, Overrides
 from cogmeter.watch.interactions.arrivals import message_arrived_ns
@@ -89,6 +89,7 @@ class PrefixCommands(Surface):
             if pending is None:
                 return await original(ctx, *args, **kwargs)
             token = tracing.begin(pending)
+            outer = self.context.tracker.enter(pending, service_names.COMMANDS)
             error: BaseException | None = None
             try:
                 return await original(ctx, *args, **kwargs)
@@ -97,6 +98,7 @@ class PrefixCommands(Surface):
                 raise
             finally:
                 tracing.end(token)
+                running.leave(outer)
                 self._end(pending, ctx, error, hook)
                 self.context.tracker.close(pending)
 

@@ -8,6 +8,7 @@ and restores these objects at its end. The interaction that each call gets disti
 from __future__ import annotations
 
 import asyncio
+import weakref
 from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
@@ -16,7 +17,7 @@ import discord
 from discord.ui import Item
 from discord.ui.view import BaseView
 
-from cogmeter.recording import service_names, tracing
+from cogmeter.recording import running, service_names, tracing
 from cogmeter.recording.operation import now_ns
 from cogmeter.watch.interactions.method_listener import MethodListener, listen
 from cogmeter.watch.outcomes import cause_of, outcome_of
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Iterable, Mapping
     from contextvars import Token
 
+    from cogmeter.recording.running import RunningOperation
     from cogmeter.recording.tracing import Scope
     from cogmeter.watch.hook import Hook
     from cogmeter.watch.interactions.tracker import InteractionTracker, PendingInteraction
@@ -179,7 +181,13 @@ class Press:
         """Add the task of a dynamic item, view or modal as a part."""
         self._taken = self._taken or not dynamic
         self.begin()
+        if isinstance(task, asyncio.Task):
+            self._tracker.run(self.pending, service_names.COMPONENTS).task = weakref.ref(task)
         task.add_done_callback(self._task_ended)
+
+    def enter(self) -> Token[RunningOperation | None]:
+        """Assign the code that runs from here, in this task, to the press."""
+        return self._tracker.enter(self.pending, service_names.COMPONENTS)
 
     def note(self, part: object, error: BaseException | None) -> None:
         """Remember how a part ended: a host may retry."""
@@ -191,7 +199,7 @@ class Press:
         """Await a call of this method as a part of the press. A callback handles errors of the calls that it makes."""
         if name == ON_ERROR:
             self._handled(arguments)
-        token, outer = self._enter(name), _callback.get()
+        tokens, outer = self._enter(name), _callback.get()
         call = Callback(self.pending.id)
         inner = _callback.set(call) if name in CALLBACKS else None
         try:
@@ -206,23 +214,26 @@ class Press:
         finally:
             call.running = False
             _leave(inner)
-            self._leave(token)
+            self._leave(tokens)
 
     def _decided_by(self, outer: Callback | None) -> bool:
         """Return whether a running callback of this press made the call: it may handle what the call raises."""
         return outer is not None and outer.running and outer.press == self.pending.id
 
-    def _enter(self, name: str) -> Token[Scope | None] | None:
+    def _enter(self, name: str) -> tuple[Token[Scope | None] | None, Token[RunningOperation | None]]:
         """Begin a call of a method: operations inside it belong to the press, also in another task."""
         self.begin()
         self._ran = self._ran or name in CALLBACKS
         scope = tracing.inherited()
-        return None if scope is not None and scope.trace is self.pending else tracing.begin(self.pending)
+        token = None if scope is not None and scope.trace is self.pending else tracing.begin(self.pending)
+        return token, self.enter()
 
-    def _leave(self, token: Token[Scope | None] | None) -> None:
+    def _leave(self, tokens: tuple[Token[Scope | None] | None, Token[RunningOperation | None]]) -> None:
         """End a call of a method."""
+        token, outer = tokens
         if token is not None:
             tracing.end(token)
+        running.leave(outer)
         self.end()
 
     def _returned(self, part: object, name: str, result: object, outer: Callback | None) -> None:
@@ -313,6 +324,8 @@ class Press:
         pending.label = claims[0].name if claims else self._template
         pending.owned = bool(claims)
         pending.own = any(claim.ours for claim in claims)
+        if pending.running is not None:
+            pending.running.operation = pending.label
 
     def _finish(self, outcome: Outcome, error: object, ended_ns: int | None = None) -> None:
         self._tracker.finish(
@@ -345,11 +358,12 @@ async def run_dynamic(
     press: Press, call: Callable[[SeenFactory], Coroutine[Any, Any, Any]], factory: type[Any], *, followed: bool
 ) -> Any:
     """Run discord.py's coroutine for a dynamic item; ``followed``: its task is a part of the press already."""
-    token = tracing.begin(press.pending)
+    token, outer = tracing.begin(press.pending), press.enter()
     try:
         return await call(SeenFactory(factory, press))
     finally:
         tracing.end(token)
+        running.leave(outer)
         if not followed:
             press.end()
 

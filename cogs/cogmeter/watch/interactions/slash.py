@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Final, cast
 from discord import InteractionType, app_commands
 from discord.ext import commands
 
-from cogmeter.recording import service_names, tracing
+from cogmeter.recording import running, service_names, tracing
 from cogmeter.watch.hook import Hook, Overrides
 from cogmeter.watch.interactions.tracker import AUTOCOMPLETE, COMMAND, PendingInteraction
 from cogmeter.watch.surface import Surface, WatchContext, own_module
@@ -75,7 +75,9 @@ class SlashCommands(Surface):
             pending.invoked = True
             pending.runs += 1
             # Set at the begin, so that operations inside a command of cogmeter are not recorded either.
-            pending.own = own_module(getattr(command, "callback", None))
+            if own_module(getattr(command, "callback", None)):
+                self.context.tracker.disown(pending)
+            token = self.context.tracker.enter(pending, _service(pending))
             error: BaseException | None = None
             try:
                 return await original(command, interaction, *arguments)
@@ -83,6 +85,7 @@ class SlashCommands(Surface):
                 error = raised
                 raise
             finally:
+                running.leave(token)
                 # discord.py handled a hybrid's error that no hook noted: the tree's hook records it.
                 if error is not None or not interaction.command_failed or _ran_another(interaction, command):
                     self._end(pending, error, hook)
@@ -98,6 +101,7 @@ class SlashCommands(Surface):
             self._see(interaction)
             pending.runs += 1
             token = tracing.begin(pending)  # again, in case its arrival was not hooked
+            outer = self.context.tracker.enter(pending, _service(pending))
             error: BaseException | None = None
             try:
                 return await original(interaction)
@@ -106,6 +110,7 @@ class SlashCommands(Surface):
                 raise
             finally:
                 tracing.end(token)
+                running.leave(outer)
                 if not pending.finished:
                     self._settle(pending, interaction, error, hook)
                 self._leave(pending, error)

@@ -1,4 +1,4 @@
-"""The interactions in progress: arrival, name, acknowledgement and end of each."""
+"""The interactions and prefix commands in progress: arrival, name, acknowledgement and end of each."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from cogmeter.recording.operation import error_text, now_ns
 from cogmeter.recording.recorder import OTHER
+from cogmeter.recording.running import RunningOperation, enter
 from cogmeter.recording.tracing import Trace
 from cogmeter.watch.interactions.custom_ids import template_of
 from cogmeter.watch.interactions.people import NO_HASHES, MessagePlace, People, Who, who_of
@@ -17,6 +18,7 @@ from cogmeter_storage.model import FAILURES, Outcome, SpanRecord, TraceRecord
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from contextvars import Token
 
     import discord
 
@@ -26,6 +28,7 @@ MOST: Final = 10_000  # interactions remembered; the oldest goes first
 MOST_TEMPLATES: Final = 200  # components without a known view that have their own series
 LIFE_NS: Final = 15 * 60 * 1_000_000_000  # of an interaction's token
 COMMAND, COMPONENT, AUTOCOMPLETE, MODAL = 2, 3, 4, 5  # discord.InteractionType
+NEVER_FINISHED: Final = "never finished"
 KEPT_TRACES: Final = 200  # slow and failed traces that wait to be stored
 
 
@@ -45,6 +48,7 @@ class PendingInteraction(Trace):
         "invoked",
         "kind",
         "owned",
+        "running",
         "runs",
         "sent_ns",
     )
@@ -68,6 +72,7 @@ class PendingInteraction(Trace):
         self.kind = kind  # discord.InteractionType's value; 0 for a prefix command
         self.arrived_wall_us = (clock.now_ns() - (now_ns() - arrived_ns)) // 1000
         self.invoked = False  # its command was found, and allowed by the tree
+        self.running: RunningOperation | None = None  # from the first code that runs for it
         self.runs = 0  # calls in progress that invoke its command
         self.acknowledged = False  # its acknowledgement, or the lack of one, was recorded
         self.finished = False  # its operation was recorded
@@ -113,6 +118,7 @@ class InteractionTracker:
         self._settled: OrderedDict[int, None] = OrderedDict()  # ids of interactions that are recorded completely
         self._settled_until = -1  # ids grow with time: all up to this one are settled
         self._templates: set[str] = set()
+        self._messages: set[PendingInteraction] = set()  # running prefix commands, which have no id
 
     def __len__(self) -> int:
         return len(self._open)
@@ -135,8 +141,28 @@ class InteractionTracker:
         return pending
 
     def begin(self, label: str, arrived_ns: int, who: Who) -> PendingInteraction:
-        """Return a prefix command that begins; it is not remembered."""
+        """Return a prefix command that begins; it is remembered while it runs, see ``run``."""
         return PendingInteraction(0, 0, label, arrived_ns, who=who, people=self.people)
+
+    def run(self, pending: PendingInteraction, service: str) -> RunningOperation:
+        """Register an interaction as running, once; return the operation for ``enter`` or ``assign``."""
+        running = pending.running
+        if running is None:
+            running = pending.running = self.recorder.running.begin(service, pending.label, pending.start_ns)
+            if pending.finished or pending.own:
+                self._stop(pending)
+            elif not pending.id and len(self._messages) < MOST:
+                self._messages.add(pending)
+        return running
+
+    def enter(self, pending: PendingInteraction, service: str) -> Token[RunningOperation | None]:
+        """Assign the code that runs from here, in this task, to an interaction."""
+        return enter(self.run(pending, service))
+
+    def disown(self, pending: PendingInteraction) -> None:
+        """Forget that an interaction runs: it is one of cogmeter's own commands."""
+        pending.own = True
+        self._stop(pending)
 
     def get(self, number: int) -> PendingInteraction | None:
         """Return the interaction in progress with this id."""
@@ -173,6 +199,35 @@ class InteractionTracker:
     def close(self, pending: PendingInteraction) -> None:
         """End its trace: later operations do not belong to it."""
         pending.ended = True
+        self._stop(pending)
+
+    def expire(self) -> None:
+        """Give up interactions whose token has expired."""
+        until_ns = now_ns() - LIFE_NS
+        for pending in list(self._open.values()):  # in order of arrival
+            if pending.start_ns >= until_ns:
+                return
+            self._give_up(pending)
+
+    def give_up(self, *, but: Trace | None) -> None:
+        """Give up everything in progress but this one, which may be the command that unloads the monitor."""
+        for pending in [*self._open.values(), *self._messages]:
+            if pending is not but:
+                self._give_up(pending)
+
+    def _give_up(self, pending: PendingInteraction) -> None:
+        """Record an interaction whose code still runs as never finished, and forget it; nothing runs for others."""
+        running = pending.running
+        if running is not None and not running.ended:
+            operation = self.name_of(pending)
+            self.finish(pending, running.service, operation, outcome=Outcome.ERROR, error=NEVER_FINISHED)
+        self.close(pending)
+        self.forget(pending)
+
+    def _stop(self, pending: PendingInteraction) -> None:
+        self._messages.discard(pending)
+        if pending.running is not None:
+            self.recorder.running.end(pending.running)
 
     def finish(
         self,
@@ -192,6 +247,7 @@ class InteractionTracker:
         if pending.finished:
             return
         pending.finished = True
+        self._stop(pending)
         self._forget_done(pending)
         if pending.own:
             return
@@ -201,6 +257,8 @@ class InteractionTracker:
         affected = pending.affected(outcome, duration_ns)
         if affected:
             metadata = {**affected, **(metadata or {})}
+        if pending.running is not None and pending.running.logged_errors:
+            metadata = {**(metadata or {}), "logged_errors": pending.running.logged_errors}
         series = self.recorder.series(service[:100], operation[:100])
         if outcome in FAILURES and isinstance(error, BaseException):
             self.recorder.count_failure(error, series, pending.start_ns, affected=affected)
@@ -226,10 +284,10 @@ class InteractionTracker:
             self.forget(pending)
 
     def _drop_oldest(self, at_ns: int) -> None:
-        """Forget the oldest interaction if there are too many or its token has expired; called at each arrival."""
+        """Give up the oldest interaction if there are too many or its token has expired; called at each arrival."""
         oldest = next(iter(self._open.values()))
         if len(self._open) > MOST or at_ns - oldest.start_ns > LIFE_NS:
-            self.forget(oldest)
+            self._give_up(oldest)
 
 
 def label_of(data: Mapping[str, Any]) -> str:

@@ -209,6 +209,7 @@ class Listener:
         app = await asyncio.to_thread(build, self._shared, pages=self.plan.pages)
         self._options: dict[str, Any] = {
             "access_log": None,
+            "logger": _logger,  # malformed requests are not errors of the host
             "keepalive_timeout": IDLE_S,
             "max_line_size": LINE_BYTES,
             "max_field_size": LINE_BYTES,
