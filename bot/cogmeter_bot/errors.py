@@ -45,3 +45,7 @@ class NoDataError(SourceError):
     """The database or the API is missing, or nothing has been recorded yet."""
 
     exit_code = NO_DATA
+
+
+class NotLiveError(NoDataError):
+    """Only a running bot knows this, and the source is a database."""

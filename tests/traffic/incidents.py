@@ -24,6 +24,7 @@ class Incident:
     failing: float = 0.0  # share that fails, where it is fully there
     slower: float = 1.0  # times
     volume: float = 1.0  # share of the usual
+    hangs: bool = False  # one of its operations runs from its beginning to its end
     grows: bool = False  # from nothing at the beginning to its full strength at the end
     on_s: float = 0.0  # if not 0: it comes for so long, ...
     off_s: float = 0.0  # ... and goes for so long
@@ -78,6 +79,7 @@ INCIDENTS = (
     Incident(
         "slow burn", "translation", *_at(0, 12, 80 * 60), 34 * HOUR, _rules("burn_rate", "deviation"), failing=0.014
     ),
+    Incident("hung", "transcripts", *_at(2, 13, 40), 90, _rules("hung"), operation="query", hangs=True),
     Incident(
         "bad operation",
         "image-search",

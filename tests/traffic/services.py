@@ -57,6 +57,7 @@ SERVICES = (
     Service("knowledge-graph", 50, 150),
     Service("core-intelligence", 45, 700, weekend=0.8),
     Service("link-preview", 35, 250, swing=0.3, operations=ONE),
+    Service("transcripts", 20, 900, swing=0.3, operations=ONE),
     Service("translation", 65, 220, swing=0.2, operations=ONE),
     Service("payments", 40, 300, failing=0.02, swing=0.2),
     Service("image-search", 80, 350, swing=0.3, operations=(("find", 0.65), ("rank", 0.27), ("ocr", 0.08))),

@@ -13,6 +13,7 @@ from cogmeter.alerts.evaluator import Evaluator
 from cogmeter.alerts.lifecycle.engine import AlertEngine
 from cogmeter.alerts.lifecycle.subject_state import Policy
 from cogmeter.alerts.thresholds.limits import Limits
+from cogmeter.recording.waiting import Running
 from cogmeter.settings import Settings
 from cogmeter_storage.alerting import Alert, AlertChange, AlertState
 from cogmeter_storage.base import Store
@@ -22,6 +23,7 @@ from traffic.stream import START_S, Traffic
 CHECK_S = 30.0
 OVERRIDES = {"burn_rate@translation": "0.99"}  # there is no target that fits every service
 ROWS = 2_000  # stored at once
+LONG_S = 10.0  # shorter operations cannot hang
 GRACE_S = 600.0  # after its end an incident is still in the window
 
 
@@ -72,6 +74,26 @@ class _Clock:
         return int((START_S + self.now_s) * 1e6)
 
 
+class _RunningOperations:
+    """The operations of the traffic that run at the clock's time, and those that hang."""
+
+    def __init__(self, traffic: Traffic, clock: _Clock) -> None:
+        durations_s = traffic.durations_us / 1e6
+        long = durations_s >= LONG_S
+        self._clock, self._names = clock, [traffic.names[number] for number in traffic.series[long].tolist()]
+        self._since_s, self._until_s = traffic.times_s[long] - durations_s[long], traffic.times_s[long]
+        self._hung = [one for one in traffic.incidents if one.hangs]
+
+    async def of(self, least_s: float) -> list[Running]:
+        now_s = self._clock.now_s
+        there = np.flatnonzero((self._since_s <= now_s - least_s) & (now_s < self._until_s)).tolist()
+        found = [(self._since_s[place].item(), *self._names[place]) for place in there]
+        found += [(one.since_s, one.service, one.operation) for one in self._hung if one.since_s <= now_s < one.until_s]
+        oldest = {(service, operation): since_s for since_s, service, operation in sorted(found, reverse=True)}
+        running = [Running(*names, now_s - since_s, "bot.py:42 in work") for names, since_s in oldest.items()]
+        return sorted((one for one in running if one.age_s >= least_s), key=lambda one: -one.age_s)
+
+
 class _Bot:
     """One run of the parts that alert."""
 
@@ -79,7 +101,12 @@ class _Bot:
         settings = limits.settings
         self._store, self._clock = store, clock
         self.evaluator = Evaluator(
-            traffic.names, limits, window_s=settings.alert_window, clock_s=clock.seconds, wall=clock.wall
+            traffic.names,
+            limits,
+            window_s=settings.alert_window,
+            clock_s=clock.seconds,
+            wall=clock.wall,
+            running=_RunningOperations(traffic, clock).of,
         )
         policy = Policy(cooldown_s=settings.alert_cooldown, group_from=settings.alert_group_from)
         self.engine = AlertEngine(store, limits.of, policy, targets=lambda _: (), wake=lambda: None)

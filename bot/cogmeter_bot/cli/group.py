@@ -16,6 +16,7 @@ from cogmeter_bot.cli.exits import INTERRUPTED, reporting_os_errors, usage_line
 from cogmeter_bot.cli.live import live
 from cogmeter_bot.cli.maintenance import backup, forget, vacuum
 from cogmeter_bot.cli.run import demo, run
+from cogmeter_bot.cli.running import running
 from cogmeter_bot.cli.setup import completion, config, init
 from cogmeter_bot.cli.slow import slow
 from cogmeter_bot.cli.summary import stats, summary
@@ -34,6 +35,7 @@ COMMANDS: Final = (
     alerts,
     errors,
     slow,
+    running,
     live,
     dashboard,
     doctor,

@@ -199,6 +199,11 @@ def reading_options(command: F) -> F:
     return _add_options(command, (*_RANGE, _SERVICES, *_FORMAT, *_SOURCE))
 
 
+def live_options(command: F) -> F:
+    """Add the output and source options, for a command about the present."""
+    return _add_options(command, (*_FORMAT, *_SOURCE))
+
+
 def export_options(command: F) -> F:
     """Add the common options without --json and --check, for a command with its own output format."""
     return _add_options(command, (*_RANGE, _SERVICES, *_SOURCE))

@@ -33,6 +33,13 @@ def ms(value: float | None) -> str:
     return f"{value:,.0f}ms" if value >= 9.95 else f"{formatting.short(value)}ms"
 
 
+def age(milliseconds: float) -> str:
+    """Format the age of a running operation: ``1.2 s``, ``2 min 5 s``."""
+    from cogmeter.render import formatting
+
+    return formatting.duration(milliseconds * 1000)
+
+
 def share(part: float, whole: float) -> str:
     """Return a part of a whole: ``97.2%``; a dash if the whole is zero."""
     from cogmeter.render import formatting

@@ -17,7 +17,7 @@ from cogmeter.exporters.table import exporter
 from cogmeter.redaction import quoted, shown
 from cogmeter.schemas.alerts import AlertPage, Thresholds
 from cogmeter.schemas.health import HealthAnswer, ServicesHealthAnswer
-from cogmeter.schemas.operations import Errors, OperationPage, Slowest
+from cogmeter.schemas.operations import Errors, OperationPage, RunningPage, Slowest
 from cogmeter.schemas.statistics import Dashboard, Series, ServiceAnswer
 from cogmeter.times import iso
 from cogmeter_bot.errors import NoDataError, RequestError
@@ -114,6 +114,10 @@ class ApiSource:
         """Implement Source.slowest."""
         query = {**_range(time_range), "limit": str(limit)}
         return await self._get(Slowest, f"{_API}/slowest", query, services=_joined(services), operation=operation)
+
+    async def running(self, *, limit: int) -> RunningPage:
+        """Implement Source.running."""
+        return await self._get(RunningPage, f"{_API}/running", {"limit": str(limit)})
 
     async def service_names(self) -> list[str]:
         """Return the services that were active in the last day; see Source."""

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from cogmeter.alerts.thresholds.limits import Limits
     from cogmeter.query.records import Range
     from cogmeter.schemas.alerts import AlertAnswer
-    from cogmeter.schemas.operations import Errors, OperationPage, Slowest
+    from cogmeter.schemas.operations import Errors, OperationPage, RunningPage, Slowest
     from cogmeter.schemas.statistics import Dashboard, Series, ServiceAnswer
     from cogmeter_bot.sources.diagnosis import Diagnosis
 
@@ -64,6 +64,10 @@ class Source(Protocol):
         self, time_range: Range, services: Collection[str] | None, operation: str | None, *, limit: int
     ) -> Slowest:
         """Return the slowest operations of these services; without services, of all but background services."""
+        ...
+
+    async def running(self, *, limit: int) -> RunningPage:
+        """Return the operations that run now, longest first; a database raises NotLiveError."""
         ...
 
     async def service_names(self) -> list[str]:

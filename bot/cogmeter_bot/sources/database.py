@@ -14,7 +14,7 @@ from cogmeter.schemas.alerts import alert_page
 from cogmeter.schemas.base import TimeRange
 from cogmeter.schemas.operations import OperationAnswer, OperationPage, errors, operation_page, slowest
 from cogmeter.schemas.statistics import dashboard, series, service_stats
-from cogmeter_bot.errors import NoDataError, RequestError
+from cogmeter_bot.errors import NoDataError, NotLiveError, RequestError
 from cogmeter_bot.sources.base import ExportStream
 from cogmeter_bot.sources.diagnosis import Diagnosis, database_findings
 from cogmeter_storage import StorageError, open_store
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
     from cogmeter.query.records import Range
     from cogmeter.schemas.alerts import AlertAnswer
-    from cogmeter.schemas.operations import Errors, Slowest
+    from cogmeter.schemas.operations import Errors, RunningPage, Slowest
     from cogmeter.schemas.statistics import Dashboard, Series, ServiceAnswer
     from cogmeter.settings import Settings
     from cogmeter_storage import Store
@@ -115,6 +115,13 @@ class DatabaseSource:
         await self._require_data()
         with _source_errors():
             return await slowest(self._query, time_range, services=services, operation=operation, limit=limit)
+
+    async def running(self, *, limit: int) -> RunningPage:  # noqa: ARG002 - there is nothing to limit
+        """Raise NotLiveError; see Source."""
+        raise NotLiveError(
+            f"{self.name} does not show what runs now: only the running bot knows. "
+            "Read its API: --url http://127.0.0.1:3000, or set COGMETER_URL."
+        )
 
     async def service_names(self) -> list[str]:
         """Implement Source.service_names."""

@@ -1,4 +1,4 @@
-"""The application: five views, one of them visible and refreshed every few seconds."""
+"""The application: six views, one of them visible and refreshed every few seconds."""
 
 from __future__ import annotations
 
@@ -23,6 +23,7 @@ from cogmeter_bot.tui.views.alerts import AlertsView
 from cogmeter_bot.tui.views.base import DashboardView
 from cogmeter_bot.tui.views.errors import ErrorsView
 from cogmeter_bot.tui.views.overview import OverviewView
+from cogmeter_bot.tui.views.running import RunningView
 from cogmeter_bot.tui.views.service import ServiceView
 from cogmeter_bot.tui.views.services import ServicesView
 
@@ -36,7 +37,14 @@ if TYPE_CHECKING:
     from cogmeter_bot.tui.chrome import RangeChoice
     from cogmeter_bot.tui.grid import Grid
 
-VIEWS: Final[tuple[type[DashboardView[Any]], ...]] = (OverviewView, ServicesView, ServiceView, ErrorsView, AlertsView)
+VIEWS: Final[tuple[type[DashboardView[Any]], ...]] = (
+    OverviewView,
+    ServicesView,
+    ServiceView,
+    ErrorsView,
+    AlertsView,
+    RunningView,
+)
 THEMES: Final = {"dark": "textual-dark", "light": "textual-light"}
 
 
@@ -48,7 +56,7 @@ class DashboardApp(App[None]):
     ENABLE_COMMAND_PALETTE = False
     HORIZONTAL_BREAKPOINTS = [(0, "-narrow"), (140, "-wide")]  # noqa: RUF012 - textual does not declare it as a ClassVar
     BINDINGS: ClassVar = [
-        Binding("1", "view(0)", "Views", key_display="1-5"),
+        Binding("1", "view(0)", "Views", key_display="1-6"),
         *(Binding(str(number), f"view({number - 1})", show=False) for number in range(2, len(VIEWS) + 1)),
         Binding("tab", "step(1)", "Next view", show=False, priority=True),
         Binding("shift+tab", "step(-1)", "Previous view", show=False, priority=True),

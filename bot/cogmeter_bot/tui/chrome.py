@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from cogmeter_bot.cli.output import Cell
 
 KEYS: Final = (
-    ("1 to 5, Tab", "switch views"),
+    ("1 to 6, Tab", "switch views"),
     ("arrows, Page Up, Page Down", "move, also into the next table"),
     ("Enter", "open the service of a row"),
     ("Esc", "clear the filter; go back"),

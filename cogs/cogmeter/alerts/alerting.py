@@ -20,9 +20,10 @@ from cogmeter.startup import StartupGuard
 from cogmeter_storage.base import StorageError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Awaitable, Callable, Mapping, Sequence
 
     from cogmeter.notifiers.base import Notifier
+    from cogmeter.recording.waiting import Running
     from cogmeter.settings import Settings
     from cogmeter_storage.base import Store
     from cogmeter_storage.model import OperationRecord
@@ -43,12 +44,14 @@ class Alerting:
         *,
         notifiers_of: Callable[[IncidentReader], Sequence[Notifier]],
         url_of: Callable[[OperationRecord], str | None],
+        running: Callable[[float], Awaitable[Sequence[Running]]] | None = None,
         parts: StartupGuard | None = None,
     ) -> None:
         """``names`` is the recorder's growing list of (service, operation), by series number.
 
         ``notifiers_of`` returns the notifiers, which may read incident contexts. ``url_of`` returns the link to an
-        operation's message in Discord, if it is remembered. ``parts`` receives failures at the start.
+        operation's message in Discord, if it is remembered. ``running`` is that of ``Evaluator``. ``parts`` receives
+        failures at the start.
         """
         self._parts = StartupGuard(Counter()) if parts is None else parts
         self._store = store
@@ -56,7 +59,7 @@ class Alerting:
         self._outdated = False  # the store has other overrides, which could not be read
         self._catching_up: asyncio.Task[None] | None = None
         self.limits = Limits(settings)
-        self.evaluator = Evaluator(names, self.limits, window_s=settings.alert_window)
+        self.evaluator = Evaluator(names, self.limits, window_s=settings.alert_window, running=running)
         self.incidents = IncidentReader(store, window_s=settings.alert_window, url_of=url_of)
         self.out_of_band_log = OutOfBandLog(overlap_s=settings.alert_window + settings.alert_check_interval)
         self.delivery = Dispatcher(store, notifiers_of(self.incidents), sent_out_of_band=self.out_of_band_log.covers)

@@ -16,23 +16,27 @@ from cogmeter.alerts.measurement.deviations import Deviations
 from cogmeter.alerts.measurement.expected_traffic import ExpectedTraffic
 from cogmeter.alerts.measurement.gauges import GaugeHistory
 from cogmeter.alerts.measurement.history import FIVE_MINUTES_S, WindowHistory
+from cogmeter.alerts.measurement.running import LongRunning, UsualDurations
 from cogmeter.alerts.measurement.snapshot import Snapshot
 from cogmeter.alerts.measurement.spending import KEY as SPENDING
 from cogmeter.alerts.measurement.spending import Spending
 from cogmeter.alerts.measurement.window import PIECE, SUM_US, Window
 from cogmeter.alerts.rules import RULES
 from cogmeter.alerts.rules.deviation import DEVIATION
+from cogmeter.alerts.rules.running import HUNG
 from cogmeter.alerts.rules.suppression import Suppression
 from cogmeter.alerts.rules.traffic import LOW_TRAFFIC
+from cogmeter.alerts.thresholds.keys import THRESHOLD
 from cogmeter.query.query import now_us as wall_us
 from cogmeter.startup import StartupGuard, parsing
 from cogmeter_storage.base import StorageError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Awaitable, Callable, Collection, Iterable, Iterator, Mapping, Sequence
 
     from cogmeter.alerts.model import LoopState, Reading
     from cogmeter.alerts.thresholds.limits import Limits
+    from cogmeter.recording.waiting import Running
     from cogmeter_storage.base import Store
     from cogmeter_storage.model import SeriesRecord
 
@@ -55,10 +59,12 @@ class Evaluator:
         window_s: float,
         clock_s: Callable[[], float] = time.perf_counter,
         wall: Callable[[], int] = wall_us,
+        running: Callable[[float], Awaitable[Sequence[Running]]] | None = None,
     ) -> None:
         """``names`` is the recorder's growing list of (service, operation), by series number.
 
-        ``clock_s`` returns the seconds of a monotonic clock, ``wall`` the microseconds since 1970 UTC.
+        ``running`` returns the oldest running operation of each name from this age in seconds on. ``clock_s`` returns
+        the seconds of a monotonic clock, ``wall`` the microseconds since 1970 UTC.
         """
         self.faults: Counter[str] = Counter()  # internal errors, by rule
         self._names = names
@@ -70,6 +76,8 @@ class Evaluator:
         self.spending = Spending()
         self._gauges = GaugeHistory()
         self._loops: Sequence[LoopState] = ()
+        self._running_from = running
+        self._usual_durations = UsualDurations()
         self._deviations = Deviations(limits.settings.alert_min_operations)
         self._suppression = Suppression(EXPLAINED_WINDOWS * window_s)
         self._silent_before: Collection[str] = ()
@@ -131,7 +139,8 @@ class Evaluator:
 
     async def evaluate(self, now_us: int) -> list[Reading]:
         """Return the readings beyond their recovery thresholds; one that another reading explains is not breached."""
-        snapshot = self._snapshot(now_us)
+        running = await self._running(now_us)
+        snapshot = self._snapshot(now_us, running)
         while self._deviations.due and self._deviations.new_minute(now_us):
             self._deviations.learn(snapshot)  # baselines that are still due from the minute before
             await asyncio.sleep(0)
@@ -219,7 +228,22 @@ class Evaluator:
         with parts.guard("explained alerts", "an alert may repeat what an earlier one explained"), parsing():
             self._suppression.restore(stored[2])
 
-    def _snapshot(self, now_us: int) -> Snapshot:
+    async def _running(self, now_us: int) -> Sequence[LongRunning]:
+        """Return the operations that run for longer than the least threshold of the rule about them."""
+        if self._running_from is None or not self._limits.active(HUNG.name):
+            return ()
+        subjects = (HUNG.subject(""), *self._limits.explicit(HUNG.name, THRESHOLD))
+        least_s = min(threshold for subject in subjects if (threshold := self._limits.of(subject).threshold))
+        try:
+            running = await self._running_from(least_s)
+            now_s = self._clock_s()
+            return await self._usual_durations.of(running, self.window, self._source, now_us=now_us, now_s=now_s)
+        except Exception:
+            self.faults[HUNG.name] += 1
+            _logger.exception("The running operations could not be read; all rules but %s continue", HUNG.name)
+            return ()
+
+    def _snapshot(self, now_us: int, running: Sequence[LongRunning] = ()) -> Snapshot:
         now_s = self._clock_s()
         window = self._window
         window.learn()
@@ -245,6 +269,7 @@ class Evaluator:
             silent_before=self._silent_before,
             gauges=self._gauges,
             loops=self._loops,
+            running=running,
             longest_stall=window.longest_stall(),
             deviations=dict(self._deviations.by_service),  # more of them may be learned during a check
         )

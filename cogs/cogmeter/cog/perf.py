@@ -9,7 +9,7 @@ import discord
 from discord import app_commands
 from discord.ext import commands
 
-from cogmeter.cog import alert_buttons, alerts, doctor, mutes, report, statistics, thresholds, weekly_report
+from cogmeter.cog import alert_buttons, alerts, doctor, mutes, report, running, statistics, thresholds, weekly_report
 from cogmeter.cog.registration import Registration
 from cogmeter.cog.responder import AccessPolicy, Responder
 from cogmeter.monitor.monitor import Monitor
@@ -25,6 +25,7 @@ _logger = logging.getLogger("cogmeter.cog")
 # Every command family: a new one is a file in this package and a line here.
 FAMILIES: Final[tuple[Callable[[app_commands.Group, Responder], None], ...]] = (
     statistics.add,
+    running.add,
     alerts.add,
     thresholds.add,
     mutes.add,

@@ -28,6 +28,7 @@ from cogmeter.recording.flusher import Flusher
 from cogmeter.recording.markers import THRESHOLD, mark_start
 from cogmeter.recording.operation import now_ns
 from cogmeter.recording.recorder import MAX_SERIES
+from cogmeter.recording.waiting import RunningReader
 from cogmeter.redaction import quoted
 from cogmeter.render.charts.builder import ChartBuilder
 from cogmeter.render.charts.worker_client import ChartWorker
@@ -53,6 +54,7 @@ if TYPE_CHECKING:
     from cogmeter.monitor.heartbeat import Heartbeat
     from cogmeter.notifiers.base import Notifier
     from cogmeter.recording.recorder import Recorder
+    from cogmeter.recording.waiting import Running
     from cogmeter.schemas.alerts import AlertAnswer, ListedState
     from cogmeter.schemas.statistics import Dashboard, Series, ServiceAnswer
     from cogmeter.schemas.times import Moment
@@ -251,6 +253,10 @@ class Monitor:
         alerts, _ = await alert_page(self.store.alerting, state, service=service, limit=limit, offset=offset)
         return alerts
 
+    async def running(self) -> RunningReader:
+        """Find the operations that run now: interactions, listeners, loops, jobs and tracked operations."""
+        return await RunningReader.read(self.recorder, self.watcher.user_waits())
+
     async def ready(self) -> None:
         """Check the alert targets now that the bot is connected, and not only at the first alert."""
         await self.alerting.delivery.prepare()
@@ -289,10 +295,14 @@ class Monitor:
             self.store,
             notifiers_of=self._notifiers,
             url_of=people.url_of,
+            running=self._running_from,
             parts=self.parts,
         )
         exit_stack.push_async_callback(self.alerting.stop)
         await self.alerting.start()
+
+    async def _running_from(self, least_s: float) -> list[Running]:
+        return await (await self.running()).oldest(least_s)
 
     async def _name_stored_series(self) -> None:
         """Count stored series against the limit of series; this run did not record those beyond it."""

@@ -51,6 +51,16 @@ class Running:
     operation: str
     age_s: float
     line: str  # where it waits: "bot.py:42 in ask, waiting in openai/_base_client.py:1500 in request"; may be empty
+    outer: tuple[str, str] | None = None  # names of the outermost operation in the same task, if it is another one
+    for_user: bool = False  # it waits for a user's press or message
+
+
+@dataclass(frozen=True, slots=True)
+class UserWaits:
+    """How code waits for a user: in one of these functions, or for one of these futures."""
+
+    codes: frozenset[CodeType] = frozenset()
+    futures: frozenset[int] = frozenset()  # their ids
 
 
 class _Entry(NamedTuple):
@@ -60,13 +70,15 @@ class _Entry(NamedTuple):
     service: str
     operation: str
     source: asyncio.Task[Any] | int | None  # its task, or the id of its thread
+    outer: tuple[str, str] | None = None
 
 
 class RunningReader:
     """The running operations of one recorder at one moment, longest first."""
 
-    def __init__(self, recorder: Recorder) -> None:
+    def __init__(self, recorder: Recorder, user_waits: UserWaits) -> None:
         self._recorder = recorder
+        self._user_waits = user_waits
         self._now_ns = 0
         self._entries: list[_Entry] = []
         self._seen: set[int] = set()  # ids of suspended frames and operations
@@ -74,9 +86,9 @@ class RunningReader:
         self._by_code: dict[CodeType, RunningOperation] = {}
 
     @classmethod
-    async def read(cls, recorder: Recorder) -> RunningReader:
+    async def read(cls, recorder: Recorder, user_waits: UserWaits | None = None) -> RunningReader:
         """Find the running operations, in short pieces on the event loop."""
-        reader = cls(recorder)
+        reader = cls(recorder, user_waits or UserWaits())
         await reader._find()
         return reader
 
@@ -112,9 +124,18 @@ class RunningReader:
                 await slicer.pause()
         for running, source in self._registered.items():
             if not running.ended:
-                self._entries.append(_Entry(running.start_ns, running.service, running.operation, source))
+                self._add(running.start_ns, (running.service, running.operation), source)
         self._now_ns = now_ns()
+        self._sort()
+
+    def _sort(self) -> None:
+        """Sort the operations, the longest first, and note the outermost one in the task of each."""
         self._entries.sort(key=lambda entry: entry.start_ns)
+        outermost: dict[Any, _Entry] = {}
+        for place, entry in enumerate(self._entries):
+            outer = entry if entry.source is None else outermost.setdefault(entry.source, entry)
+            if outer is not entry:
+                self._entries[place] = entry._replace(outer=(outer.service, outer.operation))
 
     def _look_into_task(self, task: asyncio.Task[Any]) -> None:
         try:
@@ -168,7 +189,7 @@ class RunningReader:
                 if start_ns is not None and series is not None and values.get("finish") == self._recorder.finish:
                     self._add(start_ns, self._recorder.names[series], thread_id)
 
-    def _add(self, start_ns: int, names: tuple[str, str], source: asyncio.Task[Any] | int) -> None:
+    def _add(self, start_ns: int, names: tuple[str, str], source: asyncio.Task[Any] | int | None) -> None:
         service, operation = names
         self._entries.append(_Entry(start_ns, service, operation, source))
 
@@ -178,9 +199,27 @@ class RunningReader:
         operations: list[Running] = []
         for entry in entries:
             age_s = (self._now_ns - entry.start_ns) / 1e9
-            operations.append(Running(entry.service, entry.operation, age_s, _line(entry.source, threads)))
+            line, for_user = self._line(entry.source, threads)
+            operations.append(Running(entry.service, entry.operation, age_s, line, entry.outer, for_user))
             await slicer.pause()
         return operations
+
+    def _line(self, source: asyncio.Task[Any] | int | None, threads: dict[int, FrameType]) -> tuple[str, bool]:
+        """Return the line that a task or thread is in, and whether it waits there for a user."""
+        if isinstance(source, int):
+            stack = [(frame.f_code, frame.f_lineno or 0) for frame in _outwards(threads.get(source))]
+            return _written(reversed(stack)), False
+        if source is None or source.done():
+            return "", False
+        waits = list(_chain(source, futures=True))
+        frames = (_location(wait) for wait in waits)
+        return _written(frame for frame in frames if frame is not None), any(map(self._is_for_user, waits))
+
+    def _is_for_user(self, wait: Any) -> bool:
+        code, known = _code_of(wait), self._user_waits
+        if code is _WAIT_FOR:  # it waits for a future of its own, until the future in its variables is done
+            return any(id(value) in known.futures for value in gc.get_referents(wait))
+        return code in known.codes or id(wait) in known.futures
 
 
 def line_of(task: asyncio.Task[Any]) -> str:
@@ -189,16 +228,16 @@ def line_of(task: asyncio.Task[Any]) -> str:
     return _written(frame for frame in frames if frame is not None)
 
 
-def _chain(task: asyncio.Task[Any], *, follow: bool = True) -> Iterator[Any]:
+def _chain(task: asyncio.Task[Any], *, follow: bool = True, futures: bool = False) -> Iterator[Any]:
     """Yield the suspended coroutines and generators that a task waits in, outermost first.
 
-    With ``follow`` the chain continues in the task that it waits for.
+    With ``follow`` the chain continues in the task that it waits for, with ``futures`` it has the futures, too.
     """
     waiting: Any = task.get_coro()
     for _ in range(MAX_DEPTH):
         if waiting is None:
             return
-        if _is_suspended(type(waiting)):
+        if _is_suspended(type(waiting)) or (futures and _is_future(type(waiting))):
             yield waiting
         waiting = _awaited(waiting, follow=follow)
 
@@ -239,13 +278,6 @@ def _location(suspended: Any) -> tuple[CodeType, int] | None:
     """Return code and line of a suspended coroutine or generator."""
     frame = next((frame for name in _FRAMES if (frame := getattr(suspended, name, None)) is not None), None)
     return None if frame is None else (frame.f_code, frame.f_lineno or frame.f_code.co_firstlineno)
-
-
-def _line(source: asyncio.Task[Any] | int | None, threads: dict[int, FrameType]) -> str:
-    if isinstance(source, int):
-        stack = [(frame.f_code, frame.f_lineno or 0) for frame in _outwards(threads.get(source))]
-        return _written(reversed(stack))
-    return "" if source is None or source.done() else line_of(source)
 
 
 def _outwards(frame: FrameType | None) -> Iterator[FrameType]:

@@ -24,6 +24,7 @@ _FORMATS: Final[dict[str, Callable[[float], str]]] = {  # by the unit of a rule
     "share of usual": lambda value: f"{formatting.percent(value)} of usual",
     "share of success": lambda value: f"{formatting.percent(value)} success",
     "growth": lambda value: f"{value * 100:,.0f}%",  # above 1 as well, which ``formatting.percent`` caps
+    "seconds": lambda value: formatting.duration(value * 1e6),
     "ms": lambda value: formatting.duration(value * 1000),
     "operations/min": formatting.rate,
     "factor": lambda value: f"{value:,.1f}".removesuffix(".0") + "x",

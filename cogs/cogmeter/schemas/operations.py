@@ -1,4 +1,4 @@
-"""Single operations: pages of them, the slowest, grouped errors, and traces."""
+"""Single operations: pages of them, the slowest, those that run now, grouped errors, and traces."""
 
 from __future__ import annotations
 
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
     from cogmeter.query.query import Query
     from cogmeter.query.records import Range
+    from cogmeter.recording.waiting import Running, RunningReader
     from cogmeter_storage.model import FailureGroup, OperationRecord, Outcome, SpanRecord, TraceRecord
 
 
@@ -125,6 +126,49 @@ async def slowest(
     ids = [series.id for series in selected]
     operations = await query.store.slowest(ids, span.since_us, span.until_us, limit=limit)
     return Slowest(time_range=TimeRange.of(span), operations=[*map(OperationAnswer.of, operations)])
+
+
+class RunningAnswer(Schema):
+    """One operation that has begun and not ended."""
+
+    service: str
+    operation: str
+    start_time: Instant
+    age: Number = Field(description="Milliseconds")
+    line: str = Field(
+        description="The innermost line of the bot's code that it waits in, and the library's line below; may be empty",
+        examples=["bot.py:42 in ask, waiting in openai/_base_client.py:1500 in request"],
+    )
+
+    @classmethod
+    def of(cls, running: Running, at_us: int) -> RunningAnswer:
+        """Build it from a running operation, and the present time."""
+        age_us = int(running.age_s * 1e6)
+        return cls(
+            service=running.service,
+            operation=running.operation,
+            start_time=utc(at_us - age_us),
+            age=ms(age_us),
+            line=safe.text(running.line),
+        )
+
+
+class RunningPage(Schema):
+    """The operations that run now: interactions, listeners, loops, jobs and tracked operations, longest first."""
+
+    at: Instant
+    total: int = Field(description="Number of operations that run now, on all pages")
+    operations: list[RunningAnswer]
+    next: str | None = Field(description="The cursor of the next page; null on the last page")
+
+
+async def running_page(
+    reader: RunningReader, at_us: int, *, limit: int, offset: int
+) -> tuple[list[RunningAnswer], int | None]:
+    """Return one page and the number where the next page starts; None on the last page."""
+    operations = [RunningAnswer.of(running, at_us) for running in await reader.page(limit, offset)]
+    end = offset + len(operations)
+    return operations, end if operations and end < len(reader) else None
 
 
 class ErrorGroupAnswer(Schema):

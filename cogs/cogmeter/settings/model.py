@@ -208,6 +208,13 @@ class Settings(BaseSettings):
     alert_threshold_dead_loops: float = _setting(
         1, "loops", "Alert when this number of background loops has ended or is overdue; 0: off", ge=0, le=10_000
     )
+    alert_threshold_hung: float = _setting(
+        60,
+        "seconds",
+        "Alert when an operation runs for longer than this and than 10 times its own p99; 0: off",
+        ge=0,
+        le=86_400,
+    )
     alert_threshold_rate_limits: float = _setting(
         50, "times in 10 minutes", "Alert when Discord rate-limits more requests than this; 0: off", ge=0, le=1e6
     )

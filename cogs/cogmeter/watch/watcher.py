@@ -5,8 +5,11 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING, Final
 
+from discord.ui.view import BaseView
+
 from cogmeter.diagnosis import Finding
 from cogmeter.recording import tracing
+from cogmeter.recording.waiting import UserWaits
 from cogmeter.watch.background.jobs import Jobs
 from cogmeter.watch.background.listeners import Listeners
 from cogmeter.watch.background.loops import BackgroundLoops
@@ -33,6 +36,8 @@ if TYPE_CHECKING:
     from cogmeter.recording.recorder import Recorder
     from cogmeter.settings import Settings
     from cogmeter_storage.model import OperationRecord
+
+_VIEW_WAITS: Final = frozenset({BaseView.wait.__code__})
 
 _logger = logging.getLogger("cogmeter.watch")
 
@@ -64,6 +69,7 @@ class Watcher:
         self._recorder = recorder
         context = WatchContext(bot, settings, recorder, self.tracker)
         self.skew = context.skew
+        self._bot = bot
         self.surfaces: list[Surface] = []
         self.failed: dict[str, str] = {}
         for surface in SURFACES:
@@ -125,6 +131,12 @@ class Watcher:
                 if known is None or (known.dead, known.overdue_s) < (state.dead, state.overdue_s):
                     worst[state.name] = state
         return list(worst.values())
+
+    def user_waits(self) -> UserWaits:
+        """Return how the bot's code waits for users now: for a view, or by ``bot.wait_for``."""
+        listeners = getattr(self._bot, "_listeners", {})  # no public name
+        futures = [id(future) for waiting in list(listeners.values()) for future, *_ in waiting]
+        return UserWaits(_VIEW_WAITS, frozenset(futures))
 
     def url_of(self, operation: OperationRecord) -> str | None:
         """Return the link to the message of a failed or slow operation, while it is remembered."""

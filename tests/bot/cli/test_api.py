@@ -44,11 +44,13 @@ def asked(cogmeter, seed, some):
         await monitor.start()
         servers = Servers(monitor, {})
         await servers.start()
+        waiting = asyncio.create_task(_wait(monitor.recorder))
         try:
             yield f"http://127.0.0.1:{port}"
         finally:
             await servers.stop()
             await monitor.stop()
+            waiting.cancel()
             await bot.close()
 
     async def ask(*wanted, token=TOKEN):
@@ -57,6 +59,27 @@ def asked(cogmeter, seed, some):
             return [await asyncio.to_thread(cogmeter, *one, "--url", url, **more) for one in wanted]
 
     return ask, path
+
+
+async def _wait(recorder):
+    with recorder.operation("llm", "chat \x1b[31m"):
+        await asyncio.sleep(600)
+
+
+async def test_what_runs_now_is_known_by_the_bot_alone(asked, cogmeter):
+    ask, path = asked
+    plain, as_json, check = await ask(("running",), ("running", "--json"), ("running", "--check"))
+    assert (plain[0], plain[2]) == (0, "")
+    assert plain[1].startswith("Running Now\n=====")
+    assert "llm / chat" in plain[1]
+    assert "\x1b" not in plain[1]
+    assert "in _wait, waiting in asyncio/tasks.py:" in plain[1]
+    (operation,) = json.loads(as_json[1])["operations"]
+    assert (operation["service"], json.loads(as_json[1])["total"]) == ("llm", 1)
+    assert check[0] == 0  # it has not run for a minute
+    code, out, err = await asyncio.to_thread(cogmeter, "running", "--database", path)
+    assert (code, out, err.count("\n")) == (3, "", 1)
+    assert "only the running bot knows. Read its API: --url" in err
 
 
 READING = [

@@ -14,6 +14,8 @@ from textual.widgets import Input, Static
 
 from cogmeter.recording.buffer import DROPPED
 from cogmeter.render.charts.ticks import Tick
+from cogmeter.schemas.operations import RunningAnswer, RunningPage
+from cogmeter_bot.sources.database import DatabaseSource
 from cogmeter_bot.tui.chart import Line, TerminalChart, limit_ticks
 from cogmeter_bot.tui.chrome import KEYS, HelpScreen, RangePicker, StatusLine
 from cogmeter_bot.tui.grid import Grid
@@ -104,10 +106,41 @@ async def test_tab_and_shift_tab_go_through_the_views_and_round(dashboard, datab
     app = dashboard(database)
     async with opened(app) as pilot:
         names = []
-        for key in ("tab",) * 5 + ("shift+tab",):
+        for key in ("tab",) * 6 + ("shift+tab",):
             await pilot.press(key)
             names.append(app.view.NAME)
-        assert names == ["Services", "Service", "Errors", "Alerts", "Overview", "Alerts"]
+        assert names == ["Services", "Service", "Errors", "Alerts", "Running", "Overview", "Running"]
+
+
+async def test_a_database_says_that_only_the_bot_knows_what_runs(dashboard, database):
+    app = dashboard(database)
+    async with opened(app) as pilot:
+        await pilot.press("6")
+        await until(pilot, lambda: "only the running bot knows" in flat(app, "line"))
+        assert "Retrying" not in said(app)
+
+
+async def test_running_operations_are_listed_with_the_line_of_the_selected_one(dashboard, database, monkeypatch):
+    now = datetime.now(UTC)
+    operations = [
+        RunningAnswer(service="llm", operation=name, start_time=now, age=age, line=f"bot.py:{number} in {name}")
+        for number, (name, age) in enumerate((("chat", 75_000), ("[b]embed", 1_200)))
+    ]
+
+    async def running(self, *, limit):
+        return RunningPage(at=now, total=2, operations=operations, next=None)
+
+    monkeypatch.setattr(DatabaseSource, "running", running)
+    app = dashboard(database)
+    async with opened(app) as pilot:
+        await pilot.press("6")
+        await until(pilot, lambda: grid(app, "running-operations").row_count == 2)
+        assert column(grid(app, "running-operations")) == ["1 min 15 s", "1.2 s"]
+        assert "bot.py:0 in chat" in flat(app, "line")
+        await pilot.press("down")
+        await until(pilot, lambda: "bot.py:1 in [b]embed" in flat(app, "line"))
+        await pilot.press("slash", *"chat", "enter")
+        await until(pilot, lambda: grid(app, "running-operations").row_count == 1)
 
 
 async def test_enter_opens_the_chosen_service_and_escape_goes_back(dashboard, database):

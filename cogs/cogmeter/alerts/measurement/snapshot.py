@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from cogmeter.alerts.measurement.costs import CostTotals
     from cogmeter.alerts.measurement.deviations import Deviation
     from cogmeter.alerts.measurement.history import LongWindows
+    from cogmeter.alerts.measurement.running import LongRunning
     from cogmeter.alerts.measurement.window import Counts
     from cogmeter.alerts.model import LoopState
 
@@ -42,5 +43,6 @@ class Snapshot:
     silent_before: Collection[str] = ()  # services whose traffic was low when the last run ended
     gauges: GaugeHistory = field(default_factory=GaugeHistory)
     loops: Sequence[LoopState] = ()
+    running: Sequence[LongRunning] = ()  # the oldest of each name, oldest first
     longest_stall: tuple[float, str] | None = None  # milliseconds, and where
     deviations: Mapping[str, Deviation] = field(default_factory=dict)  # by service

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from cogmeter.alerts.rules import burn, connection, costs, deviation, guide, process, traffic
+from cogmeter.alerts.rules import burn, connection, costs, deviation, guide, process, running, traffic
 from cogmeter.alerts.rules.rule import AlertKind, Rule
 
 RULES: Final[dict[str, Rule]] = {
@@ -20,6 +20,7 @@ RULES: Final[dict[str, Rule]] = {
         connection.GATEWAY_LATENCY,
         connection.DISCONNECTS,
         process.DEAD_LOOPS,
+        running.HUNG,
         connection.RATE_LIMITS,
         connection.INVALID_REQUESTS,
         process.MEMORY_GROWTH,

@@ -40,7 +40,7 @@ def alert_list_embed(
     title = "Alert history" if state == "history" else f"{state.capitalize()} alerts"
     embed = discord.Embed(title=f"{title}{of}", colour=_colour(alerts))
     embed.description = "\n".join(line for alert in alerts for line in _lines(alert, now_us)) or EMPTY[state]
-    _number(embed, page, more=more)
+    number_page(embed, page, more=more)
     return fit(embed)
 
 
@@ -98,7 +98,7 @@ def audit_embed(entries: Sequence[AuditEntry], *, page: int, more: bool) -> disc
         description="\n".join(lines) or "No changes yet.",
         colour=DisplayState.NEUTRAL.colour,
     )
-    _number(embed, page, more=more)
+    number_page(embed, page, more=more)
     return fit(embed)
 
 
@@ -108,6 +108,12 @@ def scope(mute: Mute) -> str:
         return "everything"
     title = rule_title(mute.rule) if mute.rule else "every rule"
     return f"{plain(title, 60)} of {plain(mute.service, 80) if mute.service else 'every service'}"
+
+
+def number_page(embed: discord.Embed, page: int, *, more: bool) -> None:
+    """Show the page's number, counted from 1, in the footer of a list with several pages."""
+    if more or page:
+        embed.set_footer(text=f"Page {page + 1}" + (", more on the next page" if more else ", last page"))
 
 
 def _lines(alert: Alert, now_us: int) -> list[str]:
@@ -160,9 +166,3 @@ def _change(entry: AuditEntry) -> str:
         return f": {' → '.join(texts)}"
     value = entry.after or entry.before
     return f": {plain(value, 160)}" if value else ""
-
-
-def _number(embed: discord.Embed, page: int, *, more: bool) -> None:
-    """Show the page's number, counted from 1, in the footer of a list with several pages."""
-    if more or page:
-        embed.set_footer(text=f"Page {page + 1}" + (", more on the next page" if more else ", last page"))

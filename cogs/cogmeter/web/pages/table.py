@@ -4,10 +4,17 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
-from cogmeter.web.pages import alerts, cost, discord, overview, pictures, service
+from cogmeter.web.pages import alerts, cost, discord, overview, pictures, running, service
 
 if TYPE_CHECKING:
     from cogmeter.web.pages.frame import Page
 
-PAGES: Final[tuple[Page[Any], ...]] = (overview.PAGE, service.PAGE, discord.PAGE, cost.PAGE, alerts.PAGE)
+PAGES: Final[tuple[Page[Any], ...]] = (
+    overview.PAGE,
+    service.PAGE,
+    running.PAGE,
+    discord.PAGE,
+    cost.PAGE,
+    alerts.PAGE,
+)
 PAGE_ROUTES: Final = (*(page.route() for page in PAGES), *pictures.ROUTES)

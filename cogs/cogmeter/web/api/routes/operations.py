@@ -1,4 +1,4 @@
-"""Single operations: pages of them, the slowest, grouped errors, traces, and exports."""
+"""Single operations: pages of them, the slowest, those that run now, grouped errors, traces, and exports."""
 
 from __future__ import annotations
 
@@ -18,15 +18,17 @@ from cogmeter.schemas.operations import (
     Errors,
     OperationAnswer,
     OperationPage,
+    RunningPage,
     Slowest,
     Traces,
     errors,
     operation_page,
+    running_page,
     slowest,
     traces,
 )
 from cogmeter.schemas.times import Since
-from cogmeter.times import iso
+from cogmeter.times import iso, utc
 from cogmeter.web.api.params import (
     Limit,
     Name,
@@ -137,6 +139,14 @@ async def read_slowest(monitor: Monitor, params: SlowestParams) -> Slowest:
     return await slowest(monitor.query, span, services=params.services, operation=params.operation, limit=params.limit)
 
 
+async def read_running(monitor: Monitor, params: PagedParams) -> RunningPage:
+    """Return one page of the operations that run now."""
+    (offset,) = numbers_of(params.cursor, 1) or (0,)
+    reader, at_us = await monitor.running(), now_us()
+    operations, next_offset = await running_page(reader, at_us, limit=params.limit, offset=offset)
+    return RunningPage(at=utc(at_us), total=len(reader), operations=operations, next=cursor_of(next_offset))
+
+
 async def read_errors(monitor: Monitor, params: ErrorsParams) -> Errors:
     """Return failures in groups."""
     span = params.span(now_us())
@@ -219,6 +229,15 @@ ROUTES: Final = (
         query=SlowestParams,
         response=Slowest,
         problems=(404,),
+    ),
+    Route(
+        "GET",
+        "/api/performance/running",
+        read_running,
+        "List the operations that run now, longest first, with the line that each waits in",
+        tag="running",
+        query=PagedParams,
+        response=RunningPage,
     ),
     Route(
         "GET",
