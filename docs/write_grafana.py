@@ -13,7 +13,7 @@ from grafana_foundation_sdk.models import dashboard as models
 from grafana_foundation_sdk.models import heatmap as heatmap_models
 from grafana_foundation_sdk.models.prometheus import PromQueryFormat
 
-from cogmeter.recording.service_names import BACKGROUND
+from cogmeter.recording.service_names import BACKGROUND, DEPENDENCIES
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -26,7 +26,8 @@ GREEN, ORANGE, RED = "#4c9f70", "#d98c21", "#c8443c"
 JOB: Final = 'job=~"$job"'
 SELECTED: Final = f'{JOB},service=~"$service"'
 # The totals leave out background services, as the summary in Discord does.
-FOREGROUND: Final = f'{JOB},service!~"{"|".join(map(re.escape, sorted(BACKGROUND)))}"'.replace("\\", "\\\\")
+_BACKGROUND: Final = "|".join([*map(re.escape, sorted(BACKGROUND)), *(f"{re.escape(name)}.*" for name in DEPENDENCIES)])
+FOREGROUND: Final = f'{JOB},service!~"{_BACKGROUND}"'.replace("\\", "\\\\")
 FAILED: Final = 'outcome=~"error|upstream"'
 RATE: Final = "[$__rate_interval]"
 OPERATIONS: Final = f"{NAMESPACE}_operations_total"

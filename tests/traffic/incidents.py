@@ -80,6 +80,8 @@ INCIDENTS = (
         "slow burn", "translation", *_at(0, 12, 80 * 60), 34 * HOUR, _rules("burn_rate", "deviation"), failing=0.014
     ),
     Incident("hung", "transcripts", *_at(2, 13, 40), 90, _rules("hung"), operation="query", hangs=True),
+    Incident("failing dependency", "http.weather.example", *_at(1, 10, 30), 180, _rules("dependency"), failing=0.3),
+    Incident("hanging dependency", "http.models.example", *_at(2, 14, 40), 300, _rules("dependency"), slower=12.0),
     Incident(
         "bad operation",
         "image-search",

@@ -46,6 +46,10 @@ QUIET = (
     # Some always fail, fewer than the threshold allows: by chance, a window now and then holds more.
     Service("some-failures", 30, 300, failing=0.02),
     Service("few-with-failures", 4.5, 500, failing=0.012, swing=0.1),
+    # Dependencies: a usual one, a quick one, and one that always fails sometimes and varies in its durations.
+    Service("http.api.example.com", 60, 400, failing=0.003, swing=0.6, operations=(("GET", 0.8), ("POST", 0.2))),
+    Service("db.postgresql", 90, 3, swing=0.5, operations=(("SELECT", 0.9), ("INSERT", 0.1))),
+    Service("http.unreliable.example", 12, 900, failing=0.05, spread=0.9, operations=(("GET", 1.0),)),
 )
 
 SERVICES = (
@@ -60,5 +64,7 @@ SERVICES = (
     Service("transcripts", 20, 900, swing=0.3, operations=ONE),
     Service("translation", 65, 220, swing=0.2, operations=ONE),
     Service("payments", 40, 300, failing=0.02, swing=0.2),
+    Service("http.models.example", 20, 1_500, spread=0.6, operations=(("POST", 1.0),)),
+    Service("http.weather.example", 25, 250, failing=0.01, operations=(("GET", 1.0),)),
     Service("image-search", 80, 350, swing=0.3, operations=(("find", 0.65), ("rank", 0.27), ("ocr", 0.08))),
 )

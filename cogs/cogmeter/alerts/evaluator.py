@@ -22,6 +22,7 @@ from cogmeter.alerts.measurement.spending import KEY as SPENDING
 from cogmeter.alerts.measurement.spending import Spending
 from cogmeter.alerts.measurement.window import PIECE, SUM_US, Window
 from cogmeter.alerts.rules import RULES
+from cogmeter.alerts.rules.dependency import DEPENDENCY
 from cogmeter.alerts.rules.deviation import DEVIATION
 from cogmeter.alerts.rules.running import HUNG
 from cogmeter.alerts.rules.suppression import Suppression
@@ -144,7 +145,7 @@ class Evaluator:
         while self._deviations.due and self._deviations.new_minute(now_us):
             self._deviations.learn(snapshot)  # baselines that are still due from the minute before
             await asyncio.sleep(0)
-        if self._limits.active(DEVIATION.name):
+        if self._limits.active(DEVIATION.name) or self._limits.active(DEPENDENCY.name):
             self._deviations.plan(snapshot)
         self._deviations.learn(snapshot)
         self._costs.move(now_us)

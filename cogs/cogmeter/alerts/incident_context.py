@@ -75,7 +75,7 @@ class IncidentReader:
         rule = RULES.get(alert.rule)
         service = alert.service if rule is None else rule.measured_service(alert.service)
         if service == BOT:
-            return [series.id for series in known if series.service not in service_names.BACKGROUND]
+            return [series.id for series in known if not service_names.in_background(series.service)]
         names = {service} if not alert.operation else {(service, alert.operation)}
         return [series.id for series in known if {series.service, (series.service, series.operation)} & names]
 

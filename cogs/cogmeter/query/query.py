@@ -13,7 +13,7 @@ from cogmeter.query.records import Overview, Period, Range, ServiceStats, Summar
 from cogmeter.query.statistics import PERCENTILES, figures, ranked, rates, select_groups
 from cogmeter.recording.background import paced
 from cogmeter.recording.buffer import DROPPED
-from cogmeter.recording.service_names import BACKGROUND
+from cogmeter.recording.service_names import in_background
 from cogmeter_storage.clock import clock
 from cogmeter_storage.histogram import quantiles
 from cogmeter_storage.model import MINUTE_US
@@ -81,9 +81,9 @@ class Query:
         known = await self._series_of(services)
         # The store returns them in alphabetical order; sorting thousands of names again would block the loop.
         alphabetical = dict.fromkeys(series.service for series in known)
-        names = [service for service in alphabetical if service not in BACKGROUND]
+        names = [service for service in alphabetical if not in_background(service)]
         border = len(names)
-        names += [service for service in alphabetical if service in BACKGROUND]
+        names += [service for service in alphabetical if in_background(service)]
         group_of = {service: group for group, service in enumerate(names)}
         # One read serves both: the background services are the groups from ``border`` on.
         groups = {series.id: group_of[series.service] for series in known}
@@ -108,7 +108,7 @@ class Query:
         """Return the overview, with the figures of the previous period and the timeline of all services."""
         view = await self.overview(period, services=services)
         span = view.range
-        counted = {series.id: 0 for series in await self._series_of(services) if series.service not in BACKGROUND}
+        counted = {series.id: 0 for series in await self._series_of(services) if not in_background(series.service)}
         before = await self.store.totals(span.before.since_us, span.before.until_us, groups=counted)
         return Summary(
             range=span,
@@ -185,7 +185,7 @@ class Query:
         """
         span = self.span(period)
         if service is None:
-            ids = [series.id for series in await self.store.series() if series.service not in BACKGROUND]
+            ids = [series.id for series in await self.store.series() if not in_background(series.service)]
             title = "All services"
         else:
             ids = list((await self._ids(service, operation)).values())

@@ -123,7 +123,7 @@ class Timeline:
 
 @dataclass(frozen=True, slots=True)
 class Overview:
-    """The figures of all services over a range. Background services (BACKGROUND) are counted separately."""
+    """The figures of all services over a range. Background services are counted separately."""
 
     range: Range
     total: Figures

@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Coroutine, Iterable
 
+    from cogmeter.recording.tracing import Scope
+
 T = TypeVar("T")
 PIECE_S: Final = 0.001  # the longest piece of work on the event loop
 
@@ -24,6 +26,11 @@ def own_context() -> contextvars.Context:
     context = contextvars.Context()
     context.run(own_work.set, True)
     return context
+
+
+def is_own(scope: Scope | None) -> bool:
+    """Return whether the running code, which inherited this scope, is the monitor's own work or command."""
+    return own_work.get() or (scope is not None and scope.trace.own)
 
 
 def detached(coroutine: Coroutine[Any, Any, T], *, name: str) -> asyncio.Task[T]:

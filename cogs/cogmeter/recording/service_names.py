@@ -19,4 +19,20 @@ UNHANDLED: Final = "unhandled"  # of errors in tasks, callbacks and threads outs
 # dominate the figures of commands. The summary lists these services separately, and only their error rate alerts.
 BACKGROUND: Final = frozenset({AUTOCOMPLETE, ACKNOWLEDGEMENT, LISTENERS, TASKS, REST, STALLS})
 
+# Dependencies: services that the bot calls, by the beginning of their names. They are background services, too, because
+# a command and its calls would count twice in the summary. The rule ``dependency`` alerts on them.
+HTTP: Final = "http."  # then the host
+DATABASE: Final = "db."  # then the system: "db.postgresql"
+DEPENDENCIES: Final = (HTTP, DATABASE)
+
 BOT: Final = "(bot)"  # the service of alerts about the whole bot: its event loop, connection, memory
+
+
+def is_dependency(service: str) -> bool:
+    """Return whether a service is one that the bot calls."""
+    return service.startswith(DEPENDENCIES)
+
+
+def in_background(service: str) -> bool:
+    """Return whether a service is a background service, dependencies included."""
+    return service in BACKGROUND or service.startswith(DEPENDENCIES)

@@ -9,7 +9,7 @@ from pydantic import Field
 from cogmeter.query.name_matching import suggest
 from cogmeter.query.records import UnknownNameError
 from cogmeter.recording.background import paced
-from cogmeter.recording.service_names import BACKGROUND
+from cogmeter.recording.service_names import in_background
 from cogmeter.schemas import safe
 from cogmeter.schemas.base import Number, Schema, TimeRange, ms
 from cogmeter.schemas.times import Instant
@@ -115,7 +115,7 @@ async def slowest(
     selected = [
         series
         for series in stored
-        if (series.service not in BACKGROUND if services is None else series.service in services)
+        if (not in_background(series.service) if services is None else series.service in services)
     ]
     if operation is not None:
         named = [series for series in selected if series.operation == operation]

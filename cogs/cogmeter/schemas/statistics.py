@@ -12,7 +12,7 @@ from pydantic import Field
 from cogmeter.query.records import Range
 from cogmeter.query.statistics import figures
 from cogmeter.recording.background import paced
-from cogmeter.recording.service_names import BACKGROUND
+from cogmeter.recording.service_names import in_background
 from cogmeter.schemas.alerts import AlertAnswer, sent_alerts
 from cogmeter.schemas.base import Number, Schema, Stats, TimeRange, ms_or_none, rate, rounded, stats_fields
 from cogmeter.schemas.operations import OperationAnswer
@@ -57,7 +57,7 @@ class Dashboard(Schema):
     service_stats: dict[str, Stats] = Field(description="By service name, the busiest first")
     alerts: list[AlertAnswer] = Field(description="Firing and acknowledged alerts")
     time_range: TimeRange
-    background: dict[str, Stats] = Field(description="Background services: listeners, loops, REST requests")
+    background: dict[str, Stats] = Field(description="Background services: listeners, loops, requests")
     last_operation_at: Instant | None = Field(description="When the newest stored operation ended")
 
 
@@ -265,7 +265,7 @@ async def snapshot(
         StorageError: the store cannot be read.
     """
     span = Range(now_us // MINUTE_US * MINUTE_US - MINUTE_US, now_us + 1, "")
-    groups = {record.id: 0 for record in await store.series() if record.service not in BACKGROUND}
+    groups = {record.id: 0 for record in await store.series() if not in_background(record.service)}
     totals = await store.totals(span.since_us, span.until_us, groups=groups, step_us=MINUTE_US)
     counts = zip(totals.counts.sum(axis=1).tolist(), totals.failures.sum(axis=1).tolist(), strict=True)
     minutes = MinuteCounts(now_us, dict(zip(totals.edges_us.tolist(), counts, strict=True)))

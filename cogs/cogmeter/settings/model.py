@@ -100,6 +100,7 @@ class Settings(BaseSettings):
     watch_listeners: bool = _setting(True, "true or false", "Record event listeners")
     watch_tasks: bool = _setting(True, "true or false", "Record background loops and scheduled jobs")
     watch_rest: bool = _setting(True, "true or false", "Record requests to Discord's REST API")
+    watch_http: bool = _setting(True, "true or false", "Record HTTP requests to other hosts, by aiohttp or httpx")
     watch_gateway: bool = _setting(
         True, "true or false", "Sample the latency and reconnects of the connection to Discord"
     )
@@ -171,6 +172,13 @@ class Settings(BaseSettings):
         False, "true or false", "Post the alert report to the alert channel every Monday"
     )
 
+    alert_threshold_dependency: float = _setting(
+        4,
+        "times",
+        "Alert when a host or database that the bot calls is this many times as slow, or fails as often; 0: off",
+        ge=0,
+        le=1_000,
+    )
     alert_threshold_low_traffic: float = _setting(
         0.1,
         "share, 0 to 1",

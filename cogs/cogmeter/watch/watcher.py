@@ -14,6 +14,7 @@ from cogmeter.watch.background.jobs import Jobs
 from cogmeter.watch.background.listeners import Listeners
 from cogmeter.watch.background.loops import BackgroundLoops
 from cogmeter.watch.changes import Changes
+from cogmeter.watch.dependencies.http import Http
 from cogmeter.watch.event_loop.stalls import StallWatch
 from cogmeter.watch.gateway import Gateway
 from cogmeter.watch.interactions.acknowledgement import Acknowledgement
@@ -53,6 +54,7 @@ SURFACES: Final[tuple[type[Surface], ...]] = (
     Jobs,
     Changes,
     Rest,
+    Http,
     Gateway,
     StallWatch,
     Resources,

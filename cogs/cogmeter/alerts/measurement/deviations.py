@@ -16,7 +16,7 @@ import numpy as np
 from cogmeter.alerts.anomaly.baseline import Baseline
 from cogmeter.alerts.measurement import values
 from cogmeter.alerts.measurement.history import THREE_DAYS_S
-from cogmeter.recording.service_names import BACKGROUND
+from cogmeter.recording.service_names import in_background, is_dependency
 from cogmeter.startup import DamagedStateError
 from cogmeter_storage.model import MINUTE_US
 
@@ -31,6 +31,7 @@ RATE: Final = "rate"  # the figures of a service; each has a baseline that is st
 P95: Final = "p95"
 ERROR_RATE: Final = "error_rate"
 KNOWN_DAYS: Final = 1.0  # earlier, a first morning would differ from all that is known
+P95_KNOWN_DAYS: Final = 1 / 24  # until a usual p95 is compared with several times it
 
 _logger = logging.getLogger("cogmeter.alerts")
 
@@ -44,6 +45,7 @@ class Deviation:
     value: float
     usual: float  # at this time
     operations: int  # in the window
+    usual_p95_ms: float | None = None  # at this time; None: it is not known yet
 
 
 class Deviations:
@@ -73,9 +75,11 @@ class Deviations:
             return
         self._minute = snapshot.now_us // MINUTE_US
         operations, _ = snapshot.history.totals(THREE_DAYS_S)
-        front = np.array([service not in BACKGROUND for service in snapshot.services], dtype=np.bool_)
-        volume = np.where(front, operations, 0)
-        order: list[int] = np.argsort(-volume, kind="stable")[:MOST_SERVICES].tolist()
+        front = np.array([not in_background(service) for service in snapshot.services], dtype=np.bool_)
+        called = np.array([is_dependency(service) for service in snapshot.services], dtype=np.bool_)
+        volume = np.where(front | called, operations, 0)
+        # The busiest come first, and dependencies after all others.
+        order: list[int] = np.lexsort((-volume, called))[:MOST_SERVICES].tolist()
         busiest = [place for place in order if volume[place]]
         self._due = deque((place, snapshot.services[place]) for place in busiest)
         chosen = {service for _, service in self._due}
@@ -142,7 +146,9 @@ class Deviations:
         figure = max(scores, key=lambda name: scores[name])
         count = int(snapshot.by_service.operations[place])
         usual = max(baselines[figure].usual, 0.0)
-        self.by_service[service] = Deviation(scores[figure], figure, figures[figure], usual, count)
+        p95 = baselines.get(P95)
+        usual_p95_ms = p95.usual if p95 is not None and p95.days >= P95_KNOWN_DAYS else None
+        self.by_service[service] = Deviation(scores[figure], figure, figures[figure], usual, count, usual_p95_ms)
 
     def _figures(self, snapshot: Snapshot, place: int) -> Mapping[str, float]:
         """Return the figures of a service in the window."""

@@ -16,8 +16,7 @@ from cogmeter.alerts.measurement.history import THREE_DAYS_S
 from cogmeter.alerts.measurement.values import STATISTICS
 from cogmeter.alerts.review.minutes import histograms, minutes_of, windowed
 from cogmeter.alerts.rules import RULES
-from cogmeter.alerts.rules.failures import KEPT, Failures
-from cogmeter.alerts.rules.guide import LONGER_S
+from cogmeter.alerts.rules.failures import KEPT, LONGER_S, Failures
 from cogmeter.alerts.rules.rule import WindowCounts
 from cogmeter_storage.histogram import BUCKETS
 from cogmeter_storage.model import MINUTE_US

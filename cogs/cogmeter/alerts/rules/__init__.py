@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from cogmeter.alerts.rules import burn, connection, costs, deviation, guide, process, running, traffic
+from cogmeter.alerts.rules import burn, connection, costs, dependency, deviation, guide, process, running, traffic
 from cogmeter.alerts.rules.rule import AlertKind, Rule
 
 RULES: Final[dict[str, Rule]] = {
@@ -15,6 +15,7 @@ RULES: Final[dict[str, Rule]] = {
         guide.THROUGHPUT,
         traffic.LOW_TRAFFIC,
         burn.BURN_RATE,
+        dependency.DEPENDENCY,
         connection.FIRST_RESPONSES,
         process.STALL,
         connection.GATEWAY_LATENCY,

@@ -9,17 +9,20 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 
 from cogmeter.alerts.measurement import values
+from cogmeter.alerts.measurement.history import HALF_HOUR_S, HOUR_S, THREE_DAYS_S
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from numpy.typing import NDArray
 
+    from cogmeter.alerts.measurement.snapshot import Snapshot
     from cogmeter.alerts.measurement.values import CountArray, Values
 
 FEWEST: Final = 3  # failures for an error rate: among the fewest operations, two may be chance
 KEPT: Final = 0.5  # share of the minimum that keeps an alert active, so that it does not flap at the edge
 IMPROBABLE: Final = math.log(1e-5)  # the accepted probability of chance; each service is checked all day
+LONGER_S: Final = (HALF_HOUR_S, HOUR_S)  # windows that detect a small but lasting excess
 UNLIKELY: Final = math.log(1e-2)  # the bound for the alert window, if a longer window is improbable
 
 
@@ -34,6 +37,14 @@ class Failures:
 
     spans: Sequence[tuple[CountArray, CountArray]]
     days: tuple[CountArray, CountArray]
+
+    @classmethod
+    def of_services(cls, snapshot: Snapshot, places: NDArray[np.int64]) -> Failures:
+        """Return the failures of the services at some places."""
+        counts = snapshot.by_service
+        spans = [(counts.operations, counts.failures), *map(snapshot.history.totals, LONGER_S)]
+        days = snapshot.history.totals(THREE_DAYS_S)
+        return cls([(ran[places], failed[places]) for ran, failed in spans], (days[0][places], days[1][places]))
 
     def enough(
         self, min_operations: CountArray | int, fewest: CountArray | int = FEWEST, share: float = 1.0
@@ -52,7 +63,7 @@ class Failures:
 
         A usual error rate beyond the recovery threshold explains nothing.
         """
-        usual = self._usual()
+        usual = self.usual()
         here, *longer = (values.excess(operations, failures, usual) for operations, failures in self.spans)
         result: NDArray[np.bool_] = (usual > recovery) | (np.asarray(min_operations) < FEWEST) | (here < IMPROBABLE)
         for span in longer:
@@ -64,6 +75,7 @@ class Failures:
         spans = [(operations[first:], failures[first:]) for operations, failures in self.spans]
         return Failures(spans, (self.days[0][first:], self.days[1][first:]))
 
-    def _usual(self) -> Values:
+    def usual(self) -> Values:
+        """Return the usual error rate: that of the days before the alert window."""
         (operations, failures), (days, failed) = self.spans[0], self.days
         return values.error_rates(np.maximum(days - operations, 0), np.maximum(failed - failures, 0))

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 
 from cogmeter.alerts.measurement import values
-from cogmeter.alerts.measurement.history import HALF_HOUR_S, HOUR_S, THREE_DAYS_S
+from cogmeter.alerts.measurement.history import THREE_DAYS_S
 from cogmeter.alerts.rules.failures import FEWEST, KEPT, Failures
 from cogmeter.alerts.rules.rule import OPERATION, Replay, Rule, duration, number, percent
 
@@ -24,7 +24,6 @@ if TYPE_CHECKING:
     from cogmeter.alerts.rules.rule import Bounds, RuleLimits
 
 MIN_FAILURES: Final = 5  # failures of one of several operations
-LONGER_S: Final = (HALF_HOUR_S, HOUR_S)  # windows that detect a small but lasting excess
 
 
 def error_rate(snapshot: Snapshot, limits: RuleLimits) -> Iterator[Reading]:
@@ -33,7 +32,7 @@ def error_rate(snapshot: Snapshot, limits: RuleLimits) -> Iterator[Reading]:
     counts = snapshot.by_service
     indexes = _beyond(values.error_rates(counts.operations, counts.failures), bounds, counts, KEPT)
     names = [(snapshot.services[place], "") for place in _listed(indexes)]
-    yield from _shares(names, _of_services(snapshot, indexes), bounds.at(indexes), FEWEST, limits)
+    yield from _shares(names, Failures.of_services(snapshot, indexes), bounds.at(indexes), FEWEST, limits)
     bounds = limits.bounds_by_series(ERROR_RATE.name, snapshot.services, snapshot.series)
     counts = snapshot.by_series
     indexes = _beyond(values.error_rates(counts.operations, counts.failures), bounds, counts, KEPT)
@@ -95,13 +94,6 @@ def _beyond(measured: values.Values, bounds: Bounds, counts: Counts, share: floa
 def _listed(places: NDArray[np.int64]) -> list[int]:
     listed: list[int] = places.tolist()
     return listed
-
-
-def _of_services(snapshot: Snapshot, places: NDArray[np.int64]) -> Failures:
-    """Return the failures of some services."""
-    spans = [(snapshot.by_service.operations, snapshot.by_service.failures), *map(snapshot.history.totals, LONGER_S)]
-    days = snapshot.history.totals(THREE_DAYS_S)
-    return Failures([(ran[places], failed[places]) for ran, failed in spans], (days[0][places], days[1][places]))
 
 
 def _of_series(snapshot: Snapshot, places: NDArray[np.int64]) -> Failures:
@@ -175,6 +167,7 @@ ERROR_RATE: Final = Rule(
     about=OPERATION,
     chart="error rate",
     replay=Replay(lambda counts: values.error_rates(counts.operations, counts.failures), chance=True, operations=True),
+    dependencies=False,
 )
 RESPONSE_TIME: Final = Rule(
     name="response_time",

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final, Literal, Protocol, TypeAlias
 
 from cogmeter.alerts.model import BOT, CRITICAL, WARNING, Reading, Subject
-from cogmeter.recording.service_names import ACKNOWLEDGEMENT, TASKS
+from cogmeter.recording.service_names import ACKNOWLEDGEMENT, DEPENDENCIES, TASKS, is_dependency
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -29,6 +29,7 @@ OPERATION: Final = "service, operation"
 WHOLE_BOT: Final = "bot"
 BOT_AND_SERVICE: Final = "bot, service"
 LOOP: Final = "loop"
+DEPENDENCY_SERVICE: Final = ", ".join(f"{name}*" for name in DEPENDENCIES)  # "http.*, db.*"
 _ONLY_SERVICE: Final = {WHOLE_BOT: BOT, ACKNOWLEDGEMENT: ACKNOWLEDGEMENT}
 
 
@@ -143,6 +144,7 @@ class Rule(AlertKind):
     for_s: float = 0.0  # how long the breach lasts before the alert fires, if the setting is shorter
     min_operations: int | None = None  # None: PERFORMANCE_ALERT_MIN_OPERATIONS; 0: it counts no operations
     background: bool = True  # judges background services, also without a threshold of their own
+    dependencies: bool = True  # judges the background services that are dependencies, too
     statistic_setting: str = ""  # the field of Settings with the statistic that it compares
     source: str = ""  # the service with its operations, where its readings name the bot
     slowest: bool = False  # the example of an incident is the slowest operation, not a failure
@@ -163,6 +165,8 @@ class Rule(AlertKind):
 
     def judges(self, service: str) -> bool:
         """Return whether the rule can have a reading of a service."""
+        if self.about == DEPENDENCY_SERVICE:
+            return not service or is_dependency(service)
         return service in (self.only_service or (TASKS if self.about == LOOP else service), "")
 
     def subject(self, service: str = BOT, operation: str = "") -> Subject:

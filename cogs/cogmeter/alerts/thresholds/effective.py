@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Final
 
 from cogmeter.alerts.model import Subject
 from cogmeter.alerts.rules import RULES
+from cogmeter.alerts.rules.rule import DEPENDENCY_SERVICE
 from cogmeter.alerts.thresholds.keys import THRESHOLD, LimitError, OverrideKey, key_of, setting_of
 from cogmeter.alerts.thresholds.limits import Limits
 from cogmeter.query.records import EffectiveLimit
@@ -26,6 +27,8 @@ def misplaced(subject: Subject) -> str:
     rule = RULES[subject.rule]
     if rule.only_service and (subject.service not in {"", rule.only_service} or subject.operation):
         return f"{subject.rule} is about the bot as a whole: leave the service and the operation out."
+    if rule.about == DEPENDENCY_SERVICE and not rule.judges(subject.service):
+        return f"{subject.rule} is about {rule.about}: name such a service, or none."
     if subject.operation and not rule.by_operation:
         return f"{subject.rule} judges whole services: leave the operation out."
     return ""

@@ -15,11 +15,12 @@ from cogmeter.alerts.model import Limit, Subject
 from cogmeter.alerts.rules import RULES
 from cogmeter.alerts.rules.rule import Bounds
 from cogmeter.alerts.thresholds.keys import THRESHOLD, LimitError, OverrideKey, checked_value
-from cogmeter.recording.service_names import BACKGROUND
+from cogmeter.recording.service_names import in_background, is_dependency
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
+    from cogmeter.alerts.rules.rule import Rule
     from cogmeter.settings import Settings
 
 _REMEMBERED: Final = 10_000  # limits of subjects, computed once
@@ -91,9 +92,12 @@ class Limits:
         """Return the limits of services; the list may only grow at its end."""
         known = self._columns.get(rule)
         if known is None or len(known.threshold) != len(services):
-            special = BACKGROUND | {subject.service for subject in self._overrides if subject.rule == rule}
+            named = {subject.service for subject in self._overrides if subject.rule == rule}
             usual = self.of(Subject(rule, ""))
-            limits = [self.of(Subject(rule, service)) if service in special else usual for service in services]
+            limits = [
+                self.of(Subject(rule, service)) if service in named or in_background(service) else usual
+                for service in services
+            ]
             known = self._columns[rule] = _bounds(limits)
         return known
 
@@ -119,8 +123,8 @@ class Limits:
         threshold, depth = self._find(subject, THRESHOLD)
         if threshold is None:
             threshold = float(getattr(settings, rule.setting))
-        if depth > 1 and subject.service in BACKGROUND and not rule.background:
-            threshold = 0.0  # its volume and durations do not depend on users
+        if depth > 1 and not _judged(rule, subject.service):
+            threshold = 0.0
         recovery, recovery_depth = self._find(subject, "recovery")
         if recovery is None or recovery_depth > depth:  # the rule's recovery does not fit a service's threshold
             recovery = rule.recovery(threshold)
@@ -146,6 +150,14 @@ class Limits:
     def _value_or(self, subject: Subject, field: str, default: Any) -> Any:
         value, _ = self._find(subject, field)
         return default if value is None else value
+
+
+def _judged(rule: Rule, service: str) -> bool:
+    """Return whether the rule judges a service without a threshold of its own."""
+    if not rule.dependencies and is_dependency(service):
+        return False
+    # The volume and durations of background services do not depend on users.
+    return rule.background or not in_background(service)
 
 
 def _bounds(limits: Sequence[Limit]) -> Bounds:

@@ -182,7 +182,7 @@ class RequestAttempts:
         waited = attempt.wait_ns >= LEAST_WAIT_NS
         if waited:
             self.budget.waited(api_call.operation, attempt.wait_ns // 1_000_000, attempt.ended_ns / 1e9)
-        if background.own_work.get() or (api_call.scope is not None and api_call.scope.trace.own):
+        if background.is_own(api_call.scope):
             return
         end_ns = now_ns()
         self._recorder.add_timed(
@@ -206,11 +206,16 @@ def _limit(headers: Mapping[str, str]) -> str:
     return scope if scope in SCOPES else "user"
 
 
-def _error_text(attempt: RequestAttempt) -> str:
+def status_text(status: int) -> str:
+    """Return a status with its phrase: ``HTTP 404 Not Found``."""
     try:
-        phrase = f"HTTP {attempt.status} {http.HTTPStatus(attempt.status).phrase}"
+        return f"HTTP {status} {http.HTTPStatus(status).phrase}"
     except ValueError:  # 520 to 524 are the proxy's own
-        phrase = f"HTTP {attempt.status}"
+        return f"HTTP {status}"
+
+
+def _error_text(attempt: RequestAttempt) -> str:
+    phrase = status_text(attempt.status)
     return phrase if attempt.limit is None else f"{phrase} (scope {attempt.limit})"
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final
 from cogmeter.alerts.model import BOT
 from cogmeter.diagnosis import Status, worst
 from cogmeter.recording.recorder import OTHER
-from cogmeter.recording.service_names import BACKGROUND
+from cogmeter.recording.service_names import in_background
 from cogmeter.render.palette import WORST_FIRST, look_of
 from cogmeter.schemas.alerts import SENT_STATES
 from cogmeter.settings import buffer_setting
@@ -65,7 +65,7 @@ async def show_overview(view: PageView[PageParams]) -> web.Response:
         rows=list(_rows(overview.services[:LISTED], dict(before.services), health_by_name, sparks_by_name)),
         background=list(_rows(overview.background[:LISTED], dict(before.background), health_by_name, sparks_by_name)),
         listed=LISTED,
-        has_operations=any(name not in {*BACKGROUND, OTHER} for name in await monitor.query.names()),
+        has_operations=any(name != OTHER and not in_background(name) for name in await monitor.query.names()),
         alerts=alerts,
         look=next((look for look in WORST_FIRST if look in looks), None),
         chart_context=await chart_context(view, service),

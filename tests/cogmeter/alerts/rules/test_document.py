@@ -87,7 +87,7 @@ def test_every_echo_is_listed():
     assert said.keys() == explained
     for name in explained:
         if others := RULES[name].explained_by:
-            wanted = "any rule" if others == (ANY_RULE,) else others[0]
+            wanted = "any rule" if others == (ANY_RULE,) else " or ".join(others)
             assert said[name] == f"{wanted} of the same service"
         else:
             assert said[name] == f"{RULES[name].explained_by_bot[0]} of the bot"

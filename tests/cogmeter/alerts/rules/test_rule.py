@@ -8,7 +8,7 @@ import pytest
 from cogmeter.alerts.model import BOT, SEVERITIES, Limit, Subject
 from cogmeter.alerts.rules import KINDS, RULES
 from cogmeter.alerts.rules.process import STALL
-from cogmeter.alerts.rules.rule import ANY_RULE, LOOP, GaugeCurve, WindowCounts
+from cogmeter.alerts.rules.rule import ANY_RULE, DEPENDENCY_SERVICE, LOOP, GaugeCurve, WindowCounts
 from cogmeter.alerts.rules.traffic import LOW_TRAFFIC
 from cogmeter.alerts.thresholds.effective import EffectiveLimits, misplaced
 from cogmeter.alerts.thresholds.keys import FIELDS, OverrideKey, span_of
@@ -60,11 +60,12 @@ def test_a_rules_limits_are_listed_and_written(rule):
     limits = EffectiveLimits(Settings(_env_file=None), {rule.name: "0.5"})
     (one,) = (one for one in limits.rules(None) if one.rule == rule.name)
     assert limit_text(one) not in {"", "off"}
-    places = {"": True, "web": not rule.only_service and rule.about != LOOP}
+    places = {"": True, "web": not rule.only_service and rule.about not in {LOOP, DEPENDENCY_SERVICE}}
+    places |= {"http.example.com": not rule.only_service and rule.about != LOOP}
     for service, judged in places.items():
         assert rule.judges(service) is judged
         assert (rule.name in {one.rule for one in limits.rules(service or None)}) is judged
-    assert bool(misplaced(rule.subject("web"))) is bool(rule.only_service)
+    assert bool(misplaced(rule.subject("web"))) is bool(rule.only_service or rule.about == DEPENDENCY_SERVICE)
     assert bool(misplaced(rule.subject("web", "fetch"))) is not rule.by_operation
 
 
@@ -106,7 +107,15 @@ def test_a_rule_names_only_services_and_settings_that_exist(rule):
     assert rule.source in {"", *BACKGROUND}
     assert not rule.source or rule.only_service == BOT
     assert not rule.statistic_setting or rule.statistic_setting in Settings.model_fields
-    assert rule.about in {"service", "service, operation", "bot", "bot, service", "loop", ACKNOWLEDGEMENT}
+    assert rule.about in {
+        "service",
+        "service, operation",
+        "bot",
+        "bot, service",
+        "loop",
+        "http.*, db.*",
+        ACKNOWLEDGEMENT,
+    }
     assert rule.digits >= 0
 
 

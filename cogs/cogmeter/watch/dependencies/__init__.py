@@ -1,0 +1,1 @@
+"""Services that the bot calls: requests to hosts other than Discord's API."""

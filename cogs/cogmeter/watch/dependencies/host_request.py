@@ -1,0 +1,178 @@
+"""One request to another host: its name, its outcome and its place in the trace, until its answer has ended.
+
+Only the host, the method, the status, times and the types of exceptions are kept: no port, path, query, header or text
+of an exception, which often contains the address.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import weakref
+from contextvars import ContextVar
+from typing import TYPE_CHECKING, Any, Final
+
+from cogmeter.recording import background, tracing
+from cogmeter.recording.operation import now_ns
+from cogmeter.recording.recorder import MAX_NAME, OTHER, valid_name
+from cogmeter.recording.service_names import HTTP
+from cogmeter.watch.rest.attempts import outcome_of_status, status_text
+from cogmeter_storage.model import Outcome
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from contextvars import Token
+
+    from cogmeter.recording.recorder import Recorder
+    from cogmeter.watch.hook import Hook
+
+MAX_HOSTS: Final = 50  # with a service of their own; later ones share ``http.(other)``
+_METHODS: Final = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "CONNECT", "QUERY"})
+_CAUSES: Final = 10  # exceptions of a chain that are followed
+
+# The request that the running code is inside of. A client that sends through another one (httpx through aiohttp) is
+# recorded once, and the inner part of a client finds the request of its outer part.
+_current: ContextVar[HostRequest | None] = ContextVar("cogmeter_host_request", default=None)
+
+# The hosts of each recorder: it survives reloads of the extension, and the limit has to.
+_hosts: Final[weakref.WeakKeyDictionary[Recorder, set[str]]] = weakref.WeakKeyDictionary()
+
+
+class HostRequest:
+    """A request in progress. Its methods never raise, and any thread may call them."""
+
+    __slots__ = ("_first_byte_ns", "_hook", "_requests", "_scope", "began_ns", "ended", "host", "method", "status")
+
+    def __init__(self, requests: HostRequests, hook: Hook, host: str, method: str) -> None:
+        """Begin the request now."""
+        self._requests, self._hook = requests, hook
+        self.host, self.method = host, method
+        self.status = 0
+        self.ended = False
+        self._scope = tracing.inherited()
+        self._first_byte_ns = 0
+        self.began_ns = now_ns()
+
+    def answered(self, status: int) -> None:
+        """Note the status of an answer; of several answers (redirects) the last one counts."""
+        self._first_byte_ns = now_ns()
+        self.status = status
+
+    def end(self, error: BaseException | None = None, *, upstream: bool = False) -> None:
+        """Record the request, once. ``upstream``: this error means that the host failed or was not reached."""
+        if self.ended:
+            return
+        self.ended = True
+        if not self._hook.active:
+            return
+        try:
+            outcome = _outcome(self.status, error, upstream=upstream)
+            text = None if outcome is Outcome.OK else _text(self.status, error)
+            self._requests.record(self, outcome, text)
+        except Exception as fault:  # noqa: BLE001 - our fault must not reach the host's request
+            self._hook.fault(fault)
+
+    def fault(self, error: BaseException) -> None:
+        """Record the request as it is known, and count an internal error."""
+        self._hook.fault(error)
+        self.end()
+
+    @property
+    def metadata(self) -> Mapping[str, Any] | None:
+        """The status and the milliseconds to the first byte, if there was an answer."""
+        if not self.status:
+            return None
+        return {"status": self.status, "first_byte_ms": round((self._first_byte_ns - self.began_ns) / 1e6, 1)}
+
+    @property
+    def scope(self) -> tracing.Scope | None:
+        """The place in the trace, while its interaction lasts."""
+        return tracing.live(self._scope)
+
+
+class HostRequests:
+    """The names of requests, and their way to the recorder."""
+
+    def __init__(self, recorder: Recorder) -> None:
+        self._recorder = recorder
+        self._hosts = _hosts.setdefault(recorder, set())
+        self._series: dict[tuple[str, str], int] = {}
+
+    @staticmethod
+    def own() -> bool:
+        """Return whether the running code is cogmeter's own, whose requests are not recorded."""
+        return background.is_own(tracing.inherited())
+
+    def begin(self, hook: Hook, host: str, method: str) -> HostRequest | None:
+        """Return a request that begins now; None if it is the inner part of a request in progress."""
+        outer = _current.get()
+        if outer is not None and not outer.ended and outer.host == host and outer.method == method:
+            return None
+        return HostRequest(self, hook, host, method)
+
+    def record(self, request: HostRequest, outcome: Outcome, error: str | None) -> None:
+        """Record a request that ends now."""
+        self._recorder.add_timed(
+            self._series.get((request.host, request.method)) or self._new_series(request.host, request.method),
+            request.began_ns,
+            now_ns(),
+            outcome,
+            error=error,
+            metadata=request.metadata,
+            scope=request.scope,
+        )
+
+    def _new_series(self, host: str, method: str) -> int:
+        name, operation = host.lower().rstrip(".")[: MAX_NAME - len(HTTP)], method.upper()
+        if len(self._hosts) < MAX_HOSTS and valid_name(name):
+            self._hosts.add(name)
+        service = HTTP + (name if name in self._hosts else OTHER)
+        series = self._recorder.series(service, operation if operation in _METHODS else OTHER)
+        if len(self._series) < MAX_HOSTS * len(_METHODS):
+            self._series[host, method] = series
+        return series
+
+
+def enter(request: HostRequest) -> Token[HostRequest | None]:
+    """Assign all requests that are sent from here to this request, until ``leave``."""
+    return _current.set(request)
+
+
+def leave(token: Token[HostRequest | None]) -> None:
+    """Undo ``enter``. A coroutine may be closed in another context than it was started in."""
+    try:
+        _current.reset(token)
+    except ValueError:
+        return
+
+
+def current() -> HostRequest | None:
+    """Return the request in progress that the running code is inside of."""
+    request = _current.get()
+    return None if request is None or request.ended else request
+
+
+def _outcome(status: int, error: BaseException | None, *, upstream: bool) -> Outcome:
+    if status >= 400:
+        outcome = outcome_of_status(status)
+        return Outcome.ERROR if outcome is Outcome.USER else outcome  # Discord's 403 and 404 are caused by users
+    if error is None:
+        return Outcome.OK
+    if isinstance(error, asyncio.CancelledError | GeneratorExit | KeyboardInterrupt | SystemExit):
+        return Outcome.CANCELLED
+    if upstream or isinstance(error, OSError):  # TimeoutError is one
+        return Outcome.UPSTREAM
+    return Outcome.OK if status else Outcome.ERROR  # code of the host failed while it read a good answer
+
+
+def _text(status: int, error: BaseException | None) -> str:
+    """Return the status, or the types of the exception and of the system's error: an exception's text has addresses."""
+    if status >= 400 or error is None:
+        return status_text(status)
+    name, system, cause = type(error).__name__, "", error
+    for _ in range(_CAUSES):
+        following = cause.__cause__ or cause.__context__  # httpcore raises "from None"
+        if following is None:
+            break
+        cause = following
+        system = type(cause).__name__ if isinstance(cause, OSError) else system
+    return f"{name}: {system}" if system and system != name else name
