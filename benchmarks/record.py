@@ -148,6 +148,46 @@ def opentelemetry_cases() -> dict[str, Case]:
     return {"OpenTelemetry span": (SLOW_CALLS, awaited(span))}
 
 
+PROCESSOR = "SpanProcessor, a database span"
+
+
+def span_processor_cases() -> dict[str, Case]:
+    """Return the cases of one ended span: ours, the SDK's processors with an exporter in memory, and none."""
+    from opentelemetry.sdk.trace import TracerProvider
+    from opentelemetry.sdk.trace.export import BatchSpanProcessor, SimpleSpanProcessor
+    from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
+    from opentelemetry.trace import SpanKind
+
+    from cogmeter.otel import SpanProcessor
+
+    exporter = InMemorySpanExporter()
+    batch = BatchSpanProcessor(exporter)
+    peers = {
+        "OpenTelemetry BatchSpanProcessor": batch,
+        "OpenTelemetry SimpleSpanProcessor": SimpleSpanProcessor(exporter),
+    }
+    spans = []
+    tracer = TracerProvider(shutdown_on_exit=False).get_tracer("benchmark")
+    for _ in range(SLOW_CALLS):
+        attributes = {"db.system": "sqlite", "db.statement": "SELECT name FROM users", "db.name": "bot"}
+        spans.append(tracer.start_span("SELECT users", kind=SpanKind.CLIENT, attributes=attributes))
+        spans[-1].end()
+    ended = [span._readable_span() for span in spans]
+
+    def by(processor: Any) -> Callable[[int], object]:
+        def work(calls: int) -> None:
+            for place in range(calls):
+                processor.on_start(spans[place])
+                processor.on_end(ended[place])
+            exporter.clear()
+
+        return work
+
+    return {
+        name: (SLOW_CALLS, by(processor)) for name, processor in {PROCESSOR: SpanProcessor(recorder), **peers}.items()
+    }
+
+
 def sentry_cases() -> dict[str, Case]:
     import sentry_sdk
     from sentry_sdk.transport import Transport
@@ -224,7 +264,8 @@ GOALS = {
 def main() -> None:
     options = parser(__doc__).parse_args()
     peers = {**available(prometheus_cases), **available(opentelemetry_cases), **available(sentry_cases)}
-    cases = {**our_cases(), **peers}
+    processors = available(span_processor_cases)
+    cases = {**our_cases(), **peers, **processors}
     timed = {name: lambda case=case: per_call(case) for name, case in cases.items()}
     results = interleaved(timed, sized(options, 301, 61, 2))
     yardstick = results.get(YARDSTICK)
@@ -241,6 +282,8 @@ def main() -> None:
             found = ratio(results["async with, one-off"], results[peer])
             goal = at_most(found.median, limit) if limit else None
             row("async with, one-off", "as above", peer=peer, ratio=f"{found:.4f}", goal=goal)
+    for peer in list(processors)[1:]:
+        row(PROCESSOR, "as above", peer=peer, ratio=f"{ratio(results[PROCESSOR], results[peer]):.3f}")
     if yardstick is not None:
         total_cpu(sized(options, 101, 31, 2), cases[YARDSTICK])
     loop.close()

@@ -31,8 +31,8 @@ def example(name):
     return runpy.run_path(str(EXAMPLES / f"{name}.py"))
 
 
-def test_there_are_five_examples_of_at_most_forty_lines():
-    assert len(FILES) == 5
+def test_there_are_six_examples_of_at_most_forty_lines():
+    assert len(FILES) == 6
     assert all(len(file.read_text(encoding="utf-8").splitlines()) <= 40 for file in FILES)
 
 
@@ -72,6 +72,27 @@ async def test_the_custom_integration_sends_the_dashboards_figures(discord_serve
         payload = await asyncio.wait_for(sent, 60)
     assert payload["services"]["graph"]["totalOperations"] == 1
     assert payload["metrics"]["failedOperations"] == 0
+
+
+async def test_a_commands_statements_are_operations_of_its_trace(discord_server, monkeypatch):
+    monkeypatch.setenv("PERFORMANCE_TRACE_THRESHOLD", "1")  # ms: also keep the trace of a fast command
+    module = example("opentelemetry_spans")
+    bot = module["NotesBot"]("!", intents=discord.Intents.default())
+    try:
+        async with discord_server.running(bot):
+            monitor = bot.get_cog("cogmeter").monitor
+            exchange = await discord_server.interact(discord_server.owner.slash("notes"))
+            assert (await exchange.answered())["content"] == "No notes."
+            await monitor.flusher.flush()
+            ids = await monitor.query.ids("db.sqlite")
+            rows = await monitor.store.recent(tuple(ids), 0, 2**62, limit=10)
+            overview = await monitor.query.overview()
+    finally:
+        module["SQLite3Instrumentor"]().uninstrument()
+        module["provider"].shutdown()
+    assert [row.operation for row in rows] == ["SELECT", "CREATE"]  # and none of the monitor's own statements
+    assert [row.metadata["parent"] for row in rows] == ["notes", "notes"]
+    assert "db.sqlite" in dict(overview.background)
 
 
 async def test_a_deploy_is_marked_through_the_api():

@@ -23,7 +23,11 @@ BACKGROUND: Final = frozenset({AUTOCOMPLETE, ACKNOWLEDGEMENT, LISTENERS, TASKS, 
 # a command and its calls would count twice in the summary. The rule ``dependency`` alerts on them.
 HTTP: Final = "http."  # then the host
 DATABASE: Final = "db."  # then the system: "db.postgresql"
-DEPENDENCIES: Final = (HTTP, DATABASE)
+MESSAGING: Final = "messaging."
+RPC: Final = "rpc."
+GEN_AI: Final = "gen_ai."
+OTHER_CLIENT: Final = "otel."  # then the OpenTelemetry instrumentation
+DEPENDENCIES: Final = (HTTP, DATABASE, MESSAGING, RPC, GEN_AI, OTHER_CLIENT)
 
 BOT: Final = "(bot)"  # the service of alerts about the whole bot: its event loop, connection, memory
 

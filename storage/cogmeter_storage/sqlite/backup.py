@@ -105,7 +105,7 @@ def _copy(raw: sqlite3.Connection, target: Path, step: Callable[[int, int, int],
 
 def _opened(target: Path) -> sqlite3.Connection:
     """Return a connection to the copy, without a journal: a copy that fails is deleted."""
-    copy = sqlite3.connect(target, isolation_level=None)
+    copy = sqlite3.Connection(target, isolation_level=None)
     copy.execute("PRAGMA journal_mode = OFF")
     copy.execute("PRAGMA synchronous = OFF")
     return copy

@@ -79,7 +79,7 @@ def _condition(table: str, column: str, declared_type: str, required: bool) -> s
 @functools.cache
 def _columns_by_table() -> dict[str, list[tuple[str, str, bool]]]:
     """Return name, declared type and whether a value is required of each column, from an empty database."""
-    with contextlib.closing(sqlite3.connect(":memory:")) as raw:
+    with contextlib.closing(sqlite3.Connection(":memory:")) as raw:
         for statements in SQLITE_MIGRATIONS:
             for statement in statements:
                 raw.execute(statement)

@@ -127,7 +127,7 @@ def _read_first_page(path: Path) -> tuple[int, int] | None:
     """Return application id and schema version of the first page; None for a damaged database."""
     uri = f"{path.absolute().as_uri()}?mode=ro&immutable=1"
     try:
-        with contextlib.closing(sqlite3.connect(uri, uri=True, isolation_level=None)) as raw:
+        with contextlib.closing(sqlite3.Connection(uri, uri=True, isolation_level=None)) as raw:
             raw.execute("PRAGMA writable_schema = ON")  # allows reading the first page of a truncated file
             (application,) = raw.execute("PRAGMA application_id").fetchone()
             (version,) = raw.execute("PRAGMA user_version").fetchone()
@@ -358,9 +358,13 @@ def _make_folder(path: Path) -> None:
 
 
 def connect(path: Path, mode: str) -> sqlite3.Connection:
-    """Return a connection in SQLite's mode ``ro``, ``rw`` or ``rwc``, which may add parameters to the URI."""
+    """Return a connection in SQLite's mode ``ro``, ``rw`` or ``rwc``, which may add parameters to the URI.
+
+    This package calls the class, not ``sqlite3.connect``: tracing tools of the host replace the function by one that
+    returns a wrapper. It would record the monitor's own statements, and SQLite refuses it as the target of a backup.
+    """
     uri = f"{path.absolute().as_uri()}?mode={mode}"
-    return sqlite3.connect(uri, uri=True, isolation_level=None, timeout=_LOCK_TIMEOUT_S)
+    return sqlite3.Connection(uri, uri=True, isolation_level=None, timeout=_LOCK_TIMEOUT_S)
 
 
 @contextlib.contextmanager

@@ -307,7 +307,7 @@ def _read_state(path: Path) -> _FileState | None:
 def _newest_operation_id(path: Path) -> int | None:
     uri = f"{path.absolute().as_uri()}?mode=ro&immutable=1"
     try:
-        with contextlib.closing(sqlite3.connect(uri, uri=True, isolation_level=None)) as raw:
+        with contextlib.closing(sqlite3.Connection(uri, uri=True, isolation_level=None)) as raw:
             (newest,) = raw.execute("SELECT ifnull(max(id), 0) FROM operation").fetchone()
     except SQLITE_ERRORS:
         return None

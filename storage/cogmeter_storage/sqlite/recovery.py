@@ -140,7 +140,7 @@ def _quick_check(path: Path) -> _CheckResult:
     # Without a log, "immutable" prevents SQLite from creating one.
     uri = f"{path.absolute().as_uri()}?mode=ro{'' if log.exists() else '&immutable=1'}"
     try:
-        with contextlib.closing(sqlite3.connect(uri, uri=True, isolation_level=None)) as raw:
+        with contextlib.closing(sqlite3.Connection(uri, uri=True, isolation_level=None)) as raw:
             (text,) = raw.execute("PRAGMA quick_check(1)").fetchone()
     except SQLITE_ERRORS as error:
         if primary_code(error) not in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB):

@@ -99,7 +99,12 @@ async def test_a_range_is_answered_as_a_period_is(store):
 
 
 async def test_a_timeline_of_all_services_leaves_out_what_runs_in_the_background(store):
-    await recorded(store, ("a", "x", NOW_US - 1, 1, 0), ("discord.rest", "GET", NOW_US - 1, 1, 0))
+    await recorded(
+        store,
+        ("a", "x", NOW_US - 1, 1, 0),
+        ("discord.rest", "GET", NOW_US - 1, 1, 0),
+        ("db.sqlite", "SELECT", NOW_US - 1, 1, 0),
+    )
     line = await query(store).timeline(step_us=10 * MINUTE_US)
     assert line.step_us == 10 * MINUTE_US
     assert sum(line.per_minute) > 0
