@@ -6,6 +6,8 @@ import dataclasses
 from typing import Any
 
 from cogmeter_storage.alerting import Alert, AlertState
+from cogmeter_storage.errors import ErrorBatch, ErrorExample, ErrorKind, ErrorLink, Frame
+from cogmeter_storage.model import DAY_US
 
 
 def make_alert(at_us: int, **more: Any) -> Alert:
@@ -26,3 +28,31 @@ def make_alert(at_us: int, **more: Any) -> Alert:
         changed_us=at_us,
     )
     return dataclasses.replace(alert, **more)
+
+
+def make_errors(
+    name: str, at_us: int, *, count: int = 1, where: tuple[str, str] = ("knowledge-graph", "query"), **more: Any
+) -> ErrorBatch:
+    """Errors of one group at one moment: a ValueError in ``cogs/graph.py``, caused by a KeyError of a library."""
+    place = Frame("cogs/graph.py", f"Graph.{name}", 42, own=True)
+    outer = Frame("discord/app_commands/commands.py", "Command._do_call", 858, own=False)
+    inner = Frame("networkx/graph.py", "Graph.__getitem__", 479, own=False)
+    chain = (
+        ErrorLink("ValueError", f"no node {name}", (outer, place)),
+        ErrorLink("KeyError", f"'{name}'", (place, inner)),
+    )
+    batch = ErrorBatch(
+        fingerprint=name[:16].rjust(16, "0"),
+        kind=ErrorKind.FAILED,
+        type=chain[0].type,
+        message=chain[0].message,
+        place=place,
+        first_us=at_us,
+        last_us=at_us,
+        counts={(*where, at_us // DAY_US): count},
+        users=frozenset({"0a0a0a0a", "0b0b0b0b"}),
+        guilds=frozenset({"0c0c0c0c"}),
+        version="1.4",
+        examples=(ErrorExample(at_us, *where, "0a0a0a0a", "1.4", chain),),
+    )
+    return dataclasses.replace(batch, **more)

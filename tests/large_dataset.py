@@ -6,12 +6,16 @@ import json
 import time
 from typing import TYPE_CHECKING
 
+from factories import make_errors
+
 from cogmeter.alerts.model import Reading, Subject
 from cogmeter_storage.alerting import Mute
+from cogmeter_storage.errors import ErrorExample, ErrorKind, ErrorLink, Frame
 from cogmeter_storage.model import Marker, Outcome, SpanRecord, TraceRecord
 
 if TYPE_CHECKING:
     from cogmeter.monitor.monitor import Monitor
+    from cogmeter_storage.errors import ErrorBatch
 
 MINUTE_US = 60_000_000
 HOSTILE = "<script>alert(1)</script>"
@@ -61,6 +65,46 @@ async def write_dataset(monitor: Monitor) -> None:
     await monitor.override({f"error_rate@{LONG}": "0.1", "response_time.for": "30"}, actor=HOSTILE)
     spend(monitor, now_us)
     await samples(monitor, now_us)
+    await write_errors(monitor, now_us)
+
+
+async def write_errors(monitor: Monitor, now_us: int) -> None:
+    """A hundred groups of errors: a hostile one, a long one, a resolved, a reopened and a muted one, three kinds."""
+    errors = monitor.store.errors
+    await errors.add([error_batch(number, now_us - (10 + 2 * number) * MINUTE_US) for number in range(98)])
+    long_frames = tuple(
+        Frame(f"{LONG}/{LONG}.py", f"{LONG}.{place}", 10 + place, own=place % 3 == 0) for place in range(30)
+    )
+    chain = (ErrorLink(f"{LONG}.LongError", "long message " * 40, long_frames), ErrorLink(HOSTILE, HOSTILE, ()))
+    example = ErrorExample(now_us - 9 * MINUTE_US, LONG, "y" * 100, None, "1.4", chain)
+    long = make_errors(
+        "long",
+        now_us - 9 * MINUTE_US,
+        count=1_234_567,
+        where=(LONG, "y" * 100),
+        type=chain[0].type,
+        message=chain[0].message,
+        place=long_frames[-3],
+        examples=(example,),
+    )
+    hostile = make_errors(
+        "hostile",
+        now_us - 8 * MINUTE_US,
+        where=(HOSTILE, HOSTILE),
+        type=HOSTILE,
+        message=f"{HOSTILE} {SECRET}",
+        place=None,
+    )
+    await errors.add([long, hostile])
+    for number in (3, 4):
+        await errors.resolve(number, actor=HOSTILE, now_us=now_us - 7 * MINUTE_US)
+    await errors.add([error_batch(3, now_us - 6 * MINUTE_US)])
+    await errors.mute(5, until_us=now_us + 60 * MINUTE_US, actor=HOSTILE, now_us=now_us)
+
+
+def error_batch(number: int, at_us: int) -> ErrorBatch:
+    kind = tuple(ErrorKind)[number % 3]
+    return make_errors(f"step_{number:02}", at_us, count=number + 1, where=(f"service-{number:03}", "run"), kind=kind)
 
 
 def discord_side(minute: int) -> list[tuple[str, str, int, Outcome, str | None, dict | None]]:

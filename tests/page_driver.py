@@ -11,9 +11,12 @@ if TYPE_CHECKING:
     from browser import Page
 
 # Pages as they are of a bot of which nothing is known, and of ``large_dataset``.
-EMPTY = ["/performance/discord", "/performance/cost", "/performance/alerts", "/performance"]
+EMPTY = ["/performance/errors", "/performance/discord", "/performance/cost", "/performance/alerts", "/performance"]
 FULL = [
     "/performance",
+    "/performance/errors",
+    "/performance/errors?group=99",
+    "/performance/errors?group=100",
     "/performance/discord",
     "/performance/cost",
     "/performance/alerts",

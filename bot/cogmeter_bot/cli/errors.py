@@ -1,58 +1,120 @@
-"""``cogmeter errors``: failed operations, grouped by error text."""
+"""``cogmeter errors``: errors grouped by type and place, failed operations grouped by error text, and one group."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import click
 
 from cogmeter_bot.cli.options import ReadingOptions, operation_option, reading_options
-from cogmeter_bot.cli.output import BAD, Column, OutputPage, Table, show, show_json
+from cogmeter_bot.cli.output import BAD, Column, LabelledValue, Listing, OutputPage, Table, show, show_json
 from cogmeter_bot.cli.text import one_line, range_title, timestamp
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from cogmeter.query.records import Range
-    from cogmeter.schemas.operations import Errors
+    from cogmeter.schemas.alerts import MarkerAnswer
+    from cogmeter.schemas.errors import ErrorGroupAnswer, ErrorGroupDetail, ErrorGroupSummary, ErrorReport
     from cogmeter_bot.cli.output import Block
     from cogmeter_bot.sources.base import Source
 
+MAX_GROUPS: Final = 1_000  # read from the source
+
 
 @click.command()
+@click.argument("number", metavar="[ID]", type=click.IntRange(min=1), required=False)
 @operation_option
 @click.option("--limit", type=click.IntRange(1, 200), default=20, show_default=True, help="Maximum number of groups.")
 @reading_options
-def errors(options: ReadingOptions, operation: str | None, limit: int) -> None:
-    """List failures grouped by error text, most frequent first.
+def errors(options: ReadingOptions, number: int | None, operation: str | None, limit: int) -> None:
+    """List errors grouped by type and place, most frequent first; with ID, show one group with its stacks.
 
-    --operation needs exactly one service in --services.
+    Resolved groups are not listed. Errors are counted by UTC day. Failures without a known place are listed by their
+    text, as are all failures in the JSON. --operation needs exactly one service in --services.
 
-    --check: there is any failure.
+    --check: there is any failure, or any error that is neither resolved nor muted.
     """
+    if number is not None:
+        _show_group(options, number)
+        return
     if operation is not None and len(options.services or ()) != 1:
         raise click.UsageError("--operation needs the one service that it belongs to: --services NAME")
     time_range = options.time_range("24h")
-    answer = options.query(lambda source: _errors(source, options.services, operation, time_range, limit))
+    report = options.query(lambda source: error_report(source, options.services, operation, time_range, limit))
     if options.as_json:
-        show_json(answer)
+        show_json(report)
     else:
-        show(_page(answer, f"Errors ({range_title(time_range.label)})"))
-    options.exit_unless(not answer.groups)
+        show(_page(report, f"Errors ({range_title(time_range.label)})"))
+    unmuted = [group for group in report.error_groups if group.muted_until is None]
+    options.exit_unless(not report.groups and not unmuted)
 
 
-async def _errors(
+async def error_report(
     source: Source, services: tuple[str, ...] | None, operation: str | None, time_range: Range, limit: int
-) -> Errors:
-    """Return the groups of all services, or of these services together."""
+) -> ErrorReport:
+    """Return the groups of all services, or of these services together, the most frequent first."""
+    from cogmeter.schemas.errors import ErrorReport
+
     answers = [await source.errors(time_range, name, operation, limit=limit) for name in services or (None,)]
     groups = [group for answer in answers for group in answer.groups]
     groups.sort(key=lambda group: (-group.count, group.service))
-    truncated = any(answer.truncated for answer in answers)
-    return answers[0].model_copy(update={"groups": groups[:limit], "truncated": truncated})
+    page = await source.error_groups(time_range, services, limit=MAX_GROUPS)
+    error_groups = [
+        group
+        for group in page.groups
+        if operation is None or any(place.operation == operation for place in group.operations)
+    ]
+    error_groups.sort(key=lambda group: -group.count)  # of equal ones, the last seen first
+    return ErrorReport(
+        time_range=answers[0].time_range,
+        groups=groups[:limit],
+        truncated=any(answer.truncated for answer in answers),
+        deploy=page.deploy,
+        error_groups=error_groups[:limit],
+    )
 
 
-def _page(answer: Errors, title: str) -> OutputPage:
-    if not answer.groups:
-        return OutputPage(title, ["None."])
+def _page(report: ErrorReport, title: str) -> OutputPage:
+    unplaced = [failures for failures in report.groups if failures.group_id is None]
+    blocks: list[Block] = []
+    if report.error_groups:
+        blocks.append(_group_table(report.error_groups, report.deploy))
+    if unplaced:
+        blocks.append(_failure_table(unplaced, "Failures of unknown place" if blocks else ""))
+    if report.truncated:
+        blocks.append("Only the newest 20,000 failures were read. Use a shorter range.")
+    return OutputPage(title, blocks or ["None."])
+
+
+def _group_table(groups: list[ErrorGroupSummary], deploy: MarkerAnswer | None) -> Table:
+    columns = [
+        Column("id", right=True),
+        Column("count", right=True, style=BAD),
+        Column("people", min_terminal=130),
+        Column("last (UTC)", min_terminal=110),
+        Column("kind", min_terminal=100),
+        Column("state", min_terminal=90),
+        Column("place", flexible=True),
+        Column("error", flexible=True),
+    ]
+    rows = [
+        (
+            str(group.id),
+            f"{group.count:,}",
+            people_text(group),
+            timestamp(group.last_seen),
+            group.kind,
+            state_text(group, deploy),
+            place_text(group),
+            error_line(group),
+        )
+        for group in groups
+    ]
+    return Table(columns, rows)
+
+
+def _failure_table(groups: list[ErrorGroupAnswer], title: str) -> Table:
     columns = [
         Column("count", right=True, style=BAD),
         Column("last (UTC)", min_terminal=100),
@@ -68,9 +130,79 @@ def _page(answer: Errors, title: str) -> OutputPage:
             group.outcome,
             one_line(group.error) or "(no text)",
         )
-        for group in answer.groups
+        for group in groups
     ]
-    blocks: list[Block] = [Table(columns, rows)]
-    if answer.truncated:
-        blocks.append("Only the newest 20,000 failures were read. Use a shorter range.")
-    return OutputPage(title, blocks)
+    return Table(columns, rows, title)
+
+
+def _show_group(options: ReadingOptions, number: int) -> None:
+    detail = options.query(lambda source: source.error_group(number))
+    if options.as_json:
+        show_json(detail)
+    else:
+        show(OutputPage(f"Error {number}", list(_detail_blocks(detail))))
+    options.exit_unless(detail.group.resolved or detail.group.muted_until is not None)
+
+
+def _detail_blocks(detail: ErrorGroupDetail) -> Iterator[Block]:
+    group = detail.group
+    yield LabelledValue("Error", one_line(f"{group.type}: {group.message}" if group.message else group.type), BAD)
+    yield LabelledValue("Place", place_text(group))
+    yield LabelledValue("State", state_text(group, detail.deploy))
+    yield LabelledValue("Kind", group.kind)
+    days = len(group.trend)
+    yield LabelledValue("Count", f"{sum(group.trend):,} in the last {days} days, {group.total:,} in total")
+    yield LabelledValue("People", people_text(group) or "unknown")
+    yield LabelledValue("First Seen", _seen(timestamp(group.first_seen), group.first_version))
+    yield LabelledValue("Last Seen", _seen(timestamp(group.last_seen), group.last_version))
+    if detail.running_version is not None:
+        yield LabelledValue("Running Version", one_line(detail.running_version))
+    places = [f"- {one_line(f'{place.service} / {place.operation}')}: {place.count:,}" for place in group.operations]
+    yield Listing("Operations", places)
+    from cogmeter.render.error_text import chain_lines
+
+    for example in detail.examples:
+        where = one_line(f"{example.service} / {example.operation}")
+        lines = [f"{line[:4]}{one_line(line[4:])}" for line, _ in chain_lines(example.chain)]
+        yield Listing(f"{_seen(timestamp(example.at), example.version)}, {where}", lines)
+
+
+def _seen(at: str, version: str | None) -> str:
+    return f"{at} UTC, version {one_line(version)}" if version else f"{at} UTC"
+
+
+def place_text(group: ErrorGroupSummary) -> str:
+    """Return the place of a group on one line."""
+    from cogmeter.render import error_text
+
+    return one_line(error_text.place_text(group.place))
+
+
+def error_line(group: ErrorGroupSummary, limit: int | None = None) -> str:
+    """Return the type and message of a group on one line."""
+    from cogmeter.render.error_text import type_text
+
+    name = type_text(group.type)
+    return one_line(f"{name}: {group.message}" if group.message else name, limit)
+
+
+def people_text(group: ErrorGroupSummary) -> str:
+    """Return the number of people that a group affected."""
+    from cogmeter.render import error_text
+
+    return error_text.people_text(group.users, group.guilds)
+
+
+def state_text(group: ErrorGroupSummary, deploy: MarkerAnswer | None) -> str:
+    """Return the state of a group: ``new since version 1.4``, ``resolved by Ada``."""
+    from cogmeter.render import error_text
+
+    word = error_text.state_word(
+        is_new=group.is_new,
+        reopened=group.reopened_at is not None,
+        resolved=group.resolved,
+        muted=group.muted_until is not None,
+    )
+    if word == "new" and deploy is not None:
+        return one_line(f"new since {error_text.deploy_text(deploy.kind, deploy.name)}", 40)
+    return one_line(f"resolved by {group.resolved_by}") if word == "resolved" and group.resolved_by else word

@@ -16,8 +16,9 @@ from cogmeter.alerts.thresholds.limits import Limits
 from cogmeter.exporters.table import exporter
 from cogmeter.redaction import quoted, shown
 from cogmeter.schemas.alerts import AlertPage, Thresholds
+from cogmeter.schemas.errors import ErrorGroupDetail, ErrorGroupPage, Errors
 from cogmeter.schemas.health import HealthAnswer, ServicesHealthAnswer
-from cogmeter.schemas.operations import Errors, OperationPage, RunningPage, Slowest
+from cogmeter.schemas.operations import OperationPage, RunningPage, Slowest
 from cogmeter.schemas.statistics import Dashboard, Series, ServiceAnswer
 from cogmeter.times import iso
 from cogmeter_bot.errors import NoDataError, RequestError
@@ -29,9 +30,11 @@ if TYPE_CHECKING:
 
     from cogmeter.query.records import Range
     from cogmeter.schemas.alerts import AlertAnswer
+    from cogmeter.schemas.errors import ErrorGroupSummary
     from cogmeter.settings import Settings
 
 ALERTS_PER_REQUEST: Final = 200
+GROUPS_PER_REQUEST: Final = 200  # the API's maximum
 MAX_RESPONSE_BYTES: Final = 64 * 1024 * 1024  # of a response that is read into memory
 RESPONSE_S: Final = 60.0  # time limit of a complete response, and of the start of an export
 MIN_EXPORT_BYTES: Final = 1024  # bytes that an export must deliver within RESPONSE_S
@@ -100,8 +103,27 @@ class ApiSource:
 
     async def errors(self, time_range: Range, service: str | None, operation: str | None, *, limit: int) -> Errors:
         """Implement Source.errors."""
-        query = {**_range(time_range), "limit": str(limit)}
+        query = {**_range(time_range), "limit": str(min(limit, GROUPS_PER_REQUEST))}
         return await self._get(Errors, f"{_API}/errors", query, service=service, operation=operation)
+
+    async def error_groups(self, time_range: Range, services: Collection[str] | None, *, limit: int) -> ErrorGroupPage:
+        """Implement Source.error_groups."""
+        query = {**_range(time_range), "resolved": "false"}
+        groups: list[ErrorGroupSummary] = []
+        cursor: str | None = None
+        while True:
+            query["limit"] = str(min(limit - len(groups), GROUPS_PER_REQUEST))
+            page = await self._get(
+                ErrorGroupPage, f"{_API}/error-groups", query, services=_joined(services), cursor=cursor
+            )
+            groups += page.groups
+            cursor = page.next
+            if cursor is None or len(groups) >= limit:
+                return page.model_copy(update={"groups": groups, "next": None})
+
+    async def error_group(self, number: int) -> ErrorGroupDetail:
+        """Implement Source.error_group."""
+        return await self._get(ErrorGroupDetail, f"{_API}/error-groups/{number}", {})
 
     async def failures(self, time_range: Range, service: str | None, *, limit: int) -> OperationPage:
         """Implement Source.failures."""

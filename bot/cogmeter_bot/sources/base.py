@@ -11,7 +11,8 @@ if TYPE_CHECKING:
     from cogmeter.alerts.thresholds.limits import Limits
     from cogmeter.query.records import Range
     from cogmeter.schemas.alerts import AlertAnswer
-    from cogmeter.schemas.operations import Errors, OperationPage, RunningPage, Slowest
+    from cogmeter.schemas.errors import ErrorGroupDetail, ErrorGroupPage, Errors
+    from cogmeter.schemas.operations import OperationPage, RunningPage, Slowest
     from cogmeter.schemas.statistics import Dashboard, Series, ServiceAnswer
     from cogmeter_bot.sources.diagnosis import Diagnosis
 
@@ -54,6 +55,14 @@ class Source(Protocol):
 
     async def errors(self, time_range: Range, service: str | None, operation: str | None, *, limit: int) -> Errors:
         """Return failures, grouped by error text."""
+        ...
+
+    async def error_groups(self, time_range: Range, services: Collection[str] | None, *, limit: int) -> ErrorGroupPage:
+        """Return the error groups of these services, or of all, that are not resolved; the last seen first."""
+        ...
+
+    async def error_group(self, number: int) -> ErrorGroupDetail:
+        """Return one error group with its newest errors; raise a RequestError if it does not exist."""
         ...
 
     async def failures(self, time_range: Range, service: str | None, *, limit: int) -> OperationPage:

@@ -12,13 +12,15 @@ from cogmeter.query.query import Query, now_us
 from cogmeter.query.records import UnknownNameError
 from cogmeter.schemas.alerts import alert_page
 from cogmeter.schemas.base import TimeRange
-from cogmeter.schemas.operations import OperationAnswer, OperationPage, errors, operation_page, slowest
+from cogmeter.schemas.errors import error_group_detail, error_group_page, errors
+from cogmeter.schemas.operations import OperationAnswer, OperationPage, operation_page, slowest
 from cogmeter.schemas.statistics import dashboard, series, service_stats
 from cogmeter_bot.errors import NoDataError, NotLiveError, RequestError
 from cogmeter_bot.sources.base import ExportStream
 from cogmeter_bot.sources.diagnosis import Diagnosis, database_findings
 from cogmeter_storage import StorageError, open_store
 from cogmeter_storage.alerting import ACTIVE
+from cogmeter_storage.errors import UnknownErrorGroupError
 from cogmeter_storage.factory import sqlite_path
 from cogmeter_storage.model import FAILURES
 
@@ -27,7 +29,8 @@ if TYPE_CHECKING:
 
     from cogmeter.query.records import Range
     from cogmeter.schemas.alerts import AlertAnswer
-    from cogmeter.schemas.operations import Errors, RunningPage, Slowest
+    from cogmeter.schemas.errors import ErrorGroupDetail, ErrorGroupPage, Errors
+    from cogmeter.schemas.operations import RunningPage, Slowest
     from cogmeter.schemas.statistics import Dashboard, Series, ServiceAnswer
     from cogmeter.settings import Settings
     from cogmeter_storage import Store
@@ -90,6 +93,21 @@ class DatabaseSource:
         await self._require_data()
         with _source_errors():
             return await errors(self._query, time_range, service=service, operation=operation, limit=limit)
+
+    async def error_groups(self, time_range: Range, services: Collection[str] | None, *, limit: int) -> ErrorGroupPage:
+        """Implement Source.error_groups."""
+        await self._require_data()
+        with _source_errors():
+            page, _ = await error_group_page(self._query, time_range, services=services, resolved=False, limit=limit)
+            return page
+
+    async def error_group(self, number: int) -> ErrorGroupDetail:
+        """Implement Source.error_group."""
+        with _source_errors():
+            detail = await error_group_detail(self._query, number)
+        if detail is None:
+            raise RequestError(str(UnknownErrorGroupError(number)))
+        return detail
 
     async def failures(self, time_range: Range, service: str | None, *, limit: int) -> OperationPage:
         """Implement Source.failures."""

@@ -1,4 +1,4 @@
-"""Single operations: pages of them, the slowest, those that run now, grouped errors, and traces."""
+"""Single operations: pages of them, the slowest, those that run now, and traces."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ from pydantic import Field
 
 from cogmeter.query.name_matching import suggest
 from cogmeter.query.records import UnknownNameError
-from cogmeter.recording.background import paced
 from cogmeter.recording.service_names import in_background
 from cogmeter.schemas import safe
 from cogmeter.schemas.base import Number, Schema, TimeRange, ms
@@ -21,7 +20,7 @@ if TYPE_CHECKING:
     from cogmeter.query.query import Query
     from cogmeter.query.records import Range
     from cogmeter.recording.waiting import Running, RunningReader
-    from cogmeter_storage.model import FailureGroup, OperationRecord, Outcome, SpanRecord, TraceRecord
+    from cogmeter_storage.model import OperationRecord, Outcome, SpanRecord, TraceRecord
 
 
 class OperationAnswer(Schema):
@@ -169,57 +168,6 @@ async def running_page(
     operations = [RunningAnswer.of(running, at_us) for running in await reader.page(limit, offset)]
     end = offset + len(operations)
     return operations, end if operations and end < len(reader) else None
-
-
-class ErrorGroupAnswer(Schema):
-    """Failures of one service and operation whose error texts differ only in numbers and ids."""
-
-    service: str
-    operation: str
-    error: str = Field(description="The error text with # for numbers and ids; empty for failures without a text")
-    outcome: str = Field(description="error or upstream")
-    count: int
-    first_at: Instant
-    last_at: Instant
-    example: OperationAnswer = Field(description="The newest failure of the group")
-
-    @classmethod
-    def of(cls, group: FailureGroup) -> ErrorGroupAnswer:
-        """Build it from a stored group."""
-        return cls(
-            service=group.service,
-            operation=group.operation,
-            error=safe.text(group.kind),
-            outcome=group.outcome.label,
-            count=group.count,
-            first_at=utc(group.first_us),
-            last_at=utc(group.last_us),
-            example=OperationAnswer.of(group.example),
-        )
-
-
-class Errors(Schema):
-    """Groups of failures, the largest first."""
-
-    time_range: TimeRange
-    groups: list[ErrorGroupAnswer]
-    truncated: bool = Field(description="True when there are more than 20,000 failures: only the newest are grouped")
-
-
-async def errors(query: Query, span: Range, *, service: str | None, operation: str | None, limit: int) -> Errors:
-    """Group the failures of a range by their error text.
-
-    Raises:
-        UnknownNameError: nothing is stored under that service or operation.
-        StorageError: the store cannot be read.
-    """
-    ids = await query.ids(service, operation)
-    groups = await query.store.failure_groups(ids, span.since_us, span.until_us, limit=limit)
-    return Errors(
-        time_range=TimeRange.of(span),
-        groups=[ErrorGroupAnswer.of(group) async for group in paced(groups)],
-        truncated=any(group.truncated for group in groups),
-    )
 
 
 class SpanAnswer(Schema):

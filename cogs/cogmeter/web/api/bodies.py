@@ -42,6 +42,10 @@ class Body(BaseModel):
     )
 
 
+class Nothing(Body):
+    """An empty body, or none."""
+
+
 async def read_body(model: type[M], request: web.Request) -> M:
     """Build the model from the request's JSON body; a missing body counts as an empty object if nothing is required.
 

@@ -15,7 +15,7 @@ from cogmeter.query.query import now_us
 from cogmeter.query.records import Period
 from cogmeter.recording.background import paced
 from cogmeter.recording.recorder import OTHER
-from cogmeter.render import formatting
+from cogmeter.render import error_text, formatting
 from cogmeter.render.palette import look_of
 from cogmeter.render.rule_text import alert_text, measured, rule_title
 from cogmeter.schemas import safe
@@ -224,7 +224,7 @@ def menu_of(pages: Sequence[Page[Any]]) -> tuple[Page[Any], ...]:
 
 
 async def page_response(view: PageView[Any], template: str, *, title: str, **values: Any) -> web.Response:
-    """Return the page in its frame. Templates get the view, ``text`` (`render/formatting.py`) and the values."""
+    """Return the page in its frame. Templates get the view, ``text`` (`render/formatting.py`), and values."""
     guard = view.shared.guard
     view = replace(view, data_since_us=(await view.monitor.query.covered(view.span)).since_us)
     html = await rendered(
@@ -241,6 +241,7 @@ async def page_response(view: PageView[Any], template: str, *, title: str, **val
         logout=LOGOUT if guard.has_token else None,
         version=__version__,
         text=formatting,
+        error_text=error_text,
         safe=displayed,
         iso=iso,
         look_of=look_of,

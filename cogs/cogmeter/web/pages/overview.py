@@ -13,6 +13,7 @@ from cogmeter.render.palette import WORST_FIRST, look_of
 from cogmeter.schemas.alerts import SENT_STATES
 from cogmeter.settings import buffer_setting
 from cogmeter.web.pages.chart_context import chart_context, error_limit, latency_limit
+from cogmeter.web.pages.errors import top_errors
 from cogmeter.web.pages.frame import HOME, MenuEntry, Page, PageParams, PageView, page_response
 from cogmeter.web.pages.sparks import Spark, sparks
 
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
 
 
 LISTED: Final = 200  # services in each table: the busiest ones
+TOP_ERRORS: Final = 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +55,7 @@ async def show_overview(view: PageView[PageParams]) -> web.Response:
     sparks_by_name = await _sparks(view, overview)
     health_by_name = await health.services()
     alerts = _alerts(monitor, service)
+    errors, deploy = await top_errors(view, service=service, limit=TOP_ERRORS)
     looks = {look_of(alert.severity, alert.state) for alert in alerts}
     return await page_response(
         view,
@@ -67,6 +70,8 @@ async def show_overview(view: PageView[PageParams]) -> web.Response:
         listed=LISTED,
         has_operations=any(name != OTHER and not in_background(name) for name in await monitor.query.names()),
         alerts=alerts,
+        top_errors=errors,
+        deploy=deploy,
         look=next((look for look in WORST_FIRST if look in looks), None),
         chart_context=await chart_context(view, service),
         latency=latency_limit(view, service or ""),

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Final
 from pydantic import BeforeValidator
 
 from cogmeter.web.pages.chart_context import chart_context, error_limit, latency_limit
+from cogmeter.web.pages.errors import top_errors
 from cogmeter.web.pages.frame import HOME, Page, PageParams, PageView, or_none, page_response
 from cogmeter.web.pages.histogram import histogram
 from cogmeter.web.pages.sparks import sparks
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
     from aiohttp import web
 
 LISTED: Final = 12  # recent and slowest operations
-GROUPS: Final = 15  # error groups that are shown
+GROUPS: Final = 15  # of errors, and of failures by message
 
 
 class ServicePageParams(PageParams):
@@ -40,6 +41,7 @@ async def show_service(view: PageView[ServicePageParams]) -> web.Response:
     stats = await query.stats(service, operation, span)
     selection = (ids, span.since_us, span.until_us)
     ids_by_name = {series.operation: [series.id] for series in await store.series() if series.service == service}
+    top, deploy = await top_errors(view, service=service, operation=operation, limit=GROUPS)
     # The table lists all operations, also when one of them is selected.
     operations = stats.operations if operation is None else list((await query.operations(service, span)).items())
     return await page_response(
@@ -53,6 +55,8 @@ async def show_service(view: PageView[ServicePageParams]) -> web.Response:
         operations=operations,
         sparks=await sparks(store, {name: ids_by_name[name] for name, _ in operations}, await query.covered(span)),
         histogram=await histogram(store, ids, span),
+        top_errors=top,
+        deploy=deploy,
         groups=await store.failure_groups(*selection, limit=GROUPS),
         recent=await store.recent(*selection, limit=LISTED),
         slowest=await store.slowest(*selection, limit=LISTED),

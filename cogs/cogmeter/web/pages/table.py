@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
-from cogmeter.web.pages import alerts, cost, discord, overview, pictures, running, service
+from cogmeter.web.pages import alerts, cost, discord, errors, overview, pictures, running, service
 
 if TYPE_CHECKING:
     from cogmeter.web.pages.frame import Page
@@ -12,6 +12,7 @@ if TYPE_CHECKING:
 PAGES: Final[tuple[Page[Any], ...]] = (
     overview.PAGE,
     service.PAGE,
+    errors.PAGE,
     running.PAGE,
     discord.PAGE,
     cost.PAGE,

@@ -10,7 +10,7 @@ from urllib.parse import quote
 from aiohttp import web
 
 from cogmeter.web.api.bodies import BODY_BYTES
-from cogmeter.web.api.routes import alerts, health, live, openapi, operations, statistics, thresholds
+from cogmeter.web.api.routes import alerts, errors, health, live, openapi, operations, statistics, thresholds
 from cogmeter.web.api.routing import CONTEXT, ServerContext, guard_of, problem_of, serve
 from cogmeter.web.pages.frame import MENU, menu_of
 from cogmeter.web.pages.table import PAGE_ROUTES, PAGES
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 ROUTES: Final[tuple[Route, ...]] = (
     *statistics.ROUTES,
     *operations.ROUTES,
+    *errors.ROUTES,
     *alerts.ROUTES,
     *thresholds.ROUTES,
     *live.ROUTES,

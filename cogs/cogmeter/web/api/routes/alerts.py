@@ -25,7 +25,7 @@ from cogmeter.schemas.alerts import (
     alert_detail,
     alert_page,
 )
-from cogmeter.web.api.bodies import Body
+from cogmeter.web.api.bodies import Body, Nothing
 from cogmeter.web.api.params import BETWEEN, Name, PagedParams, QueryParams, Service, cursor_of, numbers_of
 from cogmeter.web.api.problems import Problem
 from cogmeter.web.api.routing import Reply, Route
@@ -56,10 +56,6 @@ class AlertParams(QueryParams):
     """Parameters: the alert."""
 
     id: Annotated[str, Field(pattern="^[A-Za-z0-9_-]{1,64}$", description="The alert's id or number")]
-
-
-class Nothing(Body):
-    """An empty body, or none."""
 
 
 class TrialBody(Body):

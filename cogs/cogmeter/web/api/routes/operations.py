@@ -1,4 +1,4 @@
-"""Single operations: pages of them, the slowest, those that run now, grouped errors, traces, and exports."""
+"""Single operations: pages of them, the slowest, those that run now, traces, and exports."""
 
 from __future__ import annotations
 
@@ -15,13 +15,11 @@ from cogmeter.query.records import Period, Range
 from cogmeter.recording.background import Slicer
 from cogmeter.schemas.base import TimeRange
 from cogmeter.schemas.operations import (
-    Errors,
     OperationAnswer,
     OperationPage,
     RunningPage,
     Slowest,
     Traces,
-    errors,
     operation_page,
     running_page,
     slowest,
@@ -30,7 +28,6 @@ from cogmeter.schemas.operations import (
 from cogmeter.schemas.times import Since
 from cogmeter.times import iso, utc
 from cogmeter.web.api.params import (
-    Limit,
     Name,
     PagedParams,
     RangeParams,
@@ -89,12 +86,6 @@ class SlowestParams(RangeParams):
     limit: SlowestLimit = 20
 
 
-class ErrorsParams(ServiceRangeParams):
-    """Parameters: the range, the service or operation, and the number of groups."""
-
-    limit: Limit = 50
-
-
 class TracesParams(ServiceFilterParams):
     """Parameters: the start, the service or operation, and the number of traces."""
 
@@ -145,12 +136,6 @@ async def read_running(monitor: Monitor, params: PagedParams) -> RunningPage:
     reader, at_us = await monitor.running(), now_us()
     operations, next_offset = await running_page(reader, at_us, limit=params.limit, offset=offset)
     return RunningPage(at=utc(at_us), total=len(reader), operations=operations, next=cursor_of(next_offset))
-
-
-async def read_errors(monitor: Monitor, params: ErrorsParams) -> Errors:
-    """Return failures in groups."""
-    span = params.span(now_us())
-    return await errors(monitor.query, span, service=params.service, operation=params.operation, limit=params.limit)
 
 
 async def read_traces(monitor: Monitor, params: TracesParams) -> Traces:
@@ -238,16 +223,6 @@ ROUTES: Final = (
         tag="running",
         query=PagedParams,
         response=RunningPage,
-    ),
-    Route(
-        "GET",
-        "/api/performance/errors",
-        read_errors,
-        "List failures grouped by error text, the largest groups first (default: last 24 hours)",
-        tag="errors",
-        query=ErrorsParams,
-        response=Errors,
-        problems=(404,),
     ),
     Route(
         "GET",

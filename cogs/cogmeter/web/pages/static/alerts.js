@@ -1,5 +1,6 @@
 // The actions of the alerts page. Every change goes through the API, and its result is announced.
 
+import { act, refreshed, restartPages } from "./actions.js";
 import { refresh, send, toast } from "./app.js";
 import { dollars, duration, percent } from "./format.js";
 
@@ -9,26 +10,6 @@ const form = document.getElementById("threshold-form");
 const muteForm = document.getElementById("mute-form");
 const result = document.getElementById("threshold-result");
 let previewed = ""; // the change of the last preview, as JSON: only this one can be saved
-
-/** Run an action with its button disabled; an error is shown with the API's message. */
-async function act(button, work, failed = (message) => toast(message, "bad")) {
-  if (button.getAttribute("aria-disabled") === "true") return;
-  button.setAttribute("aria-disabled", "true"); // not disabled: it keeps the focus
-  try {
-    await work();
-  } catch (error) {
-    failed(error.message);
-  } finally {
-    button.removeAttribute("aria-disabled");
-  }
-}
-
-/** Refresh the page, and move the focus to the first of these places if the focused button is gone. */
-async function refreshed(...places) {
-  await refresh();
-  if (document.activeElement !== document.body) return;
-  places.map((place) => document.querySelector(place)).find(Boolean)?.focus();
-}
 
 const DO = {
   acknowledge: (button) =>
@@ -206,16 +187,4 @@ function valueText({ field, value, unit }) {
   return `${value} ${unit ?? ""}`.trim();
 }
 
-// The history --------------------------------------------------------------------------------------------------
-
-// Another state or service starts at the first page.
-document.addEventListener(
-  "change",
-  ({ target }) => {
-    if (!["state", "service"].includes(target.name) || target.form?.id !== "controls") return;
-    const url = new URL(location.href);
-    url.searchParams.delete("page");
-    history.replaceState(null, "", url);
-  },
-  { capture: true },
-);
+restartPages("state", "service");

@@ -1,0 +1,209 @@
+"""Error groups of a time range: their counts by day and compared with the period before, and what is new."""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+from cogmeter.query.records import Period, Range
+from cogmeter.recording.markers import START, VERSION
+from cogmeter.redaction import without_ids
+from cogmeter_storage.errors import ErrorKind
+from cogmeter_storage.model import DAY_US
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Sequence
+
+    from cogmeter.query.query import Query
+    from cogmeter_storage.errors import ErrorExample, ErrorGroup
+    from cogmeter_storage.model import FailureGroup, Marker
+
+TREND_DAYS: Final = 14  # of a trend, or the days of the range if there are more
+_PAGE: Final = 200  # groups that are read at once
+_KNOWN: Final = 500  # groups that failures are compared with
+_LATE_US: Final = 10_000_000  # from an operation's end to the capture of its error, at most
+_ALL: Final = 2**62
+
+
+@dataclass(frozen=True, slots=True)
+class ErrorTrend:
+    """An error group in a range of whole days, and in the days before."""
+
+    group: ErrorGroup
+    before: int  # errors in as many days before the range
+    days: tuple[int, ...]  # errors on each of the last TREND_DAYS or more days of the range, oldest first
+    is_new: bool  # first seen since the last deploy
+
+
+@dataclass(frozen=True, slots=True)
+class ErrorList:
+    """One page of the error groups of a range, last seen first."""
+
+    range: Range
+    groups: list[ErrorTrend]
+    next_offset: int | None  # None on the last page
+    deploy: Marker | None
+
+
+@dataclass(frozen=True, slots=True)
+class ErrorDetails:
+    """One error group with its newest examples, newest first."""
+
+    trend: ErrorTrend
+    examples: list[ErrorExample]
+    deploy: Marker | None
+
+    @property
+    def running_version(self) -> str | None:
+        """The version of the last deploy; None if versions are not known."""
+        deploy = self.deploy
+        return deploy.name.removeprefix("version ") if deploy is not None and deploy.kind == VERSION else None
+
+
+async def error_groups(
+    query: Query,
+    span: Range,
+    *,
+    services: Collection[str] | None = None,
+    kinds: Collection[ErrorKind] | None = None,
+    resolved: bool | None = None,
+    limit: int = 50,
+    offset: int = 0,
+) -> ErrorList:
+    """Return one page of the groups with errors in a range; their counts are of its whole days.
+
+    Filters as in ErrorStore.groups. A group whose last error was on the first day, but before the range, is left out.
+
+    Raises:
+        UnknownNameError: one of the services is not stored.
+        StorageError: the store cannot be read.
+    """
+    if services is not None:
+        await query.require_services(services)
+    # One group more than the page shows whether there is another page.
+    found = await query.store.errors.groups(
+        span.since_us,
+        span.until_us,
+        services=services,
+        kinds=kinds,
+        resolved=resolved,
+        limit=limit + 1,
+        offset=offset,
+    )
+    found = [group for group in found if group.last_us >= span.since_us]  # ordered by it: these are the last ones
+    deploy = await last_deploy(query)
+    days = await _days_of(query, found[:limit], span, services)
+    return ErrorList(
+        range=span,
+        groups=[_trend(group, days.get(group.id, group.days), span, deploy) for group in found[:limit]],
+        next_offset=offset + limit if len(found) > limit else None,
+        deploy=deploy,
+    )
+
+
+async def error_details(query: Query, number: int) -> ErrorDetails | None:
+    """Return one group with its examples, compared over the last TREND_DAYS days; None if it does not exist.
+
+    Raises:
+        StorageError: the store cannot be read.
+    """
+    stored = await query.store.errors.group(number)
+    if stored is None:
+        return None
+    group, examples = stored
+    until_us = query.span(Period.DAY).until_us
+    span = Range(until_us - (TREND_DAYS - 1) * DAY_US, until_us, f"last {TREND_DAYS} days")
+    deploy = await last_deploy(query)
+    return ErrorDetails(_trend(group, group.days, span, deploy), examples, deploy)
+
+
+async def last_deploy(query: Query) -> Marker | None:
+    """Return the last marker of a new version; without one, that of the last start."""
+    start: Marker | None = None
+    until_us = _ALL
+    while markers := await query.store.markers(0, until_us, limit=_PAGE):
+        for marker in reversed(markers):
+            if marker.kind == VERSION:
+                return marker
+            if marker.kind == START and start is None:
+                start = marker
+        until_us = markers[0].at_us
+    return start
+
+
+def seen_since(deploy: Marker | None, group: ErrorGroup) -> bool:
+    """Return whether a group was first seen since the deploy; False if there was none."""
+    return deploy is not None and group.first_us >= deploy.at_us
+
+
+async def known_groups(
+    query: Query, span: Range, service: str | None, failures: Sequence[FailureGroup]
+) -> list[ErrorGroup]:
+    """Return the error groups that these failures of a service, or of all, can belong to: see ``group_of_failures``."""
+    if not failures:
+        return []
+    services = None if service is None else [service]
+    return await query.store.errors.groups(span.since_us, span.until_us, services=services, limit=_KNOWN)
+
+
+def group_of_failures(failures: FailureGroup, groups: Sequence[ErrorGroup]) -> ErrorGroup | None:
+    """Return the error group that failures with one text belong to; None if it is not known or not certain.
+
+    Operations do not store their group. Their text begins with the type, and a type that only one group of the
+    operation has decides. Of several groups, it is the one with the same message, or the one that ended operations.
+    """
+    head, _, message = without_ids(failures.example.error or "").partition(": ")
+    candidates = [
+        group
+        for group in groups
+        if group.type.rpartition(".")[2] == head
+        and any(place[:2] == (failures.service, failures.operation) for place in group.places)
+        and group.first_us <= failures.last_us + _LATE_US
+    ]
+    equal = [group for group in candidates if group.message == message]
+    failed = [[group for group in found if group.kind is ErrorKind.FAILED] for found in (equal, candidates)]
+    return next((found[0] for found in (failed[0], equal, failed[1], candidates) if len(found) == 1), None)
+
+
+async def _days_of(
+    query: Query, page: Sequence[ErrorGroup], span: Range, services: Collection[str] | None
+) -> dict[int, tuple[tuple[int, int], ...]]:
+    """Return the counts by day of these groups, from the period before and the trend's first day on."""
+    first_day = min(_bounds(span)[0], _trend_start(span))
+    missing = {group.id for group in page}
+    days: dict[int, tuple[tuple[int, int], ...]] = {}
+    offset = 0
+    # The groups are ordered by the last error: in a range that ends now, those of the page come first.
+    while missing:
+        found = await query.store.errors.groups(
+            first_day * DAY_US, span.until_us, services=services, limit=_PAGE, offset=offset
+        )
+        days.update((group.id, group.days) for group in found if group.id in missing)
+        missing.difference_update(group.id for group in found)
+        offset += _PAGE
+        if len(found) < _PAGE:
+            break
+    return days
+
+
+def _trend(group: ErrorGroup, days: Sequence[tuple[int, int]], span: Range, deploy: Marker | None) -> ErrorTrend:
+    before_day, first_day, last_day = _bounds(span)
+    by_day = dict(days)
+    return ErrorTrend(
+        group=dataclasses.replace(group, days=tuple(entry for entry in days if first_day <= entry[0] <= last_day)),
+        before=sum(errors for day, errors in days if before_day <= day < first_day),
+        days=tuple(by_day.get(day, 0) for day in range(_trend_start(span), last_day + 1)),
+        is_new=seen_since(deploy, group),
+    )
+
+
+def _bounds(span: Range) -> tuple[int, int, int]:
+    """Return the first day of the period before, and the first and last day of the range."""
+    first_day, last_day = span.since_us // DAY_US, (span.until_us - 1) // DAY_US
+    return 2 * first_day - last_day - 1, first_day, last_day
+
+
+def _trend_start(span: Range) -> int:
+    _, first_day, last_day = _bounds(span)
+    return min(first_day, last_day - TREND_DAYS + 1)

@@ -1,0 +1,104 @@
+"""Errors as text: the type, the place, a frame, and a chain with its stacks, for Discord, pages and the terminal."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final, Protocol
+
+from cogmeter.recording.frames import short_name
+from cogmeter.recording.markers import VERSION
+from cogmeter.render import formatting
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+UNKNOWN_PLACE: Final = "place unknown"
+NO_MESSAGE: Final = "(no message)"
+MAX_PEOPLE: Final = 1_000  # the store counts no more of one group
+KIND_TITLES: Final = {
+    "failed": "ended an operation",
+    "logged": "logged as an error",
+    "unhandled": "ended a task, callback or thread",
+}
+
+
+class FrameLike(Protocol):
+    """A stored frame, or one of the API."""
+
+    @property
+    def file(self) -> str: ...  # noqa: D102 - as in Frame
+    @property
+    def function(self) -> str: ...  # noqa: D102
+    @property
+    def line(self) -> int: ...  # noqa: D102
+    @property
+    def own(self) -> bool: ...  # noqa: D102
+
+
+class LinkLike(Protocol):
+    """A stored exception of a chain, or one of the API."""
+
+    @property
+    def type(self) -> str: ...  # noqa: D102 - as in ErrorLink
+    @property
+    def message(self) -> str: ...  # noqa: D102
+    @property
+    def frames(self) -> Sequence[FrameLike]: ...  # noqa: D102
+
+
+def frame_text(frame: FrameLike) -> str:
+    """Return a frame as text: ``bot/cogs/ask.py:42 in Ask.ask``."""
+    return f"{frame.file}:{frame.line} in {short_name(frame.function)}"
+
+
+def place_text(place: FrameLike | None) -> str:
+    """Return the place of an error as text, see ``frame_text``."""
+    return UNKNOWN_PLACE if place is None else frame_text(place)
+
+
+def type_text(name: str) -> str:
+    """Return the name of an exception type without its module."""
+    return name.rpartition(".")[2]
+
+
+def link_text(link: LinkLike) -> str:
+    """Return an exception on one line: its type and message."""
+    message = formatting.clean(link.message)
+    return f"{link.type}: {message}" if message else link.type
+
+
+def relation_text(chain: Sequence[LinkLike], place: int) -> str:
+    """Return how an exception of a chain belongs to the first one: ``Cause``; empty for the first one."""
+    if not place:
+        return ""
+    in_group = any(link.type.endswith("ExceptionGroup") for link in chain[:place])
+    return "Member or cause" if in_group else "Cause"
+
+
+def chain_lines(chain: Sequence[LinkLike]) -> Iterator[tuple[str, bool]]:
+    """Yield the lines of a chain, outermost frames first, with True for exceptions and for frames of the host."""
+    for place, link in enumerate(chain):
+        relation = relation_text(chain, place)
+        yield (f"{relation}: " if relation else "") + link_text(link), True
+        for frame in link.frames:
+            yield f"  {'>' if frame.own else ' '} {frame_text(frame)}", frame.own
+
+
+def people_text(users: int, guilds: int) -> str:
+    """Return the number of people affected: ``3 users, 2 guilds``; empty if nobody is known."""
+    counts = [(users, "user"), (guilds, "guild")]
+    return ", ".join(
+        f"{'at least ' if number >= MAX_PEOPLE else ''}{formatting.counted(number, noun)}"
+        for number, noun in counts
+        if number
+    )
+
+
+def state_word(*, is_new: bool, reopened: bool, resolved: bool, muted: bool) -> str:
+    """Return the state of a group: ``resolved``, ``muted``, ``reopened``, ``new`` or ``open``."""
+    states = {"resolved": resolved, "muted": muted, "reopened": reopened, "new": is_new}
+    return next((word for word, applies in states.items() if applies), "open")
+
+
+def deploy_text(kind: str, name: str) -> str:
+    """Return the marker since which groups are new as text: ``version 1.4``, or ``the last start``."""
+    return name if kind == VERSION else "the last start"

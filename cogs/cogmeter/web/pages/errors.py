@@ -1,0 +1,127 @@
+"""The errors page: groups with place, people and trend; and one group with its stacks, to resolve or mute it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
+
+from pydantic import BeforeValidator, Field
+
+from cogmeter.query.errors import error_details, error_groups
+from cogmeter.web.api.problems import Problem
+from cogmeter.web.pages.alerts import DURATIONS, PageNumber
+from cogmeter.web.pages.frame import HOME, MenuEntry, Page, PageParams, PageView, or_none, page_response
+from cogmeter.web.pages.sparks import spark
+from cogmeter_storage.errors import ErrorKind, UnknownErrorGroupError
+
+if TYPE_CHECKING:
+    from aiohttp import web
+
+    from cogmeter.query.errors import ErrorTrend
+    from cogmeter.web.pages.sparks import Spark
+    from cogmeter_storage.model import Marker
+
+ROWS: Final = 50  # groups per page
+READ: Final = 200  # groups among which the most frequent ones are found
+PATH: Final = f"{HOME}/errors"
+_RESOLVED: Final = {"open": False, "resolved": True, "all": None}
+
+
+class ErrorsPageParams(PageParams):
+    """Parameters: one group, or the kind and state of the groups in the list, and its page."""
+
+    group: Annotated[Annotated[int, Field(ge=1, le=2**53)] | None, BeforeValidator(or_none)] = None
+    kind: Annotated[Literal["failed", "logged", "unhandled"] | None, BeforeValidator(or_none)] = None
+    state: Literal["open", "resolved", "all"] = "open"
+    page: PageNumber = 1
+
+
+@dataclass(frozen=True, slots=True)
+class ErrorRow:
+    """One group in a table."""
+
+    trend: ErrorTrend
+    spark: Spark
+    muted: bool
+    count: int  # of the service or operation that the page shows
+
+    @classmethod
+    def of(cls, trend: ErrorTrend, now_us: int, count: int | None = None) -> ErrorRow:
+        """Build it from a query's group."""
+        until_us = trend.group.muted_until_us
+        muted = until_us is not None and until_us > now_us
+        count = trend.group.count if count is None else count
+        return cls(trend, spark(trend.days, trend.days), muted, count)
+
+
+async def top_errors(
+    view: PageView[Any], *, service: str | None, operation: str | None = None, limit: int
+) -> tuple[list[ErrorRow], Marker | None]:
+    """Return the open groups with the most errors, and the last deploy.
+
+    Raises:
+        UnknownNameError: the service is not stored.
+        StorageError: the store cannot be read.
+    """
+    services = None if service is None else [service]
+    found = await error_groups(view.monitor.query, view.span, services=services, resolved=False, limit=READ)
+    rows = []
+    for trend in found.groups:
+        count = sum(errors for _, name, errors in trend.group.places if operation in {None, name})
+        if count:
+            rows.append(ErrorRow.of(trend, view.now_us, None if operation is None else count))
+    rows.sort(key=lambda row: -row.count)  # of equal ones, the last seen first
+    return rows[:limit], found.deploy
+
+
+async def show_errors(view: PageView[ErrorsPageParams]) -> web.Response:
+    """Show the groups, or the selected one."""
+    params = view.params
+    view = replace(view, own={"kind": params.kind, "state": None if params.state == "open" else params.state})
+    if params.group is not None:
+        return await _show_group(view, params.group)
+    service = params.service
+    found = await error_groups(
+        view.monitor.query,
+        view.span,
+        services=None if service is None else [service],
+        kinds=None if params.kind is None else [ErrorKind(params.kind)],
+        resolved=_RESOLVED[params.state],
+        limit=ROWS,
+        offset=(params.page - 1) * ROWS,
+    )
+    return await page_response(
+        view,
+        "errors.html",
+        title="Errors",
+        rows=[ErrorRow.of(trend, view.now_us) for trend in found.groups],
+        more=found.next_offset is not None,
+        deploy=found.deploy,
+        params=params,
+        states=list(_RESOLVED),
+    )
+
+
+async def _show_group(view: PageView[ErrorsPageParams], number: int) -> web.Response:
+    details = await error_details(view.monitor.query, number)
+    if details is None:
+        raise Problem(404, "Unknown error group", str(UnknownErrorGroupError(number)), parameter="group")
+    return await page_response(
+        replace(view, own={**view.own, "group": number}),
+        "error.html",
+        title=f"Error {number}",
+        details=details,
+        row=ErrorRow.of(details.trend, view.now_us),
+        deploy=details.deploy,
+        durations=DURATIONS,
+    )
+
+
+PAGE: Final = Page(
+    "errors",
+    PATH,
+    "Errors",
+    show_errors,
+    ErrorsPageParams,
+    MenuEntry(2, "Errors", "M12 4l9 16H3zM12 10v4M12 17v.1"),
+)

@@ -1,0 +1,147 @@
+"""Error groups of a range: their trend, what is new, and which of them failures with a text belong to."""
+
+import pytest
+from factories import make_errors
+
+from cogmeter.query.errors import TREND_DAYS, error_details, error_groups, group_of_failures, last_deploy
+from cogmeter.query.query import Query
+from cogmeter.query.records import Period, Range, UnknownNameError
+from cogmeter_storage import open_store
+from cogmeter_storage.errors import ErrorKind
+from cogmeter_storage.model import DAY_US, HOUR_US, FailureGroup, Marker, OperationRecord, Outcome
+
+TODAY_US = 20_000 * DAY_US
+NOW_US = TODAY_US + 17 * HOUR_US
+DAY = Range(TODAY_US, NOW_US, "today")
+
+
+@pytest.fixture
+async def store(tmp_path):
+    store = await open_store(f"sqlite:///{tmp_path / 'performance.db'}")
+    yield store
+    await store.close()
+
+
+@pytest.fixture
+def query(store):
+    return Query(store, clock=lambda: NOW_US)
+
+
+async def test_a_group_has_its_days_and_is_compared_with_as_many_days_before(store, query):
+    await store.errors.add(
+        [
+            make_errors("a", NOW_US - day * DAY_US, count=count)
+            for day, count in ((0, 2), (1, 3), (2, 4), (3, 5), (4, 7))
+        ]
+    )
+    span = Range(TODAY_US - DAY_US, NOW_US, "two days")
+    (trend,) = (await error_groups(query, span)).groups
+    assert (trend.group.count, trend.before) == (2 + 3, 4 + 5)
+    assert trend.group.days == ((19_999, 3), (20_000, 2))
+    assert trend.days == (*(0,) * (TREND_DAYS - 5), 7, 5, 4, 3, 2)
+    assert trend.group.total == 21
+
+
+async def test_a_trend_is_as_long_as_a_longer_range(store, query):
+    await store.errors.add([make_errors("a", NOW_US)])
+    (trend,) = (await error_groups(query, Period.MONTH.range_at(NOW_US))).groups
+    assert len(trend.days) == 31
+
+
+async def test_groups_that_were_last_seen_before_the_range_are_left_out(store, query):
+    await store.errors.add([make_errors(name, NOW_US - ago * HOUR_US) for name, ago in (("a", 0), ("b", 2), ("c", 3))])
+    found = await error_groups(query, Range(NOW_US - HOUR_US, NOW_US + 1, "last hour"))
+    assert [trend.group.message for trend in found.groups] == ["no node a"]
+
+
+async def test_pages_lead_to_the_end_and_every_group_keeps_its_trend(store, query):
+    await store.errors.add([make_errors(f"g{number}", NOW_US - number, count=number + 1) for number in range(5)])
+    found, offset = [], 0
+    while offset is not None:
+        page = await error_groups(query, DAY, limit=2, offset=offset)
+        found += page.groups
+        offset = page.next_offset
+    assert [(trend.group.count, trend.days[-1]) for trend in found] == [(number + 1, number + 1) for number in range(5)]
+
+
+async def test_kinds_services_and_resolved_groups_are_filtered(store, query):
+    await store.series_ids([("other", "x"), ("knowledge-graph", "query")])
+    await store.errors.add(
+        [
+            make_errors("a", NOW_US),
+            make_errors("b", NOW_US, kind=ErrorKind.LOGGED),
+            make_errors("c", NOW_US, where=("other", "x")),
+        ]
+    )
+    (first, *_) = (await error_groups(query, DAY, kinds=[ErrorKind.LOGGED])).groups
+    await store.errors.resolve(first.group.id, actor="Ada", now_us=NOW_US)
+
+    async def messages(**filters):
+        return {trend.group.message[-1] for trend in (await error_groups(query, DAY, **filters)).groups}
+
+    assert await messages() == {"a", "b", "c"}
+    assert await messages(kinds=[ErrorKind.FAILED]) == {"a", "c"}
+    assert await messages(services=["other"]) == {"c"}
+    assert await messages(resolved=True) == {"b"}
+    assert await messages(resolved=False) == {"a", "c"}
+    with pytest.raises(UnknownNameError):
+        await error_groups(query, DAY, services=["othr"])
+
+
+async def test_new_means_first_seen_since_the_last_version_and_else_since_the_last_start(store, query):
+    await store.errors.add([make_errors("old", NOW_US - 5 * HOUR_US), make_errors("new", NOW_US - HOUR_US)])
+
+    async def new():
+        return {trend.group.message for trend in (await error_groups(query, DAY)).groups if trend.is_new}
+
+    assert await new() == set()
+    await store.add_marker(Marker(NOW_US - 2 * HOUR_US, "start", "bot started"))
+    assert await new() == {"no node new"}
+    await store.add_marker(Marker(NOW_US - 6 * HOUR_US, "version", "version 1.4"))
+    assert await new() == {"no node new", "no node old"}
+
+
+async def test_the_last_version_is_found_behind_any_number_of_other_markers(store, query):
+    await store.add_marker(Marker(NOW_US - 10 * HOUR_US, "version", "version 1.4"))
+    for number in range(450):
+        await store.add_marker(Marker(NOW_US - HOUR_US + number, "extension", "reloaded cogs.music"))
+    assert (await last_deploy(query)).name == "version 1.4"
+
+
+async def test_details_have_the_examples_and_the_running_version(store, query):
+    await store.add_marker(Marker(NOW_US - HOUR_US, "version", "version 1.5"))
+    await store.errors.add([make_errors("a", NOW_US - 20 * DAY_US), make_errors("a", NOW_US, count=3)])
+    details = await error_details(query, 1)
+    assert details.running_version == "1.5"
+    assert [example.at_us for example in details.examples] == [NOW_US, NOW_US - 20 * DAY_US]
+    assert (details.trend.days[-1], sum(details.trend.days), details.trend.before) == (3, 3, 1)
+    assert not details.trend.is_new
+    assert await error_details(query, 2) is None
+
+
+def failures(error, service="knowledge-graph", operation="query"):
+    example = OperationRecord(1, service, operation, NOW_US, NOW_US, Outcome.ERROR, error, {})
+    return FailureGroup(service, operation, error, Outcome.ERROR, 1, NOW_US, NOW_US, example, truncated=False)
+
+
+async def test_failures_with_a_text_belong_to_the_only_group_of_their_type_and_operation(store):
+    await store.errors.add(
+        [
+            make_errors("a", NOW_US),
+            make_errors("b", NOW_US),
+            make_errors("c", NOW_US, type="bot.graph.NodeError", message="gone"),
+            make_errors("d", NOW_US, type="bot.graph.NodeError", message="gone", kind=ErrorKind.LOGGED),
+        ]
+    )
+    groups = await store.errors.groups(TODAY_US, NOW_US + 1)
+    by_text = {
+        "ValueError: no node a": "no node a",  # of two groups, the one with this message
+        "ValueError: no node x": None,
+        "NodeError: other": "gone",  # of a failed and a logged group, the failed one
+        "KeyError: 'a'": None,
+    }
+    for text, message in by_text.items():
+        group = group_of_failures(failures(text), groups)
+        assert (group and group.message) == message, text
+        assert group is None or group.kind is ErrorKind.FAILED
+    assert group_of_failures(failures("NodeError: gone", operation="other"), groups) is None
