@@ -9,17 +9,19 @@ from typing import TYPE_CHECKING, Final
 
 from cogmeter.alerts.model import BOT
 from cogmeter.alerts.rules import RULES
+from cogmeter.query.errors import group_of_failures
 from cogmeter.query.records import IncidentContext
 from cogmeter.recording import service_names
 from cogmeter.redaction import without_ids
 from cogmeter_storage.failure_groups import kind_of
-from cogmeter_storage.model import HOUR_US
+from cogmeter_storage.model import HOUR_US, FailureGroup
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Sequence
 
     from cogmeter_storage.alerting import Alert
     from cogmeter_storage.base import Store
+    from cogmeter_storage.errors import ErrorGroup
     from cogmeter_storage.model import OperationRecord
 
 READ: Final = 500  # single operations
@@ -91,16 +93,22 @@ class IncidentReader:
             affected = await self.store.recent(*scope, limit=READ, failed=True)
             # The newest one with a link, so that the reader can open it.
             example = next((operation for operation in affected if self.url_of(operation)), next(iter(affected), None))
-        error, count = _most_common_error(affected)
+        failures = _most_common_error(affected)
         return dataclasses.replace(
             context,
             users=_distinct(affected, "user"),
             guilds=_distinct(affected, "guild"),
-            most_common_error=error,
-            most_common_count=count,
+            most_common_error=None if failures is None else _without_ids(failures.example.error),
+            most_common_count=0 if failures is None else failures.count,
+            error_group=None if failures is None else await self._error_group(context, failures),
             example=None if example is None else dataclasses.replace(example, error=_without_ids(example.error)),
             example_url=None if example is None else self.url_of(example),
         )
+
+    async def _error_group(self, context: IncidentContext, failures: FailureGroup) -> ErrorGroup | None:
+        """Return the error group of the most common error, which knows its file and line; None if it is not certain."""
+        groups = await self.store.errors.groups(context.since_us, context.until_us, services=[failures.service])
+        return group_of_failures(failures, groups)
 
 
 def _distinct(operations: Sequence[OperationRecord], kind: str) -> int | None:
@@ -110,17 +118,28 @@ def _distinct(operations: Sequence[OperationRecord], kind: str) -> int | None:
     return len(hashes) or None
 
 
-def _most_common_error(operations: Sequence[OperationRecord]) -> tuple[str | None, int]:
-    """Return the most common error of the operations (newest first), as the newest one words it, and its count.
+def _most_common_error(operations: Sequence[OperationRecord]) -> FailureGroup | None:
+    """Return the failures with the most common error of the operations (newest first); None if none has a text.
 
     Errors that differ only in numbers and ids count as the same.
     """
-    texts = [operation.error for operation in operations if operation.error]
-    kinds = [kind_of(text) for text in texts]
+    kinds = [(kind_of(operation.error), operation) for operation in operations if operation.error]
     if not kinds:
-        return None, 0
-    kind, count = Counter(kinds).most_common(1)[0]
-    return _without_ids(texts[kinds.index(kind)]), count
+        return None
+    kind, count = Counter(kind for kind, _ in kinds).most_common(1)[0]
+    failed = [operation for found, operation in kinds if found == kind]
+    newest, oldest = failed[0], failed[-1]
+    return FailureGroup(
+        service=newest.service,
+        operation=newest.operation,
+        kind=kind,
+        outcome=newest.outcome,
+        count=count,
+        first_us=oldest.end_us,
+        last_us=newest.end_us,
+        example=newest,
+        truncated=False,
+    )
 
 
 def _without_ids(error: str | None) -> str | None:

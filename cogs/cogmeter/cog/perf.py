@@ -9,7 +9,18 @@ import discord
 from discord import app_commands
 from discord.ext import commands
 
-from cogmeter.cog import alert_buttons, alerts, doctor, mutes, report, running, statistics, thresholds, weekly_report
+from cogmeter.cog import (
+    alert_buttons,
+    alerts,
+    doctor,
+    errors,
+    mutes,
+    report,
+    running,
+    statistics,
+    thresholds,
+    weekly_report,
+)
 from cogmeter.cog.registration import Registration
 from cogmeter.cog.responder import AccessPolicy, Responder
 from cogmeter.monitor.monitor import Monitor
@@ -29,6 +40,7 @@ FAMILIES: Final[tuple[Callable[[app_commands.Group, Responder], None], ...]] = (
     alerts.add,
     thresholds.add,
     mutes.add,
+    errors.add,
     report.add,
     doctor.add,
 )

@@ -12,6 +12,8 @@ from cogmeter_storage.model import DAY_US, FAILURES, HOUR_US, MINUTE_US, Marker,
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from cogmeter_storage.errors import ErrorGroup
+
 
 STEPS_MINUTES: Final = (1, 5, 15, 30, 60, 120, 360, 720, 1440)  # of a chart's bins
 MOST_BINS: Final = 125  # more are too narrow to distinguish on a phone
@@ -175,6 +177,7 @@ class IncidentContext:
     guilds: int | None = None
     most_common_error: str | None = None
     most_common_count: int = 0
+    error_group: ErrorGroup | None = None  # of the most common error
     example: OperationRecord | None = None  # the newest failure, or the slowest operation
     example_url: str | None = None  # its place in Discord; in memory only, never stored
     markers: tuple[Marker, ...] = ()  # recent changes, newest first

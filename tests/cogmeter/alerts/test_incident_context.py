@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 
 import pytest
-from factories import make_alert
+from factories import make_alert, make_errors
 
 from cogmeter.alerts.incident_context import READ, IncidentReader
 from cogmeter.alerts.model import BOT
@@ -115,6 +115,20 @@ async def test_errors_that_differ_in_numbers_and_ids_alone_are_one_and_ids_of_pe
     story = await teller.of(alert())
     assert story.most_common_error == "NotFound: 404 member (id) after 3.5 s"
     assert story.most_common_count == 3
+
+
+async def test_the_most_common_error_has_its_group_with_file_and_line(teller, store, filled):
+    errors = [failed(second, f"ValueError: no node {second}") for second in range(3)]
+    await filled([*errors, failed(5, "KeyError: 'x'")])
+    await store.errors.add([make_errors("Rex", NOW, count=3, message="no node 2")])
+    group = (await teller.of(alert())).error_group
+    assert (group.id, group.place.file, group.place.line) == (1, "cogs/graph.py", 42)
+
+
+async def test_failures_that_were_stored_before_errors_had_a_place_have_no_group(teller, filled):
+    await filled([failed(1, "ValueError: no node 1")])
+    found = await teller.of(alert())
+    assert (found.most_common_error, found.error_group) == ("ValueError: no node 1", None)
 
 
 async def test_addresses_and_uuids_do_not_make_errors_different(teller, filled):

@@ -9,7 +9,8 @@ from cogmeter.recording.service_names import BOT
 from cogmeter.render import formatting
 from cogmeter.render.charts.chart import CHART_NAME, NO_CHART
 from cogmeter.render.embeds.limits import VALUE, fitted
-from cogmeter.render.escape import plain, when
+from cogmeter.render.error_text import place_text
+from cogmeter.render.escape import code, plain, when
 from cogmeter.render.palette import WORST_FIRST, Look, look_of
 from cogmeter.render.rule_text import alert_text, measured, rule_title
 from cogmeter.times import utc
@@ -174,7 +175,9 @@ def _error_fields(context: IncidentContext) -> list[dict[str, Any]]:
     fields = []
     if context.most_common_error:
         times = f" ({formatting.counted(context.most_common_count, 'time')})" if context.most_common_count else ""
-        fields.append(_field("Most common error", f"{plain(context.most_common_error, 300)}{times}"))
+        group = context.error_group
+        place = "" if group is None else f"\n{code(place_text(group.place), 150)} · Error {group.id}"
+        fields.append(_field("Most common error", f"{plain(context.most_common_error, 300)}{times}{place}"))
     if context.example is not None:
         fields.append(_field("Example", _example(context.example, context.example_url)))
     return fields

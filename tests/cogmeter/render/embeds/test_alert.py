@@ -15,6 +15,7 @@ from cogmeter.render.charts.builder import breach_chart, breach_period
 from cogmeter.render.embeds.alert import alert_embed_data, details_embed_data, headline, several, subject
 from cogmeter.render.palette import Look, look_of
 from cogmeter_storage.alerting import Alert, AlertChange, AlertState, Attempt
+from cogmeter_storage.errors import ErrorGroup, ErrorKind, Frame
 from cogmeter_storage.model import MINUTE_US, Marker, OperationRecord, Outcome
 
 NOW_US = 1_755_454_020_000_000  # 2025-08-17 18:07 UTC
@@ -45,6 +46,33 @@ RESOLVED = dataclasses.replace(
 
 def fields(data):
     return {field["name"]: field["value"] for field in data["fields"]}
+
+
+def test_the_most_common_error_is_shown_with_its_place_and_number():
+    group = ErrorGroup(
+        id=7,
+        fingerprint="0" * 16,
+        kind=ErrorKind.FAILED,
+        type="RateLimitError",
+        message="Rate limit exceeded",
+        place=Frame("cogs/ask.py", "Ask.ask", 42, own=True),
+        count=30,
+        total=30,
+        first_us=START_US,
+        last_us=NOW_US,
+        first_version=None,
+        last_version=None,
+        users=7,
+        guilds=3,
+        resolved_us=None,
+        resolved_by="",
+        reopened_us=None,
+        muted_until_us=None,
+        places=(),
+        days=(),
+    )
+    data = alert_embed_data(ALERT, dataclasses.replace(STORY, error_group=group), chart=True, now_us=NOW_US)
+    assert fields(data)["Most common error"].endswith("(30 times)\n`cogs/ask.py:42 in Ask.ask` · Error 7")
 
 
 def test_a_firing_alert_says_it_all_with_the_number_that_matters_first():

@@ -1,0 +1,202 @@
+"""``/perf errors``: error groups with their place, and for one of them its stack, Resolve and Mute."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final
+
+import discord
+from discord import app_commands
+
+from cogmeter.cog.options import CHOICES, DEFAULT, Autocomplete, period_of, require_service
+from cogmeter.cog.responder import CommandAnswer, Responder, UserError
+from cogmeter.cog.views import Buttons
+from cogmeter.query.errors import error_details, error_groups
+from cogmeter.query.query import now_us
+from cogmeter.render import formatting
+from cogmeter.render.embeds.errors import error_details_embed, error_list_embed
+from cogmeter.render.error_text import KIND_TITLES, place_text, type_text
+from cogmeter_storage.errors import ErrorKind, UnknownErrorGroupError
+from cogmeter_storage.model import DAY_US
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Coroutine
+
+    from cogmeter.query.errors import ErrorList
+    from cogmeter.query.records import Range
+    from cogmeter_storage.errors import ErrorGroup
+
+PAGE: Final = 6
+MUTE_US: Final = 7 * DAY_US
+
+
+def add(group: app_commands.Group, responder: Responder) -> None:
+    """Add the command to the group."""
+    names = Autocomplete(responder)
+
+    @group.command(name="errors", description="List errors in groups, with file and line")
+    @app_commands.describe(
+        service="Only of this service (all)", period="How far to look back (24 hours)", kind="Only this kind (all)"
+    )
+    @app_commands.choices(
+        period=CHOICES, kind=[app_commands.Choice(name=title, value=kind) for kind, title in KIND_TITLES.items()]
+    )
+    @app_commands.autocomplete(service=names.services)
+    async def errors(
+        interaction: discord.Interaction, service: str | None = None, period: str = DEFAULT, kind: str | None = None
+    ) -> None:
+        async def checked() -> ErrorRequest:
+            await require_service(responder, service or "")
+            chosen = None if kind is None else ErrorKind(kind)
+            return ErrorRequest(period_of(period).range_at(now_us()), service, chosen)
+
+        await responder.answer_checked(interaction, checked, lambda request: _errors(responder, request))
+
+
+@dataclass(frozen=True, slots=True)
+class ErrorRequest:
+    """The range and the filters of a list."""
+
+    range: Range
+    service: str | None
+    kind: ErrorKind | None
+
+
+async def _errors(responder: Responder, request: ErrorRequest) -> CommandAnswer:
+    browser = ErrorBrowser(responder, request)
+    embed = await browser.list_embed()
+    return CommandAnswer(embed, buttons=browser if browser.children else None)
+
+
+class ErrorBrowser(Buttons):
+    """The list of error groups with a menu for the details of one, and the details with their buttons."""
+
+    def __init__(self, responder: Responder, request: ErrorRequest) -> None:
+        super().__init__(responder)
+        self._request = request
+        self._page = 0
+        self._number = 0  # of the group with its details shown
+        self.clear_items()
+
+    async def list_embed(self) -> discord.Embed:
+        """Read the present page of the list, and offer its groups and the pages around it."""
+        request = self._request
+        listed = await error_groups(
+            self._responder.monitor.query,
+            request.range,
+            services=None if request.service is None else [request.service],
+            kinds=None if request.kind is None else [request.kind],
+            limit=PAGE,
+            offset=self._page * PAGE,
+        )
+        self._offer_list(listed)
+        return error_list_embed(listed, service=request.service, kind=request.kind, page=self._page, now_us=now_us())
+
+    async def details_embed(self) -> discord.Embed:
+        """Read the chosen group, and offer what can be done with it.
+
+        Raises:
+            UserError: a clean-up has removed the group.
+        """
+        details = await error_details(self._responder.monitor.query, self._number)
+        if details is None:
+            raise UserError(str(UnknownErrorGroupError(self._number)))
+        self._offer_details(details.trend.group)
+        return error_details_embed(details, now_us())
+
+    def _offer_list(self, listed: ErrorList) -> None:
+        self.clear_items()
+        if listed.groups:
+            self.add_item(DetailsMenu([trend.group for trend in listed.groups]))
+        if self._page or listed.next_offset is not None:
+            self._button("Previous", self._previous, disabled=not self._page)
+            self._button("Next", self._next, disabled=listed.next_offset is None)
+
+    def _offer_details(self, group: ErrorGroup) -> None:
+        self.clear_items()
+        self._button("Back", self._back)
+        self._button("Resolve", self._resolve, disabled=group.resolved_us is not None)
+        muted = group.muted_until_us is not None and group.muted_until_us > now_us()
+        self._button("Unmute" if muted else "Mute 7 d", self._unmute if muted else self._mute)
+
+    def _button(
+        self,
+        label: str,
+        press: Callable[[discord.Interaction], Coroutine[Any, Any, None]],
+        *,
+        disabled: bool = False,
+    ) -> None:
+        name = label.split(maxsplit=1)[0].lower()
+        button: discord.ui.Button[ErrorBrowser] = discord.ui.Button(
+            label=label, custom_id=f"cogmeter:errors:{name}", disabled=disabled
+        )
+        button.callback = press  # type: ignore[assignment, method-assign]  # discord.py's way to set it without a subclass
+        self.add_item(button)
+
+    async def open_details(self, interaction: discord.Interaction, number: int) -> None:
+        """Show the details of a group."""
+        await interaction.response.defer()
+        self._number = number
+        await self.show(interaction, await self.details_embed())
+
+    async def _previous(self, interaction: discord.Interaction) -> None:
+        await self._turn(interaction, max(self._page - 1, 0))
+
+    async def _next(self, interaction: discord.Interaction) -> None:
+        await self._turn(interaction, self._page + 1)
+
+    async def _back(self, interaction: discord.Interaction) -> None:
+        await self._turn(interaction, self._page)
+
+    async def _turn(self, interaction: discord.Interaction, page: int) -> None:
+        await interaction.response.defer()
+        self._page = page
+        await self.show(interaction, await self.list_embed())
+
+    async def _resolve(self, interaction: discord.Interaction) -> None:
+        await interaction.response.defer()
+        store = self._responder.monitor.store.errors
+        await self._changed(
+            interaction, store.resolve(self._number, actor=interaction.user.display_name, now_us=now_us())
+        )
+
+    async def _mute(self, interaction: discord.Interaction) -> None:
+        await self._set_mute(interaction, now_us() + MUTE_US)
+
+    async def _unmute(self, interaction: discord.Interaction) -> None:
+        await self._set_mute(interaction, None)
+
+    async def _set_mute(self, interaction: discord.Interaction, until_us: int | None) -> None:
+        await interaction.response.defer()
+        store, actor = self._responder.monitor.store.errors, interaction.user.display_name
+        await self._changed(interaction, store.mute(self._number, until_us=until_us, actor=actor, now_us=now_us()))
+
+    async def _changed(self, interaction: discord.Interaction, change: Coroutine[Any, Any, ErrorGroup]) -> None:
+        try:
+            await change
+        except UnknownErrorGroupError as error:
+            raise UserError(str(error)) from None
+        await self.show(interaction, await self.details_embed())
+
+
+class DetailsMenu(discord.ui.Select[ErrorBrowser]):
+    """A menu with the groups of the page."""
+
+    def __init__(self, groups: list[ErrorGroup]) -> None:
+        super().__init__(
+            custom_id="cogmeter:errors:details",
+            placeholder="Details of an error",
+            options=[
+                discord.SelectOption(
+                    label=formatting.cut(f"Error {group.id}: {formatting.clean(type_text(group.type))}", 100),
+                    description=formatting.cut(formatting.clean(place_text(group.place)), 100),
+                    value=str(group.id),
+                )
+                for group in groups
+            ],
+        )
+
+    async def callback(self, interaction: discord.Interaction) -> None:
+        """Show the details of the chosen group."""
+        assert self.view is not None
+        await self.view.open_details(interaction, int(self.values[0]))

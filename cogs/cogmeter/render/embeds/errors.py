@@ -1,0 +1,150 @@
+"""The embeds of error groups: a list, and the details of one."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+import discord
+
+from cogmeter.render import formatting
+from cogmeter.render.embeds.limits import VALUE
+from cogmeter.render.embeds.statistics import fit
+from cogmeter.render.error_text import KIND_TITLES, chain_lines, deploy_text, people_text, place_text, state_word
+from cogmeter.render.escape import below, code, plain, when
+from cogmeter.render.palette import DisplayState
+
+if TYPE_CHECKING:
+    from cogmeter.query.errors import ErrorDetails, ErrorList, ErrorTrend
+    from cogmeter_storage.errors import ErrorExample, ErrorGroup, ErrorKind
+    from cogmeter_storage.model import Marker
+
+STACK: Final = VALUE - 10  # characters of a stack in its code block
+BARS: Final = "▁▂▃▄▅▆▇█"
+LISTED: Final = 5  # services and examples
+
+
+def error_list_embed(
+    errors: ErrorList, *, service: str | None, kind: ErrorKind | None, page: int, now_us: int
+) -> discord.Embed:
+    """Return a page, counted from 0, of the error groups of a range."""
+    of = "" if service is None else f" of {plain(service, 80)}"
+    title = "Errors" if kind is None else f"{kind.value.capitalize()} errors"
+    open_groups = any(trend.group.resolved_us is None for trend in errors.groups)
+    embed = discord.Embed(
+        title=f"{title}{of} ({formatting.clean(errors.range.label)})",
+        description="\n".join(line for trend in errors.groups for line in _lines(trend, errors.deploy, now_us))
+        or "No errors in this period.",
+        colour=(DisplayState.DEGRADED if open_groups else DisplayState.HEALTHY).colour,
+    )
+    first, last = (formatting.day(at_us) for at_us in (errors.range.since_us, errors.range.until_us - 1))
+    days = f"Counted by whole days in UTC: {first}" + ("" if first == last else f" to {last}")
+    more = errors.next_offset is not None
+    pages = f" · Page {page + 1}" + (", more on the next page" if more else ", last page") if more or page else ""
+    embed.set_footer(text=days + pages)
+    return fit(embed)
+
+
+def error_details_embed(details: ErrorDetails, now_us: int) -> discord.Embed:
+    """Return one error group: its place, counts and state, the newest stack, and examples."""
+    trend, group = details.trend, details.trend.group
+    embed = discord.Embed(
+        title=f"Error {group.id}: {plain(group.type, 180)}",
+        description=f"{plain(group.message, 400) or '(no message)'}\n{code(place_text(group.place), 200)}",
+        colour=(DisplayState.DEGRADED if group.resolved_us is None else DisplayState.HEALTHY).colour,
+    )
+    people = people_text(group.users, group.guilds)
+    embed.add_field(
+        name="Count",
+        value=f"**{formatting.counted(group.total, 'error')}** since <t:{group.first_us // 1_000_000}:D>\n"
+        f"{_sparkline(trend)}" + (f"\n{people}" if people else ""),
+    )
+    embed.add_field(name="Last", value=when(group.last_us))
+    embed.add_field(name="State", value="\n".join(_state_lines(trend, details.deploy, now_us)))
+    embed.add_field(name="In", value=_places(group), inline=False)
+    if details.examples:
+        embed.add_field(name="Newest stack", value=_stack(details.examples[0]), inline=False)
+        embed.add_field(name="Examples", value="\n".join(map(_example, details.examples[:LISTED])), inline=False)
+    versions = [group.first_version, group.last_version, details.running_version]
+    if any(versions):
+        first, last, running = (formatting.cut(formatting.clean(version or "unknown"), 40) for version in versions)
+        embed.set_footer(text=f"First in version {first}, last in {last}; running: {running}")
+    return fit(embed)
+
+
+def _lines(trend: ErrorTrend, deploy: Marker | None, now_us: int) -> list[str]:
+    group = trend.group
+    parts = [f"**{formatting.count(group.count)}** ({_compared(trend)})"]
+    people = people_text(group.users, group.guilds)
+    if people:
+        parts.append(people)
+    parts += [group.kind.value, *_state_words(trend, deploy, now_us), when(group.last_us), f"Error {group.id}"]
+    return [
+        f"**{plain(group.type, 80)}** in {code(place_text(group.place), 120)}: {plain(group.message, 120)}",
+        below(" · ".join(parts)),
+    ]
+
+
+def _compared(trend: ErrorTrend) -> str:
+    return f"{formatting.count(trend.before)} in the period before" if trend.before else "none in the period before"
+
+
+def _state_words(trend: ErrorTrend, deploy: Marker | None, now_us: int) -> list[str]:
+    group = trend.group
+    word = state_word(
+        is_new=trend.is_new,
+        reopened=group.reopened_us is not None,
+        resolved=group.resolved_us is not None,
+        muted=(group.muted_until_us or 0) > now_us,
+    )
+    if word == "new" and deploy is not None:
+        return [f"new since {plain(deploy_text(deploy.kind, deploy.name), 60)}"]
+    return [] if word == "open" else [word]
+
+
+def _state_lines(trend: ErrorTrend, deploy: Marker | None, now_us: int) -> list[str]:
+    group = trend.group
+    lines = [KIND_TITLES[group.kind.value].capitalize(), *_state_words(trend, deploy, now_us)]
+    if group.resolved_us is not None:
+        lines[-1] = f"resolved {when(group.resolved_us)} by {plain(group.resolved_by, 40) or 'somebody'}"
+    elif group.muted_until_us is not None and group.muted_until_us > now_us:
+        lines[-1] = f"muted until <t:{group.muted_until_us // 1_000_000}:f>"
+    elif group.reopened_us is not None:
+        lines[-1] = f"reopened {when(group.reopened_us)}"
+    return lines
+
+
+def _places(group: ErrorGroup) -> str:
+    lines = [
+        f"{plain(service, 60)} / {plain(operation, 80)}: {formatting.exact(errors)}"
+        for service, operation, errors in group.places[:LISTED]
+    ]
+    more = len(group.places) - LISTED
+    return "\n".join([*lines, f"and {formatting.counted(more, 'more operation')}"] if more > 0 else lines) or "unknown"
+
+
+def _stack(example: ErrorExample) -> str:
+    """Return the innermost frames that fit, in a code block; ``>`` marks frames of the bot's own code."""
+    lines = [line for line, _ in chain_lines(example.chain)] or ["(no stack)"]
+    first, *rest = (formatting.cut(line.replace("`", "'"), 110) for line in lines)
+    left_out: list[str] = []
+    while rest and len("\n".join([first, *left_out, *rest])) > STACK:
+        del rest[0]
+        left_out = ["  ..."]
+    text = "\n".join([first, *left_out, *rest])
+    return f"```\n{text}\n```"
+
+
+def _example(example: ErrorExample) -> str:
+    message = example.chain[0].message if example.chain else ""
+    version = f" · {plain(example.version, 30)}" if example.version else ""
+    user = f" · user {plain(example.user, 12)}" if example.user else ""
+    return f"{when(example.at_us)} {plain(example.operation, 60)}{user}{version}: {plain(message, 90)}"
+
+
+def _sparkline(trend: ErrorTrend) -> str:
+    """Return the errors of each day as bars, for example ``▁▁▃█``, with the number of days."""
+    most = max(trend.days, default=0)
+    if not most:
+        return "none in the last days"
+    bars = "".join(BARS[7 * errors // most] for errors in trend.days)
+    return f"`{bars}` {len(trend.days)} days"
