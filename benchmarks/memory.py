@@ -1,8 +1,11 @@
-"""Measure the memory that the extension adds to a running bot, and the time of ``load_extension``.
+"""Measure the memory that the extension adds to a running bot, the time of ``load_extension``, and counting objects.
 
 Run ``python benchmarks/memory.py [--short]``. A ``commands.Bot`` is set up as ``bot.start`` would, without logging in.
 Then, in one of two variants, ``cogmeter.cog`` is loaded by ``load_extension``, a thousand operations are recorded and
 flushed, the alerts are checked and a summary is read. Each variant runs in processes of its own, in turn.
+
+Live objects are counted in a bot with a million of them, with the goal for CPU time: the longest slice by the clock is
+mostly caused by the machine. The peer is one call of ``gc.get_objects`` in the same process.
 """
 
 from __future__ import annotations
@@ -14,6 +17,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections import deque
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -62,6 +66,71 @@ async def bot_in(variant: str) -> tuple[int, float]:
         return psutil.Process().memory_info().rss, load_s
 
 
+class Node:
+    """Four objects that the garbage collector tracks."""
+
+    def __init__(self, number: int) -> None:
+        self.parts = [number]
+        self.more = {"a": [number]}
+
+
+async def counted(objects: int) -> tuple[float, float, float, float, int]:
+    """Return what counting live objects takes.
+
+    CPU seconds of a sample, milliseconds of the longest slice by CPU time and by the clock, milliseconds of a call of
+    ``gc.get_objects``, and the number of objects visited.
+    """
+    import discord
+    from discord.ext import commands
+
+    from cogmeter.watch.memory.heap import HeapWalk
+    from cogmeter.watch.memory.memory import PAUSE_S, HeapSample, advance, growth
+    from cogmeter.watch.memory.owners import walk_all
+
+    async with commands.Bot(command_prefix="!", intents=discord.Intents.default()) as bot:
+        bot.extra_events["leak"] = [[Node(number) for number in range(250)] for _ in range(objects // 1_000)]  # type: ignore[list-item]
+        gc.collect()
+        start = time.perf_counter()
+        gc.get_objects()
+        all_at_once_ms = (time.perf_counter() - start) * 1e3
+        heap, ended, took_s, longest_s, longest_wall_s = HeapWalk(), False, 0.0, 0.0, 0.0
+        walk = walk_all(bot, heap, known_tasks=0)
+        while not ended:
+            start, start_cpu = time.perf_counter(), time.thread_time()
+            ended = advance(walk)
+            if ended:
+                samples = deque(HeapSample.of(heap, at_s, whole=True) for at_s in (0, 3_600))
+                growth(samples)
+            slice_s = time.thread_time() - start_cpu
+            took_s, longest_s = took_s + slice_s, max(longest_s, slice_s)
+            longest_wall_s = max(longest_wall_s, time.perf_counter() - start)
+            await asyncio.sleep(PAUSE_S)
+    return took_s, longest_s * 1e3, longest_wall_s * 1e3, all_at_once_ms, heap.objects
+
+
+def count_objects(objects: int, rounds: int) -> None:
+    """Print the rows about counting live objects, measured in fresh processes."""
+    command = [sys.executable, __file__, "--variant", "counted", "--objects", str(objects)]
+    runs = [
+        [
+            float(figure)
+            for figure in subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout.split()
+        ]
+        for _ in range(rounds)
+    ]
+    cpu_s, longest_ms, clock_ms, at_once_ms, visited = (Spread.of(figures) for figures in zip(*runs, strict=True))
+    title = f"counting {visited.median:,.0f} live objects"
+    row(
+        f"{title}, longest slice",
+        f"{longest_ms:.2f} ms CPU, {clock_ms.median:.1f} ms by the clock",
+        peer=f"gc.get_objects() {at_once_ms.median:.0f} ms",
+        ratio=f"{longest_ms.median / at_once_ms.median:.2f}",
+        goal=at_most(longest_ms.median, 2, " ms"),
+    )
+    share = cpu_s.median / 1_200
+    row(f"{title}, a sample", f"{cpu_s:.2f} s CPU, {share:.2%} of a core", goal=at_most(cpu_s.median, 2, " s"))
+
+
 def in_a_process(variant: str, loads_s: list[float]) -> float:
     """Return the resident megabytes of a fresh process; append its loading time to ``loads_s``."""
     with tempfile.TemporaryDirectory() as folder:
@@ -78,8 +147,12 @@ def in_a_process(variant: str, loads_s: list[float]) -> float:
 
 def main() -> None:
     options = parser(__doc__)
-    options.add_argument("--variant", choices=VARIANTS, help="the variant that a child process runs")
+    options.add_argument("--variant", choices=(*VARIANTS, "counted"), help="the variant that a child process runs")
+    options.add_argument("--objects", type=int, help="the objects of the variant counted")
     given = options.parse_args()
+    if given.variant == "counted":
+        print(*asyncio.run(counted(given.objects)))
+        return
     if given.variant:
         print(*asyncio.run(bot_in(given.variant)))
         return
@@ -105,6 +178,7 @@ def main() -> None:
         )
     load = Spread.of(taken * 1000 for taken in loads_s)
     row("load_extension", f"{load:.0f} ms", goal=at_most(load.median, 400, " ms"))
+    count_objects(sized(given, 1_000_000, 1_000_000, 10_000), sized(given, 7, 3, 1))
     row("matplotlib in the bot's process", "not imported", goal=Goal("never", met=True))
 
 

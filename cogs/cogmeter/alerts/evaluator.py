@@ -35,7 +35,7 @@ from cogmeter_storage.base import StorageError
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Collection, Iterable, Iterator, Mapping, Sequence
 
-    from cogmeter.alerts.model import LoopState, Reading
+    from cogmeter.alerts.model import GrownObjects, LoopState, Reading
     from cogmeter.alerts.thresholds.limits import Limits
     from cogmeter.recording.waiting import Running
     from cogmeter_storage.base import Store
@@ -79,6 +79,7 @@ class Evaluator:
         self._loops: Sequence[LoopState] = ()
         self._running_from = running
         self._usual_durations = UsualDurations()
+        self._grown: GrownObjects | None = None
         self._deviations = Deviations(limits.settings.alert_min_operations)
         self._suppression = Suppression(EXPLAINED_WINDOWS * window_s)
         self._silent_before: Collection[str] = ()
@@ -128,10 +129,17 @@ class Evaluator:
         if self._deviations.due:
             self._deviations.learn(self._snapshot(now_us))
 
-    def sampled(self, at_us: int, gauges: Mapping[str, float], loops: Sequence[LoopState] = ()) -> None:
-        """Add the gauges of one moment, and the loops that are dead or overdue."""
+    def sampled(
+        self,
+        at_us: int,
+        gauges: Mapping[str, float],
+        loops: Sequence[LoopState] = (),
+        grown: GrownObjects | None = None,
+    ) -> None:
+        """Add the gauges of one moment, the loops that are dead or overdue, and the live objects that grew."""
         self._gauges.take(at_us, gauges)
         self._loops = tuple(loops)
+        self._grown = grown
 
     def stepped(self, step_us: int) -> None:
         """Follow a step of the wall clock, so that the age of each count stays the same."""
@@ -271,6 +279,7 @@ class Evaluator:
             gauges=self._gauges,
             loops=self._loops,
             running=running,
+            grown=self._grown,
             longest_stall=window.longest_stall(),
             deviations=dict(self._deviations.by_service),  # more of them may be learned during a check
         )

@@ -53,6 +53,23 @@ class Reading:
 
 
 @dataclass(frozen=True, slots=True)
+class GrownObjects:
+    """The live objects and resources that grew in memory within a time, the largest first; often none."""
+
+    span_s: float
+    names: tuple[str, ...]  # "cogs.music.Music.queue (list, from 12,000 to 1,300,000 items)"
+
+    def text(self, most: int) -> str:
+        """Return "grew in the last hour: dict +1,200,000 (Music.history)"; empty if nothing grew."""
+        if not self.names:
+            return ""
+        minutes = round(self.span_s / 60)
+        span = "hour" if 55 <= minutes <= 65 else f"{minutes} min"
+        more = f" and {len(self.names) - most} more" if len(self.names) > most else ""
+        return f"grew in the last {span}: {', '.join(self.names[:most])}{more}"
+
+
+@dataclass(frozen=True, slots=True)
 class LoopState:
     """A background loop or scheduled job that is dead or overdue."""
 

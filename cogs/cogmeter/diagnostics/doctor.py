@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING, Final
 
+from cogmeter.alerts.rules.process import MEMORY_GROWTH
 from cogmeter.diagnosis import Finding
 from cogmeter.diagnostics.damage import damage_finding
 from cogmeter.recording.recorder import MAX_SERIES
@@ -19,6 +20,7 @@ from cogmeter_storage.clock import clock
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from cogmeter.alerts.model import GrownObjects
     from cogmeter.monitor.monitor import Monitor
     from cogmeter_storage.model import StoreStatus
 
@@ -128,6 +130,21 @@ def _rules(monitor: Monitor) -> Iterator[Finding]:
         names = formatting.cut(", ".join(sorted(unknown)), 200)
         text += f"; alerts and thresholds that this version does not know are kept and have no effect: {names}"
     yield Finding("rules", not failed, text, "A fault of cogmeter; the rule raises no alerts. See the log")
+    if any(alert.rule == MEMORY_GROWTH.name for alert in engine.active):
+        yield _memory_suspects(monitor.watcher.grown)
+
+
+def _memory_suspects(grown: GrownObjects | None) -> Finding:
+    """Return what grew, while the alert about growing memory is active."""
+    if grown is None:
+        advice = "Compared after 15 min; needs PERFORMANCE_WATCH_MEMORY"
+        return Finding("memory growth", well=False, text="live objects are not compared yet", advice=advice)
+    text = grown.text(len(grown.names))
+    if text:
+        advice = "Remove what is not needed any more, or give caches a maximum size"
+        return Finding("memory growth", well=False, text=text, advice=advice)
+    advice = "Look at memory outside of Python objects: images, arrays, C libraries"
+    return Finding("memory growth", well=False, text="no group of live objects grew by 1 MB or more", advice=advice)
 
 
 async def _delivery(monitor: Monitor) -> list[Finding]:

@@ -39,7 +39,7 @@ async def sample(monitor: Monitor) -> None:
     """Read the gauges of all surfaces, keep them in memory and store them."""
     gauges, at_us = monitor.watcher.sample(), now_us()
     monitor.gauges, monitor.sampled_ns = gauges, now_ns()
-    monitor.alerting.evaluator.sampled(at_us, gauges, monitor.watcher.loops())
+    monitor.alerting.evaluator.sampled(at_us, gauges, monitor.watcher.loops(), monitor.watcher.grown)
     if gauges:
         await monitor.store.add_samples(at_us, gauges)
 

@@ -327,7 +327,7 @@ class Monitor:
         self.flusher.start()
         _logger.debug("Flushing; %d series are known", len(self.recorder.names))
         exit_stack.push_async_callback(self.flusher.stop)
-        self.overhead = Overhead(self.flusher)
+        self.overhead = Overhead(self.flusher, lambda: self.watcher.loop_ns)
 
     async def _measure(self, atoms: list[Any]) -> None:
         """Count a batch for the alert rules. If that fails, the batch is still stored."""

@@ -12,6 +12,8 @@ from cogmeter.recording.buffer import Buffer
 from cogmeter.recording.recorder import Recorder
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from cogmeter.recording.flusher import Flusher
 
 OWN_THREADS: Final = "cogmeter-"  # prefix of the names of our threads
@@ -19,10 +21,12 @@ CALIBRATION: Final = 500  # operations that are recorded to measure the cost of 
 
 
 class Overhead:
-    """The CPU time of cogmeter's threads, of converting rows on the loop, and of recording, since its creation."""
+    """The CPU time of cogmeter's threads, of its work on the loop, and of recording, since its creation."""
 
-    def __init__(self, flusher: Flusher) -> None:
+    def __init__(self, flusher: Flusher, watch_ns: Callable[[], int] = lambda: 0) -> None:
+        """``watch_ns`` returns the time that counting live objects has taken on the loop."""
         self._flusher = flusher
+        self._watch_ns = watch_ns
         self._began_s = time.perf_counter()
         self._record_s = _cost_of_recording()
         self._threads_s = _threads_cpu_s()
@@ -30,7 +34,7 @@ class Overhead:
     def percent(self) -> float:
         """Return the share of a core in percent, without the chart process, which has the lowest priority."""
         elapsed_s = max(time.perf_counter() - self._began_s, 1e-3)
-        loop_s = self._flusher.loop_ns / 1e9 + self._flusher.written * self._record_s
+        loop_s = (self._flusher.loop_ns + self._watch_ns()) / 1e9 + self._flusher.written * self._record_s
         return 100.0 * (loop_s + max(_threads_cpu_s() - self._threads_s, 0.0)) / elapsed_s
 
 

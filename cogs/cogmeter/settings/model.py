@@ -106,6 +106,9 @@ class Settings(BaseSettings):
     )
     watch_stalls: bool = _setting(True, "true or false", "Record calls that block the event loop")
     watch_resources: bool = _setting(True, "true or false", "Sample memory, CPU, threads and open files")
+    watch_memory: bool = _setting(
+        True, "true or false", "Count live objects three times an hour, to name what makes the memory grow"
+    )
     watch_changes: bool = _setting(True, "true or false", "Mark loads and reloads of extensions and cogs on charts")
     watch_logged_errors: bool = _setting(True, "true or false", "Record what is logged at level ERROR or higher")
     watch_unhandled_errors: bool = _setting(

@@ -25,6 +25,7 @@ from cogmeter.watch.interactions.slash import SlashCommands
 from cogmeter.watch.interactions.tracker import InteractionTracker
 from cogmeter.watch.logged_errors import LoggedErrors
 from cogmeter.watch.outcomes import cause_of
+from cogmeter.watch.memory.memory import MemoryWatch
 from cogmeter.watch.resources import Resources
 from cogmeter.watch.rest.rest import Rest
 from cogmeter.watch.surface import IN_PLACE, Surface, WatchContext
@@ -33,7 +34,7 @@ from cogmeter.watch.unhandled_errors import UnhandledErrors
 if TYPE_CHECKING:
     from discord.ext import commands
 
-    from cogmeter.alerts.model import LoopState
+    from cogmeter.alerts.model import GrownObjects, LoopState
     from cogmeter.recording.recorder import Recorder
     from cogmeter.settings import Settings
     from cogmeter_storage.model import OperationRecord
@@ -60,6 +61,7 @@ SURFACES: Final[tuple[type[Surface], ...]] = (
     Resources,
     UnhandledErrors,
     LoggedErrors,
+    MemoryWatch,
 )
 
 
@@ -139,6 +141,20 @@ class Watcher:
         listeners = getattr(self._bot, "_listeners", {})  # no public name
         futures = [id(future) for waiting in list(listeners.values()) for future, *_ in waiting]
         return UserWaits(_VIEW_WAITS, frozenset(futures))
+
+    @property
+    def grown(self) -> GrownObjects | None:
+        """The live objects that grew within the last hour; None if that is not known."""
+        return next((surface.grown for surface in self._memory), None)
+
+    @property
+    def loop_ns(self) -> int:
+        """The time that counting live objects has taken on the event loop."""
+        return sum(surface.loop_ns for surface in self._memory)
+
+    @property
+    def _memory(self) -> list[MemoryWatch]:
+        return [surface for surface in self.surfaces if isinstance(surface, MemoryWatch)]
 
     def url_of(self, operation: OperationRecord) -> str | None:
         """Return the link to the message of a failed or slow operation, while it is remembered."""

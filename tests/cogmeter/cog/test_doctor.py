@@ -8,6 +8,8 @@ import psutil
 
 import cogmeter
 from cogmeter.diagnostics.doctor import examine
+from cogmeter.monitor.jobs import sample
+from cogmeter.watch.memory import memory
 
 
 async def findings(home):
@@ -110,3 +112,28 @@ async def test_names_that_no_font_has_are_reported_with_the_package_to_install(m
         assert not found.well
         assert "楽 音" in found.text
         assert "fonts-noto-cjk" in found.advice
+
+
+async def test_what_grew_in_memory_is_named_by_the_alert_and_while_it_is_active_by_the_doctor(move_in, monkeypatch):
+    time_s = [time.perf_counter()]
+    monkeypatch.setattr(memory, "now_ns", lambda: int(time_s[0] * 1e9))
+    monkeypatch.setattr(memory, "PAUSE_S", 0)
+    async with move_in() as home:
+        (watch,) = [one for one in home.monitor.watcher.surfaces if isinstance(one, memory.MemoryWatch)]
+        home.bot.history = []
+        await watch.take()
+        home.bot.history += range(200_000)
+        time_s[0] += 3_600
+        await watch.take()
+        await sample(home.monitor)  # one of the scheduled jobs
+        assert "memory growth" not in await findings(home)
+        evaluator, now_us = home.monitor.alerting.evaluator, time.time_ns() // 1000
+        for number in range(84):
+            gauges = {"resources.memory_bytes": 2e8 * (1 + number / 60)}
+            evaluator.sampled(now_us + number * 300_000_000, gauges, grown=home.monitor.watcher.grown)
+        await home.monitor.alerting.check()
+        (alert,) = [one for one in home.monitor.alerting.engine.active if one.rule == "memory_growth"]
+        assert re.search(r"; grew in the last hour: bot\.history \(list, from .*to 200,000 items\)", alert.message)
+        found = (await findings(home))["memory growth"]
+        assert not found.well
+        assert "bot.history (list, from " in found.text

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from cogmeter.alerts.measurement.history import LongWindows
     from cogmeter.alerts.measurement.running import LongRunning
     from cogmeter.alerts.measurement.window import Counts
-    from cogmeter.alerts.model import LoopState
+    from cogmeter.alerts.model import GrownObjects, LoopState
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,5 +44,6 @@ class Snapshot:
     gauges: GaugeHistory = field(default_factory=GaugeHistory)
     loops: Sequence[LoopState] = ()
     running: Sequence[LongRunning] = ()  # the oldest of each name, oldest first
+    grown: GrownObjects | None = None
     longest_stall: tuple[float, str] | None = None  # milliseconds, and where
     deviations: Mapping[str, Deviation] = field(default_factory=dict)  # by service

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 QUARTERS: Final = 4
 ENDS: Final = 3  # medians of five minutes at either end
 LEAST: Final = 12  # medians: an hour
+SUSPECTS: Final = 3  # named in the message
 STEADY: Final = 0.05  # share of the whole growth that each quarter must add
 
 
@@ -48,7 +50,7 @@ def dead_loops(snapshot: Snapshot, limits: RuleLimits) -> Iterator[Reading]:
 
 
 def memory_growth(snapshot: Snapshot, limits: RuleLimits) -> Iterator[Reading]:
-    """Compare the steady growth of memory within six hours."""
+    """Compare the steady growth of memory within six hours, and name the live objects that grew."""
     subject = MEMORY_GROWTH.subject()
     limit = limits.of(subject)
     if not limit.threshold:
@@ -59,7 +61,9 @@ def memory_growth(snapshot: Snapshot, limits: RuleLimits) -> Iterator[Reading]:
         hours, megabytes = len(medians) / 12, float(np.median(medians[-ENDS:])) / 1e6
         what = f"Memory growth of {percent(growth)} in {hours:.1f} h, to {megabytes:,.0f} MB,"
         level = WARNING if growth >= 2 * limit.threshold else INFO
-        yield MEMORY_GROWTH.reading(subject, growth, limit, what, level=level)
+        reading = MEMORY_GROWTH.reading(subject, growth, limit, what, level=level)
+        suspects = snapshot.grown.text(SUSPECTS) if snapshot.grown is not None else ""
+        yield replace(reading, message=f"{reading.message}; {suspects}") if suspects else reading
 
 
 def steady_growth(medians: values.Values) -> float:

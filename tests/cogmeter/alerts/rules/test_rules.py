@@ -3,7 +3,7 @@
 import pytest
 
 from cogmeter.alerts.evaluator import Evaluator
-from cogmeter.alerts.model import BOT, LoopState
+from cogmeter.alerts.model import BOT, GrownObjects, LoopState
 from cogmeter.alerts.rules.process import steady_growth
 from cogmeter.recording.recorder import Recorder
 
@@ -159,6 +159,27 @@ async def test_memory_that_rises_steadily_is_reported_and_one_that_jumped_is_not
     assert (reading.subject.rule, reading.subject.service, reading.severity) == ("memory_growth", BOT, "info")
     assert reading.message.endswith("to 433 MB, exceeds threshold of 50%")
     assert await step.readings() == []
+
+
+@pytest.mark.parametrize(
+    ("grown", "end"),
+    [
+        (None, "threshold of 50%"),
+        (GrownObjects(3_600, ()), "threshold of 50%"),
+        (
+            GrownObjects(3_650, ("Music.queue (list, from 12,000 to 1,300,000 items)", "asyncio tasks +3,400 (ask)")),
+            "; grew in the last hour: Music.queue (list, from 12,000 to 1,300,000 items), asyncio tasks +3,400 (ask)",
+        ),
+        (GrownObjects(1_200, ("a", "b", "c", "d", "e")), "; grew in the last 20 min: a, b, c and 2 more"),
+    ],
+)
+async def test_what_grew_in_memory_is_named_with_its_growth(sampled, grown, end):
+    leak = sampled()
+    for number in range(6 * 12):
+        leak.take(300, **{"resources.memory_bytes": 2e8 * (1 + number / 60)})
+    leak.one.evaluator.sampled(leak.one.now_us, QUIET | {"resources.memory_bytes": 4.4e8}, grown=grown)
+    (reading,) = await leak.readings()
+    assert reading.message.endswith(end)
 
 
 async def test_what_a_process_takes_in_its_first_half_hour_is_no_growth(sampled):
