@@ -1,7 +1,7 @@
-"""Measure the lag of the bot's loop with a ticker of one millisecond: idle, flushing and drawing.
+"""Measure the lag of the bot's loop with a ticker of one millisecond: idle, flushing, drawing, and many errors.
 
-Run ``python benchmarks/loop_lag.py [--short]``. Idle, flushing and drawing take turns, so that all three see the same
-machine. The maximum is mostly caused by the machine, so the goals apply to the 99th percentile above the idle one.
+Run ``python benchmarks/loop_lag.py [--short]``. All four take turns, so that they see the same machine. The maximum is
+mostly caused by the machine, so the goals apply to the 99th percentile above the idle one.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import psutil
 from chart import day
 from timing import Spread, at_most, parser, percentile, row, sized
 
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
 TICK_S = 0.001
 BATCH = 10_000
 FLUSHES, IDLE_S, CHARTS = 8, 0.6, 3  # a round
+ERRORS_PER_S, MOST_AT_ONCE, FRAMES = 5_000, 20, 20
 
 
 async def tick(late_ms: list[float]) -> None:
@@ -73,15 +75,48 @@ async def drawing(worker: ChartWorker, late_ms: list[float]) -> None:
             await worker.draw(dataclasses.replace(chart, timeline=dataclasses.replace(chart.timeline, title=title)))
 
 
+def fail(depth: int, number: int) -> None:
+    if depth > 1:
+        fail(depth - 1, number)
+    raise ValueError(f"no answer from node {number}")
+
+
+async def storm(recorder: Recorder) -> None:
+    """Let operations fail at the rate of ERRORS_PER_S, or as many as a slow machine can."""
+    track, start, failed = recorder.track("knowledge-graph", "query"), time.perf_counter(), 0
+    while True:
+        due = int((time.perf_counter() - start) * ERRORS_PER_S) - failed
+        for number in range(failed, failed + min(due, MOST_AT_ONCE)):
+            try:
+                with track():
+                    fail(FRAMES - 1, number)
+            except ValueError:
+                pass
+        failed += due
+        await asyncio.sleep(TICK_S)
+
+
+async def failing(flusher: Flusher, late_ms: list[float]) -> None:
+    async with ticking(late_ms):
+        errors = asyncio.create_task(storm(flusher.recorder))
+        await asyncio.sleep(IDLE_S / 2)
+        await flusher.flush()
+        await asyncio.sleep(IDLE_S / 2)
+        errors.cancel()
+        await asyncio.gather(errors, return_exceptions=True)
+    await flusher.flush()
+
+
 async def idle(late_ms: list[float]) -> None:
     async with ticking(late_ms):
         await asyncio.sleep(IDLE_S)
 
 
-async def measure(rounds: int) -> dict[str, list[list[float]]]:
-    """Return the lags in milliseconds, round by round."""
+async def measure(rounds: int) -> tuple[dict[str, list[list[float]]], list[float]]:
+    """Return the lags in milliseconds and the memory in MB after each storm, round by round."""
     worker = ChartWorker()
-    lags: dict[str, list[list[float]]] = {"idle": [], "flush": [], "draw": []}
+    lags: dict[str, list[list[float]]] = {"idle": [], "flush": [], "draw": [], "storm": []}
+    memory_mb: list[float] = []
     with tempfile.TemporaryDirectory() as folder:
         store = await open_store(f"sqlite:///{Path(folder) / 'bench.db'}")
         flusher = Flusher(Recorder(Buffer(capacity=BATCH)), store)
@@ -92,19 +127,22 @@ async def measure(rounds: int) -> dict[str, list[list[float]]]:
             await idle(lags["idle"][-1])
             await flushing(flusher, lags["flush"][-1])
             await drawing(worker, lags["draw"][-1])
+            await failing(flusher, lags["storm"][-1])
+            memory_mb.append(psutil.Process().memory_info().rss / 1e6)
         await store.close()
     await worker.close()
-    return lags
+    return lags, memory_mb
 
 
 def main() -> None:
-    lags = asyncio.run(measure(sized(parser(__doc__).parse_args(), 40, 6, 1)))
+    lags, memory_mb = asyncio.run(measure(sized(parser(__doc__).parse_args(), 40, 6, 1)))
     everything = {name: [lag for of_round in lags[name] for lag in of_round] for name in lags}
     quiet = percentile(everything["idle"], 0.99)
     row("loop lag, idle", f"p99 {quiet:.2f} ms, max {max(everything['idle']):.1f}")
     for name, title, limit in (
         ("flush", "loop lag, 10k operations are flushed", 3.0),
         ("draw", "loop lag, a chart is drawn", 2.0),
+        ("storm", f"loop lag, {ERRORS_PER_S:,} errors/s", 3.0),
     ):
         p99 = percentile(everything[name], 0.99)
         more = Spread.of(
@@ -118,6 +156,8 @@ def main() -> None:
             ratio=f"{p99 - quiet:+.2f} ms ({more.low:+.2f} to {more.high:+.2f})",
             goal=at_most(p99 - quiet, limit, " ms more"),
         )
+    grown_mb = memory_mb[-1] - memory_mb[len(memory_mb) // 2]
+    row("memory, second half of the storms", f"{grown_mb:+.1f} MB", goal=at_most(grown_mb, 5.0, " MB"))
 
 
 if __name__ == "__main__":

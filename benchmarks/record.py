@@ -8,6 +8,7 @@ body of a plain loop; the loop itself, about 20 ns, is included in all of them.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import tempfile
 import time
 from pathlib import Path
@@ -16,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 from timing import Spread, at_most, interleaved, missing, parser, ratio, row, sized
 
 from cogmeter.recording.buffer import Buffer
+from cogmeter.recording.errors import STACKS_PER_MINUTE
 from cogmeter.recording.flusher import Flusher
 from cogmeter.recording.recorder import Recorder
 from cogmeter_storage import open_store
@@ -25,6 +27,8 @@ if TYPE_CHECKING:
 
 CALLS = 4000
 PEER_CALLS, SLOW_CALLS = 500, 60  # so that every case takes one to a few milliseconds a round
+FAILING_CALLS, FRAMES = STACKS_PER_MINUTE, 20  # no more calls than stacks are captured, see per_call
+FAILING_ALONE, FAILING = "failing call, 20 frames", "with, tracked, fails with 20 frames"
 BATCH, BATCHES = 1000, 5
 YARDSTICK = "prometheus_client, labelled pair"
 
@@ -41,6 +45,7 @@ def per_call(case: Case) -> float:
     work(calls)
     taken = (time.thread_time() - start) / calls
     recorder.buffer.release(recorder.buffer.take())
+    recorder.errors.forked()  # each round captures stacks
     return taken
 
 
@@ -98,7 +103,24 @@ def our_cases() -> dict[str, Case]:  # noqa: C901 - one loop after the other, ea
             async with operation("knowledge-graph", "query", model="m") as op:
                 op.annotate(tokens=80)
 
+    def fail(depth: int) -> None:
+        if depth > 1:
+            fail(depth - 1)
+        raise ValueError("no answer")
+
+    def failing_alone(calls: int) -> None:
+        for _ in range(calls):
+            with contextlib.suppress(ValueError):
+                fail(FRAMES)
+
+    def failing(calls: int) -> None:
+        for _ in range(calls):
+            with contextlib.suppress(ValueError), track():
+                fail(FRAMES)
+
     return {
+        FAILING_ALONE: (FAILING_CALLS, failing_alone),
+        FAILING: (FAILING_CALLS, failing),
         "empty call": (CALLS, call_empty),
         "record()": (CALLS, by_record),
         "with, tracked": (CALLS, by_with),
@@ -268,6 +290,9 @@ def main() -> None:
     cases = {**our_cases(), **peers, **processors}
     timed = {name: lambda case=case: per_call(case) for name, case in cases.items()}
     results = interleaved(timed, sized(options, 301, 61, 2))
+    failing = Spread.of(a - b for a, b in zip(results[FAILING], results.pop(FAILING_ALONE), strict=True))
+    row(FAILING, f"{failing.median * 1e6:.1f} us above the failing call", goal=at_most(failing.median * 1e6, 60, " us"))
+    del results[FAILING]
     yardstick = results.get(YARDSTICK)
     for name, taken in results.items():
         figure = f"{min(taken) * 1e9:.0f} ns best, {Spread.of(taken).median * 1e9:.0f} median"

@@ -442,3 +442,107 @@ def test_a_thread_that_runs_between_the_readings_of_both_clocks_shifts_no_batch(
     monkeypatch.setattr("cogmeter.recording.flusher.time", clocks)
     monkeypatch.setattr("cogmeter_storage.clock.time", clocks)
     assert abs(flusher._wall_minus_perf_ns() - 1_900_000_000_000_000_000) < 1_000
+
+
+# Errors.
+
+
+def fail(recorder, text="no answer"):
+    try:
+        raise ValueError(text)
+    except ValueError as error:
+        recorder.errors.failed(error, "music", "play")
+
+
+class FailingErrors:
+    """A store of errors that fails a number of times; the rest is the real one's."""
+
+    def __init__(self, store, failures, error):
+        self._store, self.failures, self._error = store, failures, error
+
+    def __getattr__(self, name):
+        return getattr(self._store, name)
+
+    @property
+    def errors(self):
+        return self
+
+    async def add(self, batches):
+        if self.failures:
+            self.failures -= 1
+            raise self._error
+        return await self._store.errors.add(batches)
+
+
+async def test_errors_are_stored_with_the_operations(recorder, store):
+    for _ in range(3):
+        fail(recorder)
+
+    await Flusher(recorder, store).flush()
+
+    (group,) = await store.errors.groups(0, 2**53)
+    assert (group.type, group.count) == ("ValueError", 3)
+    assert not recorder.errors
+
+
+async def test_errors_wait_until_their_store_works_again(recorder, store):
+    flusher = Flusher(recorder, FailingErrors(store, 2, StorageError("disk full", permanent=False)))
+    recorder.record("quotes", "pick", duration_ms=1.0)
+    for _ in range(3):
+        fail(recorder)
+        await flusher.flush()
+
+    (group,) = await store.errors.groups(0, 2**53)
+    assert (group.count, flusher.written) == (3, 1)
+    assert recorder.errors.dropped == 0
+
+
+async def test_errors_that_the_store_refuses_are_dropped_and_counted(recorder, store, caplog):
+    flusher = Flusher(recorder, FailingErrors(store, 1, ValueError("a bug")))
+    fail(recorder)
+
+    await flusher.flush()
+
+    assert (len(recorder.errors), recorder.errors.dropped) == (0, 1)
+    assert "Dropped 1 groups of errors" in caplog.text
+
+
+async def test_the_last_flush_stores_errors(recorder, store, monkeypatch):
+    monkeypatch.setattr(flusher, "INTERVAL_S", 0.0)
+    writer = Flusher(recorder, store)
+    writer.start()
+    await until(lambda: writer.last_flush_us is not None)
+    monkeypatch.setattr(flusher, "INTERVAL_S", 3600.0)
+    fail(recorder)
+    await writer.stop()
+
+    assert len(await store.errors.groups(0, 2**53)) == 1
+
+
+async def test_new_and_reopened_groups_are_reported_and_reopened_ones_marked(recorder, store):
+    reported = []
+    writer = Flusher(recorder, store, on_error_groups=reported.append)
+    fail(recorder)
+    await writer.flush()
+    fail(recorder)
+    await writer.flush()
+    (group,) = await store.errors.groups(0, 2**53)
+    await store.errors.resolve(group.id, actor="owner", now_us=group.last_us)
+    await asyncio.sleep(0.01)
+    fail(recorder)
+    await writer.flush()
+
+    assert [[change.reopened for change in changes] for changes in reported] == [[False], [True]]
+    (marker,) = await store.markers(0, 2**53)
+    assert (marker.kind, marker.name) == ("error", "error came back: ValueError in fail")
+
+
+async def test_a_failing_report_of_groups_does_not_fail_the_flush(recorder, store, caplog):
+    def report(changes):
+        raise RuntimeError
+
+    fail(recorder)
+    await Flusher(recorder, store, on_error_groups=report).flush()
+
+    assert len(await store.errors.groups(0, 2**53)) == 1
+    assert "could not be reported" in caplog.text
