@@ -9,6 +9,7 @@ import click
 from cogmeter_bot.cli.options import ReadingOptions, operation_option, reading_options
 from cogmeter_bot.cli.output import BAD, Column, LabelledValue, Listing, OutputPage, Table, show, show_json
 from cogmeter_bot.cli.text import one_line, range_title, timestamp
+from cogmeter_bot.errors import RequestError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -56,10 +57,17 @@ async def error_report(
     """Return the groups of all services, or of these services together, the most frequent first."""
     from cogmeter.schemas.errors import ErrorReport
 
-    answers = [await source.errors(time_range, name, operation, limit=limit) for name in services or (None,)]
+    page = await source.error_groups(time_range, services, limit=MAX_GROUPS)
+    with_errors = {place.service for group in page.groups for place in group.operations}
+    answers = []
+    for name in services or (None,):
+        try:
+            answers.append(await source.errors(time_range, name, operation, limit=limit))
+        except RequestError:
+            if name not in with_errors:  # else its errors ended no operation, such as those of the service "log"
+                raise
     groups = [group for answer in answers for group in answer.groups]
     groups.sort(key=lambda group: (-group.count, group.service))
-    page = await source.error_groups(time_range, services, limit=MAX_GROUPS)
     error_groups = [
         group
         for group in page.groups
@@ -67,7 +75,7 @@ async def error_report(
     ]
     error_groups.sort(key=lambda group: -group.count)  # of equal ones, the last seen first
     return ErrorReport(
-        time_range=answers[0].time_range,
+        time_range=page.time_range,
         groups=groups[:limit],
         truncated=any(answer.truncated for answer in answers),
         deploy=page.deploy,

@@ -76,11 +76,9 @@ async def error_groups(
     Filters as in ErrorStore.groups. A group whose last error was on the first day, but before the range, is left out.
 
     Raises:
-        UnknownNameError: one of the services is not stored.
+        UnknownNameError: there are no groups, and one of the services is not stored.
         StorageError: the store cannot be read.
     """
-    if services is not None:
-        await query.require_services(services)
     # One group more than the page shows whether there is another page.
     found = await query.store.errors.groups(
         span.since_us,
@@ -91,6 +89,8 @@ async def error_groups(
         limit=limit + 1,
         offset=offset,
     )
+    if services is not None and not found:  # an error's service may have no operations
+        await query.require_services(services)
     found = [group for group in found if group.last_us >= span.since_us]  # ordered by it: these are the last ones
     deploy = await last_deploy(query)
     days = await _days_of(query, found[:limit], span, services)

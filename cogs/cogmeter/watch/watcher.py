@@ -24,8 +24,8 @@ from cogmeter.watch.interactions.prefix import PrefixCommands
 from cogmeter.watch.interactions.slash import SlashCommands
 from cogmeter.watch.interactions.tracker import InteractionTracker
 from cogmeter.watch.logged_errors import LoggedErrors
-from cogmeter.watch.outcomes import cause_of
 from cogmeter.watch.memory.memory import MemoryWatch
+from cogmeter.watch.outcomes import cause_of
 from cogmeter.watch.resources import Resources
 from cogmeter.watch.rest.rest import Rest
 from cogmeter.watch.surface import IN_PLACE, Surface, WatchContext

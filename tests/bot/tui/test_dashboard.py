@@ -9,6 +9,7 @@ from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 
 import pytest
+from factories import make_errors
 from rich.cells import cell_len
 from textual.widgets import Input, Static
 
@@ -100,6 +101,23 @@ async def test_each_view_shows_its_part(dashboard, database, size):
         assert "resolved" in shown(app)
         assert "[bold]It fails" in str(app.query_one("#alert", Static).render())
         assert all(len(line) == size[0] for line in shown(app).splitlines())
+
+
+async def test_errors_with_a_place_come_first_and_the_selected_one_shows_its_stack(dashboard, database):
+    now_us = time.time_ns() // 1_000
+    store = await open_store(f"sqlite:///{database}")
+    await store.errors.add([make_errors("first", now_us, count=9_000), make_errors("[b]second", now_us)])
+    await store.close()
+    app = dashboard(database)
+    async with opened(app, (160, 50)) as pilot:
+        await pilot.press("4")
+        await until(pilot, lambda: "discord/app_commands/commands.py:858" in flat(app, "example"))
+        assert "cogs/graph.py:42 in Graph.first: ValueError: no node first" in shown(app)
+        assert "> cogs/graph.py:42 in Graph.first" in flat(app, "example")
+        await pilot.press("down")
+        await until(pilot, lambda: "> cogs/graph.py:42 in Graph.[b]second" in flat(app, "example"))
+        await pilot.press("end")
+        await until(pilot, lambda: "UTC, op_" in flat(app, "example"))
 
 
 async def test_tab_and_shift_tab_go_through_the_views_and_round(dashboard, database):

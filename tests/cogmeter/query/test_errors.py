@@ -28,12 +28,8 @@ def query(store):
 
 
 async def test_a_group_has_its_days_and_is_compared_with_as_many_days_before(store, query):
-    await store.errors.add(
-        [
-            make_errors("a", NOW_US - day * DAY_US, count=count)
-            for day, count in ((0, 2), (1, 3), (2, 4), (3, 5), (4, 7))
-        ]
-    )
+    counts = (2, 3, 4, 5, 7)  # today, yesterday, and so on
+    await store.errors.add([make_errors("a", NOW_US - day * DAY_US, count=count) for day, count in enumerate(counts)])
     span = Range(TODAY_US - DAY_US, NOW_US, "two days")
     (trend,) = (await error_groups(query, span)).groups
     assert (trend.group.count, trend.before) == (2 + 3, 4 + 5)
@@ -84,6 +80,8 @@ async def test_kinds_services_and_resolved_groups_are_filtered(store, query):
     assert await messages(services=["other"]) == {"c"}
     assert await messages(resolved=True) == {"b"}
     assert await messages(resolved=False) == {"a", "c"}
+    await store.errors.add([make_errors("d", NOW_US, where=("log", "cogs.ask"))])
+    assert await messages(services=["log"]) == {"d"}  # a service without operations
     with pytest.raises(UnknownNameError):
         await error_groups(query, DAY, services=["othr"])
 

@@ -90,10 +90,14 @@ async def show_errors(view: PageView[ErrorsPageParams]) -> web.Response:
         limit=ROWS,
         offset=(params.page - 1) * ROWS,
     )
+    # Errors outside of any operation belong to services that have none.
+    services = {place[0] for trend in found.groups for place in trend.group.places}
+    services.update(await view.monitor.query.names(), () if service is None else (service,))
     return await page_response(
         view,
         "errors.html",
         title="Errors",
+        services=sorted(services),
         rows=[ErrorRow.of(trend, view.now_us) for trend in found.groups],
         more=found.next_offset is not None,
         deploy=found.deploy,

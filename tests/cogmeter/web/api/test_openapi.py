@@ -20,11 +20,12 @@ from cogmeter.web.server.assets import render
 HOSTILE = "<script>alert('x')</script>"
 COMPONENTS = """
     AlertAnswer AlertDetail AlertPage AttemptAnswer AuditAnswer AuditPage ChangeAnswer ChangeBody CheckAnswer Cost
-    CostLine Costs Dashboard ErrorGroupAnswer Errors Fault Gauge Gauges HealthAnswer HoldingAnswer Loop Loops
-    MarkerAnswer MarkerBody Markers MuteAnswer MuteBody Mutes Nothing OperationAnswer OperationPage OutlookAnswer
-    OverallStats ProblemDocument Series ServiceAnswer ServiceHealthAnswer ServicesHealthAnswer Slowest SpanAnswer Stall
-    Stalls Stats Status TargetAnswer TestAlert ThresholdChange ThresholdChanges Thresholds TimeRange TraceAnswer
-    Traces TrialBody
+    CostLine Costs Dashboard ErrorGroupAnswer ErrorGroupDetail ErrorGroupPage ErrorGroupSummary ErrorMuteBody
+    ErrorOccurrence Errors ExceptionInfo Fault Gauge Gauges HealthAnswer HoldingAnswer Loop Loops OperationErrors
+    StackFrame MarkerAnswer MarkerBody Markers MuteAnswer MuteBody Mutes Nothing OperationAnswer OperationPage
+    OutlookAnswer OverallStats ProblemDocument Series ServiceAnswer ServiceHealthAnswer ServicesHealthAnswer Slowest
+    SpanAnswer Stall Stalls Stats Status TargetAnswer TestAlert ThresholdChange ThresholdChanges Thresholds
+    TimeRange TraceAnswer Traces TrialBody
 """
 
 
