@@ -33,6 +33,7 @@ OWN: Final = "cogmeter"
 DISCORD: Final = "discord"
 VIEWS: Final = "discord.ui"
 EXECUTORS: Final = "apscheduler.executors"
+CONNECTIONS: Final = ("Attempting a reconnect", "Failed to connect for shard_id")  # of discord.py: lost connections
 
 
 class Silence(threading.local):
@@ -103,6 +104,8 @@ class LoggedErrors(Surface):
             return self.context.settings.watch_tasks  # the end of the job, which follows, is counted
         if not _inside(record.name, DISCORD):
             return False
+        if str(record.msg).startswith(CONNECTIONS):
+            return self.context.settings.watch_gateway
         # A press of a dynamic item ends after discord.py has logged its exception.
         pressed = isinstance(trace, PendingInteraction) and not trace.finished and _inside(record.name, VIEWS)
         return (pressed and self.context.settings.watch_components) or outcome_of(error) not in FAILURES

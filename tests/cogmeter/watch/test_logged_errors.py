@@ -132,6 +132,17 @@ async def test_cogmeters_own_errors_are_not_the_hosts(bot, watching, errors, log
     assert [error.operation for error in errors()] == ["cogmeter_bot"]
 
 
+async def test_a_lost_connection_is_the_gateways_and_no_error_of_the_host(bot, watching, errors):
+    async with watching(bot, LoggedErrors):
+        reports = logging.getLogger("discord.client")
+        reports.error("Attempting a reconnect in %.2fs", 1.5, exc_info=caught())
+        logging.getLogger("discord.shard").error(
+            "Attempting a reconnect for shard ID %s in %.2fs", 3, 1.5, exc_info=caught()
+        )
+        reports.error("Ignoring exception in %s", "on_message", exc_info=caught())
+    assert [(error.kind, error.operation) for error in errors()] == [("logged", "discord.client")]
+
+
 async def test_an_error_belongs_to_the_operation_that_logs_it_also_in_its_threads(
     bot, watching, errors, logger, recorder
 ):
