@@ -153,7 +153,7 @@ class Alerting:
         Active alerts, mutes and learned baselines are copied. Overrides are copied into an empty store; a store that
         has its own keeps them. Waiting deliveries are lost with the old store; the alert's next change is sent.
         """
-        self._store = self.delivery.store = self.incidents.store = store
+        self._store = self.delivery.store = self.incidents.store = self.evaluator.store = store
         try:
             await self.engine.move(store, now_us())
             if await store.series():

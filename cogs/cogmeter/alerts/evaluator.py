@@ -77,6 +77,7 @@ class Evaluator:
         self.spending = Spending()
         self._gauges = GaugeHistory()
         self._loops: Sequence[LoopState] = ()
+        self.store: Store | None = None  # with the usual durations of operations
         self._running_from = running
         self._usual_durations = UsualDurations()
         self._grown: GrownObjects | None = None
@@ -108,6 +109,7 @@ class Evaluator:
         """
         parts = StartupGuard(Counter()) if parts is None else parts
         self._source, self._unread = store, set()
+        self.store = store
         await self._restore_windows(store, now_us, parts)
         with self._restoring(parts, BASELINES, "baselines", "they are learned again"):
             await self._deviations.load(await store.get_value(BASELINES) or b"")
@@ -246,7 +248,7 @@ class Evaluator:
         try:
             running = await self._running_from(least_s)
             now_s = self._clock_s()
-            return await self._usual_durations.of(running, self.window, self._source, now_us=now_us, now_s=now_s)
+            return await self._usual_durations.of(running, self.window, self.store, now_us=now_us, now_s=now_s)
         except Exception:
             self.faults[HUNG.name] += 1
             _logger.exception("The running operations could not be read; all rules but %s continue", HUNG.name)

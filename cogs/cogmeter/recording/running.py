@@ -73,7 +73,10 @@ class RunningOperations:
 
 def enter(running: RunningOperation) -> Token[RunningOperation | None]:
     """Assign the code that runs from here, in this task and the tasks that it starts, to this operation."""
-    task = asyncio.current_task()
+    try:
+        task = asyncio.current_task()
+    except RuntimeError:  # a host that runs its coroutines without asyncio
+        task = None
     running.task = None if task is None else weakref.ref(task)
     return _running.set(running)
 
@@ -95,11 +98,6 @@ def running_operation() -> RunningOperation | None:
     """Return the operation that the running code belongs to; None if there is none or it has ended."""
     running = _running.get()
     return None if running is None or running.ended else running
-
-
-def starting_operation() -> RunningOperation | None:
-    """Return the operation that the running code was started in, also if that has ended."""
-    return _running.get()
 
 
 def operation_in(context: Context) -> RunningOperation | None:

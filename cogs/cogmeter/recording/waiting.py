@@ -211,9 +211,7 @@ class RunningReader:
             return _written(reversed(stack)), False
         if source is None or source.done():
             return "", False
-        waits = list(_chain(source, futures=True))
-        frames = (_location(wait) for wait in waits)
-        return _written(frame for frame in frames if frame is not None), any(map(self._is_for_user, waits))
+        return line_of(source), any(map(self._is_for_user, _chain(source, futures=True)))
 
     def _is_for_user(self, wait: Any) -> bool:
         code, known = _code_of(wait), self._user_waits

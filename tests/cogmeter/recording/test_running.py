@@ -16,7 +16,7 @@ import pytest
 from cogmeter.recording import running as module
 from cogmeter.recording.buffer import Buffer
 from cogmeter.recording.recorder import Recorder
-from cogmeter.recording.running import enter, leave, operation_in, pause, running_operation, starting_operation
+from cogmeter.recording.running import enter, leave, operation_in, pause, running_operation
 from cogmeter.recording.waiting import RunningReader, line_of
 
 SLEEP = "waiting in asyncio/tasks.py"
@@ -267,10 +267,10 @@ async def test_a_registered_operation_is_that_of_its_code_until_it_ends(recorder
     inside = running_operation()
     child = asyncio.create_task(asyncio.sleep(0))
     recorder.running.end(begun)
-    assert (inside, running_operation(), starting_operation()) == (begun, None, begun)
+    assert (inside, running_operation(), operation_in(contextvars.copy_context())) == (begun, None, begun)
     assert (list(recorder.running), len(recorder.running)) == ([], 0)
     leave(token)
-    assert starting_operation() is None
+    assert operation_in(contextvars.copy_context()) is None
     await child
 
 

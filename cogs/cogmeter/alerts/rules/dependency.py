@@ -55,7 +55,7 @@ def _failing(snapshot: Snapshot, places: NDArray[np.int64], bounds: Bounds) -> d
     rates = values.error_rates(*failures.spans[0])
     usual = np.clip(failures.usual(), LEAST_RATE, MOST_RATE)
     breached = (rates > bounds.threshold * usual) & failures.enough(bounds.min_operations)
-    breached &= failures.no_chance(bounds.recovery * usual, bounds.min_operations)
+    breached &= failures.no_chance(bounds.recovery * usual, bounds.min_operations, least=LEAST_RATE)
     continues = (rates > bounds.recovery * usual) & failures.enough(bounds.min_operations, share=KEPT)
     return {
         at: _Factor(

@@ -58,12 +58,14 @@ class Failures:
         result &= failures >= share * np.minimum(fewest, min_operations)
         return result
 
-    def no_chance(self, recovery: Values | float, min_operations: CountArray | int) -> NDArray[np.bool_]:
-        """Return whether more operations failed than the usual error rate explains.
+    def no_chance(
+        self, recovery: Values | float, min_operations: CountArray | int, *, least: float = 0.0
+    ) -> NDArray[np.bool_]:
+        """Return whether more operations failed than the usual error rate, or ``least`` if that is more, explains.
 
         A usual error rate beyond the recovery threshold explains nothing.
         """
-        usual = self.usual()
+        usual = np.maximum(self.usual(), least)
         here, *longer = (values.excess(operations, failures, usual) for operations, failures in self.spans)
         result: NDArray[np.bool_] = (usual > recovery) | (np.asarray(min_operations) < FEWEST) | (here < IMPROBABLE)
         for span in longer:

@@ -17,7 +17,10 @@ from cogmeter.recording.operation import now_ns
 from cogmeter.watch.dependencies.host_request import MAX_HOSTS
 from cogmeter.watch.dependencies.http import Http
 from cogmeter.watch.hook import HookState
+from cogmeter.watch.interactions.arrivals import Arrivals
+from cogmeter.watch.interactions.slash import SlashCommands
 from cogmeter.watch.rest.rest import Rest
+from cogmeter.web.pages.waterfall import waterfall
 from cogmeter_storage.model import Outcome
 
 HERE = "http.127.0.0.1"
@@ -327,3 +330,30 @@ async def test_a_request_through_another_request_is_recorded_once_unless_it_goes
     ):
         pass
     assert sorted(one.operation for one in await until(2)) == ["POST", "PUT"]
+
+
+async def test_the_waterfall_of_a_command_shows_its_calls_of_other_hosts(
+    discord_server, ready_bot, watching, service, session
+):
+    @ready_bot.tree.command(description="Asks another host")
+    async def ask(interaction: discord.Interaction) -> None:
+        async with session.get(f"{service.url}/slow") as first:
+            await first.read()
+        async with session.post(f"{service.url}/status/500") as second:
+            await second.read()
+        await interaction.response.send_message("answer")
+        raise KeyError("keeps the trace")
+
+    async with watching(ready_bot, Arrivals, SlashCommands, Http) as surfaces:
+        await (await discord_server.interact(discord_server.owner.slash("ask"))).answered()
+        traces = surfaces[0].context.tracker.traces
+        async with asyncio.timeout(20):
+            while not traces:
+                await asyncio.sleep(0.01)
+    first, second = waterfall(traces[0]).bars
+    assert [(bar.span.service, bar.span.operation, bar.depth) for bar in (first, second)] == [
+        (HERE, "GET", 0),
+        (HERE, "POST", 0),
+    ]
+    assert second.span.outcome is Outcome.UPSTREAM
+    assert first.left + first.width <= second.left
