@@ -302,13 +302,13 @@ async def watched_requests():
     """Install the surface that watches requests, with a recorder of its own."""
     from cogmeter.recording.recorder import Recorder
     from cogmeter.settings import Settings
-    from cogmeter.watch.dependencies.http import Http
+    from cogmeter.watch.dependencies.http import HttpClients
     from cogmeter.watch.interactions.tracker import InteractionTracker
     from cogmeter.watch.surface import WatchContext
 
     recorder = Recorder()
     bot, settings = commands.Bot("!", intents=discord.Intents.none()), Settings(_env_file=None)
-    surface = Http(WatchContext(bot, settings, recorder, InteractionTracker(recorder, slow_ms=1_000)))
+    surface = HttpClients(WatchContext(bot, settings, recorder, InteractionTracker(recorder, slow_ms=1_000)))
     await surface.install()
     yield
     await surface.remove()

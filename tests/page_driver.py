@@ -16,7 +16,6 @@ FULL = [
     "/performance",
     "/performance/errors",
     "/performance/errors?group=99",
-    "/performance/errors?group=100",
     "/performance/discord",
     "/performance/cost",
     "/performance/alerts",

@@ -29,10 +29,11 @@ MAX_GROUPS: Final = 1_000  # read from the source
 @click.option("--limit", type=click.IntRange(1, 200), default=20, show_default=True, help="Maximum number of groups.")
 @reading_options
 def errors(options: ReadingOptions, number: int | None, operation: str | None, limit: int) -> None:
-    """List errors grouped by type and place, most frequent first; with ID, show one group with its stacks.
+    """List errors by type and place, or show one of them.
 
-    Resolved groups are not listed. Errors are counted by UTC day. Failures without a known place are listed by their
-    text, as are all failures in the JSON. --operation needs exactly one service in --services.
+    With ID, show one error group with its stacks. Without it, list the groups, most frequent first. Resolved groups
+    are not listed. Errors are counted by UTC day. Failures without a known place are listed by their text, as are all
+    failures in the JSON. --operation needs exactly one service in --services.
 
     --check: there is any failure, or any error that is neither resolved nor muted.
     """

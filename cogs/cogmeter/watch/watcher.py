@@ -14,7 +14,7 @@ from cogmeter.watch.background.jobs import Jobs
 from cogmeter.watch.background.listeners import Listeners
 from cogmeter.watch.background.loops import BackgroundLoops
 from cogmeter.watch.changes import Changes
-from cogmeter.watch.dependencies.http import Http
+from cogmeter.watch.dependencies.http import HttpClients
 from cogmeter.watch.event_loop.stalls import StallWatch
 from cogmeter.watch.gateway import Gateway
 from cogmeter.watch.interactions.acknowledgement import Acknowledgement
@@ -55,7 +55,7 @@ SURFACES: Final[tuple[type[Surface], ...]] = (
     Jobs,
     Changes,
     Rest,
-    Http,
+    HttpClients,
     Gateway,
     StallWatch,
     Resources,

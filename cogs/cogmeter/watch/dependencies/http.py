@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from cogmeter.watch.surface import WatchContext
 
 
-class Http(Surface):
+class HttpClients(Surface):
     """One operation of ``http.<host>`` for each request, named by its method."""
 
     name = "http"

@@ -14,7 +14,7 @@ from aiohttp import web
 from discord.ext import commands
 
 from cogmeter.watch.dependencies import host_request
-from cogmeter.watch.dependencies.http import Http
+from cogmeter.watch.dependencies.http import HttpClients
 
 
 class Service:
@@ -119,8 +119,8 @@ def bot() -> commands.Bot:
 
 
 @pytest.fixture
-async def surface(watching: Callable[..., Any], bot: commands.Bot) -> AsyncIterator[Http]:
-    async with watching(bot, Http) as one:
+async def surface(watching: Callable[..., Any], bot: commands.Bot) -> AsyncIterator[HttpClients]:
+    async with watching(bot, HttpClients) as one:
         yield one
 
 

@@ -15,7 +15,7 @@ from cogmeter.recording import tracing
 from cogmeter.recording.background import detached
 from cogmeter.recording.operation import now_ns
 from cogmeter.watch.dependencies.host_request import MAX_HOSTS
-from cogmeter.watch.dependencies.http import Http
+from cogmeter.watch.dependencies.http import HttpClients
 from cogmeter.watch.hook import HookState
 from cogmeter.watch.interactions.arrivals import Arrivals
 from cogmeter.watch.interactions.slash import SlashCommands
@@ -201,7 +201,7 @@ async def test_a_refused_handshake_has_the_status_of_its_answer(surface, session
 async def test_requests_to_discord_are_recorded_by_the_rest_surface_alone(
     discord_server: Loopback, watching, recorded, bot
 ):
-    async with watching(bot, Rest, Http), discord_server.running(bot):
+    async with watching(bot, Rest, HttpClients), discord_server.running(bot):
         await bot.application_info()
         hook = discord_server.world.add_webhook(discord_server.world.channel["id"])
         url = f"https://discord.com/api/webhooks/{hook['id']}/{hook['token']}"
@@ -255,7 +255,7 @@ async def test_at_most_fifty_hosts_have_a_service_also_after_a_reload(watching, 
         return f"HOST-{number}.invalid."
 
     for first in (0, MAX_HOSTS):
-        async with watching(bot, Http) as surface:
+        async with watching(bot, HttpClients) as surface:
             requests = surface._aiohttp._requests
             for number in range(first, first + MAX_HOSTS):
                 requests.begin(surface.hooks[0], name(number), "get").end()
@@ -269,7 +269,7 @@ async def test_at_most_fifty_hosts_have_a_service_also_after_a_reload(watching, 
 async def test_removal_restores_aiohttp_exactly(watching, bot):
     before = vars(aiohttp.ClientSession)["_request"]
     for _ in range(100):
-        async with watching(bot, Http):
+        async with watching(bot, HttpClients):
             assert vars(aiohttp.ClientSession)["_request"] is not before
     assert vars(aiohttp.ClientSession)["_request"] is before
 
@@ -277,7 +277,7 @@ async def test_removal_restores_aiohttp_exactly(watching, bot):
 async def test_below_anothers_patch_the_hook_only_passes_on(watching, bot, service, session, recorded, monkeypatch):
     calls = []
     with monkeypatch.context() as patch:
-        async with watching(bot, Http) as surface:
+        async with watching(bot, HttpClients) as surface:
             ours = aiohttp.ClientSession._request
 
             async def theirs(*arguments, **options):
@@ -289,7 +289,7 @@ async def test_below_anothers_patch_the_hook_only_passes_on(watching, bot, servi
         async with session.get(f"{service.url}/status/200"):
             pass
         assert recorded() == []
-        async with watching(bot, Http):
+        async with watching(bot, HttpClients):
             async with session.get(f"{service.url}/status/200") as answer:
                 await answer.read()
             assert len(recorded()) == 1
@@ -297,7 +297,7 @@ async def test_below_anothers_patch_the_hook_only_passes_on(watching, bot, servi
 
 
 async def test_an_answer_that_ends_after_the_removal_is_not_recorded(watching, bot, service, session, recorded):
-    async with watching(bot, Http):
+    async with watching(bot, HttpClients):
         answer = await session.get(f"{service.url}/endless")
     answer.close()
     assert recorded() == []
@@ -344,7 +344,7 @@ async def test_the_waterfall_of_a_command_shows_its_calls_of_other_hosts(
         await interaction.response.send_message("answer")
         raise KeyError("keeps the trace")
 
-    async with watching(ready_bot, Arrivals, SlashCommands, Http) as surfaces:
+    async with watching(ready_bot, Arrivals, SlashCommands, HttpClients) as surfaces:
         await (await discord_server.interact(discord_server.owner.slash("ask"))).answered()
         traces = surfaces[0].context.tracker.traces
         async with asyncio.timeout(20):

@@ -14,7 +14,7 @@ import pytest
 from cogmeter.recording import tracing
 from cogmeter.recording.background import detached
 from cogmeter.recording.operation import now_ns
-from cogmeter.watch.dependencies.http import Http
+from cogmeter.watch.dependencies.http import HttpClients
 from cogmeter.watch.hook import HookState
 from cogmeter_storage.model import Outcome
 
@@ -209,14 +209,14 @@ async def test_a_request_is_a_span_of_its_trace_also_from_a_thread(surface, clie
 async def test_removal_restores_httpx_exactly(watching, bot):
     before = [vars(owner)[name] for owner, name in HOOKED]
     for _ in range(100):
-        async with watching(bot, Http):
+        async with watching(bot, HttpClients):
             assert not any(vars(owner)[name] in before for owner, name in HOOKED)
     assert [vars(owner)[name] for owner, name in HOOKED] == before
 
 
 async def test_below_anothers_patch_the_hook_only_passes_on(watching, bot, service, recorded, monkeypatch):
     with monkeypatch.context() as patch:
-        async with watching(bot, Http) as surface:
+        async with watching(bot, HttpClients) as surface:
             ours = httpx.AsyncClient.send
 
             async def theirs(*arguments, **options):
@@ -226,7 +226,7 @@ async def test_below_anothers_patch_the_hook_only_passes_on(watching, bot, servi
         assert [hook.state for hook in surface.hooks].count(HookState.BURIED) == 1
         assert await Clients(sync=False).lines(f"{service.url}/stream")
         assert recorded() == []
-        async with watching(bot, Http):
+        async with watching(bot, HttpClients):
             assert await Clients(sync=False).lines(f"{service.url}/stream")
     assert len(recorded()) == 1
 
@@ -246,7 +246,7 @@ def test_httpx_is_hooked_when_the_host_imports_it_later_and_never_imported_here(
         from discord.ext import commands
         from cogmeter.recording.recorder import Recorder
         from cogmeter.settings import Settings
-        from cogmeter.watch.dependencies.http import Http
+        from cogmeter.watch.dependencies.http import HttpClients
         from cogmeter.watch.interactions.tracker import InteractionTracker
         from cogmeter.watch.surface import WatchContext
 
@@ -254,7 +254,7 @@ def test_httpx_is_hooked_when_the_host_imports_it_later_and_never_imported_here(
             recorder = Recorder()
             bot = commands.Bot("!", intents=discord.Intents.none())
             tracker = InteractionTracker(recorder, slow_ms=1)
-            surface = Http(WatchContext(bot, Settings(_env_file=None), recorder, tracker))
+            surface = HttpClients(WatchContext(bot, Settings(_env_file=None), recorder, tracker))
             await surface.install()
             surface.sample()
             print("httpx" in sys.modules, len(surface.hooks))
