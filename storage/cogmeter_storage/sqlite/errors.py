@@ -1,4 +1,4 @@
-"""The ErrorStore on SQLite: groups of errors, their counts by day, the people affected, and examples."""
+"""SQL for groups of errors, their counts by day, the people affected, and examples."""
 
 from __future__ import annotations
 
@@ -25,12 +25,10 @@ from cogmeter_storage.sqlite.mutes_and_overrides import add_entry
 
 if TYPE_CHECKING:
     import sqlite3
-    from collections.abc import Callable, Collection, Sequence
+    from collections.abc import Collection, Sequence
 
     from cogmeter_storage.errors import ErrorBatch
-    from cogmeter_storage.sqlite.connection import Connection
     from cogmeter_storage.sqlite.damage import DamageLog
-    from cogmeter_storage.sqlite.writer import Writer
 
 _DELETE_GROUPS: Final = 200  # each with up to 2,000 hashes of people
 _DELETE_ROWS: Final = 5_000
@@ -61,54 +59,6 @@ _COUNT: Final = (
 )
 
 
-class SqliteErrorStore:
-    """The errors in the store's file; see ErrorStore for the contract of each method."""
-
-    def __init__(self, reading: Connection, writer: Callable[[], Writer], damage: DamageLog) -> None:
-        """Use SqliteStore instead; ``writer`` raises StorageError when the store is read-only."""
-        self._reading = reading
-        self._writer = writer
-        self._damage = damage
-
-    async def add(self, batches: Sequence[ErrorBatch]) -> list[ErrorChange]:
-        """Store batches, all or none."""
-        check_batches(batches)
-        return await self._writer().run(_add_batches, tuple(batches)) if batches else []
-
-    async def groups(
-        self,
-        since_us: int,
-        until_us: int,
-        *,
-        services: Collection[str] | None = None,
-        kinds: Collection[ErrorKind] | None = None,
-        resolved: bool | None = None,
-        limit: int = 50,
-        offset: int = 0,
-    ) -> list[ErrorGroup]:
-        """Return groups, last seen first."""
-        if until_us <= since_us:
-            return []
-        days = since_us // DAY_US, (until_us - 1) // DAY_US
-        names = None if services is None else tuple(services)
-        wanted = tuple(ErrorKind if kinds is None else kinds)
-        return await self._reading.run(
-            _read_groups, days, names, kinds=wanted, resolved=resolved, limit=limit, offset=offset
-        )
-
-    async def group(self, number: int) -> tuple[ErrorGroup, list[ErrorExample]] | None:
-        """Return one group and its examples."""
-        return await self._reading.run(_read_group, self._damage, number)
-
-    async def resolve(self, number: int, *, actor: str, now_us: int) -> ErrorGroup:
-        """Resolve a group."""
-        return await self._writer().run(_resolve, number, actor, now_us)
-
-    async def mute(self, number: int, *, until_us: int | None, actor: str, now_us: int) -> ErrorGroup:
-        """Mute a group, or end its mute."""
-        return await self._writer().run(_mute, number, until_us, actor, now_us)
-
-
 def check_batches(batches: Sequence[ErrorBatch]) -> None:
     """Refuse batches that cannot be stored, before anything is.
 
@@ -122,7 +72,7 @@ def check_batches(batches: Sequence[ErrorBatch]) -> None:
             raise ValueError(f"error {batch.fingerprint}: first_us={batch.first_us} is after last_us={batch.last_us}")
 
 
-def _add_batches(raw: sqlite3.Connection, batches: Sequence[ErrorBatch]) -> list[ErrorChange]:
+def add_batches(raw: sqlite3.Connection, batches: Sequence[ErrorBatch]) -> list[ErrorChange]:
     """Implement ErrorStore.add; one transaction."""
     changes: dict[int, bool] = {}
     with transaction(raw):
@@ -203,7 +153,7 @@ def _add_people(raw: sqlite3.Connection, number: int, kind: str, hashes: Collect
     )
 
 
-def _resolve(raw: sqlite3.Connection, number: int, actor: str, now_us: int) -> ErrorGroup:
+def resolve(raw: sqlite3.Connection, number: int, actor: str, now_us: int) -> ErrorGroup:
     """Implement ErrorStore.resolve; one transaction."""
     with transaction(raw):
         group = _group(raw, number)
@@ -215,7 +165,7 @@ def _resolve(raw: sqlite3.Connection, number: int, actor: str, now_us: int) -> E
         return _group(raw, number)
 
 
-def _mute(raw: sqlite3.Connection, number: int, until_us: int | None, actor: str, now_us: int) -> ErrorGroup:
+def mute(raw: sqlite3.Connection, number: int, until_us: int | None, actor: str, now_us: int) -> ErrorGroup:
     """Implement ErrorStore.mute; one transaction."""
     with transaction(raw):
         group = _group(raw, number)
@@ -238,7 +188,7 @@ def _until(until_us: int | None, now_us: int) -> str:
     return "" if until_us is None or until_us <= now_us else f"until {format_time(until_us)}"
 
 
-def _read_groups(
+def read_groups(
     raw: sqlite3.Connection,
     days: tuple[int, int],
     services: Sequence[str] | None,
@@ -262,9 +212,7 @@ def _read_groups(
         return [_group_of(raw, row, days, services) for row in rows]
 
 
-def _read_group(
-    raw: sqlite3.Connection, damage: DamageLog, number: int
-) -> tuple[ErrorGroup, list[ErrorExample]] | None:
+def read_group(raw: sqlite3.Connection, damage: DamageLog, number: int) -> tuple[ErrorGroup, list[ErrorExample]] | None:
     """Implement ErrorStore.group."""
     with snapshot(raw):
         try:

@@ -14,7 +14,7 @@ from cogmeter_storage.sqlite.alert_store import SqliteAlertStore
 from cogmeter_storage.sqlite.connection import Connection
 from cogmeter_storage.sqlite.damage import DamageLog
 from cogmeter_storage.sqlite.database_file import ReadOpener, WriteOpener
-from cogmeter_storage.sqlite.errors import SqliteErrorStore
+from cogmeter_storage.sqlite.error_store import SqliteErrorStore
 from cogmeter_storage.sqlite.file_identity import Loss, resolve_path
 from cogmeter_storage.sqlite.writer import Writer, series_ids
 from cogmeter_storage.totals import check_step
