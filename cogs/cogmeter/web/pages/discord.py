@@ -185,5 +185,5 @@ PAGE: Final = Page(
     "Discord",
     show_discord,
     PageParams,
-    MenuEntry(3, "Discord", "M4 5h16v11H10l-4 4v-4H4z"),
+    MenuEntry(4, "Discord", "M4 5h16v11H10l-4 4v-4H4z"),
 )

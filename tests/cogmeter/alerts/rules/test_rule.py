@@ -113,7 +113,7 @@ def test_a_rule_names_only_services_and_settings_that_exist(rule):
         "bot",
         "bot, service",
         "loop",
-        "http.*, db.*",
+        DEPENDENCY_SERVICE,
         ACKNOWLEDGEMENT,
     }
     assert rule.digits >= 0

@@ -7,12 +7,15 @@ import json
 from urllib.parse import quote
 
 import pytest
+from factories import make_errors
 from prometheus_client.parser import text_string_to_metric_families as prometheus
 from yarl import URL
 
 from cogmeter.exporters.csv_table import unguarded
+from cogmeter.query.query import now_us
 from cogmeter.web.server.app import ROUTES
 from cogmeter.web.server.security import is_public
+from cogmeter_storage.errors import ErrorExample, ErrorLink, Frame
 
 NAME = "=1+1</script><img src=x onerror=alert(1)>\"'\\{}%0d%0a"
 ERROR = f'{NAME}\r\n\r\nevent: alert\ndata: {{}}\n\u2028\u2029\u202e,";\x00\x1b[31m'
@@ -30,6 +33,10 @@ def hostile(served, stored):
         for _ in range(60):
             web.monitor.recorder.record(NAME, NAME, duration_ms=9, error=ERROR, metadata=METADATA)
         await web.flushed()
+        link = ErrorLink(NAME, ERROR, (Frame(NAME, NAME, 1, own=True),))
+        example = ErrorExample(now_us(), NAME, NAME, None, NAME, (link,))
+        errors = make_errors("x", now_us(), where=(NAME, NAME), type=NAME, message=ERROR, examples=(example,))
+        await web.monitor.store.errors.add([errors])
         await web.monitor.alerting.check()
         (alert, *_) = await web.monitor.alerts()
         await web.send("POST", "/api/performance/mutes", json={"service": NAME, "seconds": 600, "reason": ERROR})
@@ -41,7 +48,8 @@ def hostile(served, stored):
 
 def address(route, alert):
     query = "?since=1970-01-01" if "since" in (route.query.model_fields if route.query else {}) else ""
-    return route.path.replace("{service}", quote(NAME, safe="")).replace("{id}", alert) + query
+    number = "1" if "error-groups" in route.path else alert  # the first group, or the alert
+    return route.path.replace("{service}", quote(NAME, safe="")).replace("{id}", number) + query
 
 
 async def test_every_answer_is_json_that_contains_them_whole_and_no_header_does(served, hostile):
@@ -63,7 +71,7 @@ async def test_every_answer_is_json_that_contains_them_whole_and_no_header_does(
                 held.add(route.path.removeprefix("/api/performance/"))
     assert held >= {
         *("dashboard", "services/{service}", "operations", "slowest", "errors", "costs", "alerts", "alerts/{id}"),
-        *("mutes", "markers", "audit", "/health/ai-services"),
+        *("mutes", "markers", "audit", "/health/ai-services", "error-groups", "error-groups/{id}"),
     }
 
 
