@@ -22,6 +22,9 @@ class Incident:
     rules: frozenset[str]  # that may find it
     operation: str = ""  # empty: all
     failing: float = 0.0  # share that fails, where it is fully there
+    logging: float = 0.0  # share that logs errors
+    error: str = ""  # the name of the new group of its errors, one every half minute
+    unhandled: bool = False  # these errors are of tasks that nobody awaits
     slower: float = 1.0  # times
     volume: float = 1.0  # share of the usual
     hangs: bool = False  # one of its operations runs from its beginning to its end
@@ -80,6 +83,17 @@ INCIDENTS = (
         "slow burn", "translation", *_at(0, 12, 80 * 60), 34 * HOUR, _rules("burn_rate", "deviation"), failing=0.014
     ),
     Incident("hung", "transcripts", *_at(2, 13, 40), 90, _rules("hung"), operation="query", hangs=True),
+    Incident("caught errors", "answers", *_at(2, 10, 40), 240, _rules("logged_errors"), logging=0.3),
+    Incident(
+        "new error",
+        "reminders",
+        *_at(1, 16, 30),
+        150,
+        _rules("new_error"),
+        error="KeyError in Graph.remind (error 2)",
+        most_alerts=1,
+    ),
+    Incident("lost tasks", "(bot)", *_at(3, 12, 20), 60, _rules("unhandled_errors"), error="lost", unhandled=True),
     Incident("failing dependency", "http.weather.example", *_at(1, 10, 30), 180, _rules("dependency"), failing=0.3),
     Incident("hanging dependency", "http.models.example", *_at(2, 14, 40), 300, _rules("dependency"), slower=12.0),
     Incident(

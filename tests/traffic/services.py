@@ -20,6 +20,7 @@ class Service:
     per_minute: float  # at its busiest
     median_ms: float
     failing: float = 0.0005  # share that fails on a good day
+    logging: float = 0.001  # share that logs errors on a good day
     swing: float = 0.5  # of the volume that is missing at the quietest hour, 4:00 UTC
     weekend: float = 1.0  # the volume at weekends, as a share
     office: bool = False  # from about 8 to 18 on weekdays, and a fifth of it otherwise
@@ -45,6 +46,8 @@ QUIET = (
     Service("low-traffic", 0.07, 1_500, failing=0.1, swing=0.3),
     # Some always fail, fewer than the threshold allows: by chance, a window now and then holds more.
     Service("some-failures", 30, 300, failing=0.02),
+    # Some always log errors, fewer than the threshold allows.
+    Service("some-logged-errors", 12, 300, logging=0.05, operations=ONE),
     Service("few-with-failures", 4.5, 500, failing=0.012, swing=0.1),
     # Dependencies: a usual one, a quick one, and one that always fails sometimes and varies in its durations.
     Service("http.api.example.com", 60, 400, failing=0.003, swing=0.6, operations=(("GET", 0.8), ("POST", 0.2))),
@@ -62,6 +65,8 @@ SERVICES = (
     Service("core-intelligence", 45, 700, weekend=0.8),
     Service("link-preview", 35, 250, swing=0.3, operations=ONE),
     Service("transcripts", 20, 900, swing=0.3, operations=ONE),
+    Service("answers", 15, 1_200, swing=0.3, logging=0.01, operations=ONE),
+    Service("reminders", 6, 200, swing=0.3, operations=ONE),
     Service("translation", 65, 220, swing=0.2, operations=ONE),
     Service("payments", 40, 300, failing=0.02, swing=0.2),
     Service("http.models.example", 20, 1_500, spread=0.6, operations=(("POST", 1.0),)),

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from factories import make_errors
 from numpy.typing import NDArray
 
 from cogmeter.alerts.evaluator import Evaluator
@@ -17,12 +18,14 @@ from cogmeter.recording.waiting import Running
 from cogmeter.settings import Settings
 from cogmeter_storage.alerting import Alert, AlertChange, AlertState
 from cogmeter_storage.base import Store
+from cogmeter_storage.errors import ErrorBatch, ErrorKind
 from traffic.incidents import Incident
 from traffic.stream import START_S, Traffic
 
 CHECK_S = 30.0
 OVERRIDES = {"burn_rate@translation": "0.99"}  # there is no target that fits every service
 ROWS = 2_000  # stored at once
+RARE_CHECKS = (2 * 2_880, 2 * 2_880 + 500)  # of one error: too few to be reported
 LONG_S = 10.0  # shorter operations cannot hang
 GRACE_S = 600.0  # after its end an incident is still in the window
 
@@ -42,7 +45,7 @@ class Found:
             for alert in self.alerts
             if alert.service == incident.service
             and alert.rule in incident.rules
-            and alert.operation in {"", incident.operation}
+            and alert.operation in {"", incident.operation, incident.error}
             and incident.since_s <= fired_s(alert) <= incident.until_s + GRACE_S
         ]
 
@@ -94,12 +97,41 @@ class _RunningOperations:
         return sorted((one for one in running if one.age_s >= least_s), key=lambda one: -one.age_s)
 
 
+class _Errors:
+    """The groups of errors of the traffic: a known one every hour, one that occurs twice, those of the incidents."""
+
+    def __init__(self, traffic: Traffic, store: Store, clock: _Clock) -> None:
+        self._store, self._clock = store, clock
+        self._incidents = [one for one in traffic.incidents if one.error]
+        self._checks = 0
+
+    async def count(self, evaluator: Evaluator) -> None:
+        """Store the errors of one check, and count them, as the flusher does."""
+        now_s, batches = self._clock.now_s, []
+        if self._checks % 120 == 0:
+            batches.append(self._batch("known", "daily-rhythm"))
+        if self._checks in RARE_CHECKS:
+            batches.append(self._batch("rare", "daily-rhythm"))
+        for one in self._incidents:
+            if one.since_s <= now_s < one.until_s:
+                if one.unhandled:
+                    batches.append(self._batch("lost", "unhandled", kind=ErrorKind.UNHANDLED))
+                else:
+                    batches.append(self._batch("remind", one.service, type="KeyError"))
+        self._checks += 1
+        if batches:
+            evaluator.count_errors(batches, await self._store.errors.add(batches))
+
+    def _batch(self, name: str, service: str, **facts: Any) -> ErrorBatch:
+        return make_errors(name, self._clock.wall(), where=(service, "query"), **facts)
+
+
 class _Bot:
     """One run of the parts that alert."""
 
-    def __init__(self, traffic: Traffic, store: Store, limits: Limits, clock: _Clock) -> None:
+    def __init__(self, traffic: Traffic, store: Store, limits: Limits, clock: _Clock, errors: _Errors) -> None:
         settings = limits.settings
-        self._store, self._clock = store, clock
+        self._store, self._clock, self._errors = store, clock, errors
         self.evaluator = Evaluator(
             traffic.names,
             limits,
@@ -117,6 +149,7 @@ class _Bot:
 
     async def check(self, atoms: list[Any]) -> None:
         await self.evaluator.watch(atoms)
+        await self._errors.count(self.evaluator)
         await self.engine.step(await self.evaluator.evaluate(self._clock.wall()), self._clock.wall())
 
     async def stop(self) -> None:
@@ -138,7 +171,8 @@ async def simulate(
     """
     clock, limits = _Clock(), Limits(Settings(_env_file=None), overrides)
     keeper = await _Keeper.of(traffic, store) if restarts_s else None
-    columns = (traffic.series, traffic.times_s * 1e9, traffic.durations_us * 1000, traffic.outcomes)
+    errors = _Errors(traffic, store, clock)
+    columns = (traffic.series, traffic.times_s * 1e9, traffic.durations_us * 1000, traffic.outcomes, traffic.logged)
     waiting, back_s, checks = sorted(restarts_s), 0.0, 0
     bot: _Bot | None = None
     for end_s, place in traffic.slices(CHECK_S):
@@ -146,7 +180,7 @@ async def simulate(
         if end_s <= back_s:
             continue
         if bot is None:
-            bot = _Bot(traffic, store, limits, clock)
+            bot = _Bot(traffic, store, limits, clock, errors)
             await bot.start()
         await bot.check(_atoms([column[place] for column in columns]))
         checks += 1
@@ -185,10 +219,12 @@ class _Keeper:
 
 def _atoms(columns: list[Any]) -> list[Any]:
     """As the buffer holds them."""
-    series, ends_ns, durations_ns, outcomes = columns
+    series, ends_ns, durations_ns, outcomes, logged = columns
     atoms: list[Any] = [None] * (5 * len(series))
     for place, column in enumerate((series, ends_ns.astype(np.int64), durations_ns, outcomes)):
         atoms[place::5] = column.tolist()
+    for place in np.flatnonzero(logged).tolist():
+        atoms[5 * place + 4] = (None, {"logged_errors": 1})
     return atoms
 
 

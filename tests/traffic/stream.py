@@ -48,13 +48,14 @@ class Traffic:
             for service in services
             for operation, share in service.operations
         ]
-        series = np.repeat(np.arange(len(made), dtype=np.int32), [len(times) for times, _, _ in made])
-        times, durations, outcomes = (np.concatenate(column) for column in zip(*made, strict=True))
+        series = np.repeat(np.arange(len(made), dtype=np.int32), [len(times) for times, *_ in made])
+        times, durations, outcomes, logged = (np.concatenate(column) for column in zip(*made, strict=True))
         order = np.argsort(times, kind="stable")
         self.times_s: NDArray[np.float64] = times[order]  # from the beginning
         self.series: NDArray[np.int32] = series[order]
         self.durations_us: NDArray[np.int64] = durations[order]
         self.outcomes: NDArray[np.int8] = outcomes[order]
+        self.logged: NDArray[np.bool_] = logged[order]  # those that logged errors
 
     def slices(self, step_s: float) -> Iterator[tuple[float, slice]]:
         """For each step its end, and where its operations are."""
@@ -81,8 +82,8 @@ class Traffic:
 
     def _operations(
         self, seed: int, service: Service, operation: str, share: float
-    ) -> tuple[NDArray[np.float64], NDArray[np.int64], NDArray[np.int8]]:
-        """Times, durations and outcomes of one operation: a thinned Poisson process."""
+    ) -> tuple[NDArray[np.float64], NDArray[np.int64], NDArray[np.int8], NDArray[np.bool_]]:
+        """Times, durations, outcomes and logged errors of one operation: a thinned Poisson process."""
         dice = np.random.default_rng([seed, zlib.crc32(f"{service.name}/{operation}".encode())])
         length_s = self.days * DAY_S
         per_minute = service.per_minute * share * (1 + PEAK_JITTER * dice.uniform(-1, 1))
@@ -91,15 +92,17 @@ class Traffic:
         knots = np.arange(0.0, length_s + 7_200, 3_600)
         wandering = np.exp(np.interp(times, knots, dice.normal(-0.1, 0.05, len(knots))))
         volume = service.volume(START_S + times) * wandering
-        failing = np.full(len(times), service.failing)
+        failing, logging = np.full(len(times), service.failing), np.full(len(times), service.logging)
         slower = np.ones(len(times))
         for one in self.incidents:
             if one.service == service.name and one.operation in {"", operation}:
                 strength = one.strength(times)
                 volume *= 1 + (one.volume - 1) * strength
                 failing = np.maximum(failing, one.failing * strength)
+                logging = np.maximum(logging, one.logging * strength)
                 slower *= 1 + (one.slower - 1) * strength
         kept = dice.uniform(size=len(times)) < volume
         durations = service.median_ms * 1000 * np.exp(dice.normal(0, service.spread, len(times))) * slower
         outcomes = np.where(dice.uniform(size=len(times)) < failing, ERROR, OK).astype(np.int8)
-        return times[kept], durations[kept].astype(np.int64), outcomes[kept]
+        logged = dice.uniform(size=len(times)) < logging
+        return times[kept], durations[kept].astype(np.int64), outcomes[kept], logged[kept]

@@ -159,6 +159,7 @@ class Alerting:
             if await store.series():
                 await self.apply_overrides()
             else:
+                self.evaluator.learn_errors_again()
                 await store.alerting.override(self._overrides, now_us=now_us(), actor=MOVED_BY)
             await self.evaluator.keep(store)
         except StorageError as error:

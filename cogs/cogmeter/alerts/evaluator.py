@@ -10,9 +10,12 @@ from collections import Counter
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Final
 
+import numpy as np
+
 from cogmeter.alerts.measurement.backfill import refill
 from cogmeter.alerts.measurement.costs import CostTotals
 from cogmeter.alerts.measurement.deviations import Deviations
+from cogmeter.alerts.measurement.errors import ErrorTotals, series_with_logged_errors
 from cogmeter.alerts.measurement.expected_traffic import ExpectedTraffic
 from cogmeter.alerts.measurement.gauges import GaugeHistory
 from cogmeter.alerts.measurement.history import FIVE_MINUTES_S, WindowHistory
@@ -20,10 +23,11 @@ from cogmeter.alerts.measurement.running import LongRunning, UsualDurations
 from cogmeter.alerts.measurement.snapshot import Snapshot
 from cogmeter.alerts.measurement.spending import KEY as SPENDING
 from cogmeter.alerts.measurement.spending import Spending
-from cogmeter.alerts.measurement.window import PIECE, SUM_US, Window
+from cogmeter.alerts.measurement.window import OPERATIONS, PIECE, SUM_US, Window
 from cogmeter.alerts.rules import RULES
 from cogmeter.alerts.rules.dependency import DEPENDENCY
 from cogmeter.alerts.rules.deviation import DEVIATION
+from cogmeter.alerts.rules.errors import NEW_ERROR
 from cogmeter.alerts.rules.running import HUNG
 from cogmeter.alerts.rules.suppression import Suppression
 from cogmeter.alerts.rules.traffic import LOW_TRAFFIC
@@ -39,6 +43,7 @@ if TYPE_CHECKING:
     from cogmeter.alerts.thresholds.limits import Limits
     from cogmeter.recording.waiting import Running
     from cogmeter_storage.base import Store
+    from cogmeter_storage.errors import ErrorBatch, ErrorChange
     from cogmeter_storage.model import SeriesRecord
 
 BASELINES: Final = "alerts.baselines"  # keys in the store's memory
@@ -75,9 +80,11 @@ class Evaluator:
         self._expected_traffic = ExpectedTraffic()
         self._costs = CostTotals()
         self.spending = Spending()
+        self._errors = ErrorTotals(window_s, wall())
+        self._window_s = window_s
         self._gauges = GaugeHistory()
         self._loops: Sequence[LoopState] = ()
-        self.store: Store | None = None  # with the usual durations of operations
+        self.store: Store | None = None  # with the usual durations of operations, and the states of errors
         self._running_from = running
         self._usual_durations = UsualDurations()
         self._grown: GrownObjects | None = None
@@ -123,13 +130,25 @@ class Evaluator:
         now_us = self._wall()
         counts = await self._window.add(atoms, self._clock_s())
         self._history.add(counts[:SUM_US], now_us)
+        logged = np.zeros_like(counts[OPERATIONS])
         for start in range(0, len(atoms), PIECE):
             if start:
                 await asyncio.sleep(0)
+            for series in series_with_logged_errors(atoms[start : start + PIECE]):
+                logged[self._window.service_of[series]] += 1
             self._costs.count(atoms[start : start + PIECE], self._names, now_us)
             self.spending.count(atoms[start : start + PIECE], self._names)
+        self._errors.add_operations(counts[OPERATIONS], logged, now_us)
         if self._deviations.due:
             self._deviations.learn(self._snapshot(now_us))
+
+    def count_errors(self, batches: Sequence[ErrorBatch], changes: Sequence[ErrorChange]) -> None:
+        """Count stored errors; ``changes`` are the groups that began or came back with them."""
+        self._errors.add_errors(batches, changes, self._wall(), self._clock_s())
+
+    def learn_errors_again(self) -> None:
+        """Count no error as new for a while: the store is another one, which knows none."""
+        self._errors.learn_again(self._wall())
 
     def sampled(
         self,
@@ -145,12 +164,13 @@ class Evaluator:
 
     def stepped(self, step_us: int) -> None:
         """Follow a step of the wall clock, so that the age of each count stays the same."""
-        for part in (self._history, self._costs, self._gauges, self._suppression, self.spending):
+        for part in (self._history, self._costs, self._errors, self._gauges, self._suppression, self.spending):
             part.shift(step_us)
 
     async def evaluate(self, now_us: int) -> list[Reading]:
         """Return the readings beyond their recovery thresholds; one that another reading explains is not breached."""
         running = await self._running(now_us)
+        await self._follow_errors(now_us)
         snapshot = self._snapshot(now_us, running)
         while self._deviations.due and self._deviations.new_minute(now_us):
             self._deviations.learn(snapshot)  # baselines that are still due from the minute before
@@ -161,6 +181,7 @@ class Evaluator:
         self._costs.move(now_us)
         readings = await _in_turns(self._readings(snapshot))
         self._note_silent(readings)
+        self._errors.note_reported({one.subject.operation for one in readings if one.subject.rule == NEW_ERROR.name})
         readings = await _in_turns(self._suppression.mark(readings, now_us))
         if _logger.isEnabledFor(logging.DEBUG):
             _log_readings(readings)
@@ -174,6 +195,7 @@ class Evaluator:
         if MEASURED not in unread:
             measured = {
                 "costs": self._costs.state(),
+                "errors": self._errors.state(self._window.services),
                 "silent": self._expected_traffic.silent,
                 "echoes": self._suppression.state(),
             }
@@ -233,6 +255,11 @@ class Evaluator:
             costs = CostTotals()
             costs.restore(stored[0], now_us)
             self._costs = costs
+        with parts.guard("recent errors", "known errors are learned again"), parsing():
+            if "errors" in state:  # earlier versions did not count them
+                errors = ErrorTotals(self._window_s, now_us)
+                errors.restore(state["errors"], self._window.places, now_us)
+                self._errors = errors
         with parts.guard("silent services", "a service that was silent before the start raises no alert"), parsing():
             self._expected_traffic.restore(stored[1])
             self._silent_before = frozenset(self._expected_traffic.silent)
@@ -253,6 +280,16 @@ class Evaluator:
             self.faults[HUNG.name] += 1
             _logger.exception("The running operations could not be read; all rules but %s continue", HUNG.name)
             return ()
+
+    async def _follow_errors(self, now_us: int) -> None:
+        """Read which new errors are resolved or muted by now."""
+        if self.store is None or not self._limits.active(NEW_ERROR.name):
+            return
+        try:
+            await self._errors.follow(self.store, now_us)
+        except Exception:
+            self.faults[NEW_ERROR.name] += 1
+            _logger.exception("The state of new errors could not be read; the rules continue")
 
     def _snapshot(self, now_us: int, running: Sequence[LongRunning] = ()) -> Snapshot:
         now_s = self._clock_s()
@@ -283,6 +320,7 @@ class Evaluator:
             running=running,
             grown=self._grown,
             longest_stall=window.longest_stall(),
+            errors=self._errors.recent(len(window.services), now_us, now_s),
             deviations=dict(self._deviations.by_service),  # more of them may be learned during a check
         )
 

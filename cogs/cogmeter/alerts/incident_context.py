@@ -7,6 +7,7 @@ import re
 from collections import Counter
 from typing import TYPE_CHECKING, Final
 
+from cogmeter.alerts.measurement.errors import group_number
 from cogmeter.alerts.model import BOT
 from cogmeter.alerts.rules import RULES
 from cogmeter.query.errors import group_of_failures
@@ -60,7 +61,7 @@ class IncidentReader:
         context = IncidentContext(since_us, until_us, 0, 0, markers=tuple(reversed(markers)))
         series = await self._series(alert)
         if not series:
-            return context
+            return await self._with_stored_error(context, alert)
         totals = await self.store.totals(since_us, until_us, groups=dict.fromkeys(series, 0))
         context = dataclasses.replace(
             context,
@@ -69,7 +70,29 @@ class IncidentReader:
             operations=int(totals.counts.sum()),
             failures=int(totals.failures.sum()),
         )
-        return await self._with_examples(context, alert, series)
+        return await self._with_stored_error(await self._with_examples(context, alert, series), alert)
+
+    async def _with_stored_error(self, context: IncidentContext, alert: Alert) -> IncidentContext:
+        """Return the context with the error group that a rule about errors is about."""
+        rule = RULES.get(alert.rule)
+        group: ErrorGroup | None = None
+        if rule is not None and rule.one_error:
+            number = group_number(alert.operation)
+            found = None if number is None else await self.store.errors.group(number)
+            group = None if found is None else found[0]
+        elif rule is not None and rule.error_kind is not None:
+            services = None if alert.service == BOT else [alert.service]
+            span = context.since_us, context.until_us
+            groups = await self.store.errors.groups(*span, services=services, kinds=[rule.error_kind])
+            recent = [one for one in groups if one.last_us >= context.since_us]
+            group = max(recent, key=lambda one: one.count, default=None)
+        if group is None:
+            return context
+        error = f"{group.type}: {group.message}" if group.message else group.type
+        count = group.count if rule is not None and rule.one_error else 0
+        return dataclasses.replace(
+            context, most_common_error=_without_ids(error), most_common_count=count, error_group=group
+        )
 
     async def _series(self, alert: Alert) -> list[int]:
         """Return the ids of the series that the alert concerns; none for an unknown service."""

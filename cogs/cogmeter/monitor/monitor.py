@@ -323,7 +323,14 @@ class Monitor:
         else:
             buffer.capacity = self.settings.max_operations_in_memory
         traces = self.watcher.tracker.traces
-        self.flusher = Flusher(self.recorder, self.store, watch=self._measure, replace=self._replace, traces=traces)
+        self.flusher = Flusher(
+            self.recorder,
+            self.store,
+            watch=self._measure,
+            replace=self._replace,
+            traces=traces,
+            on_errors=self.alerting.evaluator.count_errors,
+        )
         self.flusher.start()
         _logger.debug("Flushing; %d series are known", len(self.recorder.names))
         exit_stack.push_async_callback(self.flusher.stop)

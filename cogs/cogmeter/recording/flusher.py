@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from cogmeter.recording.recorder import Recorder
     from cogmeter_storage.base import Store
-    from cogmeter_storage.errors import ErrorChange
+    from cogmeter_storage.errors import ErrorBatch, ErrorChange
     from cogmeter_storage.model import TraceRecord
 
 INTERVAL_S = 1.0
@@ -49,7 +49,7 @@ class Flusher:
         watch: Callable[[list[Any]], Awaitable[None]] | None = None,
         replace: Callable[[StorageError], Awaitable[Store]] | None = None,
         traces: deque[TraceRecord] | None = None,
-        on_error_groups: Callable[[list[ErrorChange]], object] | None = None,
+        on_errors: Callable[[list[ErrorBatch], list[ErrorChange]], object] | None = None,
     ) -> None:
         """Create a flusher.
 
@@ -59,7 +59,8 @@ class Flusher:
             watch: called once with the atoms of each batch, even if the batch cannot be stored.
             replace: returns a new store for a corrupt or detached one.
             traces: traces to store after each batch. Bound it by ``maxlen``, because the store may fail for long.
-            on_error_groups: called with the groups of errors that began, or came back after they had been resolved.
+            on_errors: called with stored errors, and the groups of them that began, or came back after they had been
+                resolved.
         """
         self.recorder = recorder
         self.store = store
@@ -73,7 +74,7 @@ class Flusher:
         self._latest_us = 0  # the latest time at which something was stored
         self._watch = watch
         self._replace = replace
-        self._on_error_groups = on_error_groups
+        self._on_errors = on_errors
         self._ids: list[int] = []  # the store's id of each of the recorder's series
         self._pending: Batch | None = None
         # Kept until a replacement has succeeded: one that failed may have closed the old store already.
@@ -216,16 +217,16 @@ class Flusher:
             for change in changes:
                 if change.reopened:
                     self.recorder.markers.add(ERROR, came_back(change.group))
-            self._report_errors(changes)
+            self._report_errors(batches, changes)
             await asyncio.sleep(0)
 
-    def _report_errors(self, changes: list[ErrorChange]) -> None:
-        if not changes or self._on_error_groups is None:
+    def _report_errors(self, batches: list[ErrorBatch], changes: list[ErrorChange]) -> None:
+        if self._on_errors is None:
             return
         try:
-            self._on_error_groups(changes)
+            self._on_errors(batches, changes)
         except Exception:
-            _logger.exception("New groups of errors could not be reported")
+            _logger.exception("Errors could not be counted for alerts; they are stored")
 
     async def _replace_lost(self) -> None:
         if self._lost is not None and self._replace is not None:

@@ -8,7 +8,7 @@ import re
 import sys
 import sysconfig
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, Protocol
 
 import cogmeter
 import cogmeter_storage
@@ -29,6 +29,19 @@ _PYTHON: Final = re.compile(
     r".*[\\/](?:lib(?:32|64)?[\\/]python\d[\d.t]*|python\d\d+[\\/]lib|python\d\d+\.zip)[\\/](.+)", re.IGNORECASE
 )
 _EXTENSIONS: Final = (".pyx", ".pxd", ".pxi")  # sources of compiled modules
+
+
+class FrameLike(Protocol):
+    """A stored frame, or one of the API."""
+
+    @property
+    def file(self) -> str: ...  # noqa: D102 - as in Frame
+    @property
+    def function(self) -> str: ...  # noqa: D102
+    @property
+    def line(self) -> int: ...  # noqa: D102
+    @property
+    def own(self) -> bool: ...  # noqa: D102
 
 
 def owner_of(file: str) -> int:
@@ -77,6 +90,11 @@ def place_of(file: str) -> tuple[str, bool]:
     own, working = owner_of(file) == HOST, _working_directory()
     near = own and _is_root(working) and _within(file, (working,))
     return short_path(file, [working] if near else import_roots()), own
+
+
+def frame_text(frame: FrameLike) -> str:
+    """Return a frame as text: ``bot/cogs/ask.py:42 in Ask.ask``."""
+    return f"{frame.file}:{frame.line} in {short_name(frame.function)}"
 
 
 def short_name(qualified_name: str) -> str:

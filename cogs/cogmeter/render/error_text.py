@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final, Protocol
 
-from cogmeter.recording.frames import short_name
+from cogmeter.recording.frames import FrameLike, frame_text
 from cogmeter.recording.markers import VERSION
 from cogmeter.render import formatting
 
@@ -21,19 +21,6 @@ KIND_TITLES: Final = {
 }
 
 
-class FrameLike(Protocol):
-    """A stored frame, or one of the API."""
-
-    @property
-    def file(self) -> str: ...  # noqa: D102 - as in Frame
-    @property
-    def function(self) -> str: ...  # noqa: D102
-    @property
-    def line(self) -> int: ...  # noqa: D102
-    @property
-    def own(self) -> bool: ...  # noqa: D102
-
-
 class LinkLike(Protocol):
     """A stored exception of a chain, or one of the API."""
 
@@ -43,11 +30,6 @@ class LinkLike(Protocol):
     def message(self) -> str: ...  # noqa: D102
     @property
     def frames(self) -> Sequence[FrameLike]: ...  # noqa: D102
-
-
-def frame_text(frame: FrameLike) -> str:
-    """Return a frame as text: ``bot/cogs/ask.py:42 in Ask.ask``."""
-    return f"{frame.file}:{frame.line} in {short_name(frame.function)}"
 
 
 def place_text(place: FrameLike | None) -> str:

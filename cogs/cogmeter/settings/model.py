@@ -182,6 +182,19 @@ class Settings(BaseSettings):
         ge=0,
         le=1_000,
     )
+    alert_threshold_logged_errors: float = _setting(
+        0.1, "share, 0 to 1", "Alert when a larger share of a service's operations logs errors; 0: off", ge=0, le=1
+    )
+    alert_threshold_unhandled_errors: float = _setting(
+        1,
+        "errors",
+        "Alert when this number of errors in tasks, callbacks and threads is unhandled; 0: off",
+        ge=0,
+        le=1e6,
+    )
+    alert_threshold_new_error: float = _setting(
+        3, "times", "Inform when a new or reopened group of errors has occurred this many times; 0: off", ge=0, le=1e6
+    )
     alert_threshold_low_traffic: float = _setting(
         0.1,
         "share, 0 to 1",

@@ -10,6 +10,7 @@ from factories import make_alert, make_errors
 from cogmeter.alerts.incident_context import READ, IncidentReader
 from cogmeter.alerts.model import BOT
 from cogmeter_storage import open_store
+from cogmeter_storage.errors import ErrorKind
 from cogmeter_storage.model import HOUR_US, MINUTE_US, Marker, Outcome
 
 NOW = 1_790_000_000_000_000 // HOUR_US * HOUR_US + 30 * MINUTE_US
@@ -220,3 +221,36 @@ async def test_a_long_breach_is_read_within_bounds(teller, filled):
     story = await teller.of(alert(seen_us=NOW + 3_600_000_000))
     assert (story.failures, story.users, story.most_common_count) == (READ + 50, READ, READ)
     assert story.most_common_error == f"E: {READ + 49}"
+
+
+@pytest.mark.parametrize(
+    ("rule", "service", "kind", "names"),
+    [
+        ("logged_errors", "knowledge-graph", ErrorKind.LOGGED, "often"),
+        ("unhandled_errors", BOT, ErrorKind.UNHANDLED, "often"),
+    ],
+)
+async def test_a_rule_about_errors_names_their_most_frequent_group(store, teller, rule, service, kind, names):
+    await store.errors.add(
+        [
+            make_errors("often", NOW, count=7, kind=kind),
+            make_errors("rare", NOW + 1, kind=kind),
+            make_errors("over", NOW - HOUR_US, count=99, kind=kind),
+            make_errors("other", NOW, count=99),
+        ]
+    )
+    context = await teller.of(alert(rule, service))
+    assert context.error_group.place.function == f"Graph.{names}"
+    assert context.most_common_error == f"ValueError: no node {names}"
+
+
+async def test_an_alert_about_a_new_error_names_its_own_group(store, teller):
+    await store.errors.add([make_errors("other", NOW, count=99), make_errors("new", NOW, count=4)])
+    context = await teller.of(alert("new_error", operation="ValueError in Graph.new (error 2)"))
+    assert (context.error_group.id, context.most_common_count) == (2, 4)
+
+
+@pytest.mark.parametrize("operation", ["ValueError in Graph.new (error 9)", "ValueError in Graph.new", ""])
+async def test_an_alert_about_an_error_that_was_removed_names_none(store, teller, operation):
+    await store.errors.add([make_errors("other", NOW)])
+    assert (await teller.of(alert("new_error", operation=operation))).error_group is None

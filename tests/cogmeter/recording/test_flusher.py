@@ -519,9 +519,9 @@ async def test_the_last_flush_stores_errors(recorder, store, monkeypatch):
     assert len(await store.errors.groups(0, 2**53)) == 1
 
 
-async def test_new_and_reopened_groups_are_reported_and_reopened_ones_marked(recorder, store):
+async def test_errors_are_reported_with_their_new_and_reopened_groups_and_those_are_marked(recorder, store):
     reported = []
-    writer = Flusher(recorder, store, on_error_groups=reported.append)
+    writer = Flusher(recorder, store, on_errors=lambda batches, changes: reported.append((batches, changes)))
     fail(recorder)
     await writer.flush()
     fail(recorder)
@@ -532,17 +532,18 @@ async def test_new_and_reopened_groups_are_reported_and_reopened_ones_marked(rec
     fail(recorder)
     await writer.flush()
 
-    assert [[change.reopened for change in changes] for changes in reported] == [[False], [True]]
+    assert [sum(batch.counts.values()) for batches, _ in reported for batch in batches] == [1, 1, 1]
+    assert [[change.reopened for change in changes] for _, changes in reported] == [[False], [], [True]]
     (marker,) = await store.markers(0, 2**53)
     assert (marker.kind, marker.name) == ("error", "error came back: ValueError in fail")
 
 
-async def test_a_failing_report_of_groups_does_not_fail_the_flush(recorder, store, caplog):
-    def report(changes):
+async def test_a_failing_report_of_errors_does_not_fail_the_flush(recorder, store, caplog):
+    def report(batches, changes):
         raise RuntimeError
 
     fail(recorder)
-    await Flusher(recorder, store, on_error_groups=report).flush()
+    await Flusher(recorder, store, on_errors=report).flush()
 
     assert len(await store.errors.groups(0, 2**53)) == 1
-    assert "could not be reported" in caplog.text
+    assert "could not be counted for alerts" in caplog.text

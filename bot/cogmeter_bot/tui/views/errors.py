@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, ClassVar, Final, NamedTuple
 from textual.containers import VerticalScroll
 from textual.widgets import Static
 
-from cogmeter.render.error_text import frame_text
+from cogmeter.recording.frames import frame_text
 from cogmeter_bot.cli.errors import error_line, error_report, people_text, place_text, state_text
 from cogmeter_bot.cli.output import BAD, DIM, Column
 from cogmeter_bot.cli.text import ms, one_line, timestamp

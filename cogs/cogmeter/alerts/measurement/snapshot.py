@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from cogmeter.alerts.measurement.errors import RecentErrors
 from cogmeter.alerts.measurement.gauges import GaugeHistory
 
 if TYPE_CHECKING:
@@ -46,4 +47,5 @@ class Snapshot:
     running: Sequence[LongRunning] = ()  # the oldest of each name, oldest first
     grown: GrownObjects | None = None
     longest_stall: tuple[float, str] | None = None  # milliseconds, and where
+    errors: RecentErrors = field(default_factory=RecentErrors)
     deviations: Mapping[str, Deviation] = field(default_factory=dict)  # by service

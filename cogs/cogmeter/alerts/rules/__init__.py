@@ -4,7 +4,18 @@ from __future__ import annotations
 
 from typing import Final
 
-from cogmeter.alerts.rules import burn, connection, costs, dependency, deviation, guide, process, running, traffic
+from cogmeter.alerts.rules import (
+    burn,
+    connection,
+    costs,
+    dependency,
+    deviation,
+    errors,
+    guide,
+    process,
+    running,
+    traffic,
+)
 from cogmeter.alerts.rules.rule import AlertKind, Rule
 
 RULES: Final[dict[str, Rule]] = {
@@ -16,6 +27,9 @@ RULES: Final[dict[str, Rule]] = {
         traffic.LOW_TRAFFIC,
         burn.BURN_RATE,
         dependency.DEPENDENCY,
+        errors.LOGGED_ERRORS,
+        errors.UNHANDLED_ERRORS,
+        errors.NEW_ERROR,
         connection.FIRST_RESPONSES,
         process.STALL,
         connection.GATEWAY_LATENCY,

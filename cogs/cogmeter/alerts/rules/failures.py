@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
@@ -12,12 +13,14 @@ from cogmeter.alerts.measurement import values
 from cogmeter.alerts.measurement.history import HALF_HOUR_S, HOUR_S, THREE_DAYS_S
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from numpy.typing import NDArray
 
     from cogmeter.alerts.measurement.snapshot import Snapshot
     from cogmeter.alerts.measurement.values import CountArray, Values
+    from cogmeter.alerts.model import Reading, Subject
+    from cogmeter.alerts.rules.rule import Bounds, Rule, RuleLimits
 
 FEWEST: Final = 3  # failures for an error rate: among the fewest operations, two may be chance
 KEPT: Final = 0.5  # share of the minimum that keeps an alert active, so that it does not flap at the edge
@@ -81,3 +84,35 @@ class Failures:
         """Return the usual error rate: that of the days before the alert window."""
         (operations, failures), (days, failed) = self.spans[0], self.days
         return values.error_rates(np.maximum(days - operations, 0), np.maximum(failed - failures, 0))
+
+
+def beyond(operations: CountArray, failures: CountArray, bounds: Bounds) -> NDArray[np.int64]:
+    """Return the places with shares beyond the recovery threshold, and enough operations to keep an alert active."""
+    enough = (operations >= KEPT * bounds.min_operations) & (operations > 0)
+    return np.flatnonzero((values.error_rates(operations, failures) > bounds.recovery) & enough)
+
+
+def readings(
+    rule: Rule,
+    text: Callable[[float], str],
+    subjects: Sequence[Subject],
+    failures: Failures,
+    bounds: Bounds,
+    *,
+    fewest: CountArray | int,
+    limits: RuleLimits,
+) -> Iterator[Reading]:
+    """Build the readings of shares; ``text`` is the beginning of a message.
+
+    Fewer failures are needed to keep an alert active than to raise it.
+    """
+    shares = values.error_rates(*failures.spans[0])
+    continues = failures.enough(bounds.min_operations, fewest, KEPT)
+    breached = (shares > bounds.threshold) & failures.enough(bounds.min_operations, fewest)
+    breached &= failures.no_chance(bounds.recovery, bounds.min_operations)
+    for place in np.flatnonzero(continues).tolist():
+        subject, share = subjects[place], float(shares[place])
+        reading = rule.reading(subject, share, limits.of(subject), text(share))
+        if reading.breached and not breached[place]:
+            reading = dataclasses.replace(reading, breached=False)
+        yield reading

@@ -2,23 +2,21 @@
 
 from __future__ import annotations
 
-import dataclasses
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
 from cogmeter.alerts.measurement import values
 from cogmeter.alerts.measurement.history import THREE_DAYS_S
-from cogmeter.alerts.rules.failures import FEWEST, KEPT, Failures
+from cogmeter.alerts.rules.failures import FEWEST, KEPT, Failures, beyond, readings
 from cogmeter.alerts.rules.rule import OPERATION, Replay, Rule, duration, number, percent
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator
 
     from numpy.typing import NDArray
 
     from cogmeter.alerts.measurement.snapshot import Snapshot
-    from cogmeter.alerts.measurement.values import CountArray
     from cogmeter.alerts.measurement.window import Counts
     from cogmeter.alerts.model import Reading, Subject
     from cogmeter.alerts.rules.rule import Bounds, RuleLimits
@@ -30,12 +28,13 @@ def error_rate(snapshot: Snapshot, limits: RuleLimits) -> Iterator[Reading]:
     """Compare the error rate of services, and of operations if a service has several, with the threshold."""
     bounds = limits.bounds(ERROR_RATE.name, snapshot.services)
     counts = snapshot.by_service
-    indexes = _beyond(values.error_rates(counts.operations, counts.failures), bounds, counts, KEPT)
-    names = [(snapshot.services[place], "") for place in _listed(indexes)]
-    yield from _shares(names, Failures.of_services(snapshot, indexes), bounds.at(indexes), FEWEST, limits)
+    indexes = beyond(counts.operations, counts.failures, bounds)
+    subjects = [ERROR_RATE.subject(snapshot.services[place]) for place in _listed(indexes)]
+    failures = Failures.of_services(snapshot, indexes)
+    yield from readings(ERROR_RATE, _rate_text, subjects, failures, bounds.at(indexes), fewest=FEWEST, limits=limits)
     bounds = limits.bounds_by_series(ERROR_RATE.name, snapshot.services, snapshot.series)
     counts = snapshot.by_series
-    indexes = _beyond(values.error_rates(counts.operations, counts.failures), bounds, counts, KEPT)
+    indexes = beyond(counts.operations, counts.failures, bounds)
     # The only operation of a service counts as the service. With many operations a few failures of one are chance, so
     # an operation needs more of them, unless it has its own threshold.
     named = {(subject.service, subject.operation) for subject in limits.explicit(ERROR_RATE.name, "threshold")}
@@ -43,8 +42,9 @@ def error_rate(snapshot: Snapshot, limits: RuleLimits) -> Iterator[Reading]:
     alone = counts.operations[indexes] == snapshot.by_service.operations[snapshot.service_of[indexes]]
     judged = own | ((counts.failures[indexes] >= KEPT * MIN_FAILURES) & ~alone)
     indexes, fewest = indexes[judged], np.where(own[judged], FEWEST, MIN_FAILURES)
-    names = [snapshot.series[place] for place in _listed(indexes)]
-    yield from _shares(names, _of_series(snapshot, indexes), bounds.at(indexes), fewest, limits)
+    subjects = [ERROR_RATE.subject(*snapshot.series[place]) for place in _listed(indexes)]
+    failures = _of_series(snapshot, indexes)
+    yield from readings(ERROR_RATE, _rate_text, subjects, failures, bounds.at(indexes), fewest=fewest, limits=limits)
 
 
 def response_time(snapshot: Snapshot, limits: RuleLimits) -> Iterator[Reading]:
@@ -132,20 +132,8 @@ def _times_ms(snapshot: Snapshot, bounds: Bounds, statistic: str) -> values.Valu
     return measured
 
 
-def _shares(
-    names: Sequence[tuple[str, str]], failures: Failures, bounds: Bounds, fewest: CountArray | int, limits: RuleLimits
-) -> Iterator[Reading]:
-    """Build readings of error rates. Fewer failures are needed to keep an alert active than to raise it."""
-    rates = values.error_rates(*failures.spans[0])
-    continues = failures.enough(bounds.min_operations, fewest, KEPT)
-    breached = (rates > bounds.threshold) & failures.enough(bounds.min_operations, fewest)
-    breached &= failures.no_chance(bounds.recovery, bounds.min_operations)
-    for place in _listed(np.flatnonzero(continues)):
-        subject, rate = ERROR_RATE.subject(*names[place]), float(rates[place])
-        reading = ERROR_RATE.reading(subject, rate, limits.of(subject), f"Error rate of {percent(rate)}")
-        if reading.breached and not breached[place]:
-            reading = dataclasses.replace(reading, breached=False)
-        yield reading
+def _rate_text(rate: float) -> str:
+    return f"Error rate of {percent(rate)}"
 
 
 def _time(subject: Subject, value_ms: float, limits: RuleLimits) -> Reading:

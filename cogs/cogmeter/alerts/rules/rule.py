@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final, Literal, Protocol, TypeAlias
 
 from cogmeter.alerts.model import BOT, CRITICAL, WARNING, Reading, Subject
-from cogmeter.recording.service_names import ACKNOWLEDGEMENT, DEPENDENCIES, TASKS, is_dependency
+from cogmeter.recording.service_names import ACKNOWLEDGEMENT, TASKS, is_dependency
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from cogmeter.alerts.measurement.values import CountArray, Values
     from cogmeter.alerts.model import Limit
     from cogmeter.settings import Settings
+    from cogmeter_storage.errors import ErrorKind
 
 CRITICAL_FROM: Final = 1.6  # times the threshold; the guide's three examples fit this
 RECOVERED_AT: Final = 0.8  # times the threshold
@@ -29,7 +30,7 @@ OPERATION: Final = "service, operation"
 WHOLE_BOT: Final = "bot"
 BOT_AND_SERVICE: Final = "bot, service"
 LOOP: Final = "loop"
-DEPENDENCY_SERVICE: Final = ", ".join(f"{name}*" for name in DEPENDENCIES)  # "http.*, db.*"
+DEPENDENCY_SERVICE: Final = "dependency"
 _ONLY_SERVICE: Final = {WHOLE_BOT: BOT, ACKNOWLEDGEMENT: ACKNOWLEDGEMENT}
 
 
@@ -148,6 +149,8 @@ class Rule(AlertKind):
     statistic_setting: str = ""  # the field of Settings with the statistic that it compares
     source: str = ""  # the service with its operations, where its readings name the bot
     slowest: bool = False  # the example of an incident is the slowest operation, not a failure
+    error_kind: ErrorKind | None = None  # the error of an incident is the most frequent stored one of this kind
+    one_error: bool = False  # its readings name a group of errors, see measurement.errors
     explained_by: tuple[str, ...] = ()  # rules whose breach of the same service explains this one; ANY_RULE: all
     explained_by_bot: tuple[str, ...] = ()  # rules whose breach of the bot as a whole explains this one
     # How long after the other breach, by the reading's threshold; None: the default of ``Suppression``.

@@ -28,7 +28,7 @@ def misplaced(subject: Subject) -> str:
     if rule.only_service and (subject.service not in {"", rule.only_service} or subject.operation):
         return f"{subject.rule} is about the bot as a whole: leave the service and the operation out."
     if rule.about == DEPENDENCY_SERVICE and not rule.judges(subject.service):
-        return f"{subject.rule} is about {rule.about}: name such a service, or none."
+        return f"{subject.rule} is about services that the bot calls (http.*, db.*): name such a service, or none."
     if subject.operation and not rule.by_operation:
         return f"{subject.rule} judges whole services: leave the operation out."
     return ""

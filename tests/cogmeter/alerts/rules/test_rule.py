@@ -13,7 +13,7 @@ from cogmeter.alerts.rules.traffic import LOW_TRAFFIC
 from cogmeter.alerts.thresholds.effective import EffectiveLimits, misplaced
 from cogmeter.alerts.thresholds.keys import FIELDS, OverrideKey, span_of
 from cogmeter.alerts.thresholds.limits import Limits
-from cogmeter.recording.service_names import ACKNOWLEDGEMENT, BACKGROUND
+from cogmeter.recording.service_names import ACKNOWLEDGEMENT, BACKGROUND, UNHANDLED
 from cogmeter.render.charts.curve import UNITS
 from cogmeter.render.rule_text import FIELD_LABELS, limit_text, measured, rule_title
 from cogmeter.schemas.base import measured as json_number
@@ -104,7 +104,7 @@ def test_what_explains_a_rule_is_a_rule(rule):
 
 @every_rule
 def test_a_rule_names_only_services_and_settings_that_exist(rule):
-    assert rule.source in {"", *BACKGROUND}
+    assert rule.source in {"", *BACKGROUND, UNHANDLED}
     assert not rule.source or rule.only_service == BOT
     assert not rule.statistic_setting or rule.statistic_setting in Settings.model_fields
     assert rule.about in {
@@ -113,7 +113,7 @@ def test_a_rule_names_only_services_and_settings_that_exist(rule):
         "bot",
         "bot, service",
         "loop",
-        DEPENDENCY_SERVICE,
+        "dependency",
         ACKNOWLEDGEMENT,
     }
     assert rule.digits >= 0
