@@ -1,6 +1,7 @@
 """Removes secrets from text before it is stored or shown: tokens, webhook and interaction URLs, passwords in URLs.
 
-``without_ids`` also removes Discord ids before text leaves the bot. ``shown`` and ``quoted`` prepare a value that a
+``without_ids`` also removes Discord ids before text leaves the bot, ``without_queries`` the queries of URLs, which HTTP
+clients put into the texts of their exceptions. ``shown`` and ``quoted`` prepare a value that a
 user entered (a setting, an option, a field of a request or file) for a message that repeats it.
 """
 
@@ -34,6 +35,8 @@ _LIKELY: Final = re.compile(
     r"(?P<host>https?://(?:[^\s/?#@]*@)?[^\s/?#@]*[/?#])\S+"
     r"|(?<![\w+=-])(?=[\w+=-]{0,99}\d)(?=[\w+=-]{0,99}[A-Za-z])[\w+=-]{24,}"
 )
+# Keys and the texts of users are often parameters of a request. What ends a URL in a text is not part of it.
+_QUERY: Final = re.compile(r"((?:http|ws)s?://[^\s?#'\"<>]*+[?#])[^\s'\"<>]++")
 _ID: Final = re.compile(r"\b\d{15,21}\b")  # Discord's ids, from 2015 on
 
 
@@ -48,6 +51,11 @@ def redact(text: str) -> str:
 def without_ids(text: str) -> str:
     """Return the text with each Discord id replaced by ``(id)``."""
     return _ID.sub("(id)", text)
+
+
+def without_queries(text: str) -> str:
+    """Return the text with the query of each URL replaced by ``[redacted]``."""
+    return _QUERY.sub(rf"\1{MARK}", text) if "://" in text else text
 
 
 def shown(value: object, *, strict: bool = False, limit: int = LONGEST) -> str:

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cogmeter.recording.operation import MAX_ERROR, error_text
-from cogmeter.redaction import _SECRETS, quoted, redact, shown
+from cogmeter.redaction import _SECRETS, quoted, redact, shown, without_queries
 
 # Built from parts: a scanner for leaked tokens would find them otherwise.
 TOKEN = ".".join(("MTIzNDU2Nzg5MDEyMzQ1Njc4", "GhIjKl", "abcdefghijklmnopqrstuvwxyz0123456789AB"))  # noqa: FLY002 - see above
@@ -108,3 +108,16 @@ def test_a_secret_that_is_cut_is_not_shown_in_part(before):
 )
 def test_where_a_secret_may_have_been_pasted_what_looks_like_one_is_hidden(value, kept):
     assert shown(value, strict=True) == kept
+
+
+@pytest.mark.parametrize(
+    ("text", "kept"),
+    [
+        ("404, url='https://a.example/find?q=my+diary&key=1'", "404, url='https://a.example/find?[redacted]'"),
+        ('for url "wss://b.example#s3cret" at 3', 'for url "wss://b.example#[redacted]" at 3'),
+        ("GET http://c.example/a/b failed?", "GET http://c.example/a/b failed?"),
+        ("what? nothing://x?y", "what? nothing://x?y"),
+    ],
+)
+def test_queries_of_urls_are_hidden(text, kept):
+    assert without_queries(text) == kept

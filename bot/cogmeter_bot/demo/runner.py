@@ -17,8 +17,10 @@ from typing import TYPE_CHECKING, Any, Final
 import discord
 from discord.ext import commands, tasks
 
+import cogmeter
 from cogmeter_bot.bot import ExampleBot, run_until_stopped
 from cogmeter_bot.demo.environment import demo_environment, post_alerts_to
+from cogmeter_bot.demo.errors import past_errors
 from cogmeter_bot.demo.gauges import simulate_heartbeats, store_gauges
 from cogmeter_bot.demo.history import make_history, store_history
 from cogmeter_bot.demo.past import past_alerts, store_alerts, store_traces
@@ -30,6 +32,7 @@ from cogmeter_storage import open_store
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
+INDEX_S: Final = 45.0  # shorter than the threshold of the rule "hung"
 BLOCK_S: Final = 0.18  # reported as a stall, and far below the alert threshold
 EXTRA: Final = ("simcord", "markdown_it", "linkify_it", "regex")
 GREETING: Final = """This Discord, the traffic and the incidents are simulated. The bot, the monitor, the database, \
@@ -38,6 +41,7 @@ the charts and the alerts are real.
 Type `/`, choose a command and press Send:
 - `/perf summary`: the state of all services
 - `/perf stats`: one service, with its slowest operations and latest errors
+- `/perf errors`, `/perf running`: errors with file and line, and what runs now
 - `/perf alerts`, `/perf thresholds view`, `/perf report`: past alerts, their thresholds, and a review of both
 - `/mood`, `/remember`, `/ask`, `/relate`, `/connect`, `/look`: commands of the bot, recorded as in any bot
 
@@ -64,7 +68,7 @@ class DemoBot(ExampleBot):
 
 
 class DemoLoops(commands.Cog, name="chores"):
-    """Three background loops; ``write_digest`` blocks the event loop, a mistake that cogmeter reports as a stall."""
+    """Four background loops. One runs for long; ``write_digest`` blocks the event loop: a stall."""
 
     async def cog_load(self) -> None:
         """Start the loops in an empty context; the simulator suspends tasks that it knows until its clock advances."""
@@ -77,7 +81,7 @@ class DemoLoops(commands.Cog, name="chores"):
             loop.cancel()
 
     def _loops(self) -> Iterable[tasks.Loop[Any]]:
-        return (self.refresh_feeds, self.trim_memory, self.write_digest)
+        return (self.refresh_feeds, self.trim_memory, self.index_messages, self.write_digest)
 
     @tasks.loop(seconds=20)
     async def refresh_feeds(self) -> None:
@@ -88,6 +92,12 @@ class DemoLoops(commands.Cog, name="chores"):
     async def trim_memory(self) -> None:
         """Wait as for a database."""
         await asyncio.sleep(0.03)
+
+    @tasks.loop(seconds=INDEX_S + 1)
+    async def index_messages(self) -> None:
+        """Run for long: it is listed as running now, with this line."""
+        with cogmeter.operation("knowledge-graph", "index"):
+            await asyncio.sleep(INDEX_S)
 
     @tasks.loop(minutes=5)
     async def write_digest(self) -> None:
@@ -140,7 +150,7 @@ async def _run(options: DemoOptions, url: str, echo: Callable[[str], object]) ->
     if options.history_days:
         echo(f"Generating {options.history_days:g} days of history ...")
         await _store_past(options, url)
-    bot, traffic = DemoBot(), Traffic(options.seed)
+    bot = DemoBot()
     async with World(bot) as world:
         post_alerts_to(world.channel.id)
         simulate_heartbeats(bot)
@@ -148,6 +158,8 @@ async def _run(options: DemoOptions, url: str, echo: Callable[[str], object]) ->
         await bot.add_cog(DemoLoops())
         dashboard = _dashboard_url(bot)
         await _greet(bot, world.channel.id, dashboard)
+        monitor = bot.get_cog("cogmeter").monitor  # type: ignore[union-attr]  # the cog of the extension just loaded
+        traffic = Traffic(options.seed, store_errors=monitor.store.errors.add)
         traffic.start()
         try:
             async with world.page(options.port) as address:
@@ -164,6 +176,7 @@ async def _store_past(options: DemoOptions, url: str) -> None:
     try:
         await store_history(store, history, until_us=until_us)
         await store_alerts(store, past_alerts(history, until_us), until_us=until_us, days=options.history_days)
+        await store.errors.add(past_errors(history, until_us, options.history_days, options.seed))
         await store_gauges(store, until_us=until_us, days=options.history_days, seed=options.seed)
         await store_traces(store, until_us=until_us, days=options.history_days, seed=options.seed)
     finally:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import contextvars
 import time
 from typing import TYPE_CHECKING, Any, Final
@@ -10,21 +11,35 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 
 import cogmeter
+from cogmeter.recording.error_batches import merge
+from cogmeter_bot.demo.errors import live_error, live_logged_error
 from cogmeter_bot.demo.incidents import RETRIES_PER_S, Incident, live_incidents, main_operation
 from cogmeter_bot.demo.profiles import PROFILES, Profile, activity
+from cogmeter_storage.base import StorageError
+from cogmeter_storage.model import FAILURES
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Awaitable, Callable, Sequence
+
+    from cogmeter_storage.errors import ErrorBatch, ErrorKind
 
 STEP_S: Final = 0.5
+LOGGED_EVERY_S: Final = 25.0  # on average
 
 
 class Traffic:
-    """A task that records operations at the rates of the profiles."""
+    """A task that records operations at the rates of the profiles, and stores the errors of those that fail."""
 
-    def __init__(self, seed: int, *, record: Callable[..., None] = cogmeter.record) -> None:
+    def __init__(
+        self,
+        seed: int,
+        *,
+        record: Callable[..., None] = cogmeter.record,
+        store_errors: Callable[[Sequence[ErrorBatch]], Awaitable[object]] | None = None,
+    ) -> None:
         self._rng = np.random.default_rng(seed + 1)  # other numbers than the history's
-        self._record = record
+        self._record, self._store_errors = record, store_errors
+        self._errors: dict[tuple[str, ErrorKind], ErrorBatch] = {}  # of the present step
         self._incidents = live_incidents(self._rng)
         self._incident: Incident = next(self._incidents)
         self._task: asyncio.Task[None] | None = None
@@ -51,9 +66,11 @@ class Traffic:
             if incident is not None and profile is main_operation(incident.service):
                 per_s += RETRIES_PER_S
             for _ in range(self._rng.poisson(per_s * length_s)):
-                self._record_one(profile, incident)
+                self._record_one(profile, incident, now_us)
+        if self._rng.random() < length_s / LOGGED_EVERY_S:
+            merge(self._errors, live_logged_error(now_us, self._rng))
 
-    def _record_one(self, profile: Profile, incident: Incident | None) -> None:
+    def _record_one(self, profile: Profile, incident: Incident | None, now_us: int) -> None:
         active = incident if incident is not None and incident.affects(profile) else None
         # A low rate without an incident: in a short window, two failures of twenty would raise an alert.
         failure_rate = active.failure_rate if active else profile.failure_rate / 4
@@ -65,6 +82,9 @@ class Traffic:
             outcome, text = profile.failures[int(self._rng.integers(len(profile.failures)))]
             details = {"outcome": outcome, "error": text}
             duration_ms = profile.failed_ms or duration_ms
+            error = live_error(profile, text, now_us, self._rng) if outcome in FAILURES else None
+            if error is not None:
+                merge(self._errors, error)
         if profile.metadata is not None:
             details["metadata"] = profile.metadata(self._rng, duration_ms)
         self._record(profile.service, profile.operation, duration_ms=duration_ms, **details)
@@ -76,3 +96,7 @@ class Traffic:
             now = time.perf_counter()
             self.step(now - start, now - last, time.time_ns() // 1000)
             last = now
+            errors, self._errors = list(self._errors.values()), {}
+            if errors and self._store_errors is not None:
+                with contextlib.suppress(StorageError):  # the monitor reports it
+                    await self._store_errors(errors)

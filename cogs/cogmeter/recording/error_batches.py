@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 from cogmeter.recording.frames import place_of
 from cogmeter.recording.operation import MAX_ERROR
-from cogmeter.redaction import redact, without_ids
+from cogmeter.redaction import redact, without_ids, without_queries
 from cogmeter_storage.errors import MAX_EXAMPLES, MAX_PEOPLE, ErrorBatch, ErrorExample, ErrorKind, ErrorLink, Frame
 from cogmeter_storage.model import DAY_US
 
@@ -186,8 +186,8 @@ def _cached_frame(file: str, function: str, number: int) -> Frame:
 
 
 def _stored(text: str) -> str:
-    """Return a text without secrets, ids, and characters that a database does not store; at most 500 characters."""
-    shortened = without_ids(redact(text[:MAX_TEXT]))[:MAX_ERROR]
+    """Return at most 500 characters of a text, without secrets, ids, queries of URLs, and what no database stores."""
+    shortened = without_ids(without_queries(redact(text[:MAX_TEXT])))[:MAX_ERROR]
     return shortened.encode("utf-8", "replace").decode("utf-8").replace("\0", "\N{REPLACEMENT CHARACTER}")
 
 

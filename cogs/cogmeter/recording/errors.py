@@ -110,15 +110,21 @@ class ErrorRecorder:
             self._drop()
         return True
 
-    def unhandled(self, error: BaseException | None, message: str, service: str, operation: str) -> bool:
-        """Count an exception that ended a task, callback or thread, or a report of one; False if counted already."""
+    def unhandled(
+        self, error: BaseException | None, message: str, service: str, operation: str, *, code: CodeType | None = None
+    ) -> bool:
+        """Count an exception that ended a task, callback or thread, or a report of one; False if counted already.
+
+        ``code`` is the host's code that a report without an exception is about.
+        """
         where = Where(service, operation)
         if error is not None:
             return self._count(ErrorKind.UNHANDLED, error, where)
         try:
             text = str(message)[:MAX_TEXT]
-            key = Key(ErrorKind.UNHANDLED, "unhandled", 0, masked(text))
-            self._add(key, None, where, lambda: (Link("unhandled", text, ()),))
+            line = None if code is None else (code, code.co_firstlineno)
+            key = Key(ErrorKind.UNHANDLED, "unhandled", 0 if code is None else id(code), masked(text))
+            self._add(key, line, where, lambda: (Link("unhandled", text, () if line is None else (line,)),))
         except Exception:  # noqa: BLE001 - see ``logged``
             self._drop()
         return True

@@ -12,7 +12,7 @@ import time
 from typing import TYPE_CHECKING, Any, ClassVar, Final, Protocol
 
 from cogmeter.recording.tracing import Entered, current, inherited
-from cogmeter.redaction import redact
+from cogmeter.redaction import redact, without_queries
 from cogmeter_storage.model import Outcome
 
 if TYPE_CHECKING:
@@ -178,7 +178,7 @@ def error_text(error: object) -> str:
         text = f"{type(error).__name__}: {text}" if text else type(error).__name__
     # Cut twice: first, so that a megabyte is not searched for secrets, then to the final length. Lone surrogates and
     # NUL are valid in a Python string, but not in a database.
-    shortened = redact(text[: 4 * MAX_ERROR])[:MAX_ERROR]
+    shortened = without_queries(redact(text[: 4 * MAX_ERROR]))[:MAX_ERROR]
     return shortened.encode("utf-8", "replace").decode("utf-8").replace("\0", "\N{REPLACEMENT CHARACTER}")
 
 

@@ -93,7 +93,11 @@ class UnhandledErrors(Surface):
         started_in = None if context is None else running.operation_in(context)
         message = IN_CALLBACK if "handle" in report else str(report.get("message"))
         origin = getattr(source, "_callback", source)  # of a handle; no public name
-        return self._count(error, message, self._name(error, source, origin), started_in)
+        code = None
+        if error is None and isinstance(source, asyncio.Task):  # destroyed while it waited: the line is lost
+            code = getattr(source.get_coro(), "cr_code", None)
+            code = code if code is not None and place_of(code.co_filename)[1] else None
+        return self._count(error, message, self._name(error, source, origin), started_in, code)
 
     def _count_of_thread(self, args: Any) -> bool:
         if issubclass(args.exc_type, _ENDINGS):
@@ -107,9 +111,16 @@ class UnhandledErrors(Surface):
         name = self._name(unraisable.exc_value, None, type(unraisable.object))
         return self._count(unraisable.exc_value, IGNORED, name, None)
 
-    def _count(self, error: BaseException | None, message: str, name: str, started_in: RunningOperation | None) -> bool:
+    def _count(
+        self,
+        error: BaseException | None,
+        message: str,
+        name: str,
+        started_in: RunningOperation | None,
+        code: CodeType | None = None,
+    ) -> bool:
         service, operation = (UNHANDLED, name) if started_in is None else (started_in.service, started_in.operation)
-        self.context.recorder.errors.unhandled(error, f"{message}: {name}", service, operation)
+        self.context.recorder.errors.unhandled(error, f"{message}: {name}", service, operation, code=code)
         return True
 
     def _name(self, error: BaseException | None, task: object, origin: object) -> str:

@@ -120,7 +120,7 @@ async def test_the_chores_run_without_anybody_moving_a_clock_and_end_with_their_
     await chores.cog_load()
     while not blocked:
         await asyncio.sleep(0.05)
-    loops = (chores.refresh_feeds, chores.trim_memory, chores.write_digest)
+    loops = (chores.refresh_feeds, chores.trim_memory, chores.index_messages, chores.write_digest)
     assert all(loop.is_running() for loop in loops)
     await chores.cog_unload()
     while any(loop.is_running() for loop in loops):

@@ -137,15 +137,16 @@ async def test_an_exception_that_is_retrieved_is_no_error(bot, watching, errors,
     assert reports["loop"] == []
 
 
-async def test_a_task_that_is_destroyed_before_its_end_is_an_error_without_exception(bot, watching, errors, reports):
+async def test_a_task_that_is_destroyed_before_its_end_is_an_error_at_its_coroutine(bot, watching, recorder, reports):
     async with watching(bot, *SURFACES):
         task = asyncio.create_task(Quiet().wait())
         await asyncio.sleep(0)
         del task
         gc.collect()
-    (error,) = errors()
-    assert (error.kind, error.operation) == ("unhandled", "Feed.wait")
-    assert "Task was destroyed but it is pending" in error.message
+    (batch,) = recorder.errors.take()
+    assert [operation for _, operation, _ in batch.counts] == ["Feed.wait"]
+    assert batch.message == "Task was destroyed but it is pending!: Feed.wait"
+    assert (batch.place.file.rpartition("/")[2], batch.place.function) == ("test_unhandled_errors.py", "Feed.wait")
     assert reports["loop"] == ["Task was destroyed but it is pending!"]
 
 

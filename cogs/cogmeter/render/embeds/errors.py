@@ -78,8 +78,9 @@ def _lines(trend: ErrorTrend, deploy: Marker | None, now_us: int) -> list[str]:
     if people:
         parts.append(people)
     parts += [group.kind.value, *_state_words(trend, deploy, now_us), when(group.last_us), f"Error {group.id}"]
+    head = f"**{plain(group.type, 80)}** in {code(place_text(group.place), 120)}"
     return [
-        f"**{plain(group.type, 80)}** in {code(place_text(group.place), 120)}: {plain(group.message, 120)}",
+        f"{head}: {plain(group.message, 120)}" if group.message else head,
         below(" · ".join(parts)),
     ]
 

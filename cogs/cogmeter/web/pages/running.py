@@ -15,15 +15,19 @@ LISTED: Final = 200  # the longest
 async def show_running(view: PageView[PageParams]) -> web.Response:
     """Show the operations that run now, of all services or of the selected one."""
     reader = await view.monitor.running()
-    operations = await reader.page(LISTED)
-    service = view.params.service
+    service, count = view.params.service, len(reader)
+    if service is None:
+        operations = await reader.page(LISTED)
+    else:
+        operations = [operation for operation in await reader.page(count) if operation.service == service]
+        count = len(operations)
     return await page_response(
         view,
         "running.html",
         title="Running now",
-        operations=[operation for operation in operations if service in {None, operation.service}],
-        total=len(reader),
-        left_out=len(reader) - len(operations),
+        operations=operations[:LISTED],
+        count=count,
+        left_out=max(count - LISTED, 0),
     )
 
 

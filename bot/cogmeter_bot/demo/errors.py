@@ -1,0 +1,112 @@
+"""The errors of the simulated bot with their place: those of the past, and those of live traffic."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+import numpy as np
+
+from cogmeter.recording.error_batches import fingerprint
+from cogmeter_bot.demo.profiles import PROFILES
+from cogmeter_storage.errors import ErrorBatch, ErrorExample, ErrorKind, ErrorLink, Frame
+from cogmeter_storage.model import DAY_US, FAILURES, HOUR_US
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from numpy.random import Generator
+
+    from cogmeter_bot.demo.history import GeneratedHistory
+    from cogmeter_bot.demo.profiles import Profile
+
+VERSION: Final = "1.4"
+USERS: Final = 40
+LOGGED_PER_DAY: Final = 9.0
+LOST_PER_DAY: Final = 1.5
+
+# The file and line of each service's errors. Errors of other services have no stack.
+_PLACES: Final = {
+    "core-intelligence": ("services/answers.py", 64),
+    "sentiment-analysis": ("services/sentiment.py", 31),
+    "context-memory": ("services/memory.py", 47),
+    "knowledge-graph": ("services/graph.py", 72),
+    "multimodal-processing": ("services/images.py", 53),
+    "web-crawling": ("services/web.py", 88),
+    "discord.commands": ("cogs/chat.py", 40),
+    "discord.tasks": ("cogs/chores.py", 22),
+}
+_LISTENER: Final = ("discord.listeners", "on_message Chat.on_message")
+_CALL: Final = Frame("discord/app_commands/commands.py", "Command._do_call", 858, own=False)
+_ANSWER: Final = Frame("cogs/chat.py", "Chat.on_message", 91, own=True)
+_ASK: Final = Frame("services/answers.py", "Answers.ask", 71, own=True)
+_REQUEST: Final = Frame("openai/_base_client.py", "AsyncAPIClient.request", 1500, own=False)
+_TRANSPORT: Final = Frame("httpx/_transports/default.py", "map_httpcore_exceptions", 118, own=False)
+_LOGGED: Final = (
+    ErrorLink("openai.APITimeoutError", "Request timed out.", (_ANSWER, _ASK, _REQUEST)),
+    ErrorLink("httpx.ReadTimeout", "", (_TRANSPORT,)),
+)
+_LOST: Final = (ErrorLink("KeyError", "'title'", (Frame("cogs/feeds.py", "Feeds.announce", 37, own=True),)),)
+
+
+def past_errors(history: GeneratedHistory, until_us: int, days: float, seed: int) -> list[ErrorBatch]:
+    """Return the errors of the failed operations of a history, some logged errors, and some of lost tasks."""
+    rng = np.random.default_rng(seed + 4)
+    series, end, _, outcome, error, _ = history.table.T
+    batches: list[ErrorBatch] = []
+    for number, profile in enumerate(PROFILES):
+        failed = (series == number) & np.isin(outcome, FAILURES)
+        for place, text in enumerate(history.errors):
+            times = end[failed & (error == place)]
+            if text is not None and len(times) and profile.service in _PLACES:
+                batches.append(_failed(profile, text, times.tolist(), rng))
+    for kind, chain, names, per_day in (
+        (ErrorKind.LOGGED, _LOGGED, _LISTENER, LOGGED_PER_DAY),
+        (ErrorKind.UNHANDLED, _LOST, ("discord.commands", "remember"), LOST_PER_DAY),
+    ):
+        length_us = days * DAY_US
+        times = np.sort(until_us - rng.uniform(HOUR_US, max(length_us, 2 * HOUR_US), 1 + rng.poisson(per_day * days)))
+        batches.append(_batch(kind, chain, names, times.astype(int).tolist(), rng))
+    return batches
+
+
+def live_error(profile: Profile, text: str, at_us: int, rng: Generator) -> ErrorBatch | None:
+    """Return the error of one failed operation; None if it has no stack."""
+    return _failed(profile, text, [at_us], rng) if profile.service in _PLACES else None
+
+
+def live_logged_error(at_us: int, rng: Generator) -> ErrorBatch:
+    """Return one error that the bot caught and logged."""
+    return _batch(ErrorKind.LOGGED, _LOGGED, _LISTENER, [at_us], rng)
+
+
+def _failed(profile: Profile, text: str, times_us: list[int], rng: Generator) -> ErrorBatch:
+    file, line = _PLACES[profile.service]
+    kind, _, message = text.partition(": ")
+    frame = Frame(file, profile.operation, line + len(kind) + 3 * len(profile.operation), own=True)
+    chain = (ErrorLink(kind, message, (_CALL, frame)),)
+    return _batch(ErrorKind.FAILED, chain, (profile.service, profile.operation), times_us, rng)
+
+
+def _batch(
+    kind: ErrorKind, chain: tuple[ErrorLink, ...], names: tuple[str, str], times_us: list[int], rng: Generator
+) -> ErrorBatch:
+    days, numbers = np.unique(np.array(times_us) // DAY_US, return_counts=True)
+    counts: Mapping[tuple[str, str, int], int] = {
+        (*names, day): number for day, number in zip(days.tolist(), numbers.tolist(), strict=True)
+    }
+    users = [f"{number:08x}" for number in rng.integers(1, USERS, min(len(times_us), USERS)).tolist()]
+    place = next(frame for frame in reversed(chain[0].frames) if frame.own)
+    return ErrorBatch(
+        fingerprint=fingerprint(chain[0].type, place, ""),
+        kind=kind,
+        type=chain[0].type,
+        message=chain[0].message,
+        place=place,
+        first_us=times_us[0],
+        last_us=times_us[-1],
+        counts=counts,
+        users=frozenset(users),
+        guilds=frozenset({"00000001"}),
+        version=VERSION,
+        examples=tuple(ErrorExample(at_us, *names, users[0], VERSION, chain) for at_us in times_us[-3:]),
+    )

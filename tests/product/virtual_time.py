@@ -1,0 +1,99 @@
+"""The chat bot on the loopback Discord in virtual time: ``python virtual_time.py quiet MINUTES`` or ``leak MINUTES``.
+
+Each step lets the users do something, waits for all answers, then sets all of Python's clocks forward, and runs the
+monitor's jobs that are due. It prints the alerts that fired, as a list of JSON.
+"""
+
+# ruff: noqa: E402 - the clocks are replaced before anything that may keep one is imported
+
+from __future__ import annotations
+
+import time
+
+STEPS_S = {"quiet": 15, "leak": 30}
+ahead_ns = [0]  # all steps so far
+
+
+def _replace(name: str, slower: int) -> None:
+    """Replace a clock by one that is ahead by the steps so far, and runs slower between them."""
+    clock, unit, begins = getattr(time, name), 1 if name.endswith("_ns") else 10**9, {}
+
+    def virtual(*arguments):
+        now = clock(*arguments)
+        begin = begins.setdefault(arguments, now)
+        elapsed = (now - begin) // slower if unit == 1 else (now - begin) / slower
+        return begin + elapsed + (ahead_ns[0] if unit == 1 else ahead_ns[0] / unit)
+
+    setattr(time, name, virtual)
+
+
+# What a busy machine delays is measured as a fraction of it; the timers of asyncio run as ever.
+for _name, _slower in (("time", 50), ("perf_counter", 50), ("clock_gettime", 50), ("monotonic", 1)):
+    _replace(_name, _slower)
+    _replace(f"{_name}_ns", _slower)
+
+import asyncio
+import json
+import sys
+
+import hostile_bot
+from loopback import Loopback
+
+from cogmeter.monitor import jobs
+from cogmeter.watch.memory import memory
+from cogmeter_storage.alerting import AlertState
+
+PER_STEP = 3
+
+
+def advance(seconds: float) -> None:
+    ahead_ns[0] += int(seconds * 1e9)
+
+
+async def until(condition) -> None:
+    async with asyncio.timeout(60):
+        while not condition():
+            await asyncio.sleep(0.01)
+
+
+async def due(monitor, step: int) -> None:
+    """Run the jobs that the scheduler would have run until now: it counts real time."""
+    await monitor.flusher.flush()
+    await jobs.sample(monitor)
+    watch = next(surface for surface in monitor.watcher.surfaces if isinstance(surface, memory.MemoryWatch))
+    if watch._task is not None:
+        await watch._task
+    await monitor.alerting.check()
+    if step % 4 == 0:
+        await jobs.fold(monitor)
+
+
+async def main(kind: str, minutes: int) -> None:
+    memory.PAUSE_S = 0.0
+    services = hostile_bot.Services(troubled=False)
+    async with Loopback(keep=100) as server, services.serve():
+        server.gateway.heartbeat_interval_s = 0.2
+        bot = await hostile_bot.make_bot(services, owner=int(server.world.owner["id"]))
+        chat = bot.get_cog("Chat")
+        chat.leaks = kind == "leak"
+        async with server.running(bot):
+            await bot.load_extension("cogmeter.cog")
+            await bot.tree.sync()
+            monitor = bot.get_cog("cogmeter").monitor
+            for step in range(minutes * 60 // STEPS_S[kind]):
+                said = chat.answered + PER_STEP
+                for number in range(PER_STEP):
+                    await server.say(f"question {step}" if number else "remember this")
+                await until(lambda: chat.answered >= said)  # noqa: B023 - awaited at once
+                await (await server.interact(server.owner.slash("ponder", {"question": "why"}))).answered()
+                await until(lambda: bot.latency < 1)
+                advance(STEPS_S[kind])
+                await due(monitor, step)
+            alerts = await monitor.store.alerting.alerts(tuple(AlertState), limit=1_000)
+            groups = await monitor.store.errors.groups(0, 2**62)
+            print(json.dumps([[one.rule, one.service, one.message] for one in alerts if one.fired_us is not None]))
+            print(json.dumps([str(one) for one in groups]))
+            await bot.unload_extension("cogmeter.cog")
+
+
+asyncio.run(main(sys.argv[1], int(sys.argv[2])))
