@@ -110,6 +110,7 @@ async def test_a_stretch_that_is_dragged_out_in_a_chart_is_looked_at_and_shared(
 
     def look():
         opened(browser, f"{web.url}/performance?period=6h")
+        browser.evaluate("document.querySelector('#chart-latency').scrollIntoView({block: 'center'})")
         one = browser.evaluate(box)
         middle = one["top"] + one["height"] / 2
         browser.drag((one["left"] + one["width"] * 0.6, middle), (one["left"] + one["width"] * 0.9, middle))
