@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from cogmeter.alerts.rules.rule import RuleLimits
 
 CRITICAL_FROM: Final = 10  # times the threshold: unhandled errors
+USUAL: Final = 0.05  # share of operations with logged errors that any service may have, also one without a history
 
 
 def logged_errors(snapshot: Snapshot, limits: RuleLimits) -> Iterator[Reading]:
@@ -33,7 +34,9 @@ def logged_errors(snapshot: Snapshot, limits: RuleLimits) -> Iterator[Reading]:
     listed: list[int] = places.tolist()
     subjects = [LOGGED_ERRORS.subject(snapshot.services[place]) for place in listed]
     failures = Failures(spans, days)
-    yield from readings(LOGGED_ERRORS, _share, subjects, failures, bounds.at(places), fewest=FEWEST, limits=limits)
+    yield from readings(
+        LOGGED_ERRORS, _share, subjects, failures, bounds.at(places), fewest=FEWEST, limits=limits, least=USUAL
+    )
 
 
 def unhandled_errors(snapshot: Snapshot, limits: RuleLimits) -> Iterator[Reading]:

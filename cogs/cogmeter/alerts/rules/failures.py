@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from cogmeter.alerts.rules.rule import Bounds, Rule, RuleLimits
 
 FEWEST: Final = 3  # failures for an error rate: among the fewest operations, two may be chance
+KNOWN: Final = 500  # earlier operations from which a usual share of ``least`` or more is known
 KEPT: Final = 0.5  # share of the minimum that keeps an alert active, so that it does not flap at the edge
 IMPROBABLE: Final = math.log(1e-5)  # the accepted probability of chance; each service is checked all day
 LONGER_S: Final = (HALF_HOUR_S, HOUR_S)  # windows that detect a small but lasting excess
@@ -69,8 +70,11 @@ class Failures:
         A usual error rate beyond the recovery threshold explains nothing.
         """
         usual = np.maximum(self.usual(), least)
+        known = (not least) | (self.days[0] - self.spans[0][0] >= KNOWN)  # the first minutes may be chance, too
         here, *longer = (values.excess(operations, failures, usual) for operations, failures in self.spans)
-        result: NDArray[np.bool_] = (usual > recovery) | (np.asarray(min_operations) < FEWEST) | (here < IMPROBABLE)
+        result: NDArray[np.bool_] = (
+            ((usual > recovery) & known) | (np.asarray(min_operations) < FEWEST) | (here < IMPROBABLE)
+        )
         for span in longer:
             result |= (here < UNLIKELY) & (span < IMPROBABLE)
         return result
@@ -101,15 +105,16 @@ def readings(
     *,
     fewest: CountArray | int,
     limits: RuleLimits,
+    least: float = 0.0,
 ) -> Iterator[Reading]:
-    """Build the readings of shares; ``text`` is the beginning of a message.
+    """Build the readings of shares; ``text`` is the beginning of a message, ``least`` as in ``Failures.no_chance``.
 
     Fewer failures are needed to keep an alert active than to raise it.
     """
     shares = values.error_rates(*failures.spans[0])
     continues = failures.enough(bounds.min_operations, fewest, KEPT)
     breached = (shares > bounds.threshold) & failures.enough(bounds.min_operations, fewest)
-    breached &= failures.no_chance(bounds.recovery, bounds.min_operations)
+    breached &= failures.no_chance(bounds.recovery, bounds.min_operations, least=least)
     for place in np.flatnonzero(continues).tolist():
         subject, share = subjects[place], float(shares[place])
         reading = rule.reading(subject, share, limits.of(subject), text(share))
