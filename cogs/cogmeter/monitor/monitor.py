@@ -96,7 +96,7 @@ class Monitor:
         self.parts = StartupGuard(self.faults)
         self.reporters: list[Callable[[], list[Finding]]] = []  # of layers above, for the doctor
         self.schedule = Scheduler(self.faults)
-        self.clock_watch = ClockWatch(self._stepped, ahead_s=self._ahead_s)
+        self.clock_watch = ClockWatch(self._stepped, ahead_s=lambda: self.watcher.skew.ahead_s)
         self.bot = bot
         self._exit_stack = AsyncExitStack()
         self._stopping = asyncio.Lock()
@@ -314,14 +314,8 @@ class Monitor:
         return build(NotifierContext(self.settings, self.bot, incidents.of, self.chart_builder.breach), self.parts)
 
     async def _start_flusher(self, exit_stack: AsyncExitStack) -> None:
-        buffer = self.recorder.buffer
-        if not buffer.capacity:  # monitoring was disabled: those drops were intended
-            buffer.dropped = buffer.logged = buffer.stored = 0
+        self.recorder.buffer.begin(self.settings.max_operations_in_memory, self.settings.max_buffer_mb * 1e6)
         self.recorder.errors.enabled = True
-        if self.settings.max_operations_in_memory is None:
-            buffer.bound_by_memory(self.settings.max_buffer_mb * 1e6)
-        else:
-            buffer.capacity = self.settings.max_operations_in_memory
         traces = self.watcher.tracker.traces
         self.flusher = Flusher(
             self.recorder,
@@ -385,11 +379,6 @@ class Monitor:
             self.watcher.skew.clear()
         if "alerting" in vars(self) and step.time_us:
             await self.alerting.stepped(step.time_us)
-
-    def _ahead_s(self) -> float | None:
-        """Return how many seconds the clock is at least ahead of Discord's; None before the first response."""
-        skew = self.watcher.skew
-        return None if skew.seconds is None else skew.seconds - skew.uncertainty_s
 
     async def _replace(self, error: StorageError) -> Store:
         """Reopen the database after it became corrupt or is no longer the file at its path."""

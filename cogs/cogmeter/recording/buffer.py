@@ -101,6 +101,15 @@ class Buffer:
         """The approximate memory of a full buffer whose operations have no error and no metadata."""
         return self._bound * PLAIN_BYTES // FIELDS
 
+    def begin(self, capacity: int | None, max_bytes: float) -> None:
+        """Set the bound for a run: so many operations, or without a number, the memory that they take."""
+        if not self.capacity:  # monitoring was disabled: those drops were intended
+            self.dropped = self.logged = self.stored = 0
+        if capacity is None:
+            self.bound_by_memory(max_bytes)
+        else:
+            self.capacity = capacity
+
     def bound_by_memory(self, max_bytes: float) -> None:
         """Bound the buffer by the memory of its operations, including error texts and metadata, not by their number."""
         with lock:

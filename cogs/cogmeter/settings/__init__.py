@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from cogmeter.settings.env_file import ENV_FILE, SettingsError, read_env_file
-from cogmeter.settings.model import PREFIX, WITHOUT_EFFECT, Settings, buffer_setting, env_name, example
-from cogmeter.settings.reading import fault_of, load_settings
+from cogmeter.settings.model import PREFIX, WITHOUT_EFFECT, Settings, buffer_setting, env_name
+from cogmeter.settings.reading import example, fault_of, load_settings
 
 __all__ = [
     "ENV_FILE",

@@ -11,9 +11,12 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 PREFIX = "PERFORMANCE_"
 
 
-def _setting(default: Any, unit: str, text: str, *, name: str | None = None, **limits: Any) -> Any:
-    """Return a field with its unit; ``name`` is its environment variable if that lacks the common prefix."""
-    extra: dict[str, Any] = {"unit": unit}
+def _setting(default: Any, unit: str, text: str, *, name: str | None = None, example: str = "", **limits: Any) -> Any:
+    """Return a field with its unit, and an example of its value if it has no default.
+
+    ``name`` is its environment variable if that lacks the common prefix.
+    """
+    extra: dict[str, Any] = {"unit": unit, "example": example}
     if name is not None:
         limits["validation_alias"] = name
     return Field(default=default, description=text, json_schema_extra=extra, **limits)
@@ -37,7 +40,11 @@ class Settings(BaseSettings):
     )
 
     version: str | None = _setting(
-        None, "text", "The version of your bot; charts show when it changed. Not set: the git commit", max_length=80
+        None,
+        "text",
+        "The version of your bot; charts show when it changed. Not set: the git commit",
+        max_length=80,
+        example="1.4.0",
     )
 
     database_url: str = _setting(
@@ -70,6 +77,7 @@ class Settings(BaseSettings):
         "Maximum number of operations in memory. When set, it replaces PERFORMANCE_MAX_BUFFER_MB",
         ge=100,
         le=10_000_000,
+        example="10000",
     )
 
     command_group: str = _setting(
@@ -79,12 +87,17 @@ class Settings(BaseSettings):
         pattern=r"^[a-z0-9_-]{1,32}$",
     )
     guild_id: int | None = _setting(
-        None, "Discord id", "The only guild in which the commands are registered. Not set: every guild", gt=0
+        None,
+        "Discord id",
+        "The only guild in which the commands are registered. Not set: every guild",
+        gt=0,
+        example="123456789012345678",
     )
     ops_role_ids: Annotated[frozenset[int], NoDecode] = _setting(
         frozenset(),
         "Discord ids, comma-separated",
         "Roles that may use the commands, in addition to the bot's owner or team",
+        example="123456789012345678,234567890123456789",
     )
     sync_commands: bool = _setting(
         False,
@@ -153,11 +166,7 @@ class Settings(BaseSettings):
         300, "seconds", "Minimum time between two firings of the same alert", ge=0, le=604_800
     )
     alert_group_from: int = _setting(
-        4,
-        "alerts",
-        "Send one message for all alerts when at least this many fire at the same time",
-        ge=2,
-        le=1_000,
+        4, "alerts", "Send one message for all alerts when at least this many fire at the same time", ge=2, le=1_000
     )
     alert_reminder_interval: float = _setting(
         3_600, "seconds", "How often a reminder of an unacknowledged alert is sent; 0: never", ge=0, le=604_800
@@ -169,8 +178,12 @@ class Settings(BaseSettings):
         ge=0,
         le=604_800,
     )
-    alert_escalate_role_id: int | None = _setting(None, "Discord id", "The role that an escalation pings", gt=0)
-    alert_escalate_user_id: int | None = _setting(None, "Discord id", "The user that an escalation pings", gt=0)
+    alert_escalate_role_id: int | None = _setting(
+        None, "Discord id", "The role that an escalation pings", gt=0, example="123456789012345678"
+    )
+    alert_escalate_user_id: int | None = _setting(
+        None, "Discord id", "The user that an escalation pings", gt=0, example="123456789012345678"
+    )
     alert_weekly_report: bool = _setting(
         False, "true or false", "Post the alert report to the alert channel every Monday"
     )
@@ -243,11 +256,7 @@ class Settings(BaseSettings):
         50, "times in 10 minutes", "Alert when Discord rate-limits more requests than this; 0: off", ge=0, le=1e6
     )
     alert_threshold_invalid_requests: float = _setting(
-        0.3,
-        "share, 0 to 1",
-        "Alert when this share of Discord's limit of invalid requests is used; 0: off",
-        ge=0,
-        le=1,
+        0.3, "share, 0 to 1", "Alert when this share of Discord's limit of invalid requests is used; 0: off", ge=0, le=1
     )
     alert_threshold_memory_growth: float = _setting(
         0.5, "share", "Alert when memory grows by this share within 6 hours; 0: off", ge=0, le=1_000
@@ -262,12 +271,21 @@ class Settings(BaseSettings):
         0.95, "score, 0 to 1", "Alert when a service's anomaly score exceeds this value; 0: off", ge=0, le=1
     )
 
-    alert_channel_id: int | None = _setting(None, "Discord id", "The channel that receives alerts", gt=0)
+    alert_channel_id: int | None = _setting(
+        None, "Discord id", "The channel that receives alerts", gt=0, example="123456789012345678"
+    )
     alert_thread: bool = _setting(False, "true or false", "Open a thread at each alert's message")
-    alert_discord_webhook: SecretStr | None = _setting(None, "URL", "A Discord webhook that receives alerts")
-    alert_webhook_url: SecretStr | None = _setting(None, "URL", "Your own endpoint that receives alerts as JSON")
+    alert_discord_webhook: SecretStr | None = _setting(
+        None, "URL", "A Discord webhook that receives alerts", example="https://discord.com/api/webhooks/..."
+    )
+    alert_webhook_url: SecretStr | None = _setting(
+        None,
+        "URL",
+        "Your own endpoint that receives alerts as JSON",
+        example="https://your-monitoring-system.com/alerts",
+    )
     alert_webhook_secret: SecretStr | None = _setting(
-        None, "key", "The key that signs requests to your endpoint (HMAC-SHA256)"
+        None, "key", "The key that signs requests to your endpoint (HMAC-SHA256)", example="a-long-random-text"
     )
     alert_webhook_private_redirects: bool = _setting(
         False, "true or false", "Follow redirects of your endpoint to private addresses"
@@ -287,7 +305,10 @@ class Settings(BaseSettings):
         le=86_400,
     )
     heartbeat_url: SecretStr | None = _setting(
-        None, "URL", "A URL to request while event loop, gateway and database work (Uptime Kuma, Healthchecks)"
+        None,
+        "URL",
+        "A URL to request while event loop, gateway and database work (Uptime Kuma, Healthchecks)",
+        example="https://uptime.example.com/api/push/your-key",
     )
     heartbeat_interval: float = _setting(60, "seconds", "How often the heartbeat URL is requested", ge=5, le=86_400)
 
@@ -308,6 +329,7 @@ class Settings(BaseSettings):
         "The port of REST API, health and metrics. Not set: the dashboard's port, or SERVER_PORT or PORT of a bot host",
         ge=1,
         le=65_535,
+        example="3000",
     )
     http_host: str = _setting(
         "127.0.0.1",
@@ -316,7 +338,11 @@ class Settings(BaseSettings):
         min_length=1,
     )
     http_token: SecretStr | None = _setting(
-        None, "text of 32 or more characters", "The token that clients send as Authorization: Bearer", min_length=32
+        None,
+        "text of 32 or more characters",
+        "The token that clients send as Authorization: Bearer",
+        min_length=32,
+        example="at-least-32-characters-of-random-text",
     )
     metrics_namespace: str = _setting(
         "chatterbot", "name", "The prefix of metric names at /metrics", pattern=r"^[a-zA-Z_][a-zA-Z0-9_]{0,40}$"
@@ -351,12 +377,7 @@ class Settings(BaseSettings):
 
 
 # Settings of the guide that are not implemented yet: they are validated, and a warning says that they have no effect.
-WITHOUT_EFFECT = (
-    "export_interval",
-    "export_datadog",
-    "datadog_api_key",
-    "datadog_app_key",
-)
+WITHOUT_EFFECT = ("export_interval", "export_datadog", "datadog_api_key", "datadog_app_key")
 
 
 def _is_http(address: str) -> bool:
@@ -365,8 +386,7 @@ def _is_http(address: str) -> bool:
         _ = parts.port  # raises ValueError for an invalid port
     except ValueError:
         return False
-    plain = address.isprintable() and " " not in address
-    return plain and parts.scheme in {"http", "https"} and bool(parts.hostname)
+    return address.isprintable() and " " not in address and parts.scheme in {"http", "https"} and bool(parts.hostname)
 
 
 def env_name(field: str) -> str:
@@ -378,30 +398,3 @@ def env_name(field: str) -> str:
 def buffer_setting(*, by_memory: bool) -> str:
     """Return the environment variable that bounds the buffer."""
     return env_name("max_buffer_mb" if by_memory else "max_operations_in_memory")
-
-
-def example(field: str) -> str:
-    """Return a valid value as it is written in ``.env``: the default, or an example where the default is empty."""
-    default = Settings.model_fields[field].default
-    if isinstance(default, bool):
-        return str(default).lower()
-    if default is None or default == frozenset():
-        return _EXAMPLES.get(field, "")
-    return str(default)
-
-
-_EXAMPLES = {
-    "version": "1.4.0",
-    "max_operations_in_memory": "10000",
-    "guild_id": "123456789012345678",
-    "ops_role_ids": "123456789012345678,234567890123456789",
-    "alert_channel_id": "123456789012345678",
-    "alert_discord_webhook": "https://discord.com/api/webhooks/...",
-    "alert_webhook_url": "https://your-monitoring-system.com/alerts",
-    "alert_webhook_secret": "a-long-random-text",
-    "alert_escalate_role_id": "123456789012345678",
-    "alert_escalate_user_id": "123456789012345678",
-    "http_port": "3000",
-    "http_token": "at-least-32-characters-of-random-text",
-    "heartbeat_url": "https://uptime.example.com/api/push/your-key",
-}

@@ -1,4 +1,4 @@
-"""Reads the settings from the environment and ``.env``, and describes each invalid one in one line."""
+"""Reads the settings from the environment and ``.env``; describes each invalid one in one line, with an example."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from pydantic import ValidationError
 
 from cogmeter.redaction import quoted
 from cogmeter.settings.env_file import ENV_FILE, SettingsError, read_env_file
-from cogmeter.settings.model import PREFIX, WITHOUT_EFFECT, Settings, env_name, example
+from cogmeter.settings.model import PREFIX, WITHOUT_EFFECT, Settings, env_name
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -56,6 +56,17 @@ def fault_of(field: str, value: str) -> str:
         lines = (_line(fault["loc"], fault["msg"], fault["input"]) for fault in error.errors())
         return next((line for line in lines if line.startswith(f"{env_name(field)}=")), "")
     return ""
+
+
+def example(field: str) -> str:
+    """Return a valid value as it is written in ``.env``: the default, or an example where the default is empty."""
+    default = Settings.model_fields[field].default
+    if isinstance(default, bool):
+        return str(default).lower()
+    if default is None or default == frozenset():
+        extra = Settings.model_fields[field].json_schema_extra
+        return str(extra.get("example", "")) if isinstance(extra, dict) else ""
+    return str(default)
 
 
 def _validated(values: Mapping[str, str | None]) -> tuple[Settings | None, list[str]]:

@@ -59,6 +59,11 @@ class ClockSkew:
         """Return the maximum error of ``seconds``; infinite before the first response."""
         return (self._most - self._least) / 2
 
+    @property
+    def ahead_s(self) -> float | None:
+        """Return how many seconds the clock is at least ahead of Discord's; None before the first response."""
+        return None if self.seconds is None else self.seconds - self.uncertainty_s
+
 
 def _seconds(date_header: str) -> float | None:
     """Return the seconds since 1970 of an HTTP date (RFC 9110, 5.6.7), None if it is invalid."""

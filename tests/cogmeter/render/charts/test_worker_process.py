@@ -37,8 +37,8 @@ def as_frozen(monkeypatch, _program):
     monkeypatch.setattr(sys, "frozen", True, raising=False)
 
 
-def as_pyinstaller(monkeypatch, _program):
-    monkeypatch.setattr(sys, "_MEIPASS", "/tmp/_MEI123", raising=False)
+def as_pyinstaller(monkeypatch, program):
+    monkeypatch.setattr(sys, "_MEIPASS", str(program), raising=False)
 
 
 def as_mac_app(monkeypatch, _program):
