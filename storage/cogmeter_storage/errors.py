@@ -18,6 +18,11 @@ MAX_PEOPLE: Final = 1_000  # distinct users, and guilds, of one group: more are 
 MAX_PLACES: Final = 20  # services and operations in the record of one group
 
 
+def headline(kind: str, message: str) -> str:
+    """Return an error on one line: its type, and its message if it has one."""
+    return f"{kind}: {message}" if message else kind
+
+
 class ErrorKind(enum.StrEnum):
     """The way in which an error was noticed; the values are stored and shown."""
 
@@ -98,6 +103,10 @@ class ErrorGroup:
     muted_until_us: int | None
     places: tuple[tuple[str, str, int], ...]  # (service, operation, count) of ``count``, the most frequent first
     days: tuple[tuple[int, int], ...]  # (day, count) of ``count``, in order; days without errors are left out
+
+    def is_muted(self, now_us: int) -> bool:
+        """Return whether no alert is sent for it now."""
+        return self.muted_until_us is not None and self.muted_until_us > now_us
 
 
 class ErrorChange(NamedTuple):

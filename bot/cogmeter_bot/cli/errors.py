@@ -154,8 +154,11 @@ def _show_group(options: ReadingOptions, number: int) -> None:
 
 
 def _detail_blocks(detail: ErrorGroupDetail) -> Iterator[Block]:
+    from cogmeter.render.error_text import chain_lines
+    from cogmeter_storage.errors import headline
+
     group = detail.group
-    yield LabelledValue("Error", one_line(f"{group.type}: {group.message}" if group.message else group.type), BAD)
+    yield LabelledValue("Error", one_line(headline(group.type, group.message)), BAD)
     yield LabelledValue("Place", place_text(group))
     yield LabelledValue("State", state_text(group, detail.deploy))
     yield LabelledValue("Kind", group.kind)
@@ -168,8 +171,6 @@ def _detail_blocks(detail: ErrorGroupDetail) -> Iterator[Block]:
         yield LabelledValue("Running Version", one_line(detail.running_version))
     places = [f"- {one_line(f'{place.service} / {place.operation}')}: {place.count:,}" for place in group.operations]
     yield Listing("Operations", places)
-    from cogmeter.render.error_text import chain_lines
-
     for example in detail.examples:
         where = one_line(f"{example.service} / {example.operation}")
         lines = [f"{line[:4]}{one_line(line[4:])}" for line, _ in chain_lines(example.chain)]
@@ -190,9 +191,9 @@ def place_text(group: ErrorGroupSummary) -> str:
 def error_line(group: ErrorGroupSummary, limit: int | None = None) -> str:
     """Return the type and message of a group on one line."""
     from cogmeter.render.error_text import type_text
+    from cogmeter_storage.errors import headline
 
-    name = type_text(group.type)
-    return one_line(f"{name}: {group.message}" if group.message else name, limit)
+    return one_line(headline(type_text(group.type), group.message), limit)
 
 
 def people_text(group: ErrorGroupSummary) -> str:

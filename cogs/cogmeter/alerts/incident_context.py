@@ -14,6 +14,7 @@ from cogmeter.query.errors import group_of_failures
 from cogmeter.query.records import IncidentContext
 from cogmeter.recording import service_names
 from cogmeter.redaction import without_ids
+from cogmeter_storage.errors import headline
 from cogmeter_storage.failure_groups import kind_of
 from cogmeter_storage.model import HOUR_US, FailureGroup
 
@@ -84,11 +85,11 @@ class IncidentReader:
             services = None if alert.service == BOT else [alert.service]
             span = context.since_us, context.until_us
             groups = await self.store.errors.groups(*span, services=services, kinds=[rule.error_kind])
-            recent = [one for one in groups if one.last_us >= context.since_us]
-            group = max(recent, key=lambda one: one.count, default=None)
+            recent = [candidate for candidate in groups if candidate.last_us >= context.since_us]
+            group = max(recent, key=lambda candidate: candidate.count, default=None)
         if group is None:
             return context
-        error = f"{group.type}: {group.message}" if group.message else group.type
+        error = headline(group.type, group.message)
         count = group.count if rule is not None and rule.one_error else 0
         return dataclasses.replace(
             context, most_common_error=_without_ids(error), most_common_count=count, error_group=group

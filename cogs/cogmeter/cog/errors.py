@@ -116,7 +116,7 @@ class ErrorBrowser(Buttons):
         self.clear_items()
         self._button("Back", self._back)
         self._button("Resolve", self._resolve, disabled=group.resolved_us is not None)
-        muted = group.muted_until_us is not None and group.muted_until_us > now_us()
+        muted = group.is_muted(now_us())
         self._button("Unmute" if muted else "Mute 7 d", self._unmute if muted else self._mute)
 
     def _button(

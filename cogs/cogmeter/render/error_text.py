@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Final, Protocol
 from cogmeter.recording.frames import FrameLike, frame_text
 from cogmeter.recording.markers import VERSION
 from cogmeter.render import formatting
+from cogmeter_storage.errors import headline
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -44,8 +45,7 @@ def type_text(name: str) -> str:
 
 def link_text(link: LinkLike) -> str:
     """Return an exception on one line: its type and message."""
-    message = formatting.clean(link.message)
-    return f"{link.type}: {message}" if message else link.type
+    return headline(link.type, formatting.clean(link.message))
 
 
 def relation_text(chain: Sequence[LinkLike], place: int) -> str:

@@ -192,7 +192,6 @@ class ErrorGroupSummary(Schema):
     def of(cls, trend: ErrorTrend) -> ErrorGroupSummary:
         """Build it from a query's group."""
         group = trend.group
-        muted = group.muted_until_us is not None and group.muted_until_us > now_us()
         return cls(
             id=group.id,
             kind=group.kind.value,
@@ -214,7 +213,7 @@ class ErrorGroupSummary(Schema):
             resolved_at=utc_or_none(group.resolved_us),
             resolved_by=group.resolved_by or None,
             reopened_at=utc_or_none(group.reopened_us),
-            muted_until=utc_or_none(group.muted_until_us) if muted else None,
+            muted_until=utc_or_none(group.muted_until_us) if group.is_muted(now_us()) else None,
             operations=[
                 OperationErrors(service=service, operation=operation, count=count)
                 for service, operation, count in group.places

@@ -15,6 +15,7 @@ from cogmeter_bot.errors import RequestError
 from cogmeter_bot.tui.grid import Grid, GridRow
 from cogmeter_bot.tui.styles import styled_text
 from cogmeter_bot.tui.views.base import DashboardView
+from cogmeter_storage.errors import headline
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -148,7 +149,7 @@ def _group_row(group: ErrorGroupSummary, report: ErrorReport) -> GridRow:
 
 def _group_cells(group: ErrorGroupSummary, report: ErrorReport) -> Iterator[Cell]:
     """Yield two lines: the error with its place, then its id, state, people and versions."""
-    yield one_line(f"{group.type}: {group.message}" if group.message else group.type, 300), BAD
+    yield one_line(headline(group.type, group.message), 300), BAD
     yield f" at {place_text(group)}", "bold"
     facts = [f"error {group.id}", state_text(group, report.deploy), people_text(group)]
     facts += [f"first seen in version {one_line(group.first_version)}"] if group.first_version else []

@@ -95,7 +95,7 @@ def _state_words(trend: ErrorTrend, deploy: Marker | None, now_us: int) -> list[
         is_new=trend.is_new,
         reopened=group.reopened_us is not None,
         resolved=group.resolved_us is not None,
-        muted=(group.muted_until_us or 0) > now_us,
+        muted=group.is_muted(now_us),
     )
     if word == "new" and deploy is not None:
         return [f"new since {plain(deploy_text(deploy.kind, deploy.name), 60)}"]
@@ -107,7 +107,7 @@ def _state_lines(trend: ErrorTrend, deploy: Marker | None, now_us: int) -> list[
     lines = [KIND_TITLES[group.kind.value].capitalize(), *_state_words(trend, deploy, now_us)]
     if group.resolved_us is not None:
         lines[-1] = f"resolved {when(group.resolved_us)} by {plain(group.resolved_by, 40) or 'somebody'}"
-    elif group.muted_until_us is not None and group.muted_until_us > now_us:
+    elif group.muted_until_us is not None and group.is_muted(now_us):
         lines[-1] = f"muted until <t:{group.muted_until_us // 1_000_000}:f>"
     elif group.reopened_us is not None:
         lines[-1] = f"reopened {when(group.reopened_us)}"

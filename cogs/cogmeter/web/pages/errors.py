@@ -48,10 +48,8 @@ class ErrorRow:
     @classmethod
     def of(cls, trend: ErrorTrend, now_us: int, count: int | None = None) -> ErrorRow:
         """Build it from a query's group."""
-        until_us = trend.group.muted_until_us
-        muted = until_us is not None and until_us > now_us
         count = trend.group.count if count is None else count
-        return cls(trend, spark(trend.days, trend.days), muted, count)
+        return cls(trend, spark(trend.days, trend.days), trend.group.is_muted(now_us), count)
 
 
 async def top_errors(
