@@ -43,6 +43,17 @@ async def test_a_share_that_is_usual_for_the_service_is_chance(measured):
     assert await (await ask(one.after(301), 30, 20)).breached("logged_errors") == [("logged_errors", ASK[0], "")]
 
 
+async def test_a_share_by_chance_in_the_first_minutes_is_neither_an_alert_nor_usual(measured):
+    one = await ask(measured(), 55, 6)  # 11%: by chance, of a service that usually logs 5%
+    assert await one.breached("logged_errors") == []
+    assert await (await ask(one.after(301), 55, 6)).breached("logged_errors") == []
+
+
+async def test_a_share_that_was_too_large_from_the_start_is_reported_after_many_operations(measured):
+    one = await ask(measured(), 600, 72)  # 12%
+    assert await (await ask(one.after(301), 55, 7)).breached("logged_errors") == [("logged_errors", ASK[0], "")]
+
+
 async def test_the_alert_about_logged_errors_recovers_with_the_window(measured):
     one = await ask(measured(), 50, 17)
     assert await one.after(310).readings("logged_errors") == []
