@@ -1,4 +1,7 @@
-"""Each failure is counted once, whatever the host does with its exception."""
+"""Each failure is counted once, whatever the host does with its exception.
+
+COGMETER_ERROR_SEQUENCES sets the number of generated programs of each kind.
+"""
 
 from __future__ import annotations
 
@@ -7,6 +10,7 @@ import contextlib
 import copy
 import gc
 import logging
+import os
 import pickle
 import weakref
 from concurrent.futures import ThreadPoolExecutor
@@ -18,6 +22,7 @@ from hypothesis import strategies as st
 from cogmeter.recording.recorder import Recorder
 
 SHARED = ValueError("one for all")
+SEQUENCES = int(os.environ.get("COGMETER_ERROR_SEQUENCES", "150"))
 
 
 @pytest.fixture
@@ -213,7 +218,7 @@ async def outcome_of(program):
         return world.counted, world.expected
 
 
-@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=SEQUENCES, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(programs("fail"))
 def test_each_failure_of_any_program_is_counted_once(program):
     counted, expected = asyncio.run(outcome_of(program))
@@ -221,7 +226,7 @@ def test_each_failure_of_any_program_is_counted_once(program):
     assert counted == expected
 
 
-@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=SEQUENCES, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(programs("fail", "fail with shared"))
 def test_each_failure_with_a_shared_exception_is_counted_once(program):
     counted, expected = asyncio.run(outcome_of(program))
