@@ -1,10 +1,11 @@
-"""The settings: their definition (``model``) and how they are read (``env_file``, ``reading``), never at import."""
+"""The settings, defined in ``model`` and ``fields``; ``env_file`` and ``reading`` read them, never at import."""
 
 from __future__ import annotations
 
 from cogmeter.settings.env_file import ENV_FILE, SettingsError, read_env_file
-from cogmeter.settings.model import PREFIX, WITHOUT_EFFECT, Settings, buffer_setting, env_name
-from cogmeter.settings.reading import example, fault_of, load_settings
+from cogmeter.settings.fields import PREFIX
+from cogmeter.settings.model import WITHOUT_EFFECT, Settings
+from cogmeter.settings.reading import buffer_setting, env_name, example, fault_of, load_settings
 
 __all__ = [
     "ENV_FILE",

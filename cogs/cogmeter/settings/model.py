@@ -2,24 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
-from urllib.parse import urlsplit
+from typing import Annotated, Literal
 
-from pydantic import Field, SecretStr, field_validator
+from pydantic import SecretStr, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
-PREFIX = "PERFORMANCE_"
-
-
-def _setting(default: Any, unit: str, text: str, *, name: str | None = None, example: str = "", **limits: Any) -> Any:
-    """Return a field with its unit, and an example of its value if it has no default.
-
-    ``name`` is its environment variable if that lacks the common prefix.
-    """
-    extra: dict[str, Any] = {"unit": unit, "example": example}
-    if name is not None:
-        limits["validation_alias"] = name
-    return Field(default=default, description=text, json_schema_extra=extra, **limits)
+from cogmeter.settings.fields import PREFIX, is_http, setting
 
 
 class Settings(BaseSettings):
@@ -29,17 +17,17 @@ class Settings(BaseSettings):
         env_prefix=PREFIX, extra="ignore", frozen=True, env_ignore_empty=True, populate_by_name=True
     )
 
-    enabled: bool = _setting(
+    enabled: bool = setting(
         True,
         "true or false",
         "Enable monitoring; false: the extension loads and does nothing",
         name="ENABLE_PERFORMANCE_MONITORING",
     )
-    log_level: Literal["debug", "info", "warn", "error"] = _setting(
+    log_level: Literal["debug", "info", "warn", "error"] = setting(
         "info", "debug, info, warn, error", "Minimum level of the log messages of cogmeter.*"
     )
 
-    version: str | None = _setting(
+    version: str | None = setting(
         None,
         "text",
         "The version of your bot; charts show when it changed. Not set: the git commit",
@@ -47,31 +35,31 @@ class Settings(BaseSettings):
         example="1.4.0",
     )
 
-    database_url: str = _setting(
+    database_url: str = setting(
         "sqlite:///data/performance.db",
         "URL",
         "The database that stores the operations: sqlite:/// and a path",
         min_length=1,
     )
-    retention_hours: float = _setting(
+    retention_hours: float = setting(
         168, "hours", "How long single operations and per-minute statistics are stored", ge=1, le=87_600
     )
-    retention_hourly_days: float = _setting(90, "days", "How long hourly statistics are stored", ge=1, le=3_650)
-    retention_daily_days: float = _setting(730, "days", "How long daily statistics are stored", ge=1, le=36_500)
-    error_retention: float = _setting(
+    retention_hourly_days: float = setting(90, "days", "How long hourly statistics are stored", ge=1, le=3_650)
+    retention_daily_days: float = setting(730, "days", "How long daily statistics are stored", ge=1, le=36_500)
+    error_retention: float = setting(
         2160, "hours", "How long an error group is stored after its last error", ge=1, le=876_000
     )
-    cleanup_interval_minutes: float = _setting(
+    cleanup_interval_minutes: float = setting(
         60, "minutes", "How often data older than the retention settings is removed", ge=1, le=1_440
     )
-    max_buffer_mb: float = _setting(
+    max_buffer_mb: float = setting(
         32,
         "MB",
         "Memory for operations that are not stored yet. When it is full, operations are dropped and counted",
         ge=1,
         le=10_000,
     )
-    max_operations_in_memory: int | None = _setting(
+    max_operations_in_memory: int | None = setting(
         None,
         "operations",
         "Maximum number of operations in memory. When set, it replaces PERFORMANCE_MAX_BUFFER_MB",
@@ -80,250 +68,250 @@ class Settings(BaseSettings):
         example="10000",
     )
 
-    command_group: str = _setting(
+    command_group: str = setting(
         "perf",
         "name",
         "The name of the slash command group. Change it if the bot has its own /perf",
         pattern=r"^[a-z0-9_-]{1,32}$",
     )
-    guild_id: int | None = _setting(
+    guild_id: int | None = setting(
         None,
         "Discord id",
         "The only guild in which the commands are registered. Not set: every guild",
         gt=0,
         example="123456789012345678",
     )
-    ops_role_ids: Annotated[frozenset[int], NoDecode] = _setting(
+    ops_role_ids: Annotated[frozenset[int], NoDecode] = setting(
         frozenset(),
         "Discord ids, comma-separated",
         "Roles that may use the commands, in addition to the bot's owner or team",
         example="123456789012345678,234567890123456789",
     )
-    sync_commands: bool = _setting(
+    sync_commands: bool = setting(
         False,
         "true or false",
         "Register the commands with Discord at the start. Leave it off if your bot syncs its command tree",
     )
 
-    watch_commands: bool = _setting(True, "true or false", "Record slash, context-menu, prefix and hybrid commands")
-    watch_components: bool = _setting(True, "true or false", "Record buttons, selects and modals")
-    watch_acknowledgement: bool = _setting(
+    watch_commands: bool = setting(True, "true or false", "Record slash, context-menu, prefix and hybrid commands")
+    watch_components: bool = setting(True, "true or false", "Record buttons, selects and modals")
+    watch_acknowledgement: bool = setting(
         True, "true or false", "Record the time to the first response of each interaction"
     )
-    watch_listeners: bool = _setting(True, "true or false", "Record event listeners")
-    watch_tasks: bool = _setting(True, "true or false", "Record background loops and scheduled jobs")
-    watch_rest: bool = _setting(True, "true or false", "Record requests to Discord's REST API")
-    watch_http: bool = _setting(True, "true or false", "Record HTTP requests to other hosts, by aiohttp or httpx")
-    watch_gateway: bool = _setting(
+    watch_listeners: bool = setting(True, "true or false", "Record event listeners")
+    watch_tasks: bool = setting(True, "true or false", "Record background loops and scheduled jobs")
+    watch_rest: bool = setting(True, "true or false", "Record requests to Discord's REST API")
+    watch_http: bool = setting(True, "true or false", "Record HTTP requests to other hosts, by aiohttp or httpx")
+    watch_gateway: bool = setting(
         True, "true or false", "Sample the latency and reconnects of the connection to Discord"
     )
-    watch_stalls: bool = _setting(True, "true or false", "Record calls that block the event loop")
-    watch_resources: bool = _setting(True, "true or false", "Sample memory, CPU, threads and open files")
-    watch_memory: bool = _setting(
+    watch_stalls: bool = setting(True, "true or false", "Record calls that block the event loop")
+    watch_resources: bool = setting(True, "true or false", "Sample memory, CPU, threads and open files")
+    watch_memory: bool = setting(
         True, "true or false", "Count live objects three times an hour, to name what makes the memory grow"
     )
-    watch_changes: bool = _setting(True, "true or false", "Mark loads and reloads of extensions and cogs on charts")
-    watch_logged_errors: bool = _setting(True, "true or false", "Record what is logged at level ERROR or higher")
-    watch_unhandled_errors: bool = _setting(
+    watch_changes: bool = setting(True, "true or false", "Mark loads and reloads of extensions and cogs on charts")
+    watch_logged_errors: bool = setting(True, "true or false", "Record what is logged at level ERROR or higher")
+    watch_unhandled_errors: bool = setting(
         True, "true or false", "Record errors of tasks, callbacks and threads that nobody handles"
     )
-    stall_threshold: float = _setting(
+    stall_threshold: float = setting(
         150, "milliseconds", "Record a blocked event loop from this duration on", ge=20, le=60_000
     )
-    trace_threshold: float = _setting(
+    trace_threshold: float = setting(
         1_000, "milliseconds", "Store the trace of an interaction that fails or takes this long", ge=0, le=900_000
     )
-    sample_interval: float = _setting(15, "seconds", "How often gauges are sampled", ge=1, le=3_600)
+    sample_interval: float = setting(15, "seconds", "How often gauges are sampled", ge=1, le=3_600)
 
-    alert_threshold_error_rate: float = _setting(
+    alert_threshold_error_rate: float = setting(
         0.05, "share, 0 to 1", "Alert when the error rate exceeds this share; 0 switches the rule off", ge=0, le=1
     )
-    alert_threshold_response_time: float = _setting(
+    alert_threshold_response_time: float = setting(
         5_000,
         "milliseconds",
         "Alert when the response time exceeds this value; 0 switches the rule off",
         ge=0,
         le=86_400_000,
     )
-    alert_threshold_operations_per_minute: float = _setting(
+    alert_threshold_operations_per_minute: float = setting(
         100, "operations/min", "Alert when the throughput exceeds this value; 0 switches the rule off", ge=0, le=1e9
     )
-    alert_response_time_statistic: Literal["average", "p50", "p95", "p99"] = _setting(
+    alert_response_time_statistic: Literal["average", "p50", "p95", "p99"] = setting(
         "average", "average, p50, p95, p99", "The statistic that is compared with the response-time threshold"
     )
-    alert_window: float = _setting(300, "seconds", "Length of the time window that a check evaluates", ge=10, le=86_400)
-    alert_min_operations: int = _setting(
+    alert_window: float = setting(300, "seconds", "Length of the time window that a check evaluates", ge=10, le=86_400)
+    alert_min_operations: int = setting(
         20, "operations", "Minimum number of operations in the window for an alert", ge=1, le=1_000_000
     )
-    alert_check_interval: float = _setting(30, "seconds", "How often the alert rules are evaluated", ge=1, le=3_600)
-    alert_for: float = _setting(
+    alert_check_interval: float = setting(30, "seconds", "How often the alert rules are evaluated", ge=1, le=3_600)
+    alert_for: float = setting(
         0, "seconds", "How long a threshold must be exceeded before the alert fires", ge=0, le=86_400
     )
-    alert_recovery: float = _setting(
+    alert_recovery: float = setting(
         120, "seconds", "How long the value must be back to normal before the alert is resolved", ge=0, le=86_400
     )
-    alert_cooldown: float = _setting(
+    alert_cooldown: float = setting(
         300, "seconds", "Minimum time between two firings of the same alert", ge=0, le=604_800
     )
-    alert_group_from: int = _setting(
+    alert_group_from: int = setting(
         4, "alerts", "Send one message for all alerts when at least this many fire at the same time", ge=2, le=1_000
     )
-    alert_reminder_interval: float = _setting(
+    alert_reminder_interval: float = setting(
         3_600, "seconds", "How often a reminder of an unacknowledged alert is sent; 0: never", ge=0, le=604_800
     )
-    alert_escalate_after: float = _setting(
+    alert_escalate_after: float = setting(
         900,
         "seconds",
         "Ping the escalation role or user after a critical alert is unacknowledged for this long; 0: never",
         ge=0,
         le=604_800,
     )
-    alert_escalate_role_id: int | None = _setting(
+    alert_escalate_role_id: int | None = setting(
         None, "Discord id", "The role that an escalation pings", gt=0, example="123456789012345678"
     )
-    alert_escalate_user_id: int | None = _setting(
+    alert_escalate_user_id: int | None = setting(
         None, "Discord id", "The user that an escalation pings", gt=0, example="123456789012345678"
     )
-    alert_weekly_report: bool = _setting(
+    alert_weekly_report: bool = setting(
         False, "true or false", "Post the alert report to the alert channel every Monday"
     )
 
-    alert_threshold_dependency: float = _setting(
+    alert_threshold_dependency: float = setting(
         4,
         "times",
         "Alert when a host or database that the bot calls is this many times as slow, or fails as often; 0: off",
         ge=0,
         le=1_000,
     )
-    alert_threshold_logged_errors: float = _setting(
+    alert_threshold_logged_errors: float = setting(
         0.1, "share, 0 to 1", "Alert when a larger share of a service's operations logs errors; 0: off", ge=0, le=1
     )
-    alert_threshold_unhandled_errors: float = _setting(
+    alert_threshold_unhandled_errors: float = setting(
         1,
         "errors",
         "Alert when this number of errors in tasks, callbacks and threads is unhandled; 0: off",
         ge=0,
         le=1e6,
     )
-    alert_threshold_new_error: float = _setting(
+    alert_threshold_new_error: float = setting(
         3, "times", "Inform when a new or reopened group of errors has occurred this many times; 0: off", ge=0, le=1e6
     )
-    alert_threshold_low_traffic: float = _setting(
+    alert_threshold_low_traffic: float = setting(
         0.1,
         "share, 0 to 1",
         "Alert when traffic falls below this share of the usual traffic; 0 switches the rule off",
         ge=0,
         le=1,
     )
-    alert_slo_target: float = _setting(
+    alert_slo_target: float = setting(
         0,
         "share, 0 to 1",
         "The target success rate. Alert when the error budget is used up too fast; 0: off",
         ge=0,
         lt=1,
     )
-    alert_threshold_acknowledgement: float = _setting(
+    alert_threshold_acknowledgement: float = setting(
         0.05,
         "share, 0 to 1",
         "Alert when this share of interactions gets no first response in time; 0: off",
         ge=0,
         le=1,
     )
-    alert_threshold_stall: float = _setting(
+    alert_threshold_stall: float = setting(
         2_000, "milliseconds", "Alert when the event loop is blocked for longer than this; 0: off", ge=0, le=3_600_000
     )
-    alert_threshold_gateway_latency: float = _setting(
+    alert_threshold_gateway_latency: float = setting(
         1_000, "milliseconds", "Alert when the gateway latency exceeds this value; 0: off", ge=0, le=600_000
     )
-    alert_threshold_disconnects: float = _setting(
+    alert_threshold_disconnects: float = setting(
         5,
         "times in 10 minutes",
         "Alert when the connection to Discord is lost more often than this; 0: off",
         ge=0,
         le=10_000,
     )
-    alert_threshold_dead_loops: float = _setting(
+    alert_threshold_dead_loops: float = setting(
         1, "loops", "Alert when this number of background loops has ended or is overdue; 0: off", ge=0, le=10_000
     )
-    alert_threshold_hung: float = _setting(
+    alert_threshold_hung: float = setting(
         60,
         "seconds",
         "Alert when an operation runs for longer than this and than 10 times its own p99; 0: off",
         ge=0,
         le=86_400,
     )
-    alert_threshold_rate_limits: float = _setting(
+    alert_threshold_rate_limits: float = setting(
         50, "times in 10 minutes", "Alert when Discord rate-limits more requests than this; 0: off", ge=0, le=1e6
     )
-    alert_threshold_invalid_requests: float = _setting(
+    alert_threshold_invalid_requests: float = setting(
         0.3, "share, 0 to 1", "Alert when this share of Discord's limit of invalid requests is used; 0: off", ge=0, le=1
     )
-    alert_threshold_memory_growth: float = _setting(
+    alert_threshold_memory_growth: float = setting(
         0.5, "share", "Alert when memory grows by this share within 6 hours; 0: off", ge=0, le=1_000
     )
-    alert_threshold_cost: float = _setting(
+    alert_threshold_cost: float = setting(
         0, "US dollars per day", "Alert when operations cost more than this within 24 hours; 0: off", ge=0, le=1e9
     )
-    alert_threshold_cost_growth: float = _setting(
+    alert_threshold_cost_growth: float = setting(
         4, "times", "Alert when an hour costs this many times the previous hour; 0: off", ge=0, le=1e6
     )
-    alert_threshold_deviation: float = _setting(
+    alert_threshold_deviation: float = setting(
         0.95, "score, 0 to 1", "Alert when a service's anomaly score exceeds this value; 0: off", ge=0, le=1
     )
 
-    alert_channel_id: int | None = _setting(
+    alert_channel_id: int | None = setting(
         None, "Discord id", "The channel that receives alerts", gt=0, example="123456789012345678"
     )
-    alert_thread: bool = _setting(False, "true or false", "Open a thread at each alert's message")
-    alert_discord_webhook: SecretStr | None = _setting(
+    alert_thread: bool = setting(False, "true or false", "Open a thread at each alert's message")
+    alert_discord_webhook: SecretStr | None = setting(
         None, "URL", "A Discord webhook that receives alerts", example="https://discord.com/api/webhooks/..."
     )
-    alert_webhook_url: SecretStr | None = _setting(
+    alert_webhook_url: SecretStr | None = setting(
         None,
         "URL",
         "Your own endpoint that receives alerts as JSON",
         example="https://your-monitoring-system.com/alerts",
     )
-    alert_webhook_secret: SecretStr | None = _setting(
+    alert_webhook_secret: SecretStr | None = setting(
         None, "key", "The key that signs requests to your endpoint (HMAC-SHA256)", example="a-long-random-text"
     )
-    alert_webhook_private_redirects: bool = _setting(
+    alert_webhook_private_redirects: bool = setting(
         False, "true or false", "Follow redirects of your endpoint to private addresses"
     )
-    alert_lifeline_after: float = _setting(
+    alert_lifeline_after: float = setting(
         10,
         "seconds",
         "After the event loop is blocked for this long, send a webhook from a separate thread; 0: never",
         ge=0,
         le=3_600,
     )
-    alert_gateway_lost_after: float = _setting(
+    alert_gateway_lost_after: float = setting(
         120,
         "seconds",
         "After the connection to Discord is lost for this long, send a webhook; 0: never",
         ge=0,
         le=86_400,
     )
-    heartbeat_url: SecretStr | None = _setting(
+    heartbeat_url: SecretStr | None = setting(
         None,
         "URL",
         "A URL to request while event loop, gateway and database work (Uptime Kuma, Healthchecks)",
         example="https://uptime.example.com/api/push/your-key",
     )
-    heartbeat_interval: float = _setting(60, "seconds", "How often the heartbeat URL is requested", ge=5, le=86_400)
+    heartbeat_interval: float = setting(60, "seconds", "How often the heartbeat URL is requested", ge=5, le=86_400)
 
-    export_format: Literal["json", "csv", "prometheus"] = _setting(
+    export_format: Literal["json", "csv", "prometheus"] = setting(
         "json", "json, csv, prometheus", "The default export format"
     )
-    export_interval: int = _setting(60_000, "milliseconds", "How often metrics are pushed", ge=1_000, le=86_400_000)
-    analytics_dashboard: bool = _setting(
+    export_interval: int = setting(60_000, "milliseconds", "How often metrics are pushed", ge=1_000, le=86_400_000)
+    analytics_dashboard: bool = setting(
         False, "true or false", "Serve the web dashboard and the API", name="ENABLE_ANALYTICS_DASHBOARD"
     )
-    dashboard_refresh_interval: int = _setting(
+    dashboard_refresh_interval: int = setting(
         30_000, "milliseconds", "How often the dashboard refreshes", ge=1_000, le=3_600_000
     )
-    dashboard_port: int = _setting(3001, "port", "The port of the web dashboard (path /performance)", ge=1, le=65_535)
-    http_port: int | None = _setting(
+    dashboard_port: int = setting(3001, "port", "The port of the web dashboard (path /performance)", ge=1, le=65_535)
+    http_port: int | None = setting(
         None,
         "port",
         "The port of REST API, health and metrics. Not set: the dashboard's port, or SERVER_PORT or PORT of a bot host",
@@ -331,25 +319,25 @@ class Settings(BaseSettings):
         le=65_535,
         example="3000",
     )
-    http_host: str = _setting(
+    http_host: str = setting(
         "127.0.0.1",
         "address",
         "The address that the servers listen on. An address other than loopback needs a token",
         min_length=1,
     )
-    http_token: SecretStr | None = _setting(
+    http_token: SecretStr | None = setting(
         None,
         "text of 32 or more characters",
         "The token that clients send as Authorization: Bearer",
         min_length=32,
         example="at-least-32-characters-of-random-text",
     )
-    metrics_namespace: str = _setting(
+    metrics_namespace: str = setting(
         "chatterbot", "name", "The prefix of metric names at /metrics", pattern=r"^[a-zA-Z_][a-zA-Z0-9_]{0,40}$"
     )
-    export_datadog: bool = _setting(False, "true or false", "Send metrics to Datadog")
-    datadog_api_key: SecretStr | None = _setting(None, "key", "Datadog's API key", name="DATADOG_API_KEY")
-    datadog_app_key: SecretStr | None = _setting(None, "key", "Datadog's application key", name="DATADOG_APP_KEY")
+    export_datadog: bool = setting(False, "true or false", "Send metrics to Datadog")
+    datadog_api_key: SecretStr | None = setting(None, "key", "Datadog's API key", name="DATADOG_API_KEY")
+    datadog_app_key: SecretStr | None = setting(None, "key", "Datadog's application key", name="DATADOG_APP_KEY")
 
     @field_validator("*", mode="before")
     @classmethod
@@ -371,30 +359,10 @@ class Settings(BaseSettings):
     @classmethod
     def _address(cls, value: SecretStr | None) -> SecretStr | None:
         """Check the URL at the start instead of at the first alert."""
-        if value is not None and not _is_http(value.get_secret_value()):
+        if value is not None and not is_http(value.get_secret_value()):
             raise ValueError("is not an http or https URL")
         return value
 
 
 # Settings of the guide that are not implemented yet: they are validated, and a warning says that they have no effect.
 WITHOUT_EFFECT = ("export_interval", "export_datadog", "datadog_api_key", "datadog_app_key")
-
-
-def _is_http(address: str) -> bool:
-    try:
-        parts = urlsplit(address)
-        _ = parts.port  # raises ValueError for an invalid port
-    except ValueError:
-        return False
-    return address.isprintable() and " " not in address and parts.scheme in {"http", "https"} and bool(parts.hostname)
-
-
-def env_name(field: str) -> str:
-    """Return the environment variable of a field."""
-    alias = Settings.model_fields[field].validation_alias
-    return alias if isinstance(alias, str) else PREFIX + field.upper()
-
-
-def buffer_setting(*, by_memory: bool) -> str:
-    """Return the environment variable that bounds the buffer."""
-    return env_name("max_buffer_mb" if by_memory else "max_operations_in_memory")

@@ -12,7 +12,8 @@ from pydantic import ValidationError
 
 from cogmeter.redaction import quoted
 from cogmeter.settings.env_file import ENV_FILE, SettingsError, read_env_file
-from cogmeter.settings.model import PREFIX, WITHOUT_EFFECT, Settings, env_name
+from cogmeter.settings.fields import PREFIX
+from cogmeter.settings.model import WITHOUT_EFFECT, Settings
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -126,3 +127,14 @@ def _line(place: tuple[int | str, ...], message: str, value: object) -> str:
     reason = message.removeprefix("Input ").removeprefix("String ").removeprefix("Value error, ").removeprefix("Value ")
     fix = f"for example {env_name(field)}={example(field)}"
     return f"{env_name(field)}={text}: it {reason[:1].lower()}{reason[1:]} ({unit}); {fix}"
+
+
+def env_name(field: str) -> str:
+    """Return the environment variable of a field."""
+    alias = Settings.model_fields[field].validation_alias
+    return alias if isinstance(alias, str) else PREFIX + field.upper()
+
+
+def buffer_setting(*, by_memory: bool) -> str:
+    """Return the environment variable that bounds the buffer."""
+    return env_name("max_buffer_mb" if by_memory else "max_operations_in_memory")
