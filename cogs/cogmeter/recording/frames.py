@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import functools
 import os
 import re
@@ -12,12 +13,16 @@ from typing import TYPE_CHECKING, Final, Protocol
 
 import cogmeter
 import cogmeter_storage
+from cogmeter_storage.errors import Frame
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
+    from types import CodeType, FrameType
 
 HOST, LIBRARY, STANDARD = range(3)  # code of the bot, of an installed package or cogmeter, of the standard library
 NOTEBOOK: Final = "<notebook>"  # the file of every cell: the names of cells differ from run to run
+
+CALLED_FROM: Final = "called_from"  # the metadata entry with the line that sent a failed request
 
 _STANDARD = tuple({sysconfig.get_path(name) for name in ("stdlib", "platstdlib")})
 _OURS = tuple(folder for package in (cogmeter, cogmeter_storage) for folder in package.__path__)
@@ -27,6 +32,11 @@ _CELL: Final = re.compile(r"<ipython-input-.*>|.*[\\/]ipykernel_\d+[\\/]\d+\.py"
 _INSTALLED: Final = re.compile(r".*[\\/](?:site|dist)-packages[\\/](.+)")
 _PYTHON: Final = re.compile(
     r".*[\\/](?:lib(?:32|64)?[\\/]python\d[\d.t]*|python\d\d+[\\/]lib|python\d\d+\.zip)[\\/](.+)", re.IGNORECASE
+)
+# The frames below a task or a callback: their callers only started the event loop.
+_LOOP: Final = frozenset(
+    function.__code__
+    for function in (asyncio.Handle._run, asyncio.Runner.run, asyncio.BaseEventLoop.run_until_complete)  # noqa: SLF001 - no public name
 )
 _EXTENSIONS: Final = (".pyx", ".pxd", ".pxi")  # sources of compiled modules
 
@@ -95,6 +105,26 @@ def place_of(file: str) -> tuple[str, bool]:
 def frame_text(frame: FrameLike) -> str:
     """Return a frame as text: ``bot/cogs/ask.py:42 in Ask.ask``."""
     return f"{frame.file}:{frame.line} in {short_name(frame.function)}"
+
+
+def calling_line() -> tuple[CodeType, int] | None:
+    """Return the innermost line of the host that called the running code, within its task, callback or thread.
+
+    Call it before the first ``await``: an exception that is thrown into an awaited object which is no coroutine itself
+    arrives without the frames that await it.
+    """
+    frame: FrameType | None = sys._getframe(1)  # noqa: SLF001 - inspect.stack() would read source files
+    while frame is not None and (code := frame.f_code) not in _LOOP:
+        if place_of(code.co_filename)[1]:
+            return code, frame.f_lineno
+        frame = frame.f_back
+    return None
+
+
+def line_text(code: CodeType, line: int) -> str:
+    """Return a line as ``frame_text`` does."""
+    file, own = place_of(code.co_filename)
+    return frame_text(Frame(file, code.co_qualname, line, own))
 
 
 def short_name(qualified_name: str) -> str:

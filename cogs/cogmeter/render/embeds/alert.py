@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Any, Final
 
+from cogmeter.recording.frames import CALLED_FROM
 from cogmeter.recording.service_names import BOT
 from cogmeter.render import formatting
 from cogmeter.render.charts.chart import CHART_NAME, NO_CHART
@@ -187,7 +188,9 @@ def _example(operation: OperationRecord, url: str | None) -> str:
     took = formatting.duration(operation.duration_us)
     outcome = f", {operation.outcome.label}" if operation.outcome.failed else ""
     link = f" [open in Discord]({url})" if url and _LINK.fullmatch(url) else ""
-    return f"{plain(operation.operation, 80)} took {took}{outcome}, {when(operation.end_us)}{link}"
+    caller = operation.metadata.get(CALLED_FROM)  # of a request to another host
+    called = f"\ncalled from {code(caller, 150)}" if isinstance(caller, str) else ""
+    return f"{plain(operation.operation, 80)} took {took}{outcome}, {when(operation.end_us)}{link}{called}"
 
 
 def _listed(members: Sequence[Alert]) -> str:

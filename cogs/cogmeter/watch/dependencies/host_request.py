@@ -1,7 +1,7 @@
 """One request to another host: its name, its outcome and its place in the trace, until its answer has ended.
 
-Only the host, the method, the status, times and the types of exceptions are kept: no port, path, query, header or text
-of an exception, which often contains the address.
+Only the host, the method, the status, times, the types of exceptions and the calling line of a failure are kept: no
+port, path, query, header or text of an exception, which often contains the address.
 """
 
 from __future__ import annotations
@@ -12,11 +12,12 @@ from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any, Final
 
 from cogmeter.recording import background, tracing
+from cogmeter.recording.frames import CALLED_FROM, calling_line, line_text
 from cogmeter.recording.operation import now_ns
 from cogmeter.recording.recorder import MAX_NAME, OTHER, valid_name
 from cogmeter.recording.service_names import HTTP
 from cogmeter.watch.rest.attempts import outcome_of_status, status_text
-from cogmeter_storage.model import Outcome
+from cogmeter_storage.model import FAILURES, Outcome
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -40,7 +41,18 @@ _hosts: Final[weakref.WeakKeyDictionary[Recorder, set[str]]] = weakref.WeakKeyDi
 class HostRequest:
     """A request in progress. Its methods never raise, and any thread may call them."""
 
-    __slots__ = ("_first_byte_ns", "_hook", "_requests", "_scope", "began_ns", "ended", "host", "method", "status")
+    __slots__ = (
+        "_caller",
+        "_first_byte_ns",
+        "_hook",
+        "_requests",
+        "_scope",
+        "began_ns",
+        "ended",
+        "host",
+        "method",
+        "status",
+    )
 
     def __init__(self, requests: HostRequests, hook: Hook, host: str, method: str) -> None:
         """Begin the request now."""
@@ -50,6 +62,7 @@ class HostRequest:
         self.ended = False
         self._scope = tracing.inherited()
         self._first_byte_ns = 0
+        self._caller = calling_line()
         self.began_ns = now_ns()
 
     def answered(self, status: int) -> None:
@@ -67,7 +80,7 @@ class HostRequest:
         try:
             outcome = _outcome(self.status, error, upstream=upstream)
             text = None if outcome is Outcome.OK else _text(self.status, error)
-            self._requests.record(self, outcome, text)
+            self._requests.record(self, outcome, text, self._metadata(outcome))
         except Exception as fault:  # noqa: BLE001 - our fault must not reach the host's request
             self._hook.fault(fault)
 
@@ -76,12 +89,15 @@ class HostRequest:
         self._hook.fault(error)
         self.end()
 
-    @property
-    def metadata(self) -> Mapping[str, Any] | None:
-        """The status and the milliseconds to the first byte, if there was an answer."""
-        if not self.status:
-            return None
-        return {"status": self.status, "first_byte_ms": round((self._first_byte_ns - self.began_ns) / 1e6, 1)}
+    def _metadata(self, outcome: Outcome) -> Mapping[str, Any] | None:
+        """Return the status and the milliseconds to the first byte of an answer, and the calling line of a failure."""
+        metadata: dict[str, Any] = {}
+        if self.status:
+            metadata["status"] = self.status
+            metadata["first_byte_ms"] = round((self._first_byte_ns - self.began_ns) / 1e6, 1)
+        if outcome in FAILURES and self._caller is not None:
+            metadata[CALLED_FROM] = line_text(*self._caller)
+        return metadata or None
 
     @property
     def scope(self) -> tracing.Scope | None:
@@ -109,7 +125,9 @@ class HostRequests:
             return None
         return HostRequest(self, hook, host, method)
 
-    def record(self, request: HostRequest, outcome: Outcome, error: str | None) -> None:
+    def record(
+        self, request: HostRequest, outcome: Outcome, error: str | None, metadata: Mapping[str, Any] | None
+    ) -> None:
         """Record a request that ends now."""
         self._recorder.add_timed(
             self._series.get((request.host, request.method)) or self._new_series(request.host, request.method),
@@ -117,7 +135,7 @@ class HostRequests:
             now_ns(),
             outcome,
             error=error,
-            metadata=request.metadata,
+            metadata=metadata,
             scope=request.scope,
         )
 

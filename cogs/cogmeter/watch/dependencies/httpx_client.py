@@ -52,8 +52,8 @@ class HttpxRequests:
             Hook("httpx async answers", module.AsyncClient, "_send_single_request", self._wrap_async_single),
         ]
 
-    def end(self, request: HostRequest, error: BaseException | None) -> None:
-        """Record a request that failed, or whose answer ended."""
+    def end(self, request: HostRequest, error: BaseException) -> None:
+        """Record a request that failed."""
         sent = not isinstance(error, self._not_sent)
         request.end(error, upstream=sent and isinstance(error, self._upstream))
 

@@ -13,6 +13,7 @@ from yarl import URL
 
 from cogmeter.recording import tracing
 from cogmeter.recording.background import detached
+from cogmeter.recording.frames import place_of
 from cogmeter.recording.operation import now_ns
 from cogmeter.watch.dependencies.host_request import MAX_HOSTS
 from cogmeter.watch.dependencies.http import HttpClients
@@ -51,7 +52,8 @@ async def test_a_request_is_one_operation_of_its_host(surface, session, service,
         await answer.read()
     (sent,) = await until()
     assert (sent.service, sent.operation, sent.outcome, sent.error) == (HERE, "POST", outcome, error)
-    assert sent.metadata.keys() == {"status", "first_byte_ms"}
+    assert sent.metadata.keys() - {"called_from"} == {"status", "first_byte_ms"}
+    assert ("called_from" in sent.metadata) is outcome.failed
     assert sent.metadata["status"] == status
     assert 0 < sent.metadata["first_byte_ms"] <= sent.duration_ms + 0.1
 
@@ -137,11 +139,27 @@ async def test_a_timeout_is_upstream_before_and_within_the_answer(surface, sessi
     assert service.url not in sent.error
 
 
+async def test_a_failed_request_names_the_line_that_sent_it(surface, session, service, nobody, until):
+    async def fetch(url):
+        await (await session.get(url)).read()
+
+    await asyncio.gather(fetch(f"{service.url}/status/500"), fetch(f"{nobody}/"), return_exceptions=True)
+    sent = await until(2)
+    line = fetch.__code__.co_firstlineno + 1
+    assert {one.metadata["called_from"] for one in sent} == {f"{place_of(__file__)[0]}:{line} in fetch"}
+
+
+async def test_a_request_that_no_code_of_the_host_awaits_names_no_line(surface, session, service, until):
+    await asyncio.create_task(session._request("GET", f"{service.url}/status/500"))  # as its only code
+    (sent,) = await until()
+    assert sent.metadata.keys() == {"status", "first_byte_ms"}
+
+
 async def test_a_refused_connection_is_upstream_and_its_text_has_no_address(surface, session, nobody, until):
     with pytest.raises(aiohttp.ClientConnectorError):
         await session.get(f"{nobody}/path?key=secret")
     (sent,) = await until()
-    assert (sent.service, sent.outcome, sent.metadata) == (HERE, Outcome.UPSTREAM, {})
+    assert (sent.service, sent.outcome, sent.metadata.keys()) == (HERE, Outcome.UPSTREAM, {"called_from"})
     assert sent.error == "ClientConnectorError: ConnectionRefusedError"
 
 

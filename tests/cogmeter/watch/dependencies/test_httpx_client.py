@@ -13,6 +13,7 @@ import pytest
 
 from cogmeter.recording import tracing
 from cogmeter.recording.background import detached
+from cogmeter.recording.frames import place_of
 from cogmeter.recording.operation import now_ns
 from cogmeter.watch.dependencies.http import HttpClients
 from cogmeter.watch.hook import HookState
@@ -71,7 +72,8 @@ async def test_a_request_is_one_operation_of_its_host(surface, clients, service,
     assert (type(answer), len(answer.content)) == (httpx.Response, 100)
     (sent,) = recorded()
     assert (sent.service, sent.operation, sent.outcome, sent.error) == (HERE, "PUT", outcome, error)
-    assert sent.metadata.keys() == {"status", "first_byte_ms"}
+    assert sent.metadata.keys() - {"called_from"} == {"status", "first_byte_ms"}
+    assert sent.metadata.get("called_from", "").startswith(place_of(__file__)[0]) is outcome.failed
     assert sent.metadata["status"] == status
 
 
@@ -131,7 +133,7 @@ async def test_a_refused_connection_is_upstream_and_its_text_has_no_address(surf
     with pytest.raises(httpx.ConnectError):
         await clients.get(f"{nobody}/path?key=secret")
     (sent,) = recorded()
-    assert (sent.service, sent.outcome, sent.metadata) == (HERE, Outcome.UPSTREAM, {})
+    assert (sent.service, sent.outcome, sent.metadata.keys()) == (HERE, Outcome.UPSTREAM, {"called_from"})
     assert sent.error.startswith("ConnectError: ")
     assert not any(character.isdigit() for character in sent.error)
 
@@ -141,7 +143,9 @@ async def test_a_timeout_is_upstream_before_and_within_the_answer(surface, clien
     for read in (clients.get, clients.lines):
         with pytest.raises(httpx.ReadTimeout):
             await read(f"{service.url}/{path}", timeout=0.1)
-    assert [(one.outcome, one.metadata.keys()) for one in recorded()] == [(Outcome.UPSTREAM, known)] * 2
+    assert [(one.outcome, one.metadata.keys()) for one in recorded()] == [
+        (Outcome.UPSTREAM, known | {"called_from"})
+    ] * 2
     assert {one.error.partition(":")[0] for one in recorded()} == {"ReadTimeout"}
 
 
