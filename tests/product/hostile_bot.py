@@ -67,7 +67,7 @@ class Chat(commands.Cog):
     def __init__(self, services: Services, *, troubled: bool, key: str) -> None:
         self.services, self.troubled, self.key = services, troubled, key
         self.history: list[str] = []
-        self.leaks = False
+        self.leaked = 0  # texts that each remembered message adds
         self.answered = 0
         self.never = asyncio.Event()
 
@@ -91,15 +91,16 @@ class Chat(commands.Cog):
                 log.exception("Could not answer %s, who asked: %s", message.author, question)
         if self.troubled and question.startswith("digest"):
             self.write_digest(question)
-        if self.leaks and question.startswith("remember"):
-            self.history += [f"{number} {question}".ljust(1_000, ".") for number in range(1_000)]
+        if self.leaked and question.startswith("remember"):
+            self.history += [f"{number} {question}".ljust(1_000, ".") for number in range(self.leaked)]
         asyncio.create_task(self.summarize(question, asker))  # noqa: RUF006 - nobody keeps it, nobody awaits it
         self.answered += 1
 
     async def ask_weather(self, question: str, asker: int) -> None:
         headers = {"Authorization": f"Bearer {self.key}"}
         params = {"q": question, "user": str(asker), "key": self.key}
-        async with self.session.get(self.services.weather, params=params, headers=headers) as answer:
+        url = self.services.weather
+        async with self.session.get(url, params=params, headers=headers) as answer:  # place: request
             answer.raise_for_status()  # place: weather
 
     async def ask_model(self, question: str, asker: int) -> None:

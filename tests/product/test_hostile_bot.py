@@ -29,8 +29,8 @@ TEXT = "zanzibar-is-the-password-of-my-diary"
 KEY = "zebra5f0e0b9c4d7a4c63a1f2b8d9e7c6a5b4"
 NOISE = ("ACKNOWLEDGEMENT", "GATEWAY_LATENCY", "RESPONSE_TIME", "DEVIATION", "LOW_TRAFFIC")  # of a busy machine
 ALERTS = {  # one for each trouble, and the places of which its message names one
-    ("dependency", "http.127.0.0.1", ""): (),
-    ("dependency", "http.localhost", ""): (),
+    ("dependency", "http.127.0.0.1", ""): ("request",),
+    ("dependency", "http.localhost", ""): ("model",),
     ("logged_errors", "discord.listeners", ""): ("weather", "model"),
     ("unhandled_errors", "(bot)", ""): ("summary",),
     ("hung", "discord.commands", "ponder"): ("ponder",),
@@ -41,7 +41,7 @@ ERRORS = {
     ("logged", "httpx.ReadTimeout", "model"),
     ("unhandled", "LookupError", "summary"),
 }
-PLACES = ("weather", "model", "summary", "ponder")
+PLACES = ("weather", "request", "model", "summary", "ponder")
 PATHS = (
     "dashboard",
     "errors",
@@ -176,7 +176,7 @@ async def test_each_trouble_is_seen_with_file_and_line_and_alerts_once(discord_s
         posted = await until(all_posted, "the messages")
         messages = [json.dumps(one["embeds"]).replace("\\", "") for one in posted]
         named = {name: any(hostile_bot.place(name) in message for message in messages) for name in PLACES}
-        assert [any(named[name] for name in places) for places in ALERTS.values() if places] == [True] * 3, messages
+        assert [any(named[name] for name in places) for places in ALERTS.values() if places] == [True] * 5, messages
         assert len(messages) == len(ALERTS)
         groups = json.loads(await read(session, settings, "/api/performance/error-groups"))["groups"]
         found = {(one["kind"], one["type"], f"{one['place']['file']}:{one['place']['line']}"): one for one in groups}
@@ -212,14 +212,17 @@ async def test_no_text_key_or_id_is_stored_or_answered(discord_server, settings,
 
 
 @pytest.mark.timeout(600)
-@pytest.mark.parametrize(("kind", "minutes"), [("quiet", 20), ("leak", 100)])
-def test_in_virtual_time_nothing_alerts_but_a_leak_which_is_named(clean_environment, tmp_path, kind, minutes):
+@pytest.mark.parametrize(
+    ("kind", "minutes", "rule"), [("quiet", 20, None), ("leak", 100, "memory_growth"), ("burst", 26, "memory_limit")]
+)
+def test_in_virtual_time_nothing_alerts_but_a_leak_which_is_named(clean_environment, tmp_path, kind, minutes, rule):
     folder = Path(__file__).parent
     environment = clean_environment(
         PYTHONPATH=f"{folder.parent}:{folder}",
         PERFORMANCE_SYNC_COMMANDS="true",
         PERFORMANCE_ALERT_CHECK_INTERVAL="3600",  # checks and samples are made by the script
         PERFORMANCE_SAMPLE_INTERVAL="3600",
+        PERFORMANCE_MEMORY_LIMIT_MB="800",
         PERFORMANCE_WATCH_STALLS="false",  # each step of the clock would be one
         PERFORMANCE_ALERT_THRESHOLD_GATEWAY_LATENCY="0",  # a heartbeat may be on its way during a step
     )
@@ -228,6 +231,6 @@ def test_in_virtual_time_nothing_alerts_but_a_leak_which_is_named(clean_environm
     assert done.returncode == 0, done.stderr
     alerts, groups = (json.loads(line) for line in done.stdout.splitlines())
     assert groups == []
-    assert [one[:2] for one in alerts] == ([["memory_growth", "(bot)"]] if kind == "leak" else [])
+    assert [one[:2] for one in alerts] == ([[rule, "(bot)"]] if rule else [])
     if alerts:
         assert "hostile_bot.Chat.history (list, from " in alerts[0][2]

@@ -1,4 +1,4 @@
-"""The chat bot on the loopback Discord in virtual time: ``python virtual_time.py quiet MINUTES`` or ``leak MINUTES``.
+"""The chat bot on the loopback Discord in virtual time: ``python virtual_time.py KIND MINUTES``, see ``STEPS_S``.
 
 Each step lets the users do something, waits for all answers, then sets all of Python's clocks forward, and runs the
 monitor's jobs that are due. It prints the alerts that fired, as a list of JSON.
@@ -10,7 +10,9 @@ from __future__ import annotations
 
 import time
 
-STEPS_S = {"quiet": 15, "leak": 30}
+STEPS_S = {"quiet": 15, "leak": 30, "burst": 15}  # a burst is a leak in the last minute that fills the memory
+LEAKED = {"quiet": 0, "leak": 1_000, "burst": 0}  # texts of 1 KB for each message that is remembered
+BURST = 20_000
 ahead_ns = [0]  # all steps so far
 
 
@@ -75,12 +77,15 @@ async def main(kind: str, minutes: int) -> None:
         server.gateway.heartbeat_interval_s = 0.2
         bot = await hostile_bot.make_bot(services, owner=int(server.world.owner["id"]))
         chat = bot.get_cog("Chat")
-        chat.leaks = kind == "leak"
+        chat.leaked = LEAKED[kind]
         async with server.running(bot):
             await bot.load_extension("cogmeter.cog")
             await bot.tree.sync()
             monitor = bot.get_cog("cogmeter").monitor
-            for step in range(minutes * 60 // STEPS_S[kind]):
+            steps = minutes * 60 // STEPS_S[kind]
+            for step in range(steps):
+                if kind == "burst" and step >= steps - 60 // STEPS_S[kind]:
+                    chat.leaked = BURST
                 said = chat.answered + PER_STEP
                 for number in range(PER_STEP):
                     await server.say(f"question {step}" if number else "remember this")

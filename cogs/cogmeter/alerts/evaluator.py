@@ -104,6 +104,11 @@ class Evaluator:
         return self._window
 
     @property
+    def memory_grows_rapidly(self) -> bool:
+        """True if the memory of the process grew fast in the last minute."""
+        return self._gauges.rapid_growth()[0] > 0
+
+    @property
     def costs(self) -> CostTotals:
         """The costs of the last day."""
         return self._costs

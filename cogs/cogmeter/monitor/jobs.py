@@ -40,6 +40,8 @@ async def sample(monitor: Monitor) -> None:
     gauges, at_us = monitor.watcher.sample(), now_us()
     monitor.gauges, monitor.sampled_ns = gauges, now_ns()
     monitor.alerting.evaluator.sampled(at_us, gauges, monitor.watcher.loops(), monitor.watcher.grown)
+    if monitor.alerting.evaluator.memory_grows_rapidly:
+        monitor.watcher.count_objects_now()  # the next regular count may be 20 minutes away
     if gauges:
         await monitor.store.add_samples(at_us, gauges)
 

@@ -121,6 +121,14 @@ class Settings(BaseSettings):
     trace_threshold: float = setting(
         1_000, "milliseconds", "Store the trace of an interaction that fails or takes this long", ge=0, le=900_000
     )
+    memory_limit_mb: float | None = setting(
+        None,
+        "MB",
+        "The memory at which your host stops the bot. Not set: the limit of its container, or the machine's memory",
+        ge=16,
+        le=10_000_000,
+        example="512",
+    )
     sample_interval: float = setting(15, "seconds", "How often gauges are sampled", ge=1, le=3_600)
 
     alert_threshold_error_rate: float = setting(
@@ -245,6 +253,13 @@ class Settings(BaseSettings):
     )
     alert_threshold_invalid_requests: float = setting(
         0.3, "share, 0 to 1", "Alert when this share of Discord's limit of invalid requests is used; 0: off", ge=0, le=1
+    )
+    alert_threshold_memory_limit: float = setting(
+        1.0,
+        "share",
+        "Alert when memory reaches this share of its limit within 10 minutes, at the growth of the last one; 0: off",
+        ge=0,
+        le=100,
     )
     alert_threshold_memory_growth: float = setting(
         0.5, "share", "Alert when memory grows by this share within 6 hours; 0: off", ge=0, le=1_000

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import gc
+import math
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import psutil
@@ -12,8 +14,10 @@ from cogmeter.recording.operation import now_ns
 from cogmeter.watch.surface import Surface, WatchContext
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
+# The limit of the container that the process runs in, by version 2 and 1 of Linux's control groups.
+CGROUP_LIMITS: Final = (Path("/sys/fs/cgroup/memory.max"), Path("/sys/fs/cgroup/memory/memory.limit_in_bytes"))
 FULL: Final = 0.8  # share of the allowed open files that the doctor reports
 _UNSUPPORTED: Final = (psutil.Error, OSError, NotImplementedError, AttributeError)  # of gauges on this platform
 
@@ -54,6 +58,8 @@ class Resources(Surface):
         super().__init__(context)
         self._process = psutil.Process()
         self._pauses = Pauses()
+        megabytes = context.settings.memory_limit_mb
+        self._allowed = container_limit() if megabytes is None else megabytes * 1e6
 
     def prepare(self) -> None:
         """Start the measurement of CPU time. There are no hooks."""
@@ -73,6 +79,7 @@ class Resources(Surface):
     def sample(self) -> dict[str, float]:
         """Return CPU in percent of a core since the last sample, memory in bytes, numbers of threads and open files.
 
+        The limit of the memory is that of the setting or the container, and never more than the machine has left.
         Garbage collection: number and total since loading, longest since the last sample. Network: bytes since the
         machine's start, without loopback, because systems do not count them by process.
         """
@@ -81,6 +88,7 @@ class Resources(Surface):
                 {
                     "cpu_percent": lambda: self._process.cpu_percent(None),
                     "memory_bytes": lambda: self._process.memory_info().rss,
+                    "memory_limit_bytes": self._memory_limit,
                     "threads": self._process.num_threads,
                     "open_files": self._open_files,
                 }
@@ -102,6 +110,11 @@ class Resources(Surface):
         advice = "Close sessions, files and databases after use, or raise the limit with ulimit -n"
         return [Finding(self.name, not 0 < FULL * limit <= files, f"{text}, {collected}", advice)]
 
+    def _memory_limit(self) -> float:
+        """Return the memory in bytes at which the process is killed, or the machine has none left."""
+        left = self._process.memory_info().rss + psutil.virtual_memory().available
+        return min(self._allowed, float(left))
+
     def _open_files(self) -> float:
         """Return the number of file descriptors, or of handles on Windows."""
         process: Any = self._process
@@ -111,6 +124,18 @@ class Resources(Surface):
         """Return how many files the process may open, negative for no limit; works only on Linux."""
         process: Any = self._process
         return float(process.rlimit(psutil.RLIMIT_NOFILE)[0])
+
+
+def container_limit(files: Sequence[Path] = CGROUP_LIMITS) -> float:
+    """Return the memory in bytes that the container may use, infinite without such a limit."""
+    for file in files:
+        try:
+            text = file.read_text("ascii").strip()
+        except (OSError, ValueError):
+            continue
+        if text.isdecimal():  # else "max"
+            return float(text)
+    return math.inf
 
 
 def _known(gauges: dict[str, Callable[[], float]]) -> dict[str, float]:

@@ -147,6 +147,11 @@ class Watcher:
         """The live objects that grew within the last hour; None if that is not known."""
         return next((surface.grown for surface in self._memory), None)
 
+    def count_objects_now(self) -> None:
+        """Count live objects soon, to name what makes the memory grow."""
+        for surface in self._memory:
+            surface.take_soon()
+
     @property
     def loop_ns(self) -> int:
         """The time that counting live objects has taken on the event loop."""

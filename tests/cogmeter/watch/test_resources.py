@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import math
 import threading
 import time
 
@@ -11,7 +12,7 @@ import psutil
 import pytest
 from discord.ext import commands
 
-from cogmeter.watch.resources import Pauses, Resources
+from cogmeter.watch.resources import Pauses, Resources, container_limit
 
 LINUX = pytest.mark.skipif(not psutil.LINUX, reason="reads what Linux alone tells")
 
@@ -19,6 +20,34 @@ LINUX = pytest.mark.skipif(not psutil.LINUX, reason="reads what Linux alone tell
 @pytest.fixture
 def bot():
     return commands.Bot(command_prefix="!", intents=discord.Intents.none())
+
+
+@pytest.mark.parametrize(
+    ("texts", "limit"),
+    [
+        (["536870912\n"], 536_870_912),
+        (["max\n"], math.inf),
+        (["max\n", "536870912"], 536_870_912),
+        ([None, "9223372036854771712"], 9_223_372_036_854_771_712),  # no limit in version 1
+        (["\xff", ""], math.inf),
+        ([None, None], math.inf),
+    ],
+)
+def test_the_limit_of_a_container_is_read(tmp_path, texts, limit):
+    files = [tmp_path / str(number) for number in range(len(texts))]
+    for file, text in zip(files, texts, strict=True):
+        if text is not None:
+            file.write_text(text, "latin-1")
+    assert container_limit(files) == limit
+
+
+async def test_the_limit_of_memory_is_that_of_the_setting_but_never_more_than_the_machine_has(bot, watching):
+    machine = psutil.virtual_memory().total
+    async with watching(bot, Resources, memory_limit_mb=64) as surface:
+        assert surface.sample()["resources.memory_limit_bytes"] == 64e6
+    async with watching(bot, Resources, memory_limit_mb=10_000_000) as surface:
+        gauges = surface.sample()
+    assert gauges["resources.memory_bytes"] < gauges["resources.memory_limit_bytes"] <= machine
 
 
 async def test_cpu_memory_threads_and_files_are_reported(bot, watching, tmp_path):

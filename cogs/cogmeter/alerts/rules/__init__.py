@@ -38,6 +38,7 @@ RULES: Final[dict[str, Rule]] = {
         running.HUNG,
         connection.RATE_LIMITS,
         connection.INVALID_REQUESTS,
+        process.MEMORY_LIMIT,
         process.MEMORY_GROWTH,
         costs.COST,
         costs.COST_GROWTH,

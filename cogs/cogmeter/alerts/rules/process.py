@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 
 from cogmeter.alerts.measurement import values
+from cogmeter.alerts.measurement.gauges import MEMORY
+from cogmeter.alerts.measurement.gauges import MEMORY_LIMIT as MEMORY_LIMIT_BYTES
 from cogmeter.alerts.model import CRITICAL, INFO, WARNING, Reading
 from cogmeter.alerts.rules.rule import LOOP, WHOLE_BOT, GaugeCurve, Replay, Rule, duration, percent
 from cogmeter.recording.service_names import STALLS, TASKS
@@ -21,6 +23,7 @@ if TYPE_CHECKING:
 QUARTERS: Final = 4
 ENDS: Final = 3  # medians of five minutes at either end
 LEAST: Final = 12  # medians: an hour
+AHEAD_S: Final = 600.0  # for which a rapid growth of memory is continued
 SUSPECTS: Final = 3  # named in the message
 STEADY: Final = 0.05  # share of the whole growth that each quarter must add
 
@@ -49,6 +52,24 @@ def dead_loops(snapshot: Snapshot, limits: RuleLimits) -> Iterator[Reading]:
             yield Reading(subject, float(count), limit.threshold, text, level, count >= limit.threshold)
 
 
+def memory_limit(snapshot: Snapshot, limits: RuleLimits) -> Iterator[Reading]:
+    """Compare the memory in ten minutes, if its present growth continues, with its limit."""
+    subject = MEMORY_LIMIT.subject()
+    limit = limits.of(subject)
+    per_second, seconds = snapshot.gauges.rapid_growth()
+    if not limit.threshold or not per_second:
+        return
+    memory, allowed = snapshot.gauges.values[MEMORY], snapshot.gauges.values[MEMORY_LIMIT_BYTES]
+    share = (memory + AHEAD_S * per_second) / allowed
+    if MEMORY_LIMIT.beyond_recovery(share, limit):
+        grown, megabytes = per_second * seconds / 1e6, (memory / 1e6, allowed / 1e6)
+        what = (
+            f"Memory grew by {grown:,.0f} MB in {seconds:.0f} s, to {megabytes[0]:,.0f} MB;"
+            f" in {AHEAD_S / 60:.0f} min it is {percent(share)} of its limit of {megabytes[1]:,.0f} MB, which"
+        )
+        yield _with_suspects(MEMORY_LIMIT.reading(subject, share, limit, what), snapshot)
+
+
 def memory_growth(snapshot: Snapshot, limits: RuleLimits) -> Iterator[Reading]:
     """Compare the steady growth of memory within six hours, and name the live objects that grew."""
     subject = MEMORY_GROWTH.subject()
@@ -61,9 +82,13 @@ def memory_growth(snapshot: Snapshot, limits: RuleLimits) -> Iterator[Reading]:
         hours, megabytes = len(medians) / 12, float(np.median(medians[-ENDS:])) / 1e6
         what = f"Memory growth of {percent(growth)} in {hours:.1f} h, to {megabytes:,.0f} MB,"
         level = WARNING if growth >= 2 * limit.threshold else INFO
-        reading = MEMORY_GROWTH.reading(subject, growth, limit, what, level=level)
-        suspects = snapshot.grown.text(SUSPECTS) if snapshot.grown is not None else ""
-        yield replace(reading, message=f"{reading.message}; {suspects}") if suspects else reading
+        yield _with_suspects(MEMORY_GROWTH.reading(subject, growth, limit, what, level=level), snapshot)
+
+
+def _with_suspects(reading: Reading, snapshot: Snapshot) -> Reading:
+    """Return a reading about memory whose message names the objects that grew."""
+    suspects = snapshot.grown.text(SUSPECTS) if snapshot.grown is not None else ""
+    return replace(reading, message=f"{reading.message}; {suspects}") if suspects else reading
 
 
 def steady_growth(medians: values.Values) -> float:
@@ -102,6 +127,17 @@ DEAD_LOOPS: Final = Rule(
     find=dead_loops,
     about=LOOP,
     chart="timeline",
+    replay=None,
+    min_operations=0,
+)
+MEMORY_LIMIT: Final = Rule(
+    name="memory_limit",
+    title="Memory limit",
+    unit="share",
+    setting="alert_threshold_memory_limit",
+    find=memory_limit,
+    about=WHOLE_BOT,
+    chart=GaugeCurve("memory", "bytes", "resources.memory_bytes", threshold_factor=None),
     replay=None,
     min_operations=0,
 )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 import time
 from collections import defaultdict, deque
 from dataclasses import dataclass
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 
 FIRST_S: Final = 300.0  # after the start: caches fill
 EVERY_S: Final = 1_200.0
+EXTRA_S: Final = 300.0  # between two samples outside of that plan
 SAMPLES: Final = 7  # two hours
 HOUR_S: Final = 3_300.0  # the age from which a sample is compared as that of an hour before
 LEAST_AGE_S: Final = 900.0  # of a sample that is compared, in the first hour
@@ -86,7 +88,7 @@ class _Grown:
 
 
 class MemoryWatch(Surface):
-    """Samples of live objects by owner and type; no operations. ``grown`` is what the rule ``memory_growth`` names."""
+    """Samples of live objects by owner and type; no operations. ``grown`` is what the rules about memory name."""
 
     name = "memory"
     setting = "watch_memory"
@@ -100,6 +102,7 @@ class MemoryWatch(Surface):
         self.faults = 0
         self._task: asyncio.Task[None] | None = None
         self._due_s = 0.0
+        self._extra_s = -math.inf  # when the last sample outside of the plan was taken
         self._tasks = 0  # asyncio tasks in the last sample
 
     def prepare(self) -> None:
@@ -122,6 +125,13 @@ class MemoryWatch(Surface):
             self._task = detached(self._try_to_take(), name="cogmeter-memory")
         return {}
 
+    def take_soon(self) -> None:
+        """Begin a sample outside of the plan, unless the last one is recent; it is compared, and not kept."""
+        now_s = now_ns() / 1e9
+        if now_s - self._extra_s >= EXTRA_S and (self._task is None or self._task.done()):
+            self._extra_s = now_s
+            self._task = detached(self._try_to_take(kept=False), name="cogmeter-memory")
+
     def findings(self) -> list[Finding]:
         """Return a failed check if samples failed."""
         if not self.faults:
@@ -129,8 +139,8 @@ class MemoryWatch(Surface):
         text = f"{self.faults} samples of live objects failed"
         return [Finding(self.name, well=False, text=text, advice="Report the first one from the log")]
 
-    async def take(self) -> None:
-        """Take a sample, and compare it with that of an hour before."""
+    async def take(self, *, kept: bool = True) -> None:
+        """Take a sample, and compare it with that of an hour before; ``kept``: compare later samples with it."""
         heap, whole = HeapWalk(), False
         walk = walk_all(self.context.bot, heap, known_tasks=self._tasks)
         spent_ns = 0
@@ -144,13 +154,15 @@ class MemoryWatch(Surface):
             await asyncio.sleep(PAUSE_S)
         walk.close()
         self._tasks = sum(count for (_, kind), count in heap.counts.items() if kind == TASKS)
-        self.samples.append(HeapSample.of(heap, now_ns() / 1e9, whole=whole))
-        self.grown = growth(self.samples)
+        sample = HeapSample.of(heap, now_ns() / 1e9, whole=whole)
+        if kept:
+            self.samples.append(sample)
+        self.grown = growth(self.samples if kept else [*self.samples, sample])
         _logger.debug("Counted %d live objects in %.0f ms of CPU time", heap.objects, spent_ns / 1e6)
 
-    async def _try_to_take(self) -> None:
+    async def _try_to_take(self, *, kept: bool = True) -> None:
         try:
-            await self.take()
+            await self.take(kept=kept)
         except Exception as error:
             self.faults += 1
             level = logging.ERROR if self.faults == 1 else logging.DEBUG
@@ -163,7 +175,7 @@ def advance(walk: Iterator[None]) -> bool:
     return all(time.perf_counter() < end_s for _ in walk)
 
 
-def growth(samples: deque[HeapSample]) -> GrownObjects | None:
+def growth(samples: Sequence[HeapSample]) -> GrownObjects | None:
     """Compare the newest sample with the newest that is an hour older, or with the first; None while it is too new."""
     after = samples[-1]
     old = [sample for sample in samples if after.at_s - sample.at_s >= HOUR_S]

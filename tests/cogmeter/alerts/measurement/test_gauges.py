@@ -3,7 +3,7 @@
 import pytest
 
 from cogmeter.alerts.measurement.costs import CostTotals
-from cogmeter.alerts.measurement.gauges import CONNECTED, DISCONNECTS, GaugeHistory
+from cogmeter.alerts.measurement.gauges import CONNECTED, DISCONNECTS, MEMORY, MEMORY_LIMIT, GaugeHistory
 from cogmeter.alerts.model import Reading, Subject
 from cogmeter.alerts.rules.suppression import Suppression
 
@@ -22,6 +22,26 @@ def test_a_step_of_the_clock_makes_no_connection_lost_for_longer(step_us):
     gauges.take(NOW_US + step_us + 2 * MINUTE_US, {CONNECTED: 0.0, DISCONNECTS: 3.0})
     assert gauges.lost_s() == (120.0, 120.0)
     assert gauges.disconnects() == 3.0
+
+
+@steps_us
+def test_a_step_of_the_clock_keeps_the_growth_of_memory(step_us):
+    gauges = GaugeHistory()
+    gauges.take(NOW_US - 10 * MINUTE_US, {})
+    for number in range(3):
+        gauges.take(NOW_US + number * MINUTE_US // 3, {MEMORY: 100e6 + number * 6e6, MEMORY_LIMIT: 500e6})
+    gauges.shift(step_us)
+    gauges.take(NOW_US + step_us + MINUTE_US, {MEMORY: 130e6, MEMORY_LIMIT: 500e6})
+    assert gauges.rapid_growth() == (500_000.0, 60.0)
+
+
+@pytest.mark.parametrize("every_s", [1, 15, 30, 300])
+def test_rapid_growth_is_measured_over_a_minute_or_four_samples(every_s):
+    gauges = GaugeHistory()
+    gauges.take(NOW_US - 10 * MINUTE_US, {})
+    for number in range(200):
+        gauges.take(NOW_US + number * every_s * 1_000_000, {MEMORY: 1e8 * 1.1**number, MEMORY_LIMIT: 1e9})
+    assert gauges.rapid_growth()[1] == max(60, 3 * every_s)
 
 
 @steps_us

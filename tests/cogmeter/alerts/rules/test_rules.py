@@ -161,6 +161,49 @@ async def test_memory_that_rises_steadily_is_reported_and_one_that_jumped_is_not
     assert await step.readings() == []
 
 
+LIMIT = 512e6
+LEAK = (100e6, 110e6, 120e6, 130e6, 140e6)  # four samples in a minute
+
+
+def memory_every_15_s(one, values, *, limit=LIMIT, before_s=600):
+    one.take(before_s)
+    for value in values:
+        one.take(15, **{"resources.memory_bytes": value, "resources.memory_limit_bytes": limit})
+    return one
+
+
+async def test_memory_that_reaches_its_limit_soon_is_reported_within_a_minute(sampled):
+    (reading,) = await memory_every_15_s(sampled(), LEAK).readings()
+    assert (reading.subject.rule, reading.subject.service, reading.severity) == ("memory_limit", BOT, "warning")
+    assert reading.message == (
+        "Memory grew by 40 MB in 60 s, to 140 MB; in 10 min it is 105.5% of its limit of 512 MB,"
+        " which exceeds threshold of 100%"
+    )
+
+
+@pytest.mark.parametrize(
+    ("values", "changes"),
+    [
+        (LEAK, {"limit": 2e9}),  # hours away
+        (LEAK, {"before_s": 300}),  # while the bot starts
+        (LEAK[:3], {}),  # too few samples
+        ((100e6, 140e6, 140e6, 140e6, 140e6), {}),  # it jumped once
+        ((100e6, 180e6, 110e6, 150e6, 140e6), {}),  # it goes up and down
+        ((140e6, 141e6, 142e6, 143e6, 144e6), {"limit": 150e6}),  # less than a twentieth of the limit
+        (LEAK, {"limit": 0.0}),
+    ],
+)
+async def test_memory_that_does_not_reach_its_limit_soon_is_not_reported(sampled, values, changes):
+    assert await memory_every_15_s(sampled(), values, **changes).readings() == []
+
+
+async def test_memory_that_stops_growing_is_over(sampled):
+    one = memory_every_15_s(sampled(), LEAK)
+    one.take(15, **{"resources.memory_bytes": 140e6, "resources.memory_limit_bytes": LIMIT})
+    one.take(15, **{"resources.memory_bytes": 140e6, "resources.memory_limit_bytes": LIMIT})
+    assert await one.readings() == []
+
+
 @pytest.mark.parametrize(
     ("grown", "end"),
     [

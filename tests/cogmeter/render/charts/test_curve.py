@@ -52,6 +52,7 @@ async def test_a_burning_budget_is_a_rate_without_a_threshold_of_its_own(store):
     [
         ("stall", 2_000, 3_000_000, 2_000_000, "alert above 2 s"),
         ("gateway_latency", 1_000, 4_000_000, 1_000_000, "alert above 1 s"),
+        ("memory_limit", 1.0, 6, None, ""),
         ("memory_growth", 0.5, 6, None, ""),
         ("rate_limits", 50, 15, 50, "alert above 50"),
         ("invalid_requests", 0.3, 9, 0.3, "alert above 30%"),
