@@ -10,13 +10,14 @@ import sys
 import weakref
 from collections import deque
 from itertools import pairwise
+from types import SimpleNamespace
 
 import discord
 import pytest
 from discord.ext import commands
 
 from cogmeter.settings import Settings
-from cogmeter.watch.memory import memory
+from cogmeter.watch.memory import memory, owners
 from cogmeter.watch.memory.heap import ITEMS, OWN_ITEMS, PIECE, WHOLE, HeapWalk
 from cogmeter.watch.memory.owners import walk_all
 
@@ -92,7 +93,14 @@ def clock(monkeypatch):
 
 
 @pytest.fixture
-def grown(bot, watching, clock):
+def modules(monkeypatch):
+    """Only these modules are walked: in the others, what earlier tests have started may still grow."""
+    known = {name: module for name, module in sys.modules.items() if name.partition(".")[0] in {"asyncio", "discord"}}
+    monkeypatch.setattr(owners, "sys", SimpleNamespace(modules={**known, __name__: sys.modules[__name__]}))
+
+
+@pytest.fixture
+def grown(bot, watching, clock, modules):
     """``await grown(leak)``: what is named an hour after ``leak`` began to run every 20 minutes."""
 
     async def run(leak=lambda hour: None) -> tuple[str, ...]:
