@@ -271,11 +271,14 @@ async def test_a_wrapped_listener_and_task_that_block_are_named(discord_server, 
     factory(kind)
     async with watching(bot, StallWatch):
         await asyncio.sleep(0.2)
-        bot.dispatch("ping")
-        await asyncio.sleep(0.3)
-        await asyncio.create_task(search())
-        await until(lambda: len(recorded("discord.stalls")) >= 2)
-    during = {one.operation.rpartition(" ")[2]: one.metadata["during"] for one in recorded("discord.stalls")}
+        for _ in range(20):  # a busy machine keeps the watchdog from reading some stacks
+            bot.dispatch("ping")
+            await asyncio.sleep(0.3)
+            await asyncio.create_task(search())
+            await asyncio.sleep(0.1)
+            during = {one.operation.rpartition(" ")[2]: one.metadata["during"] for one in recorded("discord.stalls")}
+            if {"answers", "search"} <= during.keys():
+                break
     assert during["answers"] == "on_ping"
     assert during["search"].endswith("search")
 

@@ -142,7 +142,7 @@ async def test_a_refused_connection_is_upstream_and_its_text_has_no_address(surf
 async def test_a_timeout_is_upstream_before_and_within_the_answer(surface, clients, service, recorded, path, known):
     for read in (clients.get, clients.lines):
         with pytest.raises(httpx.ReadTimeout):
-            await read(f"{service.url}/{path}", timeout=0.1)
+            await read(f"{service.url}/{path}", timeout=httpx.Timeout(60, read=0.1))
     assert [(one.outcome, one.metadata.keys()) for one in recorded()] == [
         (Outcome.UPSTREAM, known | {"called_from"})
     ] * 2
