@@ -110,7 +110,7 @@ class Chat(commands.Cog):
     async def summarize(self, question: str, asker: int) -> None:
         await asyncio.sleep(0)
         if self.troubled:
-            raise LookupError(f"no summary of {asker} with Bearer {self.key}")  # place: summary
+            raise LookupError(f"no summary of {question} by {asker} with Bearer {self.key}")  # place: summary
 
     def write_digest(self, question: str) -> None:
         time.sleep(BLOCKED_S)  # place: digest

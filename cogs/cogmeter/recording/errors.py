@@ -28,12 +28,14 @@ from cogmeter.recording.error_batches import (
 )
 from cogmeter.recording.error_marks import entries_of, first_time
 from cogmeter.recording.frames import place_of
+from cogmeter.recording.message_texts import without_message
 from cogmeter_storage.clock import clock
 from cogmeter_storage.errors import MAX_FRAMES, ErrorBatch, ErrorKind
 from cogmeter_storage.model import MINUTE_US
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
+    from contextvars import Context
     from types import CodeType, FrameType, TracebackType
 
 MAX_LINKS: Final = 10  # exceptions of one chain, with the members of groups
@@ -111,15 +113,22 @@ class ErrorRecorder:
         return True
 
     def unhandled(
-        self, error: BaseException | None, message: str, service: str, operation: str, *, code: CodeType | None = None
+        self,
+        error: BaseException | None,
+        message: str,
+        service: str,
+        operation: str,
+        *,
+        code: CodeType | None = None,
+        context: Context | None = None,
     ) -> bool:
         """Count an exception that ended a task, callback or thread, or a report of one; False if counted already.
 
-        ``code`` is the host's code that a report without an exception is about.
+        ``code`` is the host's code that a report without an exception is about, ``context`` that in which it ran.
         """
         where = Where(service, operation)
         if error is not None:
-            return self._count(ErrorKind.UNHANDLED, error, where)
+            return self._count(ErrorKind.UNHANDLED, error, where, context)
         try:
             text = str(message)[:MAX_TEXT]
             line = None if code is None else (code, code.co_firstlineno)
@@ -186,7 +195,7 @@ class ErrorRecorder:
 
     # Capture.
 
-    def _count(self, kind: ErrorKind, error: BaseException, where: Where) -> bool:
+    def _count(self, kind: ErrorKind, error: BaseException, where: Where, context: Context | None = None) -> bool:
         """Count an exception unless it was counted; return whether it was not."""
         try:
             if not self.enabled:
@@ -199,8 +208,12 @@ class ErrorRecorder:
                 return False
             entries = entries_of(cause)
             line = _innermost_own(entries)
-            key = Key(kind, type(cause), id(line[0]), "") if line else Key(kind, type(cause), 0, masked(_text(cause)))
-            self._add(key, line, where, lambda: _links(cause, entries))
+            key = (
+                Key(kind, type(cause), id(line[0]), "")
+                if line
+                else Key(kind, type(cause), 0, masked(_text(cause, context)))
+            )
+            self._add(key, line, where, lambda: _links(cause, entries, context))
         except Exception:  # noqa: BLE001 - the exception's class is the host's code
             self._drop()
         return True
@@ -218,7 +231,7 @@ class ErrorRecorder:
             number = hash(code) if isinstance(code, Call) else id(code)
             key = keys[name, literal] = Key(ErrorKind.LOGGED, name, number, masked(literal))
         line = code, record.lineno
-        self._add(key, line, where, lambda: (Link(name, _filled(text, arguments), (line,)),))
+        self._add(key, line, where, lambda: (Link(name, without_message(_filled(text, arguments)), (line,)),))
 
     def _site(self, record: logging.LogRecord) -> Site:
         """Return the code that logged this record with its keys; finding them takes as long as the rest."""
@@ -265,15 +278,15 @@ def _innermost_own(entries: list[TracebackType]) -> Line | None:
     return None
 
 
-def _links(error: BaseException, entries: list[TracebackType]) -> tuple[Link, ...]:
+def _links(error: BaseException, entries: list[TracebackType], context: Context | None) -> tuple[Link, ...]:
     """Return the error, its causes, and the members of exception groups."""
-    links = [Link(type(error), _text(error), _lines(entries))]
+    links = [Link(type(error), _text(error, context), _lines(entries))]
     seen, waiting = {id(error)}, deque(_related(error))
     while waiting and len(links) < MAX_LINKS:
         related = waiting.popleft()
         if id(related) not in seen:
             seen.add(id(related))
-            links.append(Link(type(related), _text(related), _lines(entries_of(related))))
+            links.append(Link(type(related), _text(related, context), _lines(entries_of(related))))
             waiting.extend(_related(related))
     return tuple(links)
 
@@ -293,9 +306,9 @@ def _lines(entries: list[TracebackType]) -> tuple[Line, ...]:
     return tuple([(entry.tb_frame.f_code, entry.tb_lineno) for entry in entries])
 
 
-def _text(error: BaseException) -> str:
+def _text(error: BaseException, context: Context | None = None) -> str:
     try:
-        return str(error)[:MAX_TEXT]
+        return without_message(str(error)[:MAX_TEXT], context)
     except Exception:  # noqa: BLE001 - an exception's __str__ is the host's code
         return "(no text: its __str__ failed)"
 

@@ -11,6 +11,7 @@ import contextlib
 import time
 from typing import TYPE_CHECKING, Any, ClassVar, Final, Protocol
 
+from cogmeter.recording.message_texts import without_message
 from cogmeter.recording.tracing import Entered, current, inherited
 from cogmeter.redaction import redact, without_queries
 from cogmeter_storage.model import Outcome
@@ -169,7 +170,10 @@ def operation_class(sink: Sink, series: int) -> type[Operation]:
 
 
 def error_text(error: object) -> str:
-    """Return an exception's type and message, or a reason's text, without secrets and at most 500 characters long."""
+    """Return an exception's type and message, or a reason's text, without secrets and what the user wrote.
+
+    It has at most 500 characters.
+    """
     try:
         text = str(error)
     except Exception:  # noqa: BLE001 - an exception's __str__ is the host's code
@@ -178,7 +182,7 @@ def error_text(error: object) -> str:
         text = f"{type(error).__name__}: {text}" if text else type(error).__name__
     # Cut twice: first, so that a megabyte is not searched for secrets, then to the final length. Lone surrogates and
     # NUL are valid in a Python string, but not in a database.
-    shortened = without_queries(redact(text[: 4 * MAX_ERROR]))[:MAX_ERROR]
+    shortened = without_message(without_queries(redact(text[: 4 * MAX_ERROR])))[:MAX_ERROR]
     return shortened.encode("utf-8", "replace").decode("utf-8").replace("\0", "\N{REPLACEMENT CHARACTER}")
 
 

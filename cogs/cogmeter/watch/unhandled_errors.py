@@ -19,10 +19,9 @@ from cogmeter.watch.surface import Surface, WatchContext
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
+    from contextvars import Context
     from types import CodeType
     from typing import TypeAlias
-
-    from cogmeter.recording.running import RunningOperation
 
     Report: TypeAlias = Callable[[Any], Any]
 
@@ -90,37 +89,39 @@ class UnhandledErrors(Surface):
         context = context_of(source)
         if context is not None and context.get(own_work):
             return True
-        started_in = None if context is None else running.operation_in(context)
         message = IN_CALLBACK if "handle" in report else str(report.get("message"))
         origin = getattr(source, "_callback", source)  # of a handle; no public name
         code = None
         if error is None and isinstance(source, asyncio.Task):  # destroyed while it waited: the line is lost
             code = getattr(source.get_coro(), "cr_code", None)
             code = code if code is not None and place_of(code.co_filename)[1] else None
-        return self._count(error, message, self._name(error, source, origin), started_in, code)
+        return self._count(error, message, self._name(error, source, origin), context, code)
 
     def _count_of_thread(self, args: Any) -> bool:
         if issubclass(args.exc_type, _ENDINGS):
             return False
-        return self._count(args.exc_value, IN_THREAD, self._name(args.exc_value, None, type(args.thread)), None)
+        return self._count(args.exc_value, IN_THREAD, self._name(args.exc_value, None, type(args.thread)))
 
     def _count_of_finalizer(self, unraisable: Any) -> bool:
         """Count an error of a finalizer; the running code is unrelated, because the garbage collector runs anywhere."""
         if issubclass(unraisable.exc_type, _ENDINGS):
             return False
         name = self._name(unraisable.exc_value, None, type(unraisable.object))
-        return self._count(unraisable.exc_value, IGNORED, name, None)
+        return self._count(unraisable.exc_value, IGNORED, name)
 
     def _count(
         self,
         error: BaseException | None,
         message: str,
         name: str,
-        started_in: RunningOperation | None,
+        context: Context | None = None,
         code: CodeType | None = None,
     ) -> bool:
+        """Count an error; ``context`` is that of the task or callback, ``code`` the host's."""
+        started_in = None if context is None else running.operation_in(context)
         service, operation = (UNHANDLED, name) if started_in is None else (started_in.service, started_in.operation)
-        self.context.recorder.errors.unhandled(error, f"{message}: {name}", service, operation, code=code)
+        errors, text = self.context.recorder.errors, f"{message}: {name}"
+        errors.unhandled(error, text, service, operation, code=code, context=context)
         return True
 
     def _name(self, error: BaseException | None, task: object, origin: object) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any
 
-from cogmeter.recording import tracing
+from cogmeter.recording import message_texts, tracing
 from cogmeter.recording.operation import now_ns
 from cogmeter.watch.hook import Hook
 from cogmeter.watch.surface import Surface
@@ -31,15 +31,16 @@ def message_arrived_ns(message_id: int) -> int | None:
 
 
 class Arrivals(Surface):
-    """The start of every duration. Without these hooks, durations start later, with the public event."""
+    """The start of every duration, and what users wrote. Without these hooks, durations start with the public event."""
 
     name = "arrivals"
     setting = "watch_commands"
 
     @classmethod
     def wanted(cls, settings: Settings) -> bool:
-        """Return whether any surface that measures from the arrival is enabled."""
-        return settings.watch_commands or settings.watch_components or settings.watch_acknowledgement
+        """Return whether any surface is enabled that measures from the arrival, or stores texts of errors."""
+        names = ("commands", "components", "acknowledgement", "listeners", "tasks", "logged_errors", "unhandled_errors")
+        return any(getattr(settings, f"watch_{name}") for name in names)
 
     def prepare(self) -> None:
         """Hook entries of the parsers' dictionary, which all gateway connections share."""
@@ -47,6 +48,7 @@ class Arrivals(Surface):
         self.hooks += [
             Hook("interaction arrivals", parsers, "INTERACTION_CREATE", self._interactions, expects=["data"]),
             Hook("message arrivals", parsers, "MESSAGE_CREATE", self._messages, expects=["data"]),
+            Hook("message edits", parsers, "MESSAGE_UPDATE", self._edits, expects=["data"]),
         ]
 
     def fall_back(self, failed: list[Hook]) -> None:
@@ -63,11 +65,12 @@ class Arrivals(Surface):
         tracker = self.context.tracker
 
         def received(data: Any) -> None:
-            token = None
+            token = text = None
             if hook.active:
                 try:
                     pending = tracker.arrive(data)
                     token = None if pending is None else tracing.begin(pending)
+                    text = message_texts.received.set(data.get("data"))
                 except Exception as error:  # noqa: BLE001 - our fault must not lose the host's interaction
                     hook.fault(error)
             try:
@@ -75,15 +78,18 @@ class Arrivals(Surface):
             finally:
                 if token is not None:
                     tracing.end(token)
+                if text is not None:
+                    message_texts.received.reset(text)
 
         return received
 
     def _messages(self, original: Callable[[Any], None], hook: Hook) -> Callable[[Any], None]:
         def received(data: Any) -> None:
-            token = None
+            token = text = None
             if hook.active:
                 try:
                     token = _message.set((data["id"], now_ns()))
+                    text = message_texts.received.set(data["content"])
                 except Exception as error:  # noqa: BLE001 - our fault must not lose the host's message
                     hook.fault(error)
             try:
@@ -91,6 +97,24 @@ class Arrivals(Surface):
             finally:
                 if token is not None:
                     _message.reset(token)
+                if text is not None:
+                    message_texts.received.reset(text)
+
+        return received
+
+    def _edits(self, original: Callable[[Any], None], hook: Hook) -> Callable[[Any], None]:
+        def received(data: Any) -> None:
+            text = None
+            if hook.active:
+                try:
+                    text = message_texts.received.set(data.get("content"))  # an edit may be of an embed alone
+                except Exception as error:  # noqa: BLE001 - our fault must not lose the host's event
+                    hook.fault(error)
+            try:
+                original(data)
+            finally:
+                if text is not None:
+                    message_texts.received.reset(text)
 
         return received
 

@@ -108,23 +108,24 @@ async def test_without_its_hook_the_public_event_is_the_arrival(
         assert {hook.state for hook in surface.hooks} == {HookState.FAILED}
         await discord_server.interact(discord_server.owner.slash("ask"))
         await until(surface.context.tracker)
-    assert [finding.well for finding in surface.findings()] == [False, False]
+    assert [finding.well for finding in surface.findings()] == [False, False, False]
     assert "Cannot watch interaction arrivals" in caplog.text
 
 
-@pytest.mark.parametrize("event", ["INTERACTION_CREATE", "MESSAGE_CREATE"])
+@pytest.mark.parametrize("event", ["INTERACTION_CREATE", "MESSAGE_CREATE", "MESSAGE_UPDATE"])
 async def test_a_fault_of_ours_loses_no_event(make_bot, watching, event, caplog):
     bot = make_bot()
     got = []
+    data = [] if event == "MESSAGE_UPDATE" else {}
 
     def parse(data):
         got.append(data)
 
     bot._connection.parsers[event] = parse
     async with bot, watching(bot, Arrivals) as surface:
-        bot._connection.parsers[event]({})
+        bot._connection.parsers[event](data)
         assert sum(hook.faults for hook in surface.hooks) == 1
-    assert got == [{}]
+    assert got == [data]
 
 
 async def test_an_exception_of_discord_py_propagates_and_leaves_no_trace_open(make_bot, watching):
@@ -155,16 +156,18 @@ async def test_removal_puts_the_parsers_back_unless_another_has_wrapped_them(mak
             ours = parsers["MESSAGE_CREATE"]
             theirs = parsers["MESSAGE_CREATE"] = lambda data: got.append(data) or ours(data)
         assert parsers["MESSAGE_CREATE"] is theirs
-        assert [hook.state for hook in surface.hooks] == [HookState.OFF, HookState.BURIED]
+        assert [hook.state for hook in surface.hooks] == [HookState.OFF, HookState.BURIED, HookState.OFF]
 
 
-def test_it_is_wanted_by_all_that_counts_from_the_arrival(context):
+def test_it_is_wanted_by_all_that_counts_from_the_arrival_or_stores_errors(context):
+    kinds = ("commands", "components", "acknowledgement", "listeners", "tasks", "logged_errors", "unhandled_errors")
+    names = [f"watch_{kind}" for kind in kinds]
+
     def wanted(**settings):
-        off = {"watch_commands": False, "watch_components": False, "watch_acknowledgement": False}
+        off = dict.fromkeys(names, False)
         bot = commands.Bot("!", intents=discord.Intents.none())
         return Arrivals.wanted(context(bot, **off | settings).settings)
 
     assert not wanted()
-    assert wanted(watch_commands=True)
-    assert wanted(watch_components=True)
-    assert wanted(watch_acknowledgement=True)
+    for name in names:
+        assert wanted(**{name: True})

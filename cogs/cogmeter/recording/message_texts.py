@@ -1,0 +1,69 @@
+"""Removes what users wrote from texts of errors: the message or the options that the running code was started by.
+
+A host, discord.py and Python quote such texts in exceptions: ``Member "..." not found``, ``KeyError: '...'``. Only the
+text is kept, for as long as code runs in its context; nothing is searched before an error occurs.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from contextvars import ContextVar
+from typing import TYPE_CHECKING, Any, Final
+
+if TYPE_CHECKING:
+    from contextvars import Context
+
+MARK: Final = "[message]"
+LEAST: Final = 4  # characters of a text that is replaced without quotation marks
+MAX_TEXTS: Final = 25  # of one interaction: a command's options or a modal's fields
+DEEPEST: Final = 4  # a group's command's options, a modal's label's field
+
+# The text of the message, or the data of the interaction, that started the running code.
+received: Final[ContextVar[object]] = ContextVar("cogmeter_received", default=None)
+
+_QUOTED: Final = re.compile(r"""(?P<mark>["'`])(?P<text>(?:(?!(?P=mark)).){1,500})(?P=mark)""", re.DOTALL)
+_WORD: Final = re.compile(r"""[^\s"'`]+""")
+_INSIDE: Final = ("options", "components", "component")
+
+
+def without_message(text: str, context: Context | None = None) -> str:
+    """Return the text of an error with every text of the user replaced by ``[message]``.
+
+    Replaced are the whole text, for a message also without its first word (the command), and each part in quotation
+    marks that consists of words of the user. ``context``: that of the task that failed, if other code reports it.
+    """
+    source = received.get() if context is None else context.get(received)
+    if not source:
+        return text
+    written = list(_texts(source))
+    for whole in written:
+        for part in (whole, whole.partition(" ")[2].strip()):
+            if len(part) >= LEAST and part in text:
+                text = re.sub(rf"(?<!\w){re.escape(part)}(?!\w)", MARK, text)
+    return _QUOTED.sub(lambda match: _marked(match, written), text) if written else text
+
+
+def _texts(source: object) -> Iterator[str]:
+    """Yield the texts of a message, or of an interaction's options and fields."""
+    if isinstance(source, str):
+        yield source
+    elif isinstance(source, Mapping):
+        yield from list(_values(source, DEEPEST))[:MAX_TEXTS]
+
+
+def _values(data: Mapping[str, Any], depth: int) -> Iterator[str]:
+    value = data.get("value")
+    if isinstance(value, str) and value:
+        yield value
+    for name in _INSIDE if depth else ():
+        inner = data.get(name)
+        for part in inner if isinstance(inner, Sequence) else (inner,):
+            if isinstance(part, Mapping):
+                yield from _values(part, depth - 1)
+
+
+def _marked(match: re.Match[str], written: Sequence[str]) -> str:
+    quoted = match["text"]
+    found = any(quoted in _WORD.findall(text) or (" " in quoted and quoted in text) for text in written)
+    return f"{match['mark']}{MARK}{match['mark']}" if found else match[0]
