@@ -6,6 +6,7 @@ text is kept, for as long as code runs in its context; nothing is searched befor
 
 from __future__ import annotations
 
+import functools
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextvars import ContextVar
@@ -22,6 +23,7 @@ DEEPEST: Final = 4  # a group's command's options, a modal's label's field
 # The text of the message, or the data of the interaction, that started the running code.
 received: Final[ContextVar[object]] = ContextVar("cogmeter_received", default=None)
 
+_MARKS: Final = "\"'`"
 _QUOTED: Final = re.compile(r"""(?P<mark>["'`])(?P<text>(?:(?!(?P=mark)).){1,500})(?P=mark)""", re.DOTALL)
 _WORD: Final = re.compile(r"""[^\s"'`]+""")
 _INSIDE: Final = ("options", "components", "component")
@@ -41,7 +43,9 @@ def without_message(text: str, context: Context | None = None) -> str:
         for part in (whole, whole.partition(" ")[2].strip()):
             if len(part) >= LEAST and part in text:
                 text = re.sub(rf"(?<!\w){re.escape(part)}(?!\w)", MARK, text)
-    return _QUOTED.sub(lambda match: _marked(match, written), text) if written else text
+    if not written or not any(mark in text for mark in _MARKS):
+        return text
+    return _QUOTED.sub(lambda match: _marked(match, written), text)
 
 
 def _texts(source: object) -> Iterator[str]:
@@ -63,7 +67,12 @@ def _values(data: Mapping[str, Any], depth: int) -> Iterator[str]:
                 yield from _values(part, depth - 1)
 
 
+@functools.lru_cache(maxsize=32)  # a message that makes many errors is split once
+def _words(text: str) -> frozenset[str]:
+    return frozenset(_WORD.findall(text))
+
+
 def _marked(match: re.Match[str], written: Sequence[str]) -> str:
     quoted = match["text"]
-    found = any(quoted in _WORD.findall(text) or (" " in quoted and quoted in text) for text in written)
+    found = any(quoted in _words(text) or (" " in quoted and quoted in text) for text in written)
     return f"{match['mark']}{MARK}{match['mark']}" if found else match[0]
