@@ -88,6 +88,9 @@ SAMPLED: Final[Mapping[str, GaugeMetric]] = {
     ),
     "resources.cpu_percent": GaugeMetric("process_cpu_ratio", GAUGE, "CPU use of the process, 1 for one core", 0.01),
     "resources.memory_bytes": GaugeMetric("process_memory_bytes", GAUGE, "Resident memory of the process"),
+    "resources.memory_limit_bytes": GaugeMetric(
+        "process_memory_limit_bytes", GAUGE, "Memory at which the process is stopped, or the machine has none left"
+    ),
     "resources.threads": GaugeMetric("process_threads", GAUGE, "Threads of the process"),
     "resources.open_files": GaugeMetric("process_open_files", GAUGE, "Open files, sockets and pipes of the process"),
     "resources.gc_pauses": GaugeMetric("gc_pauses_total", COUNTER, "Garbage collections since loading"),
