@@ -1,8 +1,9 @@
 """Measure reading with ten million operations of a week against the SQL that an author would write.
 
 Run ``python benchmarks/query.py [--short] [--database PATH]``. The short form has one million operations. With
-``--database`` the file is built there once and used again; otherwise it is built in a temporary folder. Both sides read
-from a warm page cache. The last part deletes a seventh of a copy of the file while a writer appends.
+``--database`` the files are built there once and used again; otherwise they are built in a temporary folder. Both sides
+read from a warm page cache. The second file has as many operations of 500 commands, each with its own rank. The last
+part deletes a seventh of a copy of the first file while a writer appends.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from timing import Goal, Spread, at_most, parser, percentile, row, seconds, size
 
 from cogmeter.query.query import Query
 from cogmeter.query.records import Period, Summary
+from cogmeter.recording import service_names
 from cogmeter_storage import Retention, Row, Store, open_store
 from cogmeter_storage.histogram import quantiles
 from cogmeter_storage.model import DAY_US, HOUR_US
@@ -29,6 +31,11 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 SERVICES, OPERATIONS, DAYS = 20, 5, 7
+COMMANDS = 500
+OWN_NAMES = [
+    (f"service-{number % SERVICES}", f"operation-{number // SERVICES}") for number in range(SERVICES * OPERATIONS)
+]
+COMMAND_NAMES = [(service_names.COMMANDS, f"command-{number}") for number in range(COMMANDS)]
 SLICE, APPEND = 1_000, 50_000  # rows written in one turn of the loop; rows in one transaction
 END_US = 1_755_268_650_500_000  # 14:37:30.5 in UTC: a summary needs days, hours, minutes and the open minute
 WRITE_ROWS, WRITE_PAUSE_S = 100, 0.01
@@ -54,22 +61,22 @@ ROWS_SQL = "SELECT series, duration_us, outcome FROM operation WHERE end_us >= ?
 # 1. The store: a week of operations, evenly spread, each service with durations of its own.
 
 
-def rows(count: int) -> Iterator[list[Row]]:
-    """Yield ``count`` operations in order of time, in lists of one transaction each."""
+def rows(count: int, names: int) -> Iterator[list[Row]]:
+    """Yield ``count`` operations of this many series in order of time, in lists of one transaction each."""
     numbers = np.random.default_rng(7)
     first_us = END_US - DAYS * DAY_US + 1
-    medians_ms = numbers.lognormal(3.5, 1.0, SERVICES * OPERATIONS)
+    medians_ms = numbers.lognormal(3.5, 1.0, names)
     for start in range(0, count, APPEND):
         size = min(APPEND, count - start)
         ends = first_us + (np.arange(start, start + size) * (DAYS * DAY_US) // count)
-        series = numbers.integers(0, SERVICES * OPERATIONS, size)
+        series = numbers.integers(0, names, size)
         durations = (medians_ms[series] * numbers.lognormal(0.0, 0.8, size) * 1000).astype(np.int64)
         outcomes = numbers.choice(5, size, p=(0.96, 0.02, 0.005, 0.01, 0.005))
         columns = [(series + 1).tolist(), ends.tolist(), durations.tolist(), outcomes.tolist()]
         yield list(zip(*columns, [None] * size, [None] * size, strict=True))
 
 
-async def build(path: Path, count: int) -> None:
+async def build(path: Path, count: int, names: list[tuple[str, str]]) -> None:
     """Build a file with that many operations; an existing file is only migrated to the current schema."""
     if path.exists():
         await (await open_store(f"sqlite:///{path.absolute()}")).close()
@@ -78,10 +85,9 @@ async def build(path: Path, count: int) -> None:
     unfinished = path.with_name(f"{path.name}.unfinished")
     unfinished.unlink(missing_ok=True)
     store = await open_store(f"sqlite:///{unfinished.absolute()}")
-    names = [(f"service-{number % SERVICES}", f"operation-{number // SERVICES}") for number in range(100)]
     await store.series_ids(names)
     start = time.perf_counter()
-    for batch in rows(count):
+    for batch in rows(count, len(names)):
         slices = (batch[at : at + SLICE] for at in range(0, len(batch), SLICE))
         await store.append(slices, now_us=batch[-1][1])
     taken = time.perf_counter() - start
@@ -98,6 +104,7 @@ async def build(path: Path, count: int) -> None:
 
 
 async def timed_summaries(path: Path, period: Period, rounds: int) -> tuple[list[float], Summary]:
+    """Time summaries by one process; the first one reads hours that the later ones remember."""
     store = await open_store(f"sqlite:///{path.absolute()}", read_only=True)
     query = Query(store, clock=lambda: END_US)
     taken = []
@@ -106,7 +113,7 @@ async def timed_summaries(path: Path, period: Period, rounds: int) -> tuple[list
         summary = await query.summary(period)
         taken.append(time.perf_counter() - start)
     await store.close()
-    return taken[1:], summary
+    return taken, summary
 
 
 async def timed_totals(path: Path, period: Period, rounds: int) -> list[float]:
@@ -150,13 +157,13 @@ def summaries(path: Path, count: int, rounds: int) -> None:
     for period in (Period.WEEK, Period.DAY):
         taken, summary = asyncio.run(timed_summaries(path, period, rounds))
         since_us = summary.range.since_us
-        middle = Spread.of(taken)
+        middle = Spread.of(taken[1:])
         by_window = seconds(lambda since_us=since_us: raw.execute(WINDOW_SQL, (since_us,)).fetchall())
         start = time.perf_counter()
         durations = exact(raw, since_us)
         by_numpy = time.perf_counter() - start
         title = f"summary {period.key} of {count:,}"
-        figure = f"{Spread.of(1e3 * one for one in taken):.1f} ms"
+        figure = f"{Spread.of(1e3 * one for one in taken[1:]):.1f} ms"
         goal = at_most(middle.median * 1e3, 20, " ms") if period is Period.WEEK else None
         row(title, figure, peer=f"SQL {by_window:.2f} s", ratio=f"1/{by_window / middle.median:.0f}", goal=goal)
         row(title, figure, peer=f"rows into numpy {by_numpy:.2f} s", ratio=f"1/{by_numpy / middle.median:.0f}")
@@ -173,7 +180,22 @@ def summaries(path: Path, count: int, rounds: int) -> None:
     raw.close()
 
 
-# 3. A clean-up, and the writer meanwhile.
+# 3. Summaries that rank commands.
+
+
+def ranked_commands(path: Path, count: int, rounds: int) -> None:
+    for period in (Period.WEEK, Period.DAY):
+        taken, summary = asyncio.run(timed_summaries(path, period, rounds))
+        if len(summary.commands) != COMMANDS:
+            raise SystemExit(f"{len(summary.commands)} commands are ranked where there are {COMMANDS}")
+        middle = Spread.of(1e3 * one for one in taken[1:])
+        goal = at_most(middle.median, 20, " ms") if period is Period.WEEK else None
+        row(f"summary {period.key} of {count:,}, {COMMANDS} commands ranked", f"{middle:.1f} ms", goal=goal)
+        firsts = [asyncio.run(timed_summaries(path, period, 0))[0][0] for _ in range(min(rounds, 5))]
+        row(f"the first one of a process, {period.key}", f"{Spread.of(1e3 * one for one in firsts):.1f} ms")
+
+
+# 4. A clean-up, and the writer meanwhile.
 
 
 async def writes(store: Store, until: asyncio.Event, waits_ms: list[float]) -> None:
@@ -249,12 +271,15 @@ def main() -> None:
         path = Path(folder) / "history.db"
         if given.database:
             path = given.database.with_name(f"{given.database.stem}-{count}.db")
-        asyncio.run(build(path, count))
+        asyncio.run(build(path, count, OWN_NAMES))
         size = path.stat().st_size / count
         # The goal is for ten million: in the short form a slot's fixed part is shared by a tenth of the operations.
         goal = None if given.short or given.smoke else at_most(size, 40, " B")
         row(f"disk, raw rows and all tiers, {count:,}", f"{size:.1f} B an operation", goal=goal)
         summaries(path, count, rounds=sized(given, 51, 15, 1))
+        of_commands = path.with_name(f"commands-{path.name}")
+        asyncio.run(build(of_commands, count, COMMAND_NAMES))
+        ranked_commands(of_commands, count, rounds=sized(given, 51, 15, 1))
         copy = Path(folder) / "copy.db"
         shutil.copyfile(path, copy)
         with copy.open("rb+") as file:

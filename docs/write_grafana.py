@@ -13,7 +13,7 @@ from grafana_foundation_sdk.models import dashboard as models
 from grafana_foundation_sdk.models import heatmap as heatmap_models
 from grafana_foundation_sdk.models.prometheus import PromQueryFormat
 
-from cogmeter.recording.service_names import BACKGROUND, DEPENDENCIES
+from cogmeter.recording.service_names import BACKGROUND, BY_OPERATION, DEPENDENCIES
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -28,6 +28,7 @@ SELECTED: Final = f'{JOB},service=~"$service"'
 # The totals leave out background services, as the summary in Discord does.
 _BACKGROUND: Final = "|".join([*map(re.escape, sorted(BACKGROUND)), *(f"{re.escape(name)}.*" for name in DEPENDENCIES)])
 FOREGROUND: Final = f'{JOB},service!~"{_BACKGROUND}"'.replace("\\", "\\\\")
+COMMANDS: Final = f'{JOB},service=~"{"|".join(map(re.escape, sorted(BY_OPERATION)))}"'.replace("\\", "\\\\")
 FAILED: Final = 'outcome=~"error|upstream"'
 RATE: Final = "[$__rate_interval]"
 OPERATIONS: Final = f"{NAMESPACE}_operations_total"
@@ -77,6 +78,8 @@ ROWS: Final[dict[str, tuple[Chart, ...]]] = {
     "Services": (
         Chart("Operations/min", [(f"60 * sum by (service) (rate({OPERATIONS}{{{SELECTED}}}{RATE}))", "{{service}}")],
               "short"),
+        Chart("Top commands", [(f"topk(10, 60 * sum by (operation) (rate({OPERATIONS}{{{COMMANDS}}}{RATE})))",
+                                "{{operation}}")], "short", "Commands, components and replies; ops/min"),
         Chart("Error rate", [(ratio(SELECTED, "service"), "{{service}}")], "percentunit", "Ended as error or upstream"),
         Chart("Response time", [(quantile(share, FOREGROUND), f"p{share * 100:g}") for share in (0.5, 0.95, 0.99)], "s",
               "Foreground services; exact within one bucket"),

@@ -10,7 +10,7 @@ import click
 from cogmeter_bot.cli.exits import exit_closed_pipe, exit_on_signals, reporting_errors
 from cogmeter_bot.cli.options import Finite, ReadingOptions, reading_options
 from cogmeter_bot.cli.output import BAD, DIM, GOOD, LabelledValue, Listing, OutputPage, console, is_rich, plain, rich
-from cogmeter_bot.cli.summary import alert_lines, stats_table
+from cogmeter_bot.cli.summary import alert_lines, ranking_heading, stats_table
 from cogmeter_bot.cli.text import echo, ms, one_line, safe, safe_json, share, timestamp
 
 if TYPE_CHECKING:
@@ -26,8 +26,8 @@ if TYPE_CHECKING:
 WINDOW_US: Final = 60_000_000
 TREND_US: Final = 30 * 60_000_000
 MAX_FAILURES: Final = 5
-MAX_SERVICES: Final = 8
-FIXED_ROWS: Final = 16  # rows of the screen without services, alerts and failures
+MAX_RANKED: Final = 8  # commands and services
+FIXED_ROWS: Final = 16  # rows of the screen without the ranking, alerts and failures
 BARS: Final = "▁▂▃▄▅▆▇█"
 
 
@@ -48,9 +48,9 @@ class LiveData(NamedTuple):
 def live(options: ReadingOptions, interval: float, count: int | None) -> None:
     """Show current activity until Ctrl+C.
 
-    The page shows throughput, latency, errors, services, active alerts and the last failures, over the last minute or
-    the given range. In a pipe, pages are printed one after the other; with --json, each is one line of JSON. While the
-    database or bot is unavailable, the command retries.
+    The page shows throughput, latency, errors, commands and services, active alerts and the last failures, over the
+    last minute or the given range. In a pipe, pages are printed one after the other; with --json, each is one line of
+    JSON. While the database or bot is unavailable, the command retries.
 
     --check: an alert is active at the end.
     """
@@ -134,7 +134,7 @@ def _page(data: LiveData, height: int | None) -> OutputPage:
     """Return the page for a screen with ``height`` rows; None if the height is unlimited."""
     total = data.dashboard.overall_stats
     count, failed = total.total_operations, total.failed_operations
-    services, alerts = dict(data.dashboard.service_stats), alert_lines(data.dashboard.alerts)
+    ranking, alerts = data.dashboard.ranking, alert_lines(data.dashboard.alerts)
     failures = [
         f"- {timestamp(operation.end_time)}: {one_line(operation.service)} / {one_line(operation.operation)}:"
         f" {one_line(operation.error, 200) or operation.outcome}"
@@ -147,24 +147,26 @@ def _page(data: LiveData, height: int | None) -> OutputPage:
         LabelledValue("Errors", f"{failed:,} of {count:,} ({share(failed, count)})", BAD if failed else GOOD),
         LabelledValue("Last 30 Minutes", f"{_bars(data.trend)} operations/min"),
     ]
-    service_rows, alert_rows, failure_rows = _share_rows(len(services), len(alerts), len(failures), height)
-    if services:
-        title = f"Services ({service_rows} of {len(services)})" if service_rows < len(services) else "Services"
-        blocks.append(stats_table(dict(list(services.items())[:service_rows]), data.limits, title))
+    rows, alert_rows, failure_rows = _share_rows(len(ranking), len(alerts), len(failures), height)
+    if ranking:
+        title = ranking_heading(data.dashboard)
+        kind = "service" if title == "Services" else "name"
+        title = f"{title} ({rows} of {len(ranking)})" if rows < len(ranking) else title
+        blocks.append(stats_table(ranking[:rows], data.limits, title, kind=kind))
     blocks.append(Listing(f"Active Alerts ({len(alerts)})", alerts[:alert_rows] or ["none"]))
     blocks.append(Listing("Last Failures", failures[:failure_rows] or ["none"], cut=True))
     return OutputPage(f"Live ({one_line(data.source_name)})", blocks)
 
 
-def _share_rows(services: int, alerts: int, failures: int, height: int | None) -> tuple[int, int, int]:
-    """Return how many services, alerts and failures fit; alerts and failures get at least a third of the rows each."""
-    services = min(services, MAX_SERVICES)
+def _share_rows(ranked: int, alerts: int, failures: int, height: int | None) -> tuple[int, int, int]:
+    """Return how many ranked rows, alerts and failures fit; the latter two get at least a third of the rows each."""
+    ranked = min(ranked, MAX_RANKED)
     if height is None:
-        return services, alerts, failures
+        return ranked, alerts, failures
     rows = max(height - FIXED_ROWS, 3)
-    alerts = min(alerts, max(rows // 3, rows - services - failures))
-    failures = min(failures, max(rows // 3, rows - services - alerts))
-    return min(services, max(rows - alerts - failures, 1)), alerts, failures
+    alerts = min(alerts, max(rows // 3, rows - ranked - failures))
+    failures = min(failures, max(rows // 3, rows - ranked - alerts))
+    return min(ranked, max(rows - alerts - failures, 1)), alerts, failures
 
 
 def _bars(values: Sequence[float]) -> str:

@@ -91,6 +91,11 @@ def complete_services(context: click.Context, _parameter: click.Parameter, incom
     return [f"{head}{comma}{name}" for name in names if name.startswith(last)]
 
 
+def complete_subjects(context: click.Context, _parameter: click.Parameter, incomplete: str) -> list[str]:
+    """Return the recorded commands and services that complete a name; none if the source does not answer."""
+    return [name for name in _complete(context, lambda source: source.subjects()) if name.startswith(incomplete)]
+
+
 def complete_operations(context: click.Context, _parameter: click.Parameter, incomplete: str) -> list[str]:
     """Return the recorded operations of the services that are in the command line already."""
     # click leaves arguments unread before an option that still waits for its value.

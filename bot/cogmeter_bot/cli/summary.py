@@ -1,4 +1,7 @@
-"""``cogmeter summary`` and ``cogmeter stats``: the statistics of all services, and of one, in the guide's layout."""
+"""``cogmeter summary`` and ``cogmeter stats``: the statistics of all services, and of one, in the guide's layout.
+
+Commands, components and replies are listed by their own names, like services.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from cogmeter_bot.cli.options import ReadingOptions, complete_services, operation_option, reading_options
+from cogmeter_bot.cli.options import ReadingOptions, complete_subjects, operation_option, reading_options
 from cogmeter_bot.cli.output import (
     BAD,
     GOOD,
@@ -23,23 +26,26 @@ from cogmeter_bot.cli.output import (
 from cogmeter_bot.cli.text import ms, one_line, range_title, service_title, share, timestamp
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator, Sequence
 
     from cogmeter.alerts.thresholds.limits import Limits
     from cogmeter.query.records import Range
     from cogmeter.schemas.alerts import AlertAnswer
-    from cogmeter.schemas.base import Stats
-    from cogmeter.schemas.statistics import Dashboard, ServiceAnswer
+    from cogmeter.schemas.statistics import Dashboard, RankedStats, ServiceAnswer
     from cogmeter.settings import Settings
     from cogmeter_bot.cli.output import Block
     from cogmeter_bot.sources.base import Source
 
 
 @click.command()
-@click.option("--top", type=click.IntRange(0, 1000), help="Number of services to list (default: 3; 10 on a terminal).")
+@click.option(
+    "--top",
+    type=click.IntRange(0, 1000),
+    help="Number of commands and of services to list (default: 3; 10 on a terminal).",
+)
 @reading_options
 def summary(options: ReadingOptions, top: int | None) -> None:
-    """Show volume, success, response times, top services and alerts.
+    """Show volume, success, response times, top commands and services, and alerts.
 
     --check: an alert is active, or a service exceeds the thresholds in effect.
     """
@@ -64,9 +70,10 @@ def summary_page(
     dashboard: Dashboard, label: str, limits: Limits, settings: Settings, *, top: int, tables: bool
 ) -> OutputPage:
     """Return the page, on a terminal (``tables``) with the top services as a table."""
+    from cogmeter.render import formatting
     from cogmeter_bot.sources.diagnosis import judge_stats
 
-    total = dashboard.overall_stats
+    total, commands, services = dashboard.overall_stats, dashboard.ranked_commands, dashboard.ranked_services
     count, failed = total.total_operations, total.failed_operations
     colour = BAD if judge_stats(total, limits).failing else GOOD if count else ""
     blocks: list[Block] = [
@@ -74,9 +81,12 @@ def summary_page(
         LabelledValue("Success Rate", share(count - failed, count), colour),
         LabelledValue("Average Response Time", ms(total.average_response_time)),
         LabelledValue("Error Rate", share(failed, count), colour),
-        LabelledValue("Active Services", f"{total.active_services:,}"),
+        LabelledValue("Active", formatting.active(commands, len(services)))
+        if commands
+        else LabelledValue("Active Services", f"{total.active_services:,}"),
         *_dropped(total.dropped_operations, settings),
-        *_top_services(dict(list(dashboard.service_stats.items())[:top]), limits, tables=tables),
+        *_top(commands[:top], limits, f"Top {formatting.ranking_title(commands)}", tables=tables),
+        *_top(services[:top], limits, "Top Services by Volume", tables=tables),
     ]
     if dashboard.alerts:
         blocks.append(Listing("Active Alerts", alert_lines(dashboard.alerts)))
@@ -91,17 +101,23 @@ def _dropped(operations: int, settings: Settings) -> Iterator[Block]:
         yield LabelledValue("Dropped Operations", f"{operations:,} (the buffer was full: raise {setting})", WARN)
 
 
-def _top_services(services: Mapping[str, Stats], limits: Limits, *, tables: bool) -> Iterator[Block]:
-    title = "Top Services by Volume"
-    if services and tables:
-        yield stats_table(services, limits, title)
-    elif services:
+def _top(ranked: Sequence[RankedStats], limits: Limits, title: str, *, tables: bool) -> Iterator[Block]:
+    if ranked and tables:
+        yield stats_table(ranked, limits, title, kind="service" if not ranked[0].operation else "name")
+    elif ranked:
         items = [
-            f"{number}. {one_line(name)}: {stats.total_operations:,} ops"
-            f" ({share(stats.successful_operations, stats.total_operations)} success)"
-            for number, (name, stats) in enumerate(services.items(), 1)
+            f"{number}. {one_line(row.name)}: {row.stats.total_operations:,} ops"
+            f" ({share(row.stats.successful_operations, row.stats.total_operations)} success)"
+            for number, row in enumerate(ranked, 1)
         ]
         yield Listing(title, items)
+
+
+def ranking_heading(dashboard: Dashboard) -> str:
+    """Return what the ranking lists: ``Services``, ``Commands``, or both."""
+    from cogmeter.render import formatting
+
+    return formatting.ranking_title(dashboard.commands, services=bool(dashboard.ranked_services))
 
 
 def alert_lines(alerts: list[AlertAnswer]) -> list[str]:
@@ -110,15 +126,15 @@ def alert_lines(alerts: list[AlertAnswer]) -> list[str]:
 
 
 @click.command()
-@click.argument("service", shell_complete=complete_services)
+@click.argument("service", shell_complete=complete_subjects)
 @operation_option
 @reading_options
 def stats(options: ReadingOptions, service: str, operation: str | None) -> None:
-    """Show the statistics of SERVICE.
+    """Show the statistics of SERVICE, which may be a command such as /ask.
 
     With --services, show the statistics of those services, too.
 
-    --check: a service exceeds the thresholds in effect.
+    --check: one of them exceeds the thresholds in effect.
     """
     from cogmeter_bot.sources.diagnosis import judge_stats
 
@@ -143,7 +159,9 @@ async def _service_stats(
 
 
 def stats_page(answer: ServiceAnswer, limits: Limits, *, tables: bool) -> OutputPage:
-    """Return the page of one service, on a terminal (``tables``) with its operations as a table."""
+    """Return the page of one service or operation, on a terminal (``tables``) with the service's operations."""
+    from cogmeter.recording.service_names import BY_OPERATION, label
+    from cogmeter.schemas.statistics import RankedStats
     from cogmeter_bot.sources.diagnosis import judge_stats
 
     count, successful, failed = answer.total_operations, answer.successful_operations, answer.failed_operations
@@ -158,22 +176,25 @@ def stats_page(answer: ServiceAnswer, limits: Limits, *, tables: bool) -> Output
         LabelledValue("99th Percentile", ms(answer.p99_response_time)),
     ]
     if tables and answer.operations and answer.operation is None:
-        blocks.append(stats_table(answer.operations, limits, "Operations", service=answer.service_name))
+        operations = [RankedStats(name, answer.service_name, name, stats) for name, stats in answer.operations.items()]
+        blocks.append(stats_table(operations, limits, "Operations", kind="operation"))
     if answer.recent_errors:
         errors = [
             f"- {timestamp(error.end_time)}: {one_line(error.error) or error.outcome}" for error in answer.recent_errors
         ]
         blocks.append(Listing("Recent Errors", errors))
+    if answer.operation and answer.service_name in BY_OPERATION:
+        return OutputPage(f"{one_line(label(answer.service_name, answer.operation))} Statistics", blocks)
     operation = f" / {one_line(answer.operation)}" if answer.operation else ""
     return OutputPage(f"{service_title(answer.service_name)}{operation} Service Statistics", blocks)
 
 
-def stats_table(rows: Mapping[str, Stats], limits: Limits, title: str, *, service: str = "") -> Table:
-    """Return a table of services, or of the operations of one ``service``."""
+def stats_table(rows: Sequence[RankedStats], limits: Limits, title: str, *, kind: str) -> Table:
+    """Return a table of services, operations or commands; ``kind`` is the heading of their names."""
     from cogmeter_bot.sources.diagnosis import judge_stats
 
     columns = [
-        Column("operation" if service else "service", flexible=True),
+        Column(kind, flexible=True),
         Column("ops", right=True),
         Column("success", right=True),
         Column("average", right=True),
@@ -182,8 +203,8 @@ def stats_table(rows: Mapping[str, Stats], limits: Limits, title: str, *, servic
         Column("ops/min", right=True, min_terminal=80),
     ]
     cells = []
-    for name, stats in rows.items():
-        judgement = judge_stats(stats, limits, service or name, name if service else "")
+    for name, service, operation, stats in rows:
+        judgement = judge_stats(stats, limits, service, operation)
         success = share(stats.successful_operations, stats.total_operations)
         cells.append((
             one_line(name),

@@ -146,6 +146,12 @@ class ApiSource:
         dashboard = await self._get(Dashboard, f"{_API}/dashboard", {})
         return sorted({**dashboard.service_stats, **dashboard.background})
 
+    async def subjects(self) -> list[str]:
+        """Return the commands and services that were active in the last day; see Source."""
+        dashboard = await self._get(Dashboard, f"{_API}/dashboard", {})
+        services = sorted({**dashboard.service_stats, **dashboard.background})
+        return [*sorted(command.name for command in dashboard.commands), *services]
+
     async def require_services(self, services: Collection[str]) -> None:
         """Implement Source.require_services; the API rejects unknown services."""
         if services:

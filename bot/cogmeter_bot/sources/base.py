@@ -39,7 +39,7 @@ class Source(Protocol):
         ...
 
     async def service(self, service: str, operation: str | None, time_range: Range) -> ServiceAnswer:
-        """Return the statistics of one service, or of one of its operations."""
+        """Return the statistics of one service, of one of its operations, or of one command such as "/ask"."""
         ...
 
     async def series(self, service: str | None, time_range: Range, *, trim: bool = False) -> Series:
@@ -81,6 +81,10 @@ class Source(Protocol):
 
     async def service_names(self) -> list[str]:
         """Return the recorded services in alphabetical order."""
+        ...
+
+    async def subjects(self) -> list[str]:
+        """Return the recorded commands by their labels, then the services: what ``service`` accepts."""
         ...
 
     async def require_services(self, services: Collection[str]) -> None:

@@ -10,6 +10,7 @@ from cogmeter.exporters.base import Export
 from cogmeter.exporters.table import exporter
 from cogmeter.query.query import Query, now_us
 from cogmeter.query.records import UnknownNameError
+from cogmeter.recording.service_names import labels
 from cogmeter.schemas.alerts import alert_page
 from cogmeter.schemas.base import TimeRange
 from cogmeter.schemas.errors import error_group_detail, error_group_page, errors
@@ -37,8 +38,8 @@ if TYPE_CHECKING:
     from cogmeter_storage.model import OperationRecord
 
 
-HINTS: Final = {  # by kind of an unknown name
-    "service": "`cogmeter summary --top 1000` lists the services.",
+HINTS: Final = {  # by parameter of an unknown name
+    "service": "`cogmeter summary --top 1000` lists the commands and services.",
     "operation": "`cogmeter stats SERVICE --json` lists the operations of a service.",
 }
 
@@ -146,6 +147,12 @@ class DatabaseSource:
         with _source_errors():
             return list(await self._query.names())
 
+    async def subjects(self) -> list[str]:
+        """Implement Source.subjects."""
+        with _source_errors():
+            names = await self._query.names()
+        return [*labels(names), *names]
+
     async def require_services(self, services: Collection[str]) -> None:
         """Implement Source.require_services."""
         with _source_errors():
@@ -236,7 +243,7 @@ def _source_errors() -> Iterator[None]:
     try:
         yield
     except UnknownNameError as error:
-        hint = "" if error.near else f" {HINTS[error.kind]}"
+        hint = "" if error.near else f" {HINTS[error.parameter]}"
         raise RequestError(f"{error}{hint}") from error
     except StorageError as error:
         raise NoDataError(str(error)) from error

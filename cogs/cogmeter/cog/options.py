@@ -12,6 +12,7 @@ from cogmeter.alerts.rules import RULES
 from cogmeter.cog.responder import UserError
 from cogmeter.query.name_matching import suggest
 from cogmeter.query.records import Period, UnknownNameError
+from cogmeter.recording.service_names import labels
 from cogmeter.redaction import shown
 from cogmeter.render.escape import code
 from cogmeter.render.formatting import cut
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
 DEFAULT: Final = Period.DAY.key
 CHOICES: Final = [app_commands.Choice(name=period.label, value=period.key) for period in Period]
 MAX_CHOICES: Final = 25  # Discord's limit
+LONGEST: Final = 100  # characters of a choice
 CACHE_S: Final = 5.0  # Discord sends a request for every few characters that the user types
 
 
@@ -62,6 +64,11 @@ class Autocomplete:
         """Return services that resemble the typed text; none for a user without access."""
         return await choices(await self._stored(interaction), current)
 
+    async def subjects(self, interaction: discord.Interaction, current: str) -> list[app_commands.Choice[str]]:
+        """Return commands and services that resemble the typed text: what ``Query.subject_of`` accepts."""
+        names = await self._stored(interaction)
+        return await choices([*labels(names), *names], current)
+
     async def operations(self, interaction: discord.Interaction, current: str) -> list[app_commands.Choice[str]]:
         """Return operations of the chosen service that resemble the typed text."""
         names = await self._stored(interaction)
@@ -94,7 +101,14 @@ async def require_service(responder: Responder, service: str) -> None:
 async def choices(names: Iterable[str], typed: str) -> list[app_commands.Choice[str]]:
     """Return at most 25 choices: the most similar names, or the first ones while nothing is typed."""
     chosen = await suggest(typed, names, limit=MAX_CHOICES) if typed.strip() else list(names)[:MAX_CHOICES]
-    return [app_commands.Choice(name=cut(name, 100), value=name) for name in chosen]
+    return [app_commands.Choice(name=cut(name, LONGEST), value=_value(name)) for name in chosen]
+
+
+def _value(name: str) -> str:
+    """Return the value of a choice; a label that Discord refuses as too long is accepted without its first word."""
+    if len(name) <= LONGEST:
+        return name
+    return name[1:] if name.startswith("/") else name.partition(" ")[2]
 
 
 async def rule_choices(_: discord.Interaction, current: str) -> list[app_commands.Choice[str]]:

@@ -1,4 +1,4 @@
-"""``/perf summary`` and ``/perf stats``: the statistics of all services, or of one, over a period."""
+"""``/perf summary`` and ``/perf stats``: the statistics of all services, or of one service or command."""
 
 from __future__ import annotations
 
@@ -22,18 +22,20 @@ def add(group: app_commands.Group, responder: Responder) -> None:
     """Add the commands to the group."""
     names = Autocomplete(responder)
 
-    @group.command(name="summary", description="All services: volume, success, response times, and a chart")
+    @group.command(name="summary", description="All commands and services: volume, success, response times, chart")
     @app_commands.describe(period="How far to look back (24 hours)")
     @app_commands.choices(period=CHOICES)
     async def summary(interaction: discord.Interaction, period: str = DEFAULT) -> None:
         await responder.answer(interaction, lambda: _summary(responder, period_of(period)))
 
-    @group.command(name="stats", description="One service: percentiles, slowest operations, recent errors, and a chart")
+    @group.command(name="stats", description="One command or service: percentiles, slowest runs, recent errors, chart")
     @app_commands.describe(
-        service="Which service", operation="One of its operations (all)", period="How far to look back (24 hours)"
+        service="A command such as /ask, or a service",
+        operation="One operation of the service (all)",
+        period="How far to look back (24 hours)",
     )
     @app_commands.choices(period=CHOICES)
-    @app_commands.autocomplete(service=names.services, operation=names.operations)
+    @app_commands.autocomplete(service=names.subjects, operation=names.operations)
     async def stats(
         interaction: discord.Interaction, service: str, operation: str | None = None, period: str = DEFAULT
     ) -> None:
@@ -55,6 +57,6 @@ async def _stats(responder: Responder, service: str, operation: str | None, peri
         stats = await monitor.query.stats(service, operation, period)
     except UnknownNameError as error:
         return CommandAnswer(unknown_embed(error))
-    status = judge(stats.total, monitor.alerting.limits, service, operation or "").status
+    status = judge(stats.total, monitor.alerting.limits, stats.service, stats.operation or "").status
     picture = await responder.draw(stats.timeline) if stats.total.operations else None
     return CommandAnswer(stats_embed(stats, picture, status=status), picture)

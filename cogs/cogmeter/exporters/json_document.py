@@ -1,4 +1,4 @@
-"""The guide's JSON export: one document with the operations and figures of each service, and a timeline by the hour.
+"""The guide's JSON export: the operations and figures of each service, figures of commands, a timeline by the hour.
 
 The services are written one after the other, each with its own pass over the rows. Skipping a row of another service
 costs a small part of writing one, and this way needs neither memory nor a temporary file.
@@ -10,7 +10,7 @@ Figures come from the sealed slots. They cover whole minutes (or whole hours or 
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import numpy as np
 
@@ -18,18 +18,20 @@ from cogmeter.exporters.base import ROWS, Export, Exporter, series_of
 from cogmeter.exporters.ndjson import as_json
 from cogmeter.query.statistics import figures_of_rows
 from cogmeter.recording.background import paced
+from cogmeter.recording.service_names import BY_OPERATION, label
 from cogmeter.schemas.base import ms_or_none
 from cogmeter.schemas.times import last_us
 from cogmeter.times import iso
 from cogmeter_storage.model import DAY_US, HOUR_US
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Collection, Mapping
+    from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 
     from cogmeter.query.records import Figures
     from cogmeter_storage.base import Store
     from cogmeter_storage.model import Totals
 
+N = TypeVar("N", str, tuple[str, str])  # the name of a group
 SERVICES_PER_SLICE: Final = 32  # services whose figures are computed in one turn of the loop: about a millisecond
 _BINS: Final = 168  # read at once: a week of hours
 _STEPS_US: Final = tuple(HOUR_US * _BINS**power for power in range(4))  # the last one is longer than a century
@@ -42,7 +44,7 @@ async def write(store: Store, export: Export) -> AsyncIterator[bytes]:
     since_us, until_us = max(export.since_us, 0), min(export.until_us, await _end_of(store))
     groups = {number: group for group, ids in enumerate(series.values()) for number in ids}
     totals = await store.totals(since_us, until_us, groups=groups)
-    by_service = await _by_service(totals, list(series))
+    by_service = await _by_name(totals, list(series))
     time_range = {
         "since": iso(export.since_us),
         "until": iso(last_us(export.until_us)),
@@ -56,7 +58,10 @@ async def write(store: Store, export: Export) -> AsyncIterator[bytes]:
         async for piece in _operations(store, series[name], since_us, until_us):
             yield piece
         yield f'\n],"stats":{json.dumps(stats)}}}'.encode()
-    yield b'},"timeline":['
+    yield b'},"commands":['
+    for number, command in enumerate(await _commands(store, export, since_us, until_us)):
+        yield f"{',' if number else ''}\n{json.dumps(command)}".encode()
+    yield b'\n],"timeline":['
     async for piece in _timeline(store, dict.fromkeys(groups, 0), totals.since_us, totals.until_us):
         yield piece
     yield b"\n]}}\n"
@@ -104,12 +109,12 @@ async def _hours(
             yield hour
 
 
-async def _by_service(totals: Totals, names: list[str]) -> dict[str, dict[str, Any]]:
-    """Return the figures of each service that has operations, computed in short pieces.
+async def _by_name(totals: Totals, names: Sequence[N]) -> dict[N, dict[str, Any]]:
+    """Return the figures of each group that has operations by its name, computed in short pieces.
 
     The totals have one bin, and one group per name.
     """
-    stats: dict[str, dict[str, Any]] = {}
+    stats: dict[N, dict[str, Any]] = {}
     span_us = totals.until_us - totals.since_us
     async for start in paced(range(0, len(names), SERVICES_PER_SLICE)):
         piece = slice(start, start + SERVICES_PER_SLICE)
@@ -117,6 +122,22 @@ async def _by_service(totals: Totals, names: list[str]) -> dict[str, dict[str, A
         pairs = zip(names[piece], figures_of_rows(*rows, span_us=span_us), strict=True)
         stats |= {name: _stats(figures) for name, figures in pairs if figures.operations}
     return stats
+
+
+async def _commands(store: Store, export: Export, since_us: int, until_us: int) -> list[dict[str, Any]]:
+    """Return the figures of each command, component and reply that has operations, the busiest first."""
+    ranked = [
+        series
+        for series in await store.series()
+        if series.service in BY_OPERATION and (export.services is None or series.service in export.services)
+    ]
+    numbers = {series.id: number for number, series in enumerate(ranked)}
+    totals = await store.totals(since_us, until_us, groups=numbers)
+    stats = await _by_name(totals, [(series.service, series.operation) for series in ranked])
+    commands = [
+        {"name": label(*name), "service": name[0], "operation": name[1], **figures} for name, figures in stats.items()
+    ]
+    return sorted(commands, key=lambda command: -command["totalOperations"])
 
 
 def _stats(figures: Figures) -> dict[str, Any]:
@@ -147,7 +168,7 @@ def _ceiling(at_us: int, width_us: int) -> int:
 EXPORTER: Final = Exporter(
     name="json",
     label="JSON",
-    description="One document with the operations and figures of each service, and a timeline by the hour",
+    description="One document: operations and figures of services, figures of commands, a timeline by the hour",
     suffixes=("json",),
     media_type="application/json",
     streams=True,

@@ -216,7 +216,7 @@ class Monitor:
     async def service(
         self, name: str, operation: str | None = None, *, since: Moment | None = None, until: Moment | None = None
     ) -> ServiceAnswer:
-        """Return the statistics of one service or operation; see ``dashboard`` for times and errors."""
+        """Return the statistics of one service, operation or command; see ``dashboard`` for times and errors."""
         return await service_stats(self.query, name, operation, between(since, until, now_us()))
 
     async def series(

@@ -4,28 +4,38 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
+from functools import partial
+from itertools import groupby
+from operator import itemgetter
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
 from cogmeter.query.name_matching import suggest
-from cogmeter.query.records import Overview, Period, Range, ServiceStats, Summary, Timeline, UnknownNameError
-from cogmeter.query.statistics import PERCENTILES, figures, ranked, rates, select_groups
-from cogmeter.recording.background import paced
+from cogmeter.query.records import (
+    SUBJECT,
+    Overview,
+    Period,
+    Range,
+    RankedOperation,
+    ServiceStats,
+    Summary,
+    UnknownNameError,
+)
+from cogmeter.query.statistics import busiest_first, figures, ranked, select_groups
+from cogmeter.query.timelines import Hours, timeline
 from cogmeter.recording.buffer import DROPPED
-from cogmeter.recording.service_names import in_background
+from cogmeter.recording.service_names import BY_OPERATION, in_background, label, meanings
 from cogmeter_storage.clock import clock
-from cogmeter_storage.histogram import quantiles
 from cogmeter_storage.model import MINUTE_US
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Mapping
+    from collections.abc import Callable, Collection, Mapping, Sequence
 
-    from cogmeter.query.records import Figures
+    from cogmeter.query.records import Figures, Timeline
     from cogmeter_storage.base import Store
-    from cogmeter_storage.model import SeriesRecord
+    from cogmeter_storage.model import SeriesRecord, Totals
 
-BINS_PER_SLICE: Final = 32  # bins whose percentiles are computed in one turn of the loop: about half a millisecond
 LISTED: Final = 5  # slowest operations, recent errors
 
 
@@ -40,6 +50,7 @@ class Query:
     def __init__(self, store: Store, *, clock: Callable[[], int] = now_us) -> None:
         self.store = store  # replaced when the store's file is corrupt
         self._clock = clock
+        self._hours = Hours()
 
     async def names(self) -> dict[str, list[str]]:
         """Return each stored service with its operation names, both in alphabetical order."""
@@ -76,61 +87,57 @@ class Query:
     async def overview(
         self, period: Period | Range = Period.DAY, *, services: Collection[str] | None = None
     ) -> Overview:
-        """Return the figures of all services, or of these ones, together and one by one."""
-        span = self.span(period)
-        known = await self._series_of(services)
-        # The store returns them in alphabetical order; sorting thousands of names again would block the loop.
-        alphabetical = dict.fromkeys(series.service for series in known)
-        names = [service for service in alphabetical if not in_background(service)]
-        border = len(names)
-        names += [service for service in alphabetical if in_background(service)]
-        group_of = {service: group for group, service in enumerate(names)}
-        # One read serves both: the background services are the groups from ``border`` on.
-        groups = {series.id: group_of[series.service] for series in known}
-        totals = await self.store.totals(span.since_us, span.until_us, groups=groups)
-        front, back = select_groups(totals, slice(0, border)), select_groups(totals, slice(border, None))
-
-        def compute() -> tuple[Figures, list[tuple[str, Figures]], list[tuple[str, Figures]]]:
-            # In a thread: the percentiles of hundreds of services take some milliseconds.
-            return figures(front, span), ranked(names[:border], front, span), ranked(names[border:], back, span)
-
-        total, foreground, background = await asyncio.to_thread(compute)
-        return Overview(
-            range=span,
-            total=total,
-            services=foreground,
-            background=background,
-            last_end_us=(await self.store.status()).last_end_us,
-            dropped=await self._dropped(span),
-        )
+        """Return the figures of all services, or of these ones, together and one by one, and of each command."""
+        return await self._overview(self.span(period), await self._series_of(services))
 
     async def summary(self, period: Period | Range = Period.DAY, *, services: Collection[str] | None = None) -> Summary:
         """Return the overview, with the figures of the previous period and the timeline of all services."""
-        view = await self.overview(period, services=services)
-        span = view.range
-        counted = {series.id: 0 for series in await self._series_of(services) if not in_background(series.service)}
-        before = await self.store.totals(span.before.since_us, span.before.until_us, groups=counted)
+        span, known = self.span(period), await self._series_of(services)
+        counted = {series.id: 0 for series in known if not in_background(series.service)}
+        # The store reads one after the other; the percentiles of the first are computed meanwhile.
+        view, before, timeline = await asyncio.gather(
+            self._overview(span, known),
+            self.store.totals(span.before.since_us, span.before.until_us, groups=counted),
+            self._timeline_of_all(counted, span, remembered=services is None),
+        )
         return Summary(
             range=span,
             total=view.total,
             before=figures(before, span.before),
             services=view.services,
             background=view.background,
-            timeline=await self._timeline("All services", counted, span, await self.covered(span)),
+            timeline=timeline,
             last_end_us=view.last_end_us,
             dropped=view.dropped,
+            commands=view.commands,
+        )
+
+    async def _overview(self, span: Range, known: Sequence[SeriesRecord]) -> Overview:
+        groups = _Groups(known)
+        # One read serves all.
+        totals = await self.store.totals(span.since_us, span.until_us, groups=groups.numbers)
+        # In a thread: the percentiles of hundreds of services and commands take some milliseconds.
+        total, services, commands, background = await asyncio.to_thread(groups.figures, totals, span)
+        return Overview(
+            range=span,
+            total=total,
+            services=services,
+            background=background,
+            last_end_us=(await self.store.status()).last_end_us,
+            dropped=await self._dropped(span),
+            commands=commands,
         )
 
     async def stats(
         self, service: str, operation: str | None = None, period: Period | Range = Period.DAY
     ) -> ServiceStats:
-        """Return the statistics of one service or of one operation in it.
+        """Return the statistics of one service or operation; ``service`` may be a label, see ``subject_of``.
 
         Raises:
             UnknownNameError: nothing is stored under that service or operation.
         """
         span = self.span(period)
-        ids = await self._ids(service, operation)
+        service, operation, ids = await self._ids(service, operation)
         operations = sorted(ids)
         group_of = {ids[name]: group for group, name in enumerate(operations)}
         together = dict.fromkeys(group_of, 0)
@@ -146,14 +153,7 @@ class Query:
             operations=ranked(operations, totals, span),
             slowest=await self.store.slowest(*rows_of, limit=LISTED),
             errors=await self.store.recent(*rows_of, limit=LISTED, failed=True),
-            timeline=await self._timeline(
-                _title(service, operation),
-                together,
-                span,
-                await self.covered(span),
-                service=service,
-                operation=operation,
-            ),
+            timeline=await self._timeline(service, operation, together, span, covered=await self.covered(span)),
             last_end_us=(await self.store.status()).last_end_us,
         )
 
@@ -185,20 +185,13 @@ class Query:
         """
         span = self.span(period)
         if service is None:
-            ids = [series.id for series in await self.store.series() if not in_background(series.service)]
-            title = "All services"
-        else:
-            ids = list((await self._ids(service, operation)).values())
-            title = _title(service, operation)
-        return await self._timeline(
-            title,
-            dict.fromkeys(ids, 0),
-            span,
-            await self.covered(span) if trim else span,
-            step_us,
-            service=service,
-            operation=operation,
-        )
+            stored = await self.store.series()
+            counted = {series.id: 0 for series in stored if not in_background(series.service)}
+            return await self._timeline_of_all(counted, span, step_us, trim=trim)
+        service, operation, ids = await self._ids(service, operation)
+        covered = await self.covered(span) if trim else span
+        groups = dict.fromkeys(ids.values(), 0)
+        return await self._timeline(service, operation, groups, span, covered=covered, step_us=step_us)
 
     async def ids(self, service: str | None, operation: str | None = None) -> list[int] | None:
         """Return the series ids of a service, or of one operation in it; None, which means all, without a service.
@@ -206,7 +199,19 @@ class Query:
         Raises:
             UnknownNameError: nothing is stored under that service or operation.
         """
-        return None if service is None else list((await self._ids(service, operation)).values())
+        return None if service is None else list((await self._ids(service, operation))[2].values())
+
+    async def subject_of(self, text: str, operation: str | None = None) -> tuple[str, str | None]:
+        """Return the service, and the operation if one is meant, that a typed name means.
+
+        The name is a service, the label of an operation ("/ask", "button Shop.buy", "service / operation"), or a label
+        without its first word ("ask"). A service precedes a label.
+
+        Raises:
+            UnknownNameError: nothing is stored under that service, label or operation.
+        """
+        service, operation, _ = await self._ids(text, operation)
+        return service, operation
 
     async def require_services(self, services: Collection[str]) -> None:
         """Check that each of these services is stored.
@@ -222,62 +227,59 @@ class Query:
     async def _series_of(self, services: Collection[str] | None) -> list[SeriesRecord]:
         return [series for series in await self.store.series() if services is None or series.service in services]
 
-    async def _ids(self, service: str, operation: str | None) -> dict[str, int]:
-        """Return the series ids of a service by operation name, or of the one operation."""
-        ids = {series.operation: series.id for series in await self._series_of([service])}
+    async def _ids(self, name: str, operation: str | None) -> tuple[str, str | None, dict[str, int]]:
+        """Return what ``subject_of`` returns, and the series ids by operation name."""
+        stored = await self.store.series()
+        ids = {series.operation: series.id for series in stored if series.service == name}
+        service = name
         if not ids:
-            raise UnknownNameError("service", service, await suggest(service, await self.names()))
+            service, named = await _labelled(name, stored)
+            ids = {series.operation: series.id for series in stored if series.service == service}
+            if operation not in {None, named}:
+                raise UnknownNameError("operation", str(operation), [named])
+            operation = named
         if operation is None:
-            return ids
+            return service, None, ids
         if operation not in ids:
             raise UnknownNameError("operation", operation, await suggest(operation, ids))
-        return {operation: ids[operation]}
+        return service, operation, {operation: ids[operation]}
 
     async def _dropped(self, span: Range) -> int:
         """Return how many operations were dropped in the range; each stored sample counts some of them."""
         samples = await self.store.samples([DROPPED], span.since_us, span.until_us)
         return int(sum(value for _, value in samples[DROPPED]))
 
-    async def _timeline(
+    async def _timeline_of_all(
         self,
-        title: str,
         groups: Mapping[int, int],
         span: Range,
-        covered: Range,
         step_us: int | None = None,
         *,
-        service: str | None = None,
-        operation: str | None = None,
+        trim: bool = True,
+        remembered: bool = True,
+    ) -> Timeline:
+        """Return the timeline of these series of foreground services; ``remembered``: these are all of them."""
+        covered = await self.covered(span) if trim else span
+        step_us = step_us or covered.step_us
+        read = partial(self._hours.totals, self.store) if remembered else self.store.totals
+        totals = await read(covered.since_us, covered.until_us, groups=groups, step_us=step_us)
+        return await timeline(totals, span, step_us, title="All services")
+
+    async def _timeline(
+        self,
+        service: str,
+        operation: str | None,
+        groups: Mapping[int, int],
+        span: Range,
+        *,
+        covered: Range,
+        step_us: int | None = None,
     ) -> Timeline:
         """Return the bins of ``covered``, which is the part of ``span`` that has records."""
-        step_us = step_us or covered.step_us
+        step_us, title = step_us or covered.step_us, _title(service, operation)
         totals = await self.store.totals(covered.since_us, covered.until_us, groups=groups, step_us=step_us)
-        edges = totals.edges_us.tolist()
-        ends = [*edges[1:], totals.until_us] if edges else []
-        # The last bin is still filling: its rate is over the part that has passed, at least a second of it.
-        minutes = [
-            max(min(end, span.until_us) - edge, 1_000_000) / MINUTE_US for edge, end in zip(edges, ends, strict=True)
-        ]
-        parts = [totals.buckets[start : start + BINS_PER_SLICE] for start in range(0, len(edges), BINS_PER_SLICE)]
-        percentiles = np.concatenate(
-            [
-                np.empty((0, len(PERCENTILES))),
-                *[quantiles(part.sum(axis=1), PERCENTILES) async for part in paced(parts)],
-            ]
-        )
-        return Timeline(
-            title=title,
-            range=span,
-            step_us=step_us,
-            edges_us=edges,
-            per_minute=rates(totals.counts, minutes),
-            failures_per_minute=rates(totals.failures, minutes),
-            p50_us=_column(percentiles, 0),
-            p95_us=_column(percentiles, 1),
-            p99_us=_column(percentiles, 2),
-            service=service,
-            alias="" if service is None or title.isascii() else await self._alias(service, operation),
-        )
+        alias = "" if title.isascii() else await self._alias(service, operation)
+        return await timeline(totals, span, step_us, title=title, service=service, alias=alias)
 
     async def _alias(self, service: str, operation: str | None) -> str:
         """Return a title in ASCII: any other name becomes its number in the order of first recording."""
@@ -292,8 +294,52 @@ def _ascii(name: str, kind: str, names: list[str]) -> str:
 
 
 def _title(service: str, operation: str | None) -> str:
-    return service if operation is None else f"{service} / {operation}"
+    return service if operation is None else label(service, operation)
 
 
-def _column(percentiles: np.ndarray, index: int) -> list[float | None]:
-    return [None if value != value else value for value in percentiles[:, index].tolist()]  # noqa: PLR0124 - true of NaN alone
+async def _labelled(text: str, stored: Sequence[SeriesRecord]) -> tuple[str, str]:
+    """Return the service and operation that a label means."""
+    names = {(series.service, series.operation) for series in stored}
+    for meaning in meanings(text):
+        if meaning in names:
+            return meaning
+    known = [label(*name) for name in sorted(names) if name[0] in BY_OPERATION]
+    raise UnknownNameError(SUBJECT, text, await suggest(text, [*known, *sorted({service for service, _ in names})]))
+
+
+class _Groups:
+    """The groups of an overview's read: one for each service, and one for each operation with its own rank."""
+
+    def __init__(self, known: Sequence[SeriesRecord]) -> None:
+        # The store returns them in alphabetical order; sorting thousands of names again would block the loop.
+        self._operations = [(one.service, one.operation) for one in known if one.service in BY_OPERATION]
+        others = [service for service in dict.fromkeys(one.service for one in known) if service not in BY_OPERATION]
+        self._own = [service for service in others if not in_background(service)]
+        self._background = [service for service in others if in_background(service)]
+        self._front = len(self._own) + len(self._operations)  # groups before those of the background services
+        by_name: dict[object, int] = {name: number for number, name in enumerate([*self._own, *self._operations])}
+        by_name |= {name: self._front + number for number, name in enumerate(self._background)}
+        self.numbers = {
+            one.id: by_name[(one.service, one.operation) if one.service in BY_OPERATION else one.service]
+            for one in known
+        }
+
+    def figures(
+        self, totals: Totals, span: Range
+    ) -> tuple[Figures, list[tuple[str, Figures]], list[RankedOperation], list[tuple[str, Figures]]]:
+        """Return the figures of all, of each foreground service, of each operation, of each background service."""
+        own, front = slice(0, len(self._own)), slice(0, self._front)
+        operations = ranked(self._operations, select_groups(totals, slice(own.stop, front.stop)), span)
+        services = ranked(self._own, select_groups(totals, own), span)
+        start = own.stop
+        for service, members in groupby(self._operations, key=itemgetter(0)):
+            stop = start + sum(1 for _ in members)
+            together = figures(select_groups(totals, slice(start, stop)), span)
+            services += [(service, together)] if together.operations else []
+            start = stop
+        return (
+            figures(select_groups(totals, front), span),
+            busiest_first(services),
+            [RankedOperation(*name, operation_figures) for name, operation_figures in operations],
+            ranked(self._background, select_groups(totals, slice(self._front, None)), span),
+        )

@@ -6,6 +6,7 @@ import enum
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
+from cogmeter.recording.service_names import BY_OPERATION, label
 from cogmeter.redaction import quoted
 from cogmeter_storage.model import DAY_US, FAILURES, HOUR_US, MINUTE_US, Marker, OperationRecord
 
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
 
 
 STEPS_MINUTES: Final = (1, 5, 15, 30, 60, 120, 360, 720, 1440)  # of a chart's bins
+SUBJECT: Final = "service or command"
 MOST_BINS: Final = 125  # more are too narrow to distinguish on a phone
 
 
@@ -124,6 +126,20 @@ class Timeline:
 
 
 @dataclass(frozen=True, slots=True)
+class RankedOperation:
+    """A command, component or reply with its figures."""
+
+    service: str  # one of BY_OPERATION
+    operation: str
+    figures: Figures
+
+    @property
+    def label(self) -> str:
+        """The name by which an owner knows it, such as "/ask"."""
+        return label(self.service, self.operation)
+
+
+@dataclass(frozen=True, slots=True)
 class Overview:
     """The figures of all services over a range. Background services are counted separately."""
 
@@ -133,6 +149,12 @@ class Overview:
     background: list[tuple[str, Figures]]
     last_end_us: int | None  # when the newest stored operation ended
     dropped: int = 0  # operations of all services that were not stored because the buffer was full
+    commands: list[RankedOperation] = field(default_factory=list)  # the operations of BY_OPERATION, busiest first
+
+    @property
+    def own_services(self) -> list[tuple[str, Figures]]:
+        """The services that are not ranked by operation."""
+        return without_ranked(self.services)
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,6 +169,17 @@ class Summary:
     last_end_us: int | None  # when the newest stored operation ended
     background: list[tuple[str, Figures]] = field(default_factory=list)
     dropped: int = 0  # see Overview
+    commands: list[RankedOperation] = field(default_factory=list)  # see Overview
+
+    @property
+    def own_services(self) -> list[tuple[str, Figures]]:
+        """See Overview."""
+        return without_ranked(self.services)
+
+
+def without_ranked(services: list[tuple[str, Figures]]) -> list[tuple[str, Figures]]:
+    """Return the services that are not ranked by operation."""
+    return [pair for pair in services if pair[0] not in BY_OPERATION]
 
 
 @dataclass(frozen=True, slots=True)
@@ -258,7 +291,10 @@ class AlertReport:
 
 
 class UnknownNameError(LookupError):
-    """No service or operation of this name is stored; ``near`` has similar stored names, best first."""
+    """No service or operation of this name is stored; ``near`` has similar stored names, best first.
+
+    ``kind`` is "service", "operation", or SUBJECT where both a service and a label such as "/ask" are accepted.
+    """
 
     def __init__(self, kind: str, name: str, near: Sequence[str]) -> None:
         hint = f" Did you mean {' or '.join(near)}?" if near else ""
@@ -266,3 +302,8 @@ class UnknownNameError(LookupError):
         self.kind = kind
         self.name = name
         self.near = tuple(near)
+
+    @property
+    def parameter(self) -> str:
+        """The parameter that has the name: ``service`` or ``operation``."""
+        return "service" if self.kind == SUBJECT else self.kind

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import logging
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, TypeVar
 
 import numpy as np
 
@@ -13,10 +13,12 @@ from cogmeter.times import iso
 from cogmeter_storage.histogram import quantiles
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
     from cogmeter.query.records import Range
     from cogmeter_storage.model import Totals
+
+N = TypeVar("N", str, tuple[str, str])  # the name of a group
 
 PERCENTILES: Final = (0.50, 0.95, 0.99)
 
@@ -28,9 +30,13 @@ def figures(totals: Totals, span: Range) -> Figures:
     return _figures(totals, span, merged=True)[0]
 
 
-def ranked(names: Sequence[str], totals: Totals, span: Range) -> list[tuple[str, Figures]]:
+def ranked(names: Sequence[N], totals: Totals, span: Range) -> list[tuple[N, Figures]]:
     """Return the figures of each group by its name, busiest first, without groups that have no operations."""
-    named = [pair for pair in zip(names, _figures(totals, span), strict=True) if pair[1].operations]
+    return busiest_first(pair for pair in zip(names, _figures(totals, span), strict=True) if pair[1].operations)
+
+
+def busiest_first(named: Iterable[tuple[N, Figures]]) -> list[tuple[N, Figures]]:
+    """Return names and figures in order of the operations; equal ones in alphabetical order."""
     return sorted(named, key=lambda pair: (-pair[1].operations, pair[0]))
 
 

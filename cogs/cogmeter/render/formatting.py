@@ -4,12 +4,18 @@ from __future__ import annotations
 
 import math
 import re
+from typing import TYPE_CHECKING, Protocol
 
+from cogmeter.recording.service_names import COMMANDS, COMPONENTS, REPLIES
 from cogmeter.times import utc
+
+if TYPE_CHECKING:
+    from collections.abc import Collection
 
 NOTHING = "\N{EN DASH}"  # in place of an unknown number
 ELLIPSIS = "…"
 NO_CHANGE_BELOW = 0.005  # a change of less than half a percent is none
+RANKED = {COMMANDS: "command", COMPONENTS: "component", REPLIES: "reply listener"}  # what an operation of each is
 _UNPRINTABLE = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff\s]+")
 
 
@@ -70,6 +76,38 @@ def exact(number: int) -> str:
 def counted(number: int, noun: str) -> str:
     """Format a number of things: ``1 alert``, ``1,247 alerts``."""
     return f"{exact(number)} {noun}" + ("" if number == 1 else "s")
+
+
+class Ranked(Protocol):
+    """An operation that is ranked by its own name, such as ``query.records.RankedOperation``."""
+
+    @property
+    def service(self) -> str:
+        """One of ``service_names.BY_OPERATION``."""
+        ...
+
+    @property
+    def operation(self) -> str:
+        """Its name."""
+        ...
+
+
+def active(commands: Collection[Ranked], services: int) -> str:
+    """Format what had operations: ``12 commands, 2 components, 3 services``; ``3 active services`` without commands."""
+    if not commands:
+        return counted(services, "active service")
+    # A name in parentheses is that of operations without a known name.
+    listed = [ranked.service for ranked in commands if not ranked.operation.startswith("(")]
+    parts = [counted(listed.count(service), noun) for service, noun in RANKED.items() if service in listed]
+    return ", ".join([*parts, counted(services, "service")] if services or not parts else parts)
+
+
+def ranking_title(commands: Collection[Ranked], *, services: bool = False) -> str:
+    """Return what a ranking lists: ``Commands``, ``Commands and Replies``, ``Commands, Replies and Services``."""
+    kinds = {ranked.service for ranked in commands}
+    listed = (("Commands", bool(kinds - {REPLIES})), ("Replies", REPLIES in kinds), ("Services", services or not kinds))
+    *others, last = (name for name, present in listed if present)
+    return f"{', '.join(others)} and {last}" if others else last
 
 
 def percent(share: float) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple, TypeVar
 
 from pydantic import Field
 
@@ -21,13 +21,14 @@ from cogmeter.times import utc
 from cogmeter_storage.model import MINUTE_US
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Sequence
+    from collections.abc import Collection, Iterable, Iterator, Sequence
 
     from cogmeter.query.query import Query
-    from cogmeter.query.records import Figures, Overview, Period
+    from cogmeter.query.records import Figures, Overview, Period, RankedOperation
     from cogmeter_storage.alerting import Alert
     from cogmeter_storage.base import Store
 
+T = TypeVar("T")
 SERVICES_PER_SLICE: Final = 32  # well below a millisecond
 RECENT: Final = 20  # operations
 MOST_POINTS: Final = 1_500  # each is a histogram of 12 kB while it is computed
@@ -50,6 +51,29 @@ class OverallStats(Schema):
     dropped_operations: int = Field(0, description="Operations of any service dropped because the buffer was full")
 
 
+class CommandStats(Stats):
+    """One command, component or reply over a range."""
+
+    name: str = Field(description="As owners know it: /ask, button Shop.buy, reply on_message")
+    service: str
+    operation: str
+
+    @classmethod
+    def named(cls, ranked: RankedOperation) -> CommandStats:
+        """Build it from a query's ranked operation."""
+        names = {"name": ranked.label, "service": ranked.service, "operation": ranked.operation}
+        return cls.model_validate(names | stats_fields(ranked.figures))
+
+
+class RankedStats(NamedTuple):
+    """A command or a service in the order of its operations."""
+
+    name: str
+    service: str
+    operation: str  # empty for a service
+    stats: Stats
+
+
 class Dashboard(Schema):
     """All services over a range, and the active alerts."""
 
@@ -59,6 +83,29 @@ class Dashboard(Schema):
     time_range: TimeRange
     background: dict[str, Stats] = Field(description="Background services: listeners, loops, requests")
     last_operation_at: Instant | None = Field(description="When the newest stored operation ended")
+    commands: list[CommandStats] = Field(
+        default_factory=list,
+        description="The operations of discord.commands, discord.components and discord.replies, the busiest first",
+    )
+
+    @property
+    def ranked_commands(self) -> list[RankedStats]:
+        """The commands, the busiest first."""
+        return [RankedStats(command.name, command.service, command.operation, command) for command in self.commands]
+
+    @property
+    def ranked_services(self) -> list[RankedStats]:
+        """The services whose operations are not in ``commands``, the busiest first."""
+        by_operation = {command.service for command in self.commands}  # empty from a bot of an older version
+        return [
+            RankedStats(name, name, "", stats) for name, stats in self.service_stats.items() if name not in by_operation
+        ]
+
+    @property
+    def ranking(self) -> list[RankedStats]:
+        """Commands and services in one ranking, the busiest first."""
+        together = [*self.ranked_commands, *self.ranked_services]
+        return sorted(together, key=lambda ranked: -ranked.stats.total_operations)
 
 
 async def dashboard(
@@ -81,6 +128,7 @@ def _dashboard(overview: Overview, alerts: Sequence[Alert]) -> Dashboard:
     return Dashboard(
         overall_stats=_overall(overview),
         service_stats=_by_name(overview.services),
+        commands=[CommandStats.named(ranked) for ranked in _yielding(overview.commands)],
         alerts=sent_alerts(alerts),
         time_range=TimeRange.of(overview.range),
         background=_by_name(overview.background),
@@ -89,12 +137,15 @@ def _dashboard(overview: Overview, alerts: Sequence[Alert]) -> Dashboard:
 
 
 def _by_name(services: Sequence[tuple[str, Figures]]) -> dict[str, Stats]:
-    stats: dict[str, Stats] = {}
-    for name, service_figures in services:
-        stats[name] = Stats.of(service_figures)
-        if len(stats) % SERVICES_PER_SLICE == 0:
-            time.sleep(0)  # in a thread: releases the interpreter's lock for the event loop's thread
-    return stats
+    return {name: Stats.of(service_figures) for name, service_figures in _yielding(services)}
+
+
+def _yielding(rows: Iterable[T]) -> Iterator[T]:
+    """Yield rows in a thread; between slices release the interpreter's lock for the event loop's thread."""
+    for number, row in enumerate(rows, 1):
+        yield row
+        if number % SERVICES_PER_SLICE == 0:
+            time.sleep(0)
 
 
 def _overall(overview: Overview) -> OverallStats:
@@ -130,7 +181,7 @@ class ServiceAnswer(Stats):
 
 
 async def service_stats(query: Query, service: str, operation: str | None, period: Period | Range) -> ServiceAnswer:
-    """Return the statistics of one service or operation.
+    """Return the statistics of one service or operation; ``service`` may be a label such as "/ask".
 
     Raises:
         UnknownNameError: nothing is stored under that service or operation.
@@ -138,13 +189,13 @@ async def service_stats(query: Query, service: str, operation: str | None, perio
     """
     span = query.span(period)
     stats = await query.stats(service, operation, span)
-    ids = await query.ids(service, operation) or []
+    ids = await query.ids(stats.service, stats.operation) or []
     recent = await query.store.recent(ids, span.since_us, span.until_us, limit=RECENT)
     return ServiceAnswer.model_validate(
         {
             **stats_fields(stats.total),
-            "service_name": service,
-            "operation": operation,
+            "service_name": stats.service,
+            "operation": stats.operation,
             "recent_operations": [OperationAnswer.of(operation) for operation in recent],
             "recent_errors": [OperationAnswer.of(operation) for operation in stats.errors],
             "slowest_operations": [OperationAnswer.of(operation) for operation in stats.slowest],
@@ -182,6 +233,7 @@ async def series(
 ) -> Series:
     """Return the time series of a service, of one operation, or of all services but the background services.
 
+    ``service`` may be a label such as "/ask".
     ``step_us`` is rounded up to whole minutes and to at most 1,500 points. Without it, the step is the smallest round
     one with at most 125 points. With ``trim``, the steps begin with the first record.
 
@@ -191,6 +243,8 @@ async def series(
     """
     span = query.span(period)
     rounded_us = None if step_us is None else _rounded_step_us(span, step_us)
+    if service is not None:
+        service, operation = await query.subject_of(service, operation)
     timeline = await query.timeline(service, operation, span, step_us=rounded_us, trim=trim)
     return Series(
         service=service,

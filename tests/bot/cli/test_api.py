@@ -115,6 +115,19 @@ async def test_each_format_of_export_is_the_same_of_a_database_and_of_its_bot(as
         assert timeless(out) == timeless((await asyncio.to_thread(cogmeter, *one, "--database", path))[1]), one
 
 
+async def test_a_command_is_named_alike_for_a_database_and_its_bot(asked, cogmeter, some):
+    some += [("discord.commands", "config set", some[-1][2] + 5, 1_000, 0, None, None)]
+    ask, path = asked
+    for name in ("/config set", "config set"):
+        command = ("stats", name, *span_of_the_past())
+        ((code, out, err),) = await ask(command)
+        assert (code, err, out.splitlines()[0]) == (0, "", "/config set Statistics")
+        assert out == (await asyncio.to_thread(cogmeter, *command, "--database", path))[1]
+    ((code, _, err),) = await ask(("stats", "/config sat"))
+    assert code == 2
+    assert "Did you mean /config set?" in err
+
+
 def span_of_the_past():
     """Three hours up to a minute ago, to the second, so that a later question is about the same."""
     now = datetime.now(UTC)

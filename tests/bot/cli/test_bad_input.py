@@ -7,12 +7,16 @@ import sqlite3
 import pytest
 
 WRONG = [
-    (("stats", "knowledge-grpah"), 2, "No service 'knowledge-grpah' has been recorded. Did you mean knowledge-graph?"),
+    (
+        ("stats", "knowledge-grpah"),
+        2,
+        "No service or command 'knowledge-grpah' has been recorded. Did you mean knowledge-graph",
+    ),
     (("stats", "zzz"), 2, "`cogmeter summary --top 1000` lists the services"),
     (("stats", "knowledge-graph", "--operation", "qurey"), 2, "Did you mean query?"),
     (("stats", "knowledge-graph", "--operation", "zzz"), 2, "`cogmeter stats SERVICE --json` lists the operations"),
     (("stats", "x" * 5_000), 2, f"'{'x' * 100}...' has been recorded. `cogmeter summary --top 1000`"),
-    (("stats", "a\nb"), 2, "No service 'a\\nb'"),
+    (("stats", "a\nb"), 2, "No service or command 'a\\nb'"),
     (("alerts", "--services", "knowledge-grpah", "--check"), 2, "Did you mean knowledge-graph?"),
     (("doctor", "--services", "knowledge-grpah", "--check"), 2, "Did you mean knowledge-graph?"),
     (("live", "--count", "1", "--services", "nobody"), 2, "No service 'nobody'"),

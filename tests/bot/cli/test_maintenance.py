@@ -204,6 +204,13 @@ def test_each_shell_gets_a_script_and_recorded_names(cogmeter, seed, some, shell
     assert "knowledge-graph" in cogmeter(program=("-c", script), **more)[1]
 
 
+def test_commands_are_proposed_by_their_labels(cogmeter, seed, now_us):
+    seed([("discord.commands", "ask", now_us - 5, 5, 0, None, None), ("graph", "query", now_us - 4, 5, 0, None, None)])
+    script = "from cogmeter_bot.cli import main; main(prog_name='cogmeter')"
+    more = {"COMP_WORDS": "cogmeter stats /", "COMP_CWORD": "2", "_COGMETER_COMPLETE": "bash_complete"}
+    assert cogmeter(program=("-c", script), **more)[1] == "plain,/ask\n"
+
+
 LINES = [  # what is typed, and what the shell proposes for its last word
     ("cogmeter su", {"summary"}),
     ("cogmeter export --format n", {"ndjson"}),

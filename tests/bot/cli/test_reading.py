@@ -78,6 +78,56 @@ def test_a_summary_lists_alerts(cogmeter, alarmed):
     )
 
 
+@pytest.fixture
+def commanded(seed, now_us):
+    """A bot without services of its own."""
+    names = [("commands", "ask")] * 5 + [("commands", "config set")] * 3 + [("components", "Shop.buy")]
+    rows = [
+        (f"discord.{service}", name, now_us - place * MINUTE_US, 1_000_000, int(place == 1), None, None)
+        for place, (service, name) in enumerate(names, 1)
+    ]
+    return seed, rows
+
+
+def test_a_summary_lists_commands_by_name(cogmeter, commanded):
+    seed, rows = commanded
+    seed(rows)
+    out = cogmeter("summary")[1]
+    assert out.endswith(
+        "Active: 2 commands, 1 component\n\n"
+        "Top Commands:\n1. /ask: 5 ops (80% success)\n2. /config set: 3 ops (100% success)\n"
+        "3. button Shop.buy: 1 ops (100% success)\n"
+    )
+    assert "Services" not in out
+
+
+def test_a_summary_lists_own_services_besides_commands(cogmeter, commanded, now_us):
+    seed, rows = commanded
+    seed([*rows, ("graph", "query", now_us - 5, 1_000, 0, None, None)])
+    out = cogmeter("summary", "--top", "1")[1]
+    assert out.endswith(
+        "Active: 2 commands, 1 component, 1 service\n\nTop Commands:\n1. /ask: 5 ops (80% success)\n\n"
+        "Top Services by Volume:\n1. graph: 1 ops (100% success)\n"
+    )
+    live = cogmeter("live", "--count", "1", "--period", "1h")[1]
+    ranking = live.partition("Commands and Services:\n")[2].splitlines()
+    assert [line.split("  ")[0] for line in ranking[1:5]] == ["/ask", "/config set", "button Shop.buy", "graph"]
+
+
+def test_stats_takes_a_command_by_its_label(cogmeter, commanded):
+    seed, rows = commanded
+    seed(rows)
+    for typed in ("/ask", "ask"):
+        code, out, _ = cogmeter("stats", typed)
+        assert (code, out.splitlines()[0]) == (0, "/ask Statistics")
+        assert "Total Operations: 5\n" in out
+    answer = json.loads(cogmeter("stats", "button Shop.buy", "--json")[1])
+    assert (answer["serviceName"], answer["operation"]) == ("discord.components", "Shop.buy")
+    code, out, err = cogmeter("stats", "/akc")
+    assert (code, out) == (2, "")
+    assert "No service or command '/akc' has been recorded. Did you mean /ask?" in err
+
+
 @pytest.mark.slow
 def test_check_ends_with_1_when_something_is_unhealthy_and_with_0_else(cogmeter, alarmed, seed, now_us):
     for command in (("summary",), ("alerts",), ("errors",), ("doctor",), ("live", "--count", "1")):

@@ -87,6 +87,27 @@ def young(tmp_path):
 
 
 @pytest.fixture
+def commanded(tmp_path):
+    """A database of commands, a button and a service that has a command's label as its name."""
+
+    async def filled(path):
+        now_us = time.time_ns() // 1_000
+        names = [("discord.commands", "ask"), ("discord.components", "Shop.buy"), ("/ask", "run")]
+        store = await open_store(f"sqlite:///{path}")
+        ids = await store.series_ids(names)
+        rows = [
+            (series, now_us - 1_000, 7_000, int(Outcome.OK), None, None)
+            for number, series in enumerate(ids)
+            for _ in range(9 - number)
+        ]
+        await store.append([rows], now_us=now_us)
+        await store.close()
+
+    asyncio.run(filled(tmp_path / "commanded.db"))
+    return tmp_path / "commanded.db"
+
+
+@pytest.fixture
 def crowded(tmp_path):
     """A database of a hundred services with names as long as they can be, some of them in wide letters."""
     names = [f"{place:03}{'-long' * 19}" for place in range(98)]

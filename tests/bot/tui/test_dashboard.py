@@ -179,6 +179,21 @@ async def test_enter_opens_the_chosen_service_and_escape_goes_back(dashboard, da
         assert grid(app, "all-services").selected.service == name
 
 
+async def test_commands_are_ranked_by_their_labels_and_open_by_enter(dashboard, commanded):
+    app = dashboard(commanded)
+    async with opened(app, (120, 36)) as pilot:
+        await until(pilot, lambda: grid(app, "top").row_count)
+        assert column(grid(app, "top")) == ["/ask", "button Shop.buy", "/ask"]
+        assert "Top commands and services (3 of 3)" in str(grid(app, "top").border_title)
+        assert "1 command, 1 component, 1 service" in flat(app, "figures")
+        await pilot.press("down", "enter")
+        await until(pilot, lambda: grid(app, "operations").row_count)
+        assert "button Shop.buy" in str(app.query_one("#service-name", Static).render())
+        await pilot.press("2")
+        await until(pilot, lambda: grid(app, "all-services").row_count == 3)
+        assert "Commands and services (3), by ops" in str(grid(app, "all-services").border_title)
+
+
 async def test_a_service_whose_name_is_markup_opens_as_text(dashboard, database):
     app = dashboard(database)
     async with opened(app) as pilot:

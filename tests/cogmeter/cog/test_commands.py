@@ -60,6 +60,37 @@ async def test_stats_answers_with_percentiles_slowest_operations_and_errors(move
         assert fields(one.response)["Total Operations"].startswith("50")
 
 
+async def test_stats_takes_a_command_by_its_label(move_in):
+    async with move_in() as home:
+        for _ in range(7):
+            cogmeter.record("discord.commands", "ask", duration_ms=900)
+        cogmeter.record("discord.components", "Shop.buy", duration_ms=90)
+        await home.flushed()
+        for typed in ("/ask", "ask"):
+            result = await home.owner.slash(home.channel, "perf stats", service=typed, period="1h")
+            assert result.response.embeds[0].title == "/ask Statistics (Last Hour)"
+            assert fields(result.response)["Total Operations"].startswith("7")
+        result = await home.owner.slash(home.channel, "perf stats", service="button Shop.buy", period="1h")
+        assert fields(result.response)["Total Operations"].startswith("1")
+        result = await home.owner.slash(home.channel, "perf stats", service="/aks", period="1h")
+        assert "`/ask`" in result.response.embeds[0].description
+
+
+async def test_commands_and_services_are_completed_together(move_in):
+    long = "x" * 100
+    async with move_in() as home:
+        seed()
+        for name in ("ask", "help", long):
+            cogmeter.record("discord.commands", name, duration_ms=1)
+        await home.flushed()
+        every = await home.owner.autocomplete(home.channel, "perf stats", "service", "")
+        values = [one["value"] for one in every]
+        assert values[:3] == ["/ask", "/help", long]
+        assert {"knowledge-graph", "sentiment-analysis", "discord.commands"} <= set(values)
+        near = await home.owner.autocomplete(home.channel, "perf stats", "service", "/as")
+        assert near[0]["value"] == "/ask"
+
+
 async def test_an_empty_period_says_so_and_how_to_record(move_in):
     async with move_in() as home:
         result = await home.owner.slash(home.channel, "perf summary", period="1h")

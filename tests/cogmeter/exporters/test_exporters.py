@@ -182,7 +182,12 @@ async def test_an_empty_store_makes_an_export_without_operations(name, filled, w
     async with filled([]) as store:
         text = await written(name, store)
     if name == "json":
-        assert json.loads(text)["metrics"] == {"totalOperations": 0, "services": {}, "timeline": []}
+        assert json.loads(text)["metrics"] == {
+            "totalOperations": 0,
+            "services": {},
+            "commands": [],
+            "timeline": [],
+        }
     else:
         assert [line for line in text.splitlines() if line and not line.startswith("#")] == (
             [csv_table.HEADER] if name == "csv" else []
@@ -211,6 +216,30 @@ async def test_figures_outlive_the_operations_they_count_and_say_what_they_cover
     assert sum(one["totalOperations"] for one in metrics["timeline"]) == 480
     assert metrics["timeline"][0]["totalOperations"] == 12
     assert metrics["timeline"][-1]["totalOperations"] == 1
+
+
+async def test_json_has_the_figures_of_commands_by_name(filled, written):
+    rows = [
+        ("discord.commands", "ask", NOON, 4_000_000, 0, None, None),
+        ("discord.commands", "help", NOON + 1, 1_000, 0, None, None),
+        ("discord.commands", "ask", NOON + 2, 2_000_000, 1, "late", None),
+        ("discord.replies", "on_message", NOON + 3, 9_000_000, 0, None, None),
+        ("graph", "query", NOON + 4, 1_000, 0, None, None),
+    ]
+    async with filled(rows) as store:
+        metrics = json.loads(await written("json", store))["metrics"]
+        others = json.loads(await written("json", store, services=["graph"]))["metrics"]
+    ask, *rest = metrics["commands"]
+    assert ask == {
+        "name": "/ask",
+        "service": "discord.commands",
+        "operation": "ask",
+        **{key: ask[key] for key in metrics["services"]["graph"]["stats"]},
+    }
+    assert (ask["totalOperations"], ask["failedOperations"], ask["averageResponseTime"]) == (2, 1, 3000)
+    assert [one["name"] for one in rest] == ["/help", "reply on_message"]
+    assert metrics["services"]["discord.commands"]["stats"]["totalOperations"] == 3
+    assert others["commands"] == []
 
 
 async def test_the_histogram_is_cumulative_and_counts_what_took_exactly_a_bound(filled, written):

@@ -43,6 +43,119 @@ async def test_what_runs_in_the_background_is_counted_apart(store):
     assert sum(summary.timeline.per_minute) == pytest.approx(20)  # one operation in the three seconds of the last bin
 
 
+RANKED = (
+    *(("discord.commands", "ask", NOW_US - number, 2_000_000, 0) for number in range(1, 5)),
+    *(("discord.commands", "help", NOW_US - number, 1_000, 0) for number in range(5, 7)),
+    ("discord.components", "Shop.buy", NOW_US - 7, 5_000, 1),
+    *(("discord.replies", "on_message", NOW_US - number, 9_000_000, 0) for number in range(8, 11)),
+    *(("knowledge-graph", name, NOW_US - 12 + number, 3_000, 0) for number, name in enumerate(("query", "load"))),
+    ("discord.listeners", "on_message", NOW_US - 13, 3, 0),
+)
+
+
+async def test_commands_components_and_replies_are_ranked_by_their_own_name(store):
+    await recorded(store, *RANKED)
+    summary = await query(store).summary(Period.HOUR)
+    assert [(one.label, one.figures.operations) for one in summary.commands] == [
+        ("/ask", 4),
+        ("reply on_message", 3),
+        ("/help", 2),
+        ("button Shop.buy", 1),
+    ]
+    assert summary.commands[3].figures.error_rate == 1.0
+    assert summary.commands[0].figures.max_us == 2_000_000
+
+
+async def test_services_that_are_ranked_by_operation_stay_among_the_services(store):
+    await recorded(store, *RANKED)
+    summary = await query(store).summary(Period.HOUR)
+    assert [(name, one.operations) for name, one in summary.services] == [
+        ("discord.commands", 6),
+        ("discord.replies", 3),
+        ("knowledge-graph", 2),
+        ("discord.components", 1),
+    ]
+    assert [name for name, _ in summary.own_services] == ["knowledge-graph"]
+    assert [name for name, _ in summary.background] == ["discord.listeners"]
+    assert summary.total.operations == 12
+    assert (await query(store).overview(Period.HOUR)).own_services == summary.own_services
+
+
+async def test_the_figures_of_a_service_are_the_same_with_and_without_ranked_operations(store):
+    await recorded(store, *RANKED)
+    services = dict((await query(store).overview(Period.HOUR)).services)
+    stats = await query(store).stats("discord.commands", period=Period.HOUR)
+    assert services["discord.commands"] == stats.total
+    ranked = {one.operation: one.figures for one in (await query(store).overview(Period.HOUR)).commands}
+    assert {name: ranked[name] for name, _ in stats.operations} == dict(stats.operations)
+
+
+async def test_an_overview_reads_totals_once(store, monkeypatch):
+    await recorded(store, *RANKED)
+    reads, totals = [], store.totals
+
+    async def counted(*arguments, **options):
+        reads.append(options)
+        return await totals(*arguments, **options)
+
+    monkeypatch.setattr(store, "totals", counted)
+    await query(store).overview(Period.DAY)
+    assert len(reads) == 1
+
+
+@pytest.mark.parametrize(
+    ("typed", "meant"),
+    [
+        ("knowledge-graph", ("knowledge-graph", None)),
+        ("discord.commands", ("discord.commands", None)),
+        ("/ask", ("discord.commands", "ask")),
+        ("ask", ("discord.commands", "ask")),
+        (" /Ask ", ("discord.commands", "ask")),
+        ("button Shop.buy", ("discord.components", "Shop.buy")),
+        ("Shop.buy", ("discord.components", "Shop.buy")),
+        ("reply on_message", ("discord.replies", "on_message")),
+        ("on_message", ("discord.replies", "on_message")),
+        ("knowledge-graph / load", ("knowledge-graph", "load")),
+    ],
+)
+async def test_a_typed_name_means_a_service_or_the_operation_with_that_label(store, typed, meant):
+    await recorded(store, *RANKED)
+    assert await query(store).subject_of(typed) == meant
+    stats = await query(store).stats(typed, period=Period.HOUR)
+    assert (stats.service, stats.operation) == meant
+    assert await query(store).timeline(typed) == await query(store).timeline(*meant)
+    assert await query(store).ids(typed) == await query(store).ids(*meant)
+
+
+async def test_a_service_precedes_a_label(store):
+    await recorded(store, ("/ask", "run", NOW_US - 2, 1, 0), ("discord.commands", "ask", NOW_US - 1, 1, 0))
+    assert await query(store).subject_of("/ask") == ("/ask", None)
+    assert await query(store).subject_of("ask") == ("discord.commands", "ask")
+
+
+async def test_a_name_that_means_nothing_raises_an_error_with_similar_labels_and_services(store):
+    await recorded(store, *RANKED)
+    with pytest.raises(UnknownNameError, match=r"No service or command '/asc' has been recorded.*/ask") as raised:
+        await query(store).stats("/asc")
+    assert (raised.value.parameter, raised.value.near[0]) == ("service", "/ask")
+    with pytest.raises(UnknownNameError, match="knowledge-graph"):
+        await query(store).subject_of("knowlege-graph")
+
+
+async def test_a_label_with_another_operation_raises_an_error(store):
+    await recorded(store, *RANKED)
+    assert await query(store).subject_of("/ask", "ask") == ("discord.commands", "ask")
+    with pytest.raises(UnknownNameError) as raised:
+        await query(store).stats("/ask", "help")
+    assert (raised.value.kind, raised.value.name, raised.value.near) == ("operation", "help", ("ask",))
+
+
+async def test_the_title_of_a_commands_chart_is_its_label(store):
+    await recorded(store, *RANKED)
+    assert (await query(store).timeline("discord.commands", "ask")).title == "/ask"
+    assert (await query(store).timeline("knowledge-graph", "load")).title == "knowledge-graph / load"
+
+
 async def test_the_period_before_ends_where_this_one_begins(store):
     begin = (NOW_US - HOUR_US) // MINUTE_US * MINUTE_US
     await recorded(store, ("a", "x", begin - 1, 1, 0), ("a", "x", begin, 1, 0), ("a", "x", NOW_US - 1, 1, 0))

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cogmeter.query.records import Period
+from cogmeter.query.records import Figures, Period, RankedOperation
 from cogmeter.render import formatting
 
 
@@ -150,3 +150,46 @@ def test_times_are_written_in_utc():
     assert formatting.clock_time(at_us) == "10:30"
     assert formatting.clock_time(at_us, with_date=True) == "17 Aug 10:30"
     assert formatting.day(at_us) == "17 Aug"
+
+
+def ranked(*names):
+    figures = Figures(1, (1, 0, 0, 0, 0), 1, 1.0, 1.0, 1.0, 1.0, 1)
+    return [RankedOperation(f"discord.{service}", operation, figures) for service, operation in names]
+
+
+COMMANDS = ranked(("commands", "ask"), ("commands", "help"))
+COMPONENT, REPLY = ranked(("components", "Shop.buy")), ranked(("replies", "on_message"))
+UNKNOWN = ranked(("commands", "(unknown)"))
+
+
+@pytest.mark.parametrize(
+    ("commands", "services", "said"),
+    [
+        ([], 1, "1 active service"),
+        ([], 12, "12 active services"),
+        (COMMANDS, 3, "2 commands, 3 services"),
+        (COMMANDS, 0, "2 commands"),
+        ([*COMMANDS, *COMPONENT, *REPLY], 1, "2 commands, 1 component, 1 reply listener, 1 service"),
+        ([*COMMANDS, *UNKNOWN], 0, "2 commands"),
+        (UNKNOWN, 0, "0 services"),
+    ],
+)
+def test_what_is_active_is_counted_by_its_kind(commands, services, said):
+    assert formatting.active(commands, services) == said
+
+
+@pytest.mark.parametrize(
+    ("commands", "services", "title"),
+    [
+        ([], True, "Services"),
+        ([], False, "Services"),
+        (COMMANDS, False, "Commands"),
+        (COMPONENT, False, "Commands"),
+        (REPLY, False, "Replies"),
+        ([*COMMANDS, *REPLY], False, "Commands and Replies"),
+        (COMMANDS, True, "Commands and Services"),
+        ([*REPLY, *COMMANDS], True, "Commands, Replies and Services"),
+    ],
+)
+def test_a_ranking_is_titled_by_what_it_lists(commands, services, title):
+    assert formatting.ranking_title(commands, services=services) == title

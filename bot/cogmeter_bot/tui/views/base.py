@@ -17,7 +17,7 @@ from cogmeter_bot.tui.grid import Grid, GridRow
 if TYPE_CHECKING:
     from cogmeter.query.records import Range
     from cogmeter.schemas.alerts import AlertAnswer
-    from cogmeter.schemas.base import Stats
+    from cogmeter.schemas.statistics import RankedStats
     from cogmeter.settings import Settings
     from cogmeter_bot.cli.output import Cell
     from cogmeter_bot.sources.base import Source
@@ -75,7 +75,7 @@ class DashboardView(Vertical, Generic[D]):
 
 
 def stats_columns(kind: str) -> list[Column]:
-    """Return the columns of a table of services or operations."""
+    """Return the columns of a table of services, operations or commands."""
     return [
         Column(kind, flexible=True),
         Column("ops", right=True),
@@ -89,12 +89,13 @@ def stats_columns(kind: str) -> list[Column]:
     ]
 
 
-def stats_row(key: str, stats: Stats, limits: Limits, service: str, operation: str = "") -> GridRow:
-    """Return the row of a service, or of one of its operations; ``key`` is its name in the table."""
+def stats_row(ranked: RankedStats, limits: Limits, *, opens: bool = True) -> GridRow:
+    """Return the row of a service, operation or command, which Enter opens if ``opens``."""
+    name, service, operation, stats = ranked
     judgement = judge_stats(stats, limits, service, operation)
     colour = BAD if judgement.failing else GOOD if judgement.status is not Status.UNKNOWN else ""
     cells: list[Cell] = [
-        one_line(key),
+        one_line(name),
         f"{stats.total_operations:,}",
         (share(stats.successful_operations, stats.total_operations), colour),
         (ms(stats.average_response_time), WARN if judgement.slow else ""),
@@ -104,7 +105,7 @@ def stats_row(key: str, stats: Stats, limits: Limits, service: str, operation: s
         ms(stats.max_response_time),
         f"{stats.operations_per_minute:,.2f}",
     ]
-    return GridRow(key, "" if operation else service, cells)
+    return GridRow(f"{service}\n{operation}", name if opens else "", cells)  # no name has a line end
 
 
 def alert_columns() -> list[Column]:

@@ -1,4 +1,4 @@
-"""The overview: health, key figures, latency, throughput, the busiest services, and active alerts."""
+"""The overview: health, key figures, latency, throughput, the busiest commands and services, active alerts."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from textual.widgets import Static
 from cogmeter.render import formatting
 from cogmeter.render.charts.ticks import duration_scale, rate_scale
 from cogmeter_bot.cli.output import BAD, DIM, GOOD, WARN
+from cogmeter_bot.cli.summary import ranking_heading
 from cogmeter_bot.cli.text import ms, one_line, share
 from cogmeter_bot.sources.base import complete_steps
 from cogmeter_bot.tui.chart import Line, TerminalChart
@@ -23,12 +24,12 @@ if TYPE_CHECKING:
     from textual.app import ComposeResult
 
     from cogmeter.query.records import Range
-    from cogmeter.schemas.statistics import Dashboard, OverallStats, Series
+    from cogmeter.schemas.statistics import Dashboard, Series
     from cogmeter_bot.cli.output import Cell
     from cogmeter_bot.sources.base import Source
     from cogmeter_bot.sources.diagnosis import Diagnosis
 
-TOP: Final = 10  # services
+TOP: Final = 10  # commands and services
 HEALTH_ROWS: Final = 2
 WRAP_LOSS: Final = 10  # columns of a row that stay empty when a word moves to the next row
 
@@ -68,13 +69,15 @@ class OverviewView(DashboardView[OverviewData]):
         colours = self.app.theme_variables
         health = _health(data.diagnosis, HEALTH_ROWS * (self.size.width - WRAP_LOSS))
         self.query_one("#health", Static).update(styled_text(colours, *health, wrap=True))
-        self.query_one("#figures", Static).update(styled_text(colours, *_figures(data.dashboard.overall_stats)))
+        self.query_one("#figures", Static).update(styled_text(colours, *_figures(data.dashboard)))
         draw_latency(self.query_one("#latency", TerminalChart), data.series)
         _draw_throughput(self.query_one("#throughput", TerminalChart), data.series)
-        services = [(name, stats) for name, stats in data.dashboard.service_stats.items() if self.matches(name)]
+        ranking = [ranked for ranked in data.dashboard.ranking if self.matches(ranked.name)]
+        heading = ranking_heading(data.dashboard)
         top = self.query_one("#top", Grid)
-        top.set_title(f"Top services ({min(len(services), TOP)} of {len(services)})")
-        top.set_rows([stats_row(name, stats, self._limits, name) for name, stats in services[:TOP]])
+        top.set_columns(stats_columns("service" if heading == "Services" else "name"))
+        top.set_title(f"Top {heading.lower()} ({min(len(ranking), TOP)} of {len(ranking)})")
+        top.set_rows([stats_row(ranked, self._limits) for ranked in ranking[:TOP]])
         alerts = [alert for alert in data.dashboard.alerts if self.matches(alert.service, alert.message)]
         active = self.query_one("#active", Grid)
         active.set_title(f"Active alerts ({len(alerts)})")
@@ -114,7 +117,8 @@ def _health(diagnosis: Diagnosis, width: int) -> list[Cell]:
     return [(head, BAD), f"  {formatting.cut(text, max(width - len(head), 0))}"]
 
 
-def _figures(total: OverallStats) -> list[Cell]:
+def _figures(dashboard: Dashboard) -> list[Cell]:
+    total = dashboard.overall_stats
     count, failed = total.total_operations, total.failed_operations
     figures: list[tuple[str, Cell]] = [
         ("ops", (f"{count:,}", "bold")),
@@ -122,11 +126,11 @@ def _figures(total: OverallStats) -> list[Cell]:
         ("average", (ms(total.average_response_time), "bold")),
         ("p95", (ms(total.p95_response_time), "bold")),
         ("p99", (ms(total.p99_response_time), "bold")),
-        ("services", (f"{total.active_services:,}", "bold")),
     ]
     if total.dropped_operations:
         figures.append(("dropped: the buffer was full", (f"{total.dropped_operations:,}", WARN)))
-    return joined(figures)
+    active = formatting.active(dashboard.commands, len(dashboard.ranked_services))
+    return [*joined(figures), "  ", (active, "bold")]
 
 
 def joined(figures: list[tuple[str, Cell]]) -> list[Cell]:

@@ -1,4 +1,4 @@
-"""The view of one service: figures, percentiles over time, operations, and recent errors."""
+"""The view of one service or command: figures, percentiles over time, operations, and recent errors."""
 
 from __future__ import annotations
 
@@ -7,8 +7,10 @@ from typing import TYPE_CHECKING, ClassVar, NamedTuple
 from textual.containers import Horizontal
 from textual.widgets import Static
 
+from cogmeter.recording.service_names import label
 from cogmeter.render import formatting
 from cogmeter.render.charts.ticks import duration_scale
+from cogmeter.schemas.statistics import RankedStats
 from cogmeter_bot.cli.output import BAD, DIM, Column
 from cogmeter_bot.cli.text import ms, one_line, share
 from cogmeter_bot.tui.chart import TerminalChart
@@ -35,10 +37,10 @@ class ServiceData(NamedTuple):
 
 
 class ServiceView(DashboardView[ServiceData]):
-    """A service in detail; the busiest one until another is selected."""
+    """A service or command in detail; the busiest one until another is selected."""
 
     NAME: ClassVar[str] = "Service"
-    service: str | None = None
+    service: str | None = None  # or the label of a command
 
     def compose(self) -> ComposeResult:
         """Yield figures, chart and tables."""
@@ -50,7 +52,7 @@ class ServiceView(DashboardView[ServiceData]):
             yield Grid("Recent errors", _error_columns(), id="recent-errors")
 
     def select(self, service: str) -> None:
-        """Show this service from the next refresh on; clear the data of another one."""
+        """Show this service or command from the next refresh on; clear the data of another one."""
         if service != self.service:
             self.service, self._data = service, None
             self.query_one("#service-name", Static).update(one_line(service))
@@ -63,9 +65,10 @@ class ServiceView(DashboardView[ServiceData]):
         """Implement DashboardView.read."""
         service = self.service
         if service is None:
-            service = next(iter((await source.dashboard(time_range, None)).service_stats), None)
-            if service is None:
+            ranking = (await source.dashboard(time_range, None)).ranking
+            if not ranking:
                 return ServiceData(None, None)
+            service = ranking[0].name
         stats = await source.service(service, None, time_range)
         return ServiceData(stats, await source.series(service, time_range, trim=True))
 
@@ -81,7 +84,7 @@ class ServiceView(DashboardView[ServiceData]):
         figures.update(styled_text(colours, *_figures(stats)))
         draw_latency(self.query_one(TerminalChart), data.series)
         rows = [
-            stats_row(operation, operation_stats, self._limits, stats.service_name, operation)
+            stats_row(RankedStats(operation, stats.service_name, operation, operation_stats), self._limits, opens=False)
             for operation, operation_stats in stats.operations.items()
             if self.matches(operation)
         ]
@@ -99,7 +102,8 @@ def _heading(stats: ServiceAnswer) -> list[Cell]:
     slower = formatting.change(now, before)
     more = formatting.change(stats.total_operations, stats.before.total_operations)
     changes = f"  vs previous period: operations {more}, average {slower}"
-    return [(one_line(stats.service_name), "bold"), (changes, DIM)]
+    name = stats.service_name if stats.operation is None else label(stats.service_name, stats.operation)
+    return [(one_line(name), "bold"), (changes, DIM)]
 
 
 def _figures(stats: ServiceAnswer) -> list[Cell]:

@@ -1,4 +1,4 @@
-"""The view of all services in a table that can be sorted."""
+"""The view of all commands and services in a table that can be sorted."""
 
 from __future__ import annotations
 
@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, ClassVar, Final
 
 from textual.binding import Binding
 
+from cogmeter.schemas.statistics import RankedStats
+from cogmeter_bot.cli.summary import ranking_heading
 from cogmeter_bot.tui.grid import Grid
 from cogmeter_bot.tui.views.base import DashboardView, stats_columns, stats_row
 
@@ -35,7 +37,7 @@ ORDERS: Final[tuple[tuple[Callable[[str, Stats], float | str], bool], ...]] = (
 
 
 class ServicesView(DashboardView["Dashboard"]):
-    """The table of all services, including background services."""
+    """The table of all commands and services, including background services."""
 
     NAME: ClassVar[str] = "Services"
     BINDINGS: ClassVar = [
@@ -57,20 +59,18 @@ class ServicesView(DashboardView["Dashboard"]):
         """Implement DashboardView.draw."""
         sort_key, largest_first = ORDERS[self._column]
         descending = largest_first is not self._reversed
-        services = [
-            (name, stats)
-            for name, stats in (*data.service_stats.items(), *data.background.items())
-            if self.matches(name)
-        ]
-        services.sort(key=lambda service: service[0])
-        services.sort(key=lambda service: sort_key(*service), reverse=descending)
-        columns = stats_columns("service")
+        background = [RankedStats(name, name, "", stats) for name, stats in data.background.items()]
+        listed = [ranked for ranked in (*data.ranking, *background) if self.matches(ranked.name)]
+        listed.sort(key=lambda ranked: ranked.name)
+        listed.sort(key=lambda ranked: sort_key(ranked.name, ranked.stats), reverse=descending)
+        columns = stats_columns("name" if data.commands else "service")
         title = f"{columns[self._column].title} {'▼' if descending else '▲'}"
         columns[self._column] = replace(columns[self._column], title=title)
         grid = self.query_one(Grid)
         grid.set_columns(columns)
-        grid.set_title(f"Services ({len(services)}), by {title}")
-        grid.set_rows([stats_row(name, stats, self._limits, name) for name, stats in services])
+        heading = ranking_heading(data) if data.commands else "Services"
+        grid.set_title(f"{heading.capitalize()} ({len(listed)}), by {title}")
+        grid.set_rows([stats_row(ranked, self._limits) for ranked in listed])
 
     def action_sort(self) -> None:
         """Sort by the next visible column."""

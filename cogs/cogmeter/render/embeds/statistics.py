@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import discord
 
 from cogmeter.diagnosis import Status
+from cogmeter.recording.service_names import BY_OPERATION, label
 from cogmeter.render import formatting
 from cogmeter.render.charts.chart import CHART_NAME, NO_CHART, describe
 from cogmeter.render.embeds.limits import VALUE, fitted
@@ -57,20 +58,23 @@ def summary_embed(
         embed = empty_embed(summary.range)
         embed.description = f"{embed.description}{_dropped(summary, buffer_setting)}"
         return fit(embed)
-    state = state_of(status)
-    services = len(summary.services)
+    state, services = state_of(status), summary.own_services
     embed = discord.Embed(
         title=f"Performance Summary ({_titled(summary.range.label)})",
-        description=f"**{state.word.capitalize()}** · {services} active {'service' if services == 1 else 'services'}",
+        description=f"**{state.word.capitalize()}** · {formatting.active(summary.commands, len(services))}",
         colour=state.colour,
     )
-    _key_figures(embed, summary)
-    lines = (
-        f"{number}. {plain(name, 60)}: {formatting.count(figures.operations)} ops"
-        f" ({formatting.percent(figures.success_rate)} success)"
-        for number, (name, figures) in enumerate(summary.services[:LISTED], start=1)
-    )
-    embed.add_field(name="Top Services by Volume", value=_lines(lines), inline=False)
+    _key_figures(embed, summary, joined=bool(summary.commands and services))
+    if summary.commands:
+        lines = (
+            f"{_volume(number, command.label, command.figures)}, p95 {formatting.duration(command.figures.p95_us)}"
+            for number, command in enumerate(summary.commands[:LISTED], start=1)
+        )
+        title = f"Top {formatting.ranking_title(summary.commands)}"
+        embed.add_field(name=title, value=_lines(lines), inline=False)
+    if services:
+        lines = (_volume(number, *service) for number, service in enumerate(services[:LISTED], start=1))
+        embed.add_field(name="Top Services by Volume", value=_lines(lines), inline=False)
     if summary.background:
         background = ", ".join(_service_count(name, figures) for name, figures in summary.background)
         embed.description = f"{embed.description}\nBackground services: {background}"
@@ -83,11 +87,11 @@ def stats_embed(
 ) -> discord.Embed:
     """Return the embed of a service or operation over a range; see ``summary_embed`` for the parameters."""
     if not stats.total.operations:
-        return empty_embed(stats.range, name=stats.service if stats.operation is None else stats.operation)
+        name = stats.service if stats.operation is None else stats.operation
+        return empty_embed(stats.range, name=label(stats.service, name) if stats.service in BY_OPERATION else name)
     state = state_of(status)
-    of = "Service" if stats.operation is None else f"/ {plain(stats.operation, 90)}"
     embed = discord.Embed(
-        title=f"{plain(stats.service, 90)} {of} Statistics ({_titled(stats.range.label)})",
+        title=f"{_subject(stats)} Statistics ({_titled(stats.range.label)})",
         description=_busiest(f"**{state.word.capitalize()}**", stats),
         colour=state.colour,
     )
@@ -117,7 +121,7 @@ def empty_embed(span: Range, *, name: str | None = None) -> discord.Embed:
 
 
 def unknown_embed(error: UnknownNameError) -> discord.Embed:
-    """Return the embed for a service or operation that is not stored; it suggests similar names."""
+    """Return the embed for a service, command or operation that is not stored; it suggests similar names."""
     lines = [f"Nothing has been recorded under the {error.kind} {code(error.name, 100)}."]
     if error.near:
         lines.append(f"Did you mean {' or '.join(code(name, 100) for name in error.near)}?")
@@ -144,15 +148,29 @@ def _dropped(summary: Summary, setting: str) -> str:
     return f"\n⚠ {plain(formatting.dropped(summary.dropped, setting), 300)}" if summary.dropped else ""
 
 
-def _key_figures(embed: discord.Embed, summary: Summary) -> None:
-    """Add the summary's first five fields."""
+def _volume(number: int, name: str, figures: Figures) -> str:
+    success = formatting.percent(figures.success_rate)
+    return f"{number}. {plain(name, 60)}: {formatting.count(figures.operations)} ops ({success} success)"
+
+
+def _subject(stats: ServiceStats) -> str:
+    """Return the name of the service or operation, as a title."""
+    if stats.operation is None:
+        return f"{plain(stats.service, 90)} Service"
+    if stats.service in BY_OPERATION:
+        return plain(label(stats.service, stats.operation), 180)
+    return f"{plain(stats.service, 90)} / {plain(stats.operation, 90)}"
+
+
+def _key_figures(embed: discord.Embed, summary: Summary, *, joined: bool) -> None:
+    """Add the summary's first five fields, or four if the response times are ``joined`` in one."""
     total, before, previous = summary.total, summary.before, _previous(summary)
     success = formatting.change_of_share(total.success_rate, before.success_rate, previous=previous)
     failure = formatting.change_of_share(total.error_rate, before.error_rate, previous=previous)
     failed = f"{formatting.percent(total.error_rate)} ({formatting.exact(total.failures)} failed)"
     _field(embed, "Success Rate", f"**{formatting.percent(total.success_rate)}**", success, before)
     _field(embed, "Error Rate", failed, failure, before)
-    _volume_and_times(embed, summary)
+    _volume_and_times(embed, summary, joined=joined)
 
 
 def _success(embed: discord.Embed, stats: ServiceStats) -> None:
@@ -167,7 +185,7 @@ def _success(embed: discord.Embed, stats: ServiceStats) -> None:
     _field(embed, "Success Rate", value, change, before)
 
 
-def _volume_and_times(embed: discord.Embed, answer: Summary | ServiceStats) -> None:
+def _volume_and_times(embed: discord.Embed, answer: Summary | ServiceStats, *, joined: bool = False) -> None:
     total, before, previous = answer.total, answer.before, _previous(answer)
     # Rates are compared: the previous period may be longer where only whole hours are stored.
     volume = formatting.change(total.per_minute, before.per_minute, previous=previous)
@@ -179,8 +197,11 @@ def _volume_and_times(embed: discord.Embed, answer: Summary | ServiceStats) -> N
     )
     operations = f"{formatting.exact(total.operations)} ({formatting.rate(total.per_minute)})"
     _field(embed, "Total Operations", operations, volume, before)
-    _field(embed, "Average Response Time", formatting.duration(total.mean_us), mean, before)
-    _field(embed, "Percentiles", percentiles, f"p95: {p95}", before)
+    if joined:
+        _field(embed, "Average Response Time", f"{formatting.duration(total.mean_us)}\n{percentiles}", mean, before)
+    else:
+        _field(embed, "Average Response Time", formatting.duration(total.mean_us), mean, before)
+        _field(embed, "Percentiles", percentiles, f"p95: {p95}", before)
 
 
 def _field(embed: discord.Embed, name: str, value: str, change: str, before: Figures) -> None:
@@ -203,9 +224,9 @@ def _finished(embed: discord.Embed, answer: Summary | ServiceStats, picture: Pic
     elif picture is not None and picture.problem:
         embed.description = f"{embed.description}\n{NO_CHART} {plain(picture.problem, 300)}"
     age = "" if last_end_us is None else f" · newest {formatting.duration(max(span.until_us - last_end_us, 0))} ago"
-    label = formatting.clean(span.label)
+    period = formatting.clean(span.label)
     embed.set_footer(
-        text=f"{label[:1].upper()}{label[1:]} · {formatting.exact(answer.total.operations)} operations{age}"
+        text=f"{period[:1].upper()}{period[1:]} · {formatting.exact(answer.total.operations)} operations{age}"
     )
     embed.timestamp = utc(span.until_us)
     return fit(embed)

@@ -53,6 +53,9 @@ class QueryParams(BaseModel):
 
 Name = Annotated[str, Field(min_length=1, max_length=LONGEST)]
 Service = Annotated[Name, Field(description="Only this service")]
+Subject = Annotated[
+    str, Field(min_length=1, max_length=LONGEST + 10, description="A service, or a command such as /ask by its label")
+]
 Operation = Annotated[Name, Field(description="Only this operation of the service")]
 Services = Annotated[
     tuple[Name, ...], Field(min_length=1, max_length=100, description="Only these services, separated by commas")

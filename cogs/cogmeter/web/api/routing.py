@@ -278,7 +278,7 @@ def problem_of(error: Exception, request: web.Request) -> Problem:
     if isinstance(error, Problem):
         return error
     if isinstance(error, UnknownNameError):
-        return Problem(404, f"Unknown {error.kind}", str(error), parameter=error.kind, near=list(error.near))
+        return Problem(404, f"Unknown {error.kind}", str(error), parameter=error.parameter, near=list(error.near))
     if isinstance(error, web.HTTPException):
         return _of_http_error(error, request)
     if isinstance(error, StorageError):

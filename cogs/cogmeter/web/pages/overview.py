@@ -1,4 +1,4 @@
-"""The overview page: bot health, key figures and their change, active alerts, and the services."""
+"""The overview page: bot health, key figures and their change, active alerts, commands and services."""
 
 from __future__ import annotations
 
@@ -7,8 +7,10 @@ from typing import TYPE_CHECKING, Final
 
 from cogmeter.alerts.model import BOT
 from cogmeter.diagnosis import Status, worst
+from cogmeter.diagnostics.judgement import judge
 from cogmeter.recording.recorder import OTHER
 from cogmeter.recording.service_names import in_background
+from cogmeter.render import formatting as text
 from cogmeter.render.palette import WORST_FIRST, look_of
 from cogmeter.schemas.alerts import SENT_STATES
 from cogmeter.settings import buffer_setting
@@ -24,22 +26,23 @@ if TYPE_CHECKING:
 
     from cogmeter.diagnosis import ServiceHealth
     from cogmeter.monitor.monitor import Monitor
-    from cogmeter.query.records import Figures, Overview
+    from cogmeter.query.records import Figures, Overview, RankedOperation
     from cogmeter_storage.alerting import Alert
 
 
-LISTED: Final = 200  # services in each table: the busiest ones
+LISTED: Final = 200  # rows of each table: the busiest ones
 TOP_ERRORS: Final = 5
 
 
 @dataclass(frozen=True, slots=True)
-class ServiceRow:
-    """One service in the table."""
+class Row:
+    """One command or service in its table."""
 
     name: str
+    url: str
     figures: Figures
     before: Figures | None
-    health: ServiceHealth | None
+    status: Status
     spark: Spark | None
 
 
@@ -52,8 +55,7 @@ async def show_overview(view: PageView[PageParams]) -> web.Response:
     overview = await monitor.query.overview(span, services=selected)
     before = await monitor.query.overview(span.before, services=selected)
     checks = await health.vital()
-    sparks_by_name = await _sparks(view, overview)
-    health_by_name = await health.services()
+    tables = _Tables(view, before, await _sparks(view, overview), await health.services())
     alerts = _alerts(monitor, service)
     errors, deploy = await top_errors(view, service=service, limit=TOP_ERRORS)
     looks = {look_of(alert.severity, alert.state) for alert in alerts}
@@ -65,8 +67,11 @@ async def show_overview(view: PageView[PageParams]) -> web.Response:
         before=before.total,
         status=worst(check.status for check in checks),
         checks=checks,
-        rows=list(_rows(overview.services[:LISTED], dict(before.services), health_by_name, sparks_by_name)),
-        background=list(_rows(overview.background[:LISTED], dict(before.background), health_by_name, sparks_by_name)),
+        commands=tables.commands(overview.commands[:LISTED]),
+        services=tables.services(overview.own_services[:LISTED]),
+        background=tables.services(overview.background[:LISTED]),
+        active=text.active(overview.commands, len(overview.own_services)),
+        commands_title=text.ranking_title(overview.commands).capitalize(),
         listed=LISTED,
         has_operations=any(name != OTHER and not in_background(name) for name in await monitor.query.names()),
         alerts=alerts,
@@ -82,23 +87,60 @@ async def show_overview(view: PageView[PageParams]) -> web.Response:
     )
 
 
-async def _sparks(view: PageView[PageParams], overview: Overview) -> dict[str, Spark]:
-    listed = (*overview.services[:LISTED], *overview.background[:LISTED])
-    ids: dict[str, list[int]] = {name: [] for name, _ in listed}
+async def _sparks(view: PageView[PageParams], overview: Overview) -> dict[tuple[str, str], Spark]:
+    """Return the sparklines of commands by service and operation, and of services by their name and an empty one."""
+    ids: dict[tuple[str, str], list[int]] = {
+        **{(ranked.service, ranked.operation): [] for ranked in overview.commands[:LISTED]},
+        **{(name, ""): [] for name, _ in (*overview.own_services[:LISTED], *overview.background[:LISTED])},
+    }
     for series in await view.monitor.store.series():
-        if series.service in ids:
-            ids[series.service].append(series.id)
+        for name in ((series.service, series.operation), (series.service, "")):
+            if name in ids:
+                ids[name].append(series.id)
     return await sparks(view.monitor.store, ids, await view.monitor.query.covered(overview.range))
 
 
-def _rows(
-    services: Iterable[tuple[str, Figures]],
-    before: Mapping[str, Figures],
-    health: Mapping[str, ServiceHealth],
-    sparks_by_name: Mapping[str, Spark],
-) -> Iterable[ServiceRow]:
-    for name, figures in services:
-        yield ServiceRow(name, figures, before.get(name), health.get(name), sparks_by_name.get(name))
+class _Tables:
+    """The rows of the page's tables."""
+
+    def __init__(
+        self,
+        view: PageView[PageParams],
+        before: Overview,
+        sparks_by_name: Mapping[tuple[str, str], Spark],
+        health: Mapping[str, ServiceHealth],
+    ) -> None:
+        self._view = view
+        self._sparks = sparks_by_name
+        self._health = health
+        self._before = {(name, ""): figures for name, figures in (*before.services, *before.background)}
+        self._before |= {(ranked.service, ranked.operation): ranked.figures for ranked in before.commands}
+
+    def commands(self, commands: Iterable[RankedOperation]) -> list[Row]:
+        """Return a row for each command, judged by its operations in the range."""
+        limits = self._view.monitor.alerting.limits
+        return [
+            self._row(
+                ranked.label,
+                (ranked.service, ranked.operation),
+                ranked.figures,
+                judge(ranked.figures, limits, ranked.service, ranked.operation).status,
+            )
+            for ranked in commands
+        ]
+
+    def services(self, services: Iterable[tuple[str, Figures]]) -> list[Row]:
+        """Return a row for each service, with its present health."""
+        present = self._health
+        return [
+            self._row(name, (name, ""), figures, present[name].check.status if name in present else Status.UNKNOWN)
+            for name, figures in services
+        ]
+
+    def _row(self, shown: str, name: tuple[str, str], figures: Figures, status: Status) -> Row:
+        service, operation = name
+        url = self._view.service(service, operation=operation or None)
+        return Row(shown, url, figures, self._before.get(name), status, self._sparks.get(name))
 
 
 def _alerts(monitor: Monitor, service: str | None) -> list[Alert]:

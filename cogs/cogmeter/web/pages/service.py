@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING, Annotated, Final
+from typing import Annotated, Final
 
+from aiohttp import web
 from pydantic import BeforeValidator
 
+from cogmeter.recording.service_names import BY_OPERATION, label
 from cogmeter.web.pages.chart_context import chart_context, error_limit, latency_limit
 from cogmeter.web.pages.errors import top_errors
 from cogmeter.web.pages.frame import HOME, Page, PageParams, PageView, or_none, page_response
 from cogmeter.web.pages.histogram import histogram
 from cogmeter.web.pages.sparks import sparks
 from cogmeter.web.pages.waterfall import waterfalls
-
-if TYPE_CHECKING:
-    from aiohttp import web
 
 LISTED: Final = 12  # recent and slowest operations
 GROUPS: Final = 15  # of errors, and of failures by message
@@ -28,13 +27,15 @@ class ServicePageParams(PageParams):
 
 
 async def show_service(view: PageView[ServicePageParams]) -> web.Response:
-    """Show one service.
+    """Show one service or operation; the label of an operation in place of the service leads to its page.
 
     Raises:
         UnknownNameError: nothing is stored under that service or operation.
     """
     assert view.params.service is not None, "it is part of the path"
-    service, operation = view.params.service, view.params.operation
+    service, operation = await view.monitor.query.subject_of(view.params.service, view.params.operation)
+    if service != view.params.service:
+        return web.Response(status=302, headers={"Location": view.service(service, operation=operation)})
     view = replace(view, own={"service": None, "operation": operation})
     span, store, query = view.span, view.monitor.store, view.monitor.query
     ids = await query.ids(service, operation) or []
@@ -47,7 +48,10 @@ async def show_service(view: PageView[ServicePageParams]) -> web.Response:
     return await page_response(
         view,
         "service.html",
-        title=service,
+        title=service if operation is None else label(service, operation),
+        heading=label(service, operation)
+        if operation is not None and service in BY_OPERATION
+        else operation or service,
         service=service,
         operation=operation,
         stats=stats,

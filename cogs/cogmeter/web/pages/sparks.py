@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, TypeVar
 
 from cogmeter_storage.model import HOUR_US, MINUTE_US
 
@@ -13,6 +13,8 @@ if TYPE_CHECKING:
 
     from cogmeter.query.records import Range
     from cogmeter_storage.base import Store
+
+N = TypeVar("N", str, tuple[str, str])  # the name of a row
 
 BINS: Final = 25  # the last 24 hours touch 25 clock hours
 BATCH: Final = 16  # rows that are read at once: each is a histogram of 12 kB for every bin
@@ -29,14 +31,14 @@ class Spark:
     width: int
 
 
-async def sparks(store: Store, ids: Mapping[str, Sequence[int]], span: Range) -> dict[str, Spark]:
+async def sparks(store: Store, ids: Mapping[N, Sequence[int]], span: Range) -> dict[N, Spark]:
     """Return the sparkline of each name from its series; only of the first MOST names.
 
     Raises:
         StorageError: the store cannot be read.
     """
     names = list(ids)[:MOST]
-    drawn: dict[str, Spark] = {}
+    drawn: dict[N, Spark] = {}
     for start in range(0, len(names), BATCH):
         batch = names[start : start + BATCH]
         groups = {series_id: place for place, name in enumerate(batch) for series_id in ids[name]}

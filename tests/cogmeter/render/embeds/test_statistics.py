@@ -7,7 +7,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cogmeter.diagnosis import Status
-from cogmeter.query.records import Figures, Range, ServiceStats, Summary, Timeline, UnknownNameError
+from cogmeter.query.records import (
+    SUBJECT,
+    Figures,
+    Range,
+    RankedOperation,
+    ServiceStats,
+    Summary,
+    Timeline,
+    UnknownNameError,
+)
 from cogmeter.render.charts.chart import Chart, Picture, describe
 from cogmeter.render.embeds import statistics
 from cogmeter.render.palette import DisplayState
@@ -32,6 +41,11 @@ SUMMARY = Summary(
     timeline=LINE,
     last_end_us=UNTIL_US - 12_000_000,
 )
+COMMANDS = [
+    RankedOperation("discord.commands", "ask", figures(120, 12, 4_600_000)),
+    RankedOperation("discord.commands", "help_me", figures(8, 0, 1e5)),
+    RankedOperation("discord.components", "Shop.buy", figures(3, 0, 1e5)),
+]
 STATS = ServiceStats(
     range=SPAN,
     service="sentiment-analysis",
@@ -77,6 +91,44 @@ def test_a_summary_says_how_many_operations_were_dropped_and_what_to_raise(summa
         "⚠ 2,500 operations were dropped in this period because the buffer was full. Raise PERFORMANCE\\_X."
         in embed.description
     )
+
+
+def test_the_summary_of_a_bot_without_own_services_lists_its_commands():
+    services = [("discord.commands", figures(128)), ("discord.components", figures(3))]
+    embed = statistics.summary_embed(dataclasses.replace(SUMMARY, services=services, commands=COMMANDS))
+    assert embed.description == "**Healthy** · 2 commands, 1 component"
+    assert list(fields(embed))[4:] == ["Percentiles", "Top Commands"]
+    assert fields(embed)["Top Commands"].splitlines() == [
+        "1. /ask: 120 ops (90% success), p95 9.2 s",
+        "2. /help\\_me: 8 ops (100% success), p95 200 ms",
+        "3. button Shop.buy: 3 ops (100% success), p95 200 ms",
+    ]
+
+
+def test_the_summary_of_a_bot_with_both_has_six_fields_at_most():
+    services = [*SUMMARY.services, ("discord.commands", figures(128)), ("discord.components", figures(3))]
+    embed = statistics.summary_embed(dataclasses.replace(SUMMARY, services=services, commands=COMMANDS))
+    assert embed.description == "**Healthy** · 2 commands, 1 component, 2 services"
+    assert list(fields(embed))[3:] == ["Average Response Time", "Top Commands", "Top Services by Volume"]
+    assert fields(embed)["Average Response Time"].splitlines() == [
+        "1.2 s",
+        "p50 864 ms · p95 2.5 s · p99 4.9 s",
+        "▼ 5% vs previous 24 h",
+    ]
+    assert "discord.commands" not in fields(embed)["Top Services by Volume"]
+
+
+def test_the_statistics_of_a_command_have_its_label_as_title():
+    command = dataclasses.replace(STATS, service="discord.commands", operation="ask")
+    assert statistics.stats_embed(command).title == "/ask Statistics (Last 24 Hours)"
+    empty = statistics.stats_embed(dataclasses.replace(command, total=NONE))
+    assert "No operation of /ask ended" in empty.description
+
+
+def test_an_unknown_command_is_named_with_similar_labels():
+    embed = statistics.unknown_embed(UnknownNameError(SUBJECT, "/asc", ["/ask"]))
+    assert embed.title == "Unknown service or command"
+    assert embed.description.endswith("Did you mean `/ask`?")
 
 
 def test_the_statistics_say_slowest_operations_and_recent_errors_with_their_times():

@@ -33,6 +33,36 @@ async def test_the_overview_shows_the_figures_that_the_api_returns(seeded):
     assert f"<strong>{told['overallStats']['overallErrorRate'] * 100:g}%" in page
 
 
+async def test_the_overview_ranks_commands_by_their_own_names(served):
+    async with served() as web:
+        for service, name, count in (("commands", "ask", 9), ("components", "Shop.buy", 3), ("commands", "help", 5)):
+            for _ in range(count):
+                web.monitor.recorder.record(f"discord.{service}", name, duration_ms=5)
+        await web.flushed()
+        page = (await web.get("/performance", **HTML)).text
+        web.monitor.recorder.record("memory", "load", duration_ms=5)
+        await web.flushed()
+        both = (await web.get("/performance", **HTML)).text
+    assert names_in(page, "commands-table") == names_in(both, "commands-table") == ["/ask", "/help", "button Shop.buy"]
+    assert "2 commands, 1 component" in page
+    assert '<h2 id="commands-title">Commands</h2>' in page
+    assert 'data-key="services-table"' not in page
+    assert names_in(both, "services-table") == ["memory"]
+    assert "2 commands, 1 component, 1 service" in both
+    assert 'href="/performance/services/discord.commands?operation=ask"' in page
+
+
+async def test_a_label_leads_to_the_page_of_its_command(served):
+    async with served() as web:
+        web.monitor.recorder.record("discord.commands", "config set", duration_ms=5)
+        await web.flushed()
+        moved = await web.get("/performance/services/%2Fconfig%20set?period=7d", **HTML)
+        page = (await web.get(moved.headers["Location"], **HTML)).text
+    assert moved.status == 302
+    assert moved.headers["Location"] == "/performance/services/discord.commands?period=7d&operation=config%20set"
+    assert re.search(r"<h1>/config set[ <]", page)
+
+
 async def test_the_overview_says_how_many_operations_were_dropped_and_what_to_raise(seeded):
     async with seeded() as web:
         assert 'data-key="dropped"' not in (await web.get("/performance", **HTML)).text

@@ -14,7 +14,7 @@ from cogmeter.schemas.costs import Costs, costs
 from cogmeter.schemas.health import Gauges, gauges
 from cogmeter.schemas.statistics import Dashboard, Series, ServiceAnswer, dashboard, series, service_stats
 from cogmeter.web.api.bodies import Body
-from cogmeter.web.api.params import Limit, Name, Operation, RangeParams, Service, ServiceRangeParams, Services
+from cogmeter.web.api.params import Limit, Name, Operation, RangeParams, Service, ServiceRangeParams, Services, Subject
 from cogmeter.web.api.routing import Route
 from cogmeter_storage.model import Marker
 
@@ -31,7 +31,7 @@ class DashboardParams(RangeParams):
 class ServiceParams(RangeParams):
     """Parameters: the range, the service, and optionally one of its operations."""
 
-    service: Name
+    service: Subject
     operation: Operation | None = None
 
 
@@ -127,7 +127,7 @@ ROUTES: Final = (
         "GET",
         "/api/performance/dashboard",
         read_dashboard,
-        "Get all services over a range (default: last 24 hours), and the active alerts",
+        "Get all services and commands over a range (default: last 24 hours), and the active alerts",
         tag="dashboard",
         query=DashboardParams,
         response=Dashboard,
@@ -137,7 +137,7 @@ ROUTES: Final = (
         "GET",
         "/api/performance/services/{service}",
         read_service,
-        "Get one service, or one of its operations, over a range (default: last 24 hours)",
+        "Get one service, one of its operations, or one command over a range (default: last 24 hours)",
         tag="services",
         query=ServiceParams,
         response=ServiceAnswer,

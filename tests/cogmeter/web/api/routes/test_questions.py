@@ -125,6 +125,41 @@ async def test_a_services_filter_counts_those_alone(seeded):
     assert answer["overallStats"]["totalOperations"] == 360
 
 
+async def test_the_dashboard_lists_commands_by_name_besides_all_services(served):
+    async with served() as web:
+        for name, count in (("ask", 3), ("help", 5)):
+            for _ in range(count):
+                web.monitor.recorder.record("discord.commands", name, duration_ms=40)
+        web.monitor.recorder.record("memory", "load", duration_ms=5)
+        await web.flushed()
+        answer = (await web.get(f"{PATH}/dashboard")).json()
+    assert [(one["name"], one["service"], one["operation"]) for one in answer["commands"]] == [
+        ("/help", "discord.commands", "help"),
+        ("/ask", "discord.commands", "ask"),
+    ]
+    assert list(answer["serviceStats"]) == ["discord.commands", "memory"]
+    assert answer["overallStats"]["activeServices"] == 2
+    stats = answer["serviceStats"]["memory"]
+    assert answer["commands"][0].keys() == {"name", "service", "operation", *stats}
+    assert answer["commands"][0]["totalOperations"] == 5
+
+
+async def test_a_command_is_read_by_its_label(served):
+    async with served() as web:
+        web.monitor.recorder.record("discord.commands", "ask", duration_ms=40)
+        await web.flushed()
+        by_label = (await web.get(f"{PATH}/services/%2Fask")).json()
+        series = (await web.get(f"{PATH}/series?service=%2Fask")).json()
+        operations = (await web.get(f"{PATH}/operations?service=ask")).json()["operations"]
+        unknown = await web.get(f"{PATH}/services/%2Faks")
+    assert (by_label["serviceName"], by_label["operation"]) == ("discord.commands", "ask")
+    assert by_label["totalOperations"] == len(operations) == 1
+    assert (series["service"], series["operation"]) == ("discord.commands", "ask")
+    assert unknown.status == 404
+    assert (unknown.problem["title"], unknown.problem["parameter"]) == ("Unknown service or command", "service")
+    assert unknown.problem["near"] == ["/ask"]
+
+
 async def test_hostile_names_are_plain_text_of_json(seeded):
     async with seeded() as web:
         dashboard = (await web.get(f"{PATH}/dashboard")).json()

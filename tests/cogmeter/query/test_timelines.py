@@ -1,0 +1,141 @@
+"""Ended hours are read once, and the bins are those that the store returns."""
+
+import random
+
+import numpy as np
+import pytest
+
+from cogmeter.query.query import Query
+from cogmeter.query.records import Period, Range
+from cogmeter.query.timelines import HOURS_PER_READ, MOST_HOURS, Hours
+from cogmeter_storage import open_store
+from cogmeter_storage.model import DAY_US, HOUR_US, MINUTE_US, Retention
+
+BEGIN_US = 1_800_000_000_000_000 // DAY_US * DAY_US
+
+
+class CountingStore:
+    """A store that notes the ranges that are read."""
+
+    def __init__(self, store):
+        self._store, self.reads = store, []
+
+    def __getattr__(self, name):
+        return getattr(self._store, name)
+
+    async def totals(self, since_us, until_us, **options):
+        self.reads.append((since_us, until_us))
+        return await self._store.totals(since_us, until_us, **options)
+
+
+@pytest.fixture
+async def store(tmp_path):
+    store = await open_store(f"sqlite:///{tmp_path / 'performance.db'}")
+    await store.series_ids([("discord.commands", "ask"), ("graph", "query"), ("discord.rest", "GET")])
+    yield CountingStore(store)
+    await store.close()
+
+
+async def record(store, since_us, until_us, count, seed=1):
+    chance = random.Random(seed)
+    ends = sorted(chance.randrange(since_us, until_us) for _ in range(count))
+    rows = [(chance.randint(1, 3), end, chance.randrange(1, 10**7), chance.randrange(5), None, None) for end in ends]
+    await store.append([rows], now_us=until_us)
+
+
+async def assert_equal(hours, store, since_us, until_us, step_us):
+    groups = {1: 0, 2: 0}
+    read = await hours.totals(store, since_us, until_us, groups=groups, step_us=step_us)
+    expected = await store._store.totals(since_us, until_us, groups=groups, step_us=step_us)
+    assert (read.since_us, read.until_us) == (expected.since_us, expected.until_us)
+    for name in ("edges_us", "outcomes", "sum_us", "max_us", "buckets"):
+        np.testing.assert_array_equal(getattr(read, name), getattr(expected, name), err_msg=name)
+
+
+@pytest.mark.parametrize("step_hours", [1, 2, 6])
+async def test_bins_are_those_of_the_store_while_operations_are_recorded(store, step_hours):
+    hours = Hours()
+    for day in range(4):
+        now_us = BEGIN_US + day * DAY_US + 5 * HOUR_US + 17 * MINUTE_US
+        await record(store, now_us - DAY_US, now_us, 500, seed=day)
+        await store.fold(now_us=now_us)
+        since_us = (now_us - 3 * DAY_US) // HOUR_US * HOUR_US
+        await assert_equal(hours, store, since_us, now_us, step_hours * HOUR_US)
+        await assert_equal(hours, store, since_us + HOUR_US, now_us - 7 * MINUTE_US, step_hours * HOUR_US)
+
+
+async def test_an_ended_hour_is_read_once(store):
+    hours, now_us = Hours(), BEGIN_US + 5 * HOUR_US + 17 * MINUTE_US
+    await record(store, now_us - 4 * DAY_US, now_us, 2_000)
+    groups, since_us = {1: 0, 2: 0}, (now_us - 4 * DAY_US) // HOUR_US * HOUR_US
+    await hours.totals(store, since_us, now_us, groups=groups, step_us=2 * HOUR_US)
+    assert max(until - since for since, until in store.reads) <= HOURS_PER_READ * HOUR_US
+    store.reads.clear()
+    await hours.totals(store, since_us + HOUR_US, now_us, groups=groups, step_us=HOUR_US)
+    assert store.reads == [(BEGIN_US + 5 * HOUR_US, now_us)]
+    await record(store, now_us, now_us + 2 * HOUR_US, 100)
+    store.reads.clear()
+    await assert_equal(hours, store, since_us + HOUR_US, now_us + 2 * HOUR_US, HOUR_US)
+    assert store.reads[0] == (BEGIN_US + 5 * HOUR_US, BEGIN_US + 7 * HOUR_US)
+
+
+async def test_an_hour_without_a_later_operation_has_not_ended(store):
+    hours, now_us = Hours(), BEGIN_US + 9 * HOUR_US
+    await record(store, BEGIN_US, BEGIN_US + 2 * HOUR_US - MINUTE_US, 50)
+    await assert_equal(hours, store, BEGIN_US, now_us, HOUR_US)
+    await record(store, BEGIN_US + 2 * HOUR_US - MINUTE_US, BEGIN_US + 2 * HOUR_US, 50)
+    await assert_equal(hours, store, BEGIN_US, now_us, HOUR_US)
+
+
+@pytest.mark.parametrize(
+    ("since_us", "until_us", "step_us"),
+    [
+        (BEGIN_US + MINUTE_US, BEGIN_US + DAY_US, HOUR_US),
+        (BEGIN_US, BEGIN_US + DAY_US, 15 * MINUTE_US),
+        (BEGIN_US - (MOST_HOURS + 1) * HOUR_US, BEGIN_US + 1, HOUR_US),
+        (BEGIN_US, BEGIN_US, HOUR_US),
+    ],
+)
+async def test_other_ranges_are_those_of_the_store(store, since_us, until_us, step_us):
+    await record(store, BEGIN_US, BEGIN_US + DAY_US, 500)
+    await assert_equal(Hours(), store, since_us, until_us, step_us)
+
+
+async def test_hours_of_which_only_days_are_stored_are_those_of_the_store(store):
+    hours, now_us = Hours(), BEGIN_US + 9 * HOUR_US
+    await record(store, now_us - 6 * DAY_US, now_us, 2_000)
+    await store.fold(now_us=now_us)
+    await store.clean(Retention(raw_hours=24, hour_hours=72), now_us=now_us)
+    await assert_equal(hours, store, now_us - 5 * DAY_US, now_us, 2 * HOUR_US)
+
+
+async def test_hours_of_another_database_are_forgotten(store, tmp_path):
+    hours, now_us = Hours(), BEGIN_US + 9 * HOUR_US
+    await record(store, BEGIN_US, now_us, 500)
+    await assert_equal(hours, store, BEGIN_US, now_us, HOUR_US)
+    other = CountingStore(await open_store(f"sqlite:///{tmp_path / 'other.db'}"))
+    await other.series_ids([("a", "x"), ("b", "x"), ("c", "x")])
+    await record(other, BEGIN_US, now_us, 100, seed=2)
+    await assert_equal(hours, other, BEGIN_US, now_us, HOUR_US)
+    await other.close()
+
+
+async def test_no_more_than_a_month_is_remembered(store):
+    hours = Hours()
+    await record(store, BEGIN_US, BEGIN_US + DAY_US, 50)
+    await record(store, BEGIN_US + 40 * DAY_US, BEGIN_US + 41 * DAY_US, 50)
+    for day in range(0, 41, 5):
+        since_us = BEGIN_US + day * DAY_US
+        await assert_equal(hours, store, since_us, since_us + 5 * DAY_US, HOUR_US)
+    assert len(hours._hours) == MOST_HOURS
+
+
+async def test_the_summary_of_a_week_is_the_same_when_it_is_read_again(store):
+    now_us = BEGIN_US + 9 * HOUR_US + 5
+    await record(store, now_us - 7 * DAY_US, now_us, 3_000)
+    query = Query(store, clock=lambda: now_us)
+    first = await query.summary(Period.WEEK)
+    assert await query.summary(Period.WEEK) == first
+    assert first.timeline == await Query(store, clock=lambda: now_us).timeline(period=Period.WEEK, trim=True)
+    one = await query.summary(Range(now_us - 7 * DAY_US, now_us, "a week"), services=["graph"])
+    assert one.timeline != first.timeline
