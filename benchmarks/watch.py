@@ -2,7 +2,8 @@
 
 Three bots run in one process on the loopback Discord, in turn, round by round, so that they see the same state of the
 machine. Events are passed to the connection's parsers, where the gateway's own would arrive. What cogmeter writes is
-flushed inside its own rounds, and counts. Answers use the loopback: the test server's work is included in all three.
+flushed inside its own rounds, and counts. Answers to interactions use the loopback: the test server's work is included
+in all three. Messages are accepted without a request.
 
 HTTP requests go to a server in another process, in batches that alternate; each batch installs and removes the hooks.
 """
@@ -43,6 +44,7 @@ VARIANTS = ("bare", "cogmeter", "argus")
 GROWTH_EVENTS = 200_000
 STACK = 20  # frames of a logged exception
 BATCH = 200  # requests before another variant has its turn
+QUESTION = "are you there"  # the message that the listener answers
 
 
 async def drained() -> None:
@@ -57,8 +59,9 @@ def make_bot() -> commands.Bot:
     bot = commands.Bot("!", intents=intents)
 
     @bot.listen()
-    async def on_message(message):  # noqa: ARG001 - it is there to be called
-        return
+    async def on_message(message):
+        if message.content == QUESTION:
+            await message.channel.send("yes")
 
     @bot.tree.command()
     async def quiet(interaction: discord.Interaction):
@@ -81,6 +84,19 @@ async def fit_out(bot: commands.Bot, variant: str) -> None:
         Argus(bot, port=0)
 
 
+def accept_at_once(bot: commands.Bot, message) -> None:
+    """Let Discord accept every message of the bot at once: a request over the loopback costs a hundred times a hook."""
+    http = bot.http
+    original = http.request
+
+    async def request(route, *, files=None, form=None, **kwargs):
+        if route.path == "/channels/{channel_id}/messages":
+            return message
+        return await original(route, files=files, form=form, **kwargs)
+
+    http.request = request
+
+
 class Feeder:
     """A source of events for one bot's parsers, each with its own id; waits for the work that they start."""
 
@@ -89,6 +105,7 @@ class Feeder:
         self._parsers = bot._connection.parsers
         self._server = server
         self._message = server.world.message_create("hello")
+        self._question = server.world.message_create(QUESTION)
         self._quiet = server.owner.slash("quiet")
         self._number = int(self._message["id"]) + (1 << 22)
 
@@ -101,9 +118,10 @@ class Feeder:
         if cog is not None:
             await cog.monitor.flusher.flush()
 
-    async def messages(self, count: int) -> tuple[float, float]:
+    async def messages(self, count: int, *, answered: bool = False) -> tuple[float, float]:
         """Return CPU microseconds per message with one listener: until it is handled, and until it is stored."""
-        parse, batch = self._parsers["MESSAGE_CREATE"], [self._fresh(self._message) for _ in range(count)]
+        message = self._question if answered else self._message
+        parse, batch = self._parsers["MESSAGE_CREATE"], [self._fresh(message) for _ in range(count)]
         began = time.process_time()
         for payload in batch:
             parse(payload)
@@ -111,6 +129,20 @@ class Feeder:
         handled = time.process_time() - began
         await self._settle()
         return handled / count * 1e6, (time.process_time() - began) / count * 1e6
+
+    async def replies(self, count: int, *, known: bool = True) -> float:
+        """Return CPU microseconds per answered message, until it is stored; not known: as a run of a listener."""
+        cog = self._bot.get_cog("cogmeter")
+        context = None if cog is None else cog.monitor.watcher.surfaces[0].context
+        replies = None if context is None else context.replies
+        if context is not None and not known:
+            context.replies = None
+        try:
+            _, stored = await self.messages(count, answered=True)
+        finally:
+            if context is not None:
+                context.replies = replies
+        return stored
 
     async def interactions(self, count: int) -> float:
         """Return CPU microseconds per interaction without an answer, until it is stored."""
@@ -144,6 +176,7 @@ async def measured(rounds: int, count: int, growth: int) -> dict[str, dict[str, 
         feeders = {}
         for variant in VARIANTS:
             bot = make_bot()
+            accept_at_once(bot, server.world.message_create("yes", author=server.world.bot))
             try:
                 if variant == "argus":  # it has no extension to load: it must be there before the login
                     await fit_out(bot, variant)
@@ -156,13 +189,15 @@ async def measured(rounds: int, count: int, growth: int) -> dict[str, dict[str, 
                 running.push_async_callback(bot.unload_extension, "cogmeter.cog")
             await bot.tree.sync()
             feeders[variant] = Feeder(bot, server)
-        figures = {variant: {"message": [], "kept": [], "interaction": [], "answered": []} for variant in feeders}
+        names = ("message", "kept", "replied", "not known", "interaction", "answered")
+        figures = {variant: {name: [] for name in names} for variant in feeders}
         for number in range(-1, rounds):
             for variant, feeder in random.sample(sorted(feeders.items()), len(feeders)):
                 handled, kept = await feeder.messages(count)
                 seen = {
                     "message": handled,
                     "kept": kept,
+                    **await both(feeder, count // 2),
                     "interaction": await feeder.interactions(count // 2),
                     "answered": await feeder.answered(count // 100),
                 }
@@ -175,6 +210,12 @@ async def measured(rounds: int, count: int, growth: int) -> dict[str, dict[str, 
                 await feeders["cogmeter"].messages(1_000)
             figures["cogmeter"]["growth_mb"] = [(psutil.Process().memory_info().rss - before) / 1e6]
         return figures
+
+
+async def both(feeder: Feeder, count: int) -> dict[str, float]:
+    """Measure answered messages as replies, and as runs of a listener, in random order."""
+    cases = [("replied", True), ("not known", False)]
+    return {name: await feeder.replies(count, known=known) for name, known in random.sample(cases, len(cases))}
 
 
 def raised(depth: int) -> None:
@@ -367,6 +408,7 @@ def report(figures) -> None:
     for name, words, limit in (
         ("message", "us more per dispatched message", 6.0),
         ("kept", "us more per dispatched message, storing included", 6.0),
+        ("replied", "us more per answered message, its request and storing included", None),
         ("interaction", "us more per interaction, storing included", 40.0),
         ("answered", "us more per answered interaction, loopback included", None),
     ):
@@ -374,6 +416,10 @@ def report(figures) -> None:
         peer = f"argus-dpy {extra(figures, 'argus', name):.1f}" if "argus" in figures else ""
         goal = at_most(ours.median, limit, " us") if limit else None
         row(f"watch: {words}", f"{ours:.1f}, bare {bare.median:.0f}", peer=peer, goal=goal)
+    ours = figures["cogmeter"]
+    more = Spread.of(reply - run for reply, run in zip(ours["replied"], ours["not known"], strict=True))
+    goal = at_most(more.median, 10.0, " us")
+    row("watch: us more per answered message than for a run of a listener", f"{more:.1f}", goal=goal)
     for grown in figures["cogmeter"].get("growth_mb", []):
         row(f"watch: MB more after {GROWTH_EVENTS:,} events", f"{grown:.1f}", goal=at_most(grown, 10, " MB"))
 

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
         Totals,
         TraceRecord,
     )
+    from cogmeter_storage.usage import UsageStore
 
 
 class StorageError(Exception):
@@ -96,10 +97,10 @@ class Store(Protocol):
         ...
 
     async def fold(self, *, now_us: int) -> int:
-        """Fold sealed minutes into hours, and hours into days, that ended by ``now_us``.
+        """Fold sealed minutes into hours, and hours into days, that ended by ``now_us``; also those of usage.
 
-        Returns the number of slots written. Folding again writes nothing. A minute that is sealed after its hour or day
-        was folded is added to them when it is sealed.
+        Returns the number of slots of operations written. Folding again writes nothing. A minute that is sealed after
+        its hour or day was folded is added to them when it is sealed.
         """
         ...
 
@@ -176,9 +177,9 @@ class Store(Protocol):
 
         Operations and minutes are removed in whole hours, hours in whole days. Traces, samples, ended deliveries,
         attempts and ended mutes are kept as long as operations; resolved alerts (with everything that belongs to them),
-        markers and the audit log as long as days; error groups as long as errors, after their last one. These stay:
-        operations that are not sealed, slots that are not folded yet (call fold() first), alerts that are not resolved,
-        and waiting deliveries.
+        markers and the audit log as long as days; error groups as long as errors, after their last one; usage as
+        UsageStore says. These stay: operations that are not sealed, slots that are not folded yet (call fold() first),
+        alerts that are not resolved, and waiting deliveries.
         """
         ...
 
@@ -232,6 +233,11 @@ class Store(Protocol):
         """The error groups with their counts and examples; see ErrorStore."""
         ...
 
+    @property
+    def usage(self) -> UsageStore:
+        """The distinct users and guilds of series, and counts by hour; see UsageStore."""
+        ...
+
     async def first_us(self) -> int | None:
         """Return the start of the first stored minute, or of the first hour or day if only those are stored.
 
@@ -269,8 +275,8 @@ class Store(Protocol):
         """Erase the data that identifies one person; return the number of changed rows. The operations themselves stay.
 
         The metadata entry is removed, and so is its value from the users of errors. The user id is replaced in texts
-        and metadata, whether text or number. The display name is replaced where it names an actor. The work is split
-        like clean().
+        and metadata, whether text or number. The display name is replaced where it names an actor. Sketches of usage
+        stay: nobody can be removed from one. The work is split like clean().
         """
         ...
 

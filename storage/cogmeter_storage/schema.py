@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from cogmeter_storage.error_tables import ERROR_TABLES
+from cogmeter_storage.usage_tables import USAGE_TABLES
 
 APPLICATION_ID = 0x636F676D  # "cogm", at byte 68 of an SQLite file
 
@@ -328,5 +329,6 @@ SQLITE_MIGRATIONS: tuple[tuple[str, ...], ...] = (
         "CREATE INDEX set_apart_at_us ON set_apart (at_us)",
     ),
     ERROR_TABLES,
+    USAGE_TABLES,
 )
 SQLITE_VERSION = len(SQLITE_MIGRATIONS)

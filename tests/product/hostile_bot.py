@@ -68,6 +68,7 @@ class Chat(commands.Cog):
         self.services, self.troubled, self.key = services, troubled, key
         self.history: list[str] = []
         self.leaked = 0  # texts that each remembered message adds
+        self.chats = False
         self.answered = 0
         self.never = asyncio.Event()
 
@@ -93,6 +94,9 @@ class Chat(commands.Cog):
             self.write_digest(question)
         if self.leaked and question.startswith("remember"):
             self.history += [f"{number} {question}".ljust(1_000, ".") for number in range(self.leaked)]
+        if self.chats:
+            async with message.channel.typing():
+                await message.reply("it is clear", mention_author=False)
         asyncio.create_task(self.summarize(question, asker))  # noqa: RUF006 - nobody keeps it, nobody awaits it
         self.answered += 1
 

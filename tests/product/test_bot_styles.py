@@ -21,6 +21,7 @@ STYLES = Path(__file__).parent / "styles"
 TIMEOUT_S = 100
 COMMANDS, AUTOCOMPLETE, COMPONENTS = "discord.commands", "discord.autocomplete", "discord.components"
 ACKNOWLEDGEMENT, LISTENERS, TASKS = "discord.acknowledgement", "discord.listeners", "discord.tasks"
+REPLIES = "discord.replies"
 INTERACTIONS = (COMMANDS, AUTOCOMPLETE, COMPONENTS)
 
 
@@ -164,7 +165,8 @@ def test_a_prefix_bot_with_its_own_context_and_error_handler_records_each_use_on
     played = play("prefix_bot", PREFIX, PREFIX_ACKNOWLEDGED)
     ends = Counter(outcome for (_, outcome), count in PREFIX[COMMANDS].items() for _ in range(count))
     listeners = played.stored[LISTENERS]
-    assert listeners["on_message Veteran.on_message", "ok"] == played.counted["messages"]
+    assert played.stored[REPLIES] == {("on_message Veteran.on_message", "ok"): 1}  # "hello bot"
+    assert listeners["on_message Veteran.on_message", "ok"] + 1 == played.counted["messages"]
     completions = listeners["on_command_completion Veteran.on_command_completion", "ok"]
     assert completions == played.counted["completed"] == ends["ok"]
     handled = {outcome: count for (name, outcome), count in listeners.items() if name.startswith("on_command_error")}
@@ -278,6 +280,7 @@ def test_a_bot_on_uvloop_with_plugins_that_come_and_go_records_each_use_once(pla
     assert played.stored["http.weather"] == {("GET /now", "ok"): 6}
     assert played.stored[TASKS] == {("Weather.fetch", "ok"): 6, ("tidy", "ok"): 2}
     listeners = played.stored[LISTENERS]
+    assert REPLIES not in played.stored
     assert listeners["on_message Weather.on_message", "ok"] == played.counted["weather heard"]
     assert listeners["on_message", "error"] == played.counted["on_error on_message"] == 3
     assert listeners["on_message", "ok"] + 3 == played.counted["games heard"]

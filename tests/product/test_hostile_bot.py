@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import importlib.util
 import json
+import re
 import shutil
 import socket
 import subprocess
@@ -211,11 +212,9 @@ async def test_no_text_key_or_id_is_stored_or_answered(discord_server, settings,
     assert {name: mark for name, text in texts.items() for mark in marks if mark in text} == {}
 
 
-@pytest.mark.timeout(600)
-@pytest.mark.parametrize(
-    ("kind", "minutes", "rule"), [("quiet", 20, None), ("leak", 100, "memory_growth"), ("burst", 26, "memory_limit")]
-)
-def test_in_virtual_time_nothing_alerts_but_a_leak_which_is_named(clean_environment, tmp_path, kind, minutes, rule):
+@pytest.fixture
+def in_virtual_time(clean_environment, tmp_path):
+    """``in_virtual_time(kind, minutes)``: the alerts, errors and summary of the bot after so many virtual minutes."""
     folder = Path(__file__).parent
     environment = clean_environment(
         PYTHONPATH=f"{folder.parent}:{folder}",
@@ -226,11 +225,35 @@ def test_in_virtual_time_nothing_alerts_but_a_leak_which_is_named(clean_environm
         PERFORMANCE_WATCH_STALLS="false",  # each step of the clock would be one
         PERFORMANCE_ALERT_THRESHOLD_GATEWAY_LATENCY="0",  # a heartbeat may be on its way during a step
     )
-    command = [sys.executable, str(folder / "virtual_time.py"), kind, str(minutes)]
-    done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
-    alerts, groups = (json.loads(line) for line in done.stdout.splitlines())
+
+    def run(kind, minutes):
+        command = [sys.executable, str(folder / "virtual_time.py"), kind, str(minutes)]
+        done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stderr
+        return [json.loads(line) for line in done.stdout.splitlines()]
+
+    return run
+
+
+@pytest.mark.timeout(600)
+@pytest.mark.parametrize(
+    ("kind", "minutes", "rule"), [("quiet", 20, None), ("leak", 100, "memory_growth"), ("burst", 26, "memory_limit")]
+)
+def test_in_virtual_time_nothing_alerts_but_a_leak_which_is_named(in_virtual_time, kind, minutes, rule):
+    alerts, groups, _ = in_virtual_time(kind, minutes)
     assert groups == []
     assert [one[:2] for one in alerts] == ([[rule, "(bot)"]] if rule else [])
     if alerts:
         assert "hostile_bot.Chat.history (list, from " in alerts[0][2]
+
+
+@pytest.mark.timeout(300)
+def test_after_ten_virtual_minutes_the_summary_of_a_chat_bot_names_its_replies(in_virtual_time):
+    minutes = 10
+    alerts, groups, (embed,) = in_virtual_time("chat", minutes)
+    assert (alerts, groups) == ([], [])
+    texts = "\n".join(field["value"] for field in embed["fields"]).replace("\\", "")
+    replies = minutes * 60 // 15 * 3  # three messages in each step
+    assert re.search(rf"reply Chat\.on_message\W+{replies} ", texts), texts
+    assert "/ponder" in texts
+    assert "discord.listeners" not in texts

@@ -1,7 +1,7 @@
 """The chat bot on the loopback Discord in virtual time: ``python virtual_time.py KIND MINUTES``, see ``STEPS_S``.
 
 Each step lets the users do something, waits for all answers, then sets all of Python's clocks forward, and runs the
-monitor's jobs that are due. It prints the alerts that fired, as a list of JSON.
+monitor's jobs that are due. It prints as JSON the alerts that fired, the groups of errors, and the last summary.
 """
 
 # ruff: noqa: E402 - the clocks are replaced before anything that may keep one is imported
@@ -10,8 +10,8 @@ from __future__ import annotations
 
 import time
 
-STEPS_S = {"quiet": 15, "leak": 30, "burst": 15}  # a burst is a leak in the last minute that fills the memory
-LEAKED = {"quiet": 0, "leak": 1_000, "burst": 0}  # texts of 1 KB for each message that is remembered
+STEPS_S = {"quiet": 15, "leak": 30, "burst": 15, "chat": 15}  # a burst is a leak in the last minute, a chat has replies
+LEAKED = {"quiet": 0, "leak": 1_000, "burst": 0, "chat": 0}  # texts of 1 KB for each message that is remembered
 BURST = 20_000
 ahead_ns = [0]  # all steps so far
 
@@ -77,7 +77,7 @@ async def main(kind: str, minutes: int) -> None:
         server.gateway.heartbeat_interval_s = 0.2
         bot = await hostile_bot.make_bot(services, owner=int(server.world.owner["id"]))
         chat = bot.get_cog("Chat")
-        chat.leaked = LEAKED[kind]
+        chat.leaked, chat.chats = LEAKED[kind], kind == "chat"
         async with server.running(bot):
             await bot.load_extension("cogmeter.cog")
             await bot.tree.sync()
@@ -98,6 +98,8 @@ async def main(kind: str, minutes: int) -> None:
             groups = await monitor.store.errors.groups(0, 2**62)
             print(json.dumps([[one.rule, one.service, one.message] for one in alerts if one.fired_us is not None]))
             print(json.dumps([str(one) for one in groups]))
+            summary = await (await server.interact(server.owner.slash("perf summary", {"period": "1h"}))).answered()
+            print(json.dumps(summary["embeds"]))
             await bot.unload_extension("cogmeter.cog")
 
 

@@ -9,12 +9,14 @@ from collections import Counter
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from cogmeter_storage import Outcome, StorageError
 from cogmeter_storage.alerting import AlertChange, AlertState, Step
 from cogmeter_storage.model import DAY_US, HOUR_US
 from cogmeter_storage.schema import SQLITE_MIGRATIONS, SQLITE_VERSION
+from cogmeter_storage.usage import DistinctCounts, UsageBatch
 
 
 def dump(path):
@@ -37,6 +39,10 @@ def add_alert_event(path, *event):
     raw.close()
 
 
+async def nothing(*_):
+    """What an earlier version did with tables of later ones."""
+
+
 def without_views(lines):
     """Return the lines of a dump without views: a view stores nothing, and a later version may replace it."""
     return {line for line in lines if not line.startswith("CREATE VIEW")}
@@ -52,6 +58,8 @@ async def test_a_database_of_an_earlier_version_is_upgraded_and_nothing_is_lost(
         then.setattr(
             "cogmeter_storage.sqlite.database_file.has_future_rows", lambda *_: False
         )  # looks into tables of later versions
+        if version < 7:
+            then.setattr("cogmeter_storage.sqlite.usage.fold_all", nothing)
         async with backend.store() as store:
             await store.series_ids([("a", "b"), ("a", "c"), ("a", "d")])
             await append(store, make_rows(3000, noon))
@@ -150,3 +158,28 @@ async def test_an_upgrade_to_error_groups_changes_no_row_and_no_answer_of_a_view
     assert outcomes == {"ok": 561, "error": 180, "upstream": 103, "user": 56}
     ((row,),) = rows_of(version_5, "SELECT type, message, file, line, total, last_seen FROM errors")
     assert row == ("RuntimeError", "no answer from a", "bot/answers.py", 42, 1, "2025-06-16T12:00:00.000Z")
+
+
+# Written by databases/write_version_6.py with the last release of schema version 6.
+VERSION_6 = Path(__file__).parent / "databases" / "version_6.db.gz"
+
+
+async def test_an_upgrade_to_usage_changes_no_row_and_no_answer_of_a_view(tmp_path, backend, noon):
+    path = tmp_path / "performance.db"
+    path.write_bytes(gzip.decompress(VERSION_6.read_bytes()))
+    before = dump(path)
+    views = ("SELECT * FROM operations ORDER BY id", "SELECT * FROM alerts ORDER BY id", "SELECT * FROM errors")
+    shown = rows_of(path, *views)
+    with pytest.raises(StorageError, match="earlier version"):
+        await backend.open(read_only=True)
+    async with backend.store() as store:
+        assert (await store.status()).schema_version == SQLITE_VERSION
+        assert await store.usage.distinct(0, 2**60, groups={3: 0}) == [DistinctCounts(0, 0)]
+        assert await store.usage.last_use([1, 2, 3]) == {}
+        (group,) = await store.errors.groups(0, 2**60)
+        assert (group.count, group.users, group.guilds, len(group.days)) == (63, 4, 1, 3)
+        assert not (await store.verify())
+        await store.usage.add(UsageBatch(noon, {3: np.array([5 << 40], np.uint64)}))
+        assert await store.usage.distinct(0, 2**60, groups={3: 0}) == [DistinctCounts(1, 0)]
+    assert before <= dump(path)
+    assert rows_of(path, *views) == shown

@@ -316,6 +316,11 @@ class Monitor:
     async def _start_flusher(self, exit_stack: AsyncExitStack) -> None:
         self.recorder.buffer.begin(self.settings.max_operations_in_memory, self.settings.max_buffer_mb * 1e6)
         self.recorder.errors.enabled = True
+        key = self.watcher.tracker.people.key
+        if self.settings.usage and key is not None:
+            self.recorder.usage.begin(key)
+        else:
+            self.recorder.usage.disable()
         traces = self.watcher.tracker.traces
         self.flusher = Flusher(
             self.recorder,
@@ -388,7 +393,7 @@ class Monitor:
         _logger.error("%s", done)
         self.store = self.query.store = store
         people = self.watcher.tracker.people
-        people.key = await privacy_key(store, people.key)
+        people.key = self.recorder.usage.key = await privacy_key(store, people.key)
         await self.alerting.move(store)
         return store
 

@@ -14,6 +14,7 @@ from cogmeter.recording.buffer import FIELDS
 from cogmeter.recording.losses import LossReporter
 from cogmeter.recording.markers import ERROR, came_back, store_markers
 from cogmeter.recording.rows import Batch
+from cogmeter.recording.usage import batch_of
 from cogmeter_storage.base import CorruptStoreError, DetachedStoreError, StorageError
 from cogmeter_storage.clock import AHEAD_US, clock
 
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
     from cogmeter.recording.recorder import Recorder
+    from cogmeter.recording.usage import Taken
     from cogmeter_storage.base import Store
     from cogmeter_storage.errors import ErrorBatch, ErrorChange
     from cogmeter_storage.model import TraceRecord
@@ -31,6 +33,7 @@ BATCH = 10_000  # operations per batch; sorting and counting more would block th
 EARLY = 5_000  # operations that start a flush before the interval is over
 FIRST_RETRY_S, LAST_RETRY_S = 1.0, 60.0
 TRACES = 200  # stored per flush
+USAGE_INTERVAL_S = 5.0  # between two batches of usage: a transaction each second would cost more than all the rest
 STALE_S = 30.0  # a flush is due every second
 READINGS, READ_NS = 5, 20_000  # of both clocks, until one takes at most READ_NS
 ATTEMPTS = 3  # attempts at a batch that fails for another reason than the store
@@ -77,6 +80,8 @@ class Flusher:
         self._on_errors = on_errors
         self._ids: list[int] = []  # the store's id of each of the recorder's series
         self._pending: Batch | None = None
+        self._usage: Taken | None = None  # taken from the recorder and not stored yet
+        self._usage_s = time.perf_counter()  # when usage was taken for the last time
         # Kept until a replacement has succeeded: one that failed may have closed the old store already.
         self._lost: StorageError | None = None
         self._task: asyncio.Task[None] | None = None
@@ -101,6 +106,8 @@ class Flusher:
         """Follow a step of the clock: waiting operations get the times that the corrected clock would have shown."""
         if self._pending is not None:
             self._pending.follow(step_us * 1000, _wall_minus_perf_ns())
+        if self._usage is not None:
+            self._usage.at_us += step_us
 
     def problem(self) -> str:
         """Return why the stored data is not fresh; an empty text if it is."""
@@ -125,10 +132,15 @@ class Flusher:
             buffer = self.recorder.buffer
             buffer.put_back(self._pending.atoms)
             self._pending = None
+        if self._usage is not None:
+            self.recorder.usage.put_back(self._usage)
+            self._usage = None
         self._losses.warn(last=True)
 
-    async def flush(self) -> None:
+    async def flush(self, *, usage: bool = True) -> None:
         """Write the content of the buffer in batches of at most BATCH operations, and seal the slots that have ended.
+
+        Without ``usage``, the users and guilds of operations are left for a later flush.
 
         Raises:
             StorageError: the store failed; the batch is kept, and the next flush retries it.
@@ -138,7 +150,9 @@ class Flusher:
             while True:
                 left -= await self._flush()
                 if left <= 0:
-                    return
+                    break
+            if usage and (self.recorder.usage or self._usage is not None):
+                await self._store_usage()
 
     async def _flush(self) -> int:
         """Write the pending batch or the next one; return how many operations were taken from the buffer for it."""
@@ -150,9 +164,7 @@ class Flusher:
             if self._watch is not None and atoms:
                 await self._watch(atoms)
         batch = self._pending
-        names = self.recorder.names
-        if len(self._ids) < len(names):
-            self._ids += await self.store.series_ids(names[len(self._ids) :])
+        await self._update_ids()
         batch.sort()
         slices = batch.slices(self._ids, self.recorder)
         now_us = clock.now_us()
@@ -175,14 +187,19 @@ class Flusher:
         await self._losses.store(self.store, last=self._stopping)
         return count
 
+    async def _update_ids(self) -> None:
+        names = self.recorder.names
+        if len(self._ids) < len(names):
+            self._ids += await self.store.series_ids(names[len(self._ids) :])
+
     async def _run(self) -> None:
         while not self._stopping:
             await self._pause(self._delay_s())
             await self._attempt()
         buffer = self.recorder.buffer
         recorder = self.recorder
-        waiting = buffer.rows or self.traces or recorder.errors or recorder.markers or buffer.dropped > buffer.stored
-        if waiting and not self.failures:
+        waiting = (buffer.rows, self.traces, recorder.errors, recorder.markers, recorder.usage, self._usage)
+        if (any(waiting) or buffer.dropped > buffer.stored) and not self.failures:
             await self._attempt()
 
     async def _store_traces(self) -> None:
@@ -220,6 +237,32 @@ class Flusher:
             self._report_errors(batches, changes)
             await asyncio.sleep(0)
 
+    async def _store_usage(self) -> None:
+        """Store the waiting users, guilds and counts. Like that of traces, their failure is not a failed flush."""
+        recorder = self.recorder
+        self._usage_s = time.perf_counter()
+        if recorder.usage.key is None:
+            return
+        try:
+            while (taken := self._usage or recorder.usage.take()) is not None:
+                self._usage = taken
+                await self._update_ids()
+                began_ns = time.perf_counter_ns()
+                batch = batch_of(taken, self._ids, recorder.usage.key)
+                self.loop_ns += time.perf_counter_ns() - began_ns
+                await self.store.usage.add(batch)
+                self._usage = None
+        except StorageError as error:
+            _logger.debug("The usage of some operations waits for the store: %s", error)
+        except Exception:
+            self._usage = None
+            _logger.exception("Dropped the usage of some operations, which could not be stored")
+
+    @property
+    def _usage_due(self) -> bool:
+        due = time.perf_counter() - self._usage_s >= USAGE_INTERVAL_S
+        return due or self._stopping or self.recorder.usage.is_filling
+
     def _report_errors(self, batches: list[ErrorBatch], changes: list[ErrorChange]) -> None:
         if self._on_errors is None:
             return
@@ -238,7 +281,7 @@ class Flusher:
         """Flush, into a new store if the open one is corrupt or detached."""
         await self._replace_lost()
         try:
-            await self.flush()
+            await self.flush(usage=self._usage_due)
         except (CorruptStoreError, DetachedStoreError) as error:
             self._lost = error
             if self._replace is None:

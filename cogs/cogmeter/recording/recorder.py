@@ -25,6 +25,7 @@ from cogmeter.recording.operation import (
 )
 from cogmeter.recording.running import RunningOperations
 from cogmeter.recording.tracing import Span, belonging, current, inherited, live
+from cogmeter.recording.usage import UsageRecorder
 from cogmeter_storage.model import FAILURES, Outcome
 
 if TYPE_CHECKING:
@@ -81,6 +82,7 @@ class Recorder:
         self.markers = MarkerRecorder()
         self.errors = ErrorRecorder()
         self.running = RunningOperations()
+        self.usage = UsageRecorder()
         self.refused = 0  # operations with a bad name, outcome or duration
         self.overflowed = 0  # requests for a new series beyond MAX_SERIES
         self._numbers: dict[str, dict[str, int]] = {OTHER: {OTHER: 0}}
@@ -145,6 +147,7 @@ class Recorder:
         """Drop operations and errors from now on, at no cost for the recording code."""
         self.buffer.disable()
         self.errors.disable()
+        self.usage.disable()
 
     def forked(self) -> None:
         """Start empty in the child of a fork, except for the names: the parent stores what was recorded before."""
@@ -152,6 +155,7 @@ class Recorder:
         self.markers.forked()
         self.errors.forked()
         self.running.clear()
+        self.usage.forked()
         self.refused = self.overflowed = 0
 
     def finish(

@@ -23,6 +23,7 @@ MAX_METADATA = 4_000  # characters of JSON that an operation may keep
 MAX_KEYS = 100  # metadata with more keys is shortened at once
 MAX_VALUE = 500  # characters of one value that is cut
 MAX_DURATION_US = 3 * 365 * 86_400 * 1_000_000
+_strict_json = json.JSONEncoder(allow_nan=False).encode  # json.dumps would make a new encoder for each operation
 _BRIEF = reprlib.Repr()  # for large values: three levels deep, a few items of each
 _BRIEF.maxlevel, _BRIEF.maxstring, _BRIEF.maxother = 3, MAX_VALUE // 2, MAX_VALUE
 _BRIEF.maxlist = _BRIEF.maxtuple = _BRIEF.maxdict = _BRIEF.maxset = _BRIEF.maxfrozenset = _BRIEF.maxdeque = 8
@@ -106,7 +107,7 @@ def metadata_json(metadata: Mapping[str, Any]) -> str:
     """Return metadata as JSON without secrets; a value that JSON cannot express becomes its ``repr``. Never raises."""
     try:
         if isinstance(metadata, dict) and _fits(metadata):
-            text = json.dumps(metadata, allow_nan=False)
+            text = _strict_json(metadata)
             if len(text) <= MAX_METADATA:
                 return redact(text)
     except Exception:  # noqa: BLE001, S110 - the values are the host's objects and may fail in any way

@@ -14,11 +14,12 @@ from typing import TYPE_CHECKING, Any, Final
 from cogmeter.recording.operation import now_ns
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
     from contextvars import Context, Token
     from types import CodeType
 
 MAX_RUNNING: Final = 10_000  # operations that are listed; further ones still know their own logged errors
+_NO_PEOPLE: Final[Mapping[str, str]] = {}
 
 
 class RunningOperation:
@@ -34,6 +35,10 @@ class RunningOperation:
         self.code: CodeType | None = None  # its function, if the task or thread that will run it is not known
         self.logged_errors = 0
         self.ended = False
+
+    def affected(self) -> Mapping[str, str]:
+        """Return the hashes of the user and guild that its errors affect; empty where they are not known."""
+        return _NO_PEOPLE
 
 
 _running: Final[ContextVar[RunningOperation | None]] = ContextVar("cogmeter_running", default=None)
@@ -98,6 +103,11 @@ def running_operation() -> RunningOperation | None:
     """Return the operation that the running code belongs to; None if there is none or it has ended."""
     running = _running.get()
     return None if running is None or running.ended else running
+
+
+def started_in() -> RunningOperation | None:
+    """Return the operation that the running code was started in, also if that has ended."""
+    return _running.get()
 
 
 def operation_in(context: Context) -> RunningOperation | None:

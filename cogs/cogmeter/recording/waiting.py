@@ -156,7 +156,7 @@ class RunningReader:
             self._add_decorated(referents, task)
         for referent in referents:
             kind = type(referent)  # not isinstance: it may run the code of a host's proxy object
-            if kind is RunningOperation:
+            if issubclass(kind, RunningOperation):
                 self._registered[referent] = task
             elif kind is MethodType:
                 if issubclass(type(referent.__self__), Operation) and referent.__name__ in _EXITS:

@@ -98,7 +98,7 @@ class Settings(BaseSettings):
     watch_acknowledgement: bool = setting(
         True, "true or false", "Record the time to the first response of each interaction"
     )
-    watch_listeners: bool = setting(True, "true or false", "Record event listeners")
+    watch_listeners: bool = setting(True, "true or false", "Record event listeners, and replies to messages")
     watch_tasks: bool = setting(True, "true or false", "Record background loops and scheduled jobs")
     watch_rest: bool = setting(True, "true or false", "Record requests to Discord's REST API")
     watch_http: bool = setting(True, "true or false", "Record HTTP requests to other hosts, by aiohttp or httpx")
@@ -114,6 +114,11 @@ class Settings(BaseSettings):
     watch_logged_errors: bool = setting(True, "true or false", "Record what is logged at level ERROR or higher")
     watch_unhandled_errors: bool = setting(
         True, "true or false", "Record errors of tasks, callbacks and threads that nobody handles"
+    )
+    usage: bool = setting(
+        True,
+        "true or false",
+        "Count the distinct users and guilds of commands, as sketches of keyed hashes without ids",
     )
     stall_threshold: float = setting(
         150, "milliseconds", "Record a blocked event loop from this duration on", ge=20, le=60_000

@@ -13,6 +13,7 @@ import discord
 from cogmeter.diagnosis import Finding
 from cogmeter.watch.hook import Hook
 from cogmeter.watch.surface import Surface, WatchContext
+from cogmeter_storage.usage import JOINED, LEFT
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Iterator, Mapping
@@ -24,7 +25,7 @@ ADVICE: Final = "discord.py reconnects by itself; if this lasts, see the log of 
 
 
 class Gateway(Surface):
-    """Counters since loading and present gauges; no operations.
+    """Counters since loading and present gauges, and the counts of joined and left guilds; no operations.
 
     ``identifies`` counts new sessions (READY), ``resumes`` continued ones (RESUMED), ``reconnects`` both without each
     shard's first session. ``disconnects`` counts lost connections with a session, not failed attempts to reconnect.
@@ -50,7 +51,11 @@ class Gateway(Surface):
             Hook("identifies", parsers, "READY", self._counting(self._identified), expects=["data"]),
             Hook("resumes", parsers, "RESUMED", self._counting(self._resumed), expects=["data"]),
         ]
-        self.listeners.append(self._event("disconnect", self._lost))
+        self.listeners += [
+            self._event("disconnect", self._lost),
+            ("on_guild_join", self._counted(JOINED)),
+            ("on_guild_remove", self._counted(LEFT)),
+        ]
 
     def fall_back(self, failed: list[Hook]) -> None:
         """Count the public events that follow at once; "ready" follows READY only seconds later."""
@@ -104,6 +109,14 @@ class Gateway(Surface):
         connected = sum(_is_open(ws) for _, ws in sockets)
         text = f"{connected} of {len(sockets)} shards connected, {slowest}, {counts}"
         return [*super().findings(), *bad, Finding(self.name, well=not bad, text=text, advice=ADVICE)]
+
+    def _counted(self, kind: str) -> Callable[..., Coroutine[Any, Any, None]]:
+        """Return a listener that counts a joined or left guild."""
+
+        async def on_guild(guild: discord.Guild) -> None:  # noqa: ARG001 - only counted, never named
+            self.context.recorder.usage.count(kind)
+
+        return on_guild
 
     def _totals(self) -> dict[str, int]:
         """Return each counter's sum over all shards."""

@@ -88,8 +88,10 @@ class LoggedErrors(Surface):
             return
         if (record.exc_info and self._is_reported(record, trace)) or not self._is_new(record):
             return
-        affected = {} if trace is None or trace.over else trace.affected(int(Outcome.ERROR), 0)
         errors, running = self.context.recorder.errors, running_operation()
+        affected = {} if trace is None or trace.over else trace.affected(int(Outcome.ERROR), 0)
+        if not affected and running is not None:
+            affected = running.affected()
         if running is None:
             errors.logged(record, LOG, fitted(record.name), affected=affected)
         elif errors.logged(record, running.service, running.operation, affected=affected, since_ns=running.start_ns):

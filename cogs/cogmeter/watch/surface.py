@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from cogmeter.alerts.model import LoopState
     from cogmeter.recording.recorder import Recorder
     from cogmeter.settings import Settings
+    from cogmeter.watch.background.replies import Replies
     from cogmeter.watch.hook import Hook
     from cogmeter.watch.interactions.tracker import InteractionTracker
 
@@ -35,6 +36,8 @@ class WatchContext:
     recorder: Recorder
     tracker: InteractionTracker  # the interactions and messages in progress
     skew: ClockSkew = field(default_factory=ClockSkew)  # updated with the Date header of each response of Discord
+    replies: Replies | None = None  # of message listeners, while listeners are watched
+    sees_requests: bool | None = None  # whether the hook that makes replies known is in place; None: not yet installed
 
 
 @dataclass(slots=True)

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Final, Literal
 from cogmeter_storage.alerting import AlertState
 from cogmeter_storage.clock import clock
 from cogmeter_storage.errors import ErrorKind
-from cogmeter_storage.model import Damage, Outcome, Tier
+from cogmeter_storage.model import HOUR_US, Damage, Outcome, Tier
 from cogmeter_storage.schema import SQLITE_MIGRATIONS
 
 if TYPE_CHECKING:
@@ -30,7 +30,11 @@ LAST_US: Final = 253_402_300_799_999_999  # the end of the year 9999: later time
 _ERROR_KINDS: Final = ", ".join(f"'{kind.value}'" for kind in ErrorKind)
 _STATES: Final = ", ".join(f"'{state.value}'" for state in AlertState)
 _TIER_WIDTHS: Final = " ".join(f"WHEN {tier.value} THEN {tier.width_us}" for tier in Tier)
-_CHECKED_ELSEWHERE: Final = {"slot": ("first_id", "last_id", "data")}  # columns with their own check, see slot.py
+_CHECKED_ELSEWHERE: Final = {
+    "slot": ("first_id", "last_id", "data"),
+    "usage_slot": ("data",),
+    "usage_part": ("data",),
+}  # columns with their own check, see slot.py
 _STORED_TYPES: Final = {"INTEGER": "'integer'", "REAL": "'real', 'integer'", "TEXT": "'text'", "BLOB": "'blob'"}
 # Further conditions by table; {0} is the table's name.
 _EXTRA_CONDITIONS: Final = {
@@ -41,6 +45,9 @@ _EXTRA_CONDITIONS: Final = {
     "error_person": ("{0}.kind IN ('user', 'guild')",),
     "sample": ("abs({0}.value) < 9e999",),
     "slot": (f"{{0}}.start_us % (CASE {{0}}.tier {_TIER_WIDTHS} END) = 0",),  # NULL for an unknown tier
+    "usage_count": (f"{{0}}.start_us % {HOUR_US} = 0", "{0}.count BETWEEN 1 AND 1000000000000"),
+    "usage_part": (f"{{0}}.start_us % {HOUR_US} = 0",),
+    "usage_slot": (f"{{0}}.tier > 0 AND {{0}}.start_us % (CASE {{0}}.tier {_TIER_WIDTHS} END) = 0",),
     "trace": (f"{{0}}.outcome BETWEEN 0 AND {len(Outcome) - 1}",),
 }
 _MAX_LOG_LINES: Final = 20  # for slots and rows each; later ones are only counted
@@ -124,6 +131,11 @@ class DamageLog:
                 return
             self._rows.add((table, number))
         self._warn("row", "Row %s of table %s is damaged (%s). It is skipped.", number, table, reason)
+
+    def note_removed_row(self, table: str, number: object) -> None:
+        """Record that the writer has moved a damaged row, which the table ``damage`` counts now."""
+        with self._lock:
+            self._rows.discard((table, number))
 
     def log_moved_rows(self, table: str, count: int) -> None:
         """Log rows that the writer has moved to the table ``damage`` because they cannot be read."""

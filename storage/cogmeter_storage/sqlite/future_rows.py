@@ -1,8 +1,8 @@
 """Moves rows with future times out of the way: they were recorded while the clock was ahead.
 
-Operations, slots, samples, traces and markers go to the table ``set_apart`` as INSERT statements that would restore
-them. Times of alerts, of errors and of their records become the present. Each correction, and each series of operations
-whose end times were moved forward, is a row of ``clock_step``; a clean-up removes both by age.
+Operations, slots, usage, samples, traces and markers go to the table ``set_apart`` as INSERT statements that would
+restore them. Times of alerts, of errors and of their records become the present. Each correction, and each series of
+operations whose end times were moved forward, is a row of ``clock_step``; a clean-up removes both by age.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import logging
 from typing import TYPE_CHECKING, Final
 
 from cogmeter_storage.clock import AHEAD_US
-from cogmeter_storage.model import HOUR_US, ClockSteps, Tier
+from cogmeter_storage.model import DAY_US, HOUR_US, ClockSteps, Tier
 from cogmeter_storage.sqlite.connection import transaction
 from cogmeter_storage.sqlite.damage import LAST_US, columns, format_time, insert_statement
 from cogmeter_storage.sqlite.errors import move_future_counts
@@ -24,10 +24,10 @@ if TYPE_CHECKING:
 
 _CHUNK_ROWS: Final = 5_000
 # Tables that may have future rows without a future operation; each is small or has an index on at_us.
-_TABLES_AT_US: Final = ("trace", "marker", "audit", "alert_change", "attempt")
+_TABLES_AT_US: Final = ("trace", "marker", "audit", "alert_change", "attempt", "usage_last")
 _TABLES_WITH_TIMES: Final = (
     *("alert", "alert_change", "delivery", "attempt", "audit", "threshold_override"),
-    *("error_group", "error_example"),
+    *("error_group", "error_example", "usage_last"),
 )
 
 _logger = logging.getLogger("cogmeter.storage")
@@ -43,6 +43,7 @@ def move_future_rows(raw: sqlite3.Connection, damage: DamageLog, now_us: int) ->
         _move_slots(raw, damage, step, now_us)
         for table in ("trace", "marker", "sample"):
             _move(raw, step, table, "at_us > ?", (now_us,), now_us=now_us, time_column="at_us")
+        _move_usage(raw, step, now_us)
         _correct_times(raw, now_us)
     first_id = first_id_from(raw, now_us + 1)
     (last_id,) = raw.execute("SELECT ifnull(max(id), 0) FROM operation").fetchone()
@@ -91,8 +92,9 @@ def has_future_rows(raw: sqlite3.Connection, now_us: int) -> bool:
     )
     mute = "SELECT EXISTS (SELECT 1 FROM mute WHERE since_us BETWEEN ? AND ?)"
     error = "SELECT EXISTS (SELECT 1 FROM error_group WHERE last_us BETWEEN ? AND ?)"
+    usage = "SELECT EXISTS (SELECT 1 FROM usage_count WHERE start_us BETWEEN ? AND ?)"
     others = [f"SELECT EXISTS (SELECT 1 FROM {table} WHERE at_us BETWEEN ? AND ?)" for table in _TABLES_AT_US]  # noqa: S608 - names of our tables
-    return any(raw.execute(query, (ahead_us, LAST_US)).fetchone()[0] for query in (sample, mute, error, *others))
+    return any(raw.execute(query, (ahead_us, LAST_US)).fetchone()[0] for query in (sample, mute, error, usage, *others))
 
 
 def _add_clock_step(raw: sqlite3.Connection, now_us: int) -> int:
@@ -110,6 +112,17 @@ def _move_slots(raw: sqlite3.Connection, damage: DamageLog, step: int, now_us: i
     for tier, start_us in damage.unrepaired_slots():
         if start_us > now_us:
             damage.note_removed_slot(tier, start_us)
+
+
+def _move_usage(raw: sqlite3.Connection, step: int, now_us: int) -> None:
+    """Move the usage of hours in the future, and the present day's slot, which is folded again from its hours."""
+    for table in ("usage_slot", "usage_part", "usage_count"):
+        _move(raw, step, table, "start_us > ?", (now_us,), now_us=now_us, time_column="start_us")
+    today_us = now_us // DAY_US * DAY_US
+    find = "SELECT EXISTS (SELECT 1 FROM usage_slot WHERE tier = ? AND start_us BETWEEN ? AND ?)"
+    if raw.execute(find, (Tier.HOUR, today_us, now_us)).fetchone()[0]:
+        where = "tier = ? AND start_us = ?"
+        _move(raw, step, "usage_slot", where, (Tier.DAY, today_us), now_us=now_us, time_column="start_us")
 
 
 def _has_finer(raw: sqlite3.Connection, tier: Tier, start_us: int) -> bool:
@@ -144,7 +157,7 @@ def _move(
     if not count:
         return
     raw.execute(f"DELETE FROM {table} WHERE {where}", values)  # noqa: S608 - names of our tables and columns
-    if table == "slot":
+    if table.startswith(("slot", "usage_")):
         return  # only recorded data is counted, not aggregates of it
     counter = "operations" if table == "operation" else "others"
     raw.execute(

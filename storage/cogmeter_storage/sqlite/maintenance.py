@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from cogmeter_storage.base import CorruptStoreError
 from cogmeter_storage.model import DAY_US, HOUR_US, Cleaned, Retention, Tier
 from cogmeter_storage.rollup import fold
+from cogmeter_storage.sqlite import usage
 from cogmeter_storage.sqlite.alerts import delete_resolved
 from cogmeter_storage.sqlite.connection import transaction
 from cogmeter_storage.sqlite.damage import sound_rows
@@ -94,6 +95,7 @@ async def fold_all(writer: Writer, now_us: int) -> int:
             for start_us in await writer.run(unfolded_starts, writer.damage, tier, now_us):
                 written += await writer.run(_fold_one, writer.damage, tier, start_us)
         await repair_all(writer)
+        await usage.fold_all(writer, now_us)
     return written
 
 
@@ -149,6 +151,8 @@ async def clean(writer: Writer, retention: Retention, now_us: int) -> Cleaned:
             alerts=await _clean_alerting(delete_all, raw_cut, cuts[Tier.DAY]),
             errors=await _clean_errors(delete_all, _cut(now_us, retention.error_hours, DAY_US)),
         )
+        await delete_all(partial(usage.delete_hours, cut_us=raw_cut))
+        await delete_all(partial(usage.delete_old, cut_us=min(raw_cut, cuts[Tier.HOUR])))
     if failed:
         raise failed[0]
     return cleaned

@@ -16,6 +16,7 @@ from cogmeter_storage.sqlite.damage import DamageLog
 from cogmeter_storage.sqlite.database_file import ReadOpener, WriteOpener
 from cogmeter_storage.sqlite.error_store import SqliteErrorStore
 from cogmeter_storage.sqlite.file_identity import Loss, resolve_path
+from cogmeter_storage.sqlite.usage import SqliteUsageStore
 from cogmeter_storage.sqlite.writer import Writer, series_ids
 from cogmeter_storage.totals import check_step
 
@@ -55,6 +56,7 @@ class SqliteStore:
         self._save_attempts = 0  # attempts of reopen() to make it
         self._alerting = SqliteAlertStore(reading, lambda: self._writer)
         self._errors = SqliteErrorStore(reading, lambda: self._writer, damage)
+        self._usage = SqliteUsageStore(reading, lambda: self._writer, damage)
 
     @classmethod
     async def open(cls, path: Path, url: str, *, replace_corrupt: bool, read_only: bool) -> SqliteStore:
@@ -199,6 +201,11 @@ class SqliteStore:
     def errors(self) -> SqliteErrorStore:
         """The error groups."""
         return self._errors
+
+    @property
+    def usage(self) -> SqliteUsageStore:
+        """The distinct users and guilds of series, and counts by hour."""
+        return self._usage
 
     async def first_us(self) -> int | None:
         """Return the start of the stored statistics."""

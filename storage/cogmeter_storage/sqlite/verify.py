@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+from functools import partial
 from typing import TYPE_CHECKING, Final
 
 from cogmeter_storage.base import CorruptStoreError
 from cogmeter_storage.clock import clock
 from cogmeter_storage.model import Tier
+from cogmeter_storage.sqlite import usage
 from cogmeter_storage.sqlite.alerts import fail_damaged_deliveries
 from cogmeter_storage.sqlite.connection import damaged_error, transaction
 from cogmeter_storage.sqlite.damage import LAST_US, move_damaged_rows, sound_rows
@@ -16,11 +18,14 @@ from cogmeter_storage.sqlite.slots import needs_repair, read_slots, repair
 
 if TYPE_CHECKING:
     import sqlite3
-    from collections.abc import Sequence
+    from collections.abc import Awaitable, Callable, Sequence
+    from typing import TypeAlias
 
     from cogmeter_storage.sqlite.connection import Connection
     from cogmeter_storage.sqlite.damage import DamageLog
     from cogmeter_storage.sqlite.writer import Writer
+
+    Check: TypeAlias = Callable[[Connection, Writer | None, DamageLog], Awaitable[None]]
 
 _SLOTS_PER_CHUNK: Final = 50  # read at once: about a millisecond
 _REPAIRS_PER_CHUNK: Final = 20  # in one transaction
@@ -29,6 +34,7 @@ _PAUSE_S: Final = 0.005
 _TABLES: Final = (
     *("slot", "series", "alert", "alert_change", "delivery", "attempt", "mute", "threshold_override", "audit"),
     *("marker", "memory", "sample", "trace", "error_group", "error_count", "error_person", "error_example"),
+    *("usage_slot", "usage_part", "usage_count", "usage_last"),
 )
 # Totals are read through these indexes: an entry missing there is missing from every total.
 _INDEXED: Final = ("slot", "series")
@@ -42,12 +48,10 @@ async def verify(reading: Connection, writer: Writer | None, damage: DamageLog) 
             await _verify_index(reading, writer, damage, table)
         except CorruptStoreError as error:
             failed.append(error)
-    for table in _TABLES:
+    checks: list[Check] = [*(partial(_verify_table, table=table) for table in _TABLES), usage.verify]
+    for check in checks:
         try:
-            if writer is None:
-                await reading.run(_count_damaged_rows, damage, table)
-            elif await reading.run(_has_damage, table):
-                await writer.run(_move_damaged_rows_of, damage, table)
+            await check(reading, writer, damage)
         except CorruptStoreError as error:
             failed.append(error)
     for tier in Tier:
@@ -56,6 +60,14 @@ async def verify(reading: Connection, writer: Writer | None, damage: DamageLog) 
             await _repair_in_chunks(writer, [(tier, start_us) for start_us in starts_us])
     if failed:
         raise failed[0]
+
+
+async def _verify_table(reading: Connection, writer: Writer | None, damage: DamageLog, table: str) -> None:
+    """Count the damaged rows of a table, or move them to the table ``damage``."""
+    if writer is None:
+        await reading.run(_count_damaged_rows, damage, table)
+    elif await reading.run(_has_damage, table):
+        await writer.run(_move_damaged_rows_of, damage, table)
 
 
 async def _verify_index(reading: Connection, writer: Writer | None, damage: DamageLog, table: str) -> None:

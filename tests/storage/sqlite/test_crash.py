@@ -91,6 +91,28 @@ async def main():
 asyncio.run(main())
 """
 
+USAGE = """
+import asyncio, sys
+import numpy as np
+from cogmeter_storage import open_store
+from cogmeter_storage.usage import UsageBatch
+
+async def main():
+    store = await open_store(sys.argv[1])
+    (number,) = (await store.usage.counts(0, 2**60, ["joined"])).values() or (0,)
+    print("stored", number, flush=True)
+    while True:
+        at_us = 1_750_032_000_000_000 + number * 600_000_000
+        hashes = np.array([number << 40, (number + 1) << 40], np.uint64)
+        await store.usage.add(UsageBatch(at_us, {1: hashes}, {2: hashes[:1]}, {("joined", ""): 1}))
+        number += 1
+        print("stored", number, flush=True)
+        if number % 50 == 0:
+            await store.fold(now_us=at_us)
+
+asyncio.run(main())
+"""
+
 
 def write_and_kill(url, after_s, script=WRITER):
     """Let a child process write for a while, kill it, and return the last commit that it reported."""
@@ -167,5 +189,25 @@ async def test_after_kill_9_each_batch_of_errors_is_stored_completely_or_not_at_
             assert [example.chain[0].message for example in examples[group.id]] == [
                 str(one) for one in range(number - 1, max(number - 6, -1), -1)
             ]
+        committed = number
+    assert committed > 0
+
+
+async def test_after_kill_9_no_committed_person_is_lost(path, url):
+    committed = 0
+    for seed in range(6):
+        committed = max(write_and_kill(url, random.Random(seed).uniform(0.02, 0.4), USAGE), committed)
+        store = await open_store(url)
+        (number,) = (await store.usage.counts(0, 2**60, ["joined"])).values() or (0,)
+        users, guilds = await store.usage.distinct(0, 2**60, groups={1: 0, 2: 1})
+        (last_us,) = (await store.usage.last_use([1])).values() or (None,)
+        await store.close()
+        assert committed <= number
+        if not number:
+            continue
+        assert last_us == 1_750_032_000_000_000 + (number - 1) * 600_000_000
+        exact = number < 512
+        assert users.users == (number + 1 if exact else pytest.approx(number + 1, rel=0.03))
+        assert guilds.guilds == (number if exact else pytest.approx(number, rel=0.03))
         committed = number
     assert committed > 0

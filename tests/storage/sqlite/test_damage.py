@@ -8,6 +8,7 @@ import random
 import re
 import sqlite3
 
+import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -17,6 +18,7 @@ from cogmeter_storage.alerting import Alert, AlertChange, AlertState, Mute, Step
 from cogmeter_storage.base import CorruptStoreError
 from cogmeter_storage.model import DAY_US, HOUR_US, MINUTE_US, Damage, Outcome, Person, SpanRecord, Tier, TraceRecord
 from cogmeter_storage.slot import decode, encode
+from cogmeter_storage.usage import LOCALE, UsageBatch
 
 NAMES = [("a", "b"), ("a", "c"), ("a", "d")]
 GROUPS = {1: 0, 2: 1, 3: 2}
@@ -388,6 +390,8 @@ async def fill_small_tables(store, noon, make_errors):
     """Two of everything."""
     for number in (1, 2):
         await store.errors.add([make_errors(f"{number}", noon, users="u")])
+        people = {number: np.array([number << 40], np.uint64)}
+        await store.usage.add(UsageBatch(noon, people, counts={(LOCALE, f"{number}"): 1}))
         alert = alert_with(f"uid{number}", noon)
         change = AlertChange(alert.uid, "fired", AlertState.FIRING, "critical", "m", 2, 1, noon)
         await store.alerting.save([Step(alert, change, ("log",))])
@@ -421,6 +425,9 @@ async def read_small_tables(store, noon):
         "memory": [await store.get_value(f"key{number}") for number in (1, 2)].count(b"value"),
         "trace": len(await store.traces(None, None, noon, limit=2)),
         "series": len(await store.series()),
+        "usage_part": sum(one.users for one in await store.usage.distinct(noon, noon + 1, groups={1: 0, 2: 1})),
+        "usage_count": len(await store.usage.counts(noon, noon + 1, [LOCALE])),
+        "usage_last": len(await store.usage.last_use([1, 2])),
     }
 
 
@@ -458,11 +465,15 @@ SMALL = {
     "error_count": ["errors = 'x'", "errors = 0", "errors = 1 << 60", "service = x'00'", "day = 'x'", "day = 1 << 40"],
     "error_person": ["kind = 'lost'", "hash = x'00'"],
     "error_example": ["chain = '[[1]]'", "chain = '[[1,1,[]]]'", "chain = 'x'", "chain = x'ff'", "at_us = 'x'"],
+    "usage_part": ["data = x'00'", "data = 'x'", "data = zeroblob(40)", "start_us = 'x'", "start_us = start_us + 1"],
+    "usage_count": ["name = x'00'", "count = 'x'", "count = 0", "count = 1 << 60"],
+    "usage_last": ["at_us = 'x'", "at_us = 1 << 61"],
 }
 WITHOUT_ROWID = {
     "sample": "at_us = (SELECT min(at_us) FROM sample)",
     "error_count": "error_group = 1",
     "error_person": "error_group = 1",
+    "usage_count": "name = '1'",
 }
 
 

@@ -1,7 +1,8 @@
 """The users and guilds that an operation affected: keyed hashes for the store, and links to messages in memory only.
 
-The ids of users, guilds and channels stay in the interactions in progress. A failed or slow operation has ``user`` and
-``guild`` in its metadata: a user always has the same eight characters, which identify nobody without the key.
+The ids of users, guilds and channels stay in the interactions and messages in progress. A failed or slow operation has
+``user`` and ``guild`` in its metadata: a user always has the same eight characters, which identify nobody without the
+key.
 """
 
 from __future__ import annotations
@@ -14,7 +15,9 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from cogmeter.startup import DamagedStateError
 from cogmeter_storage.base import StorageError
+from cogmeter_storage.clock import clock
 from cogmeter_storage.model import FAILURES
+from cogmeter_storage.usage import DM, GUILD, USER_INSTALL
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -27,18 +30,22 @@ KEY_BYTES: Final = 16
 HASH_BYTES: Final = 4  # eight characters: of 10,000 users, two have the same hash with a probability of about 1%
 PLACES: Final = 500  # interactions that an alert's example may link to
 EARLY_US: Final = 1_000_000  # the clock may be set between the two compared times
+BOT_DM: Final = 1  # an interaction's context: the direct messages with the bot
+GUILD_INSTALL: Final = "0"  # the key of the guild among the owners of an interaction's installation
 NO_HASHES: Final[Mapping[str, str]] = {}
 
 _logger = logging.getLogger("cogmeter.watch")
 
 
 class Who(NamedTuple):
-    """The ids of an interaction or prefix command. They are never stored or logged."""
+    """The ids of an interaction or message. They are never stored or logged."""
 
     user: str | int | None
     guild: str | int | None  # None in direct messages
     channel: str | int | None
     place: str | int  # the id of the interaction or message: Discord opens its moment in the channel
+    context: str = ""  # where it was used: one of the names of CONTEXT in cogmeter_storage.usage
+    locale: str = ""  # the user's language; "" for messages
 
 
 class MessagePlace:
@@ -91,6 +98,28 @@ class People:
         return None
 
 
+class AffectedPeople:
+    """The user and guild of one interaction or message: hashed, with its link remembered, when first needed."""
+
+    __slots__ = ("_arrived_us", "_hashes", "_people", "_who", "place")
+
+    def __init__(self, people: People, who: Who, arrived_us: int) -> None:
+        self._people = people
+        self._who = who
+        self._arrived_us = arrived_us
+        self._hashes: Mapping[str, str] = NO_HASHES
+        self.place: MessagePlace | None = None
+
+    def hashes(self) -> Mapping[str, str]:
+        """Return the hashes for an operation or error that is recorded now; empty without a key."""
+        if not self._hashes:
+            self._hashes = self._people.of(self._who)
+            self.place = self._people.place(self._who, self._hashes, self._arrived_us)
+        if self.place is not None:
+            self.place.until_us = clock.now_ns() // 1000
+        return self._hashes
+
+
 def new_key() -> bytes:
     """Return a random key for the hashes."""
     return secrets.token_bytes(KEY_BYTES)
@@ -129,7 +158,18 @@ async def privacy_key(store: Store, known: bytes | None = None) -> bytes:
 def who_of(data: Mapping[str, Any]) -> Who:
     """Return the ids of user, guild, channel and interaction in an INTERACTION_CREATE event."""
     user = (data.get("member") or data).get("user") or {}
-    return Who(user.get("id"), data.get("guild_id"), data.get("channel_id"), data["id"])
+    ids = user.get("id"), data.get("guild_id"), data.get("channel_id"), data["id"]
+    return Who(*ids, _context_of(data), data.get("locale") or "")
+
+
+def _context_of(data: Mapping[str, Any]) -> str:
+    """Return where an interaction was used: a guild or DM of the bot, or another place by a user's installation."""
+    if data.get("context") == BOT_DM:
+        return DM
+    owners = data.get("authorizing_integration_owners")
+    if owners and GUILD_INSTALL not in owners:
+        return USER_INSTALL
+    return DM if data.get("guild_id") is None else GUILD
 
 
 def _hash(key: bytes, kind: str, number: str | int) -> str:

@@ -19,6 +19,7 @@ from cogmeter.watch.names import fitted
 from cogmeter.watch.outcomes import cause_of, outcome_of
 from cogmeter.watch.surface import Surface, WatchContext, own_module
 from cogmeter_storage.model import FAILURES, Outcome
+from cogmeter_storage.usage import DM, GUILD
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
@@ -206,6 +207,8 @@ class PrefixCommands(Surface):
 
     async def _on_command(self, ctx: Context) -> None:
         try:
+            if self.context.replies is not None:
+                self.context.replies.exclude()  # its messages are not a reply of the listener that invoked it
             if ctx.interaction is None:
                 self._begun[ctx] = _arrived(ctx, self.context.tracker)
         except Exception as fault:  # noqa: BLE001 - it would reach the host's on_error
@@ -241,7 +244,8 @@ def _ran_another(ctx: Context, label: str) -> bool:
 def _arrived(ctx: Context, tracker: InteractionTracker) -> PendingInteraction:
     """Begin an invocation; one that another command makes begins now, not with the message."""
     arrived_ns = message_arrived_ns(ctx.message.id) if tracing.current() is None else None
-    who = Who(ctx.author.id, None if ctx.guild is None else ctx.guild.id, ctx.channel.id, ctx.message.id)
+    guild, context = (None, DM) if ctx.guild is None else (ctx.guild.id, GUILD)
+    who = Who(ctx.author.id, guild, ctx.channel.id, ctx.message.id, context)
     pending = tracker.begin(_label(ctx), arrived_ns or now_ns(), who)
     # Set at the begin, so that operations inside a command of cogmeter are not recorded either.
     pending.own = own_module(getattr(ctx.command, "callback", None))

@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Any, Final
 from cogmeter.recording.operation import error_text, now_ns
 from cogmeter.recording.recorder import OTHER
 from cogmeter.recording.running import RunningOperation, enter
+from cogmeter.recording.service_names import BY_OPERATION
 from cogmeter.recording.tracing import Trace
 from cogmeter.watch.interactions.custom_ids import template_of
-from cogmeter.watch.interactions.people import NO_HASHES, MessagePlace, People, Who, who_of
+from cogmeter.watch.interactions.people import BOT_DM, NO_HASHES, AffectedPeople, People, Who, who_of
 from cogmeter.watch.names import fitted
 from cogmeter.watch.outcomes import cause_of, outcome_of
 from cogmeter_storage.clock import clock
@@ -36,10 +37,8 @@ class PendingInteraction(Trace):
     """An interaction or prefix command from its arrival."""
 
     __slots__ = (
-        "_hashes",
+        "_affected",
         "_people",
-        "_place",
-        "_who",
         "acknowledged",
         "arrived_wall_us",
         "finished",
@@ -51,6 +50,7 @@ class PendingInteraction(Trace):
         "running",
         "runs",
         "sent_ns",
+        "who",
     )
 
     def __init__(
@@ -64,10 +64,9 @@ class PendingInteraction(Trace):
         people: People | None = None,
     ) -> None:
         super().__init__(label, arrived_ns)
-        self._who = who
+        self.who = who
         self._people = people
-        self._hashes: Mapping[str, str] = NO_HASHES  # computed when they are first needed
-        self._place: MessagePlace | None = None
+        self._affected: AffectedPeople | None = None  # when they are first needed
         self.id = number  # the interaction's; 0 for a prefix command
         self.kind = kind  # discord.InteractionType's value; 0 for a prefix command
         self.arrived_wall_us = (clock.now_ns() - (now_ns() - arrived_ns)) // 1000
@@ -92,15 +91,12 @@ class PendingInteraction(Trace):
 
     def affected(self, outcome: int, duration_ns: int) -> Mapping[str, str]:
         """Return the hashes of the affected user and guild; only for a failed or slow operation."""
-        people, who = self._people, self._who
+        people, who = self._people, self.who
         if people is None or who is None or not people.matter(outcome, duration_ns):
             return NO_HASHES
-        if not self._hashes:
-            self._hashes = people.of(who)
-            self._place = people.place(who, self._hashes, self.arrived_wall_us)
-        if self._place is not None:
-            self._place.until_us = clock.now_ns() // 1000
-        return self._hashes
+        if self._affected is None:
+            self._affected = AffectedPeople(people, who, self.arrived_wall_us)
+        return self._affected.hashes()
 
 
 class InteractionTracker:
@@ -264,6 +260,9 @@ class InteractionTracker:
             self.recorder.count_failure(error, series, pending.start_ns, affected=affected)
         extra = (text, metadata) if text is not None or metadata else None
         self.recorder.add(series, end_ns, duration_ns, int(outcome), extra)
+        who = pending.who
+        if who is not None and service in BY_OPERATION:
+            self.recorder.usage.seen(series, who.user, who.guild, who.context, who.locale)
         if pending.kind != AUTOCOMPLETE and (duration_ns >= self._slow_ns or outcome in FAILURES):
             root = SpanRecord(0, 0, service, operation, 0, duration_ns // 1000, outcome)
             self.traces.append(_record(pending, root, text))
@@ -315,7 +314,15 @@ def _payload(interaction: discord.Interaction) -> dict[str, Any]:
         "user": {"id": interaction.user.id},
         "guild_id": interaction.guild_id,
         "channel_id": interaction.channel_id,
+        "locale": str(interaction.locale),
+        "context": BOT_DM if interaction.context.dm_channel else None,
+        "authorizing_integration_owners": _owners(interaction),
     }
+
+
+def _owners(interaction: discord.Interaction) -> tuple[str, ...]:
+    """Return the keys of the owners of its installation if it is a user's only; otherwise they need not be known."""
+    return ("1",) if interaction.is_user_integration() and not interaction.is_guild_integration() else ()
 
 
 def _record(pending: PendingInteraction, root: SpanRecord, error: str | None) -> TraceRecord:

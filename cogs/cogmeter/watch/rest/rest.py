@@ -48,6 +48,21 @@ _WEBHOOK: Final = (
     "params",
 )
 
+# Requests that a user sees as a reply; an edit only continues one.
+_SENT: Final = frozenset(
+    {
+        "POST /channels/{channel_id}/messages",
+        "POST /channels/{channel_id}/typing",
+        "POST /webhooks/{webhook_id}/{webhook_token}",
+    }
+)
+_EDITED: Final = frozenset(
+    {
+        "PATCH /channels/{channel_id}/messages/{message_id}",
+        "PATCH /webhooks/{webhook_id}/{webhook_token}/messages/{message_id}",
+    }
+)
+
 # Ids, tokens, emoji and codes in paths: without them the number of names is bounded.
 _RAW = re.compile(
     r"(?P<hook>/(?:webhooks|interactions)/)(?:\d+|(?P<hook_id>\{\w+\}))/[^/{]+"  # the next part is a token
@@ -78,11 +93,17 @@ class Rest(Surface):
         """
         http = self.context.bot.http
         self._sent = Hook("attempts at requests", aiohttp.ClientSession, "request", self._sendings, expects=_SEND)
+        self._bots = Hook("REST requests", http, "request", self._requests, expects=_REQUEST)
         self.hooks += [
-            Hook("REST requests", http, "request", self._requests, expects=_REQUEST),
+            self._bots,
             Hook("webhook requests", AsyncWebhookAdapter, "request", self._webhooks, expects=_WEBHOOK),
             self._sent,
         ]
+
+    async def install(self) -> None:
+        """Install the hooks; replies are known if each request of the bot passes one."""
+        await super().install()
+        self.context.sees_requests = self._bots.active
 
     def fall_back(self, failed: list[Hook]) -> None:
         """Name requests by address without the route; record a call as one operation without its attempts."""
@@ -132,6 +153,7 @@ class Rest(Surface):
         finally:
             if api_call is not None and token is not None:
                 self._finish(hook, api_call, token, error)
+                self._pass_on(hook, api_call.operation, error)
             error = None  # the frame and its exception would reference each other
 
     def _finish(self, hook: Hook, api_call: ApiCall, token: Token[ApiCall | None], error: BaseException | None) -> None:
@@ -144,6 +166,17 @@ class Rest(Surface):
         except ValueError:
             return  # a call that is not awaited to its end is closed in another context
         except Exception as fault:  # noqa: BLE001 - our fault must not replace the host's answer
+            hook.fault(fault)
+
+    def _pass_on(self, hook: Hook, operation: str, error: BaseException | None) -> None:
+        """Pass a message or typing on to the reply that it belongs to."""
+        replies = self.context.replies
+        if replies is None:
+            return
+        try:
+            if operation in _SENT or operation in _EDITED:
+                replies.sent(error, edit=operation in _EDITED)
+        except Exception as fault:  # noqa: BLE001 - see above
             hook.fault(fault)
 
     def _sendings(self, original: Sending, hook: Hook) -> Sending:

@@ -246,6 +246,28 @@ async def test_what_runs_in_the_background_alerts_by_its_error_rate_alone(measur
     ]
 
 
+async def test_replies_alert_by_error_rate_and_response_time_like_commands(measured):
+    found = {}
+    for service in ("discord.replies", "discord.commands"):
+        one = measured(alert_threshold_operations_per_minute=0)
+        await one.see(service, "on_message Chat.on_message", count=100, failures=50, duration_ms=10_000)
+        found[service] = [(rule, operation) for rule, named, operation in await one.breached() if named == service]
+    assert found["discord.replies"] == found["discord.commands"] == [("error_rate", ""), ("response_time", "")]
+
+
+async def test_one_listener_whose_replies_fail_is_found_next_to_another(measured):
+    one = measured(alert_threshold_operations_per_minute=0)
+    await one.see("discord.replies", "on_message Chat.on_message", count=2_000)
+    await one.see("discord.replies", "on_message Quiz.on_message", count=30, failures=20)
+    await one.see("discord.replies", "on_message Slow.on_message", count=30, duration_ms=60_000)
+    assert await one.breached() == [("error_rate", "discord.replies", "on_message Quiz.on_message")]
+    one = measured({"response_time@discord.replies/on_message Slow.on_message": "5000"})
+    await one.see("discord.replies", "on_message Chat.on_message", count=2_000)
+    await one.see("discord.replies", "on_message Slow.on_message", count=30, duration_ms=60_000)
+    (reading,) = await one.readings("response_time")
+    assert (reading.subject.operation, reading.breached) == ("on_message Slow.on_message", True)
+
+
 async def test_one_bad_operation_inside_a_busy_service_is_found(measured):
     one = measured(alert_threshold_operations_per_minute=0)
     await one.see("web", "fetch", count=2_000, failures=2)

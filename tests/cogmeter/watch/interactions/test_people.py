@@ -144,7 +144,7 @@ def test_an_earlier_interaction_of_the_same_person_is_distinguished_by_time(trac
     early = tracker.arrive(arrival(11))
     early.arrived_wall_us -= 60_000_000
     hashes = early.affected(Outcome.ERROR, 0)
-    early._place.until_us = early.arrived_wall_us + 10
+    early._affected.place.until_us = early.arrived_wall_us + 10
     tracker.arrive(arrival(12)).affected(Outcome.ERROR, 0)
     assert tracker.people.url_of(operation(hashes, early.arrived_wall_us + 5)).endswith("/11")
     assert tracker.people.url_of(operation(hashes)).endswith("/12")

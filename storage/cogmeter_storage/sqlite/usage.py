@@ -1,0 +1,366 @@
+"""The UsageStore on SQLite, and the SQL for sketches, counts and last uses.
+
+A batch becomes a small row of ``usage_part``, so that a killed process loses nothing that was added. Now and then the
+parts of an hour are merged into its slot. Readers merge the slot and the parts that are left. A union does not change
+when something is added twice: therefore a late part, a slot that is rebuilt, or a day that has been folded already need
+no order and no position.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from typing import TYPE_CHECKING, Final
+
+import numpy as np
+
+from cogmeter_storage.model import DAY_US, HOUR_US, Tier
+from cogmeter_storage.sketch import MAX_KEY, Sketches, SketchFormatError, decode, merge
+from cogmeter_storage.sqlite.connection import snapshot, transaction
+from cogmeter_storage.sqlite.damage import LAST_US, move_damaged_rows, sound_rows
+from cogmeter_storage.totals import Lookup
+from cogmeter_storage.usage import DistinctCounts, PeopleKind
+
+if TYPE_CHECKING:
+    import sqlite3
+    from collections.abc import Callable, Collection, Iterator, Mapping
+
+    from cogmeter_storage.sqlite.connection import Connection
+    from cogmeter_storage.sqlite.damage import DamageLog
+    from cogmeter_storage.sqlite.writer import Writer
+    from cogmeter_storage.usage import UsageBatch
+
+MAX_PARTS: Final = 32  # rows of usage_part, about three minutes, before they are merged
+_KINDS: Final = len(PeopleKind)
+_MERGE_VALUES: Final = 200_000  # values read before they are merged: a few megabytes
+_SLOTS_PER_CHUNK: Final = 20  # read or deleted at once
+_PAUSE_S: Final = 0.005
+_SLOT_ROWS: Final = "SELECT rowid, tier, start_us, data FROM usage_slot WHERE rowid > ? ORDER BY rowid LIMIT ?"
+_PART_ROWS: Final = f"SELECT id, {Tier.HOUR:d}, start_us, data FROM usage_part WHERE id > ? ORDER BY id LIMIT ?"  # noqa: S608 - a number
+_COUNT: Final = (
+    "INSERT INTO usage_count (start_us, kind, name, count) VALUES (?, ?, ?, ?)"
+    " ON CONFLICT DO UPDATE SET count = count + excluded.count"
+)
+_LAST: Final = (
+    "INSERT INTO usage_last (series, at_us) VALUES (?, ?) ON CONFLICT DO UPDATE SET at_us = max(at_us, excluded.at_us)"
+)
+
+
+class SqliteUsageStore:
+    """The usage in the store's file; see UsageStore for the contract of each method."""
+
+    def __init__(self, reading: Connection, writer: Callable[[], Writer], damage: DamageLog) -> None:
+        """Use SqliteStore instead; ``writer`` raises StorageError when the store is read-only."""
+        self._reading = reading
+        self._writer = writer
+        self._damage = damage
+
+    async def add(self, batch: UsageBatch) -> None:
+        """Store a batch, everything or nothing."""
+        _check(batch)
+        await self._writer().run(add_batch, self._damage, batch)
+
+    async def distinct(self, since_us: int, until_us: int, *, groups: Mapping[int, int]) -> list[DistinctCounts]:
+        """Count distinct users and guilds."""
+        return await self._reading.run(read_distinct, self._damage, since_us, until_us, dict(groups))
+
+    async def counts(self, since_us: int, until_us: int, kinds: Collection[str]) -> dict[tuple[str, str], int]:
+        """Return sums of counts."""
+        return await self._reading.run(read_counts, since_us, until_us, tuple(kinds))
+
+    async def series_of_counts(
+        self, since_us: int, until_us: int, kind: str, step_us: int
+    ) -> list[tuple[int, dict[str, int]]]:
+        """Return counts by step."""
+        if step_us <= 0 or step_us % HOUR_US:
+            raise ValueError(f"step_us is a positive multiple of an hour ({HOUR_US}), not {step_us}")
+        return await self._reading.run(read_series_of_counts, since_us, until_us, kind, step_us)
+
+    async def last_use(self, series: Collection[int]) -> dict[int, int]:
+        """Return the last use of series."""
+        return await self._reading.run(read_last_use, tuple(series))
+
+
+def _check(batch: UsageBatch) -> None:
+    """Refuse a batch that cannot be stored, before anything is.
+
+    Raises:
+        ValueError: a count is below 1, or a series id is none.
+    """
+    if batch.counts and min(batch.counts.values()) < 1:
+        raise ValueError(f"a count of usage is at least 1, not {min(batch.counts.values())}")
+    series = {*batch.users, *batch.guilds, *batch.used}
+    if series and not 1 <= min(series) <= max(series) <= MAX_KEY // _KINDS:
+        raise ValueError(f"a series id is one that series_ids() returned, not {min(series)} or {max(series)}")
+
+
+def add_batch(raw: sqlite3.Connection, damage: DamageLog, batch: UsageBatch) -> None:
+    """Implement UsageStore.add; one transaction."""
+    start_us = batch.at_us // HOUR_US * HOUR_US
+    sketches = _sketches(batch)
+    with transaction(raw):
+        if sketches:
+            data = sketches.encode((Tier.HOUR, start_us))
+            raw.execute("INSERT INTO usage_part (start_us, data) VALUES (?, ?)", (start_us, data))
+        raw.executemany(_COUNT, [(start_us, kind, name, count) for (kind, name), count in batch.counts.items()])
+        series = sorted({*batch.users, *batch.guilds, *batch.used})
+        raw.executemany(_LAST, [(number, batch.at_us) for number in series])
+        (parts,) = raw.execute("SELECT count(*) FROM usage_part").fetchone()
+        if parts > MAX_PARTS:
+            _merge_parts(raw, damage, LAST_US)
+
+
+def _sketches(batch: UsageBatch) -> Sketches:
+    people = [(batch.users, PeopleKind.USER), (batch.guilds, PeopleKind.GUILD)]
+    arrays = [(series * _KINDS + kind, hashes) for by_series, kind in people for series, hashes in by_series.items()]
+    keys = np.repeat(np.array([key for key, _ in arrays], np.int64), [hashes.size for _, hashes in arrays])
+    return Sketches.of(keys, np.concatenate([*(hashes for _, hashes in arrays), np.empty(0, np.uint64)]))
+
+
+def _merge_parts(raw: sqlite3.Connection, damage: DamageLog, until_us: int) -> None:
+    """Merge the parts of hours that start before then into their slots, in the caller's transaction."""
+    rows = raw.execute(
+        f"SELECT id, start_us, data FROM usage_part WHERE start_us < ? AND {sound_rows('usage_part')}",  # noqa: S608 - names of our columns
+        (until_us,),
+    ).fetchall()
+    by_hour: dict[int, list[Sketches]] = {}
+    for number, start_us, data in rows:
+        sketches = _decoded(damage, "usage_part", (number,), (Tier.HOUR, start_us), data)
+        if sketches is None:
+            _set_apart(raw, damage, "usage_part", (number,))
+        else:
+            by_hour.setdefault(start_us, []).append(sketches)
+    for start_us, parts in by_hour.items():
+        _add_to_slot(raw, damage, Tier.HOUR, start_us, parts)
+        day_us = start_us // DAY_US * DAY_US
+        find = "SELECT EXISTS (SELECT 1 FROM usage_slot WHERE tier = ? AND start_us = ?)"
+        if raw.execute(find, (Tier.DAY, day_us)).fetchone()[0]:
+            _add_to_slot(raw, damage, Tier.DAY, day_us, parts)
+    raw.executemany("DELETE FROM usage_part WHERE id = ?", [(number,) for number, *_ in rows])
+
+
+def _add_to_slot(
+    raw: sqlite3.Connection, damage: DamageLog, tier: Tier, start_us: int, parts: Collection[Sketches]
+) -> None:
+    """Merge sketches into a slot, which begins with them if it does not exist or is damaged."""
+    key = (tier, start_us)
+    row = raw.execute("SELECT data FROM usage_slot WHERE tier = ? AND start_us = ?", key).fetchone()
+    stored = None if row is None else _decoded(damage, "usage_slot", key, key, row[0])
+    if row is not None and stored is None:
+        _set_apart(raw, damage, "usage_slot", key)
+        if tier is Tier.DAY:
+            return  # it is folded again from its hours, which have the parts
+    merged = merge([*parts] if stored is None else [stored, *parts])
+    data = merged.encode((tier, start_us))
+    raw.execute("INSERT OR REPLACE INTO usage_slot (tier, start_us, data) VALUES (?, ?, ?)", (*key, data))
+
+
+def _decoded(
+    damage: DamageLog, table: str, key: tuple[object, ...], row: tuple[object, object], data: object
+) -> Sketches | None:
+    """Return the sketches of a row; count a damaged one, and return None."""
+    try:
+        return decode(data, row)
+    except SketchFormatError as error:
+        damage.note_row(table, key, str(error))
+        return None
+
+
+def _set_apart(raw: sqlite3.Connection, damage: DamageLog, table: str, key: tuple[int, ...]) -> None:
+    """Move a damaged row to the table ``damage``, which counts it from now on, in the caller's transaction."""
+    move_damaged_rows(raw, table, "id = ?" if table == "usage_part" else "tier = ? AND start_us = ?", key)
+    damage.note_removed_row(table, key)
+
+
+def fold(raw: sqlite3.Connection, damage: DamageLog, now_us: int) -> int:
+    """Merge the parts of ended hours, and fold the first ended day that has no slot; return how many are left."""
+    today_us = now_us // DAY_US * DAY_US
+    with transaction(raw):
+        _merge_parts(raw, damage, now_us // HOUR_US * HOUR_US)
+        days = raw.execute(
+            "SELECT DISTINCT start_us / ?1 * ?1 FROM usage_slot WHERE tier = ?2 AND start_us < ?3"  # noqa: S608 - names of our columns
+            f" AND {sound_rows('usage_slot')}"
+            " AND start_us / ?1 * ?1 NOT IN (SELECT start_us FROM usage_slot WHERE tier = ?4) ORDER BY 1",
+            (DAY_US, Tier.HOUR, today_us, Tier.DAY),
+        ).fetchall()
+        if not days:
+            return 0
+        ((day_us,), *left) = days
+        hours = [sketches for _, sketches in _read(raw, damage, Tier.HOUR, day_us, day_us + DAY_US)]
+        # Without a readable hour, the slot is empty: the day must not be tried again and again.
+        _add_to_slot(raw, damage, Tier.DAY, day_us, hours)
+    return len(left)
+
+
+async def fold_all(writer: Writer, now_us: int) -> None:
+    """Fold the usage of all ended hours and days, a transaction for each day."""
+    left = 1
+    while left:
+        left = await writer.run(fold, writer.damage, now_us)
+        await asyncio.sleep(_PAUSE_S)
+
+
+def _read(
+    raw: sqlite3.Connection, damage: DamageLog, tier: Tier, since_us: int, until_us: int
+) -> Iterator[tuple[int, Sketches]]:
+    """Yield start and sketches of the slots of a tier that start in the range; skip and count damaged ones."""
+    rows = raw.execute(
+        "SELECT start_us, data FROM usage_slot WHERE tier = ? AND start_us >= ? AND start_us < ?"  # noqa: S608 - names of our columns
+        f" AND {sound_rows('usage_slot')} ORDER BY start_us",
+        (tier, since_us, until_us),
+    )
+    for start_us, data in rows:
+        sketches = _decoded(damage, "usage_slot", (tier, start_us), (tier, start_us), data)
+        if sketches is not None:
+            yield start_us, sketches
+
+
+def read_distinct(
+    raw: sqlite3.Connection, damage: DamageLog, since_us: int, until_us: int, groups: Mapping[int, int]
+) -> list[DistinctCounts]:
+    """Implement UsageStore.distinct."""
+    size = max(groups.values(), default=-1) + 1
+    lookup = Lookup(
+        {series * _KINDS + kind: group * _KINDS + kind for series, group in groups.items() for kind in PeopleKind}
+    )
+    merged = merge([])
+    with snapshot(raw):
+        waiting: list[Sketches] = []
+        for sketches in _covering(raw, damage, since_us, until_us):
+            waiting.append(sketches.mapped(lookup))
+            if sum(part.size for part in waiting) > _MERGE_VALUES:
+                merged, waiting = merge([merged, *waiting]), []
+    counts = merge([merged, *waiting]).counts()
+    return [DistinctCounts(*(counts.get(group * _KINDS + kind, 0) for kind in PeopleKind)) for group in range(size)]
+
+
+def _covering(raw: sqlite3.Connection, damage: DamageLog, since_us: int, until_us: int) -> Iterator[Sketches]:
+    """Yield the sketches of a range: of whole days, of the hours outside of them, and of parts that are not merged."""
+    if until_us <= since_us:
+        return
+    since_us, until_us = _floor(since_us, HOUR_US), -_floor(-until_us, HOUR_US)
+    if _has_day_only(raw, since_us):
+        since_us = _floor(since_us, DAY_US)
+    if _has_day_only(raw, until_us - 1):
+        until_us = -_floor(-until_us, DAY_US)
+    covered_us = set()
+    for start_us, sketches in _read(raw, damage, Tier.DAY, -_floor(-since_us, DAY_US), _floor(until_us, DAY_US)):
+        covered_us.add(start_us)
+        yield sketches
+    for start_us, sketches in _read(raw, damage, Tier.HOUR, since_us, until_us):
+        if _floor(start_us, DAY_US) not in covered_us:
+            yield sketches
+    rows = raw.execute(
+        "SELECT id, start_us, data FROM usage_part WHERE start_us >= ? AND start_us < ?"  # noqa: S608 - names of our columns
+        f" AND {sound_rows('usage_part')}",
+        (since_us, until_us),
+    )
+    for number, start_us, data in rows:
+        part = _decoded(damage, "usage_part", (number,), (Tier.HOUR, start_us), data)
+        if part is not None:
+            yield part
+
+
+def _has_day_only(raw: sqlite3.Connection, at_us: int) -> bool:
+    """Return True if the day of this time has a slot and its hours were removed."""
+    find = "SELECT EXISTS (SELECT 1 FROM usage_slot WHERE tier = ? AND start_us BETWEEN ? AND ?)"
+    day_us = _floor(at_us, DAY_US)
+    of_day, of_hours = (
+        raw.execute(find, (tier, day_us, last_us)).fetchone()[0]
+        for tier, last_us in ((Tier.DAY, day_us), (Tier.HOUR, day_us + DAY_US - 1))
+    )
+    return bool(of_day and not of_hours)
+
+
+def _floor(at_us: int, width_us: int) -> int:
+    return at_us // width_us * width_us
+
+
+def read_counts(
+    raw: sqlite3.Connection, since_us: int, until_us: int, kinds: Collection[str]
+) -> dict[tuple[str, str], int]:
+    """Implement UsageStore.counts."""
+    rows = raw.execute(
+        "SELECT kind, name, sum(count) FROM usage_count WHERE start_us >= ? AND start_us < ?"  # noqa: S608 - names of our columns
+        f" AND kind IN (SELECT value FROM json_each(?)) AND {sound_rows('usage_count')} GROUP BY kind, name",
+        (_floor(since_us, HOUR_US), until_us, json.dumps(kinds)),
+    )
+    return {(kind, name): count for kind, name, count in rows}
+
+
+def read_series_of_counts(
+    raw: sqlite3.Connection, since_us: int, until_us: int, kind: str, step_us: int
+) -> list[tuple[int, dict[str, int]]]:
+    """Implement UsageStore.series_of_counts."""
+    since_us = _floor(since_us, HOUR_US)
+    steps: list[tuple[int, dict[str, int]]] = [(start_us, {}) for start_us in range(since_us, until_us, step_us)]
+    rows = raw.execute(
+        "SELECT (start_us - ?1) / ?2, name, sum(count) FROM usage_count WHERE start_us >= ?1 AND start_us < ?3"  # noqa: S608 - names of our columns
+        f" AND kind = ?4 AND {sound_rows('usage_count')} GROUP BY 1, 2",
+        (since_us, step_us, until_us, kind),
+    )
+    for number, name, count in rows:
+        steps[number][1][name] = count
+    return steps
+
+
+def read_last_use(raw: sqlite3.Connection, series: Collection[int]) -> dict[int, int]:
+    """Implement UsageStore.last_use."""
+    rows = raw.execute(
+        f"SELECT series, at_us FROM usage_last WHERE series IN (SELECT value FROM json_each(?))"  # noqa: S608 - names of our columns
+        f" AND {sound_rows('usage_last')}",
+        (json.dumps(series),),
+    )
+    return dict(rows.fetchall())
+
+
+def delete_hours(raw: sqlite3.Connection, cut_us: int) -> int:
+    """Delete a few hours of days that start before the cut and have their own slot; return how many."""
+    old = (
+        "SELECT start_us FROM usage_slot WHERE tier = ?1 AND start_us < ?2 AND start_us / ?4 * ?4"
+        " IN (SELECT start_us FROM usage_slot WHERE tier = ?3) ORDER BY start_us LIMIT ?5"
+    )
+    values = (Tier.HOUR, _floor(cut_us, DAY_US), Tier.DAY, DAY_US, _SLOTS_PER_CHUNK)
+    with transaction(raw):
+        return raw.execute(f"DELETE FROM usage_slot WHERE tier = ?1 AND start_us IN ({old})", values).rowcount  # noqa: S608 - the text above
+
+
+def delete_old(raw: sqlite3.Connection, cut_us: int) -> int:
+    """Delete the slots of a few days, and the counts of a few hours, that are before the cut; return how many."""
+    with transaction(raw):
+        oldest = "SELECT start_us FROM usage_slot WHERE tier = ?1 AND start_us < ?2 ORDER BY start_us LIMIT ?3"
+        slots = raw.execute(
+            f"DELETE FROM usage_slot WHERE tier = ?1 AND start_us IN ({oldest})",  # noqa: S608 - the text above
+            (Tier.DAY, cut_us, _SLOTS_PER_CHUNK),
+        ).rowcount
+        hours = "SELECT DISTINCT start_us FROM usage_count WHERE start_us < ? ORDER BY start_us LIMIT ?"
+        counts = raw.execute(
+            f"DELETE FROM usage_count WHERE start_us IN ({hours})",  # noqa: S608 - the text above
+            (cut_us, _SLOTS_PER_CHUNK),
+        ).rowcount
+    return slots + counts
+
+
+async def verify(reading: Connection, writer: Writer | None, damage: DamageLog) -> None:
+    """Read all slots and parts, a few at a time; count damaged ones, or move them to the table ``damage``."""
+    for select, table in ((_SLOT_ROWS, "usage_slot"), (_PART_ROWS, "usage_part")):
+        last_id: int | None = -LAST_US
+        while last_id is not None:
+            if writer is None:
+                last_id = await reading.run(_check_rows, damage, select, table, last_id, repairing=False)
+            else:
+                last_id = await writer.run(_check_rows, damage, select, table, last_id, repairing=True)
+            await asyncio.sleep(_PAUSE_S)
+
+
+def _check_rows(
+    raw: sqlite3.Connection, damage: DamageLog, select: str, table: str, after_id: int, *, repairing: bool
+) -> int | None:
+    """Check the next few rows; return the last one's id, None at the end."""
+    with transaction(raw) if repairing else snapshot(raw):
+        rows = raw.execute(select, (after_id, _SLOTS_PER_CHUNK)).fetchall()
+        for number, tier, start_us, data in rows:
+            key = (tier, start_us) if table == "usage_slot" else (number,)
+            if _decoded(damage, table, key, (tier, start_us), data) is None and repairing:
+                _set_apart(raw, damage, table, key)
+    return rows[-1][0] if len(rows) == _SLOTS_PER_CHUNK else None
