@@ -6,6 +6,8 @@ flushed, the alerts are checked and a summary is read. Each variant runs in proc
 
 Live objects are counted in a bot with a million of them, with the goal for CPU time: the longest slice by the clock is
 mostly caused by the machine. The peer is one call of ``gc.get_objects`` in the same process.
+
+The chart worker is measured while it is idle after one chart; the peer draws the same content as a bot author would.
 """
 
 from __future__ import annotations
@@ -131,6 +133,57 @@ def count_objects(objects: int, rounds: int) -> None:
     row(f"{title}, a sample", f"{cpu_s:.2f} s CPU, {share:.2%} of a core", goal=at_most(cpu_s.median, 2, " s"))
 
 
+PLAIN_CHART = "import sys; sys.path.insert(0, {folder!r}); from chart import day, plain; plain(day()); print(); input()"
+
+
+async def chart_worker_mb() -> tuple[float, float]:
+    """Return the resident and the unique megabytes of a chart worker that is idle after one chart."""
+    from chart import day
+
+    from cogmeter.render.charts.worker_process import WorkerProcess
+
+    process = await WorkerProcess.start()
+    await process.request(day().to_json())
+    try:
+        return memory_mb(process.pid)
+    finally:
+        await process.end()
+
+
+def plain_chart_mb() -> tuple[float, float]:
+    """Return the resident and the unique megabytes of a process that has drawn a plain figure."""
+    code = PLAIN_CHART.format(folder=str(Path(__file__).parent))
+    with subprocess.Popen([sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        process.stdout.readline()
+        figures = memory_mb(process.pid)
+        process.communicate(b"\n")
+    return figures
+
+
+def memory_mb(pid: int) -> tuple[float, float]:
+    """Return the resident megabytes of a process, and those that it shares with no other."""
+    import psutil
+
+    memory = psutil.Process(pid).memory_full_info()
+    return memory.rss / 1e6, memory.uss / 1e6
+
+
+def chart_worker(rounds: int) -> None:
+    """Print the row about the chart worker's memory."""
+    results = interleaved({"worker": lambda: asyncio.run(chart_worker_mb()), "plain": plain_chart_mb}, rounds)
+    (rss, uss), (plain_rss, plain_uss) = (
+        [Spread.of(figures) for figures in zip(*results[name], strict=True)] for name in ("worker", "plain")
+    )
+    row(
+        "chart worker, idle after one chart",
+        f"{uss.median:.1f} MB unique, {rss.median:.1f} MB resident",
+        peer=f"a plain figure {plain_uss.median:.1f} MB unique, {plain_rss.median:.1f} MB resident",
+        ratio=f"{uss.median / plain_uss.median:.2f}",
+        goal=at_most(uss.median, 70, " MB"),
+    )
+
+
 def in_a_process(variant: str, loads_s: list[float]) -> float:
     """Return the resident megabytes of a fresh process; append its loading time to ``loads_s``."""
     with tempfile.TemporaryDirectory() as folder:
@@ -178,6 +231,7 @@ def main() -> None:
         )
     load = Spread.of(taken * 1000 for taken in loads_s)
     row("load_extension", f"{load:.0f} ms", goal=at_most(load.median, 400, " ms"))
+    chart_worker(sized(given, 7, 3, 1))
     count_objects(sized(given, 1_000_000, 1_000_000, 10_000), sized(given, 7, 3, 1))
     row("matplotlib in the bot's process", "not imported", goal=Goal("never", met=True))
 

@@ -11,11 +11,30 @@ Record from anywhere, before or after the extension ``cogmeter.cog`` is loaded, 
     cogmeter.record("context-memory", "retrieve", duration_ms=12.3)
 
     cogmeter.mark("deployed 1.4")
+
+Monitor a client that loads no extensions::
+
+    cogmeter.attach(client)
 """
 
-from cogmeter.recording.operation import Operation
-from cogmeter.recording.recorder import Recorder, Tracker
-from cogmeter_storage.model import Outcome
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import discord
+    from discord import app_commands
+
+    from cogmeter.cog.attach import Attachment
+    from cogmeter.recording.operation import Operation
+    from cogmeter.recording.recorder import Recorder, Tracker, default_recorder
+    from cogmeter_storage.model import Outcome
+
+    mark = default_recorder.markers.mark
+    operation = default_recorder.operation
+    record = default_recorder.record
+    track = default_recorder.track
 
 __all__ = [
     "Operation",
@@ -23,6 +42,7 @@ __all__ = [
     "Recorder",
     "Tracker",
     "__version__",
+    "attach",
     "default_recorder",
     "mark",
     "operation",
@@ -32,8 +52,38 @@ __all__ = [
 
 __version__ = "0.1.0"
 
-default_recorder = Recorder()  # passive: a list and two dictionaries until something is recorded
-mark = default_recorder.markers.mark
-operation = default_recorder.operation
-record = default_recorder.record
-track = default_recorder.track
+
+def __getattr__(name: str) -> Any:
+    """Import what records at its first use: the chart worker, which only draws, imports this package as well."""
+    if name not in __all__:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from cogmeter.recording.operation import Operation
+    from cogmeter.recording.recorder import Recorder, Tracker, default_recorder
+    from cogmeter_storage.model import Outcome
+
+    globals().update(
+        Operation=Operation,
+        Outcome=Outcome,
+        Recorder=Recorder,
+        Tracker=Tracker,
+        default_recorder=default_recorder,
+        mark=default_recorder.markers.mark,
+        operation=default_recorder.operation,
+        record=default_recorder.record,
+        track=default_recorder.track,
+    )
+    return globals()[name]
+
+
+def attach(client: discord.Client, tree: app_commands.CommandTree[Any] | None = None) -> Attachment:
+    """Monitor a client of discord.py: a ``Client``, ``AutoShardedClient`` or ``Bot``, before or after its login.
+
+    The monitor starts with the client's login (after it: at once) and stops with its close, or with ``await
+    attachment.stop()``. ``/perf`` is added to the client's command tree, if it has one. A client that is attached
+    already returns the same attachment. Call it on the client's event loop, or before that runs.
+
+    Raises:
+        SettingsError: a setting is not valid; the text names it and its value.
+    """
+    # Imported by name and only here: this package loads no discord, and lower layers import it.
+    return importlib.import_module("cogmeter.cog.attach").attach(client, tree)  # type: ignore[no-any-return]

@@ -63,12 +63,12 @@ class Asker:
 
     def user_menu(self, name: str, target: JSON) -> JSON:
         """A context menu on a user; `target` is a user object."""
-        data = {"id": self._command_id(name, USER), "name": name, "type": USER, "target_id": target["id"]}
+        data = {**self._identity(name, USER), "target_id": target["id"]}
         return self._interaction(COMMAND, data | {"resolved": self.resolve_user(target)})
 
     def message_menu(self, name: str, target: JSON) -> JSON:
         """A context menu on a message; `target` is a message object."""
-        data = {"id": self._command_id(name, MESSAGE), "name": name, "type": MESSAGE, "target_id": target["id"]}
+        data = {**self._identity(name, MESSAGE), "target_id": target["id"]}
         return self._interaction(COMMAND, data | {"resolved": {"messages": {target["id"]: target}}})
 
     def button(self, message: JSON, custom_id: str) -> JSON:
@@ -111,14 +111,16 @@ class Asker:
         root, *path = name.split(" ")
         for depth, part in enumerate(reversed(path)):
             options = [{"name": part, "type": 1 if depth == 0 else 2, "options": options}]
-        return {"id": self._command_id(root, kind), "name": root, "type": kind, "options": options}
+        return {**self._identity(root, kind), "options": options}
 
-    def _command_id(self, name: str, kind: int) -> str:
+    def _identity(self, name: str, kind: int) -> JSON:
+        """The registered command, with its guild if it is registered in one."""
+        identity = {"name": name, "type": kind}
         for scope in (self.channel.get("guild_id"), None):
             for command in self.world.commands.get(scope, []):
                 if (command["name"], command["type"]) == (name, kind):
-                    return str(command["id"])
-        return self.world.snowflake()
+                    return identity | {"id": str(command["id"])} | ({"guild_id": scope} if scope else {})
+        return identity | {"id": self.world.snowflake()}
 
     def _interaction(self, kind: int, data: JSON, message: JSON | None = None) -> JSON:
         interaction_id = self.world.snowflake()

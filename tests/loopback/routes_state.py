@@ -46,6 +46,30 @@ async def get_guild_member(call: Call) -> Reply:
     return Reply(200, _found(members, call["user_id"], 10007, "Unknown Member"))
 
 
+async def patch_guild_member(call: Call) -> Reply:
+    """Changes what is named, such as the end of a timeout."""
+    member: JSON = (await get_guild_member(call)).body
+    member.update(call.body)
+    return Reply(200, member)
+
+
+async def change_role(call: Call) -> Reply:
+    """Gives a member a role, or takes it away."""
+    roles: list[str] = (await get_guild_member(call)).body["roles"]
+    if call.route.startswith("PUT"):
+        roles.append(call["role_id"])
+    elif call["role_id"] in roles:
+        roles.remove(call["role_id"])
+    return Reply(204)
+
+
+async def post_guild_channel(call: Call) -> Reply:
+    await get_guild(call)
+    channel = call.rest.world.add_channel(call["guild_id"], call.body["name"])
+    channel.update({key: value for key, value in call.body.items() if key in channel})
+    return Reply(201, channel)
+
+
 async def get_channel(call: Call) -> Reply:
     return Reply(200, _found(call.rest.world.channels, call["channel_id"], 10003, "Unknown Channel"))
 
@@ -106,6 +130,10 @@ ROUTES = [
     Route("GET", "/guilds/{guild_id}/channels", get_guild_channels),
     Route("GET", "/guilds/{guild_id}/roles", get_guild_roles),
     Route("GET", "/guilds/{guild_id}/members/{user_id}", get_guild_member),
+    Route("PATCH", "/guilds/{guild_id}/members/{user_id}", patch_guild_member),
+    Route("PUT", "/guilds/{guild_id}/members/{user_id}/roles/{role_id}", change_role),
+    Route("DELETE", "/guilds/{guild_id}/members/{user_id}/roles/{role_id}", change_role),
+    Route("POST", "/guilds/{guild_id}/channels", post_guild_channel),
     Route("GET", "/channels/{channel_id}", get_channel),
     Route("GET", "/applications/{application_id}/commands", get_commands),
     Route("PUT", "/applications/{application_id}/commands", put_commands),

@@ -10,12 +10,12 @@ from cogmeter.cog.perf import Perf
 from cogmeter.settings import load_settings
 
 if TYPE_CHECKING:
-    from discord.ext import commands
+    from cogmeter.watch.client import AnyBot
 
 _logger = logging.getLogger("cogmeter")
 
 
-async def setup(bot: commands.Bot) -> None:
+async def setup(bot: AnyBot) -> None:
     """Read the settings and add the cog; with monitoring switched off, do not change the bot."""
     settings = load_settings()
     if not settings.enabled:

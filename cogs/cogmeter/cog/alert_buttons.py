@@ -29,8 +29,6 @@ if TYPE_CHECKING:
     import re
     from collections.abc import Awaitable, Callable
 
-    from discord.ext import commands
-
     from cogmeter.cog.responder import Responder
     from cogmeter.monitor.monitor import Monitor
     from cogmeter_storage.alerting import Alert
@@ -44,7 +42,7 @@ LISTED: Final = 25  # transitions and deliveries in the details; more do not fit
 _logger = logging.getLogger("cogmeter.cog")
 
 
-def add(bot: commands.Bot, responder: Responder) -> None:
+def add(bot: discord.Client, responder: Responder) -> None:
     """Register the buttons of all alerts, including alerts of earlier runs."""
 
     # discord.py creates an item of the class for each press: a class per bot has its bot's responder.
@@ -55,7 +53,7 @@ def add(bot: commands.Bot, responder: Responder) -> None:
     bot.add_dynamic_items(BoundPress)
 
 
-def remove(bot: commands.Bot) -> None:
+def remove(bot: discord.Client) -> None:
     """Stop answering the buttons."""
     bot.remove_dynamic_items(AlertButton)
 

@@ -1,9 +1,8 @@
-"""The cog: starts the monitor and adds the command group to the bot's tree, and stops and removes them again."""
+"""Starts the monitor and adds the command group to the client's tree, and stops and removes them again."""
 
 from __future__ import annotations
 
-import logging
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import discord
 from discord import app_commands
@@ -30,8 +29,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from cogmeter.settings import Settings
-
-_logger = logging.getLogger("cogmeter.cog")
+    from cogmeter.watch.client import AnyBot
 
 # Every command family: a new one is a file in this package and a line here.
 FAMILIES: Final[tuple[Callable[[app_commands.Group, Responder], None], ...]] = (
@@ -46,56 +44,96 @@ FAMILIES: Final[tuple[Callable[[app_commands.Group, Responder], None], ...]] = (
 )
 
 
-# The name is in lower case because help commands look up cogs by it.
-class Perf(commands.Cog, name="cogmeter", description="How this bot performs: summary and statistics."):
-    """``bot.get_cog("cogmeter").monitor`` is the running monitor, ``.servers`` its HTTP servers."""
+class Installation:
+    """The monitor of one client with its commands, buttons and servers: of the extension and of ``cogmeter.attach``."""
 
-    def __init__(self, bot: commands.Bot, settings: Settings) -> None:
-        self.bot = bot
-        self.monitor = Monitor(bot, settings)
+    def __init__(
+        self, client: discord.Client, settings: Settings, tree: app_commands.CommandTree[Any] | None = None
+    ) -> None:
+        """Build the parts; ``start`` starts them. Without ``tree``, the commands go into the client's own."""
+        self._client = client
+        self.monitor = Monitor(client, settings)
         self.servers = Servers(self.monitor)
-        self._guild = None if settings.guild_id is None else discord.Object(settings.guild_id)
+        guild = None if settings.guild_id is None else discord.Object(settings.guild_id)
         # No default permissions: they would hide the commands from an owner or role without administrator rights.
         # AccessPolicy decides at each use.
-        self._group = app_commands.Group(name=settings.command_group, description="How this bot performs")
-        self._registration = Registration(bot, self._group, self._guild, sync=settings.sync_commands)
-        self._responder = Responder(self.monitor, AccessPolicy(bot, settings), self.servers)
+        group = app_commands.Group(name=settings.command_group, description="How this bot performs")
+        self.registration = Registration(client, group, guild, sync=settings.sync_commands, tree=tree)
+        self._responder = Responder(self.monitor, AccessPolicy(client, settings), self.servers)
         for add in FAMILIES:
-            add(self._group, self._responder)
+            add(group, self._responder)
 
-    async def cog_load(self) -> None:
-        """Start the monitor, then add its commands.
+    async def start(self) -> None:
+        """Start the monitor, then add its commands. If that fails, stop everything again.
 
         Raises:
             SettingsError: a setting does not fit this machine or this bot.
             RecorderInUseError: cogmeter monitors another bot in this process.
         """
         await self.monitor.start()
+        self.monitor.on_stop(self._remove)  # also when another monitor replaces that of a closed bot
+        try:
+            await self._add()
+        except BaseException:
+            await self.monitor.stop()
+            raise
+
+    async def stop(self) -> None:
+        """Remove the commands and stop everything; buffered operations are stored first. Never raises."""
+        await self.monitor.stop()
+        await self.registration.end()  # of a monitor that did not start
+
+    async def _add(self) -> None:
         parts = self.monitor.parts
-        self.monitor.reporters.append(self._registration.findings)
-        self._registration.offer()
+        self.monitor.reporters.append(self.registration.findings)
+        self.registration.offer()
         with parts.guard("alert buttons", "they do not answer"):
-            alert_buttons.add(self.bot, self._responder)
+            alert_buttons.add(self._client, self._responder)
         with parts.guard("weekly report", "it is not posted"):
             self.monitor.schedule.every(
                 weekly_report.INTERVAL_S, "weekly report", weekly_report.WeeklyReport(self.monitor).run
             )
-        self.monitor.on_stop(self.servers.stop)  # also when another monitor replaces that of a closed bot
         await self.servers.start()
         with parts.guard("command registration", "the commands may be missing in Discord"):
-            if self.bot.is_ready():
-                await self.on_ready()
+            self.monitor.watcher.events.add("on_ready", self._on_ready)
+            if self._client.is_ready():
+                await self._on_ready()
 
-    async def cog_unload(self) -> None:
-        """Remove the commands and stop everything; buffered operations are stored first."""
-        await self._registration.end()
-        alert_buttons.remove(self.bot)
+    async def _remove(self) -> None:
+        self.monitor.watcher.events.remove("on_ready", self._on_ready)
+        await self.registration.end()
+        alert_buttons.remove(self._client)
         await self._responder.close()
         await self.servers.stop()
-        await self.monitor.stop()
 
-    @commands.Cog.listener()
-    async def on_ready(self) -> None:
-        """Register the commands and check the alert targets, now that the bot is connected."""
-        self._registration.begin()
+    async def _on_ready(self) -> None:
+        """Register the commands and check the alert targets, now that the client is connected."""
+        self.registration.begin()
         await self.monitor.ready()
+
+
+# The name is in lower case because help commands look up cogs by it.
+class Perf(commands.Cog, name="cogmeter", description="How this bot performs: summary and statistics."):
+    """``bot.get_cog("cogmeter").monitor`` is the running monitor, ``.servers`` its HTTP servers."""
+
+    def __init__(self, bot: AnyBot, settings: Settings) -> None:
+        self.bot = bot
+        self._installation = Installation(bot, settings)
+
+    @property
+    def monitor(self) -> Monitor:
+        """The running monitor."""
+        return self._installation.monitor
+
+    @property
+    def servers(self) -> Servers:
+        """Its HTTP servers."""
+        return self._installation.servers
+
+    async def cog_load(self) -> None:
+        """Start everything; see ``Installation.start``."""
+        await self._installation.start()
+
+    async def cog_unload(self) -> None:
+        """Remove and stop everything."""
+        await self._installation.stop()

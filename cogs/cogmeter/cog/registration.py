@@ -1,4 +1,4 @@
-"""Adds the command group to the bot's tree and registers it with Discord. If that fails, monitoring continues.
+"""Adds the command group to the client's tree and registers it with Discord. If that fails, monitoring continues.
 
 The host's commands have priority: without a free place in the tree the group is left out, and it is removed again when
 the host later adds a command that needs its place.
@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 import discord
 from discord import app_commands
@@ -17,12 +17,13 @@ from cogmeter.diagnosis import Finding
 from cogmeter.recording.background import detached
 from cogmeter.recording.operation import error_text
 from cogmeter.settings import env_name
+from cogmeter.watch.client import tree_of
 from cogmeter.watch.hook import Hook
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from discord.ext import commands
+    Tree: TypeAlias = app_commands.CommandTree[Any]
 
 MISSING_ACCESS: Final = 50001
 TOO_MANY_COMMANDS: Final = 30032
@@ -35,12 +36,20 @@ _logger = logging.getLogger("cogmeter.cog")
 
 
 class Registration:
-    """The command group's place in the bot's tree and its registration with Discord. No method raises."""
+    """The command group's place in the client's tree and its registration with Discord. No method raises."""
 
     def __init__(
-        self, bot: commands.Bot, group: app_commands.Group, guild: discord.Object | None, *, sync: bool
+        self,
+        bot: discord.Client,
+        group: app_commands.Group,
+        guild: discord.Object | None,
+        *,
+        sync: bool,
+        tree: Tree | None = None,
     ) -> None:
+        """Without ``tree``, use the client's own."""
         self._bot = bot
+        self._tree = tree
         self._group = group
         self._guild = guild
         self._sync = sync
@@ -48,31 +57,38 @@ class Registration:
         self._left_out: Finding | None = None
         self._problem: Finding | None = None  # of registering the group with Discord
         self._registered = False
-        # Hooks on the tree object, because the host calls its methods; the commands of a cog pass add_command, too.
-        self._hooks = [
-            Hook(f"command tree's {name}", bot.tree, name, self._yielding) for name in ("add_command", "copy_global_to")
-        ]
+        self._hooks: list[Hook] = []
 
     @property
     def offered(self) -> bool:
-        """Return whether the group is in the bot's tree."""
+        """Return whether the group is in the client's tree."""
         return self._left_out is None and self._in_tree()
 
     def offer(self) -> None:
-        """Add the group to the tree; if the tree refuses it, log the reason and leave it out."""
+        """Add the group to the tree, once there is one; if the tree refuses it, log the reason and leave it out."""
+        if self._tree is None:
+            self._tree = tree_of(self._bot)
+        tree = self._tree
+        if tree is None or self._hooks or self._left_out is not None:
+            return
         try:
-            self._bot.tree.add_command(self._group, guild=self._guild)
+            tree.add_command(self._group, guild=self._guild)
             if not self._in_tree():
                 raise LookupError("the tree does not contain the command")
         except Exception as error:  # noqa: BLE001 - a host's tree may raise anything; monitoring continues
             self._withdraw()
             self._leave_out(error)
             return
+        # Hooks on the tree object, because the host calls its methods; the commands of a cog pass add_command, too.
+        self._hooks = [
+            Hook(f"command tree's {name}", tree, name, self._yielding) for name in ("add_command", "copy_global_to")
+        ]
         for hook in self._hooks:
             hook.install()
 
     def begin(self) -> None:
         """Register the commands in the background, or check that they are registered; once per load."""
+        self.offer()  # in case a plain client created its tree after the start
         if self._task is None and self.offered:
             self._task = detached(self._run(), name="cogmeter-registration")
 
@@ -84,12 +100,15 @@ class Registration:
             self._task = None
         for hook in reversed(self._hooks):
             hook.remove()
+        self._hooks = []
         self._withdraw()
 
     def findings(self) -> list[Finding]:
         """Return the doctor's findings about the group."""
         if self._left_out is not None:
             return [self._left_out]
+        if self._tree is None:
+            return [Finding(ABSENT, well=True, text=f"no /{self._group.name}: the client has no command tree")]
         if not self._in_tree():
             text = f"/{self._group.name} is not in the bot's command tree any more: it was replaced or removed"
             return [_finding(text, f"Set {env_name('command_group')} to another name, or load the extension last")]
@@ -100,14 +119,15 @@ class Registration:
 
     def _in_tree(self) -> bool:
         try:
-            return self._bot.tree.get_command(self._group.name, guild=self._guild) is self._group
+            tree = self._tree
+            return tree is not None and tree.get_command(self._group.name, guild=self._guild) is self._group
         except Exception:  # noqa: BLE001 - a host's tree may be anything
             return False
 
     def _withdraw(self) -> None:
-        if self._in_tree():
+        if self._tree is not None and self._in_tree():
             try:
-                self._bot.tree.remove_command(self._group.name, guild=self._guild)
+                self._tree.remove_command(self._group.name, guild=self._guild)
             except Exception:
                 _logger.exception("The command tree did not remove /%s", self._group.name)
 
@@ -127,9 +147,7 @@ class Registration:
         if isinstance(error, app_commands.CommandAlreadyRegistered):
             text = f"/{name} is left out: {group}={name}, and the bot has a /{name} of its own"
             return _finding(text, f"Set {group} to another name")
-        text = (
-            f"/{name} is left out: the bot's command tree ({type(self._bot.tree).__name__}) refused it: {_line(error)}"
-        )
+        text = f"/{name} is left out: the bot's command tree ({type(self._tree).__name__}) refused it: {_line(error)}"
         return _finding(text, "See why its add_command refuses a group; until then use the dashboard or `cogmeter`")
 
     def _yielding(self, original: Callable[..., Any], hook: Hook) -> Callable[..., Any]:
@@ -154,12 +172,15 @@ class Registration:
 
     def _put_back(self, hook: Hook) -> None:
         try:
-            self._bot.tree.add_command(self._group, guild=self._guild)
+            if self._tree is not None:
+                self._tree.add_command(self._group, guild=self._guild)
         except Exception as error:  # noqa: BLE001 - the caller raises the host's own error
             hook.fault(error)
 
     async def _run(self) -> None:
-        tree, name = self._bot.tree, self._group.name
+        tree, name = self._tree, self._group.name
+        if tree is None:
+            return
         try:
             if self._sync:
                 registered = await tree.sync(guild=self._guild)

@@ -16,12 +16,11 @@ from cogmeter.alerts.model import Subject
 from cogmeter.notifiers.discord_channel.channel import BROKEN, NO_MENTIONS
 from cogmeter.render.embeds.statistics import chart_file
 from cogmeter.render.formatting import cut
+from cogmeter.watch.client import bot_of
 from cogmeter_storage.base import StorageError
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
-
-    from discord.ext import commands
 
     from cogmeter.cog.views import Buttons
     from cogmeter.monitor.monitor import Monitor
@@ -52,10 +51,11 @@ class AccessPolicy:
     It is checked at each use, because roles and teams change while the bot runs.
     """
 
-    def __init__(self, bot: commands.Bot, settings: Settings) -> None:
+    def __init__(self, bot: discord.Client, settings: Settings) -> None:
         self._bot = bot
         self._roles = settings.ops_role_ids
         self._guild_id = settings.guild_id
+        self._owners: frozenset[int] | None = None  # of a plain client; a bot has is_owner
 
     async def admits(self, interaction: discord.Interaction) -> bool:
         """Return whether this user may use the commands in this guild."""
@@ -64,7 +64,24 @@ class AccessPolicy:
         user = interaction.user
         if isinstance(user, discord.Member) and any(role.id in self._roles for role in user.roles):
             return True
-        return await self._bot.is_owner(user)
+        return await self._is_owner(user)
+
+    async def _is_owner(self, user: discord.User | discord.Member) -> bool:
+        """Return whether the user is the application's owner, or an admin or developer of its team."""
+        bot = bot_of(self._bot)
+        if bot is not None:
+            return await bot.is_owner(user)
+        if self._owners is None:
+            self._owners = owners_of(self._bot.application or await self._bot.application_info())
+        return user.id in self._owners
+
+
+def owners_of(application: discord.AppInfo) -> frozenset[int]:
+    """Return the ids of the users that ``Bot.is_owner`` would accept."""
+    if application.team is None:
+        return frozenset({application.owner.id})
+    roles = {discord.TeamMemberRole.admin, discord.TeamMemberRole.developer}
+    return frozenset(member.id for member in application.team.members if member.role in roles)
 
 
 @dataclass(frozen=True, slots=True)

@@ -95,6 +95,9 @@ def _size(status: StoreStatus) -> str:
 
 
 def _charts(monitor: Monitor) -> Iterator[Finding]:
+    if not monitor.settings.charts:
+        yield Finding("charts", well=True, text="off: PERFORMANCE_CHARTS=false")
+        return
     if reason := monitor.charts.unavailable_reason:
         yield Finding("charts", well=False, text=reason, advice=ADVICE)
         return

@@ -20,6 +20,11 @@ class Claimant(Protocol):
     loop: asyncio.AbstractEventLoop  # the loop on which it was started
 
     @property
+    def bot(self) -> object:
+        """Return its bot."""
+        ...
+
+    @property
     def title(self) -> str:
         """Return the name of its bot and its database."""
         ...
@@ -54,6 +59,11 @@ async def claim(recorder: Recorder, claimant: Claimant) -> None:
             await other.stop()
         elif other.loop is not asyncio.get_running_loop() and not other.loop.is_running():
             await other.abandon()
+        elif other.bot is claimant.bot:
+            raise RecorderInUseError(
+                f"cogmeter already monitors this bot ({other.title}): use either cogmeter.attach or the extension "
+                "cogmeter.cog, not both"
+            )
         else:
             raise RecorderInUseError(
                 f"cogmeter already monitors another bot in this process ({other.title}), and one process can monitor "

@@ -46,7 +46,7 @@ from cogmeter_storage.base import StorageError
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Collection, Mapping
 
-    from discord.ext import commands
+    import discord
 
     from cogmeter.alerts.incident_context import IncidentReader
     from cogmeter.diagnosis import Finding
@@ -83,11 +83,11 @@ class Monitor:
     overhead: Overhead
     loop: asyncio.AbstractEventLoop  # the loop on which it was started
 
-    def __init__(self, bot: commands.Bot, settings: Settings, *, recorder: Recorder | None = None) -> None:
+    def __init__(self, bot: discord.Client, settings: Settings, *, recorder: Recorder | None = None) -> None:
         """Build the parts; ``start`` starts them. The default ``recorder`` is the package's own."""
         self.settings = settings
         self.recorder = default_recorder if recorder is None else recorder
-        self.charts = ChartWorker()
+        self.charts = ChartWorker(idle_s=settings.chart_idle)
         self.faults: Counter[str] = Counter()  # of cogmeter, by part or job
         self.gauges: Mapping[str, float] = {}  # the newest sample of all surfaces
         self.began_ns = self.sampled_ns = now_ns()  # of its creation and of that sample

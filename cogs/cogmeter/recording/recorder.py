@@ -79,7 +79,7 @@ class Recorder:
         self.buffer = Buffer() if buffer is None else buffer
         self.names: list[tuple[str, str]] = [(OTHER, OTHER)]  # a series' number here is its place in this list
         self.add = self.buffer.add
-        self.markers = MarkerRecorder()
+        self.markers: MarkerRecorder = MarkerRecorder()
         self.errors = ErrorRecorder()
         self.running = RunningOperations()
         self.usage = UsageRecorder()
@@ -351,3 +351,6 @@ def _record(recorder: Recorder, numbers: dict[str, dict[str, int]]) -> Record:
 
     record.__doc__ = Record.__doc__
     return record
+
+
+default_recorder: Final[Recorder] = Recorder()  # passive: a list and two dictionaries until something is recorded

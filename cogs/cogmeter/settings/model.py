@@ -93,6 +93,15 @@ class Settings(BaseSettings):
         "Register the commands with Discord at the start. Leave it off if your bot syncs its command tree",
     )
 
+    charts: bool = setting(
+        True,
+        "true or false",
+        "Draw charts, in a worker process of about 60 MB; false: answers and alerts without charts",
+    )
+    chart_idle: float = setting(
+        60, "seconds", "How long the chart worker waits for the next chart before it ends", ge=1, le=86_400
+    )
+
     watch_commands: bool = setting(True, "true or false", "Record slash, context-menu, prefix and hybrid commands")
     watch_components: bool = setting(True, "true or false", "Record buttons, selects and modals")
     watch_acknowledgement: bool = setting(

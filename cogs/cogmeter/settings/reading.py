@@ -111,8 +111,9 @@ def _plain(name: str) -> str:
 
 
 def _near(name: str, known: Iterable[str]) -> str:
-    near = difflib.get_close_matches(name.upper(), known, n=1, cutoff=0.75)
-    return f"; did you mean {near[0]}?" if near else "; remove it"
+    names = {known_name.removeprefix(PREFIX): known_name for known_name in known}  # the prefix is no resemblance
+    near = difflib.get_close_matches(name.upper().removeprefix(PREFIX), names, n=1)
+    return f"; did you mean {names[near[0]]}?" if near else "; remove it"
 
 
 def _line(place: tuple[int | str, ...], message: str, value: object) -> str:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 from discord.ext import commands
 
 from cogmeter.recording.markers import EXTENSION
+from cogmeter.watch.client import AnyBot, bot_of
 from cogmeter.watch.hook import Hook
 from cogmeter.watch.surface import Surface, WatchContext, own_module
 
@@ -33,6 +34,7 @@ class Changes(Surface):
 
     name = "changes"
     setting = "watch_changes"
+    needs_bot = True
 
     def __init__(self, context: WatchContext) -> None:
         super().__init__(context)
@@ -63,6 +65,12 @@ class Changes(Surface):
                 self._compare()
             self._note()
         return {}
+
+    @property
+    def _bot(self) -> AnyBot:
+        bot = bot_of(self.context.bot)
+        assert bot is not None, "this surface needs a bot"
+        return bot
 
     def _changes(self, verb: str, label: Label) -> Callable[[Change, Hook], Change]:
         """Return the ``wrap`` of a method; ``label`` names its first argument."""
@@ -112,7 +120,7 @@ class Changes(Surface):
 
     def _cog(self, argument: Any) -> str | None:
         """Return the label of a cog or of a cog's name; None for cogmeter's own and for an unknown one."""
-        cog = self.context.bot.cogs.get(argument) if isinstance(argument, str) else argument
+        cog = self._bot.cogs.get(argument) if isinstance(argument, str) else argument
         return None if cog is None or own_module(type(cog)) else f"cog {cog.qualified_name}"
 
     def _mark(self, verb: str, name: str | None) -> None:
@@ -121,7 +129,7 @@ class Changes(Surface):
 
     def _note(self) -> None:
         """Remember the loaded extensions with their modules, and the cogs outside of extensions."""
-        bot = self.context.bot
+        bot = self._bot
         self._extensions = {name: module for name, module in bot.extensions.items() if _extension(name)}
         self._cogs = {
             name: cog

@@ -7,13 +7,14 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar, Final
 
 from cogmeter.diagnosis import Finding
+from cogmeter.watch.client import ClientEvents
 from cogmeter.watch.hook import HookState
 from cogmeter.watch.rest.clock_skew import ClockSkew
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Coroutine
+    from collections.abc import Callable, Coroutine, Iterable
 
-    from discord.ext import commands
+    import discord
 
     from cogmeter.alerts.model import LoopState
     from cogmeter.recording.recorder import Recorder
@@ -31,13 +32,17 @@ _logger = logging.getLogger("cogmeter.watch")
 class WatchContext:
     """The objects that every surface uses."""
 
-    bot: commands.Bot
+    bot: discord.Client  # a Bot or a plain Client; see client.py
     settings: Settings
     recorder: Recorder
     tracker: InteractionTracker  # the interactions and messages in progress
     skew: ClockSkew = field(default_factory=ClockSkew)  # updated with the Date header of each response of Discord
     replies: Replies | None = None  # of message listeners, while listeners are watched
     sees_requests: bool | None = None  # whether the hook that makes replies known is in place; None: not yet installed
+    events: ClientEvents = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.events = ClientEvents(self.bot)
 
 
 @dataclass(slots=True)
@@ -55,6 +60,7 @@ class Surface:
 
     name: ClassVar[str]
     setting: ClassVar[str]
+    needs_bot: ClassVar[bool] = False  # watches parts of discord.ext.commands, which a plain client does not have
 
     @classmethod
     def wanted(cls, settings: Settings) -> bool:
@@ -75,21 +81,18 @@ class Surface:
         if failed:
             self.fall_back(failed)
         for event, listener in self.listeners:
-            self.context.bot.add_listener(listener, event)
+            self.context.events.add(event, listener)
 
     async def remove(self) -> None:
         """Remove listeners and hooks in reverse order."""
         for event, listener in reversed(self.listeners):
-            self.context.bot.remove_listener(listener, event)
+            self.context.events.remove(event, listener)
         for hook in reversed(self.hooks):
             hook.remove()
 
     def findings(self) -> list[Finding]:
         """Return the findings for ``/perf doctor``: one for each failed hook, or one if all work."""
-        bad = [hook for hook in self.hooks if hook.state is not HookState.ON or hook.faults]
-        if not bad:
-            return [Finding(self.name, well=True, text=IN_PLACE)]
-        return [_finding(self.name, hook) for hook in bad]
+        return hook_findings(self.name, self.hooks) or [Finding(self.name, well=True, text=IN_PLACE)]
 
     def sample(self) -> dict[str, float]:
         """Return gauges by metric name, with the unit in the name; called every PERFORMANCE_SAMPLE_INTERVAL."""
@@ -98,6 +101,11 @@ class Surface:
     def loops(self) -> list[LoopState]:
         """Return background loops and jobs that should run and do not; called whenever samples are taken."""
         return []
+
+
+def hook_findings(name: str, hooks: Iterable[Hook]) -> list[Finding]:
+    """Return a finding for each hook that is not in place or had faults."""
+    return [_finding(name, hook) for hook in hooks if hook.state is not HookState.ON or hook.faults]
 
 
 def _finding(name: str, hook: Hook) -> Finding:

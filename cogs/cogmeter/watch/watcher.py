@@ -14,6 +14,7 @@ from cogmeter.watch.background.jobs import Jobs
 from cogmeter.watch.background.listeners import Listeners
 from cogmeter.watch.background.loops import BackgroundLoops
 from cogmeter.watch.changes import Changes
+from cogmeter.watch.client import bot_of
 from cogmeter.watch.dependencies.http import HttpClients
 from cogmeter.watch.event_loop.stalls import StallWatch
 from cogmeter.watch.gateway import Gateway
@@ -28,11 +29,11 @@ from cogmeter.watch.memory.memory import MemoryWatch
 from cogmeter.watch.outcomes import cause_of
 from cogmeter.watch.resources import Resources
 from cogmeter.watch.rest.rest import Rest
-from cogmeter.watch.surface import IN_PLACE, Surface, WatchContext
+from cogmeter.watch.surface import IN_PLACE, Surface, WatchContext, hook_findings
 from cogmeter.watch.unhandled_errors import UnhandledErrors
 
 if TYPE_CHECKING:
-    from discord.ext import commands
+    import discord
 
     from cogmeter.alerts.model import GrownObjects, LoopState
     from cogmeter.recording.recorder import Recorder
@@ -66,19 +67,19 @@ SURFACES: Final[tuple[type[Surface], ...]] = (
 
 
 class Watcher:
-    """The surfaces of one bot. A surface that fails as a whole is reported, and the others continue."""
+    """The surfaces of one bot or plain client. One that fails as a whole is reported, and the others continue."""
 
-    def __init__(self, bot: commands.Bot, settings: Settings, recorder: Recorder) -> None:
+    def __init__(self, bot: discord.Client, settings: Settings, recorder: Recorder) -> None:
         self.tracker = InteractionTracker(recorder, slow_ms=settings.trace_threshold)
         self._recorder = recorder
         context = WatchContext(bot, settings, recorder, self.tracker)
-        self.skew = context.skew
+        self.skew, self.events = context.skew, context.events
         self._bot = bot
         self.surfaces: list[Surface] = []
         self.failed: dict[str, str] = {}
         for surface in SURFACES:
             try:
-                if surface.wanted(settings):
+                if surface.wanted(settings) and not (surface.needs_bot and bot_of(bot) is None):
                     self.surfaces.append(surface(context))
             except Exception as error:  # noqa: BLE001 - logged there; the other surfaces continue
                 self._fail(surface.name, error)
@@ -173,4 +174,5 @@ class Watcher:
         others = [finding for finding in findings if finding.text != IN_PLACE]
         advice = "See the log; the other surfaces work"
         others += [Finding(name, well=False, text=error, advice=advice) for name, error in self.failed.items()]
+        others += hook_findings("events", self.events.hooks)
         return [Finding("hooks", well=True, text=f"in place: {', '.join(in_place) or 'none'}"), *others]

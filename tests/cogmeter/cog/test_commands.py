@@ -44,6 +44,21 @@ async def test_summary_answers_with_figures_services_and_a_chart(move_in):
         assert any("'type': 5" in str(request) for request in home.env.http_requests)  # deferred first
 
 
+async def test_switched_off_charts_are_missing_and_only_the_doctor_says_so(move_in):
+    async with move_in(PERFORMANCE_CHARTS="false") as home:
+        seed()
+        await home.flushed()
+        for command in ("perf summary", "perf stats"):
+            options = {"service": "knowledge-graph"} if command.endswith("stats") else {}
+            message = (await home.owner.slash(home.channel, command, **options)).response
+            assert fields(message)["Success Rate"]
+            assert message.attachments == []
+            assert "chart" not in str(message.embeds[0].to_dict()).lower()
+        doctor = (await home.owner.slash(home.channel, "perf doctor")).response.embeds[0].description
+        assert "✓ **charts**: off: PERFORMANCE\\_CHARTS=false" in doctor
+        assert home.monitor.charts.state == "not running, 0 charts drawn"
+
+
 async def test_stats_answers_with_percentiles_slowest_operations_and_errors(move_in):
     async with move_in() as home:
         seed()

@@ -35,7 +35,10 @@ BEFORE_US: Final = 20 * MINUTE_US  # of normal operation, shown before the breac
 
 
 class ChartBuilder:
-    """Builds and draws charts. A chart that cannot be drawn is a Picture with the reason, not an exception."""
+    """Builds and draws charts. A chart that cannot be drawn is a Picture with the reason, not an exception.
+
+    With PERFORMANCE_CHARTS=false there is no picture and no reason: only the doctor says so.
+    """
 
     def __init__(
         self,
@@ -60,6 +63,8 @@ class ChartBuilder:
 
     async def draw(self, chart: Chart) -> Picture:
         """Draw a chart; log and count a failure, and return a picture without PNG."""
+        if not self._settings.charts:
+            return Picture(chart)
         try:
             return Picture(chart, await self._worker.draw(chart))
         except ChartError as error:
@@ -84,6 +89,8 @@ class ChartBuilder:
 
     async def breach(self, alert: Alert) -> Picture | None:
         """Draw the measured value around a breach with its threshold; None if nothing is recorded of it."""
+        if not self._settings.charts:
+            return None
         # The bot as a whole has no series of its own: its gauge is drawn over the operations of all services.
         service, operation = (None, None) if alert.service == BOT else (alert.service, alert.operation or None)
         try:

@@ -13,6 +13,7 @@ import matplotlib as mpl
 import numpy as np
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from matplotlib.text import Text
 from matplotlib.ticker import FixedFormatter, FixedLocator, Formatter, Locator, NullLocator
 
 from cogmeter.render import formatting, palette
@@ -49,7 +50,7 @@ class Painter:
         self._style = _style()
         with mpl.rc_context(self._style):
             self._figure = Figure()
-            self._canvas: Any = FigureCanvasAgg(self._figure)  # its methods have no annotations
+            FigureCanvasAgg(self._figure)
             self._upper = self._figure.add_axes(_UPPER)
             self._lower = self._figure.add_axes(_LOWER, sharex=self._upper)
             for axis in (self._upper.xaxis, self._upper.yaxis, self._lower.xaxis, self._lower.yaxis):
@@ -82,8 +83,17 @@ class Painter:
             plots.breaches(self._upper, self._lower, chart)
             label = plots.thresholds(self._upper, self._lower, chart)
             plots.markers(self._upper, self._lower, chart, self.fonts, label)
-            self._canvas.draw()
-        return encode_png(np.asarray(self._canvas.buffer_rgba()))
+            canvas: Any = self._figure.canvas  # its methods have no annotations
+            canvas.draw()
+            png = encode_png(np.asarray(canvas.buffer_rgba()))
+            self._release_pixels()
+        return png
+
+    def _release_pixels(self) -> None:
+        """Free the 6 MB of the picture: the process may be idle after it."""
+        FigureCanvasAgg(self._figure)  # takes the place of the present one
+        for text in self._figure.findobj(Text):
+            text._renderer = None  # type: ignore[attr-defined]  # noqa: SLF001 - each text keeps the last one
 
     def _remove_previous(self) -> None:
         """Remove the previous picture's content; ``Axes.clear`` would build every tick and spine again."""

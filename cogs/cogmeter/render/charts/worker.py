@@ -12,9 +12,13 @@ import contextlib
 import os
 import struct
 import sys
-from typing import BinaryIO, Protocol
+import warnings
+from typing import TYPE_CHECKING, BinaryIO, Protocol, cast
 
 from cogmeter.render.charts.chart import Chart
+
+if TYPE_CHECKING:
+    from types import ModuleType
 
 REQUEST = struct.Struct(">I")
 ANSWER = struct.Struct(">cI")
@@ -59,6 +63,9 @@ class _Unavailable:
 
 
 def _painter() -> _Draws:
+    # matplotlib imports its three-dimensional axes only if it can, and warns if it cannot.
+    sys.modules["mpl_toolkits.mplot3d"] = cast("ModuleType", None)
+    warnings.filterwarnings("ignore", "Unable to import Axes3D")
     import matplotlib as mpl
 
     from cogmeter.render.charts.painter import Painter

@@ -37,7 +37,7 @@ class ChartWorker:
     gets the cached picture. Times are in seconds.
     """
 
-    def __init__(self, *, timeout_s: float = 20.0, idle_s: float = 300.0, cache_s: float = 5.0) -> None:
+    def __init__(self, *, timeout_s: float = 20.0, idle_s: float = 60.0, cache_s: float = 5.0) -> None:
         self._timeout_s = timeout_s
         self._idle_s = idle_s
         self._cache_s = cache_s

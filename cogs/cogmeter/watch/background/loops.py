@@ -19,6 +19,7 @@ from cogmeter.recording.operation import error_text, now_ns
 from cogmeter.recording.service_names import TASKS
 from cogmeter.watch.background.coroutines import objects_in
 from cogmeter.watch.background.overdue import Progress, overdue
+from cogmeter.watch.client import bot_of
 from cogmeter.watch.hook import Hook
 from cogmeter.watch.names import fitted, qualified
 from cogmeter.watch.outcomes import cause_of, outcome_of
@@ -109,7 +110,8 @@ class BackgroundLoops(Surface):
 
     def _removed(self, loop: AnyLoop) -> bool:
         cog = getattr(loop, "_injected", None)  # the object whose method the loop is; no public name
-        return isinstance(cog, commands.Cog) and self.context.bot.get_cog(cog.qualified_name) is not cog
+        bot = bot_of(self.context.bot)
+        return bot is not None and isinstance(cog, commands.Cog) and bot.get_cog(cog.qualified_name) is not cog
 
     def _overdue(self, loop: AnyLoop) -> LoopState | None:
         """Return the state of an overdue loop; None if it is not overdue or this is unknown."""

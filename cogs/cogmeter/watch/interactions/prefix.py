@@ -11,6 +11,7 @@ from discord.ext import commands
 
 from cogmeter.recording import running, service_names, tracing
 from cogmeter.recording.operation import error_text, now_ns
+from cogmeter.watch.client import bot_of
 from cogmeter.watch.hook import Hook, Overrides
 from cogmeter.watch.interactions.arrivals import message_arrived_ns
 from cogmeter.watch.interactions.people import Who
@@ -43,6 +44,7 @@ class PrefixCommands(Surface):
 
     name = "prefix commands"
     setting = "watch_commands"
+    needs_bot = True
 
     def __init__(self, context: WatchContext) -> None:
         super().__init__(context)
@@ -196,7 +198,8 @@ class PrefixCommands(Surface):
         self.context.tracker.finish(pending, service_names.COMMANDS, pending.label, outcome=outcome, error=error)
 
     def _see_all(self) -> None:
-        for command in list(self.context.bot.walk_commands()):
+        bot = bot_of(self.context.bot)
+        for command in [] if bot is None else list(bot.walk_commands()):
             self._see(command)
 
     def _see(self, command: commands.Command[Any, ..., Any]) -> None:

@@ -9,6 +9,7 @@ from discord import InteractionType, app_commands
 from discord.ext import commands
 
 from cogmeter.recording import running, service_names, tracing
+from cogmeter.watch.client import tree_of
 from cogmeter.watch.hook import Hook, Overrides
 from cogmeter.watch.interactions.tracker import AUTOCOMPLETE, COMMAND, PendingInteraction
 from cogmeter.watch.surface import Surface, WatchContext, own_module
@@ -40,7 +41,7 @@ class SlashCommands(Surface):
 
     def __init__(self, context: WatchContext) -> None:
         super().__init__(context)
-        self._tree = Hook(TREE, context.bot.tree, "_call", self._called, expects=["interaction"])
+        self._tree = self._tree_hook()
         self._sees_all = True  # every command is hooked: the tree refused an interaction without a command
 
     def prepare(self) -> None:
@@ -53,8 +54,9 @@ class SlashCommands(Surface):
             Hook("hybrid slash commands", hybrid, "_invoke_with_namespace", self._invoked, expects=invoke),
             Hook("context menus", app_commands.ContextMenu, "_invoke", self._invoked, expects=menu),
             Hook("autocomplete", app_commands.Command, "_invoke_autocomplete", self._invoked, expects=complete),
-            self._tree,
         ]
+        if tree_of(self.context.bot) is not None:
+            self.hooks.append(self._tree)
         owners = (app_commands.Command, hybrid, app_commands.ContextMenu)
         names = ("_invoke_with_namespace", "_invoke", "_invoke_autocomplete")
         self._overrides = Overrides(self.hooks, self._invoked, [(owner, name) for owner in owners for name in names])
@@ -66,6 +68,17 @@ class SlashCommands(Surface):
             self.listeners.append(("on_app_command_completion", self._on_completion))
         if any(hook.name == TREE for hook in failed):
             self.listeners.append(("on_interaction", self._on_interaction))
+
+    def sample(self) -> dict[str, float]:
+        """Hook a tree that a plain client created later. There are no gauges."""
+        if self._tree not in self.hooks and tree_of(self.context.bot) is not None:
+            self._tree = self._tree_hook()
+            self._tree.install()
+            self.hooks.append(self._tree)
+        return {}
+
+    def _tree_hook(self) -> Hook:
+        return Hook(TREE, tree_of(self.context.bot), "_call", self._called, expects=["interaction"])
 
     def _invoked(self, original: Invoke, hook: Hook) -> Invoke:
         async def invoke(command: Any, interaction: discord.Interaction, *arguments: Any) -> Any:
@@ -130,7 +143,7 @@ class SlashCommands(Surface):
     def _see(self, interaction: discord.Interaction) -> None:
         """Hook a command whose class overrides how it is invoked."""
         try:
-            tree, data = self.context.bot.tree, cast("Any", interaction.data)
+            tree, data = cast("Any", tree_of(self.context.bot)), cast("Any", interaction.data)
             if data.get("type", 1) == 1:
                 self._overrides.see(tree._get_app_command_options(data)[0])  # noqa: SLF001 - interaction.command would remember it, and a host's check may still change the data
             else:

@@ -8,13 +8,14 @@ from types import FunctionType, ModuleType
 from typing import TYPE_CHECKING, Any, Final
 
 from cogmeter.recording.frames import HOST, owner_of
+from cogmeter.watch.client import bot_of
 from cogmeter.watch.memory.heap import MOST_TASKS
 from cogmeter.watch.surface import own_module
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterator, Mapping
 
-    from discord.ext import commands
+    import discord
 
     from cogmeter.watch.memory.heap import HeapWalk
 
@@ -32,13 +33,15 @@ _STATE: Final = "discord.py's connection state"
 _PRIMITIVE: Final = (str, int, float, complex, bytes, bool, type(None))
 
 
-def walk_all(bot: commands.Bot, heap: HeapWalk, *, known_tasks: int) -> Generator[None, None, None]:
+def walk_all(bot: discord.Client, heap: HeapWalk, *, known_tasks: int) -> Generator[None, None, None]:
     """Walk from every owner: the host's own first, so that objects that libraries share with it count for the host."""
     modules = [module for module in list(sys.modules.values()) if type(module) is ModuleType]
     state, loop = bot._connection, asyncio.get_running_loop()  # noqa: SLF001 - see gateway.py
-    cogs = [cog for cog in bot.cogs.values() if not own_module(type(cog))]
+    host_bot = bot_of(bot)
+    all_cogs = [] if host_bot is None else list(host_bot.cogs.values())
+    cogs = [cog for cog in all_cogs if not own_module(type(cog))]
     heap.skip(bot, vars(bot), state, vars(state), loop, asyncio.current_task(), heap, vars(heap))
-    for cog in bot.cogs.values():
+    for cog in all_cogs:
         heap.skip(cog, vars(cog))
     for number, module in enumerate(modules):
         heap.skip(module, vars(module))

@@ -25,9 +25,11 @@ async def show_chart(monitor: Monitor, params: ServiceRangeParams) -> web.Respon
     """Return the chart that Discord shows, as a PNG.
 
     Raises:
-        Problem: 503; the chart worker cannot draw it now.
+        Problem: 404; charts are switched off. 503; the chart worker cannot draw it now.
         UnknownNameError: nothing is stored under that service or operation.
     """
+    if not monitor.settings.charts:
+        raise Problem.of(404, "Charts are switched off: PERFORMANCE_CHARTS=false.")
     now = now_us()
     span = params.span(now)
     if params.since is not None or params.until is not None:

@@ -8,6 +8,7 @@ import pytest
 from factories import make_alert
 
 from cogmeter.query.query import Query
+from cogmeter.query.records import Period
 from cogmeter.recording.markers import MarkerRecorder
 from cogmeter.recording.service_names import BOT
 from cogmeter.render.charts.builder import ChartBuilder
@@ -56,3 +57,13 @@ async def test_an_alert_on_the_whole_bot_shows_its_gauge_above_all_interactions(
 
 async def test_an_alert_on_what_was_never_recorded_has_no_picture(artist, alert):
     assert await artist.breach(dataclasses.replace(alert, operation="Feed.poll")) is None
+
+
+async def test_switched_off_no_process_starts_and_no_picture_has_an_excuse(artist, alert):
+    artist._settings = Settings(charts=False)
+    assert await artist.breach(alert) is None
+    timeline = await artist._query.timeline("graph", None, Period.HOUR)
+    picture = await artist.timeline(timeline, response_time_ms=1_000, statistic="average")
+    assert (picture.drawn, picture.problem) == (False, "")
+    assert artist._worker.state == "not running, 0 charts drawn"
+    assert not artist._faults
