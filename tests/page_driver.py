@@ -11,11 +11,15 @@ if TYPE_CHECKING:
     from browser import Page
 
 # Pages as they are of a bot of which nothing is known, and of ``large_dataset``.
-EMPTY = ["/performance/errors", "/performance/discord", "/performance/cost", "/performance/alerts", "/performance"]
+EMPTY = [
+    *("/performance/errors", "/performance/usage", "/performance/discord", "/performance/cost"),
+    *("/performance/alerts", "/performance"),
+]
 FULL = [
     "/performance",
     "/performance/errors",
     "/performance/errors?group=99",
+    "/performance/usage",
     "/performance/discord",
     "/performance/cost",
     "/performance/alerts",

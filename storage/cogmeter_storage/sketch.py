@@ -73,6 +73,11 @@ class Sketches:
         """The number of values in memory, about eight bytes each."""
         return len(self._small) + len(self._large) * _REGISTERS // 8
 
+    @property
+    def keys(self) -> list[int]:
+        """The keys of the sketches."""
+        return [*_groups(self._small)[0].tolist(), *self._large]
+
     def __bool__(self) -> bool:
         return bool(self._small.size or self._large)
 
@@ -92,15 +97,15 @@ class Sketches:
 
     def counts(self) -> dict[int, int]:
         """Return the estimated number of people of each key."""
-        keys, sizes = np.unique(self._small >> _HASH_BITS, return_counts=True)
+        keys, _, sizes = _groups(self._small)
         counts = dict(zip(keys.tolist(), sizes.tolist(), strict=True))
         counts.update((key, round(_estimate(registers))) for key, registers in self._large.items())
         return counts
 
     def encode(self, row: tuple[int, int]) -> bytes:
         """Return the bytes; the checksum also covers ``row``, the tier and start of the slot."""
-        keys, place = np.unique(self._small >> _HASH_BITS, return_inverse=True)
-        values = (place.astype(np.int64) << _HASH_BITS) | (self._small & _HASH_MASK)
+        keys, _, sizes = _groups(self._small)
+        values = (np.repeat(np.arange(keys.size), sizes) << _HASH_BITS) | (self._small & _HASH_MASK)
         width = _low_width(keys.size, values.size)
         bitmap = np.zeros(int(values[-1] >> width) + values.size if values.size else 0, dtype=np.uint8)
         bitmap[(values >> width) + np.arange(values.size)] = 1
@@ -189,9 +194,16 @@ def _unpacked(packed: NDArray[np.uint8], values: int, width: int) -> Keys:
     return np.packbits(bits, axis=1, bitorder="little").view("<u4").reshape(-1).astype(np.int64)
 
 
+def _groups(values: Keys) -> tuple[Keys, Keys, Keys]:
+    """Return the keys in rising values, and where the values of each begin and how many they are."""
+    keys = values >> _HASH_BITS
+    bounds = np.flatnonzero(np.diff(keys, prepend=-1, append=-1)) if keys.size else np.zeros(1, np.intp)
+    return keys[bounds[:-1]], bounds[:-1], np.diff(bounds)
+
+
 def _limited(values: Keys, large: dict[int, Registers]) -> Sketches:
     """Return the sketches of rising unique values and of registers; small ones beyond SPARSE become registers."""
-    keys, starts, sizes = np.unique(values >> _HASH_BITS, return_index=True, return_counts=True)
+    keys, starts, sizes = _groups(values)
     grown = sizes > SPARSE
     if large:
         grown |= np.isin(keys, [*large])

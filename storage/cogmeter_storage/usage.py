@@ -29,15 +29,19 @@ class PeopleKind(enum.IntEnum):
     GUILD = 1
 
 
-@dataclass(frozen=True, slots=True)
+def people_key(series: int, kind: PeopleKind) -> int:
+    """Return the number under which the users or the guilds of a series are counted."""
+    return series * len(PeopleKind) + kind
+
+
+@dataclass(frozen=True, slots=True, eq=False)
 class UsageBatch:
     """The usage between two flushes; it belongs to the hour of ``at_us``."""
 
     at_us: int
-    users: Mapping[int, NDArray[np.uint64]] = field(default_factory=dict)  # series id -> hashes; they may repeat
-    guilds: Mapping[int, NDArray[np.uint64]] = field(default_factory=dict)
+    keys: NDArray[np.int64]  # one for each user and guild that was seen, see people_key; they may repeat
+    hashes: NDArray[np.uint64]  # the keyed 64-bit hash of each
     counts: Mapping[tuple[str, str], int] = field(default_factory=dict)  # (kind, name) -> how often
-    used: Collection[int] = ()  # further series that were used, by nobody whose id is known
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,16 +55,16 @@ class DistinctCounts:
 class UsageStore(Protocol):
     """The stored usage: ``store.usage``. Every method may raise StorageError, as in Store.
 
-    Each hour and each day (UTC) has one slot of sketches. The sketches of hours are kept as long as operations, in
-    whole days, those of days and the counts as long as hours. A person cannot be removed from a sketch, which does not
+    Each hour and each day (UTC) has one slot of sketches. The sketches of hours are kept for two whole days, those of
+    days and the counts as long as the hours of operations. A person cannot be removed from a sketch, which does not
     identify anybody.
     """
 
     async def add(self, batch: UsageBatch) -> None:
         """Store a batch in one transaction. A cancelled call has stored everything or nothing.
 
-        A later batch may belong to an earlier hour. Raises ValueError for a count below 1 or an invalid series id;
-        nothing is stored then.
+        A later batch may belong to an earlier hour. Raises ValueError for a count below 1 or an invalid key; nothing is
+        stored then.
         """
         ...
 

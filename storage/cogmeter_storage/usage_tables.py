@@ -18,6 +18,7 @@ USAGE_TABLES: tuple[str, ...] = (
     CREATE TABLE usage_part (
         id INTEGER PRIMARY KEY AUTOINCREMENT,
         start_us INTEGER NOT NULL,
+        at_us INTEGER NOT NULL,
         data BLOB NOT NULL
     )
     """,

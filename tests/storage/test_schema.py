@@ -179,7 +179,7 @@ async def test_an_upgrade_to_usage_changes_no_row_and_no_answer_of_a_view(tmp_pa
         (group,) = await store.errors.groups(0, 2**60)
         assert (group.count, group.users, group.guilds, len(group.days)) == (63, 4, 1, 3)
         assert not (await store.verify())
-        await store.usage.add(UsageBatch(noon, {3: np.array([5 << 40], np.uint64)}))
+        await store.usage.add(UsageBatch(noon, np.array([6]), np.array([5 << 40], np.uint64)))
         assert await store.usage.distinct(0, 2**60, groups={3: 0}) == [DistinctCounts(1, 0)]
     assert before <= dump(path)
     assert rows_of(path, *views) == shown

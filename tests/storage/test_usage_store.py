@@ -15,22 +15,23 @@ from hypothesis import strategies as st
 
 from cogmeter_storage import Retention
 from cogmeter_storage.model import DAY_US, HOUR_US, MINUTE_US
-from cogmeter_storage.usage import CONTEXT, JOINED, LEFT, LOCALE, DistinctCounts, UsageBatch
+from cogmeter_storage.usage import CONTEXT, JOINED, LEFT, LOCALE, DistinctCounts, PeopleKind, UsageBatch, people_key
 
 MIDNIGHT = 1_750_032_000_000_000  # 2025-06-16 00:00:00 UTC
 LIMIT = 0.03
 HASHES = np.random.default_rng(1).integers(0, 2**64, 100_000, dtype=np.uint64)
 
 
-def batch(at_us, users=None, guilds=None, counts=None, **others):
+def batch(at_us, users=None, guilds=None, counts=None):
     """Users and guilds are numbers of HASHES by series."""
-    return UsageBatch(
-        at_us,
-        {series: HASHES[[*numbers]] for series, numbers in (users or {}).items()},
-        {series: HASHES[[*numbers]] for series, numbers in (guilds or {}).items()},
-        counts or {},
-        **others,
-    )
+    found = [
+        (people_key(series, kind), number)
+        for kind, by_series in zip(PeopleKind, (users or {}, guilds or {}), strict=True)
+        for series, numbers in by_series.items()
+        for number in numbers
+    ]
+    keys, numbers = np.array(found, np.int64).reshape(-1, 2).T
+    return UsageBatch(at_us, keys, HASHES[numbers], counts or {})
 
 
 async def test_users_and_guilds_are_counted_once_by_group(store, noon):
@@ -91,9 +92,12 @@ async def test_counts_are_summed_by_kind_and_name(store, noon):
 
 async def test_the_last_use_of_a_series_is_the_latest_batch_that_had_it(store, noon):
     await store.usage.add(batch(noon + 9, {1: [1]}))
-    await store.usage.add(batch(noon + 5, {1: [2]}, {2: [2]}, used=[3]))
-    assert await store.usage.last_use([1, 2, 3, 4]) == {1: noon + 9, 2: noon + 5, 3: noon + 5}
+    await store.usage.add(batch(noon + 5, {1: [2]}, {2: [2]}))
+    assert await store.usage.last_use([1, 2, 3, 4]) == {1: noon + 9, 2: noon + 5}
     assert await store.usage.last_use([]) == {}
+    await store.fold(now_us=noon + DAY_US)
+    await store.usage.add(batch(noon + 7, {1: [1], 2: [3]}))
+    assert await store.usage.last_use([1, 2, 3]) == {1: noon + 9, 2: noon + 7}
 
 
 async def test_an_invalid_batch_is_refused_and_nothing_is_stored(store, noon):
@@ -102,9 +106,8 @@ async def test_an_invalid_batch_is_refused_and_nothing_is_stored(store, noon):
         batch(noon, {0: [1]}, counts={(JOINED, ""): 1}),
         batch(noon, guilds={-2: [1]}),
         batch(noon, {2**34: [1]}),
-        batch(noon, {1: [1]}, used=[0]),
     ):
-        with pytest.raises(ValueError, match=r"count|series"):
+        with pytest.raises(ValueError, match=r"count|key"):
             await store.usage.add(wrong)
     assert await store.usage.distinct(0, 2**60, groups={1: 0}) == [DistinctCounts(0, 0)]
     assert await store.usage.counts(0, 2**60, [JOINED]) == {}

@@ -22,6 +22,7 @@ from cogmeter_bot.cli.slow import slow
 from cogmeter_bot.cli.summary import stats, summary
 from cogmeter_bot.cli.text import echo
 from cogmeter_bot.cli.transfer import export, import_file
+from cogmeter_bot.cli.usage import usage
 from cogmeter_bot.errors import WRONG_USAGE
 
 if TYPE_CHECKING:
@@ -36,6 +37,7 @@ COMMANDS: Final = (
     errors,
     slow,
     running,
+    usage,
     live,
     dashboard,
     doctor,

@@ -20,6 +20,7 @@ from cogmeter.schemas.errors import ErrorGroupDetail, ErrorGroupPage, Errors
 from cogmeter.schemas.health import HealthAnswer, ServicesHealthAnswer
 from cogmeter.schemas.operations import OperationPage, RunningPage, Slowest
 from cogmeter.schemas.statistics import Dashboard, Series, ServiceAnswer
+from cogmeter.schemas.usage import UsageAnswer
 from cogmeter.times import iso
 from cogmeter_bot.errors import NoDataError, RequestError
 from cogmeter_bot.sources.base import ExportStream
@@ -140,6 +141,10 @@ class ApiSource:
     async def running(self, *, limit: int) -> RunningPage:
         """Implement Source.running."""
         return await self._get(RunningPage, f"{_API}/running", {"limit": str(limit)})
+
+    async def usage(self, time_range: Range) -> UsageAnswer:
+        """Implement Source.usage."""
+        return await self._get(UsageAnswer, f"{_API}/usage", _range(time_range))
 
     async def service_names(self) -> list[str]:
         """Return the services that were active in the last day; see Source."""

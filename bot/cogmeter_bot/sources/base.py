@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from cogmeter.schemas.errors import ErrorGroupDetail, ErrorGroupPage, Errors
     from cogmeter.schemas.operations import OperationPage, RunningPage, Slowest
     from cogmeter.schemas.statistics import Dashboard, Series, ServiceAnswer
+    from cogmeter.schemas.usage import UsageAnswer
     from cogmeter_bot.sources.diagnosis import Diagnosis
 
 
@@ -77,6 +78,10 @@ class Source(Protocol):
 
     async def running(self, *, limit: int) -> RunningPage:
         """Return the operations that run now, longest first; a database raises NotLiveError."""
+        ...
+
+    async def usage(self, time_range: Range) -> UsageAnswer:
+        """Return who uses what."""
         ...
 
     async def service_names(self) -> list[str]:

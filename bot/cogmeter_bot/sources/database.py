@@ -16,6 +16,7 @@ from cogmeter.schemas.base import TimeRange
 from cogmeter.schemas.errors import error_group_detail, error_group_page, errors
 from cogmeter.schemas.operations import OperationAnswer, OperationPage, operation_page, slowest
 from cogmeter.schemas.statistics import dashboard, series, service_stats
+from cogmeter.schemas.usage import usage_answer
 from cogmeter_bot.errors import NoDataError, NotLiveError, RequestError
 from cogmeter_bot.sources.base import ExportStream
 from cogmeter_bot.sources.diagnosis import Diagnosis, database_findings
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
     from cogmeter.schemas.errors import ErrorGroupDetail, ErrorGroupPage, Errors
     from cogmeter.schemas.operations import RunningPage, Slowest
     from cogmeter.schemas.statistics import Dashboard, Series, ServiceAnswer
+    from cogmeter.schemas.usage import UsageAnswer
     from cogmeter.settings import Settings
     from cogmeter_storage import Store
     from cogmeter_storage.model import OperationRecord
@@ -141,6 +143,12 @@ class DatabaseSource:
             f"{self.name} does not show what runs now: only the running bot knows. "
             "Read its API: --url http://127.0.0.1:3000, or set COGMETER_URL."
         )
+
+    async def usage(self, time_range: Range) -> UsageAnswer:
+        """Implement Source.usage."""
+        await self._require_data()
+        with _source_errors():
+            return await usage_answer(self._query, time_range)
 
     async def service_names(self) -> list[str]:
         """Implement Source.service_names."""

@@ -18,6 +18,7 @@ from cogmeter.cog import (
     running,
     statistics,
     thresholds,
+    usage,
     weekly_report,
 )
 from cogmeter.cog.registration import Registration
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
 FAMILIES: Final[tuple[Callable[[app_commands.Group, Responder], None], ...]] = (
     statistics.add,
     running.add,
+    usage.add,
     alerts.add,
     thresholds.add,
     mutes.add,

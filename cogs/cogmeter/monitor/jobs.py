@@ -8,8 +8,10 @@ from typing import TYPE_CHECKING, Final
 
 from cogmeter.monitor.heartbeat import Heartbeat
 from cogmeter.query.query import now_us
+from cogmeter.query.usage import register_commands
 from cogmeter.recording.operation import now_ns
 from cogmeter.watch.gateway import connection_problem
+from cogmeter.watch.registered_commands import command_names
 from cogmeter_storage.model import Retention
 
 if TYPE_CHECKING:
@@ -17,6 +19,7 @@ if TYPE_CHECKING:
 
 FOLD_INTERVAL_S: Final = 60.0
 KEEP_INTERVAL_S: Final = 3600.0
+REGISTERED_INTERVAL_S: Final = 300.0
 
 _logger = logging.getLogger("cogmeter.runtime")
 
@@ -28,6 +31,7 @@ def schedule_jobs(monitor: Monitor) -> None:
     schedule.every(settings.sample_interval, "samples", partial(sample, monitor))
     schedule.every(FOLD_INTERVAL_S, "roll-up", partial(fold, monitor))
     schedule.every(KEEP_INTERVAL_S, "baselines", monitor.alerting.keep)
+    schedule.every(REGISTERED_INTERVAL_S, "registered commands", partial(note_commands, monitor))
     schedule.every(settings.cleanup_interval_minutes * 60, "clean-up", partial(clean, monitor))
     if settings.heartbeat_url is not None:
         with monitor.parts.guard("heartbeat", "none is sent"):
@@ -49,6 +53,12 @@ async def sample(monitor: Monitor) -> None:
 async def fold(monitor: Monitor) -> None:
     """Fold finished minutes into hours and days."""
     await monitor.store.fold(now_us=now_us())
+
+
+async def note_commands(monitor: Monitor) -> None:
+    """Store the names of the bot's commands, and when each was first seen: some of them are never used."""
+    if monitor.settings.usage and monitor.bot.is_ready():
+        await register_commands(monitor.store, command_names(monitor.bot), now_us())
 
 
 async def clean(monitor: Monitor) -> None:

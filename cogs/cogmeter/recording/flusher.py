@@ -14,7 +14,7 @@ from cogmeter.recording.buffer import FIELDS
 from cogmeter.recording.losses import LossReporter
 from cogmeter.recording.markers import ERROR, came_back, store_markers
 from cogmeter.recording.rows import Batch
-from cogmeter.recording.usage import batch_of
+from cogmeter.recording.usage_batches import batch_of
 from cogmeter_storage.base import CorruptStoreError, DetachedStoreError, StorageError
 from cogmeter_storage.clock import AHEAD_US, clock
 
@@ -33,7 +33,7 @@ BATCH = 10_000  # operations per batch; sorting and counting more would block th
 EARLY = 5_000  # operations that start a flush before the interval is over
 FIRST_RETRY_S, LAST_RETRY_S = 1.0, 60.0
 TRACES = 200  # stored per flush
-USAGE_INTERVAL_S = 5.0  # between two batches of usage: a transaction each second would cost more than all the rest
+USAGE_INTERVAL_S = 10.0  # between two batches of usage: one each second would cost as much as the operations
 STALE_S = 30.0  # a flush is due every second
 READINGS, READ_NS = 5, 20_000  # of both clocks, until one takes at most READ_NS
 ATTEMPTS = 3  # attempts at a batch that fails for another reason than the store

@@ -10,12 +10,13 @@ from cogmeter.recording.service_names import COMMANDS, COMPONENTS, REPLIES
 from cogmeter.times import utc
 
 if TYPE_CHECKING:
-    from collections.abc import Collection
+    from collections.abc import Collection, Sequence
 
 NOTHING = "\N{EN DASH}"  # in place of an unknown number
 ELLIPSIS = "…"
 NO_CHANGE_BELOW = 0.005  # a change of less than half a percent is none
 RANKED = {COMMANDS: "command", COMPONENTS: "component", REPLIES: "reply listener"}  # what an operation of each is
+WEEKDAYS = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
 _UNPRINTABLE = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff\s]+")
 
 
@@ -120,6 +121,24 @@ def percent(share: float) -> str:
     if 0.01 <= value <= 99.99:
         return f"{value:.2f}%"
     return "<0.01%" if value < 1 else ">99.99%"
+
+
+def heat_map(heat: Sequence[Sequence[int]], shades: str) -> list[str]:
+    """Format operations by weekday (Monday first) and hour: a line for each day with any, a character for each hour.
+
+    The first of ``shades`` is for none, the others are for equal parts up to the busiest hour.
+    """
+    most = max(map(max, heat)) or 1
+    head = "    " + "".join(f"{hour:02}".ljust(6) for hour in range(0, 24, 6)).rstrip()
+    days = zip(WEEKDAYS, heat, strict=True)
+    return [
+        head,
+        *(
+            f"{day} {''.join(shades[-(-count * (len(shades) - 1) // most)] for count in row)}"
+            for day, row in days
+            if any(row)
+        ),
+    ]
 
 
 def size(amount: float) -> str:

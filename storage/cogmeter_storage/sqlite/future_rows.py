@@ -24,10 +24,10 @@ if TYPE_CHECKING:
 
 _CHUNK_ROWS: Final = 5_000
 # Tables that may have future rows without a future operation; each is small or has an index on at_us.
-_TABLES_AT_US: Final = ("trace", "marker", "audit", "alert_change", "attempt", "usage_last")
+_TABLES_AT_US: Final = ("trace", "marker", "audit", "alert_change", "attempt", "usage_part", "usage_last")
 _TABLES_WITH_TIMES: Final = (
     *("alert", "alert_change", "delivery", "attempt", "audit", "threshold_override"),
-    *("error_group", "error_example", "usage_last"),
+    *("error_group", "error_example", "usage_part", "usage_last"),
 )
 
 _logger = logging.getLogger("cogmeter.storage")

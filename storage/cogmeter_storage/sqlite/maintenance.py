@@ -38,6 +38,8 @@ if TYPE_CHECKING:
 _CHECKPOINT_INTERVAL_S = 0.25  # each one waits for the disk
 _DELETE_ROWS = 5000
 _PAUSE_S = 0.005
+# How long the sketches of hours are kept beside those of days: a week of them would take 16% of the disk, not 7%.
+_USAGE_HOURS = 48.0
 # The time range whose slots one transaction deletes: a few megabytes of blobs.
 _DELETE_RANGE_US = {Tier.MINUTE: 2 * HOUR_US, Tier.HOUR: DAY_US, Tier.DAY: 30 * DAY_US}
 
@@ -151,7 +153,9 @@ async def clean(writer: Writer, retention: Retention, now_us: int) -> Cleaned:
             alerts=await _clean_alerting(delete_all, raw_cut, cuts[Tier.DAY]),
             errors=await _clean_errors(delete_all, _cut(now_us, retention.error_hours, DAY_US)),
         )
-        await delete_all(partial(usage.delete_hours, cut_us=raw_cut))
+        await delete_all(
+            partial(usage.delete_hours, cut_us=_cut(now_us, min(_USAGE_HOURS, retention.raw_hours), DAY_US))
+        )
         await delete_all(partial(usage.delete_old, cut_us=min(raw_cut, cuts[Tier.HOUR])))
     if failed:
         raise failed[0]

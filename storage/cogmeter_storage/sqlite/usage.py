@@ -12,14 +12,12 @@ import asyncio
 import json
 from typing import TYPE_CHECKING, Final
 
-import numpy as np
-
 from cogmeter_storage.model import DAY_US, HOUR_US, Tier
 from cogmeter_storage.sketch import MAX_KEY, Sketches, SketchFormatError, decode, merge
 from cogmeter_storage.sqlite.connection import snapshot, transaction
 from cogmeter_storage.sqlite.damage import LAST_US, move_damaged_rows, sound_rows
 from cogmeter_storage.totals import Lookup
-from cogmeter_storage.usage import DistinctCounts, PeopleKind
+from cogmeter_storage.usage import DistinctCounts, PeopleKind, people_key
 
 if TYPE_CHECKING:
     import sqlite3
@@ -30,7 +28,7 @@ if TYPE_CHECKING:
     from cogmeter_storage.sqlite.writer import Writer
     from cogmeter_storage.usage import UsageBatch
 
-MAX_PARTS: Final = 32  # rows of usage_part, about three minutes, before they are merged
+MAX_PARTS: Final = 32  # rows of usage_part, about five minutes, before they are merged
 _KINDS: Final = len(PeopleKind)
 _MERGE_VALUES: Final = 200_000  # values read before they are merged: a few megabytes
 _SLOTS_PER_CHUNK: Final = 20  # read or deleted at once
@@ -78,64 +76,57 @@ class SqliteUsageStore:
 
     async def last_use(self, series: Collection[int]) -> dict[int, int]:
         """Return the last use of series."""
-        return await self._reading.run(read_last_use, tuple(series))
+        return await self._reading.run(read_last_use, self._damage, tuple(series))
 
 
 def _check(batch: UsageBatch) -> None:
     """Refuse a batch that cannot be stored, before anything is.
 
     Raises:
-        ValueError: a count is below 1, or a series id is none.
+        ValueError: a count is below 1, or a key belongs to no series.
     """
     if batch.counts and min(batch.counts.values()) < 1:
         raise ValueError(f"a count of usage is at least 1, not {min(batch.counts.values())}")
-    series = {*batch.users, *batch.guilds, *batch.used}
-    if series and not 1 <= min(series) <= max(series) <= MAX_KEY // _KINDS:
-        raise ValueError(f"a series id is one that series_ids() returned, not {min(series)} or {max(series)}")
+    if batch.keys.size and not _KINDS <= int(batch.keys.min()) <= int(batch.keys.max()) <= MAX_KEY:
+        raise ValueError(f"a key of usage is {_KINDS} to {MAX_KEY}: see people_key")
 
 
 def add_batch(raw: sqlite3.Connection, damage: DamageLog, batch: UsageBatch) -> None:
     """Implement UsageStore.add; one transaction."""
-    start_us = batch.at_us // HOUR_US * HOUR_US
-    sketches = _sketches(batch)
+    start_us = _floor(batch.at_us, HOUR_US)
+    data = Sketches.of(batch.keys, batch.hashes).encode((Tier.HOUR, start_us)) if batch.keys.size else None
     with transaction(raw):
-        if sketches:
-            data = sketches.encode((Tier.HOUR, start_us))
-            raw.execute("INSERT INTO usage_part (start_us, data) VALUES (?, ?)", (start_us, data))
+        if data is not None:
+            part = (start_us, batch.at_us, data)
+            raw.execute("INSERT INTO usage_part (start_us, at_us, data) VALUES (?, ?, ?)", part)
         raw.executemany(_COUNT, [(start_us, kind, name, count) for (kind, name), count in batch.counts.items()])
-        series = sorted({*batch.users, *batch.guilds, *batch.used})
-        raw.executemany(_LAST, [(number, batch.at_us) for number in series])
         (parts,) = raw.execute("SELECT count(*) FROM usage_part").fetchone()
         if parts > MAX_PARTS:
             _merge_parts(raw, damage, LAST_US)
 
 
-def _sketches(batch: UsageBatch) -> Sketches:
-    people = [(batch.users, PeopleKind.USER), (batch.guilds, PeopleKind.GUILD)]
-    arrays = [(series * _KINDS + kind, hashes) for by_series, kind in people for series, hashes in by_series.items()]
-    keys = np.repeat(np.array([key for key, _ in arrays], np.int64), [hashes.size for _, hashes in arrays])
-    return Sketches.of(keys, np.concatenate([*(hashes for _, hashes in arrays), np.empty(0, np.uint64)]))
-
-
 def _merge_parts(raw: sqlite3.Connection, damage: DamageLog, until_us: int) -> None:
     """Merge the parts of hours that start before then into their slots, in the caller's transaction."""
     rows = raw.execute(
-        f"SELECT id, start_us, data FROM usage_part WHERE start_us < ? AND {sound_rows('usage_part')}",  # noqa: S608 - names of our columns
+        f"SELECT id, start_us, at_us, data FROM usage_part WHERE start_us < ? AND {sound_rows('usage_part')}",  # noqa: S608 - names of our columns
         (until_us,),
     ).fetchall()
     by_hour: dict[int, list[Sketches]] = {}
-    for number, start_us, data in rows:
+    last_us: dict[int, int] = {}
+    for number, start_us, at_us, data in rows:
         sketches = _decoded(damage, "usage_part", (number,), (Tier.HOUR, start_us), data)
         if sketches is None:
             _set_apart(raw, damage, "usage_part", (number,))
         else:
             by_hour.setdefault(start_us, []).append(sketches)
+            _note_use(last_us, sketches, at_us)
     for start_us, parts in by_hour.items():
         _add_to_slot(raw, damage, Tier.HOUR, start_us, parts)
         day_us = start_us // DAY_US * DAY_US
         find = "SELECT EXISTS (SELECT 1 FROM usage_slot WHERE tier = ? AND start_us = ?)"
         if raw.execute(find, (Tier.DAY, day_us)).fetchone()[0]:
             _add_to_slot(raw, damage, Tier.DAY, day_us, parts)
+    raw.executemany(_LAST, last_us.items())
     raw.executemany("DELETE FROM usage_part WHERE id = ?", [(number,) for number, *_ in rows])
 
 
@@ -221,7 +212,7 @@ def read_distinct(
     """Implement UsageStore.distinct."""
     size = max(groups.values(), default=-1) + 1
     lookup = Lookup(
-        {series * _KINDS + kind: group * _KINDS + kind for series, group in groups.items() for kind in PeopleKind}
+        {people_key(series, kind): people_key(group, kind) for series, group in groups.items() for kind in PeopleKind}
     )
     merged = merge([])
     with snapshot(raw):
@@ -231,7 +222,7 @@ def read_distinct(
             if sum(part.size for part in waiting) > _MERGE_VALUES:
                 merged, waiting = merge([merged, *waiting]), []
     counts = merge([merged, *waiting]).counts()
-    return [DistinctCounts(*(counts.get(group * _KINDS + kind, 0) for kind in PeopleKind)) for group in range(size)]
+    return [DistinctCounts(*(counts.get(people_key(group, kind), 0) for kind in PeopleKind)) for group in range(size)]
 
 
 def _covering(raw: sqlite3.Connection, damage: DamageLog, since_us: int, until_us: int) -> Iterator[Sketches]:
@@ -250,15 +241,21 @@ def _covering(raw: sqlite3.Connection, damage: DamageLog, since_us: int, until_u
     for start_us, sketches in _read(raw, damage, Tier.HOUR, since_us, until_us):
         if _floor(start_us, DAY_US) not in covered_us:
             yield sketches
+    for part, _ in _parts(raw, damage, since_us, until_us):
+        yield part
+
+
+def _parts(raw: sqlite3.Connection, damage: DamageLog, since_us: int, until_us: int) -> Iterator[tuple[Sketches, int]]:
+    """Yield the parts of the hours that start in the range, and the time of each; skip and count damaged ones."""
     rows = raw.execute(
-        "SELECT id, start_us, data FROM usage_part WHERE start_us >= ? AND start_us < ?"  # noqa: S608 - names of our columns
+        "SELECT id, start_us, at_us, data FROM usage_part WHERE start_us >= ? AND start_us < ?"  # noqa: S608 - names of our columns
         f" AND {sound_rows('usage_part')}",
         (since_us, until_us),
     )
-    for number, start_us, data in rows:
+    for number, start_us, at_us, data in rows:
         part = _decoded(damage, "usage_part", (number,), (Tier.HOUR, start_us), data)
         if part is not None:
-            yield part
+            yield part, at_us
 
 
 def _has_day_only(raw: sqlite3.Connection, at_us: int) -> bool:
@@ -304,25 +301,38 @@ def read_series_of_counts(
     return steps
 
 
-def read_last_use(raw: sqlite3.Connection, series: Collection[int]) -> dict[int, int]:
-    """Implement UsageStore.last_use."""
-    rows = raw.execute(
-        f"SELECT series, at_us FROM usage_last WHERE series IN (SELECT value FROM json_each(?))"  # noqa: S608 - names of our columns
-        f" AND {sound_rows('usage_last')}",
-        (json.dumps(series),),
-    )
-    return dict(rows.fetchall())
+def read_last_use(raw: sqlite3.Connection, damage: DamageLog, series: Collection[int]) -> dict[int, int]:
+    """Implement UsageStore.last_use: the merged parts are in usage_last, the others are read."""
+    with snapshot(raw):
+        last_us: dict[int, int] = dict(
+            raw.execute(f"SELECT series, at_us FROM usage_last WHERE {sound_rows('usage_last')}").fetchall()  # noqa: S608 - names of our columns
+        )
+        for part, at_us in _parts(raw, damage, -LAST_US, LAST_US):
+            _note_use(last_us, part, at_us)
+    return {number: last_us[number] for number in series if number in last_us}
+
+
+def _note_use(last_us: dict[int, int], part: Sketches, at_us: int) -> None:
+    for key in part.keys:
+        series = key // _KINDS
+        last_us[series] = max(last_us.get(series, at_us), at_us)
 
 
 def delete_hours(raw: sqlite3.Connection, cut_us: int) -> int:
-    """Delete a few hours of days that start before the cut and have their own slot; return how many."""
-    old = (
-        "SELECT start_us FROM usage_slot WHERE tier = ?1 AND start_us < ?2 AND start_us / ?4 * ?4"
-        " IN (SELECT start_us FROM usage_slot WHERE tier = ?3) ORDER BY start_us LIMIT ?5"
+    """Delete the hours of the first day before the cut that has its own slot; return how many.
+
+    It is a whole day: a range that begins in a day with some of its hours is not widened to the day.
+    """
+    find = (
+        "SELECT start_us / ?1 * ?1 FROM usage_slot WHERE tier = ?2 AND start_us < ?3 AND start_us / ?1 * ?1"
+        " IN (SELECT start_us FROM usage_slot WHERE tier = ?4) ORDER BY start_us LIMIT 1"
     )
-    values = (Tier.HOUR, _floor(cut_us, DAY_US), Tier.DAY, DAY_US, _SLOTS_PER_CHUNK)
     with transaction(raw):
-        return raw.execute(f"DELETE FROM usage_slot WHERE tier = ?1 AND start_us IN ({old})", values).rowcount  # noqa: S608 - the text above
+        row = raw.execute(find, (DAY_US, Tier.HOUR, _floor(cut_us, DAY_US), Tier.DAY)).fetchone()
+        if row is None:
+            return 0
+        delete = "DELETE FROM usage_slot WHERE tier = ? AND start_us BETWEEN ? AND ?"
+        return raw.execute(delete, (Tier.HOUR, row[0], row[0] + DAY_US - 1)).rowcount
 
 
 def delete_old(raw: sqlite3.Connection, cut_us: int) -> int:

@@ -89,6 +89,7 @@ READING = [
     ("errors",),
     ("errors", "--services", "=cmd|'/c calc'!A0"),
     ("slow", "--limit", "3"),
+    ("usage",),
 ]
 
 

@@ -10,7 +10,8 @@ import pytest
 from cogmeter.recording import usage
 from cogmeter.recording.flusher import Flusher
 from cogmeter.recording.recorder import Recorder
-from cogmeter.recording.usage import MOST, UsageRecorder, batch_of, hashed
+from cogmeter.recording.usage import MOST, UsageRecorder
+from cogmeter.recording.usage_batches import batch_of, hashed
 from cogmeter_storage import StorageError, open_store
 from cogmeter_storage.sketch import Sketches
 from cogmeter_storage.usage import CONTEXT, JOINED, LOCALE, DistinctCounts, PeopleKind
@@ -53,14 +54,11 @@ def test_a_batch_has_the_hashes_by_series_and_the_counts():
     recorder.seen(0, None, None)
     recorder.count(JOINED)
     batch = batch_of(recorder.take(), [10, 11, 12], KEY)
-    users = hashed(np.array([USER, USER + 1], np.uint64), KEY, PeopleKind.USER)
-    assert {series: found.tolist() for series, found in batch.users.items()} == {
-        11: users[:1].tolist(),
-        12: users.tolist(),
-    }
-    assert {series: np.unique(found).size for series, found in batch.guilds.items()} == {12: 1}
+    users = hashed(np.array([USER, USER, USER + 1], np.uint64), KEY, PeopleKind.USER).tolist()
+    guild = hashed(np.array([GUILD], np.uint64), KEY, PeopleKind.GUILD).tolist()
+    assert batch.keys.tolist() == [24, 22, 24, 25, 25]  # users of the series 12, 11, 12, guilds of 12
+    assert batch.hashes.tolist() == [*users, *guild * 2]
     assert batch.counts == {(CONTEXT, "guild"): 2, (CONTEXT, "dm"): 1, (LOCALE, "de"): 2, (JOINED, ""): 1}
-    assert batch.used == [10, 11, 12]
     assert recorder.take() is None
 
 
@@ -182,7 +180,7 @@ async def test_the_flusher_stores_usage_every_few_seconds_and_at_its_end(recorde
     recorder.usage.seen(series, USER, None)
     await flusher._attempt()
     assert len(recorder.usage) == 1
-    flusher._usage_s -= 6
+    flusher._usage_s -= 11
     await flusher._attempt()
     assert not recorder.usage
     recorder.usage.seen(series, USER + 1, None)

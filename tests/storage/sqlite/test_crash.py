@@ -103,8 +103,9 @@ async def main():
     print("stored", number, flush=True)
     while True:
         at_us = 1_750_032_000_000_000 + number * 600_000_000
-        hashes = np.array([number << 40, (number + 1) << 40], np.uint64)
-        await store.usage.add(UsageBatch(at_us, {1: hashes}, {2: hashes[:1]}, {("joined", ""): 1}))
+        # Two users of series 1, one guild of series 2.
+        keys, hashes = np.array([2, 2, 5]), np.array([number << 40, (number + 1) << 40, number << 40], np.uint64)
+        await store.usage.add(UsageBatch(at_us, keys, hashes, {("joined", ""): 1}))
         number += 1
         print("stored", number, flush=True)
         if number % 50 == 0:

@@ -18,7 +18,7 @@ from cogmeter_storage.alerting import Alert, AlertChange, AlertState, Mute, Step
 from cogmeter_storage.base import CorruptStoreError
 from cogmeter_storage.model import DAY_US, HOUR_US, MINUTE_US, Damage, Outcome, Person, SpanRecord, Tier, TraceRecord
 from cogmeter_storage.slot import decode, encode
-from cogmeter_storage.usage import LOCALE, UsageBatch
+from cogmeter_storage.usage import LOCALE, PeopleKind, UsageBatch, people_key
 
 NAMES = [("a", "b"), ("a", "c"), ("a", "d")]
 GROUPS = {1: 0, 2: 1, 3: 2}
@@ -390,8 +390,8 @@ async def fill_small_tables(store, noon, make_errors):
     """Two of everything."""
     for number in (1, 2):
         await store.errors.add([make_errors(f"{number}", noon, users="u")])
-        people = {number: np.array([number << 40], np.uint64)}
-        await store.usage.add(UsageBatch(noon, people, counts={(LOCALE, f"{number}"): 1}))
+        keys, hashes = np.array([people_key(number, PeopleKind.USER)]), np.array([number << 40], np.uint64)
+        await store.usage.add(UsageBatch(noon, keys, hashes, {(LOCALE, f"{number}"): 1}))
         alert = alert_with(f"uid{number}", noon)
         change = AlertChange(alert.uid, "fired", AlertState.FIRING, "critical", "m", 2, 1, noon)
         await store.alerting.save([Step(alert, change, ("log",))])
@@ -484,6 +484,8 @@ async def test_a_damaged_row_of_any_table_is_skipped_and_the_other_ones_are_read
     async with opened(url) as store:
         await store.series_ids(NAMES[:2])
         await fill_small_tables(store, noon, make_errors)
+        if table == "usage_last":
+            await store.fold(now_us=noon + HOUR_US)
         whole = await read_small_tables(store, noon)
         with vandal(path) as raw:
             one = WITHOUT_ROWID.get(table, f"rowid = (SELECT min(rowid) FROM {table})")

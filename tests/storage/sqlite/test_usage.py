@@ -13,13 +13,15 @@ from cogmeter_storage import Retention, open_store
 from cogmeter_storage.base import DetachedStoreError
 from cogmeter_storage.model import DAY_US, HOUR_US, Person
 from cogmeter_storage.sqlite.usage import MAX_PARTS
-from cogmeter_storage.usage import JOINED, UsageBatch
+from cogmeter_storage.usage import JOINED, PeopleKind, UsageBatch, people_key
 
 MIDNIGHT = 1_750_032_000_000_000  # 2025-06-16 00:00:00 UTC
 
 
-def batch(at_us, *people, series=1):
-    return UsageBatch(at_us, {series: np.array([one << 40 for one in people], np.uint64)})
+def batch(at_us, *people, counts=None):
+    """Users of series 1."""
+    hashes = np.array([one << 40 for one in people], np.uint64)
+    return UsageBatch(at_us, np.full(hashes.size, people_key(1, PeopleKind.USER)), hashes, counts or {})
 
 
 def read(path, query, *values):
@@ -112,7 +114,7 @@ async def test_usage_of_the_future_is_set_apart_and_the_present_day_is_folded_ag
     monkeypatch.setattr(time, "time_ns", lambda: now_us * 1000)
     store = await open_store(url)
     await store.usage.add(batch(now_us, 1))
-    future = UsageBatch(now_us + 30 * DAY_US, {1: np.array([2 << 40], np.uint64)}, {}, {(JOINED, ""): 1})
+    future = batch(now_us + 30 * DAY_US, 2, counts={(JOINED, ""): 1})
     await store.usage.add(future)
     await store.usage.add(batch(now_us + 3 * HOUR_US, 3))
     await store.fold(now_us=now_us + 40 * DAY_US)
@@ -135,7 +137,8 @@ async def test_a_person_is_not_in_the_file_under_any_id(path, url, noon):
     """The store gets hashes only; none of their decimal or binary forms is stored."""
     store = await open_store(url)
     hashes = np.random.default_rng(3).integers(0, 2**64, 900, dtype=np.uint64)
-    await store.usage.add(UsageBatch(noon, {1: hashes, 2: hashes[:30]}, {1: hashes[:400]}))
+    keys = np.repeat([2, 4, 3], [900, 30, 400])
+    await store.usage.add(UsageBatch(noon, keys, np.concatenate([hashes, hashes[:30], hashes[:400]])))
     await store.fold(now_us=noon + 2 * DAY_US)
     assert await store.erase_person(Person(("user", "0a0b0c0d"), "4711")) == 0
     await store.vacuum()
@@ -164,10 +167,10 @@ async def test_usage_takes_a_tenth_of_the_disk_that_the_operations_take(path, ur
     await store.vacuum()
     sizes.append((await store.status()).size_bytes)
     for hour in range(4 * 24):
-        people = {number: rng.zipf(1.3, 50) % 3_000 for number in ids}
-        users_of = {number: hashes[found] for number, found in people.items()}
-        guilds_of = {number: hashes[found // 20] for number, found in people.items()}
-        await store.usage.add(UsageBatch(MIDNIGHT + hour * HOUR_US, users_of, guilds_of))
+        series, found = np.repeat(ids, 50), rng.zipf(1.3, 50 * len(ids)) % 3_000
+        keys = np.concatenate([series * 2, series * 2 + 1])
+        both = np.concatenate([hashes[found], hashes[found // 20]])
+        await store.usage.add(UsageBatch(MIDNIGHT + hour * HOUR_US, keys, both))
     await store.fold(now_us=MIDNIGHT + 4 * DAY_US)
     await store.clean(Retention(), now_us=MIDNIGHT + 4 * DAY_US)
     await store.vacuum()
@@ -179,12 +182,12 @@ async def test_usage_takes_a_tenth_of_the_disk_that_the_operations_take(path, ur
 async def test_usage_is_not_lost_with_the_write_ahead_log(path, url, noon):
     """The rows that only the open files have are written again, and nothing is counted twice."""
     store = await open_store(url)
-    await store.usage.add(UsageBatch(noon, counts={(JOINED, ""): 2}))
+    await store.usage.add(batch(noon, counts={(JOINED, ""): 2}))
     await store.usage.add(batch(noon, 1, 2))
     await store.fold(now_us=noon)  # a checkpoint
     for number in range(MAX_PARTS + 5):
         await store.usage.add(batch(noon, number))
-    await store.usage.add(UsageBatch(noon, counts={(JOINED, ""): 3}))
+    await store.usage.add(batch(noon, counts={(JOINED, ""): 3}))
     path.with_name(f"{path.name}-wal").unlink()
     with pytest.raises(DetachedStoreError):
         await store.usage.add(batch(noon, 99))

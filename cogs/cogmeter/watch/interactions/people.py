@@ -156,20 +156,14 @@ async def privacy_key(store: Store, known: bytes | None = None) -> bytes:
 
 
 def who_of(data: Mapping[str, Any]) -> Who:
-    """Return the ids of user, guild, channel and interaction in an INTERACTION_CREATE event."""
-    user = (data.get("member") or data).get("user") or {}
-    ids = user.get("id"), data.get("guild_id"), data.get("channel_id"), data["id"]
-    return Who(*ids, _context_of(data), data.get("locale") or "")
-
-
-def _context_of(data: Mapping[str, Any]) -> str:
-    """Return where an interaction was used: a guild or DM of the bot, or another place by a user's installation."""
-    if data.get("context") == BOT_DM:
-        return DM
-    owners = data.get("authorizing_integration_owners")
-    if owners and GUILD_INSTALL not in owners:
-        return USER_INSTALL
-    return DM if data.get("guild_id") is None else GUILD
+    """Return the ids of user, guild, channel and interaction in an INTERACTION_CREATE event, and where it was used."""
+    get = data.get
+    user, guild = (get("member") or data).get("user") or {}, get("guild_id")
+    owners = get("authorizing_integration_owners")
+    context = DM if guild is None else GUILD
+    if owners and GUILD_INSTALL not in owners and get("context") != BOT_DM:
+        context = USER_INSTALL
+    return Who(user.get("id"), guild, get("channel_id"), data["id"], context, get("locale") or "")
 
 
 def _hash(key: bytes, kind: str, number: str | int) -> str:

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
     from cogmeter.diagnosis import Check
     from cogmeter.monitor.monitor import Monitor
+    from cogmeter_storage.usage import DistinctCounts
 
 COUNTER: Final = "counter"
 GAUGE: Final = "gauge"
@@ -252,3 +253,14 @@ def _own(monitor: Monitor, scrape_s: float | None) -> Iterator[Family]:
     up_s = (now_ns() - monitor.began_ns) / 1e9
     yield Family.single("monitor_uptime_seconds", GAUGE, "Time since the monitor started", up_s)
     yield Family("monitor_info", GAUGE, "Always 1; the label has cogmeter's version", [({"version": __version__}, 1.0)])
+
+
+def people_families(operations: Sequence[tuple[str, str, DistinctCounts]]) -> list[Family]:
+    """Return the numbers of distinct users and guilds by operation; names are changed as those of all labels."""
+    labels = [{"service": text(service), "operation": text(operation)} for service, operation, _ in operations]
+    users, guilds = ([getattr(counts, name) for *_, counts in operations] for name in ("users", "guilds"))
+    help_text = "of commands, components and replies in the last 24 hours, within 3%"
+    return [
+        Family("command_users", GAUGE, f"Distinct users {help_text}", list(zip(labels, users, strict=True))),
+        Family("command_guilds", GAUGE, f"Distinct guilds {help_text}", list(zip(labels, guilds, strict=True))),
+    ]

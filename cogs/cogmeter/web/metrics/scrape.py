@@ -8,9 +8,10 @@ import time
 from typing import TYPE_CHECKING, Any, Final
 
 from cogmeter.query.query import now_us
+from cogmeter.query.usage import people_of_operations
 from cogmeter.web.metrics.counters import Counters
-from cogmeter.web.metrics.families import GAUGE, Family, families
-from cogmeter_storage.model import FAILURES, MINUTE_US
+from cogmeter.web.metrics.families import GAUGE, Family, families, people_families
+from cogmeter_storage.model import DAY_US, FAILURES, MINUTE_US
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 
 EXEMPLARS: Final = 20  # operations of each kind that become exemplars
 RECENT_US: Final = 5 * MINUTE_US
+PEOPLE_S: Final = 300.0  # how long counts of people are kept: reading a day of sketches takes milliseconds
 
 
 class Scraper:
@@ -33,6 +35,8 @@ class Scraper:
         self._counters = Counters(lambda: monitor.store, parts=monitor.parts)
         self._lock = asyncio.Lock()
         self._duration_s: float | None = None
+        self._people: list[Family] = []
+        self._people_s: float | None = None  # when they were read
 
     async def scrape(self, accept: str = "", accept_encoding: str = "") -> MetricsPage:
         """Return the metrics in the format and encoding of the request's headers.
@@ -46,7 +50,7 @@ class Scraper:
             reading = await self._counters.read()
             exemplars = await self._exemplars() if exposition.wants_exemplars(accept) else ((), ())
             all_families = families(self._monitor, await self._health.vital(), self._duration_s)
-            all_families += await self._slow_families()
+            all_families += [*await self._slow_families(), *await self._people_families()]
             scraped = exposition.Scraped(self._monitor.settings.metrics_namespace, reading, all_families, *exemplars)
             page: MetricsPage = await asyncio.to_thread(exposition.page, scraped, accept, accept_encoding)
         self._duration_s = time.perf_counter() - start_s
@@ -69,6 +73,15 @@ class Scraper:
             Family.single("monitor_store_size_bytes", GAUGE, "Size of the database", status.size_bytes),
             Family.single("monitor_store_operations", GAUGE, "Operations in the database", status.operations),
         ]
+
+    async def _people_families(self) -> list[Family]:
+        """Return the numbers of users and guilds of the last 24 hours, read again every few minutes."""
+        at_s = time.perf_counter()
+        if self._monitor.settings.usage and (self._people_s is None or at_s - self._people_s > PEOPLE_S):
+            until_us = now_us()
+            self._people = people_families(await people_of_operations(self._monitor.store, until_us - DAY_US, until_us))
+            self._people_s = at_s
+        return self._people
 
 
 async def _exposition() -> Any:

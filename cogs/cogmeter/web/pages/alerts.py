@@ -219,5 +219,5 @@ PAGE: Final = Page(
     "Alerts",
     show_alerts,
     AlertsPageParams,
-    MenuEntry(6, "Alerts", "M6 17v-6a6 6 0 0 1 12 0v6l2 2H4zM10 21h4"),
+    MenuEntry(7, "Alerts", "M6 17v-6a6 6 0 0 1 12 0v6l2 2H4zM10 21h4"),
 )

@@ -179,5 +179,5 @@ PAGE: Final = Page(
     "Cost",
     show_cost,
     CostPageParams,
-    MenuEntry(5, "Cost", "M12 3v18M17 7H9.5a3 3 0 0 0 0 5h5a3 3 0 0 1 0 5H6"),
+    MenuEntry(6, "Cost", "M12 3v18M17 7H9.5a3 3 0 0 0 0 5h5a3 3 0 0 1 0 5H6"),
 )

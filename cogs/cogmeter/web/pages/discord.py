@@ -185,5 +185,5 @@ PAGE: Final = Page(
     "Discord",
     show_discord,
     PageParams,
-    MenuEntry(4, "Discord", "M4 5h16v11H10l-4 4v-4H4z"),
+    MenuEntry(5, "Discord", "M4 5h16v11H10l-4 4v-4H4z"),
 )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
-from cogmeter.web.pages import alerts, cost, discord, errors, overview, pictures, running, service
+from cogmeter.web.pages import alerts, cost, discord, errors, overview, pictures, running, service, usage
 
 if TYPE_CHECKING:
     from cogmeter.web.pages.frame import Page
@@ -14,6 +14,7 @@ PAGES: Final[tuple[Page[Any], ...]] = (
     service.PAGE,
     errors.PAGE,
     running.PAGE,
+    usage.PAGE,
     discord.PAGE,
     cost.PAGE,
     alerts.PAGE,

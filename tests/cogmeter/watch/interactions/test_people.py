@@ -167,7 +167,7 @@ def test_only_the_newest_places_are_remembered(tracker, monkeypatch):
 def test_an_arrival_without_a_person_says_nothing_of_people(tracker):
     pending = tracker.arrive({"id": "1", "type": 2, "data": {"name": "ask"}})
     assert pending.affected(Outcome.ERROR, 0) == {}
-    assert who_of({"id": "1"}) == Who(None, None, None, "1")
+    assert who_of({"id": "1"}) == Who(None, None, None, "1", "dm")
 
 
 async def test_the_key_is_made_once_and_kept(tmp_path):

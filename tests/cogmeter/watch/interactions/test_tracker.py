@@ -106,11 +106,19 @@ class Interaction:
         self.data = {"name": "ask"}
         self.user = discord.Object(80351110224678912)
         self.guild_id, self.channel_id = 197038439483310086, 381887213238583306
+        self.locale, self.context = discord.Locale.german, discord.app_commands.AppCommandContext(guild=True)
+
+    def is_user_integration(self):
+        return True
+
+    def is_guild_integration(self):
+        return False
 
 
 def test_an_interaction_whose_arrival_was_not_seen_arrives_when_it_is_requested(tracker):
     pending = tracker.of(Interaction(1))
     assert (pending.id, pending.kind, pending.label) == (1, COMMAND, "ask")
+    assert (pending.who.context, pending.who.locale) == ("user_install", "de")
     assert tracker.of(Interaction(1)) is tracker.get(1) is pending
 
 

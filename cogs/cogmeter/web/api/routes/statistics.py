@@ -1,4 +1,4 @@
-"""Statistics: the dashboard, services, time series, gauges, costs, and the markers on charts."""
+"""Statistics: the dashboard, services, time series, gauges, usage, costs, and the markers on charts."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from cogmeter.schemas.alerts import MarkerAnswer, Markers
 from cogmeter.schemas.costs import Costs, costs
 from cogmeter.schemas.health import Gauges, gauges
 from cogmeter.schemas.statistics import Dashboard, Series, ServiceAnswer, dashboard, series, service_stats
+from cogmeter.schemas.usage import UsageAnswer, usage_answer
 from cogmeter.web.api.bodies import Body
 from cogmeter.web.api.params import Limit, Name, Operation, RangeParams, Service, ServiceRangeParams, Services, Subject
 from cogmeter.web.api.routing import Route
@@ -101,6 +102,11 @@ async def read_gauges(monitor: Monitor, params: GaugesParams) -> Gauges:
     return await gauges(monitor.store, span, set(params.names), monitor.gauges)
 
 
+async def read_usage(monitor: Monitor, params: RangeParams) -> UsageAnswer:
+    """Return who uses what."""
+    return await usage_answer(monitor.query, params.span(now_us(), Period.WEEK))
+
+
 async def read_costs(monitor: Monitor, params: CostsParams) -> Costs:
     """Return tokens and money by day, service and model."""
     if params.service is not None:
@@ -161,6 +167,15 @@ ROUTES: Final = (
         tag="series",
         query=GaugesParams,
         response=Gauges,
+    ),
+    Route(
+        "GET",
+        "/api/performance/usage",
+        read_usage,
+        "Get commands by runs, users and guilds, unused ones, and when and where they are used (default: last 7 days)",
+        tag="usage",
+        query=RangeParams,
+        response=UsageAnswer,
     ),
     Route(
         "GET",

@@ -1,0 +1,91 @@
+"""``cogmeter usage``: who uses what, when and where, and which commands nobody uses."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+import click
+
+from cogmeter_bot.cli.options import ReadingOptions, reading_options
+from cogmeter_bot.cli.output import BAD, Column, LabelledValue, Listing, OutputPage, Table, show, show_json
+from cogmeter_bot.cli.text import one_line, range_title, share, timestamp
+
+if TYPE_CHECKING:
+    from cogmeter.schemas.usage import UsageAnswer
+    from cogmeter_bot.cli.output import Block
+
+SHADES: Final = ".:+*#"  # of a heat map: none, and quarters of the busiest hour
+
+
+@click.command()
+@click.option(
+    "--limit", type=click.IntRange(1, 1_000), default=20, show_default=True, help="Maximum number of commands."
+)
+@reading_options
+def usage(options: ReadingOptions, limit: int) -> None:
+    """Show who uses what, when and where.
+
+    List commands, components and replies by runs, with distinct users and servers (above 512, estimates within 3%),
+    and the registered commands that were never used. Times are in UTC. --services has no effect.
+
+    --check: a registered command was never used.
+    """
+    time_range = options.time_range("7d")
+    answer = options.query(lambda source: source.usage(time_range))
+    if options.as_json:
+        show_json(answer)
+    else:
+        show(_page(answer, f"Usage ({range_title(time_range.label)})", limit))
+    options.exit_unless(not answer.unused)
+
+
+def _page(answer: UsageAnswer, title: str, limit: int) -> OutputPage:
+    from cogmeter.render.formatting import heat_map
+
+    if not answer.commands:
+        blocks: list[Block] = ["No command, component or reply was used."]
+    else:
+        blocks = [
+            LabelledValue("Runs", f"{answer.operations:,}"),
+            LabelledValue("Users", f"{answer.users:,}"),
+            LabelledValue("Servers", f"{answer.guilds:,}"),
+            _commands(answer, limit),
+            Listing("Operations by hour (UTC)", heat_map(answer.heat_map, SHADES)),
+        ]
+    for name, counts in (("Where", answer.contexts), ("Languages", answer.locales)):
+        if counts:
+            whole = sum(counts.values())
+            shares = [f"{one_line(key)}: {count:,} ({share(count, whole)})" for key, count in counts.items()]
+            blocks.append(Listing(name, shares))
+    sampled = [step for step in answer.audience if step.guilds is not None]
+    if sampled:
+        blocks.append(LabelledValue("Servers now", f"{sampled[-1].guilds:,}, members {sampled[-1].members or 0:,}"))
+    if answer.joined or answer.left:
+        blocks.append(LabelledValue("Joined / left", f"{answer.joined:,} / {answer.left:,}"))
+    if answer.unused:
+        unused = [f"{one_line(one.name)} (registered {timestamp(one.registered_at)})" for one in answer.unused]
+        blocks.append(Listing("Never used", unused))
+    return OutputPage(title, blocks)
+
+
+def _commands(answer: UsageAnswer, limit: int) -> Table:
+    columns = [
+        Column("command", flexible=True),
+        Column("runs", right=True),
+        Column("users", right=True),
+        Column("servers", right=True),
+        Column("failed", right=True, style=BAD, min_terminal=80),
+        Column("last use (UTC)", min_terminal=100),
+    ]
+    rows = [
+        (
+            one_line(one.name),
+            f"{one.operations:,}",
+            f"{one.users:,}",
+            f"{one.guilds:,}",
+            share(one.failures, one.operations) if one.failures else "",
+            "" if one.last_used is None else timestamp(one.last_used),
+        )
+        for one in answer.commands[:limit]
+    ]
+    return Table(columns, rows)

@@ -1,0 +1,42 @@
+"""The page "Usage": commands with the people who used them, unused ones, a heat map, and the audience."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from cogmeter.query.usage import CONTEXT_TITLES, usage
+from cogmeter.render.formatting import WEEKDAYS
+from cogmeter.web.pages.frame import HOME, MenuEntry, Page, PageParams, PageView, page_response
+
+if TYPE_CHECKING:
+    from aiohttp import web
+
+LEVELS: Final = 5  # of a heat map's colours; 0 is for none
+
+
+async def show_usage(view: PageView[PageParams]) -> web.Response:
+    """Show the use of the bot in the period."""
+    found = await usage(view.monitor.query, view.span)
+    most = max(map(max, found.heat)) or 1
+    return await page_response(
+        view,
+        "usage.html",
+        title="Usage",
+        usage=found,
+        heat=[
+            (day, [(count, -(-count * LEVELS // most)) for count in row])
+            for day, row in zip(WEEKDAYS, found.heat, strict=True)
+        ],
+        contexts=CONTEXT_TITLES,
+        steps=[step for step in found.audience if step.guilds is not None or step.joined or step.left],
+    )
+
+
+PAGE: Final = Page(
+    "usage",
+    f"{HOME}/usage",
+    "Usage",
+    show_usage,
+    PageParams,
+    MenuEntry(4, "Usage", "M4 20V10M10 20V4M16 20v-7M21 20H3"),
+)
