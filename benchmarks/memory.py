@@ -1,8 +1,9 @@
 """Measure the memory that the extension adds to a running bot, the time of ``load_extension``, and counting objects.
 
 Run ``python benchmarks/memory.py [--short]``. A ``commands.Bot`` is set up as ``bot.start`` would, without logging in.
-Then, in one of two variants, ``cogmeter.cog`` is loaded by ``load_extension``, a thousand operations are recorded and
-flushed, the alerts are checked and a summary is read. Each variant runs in processes of its own, in turn.
+Then, in one of three variants, ``cogmeter.cog`` is loaded by ``load_extension``, a thousand operations are recorded and
+flushed, the alerts are checked and a summary is read, and the dashboard is served and opened. Each variant runs in
+processes of its own, in turn.
 
 Live objects are counted in a bot with a million of them, with the goal for CPU time: the longest slice by the clock is
 mostly caused by the machine. The peer is one call of ``gc.get_objects`` in the same process.
@@ -15,6 +16,7 @@ from __future__ import annotations
 import asyncio
 import gc
 import os
+import socket
 import subprocess
 import sys
 import tempfile
@@ -29,7 +31,8 @@ if TYPE_CHECKING:
     from discord.ext import commands
 
 OPERATIONS = 1000
-VARIANTS = ("plain", "loaded", "used")
+VARIANTS = ("plain", "loaded", "used", "served")
+GOALS_MB = {"loaded": 45, "used": 45, "served": 70}
 
 
 async def use(bot: commands.Bot) -> None:
@@ -46,6 +49,19 @@ async def use(bot: commands.Bot) -> None:
     await monitor.query.summary()
 
 
+async def browse() -> None:
+    """Open the dashboard's first page as a browser would, with its charts' data and its live stream."""
+    import aiohttp
+
+    url = f"http://127.0.0.1:{os.environ['PERFORMANCE_DASHBOARD_PORT']}"
+    async with aiohttp.ClientSession(url, headers={"Accept": "text/html"}) as session:
+        for path in ("/performance", "/performance/static/app.css", "/api/performance/series", "/health"):
+            async with session.get(path) as answer:
+                await answer.read()
+        async with session.get("/api/performance/live") as live:
+            await live.content.readline()
+
+
 async def bot_in(variant: str) -> tuple[int, float]:
     """Return the resident bytes of this process, and how many seconds ``load_extension`` took."""
     import discord
@@ -59,8 +75,10 @@ async def bot_in(variant: str) -> tuple[int, float]:
         if variant != "plain":
             await bot.load_extension("cogmeter.cog")
         load_s = time.perf_counter() - started
-        if variant == "used":
+        if variant in {"used", "served"}:
             await use(bot)
+        if variant == "served":
+            await browse()
         await asyncio.sleep(0.5)
         gc.collect()
         if "matplotlib" in sys.modules:
@@ -184,16 +202,26 @@ def chart_worker(rounds: int) -> None:
     )
 
 
+def free_port() -> int:
+    """Return a port on which nobody listens now."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port: int = free.getsockname()[1]
+        return port
+
+
 def in_a_process(variant: str, loads_s: list[float]) -> float:
     """Return the resident megabytes of a fresh process; append its loading time to ``loads_s``."""
     with tempfile.TemporaryDirectory() as folder:
         settings = {"PERFORMANCE_DATABASE_URL": f"sqlite:///{Path(folder) / 'bench.db'}"}
+        if variant == "served":
+            settings |= {"ENABLE_ANALYTICS_DASHBOARD": "true", "PERFORMANCE_DASHBOARD_PORT": str(free_port())}
         command = [sys.executable, __file__, "--variant", variant]
         done = subprocess.run(
             command, env={**os.environ, **settings}, cwd=folder, check=True, stdout=subprocess.PIPE, text=True
         )
     resident, load_s = done.stdout.split()
-    if variant != "plain":
+    if variant in {"loaded", "used"}:  # not while the dashboard starts
         loads_s.append(float(load_s))
     return int(resident) / 1e6
 
@@ -227,7 +255,7 @@ def main() -> None:
             f"{more.median:.1f} MB",
             peer=peer,
             ratio=f"+{more:.1f} MB",
-            goal=at_most(more.median, 45, " MB"),
+            goal=at_most(more.median, GOALS_MB[variant], " MB"),
         )
     load = Spread.of(taken * 1000 for taken in loads_s)
     row("load_extension", f"{load:.0f} ms", goal=at_most(load.median, 400, " ms"))

@@ -1,13 +1,18 @@
-"""A page of the dashboard in the browser: opened, settled, and calm."""
+"""A page of the dashboard in the browser: opened, settled, calm, and for everybody."""
 
 from __future__ import annotations
 
+import itertools
+import json
 from typing import TYPE_CHECKING
 from urllib.parse import quote, urlsplit
 
 from large_dataset import HOSTILE, LONG
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
     from browser import Page
 
 # Pages as they are of a bot of which nothing is known, and of ``large_dataset``.
@@ -32,6 +37,13 @@ SETTLED = (
     "[...document.querySelectorAll('figure[data-chart]')].every(one => ['drawn', 'empty'].includes(one.dataset.state))"
 )
 LIVE = "document.getElementById('live').dataset.state"
+OVERFLOW = "Math.max(document.documentElement.scrollWidth, document.body.scrollWidth) - innerWidth"
+# Elements whose text is cut by their own border, without a way to scroll to it.
+CUT = """[...document.querySelectorAll('main *')].filter(one => {
+  const style = getComputedStyle(one);
+  return one.scrollWidth > one.clientWidth + 1 && one.clientWidth && style.overflowX === 'visible'
+    && style.display !== 'inline' && one.getBoundingClientRect().right > innerWidth + 1;
+}).map(one => one.outerHTML.slice(0, 120))"""
 
 
 def calm(page: Page, url: str) -> None:
@@ -45,3 +57,31 @@ def opened(page: Page, url: str, **size: int) -> None:
     page.wait("document.readyState === 'complete'")
     page.wait(SETTLED, "the charts")
     page.wait(f"{LIVE} === 'live'", "the live stream")
+
+
+def opened_plain(page: Page, url: str, **size: int) -> None:
+    """Open a plain page: sign in, a problem, the API, the public status."""
+    page.open(url, **size)
+    page.wait("document.readyState === 'complete' && !!document.querySelector('.plain h1')")
+
+
+def violations(page: Page, axe: Path) -> list[tuple[str, str, list[str]]]:
+    """What axe-core finds on a page that is serious."""
+    page.evaluate(axe.read_text())
+    found = json.loads(page.evaluate("axe.run().then(one => JSON.stringify(one.violations))"))
+    return [
+        (one["id"], one["impact"], [node["html"][:160] for node in one["nodes"]][:3])
+        for one in found
+        if one["impact"] in {"serious", "critical"}
+    ]
+
+
+def violations_everywhere(
+    page: Page, axe: Path, url: str, *, open_it: Callable[..., None] = opened
+) -> list[tuple[str, str, list[str]]]:
+    found = []
+    for dark, width in itertools.product((True, False), (1280, 420)):
+        page.prefer(dark=dark)
+        open_it(page, url, width=width)
+        found += violations(page, axe)
+    return found

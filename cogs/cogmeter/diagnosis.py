@@ -1,13 +1,17 @@
-"""The results of checks: the status of a component or service, and one line of a doctor page."""
+"""The results of checks: the status of a component, service or day, and one line of a doctor page."""
 
 from __future__ import annotations
 
 import enum
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
+
+
+DOWN_DAY_US: Final = 3_600_000_000  # a day with this much downtime is shown as down, with less as degraded
+DEGRADED_DAY_US: Final = 300_000_000
 
 
 class Status(enum.StrEnum):
@@ -69,3 +73,35 @@ class Finding:
     well: bool
     text: str
     advice: str = ""
+
+
+class PublicState(enum.StrEnum):
+    """The state of the bot for people outside."""
+
+    UP = "up"
+    DEGRADED = "degraded"
+    DOWN = "down"
+
+
+@dataclass(frozen=True, slots=True)
+class DayUptime:
+    """The uptime of one day in UTC; without observed time, nothing is known about the day."""
+
+    day: int  # days since 1970
+    observed_us: int = 0
+    down_us: int = 0
+    degraded_us: int = 0
+
+    @property
+    def share(self) -> float | None:
+        """The share of the observed time in which the bot was up; a degraded bot is up."""
+        return 1 - self.down_us / self.observed_us if self.observed_us else None
+
+    @property
+    def state(self) -> PublicState | None:
+        """The state that the day's bar shows."""
+        if not self.observed_us:
+            return None
+        if self.down_us >= DOWN_DAY_US:
+            return PublicState.DOWN
+        return PublicState.DEGRADED if self.down_us or self.degraded_us >= DEGRADED_DAY_US else PublicState.UP

@@ -158,7 +158,8 @@ class AuditEntry:
 
     at_us: int
     actor: str
-    action: str  # threshold set, threshold reset, mute, unmute, acknowledge, resolve error, mute error, unmute error
+    # threshold set, threshold reset, mute, unmute, acknowledge, resolve error, mute error, unmute error, request, use
+    action: str
     subject: str  # for example error_rate@knowledge-graph
     before: str
     after: str
@@ -293,4 +294,8 @@ class AlertStore(Protocol):
 
     async def audit(self, *, limit: int = 100, offset: int = 0) -> list[AuditEntry]:
         """Return the audit log, newest first."""
+        ...
+
+    async def add_audit(self, entry: AuditEntry) -> AuditEntry:
+        """Store an audit entry that belongs to no other change; return it with its id."""
         ...

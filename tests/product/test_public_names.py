@@ -9,6 +9,7 @@ from pathlib import Path
 from cogmeter.alerts.evaluator import BASELINES, MEASURED, SPENDING
 from cogmeter.cog import weekly_report
 from cogmeter.cog.alert_buttons import ACTIONS
+from cogmeter.diagnostics import uptime
 from cogmeter.notifiers.discord_channel.message import TEMPLATE, MessageRef, custom_id
 from cogmeter.recording.markers import VERSION_KEY
 from cogmeter.watch.interactions import people
@@ -47,9 +48,9 @@ def test_the_loggers_keep_their_names():
 
 
 def test_the_store_keeps_its_state_under_the_same_keys():
-    keys = [BASELINES, MEASURED, SPENDING, VERSION_KEY, counters.KEY, people.KEY, weekly_report.KEY]
+    keys = [BASELINES, MEASURED, SPENDING, VERSION_KEY, counters.KEY, people.KEY, weekly_report.KEY, uptime.KEY]
     stored = ["alerts.baselines", "alerts.measured", "alerts.spending", "version", "metrics-base", "privacy-key"]
-    assert keys == [*stored, "weekly_report"]
+    assert keys == [*stored, "weekly_report", "uptime"]
 
 
 def test_a_posted_message_is_found_and_its_buttons_work_after_an_update():

@@ -376,6 +376,12 @@ async def test_mutes_and_acknowledgements_are_audited_too(alerting, make_alert, 
     ]
 
 
+async def test_an_entry_of_its_own_is_audited(alerting, noon):
+    entry = await alerting.add_audit(AuditEntry(noon, "Ann", "use", "dashboard link", "", "until then"))
+    assert entry == AuditEntry(noon, "Ann", "use", "dashboard link", "", "until then", 1)
+    assert await alerting.audit() == [entry]
+
+
 async def test_a_mute_may_end_after_the_last_time_that_can_be_formatted(store, noon):
     await store.alerting.add_mute(Mute("", "", noon, 2**62, "Ann"))
     (entry,) = await store.alerting.audit()

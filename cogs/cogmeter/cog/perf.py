@@ -11,6 +11,7 @@ from discord.ext import commands
 from cogmeter.cog import (
     alert_buttons,
     alerts,
+    dashboard,
     doctor,
     errors,
     mutes,
@@ -42,6 +43,7 @@ FAMILIES: Final[tuple[Callable[[app_commands.Group, Responder], None], ...]] = (
     mutes.add,
     errors.add,
     report.add,
+    dashboard.add,
     doctor.add,
 )
 

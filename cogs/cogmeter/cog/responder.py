@@ -102,15 +102,19 @@ class Responder:
         self.access = access
         self.open: set[Buttons] = set()  # buttons that can still be pressed
 
-    async def answer(self, interaction: discord.Interaction, work: Callable[[], Awaitable[CommandAnswer]]) -> None:
-        """Run ``work`` for a user with access, and send what it returns."""
-        await self.answer_checked(interaction, _no_check, lambda _: work())
+    async def answer(
+        self, interaction: discord.Interaction, work: Callable[[], Awaitable[CommandAnswer]], *, ephemeral: bool = False
+    ) -> None:
+        """Run ``work`` for a user with access, and send what it returns; ``ephemeral``: only the user sees it."""
+        await self.answer_checked(interaction, _no_check, lambda _: work(), ephemeral=ephemeral)
 
     async def answer_checked(
         self,
         interaction: discord.Interaction,
         check: Callable[[], Awaitable[T]],
         work: Callable[[T], Awaitable[CommandAnswer]],
+        *,
+        ephemeral: bool = False,
     ) -> None:
         """Run ``check``, pass its result to ``work``, and send what that returns.
 
@@ -121,7 +125,7 @@ class Responder:
                 await interaction.response.send_message(REFUSED, ephemeral=True)
                 return
             checked = await check()
-            await interaction.response.defer(thinking=True)
+            await interaction.response.defer(thinking=True, ephemeral=ephemeral)
             await self._send(interaction, await work(checked))
         except UserError as error:
             await send_text(interaction, str(error))

@@ -1,13 +1,16 @@
-"""What the definitions of settings share: a field with its unit and example, and the check of a URL."""
+"""What the definitions of settings share: a field with its unit and example, and the checks of URLs."""
 
 from __future__ import annotations
 
-from typing import Any
+import re
+from typing import Any, Final
 from urllib.parse import urlsplit
 
 from pydantic import Field
 
 PREFIX = "PERFORMANCE_"
+PLACEHOLDERS: Final = ("{ping}", "{status}")  # of the heartbeat URL
+_PLACEHOLDER: Final = re.compile(r"\{[\w.-]*\}")
 
 
 def setting(default: Any, unit: str, text: str, *, name: str | None = None, example: str = "", **limits: Any) -> Any:
@@ -29,3 +32,25 @@ def is_http(address: str) -> bool:
     except ValueError:
         return False
     return address.isprintable() and " " not in address and parts.scheme in {"http", "https"} and bool(parts.hostname)
+
+
+def origin_of(address: str) -> str | None:
+    """Return scheme, host and port of a dashboard's URL; None if it has more than the dashboard's own path."""
+    if not is_http(address):
+        return None
+    parts = urlsplit(address)
+    if parts.path.rstrip("/") not in {"", "/performance"} or parts.query or parts.fragment or "@" in parts.netloc:
+        return None
+    return f"{parts.scheme}://{parts.netloc}".lower()
+
+
+def placeholder_fault(address: str) -> str:
+    """Return what is wrong with the placeholders of a heartbeat URL, without the URL; empty if nothing is."""
+    parts = urlsplit(address)
+    known = " or ".join(PLACEHOLDERS)
+    for placeholder in _PLACEHOLDER.findall(address):
+        if placeholder not in PLACEHOLDERS:
+            return f"has the unknown placeholder {placeholder[:30]}, use {known}"
+    if _PLACEHOLDER.search(parts.netloc):
+        return f"has a placeholder in its host, use {known} in path and query only"
+    return ""

@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 from pydantic import SecretStr, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
-from cogmeter.settings.fields import PREFIX, is_http, setting
+from cogmeter.settings.fields import PREFIX, is_http, origin_of, placeholder_fault, setting
 
 
 class Settings(BaseSettings):
@@ -324,8 +324,9 @@ class Settings(BaseSettings):
     heartbeat_url: SecretStr | None = setting(
         None,
         "URL",
-        "A URL to request while event loop, gateway and database work (Uptime Kuma, Healthchecks)",
-        example="https://uptime.example.com/api/push/your-key",
+        "A URL to request while event loop, gateway and database work (Uptime Kuma, Healthchecks); may contain "
+        "{status} and {ping}",
+        example="https://uptime.example.com/api/push/your-key?status={status}&msg=OK&ping={ping}",
     )
     heartbeat_interval: float = setting(60, "seconds", "How often the heartbeat URL is requested", ge=5, le=86_400)
 
@@ -340,6 +341,15 @@ class Settings(BaseSettings):
         30_000, "milliseconds", "How often the dashboard refreshes", ge=1_000, le=3_600_000
     )
     dashboard_port: int = setting(3001, "port", "The port of the web dashboard (path /performance)", ge=1, le=65_535)
+    dashboard_url: str | None = setting(
+        None,
+        "URL",
+        "The address at which your browser reaches the dashboard, for the links of /perf dashboard. Not set: localhost",
+        example="https://perf.example.com",
+    )
+    status_page: bool = setting(
+        False, "true or false", "Serve a public status page without a token: /status, and a badge for your README"
+    )
     http_port: int | None = setting(
         None,
         "port",
@@ -390,6 +400,24 @@ class Settings(BaseSettings):
         """Check the URL at the start instead of at the first alert."""
         if value is not None and not is_http(value.get_secret_value()):
             raise ValueError("is not an http or https URL")
+        return value
+
+    @field_validator("dashboard_url")
+    @classmethod
+    def _origin(cls, value: str | None) -> str | None:
+        """Return the URL without a path: the dashboard's pages are at /performance of any address."""
+        if value is None:
+            return None
+        origin = origin_of(value)
+        if origin is None:
+            raise ValueError("is not an http or https URL without path, query and password")
+        return origin
+
+    @field_validator("heartbeat_url")
+    @classmethod
+    def _placeholders(cls, value: SecretStr | None) -> SecretStr | None:
+        if value is not None and (fault := placeholder_fault(value.get_secret_value())):
+            raise ValueError(fault)
         return value
 
 

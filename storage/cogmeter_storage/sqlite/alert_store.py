@@ -124,3 +124,7 @@ class SqliteAlertStore:
     async def audit(self, *, limit: int = 100, offset: int = 0) -> list[AuditEntry]:
         """Return the audit log, newest first."""
         return await self._reading.run(mutes_and_overrides.read_audit, limit, offset)
+
+    async def add_audit(self, entry: AuditEntry) -> AuditEntry:
+        """Store an audit entry."""
+        return await self._writer().run(mutes_and_overrides.store_entry, entry)

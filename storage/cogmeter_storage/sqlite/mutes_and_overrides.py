@@ -33,6 +33,12 @@ def add_entry(raw: sqlite3.Connection, entry: AuditEntry) -> AuditEntry:
     return dataclasses.replace(entry, id=added.lastrowid or 0)
 
 
+def store_entry(raw: sqlite3.Connection, entry: AuditEntry) -> AuditEntry:
+    """Implement AlertStore.add_audit; one transaction."""
+    with transaction(raw):
+        return add_entry(raw, entry)
+
+
 def read_audit(raw: sqlite3.Connection, limit: int, offset: int) -> list[AuditEntry]:
     """Implement AlertStore.audit."""
     rows = raw.execute(

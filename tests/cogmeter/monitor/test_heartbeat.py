@@ -1,11 +1,12 @@
 """The heartbeat: sent while all is well, withheld with the reason, and never shown with its address."""
 
 import logging
+import math
 
 import pytest
 from aiohttp import web
 
-from cogmeter.monitor.heartbeat import Heartbeat
+from cogmeter.monitor.heartbeat import Heartbeat, filled
 
 
 class Listener:
@@ -17,7 +18,7 @@ class Listener:
         self.body = ""
 
     async def answer(self, request):
-        self.paths.append(request.path)
+        self.paths.append(request.path_qs)
         return web.Response(
             status=self.status, text=self.body, headers={"Location": "/elsewhere"} if self.status == 302 else {}
         )
@@ -39,8 +40,8 @@ async def listener():
 
 @pytest.fixture
 def heart(listener):
-    def beating(trouble=lambda: "", url=listener.url):
-        return Heartbeat(url, trouble)
+    def beating(trouble=lambda: "", url=listener.url, ping_s=0.0421):
+        return Heartbeat(url, trouble, lambda: ping_s)
 
     return beating
 
@@ -131,3 +132,55 @@ async def test_a_server_that_is_not_there_is_a_finding_without_the_address(heart
     assert finding.text.startswith("PERFORMANCE_HEARTBEAT_URL")
     assert words in finding.text
     assert "secret-key" not in caplog.text + finding.text
+
+
+# Placeholders -------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("url", "up", "ping_s", "requested"),
+    [
+        (
+            "http://h/push/k?status={status}&msg=OK&ping={ping}",
+            True,
+            0.0421,
+            "http://h/push/k?status=up&msg=OK&ping=42",
+        ),
+        ("http://h/push/k?status={status}&ping={ping}", False, math.inf, "http://h/push/k?status=down&ping="),
+        ("http://h/push/k?ping={ping}", True, math.nan, "http://h/push/k?ping="),
+        ("http://h/uuid/{status}", True, 0.1, "http://h/uuid/0"),
+        ("http://h/uuid/{status}?rid=1", False, 0.1, "http://h/uuid/1?rid=1"),
+        ("http://h/push/k?status=up&msg=OK&ping=", True, 0.1, "http://h/push/k?status=up&msg=OK&ping="),
+        ("http://h/%7Bping%7D?a={%22b%22:1}", False, 0.1, "http://h/%7Bping%7D?a={%22b%22:1}"),
+    ],
+)
+def test_placeholders_are_replaced_as_each_service_expects(url, up, ping_s, requested):
+    assert filled(url, up=up, ping_s=ping_s) == requested
+
+
+async def test_a_heartbeat_has_the_status_and_the_latency(heart, listener):
+    await heart(url=f"{listener.url}?status={{status}}&msg=OK&ping={{ping}}").beat()
+    assert listener.paths == ["/push/secret-key?status=up&msg=OK&ping=42"]
+
+
+async def test_a_url_with_a_status_reports_a_problem_from_its_second_time_on(heart, listener):
+    trouble = ["the bot is not connected to Discord yet"]
+    heartbeat = heart(lambda: trouble[0], url=f"{listener.url}/{{status}}")
+    await heartbeat.beat()
+    assert listener.paths == []
+    await heartbeat.beat()
+    await heartbeat.beat()
+    assert listener.paths == ["/push/secret-key/1"] * 2
+    assert heartbeat.findings()[0].text == "down: the bot is not connected to Discord yet"
+    trouble[0] = ""
+    await heartbeat.beat()
+    assert listener.paths[2:] == ["/push/secret-key/0"]
+    assert heartbeat.findings()[0].well
+
+
+async def test_a_url_without_a_status_reports_no_problem(heart, listener):
+    heartbeat = heart(lambda: "trouble", url=f"{listener.url}?ping={{ping}}")
+    await heartbeat.beat()
+    await heartbeat.beat()
+    assert listener.paths == []
+    assert heartbeat.findings()[0].text == "withheld: trouble"

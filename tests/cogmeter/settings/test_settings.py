@@ -128,6 +128,60 @@ def test_what_is_no_address_is_refused_without_being_shown(monkeypatch, name, va
     assert "s3cret" not in text
 
 
+@pytest.mark.parametrize(
+    ("value", "words"),
+    [
+        ("https://h/s3cret?ping={latency}", "has the unknown placeholder {latency}, use {ping} or {status}"),
+        ("https://h/s3cret/{}", "has the unknown placeholder {}, use {ping} or {status}"),
+        ("https://{status}.h/s3cret", "has a placeholder in its host, use {ping} or {status} in path and query only"),
+    ],
+)
+def test_an_unknown_placeholder_of_the_heartbeat_is_refused_without_showing_the_url(monkeypatch, value, words):
+    monkeypatch.setenv("PERFORMANCE_HEARTBEAT_URL", value)
+    text = complaint()
+    assert text.startswith(f"PERFORMANCE_HEARTBEAT_URL=(hidden): it {words} (URL); for example ")
+    assert "s3cret" not in text
+
+
+@pytest.mark.parametrize(
+    "value", ["https://h/a?status={status}&ping={ping}", "https://h/{status}", "https://h/{a:1}/{"]
+)
+def test_known_placeholders_and_other_braces_are_accepted(monkeypatch, value):
+    monkeypatch.setenv("PERFORMANCE_HEARTBEAT_URL", value)
+    assert load_settings().heartbeat_url.get_secret_value() == value
+
+
+@pytest.mark.parametrize(
+    ("value", "origin"),
+    [
+        ("https://Perf.example.com", "https://perf.example.com"),
+        ("https://perf.example.com/", "https://perf.example.com"),
+        ("https://perf.example.com:8443/performance/", "https://perf.example.com:8443"),
+        ("http://[::1]:3001/performance", "http://[::1]:3001"),
+    ],
+)
+def test_the_address_of_the_dashboard_is_kept_without_a_path(monkeypatch, value, origin):
+    monkeypatch.setenv("PERFORMANCE_DASHBOARD_URL", value)
+    assert load_settings().dashboard_url == origin
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        *(
+            "perf.example.com",
+            "ftp://perf.example.com",
+            "https://perf.example.com/bot",
+            "https://perf.example.com/?a=1",
+        ),
+        *("https://a:b@perf.example.com", "https://perf.example.com#x", "https://", "https://host:port"),
+    ],
+)
+def test_another_address_of_the_dashboard_is_refused(monkeypatch, value):
+    monkeypatch.setenv("PERFORMANCE_DASHBOARD_URL", value)
+    assert "it is not an http or https URL without path, query and password (URL); for example" in complaint()
+
+
 def test_each_bad_setting_has_its_own_line(monkeypatch):
     monkeypatch.setenv("PERFORMANCE_RETENTION_HOURS", "abc")
     written("PERFORMANCE_ALERT_WINDOW=1\nPERFORMANCE_RETENTON_HOURS=5\n")

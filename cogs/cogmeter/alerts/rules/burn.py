@@ -104,4 +104,5 @@ BURN_RATE: Final = Rule(
     explained_by=("error_rate",),
     # The long window still contains the failures of an incident that is over; the short one is soon free of them.
     explained_for_s={level.factor: float(level.short_s) for level in LEVELS}.__getitem__,
+    degrades=True,
 )

@@ -109,6 +109,7 @@ FIRST_RESPONSES: Final = Rule(
     about=ACKNOWLEDGEMENT,
     chart="timeline",
     replay=Replay(lambda counts: values.late_shares(counts.operations, counts.failures, counts.buckets), buckets=True),
+    degrades=True,
 )
 GATEWAY_LATENCY: Final = Rule(
     name="gateway_latency",
@@ -121,6 +122,7 @@ GATEWAY_LATENCY: Final = Rule(
     replay=None,
     for_s=60,
     min_operations=0,
+    degrades=True,
 )
 DISCONNECTS: Final = Rule(
     name="disconnects",
@@ -133,6 +135,7 @@ DISCONNECTS: Final = Rule(
     chart="timeline",
     replay=None,
     min_operations=0,
+    degrades=True,
 )
 RATE_LIMITS: Final = Rule(
     name="rate_limits",
@@ -146,6 +149,7 @@ RATE_LIMITS: Final = Rule(
     replay=None,
     min_operations=0,
     source=REST,
+    degrades=True,
 )
 INVALID_REQUESTS: Final = Rule(
     name="invalid_requests",

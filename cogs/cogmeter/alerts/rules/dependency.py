@@ -109,4 +109,5 @@ DEPENDENCY: Final = Rule(
     chart="timeline",
     replay=None,
     explained_by=("error_rate", "response_time"),
+    degrades=True,
 )

@@ -156,6 +156,7 @@ ERROR_RATE: Final = Rule(
     chart="error rate",
     replay=Replay(lambda counts: values.error_rates(counts.operations, counts.failures), chance=True, operations=True),
     dependencies=False,
+    degrades=True,
 )
 RESPONSE_TIME: Final = Rule(
     name="response_time",
@@ -173,6 +174,7 @@ RESPONSE_TIME: Final = Rule(
     background=False,
     statistic_setting="alert_response_time_statistic",
     slowest=True,
+    degrades=True,
 )
 THROUGHPUT: Final = Rule(
     name="throughput",

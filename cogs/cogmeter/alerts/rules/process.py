@@ -118,6 +118,7 @@ STALL: Final = Rule(
     min_operations=0,
     source=STALLS,
     slowest=True,
+    degrades=True,
 )
 DEAD_LOOPS: Final = Rule(
     name="dead_loops",
@@ -129,6 +130,7 @@ DEAD_LOOPS: Final = Rule(
     chart="timeline",
     replay=None,
     min_operations=0,
+    degrades=True,
 )
 MEMORY_LIMIT: Final = Rule(
     name="memory_limit",

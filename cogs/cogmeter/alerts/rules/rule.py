@@ -151,6 +151,7 @@ class Rule(AlertKind):
     slowest: bool = False  # the example of an incident is the slowest operation, not a failure
     error_kind: ErrorKind | None = None  # the error of an incident is the most frequent stored one of this kind
     one_error: bool = False  # its readings name a group of errors, see measurement.errors
+    degrades: bool = False  # users notice it: the public status page shows a critical alert as "degraded"
     explained_by: tuple[str, ...] = ()  # rules whose breach of the same service explains this one; ANY_RULE: all
     explained_by_bot: tuple[str, ...] = ()  # rules whose breach of the bot as a whole explains this one
     # How long after the other breach, by the reading's threshold; None: the default of ``Suppression``.

@@ -64,4 +64,5 @@ HUNG: Final = Rule(
     about=OPERATION,
     chart="timeline",
     replay=None,
+    degrades=True,
 )

@@ -26,7 +26,7 @@ MEANINGS: Final[Mapping[int, tuple[str, str]]] = {
     414: ("Too long", "The URL or a header is longer than 32 kB."),
     415: ("Unsupported media type", "The body must be application/json, uncompressed."),
     422: ("Invalid", "A parameter or a member of the body is not valid. `parameter` names it."),
-    429: ("Too many attempts", "Too many wrong tokens from this address. Wait as long as `Retry-After` says."),
+    429: ("Too many requests", "Too many wrong tokens, or too many requests. Wait as long as `Retry-After` says."),
     500: ("Internal error", "An error in cogmeter. The bot's log has the details."),
     503: ("Not available", "The database cannot be read, or too many clients are connected."),
 }

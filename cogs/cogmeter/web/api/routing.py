@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from cogmeter.monitor.monitor import Monitor
     from cogmeter.web.api.routes.live import Live
     from cogmeter.web.metrics.scrape import Scraper
+    from cogmeter.web.pages.status import StatusPage
     from cogmeter.web.server.limits import StreamLimit
     from cogmeter.web.server.security import Guard
 
@@ -99,6 +100,7 @@ class Shared:
     live: Live
     scraper: Scraper
     log_throttle: LogThrottle
+    status: StatusPage | None = None  # with PERFORMANCE_STATUS_PAGE
 
 
 @dataclass(frozen=True, slots=True)

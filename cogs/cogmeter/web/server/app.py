@@ -12,6 +12,7 @@ from aiohttp import web
 from cogmeter.web.api.bodies import BODY_BYTES
 from cogmeter.web.api.routes import alerts, errors, health, live, openapi, operations, statistics, thresholds
 from cogmeter.web.api.routing import CONTEXT, ServerContext, guard_of, problem_of, serve
+from cogmeter.web.pages import status
 from cogmeter.web.pages.frame import MENU, menu_of
 from cogmeter.web.pages.table import PAGE_ROUTES, PAGES
 from cogmeter.web.server import login
@@ -60,6 +61,9 @@ def build(shared: Shared, *, pages: bool) -> web.Application:
     slashes = web.normalize_path_middleware(append_slash=False, remove_slash=True, merge_slashes=False)
     app = web.Application(middlewares=[_problems, _admit, slashes], client_max_size=BODY_BYTES)
     routes = (*ROUTES, *PAGE_ROUTES) if pages else ROUTES
+    if shared.status is not None:
+        routes = (*routes, *status.ROUTES)
+        status.add(app, shared.status)
     document = openapi.document(routes, cookie=shared.guard.cookie if shared.guard.has_token else None)
     app[CONTEXT] = ServerContext(shared, openapi.rendered(document))
     app[MENU] = menu_of(PAGES)
@@ -128,7 +132,8 @@ def _is_page_request(request: web.Request) -> bool:
 async def _add_headers(request: web.Request, response: web.StreamResponse) -> None:
     """Set the headers of every response."""
     for name, value in HEADERS.items():
-        response.headers[name] = value
+        if name not in response.headers or name == "Server":  # aiohttp has named itself and its version
+            response.headers[name] = value
     # Browsers revalidate our files at each use, and store no other response.
     cache = "no-cache" if request.path.startswith(f"{STATIC}/") else "no-store"
     response.headers.setdefault("Cache-Control", cache)

@@ -1,9 +1,10 @@
-"""Limits of connections, live streams and idle clients, so that the web cannot exhaust the bot."""
+"""Limits of connections, live streams, idle clients and requests, so that the web cannot exhaust the bot."""
 
 from __future__ import annotations
 
 import asyncio
 import time
+from collections import OrderedDict, deque
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Final
 
@@ -24,6 +25,7 @@ SWEEP_S: Final = 5.0
 LINE_BYTES: Final = 32_768  # size of the request line, and of each header
 HEADERS: Final = 64  # headers of one request
 HEAD_BYTES: Final = 131_072  # of a request's line and headers together
+ADDRESSES: Final = 1_000  # addresses whose requests are counted; the oldest is dropped first
 
 FULL: Final = b"HTTP/1.1 503 Service Unavailable\r\nContent-Length: 0\r\nRetry-After: 5\r\nConnection: close\r\n\r\n"
 LARGE: Final = b"HTTP/1.1 431 Request Header Fields Too Large\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
@@ -52,6 +54,30 @@ class StreamLimit:
             yield
         finally:
             self.open -= 1
+
+
+class RateLimit:
+    """Counts requests by address: at most ``most`` of each within ``within_s``."""
+
+    def __init__(self, most: int, within_s: float, clock: Callable[[], float] = time.perf_counter) -> None:
+        self._most = most
+        self._within_s = within_s
+        self._clock = clock
+        self._counted: OrderedDict[str, deque[float]] = OrderedDict()
+
+    def count(self, address: str) -> int:
+        """Count a request; return the seconds to wait after too many of them, else 0."""
+        now_s = self._clock()
+        times = self._counted.setdefault(address, deque(maxlen=self._most))
+        self._counted.move_to_end(address)
+        while len(self._counted) > ADDRESSES:
+            self._counted.popitem(last=False)
+        while times and now_s - times[0] >= self._within_s:
+            times.popleft()
+        if len(times) == self._most:
+            return max(1, round(self._within_s - (now_s - times[0])))
+        times.append(now_s)
+        return 0
 
 
 class TrackedConnection(web.RequestHandler):

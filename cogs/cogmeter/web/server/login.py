@@ -1,18 +1,22 @@
-"""The login page: exchanges the token for a session. A plain form that works without scripts."""
+"""The login pages: exchange the token, or a one-time code, for a session. Plain forms that work without scripts."""
 
 from __future__ import annotations
 
 import re
 from typing import TYPE_CHECKING, Final
-from urllib.parse import parse_qs
+from urllib.parse import parse_qs, urlsplit
 
 from aiohttp import web
 
+from cogmeter.query.query import now_us
+from cogmeter.times import SECOND_US, iso
 from cogmeter.web.api.bodies import read_bytes
 from cogmeter.web.api.params import QueryParams
 from cogmeter.web.api.problems import Problem
-from cogmeter.web.api.routing import Route, guard_of
+from cogmeter.web.api.routing import Route, guard_of, monitor_of
+from cogmeter.web.server import login_codes
 from cogmeter.web.server.assets import html_response
+from cogmeter.web.server.login_codes import OPEN
 from cogmeter.web.server.security import LOGIN, LOGOUT, SESSION_S
 
 if TYPE_CHECKING:
@@ -28,6 +32,12 @@ class LoginParams(QueryParams):
     """Parameters: the page to open after the login."""
 
     next: str = HOME
+
+
+class CodeParams(QueryParams):
+    """Parameters: the one-time code."""
+
+    code: str = ""
 
 
 def _safe(path: str) -> str:
@@ -63,6 +73,37 @@ async def login(_monitor: Monitor, params: LoginParams, request: web.Request) ->
     return response
 
 
+async def open_page(_monitor: Monitor, params: CodeParams, request: web.Request) -> web.Response:
+    """Show a button that uses the code. Previews and prefetches only read the page, so that the code stays valid."""
+    guard = guard_of(request)
+    if not guard.has_token:
+        return _redirect(HOME)
+    if guard.code_of(params.code, request, use=False) is None:
+        return _no_code(request)
+    return html_response("open.html", code=params.code)
+
+
+async def open_dashboard(monitor: Monitor, request: web.Request) -> web.Response:
+    """Use the code and start a session."""
+    guard = guard_of(request)
+    if not guard.has_token:
+        return _redirect(HOME)
+    code = guard.code_of((await _form(request)).get("code", ""), request, use=True)
+    if code is None:
+        return _no_code(request)
+    until = iso(now_us() + login_codes.SESSION_S * SECOND_US, unit_us=SECOND_US)
+    text = f"requested at {iso(code.issued_us, unit_us=SECOND_US)}, session until {until}"
+    await login_codes.audit(monitor.store.alerting, code.actor, "use", text)
+    response = _redirect(HOME)
+    _set_cookie(response, request, guard.start_session(login_codes.SESSION_S), login_codes.SESSION_S)
+    return response
+
+
+def _no_code(request: web.Request) -> web.Response:
+    group = monitor_of(request).settings.command_group
+    return html_response("open.html", status=410, code="", group=group)
+
+
 async def logout(_monitor: Monitor, request: web.Request) -> web.Response:
     """End the session."""
     guard = guard_of(request)
@@ -89,9 +130,11 @@ def _by_https(request: web.Request) -> bool:
     """Return True if the cookie may require https.
 
     Only here a proxy's X-Forwarded-Proto is trusted: forging it only makes the cookie stricter, and another site cannot
-    make a browser send it.
+    make a browser send it. A proxy that does not send it is known by PERFORMANCE_DASHBOARD_URL.
     """
-    return request.secure or request.headers.get("X-Forwarded-Proto", "").lower() == "https"
+    known = urlsplit(monitor_of(request).settings.dashboard_url or "")
+    by_url = known.scheme == "https" and request.headers.get("Host", "").lower() == known.netloc
+    return request.secure or request.headers.get("X-Forwarded-Proto", "").lower() == "https" or by_url
 
 
 async def _form(request: web.Request) -> dict[str, str]:
@@ -112,4 +155,6 @@ ROUTES: Final = (
     Route("GET", LOGIN, login_page, "Show the login form", query=LoginParams, documented=False),
     Route("POST", LOGIN, login, "Start a session", query=LoginParams, documented=False),
     Route("POST", LOGOUT, logout, "End the session", documented=False),
+    Route("GET", OPEN, open_page, "Show the page of a one-time code", query=CodeParams, documented=False),
+    Route("POST", OPEN, open_dashboard, "Start a session with a one-time code", changes=True, documented=False),
 )

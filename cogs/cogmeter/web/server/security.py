@@ -2,36 +2,41 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import hmac
+import ipaddress
 import re
 import secrets
 import time
-from collections import OrderedDict, deque
 from typing import TYPE_CHECKING, Final
 
 from cogmeter.web.api.problems import Problem
 from cogmeter.web.api.routing import CALLER, Caller
+from cogmeter.web.server.limits import RateLimit
+from cogmeter.web.server.login_codes import LOCAL_NAMES, OPEN, LoginCodes
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from aiohttp import web
+
+    from cogmeter.web.server.login_codes import LoginCode
 
 LOGIN: Final = "/performance/login"
 LOGOUT: Final = "/performance/logout"
-FORMS: Final = frozenset({LOGIN, LOGOUT})  # plain forms cannot send the CSRF header; logout checks its own field
-PUBLIC: Final = ("/health", "/favicon.ico", LOGIN)  # served without a token, like the paths below
+STATUS: Final = "/status"
+STATUS_JSON: Final = "/status.json"
+BADGE: Final = "/status/badge.svg"
+FORMS: Final = frozenset({LOGIN, LOGOUT, OPEN})  # plain forms cannot send the CSRF header; logout checks its own field
+# Served without a token, like the paths below.
+PUBLIC: Final = ("/health", "/favicon.ico", LOGIN, OPEN, STATUS, STATUS_JSON, BADGE)
 PUBLIC_BELOW: Final = ("/health/", "/performance/static/")
 SAFE: Final = frozenset({"GET", "HEAD", "OPTIONS"})
 CSRF_HEADER: Final = "X-CSRF-Token"
 SESSION_S: Final = 7 * 86_400
 MOST_ENDED: Final = 1_000  # ended sessions that are remembered
-ATTEMPTS: Final = 10  # wrong tokens from one address within ATTEMPTS_S
+ATTEMPTS: Final = 10  # wrong tokens and codes from one address within ATTEMPTS_S
 ATTEMPTS_S: Final = 60.0
-ADDRESSES: Final = 1_000  # addresses whose attempts are counted; the oldest is dropped first
 FORWARDED: Final = ("Forwarded", "Via", "X-Forwarded-For", "X-Forwarded-Host", "X-Real-IP")
-LOCAL_NAMES: Final = frozenset({"localhost", "127.0.0.1", "::1"})
 # A complete Host header; urllib.parse accepts the first part of invalid ones, such as [::1].evil.
 _HOST: Final = re.compile(
     r"(?:\[(?P<ipv6>[0-9A-Fa-f.]*:[0-9A-Fa-f:.]+)\]|(?P<name>[A-Za-z0-9._-]{1,253}))(?::[0-9]{1,5})?"
@@ -41,28 +46,6 @@ _HOST: Final = re.compile(
 def is_public(path: str) -> bool:
     """Return True if the path is served without a token."""
     return path in PUBLIC or path.startswith(PUBLIC_BELOW)
-
-
-class LoginAttempts:
-    """Counts wrong tokens by address."""
-
-    def __init__(self, clock: Callable[[], float] = time.perf_counter) -> None:
-        self._clock = clock
-        self._failed: OrderedDict[str, deque[float]] = OrderedDict()
-
-    def failed(self, address: str) -> int:
-        """Count a wrong token; return the seconds to wait after too many of them, else 0."""
-        now_s = self._clock()
-        attempts = self._failed.setdefault(address, deque(maxlen=ATTEMPTS))
-        self._failed.move_to_end(address)
-        while len(self._failed) > ADDRESSES:
-            self._failed.popitem(last=False)
-        while attempts and now_s - attempts[0] >= ATTEMPTS_S:
-            attempts.popleft()
-        if len(attempts) == ATTEMPTS:
-            return max(1, round(ATTEMPTS_S - (now_s - attempts[0])))
-        attempts.append(now_s)
-        return 0
 
 
 class Guard:
@@ -77,7 +60,8 @@ class Guard:
         name = hmac.digest(secret, b"cogmeter cookie", "sha256").hex()[:8]
         self.cookie: str = f"cogmeter_{name}"  # two bots on one host name keep separate sessions
         self._ended: dict[str, float] = {}
-        self._attempts = LoginAttempts()
+        self.codes = LoginCodes()
+        self._attempts = RateLimit(ATTEMPTS, ATTEMPTS_S)
 
     @property
     def has_token(self) -> bool:
@@ -124,11 +108,24 @@ class Guard:
         """
         if self._token is None or hmac.compare_digest(text.encode(errors="surrogateescape"), self._token):
             return self._token is not None
-        wait_s = self._attempts.failed(request.remote or "")
-        if wait_s:
-            headers = {"Retry-After": str(wait_s)}
-            raise Problem.of(429, f"Too many wrong tokens. Try again in {wait_s} s", headers=headers)
+        self._count_wrong(request, "tokens")
         return False
+
+    def code_of(self, text: str, request: web.Request, *, use: bool) -> LoginCode | None:
+        """Return the valid one-time code with this text; ``use`` makes it invalid. Count a wrong one for its address.
+
+        Raises:
+            Problem: 429; it is wrong, and there were too many wrong ones before.
+        """
+        code = self.codes.use(text) if use else self.codes.find(text)
+        if code is None:
+            self._count_wrong(request, "links")
+        return code
+
+    def _count_wrong(self, request: web.Request, what: str) -> None:
+        if wait_s := self._attempts.count(request.remote or ""):
+            detail = f"Too many wrong {what}. Try again in {wait_s} s"
+            raise Problem.of(429, detail, headers={"Retry-After": str(wait_s)})
 
     @staticmethod
     def _unauthorised(detail: str) -> Problem:
@@ -136,9 +133,9 @@ class Guard:
 
     # Sessions -------------------------------------------------------------------------------------------------
 
-    def start_session(self) -> str:
+    def start_session(self, length_s: int = SESSION_S) -> str:
         """Return the cookie value of a new session; it is signed and does not contain the token."""
-        number = f"{int(time.time()) + SESSION_S}.{secrets.token_urlsafe(16)}"
+        number = f"{int(time.time()) + length_s}.{secrets.token_urlsafe(16)}"
         return f"{number}.{self._sign('session', number)}"
 
     def session_of(self, value: str) -> str | None:
@@ -210,6 +207,15 @@ class Guard:
         fetch, mode = request.headers.get("Sec-Fetch-Site"), request.headers.get("Sec-Fetch-Mode")
         if fetch == "cross-site" and mode != "navigate":
             raise Problem.of(403, "Requests from another site's page are refused")
+
+
+def client_of(request: web.Request) -> str:
+    """Return the address of a client; behind a proxy on this machine or in its network, the one that the proxy saw."""
+    remote = request.remote or ""
+    with contextlib.suppress(ValueError):
+        if ipaddress.ip_address(remote).is_private and "X-Forwarded-For" in request.headers:
+            return request.headers.getall("X-Forwarded-For")[-1].rpartition(",")[2].strip()[:64] or remote
+    return remote
 
 
 def host_name(host: str) -> str | None:

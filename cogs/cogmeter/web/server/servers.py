@@ -11,10 +11,14 @@ import socket
 from dataclasses import dataclass
 from itertools import chain, repeat
 from typing import TYPE_CHECKING, Any, Final
+from urllib.parse import urlsplit
 
 from cogmeter.diagnosis import Finding
+from cogmeter.query.query import now_us
 from cogmeter.recording.background import detached
 from cogmeter.settings import Settings, env_name
+from cogmeter.times import SECOND_US
+from cogmeter.web.server.login_codes import LOCAL_NAMES, OPEN, VALID_S
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -27,8 +31,20 @@ if TYPE_CHECKING:
 HOST_PORTS: Final = ("SERVER_PORT", "PORT")  # environment variables in which bot hosts name their one public port
 RETRY_S: Final = (1.0, 2.0, 5.0, 10.0, 30.0, 60.0)  # between attempts at a port; the last one repeats
 GRACE_S: Final = 0.5  # for requests to finish when the servers stop
+UPTIME: Final = "uptime"  # the job that stores it
+UPTIME_S: Final = 600.0
 
 _logger = logging.getLogger("cogmeter.web")
+
+
+@dataclass(frozen=True, slots=True)
+class DashboardLink:
+    """A link to the dashboard for one user."""
+
+    url: str
+    valid_until_us: int | None  # of the one-time code in it; None without a token, when none is needed
+    here: bool  # it opens only on the machine on which the bot runs
+    tunnel: str  # the ssh command after which it opens on another machine, too
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,9 +149,34 @@ class Servers:
         ordered = sorted(self._listeners, key=lambda listener: not listener.plan.pages)
         return [listener.address for listener in ordered if listener.listening]
 
+    def dashboard_link(self, user: int, actor: str) -> DashboardLink | None:
+        """Return a link for a user, with a one-time code if a token is set; None while no dashboard is served."""
+        listener = next((listener for listener in self._listeners if listener.plan.pages and listener.listening), None)
+        if listener is None or self._shared is None:
+            return None
+        own, guard = urlsplit(listener.address), self._shared.guard
+        base = self._public_url or f"{own.scheme}://{own.netloc}"
+        tunnel = f"ssh -N -L {own.port}:{own.netloc} user@your-server"
+        here = urlsplit(base).hostname in LOCAL_NAMES
+        if not guard.has_token:
+            return DashboardLink(f"{base}/performance", None, here, tunnel)
+        code = guard.codes.issue(user, actor)
+        return DashboardLink(f"{base}{OPEN}?code={code}", now_us() + VALID_S * SECOND_US, here, tunnel)
+
+    @property
+    def _public_url(self) -> str | None:
+        """PERFORMANCE_DASHBOARD_URL, if it can be reached: without a token, only this machine's names are served."""
+        url, token = self._monitor.settings.dashboard_url, self._monitor.settings.http_token
+        return url if url and (token is not None or urlsplit(url).hostname in LOCAL_NAMES) else None
+
     def findings(self) -> list[Finding]:
         """Return the state of each server for the doctor; nothing if none is planned."""
         findings = [*self._failures, *(listener.finding() for listener in self._listeners)]
+        url = self._monitor.settings.dashboard_url
+        if url and self._listeners and self._public_url is None:
+            text = f"{env_name('dashboard_url')}={url} cannot be used: {env_name('http_token')} is not set"
+            advice = f"Set {env_name('http_token')} to 32 or more random characters"
+            findings.append(Finding("dashboard link", well=False, text=text, advice=advice))
         failed = self._monitor.faults["web"]
         if failed:
             findings.append(Finding("web requests", well=False, text=f"{failed} failed", advice="See the log"))
@@ -161,6 +202,9 @@ class Servers:
         from cogmeter.web.server.limits import sweep
 
         self._sweep_task = asyncio.create_task(sweep(self._running), name="cogmeter web sweep")
+        schedule = self._monitor.schedule
+        if shared.status is not None and all(job.id != UPTIME for job in schedule.jobs):
+            schedule.every(UPTIME_S, UPTIME, shared.status.uptime.keep)
         self._listeners = [Listener(plan, self._monitor.settings.http_host, shared) for plan in planned]
         for listener in self._listeners:
             await listener.start()
@@ -286,10 +330,12 @@ def _shared(monitor: Monitor) -> Shared:
     from cogmeter.web.api.routes.live import Live
     from cogmeter.web.api.routing import LogThrottle, Shared
     from cogmeter.web.metrics.scrape import Scraper
+    from cogmeter.web.pages.status import StatusPage
     from cogmeter.web.server.limits import StreamLimit
     from cogmeter.web.server.security import Guard
 
     token, health = monitor.settings.http_token, Health(monitor)
+    status = StatusPage(monitor, health) if monitor.settings.status_page else None
     return Shared(
         monitor,
         Guard(None if token is None else token.get_secret_value()),
@@ -298,6 +344,7 @@ def _shared(monitor: Monitor) -> Shared:
         Live(monitor, health),
         Scraper(monitor, health),
         LogThrottle(),
+        status,
     )
 
 

@@ -1,31 +1,9 @@
 """The pages for people with a keyboard, a screen reader, little contrast or no wish for motion; in a real browser."""
 
 import asyncio
-import itertools
-import json
 
 import pytest
-from page_driver import EMPTY, FULL, opened
-
-
-def violations(page, axe):
-    """What axe-core finds on a page that is serious."""
-    page.evaluate(axe.read_text())
-    found = json.loads(page.evaluate("axe.run().then(one => JSON.stringify(one.violations))"))
-    return [
-        (one["id"], one["impact"], [node["html"][:160] for node in one["nodes"]][:3])
-        for one in found
-        if one["impact"] in {"serious", "critical"}
-    ]
-
-
-def violations_everywhere(page, axe, url, *, open_it=opened):
-    found = []
-    for dark, width in itertools.product((True, False), (1280, 420)):
-        page.prefer(dark=dark)
-        open_it(page, url, width=width)
-        found += violations(page, axe)
-    return found
+from page_driver import EMPTY, FULL, opened, opened_plain, violations_everywhere
 
 
 @pytest.mark.parametrize("path", [*FULL[:4], FULL[5]])
@@ -38,11 +16,6 @@ async def test_axe_finds_nothing_serious(crowded, browser, axe, path):
 async def test_axe_finds_nothing_serious_where_there_is_nothing_yet(served, browser, axe, path):
     async with served() as web:
         assert await asyncio.to_thread(violations_everywhere, browser, axe, web.url + path) == []
-
-
-def opened_plain(page, url, **size):
-    page.open(url, **size)
-    page.wait("document.readyState === 'complete' && !!document.querySelector('.plain h1')")
 
 
 @pytest.mark.parametrize("path", ["/performance/services/nobody", "/api", "/performance"])

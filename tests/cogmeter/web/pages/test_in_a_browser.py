@@ -7,20 +7,13 @@ import time
 from urllib.parse import quote
 
 from large_dataset import HOSTILE, LONG, SLOW
-from page_driver import EMPTY, FULL, LIVE, SETTLED, calm, opened
+from page_driver import CUT, EMPTY, FULL, LIVE, OVERFLOW, SETTLED, calm, opened
 
 from cogmeter.render import formatting
 from cogmeter.web.pages.cost import dollars
 
 CHARTS = "document.querySelectorAll('.chart[data-state=drawn]').length"
 PERIOD = "document.querySelector('#controls [name=period]')"
-OVERFLOW = "Math.max(document.documentElement.scrollWidth, document.body.scrollWidth) - innerWidth"
-# Elements whose text is cut by their own border, without a way to scroll to it.
-CUT = """[...document.querySelectorAll('main *')].filter(one => {
-  const style = getComputedStyle(one);
-  return one.scrollWidth > one.clientWidth + 1 && one.clientWidth && style.overflowX === 'visible'
-    && style.display !== 'inline' && one.getBoundingClientRect().right > innerWidth + 1;
-}).map(one => one.outerHTML.slice(0, 120))"""
 
 
 def looked_at(page, url, paths):

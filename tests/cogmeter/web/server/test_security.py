@@ -8,13 +8,13 @@ import pytest
 from aiohttp import hdrs
 
 from cogmeter.web.api.routing import Route
+from cogmeter.web.server.limits import RateLimit
 from cogmeter.web.server.security import (
     ATTEMPTS,
     ATTEMPTS_S,
     PUBLIC,
     PUBLIC_BELOW,
     Guard,
-    LoginAttempts,
     host_name,
     host_of_origin,
     is_public,
@@ -63,11 +63,14 @@ async def test_with_a_token_every_route_but_health_and_the_login_asks_for_it(ser
             assert answer.problem["title"] == "Not signed in"
 
 
-def test_nothing_is_public_but_health_the_login_and_static_files():
-    assert PUBLIC == ("/health", "/favicon.ico", "/performance/login")
+def test_nothing_is_public_but_health_status_the_login_and_static_files():
+    status = ("/status", "/status.json", "/status/badge.svg")
+    assert ("/health", "/favicon.ico", "/performance/login", "/performance/open", *status) == PUBLIC
     assert PUBLIC_BELOW == ("/health/", "/performance/static/")
     assert not is_public("/healthy")
     assert not is_public("/performance/login/x")
+    assert not is_public("/performance/open/x")
+    assert not is_public("/status/x")
 
 
 @pytest.mark.parametrize(
@@ -126,19 +129,19 @@ async def test_too_many_wrong_tokens_must_wait_and_the_right_one_still_passes(se
 
 def test_tries_are_forgotten_after_their_time_and_counted_by_address():
     now = [0.0]
-    tries = LoginAttempts(lambda: now[0])
-    assert [tries.failed("a") for _ in range(ATTEMPTS)] == [0] * ATTEMPTS
-    assert tries.failed("a") == ATTEMPTS_S
-    assert tries.failed("b") == 0
+    tries = RateLimit(ATTEMPTS, ATTEMPTS_S, lambda: now[0])
+    assert [tries.count("a") for _ in range(ATTEMPTS)] == [0] * ATTEMPTS
+    assert tries.count("a") == ATTEMPTS_S
+    assert tries.count("b") == 0
     now[0] = ATTEMPTS_S
-    assert tries.failed("a") == 0
+    assert tries.count("a") == 0
 
 
 def test_no_more_addresses_are_remembered_than_fit():
-    tries = LoginAttempts()
+    tries = RateLimit(ATTEMPTS, ATTEMPTS_S)
     for number in range(5_000):
-        tries.failed(str(number))
-    assert len(tries._failed) == 1_000
+        tries.count(str(number))
+    assert len(tries._counted) == 1_000
 
 
 # Sessions -----------------------------------------------------------------------------------------------------
