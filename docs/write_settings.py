@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from cogmeter.alerts.rules import RULES
 from cogmeter.settings import WITHOUT_EFFECT, Settings, env_name, example
 from cogmeter_bot.settings import DASHBOARD, HTTP_PORT, OWN_DEFAULTS
 
@@ -11,6 +12,8 @@ ROOT = Path(__file__).resolve().parent.parent
 BEGIN, END = "<!-- settings: begin -->", "<!-- settings: end -->"
 # Off by default, on in the example bot and here.
 SWITCHED_ON = {name: OWN_DEFAULTS[name] for name in (DASHBOARD, HTTP_PORT)}
+# A person who sets these switches off that they are learned, even with the default.
+CALIBRATED = {rule.setting for rule in RULES.values() if rule.calibrated_from_s is not None}
 HEAD = """\
 # Every setting of cogmeter, with its default; the web is switched on. Copy this file to .env and change what you need.
 # A setting that is not set has its default. Lines that begin with # are not read.
@@ -28,8 +31,9 @@ def env_example() -> str:
         later = " (no effect in this version)" if field in WITHOUT_EFFECT else ""
         empty = info.default is None or info.default == frozenset()
         line = f"{env_name(field)}={SWITCHED_ON.get(env_name(field), example(field))}"
-        value = f"# {line}" if empty and env_name(field) not in SWITCHED_ON else line
-        parts.append(f"# {info.description}{later}. Unit: {unit}.{' Default: not set.' if empty else ''}\n{value}\n")
+        unset = field in CALIBRATED or (empty and env_name(field) not in SWITCHED_ON)
+        default = " Default: not set." if empty else " Learned where it is not set." if field in CALIBRATED else ""
+        parts.append(f"# {info.description}{later}. Unit: {unit}.{default}\n{'# ' if unset else ''}{line}\n")
     return "\n".join(parts)
 
 

@@ -28,6 +28,7 @@ class Incident:
     slower: float = 1.0  # times
     volume: float = 1.0  # share of the usual
     hangs: bool = False  # one of its operations runs from its beginning to its end
+    dead: bool = False  # its operation is a loop that has ended
     grows: bool = False  # from nothing at the beginning to its full strength at the end
     on_s: float = 0.0  # if not 0: it comes for so long, ...
     off_s: float = 0.0  # ... and goes for so long

@@ -13,6 +13,8 @@ from numpy.typing import NDArray
 from cogmeter.alerts.evaluator import Evaluator
 from cogmeter.alerts.lifecycle.engine import AlertEngine
 from cogmeter.alerts.lifecycle.subject_state import Policy
+from cogmeter.alerts.model import LoopState
+from cogmeter.alerts.thresholds.learning import Calibrator
 from cogmeter.alerts.thresholds.limits import Limits
 from cogmeter.recording.waiting import Running
 from cogmeter.settings import Settings
@@ -20,7 +22,7 @@ from cogmeter_storage.alerting import Alert, AlertChange, AlertState
 from cogmeter_storage.base import Store
 from cogmeter_storage.errors import ErrorBatch, ErrorKind
 from traffic.incidents import Incident
-from traffic.stream import START_S, Traffic
+from traffic.stream import DAY_S, START_S, Traffic
 
 CHECK_S = 30.0
 OVERRIDES = {"burn_rate@translation": "0.99"}  # there is no target that fits every service
@@ -132,6 +134,7 @@ class _Bot:
     def __init__(self, traffic: Traffic, store: Store, limits: Limits, clock: _Clock, errors: _Errors) -> None:
         settings = limits.settings
         self._store, self._clock, self._errors = store, clock, errors
+        self._dead = [one for one in traffic.incidents if one.dead]
         self.evaluator = Evaluator(
             traffic.names,
             limits,
@@ -150,6 +153,10 @@ class _Bot:
     async def check(self, atoms: list[Any]) -> None:
         await self.evaluator.watch(atoms)
         await self._errors.count(self.evaluator)
+        dead = [one.operation for one in self._dead if one.since_s <= self._clock.now_s < one.until_s]
+        if self._dead:
+            loops = [LoopState(name, dead=True, overdue_s=0, text="ended by KeyError") for name in dead]
+            self.evaluator.sampled(self._clock.wall(), {}, loops)
         await self.engine.step(await self.evaluator.evaluate(self._clock.wall()), self._clock.wall())
 
     async def stop(self) -> None:
@@ -164,19 +171,26 @@ async def simulate(
     *,
     restarts_s: Sequence[float] = (),
     down_s: float = 60.0,
+    learning_days: float = 0.0,
+    check_s: float = CHECK_S,
 ) -> Found:
     """Let all of the traffic pass, with a check every 30 seconds, under the default settings and these limits.
 
-    The bot restarts at the times given, and is down for so long each time; then its operations are stored, too.
+    The bot restarts at the times given, and is down for so long each time; then its operations are stored, too. So they
+    are in the days in which thresholds are learned, each hour.
     """
     clock, limits = _Clock(), Limits(Settings(_env_file=None), overrides)
-    keeper = await _Keeper.of(traffic, store) if restarts_s else None
+    calibrator = Calibrator(limits)
+    if learning_days:
+        await calibrator.restore(store)
+    keeper = await _Keeper.of(traffic, store) if restarts_s or learning_days else None
     errors = _Errors(traffic, store, clock)
     columns = (traffic.series, traffic.times_s * 1e9, traffic.durations_us * 1000, traffic.outcomes, traffic.logged)
     waiting, back_s, checks = sorted(restarts_s), 0.0, 0
     bot: _Bot | None = None
-    for end_s, place in traffic.slices(CHECK_S):
+    for end_s, place in traffic.slices(check_s):
         clock.now_s = end_s
+        learns = end_s % 3_600 == 0 and end_s <= learning_days * DAY_S
         if end_s <= back_s:
             continue
         if bot is None:
@@ -185,8 +199,10 @@ async def simulate(
         await bot.check(_atoms([column[place] for column in columns]))
         checks += 1
         stops = bool(waiting) and end_s >= waiting[0]
-        if keeper is not None:
-            await keeper.keep(place, clock.wall(), at_once=stops)
+        if keeper is not None and (restarts_s or end_s <= learning_days * DAY_S):
+            await keeper.keep(place, clock.wall(), at_once=stops or learns)
+        if learns:
+            await calibrator.learn(store, clock.wall())
         if stops:
             await bot.stop()
             bot, back_s = None, waiting.pop(0) + down_s

@@ -21,9 +21,10 @@ if TYPE_CHECKING:
 QUESTIONS: Final = (  # fields of the settings
     ("alert_channel_id", "Id of the channel for alerts (empty: none)"),
     ("alert_threshold_error_rate", "Alert above this error rate, 0 to 1"),
-    ("alert_threshold_response_time", "Alert above this response time in milliseconds"),
-    ("alert_threshold_operations_per_minute", "Alert above this many operations/min of one service"),
+    ("alert_threshold_response_time", "Alert above this response time in milliseconds (empty: learned)"),
+    ("alert_threshold_operations_per_minute", "Alert above this many operations/min of one service (empty: learned)"),
 )
+WITH_DEFAULT: Final = {"alert_threshold_error_rate"}  # others are left out where the answer is empty
 ORIGIN_COLOURS: Final = {"default": "dim", ".env": "cyan", "environment": "green"}
 
 
@@ -68,7 +69,7 @@ def _prompt(field: str, question: str) -> str:
     """Return the line of one setting; prompt again until the answer is valid."""
     from cogmeter.settings import env_name, example
 
-    default = "" if field == "alert_channel_id" else example(field)
+    default = example(field) if field in WITH_DEFAULT else ""
     value: str = click.prompt(
         question, default=default, show_default=bool(default), value_proc=lambda answer: _check_value(field, answer)
     )

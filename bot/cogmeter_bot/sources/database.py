@@ -5,7 +5,7 @@ from __future__ import annotations
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Final, cast
 
-from cogmeter.alerts.thresholds.limits import Limits
+from cogmeter.alerts.thresholds.learning import stored_limits
 from cogmeter.exporters.base import Export
 from cogmeter.exporters.table import exporter
 from cogmeter.query.query import Query, now_us
@@ -29,6 +29,7 @@ from cogmeter_storage.model import FAILURES
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Collection, Iterator
 
+    from cogmeter.alerts.thresholds.limits import Limits
     from cogmeter.query.records import Range
     from cogmeter.schemas.alerts import AlertAnswer
     from cogmeter.schemas.errors import ErrorGroupDetail, ErrorGroupPage, Errors
@@ -178,7 +179,7 @@ class DatabaseSource:
     async def limits(self) -> Limits:
         """Implement Source.limits."""
         with _source_errors():
-            return Limits(self._settings, await self._store.alerting.overrides())
+            return await stored_limits(self._store, self._settings)
 
     async def export(self, kind: str, time_range: Range, services: Collection[str] | None) -> ExportStream:
         """Implement Source.export."""

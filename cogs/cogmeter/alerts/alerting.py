@@ -13,6 +13,8 @@ from cogmeter.alerts.incident_context import IncidentReader
 from cogmeter.alerts.lifecycle.engine import AlertEngine
 from cogmeter.alerts.lifecycle.subject_state import Policy
 from cogmeter.alerts.out_of_band import OutOfBandLog
+from cogmeter.alerts.thresholds.keys import THRESHOLD
+from cogmeter.alerts.thresholds.learning import Calibrator
 from cogmeter.alerts.thresholds.limits import Limits
 from cogmeter.query.query import now_us
 from cogmeter.recording.background import detached
@@ -20,8 +22,9 @@ from cogmeter.startup import StartupGuard
 from cogmeter_storage.base import StorageError
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Mapping, Sequence
+    from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 
+    from cogmeter.alerts.thresholds.keys import OverrideKey
     from cogmeter.notifiers.base import Notifier
     from cogmeter.recording.waiting import Running
     from cogmeter.settings import Settings
@@ -59,6 +62,7 @@ class Alerting:
         self._outdated = False  # the store has other overrides, which could not be read
         self._catching_up: asyncio.Task[None] | None = None
         self.limits = Limits(settings)
+        self.calibrator = Calibrator(self.limits)
         self.evaluator = Evaluator(names, self.limits, window_s=settings.alert_window, running=running)
         self.incidents = IncidentReader(store, window_s=settings.alert_window, url_of=url_of)
         self.out_of_band_log = OutOfBandLog(overlap_s=settings.alert_window + settings.alert_check_interval)
@@ -84,6 +88,8 @@ class Alerting:
             except StorageError:
                 self._outdated = True
                 raise
+        with self._parts.guard("calibrated thresholds", "they are learned again"):
+            await self.calibrator.restore(self._store)
         await self.evaluator.restore(self._store, now_us(), self._parts)
         await self.engine.restore(now_us(), self._parts)
         with self._parts.guard("alert delivery", "no alert is sent"):
@@ -142,6 +148,19 @@ class Alerting:
     async def _catch_up(self) -> None:
         with self._parts.guard("spending before the start", "costs of earlier days are missing"):
             await self.evaluator.spending.catch_up(self._store)
+        try:
+            await self.calibrate()
+        except StorageError as error:
+            _logger.debug("Thresholds are learned at the next run of the job", exc_info=error)
+
+    async def calibrate(self) -> None:
+        """Learn the thresholds that no person has set, where enough has happened since the last time."""
+        await self.calibrator.learn(self._store, now_us())
+
+    async def learn_again(self, keys: Iterable[OverrideKey]) -> None:
+        """Forget the calibrated thresholds of these keys, and learn them from the last three days."""
+        subjects = [key.subject for key in keys if key.field == THRESHOLD]
+        await self.calibrator.learn_again(self._store, subjects, now_us())
 
     async def keep(self) -> None:
         """Store the learned baselines for the next start."""
@@ -161,6 +180,7 @@ class Alerting:
             else:
                 self.evaluator.learn_errors_again()
                 await store.alerting.override(self._overrides, now_us=now_us(), actor=MOVED_BY)
+            await self.calibrator.move(store)
             await self.evaluator.keep(store)
         except StorageError as error:
             _logger.error("Not all alerts, mutes and thresholds were copied into the new database: %s", error)  # noqa: TRY400 - the text says it all

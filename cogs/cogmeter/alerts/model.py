@@ -14,6 +14,11 @@ SEVERITIES: Final = (INFO, WARNING, CRITICAL)  # from the least to the worst
 
 BOT: Final = service_names.BOT
 
+# Where the threshold of an untouched default comes from, see thresholds.calibration; empty: from the setting.
+CALIBRATED: Final = "calibrated"
+PROVISIONAL: Final = "provisional"  # from less than three days
+NO_HISTORY: Final = "no history yet"  # the setting's, and a breach is information
+
 
 @dataclass(frozen=True, slots=True)
 class Subject:
@@ -34,6 +39,7 @@ class Limit:
     recovery_s: float  # how long it is over before the alert resolves
     min_operations: int  # with fewer of them in the window there is no reading
     severity: str = ""  # one of SEVERITIES; empty: by how far the value is beyond the threshold
+    basis: str = ""  # CALIBRATED, PROVISIONAL, NO_HISTORY, or empty
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,7 +17,13 @@ from cogmeter.cog.responder import CommandAnswer, Responder, UserError
 from cogmeter.cog.views import Buttons, Pages
 from cogmeter.render import formatting
 from cogmeter.render.embeds.alert_lists import audit_embed
-from cogmeter.render.embeds.thresholds import changed_embed, preview_embed, thresholds_embed, unchanged_embed
+from cogmeter.render.embeds.thresholds import (
+    changed_embed,
+    learned_embed,
+    preview_embed,
+    thresholds_embed,
+    unchanged_embed,
+)
 from cogmeter.render.escape import plain
 from cogmeter.render.rule_text import FIELD_LABELS, override_text
 
@@ -73,7 +79,7 @@ def add(group: app_commands.Group, responder: Responder) -> None:
             lambda request: _preview(responder, request),
         )
 
-    @inner.command(name="reset", description="Reset to the configured value")
+    @inner.command(name="reset", description="Reset to the configured value; learn a calibrated one again")
     @app_commands.describe(
         rule="Which rule",
         service="Of this service (none)",
@@ -116,7 +122,7 @@ async def _request(
     except LimitError as error:
         raise UserError(plain(str(error), MAX_ERROR)) from None
     current = (await responder.monitor.store.alerting.overrides()).get(change.key)
-    if current == change.value:
+    if current == change.value and not _learned(responder, change):
         key = plain(change.key, 150)
         raise UserError(
             f"{key} is {override_text(change.key, current)} already."
@@ -149,10 +155,21 @@ async def _apply(responder: Responder, request: ThresholdRequest) -> discord.Emb
     """Make the change: stored, audited, marked, and effective at once."""
     monitor, change = responder.monitor, request.change
     before = (await _effective_limits(responder)).of(change.subject, change.field)
-    if not await monitor.override({change.key: change.value}, request.actor):
+    learned = _learned(responder, change)
+    made = await monitor.override({change.key: change.value}, request.actor)
+    limits = await _effective_limits(responder)
+    if not made and learned:
+        return learned_embed([limits.of(subject) for subject in learned], request.actor)
+    if not made:
         return unchanged_embed("Another user has made the same change in the meantime.")
-    after = (await _effective_limits(responder)).of(change.subject, change.field)
+    after = limits.of(change.subject, change.field)
     return changed_embed(change.key, before, after, request.actor, reset=change.value is None)
+
+
+def _learned(responder: Responder, change: Change) -> list[Subject]:
+    """Return the subjects whose calibrated thresholds a reset without a changed value learns again."""
+    resets = change.value is None and change.field == THRESHOLD
+    return responder.monitor.alerting.calibrator.covered(change.subject) if resets else []
 
 
 async def _audit(responder: Responder) -> CommandAnswer:

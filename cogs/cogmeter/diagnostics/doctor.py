@@ -6,12 +6,15 @@ import time
 from typing import TYPE_CHECKING, Final
 
 from cogmeter.alerts.rules.process import MEMORY_GROWTH
+from cogmeter.alerts.thresholds.calibration import CALIBRATED_RULES, guide_threshold
+from cogmeter.alerts.thresholds.keys import key_of
 from cogmeter.diagnosis import Finding
 from cogmeter.diagnostics.damage import damage_finding
 from cogmeter.recording.recorder import MAX_SERIES
 from cogmeter.render import formatting
 from cogmeter.render.charts.scripts import packages_for
 from cogmeter.render.charts.worker_process import ADVICE
+from cogmeter.render.rule_text import measured
 from cogmeter.settings import buffer_setting
 from cogmeter.startup import PREFIX
 from cogmeter_storage.base import StorageError
@@ -24,6 +27,7 @@ if TYPE_CHECKING:
     from cogmeter.monitor.monitor import Monitor
     from cogmeter_storage.model import StoreStatus
 
+MOST_CALIBRATED: Final = 3  # thresholds that are named
 BUSY_PERCENT: Final = 5.0  # percent of a core that cogmeter itself may use
 
 
@@ -37,6 +41,7 @@ async def examine(monitor: Monitor) -> list[Finding]:
         *_charts(monitor),
         *_jobs(monitor),
         *_rules(monitor),
+        *_calibration(monitor),
         *await _delivery(monitor),
         *_overhead(monitor),
         *monitor.watcher.findings(),
@@ -135,6 +140,22 @@ def _rules(monitor: Monitor) -> Iterator[Finding]:
     yield Finding("rules", not failed, text, "A fault of cogmeter; the rule raises no alerts. See the log")
     if any(alert.rule == MEMORY_GROWTH.name for alert in engine.active):
         yield _memory_suspects(monitor.watcher.grown)
+
+
+def _calibration(monitor: Monitor) -> Iterator[Finding]:
+    """Return which thresholds were learned, the highest factors above the guide first."""
+    limits = monitor.alerting.limits
+    if limits.calibration is None or not any(map(limits.calibrates, CALIBRATED_RULES)):
+        return
+    learned = [subject for subject in limits.calibration if limits.calibrated(subject) is not None]
+    raised = [subject for subject in learned if limits.of(subject).basis]
+    raised.sort(key=lambda subject: -limits.of(subject).threshold / guide_threshold(subject.rule))
+    named = [f"{key_of(subject)} {measured(subject.rule, limits.of(subject).threshold)}" for subject in raised]
+    more = f" and {len(named) - MOST_CALIBRATED} more" if len(named) > MOST_CALIBRATED else ""
+    shown = f"above the guide's: {', '.join(named[:MOST_CALIBRATED])}{more}" if named else "none is above the guide's"
+    provisional = sum(not known.settled for known in map(limits.calibrated, learned) if known is not None)
+    text = f"{len(learned)} learned, {provisional} of them provisional; {shown}"
+    yield Finding("thresholds", well=True, text=text)
 
 
 def _memory_suspects(grown: GrownObjects | None) -> Finding:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, Protocol
 
-from cogmeter.alerts.model import CRITICAL
+from cogmeter.alerts.model import BOT, CRITICAL, NO_HISTORY
 from cogmeter.alerts.rules.guide import ERROR_RATE, RESPONSE_TIME
 from cogmeter.alerts.rules.rule import severity
 from cogmeter.diagnosis import Status, worst
@@ -49,14 +49,15 @@ class Judgement:
 def judge(figures: Measured, limits: Limits, service: str = "", operation: str = "") -> Judgement:
     """Compare operations with the error-rate and response-time thresholds of a service or operation.
 
-    Without ``service``, the thresholds of the rules as a whole apply. A threshold of 0 is switched off. With fewer
-    operations than ``min_operations`` no threshold applies, but if most of them failed the status is DEGRADED.
+    Without ``service``, the thresholds of the rules as a whole apply, and the response time that was learned of all
+    services together. A threshold of 0 is switched off. With fewer operations than ``min_operations`` no threshold
+    applies, but if most of them failed the status is DEGRADED. No response time is slow before a threshold was learned.
     From 1.6 times the threshold on (or by the limit's own severity) the status is UNHEALTHY, as the alert is critical.
     """
     if not figures.operations:
         return Judgement(Status.UNKNOWN)
     errors, failing = _error_rate(figures, limits, ERROR_RATE.subject(service, operation))
-    times, slow = _response_time(figures, limits, RESPONSE_TIME.subject(service, operation))
+    times, slow = _response_time(figures, limits, RESPONSE_TIME.subject(service or BOT, operation))
     counts = f"{formatting.exact(figures.failures)} of {formatting.exact(figures.operations)} operations failed"
     reason = "; ".join(text for text in (counts + failing, slow) if text)
     return Judgement(worst((errors, times)), errors is not Status.HEALTHY, bool(slow), reason)
@@ -74,7 +75,8 @@ def _error_rate(figures: Measured, limits: Limits, subject: Subject) -> tuple[St
 def _response_time(figures: Measured, limits: Limits, subject: Subject) -> tuple[Status, str]:
     limit, statistic = limits.of(subject), limits.statistic_of(subject)
     value_us = figures.response_us(statistic)
-    if not limit.threshold or figures.operations < limit.min_operations or value_us is None:
+    judged = limit.threshold and limit.basis != NO_HISTORY
+    if not judged or figures.operations < limit.min_operations or value_us is None:
         return Status.HEALTHY, ""
     threshold_us = limit.threshold * 1000
     if value_us <= threshold_us:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from cogmeter import default_recorder
 from cogmeter.alerts.alerting import Alerting
 from cogmeter.alerts.out_of_band import OutOfBandAlerts
+from cogmeter.alerts.thresholds.keys import OverrideKey
 from cogmeter.alerts.thresholds.limits import Limits
 from cogmeter.monitor.claim import claim, release
 from cogmeter.monitor.clock_watch import ClockWatch
@@ -179,7 +180,8 @@ class Monitor:
     async def override(self, values: Mapping[str, str | None], actor: str) -> list[AuditEntry]:
         """Change thresholds while running (None: reset): stored, audited, marked, and effective at once.
 
-        Return the real changes. Keys and values are those of ``Limits``.
+        A reset of a calibrated threshold that nobody changed learns it again. Return the real changes. Keys and values
+        are those of ``Limits``.
 
         Raises:
             LimitError: a key or value is invalid; the text names it and the allowed range. Nothing is changed.
@@ -188,6 +190,8 @@ class Monitor:
         checked = {key: None if value is None else Limits.check(key, value) for key, value in values.items()}
         entries = await self.store.alerting.override(checked, now_us=now_us(), actor=actor)
         await self.alerting.apply_overrides()
+        unchanged = {key for key, value in checked.items() if value is None} - {entry.subject for entry in entries}
+        await self.alerting.learn_again(map(OverrideKey.parse, unchanged))
         for entry in entries:
             self.recorder.markers.add(THRESHOLD, f"{entry.subject} {entry.after or 'reset'}")
         return entries

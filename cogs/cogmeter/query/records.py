@@ -11,7 +11,7 @@ from cogmeter.redaction import quoted
 from cogmeter_storage.model import DAY_US, FAILURES, HOUR_US, MINUTE_US, Marker, OperationRecord
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from cogmeter_storage.errors import ErrorGroup
 
@@ -231,6 +231,19 @@ class WhatIf:
 
 
 @dataclass(frozen=True, slots=True)
+class Calibrated:
+    """The threshold of a subject that was learned from its own operations, see ``alerts.thresholds.calibration``."""
+
+    thresholds: Mapping[str, float]  # by statistic; of a rule without a statistic under ``average``
+    usual: Mapping[str, float]  # that the thresholds come from
+    p95_ms: float  # 95% of the operations take less
+    operations: int
+    since_us: int
+    until_us: int
+    settled: bool  # False: provisional, from less than three days or few operations
+
+
+@dataclass(frozen=True, slots=True)
 class EffectiveLimit:
     """A limit in effect, and where it comes from."""
 
@@ -238,9 +251,10 @@ class EffectiveLimit:
     rule: str
     field: str  # threshold, recovery, for, recovery_delay, min_operations, severity, statistic
     value: float | str
-    origin: str  # default, .env, changed
+    origin: str  # default, calibrated, .env, changed
     changed_by: str = ""
     changed_us: int | None = None
+    calibrated: Calibrated | None = None  # of the origin ``calibrated``
 
 
 @dataclass(frozen=True, slots=True)

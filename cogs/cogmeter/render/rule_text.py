@@ -5,17 +5,22 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, Final
 
+from cogmeter.alerts.measurement.values import STATISTICS
+from cogmeter.alerts.model import BOT
 from cogmeter.alerts.rules import KINDS, RULES
+from cogmeter.alerts.rules.guide import THROUGHPUT
 from cogmeter.alerts.thresholds.effective import CHANGED
 from cogmeter.alerts.thresholds.keys import WORDED, LimitError, OverrideKey
 from cogmeter.alerts.thresholds.limits import Limits
 from cogmeter.query.records import EffectiveLimit
+from cogmeter.recording.service_names import label
 from cogmeter.render import formatting
 from cogmeter_storage.alerting import AlertState
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from cogmeter.alerts.thresholds.calibration import Proposal
     from cogmeter.query.records import WhatIf
     from cogmeter_storage.alerting import Alert
 
@@ -95,6 +100,36 @@ def limit_text(limit: EffectiveLimit) -> str:
     else:
         value = "no delay" if not limit.value else formatting.duration(limit.value * 1e6)
     return f"{_FIELDS.get(limit.field, limit.field)} {value}".strip()
+
+
+def origin_text(limit: EffectiveLimit) -> str:
+    """Return where a limit comes from: "calibrated from 3 d (1,240 operations)"; without who changed it."""
+    learned = limit.calibrated
+    if learned is None:
+        return limit.origin
+    length = formatting.duration(learned.until_us - learned.since_us)
+    return f"{limit.origin} from {length} ({formatting.counted(learned.operations, 'operation')})" + (
+        "" if learned.settled else ", provisional"
+    )
+
+
+def proposal_text(proposal: Proposal, service: str, operation: str = "", what_if: WhatIf | None = None) -> str:
+    """Return a proposed threshold in words: "95% of /ask take under 9.2 s; an alert above 18 s (average)".
+
+    With the replay of the proposed threshold it ends: "would have fired twice in the last 3 d".
+    """
+    name = "all operations" if service == BOT else label(service, operation) if operation else service
+    value = measured(proposal.rule, proposal.value)
+    if proposal.rule == THROUGHPUT.name:
+        text = f"{name}: {formatting.rate(proposal.usual)} in busy hours; an alert above {value}"
+    else:
+        p95, (_, statistic) = formatting.duration(proposal.p95_ms * 1000), STATISTICS[proposal.statistic]
+        text = f"95% of {name} take under {p95}; an alert above {value} ({statistic.lower()})"
+    if what_if is None or not what_if.subjects:
+        return text
+    counts = {0: "not have fired", 1: "have fired once", 2: "have fired twice"}
+    fired = counts.get(what_if.times, f"have fired {formatting.exact(what_if.times)} times")
+    return f"{text} would {fired} in the last {formatting.duration(what_if.until_us - what_if.since_us)}"
 
 
 def override_text(key: str, value: str) -> str:

@@ -15,7 +15,7 @@ from cogmeter_storage.alerting import ACTIVE, AlertState
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence
 
-    from cogmeter.query.records import EffectiveLimit, WhatIf
+    from cogmeter.query.records import Calibrated, EffectiveLimit, WhatIf
     from cogmeter_storage.alerting import Alert, AlertChange, AlertStore, Attempt, AuditEntry, Mute
     from cogmeter_storage.model import Marker
 
@@ -211,6 +211,25 @@ class Mutes(Schema):
     mutes: list[MuteAnswer]
 
 
+class CalibrationAnswer(Schema):
+    """What a calibrated threshold was learned from."""
+
+    operations: int
+    since: Instant
+    until: Instant
+    provisional: bool = Field(description="From less than three days, or from few operations; it may still rise")
+
+    @classmethod
+    def of(cls, calibrated: Calibrated) -> CalibrationAnswer:
+        """Build it from what was learned."""
+        return cls(
+            operations=calibrated.operations,
+            since=utc(calibrated.since_us),
+            until=utc(calibrated.until_us),
+            provisional=not calibrated.settled,
+        )
+
+
 class HoldingAnswer(Schema):
     """One limit of an alert rule in effect, and where it comes from."""
 
@@ -221,9 +240,10 @@ class HoldingAnswer(Schema):
     unit: str | None = Field(description="null for text")
     least: Number | None = Field(description="The smallest allowed value; null for text")
     most: Number | None = Field(description="The largest allowed value; null for text, and without a maximum")
-    origin: str = Field(description="default, .env or changed")
+    origin: str = Field(description="default, calibrated, .env or changed")
     changed_by: str | None
     changed_at: Instant | None
+    calibration: CalibrationAnswer | None = Field(default=None, description="Of the origin calibrated")
 
     @classmethod
     def of(cls, limit: EffectiveLimit, *, unit: str | None, least: float | None, most: float | None) -> HoldingAnswer:
@@ -239,6 +259,7 @@ class HoldingAnswer(Schema):
             origin=limit.origin,
             changed_by=limit.changed_by or None,
             changed_at=utc_or_none(limit.changed_us),
+            calibration=None if limit.calibrated is None else CalibrationAnswer.of(limit.calibrated),
         )
 
 
@@ -246,7 +267,9 @@ class Thresholds(Schema):
     """The limits of all alert rules in effect."""
 
     rules: list[HoldingAnswer] = Field(description="The threshold of every rule")
-    others: list[HoldingAnswer] = Field(description="Other changed limits: of other fields, services, operations")
+    others: list[HoldingAnswer] = Field(
+        description="Other changed or calibrated limits: of other fields, services, operations"
+    )
 
 
 class OutlookAnswer(Schema):

@@ -161,6 +161,11 @@ class Settings(BaseSettings):
     alert_response_time_statistic: Literal["average", "p50", "p95", "p99"] = setting(
         "average", "average, p50, p95, p99", "The statistic that is compared with the response-time threshold"
     )
+    alert_calibrate: bool = setting(
+        True,
+        "true or false",
+        "Learn thresholds of response time and throughput that are not set from the first three days of each service",
+    )
     alert_window: float = setting(300, "seconds", "Length of the time window that a check evaluates", ge=10, le=86_400)
     alert_min_operations: int = setting(
         20, "operations", "Minimum number of operations in the window for an alert", ge=1, le=1_000_000

@@ -137,7 +137,7 @@ def test_init_writes_what_the_bot_can_read_for_its_owner_alone(cogmeter, tmp_pat
         "DISCORD_TOKEN=to.ken-1\n"
         "PERFORMANCE_ALERT_CHANNEL_ID=123456789012345678\n"
         "PERFORMANCE_ALERT_THRESHOLD_ERROR_RATE=0.1\n"
-        "PERFORMANCE_ALERT_THRESHOLD_RESPONSE_TIME=5000\n"
+        "# PERFORMANCE_ALERT_THRESHOLD_RESPONSE_TIME=\n"
         "PERFORMANCE_ALERT_THRESHOLD_OPERATIONS_PER_MINUTE=200\n"
     )
     assert stat.S_IMODE(file.stat().st_mode) == 0o600
@@ -147,7 +147,6 @@ def test_init_writes_what_the_bot_can_read_for_its_owner_alone(cogmeter, tmp_pat
         "DISCORD_TOKEN": ("(set, hidden)", ".env"),
         "PERFORMANCE_ALERT_CHANNEL_ID": ("123456789012345678", ".env"),
         "PERFORMANCE_ALERT_THRESHOLD_ERROR_RATE": ("0.1", ".env"),
-        "PERFORMANCE_ALERT_THRESHOLD_RESPONSE_TIME": ("5000", ".env"),
         "PERFORMANCE_ALERT_THRESHOLD_OPERATIONS_PER_MINUTE": ("200", ".env"),
     }
 

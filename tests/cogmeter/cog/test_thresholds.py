@@ -1,11 +1,15 @@
 """``/perf thresholds``: what holds, set with a preview, reset, and who changed what."""
 
+import time
+
 import pytest
 
 import cogmeter
 from cogmeter.alerts.model import Subject
 from cogmeter.alerts.rules import RULES
+from cogmeter.diagnostics.doctor import examine
 from cogmeter_storage import StorageError
+from cogmeter_storage.model import HOUR_US, MINUTE_US
 
 ERRORS = Subject("error_rate", "knowledge-graph")
 
@@ -165,6 +169,31 @@ async def test_a_reset_of_what_was_never_changed_is_refused(move_in):
         result = await home.owner.slash(home.channel, "perf thresholds reset", rule="error_rate")
         assert result.ephemeral
         assert "nothing to reset" in result.response.content
+
+
+async def test_a_calibrated_threshold_is_listed_and_a_reset_learns_it_again(move_in):
+    async with move_in() as home:
+        assert "**response\\_time@discord.commands" not in await viewed(home)
+        store, now_us = home.monitor.store, time.time_ns() // 1000
+        (series,) = await store.series_ids([("discord.commands", "ask")])
+        ends_us = range(now_us - 74 * HOUR_US, now_us - HOUR_US, 2 * MINUTE_US)
+        await store.append([[(series, at_us, 6_000_000, 0, None, None) for at_us in ends_us]], now_us=now_us)
+        await home.monitor.alerting.calibrate()
+        said = await viewed(home, service="discord.commands")
+        assert "**response\\_time**: 12 s (calibrated from 3 d (2,1" in said
+        assert "**response\\_time@discord.commands/ask**: 12 s (calibrated from 3 d" in said
+        assert "**throughput**: 100/min (default)" in said
+        (line,) = (one.text for one in await examine(home.monitor) if one.name == "thresholds")
+        assert line.startswith("6 learned, 0 of them provisional; above the guide's: response_time@")
+        assert "response_time@discord.commands/ask 12 s" in line
+        options = {"rule": "response_time", "service": "discord.commands", "operation": "ask"}
+        again = (await asked(home, "reset", **options)).embeds[0]
+        assert again.title == "Thresholds learned again"
+        assert "by owner" in again.description
+        assert "**response\\_time@discord.commands/ask**: 12 s (calibrated from 3 d" in again.description
+        await apply(home, **options, value="9s")
+        assert holds(home, Subject("response_time", "discord.commands", "ask")).threshold == 9_000
+        assert "9 s → **12 s** (calibrated from" in (await asked(home, "reset", **options)).embeds[0].description
 
 
 async def test_every_change_is_audited_by_who_when_from_and_to(move_in):

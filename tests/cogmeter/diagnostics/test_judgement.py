@@ -4,10 +4,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from cogmeter.alerts.model import BOT, Subject
 from cogmeter.alerts.thresholds.limits import Limits
 from cogmeter.diagnosis import Status
 from cogmeter.diagnostics.judgement import judge
-from cogmeter.query.records import Figures
+from cogmeter.query.records import Calibrated, Figures
 from cogmeter.settings import Settings
 
 
@@ -54,6 +55,23 @@ def test_thresholds_of_zero_are_switched_off(operations, failures, mean_ms):
     off = limits(alert_threshold_error_rate=0, alert_threshold_response_time=0)
     found = judge(figures(operations, min(failures, operations), mean_ms), off, "chat")
     assert found.status is Status.HEALTHY
+
+
+def test_a_calibrated_threshold_is_in_effect_and_nothing_is_slow_before_there_is_one():
+    settings = Settings(_env_file=None, alert_min_operations=15)
+    subjects = [Subject("response_time", *names) for names in (("chat", ""), (BOT, ""), ("discord.commands", "ask"))]
+    known = {one: Calibrated({"average": 17_000.0}, {}, 0.0, 1, 0, 1, settled=True) for one in subjects}
+    for calibration, mean_ms, status in (
+        ({}, 60_000, Status.HEALTHY),
+        (known, 17_000, Status.HEALTHY),
+        (known, 17_001, Status.DEGRADED),
+        (known, 28_000, Status.UNHEALTHY),
+        (None, 6_000, Status.DEGRADED),
+    ):
+        held = Limits(settings, {}, calibration)
+        places = ("chat", "chat", "discord.commands"), ("", "stream", "ask")
+        for service, operation in (("", ""), *zip(*places, strict=True)):
+            assert judge(figures(100, 0, mean_ms), held, service, operation).status is status
 
 
 def test_a_threshold_changed_while_running_is_in_effect():

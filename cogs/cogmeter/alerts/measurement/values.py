@@ -5,6 +5,7 @@ Arrays have one value for each service (or series); ``buckets`` is [..., BUCKETS
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
@@ -124,3 +125,9 @@ def excess(operations: CountArray, failures: CountArray, usual: Values) -> Value
         succeeded = np.where(rate < 1, (1 - rate) * np.log((1 - rate) / (1 - usual)), 0.0)
     bound: Values = -operations * (failed + succeeded)
     return bound
+
+
+def rounded_up(value: float) -> float:
+    """Round a positive value up to two significant digits: 1830 becomes 1900."""
+    step = 10.0 ** (math.floor(math.log10(value)) - 1)
+    return float(f"{math.ceil(value / step - 1e-9) * step:.12g}")

@@ -6,6 +6,7 @@ import dataclasses
 import math
 from typing import TYPE_CHECKING, Final
 
+from cogmeter.alerts.measurement.values import rounded_up
 from cogmeter.alerts.review.replay import DEFAULT_POLICY, episodes
 from cogmeter.alerts.thresholds.keys import key_of
 from cogmeter.query.records import Advice
@@ -48,7 +49,7 @@ def advise(
         return None
     spans = [span for span in acted if any(_meets(episode, [span]) for episode in now)]
     ceiling = min(FARTHEST * limit.threshold, most)
-    thresholds = sorted({_above(episode.worst) for episode in noise if _above(episode.worst) <= ceiling})
+    thresholds = sorted({rounded_up(episode.worst) for episode in noise if rounded_up(episode.worst) <= ceiling})
     delays_s = [delay_s for delay_s in LASTING_S if delay_s > limit.for_s]
     ways = {
         "threshold": _mildest(thresholds, lambda value: fired(_raised(limit, value)), spans, len(noise)),
@@ -98,9 +99,3 @@ def _raised(limit: Limit, threshold: float) -> Limit:
 
 def _meets(episode: Episode, spans: Iterable[tuple[int, int]]) -> bool:
     return any(episode.began_us < until_us and since_us < episode.ended_us for since_us, until_us in spans)
-
-
-def _above(value: float) -> float:
-    """Round up to two significant digits: 1830 becomes 1900."""
-    step = 10.0 ** (math.floor(math.log10(value)) - 1)
-    return float(f"{math.ceil(value / step - 1e-9) * step:.12g}")

@@ -9,6 +9,7 @@ from cogmeter.alerts.review.replay import NotReplayableError
 from cogmeter.alerts.review.what_if import Replayer
 from cogmeter.alerts.thresholds.effective import EffectiveLimits, misplaced
 from cogmeter.alerts.thresholds.keys import LimitError, OverrideKey, key_of
+from cogmeter.alerts.thresholds.learning import stored_calibration
 from cogmeter.alerts.thresholds.limits import Limits
 from cogmeter.query.query import now_us
 
@@ -73,7 +74,7 @@ async def effective_limits(store: Store, settings: Settings) -> EffectiveLimits:
     """Return the limits in effect, and who changed them."""
     overrides = await store.alerting.overrides()
     entries: list[AuditEntry] = await store.alerting.audit(limit=REMEMBERED) if overrides else []
-    return EffectiveLimits(settings, overrides, entries)
+    return EffectiveLimits(settings, overrides, entries, await stored_calibration(store, settings))
 
 
 async def preview(store: Store, settings: Settings, change: Change) -> Preview:
@@ -83,7 +84,8 @@ async def preview(store: Store, settings: Settings, change: Change) -> Preview:
     changed = {key: value for key, value in overrides.items() if key != change.key}
     if change.value is not None:
         changed[change.key] = change.value
-    after = EffectiveLimits(settings, changed).of(change.subject, change.field)
+    calibration = await stored_calibration(store, settings)
+    after = EffectiveLimits(settings, changed, calibration=calibration).of(change.subject, change.field)
     if change.value is None:
         return Preview(before, after, None)
     try:

@@ -14,6 +14,7 @@ from cogmeter.alerts.review.replay import NotReplayableError, episodes, history_
 from cogmeter.alerts.review.report import fired_in
 from cogmeter.alerts.rules import RULES
 from cogmeter.alerts.thresholds.keys import THRESHOLD, OverrideKey, span_of
+from cogmeter.alerts.thresholds.learning import stored_calibration, stored_limits
 from cogmeter.alerts.thresholds.limits import Limits
 from cogmeter.query.records import WhatIf
 from cogmeter.recording.background import paced
@@ -55,8 +56,9 @@ class Replayer:
         """
         subject = OverrideKey.parse(key).subject
         overrides = await self._store.alerting.overrides()
-        now = Limits(self._settings, overrides)
-        changed = Limits(self._settings, {**overrides, key: Limits.check(key, value)})
+        calibration = await stored_calibration(self._store, self._settings)
+        now = Limits(self._settings, overrides, calibration)
+        changed = Limits(self._settings, {**overrides, key: Limits.check(key, value)}, calibration)
         if RULES[subject.rule].replay is None:
             raise NotReplayableError(subject.rule)
         since_us, until_us = await self._span()
@@ -89,7 +91,7 @@ class Replayer:
         since_us, until_us = max(since_us, span.since_us), min(until_us, span.until_us)
         if not subjects or since_us >= until_us:
             return []
-        limits = Limits(self._settings, await self._store.alerting.overrides())
+        limits = await stored_limits(self._store, self._settings)
         minutes = await self._minutes(subjects, series, since_us, until_us)
         histories = self._histories(since_us)
 
@@ -134,7 +136,7 @@ class Replayer:
                 for operation in (series[service] if len(series.get(service, ())) > 1 else ())
             ]
         else:
-            named = dict.fromkeys(subject for version in limits for subject in version.explicit(target.rule, THRESHOLD))
+            named = dict.fromkeys(subject for version in limits for subject in version.own(target.rule))
             subjects += [subject for subject in named if subject.operation and target.service in {"", subject.service}]
         active = [
             subject async for subject in paced(subjects) if any(version.of(subject).threshold for version in limits)

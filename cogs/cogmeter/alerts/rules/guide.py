@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 
 from cogmeter.alerts.measurement import values
-from cogmeter.alerts.measurement.history import THREE_DAYS_S
+from cogmeter.alerts.measurement.history import HOUR_S, THREE_DAYS_S
+from cogmeter.alerts.measurement.window import Counts
 from cogmeter.alerts.rules.failures import FEWEST, KEPT, Failures, beyond, readings
 from cogmeter.alerts.rules.rule import OPERATION, Replay, Rule, duration, number, percent
 
@@ -17,7 +18,6 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from cogmeter.alerts.measurement.snapshot import Snapshot
-    from cogmeter.alerts.measurement.window import Counts
     from cogmeter.alerts.model import Reading, Subject
     from cogmeter.alerts.rules.rule import Bounds, RuleLimits
 
@@ -62,14 +62,18 @@ def response_time(snapshot: Snapshot, limits: RuleLimits) -> Iterator[Reading]:
             )
     for place in _listed(_beyond(measured, bounds, snapshot.by_service)):
         yield _time(RESPONSE_TIME.subject(snapshot.services[place]), float(measured[place]), limits)
-    for subject, place in _operations(snapshot, limits, RESPONSE_TIME.name):
-        statistic = limits.statistic_of(subject)
-        buckets = np.zeros(0) if statistic == "average" else snapshot.buckets_of(place)
-        counts = snapshot.by_series
-        value = float(values.statistics_ms(statistic, counts.operations[place], counts.sum_us[place], buckets))
-        limit = limits.of(subject)
-        if counts.operations[place] >= max(limit.min_operations, 1) and RESPONSE_TIME.beyond_recovery(value, limit):
-            yield _time(subject, value, limits)
+    places, bounds, counts = _own_operations(snapshot, limits, RESPONSE_TIME.name)
+    measured = values.averages_ms(counts.operations, counts.sum_us)
+    if statistics or usual != "average":
+        for index in _listed(np.flatnonzero(counts.operations >= bounds.min_operations)):
+            number = int(places[index])
+            statistic = limits.statistic_of(RESPONSE_TIME.subject(*snapshot.series[number]))
+            if statistic != "average":
+                measured[index] = values.statistics_ms(
+                    statistic, counts.operations[index], counts.sum_us[index], snapshot.buckets_of(number)
+                )
+    for index in _listed(_beyond(measured, bounds, counts)):
+        yield _time(RESPONSE_TIME.subject(*snapshot.series[places[index]]), float(measured[index]), limits)
 
 
 def throughput(snapshot: Snapshot, limits: RuleLimits) -> Iterator[Reading]:
@@ -78,11 +82,10 @@ def throughput(snapshot: Snapshot, limits: RuleLimits) -> Iterator[Reading]:
     rates = values.per_minute(snapshot.by_service.operations, snapshot.span_s)
     for place in _listed(_beyond(rates, bounds, snapshot.by_service)):
         yield _rate(THROUGHPUT.subject(snapshot.services[place]), float(rates[place]), limits)
-    for subject, place in _operations(snapshot, limits, THROUGHPUT.name):
-        operations, limit = snapshot.by_series.operations[place], limits.of(subject)
-        rate = float(values.per_minute(operations, snapshot.span_s))
-        if operations >= max(limit.min_operations, 1) and THROUGHPUT.beyond_recovery(rate, limit):
-            yield _rate(subject, rate, limits)
+    places, bounds, counts = _own_operations(snapshot, limits, THROUGHPUT.name)
+    rates = values.per_minute(counts.operations, snapshot.span_s)
+    for index in _listed(_beyond(rates, bounds, counts)):
+        yield _rate(THROUGHPUT.subject(*snapshot.series[places[index]]), float(rates[index]), limits)
 
 
 def _beyond(measured: values.Values, bounds: Bounds, counts: Counts, share: float = 1.0) -> NDArray[np.int64]:
@@ -103,16 +106,12 @@ def _of_series(snapshot: Snapshot, places: NDArray[np.int64]) -> Failures:
     return Failures([(counts.operations[places], counts.failures[places])], (days[service], failed[service]))
 
 
-def _operations(snapshot: Snapshot, limits: RuleLimits, rule: str) -> Iterator[tuple[Subject, int]]:
-    """Yield the operations that have their own threshold, with their series numbers."""
-    subjects = [subject for subject in limits.explicit(rule, "threshold") if subject.operation]
-    if not subjects:
-        return
-    place = {names: number for number, names in enumerate(snapshot.series)}
-    for subject in subjects:
-        number = place.get((subject.service, subject.operation))
-        if number is not None:
-            yield subject, number
+def _own_operations(snapshot: Snapshot, limits: RuleLimits, rule: str) -> tuple[NDArray[np.int64], Bounds, Counts]:
+    """Return the series numbers of the operations that have their own threshold, with their limits and counts."""
+    places, counts = limits.own_operations(rule, snapshot.series), snapshot.by_series
+    bounds = limits.bounds_by_series(rule, snapshot.services, snapshot.series)
+    columns = (counts.operations[places], counts.failures[places], counts.sum_us[places])
+    return places, bounds.at(places), Counts(*columns)
 
 
 def _times_ms(snapshot: Snapshot, bounds: Bounds, statistic: str) -> values.Values:
@@ -123,12 +122,14 @@ def _times_ms(snapshot: Snapshot, bounds: Bounds, statistic: str) -> values.Valu
         return values.averages_ms(counts.operations, counts.sum_us)
     above = np.zeros(len(snapshot.services), dtype=np.int64)
     for recovery in np.unique(bounds.recovery[np.isfinite(bounds.recovery)]).tolist():
-        rows = bounds.recovery == recovery
-        # Most services share one threshold: the sum over all rows in place costs less than a copy of some of them.
-        above[rows] = snapshot.buckets[:, values.first_above(recovery) : snapshot.top + 1].sum(axis=1)[rows]
+        rows = np.flatnonzero(bounds.recovery == recovery)
+        # Most services share one threshold: the sum over all rows in place costs less than a copy of most of them.
+        many = 2 * rows.size > above.size
+        tail = snapshot.buckets[:, values.first_above(recovery) : snapshot.top + 1]
+        above[rows] = tail.sum(axis=1)[rows] if many else tail[rows].sum(axis=1)
     measured = np.zeros(len(snapshot.services))
-    beyond = np.flatnonzero(values.quantile_above(counts.operations, above, quantile))
-    measured[beyond] = values.quantiles_ms(snapshot.buckets[beyond], quantile)
+    slow = np.flatnonzero(values.quantile_above(counts.operations, above, quantile))
+    measured[slow] = values.quantiles_ms(snapshot.buckets[slow], quantile)
     return measured
 
 
@@ -173,6 +174,7 @@ RESPONSE_TIME: Final = Rule(
     ),
     background=False,
     statistic_setting="alert_response_time_statistic",
+    calibrated_from_s=HOUR_S,
     slowest=True,
     degrades=True,
 )
@@ -187,4 +189,5 @@ THROUGHPUT: Final = Rule(
     chart="throughput",
     replay=Replay(lambda counts: values.per_minute(counts.operations, counts.span_s)),
     background=False,
+    calibrated_from_s=24 * HOUR_S,  # the busiest hours of a day have to be known
 )

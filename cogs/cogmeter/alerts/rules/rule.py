@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final, Literal, Protocol, TypeAlias
 
-from cogmeter.alerts.model import BOT, CRITICAL, WARNING, Reading, Subject
+from cogmeter.alerts.model import BOT, CRITICAL, NO_HISTORY, WARNING, Reading, Subject
 from cogmeter.recording.service_names import ACKNOWLEDGEMENT, TASKS, is_dependency
 
 if TYPE_CHECKING:
@@ -70,6 +70,10 @@ class RuleLimits(Protocol):
 
     def bounds_by_series(self, rule: str, services: Sequence[str], series: Sequence[tuple[str, str]]) -> Bounds:
         """Return the limits of series."""
+        ...
+
+    def own_operations(self, rule: str, series: Sequence[tuple[str, str]]) -> NDArray[np.int64]:
+        """Return the places of the series that have their own threshold: set by name, or calibrated."""
         ...
 
 
@@ -147,6 +151,7 @@ class Rule(AlertKind):
     background: bool = True  # judges background services, also without a threshold of their own
     dependencies: bool = True  # judges the background services that are dependencies, too
     statistic_setting: str = ""  # the field of Settings with the statistic that it compares
+    calibrated_from_s: float | None = None  # the history that a calibration of its default needs; None: it has none
     source: str = ""  # the service with its operations, where its readings name the bot
     slowest: bool = False  # the example of an incident is the slowest operation, not a failure
     error_kind: ErrorKind | None = None  # the error of an incident is the most frequent stored one of this kind
@@ -192,9 +197,16 @@ class Rule(AlertKind):
         """
         breached = self.is_worse(value, limit.threshold)
         verb = ("is below" if self.falling else "exceeds") if breached else "is still near"
-        text = f"{what} {verb} threshold of {_written(self.unit, limit.threshold)}"
+        text = f"{what} {verb} {_threshold_text(limit, _written(self.unit, limit.threshold))}"
         level = limit.severity or level or severity(limit, value)
         return Reading(subject, value, limit.threshold, text, level, breached)
+
+
+def _threshold_text(limit: Limit, value: str) -> str:
+    """Return the threshold with what it is based on: "calibrated threshold of 17s"."""
+    if limit.basis == NO_HISTORY:
+        return f"threshold of {value}; {limit.basis}"
+    return f"{limit.basis} threshold of {value}".lstrip()
 
 
 def severity(limit: Limit, value: float) -> str:

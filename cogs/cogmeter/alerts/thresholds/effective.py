@@ -1,10 +1,10 @@
-"""The limits in effect with their origin: a default, a setting, or a change from chat and its author."""
+"""The limits in effect with their origin: a default, calibrated, a setting, or a change from chat and its author."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from cogmeter.alerts.model import Subject
+from cogmeter.alerts.model import CALIBRATED, PROVISIONAL, Subject
 from cogmeter.alerts.rules import RULES
 from cogmeter.alerts.rules.rule import DEPENDENCY_SERVICE
 from cogmeter.alerts.thresholds.keys import THRESHOLD, LimitError, OverrideKey, key_of, setting_of
@@ -14,6 +14,7 @@ from cogmeter.query.records import EffectiveLimit
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
+    from cogmeter.query.records import Calibrated
     from cogmeter.settings import Settings
     from cogmeter_storage.alerting import AuditEntry
 
@@ -37,10 +38,17 @@ def misplaced(subject: Subject) -> str:
 class EffectiveLimits:
     """The limits under these settings and overrides; ``audit`` names who changed them, the newest entry first."""
 
-    def __init__(self, settings: Settings, overrides: Mapping[str, str], audit: Iterable[AuditEntry] = ()) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        overrides: Mapping[str, str],
+        audit: Iterable[AuditEntry] = (),
+        calibration: Mapping[Subject, Calibrated] | None = None,
+    ) -> None:
+        """``calibration`` is that of ``Limits``."""
         self._settings = settings
         self._overrides = overrides
-        self._limits = Limits(settings, overrides)
+        self._limits = Limits(settings, overrides, calibration)
         self._changes: dict[str, AuditEntry] = {}
         for entry in audit:
             if entry.action == "threshold set":
@@ -50,14 +58,16 @@ class EffectiveLimits:
         """Return the limit in effect for a subject."""
         key = next((candidate for candidate in _governing(subject, field) if candidate in self._overrides), None)
         change = None if key is None else self._changes.get(key)
+        calibrated = self._calibrated(subject) if key is None and field in {THRESHOLD, "recovery"} else None
         return EffectiveLimit(
             key=key_of(subject, field),
             rule=subject.rule,
             field=field,
             value=self._value(subject, field),
-            origin=CHANGED if key is not None else self._origin(subject, field),
+            origin=CHANGED if key is not None else CALIBRATED if calibrated else self._origin(subject, field),
             changed_by="" if change is None else change.actor,
             changed_us=None if change is None else change.at_us,
+            calibrated=calibrated,
         )
 
     def rules(self, service: str | None) -> list[EffectiveLimit]:
@@ -65,7 +75,7 @@ class EffectiveLimits:
         return [self.of(rule.subject(service or "")) for rule in RULES.values() if rule.judges(service or "")]
 
     def others(self, service: str | None) -> list[EffectiveLimit]:
-        """Return all other changed limits: other fields, services and operations; with a service, only its own."""
+        """Return all other changed or calibrated limits: other fields, services, operations; or those of a service."""
         limits = []
         for key in sorted(self._overrides):
             try:
@@ -76,7 +86,16 @@ class EffectiveLimits:
             listed = parsed.field == THRESHOLD and not subject.operation and own_service in {"", service or ""}
             if not listed and (service is None or own_service in {"", service}):
                 limits.append(self.of(subject, parsed.field))
+        for subject in sorted(self._limits.calibration or (), key=key_of):
+            listed = not subject.operation and subject.service == service
+            if not listed and service in {None, subject.service} and self._calibrated(subject) is not None:
+                limits.append(self.of(subject))
         return limits
+
+    def _calibrated(self, subject: Subject) -> Calibrated | None:
+        """Return what the threshold of a subject was learned from; None if it is not calibrated."""
+        raised = self._limits.of(subject).basis in {CALIBRATED, PROVISIONAL}
+        return self._limits.calibrated(subject) if raised else None
 
     def _value(self, subject: Subject, field: str) -> float | str:
         limit = self._limits.of(subject)

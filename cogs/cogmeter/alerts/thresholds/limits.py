@@ -1,6 +1,7 @@
-"""The limits of every subject: the settings' thresholds, and the overrides changed while the bot runs.
+"""The limits of every subject: the settings' thresholds, calibrated ones, and overrides changed while the bot runs.
 
-An operation's override wins over its service's, and that over the rule's.
+An operation's override wins over its service's, and that over the rule's. A calibrated threshold replaces a default
+that neither the environment nor an override has set.
 """
 
 from __future__ import annotations
@@ -11,16 +12,19 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
-from cogmeter.alerts.model import Limit, Subject
+from cogmeter.alerts.model import CALIBRATED, INFO, NO_HISTORY, PROVISIONAL, Limit, Subject
 from cogmeter.alerts.rules import RULES
 from cogmeter.alerts.rules.rule import Bounds
 from cogmeter.alerts.thresholds.keys import THRESHOLD, LimitError, OverrideKey, checked_value
-from cogmeter.recording.service_names import in_background, is_dependency
+from cogmeter.recording.service_names import BY_OPERATION, in_background, is_dependency
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
+    from numpy.typing import NDArray
+
     from cogmeter.alerts.rules.rule import Rule
+    from cogmeter.query.records import Calibrated
     from cogmeter.settings import Settings
 
 _REMEMBERED: Final = 10_000  # limits of subjects, computed once
@@ -29,12 +33,21 @@ _REMEMBERED: Final = 10_000  # limits of subjects, computed once
 class Limits:
     """The limit of every subject. Changes take effect at once."""
 
-    def __init__(self, settings: Settings, overrides: Mapping[str, str] = MappingProxyType({})) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        overrides: Mapping[str, str] = MappingProxyType({}),
+        calibration: Mapping[Subject, Calibrated] | None = None,
+    ) -> None:
+        """``calibration`` has what was learned so far; None: nothing is calibrated, the settings are in effect."""
         self.settings = settings
+        self.calibration = calibration
         self.left_out: dict[str, str] = {}  # overrides of another version, and why each has no effect in this one
         self._overrides: dict[Subject, dict[str, Any]] = {}  # a subject without service is the rule as a whole
         self._cache: dict[Subject, Limit] = {}
         self._columns: dict[str, Bounds] = {}
+        self._own: dict[str, NDArray[np.int64]] = {}
+        self._own_size = 0  # the number of series that ``_own`` is about
         self.override(overrides)
 
     def of(self, subject: Subject) -> Limit:
@@ -57,8 +70,12 @@ class Limits:
             except LimitError as error:  # stored by another version
                 self.left_out[text] = str(error)
         self._overrides = parsed
-        self._cache.clear()
-        self._columns.clear()
+        self._forget()
+
+    def calibrate(self, calibration: Mapping[Subject, Calibrated] | None) -> None:
+        """Replace what was learned."""
+        self.calibration = calibration
+        self._forget()
 
     @staticmethod
     def check(key: str, value: str) -> str:
@@ -82,6 +99,42 @@ class Limits:
             if subject.rule == rule and subject.service and not fields_set.keys().isdisjoint(fields):
                 yield subject
 
+    def own(self, rule: str) -> Iterator[Subject]:
+        """Yield the services and operations that have their own threshold: set by name, or calibrated."""
+        yield from self.explicit(rule, THRESHOLD)
+        for subject in self.calibration or ():
+            if subject.rule == rule and self.calibrated(subject) is not None:
+                yield subject
+
+    def own_operations(self, rule: str, series: Sequence[tuple[str, str]]) -> NDArray[np.int64]:
+        """Return the places of the series that have their own threshold; the list may only grow at its end."""
+        if self._own_size != len(series):
+            self._own.clear()
+            self._own_size = len(series)
+        if rule not in self._own:
+            subjects = {(one.service, one.operation) for one in self.own(rule) if one.operation}
+            places = [place for place, names in enumerate(series) if names in subjects] if subjects else []
+            self._own[rule] = np.array(places, dtype=np.int64)
+        return self._own[rule]
+
+    def calibrates(self, rule: str) -> bool:
+        """Return whether the default of a rule is calibrated, because no person has set it for all services."""
+        return (
+            self.calibration is not None
+            and RULES[rule].calibrated_from_s is not None
+            and RULES[rule].setting not in self.settings.model_fields_set
+            and self._untouched(Subject(rule, ""))
+        )
+
+    def calibrated(self, subject: Subject) -> Calibrated | None:
+        """Return what was learned of a subject, if no person has set its threshold; a service's is its operations'."""
+        if self.calibration is None or not self.calibrates(subject.rule) or not self._untouched(subject):
+            return None
+        learned = self.calibration.get(subject)
+        if learned is None and subject.operation and subject.service not in BY_OPERATION:
+            learned = self.calibration.get(Subject(subject.rule, subject.service))
+        return learned
+
     def active(self, rule: str) -> bool:
         """Return whether the rule is on for any subject."""
         if self.of(Subject(rule, "")).threshold:
@@ -93,9 +146,9 @@ class Limits:
         known = self._columns.get(rule)
         if known is None or len(known.threshold) != len(services):
             named = {subject.service for subject in self._overrides if subject.rule == rule}
-            usual = self.of(Subject(rule, ""))
+            usual, calibrates = self.of(Subject(rule, "")), self.calibrates(rule)
             limits = [
-                self.of(Subject(rule, service)) if service in named or in_background(service) else usual
+                self.of(Subject(rule, service)) if calibrates or service in named or in_background(service) else usual
                 for service in services
             ]
             known = self._columns[rule] = _bounds(limits)
@@ -109,22 +162,33 @@ class Limits:
             place = {service: number for number, service in enumerate(services)}
             at = np.array([place[service] for service, _ in series], dtype=np.int64)
             known = by_service.at(at)
-            for number, (service, operation) in enumerate(series):
-                if Subject(rule, service, operation) in self._overrides:
-                    own = _bounds([self.of(Subject(rule, service, operation))])
-                    known.threshold[number], known.recovery[number] = own.threshold[0], own.recovery[0]
-                    known.min_operations[number] = own.min_operations[0]
+            own = [subject for subject in (*self._overrides, *self.own(rule)) if subject.rule == rule]
+            names = {(subject.service, subject.operation) for subject in own if subject.operation}
+            for number, (service, operation) in enumerate(series) if names else ():
+                if (service, operation) in names:
+                    own_bounds = _bounds([self.of(Subject(rule, service, operation))])
+                    known.threshold[number], known.recovery[number] = own_bounds.threshold[0], own_bounds.recovery[0]
+                    known.min_operations[number] = own_bounds.min_operations[0]
             self._columns[f"{rule}/"] = known
         return known
+
+    def _forget(self) -> None:
+        """Compute all limits again."""
+        self._cache.clear()
+        self._columns.clear()
+        self._own.clear()
 
     def _limit(self, subject: Subject) -> Limit:
         rule = RULES[subject.rule]
         settings = self.settings
         threshold, depth = self._find(subject, THRESHOLD)
+        severity, basis = self._value_or(subject, "severity", ""), ""
         if threshold is None:
             threshold = float(getattr(settings, rule.setting))
         if depth > 1 and not _judged(rule, subject.service):
             threshold = 0.0
+        elif subject.service and self.calibrates(rule.name) and self._untouched(subject):
+            threshold, basis = self._learned(subject, threshold)
         recovery, recovery_depth = self._find(subject, "recovery")
         if recovery is None or recovery_depth > depth:  # the rule's recovery does not fit a service's threshold
             recovery = rule.recovery(threshold)
@@ -135,8 +199,23 @@ class Limits:
             for_s=self._value_or(subject, "for", max(settings.alert_for, rule.for_s)),
             recovery_s=self._value_or(subject, "recovery_delay", settings.alert_recovery),
             min_operations=int(self._value_or(subject, "min_operations", default_min)),
-            severity=self._value_or(subject, "severity", ""),
+            severity=severity or (INFO if basis == NO_HISTORY else ""),
+            basis=basis,
         )
+
+    def _learned(self, subject: Subject, guide: float) -> tuple[float, str]:
+        """Return the threshold of a subject that no person has set, and its basis; never below the guide's."""
+        learned = self.calibrated(subject)
+        if learned is None:
+            return guide, NO_HISTORY
+        threshold = learned.thresholds.get(self.statistic_of(subject), guide)
+        if threshold <= guide:
+            return guide, ""
+        return threshold, CALIBRATED if learned.settled else PROVISIONAL
+
+    def _untouched(self, subject: Subject) -> bool:
+        """Return whether no override has set the threshold of a subject; a recovery threshold belongs to it."""
+        return all(self._find(subject, field)[0] is None for field in (THRESHOLD, "recovery"))
 
     def _find(self, subject: Subject, field: str) -> tuple[Any, int]:
         """Return the override of a field and its depth: 0 the operation's, 1 the service's, 2 the rule's, 3 none."""

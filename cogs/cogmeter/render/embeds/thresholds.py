@@ -11,7 +11,7 @@ from cogmeter.render.embeds.limits import DESCRIPTION
 from cogmeter.render.embeds.statistics import fit
 from cogmeter.render.escape import plain, when
 from cogmeter.render.palette import DisplayState
-from cogmeter.render.rule_text import limit_text, what_if_text
+from cogmeter.render.rule_text import limit_text, origin_text, what_if_text
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -66,6 +66,19 @@ def changed_embed(key: str, before: EffectiveLimit, after: EffectiveLimit, actor
     )
 
 
+def learned_embed(limits: Sequence[EffectiveLimit], actor: str) -> discord.Embed:
+    """Return the embed of calibrated thresholds that were learned again."""
+    lines = [f"Learned again from the last 3 days, by {plain(actor, 60)}. In effect now."]
+    lines += [_line(limit.key, limit) for limit in limits]
+    return fit(
+        discord.Embed(
+            title="Thresholds learned again",
+            description=several(lines, DESCRIPTION),
+            colour=DisplayState.HEALTHY.colour,
+        )
+    )
+
+
 def unchanged_embed(reason: str) -> discord.Embed:
     """Return the embed of a request that changed nothing."""
     return fit(discord.Embed(title="Nothing changed", description=reason, colour=DisplayState.NEUTRAL.colour))
@@ -77,6 +90,6 @@ def _line(name: str, limit: EffectiveLimit) -> str:
 
 def _origin(limit: EffectiveLimit) -> str:
     if limit.origin != "changed":
-        return limit.origin
+        return origin_text(limit)
     by = f" by {plain(limit.changed_by, 40)}" if limit.changed_by else ""
     return f"changed{by} {when(limit.changed_us)}" if limit.changed_us is not None else f"changed{by}"

@@ -15,7 +15,7 @@ from cogmeter.alerts.rules import RULES
 from cogmeter.alerts.thresholds.keys import OverrideKey, span_of
 from cogmeter.notifiers.table import notifier_classes
 from cogmeter.render import formatting
-from cogmeter.render.rule_text import FIELD_LABELS, limit_text, override_text, rule_title
+from cogmeter.render.rule_text import FIELD_LABELS, limit_text, origin_text, override_text, rule_title
 from cogmeter.schemas.alerts import STATES
 from cogmeter.settings import env_name
 from cogmeter.web.pages.frame import HOME, MenuEntry, Page, PageParams, PageView, page_response
@@ -90,8 +90,13 @@ class ThresholdRow:
 
     @property
     def changed(self) -> bool:
-        """True if it was changed and can be reset."""
-        return self.limit.origin == "changed"
+        """True if it was changed or calibrated, and can be reset."""
+        return self.limit.origin in {"changed", "calibrated"}
+
+    @property
+    def origin(self) -> str:
+        """Where it comes from."""
+        return origin_text(self.limit)
 
 
 @dataclass(frozen=True, slots=True)

@@ -43,7 +43,7 @@ async def _fired_alerts(view: PageView[Any], service: str | None) -> list[Alert]
 
 def latency_limit(view: PageView[Any], service: str = "", operation: str = "") -> tuple[float, str]:
     """Return the threshold of the response time in milliseconds, 0 for none, and its label."""
-    limits, subject = view.monitor.alerting.limits, Subject("response_time", service, operation)
+    limits, subject = view.monitor.alerting.limits, Subject("response_time", service or BOT, operation)
     limit_ms = limits.of(subject).threshold
     return limit_ms, f"alert above {formatting.duration(limit_ms * 1000)} ({limits.statistic_of(subject)})"
 

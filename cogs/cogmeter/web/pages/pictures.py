@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 
 from aiohttp import web
 
-from cogmeter.alerts.model import Subject
+from cogmeter.alerts.model import BOT, Subject
 from cogmeter.query.query import now_us
 from cogmeter.web.api.params import ServiceRangeParams
 from cogmeter.web.api.problems import Problem
@@ -35,7 +35,7 @@ async def show_chart(monitor: Monitor, params: ServiceRangeParams) -> web.Respon
     if params.since is not None or params.until is not None:
         span = replace(span, label=range_text(span, now))
     timeline = await monitor.query.timeline(params.service, params.operation, span, trim=True)
-    limits, subject = monitor.alerting.limits, Subject("response_time", params.service or "", params.operation or "")
+    limits, subject = monitor.alerting.limits, Subject("response_time", params.service or BOT, params.operation or "")
     threshold, statistic = limits.of(subject).threshold, limits.statistic_of(subject)
     picture = await monitor.chart_builder.timeline(timeline, response_time_ms=threshold, statistic=statistic)
     if not picture.drawn:

@@ -6,6 +6,8 @@ import numpy as np
 import pytest
 
 from cogmeter.alerts.measurement.values import excess
+from cogmeter.alerts.rules.guide import RESPONSE_TIME, THROUGHPUT
+from cogmeter.query.records import Calibrated
 
 
 @pytest.mark.parametrize(
@@ -300,6 +302,78 @@ async def test_an_operation_may_have_a_limit_of_its_own(measured):
     one.limits.override({"response_time@web/fetch": "100", "response_time@web.statistic": "p95"})
     (reading,) = await one.readings("response_time")
     assert reading.message.startswith("95th percentile response time of")
+
+
+def learned(value, *, settled=True):
+    return Calibrated({"average": value, "p95": 2 * value}, {"average": value / 2}, value, 1_000, 0, 1, settled)
+
+
+async def test_a_slow_and_a_fast_command_are_each_judged_by_what_was_learned(measured):
+    one = measured({"throughput": "0"})
+    one.limits.calibrate(
+        {
+            RESPONSE_TIME.subject("discord.commands"): learned(17_000),
+            RESPONSE_TIME.subject("discord.commands", "ask"): learned(17_000),
+            RESPONSE_TIME.subject("discord.commands", "ping"): learned(5_000),
+        }
+    )
+    await one.see("discord.commands", "ask", count=30, duration_ms=16_000)
+    await one.see("discord.commands", "ping", count=30, duration_ms=10)
+    assert await one.breached() == []
+    await one.see("discord.commands", "ping", count=60, duration_ms=9_000)
+    (reading,) = [reading for reading in await one.readings() if reading.breached]
+    assert (reading.subject.operation, reading.severity) == ("ping", "warning")
+    assert reading.message == "Average response time of 6s exceeds threshold of 5s"
+    await one.see("discord.commands", "ask", count=30, duration_ms=20_000)
+    messages = {reading.subject.operation: reading.message for reading in await one.readings()}
+    assert messages["ask"] == "Average response time of 18s exceeds calibrated threshold of 17s"
+
+
+async def test_the_quantile_of_an_operation_is_compared_with_that_which_was_learned(measured):
+    one = measured({"throughput": "0", "response_time.statistic": "p95"})
+    one.limits.calibrate({RESPONSE_TIME.subject("discord.commands", "ask"): learned(10_000, settled=False)})
+    await one.see("discord.commands", "ask", count=90, duration_ms=1_000)
+    await one.see("discord.commands", "ask", count=10, duration_ms=24_000)
+    (reading,) = [reading for reading in await one.readings() if reading.subject.operation]
+    assert reading.message.startswith("95th percentile response time of 24")
+    assert reading.message.endswith("exceeds provisional threshold of 20s")
+
+
+async def test_without_a_history_a_breach_is_information(measured):
+    one = measured()
+    one.limits.calibrate({})
+    await one.see("discord.commands", "ask", count=600, duration_ms=60_000)
+    assert [(reading.severity, reading.message) for reading in await one.readings()] == [
+        ("info", "Average response time of 60s exceeds threshold of 5s; no history yet"),
+        ("info", "600 operations/minute exceeds threshold of 100; no history yet"),
+    ]
+
+
+async def test_a_throughput_that_was_learned_is_no_breach(measured):
+    one = measured()
+    one.limits.calibrate(
+        {
+            THROUGHPUT.subject(*names): learned(1_200)
+            for names in (("discord.commands", ""), ("discord.commands", "play"))
+        }
+    )
+    await one.see("discord.commands", "play", count=0)
+    one.after(299)
+    await one.see("discord.commands", "play", count=2_000)
+    one.after(1)
+    assert await one.breached() == []
+    await one.see("discord.commands", "play", count=5_000)
+    assert await one.breached() == [("throughput", "discord.commands", "")]  # it explains that of its operation
+
+
+async def test_quantiles_are_those_of_each_service_where_thresholds_differ(measured):
+    one = measured(
+        {f"response_time@s{number}": str(100 * number + 100) for number in range(9)}
+        | {"response_time.statistic": "p95"}
+    )
+    for number in range(10):
+        await one.see(f"s{number}", count=30, duration_ms=550)
+    assert [service for _, service, _ in await one.breached("response_time")] == ["s0", "s1", "s2", "s3", "s4"]
 
 
 async def test_a_changed_threshold_takes_effect_at_the_next_check(measured):

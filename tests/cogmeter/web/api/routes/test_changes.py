@@ -1,9 +1,12 @@
 """What is changed over HTTP holds in the engine, is audited by who did it, and is refused where it cannot be."""
 
+import time
+
 import pytest
 
 from cogmeter.alerts.model import Subject
 from cogmeter_storage.alerting import AlertState
+from cogmeter_storage.model import HOUR_US, MINUTE_US
 
 PATH = "/api/performance"
 TOKEN = "a-token-of-more-than-32-characters-for-tests"
@@ -92,6 +95,26 @@ async def test_a_threshold_is_in_effect_at_once_and_is_audited_and_marked(served
         assert "error_rate@knowledge-graph 0.08" in names
         await web.send("PUT", f"{PATH}/thresholds", json={"values": {"throughput": None}})
         assert limits.of(Subject("throughput", "x")).threshold == 100
+
+
+async def test_a_calibrated_threshold_names_its_origin_and_is_learned_again_by_a_reset(served):
+    async with served() as web:
+        store, now_us = web.monitor.store, time.time_ns() // 1000
+        (series,) = await store.series_ids([("chat", "stream")])
+        ends_us = range(now_us - 74 * HOUR_US, now_us - HOUR_US, 2 * MINUTE_US)
+        await store.append([[(series, at_us, 6_000_000, 0, None, None) for at_us in ends_us]], now_us=now_us)
+        await web.monitor.alerting.calibrate()
+        shown = (await web.get(f"{PATH}/thresholds?service=chat")).json()
+        (held,) = (one for one in shown["rules"] if one["rule"] == "response_time")
+        assert (held["value"], held["origin"], held["changedBy"]) == (12_000, "calibrated", None)
+        assert held["calibration"]["provisional"] is False
+        assert held["calibration"]["operations"] > 2_000
+        others = {one["key"]: one["origin"] for one in (await web.get(f"{PATH}/thresholds")).json()["others"]}
+        assert others == {"response_time@(bot)": "calibrated", "response_time@chat": "calibrated"}
+        values = {"response_time@chat": None}
+        changed = (await web.send("PUT", f"{PATH}/thresholds", json={"values": values})).json()
+        assert changed["changes"][0]["after"]["origin"] == "calibrated"
+        assert (await store.alerting.audit()) == []
 
 
 async def test_a_dry_run_returns_the_alerts_that_would_have_fired_and_changes_nothing(served, stored):
