@@ -1,4 +1,4 @@
-"""The results of checks: the status of a component, service or day, and one line of a doctor page."""
+"""The results of checks: the status of a component, service or day, a line of a doctor page, what needs attention."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
 
 
 DOWN_DAY_US: Final = 3_600_000_000  # a day with this much downtime is shown as down, with less as degraded
@@ -73,6 +73,27 @@ class Finding:
     well: bool
     text: str
     advice: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Concern:
+    """Something that needs attention: one sentence with its number, and the next step. Both are plain text."""
+
+    severity: str  # info, warning or critical
+    people: int | None  # users affected; None: not known
+    text: str  # without a full stop
+    next_step: str  # an imperative without a full stop
+    subject: tuple[str, str] | None  # service and operation ("": the service as a whole); None: the bot as a whole
+    target: str  # what shows more: errors, error:12, stats, alerts, running, doctor, report or cost
+
+
+NO_CONCERN = "Nothing needs attention"
+_OF_SEVERITY = {"info": Status.HEALTHY, "warning": Status.DEGRADED, "critical": Status.UNHEALTHY}
+
+
+def verdict(concerns: Sequence[Concern]) -> Status:
+    """Return the status that follows from what needs attention: healthy without any, or with information only."""
+    return worst([Status.HEALTHY, *(_OF_SEVERITY.get(concern.severity, Status.DEGRADED) for concern in concerns)])
 
 
 class PublicState(enum.StrEnum):

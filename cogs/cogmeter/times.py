@@ -7,9 +7,10 @@ from __future__ import annotations
 
 import math
 import re
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime, timedelta, tzinfo
 from functools import lru_cache
 from typing import Final
+from zoneinfo import ZoneInfo
 
 MILLISECOND_US: Final = 1_000
 SECOND_US: Final = 1_000_000
@@ -42,6 +43,20 @@ def us_of(value: datetime) -> int:
     """Return the microseconds since 1970 UTC of a datetime; one without an offset is UTC."""
     aware = value.replace(tzinfo=UTC) if value.tzinfo is None else value
     return (aware - EPOCH) // MICROSECOND
+
+
+def zone_of(name: str) -> tzinfo:
+    """Return the time zone of an IANA name, such as ``Europe/Berlin``; ``UTC`` needs no time zone data.
+
+    Raises:
+        ValueError: there is no such zone on this machine.
+    """
+    if name.upper() == "UTC":
+        return UTC
+    try:
+        return ZoneInfo(name)
+    except (KeyError, ValueError, OSError):  # not found; not a name; a folder of zones
+        raise ValueError(f"{name} is not a time zone of this machine") from None
 
 
 def iso(at_us: int, *, unit_us: int = 1) -> str:

@@ -7,7 +7,7 @@ import re
 from pathlib import Path
 
 from cogmeter.alerts.evaluator import BASELINES, MEASURED, SPENDING
-from cogmeter.cog import weekly_report
+from cogmeter.cog import scheduled_posts
 from cogmeter.cog.alert_buttons import ACTIONS
 from cogmeter.diagnostics import uptime
 from cogmeter.notifiers.discord_channel.message import TEMPLATE, MessageRef, custom_id
@@ -48,7 +48,7 @@ def test_the_loggers_keep_their_names():
 
 
 def test_the_store_keeps_its_state_under_the_same_keys():
-    keys = [BASELINES, MEASURED, SPENDING, VERSION_KEY, counters.KEY, people.KEY, weekly_report.KEY, uptime.KEY]
+    keys = [BASELINES, MEASURED, SPENDING, VERSION_KEY, counters.KEY, people.KEY, scheduled_posts.KEY, uptime.KEY]
     stored = ["alerts.baselines", "alerts.measured", "alerts.spending", "version", "metrics-base", "privacy-key"]
     assert keys == [*stored, "weekly_report", "uptime"]
 

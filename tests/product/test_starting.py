@@ -196,6 +196,7 @@ PARTS = {
     "web servers": ("web", web),
     "alert buttons": ("start: alert buttons", failing(commands.Bot, "add_dynamic_items", FAULT)),
     "weekly report": ("start: weekly report", failing(Scheduler, "every", FAULT, only=WEEKLY_S)),
+    "digest": ("start: digest", missing("cogmeter.cog.scheduled_posts", "DigestPost")),
 }
 
 

@@ -5,6 +5,7 @@ Commands, components and replies are listed by their own names, like services.
 
 from __future__ import annotations
 
+import shlex
 from typing import TYPE_CHECKING
 
 import click
@@ -31,7 +32,7 @@ if TYPE_CHECKING:
     from cogmeter.alerts.thresholds.limits import Limits
     from cogmeter.query.records import Range
     from cogmeter.schemas.alerts import AlertAnswer
-    from cogmeter.schemas.statistics import Dashboard, RankedStats, ServiceAnswer
+    from cogmeter.schemas.statistics import ConcernAnswer, Dashboard, RankedStats, ServiceAnswer
     from cogmeter.settings import Settings
     from cogmeter_bot.cli.output import Block
     from cogmeter_bot.sources.base import Source
@@ -45,7 +46,7 @@ if TYPE_CHECKING:
 )
 @reading_options
 def summary(options: ReadingOptions, top: int | None) -> None:
-    """Show volume, success, response times, top commands and services, and alerts.
+    """Show what needs attention, volume, success, response times, top commands and services, and alerts.
 
     --check: an alert is active, or a service exceeds the thresholds in effect.
     """
@@ -77,6 +78,7 @@ def summary_page(
     count, failed = total.total_operations, total.failed_operations
     colour = BAD if judge_stats(total, limits).failing else GOOD if count else ""
     blocks: list[Block] = [
+        *_attention(dashboard.attention, rich=tables),
         LabelledValue("Total Operations", f"{count:,}"),
         LabelledValue("Success Rate", share(count - failed, count), colour),
         LabelledValue("Average Response Time", ms(total.average_response_time)),
@@ -91,6 +93,41 @@ def summary_page(
     if dashboard.alerts:
         blocks.append(Listing("Active Alerts", alert_lines(dashboard.alerts)))
     return OutputPage(f"Performance Summary ({range_title(label)})", blocks)
+
+
+def attention_lines(concerns: list[ConcernAnswer]) -> list[str]:
+    """Return one line for each finding, with the command that shows more."""
+    return [
+        f"{number}. {concern.severity}: {one_line(concern.text)}. {one_line(concern.next_step)}: {_command(concern)}"
+        for number, concern in enumerate(concerns, 1)
+    ]
+
+
+def _attention(concerns: list[ConcernAnswer], *, rich: bool) -> Iterator[Block]:
+    """Yield what needs attention. That nothing does is said on terminals: the guide's plain layout has no such line."""
+    from cogmeter.diagnosis import NO_CONCERN
+
+    if concerns:
+        yield Listing("Needs Attention", attention_lines(concerns))
+    elif rich:
+        yield f"{NO_CONCERN}."
+
+
+def _command(concern: ConcernAnswer) -> str:
+    """Return the command that shows more about a finding."""
+    kind, _, number = concern.target.partition(":")
+    if kind == "error":
+        return f"`cogmeter errors {number}`"
+    if kind == "stats" and concern.service is not None:
+        operation = f" --operation {shlex.quote(one_line(concern.operation))}" if concern.operation else ""
+        return f"`cogmeter stats {shlex.quote(one_line(concern.service))}{operation}`"
+    return {
+        "errors": "`cogmeter errors`",
+        "stats": "`cogmeter slow`",
+        "running": "`cogmeter running`",
+        "doctor": "`/perf doctor` in Discord",
+        "report": "`/perf report` in Discord",
+    }.get(kind, "`cogmeter alerts`")
 
 
 def _dropped(operations: int, settings: Settings) -> Iterator[Block]:

@@ -5,7 +5,9 @@ from __future__ import annotations
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Final, cast
 
+from cogmeter.alerts.incident_context import IncidentReader
 from cogmeter.alerts.thresholds.learning import stored_limits
+from cogmeter.diagnostics.attention_reader import Attention
 from cogmeter.exporters.base import Export
 from cogmeter.exporters.table import exporter
 from cogmeter.query.query import Query, now_us
@@ -72,8 +74,7 @@ class DatabaseSource:
         """Implement Source.dashboard."""
         await self._require_data()
         with _source_errors():
-            alerts = await self._store.alerting.alerts(ACTIVE)
-            return await dashboard(self._query, time_range, services=services, alerts=alerts)
+            return await self._dashboard(time_range, services, await self.limits())
 
     async def service(self, service: str, operation: str | None, time_range: Range) -> ServiceAnswer:
         """Implement Source.service."""
@@ -170,9 +171,8 @@ class DatabaseSource:
     async def diagnosis(self, time_range: Range, services: Collection[str] | None) -> Diagnosis:
         """Implement Source.diagnosis."""
         with _source_errors():
-            alerts = await self._store.alerting.alerts(ACTIVE)
-            view = await dashboard(self._query, time_range, services=services, alerts=alerts)
             limits = await self.limits()
+            view = await self._dashboard(time_range, services, limits)
             findings = await database_findings(self._store, self._path, view, self._settings, limits, now_us=now_us())
         return Diagnosis.of(self.name, findings, services)
 
@@ -206,6 +206,14 @@ class DatabaseSource:
     async def close(self) -> None:
         """Implement Source.close."""
         await self._store.close()
+
+    async def _dashboard(self, time_range: Range, services: Collection[str] | None, limits: Limits) -> Dashboard:
+        alerts = await self._store.alerting.alerts(ACTIVE)
+        incidents = IncidentReader(self._store, window_s=self._settings.alert_window)
+        attention = Attention(
+            self._query, incidents=lambda: incidents, limits=lambda: limits, active=lambda: alerts
+        ).concerns
+        return await dashboard(self._query, time_range, services=services, alerts=alerts, attention=attention)
 
     async def _require_data(self) -> None:
         """Check that the database is not empty.

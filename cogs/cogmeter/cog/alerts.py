@@ -9,8 +9,10 @@ from discord import app_commands
 
 from cogmeter.cog.options import Autocomplete, require_service
 from cogmeter.cog.responder import CommandAnswer, Responder
-from cogmeter.cog.views import Pages
+from cogmeter.cog.statistics import with_worst
+from cogmeter.cog.views import AnswerRequest, Pages
 from cogmeter.query.query import now_us
+from cogmeter.query.records import Period
 from cogmeter.render.embeds.alert_lists import alert_list_embed, test_alert_embed
 from cogmeter.schemas.alerts import STATES
 
@@ -29,7 +31,7 @@ def add(group: app_commands.Group, responder: Responder) -> None:
         await responder.answer_checked(
             interaction,
             lambda: require_service(responder, service or ""),
-            lambda _: _alerts(responder, state, service),
+            lambda _: _alerts(responder, AnswerRequest("alerts", Period.DAY, service), state),
         )
 
     @group.command(name="test-alert", description="Send a test alert to every notification target")
@@ -37,7 +39,9 @@ def add(group: app_commands.Group, responder: Responder) -> None:
         await responder.answer(interaction, lambda: _test_alert(responder, interaction.user.display_name))
 
 
-async def _alerts(responder: Responder, state: str, service: str | None) -> CommandAnswer:
+async def _alerts(responder: Responder, request: AnswerRequest, state: str) -> CommandAnswer:
+    service = request.service
+
     async def page(number: int) -> tuple[discord.Embed, bool]:
         alerting = responder.monitor.store.alerting
         # One alert more than is shown: it exists only if another page follows.
@@ -45,7 +49,7 @@ async def _alerts(responder: Responder, state: str, service: str | None) -> Comm
         visible, more = alerts[:PAGE], len(alerts) > PAGE
         return alert_list_embed(visible, state=state, service=service, page=number, more=more, now_us=now_us()), more
 
-    return await Pages.answer(responder, page)
+    return await Pages.answer(responder, page, await with_worst(responder, request))
 
 
 async def _test_alert(responder: Responder, actor: str) -> CommandAnswer:

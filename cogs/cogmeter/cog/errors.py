@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 import discord
@@ -10,7 +10,8 @@ from discord import app_commands
 
 from cogmeter.cog.options import CHOICES, DEFAULT, Autocomplete, period_of, require_service
 from cogmeter.cog.responder import CommandAnswer, Responder, UserError
-from cogmeter.cog.views import Buttons
+from cogmeter.cog.statistics import with_worst
+from cogmeter.cog.views import AnswerRequest, Buttons
 from cogmeter.query.errors import error_details, error_groups
 from cogmeter.query.query import now_us
 from cogmeter.render import formatting
@@ -23,7 +24,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
 
     from cogmeter.query.errors import ErrorList
-    from cogmeter.query.records import Range
     from cogmeter_storage.errors import ErrorGroup
 
 PAGE: Final = 6
@@ -45,52 +45,46 @@ def add(group: app_commands.Group, responder: Responder) -> None:
     async def errors(
         interaction: discord.Interaction, service: str | None = None, period: str = DEFAULT, kind: str | None = None
     ) -> None:
-        async def checked() -> ErrorRequest:
+        async def checked() -> AnswerRequest:
             await require_service(responder, service or "")
             chosen = None if kind is None else ErrorKind(kind)
-            return ErrorRequest(period_of(period).range_at(now_us()), service, chosen)
+            return AnswerRequest("errors", period_of(period), service, error_kind=chosen)
 
         await responder.answer_checked(interaction, checked, lambda request: _errors(responder, request))
 
-
-@dataclass(frozen=True, slots=True)
-class ErrorRequest:
-    """The range and the filters of a list."""
-
-    range: Range
-    service: str | None
-    kind: ErrorKind | None
+    responder.answers["errors"] = partial(_errors, responder)
 
 
-async def _errors(responder: Responder, request: ErrorRequest) -> CommandAnswer:
-    browser = ErrorBrowser(responder, request)
-    embed = await browser.list_embed()
-    return CommandAnswer(embed, buttons=browser if browser.children else None)
+async def _errors(responder: Responder, request: AnswerRequest) -> CommandAnswer:
+    browser = ErrorBrowser(responder, await with_worst(responder, request))
+    return CommandAnswer(await browser.list_embed(), buttons=browser)
 
 
 class ErrorBrowser(Buttons):
     """The list of error groups with a menu for the details of one, and the details with their buttons."""
 
-    def __init__(self, responder: Responder, request: ErrorRequest) -> None:
-        super().__init__(responder)
-        self._request = request
+    def __init__(self, responder: Responder, request: AnswerRequest) -> None:
+        super().__init__(responder, request)
+        self._range = request.period.range_at(now_us())
+        self._service = request.service
+        self._kind = request.error_kind
         self._page = 0
         self._number = 0  # of the group with its details shown
         self.clear_items()
 
     async def list_embed(self) -> discord.Embed:
         """Read the present page of the list, and offer its groups and the pages around it."""
-        request = self._request
+        service, kind = self._service, self._kind
         listed = await error_groups(
             self._responder.monitor.query,
-            request.range,
-            services=None if request.service is None else [request.service],
-            kinds=None if request.kind is None else [request.kind],
+            self._range,
+            services=None if service is None else [service],
+            kinds=None if kind is None else [kind],
             limit=PAGE,
             offset=self._page * PAGE,
         )
         self._offer_list(listed)
-        return error_list_embed(listed, service=request.service, kind=request.kind, page=self._page, now_us=now_us())
+        return error_list_embed(listed, service=service, kind=kind, page=self._page, now_us=now_us())
 
     async def details_embed(self) -> discord.Embed:
         """Read the chosen group, and offer what can be done with it.
@@ -111,6 +105,7 @@ class ErrorBrowser(Buttons):
         if self._page or listed.next_offset is not None:
             self._button("Previous", self._previous, disabled=not self._page)
             self._button("Next", self._next, disabled=listed.next_offset is None)
+        self.add_ways()
 
     def _offer_details(self, group: ErrorGroup) -> None:
         self.clear_items()
@@ -118,6 +113,7 @@ class ErrorBrowser(Buttons):
         self._button("Resolve", self._resolve, disabled=group.resolved_us is not None)
         muted = group.is_muted(now_us())
         self._button("Unmute" if muted else "Mute 7 d", self._unmute if muted else self._mute)
+        self.add_ways()
 
     def _button(
         self,

@@ -17,10 +17,11 @@ from cogmeter.cog import (
     mutes,
     report,
     running,
+    scheduled_posts,
     statistics,
     thresholds,
     usage,
-    weekly_report,
+    views,
 )
 from cogmeter.cog.registration import Registration
 from cogmeter.cog.responder import AccessPolicy, Responder
@@ -93,10 +94,14 @@ class Installation:
         self.registration.offer()
         with parts.guard("alert buttons", "they do not answer"):
             alert_buttons.add(self._client, self._responder)
+            views.add(self._client, self._responder)
         with parts.guard("weekly report", "it is not posted"):
-            self.monitor.schedule.every(
-                weekly_report.INTERVAL_S, "weekly report", weekly_report.WeeklyReport(self.monitor).run
-            )
+            weekly = scheduled_posts.WeeklyReport(self.monitor)
+            self.monitor.schedule.every(scheduled_posts.INTERVAL_S, "weekly report", weekly.run)
+        with parts.guard("digest", "it is not posted"):
+            digest_post = scheduled_posts.DigestPost(self._responder)
+            self.monitor.reporters.append(digest_post.findings)
+            self.monitor.schedule.every(scheduled_posts.DIGEST_INTERVAL_S, "digest", digest_post.run)
         await self.servers.start()
         with parts.guard("command registration", "the commands may be missing in Discord"):
             self.monitor.watcher.events.add("on_ready", self._on_ready)
@@ -107,6 +112,7 @@ class Installation:
         self.monitor.watcher.events.remove("on_ready", self._on_ready)
         await self.registration.end()
         alert_buttons.remove(self._client)
+        views.remove(self._client)
         await self._responder.close()
         await self.servers.stop()
 

@@ -22,7 +22,7 @@ from cogmeter_storage.base import StorageError
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
-    from cogmeter.cog.views import Buttons
+    from cogmeter.cog.views import AnswerRequest, Buttons
     from cogmeter.monitor.monitor import Monitor
     from cogmeter.query.records import Timeline
     from cogmeter.render.charts.chart import Picture
@@ -101,6 +101,7 @@ class Responder:
         self.servers = servers
         self.access = access
         self.open: set[Buttons] = set()  # buttons that can still be pressed
+        self.answers: dict[str, Callable[[AnswerRequest], Awaitable[CommandAnswer]]] = {}  # by kind of request
 
     async def answer(
         self, interaction: discord.Interaction, work: Callable[[], Awaitable[CommandAnswer]], *, ephemeral: bool = False
@@ -155,15 +156,26 @@ class Responder:
             await asyncio.gather(*late, return_exceptions=True)
 
     async def _send(self, interaction: discord.Interaction, answer: CommandAnswer) -> None:
-        picture = answer.picture
-        await interaction.followup.send(
-            embed=answer.embed,
-            files=[chart_file(picture.png, picture.chart)] if picture is not None and picture.drawn else [],
-            view=answer.buttons or discord.utils.MISSING,
-            allowed_mentions=NO_MENTIONS,
-        )
-        if answer.buttons is not None:
-            answer.buttons.shown(interaction)
+        buttons = answer.buttons
+        if buttons is not None:
+            buttons.shown(interaction)  # before they can be pressed
+        try:
+            await interaction.followup.send(
+                embed=answer.embed,
+                files=files_of(answer),
+                view=buttons or discord.utils.MISSING,
+                allowed_mentions=NO_MENTIONS,
+            )
+        except BaseException:
+            if buttons is not None:
+                buttons.close()
+            raise
+
+
+def files_of(answer: CommandAnswer) -> list[discord.File]:
+    """Return the attachments of an answer: its chart, if it was drawn."""
+    picture = answer.picture
+    return [chart_file(picture.png, picture.chart)] if picture is not None and picture.drawn else []
 
 
 async def send_text(interaction: discord.Interaction, text: str) -> None:

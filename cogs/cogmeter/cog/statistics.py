@@ -1,21 +1,26 @@
-"""``/perf summary`` and ``/perf stats``: the statistics of all services, or of one service or command."""
+"""``/perf summary`` and ``/perf stats``: the statistics of all, or of one service or command, and the slowest."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import dataclasses
+from functools import partial
+from typing import Final
 
 import discord
 from discord import app_commands
 
 from cogmeter.cog.options import CHOICES, DEFAULT, Autocomplete, period_of
 from cogmeter.cog.responder import CommandAnswer, Responder
+from cogmeter.cog.views import AnswerRequest, Buttons, worst_command
+from cogmeter.diagnosis import verdict
 from cogmeter.diagnostics.judgement import judge
 from cogmeter.query.records import UnknownNameError
-from cogmeter.render.embeds.statistics import stats_embed, summary_embed, unknown_embed
+from cogmeter.recording.service_names import in_background
+from cogmeter.render.embeds.attention import attention_lines
+from cogmeter.render.embeds.statistics import slowest_embed, stats_embed, summary_embed, unknown_embed
 from cogmeter.settings import buffer_setting
 
-if TYPE_CHECKING:
-    from cogmeter.query.records import Period
+SLOWEST: Final = 15  # listed operations
 
 
 def add(group: app_commands.Group, responder: Responder) -> None:
@@ -26,7 +31,7 @@ def add(group: app_commands.Group, responder: Responder) -> None:
     @app_commands.describe(period="How far to look back (24 hours)")
     @app_commands.choices(period=CHOICES)
     async def summary(interaction: discord.Interaction, period: str = DEFAULT) -> None:
-        await responder.answer(interaction, lambda: _summary(responder, period_of(period)))
+        await responder.answer(interaction, lambda: _summary(responder, AnswerRequest("summary", period_of(period))))
 
     @group.command(name="stats", description="One command or service: percentiles, slowest runs, recent errors, chart")
     @app_commands.describe(
@@ -39,24 +44,58 @@ def add(group: app_commands.Group, responder: Responder) -> None:
     async def stats(
         interaction: discord.Interaction, service: str, operation: str | None = None, period: str = DEFAULT
     ) -> None:
-        await responder.answer(interaction, lambda: _stats(responder, service, operation, period_of(period)))
+        request = AnswerRequest("stats", period_of(period), service, operation)
+        await responder.answer(interaction, lambda: _stats(responder, request))
+
+    responder.answers |= {
+        "summary": partial(_summary, responder),
+        "stats": partial(_stats, responder),
+        "slowest": partial(_slowest, responder),
+    }
 
 
-async def _summary(responder: Responder, period: Period) -> CommandAnswer:
+async def with_worst(responder: Responder, request: AnswerRequest) -> AnswerRequest:
+    """Return the request with the worst command, unless an earlier answer has found it already."""
+    if request.worst is not None:
+        return request
     monitor = responder.monitor
-    summary = await monitor.query.summary(period)
-    status = judge(summary.total, monitor.alerting.limits).status
+    view = await monitor.query.overview(request.period)
+    worst = worst_command(await monitor.attention.concerns(view), view.commands)
+    return dataclasses.replace(request, worst=worst)
+
+
+async def _summary(responder: Responder, request: AnswerRequest) -> CommandAnswer:
+    monitor = responder.monitor
+    summary = await monitor.query.summary(request.period)
+    concerns = await monitor.attention.concerns(summary)
+    lines = attention_lines(concerns, monitor.settings.command_group)
     setting = buffer_setting(by_memory=monitor.recorder.buffer.by_memory)
     picture = await responder.draw(summary.timeline) if summary.total.operations else None
-    return CommandAnswer(summary_embed(summary, picture, status=status, buffer_setting=setting), picture)
+    embed = summary_embed(summary, picture, status=verdict(concerns), attention=lines, buffer_setting=setting)
+    request = dataclasses.replace(request, worst=worst_command(concerns, summary.commands))
+    return CommandAnswer(embed, picture, Buttons(responder, request))
 
 
-async def _stats(responder: Responder, service: str, operation: str | None, period: Period) -> CommandAnswer:
+async def _stats(responder: Responder, request: AnswerRequest) -> CommandAnswer:
     monitor = responder.monitor
     try:
-        stats = await monitor.query.stats(service, operation, period)
+        stats = await monitor.query.stats(request.service or "", request.operation, request.period)
     except UnknownNameError as error:
         return CommandAnswer(unknown_embed(error))
     status = judge(stats.total, monitor.alerting.limits, stats.service, stats.operation or "").status
     picture = await responder.draw(stats.timeline) if stats.total.operations else None
-    return CommandAnswer(stats_embed(stats, picture, status=status), picture)
+    request = dataclasses.replace(request, service=stats.service, operation=stats.operation)
+    buttons = Buttons(responder, await with_worst(responder, request))
+    return CommandAnswer(stats_embed(stats, picture, status=status), picture, buttons)
+
+
+async def _slowest(responder: Responder, request: AnswerRequest) -> CommandAnswer:
+    """Return the slowest operations of all services but the background ones, or of one service or operation."""
+    query = responder.monitor.query
+    span = query.span(request.period)
+    ids = await query.ids(request.service, request.operation)
+    if ids is None:
+        ids = [series.id for series in await query.store.series() if not in_background(series.service)]
+    slowest = await query.store.slowest(ids, span.since_us, span.until_us, limit=SLOWEST)
+    embed = slowest_embed(slowest, span, request.service, request.operation)
+    return CommandAnswer(embed, buttons=Buttons(responder, await with_worst(responder, request)))

@@ -15,6 +15,7 @@ from cogmeter.alerts.alerting import Alerting
 from cogmeter.alerts.out_of_band import OutOfBandAlerts
 from cogmeter.alerts.thresholds.keys import OverrideKey
 from cogmeter.alerts.thresholds.limits import Limits
+from cogmeter.diagnostics.attention_reader import Attention
 from cogmeter.monitor.claim import claim, release
 from cogmeter.monitor.clock_watch import ClockWatch
 from cogmeter.monitor.git_revision import revision
@@ -78,6 +79,7 @@ class Monitor:
     flusher: Flusher
     chart_builder: ChartBuilder
     alerting: Alerting
+    attention: Attention
     out_of_band: OutOfBandAlerts | None = None
     heartbeat: Heartbeat | None = None
     watcher: Watcher
@@ -131,6 +133,12 @@ class Monitor:
             self.store = await self._open()
             exit_stack.push_async_callback(self._close_store)
             self.query = Query(self.store)
+            self.attention = Attention(
+                self.query,
+                incidents=lambda: self.alerting.incidents,
+                limits=lambda: self.alerting.limits,
+                active=lambda: self.alerting.engine.active,
+            )
             self.chart_builder = ChartBuilder(
                 self.charts, self.query, self.recorder.markers, self.settings, self.faults, gauges=lambda: self.gauges
             )
@@ -215,7 +223,8 @@ class Monitor:
         """
         span = between(since, until, now_us())
         named = [services] if isinstance(services, str) else services
-        return await dashboard(self.query, span, services=named, alerts=self.alerting.engine.active)
+        alerts = self.alerting.engine.active
+        return await dashboard(self.query, span, services=named, alerts=alerts, attention=self.attention.concerns)
 
     async def service(
         self, name: str, operation: str | None = None, *, since: Moment | None = None, until: Moment | None = None

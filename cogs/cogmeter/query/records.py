@@ -12,8 +12,11 @@ from cogmeter_storage.model import DAY_US, FAILURES, HOUR_US, MINUTE_US, Marker,
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
+    from datetime import date
 
+    from cogmeter.diagnosis import Concern
     from cogmeter_storage.errors import ErrorGroup
+    from cogmeter_storage.usage import DistinctCounts
 
 
 STEPS_MINUTES: Final = (1, 5, 15, 30, 60, 120, 360, 720, 1440)  # of a chart's bins
@@ -302,6 +305,31 @@ class AlertReport:
     lines: tuple[AlertLine, ...]  # most alerts first
     ignored: tuple[AlertLine, ...]  # nobody acted on any of their alerts
     advice: tuple[Advice, ...]  # the change that removes most alerts first
+
+
+@dataclass(frozen=True, slots=True)
+class PeriodCost:
+    """The dollars of the whole UTC days that ended in a period, and of as many days before."""
+
+    dollars: float
+    before: float
+    days: tuple[date, date]  # the first and the last one
+
+
+@dataclass(frozen=True, slots=True)
+class Digest:
+    """What happened in a period."""
+
+    summary: Summary
+    people: DistinctCounts | None  # None: nobody is counted
+    people_before: DistinctCounts | None  # in the previous period of the same length
+    concerns: tuple[Concern, ...]
+    changes: tuple[Marker, ...]  # deploys, starts, changed thresholds; in order of time
+    new_errors: tuple[ErrorGroup, ...]  # most frequent first
+    reopened_errors: tuple[ErrorGroup, ...]
+    resolved_errors: tuple[ErrorGroup, ...]
+    report: AlertReport
+    cost: PeriodCost | None  # None: nothing was spent
 
 
 class UnknownNameError(LookupError):

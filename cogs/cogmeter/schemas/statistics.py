@@ -13,6 +13,7 @@ from cogmeter.query.records import Range
 from cogmeter.query.statistics import figures
 from cogmeter.recording.background import paced
 from cogmeter.recording.service_names import in_background
+from cogmeter.schemas import safe
 from cogmeter.schemas.alerts import AlertAnswer, sent_alerts
 from cogmeter.schemas.base import Number, Schema, Stats, TimeRange, ms_or_none, rate, rounded, stats_fields
 from cogmeter.schemas.operations import OperationAnswer
@@ -21,12 +22,16 @@ from cogmeter.times import utc
 from cogmeter_storage.model import MINUTE_US
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Iterator, Sequence
+    from collections.abc import Awaitable, Callable, Collection, Iterable, Iterator, Sequence
+    from typing import TypeAlias
 
+    from cogmeter.diagnosis import Concern
     from cogmeter.query.query import Query
     from cogmeter.query.records import Figures, Overview, Period, RankedOperation
     from cogmeter_storage.alerting import Alert
     from cogmeter_storage.base import Store
+
+    AttentionOf: TypeAlias = Callable[[Overview, Collection[str] | None], Awaitable[Sequence[Concern]]]
 
 T = TypeVar("T")
 SERVICES_PER_SLICE: Final = 32  # well below a millisecond
@@ -49,6 +54,32 @@ class OverallStats(Schema):
     max_response_time: Number | None = Field(description="Milliseconds")
     operations_per_minute: Number
     dropped_operations: int = Field(0, description="Operations of any service dropped because the buffer was full")
+
+
+class ConcernAnswer(Schema):
+    """Something that needs attention."""
+
+    severity: str = Field(description="info, warning or critical")
+    people: int | None = Field(description="Users affected; null: not known")
+    text: str = Field(description="One sentence, with its number")
+    next_step: str
+    service: str | None = Field(description="null: the bot as a whole")
+    operation: str | None = Field(description="null: the service as a whole")
+    target: str = Field(description="Shows more: errors, error:12, stats, alerts, running, doctor, report or cost")
+
+    @classmethod
+    def of(cls, concern: Concern) -> ConcernAnswer:
+        """Build it from a finding."""
+        service, operation = concern.subject or ("", "")
+        return cls(
+            severity=concern.severity,
+            people=concern.people,
+            text=safe.text(concern.text),
+            next_step=concern.next_step,
+            service=service or None,
+            operation=operation or None,
+            target=concern.target,
+        )
 
 
 class CommandStats(Stats):
@@ -75,7 +106,7 @@ class RankedStats(NamedTuple):
 
 
 class Dashboard(Schema):
-    """All services over a range, and the active alerts."""
+    """All services over a range, the active alerts, and what needs attention."""
 
     overall_stats: OverallStats
     service_stats: dict[str, Stats] = Field(description="By service name, the busiest first")
@@ -86,6 +117,9 @@ class Dashboard(Schema):
     commands: list[CommandStats] = Field(
         default_factory=list,
         description="The operations of discord.commands, discord.components and discord.replies, the busiest first",
+    )
+    attention: list[ConcernAnswer] = Field(
+        [], description="What needs attention, the worst first, at most three; empty: nothing is wrong"
     )
 
     @property
@@ -109,9 +143,16 @@ class Dashboard(Schema):
 
 
 async def dashboard(
-    query: Query, span: Period | Range, *, services: Collection[str] | None = None, alerts: Sequence[Alert] = ()
+    query: Query,
+    span: Period | Range,
+    *,
+    services: Collection[str] | None = None,
+    alerts: Sequence[Alert] = (),
+    attention: AttentionOf | None = None,
 ) -> Dashboard:
     """Return the dashboard of all services, or of the named ones.
+
+    ``attention`` returns what needs attention, from an overview and the named services.
 
     Raises:
         UnknownNameError: nothing is stored under one of the names.
@@ -121,10 +162,11 @@ async def dashboard(
         await query.require_services(services)
         alerts = [alert for alert in alerts if alert.service in services]
     overview = await query.overview(span, services=services)
-    return await asyncio.to_thread(_dashboard, overview, alerts)
+    concerns = [] if attention is None else await attention(overview, services)
+    return await asyncio.to_thread(_dashboard, overview, alerts, concerns)
 
 
-def _dashboard(overview: Overview, alerts: Sequence[Alert]) -> Dashboard:
+def _dashboard(overview: Overview, alerts: Sequence[Alert], concerns: Sequence[Concern]) -> Dashboard:
     return Dashboard(
         overall_stats=_overall(overview),
         service_stats=_by_name(overview.services),
@@ -133,6 +175,7 @@ def _dashboard(overview: Overview, alerts: Sequence[Alert]) -> Dashboard:
         time_range=TimeRange.of(overview.range),
         background=_by_name(overview.background),
         last_operation_at=utc_or_none(overview.last_end_us),
+        attention=[ConcernAnswer.of(concern) for concern in concerns],
     )
 
 

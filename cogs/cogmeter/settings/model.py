@@ -8,6 +8,7 @@ from pydantic import SecretStr, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from cogmeter.settings.fields import PREFIX, is_http, origin_of, placeholder_fault, setting
+from cogmeter.times import zone_of
 
 
 class Settings(BaseSettings):
@@ -201,6 +202,22 @@ class Settings(BaseSettings):
     )
     alert_weekly_report: bool = setting(
         False, "true or false", "Post the alert report to the alert channel every Monday"
+    )
+
+    digest: Literal["off", "daily", "weekly"] = setting(
+        "off",
+        "off, daily, weekly",
+        "Post a digest to the alert channel: figures, what needs attention, changes, errors and alerts. A digest "
+        "replaces the weekly alert report",
+    )
+    digest_time: str = setting(
+        "09:00",
+        "time of day",
+        "When the digest is posted; a weekly one on Mondays",
+        pattern=r"^([01]\d|2[0-3]):[0-5]\d$",
+    )
+    time_zone: str = setting(
+        "UTC", "IANA time zone", "The time zone of PERFORMANCE_DIGEST_TIME", min_length=1, max_length=64
     )
 
     alert_threshold_dependency: float = setting(
@@ -397,6 +414,18 @@ class Settings(BaseSettings):
         """Split the ids of an environment variable: ``1, 2``."""
         if isinstance(value, str):
             return [part.strip() for part in value.split(",") if part.strip()]
+        return value
+
+    @field_validator("time_zone")
+    @classmethod
+    def _zone(cls, value: str) -> str:
+        """Check the time zone at the start instead of at the first digest."""
+        try:
+            zone_of(value)
+        except ValueError:
+            raise ValueError(
+                "is not a time zone of this machine, such as Europe/Berlin; without time zone data, pip install tzdata"
+            ) from None
         return value
 
     @field_validator("alert_discord_webhook", "alert_webhook_url", "heartbeat_url")

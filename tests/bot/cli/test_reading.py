@@ -302,3 +302,24 @@ def test_a_progress_bar_is_shown_on_a_terminal_and_gone_in_the_end(terminal, ala
     assert code == 0
     assert "Exporting" in said
     assert ESCAPES.sub("", said).splitlines()[-1].startswith("Wrote x.json (200 operations, ")
+
+
+def test_the_summary_begins_with_what_needs_attention(cogmeter, seed, now_us):
+    minute_us = 60_000_000
+    rows = [
+        ("discord.commands", "ask", now_us - place * minute_us, 20_000, int(place % 2), "ValueError: no", None)
+        for place in range(1, 31)
+    ]
+    seed(rows)
+    _, output, _ = cogmeter("summary")
+    assert output.splitlines()[2:5] == [
+        "Needs Attention:",
+        (
+            "1. critical: /ask: 15 of 30 operations failed, more than 5%, in the last 24 hours. "
+            "Open its most common error: `cogmeter errors`"
+        ),
+        "",
+    ]
+    _, output, _ = cogmeter("summary", "--json")
+    (concern,) = json.loads(output)["attention"]
+    assert (concern["service"], concern["operation"]) == ("discord.commands", "ask")

@@ -471,3 +471,19 @@ async def test_no_connection_outlives_an_application_that_ends_while_it_is_openi
             await pilot.press(key)
     assert set(threading.enumerate()) == before
     assert app._source._source is None
+
+
+async def test_the_overview_begins_with_what_needs_attention(dashboard, database):
+    app = dashboard(database)
+    async with opened(app, (160, 50)) as pilot:
+        await until(pilot, lambda: "1. " in flat(app, "attention"))
+        first = next(line for line in shown(app).splitlines() if "1. " in line)
+        assert first.lstrip().startswith("1. ")
+        assert app.query_one("#attention").region.y < app.query_one("#health").region.y
+        assert "healthy" not in flat(app, "health").split("  ")[0]
+
+
+async def test_the_overview_says_that_nothing_needs_attention(dashboard, young):
+    app = dashboard(young)
+    async with opened(app) as pilot:
+        await until(pilot, lambda: "Nothing needs attention" in flat(app, "attention"))

@@ -28,9 +28,10 @@ async def keep(home, *alerts):
     return await home.monitor.store.alerting.save([Step(one) for one in alerts])
 
 
-def buttons(message):
-    """Whether each button can be pressed."""
-    return {item.label: not item.disabled for row in message.components for item in row.children}
+def pages(message):
+    """Whether each button of the pages can be pressed."""
+    buttons = {item.label: not item.disabled for row in message.components for item in row.children}
+    return {name: buttons[name] for name in ("Previous", "Next")}
 
 
 async def asked(home, command, **options):
@@ -106,7 +107,7 @@ async def test_a_long_list_is_turned_page_by_page_and_a_stranger_turns_none(move
         await keep(home, *(alert(number, service=f"service-{number:02}") for number in range(20)))
         await home.owner.slash(home.channel, "perf alerts")
         message = home.channel.last_message
-        assert buttons(message) == {"Previous": False, "Next": True}
+        assert pages(message) == {"Previous": False, "Next": True}
         assert "service-19" in message.embeds[0].description
         refused = await home.stranger.click(message, label="Next")
         assert refused.ephemeral
@@ -116,7 +117,7 @@ async def test_a_long_list_is_turned_page_by_page_and_a_stranger_turns_none(move
         message = home.channel.last_message
         assert message.embeds[0].footer.text == "Page 3, last page"
         assert "service-00" in message.embeds[0].description
-        assert buttons(message) == {"Previous": True, "Next": False}
+        assert pages(message) == {"Previous": True, "Next": False}
         await home.owner.click(message, label="Previous")
         assert "service-10" in home.channel.last_message.embeds[0].description
 
@@ -126,7 +127,7 @@ async def test_buttons_end_with_their_time_and_with_the_cog(move_in):
         await keep(home, *(alert(number) for number in range(20)))
         await home.owner.slash(home.channel, "perf alerts")
         assert home.channel.last_message.components
-        await home.env.advance_time(700)
+        await home.env.advance_time(900)
         await home.env.settle()
         assert home.channel.last_message.components == []
         await home.owner.slash(home.channel, "perf alerts")

@@ -1,10 +1,10 @@
 """What a user sees who asks, and who may ask."""
 
 import logging
+from types import SimpleNamespace
 
 import aiohttp
 import discord
-import pytest
 from discord import app_commands
 
 import cogmeter
@@ -100,7 +100,9 @@ async def test_commands_and_services_are_completed_together(move_in):
         await home.flushed()
         every = await home.owner.autocomplete(home.channel, "perf stats", "service", "")
         values = [one["value"] for one in every]
-        assert values[:3] == ["/ask", "/help", long]
+        own = ["/ask", "/help", long]  # the recorder also knows the commands of earlier tests
+        assert [value for value in values if value in own] == own
+        assert values.index(long) < values.index("discord.commands")
         assert {"knowledge-graph", "sentiment-analysis", "discord.commands"} <= set(values)
         near = await home.owner.autocomplete(home.channel, "perf stats", "service", "/as")
         assert near[0]["value"] == "/ask"
@@ -263,7 +265,7 @@ def test_every_command_keeps_to_discords_limits(move_in):
     from cogmeter.cog.perf import FAMILIES
 
     for add in FAMILIES:
-        add(group, responder=pytest)  # no command uses it before it is called
+        add(group, responder=SimpleNamespace(answers={}))  # no command uses more of it before it is called
     assert len(group.commands) <= 25
     for command in group.walk_commands():
         assert 1 <= len(command.name) <= 32

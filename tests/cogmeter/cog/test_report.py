@@ -5,7 +5,7 @@ import time
 import pytest
 from factories import make_alert
 
-from cogmeter.cog.weekly_report import FIRST_US, KEY, WEEK_US, WeeklyReport
+from cogmeter.cog.scheduled_posts import FIRST_US, KEY, WEEK_US, WeeklyReport
 from cogmeter_storage import Outcome
 from cogmeter_storage.alerting import AlertState, Step
 from cogmeter_storage.model import HOUR_US, MINUTE_US

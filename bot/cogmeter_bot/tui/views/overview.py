@@ -1,4 +1,4 @@
-"""The overview: health, key figures, latency, throughput, the busiest commands and services, active alerts."""
+"""The overview: what needs attention, health, key figures, charts, the busiest commands and services, alerts."""
 
 from __future__ import annotations
 
@@ -7,10 +7,12 @@ from typing import TYPE_CHECKING, ClassVar, Final, NamedTuple
 from textual.containers import Horizontal
 from textual.widgets import Static
 
+from cogmeter.diagnosis import NO_CONCERN
 from cogmeter.render import formatting
 from cogmeter.render.charts.ticks import duration_scale, rate_scale
+from cogmeter_bot.cli.alerts import SEVERITY_COLOURS
 from cogmeter_bot.cli.output import BAD, DIM, GOOD, WARN
-from cogmeter_bot.cli.summary import ranking_heading
+from cogmeter_bot.cli.summary import attention_lines, ranking_heading
 from cogmeter_bot.cli.text import ms, one_line, share
 from cogmeter_bot.sources.base import complete_steps
 from cogmeter_bot.tui.chart import Line, TerminalChart
@@ -24,7 +26,7 @@ if TYPE_CHECKING:
     from textual.app import ComposeResult
 
     from cogmeter.query.records import Range
-    from cogmeter.schemas.statistics import Dashboard, Series
+    from cogmeter.schemas.statistics import ConcernAnswer, Dashboard, Series
     from cogmeter_bot.cli.output import Cell
     from cogmeter_bot.sources.base import Source
     from cogmeter_bot.sources.diagnosis import Diagnosis
@@ -49,6 +51,7 @@ class OverviewView(DashboardView[OverviewData]):
 
     def compose(self) -> ComposeResult:
         """Yield figures above, charts in the middle, tables below."""
+        yield Static(id="attention", classes="line")
         yield Static(id="health", classes="line")
         yield Static(id="figures", classes="line")
         with Horizontal(classes="charts"):
@@ -67,7 +70,8 @@ class OverviewView(DashboardView[OverviewData]):
     def draw(self, data: OverviewData) -> None:
         """Implement DashboardView.draw."""
         colours = self.app.theme_variables
-        health = _health(data.diagnosis, HEALTH_ROWS * (self.size.width - WRAP_LOSS))
+        self.query_one("#attention", Static).update(styled_text(colours, *_attention(data.dashboard.attention)))
+        health = _health(data.diagnosis, data.dashboard.attention, HEALTH_ROWS * (self.size.width - WRAP_LOSS))
         self.query_one("#health", Static).update(styled_text(colours, *health, wrap=True))
         self.query_one("#figures", Static).update(styled_text(colours, *_figures(data.dashboard)))
         draw_latency(self.query_one("#latency", TerminalChart), data.series)
@@ -108,10 +112,22 @@ def _draw_throughput(chart: TerminalChart, series: Series) -> None:
     chart.draw(series.timestamps[:steps], lines)
 
 
-def _health(diagnosis: Diagnosis, width: int) -> list[Cell]:
-    """Return the result of all checks, and the failed ones, in ``width`` columns."""
+def _attention(concerns: list[ConcernAnswer]) -> list[Cell]:
+    """Return a line for each finding, or the line that nothing needs attention."""
+    if not concerns:
+        return [(NO_CONCERN, DIM)]
+    cells: list[Cell] = []
+    for line, concern in zip(attention_lines(concerns), concerns, strict=True):
+        cells += ["\n" if cells else "", (line, SEVERITY_COLOURS.get(concern.severity, ""))]
+    return cells
+
+
+def _health(diagnosis: Diagnosis, concerns: list[ConcernAnswer], width: int) -> list[Cell]:
+    """Return the verdict, the result of all checks, and the failed ones, in ``width`` columns."""
     if diagnosis.healthy:
-        return [("● healthy", GOOD), (f"  {diagnosis.result}", DIM)]
+        worst = next((concern.severity for concern in concerns if concern.severity != "info"), "")
+        word, colour = ("needs attention", SEVERITY_COLOURS.get(worst, WARN)) if worst else ("healthy", GOOD)
+        return [(f"● {word}", colour), (f"  {diagnosis.result}", DIM)]
     head = f"● {diagnosis.result}"
     text = "; ".join(f"{one_line(check.name)}: {one_line(check.text, 120)}" for check in diagnosis.failed)
     return [(head, BAD), f"  {formatting.cut(text, max(width - len(head), 0))}"]

@@ -11,13 +11,14 @@ from cogmeter.alerts.model import Subject
 from cogmeter.alerts.review.advice import advise
 from cogmeter.alerts.review.minutes import read_minutes
 from cogmeter.alerts.review.replay import NotReplayableError, episodes, history_of
-from cogmeter.alerts.review.report import fired_in
+from cogmeter.alerts.review.report import fired_in, report_of
 from cogmeter.alerts.rules import RULES
 from cogmeter.alerts.thresholds.keys import THRESHOLD, OverrideKey, span_of
 from cogmeter.alerts.thresholds.learning import stored_calibration, stored_limits
 from cogmeter.alerts.thresholds.limits import Limits
 from cogmeter.query.records import WhatIf
 from cogmeter.recording.background import paced
+from cogmeter_storage.alerting import AlertState
 from cogmeter_storage.model import DAY_US, HOUR_US
 
 if TYPE_CHECKING:
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
 
     from cogmeter.alerts.review.minutes import Minutes
     from cogmeter.alerts.review.replay import RuleHistory
-    from cogmeter.query.records import Advice, Range
+    from cogmeter.query.records import Advice, AlertReport, Range
     from cogmeter.settings import Settings
     from cogmeter_storage.alerting import Alert
     from cogmeter_storage.base import Store
@@ -35,6 +36,7 @@ Stored: TypeAlias = "Mapping[str, Mapping[str, int]]"  # the ids of the stored s
 
 MOST_SUBJECTS: Final = 20  # the busiest services, and operations of one service, whose minutes are read
 BACK_US: Final = 7 * DAY_US
+REPORTED: Final = 10_000  # alerts and transitions in a report
 ADVISED: Final = 10  # the noisiest subjects that get advice
 
 
@@ -178,6 +180,19 @@ class Replayer:
             return known[subject, statistic]
 
         return history
+
+
+async def alert_report(store: Store, settings: Settings, span: Range) -> AlertReport:
+    """Return the report on the alerts of a range, with advice.
+
+    Raises:
+        StorageError: the store cannot be read.
+    """
+    # Alerts that fired before the range and changed in it are read as well: the report leaves them out.
+    alerts = await store.alerting.alerts(tuple(AlertState), since_us=span.since_us, limit=REPORTED)
+    changes = await store.alerting.changes(since_us=span.since_us, limit=REPORTED)
+    advice = await Replayer(store, settings, now_us=span.until_us).advice(alerts, span)
+    return await asyncio.to_thread(report_of, alerts, changes, span, advice)
 
 
 def united(spans: Iterable[tuple[int, int]]) -> list[tuple[int, int]]:

@@ -89,6 +89,9 @@ class GaugeCurve:
     total: bool = False
 
 
+# The answer to which a finding about an alert of a rule leads.
+LeadsTo: TypeAlias = Literal["errors", "stats", "alerts", "running", "doctor", "cost"]
+
 # What the chart of an alert shows: response times or throughput with the threshold, the error rate, a gauge. On the
 # plain timeline there is no threshold.
 AlertChart: TypeAlias = (
@@ -142,6 +145,8 @@ class Rule(AlertKind):
     setting: str  # the field of Settings with its threshold; the field's range is the range of the threshold
     find: Callable[[Snapshot, RuleLimits], Iterable[Reading]]  # pure: what is beyond its recovery threshold
     about: str  # what its readings name
+    next_step: str  # what an owner does about it: an imperative without a full stop
+    leads_to: LeadsTo  # the answer that shows more
     chart: AlertChart
     replay: Replay | None  # None: it reads gauges, several windows, or what was learned; no slot stores these
     threshold_unit: str = ""  # where the threshold is written in another unit than the values
@@ -155,6 +160,7 @@ class Rule(AlertKind):
     source: str = ""  # the service with its operations, where its readings name the bot
     slowest: bool = False  # the example of an incident is the slowest operation, not a failure
     error_kind: ErrorKind | None = None  # the error of an incident is the most frequent stored one of this kind
+    harms_everyone: bool = False  # everybody who uses the bot notices
     one_error: bool = False  # its readings name a group of errors, see measurement.errors
     degrades: bool = False  # users notice it: the public status page shows a critical alert as "degraded"
     explained_by: tuple[str, ...] = ()  # rules whose breach of the same service explains this one; ANY_RULE: all

@@ -40,10 +40,10 @@ def report_embed(report: AlertReport, *, weekly: bool = False) -> discord.Embed:
     embed.add_field(name="Median time to resolve", value=formatting.duration(total.resolve_us))
     embed.add_field(name="Flapping", value=formatting.counted(total.flaps, "alert"))
     embed.add_field(
-        name="Alerts by rule", value=several([_fired(line) for line in report.lines[:LISTED]]), inline=False
+        name="Alerts by rule", value=several([fired_line(line) for line in report.lines[:LISTED]]), inline=False
     )
     if report.ignored:
-        lines = [f"{_subject(line)}: {formatting.counted(line.fired, 'time')}" for line in report.ignored[:LISTED]]
+        lines = [f"{subject_of(line)}: {formatting.counted(line.fired, 'time')}" for line in report.ignored[:LISTED]]
         embed.add_field(name="Resolved without action", value=several(lines), inline=False)
     if report.advice:
         lines = [advice_line(advice) for advice in report.advice]
@@ -66,7 +66,8 @@ def advice_line(advice: Advice) -> str:
     return f"{change}: {formatting.percent(advice.share)} fewer alerts, {acknowledged}"
 
 
-def _fired(line: AlertLine) -> str:
+def fired_line(line: AlertLine) -> str:
+    """Return a rule's alerts as text: how many, how soon somebody acted, and how soon they were over."""
     parts = [formatting.counted(line.fired, "time")]
     if line.acknowledged:
         took = formatting.duration(line.acknowledge_us)
@@ -75,9 +76,10 @@ def _fired(line: AlertLine) -> str:
         parts.append(f"resolved after {formatting.duration(line.resolve_us)}")
     if line.flaps:
         parts.append("flapping")
-    return f"{_subject(line)}: {', '.join(parts)}"
+    return f"{subject_of(line)}: {', '.join(parts)}"
 
 
-def _subject(line: AlertLine) -> str:
+def subject_of(line: AlertLine) -> str:
+    """Return the rule and service of a line: ``Response time of web-crawling``."""
     title = plain(rule_title(line.rule), 60)
     return title if line.service.startswith("(") else f"{title} of {plain(line.service, 60)}"

@@ -47,16 +47,19 @@ def summary_embed(
     picture: Picture | None = None,
     *,
     status: Status = Status.HEALTHY,
+    attention: Sequence[str] = (),
     buffer_setting: str = "PERFORMANCE_MAX_BUFFER_MB",
 ) -> discord.Embed:
     """Return the embed of all services over a range.
 
-    ``picture`` is its chart, sent as ``chart_file()``, or the reason why there is none. ``status`` is the judgement on
-    all operations. ``buffer_setting`` is the setting to raise when operations were dropped.
+    ``picture`` is its chart, sent as ``chart_file()``, or the reason why there is none. ``attention`` are the lines
+    about what needs attention, and ``status`` the verdict that follows from it. ``buffer_setting`` is the setting to
+    raise when operations were dropped.
     """
     if not summary.total.operations:
         embed = empty_embed(summary.range)
-        embed.description = f"{embed.description}{_dropped(summary, buffer_setting)}"
+        first = [*attention, ""] if status is not Status.HEALTHY else []
+        embed.description = "\n".join([*first, f"{embed.description}{_dropped(summary, buffer_setting)}"])
         return fit(embed)
     state, services = state_of(status), summary.own_services
     embed = discord.Embed(
@@ -64,6 +67,7 @@ def summary_embed(
         description=f"**{state.word.capitalize()}** · {formatting.active(summary.commands, len(services))}",
         colour=state.colour,
     )
+    embed.description = "\n".join([embed.description or "", *attention])
     _key_figures(embed, summary, joined=bool(summary.commands and services))
     if summary.commands:
         lines = (
@@ -107,6 +111,26 @@ def stats_embed(
         lines = (f"{when(failed.end_us)}: {_error(failed, stats)}" for failed in stats.errors[:LISTED])
         embed.add_field(name="Recent Errors", value=_lines(lines), inline=False)
     return _finished(embed, stats, picture)
+
+
+def slowest_embed(
+    operations: Sequence[OperationRecord], span: Range, service: str | None, operation: str | None
+) -> discord.Embed:
+    """Return the embed of the slowest operations of a range, slowest first: of all services, or of one."""
+    lines = [
+        f"{formatting.duration(slow.duration_us)} {plain(label(slow.service, slow.operation), 80)} {when(slow.end_us)}"
+        + (f", {slow.outcome.label}" if slow.outcome.failed else "")
+        for slow in operations
+    ]
+    name = service if service is None or operation is None else label(service, operation)
+    of = "" if name is None else f" of {plain(name, 150)}"
+    embed = discord.Embed(
+        title=f"Slowest Operations{of} ({_titled(span.label)})",
+        description="\n".join(lines) or "No operations in this period. Choose a longer one.",
+        colour=DisplayState.NEUTRAL.colour,
+    )
+    embed.timestamp = utc(span.until_us)
+    return fit(embed)
 
 
 def empty_embed(span: Range, *, name: str | None = None) -> discord.Embed:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Final
 
 from cogmeter.alerts.model import BOT
-from cogmeter.diagnosis import Status, worst
+from cogmeter.diagnosis import NO_CONCERN, Status, verdict, worst
 from cogmeter.diagnostics.judgement import judge
 from cogmeter.recording.recorder import OTHER
 from cogmeter.recording.service_names import in_background
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
 
     from aiohttp import web
 
-    from cogmeter.diagnosis import ServiceHealth
+    from cogmeter.diagnosis import Concern, ServiceHealth
     from cogmeter.monitor.monitor import Monitor
     from cogmeter.query.records import Figures, Overview, RankedOperation
     from cogmeter_storage.alerting import Alert
@@ -32,6 +33,15 @@ if TYPE_CHECKING:
 
 LISTED: Final = 200  # rows of each table: the busiest ones
 TOP_ERRORS: Final = 5
+# The pages that show more about a finding, by its target; of a service, its own page.
+LINKS: Final = {
+    "errors": f"{HOME}/errors",
+    "running": f"{HOME}/running",
+    "cost": f"{HOME}/cost",
+    "doctor": f"{HOME}/discord",
+    "alerts": f"{HOME}/alerts",
+    "report": f"{HOME}/alerts",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,13 +69,17 @@ async def show_overview(view: PageView[PageParams]) -> web.Response:
     alerts = _alerts(monitor, service)
     errors, deploy = await top_errors(view, service=service, limit=TOP_ERRORS)
     looks = {look_of(alert.severity, alert.state) for alert in alerts}
+    concerns = await monitor.attention.concerns(overview, selected)
     return await page_response(
         view,
         "overview.html",
         title="Overview",
         overview=overview,
         before=before.total,
-        status=worst(check.status for check in checks),
+        status=worst([verdict(concerns), *(check.status for check in checks)]),
+        concerns=concerns,
+        no_concern=NO_CONCERN,
+        link_of=partial(_link, view),
         checks=checks,
         commands=tables.commands(overview.commands[:LISTED]),
         services=tables.services(overview.own_services[:LISTED]),
@@ -141,6 +155,17 @@ class _Tables:
         service, operation = name
         url = self._view.service(service, operation=operation or None)
         return Row(shown, url, figures, self._before.get(name), status, self._sparks.get(name))
+
+
+def _link(view: PageView[PageParams], concern: Concern) -> str:
+    """Return the URL of the page that shows more about a finding."""
+    kind, _, number = concern.target.partition(":")
+    if kind == "error":
+        return view.to(LINKS["errors"], group=number)
+    if kind == "stats" and concern.subject is not None:
+        service, operation = concern.subject
+        return view.service(service, operation=operation or None)
+    return view.to(LINKS.get(kind, HOME), service=None)
 
 
 def _alerts(monitor: Monitor, service: str | None) -> list[Alert]:

@@ -289,3 +289,31 @@ async def test_the_icon_is_served_where_browsers_look_for_it(served):
         found = await web.get("/favicon.ico")
     assert found.status == 200
     assert found.headers["Content-Type"] == "image/svg+xml"
+
+
+async def test_the_overview_begins_with_what_needs_attention_and_its_verdict_follows(served):
+    async with served() as web:
+        page = (await web.get("/performance", **HTML)).text
+        assert '<h2 id="attention-title">Nothing needs attention</h2>' in page
+        for number in range(30):
+            error = "ValueError: no" if number % 2 else None
+            web.monitor.recorder.record("shop", "<b>buy</b>", duration_ms=1, error=error)
+        await web.flushed()
+        page = (await web.get("/performance", **HTML)).text
+        (told,) = (await web.get("/api/performance/dashboard")).json()["attention"]
+        assert page.index('data-key="attention"') < page.index('class="kpis"')
+        assert "shop: 15 of 30 operations failed, more than 5%, in the last 24 hours." in page
+        assert 'href="/performance/errors"' in page
+        health = re.search(r"<dt>Bot health</dt><dd><strong>(.*?)</strong>", page, re.DOTALL)[1]
+        assert "unhealthy" in health
+        assert told == {
+            "severity": "critical",
+            "people": None,
+            "text": "shop: 15 of 30 operations failed, more than 5%, in the last 24 hours",
+            "nextStep": "Open its most common error",
+            "service": "shop",
+            "operation": None,
+            "target": "errors",
+        }
+        one = (await web.get("/api/performance/dashboard?services=shop")).json()
+        assert one["attention"] == [told]

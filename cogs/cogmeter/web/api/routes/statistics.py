@@ -79,9 +79,11 @@ class MarkerBody(Body):
 
 
 async def read_dashboard(monitor: Monitor, params: DashboardParams) -> Dashboard:
-    """Return all services over a range, and the active alerts."""
+    """Return all services over a range, the active alerts, and what needs attention."""
     alerts = monitor.alerting.engine.active
-    return await dashboard(monitor.query, params.span(now_us()), services=params.services, alerts=alerts)
+    attention = monitor.attention.concerns
+    span = params.span(now_us())
+    return await dashboard(monitor.query, span, services=params.services, alerts=alerts, attention=attention)
 
 
 async def read_service(monitor: Monitor, params: ServiceParams) -> ServiceAnswer:
@@ -133,7 +135,7 @@ ROUTES: Final = (
         "GET",
         "/api/performance/dashboard",
         read_dashboard,
-        "Get all services and commands over a range (default: last 24 hours), and the active alerts",
+        "Get all services and commands over a range (default: last 24 hours), active alerts, what needs attention",
         tag="dashboard",
         query=DashboardParams,
         response=Dashboard,

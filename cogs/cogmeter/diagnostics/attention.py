@@ -1,0 +1,308 @@
+"""What needs attention: at most three findings, ranked by harm, the same on every surface.
+
+``rank`` decides, and is pure. It judges nothing a second time: it orders the alerts that the rules have raised, the
+operations that ``judge`` finds beyond the thresholds in effect, and the rules that the alert report finds ignored.
+``attention_reader`` reads the facts.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+from cogmeter.alerts.lifecycle.tracker import MANY
+from cogmeter.alerts.model import BOT, CRITICAL, INFO, SEVERITIES, WARNING, Subject
+from cogmeter.alerts.rules import RULES
+from cogmeter.alerts.rules.failures import FEWEST
+from cogmeter.alerts.rules.rule import LOOP
+from cogmeter.alerts.rules.suppression import explained
+from cogmeter.diagnosis import Concern, Status
+from cogmeter.query.errors import seen_since
+from cogmeter.recording.frames import frame_text
+from cogmeter.recording.markers import EXTENSION, MARK, START, VERSION
+from cogmeter.recording.service_names import ACKNOWLEDGEMENT, REST, label
+from cogmeter.render import formatting
+from cogmeter.render.error_text import deploy_text, type_text
+from cogmeter.render.rule_text import rule_title
+from cogmeter_storage.alerting import AlertState
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Sequence
+
+    from cogmeter.diagnostics.judgement import Judgement
+    from cogmeter.query.records import AlertLine, IncidentContext, Range
+    from cogmeter_storage.alerting import Alert
+    from cogmeter_storage.errors import ErrorGroup
+    from cogmeter_storage.model import Marker
+
+MOST: Final = 3
+EVERYONE: Final = 50  # people that an incident of the whole bot affects, for the ranking
+WEIGHTS: Final = {INFO: 1, WARNING: 4, CRITICAL: 16}
+ACKNOWLEDGED: Final = 0.1  # the weight of an incident that a person handles
+PAST: Final = 0.5  # the weight of figures over the threshold for which no alert is active
+_CHANGES: Final = (VERSION, MARK, EXTENSION, START)  # markers that may explain an incident, the likeliest first
+ACTIVE: Final = (AlertState.FIRING, AlertState.ACKNOWLEDGED)
+_WORD: Final = re.compile(r"[A-Z][a-z]* ")  # a beginning that continues a sentence in lower case
+
+
+@dataclass(frozen=True, slots=True)
+class SlowPart:
+    """The part of slow interactions that most of their time is spent in."""
+
+    service: str
+    operation: str  # empty: the dependency as a whole
+    share: float  # of the interactions' time
+
+    @property
+    def label(self) -> str:
+        """The name by which an owner knows it."""
+        return label(self.service, self.operation) if self.operation else self.service
+
+
+@dataclass(frozen=True, slots=True)
+class AlertIncident:
+    """An active alert, and what is known about its incident."""
+
+    alert: Alert
+    context: IncidentContext | None = None  # None: not read
+    operation: str = ""  # the operation of the alert, or the one with most of the failures or of the time
+    slow_part: SlowPart | None = None
+
+    @property
+    def subject(self) -> tuple[str, str] | None:
+        """The service and operation; None for the bot as a whole."""
+        rule = RULES.get(self.alert.rule)
+        if self.alert.service == BOT:
+            return (rule.source, "") if rule is not None and rule.source == REST else None
+        if rule is not None and rule.one_error:
+            places = () if self.context is None or self.context.error_group is None else self.context.error_group.places
+            return places[0][:2] if places else (self.alert.service, "")
+        return self.alert.service, self.operation
+
+
+@dataclass(frozen=True, slots=True)
+class JudgedOperation:
+    """An operation, or a service as a whole, whose figures in the range are beyond the thresholds in effect."""
+
+    service: str  # empty: all services together
+    operation: str
+    judgement: Judgement
+    failures: int
+    error: ErrorGroup | None = None  # its most frequent open one in the range
+
+
+@dataclass(frozen=True, slots=True)
+class AttentionFacts:
+    """What ``rank`` decides on."""
+
+    range: Range
+    alerts: Sequence[AlertIncident] = ()  # firing and acknowledged ones
+    judged: Sequence[JudgedOperation] = ()  # operations before the services that they are part of
+    ignored: Sequence[AlertLine] = ()  # rules that fired often, and that nobody acted on
+    deploy: Marker | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class _Ranked:
+    """A finding with its harm: the number of people, weighed by severity."""
+
+    concern: Concern
+    harm: float
+    since_us: int = 0
+
+
+def rank(facts: AttentionFacts) -> list[Concern]:
+    """Return the findings that harm most, the worst first; none if nothing is wrong.
+
+    One cause is one finding: an alert that another one explains, further alerts about the same operation or error, and
+    the alert of a dependency in which a slow operation spends its time, are left out.
+    """
+    incidents = list(_incidents(facts.alerts))
+    covered = {alert.subject for alert, _ in incidents}
+    found = [_of_alert(alert, others) for alert, others in incidents]
+    found += [_of_judged(judged, facts) for judged in _uncovered(facts.judged, covered)]
+    found += [_of_ignored(line) for line in facts.ignored]
+    found.sort(key=lambda ranked: (-ranked.harm, -SEVERITIES.index(ranked.concern.severity), ranked.since_us))
+    return [ranked.concern for ranked in found[:MOST]]
+
+
+def distinct(alerts: Iterable[Alert]) -> list[tuple[Alert, int]]:
+    """Return one alert for each cause, the worst first, with the number of alerts that fired with it as one group.
+
+    What another alert explains is left out, by the same facts of the rules that keep a reading from raising an alert.
+    """
+    active = sorted((alert for alert in alerts if alert.state in ACTIVE), key=_worst_first)
+    subjects = {_subject(alert) for alert in active}
+    sizes = Counter(alert.group for alert in active if alert.group)
+    groups: set[str] = set()
+    causes = []
+    for alert in active:
+        if alert.rule == MANY or alert.group in groups:
+            continue
+        if alert.rule in RULES and explained(_subject(alert), subjects - {_subject(alert)}):
+            continue
+        if alert.group:
+            groups.add(alert.group)
+        causes.append((alert, max(sizes[alert.group] - 1, 0) if alert.group else 0))
+    return causes
+
+
+def _subject(alert: Alert) -> Subject:
+    return Subject(alert.rule, alert.service, alert.operation)
+
+
+def _worst_first(alert: Alert) -> tuple[bool, int, int]:
+    return alert.state is AlertState.ACKNOWLEDGED, -WEIGHTS.get(alert.severity, WEIGHTS[WARNING]), alert.started_us
+
+
+def _incidents(alerts: Sequence[AlertIncident]) -> Iterator[tuple[AlertIncident, int]]:
+    """Yield one alert for each cause, with the number of further alerts of its group."""
+    known = {alert.alert.uid: alert for alert in alerts}
+    causes = [(known[alert.uid], others) for alert, others in distinct(alert.alert for alert in alerts)]
+    parts = {alert.slow_part.service for alert, _ in causes if alert.slow_part is not None}
+    seen: set[tuple[str, str] | int] = set()
+    for alert, others in causes:
+        group = alert.context.error_group.id if alert.context is not None and alert.context.error_group else None
+        keys = {key for key in (alert.subject, group) if key is not None}
+        if alert.alert.service in parts or keys & seen:
+            continue
+        seen |= keys
+        yield alert, others
+
+
+def _of_alert(active: AlertIncident, others: int) -> _Ranked:
+    alert, context, rule = active.alert, active.context, RULES.get(active.alert.rule)
+    people = None if context is None else context.users
+    everyone = EVERYONE if rule is not None and rule.harms_everyone else 1
+    handled = alert.state is AlertState.ACKNOWLEDGED
+    severity = alert.severity if alert.severity in SEVERITIES else WARNING
+    group = None if context is None else context.error_group
+    leads_to = "alerts" if rule is None else rule.leads_to
+    concern = Concern(
+        severity=severity,
+        people=people,
+        text=_sentence(active, others),
+        next_step="Open the alert" if rule is None else rule.next_step,
+        subject=active.subject,
+        target=f"error:{group.id}" if leads_to == "errors" and group is not None else leads_to,
+    )
+    harm = WEIGHTS[severity] * max(people or 0, everyone) * (ACKNOWLEDGED if handled else 1.0)
+    return _Ranked(concern, harm, alert.started_us)
+
+
+def _sentence(active: AlertIncident, others: int) -> str:
+    """Return the alert as one sentence: what is wrong, since which change, the people affected, and the cause."""
+    alert, context = active.alert, active.context
+    parts = [f"{_named(active)}{_since_change(alert, context)}"]
+    if context is not None and context.users:
+        parts.append(f", for {formatting.counted(context.users, 'user')}")
+    parts += [f"; {cause}" for cause in _causes(active)]
+    if others:
+        parts.append(f"; {formatting.counted(others, 'more alert')} at the same time")
+    if alert.state is AlertState.ACKNOWLEDGED:
+        parts.append(f" (acknowledged by {alert.acknowledged_by or 'somebody'})")
+    return formatting.clean("".join(parts))
+
+
+def _named(active: AlertIncident) -> str:
+    """Return the alert's message, after the name of what it is about unless the message names it."""
+    message, rule, subject = active.alert.message, RULES.get(active.alert.rule), active.subject
+    if active.alert.service == BOT or subject is None or (rule is not None and rule.about == LOOP):
+        return message
+    if subject[0] == ACKNOWLEDGEMENT:
+        return f"{message}, most of them of {subject[1]}" if subject[1] else message
+    return f"{_label(*subject)}: {_continued(message)}"
+
+
+def _since_change(alert: Alert, context: IncidentContext | None) -> str:
+    """Return how long after a change of the bot the incident began."""
+    markers = () if context is None else context.markers
+    for kind in _CHANGES:
+        marker = next((marker for marker in markers if marker.kind == kind), None)
+        if marker is not None:
+            return f", began {formatting.duration(max(alert.started_us - marker.at_us, 0))} after {marker.name}"
+    return ""
+
+
+def _causes(active: AlertIncident) -> Iterator[str]:
+    """Yield where the time goes, or the most common error."""
+    context, part = active.context, active.slow_part
+    if part is not None:
+        yield f"{formatting.percent(part.share)} of its time is spent in {part.label}"
+    elif context is not None and context.error_group is not None:
+        text = _error_text(context.error_group)
+        if text not in active.alert.message:
+            yield f"most common error: {text}"
+    elif context is not None and context.most_common_error:
+        yield f"most common error: {formatting.cut(context.most_common_error, 100)}"
+
+
+def _uncovered(judged: Iterable[JudgedOperation], covered: set[tuple[str, str] | None]) -> Iterator[JudgedOperation]:
+    """Yield what no alert is about: neither the operation nor, where the alert names no operation, its service."""
+    for one in judged:
+        subjects = {(one.service, one.operation), (one.service, "")}
+        if not one.operation:  # a service is about its operations
+            subjects |= {subject for subject in covered if subject is not None and subject[0] == one.service}
+        if not one.service and covered:
+            continue
+        if not subjects & covered:
+            yield one
+
+
+def _of_judged(one: JudgedOperation, facts: AttentionFacts) -> _Ranked:
+    name = _label(one.service, one.operation) if one.service else "All services"
+    text = f"{name}: {one.judgement.reason}, in the {facts.range.label}"
+    failing = one.judgement.failing or not one.judgement.slow
+    error = one.error if failing else None
+    people = None
+    if error is not None:
+        text += f"; most common error: {_error_text(error)}"
+        if facts.deploy is not None and seen_since(facts.deploy, error):
+            text += f", new since {deploy_text(facts.deploy.kind, facts.deploy.name)}"
+        people = error.users or None if error.first_us >= facts.range.since_us else None
+    rule = RULES["error_rate" if failing else "response_time"]
+    severity = CRITICAL if one.judgement.status is Status.UNHEALTHY else WARNING
+    if failing and one.failures < FEWEST:
+        severity = INFO  # a few failures may be chance
+    concern = Concern(
+        severity=severity,
+        people=people,
+        text=formatting.clean(text),
+        next_step=rule.next_step,
+        subject=(one.service, one.operation) if one.service else None,
+        target=f"error:{error.id}" if error is not None else rule.leads_to,
+    )
+    return _Ranked(concern, WEIGHTS[severity] * max(people or 0, 1) * PAST)
+
+
+def _of_ignored(line: AlertLine) -> _Ranked:
+    of = "" if line.service == BOT else f" of {line.service}"
+    fired = formatting.counted(line.fired, "time")
+    concern = Concern(
+        severity=INFO,
+        people=None,
+        text=f"{rule_title(line.rule)}{of} fired {fired} in the last 7 days, and nobody acted on it",
+        next_step="Raise its threshold, or switch the rule off",
+        subject=None if line.service == BOT else (line.service, ""),
+        target="report",
+    )
+    return _Ranked(concern, WEIGHTS[INFO] * PAST)
+
+
+def _error_text(group: ErrorGroup) -> str:
+    """Return an error with its place: ``ValueError in cogs/ask.py:42 in Ask.ask``; without one, with its message."""
+    kind = type_text(group.type)
+    if group.place is not None:
+        return f"{kind} in {frame_text(group.place)}"
+    return formatting.cut(": ".join(filter(None, (kind, group.message))), 100)
+
+
+def _label(service: str, operation: str) -> str:
+    return label(service, operation) if operation else service
+
+
+def _continued(message: str) -> str:
+    """Return a message as the continuation of a sentence: its first word in lower case, unless that is a name."""
+    return message[:1].lower() + message[1:] if _WORD.match(message) else message

@@ -1,0 +1,45 @@
+"""What needs attention as lines of an embed: each finding with the command that shows more."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from cogmeter.diagnosis import NO_CONCERN
+from cogmeter.recording.service_names import BY_OPERATION, label
+from cogmeter.render.escape import below, code, plain
+from cogmeter.render.palette import look_of
+from cogmeter_storage.alerting import AlertState
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from cogmeter.diagnosis import Concern
+
+# The command that shows more, by the target of a finding; of the others, the target is the command.
+COMMANDS: Final = {"error": "errors", "cost": "alerts"}
+
+
+def attention_lines(concerns: Sequence[Concern], group: str) -> list[str]:
+    """Return two lines for each finding, or the one line that nothing is wrong; commands are those of ``group``."""
+    if not concerns:
+        return [f"{NO_CONCERN}."]
+    lines = []
+    for concern in concerns:
+        icon = look_of(concern.severity, AlertState.FIRING).icon
+        lines.append(f"{icon} {plain(concern.text, 400)}.")
+        lines.append(below(f"{plain(concern.next_step, 150)}: {code(command_of(concern, group), 150)}"))
+    return lines
+
+
+def command_of(concern: Concern, group: str) -> str:
+    """Return the command that shows more about a finding: ``/perf stats service:/ask``."""
+    kind, _, number = concern.target.partition(":")
+    command = f"/{group} {COMMANDS.get(kind, kind)}"
+    if kind == "stats" and concern.subject is not None:
+        service, operation = concern.subject
+        if operation and service in BY_OPERATION:
+            return f"{command} service:{label(service, operation)}"
+        return f"{command} service:{service}" + (f" operation:{operation}" if operation else "")
+    if kind == "stats":
+        return f"/{group} summary"
+    return f"{command} (error {number})" if number else command

@@ -1,0 +1,52 @@
+"""The lines about what needs attention, and the command that each leads to."""
+
+import pytest
+
+from cogmeter.alerts.rules import RULES
+from cogmeter.diagnosis import Concern
+from cogmeter.recording.service_names import COMMANDS
+from cogmeter.render.embeds.attention import attention_lines, command_of
+
+ASK = (COMMANDS, "ask")
+TARGETS = [
+    ("stats", ASK, "/perf stats service:/ask"),
+    ("stats", (COMMANDS, ""), "/perf stats service:discord.commands"),
+    ("stats", ("shop", "buy"), "/perf stats service:shop operation:buy"),
+    ("stats", None, "/perf summary"),
+    ("errors", ASK, "/perf errors"),
+    ("error:12", ASK, "/perf errors (error 12)"),
+    ("running", None, "/perf running"),
+    ("doctor", None, "/perf doctor"),
+    ("report", None, "/perf report"),
+    ("alerts", None, "/perf alerts"),
+    ("cost", None, "/perf alerts"),
+]
+
+
+def concern(target, subject, text="/ask: error rate of 34%", severity="critical"):
+    return Concern(severity, 12, text, "Open its most common error", subject, target)
+
+
+@pytest.mark.parametrize(("target", "subject", "command"), TARGETS)
+def test_a_finding_names_the_command_that_shows_more(target, subject, command):
+    first, second = attention_lines([concern(target, subject)], "perf")
+    assert first == "\N{OCTAGONAL SIGN} /ask: error rate of 34%."
+    assert second == f"\N{DOWNWARDS ARROW WITH TIP RIGHTWARDS} Open its most common error: `{command}`"
+
+
+def test_each_target_of_a_rule_is_a_command_that_exists():
+    known = {"stats", "errors", "running", "doctor", "report", "alerts", "summary"}
+    for rule in RULES.values():
+        command = command_of(concern(rule.leads_to, ASK), "perf")
+        assert command.removeprefix("/perf ").split()[0] in known
+
+
+def test_nothing_wrong_is_one_line():
+    assert attention_lines([], "perf") == ["Nothing needs attention."]
+
+
+def test_names_of_the_host_are_no_markup():
+    first, second = attention_lines([concern("stats", ("`a`", "**b**"), "**@everyone** [x](https://y)")], "perf")
+    assert "**" not in first.replace("\\*", "")
+    assert "@everyone" not in first
+    assert second.count("`") == 2
