@@ -26,6 +26,7 @@ class AlertState(enum.StrEnum):
 
 
 ACTIVE = tuple(state for state in AlertState if state.active)
+SETTING_PREFIX = "setting:"  # of an override's key that names a setting and not a threshold
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,9 +159,10 @@ class AuditEntry:
 
     at_us: int
     actor: str
-    # threshold set, threshold reset, mute, unmute, acknowledge, resolve error, mute error, unmute error, request, use
+    # "set" or "reset" of a "threshold" or "setting", mute, unmute, acknowledge, resolve error, mute error,
+    # unmute error, request, use
     action: str
-    subject: str  # for example error_rate@knowledge-graph
+    subject: str  # for example error_rate@knowledge-graph, or setting:alert_channel_id
     before: str
     after: str
     id: int = 0  # assigned by the store
@@ -282,7 +284,10 @@ class AlertStore(Protocol):
         ...
 
     async def overrides(self) -> dict[str, str]:
-        """Return the threshold overrides by key; see ``cogmeter.alerts.thresholds.keys`` for keys and values."""
+        """Return the overrides of thresholds and settings by key.
+
+        See ``cogmeter.alerts.thresholds.keys`` and ``cogmeter.settings.overrides`` for keys and values.
+        """
         ...
 
     async def override(self, values: Mapping[str, str | None], *, now_us: int, actor: str) -> list[AuditEntry]:

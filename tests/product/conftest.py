@@ -46,17 +46,29 @@ def environment(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def host(environment: Path, tmp_path: Path) -> Callable[..., str]:
+def tools(tmp_path: Path) -> Path:
+    """A folder with what scenarios look with, and no host has."""
+    folder = tmp_path / "tools"
+    folder.mkdir()
+    (folder / "loopback").symlink_to(ROOT / "tests" / "loopback")
+    link_files(distribution("psutil"), folder)
+    return folder
+
+
+@pytest.fixture
+def installed_python(environment: Path) -> Path:
+    """The interpreter of an environment in which pip has installed the wheel."""
+    return python_of(environment)
+
+
+@pytest.fixture
+def host(environment: Path, tmp_path: Path, tools: Path) -> Callable[..., str]:
     """Runs a scenario of the host bot, in its own folder; gives what it printed.
 
     A scenario that fails, warns, or leaves an exception unhandled fails the test.
     """
     folder = tmp_path / "host"
     shutil.copytree(HOST, folder, ignore=shutil.ignore_patterns("__pycache__"))
-    tools = tmp_path / "tools"  # what the scenarios look with, and no host has
-    tools.mkdir()
-    (tools / "loopback").symlink_to(ROOT / "tests" / "loopback")
-    link_files(distribution("psutil"), tools)
 
     def scenario(*arguments: str) -> str:
         command = [python_of(environment), *WARNINGS, "scenarios.py", *arguments]

@@ -182,6 +182,8 @@ PARTS = {
     "mutes": ("start: mutes", failing(SqliteAlertStore, "mutes")),
     "thresholds": ("start: changed thresholds", failing(SqliteAlertStore, "overrides", FAULT)),
     "thresholds not read": ("start: changed thresholds", failing(SqliteAlertStore, "overrides")),
+    "settings": ("start: changed settings", failing(SqliteAlertStore, "overrides", FAULT)),
+    "settings not read": ("start: changed settings", failing(SqliteAlertStore, "overrides")),
     "delivery": ("start: alert delivery", failing(Dispatcher, "start", FAULT)),
     "a target": ("start: alert target webhook", target),
     "privacy key": ("start: privacy key", stored_value(PRIVACY_KEY)),
@@ -195,6 +197,8 @@ PARTS = {
     "scheduler": ("start: scheduler", failing(Scheduler, "start", FAULT)),
     "web servers": ("web", web),
     "alert buttons": ("start: alert buttons", failing(commands.Bot, "add_dynamic_items", FAULT)),
+    "setup message": ("start: setup message", missing("cogmeter.cog.setup_guide", "register")),
+    "setup hint": ("start: setup hint", failing(SqliteStore, "get_value", only="setup_hint")),
     "weekly report": ("start: weekly report", failing(Scheduler, "every", FAULT, only=WEEKLY_S)),
     "digest": ("start: digest", missing("cogmeter.cog.scheduled_posts", "DigestPost")),
 }

@@ -351,6 +351,15 @@ async def test_overrides_are_set_changed_and_reset_together_and_only_changes_are
     assert await alerting.audit(limit=0) == []
 
 
+async def test_overrides_of_settings_are_stored_with_those_of_thresholds_and_audited_as_settings(alerting, noon):
+    values = {"setting:alert_channel_id": "5", "error_rate": "0.1"}
+    entries = await alerting.override(values, now_us=noon, actor="Ann")
+    assert [entry.action for entry in entries] == ["setting set", "threshold set"]
+    (reset,) = await alerting.override({"setting:alert_channel_id": None}, now_us=noon, actor="Ann")
+    assert (reset.action, reset.before, reset.after) == ("setting reset", "5", "")
+    assert await alerting.overrides() == {"error_rate": "0.1"}
+
+
 async def test_mutes_and_acknowledgements_are_audited_too(alerting, make_alert, noon):
     await alerting.save([step(make_alert("a"))])
     await alerting.save([step(make_alert("a", AlertState.ACKNOWLEDGED), "acknowledged", at_us=noon + 1, actor="Ann")])

@@ -19,6 +19,7 @@ from cogmeter.schemas.errors import error_group_detail, error_group_page, errors
 from cogmeter.schemas.operations import OperationAnswer, OperationPage, operation_page, slowest
 from cogmeter.schemas.statistics import dashboard, series, service_stats
 from cogmeter.schemas.usage import usage_answer
+from cogmeter.settings import merged
 from cogmeter_bot.errors import NoDataError, NotLiveError, RequestError
 from cogmeter_bot.sources.base import ExportStream
 from cogmeter_bot.sources.diagnosis import Diagnosis, database_findings
@@ -179,7 +180,8 @@ class DatabaseSource:
     async def limits(self) -> Limits:
         """Implement Source.limits."""
         with _source_errors():
-            return await stored_limits(self._store, self._settings)
+            overrides = await self._store.alerting.overrides()
+            return await stored_limits(self._store, merged(self._settings, overrides).settings)
 
     async def export(self, kind: str, time_range: Range, services: Collection[str] | None) -> ExportStream:
         """Implement Source.export."""

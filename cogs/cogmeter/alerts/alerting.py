@@ -61,6 +61,7 @@ class Alerting:
         self._overrides: Mapping[str, str] = {}
         self._outdated = False  # the store has other overrides, which could not be read
         self._catching_up: asyncio.Task[None] | None = None
+        self._checking = asyncio.Lock()
         self.limits = Limits(settings)
         self.calibrator = Calibrator(self.limits)
         self.evaluator = Evaluator(names, self.limits, window_s=settings.alert_window, running=running)
@@ -111,12 +112,18 @@ class Alerting:
 
     async def check(self) -> None:
         """Evaluate every rule once, and step the alerts."""
-        if self._outdated:
-            await self.apply_overrides()
-        if not self.engine.restored:
-            await self.engine.restore(now_us(), self._parts)
-        readings = await self.evaluator.evaluate(now_us())
-        await self.engine.step(readings, now_us())
+        async with self._checking:
+            if self._outdated:
+                await self.apply_overrides()
+            if not self.engine.restored:
+                await self.engine.restore(now_us(), self._parts)
+            readings = await self.evaluator.evaluate(now_us())
+            await self.engine.step(readings, now_us())
+
+    async def finish_check(self) -> None:
+        """Wait for the running check: a successor must not begin before it has stored its changes."""
+        async with self._checking:
+            return
 
     async def stepped(self, step_us: int) -> None:
         """Follow a step of the clock: alerts, mutes, deliveries and windows continue as if it had not been set.

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import dataclasses
+import json
+import logging
 import re
 from collections import Counter
 from typing import TYPE_CHECKING, Final
@@ -29,12 +33,15 @@ if TYPE_CHECKING:
 READ: Final = 500  # single operations
 BEFORE_US: Final = HOUR_US  # older changes are not listed
 MARKERS: Final = 20
+INTRODUCED: Final = "alerts.introduced"  # the stored key of the rules that were explained
+
+_logger = logging.getLogger("cogmeter.alerts")
 
 _PERSON = re.compile(r"[0-9a-f]{8}")  # a hash of watch.people; a value that the host itself calls "user" is not counted
 
 
 class IncidentReader:
-    """Reads incident contexts from ``store``, which is replaced with a corrupt database."""
+    """Reads incident contexts from ``store``, which is replaced with a corrupt database; knows which alerts explain."""
 
     def __init__(
         self, store: Store, *, window_s: float, url_of: Callable[[OperationRecord], str | None] = lambda _: None
@@ -46,6 +53,33 @@ class IncidentReader:
         self.store = store
         self.url_of = url_of
         self._window_us = int(window_s * 1e6)
+        self._introduced: dict[str, str] | None = None  # the uid of the first alert that was shown, by rule
+        self._introducing = asyncio.Lock()
+
+    async def introduces(self, alert: Alert) -> bool:
+        """Return whether this is the first alert of its rule that a Discord message shows; if none was, it is now.
+
+        Raises:
+            StorageError: the store cannot be used now.
+        """
+        if alert.rule not in RULES:
+            return False
+        async with self._introducing:
+            introduced = await self._read_introduced() if self._introduced is None else self._introduced
+            if alert.rule not in introduced:
+                introduced = {**introduced, alert.rule: alert.uid}
+                await self.store.set_value(INTRODUCED, json.dumps(introduced).encode())
+            self._introduced = introduced
+        return introduced[alert.rule] == alert.uid
+
+    async def _read_introduced(self) -> dict[str, str]:
+        stored = await self.store.get_value(INTRODUCED)
+        with contextlib.suppress(ValueError):
+            value = json.loads(stored or b"{}")
+            if isinstance(value, dict):
+                return {str(rule): str(uid) for rule, uid in value.items()}
+        _logger.warning("The list of explained rules cannot be read; each rule is explained once more")
+        return {}
 
     async def of(self, alert: Alert) -> IncidentContext:
         """Return the alert's context, from the start of its window to its end, or to its last measurement.

@@ -9,8 +9,8 @@ import discord
 from discord.ui import Button, DynamicItem
 
 from cogmeter.alerts.lifecycle.engine import ClosedAlertError, UnknownAlertError
-from cogmeter.cog.responder import FAILED, STORE_FAILED, UserError, send_text
-from cogmeter.notifiers.discord_channel.channel import BROKEN, NO_MENTIONS
+from cogmeter.cog.responder import UserError
+from cogmeter.notifiers.discord_channel.channel import NO_MENTIONS
 from cogmeter.notifiers.discord_channel.message import (
     ACKNOWLEDGE,
     DETAILS,
@@ -21,9 +21,7 @@ from cogmeter.notifiers.discord_channel.message import (
     view_of,
 )
 from cogmeter.query.query import now_us
-from cogmeter.recording.background import own_work
 from cogmeter_storage.alerting import AlertState, Mute
-from cogmeter_storage.base import StorageError
 
 if TYPE_CHECKING:
     import re
@@ -33,7 +31,6 @@ if TYPE_CHECKING:
     from cogmeter.monitor.monitor import Monitor
     from cogmeter_storage.alerting import Alert
 
-REFUSED: Final = "This is for the bot's owner and team, and for the roles in PERFORMANCE_OPS_ROLE_IDS."
 OVER: Final = "This alert is already resolved."
 UNKNOWN: Final = "There is no such alert; it may be older than the retention time."
 WIDER: Final = "The alert stays muted: a wider mute is active until <t:{until}:f>. `/{group} unmute` ends it."
@@ -78,36 +75,17 @@ class AlertButton(DynamicItem[Button[Any]], template=TEMPLATE):
         return cls(item, match["action"], match["uid"])
 
     async def callback(self, interaction: discord.Interaction[Any]) -> None:
-        """Acknowledge the press within Discord's limit, then check access and run the action."""
-        working = own_work.set(True)
-        try:
-            self._do_not_record(interaction)
-            new_message = self._action == DETAILS
-            await interaction.response.defer(ephemeral=new_message, thinking=new_message)
-            if not await self.responder.access.admits(interaction):
-                raise UserError(REFUSED)
-            work = ACTIONS.get(self._action)
-            if work is not None:
-                await work(ButtonPress(self.responder, interaction, self._uid, self._action))
-        except (UserError, UnknownAlertError, ClosedAlertError) as error:
-            await send_text(interaction, str(error))
-        except StorageError as error:
-            _logger.warning("A press could not be answered: %s", error)
-            await send_text(interaction, STORE_FAILED)
-        except (discord.DiscordException, *BROKEN) as error:
-            _logger.warning("Discord did not accept the answer to a press: %s", error)
-        except Exception:
-            self.responder.monitor.faults["presses"] += 1
-            _logger.exception("The button %s failed", self._action)
-            await send_text(interaction, FAILED)
-        finally:
-            own_work.reset(working)
+        """Answer the press."""
+        await self.responder.press(interaction, lambda: self._run(interaction), new_message=self._action == DETAILS)
 
-    def _do_not_record(self, interaction: discord.Interaction[Any]) -> None:
-        """Mark the press as cogmeter's own, in case components are not watched but acknowledgements are."""
-        pending = self.responder.monitor.watcher.tracker.get(interaction.id)
-        if pending is not None:
-            pending.own = True
+    async def _run(self, interaction: discord.Interaction[Any]) -> None:
+        work = ACTIONS.get(self._action)
+        if work is None:
+            return
+        try:
+            await work(ButtonPress(self.responder, interaction, self._uid, self._action))
+        except (UnknownAlertError, ClosedAlertError) as error:
+            raise UserError(str(error)) from None
 
 
 class ButtonPress:
@@ -119,7 +97,8 @@ class ButtonPress:
         self._uid = uid
         self._action = action
         self._actor = interaction.user.display_name
-        self._messages = MessageBuilder(responder.monitor.alerting.incidents.of)
+        incidents, group = responder.monitor.alerting.incidents, responder.monitor.settings.command_group
+        self._messages = MessageBuilder(incidents.of, introduces=incidents.introduces, group=group)
 
     async def acknowledge(self) -> None:
         """Acknowledge the alert."""

@@ -18,6 +18,7 @@ from cogmeter.cog import (
     report,
     running,
     scheduled_posts,
+    setup_guide,
     statistics,
     thresholds,
     usage,
@@ -45,6 +46,7 @@ FAMILIES: Final[tuple[Callable[[app_commands.Group, Responder], None], ...]] = (
     errors.add,
     report.add,
     dashboard.add,
+    setup_guide.add,
     doctor.add,
 )
 
@@ -64,7 +66,7 @@ class Installation:
         # AccessPolicy decides at each use.
         group = app_commands.Group(name=settings.command_group, description="How this bot performs")
         self.registration = Registration(client, group, guild, sync=settings.sync_commands, tree=tree)
-        self._responder = Responder(self.monitor, AccessPolicy(client, settings), self.servers)
+        self._responder = Responder(self.monitor, AccessPolicy(client, self.monitor), self.servers)
         for add in FAMILIES:
             add(group, self._responder)
 
@@ -95,6 +97,10 @@ class Installation:
         with parts.guard("alert buttons", "they do not answer"):
             alert_buttons.add(self._client, self._responder)
             views.add(self._client, self._responder)
+        with parts.guard("setup message", "its buttons and menus do not answer"):
+            setup_guide.register(self._client, self._responder)
+        with parts.guard("setup hint", "the log does not name the command"):
+            await setup_guide.hint(self.monitor)
         with parts.guard("weekly report", "it is not posted"):
             weekly = scheduled_posts.WeeklyReport(self.monitor)
             self.monitor.schedule.every(scheduled_posts.INTERVAL_S, "weekly report", weekly.run)
@@ -102,6 +108,7 @@ class Installation:
             digest_post = scheduled_posts.DigestPost(self._responder)
             self.monitor.reporters.append(digest_post.findings)
             self.monitor.schedule.every(scheduled_posts.DIGEST_INTERVAL_S, "digest", digest_post.run)
+        self.monitor.setting_changes.listeners.append(self.servers.follow)
         await self.servers.start()
         with parts.guard("command registration", "the commands may be missing in Discord"):
             self.monitor.watcher.events.add("on_ready", self._on_ready)
@@ -113,6 +120,7 @@ class Installation:
         await self.registration.end()
         alert_buttons.remove(self._client)
         views.remove(self._client)
+        setup_guide.remove(self._client)
         await self._responder.close()
         await self.servers.stop()
 

@@ -8,12 +8,13 @@ from __future__ import annotations
 import asyncio
 import logging
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 import discord
 
 from cogmeter.alerts.model import BOT, Subject
 from cogmeter.notifiers.discord_channel.channel import BROKEN, NO_MENTIONS
+from cogmeter.recording.background import own_work
 from cogmeter.render.embeds.statistics import chart_file
 from cogmeter.render.formatting import cut
 from cogmeter.watch.client import bot_of
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 REFUSED = "These figures are for the bot's owner and team, and for the roles in PERFORMANCE_OPS_ROLE_IDS."
+REFUSED_PRESS = "This is for the bot's owner and team, and for the roles in PERFORMANCE_OPS_ROLE_IDS."
 STORE_FAILED = "The database does not answer; the bot's log says why. Recording continues."
 FAILED = "Something went wrong in cogmeter; the log says what. Recording continues."
 
@@ -45,28 +47,34 @@ class UserError(Exception):
     """A request that cannot be fulfilled; only the user who made it sees the text."""
 
 
+class HasSettings(Protocol):
+    """The monitor, as far as access depends on it."""
+
+    settings: Settings
+
+
 class AccessPolicy:
     """Access to the commands for the bot's owner or team, and for the roles that a setting names.
 
     It is checked at each use, because roles and teams change while the bot runs.
     """
 
-    def __init__(self, bot: discord.Client, settings: Settings) -> None:
+    def __init__(self, bot: discord.Client, source: HasSettings) -> None:
+        """``source`` is the monitor: its settings may change while the bot runs."""
         self._bot = bot
-        self._roles = settings.ops_role_ids
-        self._guild_id = settings.guild_id
+        self._source = source
         self._owners: frozenset[int] | None = None  # of a plain client; a bot has is_owner
 
     async def admits(self, interaction: discord.Interaction) -> bool:
         """Return whether this user may use the commands in this guild."""
-        if self._guild_id is not None and interaction.guild_id != self._guild_id:
+        settings, user = self._source.settings, interaction.user
+        if settings.guild_id is not None and interaction.guild_id != settings.guild_id:
             return False
-        user = interaction.user
-        if isinstance(user, discord.Member) and any(role.id in self._roles for role in user.roles):
+        if isinstance(user, discord.Member) and any(role.id in settings.ops_role_ids for role in user.roles):
             return True
-        return await self._is_owner(user)
+        return await self.is_owner(user)
 
-    async def _is_owner(self, user: discord.User | discord.Member) -> bool:
+    async def is_owner(self, user: discord.User | discord.Member) -> bool:
         """Return whether the user is the application's owner, or an admin or developer of its team."""
         bot = bot_of(self._bot)
         if bot is not None:
@@ -91,6 +99,7 @@ class CommandAnswer:
     embed: discord.Embed
     picture: Picture | None = None
     buttons: Buttons | None = None
+    stateless: discord.ui.View | None = None  # components that are answered by their custom ids alone
 
 
 class Responder:
@@ -140,6 +149,41 @@ class Responder:
             _logger.exception("A command failed")
             await send_text(interaction, FAILED)
 
+    async def press(
+        self, interaction: discord.Interaction, work: Callable[[], Awaitable[None]], *, new_message: bool = False
+    ) -> None:
+        """Acknowledge a press of a stateless component within Discord's limit, check access, and run ``work``.
+
+        Nothing is raised to the host. With ``new_message`` the answer is a message that only the user sees.
+        """
+        working = own_work.set(True)
+        try:
+            self._do_not_record(interaction)
+            await interaction.response.defer(ephemeral=new_message, thinking=new_message)
+            if not await self.access.admits(interaction):
+                raise UserError(REFUSED_PRESS)
+            await work()
+        except UserError as error:
+            await send_text(interaction, str(error))
+        except StorageError as error:
+            _logger.warning("A press could not be answered: %s", error)
+            await send_text(interaction, STORE_FAILED)
+        except (discord.DiscordException, *BROKEN) as error:
+            _logger.warning("Discord did not accept the answer to a press: %s", error)
+        except Exception:
+            self.monitor.faults["presses"] += 1
+            data: Any = interaction.data or {}
+            _logger.exception("The press of %s failed", data.get("custom_id"))
+            await send_text(interaction, FAILED)
+        finally:
+            own_work.reset(working)
+
+    def _do_not_record(self, interaction: discord.Interaction) -> None:
+        """Mark the press as cogmeter's own, in case components are not watched but acknowledgements are."""
+        pending = self.monitor.watcher.tracker.get(interaction.id)
+        if pending is not None:
+            pending.own = True
+
     async def draw(self, timeline: Timeline) -> Picture:
         """Draw the chart of a timeline with the response-time threshold in effect. Never raises."""
         limits, subject = self.monitor.alerting.limits, Subject("response_time", timeline.service or BOT)
@@ -163,7 +207,7 @@ class Responder:
             await interaction.followup.send(
                 embed=answer.embed,
                 files=files_of(answer),
-                view=buttons or discord.utils.MISSING,
+                view=buttons or answer.stateless or discord.utils.MISSING,
                 allowed_mentions=NO_MENTIONS,
             )
         except BaseException:

@@ -25,8 +25,6 @@ from cogmeter_storage.base import StorageError
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
 
-    from discord.ext import commands
-
     from cogmeter.cog.responder import Responder
     from cogmeter.diagnosis import Concern
     from cogmeter.query.records import RankedOperation

@@ -35,6 +35,7 @@ async def examine(monitor: Monitor) -> list[Finding]:
     """Return every finding, failed checks first."""
     findings = [
         *monitor.parts.findings(),
+        *monitor.setting_changes.findings(),
         *_recording(monitor),
         *_flushing(monitor),
         *await _database(monitor),

@@ -38,8 +38,9 @@ def schedule_jobs(monitor: Monitor) -> None:
     schedule.every(settings.cleanup_interval_minutes * 60, "clean-up", partial(clean, monitor))
     if settings.heartbeat_url is not None:
         with monitor.parts.guard("heartbeat", "none is sent"):
-            url = settings.heartbeat_url.get_secret_value()
-            monitor.heartbeat = Heartbeat(url, partial(_problem, monitor), lambda: monitor.bot.latency)
+            if monitor.heartbeat is None:
+                url = settings.heartbeat_url.get_secret_value()
+                monitor.heartbeat = Heartbeat(url, partial(_problem, monitor), lambda: monitor.bot.latency)
             schedule.every(settings.heartbeat_interval, "heartbeat", monitor.heartbeat.beat)
 
 

@@ -22,6 +22,7 @@ from cogmeter.monitor.git_revision import revision
 from cogmeter.monitor.jobs import schedule_jobs
 from cogmeter.monitor.overhead import Overhead
 from cogmeter.monitor.scheduler import Scheduler
+from cogmeter.monitor.setting_changes import SettingChanges
 from cogmeter.notifiers.base import NotifierContext
 from cogmeter.notifiers.table import build, build_out_of_band
 from cogmeter.query.query import Query, now_us
@@ -63,6 +64,7 @@ if TYPE_CHECKING:
     from cogmeter.settings import Settings
     from cogmeter_storage.alerting import AuditEntry
     from cogmeter_storage.base import Store
+    from cogmeter_storage.errors import ErrorBatch, ErrorChange
 
 ABANDON_S = 5.0  # for each part of a monitor whose event loop has ended
 MEASURING = "measuring"  # the name in ``faults`` of batches that could not be measured for the alert rules
@@ -88,7 +90,8 @@ class Monitor:
 
     def __init__(self, bot: discord.Client, settings: Settings, *, recorder: Recorder | None = None) -> None:
         """Build the parts; ``start`` starts them. The default ``recorder`` is the package's own."""
-        self.settings = settings
+        self.settings = settings  # after the start with the changes from chat
+        self.setting_changes = SettingChanges(self)
         self.recorder = default_recorder if recorder is None else recorder
         self.charts = ChartWorker(idle_s=settings.chart_idle)
         self.faults: Counter[str] = Counter()  # of cogmeter, by part or job
@@ -103,6 +106,7 @@ class Monitor:
         self.bot = bot
         self._exit_stack = AsyncExitStack()
         self._stopping = asyncio.Lock()
+        self._started = False
 
     @property
     def title(self) -> str:
@@ -132,15 +136,14 @@ class Monitor:
             _set_level(exit_stack, "cogmeter", LEVELS[self.settings.log_level])
             self.store = await self._open()
             exit_stack.push_async_callback(self._close_store)
+            with self.parts.guard("changed settings", "the configured ones apply"):
+                await self.setting_changes.read()
             self.query = Query(self.store)
             self.attention = Attention(
                 self.query,
                 incidents=lambda: self.alerting.incidents,
                 limits=lambda: self.alerting.limits,
                 active=lambda: self.alerting.engine.active,
-            )
-            self.chart_builder = ChartBuilder(
-                self.charts, self.query, self.recorder.markers, self.settings, self.faults, gauges=lambda: self.gauges
             )
             _logger.debug("Opened the store %s", self._database)
             self.clock_watch.start((await self.store.status()).last_end_us)
@@ -152,16 +155,39 @@ class Monitor:
             self._start_jobs(exit_stack)
             exit_stack.callback(self._stop_waiting)  # runs first
             self._exit_stack = exit_stack.pop_all()
+        self._started = True
         _logger.info("Monitoring; operations are stored in %s", self.settings.database_url)
 
     async def stop(self) -> None:
         """Flush the buffer and stop every part; operations are still recorded into the buffer. Never raises."""
         async with self._stopping:  # the bot may stop it while another monitor claims the recorder
+            self._started = False
             try:
                 await self._exit_stack.aclose()
             except Exception:
                 _logger.exception("A part of the monitor failed to stop")
             _logger.debug("Stopped")
+
+    async def reconfigure(self) -> None:
+        """Build the parts that read ``settings`` again; alerts, operations and running commands continue."""
+        async with self._stopping:
+            if not self._started:
+                return
+            self.schedule.pause()
+            try:
+                await self._end_out_of_band()
+                await self.alerting.delivery.stop()  # a slow target must not delay the flusher
+                async with self.flusher.paused():  # so that the new windows contain what is stored, and no more
+                    await self.alerting.finish_check()
+                    await self.alerting.stop()
+                    await self.watcher.reconfigure(self.settings)
+                    await self._begin_alerting()
+                self._begin_out_of_band()
+                schedule_jobs(self)
+            finally:
+                self.schedule.resume()
+        if self.bot.is_ready():
+            await self.ready()
 
     def on_stop(self, end: Callable[[], Awaitable[None]]) -> None:
         """Call ``end`` when the running monitor is stopped, before its parts are stopped."""
@@ -302,17 +328,26 @@ class Monitor:
         people.key = new_key()
         with self.parts.guard("privacy key", "users are counted again"):
             people.key = await stored_key(self.store, people.key)
+        exit_stack.push_async_callback(self._end_alerting)
+        await self._begin_alerting()
+
+    async def _begin_alerting(self) -> None:
+        self.chart_builder = ChartBuilder(
+            self.charts, self.query, self.recorder.markers, self.settings, self.faults, gauges=lambda: self.gauges
+        )
         self.alerting = Alerting(
             self.settings,
             self.recorder.names,
             self.store,
             notifiers_of=self._notifiers,
-            url_of=people.url_of,
+            url_of=self.watcher.tracker.people.url_of,
             running=self._running_from,
             parts=self.parts,
         )
-        exit_stack.push_async_callback(self.alerting.stop)
         await self.alerting.start()
+
+    async def _end_alerting(self) -> None:
+        await self.alerting.stop()
 
     async def _running_from(self, least_s: float) -> list[Running]:
         return await (await self.running()).oldest(least_s)
@@ -324,7 +359,9 @@ class Monitor:
                 self.recorder.series(stored.service, stored.operation)
 
     def _notifiers(self, incidents: IncidentReader) -> list[Notifier]:
-        return build(NotifierContext(self.settings, self.bot, incidents.of, self.chart_builder.breach), self.parts)
+        chart_of = self.chart_builder.breach
+        context = NotifierContext(self.settings, self.bot, incidents.of, chart_of, incidents.introduces)
+        return build(context, self.parts)
 
     async def _start_flusher(self, exit_stack: AsyncExitStack) -> None:
         self.recorder.buffer.begin(self.settings.max_operations_in_memory, self.settings.max_buffer_mb * 1e6)
@@ -341,7 +378,7 @@ class Monitor:
             watch=self._measure,
             replace=self._replace,
             traces=traces,
-            on_errors=self.alerting.evaluator.count_errors,
+            on_errors=self._count_errors,
         )
         self.flusher.start()
         _logger.debug("Flushing; %d series are known", len(self.recorder.names))
@@ -357,6 +394,9 @@ class Monitor:
             level = logging.ERROR if self.faults[MEASURING] == 1 else logging.DEBUG
             _logger.log(level, "Operations could not be measured for alerts; they are stored", exc_info=error)
 
+    def _count_errors(self, batches: list[ErrorBatch], changes: list[ErrorChange]) -> None:
+        self.alerting.evaluator.count_errors(batches, changes)
+
     async def _start_watching(self, exit_stack: AsyncExitStack) -> None:
         exit_stack.push_async_callback(self.watcher.remove)
         await self.watcher.install()
@@ -368,9 +408,10 @@ class Monitor:
         with self.parts.guard("start marker", "the start or the new version is not marked"):
             await mark_start(self.store, self.recorder.markers, version)
         with self.parts.guard("out-of-band alerts", "a blocked event loop is not reported by webhook"):
-            self._start_out_of_band(exit_stack)
+            exit_stack.push_async_callback(self._end_out_of_band)
+            self._begin_out_of_band()
 
-    def _start_out_of_band(self, exit_stack: AsyncExitStack) -> None:
+    def _begin_out_of_band(self) -> None:
         delivery = self.alerting.delivery
         self.out_of_band = OutOfBandAlerts(
             outages_of(self.bot, self.settings, self.watcher, delivery.has_active),
@@ -378,8 +419,11 @@ class Monitor:
             self.alerting.out_of_band_log,
             stopped=lambda: delivery.stopped,
         )
-        exit_stack.push_async_callback(asyncio.to_thread, self.out_of_band.stop)  # it may be in the middle of a request
         self.out_of_band.start()
+
+    async def _end_out_of_band(self) -> None:
+        if self.out_of_band is not None:
+            await asyncio.to_thread(self.out_of_band.stop)  # it may be in the middle of a request
 
     def _start_jobs(self, exit_stack: AsyncExitStack) -> None:
         with self.parts.guard("scheduler", "nothing is checked, sampled or cleaned up"):

@@ -62,8 +62,12 @@ class Scheduler:
         self._scheduler.add_executor("asyncio", EXECUTOR)
 
     def every(self, interval_s: float, name: str, work: Callable[[], Awaitable[object]]) -> None:
-        """Run ``work`` every ``interval_s`` seconds, never twice at once. It may be called after the start."""
+        """Run ``work`` every ``interval_s`` seconds, never twice at once. It replaces an earlier job of this name."""
         self._quieten()
+        job = self._scheduler.get_job(name)
+        if job is not None and job.trigger.interval == timedelta(seconds=interval_s):
+            job.modify(func=self._guarded(name, work))  # it is due when it was due
+            return
         # A new context: the context of an interaction must not leak into jobs.
         own_context().run(
             self._scheduler.add_job,
@@ -74,6 +78,7 @@ class Scheduler:
             coalesce=True,
             max_instances=1,
             misfire_grace_time=None,
+            replace_existing=True,
         )
         _logger.debug("Scheduled: %s every %g s", name, interval_s)
 
@@ -100,6 +105,16 @@ class Scheduler:
         """Start the jobs on the running loop."""
         self._quieten()
         own_context().run(self._scheduler.start)
+
+    def pause(self) -> None:
+        """Start no runs until ``resume``; running ones continue."""
+        if self._scheduler.running:
+            self._scheduler.pause()
+
+    def resume(self) -> None:
+        """Start jobs again; what was due in the meantime runs once."""
+        if self._scheduler.running:
+            own_context().run(self._scheduler.resume)
 
     def stop(self) -> None:
         """Start no more runs; the scheduler itself shuts down in the loop's next turn."""

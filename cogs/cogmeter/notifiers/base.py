@@ -7,11 +7,12 @@ from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Self
 
+from cogmeter.render.rule_text import introduction
 from cogmeter.schemas.base import measured
 from cogmeter.times import SECOND_US, iso
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Awaitable, Callable, Sequence
 
     from cogmeter.query.records import IncidentContext
     from cogmeter.render.charts.chart import Picture
@@ -76,6 +77,11 @@ async def _no_chart(_: Alert) -> None:
     """Return None: there is no chart without a store."""
 
 
+async def introduces_nothing(_: Alert) -> bool:
+    """Return False: without a store it is not known which rules were explained."""
+    return False
+
+
 @dataclass(frozen=True, slots=True)
 class NotifierContext:
     """All that a notifier can be built from."""
@@ -84,6 +90,7 @@ class NotifierContext:
     bot: Any = None  # a discord.Client; None for a notifier that runs outside the bot's event loop
     context_of: Callable[[Alert], Awaitable[IncidentContext | None]] = _no_context
     chart_of: Callable[[Alert], Awaitable[Picture | None]] = _no_chart  # None where an alert has no chart
+    introduces: Callable[[Alert], Awaitable[bool]] = introduces_nothing  # True for the first alert of its rule
 
 
 class Notifier(ABC):
@@ -119,6 +126,20 @@ async def incident_context(
     except Exception:
         _logger.exception("Alert %d is sent without its incident context", alert.id)
         return None
+
+
+async def rule_introduction(
+    introduces: Callable[[Alert], Awaitable[bool]], alert: Alert, members: Sequence[Alert], group: str
+) -> str:
+    """Return what explains the alert's rule, if the alert is the first one of it; the alert is sent in any case.
+
+    ``group`` is the name of the command group. A group of alerts explains nothing.
+    """
+    try:
+        return introduction(alert.rule, alert.threshold, group) if not members and await introduces(alert) else ""
+    except Exception:
+        _logger.exception("Alert %d is sent without what explains its rule", alert.id)
+        return ""
 
 
 def guide_fields(notice: Notice) -> dict[str, Any]:

@@ -6,7 +6,14 @@ import json
 import re
 from typing import TYPE_CHECKING, Any, Final, Self
 
-from cogmeter.notifiers.base import Notifier, NotifyError, SendRate, incident_context
+from cogmeter.notifiers.base import (
+    Notifier,
+    NotifyError,
+    SendRate,
+    incident_context,
+    introduces_nothing,
+    rule_introduction,
+)
 from cogmeter.notifiers.discord_wording import (
     EDITED_TOO_OFTEN,
     REFUSALS,
@@ -62,13 +69,18 @@ class DiscordWebhookNotifier(Notifier):
         ping_role: int | None = None,
         ping_user: int | None = None,
         kind_of: Callable[[int], str] = lambda _: "",
+        introduces: Callable[[Alert], Awaitable[bool]] = introduces_nothing,
+        group: str = "perf",
         http: Http | None = None,
         clock: Callable[[], int] = now_us,
     ) -> None:
         """``context_of`` returns an alert's incident context. An escalation pings the role and the user only.
 
         ``kind_of`` returns the kind of a channel by its id ("text", "forum", ...), or "" where the bot has no access.
+        ``introduces`` returns True for an alert that explains its rule, which names a command of ``group``.
         """
+        self._introduces = introduces
+        self._group = group
         self._url = url
         self._context_of = context_of
         self._ping = {"roles": ping_role, "users": ping_user}
@@ -88,6 +100,8 @@ class DiscordWebhookNotifier(Notifier):
             ping_role=settings.alert_escalate_role_id if pings else None,
             ping_user=settings.alert_escalate_user_id if pings else None,
             kind_of=lambda channel: _kind_of(context.bot, channel),
+            introduces=context.introduces,
+            group=settings.command_group,
         )
 
     async def prepare(self) -> None:
@@ -143,9 +157,18 @@ class DiscordWebhookNotifier(Notifier):
         return True
 
     async def _message(self, notice: Notice) -> dict[str, Any]:
-        context = await incident_context(self._context_of, notice.alert) if notice.stored else None
+        context, introduction = None, ""
+        if notice.stored:
+            context = await incident_context(self._context_of, notice.alert)
+            introduction = await rule_introduction(self._introduces, notice.alert, notice.members, self._group)
         embed = alert_embed_data(
-            notice.alert, context, notice.members, chart=False, now_us=self._clock(), test=notice.test
+            notice.alert,
+            context,
+            notice.members,
+            chart=False,
+            now_us=self._clock(),
+            test=notice.test,
+            introduction=introduction,
         )
         return {"embeds": [embed], "allowed_mentions": {"parse": []}}
 

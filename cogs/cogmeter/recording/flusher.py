@@ -7,6 +7,7 @@ import itertools
 import logging
 import time
 from collections import deque
+from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
 from cogmeter.recording.background import detached
@@ -19,7 +20,7 @@ from cogmeter_storage.base import CorruptStoreError, DetachedStoreError, Storage
 from cogmeter_storage.clock import AHEAD_US, clock
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import AsyncIterator, Awaitable, Callable
 
     from cogmeter.recording.recorder import Recorder
     from cogmeter.recording.usage import Taken
@@ -136,6 +137,12 @@ class Flusher:
             self.recorder.usage.put_back(self._usage)
             self._usage = None
         self._losses.warn(last=True)
+
+    @asynccontextmanager
+    async def paused(self) -> AsyncIterator[None]:
+        """Store and measure nothing inside a ``with`` statement; operations wait in the buffer."""
+        async with self._lock:
+            yield
 
     async def flush(self, *, usage: bool = True) -> None:
         """Write the content of the buffer in batches of at most BATCH operations, and seal the slots that have ended.

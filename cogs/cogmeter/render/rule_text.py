@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import math
+import re
 from typing import TYPE_CHECKING, Final
 
 from cogmeter.alerts.measurement.values import STATISTICS
 from cogmeter.alerts.model import BOT
 from cogmeter.alerts.rules import KINDS, RULES
 from cogmeter.alerts.rules.guide import THROUGHPUT
+from cogmeter.alerts.rules.rule import LOOP
 from cogmeter.alerts.thresholds.effective import CHANGED
 from cogmeter.alerts.thresholds.keys import WORDED, LimitError, OverrideKey
 from cogmeter.alerts.thresholds.limits import Limits
 from cogmeter.query.records import EffectiveLimit
 from cogmeter.recording.service_names import label
 from cogmeter.render import formatting
+from cogmeter.settings import Settings, env_name
 from cogmeter_storage.alerting import AlertState
 
 if TYPE_CHECKING:
@@ -47,6 +50,7 @@ FIELD_LABELS: Final = {  # in lists to choose from
     "severity": "Severity",
     "statistic": "Response-time statistic",
 }
+_OFF: Final = re.compile(r"; 0(:| switches).*$")  # the end of a threshold's description
 _FIELDS: Final = {  # the words before a value
     "threshold": "",
     "recovery": "recovers at",
@@ -62,6 +66,22 @@ def rule_title(rule: str) -> str:
     """Return the title of a rule: "Error rate". An unknown rule's title is its name."""
     kind = KINDS.get(rule)
     return kind.title if kind else formatting.clean(rule.replace("_", " ")).capitalize() or "Alert"
+
+
+def introduction(rule: str, threshold: float, group: str) -> str:
+    """Return what a rule does and how to change it, in Discord's markdown.
+
+    ``threshold`` is that of an alert, ``group`` the name of the command group.
+    """
+    known = RULES[rule]
+    what = _OFF.sub("", Settings.model_fields[known.setting].description or "")
+    value = "" if known.threshold_unit or not threshold else f": {measured(rule, threshold)}"
+    service = "" if known.only_service or known.about == LOOP else ", of one service with `service:`"
+    return (
+        f"First alert of the rule `{rule}`. {what}{value}.\n"
+        f"Change the threshold with `/{group} thresholds set rule:{rule}`{service}. "
+        f"Its default is `{env_name(known.setting)}`; 0 switches the rule off."
+    )
 
 
 def measured(rule: str, value: float) -> str:

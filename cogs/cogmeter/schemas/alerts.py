@@ -320,8 +320,8 @@ class AuditAnswer(Schema):
     at: Instant
     actor: str
     action: str = Field(
-        description="threshold set, threshold reset, mute, unmute, acknowledge, resolve error, mute error, "
-        "unmute error, request, use"
+        description="threshold set, threshold reset, setting set, setting reset, mute, unmute, acknowledge, "
+        "resolve error, mute error, unmute error, request, use"
     )
     subject: str
     before: str | None

@@ -1,22 +1,38 @@
-"""The settings, defined in ``model`` and ``fields``; ``env_file`` and ``reading`` read them, never at import."""
+"""The settings, defined in ``model``; ``reading`` reads them, never at import; ``overrides`` adds changes from chat."""
 
 from __future__ import annotations
 
 from cogmeter.settings.env_file import ENV_FILE, SettingsError, read_env_file
 from cogmeter.settings.fields import PREFIX
 from cogmeter.settings.model import WITHOUT_EFFECT, Settings
+from cogmeter.settings.overrides import (
+    MergedSettings,
+    checked_setting,
+    is_setting,
+    merged,
+    settable,
+    setting_key,
+    stored_text,
+)
 from cogmeter.settings.reading import buffer_setting, env_name, example, fault_of, load_settings
 
 __all__ = [
     "ENV_FILE",
     "PREFIX",
     "WITHOUT_EFFECT",
+    "MergedSettings",
     "Settings",
     "SettingsError",
     "buffer_setting",
+    "checked_setting",
     "env_name",
     "example",
     "fault_of",
+    "is_setting",
     "load_settings",
+    "merged",
     "read_env_file",
+    "settable",
+    "setting_key",
+    "stored_text",
 ]

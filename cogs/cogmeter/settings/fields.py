@@ -13,12 +13,22 @@ PLACEHOLDERS: Final = ("{ping}", "{status}")  # of the heartbeat URL
 _PLACEHOLDER: Final = re.compile(r"\{[\w.-]*\}")
 
 
-def setting(default: Any, unit: str, text: str, *, name: str | None = None, example: str = "", **limits: Any) -> Any:
+def setting(
+    default: Any,
+    unit: str,
+    text: str,
+    *,
+    name: str | None = None,
+    example: str = "",
+    in_chat: bool = True,
+    **limits: Any,
+) -> Any:
     """Return a field with its unit, and an example of its value if it has no default.
 
-    ``name`` is its environment variable if that lacks the common prefix.
+    ``name`` is its environment variable if that lacks the common prefix. ``in_chat`` is False if only ``.env`` and the
+    environment can set it, because it is read before the database is open, or protects the machine or stored data.
     """
-    extra: dict[str, Any] = {"unit": unit, "example": example}
+    extra: dict[str, Any] = {"unit": unit, "example": example, "in_chat": in_chat}
     if name is not None:
         limits["validation_alias"] = name
     return Field(default=default, description=text, json_schema_extra=extra, **limits)

@@ -23,15 +23,17 @@ class Settings(BaseSettings):
         "true or false",
         "Enable monitoring; false: the extension loads and does nothing",
         name="ENABLE_PERFORMANCE_MONITORING",
+        in_chat=False,
     )
     log_level: Literal["debug", "info", "warn", "error"] = setting(
-        "info", "debug, info, warn, error", "Minimum level of the log messages of cogmeter.*"
+        "info", "debug, info, warn, error", "Minimum level of the log messages of cogmeter.*", in_chat=False
     )
 
     version: str | None = setting(
         None,
         "text",
         "The version of your bot; charts show when it changed. Not set: the git commit",
+        in_chat=False,
         max_length=80,
         example="1.4.0",
     )
@@ -40,15 +42,20 @@ class Settings(BaseSettings):
         "sqlite:///data/performance.db",
         "URL",
         "The database that stores the operations: sqlite:/// and a path",
+        in_chat=False,
         min_length=1,
     )
     retention_hours: float = setting(
-        168, "hours", "How long single operations and per-minute statistics are stored", ge=1, le=87_600
+        168, "hours", "How long single operations and per-minute statistics are stored", in_chat=False, ge=1, le=87_600
     )
-    retention_hourly_days: float = setting(90, "days", "How long hourly statistics are stored", ge=1, le=3_650)
-    retention_daily_days: float = setting(730, "days", "How long daily statistics are stored", ge=1, le=36_500)
+    retention_hourly_days: float = setting(
+        90, "days", "How long hourly statistics are stored", in_chat=False, ge=1, le=3_650
+    )
+    retention_daily_days: float = setting(
+        730, "days", "How long daily statistics are stored", in_chat=False, ge=1, le=36_500
+    )
     error_retention: float = setting(
-        2160, "hours", "How long an error group is stored after its last error", ge=1, le=876_000
+        2160, "hours", "How long an error group is stored after its last error", in_chat=False, ge=1, le=876_000
     )
     cleanup_interval_minutes: float = setting(
         60, "minutes", "How often data older than the retention settings is removed", ge=1, le=1_440
@@ -57,6 +64,7 @@ class Settings(BaseSettings):
         32,
         "MB",
         "Memory for operations that are not stored yet. When it is full, operations are dropped and counted",
+        in_chat=False,
         ge=1,
         le=10_000,
     )
@@ -64,6 +72,7 @@ class Settings(BaseSettings):
         None,
         "operations",
         "Maximum number of operations in memory. When set, it replaces PERFORMANCE_MAX_BUFFER_MB",
+        in_chat=False,
         ge=100,
         le=10_000_000,
         example="10000",
@@ -73,12 +82,14 @@ class Settings(BaseSettings):
         "perf",
         "name",
         "The name of the slash command group. Change it if the bot has its own /perf",
+        in_chat=False,
         pattern=r"^[a-z0-9_-]{1,32}$",
     )
     guild_id: int | None = setting(
         None,
         "Discord id",
         "The only guild in which the commands are registered. Not set: every guild",
+        in_chat=False,
         gt=0,
         example="123456789012345678",
     )
@@ -92,6 +103,7 @@ class Settings(BaseSettings):
         False,
         "true or false",
         "Register the commands with Discord at the start. Leave it off if your bot syncs its command tree",
+        in_chat=False,
     )
 
     charts: bool = setting(
@@ -134,7 +146,12 @@ class Settings(BaseSettings):
         150, "milliseconds", "Record a blocked event loop from this duration on", ge=20, le=60_000
     )
     trace_threshold: float = setting(
-        1_000, "milliseconds", "Store the trace of an interaction that fails or takes this long", ge=0, le=900_000
+        1_000,
+        "milliseconds",
+        "Store the trace of an interaction that fails or takes this long",
+        in_chat=False,
+        ge=0,
+        le=900_000,
     )
     memory_limit_mb: float | None = setting(
         None,
@@ -327,7 +344,7 @@ class Settings(BaseSettings):
         None, "key", "The key that signs requests to your endpoint (HMAC-SHA256)", example="a-long-random-text"
     )
     alert_webhook_private_redirects: bool = setting(
-        False, "true or false", "Follow redirects of your endpoint to private addresses"
+        False, "true or false", "Follow redirects of your endpoint to private addresses", in_chat=False
     )
     alert_lifeline_after: float = setting(
         10,
@@ -384,6 +401,7 @@ class Settings(BaseSettings):
         "127.0.0.1",
         "address",
         "The address that the servers listen on. An address other than loopback needs a token",
+        in_chat=False,
         min_length=1,
     )
     http_token: SecretStr | None = setting(

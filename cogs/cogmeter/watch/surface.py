@@ -60,6 +60,7 @@ class Surface:
 
     name: ClassVar[str]
     setting: ClassVar[str]
+    reads: ClassVar[tuple[str, ...]] = ()  # other settings that it reads when it is created or installed
     needs_bot: ClassVar[bool] = False  # watches parts of discord.ext.commands, which a plain client does not have
 
     @classmethod

@@ -72,28 +72,59 @@ class Watcher:
     def __init__(self, bot: discord.Client, settings: Settings, recorder: Recorder) -> None:
         self.tracker = InteractionTracker(recorder, slow_ms=settings.trace_threshold)
         self._recorder = recorder
-        context = WatchContext(bot, settings, recorder, self.tracker)
+        self._context = context = WatchContext(bot, settings, recorder, self.tracker)
         self.skew, self.events = context.skew, context.events
         self._bot = bot
         self.surfaces: list[Surface] = []
         self.failed: dict[str, str] = {}
-        for surface in SURFACES:
-            try:
-                if surface.wanted(settings) and not (surface.needs_bot and bot_of(bot) is None):
-                    self.surfaces.append(surface(context))
-            except Exception as error:  # noqa: BLE001 - logged there; the other surfaces continue
-                self._fail(surface.name, error)
+        self._create()
 
     async def install(self) -> None:
         """Install every surface."""
         self._recorder.errors.unwrap = cause_of
         for surface in self.surfaces:
+            await self._install(surface)
+
+    async def reconfigure(self, settings: Settings) -> None:
+        """Watch what other settings enable. Surfaces that they do not change stay, and so do running commands."""
+        before, self._context.settings = self._context.settings, settings
+        for surface in reversed(self.surfaces.copy()):
+            outdated = any(getattr(before, name) != getattr(settings, name) for name in surface.reads)
+            if outdated or not surface.wanted(settings):
+                self.surfaces.remove(surface)
+                self.failed.pop(surface.name, None)
+                await self._remove(surface)
+        for surface in self._create():
+            await self._install(surface)
+
+    def _create(self) -> list[Surface]:
+        """Create the surfaces that the settings enable and that do not exist yet; return them."""
+        known = {type(surface): surface for surface in self.surfaces}
+        created: list[Surface] = []
+        for kind in SURFACES:
             try:
-                await surface.install()
+                watched = kind.wanted(self._context.settings) and not (kind.needs_bot and bot_of(self._bot) is None)
+                if watched and kind not in known:
+                    known[kind] = kind(self._context)
+                    created.append(known[kind])
             except Exception as error:  # noqa: BLE001 - logged there; the other surfaces continue
-                self._fail(surface.name, error)
-            else:
-                _logger.debug("Watching %s", surface.name)
+                self._fail(kind.name, error)
+        self.surfaces = [known[kind] for kind in SURFACES if kind in known]
+        return created
+
+    async def _install(self, surface: Surface) -> None:
+        try:
+            await surface.install()
+        except Exception as error:  # noqa: BLE001 - logged there; the other surfaces continue
+            self._fail(surface.name, error)
+        else:
+            _logger.debug("Watching %s", surface.name)
+
+    async def _remove(self, surface: Surface) -> None:
+        try:
+            await surface.remove()
+        except Exception:
+            _logger.exception("The hooks on the bot's %s could not all be removed", surface.name)
 
     def _fail(self, name: str, error: Exception) -> None:
         self.failed[name] = f"{type(error).__name__}: {error}"
@@ -102,10 +133,7 @@ class Watcher:
     async def remove(self) -> None:
         """Remove every surface in reverse order, and record the commands that still run as never finished."""
         for surface in reversed(self.surfaces):
-            try:
-                await surface.remove()
-            except Exception:
-                _logger.exception("The hooks on the bot's %s could not all be removed", surface.name)
+            await self._remove(surface)
         try:
             scope = tracing.current()  # of the command that unloads the monitor, which may succeed
             self.tracker.give_up(but=None if scope is None else scope.trace)

@@ -1,11 +1,11 @@
-"""SQL for mutes, threshold overrides, and the audit log of their changes."""
+"""SQL for mutes, overrides of thresholds and settings, and the audit log of their changes."""
 
 from __future__ import annotations
 
 import dataclasses
 from typing import TYPE_CHECKING
 
-from cogmeter_storage.alerting import AuditEntry, Mute
+from cogmeter_storage.alerting import SETTING_PREFIX, AuditEntry, Mute
 from cogmeter_storage.sqlite.connection import transaction
 from cogmeter_storage.sqlite.damage import format_time, sound_rows
 
@@ -80,7 +80,8 @@ def _set_override(raw: sqlite3.Connection, name: str, value: str | None, now_us:
 
 
 def _override_entry(name: str, before: str | None, after: str | None, now_us: int, actor: str) -> AuditEntry:
-    action = "threshold reset" if after is None else "threshold set"
+    kind = "setting" if name.startswith(SETTING_PREFIX) else "threshold"
+    action = f"{kind} reset" if after is None else f"{kind} set"
     return AuditEntry(now_us, actor, action, name, before or "", after or "")
 
 

@@ -14,7 +14,7 @@ import cogmeter
 from cogmeter.alerts.alerting import Alerting
 from cogmeter.alerts.model import Reading, Subject
 from cogmeter.cog import alert_buttons
-from cogmeter.cog.responder import FAILED, AccessPolicy, Responder
+from cogmeter.cog.responder import FAILED, REFUSED_PRESS, AccessPolicy, Responder
 from cogmeter.notifiers.discord_channel.message import MUTES
 from cogmeter.notifiers.discord_channel.notifier import ChannelNotifier
 from cogmeter.query.query import now_us
@@ -49,7 +49,7 @@ class Watch:
             return [ChannelNotifier(bot, self.settings, context_of=incidents.of, chart_of=nothing)]
 
         self.alerting = Alerting(self.settings, [], self.store, notifiers_of=channel, url_of=lambda _: None)
-        alert_buttons.add(bot, Responder(self, AccessPolicy(bot, self.settings)))
+        alert_buttons.add(bot, Responder(self, AccessPolicy(bot, self)))
 
     async def check(self, *readings):
         """One check with these readings, and the delivery of what it changed."""
@@ -154,7 +154,7 @@ async def test_a_strangers_press_is_refused_to_the_stranger_alone(breach, label)
     async with breach() as (home, watch, message):
         before = await watch.alert()
         result = await home.stranger.click(message, label=label)
-        assert words(result) == [alert_buttons.REFUSED]
+        assert words(result) == [REFUSED_PRESS]
         assert await watch.alert() == before
         assert not await watch.store.alerting.mutes(now_us())
         assert home.channel.last_message.embeds[0].title == message.embeds[0].title
@@ -164,7 +164,7 @@ async def test_a_role_that_the_settings_name_may_press(breach):
     async with breach(ops_role_ids=frozenset({5})) as (home, watch, message):
         role = home.guild.create_role("on call")
         watch.settings = watch.settings.model_copy(update={"ops_role_ids": frozenset({role.id})})
-        alert_buttons.add(home.bot, Responder(watch, AccessPolicy(home.bot, watch.settings)))
+        alert_buttons.add(home.bot, Responder(watch, AccessPolicy(home.bot, watch)))
         member = home.guild.add_member(home.env.create_user("ops"), roles=[role])
         await home.env.settle()
         await member.click(message, label="Acknowledge")
@@ -279,8 +279,8 @@ async def test_many_loads_leave_one_answer_and_an_unload_none(breach):
         for _ in range(5):
             alert_buttons.remove(home.bot)
             assert not kept
-            alert_buttons.add(home.bot, Responder(watch, AccessPolicy(home.bot, watch.settings)))
-            alert_buttons.add(home.bot, Responder(watch, AccessPolicy(home.bot, watch.settings)))
+            alert_buttons.add(home.bot, Responder(watch, AccessPolicy(home.bot, watch)))
+            alert_buttons.add(home.bot, Responder(watch, AccessPolicy(home.bot, watch)))
             assert len(kept) == 1
         await home.owner.click(message, label="Acknowledge")
         assert [change.kind for change in await watch.store.alerting.changes()] == ["acknowledged", "fired"]

@@ -65,6 +65,21 @@ async def test_an_alert_is_an_embed_that_pings_nobody_and_its_receipt_is_the_mes
     assert "content" not in seen.json
 
 
+async def test_the_first_alert_of_a_rule_explains_the_rule_also_after_an_edit(messages, make_notice):
+    introduced = []
+
+    async def introduces(alert):
+        introduced.append(alert.uid)
+        return alert.uid == introduced[0]
+
+    sender = notifier(messages, introduces=introduces, group="health")
+    receipt = await sender.notify(make_notice())
+    await sender.notify(make_notice("resolved", state=AlertState.RESOLVED, receipt=receipt))
+    for seen in messages.seen:
+        (text,) = [field["value"] for field in seen.json["embeds"][0]["fields"] if field["name"] == "About this rule"]
+        assert "`/health thresholds set rule:" in text
+
+
 async def test_later_changes_edit_that_message(messages, make_notice):
     sender = notifier(messages)
     receipt = await sender.notify(make_notice())

@@ -10,6 +10,7 @@ from cogmeter.alerts.rules.rule import DEPENDENCY_SERVICE
 from cogmeter.alerts.thresholds.keys import THRESHOLD, LimitError, OverrideKey, key_of, setting_of
 from cogmeter.alerts.thresholds.limits import Limits
 from cogmeter.query.records import EffectiveLimit
+from cogmeter.settings import setting_key
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
@@ -51,7 +52,7 @@ class EffectiveLimits:
         self._limits = Limits(settings, overrides, calibration)
         self._changes: dict[str, AuditEntry] = {}
         for entry in audit:
-            if entry.action == "threshold set":
+            if entry.action in {"threshold set", "setting set"}:
                 self._changes.setdefault(entry.subject, entry)
 
     def of(self, subject: Subject, field: str = THRESHOLD) -> EffectiveLimit:
@@ -115,9 +116,10 @@ class EffectiveLimits:
 
 
 def _governing(subject: Subject, field: str) -> Iterator[str]:
-    """Yield the keys that can override a limit, the most specific first."""
+    """Yield the keys that can override a limit, the most specific first; at last that of its setting."""
     if subject.operation:
         yield key_of(subject, field)
     if subject.service:
         yield key_of(Subject(subject.rule, subject.service), field)
     yield key_of(Subject(subject.rule, ""), field)
+    yield setting_key(setting_of(OverrideKey(subject, field)))

@@ -17,6 +17,7 @@ from cogmeter.alerts.rules import RULES
 from cogmeter.alerts.rules.rule import Bounds
 from cogmeter.alerts.thresholds.keys import THRESHOLD, LimitError, OverrideKey, checked_value
 from cogmeter.recording.service_names import BY_OPERATION, in_background, is_dependency
+from cogmeter.settings import is_setting
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -64,6 +65,8 @@ class Limits:
         parsed: dict[Subject, dict[str, Any]] = {}
         self.left_out = {}
         for text, value in overrides.items():
+            if is_setting(text):  # stored with the thresholds, and merged into ``settings``
+                continue
             try:
                 key = OverrideKey.parse(text)
                 parsed.setdefault(key.subject, {})[key.field] = checked_value(text, key, value)

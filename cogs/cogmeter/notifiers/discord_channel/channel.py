@@ -38,10 +38,11 @@ NO_MENTIONS: Final = discord.AllowedMentions.none()
 class AlertChannel:
     """The channel of PERFORMANCE_ALERT_CHANNEL_ID."""
 
-    def __init__(self, bot: discord.Client, settings: Settings) -> None:
+    def __init__(self, bot: discord.Client, settings: Settings, *, name: str = "") -> None:
+        """``name`` stands for the channel in errors, instead of the setting and its value."""
         self._bot = bot
         self._settings = settings
-        self._setting = f"PERFORMANCE_ALERT_CHANNEL_ID={settings.alert_channel_id}"
+        self._setting = name or f"PERFORMANCE_ALERT_CHANNEL_ID={settings.alert_channel_id}"
 
     async def resolve(self) -> MessageableChannel:
         """Return the channel, from discord.py's cache or from Discord.

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import discord
 
-from cogmeter.notifiers.base import incident_context
+from cogmeter.notifiers.base import incident_context, introduces_nothing, rule_introduction
 from cogmeter.query.query import now_us
 from cogmeter.recording.background import detached
 from cogmeter.render.embeds.alert import alert_embed_data, details_embed_data, tag
@@ -70,9 +70,17 @@ class MessageBuilder:
         self,
         context_of: Callable[[Alert], Awaitable[IncidentContext | None]],
         clock: Callable[[], int] = now_us,
+        *,
+        introduces: Callable[[Alert], Awaitable[bool]] = introduces_nothing,
+        group: str = "perf",
     ) -> None:
-        """``context_of`` returns an alert's incident context."""
+        """``context_of`` returns an alert's incident context.
+
+        ``introduces`` returns True for an alert that explains its rule, which names a command of ``group``.
+        """
         self._context_of = context_of
+        self._introduces = introduces
+        self._group = group
         self._clock = clock
 
     async def build(
@@ -96,6 +104,7 @@ class MessageBuilder:
             chart=chart or (picture is not None and picture.drawn),
             chart_problem=problem if picture is None else picture.problem,
             now_us=self._clock(),
+            introduction=await rule_introduction(self._introduces, alert, members, self._group),
         )
         return AlertMessage(discord.Embed.from_dict(data), picture)
 

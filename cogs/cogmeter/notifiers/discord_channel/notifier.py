@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final, Self
 
 import discord
 
-from cogmeter.notifiers.base import Notifier
+from cogmeter.notifiers.base import Notifier, introduces_nothing
 from cogmeter.notifiers.discord_channel.channel import BROKEN, NO_MENTIONS, THREAD_EXISTS, AlertChannel
 from cogmeter.notifiers.discord_channel.message import (
     MessageBuilder,
@@ -79,10 +79,14 @@ class ChannelNotifier(Notifier):
         *,
         context_of: Callable[[Alert], Awaitable[IncidentContext | None]],
         chart_of: Callable[[Alert], Awaitable[Picture | None]],
+        introduces: Callable[[Alert], Awaitable[bool]] = introduces_nothing,
         clock: Callable[[], int] = now_us,
     ) -> None:
-        """``context_of`` returns an alert's incident context, ``chart_of`` its chart or None."""
-        self._messages = MessageBuilder(context_of, clock)
+        """``context_of`` returns an alert's incident context, ``chart_of`` its chart or None.
+
+        ``introduces`` returns True for an alert that explains its rule.
+        """
+        self._messages = MessageBuilder(context_of, clock, introduces=introduces, group=settings.command_group)
         self._chart_of = chart_of
         self._bot = bot
         self._settings = settings
@@ -92,7 +96,13 @@ class ChannelNotifier(Notifier):
     @classmethod
     def create(cls, context: NotifierContext) -> Self:
         """Return the notifier of PERFORMANCE_ALERT_CHANNEL_ID."""
-        return cls(context.bot, context.settings, context_of=context.context_of, chart_of=context.chart_of)
+        return cls(
+            context.bot,
+            context.settings,
+            context_of=context.context_of,
+            chart_of=context.chart_of,
+            introduces=context.introduces,
+        )
 
     async def prepare(self) -> None:
         """Check that the channel exists and allows what an alert needs, once the bot is connected."""

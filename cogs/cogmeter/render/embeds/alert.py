@@ -37,11 +37,13 @@ def alert_embed_data(
     now_us: int,
     chart_problem: str = "",
     test: bool = False,
+    introduction: str = "",
 ) -> dict[str, Any]:
     """Return the embed of an alert's present state, within all of Discord's limits.
 
     ``members`` are the alerts of a group whose root is ``alert``. ``chart`` means that the message has ``CHART_NAME``
     attached; ``chart_problem`` is the reason why it does not. ``test`` marks a test alert.
+    ``introduction`` explains the rule.
     """
     since = [] if test else [_since(alert)]
     data: dict[str, Any] = {
@@ -52,6 +54,8 @@ def alert_embed_data(
         "footer": {"text": _footer(alert, context)},
         "timestamp": utc(now_us).isoformat(),
     }
+    if introduction:
+        data["fields"].append(_field("About this rule", introduction))
     if chart:
         data["image"] = {"url": f"attachment://{CHART_NAME}"}
     elif chart_problem:

@@ -159,8 +159,8 @@ def _until(mute: Mute) -> str:
 
 
 def _change(entry: AuditEntry) -> str:
-    """Return a threshold's values before and after, a mute's end, or the alert that was acknowledged."""
-    if entry.action.startswith("threshold"):
+    """Return a threshold's or setting's values before and after, a mute's end, or the acknowledged alert."""
+    if entry.action.startswith(("threshold", "setting")):
         values = (entry.before, entry.after)
         texts = (code(override_text(entry.subject, value), 60) if value else "the configured value" for value in values)
         return f": {' → '.join(texts)}"

@@ -38,6 +38,7 @@ class StallWatch(Surface):
 
     name = "stalls"
     setting = "watch_stalls"
+    reads = ("stall_threshold",)
 
     def __init__(self, context: WatchContext) -> None:
         super().__init__(context)

@@ -55,6 +55,7 @@ class Components(Surface):
 
     name = "components"
     setting = "watch_components"
+    reads = ("watch_acknowledgement",)
 
     def __init__(self, context: WatchContext) -> None:
         super().__init__(context)

@@ -21,13 +21,14 @@ from cogmeter.times import SECOND_US
 from cogmeter.web.server.login_codes import LOCAL_NAMES, OPEN, VALID_S
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Collection, Mapping
 
     from aiohttp import web
 
     from cogmeter.monitor.monitor import Monitor
     from cogmeter.web.api.routing import Shared
 
+SETTINGS: Final = frozenset({"analytics_dashboard", "dashboard_port", "http_port"})  # that decide what is served
 HOST_PORTS: Final = ("SERVER_PORT", "PORT")  # environment variables in which bot hosts name their one public port
 RETRY_S: Final = (1.0, 2.0, 5.0, 10.0, 30.0, 60.0)  # between attempts at a port; the last one repeats
 GRACE_S: Final = 0.5  # for requests to finish when the servers stop
@@ -142,6 +143,13 @@ class Servers:
         except Exception:
             _logger.exception("Could not stop the web servers cleanly")
         self._shared = None
+
+    async def follow(self, changed: Collection[str]) -> None:
+        """Start what the changed settings plan, and stop what they do not plan any more. Never raises."""
+        if not SETTINGS.isdisjoint(changed):
+            await self.stop()
+            self._failures.clear()
+            await self.start()
 
     @property
     def addresses(self) -> list[str]:
