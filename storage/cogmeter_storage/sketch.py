@@ -172,7 +172,8 @@ def _decoded(data: bytes) -> Sketches:
     large: dict[int, Registers] = {}
     if larges:
         packed = np.frombuffer(zlib.decompress(data[at + low_bytes + high_bytes :]), np.uint8)
-        registers = np.stack([packed & 15, packed >> 4], axis=1).reshape(larges, _REGISTERS)
+        registers: Registers = np.empty((larges, _REGISTERS), np.uint8)
+        registers[:, ::2], registers[:, 1::2] = packed.reshape(larges, -1) & 15, packed.reshape(larges, -1) >> 4
         large = dict(zip(keys[smalls:].tolist(), registers, strict=True))
     return Sketches(small, large)
 

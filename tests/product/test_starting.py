@@ -19,6 +19,7 @@ from cogmeter.alerts.delivery.dispatcher import Dispatcher
 from cogmeter.alerts.evaluator import BASELINES, MEASURED
 from cogmeter.alerts.measurement.history import WindowHistory
 from cogmeter.alerts.measurement.spending import KEY as SPENDING
+from cogmeter.alerts.thresholds.learning import KEY as CALIBRATION
 from cogmeter.diagnostics.doctor import examine
 from cogmeter.diagnostics.health import Health
 from cogmeter.monitor.heartbeat import Heartbeat
@@ -177,6 +178,8 @@ PARTS = {
     "costs not read": ("start: recent costs", failing(SqliteStore, "get_value", only=MEASURED)),
     "spending": ("start: spending", stored_value(SPENDING, b'{"days": 5}')),
     "spending not read": ("start: spending", failing(SqliteStore, "get_value", only=SPENDING)),
+    "calibration": ("start: calibrated thresholds", stored_value(CALIBRATION)),
+    "calibration not read": ("start: calibrated thresholds", failing(SqliteStore, "get_value", only=CALIBRATION)),
     "spending before": ("start: spending before the start", failing(SqliteStore, "stream", FAULT)),
     "alerts": ("start: alerts", failing(SqliteAlertStore, "alerts", FAULT)),
     "mutes": ("start: mutes", failing(SqliteAlertStore, "mutes")),

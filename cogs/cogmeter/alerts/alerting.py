@@ -107,6 +107,7 @@ class Alerting:
             await asyncio.wait([self._catching_up])
         try:
             await self.evaluator.keep(self._store)
+            await self.calibrator.keep(self._store)
         except StorageError as error:
             _logger.warning("Could not store the learned baselines; the next start uses older ones: %s", error)
 
@@ -155,10 +156,11 @@ class Alerting:
     async def _catch_up(self) -> None:
         with self._parts.guard("spending before the start", "costs of earlier days are missing"):
             await self.evaluator.spending.catch_up(self._store)
-        try:
-            await self.calibrate()
-        except StorageError as error:
-            _logger.debug("Thresholds are learned at the next run of the job", exc_info=error)
+        with self._parts.guard("first calibration", "thresholds are learned later"):
+            try:
+                await self.calibrate()
+            except StorageError as error:
+                _logger.debug("Thresholds are learned at the next run of the job", exc_info=error)
 
     async def calibrate(self) -> None:
         """Learn the thresholds that no person has set, where enough has happened since the last time."""

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 FOLD_INTERVAL_S: Final = 60.0
 KEEP_INTERVAL_S: Final = 3600.0
 REGISTERED_INTERVAL_S: Final = 300.0
-CALIBRATE_INTERVAL_S: Final = 600.0
+CALIBRATE_INTERVAL_S: Final = 300.0
 
 _logger = logging.getLogger("cogmeter.runtime")
 

@@ -22,8 +22,9 @@ LIMITS = {
     "response_time": "PERFORMANCE_ALERT_THRESHOLD_RESPONSE_TIME",
     "throughput": "PERFORMANCE_ALERT_THRESHOLD_OPERATIONS_PER_MINUTE",
 }
-# The rules that are not tried are off, and nothing happens by itself.
+# The rules that are not tried are off, nothing happens by itself, and the guide's thresholds are in effect at once.
 QUIET = {
+    "PERFORMANCE_ALERT_CALIBRATE": "false",
     "PERFORMANCE_ALERT_THRESHOLD_DEVIATION": 0,
     "PERFORMANCE_ALERT_SLO_TARGET": 0,
     "PERFORMANCE_ALERT_CHECK_INTERVAL": 3600,
@@ -48,7 +49,7 @@ def alerting(move_in):
                 if rule not in rules:
                     monkeypatch.setenv(name, "0")
 
-        async with move_in(prepare=prepare, **QUIET, **settings) as home:
+        async with move_in(prepare=prepare, **{**QUIET, **settings}) as home:
             yield home
 
     return opened
@@ -100,6 +101,20 @@ async def test_each_kind_of_alert_reaches_the_channel_and_the_log_once(alerting,
         assert message.embeds[0].image.url == "attachment://chart.png"
         lines = [line for line in caplog.messages if line.startswith("[ALERT]")]
         assert lines == [f"[ALERT] {rule.upper()}: knowledge-graph {alert.message[:1].lower()}{alert.message[1:]}"]
+
+
+@pytest.mark.parametrize("rule", ["response_time", "throughput"])
+async def test_in_the_first_hour_a_threshold_that_nobody_has_set_informs_at_most(alerting, caplog, rule):
+    async with alerting(rule, PERFORMANCE_ALERT_CALIBRATE="true") as home:
+        with caplog.at_level(logging.WARNING, logger="cogmeter.alerts"):
+            await happen(home, 600, **BREACHES[rule])
+            await delivered(home)
+        (alert,) = await home.monitor.store.alerting.alerts()
+        assert (alert.rule, alert.severity) == (rule, "info")
+        assert alert.message.endswith("; no history yet")
+        (message,) = home.channel.history()
+        assert "no history yet" in message.embeds[0].description
+        assert [line for line in caplog.messages if line.startswith("[ALERT]")] == []
 
 
 async def test_an_alert_lives_in_one_message_through_a_restart_until_it_is_resolved(alerting):

@@ -133,14 +133,15 @@ class Calibrator:
                 await self._learn(store, now_us)
 
     async def keep(self, store: Store) -> None:
-        """Store what was learned."""
-        await store.set_value(KEY, dumped(self.known))
+        """Store what was learned, unless what is stored could not be read yet."""
+        if self._restored:
+            await store.set_value(KEY, dumped(self.known))
 
     async def move(self, store: Store) -> None:
         """Continue with another store: with what it has learned, else with what is known here."""
         if await store.get_value(KEY) is not None:
             await self.restore(store)
-        elif self._restored:
+        else:
             await self.keep(store)
 
     def _take(self, known: Mapping[Subject, Calibrated]) -> None:
