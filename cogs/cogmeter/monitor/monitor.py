@@ -6,7 +6,6 @@ import asyncio
 import logging
 from collections import Counter
 from contextlib import AsyncExitStack
-from datetime import timedelta
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +15,7 @@ from cogmeter.alerts.out_of_band import OutOfBandAlerts
 from cogmeter.alerts.thresholds.keys import OverrideKey
 from cogmeter.alerts.thresholds.limits import Limits
 from cogmeter.diagnostics.attention_reader import Attention
+from cogmeter.monitor.answers import Answers
 from cogmeter.monitor.claim import claim, release
 from cogmeter.monitor.clock_watch import ClockWatch
 from cogmeter.monitor.git_revision import revision
@@ -26,18 +26,13 @@ from cogmeter.monitor.setting_changes import SettingChanges
 from cogmeter.notifiers.base import NotifierContext
 from cogmeter.notifiers.table import build, build_out_of_band
 from cogmeter.query.query import Query, now_us
-from cogmeter.query.records import Period
 from cogmeter.recording.flusher import Flusher
 from cogmeter.recording.markers import THRESHOLD, mark_start
 from cogmeter.recording.operation import now_ns
 from cogmeter.recording.recorder import MAX_SERIES
 from cogmeter.recording.waiting import RunningReader
-from cogmeter.redaction import quoted
 from cogmeter.render.charts.builder import ChartBuilder
 from cogmeter.render.charts.worker_client import ChartWorker
-from cogmeter.schemas.alerts import STATES, alert_page
-from cogmeter.schemas.statistics import dashboard, series, service_stats
-from cogmeter.schemas.times import between
 from cogmeter.settings import SettingsError, env_name
 from cogmeter.startup import PREFIX, StartupGuard
 from cogmeter.watch.interactions.people import new_key, privacy_key, stored_key
@@ -47,7 +42,7 @@ from cogmeter_storage import open_store
 from cogmeter_storage.base import StorageError
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Collection, Mapping
+    from collections.abc import Awaitable, Callable, Mapping
 
     import discord
 
@@ -58,9 +53,6 @@ if TYPE_CHECKING:
     from cogmeter.notifiers.base import Notifier
     from cogmeter.recording.recorder import Recorder
     from cogmeter.recording.waiting import Running
-    from cogmeter.schemas.alerts import AlertAnswer, ListedState
-    from cogmeter.schemas.statistics import Dashboard, Series, ServiceAnswer
-    from cogmeter.schemas.times import Moment
     from cogmeter.settings import Settings
     from cogmeter_storage.alerting import AuditEntry
     from cogmeter_storage.base import Store
@@ -73,15 +65,11 @@ LEVELS = {"debug": logging.DEBUG, "info": logging.INFO, "warn": logging.WARNING,
 _logger = logging.getLogger("cogmeter.runtime")
 
 
-class Monitor:
+class Monitor(Answers):
     """The running monitor of one bot: ``query`` reads, ``charts`` draws, ``flusher`` writes, ``alerting`` warns."""
 
-    store: Store
-    query: Query
     flusher: Flusher
     chart_builder: ChartBuilder
-    alerting: Alerting
-    attention: Attention
     out_of_band: OutOfBandAlerts | None = None
     heartbeat: Heartbeat | None = None
     watcher: Watcher
@@ -229,68 +217,6 @@ class Monitor:
         for entry in entries:
             self.recorder.markers.add(THRESHOLD, f"{entry.subject} {entry.after or 'reset'}")
         return entries
-
-    async def dashboard(
-        self,
-        *,
-        since: Moment | None = None,
-        until: Moment | None = None,
-        services: Collection[str] | str | None = None,
-    ) -> Dashboard:
-        """Return the statistics of all services, or of some, and the active alerts, as REST does.
-
-        Without ``since`` the range is 24 hours long, without ``until`` it ends now. Times are datetimes, dates or
-        ISO 8601 texts, in UTC where they name no offset. A date as ``until`` includes that day.
-
-        Raises:
-            UnknownNameError: nothing is stored under one of the services.
-            ValueError: a time is not valid.
-            StorageError: the store does not answer.
-        """
-        span = between(since, until, now_us())
-        named = [services] if isinstance(services, str) else services
-        alerts = self.alerting.engine.active
-        return await dashboard(self.query, span, services=named, alerts=alerts, attention=self.attention.concerns)
-
-    async def service(
-        self, name: str, operation: str | None = None, *, since: Moment | None = None, until: Moment | None = None
-    ) -> ServiceAnswer:
-        """Return the statistics of one service, operation or command; see ``dashboard`` for times and errors."""
-        return await service_stats(self.query, name, operation, between(since, until, now_us()))
-
-    async def series(
-        self,
-        service: str | None = None,
-        operation: str | None = None,
-        *,
-        since: Moment | None = None,
-        until: Moment | None = None,
-        step: timedelta | None = None,
-    ) -> Series:
-        """Return throughput, failures and latency per step; see ``dashboard`` for times and errors.
-
-        Without ``since`` the range is one hour long. ``step`` is rounded up to whole minutes. Without ``service`` the
-        series covers all services but the background ones.
-        """
-        span = between(since, until, now_us(), Period.HOUR)
-        step_us = None if step is None else step // timedelta(microseconds=1)
-        return await series(self.query, service, operation, span, step_us=step_us)
-
-    async def alerts(
-        self, state: ListedState = "active", *, service: str | None = None, limit: int = 100, offset: int = 0
-    ) -> list[AlertAnswer]:
-        """Return up to ``limit`` alerts in a state, the last changed first, after skipping ``offset`` of them.
-
-        Raises:
-            ValueError: the state does not exist, ``limit`` is below 1 or ``offset`` below 0.
-            StorageError: the store does not answer.
-        """
-        if state not in STATES:
-            raise ValueError(f"state={quoted(state)} is none of {', '.join(STATES)}")
-        if limit < 1 or offset < 0:
-            raise ValueError(f"limit={limit} is below 1, or offset={offset} below 0")
-        alerts, _ = await alert_page(self.store.alerting, state, service=service, limit=limit, offset=offset)
-        return alerts
 
     async def running(self) -> RunningReader:
         """Find the operations that run now: interactions, listeners, loops, jobs and tracked operations."""

@@ -182,7 +182,7 @@ def test_a_calibrated_limit_names_its_origin_and_what_it_was_learned_from():
     assert effective(alert_threshold_response_time=9).of(ASK).origin == ".env"
 
 
-def test_calibrated_limits_are_listed_beside_the_changed_ones_each_once():
+def test_calibrated_limits_are_listed_with_the_changed_ones_each_once():
     everything = effective({"throughput@chat": "7"})
     assert [one.key for one in everything.others(None)] == [
         "throughput@chat",

@@ -160,7 +160,7 @@ async def test_an_older_database_is_learned_from_its_last_three_days_at_once(sto
     assert bot.found(ASK) == [(12_000, CALIBRATED)]
 
 
-async def test_what_was_learned_survives_a_restart_and_goes_on(store):
+async def test_learned_values_survive_a_restart_and_learning_continues(store):
     bot = await (await Bot(store).live(40, ask=6_000)).learn()
     before = dict(bot.calibrator.known)
     await bot.start().calibrator.restore(store)
