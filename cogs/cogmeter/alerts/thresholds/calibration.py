@@ -65,7 +65,7 @@ class Periods:
 
 @dataclass(frozen=True, slots=True)
 class Proposal:
-    """A proposed threshold, and the usual values that it comes from; times in milliseconds, rates by the minute."""
+    """A proposed threshold, and the usual values that it comes from; times in milliseconds, rates in operations/min."""
 
     rule: str  # response_time or throughput
     statistic: str  # of the response time; average for the throughput

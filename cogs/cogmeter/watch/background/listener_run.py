@@ -59,7 +59,7 @@ class ListenerRun(RunningOperation):
     def keep_ids(self) -> None:
         """Keep the ids of the message, which is forgotten at the end of the run."""
         message = self.arguments[0] if self.arguments else None
-        if type(message) is discord.Message:  # not an object that the host dispatches instead
+        if message is not None and type(message) is discord.Message:  # not an object that the host dispatches instead
             guild = message.guild
             self.ids = message.author.id, None if guild is None else guild.id, message.channel.id, message.id
 
