@@ -104,6 +104,7 @@ async def work(monitor):
             spent = {"cost_usd": 0.01, "tokens_in": 500, "tokens_out": 80}
             record("chat", "ask", duration_ms=20 + share, error="gone" if share % 2 else None, metadata=spent)
             record("images", "draw", duration_ms=7_000 + share)
+            record("discord.commands", "ask", duration_ms=90 + share)
             record("discord.acknowledgement", "ask", duration_ms=150, outcome=("ok", "upstream", "user")[number % 3])
         await asyncio.sleep(0.1)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import importlib
 import json
 import sqlite3
 import sys
@@ -125,7 +126,8 @@ def missing(module, name):
         def fail(*_arguments, **_named):
             raise RuntimeError("a fault of ours")
 
-        monkeypatch.setattr(f"{module}.{name}", fail)
+        # Not by the attributes of packages: those of an unloaded extension are no longer imported.
+        monkeypatch.setattr(importlib.import_module(module), name, fail)
 
     return damage
 

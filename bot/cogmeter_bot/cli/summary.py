@@ -46,7 +46,7 @@ if TYPE_CHECKING:
 )
 @reading_options
 def summary(options: ReadingOptions, top: int | None) -> None:
-    """Show what needs attention, volume, success, response times, top commands and services, and alerts.
+    """Show findings, volume, response times, top commands, alerts.
 
     --check: an alert is active, or a service exceeds the thresholds in effect.
     """
@@ -167,7 +167,7 @@ def alert_lines(alerts: list[AlertAnswer]) -> list[str]:
 @operation_option
 @reading_options
 def stats(options: ReadingOptions, service: str, operation: str | None) -> None:
-    """Show the statistics of SERVICE, which may be a command such as /ask.
+    """Show one SERVICE, or a command such as /ask.
 
     With --services, show the statistics of those services, too.
 

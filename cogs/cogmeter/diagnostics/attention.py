@@ -26,6 +26,7 @@ from cogmeter.recording.service_names import ACKNOWLEDGEMENT, REST, label
 from cogmeter.render import formatting
 from cogmeter.render.error_text import deploy_text, type_text
 from cogmeter.render.rule_text import rule_title
+from cogmeter.times import iso
 from cogmeter_storage.alerting import AlertState
 
 if TYPE_CHECKING:
@@ -251,9 +252,17 @@ def _uncovered(judged: Iterable[JudgedOperation], covered: set[tuple[str, str] |
             yield one
 
 
+def _within(span: Range) -> str:
+    """Return a range for a sentence; the label of a custom range differs between surfaces."""
+    if span.label.startswith("last "):
+        return f"in the {span.label}"
+    since, until = (iso(at_us)[:16].replace("T", " ") for at_us in (span.since_us, span.until_us))
+    return f"from {since} to {until} UTC"
+
+
 def _of_judged(one: JudgedOperation, facts: AttentionFacts) -> _Ranked:
     name = _label(one.service, one.operation) if one.service else "All services"
-    text = f"{name}: {one.judgement.reason}, in the {facts.range.label}"
+    text = f"{name}: {one.judgement.reason}, {_within(facts.range)}"
     failing = one.judgement.failing or not one.judgement.slow
     error = one.error if failing else None
     people = None

@@ -58,12 +58,12 @@ async def write(store: Store, export: Export) -> AsyncIterator[bytes]:
         async for piece in _operations(store, series[name], since_us, until_us):
             yield piece
         yield f'\n],"stats":{json.dumps(stats)}}}'.encode()
-    yield b'},"commands":['
-    for number, command in enumerate(await _commands(store, export, since_us, until_us)):
-        yield f"{',' if number else ''}\n{json.dumps(command)}".encode()
-    yield b'\n],"timeline":['
+    yield b'},"timeline":['
     async for piece in _timeline(store, dict.fromkeys(groups, 0), totals.since_us, totals.until_us):
         yield piece
+    yield b'\n],"commands":['
+    for number, command in enumerate(await _commands(store, export, since_us, until_us)):
+        yield f"{',' if number else ''}\n{json.dumps(command)}".encode()
     yield b"\n]}}\n"
 
 

@@ -273,7 +273,8 @@ class Monitor(Answers):
         await self.alerting.start()
 
     async def _end_alerting(self) -> None:
-        await self.alerting.stop()
+        if "alerting" in vars(self):
+            await self.alerting.stop()
 
     async def _running_from(self, least_s: float) -> list[Running]:
         return await (await self.running()).oldest(least_s)

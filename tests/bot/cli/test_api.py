@@ -33,7 +33,8 @@ def free_port() -> int:
 @pytest.fixture
 def asked(cogmeter, seed, some):
     """``asked(*commands)`` serves a monitor on the database, and runs each command with its address."""
-    path = seed(some, "bot/performance.db")
+    command = ("discord.commands", "config set", some[-1][2] + 5, 1_000, 0, None, None)
+    path = seed([*some, command], "bot/performance.db")
 
     @asynccontextmanager
     async def served():
@@ -116,8 +117,7 @@ async def test_each_format_of_export_is_the_same_of_a_database_and_of_its_bot(as
         assert timeless(out) == timeless((await asyncio.to_thread(cogmeter, *one, "--database", path))[1]), one
 
 
-async def test_a_command_is_named_alike_for_a_database_and_its_bot(asked, cogmeter, some):
-    some += [("discord.commands", "config set", some[-1][2] + 5, 1_000, 0, None, None)]
+async def test_a_command_is_named_alike_for_a_database_and_its_bot(asked, cogmeter):
     ask, path = asked
     for name in ("/config set", "config set"):
         command = ("stats", name, *span_of_the_past())

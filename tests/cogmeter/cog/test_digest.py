@@ -12,7 +12,7 @@ from cogmeter.recording.service_names import COMMANDS
 from cogmeter.times import us_of
 from cogmeter_storage.alerting import AlertState, Step
 from cogmeter_storage.model import DAY_US, HOUR_US, MINUTE_US, Marker, Outcome
-from cogmeter_storage.usage import UsageBatch
+from cogmeter_storage.usage import PeopleKind, UsageBatch, people_key
 
 MONDAY_US = FIRST_US + 2_950 * WEEK_US + HOUR_US  # 09:00 UTC
 
@@ -28,9 +28,11 @@ async def seed(home, now_us):
         outcome = Outcome.OK if error is None else Outcome.ERROR
         rows.append((ask, start_us + number * 10 * MINUTE_US, 80_000, outcome, error, None))
     await store.append([rows], now_us=now_us)
-    people = {ask: np.arange(1, 31, dtype=np.uint64) << np.uint64(40)}
-    await store.usage.add(UsageBatch(now_us - 3 * HOUR_US, users=people, guilds={ask: people[ask][:4]}))
-    await store.usage.add(UsageBatch(now_us - 30 * HOUR_US, users={ask: people[ask][:20]}))
+    people = np.arange(1, 31, dtype=np.uint64) << np.uint64(40)
+    users, guilds = people_key(ask, PeopleKind.USER), people_key(ask, PeopleKind.GUILD)
+    keys, hashes = np.array([users] * 30 + [guilds] * 4), np.concatenate([people, people[:4]])
+    await store.usage.add(UsageBatch(now_us - 3 * HOUR_US, keys, hashes))
+    await store.usage.add(UsageBatch(now_us - 30 * HOUR_US, np.array([users] * 20), people[:20]))
     await store.add_marker(Marker(now_us - 20 * HOUR_US, "version", "version 1.4"))
     await store.add_marker(Marker(now_us - 19 * HOUR_US, "start", "bot started"))
     await store.errors.add([make_errors("ask", now_us - 5 * HOUR_US, count=30, where=(COMMANDS, "ask"))])
@@ -107,7 +109,7 @@ def posting(move_in):
 
 async def at(home, moment_us):
     """A look at this moment by a monitor that has just been started; returns the titles of all posts."""
-    responder = home.bot.get_cog("cogmeter")._responder
+    responder = home.bot.get_cog("cogmeter")._installation._responder
     await WeeklyReport(home.monitor, clock=lambda: moment_us).run()
     await DigestPost(responder, clock=lambda: moment_us).run()
     await home.env.settle()

@@ -54,7 +54,7 @@ async def overrides(home):
 async def test_the_steps_are_in_one_message_that_only_the_owner_sees(move_in):
     async with move_in(PERFORMANCE_WATCH_STALLS="true") as home:
         message = await opened(home)
-        assert list(steps(message)) == ["Channel", "Access", "Watched", "Thresholds", "Dashboard", "Try it"]
+        assert list(steps(message)) == ["Channel", "Access", "Watched", "Digest", "Thresholds", "Dashboard", "Try it"]
         assert steps(message)["Channel"].startswith("○")
         assert "every surface of the bot" in steps(message)["Watched"]
         assert "Nothing is changed here yet" in message.embeds[0].footer.text

@@ -138,7 +138,7 @@ async def test_a_press_after_a_restart_says_that_the_buttons_have_expired(move_i
     async with move_in() as home:
         await seed(home)
         message = await answered(home, "summary")
-        for buttons in list(home.bot.get_cog("cogmeter")._responder.open):
+        for buttons in list(home.bot.get_cog("cogmeter")._installation._responder.open):
             buttons.close()  # as after a process that died: nobody listens, and the message has its buttons
         refused = await home.stranger.click(message, label="Slowest")
         assert refused.ephemeral
@@ -162,7 +162,7 @@ async def test_a_press_that_another_one_overtook_changes_nothing(move_in, monkey
     async with move_in() as home:
         await seed(home)
         message = await answered(home, "summary")
-        responder = home.bot.get_cog("cogmeter")._responder
+        responder = home.bot.get_cog("cogmeter")._installation._responder
         (buttons,) = responder.open
         slow = responder.answers["errors"]
 

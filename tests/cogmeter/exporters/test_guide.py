@@ -47,7 +47,7 @@ async def test_json(filled, written, two, at):
     assert document["timeRange"]["since"] == "2025-08-16T00:00:00Z"
     assert document["timeRange"]["until"] == "2025-08-17T23:59:59Z"
     metrics = document["metrics"]
-    assert list(metrics) == ["totalOperations", "services", "timeline"]
+    assert list(metrics) == ["totalOperations", "services", "timeline", "commands"]
     assert metrics["totalOperations"] == 2
     assert list(metrics["services"]) == ["context-memory", "sentiment-analysis"]
     memory = metrics["services"]["context-memory"]

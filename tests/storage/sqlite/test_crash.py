@@ -92,10 +92,13 @@ asyncio.run(main())
 """
 
 USAGE = """
-import asyncio, sys
+import asyncio, hashlib, sys
 import numpy as np
 from cogmeter_storage import open_store
 from cogmeter_storage.usage import UsageBatch
+
+def hashed(number):
+    return int.from_bytes(hashlib.blake2b(str(number).encode(), digest_size=8).digest(), "big")
 
 async def main():
     store = await open_store(sys.argv[1])
@@ -104,7 +107,7 @@ async def main():
     while True:
         at_us = 1_750_032_000_000_000 + number * 600_000_000
         # Two users of series 1, one guild of series 2.
-        keys, hashes = np.array([2, 2, 5]), np.array([number << 40, (number + 1) << 40, number << 40], np.uint64)
+        keys, hashes = np.array([2, 2, 5]), np.array([*map(hashed, (number, number + 1, number))], np.uint64)
         await store.usage.add(UsageBatch(at_us, keys, hashes, {("joined", ""): 1}))
         number += 1
         print("stored", number, flush=True)
