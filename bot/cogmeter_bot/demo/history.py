@@ -8,10 +8,12 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
+from cogmeter.recording.service_names import BY_OPERATION
 from cogmeter_bot.demo.incidents import PAST, PAST_RETRIES_PER_MINUTE, main_operation
 from cogmeter_bot.demo.profiles import NEAR_MISS_MS, PROFILES, Failure, Profile, activity
 from cogmeter_bot.importing import ROWS_PER_CHUNK
 from cogmeter_storage.model import DAY_US, HOUR_US, MINUTE_US, Outcome
+from cogmeter_storage.usage import CONTEXT, DM, GUILD, LOCALE, PeopleKind, UsageBatch, people_key
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -22,6 +24,8 @@ if TYPE_CHECKING:
     from cogmeter_storage.base import Store
     from cogmeter_storage.model import Row
 
+USERS: Final = 420
+GUILDS: Final = 14
 VARIANTS: Final = 128  # metadata variants of a profile's short operations, and of its long ones
 
 
@@ -70,7 +74,29 @@ async def store_history(store: Store, history: GeneratedHistory, *, until_us: in
     """Write a history to an empty store, and fold it into hours and days."""
     ids = await store.series_ids(history.names)
     await store.append(history.chunks(ids), now_us=until_us)
+    for batch in _usage(history, ids):
+        await store.usage.add(batch)
     await store.fold(now_us=until_us)
+
+
+def _usage(history: GeneratedHistory, ids: Sequence[int]) -> Iterator[UsageBatch]:
+    """Yield who used the commands in each hour: some people use the bot much more often than others."""
+    rng = np.random.default_rng(len(history))
+    users, guilds = (rng.integers(0, 2**63, number, dtype=np.uint64) * 2 for number in (USERS, GUILDS))
+    ranked = [number for number, (service, _) in enumerate(history.names) if service in BY_OPERATION]
+    runs = history.table[np.isin(history.table[:, 0], ranked)]
+    for hour in np.split(runs, np.flatnonzero(np.diff(runs[:, 1] // HOUR_US)) + 1):
+        series = [ids[number] for number in hour[:, 0].tolist()]
+        who = (USERS * rng.random(len(hour)) ** 3).astype(int)
+        keys = [people_key(number, kind) for kind in PeopleKind for number in series]
+        direct = int((who % 20 == 0).sum())
+        counts = {(CONTEXT, GUILD): len(hour) - direct, (CONTEXT, DM): direct, (LOCALE, "en-US"): len(hour)}
+        yield UsageBatch(
+            int(hour[-1, 1]),
+            np.array(keys),
+            np.concatenate([users[who], guilds[who % GUILDS]]),
+            {name: count for name, count in counts.items() if count},
+        )
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,11 +1,15 @@
+import contextlib
+
 import numpy as np
 import pytest
 
-from cogmeter_bot.demo.history import make_history
+from cogmeter.recording.service_names import COMMANDS
+from cogmeter_bot.demo.history import GUILDS, USERS, make_history, store_history
 from cogmeter_bot.demo.incidents import PAST
 from cogmeter_bot.demo.past import past_alerts
 from cogmeter_bot.demo.profiles import PROFILES
 from cogmeter_bot.importing import ROWS_PER_CHUNK
+from cogmeter_storage import open_store
 from cogmeter_storage.model import DAY_US, HOUR_US, Outcome
 
 UNTIL_US = 1_795_000_000_000_000
@@ -87,3 +91,16 @@ def test_a_short_history_has_only_the_alerts_of_its_time():
         "web-crawling",
     ]
     assert past_alerts(make_history(UNTIL_US, 0.01, seed=1), UNTIL_US) == []
+
+
+async def test_the_stored_history_knows_who_used_the_commands(week, tmp_path):
+    async with contextlib.AsyncExitStack() as stack:
+        store = await open_store(f"sqlite:///{tmp_path / 'demo.db'}")
+        stack.push_async_callback(store.close)
+        await store_history(store, week, until_us=UNTIL_US)
+        groups = {one.id: 0 for one in await store.series() if one.service == COMMANDS}
+        (people,) = await store.usage.distinct(UNTIL_US - 7 * DAY_US, UNTIL_US, groups=groups)
+        runs = await store.totals(UNTIL_US - 7 * DAY_US, UNTIL_US, groups=groups)
+        contexts = await store.usage.counts(0, UNTIL_US, ["context"])
+    assert (people.users, people.guilds) == (USERS, GUILDS)
+    assert sum(contexts.values()) == int(runs.counts.sum())
