@@ -33,9 +33,10 @@ _INSTALLED: Final = re.compile(r".*[\\/](?:site|dist)-packages[\\/](.+)")
 _PYTHON: Final = re.compile(
     r".*[\\/](?:lib(?:32|64)?[\\/]python\d[\d.t]*|python\d\d+[\\/]lib|python\d\d+\.zip)[\\/](.+)", re.IGNORECASE
 )
-# The frames below a task or a callback: their callers only started the event loop.
+# The frames below a task or a callback: their callers only started the event loop. By id, because the hash of a code
+# object takes as long as all the rest of ``calling_line``.
 _LOOP: Final = frozenset(
-    function.__code__
+    id(function.__code__)
     for function in (asyncio.Handle._run, asyncio.Runner.run, asyncio.BaseEventLoop.run_until_complete)  # noqa: SLF001 - no public name
 )
 _EXTENSIONS: Final = (".pyx", ".pxd", ".pxi")  # sources of compiled modules
@@ -107,16 +108,21 @@ def frame_text(frame: FrameLike) -> str:
     return f"{frame.file}:{frame.line} in {short_name(frame.function)}"
 
 
-def calling_line() -> tuple[CodeType, int] | None:
+def calling_line(depth: int = 1) -> tuple[CodeType, int] | None:
     """Return the innermost line of the host that called the running code, within its task, callback or thread.
+
+    ``depth`` is the number of frames above this one that are known not to be the host's.
 
     Call it before the first ``await``: an exception that is thrown into an awaited object which is no coroutine itself
     arrives without the frames that await it.
     """
-    frame: FrameType | None = sys._getframe(1)  # noqa: SLF001 - inspect.stack() would read source files
-    while frame is not None and (code := frame.f_code) not in _LOOP:
+    frame: FrameType | None = sys._getframe(depth)  # noqa: SLF001 - inspect.stack() would read source files
+    while frame is not None:
+        code = frame.f_code
         if place_of(code.co_filename)[1]:
             return code, frame.f_lineno
+        if id(code) in _LOOP:
+            return None
         frame = frame.f_back
     return None
 

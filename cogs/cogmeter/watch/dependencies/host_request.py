@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 
 MAX_HOSTS: Final = 50  # with a service of their own; later ones share ``http.(other)``
 _METHODS: Final = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "CONNECT", "QUERY"})
+_OK: Final = Outcome.OK  # bound once: an enum lookup is slow
+_DEPTH: Final = 4  # frames between a host's call and the request: begin twice, and the wrapper
 _CAUSES: Final = 10  # exceptions of a chain that are followed
 
 # The request that the running code is inside of. A client that sends through another one (httpx through aiohttp) is
@@ -62,7 +64,7 @@ class HostRequest:
         self.ended = False
         self._scope = tracing.inherited()
         self._first_byte_ns = 0
-        self._caller = calling_line()
+        self._caller = calling_line(_DEPTH)
         self.began_ns = now_ns()
 
     def answered(self, status: int) -> None:
@@ -78,9 +80,12 @@ class HostRequest:
         if not self._hook.active:
             return
         try:
+            if error is None and self.status < 400:  # most requests
+                self._requests.record(self, _OK, None, self._metadata())
+                return
             outcome = _outcome(self.status, error, upstream=upstream)
-            text = None if outcome is Outcome.OK else _text(self.status, error)
-            self._requests.record(self, outcome, text, self._metadata(outcome))
+            text = None if outcome is _OK else _text(self.status, error)
+            self._requests.record(self, outcome, text, self._metadata(failed=outcome in FAILURES))
         except Exception as fault:  # noqa: BLE001 - our fault must not reach the host's request
             self._hook.fault(fault)
 
@@ -89,13 +94,13 @@ class HostRequest:
         self._hook.fault(error)
         self.end()
 
-    def _metadata(self, outcome: Outcome) -> Mapping[str, Any] | None:
+    def _metadata(self, *, failed: bool = False) -> Mapping[str, Any] | None:
         """Return the status and the milliseconds to the first byte of an answer, and the calling line of a failure."""
         metadata: dict[str, Any] = {}
         if self.status:
             metadata["status"] = self.status
             metadata["first_byte_ms"] = round((self._first_byte_ns - self.began_ns) / 1e6, 1)
-        if outcome in FAILURES and self._caller is not None:
+        if failed and self._caller is not None:
             metadata[CALLED_FROM] = line_text(*self._caller)
         return metadata or None
 
