@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Final, Protocol
 
 from cogmeter.recording.message_texts import without_message
 from cogmeter.recording.tracing import Entered, current, inherited
-from cogmeter.redaction import redact, without_queries
+from cogmeter.redaction import redact, without_ids, without_queries
 from cogmeter_storage.model import Outcome
 
 if TYPE_CHECKING:
@@ -170,7 +170,7 @@ def operation_class(sink: Sink, series: int) -> type[Operation]:
 
 
 def error_text(error: object) -> str:
-    """Return an exception's type and message, or a reason's text, without secrets and what the user wrote.
+    """Return an exception's type and message, or a reason's text, without secrets, Discord ids and what the user wrote.
 
     It has at most 500 characters.
     """
@@ -182,7 +182,7 @@ def error_text(error: object) -> str:
         text = f"{type(error).__name__}: {text}" if text else type(error).__name__
     # Cut twice: first, so that a megabyte is not searched for secrets, then to the final length. Lone surrogates and
     # NUL are valid in a Python string, but not in a database.
-    shortened = without_message(without_queries(redact(text[: 4 * MAX_ERROR])))[:MAX_ERROR]
+    shortened = without_message(without_ids(without_queries(redact(text[: 4 * MAX_ERROR]))))[:MAX_ERROR]
     return shortened.encode("utf-8", "replace").decode("utf-8").replace("\0", "\N{REPLACEMENT CHARACTER}")
 
 

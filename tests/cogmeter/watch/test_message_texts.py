@@ -37,7 +37,7 @@ def bot(ready_bot):
         """Fail with the text, here and later."""
         asyncio.create_task(later(text))  # noqa: RUF006 - nobody awaits it
         log.error(f"cannot order {text}")  # noqa: G004 - as hosts do
-        raise ValueError(text)
+        raise ValueError(f"{ctx.author.id}: {text}")
 
     @ready_bot.tree.command()
     @app_commands.describe(text="A text")
@@ -75,7 +75,7 @@ async def test_no_text_of_a_user_is_in_a_recorded_error(discord_server, bot, wat
     errors = {one.operation: one.error for one in recorded() if one.error}
     assert errors == {
         "find": 'MemberNotFound: Member "[message]" not found.',
-        "order": "ValueError: [message]",
+        "order": "ValueError: (id): [message]",
         "on_message": "RuntimeError: cannot answer '[message]'",
         "on_message_edit": "RuntimeError: cannot answer [message]",
         "ask": "KeyError: '[message]'",
@@ -84,7 +84,7 @@ async def test_no_text_of_a_user_is_in_a_recorded_error(discord_server, bot, wat
     assert "zanzibar" not in str(batches)
     assert sorted(batch.message for batch in batches) == [
         "'[message]'",
-        "[message]",
+        "(id): [message]",
         "[message]",
         "cannot answer '[message]'",
         "cannot answer [message]",
