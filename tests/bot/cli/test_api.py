@@ -151,7 +151,7 @@ async def test_json_export_live_and_doctor_come_from_there_too(asked, cogmeter, 
         ("doctor",),
     )
     assert [one[0] for one in answers] == [0] * 5, answers
-    assert json.loads(answers[0][1])["overallStats"]["totalOperations"] == 200
+    assert json.loads(answers[0][1])["overallStats"]["totalOperations"] == 201
     await asyncio.to_thread(cogmeter, "export", "-o", "here.ndjson", "--database", path)
     there, here = ((tmp_path / f"{name}.ndjson").read_text().splitlines() for name in ("there", "here"))
     assert there[:200] == here[:200]  # the bot has recorded something of its own meanwhile

@@ -98,14 +98,17 @@ async def test_commands_and_services_are_completed_together(move_in):
         for name in ("ask", "help", long):
             cogmeter.record("discord.commands", name, duration_ms=1)
         await home.flushed()
-        every = await home.owner.autocomplete(home.channel, "perf stats", "service", "")
-        values = [one["value"] for one in every]
-        own = ["/ask", "/help", long]  # the recorder also knows the commands of earlier tests
-        assert [value for value in values if value in own] == own
-        assert values.index(long) < values.index("discord.commands")
-        assert {"knowledge-graph", "sentiment-analysis", "discord.commands"} <= set(values)
-        near = await home.owner.autocomplete(home.channel, "perf stats", "service", "/as")
-        assert near[0]["value"] == "/ask"
+        # The recorder also knows the names of earlier tests, so that 25 choices may not have all of these.
+        typed = {
+            "/as": "/ask",
+            "hel": "/help",
+            "x" * 60: long,
+            "sentim": "sentiment-analysis",
+            "graf": "knowledge-graph",
+        }
+        for text, name in {**typed, "discord.comman": "discord.commands"}.items():
+            near = await home.owner.autocomplete(home.channel, "perf stats", "service", text)
+            assert name in [one["value"] for one in near], text
 
 
 async def test_an_empty_period_says_so_and_how_to_record(move_in):
@@ -131,7 +134,9 @@ async def test_names_are_completed_from_what_is_stored(move_in):
             cogmeter.record("knowledge-graph", f"op {number:02}", duration_ms=1)
         await home.flushed()
         services = await home.owner.autocomplete(home.channel, "perf stats", "service", "graf")
-        assert [one["value"] for one in services] == ["knowledge-graph"]
+        values = [one["value"] for one in services]
+        assert "knowledge-graph" in values
+        assert "sentiment-analysis" not in values
         operations = await home.owner.autocomplete(
             home.channel, "perf stats", "operation", "", service="knowledge-graph"
         )

@@ -180,7 +180,7 @@ async def test_a_calibrated_threshold_is_listed_and_a_reset_learns_it_again(move
         await store.append([[(series, at_us, 6_000_000, 0, None, None) for at_us in ends_us]], now_us=now_us)
         await home.monitor.alerting.calibrate()
         said = await viewed(home, service="discord.commands")
-        assert "**response\\_time**: 12 s (calibrated from 3 d (2,1" in said
+        assert "**response\\_time**: 12 s (calibrated from 3 d" in said
         assert "**response\\_time@discord.commands/ask**: 12 s (calibrated from 3 d" in said
         assert "**throughput**: 100/min (default)" in said
         (line,) = (one.text for one in await examine(home.monitor) if one.name == "thresholds")

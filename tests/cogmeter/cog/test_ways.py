@@ -63,7 +63,8 @@ async def test_a_summary_leads_to_the_worst_command_its_errors_and_back_in_place
         assert present(message) == ["1h"]
         assert len(home.channel.history()) == number
         await home.flushed()
-        assert COMPONENTS not in await home.monitor.query.names()  # our own presses are not the bot's operations
+        used = [service for service, _ in (await home.monitor.query.overview()).services]
+        assert COMPONENTS not in used  # our own presses are not the bot's operations
 
 
 async def test_the_slowest_operations_are_those_of_what_was_shown(move_in):
