@@ -314,7 +314,7 @@ class Evaluator:
             series=window.series,
             service_of=window.service_of,
             by_series=window.by_series,
-            buckets_of=window.buckets_of,
+            histograms_of=window.histograms_of,
             history=self._history.long_windows(),
             costs=self._costs,
             usual_per_minute=self._expected_traffic.per_minute,

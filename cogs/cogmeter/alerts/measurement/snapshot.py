@@ -36,7 +36,7 @@ class Snapshot:
     series: Sequence[tuple[str, str]]  # (service, operation)
     service_of: NDArray[np.int64]  # the place in ``services`` of each series
     by_series: Counts
-    buckets_of: Callable[[int], NDArray[np.int32]]  # of one series
+    histograms_of: Callable[[NDArray[np.int64]], NDArray[np.int32]]  # of some series, [series, BUCKETS]
     history: LongWindows
     costs: CostTotals
     usual_per_minute: Mapping[int, NDArray[np.float64]]  # before each of some windows (seconds), by service

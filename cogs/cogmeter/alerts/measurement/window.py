@@ -134,12 +134,21 @@ class Window:
 
     def buckets_of(self, series: int) -> NDArray[np.int32]:
         """Build and return the histogram of one series."""
-        histogram = np.zeros(BUCKETS, dtype=np.int32)
+        histogram: NDArray[np.int32] = self.histograms_of(np.array([series]))[0]
+        return histogram
+
+    def histograms_of(self, series: NDArray[np.int64]) -> NDArray[np.int32]:
+        """Build and return the histograms of some series, [series, BUCKETS], in one pass over the window."""
+        histograms = np.zeros((len(series), BUCKETS), dtype=np.int32)
+        # By series number; the last place is that of all numbers beyond.
+        rows = np.full(max(len(self.service_of), int(series.max(initial=0)) + 1) + 1, -1, dtype=np.int64)
+        rows[series] = np.arange(len(series))
         for part in self._slices:
             for keys, times in part.pairs():
-                own = np.flatnonzero(keys // BUCKETS == series)
-                np.add.at(histogram, keys[own] % BUCKETS, times[own])
-        return histogram
+                row = rows.take(keys // BUCKETS, mode="clip")
+                own = np.flatnonzero(row >= 0)
+                np.add.at(histograms, (row[own], keys[own] % BUCKETS), times[own])
+        return histograms
 
     def began_s(self) -> NDArray[np.float64]:
         """Return for each service the start of the newest step with operations; NaN without one."""

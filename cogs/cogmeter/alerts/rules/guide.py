@@ -65,13 +65,14 @@ def response_time(snapshot: Snapshot, limits: RuleLimits) -> Iterator[Reading]:
     places, bounds, counts = _own_operations(snapshot, limits, RESPONSE_TIME.name)
     measured = values.averages_ms(counts.operations, counts.sum_us)
     if statistics or usual != "average":
-        for index in _listed(np.flatnonzero(counts.operations >= bounds.min_operations)):
-            number = int(places[index])
-            statistic = limits.statistic_of(RESPONSE_TIME.subject(*snapshot.series[number]))
-            if statistic != "average":
-                measured[index] = values.statistics_ms(
-                    statistic, counts.operations[index], counts.sum_us[index], snapshot.buckets_of(number)
-                )
+        judged = np.flatnonzero(counts.operations >= bounds.min_operations)
+        names = [
+            limits.statistic_of(RESPONSE_TIME.subject(*snapshot.series[place])) for place in _listed(places[judged])
+        ]
+        for statistic in set(names) - {"average"}:
+            chosen = judged[[name == statistic for name in names]]
+            columns = counts.operations[chosen], counts.sum_us[chosen]
+            measured[chosen] = values.statistics_ms(statistic, *columns, snapshot.histograms_of(places[chosen]))
     for index in _listed(_beyond(measured, bounds, counts)):
         yield _time(RESPONSE_TIME.subject(*snapshot.series[places[index]]), float(measured[index]), limits)
 
