@@ -76,7 +76,7 @@ def rows(count: int, names: int) -> Iterator[list[Row]]:
         yield list(zip(*columns, [None] * size, [None] * size, strict=True))
 
 
-async def build(path: Path, count: int, names: list[tuple[str, str]]) -> None:
+async def build(path: Path, count: int, names: list[tuple[str, str]] = OWN_NAMES) -> None:
     """Build a file with that many operations; an existing file is only migrated to the current schema."""
     if path.exists():
         await (await open_store(f"sqlite:///{path.absolute()}")).close()
