@@ -37,7 +37,7 @@ PICTURES: Final = ROOT / "docs" / "pictures"
 MAX_BYTES: Final = 300_000  # of a picture: every reader of the README loads it
 START_S: Final = 60.0
 
-DISCORD_SIZE: Final = {"width": 1024, "height": 960}
+DISCORD_SIZE: Final = {"width": 1024, "height": 1400}
 COMPOSER: Final = "document.querySelector('#channel-composer-input')"
 SEND: Final = "document.querySelector('#send-message')"
 MESSAGE: Final = "[...document.querySelectorAll('.channel-message')].at(-1)"
