@@ -117,6 +117,14 @@ class Store(Protocol):
         """
         ...
 
+    async def hour_versions(self, since_us: int, until_us: int) -> dict[int, object] | None:
+        """Return the version of each folded hour in [since_us, until_us) by its start.
+
+        The statistics of an hour, as ``totals`` returns them, change only with its version. An hour is left out while
+        no operation after it is stored, and while it has no operations. None if only days are stored for some of them.
+        """
+        ...
+
     async def recent(
         self, series: Collection[int], since_us: int, until_us: int, *, limit: int, failed: bool = False
     ) -> list[OperationRecord]:

@@ -1,4 +1,4 @@
-"""Computes timelines from the store's bins, and remembers the ended hours of all services together."""
+"""Computes timelines from the store's bins, and remembers the folded hours of all services together."""
 
 from __future__ import annotations
 
@@ -37,57 +37,65 @@ class Hour(NamedTuple):
 
 
 class Hours:
-    """The ended hours of all foreground services together.
+    """The folded hours of all foreground services together.
 
-    A chart of a week adds up millions of buckets, but an ended hour never changes. So each is read once, and a chart
-    reads only the hours that have ended since the last one. An hour has ended when an operation after it is stored:
-    rows are stored in order of time.
+    A chart of a week adds up millions of buckets. So each hour is read once for each of its versions (see
+    ``Store.hour_versions``), and a chart reads only the hours that are new or have changed.
     """
 
     def __init__(self) -> None:
-        self._hours: dict[int, Hour] = {}
+        self._known: dict[int, tuple[object, Hour]] = {}  # version and figures by start
         self._store: Store | None = None
-        self._last_end_us = 0
+        self._series: frozenset[int] = frozenset()
 
     async def totals(
         self, store: Store, since_us: int, until_us: int, *, groups: Mapping[int, int], step_us: int
     ) -> Totals:
         """Return what ``store.totals`` returns. ``groups`` maps all series of foreground services to 0."""
         whole_hours = not since_us % HOUR_US and not step_us % HOUR_US
-        if not groups or not whole_hours or until_us - since_us > MOST_HOURS * HOUR_US:
+        known = self._known_of(store, groups)
+        versions = None
+        if groups and whole_hours and until_us - since_us <= MOST_HOURS * HOUR_US:
+            versions = await store.hour_versions(since_us, until_us)
+        folded_us = max(versions) + HOUR_US if versions else 0
+        if not versions or until_us - folded_us > HOURS_PER_READ * HOUR_US:
             return await store.totals(since_us, until_us, groups=groups, step_us=step_us)
-        ended_us = await self._ended_us(store, until_us)
-        starts_us = range(since_us, max(ended_us, since_us), HOUR_US)
-        hours = {start_us: self._hours[start_us] for start_us in starts_us if start_us in self._hours}
-        for start_us, stop_us in _ranges([start_us for start_us in starts_us if start_us not in hours]):
+        hours = {
+            start_us: known[start_us][1]
+            for start_us, version in versions.items()
+            if start_us in known and known[start_us][0] == version
+        }
+        for start_us, stop_us in _ranges(sorted(versions.keys() - hours.keys())):
             read = await store.totals(start_us, stop_us, groups=groups, step_us=HOUR_US)
-            if read.since_us != start_us or read.until_us != stop_us:  # only days are stored there
+            if read.since_us != start_us or read.until_us != stop_us:  # the hours have been removed since
                 return await store.totals(since_us, until_us, groups=groups, step_us=step_us)
             hours |= await asyncio.to_thread(_hours, read)
-        self._remember(hours)
-        rest = await store.totals(max(ended_us, since_us), until_us, groups=groups, step_us=HOUR_US)
+        _remember(known, {start_us: (version, hours[start_us]) for start_us, version in versions.items()})
+        rest = await store.totals(folded_us, until_us, groups=groups, step_us=HOUR_US)
         parts = [*hours.items(), *_hours(rest).items()]
         return await asyncio.to_thread(_in_bins, parts, since_us, rest.until_us, step_us)
 
-    async def _ended_us(self, store: Store, until_us: int) -> int:
-        """Return the end of the last ended hour before ``until_us``; forget what another database or clock left."""
-        last_end_us = (await store.status()).last_end_us or 0
-        if store is not self._store or last_end_us < self._last_end_us:
-            self._hours.clear()
-        self._store, self._last_end_us = store, last_end_us
-        return min(last_end_us, until_us) // HOUR_US * HOUR_US
+    def _known_of(self, store: Store, groups: Mapping[int, int]) -> dict[int, tuple[object, Hour]]:
+        """Return the known hours of this store and these series; forget those of others.
 
-    def _remember(self, hours: Mapping[int, Hour]) -> None:
-        self._hours |= hours
-        for start_us in sorted(self._hours)[:-MOST_HOURS]:
-            del self._hours[start_us]
+        A reader that waits meanwhile keeps its own dictionary, so it cannot add hours of others to the new one.
+        """
+        if store is not self._store or groups.keys() != self._series:
+            self._known, self._store, self._series = {}, store, frozenset(groups)
+        return self._known
+
+
+def _remember(known: dict[int, tuple[object, Hour]], hours: Mapping[int, tuple[object, Hour]]) -> None:
+    known.update(hours)
+    for start_us in sorted(known)[:-MOST_HOURS]:
+        del known[start_us]
 
 
 def _ranges(starts_us: Iterable[int]) -> list[tuple[int, int]]:
-    """Return the ranges of these hours, each of at most HOURS_PER_READ."""
+    """Return the fewest ranges of at most HOURS_PER_READ that cover these hours, which are in order."""
     ranges: list[tuple[int, int]] = []
     for start_us in starts_us:
-        if ranges and ranges[-1][1] == start_us and start_us - ranges[-1][0] < HOURS_PER_READ * HOUR_US:
+        if ranges and start_us - ranges[-1][0] < HOURS_PER_READ * HOUR_US:
             ranges[-1] = (ranges[-1][0], start_us + HOUR_US)
         else:
             ranges.append((start_us, start_us + HOUR_US))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 from typing import TYPE_CHECKING
 
-from cogmeter_storage.model import SeriesRecord, StoreStatus, Tier
+from cogmeter_storage.model import HOUR_US, SeriesRecord, StoreStatus, Tier
 from cogmeter_storage.plan import first_start_us, plan
 from cogmeter_storage.rollup import WritePosition
 from cogmeter_storage.sqlite.connection import snapshot
@@ -53,6 +53,26 @@ def totals(
         tail = unsealed_minutes(raw, damage, position, sealed_id, sealed_us)
         _add_slots(sums, (slot for slot in tail if covered.since_us <= slot.start_us < covered.until_us))
     return sums.totals()
+
+
+def hour_versions(raw: sqlite3.Connection, damage: DamageLog, since_us: int, until_us: int) -> dict[int, object] | None:
+    """Implement Store.hour_versions.
+
+    A slot is the sum of the operations between its ids, so it changes with them; readers rebuild a damaged one as its
+    repair does. Only after a clock step are ids used again.
+    """
+    with snapshot(raw):
+        stored, _ = extents(raw, damage)
+        if any(piece.tier is Tier.DAY for piece in plan(since_us, until_us, stored, step_us=HOUR_US).pieces):
+            return None
+        _, last_end_us = raw.execute(f"{_BY_ID} DESC LIMIT 1").fetchone() or (0, 0)
+        step = "SELECT at_us FROM clock_step ORDER BY id DESC LIMIT 1"
+        rows = raw.execute(
+            f"SELECT start_us, first_id, last_id, length(data), ({step}) FROM slot"  # noqa: S608 - names of our columns
+            f" WHERE tier = ? AND start_us >= ? AND start_us < ? AND {sound_rows('slot')}",
+            (Tier.HOUR, since_us, min(until_us, last_end_us) // HOUR_US * HOUR_US),
+        ).fetchall()
+    return {start_us: tuple(version) for start_us, *version in rows}
 
 
 def unsealed_minutes(

@@ -109,6 +109,10 @@ class SqliteStore:
             reader.totals, self._damage, position, since_us, until_us, groups=dict(groups), step_us=step_us
         )
 
+    async def hour_versions(self, since_us: int, until_us: int) -> dict[int, object] | None:
+        """Return the versions of folded hours."""
+        return await self._reading.run(reader.hour_versions, self._damage, since_us, until_us)
+
     async def recent(
         self, series: Collection[int], since_us: int, until_us: int, *, limit: int, failed: bool = False
     ) -> list[OperationRecord]:
