@@ -246,24 +246,29 @@ class Flusher:
 
     async def _store_usage(self) -> None:
         """Store the waiting users, guilds and counts. Like that of traces, their failure is not a failed flush."""
-        recorder = self.recorder
         self._usage_s = time.perf_counter()
-        if recorder.usage.key is None:
+        key = self.recorder.usage.key
+        if key is None:
             return
         try:
-            while (taken := self._usage or recorder.usage.take()) is not None:
-                self._usage = taken
-                await self._update_ids()
-                began_ns = time.perf_counter_ns()
-                batch = batch_of(taken, self._ids, recorder.usage.key)
-                self.loop_ns += time.perf_counter_ns() - began_ns
-                await self.store.usage.add(batch)
-                self._usage = None
+            await self._store_taken(key)  # what an earlier flush could not store
+            self._usage = self.recorder.usage.take()  # once: more is recorded while it is stored
+            await self._store_taken(key)
         except StorageError as error:
             _logger.debug("The usage of some operations waits for the store: %s", error)
         except Exception:
             self._usage = None
             _logger.exception("Dropped the usage of some operations, which could not be stored")
+
+    async def _store_taken(self, key: bytes) -> None:
+        if self._usage is None:
+            return
+        await self._update_ids()
+        began_ns = time.perf_counter_ns()
+        batch = batch_of(self._usage, self._ids, key)
+        self.loop_ns += time.perf_counter_ns() - began_ns
+        await self.store.usage.add(batch)
+        self._usage = None
 
     @property
     def _usage_due(self) -> bool:

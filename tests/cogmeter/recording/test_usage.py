@@ -166,6 +166,23 @@ async def test_a_store_that_fails_gets_the_same_usage_later(recorder, flusher, s
     assert await store.usage.distinct(*EVER, groups={first: 0, second: 0}) == [DistinctCounts(2, 1)]
 
 
+async def test_a_flush_does_not_wait_for_what_is_recorded_meanwhile(recorder, flusher, store, monkeypatch):
+    series, add, batches = recorder.series("a", "b"), store.usage.add, []
+
+    async def busy(batch):
+        batches.append(batch)
+        recorder.usage.seen(series, USER + len(batches), None)
+        if len(batches) == 1:
+            raise StorageError("the disk is full", permanent=False)
+        await add(batch)
+
+    monkeypatch.setattr(store.usage, "add", busy)
+    recorder.usage.seen(series, USER, None)
+    for stored in (1, 3, 4):  # the second flush stores the batch that failed, too
+        await flusher.flush()
+        assert (len(batches), len(recorder.usage)) == (stored, 1)
+
+
 async def test_usage_that_cannot_be_converted_is_dropped_and_logged(recorder, flusher, caplog):
     recorder.usage.seen(recorder.series("a", "b"), "no id", None)
     await flusher.flush()
