@@ -222,16 +222,18 @@ class ErrorRecorder:
         if not self.enabled:
             return
         code, keys = self._site(record)
-        arguments, text = record.args, str(record.msg)[:MAX_TEXT]
+        arguments, text = record.args, str(record.msg)
         # A literal identifies the call. A text that was built before the call may differ each time.
-        literal = text if arguments or text in getattr(code, "co_consts", ()) else ""
+        literal = text[:MAX_TEXT] if arguments or text in getattr(code, "co_consts", ()) else ""
         name = "logging.CRITICAL" if record.levelno >= logging.CRITICAL else "logging.ERROR"
         key = keys.get((name, literal))
         if key is None:
             number = hash(code) if isinstance(code, Call) else id(code)
             key = keys[name, literal] = Key(ErrorKind.LOGGED, name, number, masked(literal))
         line = code, record.lineno
-        self._add(key, line, where, lambda: (Link(name, without_message(_filled(text, arguments)), (line,)),))
+        self._add(
+            key, line, where, lambda: (Link(name, without_message(_filled(text, arguments))[:MAX_TEXT], (line,)),)
+        )
 
     def _site(self, record: logging.LogRecord) -> Site:
         """Return the code that logged this record with its keys; finding them takes as long as the rest."""
@@ -308,7 +310,7 @@ def _lines(entries: list[TracebackType]) -> tuple[Line, ...]:
 
 def _text(error: BaseException, context: Context | None = None) -> str:
     try:
-        return without_message(str(error)[:MAX_TEXT], context)
+        return without_message(str(error), context)[:MAX_TEXT]
     except Exception:  # noqa: BLE001 - an exception's __str__ is the host's code
         return "(no text: its __str__ failed)"
 

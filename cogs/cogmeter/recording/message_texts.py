@@ -6,9 +6,8 @@ text is kept, for as long as code runs in its context; nothing is searched befor
 
 from __future__ import annotations
 
-import functools
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any, Final
 
@@ -19,6 +18,7 @@ MARK: Final = "[message]"
 LEAST: Final = 4  # characters of a text that is replaced without quotation marks
 MAX_TEXTS: Final = 25  # of one interaction: a command's options or a modal's fields
 DEEPEST: Final = 4  # a group's command's options, a modal's label's field
+MAX_SEARCHED: Final = 10_000  # characters of an error's text; a message has at most 4,000
 
 # The text of the message, or the data of the interaction, that started the running code.
 received: Final[ContextVar[object]] = ContextVar("cogmeter_received", default=None)
@@ -34,18 +34,40 @@ def without_message(text: str, context: Context | None = None) -> str:
 
     Replaced are the whole text, for a message also without its first word (the command), and each part in quotation
     marks that consists of words of the user. ``context``: that of the task that failed, if other code reports it.
+
+    Call it before a text is cut or changed: a part of a message is not found.
     """
     source = received.get() if context is None else context.get(received)
-    if not source:
+    written = list(_texts(source)) if source else []
+    if not written:
         return text
-    written = list(_texts(source))
+    text = text[:MAX_SEARCHED]
     for whole in written:
-        for part in (whole, whole.partition(" ")[2].strip()):
-            if len(part) >= LEAST and part in text:
-                text = re.sub(rf"(?<!\w){re.escape(part)}(?!\w)", MARK, text)
-    if not written or not any(mark in text for mark in _MARKS):
+        for part in (whole, *whole.strip().split(maxsplit=1)[1:]):
+            text = _without(text, part)
+    if not any(mark in text for mark in _MARKS):
         return text
-    return _QUOTED.sub(lambda match: _marked(match, written), text)
+    words = {word for whole in written for word in _WORD.findall(whole)}
+    return _QUOTED.sub(lambda match: _marked(match, written, words), text)
+
+
+def _without(text: str, part: str) -> str:
+    """Return the text without a part, also where it is quoted by ``repr``, but not inside of words."""
+    for form in dict.fromkeys((part, repr(part)[1:-1])):
+        # No pattern: ``re`` would compile the user's text, and keep it after the code has ended.
+        at = text.find(form) if len(form) >= LEAST else -1
+        while at >= 0:
+            end = at + len(form)
+            if _is_word(text[at - 1 : at]) or _is_word(text[end : end + 1]):
+                at = text.find(form, at + 1)
+            else:
+                text = text[:at] + MARK + text[end:]
+                at = text.find(form, at + len(MARK))
+    return text
+
+
+def _is_word(character: str) -> bool:
+    return character.isalnum() or character == "_"
 
 
 def _texts(source: object) -> Iterator[str]:
@@ -67,12 +89,7 @@ def _values(data: Mapping[str, Any], depth: int) -> Iterator[str]:
                 yield from _values(part, depth - 1)
 
 
-@functools.lru_cache(maxsize=32)  # a message that makes many errors is split once
-def _words(text: str) -> frozenset[str]:
-    return frozenset(_WORD.findall(text))
-
-
-def _marked(match: re.Match[str], written: Sequence[str]) -> str:
+def _marked(match: re.Match[str], written: Sequence[str], words: Collection[str]) -> str:
     quoted = match["text"]
-    found = any(quoted in _words(text) or (" " in quoted and quoted in text) for text in written)
+    found = quoted in words or (" " in quoted and any(quoted in text for text in written))
     return f"{match['mark']}{MARK}{match['mark']}" if found else match[0]

@@ -182,7 +182,7 @@ def error_text(error: object) -> str:
         text = f"{type(error).__name__}: {text}" if text else type(error).__name__
     # Cut twice: first, so that a megabyte is not searched for secrets, then to the final length. Lone surrogates and
     # NUL are valid in a Python string, but not in a database.
-    shortened = without_message(without_ids(without_queries(redact(text[: 4 * MAX_ERROR]))))[:MAX_ERROR]
+    shortened = without_ids(without_queries(redact(without_message(text)[: 4 * MAX_ERROR])))[:MAX_ERROR]
     return shortened.encode("utf-8", "replace").decode("utf-8").replace("\0", "\N{REPLACEMENT CHARACTER}")
 
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from contextvars import copy_context
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from cogmeter.recording.errors import _text
 from cogmeter.recording.message_texts import received, without_message
 from cogmeter.recording.operation import error_text
 
@@ -67,6 +69,28 @@ def test_a_task_that_is_reported_by_other_code_has_its_own_message():
     received.set(None)
     assert without_message("no 'zanzibar'", context) == "no '[message]'"
     assert without_message("no 'zanzibar'") == "no 'zanzibar'"
+
+
+@pytest.mark.parametrize("separator", [" ", "\n"])
+def test_a_long_text_and_one_with_ids_stay_nowhere(separator):
+    received.set(f"!ban{separator}175928847299117063 {'a stupid guy ' * 100}")
+    whole = received.get()
+    for text in (whole, f"no member {whole.split(maxsplit=1)[1].strip()}", f"{'x' * 450} {whole}", repr(whole)):
+        assert "stupid" not in error_text(LookupError(text))
+        with pytest.raises(LookupError) as caught:
+            raise LookupError(text)
+        assert "stupid" not in _text(caught.value)
+
+
+def test_the_representation_of_a_text_is_replaced():
+    received.set('it\'s\na "secret" text')
+    assert error_text(KeyError(received.get())) == "KeyError: '[message]'"
+
+
+def test_no_text_is_kept_by_the_search():
+    received.set("a secret that nobody should keep")
+    without_message("a 'secret' of a secret that nobody should keep")
+    assert not [key for key in re._cache if "nobody" in str(key)]
 
 
 @given(st.text(min_size=4, max_size=50), st.text(max_size=20), st.text(max_size=20))
