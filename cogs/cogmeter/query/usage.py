@@ -109,12 +109,14 @@ class Usage:
 
 
 async def usage(query: Query, span: Range) -> Usage:
-    """Return the use of the bot over a range.
+    """Return the use of the bot over a range, which is widened to the start of its first hour.
+
+    People and other counts are stored by the hour, and the heat map has hours.
 
     Raises:
         StorageError: the store cannot be read.
     """
-    store, since_us, until_us = query.store, span.since_us, span.until_us
+    store, since_us, until_us = query.store, span.since_us // HOUR_US * HOUR_US, span.until_us
     known = [series for series in await store.series() if series.service in BY_OPERATION]
     groups = {series.id: group for group, series in enumerate(known)}
     totals = await store.totals(since_us, until_us, groups=groups)

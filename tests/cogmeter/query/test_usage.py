@@ -18,7 +18,7 @@ from cogmeter.query.usage import (
 from cogmeter.render.embeds.usage import usage_embed
 from cogmeter.render.formatting import heat_map
 from cogmeter_storage import open_store
-from cogmeter_storage.model import DAY_US, HOUR_US
+from cogmeter_storage.model import DAY_US, HOUR_US, MINUTE_US
 from cogmeter_storage.usage import CONTEXT, JOINED, LEFT, LOCALE, DistinctCounts, PeopleKind, UsageBatch, people_key
 
 MONDAY = 1_750_032_000_000_000  # 2025-06-16 00:00:00 UTC
@@ -78,6 +78,19 @@ async def test_the_heat_map_counts_operations_by_weekday_and_hour(store):
     assert (heat[0][10], heat[2][23], sum(map(sum, heat))) == (6, 2, 8)
     lines = heat_map(heat, ".:+*#")
     assert lines == ["    00    06    12    18", "Mon ..........#.............", "Wed .......................+"]
+
+
+async def test_a_range_that_begins_within_an_hour_counts_the_whole_hour(store):
+    """Otherwise the heat map would count an operation of 11:05 under 10:00, and people without operations."""
+    await filled(store)
+    late_us = MONDAY + 73 * HOUR_US + 5 * MINUTE_US
+    await store.append([[(1, late_us, 10, 0, None, None)]], now_us=late_us)
+    found = await usage(Query(store), Range(MONDAY + 71 * HOUR_US + 30 * MINUTE_US, late_us + 1, ""))
+    assert [(one.label, one.operations, one.people.users) for one in found.operations] == [
+        ("button Shop.buy", 2, 2),
+        ("/ask", 1, 0),
+    ]
+    assert (found.heat[2][23], found.heat[3][1]) == (2, 1)
 
 
 async def test_commands_without_any_use_are_listed_since_they_were_registered(store):
