@@ -254,6 +254,8 @@ class Flusher:
             await self._store_taken(key)  # what an earlier flush could not store
             self._usage = self.recorder.usage.take()  # once: more is recorded while it is stored
             await self._store_taken(key)
+            if dropped := self.recorder.usage.take_dropped():
+                _logger.warning("The users and guilds of %d operations were not counted: too many waited", dropped)
         except StorageError as error:
             _logger.debug("The usage of some operations waits for the store: %s", error)
         except Exception:

@@ -90,6 +90,12 @@ class UsageRecorder:
             del self._rows[: len(rows)], self._counted[: len(counted)]
         return Taken(clock.now_us(), rows, counted) if rows or counted else None
 
+    def take_dropped(self) -> int:
+        """Return and reset the number of operations whose people were not counted."""
+        with lock:
+            dropped, self.dropped = self.dropped, 0
+        return dropped
+
     def put_back(self, taken: Taken) -> None:
         """Put back what could not be stored, in front of what is newer."""
         with lock:

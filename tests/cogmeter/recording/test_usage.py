@@ -183,6 +183,16 @@ async def test_a_flush_does_not_wait_for_what_is_recorded_meanwhile(recorder, fl
         assert (len(batches), len(recorder.usage)) == (stored, 1)
 
 
+async def test_people_who_were_not_counted_are_reported_once(recorder, flusher, caplog):
+    series = recorder.series("a", "b")
+    for number in range(MOST + 7):
+        recorder.usage.seen(series, USER + number, None)
+    for _ in range(2):
+        await flusher.flush()
+        recorder.usage.seen(series, USER, None)
+    assert caplog.messages == ["The users and guilds of 7 operations were not counted: too many waited"]
+
+
 async def test_usage_that_cannot_be_converted_is_dropped_and_logged(recorder, flusher, caplog):
     recorder.usage.seen(recorder.series("a", "b"), "no id", None)
     await flusher.flush()
