@@ -14,7 +14,10 @@ from pathlib import Path
 
 from timing import HEADER, parser
 
-SCRIPTS = ("record", "ingest", "loop_lag", "query", "alerts", "detection", "memory", "chart", "watch", "web", "cli")
+SCRIPTS = (
+    *("record", "ingest", "usage", "loop_lag", "query", "alerts", "detection"),
+    *("memory", "chart", "watch", "web", "cli"),
+)
 # Its smallest form takes most of a minute; tests/cogmeter/alerts/test_simulation.py runs the same simulation.
 NOT_SMOKED = {"detection"}
 COLUMNS = len(HEADER)
