@@ -115,6 +115,27 @@ async def test_a_minute_that_comes_after_its_hour_was_folded_is_counted_in_it(st
         assert (await store.totals(noon - noon % DAY_US, until, groups=ALL)).counts.tolist() == [[30]]
 
 
+async def test_the_version_of_an_hour_changes_with_its_statistics(store, append, make_rows, noon):
+    everything = (noon - DAY_US, noon + DAY_US)
+    await append(store, make_rows(30, noon))
+    await store.append([], now_us=noon + MINUTE_US)
+    await append(store, make_rows(30, noon + 20 * MINUTE_US))
+    await store.fold(now_us=noon + HOUR_US)
+    assert await store.hour_versions(*everything) == {}  # its last minute is open
+    await append(store, make_rows(30, noon + 30 * MINUTE_US))  # these minutes are added to the folded hour
+    await append(store, make_rows(30, noon + 2 * HOUR_US))
+    first = await store.hour_versions(*everything)
+    assert list(first) == [noon]
+    await append(store, make_rows(30, noon + 3 * HOUR_US))
+    await store.fold(now_us=noon + 3 * HOUR_US)
+    assert (await store.hour_versions(*everything)).items() > first.items()
+    assert await store.hour_versions(noon, noon + HOUR_US - 1) == {}
+    assert await store.hour_versions(noon, noon + HOUR_US) == first
+    await store.fold(now_us=noon + 2 * DAY_US)
+    await store.clean(Retention(raw_hours=1, hour_hours=1), now_us=noon + 2 * DAY_US)
+    assert await store.hour_versions(*everything) is None  # only days are left
+
+
 async def test_recent_lists_the_newest_first_and_only_what_was_asked(store, append, make_rows, noon):
     rows = make_rows(200, noon)
     await append(store, rows)
