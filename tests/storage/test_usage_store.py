@@ -196,6 +196,7 @@ async def test_a_cancelled_batch_is_stored_completely_or_not_at_all(store, noon)
             await asyncio.sleep(0)
         task.cancel()
         await asyncio.gather(task, return_exceptions=True)
+    await store.series_ids([])  # waits until the writer has ended the cancelled calls
     (found,) = await store.usage.distinct(noon, noon + 1, groups={1: 0})
     assert (await store.usage.counts(noon, noon + 1, [JOINED])).get((JOINED, ""), 0) == found.users
 
