@@ -37,6 +37,11 @@ class Plan:
     pieces: tuple[Piece, ...]
 
 
+def floor_us(at_us: int, width_us: int) -> int:
+    """Return the start of the slot of this width that contains a time."""
+    return at_us // width_us * width_us
+
+
 def plan(since_us: int, until_us: int, stored: Mapping[Tier, Extent], *, step_us: int | None = None) -> Plan:
     """Cover [since_us, until_us), widened to minutes, or to hours and days where nothing finer is stored.
 
@@ -45,8 +50,8 @@ def plan(since_us: int, until_us: int, stored: Mapping[Tier, Extent], *, step_us
     """
     hours_removed_us = _removed_before(stored, Tier.HOUR, Tier.DAY)
     minutes_removed_us = max(_removed_before(stored, Tier.MINUTE, Tier.HOUR), hours_removed_us)
-    since_us = _floor(since_us, _finest_width(since_us, minutes_removed_us, hours_removed_us))
-    until_us = max(since_us, -_floor(-until_us, _finest_width(until_us - 1, minutes_removed_us, hours_removed_us)))
+    since_us = floor_us(since_us, _finest_width(since_us, minutes_removed_us, hours_removed_us))
+    until_us = max(since_us, -floor_us(-until_us, _finest_width(until_us - 1, minutes_removed_us, hours_removed_us)))
     days_until_us = max(hours_removed_us, _usable_until(stored, Tier.DAY, since_us, step_us))
     hours_until_us = max(minutes_removed_us, _usable_until(stored, Tier.HOUR, since_us, step_us))
     pieces = _cover(since_us, until_us, [(Tier.DAY, days_until_us), (Tier.HOUR, hours_until_us)])
@@ -66,7 +71,7 @@ def _removed_before(stored: Mapping[Tier, Extent], finer: Tier, coarser: Tier) -
     if coarser not in stored:
         return 0
     width = coarser.width_us
-    removed_before_us = _floor(stored[finer].first_us, width) if finer in stored else stored[coarser].until_us
+    removed_before_us = floor_us(stored[finer].first_us, width) if finer in stored else stored[coarser].until_us
     return removed_before_us if stored[coarser].first_us < removed_before_us else 0
 
 
@@ -90,12 +95,8 @@ def _cover(since_us: int, until_us: int, tiers: list[tuple[Tier, int]]) -> list[
     if not tiers:
         return [Piece(Tier.MINUTE, since_us, until_us)]
     (tier, folded_until_us), *finer = tiers
-    start = -_floor(-since_us, tier.width_us)
-    stop = _floor(min(until_us, folded_until_us), tier.width_us)
+    start = -floor_us(-since_us, tier.width_us)
+    stop = floor_us(min(until_us, folded_until_us), tier.width_us)
     if start >= stop:
         return _cover(since_us, until_us, finer)
     return [*_cover(since_us, start, finer), Piece(tier, start, stop), *_cover(stop, until_us, finer)]
-
-
-def _floor(at_us: int, width_us: int) -> int:
-    return at_us // width_us * width_us

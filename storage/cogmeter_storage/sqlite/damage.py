@@ -34,7 +34,7 @@ _CHECKED_ELSEWHERE: Final = {
     "slot": ("first_id", "last_id", "data"),
     "usage_slot": ("data",),
     "usage_part": ("data",),
-}  # columns with their own check, see slot.py
+}  # columns with their own check, see slot.py and sketch.py
 _STORED_TYPES: Final = {"INTEGER": "'integer'", "REAL": "'real', 'integer'", "TEXT": "'text'", "BLOB": "'blob'"}
 # Further conditions by table; {0} is the table's name.
 _EXTRA_CONDITIONS: Final = {

@@ -13,6 +13,7 @@ import json
 from typing import TYPE_CHECKING, Final
 
 from cogmeter_storage.model import DAY_US, HOUR_US, Tier
+from cogmeter_storage.plan import floor_us
 from cogmeter_storage.sketch import MAX_KEY, Sketches, SketchFormatError, decode, merge
 from cogmeter_storage.sqlite.connection import snapshot, transaction
 from cogmeter_storage.sqlite.damage import LAST_US, move_damaged_rows, sound_rows
@@ -93,7 +94,7 @@ def _check(batch: UsageBatch) -> None:
 
 def add_batch(raw: sqlite3.Connection, damage: DamageLog, batch: UsageBatch) -> None:
     """Implement UsageStore.add; one transaction."""
-    start_us = _floor(batch.at_us, HOUR_US)
+    start_us = floor_us(batch.at_us, HOUR_US)
     data = Sketches.of(batch.keys, batch.hashes).encode((Tier.HOUR, start_us)) if batch.keys.size else None
     with transaction(raw):
         if data is not None:
@@ -122,7 +123,7 @@ def _merge_parts(raw: sqlite3.Connection, damage: DamageLog, until_us: int) -> N
             _note_use(last_us, sketches, at_us)
     for start_us, parts in by_hour.items():
         _add_to_slot(raw, damage, Tier.HOUR, start_us, parts)
-        day_us = start_us // DAY_US * DAY_US
+        day_us = floor_us(start_us, DAY_US)
         find = "SELECT EXISTS (SELECT 1 FROM usage_slot WHERE tier = ? AND start_us = ?)"
         if raw.execute(find, (Tier.DAY, day_us)).fetchone()[0]:
             _add_to_slot(raw, damage, Tier.DAY, day_us, parts)
@@ -165,9 +166,9 @@ def _set_apart(raw: sqlite3.Connection, damage: DamageLog, table: str, key: tupl
 
 def fold(raw: sqlite3.Connection, damage: DamageLog, now_us: int) -> int:
     """Merge the parts of ended hours, and fold the first ended day that has no slot; return how many are left."""
-    today_us = now_us // DAY_US * DAY_US
+    today_us = floor_us(now_us, DAY_US)
     with transaction(raw):
-        _merge_parts(raw, damage, now_us // HOUR_US * HOUR_US)
+        _merge_parts(raw, damage, floor_us(now_us, HOUR_US))
         days = raw.execute(
             "SELECT DISTINCT start_us / ?1 * ?1 FROM usage_slot WHERE tier = ?2 AND start_us < ?3"  # noqa: S608 - names of our columns
             f" AND {sound_rows('usage_slot')}"
@@ -229,17 +230,17 @@ def _covering(raw: sqlite3.Connection, damage: DamageLog, since_us: int, until_u
     """Yield the sketches of a range: of whole days, of the hours outside of them, and of parts that are not merged."""
     if until_us <= since_us:
         return
-    since_us, until_us = _floor(since_us, HOUR_US), -_floor(-until_us, HOUR_US)
+    since_us, until_us = floor_us(since_us, HOUR_US), -floor_us(-until_us, HOUR_US)
     if _has_day_only(raw, since_us):
-        since_us = _floor(since_us, DAY_US)
+        since_us = floor_us(since_us, DAY_US)
     if _has_day_only(raw, until_us - 1):
-        until_us = -_floor(-until_us, DAY_US)
+        until_us = -floor_us(-until_us, DAY_US)
     covered_us = set()
-    for start_us, sketches in _read(raw, damage, Tier.DAY, -_floor(-since_us, DAY_US), _floor(until_us, DAY_US)):
+    for start_us, sketches in _read(raw, damage, Tier.DAY, -floor_us(-since_us, DAY_US), floor_us(until_us, DAY_US)):
         covered_us.add(start_us)
         yield sketches
     for start_us, sketches in _read(raw, damage, Tier.HOUR, since_us, until_us):
-        if _floor(start_us, DAY_US) not in covered_us:
+        if floor_us(start_us, DAY_US) not in covered_us:
             yield sketches
     for part, _ in _parts(raw, damage, since_us, until_us):
         yield part
@@ -261,16 +262,12 @@ def _parts(raw: sqlite3.Connection, damage: DamageLog, since_us: int, until_us: 
 def _has_day_only(raw: sqlite3.Connection, at_us: int) -> bool:
     """Return True if the day of this time has a slot and its hours were removed."""
     find = "SELECT EXISTS (SELECT 1 FROM usage_slot WHERE tier = ? AND start_us BETWEEN ? AND ?)"
-    day_us = _floor(at_us, DAY_US)
+    day_us = floor_us(at_us, DAY_US)
     of_day, of_hours = (
         raw.execute(find, (tier, day_us, last_us)).fetchone()[0]
         for tier, last_us in ((Tier.DAY, day_us), (Tier.HOUR, day_us + DAY_US - 1))
     )
     return bool(of_day and not of_hours)
-
-
-def _floor(at_us: int, width_us: int) -> int:
-    return at_us // width_us * width_us
 
 
 def read_counts(
@@ -280,7 +277,7 @@ def read_counts(
     rows = raw.execute(
         "SELECT kind, name, sum(count) FROM usage_count WHERE start_us >= ? AND start_us < ?"  # noqa: S608 - names of our columns
         f" AND kind IN (SELECT value FROM json_each(?)) AND {sound_rows('usage_count')} GROUP BY kind, name",
-        (_floor(since_us, HOUR_US), until_us, json.dumps(kinds)),
+        (floor_us(since_us, HOUR_US), until_us, json.dumps(kinds)),
     )
     return {(kind, name): count for kind, name, count in rows}
 
@@ -289,7 +286,7 @@ def read_series_of_counts(
     raw: sqlite3.Connection, since_us: int, until_us: int, kind: str, step_us: int
 ) -> list[tuple[int, dict[str, int]]]:
     """Implement UsageStore.series_of_counts."""
-    since_us = _floor(since_us, HOUR_US)
+    since_us = floor_us(since_us, HOUR_US)
     steps: list[tuple[int, dict[str, int]]] = [(start_us, {}) for start_us in range(since_us, until_us, step_us)]
     rows = raw.execute(
         "SELECT (start_us - ?1) / ?2, name, sum(count) FROM usage_count WHERE start_us >= ?1 AND start_us < ?3"  # noqa: S608 - names of our columns
@@ -328,7 +325,7 @@ def delete_hours(raw: sqlite3.Connection, cut_us: int) -> int:
         " IN (SELECT start_us FROM usage_slot WHERE tier = ?4) ORDER BY start_us LIMIT 1"
     )
     with transaction(raw):
-        row = raw.execute(find, (DAY_US, Tier.HOUR, _floor(cut_us, DAY_US), Tier.DAY)).fetchone()
+        row = raw.execute(find, (DAY_US, Tier.HOUR, floor_us(cut_us, DAY_US), Tier.DAY)).fetchone()
         if row is None:
             return 0
         delete = "DELETE FROM usage_slot WHERE tier = ? AND start_us BETWEEN ? AND ?"
