@@ -42,9 +42,9 @@ _logger = logging.getLogger("cogmeter.cog")
 
 @dataclass(frozen=True, slots=True)
 class AnswerRequest:
-    """What an answer shows: its kind is a key of ``Responder.answers``."""
+    """What an answer shows. The kinds that buttons lead to are the keys of ``Responder.answers``."""
 
-    kind: str  # summary, stats, slowest, errors, alerts
+    kind: str  # summary, stats, slowest, errors; alerts: no button leads to it
     period: Period
     service: str | None = None
     operation: str | None = None
@@ -118,7 +118,7 @@ class Buttons(discord.ui.View):
         answer = await self._responder.answers[request.kind](request)
         if self.is_finished():
             return  # another press was faster, or they have expired
-        self.close()
+        self.stop()  # they are still open for ``ExpiredPress``: until the answer is replaced, they can be pressed
         buttons = answer.buttons
         if buttons is not None:
             buttons.shown(interaction)
@@ -130,6 +130,8 @@ class Buttons(discord.ui.View):
             if buttons is not None:
                 buttons.close()
             raise
+        finally:
+            self.close()
 
     def shown(self, interaction: discord.Interaction) -> None:
         """Remember the interaction that was answered with these buttons."""
@@ -191,7 +193,7 @@ class Buttons(discord.ui.View):
     def _expired(self) -> str:
         """Return the text of a message whose buttons have ended; without ways to further answers it stays as it is."""
         if self._shows is None:
-            return discord.utils.MISSING  # type: ignore[no-any-return]
+            return discord.utils.MISSING  # type: ignore[no-any-return]  # discord.py types it as Any
         return expired_text(self._shows.command(self._responder.monitor.settings.command_group))
 
     def close(self) -> None:
@@ -296,11 +298,15 @@ class ExpiredPress(DynamicItem[Button[Any]], template=_PRESS):
     async def callback(self, interaction: discord.Interaction[Any]) -> None:
         """Say that the buttons have expired, and remove them; discord.py calls it for open buttons, too."""
         match = _PRESS.fullmatch(self.custom_id)
-        if match is None or any(buttons.answers_to(self.custom_id) for buttons in self.responder.open):
+        buttons = next((one for one in self.responder.open if one.answers_to(self.custom_id)), None)
+        if match is None or (buttons is not None and not buttons.is_finished()):
             return
         working = own_work.set(True)
         try:
             if interaction.response.is_done():
+                return
+            if buttons is not None:  # another press is replacing the answer at this moment
+                await interaction.response.defer()
                 return
             if not await self.responder.access.admits(interaction):
                 await interaction.response.send_message(REFUSED, ephemeral=True)

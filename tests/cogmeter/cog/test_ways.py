@@ -2,10 +2,13 @@
 
 import socket
 import time
+from unittest import mock
 
+import discord
 import pytest
 from factories import make_alert, make_errors
 
+from cogmeter.cog import views
 from cogmeter.recording.service_names import COMMANDS, COMPONENTS
 from cogmeter_storage.alerting import Step
 from cogmeter_storage.model import MINUTE_US, Outcome
@@ -175,6 +178,34 @@ async def test_a_press_that_another_one_overtook_changes_nothing(move_in, monkey
         await home.owner.click(message, label="Errors")
         assert home.channel.last_message.embeds[0].title.startswith("Performance Summary")
         assert responder.open == set()
+
+
+async def test_a_press_while_another_one_replaces_the_answer_does_not_expire_it(move_in, monkeypatch):
+    async with move_in() as home:
+        await seed(home)
+        message = await answered(home, "summary")
+        responder = home.bot.get_cog("cogmeter")._installation._responder
+        (buttons,) = responder.open
+        custom_id = next(item.custom_id for item in buttons.children if item.label == "Slowest")
+        edit, second = discord.Interaction.edit_original_response, mock.MagicMock()
+        second.response = mock.AsyncMock(is_done=lambda: False)
+
+        class Press(views.ExpiredPress, template=views._PRESS):
+            pass
+
+        Press.responder = responder
+
+        async def edited(interaction, **options):
+            second.user, second.guild_id = interaction.user, interaction.guild_id
+            await Press(discord.ui.Button(custom_id=custom_id)).callback(second)
+            return await edit(interaction, **options)
+
+        monkeypatch.setattr(discord.Interaction, "edit_original_response", edited)
+        await home.owner.click(message, label="Errors")
+        second.response.defer.assert_awaited_once_with()
+        second.response.edit_message.assert_not_awaited()
+        assert "ValueError" in home.channel.last_message.embeds[0].description
+        assert buttons not in responder.open
 
 
 async def test_the_dashboard_is_offered_where_it_is_on_and_its_link_is_for_one_user(move_in):
