@@ -142,7 +142,7 @@ def distinct(alerts: Iterable[Alert]) -> list[tuple[Alert, int]]:
     for alert in active:
         if alert.rule == MANY or alert.group in groups:
             continue
-        if alert.rule in RULES and explained(_subject(alert), subjects - {_subject(alert)}):
+        if alert.rule in RULES and explained(_subject(alert), subjects):
             continue
         if alert.group:
             groups.add(alert.group)
