@@ -28,9 +28,9 @@ class LinkLike(Protocol):
     @property
     def type(self) -> str: ...  # noqa: D102 - as in ErrorLink
     @property
-    def message(self) -> str: ...  # noqa: D102
+    def message(self) -> str: ...  # noqa: D102 - as in ErrorLink
     @property
-    def frames(self) -> Sequence[FrameLike]: ...  # noqa: D102
+    def frames(self) -> Sequence[FrameLike]: ...  # noqa: D102 - as in ErrorLink
 
 
 def place_text(place: FrameLike | None) -> str:
