@@ -22,7 +22,7 @@ from cogmeter.query.records import Range
 from cogmeter.render.embeds.digest import digest_embed
 from cogmeter.render.embeds.report import report_embed
 from cogmeter_storage.base import StorageError
-from cogmeter_storage.model import DAY_US, HOUR_US
+from cogmeter_storage.model import DAY_US, HOUR_US, MINUTE_US
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -34,10 +34,11 @@ if TYPE_CHECKING:
 INTERVAL_S: Final = 600.0  # how often a job checks whether the weekly report is due
 DIGEST_INTERVAL_S: Final = 60.0  # its time is a setting
 KEY: Final = "weekly_report"  # of the stored state: "posted 2915", or "begun 2915" until Discord has confirmed it
-DIGEST_KEY: Final = "digest"  # the same with the number of the day on which it is due
+DIGEST_KEY: Final = "digest"  # the same with the minute since 1970 at which it is due
 WEEK_US: Final = 7 * DAY_US
 FIRST_US: Final = 4 * DAY_US + 8 * HOUR_US  # Monday, 1970-01-05, 08:00 UTC
 LATE_US: Final = {DAILY: 12 * HOUR_US, WEEKLY: 3 * DAY_US}  # a digest that was missed is posted up to then
+AHEAD_US: Final = DAY_US  # what a clock that was further ahead has posted does not count when it is right again
 SEARCHED: Final = 100  # messages of the channel that may be a post whose sending was interrupted
 
 _logger = logging.getLogger("cogmeter.cog")
@@ -73,6 +74,10 @@ class ScheduledPost:
         """Return the post that is due, or that was due last."""
         raise NotImplementedError
 
+    def due_us(self, number: int) -> int:
+        """Return when the post of this number is due."""
+        raise NotImplementedError
+
     async def run(self) -> None:
         """Post what is due. Never raises for an error of Discord or the store."""
         try:
@@ -88,11 +93,13 @@ class ScheduledPost:
         """Post the last period's message; on the first run only store the period, as there is nothing to post."""
         due, store = self.due(), self._monitor.store
         state, last = _read(await store.get_value(self.key))
+        if last is not None and last > due.number and self.due_us(last) - self._clock() <= AHEAD_US:
+            return  # that one was posted before the clock was set back, or before its time of day was changed
         if not self.wanted or self._monitor.settings.alert_channel_id is None:
             if last not in {None, due.number}:
                 await store.set_value(self.key, _written("posted", due.number))  # not later, when it is switched on
             return
-        if last is None or last > due.number or (due.late and last < due.number):  # later: the clock was ahead
+        if last is None or last > due.number or (due.late and last < due.number):  # later: the clock was far ahead
             await store.set_value(self.key, _written("posted", due.number))
         elif last < due.number:
             await self._post(due, begun=False)
@@ -144,7 +151,7 @@ class WeeklyReport(ScheduledPost):
     def due(self) -> Due:
         """Implement ScheduledPost.due."""
         week = (self._clock() - FIRST_US) // WEEK_US
-        until_us = FIRST_US + week * WEEK_US
+        until_us = self.due_us(week)
 
         async def build() -> CommandAnswer:
             span = Range(until_us - WEEK_US, until_us, "last 7 days")
@@ -152,6 +159,10 @@ class WeeklyReport(ScheduledPost):
             return CommandAnswer(report_embed(report, weekly=True))
 
         return Due(week, build)
+
+    def due_us(self, number: int) -> int:
+        """Implement ScheduledPost.due_us."""
+        return FIRST_US + number * WEEK_US
 
 
 class DigestPost(ScheduledPost):
@@ -183,7 +194,11 @@ class DigestPost(ScheduledPost):
         async def build() -> CommandAnswer:
             return await digest_answer(self._responder, span, alerts_of=alerts_of, kind=settings.digest)
 
-        return Due(period.day.toordinal(), build, late)
+        return Due(period.due_us // MINUTE_US, build, late)
+
+    def due_us(self, number: int) -> int:
+        """Implement ScheduledPost.due_us."""
+        return number * MINUTE_US
 
     def findings(self) -> list[Finding]:
         """Return the doctor's line about the digest; none if it is off."""

@@ -192,6 +192,25 @@ async def test_a_clock_that_was_ahead_delays_no_digest(posting):
         assert len(await at(home, MONDAY_US + DAY_US)) == 1
 
 
+async def test_a_clock_that_is_set_back_a_little_repeats_no_digest(posting):
+    async with posting(DIGEST="daily") as home:
+        await at(home, MONDAY_US - HOUR_US)
+        assert len(await at(home, MONDAY_US)) == 1
+        assert len(await at(home, MONDAY_US - MINUTE_US)) == 1
+        assert len(await at(home, MONDAY_US)) == 1
+        assert len(await at(home, MONDAY_US + DAY_US)) == 2
+
+
+async def test_a_digest_whose_time_of_day_is_changed_comes_at_the_new_one(posting, monkeypatch):
+    async with posting(DIGEST="daily") as home:
+        await at(home, MONDAY_US - HOUR_US)
+        assert len(await at(home, MONDAY_US)) == 1
+        later = home.monitor.settings.model_copy(update={"digest_time": "18:00"})
+        monkeypatch.setattr(home.monitor, "settings", later)
+        assert len(await at(home, MONDAY_US + HOUR_US)) == 1
+        assert len(await at(home, MONDAY_US + 9 * HOUR_US)) == 2
+
+
 async def test_without_a_channel_nothing_is_posted_and_the_doctor_says_so(move_in):
     async with move_in(PERFORMANCE_DIGEST="daily") as home:
         assert await at(home, MONDAY_US) == await at(home, MONDAY_US + DAY_US) == []

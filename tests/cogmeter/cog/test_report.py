@@ -115,6 +115,14 @@ async def test_the_report_of_a_week_is_posted_once_on_monday(weekly):
         assert await at(home, MONDAY_US + WEEK_US + HOUR_US) == 2
 
 
+async def test_a_clock_that_is_set_back_a_little_repeats_no_report(weekly):
+    async with weekly() as home:
+        await at(home, MONDAY_US - HOUR_US)
+        assert await at(home, MONDAY_US) == 1
+        assert await at(home, MONDAY_US - MINUTE_US) == 1
+        assert await at(home, MONDAY_US + MINUTE_US) == 1
+
+
 async def test_a_bot_that_was_down_on_monday_posts_later_and_only_the_last_week(weekly):
     async with weekly() as home:
         await at(home, MONDAY_US - HOUR_US)
