@@ -47,8 +47,8 @@ def _page(answer: UsageAnswer, title: str, limit: int) -> OutputPage:
     else:
         blocks = [
             LabelledValue("Runs", f"{answer.operations:,}"),
-            LabelledValue("Users", f"{answer.users:,}"),
-            LabelledValue("Servers", f"{answer.guilds:,}"),
+            LabelledValue("Users", _number(answer.users)),
+            LabelledValue("Servers", _number(answer.guilds)),
             _commands(answer, limit),
             Listing("Operations by hour (UTC)", heat_map(answer.heat_map, SHADES)),
         ]
@@ -68,6 +68,13 @@ def _page(answer: UsageAnswer, title: str, limit: int) -> OutputPage:
     return OutputPage(title, blocks)
 
 
+def _number(people: int | None) -> str:
+    """Return a number of people; a dash if nobody was counted."""
+    from cogmeter.render.formatting import NOTHING
+
+    return NOTHING if people is None else f"{people:,}"
+
+
 def _commands(answer: UsageAnswer, limit: int) -> Table:
     columns = [
         Column("command", flexible=True),
@@ -81,8 +88,8 @@ def _commands(answer: UsageAnswer, limit: int) -> Table:
         (
             one_line(one.name),
             f"{one.operations:,}",
-            f"{one.users:,}",
-            f"{one.guilds:,}",
+            _number(one.users),
+            _number(one.guilds),
             share(one.failures, one.operations) if one.failures else "",
             "" if one.last_used is None else timestamp(one.last_used),
         )

@@ -36,7 +36,7 @@ class UsedOperation:
     operation: str
     operations: int
     failures: int
-    people: DistinctCounts
+    people: DistinctCounts | None  # None: nobody was counted, as before the version that counts people
     last_us: int | None  # its last use, also before the range; None if it is not known
 
     @property
@@ -79,7 +79,7 @@ class Usage:
     """The use of a bot over a range. Numbers of people above 512 are estimates within 3%."""
 
     range: Range
-    people: DistinctCounts  # of all operations together
+    people: DistinctCounts | None  # of all operations together; None: there are some, and nobody was counted
     operations: list[UsedOperation]  # with operations in the range, the busiest first
     unused: list[UnusedCommand]  # the first registered first
     heat: list[list[int]]  # operations by weekday (Monday first) and hour, in UTC
@@ -123,16 +123,17 @@ async def usage(query: Query, span: Range) -> Usage:
     people = await store.usage.distinct(since_us, until_us, groups=groups)
     last_us = await store.usage.last_use(list(groups))
     operations = [
-        UsedOperation(series.service, series.operation, runs, failures, counts, last_us.get(series.id))
+        UsedOperation(series.service, series.operation, runs, failures, _known(counts), last_us.get(series.id))
         for series, runs, failures, counts in zip(known, *_by_group(totals), people, strict=True)
         if runs or counts.users
     ]
     operations.sort(key=lambda one: (-one.operations, one.service, one.operation))
     together = dict.fromkeys(groups, 0)
+    everybody = (await store.usage.distinct(since_us, until_us, groups=together) or [DistinctCounts(0, 0)])[0]
     counts = await store.usage.counts(since_us, until_us, [CONTEXT, LOCALE])
     return Usage(
         range=span,
-        people=(await store.usage.distinct(since_us, until_us, groups=together) or [DistinctCounts(0, 0)])[0],
+        people=_known(everybody) if operations else everybody,
         operations=operations,
         unused=await _unused(store, {series.operation for series in known if series.service == COMMANDS}),
         heat=_heat(await store.totals(since_us, until_us, groups=together, step_us=HOUR_US)),
@@ -140,6 +141,11 @@ async def usage(query: Query, span: Range) -> Usage:
         locales=_names_of(LOCALE, counts),
         audience=await _audience(store, span),
     )
+
+
+def _known(counts: DistinctCounts) -> DistinctCounts | None:
+    """Return the people of some operations; None if nobody was counted, as each operation has somebody."""
+    return counts if counts.users or counts.guilds else None
 
 
 def _by_group(totals: Totals) -> tuple[list[int], list[int]]:
@@ -181,7 +187,7 @@ async def people_of_operations(store: Store, since_us: int, until_us: int) -> li
     return [
         (series.service, series.operation, counts)
         for series, counts in zip(known, people, strict=True)
-        if counts.users or counts.guilds
+        if _known(counts) is not None
     ]
 
 

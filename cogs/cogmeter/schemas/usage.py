@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from cogmeter.query.records import Range
     from cogmeter.query.usage import AudienceStep, UnusedCommand, Usage, UsedOperation
 
-PEOPLE = "; an estimate within 3% above 512"
+PEOPLE = "; an estimate within 3% above 512; null if they were not counted then"
 
 
 class UsedOperationAnswer(Schema):
@@ -29,8 +29,8 @@ class UsedOperationAnswer(Schema):
     operations: int
     failures: int
     error_rate: Number = Field(description="Failures over operations, 0 to 1")
-    users: int = Field(description=f"Distinct users{PEOPLE}")
-    guilds: int = Field(description=f"Distinct guilds{PEOPLE}")
+    users: int | None = Field(description=f"Distinct users{PEOPLE}")
+    guilds: int | None = Field(description=f"Distinct guilds{PEOPLE}")
     last_used: Instant | None = Field(description="The last use, also before the range; null if it is not known")
 
     @classmethod
@@ -43,8 +43,8 @@ class UsedOperationAnswer(Schema):
             operations=used.operations,
             failures=used.failures,
             error_rate=rate(used.error_rate),
-            users=used.people.users,
-            guilds=used.people.guilds,
+            users=used.people and used.people.users,
+            guilds=used.people and used.people.guilds,
             last_used=utc_or_none(used.last_us),
         )
 
@@ -82,8 +82,8 @@ class UsageAnswer(Schema):
     time_range: TimeRange
     operations: int
     failures: int
-    users: int = Field(description=f"Distinct users of all commands together{PEOPLE}")
-    guilds: int = Field(description=f"Distinct guilds of all commands together{PEOPLE}")
+    users: int | None = Field(description=f"Distinct users of all commands together{PEOPLE}")
+    guilds: int | None = Field(description=f"Distinct guilds of all commands together{PEOPLE}")
     commands: list[UsedOperationAnswer] = Field(description="With operations in the range, the busiest first")
     unused: list[UnusedCommandAnswer] = Field(description="Registered commands that were never used")
     heat_map: list[list[int]] = Field(
@@ -102,8 +102,8 @@ class UsageAnswer(Schema):
             time_range=TimeRange.of(found.range),
             operations=found.runs,
             failures=found.failures,
-            users=found.people.users,
-            guilds=found.people.guilds,
+            users=found.people and found.people.users,
+            guilds=found.people and found.people.guilds,
             commands=[UsedOperationAnswer.of(used) for used in found.operations],
             unused=[UnusedCommandAnswer.of(command) for command in found.unused],
             heat_map=found.heat,

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from cogmeter.query.usage import register_commands
+from cogmeter.render.formatting import NOTHING
 from cogmeter_storage.usage import CONTEXT, JOINED, LOCALE, PeopleKind, UsageBatch, people_key
 
 
@@ -46,6 +47,14 @@ def test_json_has_the_fields_of_the_api_and_check_fails_for_an_unused_command(co
     document = json.loads(out)
     assert (code, document["users"], document["guilds"], document["commands"][0]["name"]) == (0, 3, 2, "/ask")
     assert cogmeter("usage", "--check")[0] == 1
+
+
+def test_people_who_were_not_counted_are_a_dash(cogmeter, seed, now_us):
+    seed([("discord.commands", "ask", now_us - 9, 5_000, 0, None, None)])
+    lines = cogmeter("usage")[1].splitlines()
+    assert {"Runs: 1", f"Users: {NOTHING}", f"Servers: {NOTHING}"} <= set(lines)
+    (command,) = [line.split() for line in lines if line.startswith("/ask")]
+    assert command[:4] == ["/ask", "1", NOTHING, NOTHING]
 
 
 def test_a_range_without_use_says_so(cogmeter, used):

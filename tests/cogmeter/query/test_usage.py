@@ -17,6 +17,7 @@ from cogmeter.query.usage import (
 )
 from cogmeter.render.embeds.usage import usage_embed
 from cogmeter.render.formatting import heat_map
+from cogmeter.schemas.usage import UsageAnswer
 from cogmeter_storage import open_store
 from cogmeter_storage.model import DAY_US, HOUR_US, MINUTE_US
 from cogmeter_storage.usage import CONTEXT, JOINED, LEFT, LOCALE, DistinctCounts, PeopleKind, UsageBatch, people_key
@@ -138,6 +139,17 @@ async def test_a_store_without_usage_has_an_empty_answer_on_every_surface(store)
     assert embed.description == "No command, component or reply was used in this period."
     assert not embed.fields
     assert await people_of_operations(store, *(WEEK.since_us, WEEK.until_us)) == []
+
+
+async def test_people_whom_an_earlier_version_did_not_count_are_unknown(store):
+    await store.append([[(1, MONDAY + HOUR_US, 10, 0, None, None)]], now_us=MONDAY + 2 * HOUR_US)
+    found = await usage(Query(store), WEEK)
+    assert ([one.people for one in found.operations], found.people) == ([None], None)
+    embed = usage_embed(found)
+    assert embed.description == "**1 run** of 1 command"
+    assert "user" not in embed.fields[0].value
+    answer = UsageAnswer.of(found)
+    assert (answer.users, answer.guilds, answer.commands[0].users, answer.commands[0].guilds) == (None,) * 4
 
 
 async def test_the_embed_names_commands_and_numbers_and_nobody(store):

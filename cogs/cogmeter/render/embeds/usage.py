@@ -62,11 +62,11 @@ def usage_embed(usage: Usage) -> discord.Embed:
     return fit(embed)
 
 
-def people_text(people: DistinctCounts) -> str:
+def people_text(people: DistinctCounts | None) -> str:
     """Return ``12 users in 3 servers``; an empty text if nobody is known."""
-    users = formatting.counted(people.users, "user")
-    if not people.users:
+    if people is None or not people.users:
         return ""
+    users = formatting.counted(people.users, "user")
     return f"{users} in {formatting.counted(people.guilds, 'server')}" if people.guilds else users
 
 

@@ -5,6 +5,7 @@ import time
 import numpy as np
 
 from cogmeter.query.usage import register_commands
+from cogmeter.render.formatting import NOTHING
 from cogmeter_storage.usage import CONTEXT, JOINED, LOCALE, PeopleKind, UsageBatch, people_key
 
 PAGE = "/performance/usage"
@@ -37,6 +38,16 @@ async def test_the_page_shows_commands_people_hours_places_and_what_nobody_uses(
     assert page.count('class="heat-0"') == 7 * 24 - 1
     assert "elsewhere, as a user" in page
     assert 'aria-current="page"' in page
+
+
+async def test_people_who_were_not_counted_are_a_dash(served):
+    async with served() as web:
+        now_us = time.time_ns() // 1000
+        (number,) = await web.monitor.store.series_ids([("discord.commands", "ask")])
+        await web.monitor.store.append([[(number, now_us, 1_000, 0, None, None)]], now_us=now_us)
+        page, document = (await web.get(PAGE)).text, (await web.get(API)).json()
+    assert f'<td class="number" data-label="Users" data-value="-1">{NOTHING}</td>' in page
+    assert (document["users"], document["commands"][0]["guilds"]) == (None, None)
 
 
 async def test_the_page_of_an_unused_bot_says_so(served):
