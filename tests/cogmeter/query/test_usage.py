@@ -10,6 +10,9 @@ from cogmeter.query.records import Range
 from cogmeter.query.usage import (
     REGISTERED,
     AudienceStep,
+    UnusedCommand,
+    Usage,
+    UsedOperation,
     people_of_operations,
     register_commands,
     registered_commands,
@@ -167,6 +170,20 @@ async def test_the_embed_names_commands_and_numbers_and_nobody(store):
     assert fields["Servers"].splitlines() == ["2 servers, 1.2 k members", "joined 2, left 1"]
     assert fields["Never used (1)"] == r"/new \*one\*"
     assert "Mon ··········█·············" in fields["Busiest hours (UTC)"]
+
+
+def test_an_embed_of_long_names_is_cut_between_them_and_counts_the_rest():
+    long = "_*x" * 40
+    used = [UsedOperation("discord.commands", f"{long}{number}", 7, 1, DistinctCounts(9, 9), 1) for number in range(30)]
+    unused = [UnusedCommand(f"{long}{number}", 1) for number in range(40)]
+    found = Usage(WEEK, DistinctCounts(9, 9), used, unused, [[1] * 24] * 7, {}, {}, [])
+    fields = {field.name: field.value for field in usage_embed(found).fields}
+    *lines, last = fields["Commands"].splitlines()
+    assert all(line.endswith("<t:0:R>") for line in lines)
+    assert last == f"and {30 - len(lines)} more"
+    *names, last = fields["Never used (40)"].split(", ")
+    assert all(name.endswith("…") for name in names)
+    assert last == f"and {40 - len(names)} more"
 
 
 async def test_people_by_operation_leave_out_what_nobody_used(store):

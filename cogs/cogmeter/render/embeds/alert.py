@@ -204,18 +204,18 @@ def _listed(members: Sequence[Alert]) -> str:
     return several([f"{look.icon} {subject(member)}: {measured(member.rule, member.worst)}" for look, member in looks])
 
 
-def several(lines: Sequence[str], limit: int = VALUE) -> str:
-    """Return as many whole lines as fit, and a last line with the number of those that do not."""
+def several(lines: Sequence[str], limit: int = VALUE, *, more: int = 0, separator: str = "\n") -> str:
+    """Return as many whole lines as fit, and a last line with the number of those that do not, and of ``more``."""
     shown: list[str] = []
     size = 0
     for number, line in enumerate(lines):
-        left = len(lines) - number
-        suffix = 0 if left == 1 else len(f"\nand {left} more")
-        if size + len(line) + 1 + suffix > limit:
-            return "\n".join([*shown, f"and {left} more"])
+        left = len(lines) - number + more
+        suffix = 0 if left == 1 else len(f"{separator}and {left} more")
+        if size + len(line) + len(separator) + suffix > limit:
+            return separator.join([*shown, f"and {left} more"])
         shown.append(line)
-        size += len(line) + 1
-    return "\n".join(shown)
+        size += len(line) + len(separator)
+    return separator.join([*shown, f"and {more} more"] if more else shown)
 
 
 def _marker(marker: Marker) -> str:

@@ -8,6 +8,7 @@ import discord
 
 from cogmeter.query.usage import CONTEXT_TITLES
 from cogmeter.render import formatting
+from cogmeter.render.embeds.alert import several
 from cogmeter.render.embeds.statistics import fit
 from cogmeter.render.escape import plain, when
 from cogmeter.render.palette import DisplayState
@@ -33,10 +34,8 @@ def usage_embed(usage: Usage) -> discord.Embed:
     )
     if usage.operations:
         lines = [_line(one) for one in usage.operations[:LISTED]]
-        more = len(usage.operations) - LISTED
-        embed.add_field(
-            name="Commands", value="\n".join([*lines, f"and {more} more"] if more > 0 else lines), inline=False
-        )
+        value = several(lines, more=len(usage.operations) - len(lines))
+        embed.add_field(name="Commands", value=value, inline=False)
         embed.add_field(
             name="Busiest hours (UTC)",
             value="```\n{}\n```".format("\n".join(formatting.heat_map(usage.heat, SHADES))),
@@ -51,13 +50,9 @@ def usage_embed(usage: Usage) -> discord.Embed:
     if text := audience_text(usage):
         embed.add_field(name="Servers", value=text)
     if usage.unused:
-        names = ", ".join(plain(command.label, 60) for command in usage.unused[:UNUSED])
-        more = len(usage.unused) - UNUSED
-        embed.add_field(
-            name=f"Never used ({len(usage.unused)})",
-            value=names + (f" and {more} more" if more > 0 else ""),
-            inline=False,
-        )
+        names = [plain(command.label, 60) for command in usage.unused[:UNUSED]]
+        value = several(names, more=len(usage.unused) - len(names), separator=", ")
+        embed.add_field(name=f"Never used ({len(usage.unused)})", value=value, inline=False)
     embed.set_footer(text="Whole hours in UTC. People above 512 are estimates within 3%; no ids are stored.")
     return fit(embed)
 

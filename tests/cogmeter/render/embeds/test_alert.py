@@ -269,15 +269,15 @@ def test_a_threshold_is_drawn_where_the_chart_has_its_unit(timeline, rule, drawn
     assert {name: getattr(chart, name) for name in nothing} == nothing | drawn
 
 
-@given(st.lists(st.text(min_size=1, max_size=300), max_size=40), st.integers(20, 1024))
-def test_a_list_keeps_to_its_limit_and_accounts_for_every_line(lines, limit):
+@given(st.lists(st.text(min_size=1, max_size=300), max_size=40), st.integers(20, 1024), st.integers(0, 999))
+def test_a_list_keeps_to_its_limit_and_accounts_for_every_line(lines, limit, more):
     lines = [line.replace("\n", " ").replace("\r", " ") or " " for line in lines]
-    said = several(lines, limit)
+    said = several(lines, limit, more=more)
     assert len(said) <= limit
     if said != "\n".join(lines):
         *kept, last = said.split("\n")
         assert kept == lines[: len(kept)]
-        assert last == f"and {len(lines) - len(kept)} more"
+        assert last == f"and {len(lines) - len(kept) + more} more"
 
 
 names = st.text(st.characters() | st.sampled_from("*_`[]()<>@\n\u202e"), max_size=300)
