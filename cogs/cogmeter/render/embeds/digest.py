@@ -51,9 +51,6 @@ def digest_embed(digest: Digest, picture: Picture | None, *, group: str, kind: s
     if errors := list(_errors(digest)):
         embed.add_field(name="Errors", value=several(errors), inline=False)
     embed.add_field(name=_alerts_title(digest.report), value=several(list(_alerts(digest.report))), inline=False)
-    if digest.report.advice:
-        advice = several([advice_line(advice) for advice in digest.report.advice[:LISTED]])
-        embed.add_field(name="Suggested thresholds", value=advice, inline=False)
     if picture is not None and picture.drawn:
         embed.set_image(url=f"attachment://{CHART_NAME}")
     elif picture is not None and picture.problem:
@@ -129,7 +126,7 @@ def _alerts_title(report: AlertReport) -> str:
 
 
 def _alerts(report: AlertReport) -> Iterator[str]:
-    """Yield the lines of the report on alerts: totals, rules, and what nobody acted on."""
+    """Yield the lines of the report on alerts: totals, suggested thresholds, rules, and what nobody acted on."""
     total = report.total
     if not total.fired:
         yield "No alerts in this period."
@@ -143,6 +140,7 @@ def _alerts(report: AlertReport) -> Iterator[str]:
     flaps = f", {formatting.exact(total.flaps)} flapping" if total.flaps else ""
     muted = f"{formatting.exact(total.muted)} muted"
     yield f"**{formatting.counted(total.fired, 'alert')}**: {acted}, {over}, {muted}{flaps}"
+    yield from (f"Suggested: {advice_line(advice)}" for advice in report.advice[:LISTED])
     yield from (fired_line(line) for line in report.lines[:LISTED])
     for line in report.ignored[:LISTED]:
         yield f"Resolved without action: {subject_of(line)}, {formatting.counted(line.fired, 'time')}"
