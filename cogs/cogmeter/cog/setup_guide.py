@@ -17,12 +17,14 @@ from discord.ui import DynamicItem, Item
 
 from cogmeter.alerts.review.proposals import proposals
 from cogmeter.alerts.thresholds.keys import LimitError, key_of
-from cogmeter.cog.options import MAX_CHOICES
+from cogmeter.cog.options import MAX_CHOICES, choices
 from cogmeter.cog.responder import CommandAnswer, Responder, UserError
 from cogmeter.cog.setup_menus import (
     CHANNEL,
     DASHBOARD,
     DIGEST,
+    OFF,
+    ON,
     PREFIX,
     ROLES,
     WATCHED,
@@ -71,11 +73,8 @@ def add(group: app_commands.Group, responder: Responder) -> None:
         if not await responder.access.admits(interaction):
             return []
         changes = responder.monitor.setting_changes
-        names = [*changes.changed, *(key.partition(":")[2] for key in changes.left_out)]
-        names = [ALL, *sorted(names)] if names else []
-        return [app_commands.Choice(name=cut(name, 100), value=name) for name in names if typed.lower() in name][
-            :MAX_CHOICES
-        ]
+        names = sorted([*changes.changed, *(key.partition(":")[2] for key in changes.left_out)])
+        return await choices([ALL, *names] if names else [], typed)
 
     @group.command(name="setup", description="Set up alerts, access and the dashboard, step by step")
     @app_commands.describe(reset="Reset a setting that was changed here, or: all")
@@ -175,7 +174,7 @@ class SetupPress:
             await self._channel_step(),
             self._roles_step(),
             self._watch_step(),
-            *self._digest_step(),
+            self._digest_step(),
             self._thresholds_step(thresholds),
             self._dashboard_step(),
             SetupStep("Try it", "send a test alert, and record a test error for `/" + self._group + " errors`.", OPEN),
@@ -213,9 +212,13 @@ class SetupPress:
         """Post the digest as often as chosen."""
         return await self._change({DIGEST: self._values[0]})
 
-    async def dashboard(self) -> CommandAnswer:
-        """Switch the dashboard on, or off."""
-        return await self._change({DASHBOARD: stored_text(not self._monitor.settings.analytics_dashboard)})
+    async def dashboard_on(self) -> CommandAnswer:
+        """Switch the dashboard on."""
+        return await self._change({DASHBOARD: stored_text(True)})
+
+    async def dashboard_off(self) -> CommandAnswer:
+        """Switch the dashboard off."""
+        return await self._change({DASHBOARD: stored_text(False)})
 
     async def proposals(self, note: str = "") -> CommandAnswer:
         """Return the proposed thresholds, with a menu to use them."""
@@ -280,8 +283,8 @@ class SetupPress:
         """
         overrides = await self._monitor.store.alerting.overrides()
         fields = {key.partition(":")[2] for key in overrides if is_setting(key)}
-        chosen = self._values[0].strip().lower().removeprefix("performance_")
-        names = fields if chosen == ALL else fields & {chosen}
+        chosen = self._values[0].strip().lower()
+        names = fields if chosen == ALL else {field for field in fields if chosen in _names(field)}
         if not names:
             raise UserError(f"{plain(self._values[0], 60)} is not changed in chat. There is nothing to reset.")
         await self._store(dict.fromkeys(names))
@@ -323,9 +326,9 @@ class SetupPress:
         text = f"all but: {'; '.join(off)}." if off else "every surface of the bot."
         return SetupStep("Watched", text)
 
-    def _digest_step(self) -> list[SetupStep]:
-        value = getattr(self._monitor.settings, DIGEST, None)
-        return [] if value is None else [SetupStep("Digest", f"{value}.", OPEN if value == "off" else DONE)]
+    def _digest_step(self) -> SetupStep:
+        often = self._monitor.settings.digest
+        return SetupStep("Digest", f"{often}.", OPEN if often == "off" else DONE)
 
     def _thresholds_step(self, changed: int) -> SetupStep:
         text = f"{counted(changed, 'threshold')} changed." if changed else "the documented ones apply."
@@ -354,6 +357,11 @@ def _name(field: str) -> str:
     return env_name(field) if field in Settings.model_fields else setting_key(field)
 
 
+def _names(field: str) -> set[str]:
+    """Return what a user may type for a setting, in lower case."""
+    return {field, f"performance_{field}", _name(field).lower()}
+
+
 # The action of every component.
 ACTIONS: Final[dict[str, Press]] = {
     "channel": SetupPress.channel,
@@ -362,7 +370,8 @@ ACTIONS: Final[dict[str, Press]] = {
     "digest": SetupPress.digest,
     "thresholds": SetupPress.proposals,
     "use": SetupPress.use,
-    "dashboard": SetupPress.dashboard,
+    f"dashboard-{ON}": SetupPress.dashboard_on,
+    f"dashboard-{OFF}": SetupPress.dashboard_off,
     "test-alert": SetupPress.test_alert,
     "test-error": SetupPress.test_error,
     "changes": SetupPress.changes,

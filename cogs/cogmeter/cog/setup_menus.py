@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 PREFIX: Final = "cogmeter:setup:"
 CHANNEL, ROLES, DASHBOARD, DIGEST = "alert_channel_id", "ops_role_ids", "analytics_dashboard", "digest"
+ON, OFF = "on", "off"
 WATCHED: Final = [field for field in Settings.model_fields if field.startswith("watch_")][:MAX_CHOICES]
 CHANNEL_TYPES: Final = [
     discord.ChannelType.text,
@@ -61,20 +62,19 @@ def menus(settings: Settings, guild: discord.Guild) -> list[Item[Any]]:
             most=len(WATCHED),
         ),
     ]
-    if DIGEST in Settings.model_fields:
-        chosen = getattr(settings, DIGEST)
-        names = get_args(Settings.model_fields[DIGEST].annotation)
-        options = [discord.SelectOption(label=f"Digest: {name}", value=name, default=name == chosen) for name in names]
-        items.append(select("digest", "Digest", options, most=1))
-    return items
+    names = get_args(Settings.model_fields[DIGEST].annotation)
+    options = [
+        discord.SelectOption(label=f"Digest: {name}", value=name, default=name == settings.digest) for name in names
+    ]
+    return [*items, select("digest", "Digest", options, most=1)]
 
 
 def buttons(settings: Settings, changed: int) -> list[Item[Any]]:
     """Return the buttons below the menus; ``changed`` settings can be reset."""
-    on = settings.analytics_dashboard
+    wanted = OFF if settings.analytics_dashboard else ON
     always = [
         button("Thresholds", "thresholds"),
-        button(f"Dashboard {'off' if on else 'on'}", "dashboard"),
+        button(f"Dashboard {wanted}", f"dashboard-{wanted}"),  # what a press does, whatever was changed meanwhile
         button("Test alert", "test-alert", discord.ButtonStyle.primary),
         button("Test error", "test-error"),
     ]

@@ -12,7 +12,7 @@ import cogmeter
 from cogmeter.alerts.model import Subject
 from cogmeter.cog import setup_guide
 from cogmeter.cog.responder import REFUSED
-from cogmeter.cog.setup_menus import DIGEST, WATCHED, what_is_watched
+from cogmeter.cog.setup_menus import WATCHED, what_is_watched
 from cogmeter.query.query import now_us
 from cogmeter.settings import Settings
 from cogmeter_storage import Outcome, StorageError
@@ -45,6 +45,12 @@ def note(message):
 def said(result):
     """The texts that only the user sees."""
     return [message.content for message in [result.response, *result.followups] if message and message.content]
+
+
+def free_port():
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        return free.getsockname()[1]
 
 
 async def overrides(home):
@@ -122,7 +128,7 @@ async def test_roles_give_access_at_once_and_only_owners_may_choose_them(move_in
         assert result.response.content == setup_guide.OWNERS_ONLY
         await choose(home, message, "roles")
         assert "setting:ops_role_ids" not in await overrides(home)
-        assert said(await click(home, own, "dashboard", who=helper))[0].startswith("This is for the bot's owner")
+        assert said(await click(home, own, "dashboard-on", who=helper))[0].startswith("This is for the bot's owner")
 
 
 async def test_only_what_is_chosen_is_watched(move_in):
@@ -137,7 +143,6 @@ async def test_only_what_is_chosen_is_watched(move_in):
         assert await overrides(home) == {}  # the configured value is no change
 
 
-@pytest.mark.skipif(DIGEST not in Settings.model_fields, reason="there is no digest in this version")
 async def test_the_digest_is_chosen(move_in):
     async with move_in() as home:
         message = await opened(home)
@@ -150,20 +155,29 @@ async def test_the_digest_is_chosen(move_in):
 
 
 async def test_the_dashboard_is_switched_on_and_off(move_in):
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    port = free_port()
     async with move_in(PERFORMANCE_DASHBOARD_PORT=port) as home, aiohttp.ClientSession() as session:
         message = await opened(home)
-        await click(home, message, "dashboard")
+        await click(home, message, "dashboard-on")
         address = f"http://localhost:{port}/performance"
         assert f"on at {address}" in steps(message)["Dashboard"]
         async with session.get(address) as page:
             assert page.status == 200
-        await click(home, message, "dashboard")
+        await click(home, message, "dashboard-off")
         assert steps(message)["Dashboard"].endswith("off.")
         with pytest.raises(aiohttp.ClientConnectorError):
             await session.get(address)
+
+
+async def test_two_owners_who_switch_the_dashboard_on_do_not_switch_it_off(move_in):
+    async with move_in(PERFORMANCE_DASHBOARD_PORT=free_port()) as home:
+        first, second = await opened(home), await opened(home)
+        await click(home, first, "dashboard-on")
+        await click(home, second, "dashboard-on")
+        assert home.monitor.settings.analytics_dashboard is True
+        assert await overrides(home) == {"setting:analytics_dashboard": "true"}
+        await home.owner.slash(home.channel, "perf setup", reset="ENABLE_ANALYTICS_DASHBOARD")
+        assert await overrides(home) == {}
 
 
 async def test_a_test_alert_and_a_test_error_arrive_and_are_marked(move_in):
@@ -205,8 +219,8 @@ async def test_the_command_resets_too(move_in):
         await home.monitor.setting_changes.change({"alert_window": "60", "alert_cooldown": "9"}, "ada")
         choices = await home.owner.autocomplete(home.channel, "perf setup", "reset", "alert")
         assert [choice["value"] if isinstance(choice, dict) else choice.value for choice in choices] == [
-            "alert_cooldown",
             "alert_window",
+            "alert_cooldown",
         ]
         assert await home.stranger.autocomplete(home.channel, "perf setup", "reset", "alert") == []
         message = await opened(home, reset="PERFORMANCE_ALERT_WINDOW")
