@@ -12,7 +12,7 @@ from cogmeter.render.escape import plain, when
 from cogmeter.render.palette import DisplayState
 from cogmeter.settings import env_name
 from cogmeter.times import SECOND_US, iso
-from cogmeter.web.server.login_codes import audit
+from cogmeter.web.server.login_codes import SESSION_S, audit
 
 if TYPE_CHECKING:
     from discord import app_commands
@@ -21,8 +21,8 @@ if TYPE_CHECKING:
 
 TITLE: Final = "Dashboard"
 OFF: Final = (
-    "The dashboard is off. Set `ENABLE_ANALYTICS_DASHBOARD=true` in `.env` and restart the bot. It is then at"
-    " <http://localhost:{port}/performance> on the machine on which the bot runs."
+    "The dashboard is off. Switch it on in `/{group} setup`, or set `ENABLE_ANALYTICS_DASHBOARD=true` in `.env` and"
+    " restart the bot. It is then at <http://localhost:{port}/performance> on the machine on which the bot runs."
 )
 
 
@@ -42,7 +42,7 @@ async def send_link(responder: Responder, interaction: discord.Interaction) -> N
 async def _link(responder: Responder, user: discord.abc.User) -> CommandAnswer:
     settings, servers = responder.monitor.settings, responder.servers
     if not settings.analytics_dashboard or servers is None:
-        return _answer(OFF.format(port=settings.dashboard_port), DisplayState.NEUTRAL)
+        return _answer(OFF.format(group=settings.command_group, port=settings.dashboard_port), DisplayState.NEUTRAL)
     link = servers.dashboard_link(user.id, user.display_name)
     if link is None:
         findings = [finding for finding in servers.findings() if not finding.well]
@@ -58,8 +58,8 @@ def _lines(link: DashboardLink) -> list[str]:
     lines = [f"<{link.url}>"]
     if link.valid_until_us is not None:
         lines.append(
-            f"It works once and expires {when(link.valid_until_us)}. You then stay signed in for 12 hours in that"
-            " browser. Do not share it."
+            f"It works once and expires {when(link.valid_until_us)}. You then stay signed in for"
+            f" {SESSION_S // 3_600} hours in that browser. Do not share it."
         )
     if link.here:
         lines += [

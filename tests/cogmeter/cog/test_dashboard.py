@@ -138,7 +138,7 @@ async def test_without_a_token_the_link_needs_no_code(move_in, dashboard, port):
 async def test_a_dashboard_that_is_off_is_explained(move_in):
     async with move_in() as home:
         text = await requested(home)
-    assert "Set `ENABLE_ANALYTICS_DASHBOARD=true`" in text
+    assert "Switch it on in `/perf setup`, or set `ENABLE_ANALYTICS_DASHBOARD=true`" in text
 
 
 async def test_a_dashboard_that_could_not_start_is_explained(move_in, dashboard):
