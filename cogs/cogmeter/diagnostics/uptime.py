@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 KEY: Final = "uptime"
 DAYS: Final = 90
 TOLERATED_US: Final = 60_000_000  # a restart or reconnect of this length is no downtime
+AHEAD_US: Final = DAY_US  # a record that ends further in the future is of a clock that was wrong
 FIRED: Final = (AlertState.FIRING, AlertState.ACKNOWLEDGED)
 
 
@@ -70,7 +71,9 @@ def advance(
     A gap between two of them is downtime if it is longer than the interval of the samples and TOLERATED_US.
     ``degraded`` are the times of critical alerts, which may overlap. Only the last DAYS days are kept.
     """
-    if record.until_us is not None and record.until_us > now_us:  # the clock was ahead
+    if record.until_us is not None and record.until_us > now_us:
+        if record.until_us - now_us <= AHEAD_US:
+            return record  # the clock was set back: this time is counted already
         record = replace(record, until_us=now_us)
     merged, days = _merged(degraded), dict(record.days)
     until_us, up = record.until_us, record.up
@@ -181,13 +184,15 @@ class Uptime:
         """
         store, settings, end_us = self._monitor.store, self._monitor.settings, now_us()
         record = UptimeRecord.load(await store.get_value(KEY)) if self._record is None else self._record
+        interval_us = int(settings.sample_interval * 1e6)
+        if record.until_us is not None and record.until_us > end_us:
+            record = advance(record, [], end_us, interval_us=interval_us)
         first_us = end_us - int(min(settings.retention_hours * HOUR_US, DAYS * DAY_US))
-        since_us = min(end_us, first_us if record.until_us is None else record.until_us + 1)
+        since_us = first_us if record.until_us is None else max(record.until_us + 1, end_us - DAYS * DAY_US)
         degraded = await _degraded(store, since_us, end_us)
         while since_us < end_us:  # by day: a day of samples every 15 s is 5,760 rows
             part_us = min(since_us + DAY_US, end_us)
             seen_us = await _seen_us(store, since_us, part_us)
-            interval_us = int(settings.sample_interval * 1e6)
             record = advance(record, seen_us, part_us, interval_us=interval_us, degraded=degraded)
             since_us = part_us
         self._record = record

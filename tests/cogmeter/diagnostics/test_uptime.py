@@ -114,6 +114,14 @@ def test_after_a_clock_that_was_ahead_the_record_continues_at_the_present():
     assert set(record.days) == {DAY}
 
 
+def test_a_clock_that_is_set_back_a_little_counts_no_time_twice():
+    ahead = advanced(UptimeRecord(), every(MIDNIGHT_US, MIDNIGHT_US + 2 * HOUR_US), MIDNIGHT_US + 2 * HOUR_US)
+    assert advanced(ahead, [], MIDNIGHT_US + HOUR_US) == ahead
+    seen_us = every(MIDNIGHT_US + 2 * HOUR_US + INTERVAL_US, MIDNIGHT_US + 3 * HOUR_US)
+    record = advanced(ahead, seen_us, MIDNIGHT_US + 3 * HOUR_US)
+    assert record.days == {DAY: DayUptime(DAY, 3 * HOUR_US)}
+
+
 @given(st.lists(st.integers(0, 3 * 24 * 60), unique=True, min_size=1), st.integers(0, 20))
 def test_in_pieces_it_is_the_same_as_at_once(minutes, cuts):
     seen_us = [MIDNIGHT_US + minute * MINUTE_US for minute in sorted(minutes)]
@@ -215,6 +223,31 @@ async def test_stored_samples_are_uptime_and_survive_their_removal(monitor, at):
     assert json.loads(await monitor.store.get_value(KEY))["up"]
     monitor.store.samples = nothing
     assert await Uptime(monitor, FakeHealth()).days() == days
+
+
+async def test_a_clock_that_was_days_ahead_does_not_stop_the_record(monitor, at):
+    await sampled(monitor.store, MIDNIGHT_US, MIDNIGHT_US + 2 * HOUR_US)
+    ahead = UptimeRecord(MIDNIGHT_US + 400 * DAY_US, up=True, days={DAY: DayUptime(DAY, HOUR_US)})
+    await monitor.store.set_value(KEY, ahead.dump())
+    found = Uptime(monitor, FakeHealth())
+    at(MIDNIGHT_US + HOUR_US)  # the clock is right again
+    assert (await found.days())[-1] == DayUptime(DAY, HOUR_US)
+    at(MIDNIGHT_US + 2 * HOUR_US)
+    assert (await found.days())[-1].observed_us == pytest.approx(2 * HOUR_US, abs=MINUTE_US)
+
+
+async def test_a_record_of_long_ago_is_continued_with_few_queries(monitor, at):
+    await monitor.store.set_value(KEY, UptimeRecord(DAY_US, up=True).dump())
+    queries = []
+
+    async def samples(names, *times):
+        queries.append(times)
+        return await nothing(names)
+
+    monitor.store.samples = samples
+    at(MIDNIGHT_US)
+    assert (await Uptime(monitor, FakeHealth()).days())[-2] == DayUptime(DAY - 1, DAY_US, DAY_US)
+    assert len(queries) <= DAYS
 
 
 async def nothing(names, *_):
