@@ -8,6 +8,7 @@ import discord
 from discord import app_commands
 from discord.ext import commands
 
+from cogmeter.watch.client import bot_of, tree_of
 from cogmeter.watch.names import fitted
 from cogmeter.watch.surface import own_module
 
@@ -18,10 +19,10 @@ if TYPE_CHECKING:
 def command_names(bot: discord.Client) -> set[str]:
     """Return the names of slash, context-menu, prefix and hybrid commands, without cogmeter's own and hidden ones."""
     found: list[Any] = []
-    if isinstance(bot, commands.Bot | commands.AutoShardedBot):
-        found += [command for command in bot.walk_commands() if not command.hidden and not _only_groups(command)]
-    tree = getattr(bot, "tree", None)
-    if isinstance(tree, app_commands.CommandTree):
+    prefixed, tree = bot_of(bot), tree_of(bot)
+    if prefixed is not None:
+        found += [command for command in prefixed.walk_commands() if not command.hidden and not _only_groups(command)]
+    if tree is not None:
         found += _of_tree(tree)
     return {fitted(command.qualified_name) for command in found if not own_module(getattr(command, "callback", None))}
 

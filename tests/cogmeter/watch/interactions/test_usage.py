@@ -158,5 +158,8 @@ async def test_the_registered_commands_have_the_names_of_their_operations():
         """A subcommand."""
 
     assert command_names(bot) == {"shop buy", "tell", "both", "local", "Report", "set language"}
-    assert command_names(discord.Client(intents=discord.Intents.none())) == set()
+    client = discord.Client(intents=discord.Intents.none())
+    assert command_names(client) == set()
+    app_commands.CommandTree(client).command(name="alone", description="x")(language.callback)  # no attribute has it
+    assert command_names(client) == {"alone"}
     await bot.close()
