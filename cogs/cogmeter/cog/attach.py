@@ -104,9 +104,10 @@ class Attachment:
         """Remove every hook and command and stop everything; buffered operations are stored first. Never raises."""
         self._stopped = True
         self._unhook()
-        if self._starting is not None and self._starting is not asyncio.current_task():
-            self._starting.cancel()
-            await asyncio.wait({self._starting})
+        starting = self._starting
+        if starting is not None and not starting.done() and starting is not asyncio.current_task():
+            starting.cancel()
+            await asyncio.wait({starting})
         async with self._lock:
             if self._installation is not None:
                 await self._installation.stop()

@@ -416,6 +416,17 @@ def test_attaching_before_a_loop_runs_needs_none():
     assert attachment.monitor.closed
 
 
+def test_a_client_is_detached_after_the_loop_of_its_start_has_ended():
+    client = TreeClient()
+    attachment = cogmeter.attach(client)
+    attachment._starting = ended = asyncio.new_event_loop().create_task(asyncio.sleep(0))
+    ended.get_loop().run_until_complete(ended)
+    ended.get_loop().close()
+    asyncio.run(attachment.stop())
+    assert not attachment._login.active
+    assert cogmeter.attach(client) is not attachment
+
+
 def test_the_package_alone_loads_neither_discord_nor_the_recorder():
     code = "import sys, cogmeter; print([n for n in ('discord', 'asyncio', 'cogmeter.recording') if n in sys.modules])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
