@@ -37,11 +37,10 @@ _RUN_EVENT: Final = getattr(getattr(discord.Client, "_run_event", None), "__code
 class MessageReply:
     """What one run of a message listener has sent so far."""
 
-    __slots__ = ("closed", "first_ns", "last_ns", "tasks")
+    __slots__ = ("first_ns", "last_ns", "tasks")
 
     def __init__(self) -> None:
         self.first_ns = self.last_ns = 0  # ends of the first and the last output, by time.perf_counter_ns; 0: none
-        self.closed = False  # it was recorded, or is not a reply
         self.tasks: ReplyTasks | None = None
 
 
@@ -89,7 +88,6 @@ class ReplyTasks:
 
 
 _OVER: Final = MessageReply()  # of a run that was recorded, or does not reply: later outputs are ignored
-_OVER.closed = True
 
 
 class Replies:
@@ -114,7 +112,7 @@ class Replies:
             if edit or at_ns - run.start_ns > LIFE_NS:
                 return
             reply = run.reply = MessageReply()
-        if reply.closed or (edit and not reply.first_ns):
+        if reply is _OVER or (edit and not reply.first_ns):
             return
         task = asyncio.current_task()
         if task is not None and (run.ended or not _is_listeners(task)) and not self._wait_for(task, run, reply):
