@@ -167,6 +167,11 @@ class Evaluator:
         self._loops = tuple(loops)
         self._grown = grown
 
+    def continue_samples(self, previous: Evaluator) -> None:
+        """Continue with what another evaluator of this process was passed by ``sampled``: gauges are not restored."""
+        self._gauges, self._loops = previous._gauges, previous._loops
+        self._grown = previous._grown
+
     def stepped(self, step_us: int) -> None:
         """Follow a step of the wall clock, so that the age of each count stays the same."""
         for part in (self._history, self._costs, self._errors, self._gauges, self._suppression, self.spending):

@@ -33,8 +33,7 @@ def schedule_jobs(monitor: Monitor) -> None:
     schedule.every(FOLD_INTERVAL_S, "roll-up", partial(fold, monitor))
     schedule.every(KEEP_INTERVAL_S, "baselines", monitor.alerting.keep)
     schedule.every(REGISTERED_INTERVAL_S, "registered commands", partial(note_commands, monitor))
-    if settings.alert_calibrate:
-        schedule.every(CALIBRATE_INTERVAL_S, "calibration", monitor.alerting.calibrate)
+    schedule.every(CALIBRATE_INTERVAL_S, "calibration", monitor.alerting.calibrate)  # does nothing while it is off
     schedule.every(settings.cleanup_interval_minutes * 60, "clean-up", partial(clean, monitor))
     if settings.heartbeat_url is not None:
         with monitor.parts.guard("heartbeat", "none is sent"):

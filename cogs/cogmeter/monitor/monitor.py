@@ -258,6 +258,7 @@ class Monitor(Answers):
         await self._begin_alerting()
 
     async def _begin_alerting(self) -> None:
+        previous = self.alerting if self._started else None
         self.chart_builder = ChartBuilder(
             self.charts, self.query, self.recorder.markers, self.settings, self.faults, gauges=lambda: self.gauges
         )
@@ -270,6 +271,8 @@ class Monitor(Answers):
             running=self._running_from,
             parts=self.parts,
         )
+        if previous is not None:
+            self.alerting.evaluator.continue_samples(previous.evaluator)
         await self.alerting.start()
 
     async def _end_alerting(self) -> None:

@@ -20,9 +20,14 @@ if TYPE_CHECKING:
 READ_AT_USE: Final = frozenset(
     {
         "ops_role_ids",
+        "alert_weekly_report",
+        "digest",
+        "digest_time",
+        "time_zone",
         "export_format",
         "metrics_namespace",
         "dashboard_refresh_interval",
+        "dashboard_url",
         "analytics_dashboard",
         "dashboard_port",
         "http_port",

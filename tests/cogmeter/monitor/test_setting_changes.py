@@ -6,6 +6,8 @@ import discord
 import pytest
 from discord.ext import commands
 
+from cogmeter.alerts.alerting import Alerting
+from cogmeter.alerts.measurement.gauges import MEMORY
 from cogmeter.alerts.model import Subject
 from cogmeter.alerts.review.threshold_changes import effective_limits
 from cogmeter.diagnostics.doctor import examine
@@ -144,9 +146,48 @@ async def test_surfaces_whose_settings_stay_the_same_are_kept(opened):
 async def test_what_is_read_at_its_use_rebuilds_nothing(opened):
     monitor = await opened()
     alerting = monitor.alerting
-    await monitor.setting_changes.change({"ops_role_ids": "2,1"}, "ada")
+    digest = {"digest": "daily", "digest_time": "08:00", "time_zone": "Europe/Berlin", "alert_weekly_report": "true"}
+    web = {"dashboard_url": "https://perf.example.com"}
+    await monitor.setting_changes.change({"ops_role_ids": "2,1", **digest, **web}, "ada")
     assert monitor.settings.ops_role_ids == {1, 2}
+    assert monitor.settings.digest == "daily"
     assert monitor.alerting is alerting
+
+
+async def test_commands_that_are_no_longer_recorded_are_still_no_replies(opened):
+    monitor = await opened()
+    await monitor.setting_changes.change({"watch_commands": "false"}, "ada")
+    (listeners,) = [surface for surface in monitor.watcher.surfaces if surface.name == "listeners"]
+    assert [event for event, _ in listeners.listeners] == ["on_command"]
+
+
+async def test_every_job_belongs_to_the_alerting_in_effect(opened, monkeypatch):
+    """A job that kept the one before would write into a store that the monitor has replaced since."""
+    monitor, ran = await opened(), []
+    monkeypatch.setattr(Alerting, "calibrate", lambda self: ran.append(self) or asyncio.sleep(0))
+    await monitor.setting_changes.change({"alert_calibrate": "false"}, "ada")
+    await asyncio.sleep(0)
+    ran.clear()  # it has run at the start of each
+    (job,) = [job for job in monitor.schedule.jobs if job.id == "calibration"]
+    await job.func()
+    assert ran == [monitor.alerting]
+
+
+async def test_a_change_forgets_no_sample(opened):
+    """Memory growth is found within six hours: an alert about it must not resolve because of a setting."""
+    monitor = await opened()
+    hour_us, began_us = 3_600_000_000, now_us() - 3 * 3_600_000_000
+    for at_us in range(began_us, began_us + 3 * hour_us, 60_000_000):
+        monitor.alerting.evaluator.sampled(at_us, {MEMORY: 1e6 * (at_us - began_us) / hour_us})
+
+    async def growth():
+        readings = await monitor.alerting.evaluator.evaluate(now_us())
+        return [reading for reading in readings if reading.subject.rule == "memory_growth"]
+
+    before = await growth()
+    assert before
+    await monitor.setting_changes.change({"alert_cooldown": "30"}, "ada")
+    assert await growth() == before
 
 
 async def test_listeners_learn_which_fields_changed(opened):

@@ -38,6 +38,7 @@ class Listeners(Surface):
 
     name = "listeners"
     setting = "watch_listeners"
+    reads = ("watch_commands",)
 
     def prepare(self) -> None:
         """Hook the client's method that starts every listener; it is looked up at each event."""
