@@ -47,7 +47,7 @@ class MessageReply:
 class ReplyTasks:
     """The tasks, other than the listener's own, that have sent something for a reply and have not ended."""
 
-    __slots__ = ("_ended", "_tasks", "arrived_ns", "error", "failed_ns", "reply", "run", "timer")
+    __slots__ = ("_ended", "_tasks", "arrived_ns", "error", "failed_ns", "own_ns", "reply", "run", "timer")
 
     def __init__(
         self, run: ListenerRun, reply: MessageReply, ended: Callable[[ReplyTasks, asyncio.Task[Any]], None]
@@ -57,6 +57,7 @@ class ReplyTasks:
         self.arrived_ns = _arrived_ns(run)  # the context variable is known here, and not when the bot shuts down
         self.error: BaseException | None = None  # that ended a task after the listener had ended
         self.failed_ns = 0
+        self.own_ns = 0  # end of the last output before the listener ended
         self.timer: asyncio.TimerHandle | None = None
         self._tasks: set[asyncio.Task[Any]] = set()
         self._ended: Callable[[asyncio.Task[Any]], None] | None = lambda task: ended(self, task)
@@ -147,6 +148,7 @@ class Replies:
                 return False
             reply = reply or MessageReply()
         elif error is None and tasks is not None and tasks.running:
+            tasks.own_ns = reply.last_ns
             return True
         self._close(run, tasks)
         until_ns = now_ns() if error is not None else reply.last_ns
@@ -154,10 +156,12 @@ class Replies:
         return True
 
     def expire(self) -> None:
-        """Forget replies whose tasks run for too long."""
+        """Leave tasks that run for too long; the reply is what was sent before its listener ended, if anything was."""
         until_ns = now_ns() - LIFE_NS
         for tasks in [tasks for tasks in self._waiting if tasks.run.ended and tasks.run.start_ns < until_ns]:
             self._close(tasks.run, tasks)
+            if tasks.own_ns:
+                self._record(tasks.run, tasks.arrived_ns, tasks.reply.first_ns, tasks.own_ns, None)
 
     def close(self) -> None:
         """Record the replies whose listener has ended, and leave all tasks."""

@@ -706,6 +706,43 @@ async def test_a_worker_that_serves_many_messages_is_no_reply(
     started[0].cancel()
 
 
+async def test_a_listener_that_replies_and_starts_a_worker_is_a_reply_without_what_the_worker_sends(
+    discord_server, ready_bot, watching, recorded, soon, monkeypatch
+):
+    workers, over, times = [], asyncio.Event(), []
+
+    async def play(message):
+        await message.channel.typing()
+        await over.wait()
+        await message.channel.send("next song")
+        await asyncio.sleep(60)
+
+    @ready_bot.listen()
+    async def on_message(message):
+        if not message.author.bot:
+            workers.append(asyncio.create_task(play(message)))
+            await discord_server.requested("POST /channels/{channel_id}/typing")
+            await message.channel.send("playing")
+            times.append(time.perf_counter())
+
+    async with watching(ready_bot, *SURFACES) as surfaces:
+        began = time.perf_counter()
+        await discord_server.say("play")
+        await discord_server.requested(SEND)
+        await discord_server.settled()
+        over.set()
+        await discord_server.requested(SEND, count=2)
+        await discord_server.settled()
+        assert recorded(REPLIES) == []
+        monkeypatch.setattr(module, "LIFE_NS", 0)
+        surfaces[3].sample()
+        assert len(surfaces[3]._replies) == 0
+    (reply,) = recorded(REPLIES)
+    assert reply.outcome is Outcome.OK
+    assert reply.duration_ms <= (times[0] - began) * 1000
+    workers[0].cancel()
+
+
 async def test_under_a_task_factory_a_reply_ends_with_its_listener(discord_server, ready_bot, watching, ends):
     ready_bot.add_listener(greet, "on_message")
     loop = asyncio.get_running_loop()
