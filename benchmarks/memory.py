@@ -25,7 +25,7 @@ from collections import deque
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from timing import Goal, Spread, at_most, interleaved, missing, parser, row, sized
+from timing import Goal, Spread, at_most, difference, interleaved, missing, parser, row, sized
 
 if TYPE_CHECKING:
     from discord.ext import commands
@@ -249,7 +249,7 @@ def main() -> None:
     )
     peer = f"discord.py bot {Spread.of(results['plain']).median:.0f} MB"
     for variant in VARIANTS[1:]:
-        more = Spread.of(with_us - without for with_us, without in zip(results[variant], results["plain"], strict=True))
+        more = difference(results[variant], results["plain"])
         row(
             f"memory added, extension {variant}",
             f"{more.median:.1f} MB",

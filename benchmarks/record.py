@@ -14,7 +14,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from timing import Spread, at_most, interleaved, missing, parser, ratio, row, sized
+from timing import Spread, at_most, difference, interleaved, missing, parser, ratio, row, sized
 
 from cogmeter.recording.buffer import Buffer
 from cogmeter.recording.errors import STACKS_PER_MINUTE
@@ -290,7 +290,7 @@ def main() -> None:
     cases = {**our_cases(), **peers, **processors}
     timed = {name: lambda case=case: per_call(case) for name, case in cases.items()}
     results = interleaved(timed, sized(options, 301, 61, 2))
-    failing = Spread.of(a - b for a, b in zip(results[FAILING], results.pop(FAILING_ALONE), strict=True))
+    failing = difference(results[FAILING], results.pop(FAILING_ALONE))
     row(FAILING, f"{failing.median * 1e6:.1f} us above the failing call", goal=at_most(failing.median * 1e6, 60, " us"))
     del results[FAILING]
     yardstick = results.get(YARDSTICK)

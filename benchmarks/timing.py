@@ -79,6 +79,11 @@ def ratio(ours: Sequence[float], theirs: Sequence[float]) -> Spread:
     return Spread.of(mine / other for mine, other in zip(ours, theirs, strict=True))
 
 
+def difference(ours: Sequence[float], theirs: Sequence[float]) -> Spread:
+    """Return what ours cost above theirs, pair by pair of the same round."""
+    return Spread.of(mine - other for mine, other in zip(ours, theirs, strict=True))
+
+
 def seconds(work: Callable[[], object]) -> float:
     """Return the duration of one call in seconds."""
     start = time.perf_counter()

@@ -1,11 +1,9 @@
-"""Measure the CPU time per gateway event, interaction, logged error and HTTP request: without and with cogmeter.
+"""Measure the CPU time per gateway event, interaction and logged error: without and with cogmeter.
 
 Three bots run in one process on the loopback Discord, in turn, round by round, so that they see the same state of the
 machine. Events are passed to the connection's parsers, where the gateway's own would arrive. What cogmeter writes is
 flushed inside its own rounds, and counts. Answers to interactions use the loopback: the test server's work is included
 in all three. Messages are accepted without a request.
-
-HTTP requests go to a server in another process, in batches that alternate; each batch installs and removes the hooks.
 """
 
 from __future__ import annotations
@@ -13,11 +11,9 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import copy
-import gc
 import logging
 import os
 import random
-import subprocess
 import sys
 import tempfile
 import time
@@ -27,7 +23,7 @@ from typing import TYPE_CHECKING
 import discord
 import psutil
 from discord.ext import commands
-from timing import Spread, at_most, interleaved, missing, parser, row, sized
+from timing import Spread, at_most, difference, interleaved, missing, parser, row, sized
 
 from cogmeter import Recorder
 from cogmeter.recording import running
@@ -44,9 +40,7 @@ sys.path.append(str(Path(__file__).resolve().parent.parent / "tests"))
 VARIANTS = ("bare", "cogmeter", "argus")
 GROWTH_EVENTS = 200_000
 STACK = 20  # frames of a logged exception
-BATCH = 200  # requests before another variant has its turn
 QUESTION = "are you there"  # the message that the listener answers
-WARM = 50  # requests before them that are not measured
 
 
 async def drained() -> None:
@@ -271,118 +265,6 @@ async def logged(rounds: int, count: int) -> dict[str, list[float]]:
         )
 
 
-SERVER = """
-import asyncio
-from aiohttp import web
-
-async def answer(request):
-    return web.json_response({"answer": 42})
-
-async def main():
-    application = web.Application()
-    application.add_routes([web.get("/answer", answer)])
-    runner = web.AppRunner(application, access_log=None)
-    await runner.setup()
-    await web.TCPSite(runner, "127.0.0.1", 0).start()
-    print(runner.addresses[0][1], flush=True)
-    await asyncio.Event().wait()
-
-asyncio.run(main())
-"""
-
-
-@contextlib.contextmanager
-def another_host():
-    """Yield an address of an HTTP server in another process."""
-    with subprocess.Popen([sys.executable, "-c", SERVER], stdout=subprocess.PIPE, text=True) as process:
-        try:
-            yield f"http://127.0.0.1:{int(process.stdout.readline())}/answer"
-        finally:
-            process.terminate()
-
-
-@contextlib.asynccontextmanager
-async def requests_of(client: str):
-    """Yield a function that sends one request by a client and reads the answer."""
-    if client == "aiohttp":
-        import aiohttp
-
-        async with aiohttp.ClientSession() as session:
-
-            async def get(url: str) -> None:
-                async with session.get(url) as answer:
-                    await answer.read()
-
-            yield get
-    else:
-        import httpx
-
-        async with httpx.AsyncClient(trust_env=False) as session:
-            yield session.get
-
-
-def otel_switch():
-    """Return the context manager that switches OpenTelemetry's instrumentation of httpx on; None if it is missing."""
-    try:
-        from opentelemetry.instrumentation.httpx import HTTPXClientInstrumentor
-        from opentelemetry.sdk.trace import TracerProvider
-    except ImportError as error:
-        missing("OpenTelemetry's httpx instrumentation", error)
-        return None
-    instrumentor, provider = HTTPXClientInstrumentor(), TracerProvider()  # records spans, exports none
-
-    @contextlib.asynccontextmanager
-    async def switched_on():
-        instrumentor.instrument(tracer_provider=provider)
-        yield
-        instrumentor.uninstrument()
-
-    return switched_on
-
-
-@contextlib.asynccontextmanager
-async def watched_requests():
-    """Install the surface that watches requests, with a recorder of its own."""
-    from cogmeter.recording.recorder import Recorder
-    from cogmeter.settings import Settings
-    from cogmeter.watch.dependencies.http import HttpClients
-    from cogmeter.watch.interactions.tracker import InteractionTracker
-    from cogmeter.watch.surface import WatchContext
-
-    recorder = Recorder()
-    bot, settings = commands.Bot("!", intents=discord.Intents.none()), Settings(_env_file=None)
-    surface = HttpClients(WatchContext(bot, settings, recorder, InteractionTracker(recorder, slow_ms=1_000)))
-    await surface.install()
-    yield
-    await surface.remove()
-    assert len(recorder.buffer) == WARM + BATCH
-
-
-async def requested(rounds: int) -> dict[str, dict[str, list[float]]]:
-    """Return CPU microseconds per request by variant and client, one of each round."""
-    figures: dict[str, dict[str, list[float]]] = {}
-    variants = {"bare": contextlib.nullcontext, "cogmeter": watched_requests}
-    otel = otel_switch()
-    with another_host() as url:
-        for client in ("aiohttp", "httpx"):
-            if client == "httpx" and otel is not None:
-                variants["otel"] = otel
-            async with requests_of(client) as get:
-                for number in range(-5, rounds):
-                    for variant in random.sample(sorted(variants), len(variants)):
-                        async with variants[variant]():
-                            for _ in range(WARM):  # the interpreter specialises code again after a hook has changed
-                                await get(url)
-                            gc.collect()  # what the change has left is no cost of a request
-                            began = time.process_time()
-                            for _ in range(BATCH):
-                                await get(url)
-                            taken = (time.process_time() - began) / BATCH * 1e6
-                        if number >= 0:
-                            figures.setdefault(variant, {}).setdefault(client, []).append(taken)
-    return figures
-
-
 def main() -> None:
     options = parser(__doc__).parse_args()
     logging.disable(logging.WARNING)
@@ -392,21 +274,14 @@ def main() -> None:
         rounds, growth = sized(options, 30, 6, 1), sized(options, GROWTH_EVENTS, 0, 0)
         report_logged(asyncio.run(logged(sized(options, 30, 10, 1), sized(options, 5_000, 2_000, 100))))
         report(asyncio.run(measured(rounds, sized(options, 3_000, 2_000, 200), growth)))
-        report_requests(asyncio.run(requested(sized(options, 150, 30, 1))))
-
-
-def extra(figures, variant: str, name: str) -> Spread:
-    """Return what a variant costs above the bare bot of the same round."""
-    return Spread.of(mine - bare for mine, bare in zip(figures[variant][name], figures["bare"][name], strict=True))
 
 
 def report_logged(figures: dict[str, list[float]]) -> None:
     for suffix, words, limit in (("", "", 5.0), (" with a stack", f" with a stack of {STACK} frames", None)):
-        bare = Spread.of(figures[f"bare{suffix}"])
-        pairs = zip(figures[f"hooked{suffix}"], figures[f"bare{suffix}"], strict=True)
-        more = Spread.of(hooked - without for hooked, without in pairs)
+        bare = figures[f"bare{suffix}"]
+        more = difference(figures[f"hooked{suffix}"], bare)
         goal = at_most(more.median, limit, " us") if limit else None
-        row(f"watch: us more per logged error{words}", f"{more:.1f}, bare {bare.median:.1f}", goal=goal)
+        row(f"watch: us more per logged error{words}", f"{more:.1f}, bare {Spread.of(bare).median:.1f}", goal=goal)
 
 
 def report(figures) -> None:
@@ -417,24 +292,16 @@ def report(figures) -> None:
         ("interaction", "us more per interaction, storing included", 40.0),
         ("answered", "us more per answered interaction, loopback included", None),
     ):
-        ours, bare = extra(figures, "cogmeter", name), Spread.of(figures["bare"][name])
-        peer = f"argus-dpy {extra(figures, 'argus', name):.1f}" if "argus" in figures else ""
-        goal = at_most(ours.median, limit, " us") if limit else None
-        row(f"watch: {words}", f"{ours:.1f}, bare {bare.median:.0f}", peer=peer, goal=goal)
-    ours = figures["cogmeter"]
-    more = Spread.of(reply - run for reply, run in zip(ours["replied"], ours["not known"], strict=True))
+        bare = figures["bare"][name]
+        more = difference(figures["cogmeter"][name], bare)
+        peer = f"argus-dpy {difference(figures['argus'][name], bare):.1f}" if "argus" in figures else ""
+        goal = at_most(more.median, limit, " us") if limit else None
+        row(f"watch: {words}", f"{more:.1f}, bare {Spread.of(bare).median:.0f}", peer=peer, goal=goal)
+    more = difference(figures["cogmeter"]["replied"], figures["cogmeter"]["not known"])
     goal = at_most(more.median, 10.0, " us")
     row("watch: us more per answered message than for a run of a listener", f"{more:.1f}", goal=goal)
     for grown in figures["cogmeter"].get("growth_mb", []):
         row(f"watch: MB more after {GROWTH_EVENTS:,} events", f"{grown:.1f}", goal=at_most(grown, 10, " MB"))
-
-
-def report_requests(figures) -> None:
-    for client in ("aiohttp", "httpx"):
-        ours, bare = extra(figures, "cogmeter", client), Spread.of(figures["bare"][client])
-        peer = f"OpenTelemetry {extra(figures, 'otel', client):.1f}" if client in figures.get("otel", {}) else ""
-        goal = at_most(ours.median, 15.0, " us")
-        row(f"watch: us more per request of {client}", f"{ours:.1f}, bare {bare.median:.0f}", peer=peer, goal=goal)
 
 
 if __name__ == "__main__":
