@@ -28,6 +28,10 @@ if TYPE_CHECKING:
     Call = Callable[..., Coroutine[Any, Any, Any]]
 
 NOT_STARTED: Final = "cogmeter could not start; the bot runs without it: %s"
+ANOTHER_LOOP: Final = (
+    "cogmeter stopped, because the client logs in again on another event loop; the bot runs without it. Create a new "
+    "client for each asyncio.run(), or close this one first"
+)
 
 _attached: Final[WeakKeyDictionary[discord.Client, ref[Attachment]]] = WeakKeyDictionary()
 _logger = logging.getLogger("cogmeter")
@@ -68,6 +72,7 @@ class Attachment:
         """
         self.error: Exception | None = None  # why it could not start
         self._client = client
+        self._loop: asyncio.AbstractEventLoop | None = None  # on which it was started
         self._starting: asyncio.Task[None] | None = None
         self._started = asyncio.Event()  # or failed, or stopped
         self._lock = asyncio.Lock()  # starting or stopping
@@ -130,12 +135,14 @@ class Attachment:
         self._starting = detached(self._start(), name="cogmeter-start")
 
     async def _start(self) -> None:
-        """Start the monitor. An error is logged, and never raised to the host."""
+        """Start the monitor, once. An error is logged, and never raised to the host."""
         async with self._lock:
-            installation = self._installation
-            if installation is None or self._stopped:
+            installation, loop = self._installation, asyncio.get_running_loop()
+            if installation is None or self._stopped or self._loop is loop:
                 return
-            self._login.remove()
+            if self._loop is not None:
+                await self._abandon(installation)
+                return
             try:
                 await installation.start()
             except Exception as error:  # noqa: BLE001 - the host's login goes on
@@ -143,7 +150,18 @@ class Attachment:
                 await installation.stop()
             else:
                 installation.monitor.on_stop(self._end)
+                self._loop = loop
             self._started.set()
+
+    async def _abandon(self, installation: Installation) -> None:
+        """Release a monitor whose event loop has ended: it cannot run on another one."""
+        self._stopped = True
+        self._unhook()
+        _logger.error(ANOTHER_LOOP)
+        try:
+            await installation.abandon()
+        except Exception:
+            _logger.exception("A part of cogmeter could not be released")
 
     def _fail(self, error: Exception) -> None:
         self.error = error

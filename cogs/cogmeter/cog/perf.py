@@ -90,6 +90,13 @@ class Installation:
         await self.monitor.stop()
         await self.registration.end()  # of a monitor that did not start
 
+    async def abandon(self) -> None:
+        """Remove the commands and release everything after the event loop has ended."""
+        try:
+            await self._remove()
+        finally:
+            await self.monitor.abandon()
+
     async def _add(self) -> None:
         parts = self.monitor.parts
         self.monitor.reporters.append(self.registration.findings)

@@ -94,10 +94,10 @@ class Registration:
 
     async def end(self) -> None:
         """Cancel the registration and remove the group from the tree."""
-        if self._task is not None:
+        if self._task is not None and not self._task.done():
             self._task.cancel()
             await asyncio.gather(self._task, return_exceptions=True)
-            self._task = None
+        self._task = None
         for hook in reversed(self._hooks):
             hook.remove()
         self._hooks = []

@@ -17,7 +17,7 @@ from discord.ext import commands
 from loopback import Loopback
 
 import cogmeter
-from cogmeter.cog.attach import NOT_STARTED
+from cogmeter.cog.attach import ANOTHER_LOOP, NOT_STARTED
 from cogmeter.cog.responder import REFUSED, owners_of
 from cogmeter.diagnostics.doctor import examine
 from cogmeter.monitor.claim import RecorderInUseError
@@ -425,6 +425,33 @@ def test_a_client_is_detached_after_the_loop_of_its_start_has_ended():
     asyncio.run(attachment.stop())
     assert not attachment._login.active
     assert cogmeter.attach(client) is not attachment
+
+
+def test_a_client_that_logs_in_again_on_another_loop_is_released_and_the_log_says_so(caplog):
+    """As by a script that calls ``asyncio.run(client.start(token))`` until the network is there."""
+    client = TreeClient()
+    before, failures = own_attributes(client), [OSError("no network")]
+    login = client.login
+
+    async def first_fails(token: str) -> None:
+        if failures:
+            raise failures.pop()
+        await login(token)
+
+    client.login = first_fails
+    attachment = cogmeter.attach(client)
+    with pytest.raises(OSError, match="no network"):
+        asyncio.run(client.login("token"))
+    assert GROUP in {command.name for command in client.tree.get_commands()}
+
+    async def run() -> None:
+        async with Loopback() as server, server.running(client):
+            assert ANOTHER_LOOP in caplog.messages
+            del client.before_identify_hook  # the loopback's
+            assert own_attributes(client) == {**before, "client.login": first_fails}
+            await attachment.stop()
+
+    asyncio.run(run())
 
 
 def test_the_package_alone_loads_neither_discord_nor_the_recorder():
