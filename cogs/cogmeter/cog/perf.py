@@ -129,6 +129,7 @@ class Installation:
         views.remove(self._client)
         setup_guide.remove(self._client)
         await self._responder.close()
+        self.monitor.setting_changes.listeners.clear()  # they would start the servers again
         await self.servers.stop()
 
     async def _on_ready(self) -> None:

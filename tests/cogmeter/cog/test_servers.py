@@ -61,3 +61,23 @@ async def test_fifty_reloads_under_open_streams_leave_the_same_servers_and_the_u
         await asyncio.sleep(0)
         assert sockets() == before
         assert psutil.Process().num_fds() <= files
+
+
+async def test_a_change_that_ends_after_the_unload_opens_no_port(move_in, monkeypatch):
+    port = free_port()
+    async with move_in(PERFORMANCE_HTTP_PORT=port) as home:
+        cog, reached, unloaded = home.bot.get_cog("cogmeter"), asyncio.Event(), asyncio.Event()
+        read = cog.monitor.setting_changes.read
+
+        async def read_late():
+            await read()
+            reached.set()
+            await unloaded.wait()
+
+        monkeypatch.setattr(cog.monitor.setting_changes, "read", read_late)
+        changing = asyncio.create_task(cog.monitor.setting_changes.change({"analytics_dashboard": "true"}, "ada"))
+        await reached.wait()
+        await home.bot.unload_extension("cogmeter.cog")
+        unloaded.set()
+        await changing
+        assert cog.servers.addresses == []
