@@ -57,7 +57,7 @@ def memory_limit(snapshot: Snapshot, limits: RuleLimits) -> Iterator[Reading]:
     subject = MEMORY_LIMIT.subject()
     limit = limits.of(subject)
     per_second, seconds = snapshot.gauges.rapid_growth()
-    if not limit.threshold or not per_second:
+    if not per_second:
         return
     memory, allowed = snapshot.gauges.values[MEMORY], snapshot.gauges.values[MEMORY_LIMIT_BYTES]
     share = (memory + AHEAD_S * per_second) / allowed
