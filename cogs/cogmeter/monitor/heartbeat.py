@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Final
 from cogmeter.diagnosis import Finding
 from cogmeter.notifiers.base import NotifyError
 from cogmeter.notifiers.http import Http, Timeouts, refusal
+from cogmeter.settings.fields import PING, STATUS
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -23,8 +24,6 @@ if TYPE_CHECKING:
     from cogmeter.notifiers.http import HttpResponse
 
 FIELD: Final = "heartbeat_url"
-PING: Final = "{ping}"
-STATUS: Final = "{status}"
 TIMEOUTS: Final = Timeouts(answer_s=10.0)
 
 _REFUSED: Final = re.compile(r"not found|unknown|no such|invalid|rate limited|expired|disabled", re.IGNORECASE)

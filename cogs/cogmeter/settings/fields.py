@@ -9,7 +9,9 @@ from urllib.parse import urlsplit
 from pydantic import Field
 
 PREFIX = "PERFORMANCE_"
-PLACEHOLDERS: Final = ("{ping}", "{status}")  # of the heartbeat URL
+PING: Final = "{ping}"  # placeholders of the heartbeat URL
+STATUS: Final = "{status}"
+PLACEHOLDERS: Final = (PING, STATUS)
 _PLACEHOLDER: Final = re.compile(r"\{[\w.-]*\}")
 
 
