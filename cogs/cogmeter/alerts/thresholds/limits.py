@@ -44,11 +44,14 @@ class Limits:
         self.settings = settings
         self.calibration = calibration
         self.left_out: dict[str, str] = {}  # overrides of another version, and why each has no effect in this one
-        self._overrides: dict[Subject, dict[str, Any]] = {}  # a subject without service is the rule as a whole
+        # By rule, then by service and operation; an empty service is the rule as a whole.
+        self._overrides: dict[str, dict[tuple[str, str], dict[str, Any]]] = {}
         self._cache: dict[Subject, Limit] = {}
         self._columns: dict[str, Bounds] = {}
-        self._own: dict[str, NDArray[np.int64]] = {}
-        self._own_size = 0  # the number of series that ``_own`` is about
+        self._calibrates: dict[str, bool] = {}
+        self._own: dict[str, frozenset[tuple[str, str]]] = {}
+        self._own_places: dict[str, NDArray[np.int64]] = {}
+        self._own_size = 0  # the number of series that ``_own_places`` is about
         self.override(overrides)
 
     def of(self, subject: Subject) -> Limit:
@@ -62,14 +65,16 @@ class Limits:
 
     def override(self, overrides: Mapping[str, str]) -> None:
         """Replace all overrides; ``left_out`` names those that this version does not know."""
-        parsed: dict[Subject, dict[str, Any]] = {}
+        parsed: dict[str, dict[tuple[str, str], dict[str, Any]]] = {}
         self.left_out = {}
         for text, value in overrides.items():
             if is_setting(text):  # stored with the thresholds, and merged into ``settings``
                 continue
             try:
                 key = OverrideKey.parse(text)
-                parsed.setdefault(key.subject, {})[key.field] = checked_value(text, key, value)
+                names = (key.subject.service, key.subject.operation)
+                checked = checked_value(text, key, value)
+                parsed.setdefault(key.subject.rule, {}).setdefault(names, {})[key.field] = checked
             except LimitError as error:  # stored by another version
                 self.left_out[text] = str(error)
         self._overrides = parsed
@@ -98,39 +103,45 @@ class Limits:
 
     def explicit(self, rule: str, *fields: str) -> Iterator[Subject]:
         """Yield the services and operations for which one of these fields was set by name."""
-        for subject, fields_set in self._overrides.items():
-            if subject.rule == rule and subject.service and not fields_set.keys().isdisjoint(fields):
-                yield subject
+        for (service, operation), fields_set in self._overrides.get(rule, {}).items():
+            if service and not fields_set.keys().isdisjoint(fields):
+                yield Subject(rule, service, operation)
 
     def own(self, rule: str) -> Iterator[Subject]:
         """Yield the services and operations that have their own threshold: set by name, or calibrated."""
         yield from self.explicit(rule, THRESHOLD)
-        for subject in self.calibration or ():
-            if subject.rule == rule and self.calibrated(subject) is not None:
+        for subject in (self.calibration or ()) if self.calibrates(rule) else ():
+            if subject.rule == rule and self._untouched(subject):
                 yield subject
 
     def own_operations(self, rule: str, series: Sequence[tuple[str, str]]) -> NDArray[np.int64]:
         """Return the places of the series that have their own threshold; the list may only grow at its end."""
         if self._own_size != len(series):
-            self._own.clear()
+            self._own_places.clear()
             self._own_size = len(series)
-        if rule not in self._own:
-            subjects = {(one.service, one.operation) for one in self.own(rule) if one.operation}
-            places = [place for place, names in enumerate(series) if names in subjects] if subjects else []
-            self._own[rule] = np.array(places, dtype=np.int64)
-        return self._own[rule]
+        if rule not in self._own_places:
+            own = self._own_names(rule)
+            places = [place for place, names in enumerate(series) if names in own] if own else []
+            self._own_places[rule] = np.array(places, dtype=np.int64)
+        return self._own_places[rule]
 
     def calibrates(self, rule: str) -> bool:
         """Return whether the default of a rule is calibrated, because no person has set it for all services."""
-        return (
-            self.calibration is not None
-            and RULES[rule].calibrated_from_s is not None
-            and RULES[rule].setting not in self.settings.model_fields_set
-            and self._untouched(Subject(rule, ""))
-        )
+        known = self._calibrates.get(rule)
+        if known is None:
+            known = self._calibrates[rule] = (
+                self.calibration is not None
+                and RULES[rule].calibrated_from_s is not None
+                and RULES[rule].setting not in self.settings.model_fields_set
+                and self._untouched(Subject(rule, ""))
+            )
+        return known
 
     def calibrated(self, subject: Subject) -> Calibrated | None:
-        """Return what was learned of a subject, if no person has set its threshold; a service's is its operations'."""
+        """Return what was learned of a subject, if no person has set its threshold.
+
+        Operations outside of BY_OPERATION are not learned one by one: they have what was learned of their service.
+        """
         if self.calibration is None or not self.calibrates(subject.rule) or not self._untouched(subject):
             return None
         learned = self.calibration.get(subject)
@@ -142,13 +153,13 @@ class Limits:
         """Return whether the rule is on for any subject."""
         if self.of(Subject(rule, "")).threshold:
             return True
-        return any(changed.get(THRESHOLD) for subject, changed in self._overrides.items() if subject.rule == rule)
+        return any(changed.get(THRESHOLD) for changed in self._overrides.get(rule, {}).values())
 
     def bounds(self, rule: str, services: Sequence[str]) -> Bounds:
         """Return the limits of services; the list may only grow at its end."""
         known = self._columns.get(rule)
         if known is None or len(known.threshold) != len(services):
-            named = {subject.service for subject in self._overrides if subject.rule == rule}
+            named = {service for service, _ in self._overrides.get(rule, ())}
             usual, calibrates = self.of(Subject(rule, "")), self.calibrates(rule)
             limits = [
                 self.of(Subject(rule, service)) if calibrates or service in named or in_background(service) else usual
@@ -165,13 +176,12 @@ class Limits:
             place = {service: number for number, service in enumerate(services)}
             at = np.array([place[service] for service, _ in series], dtype=np.int64)
             known = by_service.at(at)
-            own = [subject for subject in (*self._overrides, *self.own(rule)) if subject.rule == rule]
-            names = {(subject.service, subject.operation) for subject in own if subject.operation}
-            for number, (service, operation) in enumerate(series) if names else ():
-                if (service, operation) in names:
-                    own_bounds = _bounds([self.of(Subject(rule, service, operation))])
-                    known.threshold[number], known.recovery[number] = own_bounds.threshold[0], own_bounds.recovery[0]
-                    known.min_operations[number] = own_bounds.min_operations[0]
+            own = self._own_names(rule).union(self._overrides.get(rule, ()))
+            places = [number for number, names in enumerate(series) if names in own] if own else []
+            if places:
+                own_bounds = _bounds([self.of(Subject(rule, *series[number])) for number in places])
+                known.threshold[places], known.recovery[places] = own_bounds.threshold, own_bounds.recovery
+                known.min_operations[places] = own_bounds.min_operations
             self._columns[f"{rule}/"] = known
         return known
 
@@ -179,7 +189,15 @@ class Limits:
         """Compute all limits again."""
         self._cache.clear()
         self._columns.clear()
+        self._calibrates.clear()
         self._own.clear()
+        self._own_places.clear()
+
+    def _own_names(self, rule: str) -> frozenset[tuple[str, str]]:
+        """Return service and operation of the operations that have their own threshold."""
+        if rule not in self._own:
+            self._own[rule] = frozenset((one.service, one.operation) for one in self.own(rule) if one.operation)
+        return self._own[rule]
 
     def _limit(self, subject: Subject) -> Limit:
         rule = RULES[subject.rule]
@@ -222,11 +240,13 @@ class Limits:
 
     def _find(self, subject: Subject, field: str) -> tuple[Any, int]:
         """Return the override of a field and its depth: 0 the operation's, 1 the service's, 2 the rule's, 3 none."""
-        for depth, level in enumerate((subject, Subject(subject.rule, subject.service), Subject(subject.rule, ""))):
-            value = self._overrides.get(level, {}).get(field)
+        changed = self._overrides.get(subject.rule, {})
+        levels = ((subject.service, subject.operation), (subject.service, ""), ("", "")) if changed else ()
+        for depth, names in enumerate(levels):
+            value = changed.get(names, {}).get(field)
             if value is not None:
                 # A service's override is found at depth 0 of the service itself.
-                return value, 2 if not level.service else depth
+                return value, depth if names[0] else 2
         return None, 3
 
     def _value_or(self, subject: Subject, field: str, default: Any) -> Any:
