@@ -135,7 +135,7 @@ async def _request(
 async def _view(responder: Responder, service: str | None) -> CommandAnswer:
     limits = await _effective_limits(responder)
     footer = _common_settings(responder.monitor.settings)
-    embed = thresholds_embed(limits.rules(service), limits.others(service), service=service, common=footer)
+    embed = thresholds_embed(limits.rules(service), await limits.others(service), service=service, common=footer)
     return CommandAnswer(embed)
 
 

@@ -81,7 +81,7 @@ async def test_thresholds_are_left_alone_and_their_origin_is_known(opened):
     limits = await effective_limits(monitor.store, monitor.settings)
     limit = limits.of(Subject("error_rate", ""), "min_operations")
     assert (limit.value, limit.origin, limit.changed_by) == (7, "changed", "bob")
-    assert [other.key for other in limits.others(None)] == []
+    assert [other.key for other in await limits.others(None)] == []
 
 
 async def test_what_is_not_valid_changes_nothing(opened):

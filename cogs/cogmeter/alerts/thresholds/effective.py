@@ -10,6 +10,7 @@ from cogmeter.alerts.rules.rule import DEPENDENCY_SERVICE
 from cogmeter.alerts.thresholds.keys import THRESHOLD, LimitError, OverrideKey, key_of, setting_of
 from cogmeter.alerts.thresholds.limits import Limits
 from cogmeter.query.records import EffectiveLimit
+from cogmeter.recording.background import paced
 from cogmeter.settings import setting_key
 
 if TYPE_CHECKING:
@@ -75,10 +76,10 @@ class EffectiveLimits:
         """Return every rule's threshold; with a service, those of the rules that judge it."""
         return [self.of(rule.subject(service or "")) for rule in RULES.values() if rule.judges(service or "")]
 
-    def others(self, service: str | None) -> list[EffectiveLimit]:
+    async def others(self, service: str | None) -> list[EffectiveLimit]:
         """Return all other changed or calibrated limits: other fields, services, operations; or those of a service."""
         limits = []
-        for key in sorted(self._overrides):
+        async for key in paced(sorted(self._overrides)):
             try:
                 parsed = OverrideKey.parse(key)
             except LimitError:  # stored by another version; Limits reports it
@@ -87,11 +88,12 @@ class EffectiveLimits:
             listed = parsed.field == THRESHOLD and not subject.operation and own_service in {"", service or ""}
             if not listed and (service is None or own_service in {"", service}):
                 limits.append(self.of(subject, parsed.field))
-        for subject in sorted(self._limits.calibration or (), key=key_of):
+        calibrated: list[EffectiveLimit] = []
+        async for subject in paced(self._limits.calibration or ()):
             listed = not subject.operation and subject.service == service
             if not listed and service in {None, subject.service} and self._calibrated(subject) is not None:
-                limits.append(self.of(subject))
-        return limits
+                calibrated.append(self.of(subject))
+        return limits + sorted(calibrated, key=lambda limit: limit.key)
 
     def _calibrated(self, subject: Subject) -> Calibrated | None:
         """Return what the threshold of a subject was learned from; None if it is not calibrated."""

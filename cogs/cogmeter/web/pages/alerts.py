@@ -139,7 +139,7 @@ async def show_alerts(view: PageView[AlertsPageParams]) -> web.Response:
         mutes=[mute for mute in await store.mutes(view.now_us) if service in {None, mute.service} or not mute.service],
         rules={name: rule_title(name) for name in RULES},
         rows=[_row(limit) for limit in limits.rules(service)],
-        others=[_row(limit) for limit in limits.others(service)],
+        others=[_row(limit) for limit in await limits.others(service)],
         targets=targets(monitor),
         settings=monitor.settings,
         audit=audit[:ROWS],

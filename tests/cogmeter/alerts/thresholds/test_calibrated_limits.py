@@ -182,15 +182,15 @@ def test_a_calibrated_limit_names_its_origin_and_what_it_was_learned_from():
     assert effective(alert_threshold_response_time=9).of(ASK).origin == ".env"
 
 
-def test_calibrated_limits_are_listed_with_the_changed_ones_each_once():
+async def test_calibrated_limits_are_listed_with_the_changed_ones_each_once():
     everything = effective({"throughput@chat": "7"})
-    assert [one.key for one in everything.others(None)] == [
+    assert [one.key for one in await everything.others(None)] == [
         "throughput@chat",
         "response_time@discord.commands",
         "response_time@discord.commands/ask",
         "throughput@discord.commands",
     ]
-    assert [one.key for one in everything.others("discord.commands")] == ["response_time@discord.commands/ask"]
+    assert [one.key for one in await everything.others("discord.commands")] == ["response_time@discord.commands/ask"]
     rules = {one.rule: one for one in everything.rules("discord.commands")}
     assert (rules["response_time"].origin, rules["response_time"].value) == ("calibrated", 12_000)
     assert {one.rule: one.origin for one in everything.rules(None)}["response_time"] == "default"

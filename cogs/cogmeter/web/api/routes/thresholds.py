@@ -71,7 +71,7 @@ async def read_thresholds(monitor: Monitor, params: ThresholdsParams) -> Thresho
     limits = await effective_limits(monitor.store, monitor.settings)
     return Thresholds(
         rules=[_setting(limit) for limit in limits.rules(params.service)],
-        others=[_setting(limit) for limit in limits.others(params.service)],
+        others=[_setting(limit) for limit in await limits.others(params.service)],
     )
 
 
