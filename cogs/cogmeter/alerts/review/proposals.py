@@ -10,6 +10,7 @@ from cogmeter.alerts.review.what_if import Replayer
 from cogmeter.alerts.thresholds.calibration import CALIBRATED_RULES, SETTLED_US, propose
 from cogmeter.alerts.thresholds.keys import key_of
 from cogmeter.alerts.thresholds.learning import read_periods, stored_limits
+from cogmeter.recording.background import paced
 from cogmeter.recording.service_names import BY_OPERATION, in_background
 from cogmeter.render.rule_text import proposal_text
 
@@ -49,7 +50,8 @@ async def proposals(store: Store, settings: Settings, *, now_us: int, most: int 
             groups.setdefault((record.service, operation), []).append(record.id)
     since_us = [now_us - SETTLED_US] * len(groups)
     found: list[tuple[Subject, Proposal]] = []
-    for name, periods in zip(groups, await read_periods(store, list(groups.values()), since_us, now_us), strict=True):
+    histories = await read_periods(store, list(groups.values()), since_us, now_us)
+    async for name, periods in paced(zip(groups, histories, strict=True)):
         for rule in CALIBRATED_RULES:
             subject = Subject(rule, *name)
             proposal = propose(rule, periods, limits.statistic_of(subject))

@@ -16,6 +16,7 @@ from cogmeter.alerts.thresholds.calibration import (
     loaded,
 )
 from cogmeter.alerts.thresholds.limits import Limits
+from cogmeter.recording.background import paced
 from cogmeter.recording.service_names import BY_OPERATION, in_background
 from cogmeter.startup import DamagedStateError
 from cogmeter_storage.model import DAY_US, HOUR_US
@@ -46,7 +47,7 @@ async def stored_calibration(store: Store, settings: Settings) -> Mapping[Subjec
     """Return what a monitor has learned; None if nothing is calibrated, or if it cannot be read."""
     stored = await store.get_value(KEY) if settings.alert_calibrate else None
     try:
-        return None if stored is None else loaded(stored)
+        return None if stored is None else await asyncio.to_thread(loaded, stored)
     except DamagedStateError:  # the monitor reports it
         return None
 
@@ -80,6 +81,7 @@ class Calibrator:
         self.known: dict[Subject, Calibrated] = {}
         self._limits = limits
         self._restored = False  # until then, the stored thresholds are not overwritten
+        self._changed = False  # since they were stored
         self._due_us: dict[Name, int] = {}  # when a subject is looked at again
         self._learning = asyncio.Lock()
 
@@ -93,9 +95,14 @@ class Calibrator:
         if not self._limits.settings.alert_calibrate:
             return
         stored = await store.get_value(KEY)
+        try:
+            known = {} if stored is None else await asyncio.to_thread(loaded, stored)
+        except DamagedStateError:
+            self._restored = True
+            await self._take({})
+            raise
         self._restored = True
-        self._take({})
-        self._take(loaded(stored))
+        await self._take(known)
 
     async def learn(self, store: Store, now_us: int) -> None:
         """Learn from the operations of each service and operation that is due, and store what is new.
@@ -128,39 +135,51 @@ class Calibrator:
                 del self.known[known]
                 self._due_us.pop((known.service, known.operation), None)
             if forgotten:
-                self._take(self.known)
+                await self._take(self.known)
+                self._changed = True
                 await self.keep(store)
                 await self._learn(store, now_us)
 
     async def keep(self, store: Store) -> None:
         """Store what was learned, unless what is stored could not be read yet."""
         if self._restored:
-            await store.set_value(KEY, dumped(self.known))
+            await store.set_value(KEY, await asyncio.to_thread(dumped, dict(self.known)))
+            self._changed = False
 
     async def move(self, store: Store) -> None:
-        """Continue with another store: with what it has learned, else with what is known here."""
-        if await store.get_value(KEY) is not None:
-            await self.restore(store)
-        else:
+        """Continue with another store: with what it has learned, else with what is known here.
+
+        Raises:
+            StorageError: the store does not answer.
+        """
+        known = await stored_calibration(store, self._limits.settings)
+        if known is not None:
+            self._restored, self._changed = True, False
+            await self._take(known)
+        else:  # the store is empty, or what it has is damaged
             await self.keep(store)
 
-    def _take(self, known: Mapping[Subject, Calibrated]) -> None:
+    async def _take(self, known: Mapping[Subject, Calibrated]) -> None:
         """Put thresholds into effect."""
         self.known = dict(known)
         self._limits.calibrate(dict(known))
+        async for subject in paced(known):  # so that the next check does not compute all of them at once
+            self._limits.of(subject)
 
     async def _learn(self, store: Store, now_us: int) -> None:
         rules = [rule for rule in CALIBRATED_RULES if self._limits.calibrates(rule)]
         groups = self._due(rules, await store.series(), now_us) if rules else {}
         starts_us = {name: self._start_us(rules, name, now_us) for name in groups}
-        before = dict(self.known)
         for names in _read_together(starts_us, now_us):
             since_us = [starts_us[name] for name in names]
             histories = await read_periods(store, [groups[name] for name in names], since_us, now_us)
-            for name, periods in zip(names, histories, strict=True):
+            async for name, periods in paced(zip(names, histories, strict=True)):
                 self._note(rules, name, periods, now_us)
-        if self.known != before:
-            self._take(self.known)
+        # Not "since the start of this run": the last run may have failed between its first subject and here.
+        if self.known != self._limits.calibration:
+            await self._take(self.known)
+            self._changed = True
+        if self._changed:
             await self.keep(store)
 
     def _due(self, rules: Sequence[str], series: Sequence[SeriesRecord], now_us: int) -> dict[Name, list[int]]:

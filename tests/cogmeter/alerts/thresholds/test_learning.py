@@ -1,13 +1,16 @@
 """Learning from a real store: first thresholds, settled ones, restarts, damage, and learning again."""
 
+import asyncio
 import json
 
 import numpy as np
 import pytest
 
 from cogmeter.alerts.model import BOT, CALIBRATED, NO_HISTORY, PROVISIONAL, Subject
+from cogmeter.alerts.thresholds import learning
 from cogmeter.alerts.thresholds.learning import KEY, Calibrator, stored_calibration, stored_limits
 from cogmeter.alerts.thresholds.limits import Limits
+from cogmeter.recording import background
 from cogmeter.settings import Settings
 from cogmeter.startup import DamagedStateError
 from cogmeter_storage import open_store
@@ -236,6 +239,71 @@ async def test_a_store_that_does_not_answer_loses_nothing(store, monkeypatch):
     assert bot.found(ASK) == [(12_000, CALIBRATED)]
 
 
+async def test_what_a_run_learned_before_it_failed_takes_effect_at_the_next_run(store, monkeypatch):
+    bot, read, reads = await Bot(store).live(73, chat=6_000), learning.read_periods, []
+
+    async def failing_at_the_operations(*args):
+        reads.append(args)
+        if len(reads) == 3:
+            raise StorageError("locked", permanent=False)
+        return await read(*args)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(learning, "read_periods", failing_at_the_operations)
+        with pytest.raises(StorageError):
+            await bot.learn()
+    await bot.learn()
+    assert bot.found(WHOLE, CHAT) == [(12_000, CALIBRATED)] * 2
+    assert await stored_calibration(store, bot.settings) == bot.calibrator.known
+
+
+async def test_what_could_not_be_stored_is_stored_by_the_next_run(store, monkeypatch):
+    bot = await Bot(store).live(73, ask=6_000)
+
+    async def failing(*_):
+        raise StorageError("locked", permanent=False)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(store, "set_value", failing)
+        with pytest.raises(StorageError):
+            await bot.learn()
+    assert await store.get_value(KEY) is None
+    await bot.learn()
+    assert await stored_calibration(store, bot.settings) == bot.calibrator.known
+
+
+async def test_other_tasks_run_between_two_subjects(store, monkeypatch):
+    bot, turns, seen = await Bot(store).live(73, ask=6_000, ping=50), [0], []
+    note = bot.calibrator._note
+
+    async def count_turns():
+        while True:
+            turns[0] += 1
+            await asyncio.sleep(0)
+
+    def noting(*args):
+        seen.append(turns[0])
+        note(*args)
+
+    monkeypatch.setattr(background, "PIECE_S", -1)
+    monkeypatch.setattr(bot.calibrator, "_note", noting)
+    other = asyncio.create_task(count_turns())
+    await bot.learn()
+    other.cancel()
+    assert len(seen) == len(set(seen)) == 5  # the bot, two services and two commands
+
+
+async def test_a_rule_that_this_version_does_not_calibrate_is_left_out(store):
+    bot = await Bot(store).settle(ask=6_000)
+    state = json.loads(await store.get_value(KEY))
+    state["subjects"].append(["of_a_later_version", *state["subjects"][0][1:]])
+    await store.set_value(KEY, json.dumps(state).encode())
+    known = dict(bot.calibrator.known)
+    await bot.start().calibrator.restore(store)
+    assert bot.calibrator.known == known
+    assert bot.calibrator.covered(Subject("response_time", ""))
+
+
 @pytest.mark.parametrize(
     ("again", "changed"),
     [
@@ -268,6 +336,9 @@ async def test_a_new_database_gets_what_is_known_and_another_keeps_its_own(store
         await slower.learn()
         await bot.calibrator.move(other)
         assert bot.calibrator.known == slower.calibrator.known
+        await other.set_value(KEY, b"damaged")
+        await bot.calibrator.move(other)
+        assert await stored_calibration(other, bot.settings) == bot.calibrator.known
     finally:
         await other.close()
 
