@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
     from cogmeter.monitor.monitor import Monitor
     from cogmeter.web.api.routing import Shared
+    from cogmeter.web.server.security import Guard
 
 SETTINGS: Final = frozenset({"analytics_dashboard", "dashboard_port", "http_port"})  # that decide what is served
 HOST_PORTS: Final = ("SERVER_PORT", "PORT")  # environment variables in which bot hosts name their one public port
@@ -118,6 +119,7 @@ class Servers:
         self._monitor = monitor
         self._environ = environ
         self._shared: Shared | None = None
+        self._guard: Guard | None = None  # a changed setting must not open ended sessions again, or use up codes
         self._listeners: list[Listener] = []
         self._failures: list[Finding] = []
         self._sweep_task: asyncio.Task[None] | None = None
@@ -206,7 +208,8 @@ class Servers:
 
     async def _open(self, planned: list[ServerPlan]) -> None:
         # In a thread: importing the templates, models and metrics takes long.
-        self._shared = shared = await asyncio.to_thread(_shared, self._monitor)
+        self._shared = shared = await asyncio.to_thread(_shared, self._monitor, self._guard)
+        self._guard = shared.guard
         from cogmeter.web.server.limits import sweep
 
         self._sweep_task = asyncio.create_task(sweep(self._running), name="cogmeter web sweep")
@@ -333,7 +336,7 @@ class Listener:
         self._failure = failure
 
 
-def _shared(monitor: Monitor) -> Shared:
+def _shared(monitor: Monitor, guard: Guard | None) -> Shared:
     from cogmeter.diagnostics.health import Health
     from cogmeter.web.api.routes.live import Live
     from cogmeter.web.api.routing import LogThrottle, Shared
@@ -346,7 +349,7 @@ def _shared(monitor: Monitor) -> Shared:
     status = StatusPage(monitor, health) if monitor.settings.status_page else None
     return Shared(
         monitor,
-        Guard(None if token is None else token.get_secret_value()),
+        guard or Guard(None if token is None else token.get_secret_value()),
         StreamLimit(),
         health,
         Live(monitor, health),

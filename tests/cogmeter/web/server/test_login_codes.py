@@ -37,6 +37,17 @@ async def pressed(web, code, **options):
     return await web.request("POST", OPEN, bare=True, data={"code": code}, headers=headers, **options)
 
 
+async def test_a_restart_of_the_servers_ends_no_code_and_opens_no_ended_session(served):
+    async with served(http_token=TOKEN) as web:
+        guard, (path, code) = web.servers._shared.guard, link_of(web)
+        ended = guard.start_session()
+        guard._ended[ended.rpartition(".")[0]] = 0.0
+        await web.servers.follow({"dashboard_port"})
+        assert (await web.get(path, bare=True)).status == 200
+        assert (await pressed(web, code)).status == 303
+        assert web.servers._shared.guard.session_of(ended) is None
+
+
 # The codes ----------------------------------------------------------------------------------------------------
 
 
