@@ -32,6 +32,7 @@ async def test_the_page_shows_commands_people_hours_places_and_what_nobody_uses(
         await used(web)
         page = (await web.get(PAGE)).text
     assert "/ask &lt;b&gt;" in page
+    assert '<a href="/performance/services/discord.commands?operation=ask%20%3Cb%3E">' in page
     assert "/forgotten" in page
     assert ">12<" in page
     assert page.count('class="heat-5"') == 1
