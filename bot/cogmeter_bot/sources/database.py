@@ -211,7 +211,7 @@ class DatabaseSource:
 
     async def _dashboard(self, time_range: Range, services: Collection[str] | None, limits: Limits) -> Dashboard:
         alerts = await self._store.alerting.alerts(ACTIVE)
-        incidents = IncidentReader(self._store, window_s=self._settings.alert_window)
+        incidents = IncidentReader(self._store, window_s=limits.settings.alert_window)
         attention = Attention(
             self._query, incidents=lambda: incidents, limits=lambda: limits, active=lambda: alerts
         ).concerns
