@@ -65,7 +65,7 @@ def health(within: float | None) -> None:
     """
     import asyncio
 
-    from cogmeter.settings import load_settings
+    from cogmeter.settings import load_settings, merged
     from cogmeter_bot.sources.freshness import max_age_s
     from cogmeter_storage import open_store
 
@@ -73,8 +73,9 @@ def health(within: float | None) -> None:
         settings = load_settings()
         store = await open_store(settings.database_url, read_only=True)
         try:
+            in_effect = merged(settings, await store.alerting.overrides()).settings
             return await health_text(
-                store, within or max_age_s(settings.sample_interval), now_us=time.time_ns() // 1000
+                store, within or max_age_s(in_effect.sample_interval), now_us=time.time_ns() // 1000
             )
         finally:
             await store.close()

@@ -174,14 +174,13 @@ class DatabaseSource:
         with _source_errors():
             limits = await self.limits()
             view = await self._dashboard(time_range, services, limits)
-            findings = await database_findings(self._store, self._path, view, self._settings, limits, now_us=now_us())
+            findings = await database_findings(self._store, self._path, view, limits, now_us=now_us())
         return Diagnosis.of(self.name, findings, services)
 
     async def limits(self) -> Limits:
         """Implement Source.limits."""
         with _source_errors():
-            overrides = await self._store.alerting.overrides()
-            return await stored_limits(self._store, merged(self._settings, overrides).settings)
+            return await stored_limits(self._store, await self._in_effect())
 
     async def export(self, kind: str, time_range: Range, services: Collection[str] | None) -> ExportStream:
         """Implement Source.export."""
@@ -193,12 +192,13 @@ class DatabaseSource:
             recorded = await self._store.series()
             ids = [series.id for series in recorded if services is None or series.service in services]
             totals = await self._store.totals(time_range.since_us, time_range.until_us, groups=dict.fromkeys(ids, 0))
+            settings = await self._in_effect()
         export = Export(
             since_us=time_range.since_us,
             until_us=time_range.until_us,
             at_us=now_us(),
             services=services,
-            namespace=self._settings.metrics_namespace,
+            namespace=settings.metrics_namespace,
         )
         writer = exporter(kind)
         expected = int(totals.counts.sum()) if writer.streams else None
@@ -208,6 +208,10 @@ class DatabaseSource:
     async def close(self) -> None:
         """Implement Source.close."""
         await self._store.close()
+
+    async def _in_effect(self) -> Settings:
+        """Return the settings with the changes that were made in chat."""
+        return merged(self._settings, await self._store.alerting.overrides()).settings
 
     async def _dashboard(self, time_range: Range, services: Collection[str] | None, limits: Limits) -> Dashboard:
         alerts = await self._store.alerting.alerts(ACTIVE)

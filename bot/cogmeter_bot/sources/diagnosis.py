@@ -83,11 +83,12 @@ class Diagnosis(Schema):
 
 
 async def database_findings(
-    store: Store, path: Path, dashboard: Dashboard, settings: Settings, limits: Limits, *, now_us: int
+    store: Store, path: Path, dashboard: Dashboard, limits: Limits, *, now_us: int
 ) -> list[Finding]:
     """Return the findings about a database and the bot that writes it."""
     await store.verify()
     status = await store.status()
+    settings = limits.settings
     freshness = await Freshness.read(store, max_age_s(settings.sample_interval), now_us=now_us)
     return [
         _size(status, path),

@@ -72,6 +72,18 @@ async def test_the_command_reads_the_database_of_the_settings_while_its_writer_r
     assert (result.exit_code, result.output.splitlines()[0][:8]) == (0, "Healthy:")
 
 
+async def test_an_interval_of_samples_that_was_changed_in_chat_is_in_effect(store, tmp_path, monkeypatch):
+    """The image's health check would otherwise restart a bot that runs."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("PERFORMANCE_DATABASE_URL", "sqlite:///performance.db")
+    now_us = time.time_ns() // 1000
+    await store.add_samples(now_us - 200 * SECOND, {CONNECTED_SHARDS: 1.0})
+    assert (await asyncio.to_thread(invoke)).exit_code == 1
+    await store.alerting.override({"setting:sample_interval": "60"}, now_us=now_us, actor="ada")
+    result = await asyncio.to_thread(invoke)
+    assert (result.exit_code, result.output.splitlines()[0][:8]) == (0, "Healthy:")
+
+
 @pytest.mark.parametrize("url", ["sqlite:///none.db", "sqlite:///"])
 def test_what_is_wrong_is_one_line_and_the_exit_code_one(url, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
