@@ -100,9 +100,10 @@ def _write(path: Path, text: str) -> None:
 @click.option("--changed", is_flag=True, help="Show only settings that differ from their defaults.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def config(changed: bool, as_json: bool) -> None:
-    """Show the effective settings and their origin.
+    """Show the configured settings and their origin.
 
-    The origin is the environment, .env or the default. Tokens, keys and webhook addresses are hidden.
+    The origin is the environment, .env or the default. What `/perf setup` changed is in the bot's database and not
+    shown. Tokens, keys and webhook addresses are hidden.
     """
     from cogmeter_bot.settings import effective_settings
 
