@@ -238,8 +238,6 @@ class Calibrated:
     """The threshold of a subject that was learned from its own operations, see ``alerts.thresholds.calibration``."""
 
     thresholds: Mapping[str, float]  # by statistic; of a rule without a statistic under ``average``
-    usual: Mapping[str, float]  # that the thresholds come from
-    p95_ms: float  # 95% of the operations take less
     operations: int
     since_us: int
     until_us: int

@@ -130,8 +130,6 @@ def learned(rule: str, periods: Periods, before: Calibrated | None, now_us: int)
     first = proposals["average"]
     return Calibrated(
         thresholds={name: max(proposal.value, known.get(name, 0.0)) for name, proposal in proposals.items()},
-        usual={name: proposal.usual for name, proposal in proposals.items()},
-        p95_ms=first.p95_ms,
         operations=first.operations,
         since_us=periods.since_us,
         until_us=periods.until_us,
@@ -165,17 +163,14 @@ def loaded(stored: bytes) -> dict[Subject, Calibrated]:
 
 
 def _row(subject: Subject, calibrated: Calibrated) -> list[Any]:
-    numbers = [calibrated.p95_ms, calibrated.operations, calibrated.since_us, calibrated.until_us, calibrated.settled]
-    names = [subject.rule, subject.service, subject.operation]
-    return [*names, dict(calibrated.thresholds), dict(calibrated.usual), *numbers]
+    numbers = [calibrated.operations, calibrated.since_us, calibrated.until_us, calibrated.settled]
+    return [subject.rule, subject.service, subject.operation, dict(calibrated.thresholds), *numbers]
 
 
 def _loaded(row: list[Any]) -> tuple[Subject, Calibrated]:
-    rule, service, operation, thresholds, usual, p95_ms, operations, since_us, until_us, settled = row
+    rule, service, operation, thresholds, operations, since_us, until_us, settled = row
     calibrated = Calibrated(
         thresholds={str(name): _finite(value) for name, value in thresholds.items()},
-        usual={str(name): _finite(value) for name, value in usual.items()},
-        p95_ms=_finite(p95_ms),
         operations=int(operations),
         since_us=int(since_us),
         until_us=int(until_us),

@@ -20,7 +20,7 @@ RATE = Subject("throughput", "discord.commands")
 
 def calibrated(value, *, settled=True, **values):
     thresholds = {"average": value, "p50": value, "p95": value * 2, "p99": value * 3, **values}
-    return Calibrated(thresholds, {"average": value / 2}, value / 1.1, 1_240, 0, 3 * DAY_US, settled)
+    return Calibrated(thresholds, 1_240, 0, 3 * DAY_US, settled)
 
 
 KNOWN = {
