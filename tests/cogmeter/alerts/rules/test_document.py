@@ -1,4 +1,4 @@
-"""docs/alerts.md says what the code does: every rule, its setting, default, unit and limits, and every echo."""
+"""docs/alerts.md says what the code does: every rule, its setting, default, unit and limits, and what explains it."""
 
 import math
 import re
@@ -15,7 +15,8 @@ from cogmeter.alerts.thresholds.limits import Limits
 from cogmeter.settings import Settings, env_name
 from cogmeter_storage.alerting import AlertState
 
-TEXT = (Path(__file__).resolve().parents[4] / "docs" / "alerts.md").read_text(encoding="utf-8")
+ROOT = Path(__file__).resolve().parents[4]
+TEXT = (ROOT / "docs" / "alerts.md").read_text(encoding="utf-8")
 
 
 def table(head):
@@ -25,6 +26,11 @@ def table(head):
 
 
 ROWS = {row[0]: row[1:] for row in table("| Rule | About |")}
+
+
+def test_the_readme_counts_the_rules():
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    assert f"[{len(RULES)} rules](docs/alerts.md)" in readme
 
 
 def section(rule):
