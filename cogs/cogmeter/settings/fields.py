@@ -28,7 +28,7 @@ def setting(
     """Return a field with its unit, and an example of its value if it has no default.
 
     ``name`` is its environment variable if that lacks the common prefix. ``in_chat`` is False if only ``.env`` and the
-    environment can set it, because it is read before the database is open, or protects the machine or stored data.
+    environment can set it, because it is read once at the start, or protects the machine or stored data.
     """
     extra: dict[str, Any] = {"unit": unit, "example": example, "in_chat": in_chat}
     if name is not None:

@@ -35,7 +35,10 @@ class Settings(AlertSettings):
         example="https://perf.example.com",
     )
     status_page: bool = setting(
-        False, "true or false", "Serve a public status page without a token: /status, and a badge for your README"
+        False,
+        "true or false",
+        "Serve a public status page without a token: /status, and a badge for your README",
+        in_chat=False,
     )
     http_port: int | None = setting(
         None,

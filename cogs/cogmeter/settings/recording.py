@@ -110,7 +110,12 @@ class RecordingSettings(BaseSettings):
         "Draw charts, in a worker process of about 60 MB; false: answers and alerts without charts",
     )
     chart_idle: float = setting(
-        60, "seconds", "How long the chart worker waits for the next chart before it ends", ge=1, le=86_400
+        60,
+        "seconds",
+        "How long the chart worker waits for the next chart before it ends",
+        in_chat=False,
+        ge=1,
+        le=86_400,
     )
 
     watch_commands: bool = setting(True, "true or false", "Record slash, context-menu, prefix and hybrid commands")
@@ -139,6 +144,7 @@ class RecordingSettings(BaseSettings):
         True,
         "true or false",
         "Count the distinct users and guilds of commands, as sketches of keyed hashes without ids",
+        in_chat=False,
     )
     stall_threshold: float = setting(
         150, "milliseconds", "Record a blocked event loop from this duration on", ge=20, le=60_000

@@ -53,6 +53,7 @@ class Resources(Surface):
 
     name = "resources"
     setting = "watch_resources"
+    reads = ("memory_limit_mb",)
 
     def __init__(self, context: WatchContext) -> None:
         super().__init__(context)

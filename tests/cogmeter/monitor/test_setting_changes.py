@@ -143,6 +143,13 @@ async def test_surfaces_whose_settings_stay_the_same_are_kept(opened):
     assert [type(surface) for surface in monitor.watcher.surfaces] == [type(surface) for surface in kept.values()]
 
 
+async def test_a_changed_memory_limit_is_measured_against_at_once(opened):
+    monitor = await opened()
+    await monitor.setting_changes.change({"memory_limit_mb": "512"}, "ada")
+    (resources,) = (surface for surface in monitor.watcher.surfaces if surface.name == "resources")
+    assert resources.sample()["resources.memory_limit_bytes"] == 512e6
+
+
 async def test_what_is_read_at_its_use_rebuilds_nothing(opened):
     monitor = await opened()
     alerting = monitor.alerting
