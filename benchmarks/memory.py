@@ -1,9 +1,9 @@
 """Measure the memory that the extension adds to a running bot, the time of ``load_extension``, and counting objects.
 
 Run ``python benchmarks/memory.py [--short]``. A ``commands.Bot`` is set up as ``bot.start`` would, without logging in.
-Then, in one of three variants, ``cogmeter.cog`` is loaded by ``load_extension``, a thousand operations are recorded and
-flushed, the alerts are checked and a summary is read, and the dashboard is served and opened. Each variant runs in
-processes of its own, in turn.
+Each variant does more than the one before: ``cogmeter.cog`` is loaded by ``load_extension``; a thousand operations are
+recorded and flushed, the alerts are checked and a summary is read; the dashboard is served and opened. Each variant
+runs in processes of its own, in turn.
 
 Live objects are counted in a bot with a million of them, with the goal for CPU time: the longest slice by the clock is
 mostly caused by the machine. The peer is one call of ``gc.get_objects`` in the same process.

@@ -2,7 +2,7 @@
 
 Run ``python benchmarks/usage.py [--short]``. The CPU part finishes interactions as the watched surfaces do, and flushes
 them; each round does so with and without usage. The disk part stores a week of operations of 100 commands by people who
-come back (Zipf), with the sketches of its hours and days, and compares the two files.
+come back (Zipf). It compares the file with the sketches of hours and days with the file without them.
 """
 
 from __future__ import annotations

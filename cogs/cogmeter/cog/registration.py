@@ -1,7 +1,7 @@
 """Adds the command group to the client's tree and registers it with Discord. If that fails, monitoring continues.
 
-The host's commands have priority: without a free place in the tree the group is left out, and it is removed again when
-the host later adds a command that needs its place.
+The host's commands have priority: without a free place in the tree the group is left out. When the host later adds a
+command that needs its place, the group is removed again.
 """
 
 from __future__ import annotations

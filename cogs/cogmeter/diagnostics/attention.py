@@ -117,8 +117,8 @@ class _Ranked:
 def rank(facts: AttentionFacts) -> list[Concern]:
     """Return the findings that harm most, the worst first; none if nothing is wrong.
 
-    One cause is one finding: an alert that another one explains, further alerts about the same operation or error, and
-    the alert of a dependency in which a slow operation spends its time, are left out.
+    One cause is one finding. Left out are an alert that another one explains, further alerts about the same operation
+    or error, and the alert of a dependency in which a slow operation spends its time.
     """
     incidents = list(_incidents(facts.alerts))
     covered = {alert.subject for alert, _ in incidents}

@@ -61,7 +61,7 @@ def hashed(numbers: NDArray[np.uint64], key: bytes, kind: PeopleKind) -> NDArray
 
     The store keeps 28 bits of a hash, and of more than 512 people only registers. Without the key, which is random and
     in the same database, nobody can find out or test an id by them. A reader of the whole database with a list of ids
-    can test which of them may be in a small sketch, as with the hashes in the metadata of operations
+    can test which ids may be in a small sketch. The same is true of the hashes in the metadata of operations
     (watch/interactions/people.py). A cryptographic hash would not prevent that either.
     """
     first, second = (int.from_bytes(key[at : at + 8], "little") for at in (0, 8))
