@@ -1,4 +1,4 @@
-"""A part that fails at the start is logged in one line, counted, and shown; what comes behind it goes on."""
+"""A part that fails at the start is logged in one line, counted, and shown; the parts after it start."""
 
 import logging
 from collections import Counter

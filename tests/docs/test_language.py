@@ -62,6 +62,16 @@ def test_names_of_tests_use_standard_terms():
     assert not [name for name in names if DIALECT.search(name) or TEST_DIALECT.search(name)]
 
 
+def test_the_first_lines_of_test_files_use_standard_terms():
+    found = []
+    for file in (ROOT / "tests").rglob("*.py"):
+        text = ast.get_docstring(ast.parse(file.read_text(encoding="utf-8"))) or ""
+        first = text.partition("\n\n")[0]
+        if DIALECT.search(first) or TEST_DIALECT.search(first):
+            found.append(f"{file.relative_to(ROOT)}: {first}")
+    assert not found
+
+
 def test_the_docstring_of_a_function_starts_with_a_verb():
     found = [
         f"{file.relative_to(ROOT)}:{node.lineno}: {doc.splitlines()[0]}"

@@ -1,4 +1,4 @@
-"""The REST side: reads a request, lets planned faults and limits speak first, answers, and records it."""
+"""The REST side: reads a request, applies planned faults and limits first, answers, and records it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The built wheel, installed in a fresh environment with nothing but its declared dependencies, beside a host bot."""
+"""The built wheel, installed in a fresh environment with nothing but its declared dependencies, next to a host bot."""
 
 from __future__ import annotations
 

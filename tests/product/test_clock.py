@@ -1,4 +1,4 @@
-"""The machine's clock is set, before a start and while a bot runs: jobs go on, and what comes after is seen."""
+"""The machine's clock is set, before a start and while a bot runs: jobs continue, and what comes after is recorded."""
 
 from __future__ import annotations
 

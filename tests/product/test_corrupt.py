@@ -1,4 +1,4 @@
-"""Databases that are damaged, foreign, too new, locked, or on a bad disk: the bot goes on, and nothing is lost."""
+"""Databases that are damaged, foreign, too new, locked, or on a bad disk: the bot continues, and nothing is lost."""
 
 from __future__ import annotations
 

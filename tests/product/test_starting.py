@@ -1,4 +1,4 @@
-"""Each part of the monitor fails at the start in turn: recording, storing and answering go on, the doctor names it."""
+"""Each part fails at the start in turn: recording, storing and answering continue, and the doctor names it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What cannot be is said in one line that names what and how to mend it, with the right exit code."""
+"""Input that is not valid is refused in one line that names it and the next step, with the right exit code."""
 
 from __future__ import annotations
 

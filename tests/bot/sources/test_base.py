@@ -1,4 +1,4 @@
-"""A step of time is drawn when it tells something."""
+"""A step of time is drawn when it shows something."""
 
 from __future__ import annotations
 

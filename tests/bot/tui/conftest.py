@@ -1,4 +1,4 @@
-"""A database with a day of the demo's history, an alert that stands, and names that look like markup."""
+"""A database with a day of the demo's history, an active alert, and names that look like markup."""
 
 import asyncio
 import shutil

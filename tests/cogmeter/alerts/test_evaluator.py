@@ -1,4 +1,4 @@
-"""The evaluator: takes up where the last run ended, learns a little at a time, and never holds up the loop for long."""
+"""The evaluator continues where the last run ended, learns a little at a time, and never blocks the loop for long."""
 
 import asyncio
 import json

@@ -1,4 +1,4 @@
-"""``/perf alerts`` and ``/perf test-alert``: what stands, page by page, and whether the targets can be reached."""
+"""``/perf alerts`` and ``/perf test-alert``: active and past alerts by page, and whether the targets can be reached."""
 
 import re
 import time

@@ -1,4 +1,4 @@
-"""What a user sees who asks, and who may ask."""
+"""What the commands answer, and who may use them."""
 
 import logging
 from types import SimpleNamespace

@@ -1,4 +1,4 @@
-"""``/perf doctor``: well when all is well, and a line of advice for each thing that is not."""
+"""``/perf doctor``: healthy when nothing is wrong, and a line of advice for each thing that is."""
 
 import re
 import sys

@@ -1,4 +1,4 @@
-"""What is done on the dashboard is seen in Discord, and what is done in Discord is seen on the dashboard."""
+"""A change on the dashboard is shown in Discord, and a change in Discord is shown on the dashboard."""
 
 import asyncio
 import socket

@@ -1,4 +1,4 @@
-"""The command group in trees that have no place for it, and Discords that do not take it: monitoring goes on."""
+"""The command group in trees without a place for it, and Discords that refuse it: monitoring continues."""
 
 import asyncio
 import logging

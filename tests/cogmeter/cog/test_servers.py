@@ -1,4 +1,4 @@
-"""The web of a loaded extension: served by the bot's own process, told by the doctor, and gone with the extension."""
+"""The web of a loaded extension: served by the bot's own process, shown by the doctor, and gone with the extension."""
 
 import asyncio
 import socket

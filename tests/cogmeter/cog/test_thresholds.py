@@ -1,4 +1,4 @@
-"""``/perf thresholds``: what holds, set with a preview, reset, and who changed what."""
+"""``/perf thresholds``: what is in effect, set with a preview, reset, and who changed what."""
 
 import time
 

@@ -1,4 +1,4 @@
-"""Webhooks of a running bot receive alerts while the bot goes on; one that is gone receives nothing more."""
+"""Webhooks of a running bot receive alerts while the bot continues; one that is gone receives nothing more."""
 
 import asyncio
 

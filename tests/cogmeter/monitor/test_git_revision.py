@@ -1,4 +1,4 @@
-"""The commit that the bot runs from, held against what git itself says, and against what is no repository."""
+"""The commit that the bot runs from, compared with git's own answer, and with folders that are no repository."""
 
 from __future__ import annotations
 

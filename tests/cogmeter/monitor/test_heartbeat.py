@@ -1,4 +1,4 @@
-"""The heartbeat: sent while all is well, withheld with the reason, and never shown with its address."""
+"""The heartbeat: sent while nothing is wrong, else withheld or reported; never shown with its address."""
 
 import logging
 import math

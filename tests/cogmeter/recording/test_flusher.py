@@ -1,4 +1,4 @@
-"""The flusher: what is recorded gets stored, once, whatever the store does meanwhile."""
+"""The flusher: what is recorded is stored, once, whatever the store does at that time."""
 
 import asyncio
 import logging

@@ -1,4 +1,4 @@
-"""Numbers and names in people's form."""
+"""Numbers and names as readable text."""
 
 import re
 

@@ -1,4 +1,4 @@
-"""Settings: each bad one gives one line that names it, its value and the mend."""
+"""Settings: each invalid one gives one line that names it, its value and the fix."""
 
 import logging
 import os

@@ -1,4 +1,4 @@
-"""The gateway's gauges and counters, against connections that are cut, resumed and begun anew."""
+"""The gateway's gauges and counters, against connections that are cut, resumed and started again."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Reads that fail for a moment, or for good: a sound database is never set aside for them."""
+"""Reads that fail for a moment, or permanently: a sound database is never set aside for them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Series of known kinds, each with a fixed seed: what is usual stays quiet, and what is not is said, in proportion."""
+"""Series of known kinds with a fixed seed: usual values raise nothing, others a score in proportion."""
 
 from __future__ import annotations
 

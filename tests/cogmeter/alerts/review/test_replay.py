@@ -1,4 +1,4 @@
-"""What rules would have told of stored minutes: held against a plain simulation, and against cases done by hand."""
+"""Alerts that rules would have raised of stored minutes, compared with a simulation and with cases by hand."""
 
 import asyncio
 import dataclasses

@@ -1,4 +1,4 @@
-"""The rules about Discord, the process and costs: each is quiet on what is well, and says what is not."""
+"""The rules about Discord, the process and costs: each is quiet while nothing is wrong, and names what is."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""One trouble is told once: what another reading explains is an echo."""
+"""One problem is one alert: a reading that another one explains is suppressed."""
 
 import pytest
 

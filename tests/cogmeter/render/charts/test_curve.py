@@ -1,4 +1,4 @@
-"""What an alert measured is drawn with its threshold, whatever the rule is held against."""
+"""What an alert measured is drawn with its threshold, whatever the rule compares."""
 
 import dataclasses
 

@@ -1,4 +1,4 @@
-"""Names in every script: drawn with the fonts of the machine, said differently where none has them, never as boxes."""
+"""Names in every script: drawn with the fonts of the machine, replaced where none has them, never as boxes."""
 
 import contextlib
 import dataclasses

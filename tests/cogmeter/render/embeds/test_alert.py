@@ -1,4 +1,4 @@
-"""An alert's embed says what is wrong, how bad, since when and for whom, and keeps to the limits with any names."""
+"""An alert's embed has what is wrong, how bad, since when and for which users, within the limits for any names."""
 
 import dataclasses
 import math

@@ -1,4 +1,4 @@
-"""The embeds say what was asked, in people's form, and keep to the limits with any names."""
+"""The embeds answer the question in readable numbers, within the limits for any names."""
 
 import dataclasses
 

@@ -1,4 +1,4 @@
-"""Background loops: their iterations, their lateness, and their deaths, which discord.py hardly tells of."""
+"""Background loops: their iterations, their lateness, and their deaths, which discord.py hardly reports."""
 
 from __future__ import annotations
 

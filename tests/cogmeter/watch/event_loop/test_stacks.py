@@ -1,4 +1,4 @@
-"""Stacks are told by file, line and function, the host's innermost line first, without a path of the machine."""
+"""Stacks are named by file, line and function, the host's innermost line first, without a path of the machine."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The watchdog tells a stopped process from a blocked one, and ignores a loop that does not run."""
+"""The watchdog distinguishes a stopped process from a blocked one, and ignores a loop that does not run."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Whom an interaction touched: hashes that lead back to nobody, and the way to its place that is never stored."""
+"""The users of an interaction: hashes without a way back, and a link to its place that is never stored."""
 
 from __future__ import annotations
 

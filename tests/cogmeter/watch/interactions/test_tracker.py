@@ -1,4 +1,4 @@
-"""Receipts: remembered until nothing more can come of them, and named within bounds."""
+"""Pending interactions: remembered until nothing more can happen to them, and named within bounds."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The clock skew: its bounds hold the truth, narrow over many answers, and follow a clock that is set."""
+"""The clock skew: its bounds contain the truth, narrow over many answers, and follow a clock that is set."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Names of requests hold no id, token or emoji, whoever made the route, and fit."""
+"""Names of requests contain no id, token or emoji, whoever made the route, and are short enough."""
 
 from __future__ import annotations
 

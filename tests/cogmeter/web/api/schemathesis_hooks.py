@@ -1,4 +1,4 @@
-"""Told to schemathesis: what no JSON Schema can say, between two parameters, of valid ones."""
+"""Hooks for schemathesis: conditions between two valid parameters that no JSON Schema expresses."""
 
 import re
 

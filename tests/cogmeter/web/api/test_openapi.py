@@ -1,4 +1,4 @@
-"""What the API says of itself is what it does: the document, and its page."""
+"""The API's document is true: the JSON, and its page."""
 
 import json
 import re

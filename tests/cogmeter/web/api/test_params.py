@@ -1,4 +1,4 @@
-"""The stretch that since and until ask for."""
+"""The range that ``since`` and ``until`` select."""
 
 from urllib.parse import urlencode
 

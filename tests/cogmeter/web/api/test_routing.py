@@ -1,4 +1,4 @@
-"""The route helper over a real socket: what is read, what is refused, and how it is said."""
+"""The route helper over a real socket: what is read, what is refused, and how errors are written."""
 
 import asyncio
 import json

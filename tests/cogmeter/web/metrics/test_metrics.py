@@ -1,4 +1,4 @@
-"""``/metrics``: what a scrape over a real socket is given, in both formats, and what it must never hold."""
+"""``/metrics``: what a scrape over a real socket receives, in both formats, and what it must never contain."""
 
 from __future__ import annotations
 

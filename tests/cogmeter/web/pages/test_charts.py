@@ -1,4 +1,4 @@
-"""The charts in a real browser: what is painted, what is said of it, and how time is chosen in them."""
+"""The charts in a real browser: what is painted, their texts, and how a range of time is selected in them."""
 
 import asyncio
 import itertools

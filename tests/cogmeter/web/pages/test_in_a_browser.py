@@ -1,4 +1,4 @@
-"""The pages in a real browser: how they look at every width, what they say of themselves, what can be done."""
+"""The pages in a real browser: their look at every width, their texts, and their controls."""
 
 import asyncio
 import itertools

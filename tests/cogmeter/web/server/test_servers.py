@@ -1,4 +1,4 @@
-"""Which servers there are, that a port in use harms nobody, and that all of it ends when it is told to."""
+"""Which servers there are, that a port in use harms nothing else, and that all of it ends on request."""
 
 import asyncio
 import errno

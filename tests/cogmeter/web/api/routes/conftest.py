@@ -1,4 +1,4 @@
-"""Operations of known figures, and an alert that stands."""
+"""Operations of known figures, and an active alert."""
 
 import json
 

@@ -1,4 +1,4 @@
-"""What is changed over HTTP holds in the engine, is audited by who did it, and is refused where it cannot be."""
+"""A change over HTTP is in effect in the engine, is audited with its actor, and is refused where it is not valid."""
 
 import time
 

@@ -1,4 +1,4 @@
-"""Texts that would break out of HTML, SSE, CSV, Prometheus' lines or a header: every answer and export holds them."""
+"""Texts that would break out of HTML, SSE, CSV, Prometheus' lines or a header: every answer and export escapes them."""
 
 import asyncio
 import csv

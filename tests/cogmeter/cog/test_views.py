@@ -1,4 +1,4 @@
-"""Answers lead on: buttons for periods, the slowest, errors and the worst command; for whom, and for how long."""
+"""Buttons below an answer: periods, the slowest, errors and the worst command; who may press them, and for how long."""
 
 import socket
 import time
