@@ -1,3 +1,5 @@
+"""Running the bot: signals, errors of its work, and cancellation."""
+
 import asyncio
 import os
 import signal

@@ -1,3 +1,5 @@
+"""Database URLs: which open a store, and how the others are refused."""
+
 from __future__ import annotations
 
 import os

@@ -1,3 +1,5 @@
+"""The histogram: buckets within one percent, and quantiles."""
+
 from __future__ import annotations
 
 import math

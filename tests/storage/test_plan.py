@@ -1,3 +1,5 @@
+"""The plan of a range: the coarsest sealed slots in the middle, finer ones at both ends."""
+
 from __future__ import annotations
 
 from hypothesis import given

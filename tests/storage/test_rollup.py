@@ -1,3 +1,5 @@
+"""Rolling up: rows to minutes, minutes to hours, none lost or counted twice."""
+
 from __future__ import annotations
 
 import numpy as np

@@ -1,3 +1,5 @@
+"""A slot: its counts, its bytes, and merging."""
+
 from __future__ import annotations
 
 import numpy as np

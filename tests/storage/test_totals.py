@@ -1,3 +1,5 @@
+"""Totals: slots added up by bin and group."""
+
 from __future__ import annotations
 
 import numpy as np

@@ -1,3 +1,5 @@
+"""The demo's environment: a person's own settings are kept, without those that lead outside."""
+
 import os
 from pathlib import Path
 

@@ -1,3 +1,5 @@
+"""The demo's history: the same for a seed, in order, and as busy as the profiles."""
+
 import contextlib
 
 import numpy as np

@@ -1,3 +1,5 @@
+"""The demo's profiles: activity over the week, and operations without duplicates."""
+
 import numpy as np
 
 from cogmeter_bot.demo.profiles import PROFILES, activity

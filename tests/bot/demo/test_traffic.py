@@ -1,3 +1,5 @@
+"""The demo's traffic: as busy as the history, with incidents that raise alerts and end."""
+
 import asyncio
 import contextvars
 import itertools

@@ -1,3 +1,5 @@
+"""The example bot's answers: from notes, facts and mood."""
+
 import pytest
 
 from cogmeter_bot.services.answers import answer

@@ -1,3 +1,5 @@
+"""The graph of facts: the shortest path between two things."""
+
 import pytest
 
 from cogmeter_bot.errors import UserInputError

@@ -1,3 +1,5 @@
+"""Images: size and mean colour from their bytes, however broken."""
+
 import io
 
 import pytest

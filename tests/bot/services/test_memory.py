@@ -1,3 +1,5 @@
+"""The example bot's memory: which notes answer a question, for each person alone."""
+
 from cogmeter_bot.services.memory import MAX_NOTES, MAX_PEOPLE, Memory
 
 

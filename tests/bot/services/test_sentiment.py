@@ -1,3 +1,5 @@
+"""The mood of a text: a score within its bounds, and the words that decided."""
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st

@@ -1,3 +1,5 @@
+"""The example bot's web pages: fetched within limits, and read from any HTML."""
+
 import asyncio
 
 import pytest

@@ -1,3 +1,5 @@
+"""The monitor's own cost includes the threads of the store."""
+
 from __future__ import annotations
 
 import threading

@@ -1,3 +1,5 @@
+"""Opening and closing a SQLite connection: no thread or lock is left, also when cancelled."""
+
 from __future__ import annotations
 
 import asyncio

@@ -1,3 +1,5 @@
+"""A process that is killed loses nothing committed, and counts nothing twice."""
+
 from __future__ import annotations
 
 import random

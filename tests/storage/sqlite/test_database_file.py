@@ -1,3 +1,5 @@
+"""The database file: created with its folders, and refused if it is of another program."""
+
 from __future__ import annotations
 
 import logging

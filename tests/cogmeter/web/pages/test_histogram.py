@@ -1,3 +1,5 @@
+"""The histogram of a page: its bars, rows and percentile lines."""
+
 import re
 
 import numpy as np

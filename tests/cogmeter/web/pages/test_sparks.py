@@ -1,3 +1,5 @@
+"""The small charts in the table of services."""
+
 import re
 import time
 

@@ -1,3 +1,5 @@
+"""The waterfall of a trace: place, length, order and indentation of its bars."""
+
 from cogmeter.web.pages.waterfall import DEEPEST, waterfall
 from cogmeter_storage.model import Outcome, SpanRecord, TraceRecord
 
