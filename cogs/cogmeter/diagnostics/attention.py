@@ -223,7 +223,8 @@ def _since_change(alert: Alert, context: IncidentContext | None) -> str:
     for kind in _CHANGES:
         marker = next((marker for marker in markers if marker.kind == kind), None)
         if marker is not None:
-            return f", began {formatting.duration(max(alert.started_us - marker.at_us, 0))} after {marker.name}"
+            name = marker.name if kind == VERSION else f'"{marker.name}"'  # "bot started", "deployed 1.4"
+            return f", began {formatting.duration(max(alert.started_us - marker.at_us, 0))} after {name}"
     return ""
 
 

@@ -86,6 +86,19 @@ KINDS = {
         ),
         ("Look at its slowest operations", "stats", (COMMANDS, "play")),
     ),
+    "an alert after a change that is not a version": (
+        active(
+            "grown",
+            rule="memory_growth",
+            service=BOT,
+            severity="info",
+            users=1,
+            markers=[Marker(NOW - 13 * MINUTE_US, "start", "bot started")],
+            message="Memory growth of 80% in 6.0 h",
+        ),
+        'Memory growth of 80% in 6.0 h, began 3 min after "bot started", for 1 user',
+        ("Give caches and histories a maximum size", "doctor", None),
+    ),
     "a dead loop": (
         LOOP,
         "Loop Feeds.poll has died: KeyError: 'items'",
