@@ -17,8 +17,8 @@ if TYPE_CHECKING:
 
 # Pages as they are of a bot of which nothing is known, and of ``large_dataset``.
 EMPTY = [
-    *("/performance/errors", "/performance/usage", "/performance/discord", "/performance/cost"),
-    *("/performance/alerts", "/performance"),
+    *("/performance/errors", "/performance/running", "/performance/usage", "/performance/discord"),
+    *("/performance/cost", "/performance/alerts", "/performance"),
 ]
 FULL = [
     "/performance",
