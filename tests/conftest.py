@@ -38,10 +38,7 @@ def empty_recorder() -> Iterator[None]:
 
 def _empty(recorder: cogmeter.Recorder) -> None:
     recorder.buffer.capacity = DEFAULT_CAPACITY
-    recorder.buffer.forked()
-    recorder.markers.take()
-    recorder.markers.dropped = recorder.refused = recorder.overflowed = 0
-    recorder.markers.started = False
+    recorder.forked()  # everything that waits, its errors and users, too
 
 
 @pytest.fixture
