@@ -78,7 +78,7 @@ class Hours:
     def _known_of(self, store: Store, groups: Mapping[int, int]) -> dict[int, tuple[object, Hour]]:
         """Return the known hours of this store and these series; forget those of others.
 
-        A reader that waits meanwhile keeps its own dictionary, so it cannot add hours of others to the new one.
+        A reader that waits during that keeps its own dictionary, so it cannot add hours of others to the new one.
         """
         if store is not self._store or groups.keys() != self._series:
             self._known, self._store, self._series = {}, store, frozenset(groups)

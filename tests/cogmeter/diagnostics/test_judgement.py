@@ -60,7 +60,7 @@ def test_thresholds_of_zero_are_switched_off(operations, failures, mean_ms):
 def test_a_calibrated_threshold_is_in_effect_and_nothing_is_slow_before_there_is_one():
     settings = Settings(_env_file=None, alert_min_operations=15)
     subjects = [Subject("response_time", *names) for names in (("chat", ""), (BOT, ""), ("discord.commands", "ask"))]
-    known = {one: Calibrated({"average": 17_000.0}, {}, 0.0, 1, 0, 1, settled=True) for one in subjects}
+    known = {one: Calibrated({"average": 17_000.0}, 1, 0, 1, settled=True) for one in subjects}
     for calibration, mean_ms, status in (
         ({}, 60_000, Status.HEALTHY),
         (known, 17_000, Status.HEALTHY),

@@ -72,7 +72,7 @@ def test_a_task_that_is_reported_by_other_code_has_its_own_message():
 
 
 @pytest.mark.parametrize("separator", [" ", "\n"])
-def test_a_long_text_and_one_with_ids_stay_nowhere(separator):
+def test_no_part_of_a_long_text_or_of_one_with_ids_is_stored(separator):
     received.set(f"!ban{separator}175928847299117063 {'a stupid guy ' * 100}")
     whole = received.get()
     for text in (whole, f"no member {whole.split(maxsplit=1)[1].strip()}", f"{'x' * 450} {whole}", repr(whole)):

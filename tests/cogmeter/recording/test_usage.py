@@ -166,7 +166,7 @@ async def test_a_store_that_fails_gets_the_same_usage_later(recorder, flusher, s
     assert await store.usage.distinct(*EVER, groups={first: 0, second: 0}) == [DistinctCounts(2, 1)]
 
 
-async def test_a_flush_does_not_wait_for_what_is_recorded_meanwhile(recorder, flusher, store, monkeypatch):
+async def test_a_flush_does_not_wait_for_what_is_recorded_during_it(recorder, flusher, store, monkeypatch):
     series, add, batches = recorder.series("a", "b"), store.usage.add, []
 
     async def busy(batch):

@@ -305,7 +305,7 @@ async def test_an_operation_may_have_a_limit_of_its_own(measured):
 
 
 def learned(value, *, settled=True):
-    return Calibrated({"average": value, "p95": 2 * value}, {"average": value / 2}, value, 1_000, 0, 1, settled)
+    return Calibrated({"average": value, "p95": 2 * value}, 1_000, 0, 1, settled)
 
 
 async def test_a_slow_and_a_fast_command_are_each_judged_by_what_was_learned(measured):
