@@ -50,13 +50,15 @@ def quantiles(buckets: NDArray[np.int64], probabilities: Sequence[float]) -> NDA
     """
     # Most durations fall into a third of the buckets; the others are not added up.
     filled = np.flatnonzero(buckets.max(axis=tuple(range(buckets.ndim - 1)), initial=0))
-    first, last = (filled[0], filled[-1]) if filled.size else (0, 0)
-    cumulative = buckets[..., first : last + 1].cumsum(axis=-1)
-    count = cumulative[..., -1]
-    answers = np.full((*count.shape, len(probabilities)), np.nan)
-    for position, probability in enumerate(probabilities):
-        # The small subtraction undoes float noise such as 0.95 * 20 = 19.000000000000004.
-        rank = np.maximum(np.ceil(probability * count - 1e-9), 1)
-        reached = (cumulative >= rank[..., None]).argmax(axis=-1) + first
-        answers[..., position] = np.where(count > 0, value_of(reached), np.nan)
-    return answers
+    first, last = (int(filled[0]), int(filled[-1])) if filled.size else (0, 0)
+    width = last + 1 - first
+    # One running total over all rows: it rises, so one binary search finds a rank after all rows before its own.
+    cumulative = np.cumsum(buckets[..., first : last + 1], dtype=np.int64)
+    ends = cumulative[width - 1 :: width]
+    count = np.diff(ends, prepend=0)
+    # The small subtraction undoes float noise such as 0.95 * 20 = 19.000000000000004.
+    ranks = np.maximum(np.ceil(np.multiply.outer(count, probabilities) - 1e-9), 1).astype(np.int64)
+    found = np.searchsorted(cumulative, ranks + (ends - count)[:, None]) - np.arange(0, cumulative.size, width)[:, None]
+    has_operations = count[:, None] > 0
+    values = np.where(has_operations, value_of(np.where(has_operations, found + first, 0)), np.nan)
+    return values.reshape(*buckets.shape[:-1], len(probabilities))

@@ -5,12 +5,12 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 from functools import partial
-from itertools import groupby
-from operator import itemgetter
+from itertools import pairwise
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
+from cogmeter.query.folded_groups import FoldedGroups
 from cogmeter.query.name_matching import suggest
 from cogmeter.query.records import (
     SUBJECT,
@@ -22,7 +22,7 @@ from cogmeter.query.records import (
     Summary,
     UnknownNameError,
 )
-from cogmeter.query.statistics import busiest_first, figures, ranked, select_groups
+from cogmeter.query.statistics import GroupSums, busiest_first, figures, ranked
 from cogmeter.query.timelines import Hours, timeline
 from cogmeter.recording.buffer import DROPPED
 from cogmeter.recording.service_names import BY_OPERATION, in_background, label, meanings
@@ -51,6 +51,7 @@ class Query:
         self.store = store  # replaced when the store's file is corrupt
         self._clock = clock
         self._hours = Hours()
+        self._folded = FoldedGroups()
 
     async def names(self) -> dict[str, list[str]]:
         """Return each stored service with its operation names, both in alphabetical order."""
@@ -97,7 +98,7 @@ class Query:
         # The store reads one after the other; the percentiles of the first are computed meanwhile.
         view, before, timeline = await asyncio.gather(
             self._overview(span, known),
-            self.store.totals(span.before.since_us, span.before.until_us, groups=counted),
+            self._folded.totals(self.store, span.before.since_us, span.before.until_us, groups=counted),
             self._timeline_of_all(counted, span, remembered=services is None),
         )
         return Summary(
@@ -115,7 +116,7 @@ class Query:
     async def _overview(self, span: Range, known: Sequence[SeriesRecord]) -> Overview:
         groups = _Groups(known)
         # One read serves all.
-        totals = await self.store.totals(span.since_us, span.until_us, groups=groups.numbers)
+        totals = await self._folded.totals(self.store, span.since_us, span.until_us, groups=groups.numbers)
         # In a thread: the percentiles of hundreds of services and commands take some milliseconds.
         total, services, commands, background = await asyncio.to_thread(groups.figures, totals, span)
         return Overview(
@@ -328,18 +329,20 @@ class _Groups:
         self, totals: Totals, span: Range
     ) -> tuple[Figures, list[tuple[str, Figures]], list[RankedOperation], list[tuple[str, Figures]]]:
         """Return the figures of all, of each foreground service, of each operation, of each background service."""
-        own, front = slice(0, len(self._own)), slice(0, self._front)
-        operations = ranked(self._operations, select_groups(totals, slice(own.stop, front.stop)), span)
-        services = ranked(self._own, select_groups(totals, own), span)
-        start = own.stop
-        for service, members in groupby(self._operations, key=itemgetter(0)):
-            stop = start + sum(1 for _ in members)
-            together = figures(select_groups(totals, slice(start, stop)), span)
-            services += [(service, together)] if together.operations else []
-            start = stop
+        groups = GroupSums.of(totals)
+        own, operations, background = (
+            groups.part(slice(*bounds)) for bounds in pairwise((0, len(self._own), self._front, None))
+        )
+        service_of = [service for service, _ in self._operations]
+        names = list(dict.fromkeys(service_of))
+        bounds = [*map(service_of.index, names), None]
+        services = GroupSums.join([own, *(operations.part(slice(*bound)).together() for bound in pairwise(bounds))])
         return (
-            figures(select_groups(totals, front), span),
-            busiest_first(services),
-            [RankedOperation(*name, operation_figures) for name, operation_figures in operations],
-            ranked(self._background, select_groups(totals, slice(self._front, None)), span),
+            services.together().figures(totals, span)[0],
+            busiest_first(zip([*self._own, *names], services.figures(totals, span), strict=True)),
+            [
+                RankedOperation(*name, figures)
+                for name, figures in busiest_first(zip(self._operations, operations.figures(totals, span), strict=True))
+            ],
+            busiest_first(zip(self._background, background.figures(totals, span), strict=True)),
         )

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import dataclasses
 import logging
-from typing import TYPE_CHECKING, Final, TypeVar
+from typing import TYPE_CHECKING, Final, NamedTuple, TypeVar
 
 import numpy as np
 
@@ -14,6 +13,8 @@ from cogmeter_storage.histogram import quantiles
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
+
+    from numpy.typing import NDArray
 
     from cogmeter.query.records import Range
     from cogmeter_storage.model import Totals
@@ -25,30 +26,70 @@ PERCENTILES: Final = (0.50, 0.95, 0.99)
 _logger = logging.getLogger("cogmeter.query")
 
 
+class GroupSums(NamedTuple):
+    """The sums of groups of operations over a range, one row for each group."""
+
+    outcomes: NDArray[np.int64]  # [n, 5], by Outcome
+    sum_us: NDArray[np.int64]  # [n]
+    max_us: NDArray[np.int64]  # [n]
+    buckets: NDArray[np.int64]  # [n, BUCKETS]
+
+    @classmethod
+    def of(cls, totals: Totals) -> GroupSums:
+        """Return the sums of each group over all bins; a single bin is not copied, because buckets take megabytes."""
+        parts = cls(totals.outcomes, totals.sum_us, totals.max_us, totals.buckets)
+        if totals.edges_us.size == 1:
+            return cls._make(part[0] for part in parts)
+        return parts._added()
+
+    @classmethod
+    def join(cls, parts: Sequence[GroupSums]) -> GroupSums:
+        """Return the rows of all parts, one after another."""
+        return cls._make(map(np.concatenate, zip(*parts, strict=True)))
+
+    def part(self, groups: slice) -> GroupSums:
+        """Return some of the rows."""
+        return self._make(column[groups] for column in self)
+
+    def together(self) -> GroupSums:
+        """Return one row with the operations of all rows."""
+        return self._make(column[None] for column in self._added())
+
+    def figures(self, totals: Totals, span: Range) -> list[Figures]:
+        """Return the figures of each row; the totals are those that the rows were made of."""
+        rows = figures_of_rows(*self, span_us=min(totals.until_us, span.until_us) - totals.since_us)
+        if _logger.isEnabledFor(logging.DEBUG):
+            _logger.debug(
+                "%s: %d operations in %d groups, from the slots of %s to %s;"
+                " percentiles by nearest rank in buckets of 2%%",
+                span.label,
+                sum(row.operations for row in rows),
+                len(rows),
+                iso(totals.since_us),
+                iso(totals.until_us),
+            )
+        return rows
+
+    def _added(self) -> GroupSums:
+        """Add up the first dimension."""
+        outcomes, sum_us, buckets = (part.sum(axis=0) for part in (self.outcomes, self.sum_us, self.buckets))
+        return GroupSums(outcomes, sum_us, self.max_us.max(axis=0, initial=0), buckets)
+
+
 def figures(totals: Totals, span: Range) -> Figures:
     """Return the key figures of all groups and bins of the totals together."""
-    return _figures(totals, span, merged=True)[0]
+    return GroupSums.of(totals).together().figures(totals, span)[0]
 
 
 def ranked(names: Sequence[N], totals: Totals, span: Range) -> list[tuple[N, Figures]]:
     """Return the figures of each group by its name, busiest first, without groups that have no operations."""
-    return busiest_first(pair for pair in zip(names, _figures(totals, span), strict=True) if pair[1].operations)
+    return busiest_first(zip(names, GroupSums.of(totals).figures(totals, span), strict=True))
 
 
 def busiest_first(named: Iterable[tuple[N, Figures]]) -> list[tuple[N, Figures]]:
-    """Return names and figures in order of the operations; equal ones in alphabetical order."""
-    return sorted(named, key=lambda pair: (-pair[1].operations, pair[0]))
-
-
-def select_groups(totals: Totals, groups: slice) -> Totals:
-    """Return the totals of some of the groups."""
-    return dataclasses.replace(
-        totals,
-        outcomes=totals.outcomes[:, groups],
-        sum_us=totals.sum_us[:, groups],
-        max_us=totals.max_us[:, groups],
-        buckets=totals.buckets[:, groups],
-    )
+    """Return names and figures in order of the operations, without those that have none; equal ones by name."""
+    used = (pair for pair in named if pair[1].operations)
+    return sorted(used, key=lambda pair: (-pair[1].operations, pair[0]))
 
 
 def figures_of_rows(
@@ -58,49 +99,18 @@ def figures_of_rows(
 
     ``span_us`` is the length of the time range that each row covers.
     """
-    percentiles = quantiles(buckets, PERCENTILES)
-    rows = zip(outcomes.tolist(), sum_us.tolist(), max_us.tolist(), percentiles.tolist(), strict=True)
-    return [_figures_of_row(*row, span_us=span_us) for row in rows]
-
-
-def _figures_of_row(
-    outcomes: list[int], sum_us: int, max_us: int, percentiles: list[float], *, span_us: int
-) -> Figures:
-    count = sum(outcomes)
+    counts = outcomes.sum(axis=1)
+    with np.errstate(invalid="ignore"):
+        means = sum_us / counts  # not a number without operations
     # A bucket's middle may lie a little above the slowest operation in it.
-    p50, p95, p99 = (min(value, max_us) for value in percentiles) if count else (None, None, None)
-    return Figures(
-        operations=count,
-        outcomes=tuple(outcomes),
-        span_us=span_us,
-        mean_us=sum_us / count if count else None,
-        p50_us=p50,
-        p95_us=p95,
-        p99_us=p99,
-        max_us=max_us if count else None,
-    )
-
-
-def _figures(totals: Totals, span: Range, *, merged: bool = False) -> list[Figures]:
-    """Return the figures of each group over all bins, or of all groups as one."""
-    over = (0, 1) if merged else (0,)
-    figures = figures_of_rows(
-        np.atleast_2d(totals.outcomes.sum(axis=over)),
-        np.atleast_1d(totals.sum_us.sum(axis=over)),
-        np.atleast_1d(totals.max_us.max(axis=over, initial=0)),
-        np.atleast_2d(totals.buckets.sum(axis=over)),
-        span_us=min(totals.until_us, span.until_us) - totals.since_us,
-    )
-    if _logger.isEnabledFor(logging.DEBUG):
-        _logger.debug(
-            "%s: %d operations in %d groups, from the slots of %s to %s; percentiles by nearest rank in buckets of 2%%",
-            span.label,
-            sum(row.operations for row in figures),
-            len(figures),
-            iso(totals.since_us),
-            iso(totals.until_us),
-        )
-    return figures
+    percentiles = np.minimum(quantiles(buckets, PERCENTILES), max_us[:, None])
+    columns = (counts, outcomes, means, percentiles, max_us)
+    return [
+        Figures(count, tuple(row), span_us, mean, *values, longest)
+        if count
+        else Figures(0, tuple(row), span_us, None, None, None, None, None)
+        for count, row, mean, values, longest in zip(*(column.tolist() for column in columns), strict=True)
+    ]
 
 
 def rates(counts: np.ndarray, minutes: Sequence[float]) -> list[float]:

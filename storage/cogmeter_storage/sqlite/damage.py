@@ -109,6 +109,7 @@ class DamageLog:
         self._unrepaired: dict[tuple[int, int], Result] = {}  # damaged slots in the file, by tier and start
         self._rows: set[tuple[str, object]] = set()
         self._known: set[tuple[int, int]] = set()
+        self._sound: dict[tuple[int, str], tuple[int, ...]] = {}  # the outermost slots, by tier and order
         self._lines = {"slot": 0, "row": 0}
 
     def note_slot(self, tier: int, start_us: int, reason: str, result: Result) -> None:
@@ -148,6 +149,14 @@ class DamageLog:
     def is_lost(self, tier: int, start_us: int) -> bool:
         """Return True if this slot is known to be damaged and cannot be rebuilt."""
         return self._unrepaired.get((tier, start_us)) == "lost"
+
+    def note_sound_slot(self, tier: int, order: str, version: tuple[int, ...]) -> None:
+        """Record that the outermost slot of a tier has been checked: start, first and last id, bytes."""
+        self._sound[tier, order] = version
+
+    def is_sound_slot(self, tier: int, order: str, version: tuple[int, ...]) -> bool:
+        """Return True if this version of the outermost slot of a tier has been checked before."""
+        return self._sound.get((tier, order)) == version
 
     def unrepaired_slots(self) -> list[tuple[int, int]]:
         """Return tier and start of the damaged slots that the writer has not repaired yet."""

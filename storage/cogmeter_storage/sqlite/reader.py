@@ -50,8 +50,9 @@ def totals(
         for piece in covered.pieces:
             _add_slots(sums, read_slots(raw, damage, piece.tier, piece.since_us, piece.until_us))
         sealed_us = stored[Tier.MINUTE].until_us if Tier.MINUTE in stored else -LAST_US
-        tail = unsealed_minutes(raw, damage, position, sealed_id, sealed_us)
-        _add_slots(sums, (slot for slot in tail if covered.since_us <= slot.start_us < covered.until_us))
+        if covered.until_us > sealed_us:
+            tail = unsealed_minutes(raw, damage, position, sealed_id, sealed_us)
+            _add_slots(sums, (slot for slot in tail if covered.since_us <= slot.start_us < covered.until_us))
     return sums.totals()
 
 

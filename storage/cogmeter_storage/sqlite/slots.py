@@ -145,11 +145,17 @@ def needs_repair(tier: int, row: Row) -> bool:
 
 
 def _outermost_slot(raw: sqlite3.Connection, damage: DamageLog, tier: Tier, order: str) -> SlotHeader | None:
-    rows = raw.execute(
-        f"SELECT {_COLUMNS} FROM slot WHERE tier = ? AND {sound_rows('slot')} ORDER BY start_us {order}",  # noqa: S608 - names of our columns
-        (tier,),
-    )
-    for row in rows:
+    """Return the first or the last readable slot; its aggregates are read only once for each of its versions.
+
+    As in Store.hour_versions, a slot changes with its ids. Every read needs these slots, and those of days are large.
+    """
+    where = f"FROM slot WHERE tier = ? AND {sound_rows('slot')} ORDER BY start_us {order}"
+    version = raw.execute(f"SELECT start_us, first_id, last_id, length(data) {where} LIMIT 1", (tier,)).fetchone()
+    if version is None:
+        return None
+    if damage.is_sound_slot(tier, order, version):
+        return SlotHeader(tier, version[0], version[2])
+    for row in raw.execute(f"SELECT {_COLUMNS} {where}", (tier,)):
         try:
             _check(tier, row)
         except SlotFormatError:
@@ -157,6 +163,7 @@ def _outermost_slot(raw: sqlite3.Connection, damage: DamageLog, tier: Tier, orde
             if slot is not None:
                 return SlotHeader(tier, slot.start_us, slot.last_id)
         else:
+            damage.note_sound_slot(tier, order, (*row[:3], len(row[3])))
             return SlotHeader(tier, row[0], row[2])
     return None
 

@@ -66,13 +66,58 @@ async def test_bins_are_those_of_the_store_while_operations_are_recorded(store, 
         await assert_equal(hours, store, since_us + HOUR_US, now_us - 7 * MINUTE_US, step_hours * HOUR_US)
 
 
+@pytest.mark.parametrize(("hours_back", "step_minutes"), [(24, 15), (24, 7), (6, 5), (3, 1), (20, 60)])
+async def test_bins_of_minutes_are_those_of_the_store_while_operations_are_recorded(store, hours_back, step_minutes):
+    hours, begin_us = Hours(), BEGIN_US + 5 * HOUR_US + 17 * MINUTE_US
+    await record(store, begin_us - DAY_US, begin_us, 3_000)
+    await store.fold(now_us=begin_us)
+    for minutes in (0, 1, 9, 50, 118):
+        now_us = begin_us + minutes * MINUTE_US + 30_000_000
+        await record(store, now_us - 20_000_000, now_us, 40, seed=minutes)
+        await store.fold(now_us=now_us)
+        since_us = (now_us - hours_back * HOUR_US) // MINUTE_US * MINUTE_US
+        await assert_equal(hours, store, since_us, now_us, step_minutes * MINUTE_US)
+
+
+async def test_a_folded_hour_is_read_once_by_minute(store):
+    hours, now_us = Hours(), BEGIN_US + 5 * HOUR_US + 17 * MINUTE_US + 5
+    await record(store, now_us - 2 * DAY_US, now_us, 2_000)
+    await store.fold(now_us=now_us)
+    since_us = now_us - 5 - DAY_US
+    await assert_equal(hours, store, since_us, now_us, 15 * MINUTE_US)
+    assert max(until - since for since, until in store.reads) <= HOURS_PER_READ[MINUTE_US] * HOUR_US
+    store.reads.clear()
+    await assert_equal(hours, store, since_us + MINUTE_US, now_us + MINUTE_US, 15 * MINUTE_US)
+    border_us = since_us // HOUR_US * HOUR_US + HOUR_US
+    assert store.reads == [(since_us + MINUTE_US, border_us), (BEGIN_US + 5 * HOUR_US, now_us + MINUTE_US)]
+
+
+async def test_minutes_that_a_clean_up_removed_are_those_of_the_store(store):
+    now_us = BEGIN_US + 6 * DAY_US + 90 * MINUTE_US
+    await record(store, BEGIN_US, now_us, 2_000)
+    await store.fold(now_us=now_us)
+    await store.clean(Retention(raw_hours=24), now_us=now_us)
+    for back in (DAY_US + 7 * MINUTE_US, 23 * HOUR_US + 7 * MINUTE_US):
+        await assert_equal(Hours(), store, now_us - back, now_us, 15 * MINUTE_US)
+
+
+async def test_no_more_than_a_day_is_remembered_by_minute(store):
+    hours = Hours()
+    await record(store, BEGIN_US, BEGIN_US + 4 * DAY_US, 2_000)
+    await store.fold(now_us=BEGIN_US + 4 * DAY_US)
+    for day in range(1, 4):
+        until_us = BEGIN_US + day * DAY_US + 5 * MINUTE_US
+        await assert_equal(hours, store, until_us - DAY_US, until_us, 15 * MINUTE_US)
+    assert len(hours._known[MINUTE_US]) == MOST_HOURS[MINUTE_US]
+
+
 async def test_a_folded_hour_is_read_once(store):
     hours, now_us = Hours(), BEGIN_US + 5 * HOUR_US + 17 * MINUTE_US
     await record(store, now_us - 4 * DAY_US, now_us, 2_000)
     await store.fold(now_us=now_us)
     groups, since_us = {1: 0, 2: 0}, (now_us - 4 * DAY_US) // HOUR_US * HOUR_US
     await hours.totals(store, since_us, now_us, groups=groups, step_us=2 * HOUR_US)
-    assert max(until - since for since, until in store.reads) <= HOURS_PER_READ * HOUR_US
+    assert max(until - since for since, until in store.reads) <= HOURS_PER_READ[HOUR_US] * HOUR_US
     store.reads.clear()
     await hours.totals(store, since_us + HOUR_US, now_us, groups=groups, step_us=HOUR_US)
     assert store.reads == [(BEGIN_US + 5 * HOUR_US, now_us)]
@@ -90,7 +135,7 @@ async def test_hours_that_are_not_folded_are_those_of_the_store(store):
 
 async def test_quiet_hours_between_others_do_not_split_the_reads(store):
     hours = Hours()
-    for hour in range(0, HOURS_PER_READ, 2):
+    for hour in range(0, HOURS_PER_READ[HOUR_US], 2):
         await record(store, BEGIN_US + hour * HOUR_US, BEGIN_US + (hour + 1) * HOUR_US, 5, seed=hour)
     await record(store, BEGIN_US + 2 * DAY_US, BEGIN_US + 2 * DAY_US + MINUTE_US, 5)
     await store.fold(now_us=BEGIN_US + 2 * DAY_US + MINUTE_US)
@@ -112,7 +157,7 @@ async def test_an_hour_without_a_later_operation_has_not_ended(store):
     [
         (BEGIN_US + MINUTE_US, BEGIN_US + DAY_US, HOUR_US),
         (BEGIN_US, BEGIN_US + DAY_US, 15 * MINUTE_US),
-        (BEGIN_US - (MOST_HOURS + 1) * HOUR_US, BEGIN_US + 1, HOUR_US),
+        (BEGIN_US - (MOST_HOURS[HOUR_US] + 1) * HOUR_US, BEGIN_US + 1, HOUR_US),
         (BEGIN_US, BEGIN_US, HOUR_US),
     ],
 )
@@ -203,7 +248,7 @@ async def test_no_more_than_a_month_is_remembered(store):
     for day in range(0, 36, 5):
         since_us = BEGIN_US + day * DAY_US
         await assert_equal(hours, store, since_us, since_us + 6 * DAY_US, HOUR_US)
-    assert len(hours._known) == MOST_HOURS
+    assert len(hours._known[HOUR_US]) == MOST_HOURS[HOUR_US]
 
 
 async def test_the_summary_of_a_week_is_the_same_when_it_is_read_again(store):
