@@ -39,21 +39,21 @@ class GroupSums(NamedTuple):
         """Return the sums of each group over all bins; a single bin is not copied, because buckets take megabytes."""
         parts = cls(totals.outcomes, totals.sum_us, totals.max_us, totals.buckets)
         if totals.edges_us.size == 1:
-            return cls._make(part[0] for part in parts)
+            return cls(*(part[0] for part in parts))
         return parts._added()
 
     @classmethod
     def join(cls, parts: Sequence[GroupSums]) -> GroupSums:
         """Return the rows of all parts, one after another."""
-        return cls._make(map(np.concatenate, zip(*parts, strict=True)))
+        return cls(*map(np.concatenate, zip(*parts, strict=True)))
 
     def part(self, groups: slice) -> GroupSums:
         """Return some of the rows."""
-        return self._make(column[groups] for column in self)
+        return GroupSums(*(column[groups] for column in self))
 
     def together(self) -> GroupSums:
         """Return one row with the operations of all rows."""
-        return self._make(column[None] for column in self._added())
+        return GroupSums(*(column[None] for column in self._added()))
 
     def figures(self, totals: Totals, span: Range) -> list[Figures]:
         """Return the figures of each row; the totals are those that the rows were made of."""
@@ -106,10 +106,10 @@ def figures_of_rows(
     percentiles = np.minimum(quantiles(buckets, PERCENTILES), max_us[:, None])
     columns = (counts, outcomes, means, percentiles, max_us)
     return [
-        Figures(count, tuple(row), span_us, mean, *values, longest)
+        Figures(count, tuple(row), span_us, mean, p50, p95, p99, longest)
         if count
         else Figures(0, tuple(row), span_us, None, None, None, None, None)
-        for count, row, mean, values, longest in zip(*(column.tolist() for column in columns), strict=True)
+        for count, row, mean, (p50, p95, p99), longest in zip(*(column.tolist() for column in columns), strict=True)
     ]
 
 
