@@ -198,14 +198,21 @@ def _unpacked(packed: NDArray[np.uint8], values: int, width: int) -> Keys:
 def _distinct(values: Keys) -> Keys:
     """Return each value once, in rising order; numpy.unique takes four times as long."""
     values = np.sort(values)
-    return values[np.diff(values, prepend=-1) > 0]
+    return values[_is_first(values)]
+
+
+def _is_first(values: Keys) -> NDArray[np.bool_]:
+    """Return which of these values, which are in order, differ from the one before."""
+    first = np.ones(values.size, np.bool_)
+    np.not_equal(values[1:], values[:-1], out=first[1:])
+    return first
 
 
 def _groups(values: Keys) -> tuple[Keys, Keys, Keys]:
     """Return the keys in rising values, and where the values of each begin and how many they are."""
     keys = values >> _HASH_BITS
-    bounds = np.flatnonzero(np.diff(keys, prepend=-1, append=-1)) if keys.size else np.zeros(1, np.intp)
-    return keys[bounds[:-1]], bounds[:-1], np.diff(bounds)
+    starts = np.flatnonzero(_is_first(keys))
+    return keys[starts], starts, np.diff(starts, append=keys.size)
 
 
 def _limited(values: Keys, large: dict[int, Registers]) -> Sketches:

@@ -50,7 +50,8 @@ def _people(
 def _numbers(people: list[Any]) -> NDArray[np.uint64]:
     """Return ids as numbers, 0 for None: the gateway has texts, discord.py has numbers."""
     try:
-        text = " ".join(["0" if person is None else person for person in people])  # a quarter of the time of int()
+        known = ["0" if person is None else person for person in people] if None in people else people
+        text = " ".join(known)  # a quarter of the time of int()
         return np.fromstring(text, np.uint64, sep=" ") if people else np.empty(0, np.uint64)
     except TypeError:
         return np.array([0 if person is None else int(person) for person in people], np.uint64)

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from operator import itemgetter
 from typing import TYPE_CHECKING, Final
 
 from cogmeter_storage.model import DAY_US, HOUR_US, Tier
@@ -22,7 +23,7 @@ from cogmeter_storage.usage import DistinctCounts, PeopleKind, people_key
 
 if TYPE_CHECKING:
     import sqlite3
-    from collections.abc import Callable, Collection, Iterator, Mapping
+    from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 
     from cogmeter_storage.sqlite.connection import Connection
     from cogmeter_storage.sqlite.damage import DamageLog
@@ -113,21 +114,21 @@ def _merge_parts(raw: sqlite3.Connection, damage: DamageLog, until_us: int) -> N
         (until_us,),
     ).fetchall()
     by_hour: dict[int, list[Sketches]] = {}
-    last_us: dict[int, int] = {}
+    uses: list[tuple[Sketches, int]] = []
     for number, start_us, at_us, data in rows:
         sketches = _decoded(damage, "usage_part", (number,), (Tier.HOUR, start_us), data)
         if sketches is None:
             _set_apart(raw, damage, "usage_part", (number,))
         else:
             by_hour.setdefault(start_us, []).append(sketches)
-            _note_use(last_us, sketches, at_us)
+            uses.append((sketches, at_us))
     for start_us, parts in by_hour.items():
         _add_to_slot(raw, damage, Tier.HOUR, start_us, parts)
         day_us = floor_us(start_us, DAY_US)
         find = "SELECT EXISTS (SELECT 1 FROM usage_slot WHERE tier = ? AND start_us = ?)"
         if raw.execute(find, (Tier.DAY, day_us)).fetchone()[0]:
             _add_to_slot(raw, damage, Tier.DAY, day_us, parts)
-    raw.executemany(_LAST, last_us.items())
+    raw.executemany(_LAST, _last_uses(uses).items())
     raw.executemany("DELETE FROM usage_part WHERE id = ?", [(number,) for number, *_ in rows])
 
 
@@ -304,15 +305,17 @@ def read_last_use(raw: sqlite3.Connection, damage: DamageLog, series: Collection
         last_us: dict[int, int] = dict(
             raw.execute(f"SELECT series, at_us FROM usage_last WHERE {sound_rows('usage_last')}").fetchall()  # noqa: S608 - names of our columns
         )
-        for part, at_us in _parts(raw, damage, -LAST_US, LAST_US):
-            _note_use(last_us, part, at_us)
+        for number, at_us in _last_uses(_parts(raw, damage, -LAST_US, LAST_US)).items():
+            last_us[number] = max(last_us.get(number, at_us), at_us)
     return {number: last_us[number] for number in series if number in last_us}
 
 
-def _note_use(last_us: dict[int, int], part: Sketches, at_us: int) -> None:
-    for key in part.keys:
-        series = key // _KINDS
-        last_us[series] = max(last_us.get(series, at_us), at_us)
+def _last_uses(parts: Iterable[tuple[Sketches, int]]) -> dict[int, int]:
+    """Return the last use of each series in these parts with their times."""
+    last_us: dict[int, int] = {}
+    for part, at_us in sorted(parts, key=itemgetter(1)):
+        last_us.update(dict.fromkeys([key // _KINDS for key in part.keys], at_us))
+    return last_us
 
 
 def delete_hours(raw: sqlite3.Connection, cut_us: int) -> int:
