@@ -49,3 +49,19 @@ def test_a_quantile_is_within_one_percent_of_the_nearest_rank(durations, probabi
 
 def test_without_operations_there_is_no_quantile():
     assert np.isnan(quantiles(np.zeros((2, BUCKETS), dtype=np.int64), [0.5])).all()
+
+
+def test_the_quantiles_of_rows_are_those_of_each_row_alone():
+    numbers = np.random.default_rng(1)
+    rows = np.zeros((50, BUCKETS), dtype=np.int64)
+    for row in rows[1:]:
+        np.add.at(row, numbers.integers(0, BUCKETS, 40), numbers.integers(1, 10**9, 40))
+    probabilities = [0.0, 0.01, 0.5, 0.95, 0.99, 1.0]
+    expected = [[np.nan] * len(probabilities)]
+    for row in rows[1:]:
+        ranks = [max(math.ceil(probability * int(row.sum()) - 1e-9), 1) for probability in probabilities]
+        expected.append([float(value_of(np.argmax(row.cumsum() >= rank))) for rank in ranks])
+    np.testing.assert_allclose(quantiles(rows, probabilities), expected, rtol=1e-14)
+    np.testing.assert_array_equal(
+        quantiles(rows.reshape(5, 10, -1), probabilities).reshape(50, -1)[7], quantiles(rows, probabilities)[7]
+    )
