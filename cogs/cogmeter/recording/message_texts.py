@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextvars import ContextVar
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 if TYPE_CHECKING:
     from contextvars import Context
@@ -20,8 +20,10 @@ MAX_TEXTS: Final = 25  # of one interaction: a command's options or a modal's fi
 DEEPEST: Final = 4  # a group's command's options, a modal's label's field
 MAX_SEARCHED: Final = 10_000  # characters of an error's text; a message has at most 4,000
 
-# The text of the message, or the data of the interaction, that started the running code.
-received: Final[ContextVar[object]] = ContextVar("cogmeter_received", default=None)
+# What started the running code: the data of an interaction, the text of an edited message, or a new message's text, id
+# and arrival (by time.perf_counter_ns). One variable, because setting a second one for each message takes as long again.
+Received: TypeAlias = Mapping[str, Any] | str | tuple[str, str, int] | None
+received: Final[ContextVar[Received]] = ContextVar("cogmeter_received", default=None)
 
 _MARKS: Final = "\"'`"
 _QUOTED: Final = re.compile(r"""(?P<mark>["'`])(?P<text>(?:(?!(?P=mark)).){1,500})(?P=mark)""", re.DOTALL)
@@ -70,8 +72,10 @@ def _is_word(character: str) -> bool:
     return character.isalnum() or character == "_"
 
 
-def _texts(source: object) -> Iterator[str]:
+def _texts(source: Received) -> Iterator[str]:
     """Yield the texts of a message, or of an interaction's options and fields."""
+    if isinstance(source, tuple):
+        source = source[0]
     if isinstance(source, str):
         yield source
     elif isinstance(source, Mapping):

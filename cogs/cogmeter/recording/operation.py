@@ -53,10 +53,7 @@ class Operation:
 
     def fail(self, reason: object = "failed", *, outcome: Outcome | str = Outcome.ERROR) -> None:
         """Mark the operation as failed for this reason, even if no exception leaves the block."""
-        details = self._ensure_details()
-        details.error = error_text(reason)
-        details.failure = reason if isinstance(reason, BaseException) else None
-        details.outcome = outcome
+        self._ensure_details().fail(reason, outcome)
 
     @property
     def outcome(self) -> Outcome | str | None:
@@ -111,6 +108,12 @@ class OperationDetails:
         self.error: str | None = None
         self.failure: BaseException | None = None  # the exception that was passed to ``fail``
         self.outcome: Outcome | str | None = None
+
+    def fail(self, reason: object, outcome: Outcome | str) -> None:
+        """Note that the operation has failed for this reason, text or exception."""
+        self.error = error_text(reason)
+        self.failure = reason if isinstance(reason, BaseException) else None
+        self.outcome = outcome
 
 
 class Sink(Protocol):

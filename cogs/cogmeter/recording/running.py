@@ -45,6 +45,8 @@ _running: Final[ContextVar[RunningOperation | None]] = ContextVar("cogmeter_runn
 
 # Assign the tasks that are started from here to this operation, until ``leave``. Bound once, for the listeners.
 assign = _running.set
+# Return the operation that the running code was started in, also if that has ended. Bound once, for their replies.
+started_in = _running.get
 
 
 class RunningOperations:
@@ -103,11 +105,6 @@ def running_operation() -> RunningOperation | None:
     """Return the operation that the running code belongs to; None if there is none or it has ended."""
     running = _running.get()
     return None if running is None or running.ended else running
-
-
-def started_in() -> RunningOperation | None:
-    """Return the operation that the running code was started in, also if that has ended."""
-    return _running.get()
 
 
 def operation_in(context: Context) -> RunningOperation | None:

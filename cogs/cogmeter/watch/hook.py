@@ -53,6 +53,7 @@ class Hook:
     ) -> None:
         self.name = name
         self.state = HookState.OFF
+        self.active = False  # the wrapper does more than call the original; no property: each call of the host reads it
         self.reason = ""
         self.faults = 0
         self._owner = owner
@@ -61,11 +62,6 @@ class Hook:
         self._expects = expects
         self._wrapper: Any = None
         self._before: Any = _ABSENT  # the owner's own attribute, if it had one
-
-    @property
-    def active(self) -> bool:
-        """Return whether the wrapper does more than call the original."""
-        return self.state is HookState.ON
 
     def install(self) -> bool:
         """Install the wrapper. Return False, and log the reason, if discord.py is not as expected."""
@@ -81,18 +77,20 @@ class Hook:
             self.state, self.reason = HookState.FAILED, f"{type(error).__name__}: {error}"
             _logger.warning("Cannot watch %s, using public events: %s", self.name, self.reason)
             return False
-        self.state, self.reason = HookState.ON, ""
+        self.state, self.active, self.reason = HookState.ON, True, ""
         return True
 
     def remove(self) -> None:
         """Restore the original unless another wrapper was installed since."""
-        if self.state is not HookState.ON:
+        if not self.active:
             return
         if self._own() is self._wrapper:
             self._restore()
             self.state = HookState.OFF
+            self.active = False
         else:
             self.state, self.reason = HookState.BURIED, "another wrapper is on top; only calls the original"
+            self.active = False
             _logger.info("The hook on %s stays below another wrapper, and only calls the original", self.name)
 
     def fault(self, error: BaseException) -> None:

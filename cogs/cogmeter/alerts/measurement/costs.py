@@ -12,7 +12,7 @@ import numpy as np
 from cogmeter.recording.buffer import FIELDS
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Sequence
 
     from numpy.typing import NDArray
 
@@ -22,6 +22,8 @@ BINS_AN_HOUR: Final = 12
 BINS: Final = 24 * BINS_AN_HOUR
 MOST_SERVICES: Final = 500
 MOST: Final = {COST_KEY: 1e6, "tokens_in": 1e9, "tokens_out": 1e9}  # limits of one operation; more is a mistake
+_KEYS: Final = frozenset(MOST)
+_NOTHING: Final[Mapping[str, float]] = {}
 
 
 class CostTotals:
@@ -43,7 +45,7 @@ class CostTotals:
         if not any(extras):
             return
         for place, extra in enumerate(extras):
-            for key, amount in amounts(extra[1]) if extra else ():
+            for key, amount in amounts(extra[1]).items() if extra else ():
                 service = names[atoms[place * FIELDS]][0]
                 if key == COST_KEY:
                     self._add(service, self._newest, amount)
@@ -121,9 +123,13 @@ class CostTotals:
         self._bins[place, number % BINS] += dollars
 
 
-def amounts(metadata: Any) -> Iterator[tuple[str, float]]:
-    """Yield the valid dollars and tokens in an operation's metadata."""
-    for key, most in MOST.items() if isinstance(metadata, Mapping) else ():
-        value = metadata.get(key)
-        if isinstance(value, int | float) and not isinstance(value, bool) and 0 < value <= most:
-            yield key, float(value)
+def amounts(metadata: Any) -> Mapping[str, float]:
+    """Return the valid dollars and tokens in an operation's metadata."""
+    if type(metadata) is dict and _KEYS.isdisjoint(metadata):  # most metadata; is quicker than the tests below
+        return _NOTHING
+    values = [(key, metadata.get(key)) for key in MOST] if isinstance(metadata, Mapping) else []
+    return {key: float(value) for key, value in values if _is_amount(value) and 0 < value <= MOST[key]}
+
+
+def _is_amount(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)

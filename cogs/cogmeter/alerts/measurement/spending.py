@@ -115,7 +115,7 @@ class Spending:
 
     def add(self, service: str, end_us: int, metadata: Any) -> None:
         """Count one operation, if its metadata has a cost."""
-        values = dict(amounts(metadata))
+        values = amounts(metadata)
         if not values:
             return
         model = metadata.get("model")

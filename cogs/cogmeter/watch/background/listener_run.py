@@ -10,6 +10,7 @@ from discord.user import BaseUser
 from cogmeter.recording.operation import now_ns
 from cogmeter.recording.running import RunningOperation
 from cogmeter.recording.service_names import LISTENERS
+from cogmeter.recording.tracing import Entered, current, inherited
 from cogmeter.watch.interactions.people import NO_HASHES, AffectedPeople, Who
 from cogmeter_storage.clock import clock
 
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from typing import TypeAlias
 
-    from cogmeter.recording.recorder import Tracker
+    from cogmeter.recording.recorder import Recorder
     from cogmeter.watch.background.replies import MessageReply
     from cogmeter.watch.interactions.people import People
 
@@ -27,11 +28,13 @@ if TYPE_CHECKING:
 class WatchedListener:
     """A listener of one event, by its name in ``discord.listeners``."""
 
-    __slots__ = ("name", "of_messages", "people", "service", "tracker")
+    __slots__ = ("add", "name", "of_messages", "people", "series", "service", "span")
 
-    def __init__(self, name: str, tracker: Tracker, people: People, *, of_messages: bool) -> None:
+    def __init__(self, name: str, recorder: Recorder, people: People, *, of_messages: bool) -> None:
         self.name = name
-        self.tracker = tracker
+        self.series = recorder.series(LISTENERS, name)
+        self.span = "/".join(recorder.names[self.series])  # the name of its runs in a trace
+        self.add = recorder.add
         self.people = people
         self.of_messages = of_messages  # its runs may be replies
         self.service = LISTENERS  # of the errors in its runs; ``discord.replies`` once a run of it has replied
@@ -40,13 +43,13 @@ class WatchedListener:
 class ListenerRun(RunningOperation):
     """A run of a listener. It is in a variable of the frame that awaits the listener, where it is found on demand."""
 
-    __slots__ = ("_affected", "arguments", "ids", "listener", "reply")
+    __slots__ = ("_affected", "arguments", "entered", "ids", "listener", "reply")
 
-    def __init__(self, listener: WatchedListener, arguments: tuple[Any, ...], start_ns: int) -> None:
+    def __init__(self, listener: WatchedListener, arguments: tuple[Any, ...]) -> None:
+        """Begin the run now."""
         # Not by super(): its call takes as long as the rest, for each event of the bot.
         self.service = listener.service
         self.operation = listener.name
-        self.start_ns = start_ns
         self.task = self.code = None
         self.logged_errors = 0
         self.ended = False
@@ -55,6 +58,9 @@ class ListenerRun(RunningOperation):
         self.ids: Ids | None = None  # after the end of a run for a message: tasks that it started may still reply
         self.reply: MessageReply | None = None  # from its first message or typing
         self._affected: AffectedPeople | None = None
+        scope = None if inherited() is None else current()
+        self.entered = None if scope is None else Entered(scope, listener.span)
+        self.start_ns = now_ns()
 
     def keep_ids(self) -> None:
         """Keep the ids of the message, which is forgotten at the end of the run."""

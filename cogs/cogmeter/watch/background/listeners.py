@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from cogmeter.diagnosis import Finding
 from cogmeter.recording import tracing
+from cogmeter.recording.operation import OperationDetails, now_ns
 from cogmeter.recording.running import assign
 from cogmeter.recording.service_names import LISTENERS
 from cogmeter.watch.background.listener_run import ListenerRun, WatchedListener
@@ -19,8 +20,6 @@ from cogmeter_storage.model import FAILURES
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
     from typing import TypeAlias
-
-    from cogmeter.recording.operation import Operation
 
     Listener: TypeAlias = Callable[..., Coroutine[Any, Any, Any]]
     Key: TypeAlias = tuple[str, str, str]  # event, module and qualified name
@@ -105,31 +104,34 @@ class Listeners(Surface):
         return known[key]
 
     def _watched(self, operation: str, *, of_messages: bool) -> WatchedListener:
-        tracker, people = self.context.recorder.track(LISTENERS, operation), self.context.tracker.people
-        return WatchedListener(operation, tracker, people, of_messages=of_messages)
+        recorder, people = self.context.recorder, self.context.tracker.people
+        return WatchedListener(operation, recorder, people, of_messages=of_messages)
 
-    def _ended(self, run: ListenerRun, operation: Operation, error: BaseException | None) -> None:
-        """Record a run that failed, logged errors or sent something."""
+    def _ended(self, run: ListenerRun, error: BaseException | None) -> None:
+        """Record a run that failed, logged errors, sent something or belongs to a trace."""
         try:
             if not run.listener.of_messages or not self._replies.ended(run, error):
-                self._record(run, operation, error)
+                self._record(run, error)
         except Exception as fault:  # noqa: BLE001 - our fault must not take the place of the host's exception
             self._hook.fault(fault)
 
-    def _record(self, run: ListenerRun, operation: Operation, error: BaseException | None) -> None:
+    def _record(self, run: ListenerRun, error: BaseException | None) -> None:
+        recorder, details = self.context.recorder, OperationDetails()
+        details.entered = run.entered
+        metadata: dict[str, Any] = {}
         if isinstance(error, Exception):
             # on_command_error often raises discord.py's wrapper again, so the text is that of the cause.
             cause, outcome = cause_of(error), outcome_of(error)
-            operation.fail(cause, outcome=outcome)
+            details.fail(cause, outcome)
             if outcome in FAILURES and tracing.current() is None:  # in a trace, the recorder knows who is affected
-                affected, recorder = run.affected(), self.context.recorder
+                metadata.update(run.affected())
                 series = recorder.series(LISTENERS, run.operation)
-                recorder.count_failure(cause, series, run.start_ns, affected=affected)
-                operation.annotate(**affected)
+                recorder.count_failure(cause, series, run.start_ns, affected=run.affected())
             error = None
         if run.logged_errors:
-            operation.annotate(logged_errors=run.logged_errors)
-        operation.__exit__(None if error is None else type(error), error, None)
+            metadata["logged_errors"] = run.logged_errors
+        details.metadata = metadata
+        recorder.finish(run.listener.series, now_ns(), run.start_ns, details, error)
 
     async def _on_command(self, _ctx: object) -> None:
         """Keep what a command sends from counting as a reply of the listener that invoked it."""
@@ -140,14 +142,12 @@ class Listeners(Surface):
 
 
 def _timed(
-    coro: Listener, listener: WatchedListener, ended: Callable[[ListenerRun, Operation, BaseException | None], None]
+    coro: Listener, listener: WatchedListener, ended: Callable[[ListenerRun, BaseException | None], None]
 ) -> Listener:
     """Return the listener with its run recorded; discord.py still passes its exceptions to ``on_error``."""
 
     async def timed(*args: Any, **kwargs: Any) -> None:
-        operation = listener.tracker()
-        operation.__enter__()
-        run = ListenerRun(listener, args, operation._start)  # noqa: SLF001 - a property would cost more
+        run = ListenerRun(listener, args)
         assign(run)  # until its task ends; not registered: this frame is found on demand, with this variable
         error: BaseException | None = None
         try:
@@ -156,13 +156,14 @@ def _timed(
             error = raised
             raise
         finally:
+            end_ns = now_ns()
             run.ended = True
             if listener.of_messages:
                 run.keep_ids()
-            if error is None and run.reply is None and not run.logged_errors:
-                operation.__exit__(None, None, None)
+            if error is run.reply is run.entered is None and not run.logged_errors:
+                listener.add(listener.series, end_ns, end_ns - run.start_ns, 0, None)
             else:
-                ended(run, operation, error)
+                ended(run, error)
                 error = None  # the frame and its exception would reference each other
             run.arguments = ()  # a task that lives on must not keep a message alive
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any
 
 from cogmeter.recording import message_texts, tracing
@@ -17,17 +16,13 @@ if TYPE_CHECKING:
 
     from cogmeter.settings import Settings
 
-# The id and arrival of the message that is being handled; None outside of a message.
-_message: ContextVar[tuple[str, int] | None] = ContextVar("cogmeter_message", default=None)
-
-
 def message_arrived_ns(message_id: int) -> int | None:
     """Return when this message arrived, by time.perf_counter_ns; None if another event started the running code.
 
     A task that a message started may handle other messages later, whose arrival is unknown.
     """
-    message = _message.get()
-    return message[1] if message is not None and message[0] == str(message_id) else None
+    source = message_texts.received.get()
+    return source[2] if isinstance(source, tuple) and source[1] == str(message_id) else None
 
 
 class Arrivals(Surface):
@@ -85,18 +80,15 @@ class Arrivals(Surface):
 
     def _messages(self, original: Callable[[Any], None], hook: Hook) -> Callable[[Any], None]:
         def received(data: Any) -> None:
-            token = text = None
+            text = None
             if hook.active:
                 try:
-                    token = _message.set((data["id"], now_ns()))
-                    text = message_texts.received.set(data["content"])
+                    text = message_texts.received.set((data["content"], data["id"], now_ns()))
                 except Exception as error:  # noqa: BLE001 - our fault must not lose the host's message
                     hook.fault(error)
             try:
                 original(data)
             finally:
-                if token is not None:
-                    _message.reset(token)
                 if text is not None:
                     message_texts.received.reset(text)
 

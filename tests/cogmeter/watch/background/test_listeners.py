@@ -178,7 +178,7 @@ async def test_a_changed_discord_py_is_reported_and_not_patched(make_bot, watchi
     assert "it takes (event)" in finding.text
 
 
-@pytest.mark.parametrize("broken", ["track", "names"])
+@pytest.mark.parametrize("broken", ["series", "names"])
 async def test_a_fault_of_ours_loses_no_event(make_bot, watching, recorder, broken, monkeypatch, caplog):
     bot = make_bot()
     ran = asyncio.Event()
