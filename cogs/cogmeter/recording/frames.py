@@ -34,7 +34,7 @@ _PYTHON: Final = re.compile(
     r".*[\\/](?:lib(?:32|64)?[\\/]python\d[\d.t]*|python\d\d+[\\/]lib|python\d\d+\.zip)[\\/](.+)", re.IGNORECASE
 )
 # The frames below a task or a callback: their callers only started the event loop. By id, because the hash of a code
-# object takes as long as all the rest of ``calling_line``.
+# object takes as long as all the rest of ``calling_instruction``.
 _LOOP: Final = frozenset(
     id(function.__code__)
     for function in (asyncio.Handle._run, asyncio.Runner.run, asyncio.BaseEventLoop.run_until_complete)  # noqa: SLF001 - no public name
@@ -108,28 +108,31 @@ def frame_text(frame: FrameLike) -> str:
     return f"{frame.file}:{frame.line} in {short_name(frame.function)}"
 
 
-def calling_line(depth: int = 1) -> tuple[CodeType, int] | None:
-    """Return the innermost line of the host that called the running code, within its task, callback or thread.
+def calling_instruction(depth: int) -> tuple[CodeType, int] | None:
+    """Return the innermost call of the host that led to the running code, within its task, callback or thread.
 
+    The number is that of the instruction: finding its line, see ``line_text``, takes longer than all the rest.
     ``depth`` is the number of frames above this one that are known not to be the host's.
 
     Call it before the first ``await``: an exception that is thrown into an awaited object which is no coroutine itself
     arrives without the frames that await it.
     """
-    frame: FrameType | None = sys._getframe(depth)  # noqa: SLF001 - inspect.stack() would read source files
+    frame: FrameType | None = sys._getframe(depth).f_back  # noqa: SLF001 - inspect.stack() would read source files
     while frame is not None:
         code = frame.f_code
         if place_of(code.co_filename)[1]:
-            return code, frame.f_lineno
+            return code, frame.f_lasti
         if id(code) in _LOOP:
             return None
         frame = frame.f_back
     return None
 
 
-def line_text(code: CodeType, line: int) -> str:
-    """Return a line as ``frame_text`` does."""
+def line_text(code: CodeType, instruction: int) -> str:
+    """Return the line of an instruction as ``frame_text`` does."""
     file, own = place_of(code.co_filename)
+    lines = (line for start, end, line in code.co_lines() if start <= instruction < end)
+    line = next(lines, None) or code.co_firstlineno
     return frame_text(Frame(file, code.co_qualname, line, own))
 
 

@@ -21,7 +21,7 @@ DEEPEST: Final = 4  # a group's command's options, a modal's label's field
 MAX_SEARCHED: Final = 10_000  # characters of an error's text; a message has at most 4,000
 
 # What started the running code: the data of an interaction, the text of an edited message, or a new message's text, id
-# and arrival (by time.perf_counter_ns). One variable, because setting a second one for each message takes as long again.
+# and arrival (by time.perf_counter_ns). A second variable, set for each message, would take as long again.
 Received: TypeAlias = Mapping[str, Any] | str | tuple[str, str, int] | None
 received: Final[ContextVar[Received]] = ContextVar("cogmeter_received", default=None)
 

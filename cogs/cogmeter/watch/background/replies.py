@@ -13,13 +13,13 @@ from typing import TYPE_CHECKING, Any, Final
 import discord
 
 from cogmeter.recording import tracing
-from cogmeter.recording.operation import error_text, now_ns
+from cogmeter.recording.operation import error_text, now_ns, tenths_ms
 from cogmeter.recording.running import started_in
 from cogmeter.recording.service_names import REPLIES
 from cogmeter.watch.background.listener_run import ListenerRun
 from cogmeter.watch.interactions.arrivals import message_arrived_ns
 from cogmeter.watch.outcomes import cause_of, outcome_of
-from cogmeter_storage.model import FAILURES
+from cogmeter_storage.model import FAILURES, Outcome
 from cogmeter_storage.usage import DM, GUILD
 
 if TYPE_CHECKING:
@@ -32,6 +32,7 @@ MOST: Final = 10_000  # replies whose tasks are waited for
 LIFE_NS: Final = 15 * 60 * 1_000_000_000  # a task that runs for longer serves more than one message
 QUIET_S: Final = 5.0  # without a message, edit or typing after the last task has ended: helpers may send one at a time
 _RUN_EVENT: Final = getattr(getattr(discord.Client, "_run_event", None), "__code__", None)  # no public name
+_OK: Final = Outcome.OK  # bound once: an enum lookup is slow
 
 
 class MessageReply:
@@ -223,9 +224,9 @@ class Replies:
     ) -> None:
         """Record a reply as if it ended now: end times must not decrease."""
         recorder, end_ns = self._recorder, now_ns()
-        duration_ns, outcome = (until_ns or end_ns) - arrived_ns, outcome_of(error)
+        duration_ns, outcome = (until_ns or end_ns) - arrived_ns, _OK if error is None else outcome_of(error)
         series = recorder.series(REPLIES, run.operation)
-        metadata: dict[str, Any] = {"first_ms": round((first_ns - arrived_ns) / 1e6, 1)} if first_ns else {}
+        metadata: dict[str, Any] = {"first_ms": tenths_ms(first_ns - arrived_ns)} if first_ns else {}
         if run.logged_errors:
             metadata["logged_errors"] = run.logged_errors
         if self._people.matter(outcome, duration_ns):
@@ -236,7 +237,7 @@ class Replies:
             text = error_text(cause)
             if outcome in FAILURES:
                 recorder.count_failure(cause, series, run.start_ns, affected=run.affected())
-        recorder.add(series, end_ns, duration_ns, int(outcome), (text, metadata))
+        recorder.add(series, end_ns, duration_ns, 0 if outcome is _OK else int(outcome), (text, metadata))
         if run.ids is not None:
             user, guild = run.ids[:2]
             recorder.usage.seen(series, user, guild, DM if guild is None else GUILD)

@@ -14,6 +14,8 @@ from aiohttp.http_exceptions import HttpProcessingError
 from discord.gateway import DiscordClientWebSocketResponse
 from discord.http import Route
 
+from cogmeter.recording.background import is_own
+from cogmeter.recording.tracing import inherited
 from cogmeter.watch.dependencies.host_request import enter, leave
 from cogmeter.watch.hook import Hook
 
@@ -59,8 +61,9 @@ class AiohttpRequests:
         self, hook: Hook, session: aiohttp.ClientSession, arguments: Sequence[Any], options: Mapping[str, Any]
     ) -> HostRequest | None:
         try:
-            if self._requests.own():
-                return None
+            scope = inherited()
+            if is_own(scope):
+                return None  # cogmeter's own request
             method = arguments[0] if arguments else options["method"]
             address = arguments[1] if len(arguments) > 1 else options["str_or_url"]
             if str(address).startswith(Route.BASE):
@@ -68,7 +71,7 @@ class AiohttpRequests:
             url = session._build_url(address)  # noqa: SLF001 - adds the session's base address
             if url.scheme in {"ws", "wss"} and session._ws_response_class is DiscordClientWebSocketResponse:  # noqa: SLF001 - the gateway surface watches discord.py's connections
                 return None
-            return self._requests.begin(hook, url.raw_host, method) if url.raw_host else None
+            return self._requests.begin(hook, url.raw_host, method, scope) if url.raw_host else None
         except (ValueError, AssertionError):
             return None  # no valid address: aiohttp says so
         except Exception as fault:  # noqa: BLE001 - our fault must not lose the host's request

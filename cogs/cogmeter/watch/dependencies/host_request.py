@@ -11,16 +11,15 @@ import weakref
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any, Final
 
-from cogmeter.recording import background, tracing
-from cogmeter.recording.frames import CALLED_FROM, calling_line, line_text
-from cogmeter.recording.operation import now_ns
+from cogmeter.recording import tracing
+from cogmeter.recording.frames import CALLED_FROM, calling_instruction, line_text
+from cogmeter.recording.operation import now_ns, tenths_ms
 from cogmeter.recording.recorder import MAX_NAME, OTHER, valid_name
 from cogmeter.recording.service_names import HTTP
 from cogmeter.watch.rest.attempts import outcome_of_status, status_text
 from cogmeter_storage.model import FAILURES, Outcome
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
     from contextvars import Token
 
     from cogmeter.recording.recorder import Recorder
@@ -29,7 +28,7 @@ if TYPE_CHECKING:
 MAX_HOSTS: Final = 50  # with a service of their own; later ones share ``http.(other)``
 _METHODS: Final = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "CONNECT", "QUERY"})
 _OK: Final = Outcome.OK  # bound once: an enum lookup is slow
-_DEPTH: Final = 4  # frames between a host's call and the request: begin twice, and the wrapper
+_DEPTH: Final = 4  # frames between a host's call and the request: begin three times, and the wrapper
 _CAUSES: Final = 10  # exceptions of a chain that are followed
 
 # The request that the running code is inside of. A client that sends through another one (httpx through aiohttp) is
@@ -56,15 +55,15 @@ class HostRequest:
         "status",
     )
 
-    def __init__(self, requests: HostRequests, hook: Hook, host: str, method: str) -> None:
+    def __init__(self, requests: HostRequests, hook: Hook, host: str, method: str, scope: tracing.Scope | None) -> None:
         """Begin the request now."""
         self._requests, self._hook = requests, hook
         self.host, self.method = host, method
         self.status = 0
         self.ended = False
-        self._scope = tracing.inherited()
+        self._scope = scope
         self._first_byte_ns = 0
-        self._caller = calling_line(_DEPTH)
+        self._caller = calling_instruction(_DEPTH)
         self.began_ns = now_ns()
 
     def answered(self, status: int) -> None:
@@ -81,11 +80,10 @@ class HostRequest:
             return
         try:
             if error is None and self.status < 400:  # most requests
-                self._requests.record(self, _OK, None, self._metadata())
+                self._requests.record(self, _OK, None)
                 return
             outcome = _outcome(self.status, error, upstream=upstream)
-            text = None if outcome is _OK else _text(self.status, error)
-            self._requests.record(self, outcome, text, self._metadata(failed=outcome in FAILURES))
+            self._requests.record(self, outcome, None if outcome is _OK else _text(self.status, error))
         except Exception as fault:  # noqa: BLE001 - our fault must not reach the host's request
             self._hook.fault(fault)
 
@@ -94,20 +92,19 @@ class HostRequest:
         self._hook.fault(error)
         self.end()
 
-    def _metadata(self, *, failed: bool = False) -> Mapping[str, Any] | None:
+    def metadata(self, outcome: Outcome) -> dict[str, Any] | None:
         """Return the status and the milliseconds to the first byte of an answer, and the calling line of a failure."""
-        metadata: dict[str, Any] = {}
+        metadata: dict[str, Any] | None = None
         if self.status:
-            metadata["status"] = self.status
-            metadata["first_byte_ms"] = round((self._first_byte_ns - self.began_ns) / 1e6, 1)
-        if failed and self._caller is not None:
-            metadata[CALLED_FROM] = line_text(*self._caller)
-        return metadata or None
+            metadata = {"status": self.status, "first_byte_ms": tenths_ms(self._first_byte_ns - self.began_ns)}
+        if outcome in FAILURES and self._caller is not None:
+            metadata = {**(metadata or {}), CALLED_FROM: line_text(*self._caller)}
+        return metadata
 
     @property
     def scope(self) -> tracing.Scope | None:
         """The place in the trace, while its interaction lasts."""
-        return tracing.live(self._scope)
+        return None if self._scope is None else tracing.live(self._scope)
 
 
 class HostRequests:
@@ -118,31 +115,26 @@ class HostRequests:
         self._hosts = _hosts.setdefault(recorder, set())
         self._series: dict[tuple[str, str], int] = {}
 
-    @staticmethod
-    def own() -> bool:
-        """Return whether the running code is cogmeter's own, whose requests are not recorded."""
-        return background.is_own(tracing.inherited())
+    def begin(self, hook: Hook, host: str, method: str, scope: tracing.Scope | None) -> HostRequest | None:
+        """Return a request that begins now, in the scope of the running code.
 
-    def begin(self, hook: Hook, host: str, method: str) -> HostRequest | None:
-        """Return a request that begins now; None if it is the inner part of a request in progress."""
+        Return None if it is the inner part of a request in progress.
+        """
         outer = _current.get()
         if outer is not None and not outer.ended and outer.host == host and outer.method == method:
             return None
-        return HostRequest(self, hook, host, method)
+        return HostRequest(self, hook, host, method, scope)
 
-    def record(
-        self, request: HostRequest, outcome: Outcome, error: str | None, metadata: Mapping[str, Any] | None
-    ) -> None:
+    def record(self, request: HostRequest, outcome: Outcome, error: str | None) -> None:
         """Record a request that ends now."""
-        self._recorder.add_timed(
-            self._series.get((request.host, request.method)) or self._new_series(request.host, request.method),
-            request.began_ns,
-            now_ns(),
-            outcome,
-            error=error,
-            metadata=metadata,
-            scope=request.scope,
-        )
+        host, method, began_ns, scope = request.host, request.method, request.began_ns, request.scope
+        series = self._series.get((host, method)) or self._new_series(host, method)
+        metadata, end_ns = request.metadata(outcome), now_ns()
+        if scope is None and error is None:  # a shorter way for most requests
+            extra = (None, metadata) if metadata else None
+            self._recorder.add(series, end_ns, end_ns - began_ns, 0 if outcome is _OK else int(outcome), extra)
+        else:
+            self._recorder.add_timed(series, began_ns, end_ns, outcome, error=error, metadata=metadata, scope=scope)
 
     def _new_series(self, host: str, method: str) -> int:
         name, operation = host.lower().rstrip(".")[: MAX_NAME - len(HTTP)], method.upper()
@@ -155,9 +147,8 @@ class HostRequests:
         return series
 
 
-def enter(request: HostRequest) -> Token[HostRequest | None]:
-    """Assign all requests that are sent from here to this request, until ``leave``."""
-    return _current.set(request)
+# Assign all requests that are sent from here to this request, until ``leave``.
+enter = _current.set
 
 
 def leave(token: Token[HostRequest | None]) -> None:

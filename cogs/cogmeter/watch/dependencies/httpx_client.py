@@ -10,6 +10,8 @@ from __future__ import annotations
 import sys
 from typing import TYPE_CHECKING, Any
 
+from cogmeter.recording.background import is_own
+from cogmeter.recording.tracing import inherited
 from cogmeter.watch.dependencies.host_request import current, enter, leave
 from cogmeter.watch.hook import Hook
 
@@ -111,11 +113,12 @@ class HttpxRequests:
 
     def _begin(self, hook: Hook, arguments: tuple[Any, ...], options: dict[str, Any]) -> HostRequest | None:
         try:
-            if self._requests.own():
-                return None
+            scope = inherited()
+            if is_own(scope):
+                return None  # cogmeter's own request
             request = arguments[0] if arguments else options["request"]
             host = request.url.raw_host.decode("ascii")
-            return self._requests.begin(hook, host, request.method) if host else None
+            return self._requests.begin(hook, host, request.method, scope) if host else None
         except Exception as fault:  # noqa: BLE001 - our fault must not lose the host's request
             hook.fault(fault)
             return None

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
     from cogmeter.settings import Settings
 
+
 def message_arrived_ns(message_id: int) -> int | None:
     """Return when this message arrived, by time.perf_counter_ns; None if another event started the running code.
 

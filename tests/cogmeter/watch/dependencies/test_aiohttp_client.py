@@ -276,8 +276,8 @@ async def test_at_most_fifty_hosts_have_a_service_also_after_a_reload(watching, 
         async with watching(bot, HttpClients) as surface:
             requests = surface._aiohttp._requests
             for number in range(first, first + MAX_HOSTS):
-                requests.begin(surface.hooks[0], name(number), "get").end()
-            requests.begin(surface.hooks[0], name(0), "get").end()
+                requests.begin(surface.hooks[0], name(number), "get", None).end()
+            requests.begin(surface.hooks[0], name(0), "get", None).end()
     services = [one.service for one in recorded()]
     assert set(services) == {f"http.host-{number}.invalid" for number in range(MAX_HOSTS)} | {"http.(other)"}
     assert services.count("http.(other)") == MAX_HOSTS
