@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 MOST: Final = 10_000  # replies whose tasks are waited for
 LIFE_NS: Final = 15 * 60 * 1_000_000_000  # a task that runs for longer serves more than one message
 QUIET_S: Final = 5.0  # without a message, edit or typing after the last task has ended: helpers may send one at a time
-_RUN_EVENT: Final = getattr(getattr(discord.Client, "_run_event", None), "__code__", None)  # no public name
+_RUN_EVENT: Final = getattr(getattr(discord.Client, "_run_event", None), "__code__", object())  # no public name
 _OK: Final = Outcome.OK  # bound once: an enum lookup is slow
 
 
@@ -251,4 +251,4 @@ def _arrived_ns(run: ListenerRun) -> int:
 
 def _is_listeners(task: asyncio.Task[Any]) -> bool:
     """Return whether discord.py started this task for a listener; a task factory may have wrapped its coroutine."""
-    return _RUN_EVENT is not None and getattr(task.get_coro(), "cr_code", None) is _RUN_EVENT
+    return getattr(task.get_coro(), "cr_code", None) is _RUN_EVENT

@@ -83,10 +83,10 @@ def _answered(request: HostRequest, response: aiohttp.ClientResponse) -> None:
     """Note the answer; the request ends with its body."""
     try:
         request.answered(response.status)
-        if response.status == _SWITCHED or response.content.is_eof():
+        if response.status == _SWITCHED:
             request.end()
         else:
-            response.content.on_eof(_BodyEnd(request, response))
+            response.content.on_eof(_BodyEnd(request, response))  # called at once if the body is complete
     except Exception as fault:  # noqa: BLE001 - the response class may be the host's
         request.fault(fault)
 

@@ -48,20 +48,14 @@ _WEBHOOK: Final = (
     "params",
 )
 
-# Requests that a user sees as a reply; an edit only continues one.
-_SENT: Final = frozenset(
-    {
-        "POST /channels/{channel_id}/messages",
-        "POST /channels/{channel_id}/typing",
-        "POST /webhooks/{webhook_id}/{webhook_token}",
-    }
-)
-_EDITED: Final = frozenset(
-    {
-        "PATCH /channels/{channel_id}/messages/{message_id}",
-        "PATCH /webhooks/{webhook_id}/{webhook_token}/messages/{message_id}",
-    }
-)
+# Requests that a user sees as a reply; True: an edit, which only continues one.
+_OUTPUTS: Final = {
+    "POST /channels/{channel_id}/messages": False,
+    "POST /channels/{channel_id}/typing": False,
+    "POST /webhooks/{webhook_id}/{webhook_token}": False,
+    "PATCH /channels/{channel_id}/messages/{message_id}": True,
+    "PATCH /webhooks/{webhook_id}/{webhook_token}/messages/{message_id}": True,
+}
 
 # Ids, tokens, emoji and codes in paths: without them the number of names is bounded.
 _RAW = re.compile(
@@ -170,12 +164,11 @@ class Rest(Surface):
 
     def _pass_on(self, hook: Hook, operation: str, error: BaseException | None) -> None:
         """Pass a message or typing on to the reply that it belongs to."""
-        replies = self.context.replies
-        if replies is None:
+        replies, edit = self.context.replies, _OUTPUTS.get(operation)
+        if replies is None or edit is None:
             return
         try:
-            if operation in _SENT or operation in _EDITED:
-                replies.sent(error, edit=operation in _EDITED)
+            replies.sent(error, edit=edit)
         except Exception as fault:  # noqa: BLE001 - see above
             hook.fault(fault)
 
