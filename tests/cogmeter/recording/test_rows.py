@@ -28,6 +28,22 @@ def test_any_metadata_becomes_json_of_bounded_length(metadata):
     text.encode()
 
 
+@given(
+    st.dictionaries(
+        st.sampled_from(["status", "first_ms", 'a"b', "a b", "größe", "ﬁ", "", "class"]) | st.text(max_size=5),
+        st.integers() | st.booleans() | st.floats(allow_nan=False, allow_infinity=False),
+        max_size=7,
+    )
+)
+def test_numbers_are_written_as_the_encoder_writes_them(metadata):
+    assert metadata_json(metadata) == json.dumps(metadata)
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
+def test_a_number_that_json_does_not_have_becomes_a_text(value):
+    assert isinstance(json.loads(metadata_json({"score": value}))["score"], str)
+
+
 def test_only_a_value_that_json_cannot_express_is_kept_as_its_repr():
     kept = json.loads(metadata_json({"model": "gpt-4o", "shape": {1, 2}, "score": math.nan, "tags": ["a"]}))
     assert kept == {"model": "gpt-4o", "shape": "{1, 2}", "score": "nan", "tags": ["a"]}

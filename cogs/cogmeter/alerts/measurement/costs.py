@@ -125,11 +125,11 @@ class CostTotals:
 
 def amounts(metadata: Any) -> Mapping[str, float]:
     """Return the valid dollars and tokens in an operation's metadata."""
-    if type(metadata) is dict and _KEYS.isdisjoint(metadata):  # most metadata; is quicker than the tests below
+    if type(metadata) is dict and _KEYS.isdisjoint(metadata):  # most metadata; quicker than the tests below
         return _NOTHING
-    values = [(key, metadata.get(key)) for key in MOST] if isinstance(metadata, Mapping) else []
-    return {key: float(value) for key, value in values if _is_amount(value) and 0 < value <= MOST[key]}
-
-
-def _is_amount(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool)
+    valid: dict[str, float] = {}
+    for key, most in MOST.items() if isinstance(metadata, Mapping) else ():
+        value = metadata.get(key)
+        if isinstance(value, int | float) and not isinstance(value, bool) and 0 < value <= most:
+            valid[key] = float(value)
+    return valid

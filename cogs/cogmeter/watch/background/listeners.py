@@ -160,7 +160,7 @@ def _timed(
             run.ended = True
             if listener.of_messages:
                 run.keep_ids()
-            if error is run.reply is run.entered is None and not run.logged_errors:
+            if error is None and run.reply is None and run.entered is None and not run.logged_errors:
                 listener.add(listener.series, end_ns, end_ns - run.start_ns, 0, None)
             else:
                 ended(run, error)
