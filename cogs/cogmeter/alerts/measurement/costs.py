@@ -12,7 +12,7 @@ import numpy as np
 from cogmeter.recording.buffer import FIELDS
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
     from numpy.typing import NDArray
 
@@ -44,9 +44,9 @@ class CostTotals:
         extras = atoms[4::FIELDS]
         if not any(extras):
             return
-        for place, extra in enumerate(extras):
-            for key, amount in amounts(extra[1]).items() if extra else ():
-                service = names[atoms[place * FIELDS]][0]
+        for place, _, spent in with_amounts(extras):
+            service = names[atoms[place * FIELDS]][0]
+            for key, amount in spent.items():
                 if key == COST_KEY:
                     self._add(service, self._newest, amount)
                 if (service, key) in self.spent or len(self.spent) < MOST_SERVICES * len(MOST):
@@ -121,6 +121,13 @@ class CostTotals:
             if place >= len(self._bins):
                 self._bins = np.pad(self._bins, ((0, max(place, 8)), (0, 0)))
         self._bins[place, number % BINS] += dollars
+
+
+def with_amounts(extras: Iterable[Any]) -> Iterator[tuple[int, Mapping[str, Any], Mapping[str, float]]]:
+    """Yield the place, the metadata and the valid dollars and tokens of each operation that has some."""
+    for place, extra in enumerate(extras):
+        if extra is not None and (spent := amounts(extra[1])):
+            yield place, extra[1], spent
 
 
 def amounts(metadata: Any) -> Mapping[str, float]:

@@ -13,7 +13,7 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
-from cogmeter.alerts.measurement.costs import COST_KEY, amounts
+from cogmeter.alerts.measurement.costs import COST_KEY, amounts, with_amounts
 from cogmeter.recording.buffer import FIELDS
 from cogmeter.startup import parsing
 from cogmeter_storage.base import StorageError
@@ -103,10 +103,9 @@ class Spending:
         offset_ns = clock.now_ns() - time.perf_counter_ns()
         if atoms:
             self._until_us = max(self._until_us, (max(atoms[1::FIELDS]) + offset_ns) // 1000)
-        for place, extra in enumerate(extras):
-            if extra and extra[1]:
-                end_us = (atoms[place * FIELDS + 1] + offset_ns) // 1000
-                self.add(names[atoms[place * FIELDS]][0], end_us, extra[1])
+        for place, metadata, spent in with_amounts(extras):
+            end_us = (atoms[place * FIELDS + 1] + offset_ns) // 1000
+            self._add(names[atoms[place * FIELDS]][0], end_us, metadata.get("model"), spent)
 
     def shift(self, step_us: int) -> None:
         """Follow a step of the clock; counted days stay, unless they are in the future."""
@@ -115,11 +114,12 @@ class Spending:
 
     def add(self, service: str, end_us: int, metadata: Any) -> None:
         """Count one operation, if its metadata has a cost."""
-        values = amounts(metadata)
-        if not values:
-            return
-        model = metadata.get("model")
-        self._line(end_us // DAY_US, (service, model[:MODEL] if isinstance(model, str) else "")).add(values)
+        spent = amounts(metadata)
+        if spent:
+            self._add(service, end_us, metadata.get("model"), spent)
+
+    def _add(self, service: str, end_us: int, model: object, spent: Mapping[str, float]) -> None:
+        self._line(end_us // DAY_US, (service, model[:MODEL] if isinstance(model, str) else "")).add(spent)
         self._forget()
 
     async def catch_up(self, store: Store, *, most: int = MOST_ROWS) -> None:
