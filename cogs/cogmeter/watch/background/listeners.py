@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 from cogmeter.diagnosis import Finding
@@ -82,7 +83,7 @@ class Listeners(Surface):
                     except (KeyError, AttributeError):
                         listener = self._known(known, coro, event_name)
                     if listener is not None:
-                        coro = _timed(coro, listener, self._ended)
+                        coro = partial(_timed, coro, listener, self._ended)  # half the cost of a closure
                 except Exception as error:  # noqa: BLE001 - a fault of cogmeter must not lose the host's event
                     hook.fault(error)
             return original(coro, event_name, *args, **kwargs)
@@ -141,30 +142,31 @@ class Listeners(Surface):
             self._hook.fault(fault)
 
 
-def _timed(
-    coro: Listener, listener: WatchedListener, ended: Callable[[ListenerRun, BaseException | None], None]
-) -> Listener:
-    """Return the listener with its run recorded; discord.py still passes its exceptions to ``on_error``."""
-
-    async def timed(*args: Any, **kwargs: Any) -> None:
-        run = ListenerRun(listener, args)
-        assign(run)  # until its task ends; not registered: this frame is found on demand, with this variable
-        error: BaseException | None = None
-        try:
-            await coro(*args, **kwargs)
-        except BaseException as raised:
-            error = raised
-            raise
-        finally:
-            end_ns = now_ns()
-            run.ended = True
-            if listener.of_messages:
-                run.keep_ids()
-            if error is None and run.reply is None and run.entered is None and not run.logged_errors:
-                listener.add(listener.series, end_ns, end_ns - run.start_ns, 0, None)
-            else:
-                ended(run, error)
-                error = None  # the frame and its exception would reference each other
-            run.arguments = ()  # a task that lives on must not keep a message alive
-
-    return timed
+async def _timed(
+    coro: Listener,
+    listener: WatchedListener,
+    ended: Callable[[ListenerRun, BaseException | None], None],
+    /,
+    *args: Any,
+    **kwargs: Any,
+) -> None:
+    """Run a listener and record it; discord.py still passes its exceptions to ``on_error``."""
+    run = ListenerRun(listener, args)
+    assign(run)  # until its task ends; not registered: this frame is found on demand, with this variable
+    error: BaseException | None = None
+    try:
+        await coro(*args, **kwargs)
+    except BaseException as raised:
+        error = raised
+        raise
+    finally:
+        end_ns = now_ns()
+        run.ended = True
+        if listener.of_messages:
+            run.keep_ids()
+        if error is None and run.reply is None and run.entered is None and not run.logged_errors:
+            listener.add(listener.series, end_ns, end_ns - run.start_ns, 0, None)
+        else:
+            ended(run, error)
+            error = None  # the frame and its exception would reference each other
+        run.arguments = ()  # a task that lives on must not keep a message alive
