@@ -83,8 +83,23 @@ def disk_faults(needed, fault_library, tmp_path) -> DiskFaults:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark every whole-product test as slow: each builds a wheel, starts processes or waits for the wall clock."""
+    """Mark every whole-product test as slow, and run files with slow tests first, those with the longest timeout ahead.
+
+    Each whole-product test builds a wheel, starts processes or waits for the wall clock. A long file that starts last
+    would leave the other worker without work at the end.
+    """
     product = Path(__file__).parent / "product"
     for item in items:
         if product in item.path.parents:
             item.add_marker(pytest.mark.slow)
+    lengths: dict[Path, float] = {}
+    for item in items:
+        timeout = item.get_closest_marker("timeout")
+        length = timeout.args[0] if timeout and timeout.args else 1 if item.get_closest_marker("slow") else 0
+        lengths[item.path] = max(length, lengths.get(item.path, 0))
+    items.sort(key=lambda item: -lengths[item.path])
+
+
+def pytest_xdist_auto_num_workers(config: pytest.Config) -> int | None:
+    """Run one worker more than there are cores for all tests: many slow ones wait for a process or the wall clock."""
+    return None if config.option.markexpr else (os.cpu_count() or 1) + 1
