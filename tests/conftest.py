@@ -4,12 +4,14 @@ that fail (`disk_faults`)."""
 from __future__ import annotations
 
 import os
+import shutil
 import sys
 from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 
 import hypothesis
 import pytest
+from filelock import FileLock
 
 # Appended, never put first: the folders here bear the names of the real packages, and those must win.
 sys.path.append(str(Path(__file__).parent))
@@ -67,6 +69,25 @@ def browser(needed, tmp_path) -> Iterator[Page]:
     needed(program, "Chromium")
     with chromium(program, tmp_path / "chromium") as page:
         yield page
+
+
+@pytest.fixture(scope="session")
+def once_per_run(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str, Callable[[Path], None]], Path]:
+    """``once_per_run(name, fill)``: a folder that the first worker fills, and that all workers share."""
+    base = tmp_path_factory.getbasetemp()
+    shared = base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
+
+    def once(name: str, fill: Callable[[Path], None]) -> Path:
+        folder, filled = shared / name, shared / f"{name}.filled"
+        with FileLock(shared / f"{name}.lock"):
+            if not filled.exists():
+                shutil.rmtree(folder, ignore_errors=True)  # what a failed attempt left
+                folder.mkdir()
+                fill(folder)
+                filled.touch()
+        return folder
+
+    return once
 
 
 @pytest.fixture(scope="session")

@@ -22,27 +22,31 @@ TIMEOUT_S = 110
 
 
 @pytest.fixture(scope="session")
-def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def wheel(once_per_run: Callable[[str, Callable[[Path], None]], Path]) -> Path:
     """The wheel, built from this tree."""
-    folder = tmp_path_factory.mktemp("dist")
-    run([sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", folder], cwd=ROOT)
-    (built,) = folder.glob("*.whl")
+
+    def build(folder: Path) -> None:
+        run([sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", folder], cwd=ROOT)
+
+    (built,) = once_per_run("dist", build).glob("*.whl")
     return built
 
 
 @pytest.fixture(scope="session")
-def environment(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def environment(wheel: Path, once_per_run: Callable[[str, Callable[[Path], None]], Path]) -> Path:
     """The folder of a fresh virtual environment: the wheel is installed in it by pip, without the network.
 
     Its declared dependencies, and theirs, and nothing else, are linked into it from the environment of the tests.
     """
-    folder = tmp_path_factory.mktemp("environment")
-    venv.create(folder, with_pip=True, symlinks=True)
-    packages = next(folder.glob("lib/python*/site-packages"), folder / "Lib" / "site-packages")
-    run([python_of(folder), "-m", "pip", "install", "--quiet", "--no-index", "--no-deps", wheel], cwd=folder)
-    (metadata,) = packages.glob("cogmeter-*.dist-info")
-    link_dependencies(Distribution.at(metadata), packages)
-    return folder
+
+    def install(folder: Path) -> None:
+        venv.create(folder, with_pip=True, symlinks=True)
+        packages = next(folder.glob("lib/python*/site-packages"), folder / "Lib" / "site-packages")
+        run([python_of(folder), "-m", "pip", "install", "--quiet", "--no-index", "--no-deps", wheel], cwd=folder)
+        (metadata,) = packages.glob("cogmeter-*.dist-info")
+        link_dependencies(Distribution.at(metadata), packages)
+
+    return once_per_run("environment", install)
 
 
 @pytest.fixture

@@ -26,14 +26,16 @@ def crowded(served):
 
 
 @pytest.fixture(scope="session")
-def axe(tmp_path_factory) -> Path:
+def axe(once_per_run) -> Path:
     """The script of axe-core, which npm brings into a temporary folder for the tests alone."""
     npm = shutil.which("npm")
     if npm is None:
         report = pytest.fail if os.environ.get("COGMETER_TEST_ALL") == "1" else pytest.skip
         report("npm is not on this machine")
-    folder = tmp_path_factory.mktemp("axe")
-    (folder / "package.json").write_text('{"private": true}')
-    command = [npm, "install", "--ignore-scripts", "--no-audit", "--no-fund", f"axe-core@{AXE}"]
-    subprocess.run(command, cwd=folder, check=True, capture_output=True, timeout=100)
-    return folder / "node_modules/axe-core/axe.min.js"
+
+    def install(folder: Path) -> None:
+        (folder / "package.json").write_text('{"private": true}')
+        command = [npm, "install", "--ignore-scripts", "--no-audit", "--no-fund", f"axe-core@{AXE}"]
+        subprocess.run(command, cwd=folder, check=True, capture_output=True, timeout=100)
+
+    return once_per_run("axe", install) / "node_modules/axe-core/axe.min.js"
