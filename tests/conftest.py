@@ -121,6 +121,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     items.sort(key=lambda item: -lengths[item.path])
 
 
+@pytest.hookimpl(optionalhook=True)  # without xdist there is no such hook
 def pytest_xdist_auto_num_workers(config: pytest.Config) -> int | None:
     """Run one worker more than there are cores for all tests: many slow ones wait for a process or the wall clock."""
     return None if config.option.markexpr else (os.cpu_count() or 1) + 1
