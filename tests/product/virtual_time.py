@@ -8,31 +8,12 @@ monitor's jobs that are due. It prints as JSON the alerts that fired, the groups
 
 from __future__ import annotations
 
-import time
+import virtual_clock
 
 STEPS_S = {"quiet": 15, "leak": 30, "burst": 15, "chat": 15}  # a burst is a leak in the last minute, a chat has replies
 LEAKED = {"quiet": 0, "leak": 1_000, "burst": 0, "chat": 0}  # texts of 1 KB for each message that is remembered
 BURST = 20_000
-ahead_ns = [0]  # all steps so far
-
-
-def _replace(name: str, slower: int) -> None:
-    """Replace a clock by one that is ahead by the steps so far, and runs slower between them."""
-    clock, unit, begins = getattr(time, name), 1 if name.endswith("_ns") else 10**9, {}
-
-    def virtual(*arguments):
-        now = clock(*arguments)
-        begin = begins.setdefault(arguments, now)
-        elapsed = (now - begin) // slower if unit == 1 else (now - begin) / slower
-        return begin + elapsed + (ahead_ns[0] if unit == 1 else ahead_ns[0] / unit)
-
-    setattr(time, name, virtual)
-
-
-# What a busy machine delays is measured as a fraction of it; the timers of asyncio run as ever.
-for _name, _slower in (("time", 50), ("perf_counter", 50), ("clock_gettime", 50), ("monotonic", 1)):
-    _replace(_name, _slower)
-    _replace(f"{_name}_ns", _slower)
+virtual_clock.replace()
 
 import asyncio
 import json
@@ -46,10 +27,6 @@ from cogmeter.watch.memory import memory
 from cogmeter_storage.alerting import AlertState
 
 PER_STEP = 3
-
-
-def advance(seconds: float) -> None:
-    ahead_ns[0] += int(seconds * 1e9)
 
 
 async def until(condition) -> None:
@@ -92,7 +69,7 @@ async def main(kind: str, minutes: int) -> None:
                 await until(lambda: chat.answered >= said)  # noqa: B023 - awaited at once
                 await (await server.interact(server.owner.slash("ponder", {"question": "why"}))).answered()
                 await until(lambda: bot.latency < 1)
-                advance(STEPS_S[kind])
+                virtual_clock.advance(STEPS_S[kind])
                 await due(monitor, step)
             alerts = await monitor.store.alerting.alerts(tuple(AlertState), limit=1_000)
             groups = await monitor.store.errors.groups(0, 2**62)
