@@ -18,6 +18,12 @@ const STEPS_MS = [
   ...[1, 2, 3, 6, 12].map((times) => times * HOUR),
   ...rounds(0, 5).map((times) => times * DAY),
 ];
+// Of the axis of time, in seconds. Its labels have no seconds: steps below a minute would repeat them.
+const STEPS_TIME = [
+  ...[1, 2, 5, 10, 15, 30].map((minutes) => minutes * 60),
+  ...[1, 2, 3, 4, 6, 8, 12].map((hours) => hours * 3_600),
+  ...[1, 2, 3, 5, 10, 15, 30, 60, 90, 180, 365].map((days) => days * 86_400),
+];
 const STEPS_MS_FAR = [...powers(-3, 4), MINUTE, 10 * MINUTE, HOUR, ...powers(0, 5).map((times) => times * DAY)];
 
 const css = (name) => getComputedStyle(document.documentElement).getPropertyValue(`--${name}`).trim();
@@ -71,7 +77,7 @@ function axes(model) {
   const timed = (u, splits, _axis, _space, step) => splits.map((at) => (step >= 86_400 || clock(at) === "00:00" ? day(at) : clock(at)));
   const x = model.days
     ? { ...common, grid: { show: false }, splits: someDays, values: (u, splits) => splits.map(day) }
-    : { ...common, values: timed };
+    : { ...common, incrs: STEPS_TIME, values: timed };
   const format = UNITS[model.unit];
   const y = {
     ...common,
