@@ -40,8 +40,9 @@ def setup_embed(steps: Sequence[SetupStep], *, changed: int, note: str = "") -> 
         colour=(DisplayState.DEGRADED if failed else DisplayState.NEUTRAL).colour,
     )
     _add_note(embed, note)
-    changes = f"{formatting.counted(changed, 'setting')} changed here" if changed else "Nothing is changed here yet"
-    embed.set_footer(text=f"{changes}; .env applies to all others. Changes are in effect at once and in the audit log.")
+    count = formatting.counted(changed, "setting")
+    changes = f"{count} changed here; .env applies to all others" if changed else "Nothing is changed here yet"
+    embed.set_footer(text=f"{changes}. Changes are in effect at once and in the audit log.")
     return fit(embed)
 
 
