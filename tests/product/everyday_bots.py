@@ -1,7 +1,7 @@
 """Four bots as people write them, each with the one line that adds the monitor, and nothing else of it.
 
-A bot in the pattern of public templates (cogs of hybrid commands, embeds, one error handler), a chat bot that streams the
-answers of a language model, a plain client with a command tree, and a music bot on several shards.
+A bot in the pattern of public templates (cogs of hybrid commands, embeds, one error handler), a chat bot that streams
+the answers of a language model, a plain client with a command tree, and a music bot on several shards.
 """
 
 from __future__ import annotations

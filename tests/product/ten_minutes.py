@@ -1,7 +1,7 @@
 """A bot of ``everyday_bots`` used for ten virtual minutes: ``python ten_minutes.py NAME`` on the loopback Discord.
 
-It prints as JSON what ``/perf summary``, the overview page, the terminal dashboard and ``cogmeter summary`` then show. The
-chart of the summary is stored as chart.png. The clocks start ten minutes late, so that the end is now.
+It prints as JSON what ``/perf summary``, the overview page, the terminal dashboard and ``cogmeter summary`` then show.
+The chart of the summary is stored as chart.png. The clocks start ten minutes late, so that the end is now.
 """
 
 # ruff: noqa: E402 - the clocks are replaced before anything that may keep one is imported
