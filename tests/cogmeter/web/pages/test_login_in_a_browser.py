@@ -3,10 +3,13 @@
 import asyncio
 import itertools
 import time
+from types import SimpleNamespace
 from urllib.parse import urlsplit
 
 import pytest
-from page_driver import CUT, OVERFLOW, calm, opened_plain, violations_everywhere
+from page_driver import CUT, OVERFLOW, calm, opened_plain, violations, violations_everywhere
+
+from cogmeter.web.server import login_codes
 
 TOKEN = "a-token-of-more-than-32-characters-for-tests"
 HEADING = "document.querySelector('h1').innerText"
@@ -114,3 +117,64 @@ async def test_the_badge_is_an_image_in_a_page(served, browser):
 
     async with served(status_page=True) as web:
         await asyncio.to_thread(look)
+
+
+def useless(page, axe, url):
+    """The page of a link without effect says what to do, fits a phone, and is for everybody."""
+    page.expect(HEADING, "This link does not work")
+    assert "/perf dashboard" in page.evaluate("document.body.innerText")
+    assert page.evaluate(OVERFLOW) <= 0
+    assert page.evaluate(CUT) == []
+    assert violations(page, axe) == []
+    page.open(f"{url}/performance", width=420)  # nobody is signed in by it
+    page.wait(f"{HEADING} === 'Sign in'", "the form of the token")
+    assert page.evaluate(OVERFLOW) <= 0
+
+
+def seen(page, url):
+    opened_plain(page, url, width=420)
+    page.expect(HEADING, "Open the dashboard")
+
+
+async def test_a_link_that_expires_while_its_page_is_open_has_no_effect(served, browser, axe, monkeypatch):
+    now_s = [1_000.0]
+    monkeypatch.setattr(login_codes, "time", SimpleNamespace(perf_counter=lambda: now_s[0]))
+
+    def press():
+        browser.press("Enter")
+        browser.wait(f"{HEADING} !== 'Open the dashboard'", "the answer")
+        useless(browser, axe, web.url)
+
+    async with served(http_token=TOKEN) as web:
+        url = here(web, web.servers.dashboard_link(1, "alice").url)
+        await asyncio.to_thread(seen, browser, url)
+        now_s[0] += login_codes.VALID_S + 1
+        await asyncio.to_thread(press)
+
+
+async def test_a_restart_makes_an_open_link_useless_and_keeps_who_is_signed_in(served, browser, axe):
+    def sign_in(url):
+        seen(browser, url)
+        browser.press("Enter")
+        browser.wait(f"{HEADING} === 'Overview'", "the dashboard")
+
+    def press():
+        browser.press("Enter")
+        browser.wait(f"{HEADING} !== 'Open the dashboard'", "the answer")
+        assert "/perf dashboard" in browser.evaluate("document.body.innerText")
+        assert browser.evaluate(HEADING) == "This link does not work"
+        browser.open(f"{web.url}/performance", width=420)
+        browser.wait(f"{HEADING} === 'Overview'", "the session of before the restart")
+        assert browser.evaluate(OVERFLOW) <= 0
+        browser.call("Network.clearBrowserCookies")
+        opened_plain(browser, old, width=420)
+        useless(browser, axe, web.url)
+        sign_in(here(web, web.servers.dashboard_link(1, "alice").url))
+
+    async with served(http_token=TOKEN) as web:
+        await asyncio.to_thread(sign_in, here(web, web.servers.dashboard_link(1, "alice").url))
+        old = here(web, web.servers.dashboard_link(1, "alice").url)
+        await asyncio.to_thread(seen, browser, old)
+        port = urlsplit(web.url).port
+    async with served(http_token=TOKEN, http_port=port, dashboard_port=port) as web:
+        await asyncio.to_thread(press)
