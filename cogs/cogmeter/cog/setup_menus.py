@@ -41,7 +41,7 @@ def menus(settings: Settings, guild: discord.Guild) -> list[Item[Any]]:
         ),
         discord.ui.RoleSelect(
             custom_id=f"{PREFIX}roles",
-            placeholder="Roles that may use the commands and buttons",
+            placeholder="Roles with access",
             min_values=0,
             max_values=MAX_CHOICES,
             default_values=[discord.SelectDefaultValue.from_role(discord.Object(role)) for role in roles],
