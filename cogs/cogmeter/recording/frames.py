@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import functools
+import gc
 import os
 import re
 import sys
 import sysconfig
+from itertools import accumulate, repeat
 from pathlib import Path
-from typing import TYPE_CHECKING, Final, Protocol
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 import cogmeter
 import cogmeter_storage
 from cogmeter_storage.errors import Frame
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator
     from types import CodeType, FrameType
 
 HOST, LIBRARY, STANDARD = range(3)  # code of the bot, of an installed package or cogmeter, of the standard library
@@ -40,6 +43,7 @@ _LOOP: Final = frozenset(
     for function in (asyncio.Handle._run, asyncio.Runner.run, asyncio.BaseEventLoop.run_until_complete)  # noqa: SLF001 - no public name
 )
 _EXTENSIONS: Final = (".pyx", ".pxd", ".pxi")  # sources of compiled modules
+_DEEPEST: Final = 10_000  # frames of one stack
 
 
 class FrameLike(Protocol):
@@ -106,6 +110,47 @@ def place_of(file: str) -> tuple[str, bool]:
 def frame_text(frame: FrameLike) -> str:
     """Return a frame as text: ``bot/cogs/ask.py:42 in Ask.ask``."""
     return f"{frame.file}:{frame.line} in {short_name(frame.function)}"
+
+
+def thread_frames(thread: int) -> list[FrameType]:
+    """Return the frames of a thread, innermost first; empty if it has ended. Do not keep them: they keep variables."""
+    with _undisturbed():
+        return outer_frames(sys._current_frames().get(thread))  # noqa: SLF001 - the documented way
+
+
+def all_thread_frames() -> dict[int, list[FrameType]]:
+    """Return the frames of each thread by its identifier, as ``thread_frames`` does."""
+    with _undisturbed():
+        return {thread: outer_frames(frame) for thread, frame in sys._current_frames().items()}  # noqa: SLF001 - see above
+
+
+def outer_frames(frame: FrameType | None) -> list[FrameType]:
+    """Return a frame and those that called it, innermost first."""
+    if frame is None:
+        return []
+    frames: list[Any] = []
+    # In C, where no other thread takes its turn between two steps: it would change the stack.
+    with contextlib.suppress(AttributeError):  # the end: None has no caller
+        frames.extend(accumulate(repeat("f_back", _DEEPEST), getattr, initial=frame))
+    if frames[-1] is None:
+        frames.pop()
+    return frames
+
+
+@contextlib.contextmanager
+def _undisturbed() -> Iterator[None]:
+    """Keep the garbage collector from starting.
+
+    Reading another thread's stack makes objects of its frames. A collection that starts then runs callbacks and
+    finalizers, and in them other threads: CPython 3.11 crashes if the frame ends before its object is made.
+    """
+    collects = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if collects:
+            gc.enable()
 
 
 def calling_instruction(depth: int) -> tuple[CodeType, int] | None:

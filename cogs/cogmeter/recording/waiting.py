@@ -13,7 +13,6 @@ from __future__ import annotations
 import asyncio
 import gc
 import logging
-import sys
 from dataclasses import dataclass
 from threading import get_ident
 from types import AsyncGeneratorType, CellType, CodeType, CoroutineType, GeneratorType, MethodType
@@ -21,7 +20,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from cogmeter.recording import decorators
 from cogmeter.recording.background import Slicer
-from cogmeter.recording.frames import place_of, short_name
+from cogmeter.recording.frames import all_thread_frames, place_of, short_name
 from cogmeter.recording.operation import Operation, now_ns
 from cogmeter.recording.running import RunningOperation
 
@@ -114,9 +113,9 @@ class RunningReader:
             self._registered[running] = None if running.task is None else running.task()
             if running.code is not None:
                 self._by_code[running.code] = running
-        for thread_id, frame in sys._current_frames().items():  # noqa: SLF001 - the documented way
+        for thread_id, frames in all_thread_frames().items():
             if thread_id != get_ident():
-                self._look_into_thread(thread_id, frame)
+                self._look_into_thread(thread_id, frames)
                 await slicer.pause()
         for _, task in zip(range(MAX_TASKS), asyncio.all_tasks(), strict=False):
             if not task.done():
@@ -177,9 +176,9 @@ class RunningReader:
         if start_ns is not None and series is not None and self._recorder.finish in cells:
             self._add(start_ns, self._recorder.names[series], task)
 
-    def _look_into_thread(self, thread_id: int, innermost: FrameType) -> None:
+    def _look_into_thread(self, thread_id: int, frames: list[FrameType]) -> None:
         """Find the job and the decorated calls of functions that a thread is in."""
-        for frame in _outwards(innermost):
+        for frame in frames[:MAX_DEPTH]:
             code = frame.f_code
             if code in self._by_code:
                 self._registered[self._by_code.pop(code)] = thread_id
@@ -195,7 +194,7 @@ class RunningReader:
 
     async def _with_lines(self, entries: Iterable[_Entry]) -> list[Running]:
         slicer = Slicer()
-        threads = sys._current_frames()  # noqa: SLF001 - the documented way
+        threads = all_thread_frames()
         operations: list[Running] = []
         for entry in entries:
             age_s = (self._now_ns - entry.start_ns) / 1e9
@@ -204,10 +203,10 @@ class RunningReader:
             await slicer.pause()
         return operations
 
-    def _line(self, source: asyncio.Task[Any] | int | None, threads: dict[int, FrameType]) -> tuple[str, bool]:
+    def _line(self, source: asyncio.Task[Any] | int | None, threads: dict[int, list[FrameType]]) -> tuple[str, bool]:
         """Return the line that a task or thread is in, and whether it waits there for a user."""
         if isinstance(source, int):
-            stack = [(frame.f_code, frame.f_lineno or 0) for frame in _outwards(threads.get(source))]
+            stack = [(frame.f_code, frame.f_lineno or 0) for frame in threads.get(source, [])[:MAX_DEPTH]]
             return _written(reversed(stack)), False
         if source is None or source.done():
             return "", False
@@ -276,14 +275,6 @@ def _location(suspended: Any) -> tuple[CodeType, int] | None:
     """Return code and line of a suspended coroutine or generator."""
     frame = next((frame for name in _FRAMES if (frame := getattr(suspended, name, None)) is not None), None)
     return None if frame is None else (frame.f_code, frame.f_lineno or frame.f_code.co_firstlineno)
-
-
-def _outwards(frame: FrameType | None) -> Iterator[FrameType]:
-    for _ in range(MAX_DEPTH):
-        if frame is None:
-            return
-        yield frame
-        frame = frame.f_back
 
 
 def _written(stack: Iterable[tuple[CodeType, int]]) -> str:

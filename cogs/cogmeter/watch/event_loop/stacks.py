@@ -32,24 +32,13 @@ class StackLine(NamedTuple):
         return f"{self.file}:{self.line} {self.function}"
 
 
-def depth_of(frame: FrameType | None) -> int:
-    """Return the number of frames from this one outwards, including itself."""
-    depth = 0
-    while frame is not None:
-        depth += 1
-        frame = frame.f_back
-    return depth
-
-
-def stack_of(frame: FrameType | None, base: int) -> list[StackLine]:
-    """Return the frames without the ``base`` outermost ones, innermost first, at most MOST."""
-    inner = depth_of(frame) - base
-    stack: list[StackLine] = []
-    while frame is not None and len(stack) < min(inner, MOST):
-        code = frame.f_code
-        stack.append(StackLine(code.co_filename, frame.f_lineno or code.co_firstlineno, code.co_name))
-        frame = frame.f_back
-    return stack
+def stack_of(frames: Sequence[FrameType], base: int) -> list[StackLine]:
+    """Return the lines of frames without the ``base`` outermost ones, innermost first, at most MOST."""
+    inner = frames[: max(min(len(frames) - base, MOST), 0)]
+    return [
+        StackLine(frame.f_code.co_filename, frame.f_lineno or frame.f_code.co_firstlineno, frame.f_code.co_name)
+        for frame in inner
+    ]
 
 
 def culprit_of(stack: Sequence[StackLine]) -> StackLine | None:

@@ -22,13 +22,13 @@ from typing import TYPE_CHECKING, Any, Final
 import discord
 
 from cogmeter.recording import tracing
-from cogmeter.recording.frames import import_roots
+from cogmeter.recording.frames import import_roots, outer_frames, thread_frames
 from cogmeter.recording.operation import now_ns
 from cogmeter.watch.background.coroutines import Wrappers, context_of
-from cogmeter.watch.event_loop.stacks import StackLine, culprit_of, depth_of, shortened, stack_of
+from cogmeter.watch.event_loop.stacks import StackLine, culprit_of, shortened, stack_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
     from types import CodeType, FrameType
 
     from cogmeter.recording.tracing import Scope
@@ -166,7 +166,7 @@ class Watchdog:
     def _know_base(self, caller: FrameType) -> None:
         outer = caller.f_back
         self._working = (caller.f_code,) if outer is None else (caller.f_code, outer.f_code)
-        self._base = depth_of(caller)
+        self._base = len(outer_frames(caller))
 
     def _judge(self, start_ns: int, end_ns: int) -> BlockedLoop:
         samples, no_place = self._relevant(end_ns - self._called_ns, end_ns)
@@ -200,47 +200,47 @@ class Watchdog:
             if not self._loop.is_running():
                 self._paused, self._base = True, 0
             elif self._waiting:
-                self._look(sys._current_frames().get(self._loop_thread))  # noqa: SLF001 - the documented way
+                self._look(thread_frames(self._loop_thread))
             else:
-                self._check(sys._current_frames().get(self._loop_thread))  # noqa: SLF001 - see above
+                self._check(thread_frames(self._loop_thread))
             self._due_ns = now_ns() + self._every_ns
             self._end.wait(self._every_ns / 1e9)
             self._overslept_ns = max(self._overslept_ns, now_ns() - self._due_ns)
 
-    def _check(self, frame: FrameType | None) -> None:
+    def _check(self, frames: Sequence[FrameType]) -> None:
         now = now_ns()
-        if self._is_quiet(frame) and not self._overslept() and now - self._called_ns < ANSWER_AT_LEAST_NS:
+        if self._is_quiet(frames) and not self._overslept() and now - self._called_ns < ANSWER_AT_LEAST_NS:
             self._well_ns, self._well_cpu_s = now, time.process_time()
             self._overslept_ns = 0
             self.quiet += 1
             return
-        self._look(frame)
+        self._look(frames)
         self._called_ns = self._due_ns or now  # since it was due: what delayed this thread may have blocked the loop
         self._waiting = True
         with contextlib.suppress(RuntimeError):  # the loop was closed just now
             self._loop.call_soon_threadsafe(self._answer, context=self._context)
 
-    def _is_quiet(self, frame: FrameType | None) -> bool:
+    def _is_quiet(self, frames: Sequence[FrameType]) -> bool:
         """Return whether the loop waits for events, and neither runs a callback nor is between two callbacks."""
-        return frame is not None and depth_of(frame) <= self._base and frame.f_code not in self._working
+        return 0 < len(frames) <= self._base and frames[0].f_code not in self._working
 
     def _overslept(self) -> bool:
         return self._overslept_ns >= self._every_ns // 2
 
-    def _look(self, frame: FrameType | None) -> None:
-        """Store a sample. The frame is not kept: it would keep the host's objects alive."""
+    def _look(self, frames: Sequence[FrameType]) -> None:
+        """Store a sample. The frames are not kept: they would keep the host's objects alive."""
         samples = self._samples
         if self._paused or len(samples) >= SAMPLES or not self._base:
             return
         try:
-            running = _running(self._loop, frame, self._wrappers.codes)
-            samples.append(Sample(stack_of(frame, self._base), *running, self._overslept()))
+            running = _running(self._loop, frames, self._wrappers.codes)
+            samples.append(Sample(stack_of(frames, self._base), *running, self._overslept()))
         except Exception as error:
             _logger.debug("Could not read the stack of the blocked loop", exc_info=error)
 
 
 def _running(
-    loop: asyncio.AbstractEventLoop, frame: FrameType | None, wrappers: frozenset[CodeType]
+    loop: asyncio.AbstractEventLoop, frames: Sequence[FrameType], wrappers: frozenset[CodeType]
 ) -> tuple[Scope | None, str]:
     """Return the interaction of the loop's current task, and a name of the task without ids."""
     task = asyncio.current_task(loop)
@@ -255,16 +255,15 @@ def _running(
     coroutine: Any = task.get_coro()
     code = getattr(coroutine, "cr_code", None)
     wrapped = code is None or code in wrappers or code is _RUN_EVENT
-    return scope, (_inside(frame, wrappers) if wrapped else "") or getattr(coroutine, "__qualname__", "")
+    return scope, (_inside(frames, wrappers) if wrapped else "") or getattr(coroutine, "__qualname__", "")
 
 
-def _inside(frame: FrameType | None, wrappers: frozenset[CodeType]) -> str:
+def _inside(frames: Sequence[FrameType], wrappers: frozenset[CodeType]) -> str:
     """Return the listener's event or the outermost function that runs inside a task factory's wrappers."""
     name = ""
-    while frame is not None and wrappers:
+    for frame in frames if wrappers else ():
         if frame.f_code is _RUN_EVENT:  # the factory may have renamed the task
             return str(frame.f_locals.get("event_name", ""))
         if frame.f_code not in wrappers:
             name = frame.f_code.co_qualname
-        frame = frame.f_back
     return name

@@ -14,8 +14,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import cogmeter.recording.recorder
-from cogmeter.recording.frames import HOST, LIBRARY, STANDARD, import_roots, owner_of
-from cogmeter.watch.event_loop.stacks import MOST, StackLine, culprit_of, depth_of, shortened, stack_of
+from cogmeter.recording.frames import HOST, LIBRARY, STANDARD, import_roots, outer_frames, owner_of
+from cogmeter.watch.event_loop.stacks import MOST, StackLine, culprit_of, shortened, stack_of
 
 HOSTS = StackLine("/srv/bot/cogs/music.py", 88, "search")
 OURS = StackLine(str(cogmeter.recording.recorder.__file__), 5, "add")
@@ -59,10 +59,10 @@ def test_no_path_stays_absolute(parts):
 
 def test_a_stack_has_the_innermost_frames_above_the_base():
     def deep(left: int) -> list[StackLine]:
-        return deep(left - 1) if left else stack_of(sys._getframe(), base)
+        return deep(left - 1) if left else stack_of(outer_frames(sys._getframe()), base)
 
-    base = depth_of(sys._getframe())
+    base = len(outer_frames(sys._getframe()))
     assert [frame.function for frame in deep(3)] == ["deep"] * 4
     assert len(deep(100)) == MOST
-    assert stack_of(sys._getframe(), base) == []
-    assert stack_of(None, base) == []
+    assert stack_of(outer_frames(sys._getframe()), base) == []
+    assert stack_of([], base) == []
