@@ -95,7 +95,7 @@ def calibration() -> dict[Subject, Calibrated]:
     """Return a calibrated threshold of its own for each service and operation."""
     subjects = [(service, operation) for names in NAMES for service, operation in (names, (names[0], ""))]
     values = {
-        name: Calibrated({"average": 5_000.0 + number, "p95": 9_000.0 + number}, {}, 0.0, 1_000, 0, 1, settled=True)
+        name: Calibrated({"average": 5_000.0 + number, "p95": 9_000.0 + number}, 1_000, 0, 1, settled=True)
         for number, name in enumerate(dict.fromkeys(subjects))
     }
     rules = ("response_time", "throughput")
