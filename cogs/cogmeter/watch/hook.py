@@ -87,11 +87,10 @@ class Hook:
         if self._own() is self._wrapper:
             self._restore()
             self.state = HookState.OFF
-            self.active = False
         else:
             self.state, self.reason = HookState.BURIED, "another wrapper is on top; only calls the original"
-            self.active = False
             _logger.info("The hook on %s stays below another wrapper, and only calls the original", self.name)
+        self.active = False
 
     def fault(self, error: BaseException) -> None:
         """Count and log a fault of cogmeter, the first one at ERROR."""

@@ -87,29 +87,25 @@ class PrefixCommands(Surface):
     def _invoked(self, original: Call, hook: Hook) -> Call:
         inspect.signature(original).bind(None)  # a host may override it with another parameter name
 
-        # No coroutine function: of most messages, which are no commands, the original's coroutine is enough.
-        def invoke(ctx: Context, *args: Any, **kwargs: Any) -> Coroutine[Any, Any, Any]:
+        async def invoke(ctx: Context, *args: Any, **kwargs: Any) -> Any:
             pending = self._pending(ctx, hook)
-            call = original(ctx, *args, **kwargs)
-            return call if pending is None else self._run(pending, ctx, call, hook)
+            if pending is None:
+                return await original(ctx, *args, **kwargs)
+            token = tracing.begin(pending)
+            outer = self.context.tracker.enter(pending, service_names.COMMANDS)
+            error: BaseException | None = None
+            try:
+                return await original(ctx, *args, **kwargs)
+            except BaseException as raised:
+                error = raised
+                raise
+            finally:
+                tracing.end(token)
+                running.leave(outer)
+                self._end(pending, ctx, error, hook)
+                self.context.tracker.close(pending)
 
         return invoke
-
-    async def _run(self, pending: PendingInteraction, ctx: Context, call: Coroutine[Any, Any, Any], hook: Hook) -> Any:
-        """Await an invocation, with its trace in the context, and record how it ends."""
-        token = tracing.begin(pending)
-        outer = self.context.tracker.enter(pending, service_names.COMMANDS)
-        error: BaseException | None = None
-        try:
-            return await call
-        except BaseException as raised:
-            error = raised
-            raise
-        finally:
-            tracing.end(token)
-            running.leave(outer)
-            self._end(pending, ctx, error, hook)
-            self.context.tracker.close(pending)
 
     def _raised(self, original: Call, hook: Hook) -> Call:
         async def dispatch_error(command: Any, ctx: Context, error: commands.CommandError) -> Any:
