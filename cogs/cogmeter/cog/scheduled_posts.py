@@ -6,6 +6,7 @@ The digest contains what the weekly report says: while it is on, the report is n
 from __future__ import annotations
 
 import logging
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
@@ -53,7 +54,7 @@ class Due:
     late: bool = False  # too late to be posted
 
 
-class ScheduledPost:
+class ScheduledPost(ABC):
     """A job that posts a message once for each period. It retries, and logs an error when it changes."""
 
     name: str  # "weekly report"
@@ -66,17 +67,17 @@ class ScheduledPost:
         self._last_error = ""
 
     @property
+    @abstractmethod
     def wanted(self) -> bool:
         """True if it is to be posted, by the settings."""
-        raise NotImplementedError
 
+    @abstractmethod
     def due(self) -> Due:
         """Return the post that is due, or that was due last."""
-        raise NotImplementedError
 
+    @abstractmethod
     def due_us(self, number: int) -> int:
         """Return when the post of this number is due."""
-        raise NotImplementedError
 
     async def run(self) -> None:
         """Post what is due. Never raises for an error of Discord or the store."""
