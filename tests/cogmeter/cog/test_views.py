@@ -6,6 +6,7 @@ from unittest import mock
 
 import discord
 import pytest
+from discord.ext import commands
 from factories import make_alert, make_errors
 
 from cogmeter.cog import views
@@ -40,6 +41,15 @@ def present(message):
 async def answered(home, command, **options):
     await home.owner.slash(home.channel, f"perf {command}", **options)
     return home.channel.last_message
+
+
+async def summary_with_buttons(home):
+    """Answer a summary of the seeded operations; its message, the responder and the open buttons."""
+    await seed(home)
+    message = await answered(home, "summary")
+    responder = home.bot.get_cog("cogmeter")._installation._responder
+    (buttons,) = responder.open
+    return message, responder, buttons
 
 
 async def test_a_summary_leads_to_the_worst_command_its_errors_and_back_in_place(move_in):
@@ -152,6 +162,27 @@ async def test_a_press_after_a_restart_says_that_the_buttons_have_expired(move_i
         assert labels(message) == []
 
 
+async def test_buttons_of_before_a_restart_are_gone_and_strangers_stay_refused(move_in):
+    async with move_in() as home:
+        await seed(home)
+        message = await answered(home, "summary")
+        for buttons in list(home.bot.get_cog("cogmeter")._installation._responder.open):
+            buttons.close()  # as after a process that died: the message keeps its buttons
+        await home.bot.unload_extension("cogmeter.cog")
+        bot = commands.Bot("!", intents=discord.Intents.default(), owner_id=home.owner.id)
+        await home.env.restart_bot(bot)
+        home.bot = bot
+        await bot.load_extension("cogmeter.cog")
+        await home.env.settle()
+        refused = await home.stranger.click(message, label="Errors")
+        assert refused.ephemeral
+        assert labels(home.channel.last_message)
+        await home.owner.click(message, label="Errors")
+        assert home.channel.last_message.content.startswith("These buttons have expired. Run `/perf summary`")
+        assert labels(home.channel.last_message) == []
+        assert labels(await answered(home, "summary"))
+
+
 async def test_after_an_unload_the_message_names_the_command(move_in):
     async with move_in() as home:
         await seed(home)
@@ -164,14 +195,11 @@ async def test_after_an_unload_the_message_names_the_command(move_in):
 
 async def test_a_press_that_another_one_overtook_changes_nothing(move_in, monkeypatch):
     async with move_in() as home:
-        await seed(home)
-        message = await answered(home, "summary")
-        responder = home.bot.get_cog("cogmeter")._installation._responder
-        (buttons,) = responder.open
+        message, responder, buttons = await summary_with_buttons(home)
         slow = responder.answers["errors"]
 
         async def overtaken(request):
-            buttons.close()  # the faster press has replaced the answer meanwhile
+            buttons.close()  # the faster press has replaced the answer
             return await slow(request)
 
         monkeypatch.setitem(responder.answers, "errors", overtaken)
@@ -182,10 +210,7 @@ async def test_a_press_that_another_one_overtook_changes_nothing(move_in, monkey
 
 async def test_a_press_while_another_one_replaces_the_answer_does_not_expire_it(move_in, monkeypatch):
     async with move_in() as home:
-        await seed(home)
-        message = await answered(home, "summary")
-        responder = home.bot.get_cog("cogmeter")._installation._responder
-        (buttons,) = responder.open
+        message, responder, buttons = await summary_with_buttons(home)
         custom_id = next(item.custom_id for item in buttons.children if item.label == "Slowest")
         edit, second = discord.Interaction.edit_original_response, mock.MagicMock()
         second.response = mock.AsyncMock(is_done=lambda: False)
