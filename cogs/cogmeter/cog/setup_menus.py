@@ -74,7 +74,7 @@ def buttons(settings: Settings, changed: int) -> list[Item[Any]]:
     wanted = OFF if settings.analytics_dashboard else ON
     always = [
         button("Thresholds", "thresholds"),
-        button(f"Dashboard {wanted}", f"dashboard-{wanted}"),  # what a press does, whatever was changed meanwhile
+        button(f"Dashboard {wanted}", f"dashboard-{wanted}"),  # what a press does, whatever has changed since
         button("Test alert", "test-alert", discord.ButtonStyle.primary),
         button("Test error", "test-error"),
     ]

@@ -53,7 +53,7 @@ class FoldedGroups:
             folded = await self._sums(store, start_us, folded_us, groups, versions)
             ends = [span for span in ((since_us, start_us), (folded_us, until_us)) if span[0] < span[1]]
             parts = [await store.totals(*span, groups=groups) for span in ends] if folded else []
-            # Otherwise slots have been removed meanwhile, so that a read covers more than its range.
+            # Otherwise slots were removed between the reads, so that one covers more than its range.
             if folded and all(part.until_us <= start_us or part.since_us >= folded_us for part in parts):
                 return await asyncio.to_thread(_added, folded, parts, start_us, folded_us)
         return await store.totals(since_us, until_us, groups=groups)
@@ -89,7 +89,7 @@ def _added(sums: FoldedSums, parts: Sequence[Totals], since_us: int, until_us: i
     since_us = min([since_us, *(part.since_us for part in parts)])
     until_us = max([until_us, *(part.until_us for part in parts)])
     outcomes, sum_us, max_us = sums.outcomes.copy(), sums.sum_us.copy(), sums.max_us.copy()
-    # The buckets of a part belong to nobody else, and are megabytes: they are not copied.
+    # The buckets of a part are used nowhere else, and are megabytes: they are not copied.
     buckets = parts[-1].buckets if parts else np.zeros((*sum_us.shape, BUCKETS), np.int64)
     buckets.reshape(-1)[sums.places] += sums.counts
     for part in parts:

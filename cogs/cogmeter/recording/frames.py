@@ -1,4 +1,4 @@
-"""The owner and the short path of code: the host's own, a library's, or the standard library's."""
+"""Frames of stacks: the owner and the short path of their code, the calling line, and those of other threads."""
 
 from __future__ import annotations
 
