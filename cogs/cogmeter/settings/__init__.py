@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from cogmeter.settings.env_file import ENV_FILE, SettingsError, read_env_file
-from cogmeter.settings.fields import PREFIX
+from cogmeter.settings.fields import LOCAL_NAMES, PREFIX
 from cogmeter.settings.model import WITHOUT_EFFECT, Settings
 from cogmeter.settings.overrides import (
     MergedSettings,
@@ -18,6 +18,7 @@ from cogmeter.settings.reading import buffer_setting, env_name, example, fault_o
 
 __all__ = [
     "ENV_FILE",
+    "LOCAL_NAMES",
     "PREFIX",
     "WITHOUT_EFFECT",
     "MergedSettings",

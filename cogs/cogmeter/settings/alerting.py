@@ -84,7 +84,12 @@ class AlertSettings(RecordingSettings):
         pattern=r"^([01]\d|2[0-3]):[0-5]\d$",
     )
     time_zone: str = setting(
-        "UTC", "IANA time zone", "The time zone of PERFORMANCE_DIGEST_TIME", min_length=1, max_length=64
+        "UTC",
+        "IANA time zone",
+        "The time zone of PERFORMANCE_DIGEST_TIME and of the charts in Discord; also read as PERFORMANCE_TIMEZONE",
+        other_name="PERFORMANCE_TIMEZONE",
+        min_length=1,
+        max_length=64,
     )
 
     alert_threshold_dependency: float = setting(

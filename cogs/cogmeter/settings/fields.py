@@ -11,6 +11,7 @@ from pydantic import Field
 PREFIX = "PERFORMANCE_"
 PING: Final = "{ping}"  # placeholders of the heartbeat URL
 STATUS: Final = "{status}"
+LOCAL_NAMES: Final = frozenset({"localhost", "127.0.0.1", "::1"})  # of this machine
 PLACEHOLDERS: Final = (PING, STATUS)
 _PLACEHOLDER: Final = re.compile(r"\{[\w.-]*\}")
 
@@ -21,16 +22,18 @@ def setting(
     text: str,
     *,
     name: str | None = None,
+    other_name: str | None = None,
     example: str = "",
     in_chat: bool = True,
     **limits: Any,
 ) -> Any:
     """Return a field with its unit, and an example of its value if it has no default.
 
-    ``name`` is its environment variable if that lacks the common prefix. ``in_chat`` is False if only ``.env`` and the
-    environment can set it, because it is read once at the start, or protects the machine or stored data.
+    ``name`` is its environment variable if that lacks the common prefix; ``other_name`` is read where that is not set.
+    ``in_chat`` is False if only ``.env`` and the environment can set it, because it is read once at the start, or
+    protects the machine or stored data.
     """
-    extra: dict[str, Any] = {"unit": unit, "example": example, "in_chat": in_chat}
+    extra: dict[str, Any] = {"unit": unit, "example": example, "in_chat": in_chat, "other_name": other_name}
     if name is not None:
         limits["validation_alias"] = name
     return Field(default=default, description=text, json_schema_extra=extra, **limits)

@@ -31,7 +31,8 @@ class Settings(AlertSettings):
     dashboard_url: str | None = setting(
         None,
         "URL",
-        "The address at which your browser reaches the dashboard, for the links of /perf dashboard. Not set: localhost",
+        "The address at which your browser reaches the dashboard, for links in alerts and answers. Not set: localhost "
+        "in the answer of /perf dashboard, and no other links",
         example="https://perf.example.com",
     )
     status_page: bool = setting(

@@ -6,6 +6,7 @@ import difflib
 import logging
 import os
 import re
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Final
 
 from pydantic import ValidationError
@@ -74,14 +75,29 @@ def _validated(values: Mapping[str, str | None]) -> tuple[Settings | None, list[
     """Return the settings, or a line for each invalid one. pydantic's own text is longer, and could show a secret."""
     file, environment = _filled(values), _filled(os.environ)
     from_file = {field: file[name] for field, name in _fields() if name in file and name not in environment}
+    used = {}  # the other names that are in effect, by field
+    for field, other in _other_names().items():
+        for source, taken in ((environment, env_name(field) in environment), (file, field in from_file)):
+            if taken:
+                break
+            if other in source:
+                from_file[field], used[field] = source[other], other
+                break
     try:
         return Settings.model_validate(from_file), []
     except ValidationError as error:
-        return None, [_line(fault["loc"], fault["msg"], fault["input"]) for fault in error.errors()]
+        return None, [_line(fault["loc"], fault["msg"], fault["input"], used) for fault in error.errors()]
 
 
 def _fields() -> list[tuple[str, str]]:
     return [(field, env_name(field)) for field in Settings.model_fields]
+
+
+def _other_names() -> dict[str, str]:
+    """Return the second environment variable of the fields that have one."""
+    extras = {field: info.json_schema_extra for field, info in Settings.model_fields.items()}
+    names = {field: extra.get("other_name") for field, extra in extras.items() if isinstance(extra, dict)}
+    return {field: str(name) for field, name in names.items() if name}
 
 
 def _filled(values: Mapping[str, str | None]) -> dict[str, str]:
@@ -91,7 +107,7 @@ def _filled(values: Mapping[str, str | None]) -> dict[str, str]:
 
 def _unknown(names: Iterable[str], place: str) -> list[str]:
     """Return a line for each name with the prefix that is not a setting."""
-    known = {name for _, name in _fields()}
+    known = {name for _, name in _fields()}.union(_other_names().values())
     unknown = [name for name in names if name.upper().startswith(PREFIX) and name.upper() not in known]
     lines = [f"{_plain(name)} {place} is not a setting{_near(_start(name), known)}" for name in unknown[:MOST_LINES]]
     more = len(unknown) - len(lines)
@@ -116,8 +132,13 @@ def _near(name: str, known: Iterable[str]) -> str:
     return f"; did you mean {names[near[0]]}?" if near else "; remove it"
 
 
-def _line(place: tuple[int | str, ...], message: str, value: object) -> str:
-    """Return the line of an invalid setting. pydantic names the field, or its alias if it has one."""
+def _line(
+    place: tuple[int | str, ...], message: str, value: object, used: Mapping[str, str] = MappingProxyType({})
+) -> str:
+    """Return the line of an invalid setting. pydantic names the field, or its alias if it has one.
+
+    ``used`` has the other name of a field if its value was read from that.
+    """
     field = next((name for name in Settings.model_fields if place[0] in {name, env_name(name)}), str(place[0]))
     info = Settings.model_fields[field]
     unit = (info.json_schema_extra or {}).get("unit", "") if isinstance(info.json_schema_extra, dict) else ""
@@ -126,8 +147,9 @@ def _line(place: tuple[int | str, ...], message: str, value: object) -> str:
         text, message = "(hidden)", message.replace("items after validation", "characters")
     # In this order: "Value error, ..." comes from the validators of Settings.
     reason = message.removeprefix("Input ").removeprefix("String ").removeprefix("Value error, ").removeprefix("Value ")
-    fix = f"for example {env_name(field)}={example(field)}"
-    return f"{env_name(field)}={text}: it {reason[:1].lower()}{reason[1:]} ({unit}); {fix}"
+    name = used.get(field, env_name(field))
+    fix = f"for example {name}={example(field)}"
+    return f"{name}={text}: it {reason[:1].lower()}{reason[1:]} ({unit}); {fix}"
 
 
 def env_name(field: str) -> str:

@@ -40,6 +40,7 @@ def clean_environment(monkeypatch, tmp_path):
     """No setting of the machine, and no .env of the checkout, gets into a test."""
     for field in Settings.model_fields:
         monkeypatch.delenv(env_name(field), raising=False)
+    monkeypatch.delenv("PERFORMANCE_TIMEZONE", raising=False)
     monkeypatch.chdir(tmp_path)
 
 
@@ -393,3 +394,24 @@ def test_a_name_in_the_environment_of_bytes_that_are_no_text_is_logged_as_text(m
     with caplog.at_level(logging.WARNING, logger="cogmeter"):
         load_settings()
     assert caplog.messages == ["PERFORMANCE_caf... in the environment is not a setting; remove it"]
+
+
+# The other name of the time zone ------------------------------------------------------------------------------------
+
+
+def test_the_time_zone_is_also_read_under_its_other_name(monkeypatch):
+    written("PERFORMANCE_TIMEZONE=Europe/Berlin\n")
+    assert load_settings().time_zone == "Europe/Berlin"
+    monkeypatch.setenv("PERFORMANCE_TIMEZONE", "Asia/Tokyo")  # the environment precedes the file
+    assert load_settings().time_zone == "Asia/Tokyo"
+    monkeypatch.delenv("PERFORMANCE_TIMEZONE")
+    written("PERFORMANCE_TIMEZONE=Europe/Berlin\nPERFORMANCE_TIME_ZONE=America/New_York\n")
+    assert load_settings().time_zone == "America/New_York"
+
+
+def test_a_bad_value_is_reported_under_the_name_that_it_was_read_from():
+    written("PERFORMANCE_TIMEZONE=Mars/Base\n")
+    assert complaint() == (
+        "PERFORMANCE_TIMEZONE='Mars/Base': it is not a time zone of this machine, such as Europe/Berlin; without time"
+        " zone data, pip install tzdata (IANA time zone); for example PERFORMANCE_TIMEZONE=UTC"
+    )
