@@ -17,6 +17,13 @@ RUN pip wheel --no-cache-dir --no-deps --wheel-dir /wheels . \
     && /opt/cogmeter/bin/pip install --no-cache-dir "$(echo /wheels/*.whl)[tui]"
 
 FROM python:3.11-slim
+# Fonts of charts for names that are not Latin, Greek, Cyrillic, Arabic or Hebrew; a name that no font has is replaced.
+# `docker build --build-arg FONTS="fonts-noto-cjk fonts-symbola" .` adds Chinese, Japanese and Korean (91 MB installed)
+# and emoji (3 MB).
+ARG FONTS=""
+RUN if [ -n "$FONTS" ]; then \
+        apt-get update && apt-get install --yes --no-install-recommends $FONTS && rm -rf /var/lib/apt/lists/*; \
+    fi
 RUN useradd --system --uid 10001 --user-group --home-dir /nonexistent --shell /usr/sbin/nologin cogmeter \
     && install --directory --owner=cogmeter --group=cogmeter /data/performance
 COPY --from=build /opt/cogmeter /opt/cogmeter
