@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 import click
@@ -12,10 +13,12 @@ from cogmeter_bot.cli.text import one_line, range_title, timestamp
 
 if TYPE_CHECKING:
     from cogmeter.schemas.alerts import AlertAnswer
+    from cogmeter.settings import Settings
     from cogmeter_bot.sources.base import Source
 
 SEVERITY_COLOURS: Final = {"critical": BAD, "warning": WARN, "info": "cyan"}
 MAX_ALERTS: Final = 1_000  # read from the source
+MAX_LINKS: Final = 5
 
 
 @click.command()
@@ -41,7 +44,8 @@ def alerts(options: ReadingOptions, history: bool, limit: int) -> None:
         show_json(AlertPage(alerts=matching[:limit], next=None))
     else:
         title = f"Alerts ({range_title(time_range.label)})" if history else "Active Alerts"
-        show(_page(matching[:limit], title, hidden=len(matching) - len(matching[:limit])))
+        page = _page(matching[:limit], title, hidden=len(matching) - len(matching[:limit]))
+        show(replace(page, blocks=[*page.blocks, *_links(matching, options.settings)]))
     options.exit_unless(not any(alert.state in {"firing", "acknowledged"} for alert in matching))
 
 
@@ -78,6 +82,14 @@ def _page(alerts: list[AlertAnswer], title: str, *, hidden: int) -> OutputPage:
         for alert in alerts
     ]
     return OutputPage(title, [Table(columns, rows), *([f"{hidden:,} more. Raise --limit."] if hidden else [])])
+
+
+def _links(alerts: list[AlertAnswer], settings: Settings) -> list[str]:
+    """Return the links of the first alerts to the dashboard; none without PERFORMANCE_DASHBOARD_URL."""
+    from cogmeter.render.links import alert_answer_link
+
+    links = [(alert.number, alert_answer_link(settings, alert)) for alert in alerts[:MAX_LINKS]]
+    return [f"#{number}: {link}" for number, link in links if link]
 
 
 def alert_text(alert: AlertAnswer, limit: int | None = None) -> str:

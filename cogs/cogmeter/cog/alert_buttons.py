@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar, Final, Self
 
 import discord
@@ -21,6 +22,7 @@ from cogmeter.notifiers.discord_channel.message import (
     view_of,
 )
 from cogmeter.query.query import now_us
+from cogmeter.render.links import alert_link
 from cogmeter_storage.alerting import AlertState, Mute
 
 if TYPE_CHECKING:
@@ -97,8 +99,13 @@ class ButtonPress:
         self._uid = uid
         self._action = action
         self._actor = interaction.user.display_name
-        incidents, group = responder.monitor.alerting.incidents, responder.monitor.settings.command_group
-        self._messages = MessageBuilder(incidents.of, introduces=incidents.introduces, group=group)
+        incidents, settings = responder.monitor.alerting.incidents, responder.monitor.settings
+        self._messages = MessageBuilder(
+            incidents.of,
+            introduces=incidents.introduces,
+            group=settings.command_group,
+            link_of=partial(alert_link, settings),
+        )
 
     async def acknowledge(self) -> None:
         """Acknowledge the alert."""

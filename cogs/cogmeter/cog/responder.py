@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 import discord
 
-from cogmeter.alerts.model import BOT, Subject
 from cogmeter.notifiers.discord_channel.channel import BROKEN, NO_MENTIONS
 from cogmeter.recording.background import own_work
 from cogmeter.render.embeds.statistics import chart_file
@@ -186,9 +185,7 @@ class Responder:
 
     async def draw(self, timeline: Timeline) -> Picture:
         """Draw the chart of a timeline with the response-time threshold in effect. Never raises."""
-        limits, subject = self.monitor.alerting.limits, Subject("response_time", timeline.service or BOT)
-        threshold, statistic = limits.of(subject).threshold, limits.statistic_of(subject)
-        return await self.monitor.chart_builder.timeline(timeline, response_time_ms=threshold, statistic=statistic)
+        return await self.monitor.chart_builder.timeline(timeline)
 
     async def close(self) -> None:
         """Remove the buttons that can still be pressed, as far as Discord answers in time."""

@@ -18,6 +18,7 @@ from cogmeter.query.records import UnknownNameError
 from cogmeter.recording.service_names import in_background
 from cogmeter.render.embeds.attention import attention_lines
 from cogmeter.render.embeds.statistics import slowest_embed, stats_embed, summary_embed, unknown_embed
+from cogmeter.render.links import stats_link
 from cogmeter.settings import buffer_setting
 
 SLOWEST: Final = 15  # listed operations
@@ -86,7 +87,9 @@ async def _stats(responder: Responder, request: AnswerRequest) -> CommandAnswer:
     picture = await responder.draw(stats.timeline) if stats.total.operations else None
     request = dataclasses.replace(request, service=stats.service, operation=stats.operation)
     buttons = Buttons(responder, await with_worst(responder, request))
-    return CommandAnswer(stats_embed(stats, picture, status=status), picture, buttons)
+    return CommandAnswer(
+        stats_embed(stats, picture, status=status, link=stats_link(monitor.settings, stats)), picture, buttons
+    )
 
 
 async def _slowest(responder: Responder, request: AnswerRequest) -> CommandAnswer:

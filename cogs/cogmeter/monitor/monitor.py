@@ -33,6 +33,7 @@ from cogmeter.recording.recorder import MAX_SERIES
 from cogmeter.recording.waiting import RunningReader
 from cogmeter.render.charts.builder import ChartBuilder
 from cogmeter.render.charts.worker_client import ChartWorker
+from cogmeter.render.links import alert_link
 from cogmeter.settings import SettingsError, env_name
 from cogmeter.startup import PREFIX, StartupGuard
 from cogmeter.watch.interactions.people import new_key, privacy_key, stored_key
@@ -260,7 +261,14 @@ class Monitor(Answers):
     async def _begin_alerting(self) -> None:
         previous = self.alerting if self._started else None
         self.chart_builder = ChartBuilder(
-            self.charts, self.query, self.recorder.markers, self.settings, self.faults, gauges=lambda: self.gauges
+            self.charts,
+            self.query,
+            self.recorder.markers,
+            self.settings,
+            self.faults,
+            gauges=lambda: self.gauges,
+            limits=lambda: self.alerting.limits,
+            zone=lambda: self.settings.time_zone,
         )
         self.alerting = Alerting(
             self.settings,
@@ -290,7 +298,10 @@ class Monitor(Answers):
 
     def _notifiers(self, incidents: IncidentReader) -> list[Notifier]:
         chart_of = self.chart_builder.breach
-        context = NotifierContext(self.settings, self.bot, incidents.of, chart_of, incidents.introduces)
+        context = NotifierContext(
+            *(self.settings, self.bot, incidents.of, chart_of, incidents.introduces),
+            link_of=lambda alert, until_us=None: alert_link(self.settings, alert, until_us),
+        )
         return build(context, self.parts)
 
     async def _start_flusher(self, exit_stack: AsyncExitStack) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Protocol, Self
 
 from cogmeter.render.rule_text import introduction
 from cogmeter.schemas.base import measured
@@ -82,6 +82,19 @@ async def introduces_nothing(_: Alert) -> bool:
     return False
 
 
+class LinkOf(Protocol):
+    """Returns the link to the dashboard of an alert, until a time if one is passed; see ``render.links.alert_link``."""
+
+    def __call__(self, alert: Alert, until_us: int | None = None, /) -> str | None:
+        """Return the link; None without a dashboard that can be reached."""
+        ...
+
+
+def no_link(alert: Alert, until_us: int | None = None) -> None:
+    """Return None: there is no link without settings."""
+    del alert, until_us
+
+
 @dataclass(frozen=True, slots=True)
 class NotifierContext:
     """All that a notifier can be built from."""
@@ -91,6 +104,7 @@ class NotifierContext:
     context_of: Callable[[Alert], Awaitable[IncidentContext | None]] = _no_context
     chart_of: Callable[[Alert], Awaitable[Picture | None]] = _no_chart  # None where an alert has no chart
     introduces: Callable[[Alert], Awaitable[bool]] = introduces_nothing  # True for the first alert of its rule
+    link_of: LinkOf = no_link
 
 
 class Notifier(ABC):

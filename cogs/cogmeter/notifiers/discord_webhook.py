@@ -12,6 +12,7 @@ from cogmeter.notifiers.base import (
     SendRate,
     incident_context,
     introduces_nothing,
+    no_link,
     rule_introduction,
 )
 from cogmeter.notifiers.discord_wording import (
@@ -34,7 +35,7 @@ if TYPE_CHECKING:
     from pydantic import SecretStr
     from yarl import URL
 
-    from cogmeter.notifiers.base import Notice, NotifierContext
+    from cogmeter.notifiers.base import LinkOf, Notice, NotifierContext
     from cogmeter.notifiers.http import HttpResponse
     from cogmeter.query.records import IncidentContext
     from cogmeter_storage.alerting import Alert
@@ -71,16 +72,20 @@ class DiscordWebhookNotifier(Notifier):
         kind_of: Callable[[int], str] = lambda _: "",
         introduces: Callable[[Alert], Awaitable[bool]] = introduces_nothing,
         group: str = "perf",
+        link_of: LinkOf = no_link,
         http: Http | None = None,
         clock: Callable[[], int] = now_us,
     ) -> None:
-        """``context_of`` returns an alert's incident context. An escalation pings the role and the user only.
+        """``context_of`` returns an alert's incident context, ``link_of`` its link to the dashboard.
+
+        An escalation pings the role and the user only.
 
         ``kind_of`` returns the kind of a channel by its id ("text", "forum", ...), or "" where the bot has no access.
         ``introduces`` returns True for an alert that explains its rule, which names a command of ``group``.
         """
         self._introduces = introduces
         self._group = group
+        self._link_of = link_of
         self._url = url
         self._context_of = context_of
         self._ping = {"roles": ping_role, "users": ping_user}
@@ -102,6 +107,7 @@ class DiscordWebhookNotifier(Notifier):
             kind_of=lambda channel: _kind_of(context.bot, channel),
             introduces=context.introduces,
             group=settings.command_group,
+            link_of=context.link_of,
         )
 
     async def prepare(self) -> None:
@@ -169,6 +175,7 @@ class DiscordWebhookNotifier(Notifier):
             now_us=self._clock(),
             test=notice.test,
             introduction=introduction,
+            link=None if notice.test else self._link_of(notice.alert),
         )
         return {"embeds": [embed], "allowed_mentions": {"parse": []}}
 

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import pkgutil
 from collections import Counter
-from functools import cache
+from functools import cache, partial
 from typing import TYPE_CHECKING, Final
 
 from cogmeter.notifiers.base import Notifier, NotifierContext, NotifyError
+from cogmeter.render.links import alert_link
 from cogmeter.startup import StartupGuard
 
 if TYPE_CHECKING:
@@ -73,7 +74,7 @@ def build(context: NotifierContext, parts: StartupGuard | None = None) -> list[N
 def build_out_of_band(settings: Settings) -> list[Notifier]:
     """Return new notifiers that need nothing of the bot, for alerts from outside its event loop."""
     return [
-        kind.create(NotifierContext(settings))
+        kind.create(NotifierContext(settings, link_of=partial(alert_link, settings)))
         for kind in notifier_classes()
         if kind.out_of_band and _is_on(kind, settings)
     ]

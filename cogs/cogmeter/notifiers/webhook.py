@@ -7,7 +7,7 @@ import hmac
 import json
 from typing import TYPE_CHECKING, Any, Final, Self
 
-from cogmeter.notifiers.base import Notifier, SendRate, guide_fields
+from cogmeter.notifiers.base import Notifier, SendRate, guide_fields, no_link
 from cogmeter.notifiers.http import Http, refusal
 from cogmeter.query.query import now_us
 from cogmeter.times import SECOND_US, iso
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from pydantic import SecretStr
 
-    from cogmeter.notifiers.base import Notice, NotifierContext
+    from cogmeter.notifiers.base import LinkOf, Notice, NotifierContext
     from cogmeter_storage.alerting import Alert
 
 FIELD: Final = "alert_webhook_url"
@@ -41,12 +41,17 @@ class WebhookNotifier(Notifier):
         secret: SecretStr | None = None,
         *,
         private_redirects: bool = False,
+        link_of: LinkOf = no_link,
         http: Http | None = None,
         clock: Callable[[], int] = now_us,
     ) -> None:
-        """Without a ``secret``, requests are not signed. ``http`` replaces the client that the settings define."""
+        """Without a ``secret``, requests are not signed. ``http`` replaces the client that the settings define.
+
+        ``link_of`` returns the link to the dashboard of an alert until a time.
+        """
         self._url = url
         self._secret = secret
+        self._link_of = link_of
         self._http = http or Http(FIELD, private_redirects=private_redirects)
         self._clock = clock
 
@@ -59,11 +64,13 @@ class WebhookNotifier(Notifier):
             settings.alert_webhook_url,
             settings.alert_webhook_secret,
             private_redirects=settings.alert_webhook_private_redirects,
+            link_of=context.link_of,
         )
 
     async def notify(self, notice: Notice) -> str | None:
         """Post it. Statuses 401, 404 and 410 stop the target; others from 400 on concern this change alone."""
-        body = json.dumps(payload(notice), separators=(",", ":"), allow_nan=False).encode()
+        link = None if notice.test else self._link_of(notice.alert, notice.change.at_us)
+        body = json.dumps(payload(notice, link), separators=(",", ":"), allow_nan=False).encode()
         headers = {"Content-Type": "application/json", "Idempotency-Key": notice.event_id}
         if self._secret is not None:
             headers |= signed(body, self._secret.get_secret_value(), self._clock() // 1_000_000)
@@ -74,8 +81,11 @@ class WebhookNotifier(Notifier):
         return None
 
 
-def payload(notice: Notice) -> dict[str, Any]:
-    """Return the guide's fields, and what happened to which alert. Repeated attempts differ in ``members`` at most."""
+def payload(notice: Notice, link: str | None = None) -> dict[str, Any]:
+    """Return the guide's fields, and what happened to which alert. Repeated attempts differ in ``members`` at most.
+
+    ``link`` leads to the dashboard.
+    """
     alert, change = notice.alert, notice.change
 
     def until_then(at_us: int | None) -> str | None:
@@ -94,6 +104,8 @@ def payload(notice: Notice) -> dict[str, Any]:
         "resolvedAt": until_then(alert.resolved_us),
         "acknowledgedBy": alert.acknowledged_by if acknowledged else None,
     }
+    if link:
+        fields["dashboardUrl"] = link
     if notice.members:
         fields["members"] = [_member(member) for member in notice.members]
     if notice.test:

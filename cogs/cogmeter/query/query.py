@@ -280,7 +280,7 @@ class Query:
         step_us, title = step_us or covered.step_us, _title(service, operation)
         totals = await self.store.totals(covered.since_us, covered.until_us, groups=groups, step_us=step_us)
         alias = "" if title.isascii() else await self._alias(service, operation)
-        return await timeline(totals, span, step_us, title=title, service=service, alias=alias)
+        return await timeline(totals, span, step_us, title=title, service=service, operation=operation, alias=alias)
 
     async def _alias(self, service: str, operation: str | None) -> str:
         """Return a title in ASCII: any other name becomes its number in the order of first recording."""

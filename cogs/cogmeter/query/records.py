@@ -126,6 +126,17 @@ class Timeline:
     p99_us: list[float | None]
     service: str | None = None  # None: all services
     alias: str = ""  # used where the characters of the title cannot be drawn
+    operation: str | None = None  # None: all operations
+    mean_us: list[float | None] = field(default_factory=list)
+
+    def response_us(self, statistic: str) -> list[float | None]:
+        """Return ``average``, ``p50``, ``p95`` or ``p99`` of the durations of each bin; see ``Figures.response_us``."""
+        return {"average": self.mean_us, "p50": self.p50_us, "p95": self.p95_us, "p99": self.p99_us}[statistic]
+
+    @property
+    def partial(self) -> bool:
+        """True if the last bin is still filling: it ends after the range."""
+        return bool(self.edges_us) and self.edges_us[-1] + self.step_us > self.range.until_us
 
 
 @dataclass(frozen=True, slots=True)

@@ -113,6 +113,12 @@ def figures_of_rows(
     ]
 
 
+def means(totals: Totals) -> list[float | None]:
+    """Return the mean duration of each bin in microseconds, over all groups; None without operations."""
+    sums = zip(totals.sum_us.sum(axis=1).tolist(), totals.counts.sum(axis=1).tolist(), strict=True)
+    return [sum_us / count if count else None for sum_us, count in sums]
+
+
 def rates(counts: np.ndarray, minutes: Sequence[float]) -> list[float]:
     """Return the operations per minute of each bin; ``counts`` [bins, groups], ``minutes`` the length of each bin."""
     return [count / length for count, length in zip(counts.sum(axis=1).tolist(), minutes, strict=True)]

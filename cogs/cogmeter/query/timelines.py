@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple, TypeAlias
 import numpy as np
 
 from cogmeter.query.records import Timeline
-from cogmeter.query.statistics import PERCENTILES, rates
+from cogmeter.query.statistics import PERCENTILES, means, rates
 from cogmeter.recording.background import paced
 from cogmeter_storage.histogram import BUCKETS, quantiles
 from cogmeter_storage.model import HOUR_US, MINUTE_US, Outcome, Totals
@@ -149,7 +149,14 @@ def _in_bins(hours: Mapping[int, Hour], since_us: int, until_us: int, step_us: i
 
 
 async def timeline(
-    totals: Totals, span: Range, step_us: int, *, title: str, service: str | None = None, alias: str = ""
+    totals: Totals,
+    span: Range,
+    step_us: int,
+    *,
+    title: str,
+    service: str | None = None,
+    operation: str | None = None,
+    alias: str = "",
 ) -> Timeline:
     """Return the timeline of these bins, which may begin later than ``span``."""
     edges = totals.edges_us.tolist()
@@ -177,6 +184,8 @@ async def timeline(
         p99_us=_column(percentiles, 2),
         service=service,
         alias=alias,
+        operation=operation,
+        mean_us=means(totals),
     )
 
 

@@ -13,6 +13,7 @@ COMPONENTS: Final = "discord.components"
 REPLIES: Final = "discord.replies"  # runs of a message listener that send or type
 AUTOCOMPLETE: Final = "discord.autocomplete"
 ACKNOWLEDGEMENT: Final = "discord.acknowledgement"
+ACKNOWLEDGEMENT_LIMIT_US: Final = 3_000_000  # Discord's limit for the first response; a later one is missed
 LISTENERS: Final = "discord.listeners"
 TASKS: Final = "discord.tasks"
 REST: Final = "discord.rest"

@@ -28,6 +28,16 @@ def below(text: str) -> str:
     return f"\N{DOWNWARDS ARROW WITH TIP RIGHTWARDS} {text}"
 
 
+def together(text: str) -> str:
+    """Return a text that stays on one line: a value keeps its name and its unit."""
+    return text.replace(" ", "\N{NO-BREAK SPACE}")
+
+
+def dashboard_line(link: str) -> str:
+    """Return the line of a link to the dashboard."""
+    return f"[Open in the dashboard]({link})"
+
+
 def when(at_us: int) -> str:
     """Return a moment that Discord shows relative to now: ``5 minutes ago``."""
     return f"<t:{at_us // 1_000_000}:R>"

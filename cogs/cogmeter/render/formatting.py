@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import re
+from datetime import UTC
 from typing import TYPE_CHECKING, Protocol
 
 from cogmeter.recording.service_names import COMMANDS, COMPONENTS, REPLIES
@@ -11,6 +12,7 @@ from cogmeter.times import utc
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
+    from datetime import tzinfo
 
 NOTHING = "\N{EN DASH}"  # in place of an unknown number
 ELLIPSIS = "…"
@@ -221,13 +223,13 @@ def cut(text: str, limit: int) -> str:
     return text[: max(limit - 1, 0)].rstrip() + ELLIPSIS if limit > 0 else ""
 
 
-def clock_time(at_us: int, *, with_date: bool = False) -> str:
-    """Format a time of day in UTC, ``10:30``, or with its date, ``17 Aug 10:30``."""
-    moment = utc(at_us)
+def clock_time(at_us: int, *, with_date: bool = False, zone: tzinfo = UTC) -> str:
+    """Format a time of day, ``10:30``, or with its date, ``17 Aug 10:30``."""
+    moment = utc(at_us).astimezone(zone)
     return f"{moment.day} {moment:%b %H:%M}" if with_date else f"{moment:%H:%M}"
 
 
-def day(at_us: int) -> str:
-    """Format a day in UTC, ``17 Aug``."""
-    moment = utc(at_us)
+def day(at_us: int, zone: tzinfo = UTC) -> str:
+    """Format a day, ``17 Aug``."""
+    moment = utc(at_us).astimezone(zone)
     return f"{moment.day} {moment:%b}"

@@ -12,6 +12,7 @@ BACKGROUND = "#2b2d31"  # Discord's dark embed
 TEXT = "#dbdee1"
 MUTED = "#a5abb5"
 GRID = "#43464c"
+MEAN = "#ffffff"
 P50 = "#4aa3ff"
 P95 = "#b3dbff"
 P99 = "#ffc440"

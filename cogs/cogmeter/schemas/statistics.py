@@ -260,6 +260,7 @@ class Series(Schema):
     timestamps: list[Instant] = Field(description="The start of each step")
     operations_per_minute: list[Number]
     failures_per_minute: list[Number]
+    average_response_time: list[Number | None] = Field(description="Milliseconds")
     p50_response_time: list[Number | None] = Field(description="Milliseconds")
     p95_response_time: list[Number | None] = Field(description="Milliseconds")
     p99_response_time: list[Number | None] = Field(description="Milliseconds")
@@ -297,6 +298,7 @@ async def series(
         timestamps=[utc(edge) async for edge in paced(timeline.edges_us)],
         operations_per_minute=[rounded(value, 3) async for value in paced(timeline.per_minute)],
         failures_per_minute=[rounded(value, 3) async for value in paced(timeline.failures_per_minute)],
+        average_response_time=await _milliseconds(timeline.mean_us),
         p50_response_time=await _milliseconds(timeline.p50_us),
         p95_response_time=await _milliseconds(timeline.p95_us),
         p99_response_time=await _milliseconds(timeline.p99_us),

@@ -16,13 +16,14 @@ from discord import app_commands
 from discord.ext import commands
 
 from cogmeter.recording.operation import marked
+from cogmeter.recording.service_names import ACKNOWLEDGEMENT_LIMIT_US
 from cogmeter_storage.model import Outcome
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
 UNKNOWN_INTERACTION: Final = 10062
-ACK_LIMIT_NS: Final = 3_000_000_000  # Discord's limit for the first response
+ACK_LIMIT_NS: Final = ACKNOWLEDGEMENT_LIMIT_US * 1000
 
 # CommandSignatureMismatch is not a mistake of the user: the registered command differs from the code.
 USER_ERRORS: Final = (

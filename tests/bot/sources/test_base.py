@@ -25,6 +25,7 @@ def of(steps: int, seconds: float) -> Series:
         timestamps=[BEGAN + place * STEP for place in range(steps)],
         operations_per_minute=values,
         failures_per_minute=values,
+        average_response_time=values,
         p50_response_time=values,
         p95_response_time=values,
         p99_response_time=values,

@@ -89,6 +89,16 @@ def test_a_resolution_names_its_time_and_who_acknowledged_the_alert(make_notice)
     assert (fields["resolvedAt"], fields["acknowledgedBy"]) == ("2025-08-17T10:32:00Z", "Ada")
 
 
+async def test_the_payload_leads_to_the_dashboard_where_it_can_be_reached(receiver, make_notice):
+    public = WebhookNotifier(
+        SecretStr(receiver.url()), link_of=lambda alert, until_us: f"https://x/{alert.uid}/{until_us}"
+    )
+    notice = make_notice()
+    await public.notify(notice)
+    (seen,) = receiver.seen
+    assert seen.json["dashboardUrl"] == f"https://x/{notice.alert.uid}/{notice.change.at_us}"
+
+
 def test_later_changes_do_not_alter_the_payload_of_an_earlier_one(make_notice):
     notice = make_notice()
     later = make_notice(

@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import math
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import numpy as np
 
-from cogmeter.alerts.model import CALIBRATED, INFO, NO_HISTORY, PROVISIONAL, Limit, Subject
+from cogmeter.alerts.model import BOT, CALIBRATED, INFO, NO_HISTORY, PROVISIONAL, Limit, Subject
 from cogmeter.alerts.rules import RULES
+from cogmeter.alerts.rules.guide import RESPONSE_TIME
 from cogmeter.alerts.rules.rule import Bounds
 from cogmeter.alerts.thresholds.keys import THRESHOLD, LimitError, OverrideKey, checked_value
 from cogmeter.recording.service_names import BY_OPERATION, in_background, is_dependency
@@ -29,6 +30,13 @@ if TYPE_CHECKING:
     from cogmeter.settings import Settings
 
 _REMEMBERED: Final = 10_000  # limits of subjects, computed once
+
+
+class ResponseTimeLimit(NamedTuple):
+    """The threshold of the response time, and the statistic that is compared with it: a chart draws both."""
+
+    threshold_ms: float  # 0: none
+    statistic: str  # average, p50, p95, p99
 
 
 class Limits:
@@ -100,6 +108,11 @@ class Limits:
         setting = RULES[subject.rule].statistic_setting
         statistic, _ = self._find(subject, "statistic")
         return str(statistic or (getattr(self.settings, setting) if setting else "average"))
+
+    def response_time(self, service: str | None = None, operation: str | None = None) -> ResponseTimeLimit:
+        """Return what is judged of the response time of all services, of one, or of one of its operations."""
+        subject = RESPONSE_TIME.subject(service or BOT, operation or "")
+        return ResponseTimeLimit(self.of(subject).threshold, self.statistic_of(subject))
 
     def explicit(self, rule: str, *fields: str) -> Iterator[Subject]:
         """Yield the services and operations for which one of these fields was set by name."""

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import discord
 
-from cogmeter.notifiers.base import incident_context, introduces_nothing, rule_introduction
+from cogmeter.notifiers.base import incident_context, introduces_nothing, no_link, rule_introduction
 from cogmeter.query.query import now_us
 from cogmeter.recording.background import detached
 from cogmeter.render.embeds.alert import alert_embed_data, details_embed_data, tag
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     import asyncio
     from collections.abc import Awaitable, Callable, Sequence
 
-    from cogmeter.notifiers.base import Notice
+    from cogmeter.notifiers.base import LinkOf, Notice
     from cogmeter.query.records import IncidentContext
     from cogmeter.render.charts.chart import Picture
     from cogmeter_storage.alerting import Alert, AlertChange, Attempt
@@ -73,14 +73,16 @@ class MessageBuilder:
         *,
         introduces: Callable[[Alert], Awaitable[bool]] = introduces_nothing,
         group: str = "perf",
+        link_of: LinkOf = no_link,
     ) -> None:
-        """``context_of`` returns an alert's incident context.
+        """``context_of`` returns an alert's incident context, ``link_of`` its link to the dashboard.
 
         ``introduces`` returns True for an alert that explains its rule, which names a command of ``group``.
         """
         self._context_of = context_of
         self._introduces = introduces
         self._group = group
+        self._link_of = link_of
         self._clock = clock
 
     async def build(
@@ -105,12 +107,14 @@ class MessageBuilder:
             chart_problem=problem if picture is None else picture.problem,
             now_us=self._clock(),
             introduction=await rule_introduction(self._introduces, alert, members, self._group),
+            link=self._link_of(alert),
         )
         return AlertMessage(discord.Embed.from_dict(data), picture)
 
     def bare(self, alert: Alert, *, test: bool) -> AlertMessage:
         """Return the message about an alert that is not stored: without incident context and chart."""
-        data = alert_embed_data(alert, None, chart=False, now_us=self._clock(), test=test)
+        link = None if test else self._link_of(alert)
+        data = alert_embed_data(alert, None, chart=False, now_us=self._clock(), test=test, link=link)
         return AlertMessage(discord.Embed.from_dict(data))
 
     async def details(
@@ -122,7 +126,8 @@ class MessageBuilder:
     ) -> discord.Embed:
         """Return everything that is known about the alert."""
         context = await incident_context(self._context_of, alert)
-        data = details_embed_data(alert, context, members, changes, attempts, now_us=self._clock())
+        link = self._link_of(alert)
+        data = details_embed_data(alert, context, members, changes, attempts, now_us=self._clock(), link=link)
         return discord.Embed.from_dict(data)
 
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final, Self
 
 import discord
 
-from cogmeter.notifiers.base import Notifier, introduces_nothing
+from cogmeter.notifiers.base import Notifier, introduces_nothing, no_link
 from cogmeter.notifiers.discord_channel.channel import BROKEN, NO_MENTIONS, THREAD_EXISTS, AlertChannel
 from cogmeter.notifiers.discord_channel.message import (
     MessageBuilder,
@@ -38,7 +38,7 @@ from cogmeter_storage.alerting import AlertState
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
-    from cogmeter.notifiers.base import Notice, NotifierContext
+    from cogmeter.notifiers.base import LinkOf, Notice, NotifierContext
     from cogmeter.notifiers.discord_channel.channel import MessageableChannel
     from cogmeter.notifiers.discord_channel.message import AlertMessage
     from cogmeter.query.records import IncidentContext
@@ -80,13 +80,20 @@ class ChannelNotifier(Notifier):
         context_of: Callable[[Alert], Awaitable[IncidentContext | None]],
         chart_of: Callable[[Alert], Awaitable[Picture | None]],
         introduces: Callable[[Alert], Awaitable[bool]] = introduces_nothing,
+        link_of: LinkOf = no_link,
         clock: Callable[[], int] = now_us,
     ) -> None:
         """``context_of`` returns an alert's incident context, ``chart_of`` its chart or None.
 
-        ``introduces`` returns True for an alert that explains its rule.
+        ``introduces`` returns True for an alert that explains its rule, ``link_of`` its link to the dashboard.
         """
-        self._messages = MessageBuilder(context_of, clock, introduces=introduces, group=settings.command_group)
+        self._messages = MessageBuilder(
+            context_of,
+            clock,
+            introduces=introduces,
+            group=settings.command_group,
+            link_of=link_of,
+        )
         self._chart_of = chart_of
         self._bot = bot
         self._settings = settings
@@ -102,6 +109,7 @@ class ChannelNotifier(Notifier):
             context_of=context.context_of,
             chart_of=context.chart_of,
             introduces=context.introduces,
+            link_of=context.link_of,
         )
 
     async def prepare(self) -> None:

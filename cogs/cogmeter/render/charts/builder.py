@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import logging
 from typing import TYPE_CHECKING, Final
 
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from collections import Counter
     from collections.abc import Callable, Collection, Sequence
 
+    from cogmeter.alerts.thresholds.limits import Limits
     from cogmeter.query.query import Query
     from cogmeter.query.records import Range, Timeline
     from cogmeter.recording.markers import MarkerRecorder
@@ -49,10 +51,13 @@ class ChartBuilder:
         faults: Counter[str],
         *,
         gauges: Callable[[], Collection[str]],
+        limits: Callable[[], Limits],
+        zone: Callable[[], str],
     ) -> None:
         """Draw with ``worker``, and count failures in ``faults``.
 
-        ``pending_markers`` may have markers that are not stored yet; ``gauges`` returns the names of the sampled ones.
+        ``pending_markers`` may have markers that are not stored yet; ``gauges`` returns the names of the sampled ones,
+        ``limits`` the limits in effect, ``zone`` the time zone of charts.
         """
         self._worker = worker
         self._query = query
@@ -60,9 +65,12 @@ class ChartBuilder:
         self._settings = settings
         self._faults = faults
         self._gauges = gauges
+        self._limits = limits
+        self._zone = zone
 
     async def draw(self, chart: Chart) -> Picture:
-        """Draw a chart; log and count a failure, and return a picture without PNG."""
+        """Draw a chart in the zone of the settings; log and count a failure, and return a picture without PNG."""
+        chart = dataclasses.replace(chart, zone=self._zone())
         if not self._settings.charts:
             return Picture(chart)
         try:
@@ -72,17 +80,18 @@ class ChartBuilder:
             _logger.warning("No chart: %s", error)
             return Picture(chart, problem=str(error))
 
-    async def timeline(self, timeline: Timeline, *, response_time_ms: float, statistic: str) -> Picture:
-        """Draw a timeline with markers and the threshold of the response time's ``statistic`` (0: none).
+    async def timeline(self, timeline: Timeline) -> Picture:
+        """Draw a timeline with markers, the threshold of the response time, and the statistic that it limits.
 
         Raises:
             StorageError: the store cannot be read now.
         """
+        limit = self._limits().response_time(timeline.service, timeline.operation)
         return await self.draw(
             Chart(
                 timeline,
-                latency_threshold_us=response_time_ms * 1000 or None,
-                latency_statistic=statistic,
+                latency_threshold_us=limit.threshold_ms * 1000 or None,
+                latency_statistic=limit.statistic,
                 markers=_named(await self.markers(timeline.range)),
             )
         )
@@ -102,7 +111,8 @@ class ChartBuilder:
         except StorageError as error:
             _logger.warning("No chart for the alert on %s: %s", alert.service, error)
             return None
-        window_us, statistic = int(self._settings.alert_window * 1e6), self._settings.alert_response_time_statistic
+        window_us = int(self._settings.alert_window * 1e6)
+        statistic = self._limits().response_time(alert.service, alert.operation).statistic
         chart = breach_chart(alert, timeline, window_us=window_us, curve=curve, statistic=statistic, markers=markers)
         return await self.draw(chart)
 

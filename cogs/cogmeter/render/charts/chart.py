@@ -3,22 +3,32 @@
 from __future__ import annotations
 
 import json
+import math
 from dataclasses import asdict, dataclass, fields
 from typing import TYPE_CHECKING, Any
 
 from cogmeter.query.records import Range, Timeline
+from cogmeter.recording.service_names import ACKNOWLEDGEMENT, ACKNOWLEDGEMENT_LIMIT_US
 from cogmeter.render import formatting
 from cogmeter.render.charts.curve import Curve
+from cogmeter.render.charts.ticks import duration_scale
+from cogmeter.times import zone_of
 from cogmeter_storage.model import DAY_US
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
+    from datetime import tzinfo
 
     from _typeshed import DataclassInstance
+
+    from cogmeter.render.charts.ticks import Scale
 
 CHART_NAME = "chart.png"  # of the attachment in embeds
 NO_CHART = "No chart:"
 DESCRIPTION_LIMIT = 1024  # characters of an attachment's description
+AVERAGE = "average"
+STATISTICS = ("p50", "p95", "p99", AVERAGE)  # of the response time, in the order of the key
+UTC = "UTC"
 _LISTED = 3  # breaches and markers in the description
 
 
@@ -33,6 +43,7 @@ class Chart:
     throughput_threshold: float | None = None  # operations per minute
     breaches: tuple[tuple[int, int], ...] = ()  # (since_us, until_us), shaded
     markers: tuple[tuple[int, str], ...] = ()  # (at_us, name), such as a deploy
+    zone: str = UTC  # the IANA time zone of all times that are written
 
     @property
     def empty(self) -> bool:
@@ -40,6 +51,54 @@ class Chart:
         line = self.timeline
         values = self.curve.values if self.curve else line.p50_us
         return not any(line.per_minute) and all(value is None for value in values)
+
+    @property
+    def times(self) -> tzinfo:
+        """The time zone; UTC where this machine does not have it."""
+        try:
+            return zone_of(self.zone)
+        except ValueError:
+            return zone_of(UTC)
+
+    @property
+    def response_times(self) -> dict[str, list[float | None]]:
+        """The lines of response times by statistic: the percentiles, and the average where a threshold limits it.
+
+        A missed first response has no duration: it was recorded when the wait for it ended.
+        """
+        line = self.timeline
+        averaged = self.judged == AVERAGE and line.mean_us
+        names = [name for name in STATISTICS if name != AVERAGE or averaged]
+        rows = {name: line.response_us(name) for name in names}
+        if line.service == ACKNOWLEDGEMENT:
+            rows = {name: [None if _is_missed(value) else value for value in row] for name, row in rows.items()}
+        return rows
+
+    @property
+    def judged(self) -> str:
+        """The statistic that the threshold of the response time limits; empty without that threshold."""
+        return self.latency_statistic if self.curve is None and self.latency_threshold_us is not None else ""
+
+    @property
+    def upper_limit(self) -> float | None:
+        """The threshold of the upper axes, in their unit."""
+        return self.latency_threshold_us if self.curve is None else self.curve.threshold
+
+    @property
+    def scale(self) -> Scale:
+        """The vertical scale of the upper axes."""
+        if self.curve is not None:
+            return self.curve.scale
+        values = [value for row in self.response_times.values() for value in row]
+        return duration_scale(finite(values), self.latency_threshold_us)
+
+    @property
+    def missed(self) -> list[bool]:
+        """True for each bin in which first responses to interactions were missed."""
+        line = self.timeline
+        if line.service != ACKNOWLEDGEMENT or self.curve is not None:
+            return [False] * len(line.edges_us)
+        return [any(map(_is_missed, values)) for values in zip(line.p50_us, line.p95_us, line.p99_us, strict=True)]
 
     @property
     def since_us(self) -> int:
@@ -61,8 +120,13 @@ class Chart:
         if self.since_us <= span.since_us:
             return formatting.clean(span.label)
         long = self.until_us - self.since_us > DAY_US
-        start = formatting.day(self.since_us) if long else formatting.clock_time(self.since_us)
+        start = (formatting.day if long else formatting.clock_time)(self.since_us, zone=self.times)
         return f"{formatting.clean(span.label)}, data since {start}"
+
+    @property
+    def zone_text(self) -> str:
+        """The time zone in words."""
+        return UTC if self.zone.upper() == UTC else f"times in {self.times}"
 
     def to_json(self) -> bytes:
         """Return the request as JSON for the worker process."""
@@ -89,12 +153,22 @@ class Chart:
         return (
             *(line.title, line.range.since_us, line.range.label, line.step_us, tuple(line.edges_us)),
             *(tuple(row[:-1]) for row in (line.per_minute, line.failures_per_minute)),
-            *(tuple(row[:-1]) for row in (line.p50_us, line.p95_us, line.p99_us)),
+            *(tuple(row[:-1]) for row in (line.p50_us, line.p95_us, line.p99_us, line.mean_us)),
             *((self.curve.name, self.curve.threshold, self.curve.values[:-1]) if self.curve else ()),
             *(self.latency_threshold_us, self.latency_statistic, self.throughput_threshold),
             tuple((since_us, min(until_us, last)) for since_us, until_us in self.breaches),
-            tuple(self.markers),
+            (tuple(self.markers), self.zone, line.service),
         )
+
+
+def finite(values: Iterable[float | None]) -> list[float]:
+    """Return the values that an axis can show."""
+    return [value for value in values if value is not None and math.isfinite(value)]
+
+
+def _is_missed(response_us: float | None) -> bool:
+    """Return whether a first response took longer than Discord waits."""
+    return response_us is not None and response_us >= ACKNOWLEDGEMENT_LIMIT_US
 
 
 def _shallow(record: DataclassInstance) -> dict[str, Any]:
@@ -129,8 +203,8 @@ def threshold_text(chart: Chart) -> str:
 
 def describe(chart: Chart) -> str:
     """Return the chart's alt text, at most 1024 characters."""
-    line = chart.timeline
-    head = f"Chart of {formatting.cut(formatting.clean(line.title), 200) or 'operations'}, {chart.range_text}, UTC."
+    title = formatting.cut(formatting.clean(chart.timeline.title), 200) or "operations"
+    head = f"Chart of {title}, {chart.range_text}, {chart.zone_text}."
     if chart.empty:
         return formatting.cut(f"{head} No operations in this period.", DESCRIPTION_LIMIT)
     upper = _latency_text(chart) if chart.curve is None else _curve_text(chart, chart.curve)
@@ -139,16 +213,19 @@ def describe(chart: Chart) -> str:
 
 
 def _latency_text(chart: Chart) -> str:
-    line = chart.timeline
-    typical = [value for value in line.p50_us if value is not None]
-    peak, at = _peak(line.p99_us, line.edges_us)
+    edges_us, rows, missed = chart.timeline.edges_us, chart.response_times, sum(chart.missed)
+    typical = [value for value in rows["p50"] if value is not None]
+    peak, at = _peak(rows["p99"], edges_us)
+    lost = f" First responses were missed in {missed} of {len(edges_us)} intervals." if missed else ""
     if not typical or peak is None:
-        return ""
+        return lost.strip()
+    average = _peak(rows[AVERAGE], edges_us)[0] if AVERAGE in rows else None
+    judged = "" if average is None else f"the average reaches {formatting.duration(average)}, "
     return (
         f"Response time: the median is between {formatting.duration(min(typical))}"
         f" and {formatting.duration(max(typical))}, "
-        f"p95 reaches {formatting.duration(_peak(line.p95_us, line.edges_us)[0])}, "
-        f"p99 reaches {formatting.duration(peak)} at {_at(chart, at)}."
+        f"{judged}p95 reaches {formatting.duration(_peak(rows['p95'], edges_us)[0])}, "
+        f"p99 reaches {formatting.duration(peak)} at {_at(chart, at)}.{lost}"
     )
 
 
@@ -187,4 +264,4 @@ def _peak(values: Sequence[float | None], edges_us: Sequence[int]) -> tuple[floa
 
 
 def _at(chart: Chart, at_us: int) -> str:
-    return formatting.clock_time(at_us, with_date=chart.until_us - chart.since_us > DAY_US)
+    return formatting.clock_time(at_us, with_date=chart.until_us - chart.since_us > DAY_US, zone=chart.times)

@@ -7,6 +7,7 @@ import math
 import struct
 import warnings
 import zlib
+from datetime import UTC
 from typing import TYPE_CHECKING, Any, Final
 
 import matplotlib as mpl
@@ -18,11 +19,13 @@ from matplotlib.ticker import FixedFormatter, FixedLocator, Formatter, Locator, 
 
 from cogmeter.render import formatting, palette
 from cogmeter.render.charts import plots
+from cogmeter.render.charts.chart import finite
 from cogmeter.render.charts.fonts import Fonts
-from cogmeter.render.charts.ticks import duration_scale, rate_scale, time_ticks
+from cogmeter.render.charts.ticks import rate_scale, time_ticks
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from datetime import tzinfo
 
     from matplotlib.axes import Axes
     from matplotlib.text import Annotation
@@ -36,6 +39,7 @@ _UPPER: Final = (0.1075, 0.4, 0.855, 0.418)
 _LOWER: Final = (0.1075, 0.0956, 0.855, 0.1845)
 _HEADING: Final = 0.927  # the height of its baseline
 _TITLE_PT: Final = 34.5
+_RANGE_LETTERS: Final = 57  # of the range and its time zone
 _COMPRESSION: Final = 3  # zlib level; level 6 takes 50% longer for a file that is a sixth smaller
 
 
@@ -58,7 +62,8 @@ class Painter:
             self._upper.spines.bottom.set_visible(False)
             self._upper.tick_params(labelbottom=False)
             self._times = TimeFormatter()
-            self._lower.xaxis.set_major_locator(TimeLocator())
+            self._locator = TimeLocator()
+            self._lower.xaxis.set_major_locator(self._locator)
             self._lower.xaxis.set_major_formatter(self._times)
             self._title = self._figure.text(0.02, _HEADING, "", size=_TITLE_PT, weight="bold")
             self._range = self._figure.text(
@@ -74,15 +79,14 @@ class Painter:
         """Return the chart as a PNG of 1600 x 900 pixels."""
         with mpl.rc_context(self._style), _no_warnings():
             self._remove_previous()
-            self._set_axes(chart)
+            names = self._set_axes(chart)
             self._write_heading(chart)
             self._write_keys(chart)
             if not chart.empty:
                 plots.operations(self._lower, chart)
                 (plots.curve if chart.curve else plots.latency)(self._upper, chart)
             plots.breaches(self._upper, self._lower, chart)
-            label = plots.thresholds(self._upper, self._lower, chart)
-            plots.markers(self._upper, self._lower, chart, self.fonts, label)
+            plots.thresholds(self._upper, self._lower, chart, names)
             canvas: Any = self._figure.canvas  # its methods have no annotations
             canvas.draw()
             png = encode_png(np.asarray(canvas.buffer_rgba()))
@@ -101,22 +105,24 @@ class Painter:
             for artist in (*axes.lines, *axes.collections, *axes.patches, *axes.texts):
                 artist.remove()
 
-    def _set_axes(self, chart: Chart) -> None:
-        line = chart.timeline
+    def _set_axes(self, chart: Chart) -> plots.Names:
+        """Set the scales, and return the names at the top of the upper axes."""
+        self._locator.zone = self._times.zone = chart.times
         self._upper.set_xlim(chart.since_us, chart.until_us)
-        if chart.curve:
-            set_scale(self._upper, chart.curve.scale)
-        else:
-            latencies = _finite([*line.p50_us, *line.p95_us, *line.p99_us])
-            set_scale(self._upper, duration_scale(latencies, chart.latency_threshold_us))
-        set_scale(self._lower, rate_scale(_finite(line.per_minute), chart.throughput_threshold))
+        names = plots.Names(self._upper, self._lower, chart, self.fonts)
+        set_scale(self._upper, chart.scale.with_headroom(0.0 if chart.empty else names.share))
+        set_scale(self._lower, rate_scale(finite(chart.timeline.per_minute), chart.throughput_threshold))
         for axes in (self._upper, self._lower):
             axes.yaxis.set_visible(not chart.empty)
         for label, tick in zip(self._lower.get_xticklabels(), self._times.ticks(), strict=False):
             label.set_color(palette.TEXT if tick.strong else palette.MUTED)
+        return names
 
     def _write_heading(self, chart: Chart) -> None:
-        self._range.set_text(f"{formatting.cut(chart.range_text, 52)}, UTC")
+        zone, range_text = chart.zone_text, chart.range_text
+        if len(range_text) + len(zone) > _RANGE_LETTERS:
+            range_text = formatting.clean(chart.timeline.range.label)
+        self._range.set_text(f"{formatting.cut(range_text, _RANGE_LETTERS - len(zone))}, {zone}")
         title = self.fonts.legible(formatting.clean(chart.timeline.title), chart.timeline.alias or "this service")
         self._title.set_fontfamily(self.fonts.families(title))
         available = self._range.get_window_extent().x0 - self._title.get_window_extent().x0 - 32
@@ -138,15 +144,19 @@ class Painter:
         if chart.curve:
             _write_key(self._upper, [(chart.curve.name, plots.curve_colour(chart), "bold")])
         else:
-            percentiles = [(f"{sample} {name}", colour, "bold") for name, colour, _, sample in plots.PERCENTILES]
-            _write_key(self._upper, [("response time", palette.MUTED, "normal"), *percentiles])
+            lines = [(f"{plots.LINES[name].sample} {name}", plots.LINES[name].colour) for name in chart.response_times]
+            missed = [(f"{plots.MISSED} missed", palette.FAILED)] if any(chart.missed) else []
+            named = [(text, colour, "bold") for text, colour in (*lines, *missed)]
+            _write_key(self._upper, [("response time", palette.MUTED, "normal"), *named])
         if self._upper.get_yscale() == "log":
-            _write(self._upper, "logarithmic scale", (1, 1), "axes fraction", color=palette.MUTED, ha="right")
+            _write(self._upper, "log scale", (1, 1), "axes fraction", color=palette.MUTED, ha="right")
         _write_key(self._lower, [("operations/min", palette.MUTED, "normal"), ("■ failed", palette.FAILED, "bold")])
 
 
 class TimeLocator(Locator):
-    """Round times in UTC on an axis of microseconds since 1970."""
+    """Round times of a zone on an axis of microseconds since 1970."""
+
+    zone: tzinfo = UTC
 
     def __call__(self) -> list[float]:
         """Return the ticks of the visible range."""
@@ -155,11 +165,13 @@ class TimeLocator(Locator):
 
     def tick_values(self, vmin: float, vmax: float) -> list[float]:
         """Return the ticks of this range."""
-        return [tick.value for tick in time_ticks(round(vmin), round(vmax))]
+        return [tick.value for tick in time_ticks(round(vmin), round(vmax), zone=self.zone)]
 
 
 class TimeFormatter(Formatter):
-    """Times of day, with the date on one of them; or dates alone over several days."""
+    """Times of day of a zone, with the date on one of them; or dates alone over several days."""
+
+    zone: tzinfo = UTC
 
     def __call__(self, x: float, pos: int | None = None) -> str:  # noqa: ARG002 - matplotlib's signature
         """Return the label of one tick."""
@@ -174,7 +186,7 @@ class TimeFormatter(Formatter):
         """Return the ticks of the visible range."""
         assert self.axis is not None
         since, until = self.axis.get_view_interval()
-        return time_ticks(round(since), round(until))
+        return time_ticks(round(since), round(until), zone=self.zone)
 
 
 def set_scale(axes: Axes, scale: Scale) -> None:
@@ -203,10 +215,6 @@ def _write(
     """Write a text above the axes, ``gap`` points to the right of a place."""
     offset = (gap, plots.KEY_PT)
     return axes.annotate(text, place, xycoords=coordinates, xytext=offset, textcoords="offset points", **more)
-
-
-def _finite(values: Sequence[float | None]) -> list[float]:
-    return [value for value in values if value is not None and math.isfinite(value)]
 
 
 def _style() -> Any:

@@ -6,13 +6,14 @@ The horizontal axis counts microseconds since 1970. Limits and scales are set be
 from __future__ import annotations
 
 import itertools
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import numpy as np
 from matplotlib.collections import PolyCollection
+from matplotlib.colors import to_rgba_array
 
 from cogmeter.render import formatting, palette
-from cogmeter.render.charts.chart import threshold_text
+from cogmeter.render.charts.chart import AVERAGE, threshold_text
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -25,14 +26,28 @@ if TYPE_CHECKING:
     from cogmeter.render.charts.chart import Chart
     from cogmeter.render.charts.fonts import Fonts
 
-# Name, colour, line width in points (0.72 is a pixel), line sample of the key.
-PERCENTILES: Final = (
-    ("p50", palette.P50, 5.04, "━━"),
-    ("p95", palette.P95, 2.52, "──"),
-    ("p99", palette.P99, 3.24, "━━"),
-)
+
+class Line(NamedTuple):
+    """The look of a statistic's line, and its sample in the key."""
+
+    colour: str
+    width: float  # in points; 0.72 is a pixel
+    sample: str
+
+
+LINES: Final[dict[str, Line]] = {
+    "p50": Line(palette.P50, 5.04, "━━"),
+    "p95": Line(palette.P95, 2.52, "──"),
+    "p99": Line(palette.P99, 3.24, "━━"),
+    AVERAGE: Line(palette.MEAN, 4.32, "━━"),
+}
+MISSED: Final = "✕"
 _THRESHOLD: Final[dict[str, Any]] = {"color": palette.FAILED, "linestyle": "--", "zorder": 4}
+_UNFINISHED: Final = (0, (1.6, 1.1))  # the line to a bin that is still filling
+_MISSED_AT: Final = 0.5  # share of the height
+_MISSED_SIZE: Final = 16  # points
 _BAND: Final = 0.3  # opacity
+_FAINT: Final = 0.5  # opacity
 _SHADE: Final = 0.14  # opacity
 _ISOLATED_BAND: Final = 13  # points: the width of a band that has one bin
 _EDGE: Final = 4  # pixels
@@ -40,17 +55,37 @@ _SMALLEST: Final = 4  # pixels of a bar or a breach: one pixel where the picture
 KEY_PT: Final = 20  # points from the axes up to the baseline of their key
 _MARKERS: Final = 12  # the latest ones
 _MARKER_ROWS: Final = 3
-_ROW: Final = 33  # points
+_MARKER_LETTERS: Final = 24
+_APART: Final = 14  # pixels between markers with names of their own
+_GAP: Final = 24  # pixels between names
+_FIRST_ROW: Final = 8  # points
+_ROW: Final = 29  # points
+_POINT: Final = 0.72  # points of a pixel
+_BESIDE: Final = {"right": -10, "left": 10}  # points from a marker's line to its name
+_BESIDE_LINE: Final = {"right": -7, "center": 0, "left": 7}  # points from the end of a threshold to its text
+_ALONG: Final = (0, 1, 0.25, 0.5, 0.75)  # the places of a threshold's text
 _SAMPLE: Final = 8  # pixels
 
 
 def latency(axes: Axes, chart: Chart) -> None:
-    """Draw the band from p50 to p95, and a line for each percentile."""
-    line = chart.timeline
-    rows = [_inside(axes, values) for values in (line.p50_us, line.p95_us, line.p99_us)]
-    for values, (_, colour, width, _) in zip(rows, PERCENTILES, strict=True):
-        _line(axes, chart, values, colour, width)
-    _area(axes, chart, rows[0], rows[1], palette.P50)
+    """Draw the band from p50 to p95, a line for each statistic, and a mark where first responses were missed."""
+    rows = {name: _inside(axes, values) for name, values in chart.response_times.items()}
+    for name, values in rows.items():
+        _line(axes, chart, values, LINES[name].colour, LINES[name].width)
+    _area(axes, chart, rows["p50"], rows["p95"], palette.P50)
+    missed = _middles(chart)[np.array(chart.missed, dtype=bool)]
+    if missed.size:
+        # In the middle of the axes: the texts of markers and thresholds are at its top.
+        axes.plot(
+            missed,
+            np.full_like(missed, _MISSED_AT),
+            "X",
+            color=palette.FAILED,
+            markersize=_MISSED_SIZE,
+            transform=axes.get_xaxis_transform(),
+            zorder=4,
+            clip_on=False,
+        )
 
 
 def curve(axes: Axes, chart: Chart) -> None:
@@ -90,17 +125,27 @@ def _isolated(values: NDArray[np.float64]) -> NDArray[np.bool_]:
 
 
 def _line(axes: Axes, chart: Chart, values: NDArray[np.float64], colour: str, width: float) -> None:
-    """Draw a line with gaps, and a dot for each value between two gaps."""
-    xs, isolated = _middles(chart), _isolated(values)
-    axes.plot(xs, values, color=colour, linewidth=width, zorder=3, clip_on=False)
+    """Draw a line with gaps, dashed to a last bin that is still filling, and a dot for each value between two gaps."""
+    xs, isolated, whole = _middles(chart), _isolated(values), _whole(chart)
+    look: dict[str, Any] = {"color": colour, "zorder": 3, "clip_on": False}
+    axes.plot(xs[:whole], values[:whole], linewidth=width, **look)
+    if whole < len(values):
+        axes.plot(xs[-2:], values[-2:], linewidth=width, linestyle=_UNFINISHED, **look)
     if isolated.any():
-        axes.plot(xs[isolated], values[isolated], "o", color=colour, zorder=3, clip_on=False)
+        axes.plot(xs[isolated], values[isolated], "o", **look)
+
+
+def _whole(chart: Chart) -> int:
+    """Return how many bins are complete; the only bin counts as complete."""
+    bins = len(chart.timeline.edges_us)
+    return bins - 1 if chart.timeline.partial and bins > 1 else bins
 
 
 def _area(axes: Axes, chart: Chart, low: NDArray[np.float64], high: NDArray[np.float64], colour: str) -> None:
     """Fill the area between two rows of values; where it is one bin wide, draw a short bar."""
     xs, isolated = _middles(chart), _isolated(low + high)
-    axes.fill_between(xs, low, high, where=np.isfinite(low + high).tolist(), color=colour, alpha=_BAND, linewidth=0)
+    filled = np.isfinite(low + high) & (np.arange(len(xs)) < _whole(chart))
+    axes.fill_between(xs, low, high, where=filled.tolist(), color=colour, alpha=_BAND, linewidth=0)
     if isolated.any():
         axes.vlines(xs[isolated], low[isolated], high[isolated], colors=colour, alpha=_BAND, linewidth=_ISOLATED_BAND)
 
@@ -125,8 +170,11 @@ def _bars(axes: Axes, chart: Chart, rates: Sequence[float], colour: str, *, more
     high = np.maximum(np.minimum(values[shown], axes.get_ylim()[1]), _SMALLEST * per_pixel) + more * per_pixel
     low = np.zeros_like(high)
     corners: Any = np.stack([left, low, left, high, right, high, right, low], axis=1).reshape(-1, 4, 2)
+    # The bar of a bin that is still filling is fainter.
+    opacity = np.where(np.arange(len(values)) < _whole(chart), 1.0, _FAINT)[shown]
+    colours = to_rgba_array([colour] * len(opacity), opacity)
     axes.add_collection(
-        PolyCollection(corners, facecolors=colour, linewidths=0, antialiaseds=False, snap=True), autolim=False
+        PolyCollection(corners, facecolors=colours, linewidths=0, antialiaseds=False, snap=True), autolim=False
     )
 
 
@@ -150,50 +198,77 @@ def breaches(upper: Axes, lower: Axes, chart: Chart) -> None:
         upper.axvspan(left, right, 1, 1.02, color=palette.FAILED, linewidth=0, clip_on=False)
 
 
-def markers(upper: Axes, lower: Axes, chart: Chart, fonts: Fonts, threshold_label: Annotation | None) -> None:
-    """Draw a dotted line for each marker, with its name where it covers no other text and the least of the lines."""
-    shown = [marker for marker in sorted(chart.markers) if chart.since_us <= marker[0] <= chart.until_us][-_MARKERS:]
-    free_from = [float(upper.bbox.x0)] * _MARKER_ROWS
-    taken = [threshold_label.get_window_extent()] if threshold_label else []
-    points = _points(upper)
-    for number, (at_us, name) in enumerate(shown, start=1):
-        for axes in (upper, lower):
-            axes.axvline(at_us, color=palette.TEXT, linestyle=":", zorder=4)
-        text = formatting.cut(fonts.legible(formatting.clean(name), f"marker {number}"), 24)
-        label = note(upper, text, (at_us, 1), ("data", "axes fraction"), palette.TEXT, fontfamily=fonts.families(text))
-        if not _placed(upper, label, at_us, free_from, taken=taken, points=points):
-            label.remove()
+class Names:
+    """The texts at the top of the upper axes, in rows that values stay below: of markers, of a threshold out of view.
+
+    They are placed before the axes have a scale, because that leaves room for their rows.
+    """
+
+    def __init__(self, upper: Axes, lower: Axes, chart: Chart, fonts: Fonts) -> None:
+        """Write the names of ``chart`` into ``upper``, and draw the lines of its markers into both axes."""
+        self._axes = upper
+        self._rows: list[list[BboxBase]] = [[] for _ in range(_MARKER_ROWS)]
+        text = _out_of_view(chart)
+        if text:
+            place = note(upper, text, (0, 1), ("axes fraction", "axes fraction"), palette.FAILED)
+            self._place(place, [("left", float(upper.bbox.x0))])
+        for number, (at_us, names) in enumerate(_marker_groups(upper, chart), start=1):
+            for axes in (upper, lower):
+                axes.axvline(at_us, color=palette.TEXT, linestyle=":", zorder=4)
+            others = f" +{len(names) - 1}" if len(names) > 1 else ""
+            legible = fonts.legible(formatting.clean(names[0]), f"marker {number}")
+            text = formatting.cut(legible, _MARKER_LETTERS - len(others)) + others
+            families = fonts.families(text)
+            label = note(upper, text, (at_us, 1), ("data", "axes fraction"), palette.TEXT, fontfamily=families)
+            x, width = float(upper.transData.transform((at_us, 0))[0]), label.get_window_extent().width
+            if not self._place(label, [("right", x - 14 - width), ("left", x + 14)]):
+                label.remove()
+
+    @property
+    def boxes(self) -> list[BboxBase]:
+        """Where the texts are, in pixels."""
+        return [box for boxes in self._rows for box in boxes]
+
+    @property
+    def share(self) -> float:
+        """The share of the axes' height that the rows take."""
+        rows = max((number for number, boxes in enumerate(self._rows, start=1) if boxes), default=0)
+        return (_ROW * rows + _FIRST_ROW) / _POINT / self._axes.bbox.height if rows else 0.0
+
+    def _place(self, label: Annotation, sides: Sequence[tuple[str, float]]) -> bool:
+        """Move a text into the first row with room at one of the sides; False if there is none."""
+        width = label.get_window_extent().width
+        for row, boxes in enumerate(self._rows):
+            for side, left in sides:
+                right = left + width
+                inside = self._axes.bbox.x0 <= left <= self._axes.bbox.x1 - width
+                if inside and all(right + _GAP <= box.x0 or box.x1 + _GAP <= left for box in boxes):
+                    label.set(horizontalalignment=side, position=(_BESIDE[side], -_FIRST_ROW - row * _ROW))
+                    boxes.append(label.get_window_extent())
+                    return True
+        return False
 
 
-def _placed(
-    axes: Axes,
-    label: Annotation,
-    at_us: float,
-    free_from: list[float],
-    *,
-    taken: Sequence[BboxBase],
-    points: NDArray[np.float64],
-) -> bool:
-    """Move a name to the left of its line, else to the right, into a row that is free; False if none is."""
-    x, width = axes.transData.transform((at_us, 0))[0], label.get_window_extent().width
-    for side, left in (("right", x - 14 - width), ("left", x + 14)):
-        hidden = {}
-        for row, taken_until in enumerate(free_from):
-            if taken_until <= left <= axes.bbox.x1 - width:
-                _move_to_row(label, side, row)
-                box = label.get_window_extent()
-                if not box.count_overlaps(taken):
-                    hidden[row] = box.count_contains(points)
-        if hidden:
-            row = min(hidden, key=hidden.__getitem__)
-            _move_to_row(label, side, row)
-            free_from[row] = left + width + 24
-            return True
-    return False
+def _marker_groups(axes: Axes, chart: Chart) -> list[tuple[int, list[str]]]:
+    """Return the latest moments with markers, and their names; markers of almost the same place are one moment."""
+    groups: list[tuple[int, list[str]]] = []
+    apart_us = _APART * _pixel(axes)[0]
+    for at_us, name in sorted(chart.markers):
+        if not chart.since_us <= at_us <= chart.until_us:
+            continue
+        if groups and at_us - groups[-1][0] < apart_us:
+            groups[-1][1].append(name)
+        else:
+            groups.append((at_us, [name]))
+    return groups[-_MARKERS:]
 
 
-def _move_to_row(label: Annotation, side: str, row: int) -> None:
-    label.set(horizontalalignment=side, position=(-10 if side == "right" else 10, -8 - row * _ROW))
+def _out_of_view(chart: Chart) -> str:
+    """Return the text of an upper threshold whose line would be far from the values, with the direction to it."""
+    limit, scale = chart.upper_limit, chart.scale
+    if limit is None or (scale.low <= limit <= scale.high and not chart.empty):
+        return ""
+    return f"{'▼' if limit < scale.low else '▲'} {threshold_text(chart)}"
 
 
 def _points(axes: Axes) -> NDArray[np.float64]:
@@ -210,12 +285,12 @@ def _points(axes: Axes) -> NDArray[np.float64]:
     return np.concatenate(points)
 
 
-def thresholds(upper: Axes, lower: Axes, chart: Chart) -> Annotation | None:
-    """Draw a dashed line for each threshold, and return the upper one's text."""
+def thresholds(upper: Axes, lower: Axes, chart: Chart, names: Names) -> None:
+    """Draw a dashed line for each threshold in view, with its text apart from the names."""
     if chart.throughput_threshold is not None:
         _throughput_threshold(lower, chart, chart.throughput_threshold)
-    limit = chart.latency_threshold_us if chart.curve is None else chart.curve.threshold
-    return None if limit is None else _threshold(upper, chart, limit)
+    if chart.upper_limit is not None and not _out_of_view(chart):
+        _threshold(upper, chart, chart.upper_limit, names.boxes)
 
 
 def _throughput_threshold(axes: Axes, chart: Chart, per_minute: float) -> None:
@@ -235,42 +310,35 @@ def _throughput_threshold(axes: Axes, chart: Chart, per_minute: float) -> None:
         axes.axhline(per_minute, **_THRESHOLD)
 
 
-def _threshold(axes: Axes, chart: Chart, value: float) -> Annotation:
-    """Draw the line, with its text where that hides least: no breach if possible, then the least of other lines."""
-    text, (low, high) = threshold_text(chart), axes.get_ylim()
-    points, shaded = _points(axes), [patch.get_window_extent() for patch in axes.patches]
-    if low <= value <= high and not chart.empty:
-        axes.axhline(value, **_THRESHOLD)
-        label = note(axes, text, (0, value), ("axes fraction", "data"), palette.FAILED)
-        places = itertools.product((0, 1), ("bottom", "top"))
-    else:  # the line would be far from the data: state the value, and the direction to it
-        label = note(
-            axes, f"{'▼' if value < low else '▲'} {text}", (0, 1), ("axes fraction", "axes fraction"), palette.FAILED
-        )
-        places = itertools.product((0, 1), ("top",))
+def _threshold(axes: Axes, chart: Chart, value: float, taken: Sequence[BboxBase]) -> None:
+    """Draw the line, with its text where that hides least: no other text, no breach, then the least of other lines."""
+    points = _points(axes)
+    shaded = [patch.get_window_extent() for patch in axes.patches]
+    axes.axhline(value, **_THRESHOLD)
+    label = note(axes, threshold_text(chart), (0, value), ("axes fraction", "data"), palette.FAILED)
 
-    def cost(place: tuple[int, str]) -> tuple[bool, bool, int]:
+    def cost(place: tuple[float, str]) -> tuple[int, bool, bool, int]:
         _move(label, *place)
         box = label.get_window_extent()
         outside = box.y0 < axes.bbox.y0 or box.y1 > axes.bbox.y1
-        return outside, box.count_overlaps(shaded) > 0, box.count_contains(points)
+        return box.count_overlaps(taken), outside, box.count_overlaps(shaded) > 0, box.count_contains(points)
 
-    _move(label, *min(places, key=cost))
-    return label
+    _move(label, *min(itertools.product(_ALONG, ("bottom", "top")), key=cost))
 
 
-def _move(label: Annotation, side: int, vertical: str) -> None:
-    """Move a text to the left (0) or right (1) end of the axes, with its bottom or top at its height."""
-    label.xy = (side, label.xy[1])
-    label.set(horizontalalignment=("left", "right")[side], verticalalignment=vertical)
-    label.set_position(((7, -7)[side], 7 if vertical == "bottom" else -7))
+def _move(label: Annotation, along: float, vertical: str) -> None:
+    """Move a text along its line, 0 to 1, with its bottom or top at the height of the line."""
+    label.xy = (along, label.xy[1])
+    side = "left" if along == 0 else "right" if along == 1 else "center"
+    label.set(horizontalalignment=side, verticalalignment=vertical)
+    label.set_position((_BESIDE_LINE[side], 7 if vertical == "bottom" else -7))
 
 
 def note(
     axes: Axes, text: str, place: tuple[float, float], coordinates: tuple[str, str], colour: str, **more: Any
 ) -> Annotation:
     """Write a text on a background that hides what it covers."""
-    background = {"facecolor": palette.BACKGROUND, "alpha": 0.8, "linewidth": 0, "boxstyle": "square,pad=0.12"}
+    background = {"facecolor": palette.BACKGROUND, "alpha": 0.88, "linewidth": 0, "boxstyle": "square,pad=0.12"}
     return axes.annotate(
         text,
         place,

@@ -5,15 +5,19 @@ The module is pure: the terminal does not import matplotlib. ``painter.set_scale
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from dataclasses import dataclass
+from datetime import UTC
 from typing import TYPE_CHECKING
 
 from cogmeter.render import formatting
+from cogmeter.times import us_of, utc
 from cogmeter_storage.model import DAY_US, HOUR_US, MINUTE_US
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from datetime import tzinfo
 
 _SMALLEST_TOP = 1e-9  # of an axis' unit: a smaller value is drawn as 0, and a denormal number has no logarithm
 LOG_FROM_SPREAD = 50.0  # times the smallest value: a linear axis would hide the small values
@@ -22,6 +26,7 @@ _TIME_STEPS_US = (
     *(hours * HOUR_US for hours in (1, 2, 3, 4, 6, 12)),
     *(days * DAY_US for days in (1, 2, 5, 7, 14, 30, 90, 365)),
 )
+_SHIFT_US = 3 * HOUR_US  # more than summer time moves a clock
 _UNITS_US = (("µs", 1.0), ("ms", 1e3), ("s", 1e6), ("min", 60e6), ("h", 3600e6), ("d", 86400e6))
 _UNITS_BYTES = (("B", 1.0), ("kB", 1e3), ("MB", 1e6), ("GB", 1e9), ("TB", 1e12))
 _DECADES_US = (
@@ -65,27 +70,54 @@ class Scale:
             return min(math.log(inside / self.low) / math.log(self.high / self.low), 1.0)
         return min(max((value - self.low) / (self.high - self.low), 0.0), 1.0)
 
+    def with_headroom(self, share: float) -> Scale:
+        """Return the axis with a share of its height added at the top, without values and ticks."""
+        if self.logarithmic:
+            high = self.low * (self.high / self.low) ** (1 / (1 - share))
+        else:
+            high = self.low + (self.high - self.low) / (1 - share)
+        return dataclasses.replace(self, high=high)
 
-def time_ticks(since_us: int, until_us: int, most: float = 7.2) -> list[Tick]:
-    """Return round times in UTC: hours with a date at midnight, or dates alone over several days.
+
+def time_ticks(since_us: int, until_us: int, most: float = 7.2, zone: tzinfo = UTC) -> list[Tick]:
+    """Return round times of a zone: hours with a date at midnight, or dates alone over several days.
 
     A range of days can start up to an hour early, so slightly more than seven steps count as seven.
     """
     span = until_us - since_us
     step = next((step for step in _TIME_STEPS_US if span / step <= most), 365 * DAY_US)
-    first = -(-since_us // step) * step
-    times = range(first, until_us + 1, step)
+    times = _round_times(since_us, until_us, step, zone)
     if step >= DAY_US:
-        return [Tick(at_us, formatting.day(at_us)) for at_us in times]
+        return [Tick(at_us, formatting.day(at_us, zone)) for at_us in times]
+    midnights = {at_us for at_us in times if formatting.clock_time(at_us, zone=zone) == "00:00"}
     # One label has the date, for pictures that are viewed later.
-    dated = next((at_us for at_us in times if at_us % DAY_US == 0), first)
-    return [_hour(at_us, with_date=at_us == dated) for at_us in times]
+    dated = min(midnights or times, default=0)
+    return [
+        Tick(at_us, formatting.day(at_us, zone), strong=True)
+        if at_us in midnights
+        else Tick(at_us, formatting.clock_time(at_us, with_date=at_us == dated, zone=zone), strong=at_us == dated)
+        for at_us in times
+    ]
 
 
-def _hour(at_us: int, *, with_date: bool) -> Tick:
-    if at_us % DAY_US == 0:
-        return Tick(at_us, formatting.day(at_us), strong=True)
-    return Tick(at_us, formatting.clock_time(at_us, with_date=with_date), strong=with_date)
+def _round_times(since_us: int, until_us: int, step_us: int, zone: tzinfo) -> list[int]:
+    """Return the times of a range at which the clock of a zone shows a multiple of the step.
+
+    The hour that summer time skips has none. Of the hour at its end, which comes twice, steps of up to an hour have
+    both times; longer ones have the first.
+    """
+    if zone is UTC:
+        return [*range(-(-since_us // step_us) * step_us, until_us + 1, step_us)]
+    since, until = (_wall_us(at_us, zone) for at_us in (since_us, until_us))
+    walls = range((since - _SHIFT_US) // step_us * step_us, until + _SHIFT_US, step_us)
+    folds = (0, 1) if step_us <= HOUR_US else (0,)
+    pairs = {(us_of(utc(wall).replace(tzinfo=zone, fold=fold)), wall) for wall in walls for fold in folds}
+    return sorted(at_us for at_us, wall in pairs if since_us <= at_us <= until_us and _wall_us(at_us, zone) == wall)
+
+
+def _wall_us(at_us: int, zone: tzinfo) -> int:
+    """Return what the clock of a zone shows, as if it were UTC."""
+    return us_of(utc(at_us).astimezone(zone).replace(tzinfo=UTC))
 
 
 def duration_scale(values_us: Sequence[float], threshold_us: float | None = None) -> Scale:

@@ -11,7 +11,7 @@ from cogmeter.render import formatting
 from cogmeter.render.charts.chart import CHART_NAME, NO_CHART
 from cogmeter.render.embeds.limits import VALUE, fitted
 from cogmeter.render.error_text import place_text
-from cogmeter.render.escape import code, plain, when
+from cogmeter.render.escape import code, dashboard_line, plain, when
 from cogmeter.render.palette import WORST_FIRST, Look, look_of
 from cogmeter.render.rule_text import alert_text, measured, rule_title
 from cogmeter.times import utc
@@ -38,12 +38,13 @@ def alert_embed_data(
     chart_problem: str = "",
     test: bool = False,
     introduction: str = "",
+    link: str | None = None,
 ) -> dict[str, Any]:
     """Return the embed of an alert's present state, within all of Discord's limits.
 
     ``members`` are the alerts of a group whose root is ``alert``. ``chart`` means that the message has ``CHART_NAME``
     attached; ``chart_problem`` is the reason why it does not. ``test`` marks a test alert.
-    ``introduction`` explains the rule.
+    ``introduction`` explains the rule. ``link`` leads to the dashboard.
     """
     since = [] if test else [_since(alert)]
     data: dict[str, Any] = {
@@ -54,6 +55,9 @@ def alert_embed_data(
         "footer": {"text": _footer(alert, context)},
         "timestamp": utc(now_us).isoformat(),
     }
+    if link:
+        data["url"] = link
+        data["description"] += f"\n{dashboard_line(link)}"
     if introduction:
         data["fields"].append(_field("About this rule", introduction))
     if chart:
@@ -71,9 +75,10 @@ def details_embed_data(
     attempts: Sequence[Attempt] = (),
     *,
     now_us: int,
+    link: str | None = None,
 ) -> dict[str, Any]:
     """Return the embed of an alert with its transitions and deliveries, each newest first."""
-    data = alert_embed_data(alert, context, members, chart=False, now_us=now_us)
+    data = alert_embed_data(alert, context, members, chart=False, now_us=now_us, link=link)
     data["title"] = f"Details: {data['title']}"
     if changes:
         data["fields"].append(_field("History", several([_transition(alert, change) for change in changes])))

@@ -12,7 +12,7 @@ from cogmeter.recording.service_names import BY_OPERATION, label
 from cogmeter.render import formatting
 from cogmeter.render.charts.chart import CHART_NAME, NO_CHART, describe
 from cogmeter.render.embeds.limits import VALUE, fitted
-from cogmeter.render.escape import below, code, plain, when
+from cogmeter.render.escape import below, code, dashboard_line, plain, together, when
 from cogmeter.render.palette import DisplayState, state_of
 from cogmeter.times import utc
 
@@ -71,7 +71,8 @@ def summary_embed(
     _key_figures(embed, summary, joined=bool(summary.commands and services))
     if summary.commands:
         lines = (
-            f"{_volume(number, command.label, command.figures)}, p95 {formatting.duration(command.figures.p95_us)}"
+            f"{_volume(number, command.label, command.figures)}, "
+            + together(f"p95 {formatting.duration(command.figures.p95_us)}")
             for number, command in enumerate(summary.commands[:LISTED], start=1)
         )
         title = f"Top {formatting.ranking_title(summary.commands)}"
@@ -87,9 +88,16 @@ def summary_embed(
 
 
 def stats_embed(
-    stats: ServiceStats, picture: Picture | None = None, *, status: Status = Status.HEALTHY
+    stats: ServiceStats,
+    picture: Picture | None = None,
+    *,
+    status: Status = Status.HEALTHY,
+    link: str | None = None,
 ) -> discord.Embed:
-    """Return the embed of a service or operation over a range; see ``summary_embed`` for the parameters."""
+    """Return the embed of a service or operation over a range; see ``summary_embed`` for the parameters.
+
+    ``link`` leads to the dashboard.
+    """
     if not stats.total.operations:
         name = stats.service if stats.operation is None else stats.operation
         return empty_embed(stats.range, name=label(stats.service, name) if stats.service in BY_OPERATION else name)
@@ -98,7 +106,10 @@ def stats_embed(
         title=f"{_subject(stats)} Statistics ({_titled(stats.range.label)})",
         description=_busiest(f"**{state.word.capitalize()}**", stats),
         colour=state.colour,
+        url=link,
     )
+    if link:
+        embed.description = f"{embed.description}\n{dashboard_line(link)}"
     _success(embed, stats)
     _volume_and_times(embed, stats)
     if stats.slowest:
@@ -174,7 +185,8 @@ def _dropped(summary: Summary, setting: str) -> str:
 
 def _volume(number: int, name: str, figures: Figures) -> str:
     success = formatting.percent(figures.success_rate)
-    return f"{number}. {plain(name, 60)}: {formatting.count(figures.operations)} ops ({success} success)"
+    volume = together(f"{formatting.count(figures.operations)} ops")
+    return f"{number}. {plain(name, 60)}: {volume} {together(f'({success} success)')}"
 
 
 def _subject(stats: ServiceStats) -> str:
@@ -215,14 +227,15 @@ def _volume_and_times(embed: discord.Embed, answer: Summary | ServiceStats, *, j
     volume = formatting.change(total.per_minute, before.per_minute, previous=previous)
     mean = formatting.change(total.mean_us, before.mean_us, previous=previous)
     p95 = formatting.change(total.p95_us, before.p95_us, previous=previous)
-    percentiles = " · ".join(
-        f"{name} {formatting.duration(value_us)}"
+    percentiles = "\n".join(
+        together(f"{name} {formatting.duration(value_us)}")
         for name, value_us in (("p50", total.p50_us), ("p95", total.p95_us), ("p99", total.p99_us))
     )
     operations = f"{formatting.exact(total.operations)} ({formatting.rate(total.per_minute)})"
     _field(embed, "Total Operations", operations, volume, before)
     if joined:
-        _field(embed, "Average Response Time", f"{formatting.duration(total.mean_us)}\n{percentiles}", mean, before)
+        lines = [formatting.duration(total.mean_us), *([mean] if before.operations else []), percentiles]
+        embed.add_field(name="Average Response Time", value="\n".join(lines))
     else:
         _field(embed, "Average Response Time", formatting.duration(total.mean_us), mean, before)
         _field(embed, "Percentiles", percentiles, f"p95: {p95}", before)
@@ -249,9 +262,7 @@ def _finished(embed: discord.Embed, answer: Summary | ServiceStats, picture: Pic
         embed.description = f"{embed.description}\n{NO_CHART} {plain(picture.problem, 300)}"
     age = "" if last_end_us is None else f" · newest {formatting.duration(max(span.until_us - last_end_us, 0))} ago"
     period = formatting.clean(span.label)
-    embed.set_footer(
-        text=f"{period[:1].upper()}{period[1:]} · {formatting.exact(answer.total.operations)} operations{age}"
-    )
+    embed.set_footer(text=f"{period[:1].upper()}{period[1:]} · {formatting.count(answer.total.operations)} ops{age}")
     embed.timestamp = utc(span.until_us)
     return fit(embed)
 

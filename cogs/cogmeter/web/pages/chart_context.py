@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from cogmeter.alerts.model import BOT, Subject
 from cogmeter.render import formatting
@@ -41,11 +41,18 @@ async def _fired_alerts(view: PageView[Any], service: str | None) -> list[Alert]
     return [alert for alert in (*resolved, *active) if alert.fired_us is not None]
 
 
-def latency_limit(view: PageView[Any], service: str = "", operation: str = "") -> tuple[float, str]:
-    """Return the threshold of the response time in milliseconds, 0 for none, and its label."""
-    limits, subject = view.monitor.alerting.limits, Subject("response_time", service or BOT, operation)
-    limit_ms = limits.of(subject).threshold
-    return limit_ms, f"alert above {formatting.duration(limit_ms * 1000)} ({limits.statistic_of(subject)})"
+class LatencyLimit(NamedTuple):
+    """The threshold of the response time, its label, and the statistic that it limits, which the chart draws."""
+
+    value_ms: float  # 0: none
+    label: str
+    statistic: str
+
+
+def latency_limit(view: PageView[Any], service: str = "", operation: str = "") -> LatencyLimit:
+    """Return the threshold of the response time of all services, of one, or of one of its operations."""
+    limit_ms, statistic = view.monitor.alerting.limits.response_time(service, operation)
+    return LatencyLimit(limit_ms, f"alert above {formatting.duration(limit_ms * 1000)} ({statistic})", statistic)
 
 
 def heartbeat_limit(view: PageView[Any]) -> tuple[float, str]:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final
 from cogmeter.alerts.measurement.values import LATE_US
 from cogmeter.alerts.rules.connection import STALE_S
 from cogmeter.query.statistics import figures
-from cogmeter.recording.service_names import ACKNOWLEDGEMENT, REST, TASKS
+from cogmeter.recording.service_names import ACKNOWLEDGEMENT, ACKNOWLEDGEMENT_LIMIT_US, REST, TASKS
 from cogmeter.schemas.health import Loops, loops, stalls
 from cogmeter.watch.rest.budget import INVALID_LIMIT
 from cogmeter.web.pages.chart_context import chart_context, heartbeat_limit
@@ -24,7 +24,6 @@ if TYPE_CHECKING:
     from cogmeter.query.records import Figures
     from cogmeter_storage.model import OperationRecord
 
-DISCORD_LIMIT_US: Final = 3_000_000  # the interaction is then no longer valid
 MOST_COMMANDS: Final = 100
 MOST_REQUESTS: Final = 12
 MOST_STALLS: Final = 10
@@ -47,7 +46,7 @@ class Responses:
 
     name: str
     figures: Figures
-    near: int  # after more than LATE_US, before DISCORD_LIMIT_US
+    near: int  # after more than LATE_US, before ACKNOWLEDGEMENT_LIMIT_US
 
     @property
     def missed(self) -> int:
@@ -147,7 +146,7 @@ async def _responses(view: PageView[PageParams]) -> tuple[Responses | None, list
     span, place = view.span, {record.operation: number for number, record in enumerate(series)}
     groups = {record.id: place[record.operation] for record in series}
     totals = await view.monitor.store.totals(span.since_us, span.until_us, groups=groups)
-    first, last = (int(bucket_of(border_us)) + 1 for border_us in (LATE_US, DISCORD_LIMIT_US))
+    first, last = (int(bucket_of(border_us)) + 1 for border_us in (LATE_US, ACKNOWLEDGEMENT_LIMIT_US))
     near = totals.buckets.sum(axis=0)[:, first:last].sum(axis=1).tolist()
     by_command = await view.monitor.query.operations(ACKNOWLEDGEMENT, span)
     total = Responses("", figures(totals, span), sum(near))

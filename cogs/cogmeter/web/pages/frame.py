@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, field, replace
+from datetime import UTC, time
 from typing import TYPE_CHECKING, Annotated, Any, Final, Generic, Literal, TypeVar
 from urllib.parse import quote, urlencode
 
@@ -15,7 +16,7 @@ from cogmeter.query.query import now_us
 from cogmeter.query.records import Period
 from cogmeter.recording.background import paced
 from cogmeter.recording.recorder import OTHER
-from cogmeter.render import error_text, formatting
+from cogmeter.render import error_text, formatting, links
 from cogmeter.render.palette import look_of
 from cogmeter.render.rule_text import alert_text, measured, rule_title
 from cogmeter.schemas import safe
@@ -29,13 +30,13 @@ from cogmeter_storage.model import DAY_US
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping, Sequence
-    from datetime import datetime
+    from datetime import datetime, tzinfo
 
     from cogmeter.monitor.monitor import Monitor
     from cogmeter.query.records import Range
     from cogmeter.web.api.routing import Shared
 
-HOME: Final = "/performance"
+HOME: Final = links.HOME
 API: Final = "/api/performance"
 CHART: Final = f"{HOME}/chart.png"
 VENDOR: Final = STATIC_FOLDER / "vendor"
@@ -169,7 +170,7 @@ class PageView(Generic[P]):
 
     def service(self, name: str, **changes: object) -> str:
         """Return the URL of a service's page."""
-        return self.to(f"{HOME}/services/{quote(name, safe='')}", **{"service": None, **changes})
+        return self.to(links.service_path(name), **{"service": None, **changes})
 
     def times(self) -> dict[str, str | None]:
         """Return ``since`` and ``until`` for the API; ``until`` is None if the page continues to now."""
@@ -270,12 +271,13 @@ def shown_span(view: PageView[Any]) -> str:
     return f"{range_text(view.span, view.now_us)} UTC" if view.zoomed else view.span.label
 
 
-def range_text(span: Range, now_us: int) -> str:
-    """Return a range in UTC: ``17 Aug 10:30 to 11:45``; with the year unless it is this one."""
-    midnight = span.until_us % DAY_US == 0  # shown as the last minute of the day before
-    since, until, this_year = utc(span.since_us), utc(span.until_us - midnight), utc(now_us).year
-    end = f"{until:%H:%M}" if since.date() == until.date() else _day_time(until, this_year)
-    return f"{_day_time(since, this_year)} to {end}"
+def range_text(span: Range, now_us: int, zone: tzinfo = UTC) -> str:
+    """Return a range in a time zone: ``17 Aug 10:30 to 11:45``; with the year unless it is this one."""
+    since, until, now = (utc(at_us).astimezone(zone) for at_us in (span.since_us, span.until_us, now_us))
+    if until.time() == time.min:  # shown as the last minute of the day before
+        until = utc(span.until_us - 1).astimezone(zone)
+    end = f"{until:%H:%M}" if since.date() == until.date() else _day_time(until, now.year)
+    return f"{_day_time(since, now.year)} to {end}"
 
 
 def _day_time(moment: datetime, this_year: int) -> str:

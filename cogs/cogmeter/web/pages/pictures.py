@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Final
 
 from aiohttp import web
 
-from cogmeter.alerts.model import BOT, Subject
 from cogmeter.query.query import now_us
+from cogmeter.times import zone_of
 from cogmeter.web.api.params import ServiceRangeParams
 from cogmeter.web.api.problems import Problem
 from cogmeter.web.api.routing import Route
@@ -33,11 +33,9 @@ async def show_chart(monitor: Monitor, params: ServiceRangeParams) -> web.Respon
     now = now_us()
     span = params.span(now)
     if params.since is not None or params.until is not None:
-        span = replace(span, label=range_text(span, now))
+        span = replace(span, label=range_text(span, now, zone_of(monitor.settings.time_zone)))
     timeline = await monitor.query.timeline(params.service, params.operation, span, trim=True)
-    limits, subject = monitor.alerting.limits, Subject("response_time", params.service or BOT, params.operation or "")
-    threshold, statistic = limits.of(subject).threshold, limits.statistic_of(subject)
-    picture = await monitor.chart_builder.timeline(timeline, response_time_ms=threshold, statistic=statistic)
+    picture = await monitor.chart_builder.timeline(timeline)
     if not picture.drawn:
         raise Problem.of(503, f"The chart cannot be drawn now: {picture.problem}", headers={"Retry-After": "5"})
     return web.Response(body=picture.png, content_type="image/png")

@@ -18,7 +18,6 @@ if TYPE_CHECKING:
     from cogmeter_storage.alerting import AlertStore
 
 OPEN: Final = "/performance/open"  # the page of a code
-LOCAL_NAMES: Final = frozenset({"localhost", "127.0.0.1", "::1"})  # of this machine
 VALID_S: Final = 300
 SESSION_S: Final = 12 * 3_600  # of a session that a code started
 MOST: Final = 50  # valid codes; the oldest is dropped first

@@ -11,10 +11,11 @@ import secrets
 import time
 from typing import TYPE_CHECKING, Final
 
+from cogmeter.settings import LOCAL_NAMES
 from cogmeter.web.api.problems import Problem
 from cogmeter.web.api.routing import CALLER, Caller
 from cogmeter.web.server.limits import RateLimit
-from cogmeter.web.server.login_codes import LOCAL_NAMES, OPEN, LoginCodes
+from cogmeter.web.server.login_codes import OPEN, LoginCodes
 
 if TYPE_CHECKING:
     from aiohttp import web

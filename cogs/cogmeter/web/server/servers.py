@@ -16,9 +16,10 @@ from urllib.parse import urlsplit
 from cogmeter.diagnosis import Finding
 from cogmeter.query.query import now_us
 from cogmeter.recording.background import detached
-from cogmeter.settings import Settings, env_name
+from cogmeter.render.links import public_url
+from cogmeter.settings import LOCAL_NAMES, Settings, env_name
 from cogmeter.times import SECOND_US
-from cogmeter.web.server.login_codes import LOCAL_NAMES, OPEN, VALID_S
+from cogmeter.web.server.login_codes import OPEN, VALID_S
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
@@ -175,9 +176,8 @@ class Servers:
 
     @property
     def _public_url(self) -> str | None:
-        """PERFORMANCE_DASHBOARD_URL, if it can be reached: without a token, only this machine's names are served."""
-        url, token = self._monitor.settings.dashboard_url, self._monitor.settings.http_token
-        return url if url and (token is not None or urlsplit(url).hostname in LOCAL_NAMES) else None
+        """PERFORMANCE_DASHBOARD_URL, if it can be reached."""
+        return public_url(self._monitor.settings)
 
     def findings(self) -> list[Finding]:
         """Return the state of each server for the doctor; nothing if none is planned."""

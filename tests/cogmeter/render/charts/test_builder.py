@@ -7,6 +7,7 @@ from collections import Counter
 import pytest
 from factories import make_alert
 
+from cogmeter.alerts.thresholds.limits import Limits
 from cogmeter.query.query import Query
 from cogmeter.query.records import Period
 from cogmeter.recording.markers import MarkerRecorder
@@ -17,10 +18,19 @@ from cogmeter.settings import Settings
 
 
 @pytest.fixture
-async def artist(store):
-    worker = ChartWorker()
+def overrides():
+    """The thresholds that were changed while the bot ran."""
+    return {}
+
+
+@pytest.fixture
+async def artist(store, overrides):
+    worker, settings = ChartWorker(), Settings(time_zone="Europe/Berlin", alert_threshold_response_time=1_000)
     yield ChartBuilder(
-        worker, Query(store), MarkerRecorder(), Settings(), Counter(), gauges=lambda: ["loop.lag_max_ms"]
+        *(worker, Query(store), MarkerRecorder(), settings, Counter()),
+        gauges=lambda: ["loop.lag_max_ms"],
+        limits=lambda: Limits(settings, overrides),
+        zone=lambda: settings.time_zone,
     )
     await worker.close()
 
@@ -63,7 +73,26 @@ async def test_switched_off_no_process_starts_and_no_picture_has_an_excuse(artis
     artist._settings = Settings(charts=False)
     assert await artist.breach(alert) is None
     timeline = await artist._query.timeline("graph", None, Period.HOUR)
-    picture = await artist.timeline(timeline, response_time_ms=1_000, statistic="average")
+    picture = await artist.timeline(timeline)
     assert (picture.drawn, picture.problem) == (False, "")
     assert artist._worker.state == "not running, 0 charts drawn"
     assert not artist._faults
+
+
+async def test_a_chart_draws_the_statistic_that_the_rule_judges_with_its_threshold_in_the_zone_of_the_settings(
+    artist, alert, overrides
+):
+    timeline = await artist._query.timeline("graph", "query", Period.HOUR)
+    chart = (await artist.timeline(timeline)).chart
+    assert (chart.latency_threshold_us, chart.judged, chart.zone) == (1e6, "average", "Europe/Berlin")
+    assert chart.response_times["average"] == timeline.mean_us
+    assert 2_000 in timeline.mean_us
+    overrides["response_time@graph/query.statistic"] = "p99"
+    overrides["response_time@graph/query"] = "500ms"
+    chart = (await artist.timeline(timeline)).chart
+    assert (chart.latency_threshold_us, chart.judged) == (5e5, "p99")
+    assert list(chart.response_times) == ["p50", "p95", "p99"]
+    alert = dataclasses.replace(alert, rule="response_time", threshold=500.0)
+    assert (await artist.breach(alert)).chart.judged == "p99"
+    other = (await artist.timeline(await artist._query.timeline("graph", "write", Period.HOUR))).chart
+    assert (other.latency_threshold_us, other.judged) == (1e6, "average")

@@ -6,6 +6,8 @@ from hypothesis import strategies as st
 
 from cogmeter.query.records import Period
 from cogmeter.render.charts.ticks import byte_scale, count_scale, duration_scale, rate_scale, share_scale, time_ticks
+from cogmeter.times import parse_iso, utc, zone_of
+from cogmeter_storage.model import DAY_US, HOUR_US, MINUTE_US
 
 NOW_US = 1_755_454_020_000_000  # 2025-08-17 18:07 UTC
 
@@ -84,3 +86,32 @@ def test_every_value_lies_on_its_axis_and_its_labels_differ(axis, values, thresh
 def test_shares_and_bytes_have_their_units():
     assert [tick.label for tick in share_scale([0.52], 0.05).ticks] == ["0%", "20%", "40%"]
     assert [tick.label for tick in byte_scale([3.1e8]).ticks] == ["0 MB", "100 MB", "200 MB", "300 MB"]
+
+
+@pytest.mark.parametrize(
+    ("since", "until", "labels"),
+    [
+        # Summer time begins in Berlin: at 01:00 UTC the clock goes from 02:00 to 03:00.
+        ("2026-03-28T23:30", "2026-03-29T05:30", ["29 Mar 01:00", "03:00", "04:00", "05:00", "06:00", "07:00"]),
+        ("2026-03-28T12:00", "2026-03-29T12:00", ["16:00", "20:00", "29 Mar", "04:00", "08:00", "12:00"]),
+        # It ends: at 01:00 UTC the clock goes from 03:00 back to 02:00.
+        ("2026-10-24T22:30", "2026-10-25T03:30", ["25 Oct 01:00", "02:00", "02:00", "03:00", "04:00"]),
+        ("2026-10-24T12:00", "2026-10-25T12:00", ["16:00", "20:00", "25 Oct", "04:00", "08:00", "12:00"]),
+        ("2026-10-23T00:00", "2026-10-28T00:00", ["24 Oct", "25 Oct", "26 Oct", "27 Oct", "28 Oct"]),
+    ],
+)
+def test_ticks_are_round_times_of_the_zone_across_both_changes_of_summer_time(since, until, labels):
+    ticks = time_ticks(parse_iso(since), parse_iso(until), zone=zone_of("Europe/Berlin"))
+    assert [tick.label for tick in ticks] == labels
+    assert [tick.value for tick in ticks] == sorted({tick.value for tick in ticks})
+
+
+def test_every_label_is_what_the_clock_of_the_zone_shows():
+    for name in ("Asia/Kolkata", "America/New_York", "Australia/Lord_Howe", "Pacific/Apia"):
+        zone = zone_of(name)
+        for start in range(parse_iso("2026-01-01"), parse_iso("2027-01-01"), 5 * DAY_US):
+            for length_us in (10 * MINUTE_US, 7 * HOUR_US, DAY_US, 7 * DAY_US):
+                for tick in time_ticks(start, start + length_us, zone=zone):
+                    shown = utc(round(tick.value)).astimezone(zone)
+                    assert tick.label.endswith((f"{shown:%H:%M}", f"{shown.day} {shown:%b}"))
+                    assert start <= tick.value <= start + length_us

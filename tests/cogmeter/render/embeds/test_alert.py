@@ -48,6 +48,17 @@ def fields(data):
     return {field["name"]: field["value"] for field in data["fields"]}
 
 
+def test_an_alert_leads_to_the_dashboard_where_there_is_a_link():
+    link = "https://perf.example.com/performance/services/graph?from=2025-08-17T17:07:00Z"
+    for data in (
+        alert_embed_data(ALERT, STORY, chart=True, now_us=NOW_US, link=link),
+        details_embed_data(ALERT, STORY, now_us=NOW_US, link=link),
+    ):
+        assert data["url"] == link
+        assert f"[Open in the dashboard]({link})" in data["description"]
+    assert "url" not in alert_embed_data(ALERT, STORY, chart=True, now_us=NOW_US)
+
+
 def test_the_most_common_error_is_shown_with_its_place_and_number():
     group = ErrorGroup(
         id=7,

@@ -73,13 +73,15 @@ def test_the_summary_says_the_guides_figures_with_the_success_rate_first():
         ("Error Rate", "2.8% (35 failed)\n▲ 1 point vs previous 24 h"),
         ("Total Operations", "1,247 (52/h)\n▲ 13% vs previous 24 h"),
         ("Average Response Time", "1.2 s\n▼ 5% vs previous 24 h"),
-        ("Percentiles", "p50 864 ms · p95 2.5 s · p99 4.9 s\np95: ▼ 5% vs previous 24 h"),
+        ("Percentiles", "p50~864~ms\np95~2.5~s\np99~4.9~s\np95: ▼ 5% vs previous 24 h".replace("~", "\xa0")),
         (
             "Top Services by Volume",
-            "1. core-intelligence: 456 ops (97.8% success)\n2. context\\_memory: 198 ops (96.5% success)",
+            "1. core-intelligence: 456~ops (97.8%~success)\n2. context\\_memory: 198~ops (96.5%~success)".replace(
+                "~", "\xa0"
+            ),
         ),
     ]
-    assert embed.footer.text == "Last 24 hours · 1,247 operations · newest 12 s ago"
+    assert embed.footer.text == "Last 24 hours · 1.2 k ops · newest 12 s ago"
     assert embed.image.url == "attachment://chart.png"
 
 
@@ -99,9 +101,12 @@ def test_the_summary_of_a_bot_without_own_services_lists_its_commands():
     assert embed.description == "**Healthy** · 2 commands, 1 component"
     assert list(fields(embed))[4:] == ["Percentiles", "Top Commands"]
     assert fields(embed)["Top Commands"].splitlines() == [
-        "1. /ask: 120 ops (90% success), p95 9.2 s",
-        "2. /help\\_me: 8 ops (100% success), p95 200 ms",
-        "3. button Shop.buy: 3 ops (100% success), p95 200 ms",
+        line.replace("~", "\xa0")
+        for line in (
+            "1. /ask: 120~ops (90%~success), p95~9.2~s",
+            "2. /help\\_me: 8~ops (100%~success), p95~200~ms",
+            "3. button Shop.buy: 3~ops (100%~success), p95~200~ms",
+        )
     ]
 
 
@@ -112,8 +117,10 @@ def test_the_summary_of_a_bot_with_both_has_six_fields_at_most():
     assert list(fields(embed))[3:] == ["Average Response Time", "Top Commands", "Top Services by Volume"]
     assert fields(embed)["Average Response Time"].splitlines() == [
         "1.2 s",
-        "p50 864 ms · p95 2.5 s · p99 4.9 s",
         "▼ 5% vs previous 24 h",
+        "p50\xa0864\xa0ms",
+        "p95\xa02.5\xa0s",
+        "p99\xa04.9\xa0s",
     ]
     assert "discord.commands" not in fields(embed)["Top Services by Volume"]
 
@@ -123,6 +130,14 @@ def test_the_statistics_of_a_command_have_its_label_as_title():
     assert statistics.stats_embed(command).title == "/ask Statistics (Last 24 Hours)"
     empty = statistics.stats_embed(dataclasses.replace(command, total=NONE))
     assert "No operation of /ask ended" in empty.description
+
+
+def test_the_statistics_lead_to_the_dashboard_where_there_is_a_link():
+    link = "https://perf.example.com/performance/services/x?from=2025-08-17T17:07:00Z"
+    embed = statistics.stats_embed(STATS, link=link)
+    assert embed.url == link
+    assert embed.description.endswith(f"[Open in the dashboard]({link})")
+    assert "dashboard" not in statistics.stats_embed(STATS).description
 
 
 def test_an_unknown_command_is_named_with_similar_labels():

@@ -34,12 +34,14 @@ def contrast(one, other):
 def test_in_the_dark_they_are_those_of_the_charts_and_embeds_in_discord():
     found = colours("dark")
     assert {
-        name: found[name] for name in ("surface", "text", "muted", "grid", "p50", "p95", "p99", "bars", "failed")
+        name: found[name]
+        for name in ("surface", "text", "muted", "grid", "mean", "p50", "p95", "p99", "bars", "failed")
     } == {
         "surface": palette.BACKGROUND,
         "text": palette.TEXT,
         "muted": palette.MUTED,
         "grid": palette.GRID,
+        "mean": palette.MEAN,
         "p50": palette.P50,
         "p95": palette.P95,
         "p99": palette.P99,

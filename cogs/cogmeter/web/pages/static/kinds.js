@@ -21,7 +21,8 @@ function timeline(answer) {
 /** Zeros have no bar, but a value in the legend. */
 export const above = (values) => ({ values: values.map((value) => (value === 0 ? null : value)), shown: values });
 
-const latency = (answer) => ({
+/** A threshold is drawn with the statistic that its rule judges: the average has a line of its own. */
+const latency = (answer, figure) => ({
   ...timeline(answer),
   unit: "ms",
   log: true,
@@ -29,6 +30,7 @@ const latency = (answer) => ({
     { label: "p50", values: answer.p50ResponseTime, colour: "p50", width: 2.5 },
     { label: "p95", values: answer.p95ResponseTime, colour: "p95", width: 1.5 },
     { label: "p99", values: answer.p99ResponseTime, colour: "p99", width: 2 },
+    ...(figure.dataset.statistic === "average" ? [{ label: "average", values: answer.averageResponseTime, colour: "mean", width: 2.5 }] : []),
   ],
   bands: [[1, 0, "p50"]],
 });
