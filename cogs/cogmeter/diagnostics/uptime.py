@@ -149,6 +149,35 @@ def degrades(alert: Alert) -> bool:
     return alert.severity == CRITICAL and alert.fired_us is not None and rule is not None and rule.degrades
 
 
+async def service_days(store: Store, now_us: int, days: int) -> dict[str, list[DayUptime]]:
+    """Return the last days of each service with a critical alert that people outside noticed, today last.
+
+    Services without one have the days of ``""``. Nothing is known about days before the first record.
+
+    Raises:
+        StorageError: the store cannot be read.
+    """
+    first_us = await store.first_us()
+    alerts: dict[str, list[tuple[int, int]]] = {"": []}
+    since_us = (now_us // DAY_US - days + 1) * DAY_US
+    for alert in await _noticed(store, since_us):
+        alerts.setdefault(alert.service, []).append((alert.fired_us or alert.started_us, alert.resolved_us or now_us))
+    return {
+        service: _alerted_days(_merged(times), now_us if first_us is None else max(first_us, since_us), since_us, now_us)
+        for service, times in alerts.items()
+    }
+
+
+def _alerted_days(alerts: list[tuple[int, int]], known_us: int, since_us: int, now_us: int) -> list[DayUptime]:
+    """Return the days of one service; it is observed from ``known_us`` on."""
+    found = []
+    for day, start_us, end_us in _by_day(since_us, now_us):
+        start_us = max(start_us, known_us)
+        degraded_us = _overlap_us(alerts, start_us, end_us) if start_us < end_us else 0
+        found.append(DayUptime(day, max(end_us - start_us, 0), 0, degraded_us))
+    return found
+
+
 class Uptime:
     """The uptime of one bot. ``keep`` runs as a job, at least once within the retention of samples."""
 
@@ -209,7 +238,11 @@ async def _seen_us(store: Store, since_us: int, until_us: int) -> list[int]:
 
 async def _degraded(store: Store, since_us: int, now_us: int) -> list[tuple[int, int]]:
     """Return the times of the alerts that people outside noticed since then."""
+    alerts = await _noticed(store, since_us)
+    return [(alert.fired_us or alert.started_us, alert.resolved_us or now_us) for alert in alerts]
+
+
+async def _noticed(store: Store, since_us: int) -> list[Alert]:
     alerts = await store.alerting.alerts(FIRED)
     alerts += await store.alerting.alerts((AlertState.RESOLVED,), since_us=since_us)
-    noticed = (alert for alert in alerts if degrades(alert))
-    return [(alert.fired_us or alert.started_us, alert.resolved_us or now_us) for alert in noticed]
+    return [alert for alert in alerts if degrades(alert)]

@@ -93,12 +93,7 @@ class RangeParams(QueryParams):
 
     @model_validator(mode="after")
     def _in_order(self) -> Self:
-        if self.since is not None and self.until is not None and self.since >= self.until:
-            raise PydanticCustomError(
-                BETWEEN,
-                "since={since} is not before until={until}",
-                {"since": iso(self.since), "until": iso_end(self.until), "parameters": "since, until"},
-            )
+        check_order(self.since, self.until, "since", "until")
         return self
 
     def whole_range(self, now_us: int, default: Period = Period.DAY) -> Range:
@@ -107,10 +102,7 @@ class RangeParams(QueryParams):
         Raises:
             Problem: 422; ``since`` is in the future.
         """
-        if self.since is not None and self.since >= now_us:
-            raise Problem.of(
-                422, f"since={iso(self.since)} is in the future. It is now {iso(now_us)}", parameter="since"
-            )
+        check_past(self.since, now_us, "since")
         return requested_range(self.since, self.until, now_us, default)
 
     def span(self, now_us: int, default: Period = Period.DAY) -> Range:
@@ -120,6 +112,36 @@ class RangeParams(QueryParams):
             Problem: 422; ``since`` is in the future.
         """
         return past_part(self.whole_range(now_us, default), now_us)
+
+
+def check_order(since_us: int | None, until_us: int | None, since: str, until: str) -> None:
+    """Check that a start is before its end; ``since`` and ``until`` are the names of the parameters.
+
+    Raises:
+        PydanticCustomError: it is not.
+    """
+    if since_us is not None and until_us is not None and since_us >= until_us:
+        raise PydanticCustomError(
+            BETWEEN,
+            "{since_name}={since} is not before {until_name}={until}",
+            {
+                "since_name": since,
+                "since": iso(since_us),
+                "until_name": until,
+                "until": iso_end(until_us),
+                "parameters": f"{since}, {until}",
+            },
+        )
+
+
+def check_past(since_us: int | None, now_us: int, name: str) -> None:
+    """Check that a start is in the past.
+
+    Raises:
+        Problem: 422; it is in the future.
+    """
+    if since_us is not None and since_us >= now_us:
+        raise Problem.of(422, f"{name}={iso(since_us)} is in the future. It is now {iso(now_us)}", parameter=name)
 
 
 class ServiceRangeParams(ServiceFilterParams, RangeParams):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated, Final, Literal
+from typing import TYPE_CHECKING, Annotated, ClassVar, Final, Literal
 
 from pydantic import Field
 
@@ -18,6 +18,7 @@ from cogmeter.render import formatting
 from cogmeter.render.rule_text import FIELD_LABELS, limit_text, origin_text, override_text, rule_title
 from cogmeter.schemas.alerts import STATES
 from cogmeter.settings import env_name
+from cogmeter.web.pages.chart_context import fired_alerts
 from cogmeter.web.pages.frame import HOME, MenuEntry, Page, PageParams, PageView, page_response
 from cogmeter_storage.alerting import AlertState
 
@@ -46,6 +47,7 @@ DURATIONS: Final = {3_600: "1 hour", 14_400: "4 hours", 43_200: "12 hours", 86_4
 class AlertsPageParams(PageParams):
     """Parameters: the state of the alerts in the history, its page, and the page of the audit log."""
 
+    covers_selection: ClassVar[bool] = True
     state: Literal["history", "firing", "acknowledged", "muted", "resolved"] = "history"
     page: PageNumber = 1
     audit: PageNumber = 1
@@ -121,7 +123,7 @@ async def show_alerts(view: PageView[AlertsPageParams]) -> web.Response:
     limits = await effective_limits(monitor.store, monitor.settings)
     # One row more than the page shows whether there is another page.
     offset = (params.page - 1) * ROWS
-    history = await store.alerts(STATES[params.state], service=service, limit=ROWS + 1, offset=offset)
+    history = await _history(view, offset)
     audit = await store.audit(limit=ROWS + 1, offset=(params.audit - 1) * ROWS)
     active = _active(monitor, service)
     shown = enumerate(active[:MOST_ACTIVE])
@@ -152,6 +154,16 @@ async def show_alerts(view: PageView[AlertsPageParams]) -> web.Response:
         scope=scope,
         alert_duration=_alert_duration,
     )
+
+
+async def _history(view: PageView[AlertsPageParams], offset: int) -> list[Alert]:
+    """Return the rows of one page of the history, and one more if there is one; only of the selected range, if any."""
+    store, states, service = view.monitor.store.alerting, STATES[view.params.state], view.params.service
+    selection = view.selection
+    if selection is None:
+        return await store.alerts(states, service=service, limit=ROWS + 1, offset=offset)
+    alerts = [alert for alert in await fired_alerts(store, selection, service) if alert.state in states]
+    return sorted(alerts, key=lambda alert: -alert.started_us)[offset : offset + ROWS + 1]
 
 
 def targets(monitor: Monitor) -> list[Target]:

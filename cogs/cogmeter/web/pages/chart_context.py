@@ -11,14 +11,15 @@ from cogmeter.web.pages.frame import displayed
 from cogmeter_storage.alerting import ACTIVE, AlertState
 
 if TYPE_CHECKING:
+    from cogmeter.query.records import Range
     from cogmeter.web.pages.frame import PageView
-    from cogmeter_storage.alerting import Alert
+    from cogmeter_storage.alerting import Alert, AlertStore
 
 MOST: Final = 200  # alerts and markers
 
 
 async def chart_context(view: PageView[Any], service: str | None = None) -> str:
-    """Return markers as [seconds, name] and breaches as [since, until or null, rule]: JSON for ``data-marks``.
+    """Return markers as [seconds, name] and breaches as [since, until or null, rule, uid]: JSON for ``data-marks``.
 
     Raises:
         StorageError: the store cannot be read.
@@ -26,19 +27,22 @@ async def chart_context(view: PageView[Any], service: str | None = None) -> str:
     span = view.span
     marks = [[marker.at_us / 1e6, displayed(marker.name)] for marker in await view.monitor.chart_builder.markers(span)]
     breaches = [
-        [alert.started_us / 1e6, None if alert.resolved_us is None else alert.resolved_us / 1e6, alert.rule]
-        for alert in await _fired_alerts(view, service)
-        if alert.started_us < span.until_us
+        [alert.started_us / 1e6, None if alert.resolved_us is None else alert.resolved_us / 1e6, alert.rule, alert.uid]
+        for alert in await fired_alerts(view.monitor.store.alerting, span, service)
     ]
     return json.dumps({"marks": marks, "breaches": breaches})
 
 
-async def _fired_alerts(view: PageView[Any], service: str | None) -> list[Alert]:
-    """Return the alerts that fired and overlap the range of the page."""
-    store = view.monitor.store.alerting
-    resolved = await store.alerts([AlertState.RESOLVED], since_us=view.span.since_us, service=service, limit=MOST)
+async def fired_alerts(store: AlertStore, span: Range, service: str | None) -> list[Alert]:
+    """Return the alerts that fired and overlap a range, resolved ones first.
+
+    Raises:
+        StorageError: the store cannot be read.
+    """
+    resolved = await store.alerts([AlertState.RESOLVED], since_us=span.since_us, service=service, limit=MOST)
     active = await store.alerts(ACTIVE, service=service, limit=MOST)
-    return [alert for alert in (*resolved, *active) if alert.fired_us is not None]
+    alerts = (*resolved, *active)
+    return [alert for alert in alerts if alert.fired_us is not None and alert.started_us < span.until_us]
 
 
 class LatencyLimit(NamedTuple):

@@ -17,6 +17,7 @@ from cogmeter.schemas.costs import CostSum
 from cogmeter.schemas.times import iso
 from cogmeter.times import utc
 from cogmeter.web.pages.frame import API, HOME, MenuEntry, Page, PageParams, PageView, or_default, page_response, query
+from cogmeter.web.pages.selection import selection
 from cogmeter_storage.model import DAY_US
 
 if TYPE_CHECKING:
@@ -37,6 +38,11 @@ class CostPageParams(PageParams):
     """Parameters: the number of days, unless there is a range of time."""
 
     days: Annotated[Literal["7", "30", "90"], BeforeValidator(or_default("30"))] = "30"
+
+    def default_range(self, now_us: int) -> Range:
+        """Return the last whole days up to now."""
+        tomorrow_us, days = (now_us // DAY_US + 1) * DAY_US, int(self.days)
+        return Range(tomorrow_us - days * DAY_US, now_us, f"last {days} days")
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,7 +115,7 @@ async def show_cost(view: PageView[CostPageParams]) -> web.Response:
     if params.service is not None:
         await monitor.query.require_services([params.service])
     spending = monitor.alerting.evaluator.spending
-    span = _span(view, int(params.days))
+    span = view.span
     today = view.now_us // DAY_US
     ever = await Spendings.of(spending.days, 0, today, params.service)
     known_us = view.now_us if spending.since_us is None else spending.since_us
@@ -121,6 +127,7 @@ async def show_cost(view: PageView[CostPageParams]) -> web.Response:
         title="Cost",
         span=span,
         src=_source(view, span),
+        selection=await selection(view, params.service),
         counted_us=spending.since_us,
         spendings=spendings,
         most_expensive=spendings.most_expensive,
@@ -134,14 +141,6 @@ async def show_cost(view: PageView[CostPageParams]) -> web.Response:
         dollars=dollars,
         rough=rough,
     )
-
-
-def _span(view: PageView[CostPageParams], days: int) -> Range:
-    """Return the requested range, or the last whole days up to now."""
-    if view.zoomed:
-        return view.span
-    tomorrow_us = (view.now_us // DAY_US + 1) * DAY_US
-    return Range(tomorrow_us - days * DAY_US, view.now_us, f"last {days} days")
 
 
 def _source(view: PageView[CostPageParams], span: Range) -> str:

@@ -13,6 +13,7 @@ from cogmeter.schemas.health import Loops, loops, stalls
 from cogmeter.watch.rest.budget import INVALID_LIMIT
 from cogmeter.web.pages.chart_context import chart_context, heartbeat_limit
 from cogmeter.web.pages.frame import HOME, MenuEntry, Page, PageParams, PageView, page_response
+from cogmeter.web.pages.selection import selection
 from cogmeter_storage.histogram import bucket_of
 from cogmeter_storage.model import Outcome
 
@@ -113,6 +114,7 @@ async def show_discord(view: PageView[PageParams]) -> web.Response:
         left_out=max(len(all_loops.loops) - MOST_LOOPS, 0),
         runs=await _last_runs(view, all_loops),
         chart_context=await chart_context(view),
+        selection=await selection(view),
         latency=heartbeat_limit(view),
     )
 

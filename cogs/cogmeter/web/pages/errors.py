@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Final, Literal
 
 from pydantic import BeforeValidator, Field
 
@@ -30,6 +30,7 @@ _RESOLVED: Final = {"open": False, "resolved": True, "all": None}
 class ErrorsPageParams(PageParams):
     """Parameters: one group, or the kind and state of the groups in the list, and its page."""
 
+    covers_selection: ClassVar[bool] = True
     group: Annotated[Annotated[int, Field(ge=1, le=2**53)] | None, BeforeValidator(or_none)] = None
     kind: Annotated[Literal["failed", "logged", "unhandled"] | None, BeforeValidator(or_none)] = None
     state: Literal["open", "resolved", "all"] = "open"

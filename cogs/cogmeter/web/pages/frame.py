@@ -5,11 +5,12 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass, field, replace
 from datetime import UTC, time
-from typing import TYPE_CHECKING, Annotated, Any, Final, Generic, Literal, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Final, Generic, Literal, TypeVar
 from urllib.parse import quote, urlencode
 
 from aiohttp import web
-from pydantic import BeforeValidator, Field
+from markupsafe import Markup
+from pydantic import BeforeValidator, Field, model_validator
 
 from cogmeter import __version__
 from cogmeter.query.query import now_us
@@ -20,17 +21,19 @@ from cogmeter.render import error_text, formatting, links
 from cogmeter.render.palette import look_of
 from cogmeter.render.rule_text import alert_text, measured, rule_title
 from cogmeter.schemas import safe
-from cogmeter.schemas.times import iso
+from cogmeter.schemas.times import Since, Until, iso, past_part, requested_range
 from cogmeter.times import SECOND_US, utc
-from cogmeter.web.api.params import RangeParams
+from cogmeter.web.api.params import RangeParams, check_order, check_past
 from cogmeter.web.api.routing import CONTEXT, Route
 from cogmeter.web.server.assets import STATIC_FOLDER, environment
+from cogmeter.web.server.negotiation import accepts_gzip
 from cogmeter.web.server.security import LOGOUT
-from cogmeter_storage.model import DAY_US
+from cogmeter_storage.model import DAY_US, MINUTE_US
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping, Sequence
     from datetime import datetime, tzinfo
+    from typing import Self
 
     from cogmeter.monitor.monitor import Monitor
     from cogmeter.query.records import Range
@@ -41,6 +44,8 @@ API: Final = "/api/performance"
 CHART: Final = f"{HOME}/chart.png"
 VENDOR: Final = STATIC_FOLDER / "vendor"
 REFRESHES_S: Final = (0, 5, 15, 30, 60, 300)  # choices; 0: never
+AROUND_US: Final = 30 * MINUTE_US  # shown at least before and after a selection that the period does not contain
+THREAD_BYTES: Final = 16_384  # longer pages are compressed in a thread
 # Characters that change the writing direction of the text after them.
 _DIRECTIONS: Final = re.compile("[\u202a-\u202e\u2066-\u2069]")
 
@@ -61,11 +66,35 @@ def or_default(default: str) -> Callable[[object], object]:
 
 
 class PageParams(RangeParams):
-    """Parameters of every page: a period or a range of time, a service, and the refresh interval."""
+    """Parameters of every page: a period or a range of time, the selection in it, a service, the refresh interval."""
 
+    covers_selection: ClassVar[bool] = False  # True: the page has no charts and shows what is selected, nothing else
+    selected_since: Annotated[Since | None, BeforeValidator(or_none), Field(alias="from")] = None
+    selected_until: Annotated[Until | None, BeforeValidator(or_none), Field(alias="to")] = None
     period: Annotated[Literal["1h", "6h", "24h", "7d", "30d"], BeforeValidator(or_default("24h"))] = "24h"
     service: Annotated[str | None, BeforeValidator(or_none)] = None
     refresh: Annotated[Annotated[int, Field(ge=0, le=3_600)] | None, BeforeValidator(or_none)] = None
+
+    def default_range(self, now_us: int) -> Range:
+        """Return the range without ``since`` and ``until``."""
+        return next(period for period in Period if period.key == self.period).range_at(now_us)
+
+    def selection(self, now_us: int) -> Range | None:
+        """Return the selected range.
+
+        Raises:
+            Problem: 422; it is in the future.
+        """
+        since_us, until_us = self.selected_since, self.selected_until
+        if since_us is None and until_us is None:
+            return None
+        check_past(since_us, now_us, "from")
+        return past_part(requested_range(since_us, until_us, now_us, Period.HOUR), now_us)
+
+    @model_validator(mode="after")
+    def _selection_in_order(self) -> Self:
+        check_order(self.selected_since, self.selected_until, "from", "to")
+        return self
 
 
 P = TypeVar("P", bound=PageParams)
@@ -129,7 +158,12 @@ class PageView(Generic[P]):
     @property
     def zoomed(self) -> bool:
         """True for a range of time, False for a period that ends now."""
-        return self.params.since is not None or self.params.until is not None
+        return self.params.since is not None or self.params.until is not None or self._around_selection is not None
+
+    @property
+    def selection(self) -> Range | None:
+        """The range that is selected in charts; see ``PageParams.selection``."""
+        return self.params.selection(self.now_us)
 
     @property
     def span(self) -> Range:
@@ -138,9 +172,26 @@ class PageView(Generic[P]):
         Raises:
             Problem: 422; it is in the future.
         """
-        if self.zoomed:
-            return self.params.span(self.now_us)
-        return next(period for period in Period if period.key == self.params.period).range_at(self.now_us)
+        return self._around_selection or self._chosen_span
+
+    @property
+    def _chosen_span(self) -> Range:
+        params = self.params
+        chosen = params.since is not None or params.until is not None
+        return params.span(self.now_us) if chosen else params.default_range(self.now_us)
+
+    @property
+    def _around_selection(self) -> Range | None:
+        """The range around a selection that the chosen range does not contain."""
+        selection = self.selection
+        if selection is None or self.params.covers_selection:
+            return selection
+        chosen = self._chosen_span
+        if chosen.since_us <= selection.since_us and selection.until_us <= chosen.until_us:
+            return None
+        margin_us = max(selection.until_us - selection.since_us, AROUND_US)
+        since_us = max(selection.since_us - margin_us, 0)
+        return replace(selection, since_us=since_us, until_us=min(selection.until_us + margin_us, self.now_us))
 
     @property
     def refresh_s(self) -> float:
@@ -153,8 +204,10 @@ class PageView(Generic[P]):
         """Return the query of the present parameters with these changes; a None is left out."""
         present = {
             "period": None if self.zoomed or self.params.period == "24h" else self.params.period,
-            "since": None if self.params.since is None else iso(self.params.since),
-            "until": None if self.params.until is None else iso(self.params.until),
+            "since": iso_or_none(self.params.since),
+            "until": iso_or_none(self.params.until),
+            "from": iso_or_none(self.params.selected_since),
+            "to": iso_or_none(self.params.selected_until),
             "service": self.params.service,
             "refresh": self.params.refresh,
         }
@@ -168,6 +221,11 @@ class PageView(Generic[P]):
         """Return the URL of this page with changed parameters."""
         return self.to(self.request.rel_url.raw_path, **{**self.own, **changes})
 
+    def selecting(self, selection: Range | None, **changes: object) -> str:
+        """Return the URL of this page with another selection, or without one."""
+        times = (None, None) if selection is None else (iso(selection.since_us), iso(selection.until_us))
+        return self.here(**dict(zip(("from", "to"), times, strict=True)), **changes)
+
     def service(self, name: str, **changes: object) -> str:
         """Return the URL of a service's page."""
         return self.to(links.service_path(name), **{"service": None, **changes})
@@ -175,12 +233,18 @@ class PageView(Generic[P]):
     def times(self) -> dict[str, str | None]:
         """Return ``since`` and ``until`` for the API; ``until`` is None if the page continues to now."""
         span = self.span
-        return {"since": iso(span.since_us), "until": iso(span.until_us) if self.params.until is not None else None}
+        goes_on = span.until_us >= self.now_us if self._around_selection else self.params.until is None
+        return {"since": iso(span.since_us), "until": None if goes_on else iso(span.until_us)}
 
     def api(self, path: str, **more: object) -> str:
         """Return a URL of the API for the part of the range that has data: ``view.api("series", service="memory")``."""
         times = self.times() if self.data_since_us is None else self.times() | {"since": iso(self.data_since_us)}
         return f"{API}/{path}{query({**times, **more})}"
+
+    def api_before(self, path: str, **more: object) -> str:
+        """Return a URL of the API for the previous range of the same length."""
+        before = self.span.before
+        return f"{API}/{path}{query({'since': iso(before.since_us), 'until': iso(before.until_us), **more})}"
 
     def chart(self, **more: object) -> str:
         """Return the URL of the picture that replaces charts."""
@@ -207,11 +271,30 @@ class PageView(Generic[P]):
         """Return a time of day with seconds, see ``clock``."""
         return f"{self.clock(at_us)}:{at_us // SECOND_US % 60:02}"
 
+    def time(self, at_us: int, style: Literal["clock", "moment", "date", "ago"] = "clock") -> Markup:
+        """Return a time as an element in UTC; zone.js shows it in the reader's time zone. ``date`` always has a day."""
+        texts = {"clock": self.clock, "moment": self.moment, "ago": self.ago, "date": _dated}
+        return Markup('<time datetime="{}" data-time="{}">{}</time>').format(iso(at_us), style, texts[style](at_us))
+
+
+def _dated(at_us: int) -> str:
+    return formatting.clock_time(at_us, with_date=True)
+
+
+def iso_or_none(at_us: int | None) -> str | None:
+    """Return a time as ISO 8601 text; None for None."""
+    return None if at_us is None else iso(at_us)
+
 
 def query(values: dict[str, Any]) -> str:
     """Return parameters as a URL's query, without those that are None; empty without any."""
     present = {name: value for name, value in values.items() if value is not None}
     return f"?{urlencode(present, quote_via=quote)}" if present else ""
+
+
+def service_url(name: str, operation: str | None = None) -> str:
+    """Return the URL of the page of a service or operation, with the default period."""
+    return f"{HOME}/services/{quote(name, safe='')}{query({'operation': operation})}"
 
 
 def has_uplot() -> bool:
@@ -237,6 +320,8 @@ async def page_response(view: PageView[Any], template: str, *, title: str, **val
         refreshes=REFRESHES_S,
         all_services=await _services(view),
         shown_span=shown_span(view),
+        range_text=lambda span: f"{range_text(span, view.now_us)} UTC",
+        range_data=range_data,
         uplot=has_uplot(),
         csrf=guard.csrf_token(),
         logout=LOGOUT if guard.has_token else None,
@@ -251,7 +336,11 @@ async def page_response(view: PageView[Any], template: str, *, title: str, **val
         measured=measured,
         **values,
     )
-    return web.Response(text=html, content_type="text/html", charset="utf-8")
+    response = web.Response(text=html, content_type="text/html", charset="utf-8", zlib_executor_size=THREAD_BYTES)
+    response.headers["Vary"] = "Accept-Encoding"
+    if accepts_gzip(view.request.headers.get("Accept-Encoding", "")):
+        response.enable_compression(web.ContentCoding.gzip)
+    return response
 
 
 async def rendered(template: str, **values: Any) -> str:
@@ -269,6 +358,11 @@ async def _services(view: PageView[Any]) -> list[str]:
 def shown_span(view: PageView[Any]) -> str:
     """Return the range of time as text."""
     return f"{range_text(view.span, view.now_us)} UTC" if view.zoomed else view.span.label
+
+
+def range_data(span: Range) -> Markup:
+    """Return the attribute by which times.js shows an element's range of time in the reader's time zone."""
+    return Markup('data-range="{} {}"').format(iso(span.since_us), iso(span.until_us))
 
 
 def range_text(span: Range, now_us: int, zone: tzinfo = UTC) -> str:

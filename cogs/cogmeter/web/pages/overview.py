@@ -18,7 +18,9 @@ from cogmeter.settings import buffer_setting
 from cogmeter.web.pages.chart_context import chart_context, error_limit, latency_limit
 from cogmeter.web.pages.errors import top_errors
 from cogmeter.web.pages.frame import HOME, MenuEntry, Page, PageParams, PageView, page_response
+from cogmeter.web.pages.selection import selection
 from cogmeter.web.pages.sparks import Spark, sparks
+from cogmeter.web.pages.uptime_bars import uptime_bars
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -33,6 +35,7 @@ if TYPE_CHECKING:
 
 LISTED: Final = 200  # rows of each table: the busiest ones
 TOP_ERRORS: Final = 5
+_PROBLEMS: Final = {Status.UNHEALTHY: 4, Status.DEGRADED: 2}  # other states: 0
 # The pages that show more about a finding, by its target; of a service, its own page.
 LINKS: Final = {
     "errors": f"{HOME}/errors",
@@ -54,6 +57,11 @@ class Row:
     before: Figures | None
     status: Status
     spark: Spark | None
+
+    @property
+    def problem(self) -> float:
+        """How much of a problem it is: unhealthy ones come before degraded ones, then by the error rate."""
+        return _PROBLEMS.get(self.status, 0) + self.figures.error_rate
 
 
 async def show_overview(view: PageView[PageParams]) -> web.Response:
@@ -83,6 +91,7 @@ async def show_overview(view: PageView[PageParams]) -> web.Response:
         checks=checks,
         commands=tables.commands(overview.commands[:LISTED]),
         services=tables.services(overview.own_services[:LISTED]),
+        uptime_bars=await uptime_bars(monitor.store, view.now_us),
         background=tables.services(overview.background[:LISTED]),
         active=text.active(overview.commands, len(overview.own_services)),
         commands_title=text.ranking_title(overview.commands).capitalize(),
@@ -93,6 +102,7 @@ async def show_overview(view: PageView[PageParams]) -> web.Response:
         deploy=deploy,
         look=next((look for look in WORST_FIRST if look in looks), None),
         chart_context=await chart_context(view, service),
+        selection=await selection(view, service),
         latency=latency_limit(view, service or ""),
         errors=error_limit(view, service or ""),
         buffer_setting=buffer_setting(by_memory=monitor.recorder.buffer.by_memory),

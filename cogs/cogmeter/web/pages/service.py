@@ -13,7 +13,9 @@ from cogmeter.web.pages.chart_context import chart_context, error_limit, latency
 from cogmeter.web.pages.errors import top_errors
 from cogmeter.web.pages.frame import HOME, Page, PageParams, PageView, or_none, page_response
 from cogmeter.web.pages.histogram import histogram
+from cogmeter.web.pages.selection import selection
 from cogmeter.web.pages.sparks import sparks
+from cogmeter.web.pages.uptime_bars import uptime_bars
 from cogmeter.web.pages.waterfall import waterfalls
 
 LISTED: Final = 12  # recent and slowest operations
@@ -40,7 +42,7 @@ async def show_service(view: PageView[ServicePageParams]) -> web.Response:
     span, store, query = view.span, view.monitor.store, view.monitor.query
     ids = await query.ids(service, operation) or []
     stats = await query.stats(service, operation, span)
-    selection = (ids, span.since_us, span.until_us)
+    stored = (ids, span.since_us, span.until_us)
     ids_by_name = {series.operation: [series.id] for series in await store.series() if series.service == service}
     top, deploy = await top_errors(view, service=service, operation=operation, limit=GROUPS)
     # The table lists all operations, also when one of them is selected.
@@ -55,17 +57,19 @@ async def show_service(view: PageView[ServicePageParams]) -> web.Response:
         service=service,
         operation=operation,
         stats=stats,
+        uptime_bar=(await uptime_bars(store, view.now_us)).of(service),
         health=(await view.shared.health.services()).get(service),
         operations=operations,
         sparks=await sparks(store, {name: ids_by_name[name] for name, _ in operations}, await query.covered(span)),
         histogram=await histogram(store, ids, span),
         top_errors=top,
         deploy=deploy,
-        groups=await store.failure_groups(*selection, limit=GROUPS),
-        recent=await store.recent(*selection, limit=LISTED),
-        slowest=await store.slowest(*selection, limit=LISTED),
+        groups=await store.failure_groups(*stored, limit=GROUPS),
+        recent=await store.recent(*stored, limit=LISTED),
+        slowest=await store.slowest(*stored, limit=LISTED),
         traces=await waterfalls(store, service, operation, span.since_us),
         chart_context=await chart_context(view, service),
+        selection=await selection(view, service, operation),
         latency=latency_limit(view, service, operation or ""),
         errors=error_limit(view, service, operation or ""),
     )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, ClassVar, Final
 
 from cogmeter.query.usage import CONTEXT_TITLES, usage
 from cogmeter.render.formatting import WEEKDAYS
@@ -14,7 +14,13 @@ if TYPE_CHECKING:
 LEVELS: Final = 5  # of a heat map's colours; 0 is for none
 
 
-async def show_usage(view: PageView[PageParams]) -> web.Response:
+class UsagePageParams(PageParams):
+    """Parameters of the page; it shows what is selected."""
+
+    covers_selection: ClassVar[bool] = True
+
+
+async def show_usage(view: PageView[UsagePageParams]) -> web.Response:
     """Show the use of the bot in the period."""
     found = await usage(view.monitor.query, view.span)
     most = max(map(max, found.heat)) or 1
@@ -37,6 +43,6 @@ PAGE: Final = Page(
     f"{HOME}/usage",
     "Usage",
     show_usage,
-    PageParams,
+    UsagePageParams,
     MenuEntry(4, "Usage", "M4 20V10M10 20V4M16 20v-7M21 20H3"),
 )

@@ -9,20 +9,23 @@ from urllib.parse import quote
 
 from aiohttp import web
 
+from cogmeter.query.name_matching import suggest
 from cogmeter.web.api.bodies import BODY_BYTES
 from cogmeter.web.api.routes import alerts, errors, health, live, openapi, operations, statistics, thresholds
-from cogmeter.web.api.routing import CONTEXT, ServerContext, guard_of, problem_of, serve
+from cogmeter.web.api.routing import CONTEXT, ServerContext, guard_of, monitor_of, problem_of, serve
 from cogmeter.web.pages import status
-from cogmeter.web.pages.frame import MENU, menu_of
+from cogmeter.web.pages.frame import HOME, MENU, menu_of, service_url
 from cogmeter.web.pages.table import PAGE_ROUTES, PAGES
 from cogmeter.web.server import login
 from cogmeter.web.server.assets import STATIC, add_static_files, html_response
 from cogmeter.web.server.negotiation import prefers_html
 from cogmeter.web.server.security import LOGIN
+from cogmeter_storage.base import StorageError
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
 
+    from cogmeter.web.api.problems import Problem
     from cogmeter.web.api.routing import Route, Shared
 
     Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
@@ -66,7 +69,7 @@ def build(shared: Shared, *, pages: bool) -> web.Application:
         status.add(app, shared.status)
     document = openapi.document(routes, cookie=shared.guard.cookie if shared.guard.has_token else None)
     app[CONTEXT] = ServerContext(shared, openapi.rendered(document))
-    app[MENU] = menu_of(PAGES)
+    app[MENU] = menu_of(PAGES) if pages else ()
     _add(app, routes)
     app.router.add_get("/", _redirect_to("/performance" if pages else "/api"))
     app.router.add_get("/api/performance", _redirect_to("/api"))  # the guide's base URL of the API
@@ -109,9 +112,34 @@ async def _problems(request: web.Request, handler: Handler) -> web.StreamRespons
         return problem.response(request.rel_url.raw_path)
     if problem.status == 401 and request.method in {"GET", "HEAD"}:
         return _sign_in(request)
-    page = html_response("problem.html", status=problem.status, problem=problem)
+    links = await _similar(request, problem) if problem.status == 404 else []
+    menu = request.app[MENU]
+    page = html_response("problem.html", status=problem.status, problem=problem, menu=menu, similar=links)
     page.headers.update(problem.headers)
     return page
+
+
+async def _similar(request: web.Request, problem: Problem) -> list[tuple[str, str]]:
+    """Return names and URLs of pages whose name is similar to the one that does not exist, best first."""
+    near, parameter = problem.extra.get("near", []), problem.extra.get("parameter")
+    if parameter == "service":
+        return [(name, service_url(name)) for name in near]
+    if parameter == "operation":
+        service = request.match_info.get("service", "")
+        return [(name, service_url(service, name)) for name in near]
+    if request.match_info.http_exception is None:
+        return []
+    urls = {service: service_url(service) for service in await _stored_services(request)}
+    urls |= {page.name: page.path for page in request.app[MENU]}
+    return [(name, urls[name]) for name in await suggest(request.path.rpartition("/")[2], urls)]
+
+
+async def _stored_services(request: web.Request) -> list[str]:
+    """Return the stored services, none if the store cannot be read: the problem is shown in any case."""
+    try:
+        return list(await monitor_of(request).query.names())
+    except StorageError:
+        return []
 
 
 def _sign_in(request: web.Request) -> web.StreamResponse:
@@ -125,8 +153,10 @@ def _sign_in(request: web.Request) -> web.StreamResponse:
 
 def _is_page_request(request: web.Request) -> bool:
     """Return True for a page opened in a browser."""
-    in_pages = request.path == "/" or request.path.rstrip("/") == "/api" or request.path.startswith("/performance")
-    return in_pages and prefers_html(request.headers.get("Accept", ""))
+    path = request.path
+    in_pages = path == "/" or path.rstrip("/") == "/api" or path.startswith(HOME)
+    is_unknown = request.match_info.http_exception is not None and not path.startswith("/api/")
+    return (in_pages or is_unknown) and prefers_html(request.headers.get("Accept", ""))
 
 
 async def _add_headers(request: web.Request, response: web.StreamResponse) -> None:

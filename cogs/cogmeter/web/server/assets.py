@@ -15,6 +15,7 @@ from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Any, Final
 
 from aiohttp import ETag, web
+from markupsafe import Markup
 
 from cogmeter.web.server.negotiation import accepts_gzip
 
@@ -56,7 +57,8 @@ def environment() -> Environment:
 
 def unbroken(text: object) -> str:
     """Keep every number on one line with its unit."""
-    return _BEFORE_UNIT.sub("\N{NO-BREAK SPACE}", str(text))
+    kept = Markup if isinstance(text, Markup) else str
+    return kept(_BEFORE_UNIT.sub("\N{NO-BREAK SPACE}", str(text)))
 
 
 def render(template: str, **values: Any) -> str:

@@ -2,15 +2,18 @@
 // HTML that replaces the old one; the data of charts comes from /api/performance.
 
 import { request, requestJson } from "./request.js";
-import { draw, onZoom, recolour } from "./charts.js";
-import { morph } from "./morph.js";
-import { listen, rest } from "./live.js";
+import { draw, onSelect, onZoom } from "./charts.js";
+import "./copy.js";
 import { showEvent } from "./feed.js";
+import { answered, listen, rest } from "./live.js";
+import { morph } from "./morph.js";
+import "./preferences.js";
+import { selected, selectionParams } from "./selecting.js";
 import { arrangeAll } from "./tables.js";
+import { localize } from "./times.js";
 
-const root = document.documentElement;
 const main = document.getElementById("main");
-const hasCharts = root.dataset.charts === "uplot" && typeof uPlot === "function";
+const hasCharts = document.documentElement.dataset.charts === "uplot" && typeof uPlot === "function";
 const TIMEOUT_S = 60; // for changes: a test alert is sent to one target after the other
 let timer;
 let running;
@@ -40,7 +43,9 @@ async function load(signal) {
   const fresh = new DOMParser().parseFromString(text, "text/html");
   const freshMain = fresh.getElementById("main");
   if (!response.ok || !freshMain) throw new Error(fresh.querySelector("main p")?.textContent || `status ${response.status}`);
+  answered();
   arrangeAll(fresh);
+  localize(fresh);
   const focused = document.activeElement;
   document.title = fresh.title;
   document.body.dataset.refresh = fresh.body.dataset.refresh;
@@ -76,19 +81,20 @@ function trouble(message) {
 
 // The URL ------------------------------------------------------------------------------------------------------
 
-/** Change parameters of the page: values by name, null removes one. */
-function go(changes) {
+/** Change parameters of the page: values by name, null removes one; and the place on it. */
+function go(changes, place = "") {
   const url = new URL(location.href);
   for (const [name, value] of Object.entries(changes)) {
     if (value === null || value === "") url.searchParams.delete(name);
     else url.searchParams.set(name, value);
   }
-  show(url);
+  url.hash = place;
+  return show(url);
 }
 
 function show(url) {
   if (url.href !== location.href) history.pushState(null, "", url);
-  refresh();
+  return refresh();
 }
 
 const iso = (at) => new Date(at * 1000).toISOString().replace(".000Z", "Z");
@@ -102,6 +108,26 @@ function rangeOf(since, until) {
 }
 onZoom((since, until) => go(rangeOf(since, until)));
 
+onSelect(async (since, until, alert) => {
+  await go(selectionParams(since, until), alert ? `cause-${alert}` : "");
+  if (!openPlace()) document.querySelector("#selection > header")?.scrollIntoView({ block: "nearest" });
+});
+
+/** Open and show the part of the page that the address names, such as an alert; return false without one. */
+function openPlace() {
+  const place = location.hash && document.getElementById(decodeURIComponent(location.hash.slice(1)));
+  if (!place) return false;
+  if (place.localName === "details") place.open = true;
+  place.scrollIntoView({ block: "center" });
+  (place.querySelector("summary") ?? place).focus({ preventScroll: true });
+  return true;
+}
+
+document.addEventListener("keydown", (event) => {
+  const isElsewhere = event.defaultPrevented || event.target.closest("input, select, textarea, dialog");
+  if (event.key === "Escape" && !isElsewhere && selected()) go({ from: null, to: null });
+});
+
 // Back and forward: selections follow the URL, also the focused one.
 addEventListener("popstate", async () => {
   await refresh();
@@ -113,7 +139,7 @@ addEventListener("popstate", async () => {
 document.addEventListener("change", (event) => {
   const { form, name, value } = event.target;
   if (form?.id !== "controls") return;
-  const range = ["period", "days"].includes(name) ? { since: null, until: null } : {};
+  const range = ["period", "days"].includes(name) ? { since: null, until: null, from: null, to: null } : {};
   go({ ...range, [name]: value });
 });
 document.addEventListener("submit", (event) => {
@@ -145,35 +171,6 @@ export function toast(message, style = "") {
   setTimeout(() => line.remove(), 8000);
 }
 
-// Dark and light -----------------------------------------------------------------------------------------------
-
-const THEMES = ["system", "dark", "light"];
-const themeButton = document.getElementById("theme");
-
-function theme() {
-  return root.dataset.theme ?? "system";
-}
-
-function nameTheme() {
-  themeButton.textContent = `Theme: ${theme()}`;
-  themeButton.hidden = false;
-}
-
-themeButton.addEventListener("click", () => {
-  const next = THEMES[(THEMES.indexOf(theme()) + 1) % THEMES.length];
-  if (next === "system") delete root.dataset.theme;
-  else root.dataset.theme = next;
-  try {
-    if (next === "system") localStorage.removeItem("cogmeter.theme");
-    else localStorage.setItem("cogmeter.theme", next);
-  } catch {
-    // Storage is not available: the theme lasts until the page is closed.
-  }
-  nameTheme();
-  recolour();
-});
-matchMedia("(prefers-color-scheme: light)").addEventListener("change", recolour);
-
 // The live stream ------------------------------------------------------------------------------------------------
 
 function follow() {
@@ -194,8 +191,9 @@ document.addEventListener("visibilitychange", () => {
 
 // The start ----------------------------------------------------------------------------------------------------
 
-nameTheme();
 arrangeAll(document);
+openPlace();
 if (hasCharts) draw();
+answered();
 follow();
 later();

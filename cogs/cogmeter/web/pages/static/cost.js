@@ -34,6 +34,7 @@ register("cost", (answer) => {
     least: 0.01,
     group: "days",
     days: true,
+    step: DAY,
     empty: "No costs recorded in this period.",
     series: series.reverse(), // the highest first; lower ones are drawn over it
   };

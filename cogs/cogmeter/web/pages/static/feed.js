@@ -1,6 +1,7 @@
 // The panel "Live (last minute)": operations per second, and alerts and markers as they happen.
 
 import { count, duration, percent } from "./format.js";
+import { clockSeconds } from "./times.js";
 
 const SECONDS = 60;
 const SHOWN = 20;
@@ -55,7 +56,9 @@ function add(style, text, what) {
   badge.className = `badge ${style}`;
   badge.textContent = what;
   const at = document.createElement("time");
-  at.textContent = new Date().toISOString().slice(11, 19);
+  const now = new Date();
+  at.dateTime = now.toISOString();
+  at.textContent = clockSeconds(now / 1000);
   head.append(badge, at);
   const line = document.createElement("span");
   line.textContent = text;

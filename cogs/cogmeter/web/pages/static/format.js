@@ -1,7 +1,6 @@
-// Numbers and times as text, in the form of render/formatting.py.
+// Numbers as text, in the form of render/formatting.py; for times see times.js.
 
 const NOTHING = "\u2013";
-const pad = (number) => String(number).padStart(2, "0");
 
 /** Format a number of at least 0: one decimal below ten, none above. */
 function short(number) {
@@ -61,23 +60,6 @@ export function dollars(number) {
   if (number >= 1000) return `$${Math.round(number).toLocaleString("en")}`;
   return `$${number.toFixed(number > 0 && number < 0.1 ? 4 : 2)}`;
 }
-
-const MONTHS = ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
-
-/** A day in UTC: 17 Aug. Times are seconds since 1970. */
-export function day(at) {
-  const date = new Date(at * 1000);
-  return `${date.getUTCDate()} ${MONTHS[date.getUTCMonth()]}`;
-}
-
-/** A time of day in UTC: 10:30. */
-export function clock(at) {
-  const date = new Date(at * 1000);
-  return `${pad(date.getUTCHours())}:${pad(date.getUTCMinutes())}`;
-}
-
-/** Both: 17 Aug 10:30. */
-export const dayClock = (at) => `${day(at)} ${clock(at)}`;
 
 /** The formatter of each unit of a chart. */
 export const UNITS = {

@@ -1,7 +1,8 @@
 // The kinds of charts of several pages. Each is a function of the API's response and the figure that returns
 // { x: [seconds], range: [since, until], unit, series: [{ label, values, colour, ... }] }, and optionally:
 // `log` (logarithmic when the values lie far apart), `least` (the smallest maximum of the axis), `bands`, `empty` (the
-// text without data), `days` (each value is of a day), `group` (charts with this name share the cursor).
+// text without data), `days` (each value is of a day in UTC), `step` (seconds that each value is of), `group` (charts with this name share the cursor).
+// The third argument is the response for the previous period, if it is shown: a series with `ghost` is of that period.
 // A series whose drawn values differ from its values, such as a stacked one, has the latter in `shown`.
 
 const seconds = (time) => Date.parse(time) / 1000;
@@ -13,6 +14,7 @@ function timeline(answer) {
   const { since, until } = answer.timeRange;
   return {
     x: edges.map((at) => at + step / 2),
+    step,
     // The last step is shown whole while it is still filling: its middle may lie in the future.
     range: [Math.min(seconds(since), ...edges.slice(0, 1)), Math.max(seconds(until), ...edges.slice(-1).map((at) => at + step))],
   };
@@ -21,8 +23,21 @@ function timeline(answer) {
 /** Zeros have no bar, but a value in the legend. */
 export const above = (values) => ({ values: values.map((value) => (value === 0 ? null : value)), shown: values });
 
+/** Return a series of the previous period at the times of this one; none without values. */
+function ghost(answer, before, label, valuesOf) {
+  if (!before) return [];
+  const length = seconds(before.timeRange.until) - seconds(before.timeRange.since);
+  const edges = before.timestamps.map(seconds);
+  const past = valuesOf(before);
+  const values = timeline(answer).x.map((at) => {
+    const place = edges.findLastIndex((edge) => edge <= at - length);
+    return place >= 0 && at - length < edges[place] + before.stepSeconds ? past[place] : null;
+  });
+  return values.some((value) => value) ? [{ label: `${label} before`, values, colour: "muted", ghost: true }] : [];
+}
+
 /** A threshold is drawn with the statistic that its rule judges: the average has a line of its own. */
-const latency = (answer, figure) => ({
+const latency = (answer, figure, before) => ({
   ...timeline(answer),
   unit: "ms",
   log: true,
@@ -31,12 +46,13 @@ const latency = (answer, figure) => ({
     { label: "p95", values: answer.p95ResponseTime, colour: "p95", width: 1.5 },
     { label: "p99", values: answer.p99ResponseTime, colour: "p99", width: 2 },
     ...(figure.dataset.statistic === "average" ? [{ label: "average", values: answer.averageResponseTime, colour: "mean", width: 2.5 }] : []),
+    ...ghost(answer, before, "p95", (one) => one.p95ResponseTime),
   ],
   bands: [[1, 0, "p50"]],
 });
 
 /** Operations per minute; per hour or day for a bot with little traffic. */
-function throughput(answer) {
+function throughput(answer, _figure, before) {
   const most = Math.max(0, ...answer.operationsPerMinute);
   const [minutes, each] = most >= 1 ? [1, "min"] : most * 60 >= 1 ? [60, "h"] : [1440, "day"];
   const times = (values) => above(values.map((value) => value * minutes));
@@ -46,22 +62,26 @@ function throughput(answer) {
     series: [
       { label: `operations/${each}`, ...times(answer.operationsPerMinute), colour: "bars", bars: true },
       { label: "failed", ...times(answer.failuresPerMinute), colour: "failed", bars: true },
+      ...ghost(answer, before, `operations/${each}`, (one) => one.operationsPerMinute.map((value) => value * minutes)),
     ],
   };
 }
 
-const errors = (answer) => ({
+const failedShare = (answer) => answer.operationsPerMinute.map((all, place) => (all ? answer.failuresPerMinute[place] / all : null));
+
+const errors = (answer, _figure, before) => ({
   ...timeline(answer),
   unit: "share",
   least: 0.01,
   series: [
     {
       label: "error rate",
-      values: answer.operationsPerMinute.map((all, place) => (all ? answer.failuresPerMinute[place] / all : null)),
+      values: failedShare(answer),
       colour: "failed",
       area: true,
       width: 2,
     },
+    ...ghost(answer, before, "error rate", failedShare),
   ],
 });
 

@@ -1,18 +1,48 @@
-// The live stream: shows its state and reconnects by itself.
+// The live stream: shows its state, reconnects by itself, and says since when the bot has not answered.
+
+import { clockSeconds, offsetText } from "./times.js";
 
 const WAITS_S = [1, 2, 5, 10, 30];
 const SILENCE_MS = 15_000; // the server sends something every second
+const STALE_MS = 3_000;
+const banner = document.getElementById("stale");
 let source;
 let tries = 0;
 let timer;
 let silence;
+let staleness;
+let lastData = Date.now() / 1000; // this page
 
 function show(state, message) {
   const shown = document.getElementById("live");
   shown.dataset.state = state;
+  const since = `${clockSeconds(lastData)} ${offsetText(lastData)}`;
+  const said = banner.hidden ? message : `Stale, last data ${since}`;
   const text = document.getElementById("live-text");
-  if (text.textContent !== message) text.textContent = message;
+  if (text.textContent !== said) text.textContent = said;
+  if (!banner.hidden) banner.textContent = `The bot does not answer. The last data came at ${since}; what you see is as of then.`;
 }
+
+function setStale(isStale) {
+  if (banner.hidden !== isStale) return;
+  banner.hidden = !isStale;
+  document.getElementById("live").toggleAttribute("data-stale", isStale);
+  const { state } = document.getElementById("live").dataset;
+  show(state, state === "live" ? "Live" : "Reconnecting");
+}
+
+/** Note that the bot has answered now. */
+export function answered() {
+  lastData = Date.now() / 1000;
+  setStale(false);
+  clearTimeout(staleness);
+  if (!document.hidden) staleness = setTimeout(() => setStale(true), STALE_MS);
+}
+
+document.addEventListener("cogmeter:zone", () => {
+  const { state } = document.getElementById("live").dataset;
+  if (!banner.hidden) show(state, "");
+});
 
 function close() {
   source?.close();
@@ -23,6 +53,8 @@ function close() {
 /** Close the stream until the next `listen`. */
 export function rest() {
   close();
+  clearTimeout(staleness);
+  setStale(false);
   show("off", "Not live");
 }
 
@@ -53,6 +85,7 @@ export function listen(url, names, received) {
   for (const name of names) {
     source.addEventListener(name, (event) => {
       alive();
+      answered();
       let data = null;
       try {
         data = JSON.parse(event.data);

@@ -1,6 +1,9 @@
-// The look of a chart: axes, lines and bars, and on top of them breaches, markers, the threshold and labels.
+// The look of a chart: axes, lines and bars; below them breaches and the selection, and on top of them markers, the
+// threshold and labels.
 
-import { clock, day, UNITS } from "./format.js";
+import { UNITS } from "./format.js";
+import { selected } from "./selecting.js";
+import { clock, day, roundTimes, utcDay } from "./times.js";
 
 const SECOND = 1e3;
 const MINUTE = 60 * SECOND;
@@ -42,8 +45,8 @@ export function shown(model) {
   return [model.x, ...model.series.map(({ values }) => (log ? values.map((value) => (value > 0 ? value : null)) : values))];
 }
 
-/** uPlot's options; `seen(place)` is called when the cursor moves, `chosen(since, until)` when a range is dragged. */
-export function options(figure, model, place, { seen, chosen }) {
+/** uPlot's options; `seen(place)` is called when the cursor moves. */
+export function options(figure, model, place, { seen }) {
   const limit = Number(figure.dataset.limit) || 0;
   const modelOf = (u) => u.cogmeter ?? model;
   const { lines, wide } = namesOf(model);
@@ -52,8 +55,7 @@ export function options(figure, model, place, { seen, chosen }) {
     height: figure.classList.contains("tall") ? 300 : 200,
     padding: [12, Math.max(wide, 22), 0, 0],
     legend: { show: false },
-    tzDate: (at) => uPlot.tzDate(new Date(at * 1000), "Etc/UTC"),
-    cursor: { sync: { key: model.group ?? "time" }, drag: { x: true, y: false, setScale: false }, points: { size: 7 }, y: false },
+    cursor: { sync: { key: model.group ?? "time" }, drag: { x: false, y: false }, points: { size: 7 }, y: false },
     scales: {
       x: { time: true, range: (u) => modelOf(u).range ?? [model.x[0], model.x.at(-1)] },
       y: isLog(model)
@@ -64,10 +66,9 @@ export function options(figure, model, place, { seen, chosen }) {
     series: [{}, ...model.series.map(line)],
     bands: (model.bands ?? []).map(([high, low, colour]) => ({ series: [high + 1, low + 1], fill: fade(css(colour), 0.3) })),
     hooks: {
-      drawClear: [(u) => breaches(u, figure)],
+      drawClear: [(u) => breaches(u, figure), selection],
       draw: [(u) => marks(u, figure), (u) => threshold(u, figure, limit), (u) => names(u, lines)],
       setCursor: [(u) => seen(u.cursor.idx)],
-      setSelect: [(u) => dragged(u, chosen)],
     },
   };
 }
@@ -76,8 +77,8 @@ function axes(model) {
   const common = { stroke: css("muted"), grid: { stroke: css("grid"), width: 1 }, ticks: { show: false }, font: `12px ${FONT}` };
   const timed = (u, splits, _axis, _space, step) => splits.map((at) => (step >= 86_400 || clock(at) === "00:00" ? day(at) : clock(at)));
   const x = model.days
-    ? { ...common, grid: { show: false }, splits: someDays, values: (u, splits) => splits.map(day) }
-    : { ...common, incrs: STEPS_TIME, values: timed };
+    ? { ...common, grid: { show: false }, splits: someDays, values: (u, splits) => splits.map(utcDay) }
+    : { ...common, incrs: STEPS_TIME, splits: (u, _axis, least, most, step) => roundTimes(least, most, step), values: timed };
   const format = UNITS[model.unit];
   const y = {
     ...common,
@@ -110,7 +111,8 @@ function line(one) {
     return { label: one.label, stroke: colour, fill: colour, width: 0, paths, points: { show: false } };
   }
   const points = { show: true, size: 5, fill: colour, filter: lonely };
-  return { label: one.label, stroke: colour, width: one.width ?? 1.5, points, fill: one.area ? fade(colour, 0.25) : undefined };
+  const dash = one.ghost ? [4, 4] : undefined;
+  return { label: one.label, stroke: colour, dash, width: one.width ?? 1.5, points, fill: one.area ? fade(colour, 0.25) : undefined };
 }
 
 /** Draw points for values between two gaps, which a line does not show. */
@@ -154,12 +156,38 @@ function dashed(ctx, pattern, ratio, [fromX, fromY], [toX, toY]) {
   ctx.stroke();
 }
 
-function breaches(u, figure) {
+/** Return the breaches of the figure's rules. */
+function breachesOf(figure) {
   const rules = figure.dataset.rules?.split(" ");
+  return (surroundings(figure).breaches ?? []).filter(([, , rule]) => !rules || rules.includes(rule));
+}
+
+/** Return the shortest breach that is shaded at a time; undefined without one. */
+export function breachAt(figure, at) {
+  const now = Date.now() / 1000;
+  const length = ([since, until]) => (until ?? now) - since;
+  const there = breachesOf(figure).filter(([since, until]) => since <= at && at <= (until ?? now));
+  return there.sort((a, b) => length(a) - length(b))[0];
+}
+
+/** Shade the selected range. */
+function selection(u) {
+  const range = selected();
+  if (!range) return;
+  painting(u, (ctx, { left, top, right, bottom, ratio }) => {
+    const [from, to] = range.map((at) => Math.min(Math.max(u.valToPos(at, "x", true), left), right));
+    ctx.fillStyle = fade(css("p50"), 0.16);
+    ctx.fillRect(from, top, Math.max(to - from, 2), bottom - top);
+    ctx.strokeStyle = css("p50");
+    ctx.lineWidth = ratio;
+    for (const x of [from, to]) dashed(ctx, [], ratio, [x, top], [x, bottom]);
+  });
+}
+
+function breaches(u, figure) {
   painting(u, (ctx, { left, top, right, bottom }) => {
     ctx.fillStyle = fade(css("failed"), 0.14);
-    for (const [since, until, rule] of surroundings(figure).breaches ?? []) {
-      if (rules && !rules.includes(rule)) continue;
+    for (const [since, until] of breachesOf(figure)) {
       const from = Math.max(u.valToPos(since, "x", true), left);
       const to = Math.min(u.valToPos(until ?? Date.now() / 1000, "x", true), right);
       if (to > from) ctx.fillRect(from, top, Math.max(to - from, 2), bottom - top);
@@ -202,7 +230,7 @@ function threshold(u, figure, limit) {
 
 /** Return the lines with a label at their end, and the width of the longest label. */
 function namesOf(model) {
-  const lines = model.series.length > 1 ? [...model.series.entries()].filter(([, one]) => !one.bars) : [];
+  const lines = model.series.length > 1 ? [...model.series.entries()].filter(([, one]) => !one.bars && !one.ghost) : [];
   const longest = Math.max(0, ...lines.map(([, one]) => one.label.length));
   return { lines: lines.reverse(), wide: longest * 7.5 + 8 }; // if two end together, p99 is above p95
 }
@@ -228,12 +256,4 @@ function endOf(u, number, { label, colour }) {
   if (place < 0) return null;
   const [x, y] = [u.valToPos(u.data[0][place], "x", true), u.valToPos(u.data[number][place], "y", true)];
   return { x, y, name: label, colour: css(colour) };
-}
-
-function dragged(u, chosen) {
-  const { left, width } = u.select;
-  if (width < 8) return;
-  const [since, until] = [left, left + width].map((x) => u.posToVal(x, "x"));
-  u.setSelect({ left: 0, width: 0, top: 0, height: 0 }, false);
-  chosen(since, until);
 }
