@@ -40,6 +40,8 @@ KEYS = {
     "ArrowUp": 38,
     "ArrowRight": 39,
     "ArrowDown": 40,
+    "Shift": 16,
+    "/": 191,
     "+": 187,
     "-": 189,
 }
@@ -97,6 +99,15 @@ class Page:
             button = "none" if kind == "mouseMoved" and not buttons else "left"
             self.call("Input.dispatchMouseEvent", type=kind, x=x, y=y, button=button, buttons=buttons, clickCount=1)
 
+    def touch(self, start: tuple[float, float], end: tuple[float, float]) -> None:
+        """With one finger, from one place to another, in the window's pixels; both the same is a tap."""
+        middle = ((start[0] + end[0]) / 2, (start[1] + end[1]) / 2)
+        self.call("Emulation.setTouchEmulationEnabled", enabled=True)
+        for kind, place in (("touchStart", start), ("touchMove", middle), ("touchMove", end), ("touchEnd", None)):
+            points = [] if place is None else [{"x": place[0], "y": place[1]}]
+            if kind != "touchMove" or start != end:
+                self.call("Input.dispatchTouchEvent", type=kind, touchPoints=points)
+
     def resize(self, width: int, height: int) -> None:
         mobile = width < 600
         self.call("Emulation.setDeviceMetricsOverride", width=width, height=height, deviceScaleFactor=1, mobile=mobile)
@@ -126,9 +137,9 @@ class Page:
     def insert(self, text: str) -> None:
         self.call("Input.insertText", text=text)
 
-    def press(self, key: str) -> None:
-        code = {"key": key, "code": key, "windowsVirtualKeyCode": KEYS[key]}
-        text = {"text": "\r"} if key == "Enter" else {}
+    def press(self, key: str, *, shift: bool = False) -> None:
+        code = {"key": key, "code": key, "windowsVirtualKeyCode": KEYS[key], "modifiers": 8 if shift else 0}
+        text = {"text": {"Enter": "\r"}.get(key, key)} if key in {"Enter", "/"} else {}
         self.call("Input.dispatchKeyEvent", type="keyDown", **code, **text)
         self.call("Input.dispatchKeyEvent", type="keyUp", **code)
 

@@ -163,7 +163,9 @@ async def service_days(store: Store, now_us: int, days: int) -> dict[str, list[D
     for alert in await _noticed(store, since_us):
         alerts.setdefault(alert.service, []).append((alert.fired_us or alert.started_us, alert.resolved_us or now_us))
     return {
-        service: _alerted_days(_merged(times), now_us if first_us is None else max(first_us, since_us), since_us, now_us)
+        service: _alerted_days(
+            _merged(times), now_us if first_us is None else max(first_us, since_us), since_us, now_us
+        )
         for service, times in alerts.items()
     }
 
@@ -171,8 +173,8 @@ async def service_days(store: Store, now_us: int, days: int) -> dict[str, list[D
 def _alerted_days(alerts: list[tuple[int, int]], known_us: int, since_us: int, now_us: int) -> list[DayUptime]:
     """Return the days of one service; it is observed from ``known_us`` on."""
     found = []
-    for day, start_us, end_us in _by_day(since_us, now_us):
-        start_us = max(start_us, known_us)
+    for day, begin_us, end_us in _by_day(since_us, now_us):
+        start_us = max(begin_us, known_us)
         degraded_us = _overlap_us(alerts, start_us, end_us) if start_us < end_us else 0
         found.append(DayUptime(day, max(end_us - start_us, 0), 0, degraded_us))
     return found

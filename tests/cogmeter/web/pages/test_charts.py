@@ -232,7 +232,7 @@ async def test_an_active_breach_is_shaded_up_to_now(served, browser):
         marks = json.loads(
             await asyncio.to_thread(browser.evaluate, "document.querySelector('[data-marks]').dataset.marks")
         )
-        assert [(until, rule) for _, until, rule in marks["breaches"]] == [(None, "error_rate")]
+        assert [(until, rule) for _, until, rule, _ in marks["breaches"]] == [(None, "error_rate")]
         shaded = [await asyncio.to_thread(browser.evaluate, f"{PAINTED}({at})") for at in (0.25, 0.75)]
     assert shaded[0] < 0.3
     assert shaded[1] > 0.95

@@ -107,7 +107,10 @@ async def test_a_stretch_that_is_dragged_out_in_a_chart_is_looked_at_and_shared(
         one = browser.evaluate(box)
         middle = one["top"] + one["height"] / 2
         browser.drag((one["left"] + one["width"] * 0.6, middle), (one["left"] + one["width"] * 0.9, middle))
-        browser.wait("location.search.includes('since=')", "the stretch in the address")
+        browser.wait("location.search.includes('from=')", "the stretch in the address")
+        browser.wait("!!document.querySelector('#selection')", "what happened in it")
+        browser.evaluate("document.querySelector('#selection [data-key=zoom]').click()")
+        browser.wait("location.search.includes('since=')", "the stretch alone")
         browser.wait("!!document.querySelector('.zoomed')", "the stretch on the page")
         found = browser.evaluate("Object.fromEntries(new URLSearchParams(location.search))")
         assert set(found) == {"since", "until"}
