@@ -96,6 +96,29 @@ async def test_throughput_has_a_unit_of_time_in_which_there_is_some(served, brow
     assert legend.split("\n")[0] == f"operations/{each}"
 
 
+async def test_the_previous_period_is_a_line_that_can_be_switched_off_and_is_not_printed(served, browser):
+    legend, button = LEGEND.format("latency"), "document.querySelector('button.compare')"
+
+    def look():
+        opened(browser, f"{web.url}/performance?period=1h&refresh=0")
+        browser.wait(f"{legend}.includes('p95 before')", "the previous hour")
+        assert "operations/min before" in browser.evaluate(LEGEND.format("throughput"))
+        browser.evaluate("dispatchEvent(new Event('beforeprint'))")
+        browser.wait(f"!{legend}.includes('before')", "none on paper")
+        browser.evaluate("dispatchEvent(new Event('afterprint'))")
+        browser.wait(f"{legend}.includes('p95 before')")
+        browser.evaluate(f"{button}.click()")
+        browser.wait(f"!{legend}.includes('before')")
+        browser.expect(f"{button}.ariaPressed", "false")
+        opened(browser, f"{web.url}/performance?period=1h&refresh=1")
+        assert "before" not in browser.evaluate(legend)
+        calm(browser, web.url)
+
+    async with served() as web:
+        await stored(web, *((ago, 100_000 * (1 + ago % 4)) for ago in range(130, 0, -1)))
+        await asyncio.to_thread(look)
+
+
 # Where the horizontal axes of all charts on the page begin and end, in minutes before now.
 AXES = """import('/performance/static/charts.js').then(() => [...document.querySelectorAll('figure[data-chart]')].map(
   (one) => [...new URL(one.dataset.src, location).searchParams].filter(([name]) => name === 'since')

@@ -3,6 +3,7 @@
 import asyncio
 import itertools
 import json
+import re
 import time
 from urllib.parse import quote
 
@@ -176,13 +177,19 @@ async def test_a_server_that_is_gone_is_reported_and_its_return_too(seeded, brow
     trouble = "document.getElementById('trouble')"
     words = "Could not refresh: cannot reach the bot."
 
+    stale = "document.getElementById('stale')"
+
     def said():
         browser.wait(f"{LIVE} === 'reconnecting'", "Reconnecting")
         browser.wait(f"!{trouble}.hidden && {trouble}.innerText.includes({json.dumps(words)})", "the trouble")
+        browser.wait(f"!{stale}.hidden && {stale}.innerText.startsWith('The bot does not answer.')", "stale")
+        browser.expect(
+            "/^Stale, last data [0-9:]{8} UTC$/.test(document.getElementById('live-text').innerText)", True
+        )
 
     def well_again():
         browser.wait(f"{LIVE} === 'live'", "Live")
-        browser.wait(f"{trouble}.hidden", "no trouble")
+        browser.wait(f"{trouble}.hidden && {stale}.hidden", "no trouble")
 
     async with seeded() as web:
         await asyncio.to_thread(opened, browser, f"{web.url}/performance?refresh=1")
@@ -190,6 +197,67 @@ async def test_a_server_that_is_gone_is_reported_and_its_return_too(seeded, brow
         await asyncio.to_thread(said)
         await web.servers.start()
         await asyncio.to_thread(well_again)
+
+
+async def test_a_bot_that_falls_silent_is_stale_after_three_seconds_with_the_time_of_its_last_data(seeded, browser):
+    banner = "document.getElementById('stale')"
+
+    async def nothing():
+        live._newest = None
+        return []
+
+    def silent():
+        browser.wait(f"!{banner}.hidden", "stale")
+        at, words = browser.evaluate(f"[Date.now() / 1000, {banner}.innerText]")
+        clock = re.search(r"The last data came at (\d\d:\d\d:\d\d) UTC; what you see is as of then", words)[1]
+        hours, minutes, seconds = map(int, clock.split(":"))
+        assert (at - (hours * 3600 + minutes * 60 + seconds)) % 86_400 >= 3
+        assert browser.evaluate("document.getElementById('live').hasAttribute('data-stale')")
+
+    async with seeded() as web:
+        await asyncio.to_thread(opened, browser, f"{web.url}/performance?refresh=0")
+        live = web.servers._shared.live
+        poll, live._poll = live._poll, nothing
+        await asyncio.to_thread(silent)
+        live._poll = poll
+        await asyncio.to_thread(browser.wait, f"{banner}.hidden", "data again")
+
+
+async def test_the_first_visit_loads_at_most_130_kb(crowded, browser):
+    sent = (
+        "[...performance.getEntriesByType('navigation'), ...performance.getEntriesByType('resource')]"
+        ".reduce((sum, one) => sum + one.transferSize, 0)"
+    )
+
+    def look():
+        browser.call("Network.setCacheDisabled", cacheDisabled=True)
+        opened(browser, f"{web.url}/performance?refresh=0")
+        return browser.evaluate(sent)
+
+    async with crowded() as web:
+        assert 50_000 < await asyncio.to_thread(look) <= 130_000
+
+
+async def test_errors_ids_and_links_are_copied(crowded, browser):
+    copied = "window.copied"
+
+    def look():
+        opened(browser, f"{web.url}/performance/errors?group=99&refresh=0")
+        browser.evaluate("navigator.clipboard.writeText = async (text) => { window.copied = text; }")
+        for button, words in (
+            ("Copy ID", "error 99"),
+            ("Copy link", "/performance/errors?group=99"),
+            ("Copy stack", "LongError"),
+        ):
+            browser.evaluate(
+                f"[...document.querySelectorAll('button.copy')].find(one => one.innerText === '{button}').click()"
+            )
+            browser.wait(f"({copied} ?? '').includes('{words}')", words)
+        browser.wait("document.getElementById('toasts').innerText.includes('Copied.')")
+        calm(browser, web.url)
+
+    async with crowded() as web:
+        await asyncio.to_thread(look)
 
 
 async def test_a_chart_that_cannot_be_drawn_says_why(seeded, browser):

@@ -136,6 +136,27 @@ async def test_an_unknown_service_is_reported_with_similar_names(seeded):
     assert "knowledge-graph" in found.text
 
 
+@pytest.mark.parametrize(
+    ("path", "link"),
+    [
+        ("/performance/services/knowledge-grap", "/performance/services/knowledge-graph"),
+        ("/performance/services/context-memory?operation=retreive", "/performance/services/context-memory?operation="),
+        ("/performance/alert", "/performance/alerts"),
+        ("/knowledge-grap", "/performance/services/knowledge-graph"),
+    ],
+)
+async def test_a_page_that_does_not_exist_leads_to_similar_ones_and_to_every_page(seeded, path, link):
+    async with seeded() as web:
+        found = await web.get(path, **HTML)
+        plain = await web.get(path, headers={"Accept": "application/json"})
+    menu = re.search(r'<nav aria-label="Pages".*?</nav>', found.text, re.DOTALL)[0]
+    similar = re.search(r"Did you mean.*?</ul>", found.text, re.DOTALL)[0]
+    assert (found.status, plain.status) == (404, 404)
+    assert menu.count("<a href=") == 7
+    assert f'href="{link}' in similar
+    assert plain.problem["status"] == 404
+
+
 @pytest.mark.parametrize("path", PATHS)
 async def test_links_keep_what_is_looked_at(seeded, path):
     async with seeded() as web:
