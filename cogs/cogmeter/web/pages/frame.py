@@ -233,8 +233,8 @@ class PageView(Generic[P]):
     def times(self) -> dict[str, str | None]:
         """Return ``since`` and ``until`` for the API; ``until`` is None if the page continues to now."""
         span = self.span
-        goes_on = span.until_us >= self.now_us if self._around_selection else self.params.until is None
-        return {"since": iso(span.since_us), "until": None if goes_on else iso(span.until_us)}
+        is_open = span.until_us >= self.now_us if self._around_selection else self.params.until is None
+        return {"since": iso(span.since_us), "until": None if is_open else iso(span.until_us)}
 
     def api(self, path: str, **more: object) -> str:
         """Return a URL of the API for the part of the range that has data: ``view.api("series", service="memory")``."""

@@ -60,7 +60,7 @@ class Row:
 
     @property
     def problem(self) -> float:
-        """How much of a problem it is: unhealthy ones come before degraded ones, then by the error rate."""
+        """Its weight among problems: unhealthy rows come before degraded ones, then by the error rate."""
         return _PROBLEMS.get(self.status, 0) + self.figures.error_rate
 
 

@@ -1,4 +1,4 @@
-"""What happened in the range that is selected in charts: alerts, slowest operations, errors, and markers."""
+"""The events of the range that is selected in charts: alerts, slowest operations, errors, and markers."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 from cogmeter.recording.service_names import in_background
+from cogmeter.schemas.times import iso
 from cogmeter.web.pages.chart_context import fired_alerts
-from cogmeter.web.pages.frame import iso
 
 if TYPE_CHECKING:
     from cogmeter.query.records import Figures, Range
@@ -31,7 +31,7 @@ class SelectedAlert:
 
 @dataclass(frozen=True, slots=True)
 class Selection:
-    """What happened in the selected range."""
+    """Everything that happened in the selected range."""
 
     range: Range
     figures: Figures

@@ -1,5 +1,5 @@
-// Selects a stretch of time in a chart, by mouse or finger; reading.js does it by keyboard. The selection is in the
-// address as `from` and `to`, and what happened in it is shown below the charts.
+// Selects a range of time in a chart, by mouse or finger; reading.js does it by keyboard. The selection is in the
+// address as `from` and `to`, and the page lists below the charts what happened in it.
 
 const LEAST_PX = 8; // a shorter drag is a click
 const MINUTE = 60;
@@ -56,7 +56,7 @@ export function selectable(plot, { dragged, clicked }) {
     if (start === null || !event.isPrimary) return;
     const at = placeOf(event);
     if (!isDrag && Math.abs(at - start) < LEAST_PX) return;
-    if (!isDrag) over.setPointerCapture(event.pointerId); // the drag goes on outside of the chart
+    if (!isDrag) over.setPointerCapture(event.pointerId); // the drag continues outside of the chart
     isDrag = true;
     mark(plot, start, at);
     if (event.pointerType !== "mouse") plot.setCursor({ left: at, top: 10 });
