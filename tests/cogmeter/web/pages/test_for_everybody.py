@@ -5,8 +5,10 @@ import asyncio
 import pytest
 from page_driver import EMPTY, FULL, opened, opened_plain, violations_everywhere
 
+SELECTED = "/performance?to=2999-01-01"  # the last hour, with alerts, errors and markers
 
-@pytest.mark.parametrize("path", [*FULL[:4], FULL[5]])
+
+@pytest.mark.parametrize("path", [*FULL[:4], FULL[5], SELECTED])
 async def test_axe_finds_nothing_serious(crowded, browser, axe, path):
     async with crowded() as web:
         assert await asyncio.to_thread(violations_everywhere, browser, axe, web.url + path) == []

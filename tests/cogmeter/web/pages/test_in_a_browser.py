@@ -183,9 +183,7 @@ async def test_a_server_that_is_gone_is_reported_and_its_return_too(seeded, brow
         browser.wait(f"{LIVE} === 'reconnecting'", "Reconnecting")
         browser.wait(f"!{trouble}.hidden && {trouble}.innerText.includes({json.dumps(words)})", "the trouble")
         browser.wait(f"!{stale}.hidden && {stale}.innerText.startsWith('The bot does not answer.')", "stale")
-        browser.expect(
-            "/^Stale, last data [0-9:]{8} UTC$/.test(document.getElementById('live-text').innerText)", True
-        )
+        browser.expect("/^Stale, last data [0-9:]{8} UTC$/.test(document.getElementById('live-text').innerText)", True)
 
     def well_again():
         browser.wait(f"{LIVE} === 'live'", "Live")
