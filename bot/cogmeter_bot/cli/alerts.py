@@ -10,6 +10,7 @@ import click
 from cogmeter_bot.cli.options import ReadingOptions, reading_options
 from cogmeter_bot.cli.output import BAD, WARN, Column, OutputPage, Table, show, show_json
 from cogmeter_bot.cli.text import one_line, range_title, timestamp
+from cogmeter_bot.zones import zone_label
 
 if TYPE_CHECKING:
     from cogmeter.schemas.alerts import AlertAnswer
@@ -63,12 +64,12 @@ def _page(alerts: list[AlertAnswer], title: str, *, hidden: int) -> OutputPage:
     if not alerts:
         return OutputPage(title, ["None."])
     columns = [
-        Column("#", right=True),
-        Column("state"),
-        Column("severity", min_terminal=80),
-        Column("since (UTC)", min_terminal=100),
+        Column("#", right=True, hides=1),
+        Column("state", hides=2),
+        Column("severity", hides=3),
+        Column(f"since ({zone_label()})"),
         Column("service", flexible=True),
-        Column("message", flexible=True, wraps=True),
+        Column("message", flexible=True, least=30, wraps=True),
     ]
     rows = [
         (

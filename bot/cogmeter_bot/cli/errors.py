@@ -8,11 +8,13 @@ import click
 
 from cogmeter_bot.cli.options import ReadingOptions, operation_option, reading_options
 from cogmeter_bot.cli.output import BAD, Column, LabelledValue, Listing, OutputPage, Table, show, show_json
-from cogmeter_bot.cli.text import one_line, range_title, timestamp
+from cogmeter_bot.cli.text import one_line, range_title, timestamp, zoned
 from cogmeter_bot.errors import RequestError
+from cogmeter_bot.zones import zone_label
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from datetime import datetime
 
     from cogmeter.query.records import Range
     from cogmeter.schemas.alerts import MarkerAnswer
@@ -100,12 +102,12 @@ def _group_table(groups: list[ErrorGroupSummary], deploy: MarkerAnswer | None) -
     columns = [
         Column("id", right=True),
         Column("count", right=True, style=BAD),
-        Column("people", min_terminal=130),
-        Column("last (UTC)", min_terminal=110),
-        Column("kind", min_terminal=100),
-        Column("state", min_terminal=90),
+        Column("people", hides=4),
+        Column(f"last ({zone_label()})", hides=1),
+        Column("kind", hides=3),
+        Column("state", hides=2),
         Column("place", flexible=True),
-        Column("error", flexible=True),
+        Column("error", flexible=True, least=24),
     ]
     rows = [
         (
@@ -126,10 +128,10 @@ def _group_table(groups: list[ErrorGroupSummary], deploy: MarkerAnswer | None) -
 def _failure_table(groups: list[ErrorGroupAnswer], title: str) -> Table:
     columns = [
         Column("count", right=True, style=BAD),
-        Column("last (UTC)", min_terminal=100),
+        Column(f"last ({zone_label()})", hides=1),
         Column("service / operation", flexible=True),
-        Column("outcome", min_terminal=90),
-        Column("error", flexible=True),
+        Column("outcome", hides=2),
+        Column("error", flexible=True, least=24),
     ]
     rows = [
         (
@@ -165,8 +167,8 @@ def _detail_blocks(detail: ErrorGroupDetail) -> Iterator[Block]:
     days = len(group.trend)
     yield LabelledValue("Count", f"{sum(group.trend):,} in the last {days} days, {group.total:,} in total")
     yield LabelledValue("People", people_text(group) or "unknown")
-    yield LabelledValue("First Seen", _seen(timestamp(group.first_seen), group.first_version))
-    yield LabelledValue("Last Seen", _seen(timestamp(group.last_seen), group.last_version))
+    yield LabelledValue("First Seen", _seen(group.first_seen, group.first_version))
+    yield LabelledValue("Last Seen", _seen(group.last_seen, group.last_version))
     if detail.running_version is not None:
         yield LabelledValue("Running Version", one_line(detail.running_version))
     places = [f"- {one_line(f'{place.service} / {place.operation}')}: {place.count:,}" for place in group.operations]
@@ -174,11 +176,11 @@ def _detail_blocks(detail: ErrorGroupDetail) -> Iterator[Block]:
     for example in detail.examples:
         where = one_line(f"{example.service} / {example.operation}")
         lines = [f"{line[:4]}{one_line(line[4:])}" for line, _ in chain_lines(example.chain)]
-        yield Listing(f"{_seen(timestamp(example.at), example.version)}, {where}", lines)
+        yield Listing(f"{_seen(example.at, example.version)}, {where}", lines)
 
 
-def _seen(at: str, version: str | None) -> str:
-    return f"{at} UTC, version {one_line(version)}" if version else f"{at} UTC"
+def _seen(at: datetime, version: str | None) -> str:
+    return f"{zoned(at)}, version {one_line(version)}" if version else zoned(at)
 
 
 def place_text(group: ErrorGroupSummary) -> str:

@@ -11,7 +11,7 @@ from cogmeter_bot.cli.exits import exit_closed_pipe, exit_on_signals, reporting_
 from cogmeter_bot.cli.options import Finite, ReadingOptions, reading_options
 from cogmeter_bot.cli.output import BAD, DIM, GOOD, LabelledValue, Listing, OutputPage, console, is_rich, plain, rich
 from cogmeter_bot.cli.summary import alert_lines, ranking_heading, stats_table
-from cogmeter_bot.cli.text import echo, ms, one_line, safe, safe_json, share, timestamp
+from cogmeter_bot.cli.text import echo, ms, one_line, safe, safe_json, share, timestamp, zoned, zoned_title
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -141,7 +141,7 @@ def _page(data: LiveData, height: int | None) -> OutputPage:
         for operation in data.failures
     ]
     blocks: list[Block] = [
-        LabelledValue("Time", f"{timestamp(data.dashboard.time_range.until)} UTC", DIM),
+        LabelledValue("Time", zoned(data.dashboard.time_range.until), DIM),
         LabelledValue("Throughput", f"{total.operations_per_minute:,.1f} operations/min"),
         LabelledValue("Latency", f"{ms(total.average_response_time)} average, {ms(total.p95_response_time)} p95"),
         LabelledValue("Errors", f"{failed:,} of {count:,} ({share(failed, count)})", BAD if failed else GOOD),
@@ -154,7 +154,7 @@ def _page(data: LiveData, height: int | None) -> OutputPage:
         title = f"{title} ({rows} of {len(ranking)})" if rows < len(ranking) else title
         blocks.append(stats_table(ranking[:rows], data.limits, title, kind=kind))
     blocks.append(Listing(f"Active Alerts ({len(alerts)})", alerts[:alert_rows] or ["none"]))
-    blocks.append(Listing("Last Failures", failures[:failure_rows] or ["none"], cut=True))
+    blocks.append(Listing(zoned_title("Last Failures"), failures[:failure_rows] or ["none"], cut=True))
     return OutputPage(f"Live ({one_line(data.source_name)})", blocks)
 
 

@@ -12,6 +12,7 @@ from click.core import ParameterSource
 
 from cogmeter_bot.cli.exits import reporting_errors
 from cogmeter_bot.errors import FAILED
+from cogmeter_bot.zones import LOCAL, use_zone
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterable
@@ -156,6 +157,19 @@ def _parse_services(_context: click.Context, _parameter: click.Parameter, value:
     return names
 
 
+def _use_zone(_context: click.Context, _parameter: click.Parameter, value: str) -> None:
+    try:
+        use_zone(value)
+    except ValueError as error:
+        raise click.BadParameter(f"{error}. Use local, UTC, or a name such as Europe/Berlin.") from None
+
+
+def _complete_zones(_context: click.Context, _parameter: click.Parameter, incomplete: str) -> list[str]:
+    from zoneinfo import available_timezones
+
+    return [name for name in (LOCAL, *sorted(available_timezones())) if name.startswith(incomplete)]
+
+
 database_option: Final = click.option(
     "--database",
     type=click.Path(dir_okay=False, path_type=Path),
@@ -166,9 +180,20 @@ operation_option: Final = click.option(
     "--operation", metavar="NAME", shell_complete=complete_operations, help="Show only this operation."
 )
 _RANGE: Final = (
-    click.option("--since", metavar="TIME", help="Start of the range (UTC): 2025-08-16, 2025-08-16T10:30:00Z, 6h, 2d."),
+    click.option("--since", metavar="TIME", help="Start of the range: 2025-08-16, 2025-08-16T10:30:00Z, 6h, 2d."),
     click.option("--until", metavar="TIME", help="End of the range; a date without a time includes that day."),
     click.option("--period", type=click.Choice(PERIODS), help="Length of the range; it ends now without --until."),
+)
+_ZONE: Final = click.option(
+    "--tz",
+    metavar="ZONE",
+    default=LOCAL,
+    show_default=True,
+    expose_value=False,
+    is_eager=True,
+    callback=_use_zone,
+    shell_complete=_complete_zones,
+    help="Time zone of printed times, and of times without an offset: local, UTC, or a name such as Europe/Berlin.",
 )
 _SERVICES: Final = click.option(
     "--services",
@@ -201,7 +226,7 @@ _ABSENT: Final = {"as_json": False, "check": False}
 
 def reading_options(command: F) -> F:
     """Add all common options to a command; it receives them as its first parameter."""
-    return _add_options(command, (*_RANGE, _SERVICES, *_FORMAT, *_SOURCE))
+    return _add_options(command, (*_RANGE, _ZONE, _SERVICES, *_FORMAT, *_SOURCE))
 
 
 def live_options(command: F) -> F:
@@ -211,12 +236,12 @@ def live_options(command: F) -> F:
 
 def export_options(command: F) -> F:
     """Add the common options without --json and --check, for a command with its own output format."""
-    return _add_options(command, (*_RANGE, _SERVICES, *_SOURCE))
+    return _add_options(command, (*_RANGE, _ZONE, _SERVICES, *_SOURCE))
 
 
 def dashboard_options(command: F) -> F:
     """Add the range and source options, for a screen with its own filter."""
-    return _add_options(command, (*_RANGE, *_SOURCE))
+    return _add_options(command, (*_RANGE, _ZONE, *_SOURCE))
 
 
 def _add_options(command: F, options: Iterable[Callable[[Any], Any]]) -> F:

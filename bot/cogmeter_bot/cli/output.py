@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 UNDERLINE: Final = "=" * 35  # the guide draws it in this length under every title
 MIN_TERMINAL_WIDTH: Final = 60  # columns
-MIN_COLUMN_WIDTH: Final = 6  # the least width to which a column is cut
+MIN_COLUMN_WIDTH: Final = 6  # the least width to which a column is cut, when no other column can be hidden
 GOOD, WARN, BAD, DIM = "green", "yellow", "bold red", "dim"
 
 
@@ -46,9 +46,10 @@ class Column:
 
     title: str
     right: bool = False
-    min_terminal: int = 0  # hidden on a terminal with fewer columns
+    hides: int = 0  # where columns do not fit, the one with the highest number is hidden first; 0: never
     style: str = ""
     flexible: bool = False  # gets the remaining width, and is cut to it
+    least: int = 12  # of a flexible column: with less width than this, other columns are hidden
     wraps: bool = False  # continues on the next line instead of being cut
 
 
@@ -180,17 +181,13 @@ def _rich(block: Block, width: int) -> RenderableType:
 
 def _rich_table(table: Table, width: int) -> RenderableType:
     from rich import box
-    from rich.cells import cell_len
     from rich.table import Table as RichTable
     from rich.text import Text
 
-    visible = [index for index, column in enumerate(table.columns) if column.min_terminal <= width]
+    visible, widths = fit_columns(table.columns, table.rows, width - 1, gap=2)
     layout: Any = {"box": box.SIMPLE_HEAD, "show_edge": False, "pad_edge": False, "padding": (0, 1, 0, 0)}
     rich_table: Any = RichTable(header_style="bold", **layout)
-    texts = [[table.columns[index].title, *(_text(row[index]) for row in table.rows)] for index in visible]
-    natural = [max(map(cell_len, column)) for column in texts]
-    flexible = [table.columns[index].flexible for index in visible]
-    for index, cells in zip(visible, fit_widths(natural, flexible, width - 2 * len(visible) - 1), strict=True):
+    for index, cells in zip(visible, widths, strict=True):
         column = table.columns[index]
         overflow: Any = {"no_wrap": not column.wraps, "overflow": "fold" if column.wraps else "ellipsis"}
         justify: Any = "right" if column.right else "left"
@@ -198,6 +195,32 @@ def _rich_table(table: Table, width: int) -> RenderableType:
     for row in table.rows:
         rich_table.add_row(*(Text(_text(row[index]), _style(row[index])) for index in visible))
     return rich_table  # type: ignore[no-any-return]  # Any, because rich types a table only as something to render
+
+
+def fit_columns(
+    columns: Sequence[Column], rows: Sequence[Sequence[Cell]], width: int, *, gap: int
+) -> tuple[list[int], list[int]]:
+    """Return the indexes of the columns that fit into ``width``, ``gap`` included, and their widths.
+
+    While the flexible columns have less than their least widths, the least important column is hidden.
+    """
+    from rich.cells import cell_len
+
+    natural = [
+        max(cell_len(column.title), *(cell_len(_text(row[index])) for row in rows), 0)
+        for index, column in enumerate(columns)
+    ]
+    needed = [
+        min(size, column.least) if column.flexible else size for size, column in zip(natural, columns, strict=True)
+    ]
+    visible = list(range(len(columns)))
+    while sum(needed[index] + gap for index in visible) > width:
+        least_important = max(visible, key=lambda index: columns[index].hides)
+        if not columns[least_important].hides:
+            break
+        visible.remove(least_important)
+    flexible = [columns[index].flexible for index in visible]
+    return visible, fit_widths([natural[index] for index in visible], flexible, width - gap * len(visible))
 
 
 def fit_widths(natural: Sequence[int], flexible: Sequence[bool], width: int) -> list[int]:

@@ -55,7 +55,7 @@ def _page(answer: RunningPage, limits: Limits) -> OutputPage:
     columns = [
         Column("age", right=True),
         Column("service / operation", flexible=True),
-        Column("waits in", flexible=True, wraps=True),
+        Column("waits in", flexible=True, least=30, wraps=True),
     ]
     rows = [
         (

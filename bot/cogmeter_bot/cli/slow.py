@@ -9,6 +9,7 @@ import click
 from cogmeter_bot.cli.options import ReadingOptions, operation_option, reading_options
 from cogmeter_bot.cli.output import WARN, Column, OutputPage, Table, show, show_json
 from cogmeter_bot.cli.text import ms, one_line, range_title, timestamp
+from cogmeter_bot.zones import zone_label
 
 if TYPE_CHECKING:
     from cogmeter.alerts.thresholds.limits import Limits
@@ -51,10 +52,10 @@ def _page(answer: Slowest, title: str, limits: Limits) -> OutputPage:
         return OutputPage(title, ["None."])
     columns = [
         Column("duration", right=True),
-        Column("ended (UTC)"),
-        Column("service / operation", flexible=True),
-        Column("outcome", min_terminal=80),
-        Column("error", min_terminal=110, flexible=True),
+        Column(f"ended ({zone_label()})"),
+        Column("service / operation", flexible=True, least=20),
+        Column("outcome", hides=1),
+        Column("error", hides=2, flexible=True, least=20),
     ]
     rows = [
         (

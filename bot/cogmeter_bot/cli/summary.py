@@ -24,7 +24,7 @@ from cogmeter_bot.cli.output import (
     show,
     show_json,
 )
-from cogmeter_bot.cli.text import ms, one_line, range_title, service_title, share, timestamp
+from cogmeter_bot.cli.text import ms, one_line, range_title, service_title, share, timestamp, zoned_title
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -219,7 +219,7 @@ def stats_page(answer: ServiceAnswer, limits: Limits, *, tables: bool) -> Output
         errors = [
             f"- {timestamp(error.end_time)}: {one_line(error.error) or error.outcome}" for error in answer.recent_errors
         ]
-        blocks.append(Listing("Recent Errors", errors))
+        blocks.append(Listing(zoned_title("Recent Errors"), errors))
     if answer.operation and answer.service_name in BY_OPERATION:
         return OutputPage(f"{one_line(label(answer.service_name, answer.operation))} Statistics", blocks)
     operation = f" / {one_line(answer.operation)}" if answer.operation else ""
@@ -236,8 +236,8 @@ def stats_table(rows: Sequence[RankedStats], limits: Limits, title: str, *, kind
         Column("success", right=True),
         Column("average", right=True),
         Column("p95", right=True),
-        Column("p99", right=True, min_terminal=70),
-        Column("ops/min", right=True, min_terminal=80),
+        Column("p99", right=True, hides=1),
+        Column("ops/min", right=True, hides=2),
     ]
     cells = []
     for name, service, operation, stats in rows:

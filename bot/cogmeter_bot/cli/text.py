@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any, BinaryIO, Final, cast
 
 import click
 
+from cogmeter_bot.zones import shown_at, zone_label, zone_name
+
 if TYPE_CHECKING:
     from collections.abc import Callable
     from datetime import datetime
@@ -48,8 +50,23 @@ def share(part: float, whole: float) -> str:
 
 
 def timestamp(at: datetime) -> str:
-    """Return a time in UTC as in the guide: ``2025-08-17 10:23:45``."""
-    return f"{at:%Y-%m-%d %H:%M:%S}"
+    """Return a time in the zone in use, as in the guide: ``2025-08-17 10:23:45``."""
+    return f"{shown_at(at):%Y-%m-%d %H:%M:%S}"
+
+
+def zoned(at: datetime) -> str:
+    """Return a time with its zone: ``2025-08-17 10:23:45 CEST``."""
+    return f"{timestamp(at)} {zone_name(at)}"
+
+
+def zoned_title(title: str) -> str:
+    """Return the title of a list of times with their zone. UTC is not named: the guide's layout does not."""
+    return title if zone_label() == "UTC" else f"{title} ({zone_label()})"
+
+
+def short_timestamp(at: datetime) -> str:
+    """Return a time without its year, for a narrow column: ``08-17 10:23:45``."""
+    return f"{shown_at(at):%m-%d %H:%M:%S}"
 
 
 def one_line(text: str | None, limit: int | None = None) -> str:

@@ -8,7 +8,8 @@ import click
 
 from cogmeter_bot.cli.options import ReadingOptions, reading_options
 from cogmeter_bot.cli.output import BAD, Column, LabelledValue, Listing, OutputPage, Table, show, show_json
-from cogmeter_bot.cli.text import one_line, range_title, share, timestamp
+from cogmeter_bot.cli.text import one_line, range_title, share, timestamp, zoned
+from cogmeter_bot.zones import zone_label
 
 if TYPE_CHECKING:
     from cogmeter.schemas.usage import UsageAnswer
@@ -26,7 +27,7 @@ def usage(options: ReadingOptions, limit: int) -> None:
     """Show who uses what, when and where.
 
     List commands, components and replies by runs, with distinct users and servers (above 512, estimates within 3%),
-    and the registered commands that were never used. Times are in UTC. --services has no effect.
+    and the registered commands that were never used. Hours of the week are in UTC. --services has no effect.
 
     --check: a registered command was never used.
     """
@@ -63,7 +64,7 @@ def _page(answer: UsageAnswer, title: str, limit: int) -> OutputPage:
     if answer.joined or answer.left:
         blocks.append(LabelledValue("Joined / left", f"{answer.joined:,} / {answer.left:,}"))
     if answer.unused:
-        unused = [f"{one_line(one.name)} (registered {timestamp(one.registered_at)})" for one in answer.unused]
+        unused = [f"{one_line(one.name)} (registered {zoned(one.registered_at)})" for one in answer.unused]
         blocks.append(Listing("Never used", unused))
     return OutputPage(title, blocks)
 
@@ -80,9 +81,9 @@ def _commands(answer: UsageAnswer, limit: int) -> Table:
         Column("command", flexible=True),
         Column("runs", right=True),
         Column("users", right=True),
-        Column("servers", right=True),
-        Column("failed", right=True, style=BAD, min_terminal=80),
-        Column("last use (UTC)", min_terminal=100),
+        Column("servers", right=True, hides=2),
+        Column("failed", right=True, style=BAD, hides=3),
+        Column(f"last use ({zone_label()})", hides=1),
     ]
     rows = [
         (

@@ -9,6 +9,8 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final, Self
 
 import simcord
+from discord.webhook.async_ import AsyncWebhookAdapter
+from simcord.http import FakeWebhookAdapter
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -20,6 +22,8 @@ if TYPE_CHECKING:
 
 POLL_S: Final = 0.5
 MAX_CLOCK_LAG_S: Final = 15.0
+# discord.py's own method, which the monitor watches. The simulator looks it up at each call, so its class lacks it.
+_METHOD: Final = "create_interaction_response"
 
 _log = logging.getLogger(__name__)
 
@@ -34,6 +38,7 @@ class World:
         self._has_news = False
 
     async def __aenter__(self) -> Self:
+        setattr(FakeWebhookAdapter, _METHOD, getattr(AsyncWebhookAdapter, _METHOD))
         self._env = await self._run.__aenter__()
         await self._follow_clock()  # the simulation starts on 2026-01-01
         owner, member = self._env.create_user("owner"), self._env.create_user("member")
@@ -52,6 +57,7 @@ class World:
         # The simulation does not close the bot, which still has files, threads and child processes.
         await self._bot.close()
         await self._run.__aexit__(kind, error, trace)
+        delattr(FakeWebhookAdapter, _METHOD)
 
     @asynccontextmanager
     async def page(self, port: int) -> AsyncIterator[str]:

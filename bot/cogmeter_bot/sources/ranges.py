@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+from datetime import datetime, time, timedelta
 from typing import TYPE_CHECKING, Final
 
 from pydantic_core import PydanticCustomError
 
 from cogmeter.query.records import Period, Range
 from cogmeter.redaction import quoted, shown
-from cogmeter.schemas.times import iso, iso_end, parse_end, parse_time
-from cogmeter.times import SECOND_US, parse_duration, parse_iso, utc
+from cogmeter.schemas.times import parse_end, parse_time
+from cogmeter.times import SECOND_US, parse_duration, us_of, utc
 from cogmeter_bot.errors import RequestError
-from cogmeter_storage.model import DAY_US
+from cogmeter_bot.zones import moment_us, shown_at, zone_label
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -39,7 +40,7 @@ def parse_range(
     until_us = None if until is None else _parse("--until", until, parse_end, now_us)
     since_us = None if since is None else _parse("--since", since, parse_time, now_us)
     if since_us is not None and since_us >= now_us:
-        raise RequestError(f"--since {shown(since)} is in the future. It is now {iso(now_us)} (times are UTC).")
+        raise RequestError(f"--since {shown(since)} is in the future. It is now {_wall(now_us)} {zone_label()}.")
     if since_us is None:
         assert until_us is not None
         since_us = max(min(until_us, now_us) - length_us, 0)
@@ -47,8 +48,10 @@ def parse_range(
         until_us = now_us if period is None else since_us + length_us
     if since_us >= until_us:
         raise RequestError(f"--since {shown(since)} is not before --until {shown(until)}. Swap them.")
-    label = f"{_label(iso(since_us))} to {_label(iso_end(until_us).replace('T23:59:59Z', 'T00:00:00Z'))}"
-    return Range(since_us, min(until_us, now_us), label)
+    label = f"{_wall(since_us)} to {_wall(until_us, end=True)}"
+    # As in the guide's headings, days in UTC are dates only.
+    zone = "" if zone_label() == "UTC" and ":" not in label else f" {zone_label()}"
+    return Range(since_us, min(until_us, now_us), label + zone)
 
 
 def _period(key: str) -> Period:
@@ -62,14 +65,21 @@ def _parse(option: str, text: str, parser: Callable[[object], int], now_us: int)
     if age_s is not None:
         return max(now_us - int(age_s * SECOND_US), 0)
     if value in {"today", "yesterday"}:
-        value = iso(now_us - (DAY_US if value == "yesterday" else 0))[:10]
+        day = shown_at(utc(now_us)).date() - timedelta(days=value == "yesterday")
+        value = day.isoformat()
+    value = value.replace(" ", "T", 1)
     try:
-        return parser(value.replace(" ", "T", 1))
+        at = utc(parser(value))
     except PydanticCustomError:
         raise RequestError(f"{option} {quoted(text, strict=True)} is not a valid time. Use {EXAMPLES}.") from None
+    # The parser reads a time without an offset as UTC.
+    has_offset = datetime.fromisoformat(value).tzinfo is not None
+    return us_of(at) if has_offset else max(moment_us(at.replace(tzinfo=None)), 0)
 
 
-def _label(text: str) -> str:
-    """Return a time for a heading; midnight is only a date."""
-    at = utc(parse_iso(text))
-    return f"{at:%Y-%m-%d}" if text.endswith("T00:00:00Z") else f"{at:%Y-%m-%d %H:%M}"
+def _wall(at_us: int, *, end: bool = False) -> str:
+    """Return a time for a heading; midnight is only a date, and as an end the day before it."""
+    at = shown_at(utc(at_us))
+    if at.time() == time.min:
+        return f"{at - timedelta(seconds=end):%Y-%m-%d}"
+    return f"{at:%Y-%m-%d %H:%M}"

@@ -26,6 +26,7 @@ from cogmeter_bot.tui.views.overview import OverviewView
 from cogmeter_bot.tui.views.running import RunningView
 from cogmeter_bot.tui.views.service import ServiceView
 from cogmeter_bot.tui.views.services import ServicesView
+from cogmeter_bot.zones import shown_at, zone_name
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -246,7 +247,8 @@ class DashboardApp(App[None]):
         if selection != self._selection():
             return
         view.update_data(data, limits)
-        self._updated_at = f"{datetime.now(UTC):%H:%M:%S} UTC"
+        now = datetime.now(UTC)
+        self._updated_at = f"{shown_at(now):%H:%M:%S} {zone_name(now)}"
         status = [(one_line(self._source_name), ""), (f"  updated {self._updated_at}", DIM)]
         needle = self.query_one(Input).value
         self._set_status(*status, *([(f"  filter: {one_line(needle)}", WARN)] if needle else []))

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Final
 
 from rich.text import Text
 from textual.content import Content
 from textual_plotext import PlotextPlot
 
-from cogmeter.render.formatting import clock_time, day
 from cogmeter_bot.tui.styles import colour_of
-from cogmeter_storage.model import DAY_US
+from cogmeter_bot.zones import shown_at
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 MIN_SIZE: Final = (16, 3)  # columns and rows; a smaller chart is not drawn
 TIME_LABEL_WIDTH: Final = 14
+DAYS_FROM: Final = timedelta(days=2)  # a longer axis has days instead of times
 ROWS_PER_TICK: Final = 3
 
 
@@ -96,9 +97,9 @@ class TerminalChart(PlotextPlot):
             return [], []
         labels = max(min(self.size.width // TIME_LABEL_WIDTH, 8), 1)
         indexes = sorted({round(count * number / labels) for number in range(labels)} & set(range(count)))
-        at_us = [int(self._times[index].timestamp() * 1e6) for index in indexes]
-        length_us = (self._times[-1] - self._times[0]).total_seconds() * 1e6
-        return [*indexes], [day(moment_us) if length_us > 2 * DAY_US else clock_time(moment_us) for moment_us in at_us]
+        times = [shown_at(self._times[index]) for index in indexes]
+        by_day = self._times[-1] - self._times[0] > DAYS_FROM
+        return [*indexes], [f"{at.day} {at:%b}" if by_day else f"{at:%H:%M}" for at in times]
 
 
 def limit_ticks(ticks: Sequence[Tick], max_count: int) -> Sequence[Tick]:

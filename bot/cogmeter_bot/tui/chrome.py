@@ -16,6 +16,7 @@ from cogmeter.query.records import Period
 from cogmeter_bot.cli.text import range_title
 from cogmeter_bot.sources.ranges import parse_range
 from cogmeter_bot.tui.styles import styled_text
+from cogmeter_bot.zones import zone_label
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -96,7 +97,8 @@ class HelpScreen(ModalScreen[None]):
             box.border_title = "Keys"
             width = max(len(keys) for keys, _ in KEYS)
             yield Static("\n".join(f"{keys:<{width}}  {action}" for keys, action in KEYS), markup=False)
-            yield Static("\nThe mouse works too: tabs, column headings, rows. Times are UTC.", markup=False)
+            mouse = "The mouse works too: tabs, column headings, rows."
+            yield Static(f"\n{mouse}\nTimes are in {zone_label()}: `--tz` changes this.", markup=False)
 
     def on_click(self) -> None:
         """Close it after any click."""

@@ -5,11 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
-from rich.cells import cell_len
 from textual.message import Message
 from textual.widgets import DataTable
 
-from cogmeter_bot.cli.output import fit_widths
+from cogmeter_bot.cli.output import fit_columns
 from cogmeter_bot.tui.styles import styled_text
 
 if TYPE_CHECKING:
@@ -54,6 +53,7 @@ class Grid(DataTable[Any]):
         self._columns = columns
         self._rows: Sequence[GridRow] = ()
         self._displayed: object = None
+        self.visible: list[int] = []  # the indexes of the columns that fit
         self.set_title(title)
 
     def set_title(self, title: str) -> None:
@@ -73,10 +73,6 @@ class Grid(DataTable[Any]):
     def selected(self) -> GridRow | None:
         """The selected row."""
         return self._rows[self.cursor_row] if 0 <= self.cursor_row < len(self._rows) else None
-
-    def visible_columns(self, columns: Sequence[Column]) -> list[int]:
-        """Return the indexes of the columns that fit."""
-        return [index for index, column in enumerate(columns) if column.min_terminal <= self._width]
 
     @property
     def _width(self) -> int:
@@ -131,11 +127,12 @@ class Grid(DataTable[Any]):
         self._displayed = displayed
         selected, cursor_row, top = self._selected_key, self.cursor_row, self.scroll_y
         self.clear(columns=True)
-        visible = self.visible_columns(self._columns)
-        for index, column_width in zip(visible, self._column_widths(visible, width), strict=True):
+        cells = [row.cells for row in self._rows]
+        self.visible, widths = fit_columns(self._columns, cells, width, gap=2 * PADDING)
+        for index, column_width in zip(self.visible, widths, strict=True):
             self.add_column(self._cell(self._columns[index].title, index), width=column_width, key=str(index))
         for row in self._rows:
-            self.add_row(*(self._cell(row.cells[index], index) for index in visible), key=row.key)
+            self.add_row(*(self._cell(row.cells[index], index) for index in self.visible), key=row.key)
         keys = [row.key for row in self._rows]
         # Never -1: the heading would look selected.
         cursor = keys.index(selected) if selected in keys else max(min(cursor_row, len(keys) - 1), 0)
@@ -151,15 +148,5 @@ class Grid(DataTable[Any]):
         """Return whether there is a row under the cursor."""
         return bool(self.columns) and self.is_valid_coordinate(self.cursor_coordinate)
 
-    def _column_widths(self, visible: Sequence[int], width: int) -> list[int]:
-        texts = [[self._columns[index].title, *(_text(row.cells[index]) for row in self._rows)] for index in visible]
-        natural = [max(map(cell_len, column)) for column in texts]
-        flexible = [self._columns[index].flexible for index in visible]
-        return fit_widths(natural, flexible, width - 2 * PADDING * len(visible))
-
     def _cell(self, cell: Cell, column: int) -> Text:
         return styled_text(self.app.theme_variables, cell, justify_right=self._columns[column].right)
-
-
-def _text(cell: Cell) -> str:
-    return cell if isinstance(cell, str) else cell[0]

@@ -33,7 +33,7 @@ def environment() -> dict[str, str]:
 def clean_environment(**more: str) -> dict[str, str]:
     """This process's environment without settings of ours, plain and wide."""
     ours = ("PERFORMANCE_", "DISCORD_", "COGMETER_", "ENABLE_", "NO_COLOR", "FORCE_COLOR", "COLUMNS")
-    return {name: value for name, value in os.environ.items() if not name.startswith(ours)} | more
+    return {name: value for name, value in os.environ.items() if not name.startswith(ours)} | {"TZ": "UTC"} | more
 
 
 def _powerless() -> None:

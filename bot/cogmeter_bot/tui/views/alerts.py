@@ -9,7 +9,7 @@ from textual.widgets import Static
 from cogmeter.schemas.alerts import SENT_STATES
 from cogmeter_bot.cli.alerts import SEVERITY_COLOURS, alert_text
 from cogmeter_bot.cli.output import DIM
-from cogmeter_bot.cli.text import one_line, timestamp
+from cogmeter_bot.cli.text import one_line, timestamp, zoned
 from cogmeter_bot.tui.grid import Grid
 from cogmeter_bot.tui.styles import styled_text
 from cogmeter_bot.tui.views.base import DashboardView, alert_columns, alert_row
@@ -87,7 +87,7 @@ class AlertsView(DashboardView[AlertsData]):
 def _details(alert: AlertAnswer) -> list[Cell]:
     subject = one_line(alert.service + (f" / {alert.operation}" if alert.operation else ""))
     started = timestamp(alert.started_at)
-    when = f"{started} to {timestamp(alert.resolved_at)} UTC" if alert.resolved_at else f"since {started} UTC"
+    when = f"{started} to {zoned(alert.resolved_at)}" if alert.resolved_at else f"since {zoned(alert.started_at)}"
     verb = "" if alert.state == "acknowledged" else ", acknowledged"  # a resolved alert was acknowledged before
     by = f"{verb} by {one_line(alert.acknowledged_by)}" if alert.acknowledged_by else ""
     return [

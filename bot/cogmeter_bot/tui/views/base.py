@@ -10,7 +10,7 @@ from cogmeter.alerts.thresholds.limits import Limits
 from cogmeter.diagnosis import Status
 from cogmeter_bot.cli.alerts import SEVERITY_COLOURS, alert_text
 from cogmeter_bot.cli.output import BAD, GOOD, WARN, Column
-from cogmeter_bot.cli.text import ms, one_line, share
+from cogmeter_bot.cli.text import ms, one_line, share, short_timestamp
 from cogmeter_bot.sources.diagnosis import judge_stats
 from cogmeter_bot.tui.grid import Grid, GridRow
 
@@ -81,11 +81,11 @@ def stats_columns(kind: str) -> list[Column]:
         Column("ops", right=True),
         Column("success", right=True),
         Column("average", right=True),
-        Column("p50", right=True, min_terminal=110),
+        Column("p50", right=True, hides=3),
         Column("p95", right=True),
-        Column("p99", right=True),
-        Column("max", right=True, min_terminal=110),
-        Column("ops/min", right=True, min_terminal=76),
+        Column("p99", right=True, hides=1),
+        Column("max", right=True, hides=4),
+        Column("ops/min", right=True, hides=2),
     ]
 
 
@@ -111,12 +111,12 @@ def stats_row(ranked: RankedStats, limits: Limits, *, opens: bool = True) -> Gri
 def alert_columns() -> list[Column]:
     """Return the columns of a table of alerts."""
     return [
-        Column("#", right=True, min_terminal=70),
-        Column("severity"),
-        Column("state"),
-        Column("since (UTC)", min_terminal=95),
+        Column("#", right=True, hides=4),
+        Column("severity", hides=2),
+        Column("state", hides=3),
+        Column("since", hides=1),
         Column("service", flexible=True),
-        Column("message", flexible=True),
+        Column("message", flexible=True, least=30),
     ]
 
 
@@ -126,7 +126,7 @@ def alert_row(alert: AlertAnswer) -> GridRow:
         str(alert.number),
         (alert.severity, SEVERITY_COLOURS.get(alert.severity, "")),
         (alert.state, GOOD if alert.state == "resolved" else ""),
-        f"{alert.timestamp:%m-%d %H:%M}",
+        short_timestamp(alert.timestamp)[:-3],
         one_line(alert.service),
         alert_text(alert, 300),
     ]

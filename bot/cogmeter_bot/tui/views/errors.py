@@ -10,7 +10,7 @@ from textual.widgets import Static
 from cogmeter.recording.frames import frame_text
 from cogmeter_bot.cli.errors import error_line, error_report, people_text, place_text, state_text
 from cogmeter_bot.cli.output import BAD, DIM, Column
-from cogmeter_bot.cli.text import ms, one_line, timestamp
+from cogmeter_bot.cli.text import ms, one_line, short_timestamp, zoned
 from cogmeter_bot.errors import RequestError
 from cogmeter_bot.tui.grid import Grid, GridRow
 from cogmeter_bot.tui.styles import styled_text
@@ -123,12 +123,12 @@ def _number(detail: ErrorGroupDetail | None) -> int | None:
 def _columns() -> list[Column]:
     return [
         Column("count", right=True),
-        Column("first (UTC)", min_terminal=130),
-        Column("last (UTC)", min_terminal=100),
-        Column("kind", min_terminal=90),
-        Column("state", min_terminal=150),
+        Column("first", hides=4),
+        Column("last", hides=1),
+        Column("kind", hides=2),
+        Column("state", hides=3),
         Column("service / operation", flexible=True),
-        Column("error", flexible=True),
+        Column("error", flexible=True, least=30),
     ]
 
 
@@ -137,8 +137,8 @@ def _group_row(group: ErrorGroupSummary, report: ErrorReport) -> GridRow:
     more = f" and {len(group.operations) - 1} more" if len(group.operations) > 1 else ""
     cells: list[Cell] = [
         (f"{group.count:,}", BAD),
-        f"{group.first_seen:%m-%d %H:%M:%S}",
-        f"{group.last_seen:%m-%d %H:%M:%S}",
+        short_timestamp(group.first_seen),
+        short_timestamp(group.last_seen),
         group.kind,
         state_text(group, report.deploy),
         one_line("" if first is None else f"{first.service} / {first.operation}{more}"),
@@ -170,8 +170,8 @@ def _key(group: ErrorGroupAnswer) -> str:
 def _failure_row(group: ErrorGroupAnswer) -> GridRow:
     cells: list[Cell] = [
         (f"{group.count:,}", BAD),
-        f"{group.first_at:%m-%d %H:%M:%S}",
-        f"{group.last_at:%m-%d %H:%M:%S}",
+        short_timestamp(group.first_at),
+        short_timestamp(group.last_at),
         group.outcome,
         "",
         one_line(f"{group.service} / {group.operation}"),
@@ -182,5 +182,5 @@ def _failure_row(group: ErrorGroupAnswer) -> GridRow:
 
 def _failure_cells(group: ErrorGroupAnswer) -> list[Cell]:
     example = group.example
-    head = f"{timestamp(example.end_time)} UTC, {example.operation_id}, after {ms(example.duration)}: "
+    head = f"{zoned(example.end_time)}, {example.operation_id}, after {ms(example.duration)}: "
     return [(head, DIM), one_line(example.error, 1000) or "(no text)"]

@@ -12,7 +12,7 @@ from cogmeter.render import formatting
 from cogmeter.render.charts.ticks import duration_scale
 from cogmeter.schemas.statistics import RankedStats
 from cogmeter_bot.cli.output import BAD, DIM, Column
-from cogmeter_bot.cli.text import ms, one_line, share
+from cogmeter_bot.cli.text import ms, one_line, share, short_timestamp
 from cogmeter_bot.tui.chart import TerminalChart
 from cogmeter_bot.tui.grid import Grid, GridRow
 from cogmeter_bot.tui.styles import styled_text
@@ -121,14 +121,14 @@ def _figures(stats: ServiceAnswer) -> list[Cell]:
 
 def _error_columns() -> list[Column]:
     return [
-        Column("time (UTC)"),
-        Column("operation", flexible=True, min_terminal=70),
-        Column("outcome", min_terminal=180),
-        Column("error", flexible=True),
+        Column("time"),
+        Column("operation", flexible=True, hides=1),
+        Column("outcome", hides=2),
+        Column("error", flexible=True, least=20),
     ]
 
 
 def _error_row(error: OperationAnswer) -> GridRow:
     text = one_line(error.error, 300) or error.outcome
-    cells: list[Cell] = [f"{error.end_time:%m-%d %H:%M:%S}", one_line(error.operation), error.outcome, (text, BAD)]
+    cells: list[Cell] = [short_timestamp(error.end_time), one_line(error.operation), error.outcome, (text, BAD)]
     return GridRow(error.operation_id, "", cells)

@@ -74,7 +74,7 @@ class ServicesView(DashboardView["Dashboard"]):
 
     def action_sort(self) -> None:
         """Sort by the next visible column."""
-        visible = self.query_one(Grid).visible_columns(stats_columns(""))
+        visible = self.query_one(Grid).visible
         self._sort_by(next((column for column in visible if column > self._column), visible[0]))
 
     def action_reverse(self) -> None:
