@@ -97,6 +97,15 @@ def _rename_without_replacing(part: Path, path: Path) -> None:
         part.replace(path)
 
 
+def is_redirected() -> bool:
+    """Return whether standard output is a pipe or a file, for a program that reads the output."""
+    try:
+        mode = os.fstat(sys.stdout.fileno()).st_mode
+    except (OSError, ValueError):  # it is closed, or replaced by an object without a file
+        return False
+    return stat.S_ISFIFO(mode) or stat.S_ISREG(mode)
+
+
 def is_device(path: Path) -> bool:
     """Return whether the path exists and is neither a file nor a folder."""
     try:

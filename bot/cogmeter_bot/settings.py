@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import os
+import re
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from pydantic import SecretStr
 
 from cogmeter.redaction import redact
-from cogmeter.settings import Settings, SettingsError, env_name, load_settings, read_env_file
+from cogmeter.settings import Settings, SettingsError, env_name, read_env_file
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
 TOKEN: Final = "DISCORD_TOKEN"  # noqa: S105 - a setting's name
+TOKEN_PAGE: Final = "https://discord.com/developers/applications"  # noqa: S105 - an address
+_TOKEN: Final = re.compile(r"[A-Za-z0-9_-]{18,40}\.[A-Za-z0-9_-]{5,10}\.[A-Za-z0-9_-]{25,80}")  # id, time, signature
 SYNC: Final = "PERFORMANCE_SYNC_COMMANDS"
 HTTP_PORT: Final = "PERFORMANCE_HTTP_PORT"
 HTTP_HOST: Final = "PERFORMANCE_HTTP_HOST"
@@ -26,6 +29,7 @@ HOST_PORTS: Final = ("SERVER_PORT", "PORT")  # a bot host that sets one of these
 IN_CONTAINER: Final = "COGMETER_IN_CONTAINER"  # set in our image
 ONLY_INSIDE: Final = "The dashboard and the API are reachable only inside this container. "
 NO_TOKEN: Final = f"{ONLY_INSIDE}Set {HTTP_TOKEN} to 32 or more random characters (openssl rand -hex 32)."
+CHAT: Final = "chat"  # the origin of a setting that was changed with /perf setup
 HIDDEN: Final = "(set, hidden)"
 
 
@@ -39,6 +43,27 @@ def discord_token() -> str | None:
     if not (text.isascii() and text.isprintable()):
         raise SettingsError(f"{TOKEN}=(hidden): it contains characters that no token has; copy it again")
     return text or None
+
+
+def token_fault(token: str) -> str:
+    """Return what is wrong with the shape of a bot's token, and where to find it; empty if nothing is.
+
+    The value is not part of the text. Only Discord knows whether a token of this shape is valid.
+    """
+    if _TOKEN.fullmatch(token):
+        return ""
+    length = f"{len(token)} characters, hidden"
+    if token.isascii() and token.isdecimal():
+        problem = f"is a number ({length}), such as the application's id"
+    elif re.fullmatch(r"[0-9a-f]{64}", token):
+        problem = f"has 64 hexadecimal digits ({length}), as the application's public key"
+    elif re.fullmatch(r"[A-Za-z0-9_-]{32}", token):
+        problem = f"is one word ({length}), as the client secret on the page OAuth2"
+    elif token.startswith("Bot "):
+        problem = f'starts with "Bot " ({length})'
+    else:
+        problem = f"is not three parts with dots between them, of letters, digits, - and _ ({length})"
+    return f"The token {problem}. Copy the bot's token from {TOKEN_PAGE}: page Bot, button Reset Token."
 
 
 def set_own_defaults() -> str:
@@ -74,22 +99,29 @@ class EffectiveSetting(NamedTuple):
 
     name: str
     value: str | None
-    origin: str  # environment, .env, default
+    origin: str  # chat, environment, .env, default
 
 
-def effective_settings() -> list[EffectiveSetting]:
+def effective_settings(settings: Settings, changed: Mapping[str, str]) -> list[EffectiveSetting]:
     """Return all settings of the monitor, and the bot's token; secrets only as ``(set, hidden)``.
 
+    ``changed`` are the values that were changed in chat, by field.
+
     Raises:
-        SettingsError: one of them is wrong.
+        SettingsError: ``.env`` cannot be read.
     """
-    settings = load_settings()
     names_by_origin = {"environment": _set_names(os.environ), ".env": _set_names(read_env_file())}
     token = HIDDEN if any(TOKEN in names for names in names_by_origin.values()) else None
     values = {TOKEN: token} | {
         env_name(field): _display_value(getattr(settings, field)) for field in Settings.model_fields
     }
-    return [EffectiveSetting(name, value, _origin(name, names_by_origin)) for name, value in values.items()]
+    in_chat = {env_name(field): redact(value) or None for field, value in changed.items()}
+    return [
+        EffectiveSetting(name, in_chat[name], CHAT)
+        if name in in_chat
+        else EffectiveSetting(name, value, _origin(name, names_by_origin))
+        for name, value in values.items()
+    ]
 
 
 def _set_names(variables: Mapping[str, str | None]) -> set[str]:

@@ -73,6 +73,7 @@ class Finding:
     well: bool
     text: str
     advice: str = ""
+    listed: bool = False  # also where passed checks are only counted
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,6 +20,11 @@ if TYPE_CHECKING:
 SEVERITY_COLOURS: Final = {"critical": BAD, "warning": WARN, "info": "cyan"}
 MAX_ALERTS: Final = 1_000  # read from the source
 MAX_LINKS: Final = 5
+NO_ALERTS: Final = (
+    "No alert is active. An alert is listed here while a metric is beyond its threshold "
+    "(`/perf thresholds view` in Discord); `--history` lists past ones."
+)
+NO_PAST_ALERTS: Final = "No alert in this period. `--period 30d` looks further back."
 
 
 @click.command()
@@ -45,7 +50,8 @@ def alerts(options: ReadingOptions, history: bool, limit: int) -> None:
         show_json(AlertPage(alerts=matching[:limit], next=None))
     else:
         title = f"Alerts ({range_title(time_range.label)})" if history else "Active Alerts"
-        page = _page(matching[:limit], title, hidden=len(matching) - len(matching[:limit]))
+        empty = NO_PAST_ALERTS if history else NO_ALERTS
+        page = _page(matching[:limit], title, empty, hidden=len(matching) - len(matching[:limit]))
         show(replace(page, blocks=[*page.blocks, *_links(matching, options.settings)]))
     options.exit_unless(not any(alert.state in {"firing", "acknowledged"} for alert in matching))
 
@@ -60,9 +66,9 @@ async def _alerts(source: Source, state: str, services: tuple[str, ...] | None) 
     return [alert for alert in alerts if alert.service in services]
 
 
-def _page(alerts: list[AlertAnswer], title: str, *, hidden: int) -> OutputPage:
+def _page(alerts: list[AlertAnswer], title: str, empty: str, *, hidden: int) -> OutputPage:
     if not alerts:
-        return OutputPage(title, ["None."])
+        return OutputPage(title, [empty])
     columns = [
         Column("#", right=True, hides=1),
         Column("state", hides=2),

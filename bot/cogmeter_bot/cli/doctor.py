@@ -8,12 +8,13 @@ from typing import TYPE_CHECKING
 import click
 
 from cogmeter_bot.cli.exits import Failure, reporting_errors
-from cogmeter_bot.cli.options import Finite, ReadingOptions, reading_options
+from cogmeter_bot.cli.options import Finite, ReadingOptions, health_options, reading_options
 from cogmeter_bot.cli.output import BAD, GOOD, LabelledValue, OutputPage, show, show_json
 from cogmeter_bot.cli.text import echo, one_line
 from cogmeter_bot.errors import FAILED
 
 if TYPE_CHECKING:
+    from cogmeter_bot.sources.base import Source
     from cogmeter_bot.sources.diagnosis import Diagnosis, FindingAnswer
     from cogmeter_storage import Store
 
@@ -57,34 +58,56 @@ def _line(finding: FindingAnswer) -> LabelledValue:
     type=Finite(1, 86_400),
     help="Maximum age of the newest record in seconds (default: 120, or four sample intervals if that is more).",
 )
-def health(within: float | None) -> None:
+@health_options
+def health(options: ReadingOptions, within: float | None) -> None:
     """Check in one line whether the bot runs.
 
-    The exit code is 0 if the bot runs and 1 if not, as container health checks expect. The command reads only the
-    database of PERFORMANCE_DATABASE_URL, where a running bot writes its gauges every PERFORMANCE_SAMPLE_INTERVAL.
+    The exit code is 0 if the bot runs and 1 if not, as container health checks expect. The command reads the database,
+    where a running bot writes its gauges every PERFORMANCE_SAMPLE_INTERVAL. With --url, it reads the address /health of
+    the bot instead.
     """
-    import asyncio
+    try:
+        if options.url is not None:
+            if within is not None:
+                raise click.UsageError("--within is about a database. Remove it, or --url.")
+            echo(options.query(_served_health))
+            return
+        with reporting_errors():
+            import asyncio
 
-    from cogmeter.settings import load_settings, merged
+            echo(asyncio.run(_stored_health(options, within)))
+    except Failure as failure:
+        raise Failure(failure.message, FAILED) from failure  # any other exit code is reserved for containers
+
+
+async def _served_health(source: Source) -> str:
+    """Return one line about a bot whose HTTP server says that it works.
+
+    Raises:
+        Failure: it says that it does not.
+    """
+    from cogmeter_bot.sources.api import ApiSource
+
+    assert isinstance(source, ApiSource)
+    bad = [finding for finding in await source.health() if not finding.well]
+    if bad:
+        raise Failure(f"Unhealthy: {'; '.join(f'{finding.name}: {finding.text}' for finding in bad)}.")
+    return f"Healthy: {source.name}"
+
+
+async def _stored_health(options: ReadingOptions, within: float | None) -> str:
+    from cogmeter.settings import merged
+    from cogmeter_bot.sources.factory import database_url
     from cogmeter_bot.sources.freshness import max_age_s
     from cogmeter_storage import open_store
 
-    async def check() -> str:
-        settings = load_settings()
-        store = await open_store(settings.database_url, read_only=True)
-        try:
-            in_effect = merged(settings, await store.alerting.overrides()).settings
-            return await health_text(
-                store, within or max_age_s(in_effect.sample_interval), now_us=time.time_ns() // 1000
-            )
-        finally:
-            await store.close()
-
+    settings = options.settings
+    store = await open_store(database_url(settings, options.database), read_only=True)
     try:
-        with reporting_errors():
-            echo(asyncio.run(check()))
-    except Failure as failure:
-        raise Failure(failure.message, FAILED) from failure  # any other exit code is reserved for containers
+        in_effect = merged(settings, await store.alerting.overrides()).settings
+        return await health_text(store, within or max_age_s(in_effect.sample_interval), now_us=time.time_ns() // 1000)
+    finally:
+        await store.close()
 
 
 async def health_text(store: Store, within_s: float, *, now_us: int) -> str:

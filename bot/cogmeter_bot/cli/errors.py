@@ -23,6 +23,9 @@ if TYPE_CHECKING:
     from cogmeter_bot.sources.base import Source
 
 MAX_GROUPS: Final = 1_000  # read from the source
+NO_ERRORS: Final = (
+    "No errors in this period. Exceptions in commands, listeners, loops and tasks are listed here, and logged errors."
+)
 
 
 @click.command()
@@ -95,7 +98,7 @@ def _page(report: ErrorReport, title: str) -> OutputPage:
         blocks.append(_failure_table(unplaced, "Failures of unknown place" if blocks else ""))
     if report.truncated:
         blocks.append("Only the newest 20,000 failures were read. Use a shorter range.")
-    return OutputPage(title, blocks or ["None."])
+    return OutputPage(title, blocks or [NO_ERRORS])
 
 
 def _group_table(groups: list[ErrorGroupSummary], deploy: MarkerAnswer | None) -> Table:

@@ -202,13 +202,9 @@ _SERVICES: Final = click.option(
     shell_complete=complete_services,
     help="Show only these services, separated by commas.",
 )
+_URL_HELP: Final = "Read from the API of a running bot, for example http://host:3000."
 _SOURCE: Final = (
-    click.option(
-        "--url",
-        envvar="COGMETER_URL",
-        metavar="URL",
-        help="Read from the API of a running bot, for example http://host:3000.",
-    ),
+    click.option("--url", envvar="COGMETER_URL", metavar="URL", help=_URL_HELP),
     click.option(
         "--token",
         envvar="COGMETER_TOKEN",
@@ -237,6 +233,12 @@ def live_options(command: F) -> F:
 def export_options(command: F) -> F:
     """Add the common options without --json and --check, for a command with its own output format."""
     return _add_options(command, (*_RANGE, _ZONE, _SERVICES, *_SOURCE))
+
+
+def health_options(command: F) -> F:
+    """Add the source options. COGMETER_URL has no effect: the image's health check is about its own bot."""
+    url = click.option("--url", metavar="URL", help=f"{_URL_HELP} COGMETER_URL has no effect.")
+    return _add_options(command, (url, *_SOURCE[1:]))
 
 
 def dashboard_options(command: F) -> F:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import click
 
@@ -15,6 +15,10 @@ if TYPE_CHECKING:
     from cogmeter.schemas.operations import RunningAnswer, RunningPage
     from cogmeter_bot.cli.output import Block
     from cogmeter_bot.sources.base import Source
+
+NOTHING_RUNS: Final = (
+    "Nothing runs now. Commands, loops and other operations are listed here while they run, with the line they wait in."
+)
 
 
 @click.command()
@@ -51,7 +55,7 @@ def is_long(operation: RunningAnswer, limits: Limits) -> bool:
 
 def _page(answer: RunningPage, limits: Limits) -> OutputPage:
     if not answer.operations:
-        return OutputPage("Running Now", ["None."])
+        return OutputPage("Running Now", [NOTHING_RUNS])
     columns = [
         Column("age", right=True),
         Column("service / operation", flexible=True),

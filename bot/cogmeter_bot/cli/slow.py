@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import click
 
@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from cogmeter.alerts.thresholds.limits import Limits
     from cogmeter.schemas.operations import Slowest
     from cogmeter_bot.sources.base import Source
+
+NO_OPERATIONS: Final = "No operations in this period. Each command, component and reply that ends is listed here."
 
 
 @click.command()
@@ -49,7 +51,7 @@ def _page(answer: Slowest, title: str, limits: Limits) -> OutputPage:
     from cogmeter_bot.sources.diagnosis import is_slow
 
     if not answer.operations:
-        return OutputPage(title, ["None."])
+        return OutputPage(title, [NO_OPERATIONS])
     columns = [
         Column("duration", right=True),
         Column(f"ended ({zone_label()})"),

@@ -61,7 +61,8 @@ class ExportFormat(click.ParamType):  # type: ignore[type-arg]  # click 8.1 has 
     "path",
     type=click.Path(path_type=Path),
     metavar="FILE",
-    help=f"Write to FILE (default: {DEFAULT_NAME}.<suffix>); - is standard output, and .gz at the end compresses.",
+    help=f"Write to FILE (default: standard output if it is a pipe or a file, else {DEFAULT_NAME}.<suffix>);"
+    " - is standard output, and .gz at the end compresses.",
 )
 @click.option("--force", is_flag=True, help="Replace FILE if it exists.")
 @export_options
@@ -72,11 +73,11 @@ def export(options: ReadingOptions, kind: str | None, path: Path | None, force: 
     complete.
     """
     from cogmeter.exporters.table import exporter, format_of
-    from cogmeter_bot.files import STDOUT, check_writable, output
+    from cogmeter_bot.files import STDOUT, check_writable, is_redirected, output
 
     time_range = options.time_range(None)
     kind = kind or (path and format_of(path.name.removesuffix(".gz"))) or options.settings.export_format
-    path = path or Path(f"{DEFAULT_NAME}.{exporter(kind).suffixes[0]}")
+    path = path or Path(STDOUT if is_redirected() else f"{DEFAULT_NAME}.{exporter(kind).suffixes[0]}")
     with reporting_errors(), exit_on_signals():
         if str(path) != STDOUT:
             check_writable(path, force=force)

@@ -15,6 +15,9 @@ if TYPE_CHECKING:
     from cogmeter.schemas.usage import UsageAnswer
     from cogmeter_bot.cli.output import Block
 
+NOTHING_USED: Final = (
+    "No command, component or reply was used in this period. Each use is counted here while PERFORMANCE_USAGE is on."
+)
 SHADES: Final = ".:+*#"  # of a heat map: none, and quarters of the busiest hour
 
 
@@ -44,7 +47,7 @@ def _page(answer: UsageAnswer, title: str, limit: int) -> OutputPage:
     from cogmeter.render.formatting import heat_map
 
     if not answer.commands:
-        blocks: list[Block] = ["No command, component or reply was used."]
+        blocks: list[Block] = [NOTHING_USED]
     else:
         blocks = [
             LabelledValue("Runs", f"{answer.operations:,}"),

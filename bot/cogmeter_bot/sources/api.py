@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import json
+import socket
+import ssl
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 from urllib.parse import quote
@@ -29,6 +32,7 @@ from cogmeter_bot.sources.diagnosis import Diagnosis, alerts_finding, health_fin
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Collection, Mapping
 
+    from cogmeter.diagnosis import Finding
     from cogmeter.query.records import Range
     from cogmeter.schemas.alerts import AlertAnswer
     from cogmeter.schemas.errors import ErrorGroupSummary
@@ -43,6 +47,19 @@ TIMEOUT: Final = aiohttp.ClientTimeout(total=RESPONSE_S, sock_connect=10)
 EXPORT_TIMEOUT: Final = aiohttp.ClientTimeout(total=None, sock_connect=10, sock_read=RESPONSE_S)
 _API: Final = "/api/performance"
 _CHUNK: Final = 64 * 1024
+
+_CLOSED: Final = ("the connection was closed before the response", "The bot may be restarting: try again, see its log.")
+_UNREACHABLE: Final = ("{host} cannot be reached from this machine", "Check the address and the network.")
+_REASONS: Final = {  # and the next step, by the number of the system's error
+    errno.ECONNREFUSED: (
+        "nothing listens on port {port}",
+        "Start the bot, and compare the port with its PERFORMANCE_HTTP_PORT or PERFORMANCE_DASHBOARD_PORT.",
+    ),
+    errno.ECONNRESET: _CLOSED,
+    errno.EPIPE: _CLOSED,
+    errno.EHOSTUNREACH: _UNREACHABLE,
+    errno.ENETUNREACH: _UNREACHABLE,
+}
 
 M = TypeVar("M", bound=BaseModel)
 
@@ -162,6 +179,10 @@ class ApiSource:
         if services:
             await self._get(Dashboard, f"{_API}/dashboard", {}, services=_joined(services))
 
+    async def health(self) -> list[Finding]:
+        """Return the checks of the bot itself, of the address /health, which needs no token."""
+        return list(health_findings((await self._get(HealthAnswer, "/health", {})).checks))
+
     async def diagnosis(self, time_range: Range, services: Collection[str] | None) -> Diagnosis:
         """Return the health checks of the bot itself; see Source."""
         bot = await self._get(HealthAnswer, "/health", {})
@@ -220,8 +241,8 @@ class ApiSource:
         Raises:
             SourceError: there is no response, or it is an error.
         """
+        timeout = EXPORT_TIMEOUT if streaming else TIMEOUT
         try:
-            timeout = EXPORT_TIMEOUT if streaming else TIMEOUT
             url = URL(self._url + path, encoded=True).with_query(dict(query))
             async with asyncio.timeout(RESPONSE_S):  # EXPORT_TIMEOUT does not limit the time to the first byte
                 response = await self._session.get(url, allow_redirects=False, timeout=timeout)
@@ -230,10 +251,8 @@ class ApiSource:
                     raise await self._error(response)
                 yield response
         except (aiohttp.ClientError, TimeoutError, OSError, ValueError) as error:
-            timed_out = f"no complete response within {RESPONSE_S:g} s" if isinstance(error, TimeoutError) else ""
-            reason = str(error) or timed_out or type(error).__name__
-            text = f"{self.name} does not answer ({reason}). Check the address, and that the bot runs and serves HTTP."
-            raise NoDataError(text) from error
+            reason, fix = _reason(error, url)
+            raise NoDataError(f"{self.name} does not answer: {reason}. {fix}") from error
 
     async def _error(self, response: aiohttp.ClientResponse) -> Exception:
         if response.status == 401:
@@ -248,6 +267,26 @@ class ApiSource:
         if response.status // 100 == 5:
             return NoDataError(f"{self.name} failed (status {response.status}). See the bot's log.")
         return NoDataError(f"{self.name} is not a cogmeter API (status {response.status}). Check the address.")
+
+
+def _reason(error: Exception, url: URL) -> tuple[str, str]:
+    """Return in words why there is no response, and the next step."""
+    system = error.os_error if isinstance(error, aiohttp.ClientConnectorError) else error
+    number = getattr(system, "errno", None)
+    if isinstance(error, aiohttp.ClientConnectorDNSError) or isinstance(system, socket.gaierror):
+        return f"the name {url.host} is unknown", "Check the address for a typing error, and the network."
+    if isinstance(error, (aiohttp.ClientSSLError, ssl.SSLError)):
+        return f"the encrypted connection failed ({error})", "Use http:// if the bot is not behind a proxy with TLS."
+    if isinstance(error, TimeoutError):
+        text = f"no connection or no complete response within {RESPONSE_S:g} s"
+        return text, "Check the address, the firewall, and that the bot is not hung."
+    if isinstance(error, aiohttp.ServerDisconnectedError):
+        number = errno.ECONNRESET
+    if number in _REASONS:
+        reason, fix = _REASONS[number]
+        return reason.format(host=url.host, port=url.port), fix
+    words = system.strerror if isinstance(system, OSError) and system.strerror else str(error) or type(error).__name__
+    return words, "Check the address, and that the bot runs and serves HTTP."
 
 
 def _is_address(url: str) -> bool:

@@ -11,9 +11,11 @@ from cogmeter.diagnosis import Finding
 from cogmeter.diagnostics.damage import damage_finding
 from cogmeter.diagnostics.judgement import Judgement, judge
 from cogmeter.monitor.clock_watch import clock_finding, impossible_finding
+from cogmeter.monitor.setting_changes import changes_findings
 from cogmeter.render import formatting
 from cogmeter.schemas import safe
 from cogmeter.schemas.base import Schema
+from cogmeter.settings import merged
 from cogmeter_bot.sources.freshness import Freshness, max_age_s
 from cogmeter_storage.model import HOUR_US, MINUTE_US
 
@@ -89,6 +91,7 @@ async def database_findings(
     await store.verify()
     status = await store.status()
     settings = limits.settings
+    stored = merged(settings, await store.alerting.overrides())
     freshness = await Freshness.read(store, max_age_s(settings.sample_interval), now_us=now_us)
     return [
         _size(status, path),
@@ -97,6 +100,7 @@ async def database_findings(
         _retention(status, settings),
         *freshness.findings(),
         *_disk(status, path),
+        *changes_findings(stored.changed, stored.left_out, group=settings.command_group),
         await _deliveries(store, now_us),
         alerts_finding(dashboard),
         *_failing_services(dashboard, limits),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import TYPE_CHECKING, Final
 
 import discord
@@ -15,6 +16,7 @@ from cogmeter.alerts.thresholds.keys import THRESHOLD, LimitError
 from cogmeter.cog.options import Autocomplete, rule_choices, rule_named
 from cogmeter.cog.responder import CommandAnswer, Responder, UserError
 from cogmeter.cog.views import Buttons, Pages
+from cogmeter.monitor.setting_changes import named_value
 from cogmeter.render import formatting
 from cogmeter.render.embeds.alert_lists import audit_embed
 from cogmeter.render.embeds.thresholds import (
@@ -134,9 +136,13 @@ async def _request(
 
 async def _view(responder: Responder, service: str | None) -> CommandAnswer:
     limits = await _effective_limits(responder)
+    listed = [*limits.rules(service), *await limits.others(service)]
     footer = _common_settings(responder.monitor.settings)
-    embed = thresholds_embed(limits.rules(service), await limits.others(service), service=service, common=footer)
-    return CommandAnswer(embed)
+
+    async def page(number: int) -> tuple[discord.Embed, bool]:
+        return thresholds_embed(listed, service=service, common=footer, page=number)
+
+    return await Pages.answer(responder, page)
 
 
 async def _preview(responder: Responder, request: ThresholdRequest) -> CommandAnswer:
@@ -176,7 +182,8 @@ async def _audit(responder: Responder) -> CommandAnswer:
     async def page(number: int) -> tuple[discord.Embed, bool]:
         entries = await responder.monitor.store.alerting.audit(limit=PAGE + 1, offset=number * PAGE)
         more = len(entries) > PAGE
-        return audit_embed(entries[:PAGE], page=number, more=more), more
+        named = partial(named_value, responder.monitor.bot)
+        return audit_embed(entries[:PAGE], page=number, more=more, named=named), more
 
     return await Pages.answer(responder, page)
 

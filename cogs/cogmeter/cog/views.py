@@ -44,12 +44,13 @@ _logger = logging.getLogger("cogmeter.cog")
 class AnswerRequest:
     """What an answer shows. The kinds that buttons lead to are the keys of ``Responder.answers``."""
 
-    kind: str  # summary, stats, slowest, errors; alerts: no button leads to it
+    kind: str  # summary, stats, slowest, errors; alerts and doctor: no button of another answer leads to them
     period: Period
     service: str | None = None
     operation: str | None = None
     error_kind: ErrorKind | None = None
     worst: tuple[str, str] | None = None  # service and operation of the worst command
+    every: bool = False  # of the doctor: also the checks that pass
 
     def command(self, group: str) -> str:
         """Return the command for this kind of answer."""
@@ -57,6 +58,13 @@ class AnswerRequest:
 
     def ways(self) -> list[tuple[str, AnswerRequest]]:
         """Return the further answers that this one leads to, by their labels."""
+        if self.kind == "doctor":
+            return [
+                (
+                    "Fold passed checks" if self.every else "Show all checks",
+                    dataclasses.replace(self, every=not self.every),
+                )
+            ]
         ways = [] if self.kind == "summary" else [("Summary", AnswerRequest("summary", self.period, worst=self.worst))]
         if self.kind != "slowest":
             ways.append(("Slowest", dataclasses.replace(self, kind="slowest")))
@@ -69,6 +77,7 @@ class AnswerRequest:
         return ways
 
 
+WITHOUT_PERIOD: Final = {"alerts", "doctor"}
 COMMANDS: Final = {"slowest": "summary"}  # of answers that have no command of their own
 
 
@@ -99,7 +108,7 @@ class Buttons(discord.ui.View):
         if request is None:
             return
         buttons: list[Button[Buttons]] = []
-        if request.kind != "alerts":
+        if request.kind not in WITHOUT_PERIOD:
             for period in PERIODS:
                 present = period is request.period
                 style = discord.ButtonStyle.primary if present else discord.ButtonStyle.secondary

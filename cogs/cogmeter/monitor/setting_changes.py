@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import logging
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from cogmeter.diagnosis import Finding
 from cogmeter.query.query import now_us
 from cogmeter.recording.background import detached
+from cogmeter.redaction import redact
 from cogmeter.render import formatting
 from cogmeter.settings import Settings, SettingsError, checked_setting, env_name, merged, setting_key
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Collection, Mapping
+    from collections.abc import Awaitable, Callable, Collection, Iterator, Mapping
+
+    import discord
 
     from cogmeter.monitor.monitor import Monitor
     from cogmeter_storage.alerting import AuditEntry
@@ -34,6 +37,9 @@ READ_AT_USE: Final = frozenset(
     }
 )
 UNDONE_BY: Final = "cogmeter"  # the actor of a change that was undone, because it could not be put into effect
+
+CHANNELS: Final = ("alert_channel_id",)  # settings with ids of channels
+ROLES: Final = ("ops_role_ids",)
 
 _logger = logging.getLogger("cogmeter.settings")
 
@@ -90,14 +96,9 @@ class SettingChanges:
 
     def findings(self) -> list[Finding]:
         """Return the doctor's finding about changed settings; none if there are none."""
-        if not self.changed and not self.left_out:
-            return []
-        text = f"{len(self.changed)} changed in chat"
-        if self.left_out:
-            reasons = "; ".join(f"{key}: {why}" for key, why in self.left_out.items())
-            text += f", {len(self.left_out)} without effect: {formatting.cut(reasons, 300)}"
-        advice = f"Reset them with /{self._monitor.settings.command_group} setup"
-        return [Finding("settings", well=not self.left_out, text=text, advice=advice)]
+        bot, group = self._monitor.bot, self._monitor.settings.command_group
+        changed = {field: named_value(bot, field, value) for field, value in self.changed.items()}
+        return list(changes_findings(changed, self.left_out, group=group))
 
     async def _apply(self) -> None:
         before = self._monitor.settings
@@ -109,3 +110,37 @@ class SettingChanges:
             await detached(self._monitor.reconfigure(), name="cogmeter-settings")
         for listener in self.listeners:
             await listener(fields)
+
+
+def changes_findings(changed: Mapping[str, str], left_out: Mapping[str, str], *, group: str) -> Iterator[Finding]:
+    """Yield the finding about settings that are changed in chat, with their values; none if there are none.
+
+    ``left_out`` are stored keys without effect, and why. A command of ``group`` resets both.
+    """
+    if not changed and not left_out:
+        return
+    values = ", ".join(f"{env_name(field)}={redact(value) or '(empty)'}" for field, value in sorted(changed.items()))
+    text = f"{len(changed)} changed in chat" + (f": {values}" if values else "")
+    if left_out:
+        reasons = "; ".join(f"{key}: {why}" for key, why in left_out.items())
+        text += f", {len(left_out)} without effect: {formatting.cut(reasons, 300)}"
+    yield Finding("settings", not left_out, text, f"Reset them with /{group} setup", listed=True)
+
+
+def named_value(bot: discord.Client, field: str, value: str) -> str:
+    """Return a setting's value with the names of its channels or roles, as far as they are known: ``#ops (123)``."""
+    if field in CHANNELS:
+        return _named(value, "#", bot.get_channel)
+    if field in ROLES:
+        roles = {role.id: role for guild in bot.guilds for role in guild.roles}
+        return _named(value, "@", roles.get)
+    return value
+
+
+def _named(value: str, mark: str, find: Callable[[int], Any]) -> str:
+    texts = []
+    for part in value.split(","):
+        found = find(int(part)) if part.isdecimal() else None
+        name = getattr(found, "name", "")
+        texts.append(f"{mark}{name.removeprefix(mark)} ({part})" if name else part)
+    return ", ".join(texts)

@@ -74,7 +74,7 @@ def introduction(rule: str, threshold: float, group: str) -> str:
     ``threshold`` is that of an alert, ``group`` the name of the command group.
     """
     known = RULES[rule]
-    what = _OFF.sub("", Settings.model_fields[known.setting].description or "")
+    what = meaning(rule)
     value = "" if known.threshold_unit or not threshold else f": {measured(rule, threshold)}"
     service = "" if known.only_service or known.about == LOOP else ", of one service with `service:`"
     return (
@@ -82,6 +82,20 @@ def introduction(rule: str, threshold: float, group: str) -> str:
         f"Change the threshold with `/{group} thresholds set rule:{rule}`{service}. "
         f"Its default is `{env_name(known.setting)}`; 0 switches the rule off."
     )
+
+
+def meaning(rule: str) -> str:
+    """Return one line about when a rule alerts: "Alert when the error rate exceeds this share"."""
+    return _OFF.sub("", Settings.model_fields[RULES[rule].setting].description or "")
+
+
+def compared_text(limit: EffectiveLimit) -> tuple[str, str]:
+    """Return a limit in two parts, the second one to emphasise: "above", "5%"; no first part where it is off."""
+    value = limit_text(limit)
+    if limit.field == "threshold" and limit.value:
+        return RULES[limit.rule].comparison, value
+    words = _FIELDS.get(limit.field, limit.field)
+    return words, value.removeprefix(words).strip()
 
 
 def measured(rule: str, value: float) -> str:

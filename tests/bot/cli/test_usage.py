@@ -60,4 +60,4 @@ def test_people_who_were_not_counted_are_a_dash(cogmeter, seed, now_us):
 def test_a_range_without_use_says_so(cogmeter, used):
     code, out, _ = cogmeter("usage", "--since", "2020-01-01", "--until", "2020-01-02")
     assert code == 0
-    assert "No command, component or reply was used." in out
+    assert "No command, component or reply was used in this period." in out

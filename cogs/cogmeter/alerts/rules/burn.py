@@ -93,6 +93,7 @@ BURN_RATE: Final = Rule(
     title="Error budget",
     unit="factor",
     threshold_unit="share of success",
+    compares="target",
     setting="alert_slo_target",
     find=burn_rate,
     about=SERVICE,

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 from cogmeter.alerts.measurement.errors import QUIET_US
 from cogmeter.alerts.model import CRITICAL, INFO, WARNING, Reading
 from cogmeter.alerts.rules.failures import FEWEST, Failures, beyond, readings
-from cogmeter.alerts.rules.rule import OPERATION, SERVICE, WHOLE_BOT, Rule, duration, percent
+from cogmeter.alerts.rules.rule import AT_LEAST, OPERATION, SERVICE, WHOLE_BOT, Rule, duration, percent
 from cogmeter.recording.service_names import UNHANDLED
 from cogmeter_storage.errors import ErrorKind
 
@@ -93,6 +93,7 @@ UNHANDLED_ERRORS: Final = Rule(
     name="unhandled_errors",
     title="Unhandled errors",
     unit="errors",
+    compares=AT_LEAST,
     setting="alert_threshold_unhandled_errors",
     find=unhandled_errors,
     about=WHOLE_BOT,
@@ -108,6 +109,7 @@ NEW_ERROR: Final = Rule(
     name="new_error",
     title="New error",
     unit="times",
+    compares=AT_LEAST,
     setting="alert_threshold_new_error",
     find=new_error,
     about=OPERATION,

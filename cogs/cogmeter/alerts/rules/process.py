@@ -11,7 +11,7 @@ from cogmeter.alerts.measurement import values
 from cogmeter.alerts.measurement.gauges import MEMORY
 from cogmeter.alerts.measurement.gauges import MEMORY_LIMIT as MEMORY_LIMIT_BYTES
 from cogmeter.alerts.model import CRITICAL, INFO, WARNING, Reading
-from cogmeter.alerts.rules.rule import LOOP, WHOLE_BOT, GaugeCurve, Replay, Rule, duration, percent
+from cogmeter.alerts.rules.rule import AT_LEAST, LOOP, WHOLE_BOT, GaugeCurve, Replay, Rule, duration, percent
 from cogmeter.recording.service_names import STALLS, TASKS
 
 if TYPE_CHECKING:
@@ -127,6 +127,7 @@ DEAD_LOOPS: Final = Rule(
     name="dead_loops",
     title="Background loop",
     unit="loops",
+    compares=AT_LEAST,
     setting="alert_threshold_dead_loops",
     find=dead_loops,
     about=LOOP,

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 CRITICAL_FROM: Final = 1.6  # times the threshold; the guide's three examples fit this
 RECOVERED_AT: Final = 0.8  # times the threshold
 ANY_RULE: Final = "*"
+AT_LEAST: Final = "at or above"  # of rules whose breach begins at the threshold
 
 # What the readings of a rule name.
 SERVICE: Final = "service"
@@ -149,6 +150,7 @@ class Rule(AlertKind):
     leads_to: LeadsTo  # the answer that shows more
     chart: AlertChart
     replay: Replay | None  # None: it reads gauges, several windows, or what was learned; no slot stores these
+    compares: str = ""  # instead of "above" or "below", see ``comparison``
     threshold_unit: str = ""  # where the threshold is written in another unit than the values
     recovery: Callable[[float], float] = field(default=lambda threshold: RECOVERED_AT * threshold)
     for_s: float = 0.0  # how long the breach lasts before the alert fires, if the setting is shorter
@@ -167,6 +169,11 @@ class Rule(AlertKind):
     explained_by_bot: tuple[str, ...] = ()  # rules whose breach of the bot as a whole explains this one
     # How long after the other breach, by the reading's threshold; None: the default of ``Suppression``.
     explained_for_s: Callable[[float], float] | None = None
+
+    @property
+    def comparison(self) -> str:
+        """The words before a threshold in a list: "above" 5%, "below" 10% of usual."""
+        return self.compares or ("below" if self.falling else "above")
 
     @property
     def only_service(self) -> str:

@@ -15,7 +15,7 @@ from cogmeter.render.rule_text import measured, override_text, rule_title
 from cogmeter_storage.alerting import AlertState
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from cogmeter_storage.alerting import Alert, AuditEntry, Mute
 
@@ -86,11 +86,16 @@ def test_alert_embed(results: Mapping[str, str]) -> discord.Embed:
     return fit(embed)
 
 
-def audit_embed(entries: Sequence[AuditEntry], *, page: int, more: bool) -> discord.Embed:
-    """Return a page, counted from 0, of the changes that users made."""
+def audit_embed(
+    entries: Sequence[AuditEntry], *, page: int, more: bool, named: Callable[[str, str], str] = lambda _, value: value
+) -> discord.Embed:
+    """Return a page, counted from 0, of the changes that users made.
+
+    ``named`` returns the value of a setting's field with the names of its channels or roles.
+    """
     lines = [
         f"{when(entry.at_us)} **{plain(entry.actor, 40)}**: {plain(entry.action, 40)} "
-        f"{plain(entry.subject, 120)}{_change(entry)}"
+        f"{plain(entry.subject, 120)}{_change(entry, named)}"
         for entry in entries
     ]
     embed = discord.Embed(
@@ -158,11 +163,11 @@ def _until(mute: Mute) -> str:
     return f"<t:{mute.until_us // 1_000_000}:f> ({when(mute.until_us)})"
 
 
-def _change(entry: AuditEntry) -> str:
+def _change(entry: AuditEntry, named: Callable[[str, str], str]) -> str:
     """Return a threshold's or setting's values before and after, a mute's end, or the acknowledged alert."""
     if entry.action.startswith(("threshold", "setting")):
-        values = (entry.before, entry.after)
-        texts = (code(override_text(entry.subject, value), 60) if value else "the configured value" for value in values)
-        return f": {' → '.join(texts)}"
+        field = entry.subject.partition(":")[2]
+        values = [named(field, override_text(entry.subject, value)) for value in (entry.before, entry.after)]
+        return f": {' → '.join(code(value, 100) if value else 'the configured value' for value in values)}"
     value = entry.after or entry.before
     return f": {plain(value, 160)}" if value else ""

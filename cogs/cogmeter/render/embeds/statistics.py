@@ -167,15 +167,23 @@ def unknown_embed(error: UnknownNameError) -> discord.Embed:
     )
 
 
-def doctor_embed(findings: Sequence[Finding]) -> discord.Embed:
-    """Return the embed of the doctor: a line for each finding, with advice below those that fail."""
+def doctor_embed(findings: Sequence[Finding], *, every: bool = True) -> discord.Embed:
+    """Return the embed of the doctor: a line for each finding, with advice below those that fail.
+
+    Without ``every``, checks that pass are only counted.
+    """
     failed, total = sum(not finding.well for finding in findings), len(findings)
     state = DisplayState.DEGRADED if failed else DisplayState.HEALTHY
     lines = [f"**{failed} of {total} checks fail**" if failed else f"**{total} of {total} checks pass**", ""]
     for finding in findings:
-        lines.append(f"{'✓' if finding.well else '✗'} **{plain(finding.name, 40)}**: {plain(finding.text, 300)}")
+        if finding.well and not (every or finding.listed):
+            continue
+        lines.append(f"{'✓' if finding.well else '✗'} **{plain(finding.name, 40)}**: {plain(finding.text, 600)}")
         if not finding.well and finding.advice:
             lines.append(below(plain(finding.advice, 200)))
+    if failed and not every:
+        passed = total - failed
+        lines.append(f"✓ {formatting.counted(passed, 'check')} {'passes' if passed == 1 else 'pass'}")
     return fit(discord.Embed(title="cogmeter's own health", description="\n".join(lines), colour=state.colour))
 
 

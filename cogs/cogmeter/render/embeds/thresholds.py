@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import discord
 
+from cogmeter.alerts.thresholds.keys import THRESHOLD, OverrideKey
 from cogmeter.render.embeds.alert import several
 from cogmeter.render.embeds.limits import DESCRIPTION
 from cogmeter.render.embeds.statistics import fit
-from cogmeter.render.escape import plain, when
+from cogmeter.render.escape import below, code, plain, when
 from cogmeter.render.palette import DisplayState
-from cogmeter.render.rule_text import limit_text, origin_text, what_if_text
+from cogmeter.render.rule_text import compared_text, limit_text, meaning, origin_text, rule_title, what_if_text
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -19,22 +20,28 @@ if TYPE_CHECKING:
     from cogmeter.query.records import EffectiveLimit, WhatIf
 
 
+PAGE: Final = 8  # limits
+
+
 def thresholds_embed(
-    rules: Sequence[EffectiveLimit], others: Sequence[EffectiveLimit], *, service: str | None, common: str
-) -> discord.Embed:
-    """Return the embed of every rule's threshold, and of the limits of single fields, services and operations.
+    limits: Sequence[EffectiveLimit], *, service: str | None, common: str, page: int
+) -> tuple[discord.Embed, bool]:
+    """Return a page, counted from 0, of the limits in effect with their meanings, and whether another one follows.
 
     ``common`` describes the settings that all rules share.
     """
     of = "" if service is None else f" for {plain(service, 100)}"
-    lines = [_line(limit.rule, limit) for limit in rules]
-    if others:
-        lines += ["", *(_line(limit.key, limit) for limit in others)]
+    lines: list[str] = []
+    for limit in limits[page * PAGE : (page + 1) * PAGE]:
+        lines.append(_line(limit))
+        if limit.field == THRESHOLD:
+            lines.append(below(f"{plain(meaning(limit.rule), 200)}."))
     embed = discord.Embed(
         title=f"Thresholds{of}", description=several(lines, DESCRIPTION), colour=DisplayState.NEUTRAL.colour
     )
-    embed.set_footer(text=common)
-    return fit(embed)
+    pages = -(-len(limits) // PAGE)
+    embed.set_footer(text=f"Page {page + 1} of {pages}. {common}")
+    return fit(embed), page + 1 < pages
 
 
 def preview_embed(
@@ -69,7 +76,7 @@ def changed_embed(key: str, before: EffectiveLimit, after: EffectiveLimit, actor
 def learned_embed(limits: Sequence[EffectiveLimit], actor: str) -> discord.Embed:
     """Return the embed of calibrated thresholds that were learned again."""
     lines = [f"Learned again from the last 3 days, by {plain(actor, 60)}. In effect now."]
-    lines += [_line(limit.key, limit) for limit in limits]
+    lines += [_line(limit) for limit in limits]
     return fit(
         discord.Embed(
             title="Thresholds learned again",
@@ -84,8 +91,14 @@ def unchanged_embed(reason: str) -> discord.Embed:
     return fit(discord.Embed(title="Nothing changed", description=reason, colour=DisplayState.NEUTRAL.colour))
 
 
-def _line(name: str, limit: EffectiveLimit) -> str:
-    return f"**{plain(name, 150)}**: {limit_text(limit)} ({_origin(limit)})"
+def _line(limit: EffectiveLimit) -> str:
+    """Return a limit with its name, key, comparison and origin."""
+    words, value = compared_text(limit)
+    about = OverrideKey.parse(limit.key).subject
+    place = " / ".join(name for name in (about.service, about.operation) if name)
+    name = f"{rule_title(limit.rule)} of {place}" if place else rule_title(limit.rule)
+    text = f"{words} **{value}**" if words else f"**{value}**"
+    return f"**{plain(name, 150)}** ({code(limit.key, 150)}): {text} ({_origin(limit)})"
 
 
 def _origin(limit: EffectiveLimit) -> str:
