@@ -46,6 +46,7 @@ VIEWS: Final[tuple[type[DashboardView[Any]], ...]] = (
     AlertsView,
     RunningView,
 )
+TALL: Final = 40  # rows from which views show more: charts in Services, long details
 THEMES: Final = {"dark": "textual-dark", "light": "textual-light"}
 
 
@@ -56,6 +57,7 @@ class DashboardApp(App[None]):
     TITLE = "cogmeter"
     ENABLE_COMMAND_PALETTE = False
     HORIZONTAL_BREAKPOINTS = [(0, "-narrow"), (140, "-wide")]  # noqa: RUF012 - textual does not declare it as a ClassVar
+    VERTICAL_BREAKPOINTS = [(0, "-short"), (TALL, "-tall")]  # noqa: RUF012 - textual does not declare it as a ClassVar
     BINDINGS: ClassVar = [
         Binding("1", "view(0)", "Views", key_display="1-6"),
         *(Binding(str(number), f"view({number - 1})", show=False) for number in range(2, len(VIEWS) + 1)),

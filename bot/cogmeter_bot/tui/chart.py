@@ -46,11 +46,12 @@ class TerminalChart(PlotextPlot):
         self._scale = scale
         self._times: Sequence[datetime] = ()
         self._lines: Sequence[Line] = ()
+        self._name = ""
         self.border_title = title
 
-    def draw(self, times: Sequence[datetime], lines: Sequence[Line]) -> None:
-        """Show these lines; ``times`` are the starts of their steps, in UTC."""
-        self._times, self._lines = times, lines
+    def draw(self, times: Sequence[datetime], lines: Sequence[Line], name: str = "") -> None:
+        """Show these lines; ``times`` are the starts of their steps, ``name`` is what they are about."""
+        self._times, self._lines, self._name = times, lines, name
         self._update_title()
         self.refresh()
 
@@ -69,7 +70,8 @@ class TerminalChart(PlotextPlot):
 
     def _update_title(self) -> None:
         logarithmic = " (log)" if self._scale(self._values).logarithmic else ""
-        parts: list[tuple[str, str]] = [(f"{self._title}{logarithmic}", "bold")]
+        of = f" of {self._name}" if self._name else ""
+        parts: list[tuple[str, str]] = [(f"{self._title}{of}{logarithmic}", "bold")]
         for line in self._lines:
             colour = colour_of(self.app.theme_variables, line.style)
             parts.append((f"  ━ {line.label}", "" if colour is None else colour.hex6))

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from textwrap import wrap
 from typing import TYPE_CHECKING, Any, Final
 
 from textual.message import Message
 from textual.widgets import DataTable
 
-from cogmeter_bot.cli.output import fit_columns
+from cogmeter_bot.cli.output import DIM, MIN_COLUMN_WIDTH, fit_columns
 from cogmeter_bot.tui.styles import styled_text
 
 if TYPE_CHECKING:
@@ -48,17 +49,24 @@ class Grid(DataTable[Any]):
             super().__init__()
             self.column = column
 
-    def __init__(self, title: str, columns: Sequence[Column], **options: Any) -> None:
+    def __init__(self, title: str, columns: Sequence[Column], *, empty: str = "", **options: Any) -> None:
+        """``empty`` is shown instead of the headings while there are no rows: what would fill the table."""
         super().__init__(cursor_type="row", cell_padding=PADDING, **options)
         self._columns = columns
+        self._empty = empty
         self._rows: Sequence[GridRow] = ()
         self._displayed: object = None
         self.visible: list[int] = []  # the indexes of the columns that fit
+        self._filled = False  # rows were set, so an empty table is known to be empty
         self.set_title(title)
 
     def set_title(self, title: str) -> None:
         """Set the title above the table."""
         self.border_title = title.replace("[", r"\[")
+
+    def set_empty(self, text: str) -> None:
+        """Set the text of the empty table; the next ``set_rows`` shows it."""
+        self._empty = text
 
     def set_columns(self, columns: Sequence[Column]) -> None:
         """Set the columns; the next ``set_rows`` shows them."""
@@ -66,7 +74,7 @@ class Grid(DataTable[Any]):
 
     def set_rows(self, rows: Sequence[GridRow]) -> None:
         """Show these rows; keep the selected row, or its position if it is gone."""
-        self._rows = rows
+        self._rows, self._filled = rows, True
         self._draw()
 
     @property
@@ -107,7 +115,8 @@ class Grid(DataTable[Any]):
     def on_data_table_header_selected(self, event: DataTable.HeaderSelected) -> None:
         """Forward the click on a heading."""
         event.stop()
-        self.post_message(self.HeaderClicked(int(str(event.column_key.value))))
+        if event.column_key.value is not None:  # else it is the text of an empty table
+            self.post_message(self.HeaderClicked(int(event.column_key.value)))
 
     def _focus_neighbour(self, step: int) -> None:
         grids = [] if self.parent is None else list(self.parent.query(Grid))
@@ -121,12 +130,16 @@ class Grid(DataTable[Any]):
         if not width:
             return
         rows = tuple((row.key, tuple(row.cells)) for row in self._rows)
-        displayed = (width, self.app.theme, tuple(self._columns), rows)
+        displayed = (width, self.app.theme, tuple(self._columns), rows, self._filled, self._empty)
         if displayed == self._displayed:
             return
         self._displayed = displayed
         selected, cursor_row, top = self._selected_key, self.cursor_row, self.scroll_y
         self.clear(columns=True)
+        if self._filled and self._empty and not rows:
+            self._draw_empty(width - 2 * PADDING)
+            return
+        self.header_height = 1
         cells = [row.cells for row in self._rows]
         self.visible, widths = fit_columns(self._columns, cells, width, gap=2 * PADDING)
         for index, column_width in zip(self.visible, widths, strict=True):
@@ -138,6 +151,12 @@ class Grid(DataTable[Any]):
         cursor = keys.index(selected) if selected in keys else max(min(cursor_row, len(keys) - 1), 0)
         self.move_cursor(row=cursor, scroll=False)
         self.scroll_to(y=top, animate=False)
+
+    def _draw_empty(self, width: int) -> None:
+        lines = wrap(self._empty, max(width, MIN_COLUMN_WIDTH))
+        self.header_height = len(lines)
+        text = styled_text(self.app.theme_variables, ("\n".join(lines), DIM), wrap=True)
+        self.add_column(text, width=width)
 
     @property
     def _selected_key(self) -> str | None:

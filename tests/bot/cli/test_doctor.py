@@ -84,6 +84,21 @@ async def test_an_interval_of_samples_that_was_changed_in_chat_is_in_effect(stor
     assert (result.exit_code, result.output.splitlines()[0][:8]) == (0, "Healthy:")
 
 
+async def test_another_database_can_be_named(store, tmp_path):
+    await store.add_samples(time.time_ns() // 1000, {CONNECTED_SHARDS: 1.0})
+    result = await asyncio.to_thread(invoke, "--database", str(tmp_path / "performance.db"))
+    assert (result.exit_code, result.output.splitlines()[0][:8]) == (0, "Healthy:")
+
+
+def test_an_address_without_a_bot_is_unhealthy_in_words(monkeypatch):
+    monkeypatch.setenv("COGMETER_URL", "http://127.0.0.1:2")  # has no effect
+    result = invoke("--url", "http://127.0.0.1:1")
+    assert result.exit_code == 1
+    assert result.output.startswith(
+        "Error: http://127.0.0.1:1 does not answer: nothing listens on port 1. Start the bot"
+    )
+
+
 @pytest.mark.parametrize("url", ["sqlite:///none.db", "sqlite:///"])
 def test_what_is_wrong_is_one_line_and_the_exit_code_one(url, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)

@@ -16,6 +16,7 @@ from cogmeter.watch.interactions.people import KEY, People, Who
 from cogmeter_storage import open_store
 
 USER = "123456789012345678"
+TOKEN = ".".join(("x" * 24, "y" * 6, "z" * 38))  # the shape of a bot's token
 
 
 def test_a_backup_is_a_whole_database_and_never_replaces_one(cogmeter, seed, some, tmp_path):
@@ -128,13 +129,17 @@ def test_forget_removes_the_hash_that_the_watch_stored_and_asks_before(cogmeter,
 
 
 def test_init_writes_what_the_bot_can_read_for_its_owner_alone(cogmeter, tmp_path):
-    code, out, err = cogmeter("init", stdin="to.ken-1\n123456789012345678\nabc\n0.1\n\n200\n")
+    code, out, err = cogmeter("init", stdin=f"{TOKEN}\n123456789012345678\nabc\n0.1\n\n200\n")
     assert (code, err) == (0, "")
     assert "PERFORMANCE_ALERT_THRESHOLD_ERROR_RATE='abc': it should be a valid number" in out  # and is asked again
-    assert out.endswith("All other settings are in .env.example.\n")
+    assert "Leave the token empty: your bot has its own." in out
+    assert 'await bot.load_extension("cogmeter.cog")' in out
+    assert "cogmeter.attach(client)" in out
+    assert "`cogmeter run`" in out
+    assert ".env.example" not in out  # an installed package has no such file
     file = tmp_path / ".env"
     assert file.read_text() == (
-        "DISCORD_TOKEN=to.ken-1\n"
+        f"DISCORD_TOKEN={TOKEN}\n"
         "PERFORMANCE_ALERT_CHANNEL_ID=123456789012345678\n"
         "PERFORMANCE_ALERT_THRESHOLD_ERROR_RATE=0.1\n"
         "# PERFORMANCE_ALERT_THRESHOLD_RESPONSE_TIME=\n"
@@ -151,6 +156,25 @@ def test_init_writes_what_the_bot_can_read_for_its_owner_alone(cogmeter, tmp_pat
     }
 
 
+@pytest.mark.parametrize(
+    ("answer", "words"),
+    [
+        ("123456789012345678", "is a number (18 characters, hidden)"),
+        ("ab" * 32, "the application's public key"),
+        ("x" * 32, "the client secret"),
+        (f"Bot {'x' * 20}", 'starts with "Bot "'),
+        ("to.ken-1", "is not three parts with dots between them"),
+    ],
+)
+def test_init_says_what_a_wrong_token_is_without_showing_it(cogmeter, tmp_path, answer, words):
+    code, out, err = cogmeter("init", stdin=f"{answer}\n")
+    assert code == 1
+    assert words in err
+    assert "button Reset Token" in err
+    assert answer not in out + err
+    assert not list(tmp_path.iterdir())
+
+
 def test_init_never_overwrites_without_a_yes(cogmeter, tmp_path):
     (tmp_path / ".env").write_text("precious")
     code, _, err = cogmeter("init", stdin="n\n")
@@ -163,7 +187,7 @@ def test_init_never_overwrites_without_a_yes(cogmeter, tmp_path):
 
 def test_an_interrupted_init_leaves_the_file_as_it_was(cogmeter, tmp_path):
     (tmp_path / ".env").write_text("precious")
-    assert cogmeter("init", stdin="y\ntoken\n")[0] == 130
+    assert cogmeter("init", stdin="y\n\n")[0] == 130
     assert [one.name for one in tmp_path.iterdir()] == [".env"]
     assert (tmp_path / ".env").read_text() == "precious"
 

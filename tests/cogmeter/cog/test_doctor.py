@@ -20,8 +20,11 @@ async def test_the_doctor_lists_the_passed_checks_of_a_healthy_bot(move_in):
     async with move_in() as home:
         cogmeter.record("a", "x", duration_ms=1)
         await home.flushed()
-        result = await home.owner.slash(home.channel, "perf doctor")
-        (embed,) = result.response.embeds
+        await home.owner.slash(home.channel, "perf doctor")
+        message = home.channel.last_message
+        assert "**buffer**" not in message.embeds[0].description
+        await home.owner.click(message, label="Show all checks")
+        (embed,) = home.channel.last_message.embeds
         names = (
             "buffer",
             "flusher",
@@ -36,6 +39,37 @@ async def test_the_doctor_lists_the_passed_checks_of_a_healthy_bot(move_in):
         for name in (*names, "overhead"):
             assert f"**{name}**" in embed.description
         assert re.search(r"\b[1-9]\d* operations, \d+ series", embed.description)
+
+
+async def test_passed_checks_are_counted_and_unfolded_in_place_for_those_with_access(move_in):
+    async with move_in() as home:
+        home.monitor.faults["alerts"] += 1
+        await home.owner.slash(home.channel, "perf doctor")
+        message = home.channel.last_message
+        folded = message.embeds[0].description
+        assert re.search(r"^✗ \*\*jobs\*\*: alerts failed 1 times", folded, re.MULTILINE)
+        assert re.search(r"^✓ \d+ checks pass$", folded, re.MULTILINE)
+        number = len(home.channel.history())
+        refused = await home.stranger.click(message, label="Show all checks")
+        assert refused.ephemeral
+        assert home.channel.last_message.embeds[0].description == folded
+        await home.owner.click(message, label="Show all checks")
+        message = home.channel.last_message
+        assert "**buffer**" in message.embeds[0].description
+        assert "checks pass" not in message.embeds[0].description
+        assert len(home.channel.history()) == number
+        await home.owner.click(message, label="Fold passed checks")
+        assert "**buffer**" not in home.channel.last_message.embeds[0].description
+
+
+async def test_settings_that_were_changed_in_chat_are_listed_with_their_values(move_in):
+    async with move_in() as home:
+        channel = home.bot.get_channel(home.channel.id)
+        await home.monitor.setting_changes.change({"alert_channel_id": str(channel.id), "digest": "daily"}, "Ada")
+        await home.owner.slash(home.channel, "perf doctor")
+        said = home.channel.last_message.embeds[0].description.replace("\\", "")
+        assert f"**settings**: 2 changed in chat: PERFORMANCE_ALERT_CHANNEL_ID=#{channel.name} ({channel.id}), " in said
+        assert "PERFORMANCE_DIGEST=daily" in said
 
 
 async def test_each_thing_that_is_not_well_comes_first_with_advice(move_in):

@@ -19,8 +19,20 @@ async def asked(home, command, **options):
 
 
 async def viewed(home, **options):
-    (embed,) = (await asked(home, "view", **options)).embeds
-    return embed.description
+    """All pages of the list."""
+    message = await asked(home, "view", **options)
+    pages = [message.embeds[0].description]
+    while (button := next_button(message)) is not None and not button.disabled:
+        await home.owner.click(message, label="Next")
+        message = home.channel.last_message
+        pages.append(message.embeds[0].description)
+    return "\n".join(pages)
+
+
+def next_button(message):
+    """The button of the next page, if there are pages."""
+    items = [item for row in message.components for item in row.children]
+    return next((item for item in items if item.label == "Next"), None)
 
 
 async def apply(home, **options):
@@ -36,19 +48,22 @@ def holds(home, subject=ERRORS):
 async def test_every_rule_is_listed_with_its_value_and_where_that_comes_from(move_in):
     async with move_in(PERFORMANCE_ALERT_THRESHOLD_ERROR_RATE=0.08, PERFORMANCE_ALERT_THRESHOLD_STALL=0) as home:
         said = await viewed(home)
-        assert all(f"**{rule.replace('_', chr(92) + '_')}**" in said for rule in RULES)
-        assert "**error\\_rate**: 8% (.env)" in said
-        assert "**response\\_time**: 5 s (default)" in said
-        assert "**stall**: off (.env)" in said
-        assert "**burn\\_rate**: off (default)" in said
-        assert "**disconnects**: 5 times in 10 min (default)" in said
+        assert all(f"**{rule.title}** (`{rule.name}`): " in said for rule in RULES.values())
+        assert "**Error rate** (`error_rate`): above **8%** (.env)\n" in said
+        assert "↳ Alert when the error rate exceeds this share.\n" in said
+        assert "**Response time** (`response_time`): above **5 s** (default)" in said
+        assert "**Low traffic** (`low_traffic`): below **10% of usual** (default)" in said
+        assert "**Background loop** (`dead_loops`): at or above **1 loop** (default)" in said
+        assert "**Blocked event loop** (`stall`): **off** (.env)" in said
+        assert "**Error budget** (`burn_rate`): **off** (default)" in said
+        assert "**Lost connections** (`disconnects`): above **5 times in 10 min** (default)" in said
 
 
 async def test_of_one_service_only_the_rules_that_judge_it_are_listed(move_in):
     async with move_in() as home:
         said = await viewed(home, service="knowledge-graph")
-        assert "error\\_rate" in said
-        assert not [rule for rule in ("stall", "gateway", "memory", "acknowledgement", "dead") if rule in said]
+        assert "error_rate" in said
+        assert not [rule for rule in ("stall", "gateway", "memory", "acknowledgement", "dead") if f"`{rule}" in said]
         assert "acknowledgement" in await viewed(home, service="discord.acknowledgement")
 
 
@@ -69,8 +84,9 @@ async def test_a_change_is_previewed_and_is_in_effect_after_apply(move_in):
         assert changed.components == []
         assert holds(home).threshold == 0.07
         assert holds(home, Subject("error_rate", "web-crawling")).threshold == 0.05
-        assert "**error\\_rate**: 7% (changed by owner <t:" in await viewed(home, service="knowledge-graph")
-        assert "**error\\_rate@knowledge-graph**: 7% (changed by owner <t:" in await viewed(home)
+        assert "above **7%** (changed by owner <t:" in await viewed(home, service="knowledge-graph")
+        line = "**Error rate of knowledge-graph** (`error_rate@knowledge-graph`): above **7%** (changed by owner <t:"
+        assert line in await viewed(home)
 
 
 async def test_the_preview_of_a_higher_threshold_has_fewer_alerts(move_in):
@@ -141,7 +157,7 @@ async def test_a_service_of_any_name_has_thresholds_of_its_own(move_in, service)
     async with move_in() as home:
         assert (await apply(home, rule="error_rate", value="0.3", service=service)).title == "Threshold changed"
         assert holds(home, Subject("error_rate", service)).threshold == 0.3
-        assert "30% (changed by owner" in await viewed(home, service=service)
+        assert "**30%** (changed by owner" in await viewed(home, service=service)
         assert (await asked(home, "reset", rule="error_rate", service=service)).embeds[0].title == "Threshold reset"
         assert holds(home, Subject("error_rate", service)).threshold == 0.05
 
@@ -158,7 +174,7 @@ async def test_a_change_survives_a_restart_and_wins_over_the_settings_until_it_i
         assert holds(home, Subject("response_time", "a")).for_s == 120
         assert holds(home, Subject("error_rate", "web-crawling")).threshold == 0.02
         said = await viewed(home)
-        assert "**response\\_time.for**: fires after 2 min (changed by owner" in said
+        assert "**Response time** (`response_time.for`): fires after **2 min** (changed by owner" in said
         reset = await asked(home, "reset", rule="error_rate", service="knowledge-graph")
         assert "30% → **2%** (.env)" in reset.embeds[0].description
         assert holds(home).threshold == 0.02
@@ -173,16 +189,16 @@ async def test_a_reset_of_what_was_never_changed_is_refused(move_in):
 
 async def test_a_calibrated_threshold_is_listed_and_a_reset_learns_it_again(move_in):
     async with move_in() as home:
-        assert "**response\\_time@discord.commands" not in await viewed(home)
+        assert "`response_time@discord.commands" not in await viewed(home)
         store, now_us = home.monitor.store, time.time_ns() // 1000
         (series,) = await store.series_ids([("discord.commands", "ask")])
         ends_us = range(now_us - 74 * HOUR_US, now_us - HOUR_US, 2 * MINUTE_US)
         await store.append([[(series, at_us, 6_000_000, 0, None, None) for at_us in ends_us]], now_us=now_us)
         await home.monitor.alerting.calibrate()
         said = await viewed(home, service="discord.commands")
-        assert "**response\\_time**: 12 s (calibrated from 3 d" in said
-        assert "**response\\_time@discord.commands/ask**: 12 s (calibrated from 3 d" in said
-        assert "**throughput**: 100/min (default)" in said
+        assert "(`response_time@discord.commands`): above **12 s** (calibrated from 3 d" in said
+        assert "(`response_time@discord.commands/ask`): above **12 s** (calibrated from 3 d" in said
+        assert "(`throughput@discord.commands`): above **100/min** (default)" in said
         (line,) = (one.text for one in await examine(home.monitor) if one.name == "thresholds")
         assert line.startswith("6 learned, 0 of them provisional; above the guide's: response_time@")
         assert "response_time@discord.commands/ask 12 s" in line
@@ -190,7 +206,7 @@ async def test_a_calibrated_threshold_is_listed_and_a_reset_learns_it_again(move
         again = (await asked(home, "reset", **options)).embeds[0]
         assert again.title == "Thresholds learned again"
         assert "by owner" in again.description
-        assert "**response\\_time@discord.commands/ask**: 12 s (calibrated from 3 d" in again.description
+        assert "(`response_time@discord.commands/ask`): above **12 s** (calibrated from 3 d" in again.description
         await apply(home, **options, value="9s")
         assert holds(home, Subject("response_time", "discord.commands", "ask")).threshold == 9_000
         assert "9 s → **12 s** (calibrated from" in (await asked(home, "reset", **options)).embeds[0].description
@@ -258,3 +274,14 @@ async def test_rules_services_and_operations_are_completed(move_in):
         assert len(await completed("rule", "")) == len(RULES)
         assert await completed("service", "lexic") == ["lexicon"]
         assert await completed("operation", "", service="lexicon") == ["query"]
+
+
+async def test_the_audit_names_channels_and_roles_beside_their_ids(move_in):
+    async with move_in() as home:
+        ops = f"#{home.bot.get_channel(home.channel.id).name} ({home.channel.id})"
+        change = home.monitor.setting_changes.change
+        await change({"alert_channel_id": str(home.channel.id)}, "Ada")
+        await change({"alert_channel_id": "42", "ops_role_ids": str(home.guild.id)}, "Ada")
+        said = (await asked(home, "audit")).embeds[0].description
+        assert f"`{ops}` → `42`" in said
+        assert f"the configured value → `@everyone ({home.guild.id})`" in said

@@ -123,7 +123,7 @@ async def test_a_stranger_who_presses_is_refused_and_nothing_changes(move_in):
         assert home.channel.last_message.embeds[0].title.startswith("Performance Summary")
 
 
-@pytest.mark.parametrize("command", ["summary", "stats", "errors", "alerts"])
+@pytest.mark.parametrize("command", ["summary", "stats", "errors", "alerts", "doctor"])
 async def test_buttons_expire_in_words_that_name_the_command(move_in, command):
     async with move_in() as home:
         await seed(home)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, ClassVar, Final, NamedTuple
 from textual.widgets import Static
 
 from cogmeter.schemas.alerts import SENT_STATES
-from cogmeter_bot.cli.alerts import SEVERITY_COLOURS, alert_text
+from cogmeter_bot.cli.alerts import NO_ALERTS, SEVERITY_COLOURS, alert_text
 from cogmeter_bot.cli.output import DIM
 from cogmeter_bot.cli.text import one_line, timestamp, zoned
 from cogmeter_bot.tui.grid import Grid
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from cogmeter_bot.sources.base import Source
 
 MAX_ALERTS: Final = 500
+NO_HISTORY: Final = "No alert has been resolved yet. An alert moves here when its metric has recovered."
 
 
 class AlertsData(NamedTuple):
@@ -39,8 +40,8 @@ class AlertsView(DashboardView[AlertsData]):
 
     def compose(self) -> ComposeResult:
         """Yield the tables, and the details of the selected alert."""
-        yield Grid("Active", alert_columns(), id="active-alerts")
-        yield Grid("History", alert_columns(), id="past-alerts")
+        yield Grid("Active", alert_columns(), empty=NO_ALERTS, id="active-alerts")
+        yield Grid("History", alert_columns(), empty=NO_HISTORY, id="past-alerts")
         yield Static(id="alert", classes="details")
 
     async def read(self, source: Source, time_range: Range) -> AlertsData:  # noqa: ARG002 - alerts have no range

@@ -8,7 +8,7 @@ from textual.containers import VerticalScroll
 from textual.widgets import Static
 
 from cogmeter.recording.frames import frame_text
-from cogmeter_bot.cli.errors import error_line, error_report, people_text, place_text, state_text
+from cogmeter_bot.cli.errors import NO_ERRORS, error_line, error_report, people_text, place_text, state_text
 from cogmeter_bot.cli.output import BAD, DIM, Column
 from cogmeter_bot.cli.text import ms, one_line, short_timestamp, zoned
 from cogmeter_bot.errors import RequestError
@@ -44,7 +44,7 @@ class ErrorsView(DashboardView[ErrorsData]):
 
     def compose(self) -> ComposeResult:
         """Yield the table, and the stack or the newest failure of the selected group."""
-        yield Grid("Errors", _columns(), id="error-groups")
+        yield Grid("Errors", _columns(), empty=NO_ERRORS, id="error-groups")
         with VerticalScroll(id="error-details", classes="details"):
             yield Static(id="example")
 
@@ -112,8 +112,7 @@ class ErrorsView(DashboardView[ErrorsData]):
                 known = data.detail is not None and data.detail.group.id == group.id
                 cells = [*_group_cells(group, data.report), *(_stack_cells(data.detail) if known else ())]
         self.query_one("#error-details").set_class(selected is not None and selected.key.isdecimal(), "stack")
-        text: Cell = "" if selected is not None else "No errors in this period."
-        self.query_one("#example", Static).update(styled_text(self.app.theme_variables, *(cells or [text]), wrap=True))
+        self.query_one("#example", Static).update(styled_text(self.app.theme_variables, *cells, wrap=True))
 
 
 def _number(detail: ErrorGroupDetail | None) -> int | None:

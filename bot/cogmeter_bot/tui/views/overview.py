@@ -10,8 +10,9 @@ from textual.widgets import Static
 from cogmeter.diagnosis import NO_CONCERN
 from cogmeter.render import formatting
 from cogmeter.render.charts.ticks import duration_scale, rate_scale
-from cogmeter_bot.cli.alerts import SEVERITY_COLOURS
+from cogmeter_bot.cli.alerts import NO_ALERTS, SEVERITY_COLOURS
 from cogmeter_bot.cli.output import BAD, DIM, GOOD, WARN
+from cogmeter_bot.cli.slow import NO_OPERATIONS
 from cogmeter_bot.cli.summary import attention_lines, ranking_heading
 from cogmeter_bot.cli.text import ms, one_line, share
 from cogmeter_bot.sources.base import complete_steps
@@ -58,8 +59,8 @@ class OverviewView(DashboardView[OverviewData]):
             yield TerminalChart("Latency", duration_scale, id="latency")
             yield TerminalChart("Operations/min", rate_scale, id="throughput")
         with Horizontal(classes="tables"):
-            yield Grid("Top services", stats_columns("service"), id="top")
-            yield Grid("Active alerts", alert_columns(), id="active")
+            yield Grid("Top services", stats_columns("service"), empty=NO_OPERATIONS, id="top")
+            yield Grid("Active alerts", alert_columns(), empty=NO_ALERTS, id="active")
 
     async def read(self, source: Source, time_range: Range) -> OverviewData:
         """Implement DashboardView.read."""
@@ -88,15 +89,23 @@ class OverviewView(DashboardView[OverviewData]):
         active.set_rows([alert_row(alert) for alert in alerts])
 
 
-def draw_latency(chart: TerminalChart, series: Series) -> None:
-    """Draw the percentiles over time."""
+def draw_latency(chart: TerminalChart, series: Series, name: str = "") -> None:
+    """Draw the percentiles over time; ``name`` is put into the title."""
     steps = complete_steps(series)
     lines = [
         Line("p99", _to_us(series.p99_response_time[:steps]), BAD),
         Line("p95", _to_us(series.p95_response_time[:steps]), WARN),
         Line("p50", _to_us(series.p50_response_time[:steps]), GOOD),
     ]
-    chart.draw(series.timestamps[:steps], lines)
+    chart.draw(series.timestamps[:steps], lines, name)
+
+
+def draw_error_rate(chart: TerminalChart, series: Series) -> None:
+    """Draw the share of operations that failed, over time."""
+    steps = complete_steps(series)
+    counts = zip(series.failures_per_minute[:steps], series.operations_per_minute[:steps], strict=True)
+    rates = [failed / operations if operations else None for failed, operations in counts]
+    chart.draw(series.timestamps[:steps], [Line("failed", rates, BAD)])
 
 
 def _to_us(values_ms: Sequence[float | None]) -> list[float | None]:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, ClassVar, Final
 from textual.widgets import Static
 
 from cogmeter_bot.cli.output import WARN, Column
-from cogmeter_bot.cli.running import is_long
+from cogmeter_bot.cli.running import NOTHING_RUNS, is_long
 from cogmeter_bot.cli.text import age, one_line
 from cogmeter_bot.errors import NotLiveError
 from cogmeter_bot.tui.grid import Grid, GridRow
@@ -36,7 +36,7 @@ class RunningView(DashboardView["RunningPage | NotLiveError"]):
             Column("service / operation", flexible=True),
             Column("waits in", flexible=True),
         ]
-        yield Grid("Running now", columns, id="running-operations")
+        yield Grid("Running now", columns, empty=NOTHING_RUNS, id="running-operations")
         yield Static(id="line", classes="details")
 
     async def read(self, source: Source, time_range: Range) -> RunningPage | NotLiveError:  # noqa: ARG002 - there is no range
@@ -50,6 +50,7 @@ class RunningView(DashboardView["RunningPage | NotLiveError"]):
         """Implement DashboardView.draw."""
         grid = self.query_one(Grid)
         if isinstance(data, NotLiveError):
+            grid.set_empty("")
             grid.set_rows([])
             self._show(one_line(str(data)))
             return
@@ -66,6 +67,7 @@ class RunningView(DashboardView["RunningPage | NotLiveError"]):
             for number, operation in enumerate(data.operations)
             if self.matches(operation.service, operation.operation, operation.line)
         ]
+        grid.set_empty(NOTHING_RUNS)
         grid.set_title(f"Running now ({data.total:,})")
         grid.set_rows(rows)
         self._show_line()
@@ -79,7 +81,7 @@ class RunningView(DashboardView["RunningPage | NotLiveError"]):
         if self._data is None or isinstance(self._data, NotLiveError):
             return
         line = "" if selected is None else self._data.operations[int(selected.key)].line
-        self._show(one_line(line, 1000) or ("Nothing runs now." if not self._data.operations else ""))
+        self._show(one_line(line, 1000))
 
     def _show(self, text: str) -> None:
         self.query_one("#line", Static).update(styled_text(self.app.theme_variables, text, wrap=True))

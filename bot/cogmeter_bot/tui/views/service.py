@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, ClassVar, NamedTuple
+from typing import TYPE_CHECKING, ClassVar, Final, NamedTuple
 
 from textual.containers import Horizontal
 from textual.widgets import Static
@@ -12,6 +12,7 @@ from cogmeter.render import formatting
 from cogmeter.render.charts.ticks import duration_scale
 from cogmeter.schemas.statistics import RankedStats
 from cogmeter_bot.cli.output import BAD, DIM, Column
+from cogmeter_bot.cli.slow import NO_OPERATIONS
 from cogmeter_bot.cli.text import ms, one_line, share, short_timestamp
 from cogmeter_bot.tui.chart import TerminalChart
 from cogmeter_bot.tui.grid import Grid, GridRow
@@ -27,6 +28,9 @@ if TYPE_CHECKING:
     from cogmeter.schemas.statistics import Series, ServiceAnswer
     from cogmeter_bot.cli.output import Cell
     from cogmeter_bot.sources.base import Source
+
+
+NO_FAILURES: Final = "No operation of this service failed in this period. The newest failures are listed here."
 
 
 class ServiceData(NamedTuple):
@@ -48,8 +52,8 @@ class ServiceView(DashboardView[ServiceData]):
         yield Static(id="service-figures", classes="line", markup=False)
         yield TerminalChart("Latency", duration_scale, id="service-latency", classes="charts")
         with Horizontal(classes="tables"):
-            yield Grid("Operations", stats_columns("operation"), id="operations")
-            yield Grid("Recent errors", _error_columns(), id="recent-errors")
+            yield Grid("Operations", stats_columns("operation"), empty=NO_OPERATIONS, id="operations")
+            yield Grid("Recent errors", _error_columns(), empty=NO_FAILURES, id="recent-errors")
 
     def select(self, service: str) -> None:
         """Show this service or command from the next refresh on; clear the data of another one."""

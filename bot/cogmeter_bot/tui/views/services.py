@@ -1,16 +1,22 @@
-"""The view of all commands and services in a table that can be sorted."""
+"""The view of all commands and services in a table that can be sorted, on a tall screen with charts of the selected."""
 
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING, ClassVar, Final
+from typing import TYPE_CHECKING, ClassVar, Final, NamedTuple
 
 from textual.binding import Binding
+from textual.containers import Horizontal
 
+from cogmeter.render.charts.ticks import duration_scale, share_scale
 from cogmeter.schemas.statistics import RankedStats
+from cogmeter_bot.cli.slow import NO_OPERATIONS
 from cogmeter_bot.cli.summary import ranking_heading
+from cogmeter_bot.cli.text import one_line
+from cogmeter_bot.tui.chart import TerminalChart
 from cogmeter_bot.tui.grid import Grid
 from cogmeter_bot.tui.views.base import DashboardView, stats_columns, stats_row
+from cogmeter_bot.tui.views.overview import draw_error_rate, draw_latency
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -19,7 +25,7 @@ if TYPE_CHECKING:
 
     from cogmeter.query.records import Range
     from cogmeter.schemas.base import Stats
-    from cogmeter.schemas.statistics import Dashboard
+    from cogmeter.schemas.statistics import Dashboard, Series
     from cogmeter_bot.sources.base import Source
 
 # For each column the sort key, and whether the largest value comes first.
@@ -36,7 +42,15 @@ ORDERS: Final[tuple[tuple[Callable[[str, Stats], float | str], bool], ...]] = (
 )
 
 
-class ServicesView(DashboardView["Dashboard"]):
+class ServicesData(NamedTuple):
+    """All services, and the series of the selected one where its charts are shown."""
+
+    dashboard: Dashboard
+    selected: str | None
+    series: Series | None
+
+
+class ServicesView(DashboardView[ServicesData]):
     """The table of all commands and services, including background services."""
 
     NAME: ClassVar[str] = "Services"
@@ -48,15 +62,40 @@ class ServicesView(DashboardView["Dashboard"]):
     _reversed = False
 
     def compose(self) -> ComposeResult:
-        """Yield the table."""
-        yield Grid("Services", stats_columns("service"), id="all-services")
+        """Yield the table, and the charts of the selected service."""
+        yield Grid("Services", stats_columns("service"), empty=NO_OPERATIONS, id="all-services")
+        with Horizontal(id="services-charts"):
+            yield TerminalChart("Latency", duration_scale, id="service-times")
+            yield TerminalChart("Error rate", share_scale, id="service-errors")
 
-    async def read(self, source: Source, time_range: Range) -> Dashboard:
+    async def read(self, source: Source, time_range: Range) -> ServicesData:
         """Implement DashboardView.read."""
-        return await source.dashboard(time_range, None)
+        dashboard = await source.dashboard(time_range, None)
+        selected = self._selected or (dashboard.ranking[0].name if dashboard.ranking else None)
+        series = None
+        if selected is not None and self.query_one("#services-charts").display:
+            series = await source.series(selected, time_range, trim=True)
+        return ServicesData(dashboard, selected, series)
 
-    def draw(self, data: Dashboard) -> None:
+    def draw(self, data: ServicesData) -> None:
         """Implement DashboardView.draw."""
+        self._draw_table(data.dashboard)
+        if data.series is not None:
+            draw_latency(self.query_one("#service-times", TerminalChart), data.series, one_line(data.selected))
+            draw_error_rate(self.query_one("#service-errors", TerminalChart), data.series)
+
+    def on_data_table_row_highlighted(self) -> None:
+        """Read the charts of the selected service, if they are not shown yet."""
+        data = self._data
+        if data is not None and data.series is not None and self._selected not in {None, data.selected}:
+            self.app.action_refresh_now()  # type: ignore[attr-defined]  # the application is a DashboardApp
+
+    @property
+    def _selected(self) -> str | None:
+        row = self.query_one(Grid).selected
+        return None if row is None else row.service
+
+    def _draw_table(self, data: Dashboard) -> None:
         sort_key, largest_first = ORDERS[self._column]
         descending = largest_first is not self._reversed
         background = [RankedStats(name, name, "", stats) for name, stats in data.background.items()]
