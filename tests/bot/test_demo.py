@@ -1,5 +1,6 @@
 """The demo as a visitor meets it: started by its command, used in a browser, ended by Ctrl+C."""
 
+import json
 import os
 import re
 import shutil
@@ -219,6 +220,17 @@ def test_the_running_demo_serves_its_metrics_on_the_printed_port(start):
             [promtool, "check", "metrics"], input=text, capture_output=True, text=True, check=False
         )
         assert (checked.returncode, checked.stderr) == (0, "")
+
+
+def test_every_part_of_the_bot_is_watched_without_a_warning(start):
+    """The simulator's own gaps are no findings for a visitor."""
+    demo = start("demo", "--history-days", "0.1")
+    with urllib.request.urlopen(f"{demo.dashboard()}/health/performance", timeout=30) as answer:
+        checks = json.load(answer)["checks"]
+    demo.url()
+    assert checks["hooks"]["status"] == "healthy"
+    assert "Cannot watch" not in demo.output
+    assert [line for line in demo.lines if "WARNING" in line and "[ALERT]" not in line] == []
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="no signals to send there")

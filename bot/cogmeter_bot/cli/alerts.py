@@ -70,12 +70,12 @@ def _page(alerts: list[AlertAnswer], title: str, empty: str, *, hidden: int) -> 
     if not alerts:
         return OutputPage(title, [empty])
     columns = [
-        Column("#", right=True, hides=1),
-        Column("state", hides=2),
+        Column("#", right=True, hides=2),
+        Column("state"),
         Column("severity", hides=3),
-        Column(f"since ({zone_label()})"),
+        Column(f"since ({zone_label()})", hides=1),
         Column("service", flexible=True),
-        Column("message", flexible=True, least=30, wraps=True),
+        Column("message", flexible=True, least=24, wraps=True),
     ]
     rows = [
         (

@@ -219,7 +219,7 @@ async def test_an_answer_that_breaks_off_leaves_no_file(cogmeter, tmp_path):
         answers = [
             (await asyncio.to_thread(cogmeter, *one, "--url", site.name.replace("://", "://me:secret@") + path), said)
             for *one, path, said in (
-                ("export", "-o", "x.json", "", "does not answer ("),
+                ("export", "-o", "x.json", "", "does not answer: "),
                 ("export", "-o", "x.json", "/portal", "/api/performance/export did not return a cogmeter response"),
                 ("summary", "", "did not return a cogmeter response"),
                 ("alerts", "", "is not a cogmeter API"),

@@ -36,7 +36,7 @@ def test_the_help_starts_without_discord_or_numpy(cogmeter):
     assert cogmeter(program=("-c", script))[1] == "[]\n"
 
 
-READING = ("summary", "stats knowledge-graph", "alerts", "errors", "slow", "doctor", "export")
+READING = ("summary", "stats knowledge-graph", "alerts", "errors", "slow", "doctor", "export -o x.json")
 
 
 def test_reading_a_database_starts_without_discord_and_the_web_libraries(cogmeter, seed, some):

@@ -227,7 +227,7 @@ def test_an_interrupted_export_leaves_no_half_file(environment, large, tmp_path,
 
 def test_a_reader_that_goes_away_ends_the_export_without_a_word(environment, large, tmp_path):
     process = subprocess.Popen(
-        [sys.executable, "-m", "cogmeter_bot", "export", "-o", "-", "--format", "csv"],
+        [sys.executable, "-m", "cogmeter_bot", "export", "--format", "csv"],
         cwd=tmp_path,
         env=environment,
         stdout=subprocess.PIPE,

@@ -131,11 +131,11 @@ def two(at):
     ]
 
 
-def test_export_of_everything_as_json(cogmeter, seed, two, tmp_path):
+def test_export_of_everything_as_json(terminal, seed, two, tmp_path):
     seed(two)
-    code, out, err = cogmeter("export")
-    assert (code, out) == (0, "")
-    assert err.startswith("Wrote performance-export.json (3 operations, ")
+    said, code = terminal("export")
+    assert code == 0
+    assert "Wrote performance-export.json (3 operations, " in said
     document = json.loads((tmp_path / "performance-export.json").read_text())
     assert document["metrics"]["totalOperations"] == 3
     assert list(document["metrics"]["services"]) == ["context-memory", "core-intelligence", "sentiment-analysis"]
@@ -151,9 +151,9 @@ def test_an_export_of_a_time_range_contains_both_days(cogmeter, seed, two):
     assert document["metrics"]["totalOperations"] == 2
 
 
-def test_export_as_csv_and_prometheus(cogmeter, seed, two, tmp_path):
+def test_export_as_csv_and_prometheus(terminal, seed, two, tmp_path):
     seed(two)
-    assert cogmeter("export", "--format=csv")[0] == 0
+    assert terminal("export", "--format=csv")[1] == 0
     assert (
         (tmp_path / "performance-export.csv")
         .read_text()
@@ -163,9 +163,17 @@ def test_export_as_csv_and_prometheus(cogmeter, seed, two, tmp_path):
             '2025-08-17T10:00:01Z,context-memory,retrieve,234,false,"timeout"\n'
         )
     )
-    assert cogmeter("export", "--format=prometheus")[0] == 0
+    assert terminal("export", "--format=prometheus")[1] == 0
     text = (tmp_path / "performance-export.prom").read_text()
     assert 'chatterbot_operations_total{service="sentiment-analysis"} 1\n' in text
+
+
+def test_an_export_into_a_pipe_needs_no_option(cogmeter, seed, two, tmp_path):
+    seed(two)
+    code, out, err = cogmeter("export", "--format=csv")
+    assert (code, err) == (0, "")
+    assert out.startswith("timestamp,service,operation,duration,success,error\n2025-08-17T10:00:00Z,")
+    assert not list(tmp_path.glob("performance-export*"))
 
 
 def test_export_of_services(cogmeter, seed, two):

@@ -192,6 +192,22 @@ def test_an_interrupted_init_leaves_the_file_as_it_was(cogmeter, tmp_path):
     assert (tmp_path / ".env").read_text() == "precious"
 
 
+def test_config_and_doctor_list_what_was_changed_in_chat(cogmeter, seed, some, now_us):
+    async def change(store):
+        await store.alerting.override(
+            {"setting:digest": "weekly", "setting:alert_channel_id": "42"}, now_us=now_us, actor="ada"
+        )
+
+    seed(some, work=change)
+    found = {one["name"]: one for one in json.loads(cogmeter("config", "--changed", "--json")[1])}
+    assert found == {
+        "PERFORMANCE_ALERT_CHANNEL_ID": {"name": "PERFORMANCE_ALERT_CHANNEL_ID", "value": "42", "origin": "chat"},
+        "PERFORMANCE_DIGEST": {"name": "PERFORMANCE_DIGEST", "value": "weekly", "origin": "chat"},
+    }
+    line = "[ok] settings: 2 changed in chat: PERFORMANCE_ALERT_CHANNEL_ID=42, PERFORMANCE_DIGEST=weekly\n"
+    assert line in cogmeter("doctor")[1]
+
+
 def test_config_shows_every_setting_and_no_secret(cogmeter, tmp_path):
     secrets = {
         "DISCORD_TOKEN": "secret-1",

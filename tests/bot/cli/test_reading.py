@@ -235,6 +235,13 @@ def test_a_terminal_gets_tables_that_fit_from_60_columns_on(terminal, alarmed, c
     assert re.search(r" 100 +75%|100 +", ESCAPES.sub("", terminal("summary", columns=columns)[0]))
 
 
+def test_date_and_message_stay_at_80_columns_and_the_zone_is_stated(terminal, alarmed):
+    head = ESCAPES.sub("", terminal("alerts", "--tz", "Asia/Kolkata")[0]).splitlines()[2].split()
+    assert head == ["#", "state", "since", "(IST)", "service", "message"]
+    head = ESCAPES.sub("", terminal("slow", TZ="Europe/Berlin")[0]).splitlines()[2].split()
+    assert head[:3] == ["duration", "ended", "(CET/CEST)"]
+
+
 @pytest.mark.parametrize("columns", [60, 100])
 def test_an_alert_is_whole_on_a_narrow_terminal_too(terminal, alarmed, columns):
     said = " ".join(ESCAPES.sub("", terminal("alerts", columns=columns)[0]).split())

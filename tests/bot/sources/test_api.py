@@ -63,7 +63,8 @@ async def dripping(start, drop=b" ", *, pause_s=0.01):
 async def test_a_response_that_drips_is_cut_off(start):
     async with dripping(start, b"x") as source:
         with pytest.raises(
-            NoDataError, match=r"does not answer \(no complete response within 0.3 s\). Check the address"
+            NoDataError,
+            match=r"does not answer: no connection or no complete response within 0.3 s\. Check the address",
         ):
             await source.dashboard(SPAN, None)
 

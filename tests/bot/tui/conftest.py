@@ -14,6 +14,7 @@ from cogmeter_bot.sources.database import DatabaseSource
 from cogmeter_bot.sources.factory import ReconnectingSource
 from cogmeter_bot.tui.app import DashboardApp
 from cogmeter_bot.tui.chrome import range_choices
+from cogmeter_bot.zones import use_zone
 from cogmeter_storage import open_store
 from cogmeter_storage.alerting import AlertState, Step
 from cogmeter_storage.model import Outcome
@@ -119,6 +120,7 @@ def dashboard():
     """Makes the application for a database."""
 
     def make(path, *, interval_s=3600.0, since=None):
+        use_zone("UTC")
         settings = load_settings()
         source = ReconnectingSource(lambda: DatabaseSource.open(settings, f"sqlite:///{path}"), path)
         choices, selected = range_choices(since, None, None)

@@ -228,6 +228,29 @@ async def test_services_sort_by_key_and_by_mouse_and_keep_what_is_chosen(dashboa
         assert table.selected.key == chosen
 
 
+async def test_a_tall_screen_charts_the_selected_service_and_a_small_one_only_lists(dashboard, database):
+    app = dashboard(database)
+    async with opened(app, (160, 50)) as pilot:
+        await pilot.press("2")
+        charts = app.query_one("#services-charts")
+        await until(pilot, lambda: "Latency of core-intelligence" in shown(app) and "Error rate" in shown(app))
+        await pilot.press("down")
+        second = grid(app, "all-services").selected.service
+        await until(pilot, lambda: f"Latency of {second}" in shown(app))
+        await pilot.resize_terminal(80, 24)
+        await until(pilot, lambda: not charts.display)
+
+
+async def test_an_empty_table_says_what_would_fill_it(dashboard, young):
+    app = dashboard(young)
+    async with opened(app) as pilot:
+        await until(pilot, lambda: "No alert is active." in shown(app))
+        await pilot.press("5")
+        await until(pilot, lambda: "An alert moves here when its metric has recovered." in shown(app))
+        await pilot.press("4")
+        await until(pilot, lambda: "No errors in this period." in shown(app))
+
+
 async def test_the_filter_narrows_while_it_is_typed_and_escape_drops_it(dashboard, database):
     app = dashboard(database)
     async with opened(app) as pilot:
