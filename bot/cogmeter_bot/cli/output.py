@@ -219,23 +219,26 @@ def fit_columns(
         if not columns[least_important].hides:
             break
         visible.remove(least_important)
-    flexible = [columns[index].flexible for index in visible]
-    return visible, fit_widths([natural[index] for index in visible], flexible, width - gap * len(visible))
+    widths = [needed[index] for index in visible]
+    if sum(widths) + gap * len(visible) > width:  # no other column can be hidden
+        widths = [
+            min(needed[index], MIN_COLUMN_WIDTH) if columns[index].flexible else needed[index] for index in visible
+        ]
+    return visible, _shared([natural[index] for index in visible], widths, width - gap * len(visible))
 
 
-def fit_widths(natural: Sequence[int], flexible: Sequence[bool], width: int) -> list[int]:
-    """Return the width of each column of a table that has ``width`` columns of the terminal.
+def _shared(natural: Sequence[int], least: Sequence[int], width: int) -> list[int]:
+    """Return the widths of columns that share ``width`` equally, from their least widths up to their natural ones.
 
-    Inflexible columns are never cut: a number or a time without its end would be wrong. The flexible columns share
-    the remaining width equally, and a column that needs less leaves the rest to the others.
+    A column that needs less leaves the rest to the others. An inflexible column has its natural width from the start:
+    a number or a time without its end would be wrong.
     """
-    widths = list(natural)
-    remaining = width - sum(size for size, is_flexible in zip(natural, flexible, strict=True) if not is_flexible)
-    waiting = sorted((index for index, is_flexible in enumerate(flexible) if is_flexible), key=natural.__getitem__)
-    while waiting:
-        index = waiting.pop(0)
-        widths[index] = max(min(natural[index], remaining // (len(waiting) + 1)), MIN_COLUMN_WIDTH)
-        remaining -= widths[index]
+    widths, remaining = list(least), width - sum(least)
+    waiting = sorted(range(len(widths)), key=lambda index: natural[index] - widths[index])
+    for position, index in enumerate(waiting):
+        extra = max(min(natural[index] - widths[index], remaining // (len(waiting) - position)), 0)
+        widths[index] += extra
+        remaining -= extra
     return widths
 
 

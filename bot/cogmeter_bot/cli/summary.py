@@ -231,7 +231,7 @@ def stats_table(rows: Sequence[RankedStats], limits: Limits, title: str, *, kind
     from cogmeter_bot.sources.diagnosis import judge_stats
 
     columns = [
-        Column(kind, flexible=True),
+        Column(kind, flexible=True, least=18),
         Column("ops", right=True),
         Column("success", right=True),
         Column("average", right=True),

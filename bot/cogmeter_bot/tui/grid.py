@@ -56,7 +56,7 @@ class Grid(DataTable[Any]):
         self._empty = empty
         self._rows: Sequence[GridRow] = ()
         self._displayed: object = None
-        self.visible: list[int] = []  # the indexes of the columns that fit
+        self.shown_columns: list[int] = []  # the indexes of the columns that fit
         self._filled = False  # rows were set, so an empty table is known to be empty
         self.set_title(title)
 
@@ -141,11 +141,11 @@ class Grid(DataTable[Any]):
             return
         self.header_height = 1
         cells = [row.cells for row in self._rows]
-        self.visible, widths = fit_columns(self._columns, cells, width, gap=2 * PADDING)
-        for index, column_width in zip(self.visible, widths, strict=True):
+        self.shown_columns, widths = fit_columns(self._columns, cells, width, gap=2 * PADDING)
+        for index, column_width in zip(self.shown_columns, widths, strict=True):
             self.add_column(self._cell(self._columns[index].title, index), width=column_width, key=str(index))
         for row in self._rows:
-            self.add_row(*(self._cell(row.cells[index], index) for index in self.visible), key=row.key)
+            self.add_row(*(self._cell(row.cells[index], index) for index in self.shown_columns), key=row.key)
         keys = [row.key for row in self._rows]
         # Never -1: the heading would look selected.
         cursor = keys.index(selected) if selected in keys else max(min(cursor_row, len(keys) - 1), 0)

@@ -20,7 +20,8 @@ async def asked(home, command, **options):
 
 async def viewed(home, **options):
     """All pages of the list."""
-    message = await asked(home, "view", **options)
+    await asked(home, "view", **options)
+    message = home.channel.last_message
     pages = [message.embeds[0].description]
     while (button := next_button(message)) is not None and not button.disabled:
         await home.owner.click(message, label="Next")

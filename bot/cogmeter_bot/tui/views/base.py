@@ -77,7 +77,7 @@ class DashboardView(Vertical, Generic[D]):
 def stats_columns(kind: str) -> list[Column]:
     """Return the columns of a table of services, operations or commands."""
     return [
-        Column(kind, flexible=True),
+        Column(kind, flexible=True, least=18),
         Column("ops", right=True),
         Column("success", right=True),
         Column("average", right=True),
@@ -116,7 +116,7 @@ def alert_columns() -> list[Column]:
         Column("state", hides=3),
         Column("since", hides=1),
         Column("service", flexible=True),
-        Column("message", flexible=True, least=30),
+        Column("message", flexible=True, least=40),
     ]
 
 

@@ -123,11 +123,11 @@ def _columns() -> list[Column]:
     return [
         Column("count", right=True),
         Column("first", hides=4),
-        Column("last", hides=1),
+        Column("last"),
         Column("kind", hides=2),
         Column("state", hides=3),
-        Column("service / operation", flexible=True),
-        Column("error", flexible=True, least=30),
+        Column("service / operation", flexible=True, hides=1),
+        Column("error", flexible=True, least=44),
     ]
 
 

@@ -113,7 +113,7 @@ class ServicesView(DashboardView[ServicesData]):
 
     def action_sort(self) -> None:
         """Sort by the next visible column."""
-        visible = self.query_one(Grid).visible
+        visible = self.query_one(Grid).shown_columns
         self._sort_by(next((column for column in visible if column > self._column), visible[0]))
 
     def action_reverse(self) -> None:
