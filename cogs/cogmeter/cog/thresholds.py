@@ -182,7 +182,7 @@ async def _audit(responder: Responder) -> CommandAnswer:
     async def page(number: int) -> tuple[discord.Embed, bool]:
         entries = await responder.monitor.store.alerting.audit(limit=PAGE + 1, offset=number * PAGE)
         more = len(entries) > PAGE
-        named = partial(named_value, responder.monitor.bot)
+        named = partial(named_value, responder.monitor)
         return audit_embed(entries[:PAGE], page=number, more=more, named=named), more
 
     return await Pages.answer(responder, page)

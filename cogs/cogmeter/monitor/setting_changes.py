@@ -15,8 +15,6 @@ from cogmeter.settings import Settings, SettingsError, checked_setting, env_name
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Collection, Iterator, Mapping
 
-    import discord
-
     from cogmeter.monitor.monitor import Monitor
     from cogmeter_storage.alerting import AuditEntry
 
@@ -96,9 +94,8 @@ class SettingChanges:
 
     def findings(self) -> list[Finding]:
         """Return the doctor's finding about changed settings; none if there are none."""
-        bot, group = self._monitor.bot, self._monitor.settings.command_group
-        changed = {field: named_value(bot, field, value) for field, value in self.changed.items()}
-        return list(changes_findings(changed, self.left_out, group=group))
+        changed = {field: named_value(self._monitor, field, value) for field, value in self.changed.items()}
+        return list(changes_findings(changed, self.left_out, group=self._monitor.settings.command_group))
 
     async def _apply(self) -> None:
         before = self._monitor.settings
@@ -127,12 +124,12 @@ def changes_findings(changed: Mapping[str, str], left_out: Mapping[str, str], *,
     yield Finding("settings", not left_out, text, f"Reset them with /{group} setup", listed=True)
 
 
-def named_value(bot: discord.Client, field: str, value: str) -> str:
+def named_value(monitor: Monitor, field: str, value: str) -> str:
     """Return a setting's value with the names of its channels or roles, as far as they are known: ``#ops (123)``."""
     if field in CHANNELS:
-        return _named(value, "#", bot.get_channel)
+        return _named(value, "#", monitor.bot.get_channel)
     if field in ROLES:
-        roles = {role.id: role for guild in bot.guilds for role in guild.roles}
+        roles = {role.id: role for guild in monitor.bot.guilds for role in guild.roles}
         return _named(value, "@", roles.get)
     return value
 
