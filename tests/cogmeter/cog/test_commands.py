@@ -54,7 +54,9 @@ async def test_switched_off_charts_are_missing_and_only_the_doctor_says_so(move_
             assert fields(message)["Success Rate"]
             assert message.attachments == []
             assert "chart" not in str(message.embeds[0].to_dict()).lower()
-        doctor = (await home.owner.slash(home.channel, "perf doctor")).response.embeds[0].description
+        await home.owner.slash(home.channel, "perf doctor")
+        await home.owner.click(home.channel.last_message, label="Show all checks")
+        doctor = home.channel.last_message.embeds[0].description
         assert "✓ **charts**: off: PERFORMANCE\\_CHARTS=false" in doctor
         assert home.monitor.charts.state == "not running, 0 charts drawn"
 

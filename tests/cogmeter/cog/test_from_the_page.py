@@ -113,5 +113,5 @@ async def test_a_threshold_changed_on_the_page_is_in_effect_in_discord(at_home, 
         await asyncio.to_thread(change)
         answer = await home.owner.slash(home.channel, "perf thresholds view")
         audit = await home.owner.slash(home.channel, "perf thresholds audit")
-    assert "9% (changed by dashboard" in answer.response.embeds[0].description
+    assert "**9%** (changed by dashboard" in answer.response.embeds[0].description
     assert "dashboard" in audit.response.embeds[0].description
