@@ -20,7 +20,7 @@ from cogmeter_bot.cli.text import one_line
 from cogmeter_bot.errors import SourceError
 from cogmeter_bot.tui.chrome import HelpScreen, RangePicker, StatusLine, ViewTab, ViewTabs
 from cogmeter_bot.tui.views.alerts import AlertsView
-from cogmeter_bot.tui.views.base import DashboardView
+from cogmeter_bot.tui.views.base import TALL, DashboardView
 from cogmeter_bot.tui.views.errors import ErrorsView
 from cogmeter_bot.tui.views.overview import OverviewView
 from cogmeter_bot.tui.views.running import RunningView
@@ -46,7 +46,6 @@ VIEWS: Final[tuple[type[DashboardView[Any]], ...]] = (
     AlertsView,
     RunningView,
 )
-TALL: Final = 40  # rows from which views show more: charts in Services, long details
 THEMES: Final = {"dark": "textual-dark", "light": "textual-light"}
 
 

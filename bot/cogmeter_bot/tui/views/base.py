@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, Final, Generic, TypeVar
 
 from textual.containers import Vertical
 
@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from cogmeter_bot.sources.base import Source
 
 D = TypeVar("D")
+
+TALL: Final = 40  # rows of a screen from which views show more: charts in Services, whole messages
 
 
 class DashboardView(Vertical, Generic[D]):

@@ -19,7 +19,7 @@ from cogmeter_bot.sources.base import complete_steps
 from cogmeter_bot.tui.chart import Line, TerminalChart
 from cogmeter_bot.tui.grid import Grid
 from cogmeter_bot.tui.styles import styled_text
-from cogmeter_bot.tui.views.base import DashboardView, alert_columns, alert_row, stats_columns, stats_row
+from cogmeter_bot.tui.views.base import TALL, DashboardView, alert_columns, alert_row, stats_columns, stats_row
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -71,7 +71,8 @@ class OverviewView(DashboardView[OverviewData]):
     def draw(self, data: OverviewData) -> None:
         """Implement DashboardView.draw."""
         colours = self.app.theme_variables
-        self.query_one("#attention", Static).update(styled_text(colours, *_attention(data.dashboard.attention)))
+        attention, whole = _attention(data.dashboard.attention), self.app.size.height >= TALL
+        self.query_one("#attention", Static).update(styled_text(colours, *attention, wrap=whole))
         health = _health(data.diagnosis, data.dashboard.attention, HEALTH_ROWS * (self.size.width - WRAP_LOSS))
         self.query_one("#health", Static).update(styled_text(colours, *health, wrap=True))
         self.query_one("#figures", Static).update(styled_text(colours, *_figures(data.dashboard)))
