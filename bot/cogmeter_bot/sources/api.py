@@ -251,7 +251,7 @@ class ApiSource:
                     raise await self._error(response)
                 yield response
         except (aiohttp.ClientError, TimeoutError, OSError, ValueError) as error:
-            reason, fix = _reason(error, url)
+            reason, fix = _reason(error, URL(self._url))
             raise NoDataError(f"{self.name} does not answer: {reason}. {fix}") from error
 
     async def _error(self, response: aiohttp.ClientResponse) -> Exception:

@@ -277,7 +277,7 @@ async def test_rules_services_and_operations_are_completed(move_in):
         assert await completed("operation", "", service="lexicon") == ["query"]
 
 
-async def test_the_audit_names_channels_and_roles_beside_their_ids(move_in):
+async def test_the_audit_names_channels_and_roles_next_to_their_ids(move_in):
     async with move_in() as home:
         ops = f"#{home.bot.get_channel(home.channel.id).name} ({home.channel.id})"
         change = home.monitor.setting_changes.change
