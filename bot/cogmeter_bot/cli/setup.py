@@ -169,9 +169,9 @@ def _changed_in_chat(settings: Settings, database: Path | None) -> tuple[Mapping
         finally:
             await store.close()
 
-    if database is None and not sqlite_path(url).exists():
-        return {}, ""
     try:
+        if database is None and not sqlite_path(url).exists():
+            return {}, ""
         return asyncio.run(read()), ""
     except StorageError as error:
         return {}, f"Settings that were changed in chat are not shown: {error}"

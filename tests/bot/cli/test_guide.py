@@ -202,7 +202,7 @@ def block(language, holding):
 def test_the_guides_pandas_example_with_its_line_more_runs_on_our_file(cogmeter, seed, two, tmp_path, needed):
     needed(importlib.util.find_spec("pandas"), "pandas")
     seed(two)
-    cogmeter("export")
+    cogmeter("export", "-o", "performance-export.json")
     done = subprocess.run(
         [sys.executable, "-c", block("python", "pandas")],
         cwd=tmp_path,
@@ -217,7 +217,7 @@ def test_the_guides_pandas_example_with_its_line_more_runs_on_our_file(cogmeter,
 
 def test_the_guides_sql_example_runs_on_our_file(cogmeter, seed, two, tmp_path):
     seed([*two, ("context-memory", "retrieve", two[1][2] + 1, 236_000, 0, None, None)])
-    cogmeter("export", "--format", "csv")
+    cogmeter("export", "-o", "performance-export.csv")
     with (tmp_path / "performance-export.csv").open(newline="") as file:
         rows = list(csv.reader(file))[1:]
     text = block("sql", "CREATE TABLE")
