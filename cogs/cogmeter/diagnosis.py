@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable
 
 
 DOWN_DAY_US: Final = 3_600_000_000  # a day with this much downtime is shown as down, with less as degraded
@@ -86,15 +86,24 @@ class Concern:
     next_step: str  # an imperative without a full stop
     subject: tuple[str, str] | None  # service and operation ("": the service as a whole); None: the bot as a whole
     target: str  # what shows more: errors, error:12, stats, alerts, running, doctor, report or cost
+    alert: str = ""  # uid of the active alert that it is about
 
 
 NO_CONCERN = "Nothing needs attention"
 _OF_SEVERITY = {"info": Status.HEALTHY, "warning": Status.DEGRADED, "critical": Status.UNHEALTHY}
 
 
-def verdict(concerns: Sequence[Concern]) -> Status:
-    """Return the status that follows from what needs attention: healthy without any, or with information only."""
-    return worst([Status.HEALTHY, *(_OF_SEVERITY.get(concern.severity, Status.DEGRADED) for concern in concerns)])
+def status_of(severity: str) -> Status:
+    """Return the status that an alert or finding of this severity means: healthy for information."""
+    return _OF_SEVERITY.get(severity, Status.DEGRADED)
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """The state of the bot now: the worst of its active alerts, its services and its components."""
+
+    status: Status
+    text: str  # "2 active alerts (1 critical); 1 of 5 services unhealthy; 8 of 9 checks pass"
 
 
 class PublicState(enum.StrEnum):

@@ -26,6 +26,7 @@ class AlertState(enum.StrEnum):
 
 
 ACTIVE = tuple(state for state in AlertState if state.active)
+SENT = frozenset({AlertState.FIRING, AlertState.ACKNOWLEDGED})  # active, and sent to the targets
 SETTING_PREFIX = "setting:"  # of an override's key that names a setting and not a threshold
 
 
@@ -43,7 +44,7 @@ class Alert:
     operation: str  # empty: the service as a whole
     state: AlertState
     severity: str  # info, warning, critical
-    message: str  # of the newest measurement
+    message: str  # of the newest measurement; may end with its counts
     threshold: float
     current: float
     worst: float

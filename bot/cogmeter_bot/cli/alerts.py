@@ -73,7 +73,7 @@ def _page(alerts: list[AlertAnswer], title: str, empty: str, *, hidden: int) -> 
         Column("#", right=True, hides=2),
         Column("state"),
         Column("severity", hides=3),
-        Column(f"since ({zone_label()})", hides=1),
+        Column(f"began ({zone_label()})", hides=1),
         Column("service", flexible=True),
         Column("message", flexible=True, least=24, wraps=True),
     ]
@@ -100,8 +100,12 @@ def _links(alerts: list[AlertAnswer], settings: Settings) -> list[str]:
 
 
 def alert_text(alert: AlertAnswer, limit: int | None = None) -> str:
-    """Return the message of an alert on one line; of a resolved one, its worst value instead of the last one."""
-    from cogmeter.render.rule_text import extreme
+    """Return the message of an alert and its counts on one line; of a resolved one, its worst value and duration."""
+    from cogmeter.alerts.model import with_counts
+    from cogmeter.render.rule_text import message_text, past_text
 
-    past = extreme(alert.type, alert.worst, alert.threshold) if alert.state == "resolved" else None
-    return one_line(f"{past[0]} ({past[1]})" if past else alert.message, limit)
+    if alert.resolved_at is not None:
+        lasted_us = round((alert.resolved_at - alert.started_at).total_seconds() * 1e6)
+        return one_line(past_text(alert.type, alert.message, alert.worst, alert.threshold, lasted_us), limit)
+    message = with_counts(alert.message, alert.failed_operations or 0, alert.operations or 0)
+    return one_line(message_text(alert.type, message), limit)

@@ -9,11 +9,12 @@ import click
 
 from cogmeter_bot.cli.exits import Failure, reporting_errors
 from cogmeter_bot.cli.options import Finite, ReadingOptions, health_options, reading_options
-from cogmeter_bot.cli.output import BAD, GOOD, LabelledValue, OutputPage, show, show_json
+from cogmeter_bot.cli.output import BAD, GOOD, LabelledValue, Listing, OutputPage, show, show_json
 from cogmeter_bot.cli.text import echo, one_line
 from cogmeter_bot.errors import FAILED
 
 if TYPE_CHECKING:
+    from cogmeter_bot.cli.output import Block
     from cogmeter_bot.sources.base import Source
     from cogmeter_bot.sources.diagnosis import Diagnosis, FindingAnswer
     from cogmeter_storage import Store
@@ -26,7 +27,8 @@ def doctor(options: ReadingOptions) -> None:
 
     The checks cover the database (size, damage, removal of old data, free disk space), the clock and the age of the
     newest record. They also cover the gateway connection, active alerts, pending deliveries and failing services. With
-    --url, the bot reports its own checks. Services are checked over the last hour, or the given range.
+    --url, the bot reports its own checks. The result is about now: services are judged over the alert window. Services
+    that exceeded a threshold within the last hour, or the given range, are listed apart.
 
     --check: a check fails.
     """
@@ -41,7 +43,10 @@ def doctor(options: ReadingOptions) -> None:
 
 def _page(diagnosis: Diagnosis) -> OutputPage:
     result = LabelledValue("Result", diagnosis.result, GOOD if diagnosis.healthy else BAD)
-    return OutputPage(f"Doctor ({one_line(diagnosis.source)})", [result, *map(_line, diagnosis.findings)])
+    blocks: list[Block] = [result, *map(_line, diagnosis.findings)]
+    if diagnosis.past:
+        blocks.append(Listing("Earlier", [f"- {one_line(line)}" for line in diagnosis.past]))
+    return OutputPage(f"Doctor ({one_line(diagnosis.source)})", blocks)
 
 
 def _line(finding: FindingAnswer) -> LabelledValue:

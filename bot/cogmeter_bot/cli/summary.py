@@ -159,7 +159,9 @@ def ranking_heading(dashboard: Dashboard) -> str:
 
 def alert_lines(alerts: list[AlertAnswer]) -> list[str]:
     """Return one line for each alert."""
-    return [f"- {alert.severity}: {one_line(alert.service)}: {one_line(alert.message)}" for alert in alerts]
+    from cogmeter_bot.cli.alerts import alert_text
+
+    return [f"- {alert.severity}: {one_line(alert.service)}: {alert_text(alert)}" for alert in alerts]
 
 
 @click.command()

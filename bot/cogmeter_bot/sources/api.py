@@ -16,18 +16,19 @@ from pydantic import BaseModel, ValidationError
 from yarl import URL
 
 from cogmeter.alerts.thresholds.limits import Limits
+from cogmeter.diagnosis import Verdict
 from cogmeter.exporters.table import exporter
 from cogmeter.redaction import quoted, shown
 from cogmeter.schemas.alerts import AlertPage, Thresholds
 from cogmeter.schemas.errors import ErrorGroupDetail, ErrorGroupPage, Errors
-from cogmeter.schemas.health import HealthAnswer, ServicesHealthAnswer
+from cogmeter.schemas.health import HealthAnswer, ServicesHealthAnswer, VerdictAnswer
 from cogmeter.schemas.operations import OperationPage, RunningPage, Slowest
 from cogmeter.schemas.statistics import Dashboard, Series, ServiceAnswer
 from cogmeter.schemas.usage import UsageAnswer
 from cogmeter.times import iso
 from cogmeter_bot.errors import NoDataError, RequestError
 from cogmeter_bot.sources.base import ExportStream
-from cogmeter_bot.sources.diagnosis import Diagnosis, alerts_finding, health_findings
+from cogmeter_bot.sources.diagnosis import PASSING, Diagnosis, alerts_finding, health_findings, past_lines
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Collection, Mapping
@@ -188,14 +189,18 @@ class ApiSource:
         bot = await self._get(HealthAnswer, "/health", {})
         monitor = await self._get(HealthAnswer, "/health/performance", {})
         service_health = await self._get(ServicesHealthAnswer, "/health/ai-services", {})
+        view = await self.dashboard(time_range, services)
         monitor_checks = {name: check for name, check in monitor.checks.items() if name not in bot.checks}
         findings = [
             *health_findings(bot.checks),
             *health_findings(monitor_checks, "monitor: "),
             *health_findings({**service_health.checks, **service_health.discord}, "service "),
-            alerts_finding(await self.dashboard(time_range, services)),
+            alerts_finding(view.alerts),
         ]
-        return Diagnosis.of(self.name, findings, services)
+        failing = {name for name, check in service_health.checks.items() if check.status not in PASSING}
+        past = past_lines(view, await self.limits(), time_range.label, failing)
+        verdict = bot.verdict or VerdictAnswer(status=bot.status, text="")  # null from an earlier version
+        return Diagnosis.of(self.name, findings, services, Verdict(verdict.status, verdict.text), past)
 
     async def limits(self) -> Limits:
         """Return the bot's thresholds, which override the settings of this machine; see Source."""

@@ -7,11 +7,13 @@ from typing import TYPE_CHECKING, Any, Final, cast
 
 from cogmeter.alerts.incident_context import IncidentReader
 from cogmeter.alerts.thresholds.learning import stored_limits
+from cogmeter.diagnosis import Status
 from cogmeter.diagnostics.attention_reader import Attention
+from cogmeter.diagnostics.judgement import verdict
 from cogmeter.exporters.base import Export
 from cogmeter.exporters.table import exporter
 from cogmeter.query.query import Query, now_us
-from cogmeter.query.records import UnknownNameError
+from cogmeter.query.records import Range, UnknownNameError
 from cogmeter.recording.service_names import labels
 from cogmeter.schemas.alerts import alert_page
 from cogmeter.schemas.base import TimeRange
@@ -22,7 +24,15 @@ from cogmeter.schemas.usage import usage_answer
 from cogmeter.settings import merged
 from cogmeter_bot.errors import NoDataError, NotLiveError, RequestError
 from cogmeter_bot.sources.base import ExportStream
-from cogmeter_bot.sources.diagnosis import Diagnosis, database_findings
+from cogmeter_bot.sources.diagnosis import (
+    Diagnosis,
+    alerts_finding,
+    components_of,
+    database_findings,
+    past_lines,
+    service_findings,
+    services_now,
+)
 from cogmeter_storage import StorageError, open_store
 from cogmeter_storage.alerting import ACTIVE
 from cogmeter_storage.errors import UnknownErrorGroupError
@@ -33,7 +43,6 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Collection, Iterator
 
     from cogmeter.alerts.thresholds.limits import Limits
-    from cogmeter.query.records import Range
     from cogmeter.schemas.alerts import AlertAnswer
     from cogmeter.schemas.errors import ErrorGroupDetail, ErrorGroupPage, Errors
     from cogmeter.schemas.operations import RunningPage, Slowest
@@ -172,10 +181,16 @@ class DatabaseSource:
     async def diagnosis(self, time_range: Range, services: Collection[str] | None) -> Diagnosis:
         """Implement Source.diagnosis."""
         with _source_errors():
-            limits = await self.limits()
+            limits, at_us = await self.limits(), now_us()
             view = await self._dashboard(time_range, services, limits)
-            findings = await database_findings(self._store, self._path, view, limits, now_us=now_us())
-        return Diagnosis.of(self.name, findings, services)
+            window = Range(at_us - int(limits.settings.alert_window * 1e6), at_us, "alert window")
+            present = await self._dashboard(window, None, limits)
+            components = await database_findings(self._store, self._path, limits, now_us=at_us)
+        checks = services_now(present, limits, present.alerts)
+        found = verdict(present.alerts, checks, components_of(components))
+        findings = [*components, alerts_finding(view.alerts), *service_findings(checks)]
+        failing = {check.name for check in checks if check.status in {Status.DEGRADED, Status.UNHEALTHY}}
+        return Diagnosis.of(self.name, findings, services, found, past_lines(view, limits, time_range.label, failing))
 
     async def limits(self) -> Limits:
         """Implement Source.limits."""

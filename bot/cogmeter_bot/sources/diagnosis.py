@@ -6,24 +6,29 @@ import shutil
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
+from pydantic import Field
+
 from cogmeter.alerts.rules.guide import RESPONSE_TIME
-from cogmeter.diagnosis import Finding
+from cogmeter.diagnosis import Check, Finding, Status, status_of, worst
 from cogmeter.diagnostics.damage import damage_finding
-from cogmeter.diagnostics.judgement import Judgement, judge
+from cogmeter.diagnostics.judgement import Judgement, alert_count, judge
 from cogmeter.monitor.clock_watch import clock_finding, impossible_finding
 from cogmeter.monitor.setting_changes import changes_findings
 from cogmeter.render import formatting
 from cogmeter.schemas import safe
 from cogmeter.schemas.base import Schema
 from cogmeter.settings import merged
+from cogmeter_bot.cli.alerts import alert_text
 from cogmeter_bot.sources.freshness import Freshness, max_age_s
 from cogmeter_storage.model import HOUR_US, MINUTE_US
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Iterator
+    from collections.abc import Collection, Iterable, Iterator, Sequence
     from pathlib import Path
 
     from cogmeter.alerts.thresholds.limits import Limits
+    from cogmeter.diagnosis import Verdict
+    from cogmeter.schemas.alerts import AlertAnswer
     from cogmeter.schemas.base import Stats
     from cogmeter.schemas.health import CheckAnswer
     from cogmeter.schemas.operations import OperationAnswer
@@ -34,8 +39,9 @@ if TYPE_CHECKING:
 
 LATE_US: Final = 5 * MINUTE_US  # a delivery that waits longer is stuck
 MIN_FREE_BYTES: Final = 200_000_000
-_PASSING: Final = ("healthy", "unknown")  # of /health; a bot that starts is unknown
+PASSING: Final = ("healthy", "unknown")  # of /health; a bot that starts is unknown
 _SERVICE: Final = "service "  # prefix of the findings about a service
+_VITAL: Final = frozenset({"freshness", "gateway"})
 
 
 class FindingAnswer(Schema):
@@ -54,14 +60,24 @@ class FindingAnswer(Schema):
 
 
 class Diagnosis(Schema):
-    """The results of all checks, failed ones first."""
+    """The results of all checks, failed ones first, and the verdict on the bot."""
 
     source: str
-    healthy: bool
+    healthy: bool = Field(description="Every check passes")
+    status: Status = Field(description="The verdict, as on every surface: the worst of alerts, services, components")
+    verdict: str = Field(description="What the verdict follows from")
     findings: list[FindingAnswer]
+    past: list[str] = Field(description="Services that exceeded a threshold in the range, and do not any more")
 
     @classmethod
-    def of(cls, source: str, findings: Iterable[Finding], services: Collection[str] | None) -> Diagnosis:
+    def of(
+        cls,
+        source: str,
+        findings: Iterable[Finding],
+        services: Collection[str] | None,
+        verdict: Verdict,
+        past: Sequence[str] = (),
+    ) -> Diagnosis:
         """Convert findings, without those about other services than ``services``."""
         names = None if services is None else {f"{_SERVICE}{service}" for service in services}
         selected = [
@@ -70,7 +86,14 @@ class Diagnosis(Schema):
             if names is None or finding.name in names or not finding.name.startswith(_SERVICE)
         ]
         healthy = all(finding.well for finding in selected)
-        return cls(source=source, healthy=healthy, findings=[FindingAnswer.of(finding) for finding in selected])
+        return cls(
+            source=source,
+            healthy=healthy,
+            status=verdict.status,
+            verdict=verdict.text,
+            findings=[FindingAnswer.of(finding) for finding in selected],
+            past=[safe.text(line) for line in past],
+        )
 
     @property
     def failed(self) -> list[FindingAnswer]:
@@ -79,14 +102,13 @@ class Diagnosis(Schema):
 
     @property
     def result(self) -> str:
-        """The result in words: ``8 of 8 checks pass``, ``2 of 8 checks fail``."""
+        """The result in words: ``healthy; 8 of 8 checks pass``, ``unhealthy; 2 of 8 checks fail``."""
         count, failed = len(self.findings), len(self.failed)
-        return f"{failed} of {count} checks fail" if failed else f"{count} of {count} checks pass"
+        checks = f"{failed} of {count} checks fail" if failed else f"{count} of {count} checks pass"
+        return f"{self.status}; {checks}"
 
 
-async def database_findings(
-    store: Store, path: Path, dashboard: Dashboard, limits: Limits, *, now_us: int
-) -> list[Finding]:
+async def database_findings(store: Store, path: Path, limits: Limits, *, now_us: int) -> list[Finding]:
     """Return the findings about a database and the bot that writes it."""
     await store.verify()
     status = await store.status()
@@ -102,25 +124,58 @@ async def database_findings(
         *_disk(status, path),
         *changes_findings(stored.changed, stored.left_out, group=settings.command_group),
         await _deliveries(store, now_us),
-        alerts_finding(dashboard),
-        *_failing_services(dashboard, limits),
     ]
 
 
-def alerts_finding(dashboard: Dashboard) -> Finding:
-    """Return the finding about active alerts."""
-    messages = [alert.message for alert in dashboard.alerts]
-    text = f"{len(messages)} active: {formatting.cut(messages[0], 100)}" if messages else "no active alerts"
-    return Finding("alerts", not messages, text, "See `cogmeter alerts`")
+def components_of(findings: Iterable[Finding]) -> list[Check]:
+    """Return findings about a database as components of the verdict: a bot that does not write or connect is down."""
+    return [
+        Check(
+            finding.name,
+            Status.HEALTHY if finding.well else Status.UNHEALTHY if finding.name in _VITAL else Status.DEGRADED,
+            finding.text,
+        )
+        for finding in findings
+    ]
 
 
-def _failing_services(dashboard: Dashboard, limits: Limits) -> Iterator[Finding]:
-    for name, stats in dashboard.service_stats.items():
-        if judge_stats(stats, limits, name).failing:
-            share = formatting.percent(stats.failed_operations / stats.total_operations)
-            text = f"{share} of {formatting.exact(stats.total_operations)} operations failed"
-            advice = f"See `cogmeter errors --services {name}`"
-            yield Finding(f"{_SERVICE}{name}", well=False, text=text, advice=advice)
+def services_now(window: Dashboard, limits: Limits, alerts: Sequence[AlertAnswer]) -> list[Check]:
+    """Judge each service by its operations in the alert window, and by its active alerts."""
+    checks = []
+    for name, stats in window.service_stats.items():
+        judgement = judge_stats(stats, limits, name)
+        own = [alert for alert in alerts if alert.service == name]
+        status = worst([judgement.status, *(status_of(alert.severity) for alert in own)])
+        reason = alert_text(own[0]) if own else judgement.reason
+        checks.append(Check(name, status, reason))
+    return checks
+
+
+def alerts_finding(alerts: Sequence[AlertAnswer]) -> Finding:
+    """Return the finding about active alerts; it fails unless all of them are information."""
+    text = alert_count([alert.severity for alert in alerts])
+    if alerts:
+        text += f": {alerts[0].service}: {formatting.cut(alert_text(alerts[0]), 100)}"
+    well = all(status_of(alert.severity) is Status.HEALTHY for alert in alerts)
+    return Finding("alerts", well, text, "See `cogmeter alerts`")
+
+
+def service_findings(services: Iterable[Check]) -> Iterator[Finding]:
+    """Yield a finding about each service that exceeds its thresholds now."""
+    for check in services:
+        if check.status in {Status.DEGRADED, Status.UNHEALTHY}:
+            advice = f"See `cogmeter stats {check.name}`"
+            yield Finding(f"{_SERVICE}{check.name}", well=False, text=check.reason, advice=advice)
+
+
+def past_lines(dashboard: Dashboard, limits: Limits, label: str, failing: Collection[str]) -> list[str]:
+    """Return the services that exceeded a threshold in the range of the dashboard and are not ``failing`` now."""
+    judged = ((name, judge_stats(stats, limits, name)) for name, stats in dashboard.service_stats.items())
+    return [
+        f"{name}: {judgement.reason} ({label})"
+        for name, judgement in judged
+        if name not in failing and judgement.status in {Status.DEGRADED, Status.UNHEALTHY}
+    ]
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,7 +213,7 @@ def health_findings(checks: dict[str, CheckAnswer], prefix: str = "") -> Iterato
     for name, check in checks.items():
         text = f"{check.status}: {check.reason}"
         advice = "" if "/perf doctor" in text else "See `/perf doctor` in Discord"
-        yield Finding(f"{prefix}{name}", check.status in _PASSING, text, advice)
+        yield Finding(f"{prefix}{name}", check.status in PASSING, text, advice)
 
 
 def _size(status: StoreStatus, path: Path) -> Finding:

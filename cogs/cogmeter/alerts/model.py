@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import Final
 
@@ -18,6 +19,7 @@ BOT: Final = service_names.BOT
 CALIBRATED: Final = "calibrated"
 PROVISIONAL: Final = "provisional"  # from less than three days
 NO_HISTORY: Final = "no history yet"  # the setting's, and a breach is information
+_COUNTS: Final = re.compile(r" \(([\d,]+) of ([\d,]+) failed\)$")
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +58,27 @@ class Reading:
     message: str  # with a capital and without a full stop: "Error rate of 7.8% exceeds threshold of 5%"
     severity: str
     breached: bool = True
+    operations: int = 0  # that were measured; 0 for a rule that counts none
+    failures: int = 0  # of these
+
+    @property
+    def text(self) -> str:
+        """The message with its counts, which are of the same moment: an alert's message."""
+        return with_counts(self.message, self.failures, self.operations)
+
+
+def with_counts(message: str, failures: int, operations: int) -> str:
+    """Add to a message the operations that were measured, if there are any."""
+    return f"{message} ({failures:,} of {operations:,} failed)" if operations else message
+
+
+def split_counts(message: str) -> tuple[str, tuple[int, int] | None]:
+    """Split the message of an alert into that of its reading, and (failures, operations); None without counts."""
+    found = _COUNTS.search(message)
+    if found is None:
+        return message, None
+    failures, operations = (int(number.replace(",", "")) for number in found.groups())
+    return message[: found.start()], (failures, operations)
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 import discord
 
+from cogmeter.diagnostics.health import Health
 from cogmeter.notifiers.discord_channel.channel import BROKEN, NO_MENTIONS
 from cogmeter.recording.background import own_work
 from cogmeter.render.embeds.statistics import chart_file
@@ -108,6 +109,7 @@ class Responder:
         self.monitor = monitor
         self.servers = servers
         self.access = access
+        self.health = Health(monitor) if servers is None else servers.health
         self.open: set[Buttons] = set()  # buttons that can still be pressed
         self.answers: dict[str, Callable[[AnswerRequest], Awaitable[CommandAnswer]]] = {}  # by kind of request
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from functools import partial
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import discord
 from discord import app_commands
@@ -12,14 +12,20 @@ from discord import app_commands
 from cogmeter.cog.options import CHOICES, DEFAULT, Autocomplete, period_of
 from cogmeter.cog.responder import CommandAnswer, Responder
 from cogmeter.cog.views import AnswerRequest, Buttons, worst_command
-from cogmeter.diagnosis import verdict
+from cogmeter.diagnosis import status_of, worst
 from cogmeter.diagnostics.judgement import judge
 from cogmeter.query.records import UnknownNameError
 from cogmeter.recording.service_names import in_background
-from cogmeter.render.embeds.attention import attention_lines
+from cogmeter.render.embeds.attention import active_alert_lines, attention_lines
 from cogmeter.render.embeds.statistics import slowest_embed, stats_embed, summary_embed, unknown_embed
 from cogmeter.render.links import stats_link
 from cogmeter.settings import buffer_setting
+from cogmeter_storage.alerting import SENT
+
+if TYPE_CHECKING:
+    from cogmeter.diagnosis import Status
+    from cogmeter.monitor.monitor import Monitor
+    from cogmeter.query.records import ServiceStats
 
 SLOWEST: Final = 15  # listed operations
 
@@ -68,11 +74,14 @@ async def with_worst(responder: Responder, request: AnswerRequest) -> AnswerRequ
 async def _summary(responder: Responder, request: AnswerRequest) -> CommandAnswer:
     monitor = responder.monitor
     summary = await monitor.query.summary(request.period)
-    concerns = await monitor.attention.concerns(summary)
+    concerns, verdict = await monitor.attention.concerns(summary), await responder.health.verdict()
     lines = attention_lines(concerns, monitor.settings.command_group)
+    lines += active_alert_lines(monitor.alerting.engine.active, concerns)
     setting = buffer_setting(by_memory=monitor.recorder.buffer.by_memory)
     picture = await responder.draw(summary.timeline) if summary.total.operations else None
-    embed = summary_embed(summary, picture, status=verdict(concerns), attention=lines, buffer_setting=setting)
+    embed = summary_embed(
+        summary, picture, status=verdict.status, verdict_text=verdict.text, attention=lines, buffer_setting=setting
+    )
     request = dataclasses.replace(request, worst=worst_command(concerns, summary.commands))
     return CommandAnswer(embed, picture, Buttons(responder, request))
 
@@ -83,13 +92,24 @@ async def _stats(responder: Responder, request: AnswerRequest) -> CommandAnswer:
         stats = await monitor.query.stats(request.service or "", request.operation, request.period)
     except UnknownNameError as error:
         return CommandAnswer(unknown_embed(error))
-    status = judge(stats.total, monitor.alerting.limits, stats.service, stats.operation or "").status
+    status = _present(monitor, stats)
     picture = await responder.draw(stats.timeline) if stats.total.operations else None
     request = dataclasses.replace(request, service=stats.service, operation=stats.operation)
     buttons = Buttons(responder, await with_worst(responder, request))
     return CommandAnswer(
         stats_embed(stats, picture, status=status, link=stats_link(monitor.settings, stats)), picture, buttons
     )
+
+
+def _present(monitor: Monitor, stats: ServiceStats) -> Status:
+    """Return the status of a service or operation: that of its range, and not better than its active alerts."""
+    alerts = (
+        alert
+        for alert in monitor.alerting.engine.active
+        if alert.service == stats.service and stats.operation in {None, alert.operation}
+    )
+    judged = judge(stats.total, monitor.alerting.limits, stats.service, stats.operation or "").status
+    return worst([judged, *(status_of(alert.severity) for alert in alerts if alert.state in SENT)])
 
 
 async def _slowest(responder: Responder, request: AnswerRequest) -> CommandAnswer:

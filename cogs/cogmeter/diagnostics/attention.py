@@ -25,9 +25,9 @@ from cogmeter.recording.markers import EXTENSION, MARK, START, VERSION
 from cogmeter.recording.service_names import ACKNOWLEDGEMENT, REST, label
 from cogmeter.render import formatting
 from cogmeter.render.error_text import deploy_text, type_text
-from cogmeter.render.rule_text import rule_title
+from cogmeter.render.rule_text import alert_text, rule_title
 from cogmeter.times import iso
-from cogmeter_storage.alerting import AlertState
+from cogmeter_storage.alerting import SENT, AlertState
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -44,7 +44,6 @@ WEIGHTS: Final = {INFO: 1, WARNING: 4, CRITICAL: 16}
 ACKNOWLEDGED: Final = 0.1  # the weight of an incident that a person handles
 PAST: Final = 0.5  # the weight of figures over the threshold for which no alert is active
 _CHANGES: Final = (VERSION, MARK, EXTENSION, START)  # markers that may explain an incident, the likeliest first
-ACTIVE: Final = (AlertState.FIRING, AlertState.ACKNOWLEDGED)
 _WORD: Final = re.compile(r"[A-Z][a-z]* ")  # a beginning that continues a sentence in lower case
 
 
@@ -134,7 +133,7 @@ def distinct(alerts: Iterable[Alert]) -> list[tuple[Alert, int]]:
 
     What another alert explains is left out, by the same facts of the rules that keep a reading from raising an alert.
     """
-    active = sorted((alert for alert in alerts if alert.state in ACTIVE), key=_worst_first)
+    active = sorted((alert for alert in alerts if alert.state in SENT), key=_worst_first)
     subjects = {_subject(alert) for alert in active}
     sizes = Counter(alert.group for alert in active if alert.group)
     groups: set[str] = set()
@@ -188,6 +187,7 @@ def _of_alert(active: AlertIncident, others: int) -> _Ranked:
         next_step="Open the alert" if rule is None else rule.next_step,
         subject=active.subject,
         target=f"error:{group.id}" if leads_to == "errors" and group is not None else leads_to,
+        alert=alert.uid,
     )
     harm = WEIGHTS[severity] * max(people or 0, everyone) * (ACKNOWLEDGED if handled else 1.0)
     return _Ranked(concern, harm, alert.started_us)
@@ -209,7 +209,7 @@ def _sentence(active: AlertIncident, others: int) -> str:
 
 def _named(active: AlertIncident) -> str:
     """Return the alert's message, after the name of what it is about unless the message names it."""
-    message, rule, subject = active.alert.message, RULES.get(active.alert.rule), active.subject
+    message, rule, subject = alert_text(active.alert), RULES.get(active.alert.rule), active.subject
     if active.alert.service == BOT or subject is None or (rule is not None and rule.about == LOOP):
         return message
     if subject[0] == ACKNOWLEDGEMENT:

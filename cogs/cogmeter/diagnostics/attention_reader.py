@@ -12,7 +12,6 @@ from cogmeter.alerts.review.report import report_of
 from cogmeter.alerts.rules import RULES
 from cogmeter.diagnosis import Concern, Status
 from cogmeter.diagnostics.attention import (
-    ACTIVE,
     AlertIncident,
     AttentionFacts,
     JudgedOperation,
@@ -25,7 +24,7 @@ from cogmeter.query.errors import last_deploy
 from cogmeter.query.records import Period, Range
 from cogmeter.recording.background import paced
 from cogmeter.recording.service_names import ACKNOWLEDGEMENT, BY_OPERATION, is_dependency
-from cogmeter_storage.alerting import AlertState
+from cogmeter_storage.alerting import SENT, AlertState
 from cogmeter_storage.model import DAY_US
 
 if TYPE_CHECKING:
@@ -114,7 +113,7 @@ class Attention:
         ignored = await self._ignored_rules(self._query.span(Period.WEEK).until_us)
         return AttentionFacts(
             range=view.range,
-            alerts=[alert for alert in alerts if alert.alert.state in ACTIVE],
+            alerts=[alert for alert in alerts if alert.alert.state in SENT],
             judged=await self._with_errors(judged, view.range),
             ignored=[line for line in ignored if services is None or line.service in services],
             deploy=await last_deploy(self._query) if any(one.judgement.failing for one in judged) else None,

@@ -6,14 +6,16 @@ import asyncio
 from typing import TYPE_CHECKING, Final, Generic, TypeVar
 
 from cogmeter.diagnostics import bot_checks, monitor_checks
+from cogmeter.diagnostics.judgement import verdict
 from cogmeter.diagnostics.service_health import ServiceHealthChecks
 from cogmeter.recording.operation import now_ns
+from cogmeter.recording.service_names import in_background
 from cogmeter.watch.gateway import STALE_S, heard_s
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
-    from cogmeter.diagnosis import Check, ServiceHealth
+    from cogmeter.diagnosis import Check, ServiceHealth, Verdict
     from cogmeter.monitor.monitor import Monitor
 
 FRESH_NS: Final = 10**9
@@ -54,6 +56,12 @@ class Health:
     def up_s(self) -> float:
         """Return how many seconds the monitor has been running."""
         return (now_ns() - self._monitor.began_ns) / 1e9
+
+    async def verdict(self) -> Verdict:
+        """Return the state of the bot now, which every surface shows."""
+        components = {check.name: check for check in (*await self.own(), *await self.vital())}
+        judged = [service.check for name, service in (await self.services()).items() if not in_background(name)]
+        return verdict(self._monitor.alerting.engine.active, judged, components.values())
 
     async def _vital(self) -> list[Check]:
         """Check what the bot needs to serve its users."""

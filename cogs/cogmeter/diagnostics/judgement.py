@@ -8,13 +8,18 @@ from typing import TYPE_CHECKING, Final, Protocol
 from cogmeter.alerts.model import BOT, CRITICAL, NO_HISTORY
 from cogmeter.alerts.rules.guide import ERROR_RATE, RESPONSE_TIME
 from cogmeter.alerts.rules.rule import severity
-from cogmeter.diagnosis import Status, worst
+from cogmeter.diagnosis import Status, Verdict, status_of, worst
 from cogmeter.render import formatting
+from cogmeter_storage.alerting import SENT
 
 if TYPE_CHECKING:
+    from collections.abc import Collection, Iterable
+
     from cogmeter.alerts.model import Subject
     from cogmeter.alerts.thresholds.limits import Limits
+    from cogmeter.diagnosis import Check
 
+_ORDER: Final = (Status.HEALTHY, Status.DEGRADED, Status.UNHEALTHY)
 MOST_FAILED: Final = 0.5  # share of failures from which even too few operations for an alert are degraded
 
 
@@ -44,6 +49,49 @@ class Judgement:
     failing: bool = False  # the error rate exceeds its threshold, or most of a few operations failed
     slow: bool = False  # the response time exceeds its threshold
     reason: str = "no operations"
+
+
+class ActiveAlert(Protocol):
+    """An alert as far as the verdict depends on it."""
+
+    @property
+    def severity(self) -> str:
+        """Info, warning or critical."""
+        ...
+
+    @property
+    def state(self) -> str:
+        """One of ``AlertState``."""
+        ...
+
+
+def verdict(alerts: Iterable[ActiveAlert], services: Collection[Check], components: Collection[Check]) -> Verdict:
+    """Return the worst of the firing and acknowledged alerts, the services and the components.
+
+    A service without operations is not judged. An alert that is information only changes nothing.
+    """
+    severities = [alert.severity for alert in alerts if alert.state in SENT]
+    bad = [check for check in services if check.status in {Status.DEGRADED, Status.UNHEALTHY}]
+    statuses = [check.status for check in (*bad, *components)]
+    texts = [alert_count(severities)]
+    texts += [
+        f"{count} of {formatting.counted(len(services), 'service')} {status}"
+        for status in (Status.UNHEALTHY, Status.DEGRADED)
+        if (count := sum(check.status is status for check in bad))
+    ]
+    passing = sum(check.status is Status.HEALTHY for check in components)
+    texts.append(f"{passing} of {len(components)} checks pass")
+    return Verdict(worst([Status.HEALTHY, *map(status_of, severities), *statuses]), "; ".join(texts))
+
+
+def alert_count(severities: Collection[str]) -> str:
+    """Return "no active alerts", "1 active alert (warning)", "3 active alerts (2 critical)"."""
+    if not severities:
+        return "no active alerts"
+    worst_one = max(severities, key=lambda severity: _ORDER.index(status_of(severity)))
+    count = sum(severity == worst_one for severity in severities)
+    of = f"{count} {worst_one}" if count < len(severities) else worst_one
+    return f"{formatting.counted(len(severities), 'active alert')} ({of})"
 
 
 def judge(figures: Measured, limits: Limits, service: str = "", operation: str = "") -> Judgement:

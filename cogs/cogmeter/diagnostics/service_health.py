@@ -10,14 +10,15 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
-from cogmeter.alerts.model import CRITICAL, WARNING
-from cogmeter.diagnosis import Check, ServiceHealth, Status
+from cogmeter.alerts.model import CRITICAL, INFO
+from cogmeter.diagnosis import Check, ServiceHealth, Status, status_of
 from cogmeter.diagnostics.judgement import judge
 from cogmeter.query.query import now_us
 from cogmeter.recording.background import paced
 from cogmeter.recording.recorder import OTHER
 from cogmeter.render import formatting
-from cogmeter_storage.alerting import AlertState
+from cogmeter.render.rule_text import alert_text
+from cogmeter_storage.alerting import SENT
 from cogmeter_storage.histogram import quantiles
 
 if TYPE_CHECKING:
@@ -32,8 +33,6 @@ if TYPE_CHECKING:
 
 ROWS: Final = 64
 LOOKED_UP: Final = 10  # services without operations since the start, whose last one is read from the store per check
-_OF_SEVERITY: Final = {WARNING: Status.DEGRADED, CRITICAL: Status.UNHEALTHY}
-_FIRED: Final = (AlertState.FIRING, AlertState.ACKNOWLEDGED)
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +81,7 @@ class ServiceHealthChecks:
         age_s = None if seen_us is None else (now_us() - seen_us) / 1e6
         status, reason = Status.UNKNOWN, f"no operations in the last {formatting.duration(window_s * 1e6)}"
         if alert is not None:
-            status, reason = _OF_SEVERITY.get(alert.severity, Status.DEGRADED), alert.message
+            status, reason = status_of(alert.severity), alert_text(alert)
         return ServiceHealth(Check(name, status, reason, age_s), last_seen_us=seen_us)
 
 
@@ -125,7 +124,7 @@ def _quantiles_us(buckets: NDArray[np.int32]) -> list[list[float]]:
 def _judged(monitor: Monitor, name: str, measured: _WindowFigures, alert: Alert | None) -> tuple[Status, str]:
     """Return the status by the active alert, else by the thresholds in effect."""
     if alert is not None:
-        return _OF_SEVERITY.get(alert.severity, Status.DEGRADED), alert.message
+        return status_of(alert.severity), alert_text(alert)
     judgement = judge(measured, monitor.alerting.limits, name)
     return judgement.status, judgement.reason
 
@@ -135,6 +134,6 @@ def _worst_alerts(active: Sequence[Alert]) -> dict[str, Alert]:
     worst: dict[str, Alert] = {}
     for alert in active:
         known = worst.get(alert.service)
-        if alert.state in _FIRED and alert.severity in _OF_SEVERITY and (known is None or known.severity != CRITICAL):
+        if alert.state in SENT and alert.severity != INFO and (known is None or known.severity != CRITICAL):
             worst[alert.service] = alert
     return worst

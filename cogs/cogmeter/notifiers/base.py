@@ -7,6 +7,7 @@ from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol, Self
 
+from cogmeter.alerts.model import split_counts
 from cogmeter.render.rule_text import introduction
 from cogmeter.schemas.base import measured
 from cogmeter.times import SECOND_US, iso
@@ -162,7 +163,7 @@ def guide_fields(notice: Notice) -> dict[str, Any]:
     return {
         "type": rule,
         "service": notice.alert.service,
-        "message": change.message,
+        "message": split_counts(change.message)[0],
         "threshold": measured(rule, change.threshold, threshold=True),
         "current": measured(rule, change.current),
         "timestamp": iso(change.at_us, unit_us=SECOND_US),

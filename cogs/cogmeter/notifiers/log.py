@@ -6,6 +6,7 @@ import json
 import logging
 from typing import TYPE_CHECKING, Final, Self
 
+from cogmeter.alerts.model import split_counts
 from cogmeter.notifiers.base import Notifier, guide_fields
 from cogmeter.render import formatting
 from cogmeter.render.rule_text import extreme
@@ -61,7 +62,7 @@ def line(notice: Notice) -> str:
     words = [alert.rule.upper()] if change.kind == "fired" else [change.kind.upper(), alert.rule.upper()]
     subject = f"{alert.service}/{alert.operation}" if alert.operation else alert.service
     past = extreme(alert.rule, alert.worst, alert.threshold) if change.kind == "resolved" else None
-    message, *details = past or (change.message,)
+    message, *details = past or (split_counts(change.message)[0],)
     details += _details(notice)
     text = f"{subject} {_lowered(message)}" + (f" ({', '.join(details)})" if details else "")
     return f"[ALERT] {' '.join(words)}: {formatting.clean(text)}"

@@ -7,6 +7,7 @@ import hmac
 import json
 from typing import TYPE_CHECKING, Any, Final, Self
 
+from cogmeter.alerts.model import split_counts
 from cogmeter.notifiers.base import Notifier, SendRate, guide_fields, no_link
 from cogmeter.notifiers.http import Http, refusal
 from cogmeter.query.query import now_us
@@ -131,5 +132,5 @@ def _member(alert: Alert) -> dict[str, Any]:
         "operation": alert.operation or None,
         "state": alert.state.value,
         "severity": alert.severity,
-        "message": alert.message,
+        "message": split_counts(alert.message)[0],
     }

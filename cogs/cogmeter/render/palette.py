@@ -25,7 +25,7 @@ class DisplayState(enum.Enum):
 
     HEALTHY = ("healthy", 0x4CB387)
     DEGRADED = ("degraded", 0xFFC440)
-    CRITICAL = ("critical", 0xFF8466)
+    UNHEALTHY = ("unhealthy", 0xFF8466)
     NEUTRAL = ("no data", 0x6D7683)
 
     def __init__(self, word: str, colour: int) -> None:
@@ -36,7 +36,7 @@ class DisplayState(enum.Enum):
 _STATES: Final = {
     Status.HEALTHY: DisplayState.HEALTHY,
     Status.DEGRADED: DisplayState.DEGRADED,
-    Status.UNHEALTHY: DisplayState.CRITICAL,
+    Status.UNHEALTHY: DisplayState.UNHEALTHY,
     Status.UNKNOWN: DisplayState.NEUTRAL,
 }
 

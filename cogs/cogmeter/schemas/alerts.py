@@ -6,11 +6,12 @@ from typing import TYPE_CHECKING, Final, Literal
 
 from pydantic import Field
 
+from cogmeter.alerts.model import split_counts
 from cogmeter.schemas import safe
 from cogmeter.schemas.base import Number, Schema, TimeRange, measured, rounded
 from cogmeter.schemas.times import Instant, utc_or_none
 from cogmeter.times import utc
-from cogmeter_storage.alerting import ACTIVE, AlertState
+from cogmeter_storage.alerting import ACTIVE, SENT, AlertState
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence
@@ -30,7 +31,6 @@ STATES: Final[Mapping[str, Collection[AlertState]]] = {
         for state in (AlertState.FIRING, AlertState.ACKNOWLEDGED, AlertState.MUTED, AlertState.RESOLVED)
     },
 }
-SENT_STATES: Final = frozenset({AlertState.FIRING, AlertState.ACKNOWLEDGED})  # active, and sent to the targets
 LIMIT_DIGITS: Final = 6
 
 
@@ -60,14 +60,18 @@ class AlertAnswer(Schema):
     escalated: bool
     flapping: bool = Field(description="True when it fired and resolved several times within a short time")
     group: str | None = Field(description="The id of the alert that represents its group")
+    operations: int | None = Field(None, description="In the window of the last measured value; null: not counted")
+    failed_operations: int | None = Field(None, description="Of these")
 
     @classmethod
     def of(cls, alert: Alert) -> AlertAnswer:
         """Build it from a stored alert."""
+        message, counts = split_counts(alert.message)
+        failures, operations = counts or (None, None)
         return cls(
             type=alert.rule,
             service=alert.service,
-            message=safe.text(alert.message),
+            message=safe.text(message),
             threshold=measured(alert.rule, alert.threshold, threshold=True),
             current=measured(alert.rule, alert.current),
             timestamp=utc(alert.started_us if alert.fired_us is None else alert.fired_us),
@@ -88,6 +92,8 @@ class AlertAnswer(Schema):
             escalated=alert.escalated,
             flapping=alert.flapping,
             group=alert.group or None,
+            operations=operations,
+            failed_operations=failures,
         )
 
 
@@ -118,7 +124,7 @@ class ChangeAnswer(Schema):
             kind=change.kind,
             state=change.state.value,
             severity=change.severity,
-            message=safe.text(change.message),
+            message=safe.text(split_counts(change.message)[0]),
             current=measured(rule, change.current),
             actor=change.actor or None,
             note=safe.text(change.note) or None,
@@ -177,7 +183,7 @@ async def alert_detail(store: AlertStore, alert: Alert, *, limit: int = 200) -> 
 
 def sent_alerts(alerts: Sequence[Alert]) -> list[AlertAnswer]:
     """Return the firing and acknowledged alerts; not the pending and muted ones."""
-    return [AlertAnswer.of(alert) for alert in alerts if alert.state in SENT_STATES]
+    return [AlertAnswer.of(alert) for alert in alerts if alert.state in SENT]
 
 
 class MuteAnswer(Schema):

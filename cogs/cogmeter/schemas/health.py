@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from typing import Self
 
     from cogmeter.alerts.model import LoopState
-    from cogmeter.diagnosis import ServiceHealth
+    from cogmeter.diagnosis import ServiceHealth, Verdict
     from cogmeter.query.query import Query
     from cogmeter.query.records import Range
     from cogmeter_storage.base import Store
@@ -71,8 +71,18 @@ class ServiceHealthAnswer(CheckAnswer):
         )
 
 
+class VerdictAnswer(Schema):
+    """The state of the bot now, which every surface shows."""
+
+    status: Status = Field(description="The worst of the active alerts, the services and the components")
+    text: str = Field(examples=["2 active alerts (1 critical); 1 of 5 services unhealthy; 9 of 9 checks pass"])
+
+
 class _Report(Schema):
-    status: Status = Field(description="The worst status of the checks; healthy and degraded return 200")
+    status: Status = Field(
+        description="/health: the worst of the checks. The other routes: the verdict. Healthy and degraded return 200"
+    )
+    verdict: VerdictAnswer | None = Field(None, description="The same on every route; null from an earlier version")
     version: str = Field(description="Version of cogmeter")
     uptime_seconds: Number = Field(description="Since cogmeter started")
     timestamp: Instant
@@ -84,23 +94,25 @@ class HealthAnswer(_Report):
     checks: dict[str, CheckAnswer]
 
     @classmethod
-    def of(cls, status: Status, checks: Iterable[Check], up_s: float) -> Self:
+    def of(cls, status: Status, checks: Iterable[Check], verdict: Verdict, up_s: float) -> Self:
         """Build it from checks."""
-        return cls(checks={check.name: CheckAnswer.of(check) for check in checks}, **_report_fields(status, up_s))
+        answers = {check.name: CheckAnswer.of(check) for check in checks}
+        return cls(checks=answers, **_report_fields(status, verdict, up_s))
 
 
 class ServicesHealthAnswer(_Report):
     """Health of every recorded service."""
 
-    checks: dict[str, ServiceHealthAnswer] = Field(description="By service name; the worst of them is the status")
+    checks: dict[str, ServiceHealthAnswer] = Field(description="By service name")
     discord: dict[str, ServiceHealthAnswer] = Field(description="Services that cogmeter records for Discord itself")
 
     @classmethod
     async def of(
-        cls, status: Status, own: Mapping[str, ServiceHealth], discord: Mapping[str, ServiceHealth], up_s: float
+        cls, own: Mapping[str, ServiceHealth], discord: Mapping[str, ServiceHealth], verdict: Verdict, up_s: float
     ) -> Self:
         """Build it from the health of the services, in short slices."""
-        return cls(checks=await _by_name(own), discord=await _by_name(discord), **_report_fields(status, up_s))
+        fields = _report_fields(verdict.status, verdict, up_s)
+        return cls(checks=await _by_name(own), discord=await _by_name(discord), **fields)
 
 
 async def _by_name(services: Mapping[str, ServiceHealth]) -> dict[str, ServiceHealthAnswer]:
@@ -115,8 +127,14 @@ def _check_fields(check: Check) -> dict[str, Any]:
     }
 
 
-def _report_fields(status: Status, up_s: float) -> dict[str, Any]:
-    return {"status": status, "version": __version__, "uptime_seconds": rounded(up_s, 3), "timestamp": utc(now_us())}
+def _report_fields(status: Status, verdict: Verdict, up_s: float) -> dict[str, Any]:
+    return {
+        "status": status,
+        "verdict": VerdictAnswer(status=verdict.status, text=verdict.text),
+        "version": __version__,
+        "uptime_seconds": rounded(up_s, 3),
+        "timestamp": utc(now_us()),
+    }
 
 
 class Stall(Schema):

@@ -66,6 +66,7 @@ class ConcernAnswer(Schema):
     service: str | None = Field(description="null: the bot as a whole")
     operation: str | None = Field(description="null: the service as a whole")
     target: str = Field(description="Shows more: errors, error:12, stats, alerts, running, doctor, report or cost")
+    alert: str | None = Field(None, description="The id of the active alert that it is about")
 
     @classmethod
     def of(cls, concern: Concern) -> ConcernAnswer:
@@ -79,6 +80,7 @@ class ConcernAnswer(Schema):
             service=service or None,
             operation=operation or None,
             target=concern.target,
+            alert=concern.alert or None,
         )
 
 

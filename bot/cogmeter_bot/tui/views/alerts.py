@@ -6,13 +6,13 @@ from typing import TYPE_CHECKING, ClassVar, Final, NamedTuple
 
 from textual.widgets import Static
 
-from cogmeter.schemas.alerts import SENT_STATES
 from cogmeter_bot.cli.alerts import NO_ALERTS, SEVERITY_COLOURS, alert_text
 from cogmeter_bot.cli.output import DIM
 from cogmeter_bot.cli.text import one_line, timestamp, zoned
 from cogmeter_bot.tui.grid import Grid
 from cogmeter_bot.tui.styles import styled_text
 from cogmeter_bot.tui.views.base import DashboardView, alert_columns, alert_row
+from cogmeter_storage.alerting import SENT
 
 if TYPE_CHECKING:
     from textual.app import ComposeResult
@@ -51,7 +51,7 @@ class AlertsView(DashboardView[AlertsData]):
 
     def draw(self, data: AlertsData) -> None:
         """Implement DashboardView.draw."""
-        notified = sum(alert.state in SENT_STATES for alert in data.active)
+        notified = sum(alert.state in SENT for alert in data.active)
         resolved = [alert for alert in data.history if alert.state == "resolved"]
         title = f"Active ({notified} firing or acknowledged, {len(data.active) - notified} pending or muted)"
         self._fill("#active-alerts", title, data.active)

@@ -116,7 +116,7 @@ def alert_columns() -> list[Column]:
         Column("#", right=True, hides=4),
         Column("severity", hides=2),
         Column("state", hides=3),
-        Column("since", hides=1),
+        Column("began", hides=1),
         Column("service", flexible=True),
         Column("message", flexible=True, least=40),
     ]
@@ -128,7 +128,7 @@ def alert_row(alert: AlertAnswer) -> GridRow:
         str(alert.number),
         (alert.severity, SEVERITY_COLOURS.get(alert.severity, "")),
         (alert.state, GOOD if alert.state == "resolved" else ""),
-        short_timestamp(alert.timestamp)[:-3],
+        short_timestamp(alert.started_at)[:-3],
         one_line(alert.service),
         alert_text(alert, 300),
     ]

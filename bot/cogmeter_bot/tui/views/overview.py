@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, ClassVar, Final, NamedTuple
 from textual.containers import Horizontal
 from textual.widgets import Static
 
-from cogmeter.diagnosis import NO_CONCERN
+from cogmeter.diagnosis import NO_CONCERN, Status
 from cogmeter.render import formatting
 from cogmeter.render.charts.ticks import duration_scale, rate_scale
-from cogmeter_bot.cli.alerts import NO_ALERTS, SEVERITY_COLOURS
+from cogmeter_bot.cli.alerts import NO_ALERTS, SEVERITY_COLOURS, alert_text
 from cogmeter_bot.cli.output import BAD, DIM, GOOD, WARN
 from cogmeter_bot.cli.slow import NO_OPERATIONS
 from cogmeter_bot.cli.summary import attention_lines, ranking_heading
@@ -27,13 +27,14 @@ if TYPE_CHECKING:
     from textual.app import ComposeResult
 
     from cogmeter.query.records import Range
-    from cogmeter.schemas.statistics import ConcernAnswer, Dashboard, Series
+    from cogmeter.schemas.statistics import Dashboard, Series
     from cogmeter_bot.cli.output import Cell
     from cogmeter_bot.sources.base import Source
     from cogmeter_bot.sources.diagnosis import Diagnosis
 
 TOP: Final = 10  # commands and services
 HEALTH_ROWS: Final = 2
+OTHERS: Final = 3  # active alerts that no finding is about; the table below lists all
 WRAP_LOSS: Final = 10  # columns of a row that stay empty when a word moves to the next row
 
 
@@ -52,8 +53,8 @@ class OverviewView(DashboardView[OverviewData]):
 
     def compose(self) -> ComposeResult:
         """Yield figures above, charts in the middle, tables below."""
-        yield Static(id="attention", classes="line")
         yield Static(id="health", classes="line")
+        yield Static(id="attention", classes="line")
         yield Static(id="figures", classes="line")
         with Horizontal(classes="charts"):
             yield TerminalChart("Latency", duration_scale, id="latency")
@@ -71,9 +72,9 @@ class OverviewView(DashboardView[OverviewData]):
     def draw(self, data: OverviewData) -> None:
         """Implement DashboardView.draw."""
         colours = self.app.theme_variables
-        attention, whole = _attention(data.dashboard.attention), self.app.size.height >= TALL
+        attention, whole = _attention(data.dashboard), self.app.size.height >= TALL
         self.query_one("#attention", Static).update(styled_text(colours, *attention, wrap=whole))
-        health = _health(data.diagnosis, data.dashboard.attention, HEALTH_ROWS * (self.size.width - WRAP_LOSS))
+        health = _health(data.diagnosis, HEALTH_ROWS * (self.size.width - WRAP_LOSS))
         self.query_one("#health", Static).update(styled_text(colours, *health, wrap=True))
         self.query_one("#figures", Static).update(styled_text(colours, *_figures(data.dashboard)))
         draw_latency(self.query_one("#latency", TerminalChart), data.series)
@@ -84,7 +85,7 @@ class OverviewView(DashboardView[OverviewData]):
         top.set_columns(stats_columns("service" if heading == "Services" else "name"))
         top.set_title(f"Top {heading.lower()} ({min(len(ranking), TOP)} of {len(ranking)})")
         top.set_rows([stats_row(ranked, self._limits) for ranked in ranking[:TOP]])
-        alerts = [alert for alert in data.dashboard.alerts if self.matches(alert.service, alert.message)]
+        alerts = [alert for alert in data.dashboard.alerts if self.matches(alert.service, alert_text(alert))]
         active = self.query_one("#active", Grid)
         active.set_title(f"Active alerts ({len(alerts)})")
         active.set_rows([alert_row(alert) for alert in alerts])
@@ -122,25 +123,36 @@ def _draw_throughput(chart: TerminalChart, series: Series) -> None:
     chart.draw(series.timestamps[:steps], lines)
 
 
-def _attention(concerns: list[ConcernAnswer]) -> list[Cell]:
-    """Return a line for each finding, or the line that nothing needs attention."""
-    if not concerns:
-        return [(NO_CONCERN, DIM)]
+def _attention(dashboard: Dashboard) -> list[Cell]:
+    """Return a line for each finding and each other active alert, or the line that nothing needs attention."""
+    concerns = dashboard.attention
+    lines = [
+        (line, SEVERITY_COLOURS.get(concern.severity, ""))
+        for line, concern in zip(attention_lines(concerns), concerns, strict=True)
+    ]
+    named = {concern.alert for concern in concerns}
+    others = [alert for alert in dashboard.alerts if alert.id not in named][:OTHERS]
+    lines += [
+        (f"{alert.severity}: {one_line(alert.service)}: {alert_text(alert)}", SEVERITY_COLOURS.get(alert.severity, ""))
+        for alert in others
+    ]
     cells: list[Cell] = []
-    for line, concern in zip(attention_lines(concerns), concerns, strict=True):
-        cells += ["\n" if cells else "", (line, SEVERITY_COLOURS.get(concern.severity, ""))]
+    for line, colour in lines or [(NO_CONCERN, DIM)]:
+        cells += ["\n" if cells else "", (line, colour)]
     return cells
 
 
-def _health(diagnosis: Diagnosis, concerns: list[ConcernAnswer], width: int) -> list[Cell]:
-    """Return the verdict, the result of all checks, and the failed ones, in ``width`` columns."""
-    if diagnosis.healthy:
-        worst = next((concern.severity for concern in concerns if concern.severity != "info"), "")
-        word, colour = ("needs attention", SEVERITY_COLOURS.get(worst, WARN)) if worst else ("healthy", GOOD)
-        return [(f"● {word}", colour), (f"  {diagnosis.result}", DIM)]
-    head = f"● {diagnosis.result}"
-    text = "; ".join(f"{one_line(check.name)}: {one_line(check.text, 120)}" for check in diagnosis.failed)
-    return [(head, BAD), f"  {formatting.cut(text, max(width - len(head), 0))}"]
+def _health(diagnosis: Diagnosis, width: int) -> list[Cell]:
+    """Return the verdict, what it follows from, and the checks that fail, in ``width`` columns."""
+    colour = {Status.HEALTHY: GOOD, Status.DEGRADED: WARN}.get(diagnosis.status, BAD)
+    head, text = f"● {diagnosis.status}", diagnosis.verdict or diagnosis.result
+    failed = "; ".join(f"{one_line(check.name)}: {one_line(check.text, 120)}" for check in diagnosis.failed)
+    rest = max(width - len(head) - len(text) - 2, 0)
+    return [
+        (head, colour),
+        (f"  {text}", DIM if colour == GOOD else ""),
+        f"  {formatting.cut(failed, rest)}" if failed else "",
+    ]
 
 
 def _figures(dashboard: Dashboard) -> list[Cell]:

@@ -245,7 +245,7 @@ class AlertEngine:
 
     async def _commit(self, plan: Plan, now_us: int) -> list[Alert]:
         subjects = sorted(plan, key=lambda subject: subject.rule != MANY)  # a group before its members
-        to_store = [plan[subject] for subject in subjects if self._tracker.worth_storing(plan[subject], now_us)]
+        to_store = [plan[subject] for subject in subjects if self._tracker.worth_storing(plan[subject])]
         steps: list[Step] = []
         for part in _slices(to_store):
             await asyncio.sleep(0)
@@ -253,7 +253,7 @@ class AlertEngine:
         stored = {alert.uid: alert for alert in await self.store.alerting.save(steps)} if steps else {}
         for entries in _slices(list(plan.items())):
             await asyncio.sleep(0)
-            self._tracker.apply(dict(entries), stored, now_us)
+            self._tracker.apply(dict(entries), stored)
         if any(step.targets for step in steps):
             self._wake()
         return [stored[step.alert.uid] for step in steps if step.change is not None]
@@ -275,7 +275,7 @@ class AlertEngine:
             scope = _scope(mute)
             self._tracker.mutes[number] = others.pop(scope) if scope in others else await store.alerting.add_mute(mute)
         self._tracker.mutes += others.values()
-        self._tracker.replace_stored(await store.alerting.save([Step(alert) for alert in self._tracker.alerts]), now_us)
+        self._tracker.replace_stored(await store.alerting.save([Step(alert) for alert in self._tracker.alerts]))
         tracked = {alert.uid for alert in self._tracker.alerts}
         active = self._known_only(await self._read(ACTIVE, 0))
         self._tracker.restore([alert for alert in active if alert.uid not in tracked], now_us)

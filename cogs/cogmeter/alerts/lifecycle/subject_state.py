@@ -50,7 +50,6 @@ class Policy:
     flap_calm_s: float = 600  # a flapping alert is resolved after at least this time without a breach
     flap_calm_factor: float = 3  # and after at least this many times its recovery delay
     join_s: float = 600  # the time in which a group accepts new members
-    figures_s: float = 60  # figures without a change are stored no more often than this
 
     @property
     def memory_us(self) -> int:
@@ -67,7 +66,6 @@ class SubjectState:
     severe_us: int = 0  # when a reading last had at least the alert's severity
     ready_us: int = 0  # after a restart: before this time, a missing reading does not resolve the alert
     stored: Alert | None = None  # the alert in the store
-    stored_us: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,7 +108,7 @@ def with_reading(state: SubjectState, reading: Reading | None, context: Evaluati
     worse = KINDS[alert.rule].is_worse(reading.current, alert.worst)
     alert = replace(
         alert,
-        message=reading.message,
+        message=reading.text,
         threshold=reading.threshold,
         current=reading.current,
         worst=reading.current if reading.breached and worse else alert.worst,
@@ -130,7 +128,7 @@ def _pending(reading: Reading, context: EvaluationContext) -> Alert:
         operation=subject.operation,
         state=AlertState.PENDING,
         severity=reading.severity,
-        message=reading.message,
+        message=reading.text,
         threshold=reading.threshold,
         current=reading.current,
         worst=reading.current,
@@ -143,7 +141,7 @@ def _pending(reading: Reading, context: EvaluationContext) -> Alert:
 def clamped(state: SubjectState, context: EvaluationContext) -> SubjectState:
     """Return the state without times in the future: after a clock was set back, each wait starts again."""
     now_us, alert = context.now_us, state.alert
-    latest_us = max(state.severe_us, state.stored_us, *state.fires, 0 if alert is None else alert.seen_us)
+    latest_us = max(state.severe_us, *state.fires, 0 if alert is None else alert.seen_us)
     ready_us = min(state.ready_us, now_us + round(context.limit.recovery_s * 1e6))
     if latest_us <= now_us and ready_us == state.ready_us:
         return state
@@ -155,7 +153,6 @@ def clamped(state: SubjectState, context: EvaluationContext) -> SubjectState:
         fires=tuple(min(at_us, now_us) for at_us in state.fires),
         severe_us=min(state.severe_us, now_us),
         ready_us=ready_us,
-        stored_us=min(state.stored_us, now_us),
     )
 
 
@@ -171,27 +168,15 @@ def shifted(state: SubjectState, step_us: int) -> SubjectState:
         fires=tuple(at_us + step_us for at_us in state.fires),
         severe_us=state.severe_us and state.severe_us + step_us,
         ready_us=state.ready_us and state.ready_us + step_us,
-        stored_us=state.stored_us and state.stored_us + step_us,
     )
 
 
-def worth_storing(state: SubjectState, policy: Policy, now_us: int) -> bool:
-    """Return True if the figures changed enough, and were stored long enough ago, to be stored without a change."""
+def worth_storing(state: SubjectState) -> bool:
+    """Return True if the store has other figures than the alert, so that every reader of the store shows the newest."""
     alert, stored = state.alert, state.stored
-    if alert is None:
-        return False
-    if stored is None or stored.muted_until_us != alert.muted_until_us:
-        return True
-    if now_us - state.stored_us < policy.figures_s * 1e6:
-        return False
-    return _differs(alert.current, stored.current) or _differs(alert.worst, stored.worst)
+    return alert is not None and (stored is None or alert != replace(stored, seen_us=alert.seen_us))
 
 
 def rank(severity: str) -> int:
     """Return the rank of a severity; one that only a later version knows is below all others."""
     return SEVERITIES.index(severity) if severity in SEVERITIES else -1
-
-
-def _differs(value: float, before: float) -> bool:
-    """Return True if two figures differ by more than 5%."""
-    return abs(value - before) > 0.05 * max(abs(value), abs(before))

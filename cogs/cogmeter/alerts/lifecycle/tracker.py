@@ -77,7 +77,7 @@ class AlertTracker:
                 subject, state = replace(subject, operation=alert.uid), SubjectState()
             if alert.state.active:
                 ready_us = now_us + round(self._limit(subject).recovery_s * 1e6)
-                state = replace(state, alert=alert, stored=alert, stored_us=now_us, severe_us=now_us, ready_us=ready_us)
+                state = replace(state, alert=alert, stored=alert, severe_us=now_us, ready_us=ready_us)
             self._keep(subject, state)
 
     def shift(self, step_us: int) -> None:
@@ -141,25 +141,25 @@ class AlertTracker:
         }
         return {subject: transition for subject, transition in changed.items() if transition is not None}
 
-    def worth_storing(self, transition: Transition, now_us: int) -> bool:
+    def worth_storing(self, transition: Transition) -> bool:
         """Return True if a transition has to be stored, for its change or for its figures."""
-        return transition.changes or worth_storing(transition.after, self._policy, now_us)
+        return transition.changes or worth_storing(transition.after)
 
-    def apply(self, plan: Plan, stored: Mapping[str, Alert], now_us: int) -> None:
+    def apply(self, plan: Plan, stored: Mapping[str, Alert]) -> None:
         """Apply a plan; ``stored`` are the alerts by uid as the store returned them."""
         for subject, transition in plan.items():
             state = transition.after
             alert = None if state.alert is None else stored.get(state.alert.uid)
             if alert is not None:
-                state = replace(state, alert=alert if alert.state.active else None, stored=alert, stored_us=now_us)
+                state = replace(state, alert=alert if alert.state.active else None, stored=alert)
             self._keep(subject, state)
 
-    def replace_stored(self, stored: Iterable[Alert], now_us: int) -> None:
+    def replace_stored(self, stored: Iterable[Alert]) -> None:
         """Replace active alerts by those that another store returned."""
         for alert in stored:
             subject = self.find(alert.uid)
             if subject is not None:
-                self.states[subject] = replace(self.states[subject], alert=alert, stored=alert, stored_us=now_us)
+                self.states[subject] = replace(self.states[subject], alert=alert, stored=alert)
 
     def apply_figures(self, plan: Plan) -> None:
         """Apply the figures of a plan that could not be stored, without its changes."""

@@ -111,13 +111,17 @@ def readings(
 
     Fewer failures are needed to keep an alert active than to raise it.
     """
-    shares = values.error_rates(*failures.spans[0])
+    operations, failed = failures.spans[0]
+    shares = values.error_rates(operations, failed)
     continues = failures.enough(bounds.min_operations, fewest, KEPT)
     breached = (shares > bounds.threshold) & failures.enough(bounds.min_operations, fewest)
     breached &= failures.no_chance(bounds.recovery, bounds.min_operations, least=least)
     for place in np.flatnonzero(continues).tolist():
         subject, share = subjects[place], float(shares[place])
         reading = rule.reading(subject, share, limits.of(subject), text(share))
-        if reading.breached and not breached[place]:
-            reading = dataclasses.replace(reading, breached=False)
-        yield reading
+        yield dataclasses.replace(
+            reading,
+            breached=reading.breached and bool(breached[place]),
+            operations=int(operations[place]),
+            failures=int(failed[place]),
+        )

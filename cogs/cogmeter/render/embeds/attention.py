@@ -6,15 +6,19 @@ from typing import TYPE_CHECKING, Final
 
 from cogmeter.diagnosis import NO_CONCERN
 from cogmeter.recording.service_names import BY_OPERATION, label
+from cogmeter.render.embeds.alert import subject
 from cogmeter.render.escape import below, code, plain
-from cogmeter.render.palette import look_of
-from cogmeter_storage.alerting import AlertState
+from cogmeter.render.palette import WORST_FIRST, look_of
+from cogmeter.render.rule_text import alert_text
+from cogmeter_storage.alerting import SENT, AlertState
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from cogmeter.diagnosis import Concern
+    from cogmeter_storage.alerting import Alert
 
+OTHERS: Final = 5  # active alerts that no finding is about
 # The command that shows more, by the target of a finding; of the others, the target is the command.
 COMMANDS: Final = {"error": "errors", "cost": "alerts"}
 
@@ -29,6 +33,18 @@ def attention_lines(concerns: Sequence[Concern], group: str) -> list[str]:
         lines.append(f"{icon} {plain(concern.text, 400)}.")
         lines.append(below(f"{plain(concern.next_step, 150)}: {code(command_of(concern, group), 150)}"))
     return lines
+
+
+def active_alert_lines(alerts: Sequence[Alert], concerns: Sequence[Concern]) -> list[str]:
+    """Return a line for each firing or acknowledged alert that no finding is about, the worst first."""
+    named = {concern.alert for concern in concerns}
+    others = [alert for alert in alerts if alert.state in SENT and alert.uid not in named]
+    others.sort(key=lambda alert: (WORST_FIRST.index(look_of(alert.severity, alert.state)), alert.started_us))
+    lines = [
+        f"{look_of(alert.severity, alert.state).icon} {subject(alert)}: {plain(alert_text(alert), 300)}."
+        for alert in others[:OTHERS]
+    ]
+    return [*lines, f"and {len(others) - OTHERS} more active alerts"] if len(others) > OTHERS else lines
 
 
 def command_of(concern: Concern, group: str) -> str:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Final
 
 import discord
 
-from cogmeter.diagnosis import verdict
+from cogmeter.diagnosis import Status, status_of, worst
 from cogmeter.recording.markers import START
 from cogmeter.render import formatting
 from cogmeter.render.charts.chart import CHART_NAME, NO_CHART
@@ -37,7 +37,7 @@ def digest_embed(digest: Digest, picture: Picture | None, *, group: str, kind: s
     Its commands are those of ``group``.
     """
     span = digest.summary.range
-    state = state_of(verdict(digest.concerns))
+    state = state_of(worst([Status.HEALTHY, *(status_of(concern.severity) for concern in digest.concerns)]))
     lines = [f"**{state.word.capitalize()}**", *attention_lines(digest.concerns, group)]
     if digest.cost is not None:
         lines.append(_cost(digest.cost))

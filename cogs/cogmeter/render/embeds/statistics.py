@@ -47,18 +47,19 @@ def summary_embed(
     picture: Picture | None = None,
     *,
     status: Status = Status.HEALTHY,
+    verdict_text: str = "",
     attention: Sequence[str] = (),
     buffer_setting: str = "PERFORMANCE_MAX_BUFFER_MB",
 ) -> discord.Embed:
     """Return the embed of all services over a range.
 
     ``picture`` is its chart, sent as ``chart_file()``, or the reason why there is none. ``attention`` are the lines
-    about what needs attention, and ``status`` the verdict that follows from it. ``buffer_setting`` is the setting to
-    raise when operations were dropped.
+    about active alerts and what needs attention; ``status`` is the verdict, and ``verdict_text`` what it follows from.
+    ``buffer_setting`` is the setting to raise when operations were dropped.
     """
     if not summary.total.operations:
         embed = empty_embed(summary.range)
-        first = [*attention, ""] if status is not Status.HEALTHY else []
+        first = [f"**{state_of(status).word.capitalize()}**: {verdict_text}", *attention, ""] if verdict_text else []
         embed.description = "\n".join([*first, f"{embed.description}{_dropped(summary, buffer_setting)}"])
         return fit(embed)
     state, services = state_of(status), summary.own_services
@@ -67,7 +68,7 @@ def summary_embed(
         description=f"**{state.word.capitalize()}** · {formatting.active(summary.commands, len(services))}",
         colour=state.colour,
     )
-    embed.description = "\n".join([embed.description or "", *attention])
+    embed.description = "\n".join([embed.description or "", *filter(None, [verdict_text]), *attention])
     _key_figures(embed, summary, joined=bool(summary.commands and services))
     if summary.commands:
         lines = (

@@ -7,13 +7,12 @@ from functools import partial
 from typing import TYPE_CHECKING, Final
 
 from cogmeter.alerts.model import BOT
-from cogmeter.diagnosis import NO_CONCERN, Status, verdict, worst
+from cogmeter.diagnosis import NO_CONCERN, Status
 from cogmeter.diagnostics.judgement import judge
 from cogmeter.recording.recorder import OTHER
 from cogmeter.recording.service_names import in_background
 from cogmeter.render import formatting as text
 from cogmeter.render.palette import WORST_FIRST, look_of
-from cogmeter.schemas.alerts import SENT_STATES
 from cogmeter.settings import buffer_setting
 from cogmeter.web.pages.chart_context import chart_context, error_limit, latency_limit
 from cogmeter.web.pages.errors import top_errors
@@ -21,6 +20,7 @@ from cogmeter.web.pages.frame import HOME, MenuEntry, Page, PageParams, PageView
 from cogmeter.web.pages.selection import selection
 from cogmeter.web.pages.sparks import Spark, sparks
 from cogmeter.web.pages.uptime_bars import uptime_bars
+from cogmeter_storage.alerting import SENT
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -72,7 +72,7 @@ async def show_overview(view: PageView[PageParams]) -> web.Response:
         await monitor.query.require_services(selected)
     overview = await monitor.query.overview(span, services=selected)
     before = await monitor.query.overview(span.before, services=selected)
-    checks = await health.vital()
+    checks, verdict = await health.vital(), await health.verdict()
     tables = _Tables(view, before, await _sparks(view, overview), await health.services())
     alerts = _alerts(monitor, service)
     errors, deploy = await top_errors(view, service=service, limit=TOP_ERRORS)
@@ -84,7 +84,7 @@ async def show_overview(view: PageView[PageParams]) -> web.Response:
         title="Overview",
         overview=overview,
         before=before.total,
-        status=worst([verdict(concerns), *(check.status for check in checks)]),
+        verdict=verdict,
         concerns=concerns,
         no_concern=NO_CONCERN,
         link_of=partial(_link, view),
@@ -181,7 +181,7 @@ def _link(view: PageView[PageParams], concern: Concern) -> str:
 def _alerts(monitor: Monitor, service: str | None) -> list[Alert]:
     """Return the firing and acknowledged alerts, the most recently changed first."""
     active = monitor.alerting.engine.active
-    sent = [alert for alert in active if alert.state in SENT_STATES and service in {None, alert.service}]
+    sent = [alert for alert in active if alert.state in SENT and service in {None, alert.service}]
     return sorted(sent, key=lambda alert: -alert.changed_us)
 
 

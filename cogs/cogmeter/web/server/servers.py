@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
     from aiohttp import web
 
+    from cogmeter.diagnostics.health import Health
     from cogmeter.monitor.monitor import Monitor
     from cogmeter.web.api.routing import Shared
     from cogmeter.web.server.security import Guard
@@ -120,10 +121,20 @@ class Servers:
         self._monitor = monitor
         self._environ = environ
         self._shared: Shared | None = None
+        self._health: Health | None = None
         self._guard: Guard | None = None  # a changed setting must not open ended sessions again, or use up codes
         self._listeners: list[Listener] = []
         self._failures: list[Finding] = []
         self._sweep_task: asyncio.Task[None] | None = None
+
+    @property
+    def health(self) -> Health:
+        """Return the health checks of the bot, which commands and servers share."""
+        from cogmeter.diagnostics.health import Health
+
+        if self._health is None:
+            self._health = Health(self._monitor)
+        return self._health
 
     async def start(self) -> None:
         """Listen on every planned port; a port in use is retried in the background. Never raises."""
@@ -208,7 +219,7 @@ class Servers:
 
     async def _open(self, planned: list[ServerPlan]) -> None:
         # In a thread: importing the templates, models and metrics takes long.
-        self._shared = shared = await asyncio.to_thread(_shared, self._monitor, self._guard)
+        self._shared = shared = await asyncio.to_thread(_shared, self._monitor, self.health, self._guard)
         self._guard = shared.guard
         from cogmeter.web.server.limits import sweep
 
@@ -336,8 +347,7 @@ class Listener:
         self._failure = failure
 
 
-def _shared(monitor: Monitor, guard: Guard | None) -> Shared:
-    from cogmeter.diagnostics.health import Health
+def _shared(monitor: Monitor, health: Health, guard: Guard | None) -> Shared:
     from cogmeter.web.api.routes.live import Live
     from cogmeter.web.api.routing import LogThrottle, Shared
     from cogmeter.web.metrics.scrape import Scraper
@@ -345,7 +355,7 @@ def _shared(monitor: Monitor, guard: Guard | None) -> Shared:
     from cogmeter.web.server.limits import StreamLimit
     from cogmeter.web.server.security import Guard
 
-    token, health = monitor.settings.http_token, Health(monitor)
+    token = monitor.settings.http_token
     status = StatusPage(monitor, health) if monitor.settings.status_page else None
     return Shared(
         monitor,

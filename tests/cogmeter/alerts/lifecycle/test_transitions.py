@@ -45,13 +45,13 @@ class Life:
         at_s = (self.now_us - START_US) // 1_000_000
         stored = {}
         for transition in plan.values():
-            if self.tracker.worth_storing(transition, self.now_us):
+            if self.tracker.worth_storing(transition):
                 stored[transition.after.alert.uid] = transition.after.alert
                 self.stored += 1
             if transition.changes:
                 alert = transition.after.alert
                 (self.sent if transition.notify else self.silent).append((at_s, transition.kind, alert.service))
-        self.tracker.apply(plan, stored, self.now_us)
+        self.tracker.apply(plan, stored)
 
     def mute(self, minutes, *, rule="", service="", since_s=0):
         since_us = self.now_us + since_s * 1_000_000
@@ -161,14 +161,14 @@ def test_the_worst_value_of_a_rule_with_a_lower_limit_is_the_lowest():
     assert life.alert().worst == 1
 
 
-def test_figures_are_stored_when_they_changed_and_at_most_once_a_minute():
+def test_figures_are_stored_at_each_check_that_changes_them_and_at_no_other():
     life = Life()
     for _ in range(60):
         life.check({"a": "w"}, 10)
     assert life.stored == 1
     for check in range(60):
-        life.check({"a": "w"}, 20 * 1.1**check)
-    assert life.stored == 31
+        life.check({"a": "w"}, 20 + check / 100)
+    assert life.stored == 61
 
 
 def test_an_acknowledged_alert_sends_no_reminders_but_worsens_and_resolves():

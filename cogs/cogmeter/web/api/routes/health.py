@@ -26,14 +26,10 @@ from cogmeter.web.api.params import Name, QueryParams, RangeParams
 from cogmeter.web.api.routing import Reply, Route
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
-
     from pydantic import BaseModel
 
-    from cogmeter.diagnosis import ServiceHealth
     from cogmeter.monitor.monitor import Monitor
     from cogmeter.web.api.routing import Shared
-
 DISCORD: Final = "discord."  # prefix of the services that cogmeter records for Discord
 
 
@@ -54,25 +50,23 @@ async def read_health(_monitor: Monitor, shared: Shared) -> Reply:
     health = shared.health
     checks = await health.vital()
     status = worst(check.status for check in checks)
-    return _reply(HealthAnswer.of(status, checks, health.up_s), status)
+    return _reply(HealthAnswer.of(status, checks, await health.verdict(), health.up_s), status)
 
 
 async def read_own_health(_monitor: Monitor, shared: Shared) -> Reply:
-    """Return the health of the monitor itself."""
+    """Return the verdict on the bot, and the checks of the monitor itself."""
     health = shared.health
-    checks = await health.own()
-    status = worst(check.status for check in checks)
-    return _reply(HealthAnswer.of(status, checks, health.up_s), status)
+    verdict = await health.verdict()
+    return _reply(HealthAnswer.of(verdict.status, await health.own(), verdict, health.up_s), verdict.status)
 
 
 async def read_services_health(_monitor: Monitor, shared: Shared) -> Reply:
-    """Return the health of every recorded service."""
+    """Return the verdict on the bot, and the health of every recorded service."""
     health = shared.health
-    services = await health.services()
+    services, verdict = await health.services(), await health.verdict()
     own = {name: service for name, service in services.items() if not name.startswith(DISCORD)}
-    status = overall(own.values())
     discord = {name: service for name, service in services.items() if name.startswith(DISCORD)}
-    return _reply(await ServicesHealthAnswer.of(status, own, discord, health.up_s), status)
+    return _reply(await ServicesHealthAnswer.of(own, discord, verdict, health.up_s), verdict.status)
 
 
 async def read_service_health(_monitor: Monitor, shared: Shared, service: str) -> Reply:
@@ -85,13 +79,6 @@ async def read_service_health(_monitor: Monitor, shared: Shared, service: str) -
     # A service without traffic is not unhealthy: its probes would fail every night.
     status = Status.HEALTHY if health.check.status is Status.UNKNOWN else health.check.status
     return _reply(ServiceHealthAnswer.of_service(health), status)
-
-
-def overall(services: Iterable[ServiceHealth]) -> Status:
-    """Return the worst status, ignoring unknown ones; healthy if all are unknown, unknown without services."""
-    statuses = [service.check.status for service in services]
-    known = [status for status in statuses if status is not Status.UNKNOWN]
-    return worst(known or [Status.HEALTHY for _ in statuses])
 
 
 def _reply(report: BaseModel, status: Status) -> Reply:
@@ -146,7 +133,7 @@ ROUTES: Final = (
         "GET",
         "/health/performance",
         read_own_health,
-        "Get the health of the monitor itself",
+        "Get the verdict on the bot and the checks of the monitor itself; 503 while the verdict is unhealthy",
         response=HealthAnswer,
         other_responses={503: HealthAnswer},
     ),
@@ -154,7 +141,7 @@ ROUTES: Final = (
         "GET",
         "/health/ai-services",
         read_services_health,
-        "Get the health of every recorded service in the alert window",
+        "Get the verdict on the bot and the health of every recorded service; 503 while the verdict is unhealthy",
         response=ServicesHealthAnswer,
         other_responses={503: ServicesHealthAnswer},
     ),

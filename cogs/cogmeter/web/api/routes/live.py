@@ -14,12 +14,12 @@ from typing import TYPE_CHECKING, Final
 
 from aiohttp import web
 
-from cogmeter.diagnosis import worst
 from cogmeter.query.query import now_us
 from cogmeter.recording.background import detached
-from cogmeter.schemas.alerts import SENT_STATES, AlertAnswer, MarkerAnswer
+from cogmeter.schemas.alerts import AlertAnswer, MarkerAnswer
 from cogmeter.schemas.statistics import snapshot
 from cogmeter.web.api.routing import CALLER, FAULT, Route
+from cogmeter_storage.alerting import SENT
 from cogmeter_storage.base import StorageError
 
 if TYPE_CHECKING:
@@ -141,14 +141,14 @@ class Live:
 
     async def _snapshot(self) -> bytes:
         monitor = self._monitor
-        checks = await self._health.vital()
+        verdict = await self._health.verdict()
         live_snapshot, self._counts = await snapshot(
             monitor.store,
             now_us(),
             self._counts,
             waiting=len(monitor.recorder.buffer) + monitor.flusher.pending,
-            active_alerts=sum(alert.state in SENT_STATES for alert in monitor.alerting.engine.active),
-            health=worst(check.status for check in checks).value,
+            active_alerts=sum(alert.state in SENT for alert in monitor.alerting.engine.active),
+            health=verdict.status.value,
         )
         return self._model_event("snapshot", live_snapshot)
 
