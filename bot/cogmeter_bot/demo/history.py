@@ -127,11 +127,11 @@ class _Generator:
         return np.column_stack([np.full(size, number), end, duration, outcome, error, metadata]).astype(np.int64)
 
     def _retries(self, profile: Profile) -> NDArray[np.float64]:
-        """Return the number of retries in each minute, while the service fails."""
+        """Return the number of retries in each minute, while the service fails or is slow."""
         hours = (self.minutes - self.until_us) / HOUR_US
         retries = np.zeros(len(hours))
         for incident in PAST:
-            if incident.failure_rate and profile is main_operation(incident.service):
+            if profile is main_operation(incident.service):
                 retries[(hours >= incident.start) & (hours < incident.end)] = PAST_RETRIES_PER_MINUTE
         return retries
 

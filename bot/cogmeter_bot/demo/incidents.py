@@ -16,7 +16,7 @@ FIRST_AFTER_S: Final = 22.0  # the alert follows about 20 s later, while a visit
 PAUSE_S: Final = (100.0, 200.0)  # between incidents
 LIVE_LENGTH_S: Final = 45.0
 RETRIES_PER_S: Final = 0.9  # retries by users and the bot while a service fails
-PAST_RETRIES_PER_MINUTE: Final = 4.0  # lower, because users stop retrying within an hour
+PAST_RETRIES_PER_MINUTE: Final = 30.0  # while a service fails or is slow, people and the bot try again
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,11 +36,11 @@ class Incident:
 
 # In hours before now.
 PAST: Final = (
-    Incident("multimodal-processing", -113.0, -111.6, slowdown=6.0),
-    Incident("knowledge-graph", -55.0, -54.2, failure_rate=0.45),
-    Incident("context-memory", -29.5, -28.9, slowdown=9.0),
-    Incident("core-intelligence", -9.2, -8.5, slowdown=7.0),
-    Incident("web-crawling", -5.3, -4.8, failure_rate=0.55),
+    Incident("multimodal-processing", -113.0, -112.6, slowdown=6.0),
+    Incident("knowledge-graph", -55.0, -54.6, failure_rate=0.45),
+    Incident("context-memory", -29.5, -29.2, slowdown=9.0),
+    Incident("core-intelligence", -9.2, -8.8, slowdown=7.0),
+    Incident("web-crawling", -5.3, -5.0, failure_rate=0.55),
 )
 
 _KINDS: Final = (

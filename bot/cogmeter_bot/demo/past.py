@@ -8,28 +8,27 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 import numpy as np
 
+from cogmeter.alerts.measurement.values import STATISTICS
 from cogmeter.alerts.model import CRITICAL
+from cogmeter.alerts.review.what_if import Replayer
+from cogmeter.alerts.rules import RULES
 from cogmeter.alerts.rules.guide import ERROR_RATE, RESPONSE_TIME
 from cogmeter.alerts.rules.rule import duration, percent
+from cogmeter.alerts.thresholds.learning import Calibrator
 from cogmeter.alerts.thresholds.limits import Limits
-from cogmeter.settings import Settings
-from cogmeter_bot.demo.incidents import PAST
 from cogmeter_storage.alerting import Alert, AlertChange, AlertState, Step
-from cogmeter_storage.model import DAY_US, FAILURES, HOUR_US, MINUTE_US, Marker, Outcome, SpanRecord, TraceRecord
+from cogmeter_storage.model import DAY_US, HOUR_US, MINUTE_US, Marker, Outcome, SpanRecord, TraceRecord
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from numpy.random import Generator
 
-    from cogmeter.alerts.model import Reading
-    from cogmeter_bot.demo.history import GeneratedHistory
-    from cogmeter_bot.demo.incidents import Incident
+    from cogmeter.alerts.review.what_if import ReplayedAlert
+    from cogmeter.settings import Settings
     from cogmeter_storage.base import Store
 
-ALERT_DELAY_US: Final = 4 * MINUTE_US  # after the start of an incident
 ACKNOWLEDGE_DELAY_US: Final = 6 * MINUTE_US
-RECOVERY_US: Final = 5 * MINUTE_US
 OWNER: Final = "owner"
 TRACES_PER_DAY: Final = 12.0
 TRACE_DURATION_US: Final = (1_150_000, 4_200_000)
@@ -37,11 +36,16 @@ COMMANDS: Final = "discord.commands"
 DEPLOYS: Final = ((-113.1, "deployed 1.2"), (-55.1, "deployed 1.3"), (-9.4, "deployed 1.4"))  # hours before now
 
 
-def past_alerts(history: GeneratedHistory, until_us: int) -> list[Alert]:
-    """Return the alerts of the past incidents at cogmeter's default thresholds, oldest first, all resolved."""
-    limits = Limits(Settings.model_construct())
-    alerts = (_alert(incident, history, until_us, limits) for incident in PAST)
-    return [alert for alert in alerts if alert is not None]
+async def past_alerts(store: Store, settings: Settings, *, until_us: int) -> list[Alert]:
+    """Return the alerts that the stored operations would have raised, oldest first: by the replay of the product.
+
+    Thresholds are learned first, as the bot does at its start, so that a preview of a threshold agrees with the alerts.
+    """
+    await Calibrator(Limits(settings)).learn(store, until_us)
+    replayer = Replayer(store, settings, now_us=until_us)
+    found = [alert for rule in (ERROR_RATE, RESPONSE_TIME) for alert in await replayer.alerts(rule.name)]
+    past = [alert for alert in found if alert.episode.ended_us < until_us - MINUTE_US]
+    return [_resolved_alert(alert) for alert in sorted(past, key=lambda alert: alert.episode.fired_us)]
 
 
 async def store_alerts(store: Store, alerts: Sequence[Alert], *, until_us: int, days: float) -> None:
@@ -72,46 +76,33 @@ def _transitions(alert: Alert) -> list[Step]:
     return [*steps, Step(alert, AlertChange.of(alert, "resolved", alert.changed_us))]
 
 
-def _alert(incident: Incident, history: GeneratedHistory, until_us: int, limits: Limits) -> Alert | None:
-    """Return the alert of an incident, measured over all of it; None if it exceeds no threshold."""
-    since_us, end_us = (int(until_us + hours * HOUR_US) for hours in (incident.start, incident.end))
-    series_numbers = [number for number, (service, _) in enumerate(history.names) if service == incident.service]
-    series, end, duration_us, outcome = history.table.T[:4]
-    inside = (end >= since_us) & (end < end_us) & np.isin(series, series_numbers)
-    if not inside.any():
-        return None
-    if incident.failure_rate:
-        rule, value = ERROR_RATE, float(np.isin(outcome[inside], FAILURES).mean())
-        text = f"Error rate of {percent(value)}"
-    else:
-        rule, value = RESPONSE_TIME, float(duration_us[inside].mean() / 1000)
-        text = f"Average response time of {duration(value)}"
-    subject = rule.subject(incident.service)
-    reading = rule.reading(subject, value, limits.of(subject), text)
-    return _resolved_alert(reading, since_us, end_us) if reading.breached else None
-
-
-def _resolved_alert(reading: Reading, since_us: int, end_us: int) -> Alert:
-    subject, fired_us = reading.subject, since_us + ALERT_DELAY_US
+def _resolved_alert(replayed: ReplayedAlert) -> Alert:
+    """Return a replayed alert as the bot would have stored it; its owner acknowledged it if it was critical."""
+    subject, episode, rule = replayed.subject, replayed.episode, RULES[replayed.subject.rule]
+    value = percent(episode.worst) if rule is ERROR_RATE else duration(episode.worst)
+    label = "Error rate" if rule is ERROR_RATE else f"{STATISTICS[replayed.statistic][1]} response time"
+    reading = rule.reading(subject, episode.worst, replayed.limit, f"{label} of {value}")
     critical = reading.severity == CRITICAL
+    name = f"{subject.rule} {subject.service} {episode.began_us}"
+    acknowledged_us = episode.fired_us + min(ACKNOWLEDGE_DELAY_US, (episode.ended_us - episode.fired_us) // 2)
     return Alert(
-        uid=hashlib.blake2b(f"{subject.rule} {subject.service} {since_us}".encode(), digest_size=16).hexdigest(),
+        uid=hashlib.blake2b(name.encode(), digest_size=16).hexdigest(),
         rule=subject.rule,
         service=subject.service,
-        operation="",
+        operation=subject.operation,
         state=AlertState.RESOLVED,
         severity=reading.severity,
         message=reading.message,
         threshold=reading.threshold,
         current=reading.current,
         worst=reading.current,
-        started_us=since_us + MINUTE_US,
-        seen_us=end_us,
-        changed_us=end_us + RECOVERY_US,
-        fired_us=fired_us,
-        acknowledged_us=fired_us + ACKNOWLEDGE_DELAY_US if critical else None,
+        started_us=episode.began_us,
+        seen_us=episode.ended_us,
+        changed_us=episode.ended_us,
+        fired_us=episode.fired_us,
+        acknowledged_us=acknowledged_us if critical else None,
         acknowledged_by=OWNER if critical else "",
-        resolved_us=end_us + RECOVERY_US,
+        resolved_us=episode.ended_us,
     )
 
 

@@ -19,6 +19,7 @@ import discord
 from discord.ext import commands, tasks
 
 import cogmeter
+from cogmeter.settings import load_settings
 from cogmeter_bot.bot import ExampleBot, run_until_stopped
 from cogmeter_bot.demo.environment import demo_environment, post_alerts_to
 from cogmeter_bot.demo.errors import past_errors
@@ -177,7 +178,8 @@ async def _store_past(options: DemoOptions, url: str) -> None:
     store = await open_store(url)
     try:
         await store_history(store, history, until_us=until_us)
-        await store_alerts(store, past_alerts(history, until_us), until_us=until_us, days=options.history_days)
+        alerts = await past_alerts(store, load_settings(), until_us=until_us)
+        await store_alerts(store, alerts, until_us=until_us, days=options.history_days)
         await store.errors.add(past_errors(history, until_us, options.history_days, options.seed))
         await store_gauges(store, until_us=until_us, days=options.history_days, seed=options.seed)
         await store_traces(store, until_us=until_us, days=options.history_days, seed=options.seed)

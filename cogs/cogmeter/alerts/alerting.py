@@ -120,6 +120,7 @@ class Alerting:
                 await self.engine.restore(now_us(), self._parts)
             readings = await self.evaluator.evaluate(now_us())
             await self.engine.step(readings, now_us())
+            self.delivery.show(self.engine.active)
 
     async def finish_check(self) -> None:
         """Wait for the running check: a successor must not begin before it has stored its changes."""

@@ -127,6 +127,9 @@ class Notifier(ABC):
     async def prepare(self) -> None:  # noqa: B027 - most targets can only be checked by sending something
         """Check at the start, without sending anything, that the target can receive. Raise NotifyError if not."""
 
+    async def refresh(self, notice: Notice) -> None:  # noqa: B027 - only a message that is edited in place has figures
+        """Show the newest figures of an alert in its message, whose receipt the notice has, without a new message."""
+
     @abstractmethod
     async def notify(self, notice: Notice) -> str | None:
         """Deliver a notice. Return a receipt or None; raise NotifyError for every foreseeable failure."""

@@ -137,6 +137,11 @@ class DiscordWebhookNotifier(Notifier):
             await self._post({**self._text(notice, text), "flags": _flags(notice)})
         return receipt
 
+    async def refresh(self, notice: Notice) -> None:
+        """Edit the alert's message."""
+        if notice.receipt is not None and notice.receipt.isdecimal():
+            await self._edit(notice.receipt, notice)
+
     async def _post_message(self, notice: Notice) -> str | None:
         message = {**await self._message(notice), "flags": _flags(notice)}
         if notice.change.kind == "escalated":

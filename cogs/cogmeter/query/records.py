@@ -242,6 +242,8 @@ class WhatIf:
     now_length_us: int
     subjects: int  # services or operations that were checked
     left_out: int = 0  # quieter ones that were not checked
+    windows: int = 0  # windows with operations, one at the end of each minute
+    too_few: int = 0  # of these, with fewer operations than an alert needs
 
 
 @dataclass(frozen=True, slots=True)

@@ -208,7 +208,11 @@ def what_if_text(what_if: WhatIf, *, strong: str = "") -> str:
     length = formatting.duration(what_if.until_us - what_if.since_us)
     days = round((what_if.until_us - what_if.since_us) / 86_400e6, 1)
     span = f"{days:.0f} days" if days >= 2 and days == int(days) else length
-    return f"In the last {span} this would have fired {strong}{then}{strong}; the current limit: {now}."
+    text = f"In the last {span} this would have fired {strong}{then}{strong}; the current limit: {now}."
+    if not what_if.too_few:
+        return text
+    few, windows = formatting.exact(what_if.too_few), formatting.counted(what_if.windows, "window")
+    return f"{text} {few} of {windows} had too few operations for an alert."
 
 
 def _fired(times: int, length_us: int) -> str:

@@ -288,6 +288,8 @@ class OutlookAnswer(Schema):
     now_seconds: Number
     subjects: int = Field(description="Services or operations that were checked")
     left_out: int = Field(description="Services or operations with less traffic that were not checked")
+    windows: int = Field(0, description="Windows with operations that were compared, one at the end of each minute")
+    too_few: int = Field(0, description="Of these, windows with fewer operations than an alert needs")
 
     @classmethod
     def of(cls, what_if: WhatIf, time_range: TimeRange) -> OutlookAnswer:
@@ -300,6 +302,8 @@ class OutlookAnswer(Schema):
             now_seconds=rounded(what_if.now_length_us / 1e6, 3),
             subjects=what_if.subjects,
             left_out=what_if.left_out,
+            windows=what_if.windows,
+            too_few=what_if.too_few,
         )
 
 

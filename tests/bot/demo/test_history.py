@@ -5,7 +5,9 @@ import contextlib
 import numpy as np
 import pytest
 
+from cogmeter.alerts.review.what_if import Replayer
 from cogmeter.recording.service_names import COMMANDS
+from cogmeter.settings import Settings
 from cogmeter_bot.demo.history import GUILDS, USERS, make_history, store_history
 from cogmeter_bot.demo.incidents import PAST
 from cogmeter_bot.demo.past import past_alerts
@@ -15,6 +17,9 @@ from cogmeter_storage import open_store
 from cogmeter_storage.model import DAY_US, HOUR_US, Outcome
 
 UNTIL_US = 1_795_000_000_000_000
+SETTINGS = Settings(
+    _env_file=None, alert_window=60, alert_min_operations=15, alert_cooldown=120, alert_recovery=15
+)  # the demo's
 
 
 @pytest.fixture(scope="module")
@@ -76,23 +81,38 @@ def test_each_past_incident_shows_in_the_operations_of_its_service(week):
         assert failed[inside].mean() > 10 * failed[usual].mean() or took[inside].mean() > 3 * took[usual].mean()
 
 
-def test_the_past_alerts_are_those_that_the_operations_would_have_raised(week):
-    alerts = past_alerts(week, UNTIL_US)
-    assert [(one.rule, one.service) for one in alerts] == [
-        ("response_time", "multimodal-processing"),
-        ("error_rate", "knowledge-graph"),
-        ("response_time", "core-intelligence"),
-        ("error_rate", "web-crawling"),
-    ]
+async def replayed(history, path, settings=SETTINGS):
+    """The past alerts of a history, and the preview of the limits in effect."""
+    store = await open_store(f"sqlite:///{path}")
+    try:
+        await store_history(store, history, until_us=UNTIL_US)
+        alerts = await past_alerts(store, settings, until_us=UNTIL_US)
+        replayer = Replayer(store, settings, now_us=UNTIL_US)
+        return alerts, [
+            await replayer.what_if(key, value) for key, value in (("error_rate", "5%"), ("response_time", "5s"))
+        ]
+    finally:
+        await store.close()
+
+
+async def test_the_past_alerts_are_those_that_a_preview_of_the_thresholds_counts(week, tmp_path):
+    alerts, previews = await replayed(week, tmp_path / "week.db")
+    assert {one.service for one in alerts} >= {one.service for one in PAST if one.service != "context-memory"}
+    for rule, preview in zip(("error_rate", "response_time"), previews, strict=True):
+        fired = [one for one in alerts if one.rule == rule]
+        assert (len(fired), sum(one.resolved_us - one.fired_us for one in fired)) == (
+            preview.now_times,
+            preview.now_length_us,
+        )
+        assert preview.windows > preview.too_few > 0
     assert all(one.current > one.threshold and one.fired_us < one.resolved_us < UNTIL_US for one in alerts)
 
 
-def test_a_short_history_has_only_the_alerts_of_its_time():
-    assert [one.service for one in past_alerts(make_history(UNTIL_US, 1, seed=1), UNTIL_US)] == [
-        "core-intelligence",
-        "web-crawling",
-    ]
-    assert past_alerts(make_history(UNTIL_US, 0.01, seed=1), UNTIL_US) == []
+async def test_a_short_history_has_only_the_alerts_of_its_time(tmp_path):
+    alerts, _ = await replayed(make_history(UNTIL_US, 1, seed=1), tmp_path / "day.db")
+    assert {one.service for one in alerts} == {"core-intelligence", "web-crawling"}
+    alerts, _ = await replayed(make_history(UNTIL_US, 0.01, seed=1), tmp_path / "minutes.db")
+    assert alerts == []
 
 
 async def test_the_stored_history_knows_who_used_the_commands(week, tmp_path):

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import pytest
 
-from cogmeter.settings import load_settings
+from cogmeter.settings import Settings, load_settings
 from cogmeter_bot.demo.history import make_history, store_history
 from cogmeter_bot.demo.past import past_alerts, store_alerts
 from cogmeter_bot.sources.database import DatabaseSource
@@ -33,7 +33,7 @@ def fill(path, *, days=1.0, others=()):
         try:
             if days:
                 await store_history(store, history, until_us=until_us)
-            alerts = past_alerts(history, until_us)
+            alerts = await past_alerts(store, Settings(_env_file=None), until_us=until_us)
             await store_alerts(store, alerts, until_us=until_us, days=days)
             for one in alerts[:1]:
                 began = until_us - 5 * MINUTE_US

@@ -108,6 +108,11 @@ class Dispatcher:
         if self._tasks:
             await detached(_finish(set(self._tasks)), name="cogmeter-alerts-stop")
 
+    def show(self, alerts: Sequence[Alert]) -> None:
+        """Show the newest figures of the active alerts in their messages."""
+        for worker in self._workers.values():
+            worker.show(alerts)
+
     def wake(self) -> None:
         """Let every worker check the outbox now."""
         for worker in self._workers.values():

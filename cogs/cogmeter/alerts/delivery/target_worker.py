@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING, Final
 
 from cogmeter.alerts.delivery.attempts import AttemptLog, AttemptResult, TokenBucket, delay_us
 from cogmeter.notifiers.base import Notice, NotifyError
-from cogmeter_storage.alerting import AlertState
+from cogmeter_storage.alerting import AlertChange, AlertState
 from cogmeter_storage.base import StorageError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
 
     from cogmeter.notifiers.base import Notifier
     from cogmeter_storage.alerting import Alert, Delivery
@@ -29,6 +29,10 @@ IDLE_S: Final = 60.0  # the longest wait: the clock may be set while the worker 
 SHORTEST_PAUSE_S: Final = 0.2  # a delivery whose result the store refuses stays due
 PAUSE_S: Final = 1.0  # doubled with each failure of the store
 LONGEST_PAUSE_S: Final = 60.0
+REFRESHED: Final = "refreshed"  # the kind of a change that is not stored
+REFRESH_US: Final = 60_000_000  # a message shows new figures no more often than this
+REFRESH_OLD_US: Final = 600_000_000  # and one of an older alert: Discord limits the edits of messages after an hour
+OLD_US: Final = 3_600_000_000
 
 _logger = logging.getLogger("cogmeter.notifiers")
 
@@ -52,6 +56,8 @@ class TargetWorker:
         self.stopped = ""  # why the target receives nothing more
         self.notices: deque[Notice] = deque()  # sent once, without the outbox
         self._active_rules: dict[str, str] = {}  # rules of the active alerts that it received, by uid
+        self._shown: dict[str, tuple[str, int]] = {}  # the message of each active alert that the target shows, and when
+        self._outdated: dict[str, Alert] = {}  # active alerts with newer figures, by uid
         self._store = store
         self._clock = clock
         self._on_stopped = on_stopped
@@ -73,6 +79,19 @@ class TargetWorker:
     def has_active(self, rule: str) -> bool:
         """Return True if it received an alert of this rule since the start that is still active. Thread-safe."""
         return rule in list(self._active_rules.values())
+
+    def show(self, alerts: Iterable[Alert]) -> None:
+        """Show the newest figures of these active alerts, where a message is edited in place; not too often."""
+        now_us = self._clock()
+        active = {alert.uid: alert for alert in alerts if alert.fired_us is not None and not alert.group}
+        self._shown = {uid: shown for uid, shown in self._shown.items() if uid in active}
+        for uid, alert in active.items() if self.notifier.edits_in_place else ():
+            message, at_us = self._shown.get(uid, ("", 0))
+            pause_us = REFRESH_US if now_us - alert.started_us < OLD_US else REFRESH_OLD_US
+            if message != alert.message and now_us - at_us >= pause_us:
+                self._outdated[uid] = alert
+        if self._outdated:
+            self.wake()
 
     def wake(self) -> None:
         """Check the outbox now."""
@@ -124,7 +143,27 @@ class TargetWorker:
             if self.stopped:
                 await self._fail_all()
                 return None
+            await self._refresh()
             return await self._next_us()
+
+    async def _refresh(self) -> None:
+        """Edit the messages whose figures have changed. A failure is not repeated: the next check has newer ones."""
+        store, now_us = self._store(), self._clock()
+        while self._outdated and not self._halted.is_set() and self._bucket.ready_us(now_us) <= now_us:
+            uid, alert = self._outdated.popitem()
+            if self._shown.get(uid, ("", 0))[0] == alert.message:  # a change was delivered in the meantime
+                continue
+            self._shown[uid] = alert.message, now_us
+            receipt = await store.alerting.receipt(uid, self.name)
+            if receipt is None:
+                continue
+            self._bucket.take(now_us)
+            members = await store.alerting.alerts(tuple(AlertState), group=uid)
+            notice = Notice(AlertChange.of(alert, REFRESHED, now_us), alert, tuple(members), receipt=receipt)
+            try:
+                await asyncio.wait_for(self.notifier.refresh(notice), ANSWER_S)
+            except Exception as error:  # noqa: BLE001 - a message with older figures is no reason to stop
+                _logger.debug("The %s target could not show the figures of alert %d: %s", self.name, alert.id, error)
 
     async def prepare(self) -> None:
         """Let the notifier check its target, and remember its error. A stopped target is not checked."""
@@ -174,8 +213,10 @@ class TargetWorker:
         """Remember the alert that the target received; forget it with its resolution, delivered or not."""
         if alert.state is AlertState.RESOLVED:
             self._active_rules.pop(alert.uid, None)
+            self._outdated.pop(alert.uid, None)
         elif result.outcome == "sent":
             self._active_rules[alert.uid] = alert.rule
+            self._shown[alert.uid] = alert.message, self._clock()
 
     async def _attempt(self, delivery: Delivery, notice: Notice) -> AttemptResult:
         try:

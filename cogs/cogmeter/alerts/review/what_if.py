@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final, TypeAlias
 
 from cogmeter.alerts.lifecycle.subject_state import Policy
@@ -24,8 +25,9 @@ from cogmeter_storage.model import DAY_US, HOUR_US
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
 
+    from cogmeter.alerts.model import Limit
     from cogmeter.alerts.review.minutes import Minutes
-    from cogmeter.alerts.review.replay import RuleHistory
+    from cogmeter.alerts.review.replay import Episode, RuleHistory
     from cogmeter.query.records import Advice, AlertReport, Range
     from cogmeter.settings import Settings
     from cogmeter_storage.alerting import Alert
@@ -33,11 +35,22 @@ if TYPE_CHECKING:
     from cogmeter_storage.model import SeriesRecord
 
 Stored: TypeAlias = "Mapping[str, Mapping[str, int]]"  # the ids of the stored series by service and operation
+Histories: TypeAlias = "Callable[[Subject, Minutes, Limits], RuleHistory]"
 
 MOST_SUBJECTS: Final = 20  # the busiest services, and operations of one service, whose minutes are read
 BACK_US: Final = 7 * DAY_US
 REPORTED: Final = 10_000  # alerts and transitions in a report
 ADVISED: Final = 10  # the noisiest subjects that get advice
+
+
+@dataclass(frozen=True, slots=True)
+class ReplayedAlert:
+    """An alert that the stored operations would have fired, with the limit and the statistic that it was judged by."""
+
+    subject: Subject
+    limit: Limit
+    statistic: str
+    episode: Episode
 
 
 class Replayer:
@@ -69,16 +82,35 @@ class Replayer:
         minutes = await self._minutes(subjects, series, since_us, until_us)
         histories = self._histories(since_us)
 
-        def fired(limits: Limits) -> tuple[int, int]:
-            spans: dict[str, list[tuple[int, int]]] = {}
-            for affected, part in zip(subjects, minutes, strict=True):
-                alerts = episodes(histories(affected, part, limits), limits.of(affected), self._policy)
-                spans.setdefault(affected.service, []).extend((alert.fired_us, alert.ended_us) for alert in alerts)
-            merged = [span for several in spans.values() for span in united(several)]
-            return len(merged), sum(end - start for start, end in merged)
+        def preview() -> WhatIf:
+            then, present = (self._replayed(subjects, minutes, histories, limits) for limits in (changed, now))
+            windows, too_few = _window_counts(subjects, minutes, histories, changed)
+            return WhatIf(
+                since_us,
+                until_us,
+                len(then),
+                sum(alert.episode.length_us for alert in then),
+                len(present),
+                sum(alert.episode.length_us for alert in present),
+                len(subjects),
+                left_out,
+                windows,
+                too_few,
+            )
 
-        (times, length), (now_times, now_length) = await asyncio.to_thread(lambda: (fired(changed), fired(now)))
-        return WhatIf(since_us, until_us, times, length, now_times, now_length, len(subjects), left_out)
+        return await asyncio.to_thread(preview)
+
+    async def alerts(self, rule: str) -> list[ReplayedAlert]:
+        """Return the alerts of a rule in the last 7 days under the limits in effect, as far as minutes are kept.
+
+        The alerts of a service and of its operations at the same time are one, as in ``what_if``.
+        """
+        limits = await stored_limits(self._store, self._settings)
+        since_us, until_us = await self._span()
+        series = _by_service(await self._store.series())
+        subjects, _ = await self._subjects(Subject(rule, ""), series, (limits,), since_us)
+        minutes = await self._minutes(subjects, series, since_us, until_us)
+        return await asyncio.to_thread(self._replayed, subjects, minutes, self._histories(since_us), limits)
 
     async def advice(self, alerts: Sequence[Alert], span: Range) -> list[Advice]:
         """Return changes that remove most unacknowledged alerts, for the noisiest subjects."""
@@ -112,6 +144,19 @@ class Replayer:
             return [advice for advice in all_advice if advice is not None]
 
         return await asyncio.to_thread(advise_all)
+
+    def _replayed(
+        self, subjects: Sequence[Subject], minutes: Sequence[Minutes], histories: Histories, limits: Limits
+    ) -> list[ReplayedAlert]:
+        """Return the alerts under these limits; those of a service and of its operations at the same time are one."""
+        by_service: dict[str, list[ReplayedAlert]] = {}
+        for affected, part in zip(subjects, minutes, strict=True):
+            limit = limits.of(affected)
+            alerts = episodes(histories(affected, part, limits), limit, self._policy)
+            by_service.setdefault(affected.service, []).extend(
+                ReplayedAlert(affected, limit, limits.statistic_of(affected), alert) for alert in alerts
+            )
+        return [alert for several in by_service.values() for alert in _united_alerts(several)]
 
     async def _span(self) -> tuple[int, int]:
         """Return the range of the last days, as far as minutes are kept and operations were recorded."""
@@ -168,7 +213,7 @@ class Replayer:
         groups = [_ids(subject, series) for subject in subjects]
         return await read_minutes(self._store, groups, max(since_us - lead_us, 0), until_us)
 
-    def _histories(self, since_us: int) -> Callable[[Subject, Minutes, Limits], RuleHistory]:
+    def _histories(self, since_us: int) -> Histories:
         """Return a function that computes each subject's history once: most changes do not change the statistic."""
         known: dict[tuple[Subject, str], RuleHistory] = {}
 
@@ -195,15 +240,36 @@ async def alert_report(store: Store, settings: Settings, span: Range) -> AlertRe
     return await asyncio.to_thread(report_of, alerts, changes, span, advice)
 
 
-def united(spans: Iterable[tuple[int, int]]) -> list[tuple[int, int]]:
-    """Merge overlapping time ranges, in order: a service's and its operations' alerts count as one."""
-    merged: list[tuple[int, int]] = []
-    for since, until in sorted(spans):
-        if merged and since <= merged[-1][1]:
-            merged[-1] = (merged[-1][0], max(until, merged[-1][1]))
-        else:
-            merged.append((since, until))
+def _united_alerts(alerts: Iterable[ReplayedAlert]) -> list[ReplayedAlert]:
+    """Merge overlapping alerts of one service, in order: the alert of the service as a whole stands for all."""
+    merged: list[ReplayedAlert] = []
+    for alert in sorted(alerts, key=lambda alert: alert.episode.fired_us):
+        if not merged or alert.episode.fired_us > merged[-1].episode.ended_us:
+            merged.append(alert)
+            continue
+        known = merged[-1]
+        first, last = known.episode, alert.episode
+        kept = alert if known.subject.operation and not alert.subject.operation else known
+        episode = replace(
+            kept.episode,
+            began_us=min(first.began_us, last.began_us),
+            fired_us=first.fired_us,
+            ended_us=max(first.ended_us, last.ended_us),
+        )
+        merged[-1] = replace(kept, episode=episode)
     return merged
+
+
+def _window_counts(
+    subjects: Sequence[Subject], minutes: Sequence[Minutes], histories: Histories, limits: Limits
+) -> tuple[int, int]:
+    """Return the number of windows with operations, and of those with too few operations for an alert."""
+    windows = too_few = 0
+    for affected, part in zip(subjects, minutes, strict=True):
+        operations = histories(affected, part, limits).operations
+        windows += int((operations > 0).sum())
+        too_few += int(((operations > 0) & (operations < limits.of(affected).min_operations)).sum())
+    return windows, too_few
 
 
 def _by_service(series: Iterable[SeriesRecord]) -> Stored:

@@ -129,6 +129,17 @@ class ChannelNotifier(Notifier):
             raise self._channel.refused(error) from error
         return None if ref is None else ref.to_receipt()
 
+    async def refresh(self, notice: Notice) -> None:
+        """Edit the alert's message; one that was deleted is not posted again."""
+        ref = MessageRef.from_receipt(notice.receipt)
+        if ref is not None:
+            try:
+                await self._edit(ref, notice, redraw=False)
+            except MessageGoneError:
+                return
+            except (discord.DiscordException, *BROKEN) as error:
+                raise self._channel.refused(error) from error
+
     async def _post_or_edit(self, notice: Notice) -> MessageRef | None:
         ref, searched = MessageRef.from_receipt(notice.receipt), False
         # Without a receipt, a later change may follow one whose attempt broke off and was never recorded.

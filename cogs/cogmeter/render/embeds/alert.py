@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Any, Final
 
+from cogmeter.alerts.model import split_counts
 from cogmeter.recording.frames import CALLED_FROM
 from cogmeter.recording.service_names import BOT
 from cogmeter.render import formatting
@@ -148,16 +149,20 @@ def _values(alert: Alert) -> list[dict[str, Any]]:
         return []
     limit, worst = measured(alert.rule, alert.threshold), measured(alert.rule, alert.worst)
     if alert.state is AlertState.RESOLVED:
-        return [_field("Worst", f"**{worst}**\nthreshold {limit}", inline=True)]
-    return [_field("Now", f"**{measured(alert.rule, alert.current)}**\nthreshold {limit}\nworst {worst}", inline=True)]
+        return [_field("Peak", f"**{worst}**\nthreshold was {limit}", inline=True)]
+    _, counts = split_counts(alert.message)
+    of = "" if counts is None else f" ({formatting.exact(counts[0])} of {formatting.exact(counts[1])} failed)"
+    now = f"**{measured(alert.rule, alert.current)}**{of}\nthreshold {limit}\npeak {worst}"
+    return [_field("Now", now, inline=True)]
 
 
 def _since(alert: Alert) -> dict[str, Any]:
     began = alert.started_us // 1_000_000
+    fired = "" if alert.fired_us is None else f"\nfired <t:{alert.fired_us // 1_000_000}:t>"
     if alert.resolved_us is None:
-        return _field("Since", f"<t:{began}:f>\n{when(alert.started_us)}", inline=True)
+        return _field("Began", f"<t:{began}:f>\n{when(alert.started_us)}{fired}", inline=True)
     ended = alert.resolved_us // 1_000_000
-    return _field("When", f"<t:{began}:f> to <t:{ended}:t>", inline=True)
+    return _field("Began", f"<t:{began}:f>{fired}\nresolved <t:{ended}:t>", inline=True)
 
 
 def _context_fields(context: IncidentContext | None, members: Sequence[Alert]) -> list[dict[str, Any]]:
@@ -175,7 +180,8 @@ def _context_fields(context: IncidentContext | None, members: Sequence[Alert]) -
 
 def _affected(context: IncidentContext) -> str:
     failed, operations = formatting.exact(context.failures), formatting.counted(context.operations, "operation")
-    lines = [f"{failed} of {operations}" if context.failures else f"{operations}, none failed"]
+    since = f"since <t:{context.since_us // 1_000_000}:t>"  # not only in the window of the newest measurement
+    lines = [f"{failed} of {operations} {since}" if context.failures else f"{operations} {since}, none failed"]
     people = [(context.users, "user"), (context.guilds, "guild")]
     lines.append(" · ".join(formatting.counted(number, word) for number, word in people if number is not None))
     return "\n".join(line for line in lines if line)

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Final
 
 import discord
 
+from cogmeter.alerts.rules import KINDS
 from cogmeter.render import formatting
 from cogmeter.render.embeds.alert import length_us, subject
 from cogmeter.render.embeds.statistics import fit
@@ -125,22 +126,24 @@ def _lines(alert: Alert, now_us: int) -> list[str]:
     look = look_of(alert.severity, alert.state)
     icon = PENDING_ICON if alert.state is AlertState.PENDING else look.icon
     resolved = alert.state is AlertState.RESOLVED
-    value = "worst " + measured(alert.rule, alert.worst) if resolved else measured(alert.rule, alert.current)
-    worst = "" if resolved or alert.worst == alert.current else f", worst {measured(alert.rule, alert.worst)}"
-    values = f"**{value}** (threshold {measured(alert.rule, alert.threshold)}{worst})"
+    peak, limit = measured(alert.rule, alert.worst), measured(alert.rule, alert.threshold)
+    if resolved:
+        verb = "fell to" if alert.rule in KINDS and KINDS[alert.rule].falling else "peaked at"
+        values = f"{verb} **{peak}** (threshold was {limit})"
+    else:
+        worst = "" if alert.worst == alert.current else f", peak {peak}"
+        values = f"**{measured(alert.rule, alert.current)}** (threshold {limit}{worst})"
     return [f"{icon} {subject(alert)}: {values}", below(_state(alert, now_us))]
 
 
 def _state(alert: Alert, now_us: int) -> str:
     """Return the alert's severity, state and duration, and who acknowledged or muted it."""
-    lasted = formatting.duration(length_us(alert, now_us))
+    lasted, began = formatting.duration(length_us(alert, now_us)), f"began <t:{alert.started_us // 1_000_000}:t>"
     parts = [plain(alert.severity, 30)]
-    if alert.state is AlertState.RESOLVED and alert.resolved_us is not None:
-        parts.append(f"resolved {when(alert.resolved_us)} after {lasted}")
-    elif alert.state in {AlertState.PENDING, AlertState.FIRING}:
-        parts.append(f"{alert.state.value} for {lasted}")
+    if alert.resolved_us is not None:
+        parts.append(f"{began}, lasted {lasted}, resolved {when(alert.resolved_us)}")
     else:
-        parts.append(f"{alert.state.value}, active for {lasted}")
+        parts.append(f"{alert.state.value}, {began}, {lasted} ago")
     if alert.acknowledged_us is not None:
         parts.append(f"acknowledged by {plain(alert.acknowledged_by, 40) or 'somebody'}")
     if alert.state is AlertState.MUTED and alert.muted_until_us is not None:

@@ -13,8 +13,8 @@ from cogmeter.alerts.lifecycle import transitions
 from cogmeter.alerts.lifecycle.subject_state import DUE, EvaluationContext, Policy, SubjectState
 from cogmeter.alerts.model import Limit, Reading, Subject
 from cogmeter.alerts.review.minutes import joined, minutes_of, read_minutes
-from cogmeter.alerts.review.replay import NotReplayableError, RuleHistory, episodes, history_of, replay
-from cogmeter.alerts.review.what_if import Replayer, united
+from cogmeter.alerts.review.replay import Episode, NotReplayableError, RuleHistory, episodes, history_of, replay
+from cogmeter.alerts.review.what_if import ReplayedAlert, Replayer, _united_alerts
 from cogmeter.alerts.thresholds.keys import LimitError
 from cogmeter.settings import Settings
 from cogmeter_storage import Outcome, open_store
@@ -176,7 +176,19 @@ def test_episodes_are_those_of_the_life_of_an_alert(values, for_s, recovery_s, c
 
 
 def test_stretches_that_overlap_are_one():
-    assert united([(5, 9), (1, 3), (2, 4), (9, 12)]) == [(1, 4), (5, 12)]
+    spans = [("query", 5, 9), ("", 1, 3), ("query", 2, 4), ("", 9, 12)]
+    alerts = [
+        ReplayedAlert(
+            Subject("error_rate", "graph", operation),
+            Limit(0.05, 0.04, 0, 0, 1),
+            "average",
+            Episode(since, since, until, 1),
+        )
+        for operation, since, until in spans
+    ]
+    merged = _united_alerts(alerts)
+    assert [(one.episode.fired_us, one.episode.ended_us) for one in merged] == [(1, 4), (5, 12)]
+    assert [one.subject.operation for one in merged] == ["", ""]
 
 
 # The store below holds two hours of two services; one of them fails in ten of the minutes.
