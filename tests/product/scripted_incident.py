@@ -4,8 +4,6 @@ At each of ten moments a line of JSON: ``/perf summary``, ``/perf alerts``, the 
 page, REST, health, ``cogmeter doctor`` by database and by URL, and the overview of the terminal dashboard.
 """
 
-# ruff: noqa: E402 - the clocks are replaced before anything that may keep one is imported
-
 from __future__ import annotations
 
 import virtual_clock  # isort: skip
@@ -17,6 +15,7 @@ import os
 import re
 import socket
 import time
+from pathlib import Path
 
 import aiohttp
 import discord
@@ -124,7 +123,7 @@ class Script:
 
     async def terminal(self):
         """What the overview of the terminal dashboard shows, read from the database."""
-        source = ReconnectingSource(lambda: open_source(None, None, None), "database")
+        source = ReconnectingSource(lambda: open_source(None, None, None), Path("data/performance.db"))
         choices, selected = range_choices(None, None, None)
         app = DashboardApp(source, load_settings(), choices, selected, name="database", interval_s=3_600)
         async with app.run_test(size=(200, 50)):

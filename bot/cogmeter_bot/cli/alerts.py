@@ -108,4 +108,4 @@ def alert_text(alert: AlertAnswer, limit: int | None = None) -> str:
         lasted_us = round((alert.resolved_at - alert.started_at).total_seconds() * 1e6)
         return one_line(past_text(alert.type, alert.message, alert.worst, alert.threshold, lasted_us), limit)
     message = with_counts(alert.message, alert.failed_operations or 0, alert.operations or 0)
-    return one_line(message_text(alert.type, message), limit)
+    return one_line(message_text(message), limit)

@@ -11,7 +11,7 @@ from cogmeter_bot.cli.exits import exit_closed_pipe, exit_on_signals, reporting_
 from cogmeter_bot.cli.options import Finite, ReadingOptions, reading_options
 from cogmeter_bot.cli.output import BAD, DIM, GOOD, LabelledValue, Listing, OutputPage, console, is_rich, plain, rich
 from cogmeter_bot.cli.summary import alert_lines, ranking_heading, stats_table
-from cogmeter_bot.cli.text import echo, ms, one_line, safe, safe_json, share, timestamp, zoned, zoned_title
+from cogmeter_bot.cli.text import duration, echo, one_line, safe, safe_json, share, timestamp, zoned, zoned_title
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -143,7 +143,9 @@ def _page(data: LiveData, height: int | None) -> OutputPage:
     blocks: list[Block] = [
         LabelledValue("Time", zoned(data.dashboard.time_range.until), DIM),
         LabelledValue("Throughput", f"{total.operations_per_minute:,.1f} operations/min"),
-        LabelledValue("Latency", f"{ms(total.average_response_time)} average, {ms(total.p95_response_time)} p95"),
+        LabelledValue(
+            "Latency", f"{duration(total.average_response_time)} average, {duration(total.p95_response_time)} p95"
+        ),
         LabelledValue("Errors", f"{failed:,} of {count:,} ({share(failed, count)})", BAD if failed else GOOD),
         LabelledValue("Last 30 Minutes", f"{_bars(data.trend)} operations/min"),
     ]

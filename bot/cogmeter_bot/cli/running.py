@@ -8,7 +8,7 @@ import click
 
 from cogmeter_bot.cli.options import ReadingOptions, live_options
 from cogmeter_bot.cli.output import WARN, Column, OutputPage, Table, show, show_json
-from cogmeter_bot.cli.text import age, one_line
+from cogmeter_bot.cli.text import duration, one_line
 
 if TYPE_CHECKING:
     from cogmeter.alerts.thresholds.limits import Limits
@@ -63,7 +63,7 @@ def _page(answer: RunningPage, limits: Limits) -> OutputPage:
     ]
     rows = [
         (
-            (age(operation.age), WARN if is_long(operation, limits) else ""),
+            (duration(operation.age), WARN if is_long(operation, limits) else ""),
             one_line(f"{operation.service} / {operation.operation}"),
             one_line(operation.line) or "-",
         )

@@ -8,7 +8,7 @@ import click
 
 from cogmeter_bot.cli.options import ReadingOptions, operation_option, reading_options
 from cogmeter_bot.cli.output import WARN, Column, OutputPage, Table, show, show_json
-from cogmeter_bot.cli.text import ms, one_line, range_title, timestamp
+from cogmeter_bot.cli.text import duration, one_line, range_title, timestamp
 from cogmeter_bot.zones import zone_label
 
 if TYPE_CHECKING:
@@ -61,7 +61,7 @@ def _page(answer: Slowest, title: str, limits: Limits) -> OutputPage:
     ]
     rows = [
         (
-            (ms(operation.duration), WARN if is_slow(operation, limits) else ""),
+            (duration(operation.duration), WARN if is_slow(operation, limits) else ""),
             timestamp(operation.end_time),
             one_line(f"{operation.service} / {operation.operation}"),
             operation.outcome,

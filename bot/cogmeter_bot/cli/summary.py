@@ -24,7 +24,7 @@ from cogmeter_bot.cli.output import (
     show,
     show_json,
 )
-from cogmeter_bot.cli.text import ms, one_line, range_title, service_title, share, timestamp, zoned_title
+from cogmeter_bot.cli.text import duration, ms, one_line, range_title, service_title, share, timestamp, zoned_title
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -249,9 +249,9 @@ def stats_table(rows: Sequence[RankedStats], limits: Limits, title: str, *, kind
             one_line(name),
             f"{stats.total_operations:,}",
             (success, BAD if judgement.failing else GOOD),
-            (ms(stats.average_response_time), WARN if judgement.slow else ""),
-            ms(stats.p95_response_time),
-            ms(stats.p99_response_time),
+            (duration(stats.average_response_time), WARN if judgement.slow else ""),
+            duration(stats.p95_response_time),
+            duration(stats.p99_response_time),
             f"{stats.operations_per_minute:,.2f}",
         ))  # fmt: skip
     return Table(columns, cells, title)

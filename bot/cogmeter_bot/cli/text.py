@@ -35,11 +35,11 @@ def ms(value: float | None) -> str:
     return f"{value:,.0f}ms" if value >= 9.95 else f"{formatting.short(value)}ms"
 
 
-def age(milliseconds: float) -> str:
-    """Format the age of a running operation: ``1.2 s``, ``2 min 5 s``."""
+def duration(milliseconds: float | None) -> str:
+    """Format milliseconds as everywhere but in the guide's layout: ``145 ms``, ``1.2 s``, ``2 min 5 s``."""
     from cogmeter.render import formatting
 
-    return formatting.duration(milliseconds * 1000)
+    return formatting.duration(None if milliseconds is None else milliseconds * 1000)
 
 
 def share(part: float, whole: float) -> str:

@@ -114,10 +114,10 @@ class Source(Protocol):
 
 
 def complete_steps(series: Series) -> int:
-    """Return how many steps of a series to draw: without the last one until a third of it has passed.
+    """Return how many steps of a series to draw: without the last one while it is not complete.
 
-    The few operations in its first seconds would show a rate and percentiles that never existed.
+    A part of a step would show a rate and percentiles that never existed.
     """
     count = len(series.timestamps)
     passed_s = (series.time_range.until - series.timestamps[-1]).total_seconds() if count else 0.0
-    return count - 1 if count > 1 and passed_s < series.step_seconds / 3 else count
+    return count - 1 if count > 1 and passed_s < series.step_seconds else count

@@ -96,8 +96,7 @@ def _file(monitor: Monitor) -> Finding:
 
 def _size(status: StoreStatus) -> str:
     written = "nothing written yet" if status.last_write_us is None else f"last write {_ago(status.last_write_us)}"
-    size = formatting.short(status.size_bytes / 1e6)
-    return f"{size} MB, {formatting.exact(status.operations)} operations, {status.series} series, {written}"
+    return f"{formatting.size(status.size_bytes)}, {formatting.exact(status.operations)} operations, {status.series} series, {written}"
 
 
 def _charts(monitor: Monitor) -> Iterator[Finding]:

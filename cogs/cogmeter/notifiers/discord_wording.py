@@ -13,7 +13,7 @@ from cogmeter.render import formatting
 from cogmeter.render.embeds.alert import length_us
 from cogmeter.render.escape import plain
 from cogmeter.render.palette import look_of
-from cogmeter.render.rule_text import measured
+from cogmeter.render.rule_text import measured, message_text
 from cogmeter_storage.alerting import AlertState
 from cogmeter_storage.model import HOUR_US
 
@@ -69,7 +69,7 @@ def with_mentions(text: str, role: int | None, user: int | None) -> str:
 
 
 def _message(notice: Notice) -> str:
-    return plain(notice.change.message, 500)
+    return plain(message_text(notice.change.message), 500)
 
 
 def _age(notice: Notice) -> str:

@@ -60,7 +60,7 @@ def short(number: float) -> str:
 
 
 def count(number: float) -> str:
-    """Format an amount briefly: ``945``, ``12.4 k``, ``1.2 M``, ``3.1 G``."""
+    """Format an amount briefly, for the axes of charts: ``945``, ``12.4 k``, ``1.2 M``, ``3.1 G``."""
     if number < 0:
         return f"-{count(-number)}"
     if number < 999.5:
@@ -144,10 +144,12 @@ def heat_map(heat: Sequence[Sequence[int]], shades: str) -> list[str]:
 
 
 def size(amount: float) -> str:
-    """Format bytes: ``512 MB``, ``1.4 GB``."""
+    """Format bytes: ``512 MB``, ``77.7 GB``."""
     for unit, unit_bytes in (("TB", 1e12), ("GB", 1e9), ("MB", 1e6), ("kB", 1e3)):
         if amount >= unit_bytes:
-            return f"{short(amount / unit_bytes)} {unit}"
+            value = amount / unit_bytes
+            number = f"{value:.1f}".removesuffix(".0") if value < 99.95 else f"{value:,.0f}"
+            return f"{number} {unit}"
     return f"{amount:.0f} B"
 
 
@@ -160,10 +162,10 @@ def dropped(operations: int, setting: str) -> str:
 def rate(per_minute: float) -> str:
     """Format operations per minute: ``20/min``; below one per minute ``3/h`` or ``2/day``."""
     if per_minute == 0 or per_minute >= 0.95:
-        return f"{count(per_minute)}/min"
+        return f"{short(per_minute)}/min"
     if per_minute * 60 >= 0.95:
-        return f"{count(per_minute * 60)}/h"
-    return f"{count(per_minute * 1440)}/day"
+        return f"{short(per_minute * 60)}/h"
+    return f"{short(per_minute * 1440)}/day"
 
 
 def change(now: float | None, before: float | None, *, previous: str = "") -> str:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final
 from cogmeter.alerts.measurement.values import STATISTICS
 from cogmeter.alerts.model import BOT, split_counts
 from cogmeter.alerts.rules import KINDS, RULES
-from cogmeter.alerts.rules.guide import RESPONSE_TIME, THROUGHPUT
+from cogmeter.alerts.rules.guide import THROUGHPUT
 from cogmeter.alerts.rules.rule import LOOP
 from cogmeter.alerts.thresholds.effective import CHANGED
 from cogmeter.alerts.thresholds.keys import WORDED, LimitError, OverrideKey
@@ -49,7 +49,7 @@ FIELD_LABELS: Final = {  # in lists to choose from
     "severity": "Severity",
     "statistic": "Response-time statistic",
 }
-_GUIDE_DURATION: Final = re.compile(r"\b(\d[\d.,]*)(ms|s)\b")
+_GUIDE_DURATION: Final = re.compile(r"\b(of|for|usually|than|after) (\d[\d.,]*)(ms|s)\b")
 _OFF: Final = re.compile(r"; 0(:| switches).*$")  # the end of a threshold's description
 _FIELDS: Final = {  # the words before a value
     "threshold": "",
@@ -119,7 +119,7 @@ def extreme(rule: str, worst: float | None, threshold: float | None) -> tuple[st
 def alert_text(alert: Alert) -> str:
     """Return the message of an alert with its counts; of a resolved one, its worst value and duration."""
     if alert.resolved_us is None:
-        return message_text(alert.rule, alert.message)
+        return message_text(alert.message)
     message = split_counts(alert.message)[0]
     return past_text(alert.rule, message, alert.worst, alert.threshold, alert.resolved_us - alert.started_us)
 
@@ -127,18 +127,13 @@ def alert_text(alert: Alert) -> str:
 def past_text(rule: str, message: str, worst: float | None, threshold: float | None, lasted_us: int) -> str:
     """Return a resolved alert in the past tense: "Error rate peaked at 66.7% (threshold 5%), lasted 34 min"."""
     past = extreme(rule, worst, threshold)
-    text = f"{past[0]} ({past[1]})" if past else message_text(rule, message)
+    text = f"{past[0]} ({past[1]})" if past else message_text(message)
     return f"{text}, lasted {formatting.duration(max(lasted_us, 0))}"
 
 
-def message_text(rule: str, message: str) -> str:
-    """Return the message of an alert with "8.2 s" and "120/min"; the guide's JSON and log have other formats.
-
-    Only messages without names are changed.
-    """
-    if rule == RESPONSE_TIME.name:
-        return _GUIDE_DURATION.sub(r"\1 \2", message)
-    return message.replace(" operations/minute ", "/min ", 1) if rule == THROUGHPUT.name else message
+def message_text(message: str) -> str:
+    """Return the message of an alert with "8.2 s" and "120/min"; the guide's JSON and log have other formats."""
+    return _GUIDE_DURATION.sub(r"\1 \2 \3", message).replace(" operations/minute ", "/min ", 1)
 
 
 def limit_text(limit: EffectiveLimit) -> str:

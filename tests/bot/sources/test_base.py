@@ -32,7 +32,7 @@ def of(steps: int, seconds: float) -> Series:
     )
 
 
-@pytest.mark.parametrize(("seconds", "drawn"), [(10, 3), (299, 3), (300, 4), (900, 4)])
+@pytest.mark.parametrize(("seconds", "drawn"), [(10, 3), (300, 3), (899, 3), (900, 4)])
 def test_a_step_that_has_just_begun_is_not_drawn_yet(seconds, drawn):
     assert complete_steps(of(4, seconds)) == drawn
 

@@ -10,7 +10,7 @@ from cogmeter.alerts.thresholds.limits import Limits
 from cogmeter.diagnosis import Status
 from cogmeter_bot.cli.alerts import SEVERITY_COLOURS, alert_text
 from cogmeter_bot.cli.output import BAD, GOOD, WARN, Column
-from cogmeter_bot.cli.text import ms, one_line, share, short_timestamp
+from cogmeter_bot.cli.text import duration, one_line, share, short_timestamp
 from cogmeter_bot.sources.diagnosis import judge_stats
 from cogmeter_bot.tui.grid import Grid, GridRow
 
@@ -100,11 +100,11 @@ def stats_row(ranked: RankedStats, limits: Limits, *, opens: bool = True) -> Gri
         one_line(name),
         f"{stats.total_operations:,}",
         (share(stats.successful_operations, stats.total_operations), colour),
-        (ms(stats.average_response_time), WARN if judgement.slow else ""),
-        ms(stats.p50_response_time),
-        ms(stats.p95_response_time),
-        ms(stats.p99_response_time),
-        ms(stats.max_response_time),
+        (duration(stats.average_response_time), WARN if judgement.slow else ""),
+        duration(stats.p50_response_time),
+        duration(stats.p95_response_time),
+        duration(stats.p99_response_time),
+        duration(stats.max_response_time),
         f"{stats.operations_per_minute:,.2f}",
     ]
     return GridRow(f"{service}\n{operation}", name if opens else "", cells)  # no name has a line end

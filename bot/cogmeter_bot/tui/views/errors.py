@@ -10,7 +10,7 @@ from textual.widgets import Static
 from cogmeter.recording.frames import frame_text
 from cogmeter_bot.cli.errors import NO_ERRORS, error_line, error_report, people_text, place_text, state_text
 from cogmeter_bot.cli.output import BAD, DIM, Column
-from cogmeter_bot.cli.text import ms, one_line, short_timestamp, zoned
+from cogmeter_bot.cli.text import duration, one_line, short_timestamp, zoned
 from cogmeter_bot.errors import RequestError
 from cogmeter_bot.tui.grid import Grid, GridRow
 from cogmeter_bot.tui.styles import styled_text
@@ -181,5 +181,5 @@ def _failure_row(group: ErrorGroupAnswer) -> GridRow:
 
 def _failure_cells(group: ErrorGroupAnswer) -> list[Cell]:
     example = group.example
-    head = f"{zoned(example.end_time)}, {example.operation_id}, after {ms(example.duration)}: "
+    head = f"{zoned(example.end_time)}, {example.operation_id}, after {duration(example.duration)}: "
     return [(head, DIM), one_line(example.error, 1000) or "(no text)"]

@@ -14,7 +14,7 @@ from cogmeter_bot.cli.alerts import NO_ALERTS, SEVERITY_COLOURS, alert_text
 from cogmeter_bot.cli.output import BAD, DIM, GOOD, WARN
 from cogmeter_bot.cli.slow import NO_OPERATIONS
 from cogmeter_bot.cli.summary import attention_lines, ranking_heading
-from cogmeter_bot.cli.text import ms, one_line, share
+from cogmeter_bot.cli.text import duration, one_line, share
 from cogmeter_bot.sources.base import complete_steps
 from cogmeter_bot.tui.chart import Line, TerminalChart
 from cogmeter_bot.tui.grid import Grid
@@ -161,9 +161,9 @@ def _figures(dashboard: Dashboard) -> list[Cell]:
     figures: list[tuple[str, Cell]] = [
         ("ops", (f"{count:,}", "bold")),
         ("success", (share(count - failed, count), "bold")),
-        ("average", (ms(total.average_response_time), "bold")),
-        ("p95", (ms(total.p95_response_time), "bold")),
-        ("p99", (ms(total.p99_response_time), "bold")),
+        ("average", (duration(total.average_response_time), "bold")),
+        ("p95", (duration(total.p95_response_time), "bold")),
+        ("p99", (duration(total.p99_response_time), "bold")),
     ]
     if total.dropped_operations:
         figures.append(("dropped: the buffer was full", (f"{total.dropped_operations:,}", WARN)))

@@ -8,7 +8,7 @@ from textual.widgets import Static
 
 from cogmeter_bot.cli.output import WARN, Column
 from cogmeter_bot.cli.running import NOTHING_RUNS, is_long
-from cogmeter_bot.cli.text import age, one_line
+from cogmeter_bot.cli.text import duration, one_line
 from cogmeter_bot.errors import NotLiveError
 from cogmeter_bot.tui.grid import Grid, GridRow
 from cogmeter_bot.tui.styles import styled_text
@@ -59,7 +59,7 @@ class RunningView(DashboardView["RunningPage | NotLiveError"]):
                 f"{number}",
                 operation.service,
                 (
-                    (age(operation.age), WARN if is_long(operation, self._limits) else ""),
+                    (duration(operation.age), WARN if is_long(operation, self._limits) else ""),
                     one_line(f"{operation.service} / {operation.operation}"),
                     one_line(operation.line, 300),
                 ),

@@ -13,7 +13,7 @@ from cogmeter.render.charts.ticks import duration_scale
 from cogmeter.schemas.statistics import RankedStats
 from cogmeter_bot.cli.output import BAD, DIM, Column
 from cogmeter_bot.cli.slow import NO_OPERATIONS
-from cogmeter_bot.cli.text import ms, one_line, share, short_timestamp
+from cogmeter_bot.cli.text import duration, one_line, share, short_timestamp
 from cogmeter_bot.tui.chart import TerminalChart
 from cogmeter_bot.tui.grid import Grid, GridRow
 from cogmeter_bot.tui.styles import styled_text
@@ -115,11 +115,11 @@ def _figures(stats: ServiceAnswer) -> list[Cell]:
     return joined([
         ("ops", (f"{count:,}", "bold")),
         ("failed", (f"{failed:,} ({share(failed, count)})", BAD if failed else "bold")),
-        ("average", (ms(stats.average_response_time), "bold")),
-        ("p50", (ms(stats.p50_response_time), "bold")),
-        ("p95", (ms(stats.p95_response_time), "bold")),
-        ("p99", (ms(stats.p99_response_time), "bold")),
-        ("max", (ms(stats.max_response_time), "bold")),
+        ("average", (duration(stats.average_response_time), "bold")),
+        ("p50", (duration(stats.p50_response_time), "bold")),
+        ("p95", (duration(stats.p95_response_time), "bold")),
+        ("p99", (duration(stats.p99_response_time), "bold")),
+        ("max", (duration(stats.max_response_time), "bold")),
     ])  # fmt: skip
 
 

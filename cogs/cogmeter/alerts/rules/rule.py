@@ -228,8 +228,8 @@ def severity(limit: Limit, value: float) -> str:
 
 
 def number(value: float) -> str:
-    """Format with at most one decimal: 7.8, 5, 120."""
-    return f"{value:.1f}".removesuffix(".0")
+    """Format with at most one decimal: 7.8, 5, 1,200."""
+    return f"{value:,.1f}".removesuffix(".0")
 
 
 def percent(share: float) -> str:

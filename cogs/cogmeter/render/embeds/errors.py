@@ -73,7 +73,7 @@ def error_details_embed(details: ErrorDetails, now_us: int) -> discord.Embed:
 
 def _lines(trend: ErrorTrend, deploy: Marker | None, now_us: int) -> list[str]:
     group = trend.group
-    parts = [f"**{formatting.count(group.count)}** ({_compared(trend)})"]
+    parts = [f"**{formatting.exact(group.count)}** ({_compared(trend)})"]
     people = people_text(group.users, group.guilds)
     if people:
         parts.append(people)
@@ -86,7 +86,7 @@ def _lines(trend: ErrorTrend, deploy: Marker | None, now_us: int) -> list[str]:
 
 
 def _compared(trend: ErrorTrend) -> str:
-    return f"{formatting.count(trend.before)} in the period before" if trend.before else "none in the period before"
+    return f"{formatting.exact(trend.before)} in the period before" if trend.before else "none in the period before"
 
 
 def _state_words(trend: ErrorTrend, deploy: Marker | None, now_us: int) -> list[str]:

@@ -194,7 +194,7 @@ def _dropped(summary: Summary, setting: str) -> str:
 
 def _volume(number: int, name: str, figures: Figures) -> str:
     success = formatting.percent(figures.success_rate)
-    volume = together(f"{formatting.count(figures.operations)} ops")
+    volume = together(f"{formatting.exact(figures.operations)} ops")
     return f"{number}. {plain(name, 60)}: {volume} {together(f'({success} success)')}"
 
 
@@ -286,7 +286,7 @@ def _busiest(state: str, stats: ServiceStats) -> str:
 
 
 def _service_count(name: str, figures: Figures) -> str:
-    return f"{plain(name, 60)} {formatting.count(figures.operations)}"
+    return f"{plain(name, 60)} {formatting.exact(figures.operations)}"
 
 
 def _name(operation: OperationRecord, stats: ServiceStats) -> str:

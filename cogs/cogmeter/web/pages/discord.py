@@ -9,6 +9,7 @@ from cogmeter.alerts.measurement.values import LATE_US
 from cogmeter.alerts.rules.connection import STALE_S
 from cogmeter.query.statistics import figures
 from cogmeter.recording.service_names import ACKNOWLEDGEMENT, ACKNOWLEDGEMENT_LIMIT_US, REST, TASKS
+from cogmeter.render import formatting
 from cogmeter.schemas.health import Loops, loops, stalls
 from cogmeter.watch.rest.budget import INVALID_LIMIT
 from cogmeter.web.pages.chart_context import chart_context, heartbeat_limit
@@ -101,6 +102,7 @@ async def show_discord(view: PageView[PageParams]) -> web.Response:
         "discord.html",
         title="Discord",
         all_responses=all_responses,
+        response_text=response_text,
         commands=commands,
         shards=shards,
         slowest=[f"{LATENCY}{shard.number}" for shard in sorted(shards, key=_slowness)[:MOST_LINES]],
@@ -117,6 +119,12 @@ async def show_discord(view: PageView[PageParams]) -> web.Response:
         selection=await selection(view),
         latency=heartbeat_limit(view),
     )
+
+
+def response_text(duration_us: float | None) -> str:
+    """Return a percentile of the times to the first response; a missed one has no time, only that it was waited for."""
+    missed = duration_us is not None and duration_us >= ACKNOWLEDGEMENT_LIMIT_US
+    return "missed" if missed else formatting.duration(duration_us)
 
 
 def shards_of(gauges: Mapping[str, float]) -> list[Shard]:

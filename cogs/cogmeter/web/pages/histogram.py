@@ -9,21 +9,21 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 
 from cogmeter.render import formatting
-from cogmeter_storage.histogram import RATIO, quantiles
+from cogmeter_storage.histogram import RATIO
 
 if TYPE_CHECKING:
-    from collections.abc import Collection
+    from collections.abc import Collection, Sequence
 
     from numpy.typing import NDArray
 
-    from cogmeter.query.records import Range
+    from cogmeter.query.records import Figures, Range
     from cogmeter_storage.base import Store
 
 BARS: Final = 48  # the largest number of bars
 FEWEST: Final = 24  # buckets, so that one bar does not fill the box
 WIDTH, HEIGHT = 960, 160
 TICKS: Final = 5
-PERCENTILES: Final = (("p50", 0.50), ("p95", 0.95), ("p99", 0.99))
+PERCENTILES: Final = ("p50", "p95", "p99")
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,18 +36,21 @@ class Histogram:
     rows: list[tuple[str, int]]  # the upper bound, and the operations
 
 
-async def histogram(store: Store, ids: Collection[int], span: Range) -> Histogram | None:
-    """Return the histogram of these series; None without operations.
+async def histogram(store: Store, ids: Collection[int], span: Range, total: Figures) -> Histogram | None:
+    """Return the histogram of these series with the percentiles of ``total``; None without operations.
 
     Raises:
         StorageError: the store cannot be read.
     """
     totals = await store.totals(span.since_us, span.until_us, groups=dict.fromkeys(ids, 0))
-    return drawn(totals.buckets.sum(axis=(0, 1)))
+    return drawn(totals.buckets.sum(axis=(0, 1)), total.p50_us, total.p95_us, total.p99_us)
 
 
-def drawn(buckets: NDArray[np.int64]) -> Histogram | None:
-    """Return the histogram of one row of buckets, over the range of buckets that are not empty."""
+def drawn(buckets: NDArray[np.int64], *percentiles_us: float | None) -> Histogram | None:
+    """Return the histogram of one row of buckets, over the range of buckets that are not empty.
+
+    ``percentiles_us`` are p50, p95 and p99, those that the page shows elsewhere.
+    """
     used = np.flatnonzero(buckets)
     if not len(used):
         return None
@@ -64,7 +67,7 @@ def drawn(buckets: NDArray[np.int64]) -> Histogram | None:
     return Histogram(
         _path(bars),
         [formatting.duration(least_us * (most_us / least_us) ** (tick / (TICKS - 1))) for tick in range(TICKS)],
-        _lines(buckets, least_us, most_us),
+        _lines(percentiles_us, least_us, most_us),
         [(formatting.duration(end_us), bar) for end_us, bar in zip(ends_us, bars, strict=True) if bar],
     )
 
@@ -86,11 +89,12 @@ def _path(bars: list[int]) -> str:
     )
 
 
-def _lines(buckets: NDArray[np.int64], least_us: float, most_us: float) -> list[tuple[str, float, str]]:
-    values_us = quantiles(buckets, [share for _, share in PERCENTILES]).tolist()
+def _lines(values_us: Sequence[float | None], least_us: float, most_us: float) -> list[tuple[str, float, str]]:
     length = math.log(most_us / least_us)
     lines = []
-    for (name, _), value_us in zip(PERCENTILES, values_us, strict=True):
+    for name, value_us in zip(PERCENTILES, values_us, strict=False):  # none is known without operations
+        if value_us is None:
+            continue
         place = math.log(max(value_us, least_us) / least_us) / length * WIDTH
         lines.append((name, round(min(max(place, 0.0), WIDTH), 1), formatting.duration(value_us)))
     return lines

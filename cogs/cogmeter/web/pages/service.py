@@ -61,7 +61,7 @@ async def show_service(view: PageView[ServicePageParams]) -> web.Response:
         health=(await view.shared.health.services()).get(service),
         operations=operations,
         sparks=await sparks(store, {name: ids_by_name[name] for name, _ in operations}, await query.covered(span)),
-        histogram=await histogram(store, ids, span),
+        histogram=await histogram(store, ids, span, stats.total),
         top_errors=top,
         deploy=deploy,
         groups=await store.failure_groups(*stored, limit=GROUPS),

@@ -28,8 +28,9 @@ def test_its_rows_say_up_to_which_duration_there_were_how_many():
 
 def test_lines_are_at_the_percentiles_from_left_to_right():
     held = buckets(*range(1_000, 1_000_000, 1_000))
-    found = drawn(held)
-    expected = [formatting.duration(value) for value in quantiles(held, (0.5, 0.95, 0.99))]
+    percentiles_us = quantiles(held, (0.5, 0.95, 0.99)).tolist()
+    found = drawn(held, *percentiles_us)
+    expected = [formatting.duration(value) for value in percentiles_us]
     assert [(name, words) for name, _, words in found.lines] == list(zip(("p50", "p95", "p99"), expected, strict=True))
     places = [x for _, x, _ in found.lines]
     assert places == sorted(places)
@@ -41,6 +42,11 @@ def test_one_duration_is_a_narrow_bar_in_the_middle():
     (bar,) = re.findall(r"M([\d.]+) \d+h([\d.]+)", found.bars)
     assert [float(one) / WIDTH for one in bar] == pytest.approx([0.46, 0.0375], abs=0.01)
     assert (found.ticks[0], found.ticks[-1]) == ("97 ms", "160 ms")
+
+
+def test_its_percentiles_are_those_that_the_page_shows_elsewhere():
+    found = drawn(buckets(100_000), 100_000.0, 100_000.0, 100_000.0)  # the middle of the bucket is a little above
+    assert [words for _, _, words in found.lines] == ["100 ms"] * 3
 
 
 @given(st.lists(st.integers(0, 10**13), min_size=1, max_size=50))

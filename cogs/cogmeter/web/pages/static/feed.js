@@ -1,6 +1,6 @@
 // The panel "Live (last minute)": operations per second, and alerts and markers as they happen.
 
-import { count, duration, percent } from "./format.js";
+import { duration, percent, short } from "./format.js";
 import { clockSeconds } from "./times.js";
 
 const SECONDS = 60;
@@ -15,13 +15,17 @@ export function showEvent(name, data) {
     pulse(data);
   } else if (name === "alert") {
     const state = { firing: "fired", acknowledged: "acknowledged", muted: "muted", resolved: "resolved" }[data.state];
-    if (state) add(data.state === "firing" ? data.severity : data.state, `${data.service}: ${data.message}`, state);
+    if (state) add(data.state === "firing" ? data.severity : data.state, `${data.service}: ${people(data.message)}`, state);
   } else if (name === "marker") {
     add("info", data.name, data.kind);
   } else if (name === "trouble") {
     caption(data.detail);
   }
 }
+
+/** A message of the API in the formats of the pages: 8.2 s, 120/min. */
+const people = (message) =>
+  message.replace(/\b(of|for|usually|than|after) (\d[\d.,]*)(ms|s)\b/g, "$1 $2 $3").replace(" operations/minute ", "/min ");
 
 function caption(text) {
   const place = document.getElementById("pulse-words");
@@ -42,7 +46,7 @@ function pulse(data) {
   shown.querySelector(".all").setAttribute("d", bars(0));
   shown.querySelector(".bad").setAttribute("d", bars(1));
   const minutes = (Date.parse(data.timeRange.until) - Date.parse(data.timeRange.since)) / 60_000;
-  caption(`${count(data.totalOperations / minutes)}/min, p95 ${duration(data.p95ResponseTime)}, ${percent(data.errorRate)} failed`);
+  caption(`${short(data.totalOperations / minutes)}/min, p95 ${duration(data.p95ResponseTime)}, ${percent(data.errorRate)} failed`);
 }
 
 function add(style, text, what) {

@@ -3,7 +3,7 @@
 const NOTHING = "\u2013";
 
 /** Format a number of at least 0: one decimal below ten, none above. */
-function short(number) {
+export function short(number) {
   if (number > 0 && number < 0.1) return number < 0.005 ? "<0.01" : String(Number(number.toPrecision(1)));
   return number < 9.95 ? String(Number(number.toFixed(1))) : Math.round(number).toLocaleString("en");
 }
@@ -28,7 +28,7 @@ function pair(amount, large, largeName, small, smallName) {
   return `${Math.floor(amount / large).toLocaleString("en")} ${largeName}${rest ? ` ${rest} ${smallName}` : ""}`;
 }
 
-/** An amount: 945, 12.4 k, 1.2 M. */
+/** An amount on the axis of a chart: 945, 12.4 k, 1.2 M. */
 export function count(number) {
   if (number === null || number === undefined) return NOTHING;
   if (number < 0) return `-${count(-number)}`;
@@ -45,11 +45,13 @@ export function percent(share) {
   return `${value < 0.05 ? "<0.1" : Number(value.toFixed(1))}%`;
 }
 
-/** Bytes: 54 MB. */
+/** Bytes: 54.3 MB, 77.7 GB. */
 export function bytes(number) {
   if (number === null || number === undefined) return NOTHING;
-  for (const [unit, size] of [["GB", 1e9], ["MB", 1e6], ["kB", 1e3]]) {
-    if (number >= size) return `${short(number / size)} ${unit}`;
+  for (const [unit, size] of [["TB", 1e12], ["GB", 1e9], ["MB", 1e6], ["kB", 1e3]]) {
+    if (number < size) continue;
+    const value = number / size;
+    return `${value < 99.95 ? Number(value.toFixed(1)) : Math.round(value).toLocaleString("en")} ${unit}`;
   }
   return `${Math.round(number)} B`;
 }

@@ -15,8 +15,7 @@ function timeline(answer) {
   return {
     x: edges.map((at) => at + step / 2),
     step,
-    // The last step is shown whole while it is still filling: its middle may lie in the future.
-    range: [Math.min(seconds(since), ...edges.slice(0, 1)), Math.max(seconds(until), ...edges.slice(-1).map((at) => at + step))],
+    range: [Math.min(seconds(since), ...edges.slice(0, 1)), seconds(until)],
   };
 }
 
@@ -85,5 +84,31 @@ const errors = (answer, _figure, before) => ({
   ],
 });
 
+/** Times to the first response. One that was missed has no time: a bar up to the limit shows that there were some. */
+function responses(answer, figure) {
+  const limit = Number(figure.dataset.limit);
+  const missed = answer.failuresPerMinute.map((rate) => Math.round((rate * answer.stepSeconds) / 60));
+  const lines = latency(answer);
+  const inTime = ({ values, ...line }) => ({ ...line, values: values.map((value) => (value >= limit ? null : value)) });
+  const bars = { label: "missed", values: missed.map((number) => (number ? limit : null)), shown: missed, unit: "count" };
+  return { ...lines, log: false, series: [...lines.series.map(inTime), { ...bars, colour: "failed", bars: true }] };
+}
+
+/** An answer without its last step while that is not complete: a part of a step shows a rate that never existed. */
+function complete(answer) {
+  const last = answer.timestamps.length - 1;
+  const whole = last < 1 || seconds(answer.timestamps[last]) + answer.stepSeconds <= seconds(answer.timeRange.until);
+  if (whole) return answer;
+  const cut = (value) => (Array.isArray(value) && value.length > last ? value.slice(0, last) : value);
+  return Object.fromEntries(Object.entries(answer).map(([name, value]) => [name, cut(value)]));
+}
+
+const ofWhole = (make) => (answer, figure) => make(complete(answer), figure);
+
 /** By the name in data-chart. */
-export const KINDS = { latency, throughput, errors };
+export const KINDS = {
+  latency: ofWhole(latency),
+  throughput: ofWhole(throughput),
+  errors: ofWhole(errors),
+  responses: ofWhole(responses),
+};
