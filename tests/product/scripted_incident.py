@@ -85,7 +85,7 @@ class Script:
         return self.bot.get_cog("cogmeter").monitor
 
     async def check(self, loads):
-        """Half a minute of traffic and one check, with the jobs that the scheduler would have run: it counts real time."""
+        """Half a minute of traffic, and the jobs that the scheduler would have run: it counts real time."""
         monitor = self.monitor
         for service, (failing, duration_ms) in zip((FIRST, SECOND), loads, strict=True):
             for number in range(20):
@@ -166,7 +166,7 @@ class Script:
 
 def text_of(page):
     """A page's text, a line for each element."""
-    main = re.sub(r"<(script|style)\b.*?</\1>", "", page[page.index("<main") :], flags=re.S)
+    main = re.sub(r"<(script|style)\b.*?</\1>", "", page[page.index("<main") :], flags=re.DOTALL)
     words = re.sub(r"<[^>]*>", "\n", re.sub(r'<time datetime="([^"]*)">[^<]*</time>', r"[\1]", main))
     return html.unescape(re.sub(r"\s*\n\s*", "\n", words))
 

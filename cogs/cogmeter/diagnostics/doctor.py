@@ -96,7 +96,8 @@ def _file(monitor: Monitor) -> Finding:
 
 def _size(status: StoreStatus) -> str:
     written = "nothing written yet" if status.last_write_us is None else f"last write {_ago(status.last_write_us)}"
-    return f"{formatting.size(status.size_bytes)}, {formatting.exact(status.operations)} operations, {status.series} series, {written}"
+    size = f"{formatting.size(status.size_bytes)}, {formatting.exact(status.operations)} operations"
+    return f"{size}, {status.series} series, {written}"
 
 
 def _charts(monitor: Monitor) -> Iterator[Finding]:

@@ -11,6 +11,7 @@ from cogmeter.diagnostics.service_health import ServiceHealthChecks
 from cogmeter.recording.operation import now_ns
 from cogmeter.recording.service_names import in_background
 from cogmeter.watch.gateway import STALE_S, heard_s
+from cogmeter_storage.base import StorageError
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -60,7 +61,11 @@ class Health:
     async def verdict(self) -> Verdict:
         """Return the state of the bot now, which every surface shows."""
         components = {check.name: check for check in (*await self.own(), *await self.vital())}
-        judged = [service.check for name, service in (await self.services()).items() if not in_background(name)]
+        try:
+            services = await self.services()
+        except StorageError:  # the check of the database shows it
+            services = {}
+        judged = [service.check for name, service in services.items() if not in_background(name)]
         return verdict(self._monitor.alerting.engine.active, judged, components.values())
 
     async def _vital(self) -> list[Check]:

@@ -80,7 +80,8 @@ class VerdictAnswer(Schema):
 
 class _Report(Schema):
     status: Status = Field(
-        description="/health: the worst of the checks. The other routes: the verdict. Healthy and degraded return 200"
+        description="/health: the worst of the checks. The others: the verdict, or that of their checks while the bot "
+        "starts. Healthy and degraded return 200"
     )
     verdict: VerdictAnswer | None = Field(None, description="The same on every route; null from an earlier version")
     version: str = Field(description="Version of cogmeter")
@@ -108,10 +109,15 @@ class ServicesHealthAnswer(_Report):
 
     @classmethod
     async def of(
-        cls, own: Mapping[str, ServiceHealth], discord: Mapping[str, ServiceHealth], verdict: Verdict, up_s: float
+        cls,
+        status: Status,
+        own: Mapping[str, ServiceHealth],
+        discord: Mapping[str, ServiceHealth],
+        verdict: Verdict,
+        up_s: float,
     ) -> Self:
         """Build it from the health of the services, in short slices."""
-        fields = _report_fields(verdict.status, verdict, up_s)
+        fields = _report_fields(status, verdict, up_s)
         return cls(checks=await _by_name(own), discord=await _by_name(discord), **fields)
 
 

@@ -10,7 +10,7 @@ from cogmeter.alerts.incident_context import IncidentReader
 from cogmeter.alerts.model import BOT
 from cogmeter.alerts.rules import RULES
 from cogmeter.alerts.thresholds.limits import Limits
-from cogmeter.diagnosis import Concern, Status, verdict
+from cogmeter.diagnosis import Concern, Status, status_of
 from cogmeter.diagnostics.attention import AlertIncident, AttentionFacts, JudgedOperation, SlowPart, distinct, rank
 from cogmeter.diagnostics.attention_reader import READ, Attention, slow_part
 from cogmeter.diagnostics.judgement import Judgement
@@ -140,12 +140,11 @@ def test_a_rule_that_nobody_acts_on_is_information():
     (concern,) = rank(AttentionFacts(SPAN, ignored=[line]))
     assert concern.text == "Response time of web-crawling fired 4 times in the last 7 days, and nobody acted on it"
     assert (concern.severity, concern.target) == ("info", "report")
-    assert verdict([concern]) is Status.HEALTHY
+    assert status_of(concern.severity) is Status.HEALTHY
 
 
 def test_nothing_wrong_is_no_finding():
     assert rank(AttentionFacts(SPAN)) == []
-    assert verdict([]) is Status.HEALTHY
 
 
 def test_people_times_severity_decide_the_order_and_three_are_shown():
@@ -249,8 +248,8 @@ def test_a_few_failures_of_a_rare_command_are_information(failures, severity):
 @pytest.mark.parametrize(
     ("severity", "status"), [("info", Status.HEALTHY), ("warning", Status.DEGRADED), ("critical", Status.UNHEALTHY)]
 )
-def test_the_verdict_is_that_of_the_worst_finding(severity, status):
-    assert verdict([Concern("info", None, "", "", None, ""), Concern(severity, 1, "", "", None, "")]) is status
+def test_a_severity_means_a_status(severity, status):
+    assert status_of(severity) is status
 
 
 def test_every_rule_has_a_next_step():

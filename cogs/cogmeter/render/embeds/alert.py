@@ -50,7 +50,7 @@ def alert_embed_data(
     since = [] if test else [_since(alert)]
     data: dict[str, Any] = {
         "title": f"Test: {look_of(alert.severity, alert.state).icon} {subject(alert)}" if test else headline(alert),
-        "description": "\n".join([f"**{plain(alert_text(alert), 500)}**", *_states(alert, now_us)]),
+        "description": "\n".join([f"**{plain(alert_text(alert), 500)}**", *_states(alert)]),
         "color": look_of(alert.severity, alert.state).colour,
         "fields": [*_values(alert), *since, *_context_fields(context, members)],
         "footer": {"text": _footer(alert, context)},
@@ -127,11 +127,9 @@ def length_us(alert: Alert, now_us: int) -> int:
     return max(until_us - alert.started_us, 0)
 
 
-def _states(alert: Alert, now_us: int) -> list[str]:
+def _states(alert: Alert) -> list[str]:
     """Return a line for each fact about the alert's state."""
     lines = []
-    if alert.state is AlertState.RESOLVED:
-        lines.append(f"Resolved after {formatting.duration(length_us(alert, now_us))}")
     if alert.acknowledged_us is not None:
         lines.append(f"Acknowledged by {plain(alert.acknowledged_by, 60) or 'somebody'} {when(alert.acknowledged_us)}")
     if alert.state is AlertState.MUTED and alert.muted_until_us is not None:

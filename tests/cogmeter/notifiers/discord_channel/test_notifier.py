@@ -144,7 +144,7 @@ async def test_the_same_message_is_edited_as_the_alert_continues(open_room):
         await room.notify("resolved", resolved(12 * MINUTE_US), receipt=receipt)
         (message,) = room.messages
         assert "Resolved (warning)" in title(message)
-        assert "Resolved after 12 min" in message.embeds[0].description
+        assert "lasted 12 min" in message.embeds[0].description
         assert [await one.read() for one in message.attachments] == [REDRAWN.png]
         assert not message.components
 

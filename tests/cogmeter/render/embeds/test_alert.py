@@ -94,9 +94,9 @@ def test_a_firing_alert_says_it_all_with_the_number_that_matters_first():
     assert data["image"] == {"url": "attachment://chart.png"}
     assert data["footer"]["text"] == "Alert 12 · 89abcdef · 1,280 operations since 17:50 UTC"
     assert list(fields(data).items()) == [
-        ("Now", "**7.8%**\nthreshold 5%\nworst 12.4%"),
-        ("Since", "<t:1755453300:f>\n<t:1755453300:R>"),
-        ("Affected", "41 of 1,280 operations\n7 users · 3 guilds"),
+        ("Now", "**7.8%**\nthreshold 5%\npeak 12.4%"),
+        ("Began", "<t:1755453300:f>\n<t:1755453300:R>\nfired <t:1755453300:t>"),
+        ("Affected", f"41 of 1,280 operations since <t:{STORY.since_us // 1_000_000}:t>\n7 users · 3 guilds"),
         ("Most common error", "Rate limit exceeded for @\u200beveryone (30 times)"),
         (
             "Example",
@@ -110,12 +110,11 @@ def test_a_resolved_alert_says_how_long_it_lasted_and_who_took_it_up():
     data = alert_embed_data(RESOLVED, STORY, chart=False, now_us=NOW_US)
     assert data["title"] == "\N{WHITE HEAVY CHECK MARK} Resolved (critical): Error rate of knowledge-graph"
     assert data["description"].splitlines() == [
-        "**Error rate peaked at 12.4% (threshold 5%)**",
-        "Resolved after 12 min",
+        "**Error rate peaked at 12.4% (threshold 5%), lasted 12 min**",
         "Acknowledged by Ada <t:1755453360:R>",
     ]
-    assert fields(data)["Worst"] == "**12.4%**\nthreshold 5%"
-    assert fields(data)["When"] == "<t:1755453300:f> to <t:1755454020:t>"
+    assert fields(data)["Peak"] == "**12.4%**\nthreshold was 5%"
+    assert fields(data)["Began"] == "<t:1755453300:f>\nfired <t:1755453300:t>\nresolved <t:1755454020:t>"
     assert data["color"] == Look.RESOLVED.colour
     assert "image" not in data
 
@@ -154,7 +153,7 @@ def test_a_group_lists_its_alerts_the_worst_first_and_says_how_many_more_there_a
 def test_a_test_is_marked_as_one():
     data = alert_embed_data(ALERT, None, chart=False, now_us=NOW_US, test=True)
     assert data["title"] == f"Test: \N{OCTAGONAL SIGN} {subject(ALERT)}"
-    assert "Since" not in fields(data)
+    assert "Began" not in fields(data)
 
 
 def test_a_link_that_could_break_out_of_its_markdown_is_left_out():

@@ -344,6 +344,7 @@ async def test_the_overview_begins_with_what_needs_attention_and_its_verdict_fol
             "service": "shop",
             "operation": None,
             "target": "errors",
+            "alert": None,
         }
         one = (await web.get("/api/performance/dashboard?services=shop")).json()
         assert one["attention"] == [told]

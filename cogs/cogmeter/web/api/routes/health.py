@@ -26,8 +26,11 @@ from cogmeter.web.api.params import Name, QueryParams, RangeParams
 from cogmeter.web.api.routing import Reply, Route
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from pydantic import BaseModel
 
+    from cogmeter.diagnosis import ServiceHealth, Verdict
     from cogmeter.monitor.monitor import Monitor
     from cogmeter.web.api.routing import Shared
 DISCORD: Final = "discord."  # prefix of the services that cogmeter records for Discord
@@ -56,8 +59,9 @@ async def read_health(_monitor: Monitor, shared: Shared) -> Reply:
 async def read_own_health(_monitor: Monitor, shared: Shared) -> Reply:
     """Return the verdict on the bot, and the checks of the monitor itself."""
     health = shared.health
-    verdict = await health.verdict()
-    return _reply(HealthAnswer.of(verdict.status, await health.own(), verdict, health.up_s), verdict.status)
+    checks, verdict = await health.own(), await health.verdict()
+    status = _judged(verdict, worst(check.status for check in checks))
+    return _reply(HealthAnswer.of(status, checks, verdict, health.up_s), status)
 
 
 async def read_services_health(_monitor: Monitor, shared: Shared) -> Reply:
@@ -66,7 +70,8 @@ async def read_services_health(_monitor: Monitor, shared: Shared) -> Reply:
     services, verdict = await health.services(), await health.verdict()
     own = {name: service for name, service in services.items() if not name.startswith(DISCORD)}
     discord = {name: service for name, service in services.items() if name.startswith(DISCORD)}
-    return _reply(await ServicesHealthAnswer.of(own, discord, verdict, health.up_s), verdict.status)
+    status = _judged(verdict, overall(own.values()))
+    return _reply(await ServicesHealthAnswer.of(status, own, discord, verdict, health.up_s), status)
 
 
 async def read_service_health(_monitor: Monitor, shared: Shared, service: str) -> Reply:
@@ -79,6 +84,18 @@ async def read_service_health(_monitor: Monitor, shared: Shared, service: str) -
     # A service without traffic is not unhealthy: its probes would fail every night.
     status = Status.HEALTHY if health.check.status is Status.UNKNOWN else health.check.status
     return _reply(ServiceHealthAnswer.of_service(health), status)
+
+
+def overall(services: Iterable[ServiceHealth]) -> Status:
+    """Return the worst status, ignoring unknown ones; healthy if all are unknown, unknown without services."""
+    statuses = [service.check.status for service in services]
+    known = [status for status in statuses if status is not Status.UNKNOWN]
+    return worst(known or [Status.HEALTHY for _ in statuses])
+
+
+def _judged(verdict: Verdict, own: Status) -> Status:
+    """Return the status of the verdict; while the bot starts, and it is unknown, that of the route's own checks."""
+    return own if verdict.status is Status.UNKNOWN else verdict.status
 
 
 def _reply(report: BaseModel, status: Status) -> Reply:

@@ -1,0 +1,249 @@
+"""Every surface shows the same verdict, alerts, values, counts, peaks, begins and thresholds at ten moments."""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+import sys
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+
+FOLDER = Path(__file__).parent
+TIMEOUT_S = 600
+MOMENTS = [
+    "quiet",
+    "pending",
+    "fired",
+    "worse",
+    "acknowledged",
+    "a second service",
+    "partly recovered",
+    "resolved",
+    "restarted",
+    "a day later",
+]
+VERDICTS = ["healthy", None, None, "unhealthy", "unhealthy", "unhealthy", "degraded", "healthy", "healthy", "healthy"]
+FIRST, SECOND = "knowledge-graph", "web-crawling"
+ACTIVE = [0, 0, 1, 1, 1, 2, 1, 0, 0, 0]
+PERCENT = r"[\d.,]+%"
+VALUE = rf"{PERCENT}|[\d.,]+ (?:ms|s)|[\d.,]+ min(?: \d+ s)?"
+TITLES = {"error_rate": "Error rate", "response_time": "Response time"}
+
+
+@pytest.fixture(scope="module")
+def moments(tmp_path_factory):
+    """What every surface shows, by moment."""
+    folder = tmp_path_factory.mktemp("incident")
+    environment = {"PATH": "/usr/bin:/bin", "HOME": str(folder), "PYTHONPATH": f"{FOLDER}:{FOLDER.parent}"}
+    done = subprocess.run(
+        [sys.executable, str(FOLDER / "scripted_incident.py")],
+        cwd=folder,
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=TIMEOUT_S,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr[-4_000:]
+    shown = [json.loads(line) for line in done.stdout.splitlines()]
+    assert [one["moment"] for one in shown] == MOMENTS
+    return {one["moment"]: one for one in shown}
+
+
+@pytest.fixture(params=MOMENTS)
+def shown(request, moments):
+    return moments[request.param]
+
+
+def sent(shown):
+    """The firing and acknowledged alerts of REST, which has all facts, oldest first."""
+    alerts = [one for one in shown["rest"]["alerts"] if one["state"] in {"firing", "acknowledged"}]
+    return sorted(alerts, key=lambda one: one["startedAt"])
+
+
+def past(shown):
+    return [one for one in shown["rest"]["alerts"] if one["state"] == "resolved"]
+
+
+def written(alert, field):
+    """A value of REST as people read it."""
+    number = alert[field]
+    if alert["type"] == "error_rate":
+        return f"{number * 100:.1f}".removesuffix(".0") + "%"
+    return f"{number / 1000:.1f}".removesuffix(".0") + " s"
+
+
+def seconds(time):
+    return int(datetime.fromisoformat(time).astimezone(UTC).timestamp())
+
+
+def verdicts(shown):
+    """The verdict by surface."""
+    head = shown["overview"].partition("Bot health\n")[2]
+    return {
+        "/perf summary": re.match(r"\*\*(\w+)\*\*", shown["summary"]["description"])[1].lower(),
+        "overview": head.partition("\n")[0],
+        "/health": shown["health"][0]["verdict"]["status"],
+        "/health/performance": shown["health"][1]["status"],
+        "/health/ai-services": shown["health"][2]["status"],
+        "doctor of the database": shown["database"]["status"],
+        "doctor of the URL": shown["url"]["status"],
+        "terminal": re.match(r"● (\w+)", shown["terminal"]["health"])[1],
+    }
+
+
+def test_every_surface_has_the_same_verdict(shown):
+    found = verdicts(shown)
+    assert len(set(found.values())) == 1, found
+    expected = VERDICTS[MOMENTS.index(shown["moment"])]
+    assert expected in {None, found["overview"]}
+
+
+def test_the_verdict_follows_from_the_same_facts_everywhere(shown):
+    text = shown["health"][0]["verdict"]["text"]
+    assert text in shown["summary"]["description"]
+    assert text in shown["overview"]
+    assert shown["url"]["verdict"] == text
+    alerts = text.partition(";")[0]
+    assert shown["database"]["verdict"].startswith(alerts)
+    assert alerts in shown["terminal"]["health"]
+    for doctor in ("database", "url"):
+        assert any(alerts in line for line in shown[doctor]["lines"]), shown[doctor]["lines"]
+
+
+def test_every_surface_lists_the_same_active_alerts(shown):
+    expected = [(one["type"], one["service"]) for one in sent(shown)]
+    assert len(expected) == ACTIVE[MOMENTS.index(shown["moment"])]
+    for answer in (shown["dashboard"]["alerts"],):
+        assert sorted((one["type"], one["service"]) for one in answer) == sorted(expected)
+    assert len(shown["terminal"]["active"]) == len(expected)
+    for rule, service in expected:
+        assert f"{TITLES[rule]} of {service}" in " ".join(shown["alerts"]["description"].split())
+        assert service in shown["summary"]["description"]
+        assert any(service in row for row in shown["terminal"]["active"])
+        assert service in section(shown["overview"], "Active alerts", "Bot health")
+        assert service in section(shown["page"], "Active", "Mutes")
+    if not expected:
+        assert "No active alerts." in section(shown["overview"], "Active alerts", "Bot health")
+
+
+def section(page, head, until):
+    """The part of a page between two headings."""
+    return page.partition(f"\n{head}\n")[2].partition(f"\n{until}\n")[0]
+
+
+def texts(shown, alert):
+    """Every text about one alert, by surface."""
+    service = alert["service"]
+    (row,) = [row for row in shown["terminal"]["active"] if service in row]
+    (message,) = [one for one in shown["messages"] if service in one["title"]]
+    lines = shown["alerts"]["description"].split("\n")
+    (place,) = [number for number, line in enumerate(lines) if service in line]
+    return {
+        "/perf summary": next(line for line in shown["summary"]["description"].split("\n") if service in line),
+        "/perf alerts": "\n".join(lines[place : place + 2]),
+        "message": "\n".join([message["description"], *(field["value"] for field in message["fields"][:2])]),
+        "overview": around(section(shown["overview"], "Active alerts", "Bot health"), service),
+        "alerts page": around(section(shown["page"], "Active", "Mutes"), service),
+        "terminal": " ".join(row),
+        "terminal's first lines": next(line for line in shown["terminal"]["attention"].split("\n") if service in line),
+    }
+
+
+def around(part, service):
+    """The lines of one alert in a list."""
+    lines = part.split("\n")
+    place = lines.index(service)
+    return "\n".join(lines[place : place + 9])
+
+
+def test_every_surface_shows_the_same_value_and_threshold(shown):
+    for alert in sent(shown):
+        value, limit = written(alert, "current"), written(alert, "threshold")
+        for surface, text in texts(shown, alert).items():
+            values = re.findall(VALUE, text.replace("**", ""))
+            assert value in values, (surface, value, text)
+            assert limit in values, (surface, limit, text)
+
+
+def test_a_value_is_beside_the_counts_that_it_was_measured_from(shown):
+    for alert in sent(shown):
+        if alert["type"] != "error_rate":
+            continue
+        failed, operations = alert["failedOperations"], alert["operations"]
+        assert round(failed / operations, 3) == alert["current"]
+        for surface, text in texts(shown, alert).items():
+            if surface != "/perf alerts":
+                assert f"({failed:,} of {operations:,} failed)" in text, (surface, text)
+
+
+def test_every_surface_shows_the_same_begin_and_peak(shown):
+    for alert in sent(shown):
+        began, peak = seconds(alert["startedAt"]), written(alert, "worst")
+        found = texts(shown, alert)
+        clock = datetime.fromtimestamp(began, UTC)
+        assert f"<t:{began}:" in found["/perf alerts"]
+        assert f"<t:{began}:" in found["message"]
+        for surface in ("overview", "alerts page"):
+            times = re.findall(r"began\s+\[([^\]]+)\]", found[surface])
+            assert [seconds(time) for time in times] == [began], (surface, found[surface])
+        assert f"{clock:%H:%M}" in found["terminal"]
+        assert f"peak {peak}" in found["message"]
+        if alert["worst"] != alert["current"]:
+            assert f"peak {peak}" in found["/perf alerts"]
+            assert f"peak {peak}" in found["alerts page"]
+
+
+def test_a_resolved_alert_shows_its_peak_and_duration_in_the_past_tense(shown):
+    for alert in past(shown):
+        peak = f"peaked at {written(alert, 'worst')}"
+        lasted = seconds(alert["resolvedAt"]) - seconds(alert["startedAt"])
+        assert peak in shown["past"]["description"].replace("**", "")
+        history = shown["page"].partition("\nHistory\n")[2]
+        assert peak in history
+        (message,) = [one for one in shown["messages"] if alert["service"] in one["title"]]
+        assert peak in message["description"]
+        assert f"lasted {lasted // 60} min" in message["description"]
+        assert "exceeds" not in message["description"]
+
+
+def test_the_doctor_judges_now_and_lists_the_past_apart(moments):
+    quiet, resolved, later = moments["quiet"], moments["resolved"], moments["a day later"]
+    for doctor in ("database", "url"):
+        assert quiet[doctor]["past"] == []
+        assert any(line.startswith(FIRST) for line in resolved[doctor]["past"])
+        assert not [line for line in resolved[doctor]["lines"] if line.startswith("[!!] service")]
+        assert later[doctor]["past"] == []
+
+
+# What the guide's formats, and formats of one surface alone, look like.
+WRONG = {
+    "a space before %": r"\d %",
+    "milliseconds from 1,000 on": r"\b\d{1,3},\d{3} ?ms\b|\b\d{4,} ?ms\b",
+    "a unit without a space": r"\b\d[\d.]*(?:ms|s|MB|GB)\b",
+    "an amount without separators": r"(?<![\d.:#\w/-])\d{4,}(?= (?:operations|ops|alerts|windows|runs))",
+    "an abbreviated amount": r"\b\d[\d.]* [kMG]\b(?!B)",
+}
+
+
+def people_read(shown):
+    """Every text for people, without the guide's JSON and plain layout."""
+    for name in ("summary", "alerts", "past"):
+        yield name, json.dumps(shown[name], ensure_ascii=False)
+    yield "messages", json.dumps(shown["messages"], ensure_ascii=False)
+    for name in ("overview", "page"):
+        yield name, shown[name]
+    for doctor in ("database", "url"):
+        yield f"doctor of the {doctor}", "\n".join([*shown[doctor]["lines"], *shown[doctor]["past"]])
+    yield "terminal", json.dumps(shown["terminal"], ensure_ascii=False)
+
+
+@pytest.mark.parametrize("what", WRONG)
+def test_numbers_have_one_format_on_every_surface(moments, what):
+    for shown in moments.values():
+        for surface, text in people_read(shown):
+            found = re.search(rf".{{0,40}}(?:{WRONG[what]}).{{0,20}}", text)
+            assert found is None, (shown["moment"], surface, found[0])
