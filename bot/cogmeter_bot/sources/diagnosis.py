@@ -155,7 +155,8 @@ def alerts_finding(alerts: Sequence[AlertAnswer]) -> Finding:
     """Return the finding about active alerts; it fails unless all of them are information."""
     text = alert_count([alert.severity for alert in alerts])
     if alerts:
-        text += f": {alerts[0].service}: {formatting.cut(alert_text(alerts[0]), 100)}"
+        first = min(alerts, key=lambda alert: alert.started_at)
+        text += f": {first.service}: {formatting.cut(alert_text(first), 100)}"
     well = all(status_of(alert.severity) is Status.HEALTHY for alert in alerts)
     return Finding("alerts", well, text, "See `cogmeter alerts`")
 

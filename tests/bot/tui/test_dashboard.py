@@ -83,7 +83,7 @@ async def test_each_view_shows_its_part(dashboard, database, size):
         await until(pilot, lambda: grid(app, "top").row_count)
         text = shown(app)
         assert all(
-            word in text for word in ("checks fail", "core-intelligence", "Latency", "━ p50", "Active alerts (1)")
+            word in text for word in ("checks pass", "core-intelligence", "Latency", "━ p50", "Active alerts (1)")
         )
         assert "[bold]It f" in text
         await pilot.press("2")

@@ -10,7 +10,7 @@ from cogmeter.alerts.incident_context import IncidentReader
 from cogmeter.alerts.model import BOT
 from cogmeter.alerts.rules import RULES
 from cogmeter.alerts.thresholds.limits import Limits
-from cogmeter.diagnosis import Concern, Status, status_of
+from cogmeter.diagnosis import Status, status_of
 from cogmeter.diagnostics.attention import AlertIncident, AttentionFacts, JudgedOperation, SlowPart, distinct, rank
 from cogmeter.diagnostics.attention_reader import READ, Attention, slow_part
 from cogmeter.diagnostics.judgement import Judgement

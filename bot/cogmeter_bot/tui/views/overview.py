@@ -53,8 +53,8 @@ class OverviewView(DashboardView[OverviewData]):
 
     def compose(self) -> ComposeResult:
         """Yield figures above, charts in the middle, tables below."""
-        yield Static(id="health", classes="line")
         yield Static(id="attention", classes="line")
+        yield Static(id="health", classes="line")
         yield Static(id="figures", classes="line")
         with Horizontal(classes="charts"):
             yield TerminalChart("Latency", duration_scale, id="latency")
@@ -146,7 +146,9 @@ def _health(diagnosis: Diagnosis, width: int) -> list[Cell]:
     """Return the verdict, what it follows from, and the checks that fail, in ``width`` columns."""
     colour = {Status.HEALTHY: GOOD, Status.DEGRADED: WARN}.get(diagnosis.status, BAD)
     head, text = f"● {diagnosis.status}", diagnosis.verdict or diagnosis.result
-    failed = "; ".join(f"{one_line(check.name)}: {one_line(check.text, 120)}" for check in diagnosis.failed)
+    failed = "; ".join(
+        f"{one_line(check.name)}: {one_line(check.text, 120)}" for check in diagnosis.failed if check.name != "alerts"
+    )
     rest = max(width - len(head) - len(text) - 2, 0)
     return [
         (head, colour),
