@@ -102,6 +102,7 @@ class Script:
             monitor.schedule.ended_ns[job.id] = now_ns()
         await monitor.alerting.check()
         await monitor.alerting.delivery.deliver_due()
+        await self.bot.get_cog("cogmeter").servers.health.keep()
 
     async def play(self, moment):
         checks, *loads = STEPS[moment]

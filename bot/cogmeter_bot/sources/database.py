@@ -9,7 +9,7 @@ from cogmeter.alerts.incident_context import IncidentReader
 from cogmeter.alerts.thresholds.learning import stored_limits
 from cogmeter.diagnosis import Status
 from cogmeter.diagnostics.attention_reader import Attention
-from cogmeter.diagnostics.judgement import verdict
+from cogmeter.diagnostics.judgement import stored_components, verdict
 from cogmeter.exporters.base import Export
 from cogmeter.exporters.table import exporter
 from cogmeter.query.query import Query, now_us
@@ -18,6 +18,7 @@ from cogmeter.recording.service_names import labels
 from cogmeter.schemas.alerts import alert_page
 from cogmeter.schemas.base import TimeRange
 from cogmeter.schemas.errors import error_group_detail, error_group_page, errors
+from cogmeter.schemas.health import CheckAnswer
 from cogmeter.schemas.operations import OperationAnswer, OperationPage, operation_page, slowest
 from cogmeter.schemas.statistics import dashboard, series, service_stats
 from cogmeter.schemas.usage import usage_answer
@@ -25,14 +26,17 @@ from cogmeter.settings import merged
 from cogmeter_bot.errors import NoDataError, NotLiveError, RequestError
 from cogmeter_bot.sources.base import ExportStream
 from cogmeter_bot.sources.diagnosis import (
+    PASSING,
     Diagnosis,
     alerts_finding,
     components_of,
     database_findings,
+    health_findings,
     past_lines,
     service_findings,
     services_now,
 )
+from cogmeter_bot.sources.freshness import max_age_s
 from cogmeter_storage import StorageError, open_store
 from cogmeter_storage.alerting import ACTIVE
 from cogmeter_storage.errors import UnknownErrorGroupError
@@ -186,9 +190,17 @@ class DatabaseSource:
             window = Range(at_us - int(limits.settings.alert_window * 1e6), at_us, "alert window")
             present = await self._dashboard(window, None, limits)
             components = await database_findings(self._store, self._path, limits, now_us=at_us)
+            oldest_us = at_us - int(max_age_s(limits.settings.sample_interval) * 1e6)
+            stored = await stored_components(self._store, since_us=oldest_us)
         checks = services_now(present, limits, present.alerts)
-        found = verdict(present.alerts, checks, components_of(components))
-        findings = [*components, alerts_finding(view.alerts), *service_findings(checks)]
+        found = verdict(present.alerts, checks, components_of(components, stored))
+        failing_checks = {check.name: CheckAnswer.of(check) for check in stored if check.status not in PASSING}
+        findings = [
+            *components,
+            *health_findings(failing_checks, "bot: "),
+            alerts_finding(view.alerts),
+            *service_findings(checks),
+        ]
         failing = {check.name for check in checks if check.status in {Status.DEGRADED, Status.UNHEALTHY}}
         return Diagnosis.of(self.name, findings, services, found, past_lines(view, limits, time_range.label, failing))
 

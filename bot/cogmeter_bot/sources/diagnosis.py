@@ -127,9 +127,12 @@ async def database_findings(store: Store, path: Path, limits: Limits, *, now_us:
     ]
 
 
-def components_of(findings: Iterable[Finding]) -> list[Check]:
-    """Return findings about a database as components of the verdict: a bot that does not write or connect is down."""
-    return [
+def components_of(findings: Iterable[Finding], stored: Sequence[Check]) -> list[Check]:
+    """Return the components of the verdict: those that the bot stored, and what only a look from outside finds.
+
+    A bot that does not write or connect is down.
+    """
+    outside = [
         Check(
             finding.name,
             Status.HEALTHY if finding.well else Status.UNHEALTHY if finding.name in _VITAL else Status.DEGRADED,
@@ -137,6 +140,7 @@ def components_of(findings: Iterable[Finding]) -> list[Check]:
         )
         for finding in findings
     ]
+    return [*stored, *(check for check in outside if check.status is not Status.HEALTHY)] if stored else outside
 
 
 def services_now(window: Dashboard, limits: Limits, alerts: Sequence[AlertAnswer]) -> list[Check]:

@@ -115,6 +115,8 @@ class Installation:
             digest_post = scheduled_posts.DigestPost(self._responder)
             self.monitor.reporters.append(digest_post.findings)
             self.monitor.schedule.every(scheduled_posts.DIGEST_INTERVAL_S, "digest", digest_post.run)
+        with parts.guard("stored health", "cogmeter doctor does not show the checks of the running bot"):
+            self.monitor.schedule.every(self.monitor.settings.sample_interval, "health", self.servers.health.keep)
         self.monitor.setting_changes.listeners.append(self.servers.follow)
         await self.servers.start()
         with parts.guard("command registration", "the commands may be missing in Discord"):

@@ -6,8 +6,9 @@ import asyncio
 from typing import TYPE_CHECKING, Final, Generic, TypeVar
 
 from cogmeter.diagnostics import bot_checks, monitor_checks
-from cogmeter.diagnostics.judgement import verdict
+from cogmeter.diagnostics.judgement import store_components, verdict
 from cogmeter.diagnostics.service_health import ServiceHealthChecks
+from cogmeter.query.query import now_us
 from cogmeter.recording.operation import now_ns
 from cogmeter.recording.service_names import in_background
 from cogmeter.watch.gateway import STALE_S, heard_s
@@ -60,13 +61,24 @@ class Health:
 
     async def verdict(self) -> Verdict:
         """Return the state of the bot now, which every surface shows."""
-        components = {check.name: check for check in (*await self.own(), *await self.vital())}
         try:
             services = await self.services()
         except StorageError:  # the check of the database shows it
             services = {}
         judged = [service.check for name, service in services.items() if not in_background(name)]
-        return verdict(self._monitor.alerting.engine.active, judged, components.values())
+        return verdict(self._monitor.alerting.engine.active, judged, await self.components())
+
+    async def components(self) -> list[Check]:
+        """Return the checks of bot and monitor, each once; of a check of both, that of the bot."""
+        return list({check.name: check for check in (*await self.own(), *await self.vital())}.values())
+
+    async def keep(self) -> None:
+        """Store the checks of the components, so that ``cogmeter doctor`` judges the database as the bot does.
+
+        Raises:
+            StorageError: they cannot be stored now.
+        """
+        await store_components(self._monitor.store, await self.components(), now_us=now_us())
 
     async def _vital(self) -> list[Check]:
         """Check what the bot needs to serve its users."""

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, Protocol
 
 from cogmeter.alerts.model import BOT, CRITICAL, NO_HISTORY
 from cogmeter.alerts.rules.guide import ERROR_RATE, RESPONSE_TIME
 from cogmeter.alerts.rules.rule import severity
-from cogmeter.diagnosis import Status, Verdict, status_of, worst
+from cogmeter.diagnosis import Check, Status, Verdict, status_of, worst
 from cogmeter.render import formatting
 from cogmeter_storage.alerting import SENT
 
@@ -17,9 +18,10 @@ if TYPE_CHECKING:
 
     from cogmeter.alerts.model import Subject
     from cogmeter.alerts.thresholds.limits import Limits
-    from cogmeter.diagnosis import Check
+    from cogmeter_storage.base import Store
 
 _ORDER: Final = (Status.HEALTHY, Status.DEGRADED, Status.UNHEALTHY)
+COMPONENTS: Final = "health.components"  # the key of the stored checks
 MOST_FAILED: Final = 0.5  # share of failures from which even too few operations for an alert are degraded
 
 
@@ -135,3 +137,25 @@ def _response_time(figures: Measured, limits: Limits, subject: Subject) -> tuple
 
 def _status(severity_name: str) -> Status:
     return Status.UNHEALTHY if severity_name == CRITICAL else Status.DEGRADED
+
+
+async def store_components(store: Store, checks: Iterable[Check], *, now_us: int) -> None:
+    """Store the checks of the components, so that ``cogmeter doctor`` judges the database as the bot does.
+
+    Raises:
+        StorageError: they cannot be stored now.
+    """
+    rows = [(check.name, check.status, check.reason) for check in checks]
+    await store.set_value(COMPONENTS, json.dumps({"at_us": now_us, "checks": rows}).encode())
+
+
+async def stored_components(store: Store, *, since_us: int) -> list[Check]:
+    """Return the checks that a bot stored last; none if it stored none since then, or if they cannot be parsed."""
+    stored = await store.get_value(COMPONENTS)
+    try:
+        known = json.loads(stored or b"{}")
+        if known.get("at_us", 0) < since_us:
+            return []
+        return [Check(str(name), Status(status), str(reason)) for name, status, reason in known["checks"]]
+    except (ValueError, TypeError, KeyError, AttributeError):
+        return []  # of another version, or damaged
