@@ -6,8 +6,8 @@ from hypothesis import strategies as st
 
 from cogmeter.alerts.model import BOT, Subject
 from cogmeter.alerts.thresholds.limits import Limits
-from cogmeter.diagnosis import Status
-from cogmeter.diagnostics.judgement import judge
+from cogmeter.diagnosis import Check, Status
+from cogmeter.diagnostics.judgement import judge, verdict
 from cogmeter.query.records import Calibrated, Figures
 from cogmeter.settings import Settings
 
@@ -95,3 +95,50 @@ def test_durations_of_background_services_are_not_judged_unless_a_threshold_name
 def test_the_limits_own_severity_decides_the_status():
     mild = limits({"error_rate@chat.severity": "warning"})
     assert judge(figures(100, 90), mild, "chat").status is Status.DEGRADED
+
+
+class Raised:
+    """An alert as far as the verdict depends on it."""
+
+    def __init__(self, severity, state="firing"):
+        self.severity, self.state = severity, state
+
+
+FINE = [Check("gateway", Status.HEALTHY, "")]
+
+
+@pytest.mark.parametrize(
+    ("alerts", "services", "components", "status", "text"),
+    [
+        ([], [], FINE, Status.HEALTHY, "no active alerts; 1 of 1 checks pass"),
+        (["info"], [], FINE, Status.HEALTHY, "1 active alert (info); 1 of 1 checks pass"),
+        (["warning", "info"], [], FINE, Status.DEGRADED, "2 active alerts (1 warning); 1 of 1 checks pass"),
+        (["critical"], [], FINE, Status.UNHEALTHY, "1 active alert (critical); 1 of 1 checks pass"),
+        ([], [Status.UNKNOWN], FINE, Status.HEALTHY, "no active alerts; 1 of 1 checks pass"),
+        (
+            ["warning"],
+            [Status.UNHEALTHY, Status.DEGRADED, Status.HEALTHY],
+            FINE,
+            Status.UNHEALTHY,
+            "1 active alert (warning); 1 of 3 services unhealthy; 1 of 3 services degraded; 1 of 1 checks pass",
+        ),
+        (
+            ["warning"],
+            [],
+            [*FINE, Check("loop", Status.UNHEALTHY, "")],
+            Status.UNHEALTHY,
+            "1 active alert (warning); 1 of 2 checks pass",
+        ),
+        ([], [], [Check("gateway", Status.UNKNOWN, "")], Status.UNKNOWN, "no active alerts; 0 of 1 checks pass"),
+    ],
+)
+def test_the_verdict_is_the_worst_of_alerts_services_and_components(alerts, services, components, status, text):
+    checks = [Check(f"service-{number}", one, "") for number, one in enumerate(services)]
+    found = verdict([Raised(severity) for severity in alerts], checks, components)
+    assert (found.status, found.text) == (status, text)
+
+
+@pytest.mark.parametrize("state", ["pending", "muted", "resolved"])
+def test_an_alert_that_is_not_sent_does_not_change_the_verdict(state):
+    assert verdict([Raised("critical", state)], [], FINE).status is Status.HEALTHY
+    assert verdict([Raised("critical", "acknowledged")], [], FINE).status is Status.UNHEALTHY

@@ -85,7 +85,7 @@ def test_all_is_written_only_when_nothing_failed_and_nothing_only_when_nothing_s
 @pytest.mark.parametrize(
     ("per_minute", "said"),
     [
-        (0, "0/min"), (20, "20/min"), (12_400, "12.4 k/min"), (1.5, "1.5/min"),
+        (0, "0/min"), (20, "20/min"), (12_400, "12,400/min"), (1.5, "1.5/min"),
         (0.5, "30/h"), (0.05, "3/h"), (2 / 1440, "2/day"),
     ],
 )  # fmt: skip

@@ -50,6 +50,7 @@ class Target:
         self.prepared = prepared
         self.tried = []
         self.received = []
+        self.refreshed = []
         self.looked = 0
 
     async def prepare(self):
@@ -65,6 +66,9 @@ class Target:
             await step()
         self.received.append(notice)
         return f"receipt-{len(self.received)}"
+
+    async def refresh(self, notice):
+        self.refreshed.append((notice.receipt, notice.alert.message))
 
     @property
     def kinds(self):
@@ -150,6 +154,26 @@ async def test_a_target_that_edits_receives_the_newest_waiting_change_and_any_ot
     assert editing.kinds == ["acknowledged"]
     assert listing.kinds == ["fired", "worsened", "acknowledged"]
     assert sorted(await outcomes(store)) == ["sent"] * 4 + ["superseded"] * 2
+
+
+async def test_a_message_that_is_edited_follows_the_figures_of_its_alert_once_a_minute(store, clock):
+    editing, listing = Target("editing", edits_in_place=True), Target("listing")
+    delivery = Dispatcher(store, [editing, listing], clock=clock)
+    await store.alerting.save([step(alert(), "fired", ("editing", "listing"))])
+    await delivery.deliver_due()
+
+    async def check(message, *, after_s, **more):
+        clock.advance(after_s)
+        delivery.show([make_alert(NOON, message=message, fired_us=NOON, **{"uid": "a"} | more)])
+        await delivery.deliver_due()
+
+    await check("8%", after_s=30)  # too soon
+    await check("9%", after_s=30)
+    await check("9%", after_s=60)  # the same
+    await check("10%", after_s=60, group="root")  # the group's own message shows it
+    await check("11%", after_s=60, uid="never sent")
+    assert editing.refreshed == [("receipt-1", "9%")]
+    assert listing.refreshed == []
 
 
 async def test_a_change_that_may_have_arrived_is_attempted_even_if_a_later_one_waits(store, clock):
