@@ -72,11 +72,11 @@ def flusher(monitor: Monitor) -> Check:
     age_s = flush.age_s
     if not flush.problem():
         assert age_s is not None, "it has flushed"
-        return Check("flusher", Status.HEALTHY, f"{flush.written} operations stored since the start", age_s)
+        return Check("flusher", Status.HEALTHY, f"{flush.written:,} operations stored since the start", age_s)
     if age_s is None and flush.last_error is None and _since_s(monitor.began_ns) < STALE_S:
         return Check("flusher", Status.UNKNOWN, "no operations stored yet")
     waiting = flush.pending + len(monitor.recorder.buffer)
-    reason = f"{waiting} operations wait, {flush.failures} attempts to store them failed; /perf doctor shows why"
+    reason = f"{waiting:,} operations wait, {flush.failures} attempts to store them failed; /perf doctor shows why"
     fresh = age_s is not None and age_s <= STALE_S
     return Check("flusher", Status.DEGRADED if fresh else Status.UNHEALTHY, reason, age_s)
 
@@ -91,7 +91,7 @@ async def database(monitor: Monitor) -> Check:
     if status is None:
         return Check("database", Status.UNHEALTHY, "cannot be read; /perf doctor shows why")
     age_s = None if status.last_write_us is None else max(clock.now_us() - status.last_write_us, 0) / 1e6
-    stored = f"answers; {status.operations} operations stored"
+    stored = f"answers; {status.operations:,} operations stored"
     if monitor.reopened and _since_s(monitor.reopened_ns) < REOPENED_S:
         reason = "its file was damaged, deleted or replaced, and was opened again; /perf doctor shows details"
         return Check("database", Status.DEGRADED, reason, age_s)

@@ -19,7 +19,7 @@ FULL: Final = 0.8  # fill level of the buffer that is degraded
 def buffer(monitor: Monitor, *, dropping: bool) -> Check:
     """Check the buffer between recording and the flusher; ``dropping``: it dropped operations recently."""
     state = monitor.recorder.buffer
-    reason = f"{state.level()}, {state.dropped} dropped since the start"
+    reason = f"{state.level()}, {state.dropped:,} dropped since the start"
     if dropping:
         return Check("buffer", Status.UNHEALTHY, reason)
     return Check("buffer", Status.DEGRADED if state.used > FULL else Status.HEALTHY, reason)

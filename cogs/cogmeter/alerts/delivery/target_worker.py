@@ -30,7 +30,7 @@ SHORTEST_PAUSE_S: Final = 0.2  # a delivery whose result the store refuses stays
 PAUSE_S: Final = 1.0  # doubled with each failure of the store
 LONGEST_PAUSE_S: Final = 60.0
 REFRESHED: Final = "refreshed"  # the kind of a change that is not stored
-REFRESH_US: Final = 60_000_000  # a message shows new figures no more often than this
+REFRESH_US: Final = 50_000_000  # a message shows new figures no more often than this, with every second check
 REFRESH_OLD_US: Final = 600_000_000  # and one of an older alert: Discord limits the edits of messages after an hour
 OLD_US: Final = 3_600_000_000
 
