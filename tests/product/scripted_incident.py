@@ -36,13 +36,14 @@ from cogmeter_bot.tui.chrome import StatusLine, range_choices
 from cogmeter_bot.tui.grid import Grid
 
 CHECK_S = 30
+# Messages follow their alerts with every second check: each moment ends with one.
 STEPS = {  # moment: checks, and for each of two services the failing ones of 20 operations per check, and their ms
     "quiet": (10, (0, 20), (0, 20)),
     "pending": (1, (15, 20), (0, 20)),
     "fired": (2, (6, 20), (0, 20)),
     "worse": (4, (16, 20), (0, 20)),
     "acknowledged": (2, (13, 20), (0, 20)),
-    "a second service": (9, (11, 20), (0, 7_500)),
+    "a second service": (10, (11, 20), (0, 7_000)),
     "partly recovered": (16, (0, 20), (0, 6_000)),
     "resolved": (16, (0, 20), (0, 20)),
     "restarted": (1, (0, 20), (0, 20)),
@@ -114,6 +115,7 @@ class Script:
         if moment == "acknowledged":
             (alert,) = self.monitor.alerting.engine.active
             await self.monitor.alerting.engine.acknowledge(alert.uid, "Ada", time.time_ns() // 1000)
+            await self.monitor.alerting.delivery.deliver_due()
         if moment == "restarted":
             await self.bot.reload_extension(EXTENSION)
             self.take_over()

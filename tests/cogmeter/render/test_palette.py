@@ -54,4 +54,4 @@ def test_the_lines_and_the_failed_bars_stay_apart_for_every_eye(eye):
 def test_every_status_has_a_word_and_a_colour():
     states = [state_of(status) for status in Status]
     assert len({state.word for state in states}) == len({state.colour for state in states}) == len(Status)
-    assert state_of(Status.UNHEALTHY) is DisplayState.CRITICAL
+    assert state_of(Status.UNHEALTHY) is DisplayState.UNHEALTHY

@@ -180,7 +180,7 @@ def test_an_answer_without_its_chart_says_why():
     [
         (Status.HEALTHY, DisplayState.HEALTHY),
         (Status.DEGRADED, DisplayState.DEGRADED),
-        (Status.UNHEALTHY, DisplayState.CRITICAL),
+        (Status.UNHEALTHY, DisplayState.UNHEALTHY),
     ],
 )
 def test_the_status_has_a_colour_and_a_word(status, state):

@@ -48,7 +48,7 @@ def test_in_the_dark_they_are_those_of_the_charts_and_embeds_in_discord():
         "bars": palette.BARS,
         "failed": palette.FAILED,
     }
-    for state in (palette.DisplayState.HEALTHY, palette.DisplayState.DEGRADED, palette.DisplayState.CRITICAL):
+    for state in (palette.DisplayState.HEALTHY, palette.DisplayState.DEGRADED, palette.DisplayState.UNHEALTHY):
         assert found[state.word] == f"#{state.colour:06x}"
 
 
