@@ -81,7 +81,7 @@ KINDS = {
     "a slow command": (
         SLOW,
         (
-            "/play: average response time of 12s exceeds threshold of 5s, for 3 users; "
+            "/play: average response time of 12 s exceeds threshold of 5 s, for 3 users; "
             "92% of its time is spent in http.api.openai.com"
         ),
         ("Look at its slowest operations", "stats", (COMMANDS, "play")),
