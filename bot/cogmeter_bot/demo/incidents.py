@@ -36,7 +36,7 @@ class Incident:
 
 # In hours before now.
 PAST: Final = (
-    Incident("multimodal-processing", -113.0, -112.6, slowdown=6.0),
+    Incident("multimodal-processing", -113.0, -112.75, slowdown=6.0),
     Incident("knowledge-graph", -55.0, -54.6, failure_rate=0.45),
     Incident("context-memory", -29.5, -29.2, slowdown=9.0),
     Incident("core-intelligence", -9.2, -8.8, slowdown=7.0),
