@@ -4,9 +4,13 @@ At each of ten moments a line of JSON: ``/perf summary``, ``/perf alerts``, the 
 page, REST, health, ``cogmeter doctor`` by database and by URL, and the overview of the terminal dashboard.
 """
 
+# ruff: noqa: E402 - the clocks are replaced before anything that may keep one is imported
+
 from __future__ import annotations
 
-import virtual_clock  # isort: skip
+import virtual_clock
+
+virtual_clock.replace()
 
 import asyncio
 import html
