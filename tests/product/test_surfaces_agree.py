@@ -169,7 +169,7 @@ def test_every_surface_shows_the_same_value_and_threshold(shown):
             assert limit in values, (surface, limit, text)
 
 
-def test_a_value_is_beside_the_counts_that_it_was_measured_from(shown):
+def test_each_value_and_its_counts_come_from_the_same_reading(shown):
     for alert in sent(shown):
         if alert["type"] != "error_rate":
             continue

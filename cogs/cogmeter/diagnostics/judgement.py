@@ -53,7 +53,7 @@ class Judgement:
     reason: str = "no operations"
 
 
-class ActiveAlert(Protocol):
+class JudgedAlert(Protocol):
     """An alert as far as the verdict depends on it."""
 
     @property
@@ -67,7 +67,7 @@ class ActiveAlert(Protocol):
         ...
 
 
-def verdict(alerts: Iterable[ActiveAlert], services: Collection[Check], components: Collection[Check]) -> Verdict:
+def verdict(alerts: Iterable[JudgedAlert], services: Collection[Check], components: Collection[Check]) -> Verdict:
     """Return the worst of the firing and acknowledged alerts, the services and the components.
 
     A service without operations is not judged. An alert that is information only changes nothing.

@@ -38,7 +38,7 @@ async def test_summary_answers_with_figures_services_and_a_chart(move_in):
         assert "Performance Summary" in message.embeds[0].title
         assert "98.4%" in said["Success Rate"]
         assert said["Total Operations"].startswith("250")
-        assert "1. sentiment-analysis: 200 ops (98% success)" in said["Top Services by Volume"]
+        assert "1. sentiment-analysis: 200\xa0ops (98%\xa0success)" in said["Top Services by Volume"]
         assert message.attachments[0].filename == "chart.png"
         assert (await message.attachments[0].read()).startswith(b"\x89PNG")
         assert any("'type': 5" in str(request) for request in home.env.http_requests)  # deferred first

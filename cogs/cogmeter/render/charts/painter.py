@@ -105,11 +105,11 @@ class Painter:
             for artist in (*axes.lines, *axes.collections, *axes.patches, *axes.texts):
                 artist.remove()
 
-    def _set_axes(self, chart: Chart) -> plots.Names:
+    def _set_axes(self, chart: Chart) -> plots.MarkerNames:
         """Set the scales, and return the names at the top of the upper axes."""
         self._locator.zone = self._times.zone = chart.times
         self._upper.set_xlim(chart.since_us, chart.until_us)
-        names = plots.Names(self._upper, self._lower, chart, self.fonts)
+        names = plots.MarkerNames(self._upper, self._lower, chart, self.fonts)
         set_scale(self._upper, chart.scale.with_headroom(0.0 if chart.empty else names.share))
         set_scale(self._lower, rate_scale(finite(chart.timeline.per_minute), chart.throughput_threshold))
         for axes in (self._upper, self._lower):

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from cogmeter.render.charts.fonts import Fonts
 
 
-class Line(NamedTuple):
+class LineStyle(NamedTuple):
     """The look of a statistic's line, and its sample in the key."""
 
     colour: str
@@ -35,11 +35,11 @@ class Line(NamedTuple):
     sample: str
 
 
-LINES: Final[dict[str, Line]] = {
-    "p50": Line(palette.P50, 5.04, "━━"),
-    "p95": Line(palette.P95, 2.52, "──"),
-    "p99": Line(palette.P99, 3.24, "━━"),
-    AVERAGE: Line(palette.MEAN, 4.32, "━━"),
+LINES: Final[dict[str, LineStyle]] = {
+    "p50": LineStyle(palette.P50, 5.04, "━━"),
+    "p95": LineStyle(palette.P95, 2.52, "──"),
+    "p99": LineStyle(palette.P99, 3.24, "━━"),
+    AVERAGE: LineStyle(palette.MEAN, 4.32, "━━"),
 }
 MISSED: Final = "✕"
 _THRESHOLD: Final[dict[str, Any]] = {"color": palette.FAILED, "linestyle": "--", "zorder": 4}
@@ -198,7 +198,7 @@ def breaches(upper: Axes, lower: Axes, chart: Chart) -> None:
         upper.axvspan(left, right, 1, 1.02, color=palette.FAILED, linewidth=0, clip_on=False)
 
 
-class Names:
+class MarkerNames:
     """The texts at the top of the upper axes, in rows that values stay below: of markers, of a threshold out of view.
 
     They are placed before the axes have a scale, because that leaves room for their rows.
@@ -285,7 +285,7 @@ def _points(axes: Axes) -> NDArray[np.float64]:
     return np.concatenate(points)
 
 
-def thresholds(upper: Axes, lower: Axes, chart: Chart, names: Names) -> None:
+def thresholds(upper: Axes, lower: Axes, chart: Chart, names: MarkerNames) -> None:
     """Draw a dashed line for each threshold in view, with its text apart from the names."""
     if chart.throughput_threshold is not None:
         _throughput_threshold(lower, chart, chart.throughput_threshold)
