@@ -71,9 +71,9 @@ def count(number: float) -> str:
     return NOTHING
 
 
-def exact(number: int) -> str:
-    """Format an amount with all digits: ``1,247``."""
-    return f"{number:,}"
+def exact(number: float) -> str:
+    """Format an amount as a whole number with all digits: ``1,247``. Sums of tokens are floats."""
+    return f"{number:,.0f}"
 
 
 def counted(number: int, noun: str) -> str:

@@ -62,6 +62,7 @@ def test_an_amount_is_written_short(number, said):
 
 def test_an_exact_amount_has_commas_between_its_thousands():
     assert formatting.exact(1247) == "1,247"
+    assert formatting.exact(15_000.0) == "15,000"
 
 
 @pytest.mark.parametrize(

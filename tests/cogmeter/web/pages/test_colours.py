@@ -48,8 +48,12 @@ def test_in_the_dark_they_are_those_of_the_charts_and_embeds_in_discord():
         "bars": palette.BARS,
         "failed": palette.FAILED,
     }
-    for state in (palette.DisplayState.HEALTHY, palette.DisplayState.DEGRADED, palette.DisplayState.UNHEALTHY):
-        assert found[state.word] == f"#{state.colour:06x}"
+    states = {
+        "healthy": palette.DisplayState.HEALTHY,
+        "degraded": palette.DisplayState.DEGRADED,
+        "critical": palette.DisplayState.UNHEALTHY,
+    }
+    assert {name: found[name] for name in states} == {name: f"#{state.colour:06x}" for name, state in states.items()}
 
 
 def test_light_is_the_same_whoever_wants_it_and_names_every_colour_that_dark_does():

@@ -44,7 +44,7 @@ async def test_near_misses_and_missed_responses_are_counted_apart(crowded):
     assert "Near misses</dt><dd><strong>15<" in page
     assert "Missed</dt><dd><strong>1<" in page
     assert rows(page, "commands-table") == [
-        ["ask", "45", "120 ms", "120 ms", "4 s", "0", "1"],
+        ["ask", "45", "120 ms", "120 ms", "missed", "0", "1"],
         [HOSTILE, "45", "91 ms", "2.5 s", "2.5 s", "15", "0"],
     ]
 

@@ -1,7 +1,8 @@
 // The kinds of charts of several pages. Each is a function of the API's response and the figure that returns
 // { x: [seconds], range: [since, until], unit, series: [{ label, values, colour, ... }] }, and optionally:
 // `log` (logarithmic when the values lie far apart), `least` (the smallest maximum of the axis), `bands`, `empty` (the
-// text without data), `days` (each value is of a day in UTC), `step` (seconds that each value is of), `group` (charts with this name share the cursor).
+// text without data), `days` (each value is of a day in UTC), `step` (seconds that each value is of), `partial` (the
+// last step is still filling), `group` (charts with this name share the cursor).
 // The third argument is the response for the previous period, if it is shown: a series with `ghost` is of that period.
 // A series whose drawn values differ from its values, such as a stacked one, has the latter in `shown`.
 
@@ -11,11 +12,14 @@ const seconds = (time) => Date.parse(time) / 1000;
 function timeline(answer) {
   const edges = answer.timestamps.map(seconds);
   const step = answer.stepSeconds;
-  const { since, until } = answer.timeRange;
+  const [since, until] = [answer.timeRange.since, answer.timeRange.until].map(seconds);
+  const ends = edges.slice(-1).map((at) => at + step);
   return {
     x: edges.map((at) => at + step / 2),
     step,
-    range: [Math.min(seconds(since), ...edges.slice(0, 1)), seconds(until)],
+    partial: edges.length > 1 && ends[0] > until,
+    // The last step is shown whole while it is still filling: its middle may lie in the future.
+    range: [Math.min(since, ...edges.slice(0, 1)), Math.max(until, ...ends)],
   };
 }
 
@@ -88,27 +92,16 @@ const errors = (answer, _figure, before) => ({
 function responses(answer, figure) {
   const limit = Number(figure.dataset.limit);
   const missed = answer.failuresPerMinute.map((rate) => Math.round((rate * answer.stepSeconds) / 60));
-  const lines = latency(answer);
+  const lines = latency(answer, figure);
   const inTime = ({ values, ...line }) => ({ ...line, values: values.map((value) => (value >= limit ? null : value)) });
   const bars = { label: "missed", values: missed.map((number) => (number ? limit : null)), shown: missed, unit: "count" };
   return { ...lines, log: false, series: [...lines.series.map(inTime), { ...bars, colour: "failed", bars: true }] };
 }
 
-/** An answer without its last step while that is not complete: a part of a step shows a rate that never existed. */
-function complete(answer) {
-  const last = answer.timestamps.length - 1;
-  const whole = last < 1 || seconds(answer.timestamps[last]) + answer.stepSeconds <= seconds(answer.timeRange.until);
-  if (whole) return answer;
-  const cut = (value) => (Array.isArray(value) && value.length > last ? value.slice(0, last) : value);
-  return Object.fromEntries(Object.entries(answer).map(([name, value]) => [name, cut(value)]));
-}
-
-const ofWhole = (make) => (answer, figure) => make(complete(answer), figure);
-
 /** By the name in data-chart. */
 export const KINDS = {
-  latency: ofWhole(latency),
-  throughput: ofWhole(throughput),
-  errors: ofWhole(errors),
-  responses: ofWhole(responses),
+  latency,
+  throughput,
+  errors,
+  responses,
 };

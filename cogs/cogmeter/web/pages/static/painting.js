@@ -11,6 +11,8 @@ const HOUR = 60 * MINUTE;
 const DAY = 24 * HOUR;
 const FONT = "system-ui, sans-serif";
 const LINE_HIGH = 14; // of a label next to a line
+const BAR_SHARE = 0.85; // of a step
+const BAR_MOST = 60;
 const powers = (from, to) => Array.from({ length: to - from + 1 }, (_, number) => 10 ** (from + number));
 const rounds = (from, to) => powers(from, to).flatMap((power) => [1, 2, 5].map((times) => times * power));
 // Steps of an axis that two digits show exactly.
@@ -63,11 +65,11 @@ export function options(figure, model, place, { seen }) {
         : { range: (u, least, most) => [Math.min(0, least ?? 0), Math.max(most ?? 0, nearLimit(limit, most), model.least ?? 1) * 1.08] },
     },
     axes: axes(model),
-    series: [{}, ...model.series.map(line)],
+    series: [{}, ...model.series.map((one) => line(one, (u) => finished(modelOf(u))))],
     bands: (model.bands ?? []).map(([high, low, colour]) => ({ series: [high + 1, low + 1], fill: fade(css(colour), 0.3) })),
     hooks: {
       drawClear: [(u) => breaches(u, figure), selection],
-      draw: [(u) => marks(u, figure), (u) => threshold(u, figure, limit), (u) => names(u, lines)],
+      draw: [(u) => unfinished(u, modelOf(u)), (u) => marks(u, figure), (u) => threshold(u, figure, limit), (u) => names(u, lines)],
       setCursor: [(u) => seen(u.cursor.idx)],
     },
   };
@@ -104,22 +106,48 @@ function farApart(least, most) {
 /** Return 0 for a threshold far above all values, which would flatten the line. */
 const nearLimit = (limit, most) => (limit && limit <= (most || 0) * 3 ? limit : 0);
 
-function line(one) {
+/** Return the place of the last point whose step is over. */
+const finished = (model) => model.x.length - (model.partial ? 2 : 1);
+
+/** Return the look of a series up to the point `lastOf(plot)`; unfinished() draws what is after that. */
+function line(one, lastOf) {
   const colour = css(one.colour);
+  const whole = one.bars ? uPlot.paths.bars({ size: [BAR_SHARE, BAR_MOST], align: 0 }) : uPlot.paths.linear();
+  const paths = (u, number, from, to) => whole(u, number, from, Math.min(to, lastOf(u)));
   if (one.bars) {
-    const paths = uPlot.paths.bars({ size: [0.85, 60], align: 0 });
     return { label: one.label, stroke: colour, fill: colour, width: 0, paths, points: { show: false } };
   }
   const points = { show: true, size: 5, fill: colour, filter: lonely };
   const dash = one.ghost ? [4, 4] : undefined;
-  return { label: one.label, stroke: colour, dash, width: one.width ?? 1.5, points, fill: one.area ? fade(colour, 0.25) : undefined };
+  return { label: one.label, stroke: colour, dash, width: one.width ?? 1.5, paths, points, fill: one.area ? fade(colour, 0.25) : undefined };
 }
+
+const isGap = (value) => value === null || value === undefined;
 
 /** Draw points for values between two gaps, which a line does not show. */
 function lonely(u, number) {
   const values = u.data[number];
-  const none = (place) => values[place] === null || values[place] === undefined;
-  return [...values.keys()].filter((place) => !none(place) && none(place - 1) && none(place + 1));
+  return [...values.keys()].filter((place) => !isGap(values[place]) && isGap(values[place - 1]) && isGap(values[place + 1]));
+}
+
+/** Draw the point of a step that is still filling: dashed lines, fainter bars. */
+function unfinished(u, model) {
+  if (!model.partial) return;
+  const last = model.x.length - 1;
+  painting(u, (ctx, { bottom, ratio }) => {
+    const xs = [last - 1, last].map((place) => u.valToPos(u.data[0][place], "x", true));
+    const wide = Math.min(BAR_SHARE * (xs[1] - xs[0]), BAR_MOST * ratio);
+    for (const [number, one] of model.series.entries()) {
+      const values = u.data[number + 1];
+      if (isGap(values[last])) continue;
+      const ys = [last - 1, last].map((place) => u.valToPos(values[place], "y", true));
+      ctx.strokeStyle = css(one.colour);
+      ctx.fillStyle = one.bars ? fade(css(one.colour), 0.5) : css(one.colour);
+      ctx.lineWidth = (one.width ?? 1.5) * ratio;
+      if (one.bars) ctx.fillRect(xs[1] - wide / 2, ys[1], wide, bottom - ys[1]);
+      else if (!isGap(values[last - 1])) dashed(ctx, [4, 3], ratio, [xs[0], ys[0]], [xs[1], ys[1]]);
+    }
+  });
 }
 
 // On top of the series ---------------------------------------------------------------------------------------------
@@ -252,7 +280,7 @@ function names(u, lines) {
 
 /** Where a line ends. */
 function endOf(u, number, { label, colour }) {
-  const place = u.data[number].findLastIndex((value) => value !== null && value !== undefined);
+  const place = u.data[number].findLastIndex((value) => !isGap(value));
   if (place < 0) return null;
   const [x, y] = [u.valToPos(u.data[0][place], "x", true), u.valToPos(u.data[number][place], "y", true)];
   return { x, y, name: label, colour: css(colour) };

@@ -37,7 +37,8 @@ const zoneOf = (model) => (model.days ? "UTC" : zone());
 function timeOf(model, place, always = false) {
   const at = model.x[place];
   if (model.days) return `${utcDay(at)}${always ? " UTC" : ""}`;
-  return always ? `${dayClock(at)} ${offsetText(at)}` : dayClock(at, isSteady(model.x));
+  const soFar = model.partial && place === model.x.length - 1 ? ", so far" : "";
+  return (always ? `${dayClock(at)} ${offsetText(at)}` : dayClock(at, isSteady(model.x))) + soFar;
 }
 
 function announce(plot, model, place) {
