@@ -273,9 +273,10 @@ def _of_judged(one: JudgedOperation, facts: AttentionFacts) -> _Ranked:
             text += f", new since {deploy_text(facts.deploy.kind, facts.deploy.name)}"
         people = error.users or None if error.first_us >= facts.range.since_us else None
     rule = RULES["error_rate" if failing else "response_time"]
-    severity = CRITICAL if one.judgement.status is Status.UNHEALTHY else WARNING
+    severity = WARNING  # critical is what is critical now, and has an alert
     if failing and one.failures < FEWEST:
         severity = INFO  # a few failures may be chance
+    weight = WEIGHTS[CRITICAL if severity == WARNING and one.judgement.status is Status.UNHEALTHY else severity]
     concern = Concern(
         severity=severity,
         people=people,
@@ -284,7 +285,7 @@ def _of_judged(one: JudgedOperation, facts: AttentionFacts) -> _Ranked:
         subject=(one.service, one.operation) if one.service else None,
         target=f"error:{error.id}" if error is not None else rule.leads_to,
     )
-    return _Ranked(concern, WEIGHTS[severity] * max(people or 0, 1) * PAST)
+    return _Ranked(concern, weight * max(people or 0, 1) * PAST)
 
 
 def _of_ignored(line: AlertLine) -> _Ranked:

@@ -322,7 +322,7 @@ def test_the_summary_begins_with_what_needs_attention(cogmeter, seed, now_us):
     assert output.splitlines()[2:5] == [
         "Needs Attention:",
         (
-            "1. critical: /ask: 15 of 30 operations failed, more than 5%, in the last 24 hours. "
+            "1. warning: /ask: 15 of 30 operations failed, more than 5%, in the last 24 hours. "
             "Open its most common error: `cogmeter errors`"
         ),
         "",

@@ -271,7 +271,7 @@ def _finished(embed: discord.Embed, answer: Summary | ServiceStats, picture: Pic
         embed.description = f"{embed.description}\n{NO_CHART} {plain(picture.problem, 300)}"
     age = "" if last_end_us is None else f" · newest {formatting.duration(max(span.until_us - last_end_us, 0))} ago"
     period = formatting.clean(span.label)
-    embed.set_footer(text=f"{period[:1].upper()}{period[1:]} · {formatting.count(answer.total.operations)} ops{age}")
+    embed.set_footer(text=f"{period[:1].upper()}{period[1:]} · {formatting.exact(answer.total.operations)} ops{age}")
     embed.timestamp = utc(span.until_us)
     return fit(embed)
 

@@ -81,7 +81,7 @@ def test_the_summary_says_the_guides_figures_with_the_success_rate_first():
             ),
         ),
     ]
-    assert embed.footer.text == "Last 24 hours · 1.2 k ops · newest 12 s ago"
+    assert embed.footer.text == "Last 24 hours · 1,247 ops · newest 12 s ago"
     assert embed.image.url == "attachment://chart.png"
 
 
