@@ -182,7 +182,7 @@ class Script:
 def text_of(page):
     """A page's text, a line for each element."""
     main = re.sub(r"<(script|style)\b.*?</\1>", "", page[page.index("<main") :], flags=re.DOTALL)
-    words = re.sub(r"<[^>]*>", "\n", re.sub(r'<time datetime="([^"]*)">[^<]*</time>', r"[\1]", main))
+    words = re.sub(r"<[^>]*>", "\n", re.sub(r'<time datetime="([^"]*)"[^>]*>[^<]*</time>', r"[\1]", main))
     return html.unescape(re.sub(r"\s*\n\s*", "\n", words))
 
 

@@ -124,10 +124,10 @@ def test_every_surface_lists_the_same_active_alerts(shown):
         assert f"{TITLES[rule]} of {service}" in " ".join(shown["alerts"]["description"].split())
         assert service in shown["summary"]["description"]
         assert any(service in row for row in shown["terminal"]["active"])
-        assert service in section(shown["overview"], "Active alerts", "Bot health")
-        assert service in section(shown["page"], "Active", "Mutes")
+        assert service in section(shown["overview"], "Active alerts now", "Bot health")
+        assert service in section(shown["page"], "Active now", "Mutes")
     if not expected:
-        assert "No active alerts." in section(shown["overview"], "Active alerts", "Bot health")
+        assert "No alert is active now." in section(shown["overview"], "Active alerts now", "Bot health")
 
 
 def section(page, head, until):
@@ -146,8 +146,8 @@ def texts(shown, alert):
         "/perf summary": next(line for line in shown["summary"]["description"].split("\n") if service in line),
         "/perf alerts": "\n".join(lines[place : place + 2]),
         "message": "\n".join([message["description"], *(field["value"] for field in message["fields"][:2])]),
-        "overview": around(section(shown["overview"], "Active alerts", "Bot health"), service),
-        "alerts page": around(section(shown["page"], "Active", "Mutes"), service),
+        "overview": around(section(shown["overview"], "Active alerts now", "Bot health"), service),
+        "alerts page": around(section(shown["page"], "Active now", "Mutes"), service),
         "terminal": " ".join(row),
         "terminal's first lines": next(line for line in shown["terminal"]["attention"].split("\n") if service in line),
     }
