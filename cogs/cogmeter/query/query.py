@@ -85,6 +85,17 @@ class Query:
         markers = await self.store.markers(span.since_us, covered.since_us)  # such as the start of the bot
         return dataclasses.replace(span, since_us=markers[0].at_us // MINUTE_US * MINUTE_US) if markers else covered
 
+    async def _from_first_record(self, totals: Totals, span: Range) -> Totals:
+        """Return the totals from the first record on, where nothing was recorded before: rates are over that time.
+
+        It is at least a minute, so that the first operations of a bot are no high rate.
+        """
+        covered = await self.covered(span)
+        if covered is span:
+            return totals
+        latest_us = min(totals.until_us, span.until_us) - MINUTE_US
+        return dataclasses.replace(totals, since_us=max(min(covered.since_us, latest_us), totals.since_us))
+
     async def overview(
         self, period: Period | Range = Period.DAY, *, services: Collection[str] | None = None
     ) -> Overview:
@@ -104,7 +115,7 @@ class Query:
         return Summary(
             range=span,
             total=view.total,
-            before=figures(before, span.before),
+            before=figures(await self._from_first_record(before, span.before), span.before),
             services=view.services,
             background=view.background,
             timeline=timeline,
@@ -118,7 +129,8 @@ class Query:
         # One read serves all.
         totals = await self._folded.totals(self.store, span.since_us, span.until_us, groups=groups.numbers)
         # In a thread: the percentiles of hundreds of services and commands take some milliseconds.
-        total, services, commands, background = await asyncio.to_thread(groups.figures, totals, span)
+        recorded = await self._from_first_record(totals, span)
+        total, services, commands, background = await asyncio.to_thread(groups.figures, recorded, span)
         return Overview(
             range=span,
             total=total,
@@ -144,6 +156,10 @@ class Query:
         together = dict.fromkeys(group_of, 0)
         totals = await self.store.totals(span.since_us, span.until_us, groups=group_of)
         before = await self.store.totals(span.before.since_us, span.before.until_us, groups=together)
+        totals, before = (
+            await self._from_first_record(totals, span),
+            await self._from_first_record(before, span.before),
+        )
         rows_of = (tuple(group_of), span.since_us, span.until_us)
         return ServiceStats(
             range=span,
@@ -166,7 +182,8 @@ class Query:
             return {}
         names = sorted(ids)
         groups = {ids[name]: group for group, name in enumerate(names)}
-        return dict(ranked(names, await self.store.totals(span.since_us, span.until_us, groups=groups), span))
+        totals = await self.store.totals(span.since_us, span.until_us, groups=groups)
+        return dict(ranked(names, await self._from_first_record(totals, span), span))
 
     async def timeline(
         self,

@@ -79,7 +79,7 @@ class Figures:
 
     operations: int
     outcomes: tuple[int, ...]  # by Outcome
-    span_us: int  # the length of the range
+    span_us: int  # the length of the range, from the first record on
     mean_us: float | None
     p50_us: float | None
     p95_us: float | None
@@ -107,7 +107,7 @@ class Figures:
 
     @property
     def per_minute(self) -> float:
-        """Operations per minute over the whole range."""
+        """Operations per minute, of the part of the range from the first record on."""
         return self.operations * MINUTE_US / self.span_us if self.span_us else 0.0
 
 

@@ -98,7 +98,7 @@ class Stats(Schema):
     p95_response_time: Number | None = Field(description="Milliseconds, within 1%")
     p99_response_time: Number | None = Field(description="Milliseconds, within 1%")
     max_response_time: Number | None = Field(description="Milliseconds")
-    operations_per_minute: Number = Field(description="Average over the whole range")
+    operations_per_minute: Number = Field(description="Average over the range, from the first record on")
     outcomes: dict[str, int] = Field(description="Operations by outcome: ok, error, upstream, user, cancelled")
 
     @classmethod
