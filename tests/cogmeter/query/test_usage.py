@@ -167,7 +167,7 @@ async def test_the_embed_names_commands_and_numbers_and_nobody(store):
         f"**button Shop.buy** · 2 runs · 2 users in 2 servers · <t:{(MONDAY + 71 * HOUR_US) // 10**6}:R>",
     ]
     assert fields["Where"].splitlines() == ["83.3% in servers", "16.7% in direct messages"]
-    assert fields["Servers"].splitlines() == ["2 servers, 1,200 members", "joined 2, left 1"]
+    assert fields["Servers"].splitlines() == ["2 servers, 1,234 members", "joined 2, left 1"]
     assert fields["Never used (1)"] == r"/new \*one\*"
     assert "Mon ··········█·············" in fields["Busiest hours (UTC)"]
 
