@@ -120,7 +120,7 @@ def changes_findings(changed: Mapping[str, str], left_out: Mapping[str, str], *,
     text = f"{len(changed)} changed in chat" + (f": {values}" if values else "")
     if left_out:
         reasons = "; ".join(f"{key}: {why}" for key, why in left_out.items())
-        text += f", {len(left_out)} without effect: {formatting.cut(reasons, 300)}"
+        text += f"; {len(left_out)} without effect: {formatting.cut(reasons, 300)}"
     yield Finding("settings", not left_out, text, f"Reset them with /{group} setup", listed=True)
 
 

@@ -152,7 +152,7 @@ async def test_a_group_that_a_clean_up_removed_is_named(move_in, press):
         store = home.monitor.store
         if press == "resolve":
             await home.owner.select(message, ["1"], custom_id="cogmeter:errors:details")
-        await store.clean(Retention(error_hours=1), now_us=now_us() + DAY_US)
+        await store.clean(Retention(error_hours=1), now_us=now_us() + 2 * DAY_US)  # days are counted whole
         if press == "resolve":
             pressed = await home.owner.click(message, custom_id="cogmeter:errors:resolve")
         else:

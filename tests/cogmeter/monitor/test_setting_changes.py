@@ -101,7 +101,7 @@ async def test_stored_changes_that_are_not_valid_any_more_are_counted_and_can_be
     assert monitor.settings.alert_window == 300
     (finding,) = [finding for finding in await examine(monitor) if finding.name == "settings"]
     assert not finding.well
-    assert "1 changed in chat, 2 without effect" in finding.text
+    assert finding.text.startswith("1 changed in chat: PERFORMANCE_ALERT_COOLDOWN=7; 2 without effect: ")
     assert "of_tomorrow" in finding.text
     await monitor.setting_changes.change({"of_tomorrow": None, "alert_window": None}, "ada")
     (finding,) = [finding for finding in await examine(monitor) if finding.name == "settings"]
