@@ -111,7 +111,8 @@ def test_a_summary_lists_own_services_besides_commands(cogmeter, commanded, now_
     )
     live = cogmeter("live", "--count", "1", "--period", "1h")[1]
     ranking = live.partition("Commands and Services:\n")[2].splitlines()
-    assert [re.split(r" +\d", line)[0].strip() for line in ranking[1:5]] == ["/ask", "/config set", "button Shop.buy", "graph"]
+    names = [re.split(r" +\d", line)[0].strip() for line in ranking[1:5]]
+    assert names == ["/ask", "/config set", "button Shop.buy", "graph"]
 
 
 def test_stats_takes_a_command_by_its_label(cogmeter, commanded):
