@@ -103,7 +103,7 @@ class Verdict:
     """The state of the bot now: the worst of its active alerts, its services and its components."""
 
     status: Status
-    text: str  # "2 active alerts (1 critical); 1 of 5 services unhealthy; 8 of 9 checks pass"
+    text: str  # "2 active alerts (1 critical); 1 service unhealthy; 8 of 9 checks pass"
 
 
 class PublicState(enum.StrEnum):

@@ -9,7 +9,7 @@ from cogmeter.alerts.incident_context import IncidentReader
 from cogmeter.alerts.thresholds.learning import stored_limits
 from cogmeter.diagnosis import Status
 from cogmeter.diagnostics.attention_reader import Attention
-from cogmeter.diagnostics.judgement import stored_components, verdict
+from cogmeter.diagnostics.judgement import settings_of_bot, stored_health, verdict
 from cogmeter.exporters.base import Export
 from cogmeter.exporters.table import exporter
 from cogmeter.query.query import Query, now_us
@@ -191,7 +191,8 @@ class DatabaseSource:
             present = await self._dashboard(window, None, limits)
             components = await database_findings(self._store, self._path, limits, now_us=at_us)
             oldest_us = at_us - int(max_age_s(limits.settings.sample_interval) * 1e6)
-            stored = await stored_components(self._store, since_us=oldest_us)
+            health = await stored_health(self._store)
+        stored = health.components if health.at_us >= oldest_us else []
         checks = services_now(present, limits, present.alerts)
         found = verdict(present.alerts, checks, components_of(components, stored))
         failing_checks = {check.name: CheckAnswer.of(check) for check in stored if check.status not in PASSING}
@@ -237,8 +238,9 @@ class DatabaseSource:
         await self._store.close()
 
     async def _in_effect(self) -> Settings:
-        """Return the settings with the changes that were made in chat."""
-        return merged(self._settings, await self._store.alerting.overrides()).settings
+        """Return the settings of the bot that writes the database, with the changes that were made in chat."""
+        settings = settings_of_bot(self._settings, await stored_health(self._store))
+        return merged(settings, await self._store.alerting.overrides()).settings
 
     async def _dashboard(self, time_range: Range, services: Collection[str] | None, limits: Limits) -> Dashboard:
         alerts = await self._store.alerting.alerts(ACTIVE)

@@ -216,8 +216,10 @@ def is_slow(operation: OperationAnswer, limits: Limits) -> bool:
 def health_findings(checks: dict[str, CheckAnswer], prefix: str = "") -> Iterator[Finding]:
     """Yield the findings of a health answer."""
     for name, check in checks.items():
-        text = f"{check.status}: {check.reason}"
-        advice = "" if "/perf doctor" in text else "See `/perf doctor` in Discord"
+        text = check.reason if check.status is Status.UNKNOWN else f"{check.status}: {check.reason}"
+        advice = f"See `cogmeter stats {name}`" if prefix == _SERVICE else "See `/perf doctor` in Discord"
+        if "/perf doctor" in text:
+            advice = ""
         yield Finding(f"{prefix}{name}", check.status in PASSING, text, advice)
 
 

@@ -28,6 +28,7 @@ from cogmeter.render.error_text import deploy_text, type_text
 from cogmeter.render.rule_text import alert_text, rule_title
 from cogmeter.times import iso
 from cogmeter_storage.alerting import SENT, AlertState
+from cogmeter_storage.model import HOUR_US, MINUTE_US
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -43,7 +44,8 @@ EVERYONE: Final = 50  # people that an incident of the whole bot affects, for th
 WEIGHTS: Final = {INFO: 1, WARNING: 4, CRITICAL: 16}
 ACKNOWLEDGED: Final = 0.1  # the weight of an incident that a person handles
 PAST: Final = 0.5  # the weight of figures over the threshold for which no alert is active
-_CHANGES: Final = (VERSION, MARK, EXTENSION, START)  # markers that may explain an incident, the likeliest first
+# Markers that may explain an incident, the likeliest first, and for how long after them.
+_CHANGES: Final = {VERSION: HOUR_US, MARK: HOUR_US, EXTENSION: 5 * MINUTE_US, START: 5 * MINUTE_US}
 _WORD: Final = re.compile(r"[A-Z][a-z]* ")  # a beginning that continues a sentence in lower case
 
 
@@ -220,9 +222,9 @@ def _named(active: AlertIncident) -> str:
 def _since_change(alert: Alert, context: IncidentContext | None) -> str:
     """Return how long after a change of the bot the incident began."""
     markers = () if context is None else context.markers
-    for kind in _CHANGES:
+    for kind, longest_us in _CHANGES.items():
         marker = next((marker for marker in markers if marker.kind == kind), None)
-        if marker is not None:
+        if marker is not None and alert.started_us - marker.at_us <= longest_us:
             name = marker.name if kind == VERSION else f'"{marker.name}"'  # "bot started", "deployed 1.4"
             return f", began {formatting.duration(max(alert.started_us - marker.at_us, 0))} after {name}"
     return ""

@@ -6,7 +6,7 @@ import asyncio
 from typing import TYPE_CHECKING, Final, Generic, TypeVar
 
 from cogmeter.diagnostics import bot_checks, monitor_checks
-from cogmeter.diagnostics.judgement import store_components, verdict
+from cogmeter.diagnostics.judgement import store_health, verdict
 from cogmeter.diagnostics.service_health import ServiceHealthChecks
 from cogmeter.query.query import now_us
 from cogmeter.recording.operation import now_ns
@@ -73,12 +73,12 @@ class Health:
         return list({check.name: check for check in (*await self.own(), *await self.vital())}.values())
 
     async def keep(self) -> None:
-        """Store the checks of the components, so that ``cogmeter doctor`` judges the database as the bot does.
+        """Store the checks of the components, and the settings of the verdict; see ``store_health``.
 
         Raises:
             StorageError: they cannot be stored now.
         """
-        await store_components(self._monitor.store, await self.components(), now_us=now_us())
+        await store_health(self._monitor.store, await self.components(), self._monitor.settings, now_us=now_us())
 
     async def _vital(self) -> list[Check]:
         """Check what the bot needs to serve its users."""

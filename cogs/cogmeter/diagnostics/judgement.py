@@ -4,24 +4,29 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final, Protocol
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, Protocol
 
 from cogmeter.alerts.model import BOT, CRITICAL, NO_HISTORY
 from cogmeter.alerts.rules.guide import ERROR_RATE, RESPONSE_TIME
 from cogmeter.alerts.rules.rule import severity
 from cogmeter.diagnosis import Check, Status, Verdict, status_of, worst
 from cogmeter.render import formatting
+from cogmeter.settings import Settings
 from cogmeter_storage.alerting import SENT
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable
+    from collections.abc import Collection, Iterable, Mapping
 
     from cogmeter.alerts.model import Subject
     from cogmeter.alerts.thresholds.limits import Limits
     from cogmeter_storage.base import Store
 
 _ORDER: Final = (Status.HEALTHY, Status.DEGRADED, Status.UNHEALTHY)
-COMPONENTS: Final = "health.components"  # the key of the stored checks
+STORED_HEALTH: Final = "health.components"  # the key of the stored checks
+_JUDGING: Final = {
+    *("alert_window", "alert_min_operations", "alert_response_time_statistic", "alert_slo_target", "sample_interval"),
+    *(name for name in Settings.model_fields if name.startswith("alert_threshold_")),
+}
 MOST_FAILED: Final = 0.5  # share of failures from which even too few operations for an alert are degraded
 
 
@@ -77,7 +82,7 @@ def verdict(alerts: Iterable[JudgedAlert], services: Collection[Check], componen
     statuses = [check.status for check in (*bad, *components)]
     texts = [alert_count(severities)]
     texts += [
-        f"{count} of {formatting.counted(len(services), 'service')} {status}"
+        f"{formatting.counted(count, 'service')} {status}"
         for status in (Status.UNHEALTHY, Status.DEGRADED)
         if (count := sum(check.status is status for check in bad))
     ]
@@ -109,7 +114,8 @@ def judge(figures: Measured, limits: Limits, service: str = "", operation: str =
     errors, failing = _error_rate(figures, limits, ERROR_RATE.subject(service, operation))
     times, slow = _response_time(figures, limits, RESPONSE_TIME.subject(service or BOT, operation))
     counts = f"{formatting.exact(figures.failures)} of {formatting.exact(figures.operations)} operations failed"
-    reason = "; ".join(text for text in (counts + failing, slow) if text)
+    parts = (slow, counts) if slow and not failing else (counts + failing, slow)  # what is wrong comes first
+    reason = "; ".join(text for text in parts if text)
     return Judgement(worst((errors, times)), errors is not Status.HEALTHY, bool(slow), reason)
 
 
@@ -139,23 +145,40 @@ def _status(severity_name: str) -> Status:
     return Status.UNHEALTHY if severity_name == CRITICAL else Status.DEGRADED
 
 
-async def store_components(store: Store, checks: Iterable[Check], *, now_us: int) -> None:
-    """Store the checks of the components, so that ``cogmeter doctor`` judges the database as the bot does.
+class StoredHealth(NamedTuple):
+    """What a bot stored about itself last."""
+
+    at_us: int  # 0: nothing was stored
+    components: list[Check]
+    settings: Mapping[str, Any]  # those that the verdict depends on, by field; without chat's changes of later
+
+
+async def store_health(store: Store, checks: Iterable[Check], settings: Settings, *, now_us: int) -> None:
+    """Store the checks of the components and the settings of the verdict.
+
+    So ``cogmeter doctor`` judges the database as the bot does, also where the bot has another environment.
 
     Raises:
         StorageError: they cannot be stored now.
     """
     rows = [(check.name, check.status, check.reason) for check in checks]
-    await store.set_value(COMPONENTS, json.dumps({"at_us": now_us, "checks": rows}).encode())
+    values = settings.model_dump(include=_JUDGING)
+    await store.set_value(STORED_HEALTH, json.dumps({"at_us": now_us, "checks": rows, "settings": values}).encode())
 
 
-async def stored_components(store: Store, *, since_us: int) -> list[Check]:
-    """Return the checks that a bot stored last; none if it stored none since then, or if they cannot be parsed."""
-    stored = await store.get_value(COMPONENTS)
+async def stored_health(store: Store) -> StoredHealth:
+    """Return what a bot stored last; nothing if it stored none, or if it cannot be parsed."""
+    stored = await store.get_value(STORED_HEALTH)
     try:
         known = json.loads(stored or b"{}")
-        if known.get("at_us", 0) < since_us:
-            return []
-        return [Check(str(name), Status(status), str(reason)) for name, status, reason in known["checks"]]
-    except (ValueError, TypeError, KeyError, AttributeError):
-        return []  # of another version, or damaged
+        checks = [Check(str(name), Status(status), str(reason)) for name, status, reason in known.get("checks", ())]
+        values = {name: value for name, value in known.get("settings", {}).items() if name in _JUDGING}
+        return StoredHealth(int(known.get("at_us", 0)), checks, values)
+    except (ValueError, TypeError, AttributeError):
+        return StoredHealth(0, [], {})  # of another version, or damaged
+
+
+def settings_of_bot(settings: Settings, health: StoredHealth) -> Settings:
+    """Return the settings with those of the bot, where this process's environment does not set them."""
+    values = {name: value for name, value in health.settings.items() if name not in settings.model_fields_set}
+    return settings.model_copy(update=values)

@@ -75,7 +75,7 @@ class VerdictAnswer(Schema):
     """The state of the bot now, which every surface shows."""
 
     status: Status = Field(description="The worst of the active alerts, the services and the components")
-    text: str = Field(examples=["2 active alerts (1 critical); 1 of 5 services unhealthy; 9 of 9 checks pass"])
+    text: str = Field(examples=["2 active alerts (1 critical); 1 service unhealthy; 9 of 9 checks pass"])
 
 
 class _Report(Schema):

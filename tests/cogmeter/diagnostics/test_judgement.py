@@ -120,7 +120,7 @@ FINE = [Check("gateway", Status.HEALTHY, "")]
             [Status.UNHEALTHY, Status.DEGRADED, Status.HEALTHY],
             FINE,
             Status.UNHEALTHY,
-            "1 active alert (warning); 1 of 3 services unhealthy; 1 of 3 services degraded; 1 of 1 checks pass",
+            "1 active alert (warning); 1 service unhealthy; 1 service degraded; 1 of 1 checks pass",
         ),
         (
             ["warning"],

@@ -179,7 +179,7 @@ def _context_fields(context: IncidentContext | None, members: Sequence[Alert]) -
 def _affected(context: IncidentContext) -> str:
     failed, operations = formatting.exact(context.failures), formatting.counted(context.operations, "operation")
     since = f"since <t:{context.since_us // 1_000_000}:t>"  # not only in the window of the newest measurement
-    lines = [f"{failed} of {operations} {since}" if context.failures else f"{operations} {since}, none failed"]
+    lines = [f"{failed} of {operations} failed {since}" if context.failures else f"{operations} {since}, none failed"]
     people = [(context.users, "user"), (context.guilds, "guild")]
     lines.append(" · ".join(formatting.counted(number, word) for number, word in people if number is not None))
     return "\n".join(line for line in lines if line)

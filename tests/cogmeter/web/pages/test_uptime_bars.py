@@ -28,5 +28,5 @@ async def test_a_bar_shows_each_day_by_its_critical_alerts_and_says_how_long_the
     assert empty.paths.keys() == {"none"}
     assert empty.paths["none"].count("M") == DAYS
     assert {state: path.count("M") for state, path in bars.of("shop").paths.items()} == {"none": 20, "up": 9, "down": 1}
-    assert "of 10 days without a critical alert: critical alerts for 1 h" in bars.of("shop").text
-    assert bars.of("till").text == "100% of 10 days without a critical alert"
+    assert "of the recorded time in 10 days without a critical alert: critical alerts for 1 h" in bars.of("shop").text
+    assert bars.of("till").text == "100% of the recorded time in 10 days without a critical alert"
