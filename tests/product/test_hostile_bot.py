@@ -124,7 +124,8 @@ async def fired(monitor):
 
 async def read(session, address, path):
     async with session.get(f"{address}{path}") as answer:
-        assert answer.status == 200, await answer.text()
+        accepted = {200, 503} if path == "/health/performance" else {200}  # 503: the bot is unhealthy
+        assert answer.status in accepted, await answer.text()
         return await answer.text()
 
 
@@ -254,6 +255,6 @@ def test_after_ten_virtual_minutes_the_summary_of_a_chat_bot_names_its_replies(i
     assert (alerts, groups) == ([], [])
     texts = "\n".join(field["value"] for field in embed["fields"]).replace("\\", "")
     replies = minutes * 60 // 15 * 3  # three messages in each step
-    assert re.search(rf"reply Chat\.on_message\W+{replies} ", texts), texts
+    assert re.search(rf"reply Chat\.on_message\W+{replies}\s", texts), texts
     assert "/ponder" in texts
     assert "discord.listeners" not in texts

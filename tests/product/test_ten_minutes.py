@@ -75,7 +75,7 @@ def test_after_ten_minutes_each_surface_shows_names_and_a_chart_that_fills_its_w
     embed, page, terminal = shown["embed"], shown["page"], shown["terminal"]
     fields = {field["name"]: field["value"].replace("\\", "") for field in embed["fields"]}
     (top,) = [value for title, value in fields.items() if re.fullmatch("Top (Commands|Replies)", title)]
-    assert [re.match(r"\d\. (.*): \d+ ops", line)[1] for line in top.splitlines()] == names[:LISTED]
+    assert [re.match(r"\d\. (.*): \d+\sops", line)[1] for line in top.splitlines()] == names[:LISTED]
     assert "Top Services by Volume" not in fields
     assert ACTIVE[name] in embed["description"]
     assert drawn(tmp_path / "chart.png")
