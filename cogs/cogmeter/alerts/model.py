@@ -20,6 +20,7 @@ CALIBRATED: Final = "calibrated"
 PROVISIONAL: Final = "provisional"  # from less than three days
 NO_HISTORY: Final = "no history yet"  # the setting's, and a breach is information
 _COUNTS: Final = re.compile(r" \(([\d,]+) of ([\d,]+) failed\)$")
+_CALM: Final = " (no breach now)"  # at the end of an active alert's message
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,11 +75,22 @@ def with_counts(message: str, failures: int, operations: int) -> str:
 
 def split_counts(message: str) -> tuple[str, tuple[int, int] | None]:
     """Split the message of an alert into that of its reading, and (failures, operations); None without counts."""
+    message = message.removesuffix(_CALM)
     found = _COUNTS.search(message)
     if found is None:
         return message, None
     failures, operations = (int(number.replace(",", "")) for number in found.groups())
     return message[: found.start()], (failures, operations)
+
+
+def calm(message: str) -> str:
+    """Return the message of an active alert that the last check found no breach of: its figures are of before."""
+    return split_counts(message)[0] + _CALM
+
+
+def is_calm(message: str) -> bool:
+    """Return True if the last check found no breach."""
+    return message.endswith(_CALM)
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,7 +7,7 @@ import re
 from typing import TYPE_CHECKING, Final
 
 from cogmeter.alerts.measurement.values import STATISTICS
-from cogmeter.alerts.model import BOT, split_counts
+from cogmeter.alerts.model import BOT, is_calm, split_counts
 from cogmeter.alerts.rules import KINDS, RULES
 from cogmeter.alerts.rules.guide import THROUGHPUT
 from cogmeter.alerts.rules.rule import LOOP
@@ -119,9 +119,19 @@ def extreme(rule: str, worst: float | None, threshold: float | None) -> tuple[st
 def alert_text(alert: Alert) -> str:
     """Return the message of an alert with its counts; of a resolved one, its worst value and duration."""
     if alert.resolved_us is None:
-        return message_text(alert.message)
+        return present_text(alert.rule, alert.message, alert.current, alert.threshold)
     message = split_counts(alert.message)[0]
     return past_text(alert.rule, message, alert.worst, alert.threshold, alert.resolved_us - alert.started_us)
+
+
+def present_text(rule: str, message: str, current: float | None, threshold: float | None) -> str:
+    """Return the message of an active alert; without a breach now: "Error rate was last 7.8% (threshold 5%); ..."."""
+    if not is_calm(message):
+        return message_text(message)
+    text = message_text(split_counts(message)[0])
+    if rule in KINDS and current is not None and threshold:
+        text = f"{rule_title(rule)} was last {measured(rule, current)} (threshold {measured(rule, threshold)})"
+    return f"{text}; no breach now"
 
 
 def past_text(rule: str, message: str, worst: float | None, threshold: float | None, lasted_us: int) -> str:

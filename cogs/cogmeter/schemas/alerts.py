@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Final, Literal
 
 from pydantic import Field
 
-from cogmeter.alerts.model import split_counts
+from cogmeter.alerts.model import is_calm, split_counts
 from cogmeter.schemas import safe
 from cogmeter.schemas.base import Number, Schema, TimeRange, measured, rounded
 from cogmeter.schemas.times import Instant, utc_or_none
@@ -62,6 +62,7 @@ class AlertAnswer(Schema):
     group: str | None = Field(description="The id of the alert that represents its group")
     operations: int | None = Field(None, description="In the window of the last measured value; null: not counted")
     failed_operations: int | None = Field(None, description="Of these")
+    breached: bool = Field(True, description="False if the last check found no breach: current is of before")
 
     @classmethod
     def of(cls, alert: Alert) -> AlertAnswer:
@@ -94,6 +95,7 @@ class AlertAnswer(Schema):
             group=alert.group or None,
             operations=operations,
             failed_operations=failures,
+            breached=alert.state is not AlertState.RESOLVED and not is_calm(alert.message),
         )
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 
-from cogmeter.alerts.model import SEVERITIES
+from cogmeter.alerts.model import SEVERITIES, calm
 from cogmeter.alerts.rules import KINDS
 from cogmeter_storage.alerting import Alert, AlertState
 
@@ -101,22 +101,32 @@ class Transition:
 def with_reading(state: SubjectState, reading: Reading | None, context: EvaluationContext) -> SubjectState:
     """Return the state with the reading's figures, and with a pending alert if a breach begins."""
     if reading is None:
-        return state
+        return _without_reading(state)
     if state.alert is None:
         return replace(state, alert=_pending(reading, context), ready_us=0) if reading.breached else state
     alert = state.alert
     worse = KINDS[alert.rule].is_worse(reading.current, alert.worst)
+    # Without a breach, a value beyond the peak is of too few operations: it is not shown.
+    shown = reading if reading.breached or not worse else None
     alert = replace(
         alert,
-        message=reading.text,
+        message=alert.message if shown is None else shown.text,
         threshold=reading.threshold,
-        current=reading.current,
+        current=alert.current if shown is None else shown.current,
         worst=reading.current if reading.breached and worse else alert.worst,
         seen_us=context.now_us,
         severity=alert.severity if alert.fired_us is not None else reading.severity,
     )
     severe = rank(reading.severity) >= rank(alert.severity)
     return replace(state, alert=alert, severe_us=context.now_us if severe else state.severe_us, ready_us=0)
+
+
+def _without_reading(state: SubjectState) -> SubjectState:
+    """Return the state with a message that says so, of an alert that fired; after a restart, nothing is known yet."""
+    alert = state.alert
+    if alert is None or alert.fired_us is None or state.ready_us:
+        return state
+    return replace(state, alert=replace(alert, message=calm(alert.message)))
 
 
 def _pending(reading: Reading, context: EvaluationContext) -> Alert:

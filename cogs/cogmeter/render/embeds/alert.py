@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Any, Final
 
-from cogmeter.alerts.model import split_counts
+from cogmeter.alerts.model import is_calm, split_counts
 from cogmeter.recording.frames import CALLED_FROM
 from cogmeter.recording.service_names import BOT
 from cogmeter.render import formatting
@@ -148,6 +148,9 @@ def _values(alert: Alert) -> list[dict[str, Any]]:
     limit, worst = measured(alert.rule, alert.threshold), measured(alert.rule, alert.worst)
     if alert.state is AlertState.RESOLVED:
         return [_field("Peak", f"**{worst}**\nthreshold was {limit}", inline=True)]
+    if is_calm(alert.message):
+        last = f"last **{measured(alert.rule, alert.current)}**\nthreshold {limit}\npeak {worst}"
+        return [_field("No breach now", last, inline=True)]
     _, counts = split_counts(alert.message)
     of = "" if counts is None else f" ({formatting.exact(counts[0])} of {formatting.exact(counts[1])} failed)"
     now = f"**{measured(alert.rule, alert.current)}**{of}\nthreshold {limit}\npeak {worst}"

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Final
 
 import discord
 
+from cogmeter.alerts.model import is_calm
 from cogmeter.alerts.rules import KINDS
 from cogmeter.render import formatting
 from cogmeter.render.embeds.alert import length_us, subject
@@ -133,6 +134,7 @@ def _lines(alert: Alert, now_us: int) -> list[str]:
     else:
         worst = "" if alert.worst == alert.current else f", peak {peak}"
         values = f"**{measured(alert.rule, alert.current)}** (threshold {limit}{worst})"
+        values = f"no breach now, last {values}" if is_calm(alert.message) else values
     return [f"{icon} {subject(alert)}: {values}", below(_state(alert, now_us))]
 
 

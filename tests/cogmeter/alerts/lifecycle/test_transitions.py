@@ -154,6 +154,24 @@ def test_a_value_within_the_threshold_is_never_the_worst():
     assert life.alert().worst == 5.5
 
 
+def test_a_value_of_too_few_operations_is_not_shown_beyond_the_worst():
+    life = Life()
+    life.check({"a": "w"}, 10)
+    life.check({"a": "h"}, 60)
+    assert (life.alert().current, life.alert().worst) == (10, 10)
+
+
+def test_an_alert_says_that_its_breach_has_ended_until_it_is_resolved_or_begins_again():
+    life = Life(recovery_s=120)
+    messages = []
+    for letter in "w..w.":
+        life.check({} if letter == "." else {"a": letter})
+        messages.append(life.alert().message)
+    ended = "Too much of a (no breach now)"
+    assert messages == ["Too much of a", ended, ended, "Too much of a", ended]
+    assert life.stored == 4
+
+
 def test_the_worst_value_of_a_rule_with_a_lower_limit_is_the_lowest():
     life = Life()
     for current in (3, 1, 2):

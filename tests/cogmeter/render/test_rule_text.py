@@ -1,0 +1,34 @@
+"""Texts about alerts and their rules."""
+
+from __future__ import annotations
+
+import pytest
+
+from cogmeter.alerts.model import calm, is_calm, split_counts, with_counts
+from cogmeter.render.rule_text import past_text, present_text
+
+MESSAGE = "Error rate of 7.8% exceeds threshold of 5%"
+
+
+def test_an_active_alert_says_what_is_exceeded_and_by_how_many():
+    message = with_counts(MESSAGE, 78, 1_000)
+    assert present_text("error_rate", message, 0.078, 0.05) == f"{MESSAGE} (78 of 1,000 failed)"
+
+
+def test_an_alert_without_a_breach_now_shows_its_last_value_in_the_past_tense():
+    message = calm(with_counts(MESSAGE, 78, 1_000))
+    assert is_calm(message)
+    assert split_counts(message) == (MESSAGE, None)
+    assert calm(message) == message
+    text = present_text("error_rate", message, 0.078, 0.05)
+    assert text == "Error rate was last 7.8% (threshold 5%); no breach now"
+
+
+@pytest.mark.parametrize("rule", ["of_tomorrow", "error_rate"])
+def test_without_a_threshold_the_message_stays(rule):
+    assert present_text(rule, calm(MESSAGE), 0.078, None) == f"{MESSAGE}; no breach now"
+
+
+def test_a_resolved_alert_has_its_peak_and_duration():
+    text = past_text("error_rate", MESSAGE, 0.667, 0.05, 34 * 60_000_000)
+    assert text == "Error rate peaked at 66.7% (threshold 5%), lasted 34 min"
