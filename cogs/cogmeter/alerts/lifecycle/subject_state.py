@@ -106,7 +106,7 @@ def with_reading(state: SubjectState, reading: Reading | None, context: Evaluati
         return replace(state, alert=_pending(reading, context), ready_us=0) if reading.breached else state
     alert = state.alert
     worse = KINDS[alert.rule].is_worse(reading.current, alert.worst)
-    # Without a breach, a value beyond the peak is of too few operations: it is not shown.
+    # Without a breach, a value beyond the peak is of too few operations, or another alert explains it: it is not shown.
     shown = reading if reading.breached or not worse else None
     alert = replace(
         alert,
