@@ -9,8 +9,10 @@ from __future__ import annotations
 import contextlib
 import functools
 import logging
+import math
 import sqlite3
 import threading
+import time
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final, Literal
 
@@ -52,6 +54,7 @@ _EXTRA_CONDITIONS: Final = {
 }
 _MAX_LOG_LINES: Final = 20  # for slots and rows each; later ones are only counted
 _MAX_KNOWN: Final = 10_000  # rows and slots remembered so that they are counted and logged once
+_SNAPSHOT_S: Final = 60.0  # a reader sees the state of its beginning for less than this
 _RESULT_TEXTS: Final = {
     "rebuilt": "It is rebuilt from finer data.",
     "partial": "It is rebuilt from the finer data that is left; some of its operations are missing.",
@@ -109,6 +112,7 @@ class DamageLog:
         self._unrepaired: dict[tuple[int, int], Result] = {}  # damaged slots in the file, by tier and start
         self._rows: set[tuple[str, object]] = set()
         self._known: set[tuple[int, int]] = set()
+        self._repaired: dict[tuple[int, int], float] = {}  # when the writer replaced them, the latest ones
         self._sound: dict[tuple[int, str], tuple[int, ...]] = {}  # the outermost slots, by tier and order
         self._lines = {"slot": 0, "row": 0}
 
@@ -176,14 +180,19 @@ class DamageLog:
         )
 
     def _note_slot(self, tier: int, start_us: int, reason: str, result: Result, *, repaired: bool) -> None:
-        key = (tier, start_us)
+        key, now_s = (tier, start_us), time.monotonic()
         with self._lock:
+            if not repaired and now_s - self._repaired.get(key, -math.inf) < _SNAPSHOT_S:
+                return  # a reader that began before the repair still sees the damage, which is counted already
             known = key in self._known
             if len(self._known) < _MAX_KNOWN:
                 self._known.add(key)
             if repaired:
                 self._unrepaired.pop(key, None)
                 self._known.discard(key)  # log it again if it is damaged again
+                if len(self._repaired) >= _MAX_KNOWN:
+                    self._repaired.clear()
+                self._repaired[key] = now_s
             else:
                 self._unrepaired[key] = result
         if not known:

@@ -18,6 +18,7 @@ from cogmeter_storage.alerting import Alert, AlertChange, AlertState, Mute, Step
 from cogmeter_storage.base import CorruptStoreError
 from cogmeter_storage.model import DAY_US, HOUR_US, MINUTE_US, Damage, Outcome, Person, SpanRecord, Tier, TraceRecord
 from cogmeter_storage.slot import decode, encode
+from cogmeter_storage.sqlite.damage import DamageLog
 from cogmeter_storage.usage import LOCALE, PeopleKind, UsageBatch, people_key
 
 NAMES = [("a", "b"), ("a", "c"), ("a", "d")]
@@ -670,3 +671,14 @@ async def test_an_index_that_lost_entries_is_found_and_rebuilt_and_figures_are_r
     with vandal(path) as raw:
         # A page that the index lost is left unused, which is no fault of the table.
         assert raw.execute(f"PRAGMA integrity_check({table})").fetchall() == [("ok",)]
+
+
+def test_a_reader_that_began_before_a_repair_counts_the_slot_no_second_time(path):
+    log = DamageLog(path)
+    log.note_slot(1, 0, "it is short", "rebuilt")
+    assert log.unrepaired_slots() == [(1, 0)]
+    log.note_repaired_slot(1, 0, "it is short", "rebuilt")
+    log.note_slot(1, 0, "it is short", "rebuilt")
+    assert log.unrepaired_slots() == []
+    log.note_slot(1, HOUR_US, "it is short", "rebuilt")
+    assert log.unrepaired_slots() == [(1, HOUR_US)]
