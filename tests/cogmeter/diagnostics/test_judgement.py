@@ -7,9 +7,17 @@ from hypothesis import strategies as st
 from cogmeter.alerts.model import BOT, Subject
 from cogmeter.alerts.thresholds.limits import Limits
 from cogmeter.diagnosis import Check, Status
-from cogmeter.diagnostics.judgement import judge, verdict
+from cogmeter.diagnostics.judgement import (
+    StoredHealth,
+    judge,
+    settings_of_bot,
+    store_health,
+    stored_health,
+    verdict,
+)
 from cogmeter.query.records import Calibrated, Figures
 from cogmeter.settings import Settings
+from cogmeter_storage import open_store
 
 
 def limits(overrides=None, **settings):
@@ -142,3 +150,20 @@ def test_the_verdict_is_the_worst_of_alerts_services_and_components(alerts, serv
 def test_an_alert_that_is_not_sent_does_not_change_the_verdict(state):
     assert verdict([Raised("critical", state)], [], FINE).status is Status.HEALTHY
     assert verdict([Raised("critical", "acknowledged")], [], FINE).status is Status.UNHEALTHY
+
+
+async def test_a_database_is_judged_by_the_settings_of_its_bot_unless_the_environment_sets_them(tmp_path):
+    store = await open_store(f"sqlite:///{tmp_path / 'performance.db'}")
+    try:
+        nothing = await stored_health(store)
+        bot = Settings.model_construct(alert_window=60.0, alert_min_operations=15)
+        await store_health(store, [Check("flusher", Status.HEALTHY, "fine")], bot, now_us=5)
+        health = await stored_health(store)
+        await store.set_value("health.components", b"[1]")
+        damaged = await stored_health(store)
+    finally:
+        await store.close()
+    assert nothing == damaged == StoredHealth(0, [], {})
+    assert (health.at_us, health.components) == (5, [Check("flusher", Status.HEALTHY, "fine")])
+    found = settings_of_bot(Settings.model_construct(alert_min_operations=30), health)
+    assert (found.alert_window, found.alert_min_operations) == (60.0, 30)
