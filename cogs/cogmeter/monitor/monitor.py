@@ -261,11 +261,7 @@ class Monitor(Answers):
     async def _begin_alerting(self) -> None:
         previous = self.alerting if self._started else None
         self.chart_builder = ChartBuilder(
-            self.charts,
-            self.query,
-            self.recorder.markers,
-            self.settings,
-            self.faults,
+            *(self.charts, self.query, self.recorder.markers, self.settings, self.faults),
             gauges=lambda: self.gauges,
             limits=lambda: self.alerting.limits,
             zone=lambda: self.settings.time_zone,

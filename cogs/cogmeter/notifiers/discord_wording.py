@@ -8,12 +8,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
+from cogmeter.alerts.model import is_calm
 from cogmeter.redaction import redact
 from cogmeter.render import formatting
 from cogmeter.render.embeds.alert import length_us
 from cogmeter.render.escape import plain
 from cogmeter.render.palette import look_of
-from cogmeter.render.rule_text import measured, message_text
+from cogmeter.render.rule_text import measured, present_text
 from cogmeter_storage.alerting import AlertState
 from cogmeter_storage.model import HOUR_US
 
@@ -69,7 +70,8 @@ def with_mentions(text: str, role: int | None, user: int | None) -> str:
 
 
 def _message(notice: Notice) -> str:
-    return plain(message_text(notice.change.message), 500)
+    change = notice.change
+    return plain(present_text(notice.alert.rule, change.message, change.current, change.threshold), 500)
 
 
 def _age(notice: Notice) -> str:
@@ -81,8 +83,9 @@ def _escalated(notice: Notice) -> str:
 
 
 def _reminded(notice: Notice) -> str:
-    now = measured(notice.alert.rule, notice.change.current)
-    return f"Still firing after {_age(notice)}, now {now}: {_message(notice)}"
+    change = notice.change
+    now = "" if is_calm(change.message) else f", now {measured(notice.alert.rule, change.current)}"
+    return f"Still firing after {_age(notice)}{now}: {_message(notice)}"
 
 
 def _resolved(notice: Notice) -> str:

@@ -241,7 +241,7 @@ async def alert_report(store: Store, settings: Settings, span: Range) -> AlertRe
 
 
 def _united_alerts(alerts: Iterable[ReplayedAlert]) -> list[ReplayedAlert]:
-    """Merge overlapping alerts of one service, in order: the alert of the service as a whole stands for all."""
+    """Merge overlapping alerts of one service, in order: the alert of the service as a whole represents all."""
     merged: list[ReplayedAlert] = []
     for alert in sorted(alerts, key=lambda alert: alert.episode.fired_us):
         if not merged or alert.episode.fired_us > merged[-1].episode.ended_us:

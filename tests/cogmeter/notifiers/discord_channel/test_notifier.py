@@ -14,6 +14,7 @@ import simcord
 from discord.ext import commands
 from factories import make_alert
 
+from cogmeter.alerts.model import calm
 from cogmeter.notifiers.base import Notice, NotifyError
 from cogmeter.notifiers.discord_channel.message import custom_id
 from cogmeter.notifiers.discord_channel.notifier import ChannelNotifier
@@ -209,6 +210,15 @@ async def test_a_reminder_is_a_short_reply(open_room):
         message, reply = room.messages
         assert "Still firing after 1 h 5 min, now 7.8%" in reply.content
         assert reply.reference.message_id == message.id
+
+
+async def test_a_reminder_without_a_breach_now_names_the_last_value_in_the_past_tense(open_room):
+    async with open_room() as room:
+        receipt = await room.notify("fired", FIRING)
+        await room.notify("reminded", dataclasses.replace(FIRING, message=calm(FIRING.message)), receipt=receipt)
+        reply = room.messages[-1].content.replace("\\", "")
+        assert ": Error rate was last 7.8% (threshold 5%); no breach now" in reply
+        assert ", now " not in reply
 
 
 async def test_a_resolution_after_an_hour_edits_the_message_and_posts_a_follow_up(open_room):
