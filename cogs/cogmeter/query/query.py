@@ -85,37 +85,29 @@ class Query:
         markers = await self.store.markers(span.since_us, covered.since_us)  # such as the start of the bot
         return dataclasses.replace(span, since_us=markers[0].at_us // MINUTE_US * MINUTE_US) if markers else covered
 
-    async def _from_first_record(self, totals: Totals, span: Range) -> Totals:
-        """Return the totals from the first record on, where nothing was recorded before: rates are over that time.
-
-        It is at least a minute, so that the first operations of a bot are no high rate.
-        """
-        covered = await self.covered(span)
-        if covered is span:
-            return totals
-        latest_us = min(totals.until_us, span.until_us) - MINUTE_US
-        return dataclasses.replace(totals, since_us=max(min(covered.since_us, latest_us), totals.since_us))
-
     async def overview(
         self, period: Period | Range = Period.DAY, *, services: Collection[str] | None = None
     ) -> Overview:
         """Return the figures of all services, or of these ones, together and one by one, and of each command."""
-        return await self._overview(self.span(period), await self._series_of(services))
+        span = self.span(period)
+        return await self._overview(span, await self._series_of(services), covered=await self.covered(span))
 
     async def summary(self, period: Period | Range = Period.DAY, *, services: Collection[str] | None = None) -> Summary:
         """Return the overview, with the figures of the previous period and the timeline of all services."""
         span, known = self.span(period), await self._series_of(services)
         counted = {series.id: 0 for series in known if not in_background(series.service)}
+        previous = span.before
+        covered, covered_before = await self.covered(span), await self.covered(previous)
         # The store reads one after the other; the percentiles of the first are computed meanwhile.
         view, before, timeline = await asyncio.gather(
-            self._overview(span, known),
-            self._folded.totals(self.store, span.before.since_us, span.before.until_us, groups=counted),
-            self._timeline_of_all(counted, span, remembered=services is None),
+            self._overview(span, known, covered=covered),
+            self._folded.totals(self.store, previous.since_us, previous.until_us, groups=counted),
+            self._timeline_of_all(counted, span, covered=covered, remembered=services is None),
         )
         return Summary(
             range=span,
             total=view.total,
-            before=figures(await self._from_first_record(before, span.before), span.before),
+            before=figures(_from_first_record(before, previous, covered_before), previous),
             services=view.services,
             background=view.background,
             timeline=timeline,
@@ -124,12 +116,12 @@ class Query:
             commands=view.commands,
         )
 
-    async def _overview(self, span: Range, known: Sequence[SeriesRecord]) -> Overview:
+    async def _overview(self, span: Range, known: Sequence[SeriesRecord], *, covered: Range) -> Overview:
         groups = _Groups(known)
         # One read serves all.
         totals = await self._folded.totals(self.store, span.since_us, span.until_us, groups=groups.numbers)
         # In a thread: the percentiles of hundreds of services and commands take some milliseconds.
-        recorded = await self._from_first_record(totals, span)
+        recorded = _from_first_record(totals, span, covered)
         total, services, commands, background = await asyncio.to_thread(groups.figures, recorded, span)
         return Overview(
             range=span,
@@ -155,22 +147,21 @@ class Query:
         group_of = {ids[name]: group for group, name in enumerate(operations)}
         together = dict.fromkeys(group_of, 0)
         totals = await self.store.totals(span.since_us, span.until_us, groups=group_of)
-        before = await self.store.totals(span.before.since_us, span.before.until_us, groups=together)
-        totals, before = (
-            await self._from_first_record(totals, span),
-            await self._from_first_record(before, span.before),
-        )
+        previous = span.before
+        before = await self.store.totals(previous.since_us, previous.until_us, groups=together)
+        covered, covered_before = await self.covered(span), await self.covered(previous)
+        recorded = _from_first_record(totals, span, covered)
         rows_of = (tuple(group_of), span.since_us, span.until_us)
         return ServiceStats(
             range=span,
             service=service,
             operation=operation,
-            total=figures(totals, span),
-            before=figures(before, span.before),
-            operations=ranked(operations, totals, span),
+            total=figures(recorded, span),
+            before=figures(_from_first_record(before, previous, covered_before), previous),
+            operations=ranked(operations, recorded, span),
             slowest=await self.store.slowest(*rows_of, limit=LISTED),
             errors=await self.store.recent(*rows_of, limit=LISTED, failed=True),
-            timeline=await self._timeline(service, operation, together, span, covered=await self.covered(span)),
+            timeline=await self._timeline(service, operation, together, span, covered=covered),
             last_end_us=(await self.store.status()).last_end_us,
         )
 
@@ -183,7 +174,7 @@ class Query:
         names = sorted(ids)
         groups = {ids[name]: group for group, name in enumerate(names)}
         totals = await self.store.totals(span.since_us, span.until_us, groups=groups)
-        return dict(ranked(names, await self._from_first_record(totals, span), span))
+        return dict(ranked(names, _from_first_record(totals, span, await self.covered(span)), span))
 
     async def timeline(
         self,
@@ -202,12 +193,12 @@ class Query:
             UnknownNameError: nothing is stored under that service or operation.
         """
         span = self.span(period)
+        covered = await self.covered(span) if trim else span
         if service is None:
             stored = await self.store.series()
             counted = {series.id: 0 for series in stored if not in_background(series.service)}
-            return await self._timeline_of_all(counted, span, step_us, trim=trim)
+            return await self._timeline_of_all(counted, span, covered=covered, step_us=step_us)
         service, operation, ids = await self._ids(service, operation)
-        covered = await self.covered(span) if trim else span
         groups = dict.fromkeys(ids.values(), 0)
         return await self._timeline(service, operation, groups, span, covered=covered, step_us=step_us)
 
@@ -271,13 +262,12 @@ class Query:
         self,
         groups: Mapping[int, int],
         span: Range,
-        step_us: int | None = None,
         *,
-        trim: bool = True,
+        covered: Range,
+        step_us: int | None = None,
         remembered: bool = True,
     ) -> Timeline:
         """Return the timeline of these series of foreground services; ``remembered``: these are all of them."""
-        covered = await self.covered(span) if trim else span
         step_us = step_us or covered.step_us
         read = partial(self._hours.totals, self.store) if remembered else self.store.totals
         totals = await read(covered.since_us, covered.until_us, groups=groups, step_us=step_us)
@@ -305,6 +295,17 @@ class Query:
         services = list(dict.fromkeys(series.service for series in recorded))
         operations = [series.operation for series in recorded if series.service == service]
         return _title(_ascii(service, "service", services), operation and _ascii(operation, "operation", operations))
+
+
+def _from_first_record(totals: Totals, span: Range, covered: Range) -> Totals:
+    """Return the totals of ``span`` from the first record on (see ``Query.covered``): rates are over that time.
+
+    It is at least a minute, so that the first operations of a bot are no high rate.
+    """
+    if covered is span:
+        return totals
+    latest_us = min(totals.until_us, span.until_us) - MINUTE_US
+    return dataclasses.replace(totals, since_us=max(min(covered.since_us, latest_us), totals.since_us))
 
 
 def _ascii(name: str, kind: str, names: list[str]) -> str:
