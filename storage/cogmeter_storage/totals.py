@@ -32,7 +32,8 @@ class Lookup:
 
     def __call__(self, series: Column) -> Int64Array:
         """Return the numbers of these series ids."""
-        return self._table[np.minimum(series, self._table.size - 1)]
+        largest = np.int64(self._table.size - 1)  # numpy refuses a plain int that a narrow column cannot hold
+        return self._table[np.minimum(series, largest)]
 
 
 def check_step(step_us: int | None) -> None:

@@ -149,6 +149,20 @@ async def test_pages_end_where_a_clean_up_has_been(store, append, make_rows, noo
     assert [one.id for one in await store.page(None, 0, FOREVER, limit=100)] == list(range(600, 540, -1))
 
 
+async def test_three_hundred_series_are_searched_beside_hours_of_the_first_few(store, append, make_rows, noon):
+    await store.series_ids([("bot", f"command {number}") for number in range(300)])
+    await append(store, make_rows(60, noon, gap_us=MINUTE_US))
+    now_us = noon + 3 * HOUR_US
+    await store.append([], now_us=now_us)
+    await store.fold(now_us=now_us)
+    assert len(await store.page(None, 0, FOREVER, limit=100)) == 60
+    assert [one.id for one in await store.page(None, 0, FOREVER, limit=100, outcomes=FAILURES)] == list(
+        range(60, 0, -10)
+    )
+    slowest = await store.slowest([1, 2, 3], 0, FOREVER, limit=2)
+    assert [one.duration_us for one in slowest] == [60_000, 59_000]
+
+
 async def test_a_cursor_that_is_no_id_of_the_range_is_no_trouble(store, append, make_rows, noon):
     await append(store, make_rows(50, noon))
     for before_id, expected in ((10**9, 50), (51, 50), (1, None), (0, None), (-5, None)):

@@ -43,6 +43,13 @@ def test_a_series_beyond_the_known_ones_has_no_number():
     assert Lookup({})(np.array([0, 1])).tolist() == [-1, -1]
 
 
+@pytest.mark.parametrize("width", [np.uint8, np.uint16, np.uint32, np.int64])
+@pytest.mark.parametrize("last_id", [1, 254, 255, 256, 65_534, 65_536, 70_000])
+def test_small_ids_in_a_narrow_column_are_found_beside_any_number_of_series(width, last_id):
+    numbers = {series: series * 2 for series in range(1, last_id + 1)}
+    assert Lookup(numbers)(np.array([0, 1, 255], dtype=width)).tolist() == [-1, 2, 510 if last_id >= 255 else -1]
+
+
 @pytest.mark.parametrize("step_us", [0, -MINUTE_US, 1, MINUTE_US + 1])
 def test_a_step_that_is_no_multiple_of_a_minute_is_refused(step_us):
     with pytest.raises(ValueError, match="multiple of a minute"):

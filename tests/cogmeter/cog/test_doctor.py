@@ -156,7 +156,7 @@ async def test_what_grew_in_memory_is_named_by_the_alert_and_while_it_is_active_
         (watch,) = [one for one in home.monitor.watcher.surfaces if isinstance(one, memory.MemoryWatch)]
         home.bot.history = []
         await watch.take()
-        home.bot.history += range(200_000)
+        home.bot.history += range(1_000_000)
         time_s[0] += 3_600
         await watch.take()
         await sample(home.monitor)  # one of the scheduled jobs
@@ -167,7 +167,10 @@ async def test_what_grew_in_memory_is_named_by_the_alert_and_while_it_is_active_
             evaluator.sampled(now_us + number * 300_000_000, gauges, grown=home.monitor.watcher.grown)
         await home.monitor.alerting.check()
         (alert,) = [one for one in home.monitor.alerting.engine.active if one.rule == "memory_growth"]
-        assert re.search(r"; grew in the last hour: bot\.history \(list, from .*to 200,000 items\)", alert.message)
+        # Other objects of the test process may have grown more, so it need not come first.
+        assert re.search(
+            r"; grew in the last hour: .*\bbot\.history \(list, from .*to 1,000,000 items\)", alert.message
+        )
         found = (await findings(home))["memory growth"]
         assert not found.well
         assert "bot.history (list, from " in found.text
