@@ -149,7 +149,7 @@ async def test_pages_end_where_a_clean_up_has_been(store, append, make_rows, noo
     assert [one.id for one in await store.page(None, 0, FOREVER, limit=100)] == list(range(600, 540, -1))
 
 
-async def test_three_hundred_series_are_searched_beside_hours_of_the_first_few(store, append, make_rows, noon):
+async def test_hours_of_the_first_few_of_three_hundred_series_are_searched(store, append, make_rows, noon):
     await store.series_ids([("bot", f"command {number}") for number in range(300)])
     await append(store, make_rows(60, noon, gap_us=MINUTE_US))
     now_us = noon + 3 * HOUR_US

@@ -45,7 +45,7 @@ def test_a_series_beyond_the_known_ones_has_no_number():
 
 @pytest.mark.parametrize("width", [np.uint8, np.uint16, np.uint32, np.int64])
 @pytest.mark.parametrize("last_id", [1, 254, 255, 256, 65_534, 65_536, 70_000])
-def test_small_ids_in_a_narrow_column_are_found_beside_any_number_of_series(width, last_id):
+def test_small_ids_in_a_narrow_column_are_found_with_any_number_of_series(width, last_id):
     numbers = {series: series * 2 for series in range(1, last_id + 1)}
     assert Lookup(numbers)(np.array([0, 1, 255], dtype=width)).tolist() == [-1, 2, 510 if last_id >= 255 else -1]
 
