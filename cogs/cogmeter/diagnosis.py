@@ -105,6 +105,11 @@ class Verdict:
     status: Status
     text: str  # "2 active alerts (1 critical); 1 service unhealthy; 8 of 9 checks pass"
 
+    @property
+    def alerts(self) -> str:
+        """The first part of the text: ``2 active alerts (1 critical)``."""
+        return self.text.partition(";")[0]
+
 
 class PublicState(enum.StrEnum):
     """The state of the bot for people outside."""

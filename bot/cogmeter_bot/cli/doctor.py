@@ -46,6 +46,7 @@ def _page(diagnosis: Diagnosis) -> OutputPage:
     blocks: list[Block] = [result, *map(_line, diagnosis.findings)]
     if diagnosis.past:
         blocks.append(Listing("Earlier", [f"- {one_line(line)}" for line in diagnosis.past]))
+    blocks.append("These checks look at the bot from outside. `/perf doctor` in Discord checks the monitor's own parts.")
     return OutputPage(f"Doctor ({one_line(diagnosis.source)})", blocks)
 
 
@@ -97,7 +98,7 @@ async def _served_health(source: Source) -> str:
     bad = [finding for finding in await source.health() if not finding.well]
     if bad:
         raise Failure(f"Unhealthy: {'; '.join(f'{finding.name}: {finding.text}' for finding in bad)}.")
-    return f"Healthy: {source.name}"
+    return f"Running: {source.name}"
 
 
 async def _stored_health(options: ReadingOptions, within: float | None) -> str:
@@ -128,4 +129,4 @@ async def health_text(store: Store, within_s: float, *, now_us: int) -> str:
     for finding in findings:
         if not finding.well:
             raise Failure(f"Unhealthy: {finding.text}. {finding.advice}.")
-    return f"Healthy: {'; '.join(finding.text for finding in findings)}"
+    return f"Running: {'; '.join(finding.text for finding in findings)}"

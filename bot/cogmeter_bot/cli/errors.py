@@ -52,7 +52,7 @@ def errors(options: ReadingOptions, number: int | None, operation: str | None, l
     if options.as_json:
         show_json(report)
     else:
-        show(_page(report, f"Errors ({range_title(time_range.label)})"))
+        show(_page(report, time_range))
     unmuted = [group for group in report.error_groups if group.muted_until is None]
     options.exit_unless(not report.groups and not unmuted)
 
@@ -89,16 +89,19 @@ async def error_report(
     )
 
 
-def _page(report: ErrorReport, title: str) -> OutputPage:
+def _page(report: ErrorReport, span: Range) -> OutputPage:
+    from cogmeter.render.error_text import counted_days
+
     unplaced = [failures for failures in report.groups if failures.group_id is None]
     blocks: list[Block] = []
     if report.error_groups:
         blocks.append(_group_table(report.error_groups, report.deploy))
+        blocks.append(f"{counted_days(span.since_us, span.until_us)}.")
     if unplaced:
-        blocks.append(_failure_table(unplaced, "Failures of unknown place" if blocks else ""))
+        blocks.append(_failure_table(unplaced, "Failures without a known place, each with its newest text" if blocks else ""))
     if report.truncated:
         blocks.append("Only the newest 20,000 failures were read. Use a shorter range.")
-    return OutputPage(title, blocks or [NO_ERRORS])
+    return OutputPage(f"Errors ({range_title(span.label)})", blocks or [NO_ERRORS])
 
 
 def _group_table(groups: list[ErrorGroupSummary], deploy: MarkerAnswer | None) -> Table:
@@ -142,7 +145,7 @@ def _failure_table(groups: list[ErrorGroupAnswer], title: str) -> Table:
             timestamp(group.last_at),
             one_line(f"{group.service} / {group.operation}"),
             group.outcome,
-            one_line(group.error) or "(no text)",
+            one_line(group.example.error) or "(no text)",
         )
         for group in groups
     ]

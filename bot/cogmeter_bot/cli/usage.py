@@ -44,6 +44,7 @@ def usage(options: ReadingOptions, limit: int) -> None:
 
 
 def _page(answer: UsageAnswer, title: str, limit: int) -> OutputPage:
+    from cogmeter.query.usage import CONTEXT_TITLES
     from cogmeter.render.formatting import heat_map
 
     if not answer.commands:
@@ -56,7 +57,8 @@ def _page(answer: UsageAnswer, title: str, limit: int) -> OutputPage:
             _commands(answer, limit),
             Listing("Operations by hour (UTC)", heat_map(answer.heat_map, SHADES)),
         ]
-    for name, counts in (("Where", answer.contexts), ("Languages", answer.locales)):
+    where = {CONTEXT_TITLES.get(name, name): count for name, count in answer.contexts.items()}
+    for name, counts in (("Where", where), ("Languages", answer.locales)):
         if counts:
             whole = sum(counts.values())
             shares = [f"{one_line(key)}: {count:,} ({share(count, whole)})" for key, count in counts.items()]

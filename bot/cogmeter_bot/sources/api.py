@@ -28,7 +28,14 @@ from cogmeter.schemas.usage import UsageAnswer
 from cogmeter.times import iso
 from cogmeter_bot.errors import NoDataError, RequestError
 from cogmeter_bot.sources.base import ExportStream
-from cogmeter_bot.sources.diagnosis import PASSING, Diagnosis, alerts_finding, health_findings, past_lines
+from cogmeter_bot.sources.diagnosis import (
+    PASSING,
+    Diagnosis,
+    alerting_services,
+    alerts_finding,
+    health_findings,
+    past_lines,
+)
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Collection, Mapping
@@ -191,10 +198,14 @@ class ApiSource:
         service_health = await self._get(ServicesHealthAnswer, "/health/ai-services", {})
         view = await self.dashboard(time_range, services)
         monitor_checks = {name: check for name, check in monitor.checks.items() if name not in bot.checks}
+        alerting = alerting_services(view.alerts)
+        services_checks = {**service_health.checks, **service_health.discord}
         findings = [
             *health_findings(bot.checks),
             *health_findings(monitor_checks, "monitor: "),
-            *health_findings({**service_health.checks, **service_health.discord}, "service "),
+            *health_findings(
+                {name: check for name, check in services_checks.items() if name not in alerting}, "service "
+            ),
             alerts_finding(view.alerts),
         ]
         failing = {name for name, check in service_health.checks.items() if check.status not in PASSING}

@@ -200,7 +200,7 @@ class DatabaseSource:
             *components,
             *health_findings(failing_checks, "bot: "),
             alerts_finding(view.alerts),
-            *service_findings(checks),
+            *service_findings(checks, view.alerts),
         ]
         failing = {check.name for check in checks if check.status in {Status.DEGRADED, Status.UNHEALTHY}}
         return Diagnosis.of(self.name, findings, services, found, past_lines(view, limits, time_range.label, failing))

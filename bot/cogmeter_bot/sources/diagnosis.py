@@ -39,6 +39,7 @@ if TYPE_CHECKING:
 
 LATE_US: Final = 5 * MINUTE_US  # a delivery that waits longer is stuck
 MIN_FREE_BYTES: Final = 200_000_000
+LISTED: Final = 5  # alerts that are named
 PASSING: Final = ("healthy", "unknown")  # of /health; a bot that starts is unknown
 _SERVICE: Final = "service "  # prefix of the findings about a service
 _VITAL: Final = frozenset({"freshness", "gateway"})
@@ -159,16 +160,24 @@ def alerts_finding(alerts: Sequence[AlertAnswer]) -> Finding:
     """Return the finding about active alerts; it fails unless all of them are information."""
     text = alert_count([alert.severity for alert in alerts])
     if alerts:
-        first = min(alerts, key=lambda alert: alert.started_at)
-        text += f": {first.service}: {formatting.cut(alert_text(first), 100)}"
+        ordered = sorted(alerts, key=lambda alert: alert.started_at)
+        listed = [f"{alert.service}: {formatting.cut(alert_text(alert), 100)}" for alert in ordered[:LISTED]]
+        left_out = len(ordered) - len(listed)
+        text += f": {'; '.join(listed)}" + (f"; and {left_out} more" if left_out else "")
     well = all(status_of(alert.severity) is Status.HEALTHY for alert in alerts)
     return Finding("alerts", well, text, "See `cogmeter alerts`")
 
 
-def service_findings(services: Iterable[Check]) -> Iterator[Finding]:
-    """Yield a finding about each service that exceeds its thresholds now."""
+def alerting_services(alerts: Iterable[AlertAnswer]) -> set[str]:
+    """Return the services whose alerts make the finding about alerts fail: one incident is one failed check."""
+    return {alert.service for alert in alerts if status_of(alert.severity) is not Status.HEALTHY}
+
+
+def service_findings(services: Iterable[Check], alerts: Iterable[AlertAnswer]) -> Iterator[Finding]:
+    """Yield a finding about each service that exceeds its thresholds now, and has no alert that is reported anyway."""
+    alerting = alerting_services(alerts)
     for check in services:
-        if check.status in {Status.DEGRADED, Status.UNHEALTHY}:
+        if check.status in {Status.DEGRADED, Status.UNHEALTHY} and check.name not in alerting:
             advice = f"See `cogmeter stats {check.name}`"
             yield Finding(f"{_SERVICE}{check.name}", well=False, text=check.reason, advice=advice)
 

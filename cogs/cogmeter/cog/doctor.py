@@ -30,5 +30,6 @@ def add(group: app_commands.Group, responder: Responder) -> None:
 async def _doctor(responder: Responder, request: AnswerRequest) -> CommandAnswer:
     servers = responder.servers
     findings = [*await examine(responder.monitor), *(servers.findings() if servers is not None else ())]
-    embed = doctor_embed(sorted(findings, key=lambda finding: finding.well), every=request.every)
+    verdict = await responder.health.verdict()
+    embed = doctor_embed(sorted(findings, key=lambda finding: finding.well), verdict, every=request.every)
     return CommandAnswer(embed, buttons=Buttons(responder, request))

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 from cogmeter.alerts.model import is_calm
 from cogmeter.redaction import redact
 from cogmeter.render import formatting
-from cogmeter.render.embeds.alert import length_us
+from cogmeter.render.embeds.alert import length_us, place
 from cogmeter.render.escape import plain
 from cogmeter.render.palette import look_of
 from cogmeter.render.rule_text import measured, present_text
@@ -70,8 +70,9 @@ def with_mentions(text: str, role: int | None, user: int | None) -> str:
 
 
 def _message(notice: Notice) -> str:
-    change = notice.change
-    return plain(present_text(notice.alert.rule, change.message, change.current, change.threshold), 500)
+    change, about = notice.change, place(notice.alert)
+    text = plain(present_text(notice.alert.rule, change.message, change.current, change.threshold), 500)
+    return f"{about}: {text}" if about else text
 
 
 def _age(notice: Notice) -> str:

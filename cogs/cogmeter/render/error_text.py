@@ -66,13 +66,19 @@ def chain_lines(chain: Sequence[LinkLike]) -> Iterator[tuple[str, bool]]:
 
 
 def people_text(users: int, guilds: int) -> str:
-    """Return the number of people affected: ``3 users, 2 guilds``; empty if nobody is known."""
-    counts = [(users, "user"), (guilds, "guild")]
+    """Return the number of people affected: ``3 users, 2 servers``; empty if nobody is known."""
+    counts = [(users, "user"), (guilds, "server")]
     return ", ".join(
         f"{'at least ' if number >= MAX_PEOPLE else ''}{formatting.counted(number, noun)}"
         for number, noun in counts
         if number
     )
+
+
+def counted_days(since_us: int, until_us: int) -> str:
+    """Return which days the counts of a range cover: ``Counted by whole days in UTC: 29 Nov to 30 Nov``."""
+    first, last = (formatting.day(at_us) for at_us in (since_us, until_us - 1))
+    return f"Counted by whole days in UTC: {first}" + ("" if first == last else f" to {last}")
 
 
 def state_word(*, is_new: bool, reopened: bool, resolved: bool, muted: bool) -> str:

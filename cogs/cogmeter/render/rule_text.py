@@ -10,7 +10,7 @@ from cogmeter.alerts.measurement.values import STATISTICS
 from cogmeter.alerts.model import BOT, is_calm, split_counts
 from cogmeter.alerts.rules import KINDS, RULES
 from cogmeter.alerts.rules.guide import THROUGHPUT
-from cogmeter.alerts.rules.rule import LOOP
+from cogmeter.alerts.rules.rule import LOOP, beyond
 from cogmeter.alerts.thresholds.effective import CHANGED
 from cogmeter.alerts.thresholds.keys import WORDED, LimitError, OverrideKey
 from cogmeter.alerts.thresholds.limits import Limits
@@ -113,7 +113,8 @@ def extreme(rule: str, worst: float | None, threshold: float | None) -> tuple[st
     if kind is None or worst is None or not threshold or not kind.is_worse(worst, threshold):
         return None
     verb = "fell to" if kind.falling else "peaked at"
-    return f"{rule_title(rule)} {verb} {measured(rule, worst)}", f"threshold {measured(rule, threshold)}"
+    limit = measured(rule, threshold)
+    return f"{rule_title(rule)} {verb} {beyond(measured(rule, worst), limit, falling=kind.falling)}", f"threshold {limit}"
 
 
 def alert_text(alert: Alert) -> str:

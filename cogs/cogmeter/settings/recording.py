@@ -86,7 +86,7 @@ class RecordingSettings(BaseSettings):
     guild_id: int | None = setting(
         None,
         "Discord id",
-        "The only guild in which the commands are registered. Not set: every guild",
+        "The only server in which the commands are registered. Not set: every server",
         in_chat=False,
         gt=0,
         example="123456789012345678",
@@ -143,7 +143,7 @@ class RecordingSettings(BaseSettings):
     usage: bool = setting(
         True,
         "true or false",
-        "Count the distinct users and guilds of commands, as sketches of keyed hashes without ids",
+        "Count the distinct users and servers of commands, as sketches of keyed hashes without ids",
         in_chat=False,
     )
     stall_threshold: float = setting(

@@ -32,7 +32,7 @@ async def write(store, at_us):
 
 async def test_a_connected_bot_without_work_is_healthy(store):
     await store.add_samples(NOW - 100 * SECOND, {CONNECTED_SHARDS: 1.0})
-    assert await health_text(store, 120, now_us=NOW) == "Healthy: the last record is 1 min 40 s old; 1 shard connected"
+    assert await health_text(store, 120, now_us=NOW) == "Running: the last record is 1 min 40 s old; 1 shard connected"
 
 
 async def test_a_bot_whose_gateway_is_not_followed_is_judged_by_its_operations(store):
@@ -69,7 +69,7 @@ async def test_the_command_reads_the_database_of_the_settings_while_its_writer_r
     monkeypatch.setenv("PERFORMANCE_DATABASE_URL", "sqlite:///performance.db")
     await store.add_samples(time.time_ns() // 1000, {CONNECTED_SHARDS: 1.0})
     result = await asyncio.to_thread(invoke)
-    assert (result.exit_code, result.output.splitlines()[0][:8]) == (0, "Healthy:")
+    assert (result.exit_code, result.output.splitlines()[0][:8]) == (0, "Running:")
 
 
 async def test_an_interval_of_samples_that_was_changed_in_chat_is_in_effect(store, tmp_path, monkeypatch):
@@ -81,13 +81,13 @@ async def test_an_interval_of_samples_that_was_changed_in_chat_is_in_effect(stor
     assert (await asyncio.to_thread(invoke)).exit_code == 1
     await store.alerting.override({"setting:sample_interval": "60"}, now_us=now_us, actor="ada")
     result = await asyncio.to_thread(invoke)
-    assert (result.exit_code, result.output.splitlines()[0][:8]) == (0, "Healthy:")
+    assert (result.exit_code, result.output.splitlines()[0][:8]) == (0, "Running:")
 
 
 async def test_another_database_can_be_named(store, tmp_path):
     await store.add_samples(time.time_ns() // 1000, {CONNECTED_SHARDS: 1.0})
     result = await asyncio.to_thread(invoke, "--database", str(tmp_path / "performance.db"))
-    assert (result.exit_code, result.output.splitlines()[0][:8]) == (0, "Healthy:")
+    assert (result.exit_code, result.output.splitlines()[0][:8]) == (0, "Running:")
 
 
 def test_an_address_without_a_bot_is_unhealthy_in_words(monkeypatch):

@@ -42,8 +42,9 @@ def test_errors_are_listed_with_their_place_and_failures_without_one_by_their_te
     assert lines[3].endswith("cogs/graph.py:42 in Graph.a      ValueError: no node a") or "in Graph.a " in lines[3]
     assert "new since version 1.4" in lines[3]
     assert "logged" in lines[4]
-    assert "Failures of unknown place:" in lines
-    assert lines[-1].endswith("timeout after # s")
+    assert "Failures without a known place, each with its newest text:" in lines
+    assert any(line.startswith("Counted by whole days in UTC: ") for line in lines)
+    assert lines[-1].endswith("timeout after 5 s")
     assert "\x1b" not in out
 
 
@@ -65,7 +66,7 @@ def test_one_group_is_shown_with_its_stacks(cogmeter, failing):
         "Place: cogs/graph.py:42 in Graph.a",
         "State: new since version 1.4",
         "Count: 3 in the last 14 days, 3 in total",
-        "People: 2 users, 1 guild",
+        "People: 2 users, 1 server",
         "Running Version: 1.4",
         "- knowledge-graph / query: 3",
         "    discord/app_commands/commands.py:858 in Command._do_call",

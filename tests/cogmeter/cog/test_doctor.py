@@ -41,6 +41,16 @@ async def test_the_doctor_lists_the_passed_checks_of_a_healthy_bot(move_in):
         assert re.search(r"\b[1-9]\d* operations, \d+ series", embed.description)
 
 
+async def test_the_state_of_the_bot_with_its_alerts_is_above_the_checks(move_in):
+    async with move_in() as home:
+        await home.owner.slash(home.channel, "perf doctor")
+        assert re.search(
+            r"^Bot: (healthy|no data); no active alerts \(`/perf summary`\)$",
+            home.channel.last_message.embeds[0].description,
+            re.MULTILINE,
+        )
+
+
 async def test_passed_checks_are_counted_and_unfolded_in_place_for_those_with_access(move_in):
     async with move_in() as home:
         home.monitor.faults["alerts"] += 1

@@ -35,8 +35,8 @@ def test_after_an_exception_group_an_exception_is_a_member_or_a_cause():
     [
         (0, 0, ""),
         (1, 0, "1 user"),
-        (3, 2, "3 users, 2 guilds"),
-        (1_000, 1, "at least 1,000 users, 1 guild"),
+        (3, 2, "3 users, 2 servers"),
+        (1_000, 1, "at least 1,000 users, 1 server"),
     ],
 )
 def test_people_are_counted_up_to_the_maximum(users, guilds, text):

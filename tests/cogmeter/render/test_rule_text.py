@@ -32,3 +32,5 @@ def test_without_a_threshold_the_message_stays(rule):
 def test_a_resolved_alert_has_its_peak_and_duration():
     text = past_text("error_rate", MESSAGE, 0.667, 0.05, 34 * 60_000_000)
     assert text == "Error rate peaked at 66.7% (threshold 5%), lasted 34 min"
+    text = past_text("response_time", MESSAGE, 5_020, 5_000, 34 * 60_000_000)
+    assert text == "Response time peaked at just over 5 s (threshold 5 s), lasted 34 min"

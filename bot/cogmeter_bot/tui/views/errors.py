@@ -174,7 +174,7 @@ def _failure_row(group: ErrorGroupAnswer) -> GridRow:
         group.outcome,
         "",
         one_line(f"{group.service} / {group.operation}"),
-        one_line(group.error, 300) or "(no text)",
+        one_line(group.example.error, 300) or "(no text)",
     ]
     return GridRow(_key(group), group.service, cells)
 

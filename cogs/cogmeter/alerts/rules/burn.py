@@ -14,7 +14,7 @@ import numpy as np
 from cogmeter.alerts.measurement import values
 from cogmeter.alerts.measurement.history import FIVE_MINUTES_S, HALF_HOUR_S, HOUR_S, SIX_HOURS_S, THREE_DAYS_S
 from cogmeter.alerts.model import CRITICAL, INFO, WARNING, Reading
-from cogmeter.alerts.rules.rule import SERVICE, Rule, number, percent
+from cogmeter.alerts.rules.rule import SERVICE, Rule, beyond, number, percent
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -83,7 +83,8 @@ def _reading(snapshot: Snapshot, limits: RuleLimits, place: int, level: Level, *
     current = float(values.burn_rates(operations, failures, limit.threshold))
     rate = percent(float(values.error_rates(operations, failures)))
     verb = "exceeds" if breached else "is still near"
-    text = f"Error budget burn of {number(current)} times {verb} threshold of {number(level.factor)} times"
+    factor, times = number(level.factor), number(current)
+    text = f"Error budget burn of {beyond(times, factor) if breached else times} times {verb} threshold of {factor} times"
     text += f": {rate} failed in {level.name}, {percent(1.0 - limit.threshold)} may fail"
     return Reading(subject, current, level.factor, text, limit.severity or level.severity, breached)
 

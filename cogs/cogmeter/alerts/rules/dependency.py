@@ -9,7 +9,7 @@ import numpy as np
 from cogmeter.alerts.measurement import values
 from cogmeter.alerts.model import Reading
 from cogmeter.alerts.rules.failures import KEPT, Failures
-from cogmeter.alerts.rules.rule import DEPENDENCY_SERVICE, Rule, duration, number, percent, severity
+from cogmeter.alerts.rules.rule import DEPENDENCY_SERVICE, Rule, beyond, duration, number, percent, severity
 from cogmeter.recording.service_names import is_dependency
 
 if TYPE_CHECKING:
@@ -30,9 +30,9 @@ class _Factor(NamedTuple):
 
     breached: bool
     factor: float
-    value: str
+    figure: float  # a p95 in milliseconds, or an error rate
     usual: float
-    in_ms: bool  # the figure is a p95, otherwise an error rate
+    in_ms: bool  # the figure is a p95
 
 
 def dependency(snapshot: Snapshot, limits: RuleLimits) -> Iterator[Reading]:
@@ -61,7 +61,7 @@ def _failing(snapshot: Snapshot, places: NDArray[np.int64], bounds: Bounds) -> d
         at: _Factor(
             bool(breached[at]),
             float(rates[at] / usual[at]),
-            f"Error rate of {percent(float(rates[at]))}",
+            float(rates[at]),
             float(usual[at]),
             in_ms=False,
         )
@@ -84,8 +84,7 @@ def _slow(snapshot: Snapshot, places: NDArray[np.int64], bounds: Bounds) -> dict
         factor = p95_ms / usual_ms
         if factor > bounds.recovery[at]:
             breached = bool(factor > bounds.threshold[at] and operations[at] >= bounds.min_operations[at])
-            value = f"95th percentile response time of {duration(p95_ms)}"
-            slow[at] = _Factor(breached, factor, value, usual_ms, in_ms=True)
+            slow[at] = _Factor(breached, factor, p95_ms, usual_ms, in_ms=True)
     return slow
 
 
@@ -94,8 +93,12 @@ def _reading(service: str, found: _Factor, limits: RuleLimits) -> Reading:
     limit = limits.of(subject)
     allowed = limit.threshold * found.usual
     verb = "exceeds" if found.breached else "is still near"
-    written = duration(allowed) if found.in_ms else percent(min(allowed, 1.0))
-    text = f"{found.value} {verb} threshold of {written}, {number(limit.threshold)} times the usual value"
+    form, allowed = (duration, allowed) if found.in_ms else (percent, min(allowed, 1.0))
+    what = "95th percentile response time" if found.in_ms else "Error rate"
+    threshold, figure = form(allowed), form(found.figure)
+    if found.breached:
+        figure = beyond(figure, threshold)
+    text = f"{what} of {figure} {verb} threshold of {threshold}, {number(limit.threshold)} times the usual value"
     return Reading(subject, found.factor, limit.threshold, text, severity(limit, found.factor), found.breached)
 
 

@@ -210,7 +210,10 @@ class Rule(AlertKind):
         """
         breached = self.is_worse(value, limit.threshold)
         verb = ("is below" if self.falling else "exceeds") if breached else "is still near"
-        text = f"{what} {verb} {_threshold_text(limit, _written(self.unit, limit.threshold))}"
+        written, current = _written(self.unit, limit.threshold), _written(self.unit, value)
+        if breached:
+            what = what.replace(current, beyond(current, written, falling=self.falling), 1)
+        text = f"{what} {verb} {_threshold_text(limit, written)}"
         level = limit.severity or level or severity(limit, value)
         return Reading(subject, value, limit.threshold, text, level, breached)
 
@@ -220,6 +223,11 @@ def _threshold_text(limit: Limit, value: str) -> str:
     if limit.basis == NO_HISTORY:
         return f"threshold of {value}; {limit.basis}"
     return f"{limit.basis} threshold of {value}".lstrip()
+
+
+def beyond(value: str, threshold: str, *, falling: bool = False) -> str:
+    """Return a formatted value that is beyond a threshold: "just over 5s" if rounding made both equal."""
+    return f"just {'under' if falling else 'over'} {value}" if value == threshold else value
 
 
 def severity(limit: Limit, value: float) -> str:

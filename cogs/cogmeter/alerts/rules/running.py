@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from cogmeter.alerts.model import CRITICAL, WARNING, Reading
-from cogmeter.alerts.rules.rule import OPERATION, Rule, duration
+from cogmeter.alerts.rules.rule import OPERATION, Rule, beyond, duration
 from cogmeter.recording.service_names import LISTENERS, TASKS
 
 if TYPE_CHECKING:
@@ -40,7 +40,8 @@ def hung(snapshot: Snapshot, limits: RuleLimits) -> Iterator[Reading]:
             continue
         reported.add(names)
         where = f" at {running.line}" if running.line else ""
-        text = f"Running for {_time(running.age_s)}{where} exceeds threshold of {_time(threshold_s)}"
+        threshold = _time(threshold_s)
+        text = f"Running for {beyond(_time(running.age_s), threshold)}{where} exceeds threshold of {threshold}"
         level = limit.severity or (CRITICAL if running.age_s >= CRITICAL_FROM * threshold_s else WARNING)
         yield Reading(subject, running.age_s, threshold_s, text, level)
 

@@ -109,11 +109,16 @@ def headline(alert: Alert) -> str:
 
 def subject(alert: Alert) -> str:
     """Return the alert's rule, service and operation: ``Error rate of knowledge-graph / query``."""
-    title = plain(rule_title(alert.rule), 60)
-    if alert.service == BOT:  # the bot as a whole
-        return title
+    title, about = plain(rule_title(alert.rule), 60), place(alert)
+    return f"{title} of {about}" if about else title
+
+
+def place(alert: Alert) -> str:
+    """Return the alert's service and operation: ``knowledge-graph / query``; empty for the bot as a whole."""
+    if alert.service == BOT:
+        return ""
     operation = f" / {plain(alert.operation, 80)}" if alert.operation else ""
-    return f"{title} of {plain(alert.service, 80)}{operation}"
+    return f"{plain(alert.service, 80)}{operation}"
 
 
 def tag(alert: Alert) -> str:
@@ -183,7 +188,7 @@ def _affected(context: IncidentContext) -> str:
     failed, operations = formatting.exact(context.failures), formatting.counted(context.operations, "operation")
     since = f"since <t:{context.since_us // 1_000_000}:t>"  # not only in the window of the newest measurement
     lines = [f"{failed} of {operations} failed {since}" if context.failures else f"{operations} {since}, none failed"]
-    people = [(context.users, "user"), (context.guilds, "guild")]
+    people = [(context.users, "user"), (context.guilds, "server")]
     lines.append(" · ".join(formatting.counted(number, word) for number, word in people if number is not None))
     return "\n".join(line for line in lines if line)
 

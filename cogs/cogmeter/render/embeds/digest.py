@@ -84,7 +84,7 @@ def _figures(embed: discord.Embed, digest: Digest) -> None:
 
 def _people(people: DistinctCounts, before: DistinctCounts | None) -> str:
     change = "" if before is None else f" ({formatting.change(people.users, before.users)})"
-    return f"{formatting.counted(people.users, 'user')}{change} in {formatting.counted(people.guilds, 'guild')}"
+    return f"{formatting.counted(people.users, 'user')}{change} in {formatting.counted(people.guilds, 'server')}"
 
 
 def _cost(cost: PeriodCost) -> str:

@@ -9,7 +9,7 @@ import discord
 from cogmeter.render import formatting
 from cogmeter.render.embeds.limits import VALUE
 from cogmeter.render.embeds.statistics import fit
-from cogmeter.render.error_text import KIND_TITLES, chain_lines, deploy_text, people_text, place_text, state_word
+from cogmeter.render.error_text import KIND_TITLES, chain_lines, counted_days, deploy_text, people_text, place_text, state_word
 from cogmeter.render.escape import below, code, plain, when
 from cogmeter.render.palette import DisplayState
 
@@ -36,8 +36,7 @@ def error_list_embed(
         or "No errors in this period.",
         colour=(DisplayState.DEGRADED if open_groups else DisplayState.HEALTHY).colour,
     )
-    first, last = (formatting.day(at_us) for at_us in (errors.range.since_us, errors.range.until_us - 1))
-    days = f"Counted by whole days in UTC: {first}" + ("" if first == last else f" to {last}")
+    days = counted_days(errors.range.since_us, errors.range.until_us)
     more = errors.next_offset is not None
     pages = f" · Page {page + 1}" + (", more on the next page" if more else ", last page") if more or page else ""
     embed.set_footer(text=days + pages)

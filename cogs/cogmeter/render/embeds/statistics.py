@@ -19,7 +19,7 @@ from cogmeter.times import utc
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from cogmeter.diagnosis import Finding
+    from cogmeter.diagnosis import Finding, Verdict
     from cogmeter.query.records import Figures, Range, ServiceStats, Summary, UnknownNameError
     from cogmeter.render.charts.chart import Chart, Picture
     from cogmeter_storage.model import OperationRecord
@@ -168,14 +168,16 @@ def unknown_embed(error: UnknownNameError) -> discord.Embed:
     )
 
 
-def doctor_embed(findings: Sequence[Finding], *, every: bool = True) -> discord.Embed:
+def doctor_embed(findings: Sequence[Finding], verdict: Verdict, *, every: bool = True) -> discord.Embed:
     """Return the embed of the doctor: a line for each finding, with advice below those that fail.
 
-    Without ``every``, checks that pass are only counted.
+    Above them is the verdict on the bot, as what the monitor alerts on is no fault of the monitor. Without ``every``,
+    checks that pass are only counted.
     """
     failed, total = sum(not finding.well for finding in findings), len(findings)
     state = DisplayState.DEGRADED if failed else DisplayState.HEALTHY
-    lines = [f"**{failed} of {total} checks fail**" if failed else f"**{total} of {total} checks pass**", ""]
+    lines = [f"**{failed} of {total} checks fail**" if failed else f"**{total} of {total} checks pass**"]
+    lines += [f"Bot: {state_of(verdict.status).word}; {plain(verdict.alerts, 100)} (`/perf summary`)", ""]
     for finding in findings:
         if finding.well and not (every or finding.listed):
             continue

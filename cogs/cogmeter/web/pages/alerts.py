@@ -15,7 +15,7 @@ from cogmeter.alerts.rules import RULES
 from cogmeter.alerts.thresholds.keys import OverrideKey, span_of
 from cogmeter.notifiers.table import notifier_classes
 from cogmeter.render import formatting
-from cogmeter.render.rule_text import FIELD_LABELS, limit_text, origin_text, override_text, rule_title
+from cogmeter.render.rule_text import FIELD_LABELS, compared_text, limit_text, origin_text, override_text, rule_title
 from cogmeter.schemas.alerts import STATES
 from cogmeter.settings import env_name
 from cogmeter.web.pages.chart_context import fired_alerts
@@ -89,6 +89,11 @@ class ThresholdRow:
     def value(self) -> str:
         """The limit with its unit."""
         return limit_text(self.limit)
+
+    @property
+    def compared(self) -> tuple[str, str]:
+        """The limit in two parts: "above", "5%"."""
+        return compared_text(self.limit)
 
     @property
     def changed(self) -> bool:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final
 from cogmeter.alerts.measurement.values import LATE_US
 from cogmeter.alerts.rules.connection import STALE_S
 from cogmeter.query.statistics import figures
-from cogmeter.recording.service_names import ACKNOWLEDGEMENT, ACKNOWLEDGEMENT_LIMIT_US, REST, TASKS
+from cogmeter.recording.service_names import ACKNOWLEDGEMENT, ACKNOWLEDGEMENT_LIMIT_US, BY_OPERATION, REST, TASKS, label
 from cogmeter.render import formatting
 from cogmeter.schemas.health import Loops, loops, stalls
 from cogmeter.watch.rest.budget import INVALID_LIMIT
@@ -150,9 +150,11 @@ def _slowness(shard: Shard) -> tuple[float, int]:
 
 async def _responses(view: PageView[PageParams]) -> tuple[Responses | None, list[Responses]]:
     """Return all first responses, None without any, and those by command, the most missed first."""
-    series = [record for record in await view.monitor.store.series() if record.service == ACKNOWLEDGEMENT]
+    known = await view.monitor.store.series()
+    series = [record for record in known if record.service == ACKNOWLEDGEMENT]
     if not series:
         return None, []
+    labels = {one.operation: label(one.service, one.operation) for one in known if one.service in BY_OPERATION}
     span, place = view.span, {record.operation: number for number, record in enumerate(series)}
     groups = {record.id: place[record.operation] for record in series}
     totals = await view.monitor.store.totals(span.since_us, span.until_us, groups=groups)
@@ -160,7 +162,7 @@ async def _responses(view: PageView[PageParams]) -> tuple[Responses | None, list
     near = totals.buckets.sum(axis=0)[:, first:last].sum(axis=1).tolist()
     by_command = await view.monitor.query.operations(ACKNOWLEDGEMENT, span)
     total = Responses("", figures(totals, span), sum(near))
-    commands = [Responses(name, command, near[place[name]]) for name, command in by_command.items()]
+    commands = [Responses(labels.get(name, name), command, near[place[name]]) for name, command in by_command.items()]
     commands.sort(key=lambda command: (-command.missed, -(command.figures.p95_us or 0)))
     return (total if total.figures.operations else None), commands[:MOST_COMMANDS]
 

@@ -8,7 +8,7 @@ import pytest
 from cogmeter.alerts.model import BOT, SEVERITIES, Limit, Subject
 from cogmeter.alerts.rules import KINDS, RULES
 from cogmeter.alerts.rules.process import STALL
-from cogmeter.alerts.rules.rule import ANY_RULE, DEPENDENCY_SERVICE, LOOP, GaugeCurve, WindowCounts
+from cogmeter.alerts.rules.rule import ANY_RULE, DEPENDENCY_SERVICE, LOOP, GaugeCurve, WindowCounts, beyond
 from cogmeter.alerts.rules.traffic import LOW_TRAFFIC
 from cogmeter.alerts.thresholds.effective import EffectiveLimits, misplaced
 from cogmeter.alerts.thresholds.keys import FIELDS, OverrideKey, span_of
@@ -126,6 +126,18 @@ def test_a_reading_is_in_breach_beyond_the_threshold_and_near_it_above_recovery(
     near, beyond = (STALL.reading(subject, value, LIMIT, "Event loop blocked") for value in (1_700, 2_001))
     assert (near.breached, near.message) == (False, "Event loop blocked is still near threshold of 2s")
     assert (beyond.breached, beyond.message) == (True, "Event loop blocked exceeds threshold of 2s")
+
+
+def test_a_value_that_rounds_to_its_threshold_is_said_to_be_just_beyond_it():
+    what = "Event loop blocked for 2s"
+    readings = [STALL.reading(STALL.subject(), value, LIMIT, what) for value in (1_999, 2_001, 2_049)]
+    assert [reading.message.removeprefix("Event loop blocked for ") for reading in readings] == [
+        "2s is still near threshold of 2s",
+        "just over 2s exceeds threshold of 2s",
+        "just over 2s exceeds threshold of 2s",
+    ]
+    assert beyond("5%", "5%", falling=True) == "just under 5%"
+    assert beyond("4.9%", "5%", falling=True) == "4.9%"
 
 
 def test_a_rule_that_watches_for_low_values_reads_them_the_other_way_round():

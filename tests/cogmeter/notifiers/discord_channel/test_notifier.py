@@ -173,7 +173,7 @@ async def test_a_worsened_alert_gets_a_new_chart_and_a_follow_up_when_it_becomes
         await room.notify("worsened", dataclasses.replace(FIRING, severity="critical"), receipt=receipt)
         message, reply = room.messages
         assert [await one.read() for one in message.attachments] == [REDRAWN.png]
-        assert "Now critical: " in reply.content
+        assert "Now critical: knowledge-graph: " in reply.content
         assert reply.reference.message_id == message.id
 
 
@@ -237,10 +237,10 @@ async def test_a_resolution_after_an_hour_edits_the_message_and_posts_a_follow_u
     [
         ("acknowledged", ACKNOWLEDGED, "Acknowledged by Ada"),
         ("resolved", resolved(125 * MINUTE_US), "Resolved after 2 h 5 min"),
-        ("worsened", FIRING, "Now warning: Error rate of 7.8"),
-        ("eased", FIRING, "Eased to warning: Error rate"),
+        ("worsened", FIRING, "Now warning: knowledge-graph: Error rate of 7.8"),
+        ("eased", FIRING, "Eased to warning: knowledge-graph: Error rate"),
         ("flapping", FIRING, "Flapping, so it is sent only once"),
-        ("unmuted", FIRING, "No longer muted by Ada: Error rate"),
+        ("unmuted", FIRING, "No longer muted by Ada: knowledge-graph: Error rate"),
         ("joined", FIRING, "The group now has 0 alerts"),
         (
             "muted",

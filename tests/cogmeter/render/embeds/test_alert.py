@@ -96,7 +96,7 @@ def test_a_firing_alert_says_it_all_with_the_number_that_matters_first():
     assert list(fields(data).items()) == [
         ("Now", "**7.8%**\nthreshold 5%\npeak 12.4%"),
         ("Began", "<t:1755453300:f>\n<t:1755453300:R>\nfired <t:1755453300:t>"),
-        ("Affected", f"41 of 1,280 operations failed since <t:{STORY.since_us // 1_000_000}:t>\n7 users · 3 guilds"),
+        ("Affected", f"41 of 1,280 operations failed since <t:{STORY.since_us // 1_000_000}:t>\n7 users · 3 servers"),
         ("Most common error", "Rate limit exceeded for @\u200beveryone (30 times)"),
         (
             "Example",

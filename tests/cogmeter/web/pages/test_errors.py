@@ -44,7 +44,7 @@ def failing(seeded):
 async def test_a_group_is_shown_with_type_place_count_and_people(failing, path):
     async with failing() as web:
         page = await text_of(web, path)
-    for text in ("ValueError", PLACE, "1,234", "2 users, 1 guild", "no node a", f"{PAGE}?group=1"):
+    for text in ("ValueError", PLACE, "1,234", "2 users, 1 server", "no node a", f"{PAGE}?group=1"):
         assert text in page, text
 
 
