@@ -98,7 +98,8 @@ def _page(report: ErrorReport, span: Range) -> OutputPage:
         blocks.append(_group_table(report.error_groups, report.deploy))
         blocks.append(f"{counted_days(span.since_us, span.until_us)}.")
     if unplaced:
-        blocks.append(_failure_table(unplaced, "Failures without a known place, each with its newest text" if blocks else ""))
+        title = "Failures without a known place, each with its newest text"
+        blocks.append(_failure_table(unplaced, title if report.error_groups else ""))
     if report.truncated:
         blocks.append("Only the newest 20,000 failures were read. Use a shorter range.")
     return OutputPage(f"Errors ({range_title(span.label)})", blocks or [NO_ERRORS])

@@ -12,6 +12,7 @@ import socket
 import tempfile
 import time
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -30,9 +31,12 @@ from cogmeter_bot.demo.traffic import Traffic
 from cogmeter_bot.errors import CannotRunError
 from cogmeter_bot.replies import REPLY_COLOUR
 from cogmeter_storage import open_store
+from cogmeter_storage.usage import GUILD
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
+
+    from cogmeter.monitor.monitor import Monitor
 
 INDEX_S: Final = 45.0  # shorter than the threshold of the rule "hung"
 ARCHIVE_S: Final = 0.18
@@ -163,7 +167,7 @@ async def _run(options: DemoOptions, url: str, echo: Callable[[str], object]) ->
         dashboard = _dashboard_url(bot)
         await _greet(bot, world.channel.id, dashboard)
         monitor = bot.get_cog("cogmeter").monitor  # type: ignore[union-attr]  # the cog of the extension just loaded
-        traffic = Traffic(options.seed, store_errors=monitor.store.errors.add)
+        traffic = Traffic(options.seed, store_errors=monitor.store.errors.add, count_user=partial(_count_user, monitor))
         traffic.start()
         try:
             echo(f"\nSimulated Discord: {address}\nDashboard:         {dashboard}\n\nPress Ctrl+C to stop.")
@@ -185,6 +189,12 @@ async def _store_past(options: DemoOptions, url: str) -> None:
         await store_traces(store, until_us=until_us, days=options.history_days, seed=options.seed)
     finally:
         await store.close()
+
+
+def _count_user(monitor: Monitor, service: str, operation: str, user: int) -> None:
+    """Count a user of the simulated traffic, in one of three servers."""
+    recorder = monitor.recorder
+    recorder.usage.seen(recorder.series(service, operation), f"user {user}", f"server {user % 3}", GUILD, "en-US")
 
 
 def _dashboard_url(bot: ExampleBot) -> str:

@@ -12,6 +12,7 @@ import numpy as np
 
 import cogmeter
 from cogmeter.recording.error_batches import merge
+from cogmeter.recording.service_names import BY_OPERATION
 from cogmeter_bot.demo.errors import live_error, live_logged_error
 from cogmeter_bot.demo.incidents import RETRIES_PER_S, Incident, live_incidents, main_operation
 from cogmeter_bot.demo.profiles import PROFILES, Profile, activity
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
 
 STEP_S: Final = 0.5
 LOGGED_EVERY_S: Final = 25.0  # on average
+USERS: Final = 25  # who use the bot while the demo runs; some much more often than others
 
 
 class Traffic:
@@ -36,9 +38,11 @@ class Traffic:
         *,
         record: Callable[..., None] = cogmeter.record,
         store_errors: Callable[[Sequence[ErrorBatch]], Awaitable[object]] | None = None,
+        count_user: Callable[[str, str, int], object] | None = None,
     ) -> None:
+        """``count_user`` gets service, operation and number of the user of each command."""
         self._rng = np.random.default_rng(seed + 1)  # other numbers than the history's
-        self._record, self._store_errors = record, store_errors
+        self._record, self._store_errors, self._count_user = record, store_errors, count_user
         self._errors: dict[tuple[str, ErrorKind], ErrorBatch] = {}  # of the present step
         self._incidents = live_incidents(self._rng)
         self._incident: Incident = next(self._incidents)
@@ -88,6 +92,8 @@ class Traffic:
         if profile.metadata is not None:
             details["metadata"] = profile.metadata(self._rng, duration_ms)
         self._record(profile.service, profile.operation, duration_ms=duration_ms, **details)
+        if self._count_user is not None and profile.service in BY_OPERATION:
+            self._count_user(profile.service, profile.operation, int(USERS * self._rng.random() ** 3))
 
     async def _run(self) -> None:
         start = last = time.perf_counter()

@@ -114,7 +114,8 @@ def extreme(rule: str, worst: float | None, threshold: float | None) -> tuple[st
         return None
     verb = "fell to" if kind.falling else "peaked at"
     limit = measured(rule, threshold)
-    return f"{rule_title(rule)} {verb} {beyond(measured(rule, worst), limit, falling=kind.falling)}", f"threshold {limit}"
+    value = beyond(measured(rule, worst), limit, falling=kind.falling)
+    return f"{rule_title(rule)} {verb} {value}", f"threshold {limit}"
 
 
 def alert_text(alert: Alert) -> str:

@@ -7,9 +7,10 @@ import itertools
 import numpy as np
 import pytest
 
+from cogmeter.recording.service_names import BY_OPERATION
 from cogmeter_bot.demo.incidents import FIRST_AFTER_S, LIVE_LENGTH_S, PAUSE_S, live_incidents
 from cogmeter_bot.demo.profiles import PROFILES, activity
-from cogmeter_bot.demo.traffic import STEP_S, Traffic
+from cogmeter_bot.demo.traffic import STEP_S, USERS, Traffic
 
 NOW_US = 1_795_000_000_000_000
 
@@ -67,6 +68,14 @@ def test_incidents_never_meet_and_their_alerts_are_more_than_15_seconds_apart():
 def test_no_incident_makes_a_service_so_busy_that_the_throughput_alert_joins_in():
     busiest = max(sum(p.per_minute for p in PROFILES if p.service == one.service) for one in PROFILES)
     assert busiest * 1.6 * 1.2 + 60 * 0.9 < 100
+
+
+def test_the_user_of_each_command_is_counted():
+    notebook, users = Notebook(), []
+    traffic = Traffic(1, record=notebook, count_user=lambda *use: users.append(use))
+    run(traffic, 600)
+    assert [use[:2] for use in users] == [line[:2] for line in notebook.lines if line[0] in BY_OPERATION]
+    assert {user for *_, user in users} <= set(range(USERS))
 
 
 @pytest.mark.slow

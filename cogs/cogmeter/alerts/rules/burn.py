@@ -84,7 +84,9 @@ def _reading(snapshot: Snapshot, limits: RuleLimits, place: int, level: Level, *
     rate = percent(float(values.error_rates(operations, failures)))
     verb = "exceeds" if breached else "is still near"
     factor, times = number(level.factor), number(current)
-    text = f"Error budget burn of {beyond(times, factor) if breached else times} times {verb} threshold of {factor} times"
+    if breached:
+        times = beyond(times, factor)
+    text = f"Error budget burn of {times} times {verb} threshold of {factor} times"
     text += f": {rate} failed in {level.name}, {percent(1.0 - limit.threshold)} may fail"
     return Reading(subject, current, level.factor, text, limit.severity or level.severity, breached)
 

@@ -9,7 +9,15 @@ import discord
 from cogmeter.render import formatting
 from cogmeter.render.embeds.limits import VALUE
 from cogmeter.render.embeds.statistics import fit
-from cogmeter.render.error_text import KIND_TITLES, chain_lines, counted_days, deploy_text, people_text, place_text, state_word
+from cogmeter.render.error_text import (
+    KIND_TITLES,
+    chain_lines,
+    counted_days,
+    deploy_text,
+    people_text,
+    place_text,
+    state_word,
+)
 from cogmeter.render.escape import below, code, plain, when
 from cogmeter.render.palette import DisplayState
 
