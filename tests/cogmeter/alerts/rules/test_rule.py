@@ -128,7 +128,7 @@ def test_a_reading_is_in_breach_beyond_the_threshold_and_near_it_above_recovery(
     assert (beyond.breached, beyond.message) == (True, "Event loop blocked exceeds threshold of 2s")
 
 
-def test_a_value_that_rounds_to_its_threshold_is_said_to_be_just_beyond_it():
+def test_a_breach_that_rounds_to_its_threshold_is_just_over_or_under_it():
     what = "Event loop blocked for 2s"
     readings = [STALL.reading(STALL.subject(), value, LIMIT, what) for value in (1_999, 2_001, 2_049)]
     assert [reading.message.removeprefix("Event loop blocked for ") for reading in readings] == [
