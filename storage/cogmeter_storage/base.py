@@ -196,11 +196,19 @@ class Store(Protocol):
         ...
 
     async def traces(
-        self, service: str | None, operation: str | None, since_us: int, *, limit: int
+        self,
+        service: str | None,
+        operation: str | None,
+        since_us: int,
+        *,
+        limit: int,
+        until_us: int | None = None,
+        one_each: bool = False,
     ) -> list[TraceRecord]:
-        """Return the traces that began since then, of one service and operation name or (None) of all.
+        """Return the traces that began in [since_us, until_us), of one service and operation name or (None) of all.
 
-        The slowest come first, then the newest, so a limit drops the least important ones.
+        The slowest come first, then the newest, so a limit drops the least important ones. With ``one_each``, only the
+        slowest of each service and operation name is returned.
         """
         ...
 

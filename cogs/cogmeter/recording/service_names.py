@@ -18,6 +18,7 @@ LISTENERS: Final = "discord.listeners"
 TASKS: Final = "discord.tasks"
 REST: Final = "discord.rest"
 STALLS: Final = "discord.stalls"
+RATE_LIMITS: Final = "discord.rate_limits"  # only in traces: waits for a rate limit, named by the route that waited
 LOG: Final = "log"  # of errors that were logged outside of any operation, by logger
 UNHANDLED: Final = "unhandled"  # of errors in tasks, callbacks and threads outside of any operation
 

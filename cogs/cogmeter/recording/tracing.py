@@ -69,6 +69,14 @@ class Trace:
             else:
                 self.left_out += 1
 
+    def add(self, parent: int, names: tuple[str, str], times_ns: tuple[int, int], outcome: int = 0) -> None:
+        """Store a part that is no operation of its own, such as a wait.
+
+        ``names`` are its service and operation, ``times_ns`` its start and end by time.perf_counter_ns.
+        """
+        start_ns, end_ns = times_ns
+        self.close(Span(self.open(), parent, *names, start_ns - self.start_ns, end_ns - start_ns, outcome))
+
     def affected(self, outcome: int, duration_ns: int) -> Mapping[str, str]:  # noqa: ARG002 - for subclasses
         """Return metadata with hashes of the affected user and guild; empty where they are not known."""
         return _NO_HASHES

@@ -6,6 +6,7 @@ import enum
 from typing import Final
 
 from cogmeter.diagnosis import Status
+from cogmeter.query.time_parts import TimePart
 from cogmeter_storage.alerting import AlertState
 
 BACKGROUND = "#2b2d31"  # Discord's dark embed
@@ -18,6 +19,16 @@ P95 = "#b3dbff"
 P99 = "#ffc440"
 BARS = "#6d7683"
 FAILED = "#ff8466"
+
+# The parts of a run's time. They differ in brightness, too.
+PARTS: Final[dict[TimePart, str]] = {
+    TimePart.OWN: "#8b95a3",
+    TimePart.REST: P50,
+    TimePart.HOST: P99,
+    TimePart.DATABASE: "#3fbf8f",
+    TimePart.RATE_LIMIT: "#d3a6ff",
+    TimePart.BLOCKED: FAILED,
+}
 
 
 class DisplayState(enum.Enum):

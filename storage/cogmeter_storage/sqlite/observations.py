@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import math
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from cogmeter_storage.model import Marker, Outcome, SpanRecord, TraceRecord
 from cogmeter_storage.sqlite.connection import transaction
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 _SAMPLES_PER_DELETE = 5000
 _TRACE_COLUMNS = "at_us, service, operation, duration_us, outcome, error, left_out, spans"
 _TRACES_PER_DELETE = 500  # a row has up to 100 spans, about 10 kB
+_NO_END = 2**63 - 1  # the last time that SQLite can compare
 
 
 def add_samples(raw: sqlite3.Connection, at_us: int, values: Mapping[str, float]) -> None:
@@ -71,25 +72,34 @@ def add_traces(raw: sqlite3.Connection, traces: Sequence[TraceRecord]) -> None:
         )
 
 
-def slowest_traces(
-    raw: sqlite3.Connection,
-    damage: DamageLog,
-    service: str | None,
-    operation: str | None,
-    *,
-    since_us: int,
-    limit: int,
-) -> list[TraceRecord]:
+class TraceFilter(NamedTuple):
+    """The traces to read; None: all."""
+
+    service: str | None
+    operation: str | None
+    since_us: int
+    until_us: int | None
+    one_each: bool  # only the slowest of each service and operation
+
+
+def slowest_traces(raw: sqlite3.Connection, damage: DamageLog, wanted: TraceFilter, *, limit: int) -> list[TraceRecord]:
     """Implement Store.traces."""
-    statement = (
-        f"SELECT {_TRACE_COLUMNS}, id FROM trace WHERE at_us >= ?1 AND {sound_rows('trace')}"  # noqa: S608 - the columns are ours
-        " AND (?2 IS NULL OR service = ?2) AND (?3 IS NULL OR operation = ?3)"
-        " ORDER BY duration_us DESC, id DESC LIMIT ?4 OFFSET ?5"
+    chosen = (
+        f"at_us >= ?1 AND at_us < ?2 AND {sound_rows('trace')}"
+        " AND (?3 IS NULL OR service = ?3) AND (?4 IS NULL OR operation = ?4)"
     )
+    order = "ORDER BY duration_us DESC, id DESC"
+    if wanted.one_each:  # the places are found without the spans, which are on pages of their own
+        places = f"SELECT id, ROW_NUMBER() OVER (PARTITION BY service, operation {order}) AS place FROM trace"  # noqa: S608 - the texts above
+        chosen = f"id IN (SELECT id FROM ({places} WHERE {chosen}) WHERE place = 1)"  # noqa: S608 - the texts above
+    statement = f"SELECT {_TRACE_COLUMNS}, id FROM trace WHERE {chosen} {order} LIMIT ?5 OFFSET ?6"  # noqa: S608 - the columns are ours
+    until_us = _NO_END if wanted.until_us is None else wanted.until_us
     traces: list[TraceRecord] = []
     offset, more = 0, max(limit, 0)  # a negative LIMIT means no limit
     while more:  # repeats only if spans are damaged, which SQL cannot detect
-        rows = raw.execute(statement, (since_us, service, operation, more, offset)).fetchall()
+        rows = raw.execute(
+            statement, (wanted.since_us, until_us, wanted.service, wanted.operation, more, offset)
+        ).fetchall()
         traces += filter(None, (_trace_of(row, damage) for row in rows))
         offset += len(rows)
         more = limit - len(traces) if len(rows) == more else 0

@@ -165,12 +165,18 @@ class SqliteStore:
         await self._writer.run(observations.add_traces, traces)
 
     async def traces(
-        self, service: str | None, operation: str | None, since_us: int, *, limit: int
+        self,
+        service: str | None,
+        operation: str | None,
+        since_us: int,
+        *,
+        limit: int,
+        until_us: int | None = None,
+        one_each: bool = False,
     ) -> list[TraceRecord]:
         """Return traces, slowest first."""
-        return await self._reading.run(
-            observations.slowest_traces, self._damage, service, operation, since_us=since_us, limit=limit
-        )
+        subject = observations.TraceFilter(service, operation, since_us, until_us, one_each=one_each)
+        return await self._reading.run(observations.slowest_traces, self._damage, subject, limit=limit)
 
     async def add_samples(self, at_us: int, values: Mapping[str, float]) -> None:
         """Store the gauges of one moment."""

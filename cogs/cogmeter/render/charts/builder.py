@@ -11,6 +11,7 @@ from cogmeter.query.query import now_us
 from cogmeter.query.records import Period, UnknownNameError
 from cogmeter.recording.markers import store_markers
 from cogmeter.recording.service_names import BOT
+from cogmeter.render.charts.bar_chart import profile_chart, waterfall_chart
 from cogmeter.render.charts.chart import Chart, Picture
 from cogmeter.render.charts.curve import curve_of
 from cogmeter.render.charts.worker_client import ChartError
@@ -24,7 +25,9 @@ if TYPE_CHECKING:
     from cogmeter.alerts.thresholds.limits import Limits
     from cogmeter.query.query import Query
     from cogmeter.query.records import Range, Timeline
+    from cogmeter.query.slow import SlowReport, SlowRun
     from cogmeter.recording.markers import MarkerRecorder
+    from cogmeter.render.charts.chart import Drawable
     from cogmeter.render.charts.curve import Curve
     from cogmeter.render.charts.worker_client import ChartWorker
     from cogmeter.settings import Settings
@@ -70,7 +73,17 @@ class ChartBuilder:
 
     async def draw(self, chart: Chart) -> Picture:
         """Draw a chart in the zone of the settings; log and count a failure, and return a picture without PNG."""
-        chart = dataclasses.replace(chart, zone=self._zone())
+        return await self._drawn(dataclasses.replace(chart, zone=self._zone()))
+
+    async def waterfall(self, run: SlowRun) -> Picture:
+        """Draw the waterfall of a run. Never raises."""
+        return await self._drawn(waterfall_chart(run, self._zone()))
+
+    async def time_profile(self, report: SlowReport) -> Picture:
+        """Draw where the time of a command goes. Never raises."""
+        return await self._drawn(profile_chart(report))
+
+    async def _drawn(self, chart: Drawable) -> Picture:
         if not self._settings.charts:
             return Picture(chart)
         try:

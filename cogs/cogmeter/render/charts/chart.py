@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 from dataclasses import asdict, dataclass, fields
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from cogmeter.query.records import Range, Timeline
 from cogmeter.recording.service_names import ACKNOWLEDGEMENT, ACKNOWLEDGEMENT_LIMIT_US
@@ -55,10 +55,7 @@ class Chart:
     @property
     def times(self) -> tzinfo:
         """The time zone; UTC where this machine does not have it."""
-        try:
-            return zone_of(self.zone)
-        except ValueError:
-            return zone_of(UTC)
+        return times_of(self.zone)
 
     @property
     def response_times(self) -> dict[str, list[float | None]]:
@@ -126,7 +123,12 @@ class Chart:
     @property
     def zone_text(self) -> str:
         """The time zone in words."""
-        return UTC if self.zone.upper() == UTC else f"times in {self.times}"
+        return zone_text(self.zone)
+
+    @property
+    def description(self) -> str:
+        """The alt text, at most 1024 characters."""
+        return describe(self)
 
     def to_json(self) -> bytes:
         """Return the request as JSON for the worker process."""
@@ -137,7 +139,11 @@ class Chart:
     @classmethod
     def from_json(cls, data: bytes) -> Chart:
         """Return the chart of a request."""
-        values: dict[str, Any] = json.loads(data)
+        return cls.from_values(json.loads(data))
+
+    @classmethod
+    def from_values(cls, values: dict[str, Any]) -> Chart:
+        """Return the chart of a request that was read from JSON."""
         timeline = values.pop("timeline")
         timeline["range"] = Range(**timeline["range"])
         curve_json = values.pop("curve")
@@ -161,6 +167,19 @@ class Chart:
         )
 
 
+def times_of(zone: str) -> tzinfo:
+    """Return a time zone by its IANA name; UTC where this machine does not have it."""
+    try:
+        return zone_of(zone)
+    except ValueError:
+        return zone_of(UTC)
+
+
+def zone_text(zone: str) -> str:
+    """Return a time zone in words."""
+    return UTC if zone.upper() == UTC else f"times in {times_of(zone)}"
+
+
 def finite(values: Iterable[float | None]) -> list[float]:
     """Return the values that an axis can show."""
     return [value for value in values if value is not None and math.isfinite(value)]
@@ -176,11 +195,28 @@ def _shallow(record: DataclassInstance) -> dict[str, Any]:
     return {field.name: getattr(record, field.name) for field in fields(record)}
 
 
+class Drawable(Protocol):
+    """A chart that the worker process draws."""
+
+    def to_json(self) -> bytes:
+        """Return the request as JSON for the worker process."""
+        ...
+
+    def fingerprint(self) -> tuple[object, ...]:
+        """Return a key that is equal for equal pictures."""
+        ...
+
+    @property
+    def description(self) -> str:
+        """The alt text, at most 1024 characters."""
+        ...
+
+
 @dataclass(frozen=True, slots=True)
 class Picture:
     """A chart with its PNG, or with the reason why there is none."""
 
-    chart: Chart
+    chart: Drawable
     png: bytes = b""
     problem: str = ""
 

@@ -1,20 +1,22 @@
 """The chart process: ``python -m cogmeter.render.charts.worker`` reads requests from stdin and answers on stdout.
 
-A request is its length (4 bytes, big endian) and a Chart as JSON. An answer is one byte (``P`` for a picture, ``E``
-for an error), the length of the rest, and the PNG or the error's text. When more characters without a font were found,
-a frame ``L`` with all of them precedes the answer. The process ends when stdin ends: it never outlives the bot, even
-if the bot is killed.
+A request is its length (4 bytes, big endian) and a Chart or BarChart as JSON. An answer is one byte (``P`` for a
+picture, ``E`` for an error), the length of the rest, and the PNG or the error's text. When more characters without a
+font were found, a frame ``L`` with all of them precedes the answer. The process ends when stdin ends: it never outlives
+the bot, even if the bot is killed.
 """
 
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import struct
 import sys
 import warnings
 from typing import TYPE_CHECKING, BinaryIO, Protocol, cast
 
+from cogmeter.render.charts.bar_chart import KIND, BarChart
 from cogmeter.render.charts.chart import Chart
 
 if TYPE_CHECKING:
@@ -47,7 +49,7 @@ class _Draws(Protocol):
     @property
     def missing_glyphs(self) -> frozenset[str]: ...
 
-    def draw(self, chart: Chart) -> bytes: ...
+    def draw(self, chart: Chart | BarChart) -> bytes: ...
 
 
 class _Unavailable:
@@ -58,7 +60,7 @@ class _Unavailable:
     def __init__(self, reason: str) -> None:
         self._reason = reason
 
-    def draw(self, chart: Chart) -> bytes:  # noqa: ARG002 - the protocol's signature
+    def draw(self, chart: Chart | BarChart) -> bytes:  # noqa: ARG002 - the protocol's signature
         raise RuntimeError(self._reason)
 
 
@@ -88,9 +90,14 @@ def _serve(requests: BinaryIO, answers: BinaryIO, painter: _Draws) -> None:
             os._exit(0)  # a normal exit would flush to the broken pipe and print an error
 
 
+def _chart_of(request: bytes) -> Chart | BarChart:
+    values = json.loads(request)
+    return BarChart.from_json(values) if values.get("kind") == KIND else Chart.from_values(values)
+
+
 def _answer(request: bytes, painter: _Draws) -> tuple[bytes, bytes]:
     try:
-        return PICTURE, painter.draw(Chart.from_json(request))
+        return PICTURE, painter.draw(_chart_of(request))
     except Exception as error:  # noqa: BLE001 - one bad request must not end the process
         return ERROR, f"{type(error).__name__}: {error}".encode(errors="replace")[:2000]
 

@@ -10,7 +10,7 @@ import discord
 from cogmeter.diagnosis import Status
 from cogmeter.recording.service_names import BY_OPERATION, label
 from cogmeter.render import formatting
-from cogmeter.render.charts.chart import CHART_NAME, NO_CHART, describe
+from cogmeter.render.charts.chart import CHART_NAME, NO_CHART
 from cogmeter.render.embeds.limits import VALUE, fitted
 from cogmeter.render.escape import below, code, dashboard_line, plain, together, when
 from cogmeter.render.palette import DisplayState, state_of
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from cogmeter.diagnosis import Finding, Verdict
     from cogmeter.query.records import Figures, Range, ServiceStats, Summary, UnknownNameError
-    from cogmeter.render.charts.chart import Chart, Picture
+    from cogmeter.render.charts.chart import Drawable, Picture
     from cogmeter_storage.model import OperationRecord
 
 LISTED = 5  # lines of a list
@@ -37,9 +37,9 @@ def fit(embed: discord.Embed) -> discord.Embed:
     return discord.Embed.from_dict(fitted(embed.to_dict()))
 
 
-def chart_file(png: bytes, chart: Chart) -> discord.File:
+def chart_file(png: bytes, chart: Drawable) -> discord.File:
     """Return the chart as an attachment with a description for screen readers."""
-    return discord.File(io.BytesIO(png), filename=CHART_NAME, description=describe(chart))
+    return discord.File(io.BytesIO(png), filename=CHART_NAME, description=chart.description)
 
 
 def summary_embed(

@@ -226,9 +226,16 @@ class Acknowledgement(Surface):
             recorder = tracker.recorder
             series = recorder.series(service_names.ACKNOWLEDGEMENT, tracker.name_of(pending))
             start_ns = end_ns - how.duration_ns
+            self._add_part(pending, how)
             metadata = {**pending.affected(how.outcome, how.duration_ns), **(how.metadata or {})}
             recorder.add_timed(series, start_ns, end_ns, how.outcome, error=how.error, metadata=metadata)
         self._done(pending)
+
+    def _add_part(self, pending: PendingInteraction, how: Acknowledged) -> None:
+        """Add the first response to the trace: "where the time goes" shows when the user saw something."""
+        if pending.sent_ns and not pending.finished:
+            names = (service_names.ACKNOWLEDGEMENT, self.context.tracker.name_of(pending))
+            pending.add(0, names, (pending.sent_ns, pending.sent_ns + pending.http_ns), int(how.outcome))
 
     def _done(self, pending: PendingInteraction) -> None:
         self._answers.pop(pending.id, None)

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from cogmeter.recording import background, tracing
 from cogmeter.recording.operation import error_text, now_ns
-from cogmeter.recording.service_names import REST
+from cogmeter.recording.service_names import RATE_LIMITS, REST
 from cogmeter.watch.rest.budget import SCOPES, Budget
 from cogmeter_storage.model import Outcome
 
@@ -184,15 +184,18 @@ class RequestAttempts:
             self.budget.waited(api_call.operation, attempt.wait_ns // 1_000_000, attempt.ended_ns / 1e9)
         if background.is_own(api_call.scope):
             return
-        end_ns = now_ns()
+        end_ns, scope = now_ns(), tracing.live(api_call.scope)
+        start_ns = end_ns - (attempt.ended_ns - attempt.began_ns)
+        if waited and scope is not None:
+            scope.trace.add(scope.span, (RATE_LIMITS, api_call.operation), (start_ns - attempt.wait_ns, start_ns))
         self._recorder.add_timed(
             self._recorder.series(REST, api_call.operation),
-            end_ns - (attempt.ended_ns - attempt.began_ns),
+            start_ns,
             end_ns,
             outcome,
             error=error,
             metadata=_metadata(attempt, waited=waited),
-            scope=tracing.live(api_call.scope),
+            scope=scope,
         )
 
 
