@@ -19,6 +19,7 @@ from cogmeter.cog import (
     running,
     scheduled_posts,
     setup_guide,
+    slow,
     statistics,
     thresholds,
     usage,
@@ -38,6 +39,7 @@ if TYPE_CHECKING:
 # Every command family: a new one is a file in this package and a line here.
 FAMILIES: Final[tuple[Callable[[app_commands.Group, Responder], None], ...]] = (
     statistics.add,
+    slow.add,
     running.add,
     usage.add,
     alerts.add,

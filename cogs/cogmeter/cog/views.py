@@ -44,7 +44,7 @@ _logger = logging.getLogger("cogmeter.cog")
 class AnswerRequest:
     """What an answer shows. The kinds that buttons lead to are the keys of ``Responder.answers``."""
 
-    kind: str  # summary, stats, slowest, errors; alerts and doctor: no button of another answer leads to them
+    kind: str  # summary, stats, slowest, slow, errors; alerts and doctor: no button of another answer leads to them
     period: Period
     service: str | None = None
     operation: str | None = None
@@ -66,7 +66,9 @@ class AnswerRequest:
                 )
             ]
         ways = [] if self.kind == "summary" else [("Summary", AnswerRequest("summary", self.period, worst=self.worst))]
-        if self.kind != "slowest":
+        if self.kind == "slowest":
+            ways.append(("Why slow", dataclasses.replace(self, kind="slow")))
+        else:
             ways.append(("Slowest", dataclasses.replace(self, kind="slowest")))
         if self.kind != "errors":
             ways.append(("Errors", dataclasses.replace(self, kind="errors")))
