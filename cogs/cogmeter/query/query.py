@@ -53,6 +53,10 @@ class Query:
         self._hours = Hours()
         self._folded = FoldedGroups()
 
+    def now_us(self) -> int:
+        """Return the time in microseconds since 1970 UTC."""
+        return self._clock()
+
     async def names(self) -> dict[str, list[str]]:
         """Return each stored service with its operation names, both in alphabetical order."""
         names: dict[str, list[str]] = {}

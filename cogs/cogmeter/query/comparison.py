@@ -1,0 +1,328 @@
+"""Compares two periods of a command, of a service or of all: response times, error rate, throughput, with confidence.
+
+Both periods are reduced to the hours of the day that they share. The first minutes after a start, a new version or a
+reload are left out: caches and connections are cold then. ``change_tests`` has the tests.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import enum
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+import numpy as np
+
+from cogmeter.query.change_tests import (
+    PValues,
+    Sample,
+    failure_change,
+    latency_change,
+    rejected,
+    stratified,
+    throughput_change,
+    typical_figures,
+)
+from cogmeter.query.comparison_periods import comparison_periods
+from cogmeter.recording.markers import EXTENSION, START, VERSION
+from cogmeter.recording.service_names import in_background
+from cogmeter_storage.histogram import BUCKETS, upper_bound_of
+from cogmeter_storage.model import DAY_US, HOUR_US, MINUTE_US
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from cogmeter.query.change_tests import Strata, TypicalFigures
+    from cogmeter.query.comparison_periods import ComparisonPeriods
+    from cogmeter.query.query import Query
+    from cogmeter.query.records import Range
+    from cogmeter_storage.model import Int64Array, Marker, Totals
+
+FEWEST: Final = 60  # operations of each period
+ALPHA: Final = 0.05  # the probability of any false statement
+WARM_UP_US: Final = 10 * MINUTE_US  # left out after a start
+COLD: Final = (START, VERSION, EXTENSION)  # kinds of markers after which caches are cold
+NOTICEABLE: Final = 0.05  # a smaller change of response times is none, however certain it is
+NOTICEABLE_RATE: Final = 0.2  # of the error rate, relative
+NOTICEABLE_VOLUME: Final = 0.2  # of the throughput
+CERTAIN_VOLUME: Final = 0.001  # how unlikely a change of throughput is: days differ more than the hours of one day
+FINE_US: Final = 15 * MINUTE_US  # the bins of a short period; a longer one has bins of an hour
+SHORT_US: Final = 2 * DAY_US
+READ_BYTES: Final = 50_000_000  # of one read
+BARS: Final = 40  # of a distribution
+EDGES: Final = (0.002, 0.998)  # quantiles at which a distribution is cut off
+# How much of ALPHA each statement gets: slower, faster, more errors, fewer errors.
+WEIGHTS: Final = (0.7, 0.15, 0.1, 0.05)
+
+
+class ChangeVerdict(enum.StrEnum):
+    """What is known about a change."""
+
+    WORSE = "worse"
+    BETTER = "better"
+    UNCHANGED = "unchanged"  # no change that is certain and noticeable
+    TOO_FEW = "too_few"  # not enough operations
+
+
+@dataclass(frozen=True, slots=True)
+class MeasuredChange:
+    """A quantity in both periods: microseconds, a share, or operations per minute. None without operations."""
+
+    verdict: ChangeVerdict
+    statistic: str  # what is compared: p50, p95, error_rate or throughput
+    before: float | None
+    after: float | None
+    p_value: float  # the probability of such a difference by chance
+
+    @property
+    def ratio(self) -> float | None:
+        """The relative change, 0.38 for 38% more; None if there was nothing before."""
+        return None if not self.before or self.after is None else self.after / self.before - 1
+
+
+@dataclass(frozen=True, slots=True)
+class ComparedPeriod:
+    """One of the periods, as far as it is compared. Figures of the first one are weighted as the second one's hours."""
+
+    range: Range
+    operations: int
+    failures: int
+    left_out: int  # operations after starts, and at hours that the other period does not have
+    figures: TypicalFigures
+    shares: tuple[float, ...]  # of the operations in each bar of the distribution
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """A comparison of two periods."""
+
+    service: str | None  # None: all services
+    operation: str | None
+    marker: Marker | None  # between the periods
+    before: ComparedPeriod
+    after: ComparedPeriod
+    latency: MeasuredChange  # of the percentile that changed most clearly
+    percentiles: tuple[MeasuredChange, ...]  # p50 and p95
+    errors: MeasuredChange
+    throughput: MeasuredChange
+    edges_us: tuple[float, ...]  # of the bars of the distributions: one more than bars; empty without operations
+    hours: int  # hours of the day that are compared
+
+    @property
+    def verdict(self) -> ChangeVerdict:
+        """The worst of response times and error rate."""
+        found = (self.latency.verdict, self.errors.verdict)
+        return next(verdict for verdict in _WORST_FIRST if verdict in found)
+
+
+_WORST_FIRST: Final = (ChangeVerdict.WORSE, ChangeVerdict.BETTER, ChangeVerdict.UNCHANGED, ChangeVerdict.TOO_FEW)
+
+
+class Tested(NamedTuple):
+    """The samples of both periods in strata, with all that was tested of them."""
+
+    strata: Strata
+    figures: tuple[TypicalFigures, TypicalFigures]
+    enough: bool
+    latency: PValues
+    failures: PValues
+    throughput: PValues
+
+    def slower(self, statistic: str = "") -> float:
+        """Return the relative change of p50 or p95; 0 if it is not known."""
+        before, after = (getattr(one, f"{statistic or self.latency.statistic}_us") for one in self.figures)
+        return after / before - 1 if before and after is not None else 0.0
+
+    def more_errors(self) -> float:
+        """Return the relative change of the error rate; infinite where there was no error before."""
+        before, after = (one.error_rate for one in self.figures)
+        return after / before - 1 if before else float("inf") if after else 0.0
+
+
+async def compare(
+    query: Query,
+    service: str | None = None,
+    operation: str | None = None,
+    *,
+    before: str | None = None,
+    after: str | None = None,
+) -> Comparison:
+    """Compare two periods of a service, an operation or (None) all services; see ``comparison_periods``.
+
+    Raises:
+        UnknownNameError: nothing is stored under that service or operation.
+        UnknownPeriodError: a text is no period.
+        StorageError: the store cannot be read.
+    """
+    if service is not None:
+        service, operation = await query.subject_of(service, operation)
+    ids = await query.ids(service, operation)
+    if ids is None:
+        ids = [series.id for series in await query.store.series() if not in_background(series.service)]
+    periods = await comparison_periods(query, before, after)
+    groups = dict.fromkeys(ids, 0)
+    (earlier,), (later,) = [await read_samples(query, groups, span) for span in (periods.before, periods.after)]
+    return await asyncio.to_thread(_compared, service, operation, periods, earlier, later)
+
+
+class ReadSample(NamedTuple):
+    """The operations of a period without those after starts, and the number of all of them."""
+
+    sample: Sample
+    operations: int
+
+
+async def read_samples(query: Query, groups: Mapping[int, int], span: Range) -> list[ReadSample]:
+    """Return the operations of each group of series in a range, by bin.
+
+    Raises:
+        StorageError: the store cannot be read.
+    """
+    step_us = FINE_US if span.until_us - span.since_us <= SHORT_US else HOUR_US
+    since_us = span.since_us // step_us * step_us if step_us == HOUR_US else span.since_us
+    markers = await query.store.markers(span.since_us - HOUR_US, span.until_us, limit=1_000)
+    starts = [marker.at_us for marker in markers if marker.kind in COLD]
+    first_us = await query.store.first_us() or 0
+    bins = max(-(-(span.until_us - since_us) // step_us), 1)
+    at_once = max(READ_BYTES // (bins * BUCKETS * 8), 1)
+    found: list[ReadSample] = []
+    for first in range(0, max(groups.values(), default=-1) + 1, at_once):
+        some = {series: group - first for series, group in groups.items() if first <= group < first + at_once}
+        totals = await query.store.totals(since_us, span.until_us, groups=some, step_us=step_us)
+        found += await asyncio.to_thread(_samples, totals, span, step_us, starts, first_us)
+    return found or [ReadSample(_empty(), 0)]
+
+
+def tested_samples(before: Sample, after: Sample) -> Tested:
+    """Test everything about two periods; the p-values are 1 where there are not enough operations."""
+    strata = stratified(before, after)
+    enough = min(strata.before.operations, strata.after.operations) >= FEWEST
+    tests = (latency_change, failure_change, throughput_change)
+    values = [test(strata) if enough else PValues(1.0, 1.0, "p50") for test in tests]
+    return Tested(strata, typical_figures(strata), enough, *values)
+
+
+def _compared(
+    service: str | None, operation: str | None, periods: ComparisonPeriods, earlier: ReadSample, later: ReadSample
+) -> Comparison:
+    """Return the comparison of what was read."""
+    tested = tested_samples(earlier.sample, later.sample)
+    latency, errors, throughput = _changes(tested)
+    edges, (shares_before, shares_after) = _distribution(tested.strata)
+    before, after = tested.strata.before, tested.strata.after
+    return Comparison(
+        service=service,
+        operation=operation,
+        marker=periods.marker,
+        before=_period(periods.before, before, earlier.operations, tested.figures[0], shares_before),
+        after=_period(periods.after, after, later.operations, tested.figures[1], shares_after),
+        latency=latency,
+        percentiles=tuple(_percentile(tested, latency, name) for name in ("p50", "p95")),
+        errors=errors,
+        throughput=throughput,
+        edges_us=edges,
+        hours=int(np.unique(after.hours).size),
+    )
+
+
+def _period(
+    span: Range, sample: Sample, operations: int, figures: TypicalFigures, shares: tuple[float, ...]
+) -> ComparedPeriod:
+    left_out = operations - sample.operations
+    return ComparedPeriod(span, sample.operations, int(sample.failures.sum()), left_out, figures, shares)
+
+
+def _changes(tested: Tested) -> tuple[MeasuredChange, MeasuredChange, MeasuredChange]:
+    """Return the verdicts on response times, error rate and throughput."""
+    before, after = tested.figures
+    chances = (*tested.latency[:2], *tested.failures[:2])
+    slower, faster, more, fewer = rejected(chances, WEIGHTS, ALPHA)
+    change, errors = tested.slower(), tested.more_errors()
+    volume = after.per_minute / before.per_minute - 1 if before.per_minute else 0.0
+    certain = min(tested.throughput[:2]) < CERTAIN_VOLUME
+    statistic = tested.latency.statistic
+    return (
+        MeasuredChange(
+            _verdict(tested, slower and change >= NOTICEABLE, faster and change <= -NOTICEABLE),
+            statistic,
+            getattr(before, f"{statistic}_us"),
+            getattr(after, f"{statistic}_us"),
+            min(tested.latency[:2]),
+        ),
+        MeasuredChange(
+            _verdict(tested, more and errors >= NOTICEABLE_RATE, fewer and errors <= -NOTICEABLE_RATE),
+            "error_rate",
+            before.error_rate,
+            after.error_rate,
+            min(tested.failures[:2]),
+        ),
+        MeasuredChange(
+            _verdict(tested, certain and volume <= -NOTICEABLE_VOLUME, certain and volume >= NOTICEABLE_VOLUME),
+            "throughput",
+            before.per_minute,
+            after.per_minute,
+            min(tested.throughput[:2]),
+        ),
+    )
+
+
+def _verdict(tested: Tested, worse: bool, better: bool) -> ChangeVerdict:
+    if not tested.enough:
+        return ChangeVerdict.TOO_FEW
+    return ChangeVerdict.WORSE if worse else ChangeVerdict.BETTER if better else ChangeVerdict.UNCHANGED
+
+
+def _samples(totals: Totals, span: Range, step_us: int, starts: Sequence[int], first_us: int) -> list[ReadSample]:
+    """Return the bins of each group, without those before the first record and after starts."""
+    edges = totals.edges_us
+    ends = np.minimum(edges + step_us, max(totals.until_us, 1))
+    kept = ends > first_us
+    counts = totals.counts
+    for start_us in starts:
+        kept &= (ends <= start_us) | (edges >= start_us + WARM_UP_US)
+        # Where only whole hours are stored, an hour is in its first bin.
+        hour = edges // HOUR_US == start_us // HOUR_US
+        if step_us < HOUR_US and hour.any() and not counts[hour][1:].any():
+            kept &= ~hour
+    lengths = np.maximum(np.minimum(ends, span.until_us) - np.maximum(edges, first_us), 1)
+    hours = edges % DAY_US // HOUR_US
+    return [
+        ReadSample(
+            Sample(hours, lengths, totals.failures[:, group], totals.buckets[:, group]).where(kept),
+            int(counts[:, group].sum()),
+        )
+        for group in range(counts.shape[1])
+    ]
+
+
+def _empty() -> Sample:
+    nothing = np.zeros(0, dtype=np.int64)
+    return Sample(nothing, nothing, nothing, np.zeros((0, BUCKETS), dtype=np.int64))
+
+
+def _percentile(tested: Tested, latency: MeasuredChange, name: str) -> MeasuredChange:
+    """Return p50 or p95; the verdict on the response times is that of the one which decided it."""
+    before, after = (getattr(one, f"{name}_us") for one in tested.figures)
+    verdict = latency.verdict if latency.statistic == name or not tested.enough else ChangeVerdict.UNCHANGED
+    return MeasuredChange(verdict, name, before, after, latency.p_value)
+
+
+def _distribution(strata: Strata) -> tuple[tuple[float, ...], tuple[tuple[float, ...], tuple[float, ...]]]:
+    """Return the edges in microseconds of at most BARS bars of equal width on a log scale, and the shares of both."""
+    sums: list[Int64Array] = [sample.buckets.sum(axis=0) for sample in (strata.before, strata.after)]
+    shares = [one / max(int(one.sum()), 1) for one in sums]
+    whole = shares[0] + shares[1]
+    if not whole.any():
+        return (), ((), ())
+    ranks = np.cumsum(whole) / whole.sum()
+    first, last = (int(np.searchsorted(ranks, edge)) for edge in EDGES)
+    first, last = max(min(first, last - 11), 1), max(last, 12)
+    width = -(-(last + 1 - first) // BARS)
+    starts = np.arange(first, last + 1, width)
+    edges = upper_bound_of(np.append(starts - 1, min(int(starts[-1]) + width - 1, BUCKETS - 2)))
+    parts = []
+    for share in shares:
+        bars = np.add.reduceat(share, starts)
+        bars[0] += share[:first].sum()  # what is beyond an edge counts in the bar there
+        parts.append(tuple(bars.tolist()))
+    return tuple(edges.tolist()), (parts[0], parts[1])
