@@ -15,7 +15,7 @@ from pathlib import Path
 from timing import HEADER, parser
 
 SCRIPTS = (
-    *("record", "ingest", "usage", "loop_lag", "query", "alerts", "detection"),
+    *("record", "ingest", "usage", "loop_lag", "query", "compare", "alerts", "detection"),
     *("memory", "chart", "watch", "host_requests", "web", "cli"),
 )
 # Its smallest form takes most of a minute; tests/cogmeter/alerts/test_simulation.py runs the same simulation.

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 import click
 
 from cogmeter_bot.cli.alerts import alerts
+from cogmeter_bot.cli.compare import compare
 from cogmeter_bot.cli.dashboard import dashboard
 from cogmeter_bot.cli.doctor import doctor, health
 from cogmeter_bot.cli.errors import errors
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
 COMMANDS: Final = (
     summary,
     stats,
+    compare,
     alerts,
     errors,
     slow,

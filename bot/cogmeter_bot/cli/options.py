@@ -230,6 +230,11 @@ def live_options(command: F) -> F:
     return _add_options(command, (*_FORMAT, *_SOURCE))
 
 
+def zone_options(command: F) -> F:
+    """Add the zone, output and source options, for a command with its own periods."""
+    return _add_options(command, (_ZONE, *_FORMAT, *_SOURCE))
+
+
 def export_options(command: F) -> F:
     """Add the common options without --json and --check, for a command with its own output format."""
     return _add_options(command, (*_RANGE, _ZONE, _SERVICES, *_SOURCE))

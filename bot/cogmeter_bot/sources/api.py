@@ -20,6 +20,7 @@ from cogmeter.diagnosis import Verdict
 from cogmeter.exporters.table import exporter
 from cogmeter.redaction import quoted, shown
 from cogmeter.schemas.alerts import AlertPage, Thresholds
+from cogmeter.schemas.comparison import ComparisonAnswer
 from cogmeter.schemas.errors import ErrorGroupDetail, ErrorGroupPage, Errors
 from cogmeter.schemas.health import HealthAnswer, ServicesHealthAnswer, VerdictAnswer
 from cogmeter.schemas.operations import OperationPage, RunningPage, Slowest
@@ -108,6 +109,15 @@ class ApiSource:
         """Implement Source.service."""
         path = f"{_API}/services/{quote(service, safe='', errors='replace')}"
         return await self._get(ServiceAnswer, path, _range(time_range), operation=operation)
+
+    async def comparison(
+        self, service: str | None, operation: str | None, *, before: str | None, after: str | None
+    ) -> ComparisonAnswer:
+        """Implement Source.comparison."""
+        path = f"{_API}/compare"
+        return await self._get(
+            ComparisonAnswer, path, {}, service=service, operation=operation, before=before, after=after
+        )
 
     async def series(self, service: str | None, time_range: Range, *, trim: bool = False) -> Series:
         """Implement Source.series."""

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from cogmeter.alerts.thresholds.limits import Limits
     from cogmeter.query.records import Range
     from cogmeter.schemas.alerts import AlertAnswer
+    from cogmeter.schemas.comparison import ComparisonAnswer
     from cogmeter.schemas.errors import ErrorGroupDetail, ErrorGroupPage, Errors
     from cogmeter.schemas.operations import OperationPage, RunningPage, Slowest
     from cogmeter.schemas.statistics import Dashboard, Series, ServiceAnswer
@@ -41,6 +42,12 @@ class Source(Protocol):
 
     async def service(self, service: str, operation: str | None, time_range: Range) -> ServiceAnswer:
         """Return the statistics of one service, of one of its operations, or of one command such as "/ask"."""
+        ...
+
+    async def comparison(
+        self, service: str | None, operation: str | None, *, before: str | None, after: str | None
+    ) -> ComparisonAnswer:
+        """Return two periods of one service or command, or of all, compared; raise a RequestError for no period."""
         ...
 
     async def series(self, service: str | None, time_range: Range, *, trim: bool = False) -> Series:

@@ -12,11 +12,13 @@ from cogmeter.diagnostics.attention_reader import Attention
 from cogmeter.diagnostics.judgement import settings_of_bot, stored_health, verdict
 from cogmeter.exporters.base import Export
 from cogmeter.exporters.table import exporter
+from cogmeter.query.comparison_periods import UnknownPeriodError
 from cogmeter.query.query import Query, now_us
 from cogmeter.query.records import Range, UnknownNameError
 from cogmeter.recording.service_names import labels
 from cogmeter.schemas.alerts import alert_page
 from cogmeter.schemas.base import TimeRange
+from cogmeter.schemas.comparison import comparison
 from cogmeter.schemas.errors import error_group_detail, error_group_page, errors
 from cogmeter.schemas.health import CheckAnswer
 from cogmeter.schemas.operations import OperationAnswer, OperationPage, operation_page, slowest
@@ -48,6 +50,7 @@ if TYPE_CHECKING:
 
     from cogmeter.alerts.thresholds.limits import Limits
     from cogmeter.schemas.alerts import AlertAnswer
+    from cogmeter.schemas.comparison import ComparisonAnswer
     from cogmeter.schemas.errors import ErrorGroupDetail, ErrorGroupPage, Errors
     from cogmeter.schemas.operations import RunningPage, Slowest
     from cogmeter.schemas.statistics import Dashboard, Series, ServiceAnswer
@@ -95,6 +98,14 @@ class DatabaseSource:
         await self._require_data()
         with _source_errors():
             return await service_stats(self._query, service, operation, time_range)
+
+    async def comparison(
+        self, service: str | None, operation: str | None, *, before: str | None, after: str | None
+    ) -> ComparisonAnswer:
+        """Implement Source.comparison."""
+        await self._require_data()
+        with _source_errors():
+            return await comparison(self._query, service, operation, before=before, after=after)
 
     async def series(self, service: str | None, time_range: Range, *, trim: bool = False) -> Series:
         """Implement Source.series."""
@@ -297,5 +308,7 @@ def _source_errors() -> Iterator[None]:
     except UnknownNameError as error:
         hint = "" if error.near else f" {HINTS[error.parameter]}"
         raise RequestError(f"{error}{hint}") from error
+    except UnknownPeriodError as error:
+        raise RequestError(f"--{error.parameter}: {error}") from error
     except StorageError as error:
         raise NoDataError(str(error)) from error

@@ -11,6 +11,7 @@ from discord.ext import commands
 from cogmeter.cog import (
     alert_buttons,
     alerts,
+    comparison,
     dashboard,
     doctor,
     errors,
@@ -40,6 +41,7 @@ if TYPE_CHECKING:
 FAMILIES: Final[tuple[Callable[[app_commands.Group, Responder], None], ...]] = (
     statistics.add,
     slow.add,
+    comparison.add,
     running.add,
     usage.add,
     alerts.add,

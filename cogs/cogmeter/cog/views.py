@@ -44,13 +44,16 @@ _logger = logging.getLogger("cogmeter.cog")
 class AnswerRequest:
     """What an answer shows. The kinds that buttons lead to are the keys of ``Responder.answers``."""
 
-    kind: str  # summary, stats, slowest, slow, errors; alerts and doctor: no button of another answer leads to them
+    kind: str  # summary, stats, slowest, slow, errors, compare; to alerts and doctor no button of another answer leads
     period: Period
     service: str | None = None
     operation: str | None = None
     error_kind: ErrorKind | None = None
     worst: tuple[str, str] | None = None  # service and operation of the worst command
     every: bool = False  # of the doctor: also the checks that pass
+    before: str | None = None  # of a comparison: the periods as typed
+    after: str | None = None
+    new_errors: int = 0  # of a comparison: error groups that were first seen in the second period
 
     def command(self, group: str) -> str:
         """Return the command for this kind of answer."""
@@ -65,6 +68,8 @@ class AnswerRequest:
                     dataclasses.replace(self, every=not self.every),
                 )
             ]
+        if self.kind == "compare":
+            return self._ways_of_comparison()
         ways = [] if self.kind == "summary" else [("Summary", AnswerRequest("summary", self.period, worst=self.worst))]
         if self.kind == "slowest":
             ways.append(("Why slow", dataclasses.replace(self, kind="slow")))
@@ -78,8 +83,19 @@ class AnswerRequest:
             ways.append((name, AnswerRequest("stats", self.period, service, operation, worst=self.worst)))
         return ways
 
+    def _ways_of_comparison(self) -> list[tuple[str, AnswerRequest]]:
+        subject = AnswerRequest("stats", Period.DAY, self.service, self.operation)
+        ways = [] if self.service is None else [("Statistics", subject)]
+        errors = f"New errors ({self.new_errors})" if self.new_errors else "Errors"
+        return [
+            *ways,
+            (errors, dataclasses.replace(subject, kind="errors", period=self.period)),
+            ("Slowest", dataclasses.replace(subject, kind="slowest")),
+            ("Summary", AnswerRequest("summary", Period.DAY)),
+        ]
 
-WITHOUT_PERIOD: Final = {"alerts", "doctor"}
+
+WITHOUT_PERIOD: Final = {"alerts", "doctor", "compare"}
 COMMANDS: Final = {"slowest": "summary"}  # of answers that have no command of their own
 
 
@@ -116,6 +132,9 @@ class Buttons(discord.ui.View):
                 style = discord.ButtonStyle.primary if present else discord.ButtonStyle.secondary
                 other = dataclasses.replace(request, period=period)
                 buttons.append(WayButton(other, period.key, PERIOD_ROW, style=style, disabled=present))
+        if request.kind == "stats":
+            way = AnswerRequest("compare", Period.WEEK, request.service, request.operation)
+            buttons.append(WayButton(way, "Compare", PERIOD_ROW))
         buttons += [WayButton(way, name, WAY_ROW) for name, way in request.ways()]
         if self._responder.monitor.settings.analytics_dashboard and self._responder.servers is not None:
             buttons.append(DashboardButton(label="Open dashboard", row=WAY_ROW))

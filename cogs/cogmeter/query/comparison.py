@@ -7,6 +7,7 @@ reload are left out: caches and connections are cold then. ``change_tests`` has 
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import enum
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, NamedTuple
@@ -24,6 +25,7 @@ from cogmeter.query.change_tests import (
     typical_figures,
 )
 from cogmeter.query.comparison_periods import comparison_periods
+from cogmeter.query.records import Range
 from cogmeter.recording.markers import EXTENSION, START, VERSION
 from cogmeter.recording.service_names import in_background
 from cogmeter_storage.histogram import BUCKETS, upper_bound_of
@@ -35,7 +37,7 @@ if TYPE_CHECKING:
     from cogmeter.query.change_tests import Strata, TypicalFigures
     from cogmeter.query.comparison_periods import ComparisonPeriods
     from cogmeter.query.query import Query
-    from cogmeter.query.records import Range
+    from cogmeter_storage.errors import ErrorGroup
     from cogmeter_storage.model import Int64Array, Marker, Totals
 
 FEWEST: Final = 60  # operations of each period
@@ -49,10 +51,12 @@ CERTAIN_VOLUME: Final = 0.001  # how unlikely a change of throughput is: days di
 FINE_US: Final = 15 * MINUTE_US  # the bins of a short period; a longer one has bins of an hour
 SHORT_US: Final = 2 * DAY_US
 READ_BYTES: Final = 50_000_000  # of one read
+ERROR_GROUPS: Final = 50  # last seen ones, of which the new ones are listed
 BARS: Final = 40  # of a distribution
 EDGES: Final = (0.002, 0.998)  # quantiles at which a distribution is cut off
 # How much of ALPHA each statement gets: slower, faster, more errors, fewer errors.
 WEIGHTS: Final = (0.7, 0.15, 0.1, 0.05)
+CHECK_WEIGHTS: Final = (0.8, 0.2)  # in a check of many operations, which finds only what is slower or fails more
 
 
 class ChangeVerdict(enum.StrEnum):
@@ -107,6 +111,12 @@ class Comparison:
     throughput: MeasuredChange
     edges_us: tuple[float, ...]  # of the bars of the distributions: one more than bars; empty without operations
     hours: int  # hours of the day that are compared
+    new_errors: tuple[ErrorGroup, ...] = ()  # groups that were first seen in the second period, most frequent first
+
+    @property
+    def range(self) -> Range:
+        """The time from the start of the first period to the end of the second one."""
+        return Range(self.before.range.since_us, self.after.range.until_us, self.after.range.label)
 
     @property
     def verdict(self) -> ChangeVerdict:
@@ -162,7 +172,20 @@ async def compare(
     periods = await comparison_periods(query, before, after)
     groups = dict.fromkeys(ids, 0)
     (earlier,), (later,) = [await read_samples(query, groups, span) for span in (periods.before, periods.after)]
-    return await asyncio.to_thread(_compared, service, operation, periods, earlier, later)
+    found = await asyncio.to_thread(_compared, service, operation, periods, earlier, later)
+    return dataclasses.replace(found, new_errors=await _new_errors(query, service, operation, periods.after))
+
+
+async def _new_errors(query: Query, service: str | None, operation: str | None, span: Range) -> tuple[ErrorGroup, ...]:
+    services = None if service is None else [service]
+    groups = await query.store.errors.groups(span.since_us, span.until_us, services=services, limit=ERROR_GROUPS)
+    new = [
+        group
+        for group in groups
+        if span.since_us <= group.first_us < span.until_us
+        and (operation is None or any(place[:2] == (service, operation) for place in group.places))
+    ]
+    return tuple(sorted(new, key=lambda group: -group.count))
 
 
 class ReadSample(NamedTuple):
@@ -202,37 +225,7 @@ def tested_samples(before: Sample, after: Sample) -> Tested:
     return Tested(strata, typical_figures(strata), enough, *values)
 
 
-def _compared(
-    service: str | None, operation: str | None, periods: ComparisonPeriods, earlier: ReadSample, later: ReadSample
-) -> Comparison:
-    """Return the comparison of what was read."""
-    tested = tested_samples(earlier.sample, later.sample)
-    latency, errors, throughput = _changes(tested)
-    edges, (shares_before, shares_after) = _distribution(tested.strata)
-    before, after = tested.strata.before, tested.strata.after
-    return Comparison(
-        service=service,
-        operation=operation,
-        marker=periods.marker,
-        before=_period(periods.before, before, earlier.operations, tested.figures[0], shares_before),
-        after=_period(periods.after, after, later.operations, tested.figures[1], shares_after),
-        latency=latency,
-        percentiles=tuple(_percentile(tested, latency, name) for name in ("p50", "p95")),
-        errors=errors,
-        throughput=throughput,
-        edges_us=edges,
-        hours=int(np.unique(after.hours).size),
-    )
-
-
-def _period(
-    span: Range, sample: Sample, operations: int, figures: TypicalFigures, shares: tuple[float, ...]
-) -> ComparedPeriod:
-    left_out = operations - sample.operations
-    return ComparedPeriod(span, sample.operations, int(sample.failures.sum()), left_out, figures, shares)
-
-
-def _changes(tested: Tested) -> tuple[MeasuredChange, MeasuredChange, MeasuredChange]:
+def changes(tested: Tested) -> tuple[MeasuredChange, MeasuredChange, MeasuredChange]:
     """Return the verdicts on response times, error rate and throughput."""
     before, after = tested.figures
     chances = (*tested.latency[:2], *tested.failures[:2])
@@ -264,6 +257,52 @@ def _changes(tested: Tested) -> tuple[MeasuredChange, MeasuredChange, MeasuredCh
             min(tested.throughput[:2]),
         ),
     )
+
+
+def worse(tested: Sequence[Tested]) -> list[tuple[bool, bool]]:
+    """Return of each operation whether it is slower, and whether it fails more.
+
+    With probability 1 - ALPHA nothing in the whole list is false, however long it is.
+    """
+    judged = [one for one in tested if one.enough]
+    chances = [chance for one in judged for chance in (one.latency.up, one.failures.up)]
+    decided = iter(rejected(chances, CHECK_WEIGHTS * len(judged), ALPHA))
+    return [
+        (next(decided) and one.slower() >= NOTICEABLE, next(decided) and one.more_errors() >= NOTICEABLE_RATE)
+        if one.enough
+        else (False, False)
+        for one in tested
+    ]
+
+
+def _compared(
+    service: str | None, operation: str | None, periods: ComparisonPeriods, earlier: ReadSample, later: ReadSample
+) -> Comparison:
+    """Return the comparison of what was read."""
+    tested = tested_samples(earlier.sample, later.sample)
+    latency, errors, throughput = changes(tested)
+    edges, (shares_before, shares_after) = _distribution(tested.strata)
+    before, after = tested.strata.before, tested.strata.after
+    return Comparison(
+        service=service,
+        operation=operation,
+        marker=periods.marker,
+        before=_period(periods.before, before, earlier.operations, tested.figures[0], shares_before),
+        after=_period(periods.after, after, later.operations, tested.figures[1], shares_after),
+        latency=latency,
+        percentiles=tuple(_percentile(tested, latency, name) for name in ("p50", "p95")),
+        errors=errors,
+        throughput=throughput,
+        edges_us=edges,
+        hours=int(np.unique(after.hours).size),
+    )
+
+
+def _period(
+    span: Range, sample: Sample, operations: int, figures: TypicalFigures, shares: tuple[float, ...]
+) -> ComparedPeriod:
+    left_out = operations - sample.operations
+    return ComparedPeriod(span, sample.operations, int(sample.failures.sum()), left_out, figures, shares)
 
 
 def _verdict(tested: Tested, worse: bool, better: bool) -> ChangeVerdict:

@@ -46,6 +46,24 @@ def stats_link(settings: Settings, stats: ServiceStats) -> str | None:
     return _link(settings, stats.service, stats.operation or "", stats.range.since_us, stats.range.until_us)
 
 
+def comparison_link(
+    settings: Settings, service: str | None, operation: str | None, before: str | None, after: str | None
+) -> str | None:
+    """Return the link to a comparison; None without a public dashboard, or if it is too long for Discord."""
+    base = public_url(settings) if settings.analytics_dashboard else None
+    link = None if base is None else f"{base}{comparison_path(service, operation, before, after)}"
+    return link if link is not None and len(link) <= LONGEST else None
+
+
+def comparison_path(
+    service: str | None, operation: str | None = None, before: str | None = None, after: str | None = None
+) -> str:
+    """Return the path and query of a comparison's page."""
+    values = {"service": service, "operation": operation, "before": before, "after": after}
+    present = {name: value for name, value in values.items() if value}
+    return f"{HOME}/compare" + (f"?{_query(present)}" if present else "")
+
+
 def service_path(service: str) -> str:
     """Return the path of a service's page."""
     return f"{HOME}/services/{quote(service, safe='')}"

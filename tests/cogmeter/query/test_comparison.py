@@ -137,9 +137,7 @@ async def test_a_daily_rhythm_is_no_change(store):
         for hour in range(24):
             since_us = NOW_US - 5 * DAY_US + day * DAY_US + hour * HOUR_US
             of_day = since_us % DAY_US // HOUR_US
-            parts.append(
-                operations(rng, since_us, since_us + HOUR_US, 40, median_ms=600 if 9 <= of_day < 15 else 200)
-            )
+            parts.append(operations(rng, since_us, since_us + HOUR_US, 40, median_ms=600 if 9 <= of_day < 15 else 200))
     await record(store, *parts, markers=((NOW_US - 5 * HOUR_US, "version", "version 2"),))
     found = await compare(query(store), "/ask")
     assert found.latency.verdict is ChangeVerdict.UNCHANGED
@@ -223,7 +221,7 @@ async def test_a_marker_is_named_by_its_id_too(store):
 @pytest.mark.parametrize("text", ["versoin 1.4", "..", "2027-02-30", "1s", "900d", "marker:77", "a" * 500])
 async def test_a_text_that_is_no_period_is_refused_with_a_hint(store, text):
     await store.add_marker(Marker(DEPLOY_US, "version", "version 1.4"))
-    with pytest.raises(UnknownPeriodError, match="Use 24h|Did you mean version 1.4"):
+    with pytest.raises(UnknownPeriodError, match=r"Use 24h|Did you mean version 1.4"):
         await comparison_periods(query(store), text, None)
 
 

@@ -11,7 +11,17 @@ from aiohttp import web
 
 from cogmeter.query.name_matching import suggest
 from cogmeter.web.api.bodies import BODY_BYTES
-from cogmeter.web.api.routes import alerts, errors, health, live, openapi, operations, statistics, thresholds
+from cogmeter.web.api.routes import (
+    alerts,
+    comparison,
+    errors,
+    health,
+    live,
+    openapi,
+    operations,
+    statistics,
+    thresholds,
+)
 from cogmeter.web.api.routing import CONTEXT, ServerContext, guard_of, monitor_of, problem_of, serve
 from cogmeter.web.pages import status
 from cogmeter.web.pages.frame import HOME, MENU, menu_of, service_url
@@ -33,6 +43,7 @@ if TYPE_CHECKING:
 # Every route of the API. The pages are in ``pages/table.py``.
 ROUTES: Final[tuple[Route, ...]] = (
     *statistics.ROUTES,
+    *comparison.ROUTES,
     *operations.ROUTES,
     *errors.ROUTES,
     *alerts.ROUTES,

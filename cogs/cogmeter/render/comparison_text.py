@@ -1,0 +1,100 @@
+"""A comparison as text, the same on every surface: ``confident: 38% slower (p95 870 ms to 1.2 s)``."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from cogmeter.query.comparison import FEWEST, WARM_UP_US, ChangeVerdict
+from cogmeter.recording.service_names import label
+from cogmeter.render import formatting
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from cogmeter.query.comparison import Comparison, MeasuredChange
+
+NO_CHANGE: Final = "no significant change"
+NAMES: Final = {"p50": "p50", "p95": "p95", "error_rate": "error rate", "throughput": "throughput"}
+_WORDS: Final = {  # worse and better, by statistic
+    "p50": ("slower", "faster"),
+    "p95": ("slower", "faster"),
+    "error_rate": ("more errors", "fewer errors"),
+    "throughput": ("fewer operations", "more operations"),
+}
+
+
+def subject_text(service: str | None, operation: str | None) -> str:
+    """Return what is compared: ``/ask``, ``knowledge-graph``, ``all services``."""
+    if service is None:
+        return "all services"
+    return service if operation is None else label(service, operation)
+
+
+def verdict_text(change: MeasuredChange, operations: tuple[int, int]) -> str:
+    """Return the verdict on one quantity; ``operations`` of both periods."""
+    if change.verdict is ChangeVerdict.TOO_FEW:
+        which = "before" if operations[0] < FEWEST else "after"
+        count = operations[0] if which == "before" else operations[1]
+        return f"not enough data: {formatting.exact(count)} of {FEWEST} operations {which}"
+    if change.verdict is ChangeVerdict.UNCHANGED:
+        return NO_CHANGE
+    word = _WORDS[change.statistic][change.verdict is ChangeVerdict.BETTER]
+    name = "" if change.statistic in {"error_rate", "throughput"} else f"{NAMES[change.statistic]} "
+    values = f"({name}{value_text(change, change.before)} to {value_text(change, change.after)})"
+    return f"confident: {_size(change)}{word} {values}"
+
+
+def value_text(change: MeasuredChange, value: float | None) -> str:
+    """Return a value of this quantity with its unit."""
+    if value is None:
+        return formatting.NOTHING
+    if change.statistic == "error_rate":
+        return formatting.percent(value)
+    return formatting.rate(value) if change.statistic == "throughput" else formatting.duration(value)
+
+
+def change_text(change: MeasuredChange) -> str:
+    """Return how much a quantity changed, whether or not that is certain."""
+    if change.statistic == "error_rate" and change.after is not None:
+        return formatting.change_of_share(change.after, change.before)
+    return formatting.change(change.after, change.before)
+
+
+def headline(comparison: Comparison) -> str:
+    """Return the most important of the verdicts on response times and errors as a sentence without full stop."""
+    operations = (comparison.before.operations, comparison.after.operations)
+    changes = (comparison.latency, comparison.errors)
+    worst = next((change for change in changes if change.verdict is comparison.verdict), comparison.latency)
+    text = verdict_text(worst, operations)
+    return text[:1].upper() + text[1:]
+
+
+def notes(comparison: Comparison) -> Iterator[str]:
+    """Yield what was left out, and why."""
+    if 0 < comparison.hours < 24:
+        yield f"only the same hours of the day are compared ({comparison.hours} of 24, UTC)"
+    left_out = comparison.before.left_out + comparison.after.left_out
+    if left_out:
+        minutes = WARM_UP_US // 60_000_000
+        yield (
+            f"{formatting.counted(left_out, 'operation')} left out: other hours, or the first {minutes} min after a"
+            " start"
+        )
+    if not comparison.hours and (comparison.before.left_out or comparison.after.left_out):
+        yield "the periods have no hour of the day in common yet"
+
+
+def title(comparison: Comparison) -> str:
+    """Return what is compared with what: ``/ask: before and after version 1.4``."""
+    subject = subject_text(comparison.service, comparison.operation)
+    if comparison.marker is not None:
+        return f"{subject}: before and after {comparison.marker.name}"
+    return f"{subject}: {comparison.after.range.label} and {comparison.before.range.label}"
+
+
+def _size(change: MeasuredChange) -> str:
+    """Return the relative change: ``38% ``; of errors nothing, because both shares follow."""
+    ratio = change.ratio
+    if change.statistic == "error_rate" or ratio is None:
+        return ""
+    return f"{min(abs(ratio), 1e6):,.0%} "

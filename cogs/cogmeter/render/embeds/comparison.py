@@ -1,0 +1,98 @@
+"""The embed of a comparison: the verdicts first, then both periods next to each other."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+import discord
+
+from cogmeter.query.comparison import ChangeVerdict
+from cogmeter.render import comparison_text, formatting
+from cogmeter.render.charts.chart import CHART_NAME, NO_CHART
+from cogmeter.render.embeds.statistics import fit
+from cogmeter.render.error_text import place_text, type_text
+from cogmeter.render.escape import dashboard_line, plain
+from cogmeter.render.palette import DisplayState
+from cogmeter.times import utc
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from cogmeter.query.comparison import ComparedPeriod, Comparison, MeasuredChange
+    from cogmeter.render.charts.chart import Picture
+
+LISTED: Final = 3  # new errors
+COLOURS: Final = {
+    ChangeVerdict.WORSE: DisplayState.UNHEALTHY.colour,
+    ChangeVerdict.BETTER: DisplayState.HEALTHY.colour,
+    ChangeVerdict.UNCHANGED: DisplayState.NEUTRAL.colour,
+    ChangeVerdict.TOO_FEW: DisplayState.NEUTRAL.colour,
+}
+ICONS: Final = {
+    ChangeVerdict.WORSE: "\N{UPWARDS BLACK ARROW}\N{VARIATION SELECTOR-16}",
+    ChangeVerdict.BETTER: "\N{DOWNWARDS BLACK ARROW}\N{VARIATION SELECTOR-16}",
+}
+
+
+def comparison_embed(
+    comparison: Comparison, picture: Picture | None = None, *, link: str | None = None
+) -> discord.Embed:
+    """Return the embed of a comparison with its chart; ``link`` leads to the dashboard."""
+    operations = (comparison.before.operations, comparison.after.operations)
+    lines = [f"**{comparison_text.headline(comparison)}**"]
+    if comparison.verdict is not ChangeVerdict.TOO_FEW:
+        lines += [
+            f"Response times: {comparison_text.verdict_text(comparison.latency, operations)}",
+            f"Errors: {comparison_text.verdict_text(comparison.errors, operations)}",
+            f"Throughput: {comparison_text.verdict_text(comparison.throughput, operations)}",
+        ]
+    lines += [f"{note[:1].upper()}{note[1:]}." for note in comparison_text.notes(comparison)]
+    if link:
+        lines.append(dashboard_line(link))
+    embed = discord.Embed(
+        title=f"Compare {plain(comparison_text.title(comparison), 200)}",
+        colour=COLOURS[comparison.verdict],
+        url=link,
+    )
+    changes = (*comparison.percentiles, comparison.errors, comparison.throughput)
+    for name, period, values in (
+        ("Before", comparison.before, [change.before for change in changes]),
+        ("After", comparison.after, [change.after for change in changes]),
+    ):
+        embed.add_field(name=name, value="\n".join(_period(period, changes, values)))
+    texts = [f"{comparison_text.NAMES[change.statistic]} {comparison_text.change_text(change)}" for change in changes]
+    embed.add_field(name="Change", value="\n".join(texts))
+    if comparison.new_errors:
+        embed.add_field(
+            name=f"New errors ({len(comparison.new_errors)})",
+            value="\n".join(
+                f"{formatting.exact(group.count)}x {plain(type_text(group.type), 60)}"
+                f" in {plain(place_text(group.place), 100)}"
+                if group.place is not None
+                else f"{formatting.exact(group.count)}x {plain(type_text(group.type), 60)}: {plain(group.message, 100)}"
+                for group in comparison.new_errors[:LISTED]
+            ),
+            inline=False,
+        )
+    if picture is not None and picture.drawn:
+        embed.set_image(url=f"attachment://{CHART_NAME}")
+    elif picture is not None and picture.problem:
+        lines.append(f"{NO_CHART} {plain(picture.problem, 300)}")
+    embed.description = "\n".join(lines)
+    embed.set_footer(text=" · ".join(_footer(comparison)))
+    embed.timestamp = utc(comparison.after.range.until_us)
+    return fit(embed)
+
+
+def _period(period: ComparedPeriod, changes: tuple[MeasuredChange, ...], values: list[float | None]) -> Iterator[str]:
+    for change, value in zip(changes, values, strict=True):
+        yield f"{comparison_text.NAMES[change.statistic]} **{comparison_text.value_text(change, value)}**"
+    yield formatting.counted(period.operations, "operation")
+
+
+def _footer(comparison: Comparison) -> Iterator[str]:
+    for name, period in (("Before", comparison.before), ("after", comparison.after)):
+        since, until = (
+            formatting.clock_time(at_us, with_date=True) for at_us in (period.range.since_us, period.range.until_us)
+        )
+        yield f"{name}: {since} to {until} UTC"

@@ -1,0 +1,75 @@
+"""Comparisons: two periods of a command or service, with confidence."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated, Final
+
+from pydantic import Field, model_validator
+from pydantic_core import PydanticCustomError
+
+from cogmeter.query.comparison_periods import UnknownPeriodError
+from cogmeter.schemas.comparison import ComparisonAnswer, comparison
+from cogmeter.web.api.params import BETWEEN, Operation, QueryParams, Subject
+from cogmeter.web.api.problems import Problem
+from cogmeter.web.api.routing import Route
+
+if TYPE_CHECKING:
+    from typing import Self
+
+    from cogmeter.monitor.monitor import Monitor
+
+LONGEST: Final = 200  # characters of a period
+ComparedPeriodText = Annotated[
+    str,
+    Field(
+        min_length=1,
+        max_length=LONGEST,
+        description="A period such as 24h, a range such as 2025-08-16..2025-08-17, or the name of a marker. One marker"
+        " alone means the time before and after it",
+    ),
+]
+
+
+class ComparisonParams(QueryParams):
+    """Parameters: the service or command, and the two periods."""
+
+    service: Subject | None = None
+    operation: Operation | None = None
+    before: ComparedPeriodText | None = None
+    after: ComparedPeriodText | None = None
+
+    @model_validator(mode="after")
+    def _of_a_service(self) -> Self:
+        if self.operation is not None and self.service is None:
+            raise PydanticCustomError(
+                BETWEEN, "operation needs a service. Add the parameter service", {"parameters": "operation"}
+            )
+        return self
+
+
+async def read_comparison(monitor: Monitor, params: ComparisonParams) -> ComparisonAnswer:
+    """Return a comparison.
+
+    Raises:
+        Problem: 422; a text is no period.
+    """
+    try:
+        return await comparison(
+            monitor.query, params.service, params.operation, before=params.before, after=params.after
+        )
+    except UnknownPeriodError as error:
+        raise Problem.of(422, str(error), parameter=error.parameter) from None
+
+
+ROUTES: Final = (
+    Route(
+        "GET",
+        "/api/performance/compare",
+        read_comparison,
+        "Compare two periods of all services, of one or of a command (default: before and after the last deploy)",
+        tag="services",
+        query=ComparisonParams,
+        response=ComparisonAnswer,
+        problems=(404,),
+    ),
+)
