@@ -9,6 +9,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from cogmeter_storage.alerting import AlertStore
+    from cogmeter_storage.costs import CostStore
     from cogmeter_storage.errors import ErrorStore
     from cogmeter_storage.model import (
         Cleaned,
@@ -97,7 +98,7 @@ class Store(Protocol):
         ...
 
     async def fold(self, *, now_us: int) -> int:
-        """Fold sealed minutes into hours, and hours into days, that ended by ``now_us``; also those of usage.
+        """Fold sealed minutes into hours, and hours into days, that ended by ``now_us``; also those of usage and costs.
 
         Returns the number of slots of operations written. Folding again writes nothing. A minute that is sealed after
         its hour or day was folded is added to them when it is sealed.
@@ -185,8 +186,8 @@ class Store(Protocol):
 
         Operations and minutes are removed in whole hours, hours in whole days. Traces, samples, ended deliveries,
         attempts and ended mutes are kept as long as operations; resolved alerts (with everything that belongs to them),
-        markers and the audit log as long as days; error groups as long as errors, after their last one; usage as
-        UsageStore says. These stay: operations that are not sealed, slots that are not folded yet (call fold() first),
+        markers and the audit log as long as days; error groups as long as errors, after their last one; usage and
+        costs as UsageStore and CostStore say. These stay: operations that are not sealed, slots that are not folded yet (call fold() first),
         alerts that are not resolved, and waiting deliveries.
         """
         ...
@@ -254,6 +255,11 @@ class Store(Protocol):
         """The distinct users and guilds of series, and counts by hour; see UsageStore."""
         ...
 
+    @property
+    def costs(self) -> CostStore:
+        """The sums of tokens and money; see CostStore."""
+        ...
+
     async def first_us(self) -> int | None:
         """Return the start of the first stored minute, or of the first hour or day if only those are stored.
 
@@ -290,9 +296,9 @@ class Store(Protocol):
     async def erase_person(self, person: Person) -> int:
         """Erase the data that identifies one person; return the number of changed rows. The operations themselves stay.
 
-        The metadata entry is removed, and so is its value from the users of errors. The user id is replaced in texts
-        and metadata, whether text or number. The display name is replaced where it names an actor. Sketches of usage
-        stay: nobody can be removed from one. The work is split like clean().
+        The metadata entry is removed, and so is its value from the users of errors and of costs, whose sums stay. The
+        user id is replaced in texts and metadata, whether text or number. The display name is replaced where it names
+        an actor. Sketches of usage stay: nobody can be removed from one. The work is split like clean().
         """
         ...
 

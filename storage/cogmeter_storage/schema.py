@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from cogmeter_storage.cost_tables import COST_TABLES
 from cogmeter_storage.error_tables import ERROR_TABLES
 from cogmeter_storage.usage_tables import USAGE_TABLES
 
@@ -330,5 +331,6 @@ SQLITE_MIGRATIONS: tuple[tuple[str, ...], ...] = (
     ),
     ERROR_TABLES,
     USAGE_TABLES,
+    COST_TABLES,
 )
 SQLITE_VERSION = len(SQLITE_MIGRATIONS)

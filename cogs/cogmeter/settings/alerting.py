@@ -178,6 +178,26 @@ class AlertSettings(RecordingSettings):
     alert_threshold_cost_growth: float = setting(
         4, "times", "Alert when an hour costs this many times the previous hour; 0: off", ge=0, le=1e6
     )
+    alert_threshold_cost_share: float = setting(
+        0.8,
+        "share",
+        "Alert when a server or user has used this share of its daily budget; 0: off",
+        ge=0,
+        le=100,
+    )
+    budget_guild: float = setting(
+        0, "US dollars per day", "The daily budget (UTC) of each server, for alerts and cogmeter.budget; 0: none", ge=0, le=1e9
+    )
+    budget_user: float = setting(
+        0, "US dollars per day", "The daily budget (UTC) of each user, for alerts and cogmeter.budget; 0: none", ge=0, le=1e9
+    )
+    cost_prices: str | None = setting(
+        None,
+        "model=input/output or model=input/output/cached, comma-separated",
+        "Prices of models in US dollars per million tokens; they replace those of genai-prices",
+        max_length=10_000,
+        example="my-model=2.50/10,other-model=0.15/0.60/0.075",
+    )
     alert_threshold_deviation: float = setting(
         0.95, "score, 0 to 1", "Alert when a service's anomaly score exceeds this value; 0: off", ge=0, le=1
     )

@@ -11,6 +11,7 @@ from pydantic import SecretStr, field_validator
 
 from cogmeter.settings.alerting import AlertSettings
 from cogmeter.settings.fields import is_http, origin_of, placeholder_fault, setting
+from cogmeter.settings.prices import parse_prices
 from cogmeter.times import zone_of
 
 
@@ -84,6 +85,13 @@ class Settings(AlertSettings):
         """Split the ids of an environment variable: ``1, 2``."""
         if isinstance(value, str):
             return [part.strip() for part in value.split(",") if part.strip()]
+        return value
+
+    @field_validator("cost_prices")
+    @classmethod
+    def _prices(cls, value: str | None) -> str | None:
+        """Check the prices at the start instead of at the first operation with tokens."""
+        parse_prices(value)
         return value
 
     @field_validator("time_zone")

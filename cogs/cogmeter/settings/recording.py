@@ -127,6 +127,11 @@ class RecordingSettings(BaseSettings):
     watch_tasks: bool = setting(True, "true or false", "Record background loops and scheduled jobs")
     watch_rest: bool = setting(True, "true or false", "Record requests to Discord's REST API")
     watch_http: bool = setting(True, "true or false", "Record HTTP requests to other hosts, by aiohttp or httpx")
+    watch_llm: bool = setting(
+        False,
+        "true or false",
+        "Read tokens from the answers of known AI hosts to httpx, without any code; needs PERFORMANCE_WATCH_HTTP",
+    )
     watch_gateway: bool = setting(
         True, "true or false", "Sample the latency and reconnects of the connection to Discord"
     )

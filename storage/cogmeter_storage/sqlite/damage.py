@@ -42,6 +42,14 @@ _STORED_TYPES: Final = {"INTEGER": "'integer'", "REAL": "'real', 'integer'", "TE
 _EXTRA_CONDITIONS: Final = {
     "alert": (f"{{0}}.state IN ({_STATES})",),
     "alert_change": (f"{{0}}.state IN ({_STATES})",),
+    "cost": (
+        f"{{0}}.start_us % {HOUR_US} = 0",
+        "{0}.operations BETWEEN 1 AND 1000000000000",
+        *(
+            f"{{0}}.{name} BETWEEN 0 AND 1000000000000000"
+            for name in ("tokens_in", "tokens_out", "cached_tokens", "micro_usd", "unpriced")
+        ),
+    ),
     "error_count": ("{0}.day BETWEEN -1000000 AND 2932896", "{0}.errors BETWEEN 1 AND 1000000000000"),  # to year 9999
     "error_group": (f"{{0}}.kind IN ({_ERROR_KINDS})", "{0}.total BETWEEN 0 AND 1000000000000000"),
     "error_person": ("{0}.kind IN ('user', 'guild')",),

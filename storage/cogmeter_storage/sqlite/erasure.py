@@ -9,6 +9,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 from cogmeter_storage.sqlite.connection import transaction
+from cogmeter_storage.sqlite.costs import forget_user
 
 if TYPE_CHECKING:
     import sqlite3
@@ -128,6 +129,8 @@ def _erase_from_small_tables(raw: sqlite3.Connection, person: Person) -> int:
                 changed += _replace_in_column(raw, table, column, user_id, person.user_id)
         for statement in _ERASE_HASH:
             changed += raw.execute(statement, (person.metadata_entry[1],)).rowcount
+        if person.metadata_entry[0] == "user":
+            changed += forget_user(raw, person.metadata_entry[1])
         # Statements cannot be searched column by column.
         for table in ("damage", "set_apart"):
             delete = (

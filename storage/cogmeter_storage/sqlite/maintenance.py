@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from cogmeter_storage.base import CorruptStoreError
 from cogmeter_storage.model import DAY_US, HOUR_US, Cleaned, Retention, Tier
 from cogmeter_storage.rollup import fold
-from cogmeter_storage.sqlite import usage
+from cogmeter_storage.sqlite import costs, usage
 from cogmeter_storage.sqlite.alerts import delete_resolved
 from cogmeter_storage.sqlite.connection import transaction
 from cogmeter_storage.sqlite.damage import sound_rows
@@ -98,6 +98,7 @@ async def fold_all(writer: Writer, now_us: int) -> int:
                 written += await writer.run(_fold_one, writer.damage, tier, start_us)
         await repair_all(writer)
         await usage.fold_all(writer, now_us)
+        await costs.fold_all(writer, now_us)
     return written
 
 
@@ -157,6 +158,7 @@ async def clean(writer: Writer, retention: Retention, now_us: int) -> Cleaned:
             partial(usage.delete_hours, cut_us=_cut(now_us, min(_USAGE_HOURS, retention.raw_hours), DAY_US))
         )
         await delete_all(partial(usage.delete_old, cut_us=min(raw_cut, cuts[Tier.HOUR])))
+        await delete_all(partial(costs.delete_old, cut_us=min(raw_cut, cuts[Tier.HOUR])))
     if failed:
         raise failed[0]
     return cleaned

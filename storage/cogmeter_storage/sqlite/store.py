@@ -12,6 +12,7 @@ from cogmeter_storage.model import FAILURES, Outcome
 from cogmeter_storage.sqlite import backup, erasure, maintenance, observations, reader, recovery, search, verify
 from cogmeter_storage.sqlite.alert_store import SqliteAlertStore
 from cogmeter_storage.sqlite.connection import Connection
+from cogmeter_storage.sqlite.costs import SqliteCostStore
 from cogmeter_storage.sqlite.damage import DamageLog
 from cogmeter_storage.sqlite.database_file import ReadOpener, WriteOpener
 from cogmeter_storage.sqlite.error_store import SqliteErrorStore
@@ -57,6 +58,7 @@ class SqliteStore:
         self._alerting = SqliteAlertStore(reading, lambda: self._writer)
         self._errors = SqliteErrorStore(reading, lambda: self._writer, damage)
         self._usage = SqliteUsageStore(reading, lambda: self._writer, damage)
+        self._costs = SqliteCostStore(reading, lambda: self._writer)
 
     @classmethod
     async def open(cls, path: Path, url: str, *, replace_corrupt: bool, read_only: bool) -> SqliteStore:
@@ -216,6 +218,11 @@ class SqliteStore:
     def usage(self) -> SqliteUsageStore:
         """The distinct users and guilds of series, and counts by hour."""
         return self._usage
+
+    @property
+    def costs(self) -> SqliteCostStore:
+        """The costs."""
+        return self._costs
 
     async def first_us(self) -> int | None:
         """Return the start of the stored statistics."""

@@ -34,7 +34,7 @@ _PAUSE_S: Final = 0.005
 _TABLES: Final = (
     *("slot", "series", "alert", "alert_change", "delivery", "attempt", "mute", "threshold_override", "audit"),
     *("marker", "memory", "sample", "trace", "error_group", "error_count", "error_person", "error_example"),
-    *("usage_slot", "usage_part", "usage_count", "usage_last"),
+    *("usage_slot", "usage_part", "usage_count", "usage_last", "cost"),
 )
 # Totals are read through these indexes: an entry missing there is missing from every total.
 _INDEXED: Final = ("slot", "series")

@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from cogmeter_storage import Marker, Retention, open_store
 from cogmeter_storage.alerting import Alert, AlertChange, AlertState, Mute, Step
 from cogmeter_storage.base import CorruptStoreError
+from cogmeter_storage.costs import CostKey, CostSums
 from cogmeter_storage.model import DAY_US, HOUR_US, MINUTE_US, Damage, Outcome, Person, SpanRecord, Tier, TraceRecord
 from cogmeter_storage.slot import decode, encode
 from cogmeter_storage.sqlite.damage import DamageLog
@@ -398,6 +399,9 @@ async def fill_small_tables(store, noon, make_errors):
         await store.alerting.save([Step(alert, change, ("log",))])
         await store.alerting.add_mute(Mute("a", "slow", noon, noon + DAY_US, "Ann"))
         await store.alerting.override({f"slow{number}": "5"}, now_us=noon, actor="Ann")
+        await store.costs.add(
+            {CostKey(noon, "a", user=str(number)): CostSums(1, micro_usd=5)}, key=f"costs{number}", state=b"{}"
+        )
         await store.add_marker(Marker(noon, "mark", f"deploy {number}"))
         await store.add_samples(noon + number, {"lag": 5.0})
         await store.set_value(f"key{number}", b"value")
@@ -429,6 +433,7 @@ async def read_small_tables(store, noon):
         "usage_part": sum(one.users for one in await store.usage.distinct(noon, noon + 1, groups={1: 0, 2: 1})),
         "usage_count": len(await store.usage.counts(noon, noon + 1, [LOCALE])),
         "usage_last": len(await store.usage.last_use([1, 2])),
+        "cost": len(await store.costs.grouped(noon, noon + 1, by=["user"])),
     }
 
 
@@ -468,6 +473,7 @@ SMALL = {
     "error_example": ["chain = '[[1]]'", "chain = '[[1,1,[]]]'", "chain = 'x'", "chain = x'ff'", "at_us = 'x'"],
     "usage_part": ["data = x'00'", "data = 'x'", "data = zeroblob(40)", "start_us = 'x'", "start_us = start_us + 1"],
     "usage_count": ["name = x'00'", "count = 'x'", "count = 0", "count = 1 << 60"],
+    "cost": ["operations = 0", "micro_usd = -1", "tokens_in = 'x'", "caller = x'00'", "unpriced = 1 << 60"],
     "usage_last": ["at_us = 'x'", "at_us = 1 << 61"],
 }
 WITHOUT_ROWID = {
@@ -475,6 +481,7 @@ WITHOUT_ROWID = {
     "error_count": "error_group = 1",
     "error_person": "error_group = 1",
     "usage_count": "name = '1'",
+    "cost": "user = '1'",
 }
 
 

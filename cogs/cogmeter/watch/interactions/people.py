@@ -7,12 +7,12 @@ key.
 
 from __future__ import annotations
 
-import hashlib
 import logging
 import secrets
 from collections import deque
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
+from cogmeter.recording.people_hashes import person_hash
 from cogmeter.startup import DamagedStateError
 from cogmeter_storage.base import StorageError
 from cogmeter_storage.clock import clock
@@ -27,7 +27,6 @@ if TYPE_CHECKING:
 
 KEY: Final = "privacy-key"  # the name of the key in the store
 KEY_BYTES: Final = 16
-HASH_BYTES: Final = 4  # eight characters: of 10,000 users, two have the same hash with a probability of about 1%
 PLACES: Final = 500  # interactions that an alert's example may link to
 EARLY_US: Final = 1_000_000  # the clock may be set between the two compared times
 BOT_DM: Final = 1  # an interaction's context: the direct messages with the bot
@@ -78,7 +77,7 @@ class People:
         if self.key is None:
             return NO_HASHES
         ids = {"user": who.user, "guild": who.guild}
-        return {kind: _hash(self.key, kind, number) for kind, number in ids.items() if number is not None}
+        return {kind: person_hash(self.key, kind, number) for kind, number in ids.items() if number is not None}
 
     def place(self, who: Who, people: Mapping[str, str], arrived_us: int) -> MessagePlace | None:
         """Remember and return the link to an interaction; None in a place that only its user can open."""
@@ -164,7 +163,3 @@ def who_of(data: Mapping[str, Any]) -> Who:
     if owners and GUILD_INSTALL not in owners and get("context") != BOT_DM:
         context = USER_INSTALL
     return Who(user.get("id"), guild, get("channel_id"), data["id"], context, get("locale") or "")
-
-
-def _hash(key: bytes, kind: str, number: str | int) -> str:
-    return hashlib.blake2b(str(number).encode(), digest_size=HASH_BYTES, key=key, person=kind.encode()).hexdigest()

@@ -1,0 +1,162 @@
+"""The CostStore on SQLite."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from typing import TYPE_CHECKING, Final
+
+from cogmeter_storage.costs import COST_FIELDS, CostGroup, CostSums
+from cogmeter_storage.model import DAY_US, HOUR_US
+from cogmeter_storage.plan import floor_us
+from cogmeter_storage.sqlite.connection import transaction
+from cogmeter_storage.sqlite.damage import sound_rows
+
+if TYPE_CHECKING:
+    import sqlite3
+    from collections.abc import Callable, Collection, Mapping, Sequence
+
+    from cogmeter_storage.costs import CostField, CostKey
+    from cogmeter_storage.sqlite.connection import Connection
+    from cogmeter_storage.sqlite.writer import Writer
+
+HOURLY_US: Final = 2 * DAY_US  # the age from which whole days replace hours
+_PAUSE_S: Final = 0.005
+_KEYS: Final = ("start_us", *COST_FIELDS)
+_SUMS: Final = ("operations", "tokens_in", "tokens_out", "cached_tokens", "micro_usd", "unpriced")
+_SUMMED: Final = ", ".join(f"sum({name})" for name in _SUMS)
+_INTO: Final = f"INSERT INTO cost ({', '.join((*_KEYS, *_SUMS))})"
+_JOIN: Final = "ON CONFLICT DO UPDATE SET " + ", ".join(f"{name} = {name} + excluded.{name}" for name in _SUMS)
+_ADD: Final = f"{_INTO} VALUES ({', '.join('?' * (len(_KEYS) + len(_SUMS)))}) {_JOIN}"
+_SET_VALUE: Final = "INSERT OR REPLACE INTO memory (name, value) VALUES (?, ?)"
+
+
+# From one start to the next: a scan would read each row of the last months again and again.
+_UNFOLDED: Final = (
+    "WITH RECURSIVE step (at) AS (SELECT min(start_us) FROM cost WHERE start_us < ?1 UNION ALL"
+    " SELECT (SELECT min(start_us) FROM cost WHERE start_us > at AND start_us < ?1) FROM step WHERE at IS NOT NULL)"
+    f" SELECT at FROM step WHERE at % {DAY_US}"
+    f" AND EXISTS (SELECT 1 FROM cost WHERE start_us = at AND {sound_rows('cost')}) LIMIT 1"
+)
+
+
+class SqliteCostStore:
+    """The costs in the store's file; see CostStore for the contract of each method."""
+
+    def __init__(self, reading: Connection, writer: Callable[[], Writer]) -> None:
+        """Use SqliteStore instead; ``writer`` raises StorageError when the store is read-only."""
+        self._reading = reading
+        self._writer = writer
+
+    async def add(self, lines: Mapping[CostKey, CostSums], *, key: str, state: bytes) -> None:
+        """Add sums and store a value."""
+        rows = [(*line, *(getattr(sums, name) for name in _SUMS)) for line, sums in lines.items()]
+        for row in rows:
+            if row[0] % HOUR_US or min(row[len(_KEYS) :]) < 0:
+                raise ValueError(f"costs start at a whole hour and are not negative: {row}")
+        await self._writer().run(_add, rows, key, state)
+
+    async def grouped(
+        self,
+        since_us: int,
+        until_us: int,
+        *,
+        by: Sequence[CostField] = (),
+        step_us: int | None = None,
+        services: Collection[str] | None = None,
+    ) -> list[CostGroup]:
+        """Return sums by group and step."""
+        named = None if services is None else tuple(services)
+        return await self._reading.run(_grouped, since_us, until_us, tuple(by), step_us, named)
+
+    async def first_us(self) -> int | None:
+        """Return the start of the first costs."""
+        return await self._reading.run(_first_us)
+
+    async def forget(self, user: str) -> int:
+        """Remove a user from all sums."""
+        return await self._writer().run(_forget, user)
+
+
+def _add(raw: sqlite3.Connection, rows: Sequence[tuple[object, ...]], key: str, state: bytes) -> None:
+    with transaction(raw):
+        raw.executemany(_ADD, rows)
+        raw.execute(_SET_VALUE, (key, state))
+
+
+def _grouped(
+    raw: sqlite3.Connection,
+    since_us: int,
+    until_us: int,
+    by: tuple[CostField, ...],
+    step_us: int | None,
+    services: tuple[str, ...] | None,
+) -> list[CostGroup]:
+    step = "?1" if step_us is None else f"start_us / {step_us:d} * {step_us:d}"
+    chosen = ", ".join((step, *(name for name in COST_FIELDS if name in by)))
+    order = [name for name in COST_FIELDS if name in by]
+    rows = raw.execute(
+        f"SELECT {chosen}, {_SUMMED} FROM cost WHERE start_us >= ?1 AND start_us < ?2"  # noqa: S608 - names of our columns
+        " AND (?3 IS NULL OR service IN (SELECT value FROM json_each(?3)))"
+        f" AND {sound_rows('cost')} GROUP BY {chosen} ORDER BY {chosen}",
+        (since_us, until_us, None if services is None else json.dumps(services)),
+    )
+    places = [1 + order.index(name) for name in by]
+    first = 1 + len(order)
+    return [
+        CostGroup(row[0], tuple(row[place] for place in places), CostSums(*row[first:]))
+        for row in rows
+        if row[first] is not None
+    ]
+
+
+def _first_us(raw: sqlite3.Connection) -> int | None:
+    row = raw.execute(f"SELECT min(start_us) FROM cost WHERE {sound_rows('cost')}").fetchone()  # noqa: S608 - names of our columns
+    return None if row is None or row[0] is None else int(row[0])
+
+
+def _forget(raw: sqlite3.Connection, user: str) -> int:
+    with transaction(raw):
+        return forget_user(raw, user)
+
+
+def forget_user(raw: sqlite3.Connection, user: str) -> int:
+    """Implement CostStore.forget, in the caller's transaction."""
+    if not user:
+        return 0
+    others = ", ".join(name for name in _KEYS if name != "user")
+    select = f"SELECT {others}, '', {_SUMMED} FROM cost WHERE user = ? GROUP BY {others}"  # noqa: S608 - names of our columns
+    raw.execute(f"{_INTO} {select} {_JOIN}", (user,))
+    return raw.execute("DELETE FROM cost WHERE user = ?", (user,)).rowcount
+
+
+async def fold_all(writer: Writer, now_us: int) -> None:
+    """Fold the hours of each whole day that is old enough into one row per group, a transaction for each day."""
+    until_us = floor_us(now_us, DAY_US) - HOURLY_US
+    while await writer.run(_fold_day, until_us):
+        await asyncio.sleep(_PAUSE_S)
+
+
+def _fold_day(raw: sqlite3.Connection, until_us: int) -> bool:
+    """Fold the first day before then that has hours; return False if there is none."""
+    row = raw.execute(_UNFOLDED, (until_us,)).fetchone()
+    if row is None:
+        return False
+    day_us = floor_us(row[0], DAY_US)
+    hours = f"start_us > {day_us} AND start_us < {day_us + DAY_US} AND {sound_rows('cost')}"
+    fields = ", ".join(COST_FIELDS)
+    with transaction(raw):
+        select = f"SELECT {day_us}, {fields}, {_SUMMED} FROM cost WHERE {hours} GROUP BY {fields}"  # noqa: S608 - names of our columns
+        raw.execute(f"{_INTO} {select} {_JOIN}")
+        raw.execute(f"DELETE FROM cost WHERE {hours}")  # noqa: S608 - the text above
+    return True
+
+
+def delete_old(raw: sqlite3.Connection, cut_us: int) -> int:
+    """Delete the costs of the first day before the cut; return how many rows."""
+    with transaction(raw):
+        (first_us,) = raw.execute("SELECT min(start_us) FROM cost WHERE start_us < ?", (cut_us,)).fetchone()
+        if first_us is None:
+            return 0
+        until_us = min(floor_us(first_us, DAY_US) + DAY_US, cut_us)
+        return raw.execute("DELETE FROM cost WHERE start_us < ?", (until_us,)).rowcount
